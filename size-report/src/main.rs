@@ -1,0 +1,3 @@
+//! Builds the init and says where each of its bytes went.
+
+fn main() {}

@@ -1,0 +1,8 @@
+//! The pure half of whit: what the init computes, without a system call and without `unsafe`.
+//!
+//! Goals, highest first:
+//! 1. **Total.** Every function returns for every input: PID 1 must not panic.
+//! 2. **Small.** No heap, no `core::fmt`; every capacity is a named constant.
+//! 3. **Readable** beside the standard that each module names.
+#![no_std]
+#![forbid(unsafe_code)]

@@ -1,0 +1,6 @@
+//! What the tests of the whole share: fixtures, and the one way to start the init outside a machine.
+
+/// The init's own memory functions, tested on the host where the init itself cannot be.
+#[cfg(test)]
+#[path = "../../src/pid1/sys/mem.rs"]
+mod mem;

@@ -1,0 +1,7 @@
+//! The host half of whit: what turns a container image and a kernel into files that boot, and boots them.
+//!
+//! The programs in `bin/` are thin: arguments in, a call into this library, a message out. Bad input gets one
+//! line that names what, where and what to do, a non-zero exit status, and leaves no output behind.
+#![forbid(unsafe_code)]
+
+pub mod output;
