@@ -6,3 +6,9 @@
 //! 3. **Readable** beside the standard that each module names.
 #![no_std]
 #![forbid(unsafe_code)]
+
+pub mod cmdline;
+pub mod dhcp;
+pub mod ipv4;
+pub mod status;
+pub mod text;

@@ -1,0 +1,155 @@
+//! The kernel command line, word by word (lib/cmdline.c, `next_arg`).
+//!
+//! Words are split at white space outside double quotes; the first `=` behind the first byte splits a word into key
+//! and value; quotes around the whole word or around the value are dropped, any others stay. There is no escape.
+
+/// Bytes of a command line that are read. x86-64 and arm64 pass 2048 at most (COMMAND_LINE_SIZE).
+pub const MAX_COMMAND_LINE: usize = 4096;
+
+/// One word: `key` or `key=value`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Word<'a> {
+    /// What stands before the first `=`, or the whole word.
+    pub key: &'a [u8],
+    /// What stands behind it, without quotes.
+    pub value: Option<&'a [u8]>,
+}
+
+impl Word<'_> {
+    fn ends_the_options(&self) -> bool {
+        *self == Word { key: b"--", value: None }
+    }
+}
+
+/// The words of a line, `--` among them.
+#[derive(Clone, Debug)]
+struct Words<'a>(&'a [u8]);
+
+/// The words meant for the kernel and the init: those before the first `--`.
+pub fn words(command_line: &[u8]) -> impl Iterator<Item = Word<'_>> {
+    Words(command_line).take_while(|word| !word.ends_the_options())
+}
+
+/// The words behind the first `--`; a second `--` is one of them.
+pub fn arguments(command_line: &[u8]) -> impl Iterator<Item = Word<'_>> {
+    let mut words = Words(command_line);
+    let _ = words.by_ref().find(Word::ends_the_options);
+    words
+}
+
+impl<'a> Iterator for Words<'a> {
+    type Item = Word<'a>;
+
+    fn next(&mut self) -> Option<Word<'a>> {
+        let line = self.0.trim_ascii_start();
+        if line.is_empty() {
+            return None;
+        }
+        let (word, rest) = split_word(line);
+        self.0 = rest;
+        Some(word)
+    }
+}
+
+/// Splits the first word off a line that starts with one. `args` and `equals` are the kernel's names.
+fn split_word(line: &[u8]) -> (Word<'_>, &[u8]) {
+    let (quoted, args) = line.strip_prefix(b"\"").map_or((false, line), |args| (true, args));
+    let mut in_quote = quoted;
+    let end = args.iter().position(|byte| {
+        in_quote ^= *byte == b'"';
+        byte.is_ascii_whitespace() && !in_quote
+    });
+    let (word, rest) = end.and_then(|end| args.split_at_checked(end)).unwrap_or((args, b""));
+
+    // The kernel takes offset 0 for "none seen yet": a leading `=` belongs to the key.
+    let equals = word.iter().skip(1).position(|byte| *byte == b'=').map(|position| position.saturating_add(1));
+    let (key, value) = match equals.and_then(|equals| word.split_at_checked(equals)) {
+        Some((key, value)) => (key, value.strip_prefix(b"=")),
+        None => (word, None),
+    };
+    let word = match (value, value.and_then(|value| value.strip_prefix(b"\""))) {
+        (_, Some(inner)) => Word { key, value: Some(without_quote(inner)) },
+        (Some(value), None) if quoted => Word { key, value: Some(without_quote(value)) },
+        (None, None) if quoted => Word { key: without_quote(key), value: None },
+        _ => Word { key, value },
+    };
+    (word, rest)
+}
+
+fn without_quote(text: &[u8]) -> &[u8] {
+    text.strip_suffix(b"\"").unwrap_or(text)
+}
+
+/// Whether two names are the same word to the kernel: `-` and `_` are alike (kernel/params.c, `parameq`).
+pub fn same_name(left: &[u8], right: &[u8]) -> bool {
+    let dashed = |byte: &u8| if *byte == b'_' { b'-' } else { *byte };
+    left.iter().map(dashed).eq(right.iter().map(dashed))
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::string::String;
+    use std::vec::Vec;
+
+    fn show(words: impl Iterator<Item = Word<'static>>) -> Vec<String> {
+        words
+            .map(|word| {
+                let mut text = String::from_utf8_lossy(word.key).into_owned();
+                if let Some(value) = word.value {
+                    text += &std::format!(" -> {}", String::from_utf8_lossy(value));
+                }
+                text
+            })
+            .collect()
+    }
+
+    #[test]
+    fn words_split_as_the_kernel_splits_them() {
+        for (line, expected) in [
+            ("", &[][..]),
+            (" \t\n", &[]),
+            ("ro quiet\n", &["ro", "quiet"]),
+            ("root=UUID=ab-cd", &["root -> UUID=ab-cd"]),
+            ("entrypoint=\"/bin/sh -c x\" ro", &["entrypoint -> /bin/sh -c x", "ro"]),
+            ("\"entrypoint=/bin/sh -c x\" ro", &["entrypoint -> /bin/sh -c x", "ro"]),
+            ("\"two words\"", &["two words"]),
+            ("a=\"b", &["a -> b"]),
+            ("a=\"b c", &["a -> b c"]),
+            ("a=\"", &["a -> "]),
+            ("a=", &["a -> "]),
+            ("=a", &["=a"]),
+            ("==a", &["= -> a"]),
+            ("a=b\"c d\"e", &["a -> b\"c d\"e"]),
+            ("\"", &[""]),
+            ("\"a=b c", &["a -> b c"]),
+        ] {
+            assert_eq!(show(words(line.as_bytes())), expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_dashes_end_the_options_and_the_second_stay() {
+        let line = b"root=/dev/vda -- sh -c \"echo a\" -- x=\"y z\"";
+        assert_eq!(show(words(line)), ["root -> /dev/vda"]);
+        assert_eq!(show(arguments(line)), ["sh", "-c", "echo a", "--", "x -> y z"]);
+        assert_eq!(show(arguments(b"no dashes")), [""; 0]);
+        assert_eq!(show(words(b"a --b=c")), ["a", "--b -> c"]);
+    }
+
+    #[test]
+    fn every_prefix_of_a_line_ends() {
+        let line = b"a=\"b c\" \"d=e f\" -- \"g\" =h i=";
+        for end in 0..=line.len() {
+            let count = words(&line[..end]).chain(arguments(&line[..end])).count();
+            assert!(count <= end);
+        }
+    }
+
+    #[test]
+    fn dashes_and_underscores_name_the_same_word() {
+        assert!(same_name(b"whit.on-exit", b"whit.on_exit"));
+        assert!(!same_name(b"whit.on", b"whit.on_exit"));
+    }
+}

@@ -1,0 +1,319 @@
+//! IPv4 addresses and prefixes, and the IPv4 + UDP header that a raw socket needs (RFC 791, RFC 768).
+//!
+//! No fragments, no IP options on what is sent; options are skipped on what is received.
+
+use ufmt::{Formatter, uDisplay, uWrite, uwrite};
+
+/// An IPv4 address, in network order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Address(pub [u8; 4]);
+
+impl Address {
+    /// 0.0.0.0
+    pub const UNSPECIFIED: Self = Self([0; 4]);
+    /// 255.255.255.255
+    pub const BROADCAST: Self = Self([255; 4]);
+
+    /// Whether a host may have it: not 0/8, not loopback (127/8), not multicast, reserved or broadcast (224/3).
+    pub fn is_host(self) -> bool {
+        let [first, ..] = self.0;
+        !matches!(first, 0 | 127 | 224..)
+    }
+
+    /// The address as a number, most significant byte first.
+    pub fn bits(self) -> u32 {
+        u32::from_be_bytes(self.0)
+    }
+}
+
+impl uDisplay for Address {
+    fn fmt<W: uWrite + ?Sized>(&self, f: &mut Formatter<'_, W>) -> Result<(), W::Error> {
+        let [a, b, c, d] = self.0;
+        uwrite!(f, "{}.{}.{}.{}", a, b, c, d)
+    }
+}
+
+/// Parses `a.b.c.d`.
+pub fn parse(text: &[u8]) -> Option<Address> {
+    let mut parts = text.split(|byte| *byte == b'.');
+    let mut address = [0; 4];
+    for byte in &mut address {
+        *byte = u8::try_from(crate::text::number(parts.next()?)?).ok()?;
+    }
+    parts.next().is_none().then_some(Address(address))
+}
+
+/// The length of a subnet mask's prefix; `None` for 0.0.0.0 and for a mask with holes.
+pub fn prefix_length(mask: Address) -> Option<u8> {
+    let bits = mask.bits();
+    let ones = bits.leading_ones();
+    (ones > 0 && bits.count_ones() == ones).then_some(u8::try_from(ones).ok()?)
+}
+
+/// The prefix of the address's class (RFC 791 §2.3), for a server that names no mask.
+pub fn class_prefix_length(address: Address) -> u8 {
+    match address.0 {
+        [0..=127, ..] => 8,
+        [128..=191, ..] => 16,
+        _ => 24,
+    }
+}
+
+/// Bytes in front of the payload of a datagram that is sent.
+pub const HEADERS: usize = IP_HEADER + UDP_HEADER;
+const IP_HEADER: usize = 20;
+const UDP_HEADER: usize = 8;
+const PROTOCOL_UDP: u8 = 17;
+
+/// A UDP endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The address.
+    pub address: Address,
+    /// The port.
+    pub port: u16,
+}
+
+/// Writes the headers of a datagram in front of `payload`: 20 bytes of IPv4, 8 of UDP, both checksums.
+pub fn headers(source: Endpoint, destination: Endpoint, payload: &[u8]) -> [u8; HEADERS] {
+    let udp_length = length(payload.len().saturating_add(UDP_HEADER));
+    let total_length = length(payload.len().saturating_add(HEADERS));
+    let [s0, s1, s2, s3] = source.address.0;
+    let [d0, d1, d2, d3] = destination.address.0;
+    let [t0, t1] = total_length.to_be_bytes();
+    let [u0, u1] = udp_length.to_be_bytes();
+    let [sp0, sp1] = source.port.to_be_bytes();
+    let [dp0, dp1] = destination.port.to_be_bytes();
+    // Version 4, 5 words, TOS 0; no identification, no fragments; time to live 64.
+    let ip = |c0, c1| [0x45, 0, t0, t1, 0, 0, 0, 0, 64, PROTOCOL_UDP, c0, c1, s0, s1, s2, s3, d0, d1, d2, d3];
+    let [i0, i1] = checksum(&[&ip(0, 0)]).to_be_bytes();
+    let udp = |c0, c1| [sp0, sp1, dp0, dp1, u0, u1, c0, c1];
+    let pseudo = pseudo_header(source.address, destination.address, udp_length);
+    // RFC 768: a sum of zero is sent as all ones; zero means "not computed".
+    let sum = match checksum(&[&pseudo, &udp(0, 0), payload]) {
+        0 => 0xffff,
+        sum => sum,
+    };
+    let [c0, c1] = sum.to_be_bytes();
+    let mut headers = [0; HEADERS];
+    for (to, from) in headers.iter_mut().zip(ip(i0, i1).into_iter().chain(udp(c0, c1))) {
+        *to = from;
+    }
+    headers
+}
+
+fn length(bytes: usize) -> u16 {
+    u16::try_from(bytes).unwrap_or(u16::MAX)
+}
+
+/// The part of the IP header that UDP's checksum covers (RFC 768).
+fn pseudo_header(source: Address, destination: Address, udp_length: u16) -> [u8; 12] {
+    let [s0, s1, s2, s3] = source.0;
+    let [d0, d1, d2, d3] = destination.0;
+    let [u0, u1] = udp_length.to_be_bytes();
+    [s0, s1, s2, s3, d0, d1, d2, d3, 0, PROTOCOL_UDP, u0, u1]
+}
+
+/// The Internet checksum (RFC 1071) over parts of which all but the last have an even length.
+fn checksum(parts: &[&[u8]]) -> u16 {
+    let mut sum = 0u32;
+    for part in parts {
+        let (pairs, odd) = part.as_chunks::<2>();
+        for pair in pairs {
+            sum = sum.wrapping_add(u32::from(u16::from_be_bytes(*pair)));
+        }
+        if let [last] = odd {
+            sum = sum.wrapping_add(u32::from(u16::from_be_bytes([*last, 0])));
+        }
+    }
+    // 65,536 pairs at most: the sum fits 32 bits, and two folds leave no carry.
+    let folded = (sum & 0xffff).wrapping_add(sum >> 16);
+    let [low, high] = [folded & 0xffff, folded >> 16];
+    u16::try_from(low.wrapping_add(high) & 0xffff).map_or(0, |sum| !sum)
+}
+
+/// What a received frame said about its checksum (packet(7), `PACKET_AUXDATA`, `TP_STATUS_CSUMNOTREADY`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UdpChecksum {
+    /// It stands in the frame.
+    Verify,
+    /// The sender is on this host or hypervisor and left it to hardware that was never passed.
+    NotComputed,
+}
+
+/// A UDP datagram out of an IPv4 packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Datagram<'a> {
+    /// Who sent it.
+    pub source: Endpoint,
+    /// Whom it is for.
+    pub destination: Endpoint,
+    /// What UDP carries.
+    pub payload: &'a [u8],
+}
+
+/// Takes an IPv4 packet apart; `None` unless it is a whole, unfragmented UDP datagram with right checksums.
+pub fn datagram(packet: &[u8], udp_checksum: UdpChecksum) -> Option<Datagram<'_>> {
+    let first = packet.first()?;
+    if first >> 4 != 4 {
+        return None;
+    }
+    let header_length = usize::from(first & 0xf).checked_mul(4).filter(|length| *length >= IP_HEADER)?;
+    let (header, _) = packet.split_at_checked(header_length)?;
+    let (fixed, _) = header.split_first_chunk::<IP_HEADER>()?;
+    let [_, _, t0, t1, _, _, f0, f1, _, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = *fixed;
+    // Bit 15 is reserved, bit 14 says "do not fragment"; the rest is "more fragments" and the offset.
+    let fragment = u16::from_be_bytes([f0, f1]) & 0x3fff;
+    if protocol != PROTOCOL_UDP || fragment != 0 || checksum(&[header]) != 0 {
+        return None;
+    }
+    let total_length = usize::from(u16::from_be_bytes([t0, t1]));
+    // Ethernet pads short frames: what is behind the total length is not the packet's.
+    let segment = packet.get(header_length..total_length)?;
+    let (udp, _) = segment.split_first_chunk::<UDP_HEADER>()?;
+    let [sp0, sp1, dp0, dp1, u0, u1, c0, c1] = *udp;
+    let udp_length = u16::from_be_bytes([u0, u1]);
+    let segment = segment.get(..usize::from(udp_length))?;
+    let payload = segment.get(UDP_HEADER..)?;
+    let (source, destination) = (Address([s0, s1, s2, s3]), Address([d0, d1, d2, d3]));
+    if udp_checksum == UdpChecksum::Verify && [c0, c1] != [0, 0] {
+        let pseudo = pseudo_header(source, destination, udp_length);
+        if checksum(&[&pseudo, segment]) != 0 {
+            return None;
+        }
+    }
+    Some(Datagram {
+        source: Endpoint { address: source, port: u16::from_be_bytes([sp0, sp1]) },
+        destination: Endpoint { address: destination, port: u16::from_be_bytes([dp0, dp1]) },
+        payload,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::vec::Vec;
+
+    const CLIENT: Endpoint = Endpoint { address: Address::UNSPECIFIED, port: 68 };
+    const SERVER: Endpoint = Endpoint { address: Address([192, 168, 0, 1]), port: 67 };
+
+    fn packet(payload: &[u8]) -> Vec<u8> {
+        let mut packet = headers(SERVER, CLIENT, payload).to_vec();
+        packet.extend_from_slice(payload);
+        packet
+    }
+
+    /// The bytes of `packet` with one changed, and the header's checksum made right again.
+    fn with(packet: &[u8], position: usize, value: u8) -> Vec<u8> {
+        let mut packet = packet.to_vec();
+        packet[position] = value;
+        packet[10..12].fill(0);
+        let length = (usize::from(packet[0] & 0xf) * 4).clamp(IP_HEADER, packet.len());
+        let sum = checksum(&[&packet[..length]]);
+        packet[10..12].copy_from_slice(&sum.to_be_bytes());
+        packet
+    }
+
+    #[test]
+    fn a_datagram_survives_the_round_trip() {
+        for payload in [&b""[..], b"x", b"even", b"seven..", &[0xff; 1472]] {
+            let packet = packet(payload);
+            let expected = Datagram { source: SERVER, destination: CLIENT, payload };
+            assert_eq!(datagram(&packet, UdpChecksum::Verify), Some(expected));
+        }
+    }
+
+    #[test]
+    fn the_checksum_is_that_of_rfc_1071() {
+        // RFC 1071 §3: the sum of these words is ddf2.
+        assert_eq!(checksum(&[&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]]), !0xddf2);
+        // A captured IPv4 header (RFC 1141's neighbourhood: any correct header sums to zero).
+        let header = [
+            0x45, 0x00, 0x00, 0x73, 0x00, 0x00, 0x40, 0x00, 0x40, 0x11, 0xb8, 0x61, 0xc0, 0xa8, 0x00, 0x01, 0xc0, 0xa8,
+            0x00, 0xc7,
+        ];
+        assert_eq!(checksum(&[&header]), 0);
+    }
+
+    #[test]
+    fn every_truncation_is_refused() {
+        let packet = packet(b"payload");
+        for end in 0..packet.len() {
+            assert_eq!(datagram(&packet[..end], UdpChecksum::Verify), None, "{end} bytes");
+        }
+    }
+
+    #[test]
+    fn one_mutation_for_each_refusal() {
+        let good = packet(b"payload");
+        assert!(datagram(&with(&good, 0, 0x45), UdpChecksum::Verify).is_some(), "the helper itself breaks nothing");
+        for (position, value, what) in [
+            (0, 0x65, "version 6"),
+            (0, 0x44, "a header of 16 bytes"),
+            (0, 0x4f, "a header beyond the packet's end"),
+            (3, 19, "a total length below the header's"),
+            (3, 27, "a total length without UDP header"),
+            (3, 200, "a total length beyond the packet's end"),
+            (6, 0x20, "more fragments"),
+            (7, 0x01, "a fragment's offset"),
+            (9, 6, "TCP"),
+            (12, 9, "another source: UDP's checksum"),
+            (24, 1, "a UDP length beyond the packet's end"),
+            (25, 7, "a UDP length below the header's"),
+            (25, 0, "a UDP length of 0"),
+            (26, 1, "a wrong UDP checksum"),
+            (30, 1, "a changed payload"),
+        ] {
+            assert_eq!(datagram(&with(&good, position, value), UdpChecksum::Verify), None, "{what}");
+        }
+        let mut header = good.clone();
+        header[8] ^= 1;
+        assert_eq!(datagram(&header, UdpChecksum::Verify), None, "a wrong header checksum");
+    }
+
+    #[test]
+    fn checksums_that_were_not_computed_are_not_verified() {
+        let good = packet(b"payload");
+        let mut partial = good.clone();
+        partial[26] ^= 0x55;
+        assert_eq!(datagram(&partial, UdpChecksum::Verify), None);
+        assert!(datagram(&partial, UdpChecksum::NotComputed).is_some());
+        let mut absent = good;
+        absent[26..28].fill(0);
+        assert!(datagram(&absent, UdpChecksum::Verify).is_some());
+    }
+
+    #[test]
+    fn ip_options_and_ethernet_padding_are_skipped() {
+        let mut options = packet(b"payload");
+        options[0] = 0x46;
+        options[3] += 4;
+        options.splice(20..20, [1, 1, 1, 0]);
+        options.extend_from_slice(&[0; 18]);
+        let packet = with(&options, 0, 0x46);
+        assert_eq!(datagram(&packet, UdpChecksum::Verify).map(|datagram| datagram.payload), Some(&b"payload"[..]));
+    }
+
+    #[test]
+    fn masks_with_holes_have_no_prefix() {
+        for (mask, prefix) in [
+            ([255, 255, 255, 0], Some(24)),
+            ([255; 4], Some(32)),
+            ([128, 0, 0, 0], Some(1)),
+            ([0; 4], None),
+            ([255, 0, 255, 0], None),
+            ([0, 255, 255, 255], None),
+        ] {
+            assert_eq!(prefix_length(Address(mask)), prefix, "{mask:?}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_four_numbers() {
+        assert_eq!(parse(b"10.0.2.15"), Some(Address([10, 0, 2, 15])));
+        for text in ["", "1.2.3", "1.2.3.4.5", "1.2.3.256", "1.2..4", "a.b.c.d", " 1.2.3.4"] {
+            assert_eq!(parse(text.as_bytes()), None, "{text:?}");
+        }
+    }
+}
