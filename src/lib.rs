@@ -7,8 +7,16 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod argv;
 pub mod cmdline;
 pub mod dhcp;
+pub mod error;
 pub mod ipv4;
+pub mod mounts;
+pub mod options;
+pub mod passwd;
+pub mod record;
+pub mod root;
+pub mod rtnetlink;
 pub mod status;
 pub mod text;

@@ -1,0 +1,226 @@
+//! The workload's arguments and environment, in bounded storage, as execve(2) wants them.
+
+use core::ffi::CStr;
+
+use crate::options::{List, Source, Sources};
+use crate::text::split_once;
+
+/// Arguments of a command.
+pub const MAX_ARGUMENTS: usize = 256;
+/// Bytes of all arguments, each with its NUL.
+pub const MAX_ARGUMENT_BYTES: usize = 16 * 1024;
+/// Variables of an environment.
+pub const MAX_VARIABLES: usize = 256;
+/// Bytes of all variables, each with its NUL.
+pub const MAX_VARIABLE_BYTES: usize = 16 * 1024;
+
+/// docker's PATH, when the image sets none.
+pub const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The arguments of a command.
+pub type Arguments = Strings<MAX_ARGUMENT_BYTES, MAX_ARGUMENTS>;
+/// The variables of an environment.
+pub type Variables = Strings<MAX_VARIABLE_BYTES, MAX_VARIABLES>;
+
+/// A capacity that was exceeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// More bytes than this.
+    Bytes(usize),
+    /// More strings than this.
+    Count(usize),
+}
+
+/// NUL-terminated strings, one behind the other.
+#[derive(Default)]
+pub struct Strings<const BYTES: usize, const COUNT: usize> {
+    bytes: heapless::Vec<u8, BYTES>,
+    starts: heapless::Vec<u16, COUNT>,
+}
+
+impl<const BYTES: usize, const COUNT: usize> Strings<BYTES, COUNT> {
+    /// No strings.
+    pub const fn new() -> Self {
+        const { assert!(BYTES <= 1 << 16, "a start is 16 bits") }
+        Self { bytes: heapless::Vec::new(), starts: heapless::Vec::new() }
+    }
+
+    /// Appends one string, made of parts.
+    ///
+    /// # Errors
+    /// [`Full`], and nothing is appended, when it has no room.
+    pub fn push(&mut self, parts: &[&[u8]]) -> Result<(), Full> {
+        let start = self.bytes.len();
+        let pushed = self.append(parts, start);
+        if pushed.is_err() {
+            self.bytes.truncate(start);
+        }
+        pushed
+    }
+
+    fn append(&mut self, parts: &[&[u8]], start: usize) -> Result<(), Full> {
+        for part in parts.iter().chain(&[&b"\0"[..]]) {
+            self.bytes.extend_from_slice(part).map_err(|_| Full::Bytes(BYTES))?;
+        }
+        let start = u16::try_from(start).map_err(|_| Full::Bytes(BYTES))?;
+        self.starts.push(start).map_err(|_| Full::Count(COUNT))
+    }
+
+    /// The strings in order.
+    pub fn iter(&self) -> impl Iterator<Item = &CStr> {
+        self.starts.iter().filter_map(|start| self.at(*start))
+    }
+
+    fn at(&self, start: u16) -> Option<&CStr> {
+        CStr::from_bytes_until_nul(self.bytes.get(usize::from(start)..)?).ok()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.starts.is_empty()
+    }
+
+    /// Sets a variable, given as `NAME=value` in parts of which the first begins with `NAME=`; one of that name goes.
+    ///
+    /// # Errors
+    /// As [`Strings::push`].
+    pub fn set(&mut self, parts: &[&[u8]]) -> Result<(), Full> {
+        let name = parts.first().and_then(|part| split_once(part, b'=')).map_or(&b""[..], |(name, _)| name);
+        let same = self.starts.iter().position(|start| self.at(*start).and_then(|text| value_of(text, name)).is_some());
+        if let Some(same) = same {
+            self.starts.remove(same);
+        }
+        self.push(parts)
+    }
+
+    /// The value of a variable.
+    pub fn variable(&self, name: &[u8]) -> Option<&[u8]> {
+        self.iter().find_map(|text| value_of(text, name))
+    }
+}
+
+fn value_of<'a>(variable: &'a CStr, name: &[u8]) -> Option<&'a [u8]> {
+    variable.to_bytes().strip_prefix(name)?.strip_prefix(b"=")
+}
+
+/// Puts together what is to be run, as docker does: the strongest entrypoint, then the strongest command that is not
+/// weaker than it (overriding ENTRYPOINT drops the image's CMD).
+///
+/// # Errors
+/// [`Full`] when it does not fit.
+pub fn arguments(sources: &Sources<'_>, argv: &mut Arguments) -> Result<(), Full> {
+    let mut command_sources = &Source::STRONGEST_FIRST[..];
+    for (source, stronger_or_same) in Source::STRONGEST_FIRST.into_iter().zip(1..) {
+        if sources.each(source, List::Entrypoint, &mut |parts| argv.push(parts))? {
+            command_sources = command_sources.get(..stronger_or_same).unwrap_or_default();
+            break;
+        }
+    }
+    for source in command_sources {
+        if sources.each(*source, List::Command, &mut |parts| argv.push(parts))? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Puts the environment together: docker's defaults, the image's ENV over them, what the user set over that.
+///
+/// # Errors
+/// [`Full`] when it does not fit.
+pub fn variables(sources: &Sources<'_>, hostname: &[u8], terminal: bool, env: &mut Variables) -> Result<(), Full> {
+    env.set(&[b"PATH=", DEFAULT_PATH])?;
+    env.set(&[b"HOSTNAME=", hostname])?;
+    if terminal {
+        env.set(&[b"TERM=xterm"])?;
+    }
+    for source in Source::STRONGEST_FIRST.into_iter().rev() {
+        sources.each(source, List::Variables, &mut |parts| env.set(parts))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use crate::record::Record;
+    use std::string::String;
+    use std::vec::Vec;
+
+    fn show<const B: usize, const C: usize>(strings: &Strings<B, C>) -> Vec<String> {
+        strings.iter().map(|text| text.to_str().unwrap().into()).collect()
+    }
+
+    fn with<R>(command_line: &str, initramfs: &str, image: &str, test: impl Fn(&Sources<'_>) -> R) -> R {
+        let (mut initramfs, mut image) = (initramfs.as_bytes().to_vec(), image.as_bytes().to_vec());
+        test(&Sources {
+            command_line: command_line.as_bytes(),
+            initramfs: Record::decode(&mut initramfs),
+            image: Record::decode(&mut image),
+        })
+    }
+
+    fn argv(command_line: &str, initramfs: &str, image: &str) -> Vec<String> {
+        with(command_line, initramfs, image, |sources| {
+            let mut argv = Arguments::new();
+            arguments(sources, &mut argv).unwrap();
+            show(&argv)
+        })
+    }
+
+    #[test]
+    fn entrypoint_and_command_combine_as_docker_combines_them() {
+        const IMAGE: &str = "entrypoint /e\nentrypoint -x\ncmd c d\ncmd \n";
+        for (command_line, initramfs, image, expected) in [
+            ("", "", IMAGE, &["/e", "-x", "c d", ""][..]),
+            ("", "", "cmd c\n", &["c"]),
+            ("entrypoint=/o", "", IMAGE, &["/o"]),
+            ("entrypoint=\"/o  -v\" -- a \"b c\" -- k=\"v w\"", "", IMAGE, &["/o", "-v", "a", "b c", "--", "k=v w"]),
+            ("quiet -- a", "", IMAGE, &["/e", "-x", "a"]),
+            ("whit.arg=\"a b\" whit.arg=c", "", IMAGE, &["/e", "-x", "a b", "c"]),
+            ("whit.arg=a -- b", "", IMAGE, &["/e", "-x", "b"]),
+            ("", "cmd i\n", IMAGE, &["/e", "-x", "i"]),
+            ("", "entrypoint /i\n", IMAGE, &["/i"]),
+            ("", "entrypoint /i\ncmd j\n", IMAGE, &["/i", "j"]),
+            ("entrypoint=/a entrypoint=/b", "cmd j\n", IMAGE, &["/b"]),
+            ("entrypoint=\"\" -- /bin/true", "", IMAGE, &["/bin/true"]),
+            ("", "", "", &[]),
+        ] {
+            assert_eq!(argv(command_line, initramfs, image), expected, "{command_line:?} over {initramfs:?}");
+        }
+    }
+
+    #[test]
+    fn stronger_variables_replace_weaker_ones() {
+        let env =
+            with("whit.env=\"A=1 2\"", "env B=i\nenv PATH=/x\n", "env A=image\nenv B=image\nenv C=\n", |sources| {
+                let mut env = Variables::new();
+                variables(sources, b"box", true, &mut env).unwrap();
+                show(&env)
+            });
+        assert_eq!(env, ["HOSTNAME=box", "TERM=xterm", "C=", "B=i", "PATH=/x", "A=1 2"]);
+    }
+
+    #[test]
+    fn what_does_not_fit_names_its_limit_and_changes_nothing() {
+        let mut strings = Strings::<8, 2>::new();
+        strings.push(&[b"abc"]).unwrap();
+        assert_eq!(strings.push(&[b"de", b"fg"]), Err(Full::Bytes(8)));
+        strings.push(&[b"def"]).unwrap();
+        assert_eq!(show(&strings), ["abc", "def"]);
+        let mut strings = Strings::<8, 2>::new();
+        strings.push(&[b""]).and_then(|()| strings.push(&[b""])).unwrap();
+        assert_eq!(strings.push(&[b""]), Err(Full::Count(2)));
+        assert_eq!(show(&strings), ["", ""]);
+    }
+
+    #[test]
+    fn a_variable_is_found_by_its_whole_name() {
+        let mut env = Variables::new();
+        env.set(&[b"PATHX=/no"]).unwrap();
+        assert_eq!(env.variable(b"PATH"), None);
+        env.set(&[b"PATH=", b"/a"]).unwrap();
+        assert_eq!(env.variable(b"PATH"), Some(&b"/a"[..]));
+    }
+}

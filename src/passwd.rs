@@ -1,0 +1,185 @@
+//! Who the workload runs as: docker's USER, looked up in the image's passwd(5) and group(5).
+//!
+//! `user`, `uid`, `user:group`, `uid:gid` and the mixed forms. A number needs no line; a name does. A line that is
+//! malformed is passed over.
+
+use crate::text::{number, split_once};
+
+/// Supplementary groups of an account.
+pub const MAX_GROUPS: usize = 64;
+/// The highest id that docker takes.
+const MAX_ID: u32 = i32::MAX.cast_unsigned();
+
+/// What setgroups(2), setgid(2) and setuid(2) are given, and HOME.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account<'a> {
+    /// The user.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+    /// Groups besides: those that list the user, when USER names no group.
+    pub groups: heapless::Vec<u32, MAX_GROUPS>,
+    /// The home directory; `/` without a passwd line.
+    pub home: &'a [u8],
+}
+
+/// Why a USER cannot be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// No passwd line has that name, or the number is out of range.
+    User,
+    /// No group line has that name, or the number is out of range.
+    Group,
+    /// More than [`MAX_GROUPS`].
+    TooManyGroups,
+}
+
+impl Problem {
+    /// What a message says of it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::User => "no such user in /etc/passwd",
+            Self::Group => "no such group in /etc/group",
+            Self::TooManyGroups => "in more than 64 groups",
+        }
+    }
+}
+
+/// Finds the account of a USER; an empty one is root.
+///
+/// # Errors
+/// [`Problem`] when a name has no line.
+pub fn account<'a>(user: &[u8], passwd: &'a [u8], group: &[u8]) -> Result<Account<'a>, Problem> {
+    let (user, group_name) = split_once(user, b':').map_or((user, None), |(user, group)| (user, Some(group)));
+    let user = if user.is_empty() { b"0" } else { user };
+    let line = lines(passwd).find_map(|line| PasswdLine::read(line).filter(|line| line.is(user)));
+    let mut account = match (&line, id(user)) {
+        (Some(line), _) => Account { uid: line.uid, gid: line.gid, groups: heapless::Vec::new(), home: line.home },
+        (None, Some(uid)) => Account { uid, gid: 0, groups: heapless::Vec::new(), home: b"/" },
+        (None, None) => return Err(Problem::User),
+    };
+    match (group_name.filter(|name| !name.is_empty()), line) {
+        (Some(name), _) => account.gid = gid(name, group).ok_or(Problem::Group)?,
+        (None, Some(line)) => {
+            for (_, gid, members) in lines(group).filter_map(group_line) {
+                if members.split(|byte| *byte == b',').any(|member| member == line.name) {
+                    account.groups.push(gid).map_err(|_| Problem::TooManyGroups)?;
+                }
+            }
+        }
+        (None, None) => {}
+    }
+    Ok(account)
+}
+
+struct PasswdLine<'a> {
+    name: &'a [u8],
+    uid: u32,
+    gid: u32,
+    home: &'a [u8],
+}
+
+impl<'a> PasswdLine<'a> {
+    /// name:password:UID:GID:GECOS:directory:shell
+    fn read(line: &'a [u8]) -> Option<Self> {
+        let mut fields = line.split(|byte| *byte == b':');
+        let name = fields.next().filter(|name| !name.is_empty())?;
+        let uid = id(fields.nth(1)?)?;
+        let gid = id(fields.next()?)?;
+        let home = fields.nth(1).filter(|home| !home.is_empty()).unwrap_or(b"/");
+        Some(Self { name, uid, gid, home })
+    }
+
+    fn is(&self, user: &[u8]) -> bool {
+        self.name == user || id(user) == Some(self.uid)
+    }
+}
+
+fn gid(name: &[u8], group: &[u8]) -> Option<u32> {
+    let named = lines(group).filter_map(group_line).find(|(line_name, _, _)| *line_name == name);
+    named.map(|(_, gid, _)| gid).or_else(|| id(name))
+}
+
+/// `group_name:password:GID:user_list`
+fn group_line(line: &[u8]) -> Option<(&[u8], u32, &[u8])> {
+    let mut fields = line.split(|byte| *byte == b':');
+    let name = fields.next().filter(|name| !name.is_empty())?;
+    let gid = id(fields.nth(1)?)?;
+    Some((name, gid, fields.next()?))
+}
+
+fn id(text: &[u8]) -> Option<u32> {
+    number(text).filter(|id| *id <= MAX_ID)
+}
+
+fn lines(file: &[u8]) -> impl Iterator<Item = &[u8]> {
+    file.split(|byte| *byte == b'\n')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PASSWD: &[u8] = b"root:x:0:0:root:/root:/bin/sh\n\
+        broken:x:zero:0::/nowhere:/bin/sh\n\
+        :x:7:7::/empty:\n\
+        web:x:33:44:web:/srv/web:/bin/false\n\
+        1000:x:55:66::/number:/bin/sh\n\
+        homeless:x:77:77:::\n\
+        short:x:88:88";
+    const GROUP: &[u8] = b"root:x:0:\nweb:x:44:\nbroken:x:x:web\nlogs:x:4:syslog,web\nspare:x:9:web,\nshort:x:5";
+
+    fn found(user: &str) -> Result<(u32, u32, Account<'static>), Problem> {
+        account(user.as_bytes(), PASSWD, GROUP).map(|account| (account.uid, account.gid, account))
+    }
+
+    #[test]
+    fn all_six_forms_are_found() {
+        for (user, uid, gid, groups, home) in [
+            ("", 0, 0, &[][..], "/root"),
+            ("web", 33, 44, &[4, 9], "/srv/web"),
+            ("33", 33, 44, &[4, 9], "/srv/web"),
+            ("web:", 33, 44, &[4, 9], "/srv/web"),
+            ("web:logs", 33, 4, &[], "/srv/web"),
+            ("web:1234", 33, 1234, &[], "/srv/web"),
+            ("33:logs", 33, 4, &[], "/srv/web"),
+            ("4321:1234", 4321, 1234, &[], "/"),
+            ("4321", 4321, 0, &[], "/"),
+            ("1000", 55, 66, &[], "/number"),
+            ("homeless", 77, 77, &[], "/"),
+            ("short", 88, 88, &[], "/"),
+            (":logs", 0, 4, &[], "/root"),
+        ] {
+            let (found_uid, found_gid, account) = found(user).unwrap();
+            assert_eq!((found_uid, found_gid, &account.groups[..], account.home), (uid, gid, groups, home.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn names_without_a_line_are_refused() {
+        for (user, problem) in [
+            ("nobody", Problem::User),
+            ("broken", Problem::User),
+            ("2147483648", Problem::User),
+            ("-1", Problem::User),
+            ("web:nogroup", Problem::Group),
+            ("web:2147483648", Problem::Group),
+            ("web:short", Problem::Group),
+        ] {
+            assert_eq!(found(user).map(|_| ()), Err(problem), "{user:?}");
+        }
+    }
+
+    #[test]
+    fn files_may_be_missing() {
+        assert_eq!(account(b"5:6", b"", b"").map(|account| (account.uid, account.gid)), Ok((5, 6)));
+        assert_eq!(account(b"", b"", b"").map(|account| account.uid), Ok(0));
+    }
+
+    #[test]
+    fn more_groups_than_fit_are_an_error() {
+        extern crate std;
+        let group: std::string::String = (0..=MAX_GROUPS).map(|gid| std::format!("g{gid}:x:{gid}:web\n")).collect();
+        assert_eq!(account(b"web", PASSWD, group.as_bytes()), Err(Problem::TooManyGroups));
+    }
+}

@@ -1,0 +1,154 @@
+//! The run record, `whit.conf`: what mkraw and mkcpio took from `docker inspect`, so that the init needs no JSON.
+//!
+//! One `key value` a line, the value up to the end of the line; `\n` and `\\` are the only escapes; a repeated key
+//! appends; empty lines and lines that begin with `#` are skipped.
+
+/// Bytes of a record that are read.
+pub const MAX_RECORD: usize = 16 * 1024;
+
+/// A record that was decoded, in the buffer that held it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Record<'a> {
+    /// The lines with their escapes undone, separated by NUL: a value may contain a newline now.
+    text: &'a [u8],
+}
+
+/// One line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line<'a> {
+    /// Its number in the file, from 1.
+    pub number: u32,
+    /// Key and value; `None` when the line is malformed: no key, another escape, a NUL.
+    pub entry: Option<(&'a [u8], Option<&'a [u8]>)>,
+}
+
+impl<'a> Record<'a> {
+    /// Undoes the escapes in place.
+    pub fn decode(buffer: &'a mut [u8]) -> Self {
+        let mut written = 0usize;
+        let mut line_start = 0usize;
+        let mut malformed = false;
+        let mut read = 0usize;
+        while let Some(byte) = buffer.get(read).copied() {
+            read = read.saturating_add(1);
+            let decoded = match byte {
+                b'\n' => {
+                    // A line that begins with a space has no key: that is how a malformed one is remembered.
+                    if let (true, Some(first)) = (malformed, buffer.get_mut(line_start)) {
+                        *first = b' ';
+                    }
+                    malformed = false;
+                    line_start = written.saturating_add(1);
+                    0
+                }
+                b'\\' => {
+                    let escaped = buffer.get(read).copied();
+                    read = read.saturating_add(1);
+                    match escaped {
+                        Some(b'n') => b'\n',
+                        Some(b'\\') => b'\\',
+                        _ => {
+                            malformed = true;
+                            read = read.saturating_sub(1);
+                            b'\\'
+                        }
+                    }
+                }
+                0 => {
+                    malformed = true;
+                    b'?'
+                }
+                byte => byte,
+            };
+            if let Some(place) = buffer.get_mut(written) {
+                *place = decoded;
+            }
+            written = written.saturating_add(1);
+        }
+        if let (true, Some(first)) = (malformed, buffer.get_mut(line_start)) {
+            *first = b' ';
+        }
+        Self { text: buffer.get(..written).unwrap_or_default() }
+    }
+
+    /// The lines that say something, malformed ones among them.
+    pub fn lines(&self) -> impl Iterator<Item = Line<'a>> + use<'a> {
+        self.text
+            .split(|byte| *byte == 0)
+            .zip(1..)
+            .filter(|(line, _)| !line.is_empty() && !line.starts_with(b"#"))
+            .map(|(line, number)| Line { number, entry: entry(line) })
+    }
+
+    /// Every value of a key, in order.
+    pub fn values(&self, key: &'static [u8]) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        self.lines().filter_map(move |line| line.entry.filter(|(name, _)| *name == key)?.1)
+    }
+}
+
+fn entry(line: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
+    let entry = crate::text::split_once(line, b' ').map_or((line, None), |(key, value)| (key, Some(value)));
+    (!entry.0.is_empty()).then_some(entry)
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::vec::Vec;
+
+    fn lines(text: &str) -> Vec<(u32, Option<(Vec<u8>, Option<Vec<u8>>)>)> {
+        let mut buffer = text.as_bytes().to_vec();
+        let entry = |(key, value): (&[u8], Option<&[u8]>)| (key.to_vec(), value.map(<[u8]>::to_vec));
+        Record::decode(&mut buffer).lines().map(|line| (line.number, line.entry.map(entry))).collect()
+    }
+
+    fn line(number: u32, key: &str, value: &str) -> (u32, Option<(Vec<u8>, Option<Vec<u8>>)>) {
+        (number, Some((key.into(), Some(value.into()))))
+    }
+
+    #[test]
+    fn values_reach_to_the_end_of_the_line() {
+        assert_eq!(
+            lines("# made by mkraw\n\nentrypoint /bin/sh\nentrypoint -c\ncmd echo \"a  b\" \ncmd \ngrow\nenv A=b=c"),
+            [
+                line(3, "entrypoint", "/bin/sh"),
+                line(4, "entrypoint", "-c"),
+                line(5, "cmd", "echo \"a  b\" "),
+                line(6, "cmd", ""),
+                (7, Some((b"grow".to_vec(), None))),
+                line(8, "env", "A=b=c"),
+            ]
+        );
+    }
+
+    #[test]
+    fn escapes_are_two() {
+        assert_eq!(lines("cmd a\\nb\\\\n\\\\\nuser u\n"), [line(1, "cmd", "a\nb\\n\\"), line(2, "user", "u")]);
+    }
+
+    #[test]
+    fn malformed_lines_keep_their_number_and_spoil_no_other() {
+        for bad in ["cmd \\t", "cmd \\", "cmd a\0b", " cmd a", " ", "\\nx y\\q"] {
+            let text = std::format!("user u\n{bad}\ncmd c");
+            assert_eq!(lines(&text), [line(1, "user", "u"), (2, None), line(3, "cmd", "c")], "{bad:?}");
+            assert_eq!(lines(bad), [(1, None)], "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn repeated_keys_append() {
+        let mut buffer = b"cmd a\nenv b\ncmd c\ncmdx d".to_vec();
+        let record = Record::decode(&mut buffer);
+        assert_eq!(record.values(b"cmd").collect::<Vec<_>>(), [&b"a"[..], b"c"]);
+    }
+
+    #[test]
+    fn every_truncation_is_read() {
+        let text = b"entrypoint /bin/sh\\n\ncmd \\\\ \n#x\nenv A=b";
+        for end in 0..=text.len() {
+            let mut buffer = text[..end].to_vec();
+            assert!(Record::decode(&mut buffer).lines().count() <= 3);
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! rtnetlink(7) messages: the few that bring an interface up, give it an address and routes, and tell of its carrier.
+//!
+//! Requests are built into bounded storage; replies are taken apart by total functions.
+
+use linux_raw_sys::if_arp::{ARPHRD_ETHER, ARPHRD_LOOPBACK};
+use linux_raw_sys::net::net_device_flags::{IFF_LOWER_UP, IFF_UP};
+use linux_raw_sys::netlink as nl;
+
+use crate::dhcp::wire::HardwareAddress;
+use crate::ipv4::Address;
+
+/// The longest request: an address with its lifetimes.
+pub const MAX_REQUEST: usize = 96;
+/// Bytes of one reply: the kernel fills no more at a time (include/linux/netlink.h, NLMSG_GOODSIZE).
+pub const MAX_REPLY: usize = 8192;
+
+/// struct nlmsghdr: length, type, flags, sequence, port.
+const HEADER: usize = 16;
+/// Everything in a message begins at a multiple of this.
+const ALIGNMENT: usize = 4;
+const AF_INET: u8 = 2;
+
+// The bindings have these as enums of C; they are numbers on the wire.
+const RTM_NEWLINK: u16 = 16;
+const RTM_DELLINK: u16 = 17;
+const RTM_GETLINK: u16 = 18;
+const RTM_NEWADDR: u16 = 20;
+const RTM_DELADDR: u16 = 21;
+const RTM_NEWROUTE: u16 = 24;
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_LINKINFO: u16 = 18;
+const IFA_ADDRESS: u16 = 1;
+const IFA_LOCAL: u16 = 2;
+const IFA_BROADCAST: u16 = 4;
+const IFA_CACHEINFO: u16 = 6;
+const RTA_OIF: u16 = 4;
+const RTA_GATEWAY: u16 = 5;
+const RTA_PRIORITY: u16 = 6;
+const RTA_PREFSRC: u16 = 7;
+
+/// A request to the kernel.
+pub struct Request {
+    bytes: heapless::Vec<u8, MAX_REQUEST>,
+}
+
+impl Request {
+    fn new(kind: u16, flags: u32, fixed: &[u8]) -> Self {
+        let mut request = Self { bytes: heapless::Vec::new() };
+        let flags = u16::try_from(flags | nl::NLM_F_REQUEST).unwrap_or_default();
+        request.put(&0u32.to_ne_bytes()); // the length, by `finish`
+        request.put(&kind.to_ne_bytes());
+        request.put(&flags.to_ne_bytes());
+        request.put(&[0; 8]); // sequence and port: one request is out at a time
+        request.put(fixed);
+        request
+    }
+
+    /// What does not fit is a mistake in this file: the tests build the longest of each.
+    fn put(&mut self, bytes: &[u8]) {
+        drop(self.bytes.extend_from_slice(bytes));
+    }
+
+    fn attribute(mut self, kind: u16, payload: &[u8]) -> Self {
+        let length = u16::try_from(payload.len().saturating_add(ALIGNMENT)).unwrap_or_default();
+        self.put(&length.to_ne_bytes());
+        self.put(&kind.to_ne_bytes());
+        self.put(payload);
+        let padding = self.bytes.len().next_multiple_of(ALIGNMENT).saturating_sub(self.bytes.len());
+        self.put([0; ALIGNMENT].get(..padding).unwrap_or_default());
+        self
+    }
+
+    fn finish(mut self) -> Self {
+        let length = u32::try_from(self.bytes.len()).unwrap_or_default();
+        for (place, byte) in self.bytes.iter_mut().zip(length.to_ne_bytes()) {
+            *place = byte;
+        }
+        self
+    }
+
+    /// What is sent.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Asks for all interfaces; the answer is one [`Message::Link`] each.
+pub fn dump_links() -> Request {
+    Request::new(RTM_GETLINK, nl::NLM_F_DUMP, &[0; 16]).finish()
+}
+
+/// Sets IFF_UP.
+pub fn bring_up(interface: u32) -> Request {
+    let [i0, i1, i2, i3] = interface.to_ne_bytes();
+    let [f0, f1, f2, f3] = (IFF_UP as u32).to_ne_bytes();
+    // struct ifinfomsg: family, padding, type, index, flags, change
+    let fixed = [0, 0, 0, 0, i0, i1, i2, i3, f0, f1, f2, f3, f0, f1, f2, f3];
+    Request::new(RTM_NEWLINK, nl::NLM_F_ACK, &fixed).finish()
+}
+
+/// An address on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InterfaceAddress {
+    /// The index of the interface.
+    pub interface: u32,
+    /// The address.
+    pub address: Address,
+    /// The length of its subnet's prefix.
+    pub prefix_length: u8,
+}
+
+impl InterfaceAddress {
+    /// struct ifaddrmsg: family, prefix length, flags, scope, index.
+    fn fixed(&self) -> [u8; 8] {
+        let [i0, i1, i2, i3] = self.interface.to_ne_bytes();
+        [AF_INET, self.prefix_length, 0, 0, i0, i1, i2, i3]
+    }
+
+    fn broadcast(&self) -> Address {
+        let host_mask = u32::MAX.checked_shr(u32::from(self.prefix_length)).unwrap_or(0);
+        Address((self.address.bits() | host_mask).to_be_bytes())
+    }
+
+    /// Adds the address, or renews its lifetime: the kernel drops it after `lifetime_s` by itself.
+    pub fn add(&self, lifetime_s: Option<u32>) -> Request {
+        // include/net/addrconf.h: all ones is for ever.
+        let lifetime = lifetime_s.unwrap_or(u32::MAX).to_ne_bytes();
+        let mut cache_info = [0; 16]; // struct ifa_cacheinfo: preferred, valid, created, updated
+        for (place, byte) in cache_info.iter_mut().zip(lifetime.into_iter().chain(lifetime)) {
+            *place = byte;
+        }
+        let flags = nl::NLM_F_ACK | nl::NLM_F_CREATE | nl::NLM_F_REPLACE;
+        let request = Request::new(RTM_NEWADDR, flags, &self.fixed())
+            .attribute(IFA_LOCAL, &self.address.0)
+            .attribute(IFA_ADDRESS, &self.address.0)
+            .attribute(IFA_CACHEINFO, &cache_info);
+        // RFC 3021: a /31 has no broadcast address.
+        if self.prefix_length < 31 { request.attribute(IFA_BROADCAST, &self.broadcast().0) } else { request }.finish()
+    }
+
+    /// Takes the address away, and the routes through it with it.
+    pub fn delete(&self) -> Request {
+        Request::new(RTM_DELADDR, nl::NLM_F_ACK, &self.fixed()).attribute(IFA_LOCAL, &self.address.0).finish()
+    }
+
+    /// The default route through a gateway, which need not be in the subnet (clouds lease a /32).
+    pub fn default_route(&self, gateway: Address, metric: u32) -> Request {
+        const RTN_UNICAST: u8 = 1;
+        let flags = nl::NLM_F_ACK | nl::NLM_F_CREATE | nl::NLM_F_REPLACE;
+        #[allow(clippy::cast_possible_truncation, reason = "constants below 256")]
+        let (table, protocol) = (nl::rt_class_t::RT_TABLE_MAIN as u8, nl::RTPROT_DHCP as u8);
+        let [f0, f1, f2, f3] = nl::RTNH_F_ONLINK.to_ne_bytes();
+        // struct rtmsg: family, destination's and source's prefix, tos, table, protocol, scope (everywhere), type, flags
+        let fixed = [AF_INET, 0, 0, 0, table, protocol, 0, RTN_UNICAST, f0, f1, f2, f3];
+        Request::new(RTM_NEWROUTE, flags, &fixed)
+            .attribute(RTA_GATEWAY, &gateway.0)
+            .attribute(RTA_OIF, &self.interface.to_ne_bytes())
+            .attribute(RTA_PREFSRC, &self.address.0)
+            .attribute(RTA_PRIORITY, &metric.to_ne_bytes())
+            .finish()
+    }
+}
+
+/// What an interface is to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hardware {
+    /// The loopback.
+    Loopback,
+    /// Ethernet, with its address.
+    Ethernet(HardwareAddress),
+    /// Something else.
+    Other,
+}
+
+/// An interface, as RTM_NEWLINK tells of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link<'a> {
+    /// Its index.
+    pub interface: u32,
+    /// Its name, without NUL.
+    pub name: &'a [u8],
+    /// What it is.
+    pub hardware: Hardware,
+    /// It was made by software (a bridge, a veth): it has an IFLA_LINKINFO.
+    pub by_software: bool,
+    /// IFF_LOWER_UP: frames can be sent. IFF_RUNNING follows up to a second later (net/core/link_watch.c).
+    pub carrier: bool,
+    /// IFF_UP.
+    pub up: bool,
+}
+
+/// A message from the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Message<'a> {
+    /// An interface appeared or changed.
+    Link(Link<'a>),
+    /// The interface of this index is gone.
+    LinkGone(u32),
+    /// The answer to a request: 0, or a negative errno.
+    Acknowledgement(i32),
+    /// Anything else.
+    Other,
+}
+
+/// Takes a datagram of netlink apart; ends at the first message that is not whole.
+pub fn messages(bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
+    let mut rest = bytes;
+    core::iter::from_fn(move || {
+        let (header, _) = rest.split_first_chunk::<HEADER>()?;
+        let [l0, l1, l2, l3, k0, k1, ..] = *header;
+        let length = usize::try_from(u32::from_ne_bytes([l0, l1, l2, l3])).ok()?;
+        let payload = rest.get(HEADER..length)?;
+        rest = rest.get(length.next_multiple_of(ALIGNMENT)..).unwrap_or_default();
+        Some(message(u16::from_ne_bytes([k0, k1]), payload))
+    })
+}
+
+fn message(kind: u16, payload: &[u8]) -> Message<'_> {
+    let read = match kind {
+        RTM_NEWLINK => link(payload).map(Message::Link),
+        RTM_DELLINK => link(payload).map(|link| Message::LinkGone(link.interface)),
+        _ if u32::from(kind) == nl::NLMSG_ERROR => {
+            payload.first_chunk().map(|error| Message::Acknowledgement(i32::from_ne_bytes(*error)))
+        }
+        _ => None,
+    };
+    read.unwrap_or(Message::Other)
+}
+
+fn link(payload: &[u8]) -> Option<Link<'_>> {
+    let (fixed, attributes) = payload.split_first_chunk::<16>()?;
+    let [_, _, t0, t1, i0, i1, i2, i3, f0, f1, f2, f3, ..] = *fixed;
+    let kind = u32::from(u16::from_ne_bytes([t0, t1]));
+    let flags = u32::from_ne_bytes([f0, f1, f2, f3]);
+    let address = attribute(attributes, IFLA_ADDRESS).and_then(|address| HardwareAddress::try_from(address).ok());
+    let name = attribute(attributes, IFLA_IFNAME).unwrap_or_default();
+    Some(Link {
+        interface: u32::from_ne_bytes([i0, i1, i2, i3]),
+        name: name.strip_suffix(b"\0").unwrap_or(name),
+        hardware: match (kind, address) {
+            (ARPHRD_LOOPBACK, _) => Hardware::Loopback,
+            (ARPHRD_ETHER, Some(address)) => Hardware::Ethernet(address),
+            _ => Hardware::Other,
+        },
+        by_software: attribute(attributes, IFLA_LINKINFO).is_some(),
+        carrier: flags & IFF_LOWER_UP as u32 != 0,
+        up: flags & IFF_UP as u32 != 0,
+    })
+}
+
+/// The payload of the first attribute of a kind.
+fn attribute(attributes: &[u8], wanted: u16) -> Option<&[u8]> {
+    let mut rest = attributes;
+    loop {
+        let [l0, l1, k0, k1] = *rest.first_chunk::<ALIGNMENT>()?;
+        let length = usize::from(u16::from_ne_bytes([l0, l1]));
+        let payload = rest.get(ALIGNMENT..length)?;
+        // The two highest bits say how the payload is to be read (NLA_TYPE_MASK).
+        if u16::from_ne_bytes([k0, k1]) & 0x3fff == wanted {
+            return Some(payload);
+        }
+        rest = rest.get(length.next_multiple_of(ALIGNMENT)..)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::vec::Vec;
+
+    fn eth0() -> Vec<u8> {
+        let mut fixed = [0; 16];
+        fixed[2..4].copy_from_slice(&1u16.to_ne_bytes());
+        fixed[4..8].copy_from_slice(&2u32.to_ne_bytes());
+        fixed[8..12].copy_from_slice(&(IFF_UP as u32 | IFF_LOWER_UP as u32).to_ne_bytes());
+        Request::new(RTM_NEWLINK, 0, &fixed)
+            .attribute(IFLA_IFNAME, b"eth0\0")
+            .attribute(IFLA_ADDRESS, &[2, 0, 0, 0, 0, 7])
+            .finish()
+            .bytes()
+            .to_vec()
+    }
+
+    const ETH0: Link<'_> = Link {
+        interface: 2,
+        name: b"eth0",
+        hardware: Hardware::Ethernet([2, 0, 0, 0, 0, 7]),
+        by_software: false,
+        carrier: true,
+        up: true,
+    };
+
+    #[test]
+    fn a_datagram_may_hold_several_messages() {
+        let error = Request::new(2, 0, &(-17i32).to_ne_bytes()).finish();
+        let bytes = [&eth0(), error.bytes(), &eth0()].concat();
+        let expected = [Message::Link(ETH0), Message::Acknowledgement(-17), Message::Link(ETH0)];
+        assert_eq!(messages(&bytes).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn every_truncation_ends() {
+        let bytes = eth0();
+        for end in 0..bytes.len() {
+            assert_eq!(messages(&bytes[..end]).count(), 0);
+            // A length that lies within what is there: attributes are cut.
+            let mut short = bytes.clone();
+            short[..4].copy_from_slice(&u32::try_from(end).unwrap().to_ne_bytes());
+            let first = messages(&short).next();
+            assert!(end >= HEADER || first.is_none());
+        }
+    }
+
+    #[test]
+    fn attributes_of_any_length_end() {
+        let mut bytes = eth0();
+        for length in 0..=255 {
+            bytes[HEADER + 16] = length;
+            let _ = messages(&bytes).count();
+        }
+    }
+
+    #[test]
+    fn requests_are_these_bytes() {
+        let address = InterfaceAddress { interface: 2, address: Address([10, 0, 2, 15]), prefix_length: 24 };
+        // As `strace ip addr replace 10.0.2.15/24 broadcast 10.0.2.255 dev eth0 valid_lft 60 preferred_lft 60` has them,
+        // in our order of attributes.
+        let expected = [
+            &[68, 0, 0, 0, 20, 0, 5, 5, 0, 0, 0, 0, 0, 0, 0, 0, 2, 24, 0, 0, 2, 0, 0, 0][..],
+            &[8, 0, 2, 0, 10, 0, 2, 15, 8, 0, 1, 0, 10, 0, 2, 15],
+            &[20, 0, 6, 0, 60, 0, 0, 0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            &[8, 0, 4, 0, 10, 0, 2, 255],
+        ]
+        .concat();
+        assert_eq!(address.add(Some(60)).bytes(), expected);
+        let route = address.default_route(Address([10, 0, 2, 2]), 7);
+        let expected = [
+            &[60, 0, 0, 0, 24, 0, 5, 5, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 254, 16, 0, 1, 4, 0, 0, 0][..],
+            &[8, 0, 5, 0, 10, 0, 2, 2, 8, 0, 4, 0, 2, 0, 0, 0, 8, 0, 7, 0, 10, 0, 2, 15, 8, 0, 6, 0, 7, 0, 0, 0],
+        ]
+        .concat();
+        assert_eq!(route.bytes(), expected);
+        for request in [bring_up(2), dump_links(), address.delete(), address.add(None), route] {
+            let length = u32::from_ne_bytes(request.bytes()[..4].try_into().unwrap());
+            assert_eq!(usize::try_from(length), Ok(request.bytes().len()));
+            assert!(request.bytes().len() < MAX_REQUEST, "not cut");
+        }
+    }
+}
