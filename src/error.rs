@@ -16,6 +16,35 @@ pub struct Error {
     pub errno: Errno,
 }
 
+#[allow(missing_docs, reason = "each is named as in errno(3)")]
+#[allow(clippy::cast_possible_wrap, reason = "below 4096")]
+impl Errno {
+    pub const NOENT: Self = Self(errno::ENOENT as i32);
+    pub const INTR: Self = Self(errno::EINTR as i32);
+    pub const NXIO: Self = Self(errno::ENXIO as i32);
+    pub const NOEXEC: Self = Self(errno::ENOEXEC as i32);
+    pub const BADF: Self = Self(errno::EBADF as i32);
+    pub const CHILD: Self = Self(errno::ECHILD as i32);
+    pub const ACCESS: Self = Self(errno::EACCES as i32);
+    pub const BUSY: Self = Self(errno::EBUSY as i32);
+    pub const EXIST: Self = Self(errno::EEXIST as i32);
+    pub const NODEV: Self = Self(errno::ENODEV as i32);
+    pub const NOTDIR: Self = Self(errno::ENOTDIR as i32);
+    pub const INVAL: Self = Self(errno::EINVAL as i32);
+    pub const FBIG: Self = Self(errno::EFBIG as i32);
+    pub const ROFS: Self = Self(errno::EROFS as i32);
+    pub const NAMETOOLONG: Self = Self(errno::ENAMETOOLONG as i32);
+    pub const NETDOWN: Self = Self(errno::ENETDOWN as i32);
+    pub const NOBUFS: Self = Self(errno::ENOBUFS as i32);
+    pub const NOMEDIUM: Self = Self(errno::ENOMEDIUM as i32);
+}
+
+impl From<rustix::io::Errno> for Errno {
+    fn from(errno: rustix::io::Errno) -> Self {
+        Self(errno.raw_os_error())
+    }
+}
+
 impl Errno {
     /// The symbol of errno(3), for those that a boot meets.
     pub fn name(self) -> Option<&'static str> {

@@ -15,6 +15,7 @@ pub mod ipv4;
 pub mod mounts;
 pub mod options;
 pub mod passwd;
+pub mod probe;
 pub mod record;
 pub mod root;
 pub mod rtnetlink;

@@ -263,45 +263,77 @@ const SIGTERM: u8 = 15;
 
 impl<'a> Options<'a> {
     fn set(&mut self, name: &[u8], value: Option<&'a [u8]>) -> Result<(), Problem> {
+        let (_, name) = NAMES.iter().find(|(known, _)| cmdline::same_name(known, name)).ok_or(Problem::Unknown)?;
         let text = value.unwrap_or_default();
         let given = value.filter(|value| !value.is_empty());
         match name {
-            // Lists, read where they are used.
-            b"entrypoint" | b"cmd" | b"arg" | b"env" => {}
-            b"root" => self.root = given,
-            b"rootfstype" => self.root_fstype = given,
-            b"rootflags" => self.root_flags = given,
-            b"ro" => self.read_only = true,
-            b"rw" => self.read_only = false,
-            b"rootwait" => {
-                self.root_wait_s = match value {
-                    None => None,
-                    Some(seconds) => Some(number(seconds).ok_or(Problem::Value)?),
-                }
+            Name::List => {} // read where it is used
+            Name::Root => self.root = given,
+            Name::RootFstype => self.root_fstype = given,
+            Name::RootFlags => self.root_flags = given,
+            Name::ReadOnly => self.read_only = true,
+            Name::ReadWrite => self.read_only = false,
+            Name::RootWait if value.is_none() => self.root_wait_s = None,
+            Name::RootWait => self.root_wait_s = Some(number(text).ok_or(Problem::Value)?),
+            Name::Workdir => self.workdir = given.unwrap_or(b"/"),
+            Name::User => self.user = given,
+            Name::Hostname => self.hostname = given,
+            Name::StopSignal => self.stop_signal = signal(text).ok_or(Problem::Value)?,
+            Name::Grace => self.grace_s = number(text).ok_or(Problem::Value)?,
+            Name::Net => {
+                let ways = [(&b"wait"[..], Net::Wait), (b"bg", Net::Background), (b"off", Net::Off)];
+                self.net = ways.iter().find(|(way, _)| *way == text).ok_or(Problem::Value)?.1;
             }
-            b"workdir" => self.workdir = given.unwrap_or(b"/"),
-            b"user" => self.user = given,
-            b"hostname" => self.hostname = given,
-            b"stopsignal" => self.stop_signal = signal(text).ok_or(Problem::Value)?,
-            b"grace" => self.grace_s = number(text).ok_or(Problem::Value)?,
-            b"net" => {
-                self.net = match text {
-                    b"wait" => Net::Wait,
-                    b"bg" => Net::Background,
-                    b"off" => Net::Off,
-                    _ => return Err(Problem::Value),
-                }
-            }
-            _ if cmdline::same_name(name, b"net.timeout") => {
-                self.net_timeout_s = number(text).ok_or(Problem::Value)?;
-            }
-            b"quiet" => self.quiet = true,
-            b"timing" => self.timing = true,
-            _ => return Err(Problem::Unknown),
+            Name::NetTimeout => self.net_timeout_s = number(text).ok_or(Problem::Value)?,
+            Name::Quiet => self.quiet = true,
+            Name::Timing => self.timing = true,
         }
         Ok(())
     }
 }
+
+#[derive(Clone, Copy)]
+enum Name {
+    List,
+    Root,
+    RootFstype,
+    RootFlags,
+    ReadOnly,
+    ReadWrite,
+    RootWait,
+    Workdir,
+    User,
+    Hostname,
+    StopSignal,
+    Grace,
+    Net,
+    NetTimeout,
+    Quiet,
+    Timing,
+}
+
+/// Every name; `-` and `_` are alike in them.
+const NAMES: [(&[u8], Name); 19] = [
+    (b"entrypoint", Name::List),
+    (b"cmd", Name::List),
+    (b"arg", Name::List),
+    (b"env", Name::List),
+    (b"root", Name::Root),
+    (b"rootfstype", Name::RootFstype),
+    (b"rootflags", Name::RootFlags),
+    (b"ro", Name::ReadOnly),
+    (b"rw", Name::ReadWrite),
+    (b"rootwait", Name::RootWait),
+    (b"workdir", Name::Workdir),
+    (b"user", Name::User),
+    (b"hostname", Name::Hostname),
+    (b"stopsignal", Name::StopSignal),
+    (b"grace", Name::Grace),
+    (b"net", Name::Net),
+    (b"net.timeout", Name::NetTimeout),
+    (b"quiet", Name::Quiet),
+    (b"timing", Name::Timing),
+];
 
 /// A signal as docker's STOPSIGNAL names it: `SIGQUIT`, `QUIT`, `3`, `RTMIN+3`.
 fn signal(name: &[u8]) -> Option<u8> {

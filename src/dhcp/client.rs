@@ -19,7 +19,7 @@ const MAX_REQUESTS: u8 = 4;
 const MIN_RENEWAL_GAP_MS: u64 = 60_000;
 
 /// Where the client stands; the states of RFC 2131's figure 5, and the one before them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// There is no carrier: what is sent would be lost without a word.
     WaitLink,
@@ -137,7 +137,7 @@ impl Client {
             State::Requesting(_) if self.sent >= MAX_REQUESTS => self.select(now_ms),
             State::Requesting(_) => self.request(now_ms),
             State::Bound(lease, since_ms) => {
-                self.state = State::Renewing(lease.clone(), *since_ms);
+                self.state = State::Renewing(*lease, *since_ms);
                 self.xid = self.next_random();
                 self.renew(now_ms)
             }
@@ -209,7 +209,7 @@ impl Client {
         let (State::Renewing(lease, since_ms) | State::Rebinding(lease, since_ms)) = &self.state else {
             return Action::Nothing;
         };
-        let (lease, since_ms) = (lease.clone(), *since_ms);
+        let (lease, since_ms) = (*lease, *since_ms);
         let Some(times) = lease.times else { return Action::Nothing };
         let expiry_ms = after_s(since_ms, times.expiry_s);
         let rebinding_ms = after_s(since_ms, times.rebinding_s);

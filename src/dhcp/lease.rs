@@ -13,7 +13,7 @@ const MIN_LEASE_S: u32 = 10;
 const INFINITE_S: u32 = u32::MAX;
 
 /// An address and what comes with it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
     /// The address that is ours.
     pub address: Address,
@@ -24,7 +24,7 @@ pub struct Lease {
     /// The default router: the first usable one of option 3.
     pub router: Option<Address>,
     /// Name servers, best first (option 6).
-    pub name_servers: heapless::Vec<Address, MAX_NAME_SERVERS>,
+    pub name_servers: [Option<Address>; MAX_NAME_SERVERS],
     /// How long it holds.
     pub times: Option<Times>,
 }
@@ -71,13 +71,10 @@ impl Lease {
     }
 }
 
-fn name_servers(message: &Message<'_>) -> heapless::Vec<Address, MAX_NAME_SERVERS> {
-    let mut kept = heapless::Vec::new();
-    for server in message.addresses(code::DOMAIN_NAME_SERVER).filter(|server| server.is_host()) {
-        // The first three; the rest has no place in resolv.conf.
-        let _ = kept.push(server);
-    }
-    kept
+/// The first three that a host may have; the rest has no place in resolv.conf.
+fn name_servers(message: &Message<'_>) -> [Option<Address>; MAX_NAME_SERVERS] {
+    let mut servers = message.addresses(code::DOMAIN_NAME_SERVER).filter(|server| server.is_host());
+    core::array::from_fn(|_| servers.next())
 }
 
 impl Times {
@@ -120,7 +117,7 @@ mod tests {
         let lease = read([10, 0, 0, 5], &options).unwrap();
         assert_eq!((lease.prefix_length, lease.server), (24, Address([10, 0, 0, 3])));
         assert_eq!(lease.router, Some(Address([10, 0, 0, 1])), "zeros are skipped");
-        assert_eq!(lease.name_servers, [Address([10, 0, 0, 2]), Address([8, 8, 8, 8])]);
+        assert_eq!(lease.name_servers, [Some(Address([10, 0, 0, 2])), Some(Address([8, 8, 8, 8])), None]);
         assert_eq!(lease.times, Some(Times { renewal_s: 20, rebinding_s: 90, expiry_s: 100 }));
     }
 

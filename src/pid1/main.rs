@@ -2,14 +2,115 @@
 #![no_std]
 #![no_main]
 
+mod boot;
+mod console;
+mod etc;
+mod files;
+mod filesystems;
+mod machine;
+mod modules;
+mod network;
+mod shutdown;
+mod supervise;
 mod sys;
+mod timeline;
+mod workload;
+
+use core::convert::Infallible;
+
+use rustix::process::getpid;
+use rustix::system::{RebootCommand, reboot};
+use whit::cmdline::MAX_COMMAND_LINE;
+use whit::error::Errno;
+use whit::mounts;
+use whit::options::{Complaint, Net, Source, Sources};
+use whit::record::{MAX_RECORD, Record};
+use whit::status::NOT_STARTED;
+use whit::text::Text;
+
+use crate::boot::Outcome;
+use crate::console::say;
+use crate::machine::Machine;
+use crate::network::Network;
+use crate::shutdown::End;
+use crate::sys::memory::Static;
+use crate::timeline::{Stage, Timeline};
+
+static COMMAND_LINE: Static<MAX_COMMAND_LINE> = Static::new();
+static RECORD: Static<MAX_RECORD> = Static::new();
 
 /// Where the entry point arrives, on the stack that the kernel made.
-fn main() -> ! {
-    sys::exit(1)
+fn main(seed: u32) -> ! {
+    if !getpid().is_init() {
+        say!("I am an init, for PID 1 of a machine: put me into an initramfs as /init (mkcpio does)");
+        sys::exit(1);
+    }
+    // The point of no return: PID 1 must not end. Whatever fails from here on is said, and the boot goes on or the
+    // machine ends in order.
+    let mut timeline = Timeline::new();
+    timeline.reach(Stage::Init);
+    let _ = reboot(RebootCommand::CadOff); // Refused in a PID namespace.
+
+    filesystems::mount_one(&mounts::PROC);
+    let sources = Sources {
+        command_line: said("/proc/cmdline", files::read(c"/proc/cmdline", COMMAND_LINE.take())).unwrap_or_default(),
+        initramfs: said("/whit.conf", files::read(c"/whit.conf", RECORD.take()))
+            .map(Record::decode)
+            .unwrap_or_default(),
+        image: Record::default(),
+    };
+    let options = sources.options(&mut complain);
+    console::set_quiet(options.quiet);
+    let mut machine = Machine::new(sources, options, timeline);
+    if options.net != Net::Off {
+        match Network::open(seed) {
+            Ok(network) => machine.network = Some(network),
+            Err(error) => say!("{}", error),
+        }
+        machine.handle_network();
+    }
+
+    filesystems::prepare();
+    console::open();
+    modules::load(|| machine.handle_network());
+    machine.timeline.reach(Stage::Modules);
+
+    let Err(end) = live(&mut machine);
+    shutdown::end(&mut machine, end)
 }
 
+/// From the first device to the last child.
+fn live(machine: &mut Machine<'_>) -> Result<Infallible, End> {
+    let code = match boot::prepare_root_and_network(machine)? {
+        Outcome::Ready => supervise::run_workload(machine)?,
+        Outcome::Failed => NOT_STARTED,
+    };
+    machine.ending = None;
+    shutdown::say_exit(code);
+    supervise::run_shell(machine)
+}
+
+/// What could be read; what could not is said, unless it is not there.
+fn said<T>(path: &str, read: Result<T, Errno>) -> Option<T> {
+    match read {
+        Ok(value) => return Some(value),
+        Err(Errno::NOENT) => {}
+        Err(Errno::FBIG) => say!("{}: longer than is read, ignored", path),
+        Err(errno) => say!("{}: {}", path, errno),
+    }
+    None
+}
+
+fn complain(source: Source, complaint: Complaint<'_>) {
+    say!("{}:{}: {}: {}", source.name(), complaint.line, complaint.problem.name(), Text(complaint.name));
+}
+
+/// Nothing panics: every parser is total, and the size report shows that no panic is linked. Should one be, the machine
+/// stands still with its word on the console, instead of taking the kernel with it.
 #[panic_handler]
-fn panic(_: &core::panic::PanicInfo) -> ! {
-    sys::exit(255)
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    say!("a bug: panic in PID 1");
+    loop {
+        let _ = rustix::event::poll(&mut [], None);
+    }
 }

@@ -6,6 +6,7 @@
 use core::arch::asm;
 
 /// Copies `count` bytes between ranges that do not overlap.
+#[inline(never)]
 #[cfg_attr(not(test), unsafe(no_mangle))]
 unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, count: usize) -> *mut u8 {
     // SAFETY: the caller owns both ranges of `count` bytes; the ABI keeps the direction flag clear.
@@ -17,6 +18,7 @@ unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, count: usize) -> *mut 
 }
 
 /// Copies `count` bytes between ranges that may overlap.
+#[inline(never)]
 #[cfg_attr(not(test), unsafe(no_mangle))]
 unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, count: usize) -> *mut u8 {
     if to.addr().wrapping_sub(from.addr()) >= count {
@@ -32,6 +34,7 @@ unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, count: usize) -> *mut
 }
 
 /// Fills `count` bytes with the low byte of `value`.
+#[inline(never)]
 #[cfg_attr(not(test), unsafe(no_mangle))]
 unsafe extern "C" fn memset(to: *mut u8, value: i32, count: usize) -> *mut u8 {
     // SAFETY: the caller owns `count` bytes at `to`; the ABI keeps the direction flag clear.
@@ -43,6 +46,7 @@ unsafe extern "C" fn memset(to: *mut u8, value: i32, count: usize) -> *mut u8 {
 }
 
 /// Compares `count` bytes; negative, zero or positive as the first difference tells.
+#[inline(never)]
 #[cfg_attr(not(test), unsafe(no_mangle))]
 unsafe extern "C" fn memcmp(left: *const u8, right: *const u8, count: usize) -> i32 {
     let difference: i32;
@@ -58,10 +62,25 @@ unsafe extern "C" fn memcmp(left: *const u8, right: *const u8, count: usize) -> 
 }
 
 /// Compares `count` bytes; zero when they are equal.
+#[inline(never)]
 #[cfg_attr(not(test), unsafe(no_mangle))]
 unsafe extern "C" fn bcmp(left: *const u8, right: *const u8, count: usize) -> i32 {
     // SAFETY: the same contract.
     unsafe { memcmp(left, right, count) }
+}
+
+/// Counts the bytes in front of the first NUL.
+#[inline(never)]
+#[cfg_attr(not(test), unsafe(no_mangle))]
+unsafe extern "C" fn strlen(text: *const u8) -> usize {
+    let left: usize;
+    // SAFETY: the caller's text ends in NUL: the search for the zero in `al` ends there.
+    unsafe {
+        asm!("repne scasb", inout("rcx") usize::MAX => left, inout("rdi") text => _, in("al") 0u8,
+             options(nostack, readonly));
+    }
+    // The counter went down once for each byte, the NUL among them.
+    !left - 1
 }
 
 #[cfg(test)]
@@ -99,6 +118,15 @@ mod tests {
                 unsafe { memmove(ours.as_mut_ptr().add(to), ours.as_ptr().add(from), length) };
                 assert_eq!(ours, expected, "{length} bytes from {from} to {to}");
             }
+        }
+    }
+
+    #[test]
+    fn text_is_as_long_as_what_stands_before_its_nul() {
+        for length in LENGTHS {
+            let text = [vec![1; length], vec![0, 1, 0]].concat();
+            // SAFETY: it has a NUL.
+            assert_eq!(unsafe { strlen(text.as_ptr()) }, length);
         }
     }
 

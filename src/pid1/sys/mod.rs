@@ -1,20 +1,26 @@
 //! The only unsafe code of whit: the entry point, and the system calls that rustix lacks.
+//!
+//! Three levels, as in the kernel's nolibc: `sc::syscall!` makes the call, one function here wraps it with types, and
+//! everything outside this folder is safe.
 
+pub(crate) mod fd;
 mod mem;
+pub(crate) mod memory;
+pub(crate) mod packet;
+pub(crate) mod process;
 
-/// `void exit_group(int status)` — `_exit(2)`. In PID 1 of a machine the kernel panics; only for a whit that is not PID 1.
-pub(crate) fn exit(status: u8) -> ! {
-    loop {
-        // SAFETY: exit_group takes no pointers.
-        unsafe { sc::syscall!(EXIT_GROUP, status) };
-    }
-}
+use linux_raw_sys::auxvec::{AT_NULL, AT_RANDOM};
+use linux_raw_sys::general::CLOCK_BOOTTIME;
+use rustix::fd::BorrowedFd;
+use whit::error::Errno;
 
-/// Starts at the stack that the kernel made: argc, argv, envp, auxv upwards from `rsp` (fs/binfmt_elf.c, create_elf_tables).
+/// Starts at the stack that the kernel made: argc, argv, envp, auxv upwards from `rsp` (fs/binfmt_elf.c,
+/// create_elf_tables).
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn _start() -> ! {
     core::arch::naked_asm!(
+        "mov rdi, rsp", // The first argument of `entry`.
         "xor ebp, ebp", // No frame above this one.
         "call {entry}", // `rsp` is 16-byte aligned here; the call leaves it as the ABI wants it.
         "ud2",
@@ -22,6 +28,68 @@ unsafe extern "C" fn _start() -> ! {
     )
 }
 
-extern "C" fn entry() -> ! {
-    crate::main()
+extern "C" fn entry(stack: *const usize) -> ! {
+    // SAFETY: `_start` passes the stack pointer as it was at the entry.
+    let seed = unsafe { random_seed(stack) };
+    crate::main(seed)
+}
+
+/// Four of the 16 random bytes that the kernel gives every program (getauxval(3), AT_RANDOM): they cost no system call,
+/// and getrandom(2) may block at boot.
+///
+/// # Safety
+/// `stack` is the stack pointer at the entry point.
+unsafe fn random_seed(stack: *const usize) -> u32 {
+    // SAFETY: behind argc there are that many pointers and a null, environment pointers and a null, then pairs up to
+    // AT_NULL.
+    unsafe {
+        let mut word = stack.add(stack.read().wrapping_add(2));
+        while word.read() != 0 {
+            word = word.add(1);
+        }
+        word = word.add(1);
+        loop {
+            let (kind, value) = (word.read(), word.add(1).read());
+            if kind == AT_RANDOM as usize {
+                return (value as *const u32).read_unaligned();
+            }
+            if kind == AT_NULL as usize {
+                return 0;
+            }
+            word = word.add(2);
+        }
+    }
+}
+
+/// `void exit_group(int status)` — `_exit(2)`. From PID 1 of a machine it is a kernel panic.
+pub(crate) fn exit(status: u8) -> ! {
+    loop {
+        // SAFETY: exit_group takes no pointers.
+        unsafe { sc::syscall!(EXIT_GROUP, status) };
+    }
+}
+
+/// The console, on descriptor 0, 1 and 2.
+pub(crate) fn console() -> BorrowedFd<'static> {
+    // SAFETY: descriptors 0 to 2 are opened by the kernel or by `console::open`, and never closed.
+    unsafe { BorrowedFd::borrow_raw(2) }
+}
+
+/// `int clock_gettime(clockid_t clock, struct timespec *tp)` — clock_gettime(2). CLOCK_BOOTTIME: nanoseconds since the
+/// kernel began to keep time, whatever happens to the machine. Without the vDSO, whose lookup is more than it saves.
+pub(crate) fn boot_time_ns() -> u64 {
+    let mut time = [0u64; 2];
+    // SAFETY: struct timespec is two 64-bit words on x86-64.
+    unsafe { sc::syscall!(CLOCK_GETTIME, CLOCK_BOOTTIME, time.as_mut_ptr()) };
+    let [seconds, nanoseconds] = time;
+    seconds.wrapping_mul(1_000_000_000).wrapping_add(nanoseconds)
+}
+
+/// The result of a system call: a value, or a negative errno.
+fn result(value: usize) -> Result<usize, Errno> {
+    // The kernel's MAX_ERRNO (include/linux/err.h).
+    match value.wrapping_neg() {
+        errno @ 1..=4095 => Err(Errno(errno as i32)),
+        _ => Ok(value),
+    }
 }

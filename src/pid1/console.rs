@@ -1,0 +1,92 @@
+//! What whit says: whole lines on the console, each by one write.
+
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::OFlags;
+use rustix::io;
+use ufmt::uWrite;
+use whit::text::Buffer;
+
+use crate::sys;
+use crate::sys::fd;
+
+/// A line of up to 511 bytes.
+pub(crate) type Line = Buffer<512>;
+
+/// Begins a line.
+#[inline(never)]
+pub(crate) fn begin() -> Line {
+    let mut line = Line::default();
+    let _ = line.write_str("whit: ");
+    line
+}
+
+/// Ends a line and writes it. There is nobody to tell when that fails.
+#[inline(never)]
+pub(crate) fn print(line: &mut Line) {
+    if line.0.push(b'\n').is_err()
+        && let Some(last) = line.0.last_mut()
+    {
+        *last = b'\n';
+    }
+    let mut rest = &line.0[..];
+    while let Ok(written @ 1..) = io::write(sys::console(), rest) {
+        rest = rest.get(written..).unwrap_or_default();
+    }
+}
+
+/// Only errors are said.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// `quiet` was or was not asked for.
+pub(crate) fn set_quiet(quiet: bool) {
+    QUIET.store(quiet, Ordering::Relaxed);
+}
+
+pub(crate) fn is_quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
+
+/// Says something that is always said: an error, or what was asked for.
+macro_rules! say {
+    ($($argument:tt)*) => {{
+        let mut line = $crate::console::begin();
+        let _ = ufmt::uwrite!(line, $($argument)*);
+        $crate::console::print(&mut line);
+    }};
+}
+
+/// Says how the boot goes, unless `quiet` was asked for.
+macro_rules! tell {
+    ($($argument:tt)*) => {
+        if !$crate::console::is_quiet() {
+            $crate::console::say!($($argument)*);
+        }
+    };
+}
+
+pub(crate) use {say, tell};
+
+/// Opens the console on descriptors 0 to 2 when the kernel found none in the initramfs (init/main.c,
+/// console_on_rootfs). /dev is mounted.
+pub(crate) fn open() {
+    if io::fcntl_getfd(sys::console()).is_ok() {
+        return;
+    }
+    let Ok(console) = fd::open(c"/dev/console", OFlags::RDWR).or_else(|_| fd::open(c"/dev/null", OFlags::RDWR)) else {
+        return;
+    };
+    let _ = rustix::stdio::dup2_stdout(&console);
+    let _ = rustix::stdio::dup2_stderr(&console);
+    // It is descriptor 0 itself, with O_CLOEXEC: a copy of a copy is without.
+    let _ = rustix::stdio::dup2_stdin(sys::console());
+    core::mem::forget(console);
+}
+
+/// Makes PID 1 the leader of the console's session. Not the workload: a daemon that is slow to call setsid would get
+/// SIGHUP when its parent, the leader, ends.
+pub(crate) fn lead_session() {
+    let _ = rustix::process::setsid();
+    // A console that is no terminal is no error.
+    let _ = rustix::process::ioctl_tiocsctty(sys::console());
+}

@@ -1,0 +1,70 @@
+//! Small files and paths, without a heap.
+
+use core::ffi::CStr;
+use core::mem::MaybeUninit;
+
+use rustix::fs::{Mode, OFlags, mkdir};
+use whit::error::Errno;
+
+use crate::sys::fd::{self, Fd};
+
+/// Room for a file of up to `SIZE - 1` bytes.
+pub(crate) const fn buffer<const SIZE: usize>() -> [MaybeUninit<u8>; SIZE] {
+    [MaybeUninit::uninit(); SIZE]
+}
+
+/// Reads a whole file.
+///
+/// # Errors
+/// EFBIG when it fills the buffer: it may be longer.
+pub(crate) fn read<'a>(path: &CStr, buffer: &'a mut [MaybeUninit<u8>]) -> Result<&'a mut [u8], Errno> {
+    read_open(&fd::open(path, OFlags::RDONLY)?, buffer)
+}
+
+/// Reads a whole file from its descriptor, as [`read`] does.
+pub(crate) fn read_open<'a>(file: &Fd, buffer: &'a mut [MaybeUninit<u8>]) -> Result<&'a mut [u8], Errno> {
+    let size = buffer.len();
+    // One read returns all of a regular file that fits (a signal cannot interrupt it: all are blocked).
+    let text = fd::read(file, buffer)?;
+    if text.len() < size { Ok(text) } else { Err(Errno::FBIG) }
+}
+
+/// The longest path.
+pub(crate) const MAX_PATH: usize = 1024;
+
+/// A path that ends in NUL, made of parts.
+pub(crate) struct Path(heapless::Vec<u8, MAX_PATH>);
+
+impl Path {
+    /// # Errors
+    /// ENAMETOOLONG.
+    pub(crate) fn new(parts: &[&[u8]]) -> Result<Self, Errno> {
+        let mut path = heapless::Vec::new();
+        for part in parts.iter().chain(&[&b"\0"[..]]) {
+            path.extend_from_slice(part).map_err(|_| Errno::NAMETOOLONG)?;
+        }
+        Ok(Self(path))
+    }
+
+    pub(crate) fn as_c_str(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.0).unwrap_or_default()
+    }
+}
+
+/// Makes a directory and those above it; one that exists is fine.
+pub(crate) fn make_directories(path: &[u8]) -> Result<(), Errno> {
+    let ends = path.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/').map(|(position, _)| position);
+    for end in ends.chain([path.len()]) {
+        let directory = Path::new(&[path.get(..end).unwrap_or_default()])?;
+        make_directory(directory.as_c_str())?;
+    }
+    Ok(())
+}
+
+/// Makes one directory; one that exists is fine.
+pub(crate) fn make_directory(path: &CStr) -> Result<(), Errno> {
+    match mkdir(path, Mode::from_raw_mode(0o755)).map_err(Errno::from) {
+        Err(Errno::EXIST) => Ok(()),
+        done => done,
+    }
+}

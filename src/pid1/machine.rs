@@ -1,0 +1,204 @@
+//! The machine as PID 1 sees it, and the one place where it waits.
+
+use core::mem::MaybeUninit;
+
+use linux_raw_sys::netlink::NETLINK_KOBJECT_UEVENT;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::AsFd;
+use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::{AddressFamily, SocketType, bind};
+use rustix::process::{Pid, WaitOptions, wait};
+use whit::error::Errno;
+use whit::options::{Options, Sources};
+use whit::status::Ending;
+
+use crate::etc;
+use crate::filesystems::Root;
+use crate::network::Network;
+use crate::sys;
+use crate::sys::fd::{self, Fd};
+use crate::sys::process::{kill, signal_fd};
+use crate::timeline::Timeline;
+
+/// Signals by their numbers on x86-64 and arm64 (signal(7)).
+pub(crate) mod signal {
+    pub(crate) const HUP: u8 = 1;
+    pub(crate) const INT: u8 = 2;
+    pub(crate) const QUIT: u8 = 3;
+    pub(crate) const KILL: u8 = 9;
+    pub(crate) const USR1: u8 = 10;
+    pub(crate) const USR2: u8 = 12;
+    pub(crate) const TERM: u8 = 15;
+    pub(crate) const CONT: u8 = 18;
+    pub(crate) const TSTP: u8 = 20;
+    pub(crate) const WINCH: u8 = 28;
+}
+
+/// Everything that lives as long as the machine.
+pub(crate) struct Machine<'a> {
+    pub(crate) sources: Sources<'a>,
+    pub(crate) options: Options<'a>,
+    pub(crate) network: Option<Network>,
+    pub(crate) timeline: Timeline,
+    /// The root, once it is mounted.
+    pub(crate) root: Option<Root<'a>>,
+    /// The workload, while it runs.
+    pub(crate) workload: Option<Pid>,
+    /// The console's shell, while it runs.
+    pub(crate) shell: Option<Pid>,
+    /// How the workload ended.
+    pub(crate) ending: Option<Ending>,
+    /// PID 1 has no children.
+    pub(crate) alone: bool,
+    signals: Option<Fd>,
+    /// Tells of devices, while one is waited for.
+    uevents: Option<Fd>,
+}
+
+/// What [`Machine::wait`] returned for.
+#[derive(Default)]
+pub(crate) struct Happened {
+    /// Signals, bit by number.
+    signals: u64,
+    /// The kernel itself sent SIGINT: ctrl-alt-del.
+    pub(crate) ctrl_alt_del: bool,
+    /// A device appeared or changed.
+    pub(crate) device: bool,
+}
+
+impl Happened {
+    pub(crate) fn has(&self, signal: u8) -> bool {
+        self.signals & bit(signal) != 0
+    }
+}
+
+fn bit(signal: u8) -> u64 {
+    1u64.checked_shl(u32::from(signal)).unwrap_or(0)
+}
+
+/// Milliseconds since the kernel's start.
+pub(crate) fn now_ms() -> u64 {
+    sys::boot_time_ns() / 1_000_000
+}
+
+impl<'a> Machine<'a> {
+    /// Opens what PID 1 waits on. Signals are blocked from here on, and devices are heard of.
+    pub(crate) fn new(sources: Sources<'a>, options: Options<'a>, timeline: Timeline) -> Self {
+        Self {
+            sources,
+            options,
+            network: None,
+            timeline,
+            root: None,
+            workload: None,
+            shell: None,
+            ending: None,
+            alone: true,
+            signals: signal_fd().ok(),
+            uevents: uevent_socket().ok(),
+        }
+    }
+
+    /// Does what the network wants now, without waiting.
+    pub(crate) fn handle_network(&mut self) {
+        let Some(network) = &mut self.network else { return };
+        network.handle(now_ms(), &mut self.timeline);
+        if self.root.is_some() && network.take_changed() {
+            etc::write(network.lease());
+        }
+    }
+
+    /// No device is waited for any longer.
+    pub(crate) fn stop_listening_for_devices(&mut self) {
+        self.uevents = None;
+    }
+
+    /// Waits until a signal, a device or the deadline comes, or the network changed; network and children are looked after.
+    pub(crate) fn wait(&mut self, deadline_ms: Option<u64>) -> Happened {
+        let network_deadline_ms = self.network.as_ref().and_then(Network::deadline_ms);
+        let deadline_ms = [deadline_ms, network_deadline_ms].into_iter().flatten().min();
+        let timeout = deadline_ms.map(|deadline_ms| {
+            let wait_ms = i64::try_from(deadline_ms.saturating_sub(now_ms())).unwrap_or(i64::MAX);
+            Timespec { tv_sec: wait_ms / 1000, tv_nsec: (wait_ms % 1000).wrapping_mul(1_000_000) }
+        });
+        let mut descriptors = heapless::Vec::<PollFd<'_>, 4>::new();
+        let network = self.network.iter().flat_map(Network::descriptors);
+        for descriptor in self.signals.iter().chain(&self.uevents).map(AsFd::as_fd).chain(network) {
+            let _ = descriptors.push(PollFd::from_borrowed_fd(descriptor, PollFlags::IN));
+        }
+        // Whichever it was: each source below is read until it is empty.
+        let _ = poll(&mut descriptors, timeout.as_ref());
+        drop(descriptors);
+
+        let mut happened = Happened { device: self.read_uevents(), ..Happened::default() };
+        self.handle_network();
+        self.read_signals(&mut happened);
+        self.reap();
+        happened
+    }
+
+    fn read_uevents(&self) -> bool {
+        let mut heard = false;
+        let mut buffer = [MaybeUninit::uninit(); 64];
+        while let Some(uevents) = &self.uevents {
+            match fd::receive(uevents, &mut buffer) {
+                // Some were lost: look, in any case.
+                Ok(_) | Err(Errno::NOBUFS) => heard = true,
+                Err(_) => break,
+            }
+        }
+        heard
+    }
+
+    fn read_signals(&self, happened: &mut Happened) {
+        /// include/uapi/asm-generic/siginfo.h
+        const SI_KERNEL: i32 = 0x80;
+        /// sizeof(struct signalfd_siginfo)
+        const INFORMATION: usize = 128;
+        let mut buffer = [MaybeUninit::uninit(); INFORMATION];
+        while let Some(signals) = &self.signals {
+            let Ok(information) = fd::read(signals, &mut buffer) else { break };
+            // ssi_signo, ssi_errno, ssi_code
+            let Some([number, .., c0, c1, c2, c3]) = information.first_chunk::<12>().copied() else { break };
+            happened.signals |= bit(number);
+            happened.ctrl_alt_del |= number == signal::INT && i32::from_ne_bytes([c0, c1, c2, c3]) == SI_KERNEL;
+        }
+    }
+
+    /// Takes leave of every child that ended, its own or an orphan.
+    fn reap(&mut self) {
+        loop {
+            let (child, status) = match wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
+                Ok(Some(child)) => child,
+                none => {
+                    self.alone = none.is_err_and(|errno| Errno::from(errno) == Errno::CHILD);
+                    return;
+                }
+            };
+            if status.stopped() {
+                // ctrl-z: nobody is there to continue the workload; in a container PID 1 would not have stopped.
+                let stopped_by = status.stopping_signal();
+                if Some(child) == self.workload && stopped_by == Some(i32::from(signal::TSTP)) {
+                    let _ = kill(-child.as_raw_pid(), signal::CONT);
+                }
+                continue;
+            }
+            if Some(child) == self.workload {
+                self.workload = None;
+                self.ending = match (status.exit_status(), status.terminating_signal()) {
+                    (Some(code), _) => Some(Ending::Exited(code as u8)),
+                    (None, killed_by) => Some(Ending::Killed(killed_by.unwrap_or_default() as u8)),
+                };
+            } else if Some(child) == self.shell {
+                self.shell = None;
+            }
+        }
+    }
+}
+
+fn uevent_socket() -> Result<Fd, Errno> {
+    let socket = fd::socket(AddressFamily::NETLINK, SocketType::RAW, NETLINK_KOBJECT_UEVENT)?;
+    // Group 1 is the kernel's own voice; 2 is udev's.
+    bind(&socket, &SocketAddrNetlink::new(0, 1))?;
+    Ok(socket)
+}

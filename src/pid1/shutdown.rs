@@ -1,0 +1,92 @@
+//! The end: everybody stops, everything is on the disk, the machine goes off. Nothing returns from here.
+
+use rustix::fs::sync;
+use rustix::mount::{MountFlags, UnmountFlags, mount_remount, unmount};
+use rustix::system::{RebootCommand, reboot};
+use whit::error::Errno;
+
+use crate::console::{say, tell};
+use crate::filesystems::{ROOT, Root};
+use crate::machine::{Machine, now_ms, signal};
+use crate::sys::process::kill;
+
+/// How the machine ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    PowerOff,
+    Reboot,
+    Halt,
+}
+
+/// What follows SIGKILL is only the kernel's work.
+const KILL_WAIT_MS: u64 = 2000;
+/// Everybody but PID 1.
+const EVERYBODY: i32 = -1;
+
+/// Ends the machine.
+pub(crate) fn end(machine: &mut Machine<'_>, end: End) -> ! {
+    stop_everybody(machine);
+    if let Some(ending) = machine.ending.take() {
+        say_exit(ending.code());
+    }
+    leave_root_clean(machine.root.as_ref());
+    let (word, command) = match end {
+        End::PowerOff => ("power off", RebootCommand::PowerOff),
+        End::Reboot => ("reboot", RebootCommand::Restart),
+        End::Halt => ("halt", RebootCommand::Halt),
+    };
+    tell!("{}", word);
+    let _ = reboot(command);
+    // A machine that cannot be switched off is reset; one that cannot be reset stands still.
+    let _ = reboot(RebootCommand::Restart);
+    let _ = reboot(RebootCommand::Halt);
+    loop {
+        machine.wait(None);
+    }
+}
+
+/// The line that the host reads.
+pub(crate) fn say_exit(code: u8) {
+    say!("exit {}", code);
+}
+
+/// STOPSIGNAL to the workload, or to the daemons it left; SIGTERM to the rest when it has ended; SIGKILL after the grace.
+fn stop_everybody(machine: &mut Machine<'_>) {
+    let stop_signal = machine.options.stop_signal;
+    let deadline_ms = now_ms().saturating_add(u64::from(machine.options.grace_s).saturating_mul(1000));
+    if let Some(shell) = machine.shell {
+        // An interactive shell ignores SIGTERM.
+        let _ = kill(-shell.as_raw_pid(), signal::HUP);
+    }
+    let mut workload_stops = machine.workload.is_some();
+    let target = machine.workload.map_or(EVERYBODY, |workload| -workload.as_raw_pid());
+    let _ = kill(target, stop_signal);
+    while !machine.alone && now_ms() < deadline_ms {
+        if workload_stops && machine.workload.is_none() {
+            workload_stops = false;
+            let _ = kill(EVERYBODY, signal::TERM);
+        }
+        machine.wait(Some(deadline_ms));
+    }
+    if machine.alone {
+        return;
+    }
+    let deadline_ms = now_ms().saturating_add(KILL_WAIT_MS);
+    let _ = kill(EVERYBODY, signal::KILL);
+    while !machine.alone && now_ms() < deadline_ms {
+        machine.wait(Some(deadline_ms));
+    }
+}
+
+/// Writes everything back. The superblock is made read-only before anything is unmounted: an unmount can succeed here while
+/// another mount namespace keeps the file system writable.
+fn leave_root_clean(root: Option<&Root<'_>>) {
+    sync();
+    let Some(root) = root else { return };
+    if root.on_device
+        && let Err(errno) = mount_remount(ROOT, MountFlags::RDONLY, c"")
+    {
+        say!("remount / read-only: {}", Errno::from(errno));
+    }
+    let _ = unmount(ROOT, UnmountFlags::DETACH);
+}

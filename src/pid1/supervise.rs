@@ -1,0 +1,95 @@
+//! The life of the workload: start, signals, end; then the shell, or nothing.
+
+use core::convert::Infallible;
+
+use whit::status::NOT_STARTED;
+
+use crate::console::{self, say, tell};
+use crate::machine::{Happened, Machine, signal};
+use crate::shutdown::End;
+use crate::sys::process::kill;
+use crate::timeline::Stage;
+use crate::workload;
+
+/// What a process may tell the workload by telling PID 1.
+const FORWARDED: [u8; 7] =
+    [signal::HUP, signal::INT, signal::QUIT, signal::USR1, signal::USR2, signal::TERM, signal::WINCH];
+
+/// Runs the workload until it is over; returns its exit code, or why the machine is to end first.
+pub(crate) fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
+    console::lead_session();
+    if let Some(network) = &mut machine.network {
+        network.workload_runs();
+    }
+    machine.timeline.reach(Stage::Entrypoint);
+    match workload::start(&machine.sources, &machine.options) {
+        Ok(child) => machine.workload = Some(child),
+        Err(error) => {
+            say!("{}", error);
+            return Ok(NOT_STARTED);
+        }
+    }
+    if machine.options.timing {
+        machine.timeline.print();
+    }
+    let ending = loop {
+        if let Some(ending) = machine.ending {
+            break ending;
+        }
+        let happened = machine.wait(None);
+        if happened.ctrl_alt_del {
+            return Err(End::Reboot);
+        }
+        if let Some(child) = machine.workload {
+            for signal in FORWARDED.into_iter().filter(|signal| happened.has(*signal)) {
+                let _ = kill(-child.as_raw_pid(), signal);
+            }
+        }
+    };
+    let code = ending.code();
+    // Daemons that it left are the workload now: unless it failed, or the shell takes the console.
+    if code == 0 && !workload::has_shell() {
+        if !machine.alone {
+            tell!("the entrypoint ended, its daemons run on");
+        }
+        while !machine.alone {
+            asked_to_end(&machine.wait(None))?;
+        }
+    }
+    Ok(code)
+}
+
+/// Keeps a shell on the console until the machine is asked to end; at once asks for power off when there is none.
+pub(crate) fn run_shell(machine: &mut Machine<'_>) -> Result<Infallible, End> {
+    console::lead_session();
+    loop {
+        if machine.shell.is_none() {
+            if !workload::has_shell() {
+                return Err(End::PowerOff);
+            }
+            match workload::start_shell() {
+                Ok(child) => machine.shell = Some(child),
+                Err(error) => {
+                    say!("{}", error);
+                    return Err(End::PowerOff);
+                }
+            }
+        }
+        asked_to_end(&machine.wait(None))?;
+    }
+}
+
+/// The signals by which busybox's and sysvinit's halt, poweroff and reboot tell PID 1, when no workload wants them.
+pub(crate) fn asked_to_end(happened: &Happened) -> Result<(), End> {
+    for (signal, end) in [
+        (signal::USR2, End::PowerOff),
+        (signal::USR1, End::Halt),
+        (signal::TERM, End::Reboot),
+        (signal::INT, End::Reboot),
+    ] {
+        if happened.has(signal) {
+            return Err(end);
+        }
+    }
+    Ok(())
+}

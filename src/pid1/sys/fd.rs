@@ -1,0 +1,100 @@
+//! File descriptors that are open for as long as their value lives, and the calls that make and read them.
+//!
+//! rustix has all of these; but without std its `OwnedFd` asserts at each use that it is not -1, which would link the
+//! panic machinery and cost at every call. This one was checked once, when it was made.
+
+use core::ffi::CStr;
+use core::mem::MaybeUninit;
+
+use linux_raw_sys::general::{AT_FDCWD, O_CLOEXEC, RESOLVE_IN_ROOT, open_how};
+use linux_raw_sys::net::MSG_DONTWAIT;
+use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fs::OFlags;
+use rustix::net::{AddressFamily, SocketType};
+use whit::error::Errno;
+
+use super::result;
+
+/// An open descriptor; dropping it closes it.
+pub(crate) struct Fd(BorrowedFd<'static>);
+
+impl Fd {
+    /// What a system call returned: a new descriptor, or an error.
+    ///
+    /// # Safety
+    /// The descriptor is nobody else's.
+    pub(super) unsafe fn from_result(returned: usize) -> Result<Self, Errno> {
+        let descriptor = i32::try_from(result(returned)?).map_err(|_| Errno::BADF)?;
+        // SAFETY: it is open until this value closes it; no copy of what is inside leaves by a safe way that outlives it.
+        Ok(Self(unsafe { BorrowedFd::borrow_raw(descriptor) }))
+    }
+}
+
+impl AsFd for Fd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0
+    }
+}
+
+impl Drop for Fd {
+    fn drop(&mut self) {
+        // SAFETY: this value alone owns the descriptor.
+        unsafe { sc::syscall!(CLOSE, raw(self)) };
+    }
+}
+
+/// The number of a descriptor.
+pub(super) fn raw(fd: &Fd) -> i32 {
+    rustix::fd::AsRawFd::as_raw_fd(&fd.0)
+}
+
+/// `int openat(int directory, const char *path, int flags, mode_t mode)` — open(2), with O_CLOEXEC and mode 0644.
+pub(crate) fn open(path: &CStr, flags: OFlags) -> Result<Fd, Errno> {
+    // SAFETY: the path ends in NUL and lives over the call; the descriptor is new.
+    unsafe { Fd::from_result(sc::syscall!(OPENAT, AT_FDCWD, path.as_ptr(), flags.bits() | O_CLOEXEC, 0o644)) }
+}
+
+/// `int openat2(int directory, const char *path, const struct open_how *how, size_t size)` — openat2(2), with
+/// RESOLVE_IN_ROOT: links in the path, absolute ones too, stay below the directory.
+pub(crate) fn open_inside(directory: &CStr, path: &CStr, flags: OFlags) -> Result<Fd, Errno> {
+    let directory = open(directory, OFlags::PATH)?;
+    let mode = if flags.contains(OFlags::CREATE) { 0o644 } else { 0 };
+    let how = open_how { flags: u64::from(flags.bits() | O_CLOEXEC), mode, resolve: u64::from(RESOLVE_IN_ROOT) };
+    // SAFETY: path and struct live over the call; the descriptor is new.
+    unsafe {
+        let size = size_of::<open_how>();
+        Fd::from_result(sc::syscall!(OPENAT2, raw(&directory), path.as_ptr(), &raw const how, size))
+    }
+}
+
+/// `int socket(int family, int type, int protocol)` — socket(2), with SOCK_CLOEXEC and SOCK_NONBLOCK.
+pub(crate) fn socket(family: AddressFamily, kind: SocketType, protocol: u32) -> Result<Fd, Errno> {
+    use linux_raw_sys::general::{O_CLOEXEC, O_NONBLOCK}; // SOCK_CLOEXEC and SOCK_NONBLOCK are the same bits
+    // SAFETY: socket takes no pointers; the descriptor is new.
+    unsafe {
+        let kind = kind.as_raw() | O_CLOEXEC | O_NONBLOCK;
+        Fd::from_result(sc::syscall!(SOCKET, family.as_raw(), kind, protocol))
+    }
+}
+
+/// `ssize_t read(int fd, void *buffer, size_t count)` — read(2), into memory that holds nothing yet.
+pub(crate) fn read<'a>(fd: &Fd, buffer: &'a mut [MaybeUninit<u8>]) -> Result<&'a mut [u8], Errno> {
+    // SAFETY: the buffer is writable over the call.
+    let length = result(unsafe { sc::syscall!(READ, raw(fd), buffer.as_mut_ptr(), buffer.len()) })?;
+    Ok(written(buffer, length))
+}
+
+/// `ssize_t recvfrom(int fd, void *buffer, size_t length, int flags, …)` — recv(2), without waiting.
+pub(crate) fn receive<'a>(fd: &Fd, buffer: &'a mut [MaybeUninit<u8>]) -> Result<&'a mut [u8], Errno> {
+    // SAFETY: the buffer is writable over the call; nobody asks for the sender.
+    let received = unsafe { sc::syscall!(RECVFROM, raw(fd), buffer.as_mut_ptr(), buffer.len(), MSG_DONTWAIT, 0, 0) };
+    let length = result(received)?;
+    Ok(written(buffer, length))
+}
+
+/// The part of a buffer that the kernel wrote.
+pub(super) fn written(buffer: &mut [MaybeUninit<u8>], length: usize) -> &mut [u8] {
+    let length = length.min(buffer.len());
+    // SAFETY: the kernel has written that many bytes, from the first on.
+    unsafe { core::slice::from_raw_parts_mut(buffer.as_mut_ptr().cast(), length) }
+}

@@ -1,0 +1,31 @@
+//! Memory for what lives as long as the machine, and is too large for the stack.
+//!
+//! The compiler touches every page of a large stack frame; of these only what is used is ever there.
+
+use core::cell::UnsafeCell;
+use core::mem::MaybeUninit;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+/// A buffer that can be taken once.
+pub(crate) struct Static<const SIZE: usize> {
+    bytes: UnsafeCell<[MaybeUninit<u8>; SIZE]>,
+    taken: AtomicBool,
+}
+
+// SAFETY: the bytes are reached through `take` alone, by one caller.
+unsafe impl<const SIZE: usize> Sync for Static<SIZE> {}
+
+impl<const SIZE: usize> Static<SIZE> {
+    pub(crate) const fn new() -> Self {
+        Self { bytes: UnsafeCell::new([MaybeUninit::uninit(); SIZE]), taken: AtomicBool::new(false) }
+    }
+
+    /// The buffer; nothing for whoever comes second.
+    pub(crate) fn take(&'static self) -> &'static mut [MaybeUninit<u8>] {
+        if self.taken.swap(true, Ordering::Relaxed) {
+            return &mut [];
+        }
+        // SAFETY: the flag was false once only: no other reference was or will be made.
+        unsafe { &mut *self.bytes.get() }
+    }
+}

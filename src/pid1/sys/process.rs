@@ -1,0 +1,77 @@
+//! Processes and signals.
+
+use core::ffi::CStr;
+use core::ptr;
+
+use linux_raw_sys::general::{CLONE_NEWNS, O_CLOEXEC, O_NONBLOCK, SIG_SETMASK, SIGCHLD};
+use rustix::process::Pid;
+use whit::argv::{Arguments, MAX_ARGUMENTS, MAX_VARIABLES, Variables};
+use whit::error::Errno;
+
+use super::fd::Fd;
+use super::result;
+
+/// Bytes of a signal set: one bit for each of 64.
+const SIGSET_SIZE: usize = 8;
+
+/// `int rt_sigprocmask(int how, const sigset_t *set, sigset_t *oldset, size_t size)` — sigprocmask(2).
+fn set_signal_mask(mask: u64) {
+    // SAFETY: the set lives over the call; the old one is not asked for.
+    unsafe { sc::syscall!(RT_SIGPROCMASK, SIG_SETMASK, &raw const mask, 0, SIGSET_SIZE) };
+}
+
+/// `int signalfd4(int fd, const sigset_t *mask, size_t size, int flags)` — signalfd(2). From here on every signal is
+/// blocked and read from the descriptor: a blocked one is never ignored, not even by PID 1 (kernel/signal.c, sig_ignored).
+pub(crate) fn signal_fd() -> Result<Fd, Errno> {
+    let all = u64::MAX;
+    set_signal_mask(all);
+    // SAFETY: the set lives over the call; the descriptor is new, and nobody else's.
+    unsafe { Fd::from_result(sc::syscall!(SIGNALFD4, -1i32, &raw const all, SIGSET_SIZE, O_CLOEXEC | O_NONBLOCK)) }
+}
+
+/// Which of two processes one is after a fork.
+pub(crate) enum Fork {
+    /// The new one.
+    Child,
+    /// The old one.
+    Parent(Pid),
+}
+
+/// `long clone(unsigned long flags, void *stack, …)` — clone(2), as fork(2) does it; the child may have mounts of its own.
+pub(crate) fn fork(new_mounts: bool) -> Result<Fork, Errno> {
+    let flags = SIGCHLD | if new_mounts { CLONE_NEWNS } else { 0 };
+    // SAFETY: without CLONE_VM the child runs on its own copy of this stack; there is one thread, and no lock.
+    let pid = result(unsafe { sc::syscall!(CLONE, flags, 0, 0, 0, 0) })?;
+    Ok(Pid::from_raw(pid as i32).map_or(Fork::Child, Fork::Parent))
+}
+
+/// `int kill(pid_t pid, int sig)` — kill(2): a process, its group when negative, everyone but PID 1 when -1.
+pub(crate) fn kill(pid: i32, signal: u8) -> Result<(), Errno> {
+    // SAFETY: kill takes no pointers.
+    result(unsafe { sc::syscall!(KILL, pid, signal) }).map(drop)
+}
+
+/// The pointers that execve(2) takes.
+pub(crate) struct Program {
+    argv: [*const u8; MAX_ARGUMENTS + 1],
+    envp: [*const u8; MAX_VARIABLES + 1],
+}
+
+impl Program {
+    /// `int execve(const char *path, char *const argv[], char *const envp[])` — execve(2), with an empty signal mask.
+    /// Returns only on failure.
+    pub(crate) fn execute(path: &CStr, arguments: &Arguments, variables: &Variables) -> Errno {
+        let mut program = Self { argv: [ptr::null(); _], envp: [ptr::null(); _] };
+        for (place, text) in program.argv.iter_mut().zip(arguments.iter()) {
+            *place = text.as_ptr().cast();
+        }
+        for (place, text) in program.envp.iter_mut().zip(variables.iter()) {
+            *place = text.as_ptr().cast();
+        }
+        set_signal_mask(0);
+        // SAFETY: path and strings are NUL-terminated and live over the call; both arrays are one longer than the most
+        // strings there can be, and end in null.
+        let returned = unsafe { sc::syscall!(EXECVE, path.as_ptr(), program.argv.as_ptr(), program.envp.as_ptr()) };
+        result(returned).err().unwrap_or(Errno::NOEXEC)
+    }
+}

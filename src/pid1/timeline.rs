@@ -1,0 +1,46 @@
+//! When each stage of the boot was reached.
+
+use ufmt::uwrite;
+
+use crate::console;
+use crate::sys;
+
+/// A stage, in the order in which they are shown.
+#[derive(Clone, Copy)]
+pub(crate) enum Stage {
+    Init,
+    Modules,
+    Link,
+    Root,
+    Lease,
+    Entrypoint,
+}
+
+const NAMES: [&str; 6] = ["init", "modules", "link", "root", "lease", "entrypoint"];
+
+/// Nanoseconds since the kernel's start; 0 for a stage that was not reached.
+pub(crate) struct Timeline([u64; NAMES.len()]);
+
+impl Timeline {
+    pub(crate) fn new() -> Self {
+        Self([0; _])
+    }
+
+    /// Keeps the first time that a stage is reached.
+    pub(crate) fn reach(&mut self, stage: Stage) {
+        if let Some(time @ 0) = self.0.get_mut(stage as usize) {
+            *time = sys::boot_time_ns();
+        }
+    }
+
+    /// `whit: timeline init 812345, root 823456`: microseconds.
+    pub(crate) fn print(&self) {
+        let mut line = console::begin();
+        let mut separator = "timeline ";
+        for (name, time) in NAMES.iter().zip(self.0).filter(|(_, time)| *time > 0) {
+            let _ = uwrite!(line, "{}{} {}", separator, *name, time / 1000);
+            separator = ", ";
+        }
+        console::print(&mut line);
+    }
+}

@@ -1,0 +1,189 @@
+//! The image's program, and the shell: what happens between fork(2) and execve(2).
+
+use core::ffi::CStr;
+
+use rustix::fs::{Gid, Uid, fchown};
+use rustix::mount::mount_move;
+use rustix::process::{Pid, Resource, Rlimit, chdir, chroot, getpid, setpgid, setrlimit};
+use rustix::termios::{isatty, tcsetpgrp};
+use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
+use whit::argv::{self, Arguments, Full, Variables};
+use whit::error::{Errno, Error};
+use whit::options::{Options, Sources};
+use whit::passwd;
+use whit::status::{NOT_EXECUTABLE, NOT_FOUND, NOT_STARTED};
+use whit::text::Text;
+
+use crate::console::say;
+use crate::files::{self, Path};
+use crate::filesystems::ROOT;
+use crate::sys;
+use crate::sys::process::{Fork, Program, fork};
+
+/// The shell of the initramfs.
+const SHELL: &CStr = c"/bin/sh";
+/// Bytes of a passwd or group file that are read.
+const MAX_ACCOUNTS: usize = 32 * 1024;
+/// docker's limits of open files.
+const OPEN_FILES: Rlimit = Rlimit { current: Some(1024), maximum: Some(1 << 20) };
+
+/// Starts the workload in the root, with mounts of its own.
+pub(crate) fn start(sources: &Sources<'_>, options: &Options<'_>) -> Result<Pid, Error> {
+    match fork(true) {
+        Ok(Fork::Parent(child)) => Ok(child),
+        Ok(Fork::Child) => sys::exit(run(sources, options)),
+        Err(errno) => Err(failed("fork")(errno)),
+    }
+}
+
+/// Whether the initramfs has a shell.
+pub(crate) fn has_shell() -> bool {
+    rustix::fs::stat(SHELL).is_ok()
+}
+
+/// Starts the shell of the initramfs.
+pub(crate) fn start_shell() -> Result<Pid, Error> {
+    match fork(false) {
+        Ok(Fork::Parent(child)) => Ok(child),
+        Ok(Fork::Child) => {
+            take_foreground();
+            let (mut argv, mut env) = (Arguments::new(), Variables::new());
+            let _ = argv.push(&[b"sh"]);
+            for variable in [&b"HOME=/"[..], b"TERM=linux", b"PATH=/usr/sbin:/usr/bin:/sbin:/bin"] {
+                let _ = env.push(&[variable]);
+            }
+            let errno = Program::execute(SHELL, &argv, &env);
+            say!("{}: {}", Text(SHELL.to_bytes()), errno);
+            sys::exit(NOT_EXECUTABLE)
+        }
+        Err(errno) => Err(failed("fork")(errno)),
+    }
+}
+
+fn failed<E: Into<Errno>>(step: &'static str) -> impl Fn(E) -> Error {
+    move |errno| Error { step, errno: errno.into() }
+}
+
+/// The child becomes a process group of its own, and the one that ctrl-c reaches.
+fn take_foreground() {
+    let _ = setpgid(None, None);
+    // SIGTTOU is blocked still. A console that is no terminal has no foreground.
+    let _ = tcsetpgrp(sys::console(), getpid());
+}
+
+/// Everything up to execve; returns the exit status when that is not reached.
+fn run(sources: &Sources<'_>, options: &Options<'_>) -> u8 {
+    take_foreground();
+    let (mut argv, mut env) = (Arguments::new(), Variables::new());
+    if let Err(error) = enter_root().and_then(|()| limit_files()) {
+        say!("{}", error);
+        return NOT_STARTED;
+    }
+    let uname = rustix::system::uname();
+    let filled = argv::arguments(sources, &mut argv)
+        .and_then(|()| argv::variables(sources, uname.nodename().to_bytes(), isatty(sys::console()), &mut env));
+    if let Err(full) = filled {
+        match full {
+            Full::Bytes(limit) => say!("arguments or environment: more than {} bytes", limit),
+            Full::Count(limit) => say!("arguments or environment: more than {} strings", limit),
+        }
+        return NOT_STARTED;
+    }
+    if let Err(code) = become_user(options.user.unwrap_or_default(), options.workdir, &mut env) {
+        return code;
+    }
+    execute(&argv, &env)
+}
+
+/// Makes the root / in truth, so that pivot_root(2) and user namespaces work inside.
+fn enter_root() -> Result<(), Error> {
+    chdir(ROOT).map_err(failed("chdir /mnt"))?;
+    mount_move(c".", c"/").map_err(failed("move /mnt"))?;
+    chroot(c".").map_err(failed("chroot"))?;
+    chdir(c"/").map_err(failed("chdir /"))
+}
+
+fn limit_files() -> Result<(), Error> {
+    setrlimit(Resource::Nofile, OPEN_FILES).map_err(failed("limit of open files"))
+}
+
+/// Takes on USER, goes to WORKDIR, and sets HOME; says what went wrong and returns the exit status for it.
+fn become_user(user: &[u8], workdir: &[u8], env: &mut Variables) -> Result<(), u8> {
+    let (mut passwd, mut group) = (files::buffer::<MAX_ACCOUNTS>(), files::buffer::<MAX_ACCOUNTS>());
+    let passwd = read_accounts(c"/etc/passwd", &mut passwd)?;
+    let group = read_accounts(c"/etc/group", &mut group)?;
+    let account = passwd::account(user, passwd, group).map_err(|problem| {
+        say!("user {}: {}", Text(user), problem.name());
+        NOT_STARTED
+    })?;
+    if env.variable(b"HOME").is_none() && env.set(&[b"HOME=", account.home]).is_err() {
+        say!("environment: no room for HOME");
+        return Err(NOT_STARTED);
+    }
+    let in_directory = files::make_directories(workdir)
+        .and_then(|()| Path::new(&[workdir]))
+        .and_then(|workdir| Ok(chdir(workdir.as_c_str())?));
+    if let Err(errno) = in_directory {
+        say!("workdir {}: {}", Text(workdir), errno);
+        return Err(NOT_STARTED);
+    }
+    let mut groups = heapless::Vec::<Gid, { passwd::MAX_GROUPS }>::new();
+    for gid in account.groups {
+        let _ = groups.push(Gid::from_raw(gid));
+    }
+    let (uid, gid) = (Uid::from_raw(account.uid), Gid::from_raw(account.gid));
+    if !uid.is_root() {
+        // The program may open /dev/stdout by name. Three descriptors, one file.
+        let _ = fchown(sys::console(), Some(uid), None);
+    }
+    set_thread_groups(&groups).and_then(|()| set_thread_gid(gid)).and_then(|()| set_thread_uid(uid)).map_err(|errno| {
+        say!("user {}: {}", Text(user), Errno::from(errno));
+        NOT_STARTED
+    })
+}
+
+/// An account file; a missing one is empty.
+fn read_accounts<'a>(path: &CStr, buffer: &'a mut [core::mem::MaybeUninit<u8>]) -> Result<&'a [u8], u8> {
+    match files::read(path, buffer) {
+        Ok(text) => Ok(text),
+        Err(Errno::NOENT) => Ok(&[]),
+        Err(errno) => {
+            say!("{}: {}", Text(path.to_bytes()), errno);
+            Err(NOT_STARTED)
+        }
+    }
+}
+
+/// Replaces this process by the program, looked for in the environment's PATH; returns the exit status when it cannot be.
+fn execute(argv: &Arguments, env: &Variables) -> u8 {
+    let Some(name) = argv.iter().next() else {
+        say!("nothing to run: no entrypoint on the command line, in /whit.conf or in /etc/whit.conf");
+        return NOT_STARTED;
+    };
+    let mut errno = Errno::NOENT;
+    if name.to_bytes().contains(&b'/') {
+        errno = Program::execute(name, argv, env);
+    } else {
+        for directory in env.variable(b"PATH").unwrap_or_default().split(|byte| *byte == b':') {
+            let directory = if directory.is_empty() { b"." } else { directory };
+            let Ok(path) = Path::new(&[directory, b"/", name.to_bytes()]) else { continue };
+            match Program::execute(path.as_c_str(), argv, env) {
+                Errno::NOENT | Errno::NOTDIR => {}
+                // It may stand in a later directory, with permission.
+                Errno::ACCESS => errno = Errno::ACCESS,
+                other => {
+                    errno = other;
+                    break;
+                }
+            }
+        }
+    }
+    let (code, reason) = match errno {
+        Errno::NOENT | Errno::NOTDIR => (NOT_FOUND, "not found"),
+        Errno::ACCESS => (NOT_EXECUTABLE, "permission denied"),
+        Errno::NOEXEC => (NOT_EXECUTABLE, "exec format error: neither a program of this machine nor a script with #!"),
+        _ => (NOT_EXECUTABLE, "cannot be run"),
+    };
+    say!("{}: {} ({})", Text(name.to_bytes()), reason, errno);
+    code
+}
