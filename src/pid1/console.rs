@@ -1,38 +1,44 @@
 //! What whit says: whole lines on the console, each by one write.
 
+use core::convert::Infallible;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::OFlags;
 use rustix::io;
 use ufmt::uWrite;
-use whit::text::Buffer;
 
 use crate::sys;
-use crate::sys::fd;
+use crate::sys::{fd, memory};
 
-/// A line of up to 511 bytes.
-pub(crate) type Line = Buffer<512>;
+/// The line that is being made. There is one, in static memory: on the stack of everybody who has something to say, it
+/// would make every access to that stack longer.
+pub(crate) struct Line;
 
-/// Begins a line.
-#[inline(never)]
-pub(crate) fn begin() -> Line {
-    let mut line = Line::default();
-    let _ = line.write_str("whit: ");
-    line
+impl uWrite for Line {
+    type Error = Infallible;
+
+    #[inline(never)]
+    fn write_str(&mut self, text: &str) -> Result<(), Infallible> {
+        memory::with_line(|line| {
+            for byte in text.bytes() {
+                let _ = line.push(byte);
+            }
+        });
+        Ok(())
+    }
 }
 
-/// Ends a line and writes it. There is nobody to tell when that fails.
+/// Ends the line and writes it at once. There is nobody to tell when that fails.
 #[inline(never)]
-pub(crate) fn print(line: &mut Line) {
-    if line.0.push(b'\n').is_err()
-        && let Some(last) = line.0.last_mut()
-    {
-        *last = b'\n';
-    }
-    let mut rest = &line.0[..];
-    while let Ok(written @ 1..) = io::write(sys::console(), rest) {
-        rest = rest.get(written..).unwrap_or_default();
-    }
+pub(crate) fn print() {
+    let _ = Line.write_str("\n");
+    memory::with_line(|line| {
+        let mut rest = &line[..];
+        while let Ok(written @ 1..) = io::write(sys::console(), rest) {
+            rest = rest.get(written..).unwrap_or_default();
+        }
+        line.clear();
+    });
 }
 
 /// Only errors are said.
@@ -50,9 +56,10 @@ pub(crate) fn is_quiet() -> bool {
 /// Says something that is always said: an error, or what was asked for.
 macro_rules! say {
     ($($argument:tt)*) => {{
-        let mut line = $crate::console::begin();
-        let _ = ufmt::uwrite!(line, $($argument)*);
-        $crate::console::print(&mut line);
+        use ufmt::uWrite as _;
+        let _ = $crate::console::Line.write_str("whit: ");
+        let _ = ufmt::uwrite!($crate::console::Line, $($argument)*);
+        $crate::console::print();
     }};
 }
 

@@ -2,7 +2,7 @@
 
 use ufmt::uwrite;
 
-use crate::console;
+use crate::console::{self, Line};
 use crate::sys;
 
 /// A stage, in the order in which they are shown.
@@ -35,12 +35,11 @@ impl Timeline {
 
     /// `whit: timeline init 812345, root 823456`: microseconds.
     pub(crate) fn print(&self) {
-        let mut line = console::begin();
-        let mut separator = "timeline ";
+        let mut separator = "whit: timeline ";
         for (name, time) in NAMES.iter().zip(self.0).filter(|(_, time)| *time > 0) {
-            let _ = uwrite!(line, "{}{} {}", separator, *name, time / 1000);
+            let _ = uwrite!(Line, "{}{} {}", separator, *name, time / 1000);
             separator = ", ";
         }
-        console::print(&mut line);
+        console::print();
     }
 }

@@ -29,3 +29,20 @@ impl<const SIZE: usize> Static<SIZE> {
         unsafe { &mut *self.bytes.get() }
     }
 }
+
+/// Bytes of a line of console output.
+const MAX_LINE: usize = 512;
+
+/// The line that is being made.
+struct SharedLine(UnsafeCell<heapless::Vec<u8, MAX_LINE>>);
+
+// SAFETY: the init has one thread; `with_line` is never called from within itself.
+unsafe impl Sync for SharedLine {}
+
+static LINE: SharedLine = SharedLine(UnsafeCell::new(heapless::Vec::new()));
+
+/// Lends the line of console output to `change`, which must not ask for it again.
+pub(crate) fn with_line<R>(change: impl FnOnce(&mut heapless::Vec<u8, MAX_LINE>) -> R) -> R {
+    // SAFETY: one thread, and neither of the two callers (console.rs) calls anything that comes back here.
+    change(unsafe { &mut *LINE.0.get() })
+}
