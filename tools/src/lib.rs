@@ -4,4 +4,5 @@
 //! line that names what, where and what to do, a non-zero exit status, and leaves no output behind.
 #![forbid(unsafe_code)]
 
+pub mod newc;
 pub mod output;

@@ -1,0 +1,206 @@
+//! Reads newc archives that are in memory: total on every input, in the kernel's order of checks.
+
+use super::{HEADER_BYTES, MAGIC, MAGIC_CHECKSUM, NAME_MAX_BYTES, TRAILER, file_type, padding};
+
+/// One entry of an archive.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// The name, as it is in the archive.
+    pub name: &'a [u8],
+    /// The inode number; names of one file share it.
+    pub ino: u32,
+    /// Type and permissions, as in stat(2).
+    pub mode: u32,
+    /// The owner.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+    /// How many names the file has.
+    pub nlink: u32,
+    /// Seconds since 1970.
+    pub mtime: u32,
+    /// Major and minor number of a device.
+    pub rdev: (u32, u32),
+    /// The data of a regular file, the target of a symbolic link.
+    pub data: &'a [u8],
+}
+
+impl Entry<'_> {
+    /// Whether this is a regular file.
+    #[must_use]
+    pub fn is_file(&self) -> bool {
+        self.mode & file_type::MASK == file_type::REGULAR
+    }
+}
+
+/// What is wrong with an archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// No entry starts where one must.
+    #[error("no cpio header at byte {0}")]
+    Magic(usize),
+    /// A field is not hexadecimal.
+    #[error("the cpio header at byte {0} has a field that is not hexadecimal")]
+    Digit(usize),
+    /// A name is empty, longer than the kernel takes, or not ended by NUL.
+    #[error("the cpio header at byte {0} has a name that is empty, too long, or not ended")]
+    Name(usize),
+    /// The archive ends within an entry, or without its trailer.
+    #[error("the cpio archive ends at byte {0} without a trailer")]
+    Truncated(usize),
+}
+
+/// The entries of the archive at the start of `bytes`, up to its trailer.
+///
+/// After the last entry, [`Entries::position`] is the length of the archive, padding behind it not counted.
+#[must_use]
+pub fn entries(bytes: &[u8]) -> Entries<'_> {
+    Entries { bytes, position: 0, ended: false }
+}
+
+/// See [`entries`].
+pub struct Entries<'a> {
+    bytes: &'a [u8],
+    position: usize,
+    ended: bool,
+}
+
+impl Entries<'_> {
+    /// How many bytes were read.
+    #[must_use]
+    pub fn position(&self) -> usize {
+        self.position
+    }
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Result<Entry<'a>, Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let entry = self.entry();
+        self.ended = !matches!(&entry, Ok(entry) if entry.name != TRAILER);
+        match entry {
+            Ok(entry) if entry.name == TRAILER => None,
+            entry => Some(entry),
+        }
+    }
+}
+
+impl<'a> Entries<'a> {
+    fn entry(&mut self) -> Result<Entry<'a>, Malformed> {
+        let start = self.position;
+        let header = self.take(HEADER_BYTES)?;
+        let (magic, digits) = header.split_at(MAGIC.len());
+        if magic != MAGIC && magic != MAGIC_CHECKSUM {
+            return Err(Malformed::Magic(start));
+        }
+        let mut fields = [0; 13];
+        for (field, digits) in fields.iter_mut().zip(digits.chunks(8)) {
+            *field = hexadecimal(digits).ok_or(Malformed::Digit(start))?;
+        }
+        let [ino, mode, uid, gid, nlink, mtime, filesize, _, _, rdevmajor, rdevminor, namesize, _] = fields;
+        let (namesize, filesize) = (namesize as usize, filesize as usize);
+        if namesize > NAME_MAX_BYTES {
+            return Err(Malformed::Name(start));
+        }
+        let name = match self.take(namesize)?.split_last() {
+            Some((0, name)) if !name.is_empty() => name,
+            _ => return Err(Malformed::Name(start)),
+        };
+        // Further NULs in `namesize` are how an archive aligns its data; the kernel's name ends at the first.
+        let name = name.split(|byte| *byte == 0).next().unwrap_or(name);
+        self.align()?;
+        let data = self.take(filesize)?;
+        self.align()?;
+        Ok(Entry { name, ino, mode, uid, gid, nlink, mtime, rdev: (rdevmajor, rdevminor), data })
+    }
+
+    fn take(&mut self, count: usize) -> Result<&'a [u8], Malformed> {
+        let rest = self.bytes.get(self.position..).unwrap_or_default();
+        let taken = rest.get(..count).ok_or(Malformed::Truncated(self.bytes.len()))?;
+        self.position += count;
+        Ok(taken)
+    }
+
+    fn align(&mut self) -> Result<(), Malformed> {
+        self.take(padding(self.position as u64, 4) as usize).map(|_| ())
+    }
+}
+
+fn hexadecimal(digits: &[u8]) -> Option<u32> {
+    digits.iter().try_fold(0_u32, |value, digit| Some(value << 4 | char::from(*digit).to_digit(16)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Kind, Meta, Writer};
+    use super::*;
+
+    fn archive() -> Vec<u8> {
+        let mut writer = Writer::new(Vec::new(), 77);
+        writer.node(b"dev", Meta::root(0o755), &Kind::Directory).unwrap();
+        writer.node(b"dev/vda", Meta { mode: 0o660, uid: 0, gid: 6 }, &Kind::Block(254, 16)).unwrap();
+        writer.file(&["one", "two"], Meta::root(0o600), 3, &b"abc"[..]).unwrap();
+        writer.finish().unwrap()
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let bytes = archive();
+        let all: Vec<Entry> = entries(&bytes).collect::<Result<_, _>>().unwrap();
+        let common = Entry { name: b"", ino: 0, mode: 0, uid: 0, gid: 0, nlink: 1, mtime: 77, rdev: (0, 0), data: b"" };
+        let linked = Entry { ino: 3, mode: 0o100_600, nlink: 2, ..common };
+        assert_eq!(
+            all,
+            [
+                Entry { name: b"dev", ino: 1, mode: 0o40_755, nlink: 2, ..common },
+                Entry { name: b"dev/vda", ino: 2, mode: 0o60_660, gid: 6, rdev: (254, 16), ..common },
+                Entry { name: b"one", ..linked },
+                Entry { name: b"two", data: b"abc", ..linked },
+            ]
+        );
+        assert!(all[3].is_file() && !all[0].is_file());
+        let mut walk = entries(&bytes);
+        assert_eq!(walk.by_ref().count(), 4);
+        assert!(bytes[walk.position()..].iter().all(|byte| *byte == 0));
+    }
+
+    #[test]
+    fn every_truncation_is_an_error() {
+        let bytes = archive();
+        let mut walk = entries(&bytes);
+        assert_eq!(walk.by_ref().count(), 4);
+        for length in 0..walk.position() {
+            let last = entries(&bytes[..length]).last();
+            assert_eq!(last, Some(Err(Malformed::Truncated(length))), "{length}");
+        }
+    }
+
+    #[test]
+    fn each_bad_field_is_its_own_error() {
+        let second = HEADER_BYTES + 6;
+        for (position, byte, expected) in [
+            (0, b'1', Malformed::Magic(0)),
+            (second + 5, b'7', Malformed::Magic(second)),
+            (second + 6, b'g', Malformed::Digit(second)),
+            (second + 13, b'+', Malformed::Digit(second)),
+            (second + 94, b'1', Malformed::Name(second)), // a name of 256 MiB
+            (HEADER_BYTES + 3, b'x', Malformed::Name(0)), // not ended
+        ] {
+            let mut bytes = archive();
+            bytes[position] = byte;
+            assert_eq!(entries(&bytes).last(), Some(Err(expected)));
+        }
+    }
+
+    #[test]
+    fn extra_nuls_behind_a_name_are_not_its_own() {
+        let mut bytes = archive();
+        bytes[94..102].copy_from_slice(b"00000006");
+        // The name's field grew by 2 within the padding that its 4 bytes had.
+        assert_eq!(entries(&bytes).next().unwrap().unwrap().name, b"dev");
+    }
+}

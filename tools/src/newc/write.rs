@@ -1,0 +1,345 @@
+//! Writes newc archives: the same entries give the same bytes.
+//!
+//! Inode numbers are counted, the device is 0:0, every digit is upper case as GNU cpio's are. What the kernel would skip
+//! or cut (init/initramfs.c, do_header() and do_name()) is refused.
+
+use std::io::{self, Read, Write};
+
+use super::{COMPONENT_MAX_BYTES, HEADER_BYTES, MAGIC, NAME_MAX_BYTES, TRAILER, file_type, padding};
+
+/// GNU cpio's block: archives end on it, so that another segment may follow one with `cat`.
+const BLOCK_BYTES: u64 = 512;
+/// The name must be usable through a system call: PATH_MAX counts its NUL.
+const TARGET_MAX_BYTES: usize = NAME_MAX_BYTES - 1;
+
+/// What kind of file an entry makes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A directory.
+    Directory,
+    /// A symbolic link to this target.
+    Symlink(Vec<u8>),
+    /// A character device of this major and minor number.
+    Character(u32, u32),
+    /// A block device of this major and minor number.
+    Block(u32, u32),
+    /// A named pipe.
+    Fifo,
+    /// A Unix socket's name.
+    Socket,
+}
+
+impl Kind {
+    const fn type_bits(&self) -> u32 {
+        match self {
+            Self::Directory => file_type::DIRECTORY,
+            Self::Symlink(_) => file_type::SYMLINK,
+            Self::Character(..) => file_type::CHARACTER,
+            Self::Block(..) => file_type::BLOCK,
+            Self::Fifo => file_type::FIFO,
+            Self::Socket => file_type::SOCKET,
+        }
+    }
+}
+
+/// Who owns a file and what they may do with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Meta {
+    /// The permission bits, with set-user-id, set-group-id and sticky.
+    pub mode: u32,
+    /// The owner.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+}
+
+impl Meta {
+    /// Files of root with the permissions `mode`.
+    #[must_use]
+    pub const fn root(mode: u32) -> Self {
+        Self { mode, uid: 0, gid: 0 }
+    }
+}
+
+/// Why an entry cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// The name is empty, absolute, or has a component that is empty, `.` or `..`.
+    #[error("\"{0}\" is not a name inside an archive, which is relative and without \".\" and \"..\"")]
+    Name(String),
+    /// The name, or one component of it, is longer than the kernel takes.
+    #[error("\"{0}\" is longer than the kernel takes (4095 bytes in all, 255 between slashes)")]
+    LongName(String),
+    /// A symbolic link leads nowhere, or further than the kernel takes.
+    #[error("the target of symbolic link \"{0}\" is not of 1 to 4095 bytes")]
+    Target(String),
+    /// The `filesize` field has 32 bits.
+    #[error("\"{name}\" has {bytes} bytes, and a cpio archive takes less than 4 GiB a file")]
+    LargeFile {
+        /// The file.
+        name: String,
+        /// Its size.
+        bytes: u64,
+    },
+    /// A file ended before its size.
+    #[error("\"{0}\" became shorter while it was read")]
+    Shrunk(String),
+    /// Reading a file, or writing the archive.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// Writes entries one after the other; [`Writer::finish`] ends the archive.
+pub struct Writer<W> {
+    out: W,
+    position: u64,
+    entries: u64,
+    last_inode: u32,
+    mtime: u32,
+}
+
+/// The fields of a header that differ from one entry to the next.
+struct Header {
+    inode: u32,
+    mode: u32,
+    meta: Meta,
+    links: u32,
+    size: u32,
+    device: (u32, u32),
+}
+
+impl<W: Write> Writer<W> {
+    /// An archive in which every file was modified at `mtime`, in seconds since 1970.
+    pub fn new(out: W, mtime: u32) -> Self {
+        Self { out, position: 0, entries: 0, last_inode: 0, mtime }
+    }
+
+    /// How many bytes were written.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// How many names the archive has.
+    #[must_use]
+    pub fn entries(&self) -> u64 {
+        self.entries
+    }
+
+    /// Adds what is not a regular file.
+    ///
+    /// # Errors
+    /// A name or target that the kernel would not take; those of writing.
+    pub fn node(&mut self, name: &[u8], meta: Meta, kind: &Kind) -> Result<(), Refused> {
+        let (target, device) = match kind {
+            Kind::Symlink(target) => (target.as_slice(), (0, 0)),
+            Kind::Character(major, minor) | Kind::Block(major, minor) => (&[][..], (*major, *minor)),
+            Kind::Directory | Kind::Fifo | Kind::Socket => (&[][..], (0, 0)),
+        };
+        if matches!(kind, Kind::Symlink(_)) && !(1..=TARGET_MAX_BYTES).contains(&target.len()) {
+            return Err(Refused::Target(text(name)));
+        }
+        let inode = self.next_inode();
+        let links = if matches!(kind, Kind::Directory) { 2 } else { 1 };
+        let size = target.len() as u32; // at most TARGET_MAX_BYTES
+        self.header(name, &Header { inode, mode: kind.type_bits() | meta.mode, meta, links, size, device })?;
+        self.write(target)?;
+        self.pad(4)
+    }
+
+    /// Adds a regular file of `size` bytes under each of `names`, which are hard links to each other.
+    ///
+    /// The data stand with the last name, where every reader expects them (GNU cpio, copyin.c: an earlier name is made
+    /// when the last comes).
+    ///
+    /// # Errors
+    /// A name or size that the format has no room for; data that end early; those of reading and writing.
+    pub fn file<N: AsRef<[u8]>>(&mut self, names: &[N], meta: Meta, size: u64, data: impl Read) -> Result<(), Refused> {
+        let Some((last, others)) = names.split_last() else { return Ok(()) };
+        let name = text(last.as_ref());
+        let size = u32::try_from(size).map_err(|_| Refused::LargeFile { name: name.clone(), bytes: size })?;
+        let inode = self.next_inode();
+        let links = u32::try_from(names.len()).unwrap_or(u32::MAX);
+        let mode = file_type::REGULAR | meta.mode;
+        for other in others {
+            self.header(other.as_ref(), &Header { inode, mode, meta, links, size: 0, device: (0, 0) })?;
+        }
+        self.header(last.as_ref(), &Header { inode, mode, meta, links, size, device: (0, 0) })?;
+        let copied = io::copy(&mut data.take(u64::from(size)), &mut self.out)?;
+        self.position += copied;
+        if copied < u64::from(size) {
+            return Err(Refused::Shrunk(name));
+        }
+        self.pad(4)
+    }
+
+    /// Ends the archive and gives back what it was written to.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn finish(mut self) -> Result<W, Refused> {
+        self.raw_header(TRAILER, [0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0])?;
+        self.pad(BLOCK_BYTES)?;
+        Ok(self.out)
+    }
+
+    fn next_inode(&mut self) -> u32 {
+        self.last_inode += 1;
+        self.last_inode
+    }
+
+    fn header(&mut self, name: &[u8], header: &Header) -> Result<(), Refused> {
+        check_name(name)?;
+        self.entries += 1;
+        let Header { inode, mode, meta, links, size, device } = *header;
+        self.raw_header(name, [inode, mode, meta.uid, meta.gid, links, self.mtime, size, 0, 0, device.0, device.1])
+    }
+
+    /// Writes magic, `ino mode uid gid nlink mtime filesize devmajor devminor rdevmajor rdevminor namesize check`, name.
+    fn raw_header(&mut self, name: &[u8], fields: [u32; 11]) -> Result<(), Refused> {
+        const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+        let namesize = (name.len() + 1) as u32; // check_name: at most NAME_MAX_BYTES
+        let mut bytes = Vec::with_capacity(HEADER_BYTES + name.len() + 4);
+        bytes.extend_from_slice(MAGIC);
+        for field in fields.into_iter().chain([namesize, 0]) {
+            bytes.extend((0..8).rev().map(|digit| DIGITS[(field >> (4 * digit) & 0xf) as usize]));
+        }
+        bytes.extend_from_slice(name);
+        bytes.push(0);
+        self.write(&bytes)?;
+        self.pad(4)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Refused> {
+        self.out.write_all(bytes)?;
+        self.position += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn pad(&mut self, alignment: u64) -> Result<(), Refused> {
+        let zeros = [0; BLOCK_BYTES as usize];
+        self.write(&zeros[..padding(self.position, alignment) as usize])
+    }
+}
+
+fn check_name(name: &[u8]) -> Result<(), Refused> {
+    let mut components = name.split(|byte| *byte == b'/');
+    if components.clone().any(|component| matches!(component, b"" | b"." | b"..")) || name.contains(&0) {
+        return Err(Refused::Name(text(name)));
+    }
+    if name.len() >= NAME_MAX_BYTES || components.any(|component| component.len() > COMPONENT_MAX_BYTES) {
+        return Err(Refused::LongName(text(name)));
+    }
+    // A file of this name would end the archive for every reader.
+    if name == TRAILER {
+        return Err(Refused::Name(text(name)));
+    }
+    Ok(())
+}
+
+/// The name for a message: long ones are cut.
+fn text(name: &[u8]) -> String {
+    const SHOWN: usize = 64;
+    let shown = String::from_utf8_lossy(name.get(..SHOWN).unwrap_or(name));
+    if name.len() > SHOWN { format!("{shown}…") } else { shown.into_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn golden(header: &str, name: &[u8], data: &[u8]) -> Vec<u8> {
+        let mut bytes: Vec<u8> = header.bytes().filter(|byte| *byte != b' ').collect();
+        bytes.extend_from_slice(name);
+        bytes.push(0);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes.extend_from_slice(data);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+
+    /// What `cpio -o -H newc --reproducible` (GNU cpio 2.13) writes of these files, but for `ino`: there it counts from 0.
+    #[test]
+    fn bytes_are_those_of_gnu_cpio() {
+        let mut writer = Writer::new(Vec::new(), 0x6500_0000);
+        writer.node(b"dev", Meta::root(0o755), &Kind::Directory).unwrap();
+        writer.node(b"dev/console", Meta::root(0o600), &Kind::Character(5, 1)).unwrap();
+        writer.node(b"sh", Meta::root(0o777), &Kind::Symlink(b"bin/busybox".to_vec())).unwrap();
+        let linked = Meta { mode: 0o4755, uid: 10, gid: 0xabcd };
+        writer.file(&["a", "b"], linked, 5, &b"hello, more"[..]).unwrap();
+        assert_eq!(writer.entries(), 5);
+        let mut expected = Vec::new();
+        for (header, name, data) in [
+            (
+                "070701 00000001 000041ED 00000000 00000000 00000002 65000000 00000000 00000000 00000000 00000000 00000000 00000004 00000000",
+                "dev",
+                "",
+            ),
+            (
+                "070701 00000002 00002180 00000000 00000000 00000001 65000000 00000000 00000000 00000000 00000005 00000001 0000000C 00000000",
+                "dev/console",
+                "",
+            ),
+            (
+                "070701 00000003 0000A1FF 00000000 00000000 00000001 65000000 0000000B 00000000 00000000 00000000 00000000 00000003 00000000",
+                "sh",
+                "bin/busybox",
+            ),
+            (
+                "070701 00000004 000089ED 0000000A 0000ABCD 00000002 65000000 00000000 00000000 00000000 00000000 00000000 00000002 00000000",
+                "a",
+                "",
+            ),
+            (
+                "070701 00000004 000089ED 0000000A 0000ABCD 00000002 65000000 00000005 00000000 00000000 00000000 00000000 00000002 00000000",
+                "b",
+                "hello",
+            ),
+            (
+                "070701 00000000 00000000 00000000 00000000 00000001 00000000 00000000 00000000 00000000 00000000 00000000 0000000B 00000000",
+                "TRAILER!!!",
+                "",
+            ),
+        ] {
+            expected.extend(golden(header, name.as_bytes(), data.as_bytes()));
+        }
+        expected.resize(expected.len().next_multiple_of(512), 0);
+        assert_eq!(writer.finish().unwrap(), expected);
+    }
+
+    #[test]
+    fn each_limit_of_the_kernel_is_refused() {
+        let deep = |length: usize| "abcdefg/".repeat(512).into_bytes()[..length].to_vec();
+        let mut writer = Writer::new(io::sink(), 0);
+        let mut directory = |name: &[u8]| writer.node(name, Meta::root(0o755), &Kind::Directory);
+        assert!(directory(&deep(4095)).is_ok());
+        assert!(matches!(directory(&[&deep(4095)[..], b"h"].concat()), Err(Refused::LongName(_))));
+        assert!(directory(&[b'n'; 255]).is_ok());
+        assert!(matches!(directory(&[b'n'; 256]), Err(Refused::LongName(_))));
+        for name in ["", "/etc", "etc/", "a//b", "a/./b", "../b", "nul\0", "TRAILER!!!"] {
+            assert!(matches!(directory(name.as_bytes()), Err(Refused::Name(_))), "{name:?}");
+        }
+        let mut link = |length| writer.node(b"link", Meta::root(0o777), &Kind::Symlink(vec![b't'; length]));
+        assert!(link(4095).is_ok());
+        assert!(matches!(link(4096), Err(Refused::Target(_))));
+        assert!(matches!(link(0), Err(Refused::Target(_))));
+        let limit = u64::from(u32::MAX);
+        let mut file = |size, data: &mut dyn Read| writer.file(&["file"], Meta::root(0o644), size, data);
+        assert!(
+            matches!(file(limit + 1, &mut io::empty()), Err(Refused::LargeFile { bytes, .. }) if bytes == limit + 1)
+        );
+        // The largest size passes the check, and then wants its data.
+        assert!(matches!(file(limit, &mut io::empty()), Err(Refused::Shrunk(_))));
+        assert!(matches!(file(2, &mut &b"x"[..]), Err(Refused::Shrunk(_))));
+    }
+
+    #[test]
+    fn data_of_every_length_are_aligned() {
+        for length in 0..9 {
+            let mut writer = Writer::new(Vec::new(), 0);
+            writer.file(&["n"], Meta::root(0o644), length, io::repeat(1)).unwrap();
+            assert_eq!(writer.position() % 4, 0);
+            assert_eq!(writer.position(), HEADER_BYTES as u64 + 2 + length.next_multiple_of(4));
+        }
+    }
+}
