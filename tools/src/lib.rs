@@ -4,5 +4,7 @@
 //! line that names what, where and what to do, a non-zero exit status, and leaves no output behind.
 #![forbid(unsafe_code)]
 
+pub mod elf;
+pub mod kmod;
 pub mod newc;
 pub mod output;

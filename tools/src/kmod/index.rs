@@ -1,0 +1,195 @@
+//! What a kernel's modules directory (`/lib/modules/VERSION`) says: which modules there are and what each needs.
+//!
+//! depmod's files are read when they are there. A package that was only unpacked has none (its postinst would have made
+//! them): then the modules themselves are asked, and of them only those that something needs.
+
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{Error, Needs, modinfo, normal_name};
+
+/// Modules by name, with what depmod recorded of them if it ran.
+pub(super) struct Index {
+    directory: PathBuf,
+    /// Name -> path below the directory.
+    pub(super) paths: BTreeMap<String, PathBuf>,
+    /// Modules that are part of the kernel itself.
+    pub(super) builtin: BTreeSet<String>,
+    recorded: Option<BTreeMap<String, Needs>>,
+    aliases: OnceCell<BTreeMap<String, Vec<String>>>,
+}
+
+impl Index {
+    pub(super) fn read(directory: &Path) -> Result<Self, Error> {
+        let builtin = lines(directory, "modules.builtin")?.unwrap_or_default();
+        let builtin = builtin.iter().filter_map(|line| module_name(Path::new(line))).collect();
+        let mut index = Self {
+            directory: directory.to_owned(),
+            paths: BTreeMap::new(),
+            builtin,
+            recorded: None,
+            aliases: OnceCell::new(),
+        };
+        match lines(directory, "modules.dep")? {
+            Some(dependencies) => index.take_depmod(&dependencies)?,
+            None => index.paths = walk(directory)?,
+        }
+        Ok(index)
+    }
+
+    /// Takes over `modules.dep` (`PATH: PATH…`) and `modules.softdep` (`softdep NAME pre: NAME… post: NAME…`).
+    fn take_depmod(&mut self, dependencies: &[String]) -> Result<(), Error> {
+        let mut recorded: BTreeMap<String, Needs> = BTreeMap::new();
+        for (path, needs) in dependencies.iter().filter_map(|line| line.split_once(':')) {
+            let path = Path::new(path);
+            let Some(name) = module_name(path) else { continue };
+            let modules = needs.split_whitespace().filter_map(|path| module_name(Path::new(path))).collect();
+            recorded.insert(name.clone(), Needs { modules, ..Needs::default() });
+            // An old depmod writes absolute paths.
+            let below = path.strip_prefix(&self.directory).unwrap_or(path);
+            self.paths.insert(name, below.to_owned());
+        }
+        for line in lines(&self.directory, "modules.softdep")?.unwrap_or_default() {
+            let Some((name, value)) = line.strip_prefix("softdep ").and_then(|rest| rest.split_once(' ')) else {
+                continue;
+            };
+            if let Some(needs) = recorded.get_mut(&normal_name(name)) {
+                needs.add_softdep(value);
+            }
+        }
+        self.recorded = Some(recorded);
+        Ok(())
+    }
+
+    /// What the module `name` needs; it must be one of `paths`.
+    pub(super) fn needs(&self, name: &str) -> Result<Needs, Error> {
+        if let Some(recorded) = &self.recorded {
+            return Ok(recorded.get(name).cloned().unwrap_or_default());
+        }
+        match self.paths.get(name) {
+            Some(path) => Ok(modinfo::read(&self.directory.join(path))?.needs),
+            None => Ok(Needs::default()),
+        }
+    }
+
+    /// The modules that answer to the alias `name` (without wildcards), in the order of their names.
+    pub(super) fn with_alias(&self, name: &str) -> Result<&[String], Error> {
+        let aliases = match self.aliases.get() {
+            Some(aliases) => aliases,
+            None => {
+                let aliases = if self.recorded.is_some() { self.recorded_aliases()? } else { self.crypto_aliases()? };
+                self.aliases.get_or_init(|| aliases)
+            }
+        };
+        Ok(aliases.get(name).map(Vec::as_slice).unwrap_or_default())
+    }
+
+    /// `modules.alias`: `alias PATTERN NAME`.
+    fn recorded_aliases(&self) -> Result<BTreeMap<String, Vec<String>>, Error> {
+        let mut aliases: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for line in lines(&self.directory, "modules.alias")?.unwrap_or_default() {
+            if let Some((alias, name)) = line.strip_prefix("alias ").and_then(|rest| rest.rsplit_once(' ')) {
+                aliases.entry(normal_name(alias)).or_default().push(normal_name(name));
+            }
+        }
+        aliases.values_mut().for_each(|names| names.sort());
+        Ok(aliases)
+    }
+
+    /// The aliases of the modules in directories called `crypto`.
+    ///
+    /// A soft dependency that is no module's name is an algorithm's (ext4: `pre: crc32c`, which both crc32c_generic and
+    /// crc32c_intel offer). Looking there alone spares reading thousands of modules.
+    fn crypto_aliases(&self) -> Result<BTreeMap<String, Vec<String>>, Error> {
+        let mut aliases: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (name, path) in &self.paths {
+            if path.parent().and_then(Path::file_name).is_some_and(|parent| parent == "crypto") {
+                let offered = modinfo::read(&self.directory.join(path))?.aliases;
+                for alias in offered.into_iter().map(|alias| normal_name(&alias)).collect::<BTreeSet<_>>() {
+                    aliases.entry(alias).or_default().push(name.clone());
+                }
+            }
+        }
+        Ok(aliases)
+    }
+}
+
+/// The lines of depmod's or the kernel's file `name`; none when the file is not there.
+fn lines(directory: &Path, name: &str) -> Result<Option<Vec<String>>, Error> {
+    let path = directory.join(name);
+    match fs::read(&path) {
+        Ok(bytes) => {
+            let text = String::from_utf8_lossy(&bytes);
+            Ok(Some(text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::Unreadable { path, what: error.to_string() }),
+    }
+}
+
+/// Every module file below `directory`, by name. Of two with one name, that in `updates/` wins, as for depmod.
+fn walk(directory: &Path) -> Result<BTreeMap<String, PathBuf>, Error> {
+    let mut paths: BTreeMap<String, PathBuf> = BTreeMap::new();
+    let mut pending = vec![PathBuf::new()];
+    while let Some(below) = pending.pop() {
+        let path = directory.join(&below);
+        let unreadable = |error: io::Error| Error::Unreadable { path: path.clone(), what: error.to_string() };
+        for entry in fs::read_dir(&path).map_err(unreadable)? {
+            let entry = entry.map_err(unreadable)?;
+            let below = below.join(entry.file_name());
+            // Not through symbolic links: `build` and `source` lead to the kernel's sources.
+            if entry.file_type().map_err(unreadable)?.is_dir() {
+                pending.push(below);
+            } else if let Some(name) = module_name(&below) {
+                let rank = |path: &Path| (!path.starts_with("updates"), path.to_owned());
+                match paths.get(&name) {
+                    Some(other) if rank(other) < rank(&below) => {}
+                    _ => drop(paths.insert(name, below)),
+                }
+            }
+        }
+    }
+    Ok(paths)
+}
+
+/// The module that the file `path` holds, if its name is a module file's.
+fn module_name(path: &Path) -> Option<String> {
+    let file = path.file_name()?.to_str()?;
+    let stem = [".ko", ".ko.xz", ".ko.zst", ".ko.gz"].iter().find_map(|suffix| file.strip_suffix(suffix))?;
+    Some(normal_name(stem))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_taken_from_module_files_alone() {
+        for (path, expected) in [
+            ("kernel/drivers/char/hw_random/virtio-rng.ko", Some("virtio_rng")),
+            ("virtio_net.ko.xz", Some("virtio_net")),
+            ("a/b.ko.zst", Some("b")),
+            ("a/b.ko.gz", Some("b")),
+            ("a/b.ko.bz2", None),
+            ("a/b.o", None),
+            ("modules.dep", None),
+        ] {
+            assert_eq!(module_name(Path::new(path)).as_deref(), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn updates_win_over_the_kernel_whatever_the_order() {
+        let directory = tempfile::tempdir().unwrap();
+        for folder in ["aaa", "updates/dkms", "zzz"] {
+            fs::create_dir_all(directory.path().join(folder)).unwrap();
+            fs::write(directory.path().join(folder).join("nic.ko"), "").unwrap();
+        }
+        std::os::unix::fs::symlink(directory.path(), directory.path().join("build")).unwrap();
+        let paths = walk(directory.path()).unwrap();
+        assert_eq!(paths, BTreeMap::from([("nic".to_owned(), PathBuf::from("updates/dkms/nic.ko"))]));
+    }
+}

@@ -1,0 +1,166 @@
+use super::*;
+use std::fs;
+use std::io::Write;
+
+use tempfile::TempDir;
+
+/// A directory as depmod leaves it.
+fn depmod(dependencies: &str, softdeps: &str, aliases: &str) -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, text) in [
+        ("modules.dep", dependencies),
+        ("modules.softdep", softdeps),
+        ("modules.alias", aliases),
+        ("modules.builtin", "kernel/fs/ext4/ext4.ko\nkernel/lib/crc16.ko\n"),
+    ] {
+        fs::write(directory.path().join(name), text).unwrap();
+    }
+    directory
+}
+
+fn load(directory: &TempDir, names: &[&str]) -> Result<String, String> {
+    let closure = Modules::open(directory.path()).unwrap().closure(names).map_err(|error| error.to_string())?;
+    Ok(closure.load.into_iter().map(|module| module.name).collect::<Vec<_>>().join(" "))
+}
+
+/// A module as small as ELF allows: a header, two sections, `.modinfo` and the names.
+fn module(modinfo: &[u8]) -> Vec<u8> {
+    const HEADER: usize = 64;
+    let names = b"\0.modinfo\0";
+    let mut bytes = Vec::new();
+    bytes.extend_from_slice(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0");
+    bytes.extend_from_slice(&[1, 0, 62, 0, 1, 0, 0, 0]); // ET_REL, EM_X86_64, EV_CURRENT
+    bytes.extend_from_slice(&[0; 16]); // e_entry, e_phoff
+    bytes.extend_from_slice(&((HEADER + modinfo.len() + names.len()) as u64).to_le_bytes()); // e_shoff
+    bytes.extend_from_slice(&[0, 0, 0, 0, 64, 0, 0, 0, 0, 0, 64, 0, 3, 0, 2, 0]); // e_flags .. e_shnum 3, e_shstrndx 2
+    bytes.extend_from_slice(modinfo);
+    bytes.extend_from_slice(names);
+    bytes.extend_from_slice(&[0; 64]);
+    for (name, kind, offset, size) in
+        [(1_u32, 1_u32, HEADER, modinfo.len()), (0, 3, HEADER + modinfo.len(), names.len())]
+    {
+        bytes.extend_from_slice(&name.to_le_bytes());
+        bytes.extend_from_slice(&kind.to_le_bytes());
+        bytes.extend_from_slice(&[0; 16]); // sh_flags, sh_addr
+        bytes.extend_from_slice(&(offset as u64).to_le_bytes());
+        bytes.extend_from_slice(&(size as u64).to_le_bytes());
+        bytes.extend_from_slice(&[0; 24]); // sh_link .. sh_entsize
+    }
+    bytes
+}
+
+/// A directory as dpkg unpacks it, each module compressed as its name says.
+fn unpacked(modules: &[(&str, &[u8])]) -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("modules.builtin"), "kernel/fs/ext4/ext4.ko\n").unwrap();
+    for (name, modinfo) in modules {
+        let path = directory.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let file = fs::File::create(&path).unwrap();
+        let bytes = module(modinfo);
+        match path.extension().unwrap().to_str().unwrap() {
+            "xz" => {
+                let mut encoder = liblzma::write::XzEncoder::new(file, 6);
+                encoder.write_all(&bytes).unwrap();
+                encoder.finish().unwrap();
+            }
+            "zst" => zstd::stream::copy_encode(bytes.as_slice(), file, 3).unwrap(),
+            "gz" => flate2::write::GzEncoder::new(file, flate2::Compression::default()).write_all(&bytes).unwrap(),
+            _ => fs::write(&path, &bytes).unwrap(),
+        }
+    }
+    directory
+}
+
+#[test]
+fn what_is_needed_comes_first_and_once() {
+    let directory = depmod(
+        "kernel/net/virtio_net.ko: kernel/net/net_failover.ko kernel/net/failover.ko\n\
+         kernel/net/net_failover.ko: kernel/net/failover.ko\nkernel/net/failover.ko:\n\
+         kernel/rng/virtio-rng.ko.xz:\n",
+        "",
+        "",
+    );
+    assert_eq!(load(&directory, &["virtio-net"]).unwrap(), "failover net_failover virtio_net");
+    assert_eq!(
+        load(&directory, &["failover", "virtio_net", "virtio_rng"]).unwrap(),
+        "failover net_failover virtio_net virtio_rng"
+    );
+    let closure = Modules::open(directory.path()).unwrap().closure(&["ext4", "virtio_rng"]).unwrap();
+    assert_eq!(closure.builtin, ["ext4"]);
+    assert_eq!(closure.load, [Module { name: "virtio_rng".to_owned(), below: "kernel/rng/virtio-rng.ko.xz".into() }]);
+}
+
+#[test]
+fn soft_dependencies_stand_before_and_behind() {
+    let directory = depmod(
+        "f2fs.ko: lz4.ko\nlz4.ko:\ncrc32_generic.ko:\ncrc32-pclmul.ko:\nlate.ko:\n",
+        "# made by depmod\nsoftdep f2fs pre: crc32 absent crc16\nsoftdep f2fs post: late\n",
+        "alias crypto-crc32 crc32_generic\nalias crc32 crc32_pclmul\nalias crc32 crc32_generic\n",
+    );
+    assert_eq!(load(&directory, &["f2fs"]).unwrap(), "crc32_generic crc32_pclmul lz4 f2fs late");
+}
+
+#[test]
+fn circles_end() {
+    let soft = depmod("a.ko:\nb.ko:\n", "softdep a pre: b\nsoftdep b pre: a\n", "");
+    assert_eq!(load(&soft, &["a"]).unwrap(), "b a");
+    let mixed = depmod("a.ko:\nb.ko: a.ko\n", "softdep a post: b\n", "");
+    assert_eq!(load(&mixed, &["b"]).unwrap(), "a b");
+    let hard = depmod("a.ko: b.ko\nb.ko: c.ko\nc.ko: b.ko\n", "", "");
+    assert!(load(&hard, &["a"]).unwrap_err().ends_with("circle: b -> c -> b"));
+}
+
+#[test]
+fn modules_of_an_unpacked_package_are_asked_themselves() {
+    let directory = unpacked(&[
+        ("kernel/fs/btrfs.ko.xz", b"softdep=pre: crc32c\0depends=raid6-pq,xor\0"),
+        ("kernel/lib/raid6_pq.ko.zst", b"depends=\0"),
+        ("kernel/lib/xor.ko.gz", b"name=xor\0"),
+        ("kernel/crypto/crc32c_generic.ko", b"alias=crypto-crc32c\0alias=crc32c\0"),
+        ("kernel/arch/crypto/crc32c-intel.ko", b"alias=crc32c\0depends=ext4\0"),
+        ("kernel/broken.ko", b"depends=gone\0"),
+    ]);
+    assert_eq!(load(&directory, &["btrfs"]).unwrap(), "crc32c_generic crc32c_intel raid6_pq xor btrfs");
+    let error = load(&directory, &["broken"]).unwrap_err();
+    assert!(error.contains("module \"broken\" needs \"gone\"") && error.contains(directory.path().to_str().unwrap()));
+}
+
+#[test]
+fn a_file_that_is_no_module_is_named() {
+    let directory = unpacked(&[("kernel/cut.ko.xz", b""), ("kernel/text.ko", b"")]);
+    let path = directory.path().join("kernel/cut.ko.xz");
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    fs::write(directory.path().join("kernel/text.ko"), "text").unwrap();
+    for (name, file) in [("cut", "kernel/cut.ko.xz: "), ("text", "kernel/text.ko: not a kernel module")] {
+        let error = load(&directory, &[name]).unwrap_err();
+        assert!(error.contains(file), "{error}");
+    }
+}
+
+#[test]
+fn a_missing_module_is_named_with_its_directory() {
+    let directory = depmod("a.ko:\n", "", "");
+    let error = load(&directory, &["virtio-blk"]).unwrap_err();
+    assert!(error.contains("no module \"virtio_blk\"") && error.contains(directory.path().to_str().unwrap()));
+}
+
+#[test]
+fn the_only_kernel_of_a_package_is_found() {
+    let package = tempfile::tempdir().unwrap();
+    assert!(matches!(Modules::open(package.path()), Err(Error::NotModules(_))));
+    assert!(matches!(Modules::open(&package.path().join("absent")), Err(Error::NotModules(_))));
+    let add = |version: &str| {
+        let directory = package.path().join("lib/modules").join(version);
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join("modules.builtin"), "").unwrap();
+    };
+    add("6.1.0-test");
+    let modules = Modules::open(package.path()).unwrap();
+    assert_eq!(modules.version(), "6.1.0-test");
+    assert_eq!(modules.directory(), package.path().join("lib/modules/6.1.0-test"));
+    assert!(Modules::open(&package.path().join("lib/modules")).is_ok());
+    add("6.12");
+    assert!(matches!(Modules::open(package.path()), Err(Error::Several { versions, .. }) if versions.len() == 2));
+}
