@@ -72,7 +72,7 @@ pub fn check_static_program(bytes: &[u8]) -> Result<(), Unfit> {
             match entry.d_tag(endian) {
                 elf::DT_NULL => break,
                 elf::DT_NEEDED => return Err(Unfit::Dynamic("shared libraries".to_owned())),
-                elf::DT_FLAGS_1 => pie = entry.d_val(endian) & u64::from(elf::DF_1_PIE.0) != 0,
+                elf::DT_FLAGS_1 => pie = entry.d_val(endian) & elf::DF_1_PIE.0 != 0,
                 _ => {}
             }
         }
@@ -106,6 +106,7 @@ mod tests {
     #[test]
     fn a_static_program_is_fit_and_a_dynamic_one_names_its_loader() {
         assert_eq!(check("/bin/busybox"), Ok(()), "busybox-static must be installed");
+        assert_eq!(check("/sbin/ldconfig"), Ok(()), "libc-bin's is static-pie");
         assert_eq!(check("/bin/ls"), Err(Unfit::Dynamic("/lib64/ld-linux-x86-64.so.2".to_owned())));
     }
 

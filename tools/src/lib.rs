@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 
 pub mod elf;
+pub mod initramfs;
 pub mod kmod;
 pub mod newc;
 pub mod output;
+pub mod tree;

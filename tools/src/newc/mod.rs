@@ -6,8 +6,8 @@
 mod read;
 mod write;
 
-pub use read::{Entry, Malformed, entries};
-pub use write::{Kind, Meta, Refused, Writer};
+pub use read::{Entries, Entry, Malformed, entries};
+pub use write::{Finished, Kind, Meta, Refused, Writer};
 
 /// The magic of an entry without checksum.
 const MAGIC: &[u8; 6] = b"070701";

@@ -9,6 +9,8 @@ use super::{COMPONENT_MAX_BYTES, HEADER_BYTES, MAGIC, NAME_MAX_BYTES, TRAILER, f
 
 /// GNU cpio's block: archives end on it, so that another segment may follow one with `cat`.
 const BLOCK_BYTES: u64 = 512;
+/// What is read of a file at a time.
+const COPY_BYTES: u64 = 256 << 10;
 /// The name must be usable through a system call: PATH_MAX counts its NUL.
 const TARGET_MAX_BYTES: usize = NAME_MAX_BYTES - 1;
 
@@ -84,9 +86,28 @@ pub enum Refused {
     /// A file ended before its size.
     #[error("\"{0}\" became shorter while it was read")]
     Shrunk(String),
-    /// Reading a file, or writing the archive.
+    /// A file cannot be read to its end.
+    #[error("\"{name}\" cannot be read: {error}")]
+    Read {
+        /// The file.
+        name: String,
+        /// Why.
+        error: io::Error,
+    },
+    /// The archive cannot be written.
     #[error("{0}")]
-    Io(#[from] io::Error),
+    Write(io::Error),
+}
+
+/// What [`Writer::finish`] gives back.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Finished<W> {
+    /// What the archive was written to.
+    pub out: W,
+    /// Its length.
+    pub bytes: u64,
+    /// How many names it has.
+    pub entries: u64,
 }
 
 /// Writes entries one after the other; [`Writer::finish`] ends the archive.
@@ -112,18 +133,6 @@ impl<W: Write> Writer<W> {
     /// An archive in which every file was modified at `mtime`, in seconds since 1970.
     pub fn new(out: W, mtime: u32) -> Self {
         Self { out, position: 0, entries: 0, last_inode: 0, mtime }
-    }
-
-    /// How many bytes were written.
-    #[must_use]
-    pub fn position(&self) -> u64 {
-        self.position
-    }
-
-    /// How many names the archive has.
-    #[must_use]
-    pub fn entries(&self) -> u64 {
-        self.entries
     }
 
     /// Adds what is not a regular file.
@@ -165,22 +174,18 @@ impl<W: Write> Writer<W> {
             self.header(other.as_ref(), &Header { inode, mode, meta, links, size: 0, device: (0, 0) })?;
         }
         self.header(last.as_ref(), &Header { inode, mode, meta, links, size, device: (0, 0) })?;
-        let copied = io::copy(&mut data.take(u64::from(size)), &mut self.out)?;
-        self.position += copied;
-        if copied < u64::from(size) {
-            return Err(Refused::Shrunk(name));
-        }
+        self.copy(&name, u64::from(size), data)?;
         self.pad(4)
     }
 
-    /// Ends the archive and gives back what it was written to.
+    /// Ends the archive.
     ///
     /// # Errors
     /// Those of writing.
-    pub fn finish(mut self) -> Result<W, Refused> {
+    pub fn finish(mut self) -> Result<Finished<W>, Refused> {
         self.raw_header(TRAILER, [0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0])?;
         self.pad(BLOCK_BYTES)?;
-        Ok(self.out)
+        Ok(Finished { out: self.out, bytes: self.position, entries: self.entries })
     }
 
     fn next_inode(&mut self) -> u32 {
@@ -210,8 +215,27 @@ impl<W: Write> Writer<W> {
         self.pad(4)
     }
 
+    /// Copies exactly `size` bytes. Not io::copy, which does not tell whether reading or writing failed.
+    fn copy(&mut self, name: &str, size: u64, mut data: impl Read) -> Result<(), Refused> {
+        let mut buffer = vec![0; size.min(COPY_BYTES) as usize];
+        let mut missing = size;
+        while missing > 0 {
+            let room = buffer.len().min(usize::try_from(missing).unwrap_or(usize::MAX));
+            match data.read(&mut buffer[..room]) {
+                Ok(0) => return Err(Refused::Shrunk(name.to_owned())),
+                Ok(count) => {
+                    self.write(&buffer[..count])?;
+                    missing -= count as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Refused::Read { name: name.to_owned(), error }),
+            }
+        }
+        Ok(())
+    }
+
     fn write(&mut self, bytes: &[u8]) -> Result<(), Refused> {
-        self.out.write_all(bytes)?;
+        self.out.write_all(bytes).map_err(Refused::Write)?;
         self.position += bytes.len() as u64;
         Ok(())
     }
@@ -267,7 +291,6 @@ mod tests {
         writer.node(b"sh", Meta::root(0o777), &Kind::Symlink(b"bin/busybox".to_vec())).unwrap();
         let linked = Meta { mode: 0o4755, uid: 10, gid: 0xabcd };
         writer.file(&["a", "b"], linked, 5, &b"hello, more"[..]).unwrap();
-        assert_eq!(writer.entries(), 5);
         let mut expected = Vec::new();
         for (header, name, data) in [
             (
@@ -304,7 +327,9 @@ mod tests {
             expected.extend(golden(header, name.as_bytes(), data.as_bytes()));
         }
         expected.resize(expected.len().next_multiple_of(512), 0);
-        assert_eq!(writer.finish().unwrap(), expected);
+        let finished = writer.finish().unwrap();
+        assert_eq!((finished.entries, finished.bytes), (5, expected.len() as u64));
+        assert_eq!(finished.out, expected);
     }
 
     #[test]
@@ -338,8 +363,7 @@ mod tests {
         for length in 0..9 {
             let mut writer = Writer::new(Vec::new(), 0);
             writer.file(&["n"], Meta::root(0o644), length, io::repeat(1)).unwrap();
-            assert_eq!(writer.position() % 4, 0);
-            assert_eq!(writer.position(), HEADER_BYTES as u64 + 2 + length.next_multiple_of(4));
+            assert_eq!(writer.position, HEADER_BYTES as u64 + 2 + length.next_multiple_of(4));
         }
     }
 }

@@ -1,0 +1,326 @@
+//! What is in whit's initramfs, and how it becomes a file.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{self, BufWriter, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::str::FromStr;
+
+use flate2::GzBuilder;
+
+use crate::elf::{self, Unfit};
+use crate::kmod::{self, Closure, Modules};
+use crate::newc::{Finished, Refused, Writer};
+use crate::output::Output;
+use crate::tree::{self, Tree};
+
+/// Directories that are always there: what the init mounts on, and where people look first.
+const DIRECTORIES: [(&str, u32); 9] = [
+    ("bin", 0o755),
+    ("dev", 0o755),
+    ("etc", 0o755),
+    ("mnt", 0o755),
+    ("proc", 0o555),
+    ("root", 0o700),
+    ("run", 0o755),
+    ("sys", 0o555),
+    ("tmp", 0o1777),
+];
+/// Where the init looks for the modules to load: one absolute path a line, in order.
+const MODULE_LIST: &str = "lib/modules/load";
+/// Where the init looks for its run record.
+const RECORD: &str = "whit.conf";
+const BUSYBOX: &str = "bin/busybox";
+
+/// What goes into an initramfs.
+#[derive(Debug, Default)]
+pub struct Recipe {
+    /// The init; a static program.
+    pub init: PathBuf,
+    /// A static busybox, which gets a link for each of its applets.
+    pub busybox: Option<PathBuf>,
+    /// A kernel's modules directory.
+    pub modules: Option<PathBuf>,
+    /// The modules to load from it.
+    pub load: Vec<String>,
+    /// Files and directories of the host, later ones over earlier ones.
+    pub additions: Vec<Addition>,
+    /// A run record.
+    pub record: Option<PathBuf>,
+}
+
+/// A file or directory of the host, and where it goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Addition {
+    /// The file on the host.
+    pub source: PathBuf,
+    /// Its name in the initramfs.
+    pub destination: Vec<u8>,
+}
+
+/// Why an initramfs cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A program that cannot run in it.
+    #[error("{}: {error}", .path.display())]
+    Unfit {
+        /// The program.
+        path: PathBuf,
+        /// Why.
+        error: Unfit,
+    },
+    /// A file that cannot be read, run or written.
+    #[error("{}: {what}", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        what: String,
+    },
+    /// Modules.
+    #[error("{0}")]
+    Modules(#[from] kmod::Error),
+    /// Files.
+    #[error("{0}")]
+    Tree(#[from] tree::Error),
+}
+
+impl Recipe {
+    /// Collects the files; also says which modules were taken.
+    ///
+    /// # Errors
+    /// The first input that is not what it should be.
+    pub fn tree(&self) -> Result<(Tree, Closure), Error> {
+        let mut tree = Tree::default();
+        for (name, mode) in DIRECTORIES {
+            tree.directory(name, mode)?;
+        }
+        // The kernel opens it for the init's standard input and output (init/main.c, console_on_rootfs()).
+        tree.character_device("dev/console", 0o600, 5, 1)?;
+        if let Some(busybox) = &self.busybox {
+            add_busybox(&mut tree, busybox)?;
+        }
+        check_program(&self.init)?;
+        tree.file(b"init", 0o755, &self.init)?;
+        let closure = match &self.modules {
+            Some(directory) => add_modules(&mut tree, &Modules::open(directory)?, &self.load)?,
+            None => Closure::default(),
+        };
+        if let Some(record) = &self.record {
+            tree.file(RECORD.as_bytes(), 0o644, record)?;
+        }
+        for Addition { source, destination } in &self.additions {
+            tree.add(destination, source)?;
+        }
+        Ok((tree, closure))
+    }
+}
+
+fn add_busybox(tree: &mut Tree, busybox: &Path) -> Result<(), Error> {
+    check_program(busybox)?;
+    tree.file(BUSYBOX.as_bytes(), 0o755, busybox)?;
+    for applet in applets(busybox)?.split(|byte| *byte == b'\n').filter(|applet| !applet.is_empty()) {
+        if applet != BUSYBOX.as_bytes() {
+            tree.symlink(applet, format!("/{BUSYBOX}").as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+/// What this busybox was built with: paths without the leading slash, one a line.
+fn applets(busybox: &Path) -> Result<Vec<u8>, Error> {
+    let failure = |what: String| Error::File { path: busybox.to_owned(), what };
+    let cannot_run = |error: io::Error| failure(format!("cannot be run here to ask for its applets: {error}"));
+    // A bare name would be looked up in PATH.
+    let path = fs::canonicalize(busybox).map_err(cannot_run)?;
+    let answer = Command::new(path).arg("--list-full").output().map_err(cannot_run)?;
+    if !answer.status.success() || answer.stdout.is_empty() {
+        return Err(failure("does not list its applets when run with --list-full; is it a busybox?".to_owned()));
+    }
+    Ok(answer.stdout)
+}
+
+fn add_modules(tree: &mut Tree, modules: &Modules, names: &[String]) -> Result<Closure, Error> {
+    let closure = modules.closure(names)?;
+    let mut list = Vec::new();
+    for module in &closure.load {
+        let below = module.below.as_os_str().as_bytes();
+        let name = [b"lib/modules/", modules.version().as_bytes(), b"/", below].concat();
+        tree.file(&name, 0o644, &modules.directory().join(&module.below))?;
+        list.extend([b"/", name.as_slice(), b"\n"].concat());
+    }
+    if !list.is_empty() {
+        tree.bytes(MODULE_LIST, 0o644, list)?;
+    }
+    Ok(closure)
+}
+
+fn check_program(path: &Path) -> Result<(), Error> {
+    let bytes = fs::read(path).map_err(|error| Error::File { path: path.to_owned(), what: error.to_string() })?;
+    elf::check_static_program(&bytes).map_err(|error| Error::Unfit { path: path.to_owned(), error })
+}
+
+impl FromStr for Addition {
+    type Err = String;
+
+    /// `SRC[:DEST]`. DEST begins with `/`; what ends with `/` is the directory that SRC goes into under its own name,
+    /// but for `/` alone, which a directory's files go right into. Without DEST, SRC goes into `/` under its own name.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (source, destination) = match text.rfind(":/") {
+            Some(colon) => (Path::new(&text[..colon]), &text[colon + 1..]),
+            None => (Path::new(text), ""),
+        };
+        let mut destination = destination.as_bytes().to_owned();
+        if destination != b"/" && matches!(destination.last(), None | Some(b'/')) {
+            let name =
+                source.file_name().ok_or_else(|| format!("\"{text}\" has no name of its own; write SRC:/DEST"))?;
+            destination.extend(name.as_bytes());
+        }
+        Ok(Self { source: source.to_owned(), destination })
+    }
+}
+
+/// How an initramfs is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// gzip at a level from 1 to 9.
+    Gzip(u32),
+}
+
+impl Compression {
+    /// The one that a file's name asks for: gzip for `.gz`.
+    #[must_use]
+    pub fn of_name(path: &Path) -> Self {
+        if path.extension() == Some(OsStr::new("gz")) { Self::Gzip(9) } else { Self::None }
+    }
+}
+
+impl FromStr for Compression {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let level = match text.split_once(':') {
+            None if text == "none" => return Ok(Self::None),
+            None if text == "gzip" => Some(9),
+            Some(("gzip", level)) => level.parse().ok().filter(|level| (1..=9).contains(level)),
+            _ => None,
+        };
+        level.map(Self::Gzip).ok_or_else(|| "not none, gzip, or gzip:1 to gzip:9".to_owned())
+    }
+}
+
+/// The modification time that `SOURCE_DATE_EPOCH` gives to every file; 0 when it is not set.
+///
+/// # Errors
+/// A value that is not a number of seconds in 32 bits, as a cpio header has them.
+pub fn mtime(source_date_epoch: Option<&OsStr>) -> Result<u32, String> {
+    let Some(value) = source_date_epoch else { return Ok(0) };
+    let value = value.to_string_lossy();
+    value
+        .parse()
+        .map_err(|_| format!("SOURCE_DATE_EPOCH: \"{value}\" is not a number of seconds from 0 to {}", u32::MAX))
+}
+
+/// What was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Names in the archive.
+    pub entries: u64,
+    /// Bytes of the archive.
+    pub archive_bytes: u64,
+    /// Bytes of the file.
+    pub file_bytes: u64,
+}
+
+/// Writes `tree` to the file `path`, which appears when it is complete.
+///
+/// # Errors
+/// Those of the inputs and of the file.
+pub fn write(tree: &Tree, path: &Path, compression: Compression, mtime: u32) -> Result<Summary, Error> {
+    let failure = |error: io::Error| Error::File { path: path.to_owned(), what: error.to_string() };
+    let mut output = Output::create(path).map_err(|error| Error::File {
+        path: path.to_owned(),
+        // The error's own text names the temporary file, which says nothing to the user.
+        what: match error.kind() {
+            io::ErrorKind::NotFound => "cannot be written: its directory does not exist".to_owned(),
+            kind => format!("cannot be written: {kind}"),
+        },
+    })?;
+    let out = BufWriter::with_capacity(1 << 20, output.file());
+    let Finished { mut out, bytes: archive_bytes, entries } = match compression {
+        Compression::None => archive(tree, out, mtime),
+        Compression::Gzip(level) => {
+            // No name and no time in the header: the same inputs give the same bytes.
+            let encoder = GzBuilder::new().write(out, flate2::Compression::new(level));
+            archive(tree, encoder, mtime).and_then(|Finished { out, bytes, entries }| {
+                let out = out.finish().map_err(Refused::Write)?;
+                Ok(Finished { out, bytes, entries })
+            })
+        }
+    }
+    .map_err(|error| match error {
+        tree::Error::Archive(Refused::Write(error)) => failure(error),
+        error => Error::Tree(error),
+    })?;
+    out.flush().map_err(failure)?;
+    drop(out);
+    let file_bytes = output.file().metadata().map_err(failure)?.len();
+    output.commit().map_err(failure)?;
+    Ok(Summary { entries, archive_bytes, file_bytes })
+}
+
+fn archive<W: Write>(tree: &Tree, out: W, mtime: u32) -> Result<Finished<W>, tree::Error> {
+    let mut writer = Writer::new(out, mtime);
+    tree.write(&mut writer)?;
+    Ok(writer.finish()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn additions_name_source_and_destination() {
+        for (text, source, destination) in [
+            ("file", "file", "file"),
+            ("a/b/file", "a/b/file", "file"),
+            ("file:/etc/name", "file", "/etc/name"),
+            ("a/file:/etc/", "a/file", "/etc/file"),
+            ("tree:/", "tree", "/"),
+            ("a:b:/c", "a:b", "/c"),
+            ("a:b", "a:b", "a:b"),
+        ] {
+            let expected = Addition { source: source.into(), destination: destination.into() };
+            assert_eq!(text.parse::<Addition>(), Ok(expected), "{text}");
+        }
+        assert!("..".parse::<Addition>().unwrap_err().contains("SRC:/DEST"));
+    }
+
+    #[test]
+    fn compressions_have_a_level() {
+        for (text, expected) in
+            [("none", Compression::None), ("gzip", Compression::Gzip(9)), ("gzip:1", Compression::Gzip(1))]
+        {
+            assert_eq!(text.parse(), Ok(expected));
+        }
+        for text in ["", "zip", "gzip:", "gzip:0", "gzip:10", "gzip:x", "none:1"] {
+            assert!(text.parse::<Compression>().is_err(), "{text}");
+        }
+        assert_eq!(Compression::of_name(Path::new("a.cpio.gz")), Compression::Gzip(9));
+        assert_eq!(Compression::of_name(Path::new("a.cpio")), Compression::None);
+    }
+
+    #[test]
+    fn times_have_32_bits() {
+        let parse = |text: &str| mtime(Some(OsStr::new(text)));
+        assert_eq!(mtime(None), Ok(0));
+        assert_eq!(parse("1700000000"), Ok(1_700_000_000));
+        for text in ["", "-1", "4294967296", "yesterday"] {
+            assert!(parse(text).unwrap_err().contains("SOURCE_DATE_EPOCH"), "{text}");
+        }
+    }
+}
