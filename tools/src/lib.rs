@@ -9,4 +9,5 @@ pub mod initramfs;
 pub mod kmod;
 pub mod newc;
 pub mod output;
+pub mod qemu;
 pub mod tree;

@@ -1,0 +1,429 @@
+//! QEMU's command line: what a machine is made of, in the words of qemu-system-x86_64(1).
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::fs::OpenOptions;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// The program; Debian has it in qemu-system-x86.
+pub(super) const PROGRAM: &str = "qemu-system-x86_64";
+
+/// The machine's board.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Board {
+    /// i440FX and PIIX3, 1996; QEMU's default.
+    #[default]
+    Pc,
+    /// Q35 and ICH9, 2009, with PCI Express and AHCI.
+    Q35,
+    /// Without PCI: virtio devices on MMIO.
+    Microvm,
+}
+
+/// What executes the guest's instructions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Accelerator {
+    /// The host's processor where /dev/kvm can be used, else translation.
+    #[default]
+    Auto,
+    /// The host's processor.
+    Kvm,
+    /// Translation, on any host.
+    Tcg,
+}
+
+/// How a disk is attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DiskInterface {
+    /// virtio-blk: /dev/vda.
+    #[default]
+    Virtio,
+    /// ATA, on the board's own controller: /dev/sda.
+    Ide,
+    /// /dev/nvme0n1.
+    Nvme,
+}
+
+impl DiskInterface {
+    /// The first disk's device in the guest.
+    #[must_use]
+    pub const fn first_device(self) -> &'static str {
+        match self {
+            Self::Virtio => "/dev/vda",
+            Self::Ide => "/dev/sda",
+            Self::Nvme => "/dev/nvme0n1",
+        }
+    }
+}
+
+/// The network card, on a user-mode network whose guest gets 10.0.2.15 by DHCP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Nic {
+    /// virtio-net.
+    #[default]
+    VirtioNet,
+    /// Intel 82540EM.
+    E1000,
+    /// No card.
+    None,
+}
+
+/// A TCP port of the host that leads to one of the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// The host's address that is listened on.
+    pub address: Ipv4Addr,
+    /// The host's port.
+    pub host: u16,
+    /// The guest's port.
+    pub guest: u16,
+}
+
+impl FromStr for Forward {
+    type Err = String;
+
+    /// `[ADDR:]HOST:GUEST`; the address is 127.0.0.1 when it is left out.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let port = |text: &str| match text.parse() {
+            Ok(0) | Err(_) => Err(format!("\"{text}\" is not a port from 1 to 65535")),
+            Ok(port) => Ok(port),
+        };
+        let parts: Vec<&str> = text.split(':').collect();
+        let (address, host, guest) = match parts[..] {
+            [host, guest] => (Ipv4Addr::LOCALHOST, host, guest),
+            [address, host, guest] => {
+                let parsed = address.parse().map_err(|_| format!("\"{address}\" is not an IPv4 address"))?;
+                (parsed, host, guest)
+            }
+            _ => return Err("not HOST:GUEST or ADDR:HOST:GUEST".to_owned()),
+        };
+        Ok(Self { address, host: port(host)?, guest: port(guest)? })
+    }
+}
+
+/// A machine to start; [`fmt::Display`] shows it as a line for a shell.
+#[derive(Clone, Debug)]
+pub struct CommandLine {
+    board: Board,
+    accelerator: Accelerator,
+    memory_mib: u32,
+    cpus: u32,
+    kernel: PathBuf,
+    initrd: Option<PathBuf>,
+    append: String,
+    disks: Vec<(DiskInterface, PathBuf)>,
+    snapshot: bool,
+    nic: Nic,
+    forwards: Vec<Forward>,
+    exact_time: bool,
+    control: Option<PathBuf>,
+}
+
+impl CommandLine {
+    /// One processor, 256 MiB, virtio-net; nothing else.
+    pub fn new(kernel: impl Into<PathBuf>) -> Self {
+        Self {
+            board: Board::default(),
+            accelerator: Accelerator::default(),
+            memory_mib: 256,
+            cpus: 1,
+            kernel: kernel.into(),
+            initrd: None,
+            append: String::new(),
+            disks: Vec::new(),
+            snapshot: false,
+            nic: Nic::default(),
+            forwards: Vec::new(),
+            exact_time: false,
+            control: None,
+        }
+    }
+
+    /// Sets the board.
+    #[must_use]
+    pub fn board(mut self, board: Board) -> Self {
+        self.board = board;
+        self
+    }
+
+    /// Sets the accelerator.
+    #[must_use]
+    pub fn accelerator(mut self, accelerator: Accelerator) -> Self {
+        self.accelerator = accelerator;
+        self
+    }
+
+    /// Sets the memory.
+    #[must_use]
+    pub fn memory_mib(mut self, memory_mib: u32) -> Self {
+        self.memory_mib = memory_mib;
+        self
+    }
+
+    /// Sets the number of processors.
+    #[must_use]
+    pub fn cpus(mut self, cpus: u32) -> Self {
+        self.cpus = cpus;
+        self
+    }
+
+    /// Sets the initramfs.
+    #[must_use]
+    pub fn initrd(mut self, initrd: impl Into<PathBuf>) -> Self {
+        self.initrd = Some(initrd.into());
+        self
+    }
+
+    /// Adds words to the kernel's command line.
+    #[must_use]
+    pub fn append(mut self, words: &str) -> Self {
+        if !self.append.is_empty() && !words.is_empty() {
+            self.append.push(' ');
+        }
+        self.append.push_str(words);
+        self
+    }
+
+    /// Adds a raw disk image.
+    #[must_use]
+    pub fn disk(mut self, interface: DiskInterface, image: impl Into<PathBuf>) -> Self {
+        self.disks.push((interface, image.into()));
+        self
+    }
+
+    /// Leaves the disk images as they are: what the guest writes is lost with the machine.
+    #[must_use]
+    pub fn snapshot(mut self) -> Self {
+        self.snapshot = true;
+        self
+    }
+
+    /// Sets the network card.
+    #[must_use]
+    pub fn nic(mut self, nic: Nic) -> Self {
+        self.nic = nic;
+        self
+    }
+
+    /// Forwards a port.
+    #[must_use]
+    pub fn forward(mut self, forward: Forward) -> Self {
+        self.forwards.push(forward);
+        self
+    }
+
+    /// Makes the guest's clock count its instructions, one a nanosecond: the same boot takes the same time on any host.
+    #[must_use]
+    pub fn exact_time(mut self) -> Self {
+        self.exact_time = true;
+        self
+    }
+
+    /// Has QEMU connect its machine protocol to this socket.
+    pub(super) fn control(mut self, socket: &Path) -> Self {
+        self.control = Some(socket.to_owned());
+        self
+    }
+
+    /// The arguments, without the program's name.
+    #[must_use]
+    pub fn arguments(&self) -> Vec<OsString> {
+        let mut arguments = Arguments(Vec::new());
+        // The serial port on standard input and output, shared with QEMU's monitor (ctrl-a c).
+        arguments.flag("-nographic").flag("-no-reboot");
+        arguments.option(
+            "-machine",
+            match self.board {
+                Board::Pc => "pc",
+                Board::Q35 => "q35",
+                Board::Microvm => "microvm",
+            },
+        );
+        self.execution(&mut arguments);
+        arguments.option("-m", format!("{}M", self.memory_mib)).option("-smp", self.cpus.to_string());
+        arguments.option("-kernel", &self.kernel);
+        if let Some(initrd) = &self.initrd {
+            arguments.option("-initrd", initrd);
+        }
+        if !self.append.is_empty() {
+            arguments.option("-append", &self.append);
+        }
+        for (number, (interface, image)) in self.disks.iter().enumerate() {
+            let mut drive = OsString::from(format!("if=none,id=disk{number},format=raw,file="));
+            drive.push(option_value(image.as_os_str()));
+            let device = match (interface, self.board) {
+                (DiskInterface::Virtio, Board::Microvm) => format!("virtio-blk-device,drive=disk{number}"),
+                (DiskInterface::Virtio, _) => format!("virtio-blk-pci,drive=disk{number}"),
+                (DiskInterface::Ide, _) => format!("ide-hd,drive=disk{number}"),
+                (DiskInterface::Nvme, _) => format!("nvme,drive=disk{number},serial=disk{number}"),
+            };
+            arguments.option("-drive", drive).option("-device", device);
+        }
+        if self.snapshot {
+            arguments.flag("-snapshot");
+        }
+        self.network(&mut arguments);
+        if let Some(socket) = &self.control {
+            let mut chardev = OsString::from("socket,id=control,path=");
+            chardev.push(option_value(socket.as_os_str()));
+            arguments.option("-chardev", chardev).option("-mon", "chardev=control,mode=control");
+        }
+        arguments.0
+    }
+
+    fn execution(&self, arguments: &mut Arguments) {
+        if self.exact_time {
+            arguments.option("-accel", "tcg").option("-icount", "shift=0,sleep=off");
+            arguments.option("-rtc", "base=2026-01-01T00:00:00,clock=vm").option("-seed", "1");
+            return;
+        }
+        match self.accelerator {
+            Accelerator::Kvm => arguments.option("-accel", "kvm").option("-cpu", "max"),
+            // QEMU takes the first that works.
+            Accelerator::Auto if kvm_is_usable() => {
+                arguments.option("-accel", "kvm").option("-accel", "tcg").option("-cpu", "max")
+            }
+            Accelerator::Auto | Accelerator::Tcg => arguments.option("-accel", "tcg"),
+        };
+    }
+
+    fn network(&self, arguments: &mut Arguments) {
+        let device = match (self.nic, self.board) {
+            (Nic::None, _) => {
+                arguments.option("-nic", "none");
+                return;
+            }
+            // Without the boot ROM, which nothing here boots from and not every installation has.
+            (Nic::VirtioNet, Board::Microvm) => "virtio-net-device,netdev=net0",
+            (Nic::VirtioNet, _) => "virtio-net-pci,netdev=net0,romfile=",
+            (Nic::E1000, _) => "e1000,netdev=net0,romfile=",
+        };
+        let mut netdev = "user,id=net0".to_owned();
+        for Forward { address, host, guest } in &self.forwards {
+            netdev.push_str(&format!(",hostfwd=tcp:{address}:{host}-:{guest}"));
+        }
+        arguments.option("-netdev", netdev).option("-device", device);
+    }
+}
+
+impl fmt::Display for CommandLine {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(PROGRAM)?;
+        for argument in self.arguments() {
+            write!(formatter, " {}", shell_word(&argument.to_string_lossy()))?;
+        }
+        Ok(())
+    }
+}
+
+struct Arguments(Vec<OsString>);
+
+impl Arguments {
+    fn flag(&mut self, name: &str) -> &mut Self {
+        self.0.push(name.into());
+        self
+    }
+
+    fn option(&mut self, name: &str, value: impl AsRef<OsStr>) -> &mut Self {
+        self.0.push(name.into());
+        self.0.push(value.as_ref().to_owned());
+        self
+    }
+}
+
+/// A file's name inside `key=value,…`: QEMU reads a doubled comma as one.
+fn option_value(name: &OsStr) -> OsString {
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    let mut bytes = Vec::new();
+    for byte in name.as_bytes() {
+        bytes.extend(std::iter::repeat_n(*byte, if *byte == b',' { 2 } else { 1 }));
+    }
+    OsString::from_vec(bytes)
+}
+
+/// A word as a POSIX shell reads it back.
+fn shell_word(word: &str) -> String {
+    let plain = |character: char| character.is_ascii_alphanumeric() || "-_=+,./:@%".contains(character);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+fn kvm_is_usable() -> bool {
+    OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(command: &CommandLine) -> String {
+        command.to_string()
+    }
+
+    #[test]
+    fn a_whole_machine_reads_as_a_shell_line() {
+        let command = CommandLine::new("my kernel")
+            .accelerator(Accelerator::Tcg)
+            .initrd("init.gz")
+            .append("console=ttyS0")
+            .append("")
+            .append("root=/dev/vda it's")
+            .disk(DiskInterface::Virtio, "a,b.img")
+            .disk(DiskInterface::Nvme, "c.img")
+            .forward("8080:80".parse().unwrap())
+            .forward("0.0.0.0:2222:22".parse().unwrap())
+            .snapshot();
+        assert_eq!(
+            words(&command),
+            "qemu-system-x86_64 -nographic -no-reboot -machine pc -accel tcg -m 256M -smp 1 -kernel 'my kernel' \
+             -initrd init.gz -append 'console=ttyS0 root=/dev/vda it'\\''s' \
+             -drive if=none,id=disk0,format=raw,file=a,,b.img -device virtio-blk-pci,drive=disk0 \
+             -drive if=none,id=disk1,format=raw,file=c.img -device nvme,drive=disk1,serial=disk1 -snapshot \
+             -netdev user,id=net0,hostfwd=tcp:127.0.0.1:8080-:80,hostfwd=tcp:0.0.0.0:2222-:22 \
+             -device virtio-net-pci,netdev=net0,romfile="
+        );
+    }
+
+    #[test]
+    fn exact_time_is_translated() {
+        let command =
+            CommandLine::new("k").accelerator(Accelerator::Kvm).exact_time().nic(Nic::None).memory_mib(64).cpus(2);
+        assert_eq!(
+            words(&command),
+            "qemu-system-x86_64 -nographic -no-reboot -machine pc -accel tcg -icount shift=0,sleep=off \
+             -rtc base=2026-01-01T00:00:00,clock=vm -seed 1 -m 64M -smp 2 -kernel k -nic none"
+        );
+    }
+
+    #[test]
+    fn a_microvm_has_no_pci_devices() {
+        let command = CommandLine::new("k").board(Board::Microvm).disk(DiskInterface::Virtio, "d");
+        assert!(words(&command).contains("virtio-blk-device,drive=disk0") && !words(&command).contains("-pci"));
+    }
+
+    #[test]
+    fn forwards_are_checked() {
+        let forward = |host, guest, address: [u8; 4]| Ok(Forward { address: address.into(), host, guest });
+        assert_eq!("8080:80".parse(), forward(8080, 80, [127, 0, 0, 1]));
+        assert_eq!("10.0.0.1:1:65535".parse(), forward(1, 65535, [10, 0, 0, 1]));
+        for (text, word) in [
+            ("80", "HOST:GUEST"),
+            ("", "HOST:GUEST"),
+            ("1:2:3:4", "HOST:GUEST"),
+            ("0:80", "\"0\" is not a port"),
+            ("80:65536", "\"65536\" is not a port"),
+            ("80:", "\"\" is not a port"),
+            ("-1:80", "\"-1\" is not a port"),
+            ("localhost:80:80", "\"localhost\" is not an IPv4 address"),
+            ("256.0.0.1:80:80", "is not an IPv4 address"),
+        ] {
+            let error = text.parse::<Forward>().unwrap_err();
+            assert!(error.contains(word), "{text}: {error}");
+        }
+    }
+}

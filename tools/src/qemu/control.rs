@@ -1,0 +1,121 @@
+//! QEMU's machine protocol (QMP, docs/interop/qmp-spec): one JSON object a line.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// How long QEMU may take to answer; it does so within milliseconds unless the host stands still.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// The control socket of a machine. It listens before QEMU starts and QEMU connects to it, so that nothing is raced.
+pub(super) struct Control {
+    listener: UnixListener,
+    directory: TempDir,
+    stream: Option<BufReader<UnixStream>>,
+}
+
+impl Control {
+    pub(super) fn listen() -> io::Result<Self> {
+        let directory = tempfile::Builder::new().prefix("whit-").tempdir()?;
+        let listener = UnixListener::bind(directory.path().join("qmp"))?;
+        Ok(Self { listener, directory, stream: None })
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        self.directory.path().join("qmp")
+    }
+
+    /// Executes a command without arguments.
+    pub(super) fn execute(&mut self, command: &str) -> io::Result<()> {
+        let stream = match &mut self.stream {
+            Some(stream) => stream,
+            none => {
+                let mut stream = accept(&self.listener)?;
+                stream.get_ref().set_read_timeout(Some(ANSWER))?;
+                read(&mut stream)?; // the greeting
+                ask(&mut stream, "qmp_capabilities")?;
+                none.insert(stream)
+            }
+        };
+        ask(stream, command)
+    }
+}
+
+fn accept(listener: &UnixListener) -> io::Result<BufReader<UnixStream>> {
+    let mut ready = [PollFd::new(listener, PollFlags::IN)];
+    let timeout = Timespec { tv_sec: ANSWER.as_secs() as i64, tv_nsec: 0 };
+    if poll(&mut ready, Some(&timeout))? == 0 {
+        return Err(io::Error::new(io::ErrorKind::TimedOut, "QEMU did not connect"));
+    }
+    Ok(BufReader::new(listener.accept()?.0))
+}
+
+/// Sends a command and reads up to its answer, past the events in between.
+fn ask(stream: &mut BufReader<UnixStream>, command: &str) -> io::Result<()> {
+    stream.get_mut().write_all(format!("{}\n", json!({ "execute": command })).as_bytes())?;
+    loop {
+        let answer = read(stream)?;
+        if let Some(error) = answer.get("error") {
+            return Err(io::Error::other(format!("{command}: {error}")));
+        }
+        if answer.get("return").is_some() {
+            return Ok(());
+        }
+    }
+}
+
+fn read(stream: &mut BufReader<UnixStream>) -> io::Result<Value> {
+    let mut line = String::new();
+    if stream.read_line(&mut line)? == 0 {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "QEMU has ended"));
+    }
+    serde_json::from_str(&line).map_err(io::Error::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    /// Plays QEMU: greets, answers the commands with `answers`, and returns what it was asked.
+    fn play(answers: &'static [&'static str]) -> (Control, thread::JoinHandle<Vec<String>>) {
+        let control = Control::listen().unwrap();
+        let path = control.path();
+        let qemu = thread::spawn(move || {
+            let mut stream = BufReader::new(UnixStream::connect(path).unwrap());
+            stream.get_mut().write_all(b"{\"QMP\": {\"version\": {}}}\r\n").unwrap();
+            let mut asked = Vec::new();
+            for answer in answers {
+                let mut line = String::new();
+                stream.read_line(&mut line).unwrap();
+                asked.push(line);
+                stream.get_mut().write_all(answer.as_bytes()).unwrap();
+            }
+            asked
+        });
+        (control, qemu)
+    }
+
+    #[test]
+    fn commands_are_answered_past_events() {
+        let (mut control, qemu) = play(&["{\"return\": {}}\r\n", "{\"event\": \"POWERDOWN\"}\r\n{\"return\": {}}\r\n"]);
+        control.execute("system_powerdown").unwrap();
+        assert_eq!(
+            qemu.join().unwrap(),
+            ["{\"execute\":\"qmp_capabilities\"}\n", "{\"execute\":\"system_powerdown\"}\n"]
+        );
+    }
+
+    #[test]
+    fn refusal_and_end_are_errors() {
+        let (mut control, qemu) = play(&["{\"return\": {}}\n", "{\"error\": {\"desc\": \"no such command\"}}\n", ""]);
+        assert!(control.execute("nix").unwrap_err().to_string().contains("no such command"));
+        assert_eq!(control.execute("quit").unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(qemu.join().unwrap().len(), 3);
+    }
+}

@@ -1,0 +1,282 @@
+//! A machine that runs: its console as text to wait for, its keyboard, its power button, its end.
+
+use std::io::{self, Read, Write};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::command::{CommandLine, PROGRAM};
+use super::console::{Console, Lost, find};
+use super::control::Control;
+use super::error::Error;
+
+/// A running QEMU. Dropping it kills it.
+pub struct Machine {
+    child: Child,
+    input: Option<Input>,
+    console: Arc<Console>,
+    /// How far the console was read by those who wait.
+    position: usize,
+    control: Control,
+    command: String,
+    messages: Arc<Mutex<Vec<u8>>>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+/// The way to a machine's serial port.
+pub struct Input(ChildStdin);
+
+impl Input {
+    /// Types `bytes`.
+    ///
+    /// # Errors
+    /// Those of writing to a pipe: a machine that ended.
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        // QEMU's own key before each of its commands; twice, it is itself.
+        const CONTROL_A: u8 = 0x01;
+        let repeats = |byte: &u8| if *byte == CONTROL_A { 2 } else { 1 };
+        let escaped: Vec<u8> = bytes.iter().flat_map(|byte| std::iter::repeat_n(*byte, repeats(byte))).collect();
+        self.send_keys(&escaped)
+    }
+
+    /// Types `bytes` as a person would: `ctrl-a x` ends QEMU, `ctrl-a c` opens its monitor.
+    ///
+    /// # Errors
+    /// See [`Input::send`].
+    pub fn send_keys(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all(bytes)?;
+        self.0.flush()
+    }
+}
+
+impl Machine {
+    /// Starts QEMU.
+    ///
+    /// # Errors
+    /// A QEMU that is not there or cannot be started. One that starts and then fails shows when it is waited for.
+    pub fn start(command: &CommandLine) -> Result<Self, Error> {
+        Self::start_with(command, |_| {})
+    }
+
+    /// Starts QEMU; `watch` is given the console's bytes as they come, in a thread of their own.
+    ///
+    /// # Errors
+    /// See [`Machine::start`].
+    pub fn start_with(command: &CommandLine, mut watch: impl FnMut(&[u8]) + Send + 'static) -> Result<Self, Error> {
+        let control = Control::listen().map_err(Error::Control)?;
+        let command = command.clone().control(&control.path());
+        let mut child = Command::new(PROGRAM)
+            .args(command.arguments())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(
+                |error| if error.kind() == io::ErrorKind::NotFound { Error::Missing } else { Error::Start(error) },
+            )?;
+        let console = Arc::new(Console::default());
+        let messages = Arc::new(Mutex::new(Vec::new()));
+        let mut readers = Vec::new();
+        if let Some(output) = child.stdout.take() {
+            let console = Arc::clone(&console);
+            readers.push(thread::spawn(move || {
+                read_all(output, |bytes| {
+                    console.push(bytes);
+                    watch(bytes);
+                });
+                console.end();
+            }));
+        }
+        if let Some(output) = child.stderr.take() {
+            let messages = Arc::clone(&messages);
+            readers.push(thread::spawn(move || {
+                read_all(output, |bytes| {
+                    messages.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+                });
+            }));
+        }
+        let input = child.stdin.take().map(Input);
+        let command = command.to_string();
+        Ok(Self { child, input, console, position: 0, control, command, messages, readers })
+    }
+
+    /// Waits until the console shows `marker` behind what was waited for before; returns its line up to the marker's
+    /// end.
+    ///
+    /// # Errors
+    /// A machine that ends first, or a time that is over: the error shows command and console.
+    pub fn wait_for(&mut self, marker: &str, within: Duration) -> Result<String, Error> {
+        let mut searched = 0;
+        let found = self.console.wait(&mut self.position, Some(within), |unread, _| {
+            // The marker may have begun in what was searched before.
+            let start = searched.min(unread.len()).saturating_sub(marker.len());
+            searched = unread.len();
+            let end = start + find(&unread[start..], marker.as_bytes())? + marker.len();
+            let line = unread[..end - marker.len()].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            Some((end, String::from_utf8_lossy(&unread[line..end]).into_owned()))
+        });
+        found.map_err(|lost| self.lost(lost, &format!("the console did not show \"{marker}\""), within))
+    }
+
+    /// Waits for a whole line with `marker` in it, and returns it.
+    ///
+    /// # Errors
+    /// See [`Machine::wait_for`].
+    pub fn wait_for_line(&mut self, marker: &str, within: Duration) -> Result<String, Error> {
+        let start = self.wait_for(marker, within)?;
+        let rest = self.next_line(within)?;
+        Ok(start + &rest)
+    }
+
+    /// The next line of the console, without its newline; at the machine's end, what there is of one.
+    ///
+    /// # Errors
+    /// See [`Machine::wait_for`].
+    pub fn next_line(&mut self, within: Duration) -> Result<String, Error> {
+        let line = self.console.wait(&mut self.position, Some(within), |unread, ended| {
+            let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+            match unread.iter().position(|byte| *byte == b'\n') {
+                Some(length) => Some((length + 1, text(&unread[..length]))),
+                None if ended && !unread.is_empty() => Some((unread.len(), text(unread))),
+                None => None,
+            }
+        });
+        line.map_err(|lost| self.lost(lost, "the console showed no further line", within))
+    }
+
+    /// Types `bytes` on the console.
+    ///
+    /// # Errors
+    /// A machine that has ended, or whose input was taken.
+    pub fn send(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let sent = match &mut self.input {
+            Some(input) => input.send(bytes),
+            None => Err(io::Error::other("the machine's input was taken")),
+        };
+        sent.map_err(|error| self.failed(format!("the console took no input: {error}")))
+    }
+
+    /// Gives the way to the serial port away, to a thread that copies a keyboard, say.
+    pub fn take_input(&mut self) -> Option<Input> {
+        self.input.take()
+    }
+
+    /// Everything that the console showed, without terminal control.
+    #[must_use]
+    pub fn transcript(&self) -> String {
+        self.console.transcript()
+    }
+
+    /// QEMU's standard error; complete once the machine was waited for.
+    #[must_use]
+    pub fn messages(&self) -> String {
+        String::from_utf8_lossy(&self.messages.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+
+    /// QEMU's own words and the command line, as [`Error::Failed`] has them, for a failure that someone else saw.
+    #[must_use]
+    pub fn failed(&self, what: String) -> Error {
+        Error::Failed { what, command: self.command.clone(), console: self.transcript(), messages: self.messages() }
+    }
+
+    /// Presses the power button.
+    ///
+    /// # Errors
+    /// A QEMU that does not answer.
+    pub fn power_down(&mut self) -> Result<(), Error> {
+        self.control.execute("system_powerdown").map_err(Error::Control)
+    }
+
+    /// Resets the machine as its reset button does.
+    ///
+    /// # Errors
+    /// A QEMU that does not answer.
+    pub fn reset(&mut self) -> Result<(), Error> {
+        self.control.execute("system_reset").map_err(Error::Control)
+    }
+
+    /// Ends QEMU at once; what the guest wrote and QEMU took reaches the disk image.
+    ///
+    /// # Errors
+    /// A QEMU that does not answer.
+    pub fn quit(&mut self) -> Result<(), Error> {
+        self.control.execute("quit").map_err(Error::Control)
+    }
+
+    /// What ends this QEMU from another thread.
+    pub fn terminator(&self) -> impl Fn() + Send + 'static {
+        let pid = Pid::from_child(&self.child);
+        move || {
+            // It has ended already, then.
+            let _ = kill_process(pid, Signal::TERM);
+        }
+    }
+
+    /// Waits for the machine's end.
+    ///
+    /// # Errors
+    /// A time that is over: the error shows command and console.
+    pub fn wait(&mut self, within: Duration) -> Result<ExitStatus, Error> {
+        match self.ended(Some(within)) {
+            Ok(()) => self.join(),
+            Err(lost) => Err(self.lost(lost, "the machine did not end", within)),
+        }
+    }
+
+    /// Waits for the machine's end, however long it takes.
+    ///
+    /// # Errors
+    /// Those of waitpid(2).
+    pub fn join(&mut self) -> Result<ExitStatus, Error> {
+        // The end of the console is that of QEMU, which closes both by exiting; there is no other way to wait with a
+        // deadline than by reading.
+        let _ = self.ended(None);
+        let status = self.child.wait().map_err(Error::Start)?;
+        for reader in self.readers.drain(..) {
+            // A reader that panicked has said so.
+            let _ = reader.join();
+        }
+        Ok(status)
+    }
+
+    /// Kills QEMU: for the guest, the power fails.
+    pub fn kill(&mut self) {
+        // Both fail only when it has ended and was waited for.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    fn ended(&self, within: Option<Duration>) -> Result<(), Lost> {
+        let mut position = self.position;
+        self.console.wait(&mut position, within, |_, ended| ended.then_some((0, ())))
+    }
+
+    fn lost(&self, lost: Lost, what: &str, within: Duration) -> Error {
+        self.failed(match lost {
+            Lost::Ended => format!("{what} before the machine ended"),
+            Lost::Late => format!("{what} within {} s", within.as_secs_f32()),
+        })
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Reads to the end, which any error is too.
+fn read_all(mut source: impl Read, mut sink: impl FnMut(&[u8])) {
+    let mut buffer = [0; 8192];
+    loop {
+        match source.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(count) => sink(&buffer[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return,
+        }
+    }
+}
