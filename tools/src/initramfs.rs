@@ -31,7 +31,7 @@ const DIRECTORIES: [(&str, u32); 9] = [
 /// Where the init looks for the modules to load: one absolute path a line, in order.
 const MODULE_LIST: &str = "lib/modules/load";
 /// Where the init looks for its run record.
-const RECORD: &str = "whit.conf";
+pub(crate) const RECORD: &str = "whit.conf";
 const BUSYBOX: &str = "bin/busybox";
 
 /// What goes into an initramfs.

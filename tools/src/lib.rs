@@ -10,4 +10,6 @@ pub mod kmod;
 pub mod newc;
 pub mod output;
 pub mod qemu;
+pub mod segment;
+pub mod terminal;
 pub mod tree;

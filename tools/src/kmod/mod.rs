@@ -212,11 +212,11 @@ impl Walk<'_> {
     }
 
     /// Visits a soft dependency: a module, or every module that has it as an alias, or nothing.
+    ///
+    /// Whether a module of that name is built in does not matter, as for modprobe: f2fs wants the algorithm `crc32`, of
+    /// modules, while the library `crc32` is built in.
     fn visit_soft(&mut self, name: &str) -> Result<(), Error> {
         let index = &self.modules.index;
-        if index.builtin.contains(name) {
-            return Ok(());
-        }
         if index.paths.contains_key(name) {
             return self.visit(name, Edge::Soft);
         }

@@ -11,7 +11,7 @@ fn depmod(dependencies: &str, softdeps: &str, aliases: &str) -> TempDir {
         ("modules.dep", dependencies),
         ("modules.softdep", softdeps),
         ("modules.alias", aliases),
-        ("modules.builtin", "kernel/fs/ext4/ext4.ko\nkernel/lib/crc16.ko\n"),
+        ("modules.builtin", "kernel/fs/ext4/ext4.ko\nkernel/lib/crc16.ko\nkernel/lib/crc32.ko\n"),
     ] {
         fs::write(directory.path().join(name), text).unwrap();
     }
@@ -96,7 +96,7 @@ fn soft_dependencies_stand_before_and_behind() {
     let directory = depmod(
         "f2fs.ko: lz4.ko\nlz4.ko:\ncrc32_generic.ko:\ncrc32-pclmul.ko:\nlate.ko:\n",
         "# made by depmod\nsoftdep f2fs pre: crc32 absent crc16\nsoftdep f2fs post: late\n",
-        "alias crypto-crc32 crc32_generic\nalias crc32 crc32_pclmul\nalias crc32 crc32_generic\n",
+        "# made by depmod\nalias crypto-crc32 crc32_generic\nalias crc32 crc32_pclmul\nalias crc32 crc32_generic\n",
     );
     assert_eq!(load(&directory, &["f2fs"]).unwrap(), "crc32_generic crc32_pclmul lz4 f2fs late");
 }
