@@ -186,8 +186,6 @@ fn copy_keyboard(mut input: Input, is_terminal: bool) {
             break;
         }
     }
-    // QEMU would take the end of its input for a hung-up line: it stays open until the machine ends.
-    std::mem::forget(input);
 }
 
 /// Ends QEMU when this program is asked to end; tells by which signal.

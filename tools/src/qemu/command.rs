@@ -2,10 +2,11 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::fs::OpenOptions;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+
+use super::kvm;
 
 /// The program; Debian has it in qemu-system-x86.
 pub(super) const PROGRAM: &str = "qemu-system-x86_64";
@@ -231,8 +232,9 @@ impl CommandLine {
     #[must_use]
     pub fn arguments(&self) -> Vec<OsString> {
         let mut arguments = Arguments(Vec::new());
-        // The serial port on standard input and output, shared with QEMU's monitor (ctrl-a c).
-        arguments.flag("-nographic").flag("-no-reboot");
+        // The serial port on standard input and output, shared with QEMU's monitor (ctrl-a c). -nographic alone would do
+        // that too, but not beside a -mon.
+        arguments.flag("-nographic").option("-serial", "mon:stdio").flag("-no-reboot");
         arguments.option(
             "-machine",
             match self.board {
@@ -281,10 +283,7 @@ impl CommandLine {
         }
         match self.accelerator {
             Accelerator::Kvm => arguments.option("-accel", "kvm").option("-cpu", "max"),
-            // QEMU takes the first that works.
-            Accelerator::Auto if kvm_is_usable() => {
-                arguments.option("-accel", "kvm").option("-accel", "tcg").option("-cpu", "max")
-            }
+            Accelerator::Auto if kvm::is_usable() => arguments.option("-accel", "kvm").option("-cpu", "max"),
             Accelerator::Auto | Accelerator::Tcg => arguments.option("-accel", "tcg"),
         };
     }
@@ -353,10 +352,6 @@ fn shell_word(word: &str) -> String {
     }
 }
 
-fn kvm_is_usable() -> bool {
-    OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -380,7 +375,7 @@ mod tests {
             .snapshot();
         assert_eq!(
             words(&command),
-            "qemu-system-x86_64 -nographic -no-reboot -machine pc -accel tcg -m 256M -smp 1 -kernel 'my kernel' \
+            "qemu-system-x86_64 -nographic -serial mon:stdio -no-reboot -machine pc -accel tcg -m 256M -smp 1 -kernel 'my kernel' \
              -initrd init.gz -append 'console=ttyS0 root=/dev/vda it'\\''s' \
              -drive if=none,id=disk0,format=raw,file=a,,b.img -device virtio-blk-pci,drive=disk0 \
              -drive if=none,id=disk1,format=raw,file=c.img -device nvme,drive=disk1,serial=disk1 -snapshot \
@@ -395,7 +390,7 @@ mod tests {
             CommandLine::new("k").accelerator(Accelerator::Kvm).exact_time().nic(Nic::None).memory_mib(64).cpus(2);
         assert_eq!(
             words(&command),
-            "qemu-system-x86_64 -nographic -no-reboot -machine pc -accel tcg -icount shift=0,sleep=off \
+            "qemu-system-x86_64 -nographic -serial mon:stdio -no-reboot -machine pc -accel tcg -icount shift=0,sleep=off \
              -rtc base=2026-01-01T00:00:00,clock=vm -seed 1 -m 64M -smp 2 -kernel k -nic none"
         );
     }

@@ -98,8 +98,16 @@ impl Console {
 }
 
 /// Takes terminal control (ECMA-48) out of a stream of bytes.
+#[derive(Debug, Default)]
+struct Cleaner {
+    state: State,
+    /// Whether the last line has text.
+    line_is_open: bool,
+}
+
+/// Where in a control sequence a stream is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Cleaner {
+enum State {
     #[default]
     Text,
     /// Behind ESC.
@@ -119,30 +127,36 @@ impl Cleaner {
         const BELL: u8 = 0x07;
         // What is broken off by a newline was not a sequence: a crash in the middle of one must stay readable.
         if byte == b'\n' {
-            *self = Self::Text;
+            *self = Self::default();
             return Some(byte);
         }
         if byte == ESCAPE {
-            *self = Self::Escape;
+            self.state = State::Escape;
             return None;
         }
-        match self {
-            Self::Text => return matches!(byte, b'\t' | 0x20..=0x7e | 0x80..).then_some(byte),
-            Self::Escape => {
-                *self = match byte {
-                    b'[' => Self::Control,
-                    b']' | b'P' | b'X' | b'^' | b'_' => Self::String,
-                    0x20..=0x2f => Self::Intermediate,
-                    _ => Self::Text,
-                };
+        let intermediate = (0x20..=0x2f).contains(&byte);
+        self.state = match self.state {
+            State::Text => {
+                let is_text = matches!(byte, b'\t' | 0x20..=0x7e | 0x80..);
+                self.line_is_open |= is_text;
+                return is_text.then_some(byte);
             }
-            Self::Intermediate if (0x20..=0x2f).contains(&byte) => {}
-            Self::Intermediate => *self = Self::Text,
-            Self::Control if (0x20..=0x3f).contains(&byte) => {}
-            Self::Control => *self = Self::Text,
-            Self::String if byte == BELL => *self = Self::Text,
-            Self::String => {}
-        }
+            State::Escape => match byte {
+                b'[' => State::Control,
+                b']' | b'P' | b'X' | b'^' | b'_' => State::String,
+                _ if intermediate => State::Intermediate,
+                // A terminal that is reset shows an empty screen, and what follows is no part of the line before.
+                b'c' if self.line_is_open => {
+                    *self = Self::default();
+                    return Some(b'\n');
+                }
+                _ => State::Text,
+            },
+            State::Intermediate if intermediate => State::Intermediate,
+            State::Control if (0x20..=0x3f).contains(&byte) => State::Control,
+            State::String if byte != BELL => State::String,
+            State::Intermediate | State::Control | State::String => State::Text,
+        };
         None
     }
 }
@@ -167,6 +181,7 @@ mod tests {
     fn text_stays_and_terminal_control_goes() {
         for (raw, expected) in [
             (&b"\x1bc\x1b[?7l\x1b[2J\x1b[0mSeaBIOS (version 1.16)\r\n"[..], "SeaBIOS (version 1.16)\n"),
+            (b"Booting from ROM..\x1bc\x1b[?7l\x1b[2J6.1\r\n\x1bc", "Booting from ROM..\n6.1\n"),
             (b"~ # \x1b[6nls\r\n\x1b[1;34mbin\x1b[m", "~ # ls\nbin"),
             (b"\x1b]0;title\x07a\x1b]0;title\x1b\\b\x1b(Bc", "abc"),
             (b"broken \x1b[12\nKernel panic\x1b]0;\nsee", "broken \nKernel panic\nsee"),

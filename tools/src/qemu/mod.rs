@@ -14,6 +14,7 @@ mod command;
 mod console;
 mod control;
 mod error;
+mod kvm;
 mod machine;
 
 pub use command::{Accelerator, Board, CommandLine, DiskInterface, Forward, Nic};
