@@ -16,6 +16,8 @@ use crate::newc::{Kind, Meta, Refused, Writer};
 #[derive(Debug, Default)]
 pub struct Tree {
     nodes: BTreeMap<Vec<u8>, Node>,
+    /// How many directories of the host were added.
+    additions: u32,
 }
 
 #[derive(Debug)]
@@ -30,9 +32,13 @@ enum Content {
     Special(Kind),
     /// A regular file made here.
     Bytes(Vec<u8>),
-    /// A regular file of the host; names with the same device and inode number are hard links.
-    Host { path: PathBuf, size: u64, device: u64, inode: u64 },
+    /// A regular file of the host.
+    Host { path: PathBuf, size: u64, identity: Option<Identity> },
 }
+
+/// What the names of one file share: addition, device, inode number. Names of two additions are never hard links: who
+/// adds a file twice wants two files.
+type Identity = (u32, u64, u64);
 
 /// Why a file cannot be in the tree, or the tree not be written.
 #[derive(Debug, thiserror::Error)]
@@ -103,7 +109,8 @@ impl Tree {
         if !metadata.is_file() {
             return Err(host(path, io::Error::other("not a regular file")));
         }
-        self.insert(name, Meta::root(mode), host_file(path, &metadata))
+        let content = Content::Host { path: path.to_owned(), size: metadata.len(), identity: None };
+        self.insert(name, Meta::root(mode), content)
     }
 
     /// Adds a file or a whole directory of the host, with the modes that it has there.
@@ -114,6 +121,7 @@ impl Tree {
     /// See [`Tree::directory`]; what cannot be read.
     pub fn add(&mut self, name: &[u8], path: &Path) -> Result<(), Error> {
         let metadata = fs::metadata(path).map_err(|error| host(path, error))?;
+        self.additions += 1;
         self.add_as(name, path, &metadata)?;
         let mut pending = Vec::new();
         if metadata.is_dir() {
@@ -138,7 +146,8 @@ impl Tree {
         let kind = metadata.file_type();
         let device = (rustix::fs::major(metadata.rdev()), rustix::fs::minor(metadata.rdev()));
         let content = if kind.is_file() {
-            host_file(path, metadata)
+            let identity = Some((self.additions, metadata.dev(), metadata.ino()));
+            Content::Host { path: path.to_owned(), size: metadata.len(), identity }
         } else if kind.is_dir() {
             Content::Special(Kind::Directory)
         } else if kind.is_symlink() {
@@ -196,9 +205,9 @@ impl Tree {
     /// # Errors
     /// Those of reading the host's files and of the archive.
     pub fn write<W: io::Write>(&self, writer: &mut Writer<W>) -> Result<(), Error> {
-        let mut links: BTreeMap<(u64, u64, u32), Vec<&[u8]>> = BTreeMap::new();
+        let mut links: BTreeMap<Identity, Vec<&[u8]>> = BTreeMap::new();
         for (name, node) in &self.nodes {
-            if let Some(identity) = node.identity() {
+            if let Content::Host { identity: Some(identity), .. } = node.content {
                 links.entry(identity).or_default().push(name);
             }
         }
@@ -206,9 +215,9 @@ impl Tree {
             match &node.content {
                 Content::Special(kind) => writer.node(name, node.meta, kind)?,
                 Content::Bytes(bytes) => writer.file(&[name], node.meta, bytes.len() as u64, bytes.as_slice())?,
-                Content::Host { path, size, .. } => {
-                    let names =
-                        node.identity().and_then(|identity| links.get(&identity)).map_or(&[][..], Vec::as_slice);
+                Content::Host { path, size, identity } => {
+                    let alone = [name.as_slice()];
+                    let names = identity.and_then(|identity| links.get(&identity)).map_or(&alone[..], Vec::as_slice);
                     // With the last name, all of the directories that the names stand in are there.
                     if names.last() == Some(&name.as_slice()) {
                         let file = File::open(path).map_err(|error| host(path, error))?;
@@ -225,18 +234,6 @@ impl Node {
     fn is_directory(&self) -> bool {
         matches!(self.content, Content::Special(Kind::Directory))
     }
-
-    /// What names of one file share. The mode is part of it: one inode cannot have two.
-    fn identity(&self) -> Option<(u64, u64, u32)> {
-        match self.content {
-            Content::Host { device, inode, .. } => Some((device, inode, self.meta.mode)),
-            _ => None,
-        }
-    }
-}
-
-fn host_file(path: &Path, metadata: &Metadata) -> Content {
-    Content::Host { path: path.to_owned(), size: metadata.len(), device: metadata.dev(), inode: metadata.ino() }
 }
 
 fn host(path: &Path, error: io::Error) -> Error {
@@ -326,7 +323,10 @@ mod tests {
         let mut merged = Tree::default();
         merged.add(b"/", source.path()).unwrap();
         merged.add(b"copy", &at("link")).unwrap();
-        assert!(listing(&merged).contains(&"copy 104711 3 ".to_owned()), "the link itself was followed");
+        assert!(
+            listing(&merged).contains(&"copy 104711 1 same".to_owned()),
+            "the link was followed, the file is another"
+        );
     }
 
     #[test]

@@ -143,8 +143,11 @@ fn run(arguments: &Arguments) -> Result<u8, String> {
 
 /// Boots, and waits for the machine's end.
 fn boot(command: &CommandLine) -> Result<u8, String> {
+    // Before the machine starts: a signal in between would leave it behind.
+    let signals =
+        Signals::new([SIGHUP, SIGINT, SIGTERM]).map_err(|error| format!("cannot wait for signals: {error}"))?;
     let mut machine = Machine::start_with(command, show).map_err(|error| error.to_string())?;
-    let signal = end_on_signal(&machine).map_err(|error| format!("cannot wait for signals: {error}"))?;
+    let signal = end_on_signal(signals, machine.terminator());
     let terminal = Raw::enter().map_err(|error| format!("cannot hand over the terminal: {error}"))?;
     let is_terminal = terminal.is_some();
     if let Some(input) = machine.take_input() {
@@ -189,10 +192,8 @@ fn copy_keyboard(mut input: Input, is_terminal: bool) {
 }
 
 /// Ends QEMU when this program is asked to end; tells by which signal.
-fn end_on_signal(machine: &Machine) -> io::Result<Arc<AtomicI32>> {
+fn end_on_signal(mut signals: Signals, terminate: impl Fn() + Send + 'static) -> Arc<AtomicI32> {
     let received = Arc::new(AtomicI32::new(0));
-    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
-    let terminate = machine.terminator();
     thread::spawn({
         let received = Arc::clone(&received);
         move || {
@@ -202,7 +203,7 @@ fn end_on_signal(machine: &Machine) -> io::Result<Arc<AtomicI32>> {
             }
         }
     });
-    Ok(received)
+    received
 }
 
 fn command_line(arguments: &Arguments, initrd: &Path) -> Result<CommandLine, String> {

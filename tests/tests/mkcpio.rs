@@ -1,0 +1,227 @@
+//! mkcpio as a program: GNU cpio and gzip read what it writes, and bad input leaves nothing behind.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+use whit_tests::tool;
+
+/// A static program that is surely there; Debian: busybox-static.
+const BUSYBOX: &str = "/bin/busybox";
+
+fn mkcpio(directory: &Path, arguments: &[&str]) -> Output {
+    Command::new(tool("mkcpio"))
+        .args(arguments)
+        .current_dir(directory)
+        .env_remove("SOURCE_DATE_EPOCH")
+        .output()
+        .unwrap()
+}
+
+fn make(directory: &Path, arguments: &[&str]) -> String {
+    let output = mkcpio(directory, arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Runs GNU cpio in `directory` on an archive's bytes.
+fn cpio(directory: &Path, archive: &Path, arguments: &[&str]) -> String {
+    let output = Command::new("cpio")
+        .args(arguments)
+        .current_dir(directory)
+        .env("LC_ALL", "C")
+        .env("TZ", "UTC")
+        .stdin(fs::File::open(archive).unwrap())
+        .output()
+        .expect("Debian's package cpio must be installed");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    // cpio counts blocks on standard error, and complains there even where it goes on.
+    assert!(output.status.success() && errors.lines().count() == 1, "{errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A modules directory as depmod leaves it; the modules themselves are not looked into then.
+fn modules() -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let version = directory.path().join("lib/modules/6.1-test");
+    fs::create_dir_all(version.join("kernel")).unwrap();
+    fs::write(version.join("modules.dep"), "kernel/net.ko: kernel/core.ko.xz\nkernel/core.ko.xz:\n").unwrap();
+    fs::write(version.join("modules.builtin"), "kernel/ext4.ko\n").unwrap();
+    fs::write(version.join("kernel/net.ko"), "net").unwrap();
+    fs::write(version.join("kernel/core.ko.xz"), "core").unwrap();
+    directory
+}
+
+#[test]
+fn gnu_cpio_lists_what_was_asked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let modules = modules();
+    fs::write(at("record"), "entrypoint /bin/true\n").unwrap();
+    fs::create_dir(at("tree")).unwrap();
+    fs::write(at("tree/one"), "same").unwrap();
+    fs::hard_link(at("tree/one"), at("tree/two")).unwrap();
+    fs::set_permissions(at("tree/one"), fs::Permissions::from_mode(0o4711)).unwrap();
+    symlink("one", at("tree/link")).unwrap();
+    let from = modules.path().to_str().unwrap();
+    let said = make(
+        directory.path(),
+        &[
+            "-o",
+            "out.cpio",
+            "--init",
+            BUSYBOX,
+            "--busybox",
+            BUSYBOX,
+            "--record",
+            "record",
+            "--modules",
+            from,
+            "--module",
+            "net",
+            "--module",
+            "ext4",
+            "--add",
+            "tree:/srv",
+            "--add",
+            "record:/etc/",
+        ],
+    );
+    assert!(said.contains("modules to load: core net\nmodules built into this kernel: ext4\n"), "{said}");
+    let listing = cpio(directory.path(), &at("out.cpio"), &["-itv"]);
+    for line in [
+        "crw-------   1 root     root       5,   1 Jan  1  1970 dev/console",
+        "drwxrwxrwt   2 root     root            0 Jan  1  1970 tmp",
+        "-rwxr-xr-x   1 root     root      1982256 Jan  1  1970 init",
+        "lrwxrwxrwx   1 root     root           12 Jan  1  1970 bin/sh -> /bin/busybox",
+        "-rw-r--r--   1 root     root           21 Jan  1  1970 whit.conf",
+        "-rw-r--r--   1 root     root           21 Jan  1  1970 etc/record",
+        "-rw-r--r--   1 root     root           76 Jan  1  1970 lib/modules/load",
+        "-rws--x--x   2 root     root            4 Jan  1  1970 srv/two",
+        "lrwxrwxrwx   1 root     root            3 Jan  1  1970 srv/link -> one",
+    ] {
+        let line = line.replace("1982256", &fs::metadata(BUSYBOX).unwrap().len().to_string());
+        assert!(listing.lines().any(|listed| listed == line), "no \"{line}\" in\n{listing}");
+    }
+    let list = cpio(directory.path(), &at("out.cpio"), &["-i", "--to-stdout", "lib/modules/load"]);
+    assert_eq!(list, "/lib/modules/6.1-test/kernel/core.ko.xz\n/lib/modules/6.1-test/kernel/net.ko\n");
+    let applets = listing.lines().filter(|line| line.ends_with(" -> /bin/busybox")).count();
+    let full = String::from_utf8(Command::new(BUSYBOX).arg("--list-full").output().unwrap().stdout).unwrap();
+    assert_eq!(applets, full.lines().filter(|applet| *applet != "bin/busybox").count());
+}
+
+#[test]
+fn gnu_cpio_unpacks_the_same_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    fs::create_dir_all(at("tree/sub")).unwrap();
+    for length in 0..9_usize {
+        fs::write(at(&format!("tree/{length}")), vec![b'x'; length]).unwrap();
+    }
+    fs::hard_link(at("tree/8"), at("tree/sub/eight")).unwrap();
+    make(directory.path(), &["-o", "out.cpio", "--init", BUSYBOX, "--add", "tree"]);
+    fs::create_dir(at("unpacked")).unwrap();
+    cpio(&at("unpacked"), &at("out.cpio"), &["-id", "init", "tree", "tree/*"]);
+    for length in 0..9_usize {
+        assert_eq!(fs::read(at(&format!("unpacked/tree/{length}"))).unwrap(), vec![b'x'; length]);
+    }
+    assert_eq!(fs::read(at("unpacked/init")).unwrap(), fs::read(BUSYBOX).unwrap());
+    let inode = |name: &str| fs::metadata(at(name)).unwrap().ino();
+    assert_eq!(inode("unpacked/tree/8"), inode("unpacked/tree/sub/eight"));
+}
+
+#[test]
+fn the_same_inputs_give_the_same_bytes() {
+    let archive = |epoch: Option<&str>, name: &str, order: [&str; 2]| {
+        let directory = tempfile::tempdir().unwrap();
+        for name in order {
+            fs::write(directory.path().join(name), name).unwrap();
+        }
+        let mut command = Command::new(tool("mkcpio"));
+        command.current_dir(directory.path()).env_remove("SOURCE_DATE_EPOCH").stdout(Stdio::null());
+        command.args(["-o", name, "--init", BUSYBOX, "--add", order[0], "--add", order[1]]);
+        command.envs(epoch.map(|epoch| ("SOURCE_DATE_EPOCH", epoch)));
+        assert!(command.status().unwrap().success());
+        let path = directory.path().join(name);
+        let plain = Command::new("gzip").args(["-dcf"]).arg(&path).output().unwrap().stdout;
+        (fs::read(path).unwrap(), plain)
+    };
+    let (gzip, plain) = archive(None, "a.gz", ["one", "two"]);
+    assert_eq!(gzip, archive(Some("0"), "other.gz", ["two", "one"]).0);
+    assert_eq!(plain, archive(None, "plain", ["one", "two"]).0);
+    assert_ne!(plain, archive(Some("1700000000"), "plain", ["one", "two"]).0);
+    // RFC 1952: no flags (so no name), no time.
+    assert_eq!(gzip[..8], [0x1f, 0x8b, 8, 0, 0, 0, 0, 0]);
+}
+
+#[test]
+fn bad_input_is_one_line_and_no_file() {
+    let modules = modules();
+    let modules = modules.path().to_str().unwrap();
+    let broken = tempfile::tempdir().unwrap();
+    fs::write(broken.path().join("modules.dep"), "a.ko: b.ko\n").unwrap();
+    let broken = broken.path().to_str().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("script"), "#!/bin/sh\n").unwrap();
+    for (arguments, words) in [
+        (&["--init", "/bin/ls"][..], "/bin/ls: is dynamically linked"),
+        (&["--init", "script"], "script: is not a 64-bit ELF program"),
+        (&["--init", "absent"], "absent: No such file"),
+        (&["--init", "/"], "/: Is a directory"),
+        (&["--init", BUSYBOX, "--busybox", "/sbin/ldconfig"], "/sbin/ldconfig: does not list its applets"),
+        (&["--init", BUSYBOX, "--busybox", "/bin/ls"], "/bin/ls: is dynamically linked"),
+        (&["--init", BUSYBOX, "--modules", "/etc", "--module", "x"], "/etc: no kernel's modules there"),
+        (&["--init", BUSYBOX, "--modules", modules, "--module", "absent"], "no module \"absent\""),
+        (&["--init", BUSYBOX, "--modules", broken, "--module", "a"], "module \"a\" needs \"b\""),
+        (&["--init", BUSYBOX, "--add", "absent:/x"], "absent: No such file"),
+        (&["--init", BUSYBOX, "--add", "script:/init/x"], "/init/x cannot be there"),
+        (&["--init", BUSYBOX, "--add", "script:/../x"], "cannot have \"..\""),
+        (&["--init", BUSYBOX, "--record", "absent"], "absent: No such file"),
+    ] {
+        let output = mkcpio(directory.path(), &[&["-o", "out.cpio"], arguments].concat());
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{errors}");
+        assert!(errors.starts_with("mkcpio: ") && errors.contains(words), "{words}: {errors}");
+        assert_eq!(errors.lines().count(), 1, "{errors}");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "{words}");
+    }
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_said_and_an_old_one_survives_failure() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir(directory.path().join("folder")).unwrap();
+    fs::write(directory.path().join("old"), "old").unwrap();
+    for (name, words) in [
+        ("absent/out", "absent/out: cannot be written: its directory does not exist"),
+        ("folder", "folder: "),
+        ("/proc/out", "/proc/out: cannot be written"),
+    ] {
+        let output = mkcpio(directory.path(), &["-o", name, "--init", BUSYBOX]);
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{name}");
+        assert!(errors.contains(words) && errors.lines().count() == 1, "{errors}");
+    }
+    assert_eq!(mkcpio(directory.path(), &["-o", "old", "--init", "/bin/ls"]).status.code(), Some(1));
+    assert_eq!(fs::read(directory.path().join("old")).unwrap(), b"old");
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn the_init_is_found_beside_the_tool_or_where_cargo_leaves_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    for folder in ["tools", "release"] {
+        fs::create_dir(at(folder)).unwrap();
+    }
+    fs::copy(tool("mkcpio"), at("tools/mkcpio")).unwrap();
+    let run = || Command::new(at("tools/mkcpio")).arg("-o").arg(at("out.cpio")).output().unwrap();
+    let errors = String::from_utf8(run().stderr).unwrap();
+    assert!(errors.contains("--init") && errors.contains("cargo build --release -p whit"), "{errors}");
+    fs::copy(BUSYBOX, at("release/whit")).unwrap();
+    assert!(run().status.success());
+    fs::copy("/bin/ls", at("tools/whit")).unwrap();
+    assert!(String::from_utf8(run().stderr).unwrap().contains("tools/whit: is dynamically linked"));
+}

@@ -1,0 +1,139 @@
+//! runvm as a program, with a QEMU that is played by a script.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+use whit_tests::tool;
+
+/// A directory with a kernel, an initramfs, and a QEMU that does what `script` says.
+fn played(script: &str) -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let qemu = directory.path().join("qemu-system-x86_64");
+    fs::write(&qemu, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(&qemu, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(directory.path().join("kernel"), "kernel").unwrap();
+    fs::write(directory.path().join("initrd"), "").unwrap();
+    directory
+}
+
+fn runvm(directory: &TempDir, arguments: &[&str]) -> Command {
+    let mut command = Command::new(tool("runvm"));
+    let path = format!("{}:/usr/bin:/bin", directory.path().display());
+    command.current_dir(directory.path()).env("PATH", path).stdin(Stdio::null());
+    command.args(["--kernel", "kernel", "--initrd", "initrd", "--accel", "tcg"]).args(arguments);
+    command
+}
+
+fn outcome(output: &Output) -> (Option<i32>, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn the_status_is_what_the_last_exit_line_says() {
+    for (script, status, words) in [
+        ("echo 'whit: exit 7'", 7, ""),
+        ("printf 'whit: exit 1\\r\\n# whit: exit 0\\r\\n[ 1.0] Power down\\r\\n'", 0, ""),
+        ("printf 'open linewhit: exit 143'", 143, ""),
+        ("echo 'whit: timeline init 1'", 125, "runvm: the machine ended without telling the workload's status\n"),
+        ("echo 'qemu: no kernel' >&2; exit 1", 125, "runvm: qemu: no kernel\nrunvm: QEMU failed (exit status: 1)"),
+        ("kill -ABRT $$", 125, "runvm: QEMU failed (signal: 6"),
+    ] {
+        let (code, shown, errors) = outcome(&runvm(&played(script), &[]).output().unwrap());
+        assert_eq!(code, Some(status), "{script}: {shown}{errors}");
+        assert!(errors.starts_with(words) && errors.is_empty() == words.is_empty(), "{script}: {errors}");
+    }
+}
+
+#[test]
+fn the_console_is_shown_and_the_input_passed_on() {
+    let directory = played("read -r line; printf '\\033[1mgot %s\\r\\n' \"$line\"; echo 'whit: exit 3'");
+    fs::write(directory.path().join("keys"), "a\u{1}b\n").unwrap();
+    let keys = fs::File::open(directory.path().join("keys")).unwrap();
+    let (code, shown, _) = outcome(&runvm(&directory, &[]).stdin(keys).output().unwrap());
+    // QEMU's own ctrl-a is doubled, so that the guest gets one; the console is not cleaned.
+    assert_eq!((code, shown.as_str()), (Some(3), "\u{1b}[1mgot a\u{1}\u{1}b\r\nwhit: exit 3\n"));
+}
+
+#[test]
+fn a_signal_ends_the_machine_and_is_the_status() {
+    let directory = played("echo $$; exec sleep 1000");
+    let mut child = runvm(&directory, &[]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut shown = BufReader::new(child.stdout.take().unwrap());
+    let mut pid = String::new();
+    shown.read_line(&mut pid).unwrap();
+    let kill = |pid: &str| Command::new("kill").args(["-TERM", pid.trim()]).status().unwrap();
+    assert!(kill(&child.id().to_string()).success());
+    shown.read_to_string(&mut String::new()).unwrap();
+    let status = child.wait().unwrap();
+    assert_eq!((status.code(), status.signal()), (Some(128 + 15), None));
+    assert!(!kill(&pid).success(), "the machine has ended");
+}
+
+#[test]
+fn print_shows_the_line_and_runs_nothing() {
+    let directory = played("echo ran");
+    let arguments = ["--print", "--disk", "kernel", "--disk-interface", "ide", "-p", "8080:80", "--nic", "e1000"];
+    let (code, shown, errors) = outcome(&runvm(&directory, &arguments).output().unwrap());
+    assert_eq!((code, errors.as_str()), (Some(0), ""));
+    assert_eq!(
+        shown,
+        "qemu-system-x86_64 -nographic -serial mon:stdio -no-reboot -machine pc -accel tcg -m 256M -smp 1 \
+         -kernel kernel -initrd initrd -append 'console=ttyS0 quiet panic=-1 root=/dev/sda' \
+         -drive if=none,id=disk0,format=raw,file=kernel -device ide-hd,drive=disk0 \
+         -netdev user,id=net0,hostfwd=tcp:127.0.0.1:8080-:80 -device e1000,netdev=net0,romfile=\n"
+    );
+}
+
+#[test]
+fn arguments_travel_in_a_record() {
+    // The played QEMU shows the initramfs that it was given: `-initrd FILE`.
+    let directory = played("while test \"$1\" != -initrd; do shift; done; cat \"$2\"; echo; echo 'whit: exit 0'");
+    let (code, shown, errors) = outcome(&runvm(&directory, &["--", "-x", "", "two words"]).output().unwrap());
+    assert_eq!(code, Some(0), "{errors}");
+    assert!(shown.starts_with("070701") && shown.contains("whit.conf"));
+    assert!(shown.contains("cmd -x\ncmd \ncmd two words\n"), "{shown}");
+    assert_eq!(fs::read(directory.path().join("initrd")).unwrap(), b"");
+}
+
+#[test]
+fn bad_arguments_are_refused_before_anything_runs() {
+    let directory = played("echo ran");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let busy = format!("{}:80", listener.local_addr().unwrap().port());
+    let long = "x".repeat(2048);
+    fs::write(directory.path().join("text"), "no archive").unwrap();
+    for (arguments, words) in [
+        (&["-p", "80"][..], "not HOST:GUEST"),
+        (&["-p", "0:80"], "\"0\" is not a port"),
+        (&["-p", "here:1:1"], "\"here\" is not an IPv4 address"),
+        (&["-p", &busy], "runvm: -p: cannot listen on 127.0.0.1:"),
+        (&["--memory", "256"], "is not a size as 256M or 1G"),
+        (&["--memory", "0M"], "is not a size"),
+        (&["--memory", "99999999G"], "is not a size"),
+        (&["--cpus", "0"], "--cpus"),
+        (&["--append", &long], "runvm: --append: 2048 bytes, and the kernel takes 2047"),
+        (&["--disk", "absent"], "runvm: absent: No such file"),
+        (&["--disk", "."], "runvm: .: is a directory"),
+    ] {
+        let (code, shown, errors) = outcome(&runvm(&directory, arguments).output().unwrap());
+        assert_eq!((code, shown.as_str()), (Some(125), ""), "{words}");
+        assert!(errors.contains(words), "{words}: {errors}");
+    }
+    let output = runvm(&directory, &["--initrd", "text", "--", "x"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(125));
+}
+
+#[test]
+fn a_missing_qemu_names_its_package() {
+    let directory = played("");
+    fs::remove_file(directory.path().join("qemu-system-x86_64")).unwrap();
+    let output = runvm(&directory, &[]).env("PATH", directory.path()).output().unwrap();
+    let (code, _, errors) = outcome(&output);
+    let expected = "runvm: qemu-system-x86_64: not found; install it: apt-get install qemu-system-x86\n";
+    assert_eq!((code, errors.as_str()), (Some(125), expected));
+}
