@@ -8,7 +8,7 @@ use object::read::elf::{Dyn, ElfFile64, FileHeader, ProgramHeader};
 use object::read::{Object, ObjectSection};
 
 /// The machine that the init is made for.
-const MACHINE: (u16, &str) = (elf::EM_X86_64.0, "x86-64");
+const MACHINE: (u16, &str) = (elf::EM_X86_64, "x86-64");
 
 /// Why a program cannot run in an initramfs that holds no libraries.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,7 +56,7 @@ pub fn check_static_program(bytes: &[u8]) -> Result<(), Unfit> {
     let not_elf = |error: object::read::Error| Unfit::NotElf(error.to_string());
     let header = elf::FileHeader64::<Endianness>::parse(bytes).map_err(not_elf)?;
     let endian = header.endian().map_err(not_elf)?;
-    let machine = header.e_machine(endian).0;
+    let machine = header.e_machine(endian);
     if machine != MACHINE.0 {
         return Err(Unfit::Machine(machine));
     }
@@ -69,10 +69,10 @@ pub fn check_static_program(bytes: &[u8]) -> Result<(), Unfit> {
             return Err(Unfit::NotElf("cut short".to_owned()));
         }
         for entry in segment.dynamic(endian, bytes).map_err(not_elf)?.unwrap_or_default() {
-            match entry.d_tag(endian) {
-                elf::DT_NULL => break,
-                elf::DT_NEEDED => return Err(Unfit::Dynamic("shared libraries".to_owned())),
-                elf::DT_FLAGS_1 => pie = entry.d_val(endian) & elf::DF_1_PIE.0 != 0,
+            match entry.tag32(endian) {
+                Some(elf::DT_NULL) => break,
+                Some(elf::DT_NEEDED) => return Err(Unfit::Dynamic("shared libraries".to_owned())),
+                Some(elf::DT_FLAGS_1) => pie = entry.d_val(endian) & u64::from(elf::DF_1_PIE) != 0,
                 _ => {}
             }
         }
