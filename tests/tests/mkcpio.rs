@@ -165,6 +165,9 @@ fn bad_input_is_one_line_and_no_file() {
     let broken = broken.path().to_str().unwrap();
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("script"), "#!/bin/sh\n").unwrap();
+    fs::create_dir(directory.path().join("records")).unwrap();
+    fs::write(directory.path().join("records/bad"), "cmd a\ncmd \\t\n").unwrap();
+    fs::write(directory.path().join("records/long"), "#".repeat(16 * 1024 + 1)).unwrap();
     for (arguments, words) in [
         (&["--init", "/bin/ls"][..], "/bin/ls: is dynamically linked"),
         (&["--init", "script"], "script: is not a 64-bit ELF program"),
@@ -179,13 +182,15 @@ fn bad_input_is_one_line_and_no_file() {
         (&["--init", BUSYBOX, "--add", "script:/init/x"], "/init/x cannot be there"),
         (&["--init", BUSYBOX, "--add", "script:/../x"], "cannot have \"..\""),
         (&["--init", BUSYBOX, "--record", "absent"], "absent: No such file"),
+        (&["--init", BUSYBOX, "--record", "records/bad"], "records/bad: line 2 of the run record"),
+        (&["--init", BUSYBOX, "--record", "records/long"], "records/long: a run record of 16385 bytes"),
     ] {
         let output = mkcpio(directory.path(), &[&["-o", "out.cpio"], arguments].concat());
         let errors = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{errors}");
         assert!(errors.starts_with("mkcpio: ") && errors.contains(words), "{words}: {errors}");
         assert_eq!(errors.lines().count(), 1, "{errors}");
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "{words}");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "{words}");
     }
 }
 

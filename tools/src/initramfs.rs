@@ -9,6 +9,7 @@ use std::process::Command;
 use std::str::FromStr;
 
 use flate2::GzBuilder;
+use whit::record::{MAX_RECORD, Record};
 
 use crate::elf::{self, Unfit};
 use crate::kmod::{self, Closure, Modules};
@@ -109,7 +110,7 @@ impl Recipe {
             None => Closure::default(),
         };
         if let Some(record) = &self.record {
-            tree.file(RECORD.as_bytes(), 0o644, record)?;
+            tree.bytes(RECORD, 0o644, read_record(record)?)?;
         }
         for Addition { source, destination } in &self.additions {
             tree.add(destination, source)?;
@@ -155,6 +156,23 @@ fn add_modules(tree: &mut Tree, modules: &Modules, names: &[String]) -> Result<C
         tree.bytes(MODULE_LIST, 0o644, list)?;
     }
     Ok(closure)
+}
+
+/// Reads a run record, if the init would read all of it.
+fn read_record(path: &Path) -> Result<Vec<u8>, Error> {
+    let failure = |what: String| Error::File { path: path.to_owned(), what };
+    let bytes = fs::read(path).map_err(|error| failure(error.to_string()))?;
+    if bytes.len() > MAX_RECORD {
+        return Err(failure(format!("a run record of {} bytes, and the init reads {MAX_RECORD}", bytes.len())));
+    }
+    let mut decoded = bytes.clone();
+    match Record::decode(&mut decoded).lines().find(|line| line.entry.is_none()) {
+        None => Ok(bytes),
+        Some(line) => Err(failure(format!(
+            "line {} of the run record is not \"key value\" (the escapes are \\n and \\\\ alone)",
+            line.number
+        ))),
+    }
 }
 
 fn check_program(path: &Path) -> Result<(), Error> {
