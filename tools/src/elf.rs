@@ -61,12 +61,14 @@ pub fn check_static_program(bytes: &[u8]) -> Result<(), Unfit> {
         return Err(Unfit::Machine(machine));
     }
     let mut pie = false;
+    let mut is_loadable = false;
     for segment in header.program_headers(endian, bytes).map_err(not_elf)? {
         if let Some(loader) = segment.interpreter(endian, bytes).map_err(not_elf)? {
             return Err(Unfit::Dynamic(String::from_utf8_lossy(loader).into_owned()));
         }
-        if segment.p_type(endian) == elf::PT_LOAD && segment.data(endian, bytes).is_err() {
-            return Err(Unfit::NotElf("cut short".to_owned()));
+        if segment.p_type(endian) == elf::PT_LOAD {
+            segment.data(endian, bytes).map_err(|()| Unfit::NotElf("cut short".to_owned()))?;
+            is_loadable = true;
         }
         for entry in segment.dynamic(endian, bytes).map_err(not_elf)?.unwrap_or_default() {
             match entry.tag32(endian) {
@@ -78,6 +80,7 @@ pub fn check_static_program(bytes: &[u8]) -> Result<(), Unfit> {
         }
     }
     match header.e_type(endian) {
+        elf::ET_EXEC | elf::ET_DYN if !is_loadable => Err(Unfit::NotElf("nothing to load".to_owned())),
         elf::ET_EXEC => Ok(()),
         elf::ET_DYN if pie => Ok(()),
         elf::ET_DYN => Err(Unfit::NotProgram(NotProgram::SharedLibrary)),
@@ -126,6 +129,8 @@ mod tests {
         assert_eq!(with(E_TYPE, 1), Err(Unfit::NotProgram(NotProgram::ObjectFile)));
         assert_eq!(with(E_TYPE, 3), Err(Unfit::NotProgram(NotProgram::SharedLibrary)));
         assert_eq!(with(E_TYPE, 4), Err(Unfit::NotProgram(NotProgram::Other)));
+        const E_PHNUM: usize = 56;
+        assert_eq!(with(E_PHNUM, 0), Err(Unfit::NotElf("nothing to load".to_owned())));
         assert_eq!(with(E_MACHINE, 183), Err(Unfit::Machine(183)));
     }
 
