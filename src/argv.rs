@@ -2,7 +2,7 @@
 
 use core::ffi::CStr;
 
-use crate::options::{List, Source, Sources};
+use crate::options::{Source, Sources};
 use crate::text::split_once;
 
 /// Arguments of a command.
@@ -109,19 +109,42 @@ fn value_of<'a>(variable: &'a CStr, name: &[u8]) -> Option<&'a [u8]> {
 /// # Errors
 /// [`Full`] when it does not fit.
 pub fn arguments(sources: &Sources<'_>, argv: &mut Arguments) -> Result<(), Full> {
-    let mut command_sources = &Source::STRONGEST_FIRST[..];
-    for (source, stronger_or_same) in Source::STRONGEST_FIRST.into_iter().zip(1..) {
-        if sources.each(source, List::Entrypoint, &mut |parts| argv.push(parts))? {
-            command_sources = command_sources.get(..stronger_or_same).unwrap_or_default();
+    let mut command_sources = Source::STRONGEST_FIRST.len();
+    for (source, position) in Source::STRONGEST_FIRST.into_iter().zip(1..) {
+        if push_all(sources, source, &[b"entrypoint"], argv)? {
+            command_sources = position;
             break;
         }
     }
-    for source in command_sources {
-        if sources.each(*source, List::Command, &mut |parts| argv.push(parts))? {
+    for source in Source::STRONGEST_FIRST.into_iter().take(command_sources) {
+        if push_all(sources, source, &[b"cmd", b"arg"], argv)? {
             break;
         }
     }
     Ok(())
+}
+
+/// Appends the values of an option, in all its names, and returns whether the source has it.
+fn push_all(sources: &Sources<'_>, source: Source, names: &[&[u8]], argv: &mut Arguments) -> Result<bool, Full> {
+    let mut found = false;
+    let mut pushed = Ok(());
+    // On the command line an entrypoint is one word with its arguments; in a record it is one of them a line.
+    let split = source == Source::CommandLine && names == [b"entrypoint"];
+    sources.each(source, &mut |_, name, value| {
+        if !names.contains(&name) || pushed.is_err() {
+            return;
+        }
+        found = true;
+        pushed = if split {
+            let mut words = value.text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+            words.try_for_each(|word| argv.push(&[word]))
+        } else if let Some(behind) = value.behind_equals {
+            argv.push(&[value.text, b"=", behind])
+        } else {
+            argv.push(&[value.text])
+        };
+    });
+    pushed.map(|()| found)
 }
 
 /// Puts the environment together: docker's defaults, the image's ENV over them, what the user set over that.
@@ -134,10 +157,15 @@ pub fn variables(sources: &Sources<'_>, hostname: &[u8], terminal: bool, env: &m
     if terminal {
         env.set(&[b"TERM=xterm"])?;
     }
+    let mut done = Ok(());
     for source in Source::STRONGEST_FIRST.into_iter().rev() {
-        sources.each(source, List::Variables, &mut |parts| env.set(parts))?;
+        sources.each(source, &mut |_, name, value| {
+            if name == b"env" && done.is_ok() {
+                done = env.set(&[value.text]);
+            }
+        });
     }
-    Ok(())
+    done
 }
 
 #[cfg(test)]
@@ -179,11 +207,11 @@ mod tests {
             ("entrypoint=\"/o  -v\" -- a \"b c\" -- k=\"v w\"", "", IMAGE, &["/o", "-v", "a", "b c", "--", "k=v w"]),
             ("quiet -- a", "", IMAGE, &["/e", "-x", "a"]),
             ("whit.arg=\"a b\" whit.arg=c", "", IMAGE, &["/e", "-x", "a b", "c"]),
-            ("whit.arg=a -- b", "", IMAGE, &["/e", "-x", "b"]),
+            ("whit.arg=a -- b", "", IMAGE, &["/e", "-x", "a", "b"]),
             ("", "cmd i\n", IMAGE, &["/e", "-x", "i"]),
             ("", "entrypoint /i\n", IMAGE, &["/i"]),
             ("", "entrypoint /i\ncmd j\n", IMAGE, &["/i", "j"]),
-            ("entrypoint=/a entrypoint=/b", "cmd j\n", IMAGE, &["/b"]),
+            ("entrypoint=/a entrypoint=-b", "cmd j\n", IMAGE, &["/a", "-b"]),
             ("entrypoint=\"\" -- /bin/true", "", IMAGE, &["/bin/true"]),
             ("", "", "", &[]),
         ] {

@@ -20,6 +20,11 @@ impl Address {
         !matches!(first, 0 | 127 | 224..)
     }
 
+    fn words(self) -> [u16; 2] {
+        let [a, b, c, d] = self.0;
+        [u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])]
+    }
+
     /// The address as a number, most significant byte first.
     pub fn bits(self) -> u32 {
         u32::from_be_bytes(self.0)
@@ -76,60 +81,55 @@ pub struct Endpoint {
 
 /// Writes the headers of a datagram in front of `payload`: 20 bytes of IPv4, 8 of UDP, both checksums.
 pub fn headers(source: Endpoint, destination: Endpoint, payload: &[u8]) -> [u8; HEADERS] {
-    let udp_length = length(payload.len().saturating_add(UDP_HEADER));
-    let total_length = length(payload.len().saturating_add(HEADERS));
-    let [s0, s1, s2, s3] = source.address.0;
-    let [d0, d1, d2, d3] = destination.address.0;
-    let [t0, t1] = total_length.to_be_bytes();
-    let [u0, u1] = udp_length.to_be_bytes();
-    let [sp0, sp1] = source.port.to_be_bytes();
-    let [dp0, dp1] = destination.port.to_be_bytes();
+    let length = |headers: usize| u16::try_from(payload.len().saturating_add(headers)).unwrap_or(u16::MAX);
+    let mut headers = [0; HEADERS];
+    let mut place = headers.as_chunks_mut::<2>().0.iter_mut();
+    let mut put = |word: u16| {
+        if let Some(place) = place.next() {
+            *place = word.to_be_bytes();
+        }
+    };
+    let [s0, s1] = source.address.words();
+    let [d0, d1] = destination.address.words();
     // Version 4, 5 words, TOS 0; no identification, no fragments; time to live 64.
-    let ip = |c0, c1| [0x45, 0, t0, t1, 0, 0, 0, 0, 64, PROTOCOL_UDP, c0, c1, s0, s1, s2, s3, d0, d1, d2, d3];
-    let [i0, i1] = checksum(&[&ip(0, 0)]).to_be_bytes();
-    let udp = |c0, c1| [sp0, sp1, dp0, dp1, u0, u1, c0, c1];
-    let pseudo = pseudo_header(source.address, destination.address, udp_length);
+    let ip = [0x4500, length(HEADERS), 0, 0, 64 << 8 | u16::from(PROTOCOL_UDP)];
+    let udp = [source.port, destination.port, length(UDP_HEADER)];
+    let addresses = sum_words(&[s0, s1, d0, d1]);
+    ip.into_iter().for_each(&mut put);
+    put(checksum(addresses.wrapping_add(sum_words(&ip))));
+    [s0, s1, d0, d1].into_iter().chain(udp).for_each(&mut put);
+    let pseudo = pseudo_header(addresses, length(UDP_HEADER));
     // RFC 768: a sum of zero is sent as all ones; zero means "not computed".
-    let sum = match checksum(&[&pseudo, &udp(0, 0), payload]) {
+    put(match checksum(pseudo.wrapping_add(sum_words(&udp)).wrapping_add(sum(payload))) {
         0 => 0xffff,
         sum => sum,
-    };
-    let [c0, c1] = sum.to_be_bytes();
-    let mut headers = [0; HEADERS];
-    for (to, from) in headers.iter_mut().zip(ip(i0, i1).into_iter().chain(udp(c0, c1))) {
-        *to = from;
-    }
+    });
     headers
 }
 
-fn length(bytes: usize) -> u16 {
-    u16::try_from(bytes).unwrap_or(u16::MAX)
+/// What UDP's checksum covers besides the datagram: addresses, protocol, length (RFC 768).
+fn pseudo_header(addresses: u32, udp_length: u16) -> u32 {
+    addresses.wrapping_add(u32::from(PROTOCOL_UDP)).wrapping_add(u32::from(udp_length))
 }
 
-/// The part of the IP header that UDP's checksum covers (RFC 768).
-fn pseudo_header(source: Address, destination: Address, udp_length: u16) -> [u8; 12] {
-    let [s0, s1, s2, s3] = source.0;
-    let [d0, d1, d2, d3] = destination.0;
-    let [u0, u1] = udp_length.to_be_bytes();
-    [s0, s1, s2, s3, d0, d1, d2, d3, 0, PROTOCOL_UDP, u0, u1]
+/// The sum of 16-bit words that the Internet checksum is made of (RFC 1071); 65,536 of them fit.
+fn sum_words(words: &[u16]) -> u32 {
+    words.iter().fold(0, |sum, word| sum.wrapping_add(u32::from(*word)))
 }
 
-/// The Internet checksum (RFC 1071) over parts of which all but the last have an even length.
-fn checksum(parts: &[&[u8]]) -> u16 {
-    let mut sum = 0u32;
-    for part in parts {
-        let (pairs, odd) = part.as_chunks::<2>();
-        for pair in pairs {
-            sum = sum.wrapping_add(u32::from(u16::from_be_bytes(*pair)));
-        }
-        if let [last] = odd {
-            sum = sum.wrapping_add(u32::from(u16::from_be_bytes([*last, 0])));
-        }
-    }
-    // 65,536 pairs at most: the sum fits 32 bits, and two folds leave no carry.
+/// The sum over bytes; an odd one at the end is the upper half of a word.
+#[inline(never)]
+fn sum(bytes: &[u8]) -> u32 {
+    let (pairs, odd) = bytes.as_chunks::<2>();
+    let even = pairs.iter().fold(0u32, |sum, pair| sum.wrapping_add(u32::from(u16::from_be_bytes(*pair))));
+    even.wrapping_add(odd.first().map_or(0, |last| u32::from(*last) << 8))
+}
+
+/// The Internet checksum of a sum.
+fn checksum(sum: u32) -> u16 {
     let folded = (sum & 0xffff).wrapping_add(sum >> 16);
-    let [low, high] = [folded & 0xffff, folded >> 16];
-    u16::try_from(low.wrapping_add(high) & 0xffff).map_or(0, |sum| !sum)
+    let [_, _, high, low] = (!(folded & 0xffff).wrapping_add(folded >> 16)).to_be_bytes();
+    u16::from_be_bytes([high, low])
 }
 
 /// What a received frame said about its checksum (packet(7), `PACKET_AUXDATA`, `TP_STATUS_CSUMNOTREADY`).
@@ -164,7 +164,7 @@ pub fn datagram(packet: &[u8], udp_checksum: UdpChecksum) -> Option<Datagram<'_>
     let [_, _, t0, t1, _, _, f0, f1, _, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = *fixed;
     // Bit 15 is reserved, bit 14 says "do not fragment"; the rest is "more fragments" and the offset.
     let fragment = u16::from_be_bytes([f0, f1]) & 0x3fff;
-    if protocol != PROTOCOL_UDP || fragment != 0 || checksum(&[header]) != 0 {
+    if protocol != PROTOCOL_UDP || fragment != 0 || checksum(sum(header)) != 0 {
         return None;
     }
     let total_length = usize::from(u16::from_be_bytes([t0, t1]));
@@ -177,8 +177,8 @@ pub fn datagram(packet: &[u8], udp_checksum: UdpChecksum) -> Option<Datagram<'_>
     let payload = segment.get(UDP_HEADER..)?;
     let (source, destination) = (Address([s0, s1, s2, s3]), Address([d0, d1, d2, d3]));
     if udp_checksum == UdpChecksum::Verify && [c0, c1] != [0, 0] {
-        let pseudo = pseudo_header(source, destination, udp_length);
-        if checksum(&[&pseudo, segment]) != 0 {
+        let addresses = sum_words(&source.words()).wrapping_add(sum_words(&destination.words()));
+        if checksum(pseudo_header(addresses, udp_length).wrapping_add(sum(segment))) != 0 {
             return None;
         }
     }
@@ -210,7 +210,7 @@ mod tests {
         packet[position] = value;
         packet[10..12].fill(0);
         let length = (usize::from(packet[0] & 0xf) * 4).clamp(IP_HEADER, packet.len());
-        let sum = checksum(&[&packet[..length]]);
+        let sum = checksum(sum(&packet[..length]));
         packet[10..12].copy_from_slice(&sum.to_be_bytes());
         packet
     }
@@ -227,13 +227,13 @@ mod tests {
     #[test]
     fn the_checksum_is_that_of_rfc_1071() {
         // RFC 1071 §3: the sum of these words is ddf2.
-        assert_eq!(checksum(&[&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]]), !0xddf2);
-        // A captured IPv4 header (RFC 1141's neighbourhood: any correct header sums to zero).
+        assert_eq!(checksum(sum(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7])), !0xddf2);
+        // An IPv4 header (with its own checksum in it, a header sums to zero).
         let header = [
             0x45, 0x00, 0x00, 0x73, 0x00, 0x00, 0x40, 0x00, 0x40, 0x11, 0xb8, 0x61, 0xc0, 0xa8, 0x00, 0x01, 0xc0, 0xa8,
             0x00, 0xc7,
         ];
-        assert_eq!(checksum(&[&header]), 0);
+        assert_eq!(checksum(sum(&header)), 0);
     }
 
     #[test]

@@ -3,7 +3,6 @@
 //! The names are one set: undotted on the command line when the kernel knows them too, `whit.NAME` otherwise, and `NAME` in a
 //! record. An option that is given twice counts the last time.
 
-use crate::argv::Full;
 use crate::cmdline::{self, Word};
 use crate::record::Record;
 use crate::text::number;
@@ -44,120 +43,62 @@ pub struct Sources<'a> {
     pub image: Record<'a>,
 }
 
-/// Options that are lists.
+/// What is said of an option: usually one text; an argument behind `--` keeps what was left and right of its `=`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum List {
-    /// ENTRYPOINT.
-    Entrypoint,
-    /// CMD.
-    Command,
-    /// ENV.
-    Variables,
+pub struct Value<'a> {
+    /// The text, or what stands before the `=`.
+    pub text: &'a [u8],
+    /// What stands behind it.
+    pub behind_equals: Option<&'a [u8]>,
 }
 
-impl List {
-    fn key(self) -> &'static [u8] {
-        match self {
-            Self::Entrypoint => b"entrypoint",
-            Self::Command => b"cmd",
-            Self::Variables => b"env",
-        }
-    }
-}
-
-/// Where the parts of each element of a list go.
-type Push<'p> = &'p mut dyn FnMut(&[&[u8]]) -> Result<(), Full>;
+/// Takes an option: the line it stands on, its name without `whit.` (empty for a malformed line), what is said of it.
+type Take<'t, 'a> = &'t mut dyn FnMut(u32, &'a [u8], Value<'a>);
 
 impl<'a> Sources<'a> {
-    /// Gives each element of a list, in parts, to `push`, and returns whether the source has that list.
-    ///
-    /// # Errors
-    /// What `push` returns.
-    pub fn each(&self, source: Source, list: List, push: Push<'_>) -> Result<bool, Full> {
-        match source {
-            Source::CommandLine => self.each_on_command_line(list, push),
-            Source::Initramfs => each_in_record(self.initramfs, list, push),
-            Source::Image => each_in_record(self.image, list, push),
-        }
-    }
-
-    fn each_on_command_line(&self, list: List, push: Push<'_>) -> Result<bool, Full> {
-        let words = || cmdline::words(self.command_line);
-        let values = |name: &'static [u8]| {
-            words().filter(move |word| cmdline::same_name(word.key, name)).filter_map(|word| word.value)
+    /// Gives every option of a source to `take`, in order.
+    pub fn each(&self, source: Source, take: Take<'_, 'a>) {
+        let mut give = |line, name, value: Option<&'a [u8]>| {
+            take(line, name, Value { text: value.unwrap_or_default(), behind_equals: None });
         };
-        let mut found = false;
-        match list {
-            List::Entrypoint => {
-                let Some(entrypoint) = values(b"entrypoint").last() else { return Ok(false) };
-                found = true;
-                for word in entrypoint.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()) {
-                    push(&[word])?;
+        let record = match source {
+            Source::CommandLine => {
+                for Word { key, value } in cmdline::words(self.command_line) {
+                    match key.strip_prefix(b"whit.") {
+                        Some(name) => give(1, name, value),
+                        None if KERNEL_WORDS.contains(&key) => give(1, key, value),
+                        None => {} // The kernel's, or a module's.
+                    }
                 }
-            }
-            List::Command => {
                 for Word { key, value } in cmdline::arguments(self.command_line) {
-                    found = true;
-                    match value {
-                        Some(value) => push(&[key, b"=", value])?,
-                        None => push(&[key])?,
-                    }
+                    take(1, b"cmd", Value { text: key, behind_equals: value });
                 }
-                if !found {
-                    for value in values(b"whit.arg") {
-                        found = true;
-                        push(&[value])?;
-                    }
-                }
+                return;
             }
-            List::Variables => {
-                for value in values(b"whit.env") {
-                    found = true;
-                    push(&[value])?;
-                }
-            }
+            Source::Initramfs => self.initramfs,
+            Source::Image => self.image,
+        };
+        for line in record.lines() {
+            let (name, value) = line.entry.unwrap_or_default();
+            give(line.number, name, value);
         }
-        Ok(found)
     }
 
     /// Reads the options of all sources; gives what cannot be understood to `complain`.
     pub fn options(&self, complain: &mut dyn FnMut(Source, Complaint<'a>)) -> Options<'a> {
         let mut options = Options::default();
-        for (source, record) in [(Source::Image, self.image), (Source::Initramfs, self.initramfs)] {
-            for line in record.lines() {
-                let problem = match line.entry {
-                    Some((name, value)) => options.set(name, value).err().map(|problem| (name, problem)),
-                    None => Some((&b""[..], Problem::Malformed)),
-                };
-                if let Some((name, problem)) = problem {
-                    complain(source, Complaint { line: line.number, name, problem });
+        for source in Source::STRONGEST_FIRST.into_iter().rev() {
+            self.each(source, &mut |line, name, value| {
+                if let Err(problem) = options.set(name, value.text) {
+                    complain(source, Complaint { line, name, problem });
                 }
-            }
-        }
-        for Word { key, value } in cmdline::words(self.command_line) {
-            let name = match key.strip_prefix(b"whit.") {
-                Some(name) => name,
-                None if KERNEL_WORDS.contains(&key) => key,
-                None => continue, // The kernel's, or a module's.
-            };
-            if let Err(problem) = options.set(name, value) {
-                complain(Source::CommandLine, Complaint { line: 1, name: key, problem });
-            }
+            });
         }
         options
     }
 }
 
-fn each_in_record(record: Record<'_>, list: List, push: Push<'_>) -> Result<bool, Full> {
-    let mut found = false;
-    for value in record.values(list.key()) {
-        found = true;
-        push(&[value])?;
-    }
-    Ok(found)
-}
-
-/// The kernel's own words that mean something to us as well.
+/// The kernel's own words that mean something to us as well, and the one that ginit brought.
 const KERNEL_WORDS: [&[u8]; 8] =
     [b"root", b"rootfstype", b"rootflags", b"rootwait", b"ro", b"rw", b"quiet", b"entrypoint"];
 
@@ -218,10 +159,10 @@ pub struct Options<'a> {
     pub read_only: bool,
     /// How long the root device is waited for, in seconds; `None` is for ever.
     pub root_wait_s: Option<u32>,
-    /// The directory that the workload starts in.
+    /// The directory that the workload starts in; empty is `/`.
     pub workdir: &'a [u8],
-    /// The user that the workload runs as.
-    pub user: Option<&'a [u8]>,
+    /// The user that the workload runs as; empty is root.
+    pub user: &'a [u8],
     /// The name of the machine.
     pub hostname: Option<&'a [u8]>,
     /// The signal that asks the workload to end.
@@ -246,8 +187,8 @@ impl Default for Options<'_> {
             root_flags: None,
             read_only: false,
             root_wait_s: Some(30),
-            workdir: b"/",
-            user: None,
+            workdir: b"",
+            user: b"",
             hostname: None,
             stop_signal: SIGTERM,
             grace_s: 10,
@@ -262,10 +203,15 @@ impl Default for Options<'_> {
 const SIGTERM: u8 = 15;
 
 impl<'a> Options<'a> {
-    fn set(&mut self, name: &[u8], value: Option<&'a [u8]>) -> Result<(), Problem> {
-        let (_, name) = NAMES.iter().find(|(known, _)| cmdline::same_name(known, name)).ok_or(Problem::Unknown)?;
-        let text = value.unwrap_or_default();
-        let given = value.filter(|value| !value.is_empty());
+    fn set(&mut self, name: &[u8], text: &'a [u8]) -> Result<(), Problem> {
+        if name.is_empty() {
+            return Err(Problem::Malformed);
+        }
+        let mut names = NAMES.split(|byte| *byte == b' ');
+        let known = names.position(|known| cmdline::same_name(known, name));
+        let name = known.and_then(|position| Name::IN_ORDER.get(position)).ok_or(Problem::Unknown)?;
+        let given = Some(text).filter(|text| !text.is_empty());
+        let seconds = number(text).ok_or(Problem::Value);
         match name {
             Name::List => {} // read where it is used
             Name::Root => self.root = given,
@@ -273,24 +219,33 @@ impl<'a> Options<'a> {
             Name::RootFlags => self.root_flags = given,
             Name::ReadOnly => self.read_only = true,
             Name::ReadWrite => self.read_only = false,
-            Name::RootWait if value.is_none() => self.root_wait_s = None,
-            Name::RootWait => self.root_wait_s = Some(number(text).ok_or(Problem::Value)?),
-            Name::Workdir => self.workdir = given.unwrap_or(b"/"),
-            Name::User => self.user = given,
+            Name::RootWait if text.is_empty() => self.root_wait_s = None,
+            Name::RootWait => self.root_wait_s = Some(seconds?),
+            Name::Workdir => self.workdir = text,
+            Name::User => self.user = text,
             Name::Hostname => self.hostname = given,
             Name::StopSignal => self.stop_signal = signal(text).ok_or(Problem::Value)?,
-            Name::Grace => self.grace_s = number(text).ok_or(Problem::Value)?,
+            Name::Grace => self.grace_s = seconds?,
             Name::Net => {
-                let ways = [(&b"wait"[..], Net::Wait), (b"bg", Net::Background), (b"off", Net::Off)];
-                self.net = ways.iter().find(|(way, _)| *way == text).ok_or(Problem::Value)?.1;
+                self.net = match text {
+                    b"wait" => Net::Wait,
+                    b"bg" => Net::Background,
+                    b"off" => Net::Off,
+                    _ => return Err(Problem::Value),
+                }
             }
-            Name::NetTimeout => self.net_timeout_s = number(text).ok_or(Problem::Value)?,
+            Name::NetTimeout => self.net_timeout_s = seconds?,
             Name::Quiet => self.quiet = true,
             Name::Timing => self.timing = true,
         }
         Ok(())
     }
 }
+
+/// Every name, in the order of [`Name::IN_ORDER`]: one text is less than a table of them.
+const NAMES: &[u8] =
+    b"entrypoint cmd arg env root rootfstype rootflags ro rw rootwait workdir user hostname stopsignal \
+    grace net net.timeout quiet timing";
 
 #[derive(Clone, Copy)]
 enum Name {
@@ -312,51 +267,42 @@ enum Name {
     Timing,
 }
 
-/// Every name; `-` and `_` are alike in them.
-const NAMES: [(&[u8], Name); 19] = [
-    (b"entrypoint", Name::List),
-    (b"cmd", Name::List),
-    (b"arg", Name::List),
-    (b"env", Name::List),
-    (b"root", Name::Root),
-    (b"rootfstype", Name::RootFstype),
-    (b"rootflags", Name::RootFlags),
-    (b"ro", Name::ReadOnly),
-    (b"rw", Name::ReadWrite),
-    (b"rootwait", Name::RootWait),
-    (b"workdir", Name::Workdir),
-    (b"user", Name::User),
-    (b"hostname", Name::Hostname),
-    (b"stopsignal", Name::StopSignal),
-    (b"grace", Name::Grace),
-    (b"net", Name::Net),
-    (b"net.timeout", Name::NetTimeout),
-    (b"quiet", Name::Quiet),
-    (b"timing", Name::Timing),
-];
+impl Name {
+    const IN_ORDER: [Self; 19] = [
+        Self::List,
+        Self::List,
+        Self::List,
+        Self::List,
+        Self::Root,
+        Self::RootFstype,
+        Self::RootFlags,
+        Self::ReadOnly,
+        Self::ReadWrite,
+        Self::RootWait,
+        Self::Workdir,
+        Self::User,
+        Self::Hostname,
+        Self::StopSignal,
+        Self::Grace,
+        Self::Net,
+        Self::NetTimeout,
+        Self::Quiet,
+        Self::Timing,
+    ];
+}
 
 /// A signal as docker's STOPSIGNAL names it: `SIGQUIT`, `QUIT`, `3`, `RTMIN+3`.
 fn signal(name: &[u8]) -> Option<u8> {
-    const NAMED: [(&[u8], u8); 12] = [
-        (b"HUP", 1),
-        (b"INT", 2),
-        (b"QUIT", 3),
-        (b"ABRT", 6),
-        (b"KILL", 9),
-        (b"USR1", 10),
-        (b"USR2", 12),
-        (b"ALRM", 14),
-        (b"TERM", SIGTERM),
-        (b"CONT", 18),
-        (b"WINCH", 28),
-        (b"PWR", 30),
-    ];
+    const NAMED: &[u8] =
+        b"HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP \
+        TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS";
     // The first real-time signal that a C library leaves to programs, and the last there is (signal(7)).
     const RTMIN: u32 = 34;
     const LAST: u8 = 64;
     let name = name.strip_prefix(b"SIG").unwrap_or(name);
-    if let Some((_, number)) = NAMED.iter().find(|(named, _)| *named == name) {
-        return Some(*number);
+    // In the order of their numbers, from 1 (signal(7)).
+    if let Some((_, number)) = NAMED.split(|byte| *byte == b' ').zip(1..).find(|(named, _)| *named == name) {
+        return Some(number);
     }
     let signal = match name.strip_prefix(b"RTMIN") {
         Some(b"") => RTMIN,
@@ -419,10 +365,15 @@ mod tests {
                 (Source::Image, complaint(2, "usr", Problem::Unknown)),
                 (Source::Image, complaint(3, "", Problem::Malformed)),
                 (Source::Image, complaint(4, "grace", Problem::Value)),
-                (Source::CommandLine, complaint(1, "whit.colour", Problem::Unknown)),
-                (Source::CommandLine, complaint(1, "whit.net", Problem::Value)),
+                (Source::CommandLine, complaint(1, "colour", Problem::Unknown)),
+                (Source::CommandLine, complaint(1, "net", Problem::Value)),
             ]
         );
+    }
+
+    #[test]
+    fn every_name_has_its_place() {
+        assert_eq!(NAMES.split(|byte| *byte == b' ').count(), Name::IN_ORDER.len());
     }
 
     #[test]
@@ -430,6 +381,9 @@ mod tests {
         for (name, number) in [
             ("SIGQUIT", Some(3)),
             ("QUIT", Some(3)),
+            ("SIGTERM", Some(15)),
+            ("WINCH", Some(28)),
+            ("SIGSYS", Some(31)),
             ("9", Some(9)),
             ("SIGRTMIN+3", Some(37)),
             ("RTMIN", Some(34)),

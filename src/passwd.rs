@@ -50,70 +50,54 @@ impl Problem {
 /// # Errors
 /// [`Problem`] when a name has no line.
 pub fn account<'a>(user: &[u8], passwd: &'a [u8], group: &[u8]) -> Result<Account<'a>, Problem> {
-    let (user, group_name) = split_once(user, b':').map_or((user, None), |(user, group)| (user, Some(group)));
+    let (user, group_name) = split_once(user, b':').unwrap_or((user, b""));
     let user = if user.is_empty() { b"0" } else { user };
-    let line = lines(passwd).find_map(|line| PasswdLine::read(line).filter(|line| line.is(user)));
-    let mut account = match (&line, id(user)) {
-        (Some(line), _) => Account { uid: line.uid, gid: line.gid, groups: heapless::Vec::new(), home: line.home },
-        (None, Some(uid)) => Account { uid, gid: 0, groups: heapless::Vec::new(), home: b"/" },
-        (None, None) => return Err(Problem::User),
-    };
-    match (group_name.filter(|name| !name.is_empty()), line) {
-        (Some(name), _) => account.gid = gid(name, group).ok_or(Problem::Group)?,
-        (None, Some(line)) => {
-            for (_, gid, members) in lines(group).filter_map(group_line) {
-                if members.split(|byte| *byte == b',').any(|member| member == line.name) {
-                    account.groups.push(gid).map_err(|_| Problem::TooManyGroups)?;
-                }
-            }
+    let mut account = Account { uid: 0, gid: 0, groups: heapless::Vec::new(), home: b"/" };
+    let mut name = None;
+    // name:password:UID:GID:GECOS:directory:shell
+    for (line_name, uid, mut fields) in lines(passwd) {
+        let Some(gid) = fields.next().and_then(id) else { continue };
+        if line_name == user || id(user) == Some(uid) {
+            (account.uid, account.gid, name) = (uid, gid, Some(line_name));
+            account.home = fields.nth(1).filter(|home| !home.is_empty()).unwrap_or(b"/");
+            break;
         }
-        (None, None) => {}
+    }
+    if name.is_none() {
+        account.uid = id(user).ok_or(Problem::User)?;
+    }
+    // group_name:password:GID:user_list
+    let mut named_gid = None;
+    for (line_name, gid, mut fields) in lines(group) {
+        let Some(members) = fields.next() else { continue };
+        if group_name.is_empty() {
+            if members.split(|byte| *byte == b',').any(|member| Some(member) == name) {
+                account.groups.push(gid).map_err(|_| Problem::TooManyGroups)?;
+            }
+        } else if line_name == group_name && named_gid.is_none() {
+            named_gid = Some(gid);
+        }
+    }
+    if !group_name.is_empty() {
+        account.gid = named_gid.or_else(|| id(group_name)).ok_or(Problem::Group)?;
     }
     Ok(account)
 }
 
-struct PasswdLine<'a> {
-    name: &'a [u8],
-    uid: u32,
-    gid: u32,
-    home: &'a [u8],
-}
+type Fields<'a> = core::slice::Split<'a, u8, fn(&u8) -> bool>;
 
-impl<'a> PasswdLine<'a> {
-    /// name:password:UID:GID:GECOS:directory:shell
-    fn read(line: &'a [u8]) -> Option<Self> {
-        let mut fields = line.split(|byte| *byte == b':');
+/// The lines of passwd or group that are well formed so far: name, id, the fields behind it.
+fn lines(file: &[u8]) -> impl Iterator<Item = (&[u8], u32, Fields<'_>)> {
+    file.split(|byte| *byte == b'\n').filter_map(|line| {
+        let mut fields = line.split((|byte| *byte == b':') as fn(&u8) -> bool);
         let name = fields.next().filter(|name| !name.is_empty())?;
-        let uid = id(fields.nth(1)?)?;
-        let gid = id(fields.next()?)?;
-        let home = fields.nth(1).filter(|home| !home.is_empty()).unwrap_or(b"/");
-        Some(Self { name, uid, gid, home })
-    }
-
-    fn is(&self, user: &[u8]) -> bool {
-        self.name == user || id(user) == Some(self.uid)
-    }
-}
-
-fn gid(name: &[u8], group: &[u8]) -> Option<u32> {
-    let named = lines(group).filter_map(group_line).find(|(line_name, _, _)| *line_name == name);
-    named.map(|(_, gid, _)| gid).or_else(|| id(name))
-}
-
-/// `group_name:password:GID:user_list`
-fn group_line(line: &[u8]) -> Option<(&[u8], u32, &[u8])> {
-    let mut fields = line.split(|byte| *byte == b':');
-    let name = fields.next().filter(|name| !name.is_empty())?;
-    let gid = id(fields.nth(1)?)?;
-    Some((name, gid, fields.next()?))
+        let id = id(fields.nth(1)?)?;
+        Some((name, id, fields))
+    })
 }
 
 fn id(text: &[u8]) -> Option<u32> {
     number(text).filter(|id| *id <= MAX_ID)
-}
-
-fn lines(file: &[u8]) -> impl Iterator<Item = &[u8]> {
-    file.split(|byte| *byte == b'\n')
 }
 
 #[cfg(test)]

@@ -79,11 +79,6 @@ impl<'a> Record<'a> {
             .filter(|(line, _)| !line.is_empty() && !line.starts_with(b"#"))
             .map(|(line, number)| Line { number, entry: entry(line) })
     }
-
-    /// Every value of a key, in order.
-    pub fn values(&self, key: &'static [u8]) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        self.lines().filter_map(move |line| line.entry.filter(|(name, _)| *name == key)?.1)
-    }
 }
 
 fn entry(line: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
@@ -134,13 +129,6 @@ mod tests {
             assert_eq!(lines(&text), [line(1, "user", "u"), (2, None), line(3, "cmd", "c")], "{bad:?}");
             assert_eq!(lines(bad), [(1, None)], "{bad:?}");
         }
-    }
-
-    #[test]
-    fn repeated_keys_append() {
-        let mut buffer = b"cmd a\nenv b\ncmd c\ncmdx d".to_vec();
-        let record = Record::decode(&mut buffer);
-        assert_eq!(record.values(b"cmd").collect::<Vec<_>>(), [&b"a"[..], b"c"]);
     }
 
     #[test]

@@ -30,14 +30,14 @@ const RTM_NEWROUTE: u16 = 24;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_LINKINFO: u16 = 18;
-const IFA_ADDRESS: u16 = 1;
-const IFA_LOCAL: u16 = 2;
-const IFA_BROADCAST: u16 = 4;
-const IFA_CACHEINFO: u16 = 6;
-const RTA_OIF: u16 = 4;
-const RTA_GATEWAY: u16 = 5;
-const RTA_PRIORITY: u16 = 6;
-const RTA_PREFSRC: u16 = 7;
+const IFA_ADDRESS: u8 = 1;
+const IFA_LOCAL: u8 = 2;
+const IFA_BROADCAST: u8 = 4;
+const IFA_CACHEINFO: u8 = 6;
+const RTA_OIF: u8 = 4;
+const RTA_GATEWAY: u8 = 5;
+const RTA_PRIORITY: u8 = 6;
+const RTA_PREFSRC: u8 = 7;
 
 /// A request to the kernel.
 pub struct Request {
@@ -47,36 +47,30 @@ pub struct Request {
 impl Request {
     fn new(kind: u16, flags: u32, fixed: &[u8]) -> Self {
         let mut request = Self { bytes: heapless::Vec::new() };
-        let flags = u16::try_from(flags | nl::NLM_F_REQUEST).unwrap_or_default();
-        request.put(&0u32.to_ne_bytes()); // the length, by `finish`
-        request.put(&kind.to_ne_bytes());
-        request.put(&flags.to_ne_bytes());
-        request.put(&[0; 8]); // sequence and port: one request is out at a time
+        // The length is put right by each `put`. Sequence and port stay 0: one request is out at a time.
+        let [k0, k1] = kind.to_ne_bytes();
+        let [f0, f1, ..] = (flags | nl::NLM_F_REQUEST).to_ne_bytes();
+        request.put(&[0, 0, 0, 0, k0, k1, f0, f1, 0, 0, 0, 0, 0, 0, 0, 0]);
         request.put(fixed);
         request
     }
 
-    /// What does not fit is a mistake in this file: the tests build the longest of each.
+    /// Appends bytes, and the length so far to the front. What does not fit is a mistake in this file: the tests build the
+    /// longest of each.
+    #[inline(never)]
     fn put(&mut self, bytes: &[u8]) {
-        drop(self.bytes.extend_from_slice(bytes));
-    }
-
-    fn attribute(mut self, kind: u16, payload: &[u8]) -> Self {
-        let length = u16::try_from(payload.len().saturating_add(ALIGNMENT)).unwrap_or_default();
-        self.put(&length.to_ne_bytes());
-        self.put(&kind.to_ne_bytes());
-        self.put(payload);
-        let padding = self.bytes.len().next_multiple_of(ALIGNMENT).saturating_sub(self.bytes.len());
-        self.put([0; ALIGNMENT].get(..padding).unwrap_or_default());
-        self
-    }
-
-    fn finish(mut self) -> Self {
-        let length = u32::try_from(self.bytes.len()).unwrap_or_default();
-        for (place, byte) in self.bytes.iter_mut().zip(length.to_ne_bytes()) {
+        let _ = self.bytes.extend_from_slice(bytes);
+        let length = self.bytes.len().to_ne_bytes();
+        for (place, byte) in self.bytes.iter_mut().zip(length).take(ALIGNMENT) {
             *place = byte;
         }
-        self
+    }
+
+    /// Appends an attribute whose payload is one word: every one of ours but the lifetimes.
+    #[inline(never)]
+    fn word(&mut self, kind: u8, payload: [u8; 4]) {
+        let [p0, p1, p2, p3] = payload;
+        self.put(&[8, 0, kind, 0, p0, p1, p2, p3]);
     }
 
     /// What is sent.
@@ -87,7 +81,7 @@ impl Request {
 
 /// Asks for all interfaces; the answer is one [`Message::Link`] each.
 pub fn dump_links() -> Request {
-    Request::new(RTM_GETLINK, nl::NLM_F_DUMP, &[0; 16]).finish()
+    Request::new(RTM_GETLINK, nl::NLM_F_DUMP, &[0; 16])
 }
 
 /// Sets IFF_UP.
@@ -96,7 +90,7 @@ pub fn bring_up(interface: u32) -> Request {
     let [f0, f1, f2, f3] = (IFF_UP as u32).to_ne_bytes();
     // struct ifinfomsg: family, padding, type, index, flags, change
     let fixed = [0, 0, 0, 0, i0, i1, i2, i3, f0, f1, f2, f3, f0, f1, f2, f3];
-    Request::new(RTM_NEWLINK, nl::NLM_F_ACK, &fixed).finish()
+    Request::new(RTM_NEWLINK, nl::NLM_F_ACK, &fixed)
 }
 
 /// An address on an interface.
@@ -125,23 +119,25 @@ impl InterfaceAddress {
     /// Adds the address, or renews its lifetime: the kernel drops it after `lifetime_s` by itself.
     pub fn add(&self, lifetime_s: Option<u32>) -> Request {
         // include/net/addrconf.h: all ones is for ever.
-        let lifetime = lifetime_s.unwrap_or(u32::MAX).to_ne_bytes();
-        let mut cache_info = [0; 16]; // struct ifa_cacheinfo: preferred, valid, created, updated
-        for (place, byte) in cache_info.iter_mut().zip(lifetime.into_iter().chain(lifetime)) {
-            *place = byte;
-        }
+        let [l0, l1, l2, l3] = lifetime_s.unwrap_or(u32::MAX).to_ne_bytes();
         let flags = nl::NLM_F_ACK | nl::NLM_F_CREATE | nl::NLM_F_REPLACE;
-        let request = Request::new(RTM_NEWADDR, flags, &self.fixed())
-            .attribute(IFA_LOCAL, &self.address.0)
-            .attribute(IFA_ADDRESS, &self.address.0)
-            .attribute(IFA_CACHEINFO, &cache_info);
+        let mut request = Request::new(RTM_NEWADDR, flags, &self.fixed());
+        request.word(IFA_LOCAL, self.address.0);
+        request.word(IFA_ADDRESS, self.address.0);
+        // struct ifa_cacheinfo: preferred, valid, created, updated
+        request.put(&[20, 0, IFA_CACHEINFO, 0, l0, l1, l2, l3, l0, l1, l2, l3, 0, 0, 0, 0, 0, 0, 0, 0]);
         // RFC 3021: a /31 has no broadcast address.
-        if self.prefix_length < 31 { request.attribute(IFA_BROADCAST, &self.broadcast().0) } else { request }.finish()
+        if self.prefix_length < 31 {
+            request.word(IFA_BROADCAST, self.broadcast().0);
+        }
+        request
     }
 
     /// Takes the address away, and the routes through it with it.
     pub fn delete(&self) -> Request {
-        Request::new(RTM_DELADDR, nl::NLM_F_ACK, &self.fixed()).attribute(IFA_LOCAL, &self.address.0).finish()
+        let mut request = Request::new(RTM_DELADDR, nl::NLM_F_ACK, &self.fixed());
+        request.word(IFA_LOCAL, self.address.0);
+        request
     }
 
     /// The default route through a gateway, which need not be in the subnet (clouds lease a /32).
@@ -153,12 +149,12 @@ impl InterfaceAddress {
         let [f0, f1, f2, f3] = nl::RTNH_F_ONLINK.to_ne_bytes();
         // struct rtmsg: family, destination's and source's prefix, tos, table, protocol, scope (everywhere), type, flags
         let fixed = [AF_INET, 0, 0, 0, table, protocol, 0, RTN_UNICAST, f0, f1, f2, f3];
-        Request::new(RTM_NEWROUTE, flags, &fixed)
-            .attribute(RTA_GATEWAY, &gateway.0)
-            .attribute(RTA_OIF, &self.interface.to_ne_bytes())
-            .attribute(RTA_PREFSRC, &self.address.0)
-            .attribute(RTA_PRIORITY, &metric.to_ne_bytes())
-            .finish()
+        let mut request = Request::new(RTM_NEWROUTE, flags, &fixed);
+        request.word(RTA_GATEWAY, gateway.0);
+        request.word(RTA_OIF, self.interface.to_ne_bytes());
+        request.word(RTA_PREFSRC, self.address.0);
+        request.word(RTA_PRIORITY, metric.to_ne_bytes());
+        request
     }
 }
 
@@ -275,12 +271,10 @@ mod tests {
         fixed[2..4].copy_from_slice(&1u16.to_ne_bytes());
         fixed[4..8].copy_from_slice(&2u32.to_ne_bytes());
         fixed[8..12].copy_from_slice(&(IFF_UP as u32 | IFF_LOWER_UP as u32).to_ne_bytes());
-        Request::new(RTM_NEWLINK, 0, &fixed)
-            .attribute(IFLA_IFNAME, b"eth0\0")
-            .attribute(IFLA_ADDRESS, &[2, 0, 0, 0, 0, 7])
-            .finish()
-            .bytes()
-            .to_vec()
+        let mut request = Request::new(RTM_NEWLINK, 0, &fixed);
+        request.put(&[9, 0, 3, 0, b'e', b't', b'h', b'0', 0, 0, 0, 0]); // IFLA_IFNAME, padded
+        request.put(&[10, 0, 1, 0, 2, 0, 0, 0, 0, 7, 0, 0]); // IFLA_ADDRESS, padded
+        request.bytes().to_vec()
     }
 
     const ETH0: Link<'_> = Link {
@@ -294,7 +288,7 @@ mod tests {
 
     #[test]
     fn a_datagram_may_hold_several_messages() {
-        let error = Request::new(2, 0, &(-17i32).to_ne_bytes()).finish();
+        let error = Request::new(2, 0, &(-17i32).to_ne_bytes());
         let bytes = [&eth0(), error.bytes(), &eth0()].concat();
         let expected = [Message::Link(ETH0), Message::Acknowledgement(-17), Message::Link(ETH0)];
         assert_eq!(messages(&bytes).collect::<Vec<_>>(), expected);
@@ -325,8 +319,7 @@ mod tests {
     #[test]
     fn requests_are_these_bytes() {
         let address = InterfaceAddress { interface: 2, address: Address([10, 0, 2, 15]), prefix_length: 24 };
-        // As `strace ip addr replace 10.0.2.15/24 broadcast 10.0.2.255 dev eth0 valid_lft 60 preferred_lft 60` has them,
-        // in our order of attributes.
+        // struct nlmsghdr, struct ifaddrmsg, attributes of rtnetlink(7), for a machine that has the low byte first.
         let expected = [
             &[68, 0, 0, 0, 20, 0, 5, 5, 0, 0, 0, 0, 0, 0, 0, 0, 2, 24, 0, 0, 2, 0, 0, 0][..],
             &[8, 0, 2, 0, 10, 0, 2, 15, 8, 0, 1, 0, 10, 0, 2, 15],

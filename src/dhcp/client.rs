@@ -23,16 +23,16 @@ const MIN_RENEWAL_GAP_MS: u64 = 60_000;
 pub enum State {
     /// There is no carrier: what is sent would be lost without a word.
     WaitLink,
-    /// A DISCOVER is out.
+    /// A DISCOVER is out, or will be at the deadline.
     Selecting,
-    /// A REQUEST for this offer is out.
-    Requesting(Lease),
-    /// The lease holds, since this moment.
-    Bound(Lease, u64),
+    /// A REQUEST for an offer is out.
+    Requesting,
+    /// The lease holds.
+    Bound,
     /// T1 has passed: the server is asked.
-    Renewing(Lease, u64),
+    Renewing,
     /// T2 has passed: every server is asked.
-    Rebinding(Lease, u64),
+    Rebinding,
 }
 
 /// Where a query goes.
@@ -62,6 +62,10 @@ pub enum Action {
 pub struct Client {
     chaddr: HardwareAddress,
     state: State,
+    /// What was offered in [`State::Requesting`], what was leased from [`State::Bound`] on.
+    lease: Option<Lease>,
+    /// When it was leased.
+    leased_ms: u64,
     xid: u32,
     random: u32,
     began_ms: u64,
@@ -83,6 +87,8 @@ impl Client {
         Self {
             chaddr,
             state: State::WaitLink,
+            lease: None,
+            leased_ms: 0,
             xid: 0,
             random,
             began_ms: 0,
@@ -99,49 +105,45 @@ impl Client {
     }
 
     /// Where the client stands.
-    pub fn state(&self) -> &State {
-        &self.state
+    pub fn state(&self) -> State {
+        self.state
     }
 
     /// The lease in use.
     pub fn lease(&self) -> Option<&Lease> {
-        match &self.state {
-            State::Bound(lease, _) | State::Renewing(lease, _) | State::Rebinding(lease, _) => Some(lease),
-            State::WaitLink | State::Selecting | State::Requesting(_) => None,
-        }
+        self.lease.as_ref().filter(|_| matches!(self.state, State::Bound | State::Renewing | State::Rebinding))
     }
 
     /// The carrier came or went. A lease in use outlives a short loss.
     pub fn link(&mut self, now_ms: u64, up: bool) -> Action {
-        match (&self.state, up) {
+        match (self.state, up) {
             (State::WaitLink, true) => {
                 self.began_ms = now_ms;
-                self.select(now_ms)
+                return self.select(now_ms);
             }
-            (State::Selecting | State::Requesting(_), false) => {
+            (State::Selecting | State::Requesting, false) => {
                 self.state = State::WaitLink;
                 self.deadline_ms = None;
-                Action::Nothing
             }
-            _ => Action::Nothing,
+            _ => {}
         }
+        Action::Nothing
     }
 
     /// The deadline has come.
     pub fn timeout(&mut self, now_ms: u64) -> Action {
         self.deadline_ms = None;
-        match &self.state {
+        match self.state {
             State::WaitLink => Action::Nothing,
-            State::Selecting if self.sent == 0 => self.select(now_ms),
-            State::Selecting => self.discover(now_ms),
-            State::Requesting(_) if self.sent >= MAX_REQUESTS => self.select(now_ms),
-            State::Requesting(_) => self.request(now_ms),
-            State::Bound(lease, since_ms) => {
-                self.state = State::Renewing(*lease, *since_ms);
+            State::Selecting if self.sent > 0 => self.discover(now_ms),
+            State::Requesting if self.sent < MAX_REQUESTS => self.request(now_ms),
+            State::Selecting | State::Requesting => self.select(now_ms),
+            State::Bound => {
+                self.state = State::Renewing;
                 self.xid = self.next_random();
                 self.renew(now_ms)
             }
-            State::Renewing(..) | State::Rebinding(..) => self.renew(now_ms),
+            State::Renewing | State::Rebinding => self.renew(now_ms),
         }
     }
 
@@ -152,27 +154,31 @@ impl Client {
         }
         // A server that does not name itself is known by its address.
         let server = message.address(code::SERVER_IDENTIFIER).unwrap_or(source);
-        match (&self.state, message.kind) {
-            (State::Selecting, Kind::Offer) if self.sent > 0 => match Lease::read(message, source) {
-                Some(offer) => {
-                    self.state = State::Requesting(offer);
+        let from_ours = self.lease.is_some_and(|lease| lease.server == server);
+        match (self.state, message.kind) {
+            (State::Selecting, Kind::Offer) if self.sent > 0 => {
+                self.lease = Lease::read(message, server);
+                if self.lease.is_some() {
+                    self.state = State::Requesting;
                     self.sent = 0;
-                    self.request(now_ms)
-                }
-                None => Action::Nothing,
-            },
-            (State::Requesting(lease) | State::Renewing(lease, _), Kind::Ack | Kind::Nak) if server != lease.server => {
-                Action::Nothing
-            }
-            (State::Requesting(_) | State::Renewing(..) | State::Rebinding(..), Kind::Ack) => {
-                match Lease::read(message, source) {
-                    Some(lease) => self.bind(now_ms, lease),
-                    None => Action::Nothing,
+                    return self.request(now_ms);
                 }
             }
-            (State::Requesting(_) | State::Renewing(..) | State::Rebinding(..), Kind::Nak) => self.refused(now_ms),
-            _ => Action::Nothing,
+            (State::Requesting | State::Renewing, _) if !from_ours => {}
+            (State::Requesting | State::Renewing | State::Rebinding, Kind::Ack) => {
+                if let Some(lease) = Lease::read(message, server) {
+                    self.lease = Some(lease);
+                    self.leased_ms = now_ms;
+                    self.state = State::Bound;
+                    self.naks = 0;
+                    self.deadline_ms = lease.times.map(|times| after_s(now_ms, times.renewal_s));
+                    return Action::Configure;
+                }
+            }
+            (State::Requesting | State::Renewing | State::Rebinding, Kind::Nak) => return self.refused(now_ms),
+            _ => {}
         }
+        Action::Nothing
     }
 
     /// Begins anew with a transaction of its own.
@@ -191,69 +197,48 @@ impl Client {
     }
 
     fn request(&mut self, now_ms: u64) -> Action {
-        let State::Requesting(offer) = &self.state else { return Action::Nothing };
-        let (requested, server) = (Some(offer.address), Some(offer.server));
+        let mut query = self.query(Kind::Request);
+        query.requested = self.lease.map(|offer| offer.address);
+        query.server = self.lease.map(|offer| offer.server);
         self.wait_for_answer(now_ms);
-        Action::Send(Query { requested, server, ..self.query(Kind::Request) }, Destination::Broadcast)
-    }
-
-    fn bind(&mut self, now_ms: u64, lease: Lease) -> Action {
-        self.deadline_ms = lease.times.map(|times| after_s(now_ms, times.renewal_s));
-        self.state = State::Bound(lease, now_ms);
-        self.naks = 0;
-        Action::Configure
+        Action::Send(query, Destination::Broadcast)
     }
 
     /// RENEWING, REBINDING and the end of the lease: by the time that it is.
     fn renew(&mut self, now_ms: u64) -> Action {
-        let (State::Renewing(lease, since_ms) | State::Rebinding(lease, since_ms)) = &self.state else {
-            return Action::Nothing;
+        let Some((lease, times)) = self.lease.and_then(|lease| Some((lease, lease.times?))) else {
+            return Action::Nothing; // For ever.
         };
-        let (lease, since_ms) = (*lease, *since_ms);
-        let Some(times) = lease.times else { return Action::Nothing };
-        let expiry_ms = after_s(since_ms, times.expiry_s);
-        let rebinding_ms = after_s(since_ms, times.rebinding_s);
+        let expiry_ms = after_s(self.leased_ms, times.expiry_s);
+        let rebinding_ms = after_s(self.leased_ms, times.rebinding_s);
         if now_ms >= expiry_ms {
-            return self.give_up(now_ms, 0);
+            self.start_over(now_ms, 0);
+            return Action::Deconfigure;
         }
-        let ciaddr = lease.address;
         let (next_ms, destination) = if now_ms < rebinding_ms {
             (rebinding_ms, Destination::Server(lease.server))
         } else {
-            self.state = State::Rebinding(lease, since_ms);
+            self.state = State::Rebinding;
             (expiry_ms, Destination::Broadcast)
         };
         // RFC 2131 §4.4.5: wait half of the time that is left, at least 60 s; less when the whole lease is short.
-        let gap_ms = (next_ms.saturating_sub(now_ms) / 2)
-            .max(MIN_RENEWAL_GAP_MS.min(u64::from(times.expiry_s).saturating_mul(1000 / 8)));
+        let min_gap_ms = MIN_RENEWAL_GAP_MS.min(u64::from(times.expiry_s).saturating_mul(1000 / 8));
+        let gap_ms = (next_ms.saturating_sub(now_ms) / 2).max(min_gap_ms);
         self.deadline_ms = Some(now_ms.saturating_add(gap_ms).min(next_ms));
-        self.began_ms = now_ms;
         self.secs = 0;
         // No options 50 and 54 here (RFC 2131 §4.3.2).
-        Action::Send(Query { ciaddr, ..self.query(Kind::Request) }, destination)
+        let mut query = self.query(Kind::Request);
+        query.ciaddr = lease.address;
+        Action::Send(query, destination)
     }
 
     /// A NAK: begin again, at once the first time, and ever later when refusals follow each other.
     fn refused(&mut self, now_ms: u64) -> Action {
-        let wait_ms = match self.naks {
-            0 => 0,
-            naks => 1000u64.checked_shl(u32::from(naks.min(7)).saturating_sub(1)).unwrap_or(MAX_GAP_MS),
-        };
-        self.naks = self.naks.saturating_add(1);
-        if self.lease().is_some() {
-            return self.give_up(now_ms, wait_ms);
-        }
-        if wait_ms == 0 {
-            return self.select(now_ms);
-        }
-        self.start_over(now_ms, wait_ms);
-        Action::Nothing
-    }
-
-    /// The lease is lost.
-    fn give_up(&mut self, now_ms: u64, wait_ms: u64) -> Action {
-        self.start_over(now_ms, wait_ms);
-        Action::Deconfigure
+        let had_lease = self.lease().is_some();
+        // 0, 1, 2, 4 … 64 s
+        self.start_over(now_ms, 500u64.checked_shl(u32::from(self.naks)).filter(|_| self.naks > 0).unwrap_or(0));
+        self.naks = self.naks.saturating_add(1).min(7);
+        if had_lease { Action::Deconfigure } else { Action::Nothing }
     }
 
     fn start_over(&mut self, now_ms: u64, wait_ms: u64) {
@@ -265,7 +250,7 @@ impl Client {
 
     /// Sets the deadline behind a message that wants an answer: 0.25 s, doubling up to 64 s, each ±10 %.
     fn wait_for_answer(&mut self, now_ms: u64) {
-        let gap_ms = FIRST_GAP_MS.checked_shl(u32::from(self.sent.min(16))).unwrap_or(MAX_GAP_MS).min(MAX_GAP_MS);
+        let gap_ms = (FIRST_GAP_MS << self.sent.min(8)).min(MAX_GAP_MS);
         // 0 to 1023 of 1024ths of a fifth.
         let jitter_ms = (gap_ms / 5).saturating_mul(u64::from(self.next_random() % 1024)) / 1024;
         self.sent = self.sent.saturating_add(1);

@@ -89,7 +89,7 @@ fn run(sources: &Sources<'_>, options: &Options<'_>) -> u8 {
         }
         return NOT_STARTED;
     }
-    if let Err(code) = become_user(options.user.unwrap_or_default(), options.workdir, &mut env) {
+    if let Err(code) = become_user(options.user, options.workdir, &mut env) {
         return code;
     }
     execute(&argv, &env)
