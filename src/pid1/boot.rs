@@ -2,13 +2,12 @@
 
 use rustix::fs::OFlags;
 use rustix::system::{sethostname, uname};
-use whit::error::Errno;
 use whit::options::{Net, Source};
 use whit::record::{MAX_RECORD, Record};
 use whit::root::{self, RootSpec};
 use whit::text::Text;
 
-use crate::console::{say, tell};
+use crate::console::{failed, say, tell};
 use crate::filesystems::{self, Root, RootProblem};
 use crate::machine::{Machine, now_ms};
 use crate::network::Network;
@@ -129,6 +128,6 @@ fn name_machine(hostname: Option<&[u8]>) {
     let unnamed = matches!(uname().nodename().to_bytes(), b"" | b"(none)");
     let Some(name) = hostname.or(unnamed.then_some(b"whit")) else { return };
     if let Err(errno) = sethostname(name) {
-        say!("hostname {}: {}", Text(name), Errno::from(errno));
+        failed("hostname ", name, errno.into());
     }
 }

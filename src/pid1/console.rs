@@ -6,6 +6,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::OFlags;
 use rustix::io;
 use ufmt::uWrite;
+use whit::error::Errno;
+use whit::text::Text;
 
 use crate::sys;
 use crate::sys::{fd, memory};
@@ -73,6 +75,12 @@ macro_rules! tell {
 }
 
 pub(crate) use {say, tell};
+
+/// Says that a step failed: `whit: mount /proc: EBUSY`.
+#[inline(never)]
+pub(crate) fn failed(step: &str, what: &[u8], errno: Errno) {
+    say!("{}{}: {}", step, Text(what), errno);
+}
 
 /// Opens the console on descriptors 0 to 2 when the kernel found none in the initramfs (init/main.c,
 /// console_on_rootfs). /dev is mounted.

@@ -12,7 +12,7 @@ use whit::dhcp::lease::Lease;
 use whit::error::Errno;
 use whit::text::{Buffer, Text};
 
-use crate::console::say;
+use crate::console::failed;
 use crate::files::{self, Path};
 use crate::filesystems::ROOT;
 use crate::sys::fd;
@@ -55,7 +55,7 @@ fn put(name: &CStr, text: &Contents) {
         errno => Err(errno),
     });
     if let Err(errno) = done {
-        say!("/etc/{}: {}", Text(name.to_bytes()), errno);
+        failed("/etc/", name.to_bytes(), errno);
     }
 }
 

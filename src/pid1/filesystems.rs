@@ -11,7 +11,7 @@ use whit::probe;
 use whit::root::RootSpec;
 use whit::text::Text;
 
-use crate::console::{say, tell};
+use crate::console::{failed, tell};
 use crate::files::{self, Path};
 use crate::sys::fd;
 
@@ -34,8 +34,8 @@ pub(crate) fn mount_one(wanted: &Mount) {
     };
     match done {
         Ok(()) | Err(Errno::BUSY) => {}
-        Err(Errno::NODEV) => tell!("no {} in this kernel", text(wanted.fstype)),
-        Err(errno) => say!("mount {}: {}", text(wanted.target), errno),
+        Err(Errno::NODEV) => tell!("no {} in this kernel", Text(wanted.fstype.to_bytes())),
+        Err(errno) => failed("mount ", wanted.target.to_bytes(), errno),
     }
 }
 
@@ -47,17 +47,13 @@ pub(crate) fn prepare() {
         // devtmpfs has made them: EEXIST.
         let _ = mknodat(CWD, node.path, FileType::CharacterDevice, mode, makedev(node.major, node.minor));
     }
-    for (link, target) in LINKS {
-        let _ = symlink(target, link);
+    for (link, target) in &LINKS {
+        let _ = symlink(*target, *link);
     }
 }
 
 fn flags(bits: u32) -> MountFlags {
     MountFlags::from_bits_retain(bits)
-}
-
-fn text(text: &CStr) -> Text<'_> {
-    Text(text.to_bytes())
 }
 
 /// Whether a directory is on another device than the one above it.
@@ -138,14 +134,14 @@ pub(crate) fn bind_embedded_root() -> Option<Root<'static>> {
 
 /// Gives the root our /dev, /proc and /sys, with all that is mounted in them.
 pub(crate) fn furnish_root() {
-    for (ours, inside) in [(c"/dev", c"/mnt/dev"), (c"/proc", c"/mnt/proc"), (c"/sys", c"/mnt/sys")] {
-        let attempt = || -> Result<(), Errno> { Ok(mount_bind_recursive(ours, inside)?) };
+    for (ours, inside) in &[(c"/dev", c"/mnt/dev"), (c"/proc", c"/mnt/proc"), (c"/sys", c"/mnt/sys")] {
+        let attempt = || -> Result<(), Errno> { Ok(mount_bind_recursive(*ours, *inside)?) };
         let done = match attempt() {
             Err(Errno::NOENT) => files::make_directory(inside).and_then(|()| attempt()),
             done => done,
         };
         if let Err(errno) = done {
-            say!("mount {}: {}", text(inside), errno);
+            failed("mount ", inside.to_bytes(), errno);
         }
     }
 }

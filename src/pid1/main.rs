@@ -29,7 +29,7 @@ use whit::status::NOT_STARTED;
 use whit::text::Text;
 
 use crate::boot::Outcome;
-use crate::console::say;
+use crate::console::{failed, say};
 use crate::machine::Machine;
 use crate::network::Network;
 use crate::shutdown::End;
@@ -65,7 +65,7 @@ fn main(seed: u32) -> ! {
     if options.net != Net::Off {
         match Network::open(seed) {
             Ok(network) => machine.network = Some(network),
-            Err(error) => say!("{}", error),
+            Err(errno) => failed("network", b"", errno),
         }
         machine.handle_network();
     }
@@ -96,7 +96,7 @@ fn said<T>(path: &str, read: Result<T, Errno>) -> Option<T> {
         Ok(value) => return Some(value),
         Err(Errno::NOENT) => {}
         Err(Errno::FBIG) => say!("{}: longer than is read, ignored", path),
-        Err(errno) => say!("{}: {}", path, errno),
+        Err(errno) => failed("", path.as_bytes(), errno),
     }
     None
 }

@@ -3,9 +3,8 @@
 use rustix::fs::OFlags;
 use rustix::system::finit_module;
 use whit::error::Errno;
-use whit::text::Text;
 
-use crate::console::say;
+use crate::console::failed;
 use crate::files::{self, Path};
 use crate::sys::fd::open;
 use crate::sys::memory::Static;
@@ -23,13 +22,13 @@ pub(crate) fn load(mut between: impl FnMut()) {
     let list = match files::read(LIST, BUFFER.take()) {
         Ok(list) => list,
         Err(Errno::NOENT) => return,
-        Err(errno) => return say!("{}: {}", LIST.to_str().unwrap_or_default(), errno),
+        Err(errno) => return failed("", LIST.to_bytes(), errno),
     };
     for line in list.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
         match load_one(line) {
             // It is there, or in the kernel itself.
             Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => say!("module {}: {}", Text(line), errno),
+            Err(errno) => failed("module ", line, errno),
         }
         between();
     }

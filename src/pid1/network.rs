@@ -1,19 +1,20 @@
 //! The network: every Ethernet interface up, a DHCP client on each, what they are granted configured by rtnetlink.
 
+use linux_raw_sys::netlink::RTMGRP_LINK;
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, SendFlags, SocketAddrV4, SocketType, bind, send, sendto, sockopt};
 use ufmt::{Formatter, uDisplay, uWrite, uwrite};
 use whit::dhcp::client::{Action, Client, Destination};
 use whit::dhcp::lease::Lease;
-use whit::dhcp::wire::{HardwareAddress, Message, Query};
+use whit::dhcp::wire::{HardwareAddress, MAX_SENT, Message, Query};
 use whit::dhcp::{CLIENT_PORT, SERVER_PORT};
-use whit::error::{Errno, Error};
+use whit::error::Errno;
 use whit::ipv4::{self, Address, Endpoint};
 use whit::rtnetlink::{self, Hardware, InterfaceAddress, Link, MAX_REPLY, Request};
 use whit::text::Text;
 
-use crate::console::{say, tell};
+use crate::console::{failed, say, tell};
 use crate::files;
 use crate::sys::fd::{self, Fd};
 use crate::sys::packet;
@@ -33,16 +34,23 @@ struct Interface {
     carrier: bool,
     client: Client,
     configured: Option<InterfaceAddress>,
+    /// Of its default route.
+    metric: u32,
 }
 
-/// All interfaces, and the sockets.
-pub(crate) struct Network {
+/// What all interfaces share.
+struct Sockets {
     /// Tells of links.
     events: Fd,
     /// Takes requests.
     requests: Fd,
     /// Sends and hears DHCP.
     packets: Fd,
+}
+
+/// All interfaces, and the sockets.
+pub(crate) struct Network {
+    sockets: Sockets,
     interfaces: heapless::Vec<Interface, MAX_INTERFACES>,
     seed: u32,
     /// A lease came, changed or went: the files in the root are to follow.
@@ -51,36 +59,20 @@ pub(crate) struct Network {
     workload_runs: bool,
 }
 
-/// What polls a [`Network`]: its two sockets.
+/// What is waited for: its two sockets.
 pub(crate) type Descriptors<'a> = [BorrowedFd<'a>; 2];
 
 impl Network {
     /// Opens the sockets and asks for the interfaces.
-    pub(crate) fn open(seed: u32) -> Result<Self, Error> {
-        let at = |step| move |errno: Errno| Error { step, errno };
-        let events = netlink_socket(rtnetlink_groups()).map_err(at("network: netlink"))?;
-        let requests = netlink_socket(0).map_err(at("network: netlink"))?;
-        let packets = packet::open().map_err(at("network: packet socket"))?;
-        let network = Self {
-            events,
-            requests,
-            packets,
-            interfaces: heapless::Vec::new(),
-            seed,
-            changed: false,
-            workload_runs: false,
-        };
-        network.ask_for_links().map_err(at("network: links"))?;
-        Ok(network)
-    }
-
-    fn ask_for_links(&self) -> Result<(), Errno> {
-        send(&self.events, rtnetlink::dump_links().bytes(), SendFlags::empty())?;
-        Ok(())
+    pub(crate) fn open(seed: u32) -> Result<Self, Errno> {
+        let sockets =
+            Sockets { events: netlink_socket(RTMGRP_LINK)?, requests: netlink_socket(0)?, packets: packet::open()? };
+        sockets.ask_for_links()?;
+        Ok(Self { sockets, interfaces: heapless::Vec::new(), seed, changed: false, workload_runs: false })
     }
 
     pub(crate) fn descriptors(&self) -> Descriptors<'_> {
-        [self.events.as_fd(), self.packets.as_fd()]
+        [self.sockets.events.as_fd(), self.sockets.packets.as_fd()]
     }
 
     /// When [`Network::handle`] is to be called without an event.
@@ -111,20 +103,22 @@ impl Network {
     /// Does all that can be done now: reads both sockets empty and lets deadlines come.
     pub(crate) fn handle(&mut self, now_ms: u64, timeline: &mut Timeline) {
         self.read_events(now_ms, timeline);
-        self.read_packets(now_ms, timeline);
-        for position in 0..self.interfaces.len() {
-            let Some(interface) = self.interfaces.get_mut(position) else { continue };
+        self.read_packets(now_ms);
+        for interface in &mut self.interfaces {
             if interface.client.deadline_ms().is_some_and(|deadline_ms| deadline_ms <= now_ms) {
                 let action = interface.client.timeout(now_ms);
-                self.carry_out(position, action, timeline);
+                self.changed |= interface.carry_out(action, &self.sockets);
             }
+        }
+        if self.changed {
+            timeline.reach(Stage::Lease);
         }
     }
 
     fn read_events(&mut self, now_ms: u64, timeline: &mut Timeline) {
         let mut buffer = files::buffer::<MAX_REPLY>();
         loop {
-            match fd::receive(&self.events, &mut buffer) {
+            match fd::receive(&self.sockets.events, &mut buffer) {
                 Ok(bytes) => {
                     for message in rtnetlink::messages(bytes) {
                         match message {
@@ -137,150 +131,137 @@ impl Network {
                     }
                 }
                 // Events were lost: ask for the present state.
-                Err(Errno::NOBUFS) => drop(self.ask_for_links()),
+                Err(Errno::NOBUFS) => drop(self.sockets.ask_for_links()),
                 Err(_) => return,
             }
         }
     }
 
     fn link_changed(&mut self, link: &Link<'_>, now_ms: u64, timeline: &mut Timeline) {
+        let name = Text(link.name);
         let chaddr = match link.hardware {
             Hardware::Ethernet(address) => address,
-            Hardware::Loopback if !link.up => {
-                let _ = self.request(&rtnetlink::bring_up(link.interface));
+            Hardware::Loopback => return self.sockets.bring_up(link),
+            Hardware::Other => return,
+        };
+        if !self.interfaces.iter().any(|interface| interface.index == link.interface) {
+            if link.by_software && self.workload_runs {
                 return;
             }
-            Hardware::Loopback | Hardware::Other => return,
-        };
-        let known = self.interfaces.iter().position(|interface| interface.index == link.interface);
-        let position = match known {
-            Some(position) => position,
-            None if link.by_software && self.workload_runs => return,
-            None => {
-                let mut name = heapless::Vec::new();
-                let _ = name.extend_from_slice(link.name);
-                let interface = Interface {
-                    index: link.interface,
-                    name,
-                    carrier: false,
-                    client: Client::new(chaddr, self.seed ^ link.interface),
-                    configured: None,
-                };
-                if self.interfaces.push(interface).is_err() {
-                    return say!("{}: more than {} interfaces, left alone", Text(link.name), MAX_INTERFACES);
-                }
-                if !link.up
-                    && let Err(errno) = self.request(&rtnetlink::bring_up(link.interface))
-                {
-                    say!("{}: up: {}", Text(link.name), errno);
-                }
-                self.interfaces.len().saturating_sub(1)
+            let mut interface = Interface {
+                index: link.interface,
+                name: heapless::Vec::new(),
+                carrier: false,
+                client: Client::new(chaddr, self.seed ^ link.interface),
+                configured: None,
+                // The first has the default route, the others stand behind it.
+                metric: if self.interfaces.is_empty() { 0 } else { LATER_METRIC.saturating_add(link.interface) },
+            };
+            let _ = interface.name.extend_from_slice(link.name);
+            if self.interfaces.push(interface).is_err() {
+                return say!("{}: more than {} interfaces, left alone", name, MAX_INTERFACES);
             }
-        };
-        let Some(interface) = self.interfaces.get_mut(position) else { return };
+            self.sockets.bring_up(link);
+        }
+        let known = self.interfaces.iter_mut().find(|interface| interface.index == link.interface);
+        let Some(interface) = known else { return };
         if link.carrier && !interface.carrier {
             timeline.reach(Stage::Link);
-            tell!("{} {}: link up", Text(link.name), Mac(chaddr));
+            tell!("{} {}: link up", name, Mac(chaddr));
         }
         interface.carrier = link.carrier;
         let action = interface.client.link(now_ms, link.carrier);
-        self.carry_out(position, action, timeline);
+        self.changed |= interface.carry_out(action, &self.sockets);
     }
 
-    fn read_packets(&mut self, now_ms: u64, timeline: &mut Timeline) {
+    fn read_packets(&mut self, now_ms: u64) {
         let mut buffer = files::buffer::<{ packet::MAX_PACKET }>();
-        while let Some(received) = packet::receive(&self.packets, &mut buffer) {
+        while let Some(received) = packet::receive(&self.sockets.packets, &mut buffer) {
             let Some(datagram) = ipv4::datagram(received.packet, received.udp_checksum) else { continue };
             let Some(message) = Message::parse(datagram.payload) else { continue };
-            let heard = self.interfaces.iter_mut().enumerate().find(|(_, found)| found.index == received.interface);
-            if let (CLIENT_PORT, Some((position, interface))) = (datagram.destination.port, heard) {
+            let heard = self.interfaces.iter_mut().find(|interface| interface.index == received.interface);
+            if let (CLIENT_PORT, Some(interface)) = (datagram.destination.port, heard) {
                 let action = interface.client.receive(now_ms, &message, datagram.source.address);
-                self.carry_out(position, action, timeline);
+                self.changed |= interface.carry_out(action, &self.sockets);
             }
         }
     }
+}
 
-    fn carry_out(&mut self, position: usize, action: Action, timeline: &mut Timeline) {
-        match action {
-            Action::Nothing => {}
-            Action::Send(query, destination) => self.send(position, &query, destination),
-            Action::Configure => {
-                self.configure(position);
-                timeline.reach(Stage::Lease);
-            }
+impl Interface {
+    /// Does what the client wants, and returns whether what is configured changed.
+    fn carry_out(&mut self, action: Action, sockets: &Sockets) -> bool {
+        let (done, changed) = match action {
+            Action::Nothing => return false,
+            // A query that cannot be sent is one that was lost: the client tries again.
+            Action::Send(query, destination) => (self.send(&query, destination, sockets), false),
+            Action::Configure => self.configure(sockets),
             Action::Deconfigure => {
-                if let Some(interface) = self.interfaces.get_mut(position) {
-                    say!("{}: the lease is lost", Text(&interface.name));
-                }
-                self.deconfigure(position);
+                say!("{}: the lease is lost", Text(&self.name));
+                self.deconfigure(sockets);
+                return true;
             }
+        };
+        if let Err(errno) = done {
+            failed("DHCP on ", &self.name, errno);
         }
+        changed
     }
 
-    /// Sends a query; one that cannot be sent is one that was lost: the client tries again.
-    fn send(&self, position: usize, query: &Query, destination: Destination) {
-        let Some(interface) = self.interfaces.get(position) else { return };
+    fn send(&self, query: &Query, destination: Destination, sockets: &Sockets) -> Result<(), Errno> {
         let uname = rustix::system::uname();
         let hostname = uname.nodename().to_bytes();
         // Until somebody names the machine it is called "(none)" (init/version.c).
         let message = query.encode(if hostname == b"(none)" { b"" } else { hostname });
-        let sent = match destination {
+        match destination {
             Destination::Broadcast => {
                 let source = Endpoint { address: query.ciaddr, port: CLIENT_PORT };
                 let everybody = Endpoint { address: Address::BROADCAST, port: SERVER_PORT };
-                let mut packet = heapless::Vec::<u8, { packet::MAX_PACKET }>::new();
+                let mut packet = heapless::Vec::<u8, { ipv4::HEADERS + MAX_SENT }>::new();
                 let _ = packet.extend_from_slice(&ipv4::headers(source, everybody, &message));
                 let _ = packet.extend_from_slice(&message);
-                packet::broadcast(&self.packets, interface.index, &packet)
+                packet::broadcast(&sockets.packets, self.index, &packet)
             }
             Destination::Server(server) => send_to_server(&message, query.ciaddr, server),
-        };
-        if let Err(errno) = sent {
-            say!("{}: DHCP: {}", Text(&interface.name), errno);
         }
     }
 
-    fn configure(&mut self, position: usize) {
-        let metric = self.metric(position);
-        let Some(interface) = self.interfaces.get(position) else { return };
-        let Some(lease) = interface.client.lease().copied() else { return };
+    fn configure(&mut self, sockets: &Sockets) -> (Result<(), Errno>, bool) {
+        let Some(lease) = self.client.lease() else { return (Ok(()), false) };
         let new =
-            InterfaceAddress { interface: interface.index, address: lease.address, prefix_length: lease.prefix_length };
-        let old = interface.configured;
-        if old.is_some_and(|old| old != new) {
-            self.deconfigure(position);
-        }
-        let mut done = self.request(&new.add(lease.times.map(|times| times.expiry_s)));
+            InterfaceAddress { interface: self.index, address: lease.address, prefix_length: lease.prefix_length };
+        let mut done = sockets.request(&new.add(lease.times.map(|times| times.expiry_s)));
         if let (Ok(()), Some(router)) = (done, lease.router) {
-            done = self.request(&new.default_route(router, metric));
+            done = sockets.request(&new.default_route(router, self.metric));
         }
-        let Some(interface) = self.interfaces.get_mut(position) else { return };
-        interface.configured = Some(new);
-        if let Err(errno) = done {
-            return say!("{}: {}: {}", Text(&interface.name), lease.address, errno);
+        if self.configured == Some(new) {
+            return (done, false); // A lease that only goes on needs no word.
         }
-        // A lease that only goes on needs no word.
-        if old != Some(new) {
-            self.changed = true;
-            tell!("{} {}", Text(&interface.name), Granted(&lease));
-        }
+        tell!("{} {}", Text(&self.name), Granted(lease));
+        self.deconfigure(sockets);
+        self.configured = Some(new);
+        (done, true)
     }
 
-    fn deconfigure(&mut self, position: usize) {
-        let Some(interface) = self.interfaces.get_mut(position) else { return };
-        let Some(old) = interface.configured.take() else { return };
-        self.changed = true;
-        // The kernel may have dropped it at its expiry.
-        let _ = self.request(&old.delete());
+    fn deconfigure(&mut self, sockets: &Sockets) {
+        if let Some(old) = self.configured.take() {
+            // The kernel may have dropped it at its expiry.
+            let _ = sockets.request(&old.delete());
+        }
+    }
+}
+
+impl Sockets {
+    fn ask_for_links(&self) -> Result<(), Errno> {
+        send(&self.events, rtnetlink::dump_links().bytes(), SendFlags::empty())?;
+        Ok(())
     }
 
-    /// The first interface to have a lease has the default route; the others stand behind it.
-    fn metric(&self, position: usize) -> u32 {
-        let mut others = self.interfaces.iter().enumerate().filter(|(other, _)| *other != position);
-        if others.any(|(_, other)| other.configured.is_some()) {
-            LATER_METRIC.saturating_add(self.interfaces.get(position).map_or(0, |interface| interface.index))
-        } else {
-            0
+    fn bring_up(&self, link: &Link<'_>) {
+        if !link.up
+            && let Err(errno) = self.request(&rtnetlink::bring_up(link.interface))
+        {
+            failed("bring up ", link.name, errno);
         }
     }
 
@@ -294,11 +275,6 @@ impl Network {
             _ => Ok(()),
         }
     }
-}
-
-/// RTMGRP_LINK (rtnetlink(7)).
-const fn rtnetlink_groups() -> u32 {
-    1
 }
 
 /// A NETLINK_ROUTE socket: the family's protocol 0.

@@ -3,9 +3,8 @@
 use rustix::fs::sync;
 use rustix::mount::{MountFlags, UnmountFlags, mount_remount, unmount};
 use rustix::system::{RebootCommand, reboot};
-use whit::error::Errno;
 
-use crate::console::{say, tell};
+use crate::console::{failed, say, tell};
 use crate::filesystems::{ROOT, Root};
 use crate::machine::{Machine, now_ms, signal};
 use crate::sys::process::kill;
@@ -86,7 +85,7 @@ fn leave_root_clean(root: Option<&Root<'_>>) {
     if root.on_device
         && let Err(errno) = mount_remount(ROOT, MountFlags::RDONLY, c"")
     {
-        say!("remount / read-only: {}", Errno::from(errno));
+        failed("remount read-only: ", ROOT.to_bytes(), errno.into());
     }
     let _ = unmount(ROOT, UnmountFlags::DETACH);
 }

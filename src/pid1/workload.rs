@@ -14,7 +14,7 @@ use whit::passwd;
 use whit::status::{NOT_EXECUTABLE, NOT_FOUND, NOT_STARTED};
 use whit::text::Text;
 
-use crate::console::say;
+use crate::console::{failed, say};
 use crate::files::{self, Path};
 use crate::filesystems::ROOT;
 use crate::sys;
@@ -32,7 +32,7 @@ pub(crate) fn start(sources: &Sources<'_>, options: &Options<'_>) -> Result<Pid,
     match fork(true) {
         Ok(Fork::Parent(child)) => Ok(child),
         Ok(Fork::Child) => sys::exit(run(sources, options)),
-        Err(errno) => Err(failed("fork")(errno)),
+        Err(errno) => Err(at("fork")(errno)),
     }
 }
 
@@ -52,15 +52,14 @@ pub(crate) fn start_shell() -> Result<Pid, Error> {
             for variable in [&b"HOME=/"[..], b"TERM=linux", b"PATH=/usr/sbin:/usr/bin:/sbin:/bin"] {
                 let _ = env.push(&[variable]);
             }
-            let errno = Program::execute(SHELL, &argv, &env);
-            say!("{}: {}", Text(SHELL.to_bytes()), errno);
+            failed("", SHELL.to_bytes(), Program::execute(SHELL, &argv, &env));
             sys::exit(NOT_EXECUTABLE)
         }
-        Err(errno) => Err(failed("fork")(errno)),
+        Err(errno) => Err(at("fork")(errno)),
     }
 }
 
-fn failed<E: Into<Errno>>(step: &'static str) -> impl Fn(E) -> Error {
+fn at<E: Into<Errno>>(step: &'static str) -> impl Fn(E) -> Error {
     move |errno| Error { step, errno: errno.into() }
 }
 
@@ -97,14 +96,14 @@ fn run(sources: &Sources<'_>, options: &Options<'_>) -> u8 {
 
 /// Makes the root / in truth, so that pivot_root(2) and user namespaces work inside.
 fn enter_root() -> Result<(), Error> {
-    chdir(ROOT).map_err(failed("chdir /mnt"))?;
-    mount_move(c".", c"/").map_err(failed("move /mnt"))?;
-    chroot(c".").map_err(failed("chroot"))?;
-    chdir(c"/").map_err(failed("chdir /"))
+    chdir(ROOT).map_err(at("chdir /mnt"))?;
+    mount_move(c".", c"/").map_err(at("move /mnt"))?;
+    chroot(c".").map_err(at("chroot"))?;
+    chdir(c"/").map_err(at("chdir /"))
 }
 
 fn limit_files() -> Result<(), Error> {
-    setrlimit(Resource::Nofile, OPEN_FILES).map_err(failed("limit of open files"))
+    setrlimit(Resource::Nofile, OPEN_FILES).map_err(at("limit of open files"))
 }
 
 /// Takes on USER, goes to WORKDIR, and sets HOME; says what went wrong and returns the exit status for it.
@@ -124,7 +123,7 @@ fn become_user(user: &[u8], workdir: &[u8], env: &mut Variables) -> Result<(), u
         .and_then(|()| Path::new(&[workdir]))
         .and_then(|workdir| Ok(chdir(workdir.as_c_str())?));
     if let Err(errno) = in_directory {
-        say!("workdir {}: {}", Text(workdir), errno);
+        failed("workdir ", workdir, errno);
         return Err(NOT_STARTED);
     }
     let mut groups = heapless::Vec::<Gid, { passwd::MAX_GROUPS }>::new();
@@ -137,7 +136,7 @@ fn become_user(user: &[u8], workdir: &[u8], env: &mut Variables) -> Result<(), u
         let _ = fchown(sys::console(), Some(uid), None);
     }
     set_thread_groups(&groups).and_then(|()| set_thread_gid(gid)).and_then(|()| set_thread_uid(uid)).map_err(|errno| {
-        say!("user {}: {}", Text(user), Errno::from(errno));
+        failed("user ", user, errno.into());
         NOT_STARTED
     })
 }
@@ -148,7 +147,7 @@ fn read_accounts<'a>(path: &CStr, buffer: &'a mut [core::mem::MaybeUninit<u8>]) 
         Ok(text) => Ok(text),
         Err(Errno::NOENT) => Ok(&[]),
         Err(errno) => {
-            say!("{}: {}", Text(path.to_bytes()), errno);
+            failed("", path.to_bytes(), errno);
             Err(NOT_STARTED)
         }
     }
