@@ -119,6 +119,7 @@ fn become_user(user: &[u8], workdir: &[u8], env: &mut Variables) -> Result<(), u
         say!("environment: no room for HOME");
         return Err(NOT_STARTED);
     }
+    let workdir = if workdir.is_empty() { b"/" } else { workdir };
     let in_directory = files::make_directories(workdir)
         .and_then(|()| Path::new(&[workdir]))
         .and_then(|workdir| Ok(chdir(workdir.as_c_str())?));
