@@ -1,0 +1,135 @@
+//! The limits in `budget.txt`: one `name limit  # reason` a line.
+//!
+//! Each size has exactly one limit, and each limit a reason: raising one is a decision that a reviewer sees.
+
+use std::fmt;
+
+use crate::image::Totals;
+
+/// What can be limited, in the order of [`Totals`].
+const NAMES: [&str; 6] = ["file", "gzip", "text", "rodata", "data", "bss"];
+
+/// A limit for each of [`NAMES`].
+#[derive(Debug, PartialEq)]
+pub(crate) struct Budget([u64; NAMES.len()]);
+
+/// What is wrong with a budget, and in which line.
+#[derive(Debug, PartialEq)]
+pub(crate) struct ParseError {
+    line: usize,
+    cause: Cause,
+}
+
+#[derive(Debug, PartialEq)]
+enum Cause {
+    Shape,
+    Name(String),
+    Twice(String),
+    Limit(String),
+    Reason,
+    Missing(&'static str),
+}
+
+impl Budget {
+    /// Parses the text of a budget file.
+    pub(crate) fn parse(text: &str) -> Result<Self, ParseError> {
+        let mut limits = [None; NAMES.len()];
+        for (index, line) in text.lines().enumerate() {
+            let at = |cause| ParseError { line: index + 1, cause };
+            let (fields, reason) = line.split_once('#').unwrap_or((line, ""));
+            let mut fields = fields.split_whitespace();
+            let Some(name) = fields.next() else { continue };
+            let (Some(limit), None) = (fields.next(), fields.next()) else { return Err(at(Cause::Shape)) };
+            let position = NAMES.iter().position(|known| *known == name);
+            let slot =
+                position.and_then(|position| limits.get_mut(position)).ok_or_else(|| at(Cause::Name(name.into())))?;
+            if slot.is_some() {
+                return Err(at(Cause::Twice(name.into())));
+            }
+            *slot = Some(limit.parse().map_err(|_| at(Cause::Limit(limit.into())))?);
+            if reason.trim().is_empty() {
+                return Err(at(Cause::Reason));
+            }
+        }
+        let mut budget = Self([0; NAMES.len()]);
+        for ((limit, slot), name) in budget.0.iter_mut().zip(limits).zip(NAMES) {
+            *limit = slot.ok_or(ParseError { line: text.lines().count(), cause: Cause::Missing(name) })?;
+        }
+        Ok(budget)
+    }
+
+    /// The limit of a size.
+    pub(crate) fn limit(&self, name: &str) -> Option<u64> {
+        NAMES.iter().position(|known| *known == name).and_then(|position| self.0.get(position)).copied()
+    }
+
+    /// One line for each size over its limit.
+    pub(crate) fn broken_by(&self, totals: &Totals) -> Vec<String> {
+        let over = |(name, size): &(&str, u64)| {
+            let limit = self.limit(name)?;
+            (*size > limit).then(|| format!("{name}: {size} bytes, {} over its limit of {limit}", size - limit))
+        };
+        totals.0.iter().filter_map(over).collect()
+    }
+}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.line)?;
+        match &self.cause {
+            Cause::Shape => write!(f, "not `name limit  # reason`"),
+            Cause::Name(name) => write!(f, "`{name}` is none of {}", NAMES.join(", ")),
+            Cause::Twice(name) => write!(f, "a second limit for {name}"),
+            Cause::Limit(limit) => write!(f, "`{limit}` is not a number of bytes"),
+            Cause::Reason => write!(f, "a limit needs its reason behind a #"),
+            Cause::Missing(name) => write!(f, "the end, and no limit for {name}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "# sizes\n\nfile 60 # a\ngzip 50 # a\ntext 40 # a\nrodata 30 # a\ndata 20 # a\nbss 10  # a b\n";
+
+    fn totals(sizes: [u64; 6]) -> Totals {
+        Totals(NAMES.into_iter().zip(sizes).collect())
+    }
+
+    #[test]
+    fn a_size_at_its_limit_is_within_it() {
+        let budget = Budget::parse(GOOD).unwrap();
+        assert_eq!(budget.broken_by(&totals([60, 50, 40, 30, 20, 10])), [""; 0]);
+        assert_eq!(
+            budget.broken_by(&totals([61, 50, 40, 30, 20, 17])),
+            ["file: 61 bytes, 1 over its limit of 60", "bss: 17 bytes, 7 over its limit of 10"]
+        );
+    }
+
+    #[test]
+    fn each_mistake_has_its_line() {
+        for (good, bad, message) in [
+            ("text 40", "text", "5: not `name limit  # reason`"),
+            ("text 40", "text 40 41", "5: not `name limit  # reason`"),
+            ("text 40", "txt 40", "5: `txt` is none of file, gzip, text, rodata, data, bss"),
+            ("text 40", "gzip 40", "5: a second limit for gzip"),
+            ("text 40", "text 40k", "5: `40k` is not a number of bytes"),
+            ("text 40", "text -1", "5: `-1` is not a number of bytes"),
+            ("bss 10  # a b", "bss 10  # ", "8: a limit needs its reason behind a #"),
+            ("bss 10  # a b", "", "8: the end, and no limit for bss"),
+        ] {
+            let text = GOOD.replace(good, bad);
+            assert_ne!(text, GOOD);
+            assert_eq!(Budget::parse(&text).unwrap_err().to_string(), message);
+        }
+    }
+
+    #[test]
+    fn the_committed_budget_is_one() {
+        let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/budget.txt")).unwrap();
+        let budget = Budget::parse(&text).unwrap();
+        assert_eq!(budget.limit("file"), Some(32 * 1024));
+        assert_eq!(budget.limit("name"), None);
+    }
+}

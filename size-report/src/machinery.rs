@@ -1,0 +1,173 @@
+//! Finds what the init promises to be without: `core::fmt`, and anything that can panic.
+//!
+//! Two kinds of evidence. Symbols, while the optimiser leaves them as functions of their own; and in the constants the
+//! texts of core's panics and the names of source files, which every panic passes along, when it did not.
+
+use crate::image::Symbol;
+
+/// How core's panic messages begin (library/core: panicking.rs, slice/index.rs, option.rs, result.rs, cell.rs, str/mod.rs).
+const PANIC_TEXTS: [&str; 13] = [
+    "index out of bounds",
+    "attempt to ",
+    "called `Option::",
+    "called `Result::",
+    "range start index",
+    "range end index",
+    "slice index starts at",
+    "byte index ",
+    "internal error: entered unreachable code",
+    "explicit panic",
+    "already borrowed",
+    "already mutably borrowed",
+    "copy_from_slice: ",
+];
+
+/// The shortest run of printable bytes that counts as a string, as in strings(1).
+pub(crate) const MIN_STRING_LEN: usize = 4;
+
+/// What was found; nothing of it should be there.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Traces {
+    /// Functions of `core::fmt`, and implementations of its traits.
+    pub(crate) fmt: Vec<String>,
+    /// Functions of core that panic, and the panic handler.
+    pub(crate) panicking: Vec<String>,
+    /// Constants that only a panic reads.
+    pub(crate) texts: Vec<String>,
+}
+
+/// Looks through the symbols and the constants of an init.
+pub(crate) fn find(symbols: &[Symbol], rodata: &[u8]) -> Traces {
+    let names = |chosen: fn(&Symbol) -> bool| {
+        symbols.iter().filter(|symbol| chosen(symbol)).map(|symbol| symbol.name.clone()).collect()
+    };
+    Traces {
+        fmt: names(is_fmt),
+        panicking: names(is_panicking),
+        texts: strings(rodata).filter(|text| is_panic_text(text)).map(str::to_owned).collect(),
+    }
+}
+
+impl Traces {
+    /// One line for each kind found, with an example.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
+        [
+            ("core::fmt is linked", &self.fmt),
+            ("core::panicking is linked", &self.panicking),
+            ("a panic's text is linked", &self.texts),
+        ]
+        .into_iter()
+        .filter_map(|(what, found)| found.first().map(|first| format!("{what}, {} times: {first}", found.len())))
+    }
+}
+
+/// The printable runs of a section.
+pub(crate) fn strings(bytes: &[u8]) -> impl Iterator<Item = &str> {
+    bytes
+        .split(|byte| !matches!(byte, b' '..=b'~' | b'\n' | b'\t'))
+        .filter(|run| run.len() >= MIN_STRING_LEN)
+        .filter_map(|run| str::from_utf8(run).ok())
+}
+
+fn is_fmt(symbol: &Symbol) -> bool {
+    let own =
+        symbol.origin.krate == "core" && (symbol.origin.module == "fmt" || symbol.origin.module.starts_with("fmt::"));
+    own || symbol.name.contains(" as core::fmt::")
+}
+
+fn is_panicking(symbol: &Symbol) -> bool {
+    // core keeps its panics out of line, in functions named for it: slice_index_fail, unwrap_failed, panic_bounds_check.
+    let core = symbol.origin.krate == "core"
+        && symbol.name.split("::").any(|part| {
+            part.starts_with("panic") || part.ends_with("_fail") || part.ends_with("_failed") || part == "fail"
+        });
+    core || symbol.name.contains("rust_begin_unwind")
+}
+
+fn is_panic_text(text: &str) -> bool {
+    PANIC_TEXTS.iter().any(|panic| text.contains(panic)) || names_a_source_file(text)
+}
+
+/// `src/network.rs` or `/library/core/src/slice/mod.rs`: the file of a `core::panic::Location`.
+fn names_a_source_file(text: &str) -> bool {
+    text.match_indices(".rs").any(|(dot, _)| {
+        let path = text.get(..dot).unwrap_or_default();
+        let stem = path.bytes().rev().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').count();
+        stem > 0 && path.get(..dot - stem).is_some_and(|folder| folder.ends_with('/'))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::origin;
+
+    fn symbol(mangled: &str) -> Symbol {
+        let (name, origin) = origin::of(mangled);
+        Symbol { name, origin, section: ".text".into(), size: 1 }
+    }
+
+    #[test]
+    fn formatting_is_found_wherever_it_was_written() {
+        for mangled in [
+            "_ZN4core3fmt9Formatter9pad_inner17h0123456789abcdefE",
+            "_ZN4core3fmt3num3imp52_$LT$impl$u20$core..fmt..Display$u20$for$u20$u32$GT$3fmt17h0123456789abcdefE",
+            "_RNvXsh_NtCsgEmfK2I1SDS_4core3fmteNtB5_5Debug3fmt",
+            "_ZN56_$LT$whit..ipv4..Address$u20$as$u20$core..fmt..Debug$GT$3fmt17h614fb2edb508d4ffE",
+        ] {
+            let found = find(&[symbol(mangled)], b"");
+            assert_eq!((found.fmt.len(), found.panicking.len(), found.texts.len()), (1, 0, 0), "{mangled}");
+        }
+    }
+
+    #[test]
+    fn panics_are_found_by_function() {
+        for mangled in [
+            "_ZN4core9panicking9panic_fmt17h0123456789abcdefE",
+            "_ZN4core5slice5index16slice_index_fail17h0123456789abcdefE",
+            "_ZN4core6option13unwrap_failed17h0123456789abcdefE",
+            "_RNvCsgY6Mt91CT9J_7___rustc17rust_begin_unwind",
+            "rust_begin_unwind",
+        ] {
+            let found = find(&[symbol(mangled)], b"");
+            assert_eq!((found.fmt.len(), found.panicking.len(), found.texts.len()), (0, 1, 0), "{mangled}");
+        }
+    }
+
+    #[test]
+    fn what_a_panic_says_is_found_in_the_constants() {
+        for rodata in [
+            &b"\0\0index out of bounds: the len is \0"[..],
+            b"\x01attempt to divide by zero",
+            b"whit: mount src/pid1/network.rswhit: lease",
+            b"/rustc/59807616e/library/core/src/slice/mod.rs\0",
+        ] {
+            assert_eq!(find(&[], rodata).texts.len(), 1);
+        }
+    }
+
+    #[test]
+    fn an_init_without_them_has_no_lines() {
+        let symbols = [
+            symbol("_ZN4whit6status4fail17h0123456789abcdefE"),
+            symbol("_ZN54_$LT$whit..ipv4..Address$u20$as$u20$ufmt..uDisplay$GT$3fmt17h614fb2edb508d4ffE"),
+            symbol("_ZN4core5slice6memchr6memchr17h0123456789abcdefE"),
+        ];
+        let found = find(&symbols, b"whit: root: tried /dev/vda for 30 s\n\0www.rs\0/.rs\0no.rs");
+        assert_eq!(found, Traces::default());
+        assert_eq!(found.lines().count(), 0);
+    }
+
+    #[test]
+    fn the_line_counts_and_names_one() {
+        let symbols = [symbol("_ZN4core9panicking9panic_fmt17h0123456789abcdefE"), symbol("rust_begin_unwind")];
+        let lines: Vec<_> = find(&symbols, b"").lines().collect();
+        assert_eq!(lines, ["core::panicking is linked, 2 times: core::panicking::panic_fmt"]);
+    }
+
+    #[test]
+    fn strings_are_the_printable_runs() {
+        let found: Vec<_> = strings(b"\0abc\0abcd\x01\x02tab\there\n\xffxyz").collect();
+        assert_eq!(found, ["abcd", "tab\there\n"]);
+    }
+}
