@@ -4,6 +4,7 @@
 //! line that names what, where and what to do, a non-zero exit status, and leaves no output behind.
 #![forbid(unsafe_code)]
 
+pub mod debian;
 pub mod elf;
 pub mod initramfs;
 pub mod kmod;
@@ -13,3 +14,4 @@ pub mod qemu;
 pub mod segment;
 pub mod terminal;
 pub mod tree;
+pub mod workspace;

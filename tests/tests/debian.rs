@@ -1,0 +1,103 @@
+//! What is fetched from Debian's archive is what the demo and the machine tests need.
+
+use std::process::{Command, Output};
+use std::sync::Mutex;
+
+use whit_tools::debian::{Flavour, Store};
+use whit_tools::workspace;
+
+fn store() -> Store {
+    Store::open(&workspace::target().join("debian"), |_| {}).unwrap()
+}
+
+fn run(program: &str, arguments: &[&str]) -> Output {
+    let output = Command::new(program).args(arguments).output().unwrap_or_else(|error| panic!("{program}: {error}"));
+    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+#[test]
+#[ignore = "needs Debian's archive: cargo selftest runs it"]
+fn each_kernel_comes_with_its_modules() {
+    let mut store = store();
+    for (flavour, series, module) in [
+        (Flavour::Cloud, Some("6.1"), "kernel/drivers/net/virtio_net.ko"),
+        (Flavour::Cloud, Some("6.12"), "kernel/drivers/net/virtio_net.ko.xz"),
+        (Flavour::Generic, Some("6.1"), "kernel/drivers/net/ethernet/intel/e1000/e1000.ko"),
+    ] {
+        let kernel = store.kernel(flavour, series).unwrap();
+        assert!(kernel.release.starts_with(&format!("{}.", series.unwrap())), "{}", kernel.release);
+        // Documentation/arch/x86/boot.rst: "HdrS" at 0x202.
+        assert_eq!(std::fs::read(&kernel.vmlinuz).unwrap()[0x202..0x206], *b"HdrS");
+        assert!(kernel.modules.join(module).is_file(), "{module} in {}", kernel.modules.display());
+    }
+    let newest = store.kernel(Flavour::Cloud, None).unwrap();
+    assert!(newest.release.ends_with("-cloud-amd64"));
+}
+
+#[test]
+#[ignore = "needs Debian's archive: cargo selftest runs it"]
+fn what_nobody_offers_is_said_after_a_look_at_new_lists() {
+    static SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(folder.path(), |line| SAID.lock().unwrap().push(line.to_owned())).unwrap();
+    for _ in 0..2 {
+        let error = store.kernel(Flavour::Cloud, Some("2.4")).unwrap_err().to_string();
+        assert_eq!(error, "apt offers no linux-image-2.4.*-cloud-amd64");
+    }
+    assert_eq!(*SAID.lock().unwrap(), ["fetching package lists"]);
+    assert!(!folder.path().join("apt").exists(), "lists that did not help are not kept");
+}
+
+#[test]
+#[ignore = "needs Debian's archive: cargo selftest runs it"]
+fn busybox_runs_by_itself() {
+    let busybox = store().busybox().unwrap();
+    assert_eq!(run(busybox.to_str().unwrap(), &["echo", "whole"]).stdout, b"whole\n");
+}
+
+#[test]
+#[ignore = "needs root and Debian's archive: cargo selftest runs it"]
+fn the_nginx_tar_is_a_root_that_nginx_accepts() {
+    let tar = store().nginx().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    run("tar", &["--extract", "--file", tar.to_str().unwrap(), "--directory", root.to_str().unwrap()]);
+    let checked = run("chroot", &[root.to_str().unwrap(), "/usr/sbin/nginx", "-t"]);
+    let said = String::from_utf8(checked.stderr).unwrap();
+    assert!(said.contains("configuration file /etc/nginx/nginx.conf test is successful"), "{said}");
+    let page = std::fs::read_to_string(root.join("var/www/html/index.html")).unwrap();
+    assert!(page.contains("Welcome to nginx!"));
+}
+
+#[test]
+#[ignore = "needs Debian's archive: cargo selftest runs it"]
+fn the_nginx_tar_looks_like_an_export() {
+    let tar = store().nginx().unwrap();
+    let listing = run("tar", &["--list", "--verbose", "--numeric-owner", "--file", tar.to_str().unwrap()]).stdout;
+    let listing = String::from_utf8(listing).unwrap();
+    let entries: Vec<Vec<&str>> = listing.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert!(entries.iter().all(|entry| entry[1] == "0/0"), "root owns everything");
+    assert!(entries.iter().all(|entry| !entry[5].starts_with(['.', '/']) || entry[5] == ".dockerenv"));
+    let has = |mode: &str, size: &str, name: &str| {
+        entries
+            .iter()
+            .any(|entry| entry[0] == mode && (size.is_empty() || entry[2] == size) && entry[5..].join(" ") == name)
+    };
+    for (mode, size, name) in [
+        ("-rw-r--r--", "0", ".dockerenv"),
+        ("-rw-r--r--", "0", "dev/console"),
+        ("-rw-r--r--", "0", "etc/hosts"),
+        ("-rw-r--r--", "0", "etc/resolv.conf"),
+        ("drwxr-xr-x", "0", "proc/"),
+        ("drwxrwxrwt", "0", "tmp/"),
+        ("lrwxrwxrwx", "0", "bin -> usr/bin"),
+        ("lrwxrwxrwx", "0", "lib64 -> usr/lib64"),
+        ("-rwxr-xr-x", "", "usr/sbin/nginx"),
+    ] {
+        assert!(has(mode, size, name), "{mode} {size} {name} in\n{listing}");
+    }
+    let names: Vec<&str> = entries.iter().map(|entry| entry[5].split('/').next().unwrap()).collect();
+    assert!(names.is_sorted(), "{names:?}");
+    assert!(tar.metadata().unwrap().len() > 10_000_000);
+}

@@ -1,0 +1,38 @@
+//! The source tree that this library was built from, for programs that build the init before they use it.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The folder with the workspace's Cargo.toml.
+pub fn root() -> &'static Path {
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tools.parent().unwrap_or(tools)
+}
+
+/// The folder that cargo builds into, and that everything fetched or made is kept below.
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// The cargo that runs this program, or the one in PATH.
+pub fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
+    command.current_dir(root());
+    command
+}
+
+/// Builds the init as it ships and returns its path.
+///
+/// # Errors
+/// One line; what the compiler said is on standard error.
+pub fn build_init() -> Result<PathBuf, String> {
+    let status = cargo()
+        .args(["build", "--quiet", "--release", "--package", "whit"])
+        .status()
+        .map_err(|error| format!("cargo: {error}"))?;
+    if !status.success() {
+        return Err("the init does not build: see cargo's message above".into());
+    }
+    Ok(target().join("release/whit"))
+}
