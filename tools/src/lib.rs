@@ -10,6 +10,7 @@ pub mod initramfs;
 pub mod kmod;
 pub mod newc;
 pub mod output;
+pub mod programs;
 pub mod qemu;
 pub mod segment;
 pub mod terminal;

@@ -1,0 +1,173 @@
+//! The README's second command: everything that can be checked about whit, in one go.
+//!
+//! Each step is a command that a person can type. The first that fails ends the run, with its output and the command.
+#![forbid(unsafe_code)]
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Stdio};
+use std::time::Instant;
+
+use clap::Parser;
+use whit_tools::programs::{self, Program, QEMU};
+use whit_tools::workspace;
+
+/// Checks everything: format, lints, tests on the host, in namespaces and in QEMU, and the init's size
+#[derive(Parser)]
+#[command(after_help = "Example: cargo selftest --quick")]
+struct Arguments {
+    /// Leave out the tests that need root, QEMU or Debian's archive
+    #[arg(long)]
+    quick: bool,
+    /// Show the steps and do nothing
+    #[arg(long)]
+    list: bool,
+}
+
+/// A command of cargo and what it is for.
+struct Step {
+    title: &'static str,
+    arguments: &'static [&'static str],
+    /// Whether it needs root, QEMU or Debian's archive.
+    is_long: bool,
+}
+
+const STEPS: [Step; 8] = [
+    Step { title: "format", arguments: &["fmt", "--check"], is_long: false },
+    Step { title: "lints of the init", arguments: &["clippy", "-p", "whit", "--", "-D", "warnings"], is_long: false },
+    Step {
+        title: "lints of the rest",
+        arguments: &["clippy", "--workspace", "--exclude", "whit", "--all-targets", "--", "-D", "warnings"],
+        is_long: false,
+    },
+    Step { title: "tests on the host", arguments: &["test", "--workspace"], is_long: false },
+    Step { title: "the init", arguments: &["build", "--release", "-p", "whit"], is_long: false },
+    Step { title: "the tools", arguments: &["build", "--profile", "tools", "-p", "whit-tools"], is_long: false },
+    Step {
+        title: "tests in namespaces and machines",
+        // Two at a time: an emulated machine takes a processor, and its deadlines are made for having one.
+        arguments: &["test", "-p", "whit-tests", "--", "--include-ignored", "--show-output", "--test-threads=2"],
+        is_long: true,
+    },
+    Step { title: "the init's size", arguments: &["run", "-p", "size-report"], is_long: false },
+];
+
+/// What the tests run beside the tools of whit.
+const PROGRAMS: [Program; 9] = [
+    QEMU,
+    Program { name: "busybox", package: "busybox-static" },
+    Program { name: "cpio", package: "cpio" },
+    Program { name: "dnsmasq", package: "dnsmasq-base" },
+    Program { name: "e2fsck", package: "e2fsprogs" },
+    Program { name: "ip", package: "iproute2" },
+    Program { name: "modinfo", package: "kmod" },
+    Program { name: "mount", package: "mount" },
+    Program { name: "unshare", package: "util-linux" },
+];
+
+/// How a test says that it could not do all of its work: `skipped: apt offers no 6.12 kernel`.
+const SKIPPED: &str = "skipped: ";
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let steps: Vec<&Step> = STEPS.iter().filter(|step| !arguments.quick || !step.is_long).collect();
+    if arguments.list {
+        for (index, step) in steps.iter().enumerate() {
+            println!("{}  {:<33} {}", index + 1, step.title, typed(step));
+        }
+        return ExitCode::SUCCESS;
+    }
+    if let Err(message) = prepare(arguments.quick) {
+        eprintln!("selftest: {message}");
+        return ExitCode::FAILURE;
+    }
+    run(&steps)
+}
+
+/// Sees to it that a missing program does not fail a test.
+fn prepare(quick: bool) -> Result<(), String> {
+    for tool in ["fmt", "clippy"] {
+        let installed =
+            workspace::cargo().args([tool, "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        if !installed.is_ok_and(|status| status.success()) {
+            return Err(format!("cargo {tool} is not installed: rustup component add rustfmt clippy"));
+        }
+    }
+    if quick {
+        return Ok(());
+    }
+    if !rustix::process::geteuid().is_root() {
+        return Err("the tests in namespaces and machines need root; --quick leaves them out".into());
+    }
+    programs::install(&PROGRAMS, |line| println!("{line}"))
+}
+
+/// Runs the steps up to the first that fails; the closing line counts them.
+fn run(steps: &[&Step]) -> ExitCode {
+    let mut failed = 0;
+    let mut passed = 0;
+    for (index, step) in steps.iter().enumerate() {
+        println!("{}/{}  {}: {}", index + 1, steps.len(), step.title, typed(step));
+        let start = Instant::now();
+        let log = workspace::target().join(format!("selftest-{}.log", index + 1));
+        let result = execute(step, &log);
+        let output = std::fs::read(&log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+        let seconds = start.elapsed().as_secs_f64();
+        if let Err(message) = result {
+            failed = 1;
+            println!("{output}");
+            println!("     FAILED after {seconds:.1} s: {message}\n     repeat it with: {}", typed(step));
+            break;
+        }
+        passed += 1;
+        for line in output.lines().filter(|line| line.starts_with(SKIPPED)) {
+            println!("     {line}");
+        }
+        let tests = count_tests(&output).map_or_else(String::new, |count| format!(", {count} tests"));
+        println!("     ok{tests}, {seconds:.1} s");
+    }
+    println!("{passed} passed, {failed} failed");
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs a step with its output into `log`.
+fn execute(step: &Step, log: &Path) -> Result<(), String> {
+    let describe = |error: std::io::Error| format!("{}: {error}", log.display());
+    std::fs::create_dir_all(log.parent().map(PathBuf::from).unwrap_or_default()).map_err(describe)?;
+    let file = File::create(log).map_err(describe)?;
+    let errors = file.try_clone().map_err(describe)?;
+    let mut command = workspace::cargo();
+    let status = command.args(step.arguments).stdin(Stdio::null()).stdout(file).stderr(errors).status();
+    let status = status.map_err(|error| format!("cargo: {error}"))?;
+    if status.success() { Ok(()) } else { Err(status.to_string()) }
+}
+
+/// What a person types for a step.
+fn typed(step: &Step) -> String {
+    format!("cargo {}", step.arguments.join(" "))
+}
+
+/// The tests that passed, over all of `test result: ok. 12 passed; …`; none when there were no test programs.
+fn count_tests(output: &str) -> Option<usize> {
+    let results = output.lines().filter_map(|line| line.strip_prefix("test result: ok. "));
+    results.filter_map(|line| line.split(' ').next()?.parse::<usize>().ok()).reduce(|sum, count| sum + count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passed_tests_are_added_up() {
+        let output = "running 2 tests\ntest result: ok. 24 passed; 0 failed; 1 ignored; 0 measured\n\n\
+                      test result: ok. 10 passed; 0 failed; 0 ignored; 0 measured\n";
+        assert_eq!(count_tests(output), Some(34));
+        assert_eq!(count_tests("    Finished `dev` profile\n"), None);
+    }
+
+    #[test]
+    fn what_a_person_types_is_what_runs() {
+        assert_eq!(typed(&STEPS[0]), "cargo fmt --check");
+        assert_eq!(STEPS.iter().filter(|step| step.is_long).count(), 1, "--quick leaves one step out");
+    }
+}

@@ -1,0 +1,115 @@
+//! Programs of the host that the demo and the tests run, installed from Debian when that is allowed.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// A program and the Debian package that has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// What is run.
+    pub name: &'static str,
+    /// What apt installs.
+    pub package: &'static str,
+}
+
+/// The machine that everything boots in.
+pub const QEMU: Program = Program { name: "qemu-system-x86_64", package: "qemu-system-x86" };
+
+/// A user's PATH on Debian has no `sbin`, and e2fsck lives there.
+const MORE_FOLDERS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
+
+/// Where a program is, if it is anywhere.
+pub fn find(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(MORE_FOLDERS.map(PathBuf::from));
+    folders.map(|folder| folder.join(name)).find(|path| path.is_file())
+}
+
+/// Installs what is missing of `programs`: root may, others are told the command.
+///
+/// # Errors
+/// One line that ends in what to type.
+pub fn install(programs: &[Program], say: fn(&str)) -> Result<(), String> {
+    let packages = missing(programs, |name| find(name).is_some());
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let command = install_command(&packages, find("qemu-img").is_some());
+    let typed = format!("apt-get {}", command.join(" "));
+    if find("apt-get").is_none() {
+        return Err(format!("missing here: {}; on Debian they come with: {typed}", packages.join(", ")));
+    }
+    if !rustix::process::geteuid().is_root() {
+        return Err(format!("missing here, and only root may install: sudo {typed}"));
+    }
+    say(&format!("installing {}", packages.join(", ")));
+    if has_package_lists() && apt_get(&command) {
+        return Ok(());
+    }
+    // No lists, or lists so old that the archive has moved on.
+    say("fetching package lists");
+    if apt_get(&["update"]) && apt_get(&command) { Ok(()) } else { Err(format!("this failed: {typed}")) }
+}
+
+/// The packages to install, each once.
+fn missing(programs: &[Program], exists: impl Fn(&str) -> bool) -> Vec<&'static str> {
+    let mut packages: Vec<_> =
+        programs.iter().filter(|program| !exists(program.name)).map(|program| program.package).collect();
+    packages.sort_unstable();
+    packages.dedup();
+    packages
+}
+
+fn install_command<'a>(packages: &[&'a str], has_qemu_utils: bool) -> Vec<&'a str> {
+    let mut command = vec!["install", "--yes", "--no-install-recommends"];
+    command.extend(packages);
+    // A backport of qemu-utils can conflict with the QEMU that apt chooses. Nobody here needs it: it is left out
+    // (the minus sign) where it is not installed; where it is, apt must not take that for an order to remove it.
+    if packages.contains(&QEMU.package) && !has_qemu_utils {
+        command.push("qemu-utils-");
+    }
+    command
+}
+
+fn has_package_lists() -> bool {
+    let Ok(entries) = std::fs::read_dir(Path::new("/var/lib/apt/lists")) else { return false };
+    entries.filter_map(Result::ok).any(|entry| entry.file_name().to_string_lossy().contains("_Packages"))
+}
+
+/// apt's progress is not shown, its errors are.
+fn apt_get(arguments: &[&str]) -> bool {
+    let mut command = Command::new("apt-get");
+    command.args(["--quiet", "--quiet"]).args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CPIO: Program = Program { name: "cpio", package: "cpio" };
+    const MKE2FS: Program = Program { name: "mke2fs", package: "e2fsprogs" };
+    const E2FSCK: Program = Program { name: "e2fsck", package: "e2fsprogs" };
+
+    #[test]
+    fn packages_are_named_once_and_only_when_needed() {
+        let programs = [QEMU, MKE2FS, E2FSCK, CPIO];
+        assert_eq!(missing(&programs, |name| name == "cpio"), ["e2fsprogs", "qemu-system-x86"]);
+        assert_eq!(missing(&programs, |_| true), [""; 0]);
+    }
+
+    #[test]
+    fn qemu_utils_is_left_out_but_never_removed() {
+        let command = |packages: &[&'static str], has| install_command(packages, has).join(" ");
+        let plain = "install --yes --no-install-recommends qemu-system-x86";
+        assert_eq!(command(&["qemu-system-x86"], false), format!("{plain} qemu-utils-"));
+        assert_eq!(command(&["qemu-system-x86"], true), plain);
+        assert_eq!(command(&["cpio"], false), "install --yes --no-install-recommends cpio");
+    }
+
+    #[test]
+    fn programs_are_found_in_sbin_too() {
+        assert!(find("sh").is_some_and(|path| path.ends_with("sh")));
+        assert_eq!(find("no-such-program-anywhere"), None);
+    }
+}
