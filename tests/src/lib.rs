@@ -32,6 +32,8 @@ fn build(name: &str) -> PathBuf {
     path.unwrap_or_else(|| panic!("cargo does not say where {name} is"))
 }
 
+pub mod debian;
+
 /// The init's own memory functions, tested on the host where the init itself cannot be.
 #[cfg(test)]
 #[path = "../../src/pid1/sys/mem.rs"]

@@ -8,39 +8,14 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
+use whit_tests::debian::{cloud_kernels, kernel};
 use whit_tests::tool;
+use whit_tools::debian::Flavour;
 use whit_tools::qemu::{Accelerator, CommandLine, Machine, Nic};
 
 const BUSYBOX: &str = "/bin/busybox";
 /// An emulated machine on a busy host boots within seconds; minutes are a failure.
 const DEADLINE: Duration = Duration::from_secs(180);
-
-/// A kernel's package, unpacked.
-struct Kernel {
-    vmlinuz: PathBuf,
-    modules: PathBuf,
-}
-
-/// Debian's cloud kernel of a series, as it was fetched below `target/debian`.
-fn kernel(series: &str) -> Kernel {
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from);
-    let store = target.join("debian");
-    let mut packages: Vec<PathBuf> =
-        fs::read_dir(&store).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
-    packages.sort();
-    let prefix = format!("vmlinuz-{series}.");
-    for package in packages.into_iter().rev() {
-        for file in fs::read_dir(package.join("boot")).into_iter().flatten().flatten() {
-            let name = file.file_name().into_string().unwrap();
-            if name.starts_with(&prefix) && name.ends_with("-cloud-amd64") {
-                return Kernel { vmlinuz: file.path(), modules: package };
-            }
-        }
-    }
-    let package = format!("linux-image-{series}.*-cloud-amd64");
-    panic!("no {package} in {0}: apt-get download it and dpkg-deb -x it into {0}/{package}", store.display());
-}
 
 /// An initramfs whose init is busybox's, which runs `script` on the console.
 fn initramfs(directory: &TempDir, script: &str, arguments: &[&str]) -> PathBuf {
@@ -78,8 +53,7 @@ test "$(sha256sum < /bin/busybox)" = "$(cat /sum)" && echo "ok: content"
 ip link | grep -q eth0 && echo "ok: network card"
 poweroff -f
 "#;
-    for series in ["6.1", "6.12"] {
-        let kernel = kernel(series);
+    for kernel in cloud_kernels() {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
         fs::create_dir_all(at("tree/sub")).unwrap();
@@ -115,7 +89,7 @@ while read -r line; do
     test "$line" = end && reboot -f
 done
 "#;
-    let kernel = kernel("6.1");
+    let kernel = kernel(Flavour::Cloud, None);
     let directory = tempfile::tempdir().unwrap();
     let initramfs = initramfs(&directory, &format!("stty -echo; echo READY\n{SCRIPT}"), &[]);
     let command = command(&kernel.vmlinuz, &initramfs).exact_time().nic(Nic::None);
@@ -163,7 +137,7 @@ read -r line
 echo "whit: exit 42"
 poweroff -f
 "#;
-    let kernel = kernel("6.1");
+    let kernel = kernel(Flavour::Cloud, None);
     let directory = tempfile::tempdir().unwrap();
     let modules = kernel.modules.to_str().unwrap();
     let modules = ["--modules", modules, "--module", "virtio_pci", "--module", "virtio_net"];

@@ -1,0 +1,41 @@
+//! Debian's kernels and programs for tests, fetched once and kept below `target/debian`.
+
+use whit_tools::debian::{Error, Flavour, Kernel, Store};
+use whit_tools::workspace;
+
+/// The cloud kernels that tests boot: with plain modules, and with compressed ones.
+const SERIES: [&str; 2] = ["6.1", "6.12"];
+
+/// What was fetched so far; fetches the rest. Others wait for the value's end.
+///
+/// # Panics
+/// When the folder cannot be made.
+pub fn store() -> Store {
+    Store::open(&workspace::target().join("debian"), |line| println!("{line}"))
+        .unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A kernel that every Debian offers in some version; of a series, when it matters.
+///
+/// # Panics
+/// When it cannot be fetched.
+pub fn kernel(flavour: Flavour, series: Option<&str>) -> Kernel {
+    store().kernel(flavour, series).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The cloud kernels of both kinds that this Debian offers; one that it has not is said, as `cargo selftest` shows.
+///
+/// # Panics
+/// When there is none, or one cannot be fetched.
+pub fn cloud_kernels() -> Vec<Kernel> {
+    let mut kernels = Vec::new();
+    for series in SERIES {
+        match store().kernel(Flavour::Cloud, Some(series)) {
+            Ok(kernel) => kernels.push(kernel),
+            Err(error @ Error::NotOffered(_)) => println!("skipped: {error}"),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(!kernels.is_empty(), "apt offers no cloud kernel of {}", SERIES.join(" or "));
+    kernels
+}
