@@ -219,7 +219,9 @@ mod tests {
         assert!(bytes[odd.len().next_multiple_of(4)..].starts_with(b"070701"));
         let mut record = record_in(&bytes).unwrap().unwrap().into_bytes();
         let record = whit::record::Record::decode(&mut record);
-        assert_eq!(record.values(b"cmd").collect::<Vec<_>>(), arguments.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        let commands = record.lines().filter_map(|line| line.entry).filter(|(key, _)| *key == b"cmd");
+        let commands: Vec<_> = commands.map(|(_, value)| value.unwrap_or_default()).collect();
+        assert_eq!(commands, arguments.iter().map(Vec::as_slice).collect::<Vec<_>>());
         let error = with_arguments(&path, &[vec![b'x'; MAX_RECORD]]).unwrap_err();
         assert!(matches!(error, Error::LongRecord(length) if length > MAX_RECORD));
     }
