@@ -258,6 +258,7 @@ fn find(area: &[u8], wanted: u8) -> Option<&[u8]> {
 pub(crate) mod tests {
     extern crate std;
     use super::*;
+    use crate::ipv4::{self, UdpChecksum};
     use std::vec::Vec;
 
     pub(crate) const CHADDR: HardwareAddress = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
@@ -318,38 +319,51 @@ pub(crate) mod tests {
         assert_eq!(find(&query.encode(&[b'a'; 64])[240..], code::HOST_NAME), None);
     }
 
-    /// The options that QEMU's user-mode network offers.
-    const SLIRP_OFFER: &[u8] = &[
-        53, 1, 2, 54, 4, 10, 0, 2, 2, 51, 4, 0, 1, 0x51, 0x80, 1, 4, 255, 255, 255, 0, 3, 4, 10, 0, 2, 2, 6, 4, 10, 0,
-        2, 3, 255,
-    ];
+    /// Packets of QEMU's user-mode network: see tests/golden/README.md.
+    const SLIRP_OFFER: &[u8] = include_bytes!("../../tests/golden/slirp-offer.bin");
+    const SLIRP_ACK: &[u8] = include_bytes!("../../tests/golden/slirp-ack.bin");
 
-    #[test]
-    fn an_offer_is_read() {
-        let bytes = reply(7, [10, 0, 2, 15], SLIRP_OFFER);
-        let message = Message::parse(&bytes).unwrap();
-        assert_eq!((message.kind, message.xid, message.chaddr), (Kind::Offer, 7, CHADDR));
-        assert_eq!(message.yiaddr, Address([10, 0, 2, 15]));
-        assert_eq!(message.address(code::SERVER_IDENTIFIER), Some(Address([10, 0, 2, 2])));
-        assert_eq!(message.seconds(code::LEASE_TIME), Some(86400));
-        assert_eq!(message.addresses(code::ROUTER).collect::<Vec<_>>(), [Address([10, 0, 2, 2])]);
-        assert_eq!(message.option(code::DOMAIN_NAME), None);
+    fn payload(packet: &'static [u8]) -> &'static [u8] {
+        let datagram = ipv4::datagram(packet, UdpChecksum::Verify).expect("a good checksum");
+        assert_eq!((datagram.source.port, datagram.destination.port), (67, 68));
+        datagram.payload
     }
 
     #[test]
-    fn every_truncation_is_refused_up_to_the_end_option() {
-        let bytes = reply(7, [10, 0, 2, 15], SLIRP_OFFER);
-        for end in 0..bytes.len() {
-            let message = Message::parse(&bytes[..end]);
-            // Cut between two options it is a shorter message; cut within one, or before the kind, it is none.
-            let whole = end > OPTIONS_START && well_formed(&bytes[OPTIONS_START..end]);
-            assert_eq!(message.is_some(), whole, "{end} bytes");
+    fn a_real_offer_and_ack_are_read() {
+        for (packet, kind) in [(SLIRP_OFFER, Kind::Offer), (SLIRP_ACK, Kind::Ack)] {
+            let message = Message::parse(payload(packet)).unwrap();
+            assert_eq!((message.kind, message.xid, message.chaddr), (kind, 0x7cc7_ca8c, CHADDR));
+            assert_eq!(message.yiaddr, Address([10, 0, 2, 15]));
+            assert_eq!(message.address(code::SERVER_IDENTIFIER), Some(Address([10, 0, 2, 2])));
+            assert_eq!(message.address(code::SUBNET_MASK), Some(Address([255, 255, 255, 0])));
+            assert_eq!(message.seconds(code::LEASE_TIME), Some(86400));
+            assert_eq!(message.addresses(code::ROUTER).collect::<Vec<_>>(), [Address([10, 0, 2, 2])]);
+            assert_eq!(message.addresses(code::DOMAIN_NAME_SERVER).collect::<Vec<_>>(), [Address([10, 0, 2, 3])]);
+            assert_eq!(message.option(code::DOMAIN_NAME), None);
+        }
+    }
+
+    #[test]
+    fn every_truncation_of_a_real_packet_is_refused() {
+        let packet = SLIRP_OFFER;
+        for end in 0..packet.len() {
+            assert_eq!(ipv4::datagram(&packet[..end], UdpChecksum::Verify), None, "{end} bytes");
+        }
+        let message = payload(packet);
+        for end in 0..message.len() {
+            // Behind the last option it is padding.
+            assert_eq!(
+                Message::parse(&message[..end]).is_some(),
+                end > OPTIONS_START && well_formed(&message[OPTIONS_START..end]),
+                "{end} bytes"
+            );
         }
     }
 
     #[test]
     fn one_mutation_for_each_refusal() {
-        let good = reply(7, [10, 0, 2, 15], SLIRP_OFFER);
+        let good = &payload(SLIRP_OFFER)[..MIN_MESSAGE];
         for (position, value, what) in [
             (0, 1, "a BOOTREQUEST"),
             (1, 6, "not Ethernet"),
@@ -358,9 +372,9 @@ pub(crate) mod tests {
             (240, 200, "no message type"),
             (242, 3, "a client's kind"),
             (242, 9, "an unknown kind"),
-            (244, 200, "an option past the end"),
+            (244, 255, "an option past the end"),
         ] {
-            let mut bytes = good.clone();
+            let mut bytes = good.to_vec();
             bytes[position] = value;
             assert!(Message::parse(&bytes).is_none(), "{what}");
         }
