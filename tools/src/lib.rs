@@ -6,13 +6,19 @@
 
 pub mod debian;
 pub mod elf;
+pub mod ext4;
+pub mod image;
 pub mod initramfs;
 pub mod kmod;
 pub mod newc;
 pub mod output;
 pub mod programs;
 pub mod qemu;
+pub mod runrecord;
 pub mod segment;
+pub mod size;
+pub mod tar;
 pub mod terminal;
 pub mod tree;
+pub mod uuid;
 pub mod workspace;

@@ -1,0 +1,189 @@
+//! mkraw: a disk image from a `docker export` tar. See `whit_tools::image`.
+
+use std::fs::File;
+use std::io::IsTerminal;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+use whit_tools::ext4::Size;
+use whit_tools::image::{self, Options, Summary};
+use whit_tools::output::{self, Output};
+use whit_tools::runrecord::{Overrides, RunRecord};
+use whit_tools::size::{self, parse_size};
+use whit_tools::uuid;
+
+/// Make a disk image with an ext4 file system out of a `docker export` tar. No root, no loop mount, no mke2fs.
+///
+/// The image grows with its content: size and number of inodes need not be given. The same input gives the same bytes.
+/// What the machine runs is taken from --config, overridden by the options below, and written to /etc/whit.conf.
+#[derive(Parser)]
+#[command(
+    name = "mkraw",
+    after_help = "Example:\n  docker inspect web > web.json\n  docker export web | mkraw -o disk.img --config web.json",
+    max_term_width = 100
+)]
+struct Arguments {
+    /// The image to write; what is there is replaced
+    #[arg(short, long, value_name = "IMAGE")]
+    output: PathBuf,
+    /// The tar, plain or gzip; without it standard input is read
+    input: Option<PathBuf>,
+    /// What `docker inspect` prints of the container or image, or an OCI image configuration
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// One element of the entrypoint, repeated for each; drops the image's CMD. An empty one takes the entrypoint away
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
+    entrypoint: Option<Vec<String>>,
+    /// One element of the command behind the entrypoint, repeated for each
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
+    cmd: Option<Vec<String>>,
+    /// A variable of the environment; repeatable
+    #[arg(long, value_name = "KEY=VALUE")]
+    env: Vec<String>,
+    /// The directory to start in
+    #[arg(long, value_name = "DIR")]
+    workdir: Option<String>,
+    /// The user to run as: name or number, with :group if wanted
+    #[arg(long)]
+    user: Option<String>,
+    /// The machine's name
+    #[arg(long, value_name = "NAME")]
+    hostname: Option<String>,
+    /// The signal that ends the workload
+    #[arg(long, value_name = "SIGNAL")]
+    stopsignal: Option<String>,
+    /// The image's size, as 4G or 512M; by default what the files take and --free
+    #[arg(long, value_parser = parse_size, conflicts_with = "free")]
+    size: Option<u64>,
+    /// Free space in the image; by default a fifth of what the files take, at least 64M
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    free: Option<u64>,
+    /// The file system's UUID, or `random`; by default derived from the files' metadata
+    #[arg(long, value_parser = uuid::parse)]
+    uuid: Option<[u8; 16]>,
+    /// The file system's label, up to 16 bytes
+    #[arg(long, default_value = "", value_parser = parse_label, hide_default_value = true)]
+    label: [u8; 16],
+    /// Accept a tar without the two blocks of zeros at its end
+    #[arg(long)]
+    no_end_mark: bool,
+}
+
+fn main() -> ExitCode {
+    output::report("mkraw", run(Arguments::parse()))
+}
+
+fn run(arguments: Arguments) -> Result<(), String> {
+    let start = Instant::now();
+    let record = run_record(&arguments)?;
+    let options = Options {
+        run_record: record.encode().map_err(|error| error.to_string())?,
+        size: match (arguments.size, arguments.free) {
+            (Some(bytes), _) => Size::Exact(bytes),
+            (None, Some(bytes)) => Size::Free(bytes),
+            (None, None) => Size::Auto,
+        },
+        uuid: arguments.uuid,
+        label: arguments.label,
+        time: source_date_epoch()?,
+        missing_end_accepted: arguments.no_end_mark,
+    };
+    let (input, input_name) = open_input(arguments.input.as_deref())?;
+    let say_output = |error| format!("{}: {error}", arguments.output.display());
+    let mut output = Output::create(&arguments.output).map_err(say_output)?;
+    let summary = image::build(input, output.file(), &options).map_err(|error| match error {
+        image::Error::FileSystem(_) => format!("{}: {error}", arguments.output.display()),
+        _ => format!("{input_name}: {error}"),
+    })?;
+    output.commit().map_err(say_output)?;
+    print_summary(&arguments.output, &record, &summary, start);
+    Ok(())
+}
+
+fn run_record(arguments: &Arguments) -> Result<RunRecord, String> {
+    let mut record = match &arguments.config {
+        None => RunRecord::default(),
+        Some(path) => {
+            let say = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+            let json = std::fs::read(path).map_err(|error| say(&error))?;
+            RunRecord::parse(&json).map_err(|error| say(&error))?
+        }
+    };
+    let overrides = Overrides {
+        entrypoint: arguments.entrypoint.clone(),
+        cmd: arguments.cmd.clone(),
+        env: arguments.env.clone(),
+        workdir: arguments.workdir.clone(),
+        user: arguments.user.clone(),
+        stopsignal: arguments.stopsignal.clone(),
+        hostname: arguments.hostname.clone(),
+    };
+    record.override_with(overrides).map_err(|error| error.to_string())?;
+    Ok(record)
+}
+
+/// The tar, and what to call it.
+fn open_input(path: Option<&Path>) -> Result<(File, String), String> {
+    if let Some(path) = path.filter(|path| *path != Path::new("-")) {
+        let file = File::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        return Ok((file, path.display().to_string()));
+    }
+    let name = "standard input".to_owned();
+    let stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        return Err(
+            "standard input is a terminal; name a tar, or write docker export CONTAINER | mkraw -o IMAGE".to_owned()
+        );
+    }
+    let input = stdin.as_fd().try_clone_to_owned().map_err(|error| format!("{name}: {error}"))?;
+    // A larger pipe halves the time (measured: 189 ms to 90 ms for 187 MB). It is no pipe, or not allowed: no matter.
+    const PIPE_BYTES: usize = 1 << 20;
+    let _ = rustix::pipe::fcntl_setpipe_size(&input, PIPE_BYTES);
+    Ok((File::from(input), name))
+}
+
+/// The time that is to stand for now in what is built (https://reproducible-builds.org/specs/source-date-epoch).
+fn source_date_epoch() -> Result<u32, String> {
+    match std::env::var("SOURCE_DATE_EPOCH") {
+        Ok(text) => {
+            text.parse().map_err(|_| format!("SOURCE_DATE_EPOCH {text:?} is no number of seconds that fits 32 bits"))
+        }
+        Err(_) => Ok(0),
+    }
+}
+
+fn parse_label(text: &str) -> Result<[u8; 16], String> {
+    let mut label = [0; 16];
+    let place = label.get_mut(..text.len()).ok_or("a label has at most 16 bytes")?;
+    place.copy_from_slice(text.as_bytes());
+    Ok(label)
+}
+
+fn print_summary(path: &Path, record: &RunRecord, summary: &Summary, start: Instant) {
+    let show = size::show;
+    println!(
+        "{}: {}, {} on disk; {} files with {}, {} directories, {} others; {:.3} s",
+        path.display(),
+        show(summary.image_bytes),
+        show(summary.allocated_bytes),
+        summary.files,
+        show(summary.content_bytes),
+        summary.directories,
+        summary.others,
+        start.elapsed().as_secs_f64(),
+    );
+    if summary.attributes_left_out > 0 {
+        println!("left out: {} extended attributes that ext4 has no place for", summary.attributes_left_out);
+    }
+    if summary.times_clamped > 0 {
+        println!("moved: {} times outside of 1901 to 2446, which ext4 cannot hold", summary.times_clamped);
+    }
+    if record.is_empty() {
+        println!("runs: nothing is set; give --config or --entrypoint, or entrypoint= when it boots");
+    } else {
+        println!("runs: {}", record.describe());
+    }
+}

@@ -1,0 +1,92 @@
+//! The content of one file, written where the cursor stands, with its zeros left out.
+
+use super::disk::is_zero;
+use super::extents;
+use super::spec::BLOCK_SIZE;
+use super::tree::NodeId;
+use super::{Builder, Error, offset};
+
+/// Content is taken in pieces of this size; one of zeros becomes a hole. Smaller holes would cost more in extents and
+/// in scattered blocks than they save.
+const PIECE: usize = 64 << 10;
+
+/// Takes the content of a file. Each piece is read into [`FileWriter::room`], then kept by [`FileWriter::keep`]; zeros
+/// that need not be read are passed over by [`FileWriter::skip`].
+pub struct FileWriter<'b, 'a> {
+    builder: &'b mut Builder<'a>,
+    node: NodeId,
+    size: u64,
+    position: u64,
+    first_extent: usize,
+}
+
+impl<'b, 'a> FileWriter<'b, 'a> {
+    pub(super) fn new(builder: &'b mut Builder<'a>, node: NodeId, size: u64) -> Self {
+        let first_extent = builder.extents.len();
+        Self { builder, node, size, position: 0, first_extent }
+    }
+
+    /// Where the next piece of the content goes: to be filled wholly. Empty at the end of the file.
+    ///
+    /// # Errors
+    /// Those of writing what was kept before.
+    pub fn room(&mut self) -> Result<&mut [u8], Error> {
+        let length = (self.size - self.position).min(PIECE as u64) as usize;
+        let place = self.builder.cursor.next() * BLOCK_SIZE as u64;
+        let room = self.builder.disk.room(place, PIECE)?;
+        Ok(&mut room[..length])
+    }
+
+    /// Keeps the piece that the last `room` was filled with.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn keep(&mut self) -> Result<(), Error> {
+        let length = (self.size - self.position).min(PIECE as u64) as usize;
+        let Builder { disk, cursor, extents, .. } = &mut *self.builder;
+        let place = cursor.next() * BLOCK_SIZE as u64;
+        let whole = length.next_multiple_of(BLOCK_SIZE);
+        let room = disk.room(place, PIECE)?;
+        room[length..whole].fill(0);
+        let logical = (self.position / BLOCK_SIZE as u64) as u32; // Builder::file bounds the size
+        self.position += length as u64;
+        if length == PIECE && is_zero(room) {
+            return Ok(());
+        }
+        let blocks = (whole / BLOCK_SIZE) as u32; // at most PIECE
+        let run = cursor.take(blocks).ok_or(Error::TooLarge)?;
+        extents::append(extents, self.first_extent, logical, run);
+        if run.length == blocks {
+            disk.advance(whole);
+            return Ok(());
+        }
+        // A copy of the superblock lies in between: the rest of the piece goes behind it.
+        let (now, later) = (run.length as usize * BLOCK_SIZE, whole);
+        let rest = disk.room(place, PIECE)?[now..later].to_vec();
+        disk.advance(now);
+        let behind = cursor.take(blocks - run.length).ok_or(Error::TooLarge)?;
+        disk.write(offset(behind.start), &rest)?;
+        extents::append(extents, self.first_extent, logical + run.length, behind);
+        Ok(())
+    }
+
+    /// Passes over up to `zeros` bytes that are zeros; says how many, which is a multiple of a piece.
+    pub fn skip(&mut self, zeros: u64) -> u64 {
+        let zeros = zeros.min(self.size - self.position);
+        let skipped = zeros - zeros % PIECE as u64;
+        self.position += skipped;
+        skipped
+    }
+
+    /// Ends the file.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`].
+    pub fn close(self) -> Result<(), Error> {
+        let content = self.builder.content_since(self.first_extent)?;
+        let node = self.builder.tree.node_mut(self.node);
+        node.size = self.size;
+        node.content = content;
+        Ok(())
+    }
+}

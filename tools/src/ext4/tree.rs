@@ -1,0 +1,281 @@
+//! The namespace while it grows: inodes, the names that point to them, and an index to find a name in a directory.
+//!
+//! A million files should fit into little memory: a node has a fixed size, all names lie in one buffer, and the index
+//! holds numbers. Paths are resolved in `super::path`.
+
+use std::hash::{BuildHasher, Hasher};
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+use super::Problem;
+use super::layout::Run;
+use super::spec::MAX_NAME;
+
+/// More names than this for one file do not fit `i_links_count` (`EXT4_LINK_MAX`).
+const MAX_LINKS: u32 = 65_000;
+
+/// Number of a node: the order of creation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct NodeId(pub(super) u32);
+
+impl NodeId {
+    pub(super) const ROOT: Self = Self(0);
+    /// Stands in a name that was removed.
+    const NONE: Self = Self(u32::MAX);
+}
+
+/// What will be an inode.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Node {
+    /// Type and permissions, as `st_mode` has them.
+    pub(super) mode: u16,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    /// As `spec::encode_time` has it.
+    pub(super) time: (u32, u32),
+    /// Names of a file; of a directory 1 while it exists. 0: removed.
+    pub(super) links: u32,
+    pub(super) size: u64,
+    pub(super) content: Content,
+    /// Number of its set of extended attributes.
+    pub(super) attributes: u32,
+}
+
+/// What a node holds.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Content {
+    /// Nothing: a FIFO.
+    Nothing,
+    /// A directory, whose blocks come at the end.
+    Directory { parent: NodeId },
+    /// Blocks: `count` extents from index `first` of the common list.
+    Extents { first: u32, count: u32 },
+    /// A short symbolic link: its target lies at `start` of the common text.
+    Target { start: u32, length: u8 },
+    /// A device.
+    Device { major: u32, minor: u32 },
+}
+
+/// A directory entry.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Name {
+    pub(super) parent: NodeId,
+    pub(super) node: NodeId,
+    start: u32,
+    length: u8,
+}
+
+/// All nodes and names.
+#[derive(Default)]
+pub(super) struct Tree {
+    nodes: Vec<Node>,
+    names: Vec<Name>,
+    text: Vec<u8>,
+    index: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+}
+
+/// `st_mode`'s type bits.
+pub(super) mod mode {
+    pub(crate) const TYPE: u16 = 0o170_000;
+    pub(crate) const FIFO: u16 = 0o010_000;
+    pub(crate) const CHARACTER_DEVICE: u16 = 0o020_000;
+    pub(crate) const DIRECTORY: u16 = 0o040_000;
+    pub(crate) const BLOCK_DEVICE: u16 = 0o060_000;
+    pub(crate) const FILE: u16 = 0o100_000;
+    pub(crate) const SYMLINK: u16 = 0o120_000;
+}
+
+impl Node {
+    pub(super) fn kind(&self) -> u16 {
+        self.mode & mode::TYPE
+    }
+
+    pub(super) fn is_directory(&self) -> bool {
+        self.kind() == mode::DIRECTORY
+    }
+}
+
+impl Tree {
+    pub(super) fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id.0 as usize]
+    }
+
+    pub(super) fn node_mut(&mut self, id: NodeId) -> &mut Node {
+        &mut self.nodes[id.0 as usize]
+    }
+
+    /// All nodes in the order of creation, removed ones included.
+    pub(super) fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// All names that were not removed, in the order of creation.
+    pub(super) fn names(&self) -> impl Iterator<Item = &Name> {
+        self.names.iter().filter(|name| name.node != NodeId::NONE)
+    }
+
+    /// The bytes of a name.
+    pub(super) fn text(&self, name: &Name) -> &[u8] {
+        self.slice(name.start, name.length)
+    }
+
+    /// Bytes stored by `store`.
+    pub(super) fn slice(&self, start: u32, length: u8) -> &[u8] {
+        &self.text[start as usize..][..usize::from(length)]
+    }
+
+    /// Keeps up to 255 bytes in the common text.
+    pub(super) fn store(&mut self, bytes: &[u8]) -> Result<(u32, u8), Problem> {
+        let length = u8::try_from(bytes.len()).map_err(|_| Problem::NameTooLong)?;
+        let start = u32::try_from(self.text.len()).map_err(|_| Problem::TooMany)?;
+        self.text.extend_from_slice(bytes);
+        Ok((start, length))
+    }
+
+    /// Creates a node without a name.
+    pub(super) fn create(&mut self, node: Node) -> Result<NodeId, Problem> {
+        let id = u32::try_from(self.nodes.len()).ok().filter(|id| *id < NodeId::NONE.0).ok_or(Problem::TooMany)?;
+        self.nodes.push(node);
+        Ok(NodeId(id))
+    }
+
+    /// What `name` is in `parent`.
+    pub(super) fn find(&self, parent: NodeId, name: &[u8]) -> Option<NodeId> {
+        let entry = self.index.find(self.hash(parent, name), |entry| self.is(*entry, parent, name))?;
+        Some(self.names[*entry as usize].node)
+    }
+
+    /// Gives a node a name that `parent` does not have yet.
+    pub(super) fn link(&mut self, parent: NodeId, name: &[u8], node: NodeId) -> Result<(), Problem> {
+        if name.len() > MAX_NAME {
+            return Err(Problem::NameTooLong);
+        }
+        if name.contains(&0) {
+            return Err(Problem::Nul);
+        }
+        if self.node(node).links >= MAX_LINKS {
+            return Err(Problem::TooManyLinks);
+        }
+        let (start, length) = self.store(name)?;
+        let entry = u32::try_from(self.names.len()).map_err(|_| Problem::TooMany)?;
+        self.names.push(Name { parent, node, start, length });
+        self.node_mut(node).links += 1;
+        let hash = self.hash(parent, name);
+        let Self { names, text, index, hasher, .. } = self;
+        index.insert_unique(hash, entry, |entry| {
+            let name = &names[*entry as usize];
+            hash_name(hasher, name.parent, &text[name.start as usize..][..usize::from(name.length)])
+        });
+        Ok(())
+    }
+
+    /// Takes a name away; a directory goes with all it holds. Each file that has no name left is given to `removed`.
+    pub(super) fn unlink(&mut self, parent: NodeId, name: &[u8], mut removed: impl FnMut(&Node)) {
+        let hash = self.hash(parent, name);
+        let Some(entry) = self.index.find(hash, |entry| self.is(*entry, parent, name)).copied() else { return };
+        let node = self.remove(entry, &mut removed);
+        if !self.node(node).is_directory() {
+            return;
+        }
+        // A directory is older than what is in it, so one pass finds all of the subtree.
+        let mut gone = vec![false; self.nodes.len()];
+        gone[node.0 as usize] = true;
+        for entry in entry + 1..self.names.len() as u32 {
+            let name = self.names[entry as usize];
+            if name.node != NodeId::NONE && gone[name.parent.0 as usize] {
+                let node = self.remove(entry, &mut removed);
+                gone[node.0 as usize] = self.node(node).is_directory();
+            }
+        }
+    }
+
+    fn remove(&mut self, entry: u32, removed: &mut impl FnMut(&Node)) -> NodeId {
+        let name = self.names[entry as usize];
+        let hash = self.hash(name.parent, self.text(&name));
+        if let Ok(found) = self.index.find_entry(hash, |other| *other == entry) {
+            found.remove();
+        }
+        self.names[entry as usize].node = NodeId::NONE;
+        let node = self.node_mut(name.node);
+        node.links -= 1;
+        if node.links == 0 {
+            removed(node);
+        }
+        name.node
+    }
+
+    fn is(&self, entry: u32, parent: NodeId, name: &[u8]) -> bool {
+        let candidate = &self.names[entry as usize];
+        candidate.parent == parent && self.text(candidate) == name
+    }
+
+    fn hash(&self, parent: NodeId, name: &[u8]) -> u64 {
+        hash_name(&self.hasher, parent, name)
+    }
+}
+
+fn hash_name(hasher: &DefaultHashBuilder, parent: NodeId, name: &[u8]) -> u64 {
+    let mut state = hasher.build_hasher();
+    state.write_u32(parent.0);
+    state.write(name);
+    state.finish()
+}
+
+/// The runs of a removed file, to be free again.
+pub(super) fn runs<'a>(node: &Node, extents: &'a [super::extents::Extent]) -> impl Iterator<Item = Run> + use<'a> {
+    let range = match node.content {
+        Content::Extents { first, count } => first as usize..first as usize + count as usize,
+        _ => 0..0,
+    };
+    extents[range].iter().map(|extent| extent.run)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(mode: u16, parent: NodeId) -> Node {
+        let content = if mode == mode::DIRECTORY { Content::Directory { parent } } else { Content::Nothing };
+        Node { mode, uid: 0, gid: 0, time: (0, 0), links: 0, size: 0, content, attributes: 0 }
+    }
+
+    fn add(tree: &mut Tree, parent: NodeId, name: &[u8], mode: u16) -> NodeId {
+        let id = tree.create(node(mode, parent)).unwrap();
+        tree.link(parent, name, id).unwrap();
+        id
+    }
+
+    #[test]
+    fn a_removed_directory_takes_its_subtree_but_not_what_is_linked_elsewhere() {
+        let mut tree = Tree::default();
+        let root = tree.create(node(mode::DIRECTORY, NodeId::ROOT)).unwrap();
+        let top = add(&mut tree, root, b"top", mode::DIRECTORY);
+        let inner = add(&mut tree, top, b"inner", mode::DIRECTORY);
+        let kept = add(&mut tree, inner, b"kept", mode::FILE);
+        add(&mut tree, inner, b"lost", mode::FILE);
+        tree.link(root, b"other", kept).unwrap();
+        let mut removed = 0;
+        tree.unlink(root, b"top", |_| removed += 1);
+        assert_eq!(removed, 3);
+        assert_eq!(tree.node(kept).links, 1);
+        assert_eq!(tree.names().map(|name| tree.text(name)).collect::<Vec<_>>(), [b"other"]);
+        assert_eq!(
+            (tree.find(root, b"top"), tree.find(inner, b"kept"), tree.find(root, b"other")),
+            (None, None, Some(kept))
+        );
+    }
+
+    #[test]
+    fn what_a_directory_cannot_hold_is_refused() {
+        let mut tree = Tree::default();
+        let root = tree.create(node(mode::DIRECTORY, NodeId::ROOT)).unwrap();
+        let file = tree.create(node(mode::FILE, root)).unwrap();
+        assert_eq!(tree.link(root, &[b'x'; 256], file), Err(Problem::NameTooLong));
+        assert_eq!(tree.link(root, b"a\0b", file), Err(Problem::Nul));
+        for number in 0..MAX_LINKS {
+            tree.link(root, number.to_string().as_bytes(), file).unwrap();
+        }
+        assert_eq!(tree.link(root, b"one more", file), Err(Problem::TooManyLinks));
+    }
+}

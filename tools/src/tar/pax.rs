@@ -1,0 +1,246 @@
+//! PAX records: `length key=value newline`, where `length` counts the whole record (POSIX, pax, "Extended Header").
+//!
+//! Values are bytes and may hold newlines: a record ends where its length says. An empty value takes back what a
+//! global header said. Read are the keys that an image can hold; the rest (atime, comment, uname, …) is passed over.
+
+use super::sparse::{self, Region};
+use super::{Attribute, Entry, Problem, Time};
+
+/// What records have said so far.
+#[derive(Clone, Default)]
+pub(super) struct Records {
+    path: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
+    uid: Option<u32>,
+    gid: Option<u32>,
+    mtime: Option<Time>,
+    attributes: Vec<Attribute>,
+    text_acls: u32,
+    /// Bytes stored in the archive.
+    pub(super) size: Option<u64>,
+    /// The file has holes.
+    pub(super) sparse: Option<Sparse>,
+}
+
+/// The `GNU.sparse.*` records of one file.
+#[derive(Clone, Default)]
+pub(super) struct Sparse {
+    pub(super) real_size: Option<u64>,
+    pub(super) regions: Vec<Region>,
+    /// Form 1.0: the regions come as text before the content.
+    pub(super) map_in_content: bool,
+    offset: Option<u64>,
+}
+
+impl Records {
+    /// Adds all records of one extended header.
+    pub(super) fn read(&mut self, mut bytes: &[u8]) -> Result<(), Problem> {
+        while !bytes.is_empty() {
+            let (key, value, rest) = split(bytes).ok_or(Problem::PaxRecord)?;
+            self.set(key, value)?;
+            bytes = rest;
+        }
+        Ok(())
+    }
+
+    /// Lets the records override what the header says.
+    pub(super) fn apply(&mut self, entry: &mut Entry) {
+        if let Some(path) = self.path.take() {
+            entry.path = path;
+        }
+        if let Some(link) = self.link.take() {
+            entry.link = link;
+        }
+        entry.uid = self.uid.unwrap_or(entry.uid);
+        entry.gid = self.gid.unwrap_or(entry.gid);
+        entry.mtime = self.mtime.unwrap_or(entry.mtime);
+        entry.attributes.clear();
+        entry.attributes.append(&mut self.attributes);
+        entry.text_acls = self.text_acls;
+    }
+
+    fn set(&mut self, key: &[u8], value: &[u8]) -> Result<(), Problem> {
+        match key {
+            b"path" => self.path = some(value),
+            b"linkpath" => self.link = some(value),
+            b"size" => self.size = number(value, "size")?.map(i64::unsigned_abs), // so that padding it cannot overflow
+            b"uid" => self.uid = number(value, "uid")?,
+            b"gid" => self.gid = number(value, "gid")?,
+            b"mtime" if value.is_empty() => self.mtime = None,
+            b"mtime" => self.mtime = Some(time(value).ok_or(Problem::PaxValue("mtime"))?),
+            // GNU tar --selinux; the value is the same as the attribute's.
+            b"RHT.security.selinux" => self.set_attribute(b"security.selinux", value),
+            b"SCHILY.acl.access" | b"SCHILY.acl.default" => self.text_acls += u32::from(!value.is_empty()),
+            _ => {
+                if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
+                    self.set_attribute(name, value);
+                } else if let Some(name) = key.strip_prefix(b"GNU.sparse.") {
+                    self.set_sparse(name, value)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn set_attribute(&mut self, name: &[u8], value: &[u8]) {
+        self.attributes.retain(|attribute| attribute.0 != name);
+        self.attributes.push((name.to_vec(), value.to_vec()));
+    }
+
+    fn set_sparse(&mut self, name: &[u8], value: &[u8]) -> Result<(), Problem> {
+        const KEY: &str = "GNU.sparse";
+        let sparse = self.sparse.get_or_insert_default();
+        match name {
+            b"size" | b"realsize" => sparse.real_size = number(value, KEY)?,
+            b"major" => sparse.map_in_content = number(value, KEY)? == Some(1_u64),
+            b"name" => self.path = some(value),
+            b"offset" => sparse.offset = number(value, KEY)?,
+            b"numbytes" => {
+                let offset = sparse.offset.take().ok_or(Problem::SparseMap)?;
+                let length = number(value, KEY)?.ok_or(Problem::SparseMap)?;
+                sparse::push(&mut sparse.regions, Region { offset, length })?;
+            }
+            b"map" => {
+                sparse.regions.clear();
+                let mut numbers = value.split(|byte| *byte == b',');
+                while let Some(offset) = numbers.next() {
+                    let offset = number(offset, KEY)?.ok_or(Problem::SparseMap)?;
+                    let length = numbers.next().ok_or(Problem::SparseMap)?;
+                    let length = number(length, KEY)?.ok_or(Problem::SparseMap)?;
+                    sparse::push(&mut sparse.regions, Region { offset, length })?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// The first record's key and value, and what follows it.
+fn split(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let space = bytes.iter().take(20).position(|byte| *byte == b' ')?; // 20 digits hold any u64
+    let length: usize = decimal(bytes.get(..space)?)?.try_into().ok()?;
+    let (record, rest) = bytes.split_at_checked(length)?;
+    let record = record.get(space + 1..)?.strip_suffix(b"\n")?;
+    let equals = record.iter().position(|byte| *byte == b'=')?;
+    Some((record.get(..equals)?, record.get(equals + 1..)?, rest))
+}
+
+fn some(value: &[u8]) -> Option<Vec<u8>> {
+    (!value.is_empty()).then(|| value.to_vec())
+}
+
+/// A number that fits, or none for the empty value.
+fn number<T: TryFrom<u64>>(value: &[u8], key: &'static str) -> Result<Option<T>, Problem> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    let value = decimal(value).and_then(|value| T::try_from(value).ok());
+    value.map(Some).ok_or(Problem::PaxValue(key))
+}
+
+fn decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0_u64, |value, digit| match digit {
+        b'0'..=b'9' => value.checked_mul(10)?.checked_add(u64::from(digit - b'0')),
+        _ => None,
+    })
+}
+
+/// Decimal seconds with an optional fraction; digits behind the ninth are cut. -1.25 is 0.75 s after -2.
+fn time(value: &[u8]) -> Option<Time> {
+    let (negative, value) = match value.strip_prefix(b"-") {
+        Some(rest) => (true, rest),
+        None => (false, value),
+    };
+    let mut parts = value.splitn(2, |byte| *byte == b'.');
+    let seconds = i64::try_from(decimal(parts.next()?)?).ok()?;
+    let fraction = parts.next().unwrap_or(b"");
+    let digits = fraction.iter().chain(std::iter::repeat(&b'0')).take(9);
+    let nanoseconds = digits.copied().collect::<Vec<u8>>();
+    let nanoseconds = u32::try_from(decimal(&nanoseconds)?).ok()?;
+    Some(match (negative, nanoseconds) {
+        (false, _) => Time { seconds, nanoseconds },
+        (true, 0) => Time { seconds: -seconds, nanoseconds },
+        (true, _) => Time { seconds: -seconds - 1, nanoseconds: 1_000_000_000 - nanoseconds },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn apply(bytes: &[u8]) -> Result<Entry, Problem> {
+        let mut records = Records::default();
+        records.read(bytes)?;
+        let mut entry = Entry::default();
+        records.apply(&mut entry);
+        Ok(entry)
+    }
+
+    #[test]
+    fn records_override_and_values_may_hold_newlines() {
+        let entry = apply(b"14 path=a\nb=c\n18 uid=4294967295\n34 SCHILY.xattr.user.k=\x00\n9 x=y\n\xff\n\n").unwrap();
+        assert_eq!(entry.path, b"a\nb=c");
+        assert_eq!(entry.uid, u32::MAX);
+        assert_eq!(entry.attributes, [(b"user.k".to_vec(), b"\x00\n9 x=y\n\xff\n".to_vec())]);
+    }
+
+    #[test]
+    fn an_empty_value_takes_back() {
+        assert_eq!(apply(b"9 path=a\n8 path=\n").unwrap().path, b"");
+    }
+
+    #[test]
+    fn times_round_down() {
+        for (text, seconds, nanoseconds) in [
+            ("1700000000.123456789", 1_700_000_000, 123_456_789),
+            ("5", 5, 0),
+            ("5.1", 5, 100_000_000),
+            ("0.1234567899", 0, 123_456_789),
+            ("-1", -1, 0),
+            ("-1.25", -2, 750_000_000),
+            ("-0.5", -1, 500_000_000),
+        ] {
+            assert_eq!(time(text.as_bytes()), Some(Time { seconds, nanoseconds }), "{text}");
+        }
+        for text in ["", ".", "-", "1.x", "--1", "99999999999999999999"] {
+            assert_eq!(time(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn malformed_records_are_refused() {
+        for bytes in
+            ["8 path=a\n", "11 path=a\n", "9 path=a ", "path=a\n", "8 patha\n", "0 path=a\n", "9path=aa\n", "9"]
+        {
+            assert!(matches!(apply(bytes.as_bytes()), Err(Problem::PaxRecord)), "{bytes:?}");
+        }
+        for (bytes, key) in [("8 uid=x\n", "uid"), ("18 gid=4294967296\n", "gid"), ("8 size=\n11 size=-1\n", "size")] {
+            assert_eq!(apply(bytes.as_bytes()), Err(Problem::PaxValue(key)), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn sparse_maps_of_forms_0_0_and_0_1_agree() {
+        let read = |text: &str| {
+            let mut bytes = Vec::new();
+            for line in text.lines() {
+                // Two digits of length and a space, for records this short.
+                bytes.extend(format!("{} {line}\n", line.len() + 4).bytes());
+            }
+            let mut records = Records::default();
+            records.read(&bytes).unwrap();
+            records.sparse.unwrap()
+        };
+        let pairs = read(
+            "GNU.sparse.size=9000\nGNU.sparse.numblocks=2\nGNU.sparse.offset=0\nGNU.sparse.numbytes=5\n\
+             GNU.sparse.offset=8000\nGNU.sparse.numbytes=7",
+        );
+        let list = read("GNU.sparse.size=9000\nGNU.sparse.map=0,5,8000,7");
+        assert_eq!(pairs.regions, list.regions);
+        assert_eq!((pairs.real_size, list.real_size, list.map_in_content), (Some(9000), Some(9000), false));
+    }
+}

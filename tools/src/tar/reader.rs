@@ -1,0 +1,298 @@
+//! The stream of entries: headers that describe the next one gathered, contents handed out, the end verified.
+
+use std::io::Read;
+
+use super::header::{BLOCK, Header, Role};
+use super::pax::Records;
+use super::source::Source;
+use super::sparse::{self, Map, TextMap};
+use super::{Entry, Error, Kind, Problem};
+
+/// Long names and PAX headers beyond this are taken for damage.
+const MAX_EXTENDED: u64 = 16 << 20;
+/// An archive ends in this many blocks of zeros.
+const END_BLOCKS: u32 = 2;
+
+/// Reads an archive entry by entry.
+pub struct Reader<R> {
+    source: Source<R>,
+    /// Accept an archive that ends without its end mark.
+    missing_end_accepted: bool,
+    global: Records,
+    /// The current entry's content: its map, the region that `position` is in or before, and the bytes left in the
+    /// archive with their padding.
+    map: Map,
+    region: usize,
+    position: u64,
+    stored: u64,
+    padding: u64,
+    /// Name of the current entry, for messages.
+    path: Vec<u8>,
+}
+
+impl<R: Read> Reader<R> {
+    /// Starts at the first byte of `input`.
+    pub fn new(input: R) -> Self {
+        Self {
+            source: Source::new(input),
+            missing_end_accepted: false,
+            global: Records::default(),
+            map: Map::default(),
+            region: 0,
+            position: 0,
+            stored: 0,
+            padding: 0,
+            path: Vec::new(),
+        }
+    }
+
+    /// Takes an archive that stops between entries for complete. Some writers leave out the end mark; without it a cut
+    /// at that place cannot be told from the end.
+    #[must_use]
+    pub fn accept_missing_end(mut self, accept: bool) -> Self {
+        self.missing_end_accepted = accept;
+        self
+    }
+
+    /// Reads up to the next entry's content; false at the end of the archive.
+    ///
+    /// After the end the input is read to its own end, so that a program writing into a pipe can finish; further
+    /// archives behind the first are read as its continuation.
+    ///
+    /// # Errors
+    /// The input's own, a cut or damaged archive, or one that is none.
+    pub fn next(&mut self, entry: &mut Entry) -> Result<bool, Error> {
+        self.pass(self.stored + self.padding)?;
+        (self.stored, self.padding) = (0, 0);
+        self.path.clear();
+        let mut records = self.global.clone();
+        let (mut long_name, mut long_link) = (None, None);
+        let mut extended = false;
+        loop {
+            let offset = self.source.offset();
+            let Some(block) = self.header_block()? else {
+                return if extended { Err(self.damaged(offset, Problem::HeaderAlone)) } else { Ok(false) };
+            };
+            let header = match Header::parse(&block) {
+                Ok(header) => header,
+                Err(_) if offset == 0 => return Err(not_tar(&block)),
+                Err(problem) => return Err(self.damaged(offset, problem)),
+            };
+            let at = |problem| Error::Damaged { offset, problem, path: text(&block[..100]).to_vec() };
+            let size = header.content_size().map_err(at)?;
+            let kind = match header.role() {
+                Role::Entry(kind) => kind,
+                Role::SparseFile => Kind::File,
+                Role::Continuation => return Err(at(Problem::MultiVolume)),
+                Role::Skip => {
+                    self.pass(padded(size))?;
+                    continue;
+                }
+                role => {
+                    let content = self.extended(size, offset)?;
+                    match role {
+                        Role::LongName => long_name = Some(text(&content).to_vec()),
+                        Role::LongLink => long_link = Some(text(&content).to_vec()),
+                        Role::GlobalRecords => {
+                            self.global.read(&content).map_err(at)?;
+                            records = self.global.clone();
+                            continue; // it needs no entry after it
+                        }
+                        _ => records.read(&content).map_err(at)?,
+                    }
+                    extended = true;
+                    continue;
+                }
+            };
+            header.describe(kind, entry).map_err(at)?;
+            if let Some(name) = long_name {
+                entry.path = name;
+            }
+            if let Some(link) = long_link {
+                entry.link = link;
+            }
+            records.apply(entry);
+            self.path.clone_from(&entry.path);
+            if entry.path.is_empty() {
+                return Err(self.damaged(offset, Problem::NoName));
+            }
+            // Before ustar a directory was a file whose name ends in a slash.
+            if entry.kind == Kind::File && entry.path.ends_with(b"/") {
+                entry.kind = Kind::Directory;
+            }
+            self.begin_content(&header, entry, &mut records, size, offset)?;
+            return Ok(true);
+        }
+    }
+
+    /// Fills `target` with the content's next bytes; says how many there were before the content's end.
+    ///
+    /// # Errors
+    /// The input's own, or its early end.
+    pub fn read(&mut self, target: &mut [u8]) -> Result<usize, Error> {
+        let mut filled = 0;
+        while filled < target.len() {
+            let wanted = (target.len() - filled) as u64;
+            let hole = self.hole();
+            if hole > 0 {
+                let count = hole.min(wanted);
+                target[filled..][..count as usize].fill(0); // at most `wanted`
+                self.skip_hole(count);
+                filled += count as usize;
+                continue;
+            }
+            let Some(region) = self.map.region(self.region) else { break };
+            let count = wanted.min(region.offset + region.length - self.position) as usize; // at most `wanted`
+            if self.source.read(&mut target[filled..][..count])? < count {
+                return Err(self.truncated());
+            }
+            self.stored -= count as u64;
+            self.position += count as u64;
+            self.settle();
+            filled += count;
+        }
+        Ok(filled)
+    }
+
+    /// How many bytes from here on are a hole: zeros that are not stored.
+    pub fn hole(&self) -> u64 {
+        let end = self.map.region(self.region).map_or(self.map.size(), |region| region.offset);
+        end.saturating_sub(self.position)
+    }
+
+    /// Passes over `count` bytes of the hole that starts here.
+    pub fn skip_hole(&mut self, count: u64) {
+        self.position += count.min(self.hole());
+    }
+
+    /// Moves on to the region that `position` is in or before.
+    fn settle(&mut self) {
+        while self.map.region(self.region).is_some_and(|region| region.offset + region.length <= self.position) {
+            self.region += 1;
+        }
+    }
+
+    /// Finds where the content of the entry lies: behind the header, behind tables of regions, or nowhere.
+    fn begin_content(
+        &mut self,
+        header: &Header,
+        entry: &mut Entry,
+        records: &mut Records,
+        size: u64,
+        offset: u64,
+    ) -> Result<(), Error> {
+        let is_file = entry.kind == Kind::File;
+        self.stored = if is_file { records.size.unwrap_or(size) } else { size };
+        self.padding = padded(self.stored) - self.stored;
+        (self.region, self.position) = (0, 0);
+        if !is_file {
+            self.map.set_whole(0);
+        } else if header.role() == Role::SparseFile {
+            self.map = self.old_sparse_map(header, offset)?;
+        } else if let Some(sparse) = records.sparse.take() {
+            let regions = if sparse.map_in_content { self.text_map(offset)? } else { sparse.regions };
+            let real_size = sparse.real_size.unwrap_or(self.stored);
+            self.map = Map::new(regions, real_size, self.stored).map_err(|problem| self.damaged(offset, problem))?;
+        } else {
+            self.map.set_whole(self.stored);
+        }
+        self.settle();
+        entry.size = self.map.size();
+        Ok(())
+    }
+
+    fn old_sparse_map(&mut self, header: &Header, offset: u64) -> Result<Map, Error> {
+        let damaged = |problem| Error::Damaged { offset, problem, path: self.path.clone() };
+        let (table, mut more, real_size) = header.sparse().map_err(damaged)?;
+        let mut regions = Vec::new();
+        sparse::append_table(table, &mut regions).map_err(damaged)?;
+        while more {
+            let block = self.content_block()?;
+            more = sparse::append_extension(&block, &mut regions).map_err(|problem| self.damaged(offset, problem))?;
+        }
+        Map::new(regions, real_size, self.stored).map_err(|problem| self.damaged(offset, problem))
+    }
+
+    fn text_map(&mut self, offset: u64) -> Result<Vec<sparse::Region>, Error> {
+        let mut map = TextMap::default();
+        loop {
+            // The map's blocks count as stored content.
+            self.stored =
+                self.stored.checked_sub(BLOCK as u64).ok_or_else(|| self.damaged(offset, Problem::SparseMap))?;
+            let block = self.content_block()?;
+            if let Some(regions) = map.take(&block).map_err(|problem| self.damaged(offset, problem))? {
+                return Ok(regions);
+            }
+        }
+    }
+
+    /// The next header, none at the end of the archive.
+    fn header_block(&mut self) -> Result<Option<[u8; BLOCK]>, Error> {
+        let mut block = [0; BLOCK];
+        let mut zeros = 0;
+        loop {
+            let start = self.source.offset();
+            let count = self.source.read(&mut block)?;
+            let is_zero = block.iter().all(|byte| *byte == 0);
+            match count {
+                BLOCK if is_zero => zeros += 1,
+                BLOCK if zeros >= END_BLOCKS && Header::parse(&block).is_err() => {
+                    self.source.skip(u64::MAX)?; // whatever follows the end mark is not ours
+                    return Ok(None);
+                }
+                BLOCK => return Ok(Some(block)),
+                0 if start == 0 => return Err(Error::Empty),
+                0 if self.missing_end_accepted && zeros < END_BLOCKS => return Ok(None),
+                _ if zeros >= END_BLOCKS => return Ok(None),
+                _ if start == 0 => return Err(not_tar(&block)),
+                _ => return Err(self.truncated()),
+            }
+        }
+    }
+
+    /// The content of a header that describes the next entry.
+    fn extended(&mut self, size: u64, offset: u64) -> Result<Vec<u8>, Error> {
+        if size > MAX_EXTENDED {
+            return Err(self.damaged(offset, Problem::HeaderTooLong));
+        }
+        let mut content = vec![0; size as usize]; // at most MAX_EXTENDED
+        if self.source.read(&mut content)? < content.len() {
+            return Err(self.truncated());
+        }
+        self.pass(padded(size) - size)?;
+        Ok(content)
+    }
+
+    fn content_block(&mut self) -> Result<[u8; BLOCK], Error> {
+        let mut block = [0; BLOCK];
+        if self.source.read(&mut block)? < BLOCK { Err(self.truncated()) } else { Ok(block) }
+    }
+
+    fn pass(&mut self, count: u64) -> Result<(), Error> {
+        if self.source.skip(count)? < count { Err(self.truncated()) } else { Ok(()) }
+    }
+
+    fn truncated(&self) -> Error {
+        Error::Truncated { offset: self.source.offset(), path: self.path.clone() }
+    }
+
+    fn damaged(&self, offset: u64, problem: Problem) -> Error {
+        Error::Damaged { offset, problem, path: self.path.clone() }
+    }
+}
+
+fn not_tar(start: &[u8]) -> Error {
+    const MAGIC: [(&[u8], &str); 3] = [(b"\x28\xb5\x2f\xfd", "zstd"), (b"\xfd7zXZ\0", "xz"), (b"BZh", "bzip2")];
+    match MAGIC.iter().find(|(magic, _)| start.starts_with(magic)) {
+        Some((_, program)) => Error::Compressed { program },
+        None => Error::NotTar,
+    }
+}
+
+fn padded(size: u64) -> u64 {
+    size.saturating_add(BLOCK as u64 - 1) & !(BLOCK as u64 - 1)
+}
+
+fn text(field: &[u8]) -> &[u8] {
+    field.split(|byte| *byte == 0).next().unwrap_or(field)
+}

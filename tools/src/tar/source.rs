@@ -1,0 +1,122 @@
+//! A buffered input that knows how far it is and hands large reads through without a copy.
+
+use std::io::{self, Read};
+
+/// Measured on a 187 MB archive: from 64 KiB to 1 MiB there is no difference, and this stays in the second-level cache.
+const BUFFER: usize = 64 << 10;
+/// From this size on, content is read straight to where it belongs.
+const DIRECT: usize = 16 << 10;
+
+pub(super) struct Source<R> {
+    input: R,
+    buffer: Box<[u8]>,
+    start: usize,
+    end: usize,
+    offset: u64,
+}
+
+impl<R: Read> Source<R> {
+    pub(super) fn new(input: R) -> Self {
+        Self { input, buffer: vec![0; BUFFER].into_boxed_slice(), start: 0, end: 0, offset: 0 }
+    }
+
+    /// How many bytes have been taken so far.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Fills `target`; says how much of it, which is less only at the end of the input.
+    pub(super) fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < target.len() {
+            let wanted = &mut target[filled..];
+            let count = if self.start < self.end {
+                let buffered = &self.buffer[self.start..self.end];
+                let count = buffered.len().min(wanted.len());
+                wanted[..count].copy_from_slice(&buffered[..count]);
+                self.start += count;
+                count
+            } else if wanted.len() >= DIRECT {
+                read_some(&mut self.input, wanted)?
+            } else {
+                self.start = 0;
+                self.end = read_some(&mut self.input, &mut self.buffer)?;
+                if self.end == 0 {
+                    break;
+                }
+                continue;
+            };
+            if count == 0 {
+                break;
+            }
+            filled += count;
+        }
+        self.offset += filled as u64;
+        Ok(filled)
+    }
+
+    /// Passes over `count` bytes; says how many there were.
+    pub(super) fn skip(&mut self, count: u64) -> io::Result<u64> {
+        let mut skipped = 0;
+        while skipped < count {
+            if self.start == self.end {
+                self.start = 0;
+                self.end = read_some(&mut self.input, &mut self.buffer)?;
+                if self.end == 0 {
+                    break;
+                }
+            }
+            let step = (count - skipped).min((self.end - self.start) as u64);
+            self.start += step as usize; // at most the buffer's length
+            skipped += step;
+        }
+        self.offset += skipped;
+        Ok(skipped)
+    }
+}
+
+fn read_some(input: &mut impl Read, target: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match input.read(target) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Hands out at most seven bytes at a time, as a slow pipe would.
+    struct Trickle<'a>(&'a [u8]);
+
+    impl Read for Trickle<'_> {
+        fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
+            let count = target.len().min(7).min(self.0.len());
+            target[..count].copy_from_slice(&self.0[..count]);
+            self.0 = &self.0[count..];
+            Ok(count)
+        }
+    }
+
+    #[test]
+    fn reads_and_skips_of_every_size_agree_with_the_bytes() {
+        let bytes: Vec<u8> = (0..300_000_u32).map(|index| (index % 251) as u8).collect();
+        let mut source = Source::new(Trickle(&bytes));
+        let mut position = 0;
+        for size in [1, 512, 20_000, 511, 70_000, 3, 100_000] {
+            let mut target = vec![0; size];
+            assert_eq!(source.read(&mut target).unwrap(), size);
+            assert_eq!(target, &bytes[position..position + size]);
+            position += size;
+            assert_eq!(source.skip(100).unwrap(), 100);
+            position += 100;
+            assert_eq!(source.offset(), position as u64);
+        }
+        let mut rest = vec![0; 200_000];
+        assert_eq!(source.read(&mut rest).unwrap(), bytes.len() - position);
+        assert_eq!(source.read(&mut rest[..1]).unwrap(), 0);
+        assert_eq!(source.skip(1).unwrap(), 0);
+    }
+}
