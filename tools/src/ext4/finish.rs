@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::attributes;
 use super::checksum::FileSystemSeed;
 use super::directory::{self, Child, Identity as DirectoryIdentity};
+use super::error::entry;
 use super::extents::{self, encode_tree};
 use super::groups::Groups;
 use super::identity::{self, Identity};
@@ -12,7 +13,7 @@ use super::inodes::{Journal, Outside, file_type};
 use super::layout::{NoPlan, plan};
 use super::spec::{BLOCK_SIZE, FIRST_INODE, FileType, JOURNAL_INODE, ROOT_INODE, encode_journal_superblock};
 use super::tree::{Content, Name, NodeId};
-use super::{Builder, Error, Problem, Size, entry, offset};
+use super::{Builder, Error, Problem, Size, offset};
 
 /// The least that the kernel takes (`JBD2_MIN_JOURNAL_BLOCKS`), 4 MiB; a log this small is enough for a machine's root.
 const JOURNAL_BLOCKS: u32 = 1024;

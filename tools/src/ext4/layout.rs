@@ -163,17 +163,17 @@ impl Geometry {
 pub(super) fn plan(cursor: &Cursor, inodes_used: u32, size: Size) -> Result<Plan, NoPlan> {
     match size {
         Size::Exact(bytes) => plan_exact(cursor, inodes_used, bytes),
-        Size::Free(bytes) => plan_growing(cursor, inodes_used, |_| blocks(bytes)),
-        Size::Auto => plan_growing(cursor, inodes_used, |used| blocks(64 << 20).max(used / 5)),
+        Size::Free(bytes) => plan_growing(cursor, inodes_used, USUAL_INODES_PER_GROUP, |_| blocks(bytes)),
+        Size::Auto => plan_growing(cursor, inodes_used, USUAL_INODES_PER_GROUP, |used| blocks(64 << 20).max(used / 5)),
     }
 }
 
 /// Finds the fewest groups that hold everything and the free blocks: more groups need more metadata.
-fn plan_growing(cursor: &Cursor, inodes_used: u32, free: impl Fn(u64) -> u64) -> Result<Plan, NoPlan> {
+fn plan_growing(cursor: &Cursor, inodes_used: u32, usual: u32, free: impl Fn(u64) -> u64) -> Result<Plan, NoPlan> {
     let mut groups = roomy(inodes_used).div_ceil(u64::from(MAX_INODES_PER_GROUP)).max(1);
     loop {
         let group_count = u32::try_from(groups).map_err(|_| NoPlan::TooLarge)?;
-        let inodes_per_group = inodes_per_group(group_count, roomy(inodes_used), USUAL_INODES_PER_GROUP);
+        let inodes_per_group = inodes_per_group(group_count, roomy(inodes_used), usual);
         let mut plan = place(cursor.clone(), group_count, inodes_per_group).ok_or(NoPlan::TooLarge)?;
         let total = plan.end + free(plan.end);
         let needed = total.div_ceil(u64::from(BLOCKS_PER_GROUP));
@@ -191,23 +191,19 @@ fn plan_exact(cursor: &Cursor, inodes_used: u32, bytes: u64) -> Result<Plan, NoP
     if blocks > BLOCKS_PER_GROUP && blocks % BLOCKS_PER_GROUP < MIN_LAST_GROUP {
         blocks -= blocks % BLOCKS_PER_GROUP;
     }
-    let too_small = || match plan_growing(cursor, inodes_used, |_| 0) {
-        Ok(plan) => NoPlan::TooSmall(u64::from(plan.geometry.blocks) * BLOCK_SIZE as u64),
-        Err(error) => error,
-    };
     let groups = blocks.div_ceil(BLOCKS_PER_GROUP);
-    let most = u64::from(groups) * u64::from(MAX_INODES_PER_GROUP);
-    if u64::from(inodes_used) > most {
-        return Err(too_small());
+    let usual = (blocks / groups.max(1) / 4).min(USUAL_INODES_PER_GROUP);
+    // Where there is no room for the usual number of inodes, fewer will do.
+    for usual in [usual, 0] {
+        let inodes_per_group = inodes_per_group(groups.max(1), roomy(inodes_used), usual);
+        let mut plan = place(cursor.clone(), groups, inodes_per_group).ok_or(NoPlan::TooLarge)?;
+        if plan.end <= u64::from(blocks) && plan.geometry.inodes() >= inodes_used {
+            plan.geometry.blocks = blocks;
+            return Ok(plan);
+        }
     }
-    let usual = (blocks / groups / 4).min(USUAL_INODES_PER_GROUP);
-    let inodes_per_group = inodes_per_group(groups, roomy(inodes_used).min(most), usual);
-    let mut plan = place(cursor.clone(), groups, inodes_per_group).ok_or(NoPlan::TooLarge)?;
-    if plan.end > u64::from(blocks) {
-        return Err(too_small());
-    }
-    plan.geometry.blocks = blocks;
-    Ok(plan)
+    let least = plan_growing(cursor, inodes_used, 0, |_| 0)?;
+    Err(NoPlan::TooSmall(u64::from(least.geometry.blocks) * BLOCK_SIZE as u64))
 }
 
 /// Inodes for what is there, and a quarter and 1,024 more.

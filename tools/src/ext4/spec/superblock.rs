@@ -24,8 +24,8 @@ const DIR_NLINK: u32 = 0x20;
 const EXTRA_ISIZE: u32 = 0x40;
 const METADATA_CSUM: u32 = 0x400;
 
-/// Names hash as unsigned characters, so that the image does not depend on the machine that makes it.
-const UNSIGNED_HASH: u32 = 0x2;
+/// Names hash as signed characters (`ext4::hash`).
+const SIGNED_HASH: u32 = 0x1;
 const DX_HASH_HALF_MD4: u8 = 1;
 const CHECKSUM_CRC32C: u8 = 1;
 /// 16 groups per flex group, as mke2fs has it: hcsshim's 31 made online growth impossible.
@@ -100,7 +100,7 @@ impl Superblock {
         put(b, 0x14c, (self.journal_size as u32).to_le_bytes()); // s_jnl_blocks[16]: i_size
         put(b, 0x15c, EXTRA_ISIZE_BYTES.to_le_bytes()); // s_min_extra_isize
         put(b, 0x15e, EXTRA_ISIZE_BYTES.to_le_bytes()); // s_want_extra_isize
-        put(b, 0x160, UNSIGNED_HASH.to_le_bytes()); // s_flags
+        put(b, 0x160, SIGNED_HASH.to_le_bytes()); // s_flags
         put(b, 0x174, [LOG_GROUPS_PER_FLEX]); // s_log_groups_per_flex
         put(b, 0x175, [CHECKSUM_CRC32C]); // s_checksum_type
         put(b, 0x248, self.overhead_clusters.to_le_bytes()); // s_overhead_clusters
