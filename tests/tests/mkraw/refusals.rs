@@ -112,3 +112,42 @@ fn what_is_no_tar_is_told_apart() {
     assert!(matches!(attempt(&archive::of(&saved)), Err(Error::Layers)));
     assert!(matches!(attempt(&archive::of(&[archive::file("oci-layout", b"{}")])), Err(Error::Layers)));
 }
+
+#[test]
+fn no_header_whatever_it_says_is_taken_at_its_word() {
+    // Any byte of any header may be anything, under a checksum that fits: the answer is an image or an error.
+    let map = b"30 GNU.sparse.map=0,10,100,20\n23 GNU.sparse.size=200\n";
+    let mut old_sparse = archive::member("old", b'S', "", &[1; 700]);
+    for (at, value) in [(386, 4096), (398, 700), (483, 10_000)] {
+        old_sparse[at..at + 12].copy_from_slice(format!("{value:011o}\0").as_bytes());
+    }
+    archive::seal(&mut old_sparse);
+    let tar = archive::of(&[
+        archive::member("x", b'x', "", map),
+        archive::file("sparse", &[1; 30]),
+        old_sparse,
+        archive::member("device", b'3', "", b""),
+        archive::symlink("link", "target"),
+    ]);
+    assert!(attempt(&tar).is_ok());
+    let headers: Vec<usize> =
+        (0..tar.len() - 1024).step_by(512).filter(|at| tar[at + 257..].starts_with(b"ustar")).collect();
+    assert_eq!(headers.len(), 5);
+    let file = tempfile::tempfile().unwrap();
+    let (mut images, mut errors) = (0, 0);
+    for header in headers {
+        for position in (0..148).chain(156..512) {
+            for value in [0, b' ', b'1', b'/', 0x80, 0xff] {
+                let mut tar = tar.clone();
+                tar[header + position] = value;
+                archive::seal(&mut tar[header..header + 512]);
+                file.set_len(0).unwrap();
+                match whit_tools::image::build(tar.as_slice(), &file, &Options::default()) {
+                    Ok(_) => images += 1,
+                    Err(_) => errors += 1,
+                }
+            }
+        }
+    }
+    assert!(images > 100 && errors > 100, "{images} images, {errors} errors");
+}

@@ -345,3 +345,38 @@ impl<'a> Builder<'a> {
 fn offset(block: u32) -> u64 {
     u64::from(block) * BLOCK_SIZE as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn files_beyond_16_gib_lie_around_the_descriptors_there() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut builder = Builder::new(file.as_file(), 0).unwrap();
+        // As if 16 GiB of files had come and gone: the next ones end up in groups 127 to 129, all with descriptors.
+        let start = 127 * spec::BLOCKS_PER_GROUP + 30_000;
+        while builder.cursor.next() < u64::from(start) {
+            let left = u64::from(start) - builder.cursor.next();
+            builder.free.push(builder.cursor.take(left as u32).unwrap());
+        }
+        let content = vec![0x5a; 7_777_777];
+        for number in 0..40 {
+            let path = format!("dir{number}/file");
+            let mut writer = builder.file(path.as_bytes(), Metadata::default(), content.len() as u64).unwrap();
+            for piece in content.chunks(64 << 10) {
+                writer.room().unwrap().copy_from_slice(piece);
+                writer.keep().unwrap();
+            }
+            writer.close().unwrap();
+        }
+        let finish = Finish { size: Size::Auto, uuid: None, label: [0; 16], time: 0 };
+        let totals = builder.finish(&finish).unwrap();
+        assert!(totals.image_bytes > 16 << 30);
+        let output = Command::new("/sbin/e2fsck").arg("-fn").arg(file.path()).output();
+        let output = output.expect("e2fsck starts; it is in e2fsprogs");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.lines().count() == 6, "{text}");
+    }
+}

@@ -34,12 +34,13 @@ impl<'a> Header<'a> {
     pub(super) fn parse(block: &'a [u8; BLOCK]) -> Result<Self, Problem> {
         const CHECKSUM: std::ops::Range<usize> = 148..156;
         let stored = number::parse(&block[CHECKSUM]).ok_or(Problem::Checksum)?;
-        // The field itself counts as eight spaces. Some old writers added the bytes as signed characters.
-        let field_unsigned: i64 = block[CHECKSUM].iter().map(|byte| i64::from(*byte)).sum();
-        let field_signed: i64 = block[CHECKSUM].iter().map(|byte| i64::from(*byte as i8)).sum();
-        let spaces = 8 * i64::from(b' ');
-        let unsigned: i64 = block.iter().map(|byte| i64::from(*byte)).sum::<i64>() - field_unsigned + spaces;
-        let signed: i64 = block.iter().map(|byte| i64::from(*byte as i8)).sum::<i64>() - field_signed + spaces;
+        // The field itself counts as eight spaces. Some old writers added the bytes as signed characters, which is 256
+        // less for each byte that has the highest bit.
+        let (before, after) = (&block[..CHECKSUM.start], &block[CHECKSUM.end..]);
+        let sum = |bytes: &[u8]| bytes.iter().map(|byte| u32::from(*byte)).sum::<u32>();
+        let high = |bytes: &[u8]| bytes.iter().map(|byte| u32::from(byte >> 7)).sum::<u32>();
+        let unsigned = i64::from(sum(before) + sum(after) + 8 * u32::from(b' '));
+        let signed = unsigned - 256 * i64::from(high(before) + high(after));
         if stored == unsigned || stored == signed { Ok(Self(block)) } else { Err(Problem::Checksum) }
     }
 
