@@ -1,3 +1,0 @@
-//! The README's first command: from nothing to a page served by a machine made of an image.
-
-fn main() {}

@@ -1,0 +1,95 @@
+//! When what happened during a boot: the init's own line, and the first answer as the host saw it.
+
+use std::time::Duration;
+
+/// How the init's line begins, printed when the kernel's command line has `whit.timing`.
+const MARKER: &str = "whit: timeline ";
+
+/// Stages and when they were reached, from the kernel's start on.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Timeline(Vec<(String, Duration)>);
+
+impl Timeline {
+    /// Parses `whit: timeline init 812345, root 823456, …` (microseconds).
+    pub(crate) fn parse(line: &str) -> Option<Self> {
+        let stages = line.trim_end().strip_prefix(MARKER)?.split(", ");
+        let stage = |stage: &str| {
+            let (name, micros) = stage.split_once(' ')?;
+            Some((name.to_owned(), Duration::from_micros(micros.parse().ok()?)))
+        };
+        stages.map(stage).collect::<Option<_>>().map(Self)
+    }
+
+    /// Adds what the host saw `after` the line came.
+    pub(crate) fn answered(&mut self, after: Duration) {
+        let printed = self.0.last().map_or(Duration::ZERO, |(_, time)| *time);
+        self.0.push(("answer".to_owned(), printed + after));
+    }
+
+    /// One line a stage, in the order of time: its name, milliseconds since the kernel's start and since the line before.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let mut stages = vec![("kernel", Duration::ZERO)];
+        stages.extend(self.0.iter().map(|(name, time)| (name.as_str(), *time)));
+        stages.sort_by_key(|(_, time)| *time);
+        let before = std::iter::once(Duration::ZERO).chain(stages.iter().map(|(_, time)| *time));
+        let line = |((name, time), before): (&(&str, Duration), Duration)| {
+            format!("{:<19}{:>9.1} ms{:>+10.1}", title(name), millis(*time), millis(time.saturating_sub(before)))
+        };
+        stages.iter().zip(before).map(line).collect()
+    }
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+fn title(stage: &str) -> &str {
+    match stage {
+        "kernel" => "kernel starts",
+        "init" => "init starts",
+        "modules" => "modules loaded",
+        "link" => "network link up",
+        "root" => "root mounted",
+        "lease" => "lease bound",
+        "entrypoint" => "entrypoint running",
+        "answer" => "first answer",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_of_the_init_and_the_answer() {
+        let line = "whit: timeline init 812345, root 823456, lease 830001, entrypoint 831000\r\n";
+        let mut timeline = Timeline::parse(line).unwrap();
+        timeline.answered(Duration::from_millis(120));
+        let expected = [
+            "kernel starts            0.0 ms      +0.0",
+            "init starts            812.3 ms    +812.3",
+            "root mounted           823.5 ms     +11.1",
+            "lease bound            830.0 ms      +6.5",
+            "entrypoint running     831.0 ms      +1.0",
+            "first answer           951.0 ms    +120.0",
+        ];
+        assert_eq!(timeline.lines(), expected);
+    }
+
+    #[test]
+    fn stages_are_shown_in_the_order_of_time() {
+        let timeline = Timeline::parse("whit: timeline init 2000, root 9000, lease 5000, entrypoint 9500").unwrap();
+        let order: Vec<String> = timeline.lines().iter().map(|line| line[..6].trim_end().to_owned()).collect();
+        assert_eq!(order, ["kernel", "init s", "lease", "root m", "entryp"]);
+    }
+
+    #[test]
+    fn stages_may_be_absent_but_not_garbled() {
+        let timeline = Timeline::parse("whit: timeline init 5").unwrap();
+        assert_eq!(timeline.lines().len(), 2);
+        for line in ["", "whit: exit 0", "whit: timeline ", "whit: timeline init", "whit: timeline init 5, root x"] {
+            assert_eq!(Timeline::parse(line), None, "{line}");
+        }
+    }
+}
