@@ -6,6 +6,7 @@
 //! from options that override both.
 
 use serde_json::Value;
+use whit::record::MAX_RECORD;
 
 /// What a machine runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,6 +66,9 @@ pub enum Error {
     /// A NUL cannot be in argv or the environment.
     #[error("{0} holds a NUL byte")]
     Nul(&'static str),
+    /// More than the init reads.
+    #[error("the run record has {0} bytes, and the init reads {MAX_RECORD}; shorten the arguments or the environment")]
+    TooLong(usize),
     /// Not `KEY=VALUE`.
     #[error("env {0:?} is not KEY=VALUE")]
     Env(String),
@@ -133,7 +137,7 @@ impl RunRecord {
     /// The record's lines.
     ///
     /// # Errors
-    /// A value with a NUL byte.
+    /// A value with a NUL byte, or more than the init reads.
     pub fn encode(&self) -> Result<String, Error> {
         let mut lines = String::new();
         let repeated = [("entrypoint", &self.entrypoint), ("cmd", &self.cmd), ("env", &self.env)];
@@ -153,7 +157,7 @@ impl RunRecord {
                 push(&mut lines, key, value)?;
             }
         }
-        Ok(lines)
+        if lines.len() > MAX_RECORD { Err(Error::TooLong(lines.len())) } else { Ok(lines) }
     }
 
     /// One line for people: the command as a shell would take it.
@@ -317,6 +321,18 @@ mod tests {
         assert_eq!(record.encode().unwrap(), "cmd \ncmd a\\nb\ncmd c\\\\n d \ncmd # x\n");
         let record = RunRecord { user: Some("a\0".to_owned()), ..RunRecord::default() };
         assert!(matches!(record.encode(), Err(Error::Nul("user"))));
+    }
+
+    #[test]
+    fn the_init_reads_what_is_written_and_no_more() {
+        let env = ["A=", "B=a\\nb\nc \\", "C=#"].map(str::to_owned).to_vec();
+        let mut record = RunRecord { cmd: vec![String::new(), " x".to_owned()], env, ..RunRecord::default() };
+        let mut bytes = record.encode().unwrap().into_bytes();
+        let lines: Vec<_> = whit::record::Record::decode(&mut bytes).lines().map(|line| line.entry.unwrap()).collect();
+        let expected = [("cmd", ""), ("cmd", " x"), ("env", "A="), ("env", "B=a\\nb\nc \\"), ("env", "C=#")];
+        assert_eq!(lines, expected.map(|(key, value)| (key.as_bytes(), Some(value.as_bytes()))));
+        record.cmd = vec!["x".repeat(MAX_RECORD)];
+        assert!(matches!(record.encode(), Err(Error::TooLong(_))));
     }
 
     #[test]
