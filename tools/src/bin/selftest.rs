@@ -14,7 +14,7 @@ use whit_tools::workspace;
 
 /// Checks everything: format, lints, tests on the host, in namespaces and in QEMU, and the init's size
 #[derive(Parser)]
-#[command(after_help = "Example: cargo selftest --quick")]
+#[command(after_help = "Example: cargo selftest -- --quick")]
 struct Arguments {
     /// Leave out the tests that need root, QEMU or Debian's archive
     #[arg(long)]
