@@ -1,0 +1,165 @@
+//! Becomes the init of a machine made of namespaces: the last step before the real init, and the guard in front of it.
+//!
+//! The init mounts over /dev, /proc and /tmp and calls reboot(2). This program is started by `namespace::Machine` in
+//! namespaces that unshare(1) has made; it goes on only when it is PID 1 and shares not one of them with the host,
+//! makes the unpacked initramfs the only root there is, waits for a word, and executes `/init`.
+#![forbid(unsafe_code)]
+
+use std::error::Error;
+use std::fs::{self, File, read_link};
+use std::io::{IsTerminal, Read, stdin};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, mount_change,
+    mount_remount, unmount,
+};
+use rustix::process::{getpid, pivot_root};
+
+/// The nodes of /dev. devtmpfs is one instance for the whole kernel: a tmpfs takes its place, and the init keeps it. (One
+/// that did not would see the host's nodes, and leave its empty mount points among them.)
+const NODES: [(&str, u32, u32); 7] = [
+    ("null", 1, 3),
+    ("zero", 1, 5),
+    ("full", 1, 7),
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+    ("tty", 5, 0),
+    ("ptmx", 5, 2),
+];
+
+/// What the command line says, in its order.
+struct Request {
+    /// The unpacked initramfs.
+    tree: PathBuf,
+    /// What /proc/cmdline shows.
+    command_line: PathBuf,
+    /// A FIFO; a byte from it starts the init.
+    go: PathBuf,
+    /// The host's namespaces, as /proc/self/ns names them.
+    host_namespaces: Vec<String>,
+    /// Directories that are mounts already when the init starts.
+    mounted: Vec<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
+    let request = (|| {
+        Some(Request {
+            tree: arguments.next()?,
+            command_line: arguments.next()?,
+            go: arguments.next()?,
+            host_namespaces: arguments.next()?.to_str()?.split(',').map(str::to_owned).collect(),
+            mounted: arguments.by_ref().collect(),
+        })
+    })();
+    let Some(request) = request else {
+        eprintln!("enter: TREE COMMAND_LINE GO HOST_NAMESPACES [MOUNTED]...; namespace::Machine starts this");
+        return ExitCode::FAILURE;
+    };
+    // Returns only when something went wrong.
+    match enter(&request) {
+        Ok(never) => match never {},
+        Err(error) => {
+            eprintln!("enter: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn enter(request: &Request) -> Result<std::convert::Infallible, Box<dyn Error>> {
+    refuse_to_touch_the_host(&request.host_namespaces)?;
+    // Nothing that is mounted from here on is seen outside.
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+    let host_pid = read_link("/proc/self")?;
+    let mut go = File::open(&request.go)?;
+    prepare_tree(request)?;
+    leave_the_host(&request.tree)?;
+    // As the kernel names a machine that nobody has named yet (init/version.c).
+    rustix::system::sethostname(b"(none)")?;
+
+    println!("enter: ready as {}", host_pid.display());
+    go.read_exact(&mut [0])?;
+    // What the kernel gives its init (init/main.c, envp_init), and a word of the command line that it did not know.
+    let kernels = [("HOME", "/"), ("TERM", "linux"), ("BOOT_IMAGE", "/vmlinuz")];
+    Err(Command::new("/init").env_clear().envs(kernels).exec().into())
+}
+
+/// Before any effect: every namespace that the init could harm must be our own.
+fn refuse_to_touch_the_host(host_namespaces: &[String]) -> Result<(), Box<dyn Error>> {
+    if !getpid().is_init() {
+        return Err("this is not PID 1 of a namespace".into());
+    }
+    for kind in ["pid", "mnt", "net", "uts", "ipc", "cgroup"] {
+        let own = read_link(format!("/proc/self/ns/{kind}"))?;
+        let own = own.to_str().ok_or("a namespace without a name")?;
+        let is_named = host_namespaces.iter().any(|host| host.starts_with(&format!("{kind}:[")));
+        if !is_named || host_namespaces.iter().any(|host| host == own) {
+            return Err(format!("the {kind} namespace is the host's").into());
+        }
+    }
+    Ok(())
+}
+
+/// Gives the tree its /proc and /dev: the two that the init must not make here.
+fn prepare_tree(request: &Request) -> Result<(), Box<dyn Error>> {
+    let tree = &request.tree;
+    mount_bind_recursive(tree, tree)?;
+    let proc = directory(tree, "proc")?;
+    mount("proc", &proc, "proc", MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, None)?;
+    mount_bind(&request.command_line, proc.join("cmdline"))?;
+    // One byte into this one would reach the host's disks. A kernel without CONFIG_MAGIC_SYSRQ has none.
+    let trigger = proc.join("sysrq-trigger");
+    if trigger.exists() {
+        mount_bind("/dev/null", trigger)?;
+    }
+    // So would the settings that no namespace divides; those of the network are our own.
+    let settings = proc.join("sys");
+    mount_bind(&settings, &settings)?;
+    mount_bind(settings.join("net"), settings.join("net"))?;
+    mount_remount(&settings, MountFlags::BIND | MountFlags::RDONLY, "")?;
+
+    let dev = directory(tree, "dev")?;
+    mount("dev", &dev, "tmpfs", MountFlags::NOSUID, Some(c"mode=0755"))?;
+    for (name, major, minor) in NODES {
+        make_node(&dev.join(name), major, minor)?;
+    }
+    let console = dev.join("console");
+    if stdin().is_terminal() {
+        File::create(&console)?;
+        mount_bind(read_link("/proc/self/fd/0")?, &console)?;
+    } else {
+        // Never the host's: the null device by another name.
+        make_node(&console, 1, 3)?;
+    }
+    for mounted in &request.mounted {
+        let directory = directory(tree, mounted.strip_prefix("/")?)?;
+        mount("before", &directory, "tmpfs", MountFlags::empty(), None)?;
+    }
+    Ok(())
+}
+
+fn directory(tree: &Path, name: impl AsRef<Path>) -> std::io::Result<PathBuf> {
+    let directory = tree.join(name);
+    fs::create_dir_all(&directory)?;
+    Ok(directory)
+}
+
+/// A device for everybody, whatever the umask.
+fn make_node(path: &Path, major: u32, minor: u32) -> Result<(), Box<dyn Error>> {
+    mknodat(CWD, path, FileType::CharacterDevice, Mode::from_raw_mode(0o666), makedev(major, minor))?;
+    Ok(rustix::fs::chmod(path, Mode::from_raw_mode(0o666))?)
+}
+
+/// Makes the tree the root of this mount namespace, and takes everything of the host's out of it.
+fn leave_the_host(tree: &Path) -> Result<(), Box<dyn Error>> {
+    std::env::set_current_dir(tree)?;
+    // pivot_root(2), "pivot_root(".", ".")": the old root is stacked on the new one, and taken off.
+    pivot_root(".", ".")?;
+    unmount(".", UnmountFlags::DETACH)?;
+    std::env::set_current_dir("/")?;
+    Ok(())
+}

@@ -1,0 +1,247 @@
+//! The real init as PID 1 of a machine that is made of namespaces: started in milliseconds, gone with its last process.
+//!
+//! [`Machine`] is the only way in which tests start the init outside QEMU. unshare(1) makes the namespaces; the program
+//! `enter` checks that none is the host's, makes the unpacked initramfs the only root there is, and executes `/init`.
+//! A [`Lan`] connects it to a DHCP server in a namespace of its own; the machine's interfaces are never touched.
+//!
+//! reboot(2) there ends the namespace: pid_namespaces(7), "reboot(2) and PID namespaces".
+
+mod lan;
+mod running;
+
+pub use lan::{Lan, Server};
+pub use running::{End, Finished, Prepared, Running};
+
+use std::fs::{self, Permissions};
+use std::io::pipe;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use tempfile::TempDir;
+
+use crate::programs::{enter, init};
+
+/// The namespaces that are the machine's own.
+const NAMESPACES: [&str; 6] = ["pid", "mnt", "net", "uts", "ipc", "cgroup"];
+
+/// A machine to be: its initramfs, its command line, its console.
+pub struct Machine {
+    /// `initramfs`, `cmdline` and `go`; goes with the machine.
+    directory: TempDir,
+    command_line: Vec<String>,
+    mounted: Vec<String>,
+    terminal: bool,
+    open_files: Option<u32>,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Machine {
+    /// A machine with nothing but the init, and /mnt as mkcpio makes it.
+    ///
+    /// # Panics
+    /// As all of this does, when the host has no room for it.
+    #[must_use]
+    pub fn new() -> Self {
+        let directory = tempfile::Builder::new().prefix("whit-machine-").tempdir().expect("a temporary directory");
+        let machine =
+            Self { directory, command_line: Vec::new(), mounted: Vec::new(), terminal: false, open_files: None };
+        fs::create_dir_all(machine.inside("/mnt")).expect("/mnt");
+        machine.program("/init", &init())
+    }
+
+    fn inside(&self, path: &str) -> PathBuf {
+        self.directory.path().join("initramfs").join(path.trim_start_matches('/'))
+    }
+
+    /// A path in the initramfs whose directory is there.
+    fn place(&self, path: &str) -> PathBuf {
+        let place = self.inside(path);
+        fs::create_dir_all(place.parent().expect("a directory")).expect("the file's directory");
+        place
+    }
+
+    /// Appends to the kernel command line.
+    #[must_use]
+    pub fn command_line(mut self, words: &str) -> Self {
+        self.command_line.push(words.to_owned());
+        self
+    }
+
+    /// Puts a file into the initramfs; what is below `/rootfs` is the root's.
+    #[must_use]
+    pub fn file(self, path: &str, contents: &str) -> Self {
+        fs::write(self.place(path), contents).expect("a file");
+        self
+    }
+
+    /// Puts a program into the initramfs.
+    #[must_use]
+    pub fn program(self, path: &str, program: &Path) -> Self {
+        let place = self.place(path);
+        fs::copy(program, &place).unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+        fs::set_permissions(&place, Permissions::from_mode(0o755)).expect("its mode");
+        self
+    }
+
+    /// Sets the mode of a file.
+    #[must_use]
+    pub fn mode(self, path: &str, mode: u32) -> Self {
+        fs::set_permissions(self.inside(path), Permissions::from_mode(mode)).expect("a mode");
+        self
+    }
+
+    /// Puts a symbolic link into the initramfs.
+    #[must_use]
+    pub fn link(self, path: &str, target: &str) -> Self {
+        symlink(target, self.place(path)).expect("a link");
+        self
+    }
+
+    /// Makes a directory.
+    #[must_use]
+    pub fn directory(self, path: &str) -> Self {
+        fs::create_dir_all(self.inside(path)).expect("a directory");
+        self
+    }
+
+    /// Removes an empty directory.
+    #[must_use]
+    pub fn without(self, path: &str) -> Self {
+        fs::remove_dir(self.inside(path)).expect("an empty directory");
+        self
+    }
+
+    /// busybox and its applets as the root: `/rootfs/bin`, and no other directory.
+    #[must_use]
+    pub fn busybox_root(self) -> Self {
+        self.busybox("/rootfs/bin")
+    }
+
+    /// busybox and its applets in the initramfs: its console has a shell.
+    #[must_use]
+    pub fn shell(self) -> Self {
+        self.busybox("/bin")
+    }
+
+    fn busybox(self, directory: &str) -> Self {
+        const BUSYBOX: &str = "/bin/busybox";
+        let list = Command::new(BUSYBOX).arg("--list").output().expect("apt-get install busybox-static");
+        let machine = self.program(&format!("{directory}/busybox"), Path::new(BUSYBOX));
+        let directory = machine.inside(directory);
+        for applet in String::from_utf8_lossy(&list.stdout).lines().filter(|applet| *applet != "busybox") {
+            symlink("busybox", directory.join(applet)).expect("a link");
+        }
+        machine
+    }
+
+    /// A busybox root whose entrypoint is this script.
+    #[must_use]
+    pub fn script(self, script: &str) -> Self {
+        self.busybox_root().file("/rootfs/script", script).command_line("entrypoint=\"/bin/sh /script\"")
+    }
+
+    /// A directory that is a mount already when the init starts.
+    #[must_use]
+    pub fn mounted(mut self, path: &str) -> Self {
+        self.mounted.push(path.to_owned());
+        self
+    }
+
+    /// The console is a terminal, not a pipe.
+    #[must_use]
+    pub fn terminal(mut self) -> Self {
+        self.terminal = true;
+        self
+    }
+
+    /// Nobody in the machine may have more files open than this, and not even PID 1 may change that.
+    #[must_use]
+    pub fn open_files(mut self, limit: u32) -> Self {
+        self.open_files = Some(limit);
+        self
+    }
+
+    /// Starts the machine, and waits until it is over.
+    #[track_caller]
+    pub fn run(self) -> Finished {
+        self.spawn().finish()
+    }
+
+    /// Starts the machine.
+    #[track_caller]
+    pub fn spawn(self) -> Running {
+        self.prepare().start()
+    }
+
+    /// Makes the namespaces; the init waits in them for [`Prepared::start`].
+    ///
+    /// # Panics
+    /// When there is no root to make them, or no unshare(1).
+    #[track_caller]
+    pub fn prepare(self) -> Prepared {
+        let directory = self.directory.path();
+        let (command_line, go) = (directory.join("cmdline"), directory.join("go"));
+        fs::write(&command_line, self.command_line.join(" ") + "\n").expect("the command line");
+        mknodat(CWD, &go, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a FIFO");
+        // For reading too: it opens without waiting for the other side.
+        let go_end = fs::OpenOptions::new().read(true).write(true).open(&go).expect("the FIFO");
+
+        // The end of this thread ends unshare, and with it PID 1 and all in its namespace.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]);
+        if let Some(limit) = self.open_files {
+            command.args(["--bounding-set", "-sys_resource", "prlimit", &format!("--nofile={limit}")]);
+        }
+        command.args(["unshare", "--kill-child", "--fork"]);
+        command.args(["--pid", "--mount", "--net", "--uts", "--ipc", "--cgroup", "--propagation", "private"]);
+        command.arg(enter()).arg(directory.join("initramfs")).args([&command_line, &go]);
+        command.arg(host_namespaces().join(",")).args(&self.mounted);
+        let (console, keyboard) = if self.terminal {
+            let (terminal, other_side) = terminal();
+            let copy = || other_side.try_clone().expect("a descriptor");
+            command.stdin(copy()).stdout(copy()).stderr(copy());
+            (terminal.try_clone().expect("a descriptor"), Some(terminal))
+        } else {
+            let (reader, writer) = pipe().expect("a pipe");
+            command.stdin(Stdio::null()).stderr(writer.try_clone().expect("a descriptor")).stdout(writer);
+            (OwnedFd::from(reader), None)
+        };
+        let child = command.spawn().expect("apt-get install util-linux");
+        // Its copies of the console's other side: with them here the output would not end.
+        drop(command);
+        Prepared::wait_for(child, console, keyboard, go_end, self.directory)
+    }
+}
+
+/// The names of this process's namespaces.
+fn host_namespaces() -> Vec<String> {
+    namespaces("self")
+}
+
+fn namespaces(process: &str) -> Vec<String> {
+    let name = |kind| {
+        let link = fs::read_link(format!("/proc/{process}/ns/{kind}")).expect("a namespace");
+        link.to_str().expect("its name").to_owned()
+    };
+    NAMESPACES.into_iter().map(name).collect()
+}
+
+/// A terminal: our side and the machine's.
+fn terminal() -> (OwnedFd, OwnedFd) {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let ours = openpt(flags).expect("a terminal");
+    grantpt(&ours).and_then(|()| unlockpt(&ours)).expect("its other side");
+    let name = ptsname(&ours, Vec::new()).expect("its name");
+    let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::CLOEXEC;
+    let theirs = rustix::fs::open(name, flags, Mode::empty()).expect("its other side");
+    (ours, theirs)
+}

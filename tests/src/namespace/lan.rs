@@ -1,0 +1,159 @@
+//! A network for a machine: a namespace of its own with cables into the machine's, and a DHCP server. The cables are made
+//! between the two; no interface is ever in the host's namespace.
+
+use std::cell::Cell;
+use std::fs;
+use std::io::{PipeReader, Write, pipe};
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+
+use super::{Prepared, Running};
+use crate::Transcript;
+
+/// The server's end of the network.
+pub struct Lan {
+    /// Keeps the namespace; ends when its standard input does.
+    holder: Child,
+    cables: Cell<u32>,
+}
+
+impl Default for Lan {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Lan {
+    /// The address of the server on the first cable; its subnet is /24.
+    pub const ADDRESS: &'static str = "10.55.0.1";
+
+    /// A namespace with nothing in it.
+    ///
+    /// # Panics
+    /// As all of this does, when there is no root to make it.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut holder = Command::new("unshare")
+            .args(["--net", "cat"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("apt-get install util-linux");
+        // An echo: unshare has become cat, in its namespace.
+        holder.stdin.as_mut().expect("a pipe").write_all(b"made\n").expect("a pipe");
+        Transcript::new("unshare", holder.stdout.take().expect("a pipe")).wait_for("made");
+        Self { holder, cables: Cell::new(0) }
+    }
+
+    /// Lays a cable; `name` is the machine's interface. Address and carrier are there, on the machine's side once it is up.
+    pub fn plug(&self, machine: &Prepared, name: &str) {
+        self.connect(machine.init(), name);
+        self.carrier(0, true);
+    }
+
+    /// Lays a cable that has no carrier until [`Lan::carrier`].
+    pub fn plug_without_carrier(&self, machine: &Prepared, name: &str) {
+        self.connect(machine.init(), name);
+    }
+
+    fn connect(&self, init: i32, name: &str) {
+        let number = self.cables.replace(self.cables.get() + 1);
+        let ours = format!("lan{number}");
+        let (here, there) = (self.holder.id().to_string(), init.to_string());
+        run(Command::new("ip")
+            .args(["link", "add", "name", name, "netns", &there, "type", "veth"])
+            .args(["peer", "name", &ours, "netns", &here]));
+        self.ip(&["address", "add", &format!("10.55.{number}.1/24"), "dev", &ours]);
+    }
+
+    /// Brings the carrier of a cable, counted from 0, or takes it away.
+    pub fn carrier(&self, cable: u32, there: bool) {
+        self.ip(&["link", "set", &format!("lan{cable}"), if there { "up" } else { "down" }]);
+    }
+
+    /// Runs ip(8) in the network.
+    pub fn ip(&self, arguments: &[&str]) -> String {
+        run(inside(self.holder.id()).arg("ip").args(arguments))
+    }
+
+    /// Starts a server of addresses from .50 to .99 on the first cable, with these lines in its configuration.
+    #[must_use]
+    pub fn serve(&self, lines: &[&str]) -> Server {
+        let directory = tempfile::Builder::new().prefix("whit-dnsmasq-").tempdir().expect("a temporary directory");
+        let configuration = directory.path().join("dnsmasq.conf");
+        // Without no-ping a new client's first answer comes three seconds late.
+        let mut text = String::from("port=0\nno-ping\ndhcp-authoritative\nlog-dhcp\n");
+        for line in lines {
+            text += line;
+            text += "\n";
+        }
+        if !lines.iter().any(|line| line.starts_with("dhcp-range")) {
+            text += "dhcp-range=10.55.0.50,10.55.0.99,255.255.255.0,1h\n";
+        }
+        text += &format!("dhcp-leasefile={}\n", directory.path().join("leases").display());
+        fs::write(&configuration, text).expect("a file");
+        let (said, says): (PipeReader, _) = pipe().expect("a pipe");
+        let dnsmasq = inside(self.holder.id())
+            .args(["dnsmasq", "--no-daemon", "--pid-file="])
+            .arg(format!("--conf-file={}", configuration.display()))
+            .stdin(Stdio::null())
+            .stderr(says)
+            .spawn()
+            .expect("apt-get install util-linux");
+        let mut transcript = Transcript::new("dnsmasq (apt-get install dnsmasq-base)", said);
+        // Its socket is bound before it says so.
+        transcript.wait_for("DHCP, IP range");
+        Server { dnsmasq, transcript, _directory: directory }
+    }
+}
+
+impl Drop for Lan {
+    fn drop(&mut self) {
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
+    }
+}
+
+/// A DHCP server that runs. Dropped, it is killed.
+pub struct Server {
+    dnsmasq: Child,
+    transcript: Transcript,
+    _directory: TempDir,
+}
+
+impl Server {
+    /// Waits for a text in its log.
+    #[track_caller]
+    pub fn wait_for(&mut self, marker: &str) -> String {
+        self.transcript.wait_for(marker)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.dnsmasq.kill();
+        let _ = self.dnsmasq.wait();
+    }
+}
+
+impl Running {
+    /// Runs ip(8) of the host in the machine's network.
+    #[must_use]
+    pub fn ip(&self, arguments: &[&str]) -> String {
+        run(inside(self.init.cast_unsigned()).arg("ip").args(arguments))
+    }
+}
+
+/// A command that is going to run in the network of a process.
+fn inside(process: u32) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "nsenter", &format!("--net=/proc/{process}/ns/net")]);
+    command
+}
+
+fn run(command: &mut Command) -> String {
+    let output = command.output().expect("apt-get install iproute2 util-linux");
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}

@@ -1,0 +1,257 @@
+//! A machine that runs, and how it ended.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus};
+
+use rustix::fs::OFlags;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::{host_namespaces, namespaces};
+use crate::Transcript;
+
+/// How a machine ended: what its kernel does with reboot(2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// LINUX_REBOOT_CMD_POWER_OFF, or HALT.
+    PowerOff,
+    /// LINUX_REBOOT_CMD_RESTART.
+    Reboot,
+    /// PID 1 ended: a kernel's panic.
+    Panic(ExitStatus),
+}
+
+/// A machine that is over.
+#[derive(Debug)]
+pub struct Finished {
+    /// How.
+    pub end: End,
+    /// All that its console showed.
+    pub console: String,
+}
+
+impl Finished {
+    /// Whether a line was shown.
+    #[must_use]
+    pub fn says(&self, line: &str) -> bool {
+        self.console.lines().any(|shown| shown == line)
+    }
+
+    /// Asserts that the machine was switched off, and that these lines were shown in this order, others between them.
+    ///
+    /// # Panics
+    /// When not.
+    #[track_caller]
+    pub fn powered_off_saying(&self, lines: &[&str]) {
+        assert_eq!(self.end, End::PowerOff, "\n{}", self.console);
+        let mut shown = self.console.lines();
+        for line in lines {
+            assert!(shown.any(|shown| shown == *line), "no line {line:?} in its place:\n{}", self.console);
+        }
+    }
+}
+
+/// A machine whose init waits for its start.
+pub struct Prepared(Running);
+
+/// A machine that runs. Dropped, it is killed.
+pub struct Running {
+    unshare: Child,
+    pub(super) init: i32,
+    console: Transcript,
+    keyboard: Option<File>,
+    go: File,
+    inherited: Vec<(String, PathBuf)>,
+    _directory: TempDir,
+}
+
+impl Prepared {
+    #[track_caller]
+    pub(super) fn wait_for(
+        unshare: Child,
+        console: OwnedFd,
+        keyboard: Option<OwnedFd>,
+        go: File,
+        directory: TempDir,
+    ) -> Self {
+        let console = Transcript::new("console", console);
+        let keyboard = keyboard.map(File::from);
+        let mut machine =
+            Running { unshare, init: 0, console, keyboard, go, inherited: Vec::new(), _directory: directory };
+        machine.console.wait_for("enter: ready as ");
+        machine.init = machine.console.wait_for("\n").parse().expect("the number of a process");
+        machine.inherited = inherited(machine.init);
+        // The other half of the guard, from the outside.
+        let host = host_namespaces();
+        for own in namespaces(&machine.init.to_string()) {
+            assert!(!host.contains(&own), "{own} is the host's");
+        }
+        machine.console.forget();
+        Self(machine)
+    }
+
+    /// The number of the process that will be PID 1, as the host counts.
+    #[must_use]
+    pub fn init(&self) -> i32 {
+        self.0.init
+    }
+
+    /// Sets what /proc/sys/net says in the machine's network.
+    ///
+    /// # Panics
+    /// When there is no such setting.
+    pub fn set(&self, name: &str, value: &str) {
+        let network = format!("--net=/proc/{}/ns/net", self.0.init);
+        let script = format!("echo {value} >/proc/sys/net/{name}");
+        let status = Command::new("nsenter").args([&network, "sh", "-c", &script]).status();
+        assert!(status.expect("apt-get install util-linux").success(), "{script}");
+    }
+
+    /// Executes the init.
+    ///
+    /// # Panics
+    /// When the machine is gone.
+    pub fn start(mut self) -> Running {
+        self.0.go.write_all(b"!").expect("the machine waits");
+        self.0
+    }
+}
+
+impl Running {
+    /// Waits for a text on the console, behind the one that was waited for last; returns what came before it.
+    #[track_caller]
+    pub fn wait_for(&mut self, marker: &str) -> String {
+        self.console.wait_for(marker)
+    }
+
+    /// All that the console showed up to the text that was waited for last, and perhaps more.
+    #[must_use]
+    pub fn console(&self) -> &str {
+        self.console.text()
+    }
+
+    /// Types on the console's keyboard.
+    ///
+    /// # Panics
+    /// When the console is not a terminal.
+    pub fn type_text(&mut self, text: &str) {
+        self.keyboard.as_ref().expect("a terminal").write_all(text.as_bytes()).expect("a reader");
+    }
+
+    /// Sends a signal to PID 1, as ctrl-alt-del or the host would.
+    ///
+    /// # Panics
+    /// When it is gone.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).expect("PID 1 lives");
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.init).expect("the number of a process")
+    }
+
+    /// What /proc shows of PID 1 to the host: `status`, `mounts`, `root/etc/passwd`.
+    ///
+    /// # Panics
+    /// When it is gone.
+    #[track_caller]
+    pub fn of_init(&self, name: &str) -> String {
+        let path = format!("/proc/{}/{name}", self.init);
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    /// The permissions of a path as PID 1 sees it.
+    ///
+    /// # Panics
+    /// When there is no such path.
+    #[track_caller]
+    #[must_use]
+    pub fn mode_of_init(&self, path: &str) -> u32 {
+        let path = format!("/proc/{}/root{path}", self.init);
+        let metadata = fs::metadata(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        metadata.permissions().mode() & 0o7777
+    }
+
+    /// Writes to what PID 1 sees at a path: into a FIFO, once it is read.
+    ///
+    /// # Panics
+    /// When that cannot be.
+    #[track_caller]
+    pub fn write_for_init(&self, path: &str, text: &str) {
+        let path = format!("/proc/{}/root{path}", self.init);
+        let mut file = OpenOptions::new().write(true).open(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        file.write_all(text.as_bytes()).expect("a reader");
+    }
+
+    /// Whether PID 1 sees a path.
+    #[must_use]
+    pub fn exists_for_init(&self, path: &str) -> bool {
+        fs::exists(format!("/proc/{}/root{path}", self.init)).unwrap_or(false)
+    }
+
+    /// What the test's own parents left open, by number: neither the init's nor the workload's doing.
+    #[must_use]
+    pub fn inherited(&self) -> &[(String, PathBuf)] {
+        &self.inherited
+    }
+
+    /// What PID 1 has open, by number and where it leads, but for what it inherited.
+    #[must_use]
+    pub fn descriptors_of_init(&self) -> Vec<(String, PathBuf)> {
+        let mut descriptors = descriptors(self.init);
+        descriptors.retain(|descriptor| !self.inherited.contains(descriptor));
+        descriptors
+    }
+
+    /// Waits until the machine is over.
+    ///
+    /// # Panics
+    /// At the deadline.
+    #[track_caller]
+    pub fn finish(mut self) -> Finished {
+        self.console.wait_for_end();
+        // unshare(1) ends by the signal that ended its child.
+        let status = self.unshare.wait().expect("unshare");
+        let end = match status.signal().and_then(Signal::from_named_raw) {
+            Some(Signal::INT) => End::PowerOff,
+            Some(Signal::HUP) => End::Reboot,
+            _ => End::Panic(status),
+        };
+        Finished { end, console: self.console.text().to_owned() }
+    }
+}
+
+fn descriptors(process: i32) -> Vec<(String, PathBuf)> {
+    let directory = fs::read_dir(format!("/proc/{process}/fd")).expect("PID 1 lives");
+    let entries = directory.map(|entry| entry.expect("a descriptor").path());
+    entries
+        .filter_map(|path| {
+            let target = fs::read_link(&path).ok()?;
+            Some((path.file_name()?.to_str()?.to_owned(), target))
+        })
+        .collect()
+}
+
+/// Descriptors behind 2 that execve(2) will not close.
+fn inherited(process: i32) -> Vec<(String, PathBuf)> {
+    let mut inherited = descriptors(process);
+    inherited.retain(|(number, _)| {
+        let information = fs::read_to_string(format!("/proc/{process}/fdinfo/{number}")).unwrap_or_default();
+        let flags = information.lines().find_map(|line| line.strip_prefix("flags:"));
+        let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok()).expect("its flags");
+        !matches!(number.as_str(), "0" | "1" | "2") && flags & OFlags::CLOEXEC.bits() == 0
+    });
+    inherited
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.unshare.kill();
+        let _ = self.unshare.wait();
+    }
+}

@@ -1,0 +1,55 @@
+//! The programs under test, built before they are asked for.
+//!
+//! Cargo tells a package's tests where that package's own programs are, and of no other's.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+/// The program `name` of the tools package.
+///
+/// # Panics
+/// When it does not build.
+pub fn tool(name: &str) -> PathBuf {
+    built(name, &["--package", "whit-tools", "--bin", name])
+}
+
+/// The init, as it goes into an initramfs.
+///
+/// # Panics
+/// When it does not build.
+pub fn init() -> PathBuf {
+    built("whit", &["--release", "--package", "whit"])
+}
+
+/// The guard in front of the init: `namespace` starts it. Cargo builds a package's programs before it runs its tests.
+pub(crate) fn enter() -> PathBuf {
+    let test = std::env::current_exe().expect("the path of this test");
+    // target/debug/deps/test-0123456789abcdef and target/debug/enter
+    let programs = test.parent().and_then(Path::parent).expect("cargo's directory");
+    programs.join("enter")
+}
+
+/// Has cargo build a program once a process.
+fn built(name: &str, arguments: &[&str]) -> PathBuf {
+    static BUILT: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    built.entry(name.to_owned()).or_insert_with(|| build(name, arguments)).clone()
+}
+
+fn build(name: &str, arguments: &[&str]) -> PathBuf {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["build", "--quiet", "--message-format=json"])
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{name} does not build:\n{}", String::from_utf8_lossy(&output.stderr));
+    let path = String::from_utf8_lossy(&output.stdout).lines().find_map(|line| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        Some(PathBuf::from(message.get("executable")?.as_str()?))
+    });
+    path.unwrap_or_else(|| panic!("cargo does not say where {name} is"))
+}

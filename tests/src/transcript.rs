@@ -1,0 +1,90 @@
+//! What a program says, read as it comes. Every wait is for a text or for the end, has a deadline, and on failure shows
+//! all that was said.
+
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{Errno, read};
+
+/// How long a test waits for what takes milliseconds: the machine may be busy with other things.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The output of one program, up to now.
+pub struct Transcript {
+    source: OwnedFd,
+    name: String,
+    text: String,
+    /// Bytes of `text` that were waited for.
+    seen: usize,
+    ended: bool,
+}
+
+impl Transcript {
+    /// Reads from a pipe or a terminal; `name` is for messages.
+    pub fn new(name: impl Into<String>, source: impl Into<OwnedFd>) -> Self {
+        Self { source: source.into(), name: name.into(), text: String::new(), seen: 0, ended: false }
+    }
+
+    /// All that was said, with line ends as in a file.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// What was said before now is none of the reader's business.
+    pub fn forget(&mut self) {
+        self.text.clear();
+        self.seen = 0;
+    }
+
+    /// Waits for a text behind the one that was waited for last; returns what came before it.
+    ///
+    /// # Panics
+    /// At the deadline, or when the output ends before.
+    #[track_caller]
+    pub fn wait_for(&mut self, marker: &str) -> String {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let rest = &self.text[self.seen..];
+            if let Some(position) = rest.find(marker) {
+                let before = rest[..position].to_owned();
+                self.seen += position + marker.len();
+                return before;
+            }
+            assert!(!self.ended, "{}: ended without {marker:?}:\n{}", self.name, self.text);
+            assert!(self.read_more(deadline), "{}: no {marker:?} in {DEADLINE:?}:\n{}", self.name, self.text);
+        }
+    }
+
+    /// Waits until nobody can say anything more.
+    ///
+    /// # Panics
+    /// At the deadline.
+    #[track_caller]
+    pub fn wait_for_end(&mut self) {
+        let deadline = Instant::now() + DEADLINE;
+        while !self.ended {
+            assert!(self.read_more(deadline), "{}: no end in {DEADLINE:?}:\n{}", self.name, self.text);
+        }
+    }
+
+    /// Waits for output; `false` at the deadline.
+    fn read_more(&mut self, deadline: Instant) -> bool {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
+        match poll(&mut [PollFd::new(&self.source, PollFlags::IN)], Some(&timeout)) {
+            Ok(0) => return false,
+            Ok(_) => {}
+            Err(error) => panic!("{}: poll: {error}", self.name),
+        }
+        let mut buffer = [0; 4096];
+        match read(&self.source, &mut buffer) {
+            // A terminal whose other side is closed by everybody says EIO.
+            Ok(0) | Err(Errno::IO) => self.ended = true,
+            // A terminal ends lines by \r\n. A character that is cut in two by a read is nothing that we look for.
+            Ok(length) => self.text += &String::from_utf8_lossy(&buffer[..length]).replace('\r', ""),
+            Err(error) => panic!("{}: read: {error}", self.name),
+        }
+        true
+    }
+}
