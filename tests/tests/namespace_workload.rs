@@ -1,0 +1,278 @@
+//! The workload: what is run, as whom, with what around it, and the code that it ends with.
+
+use whit_tests::namespace::Machine;
+
+/// Shows its arguments, one a line in brackets.
+const SHOW: &str = "#!/bin/sh\nfor argument in \"$0\" \"$@\"; do echo \"[$argument]\"; done\n";
+
+fn with_show() -> Machine {
+    Machine::new().busybox_root().file("/rootfs/bin/show", SHOW).mode("/rootfs/bin/show", 0o755)
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn arguments_come_from_the_command_line_as_they_were_quoted() {
+    let finished = with_show().command_line("entrypoint=\"/bin/show  one two\" -- \"a b\" -- c=\"d e\" -f").run();
+    finished.powered_off_saying(&["[/bin/show]", "[one]", "[two]", "[a b]", "[--]", "[c=d e]", "[-f]", "whit: exit 0"]);
+    assert!(!finished.says("[]"), "two spaces are no empty argument:\n{}", finished.console);
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn arguments_come_from_the_records_as_they_stand() {
+    let record = "entrypoint /bin/show\nentrypoint -x y\ncmd  a \ncmd \ncmd b\\nc\\\\d\n";
+    for path in ["/whit.conf", "/rootfs/etc/whit.conf"] {
+        let finished = with_show().file(path, record).run();
+        finished.powered_off_saying(&["[/bin/show]", "[-x y]", "[ a ]", "[]", "[b", "c\\d]", "whit: exit 0"]);
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_stronger_entrypoint_drops_the_weaker_command() {
+    const IMAGE: &str = "entrypoint /bin/show\nentrypoint image\ncmd of-image\n";
+    for (command_line, initramfs, shown) in [
+        ("", "", "[image][of-image]"),
+        ("", "cmd of-initramfs\n", "[image][of-initramfs]"),
+        ("", "entrypoint /bin/show\n", ""),
+        ("", "entrypoint /bin/show\ncmd of-initramfs\n", "[of-initramfs]"),
+        ("entrypoint=/bin/show", "cmd of-initramfs\n", ""),
+        ("-- of-line", "cmd of-initramfs\n", "[image][of-line]"),
+        ("entrypoint=/bin/show -- of-line", "entrypoint /bin/no\n", "[of-line]"),
+    ] {
+        let finished = with_show()
+            .command_line(command_line)
+            .file("/whit.conf", initramfs)
+            .file("/rootfs/etc/whit.conf", IMAGE)
+            .run();
+        let lines: String = finished.console.lines().filter(|line| line.starts_with('[')).collect();
+        assert_eq!(lines, format!("[/bin/show]{shown}"), "{command_line:?} {initramfs:?}:\n{}", finished.console);
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn the_environment_is_dockers_and_nothing_of_the_kernels() {
+    let finished = Machine::new()
+        .busybox_root()
+        .command_line("whit.hostname=box whit.env=\"C=from line\" entrypoint=/bin/env")
+        .file("/whit.conf", "env B=from initramfs\nenv C=no\n")
+        .file("/rootfs/etc/whit.conf", "env A=a=b\nenv B=no\nenv E=\n")
+        .run();
+    let mut shown: Vec<&str> = finished.console.lines().filter(|line| !line.starts_with("whit: ")).collect();
+    shown.sort_unstable();
+    let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    assert_eq!(shown, ["A=a=b", "B=from initramfs", "C=from line", "E=", "HOME=/", "HOSTNAME=box", path]);
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_name_without_a_slash_is_looked_for_in_the_images_path() {
+    let machine = || {
+        with_show()
+            .file("/rootfs/first/tool", "not to be run")
+            .file("/rootfs/second/tool", "#!/bin/sh\necho second\n")
+            .mode("/rootfs/second/tool", 0o755)
+    };
+    for (path, name, line, code) in [
+        // One that may not be run is passed over for one that may.
+        ("/nowhere:/first:/second", "tool", "second", 0),
+        ("/second/tool:/second", "tool", "second", 0),
+        ("/first", "tool", "whit: tool: permission denied (EACCES)", 126),
+        ("/nowhere", "tool", "whit: tool: not found (ENOENT)", 127),
+        ("", "tool", "whit: tool: not found (ENOENT)", 127),
+        ("/nowhere", "/bin/show", "[/bin/show]", 0),
+    ] {
+        let record = format!("env PATH={path}\nentrypoint {name}\n");
+        let finished = machine().file("/rootfs/etc/whit.conf", &record).run();
+        finished.powered_off_saying(&[line, &format!("whit: exit {code}")]);
+    }
+    // In the current directory, by an empty element.
+    let record = "env PATH=:/nowhere\nworkdir /second\nentrypoint tool\n";
+    machine().file("/rootfs/etc/whit.conf", record).run().powered_off_saying(&["second", "whit: exit 0"]);
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn exit_codes_are_those_of_a_shell() {
+    for (script, code) in
+        [("exit 0", 0), ("exit 7", 7), ("exit 255", 255), ("kill -KILL $$", 137), ("kill -TERM $$", 143)]
+    {
+        Machine::new().script(script).run().powered_off_saying(&[&format!("whit: exit {code}"), "whit: power off"]);
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn what_cannot_be_run_says_why() {
+    let no_format = "exec format error: neither a program of this machine nor a script with #!";
+    for (entrypoint, reason, code) in [
+        ("/no/such", "not found (ENOENT)", 127),
+        ("/etc/plain/x", "not found (ENOTDIR)", 127),
+        ("/etc/plain", "permission denied (EACCES)", 126),
+        ("/etc", "permission denied (EACCES)", 126),
+        ("/etc/text", &format!("{no_format} (ENOEXEC)"), 126),
+        ("/etc/empty", &format!("{no_format} (ENOEXEC)"), 126),
+        ("/etc/lost", "not found (ENOENT)", 127),
+        ("/etc/loop", "cannot be run (ELOOP)", 126),
+    ] {
+        let finished = Machine::new()
+            .busybox_root()
+            .file("/rootfs/etc/plain", "echo plain\n")
+            .file("/rootfs/etc/text", "echo text\n")
+            .mode("/rootfs/etc/text", 0o755)
+            .file("/rootfs/etc/empty", "")
+            .mode("/rootfs/etc/empty", 0o755)
+            .file("/rootfs/etc/lost", "#!/no/interpreter\n")
+            .mode("/rootfs/etc/lost", 0o755)
+            .link("/rootfs/etc/loop", "loop")
+            .command_line(&format!("entrypoint={entrypoint}"))
+            .run();
+        finished.powered_off_saying(&[&format!("whit: {entrypoint}: {reason}"), &format!("whit: exit {code}")]);
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn without_an_entrypoint_it_says_where_one_could_be() {
+    let line = "whit: nothing to run: no entrypoint on the command line, in /whit.conf or in /etc/whit.conf";
+    Machine::new().busybox_root().run().powered_off_saying(&[line, "whit: exit 125"]);
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn more_than_fits_is_an_error_that_names_the_limit() {
+    for (line, count, limit) in
+        [("cmd x\n", 256, "strings"), ("env A=x\n", 300, ""), ("cmd 0123456789012345678901234567890\n", 600, "")]
+    {
+        let record = format!("entrypoint /bin/true\n{}", line.repeat(count));
+        let finished = Machine::new().busybox_root().file("/rootfs/etc/whit.conf", &record).run();
+        let expected = match limit {
+            "strings" => &["whit: arguments or environment: more than 256 strings", "whit: exit 125"][..],
+            // One variable, set over and over.
+            _ if line.starts_with("env") => &["whit: exit 0"],
+            _ => &["whit: /etc/whit.conf: longer than is read, ignored", "whit: exit 125"],
+        };
+        finished.powered_off_saying(expected);
+    }
+}
+
+const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nweb:x:33:44:web:/srv/web:/bin/false\n";
+const GROUP: &str = "root:x:0:\nweb:x:44:\nlogs:x:4:web\nspare:x:9:web\n";
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn the_user_is_who_docker_would_take() {
+    for (user, ids, home) in [
+        ("", "0 0 0", "/root"),
+        ("web", "33 44 44 4 9", "/srv/web"),
+        ("33", "33 44 44 4 9", "/srv/web"),
+        ("web:logs", "33 4 4", "/srv/web"),
+        ("web:1234", "33 1234 1234", "/srv/web"),
+        ("4321:1234", "4321 1234 1234", "/"),
+        ("4321", "4321 0 0", "/"),
+    ] {
+        let finished = Machine::new()
+            .file("/rootfs/etc/passwd", PASSWD)
+            .file("/rootfs/etc/group", GROUP)
+            .file("/rootfs/etc/whit.conf", &format!("user {user}\n"))
+            .script("echo $(id -u) $(id -g) $(id -G); echo $HOME; echo by name >/dev/stdout")
+            .run();
+        finished.powered_off_saying(&[ids, home, "by name", "whit: exit 0"]);
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_user_or_group_that_is_not_there_is_an_error() {
+    for (user, reason) in [
+        ("nobody", "no such user in /etc/passwd"),
+        ("web:nogroup", "no such group in /etc/group"),
+        ("2147483648", "no such user in /etc/passwd"),
+    ] {
+        let finished = Machine::new()
+            .file("/rootfs/etc/passwd", PASSWD)
+            .file("/rootfs/etc/group", GROUP)
+            .command_line(&format!("whit.user={user}"))
+            .script("echo up")
+            .run();
+        finished.powered_off_saying(&[&format!("whit: user {user}: {reason}"), "whit: exit 125"]);
+        assert!(!finished.says("up"), "{}", finished.console);
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn the_working_directory_is_made_when_missing() {
+    for workdir in ["/srv/deep/er", "/bin", "relative", "/", "/srv/"] {
+        let machine = Machine::new().command_line(&format!("whit.workdir={workdir}")).script("pwd; echo up");
+        let shown = if workdir == "relative" { "/relative" } else { workdir.trim_end_matches('/') };
+        let shown = if shown.is_empty() { "/" } else { shown };
+        machine.run().powered_off_saying(&[shown, "up", "whit: exit 0"]);
+    }
+    let finished = Machine::new().file("/rootfs/file", "").command_line("whit.workdir=/file/x").script("echo up").run();
+    finished.powered_off_saying(&["whit: workdir /file/x: ENOTDIR", "whit: exit 125"]);
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn the_workload_starts_with_no_signal_blocked_or_ignored_and_three_descriptors() {
+    // ls itself has the directory open: 3.
+    let script = "
+        grep -E 'Sig(Blk|Ign)' /proc/self/status
+        echo open files $(ulimit -Sn)
+        ls /proc/self/fd | grep -vx 3 | tr '\\n' ' '; echo; exec sleep 1000";
+    let mut machine = Machine::new().script(script).spawn();
+    machine.wait_for("SigBlk:\t0000000000000000\n");
+    machine.wait_for("SigIgn:\t");
+    // glibc's posix_spawn(3), in front of unshare(1), has its two internal signals ignored: 32 and 33.
+    let ignored = u64::from_str_radix(&machine.wait_for("\n"), 16).expect("a set of signals");
+    assert_eq!(ignored & !(0b11 << 31), 0, "{ignored:#x}");
+    machine.wait_for("open files 1024\n");
+    let shown = machine.wait_for(" \n");
+    let mut descriptors: Vec<&str> = shown.split(' ').collect();
+    descriptors.retain(|number| !machine.inherited().iter().any(|(inherited, _)| inherited == number));
+    assert_eq!(descriptors, ["0", "1", "2"]);
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_limit_that_cannot_be_raised_is_no_reason_not_to_run() {
+    let finished = Machine::new().open_files(2000).script("echo open files $(ulimit -Sn) $(ulimit -Hn)").run();
+    finished.powered_off_saying(&["open files 1024 2000", "whit: exit 0"]);
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn what_the_workload_mounts_is_its_own() {
+    let script = "mkdir /own && mount -t tmpfs own /own && grep -c ' /own ' /proc/mounts; echo up; exec sleep 1000";
+    let mut machine = Machine::new().script(script).spawn();
+    machine.wait_for("1\nup\n");
+    let table = machine.of_init("mounts");
+    assert!(!table.contains("/own"), "{table}");
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn its_root_is_no_chroot_but_the_root() {
+    // Both are refused in a chroot: pivot_root(2), EINVAL; user_namespaces(7), EPERM.
+    let script = "
+        unshare -U /bin/sh -c 'echo own users $(id -u)' || echo no user namespace
+        mkdir /new && mount -t tmpfs new /new && mkdir -p /new/old /new/bin && cp -a /bin/busybox /bin/sh /new/bin/
+        cd /new && pivot_root . old && cd / && exec /bin/sh -c 'echo pivoted; /bin/busybox ls /'";
+    Machine::new().script(script).run().powered_off_saying(&[
+        "own users 65534",
+        "pivoted",
+        "bin",
+        "old",
+        "whit: exit 0",
+    ]);
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn nothing_of_the_initramfs_is_reached_from_the_root() {
+    let script =
+        "ls -a /; cd ../../..; ls /init /whit.conf /mnt /rootfs 2>/dev/null || echo none; ls /proc/1/root/init";
+    Machine::new().file("/whit.conf", "").script(script).run().powered_off_saying(&["none", "/proc/1/root/init"]);
+}
