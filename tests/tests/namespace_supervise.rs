@@ -1,0 +1,158 @@
+//! The life of the workload: orphans and daemons, signals, the order of the end.
+
+use std::time::Instant;
+
+use rustix::process::Signal;
+use whit_tests::namespace::{End, Lan, Machine};
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn orphans_are_reaped_while_the_workload_runs() {
+    // Each parent ends before its child does: the child becomes PID 1's.
+    let script = "
+        for number in $(seq 200); do ( : <&- & ) ; done
+        echo forked
+        while grep -q '^State:.Z' /proc/[0-9]*/status 2>/dev/null; do :; done
+        echo none is left; ls -d /proc/[0-9]* | wc -l";
+    Machine::new().script(script).run().powered_off_saying(&["forked", "none is left", "whit: exit 0"]);
+}
+
+/// A daemon that is slow to leave the session of its parent, and the parent that has long ended then.
+const SLOW_DAEMON: &str = "
+    ( trap 'echo hung up' HUP; sleep 0.05; exec setsid /bin/sh -c 'echo daemon lives; read line </fifo; echo daemon ends' ) &
+    mkfifo /fifo";
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_daemon_that_is_slow_to_setsid_keeps_the_machine() {
+    for terminal in [false, true] {
+        let machine = Machine::new().script(SLOW_DAEMON);
+        let mut machine = if terminal { machine.terminal() } else { machine }.spawn();
+        machine.wait_for("whit: the entrypoint ended, its daemons run on\n");
+        machine.wait_for("daemon lives\n");
+        machine.write_for_init("/rootfs/fifo", "end\n");
+        let finished = machine.finish();
+        finished.powered_off_saying(&["daemon lives", "daemon ends", "whit: exit 0", "whit: power off"]);
+        assert!(!finished.says("hung up"), "{}", finished.console);
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_workload_that_fails_takes_its_daemons_with_it() {
+    let script = "( trap 'echo asked; exit' TERM; mkfifo /fifo; echo up >/ready; read line <>/fifo ) &
+        until test -e /ready; do :; done; exit 3";
+    let finished = Machine::new().script(script).run();
+    finished.powered_off_saying(&["whit: exit 3", "asked", "whit: power off"]);
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn signals_to_pid_1_reach_the_workload() {
+    for (signal, name) in [
+        (Signal::HUP, "HUP"),
+        (Signal::INT, "INT"),
+        (Signal::QUIT, "QUIT"),
+        (Signal::USR1, "USR1"),
+        (Signal::USR2, "USR2"),
+        (Signal::TERM, "TERM"),
+        (Signal::WINCH, "WINCH"),
+    ] {
+        let script = format!("mkfifo /fifo; trap 'echo caught {name}; exit 5' {name}; echo up; read line <>/fifo");
+        let mut machine = Machine::new().script(&script).spawn();
+        machine.wait_for("up\n");
+        machine.signal(signal);
+        machine.finish().powered_off_saying(&[&format!("caught {name}"), "whit: exit 5"]);
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_workload_that_does_not_want_a_signal_dies_of_it() {
+    let mut machine = Machine::new().script("echo up; exec sleep 1000").spawn();
+    machine.wait_for("up\n");
+    machine.signal(Signal::TERM);
+    machine.finish().powered_off_saying(&["whit: exit 143", "whit: power off"]);
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_stopped_workload_goes_on() {
+    // ctrl-z: in a container nothing would have stopped.
+    let script = "echo up; kill -TSTP $$; echo went on";
+    Machine::new().terminal().script(script).run().powered_off_saying(&["up", "went on", "whit: exit 0"]);
+}
+
+/// A daemon that says which signals ask it to end, and its parent, which ends when it is ready.
+fn daemon(on_signals: &str) -> String {
+    format!(
+        "( {on_signals} mkfifo /fifo; echo up >/ready; while :; do read line <>/fifo; done ) &
+        until test -e /ready; do :; done"
+    )
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn daemons_are_asked_to_end_by_the_stop_signal() {
+    // Not QUIT: a shell has it ignored in what it starts in the background, and what was ignored cannot be trapped.
+    for (command_line, name) in [
+        ("", "TERM"),
+        ("whit.stopsignal=SIGHUP", "HUP"),
+        ("whit.stopsignal=10", "USR1"),
+        ("whit.stopsignal=SIGRTMIN+3", "37"),
+        ("whit.grace=1000", "TERM"),
+    ] {
+        let script = daemon(&format!("trap 'echo asked by {name}; exit' {name};"));
+        let mut machine = Machine::new().command_line(command_line).script(&script).spawn();
+        machine.wait_for("its daemons run on\n");
+        machine.signal(Signal::USR2);
+        machine.finish().powered_off_saying(&[&format!("asked by {name}"), "whit: exit 0", "whit: power off"]);
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn daemons_that_do_not_end_are_killed_after_the_grace() {
+    let script = daemon("trap '' TERM;");
+    let mut machine = Machine::new().command_line("whit.grace=1").script(&script).spawn();
+    machine.wait_for("its daemons run on\n");
+    let asked = Instant::now();
+    machine.signal(Signal::USR2);
+    machine.finish().powered_off_saying(&["whit: exit 0", "whit: power off"]);
+    let took = asked.elapsed();
+    assert!((1.0..10.0).contains(&took.as_secs_f64()), "{took:?}");
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_machine_ends_as_pid_1_is_asked() {
+    for (signal, end, word) in [
+        (Signal::USR2, End::PowerOff, "whit: power off"),
+        (Signal::USR1, End::PowerOff, "whit: halt"),
+        (Signal::TERM, End::Reboot, "whit: reboot"),
+        (Signal::INT, End::Reboot, "whit: reboot"),
+    ] {
+        let mut machine = Machine::new().script(&daemon("")).spawn();
+        machine.wait_for("its daemons run on\n");
+        machine.signal(signal);
+        let finished = machine.finish();
+        assert_eq!(finished.end, end, "{signal:?}:\n{}", finished.console);
+        assert!(finished.says("whit: exit 0") && finished.says(word), "{signal:?}:\n{}", finished.console);
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_machine_that_still_waits_can_be_ended() {
+    for command_line in ["root=/dev/nowhere rootwait", "whit.net.timeout=1000"] {
+        let machine = Machine::new().command_line(command_line).script("echo not").prepare();
+        let lan = Lan::new();
+        lan.plug(&machine, "eth0");
+        let mut machine = machine.start();
+        machine.wait_for(": link up\n");
+        machine.signal(Signal::USR2);
+        let finished = machine.finish();
+        finished.powered_off_saying(&["whit: power off"]);
+        assert!(!finished.says("not"), "{}", finished.console);
+    }
+}
