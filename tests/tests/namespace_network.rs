@@ -1,0 +1,346 @@
+//! The network: what a real DHCP server says is what the machine has, whenever carrier and server come.
+
+use std::time::Instant;
+
+use whit_tests::namespace::{Lan, Machine, Running};
+
+/// Shows its files and stays.
+const STAY: &str = "cat /etc/hosts /etc/resolv.conf 2>/dev/null; echo settled; exec sleep 1000";
+
+/// Shows that a name server came later than the workload.
+const FOLLOW: &str = "
+    grep nameserver /etc/resolv.conf; echo settled
+    until grep nameserver /etc/resolv.conf; do sleep 0.01; done
+    cat /etc/hosts; echo followed; exec sleep 1000";
+
+fn machine() -> Machine {
+    Machine::new().directory("/rootfs/etc").script(STAY)
+}
+
+/// The address that the machine says it has: `10.55.0.77/24`.
+#[track_caller]
+fn address_said(machine: &mut Running, interface: &str) -> String {
+    machine.wait_for(&format!("whit: {interface} 10."));
+    format!("10.{}", machine.wait_for(", lease "))
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_lease_becomes_address_route_and_files() {
+    let machine = machine().prepare();
+    let lan = Lan::new();
+    lan.plug(&machine, "eth0");
+    // The router is not the server.
+    let _server = lan.serve(&["dhcp-option=3,10.55.0.254", "dhcp-option=6,10.55.0.2,10.55.0.3"]);
+    let mut machine = machine.start();
+    machine.wait_for("whit: eth0 ");
+    let hardware = machine.wait_for(": link up\n");
+    assert!(machine.ip(&["link", "show", "dev", "eth0"]).contains(&format!("link/ether {hardware} ")), "{hardware}");
+    let said = address_said(&mut machine, "eth0");
+    let (address, rest) = said.split_once('/').expect("a prefix");
+    assert_eq!(rest, "24, gateway 10.55.0.254, DNS 10.55.0.2 10.55.0.3");
+    machine.wait_for(&format!("3600 s from {}\n", Lan::ADDRESS));
+    let files = machine.wait_for("settled\n");
+    assert!(files.contains(&format!("{address} whit\n")), "{files}");
+    assert!(files.ends_with("# written by whit\nnameserver 10.55.0.2\nnameserver 10.55.0.3\n"), "{files}");
+
+    let addresses = machine.ip(&["-4", "address", "show", "dev", "eth0"]);
+    assert!(addresses.contains(&format!("inet {address}/24 brd 10.55.0.255 scope global")), "{addresses}");
+    let routes = machine.ip(&["route"]);
+    assert!(routes.contains("default via 10.55.0.254 dev eth0"), "{routes}");
+    assert!(routes.contains(&format!("src {address}")), "{routes}");
+    let loopback = machine.ip(&["address", "show", "dev", "lo"]);
+    assert!(loopback.contains("inet 127.0.0.1/8") && loopback.contains(",UP"), "{loopback}");
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn an_address_ends_with_its_lease_by_the_kernels_own_clock() {
+    let machine = machine().prepare();
+    let lan = Lan::new();
+    lan.plug(&machine, "eth0");
+    let _server = lan.serve(&["dhcp-range=10.55.0.50,10.55.0.99,255.255.255.0,120"]);
+    let mut machine = machine.start();
+    machine.wait_for("lease 120 s");
+    machine.wait_for("settled\n");
+    let addresses = machine.ip(&["-4", "address", "show", "dev", "eth0"]);
+    let lifetime = |name: &str| -> u32 {
+        let (_, rest) = addresses.split_once(name).unwrap_or_else(|| panic!("no {name}: {addresses}"));
+        let (seconds, _) = rest.trim_start().split_once("sec").unwrap_or_else(|| panic!("{name}: {addresses}"));
+        seconds.parse().unwrap_or_else(|_| panic!("{name}: {addresses}"))
+    };
+    for name in ["valid_lft", "preferred_lft"] {
+        assert!((100..=120).contains(&lifetime(name)), "{addresses}");
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn of_several_routers_the_first_is_the_default() {
+    let machine = machine().prepare();
+    let lan = Lan::new();
+    lan.plug(&machine, "eth0");
+    let _server = lan.serve(&["dhcp-option=3,10.55.0.253,10.55.0.254"]);
+    let mut machine = machine.start();
+    machine.wait_for("settled\n");
+    assert!(machine.ip(&["route"]).contains("default via 10.55.0.253 dev eth0"));
+    assert!(!machine.ip(&["route"]).contains("10.55.0.254"));
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn without_a_router_there_is_no_default_route() {
+    let machine = machine().prepare();
+    let lan = Lan::new();
+    lan.plug(&machine, "eth0");
+    let _server = lan.serve(&["dhcp-option=3", "dhcp-option=6"]);
+    let mut machine = machine.start();
+    assert!(address_said(&mut machine, "eth0").ends_with("/24"));
+    machine.wait_for("settled\n");
+    assert!(!machine.ip(&["route"]).contains("default"));
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn without_a_mask_the_prefix_is_that_of_the_class() {
+    let machine = machine().prepare();
+    let lan = Lan::new();
+    lan.plug(&machine, "eth0");
+    let _server = lan.serve(&["dhcp-option=1", "dhcp-option=28"]);
+    let mut machine = machine.start();
+    let said = address_said(&mut machine, "eth0");
+    let (address, rest) = said.split_once('/').expect("a prefix");
+    assert!(rest.starts_with("8, gateway 10.55.0.1"), "{said}");
+    machine.wait_for("settled\n");
+    let addresses = machine.ip(&["-4", "address", "show", "dev", "eth0"]);
+    assert!(addresses.contains(&format!("inet {address}/8 ")), "{addresses}");
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_router_outside_of_the_subnet_is_reached_all_the_same() {
+    let machine = machine().prepare();
+    let lan = Lan::new();
+    lan.plug(&machine, "eth0");
+    let _server = lan.serve(&["dhcp-option=3,10.99.0.1"]);
+    let mut machine = machine.start();
+    machine.wait_for("settled\n");
+    let routes = machine.ip(&["route"]);
+    assert!(routes.contains("default via 10.99.0.1 dev eth0"), "{routes}");
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn an_interface_may_have_any_name() {
+    // The longest, and one that sysctl(8) would read as two.
+    for name in ["a.b", "enp0s31f6u1u2u3", "0", "veth-with.dots"] {
+        let machine = machine().prepare();
+        let lan = Lan::new();
+        lan.plug(&machine, name);
+        let _server = lan.serve(&[]);
+        let mut machine = machine.start();
+        address_said(&mut machine, name);
+        machine.wait_for("settled\n");
+        assert!(machine.ip(&["route"]).contains(&format!("default via 10.55.0.1 dev {name}")));
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn strict_reverse_path_filtering_is_no_obstacle() {
+    let machine = machine().prepare();
+    let lan = Lan::new();
+    lan.plug(&machine, "eth0");
+    let _server = lan.serve(&[]);
+    machine.set("ipv4/conf/all/rp_filter", "1");
+    machine.set("ipv4/conf/eth0/rp_filter", "1");
+    let mut machine = machine.start();
+    address_said(&mut machine, "eth0");
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_carrier_that_comes_late_is_used_at_once() {
+    let machine = machine().prepare();
+    let lan = Lan::new();
+    lan.plug_without_carrier(&machine, "eth0");
+    let _server = lan.serve(&[]);
+    let mut machine = machine.start();
+    // The interface is up, and the init waits: this line comes between.
+    machine.wait_for("whit: root /rootfs on /mnt\n");
+    // Nobody can wait for nothing to happen: the time is what is tested.
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    let began = Instant::now();
+    lan.carrier(0, true);
+    address_said(&mut machine, "eth0");
+    let took = began.elapsed();
+    println!("carrier to lease: {took:?}, a process of ip(8) in it");
+    // IFF_RUNNING comes up to a second behind IFF_LOWER_UP, a first retransmission 250 ms behind the carrier.
+    assert!(took.as_millis() < 200, "{took:?}");
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_server_that_comes_late_is_found_by_the_second_discover() {
+    let machine = machine().prepare();
+    let lan = Lan::new();
+    lan.plug(&machine, "eth0");
+    let mut machine = machine.start();
+    machine.wait_for("whit: eth0 ");
+    machine.wait_for(": link up\n");
+    // The first DISCOVER has gone to nobody.
+    let began = Instant::now();
+    let mut server = lan.serve(&[]);
+    server.wait_for("DHCPDISCOVER(lan0)");
+    address_said(&mut machine, "eth0");
+    let took = began.elapsed();
+    println!("lease {took:?} behind a lost DISCOVER, the server's start in it");
+    assert!(took.as_millis() < 1500, "{took:?}");
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn without_a_server_one_line_is_said_and_the_boot_goes_on() {
+    let machine = Machine::new().directory("/rootfs/etc").script(FOLLOW).command_line("whit.net.timeout=1").prepare();
+    let lan = Lan::new();
+    lan.plug(&machine, "eth0");
+    let began = Instant::now();
+    let mut machine = machine.start();
+    let before = machine.wait_for("whit: network: no lease within 1 s; the boot goes on, and so does the search\n");
+    let took = began.elapsed();
+    assert!((0.9..10.0).contains(&took.as_secs_f64()), "{took:?}");
+    assert_eq!(before.lines().filter(|line| line.starts_with("whit: network")).count(), 0, "{before}");
+    machine.wait_for("settled\n");
+    assert!(machine.of_init("root/rootfs/etc/hosts").contains("\n127.0.1.1 whit\n"));
+    // So does the search: the lease comes, and the files follow it.
+    let _server = lan.serve(&["dhcp-option=6,10.55.0.2"]);
+    let said = address_said(&mut machine, "eth0");
+    let address = said.split('/').next().expect("an address");
+    machine.wait_for("nameserver 10.55.0.2\n");
+    let hosts = machine.wait_for("followed\n");
+    assert!(hosts.contains(&format!("\n{address} whit\n")), "{hosts}");
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn without_an_interface_one_line_is_said_at_once() {
+    let began = Instant::now();
+    let mut machine = machine().command_line("whit.net.timeout=1000").spawn();
+    machine.wait_for("whit: network: no Ethernet interface\n");
+    let files = machine.wait_for("settled\n");
+    assert!(!files.contains("whit: network"), "{files}");
+    assert!(began.elapsed().as_secs() < 10);
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_machine_that_does_not_wait_gets_its_lease_later() {
+    let machine = Machine::new().directory("/rootfs/etc").script(FOLLOW).command_line("whit.net=bg").prepare();
+    let lan = Lan::new();
+    lan.plug_without_carrier(&machine, "eth0");
+    let _server = lan.serve(&["dhcp-option=6,10.55.0.2"]);
+    let mut machine = machine.start();
+    let before = machine.wait_for("settled\n");
+    assert!(!before.contains("10.55"), "{before}");
+    lan.carrier(0, true);
+    address_said(&mut machine, "eth0");
+    machine.wait_for("nameserver 10.55.0.2\n");
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_network_that_is_off_is_not_touched() {
+    let machine = machine().command_line("whit.net=off").prepare();
+    let lan = Lan::new();
+    lan.plug(&machine, "eth0");
+    let mut machine = machine.start();
+    machine.wait_for("settled\n");
+    let links = machine.ip(&["link", "show", "dev", "eth0"]);
+    assert!(links.contains("state DOWN"), "{links}");
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn name_servers_of_the_image_stay() {
+    let machine = machine().file("/rootfs/etc/resolv.conf", "nameserver 9.9.9.9\n").prepare();
+    let lan = Lan::new();
+    lan.plug(&machine, "eth0");
+    let _server = lan.serve(&["dhcp-option=6,10.55.0.2"]);
+    let mut machine = machine.start();
+    address_said(&mut machine, "eth0");
+    let files = machine.wait_for("settled\n");
+    assert!(files.ends_with("nameserver 9.9.9.9\n") && !files.contains("nameserver 10.55"), "{files}");
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn of_two_interfaces_the_one_with_a_server_is_enough() {
+    let machine = machine().prepare();
+    let lan = Lan::new();
+    lan.plug(&machine, "first");
+    lan.plug_without_carrier(&machine, "second");
+    let _server = lan.serve(&[]);
+    let mut machine = machine.start();
+    address_said(&mut machine, "first");
+    machine.wait_for("settled\n");
+    let routes = machine.ip(&["route"]);
+    assert_eq!(routes.matches("default").count(), 1, "{routes}");
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn two_leases_have_one_default_route_in_front() {
+    let machine = machine().prepare();
+    let lan = Lan::new();
+    lan.plug(&machine, "first");
+    lan.plug_without_carrier(&machine, "second");
+    let _server = lan.serve(&[
+        "dhcp-range=10.55.0.50,10.55.0.99,255.255.255.0,1h",
+        "dhcp-range=10.55.1.50,10.55.1.99,255.255.255.0,1h",
+    ]);
+    let mut machine = machine.start();
+    address_said(&mut machine, "first");
+    lan.carrier(1, true);
+    address_said(&mut machine, "second");
+    machine.wait_for("\n");
+    let routes = machine.ip(&["route"]);
+    let defaults: Vec<&str> = routes.lines().filter(|line| line.starts_with("default")).collect();
+    assert!(defaults.len() == 2 && defaults[0].contains("via 10.55.0.1 dev first"), "{routes}");
+    assert!(defaults[1].contains("via 10.55.1.1 dev second") && defaults[1].contains("metric 1"), "{routes}");
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn interfaces_that_the_workload_makes_are_its_own() {
+    let script = "ip link add own0 type veth peer name own1; echo settled; exec sleep 1000";
+    let machine = Machine::new().script(script).command_line("whit.net=bg").prepare();
+    let lan = Lan::new();
+    lan.plug_without_carrier(&machine, "eth0");
+    let mut machine = machine.start();
+    machine.wait_for("settled\n");
+    // The init hears of links in their order: it has heard of own0 when it says this.
+    lan.carrier(0, true);
+    machine.wait_for(": link up\n");
+    let links = machine.ip(&["link", "show", "dev", "own0"]);
+    assert!(links.contains("state DOWN") && !links.contains(",UP"), "{links}");
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_lease_is_renewed_in_silence() {
+    let machine = machine().prepare();
+    let lan = Lan::new();
+    lan.plug(&machine, "eth0");
+    // T1, in seconds; dnsmasq takes none that is shorter.
+    let mut server = lan.serve(&["dhcp-option=58,3"]);
+    let mut machine = machine.start();
+    let said = address_said(&mut machine, "eth0");
+    let address = said.split('/').next().expect("an address");
+    machine.wait_for("settled\n");
+    for _ in 0..2 {
+        server.wait_for(&format!("DHCPREQUEST(lan0) {address} "));
+        server.wait_for(&format!("DHCPACK(lan0) {address} "));
+    }
+    assert_eq!(machine.console().matches("whit: eth0").count(), 2, "{}", machine.console());
+    assert!(machine.ip(&["-4", "address", "show", "dev", "eth0"]).contains(address));
+}
