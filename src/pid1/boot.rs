@@ -29,6 +29,7 @@ pub(crate) enum Outcome {
 /// Mounts the root as soon as its device is there and, unless it is not wanted, waits for a lease.
 pub(crate) fn prepare_root_and_network(machine: &mut Machine<'_>) -> Result<Outcome, End> {
     let started_ms = now_ms();
+    let _ = files::make_directory(filesystems::ROOT); // What fails here fails at the mount, and is said there.
     let Some(root) = wait_for_root(machine, started_ms)? else { return Ok(Outcome::Failed) };
     machine.timeline.reach(Stage::Root);
     machine.stop_listening_for_devices();

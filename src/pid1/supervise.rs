@@ -5,11 +5,14 @@ use core::convert::Infallible;
 use whit::status::NOT_STARTED;
 
 use crate::console::{self, say, tell};
-use crate::machine::{Happened, Machine, signal};
+use crate::machine::{Happened, Machine, now_ms, signal};
 use crate::shutdown::End;
 use crate::sys::process::kill;
 use crate::timeline::Stage;
 use crate::workload;
+
+/// From one start of the shell to the next.
+const SHELL_GAP_MS: u64 = 1000;
 
 /// What a process may tell the workload by telling PID 1.
 const FORWARDED: [u8; 7] =
@@ -62,8 +65,11 @@ pub(crate) fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
 /// Keeps a shell on the console until the machine is asked to end; at once asks for power off when there is none.
 pub(crate) fn run_shell(machine: &mut Machine<'_>) -> Result<Infallible, End> {
     console::lead_session();
+    let mut next_ms = 0;
     loop {
-        if machine.shell.is_none() {
+        // One that ends at once, its console at an end, is started again once a second.
+        if machine.shell.is_none() && now_ms() >= next_ms {
+            next_ms = now_ms().saturating_add(SHELL_GAP_MS);
             if !workload::has_shell() {
                 return Err(End::PowerOff);
             }
@@ -75,7 +81,7 @@ pub(crate) fn run_shell(machine: &mut Machine<'_>) -> Result<Infallible, End> {
                 }
             }
         }
-        asked_to_end(&machine.wait(None))?;
+        asked_to_end(&machine.wait(if machine.shell.is_none() { Some(next_ms) } else { None }))?;
     }
 }
 

@@ -4,7 +4,7 @@ use core::ffi::CStr;
 
 use rustix::fs::{Gid, Uid, fchown};
 use rustix::mount::mount_move;
-use rustix::process::{Pid, Resource, Rlimit, chdir, chroot, getpid, setpgid, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, chdir, chroot, getpid, getrlimit, setpgid, setrlimit};
 use rustix::termios::{isatty, tcsetpgrp};
 use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
 use whit::argv::{self, Arguments, Full, Variables};
@@ -102,8 +102,12 @@ fn enter_root() -> Result<(), Error> {
     chdir(c"/").map_err(at("chdir /"))
 }
 
+/// A machine may be a container itself, where the hard limit can only be lowered.
 fn limit_files() -> Result<(), Error> {
-    setrlimit(Resource::Nofile, OPEN_FILES).map_err(at("limit of open files"))
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, OPEN_FILES)
+        .or_else(|_| setrlimit(Resource::Nofile, Rlimit { maximum, ..OPEN_FILES }))
+        .map_err(at("limit of open files"))
 }
 
 /// Takes on USER, goes to WORKDIR, and sets HOME; says what went wrong and returns the exit status for it.

@@ -1,5 +1,7 @@
 //! The console's shell, on a terminal: it comes behind the workload, ctrl-c works in it, and it ends the machine.
 
+use std::path::Path;
+
 use whit_tests::namespace::{End, Machine, Running};
 
 const PROMPT: &str = "# ";
@@ -73,6 +75,21 @@ fn leaving_the_shell_starts_another() {
         assert!(!shells.contains(&shell), "the same shell after {leave:?}: {shell}");
         shells.push(shell);
     }
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_shell_that_ends_at_once_is_started_once_a_second() {
+    let shell = "#!/bin/busybox sh\nread seconds rest < /proc/uptime; echo \"at $seconds .\"\n";
+    let machine = Machine::new().program("/bin/busybox", Path::new("/bin/busybox"));
+    let mut machine = machine.file("/bin/sh", shell).mode("/bin/sh", 0o755).script("").spawn();
+    let mut starts = Vec::new();
+    for _ in 0..3 {
+        let shown = machine.wait_for(" .\n");
+        let (_, seconds) = shown.trim_end_matches(" .\n").rsplit_once("at ").expect("the time");
+        starts.push(seconds.parse::<f64>().expect("seconds"));
+    }
+    assert!(starts.windows(2).all(|pair| pair[1] - pair[0] > 0.9), "{starts:?}");
 }
 
 #[test]
