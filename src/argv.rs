@@ -1,26 +1,15 @@
 //! The workload's arguments and environment, in bounded storage, as execve(2) wants them.
 
-use core::ffi::CStr;
-
 use crate::options::{Source, Sources};
-use crate::text::split_once;
+use crate::text::{parts, split_once};
 
-/// Arguments of a command.
-pub const MAX_ARGUMENTS: usize = 256;
-/// Bytes of all arguments, each with its NUL.
-pub const MAX_ARGUMENT_BYTES: usize = 16 * 1024;
-/// Variables of an environment.
-pub const MAX_VARIABLES: usize = 256;
-/// Bytes of all variables, each with its NUL.
-pub const MAX_VARIABLE_BYTES: usize = 16 * 1024;
+/// Arguments of a command, or variables of an environment.
+pub const MAX_STRINGS: usize = 256;
+/// Bytes of all of them, each with its NUL.
+pub const MAX_BYTES: usize = 16 * 1024;
 
 /// docker's PATH, when the image sets none.
 pub const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// The arguments of a command.
-pub type Arguments = Strings<MAX_ARGUMENT_BYTES, MAX_ARGUMENTS>;
-/// The variables of an environment.
-pub type Variables = Strings<MAX_VARIABLE_BYTES, MAX_VARIABLES>;
 
 /// A capacity that was exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +22,7 @@ pub enum Full {
 
 /// NUL-terminated strings, one behind the other.
 #[derive(Default)]
-pub struct Strings<const BYTES: usize, const COUNT: usize> {
+pub struct Strings<const BYTES: usize = MAX_BYTES, const COUNT: usize = MAX_STRINGS> {
     bytes: heapless::Vec<u8, BYTES>,
     starts: heapless::Vec<u16, COUNT>,
 }
@@ -59,20 +48,30 @@ impl<const BYTES: usize, const COUNT: usize> Strings<BYTES, COUNT> {
     }
 
     fn append(&mut self, parts: &[&[u8]], start: usize) -> Result<(), Full> {
-        for part in parts.iter().chain(&[&b"\0"[..]]) {
-            self.bytes.extend_from_slice(part).map_err(|_| Full::Bytes(BYTES))?;
+        let fits = parts.iter().all(|part| self.bytes.extend_from_slice(part).is_ok()) && self.bytes.push(0).is_ok();
+        if !fits {
+            return Err(Full::Bytes(BYTES));
         }
         let start = u16::try_from(start).map_err(|_| Full::Bytes(BYTES))?;
         self.starts.push(start).map_err(|_| Full::Count(COUNT))
     }
 
-    /// The strings in order.
-    pub fn iter(&self) -> impl Iterator<Item = &CStr> {
-        self.starts.iter().filter_map(|start| self.at(*start))
+    /// The strings in order, without their NULs.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.starts.iter().map(|start| self.at(*start))
     }
 
-    fn at(&self, start: u16) -> Option<&CStr> {
-        CStr::from_bytes_until_nul(self.bytes.get(usize::from(start)..)?).ok()
+    fn at(&self, start: u16) -> &[u8] {
+        parts(self.tail(start), 0).next().unwrap_or_default()
+    }
+
+    /// What is stored from each string on: the string, its NUL, and whatever ends in a NUL behind it.
+    pub fn tails(&self) -> impl Iterator<Item = &[u8]> {
+        self.starts.iter().map(|start| self.tail(*start))
+    }
+
+    fn tail(&self, start: u16) -> &[u8] {
+        self.bytes.get(usize::from(start)..).unwrap_or_default()
     }
 
     /// Whether there is none.
@@ -86,7 +85,7 @@ impl<const BYTES: usize, const COUNT: usize> Strings<BYTES, COUNT> {
     /// As [`Strings::push`].
     pub fn set(&mut self, parts: &[&[u8]]) -> Result<(), Full> {
         let name = parts.first().and_then(|part| split_once(part, b'=')).map_or(&b""[..], |(name, _)| name);
-        let same = self.starts.iter().position(|start| self.at(*start).and_then(|text| value_of(text, name)).is_some());
+        let same = self.starts.iter().position(|start| value_of(self.at(*start), name).is_some());
         if let Some(same) = same {
             self.starts.remove(same);
         }
@@ -99,8 +98,8 @@ impl<const BYTES: usize, const COUNT: usize> Strings<BYTES, COUNT> {
     }
 }
 
-fn value_of<'a>(variable: &'a CStr, name: &[u8]) -> Option<&'a [u8]> {
-    variable.to_bytes().strip_prefix(name)?.strip_prefix(b"=")
+fn value_of<'a>(variable: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    variable.strip_prefix(name)?.strip_prefix(b"=")
 }
 
 /// Puts together what is to be run, as docker does: the strongest entrypoint, then the strongest command that is not
@@ -108,7 +107,7 @@ fn value_of<'a>(variable: &'a CStr, name: &[u8]) -> Option<&'a [u8]> {
 ///
 /// # Errors
 /// [`Full`] when it does not fit.
-pub fn arguments(sources: &Sources<'_>, argv: &mut Arguments) -> Result<(), Full> {
+pub fn arguments(sources: &Sources<'_>, argv: &mut Strings) -> Result<(), Full> {
     let mut command_sources = Source::STRONGEST_FIRST.len();
     for (source, position) in Source::STRONGEST_FIRST.into_iter().zip(1..) {
         if push_all(sources, source, &[b"entrypoint"], argv)? {
@@ -125,7 +124,7 @@ pub fn arguments(sources: &Sources<'_>, argv: &mut Arguments) -> Result<(), Full
 }
 
 /// Appends the values of an option, in all its names, and returns whether the source has it.
-fn push_all(sources: &Sources<'_>, source: Source, names: &[&[u8]], argv: &mut Arguments) -> Result<bool, Full> {
+fn push_all(sources: &Sources<'_>, source: Source, names: &[&[u8]], argv: &mut Strings) -> Result<bool, Full> {
     let mut found = false;
     let mut pushed = Ok(());
     // On the command line an entrypoint is one word with its arguments; in a record it is one of them a line.
@@ -151,7 +150,7 @@ fn push_all(sources: &Sources<'_>, source: Source, names: &[&[u8]], argv: &mut A
 ///
 /// # Errors
 /// [`Full`] when it does not fit.
-pub fn variables(sources: &Sources<'_>, hostname: &[u8], terminal: bool, env: &mut Variables) -> Result<(), Full> {
+pub fn variables(sources: &Sources<'_>, hostname: &[u8], terminal: bool, env: &mut Strings) -> Result<(), Full> {
     env.set(&[b"PATH=", DEFAULT_PATH])?;
     env.set(&[b"HOSTNAME=", hostname])?;
     if terminal {
@@ -177,7 +176,7 @@ mod tests {
     use std::vec::Vec;
 
     fn show<const B: usize, const C: usize>(strings: &Strings<B, C>) -> Vec<String> {
-        strings.iter().map(|text| text.to_str().unwrap().into()).collect()
+        strings.iter().map(|text| String::from_utf8(text.into()).unwrap()).collect()
     }
 
     fn with<R>(command_line: &str, initramfs: &str, image: &str, test: impl Fn(&Sources<'_>) -> R) -> R {
@@ -191,7 +190,7 @@ mod tests {
 
     fn argv(command_line: &str, initramfs: &str, image: &str) -> Vec<String> {
         with(command_line, initramfs, image, |sources| {
-            let mut argv = Arguments::new();
+            let mut argv = <Strings>::new();
             arguments(sources, &mut argv).unwrap();
             show(&argv)
         })
@@ -223,7 +222,7 @@ mod tests {
     fn stronger_variables_replace_weaker_ones() {
         let env =
             with("whit.env=\"A=1 2\"", "env B=i\nenv PATH=/x\n", "env A=image\nenv B=image\nenv C=\n", |sources| {
-                let mut env = Variables::new();
+                let mut env = <Strings>::new();
                 variables(sources, b"box", true, &mut env).unwrap();
                 show(&env)
             });
@@ -245,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_variable_is_found_by_its_whole_name() {
-        let mut env = Variables::new();
+        let mut env = <Strings>::new();
         env.set(&[b"PATHX=/no"]).unwrap();
         assert_eq!(env.variable(b"PATH"), None);
         env.set(&[b"PATH=", b"/a"]).unwrap();

@@ -3,6 +3,8 @@
 use linux_raw_sys::errno;
 use ufmt::{Formatter, uDisplay, uWrite, uwrite};
 
+use crate::text::{Text, number, parts};
+
 /// An error number of the kernel, shown by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Errno(pub i32);
@@ -47,11 +49,11 @@ impl From<rustix::io::Errno> for Errno {
 
 impl Errno {
     /// The symbol of errno(3), for those that a boot meets.
-    pub fn name(self) -> Option<&'static str> {
-        let mut words = NAMES.split(' ');
+    pub fn name(self) -> Option<&'static [u8]> {
+        let mut words = parts(NAMES, b' ');
         loop {
-            let (number, name) = (words.next()?, words.next()?);
-            if crate::text::number(number.as_bytes()) == u32::try_from(self.0).ok() {
+            let (number_of_it, name) = (words.next()?, words.next()?);
+            if number(number_of_it) == u32::try_from(self.0).ok() {
                 return Some(name);
             }
         }
@@ -59,7 +61,8 @@ impl Errno {
 }
 
 /// Numbers and names of include/uapi/asm-generic/errno-base.h and errno.h: one text is less than a table of them.
-const NAMES: &str = "1 EPERM 2 ENOENT 5 EIO 6 ENXIO 7 E2BIG 8 ENOEXEC 9 EBADF 11 EAGAIN 12 ENOMEM 13 EACCES 14 EFAULT \
+const NAMES: &[u8] =
+    b"1 EPERM 2 ENOENT 5 EIO 6 ENXIO 7 E2BIG 8 ENOEXEC 9 EBADF 11 EAGAIN 12 ENOMEM 13 EACCES 14 EFAULT \
     15 ENOTBLK 16 EBUSY 17 EEXIST 19 ENODEV 20 ENOTDIR 21 EISDIR 22 EINVAL 24 EMFILE 25 ENOTTY 26 ETXTBSY 27 EFBIG 28 ENOSPC \
     30 EROFS 34 ERANGE 36 ENAMETOOLONG 38 ENOSYS 40 ELOOP 71 EPROTO 75 EOVERFLOW 90 EMSGSIZE 93 EPROTONOSUPPORT \
     95 EOPNOTSUPP 97 EAFNOSUPPORT 98 EADDRINUSE 100 ENETDOWN 101 ENETUNREACH 105 ENOBUFS 113 EHOSTUNREACH 117 EUCLEAN \
@@ -68,7 +71,7 @@ const NAMES: &str = "1 EPERM 2 ENOENT 5 EIO 6 ENXIO 7 E2BIG 8 ENOEXEC 9 EBADF 11
 impl uDisplay for Errno {
     fn fmt<W: uWrite + ?Sized>(&self, f: &mut Formatter<'_, W>) -> Result<(), W::Error> {
         match self.name() {
-            Some(name) => f.write_str(name),
+            Some(name) => Text(name).fmt(f),
             None => uwrite!(f, "errno {}", self.0),
         }
     }
@@ -94,7 +97,7 @@ mod tests {
             (errno::EUCLEAN, "EUCLEAN"),
             (errno::ENOKEY, "ENOKEY"),
         ] {
-            assert_eq!(Errno(number.try_into().unwrap()).name(), Some(name));
+            assert_eq!(Errno(number.try_into().unwrap()).name(), Some(name.as_bytes()));
         }
         assert_eq!(Errno(0).name(), None);
         assert_eq!(Errno(-5).name(), None);

@@ -40,7 +40,7 @@ impl uDisplay for Address {
 
 /// Parses `a.b.c.d`.
 pub fn parse(text: &[u8]) -> Option<Address> {
-    let mut parts = text.split(|byte| *byte == b'.');
+    let mut parts = crate::text::parts(text, b'.');
     let mut address = [0; 4];
     for byte in &mut address {
         *byte = u8::try_from(crate::text::number(parts.next()?)?).ok()?;

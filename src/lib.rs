@@ -21,3 +21,4 @@ pub mod root;
 pub mod rtnetlink;
 pub mod status;
 pub mod text;
+pub mod time;

@@ -5,7 +5,7 @@
 
 use crate::cmdline::{self, Word};
 use crate::record::Record;
-use crate::text::number;
+use crate::text::{number, parts};
 
 /// Where options come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -207,8 +207,7 @@ impl<'a> Options<'a> {
         if name.is_empty() {
             return Err(Problem::Malformed);
         }
-        let mut names = NAMES.split(|byte| *byte == b' ');
-        let known = names.position(|known| cmdline::same_name(known, name));
+        let known = parts(NAMES, b' ').position(|known| cmdline::same_name(known, name));
         let name = known.and_then(|position| Name::IN_ORDER.get(position)).ok_or(Problem::Unknown)?;
         let given = Some(text).filter(|text| !text.is_empty());
         let seconds = number(text).ok_or(Problem::Value);
@@ -301,7 +300,7 @@ fn signal(name: &[u8]) -> Option<u8> {
     const LAST: u8 = 64;
     let name = name.strip_prefix(b"SIG").unwrap_or(name);
     // In the order of their numbers, from 1 (signal(7)).
-    if let Some((_, number)) = NAMED.split(|byte| *byte == b' ').zip(1..).find(|(named, _)| *named == name) {
+    if let Some((_, number)) = parts(NAMED, b' ').zip(1..).find(|(named, _)| *named == name) {
         return Some(number);
     }
     let signal = match name.strip_prefix(b"RTMIN") {
@@ -373,7 +372,7 @@ mod tests {
 
     #[test]
     fn every_name_has_its_place() {
-        assert_eq!(NAMES.split(|byte| *byte == b' ').count(), Name::IN_ORDER.len());
+        assert_eq!(parts(NAMES, b' ').count(), Name::IN_ORDER.len());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! `user`, `uid`, `user:group`, `uid:gid` and the mixed forms. A number needs no line; a name does. A line that is
 //! malformed is passed over.
 
-use crate::text::{number, split_once};
+use crate::text::{Parts, number, parts, split_once};
 
 /// Supplementary groups of an account.
 pub const MAX_GROUPS: usize = 64;
@@ -71,7 +71,7 @@ pub fn account<'a>(user: &[u8], passwd: &'a [u8], group: &[u8]) -> Result<Accoun
     for (line_name, gid, mut fields) in lines(group) {
         let Some(members) = fields.next() else { continue };
         if group_name.is_empty() {
-            if members.split(|byte| *byte == b',').any(|member| Some(member) == name) {
+            if parts(members, b',').any(|member| Some(member) == name) {
                 account.groups.push(gid).map_err(|_| Problem::TooManyGroups)?;
             }
         } else if line_name == group_name && named_gid.is_none() {
@@ -84,16 +84,16 @@ pub fn account<'a>(user: &[u8], passwd: &'a [u8], group: &[u8]) -> Result<Accoun
     Ok(account)
 }
 
-type Fields<'a> = core::slice::Split<'a, u8, fn(&u8) -> bool>;
-
 /// The lines of passwd or group that are well formed so far: name, id, the fields behind it.
-fn lines(file: &[u8]) -> impl Iterator<Item = (&[u8], u32, Fields<'_>)> {
-    file.split(|byte| *byte == b'\n').filter_map(|line| {
-        let mut fields = line.split((|byte| *byte == b':') as fn(&u8) -> bool);
-        let name = fields.next().filter(|name| !name.is_empty())?;
-        let id = id(fields.nth(1)?)?;
-        Some((name, id, fields))
-    })
+fn lines(file: &[u8]) -> impl Iterator<Item = (&[u8], u32, Parts<'_>)> {
+    parts(file, b'\n').filter_map(fields)
+}
+
+fn fields(line: &[u8]) -> Option<(&[u8], u32, Parts<'_>)> {
+    let mut fields = parts(line, b':');
+    let name = fields.next().filter(|name| !name.is_empty())?;
+    let id = id(fields.nth(1)?)?;
+    Some((name, id, fields))
 }
 
 fn id(text: &[u8]) -> Option<u32> {

@@ -3,6 +3,8 @@
 //! One `key value` a line, the value up to the end of the line; `\n` and `\\` are the only escapes; a repeated key
 //! appends; empty lines and lines that begin with `#` are skipped.
 
+use crate::text::parts;
+
 /// Bytes of a record that are read.
 pub const MAX_RECORD: usize = 16 * 1024;
 
@@ -73,8 +75,7 @@ impl<'a> Record<'a> {
 
     /// The lines that say something, malformed ones among them.
     pub fn lines(&self) -> impl Iterator<Item = Line<'a>> + use<'a> {
-        self.text
-            .split(|byte| *byte == 0)
+        parts(self.text, 0)
             .zip(1..)
             .filter(|(line, _)| !line.is_empty() && !line.starts_with(b"#"))
             .map(|(line, number)| Line { number, entry: entry(line) })

@@ -16,23 +16,6 @@ impl uDisplay for Text<'_> {
     }
 }
 
-/// Text in bounded storage; what does not fit is cut.
-#[derive(Default)]
-pub struct Buffer<const SIZE: usize>(pub heapless::Vec<u8, SIZE>);
-
-impl<const SIZE: usize> uWrite for Buffer<SIZE> {
-    type Error = core::convert::Infallible;
-
-    // Every message is made of calls to this: inlined it would be the largest part of the init.
-    #[inline(never)]
-    fn write_str(&mut self, text: &str) -> Result<(), Self::Error> {
-        for byte in text.bytes() {
-            let _ = self.0.push(byte);
-        }
-        Ok(())
-    }
-}
-
 /// Decimal digits, and nothing else, as a number; `None` when there are none, others, or too many.
 pub fn number(digits: &[u8]) -> Option<u32> {
     if digits.is_empty() {
@@ -42,6 +25,34 @@ pub fn number(digits: &[u8]) -> Option<u32> {
         let digit = digit.checked_sub(b'0').filter(|digit| *digit <= 9)?;
         value.checked_mul(10)?.checked_add(u32::from(digit))
     })
+}
+
+/// The parts of a text between separators, as `slice::split` gives them: empty ones, too, and one of an empty text. The
+/// separator is a value and not a closure: all that the init takes apart shares one function.
+#[derive(Clone, Copy, Debug)]
+pub struct Parts<'a> {
+    rest: Option<&'a [u8]>,
+    separator: u8,
+}
+
+/// Takes a text apart at every `separator`.
+pub fn parts(text: &[u8], separator: u8) -> Parts<'_> {
+    Parts { rest: Some(text), separator }
+}
+
+impl<'a> Iterator for Parts<'a> {
+    type Item = &'a [u8];
+
+    #[inline(never)]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let rest = self.rest?;
+        let (part, behind) = match split_once(rest, self.separator) {
+            Some((part, behind)) => (part, Some(behind)),
+            None => (rest, None),
+        };
+        self.rest = behind;
+        Some(part)
+    }
 }
 
 /// Splits at the first `separator`; `None` when there is none.
@@ -55,18 +66,29 @@ pub fn split_once(text: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
 mod tests {
     use super::*;
 
+    #[derive(Default)]
+    struct Buffer(heapless::Vec<u8, 64>);
+
+    impl uWrite for Buffer {
+        type Error = ();
+
+        fn write_str(&mut self, text: &str) -> Result<(), ()> {
+            self.0.extend_from_slice(text.as_bytes()).map_err(drop)
+        }
+    }
+
     #[test]
     fn text_from_outside_cannot_command_a_terminal() {
-        let mut shown = Buffer::<64>::default();
+        let mut shown = Buffer::default();
         ufmt::uwrite!(shown, "{}", Text(b"bye\n\x1b[31m\xff")).unwrap();
         assert_eq!(shown.0, b"bye??[31m?");
     }
 
     #[test]
-    fn text_that_does_not_fit_is_cut() {
-        let mut shown = Buffer::<4>::default();
-        ufmt::uwrite!(shown, "{} and more", 12).unwrap();
-        assert_eq!(shown.0, b"12 a");
+    fn parts_are_those_of_split() {
+        for text in ["", ":", "a", "a:", ":a", "a::b:c", "::"] {
+            assert!(parts(text.as_bytes(), b':').eq(text.as_bytes().split(|byte| *byte == b':')), "{text:?}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use super::lease::Lease;
 use super::wire::{HardwareAddress, Kind, Message, Query, code};
 use crate::ipv4::Address;
+use crate::time::{NEVER, after_s};
 
 /// RFC 2131 §4.1 gives 4 s as an example for 10 Mb/s Ethernet; what it demands is exponential growth with jitter. The
 /// first frame behind a link that came up is often lost: a quarter of a second decides what that costs.
@@ -75,7 +76,7 @@ pub struct Client {
     sent: u8,
     /// Refusals in a row.
     naks: u8,
-    deadline_ms: Option<u64>,
+    deadline_ms: u64,
 }
 
 impl Client {
@@ -95,12 +96,12 @@ impl Client {
             secs: 0,
             sent: 0,
             naks: 0,
-            deadline_ms: None,
+            deadline_ms: NEVER,
         }
     }
 
-    /// When [`Client::timeout`] wants to be called.
-    pub fn deadline_ms(&self) -> Option<u64> {
+    /// When [`Client::timeout`] wants to be called, or [`NEVER`].
+    pub fn deadline_ms(&self) -> u64 {
         self.deadline_ms
     }
 
@@ -123,7 +124,7 @@ impl Client {
             }
             (State::Selecting | State::Requesting, false) => {
                 self.state = State::WaitLink;
-                self.deadline_ms = None;
+                self.deadline_ms = NEVER;
             }
             _ => {}
         }
@@ -132,7 +133,7 @@ impl Client {
 
     /// The deadline has come.
     pub fn timeout(&mut self, now_ms: u64) -> Action {
-        self.deadline_ms = None;
+        self.deadline_ms = NEVER;
         match self.state {
             State::WaitLink => Action::Nothing,
             State::Selecting if self.sent > 0 => self.discover(now_ms),
@@ -154,7 +155,7 @@ impl Client {
         }
         // A server that does not name itself is known by its address.
         let server = message.address(code::SERVER_IDENTIFIER).unwrap_or(source);
-        let from_ours = self.lease.is_some_and(|lease| lease.server == server);
+        let from_ours = self.lease.as_ref().is_some_and(|lease| lease.server == server);
         match (self.state, message.kind) {
             (State::Selecting, Kind::Offer) if self.sent > 0 => {
                 self.lease = Lease::read(message, server);
@@ -167,11 +168,11 @@ impl Client {
             (State::Requesting | State::Renewing, _) if !from_ours => {}
             (State::Requesting | State::Renewing | State::Rebinding, Kind::Ack) => {
                 if let Some(lease) = Lease::read(message, server) {
-                    self.lease = Some(lease);
                     self.leased_ms = now_ms;
                     self.state = State::Bound;
                     self.naks = 0;
-                    self.deadline_ms = lease.times.map(|times| after_s(now_ms, times.renewal_s));
+                    self.deadline_ms = lease.times.map_or(NEVER, |times| after_s(now_ms, times.renewal_s));
+                    self.lease = Some(lease);
                     return Action::Configure;
                 }
             }
@@ -198,17 +199,16 @@ impl Client {
 
     fn request(&mut self, now_ms: u64) -> Action {
         let mut query = self.query(Kind::Request);
-        query.requested = self.lease.map(|offer| offer.address);
-        query.server = self.lease.map(|offer| offer.server);
+        query.requested = self.lease.as_ref().map(|offer| offer.address);
+        query.server = self.lease.as_ref().map(|offer| offer.server);
         self.wait_for_answer(now_ms);
         Action::Send(query, Destination::Broadcast)
     }
 
     /// RENEWING, REBINDING and the end of the lease: by the time that it is.
     fn renew(&mut self, now_ms: u64) -> Action {
-        let Some((lease, times)) = self.lease.and_then(|lease| Some((lease, lease.times?))) else {
-            return Action::Nothing; // For ever.
-        };
+        let lease = self.lease.as_ref().and_then(|lease| Some((lease.address, lease.server, lease.times?)));
+        let Some((address, server, times)) = lease else { return Action::Nothing }; // For ever.
         let expiry_ms = after_s(self.leased_ms, times.expiry_s);
         let rebinding_ms = after_s(self.leased_ms, times.rebinding_s);
         if now_ms >= expiry_ms {
@@ -216,7 +216,7 @@ impl Client {
             return Action::Deconfigure;
         }
         let (next_ms, destination) = if now_ms < rebinding_ms {
-            (rebinding_ms, Destination::Server(lease.server))
+            (rebinding_ms, Destination::Server(server))
         } else {
             self.state = State::Rebinding;
             (expiry_ms, Destination::Broadcast)
@@ -224,11 +224,11 @@ impl Client {
         // RFC 2131 §4.4.5: wait half of the time that is left, at least 60 s; less when the whole lease is short.
         let min_gap_ms = MIN_RENEWAL_GAP_MS.min(u64::from(times.expiry_s).saturating_mul(1000 / 8));
         let gap_ms = (next_ms.saturating_sub(now_ms) / 2).max(min_gap_ms);
-        self.deadline_ms = Some(now_ms.saturating_add(gap_ms).min(next_ms));
+        self.deadline_ms = now_ms.saturating_add(gap_ms).min(next_ms);
         self.secs = 0;
         // No options 50 and 54 here (RFC 2131 §4.3.2).
         let mut query = self.query(Kind::Request);
-        query.ciaddr = lease.address;
+        query.ciaddr = address;
         Action::Send(query, destination)
     }
 
@@ -245,7 +245,7 @@ impl Client {
         self.state = State::Selecting;
         self.sent = 0;
         self.began_ms = now_ms;
-        self.deadline_ms = Some(now_ms.saturating_add(wait_ms));
+        self.deadline_ms = now_ms.saturating_add(wait_ms);
     }
 
     /// Sets the deadline behind a message that wants an answer: 0.25 s, doubling up to 64 s, each ±10 %.
@@ -254,7 +254,7 @@ impl Client {
         // 0 to 1023 of 1024ths of a fifth.
         let jitter_ms = (gap_ms / 5).saturating_mul(u64::from(self.next_random() % 1024)) / 1024;
         self.sent = self.sent.saturating_add(1);
-        self.deadline_ms = Some(now_ms.saturating_add(gap_ms).saturating_sub(gap_ms / 10).saturating_add(jitter_ms));
+        self.deadline_ms = now_ms.saturating_add(gap_ms).saturating_sub(gap_ms / 10).saturating_add(jitter_ms);
     }
 
     fn query(&self, kind: Kind) -> Query {
@@ -276,10 +276,6 @@ impl Client {
         self.random ^= self.random << 5;
         self.random
     }
-}
-
-fn after_s(since_ms: u64, seconds: u32) -> u64 {
-    since_ms.saturating_add(u64::from(seconds).saturating_mul(1000))
 }
 
 #[cfg(test)]

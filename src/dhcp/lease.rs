@@ -12,8 +12,11 @@ const MIN_LEASE_S: u32 = 10;
 /// RFC 2131 §3.3: this value is for ever.
 const INFINITE_S: u32 = u32::MAX;
 
+/// Name servers.
+pub type NameServers = heapless::Vec<Address, MAX_NAME_SERVERS>;
+
 /// An address and what comes with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
     /// The address that is ours.
     pub address: Address,
@@ -24,7 +27,7 @@ pub struct Lease {
     /// The default router: the first usable one of option 3.
     pub router: Option<Address>,
     /// Name servers, best first (option 6).
-    pub name_servers: [Option<Address>; MAX_NAME_SERVERS],
+    pub name_servers: NameServers,
     /// How long it holds.
     pub times: Option<Times>,
 }
@@ -72,9 +75,12 @@ impl Lease {
 }
 
 /// The first three that a host may have; the rest has no place in resolv.conf.
-fn name_servers(message: &Message<'_>) -> [Option<Address>; MAX_NAME_SERVERS] {
-    let mut servers = message.addresses(code::DOMAIN_NAME_SERVER).filter(|server| server.is_host());
-    core::array::from_fn(|_| servers.next())
+fn name_servers(message: &Message<'_>) -> NameServers {
+    let mut servers = NameServers::new();
+    for server in message.addresses(code::DOMAIN_NAME_SERVER).filter(|server| server.is_host()) {
+        let _ = servers.push(server);
+    }
+    servers
 }
 
 impl Times {
@@ -117,7 +123,7 @@ mod tests {
         let lease = read([10, 0, 0, 5], &options).unwrap();
         assert_eq!((lease.prefix_length, lease.server), (24, Address([10, 0, 0, 3])));
         assert_eq!(lease.router, Some(Address([10, 0, 0, 1])), "zeros are skipped");
-        assert_eq!(lease.name_servers, [Some(Address([10, 0, 0, 2])), Some(Address([8, 8, 8, 8])), None]);
+        assert_eq!(lease.name_servers, [Address([10, 0, 0, 2]), Address([8, 8, 8, 8])]);
         assert_eq!(lease.times, Some(Times { renewal_s: 20, rebinding_s: 90, expiry_s: 100 }));
     }
 

@@ -6,6 +6,7 @@ use whit::options::{Net, Source};
 use whit::record::{MAX_RECORD, Record};
 use whit::root::{self, RootSpec};
 use whit::text::Text;
+use whit::time::{NEVER, after_s};
 
 use crate::console::{failed, say, tell};
 use crate::filesystems::{self, Root, RootProblem};
@@ -57,7 +58,7 @@ fn wait_for_root<'a>(machine: &mut Machine<'a>, started_ms: u64) -> Result<Optio
         return Ok(None);
     };
     let wait_s = machine.options.root_wait_s;
-    let deadline_ms = wait_s.map(|wait_s| started_ms.saturating_add(u64::from(wait_s).saturating_mul(1000)));
+    let deadline_ms = wait_s.map_or(NEVER, |wait_s| after_s(started_ms, wait_s));
     loop {
         match filesystems::mount_root(spec, &machine.options) {
             Ok(root) => return Ok(Some(root)),
@@ -74,7 +75,7 @@ fn wait_for_root<'a>(machine: &mut Machine<'a>, started_ms: u64) -> Result<Optio
             asked_to_end(&happened)?;
             happened.device
         } {
-            if let (Some(deadline_ms), Some(wait_s)) = (deadline_ms, wait_s)
+            if let Some(wait_s) = wait_s
                 && now_ms() >= deadline_ms
             {
                 say!("root={}: no such device within {} s; are its modules in the initramfs?", Text(value), wait_s);
@@ -91,7 +92,7 @@ fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<(), End>
     }
     machine.handle_network();
     let wait_s = machine.options.net_timeout_s;
-    let deadline_ms = started_ms.saturating_add(u64::from(wait_s).saturating_mul(1000));
+    let deadline_ms = after_s(started_ms, wait_s);
     loop {
         let Some(network) = &machine.network else { return Ok(()) };
         if !network.has_interfaces() {
@@ -105,7 +106,7 @@ fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<(), End>
             say!("network: no lease within {} s; the boot goes on, and so does the search", wait_s);
             return Ok(());
         }
-        asked_to_end(&machine.wait(Some(deadline_ms)))?;
+        asked_to_end(&machine.wait(deadline_ms))?;
     }
 }
 

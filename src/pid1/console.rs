@@ -12,7 +12,7 @@ use whit::text::Text;
 use crate::sys;
 use crate::sys::{fd, memory};
 
-/// The line that is being made. There is one, in static memory: on the stack of everybody who has something to say, it
+/// The text that is being made: a line of ours, or what a small file will hold. There is one, in static memory: on the stack of everybody who has something to say, it
 /// would make every access to that stack longer.
 pub(crate) struct Line;
 
@@ -30,17 +30,30 @@ impl uWrite for Line {
     }
 }
 
+/// Begins a line.
+#[inline(never)]
+pub(crate) fn begin() {
+    let _ = Line.write_str("whit: ");
+}
+
 /// Ends the line and writes it at once. There is nobody to tell when that fails.
 #[inline(never)]
 pub(crate) fn print() {
     let _ = Line.write_str("\n");
-    memory::with_line(|line| {
-        let mut rest = &line[..];
+    finish(|mut rest| {
         while let Ok(written @ 1..) = io::write(sys::console(), rest) {
             rest = rest.get(written..).unwrap_or_default();
         }
-        line.clear();
     });
+}
+
+/// Hands the text that was made to `use_text`, which has nothing to say itself; the next one begins empty.
+pub(crate) fn finish<R>(use_text: impl FnOnce(&[u8]) -> R) -> R {
+    memory::with_line(|line| {
+        let done = use_text(line);
+        line.clear();
+        done
+    })
 }
 
 /// Only errors are said.
@@ -58,8 +71,7 @@ pub(crate) fn is_quiet() -> bool {
 /// Says something that is always said: an error, or what was asked for.
 macro_rules! say {
     ($($argument:tt)*) => {{
-        use ufmt::uWrite as _;
-        let _ = $crate::console::Line.write_str("whit: ");
+        $crate::console::begin();
         let _ = ufmt::uwrite!($crate::console::Line, $($argument)*);
         $crate::console::print();
     }};

@@ -6,6 +6,7 @@ use core::mem::MaybeUninit;
 use rustix::fs::{Mode, OFlags, mkdir};
 use whit::error::Errno;
 
+use crate::sys::c_str;
 use crate::sys::fd::{self, Fd};
 
 /// Room for a file of up to `SIZE - 1` bytes.
@@ -32,22 +33,23 @@ pub(crate) fn read_open<'a>(file: &Fd, buffer: &'a mut [MaybeUninit<u8>]) -> Res
 /// The longest path.
 pub(crate) const MAX_PATH: usize = 1024;
 
-/// A path that ends in NUL, made of parts.
+/// Room for a path, or another text for the kernel.
 pub(crate) struct Path(heapless::Vec<u8, MAX_PATH>);
 
 impl Path {
-    /// # Errors
-    /// ENAMETOOLONG.
-    pub(crate) fn new(parts: &[&[u8]]) -> Result<Self, Errno> {
-        let mut path = heapless::Vec::new();
-        for part in parts.iter().chain(&[&b"\0"[..]]) {
-            path.extend_from_slice(part).map_err(|_| Errno::NAMETOOLONG)?;
-        }
-        Ok(Self(path))
+    pub(crate) const fn new() -> Self {
+        Self(heapless::Vec::new())
     }
 
-    pub(crate) fn as_c_str(&self) -> &CStr {
-        CStr::from_bytes_until_nul(&self.0).unwrap_or_default()
+    /// Puts the path together from parts.
+    ///
+    /// # Errors
+    /// ENAMETOOLONG.
+    #[inline(never)]
+    pub(crate) fn join(&mut self, parts: &[&[u8]]) -> Result<&CStr, Errno> {
+        self.0.clear();
+        let fits = parts.iter().all(|part| self.0.extend_from_slice(part).is_ok()) && self.0.push(0).is_ok();
+        if fits { Ok(c_str(&self.0)) } else { Err(Errno::NAMETOOLONG) }
     }
 }
 
@@ -55,8 +57,7 @@ impl Path {
 pub(crate) fn make_directories(path: &[u8]) -> Result<(), Errno> {
     let ends = path.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/').map(|(position, _)| position);
     for end in ends.chain([path.len()]) {
-        let directory = Path::new(&[path.get(..end).unwrap_or_default()])?;
-        make_directory(directory.as_c_str())?;
+        make_directory(Path::new().join(&[path.get(..end).unwrap_or_default()])?)?;
     }
     Ok(())
 }

@@ -2,14 +2,14 @@
 
 use core::ffi::CStr;
 
-use rustix::fs::{CWD, Dev, FileType, Mode, OFlags, makedev, mknodat, stat, symlink};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxAttributes, StatxFlags, makedev, mknodat, statx, symlink};
 use rustix::mount::{MountFlags, mount, mount_bind, mount_bind_recursive};
 use whit::error::Errno;
 use whit::mounts::{LINKS, MOUNTS, Mount, NODES};
 use whit::options::Options;
 use whit::probe;
 use whit::root::RootSpec;
-use whit::text::Text;
+use whit::text::{Text, parts};
 
 use crate::console::{failed, tell};
 use crate::files::{self, Path};
@@ -56,14 +56,10 @@ fn flags(bits: u32) -> MountFlags {
     MountFlags::from_bits_retain(bits)
 }
 
-/// Whether a directory is on another device than the one above it.
+/// Whether something is mounted on a directory: the kernel tells since Linux 5.8 (fs/stat.c, vfs_statx).
 fn is_mount(path: &CStr) -> bool {
-    let device = |path: &CStr| stat(path).map(|stat| stat.st_dev as Dev).map_err(Errno::from);
-    let above = Path::new(&[path.to_bytes(), b"/.."]);
-    match (device(path), above.and_then(|above| device(above.as_c_str()))) {
-        (Ok(own), Ok(above)) => own != above,
-        _ => false,
-    }
+    statx(CWD, path, AtFlags::empty(), StatxFlags::empty())
+        .is_ok_and(|status| status.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
 /// Why the root is not mounted.
@@ -87,22 +83,24 @@ pub(crate) struct Root<'a> {
 /// Mounts the device that `root=` names.
 pub(crate) fn mount_root<'a>(spec: RootSpec<'a>, options: &Options<'_>) -> Result<Root<'a>, RootProblem> {
     let RootSpec::Device(source) = spec;
-    let device = Path::new(&[source]).map_err(RootProblem::Refused)?;
+    let (mut device, mut data) = (Path::new(), Path::new());
+    let device = device.join(&[source]).map_err(RootProblem::Refused)?;
     let mut buffer = files::buffer::<{ probe::HEAD }>();
-    let head = match fd::open(device.as_c_str(), OFlags::RDONLY).and_then(|file| fd::read(&file, &mut buffer)) {
+    let head = match fd::open(device, OFlags::RDONLY).and_then(|file| fd::read(&file, &mut buffer)) {
         Ok(head) => head,
         // The node may come before the medium.
         Err(Errno::NOENT | Errno::NXIO | Errno::NOMEDIUM | Errno::NODEV) => return Err(RootProblem::NotYet),
         Err(errno) => return Err(RootProblem::Refused(errno)),
     };
-    let data = options.root_flags.filter(|flags| *flags != b"defaults").unwrap_or_default();
-    let data = Path::new(&[data]).map_err(RootProblem::Refused)?;
+    let flags = options.root_flags.filter(|flags| *flags != b"defaults").unwrap_or_default();
+    let data = data.join(&[flags]).map_err(RootProblem::Refused)?;
     let mut last = Errno::INVAL;
     let mut attempt = |fstype: &[u8]| {
-        let fstype = Path::new(&[fstype]).ok()?;
+        let mut name = Path::new();
+        let fstype = name.join(&[fstype]).ok()?;
         for read_only in [options.read_only, true] {
             let flags = if read_only { MountFlags::RDONLY } else { MountFlags::empty() };
-            match mount(device.as_c_str(), ROOT, fstype.as_c_str(), flags, data.as_c_str()) {
+            match mount(device, ROOT, fstype, flags, data) {
                 Ok(()) => return Some(Root { source, on_device: true, read_only }),
                 Err(errno) => last = errno.into(),
             }
@@ -115,13 +113,13 @@ pub(crate) fn mount_root<'a>(spec: RootSpec<'a>, options: &Options<'_>) -> Resul
     };
     let mut buffer = files::buffer::<4096>();
     let mounted = if let Some(wanted) = options.root_fstype {
-        wanted.split(|byte| *byte == b',').find_map(&mut attempt)
+        parts(wanted, b',').find_map(&mut attempt)
     } else if let Some(found) = probe::fstype(head) {
         attempt(found.as_bytes())
     } else {
         // Lines of the kernel's types; those that need a device have no "nodev" in front of the tab.
         let list: &[u8] = files::read(c"/proc/filesystems", &mut buffer).unwrap_or_default();
-        list.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"\t")).find_map(&mut attempt)
+        parts(list, b'\n').filter_map(|line| line.strip_prefix(b"\t")).find_map(&mut attempt)
     };
     mounted.ok_or(RootProblem::Refused(last))
 }

@@ -3,20 +3,19 @@
 use core::mem::MaybeUninit;
 
 use linux_raw_sys::netlink::NETLINK_KOBJECT_UEVENT;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fd::AsFd;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, SocketType, bind};
 use rustix::process::{Pid, WaitOptions, wait};
 use whit::error::Errno;
 use whit::options::{Options, Sources};
 use whit::status::Ending;
+use whit::time::NEVER;
 
 use crate::etc;
 use crate::filesystems::Root;
 use crate::network::Network;
 use crate::sys;
-use crate::sys::fd::{self, Fd};
+use crate::sys::fd::{self, Fd, poll};
 use crate::sys::process::{kill, signal_fd};
 use crate::timeline::Timeline;
 
@@ -114,21 +113,12 @@ impl<'a> Machine<'a> {
     }
 
     /// Waits until a signal, a device or the deadline comes, or the network changed; network and children are looked after.
-    pub(crate) fn wait(&mut self, deadline_ms: Option<u64>) -> Happened {
-        let network_deadline_ms = self.network.as_ref().and_then(Network::deadline_ms);
-        let deadline_ms = [deadline_ms, network_deadline_ms].into_iter().flatten().min();
-        let timeout = deadline_ms.map(|deadline_ms| {
-            let wait_ms = i64::try_from(deadline_ms.saturating_sub(now_ms())).unwrap_or(i64::MAX);
-            Timespec { tv_sec: wait_ms / 1000, tv_nsec: (wait_ms % 1000).wrapping_mul(1_000_000) }
-        });
-        let mut descriptors = heapless::Vec::<PollFd<'_>, 4>::new();
-        let network = self.network.iter().flat_map(Network::descriptors);
-        for descriptor in self.signals.iter().chain(&self.uevents).map(AsFd::as_fd).chain(network) {
-            let _ = descriptors.push(PollFd::from_borrowed_fd(descriptor, PollFlags::IN));
-        }
+    pub(crate) fn wait(&mut self, deadline_ms: u64) -> Happened {
+        let network_deadline_ms = self.network.as_ref().map_or(NEVER, Network::deadline_ms);
+        let wait_ms = deadline_ms.min(network_deadline_ms).saturating_sub(now_ms());
+        let (links, packets) = self.network.as_ref().map(Network::descriptors).unzip();
         // Whichever it was: each source below is read until it is empty.
-        let _ = poll(&mut descriptors, timeout.as_ref());
-        drop(descriptors);
+        poll([self.signals.as_ref(), self.uevents.as_ref(), links, packets], wait_ms);
 
         let mut happened = Happened { device: self.read_uevents(), ..Happened::default() };
         self.handle_network();

@@ -111,6 +111,6 @@ fn complain(source: Source, complaint: Complaint<'_>) {
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     say!("a bug: panic in PID 1");
     loop {
-        let _ = rustix::event::poll(&mut [], None);
+        sys::fd::poll([], whit::time::NEVER);
     }
 }

@@ -3,6 +3,7 @@
 use rustix::fs::OFlags;
 use rustix::system::finit_module;
 use whit::error::Errno;
+use whit::text::parts;
 
 use crate::console::failed;
 use crate::files::{self, Path};
@@ -24,7 +25,7 @@ pub(crate) fn load(mut between: impl FnMut()) {
         Err(Errno::NOENT) => return,
         Err(errno) => return failed("", LIST.to_bytes(), errno),
     };
-    for line in list.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+    for line in parts(list, b'\n').filter(|line| !line.is_empty()) {
         match load_one(line) {
             // It is there, or in the kernel itself.
             Ok(()) | Err(Errno::EXIST) => {}
@@ -35,7 +36,7 @@ pub(crate) fn load(mut between: impl FnMut()) {
 }
 
 fn load_one(path: &[u8]) -> Result<(), Errno> {
-    let file = open(Path::new(&[path])?.as_c_str(), OFlags::RDONLY)?;
+    let file = open(Path::new().join(&[path])?, OFlags::RDONLY)?;
     let flags = if path.ends_with(b".ko") { 0 } else { MODULE_INIT_COMPRESSED_FILE };
     finit_module(file, c"", flags)?;
     Ok(())

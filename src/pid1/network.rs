@@ -1,7 +1,6 @@
 //! The network: every Ethernet interface up, a DHCP client on each, what they are granted configured by rtnetlink.
 
 use linux_raw_sys::netlink::RTMGRP_LINK;
-use rustix::fd::{AsFd, BorrowedFd};
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, SendFlags, SocketAddrV4, SocketType, bind, send, sendto, sockopt};
 use ufmt::{Formatter, uDisplay, uWrite, uwrite};
@@ -13,6 +12,7 @@ use whit::error::Errno;
 use whit::ipv4::{self, Address, Endpoint};
 use whit::rtnetlink::{self, Hardware, InterfaceAddress, Link, MAX_REPLY, Request};
 use whit::text::Text;
+use whit::time::NEVER;
 
 use crate::console::{failed, say, tell};
 use crate::files;
@@ -59,9 +59,6 @@ pub(crate) struct Network {
     workload_runs: bool,
 }
 
-/// What is waited for: its two sockets.
-pub(crate) type Descriptors<'a> = [BorrowedFd<'a>; 2];
-
 impl Network {
     /// Opens the sockets and asks for the interfaces.
     pub(crate) fn open(seed: u32) -> Result<Self, Errno> {
@@ -71,13 +68,14 @@ impl Network {
         Ok(Self { sockets, interfaces: heapless::Vec::new(), seed, changed: false, workload_runs: false })
     }
 
-    pub(crate) fn descriptors(&self) -> Descriptors<'_> {
-        [self.sockets.events.as_fd(), self.sockets.packets.as_fd()]
+    /// What is waited for.
+    pub(crate) fn descriptors(&self) -> (&Fd, &Fd) {
+        (&self.sockets.events, &self.sockets.packets)
     }
 
     /// When [`Network::handle`] is to be called without an event.
-    pub(crate) fn deadline_ms(&self) -> Option<u64> {
-        self.interfaces.iter().filter_map(|interface| interface.client.deadline_ms()).min()
+    pub(crate) fn deadline_ms(&self) -> u64 {
+        self.interfaces.iter().fold(NEVER, |earliest_ms, interface| earliest_ms.min(interface.client.deadline_ms()))
     }
 
     /// Whether there is an interface to wait for.
@@ -105,7 +103,7 @@ impl Network {
         self.read_events(now_ms, timeline);
         self.read_packets(now_ms);
         for interface in &mut self.interfaces {
-            if interface.client.deadline_ms().is_some_and(|deadline_ms| deadline_ms <= now_ms) {
+            if interface.client.deadline_ms() <= now_ms {
                 let action = interface.client.timeout(now_ms);
                 self.changed |= interface.carry_out(action, &self.sockets);
             }
@@ -321,7 +319,7 @@ impl uDisplay for Granted<'_> {
             uwrite!(f, ", gateway {}", router)?;
         }
         let mut separator = ", DNS ";
-        for server in lease.name_servers.iter().flatten() {
+        for server in &lease.name_servers {
             uwrite!(f, "{}{}", separator, *server)?;
             separator = " ";
         }

@@ -3,6 +3,7 @@
 use rustix::fs::sync;
 use rustix::mount::{MountFlags, UnmountFlags, mount_remount, unmount};
 use rustix::system::{RebootCommand, reboot};
+use whit::time::{NEVER, after_s};
 
 use crate::console::{failed, say, tell};
 use crate::filesystems::{ROOT, Root};
@@ -18,7 +19,7 @@ pub(crate) enum End {
 }
 
 /// What follows SIGKILL is only the kernel's work.
-const KILL_WAIT_MS: u64 = 2000;
+const KILL_WAIT_S: u32 = 2;
 /// Everybody but PID 1.
 const EVERYBODY: i32 = -1;
 
@@ -40,7 +41,7 @@ pub(crate) fn end(machine: &mut Machine<'_>, end: End) -> ! {
     let _ = reboot(RebootCommand::Restart);
     let _ = reboot(RebootCommand::Halt);
     loop {
-        machine.wait(None);
+        machine.wait(NEVER);
     }
 }
 
@@ -52,7 +53,7 @@ pub(crate) fn say_exit(code: u8) {
 /// STOPSIGNAL to the workload, or to the daemons it left; SIGTERM to the rest when it has ended; SIGKILL after the grace.
 fn stop_everybody(machine: &mut Machine<'_>) {
     let stop_signal = machine.options.stop_signal;
-    let deadline_ms = now_ms().saturating_add(u64::from(machine.options.grace_s).saturating_mul(1000));
+    let deadline_ms = after_s(now_ms(), machine.options.grace_s);
     if let Some(shell) = machine.shell {
         // An interactive shell ignores SIGTERM.
         let _ = kill(-shell.as_raw_pid(), signal::HUP);
@@ -65,15 +66,15 @@ fn stop_everybody(machine: &mut Machine<'_>) {
             workload_stops = false;
             let _ = kill(EVERYBODY, signal::TERM);
         }
-        machine.wait(Some(deadline_ms));
+        machine.wait(deadline_ms);
     }
     if machine.alone {
         return;
     }
-    let deadline_ms = now_ms().saturating_add(KILL_WAIT_MS);
+    let deadline_ms = after_s(now_ms(), KILL_WAIT_S);
     let _ = kill(EVERYBODY, signal::KILL);
     while !machine.alone && now_ms() < deadline_ms {
-        machine.wait(Some(deadline_ms));
+        machine.wait(deadline_ms);
     }
 }
 

@@ -3,6 +3,7 @@
 use core::convert::Infallible;
 
 use whit::status::NOT_STARTED;
+use whit::time::{NEVER, after_s};
 
 use crate::console::{self, say, tell};
 use crate::machine::{Happened, Machine, now_ms, signal};
@@ -12,7 +13,7 @@ use crate::timeline::Stage;
 use crate::workload;
 
 /// From one start of the shell to the next.
-const SHELL_GAP_MS: u64 = 1000;
+const SHELL_GAP_S: u32 = 1;
 
 /// What a process may tell the workload by telling PID 1.
 const FORWARDED: [u8; 7] =
@@ -39,7 +40,7 @@ pub(crate) fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
         if let Some(ending) = machine.ending {
             break ending;
         }
-        let happened = machine.wait(None);
+        let happened = machine.wait(NEVER);
         if happened.ctrl_alt_del {
             return Err(End::Reboot);
         }
@@ -56,7 +57,7 @@ pub(crate) fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
             tell!("the entrypoint ended, its daemons run on");
         }
         while !machine.alone {
-            asked_to_end(&machine.wait(None))?;
+            asked_to_end(&machine.wait(NEVER))?;
         }
     }
     Ok(code)
@@ -69,7 +70,7 @@ pub(crate) fn run_shell(machine: &mut Machine<'_>) -> Result<Infallible, End> {
     loop {
         // One that ends at once, its console at an end, is started again once a second.
         if machine.shell.is_none() && now_ms() >= next_ms {
-            next_ms = now_ms().saturating_add(SHELL_GAP_MS);
+            next_ms = after_s(now_ms(), SHELL_GAP_S);
             if !workload::has_shell() {
                 return Err(End::PowerOff);
             }
@@ -81,7 +82,7 @@ pub(crate) fn run_shell(machine: &mut Machine<'_>) -> Result<Infallible, End> {
                 }
             }
         }
-        asked_to_end(&machine.wait(if machine.shell.is_none() { Some(next_ms) } else { None }))?;
+        asked_to_end(&machine.wait(if machine.shell.is_none() { next_ms } else { NEVER }))?;
     }
 }
 

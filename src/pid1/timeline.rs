@@ -35,7 +35,8 @@ impl Timeline {
 
     /// `whit: timeline init 812345, root 823456`: microseconds.
     pub(crate) fn print(&self) {
-        let mut separator = "whit: timeline ";
+        console::begin();
+        let mut separator = "timeline ";
         for (name, time) in NAMES.iter().zip(self.0).filter(|(_, time)| *time > 0) {
             let _ = uwrite!(Line, "{}{} {}", separator, *name, time / 1000);
             separator = ", ";

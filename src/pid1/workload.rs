@@ -7,18 +7,18 @@ use rustix::mount::mount_move;
 use rustix::process::{Pid, Resource, Rlimit, chdir, chroot, getpid, getrlimit, setpgid, setrlimit};
 use rustix::termios::{isatty, tcsetpgrp};
 use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
-use whit::argv::{self, Arguments, Full, Variables};
+use whit::argv::{self, Full, Strings};
 use whit::error::{Errno, Error};
 use whit::options::{Options, Sources};
 use whit::passwd;
 use whit::status::{NOT_EXECUTABLE, NOT_FOUND, NOT_STARTED};
-use whit::text::Text;
+use whit::text::{Text, parts};
 
 use crate::console::{failed, say};
 use crate::files::{self, Path};
 use crate::filesystems::ROOT;
 use crate::sys;
-use crate::sys::process::{Fork, Program, fork};
+use crate::sys::process::{self, Fork, fork};
 
 /// The shell of the initramfs.
 const SHELL: &CStr = c"/bin/sh";
@@ -47,12 +47,12 @@ pub(crate) fn start_shell() -> Result<Pid, Error> {
         Ok(Fork::Parent(child)) => Ok(child),
         Ok(Fork::Child) => {
             take_foreground();
-            let (mut argv, mut env) = (Arguments::new(), Variables::new());
+            let (mut argv, mut env) = (<Strings>::new(), <Strings>::new());
             let _ = argv.push(&[b"sh"]);
             for variable in [&b"HOME=/"[..], b"TERM=linux", b"PATH=/usr/sbin:/usr/bin:/sbin:/bin"] {
                 let _ = env.push(&[variable]);
             }
-            failed("", SHELL.to_bytes(), Program::execute(SHELL, &argv, &env));
+            failed("", SHELL.to_bytes(), process::execute(SHELL, &argv, &env));
             sys::exit(NOT_EXECUTABLE)
         }
         Err(errno) => Err(at("fork")(errno)),
@@ -73,7 +73,7 @@ fn take_foreground() {
 /// Everything up to execve; returns the exit status when that is not reached.
 fn run(sources: &Sources<'_>, options: &Options<'_>) -> u8 {
     take_foreground();
-    let (mut argv, mut env) = (Arguments::new(), Variables::new());
+    let (mut argv, mut env) = (<Strings>::new(), <Strings>::new());
     if let Err(error) = enter_root().and_then(|()| limit_files()) {
         say!("{}", error);
         return NOT_STARTED;
@@ -111,7 +111,7 @@ fn limit_files() -> Result<(), Error> {
 }
 
 /// Takes on USER, goes to WORKDIR, and sets HOME; says what went wrong and returns the exit status for it.
-fn become_user(user: &[u8], workdir: &[u8], env: &mut Variables) -> Result<(), u8> {
+fn become_user(user: &[u8], workdir: &[u8], env: &mut Strings) -> Result<(), u8> {
     let (mut passwd, mut group) = (files::buffer::<MAX_ACCOUNTS>(), files::buffer::<MAX_ACCOUNTS>());
     let passwd = read_accounts(c"/etc/passwd", &mut passwd)?;
     let group = read_accounts(c"/etc/group", &mut group)?;
@@ -124,9 +124,7 @@ fn become_user(user: &[u8], workdir: &[u8], env: &mut Variables) -> Result<(), u
         return Err(NOT_STARTED);
     }
     let workdir = if workdir.is_empty() { b"/" } else { workdir };
-    let in_directory = files::make_directories(workdir)
-        .and_then(|()| Path::new(&[workdir]))
-        .and_then(|workdir| Ok(chdir(workdir.as_c_str())?));
+    let in_directory = files::make_directories(workdir).and_then(|()| Ok(chdir(Path::new().join(&[workdir])?)?));
     if let Err(errno) = in_directory {
         failed("workdir ", workdir, errno);
         return Err(NOT_STARTED);
@@ -159,19 +157,20 @@ fn read_accounts<'a>(path: &CStr, buffer: &'a mut [core::mem::MaybeUninit<u8>]) 
 }
 
 /// Replaces this process by the program, looked for in the environment's PATH; returns the exit status when it cannot be.
-fn execute(argv: &Arguments, env: &Variables) -> u8 {
+fn execute(argv: &Strings, env: &Strings) -> u8 {
     let Some(name) = argv.iter().next() else {
         say!("nothing to run: no entrypoint on the command line, in /whit.conf or in /etc/whit.conf");
         return NOT_STARTED;
     };
     let mut errno = Errno::NOENT;
-    if name.to_bytes().contains(&b'/') {
-        errno = Program::execute(name, argv, env);
+    if name.contains(&b'/') {
+        errno = Path::new().join(&[name]).map_or_else(|errno| errno, |path| process::execute(path, argv, env));
     } else {
-        for directory in env.variable(b"PATH").unwrap_or_default().split(|byte| *byte == b':') {
+        for directory in parts(env.variable(b"PATH").unwrap_or_default(), b':') {
             let directory = if directory.is_empty() { b"." } else { directory };
-            let Ok(path) = Path::new(&[directory, b"/", name.to_bytes()]) else { continue };
-            match Program::execute(path.as_c_str(), argv, env) {
+            let mut path = Path::new();
+            let Ok(path) = path.join(&[directory, b"/", name]) else { continue };
+            match process::execute(path, argv, env) {
                 Errno::NOENT | Errno::NOTDIR => {}
                 // It may stand in a later directory, with permission.
                 Errno::ACCESS => errno = Errno::ACCESS,
@@ -188,6 +187,6 @@ fn execute(argv: &Arguments, env: &Variables) -> u8 {
         Errno::NOEXEC => (NOT_EXECUTABLE, "exec format error: neither a program of this machine nor a script with #!"),
         _ => (NOT_EXECUTABLE, "cannot be run"),
     };
-    say!("{}: {} ({})", Text(name.to_bytes()), reason, errno);
+    say!("{}: {} ({})", Text(name), reason, errno);
     code
 }

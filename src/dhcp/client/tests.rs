@@ -42,7 +42,8 @@ fn sent(action: Action) -> (Query, Destination) {
 /// Lets the deadline come and returns what is sent then, with the time.
 #[track_caller]
 fn fire(client: &mut Client) -> (u64, Action) {
-    let now_ms = client.deadline_ms().expect("a deadline");
+    let now_ms = client.deadline_ms();
+    assert_ne!(now_ms, NEVER, "a deadline");
     (now_ms, client.timeout(now_ms))
 }
 
@@ -55,7 +56,7 @@ fn bound(client: &mut Client, now_ms: u64) {
 #[test]
 fn four_messages_bind() {
     let mut client = client();
-    assert_eq!(client.deadline_ms(), None, "nothing happens without a link");
+    assert_eq!(client.deadline_ms(), NEVER, "nothing happens without a link");
     let (discover, to) = sent(client.link(5, true));
     assert_eq!((discover.kind, discover.secs, to), (Kind::Discover, 0, Destination::Broadcast));
     let (request, to) = sent(say(&mut client, 6, OFFER, SERVER));
@@ -64,7 +65,7 @@ fn four_messages_bind() {
     assert_eq!(say(&mut client, 7, ACK, SERVER), Action::Configure);
     let lease = client.lease().expect("a lease");
     assert_eq!((lease.address, lease.prefix_length), (Address(OURS), 24));
-    assert_eq!(client.deadline_ms(), Some(7 + 500_000), "T1");
+    assert_eq!(client.deadline_ms(), 7 + 500_000, "T1");
 }
 
 #[test]
@@ -153,7 +154,7 @@ fn refusals_start_again_ever_later() {
     sent(say(&mut client, 0, OFFER, SERVER));
     let mut now_ms = 0;
     assert_eq!(say(&mut client, now_ms, NAK, SERVER), Action::Nothing);
-    assert_eq!(client.deadline_ms(), Some(now_ms), "at once the first time");
+    assert_eq!(client.deadline_ms(), now_ms, "at once the first time");
     assert_eq!(sent(fire(&mut client).1).0.kind, Kind::Discover);
     for wait_ms in [1000, 2000, 4000, 8000, 16_000, 32_000, 64_000, 64_000] {
         sent(say(&mut client, now_ms, OFFER, SERVER));
@@ -202,7 +203,7 @@ fn a_renewed_lease_counts_from_its_ack() {
     let (now_ms, _) = fire(&mut client);
     assert_eq!(say(&mut client, now_ms, ACK, OTHER), Action::Nothing, "RENEWING: only the chosen server");
     assert_eq!(say(&mut client, now_ms + 5, ACK, SERVER), Action::Configure);
-    assert_eq!(client.deadline_ms(), Some(now_ms + 5 + 500_000));
+    assert_eq!(client.deadline_ms(), now_ms + 5 + 500_000);
 }
 
 #[test]
@@ -217,7 +218,7 @@ fn any_server_may_refuse_or_grant_while_rebinding() {
         let action = say(&mut client, now_ms, kind, OTHER);
         assert_eq!(action, if kind == ACK { Action::Configure } else { Action::Deconfigure });
         if kind == NAK {
-            assert_eq!(client.deadline_ms(), Some(now_ms), "and begins at once");
+            assert_eq!(client.deadline_ms(), now_ms, "and begins at once");
         }
     }
 }
@@ -228,7 +229,7 @@ fn the_link_may_come_and_go() {
     sent(client.link(0, true));
     assert_eq!(client.link(10, true), Action::Nothing);
     assert_eq!(client.link(20, false), Action::Nothing);
-    assert_eq!(client.deadline_ms(), None);
+    assert_eq!(client.deadline_ms(), NEVER);
     bound(&mut client, 5000);
     assert_eq!(client.link(6000, false), Action::Nothing);
     assert!(client.lease().is_some(), "a lease outlives a short loss");
@@ -243,5 +244,5 @@ fn an_infinite_lease_has_no_deadline() {
         client.receive(0, &Message::parse(&bytes).unwrap(), Address(SERVER));
     }
     assert_eq!(client.state(), State::Bound);
-    assert_eq!(client.deadline_ms(), None);
+    assert_eq!(client.deadline_ms(), NEVER);
 }

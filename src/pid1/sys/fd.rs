@@ -6,7 +6,7 @@
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
 
-use linux_raw_sys::general::{AT_FDCWD, O_CLOEXEC, RESOLVE_IN_ROOT, open_how};
+use linux_raw_sys::general::{AT_FDCWD, O_CLOEXEC, POLLIN, RESOLVE_IN_ROOT, open_how, pollfd};
 use linux_raw_sys::net::MSG_DONTWAIT;
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::OFlags;
@@ -90,6 +90,16 @@ pub(crate) fn receive<'a>(fd: &Fd, buffer: &'a mut [MaybeUninit<u8>]) -> Result<
     let received = unsafe { sc::syscall!(RECVFROM, raw(fd), buffer.as_mut_ptr(), buffer.len(), MSG_DONTWAIT, 0, 0) };
     let length = result(received)?;
     Ok(written(buffer, length))
+}
+
+/// `int poll(struct pollfd *descriptors, nfds_t count, int timeout)` — poll(2): waits until one of those that are there
+/// can be read, and not much longer than `wait_ms`; a wait that an `int` cannot tell ends after 24 days. rustix's has no
+/// word for a descriptor that is absent, which is -1 to the kernel.
+pub(crate) fn poll<const COUNT: usize>(descriptors: [Option<&Fd>; COUNT], wait_ms: u64) {
+    let mut descriptors = descriptors.map(|fd| pollfd { fd: fd.map_or(-1, raw), events: POLLIN as i16, revents: 0 });
+    let timeout = i32::try_from(wait_ms).unwrap_or(i32::MAX);
+    // SAFETY: the array is writable over the call and has that many members.
+    unsafe { sc::syscall!(POLL, descriptors.as_mut_ptr(), COUNT, timeout) };
 }
 
 /// The part of a buffer that the kernel wrote.

@@ -9,6 +9,8 @@ pub(crate) mod memory;
 pub(crate) mod packet;
 pub(crate) mod process;
 
+use core::ffi::CStr;
+
 use linux_raw_sys::auxvec::{AT_NULL, AT_RANDOM};
 use linux_raw_sys::general::CLOCK_BOOTTIME;
 use rustix::fd::BorrowedFd;
@@ -66,6 +68,16 @@ pub(crate) fn exit(status: u8) -> ! {
     loop {
         // SAFETY: exit_group takes no pointers.
         unsafe { sc::syscall!(EXIT_GROUP, status) };
+    }
+}
+
+/// A text up to its first NUL, when it ends in one; else an empty text. It takes its length by strlen, which is one
+/// instruction: core's checked conversions search with half a kilobyte of code.
+pub(crate) fn c_str(text: &[u8]) -> &CStr {
+    match text.last() {
+        // SAFETY: there is a NUL in the slice, at its end at the latest.
+        Some(0) => unsafe { CStr::from_ptr(text.as_ptr().cast()) },
+        _ => c"",
     }
 }
 

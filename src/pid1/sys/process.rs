@@ -1,15 +1,15 @@
 //! Processes and signals.
 
-use core::ffi::CStr;
+use core::ffi::{CStr, c_char};
 use core::ptr;
 
 use linux_raw_sys::general::{CLONE_NEWNS, O_CLOEXEC, O_NONBLOCK, SIG_SETMASK, SIGCHLD};
 use rustix::process::Pid;
-use whit::argv::{Arguments, MAX_ARGUMENTS, MAX_VARIABLES, Variables};
+use whit::argv::{MAX_STRINGS, Strings};
 use whit::error::Errno;
 
 use super::fd::Fd;
-use super::result;
+use super::{c_str, result};
 
 /// Bytes of a signal set: one bit for each of 64.
 const SIGSET_SIZE: usize = 8;
@@ -51,27 +51,31 @@ pub(crate) fn kill(pid: i32, signal: u8) -> Result<(), Errno> {
     result(unsafe { sc::syscall!(KILL, pid, signal) }).map(drop)
 }
 
-/// The pointers that execve(2) takes.
-pub(crate) struct Program {
-    argv: [*const u8; MAX_ARGUMENTS + 1],
-    envp: [*const u8; MAX_VARIABLES + 1],
+/// Pointers to strings, as execve(2) takes them: one more than the most strings there can be, so that a null is left.
+struct Pointers([*const c_char; MAX_STRINGS + 1]);
+
+impl Pointers {
+    const fn none() -> Self {
+        Self([ptr::null(); _])
+    }
+
+    #[inline(never)]
+    fn fill(&mut self, strings: &Strings) {
+        for (place, tail) in self.0.iter_mut().zip(strings.tails()).take(MAX_STRINGS) {
+            *place = c_str(tail).as_ptr();
+        }
+    }
 }
 
-impl Program {
-    /// `int execve(const char *path, char *const argv[], char *const envp[])` — execve(2), with an empty signal mask.
-    /// Returns only on failure.
-    pub(crate) fn execute(path: &CStr, arguments: &Arguments, variables: &Variables) -> Errno {
-        let mut program = Self { argv: [ptr::null(); _], envp: [ptr::null(); _] };
-        for (place, text) in program.argv.iter_mut().zip(arguments.iter()) {
-            *place = text.as_ptr().cast();
-        }
-        for (place, text) in program.envp.iter_mut().zip(variables.iter()) {
-            *place = text.as_ptr().cast();
-        }
-        set_signal_mask(0);
-        // SAFETY: path and strings are NUL-terminated and live over the call; both arrays are one longer than the most
-        // strings there can be, and end in null.
-        let returned = unsafe { sc::syscall!(EXECVE, path.as_ptr(), program.argv.as_ptr(), program.envp.as_ptr()) };
-        result(returned).err().unwrap_or(Errno::NOEXEC)
-    }
+/// `int execve(const char *path, char *const argv[], char *const envp[])` — execve(2), with an empty signal mask.
+/// Returns only on failure.
+#[inline(never)]
+pub(crate) fn execute(path: &CStr, arguments: &Strings, variables: &Strings) -> Errno {
+    let (mut argv, mut envp) = (Pointers::none(), Pointers::none());
+    argv.fill(arguments);
+    envp.fill(variables);
+    set_signal_mask(0);
+    // SAFETY: path and strings are NUL-terminated and live over the call; both arrays end in null.
+    let returned = unsafe { sc::syscall!(EXECVE, path.as_ptr(), argv.0.as_ptr(), envp.0.as_ptr()) };
+    result(returned).err().unwrap_or(Errno::NOEXEC)
 }
