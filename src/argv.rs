@@ -108,15 +108,15 @@ fn value_of<'a>(variable: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 /// # Errors
 /// [`Full`] when it does not fit.
 pub fn arguments(sources: &Sources<'_>, argv: &mut Strings) -> Result<(), Full> {
-    let mut command_sources = Source::STRONGEST_FIRST.len();
-    for (source, position) in Source::STRONGEST_FIRST.into_iter().zip(1..) {
+    let mut weakest = Source::Image;
+    for &source in Source::STRONGEST_FIRST {
         if push_all(sources, source, &[b"entrypoint"], argv)? {
-            command_sources = position;
+            weakest = source;
             break;
         }
     }
-    for source in Source::STRONGEST_FIRST.into_iter().take(command_sources) {
-        if push_all(sources, source, &[b"cmd", b"arg"], argv)? {
+    for &source in Source::STRONGEST_FIRST {
+        if push_all(sources, source, &[b"cmd", b"arg"], argv)? || source == weakest {
             break;
         }
     }
@@ -157,7 +157,7 @@ pub fn variables(sources: &Sources<'_>, hostname: &[u8], terminal: bool, env: &m
         env.set(&[b"TERM=xterm"])?;
     }
     let mut done = Ok(());
-    for source in Source::STRONGEST_FIRST.into_iter().rev() {
+    for &source in Source::STRONGEST_FIRST.iter().rev() {
         sources.each(source, &mut |_, name, value| {
             if name == b"env" && done.is_ok() {
                 done = env.set(&[value.text]);

@@ -13,41 +13,39 @@ pub struct Word<'a> {
     pub key: &'a [u8],
     /// What stands behind it, without quotes.
     pub value: Option<&'a [u8]>,
+    /// It stands behind the first `--`; a second one is such a word itself.
+    pub is_argument: bool,
 }
 
-impl Word<'_> {
-    fn ends_the_options(&self) -> bool {
-        *self == Word { key: b"--", value: None }
-    }
+/// The words of a line, but for the first `--`: what stands behind it is for the entrypoint.
+pub fn words(command_line: &[u8]) -> Words<'_> {
+    Words { line: command_line, arguments: false }
 }
 
-/// The words of a line, `--` among them.
+/// What [`words`] returns.
 #[derive(Clone, Debug)]
-struct Words<'a>(&'a [u8]);
-
-/// The words meant for the kernel and the init: those before the first `--`.
-pub fn words(command_line: &[u8]) -> impl Iterator<Item = Word<'_>> {
-    Words(command_line).take_while(|word| !word.ends_the_options())
-}
-
-/// The words behind the first `--`; a second `--` is one of them.
-pub fn arguments(command_line: &[u8]) -> impl Iterator<Item = Word<'_>> {
-    let mut words = Words(command_line);
-    let _ = words.by_ref().find(Word::ends_the_options);
-    words
+pub struct Words<'a> {
+    line: &'a [u8],
+    arguments: bool,
 }
 
 impl<'a> Iterator for Words<'a> {
     type Item = Word<'a>;
 
     fn next(&mut self) -> Option<Word<'a>> {
-        let line = self.0.trim_ascii_start();
-        if line.is_empty() {
-            return None;
+        loop {
+            let line = self.line.trim_ascii_start();
+            if line.is_empty() {
+                return None;
+            }
+            let (mut word, rest) = split_word(line);
+            self.line = rest;
+            word.is_argument = self.arguments;
+            if self.arguments || word.key != b"--" || word.value.is_some() {
+                return Some(word);
+            }
+            self.arguments = true;
         }
-        let (word, rest) = split_word(line);
-        self.0 = rest;
-        Some(word)
     }
 }
 
@@ -67,13 +65,13 @@ fn split_word(line: &[u8]) -> (Word<'_>, &[u8]) {
         Some((key, value)) => (key, value.strip_prefix(b"=")),
         None => (word, None),
     };
-    let word = match (value, value.and_then(|value| value.strip_prefix(b"\""))) {
-        (_, Some(inner)) => Word { key, value: Some(without_quote(inner)) },
-        (Some(value), None) if quoted => Word { key, value: Some(without_quote(value)) },
-        (None, None) if quoted => Word { key: without_quote(key), value: None },
-        _ => Word { key, value },
+    let (key, value) = match (value, value.and_then(|value| value.strip_prefix(b"\""))) {
+        (_, Some(inner)) => (key, Some(without_quote(inner))),
+        (Some(value), None) if quoted => (key, Some(without_quote(value))),
+        (None, None) if quoted => (without_quote(key), None),
+        _ => (key, value),
     };
-    (word, rest)
+    (Word { key, value, is_argument: false }, rest)
 }
 
 fn without_quote(text: &[u8]) -> &[u8] {
@@ -105,6 +103,14 @@ mod tests {
             .collect()
     }
 
+    fn options(line: &'static [u8]) -> Vec<String> {
+        show(words(line).filter(|word| !word.is_argument))
+    }
+
+    fn arguments(line: &'static [u8]) -> Vec<String> {
+        show(words(line).filter(|word| word.is_argument))
+    }
+
     #[test]
     fn words_split_as_the_kernel_splits_them() {
         for (line, expected) in [
@@ -132,17 +138,17 @@ mod tests {
     #[test]
     fn the_first_dashes_end_the_options_and_the_second_stay() {
         let line = b"root=/dev/vda -- sh -c \"echo a\" -- x=\"y z\"";
-        assert_eq!(show(words(line)), ["root -> /dev/vda"]);
-        assert_eq!(show(arguments(line)), ["sh", "-c", "echo a", "--", "x -> y z"]);
-        assert_eq!(show(arguments(b"no dashes")), [""; 0]);
-        assert_eq!(show(words(b"a --b=c")), ["a", "--b -> c"]);
+        assert_eq!(options(line), ["root -> /dev/vda"]);
+        assert_eq!(arguments(line), ["sh", "-c", "echo a", "--", "x -> y z"]);
+        assert_eq!(arguments(b"no dashes"), [""; 0]);
+        assert_eq!(options(b"a --b=c"), ["a", "--b -> c"]);
     }
 
     #[test]
     fn every_prefix_of_a_line_ends() {
         let line = b"a=\"b c\" \"d=e f\" -- \"g\" =h i=";
         for end in 0..=line.len() {
-            let count = words(&line[..end]).chain(arguments(&line[..end])).count();
+            let count = words(&line[..end]).count();
             assert!(count <= end);
         }
     }

@@ -20,11 +20,6 @@ impl Address {
         !matches!(first, 0 | 127 | 224..)
     }
 
-    fn words(self) -> [u16; 2] {
-        let [a, b, c, d] = self.0;
-        [u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])]
-    }
-
     /// The address as a number, most significant byte first.
     pub fn bits(self) -> u32 {
         u32::from_be_bytes(self.0)
@@ -68,6 +63,8 @@ pub fn class_prefix_length(address: Address) -> u8 {
 pub const HEADERS: usize = IP_HEADER + UDP_HEADER;
 const IP_HEADER: usize = 20;
 const UDP_HEADER: usize = 8;
+/// Both addresses: the end of an IPv4 header.
+const ADDRESSES: usize = 8;
 const PROTOCOL_UDP: u8 = 17;
 
 /// A UDP endpoint.
@@ -82,42 +79,38 @@ pub struct Endpoint {
 /// Writes the headers of a datagram in front of `payload`: 20 bytes of IPv4, 8 of UDP, both checksums.
 pub fn headers(source: Endpoint, destination: Endpoint, payload: &[u8]) -> [u8; HEADERS] {
     let length = |headers: usize| u16::try_from(payload.len().saturating_add(headers)).unwrap_or(u16::MAX);
-    let mut headers = [0; HEADERS];
-    let mut place = headers.as_chunks_mut::<2>().0.iter_mut();
-    let mut put = |word: u16| {
-        if let Some(place) = place.next() {
-            *place = word.to_be_bytes();
-        }
-    };
-    let [s0, s1] = source.address.words();
-    let [d0, d1] = destination.address.words();
-    // Version 4, 5 words, TOS 0; no identification, no fragments; time to live 64.
-    let ip = [0x4500, length(HEADERS), 0, 0, 64 << 8 | u16::from(PROTOCOL_UDP)];
-    let udp = [source.port, destination.port, length(UDP_HEADER)];
-    let addresses = sum_words(&[s0, s1, d0, d1]);
-    ip.into_iter().for_each(&mut put);
-    put(checksum(addresses.wrapping_add(sum_words(&ip))));
-    [s0, s1, d0, d1].into_iter().chain(udp).for_each(&mut put);
-    let pseudo = pseudo_header(addresses, length(UDP_HEADER));
+    let ([t0, t1], [u0, u1]) = (length(HEADERS).to_be_bytes(), length(UDP_HEADER).to_be_bytes());
+    let ([s0, s1, s2, s3], [d0, d1, d2, d3]) = (source.address.0, destination.address.0);
+    let ([sp0, sp1], [dp0, dp1]) = (source.port.to_be_bytes(), destination.port.to_be_bytes());
+    #[rustfmt::skip]
+    let mut headers = [
+        0x45, 0, t0, t1, // version 4, 5 words; TOS; total length
+        0, 0, 0, 0, // identification, fragment
+        64, PROTOCOL_UDP, 0, 0, // time to live, protocol, checksum
+        s0, s1, s2, s3, d0, d1, d2, d3,
+        sp0, sp1, dp0, dp1, u0, u1, 0, 0, // ports, length, checksum
+    ];
+    let ip_checksum = checksum(sum(headers.first_chunk::<IP_HEADER>().unwrap_or(&[0; _])));
+    let covered = headers.last_chunk::<{ ADDRESSES + UDP_HEADER }>().unwrap_or(&[0; _]);
     // RFC 768: a sum of zero is sent as all ones; zero means "not computed".
-    put(match checksum(pseudo.wrapping_add(sum_words(&udp)).wrapping_add(sum(payload))) {
-        0 => 0xffff,
-        sum => sum,
-    });
+    let udp_checksum =
+        match checksum(sum(covered).wrapping_add(pseudo_header(length(UDP_HEADER))).wrapping_add(sum(payload))) {
+            0 => 0xffff,
+            sum => sum,
+        };
+    let [_, _, _, _, _, _, _, _, _, _, c0, c1, .., k0, k1] = &mut headers;
+    [*c0, *c1] = ip_checksum.to_be_bytes();
+    [*k0, *k1] = udp_checksum.to_be_bytes();
     headers
 }
 
-/// What UDP's checksum covers besides the datagram: addresses, protocol, length (RFC 768).
-fn pseudo_header(addresses: u32, udp_length: u16) -> u32 {
-    addresses.wrapping_add(u32::from(PROTOCOL_UDP)).wrapping_add(u32::from(udp_length))
+/// What UDP's checksum covers besides the datagram and the addresses: protocol and length (RFC 768).
+fn pseudo_header(udp_length: u16) -> u32 {
+    u32::from(PROTOCOL_UDP).wrapping_add(u32::from(udp_length))
 }
 
-/// The sum of 16-bit words that the Internet checksum is made of (RFC 1071); 65,536 of them fit.
-fn sum_words(words: &[u16]) -> u32 {
-    words.iter().fold(0, |sum, word| sum.wrapping_add(u32::from(*word)))
-}
-
-/// The sum over bytes; an odd one at the end is the upper half of a word.
+/// The sum of 16-bit words that the Internet checksum is made of (RFC 1071), 65,536 of them fit; an odd byte at the end is
+/// the upper half of a word.
 #[inline(never)]
 fn sum(bytes: &[u8]) -> u32 {
     let (pairs, odd) = bytes.as_chunks::<2>();
@@ -177,8 +170,8 @@ pub fn datagram(packet: &[u8], udp_checksum: UdpChecksum) -> Option<Datagram<'_>
     let payload = segment.get(UDP_HEADER..)?;
     let (source, destination) = (Address([s0, s1, s2, s3]), Address([d0, d1, d2, d3]));
     if udp_checksum == UdpChecksum::Verify && [c0, c1] != [0, 0] {
-        let addresses = sum_words(&source.words()).wrapping_add(sum_words(&destination.words()));
-        if checksum(pseudo_header(addresses, udp_length).wrapping_add(sum(segment))) != 0 {
+        let addresses = sum(fixed.last_chunk::<ADDRESSES>().unwrap_or(&[0; _]));
+        if checksum(addresses.wrapping_add(pseudo_header(udp_length)).wrapping_add(sum(segment))) != 0 {
             return None;
         }
     }

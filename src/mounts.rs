@@ -1,85 +1,112 @@
-//! The early mounts, as a table in the order in which they are made.
+//! The early mounts, in the order in which they are made, and what /dev lacks without devtmpfs.
 
 use core::ffi::CStr;
 
 use linux_raw_sys::general::{MS_NODEV, MS_NOEXEC, MS_NOSUID};
 
+/// A text that ends in NUL, and NULs up to the size of its column: less than a pointer, a length and the text elsewhere.
+pub type Column<const SIZE: usize> = [u8; SIZE];
+
+const fn column<const SIZE: usize>(text: &CStr) -> Column<SIZE> {
+    let text = text.to_bytes_with_nul();
+    let mut column = [0; SIZE];
+    column.split_at_mut(text.len()).0.copy_from_slice(text);
+    column
+}
+
 /// One mount; the arguments of mount(2).
 #[derive(Clone, Copy, Debug)]
 pub struct Mount {
-    /// The type, which is also the name of its source.
-    pub fstype: &'static CStr,
-    /// The directory, made when missing.
-    pub target: &'static CStr,
     /// MS_*.
     pub flags: u32,
+    /// The type, which is also the name of its source.
+    pub fstype: Column<9>,
+    /// The directory, made when missing.
+    pub target: Column<15>,
     /// Options of the file system.
-    pub data: Option<&'static CStr>,
+    pub data: Column<28>,
+}
+
+const fn line(fstype: &CStr, target: &CStr, flags: u32, data: &CStr) -> Mount {
+    Mount { flags, fstype: column(fstype), target: column(target), data: column(data) }
 }
 
 /// The first of all: the command line is there.
-pub const PROC: Mount =
-    Mount { fstype: c"proc", target: c"/proc", flags: MS_NOSUID | MS_NODEV | MS_NOEXEC, data: None };
+pub static PROC: Mount = line(c"proc", c"/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, c"");
 
 /// The others. A kernel that lacks one goes without.
-pub const MOUNTS: [Mount; 8] = [
-    Mount { fstype: c"devtmpfs", target: c"/dev", flags: MS_NOSUID, data: Some(c"mode=0755") },
-    Mount { fstype: c"sysfs", target: c"/sys", flags: MS_NOSUID | MS_NODEV | MS_NOEXEC, data: None },
-    Mount { fstype: c"tmpfs", target: c"/tmp", flags: MS_NOSUID | MS_NODEV, data: Some(c"mode=1777") },
+pub static MOUNTS: [Mount; 8] = [
+    line(c"devtmpfs", c"/dev", MS_NOSUID, c"mode=0755"),
+    line(c"sysfs", c"/sys", MS_NOSUID | MS_NODEV | MS_NOEXEC, c""),
+    line(c"tmpfs", c"/tmp", MS_NOSUID | MS_NODEV, c"mode=1777"),
     // Programs may be run from /run: s6 does.
-    Mount { fstype: c"tmpfs", target: c"/run", flags: MS_NOSUID | MS_NODEV, data: Some(c"mode=0755") },
-    Mount {
-        fstype: c"devpts",
-        target: c"/dev/pts",
-        flags: MS_NOSUID | MS_NOEXEC,
-        data: Some(c"gid=5,mode=620,ptmxmode=666"),
-    },
-    Mount { fstype: c"tmpfs", target: c"/dev/shm", flags: MS_NOSUID | MS_NODEV, data: Some(c"mode=1777") },
-    Mount { fstype: c"mqueue", target: c"/dev/mqueue", flags: MS_NOSUID | MS_NODEV | MS_NOEXEC, data: None },
-    Mount { fstype: c"cgroup2", target: c"/sys/fs/cgroup", flags: MS_NOSUID | MS_NODEV | MS_NOEXEC, data: None },
+    line(c"tmpfs", c"/run", MS_NOSUID | MS_NODEV, c"mode=0755"),
+    line(c"devpts", c"/dev/pts", MS_NOSUID | MS_NOEXEC, c"gid=5,mode=620,ptmxmode=666"),
+    line(c"tmpfs", c"/dev/shm", MS_NOSUID | MS_NODEV, c"mode=1777"),
+    line(c"mqueue", c"/dev/mqueue", MS_NOSUID | MS_NODEV | MS_NOEXEC, c""),
+    line(c"cgroup2", c"/sys/fs/cgroup", MS_NOSUID | MS_NODEV | MS_NOEXEC, c""),
 ];
 
 /// A character device that every program expects: for a kernel without devtmpfs.
 #[derive(Clone, Copy, Debug)]
 pub struct Node {
-    /// Its path.
-    pub path: &'static CStr,
     /// Its permissions.
-    pub mode: u32,
+    pub mode: u16,
     /// Its numbers (Documentation/admin-guide/devices.txt).
-    pub major: u32,
+    pub major: u8,
     /// Its numbers.
-    pub minor: u32,
+    pub minor: u8,
+    /// Its path.
+    pub path: Column<13>,
+}
+
+const fn node(path: &CStr, mode: u16, major: u8, minor: u8) -> Node {
+    Node { mode, major, minor, path: column(path) }
 }
 
 /// The nodes.
-pub const NODES: [Node; 7] = [
-    Node { path: c"/dev/null", mode: 0o666, major: 1, minor: 3 },
-    Node { path: c"/dev/zero", mode: 0o666, major: 1, minor: 5 },
-    Node { path: c"/dev/full", mode: 0o666, major: 1, minor: 7 },
-    Node { path: c"/dev/random", mode: 0o666, major: 1, minor: 8 },
-    Node { path: c"/dev/urandom", mode: 0o666, major: 1, minor: 9 },
-    Node { path: c"/dev/tty", mode: 0o666, major: 5, minor: 0 },
-    Node { path: c"/dev/console", mode: 0o600, major: 5, minor: 1 },
+pub static NODES: [Node; 7] = [
+    node(c"/dev/null", 0o666, 1, 3),
+    node(c"/dev/zero", 0o666, 1, 5),
+    node(c"/dev/full", 0o666, 1, 7),
+    node(c"/dev/random", 0o666, 1, 8),
+    node(c"/dev/urandom", 0o666, 1, 9),
+    node(c"/dev/tty", 0o666, 5, 0),
+    node(c"/dev/console", 0o600, 5, 1),
 ];
 
-/// Links that shells and images use: link, target.
-pub const LINKS: [(&CStr, &CStr); 4] = [
-    (c"/dev/fd", c"/proc/self/fd"),
-    (c"/dev/stdin", c"/proc/self/fd/0"),
-    (c"/dev/stdout", c"/proc/self/fd/1"),
-    (c"/dev/stderr", c"/proc/self/fd/2"),
+/// A link that shells and images use.
+#[derive(Clone, Copy, Debug)]
+pub struct Link {
+    /// Its path.
+    pub path: Column<12>,
+    /// Where it leads.
+    pub target: Column<16>,
+}
+
+const fn link(path: &CStr, target: &CStr) -> Link {
+    Link { path: column(path), target: column(target) }
+}
+
+/// The links.
+pub static LINKS: [Link; 4] = [
+    link(c"/dev/fd", c"/proc/self/fd"),
+    link(c"/dev/stdin", c"/proc/self/fd/0"),
+    link(c"/dev/stdout", c"/proc/self/fd/1"),
+    link(c"/dev/stderr", c"/proc/self/fd/2"),
 ];
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
     use super::*;
 
     #[test]
     fn a_mount_comes_after_the_one_it_stands_in() {
+        let text = |mount: &Mount| CStr::from_bytes_until_nul(&mount.target).unwrap().to_bytes().to_vec();
         for (position, mount) in MOUNTS.iter().enumerate() {
             for later in &MOUNTS[position + 1..] {
-                assert!(!mount.target.to_bytes().starts_with(later.target.to_bytes()), "{:?}", mount.target);
+                assert!(!text(mount).starts_with(&text(later)), "{mount:?}");
             }
         }
     }

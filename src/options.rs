@@ -20,7 +20,7 @@ pub enum Source {
 
 impl Source {
     /// What overrides what.
-    pub const STRONGEST_FIRST: [Self; 3] = [Self::CommandLine, Self::Initramfs, Self::Image];
+    pub const STRONGEST_FIRST: &[Self] = &[Self::CommandLine, Self::Initramfs, Self::Image];
 
     /// What a message calls it.
     pub fn name(self) -> &'static str {
@@ -58,20 +58,17 @@ type Take<'t, 'a> = &'t mut dyn FnMut(u32, &'a [u8], Value<'a>);
 impl<'a> Sources<'a> {
     /// Gives every option of a source to `take`, in order.
     pub fn each(&self, source: Source, take: Take<'_, 'a>) {
-        let mut give = |line, name, value: Option<&'a [u8]>| {
-            take(line, name, Value { text: value.unwrap_or_default(), behind_equals: None });
-        };
+        let plain = |value: Option<&'a [u8]>| Value { text: value.unwrap_or_default(), behind_equals: None };
         let record = match source {
             Source::CommandLine => {
-                for Word { key, value } in cmdline::words(self.command_line) {
-                    match key.strip_prefix(b"whit.") {
-                        Some(name) => give(1, name, value),
-                        None if KERNEL_WORDS.contains(&key) => give(1, key, value),
-                        None => {} // The kernel's, or a module's.
-                    }
-                }
-                for Word { key, value } in cmdline::arguments(self.command_line) {
-                    take(1, b"cmd", Value { text: key, behind_equals: value });
+                for Word { key, value, is_argument } in cmdline::words(self.command_line) {
+                    if is_argument {
+                        take(1, b"cmd", Value { text: key, behind_equals: value });
+                    } else if let Some(name) = key.strip_prefix(b"whit.") {
+                        take(1, name, plain(value));
+                    } else if parts(KERNEL_WORDS, b' ').any(|word| word == key) {
+                        take(1, key, plain(value));
+                    } // Else it is the kernel's, or a module's.
                 }
                 return;
             }
@@ -80,14 +77,14 @@ impl<'a> Sources<'a> {
         };
         for line in record.lines() {
             let (name, value) = line.entry.unwrap_or_default();
-            give(line.number, name, value);
+            take(line.number, name, plain(value));
         }
     }
 
     /// Reads the options of all sources; gives what cannot be understood to `complain`.
     pub fn options(&self, complain: &mut dyn FnMut(Source, Complaint<'a>)) -> Options<'a> {
         let mut options = Options::default();
-        for source in Source::STRONGEST_FIRST.into_iter().rev() {
+        for &source in Source::STRONGEST_FIRST.iter().rev() {
             self.each(source, &mut |line, name, value| {
                 if let Err(problem) = options.set(name, value.text) {
                     complain(source, Complaint { line, name, problem });
@@ -99,8 +96,7 @@ impl<'a> Sources<'a> {
 }
 
 /// The kernel's own words that mean something to us as well, and the one that ginit brought.
-const KERNEL_WORDS: [&[u8]; 8] =
-    [b"root", b"rootfstype", b"rootflags", b"rootwait", b"ro", b"rw", b"quiet", b"entrypoint"];
+const KERNEL_WORDS: &[u8] = b"root rootfstype rootflags rootwait ro rw quiet entrypoint";
 
 /// What could not be understood, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,10 +222,10 @@ impl<'a> Options<'a> {
             Name::StopSignal => self.stop_signal = signal(text).ok_or(Problem::Value)?,
             Name::Grace => self.grace_s = seconds?,
             Name::Net => {
-                self.net = match text {
-                    b"wait" => Net::Wait,
-                    b"bg" => Net::Background,
-                    b"off" => Net::Off,
+                self.net = match parts(b"wait bg off", b' ').position(|word| word == text) {
+                    Some(0) => Net::Wait,
+                    Some(1) => Net::Background,
+                    Some(2) => Net::Off,
                     _ => return Err(Problem::Value),
                 }
             }

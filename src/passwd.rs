@@ -10,15 +10,16 @@ pub const MAX_GROUPS: usize = 64;
 /// The highest id that docker takes.
 const MAX_ID: u32 = i32::MAX.cast_unsigned();
 
-/// What setgroups(2), setgid(2) and setuid(2) are given, and HOME.
+/// Supplementary groups.
+pub type Groups = heapless::Vec<u32, MAX_GROUPS>;
+
+/// What setgid(2) and setuid(2) are given, and HOME.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account<'a> {
     /// The user.
     pub uid: u32,
     /// The group.
     pub gid: u32,
-    /// Groups besides: those that list the user, when USER names no group.
-    pub groups: heapless::Vec<u32, MAX_GROUPS>,
     /// The home directory; `/` without a passwd line.
     pub home: &'a [u8],
 }
@@ -45,37 +46,40 @@ impl Problem {
     }
 }
 
-/// Finds the account of a USER; an empty one is root.
+/// Finds the account of a USER; an empty one is root. `groups` gets those that list the user, when USER names no group.
 ///
 /// # Errors
 /// [`Problem`] when a name has no line.
-pub fn account<'a>(user: &[u8], passwd: &'a [u8], group: &[u8]) -> Result<Account<'a>, Problem> {
+pub fn account<'a>(user: &[u8], passwd: &'a [u8], group: &[u8], groups: &mut Groups) -> Result<Account<'a>, Problem> {
     let (user, group_name) = split_once(user, b':').unwrap_or((user, b""));
     let user = if user.is_empty() { b"0" } else { user };
-    let mut account = Account { uid: 0, gid: 0, groups: heapless::Vec::new(), home: b"/" };
-    let mut name = None;
+    let user_id = id(user);
+    let mut found = None;
     // name:password:UID:GID:GECOS:directory:shell
-    for (line_name, uid, mut fields) in lines(passwd) {
-        let Some(gid) = fields.next().and_then(id) else { continue };
-        if line_name == user || id(user) == Some(uid) {
-            (account.uid, account.gid, name) = (uid, gid, Some(line_name));
-            account.home = fields.nth(1).filter(|home| !home.is_empty()).unwrap_or(b"/");
+    for line in parts(passwd, b'\n') {
+        let Some(mut line) = fields(line) else { continue };
+        let Some(gid) = id(line.fourth) else { continue };
+        if line.name == user || user_id == Some(line.id) {
+            let home = line.rest.nth(1).filter(|home| !home.is_empty()).unwrap_or(b"/");
+            found = Some((line.name, Account { uid: line.id, gid, home }));
             break;
         }
     }
-    if name.is_none() {
-        account.uid = id(user).ok_or(Problem::User)?;
-    }
+    let (name, mut account) = match (found, user_id) {
+        (Some((name, account)), _) => (name, account),
+        (None, Some(uid)) => (&b""[..], Account { uid, gid: 0, home: b"/" }),
+        (None, None) => return Err(Problem::User),
+    };
     // group_name:password:GID:user_list
     let mut named_gid = None;
-    for (line_name, gid, mut fields) in lines(group) {
-        let Some(members) = fields.next() else { continue };
+    for line in parts(group, b'\n') {
+        let Some(line) = fields(line) else { continue };
         if group_name.is_empty() {
-            if parts(members, b',').any(|member| Some(member) == name) {
-                account.groups.push(gid).map_err(|_| Problem::TooManyGroups)?;
+            if !name.is_empty() && parts(line.fourth, b',').any(|member| member == name) {
+                groups.push(line.id).map_err(|_| Problem::TooManyGroups)?;
             }
-        } else if line_name == group_name && named_gid.is_none() {
-            named_gid = Some(gid);
+        } else if line.name == group_name && named_gid.is_none() {
+            named_gid = Some(line.id);
         }
     }
     if !group_name.is_empty() {
@@ -84,16 +88,20 @@ pub fn account<'a>(user: &[u8], passwd: &'a [u8], group: &[u8]) -> Result<Accoun
     Ok(account)
 }
 
-/// The lines of passwd or group that are well formed so far: name, id, the fields behind it.
-fn lines(file: &[u8]) -> impl Iterator<Item = (&[u8], u32, Parts<'_>)> {
-    parts(file, b'\n').filter_map(fields)
+/// A line of passwd or group that is well formed so far.
+struct Fields<'a> {
+    name: &'a [u8],
+    id: u32,
+    fourth: &'a [u8],
+    rest: Parts<'a>,
 }
 
-fn fields(line: &[u8]) -> Option<(&[u8], u32, Parts<'_>)> {
-    let mut fields = parts(line, b':');
-    let name = fields.next().filter(|name| !name.is_empty())?;
-    let id = id(fields.nth(1)?)?;
-    Some((name, id, fields))
+#[inline(never)]
+fn fields(line: &[u8]) -> Option<Fields<'_>> {
+    let mut rest = parts(line, b':');
+    let name = rest.next().filter(|name| !name.is_empty())?;
+    let id = id(rest.nth(1)?)?;
+    Some(Fields { name, id, fourth: rest.next()?, rest })
 }
 
 fn id(text: &[u8]) -> Option<u32> {
@@ -113,8 +121,9 @@ mod tests {
         short:x:88:88";
     const GROUP: &[u8] = b"root:x:0:\nweb:x:44:\nbroken:x:x:web\nlogs:x:4:syslog,web\nspare:x:9:web,\nshort:x:5";
 
-    fn found(user: &str) -> Result<(u32, u32, Account<'static>), Problem> {
-        account(user.as_bytes(), PASSWD, GROUP).map(|account| (account.uid, account.gid, account))
+    fn found(user: &str) -> Result<(Account<'static>, Groups), Problem> {
+        let mut groups = Groups::new();
+        account(user.as_bytes(), PASSWD, GROUP, &mut groups).map(|account| (account, groups))
     }
 
     #[test]
@@ -134,8 +143,9 @@ mod tests {
             ("short", 88, 88, &[], "/"),
             (":logs", 0, 4, &[], "/root"),
         ] {
-            let (found_uid, found_gid, account) = found(user).unwrap();
-            assert_eq!((found_uid, found_gid, &account.groups[..], account.home), (uid, gid, groups, home.as_bytes()));
+            let (account, found_groups) = found(user).unwrap();
+            assert_eq!(account, Account { uid, gid, home: home.as_bytes() });
+            assert_eq!(found_groups, groups);
         }
     }
 
@@ -156,14 +166,14 @@ mod tests {
 
     #[test]
     fn files_may_be_missing() {
-        assert_eq!(account(b"5:6", b"", b"").map(|account| (account.uid, account.gid)), Ok((5, 6)));
-        assert_eq!(account(b"", b"", b"").map(|account| account.uid), Ok(0));
+        assert_eq!(account(b"5:6", b"", b"", &mut Groups::new()).map(|account| (account.uid, account.gid)), Ok((5, 6)));
+        assert_eq!(account(b"", b"", b"", &mut Groups::new()).map(|account| account.uid), Ok(0));
     }
 
     #[test]
     fn more_groups_than_fit_are_an_error() {
         extern crate std;
         let group: std::string::String = (0..=MAX_GROUPS).map(|gid| std::format!("g{gid}:x:{gid}:web\n")).collect();
-        assert_eq!(account(b"web", PASSWD, group.as_bytes()), Err(Problem::TooManyGroups));
+        assert_eq!(account(b"web", PASSWD, group.as_bytes(), &mut Groups::new()), Err(Problem::TooManyGroups));
     }
 }

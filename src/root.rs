@@ -12,7 +12,7 @@ pub enum RootSpec<'a> {
 /// Reads the value of `root=`; `None` when it has a form that is not known here.
 pub fn parse(value: &[u8]) -> Option<RootSpec<'_>> {
     let name = value.strip_prefix(b"/dev/")?;
-    let plain = !name.is_empty() && parts(name, b'/').all(|part| !matches!(part, b"" | b"." | b".."));
+    let plain = !name.is_empty() && parts(name, b'/').all(|part| part != b"" && part != b"." && part != b"..");
     plain.then_some(RootSpec::Device(value))
 }
 

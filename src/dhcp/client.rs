@@ -84,7 +84,7 @@ impl Client {
     pub fn new(chaddr: HardwareAddress, random: u32) -> Self {
         let [.., b2, b3, b4, b5] = chaddr;
         // xorshift needs a state that is not zero.
-        let random = (random ^ u32::from_be_bytes([b2, b3, b4, b5])) | 1;
+        let random = (random ^ u32::from_le_bytes([b2, b3, b4, b5])) | 1;
         Self {
             chaddr,
             state: State::WaitLink,
@@ -150,7 +150,7 @@ impl Client {
 
     /// A message came from `source`, whatever its transaction.
     pub fn receive(&mut self, now_ms: u64, message: &Message<'_>, source: Address) -> Action {
-        if message.xid != self.xid || message.chaddr != self.chaddr {
+        if message.xid() != self.xid || message.chaddr() != self.chaddr {
             return Action::Nothing;
         }
         // A server that does not name itself is known by its address.

@@ -46,7 +46,7 @@ pub struct Times {
 impl Lease {
     /// Reads the lease of an OFFER or ACK that came from `source`; `None` when its address cannot be used.
     pub fn read(message: &Message<'_>, source: Address) -> Option<Self> {
-        let address = message.yiaddr;
+        let address = message.yiaddr();
         let prefix_length = message
             .address(code::SUBNET_MASK)
             .and_then(ipv4::prefix_length)

@@ -11,6 +11,8 @@ const HTYPE_ETHERNET: u8 = 1;
 const COOKIE: [u8; 4] = [99, 130, 83, 99];
 /// op to the end of chaddr's 16 bytes; sname, file, cookie and options follow.
 const FIXED: usize = 44;
+/// Where chaddr begins.
+const CHADDR: usize = 28;
 const SNAME: usize = 64;
 const FILE: usize = 128;
 const OPTIONS_START: usize = FIXED + SNAME + FILE + COOKIE.len();
@@ -62,27 +64,22 @@ const PARAMETERS: [u8; 6] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each is named as in RFC 2131 §3.1, table 2")]
 pub enum Kind {
-    Discover,
-    Offer,
-    Request,
-    Ack,
-    Nak,
+    Discover = 1,
+    Offer = 2,
+    Request = 3,
+    Ack = 5,
+    Nak = 6,
 }
 
 impl Kind {
-    fn number(self) -> u8 {
-        match self {
-            Self::Discover => 1,
-            Self::Offer => 2,
-            Self::Request => 3,
-            Self::Ack => 5,
-            Self::Nak => 6,
-        }
-    }
-
     /// A server's kinds only: a client has no use for another's.
     fn from_server(number: u8) -> Option<Self> {
-        [Self::Offer, Self::Ack, Self::Nak].into_iter().find(|kind| kind.number() == number)
+        match number {
+            2 => Some(Self::Offer),
+            5 => Some(Self::Ack),
+            6 => Some(Self::Nak),
+            _ => None,
+        }
     }
 }
 
@@ -112,18 +109,21 @@ impl Query {
     /// The bytes of the message, with `hostname` as option 12 unless it is empty or too long for a label.
     pub fn encode(&self, hostname: &[u8]) -> Encoded {
         let mut out = Encoded::new();
-        let [c0, c1, c2, c3, c4, c5] = self.chaddr;
+        let ([x0, x1, x2, x3], [s0, s1]) = (self.xid.to_be_bytes(), self.secs.to_be_bytes());
+        let ([i0, i1, i2, i3], [c0, c1, c2, c3, c4, c5]) = (self.ciaddr.0, self.chaddr);
         let mut put = |bytes: &[u8]| put(&mut out, bytes);
-        put(&[1, HTYPE_ETHERNET, 6, 0]); // op BOOTREQUEST, htype, hlen, hops
-        put(&self.xid.to_be_bytes());
-        put(&self.secs.to_be_bytes());
-        put(&[0, 0]); // flags: answers may be unicast, the raw socket hears them
-        put(&self.ciaddr.0);
-        put(&[0; 12]); // yiaddr, siaddr, giaddr
-        put(&self.chaddr);
+        #[rustfmt::skip]
+        put(&[
+            1, HTYPE_ETHERNET, 6, 0, // op BOOTREQUEST, htype, hlen, hops
+            x0, x1, x2, x3,
+            s0, s1, 0, 0, // flags: answers may be unicast, the raw socket hears them
+            i0, i1, i2, i3,
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // yiaddr, siaddr, giaddr
+            c0, c1, c2, c3, c4, c5,
+        ]);
         put(&[0; 10 + SNAME + FILE]);
         put(&COOKIE);
-        put(&[code::MESSAGE_TYPE, 1, self.kind.number()]); // first, as some servers expect it
+        put(&[code::MESSAGE_TYPE, 1, self.kind as u8]); // first, as some servers expect it
         // Type and address, as iPXE and udhcpc send it: the lease outlives a network boot.
         put(&[code::CLIENT_IDENTIFIER, 7, HTYPE_ETHERNET, c0, c1, c2, c3, c4, c5]);
         for (code, address) in [(code::REQUESTED_ADDRESS, self.requested), (code::SERVER_IDENTIFIER, self.server)] {
@@ -159,12 +159,8 @@ fn put(out: &mut Encoded, bytes: &[u8]) {
 pub struct Message<'a> {
     /// OFFER, ACK or NAK.
     pub kind: Kind,
-    /// The transaction it answers.
-    pub xid: u32,
-    /// The client it is for.
-    pub chaddr: HardwareAddress,
-    /// "Your" address.
-    pub yiaddr: Address,
+    /// op to the end of chaddr.
+    fixed: &'a [u8; FIXED],
     /// The option fields in the order of RFC 3396 §5: options, file, sname; the latter two only when overloaded.
     areas: [&'a [u8]; 3],
 }
@@ -176,9 +172,7 @@ impl<'a> Message<'a> {
         let (sname, rest) = rest.split_at_checked(SNAME)?;
         let (file, rest) = rest.split_at_checked(FILE)?;
         let options = rest.strip_prefix(&COOKIE)?;
-        let [2, HTYPE_ETHERNET, 6, _, x0, x1, x2, x3, ..] = *fixed else { return None };
-        let [.., y0, y1, y2, y3, _, _, _, _, _, _, _, _, c0, c1, c2, c3, c4, c5, _, _, _, _, _, _, _, _, _, _] = *fixed;
-
+        let [2, HTYPE_ETHERNET, 6, ..] = *fixed else { return None };
         if !well_formed(options) {
             return None;
         }
@@ -188,19 +182,30 @@ impl<'a> Message<'a> {
         };
         let area = |bit: u8, field| if overload & bit != 0 { field } else { &[][..] };
         let areas = [options, area(1, file), area(2, sname)];
-        let Some([kind]) = areas.into_iter().find_map(|area| find(area, code::MESSAGE_TYPE)) else { return None };
-        Some(Self {
-            kind: Kind::from_server(*kind)?,
-            xid: u32::from_be_bytes([x0, x1, x2, x3]),
-            chaddr: [c0, c1, c2, c3, c4, c5],
-            yiaddr: Address([y0, y1, y2, y3]),
-            areas,
-        })
+        let [kind] = *first(&areas, code::MESSAGE_TYPE)? else { return None };
+        Some(Self { kind: Kind::from_server(kind)?, fixed, areas })
+    }
+
+    /// The transaction it answers.
+    pub fn xid(&self) -> u32 {
+        let [_, _, _, _, x0, x1, x2, x3, ..] = *self.fixed;
+        u32::from_be_bytes([x0, x1, x2, x3])
+    }
+
+    /// "Your" address.
+    pub fn yiaddr(&self) -> Address {
+        let [.., y0, y1, y2, y3] = *self.fixed.first_chunk::<20>().unwrap_or(&[0; 20]);
+        Address([y0, y1, y2, y3])
+    }
+
+    /// The client it is for.
+    pub fn chaddr(&self) -> &'a [u8] {
+        self.fixed.get(CHADDR..CHADDR + size_of::<HardwareAddress>()).unwrap_or_default()
     }
 
     /// The first value of an option.
     pub fn option(&self, code: u8) -> Option<&'a [u8]> {
-        self.areas.into_iter().find_map(|area| find(area, code))
+        first(&self.areas, code)
     }
 
     /// An option that is one address.
@@ -248,6 +253,11 @@ fn well_formed(area: &[u8]) -> bool {
     let mut options = Options(area);
     options.by_ref().for_each(drop);
     matches!(options.0, [] | [code::END, ..])
+}
+
+#[inline(never)]
+fn first<'a>(areas: &[&'a [u8]], code: u8) -> Option<&'a [u8]> {
+    areas.iter().find_map(|area| find(area, code))
 }
 
 fn find(area: &[u8], wanted: u8) -> Option<&[u8]> {
@@ -333,8 +343,8 @@ pub(crate) mod tests {
     fn a_real_offer_and_ack_are_read() {
         for (packet, kind) in [(SLIRP_OFFER, Kind::Offer), (SLIRP_ACK, Kind::Ack)] {
             let message = Message::parse(payload(packet)).unwrap();
-            assert_eq!((message.kind, message.xid, message.chaddr), (kind, 0x7cc7_ca8c, CHADDR));
-            assert_eq!(message.yiaddr, Address([10, 0, 2, 15]));
+            assert_eq!((message.kind, message.xid(), message.chaddr()), (kind, 0x7cc7_ca8c, &CHADDR[..]));
+            assert_eq!(message.yiaddr(), Address([10, 0, 2, 15]));
             assert_eq!(message.address(code::SERVER_IDENTIFIER), Some(Address([10, 0, 2, 2])));
             assert_eq!(message.address(code::SUBNET_MASK), Some(Address([255, 255, 255, 0])));
             assert_eq!(message.seconds(code::LEASE_TIME), Some(86400));

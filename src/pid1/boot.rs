@@ -1,7 +1,7 @@
 //! The root and the network, waited for at the same time.
 
 use rustix::fs::OFlags;
-use rustix::system::{sethostname, uname};
+use rustix::system::{Uname, sethostname, uname};
 use whit::options::{Net, Source};
 use whit::record::{MAX_RECORD, Record};
 use whit::root::{self, RootSpec};
@@ -125,9 +125,17 @@ fn read_image_record(machine: &mut Machine<'_>) {
     });
 }
 
+/// The name that the machine was given; until then it is "(none)" (init/version.c).
+#[inline(never)]
+pub(crate) fn known_name(uname: &Uname) -> &[u8] {
+    let name = uname.nodename().to_bytes();
+    if name == b"(none)" { b"" } else { name }
+}
+
 /// Names the machine as it was asked, or `whit` when nobody else has named it.
 fn name_machine(hostname: Option<&[u8]>) {
-    let unnamed = matches!(uname().nodename().to_bytes(), b"" | b"(none)");
+    let uname = uname();
+    let unnamed = known_name(&uname).is_empty();
     let Some(name) = hostname.or(unnamed.then_some(b"whit")) else { return };
     if let Err(errno) = sethostname(name) {
         failed("hostname ", name, errno.into());

@@ -55,11 +55,11 @@ impl Path {
 
 /// Makes a directory and those above it; one that exists is fine.
 pub(crate) fn make_directories(path: &[u8]) -> Result<(), Errno> {
-    let ends = path.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/').map(|(position, _)| position);
-    for end in ends.chain([path.len()]) {
-        make_directory(Path::new().join(&[path.get(..end).unwrap_or_default()])?)?;
+    let mut room = Path::new();
+    for (end, _) in path.iter().enumerate().filter(|(end, byte)| *end > 0 && **byte == b'/') {
+        make_directory(room.join(&[path.get(..end).unwrap_or_default()])?)?;
     }
-    Ok(())
+    make_directory(room.join(&[path])?)
 }
 
 /// Makes one directory; one that exists is fine.

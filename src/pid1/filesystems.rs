@@ -2,7 +2,7 @@
 
 use core::ffi::CStr;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxAttributes, StatxFlags, makedev, mknodat, statx, symlink};
+use rustix::fs::{CWD, FileType, Mode, OFlags, makedev, mknodat, symlink};
 use rustix::mount::{MountFlags, mount, mount_bind, mount_bind_recursive};
 use whit::error::Errno;
 use whit::mounts::{LINKS, MOUNTS, Mount, NODES};
@@ -13,7 +13,7 @@ use whit::text::{Text, parts};
 
 use crate::console::{failed, tell};
 use crate::files::{self, Path};
-use crate::sys::fd;
+use crate::sys::{c_str, fd};
 
 /// Where the root is mounted.
 pub(crate) const ROOT: &CStr = c"/mnt";
@@ -22,20 +22,27 @@ const EMBEDDED_ROOT: &CStr = c"/rootfs";
 
 /// Makes one early mount, its directory first when that is missing. What is a mount already stays as it is.
 pub(crate) fn mount_one(wanted: &Mount) {
-    if is_mount(wanted.target) {
+    let target = c_str(&wanted.target);
+    if fd::is_mount(target) {
         return;
     }
-    let attempt = || -> Result<(), Errno> {
-        Ok(mount(wanted.fstype, wanted.target, wanted.fstype, flags(wanted.flags), wanted.data)?)
-    };
-    let done = match attempt() {
-        Err(Errno::NOENT) => files::make_directory(wanted.target).and_then(|()| attempt()),
-        done => done,
-    };
-    match done {
+    let (fstype, data) = (c_str(&wanted.fstype), c_str(&wanted.data));
+    let flags = MountFlags::from_bits_retain(wanted.flags);
+    match make_and(target, || mount(fstype, target, fstype, flags, data)) {
         Ok(()) | Err(Errno::BUSY) => {}
-        Err(Errno::NODEV) => tell!("no {} in this kernel", Text(wanted.fstype.to_bytes())),
-        Err(errno) => failed("mount ", wanted.target.to_bytes(), errno),
+        Err(Errno::NODEV) => tell!("no {} in this kernel", Text(fstype.to_bytes())),
+        Err(errno) => failed("mount ", target.to_bytes(), errno),
+    }
+}
+
+/// Mounts on a directory, and once more when it had to be made first.
+fn make_and(target: &CStr, attempt: impl Fn() -> rustix::io::Result<()>) -> Result<(), Errno> {
+    match attempt() {
+        Err(rustix::io::Errno::NOENT) => {
+            files::make_directory(target)?;
+            Ok(attempt()?)
+        }
+        done => Ok(done?),
     }
 }
 
@@ -43,23 +50,13 @@ pub(crate) fn mount_one(wanted: &Mount) {
 pub(crate) fn prepare() {
     MOUNTS.iter().for_each(mount_one);
     for node in &NODES {
-        let mode = Mode::from_raw_mode(node.mode);
+        let (mode, device) = (Mode::from_raw_mode(node.mode.into()), makedev(node.major.into(), node.minor.into()));
         // devtmpfs has made them: EEXIST.
-        let _ = mknodat(CWD, node.path, FileType::CharacterDevice, mode, makedev(node.major, node.minor));
+        let _ = mknodat(CWD, c_str(&node.path), FileType::CharacterDevice, mode, device);
     }
-    for (link, target) in &LINKS {
-        let _ = symlink(*target, *link);
+    for link in &LINKS {
+        let _ = symlink(c_str(&link.target), c_str(&link.path));
     }
-}
-
-fn flags(bits: u32) -> MountFlags {
-    MountFlags::from_bits_retain(bits)
-}
-
-/// Whether something is mounted on a directory: the kernel tells since Linux 5.8 (fs/stat.c, vfs_statx).
-fn is_mount(path: &CStr) -> bool {
-    statx(CWD, path, AtFlags::empty(), StatxFlags::empty())
-        .is_ok_and(|status| status.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
 /// Why the root is not mounted.
@@ -95,7 +92,7 @@ pub(crate) fn mount_root<'a>(spec: RootSpec<'a>, options: &Options<'_>) -> Resul
     let flags = options.root_flags.filter(|flags| *flags != b"defaults").unwrap_or_default();
     let data = data.join(&[flags]).map_err(RootProblem::Refused)?;
     let mut last = Errno::INVAL;
-    let mut attempt = |fstype: &[u8]| {
+    let attempt = |fstype: &[u8]| {
         let mut name = Path::new();
         let fstype = name.join(&[fstype]).ok()?;
         for read_only in [options.read_only, true] {
@@ -112,15 +109,16 @@ pub(crate) fn mount_root<'a>(spec: RootSpec<'a>, options: &Options<'_>) -> Resul
         None
     };
     let mut buffer = files::buffer::<4096>();
-    let mounted = if let Some(wanted) = options.root_fstype {
-        parts(wanted, b',').find_map(&mut attempt)
-    } else if let Some(found) = probe::fstype(head) {
-        attempt(found.as_bytes())
-    } else {
+    let (list, separator, prefix) = match (options.root_fstype, probe::fstype(head)) {
+        (Some(wanted), _) => (wanted, b',', &b""[..]),
+        (None, Some(found)) => (found.as_bytes(), b',', &b""[..]),
         // Lines of the kernel's types; those that need a device have no "nodev" in front of the tab.
-        let list: &[u8] = files::read(c"/proc/filesystems", &mut buffer).unwrap_or_default();
-        parts(list, b'\n').filter_map(|line| line.strip_prefix(b"\t")).find_map(&mut attempt)
+        (None, None) => {
+            let list = files::read(c"/proc/filesystems", &mut buffer).unwrap_or_default();
+            (&*list, b'\n', &b"\t"[..])
+        }
     };
+    let mounted = parts(list, separator).filter_map(|line| line.strip_prefix(prefix)).find_map(attempt);
     mounted.ok_or(RootProblem::Refused(last))
 }
 
@@ -132,13 +130,9 @@ pub(crate) fn bind_embedded_root() -> Option<Root<'static>> {
 
 /// Gives the root our /dev, /proc and /sys, with all that is mounted in them.
 pub(crate) fn furnish_root() {
-    for (ours, inside) in &[(c"/dev", c"/mnt/dev"), (c"/proc", c"/mnt/proc"), (c"/sys", c"/mnt/sys")] {
-        let attempt = || -> Result<(), Errno> { Ok(mount_bind_recursive(*ours, *inside)?) };
-        let done = match attempt() {
-            Err(Errno::NOENT) => files::make_directory(inside).and_then(|()| attempt()),
-            done => done,
-        };
-        if let Err(errno) = done {
+    for inside in &[c"/mnt/dev", c"/mnt/proc", c"/mnt/sys"] {
+        let ours = c_str(inside.to_bytes_with_nul().get(ROOT.count_bytes()..).unwrap_or_default());
+        if let Err(errno) = make_and(inside, || mount_bind_recursive(ours, *inside)) {
             failed("mount ", inside.to_bytes(), errno);
         }
     }

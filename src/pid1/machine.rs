@@ -71,8 +71,9 @@ impl Happened {
     }
 }
 
+/// Signals are numbered from 1 to 64: the last has the place that the first leaves free.
 fn bit(signal: u8) -> u64 {
-    1u64.checked_shl(u32::from(signal)).unwrap_or(0)
+    1u64.wrapping_shl(u32::from(signal))
 }
 
 /// Milliseconds since the kernel's start.

@@ -14,6 +14,7 @@ use whit::rtnetlink::{self, Hardware, InterfaceAddress, Link, MAX_REPLY, Request
 use whit::text::Text;
 use whit::time::NEVER;
 
+use crate::boot::known_name;
 use crate::console::{failed, say, tell};
 use crate::files;
 use crate::sys::fd::{self, Fd};
@@ -39,22 +40,22 @@ struct Interface {
 }
 
 /// What all interfaces share.
-struct Sockets {
+struct Shared {
     /// Tells of links.
     events: Fd,
     /// Takes requests.
     requests: Fd,
     /// Sends and hears DHCP.
     packets: Fd,
-}
-
-/// All interfaces, and the sockets.
-pub(crate) struct Network {
-    sockets: Sockets,
-    interfaces: heapless::Vec<Interface, MAX_INTERFACES>,
-    seed: u32,
     /// A lease came, changed or went: the files in the root are to follow.
     changed: bool,
+}
+
+/// All interfaces, and the shared.
+pub(crate) struct Network {
+    shared: Shared,
+    interfaces: heapless::Vec<Interface, MAX_INTERFACES>,
+    seed: u32,
     /// Software interfaces (veth, bridges) that appear now are the workload's.
     workload_runs: bool,
 }
@@ -62,15 +63,15 @@ pub(crate) struct Network {
 impl Network {
     /// Opens the sockets and asks for the interfaces.
     pub(crate) fn open(seed: u32) -> Result<Self, Errno> {
-        let sockets =
-            Sockets { events: netlink_socket(RTMGRP_LINK)?, requests: netlink_socket(0)?, packets: packet::open()? };
-        sockets.ask_for_links()?;
-        Ok(Self { sockets, interfaces: heapless::Vec::new(), seed, changed: false, workload_runs: false })
+        let (events, requests) = (netlink_socket(RTMGRP_LINK)?, netlink_socket(0)?);
+        let shared = Shared { events, requests, packets: packet::open()?, changed: false };
+        shared.ask_for_links()?;
+        Ok(Self { shared, interfaces: heapless::Vec::new(), seed, workload_runs: false })
     }
 
     /// What is waited for.
     pub(crate) fn descriptors(&self) -> (&Fd, &Fd) {
-        (&self.sockets.events, &self.sockets.packets)
+        (&self.shared.events, &self.shared.packets)
     }
 
     /// When [`Network::handle`] is to be called without an event.
@@ -90,7 +91,7 @@ impl Network {
 
     /// Whether a lease changed since the last call.
     pub(crate) fn take_changed(&mut self) -> bool {
-        core::mem::take(&mut self.changed)
+        core::mem::take(&mut self.shared.changed)
     }
 
     /// The workload may make interfaces of its own from here on.
@@ -105,10 +106,10 @@ impl Network {
         for interface in &mut self.interfaces {
             if interface.client.deadline_ms() <= now_ms {
                 let action = interface.client.timeout(now_ms);
-                self.changed |= interface.carry_out(action, &self.sockets);
+                interface.carry_out(action, &mut self.shared);
             }
         }
-        if self.changed {
+        if self.shared.changed {
             timeline.reach(Stage::Lease);
         }
     }
@@ -116,20 +117,23 @@ impl Network {
     fn read_events(&mut self, now_ms: u64, timeline: &mut Timeline) {
         let mut buffer = files::buffer::<MAX_REPLY>();
         loop {
-            match fd::receive(&self.sockets.events, &mut buffer) {
+            match fd::receive(&self.shared.events, &mut buffer) {
                 Ok(bytes) => {
                     for message in rtnetlink::messages(bytes) {
                         match message {
                             rtnetlink::Message::Link(link) => self.link_changed(&link, now_ms, timeline),
                             rtnetlink::Message::LinkGone(index) => {
-                                self.interfaces.retain(|interface| interface.index != index);
+                                let gone = self.interfaces.iter().position(|interface| interface.index == index);
+                                if let Some(gone) = gone {
+                                    self.interfaces.remove(gone);
+                                }
                             }
                             _ => {}
                         }
                     }
                 }
                 // Events were lost: ask for the present state.
-                Err(Errno::NOBUFS) => drop(self.sockets.ask_for_links()),
+                Err(Errno::NOBUFS) => drop(self.shared.ask_for_links()),
                 Err(_) => return,
             }
         }
@@ -139,10 +143,10 @@ impl Network {
         let name = Text(link.name);
         let chaddr = match link.hardware {
             Hardware::Ethernet(address) => address,
-            Hardware::Loopback => return self.sockets.bring_up(link),
+            Hardware::Loopback => return self.shared.bring_up(link),
             Hardware::Other => return,
         };
-        if !self.interfaces.iter().any(|interface| interface.index == link.interface) {
+        if find(&mut self.interfaces, link.interface).is_none() {
             if link.by_software && self.workload_runs {
                 return;
             }
@@ -159,58 +163,57 @@ impl Network {
             if self.interfaces.push(interface).is_err() {
                 return say!("{}: more than {} interfaces, left alone", name, MAX_INTERFACES);
             }
-            self.sockets.bring_up(link);
+            self.shared.bring_up(link);
         }
-        let known = self.interfaces.iter_mut().find(|interface| interface.index == link.interface);
-        let Some(interface) = known else { return };
+        let Some(interface) = find(&mut self.interfaces, link.interface) else { return };
         if link.carrier && !interface.carrier {
             timeline.reach(Stage::Link);
             tell!("{} {}: link up", name, Mac(chaddr));
         }
         interface.carrier = link.carrier;
         let action = interface.client.link(now_ms, link.carrier);
-        self.changed |= interface.carry_out(action, &self.sockets);
+        interface.carry_out(action, &mut self.shared);
     }
 
     fn read_packets(&mut self, now_ms: u64) {
         let mut buffer = files::buffer::<{ packet::MAX_PACKET }>();
-        while let Some(received) = packet::receive(&self.sockets.packets, &mut buffer) {
+        while let Some(received) = packet::receive(&self.shared.packets, &mut buffer) {
             let Some(datagram) = ipv4::datagram(received.packet, received.udp_checksum) else { continue };
             let Some(message) = Message::parse(datagram.payload) else { continue };
-            let heard = self.interfaces.iter_mut().find(|interface| interface.index == received.interface);
+            let heard = find(&mut self.interfaces, received.interface);
             if let (CLIENT_PORT, Some(interface)) = (datagram.destination.port, heard) {
                 let action = interface.client.receive(now_ms, &message, datagram.source.address);
-                self.changed |= interface.carry_out(action, &self.sockets);
+                interface.carry_out(action, &mut self.shared);
             }
         }
     }
 }
 
+fn find(interfaces: &mut [Interface], index: u32) -> Option<&mut Interface> {
+    interfaces.iter_mut().find(|interface| interface.index == index)
+}
+
 impl Interface {
-    /// Does what the client wants, and returns whether what is configured changed.
-    fn carry_out(&mut self, action: Action, sockets: &Sockets) -> bool {
-        let (done, changed) = match action {
-            Action::Nothing => return false,
+    /// Does what the client wants.
+    fn carry_out(&mut self, action: Action, shared: &mut Shared) {
+        let done = match action {
+            Action::Nothing => return,
             // A query that cannot be sent is one that was lost: the client tries again.
-            Action::Send(query, destination) => (self.send(&query, destination, sockets), false),
-            Action::Configure => self.configure(sockets),
+            Action::Send(query, destination) => self.send(&query, destination, shared),
+            Action::Configure => self.configure(shared),
             Action::Deconfigure => {
                 say!("{}: the lease is lost", Text(&self.name));
-                self.deconfigure(sockets);
-                return true;
+                self.deconfigure(shared);
+                Ok(())
             }
         };
         if let Err(errno) = done {
             failed("DHCP on ", &self.name, errno);
         }
-        changed
     }
 
-    fn send(&self, query: &Query, destination: Destination, sockets: &Sockets) -> Result<(), Errno> {
-        let uname = rustix::system::uname();
-        let hostname = uname.nodename().to_bytes();
-        // Until somebody names the machine it is called "(none)" (init/version.c).
-        let message = query.encode(if hostname == b"(none)" { b"" } else { hostname });
+    fn send(&self, query: &Query, destination: Destination, shared: &Shared) -> Result<(), Errno> {
+        let message = query.encode(known_name(&rustix::system::uname()));
         match destination {
             Destination::Broadcast => {
                 let source = Endpoint { address: query.ciaddr, port: CLIENT_PORT };
@@ -218,38 +221,39 @@ impl Interface {
                 let mut packet = heapless::Vec::<u8, { ipv4::HEADERS + MAX_SENT }>::new();
                 let _ = packet.extend_from_slice(&ipv4::headers(source, everybody, &message));
                 let _ = packet.extend_from_slice(&message);
-                packet::broadcast(&sockets.packets, self.index, &packet)
+                packet::broadcast(&shared.packets, self.index, &packet)
             }
             Destination::Server(server) => send_to_server(&message, query.ciaddr, server),
         }
     }
 
-    fn configure(&mut self, sockets: &Sockets) -> (Result<(), Errno>, bool) {
-        let Some(lease) = self.client.lease() else { return (Ok(()), false) };
+    fn configure(&mut self, shared: &mut Shared) -> Result<(), Errno> {
+        let Some(lease) = self.client.lease() else { return Ok(()) };
         let new =
             InterfaceAddress { interface: self.index, address: lease.address, prefix_length: lease.prefix_length };
-        let mut done = sockets.request(&new.add(lease.times.map(|times| times.expiry_s)));
+        let mut done = shared.request(&new.add(lease.times.map(|times| times.expiry_s)));
         if let (Ok(()), Some(router)) = (done, lease.router) {
-            done = sockets.request(&new.default_route(router, self.metric));
+            done = shared.request(&new.default_route(router, self.metric));
         }
-        if self.configured == Some(new) {
-            return (done, false); // A lease that only goes on needs no word.
+        // A lease that only goes on needs no word.
+        if self.configured != Some(new) {
+            tell!("{} {}", Text(&self.name), Granted(lease));
+            self.deconfigure(shared);
+            self.configured = Some(new);
         }
-        tell!("{} {}", Text(&self.name), Granted(lease));
-        self.deconfigure(sockets);
-        self.configured = Some(new);
-        (done, true)
+        done
     }
 
-    fn deconfigure(&mut self, sockets: &Sockets) {
+    fn deconfigure(&mut self, shared: &mut Shared) {
+        shared.changed = true;
         if let Some(old) = self.configured.take() {
             // The kernel may have dropped it at its expiry.
-            let _ = sockets.request(&old.delete());
+            let _ = shared.request(&old.delete());
         }
     }
 }
 
-impl Sockets {
+impl Shared {
     fn ask_for_links(&self) -> Result<(), Errno> {
         send(&self.events, rtnetlink::dump_links().bytes(), SendFlags::empty())?;
         Ok(())

@@ -45,8 +45,8 @@ pub(crate) fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
             return Err(End::Reboot);
         }
         if let Some(child) = machine.workload {
-            for signal in FORWARDED.into_iter().filter(|signal| happened.has(*signal)) {
-                let _ = kill(-child.as_raw_pid(), signal);
+            for signal in FORWARDED.iter().filter(|signal| happened.has(**signal)) {
+                let _ = kill(-child.as_raw_pid(), *signal);
             }
         }
     };
@@ -88,14 +88,14 @@ pub(crate) fn run_shell(machine: &mut Machine<'_>) -> Result<Infallible, End> {
 
 /// The signals by which busybox's and sysvinit's halt, poweroff and reboot tell PID 1, when no workload wants them.
 pub(crate) fn asked_to_end(happened: &Happened) -> Result<(), End> {
-    for (signal, end) in [
+    for (signal, end) in &[
         (signal::USR2, End::PowerOff),
         (signal::USR1, End::Halt),
         (signal::TERM, End::Reboot),
         (signal::INT, End::Reboot),
     ] {
-        if happened.has(signal) {
-            return Err(end);
+        if happened.has(*signal) {
+            return Err(*end);
         }
     }
     Ok(())

@@ -2,6 +2,8 @@
 
 use ufmt::uwrite;
 
+use whit::text::{Text, parts};
+
 use crate::console::{self, Line};
 use crate::sys;
 
@@ -16,10 +18,12 @@ pub(crate) enum Stage {
     Entrypoint,
 }
 
-const NAMES: [&str; 6] = ["init", "modules", "link", "root", "lease", "entrypoint"];
+/// Their names, in that order.
+const NAMES: &[u8] = b"init modules link root lease entrypoint";
+const STAGES: usize = 6;
 
 /// Nanoseconds since the kernel's start; 0 for a stage that was not reached.
-pub(crate) struct Timeline([u64; NAMES.len()]);
+pub(crate) struct Timeline([u64; STAGES]);
 
 impl Timeline {
     pub(crate) fn new() -> Self {
@@ -37,8 +41,8 @@ impl Timeline {
     pub(crate) fn print(&self) {
         console::begin();
         let mut separator = "timeline ";
-        for (name, time) in NAMES.iter().zip(self.0).filter(|(_, time)| *time > 0) {
-            let _ = uwrite!(Line, "{}{} {}", separator, *name, time / 1000);
+        for (name, time) in parts(NAMES, b' ').zip(&self.0).filter(|(_, time)| **time > 0) {
+            let _ = uwrite!(Line, "{}{} {}", separator, Text(name), time / 1000);
             separator = ", ";
         }
         console::print();

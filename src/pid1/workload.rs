@@ -12,7 +12,7 @@ use whit::error::{Errno, Error};
 use whit::options::{Options, Sources};
 use whit::passwd;
 use whit::status::{NOT_EXECUTABLE, NOT_FOUND, NOT_STARTED};
-use whit::text::{Text, parts};
+use whit::text::{Text, parts, split_once};
 
 use crate::console::{failed, say};
 use crate::files::{self, Path};
@@ -115,7 +115,8 @@ fn become_user(user: &[u8], workdir: &[u8], env: &mut Strings) -> Result<(), u8>
     let (mut passwd, mut group) = (files::buffer::<MAX_ACCOUNTS>(), files::buffer::<MAX_ACCOUNTS>());
     let passwd = read_accounts(c"/etc/passwd", &mut passwd)?;
     let group = read_accounts(c"/etc/group", &mut group)?;
-    let account = passwd::account(user, passwd, group).map_err(|problem| {
+    let mut named = passwd::Groups::new();
+    let account = passwd::account(user, passwd, group, &mut named).map_err(|problem| {
         say!("user {}: {}", Text(user), problem.name());
         NOT_STARTED
     })?;
@@ -130,7 +131,7 @@ fn become_user(user: &[u8], workdir: &[u8], env: &mut Strings) -> Result<(), u8>
         return Err(NOT_STARTED);
     }
     let mut groups = heapless::Vec::<Gid, { passwd::MAX_GROUPS }>::new();
-    for gid in account.groups {
+    for gid in named {
         let _ = groups.push(Gid::from_raw(gid));
     }
     let (uid, gid) = (Uid::from_raw(account.uid), Gid::from_raw(account.gid));
@@ -163,7 +164,7 @@ fn execute(argv: &Strings, env: &Strings) -> u8 {
         return NOT_STARTED;
     };
     let mut errno = Errno::NOENT;
-    if name.contains(&b'/') {
+    if split_once(name, b'/').is_some() {
         errno = Path::new().join(&[name]).map_or_else(|errno| errno, |path| process::execute(path, argv, env));
     } else {
         for directory in parts(env.variable(b"PATH").unwrap_or_default(), b':') {

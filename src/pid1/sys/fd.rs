@@ -6,7 +6,9 @@
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
 
-use linux_raw_sys::general::{AT_FDCWD, O_CLOEXEC, POLLIN, RESOLVE_IN_ROOT, open_how, pollfd};
+use linux_raw_sys::general::{
+    AT_FDCWD, O_CLOEXEC, POLLIN, RESOLVE_IN_ROOT, STATX_ATTR_MOUNT_ROOT, open_how, pollfd, statx,
+};
 use linux_raw_sys::net::MSG_DONTWAIT;
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::OFlags;
@@ -65,6 +67,18 @@ pub(crate) fn open_inside(directory: &CStr, path: &CStr, flags: OFlags) -> Resul
         let size = size_of::<open_how>();
         Fd::from_result(sc::syscall!(OPENAT2, raw(&directory), path.as_ptr(), &raw const how, size))
     }
+}
+
+/// `int statx(int directory, const char *path, int flags, unsigned mask, struct statx *status)` — statx(2), for whether
+/// something is mounted on a directory (Linux 5.8; fs/stat.c, vfs_statx). rustix's first looks whether there is such a call.
+pub(crate) fn is_mount(path: &CStr) -> bool {
+    let mut status = MaybeUninit::<statx>::zeroed();
+    // SAFETY: path and struct live over the call; struct statx is plain numbers, for which zero is a value.
+    let status = unsafe {
+        sc::syscall!(STATX, AT_FDCWD, path.as_ptr(), 0, 0, status.as_mut_ptr());
+        status.assume_init()
+    };
+    status.stx_attributes & u64::from(STATX_ATTR_MOUNT_ROOT) != 0
 }
 
 /// `int socket(int family, int type, int protocol)` — socket(2), with SOCK_CLOEXEC and SOCK_NONBLOCK.
