@@ -1,7 +1,7 @@
 //! The workload's arguments and environment, in bounded storage, as execve(2) wants them.
 
-use crate::options::{Source, Sources};
-use crate::text::{parts, split_once};
+use crate::options::{Given, Source, Sources};
+use crate::text::{parts, split_once, strip_prefix};
 
 /// Arguments of a command, or variables of an environment.
 pub const MAX_STRINGS: usize = 256;
@@ -99,7 +99,7 @@ impl<const BYTES: usize, const COUNT: usize> Strings<BYTES, COUNT> {
 }
 
 fn value_of<'a>(variable: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    variable.strip_prefix(name)?.strip_prefix(b"=")
+    strip_prefix(strip_prefix(variable, name)?, b"=")
 }
 
 /// Puts together what is to be run, as docker does: the strongest entrypoint, then the strongest command that is not
@@ -110,40 +110,51 @@ fn value_of<'a>(variable: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 pub fn arguments(sources: &Sources<'_>, argv: &mut Strings) -> Result<(), Full> {
     let mut weakest = Source::Image;
     for &source in Source::STRONGEST_FIRST {
-        if push_all(sources, source, &[b"entrypoint"], argv)? {
+        if push_all(sources, source, Part::Entrypoint, argv)? {
             weakest = source;
             break;
         }
     }
     for &source in Source::STRONGEST_FIRST {
-        if push_all(sources, source, &[b"cmd", b"arg"], argv)? || source == weakest {
+        if push_all(sources, source, Part::Command, argv)? || source == weakest {
             break;
         }
     }
     Ok(())
 }
 
+/// The two that docker puts together.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Entrypoint,
+    Command,
+}
+
 /// Appends the values of an option, in all its names, and returns whether the source has it.
-fn push_all(sources: &Sources<'_>, source: Source, names: &[&[u8]], argv: &mut Strings) -> Result<bool, Full> {
+fn push_all(sources: &Sources<'_>, source: Source, part: Part, argv: &mut Strings) -> Result<bool, Full> {
     let mut found = false;
-    let mut pushed = Ok(());
     // On the command line an entrypoint is one word with its arguments; in a record it is one of them a line.
-    let split = source == Source::CommandLine && names == [b"entrypoint"];
-    sources.each(source, &mut |_, name, value| {
-        if !names.contains(&name) || pushed.is_err() {
-            return;
+    let split = source == Source::CommandLine && part == Part::Entrypoint;
+    for Given { name, text, behind_equals, .. } in sources.each(source) {
+        let wanted = match part {
+            Part::Entrypoint => name == b"entrypoint",
+            Part::Command => name == b"cmd" || name == b"arg",
+        };
+        if !wanted {
+            continue;
         }
         found = true;
-        pushed = if split {
-            let mut words = value.text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-            words.try_for_each(|word| argv.push(&[word]))
-        } else if let Some(behind) = value.behind_equals {
-            argv.push(&[value.text, b"=", behind])
+        if split {
+            for word in text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()) {
+                argv.push(&[word])?;
+            }
+        } else if let Some(behind) = behind_equals {
+            argv.push(&[text, b"=", behind])?;
         } else {
-            argv.push(&[value.text])
-        };
-    });
-    pushed.map(|()| found)
+            argv.push(&[text])?;
+        }
+    }
+    Ok(found)
 }
 
 /// Puts the environment together: docker's defaults, the image's ENV over them, what the user set over that.
@@ -156,15 +167,14 @@ pub fn variables(sources: &Sources<'_>, hostname: &[u8], terminal: bool, env: &m
     if terminal {
         env.set(&[b"TERM=xterm"])?;
     }
-    let mut done = Ok(());
     for &source in Source::STRONGEST_FIRST.iter().rev() {
-        sources.each(source, &mut |_, name, value| {
-            if name == b"env" && done.is_ok() {
-                done = env.set(&[value.text]);
+        for Given { name, text, .. } in sources.each(source) {
+            if name == b"env" {
+                env.set(&[text])?;
             }
-        });
+        }
     }
-    done
+    Ok(())
 }
 
 #[cfg(test)]

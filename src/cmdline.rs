@@ -3,6 +3,8 @@
 //! Words are split at white space outside double quotes; the first `=` behind the first byte splits a word into key
 //! and value; quotes around the whole word or around the value are dropped, any others stay. There is no escape.
 
+use crate::text::{split_once, strip_prefix};
+
 /// Bytes of a command line that are read. x86-64 and arm64 pass 2048 at most (COMMAND_LINE_SIZE).
 pub const MAX_COMMAND_LINE: usize = 4096;
 
@@ -51,7 +53,7 @@ impl<'a> Iterator for Words<'a> {
 
 /// Splits the first word off a line that starts with one. `args` and `equals` are the kernel's names.
 fn split_word(line: &[u8]) -> (Word<'_>, &[u8]) {
-    let (quoted, args) = line.strip_prefix(b"\"").map_or((false, line), |args| (true, args));
+    let (quoted, args) = strip_prefix(line, b"\"").map_or((false, line), |args| (true, args));
     let mut in_quote = quoted;
     let end = args.iter().position(|byte| {
         in_quote ^= *byte == b'"';
@@ -60,12 +62,11 @@ fn split_word(line: &[u8]) -> (Word<'_>, &[u8]) {
     let (word, rest) = end.and_then(|end| args.split_at_checked(end)).unwrap_or((args, b""));
 
     // The kernel takes offset 0 for "none seen yet": a leading `=` belongs to the key.
-    let equals = word.iter().skip(1).position(|byte| *byte == b'=').map(|position| position.saturating_add(1));
-    let (key, value) = match equals.and_then(|equals| word.split_at_checked(equals)) {
-        Some((key, value)) => (key, value.strip_prefix(b"=")),
+    let (key, value) = match word.get(1..).and_then(|tail| split_once(tail, b'=')) {
+        Some((tail, value)) => (word.get(..=tail.len()).unwrap_or_default(), Some(value)),
         None => (word, None),
     };
-    let (key, value) = match (value, value.and_then(|value| value.strip_prefix(b"\""))) {
+    let (key, value) = match (value, value.and_then(|value| strip_prefix(value, b"\""))) {
         (_, Some(inner)) => (key, Some(without_quote(inner))),
         (Some(value), None) if quoted => (key, Some(without_quote(value))),
         (None, None) if quoted => (without_quote(key), None),

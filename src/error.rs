@@ -25,7 +25,6 @@ impl Errno {
     pub const INTR: Self = Self(errno::EINTR as i32);
     pub const NXIO: Self = Self(errno::ENXIO as i32);
     pub const NOEXEC: Self = Self(errno::ENOEXEC as i32);
-    pub const BADF: Self = Self(errno::EBADF as i32);
     pub const CHILD: Self = Self(errno::ECHILD as i32);
     pub const ACCESS: Self = Self(errno::EACCES as i32);
     pub const BUSY: Self = Self(errno::EBUSY as i32);
@@ -72,7 +71,7 @@ impl uDisplay for Errno {
     fn fmt<W: uWrite + ?Sized>(&self, f: &mut Formatter<'_, W>) -> Result<(), W::Error> {
         match self.name() {
             Some(name) => Text(name).fmt(f),
-            None => uwrite!(f, "errno {}", self.0),
+            None => uwrite!(f, "errno {}", u64::from(self.0.unsigned_abs())),
         }
     }
 }

@@ -28,8 +28,12 @@ impl Address {
 
 impl uDisplay for Address {
     fn fmt<W: uWrite + ?Sized>(&self, f: &mut Formatter<'_, W>) -> Result<(), W::Error> {
-        let [a, b, c, d] = self.0;
-        uwrite!(f, "{}.{}.{}.{}", a, b, c, d)
+        let mut separator = "";
+        for byte in self.0 {
+            uwrite!(f, "{}{}", separator, u64::from(byte))?;
+            separator = ".";
+        }
+        Ok(())
     }
 }
 
@@ -47,7 +51,8 @@ pub fn parse(text: &[u8]) -> Option<Address> {
 pub fn prefix_length(mask: Address) -> Option<u8> {
     let bits = mask.bits();
     let ones = bits.leading_ones();
-    (ones > 0 && bits.count_ones() == ones).then_some(u8::try_from(ones).ok()?)
+    let holes = bits.checked_shl(ones).unwrap_or(0);
+    (ones > 0 && holes == 0).then_some(u8::try_from(ones).ok()?)
 }
 
 /// The prefix of the address's class (RFC 791 §2.3), for a server that names no mask.
@@ -78,8 +83,8 @@ pub struct Endpoint {
 
 /// Writes the headers of a datagram in front of `payload`: 20 bytes of IPv4, 8 of UDP, both checksums.
 pub fn headers(source: Endpoint, destination: Endpoint, payload: &[u8]) -> [u8; HEADERS] {
-    let length = |headers: usize| u16::try_from(payload.len().saturating_add(headers)).unwrap_or(u16::MAX);
-    let ([t0, t1], [u0, u1]) = (length(HEADERS).to_be_bytes(), length(UDP_HEADER).to_be_bytes());
+    let udp_length = u16::try_from(payload.len().saturating_add(UDP_HEADER)).unwrap_or(u16::MAX);
+    let ([t0, t1], [u0, u1]) = (udp_length.saturating_add(IP_HEADER as u16).to_be_bytes(), udp_length.to_be_bytes());
     let ([s0, s1, s2, s3], [d0, d1, d2, d3]) = (source.address.0, destination.address.0);
     let ([sp0, sp1], [dp0, dp1]) = (source.port.to_be_bytes(), destination.port.to_be_bytes());
     #[rustfmt::skip]
@@ -93,11 +98,10 @@ pub fn headers(source: Endpoint, destination: Endpoint, payload: &[u8]) -> [u8; 
     let ip_checksum = checksum(sum(headers.first_chunk::<IP_HEADER>().unwrap_or(&[0; _])));
     let covered = headers.last_chunk::<{ ADDRESSES + UDP_HEADER }>().unwrap_or(&[0; _]);
     // RFC 768: a sum of zero is sent as all ones; zero means "not computed".
-    let udp_checksum =
-        match checksum(sum(covered).wrapping_add(pseudo_header(length(UDP_HEADER))).wrapping_add(sum(payload))) {
-            0 => 0xffff,
-            sum => sum,
-        };
+    let udp_checksum = match checksum(sum(covered).wrapping_add(pseudo_header(udp_length)).wrapping_add(sum(payload))) {
+        0 => 0xffff,
+        sum => sum,
+    };
     let [_, _, _, _, _, _, _, _, _, _, c0, c1, .., k0, k1] = &mut headers;
     [*c0, *c1] = ip_checksum.to_be_bytes();
     [*k0, *k1] = udp_checksum.to_be_bytes();

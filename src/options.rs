@@ -4,8 +4,8 @@
 //! record. An option that is given twice counts the last time.
 
 use crate::cmdline::{self, Word};
-use crate::record::Record;
-use crate::text::{number, parts};
+use crate::record::{self, Record};
+use crate::text::{number, parts, strip_prefix};
 
 /// Where options come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,53 +43,68 @@ pub struct Sources<'a> {
     pub image: Record<'a>,
 }
 
-/// What is said of an option: usually one text; an argument behind `--` keeps what was left and right of its `=`.
+/// One option, as a source has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Value<'a> {
-    /// The text, or what stands before the `=`.
+pub struct Given<'a> {
+    /// The line it stands on.
+    pub line: u32,
+    /// Its name without `whit.`; empty for a malformed line.
+    pub name: &'a [u8],
+    /// What is said of it.
     pub text: &'a [u8],
-    /// What stands behind it.
+    /// What stood behind the `=` of an argument that follows `--`: such a one is kept as it was.
     pub behind_equals: Option<&'a [u8]>,
 }
 
-/// Takes an option: the line it stands on, its name without `whit.` (empty for a malformed line), what is said of it.
-type Take<'t, 'a> = &'t mut dyn FnMut(u32, &'a [u8], Value<'a>);
+/// What [`Sources::each`] returns: one of the two has something.
+#[derive(Clone, Debug)]
+pub struct Each<'a> {
+    words: cmdline::Words<'a>,
+    lines: record::Lines<'a>,
+}
+
+impl<'a> Iterator for Each<'a> {
+    type Item = Given<'a>;
+
+    #[inline(never)]
+    fn next(&mut self) -> Option<Given<'a>> {
+        for Word { key, value, is_argument } in &mut self.words {
+            if is_argument {
+                return Some(Given { line: 1, name: b"cmd", text: key, behind_equals: value });
+            }
+            let name = match strip_prefix(key, b"whit.") {
+                Some(name) => name,
+                None if parts(KERNEL_WORDS, b' ').any(|word| word == key) => key,
+                None => continue, // The kernel's, or a module's.
+            };
+            return Some(Given { line: 1, name, text: value.unwrap_or_default(), behind_equals: None });
+        }
+        let line = self.lines.next()?;
+        let (name, value) = line.entry.unwrap_or_default();
+        Some(Given { line: line.number, name, text: value.unwrap_or_default(), behind_equals: None })
+    }
+}
 
 impl<'a> Sources<'a> {
-    /// Gives every option of a source to `take`, in order.
-    pub fn each(&self, source: Source, take: Take<'_, 'a>) {
-        let plain = |value: Option<&'a [u8]>| Value { text: value.unwrap_or_default(), behind_equals: None };
-        let record = match source {
-            Source::CommandLine => {
-                for Word { key, value, is_argument } in cmdline::words(self.command_line) {
-                    if is_argument {
-                        take(1, b"cmd", Value { text: key, behind_equals: value });
-                    } else if let Some(name) = key.strip_prefix(b"whit.") {
-                        take(1, name, plain(value));
-                    } else if parts(KERNEL_WORDS, b' ').any(|word| word == key) {
-                        take(1, key, plain(value));
-                    } // Else it is the kernel's, or a module's.
-                }
-                return;
-            }
-            Source::Initramfs => self.initramfs,
-            Source::Image => self.image,
+    /// The options of a source, in order.
+    pub fn each(&self, source: Source) -> Each<'a> {
+        let (command_line, record) = match source {
+            Source::CommandLine => (self.command_line, Record::default()),
+            Source::Initramfs => (&b""[..], self.initramfs),
+            Source::Image => (&b""[..], self.image),
         };
-        for line in record.lines() {
-            let (name, value) = line.entry.unwrap_or_default();
-            take(line.number, name, plain(value));
-        }
+        Each { words: cmdline::words(command_line), lines: record.lines() }
     }
 
     /// Reads the options of all sources; gives what cannot be understood to `complain`.
     pub fn options(&self, complain: &mut dyn FnMut(Source, Complaint<'a>)) -> Options<'a> {
         let mut options = Options::default();
         for &source in Source::STRONGEST_FIRST.iter().rev() {
-            self.each(source, &mut |line, name, value| {
-                if let Err(problem) = options.set(name, value.text) {
+            for Given { line, name, text, .. } in self.each(source) {
+                if let Err(problem) = options.set(name, text) {
                     complain(source, Complaint { line, name, problem });
                 }
-            });
+            }
         }
         options
     }
@@ -294,14 +309,14 @@ fn signal(name: &[u8]) -> Option<u8> {
     // The first real-time signal that a C library leaves to programs, and the last there is (signal(7)).
     const RTMIN: u32 = 34;
     const LAST: u8 = 64;
-    let name = name.strip_prefix(b"SIG").unwrap_or(name);
+    let name = strip_prefix(name, b"SIG").unwrap_or(name);
     // In the order of their numbers, from 1 (signal(7)).
     if let Some((_, number)) = parts(NAMED, b' ').zip(1..).find(|(named, _)| *named == name) {
         return Some(number);
     }
-    let signal = match name.strip_prefix(b"RTMIN") {
+    let signal = match strip_prefix(name, b"RTMIN") {
         Some(b"") => RTMIN,
-        Some(offset) => RTMIN.checked_add(number(offset.strip_prefix(b"+")?)?)?,
+        Some(offset) => RTMIN.checked_add(number(strip_prefix(offset, b"+")?)?)?,
         None => number(name)?,
     };
     u8::try_from(signal).ok().filter(|signal| (1..=LAST).contains(signal))

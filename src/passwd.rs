@@ -54,36 +54,38 @@ pub fn account<'a>(user: &[u8], passwd: &'a [u8], group: &[u8], groups: &mut Gro
     let (user, group_name) = split_once(user, b':').unwrap_or((user, b""));
     let user = if user.is_empty() { b"0" } else { user };
     let user_id = id(user);
-    let mut found = None;
+    let mut account = Account { uid: 0, gid: 0, home: b"" };
+    let mut name = &b""[..];
     // name:password:UID:GID:GECOS:directory:shell
     for line in parts(passwd, b'\n') {
         let Some(mut line) = fields(line) else { continue };
         let Some(gid) = id(line.fourth) else { continue };
         if line.name == user || user_id == Some(line.id) {
-            let home = line.rest.nth(1).filter(|home| !home.is_empty()).unwrap_or(b"/");
-            found = Some((line.name, Account { uid: line.id, gid, home }));
+            account = Account { uid: line.id, gid, home: line.rest.nth(1).unwrap_or_default() };
+            name = line.name;
             break;
         }
     }
-    let (name, mut account) = match (found, user_id) {
-        (Some((name, account)), _) => (name, account),
-        (None, Some(uid)) => (&b""[..], Account { uid, gid: 0, home: b"/" }),
-        (None, None) => return Err(Problem::User),
-    };
+    if name.is_empty() {
+        account.uid = user_id.ok_or(Problem::User)?;
+    }
+    if account.home.is_empty() {
+        account.home = b"/";
+    }
     // group_name:password:GID:user_list
-    let mut named_gid = None;
     for line in parts(group, b'\n') {
         let Some(line) = fields(line) else { continue };
         if group_name.is_empty() {
             if !name.is_empty() && parts(line.fourth, b',').any(|member| member == name) {
                 groups.push(line.id).map_err(|_| Problem::TooManyGroups)?;
             }
-        } else if line.name == group_name && named_gid.is_none() {
-            named_gid = Some(line.id);
+        } else if line.name == group_name {
+            account.gid = line.id;
+            return Ok(account);
         }
     }
     if !group_name.is_empty() {
-        account.gid = named_gid.or_else(|| id(group_name)).ok_or(Problem::Group)?;
+        account.gid = id(group_name).ok_or(Problem::Group)?;
     }
     Ok(account)
 }

@@ -1,20 +1,19 @@
 //! What is on a block device, from its first bytes.
 
-/// Bytes from the start of a device that [`fstype`] looks at.
+/// Bytes from the start of a device that [`fstype`] looks at; nothing is known of a smaller one.
 pub const HEAD: usize = 4096;
 
 /// The type of the file system whose first bytes these are.
 pub fn fstype(head: &[u8]) -> Option<&'static str> {
-    let super_block = head.get(1024..).unwrap_or_default();
-    if head.starts_with(b"XFSB") {
+    let words = head.first_chunk::<HEAD>()?.as_chunks::<4>().0;
+    if words.first() == Some(b"XFSB") {
         Some("xfs")
-    } else if head.starts_with(b"hsqs") {
+    } else if words.first() == Some(b"hsqs") {
         Some("squashfs")
-    } else if super_block.starts_with(&[0xe2, 0xe1, 0xf5, 0xe0]) {
+    } else if words.get(1024 / 4) == Some(&[0xe2, 0xe1, 0xf5, 0xe0]) {
         Some("erofs")
-    } else if super_block.get(56..).is_some_and(|magic| magic.starts_with(&[0x53, 0xef])) {
-        // It mounts ext2 and ext3 too (fs/ext4/ext4.h, EXT4_SUPER_MAGIC at s_magic).
-        Some("ext4")
+    } else if let Some([0x53, 0xef, ..]) = words.get((1024 + 56) / 4) {
+        Some("ext4") // It mounts ext2 and ext3 too (fs/ext4/ext4.h, EXT4_SUPER_MAGIC at s_magic).
     } else {
         None
     }

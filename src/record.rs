@@ -3,7 +3,7 @@
 //! One `key value` a line, the value up to the end of the line; `\n` and `\\` are the only escapes; a repeated key
 //! appends; empty lines and lines that begin with `#` are skipped.
 
-use crate::text::parts;
+use crate::text::{Parts, parts};
 
 /// Bytes of a record that are read.
 pub const MAX_RECORD: usize = 16 * 1024;
@@ -74,11 +74,29 @@ impl<'a> Record<'a> {
     }
 
     /// The lines that say something, malformed ones among them.
-    pub fn lines(&self) -> impl Iterator<Item = Line<'a>> + use<'a> {
-        parts(self.text, 0)
-            .zip(1..)
-            .filter(|(line, _)| !line.is_empty() && !line.starts_with(b"#"))
-            .map(|(line, number)| Line { number, entry: entry(line) })
+    pub fn lines(&self) -> Lines<'a> {
+        Lines { rest: parts(self.text, 0), number: 0 }
+    }
+}
+
+/// What [`Record::lines`] returns.
+#[derive(Clone, Debug)]
+pub struct Lines<'a> {
+    rest: Parts<'a>,
+    number: u32,
+}
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = Line<'a>;
+
+    fn next(&mut self) -> Option<Line<'a>> {
+        loop {
+            let line = self.rest.next()?;
+            self.number = self.number.wrapping_add(1);
+            if !matches!(line, [] | [b'#', ..]) {
+                return Some(Line { number: self.number, entry: entry(line) });
+            }
+        }
     }
 }
 

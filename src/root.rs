@@ -1,6 +1,6 @@
 //! `root=`: which device is the root.
 
-use crate::text::parts;
+use crate::text::{parts, strip_prefix};
 
 /// Where the root is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub enum RootSpec<'a> {
 
 /// Reads the value of `root=`; `None` when it has a form that is not known here.
 pub fn parse(value: &[u8]) -> Option<RootSpec<'_>> {
-    let name = value.strip_prefix(b"/dev/")?;
+    let name = strip_prefix(value, b"/dev/")?;
     let plain = !name.is_empty() && parts(name, b'/').all(|part| part != b"" && part != b"." && part != b"..");
     plain.then_some(RootSpec::Device(value))
 }

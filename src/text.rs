@@ -55,6 +55,12 @@ impl<'a> Iterator for Parts<'a> {
     }
 }
 
+/// What stands behind a prefix. (core's is generic over the type of the prefix: every length of a literal is a copy.)
+#[inline(never)]
+pub fn strip_prefix<'a>(text: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
+    text.strip_prefix(prefix)
+}
+
 /// Splits at the first `separator`; `None` when there is none.
 pub fn split_once(text: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
     let position = text.iter().position(|byte| *byte == separator)?;

@@ -7,7 +7,7 @@
 use super::lease::Lease;
 use super::wire::{HardwareAddress, Kind, Message, Query, code};
 use crate::ipv4::Address;
-use crate::time::{NEVER, after_s};
+use crate::time::{NEVER, after_ms, after_s};
 
 /// RFC 2131 §4.1 gives 4 s as an example for 10 Mb/s Ethernet; what it demands is exponential growth with jitter. The
 /// first frame behind a link that came up is often lost: a quarter of a second decides what that costs.
@@ -222,9 +222,9 @@ impl Client {
             (expiry_ms, Destination::Broadcast)
         };
         // RFC 2131 §4.4.5: wait half of the time that is left, at least 60 s; less when the whole lease is short.
-        let min_gap_ms = MIN_RENEWAL_GAP_MS.min(u64::from(times.expiry_s).saturating_mul(1000 / 8));
+        let min_gap_ms = MIN_RENEWAL_GAP_MS.min(u64::from(times.expiry_s) * (1000 / 8));
         let gap_ms = (next_ms.saturating_sub(now_ms) / 2).max(min_gap_ms);
-        self.deadline_ms = now_ms.saturating_add(gap_ms).min(next_ms);
+        self.deadline_ms = after_ms(now_ms, gap_ms).min(next_ms);
         self.secs = 0;
         // No options 50 and 54 here (RFC 2131 §4.3.2).
         let mut query = self.query(Kind::Request);
@@ -245,16 +245,16 @@ impl Client {
         self.state = State::Selecting;
         self.sent = 0;
         self.began_ms = now_ms;
-        self.deadline_ms = now_ms.saturating_add(wait_ms);
+        self.deadline_ms = after_ms(now_ms, wait_ms);
     }
 
     /// Sets the deadline behind a message that wants an answer: 0.25 s, doubling up to 64 s, each ±10 %.
     fn wait_for_answer(&mut self, now_ms: u64) {
         let gap_ms = (FIRST_GAP_MS << self.sent.min(8)).min(MAX_GAP_MS);
         // 0 to 1023 of 1024ths of a fifth.
-        let jitter_ms = (gap_ms / 5).saturating_mul(u64::from(self.next_random() % 1024)) / 1024;
+        let jitter_ms = gap_ms / 5 * u64::from(self.next_random() % 1024) / 1024;
         self.sent = self.sent.saturating_add(1);
-        self.deadline_ms = now_ms.saturating_add(gap_ms).saturating_sub(gap_ms / 10).saturating_add(jitter_ms);
+        self.deadline_ms = after_ms(now_ms, gap_ms - gap_ms / 10 + jitter_ms);
     }
 
     fn query(&self, kind: Kind) -> Query {

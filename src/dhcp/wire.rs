@@ -3,6 +3,7 @@
 //! [`Message::parse`] takes any bytes; every accessor of what it returns is total.
 
 use crate::ipv4::Address;
+use crate::text::strip_prefix;
 
 /// An Ethernet address.
 pub type HardwareAddress = [u8; 6];
@@ -24,8 +25,8 @@ const MAX_RECEIVED: u16 = 1500;
 pub const MAX_HOSTNAME: usize = 63;
 /// The longest message that is sent.
 pub const MAX_SENT: usize = 384;
-// Types, identifier, requested address, server, size, parameter list, host name, end: all of them fit.
-const _: () = assert!(OPTIONS_START + 3 + 9 + 6 + 6 + 4 + 2 + PARAMETERS.len() + 2 + MAX_HOSTNAME < MAX_SENT);
+// Type, identifier, requested address, server, size and parameter list, host name, end: all of them fit.
+const _: () = assert!(OPTIONS_START + 3 + 9 + 6 + 6 + WISHES.len() + 2 + MAX_HOSTNAME < MAX_SENT);
 const _: () = assert!(MIN_MESSAGE <= MAX_SENT);
 
 /// Option codes (RFC 2132).
@@ -50,15 +51,17 @@ pub mod code {
     pub const END: u8 = 255;
 }
 
-/// What is asked for (option 55).
-const PARAMETERS: [u8; 6] = [
-    code::SUBNET_MASK,
-    code::ROUTER,
-    code::DOMAIN_NAME_SERVER,
-    code::DOMAIN_NAME,
-    code::RENEWAL_TIME,
-    code::REBINDING_TIME,
-];
+/// What is the same in every query: how long an answer may be, and what is asked for.
+const WISHES: [u8; 12] = {
+    let [m0, m1] = MAX_RECEIVED.to_be_bytes();
+    #[rustfmt::skip]
+    let wishes = [
+        code::MAX_MESSAGE_SIZE, 2, m0, m1,
+        code::PARAMETER_LIST, 6, code::SUBNET_MASK, code::ROUTER, code::DOMAIN_NAME_SERVER, code::DOMAIN_NAME,
+        code::RENEWAL_TIME, code::REBINDING_TIME,
+    ];
+    wishes
+};
 
 /// The kinds of message a client deals with (option 53).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,43 +110,43 @@ pub type Encoded = heapless::Vec<u8, MAX_SENT>;
 
 impl Query {
     /// The bytes of the message, with `hostname` as option 12 unless it is empty or too long for a label.
+    #[inline(never)]
     pub fn encode(&self, hostname: &[u8]) -> Encoded {
         let mut out = Encoded::new();
         let ([x0, x1, x2, x3], [s0, s1]) = (self.xid.to_be_bytes(), self.secs.to_be_bytes());
-        let ([i0, i1, i2, i3], [c0, c1, c2, c3, c4, c5]) = (self.ciaddr.0, self.chaddr);
-        let mut put = |bytes: &[u8]| put(&mut out, bytes);
+        let [i0, i1, i2, i3] = self.ciaddr.0;
         #[rustfmt::skip]
-        put(&[
+        put(&mut out, &[
             1, HTYPE_ETHERNET, 6, 0, // op BOOTREQUEST, htype, hlen, hops
             x0, x1, x2, x3,
             s0, s1, 0, 0, // flags: answers may be unicast, the raw socket hears them
             i0, i1, i2, i3,
             0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // yiaddr, siaddr, giaddr
-            c0, c1, c2, c3, c4, c5,
         ]);
-        put(&[0; 10 + SNAME + FILE]);
-        put(&COOKIE);
-        put(&[code::MESSAGE_TYPE, 1, self.kind as u8]); // first, as some servers expect it
-        // Type and address, as iPXE and udhcpc send it: the lease outlives a network boot.
-        put(&[code::CLIENT_IDENTIFIER, 7, HTYPE_ETHERNET, c0, c1, c2, c3, c4, c5]);
+        put(&mut out, &self.chaddr);
+        pad(&mut out, FIXED + SNAME + FILE);
+        let [k0, k1, k2, k3] = COOKIE;
+        // The type is first, as some servers expect it. The identifier is type and address, as iPXE and udhcpc send it: the
+        // lease outlives a network boot.
+        #[rustfmt::skip]
+        put(&mut out, &[
+            k0, k1, k2, k3,
+            code::MESSAGE_TYPE, 1, self.kind as u8,
+            code::CLIENT_IDENTIFIER, 7, HTYPE_ETHERNET,
+        ]);
+        put(&mut out, &self.chaddr);
         for (code, address) in [(code::REQUESTED_ADDRESS, self.requested), (code::SERVER_IDENTIFIER, self.server)] {
             if let Some(Address([a, b, c, d])) = address {
-                put(&[code, 4, a, b, c, d]);
+                put(&mut out, &[code, 4, a, b, c, d]);
             }
         }
-        let [m0, m1] = MAX_RECEIVED.to_be_bytes();
-        put(&[code::MAX_MESSAGE_SIZE, 2, m0, m1]);
+        put(&mut out, &WISHES);
         if let (1..=MAX_HOSTNAME, Ok(length)) = (hostname.len(), u8::try_from(hostname.len())) {
-            put(&[code::HOST_NAME, length]);
-            put(hostname);
+            put(&mut out, &[code::HOST_NAME, length]);
+            put(&mut out, hostname);
         }
-        #[allow(clippy::cast_possible_truncation, reason = "a constant of a handful")]
-        put(&[code::PARAMETER_LIST, PARAMETERS.len() as u8]);
-        put(&PARAMETERS);
-        put(&[code::END]);
-        if out.len() < MIN_MESSAGE {
-            let _ = out.resize(MIN_MESSAGE, code::PAD);
-        }
+        put(&mut out, &[code::END]);
+        pad(&mut out, MIN_MESSAGE);
         out
     }
 }
@@ -152,6 +155,12 @@ impl Query {
 #[inline(never)]
 fn put(out: &mut Encoded, bytes: &[u8]) {
     let _ = out.extend_from_slice(bytes);
+}
+
+/// Fills up to a length with zeros, which are [`code::PAD`] behind the cookie.
+#[inline(never)]
+fn pad(out: &mut Encoded, length: usize) {
+    while out.len() < length && out.push(code::PAD).is_ok() {}
 }
 
 /// A server's message whose options are all whole.
@@ -171,7 +180,7 @@ impl<'a> Message<'a> {
         let (fixed, rest) = bytes.split_first_chunk::<FIXED>()?;
         let (sname, rest) = rest.split_at_checked(SNAME)?;
         let (file, rest) = rest.split_at_checked(FILE)?;
-        let options = rest.strip_prefix(&COOKIE)?;
+        let options = strip_prefix(rest, &COOKIE)?;
         let [2, HTYPE_ETHERNET, 6, ..] = *fixed else { return None };
         if !well_formed(options) {
             return None;
@@ -309,8 +318,8 @@ pub(crate) mod tests {
             (53, &[1]),
             (61, &[1, 0x52, 0x54, 0, 0x12, 0x34, 0x56]),
             (57, &[0x05, 0xdc]),
+            (55, &[1, 3, 6, 15, 58, 59]),
             (12, b"node7"),
-            (55, &PARAMETERS),
         ];
         assert_eq!(options, expected);
     }

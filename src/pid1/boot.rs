@@ -78,7 +78,11 @@ fn wait_for_root<'a>(machine: &mut Machine<'a>, started_ms: u64) -> Result<Optio
             if let Some(wait_s) = wait_s
                 && now_ms() >= deadline_ms
             {
-                say!("root={}: no such device within {} s; are its modules in the initramfs?", Text(value), wait_s);
+                say!(
+                    "root={}: no such device within {} s; are its modules in the initramfs?",
+                    Text(value),
+                    u64::from(wait_s)
+                );
                 return Ok(None);
             }
         }
@@ -103,7 +107,7 @@ fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<(), End>
             return Ok(());
         }
         if now_ms() >= deadline_ms {
-            say!("network: no lease within {} s; the boot goes on, and so does the search", wait_s);
+            say!("network: no lease within {} s; the boot goes on, and so does the search", u64::from(wait_s));
             return Ok(());
         }
         asked_to_end(&machine.wait(deadline_ms))?;

@@ -68,7 +68,8 @@ pub(crate) fn is_quiet() -> bool {
     QUIET.load(Ordering::Relaxed)
 }
 
-/// Says something that is always said: an error, or what was asked for.
+/// Says something that is always said: an error, or what was asked for. Numbers are given as u64: to show each width in its
+/// own way is a function each.
 macro_rules! say {
     ($($argument:tt)*) => {{
         $crate::console::begin();

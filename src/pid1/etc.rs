@@ -27,37 +27,36 @@ pub(crate) fn write(lease: Option<&Lease>) {
     let uname = rustix::system::uname();
     let hostname = Text(uname.nodename().to_bytes());
     let _ = uwrite!(Line, "{}\n", hostname);
-    put(c"hostname");
+    put(c"etc/hostname");
 
     let _ = uwrite!(Line, "{}127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n", MARK);
     match lease {
         Some(lease) => drop(uwrite!(Line, "{} {}\n", lease.address, hostname)),
         None => drop(uwrite!(Line, "127.0.1.1 {}\n", hostname)),
     }
-    put(c"hosts");
+    put(c"etc/hosts");
 
     // Without a lease there are no name servers to tell of, but some that may no longer hold.
     let _ = uwrite!(Line, "{}", MARK);
     for server in lease.map_or(&[][..], |lease| &lease.name_servers) {
         let _ = uwrite!(Line, "nameserver {}\n", *server);
     }
-    put(c"resolv.conf");
+    put(c"etc/resolv.conf");
 }
 
 /// Writes the text that was made.
-fn put(name: &CStr) {
-    let done = console::finish(|text| match put_inside(name, text) {
-        Err(Errno::ROFS) => put_outside(name, text),
+fn put(path: &CStr) {
+    let done = console::finish(|text| match put_inside(path, text) {
+        Err(Errno::ROFS) => put_outside(path, text),
         done => done,
     });
     if let Err(errno) = done {
-        failed("/etc/", name.to_bytes(), errno);
+        failed("/", path.to_bytes(), errno);
     }
 }
 
-fn put_inside(name: &CStr, text: &[u8]) -> Result<(), Errno> {
-    let mut path = Path::new();
-    let file = match fd::open_inside(ROOT, path.join(&[b"etc/", name.to_bytes()])?, OFlags::RDWR | OFlags::CREATE) {
+fn put_inside(path: &CStr, text: &[u8]) -> Result<(), Errno> {
+    let file = match fd::open_inside(ROOT, path, OFlags::RDWR | OFlags::CREATE) {
         // No /etc: an image of one program does not read these files.
         Err(Errno::NOENT) => return Ok(()),
         file => file?,
@@ -77,17 +76,15 @@ fn put_inside(name: &CStr, text: &[u8]) -> Result<(), Errno> {
 }
 
 /// For a root that is read-only: the file is ours, and bound over the image's.
-fn put_outside(name: &CStr, text: &[u8]) -> Result<(), Errno> {
+fn put_outside(path: &CStr, text: &[u8]) -> Result<(), Errno> {
     files::make_directory(OUTSIDE)?;
+    let path = path.to_bytes();
     let (mut ours, mut theirs) = (Path::new(), Path::new());
-    let ours = ours.join(&[OUTSIDE.to_bytes(), b"/", name.to_bytes()])?;
-    let existed = rustix::fs::stat(ours).is_ok();
+    let ours = ours.join(&[OUTSIDE.to_bytes(), path.strip_prefix(b"etc").unwrap_or(path)])?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;
     io::write(fd::open(ours, flags)?, text)?;
-    if existed {
-        return Ok(());
-    }
-    let theirs = theirs.join(&[ROOT.to_bytes(), b"/etc/", name.to_bytes()])?;
+    let theirs = theirs.join(&[ROOT.to_bytes(), b"/", path])?;
+    // Once ours is bound it is no longer empty.
     match rustix::fs::stat(theirs) {
         Ok(file) if file.st_size == 0 => Ok(mount_bind(ours, theirs)?),
         _ => Ok(()),

@@ -9,7 +9,7 @@ use whit::mounts::{LINKS, MOUNTS, Mount, NODES};
 use whit::options::Options;
 use whit::probe;
 use whit::root::RootSpec;
-use whit::text::{Text, parts};
+use whit::text::{Text, parts, strip_prefix};
 
 use crate::console::{failed, tell};
 use crate::files::{self, Path};
@@ -118,7 +118,7 @@ pub(crate) fn mount_root<'a>(spec: RootSpec<'a>, options: &Options<'_>) -> Resul
             (&*list, b'\n', &b"\t"[..])
         }
     };
-    let mounted = parts(list, separator).filter_map(|line| line.strip_prefix(prefix)).find_map(attempt);
+    let mounted = parts(list, separator).filter_map(|line| strip_prefix(line, prefix)).find_map(attempt);
     mounted.ok_or(RootProblem::Refused(last))
 }
 

@@ -45,8 +45,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) workload: Option<Pid>,
     /// The console's shell, while it runs.
     pub(crate) shell: Option<Pid>,
-    /// How the workload ended.
-    pub(crate) ending: Option<Ending>,
+    /// The exit code of the workload, once it has ended.
+    pub(crate) ended: Option<u8>,
     /// PID 1 has no children.
     pub(crate) alone: bool,
     signals: Option<Fd>,
@@ -83,16 +83,21 @@ pub(crate) fn now_ms() -> u64 {
 
 impl<'a> Machine<'a> {
     /// Opens what PID 1 waits on. Signals are blocked from here on, and devices are heard of.
-    pub(crate) fn new(sources: Sources<'a>, options: Options<'a>, timeline: Timeline) -> Self {
+    pub(crate) fn new(
+        sources: Sources<'a>,
+        options: Options<'a>,
+        network: Option<Network>,
+        timeline: Timeline,
+    ) -> Self {
         Self {
             sources,
             options,
-            network: None,
+            network,
             timeline,
             root: None,
             workload: None,
             shell: None,
-            ending: None,
+            ended: None,
             alone: true,
             signals: signal_fd().ok(),
             uevents: uevent_socket().ok(),
@@ -176,10 +181,11 @@ impl<'a> Machine<'a> {
             }
             if Some(child) == self.workload {
                 self.workload = None;
-                self.ending = match (status.exit_status(), status.terminating_signal()) {
-                    (Some(code), _) => Some(Ending::Exited(code as u8)),
-                    (None, killed_by) => Some(Ending::Killed(killed_by.unwrap_or_default() as u8)),
+                let ending = match (status.exit_status(), status.terminating_signal()) {
+                    (Some(code), _) => Ending::Exited(code as u8),
+                    (None, killed_by) => Ending::Killed(killed_by.unwrap_or_default() as u8),
                 };
+                self.ended = Some(ending.code());
             } else if Some(child) == self.shell {
                 self.shell = None;
             }

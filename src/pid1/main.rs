@@ -61,14 +61,9 @@ fn main(seed: u32) -> ! {
     };
     let options = sources.options(&mut complain);
     console::set_quiet(options.quiet);
-    let mut machine = Machine::new(sources, options, timeline);
-    if options.net != Net::Off {
-        match Network::open(seed) {
-            Ok(network) => machine.network = Some(network),
-            Err(errno) => failed("network", b"", errno),
-        }
-        machine.handle_network();
-    }
+    let network = if options.net == Net::Off { None } else { open_network(seed) };
+    let mut machine = Machine::new(sources, options, network, timeline);
+    machine.handle_network();
 
     filesystems::prepare();
     console::open();
@@ -79,13 +74,17 @@ fn main(seed: u32) -> ! {
     shutdown::end(&mut machine, end)
 }
 
+fn open_network(seed: u32) -> Option<Network> {
+    Network::open(seed).map_err(|errno| failed("network", b"", errno)).ok()
+}
+
 /// From the first device to the last child.
 fn live(machine: &mut Machine<'_>) -> Result<Infallible, End> {
     let code = match boot::prepare_root_and_network(machine)? {
         Outcome::Ready => supervise::run_workload(machine)?,
         Outcome::Failed => NOT_STARTED,
     };
-    machine.ending = None;
+    machine.ended = None;
     shutdown::say_exit(code);
     supervise::run_shell(machine)
 }
@@ -102,7 +101,7 @@ fn said<T>(path: &str, read: Result<T, Errno>) -> Option<T> {
 }
 
 fn complain(source: Source, complaint: Complaint<'_>) {
-    say!("{}:{}: {}: {}", source.name(), complaint.line, complaint.problem.name(), Text(complaint.name));
+    say!("{}:{}: {}: {}", source.name(), u64::from(complaint.line), complaint.problem.name(), Text(complaint.name));
 }
 
 /// Nothing panics: every parser is total, and the size report shows that no panic is linked. Should one be, the machine

@@ -106,7 +106,7 @@ impl Network {
         for interface in &mut self.interfaces {
             if interface.client.deadline_ms() <= now_ms {
                 let action = interface.client.timeout(now_ms);
-                interface.carry_out(action, &mut self.shared);
+                interface.carry_out(&action, &mut self.shared);
             }
         }
         if self.shared.changed {
@@ -140,39 +140,39 @@ impl Network {
     }
 
     fn link_changed(&mut self, link: &Link<'_>, now_ms: u64, timeline: &mut Timeline) {
-        let name = Text(link.name);
-        let chaddr = match link.hardware {
+        let (index, name) = (link.interface(), Text(link.name()));
+        let chaddr = match link.hardware() {
             Hardware::Ethernet(address) => address,
             Hardware::Loopback => return self.shared.bring_up(link),
             Hardware::Other => return,
         };
-        if find(&mut self.interfaces, link.interface).is_none() {
-            if link.by_software && self.workload_runs {
+        if find(&mut self.interfaces, index).is_none() {
+            if link.by_software() && self.workload_runs {
                 return;
             }
             let mut interface = Interface {
-                index: link.interface,
+                index,
                 name: heapless::Vec::new(),
                 carrier: false,
-                client: Client::new(chaddr, self.seed ^ link.interface),
+                client: Client::new(chaddr, self.seed ^ index),
                 configured: None,
                 // The first has the default route, the others stand behind it.
-                metric: if self.interfaces.is_empty() { 0 } else { LATER_METRIC.saturating_add(link.interface) },
+                metric: if self.interfaces.is_empty() { 0 } else { LATER_METRIC.saturating_add(index) },
             };
-            let _ = interface.name.extend_from_slice(link.name);
+            let _ = interface.name.extend_from_slice(name.0);
             if self.interfaces.push(interface).is_err() {
                 return say!("{}: more than {} interfaces, left alone", name, MAX_INTERFACES);
             }
             self.shared.bring_up(link);
         }
-        let Some(interface) = find(&mut self.interfaces, link.interface) else { return };
-        if link.carrier && !interface.carrier {
+        let Some(interface) = find(&mut self.interfaces, index) else { return };
+        if link.carrier() && !interface.carrier {
             timeline.reach(Stage::Link);
             tell!("{} {}: link up", name, Mac(chaddr));
         }
-        interface.carrier = link.carrier;
-        let action = interface.client.link(now_ms, link.carrier);
-        interface.carry_out(action, &mut self.shared);
+        interface.carrier = link.carrier();
+        let action = interface.client.link(now_ms, link.carrier());
+        interface.carry_out(&action, &mut self.shared);
     }
 
     fn read_packets(&mut self, now_ms: u64) {
@@ -183,7 +183,7 @@ impl Network {
             let heard = find(&mut self.interfaces, received.interface);
             if let (CLIENT_PORT, Some(interface)) = (datagram.destination.port, heard) {
                 let action = interface.client.receive(now_ms, &message, datagram.source.address);
-                interface.carry_out(action, &mut self.shared);
+                interface.carry_out(&action, &mut self.shared);
             }
         }
     }
@@ -195,11 +195,11 @@ fn find(interfaces: &mut [Interface], index: u32) -> Option<&mut Interface> {
 
 impl Interface {
     /// Does what the client wants.
-    fn carry_out(&mut self, action: Action, shared: &mut Shared) {
+    fn carry_out(&mut self, action: &Action, shared: &mut Shared) {
         let done = match action {
             Action::Nothing => return,
             // A query that cannot be sent is one that was lost: the client tries again.
-            Action::Send(query, destination) => self.send(&query, destination, shared),
+            Action::Send(query, destination) => self.send(query, *destination, shared),
             Action::Configure => self.configure(shared),
             Action::Deconfigure => {
                 say!("{}: the lease is lost", Text(&self.name));
@@ -260,10 +260,10 @@ impl Shared {
     }
 
     fn bring_up(&self, link: &Link<'_>) {
-        if !link.up
-            && let Err(errno) = self.request(&rtnetlink::bring_up(link.interface))
+        if !link.up()
+            && let Err(errno) = self.request(&rtnetlink::bring_up(link.interface()))
         {
-            failed("bring up ", link.name, errno);
+            failed("bring up ", link.name(), errno);
         }
     }
 
@@ -318,7 +318,7 @@ struct Granted<'a>(&'a Lease);
 impl uDisplay for Granted<'_> {
     fn fmt<W: uWrite + ?Sized>(&self, f: &mut Formatter<'_, W>) -> Result<(), W::Error> {
         let lease = self.0;
-        uwrite!(f, "{}/{}", lease.address, lease.prefix_length)?;
+        uwrite!(f, "{}/{}", lease.address, u64::from(lease.prefix_length))?;
         if let Some(router) = lease.router {
             uwrite!(f, ", gateway {}", router)?;
         }
@@ -328,7 +328,7 @@ impl uDisplay for Granted<'_> {
             separator = " ";
         }
         match lease.times {
-            Some(times) => uwrite!(f, ", lease {} s from {}", times.expiry_s, lease.server),
+            Some(times) => uwrite!(f, ", lease {} s from {}", u64::from(times.expiry_s), lease.server),
             None => uwrite!(f, ", lease without end from {}", lease.server),
         }
     }

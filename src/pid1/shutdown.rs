@@ -26,8 +26,8 @@ const EVERYBODY: i32 = -1;
 /// Ends the machine.
 pub(crate) fn end(machine: &mut Machine<'_>, end: End) -> ! {
     stop_everybody(machine);
-    if let Some(ending) = machine.ending.take() {
-        say_exit(ending.code());
+    if let Some(code) = machine.ended.take() {
+        say_exit(code);
     }
     leave_root_clean(machine.root.as_ref());
     let (word, command) = match end {
@@ -47,7 +47,7 @@ pub(crate) fn end(machine: &mut Machine<'_>, end: End) -> ! {
 
 /// The line that the host reads.
 pub(crate) fn say_exit(code: u8) {
-    say!("exit {}", code);
+    say!("exit {}", u64::from(code));
 }
 
 /// STOPSIGNAL to the workload, or to the daemons it left; SIGTERM to the rest when it has ended; SIGKILL after the grace.

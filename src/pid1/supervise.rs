@@ -36,9 +36,9 @@ pub(crate) fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
     if machine.options.timing {
         machine.timeline.print();
     }
-    let ending = loop {
-        if let Some(ending) = machine.ending {
-            break ending;
+    let code = loop {
+        if let Some(code) = machine.ended {
+            break code;
         }
         let happened = machine.wait(NEVER);
         if happened.ctrl_alt_del {
@@ -50,7 +50,6 @@ pub(crate) fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
             }
         }
     };
-    let code = ending.code();
     // Daemons that it left are the workload now: unless it failed, or the shell takes the console.
     if code == 0 && !workload::has_shell() {
         if !machine.alone {

@@ -49,8 +49,8 @@ pub(crate) fn start_shell() -> Result<Pid, Error> {
             take_foreground();
             let (mut argv, mut env) = (<Strings>::new(), <Strings>::new());
             let _ = argv.push(&[b"sh"]);
-            for variable in [&b"HOME=/"[..], b"TERM=linux", b"PATH=/usr/sbin:/usr/bin:/sbin:/bin"] {
-                let _ = env.push(&[variable]);
+            for variable in &[&b"HOME=/"[..], b"TERM=linux", b"PATH=/usr/sbin:/usr/bin:/sbin:/bin"] {
+                let _ = env.push(&[*variable]);
             }
             failed("", SHELL.to_bytes(), process::execute(SHELL, &argv, &env));
             sys::exit(NOT_EXECUTABLE)
@@ -82,10 +82,11 @@ fn run(sources: &Sources<'_>, options: &Options<'_>) -> u8 {
     let filled = argv::arguments(sources, &mut argv)
         .and_then(|()| argv::variables(sources, uname.nodename().to_bytes(), isatty(sys::console()), &mut env));
     if let Err(full) = filled {
-        match full {
-            Full::Bytes(limit) => say!("arguments or environment: more than {} bytes", limit),
-            Full::Count(limit) => say!("arguments or environment: more than {} strings", limit),
-        }
+        let (limit, what) = match full {
+            Full::Bytes(limit) => (limit, "bytes"),
+            Full::Count(limit) => (limit, "strings"),
+        };
+        say!("arguments or environment: more than {} {}", limit, what);
         return NOT_STARTED;
     }
     if let Err(code) = become_user(options.user, options.workdir, &mut env) {

@@ -26,7 +26,9 @@ impl Fd {
     /// # Safety
     /// The descriptor is nobody else's.
     pub(super) unsafe fn from_result(returned: usize) -> Result<Self, Errno> {
-        let descriptor = i32::try_from(result(returned)?).map_err(|_| Errno::BADF)?;
+        // A descriptor is an int from 0 on: the mask changes nothing, but shows the compiler that it is not -1, which
+        // `borrow_raw` would panic for.
+        let descriptor = result(returned)? as i32 & i32::MAX;
         // SAFETY: it is open until this value closes it; no copy of what is inside leaves by a safe way that outlives it.
         Ok(Self(unsafe { BorrowedFd::borrow_raw(descriptor) }))
     }
