@@ -119,6 +119,7 @@ pub struct CommandLine {
     nic: Nic,
     forwards: Vec<Forward>,
     exact_time: bool,
+    more: Vec<OsString>,
     control: Option<PathBuf>,
 }
 
@@ -138,6 +139,7 @@ impl CommandLine {
             nic: Nic::default(),
             forwards: Vec::new(),
             exact_time: false,
+            more: Vec::new(),
             control: None,
         }
     }
@@ -222,6 +224,13 @@ impl CommandLine {
         self
     }
 
+    /// Adds an option of QEMU's own, for devices that have no name here.
+    #[must_use]
+    pub fn option(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.more.extend([name.into(), value.as_ref().to_owned()]);
+        self
+    }
+
     /// Has QEMU connect its machine protocol to this socket.
     pub(super) fn control(mut self, socket: &Path) -> Self {
         self.control = Some(socket.to_owned());
@@ -267,6 +276,7 @@ impl CommandLine {
             arguments.flag("-snapshot");
         }
         self.network(&mut arguments);
+        arguments.0.extend(self.more.iter().cloned());
         if let Some(socket) = &self.control {
             let mut chardev = OsString::from("socket,id=control,path=");
             chardev.push(option_value(socket.as_os_str()));
@@ -388,10 +398,12 @@ mod tests {
     fn exact_time_is_translated() {
         let command =
             CommandLine::new("k").accelerator(Accelerator::Kvm).exact_time().nic(Nic::None).memory_mib(64).cpus(2);
+        let command = command.option("-device", "e1000,mac=52:54:00:00:00:01");
         assert_eq!(
             words(&command),
             "qemu-system-x86_64 -nographic -serial mon:stdio -no-reboot -machine pc -accel tcg -icount shift=0,sleep=off \
-             -rtc base=2026-01-01T00:00:00,clock=vm -seed 1 -m 64M -smp 2 -kernel k -nic none"
+             -rtc base=2026-01-01T00:00:00,clock=vm -seed 1 -m 64M -smp 2 -kernel k -nic none \
+             -device e1000,mac=52:54:00:00:00:01"
         );
     }
 

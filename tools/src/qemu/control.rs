@@ -30,19 +30,19 @@ impl Control {
         self.directory.path().join("qmp")
     }
 
-    /// Executes a command without arguments.
-    pub(super) fn execute(&mut self, command: &str) -> io::Result<()> {
+    /// Executes a command; `arguments` is an object, or null for none.
+    pub(super) fn execute(&mut self, command: &str, arguments: &Value) -> io::Result<()> {
         let stream = match &mut self.stream {
             Some(stream) => stream,
             none => {
                 let mut stream = accept(&self.listener)?;
                 stream.get_ref().set_read_timeout(Some(ANSWER))?;
                 read(&mut stream)?; // the greeting
-                ask(&mut stream, "qmp_capabilities")?;
+                ask(&mut stream, "qmp_capabilities", &Value::Null)?;
                 none.insert(stream)
             }
         };
-        ask(stream, command)
+        ask(stream, command, arguments)
     }
 }
 
@@ -56,8 +56,12 @@ fn accept(listener: &UnixListener) -> io::Result<BufReader<UnixStream>> {
 }
 
 /// Sends a command and reads up to its answer, past the events in between.
-fn ask(stream: &mut BufReader<UnixStream>, command: &str) -> io::Result<()> {
-    stream.get_mut().write_all(format!("{}\n", json!({ "execute": command })).as_bytes())?;
+fn ask(stream: &mut BufReader<UnixStream>, command: &str, arguments: &Value) -> io::Result<()> {
+    let mut request = json!({ "execute": command });
+    if !arguments.is_null() {
+        request["arguments"] = arguments.clone();
+    }
+    stream.get_mut().write_all(format!("{request}\n").as_bytes())?;
     loop {
         let answer = read(stream)?;
         if let Some(error) = answer.get("error") {
@@ -104,18 +108,18 @@ mod tests {
     #[test]
     fn commands_are_answered_past_events() {
         let (mut control, qemu) = play(&["{\"return\": {}}\r\n", "{\"event\": \"POWERDOWN\"}\r\n{\"return\": {}}\r\n"]);
-        control.execute("system_powerdown").unwrap();
+        control.execute("device_del", &json!({ "id": "disk0" })).unwrap();
         assert_eq!(
             qemu.join().unwrap(),
-            ["{\"execute\":\"qmp_capabilities\"}\n", "{\"execute\":\"system_powerdown\"}\n"]
+            ["{\"execute\":\"qmp_capabilities\"}\n", "{\"arguments\":{\"id\":\"disk0\"},\"execute\":\"device_del\"}\n"]
         );
     }
 
     #[test]
     fn refusal_and_end_are_errors() {
         let (mut control, qemu) = play(&["{\"return\": {}}\n", "{\"error\": {\"desc\": \"no such command\"}}\n", ""]);
-        assert!(control.execute("nix").unwrap_err().to_string().contains("no such command"));
-        assert_eq!(control.execute("quit").unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert!(control.execute("nix", &Value::Null).unwrap_err().to_string().contains("no such command"));
+        assert_eq!(control.execute("quit", &Value::Null).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         assert_eq!(qemu.join().unwrap().len(), 3);
     }
 }

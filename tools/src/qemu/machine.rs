@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
 use super::command::{CommandLine, PROGRAM};
 use super::console::{Console, Lost, find};
@@ -187,7 +188,7 @@ impl Machine {
     /// # Errors
     /// A QEMU that does not answer.
     pub fn power_down(&mut self) -> Result<(), Error> {
-        self.control.execute("system_powerdown").map_err(Error::Control)
+        self.execute("system_powerdown", &Value::Null)
     }
 
     /// Resets the machine as its reset button does.
@@ -195,7 +196,15 @@ impl Machine {
     /// # Errors
     /// A QEMU that does not answer.
     pub fn reset(&mut self) -> Result<(), Error> {
-        self.control.execute("system_reset").map_err(Error::Control)
+        self.execute("system_reset", &Value::Null)
+    }
+
+    /// Has QEMU execute a command of its machine protocol; `arguments` is an object, or null for none.
+    ///
+    /// # Errors
+    /// A QEMU that refuses or does not answer.
+    pub fn execute(&mut self, command: &str, arguments: &Value) -> Result<(), Error> {
+        self.control.execute(command, arguments).map_err(Error::Control)
     }
 
     /// Ends QEMU at once; what the guest wrote and QEMU took reaches the disk image.
@@ -203,7 +212,7 @@ impl Machine {
     /// # Errors
     /// A QEMU that does not answer.
     pub fn quit(&mut self) -> Result<(), Error> {
-        self.control.execute("quit").map_err(Error::Control)
+        self.execute("quit", &Value::Null)
     }
 
     /// What ends this QEMU from another thread.
