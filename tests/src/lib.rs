@@ -4,6 +4,7 @@ pub mod debian;
 pub mod namespace;
 mod programs;
 mod transcript;
+pub mod whole;
 
 pub use programs::{init, tool};
 pub use transcript::Transcript;

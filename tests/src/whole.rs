@@ -1,0 +1,326 @@
+//! The whole in QEMU: a kernel of Debian's, the initramfs with the real init, a disk by mkraw's library, and a machine
+//! whose console and shell are talked to.
+//!
+//! What machines boot is made once in a test's process and kept below `target/whole`; what they write to is a copy.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use whit_tools::debian::Kernel;
+use whit_tools::image::{self, Options};
+use whit_tools::initramfs::{self, Compression, Recipe};
+use whit_tools::output::Output;
+use whit_tools::qemu::{Accelerator, CommandLine, DiskInterface, Machine, Nic};
+use whit_tools::runrecord::RunRecord;
+use whit_tools::workspace;
+
+use crate::debian::store;
+
+/// An emulated machine on a busy host boots within seconds; minutes are a failure.
+pub const DEADLINE: Duration = Duration::from_secs(120);
+
+/// The drivers for virtio's disk and network card, and the file system, where a kernel has them as modules.
+pub const VIRTIO: [&str; 4] = ["virtio_pci", "virtio_blk", "virtio_net", "ext4"];
+
+/// Whether there is a shell for the console.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shell {
+    /// The init alone: the machine ends with the workload.
+    No,
+    /// busybox beside it.
+    Busybox,
+}
+
+/// A machine that boots `kernel` with whit's initramfs, one virtio network card, and no disk yet.
+///
+/// The kernel says errors alone; the init speaks (`quiet` would silence both), and a panic ends QEMU.
+///
+/// # Panics
+/// When the initramfs cannot be made.
+#[must_use]
+pub fn machine(kernel: &Kernel, modules: &[&str], shell: Shell) -> CommandLine {
+    CommandLine::new(&kernel.vmlinuz)
+        .initrd(initramfs(kernel, modules, shell))
+        .accelerator(Accelerator::Tcg)
+        .append("console=ttyS0 loglevel=4 panic=-1")
+}
+
+/// [`machine`] for a workload that needs no network and no shell, with a virtio disk that stays as it is.
+///
+/// # Panics
+/// See [`machine`].
+#[must_use]
+pub fn alone(kernel: &Kernel, disk: &Path) -> CommandLine {
+    let machine = machine(kernel, &VIRTIO, Shell::No).nic(Nic::None).append("root=/dev/vda whit.net=off");
+    machine.disk(DiskInterface::Virtio, disk).snapshot()
+}
+
+fn initramfs(kernel: &Kernel, modules: &[&str], shell: Shell) -> PathBuf {
+    let name = format!("{}-{}-{shell:?}.cpio", kernel.release, modules.join("-"));
+    once(&name, |path| {
+        let recipe = Recipe {
+            init: workspace::build_init().unwrap_or_else(|error| panic!("{error}")),
+            busybox: (shell == Shell::Busybox).then(busybox),
+            modules: Some(kernel.modules.clone()),
+            load: modules.iter().map(|module| (*module).to_owned()).collect(),
+            ..Recipe::default()
+        };
+        let (tree, _) = recipe.tree().unwrap_or_else(|error| panic!("{error}"));
+        initramfs::write(&tree, path, Compression::None, 0).unwrap_or_else(|error| panic!("{error}"));
+    })
+}
+
+/// A statically linked busybox: many programs in one file.
+///
+/// # Panics
+/// When it cannot be fetched.
+#[must_use]
+pub fn busybox() -> PathBuf {
+    store().busybox().unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The disk with Debian's nginx, which goes into the background.
+///
+/// # Panics
+/// When it cannot be fetched or made.
+#[must_use]
+pub fn nginx_disk() -> PathBuf {
+    let tar = store().nginx().unwrap_or_else(|error| panic!("{error}"));
+    let record = RunRecord { entrypoint: vec!["/usr/sbin/nginx".to_owned()], ..RunRecord::default() };
+    once("nginx.img", |path| make_disk(File::open(&tar).unwrap(), &record, path))
+}
+
+/// A disk with a busybox, its shell, and what an engine leaves in an image: empty files and directories to mount on.
+///
+/// # Panics
+/// When it cannot be made.
+#[must_use]
+pub fn busybox_disk() -> PathBuf {
+    let root = tempfile::tempdir().unwrap();
+    for directory in ["bin", "dev", "etc", "proc", "sys", "tmp"] {
+        std::fs::create_dir(root.path().join(directory)).unwrap();
+    }
+    std::fs::copy(busybox(), root.path().join("bin/busybox")).unwrap();
+    std::os::unix::fs::symlink("busybox", root.path().join("bin/sh")).unwrap();
+    for name in ["hostname", "hosts", "resolv.conf"] {
+        std::fs::write(root.path().join("etc").join(name), "").unwrap();
+    }
+    disk("busybox.img", root.path(), &RunRecord::default())
+}
+
+/// A disk with one file in it: busybox, as `/busybox`.
+///
+/// # Panics
+/// When it cannot be made.
+#[must_use]
+pub fn one_program_disk() -> PathBuf {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::copy(busybox(), root.path().join("busybox")).unwrap();
+    disk("one-program.img", root.path(), &RunRecord::default())
+}
+
+/// A disk with a directory's files, by way of a tar.
+fn disk(name: &str, root: &Path, record: &RunRecord) -> PathBuf {
+    let tar = Command::new("tar").arg("--directory").arg(root).args(["--owner=0", "--group=0", "-c", "."]).output();
+    let tar = tar.unwrap().stdout;
+    once(name, |path| make_disk(&*tar, record, path))
+}
+
+fn make_disk(tar: impl Read + Send, record: &RunRecord, path: &Path) {
+    let options = Options { run_record: record.encode().unwrap(), ..Options::default() };
+    let mut output = Output::create(path).unwrap();
+    image::build(tar, output.file(), &options).unwrap();
+    output.commit().unwrap();
+}
+
+/// The file `name` below `target/whole`, made when this process first asks for it.
+fn once(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
+    static MADE: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    let entry = made.entry(name.to_owned()).or_insert_with(|| {
+        let folder = workspace::target().join("whole");
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join(name);
+        make(&path);
+        path
+    });
+    entry.clone()
+}
+
+/// A copy of a disk, for machines that write to it.
+pub struct Copy {
+    directory: TempDir,
+}
+
+impl Copy {
+    /// Copies `disk`.
+    ///
+    /// # Panics
+    /// When there is no room.
+    #[must_use]
+    pub fn of(disk: &Path) -> Self {
+        let directory = tempfile::tempdir_in(workspace::target()).unwrap();
+        let copy = Self { directory };
+        // With its holes.
+        let mut cp = Command::new("cp");
+        let copied = cp.args(["--sparse=always", "--reflink=auto"]).arg(disk).arg(copy.path()).status();
+        assert!(copied.unwrap().success());
+        copy
+    }
+
+    /// The copy.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.directory.path().join("disk.img")
+    }
+
+    /// Sees to it that the guest left the file system in order: e2fsck finds nothing, and it was cleanly unmounted.
+    ///
+    /// # Panics
+    /// When it did not.
+    pub fn assert_clean(&self) {
+        let checked = Command::new("e2fsck").arg("-fn").arg(self.path()).output().expect("apt-get install e2fsprogs");
+        assert!(checked.status.success(), "e2fsck -fn: {}", String::from_utf8_lossy(&checked.stdout));
+        let described = Command::new("dumpe2fs").arg("-h").arg(self.path()).output().unwrap();
+        let described = String::from_utf8_lossy(&described.stdout);
+        let field = |name: &str| described.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
+        assert_eq!(field("Filesystem state:"), "clean");
+        // The journal has nothing that would have to be replayed.
+        assert!(!field("Filesystem features:").contains("needs_recovery"), "{described}");
+        assert_ne!(field("Last mounted on:"), "<not available>", "the guest had it mounted: {described}");
+    }
+}
+
+/// A machine that runs, and its console. What it does not do fails the test, with its command line and its console.
+pub struct Guest(Machine);
+
+impl Guest {
+    /// Starts it.
+    ///
+    /// # Panics
+    /// When QEMU is not there.
+    #[must_use]
+    pub fn start(command: &CommandLine) -> Self {
+        Self(Machine::start(command).unwrap())
+    }
+
+    /// The machine itself.
+    pub fn machine(&mut self) -> &mut Machine {
+        &mut self.0
+    }
+
+    /// Waits for a line with `marker` behind what was waited for before.
+    ///
+    /// # Panics
+    /// When it does not come.
+    pub fn line(&mut self, marker: &str) -> String {
+        self.0.wait_for_line(marker, DEADLINE).unwrap()
+    }
+
+    /// Types a line into the shell, at its prompt.
+    ///
+    /// # Panics
+    /// When there is no prompt.
+    pub fn type_line(&mut self, line: &str) {
+        self.0.wait_for("# ", DEADLINE).unwrap();
+        self.0.send(format!("{line}\n").as_bytes()).unwrap();
+    }
+
+    /// Runs a command in the shell; returns what it printed, and `$?` as the last line.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub fn run(&mut self, command: &str) -> String {
+        // The shell echoes what is typed: as an echo, the marks look different.
+        self.type_line(&format!("echo begin$((1)); {command}; echo end$((1)) $?"));
+        while !self.0.next_line(DEADLINE).unwrap().ends_with("begin1") {}
+        let mut shown = String::new();
+        loop {
+            let line = self.0.next_line(DEADLINE).unwrap();
+            if let Some(status) = line.trim_end().strip_prefix("end1 ") {
+                return shown + status;
+            }
+            shown.push_str(&line);
+            shown.push('\n');
+        }
+    }
+
+    /// Sees to it that each of `parts` is in `text`.
+    ///
+    /// # Panics
+    /// When one is not.
+    pub fn assert_has(&self, text: &str, parts: &[&str]) {
+        for part in parts {
+            self.assert(text.contains(part), &format!("no \"{part}\" in:\n{text}"));
+        }
+    }
+
+    /// Sees to it that something is so.
+    ///
+    /// # Panics
+    /// With `what`, the command line and the console, when it is not.
+    pub fn assert(&self, is_so: bool, what: &str) {
+        if !is_so {
+            panic!("{}", self.0.failed(what.to_owned()));
+        }
+    }
+
+    /// Waits for the machine's end, which is an orderly one; returns all that its console showed.
+    ///
+    /// # Panics
+    /// When it does not come, or the kernel complained on the way.
+    pub fn end(&mut self) -> String {
+        let status = self.0.wait(DEADLINE).unwrap();
+        self.assert(status.success(), &format!("QEMU ended with {status}"));
+        let console = self.0.transcript();
+        // What a kernel in trouble says (kernel/panic.c, arch/x86/kernel/dumpstack.c).
+        for trouble in ["Kernel panic", "not syncing", "Oops", "BUG:", "Call Trace", "a bug: "] {
+            self.assert(!console.contains(trouble), &format!("the console shows \"{trouble}\""));
+        }
+        console
+    }
+}
+
+/// A port of this host that nobody listens on.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// What a web server behind `port` answers to a request for `/`.
+///
+/// # Panics
+/// When it does not.
+#[must_use]
+pub fn fetch(port: u16) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// The stages of a console's `whit: timeline` line, in microseconds since the kernel's start.
+///
+/// # Panics
+/// When there is no such line.
+#[must_use]
+pub fn timeline(console: &str) -> BTreeMap<String, u64> {
+    let line = console.lines().find_map(|line| line.strip_prefix("whit: timeline ")).expect("a timeline");
+    let stage = |stage: &str| {
+        let (name, time) = stage.split_once(' ').unwrap();
+        (name.to_owned(), time.trim().parse().unwrap())
+    };
+    line.split(", ").map(stage).collect()
+}
