@@ -1,0 +1,115 @@
+//! What is missing or broken in the guest is one line that names it; then the boot goes on, or the machine ends in order.
+
+use std::path::PathBuf;
+
+use whit_tests::debian::kernel;
+use whit_tests::whole::{Guest, Shell, VIRTIO, alone, busybox_disk, machine, timeline};
+use whit_tools::debian::Flavour;
+use whit_tools::qemu::{DiskInterface, Nic};
+
+/// The lines that the init said of one subject.
+fn said<'a>(console: &'a str, subject: &str) -> Vec<&'a str> {
+    let lines = console.lines().filter_map(|line| line.trim_end().strip_prefix("whit: "));
+    lines.filter(|line| line.starts_with(subject)).collect()
+}
+
+/// Boots without a shell; the machine says `line` and ends, having told the workload's status.
+fn refuses(disk: Option<PathBuf>, words: &str, line: &str, code: u8) {
+    let kernel = kernel(Flavour::Cloud, None);
+    let command = match disk {
+        Some(disk) => alone(&kernel, &disk),
+        None => machine(&kernel, &VIRTIO, Shell::No).nic(Nic::None).append("whit.net=off"),
+    };
+    let mut guest = Guest::start(&command.append(words));
+    let console = guest.end();
+    let lines: Vec<&str> = said(&console, "").into_iter().filter(|line| !line.starts_with("root /dev/")).collect();
+    let expected = [line, &format!("exit {code}"), "power off"];
+    guest.assert(lines == expected, &format!("the init said {lines:#?}, not {expected:#?}"));
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn a_root_that_is_not_there_is_named_with_the_time_it_was_waited_for() {
+    let line = "root=/dev/vdz: no such device within 2 s; are its modules in the initramfs?";
+    refuses(None, "root=/dev/vdz rootwait=2", line, 125);
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn a_root_that_nobody_named_is_missed() {
+    let line = "no root: neither root= on the command line nor an image in the initramfs at /rootfs";
+    refuses(None, "", line, 125);
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn a_disk_of_zeros_is_no_root() {
+    let zeros = tempfile::NamedTempFile::new().unwrap();
+    zeros.as_file().set_len(1 << 20).unwrap();
+    let line = "root=/dev/vda: mount: EINVAL; is there a file system on it?";
+    refuses(Some(zeros.path().to_owned()), "", line, 125);
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn an_entrypoint_that_is_not_there_or_no_program_is_named() {
+    refuses(Some(busybox_disk()), "entrypoint=/nowhere", "/nowhere: not found (ENOENT)", 127);
+    refuses(Some(busybox_disk()), "entrypoint=/etc/hosts", "/etc/hosts: permission denied (EACCES)", 126);
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn without_a_root_there_is_still_the_shell() {
+    let command = machine(&kernel(Flavour::Cloud, None), &VIRTIO, Shell::Busybox).append("root=/dev/vdz rootwait=1");
+    let mut guest = Guest::start(&command);
+    guest.line("whit: root=/dev/vdz: no such device within 1 s");
+    guest.line("whit: exit 125");
+    let found = guest.run("mount | grep -c ' on /mnt '; ip address");
+    guest.assert_has(&found, &["0\n", "inet 10.0.2.15/24"]);
+    guest.type_line("poweroff");
+    guest.line("whit: power off");
+    guest.end();
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn without_a_network_card_the_boot_goes_on_at_once() {
+    let command = machine(&kernel(Flavour::Cloud, None), &VIRTIO, Shell::No)
+        .append("root=/dev/vda whit.timing entrypoint=/bin/sh -- -c \"exit 5\"")
+        .disk(DiskInterface::Virtio, busybox_disk())
+        .snapshot()
+        .nic(Nic::None);
+    let mut guest = Guest::start(&command);
+    guest.line("whit: exit 5");
+    let console = guest.end();
+    let lines = said(&console, "network");
+    guest.assert(lines == ["network: no Ethernet interface"], &format!("{lines:?}"));
+    let stages = timeline(&console);
+    // Less than any wait that there could be.
+    guest.assert(stages["entrypoint"] - stages["root"] < 1_000_000, &format!("{stages:?}"));
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn without_an_answer_the_boot_goes_on_when_the_time_is_over() {
+    let command = machine(&kernel(Flavour::Cloud, None), &VIRTIO, Shell::No)
+        .append(
+            "root=/dev/vda whit.timing whit.net.timeout=2 entrypoint=/bin/sh -- -c \"cat /etc/resolv.conf; exit 6\"",
+        )
+        .disk(DiskInterface::Virtio, busybox_disk())
+        .snapshot()
+        // A card on a hub with nobody else.
+        .nic(Nic::None)
+        .option("-netdev", "hubport,id=net0,hubid=0")
+        .option("-device", "virtio-net-pci,netdev=net0,romfile=");
+    let mut guest = Guest::start(&command);
+    guest.line("whit: exit 6");
+    let console = guest.end();
+    let lines = said(&console, "network");
+    let expected = "network: no lease within 2 s; the boot goes on, and so does the search";
+    guest.assert(lines == [expected], &format!("{lines:?}"));
+    guest.assert(!console.contains("nameserver"), "a name server that nobody granted");
+    let stages = timeline(&console);
+    let waited_us = stages["entrypoint"] - stages["init"];
+    guest.assert((2_000_000..5_000_000).contains(&waited_us), &format!("{stages:?}"));
+}

@@ -1,0 +1,98 @@
+//! Machines without a shell: they live as long as the workload and end as it ends.
+
+use std::process::Command;
+
+use serde_json::json;
+use whit_tests::debian::kernel;
+use whit_tests::whole::{
+    Copy, Guest, Shell, VIRTIO, alone, busybox_disk, fetch, free_port, machine, nginx_disk, one_program_disk,
+};
+use whit_tools::debian::Flavour;
+use whit_tools::qemu::DiskInterface;
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn an_image_of_one_program_is_enough() {
+    let kernel = kernel(Flavour::Cloud, None);
+    let words = r#"entrypoint=/busybox -- sh -c "ls -1d /* /dev/null /proc/self/; echo $0; exit 7" "two words""#;
+    let mut guest = Guest::start(&alone(&kernel, &one_program_disk()).append(words));
+    guest.line("whit: root /dev/vda on /mnt");
+    for found in ["/busybox", "/dev", "/dev/null", "/lost+found", "/proc", "/proc/self/", "/sys", "two words"] {
+        let line = guest.machine().next_line(whit_tests::whole::DEADLINE).unwrap();
+        guest.assert(line.trim_end() == found, &format!("\"{line}\" where \"{found}\" should be"));
+    }
+    guest.line("whit: exit 7");
+    guest.line("whit: power off");
+    guest.end();
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn a_server_in_the_foreground_serves_until_ctrl_c() {
+    let kernel = kernel(Flavour::Cloud, None);
+    let disk = Copy::of(&nginx_disk());
+    let port = free_port();
+    let command = machine(&kernel, &VIRTIO, Shell::No)
+        .append(r#"root=/dev/vda -- -g "daemon off; error_log stderr notice;""#)
+        .disk(DiskInterface::Virtio, disk.path())
+        .forward(format!("{port}:80").parse().unwrap());
+    let mut guest = Guest::start(&command);
+    guest.line("start worker process ");
+    guest.assert_has(&fetch(port), &["HTTP/1.1 200 OK", "<title>Welcome to nginx!</title>"]);
+    guest.machine().send(b"\x03").unwrap();
+    guest.line("signal 2 (SIGINT) received, exiting");
+    guest.line("whit: exit 0");
+    guest.line("whit: power off");
+    guest.end();
+    disk.assert_clean();
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn a_read_only_root_has_our_files_over_its_own_and_is_not_written_to() {
+    let kernel = kernel(Flavour::Cloud, None);
+    let disk = Copy::of(&busybox_disk());
+    let script = "cat /etc/resolv.conf /etc/hosts /etc/hostname; grep ' / ' /proc/mounts; touch /new; exit 3";
+    let command = machine(&kernel, &VIRTIO, Shell::No)
+        .append(&format!("root=/dev/vda ro whit.hostname=reader entrypoint=/bin/sh -- -c \"{script}\""))
+        .disk(DiskInterface::Virtio, disk.path());
+    let mut guest = Guest::start(&command);
+    guest.line("whit: root /dev/vda, read-only, on /mnt");
+    for found in [
+        "nameserver 10.0.2.3",
+        "10.0.2.15 reader",
+        "reader",
+        "/dev/vda / ext4 ro,",
+        "touch: /new: Read-only file system",
+        "whit: exit 3",
+        "whit: power off",
+    ] {
+        guest.line(found);
+    }
+    guest.end();
+    let compared = Command::new("cmp").arg(busybox_disk()).arg(disk.path()).output().unwrap();
+    assert!(compared.status.success(), "the disk was written to: {}", String::from_utf8_lossy(&compared.stdout));
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn a_root_that_is_plugged_in_late_is_mounted_when_it_comes() {
+    let kernel = kernel(Flavour::Cloud, None);
+    let disk = Copy::of(&busybox_disk());
+    let words = r#"root=/dev/vda rootwait entrypoint=/bin/sh -- -c "echo running; exit 4""#;
+    let command = machine(&kernel, &VIRTIO, Shell::No)
+        .append(words)
+        .option("-drive", format!("if=none,id=late,format=raw,file={}", disk.path().display()));
+    let mut guest = Guest::start(&command);
+    // The network does not wait for the root.
+    guest.line("whit: eth0 10.0.2.15/24");
+    guest
+        .machine()
+        .execute("device_add", &json!({ "driver": "virtio-blk-pci", "drive": "late", "id": "late" }))
+        .unwrap();
+    for line in ["whit: root /dev/vda on /mnt", "running", "whit: exit 4", "whit: power off"] {
+        guest.line(line);
+    }
+    guest.end();
+    disk.assert_clean();
+}
