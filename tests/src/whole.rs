@@ -21,7 +21,7 @@ use whit_tools::qemu::{Accelerator, CommandLine, DiskInterface, Machine, Nic};
 use whit_tools::runrecord::RunRecord;
 use whit_tools::workspace;
 
-use crate::debian::store;
+use crate::{debian::store, init};
 
 /// An emulated machine on a busy host boots within seconds; minutes are a failure.
 pub const DEADLINE: Duration = Duration::from_secs(120);
@@ -66,7 +66,7 @@ fn initramfs(kernel: &Kernel, modules: &[&str], shell: Shell) -> PathBuf {
     let name = format!("{}-{}-{shell:?}.cpio", kernel.release, modules.join("-"));
     once(&name, |path| {
         let recipe = Recipe {
-            init: workspace::build_init().unwrap_or_else(|error| panic!("{error}")),
+            init: init(),
             busybox: (shell == Shell::Busybox).then(busybox),
             modules: Some(kernel.modules.clone()),
             load: modules.iter().map(|module| (*module).to_owned()).collect(),
@@ -180,22 +180,22 @@ impl Copy {
     pub fn path(&self) -> PathBuf {
         self.directory.path().join("disk.img")
     }
+}
 
-    /// Sees to it that the guest left the file system in order: e2fsck finds nothing, and it was cleanly unmounted.
-    ///
-    /// # Panics
-    /// When it did not.
-    pub fn assert_clean(&self) {
-        let checked = Command::new("e2fsck").arg("-fn").arg(self.path()).output().expect("apt-get install e2fsprogs");
-        assert!(checked.status.success(), "e2fsck -fn: {}", String::from_utf8_lossy(&checked.stdout));
-        let described = Command::new("dumpe2fs").arg("-h").arg(self.path()).output().unwrap();
-        let described = String::from_utf8_lossy(&described.stdout);
-        let field = |name: &str| described.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
-        assert_eq!(field("Filesystem state:"), "clean");
-        // The journal has nothing that would have to be replayed.
-        assert!(!field("Filesystem features:").contains("needs_recovery"), "{described}");
-        assert_ne!(field("Last mounted on:"), "<not available>", "the guest had it mounted: {described}");
-    }
+/// Sees to it that the guest left a disk in order: e2fsck finds nothing, and the file system was cleanly unmounted.
+///
+/// # Panics
+/// When it did not.
+pub fn assert_clean(disk: &Path) {
+    let checked = Command::new("e2fsck").arg("-fn").arg(disk).output().expect("apt-get install e2fsprogs");
+    assert!(checked.status.success(), "e2fsck -fn: {}", String::from_utf8_lossy(&checked.stdout));
+    let described = Command::new("dumpe2fs").arg("-h").arg(disk).output().unwrap();
+    let described = String::from_utf8_lossy(&described.stdout);
+    let field = |name: &str| described.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
+    assert_eq!(field("Filesystem state:"), "clean");
+    // The journal has nothing that would have to be replayed.
+    assert!(!field("Filesystem features:").contains("needs_recovery"), "{described}");
+    assert_ne!(field("Last mounted on:"), "<not available>", "the guest had it mounted: {described}");
 }
 
 /// A machine that runs, and its console. What it does not do fails the test, with its command line and its console.

@@ -2,7 +2,7 @@
 //! the machine ends in order. On each kernel that apt offers; and on the seed's own line, with an IDE disk and e1000.
 
 use whit_tests::debian::{cloud_kernels, kernel};
-use whit_tests::whole::{Copy, Guest, Shell, VIRTIO, fetch, free_port, machine, nginx_disk};
+use whit_tests::whole::{Copy, Guest, Shell, VIRTIO, assert_clean, fetch, free_port, machine, nginx_disk};
 use whit_tools::debian::{Flavour, Kernel};
 use whit_tools::qemu::{CommandLine, DiskInterface, Forward, Nic};
 
@@ -28,9 +28,9 @@ fn nginx_daemonises_the_shell_comes_and_poweroff_leaves_all_in_order() {
             .disk(DiskInterface::Virtio, disk.path())
             .forward(forward(port));
         first_boot(&command, port);
-        disk.assert_clean();
+        assert_clean(&disk.path());
         second_boot(&command);
-        disk.assert_clean();
+        assert_clean(&disk.path());
     }
 }
 

@@ -5,7 +5,8 @@ use std::process::Command;
 use serde_json::json;
 use whit_tests::debian::kernel;
 use whit_tests::whole::{
-    Copy, Guest, Shell, VIRTIO, alone, busybox_disk, fetch, free_port, machine, nginx_disk, one_program_disk,
+    Copy, Guest, Shell, VIRTIO, alone, assert_clean, busybox_disk, fetch, free_port, machine, nginx_disk,
+    one_program_disk,
 };
 use whit_tools::debian::Flavour;
 use whit_tools::qemu::DiskInterface;
@@ -44,7 +45,7 @@ fn a_server_in_the_foreground_serves_until_ctrl_c() {
     guest.line("whit: exit 0");
     guest.line("whit: power off");
     guest.end();
-    disk.assert_clean();
+    assert_clean(&disk.path());
 }
 
 #[test]
@@ -76,6 +77,20 @@ fn a_read_only_root_has_our_files_over_its_own_and_is_not_written_to() {
 
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn a_daemon_that_leaves_the_console_late_keeps_the_machine_running() {
+    let kernel = kernel(Flavour::Cloud, None);
+    // Its parent ends 50 ms before it leaves the console's session: SIGHUP would reach it there.
+    let daemon = "(sleep 0.05; exec setsid sh -c 'sleep 1; echo daemon over') & exit 0";
+    let words = format!("entrypoint=/bin/sh -- -c \"{daemon}\"");
+    let mut guest = Guest::start(&alone(&kernel, &busybox_disk()).append(&words));
+    for line in ["whit: the entrypoint ended, its daemons run on", "daemon over", "whit: exit 0", "whit: power off"] {
+        guest.line(line);
+    }
+    guest.end();
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
 fn a_root_that_is_plugged_in_late_is_mounted_when_it_comes() {
     let kernel = kernel(Flavour::Cloud, None);
     let disk = Copy::of(&busybox_disk());
@@ -94,5 +109,5 @@ fn a_root_that_is_plugged_in_late_is_mounted_when_it_comes() {
         guest.line(line);
     }
     guest.end();
-    disk.assert_clean();
+    assert_clean(&disk.path());
 }
