@@ -311,16 +311,25 @@ pub fn fetch(port: u16) -> String {
     answer
 }
 
+/// What the init said of a subject, line by line and without its name in front.
+#[must_use]
+pub fn said<'a>(console: &'a str, subject: &str) -> Vec<&'a str> {
+    // The first line of a kernel that says nothing stands behind the boot loader's last.
+    let lines = console.lines().filter_map(|line| Some(line.split_once("whit: ")?.1.trim_end()));
+    lines.filter(|line| line.starts_with(subject)).collect()
+}
+
 /// The stages of a console's `whit: timeline` line, in microseconds since the kernel's start.
 ///
 /// # Panics
 /// When there is no such line.
 #[must_use]
 pub fn timeline(console: &str) -> BTreeMap<String, u64> {
-    let line = console.lines().find_map(|line| line.strip_prefix("whit: timeline ")).expect("a timeline");
+    const MARK: &str = "timeline ";
+    let line = said(console, MARK)[0];
     let stage = |stage: &str| {
         let (name, time) = stage.split_once(' ').unwrap();
         (name.to_owned(), time.trim().parse().unwrap())
     };
-    line.split(", ").map(stage).collect()
+    line[MARK.len()..].split(", ").map(stage).collect()
 }

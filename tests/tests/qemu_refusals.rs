@@ -3,15 +3,9 @@
 use std::path::PathBuf;
 
 use whit_tests::debian::kernel;
-use whit_tests::whole::{Guest, Shell, VIRTIO, alone, busybox_disk, machine, timeline};
+use whit_tests::whole::{Guest, Shell, VIRTIO, alone, busybox_disk, machine, said, timeline};
 use whit_tools::debian::Flavour;
 use whit_tools::qemu::{DiskInterface, Nic};
-
-/// The lines that the init said of one subject.
-fn said<'a>(console: &'a str, subject: &str) -> Vec<&'a str> {
-    let lines = console.lines().filter_map(|line| line.trim_end().strip_prefix("whit: "));
-    lines.filter(|line| line.starts_with(subject)).collect()
-}
 
 /// Boots without a shell; the machine says `line` and ends, having told the workload's status.
 fn refuses(disk: Option<PathBuf>, words: &str, line: &str, code: u8) {
@@ -85,8 +79,8 @@ fn without_a_network_card_the_boot_goes_on_at_once() {
     let lines = said(&console, "network");
     guest.assert(lines == ["network: no Ethernet interface"], &format!("{lines:?}"));
     let stages = timeline(&console);
-    // Less than any wait that there could be.
-    guest.assert(stages["entrypoint"] - stages["root"] < 1_000_000, &format!("{stages:?}"));
+    // 60 ms; on a busy host not yet the 10 s that a lease is waited for.
+    guest.assert(stages["entrypoint"] - stages["root"] < 2_000_000, &format!("{stages:?}"));
 }
 
 #[test]
@@ -111,5 +105,5 @@ fn without_an_answer_the_boot_goes_on_when_the_time_is_over() {
     guest.assert(!console.contains("nameserver"), "a name server that nobody granted");
     let stages = timeline(&console);
     let waited_us = stages["entrypoint"] - stages["init"];
-    guest.assert((2_000_000..5_000_000).contains(&waited_us), &format!("{stages:?}"));
+    guest.assert((2_000_000..8_000_000).contains(&waited_us), &format!("{stages:?}"));
 }
