@@ -214,6 +214,7 @@ impl Default for Options<'_> {
 const SIGTERM: u8 = 15;
 
 impl<'a> Options<'a> {
+    #[inline(never)] // What it changes stays in memory; inlined, every option is a variable of its own that is copied.
     fn set(&mut self, name: &[u8], text: &'a [u8]) -> Result<(), Problem> {
         if name.is_empty() {
             return Err(Problem::Malformed);
