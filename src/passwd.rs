@@ -73,6 +73,7 @@ pub fn account<'a>(user: &[u8], passwd: &'a [u8], group: &[u8], groups: &mut Gro
         account.home = b"/";
     }
     // group_name:password:GID:user_list
+    let mut gid = id(group_name);
     for line in parts(group, b'\n') {
         let Some(line) = fields(line) else { continue };
         if group_name.is_empty() {
@@ -80,12 +81,12 @@ pub fn account<'a>(user: &[u8], passwd: &'a [u8], group: &[u8], groups: &mut Gro
                 groups.push(line.id).map_err(|_| Problem::TooManyGroups)?;
             }
         } else if line.name == group_name {
-            account.gid = line.id;
-            return Ok(account);
+            gid = Some(line.id);
+            break;
         }
     }
     if !group_name.is_empty() {
-        account.gid = id(group_name).ok_or(Problem::Group)?;
+        account.gid = gid.ok_or(Problem::Group)?;
     }
     Ok(account)
 }

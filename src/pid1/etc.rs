@@ -15,7 +15,7 @@ use whit::text::Text;
 use crate::console::{self, Line, failed};
 use crate::files::{self, Path};
 use crate::filesystems::ROOT;
-use crate::sys::fd;
+use crate::sys::fd::{self, Fd};
 
 /// The first line of a file of ours.
 const MARK: &str = "# written by whit\n";
@@ -63,16 +63,16 @@ fn put_inside(path: &CStr, text: &[u8]) -> Result<(), Errno> {
     };
     let mut buffer = files::buffer::<{ MARK.len() }>();
     let head = fd::read(&file, &mut buffer)?;
-    let (empty, ours) = (head.is_empty(), head == MARK.as_bytes());
-    if empty || ours {
-        io::pwrite(&file, text, 0)?;
-    }
-    if ours {
-        // Never to length 0: ext4 would allocate blocks for the file when it is closed, and read bitmaps from the disk for
-        // that (fs/ext4/inode.c, ext4_truncate, EXT4_STATE_DA_ALLOC_CLOSE): 12 ms of a boot of 30.
-        ftruncate(&file, u64::try_from(text.len()).unwrap_or_default())?;
-    }
-    Ok(())
+    if head.is_empty() || head == MARK.as_bytes() { fill(&file, text) } else { Ok(()) }
+}
+
+/// Puts a text in the place of what a file holds. Never by way of length 0: ext4 would allocate blocks for the file when it is
+/// closed, and read bitmaps from the disk for that (fs/ext4/inode.c, ext4_truncate, EXT4_STATE_DA_ALLOC_CLOSE): 12 ms of a
+/// boot of 30.
+#[inline(never)]
+fn fill(file: &Fd, text: &[u8]) -> Result<(), Errno> {
+    io::pwrite(file, text, 0)?;
+    Ok(ftruncate(file, u64::try_from(text.len()).unwrap_or_default())?)
 }
 
 /// For a root that is read-only: the file is ours, and bound over the image's.
@@ -81,8 +81,7 @@ fn put_outside(path: &CStr, text: &[u8]) -> Result<(), Errno> {
     let path = path.to_bytes();
     let (mut ours, mut theirs) = (Path::new(), Path::new());
     let ours = ours.join(&[OUTSIDE.to_bytes(), path.strip_prefix(b"etc").unwrap_or(path)])?;
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;
-    io::write(fd::open(ours, flags)?, text)?;
+    fill(&fd::open(ours, OFlags::WRONLY | OFlags::CREATE)?, text)?;
     let theirs = theirs.join(&[ROOT.to_bytes(), b"/", path])?;
     // Once ours is bound it is no longer empty.
     match rustix::fs::stat(theirs) {
