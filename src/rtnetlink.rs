@@ -244,13 +244,17 @@ pub enum Message<'a> {
 pub fn messages(bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
     let mut rest = bytes;
     core::iter::from_fn(move || {
-        let (header, _) = rest.split_first_chunk::<HEADER>()?;
-        let [l0, l1, l2, l3, k0, k1, ..] = *header;
-        let length = usize::try_from(u32::from_ne_bytes([l0, l1, l2, l3])).ok()?;
+        let (length, kind) = rest.first_chunk::<HEADER>()?.split_first_chunk::<4>()?;
+        let length = usize::try_from(u32::from_ne_bytes(*length)).ok()?;
         let payload = rest.get(HEADER..length)?;
-        rest = rest.get(length.next_multiple_of(ALIGNMENT)..).unwrap_or_default();
-        Some(message(u16::from_ne_bytes([k0, k1]), payload))
+        rest = rest.get(aligned(length)..).unwrap_or_default();
+        Some(message(u16::from_ne_bytes(*kind.first_chunk()?), payload))
     })
+}
+
+/// NLMSG_ALIGN, RTA_ALIGN
+fn aligned(length: usize) -> usize {
+    length.wrapping_add(ALIGNMENT - 1) & !(ALIGNMENT - 1)
 }
 
 fn message(kind: u16, payload: &[u8]) -> Message<'_> {
@@ -276,7 +280,7 @@ fn attribute(attributes: &[u8], wanted: u16) -> Option<&[u8]> {
         if u16::from_ne_bytes([k0, k1]) & 0x3fff == wanted {
             return Some(payload);
         }
-        rest = rest.get(length.next_multiple_of(ALIGNMENT)..)?;
+        rest = rest.get(aligned(length)..)?;
     }
 }
 

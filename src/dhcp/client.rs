@@ -236,8 +236,8 @@ impl Client {
     fn refused(&mut self, now_ms: u64) -> Action {
         let had_lease = self.lease().is_some();
         // 0, 1, 2, 4 … 64 s
-        self.start_over(now_ms, 500u64.checked_shl(u32::from(self.naks)).filter(|_| self.naks > 0).unwrap_or(0));
-        self.naks = self.naks.saturating_add(1).min(7);
+        self.start_over(now_ms, if self.naks == 0 { 0 } else { 500 << self.naks });
+        self.naks = (self.naks + 1).min(7);
         if had_lease { Action::Deconfigure } else { Action::Nothing }
     }
 
@@ -250,10 +250,10 @@ impl Client {
 
     /// Sets the deadline behind a message that wants an answer: 0.25 s, doubling up to 64 s, each ±10 %.
     fn wait_for_answer(&mut self, now_ms: u64) {
-        let gap_ms = (FIRST_GAP_MS << self.sent.min(8)).min(MAX_GAP_MS);
+        let gap_ms = (FIRST_GAP_MS << self.sent).min(MAX_GAP_MS);
         // 0 to 1023 of 1024ths of a fifth.
         let jitter_ms = gap_ms / 5 * u64::from(self.next_random() % 1024) / 1024;
-        self.sent = self.sent.saturating_add(1);
+        self.sent = (self.sent + 1).min(8); // Which is 64 s.
         self.deadline_ms = after_ms(now_ms, gap_ms - gap_ms / 10 + jitter_ms);
     }
 

@@ -109,45 +109,43 @@ pub struct Query {
 pub type Encoded = heapless::Vec<u8, MAX_SENT>;
 
 impl Query {
-    /// The bytes of the message, with `hostname` as option 12 unless it is empty or too long for a label.
+    /// Appends the bytes of the message to an empty `out`, with `hostname` as option 12 unless it is empty or too long for a label.
     #[inline(never)]
-    pub fn encode(&self, hostname: &[u8]) -> Encoded {
-        let mut out = Encoded::new();
+    pub fn encode(&self, hostname: &[u8], out: &mut Encoded) {
         let ([x0, x1, x2, x3], [s0, s1]) = (self.xid.to_be_bytes(), self.secs.to_be_bytes());
         let [i0, i1, i2, i3] = self.ciaddr.0;
         #[rustfmt::skip]
-        put(&mut out, &[
+        put(out, &[
             1, HTYPE_ETHERNET, 6, 0, // op BOOTREQUEST, htype, hlen, hops
             x0, x1, x2, x3,
             s0, s1, 0, 0, // flags: answers may be unicast, the raw socket hears them
             i0, i1, i2, i3,
             0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // yiaddr, siaddr, giaddr
         ]);
-        put(&mut out, &self.chaddr);
-        pad(&mut out, FIXED + SNAME + FILE);
+        put(out, &self.chaddr);
+        pad(out, FIXED + SNAME + FILE);
         let [k0, k1, k2, k3] = COOKIE;
         // The type is first, as some servers expect it. The identifier is type and address, as iPXE and udhcpc send it: the
         // lease outlives a network boot.
         #[rustfmt::skip]
-        put(&mut out, &[
+        put(out, &[
             k0, k1, k2, k3,
             code::MESSAGE_TYPE, 1, self.kind as u8,
             code::CLIENT_IDENTIFIER, 7, HTYPE_ETHERNET,
         ]);
-        put(&mut out, &self.chaddr);
+        put(out, &self.chaddr);
         for (code, address) in [(code::REQUESTED_ADDRESS, self.requested), (code::SERVER_IDENTIFIER, self.server)] {
             if let Some(Address([a, b, c, d])) = address {
-                put(&mut out, &[code, 4, a, b, c, d]);
+                put(out, &[code, 4, a, b, c, d]);
             }
         }
-        put(&mut out, &WISHES);
+        put(out, &WISHES);
         if let (1..=MAX_HOSTNAME, Ok(length)) = (hostname.len(), u8::try_from(hostname.len())) {
-            put(&mut out, &[code::HOST_NAME, length]);
-            put(&mut out, hostname);
+            put(out, &[code::HOST_NAME, length]);
+            put(out, hostname);
         }
-        put(&mut out, &[code::END]);
-        pad(&mut out, MIN_MESSAGE);
-        out
+        put(out, &[code::END]);
+        pad(out, MIN_MESSAGE);
     }
 }
 
@@ -306,9 +304,15 @@ pub(crate) mod tests {
         }
     }
 
+    fn encoded(query: &Query, hostname: &[u8]) -> Encoded {
+        let mut bytes = Encoded::new();
+        query.encode(hostname, &mut bytes);
+        bytes
+    }
+
     #[test]
     fn a_discover_is_these_bytes() {
-        let bytes = discover().encode(b"node7");
+        let bytes = encoded(&discover(), b"node7");
         assert_eq!(bytes.len(), 300);
         assert_eq!(&bytes[..12], [1, 1, 6, 0, 0x12, 0x34, 0x56, 0x78, 0, 2, 0, 0]);
         assert_eq!(&bytes[28..34], CHADDR);
@@ -332,10 +336,10 @@ pub(crate) mod tests {
             kind: Kind::Request,
             ..discover()
         };
-        let bytes = query.encode(&[b'a'; MAX_HOSTNAME]);
+        let bytes = encoded(&query, &[b'a'; MAX_HOSTNAME]);
         assert!(bytes.len() <= MAX_SENT && bytes.contains(&code::END));
         assert_eq!(find(&bytes[240..], code::HOST_NAME).map(<[u8]>::len), Some(MAX_HOSTNAME));
-        assert_eq!(find(&query.encode(&[b'a'; 64])[240..], code::HOST_NAME), None);
+        assert_eq!(find(&encoded(&query, &[b'a'; 64])[240..], code::HOST_NAME), None);
     }
 
     /// Packets of QEMU's user-mode network: see tests/golden/README.md.

@@ -6,7 +6,7 @@ use rustix::net::{AddressFamily, SendFlags, SocketAddrV4, SocketType, bind, send
 use ufmt::{Formatter, uDisplay, uWrite, uwrite};
 use whit::dhcp::client::{Action, Client, Destination};
 use whit::dhcp::lease::Lease;
-use whit::dhcp::wire::{HardwareAddress, MAX_SENT, Message, Query};
+use whit::dhcp::wire::{Encoded, HardwareAddress, MAX_SENT, Message, Query};
 use whit::dhcp::{CLIENT_PORT, SERVER_PORT};
 use whit::error::Errno;
 use whit::ipv4::{self, Address, Endpoint};
@@ -213,7 +213,8 @@ impl Interface {
     }
 
     fn send(&self, query: &Query, destination: Destination, shared: &Shared) -> Result<(), Errno> {
-        let message = query.encode(known_name(&rustix::system::uname()));
+        let mut message = Encoded::new();
+        query.encode(known_name(&rustix::system::uname()), &mut message);
         match destination {
             Destination::Broadcast => {
                 let source = Endpoint { address: query.ciaddr, port: CLIENT_PORT };
