@@ -136,11 +136,11 @@ fn push_all(sources: &Sources<'_>, source: Source, part: Part, argv: &mut String
     // On the command line an entrypoint is one word with its arguments; in a record it is one of them a line.
     let split = source == Source::CommandLine && part == Part::Entrypoint;
     for Given { name, text, behind_equals, .. } in sources.each(source) {
-        let wanted = match part {
-            Part::Entrypoint => name == b"entrypoint",
-            Part::Command => name == b"cmd" || name == b"arg",
+        let names = match part {
+            Part::Entrypoint => &b"entrypoint"[..],
+            Part::Command => b"cmd arg",
         };
-        if !wanted {
+        if !parts(names, b' ').any(|known| known == name) {
             continue;
         }
         found = true;

@@ -16,36 +16,63 @@ const fn column<const SIZE: usize>(text: &CStr) -> Column<SIZE> {
 
 /// One mount; the arguments of mount(2).
 #[derive(Clone, Copy, Debug)]
-pub struct Mount {
-    /// MS_*.
-    pub flags: u32,
-    /// The type, which is also the name of its source.
-    pub fstype: Column<9>,
+struct Mount {
+    /// MS_*: those that we use are below 256.
+    flags: u32,
     /// The directory, made when missing.
-    pub target: Column<15>,
+    target: &'static CStr,
+    /// The type, which is also the name of its source.
+    fstype: &'static CStr,
     /// Options of the file system.
-    pub data: Column<28>,
+    data: &'static CStr,
 }
 
-const fn line(fstype: &CStr, target: &CStr, flags: u32, data: &CStr) -> Mount {
-    Mount { flags, fstype: column(fstype), target: column(target), data: column(data) }
+const fn mount(fstype: &'static CStr, target: &'static CStr, flags: u32, data: &'static CStr) -> Mount {
+    Mount { flags, target, fstype, data }
 }
 
 /// The first of all: the command line is there.
-pub static PROC: Mount = line(c"proc", c"/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, c"");
+const FIRST: [Mount; 1] = [mount(c"proc", c"/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, c"")];
 
 /// The others. A kernel that lacks one goes without.
-pub static MOUNTS: [Mount; 8] = [
-    line(c"devtmpfs", c"/dev", MS_NOSUID, c"mode=0755"),
-    line(c"sysfs", c"/sys", MS_NOSUID | MS_NODEV | MS_NOEXEC, c""),
-    line(c"tmpfs", c"/tmp", MS_NOSUID | MS_NODEV, c"mode=1777"),
+const OTHERS: [Mount; 8] = [
+    mount(c"devtmpfs", c"/dev", MS_NOSUID, c"mode=0755"),
+    mount(c"sysfs", c"/sys", MS_NOSUID | MS_NODEV | MS_NOEXEC, c""),
+    mount(c"tmpfs", c"/tmp", MS_NOSUID | MS_NODEV, c"mode=1777"),
     // Programs may be run from /run: s6 does.
-    line(c"tmpfs", c"/run", MS_NOSUID | MS_NODEV, c"mode=0755"),
-    line(c"devpts", c"/dev/pts", MS_NOSUID | MS_NOEXEC, c"gid=5,mode=620,ptmxmode=666"),
-    line(c"tmpfs", c"/dev/shm", MS_NOSUID | MS_NODEV, c"mode=1777"),
-    line(c"mqueue", c"/dev/mqueue", MS_NOSUID | MS_NODEV | MS_NOEXEC, c""),
-    line(c"cgroup2", c"/sys/fs/cgroup", MS_NOSUID | MS_NODEV | MS_NOEXEC, c""),
+    mount(c"tmpfs", c"/run", MS_NOSUID | MS_NODEV, c"mode=0755"),
+    mount(c"devpts", c"/dev/pts", MS_NOSUID | MS_NOEXEC, c"gid=5,mode=620,ptmxmode=666"),
+    mount(c"tmpfs", c"/dev/shm", MS_NOSUID | MS_NODEV, c"mode=1777"),
+    mount(c"mqueue", c"/dev/mqueue", MS_NOSUID | MS_NODEV | MS_NOEXEC, c""),
+    mount(c"cgroup2", c"/sys/fs/cgroup", MS_NOSUID | MS_NODEV | MS_NOEXEC, c""),
 ];
+
+/// The mount of /proc, as [`MOUNTS`] has the others.
+pub static PROC: [u8; packed(&FIRST, [0; 0]).1] = packed(&FIRST, [0; _]).0;
+/// The mounts packed: a byte of flags, then directory, type and options, each with its NUL. A third of what a table of
+/// pointers is.
+pub static MOUNTS: [u8; packed(&OTHERS, [0; 0]).1] = packed(&OTHERS, [0; _]).0;
+
+/// Packs as much as there is room for, and returns how much there is.
+const fn packed<const SIZE: usize>(mounts: &[Mount], mut room: [u8; SIZE]) -> ([u8; SIZE], usize) {
+    let mut length = 0;
+    let mut rest = mounts;
+    while let [Mount { flags, target, fstype, data }, others @ ..] = rest {
+        let flags = [flags.to_le_bytes()[0]];
+        let texts: [&[u8]; 4] =
+            [&flags, target.to_bytes_with_nul(), fstype.to_bytes_with_nul(), data.to_bytes_with_nul()];
+        let mut column = 0;
+        while column < texts.len() {
+            let end = length + texts[column].len();
+            if end <= SIZE {
+                room.split_at_mut(end).0.split_at_mut(length).1.copy_from_slice(texts[column]);
+            }
+            (length, column) = (end, column + 1);
+        }
+        rest = others;
+    }
+    (room, length)
+}
 
 /// A character device that every program expects: for a kernel without devtmpfs.
 #[derive(Clone, Copy, Debug)]
@@ -98,16 +125,22 @@ pub static LINKS: [Link; 4] = [
 
 #[cfg(test)]
 mod tests {
-    extern crate std;
     use super::*;
 
     #[test]
     fn a_mount_comes_after_the_one_it_stands_in() {
-        let text = |mount: &Mount| CStr::from_bytes_until_nul(&mount.target).unwrap().to_bytes().to_vec();
-        for (position, mount) in MOUNTS.iter().enumerate() {
-            for later in &MOUNTS[position + 1..] {
-                assert!(!text(mount).starts_with(&text(later)), "{mount:?}");
+        for (position, mount) in OTHERS.iter().enumerate() {
+            for later in &OTHERS[position + 1..] {
+                assert!(!mount.target.to_bytes().starts_with(later.target.to_bytes()), "{:?}", mount.target);
             }
         }
+    }
+
+    #[test]
+    fn mounts_are_packed_in_their_order() {
+        assert_eq!(&PROC, b"\x0e/proc\0proc\0\0");
+        assert!(MOUNTS.starts_with(b"\x02/dev\0devtmpfs\0mode=0755\0\x0e/sys\0sysfs\0\0"));
+        assert!(MOUNTS.ends_with(b"\x0e/sys/fs/cgroup\0cgroup2\0\0"));
+        assert!(OTHERS.iter().all(|mount| mount.flags < 256));
     }
 }

@@ -5,7 +5,7 @@ use core::ffi::CStr;
 use rustix::fs::{CWD, FileType, Mode, OFlags, makedev, mknodat, symlink};
 use rustix::mount::{MountFlags, mount, mount_bind, mount_bind_recursive};
 use whit::error::Errno;
-use whit::mounts::{LINKS, MOUNTS, Mount, NODES};
+use whit::mounts::{LINKS, MOUNTS, NODES};
 use whit::options::Options;
 use whit::probe;
 use whit::root::RootSpec;
@@ -20,19 +20,29 @@ pub(crate) const ROOT: &CStr = c"/mnt";
 /// An image's files in the initramfs itself: the root when no device is named.
 const EMBEDDED_ROOT: &CStr = c"/rootfs";
 
-/// Makes one early mount, its directory first when that is missing. What is a mount already stays as it is.
-pub(crate) fn mount_one(wanted: &Mount) {
-    let target = c_str(&wanted.target);
-    if fd::is_mount(target) {
-        return;
+/// Makes the mounts of a packed table, each directory first when it is missing. What is a mount already stays as it is.
+pub(crate) fn mount_all(packed: &'static [u8]) {
+    let mut rest = packed;
+    while let Some((flags, texts)) = rest.split_first() {
+        rest = texts;
+        let (target, fstype, data) = (next_text(&mut rest), next_text(&mut rest), next_text(&mut rest));
+        if fd::is_mount(target) {
+            continue;
+        }
+        let flags = MountFlags::from_bits_retain(u32::from(*flags));
+        match make_and(target, || mount(fstype, target, fstype, flags, data)) {
+            Ok(()) | Err(Errno::BUSY) => {}
+            Err(Errno::NODEV) => tell!("no {} in this kernel", Text(fstype.to_bytes())),
+            Err(errno) => failed("mount ", target.to_bytes(), errno),
+        }
     }
-    let (fstype, data) = (c_str(&wanted.fstype), c_str(&wanted.data));
-    let flags = MountFlags::from_bits_retain(wanted.flags);
-    match make_and(target, || mount(fstype, target, fstype, flags, data)) {
-        Ok(()) | Err(Errno::BUSY) => {}
-        Err(Errno::NODEV) => tell!("no {} in this kernel", Text(fstype.to_bytes())),
-        Err(errno) => failed("mount ", target.to_bytes(), errno),
-    }
+}
+
+#[inline(never)]
+fn next_text(rest: &mut &'static [u8]) -> &'static CStr {
+    let text = c_str(rest);
+    *rest = rest.get(text.count_bytes() + 1..).unwrap_or_default();
+    text
 }
 
 /// Mounts on a directory, and once more when it had to be made first.
@@ -48,7 +58,7 @@ fn make_and(target: &CStr, attempt: impl Fn() -> rustix::io::Result<()>) -> Resu
 
 /// Makes the other early mounts, then the device nodes and links that are missing. /proc is mounted.
 pub(crate) fn prepare() {
-    MOUNTS.iter().for_each(mount_one);
+    mount_all(&MOUNTS);
     for node in &NODES {
         let (mode, device) = (Mode::from_raw_mode(node.mode.into()), makedev(node.major.into(), node.minor.into()));
         // devtmpfs has made them: EEXIST.

@@ -51,7 +51,7 @@ fn main(seed: u32) -> ! {
     timeline.reach(Stage::Init);
     let _ = reboot(RebootCommand::CadOff); // Refused in a PID namespace.
 
-    filesystems::mount_one(&mounts::PROC);
+    filesystems::mount_all(&mounts::PROC);
     let sources = Sources {
         command_line: said("/proc/cmdline", files::read(c"/proc/cmdline", COMMAND_LINE.take())).unwrap_or_default(),
         initramfs: said("/whit.conf", files::read(c"/whit.conf", RECORD.take()))
