@@ -49,10 +49,11 @@ impl From<rustix::io::Errno> for Errno {
 impl Errno {
     /// The symbol of errno(3), for those that a boot meets.
     pub fn name(self) -> Option<&'static [u8]> {
+        let wanted = u32::try_from(self.0).ok()?;
         let mut words = parts(NAMES, b' ');
         loop {
-            let (number_of_it, name) = (words.next()?, words.next()?);
-            if number(number_of_it) == u32::try_from(self.0).ok() {
+            let (its_number, name) = (words.next()?, words.next()?);
+            if number(its_number) == Some(wanted) {
                 return Some(name);
             }
         }

@@ -320,7 +320,7 @@ fn signal(name: &[u8]) -> Option<u8> {
         Some(offset) => RTMIN.checked_add(number(strip_prefix(offset, b"+")?)?)?,
         None => number(name)?,
     };
-    u8::try_from(signal).ok().filter(|signal| (1..=LAST).contains(signal))
+    u8::try_from(signal).ok().filter(|signal| signal.wrapping_sub(1) < LAST)
 }
 
 #[cfg(test)]

@@ -84,8 +84,8 @@ fn put_outside(path: &CStr, text: &[u8]) -> Result<(), Errno> {
     fill(&fd::open(ours, OFlags::WRONLY | OFlags::CREATE)?, text)?;
     let theirs = theirs.join(&[ROOT.to_bytes(), b"/", path])?;
     // Once ours is bound it is no longer empty.
-    match rustix::fs::stat(theirs) {
-        Ok(file) if file.st_size == 0 => Ok(mount_bind(ours, theirs)?),
+    match fd::status(theirs) {
+        Some(file) if file.is_empty() => Ok(mount_bind(ours, theirs)?),
         _ => Ok(()),
     }
 }

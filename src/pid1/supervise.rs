@@ -68,8 +68,9 @@ pub(crate) fn run_shell(machine: &mut Machine<'_>) -> Result<Infallible, End> {
     let mut next_ms = 0;
     loop {
         // One that ends at once, its console at an end, is started again once a second.
-        if machine.shell.is_none() && now_ms() >= next_ms {
-            next_ms = after_s(now_ms(), SHELL_GAP_S);
+        let now_ms = now_ms();
+        if machine.shell.is_none() && now_ms >= next_ms {
+            next_ms = after_s(now_ms, SHELL_GAP_S);
             if !workload::has_shell() {
                 return Err(End::PowerOff);
             }

@@ -2,7 +2,7 @@
 
 use core::ffi::CStr;
 
-use rustix::fs::{Gid, Uid, fchown};
+use rustix::fs::{Access, Gid, Uid, access, fchown};
 use rustix::mount::mount_move;
 use rustix::process::{Pid, Resource, Rlimit, chdir, chroot, getpid, getrlimit, setpgid, setrlimit};
 use rustix::termios::{isatty, tcsetpgrp};
@@ -38,7 +38,7 @@ pub(crate) fn start(sources: &Sources<'_>, options: &Options<'_>) -> Result<Pid,
 
 /// Whether the initramfs has a shell.
 pub(crate) fn has_shell() -> bool {
-    rustix::fs::stat(SHELL).is_ok()
+    access(SHELL, Access::EXISTS).is_ok()
 }
 
 /// Starts the shell of the initramfs.
@@ -105,10 +105,15 @@ fn enter_root() -> Result<(), Error> {
 
 /// A machine may be a container itself, where the hard limit can only be lowered.
 fn limit_files() -> Result<(), Error> {
-    let maximum = getrlimit(Resource::Nofile).maximum;
-    setrlimit(Resource::Nofile, OPEN_FILES)
-        .or_else(|_| setrlimit(Resource::Nofile, Rlimit { maximum, ..OPEN_FILES }))
-        .map_err(at("limit of open files"))
+    let mut limits = OPEN_FILES;
+    while let Err(errno) = setrlimit(Resource::Nofile, limits) {
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        if limits.maximum == maximum {
+            return Err(at("limit of open files")(errno));
+        }
+        limits.maximum = maximum;
+    }
+    Ok(())
 }
 
 /// Takes on USER, goes to WORKDIR, and sets HOME; says what went wrong and returns the exit status for it.

@@ -7,7 +7,7 @@ use core::ffi::CStr;
 use core::mem::MaybeUninit;
 
 use linux_raw_sys::general::{
-    AT_FDCWD, O_CLOEXEC, POLLIN, RESOLVE_IN_ROOT, STATX_ATTR_MOUNT_ROOT, open_how, pollfd, statx,
+    AT_FDCWD, O_CLOEXEC, POLLIN, RESOLVE_IN_ROOT, STATX_ATTR_MOUNT_ROOT, STATX_SIZE, open_how, pollfd, statx,
 };
 use linux_raw_sys::net::MSG_DONTWAIT;
 use rustix::fd::{AsFd, BorrowedFd};
@@ -71,16 +71,30 @@ pub(crate) fn open_inside(directory: &CStr, path: &CStr, flags: OFlags) -> Resul
     }
 }
 
-/// `int statx(int directory, const char *path, int flags, unsigned mask, struct statx *status)` — statx(2), for whether
-/// something is mounted on a directory (Linux 5.8; fs/stat.c, vfs_statx). rustix's first looks whether there is such a call.
-pub(crate) fn is_mount(path: &CStr) -> bool {
-    let mut status = MaybeUninit::<statx>::zeroed();
-    // SAFETY: path and struct live over the call; struct statx is plain numbers, for which zero is a value.
-    let status = unsafe {
-        sc::syscall!(STATX, AT_FDCWD, path.as_ptr(), 0, 0, status.as_mut_ptr());
-        status.assume_init()
-    };
-    status.stx_attributes & u64::from(STATX_ATTR_MOUNT_ROOT) != 0
+/// What is known of a file.
+pub(crate) struct Status(statx);
+
+impl Status {
+    /// Whether something is mounted there (Linux 5.8; fs/stat.c, vfs_statx).
+    pub(crate) fn is_mount(&self) -> bool {
+        self.0.stx_attributes & u64::from(STATX_ATTR_MOUNT_ROOT) != 0
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.stx_size == 0
+    }
+}
+
+/// `int statx(int directory, const char *path, int flags, unsigned mask, struct statx *status)` — statx(2). rustix's first
+/// looks whether there is such a call.
+#[inline(never)]
+pub(crate) fn status(path: &CStr) -> Option<Status> {
+    let mut status = MaybeUninit::<statx>::uninit();
+    // SAFETY: path and struct live over the call; when it succeeds the kernel has written the whole struct.
+    unsafe {
+        let done = sc::syscall!(STATX, AT_FDCWD, path.as_ptr(), 0, STATX_SIZE, status.as_mut_ptr());
+        result(done).is_ok().then(|| Status(status.assume_init()))
+    }
 }
 
 /// `int socket(int family, int type, int protocol)` — socket(2), with SOCK_CLOEXEC and SOCK_NONBLOCK.
