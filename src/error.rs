@@ -9,7 +9,7 @@ use crate::text::{Text, number, parts};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Errno(pub i32);
 
-/// The step that failed; `name` is how a message begins.
+/// The step that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Error {
     /// What was being done: a system call, and on what.
@@ -74,12 +74,6 @@ impl uDisplay for Errno {
             Some(name) => Text(name).fmt(f),
             None => uwrite!(f, "errno {}", u64::from(self.0.unsigned_abs())),
         }
-    }
-}
-
-impl uDisplay for Error {
-    fn fmt<W: uWrite + ?Sized>(&self, f: &mut Formatter<'_, W>) -> Result<(), W::Error> {
-        uwrite!(f, "{}: {}", self.step, self.errno)
     }
 }
 

@@ -83,8 +83,8 @@ pub struct Endpoint {
 
 /// Writes the headers of a datagram in front of `payload`: 20 bytes of IPv4, 8 of UDP, both checksums.
 pub fn headers(source: Endpoint, destination: Endpoint, payload: &[u8]) -> [u8; HEADERS] {
-    let udp_length = u16::try_from(payload.len().saturating_add(UDP_HEADER)).unwrap_or(u16::MAX);
-    let ([t0, t1], [u0, u1]) = (udp_length.saturating_add(IP_HEADER as u16).to_be_bytes(), udp_length.to_be_bytes());
+    let udp_length = u16::try_from(payload.len().wrapping_add(UDP_HEADER)).unwrap_or(u16::MAX);
+    let ([t0, t1], [u0, u1]) = (udp_length.wrapping_add(IP_HEADER as u16).to_be_bytes(), udp_length.to_be_bytes());
     let ([s0, s1, s2, s3], [d0, d1, d2, d3]) = (source.address.0, destination.address.0);
     let ([sp0, sp1], [dp0, dp1]) = (source.port.to_be_bytes(), destination.port.to_be_bytes());
     #[rustfmt::skip]

@@ -317,7 +317,7 @@ fn signal(name: &[u8]) -> Option<u8> {
     }
     let signal = match strip_prefix(name, b"RTMIN") {
         Some(b"") => RTMIN,
-        Some(offset) => RTMIN.checked_add(number(strip_prefix(offset, b"+")?)?)?,
+        Some(offset) => RTMIN.saturating_add(number(strip_prefix(offset, b"+")?)?),
         None => number(name)?,
     };
     u8::try_from(signal).ok().filter(|signal| signal.wrapping_sub(1) < LAST)

@@ -199,8 +199,7 @@ impl Client {
 
     fn request(&mut self, now_ms: u64) -> Action {
         let mut query = self.query(Kind::Request);
-        query.requested = self.lease.as_ref().map(|offer| offer.address);
-        query.server = self.lease.as_ref().map(|offer| offer.server);
+        query.offer = self.lease.as_ref().map(|offer| (offer.address, offer.server));
         self.wait_for_answer(now_ms);
         Action::Send(query, Destination::Broadcast)
     }
@@ -258,15 +257,7 @@ impl Client {
     }
 
     fn query(&self, kind: Kind) -> Query {
-        Query {
-            kind,
-            xid: self.xid,
-            secs: self.secs,
-            ciaddr: Address::UNSPECIFIED,
-            requested: None,
-            server: None,
-            chaddr: self.chaddr,
-        }
+        Query { kind, xid: self.xid, secs: self.secs, ciaddr: Address::UNSPECIFIED, offer: None, chaddr: self.chaddr }
     }
 
     /// Marsaglia's xorshift32.

@@ -97,10 +97,8 @@ pub struct Query {
     pub secs: u16,
     /// The address in use, when renewing; else 0.0.0.0.
     pub ciaddr: Address,
-    /// Option 50.
-    pub requested: Option<Address>,
-    /// Option 54.
-    pub server: Option<Address>,
+    /// The offer that is accepted: its address (option 50) and its server (option 54).
+    pub offer: Option<(Address, Address)>,
     /// The interface's own address.
     pub chaddr: HardwareAddress,
 }
@@ -134,10 +132,12 @@ impl Query {
             code::CLIENT_IDENTIFIER, 7, HTYPE_ETHERNET,
         ]);
         put(out, &self.chaddr);
-        for (code, address) in [(code::REQUESTED_ADDRESS, self.requested), (code::SERVER_IDENTIFIER, self.server)] {
-            if let Some(Address([a, b, c, d])) = address {
-                put(out, &[code, 4, a, b, c, d]);
-            }
+        if let Some((Address([a0, a1, a2, a3]), Address([s0, s1, s2, s3]))) = self.offer {
+            #[rustfmt::skip]
+            put(out, &[
+                code::REQUESTED_ADDRESS, 4, a0, a1, a2, a3,
+                code::SERVER_IDENTIFIER, 4, s0, s1, s2, s3,
+            ]);
         }
         put(out, &WISHES);
         if let (1..=MAX_HOSTNAME, Ok(length)) = (hostname.len(), u8::try_from(hostname.len())) {
@@ -298,8 +298,7 @@ pub(crate) mod tests {
             xid: 0x1234_5678,
             secs: 2,
             ciaddr: Address::UNSPECIFIED,
-            requested: None,
-            server: None,
+            offer: None,
             chaddr: CHADDR,
         }
     }
@@ -330,12 +329,7 @@ pub(crate) mod tests {
 
     #[test]
     fn the_longest_request_fits() {
-        let query = Query {
-            requested: Some(Address([1; 4])),
-            server: Some(Address([2; 4])),
-            kind: Kind::Request,
-            ..discover()
-        };
+        let query = Query { offer: Some((Address([1; 4]), Address([2; 4]))), kind: Kind::Request, ..discover() };
         let bytes = encoded(&query, &[b'a'; MAX_HOSTNAME]);
         assert!(bytes.len() <= MAX_SENT && bytes.contains(&code::END));
         assert_eq!(find(&bytes[240..], code::HOST_NAME).map(<[u8]>::len), Some(MAX_HOSTNAME));

@@ -167,7 +167,7 @@ impl<'a> Machine<'a> {
             let (child, status) = match wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
                 Ok(Some(child)) => child,
                 none => {
-                    self.alone = none.is_err_and(|errno| Errno::from(errno) == Errno::CHILD);
+                    self.alone = none.is_err_and(|errno| errno == rustix::io::Errno::CHILD);
                     return;
                 }
             };

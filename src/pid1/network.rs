@@ -157,7 +157,7 @@ impl Network {
                 client: Client::new(chaddr, self.seed ^ index),
                 configured: None,
                 // The first has the default route, the others stand behind it.
-                metric: if self.interfaces.is_empty() { 0 } else { LATER_METRIC.saturating_add(index) },
+                metric: if self.interfaces.is_empty() { 0 } else { LATER_METRIC.wrapping_add(index) },
             };
             let _ = interface.name.extend_from_slice(name.0);
             if self.interfaces.push(interface).is_err() {

@@ -5,7 +5,7 @@ use core::convert::Infallible;
 use whit::status::NOT_STARTED;
 use whit::time::{NEVER, after_s};
 
-use crate::console::{self, say, tell};
+use crate::console::{self, failed, tell};
 use crate::machine::{Happened, Machine, now_ms, signal};
 use crate::shutdown::End;
 use crate::sys::process::kill;
@@ -29,7 +29,7 @@ pub(crate) fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
     match workload::start(&machine.sources, &machine.options) {
         Ok(child) => machine.workload = Some(child),
         Err(error) => {
-            say!("{}", error);
+            failed(error.step, b"", error.errno);
             return Ok(NOT_STARTED);
         }
     }
@@ -77,7 +77,7 @@ pub(crate) fn run_shell(machine: &mut Machine<'_>) -> Result<Infallible, End> {
             match workload::start_shell() {
                 Ok(child) => machine.shell = Some(child),
                 Err(error) => {
-                    say!("{}", error);
+                    failed(error.step, b"", error.errno);
                     return Err(End::PowerOff);
                 }
             }

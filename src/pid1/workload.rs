@@ -75,7 +75,7 @@ fn run(sources: &Sources<'_>, options: &Options<'_>) -> u8 {
     take_foreground();
     let (mut argv, mut env) = (<Strings>::new(), <Strings>::new());
     if let Err(error) = enter_root().and_then(|()| limit_files()) {
-        say!("{}", error);
+        failed(error.step, b"", error.errno);
         return NOT_STARTED;
     }
     let uname = rustix::system::uname();

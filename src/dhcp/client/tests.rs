@@ -61,7 +61,7 @@ fn four_messages_bind() {
     assert_eq!((discover.kind, discover.secs, to), (Kind::Discover, 0, Destination::Broadcast));
     let (request, to) = sent(say(&mut client, 6, OFFER, SERVER));
     assert_eq!((request.kind, request.xid, to), (Kind::Request, discover.xid, Destination::Broadcast));
-    assert_eq!((request.requested, request.server), (Some(Address(OURS)), Some(Address(SERVER))));
+    assert_eq!(request.offer, Some((Address(OURS), Address(SERVER))));
     assert_eq!(say(&mut client, 7, ACK, SERVER), Action::Configure);
     let lease = client.lease().expect("a lease");
     assert_eq!((lease.address, lease.prefix_length), (Address(OURS), 24));
@@ -131,7 +131,7 @@ fn a_server_without_identifier_is_known_by_its_address() {
     sent(client.link(0, true));
     let bytes = reply(client.xid, OURS, &[53, 1, OFFER]);
     let (request, _) = sent(client.receive(1, &Message::parse(&bytes).unwrap(), Address(SERVER)));
-    assert_eq!(request.server, Some(Address(SERVER)));
+    assert_eq!(request.offer.map(|(_, server)| server), Some(Address(SERVER)));
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn a_lease_is_renewed_then_rebound_then_lost() {
         }
         let (query, to) = sent(action);
         assert_eq!((query.kind, query.ciaddr), (Kind::Request, Address(OURS)));
-        assert_eq!((query.requested, query.server), (None, None), "RFC 2131 §4.3.2");
+        assert_eq!(query.offer, None, "RFC 2131 §4.3.2");
         trace.push((now_ms / 1000, to));
     };
     let server = Destination::Server(Address(SERVER));
