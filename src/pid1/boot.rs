@@ -64,7 +64,7 @@ fn wait_for_root<'a>(machine: &mut Machine<'a>, started_ms: u64) -> Result<Optio
             Ok(root) => return Ok(Some(root)),
             Err(RootProblem::Refused(errno)) => {
                 let RootSpec::Device(device) = spec;
-                say!("root={}: mount: {}; is there a file system on it?", Text(device), errno);
+                say!("root={}: mount: {}; is there a file system on it, and its module loaded?", Text(device), errno);
                 return Ok(None);
             }
             Err(RootProblem::NotYet) => {}

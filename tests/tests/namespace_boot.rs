@@ -147,7 +147,10 @@ fn without_a_root_it_says_what_to_give_and_ends_with_125() {
         ("entrypoint=/x", no_root),
         ("root=", no_root),
         ("root=sda", "whit: root=sda: not understood; give a device, as in root=/dev/vda"),
-        ("root=/dev/null", "whit: root=/dev/null: mount: ENOTBLK; is there a file system on it?"),
+        (
+            "root=/dev/null",
+            "whit: root=/dev/null: mount: ENOTBLK; is there a file system on it, and its module loaded?",
+        ),
         (
             "root=/dev/nowhere rootwait=0",
             "whit: root=/dev/nowhere: no such device within 0 s; are its modules in the initramfs?",

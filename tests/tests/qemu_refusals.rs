@@ -40,7 +40,7 @@ fn a_root_that_nobody_named_is_missed() {
 fn a_disk_of_zeros_is_no_root() {
     let zeros = tempfile::NamedTempFile::new().unwrap();
     zeros.as_file().set_len(1 << 20).unwrap();
-    let line = "root=/dev/vda: mount: EINVAL; is there a file system on it?";
+    let line = "root=/dev/vda: mount: EINVAL; is there a file system on it, and its module loaded?";
     refuses(Some(zeros.path().to_owned()), "", line, 125);
 }
 
