@@ -4,6 +4,7 @@ use core::ffi::CStr;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, makedev, mknodat, symlink};
 use rustix::mount::{MountFlags, mount, mount_bind, mount_bind_recursive};
+use rustix::process::umask;
 use whit::error::Errno;
 use whit::mounts::{LINKS, MOUNTS, NODES};
 use whit::options::Options;
@@ -59,11 +60,13 @@ fn make_and(target: &CStr, attempt: impl Fn() -> rustix::io::Result<()>) -> Resu
 /// Makes the other early mounts, then the device nodes and links that are missing. /proc is mounted.
 pub(crate) fn prepare() {
     mount_all(&MOUNTS);
+    let kernels = umask(Mode::empty()); // 022: it would take write permission off the nodes.
     for node in &NODES {
         let (mode, device) = (Mode::from_raw_mode(node.mode.into()), makedev(node.major.into(), node.minor.into()));
         // devtmpfs has made them: EEXIST.
         let _ = mknodat(CWD, c_str(&node.path), FileType::CharacterDevice, mode, device);
     }
+    umask(kernels);
     for link in &LINKS {
         let _ = symlink(c_str(&link.target), c_str(&link.path));
     }
