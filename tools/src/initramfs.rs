@@ -119,7 +119,8 @@ impl Recipe {
     }
 }
 
-fn add_busybox(tree: &mut Tree, busybox: &Path) -> Result<(), Error> {
+/// Adds a busybox as /bin/busybox, with a link for each applet.
+pub(crate) fn add_busybox(tree: &mut Tree, busybox: &Path) -> Result<(), Error> {
     check_program(busybox)?;
     tree.file(BUSYBOX.as_bytes(), 0o755, busybox)?;
     for applet in applets(busybox)?.split(|byte| *byte == b'\n').filter(|applet| !applet.is_empty()) {
@@ -143,7 +144,8 @@ fn applets(busybox: &Path) -> Result<Vec<u8>, Error> {
     Ok(answer.stdout)
 }
 
-fn add_modules(tree: &mut Tree, modules: &Modules, names: &[String]) -> Result<Closure, Error> {
+/// Adds modules with what they need, and the list in load order.
+pub(crate) fn add_modules(tree: &mut Tree, modules: &Modules, names: &[String]) -> Result<Closure, Error> {
     let closure = modules.closure(names)?;
     let mut list = Vec::new();
     for module in &closure.load {

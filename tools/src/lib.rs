@@ -4,6 +4,7 @@
 //! line that names what, where and what to do, a non-zero exit status, and leaves no output behind.
 #![forbid(unsafe_code)]
 
+pub mod bench;
 pub mod debian;
 pub mod elf;
 pub mod ext4;

@@ -27,12 +27,24 @@ pub fn cargo() -> Command {
 /// # Errors
 /// One line; what the compiler said is on standard error.
 pub fn build_init() -> Result<PathBuf, String> {
+    build("whit", "whit")
+}
+
+/// Builds the workload of measured boots and returns its path.
+///
+/// # Errors
+/// See [`build_init`].
+pub fn build_probe() -> Result<PathBuf, String> {
+    build("whit-guest", "probe")
+}
+
+fn build(package: &str, program: &str) -> Result<PathBuf, String> {
     let status = cargo()
-        .args(["build", "--quiet", "--release", "--package", "whit"])
+        .args(["build", "--quiet", "--release", "--package", package])
         .status()
         .map_err(|error| format!("cargo: {error}"))?;
     if !status.success() {
-        return Err("the init does not build: see cargo's message above".into());
+        return Err(format!("{program} does not build: see cargo's message above"));
     }
-    Ok(target().join("release/whit"))
+    Ok(target().join("release").join(program))
 }

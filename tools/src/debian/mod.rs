@@ -115,6 +115,17 @@ impl Store {
         })
     }
 
+    /// The folder of any package that apt offers, unpacked.
+    ///
+    /// # Errors
+    /// [`Error::NotOffered`] when apt does not have it, and those of fetching.
+    pub fn package(&mut self, name: &str) -> Result<PathBuf, Error> {
+        self.fresh(|store| {
+            let version = store.apt.candidate(name)?;
+            store.unpacked(name, &version)
+        })
+    }
+
     /// nginx as a container image without its engine: a tar as `docker export` writes it.
     ///
     /// # Errors

@@ -1,0 +1,148 @@
+//! The kernels that are booted: Debian's, a file, or a small one with everything built in that is made here.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::str::FromStr;
+
+use crate::debian::{Flavour, Store};
+use crate::programs::{self, Program};
+use crate::workspace;
+
+/// The package with the small kernel's source.
+const SOURCE_PACKAGE: &str = "linux-source-6.12";
+/// What is chosen over `make tinyconfig`.
+const CONFIG: &str = include_str!("../../../bench/micro-kernel.config");
+/// What builds it.
+const PROGRAMS: [Program; 7] = [
+    Program { name: "bc", package: "bc" },
+    Program { name: "bison", package: "bison" },
+    Program { name: "flex", package: "flex" },
+    Program { name: "gcc", package: "gcc" },
+    Program { name: "make", package: "make" },
+    Program { name: "tar", package: "tar" },
+    Program { name: "xz", package: "xz-utils" },
+];
+
+/// A kernel as the command line names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KernelName {
+    /// `micro`: the small one.
+    Micro,
+    /// `debian-6.12`: Debian's newest cloud kernel of a series.
+    Debian(String),
+    /// A file without modules.
+    File(PathBuf),
+}
+
+/// A kernel that can be booted.
+#[derive(Clone, Debug)]
+pub struct BenchKernel {
+    /// Its name in tables.
+    pub name: String,
+    /// What is known of its version.
+    pub release: String,
+    /// What QEMU loads.
+    pub vmlinuz: PathBuf,
+    /// Its modules; none: all is built in.
+    pub modules: Option<PathBuf>,
+}
+
+impl FromStr for KernelName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(match text.strip_prefix("debian-") {
+            _ if text == "micro" => Self::Micro,
+            Some(series) if !series.contains('/') => Self::Debian(series.to_owned()),
+            _ if Path::new(text).is_file() => Self::File(text.into()),
+            _ => return Err(format!("\"{text}\" is neither micro, debian-SERIES nor a file")),
+        })
+    }
+}
+
+impl KernelName {
+    /// Fetches or makes it.
+    ///
+    /// # Errors
+    /// One line.
+    pub fn prepare(&self, store: &mut Store, say: fn(&str)) -> Result<BenchKernel, String> {
+        match self {
+            Self::Micro => micro(store, say),
+            Self::Debian(series) => {
+                let kernel = store.kernel(Flavour::Cloud, Some(series)).map_err(|error| error.to_string())?;
+                let (vmlinuz, modules) = (kernel.vmlinuz, Some(kernel.modules));
+                Ok(BenchKernel { name: format!("debian-{series}"), release: kernel.release, vmlinuz, modules })
+            }
+            Self::File(path) => {
+                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                Ok(BenchKernel { name, release: "a file".into(), vmlinuz: path.clone(), modules: None })
+            }
+        }
+    }
+}
+
+/// The small kernel, made when it is not there yet: some six minutes on two processors.
+fn micro(store: &mut Store, say: fn(&str)) -> Result<BenchKernel, String> {
+    let package = store.package(SOURCE_PACKAGE).map_err(|error| error.to_string())?;
+    let version = package.file_name().unwrap_or_default().to_string_lossy();
+    let version = version.rsplit('_').next().unwrap_or_default().to_owned();
+    // Another source or another choice is another kernel.
+    let folder = workspace::target().join("bench");
+    let vmlinuz = folder.join(format!("micro-{version}-{:08x}", crc32c::crc32c(CONFIG.as_bytes())));
+    let kernel = BenchKernel { name: "micro".into(), release: version, vmlinuz: vmlinuz.clone(), modules: None };
+    if vmlinuz.is_file() {
+        return Ok(kernel);
+    }
+    programs::install(&PROGRAMS, say)?;
+    say("building the small kernel, some six minutes");
+    std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let tree = tempfile::Builder::new()
+        .prefix(".kernel-")
+        .tempdir_in(&folder)
+        .map_err(|error| format!("{}: {error}", folder.display()))?;
+    let archive = package.join(format!("usr/src/{SOURCE_PACKAGE}.tar.xz"));
+    step(Command::new("tar").arg("--extract").arg("--file").arg(&archive).arg("--strip-components=1"), tree.path())?;
+    let choice = tree.path().join("bench.config");
+    std::fs::write(&choice, CONFIG).map_err(|error| format!("{}: {error}", choice.display()))?;
+    let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+    step(make().arg("tinyconfig"), tree.path())?;
+    step(Command::new("scripts/kconfig/merge_config.sh").args(["-m", ".config", "bench.config"]), tree.path())?;
+    step(make().arg("olddefconfig"), tree.path())?;
+    step(make().arg(format!("-j{jobs}")).arg("bzImage"), tree.path())?;
+    let built = tree.path().join("arch/x86/boot/bzImage");
+    std::fs::rename(&built, &vmlinuz).map_err(|error| format!("{}: {error}", vmlinuz.display()))?;
+    Ok(kernel)
+}
+
+fn make() -> Command {
+    let mut make = Command::new("make");
+    // The same source and choice make the same kernel, wherever and whenever.
+    make.arg("--silent").env("KBUILD_BUILD_TIMESTAMP", "2026-01-01").env("KBUILD_BUILD_USER", "bench");
+    make.env("KBUILD_BUILD_HOST", "bench").env_remove("MAKEFLAGS");
+    make
+}
+
+/// Runs a program in the kernel's tree; what it says is shown when it fails.
+fn step(command: &mut Command, tree: &Path) -> Result<(), String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.current_dir(tree).stdin(Stdio::null()).output();
+    let output = output.map_err(|error| format!("{name}: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("the small kernel: {name} failed:\n{}", String::from_utf8_lossy(&output.stderr)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_have_names() {
+        assert_eq!("micro".parse(), Ok(KernelName::Micro));
+        assert_eq!("debian-6.12".parse(), Ok(KernelName::Debian("6.12".into())));
+        let here = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        assert_eq!(here.parse(), Ok(KernelName::File(here.into())));
+        assert!("debian".parse::<KernelName>().unwrap_err().contains("neither micro"));
+    }
+}

@@ -1,0 +1,153 @@
+//! Boots every machine of the matrix, round after round, and keeps what each told.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use super::matrix::Cell;
+use super::probe::{END, Report};
+use super::stages::{Stage, Times};
+use super::stats::Sample;
+use crate::qemu::Machine;
+
+/// An emulated machine on a busy host boots within seconds; minutes are a failure.
+const DEADLINE: Duration = Duration::from_secs(180);
+
+/// One boot.
+#[derive(Clone, Debug)]
+pub struct Boot {
+    /// Its stages.
+    pub times: Times,
+    /// What the machine said of itself.
+    pub report: Report,
+    /// From QEMU's start to the end of the report, by the host's clock.
+    pub wall: Duration,
+}
+
+/// All boots of one machine.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// The machine.
+    pub cell: Cell,
+    /// Its boots.
+    pub boots: Vec<Boot>,
+    /// Why there are fewer than asked for.
+    pub failure: Option<String>,
+}
+
+impl Measured {
+    /// A stage over all boots, if it happened in each.
+    #[must_use]
+    pub fn sample(&self, stage: Stage) -> Option<Sample> {
+        let values: Option<Vec<u64>> = self.boots.iter().map(|boot| boot.times.get(stage)).collect();
+        Sample::new(values?)
+    }
+
+    /// The greatest VmHWM of PID 1, in KiB; none when the init handed itself over to the workload.
+    #[must_use]
+    pub fn peak_kib(&self) -> Option<u64> {
+        self.boots.iter().filter(|boot| boot.report.pid != 1).filter_map(|boot| boot.report.peak_kib).max()
+    }
+
+    /// Whether the workload had an address and a route in every boot.
+    #[must_use]
+    pub fn has_network(&self) -> bool {
+        let has = |boot: &Boot| boot.report.address.is_some() && boot.report.router.is_some();
+        !self.boots.is_empty() && self.boots.iter().all(has)
+    }
+}
+
+/// Boots each cell `runs` times, `jobs` machines at a time; `say` hears of each boot. A machine that fails once is left
+/// alone from then on.
+pub fn measure(cells: Vec<Cell>, runs: usize, jobs: usize, say: impl Fn(&str) + Sync) -> Vec<Measured> {
+    let total = cells.len() * runs;
+    let results: Vec<Mutex<Measured>> =
+        cells.into_iter().map(|cell| Mutex::new(Measured { cell, boots: Vec::new(), failure: None })).collect();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(result) = results.get(number % results.len().max(1)).filter(|_| number < total) else { return };
+            let cell = {
+                let result = result.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                if result.failure.is_some() {
+                    continue;
+                }
+                result.cell.clone()
+            };
+            let outcome = boot(&cell);
+            let text = match &outcome {
+                Ok(boot) => {
+                    let entrypoint = boot.times.get(Stage::Entrypoint).unwrap_or_default();
+                    format!("entrypoint after {:.3} ms", entrypoint as f64 / 1e6)
+                }
+                Err(error) => error.lines().next().unwrap_or_default().to_owned(),
+            };
+            say(&format!("{:>4}/{total}  {}: {text}", number + 1, cell.name()));
+            let mut result = result.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            match outcome {
+                Ok(boot) => result.boots.push(boot),
+                Err(error) => result.failure = Some(error),
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.max(1) {
+            scope.spawn(work);
+        }
+    });
+    results.into_iter().map(|result| result.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)).collect()
+}
+
+fn boot(cell: &Cell) -> Result<Boot, String> {
+    let start = Instant::now();
+    let mut machine = Machine::start(&cell.command).map_err(|error| error.to_string())?;
+    machine.wait_for(END, DEADLINE).map_err(|error| error.to_string())?;
+    let wall = start.elapsed();
+    machine.wait(DEADLINE).map_err(|error| error.to_string())?;
+    let told = Report::parse(&machine.transcript()).and_then(|report| Ok((Times::of(&report)?, report)));
+    let (times, report) = told.map_err(|what| machine.failed(what).to_string())?;
+    Ok(Boot { times, report, wall })
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::bench::machine::{Card, RootKind};
+    use crate::qemu::CommandLine;
+
+    /// Boots of a played init that took these times from its start to the entrypoint, a third of it to the root.
+    pub(in crate::bench) fn measured(contender: &str, entrypoint_ns: &[u64]) -> Measured {
+        let boot = |ns: &u64| {
+            let init = 100_000_000;
+            let log = vec![
+                (init, "Run /init as init process".to_owned()),
+                (init + 1_000_000, "EXT4-fs (pmem0): mounted filesystem".to_owned()),
+            ];
+            let report =
+                Report { ran_ns: init + ns, pid: 46, peak_kib: Some(112), threads: Some(1), log, ..Report::default() };
+            Boot { times: Times::of(&report).unwrap(), report, wall: Duration::from_millis(1500) }
+        };
+        let cell = Cell {
+            contender: contender.to_owned(),
+            kernel: "micro".to_owned(),
+            card: Card::VirtioNet,
+            root: RootKind::Memory,
+            initramfs: Some("i".into()),
+            initramfs_bytes: Some(20 << 10),
+            command: CommandLine::new("k"),
+        };
+        Measured { cell, boots: entrypoint_ns.iter().map(boot).collect(), failure: None }
+    }
+
+    #[test]
+    fn a_stage_that_some_boots_lack_is_none() {
+        let mut one = measured("whit", &[5, 7]);
+        assert_eq!(one.sample(Stage::Entrypoint).unwrap().median(), 5);
+        assert_eq!(one.sample(Stage::Answer), None);
+        assert_eq!((one.peak_kib(), one.has_network()), (Some(112), false));
+        one.boots[0].report.pid = 1;
+        one.boots[1].report.pid = 1;
+        assert_eq!(one.peak_kib(), None, "it is the workload's own");
+    }
+}
