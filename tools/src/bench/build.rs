@@ -108,9 +108,11 @@ impl Workshop {
         let name = format!("{}-{}-{}-{}.cpio.gz", contender.name(), kernel.name, card.name(), root.name());
         let path = self.folder.join(name);
         let tree = match contender {
+            Contender::Recipe(_) | Contender::File(..) if root == RootKind::Initramfs => {
+                return Err("it wants a disk".into());
+            }
             Contender::File(_, path, _) => return Ok(Some(path.clone())),
             Contender::Recipe(recipe) if !recipe.has_initramfs => return alone(kernel),
-            Contender::Recipe(_) if root == RootKind::Initramfs => return Err("its recipe mounts a disk".into()),
             Contender::Recipe(recipe) => self.follow(recipe, kernel, &modules)?,
             Contender::Whit => self.whit(kernel, &modules, root)?,
         };

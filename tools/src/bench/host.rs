@@ -52,7 +52,7 @@ fn field(text: &str, name: &str) -> Option<String> {
 
 /// The head as lines of text.
 #[must_use]
-pub fn header(host: &Host, kernels: &[BenchKernel], clock: Clock, runs: usize, command: &str) -> Vec<String> {
+pub fn header(host: &Host, kernels: &[BenchKernel], clock: Clock, command: &str) -> Vec<String> {
     let time = match clock {
         Clock::Exact => "guest time, one instruction a nanosecond (-icount shift=0,sleep=off)",
         Clock::Wall => "the host's time",
@@ -60,7 +60,7 @@ pub fn header(host: &Host, kernels: &[BenchKernel], clock: Clock, runs: usize, c
     let kernels: Vec<String> = kernels.iter().map(|kernel| format!("{} ({})", kernel.name, kernel.release)).collect();
     vec![
         format!("command   {command}"),
-        format!("time      {time}, {runs} boots each"),
+        format!("time      {time}"),
         format!("kernels   {}", kernels.join(", ")),
         format!("qemu      {}", host.qemu),
         format!(
@@ -84,9 +84,9 @@ mod tests {
     #[test]
     fn this_host_is_described() {
         let host = Host::look();
-        let lines = header(&host, &[], Clock::Wall, 3, "bootbench --runs 3");
+        let lines = header(&host, &[], Clock::Wall, "bootbench --runs 3");
         assert_eq!(lines[0], "command   bootbench --runs 3");
-        assert!(lines[1].ends_with("3 boots each"));
+        assert_eq!(lines[1], "time      the host's time");
         assert!(host.memory_mib > 0 && host.processors > 0);
     }
 }

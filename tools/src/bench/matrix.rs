@@ -7,6 +7,19 @@ use super::kernel::BenchKernel;
 use super::machine::{Card, Clock, RootKind, machine};
 use crate::qemu::CommandLine;
 
+/// A matrix: every init with every kernel, card and root.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The kernels.
+    pub kernels: Vec<BenchKernel>,
+    /// The cards.
+    pub cards: Vec<Card>,
+    /// The kinds of roots.
+    pub roots: Vec<RootKind>,
+    /// How often each machine is booted.
+    pub runs: usize,
+}
+
 /// One machine of the matrix.
 #[derive(Clone, Debug)]
 pub struct Cell {
@@ -24,6 +37,8 @@ pub struct Cell {
     pub initramfs_bytes: Option<u64>,
     /// What is run.
     pub command: CommandLine,
+    /// How often.
+    pub runs: usize,
 }
 
 /// A machine that cannot be.
@@ -41,60 +56,61 @@ impl Cell {
     pub fn name(&self) -> String {
         name(&self.contender, &self.kernel, self.card, self.root)
     }
+
+    /// What inits are compared on.
+    #[must_use]
+    pub fn machine(&self) -> String {
+        format!("{}, {}, root on {}", self.kernel, self.card.name(), self.root.name())
+    }
 }
 
 fn name(contender: &str, kernel: &str, card: Card, root: RootKind) -> String {
     format!("{contender}/{kernel}/{}/{}", card.name(), root.name())
 }
 
-/// Prepares every machine.
+/// Prepares every machine of a plan.
 ///
 /// # Errors
 /// A file that cannot be looked at; what only one machine lacks skips that machine.
 pub fn matrix(
     workshop: &mut Workshop,
     contenders: &[Contender],
-    kernels: &[BenchKernel],
-    (cards, roots, clock): (&[Card], &[RootKind], Clock),
+    plan: &Plan,
+    clock: Clock,
 ) -> Result<(Vec<Cell>, Vec<Skipped>), String> {
     let (mut cells, mut skipped) = (Vec::new(), Vec::new());
-    for kernel in kernels {
-        for root in roots {
-            for card in cards {
+    for kernel in &plan.kernels {
+        for root in &plan.roots {
+            for card in &plan.cards {
                 for contender in contenders {
-                    let name = name(contender.name(), &kernel.name, *card, *root);
-                    let initramfs = match workshop.initramfs(contender, kernel, *card, *root) {
-                        _ if *root == RootKind::Initramfs && !matches!(contender, Contender::Whit) => {
-                            skipped.push(Skipped { name, why: "it wants a disk".into() });
-                            continue;
+                    match workshop.initramfs(contender, kernel, *card, *root) {
+                        Ok(initramfs) => {
+                            let words = contender.words(*root);
+                            let parts = (*card, *root, clock);
+                            let initrd = initramfs.as_deref();
+                            let command = machine(&kernel.vmlinuz, initrd, &workshop.image, parts, &words);
+                            cells.push(Cell {
+                                contender: contender.name().to_owned(),
+                                kernel: kernel.name.clone(),
+                                card: *card,
+                                root: *root,
+                                initramfs_bytes: initramfs.as_ref().map(size).transpose()?,
+                                initramfs,
+                                command,
+                                runs: plan.runs,
+                            });
                         }
-                        Ok(initramfs) => initramfs,
                         Err(why) => {
-                            skipped.push(Skipped { name, why });
-                            continue;
+                            skipped.push(Skipped { name: name(contender.name(), &kernel.name, *card, *root), why });
                         }
-                    };
-                    let size = |path: &PathBuf| {
-                        path.metadata().map(|file| file.len()).map_err(|error| format!("{}: {error}", path.display()))
-                    };
-                    cells.push(Cell {
-                        contender: contender.name().to_owned(),
-                        kernel: kernel.name.clone(),
-                        card: *card,
-                        root: *root,
-                        initramfs_bytes: initramfs.as_ref().map(size).transpose()?,
-                        command: machine(
-                            &kernel.vmlinuz,
-                            initramfs.as_deref(),
-                            &workshop.image,
-                            (*card, *root, clock),
-                            &contender.words(*root),
-                        ),
-                        initramfs,
-                    });
+                    }
                 }
             }
         }
     }
     Ok((cells, skipped))
+}
+
+fn size(path: &PathBuf) -> Result<u64, String> {
+    path.metadata().map(|file| file.len()).map_err(|error| format!("{}: {error}", path.display()))
 }

@@ -25,7 +25,7 @@ pub use host::{Host, header};
 pub use json::json;
 pub use kernel::{BenchKernel, KernelName};
 pub use machine::{Card, Clock, RootKind};
-pub use matrix::{Cell, Skipped, matrix};
+pub use matrix::{Cell, Plan, Skipped, matrix};
 pub use probe::Report;
 pub use recipe::Recipe;
 pub use run::{Boot, Measured, measure};

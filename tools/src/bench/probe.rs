@@ -114,7 +114,7 @@ fn address(word: Option<&str>) -> Result<Ipv4Addr, String> {
 /// Microseconds of the kernel's `seconds.micros`.
 fn micros(time: &str) -> Option<u64> {
     let (seconds, micros) = time.split_once('.')?;
-    Some(seconds.parse::<u64>().ok()?.checked_mul(1_000_000)?.checked_add(micros.parse().ok()?)?)
+    seconds.parse::<u64>().ok()?.checked_mul(1_000_000)?.checked_add(micros.parse().ok()?)
 }
 
 #[cfg(test)]
@@ -149,7 +149,7 @@ whit: timeline init 664417, modules 666224, link 666888, root 666753, lease 6669
         for (part, word) in [
             ("probe: ran ", "when the probe ran"),
             ("probe: marked ", "show the mark"),
-            ("bench: mark", "log does not show the mark"),
+            ("probe: log     0.656347 bench: mark", "log does not show the mark"),
             ("probe: end", "\"probe: end\""),
             ("667841084", "\"pid\" is not a number"),
             ("10.0.2.2 ", "\"answered\" is not an address"),

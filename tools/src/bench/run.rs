@@ -57,17 +57,18 @@ impl Measured {
     }
 }
 
-/// Boots each cell `runs` times, `jobs` machines at a time; `say` hears of each boot. A machine that fails once is left
-/// alone from then on.
-pub fn measure(cells: Vec<Cell>, runs: usize, jobs: usize, say: impl Fn(&str) + Sync) -> Vec<Measured> {
-    let total = cells.len() * runs;
+/// Boots each cell as often as it says, in rounds, `jobs` machines at a time; `say` hears of each boot. A machine that
+/// fails once is left alone from then on.
+pub fn measure(cells: Vec<Cell>, jobs: usize, say: impl Fn(&str) + Sync) -> Vec<Measured> {
+    let order = rounds(&cells);
+    let total = order.len();
     let results: Vec<Mutex<Measured>> =
         cells.into_iter().map(|cell| Mutex::new(Measured { cell, boots: Vec::new(), failure: None })).collect();
     let next = AtomicUsize::new(0);
     let work = || {
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
-            let Some(result) = results.get(number % results.len().max(1)).filter(|_| number < total) else { return };
+            let Some(result) = order.get(number).and_then(|index| results.get(*index)) else { return };
             let cell = {
                 let result = result.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 if result.failure.is_some() {
@@ -97,6 +98,13 @@ pub fn measure(cells: Vec<Cell>, runs: usize, jobs: usize, say: impl Fn(&str) + 
         }
     });
     results.into_iter().map(|result| result.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)).collect()
+}
+
+/// Which cell is booted when: a round of all that want one more boot, then the next.
+fn rounds(cells: &[Cell]) -> Vec<usize> {
+    let most = cells.iter().map(|cell| cell.runs).max().unwrap_or(0);
+    let round = |round| cells.iter().enumerate().filter(move |(_, cell)| cell.runs > round).map(|(index, _)| index);
+    (0..most).flat_map(round).collect()
 }
 
 fn boot(cell: &Cell) -> Result<Boot, String> {
@@ -136,8 +144,16 @@ pub(super) mod tests {
             initramfs: Some("i".into()),
             initramfs_bytes: Some(20 << 10),
             command: CommandLine::new("k"),
+            runs: entrypoint_ns.len(),
         };
         Measured { cell, boots: entrypoint_ns.iter().map(boot).collect(), failure: None }
+    }
+
+    #[test]
+    fn rounds_mix_the_machines() {
+        let cells = [measured("a", &[1, 1, 1]).cell, measured("b", &[1]).cell, measured("c", &[1, 1]).cell];
+        assert_eq!(rounds(&cells), [0, 1, 2, 0, 2, 0]);
+        assert_eq!(rounds(&[]), [0_usize; 0]);
     }
 
     #[test]

@@ -30,7 +30,7 @@ text{font:12px system-ui,sans-serif;fill:#1f2328}.title{font-weight:600;font-siz
 pub fn svg(head: &[String], measured: &[Measured]) -> String {
     let mut panels: Vec<(String, Vec<&Measured>)> = Vec::new();
     for one in measured.iter().filter(|one| !one.boots.is_empty()) {
-        let title = format!("{}, {}, root on {}", one.cell.kernel, one.cell.card.name(), one.cell.root.name());
+        let title = one.cell.machine();
         match panels.iter_mut().find(|(known, _)| *known == title) {
             Some((_, panel)) => panel.push(one),
             None => panels.push((title, vec![one])),
@@ -111,7 +111,6 @@ mod tests {
         assert!(picture.contains("a &lt;b&gt; &amp; c") && picture.contains("prefers-color-scheme:dark"));
         let whole = WIDTH - ORIGIN - FIGURES;
         for width in [whole, whole / 10.0] {
-            assert!(picture.contains(&format!("class=\"entrypoint\" x=\"230\" y=\"")), "{picture}");
             assert!(picture.contains(&format!("width=\"{width:.1}\"")), "{width}: {picture}");
         }
         // Well-formed as far as a count can tell.

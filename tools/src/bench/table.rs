@@ -6,21 +6,22 @@ use super::stages::{STAGES, Stage};
 use super::stats::Sample;
 use crate::size;
 
-/// Medians in milliseconds, with `p95` behind when it differs, then memory, initramfs, and the largest spread.
+/// Medians in milliseconds, the widest spread of any stage, memory and sizes.
 #[must_use]
 pub fn table(head: &[String], measured: &[Measured], skipped: &[Skipped]) -> String {
     let mut text = head.join("\n");
     text.push('\n');
     let mut groups: Vec<(String, Vec<&Measured>)> = Vec::new();
     for one in measured {
-        let title = format!("{}, {}, root on {}", one.cell.kernel, one.cell.card.name(), one.cell.root.name());
+        let title = one.cell.machine();
         match groups.iter_mut().find(|(known, _)| *known == title) {
             Some((_, group)) => group.push(one),
             None => groups.push((title, vec![one])),
         }
     }
     for (title, group) in groups {
-        text.push_str(&format!("\n{title} (milliseconds, median)\n"));
+        let runs = group.iter().map(|one| one.boots.len()).max().unwrap_or(0);
+        text.push_str(&format!("\n{title} (milliseconds, median of {runs})\n"));
         text.push_str(&lines(&group));
         for one in group.iter().filter(|one| one.failure.is_some()) {
             let failure = one.failure.as_deref().unwrap_or_default();
@@ -105,7 +106,7 @@ mod tests {
             &[Skipped { name: "x/y".into(), why: "no module".into() }],
         );
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[..3], ["head", "", "micro, virtio-net, root on memory (milliseconds, median)"]);
+        assert_eq!(lines[..3], ["head", "", "micro, virtio-net, root on memory (milliseconds, median of 2)"]);
         assert!(lines[3].starts_with("  init   kernel -> init  init -> root"), "{text}");
         let words: Vec<&str> = lines[4].split_whitespace().collect();
         assert_eq!(words, ["whit", "100.000", "1.000", "-", "-", "3.000", "-", "0", "112.0", "KiB", "20.0", "KiB"]);

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use whit_tools::bench::{
-    Card, Clock, Contender, Host, KernelName, Recipe, RootKind, Workshop, csv, header, json, matrix, measure, svg,
-    table,
+    BenchKernel, Card, Clock, Contender, Host, KernelName, Measured, Plan, Recipe, RootKind, Workshop, csv, header,
+    json, matrix, measure, svg, table,
 };
 use whit_tools::output::{self, Output};
 use whit_tools::programs::{self, QEMU};
@@ -15,6 +15,10 @@ use whit_tools::workspace;
 
 /// Where recipes and results are, below the source tree.
 const BENCH: &str = "bench";
+/// Boots of a machine whose boots do not differ: enough to see that they do not.
+const EXACT_RUNS: usize = 3;
+/// Boots of a machine whose boots do.
+const DISK_RUNS: usize = 10;
 
 /// Boot whit and other inits side by side in QEMU, and report how long each took for what.
 ///
@@ -53,6 +57,9 @@ struct Arguments {
     /// Machines at a time [default: as many as processors; 1 with --wall].
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
+    /// Boot the committed matrix instead, and write bench/boot.txt, .csv, .json and .svg.
+    #[arg(long, conflicts_with_all = ["runs", "nic", "kernel", "root", "wall", "text", "csv", "json", "svg"])]
+    all: bool,
     /// Write the table to this file too.
     #[arg(long, value_name = "FILE")]
     text: Option<PathBuf>,
@@ -75,36 +82,73 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     let contenders = contenders(arguments)?;
     programs::install(&[QEMU], say)?;
     let mut workshop = Workshop::open(say)?;
-    let kernels = arguments.kernel.iter().map(|name| workshop.kernel(name)).collect::<Result<Vec<_>, String>>()?;
     let clock = if arguments.wall { Clock::Wall } else { Clock::Exact };
-    let (cells, skipped) = matrix(&mut workshop, &contenders, &kernels, (&arguments.nic, &arguments.root, clock))?;
+    let plans = plans(arguments, &mut workshop)?;
+    let (mut cells, mut skipped) = (Vec::new(), Vec::new());
+    for plan in &plans {
+        let (some, others) = matrix(&mut workshop, &contenders, plan, clock)?;
+        cells.extend(some);
+        skipped.extend(others);
+    }
     if cells.is_empty() {
         let why = skipped.first().map_or("", |one| &one.why);
         return Err(format!("no machine to boot: {why}"));
     }
     let host = Host::look();
-    let runs = usize::from(arguments.runs);
     let jobs = arguments.jobs.unwrap_or(if arguments.wall { 1 } else { host.processors });
-    let measured = measure(cells, runs, jobs, say);
+    let measured = measure(cells, jobs, say);
 
     let command = typed();
-    let head = header(&host, &kernels, clock, runs, &command);
+    let mut kernels: Vec<BenchKernel> = Vec::new();
+    for kernel in plans.iter().flat_map(|plan| &plan.kernels) {
+        if !kernels.iter().any(|known| known.name == kernel.name) {
+            kernels.push(kernel.clone());
+        }
+    }
+    let head = header(&host, &kernels, clock, &command);
     let text = table(&head, &measured, &skipped);
     writeln!(std::io::stdout(), "{text}").map_err(|error| format!("standard output: {error}"))?;
-    for (path, content) in [
-        (&arguments.text, text),
-        (&arguments.csv, csv(&head, &measured)),
-        (&arguments.json, json(&command, &host, &measured, &skipped)),
-        (&arguments.svg, svg(&head, &measured)),
+    let committed = |ending| arguments.all.then(|| workspace::root().join(BENCH).join("boot").with_extension(ending));
+    // The picture shows what the first plan compares; all of them would be taller than a page.
+    let is_shown = |one: &&Measured| {
+        let first = plans.first();
+        first.is_some_and(|plan| plan.roots.contains(&one.cell.root) && plan.kernels[0].name == one.cell.kernel)
+    };
+    let shown: Vec<Measured> = measured.iter().filter(|one| !arguments.all || is_shown(one)).cloned().collect();
+    for (path, ending, content) in [
+        (&arguments.text, "txt", text),
+        (&arguments.csv, "csv", csv(&head, &measured)),
+        (&arguments.json, "json", json(&command, &host, &measured, &skipped)),
+        (&arguments.svg, "svg", svg(&head, &shown)),
     ] {
-        if let Some(path) = path {
-            write(path, &content)?;
+        if let Some(path) = path.clone().or_else(|| committed(ending)) {
+            write(&path, &content)?;
         }
     }
     match measured.iter().find_map(|one| one.failure.as_ref().map(|why| (one.cell.name(), why))) {
         Some((name, why)) => Err(format!("{name}: {why}")),
         None => Ok(()),
     }
+}
+
+/// The matrix that was asked for, or the committed ones.
+fn plans(arguments: &Arguments, workshop: &mut Workshop) -> Result<Vec<Plan>, String> {
+    let mut plan = |kernels: &[KernelName], cards: &[Card], roots: &[RootKind], runs| {
+        let kernels = kernels.iter().map(|name| workshop.kernel(name)).collect::<Result<Vec<_>, String>>()?;
+        Ok::<_, String>(Plan { kernels, cards: cards.to_vec(), roots: roots.to_vec(), runs })
+    };
+    if !arguments.all {
+        let runs = usize::from(arguments.runs);
+        return Ok(vec![plan(&arguments.kernel, &arguments.nic, &arguments.root, runs)?]);
+    }
+    let (cards, card) = ([Card::VirtioNet, Card::Vmxnet3, Card::E1000], [Card::VirtioNet]);
+    Ok(vec![
+        plan(&[KernelName::Micro], &cards, &[RootKind::Memory], EXACT_RUNS)?,
+        // A root that answers when the host lets it: more boots, to see how far they differ.
+        plan(&[KernelName::Micro], &card, &[RootKind::VirtioBlk], DISK_RUNS)?,
+        plan(&[KernelName::Micro], &card, &[RootKind::Initramfs], EXACT_RUNS)?,
+        plan(&[KernelName::Debian("6.1".to_owned())], &card, &[RootKind::Memory], EXACT_RUNS)?,
+    ])
 }
 
 /// whit, the recipes, and the files that were given.
