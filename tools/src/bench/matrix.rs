@@ -1,6 +1,6 @@
 //! Which boots there are: inits x kernels x cards x roots, and why some of them cannot be.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::build::{Contender, Workshop};
 use super::kernel::BenchKernel;
@@ -94,7 +94,7 @@ pub fn matrix(
                                 kernel: kernel.name.clone(),
                                 card: *card,
                                 root: *root,
-                                initramfs_bytes: initramfs.as_ref().map(size).transpose()?,
+                                initramfs_bytes: initramfs.as_deref().map(size).transpose()?,
                                 initramfs,
                                 command,
                                 runs: plan.runs,
@@ -111,6 +111,6 @@ pub fn matrix(
     Ok((cells, skipped))
 }
 
-fn size(path: &PathBuf) -> Result<u64, String> {
+fn size(path: &Path) -> Result<u64, String> {
     path.metadata().map(|file| file.len()).map_err(|error| format!("{}: {error}", path.display()))
 }
