@@ -11,8 +11,10 @@ pub(crate) struct Timeline(Vec<(String, Duration)>);
 
 impl Timeline {
     /// Parses `whit: timeline init 812345, root 823456, …` (microseconds).
+    ///
+    /// It is the first line of a quiet boot: the boot loader's last dot may stand right before it.
     pub(crate) fn parse(line: &str) -> Option<Self> {
-        let stages = line.trim_end().strip_prefix(MARKER)?.split(", ");
+        let stages = line.get(line.find(MARKER)? + MARKER.len()..)?.trim_end().split(", ");
         let stage = |stage: &str| {
             let (name, micros) = stage.split_once(' ')?;
             Some((name.to_owned(), Duration::from_micros(micros.parse().ok()?)))
@@ -86,7 +88,7 @@ mod tests {
 
     #[test]
     fn stages_may_be_absent_but_not_garbled() {
-        let timeline = Timeline::parse("whit: timeline init 5").unwrap();
+        let timeline = Timeline::parse(".whit: timeline init 5").unwrap();
         assert_eq!(timeline.lines().len(), 2);
         for line in ["", "whit: exit 0", "whit: timeline ", "whit: timeline init", "whit: timeline init 5, root x"] {
             assert_eq!(Timeline::parse(line), None, "{line}");
