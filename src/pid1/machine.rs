@@ -11,9 +11,11 @@ use whit::options::{Options, Sources};
 use whit::status::Ending;
 use whit::time::NEVER;
 
+use crate::button::Buttons;
 use crate::etc;
 use crate::filesystems::Root;
 use crate::network::Network;
+use crate::shutdown::End;
 use crate::sys;
 use crate::sys::fd::{self, Fd, poll};
 use crate::sys::process::{kill, signal_fd};
@@ -50,6 +52,8 @@ pub(crate) struct Machine<'a> {
     /// PID 1 has no children.
     pub(crate) alone: bool,
     signals: Option<Fd>,
+    /// What is pressed to switch the machine off; none before its drivers are there.
+    pub(crate) buttons: Buttons,
     /// Tells of devices, while one is waited for.
     uevents: Option<Fd>,
 }
@@ -60,7 +64,9 @@ pub(crate) struct Happened {
     /// Signals, bit by number.
     signals: u64,
     /// The kernel itself sent SIGINT: ctrl-alt-del.
-    pub(crate) ctrl_alt_del: bool,
+    ctrl_alt_del: bool,
+    /// The power button was pressed.
+    power_button: bool,
     /// A device appeared or changed.
     pub(crate) device: bool,
 }
@@ -68,6 +74,15 @@ pub(crate) struct Happened {
 impl Happened {
     pub(crate) fn has(&self, signal: u8) -> bool {
         self.signals & bit(signal) != 0
+    }
+
+    /// How whoever sits at the machine wants it to end: that is no signal for the workload.
+    pub(crate) fn end(&self) -> Option<End> {
+        match (self.power_button, self.ctrl_alt_del) {
+            (true, _) => Some(End::PowerOff),
+            (false, true) => Some(End::Reboot),
+            (false, false) => None,
+        }
     }
 }
 
@@ -100,6 +115,7 @@ impl<'a> Machine<'a> {
             ended: None,
             alone: true,
             signals: signal_fd().ok(),
+            buttons: Buttons::default(),
             uevents: uevent_socket().ok(),
         }
     }
@@ -123,10 +139,12 @@ impl<'a> Machine<'a> {
         let network_deadline_ms = self.network.as_ref().map_or(NEVER, Network::deadline_ms);
         let wait_ms = deadline_ms.min(network_deadline_ms).saturating_sub(now_ms());
         let (links, packets) = self.network.as_ref().map(Network::descriptors).unzip();
+        let [button, other] = self.buttons.descriptors();
         // Whichever it was: each source below is read until it is empty.
-        poll([self.signals.as_ref(), self.uevents.as_ref(), links, packets], wait_ms);
+        poll(&[self.signals.as_ref(), self.uevents.as_ref(), links, packets, button, other], wait_ms);
 
-        let mut happened = Happened { device: self.read_uevents(), ..Happened::default() };
+        let power_button = self.buttons.pressed();
+        let mut happened = Happened { device: self.read_uevents(), power_button, ..Happened::default() };
         self.handle_network();
         self.read_signals(&mut happened);
         self.reap();

@@ -3,6 +3,7 @@
 #![no_main]
 
 mod boot;
+mod button;
 mod console;
 mod etc;
 mod files;
@@ -69,6 +70,7 @@ fn main(seed: u32) -> ! {
     console::open();
     modules::load(|| machine.handle_network());
     machine.timeline.reach(Stage::Modules);
+    machine.buttons.open();
 
     let Err(end) = live(&mut machine);
     shutdown::end(&mut machine, end)
@@ -110,6 +112,6 @@ fn complain(source: Source, complaint: Complaint<'_>) {
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     say!("a bug: panic in PID 1");
     loop {
-        sys::fd::poll([], whit::time::NEVER);
+        sys::fd::poll(&[], whit::time::NEVER);
     }
 }

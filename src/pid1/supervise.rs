@@ -41,8 +41,8 @@ pub(crate) fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
             break code;
         }
         let happened = machine.wait(NEVER);
-        if happened.ctrl_alt_del {
-            return Err(End::Reboot);
+        if let Some(end) = happened.end() {
+            return Err(end);
         }
         if let Some(child) = machine.workload {
             for signal in FORWARDED.iter().filter(|signal| happened.has(**signal)) {
@@ -86,8 +86,12 @@ pub(crate) fn run_shell(machine: &mut Machine<'_>) -> Result<Infallible, End> {
     }
 }
 
-/// The signals by which busybox's and sysvinit's halt, poweroff and reboot tell PID 1, when no workload wants them.
+/// Whether the machine is to end: by whoever sits at it, or by the signals by which busybox's and sysvinit's halt, poweroff
+/// and reboot tell PID 1, when no workload wants them.
 pub(crate) fn asked_to_end(happened: &Happened) -> Result<(), End> {
+    if let Some(end) = happened.end() {
+        return Err(end);
+    }
     for (signal, end) in &[
         (signal::USR2, End::PowerOff),
         (signal::USR1, End::Halt),

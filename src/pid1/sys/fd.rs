@@ -125,11 +125,27 @@ pub(crate) fn receive<'a>(fd: &Fd, buffer: &'a mut [MaybeUninit<u8>]) -> Result<
 /// `int poll(struct pollfd *descriptors, nfds_t count, int timeout)` — poll(2): waits until one of those that are there
 /// can be read, and not much longer than `wait_ms`; a wait that an `int` cannot tell ends after 24 days. rustix's has no
 /// word for a descriptor that is absent, which is -1 to the kernel.
-pub(crate) fn poll<const COUNT: usize>(descriptors: [Option<&Fd>; COUNT], wait_ms: u64) {
-    let mut descriptors = descriptors.map(|fd| pollfd { fd: fd.map_or(-1, raw), events: POLLIN as i16, revents: 0 });
+pub(crate) fn poll(descriptors: &[Option<&Fd>], wait_ms: u64) {
+    const MAX: usize = 8;
+    let mut polled = [pollfd { fd: -1, events: POLLIN as i16, revents: 0 }; MAX];
+    for (place, descriptor) in polled.iter_mut().zip(descriptors) {
+        place.fd = descriptor.map_or(-1, raw);
+    }
     let timeout = i32::try_from(wait_ms).unwrap_or(i32::MAX);
     // SAFETY: the array is writable over the call and has that many members.
-    unsafe { sc::syscall!(POLL, descriptors.as_mut_ptr(), COUNT, timeout) };
+    unsafe { sc::syscall!(POLL, polled.as_mut_ptr(), MAX, timeout) };
+}
+
+/// `int ioctl(int fd, EVIOCGBIT(EV_KEY, 16), unsigned char *bits)` — drivers/input/evdev.c: a bit for each of the first 128
+/// keys that an input device has; none for what is no input device.
+pub(crate) fn input_keys(device: &Fd) -> u128 {
+    const EV_KEY: u32 = 1;
+    // _IOC(_IOC_READ, 'E', 0x20 + EV_KEY, 16), include/uapi/linux/input.h
+    const EVIOCGBIT_KEYS: u32 = 2 << 30 | (size_of::<u128>() as u32) << 16 | (b'E' as u32) << 8 | (0x20 + EV_KEY);
+    let mut keys = 0u128;
+    // SAFETY: the call's number tells the kernel that it may write 16 bytes.
+    unsafe { sc::syscall!(IOCTL, raw(device), EVIOCGBIT_KEYS, &raw mut keys) };
+    keys
 }
 
 /// The part of a buffer that the kernel wrote.
