@@ -22,3 +22,4 @@ pub mod rtnetlink;
 pub mod status;
 pub mod text;
 pub mod time;
+pub mod volume;

@@ -255,7 +255,7 @@ impl<'a> Options<'a> {
 
 /// Every name, in the order of [`Name::IN_ORDER`]: one text is less than a table of them.
 const NAMES: &[u8] =
-    b"entrypoint cmd arg env root rootfstype rootflags ro rw rootwait workdir user hostname stopsignal \
+    b"entrypoint cmd arg env mount tmpfs root rootfstype rootflags ro rw rootwait workdir user hostname stopsignal \
     grace net net.timeout quiet timing";
 
 #[derive(Clone, Copy)]
@@ -279,7 +279,9 @@ enum Name {
 }
 
 impl Name {
-    const IN_ORDER: [Self; 19] = [
+    const IN_ORDER: [Self; 21] = [
+        Self::List,
+        Self::List,
         Self::List,
         Self::List,
         Self::List,

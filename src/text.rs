@@ -40,6 +40,13 @@ pub fn parts(text: &[u8], separator: u8) -> Parts<'_> {
     Parts { rest: Some(text), separator }
 }
 
+impl<'a> Parts<'a> {
+    /// What was not taken apart yet.
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest.unwrap_or_default()
+    }
+}
+
 impl<'a> Iterator for Parts<'a> {
     type Item = &'a [u8];
 

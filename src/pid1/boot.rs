@@ -17,7 +17,7 @@ use crate::supervise::asked_to_end;
 use crate::sys::fd;
 use crate::sys::memory::Static;
 use crate::timeline::Stage;
-use crate::{complain, etc, files, said};
+use crate::{complain, etc, files, said, volumes};
 
 /// How it went.
 pub(crate) enum Outcome {
@@ -39,6 +39,9 @@ pub(crate) fn prepare_root_and_network(machine: &mut Machine<'_>) -> Result<Outc
     read_image_record(machine);
     name_machine(machine.options.hostname);
     filesystems::furnish_root();
+    if let Err(volumes::Missing) = volumes::mount_all(&machine.sources) {
+        return Ok(Outcome::Failed);
+    }
     wait_for_lease(machine, started_ms)?;
     etc::write(machine.network.as_ref().and_then(Network::lease));
     Ok(Outcome::Ready)

@@ -72,6 +72,20 @@ pub(crate) fn prepare() {
     }
 }
 
+/// `int mount(const char *source, …)` — mount(2), of texts that do not end in NUL yet.
+#[inline(never)]
+pub(crate) fn mount_texts(
+    source: &[u8],
+    target: &CStr,
+    fstype: &[u8],
+    flags: MountFlags,
+    data: &[u8],
+) -> Result<(), Errno> {
+    let (mut room, mut type_room, mut data_room) = (Path::new(), Path::new(), Path::new());
+    let (source, fstype, data) = (room.join(&[source])?, type_room.join(&[fstype])?, data_room.join(&[data])?);
+    Ok(mount(source, target, fstype, flags, data)?)
+}
+
 /// Why the root is not mounted.
 pub(crate) enum RootProblem {
     /// The device is not there, or not ready: wait for its uevent and try again.
@@ -93,8 +107,8 @@ pub(crate) struct Root<'a> {
 /// Mounts the device that `root=` names.
 pub(crate) fn mount_root<'a>(spec: RootSpec<'a>, options: &Options<'_>) -> Result<Root<'a>, RootProblem> {
     let RootSpec::Device(source) = spec;
-    let (mut device, mut data) = (Path::new(), Path::new());
-    let device = device.join(&[source]).map_err(RootProblem::Refused)?;
+    let mut room = Path::new();
+    let device = room.join(&[source]).map_err(RootProblem::Refused)?;
     let mut buffer = files::buffer::<{ probe::HEAD }>();
     let head = match fd::open(device, OFlags::RDONLY).and_then(|file| fd::read(&file, &mut buffer)) {
         Ok(head) => head,
@@ -102,17 +116,14 @@ pub(crate) fn mount_root<'a>(spec: RootSpec<'a>, options: &Options<'_>) -> Resul
         Err(Errno::NOENT | Errno::NXIO | Errno::NOMEDIUM | Errno::NODEV) => return Err(RootProblem::NotYet),
         Err(errno) => return Err(RootProblem::Refused(errno)),
     };
-    let flags = options.root_flags.filter(|flags| *flags != b"defaults").unwrap_or_default();
-    let data = data.join(&[flags]).map_err(RootProblem::Refused)?;
+    let data = options.root_flags.filter(|flags| *flags != b"defaults").unwrap_or_default();
     let mut last = Errno::INVAL;
     let attempt = |fstype: &[u8]| {
-        let mut name = Path::new();
-        let fstype = name.join(&[fstype]).ok()?;
         for read_only in [options.read_only, true] {
             let flags = if read_only { MountFlags::RDONLY } else { MountFlags::empty() };
-            match mount(device, ROOT, fstype, flags, data) {
+            match mount_texts(source, ROOT, fstype, flags, data) {
                 Ok(()) => return Some(Root { source, on_device: true, read_only }),
-                Err(errno) => last = errno.into(),
+                Err(errno) => last = errno,
             }
             // As the kernel does (init/do_mounts.c, mount_root_generic): once more without writing.
             if !matches!(last, Errno::ACCESS | Errno::ROFS) {

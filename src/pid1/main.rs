@@ -15,6 +15,7 @@ mod shutdown;
 mod supervise;
 mod sys;
 mod timeline;
+mod volumes;
 mod workload;
 
 use core::convert::Infallible;

@@ -1,0 +1,151 @@
+//! `mount=` and `tmpfs=`: what else is mounted in the root, in the words of docker's `--mount` and fstab(5).
+
+use linux_raw_sys::general::{MS_NODEV, MS_NOEXEC, MS_NOSUID};
+
+use crate::text::parts;
+
+/// What is mounted, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Volume<'a> {
+    /// A tag with its type in front of it, or `tmpfs`.
+    pub source: &'a [u8],
+    /// The directory in the root, from `/` on.
+    pub path: &'a [u8],
+    /// The file system's type; empty when the source tells it.
+    pub fstype: &'a [u8],
+    /// What fstab(5) has in its fourth field.
+    pub options: &'a [u8],
+    /// The MS_* flags that hold unless the options say otherwise.
+    pub flags: u32,
+}
+
+/// Reads what `mount=` has, `SOURCE:/PATH[:FSTYPE[:OPTIONS]]`, or `tmpfs=`, `/PATH[:OPTIONS]`.
+///
+/// The first field that begins with a slash, but for the first of all, is the path: a source may have colons of its own. A
+/// tmpfs is without programs, devices and set-id bits unless its options say so, as docker's `--tmpfs`.
+pub fn parse(text: &[u8], is_tmpfs: bool) -> Option<Volume<'_>> {
+    let mut fields = parts(text, b':');
+    let (mut source, mut fstype, mut flags) = (TMPFS, TMPFS, MS_NOSUID | MS_NODEV | MS_NOEXEC);
+    let mut path = fields.next()?;
+    if !is_tmpfs {
+        let mut source_length = path.len();
+        loop {
+            path = fields.next()?;
+            if let [b'/', ..] = path {
+                break;
+            }
+            source_length = source_length.checked_add(path.len())?.checked_add(1)?;
+        }
+        source = text.get(..source_length)?;
+        fstype = fields.next().unwrap_or_default();
+        flags = 0;
+    }
+    let is_whole = !source.is_empty() && matches!(path, [b'/', ..]);
+    is_whole.then_some(Volume { source, path, fstype, options: fields.rest(), flags })
+}
+
+const TMPFS: &[u8] = b"tmpfs";
+
+/// One of a mount's options.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MountOption<'a> {
+    /// These MS_* flags are set.
+    Set(u32),
+    /// These are cleared.
+    Clear(u32),
+    /// A failure is no failure of the boot.
+    NoFail,
+    /// It means nothing.
+    Nothing,
+    /// The file system's own.
+    Data(&'a [u8]),
+}
+
+/// Flags by their names, in the order of their bits from MS_RDONLY = 1 on (include/uapi/linux/mount.h), and what undoes them;
+/// a dash is a bit that is none of them.
+const SET: &[u8] = b"ro nosuid nodev noexec sync - mand dirsync nosymfollow - noatime nodiratime";
+const CLEARED: &[u8] = b"rw suid dev exec async - - - - - atime diratime";
+
+/// What an option means (mount(8), "FILESYSTEM-INDEPENDENT MOUNT OPTIONS").
+pub fn mount_option(word: &[u8]) -> MountOption<'_> {
+    let bit = |names| parts(names, b' ').position(|name| name == word).map(|place| 1u32.wrapping_shl(place as u32));
+    match (bit(SET), bit(CLEARED), word) {
+        (_, _, b"" | b"-" | b"defaults") => MountOption::Nothing,
+        (_, _, b"nofail") => MountOption::NoFail,
+        (Some(flag), ..) => MountOption::Set(flag),
+        (_, Some(flag), _) => MountOption::Clear(flag),
+        _ => MountOption::Data(word),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use linux_raw_sys::general::{MS_NOATIME, MS_NODIRATIME, MS_NOSYMFOLLOW, MS_RDONLY, MS_SYNCHRONOUS};
+
+    fn volume<'a>(source: &'a str, path: &'a str, fstype: &'a str, options: &'a str) -> Option<Volume<'a>> {
+        let [source, path, fstype, options] = [source, path, fstype, options].map(str::as_bytes);
+        Some(Volume { source, path, fstype, options, flags: 0 })
+    }
+
+    #[test]
+    fn the_first_colon_before_a_slash_ends_the_source() {
+        for (text, expected) in [
+            ("virtiofs:src:/data", volume("virtiofs:src", "/data", "", "")),
+            ("/dev/vdb:/var/lib:ext4:ro,noatime", volume("/dev/vdb", "/var/lib", "ext4", "ro,noatime")),
+            ("9p:a:/b::ro:x", volume("9p:a", "/b", "", "ro:x")),
+            ("8:1:/b:", volume("8:1", "/b", "", "")),
+            ("tmpfs:/", volume("tmpfs", "/", "", "")),
+        ] {
+            assert_eq!(parse(text.as_bytes(), false), expected, "{text}");
+        }
+        for text in ["", ":/a", "tmpfs", "/dev/vdb", "tmpfs:a", ":"] {
+            assert_eq!(parse(text.as_bytes(), false), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn every_truncation_has_an_answer() {
+        let text = b"/dev/vdb:/var/lib:ext4:ro,noatime";
+        for end in 0..text.len() {
+            assert_eq!(parse(&text[..end], false).is_some(), end > 9, "{end}");
+        }
+    }
+
+    #[test]
+    fn a_tmpfs_is_named_by_its_place() {
+        let flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+        let tmpfs = |path, options| Some(Volume { flags, ..volume("tmpfs", path, "tmpfs", options)? });
+        assert_eq!(parse(b"/run:exec,size=1m", true), tmpfs("/run", "exec,size=1m"));
+        assert_eq!(parse(b"/run", true), tmpfs("/run", ""));
+        for text in ["", "run", ":/run"] {
+            assert_eq!(parse(text.as_bytes(), true), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn options_are_flags_or_the_file_systems_own() {
+        for (word, expected) in [
+            ("ro", MountOption::Set(MS_RDONLY)),
+            ("nosuid", MountOption::Set(MS_NOSUID)),
+            ("nodev", MountOption::Set(MS_NODEV)),
+            ("noexec", MountOption::Set(MS_NOEXEC)),
+            ("sync", MountOption::Set(MS_SYNCHRONOUS)),
+            ("nosymfollow", MountOption::Set(MS_NOSYMFOLLOW)),
+            ("noatime", MountOption::Set(MS_NOATIME)),
+            ("nodiratime", MountOption::Set(MS_NODIRATIME)),
+            ("diratime", MountOption::Clear(MS_NODIRATIME)),
+            ("remount", MountOption::Data(b"remount")),
+            ("-", MountOption::Nothing),
+            ("rw", MountOption::Clear(MS_RDONLY)),
+            ("exec", MountOption::Clear(MS_NOEXEC)),
+            ("async", MountOption::Clear(MS_SYNCHRONOUS)),
+            ("nofail", MountOption::NoFail),
+            ("defaults", MountOption::Nothing),
+            ("", MountOption::Nothing),
+            ("size=1m", MountOption::Data(b"size=1m")),
+        ] {
+            assert_eq!(mount_option(word.as_bytes()), expected, "{word}");
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! What `mount=` and `tmpfs=` bring into the root.
+
+use whit_tests::namespace::Machine;
+
+const SHOW: &str = "grep -E ' /(data|scratch|mnt|run)[^ ]* ' /proc/mounts; stat -c '%n %a' /data /scratch 2>&1";
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_tmpfs_is_dockers_and_its_options_are_the_users() {
+    let finished = Machine::new()
+        .script(SHOW)
+        .file("/whit.conf", "tmpfs /scratch:exec,size=64k\n")
+        .file("/rootfs/etc/whit.conf", "tmpfs /data/a\n")
+        .command_line("whit.mount=tmpfs:/data/a/b:tmpfs:ro,noatime,mode=700")
+        .run();
+    finished.powered_off_saying(&["/data 755", "/scratch 1777", "whit: exit 0"]);
+    for mount in [
+        "tmpfs /data/a tmpfs rw,nosuid,nodev,noexec,relatime 0 0",
+        "tmpfs /scratch tmpfs rw,nosuid,nodev,relatime,size=64k 0 0",
+        // The weakest source's first: what the image wants may be mounted on.
+        "tmpfs /data/a/b tmpfs ro,noatime,mode=700 0 0",
+    ] {
+        assert!(finished.says(mount), "{mount}:\n{}", finished.console);
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn links_in_the_path_lead_where_they_lead_in_the_root() {
+    let finished = Machine::new()
+        .script("grep scratch /proc/mounts; ls -d /away/deep /data; read line </data/deep/file; echo $line")
+        .directory("/rootfs/away")
+        .link("/rootfs/data", "/away")
+        .link("/rootfs/up", "../../..")
+        .command_line("whit.tmpfs=/data/deep:mode=755 whit.tmpfs=/up/scratch")
+        .run();
+    finished.powered_off_saying(&["tmpfs /scratch tmpfs rw,nosuid,nodev,noexec,relatime 0 0", "/away/deep", "/data"]);
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn what_cannot_be_mounted_ends_the_boot_unless_it_may_fail() {
+    for (words, problem) in [
+        ("whit.mount=nothing", "whit: mount=nothing: EINVAL"),
+        ("whit.tmpfs=scratch", "whit: tmpfs=scratch: EINVAL"),
+        ("whit.mount=nosuchfs:tag:/data", "whit: mount=nosuchfs:tag:/data: ENODEV"),
+        ("whit.mount=tmpfs:/script/x", "whit: mount=tmpfs:/script/x: ENOTDIR"),
+        ("whit.tmpfs=/data:no_such_option", "whit: tmpfs=/data:no_such_option: EINVAL"),
+    ] {
+        let finished = Machine::new().script("echo runs").command_line(words).run();
+        finished.powered_off_saying(&[problem, "whit: exit 125", "whit: power off"]);
+        assert!(!finished.says("runs"), "{words}");
+    }
+    let words = "whit.mount=nosuchfs:tag:/data::ro,nofail whit.tmpfs=/scratch";
+    let finished = Machine::new().script("grep -c /scratch /proc/mounts").command_line(words).run();
+    finished.powered_off_saying(&["whit: mount=nosuchfs:tag:/data::ro,nofail: ENODEV", "1", "whit: exit 0"]);
+}
