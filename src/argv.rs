@@ -148,6 +148,8 @@ fn push_all(sources: &Sources<'_>, source: Source, part: Part, argv: &mut String
             for word in text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()) {
                 argv.push(&[word])?;
             }
+        } else if part == Part::Entrypoint && text.is_empty() && argv.is_empty() {
+            // An empty first element is none: what is weaker does not count either.
         } else if let Some(behind) = behind_equals {
             argv.push(&[text, b"=", behind])?;
         } else {
@@ -222,6 +224,7 @@ mod tests {
             ("", "entrypoint /i\ncmd j\n", IMAGE, &["/i", "j"]),
             ("entrypoint=/a entrypoint=-b", "cmd j\n", IMAGE, &["/a", "-b"]),
             ("entrypoint=\"\" -- /bin/true", "", IMAGE, &["/bin/true"]),
+            ("", "entrypoint \ncmd /bin/true\ncmd \n", IMAGE, &["/bin/true", ""]),
             ("", "", "", &[]),
         ] {
             assert_eq!(argv(command_line, initramfs, image), expected, "{command_line:?} over {initramfs:?}");
