@@ -55,18 +55,23 @@ fn the_console_is_shown_and_the_input_passed_on() {
     fs::write(directory.path().join("keys"), "a\u{1}b\n").unwrap();
     let keys = fs::File::open(directory.path().join("keys")).unwrap();
     let (code, shown, _) = outcome(&runvm(&directory, &[]).stdin(keys).output().unwrap());
-    // QEMU's own ctrl-a is doubled, so that the guest gets one; the console is not cleaned.
-    assert_eq!((code, shown.as_str()), (Some(3), "\u{1b}[1mgot a\u{1}\u{1}b\r\nwhit: exit 3\n"));
+    // QEMU's own ctrl-a is doubled, so that the guest gets one; what is for tools is left out.
+    assert_eq!((code, shown.as_str()), (Some(3), "\u{1b}[1mgot a\u{1}\u{1}b\r\n"));
 }
 
 #[test]
-fn a_signal_ends_the_machine_and_is_the_status() {
+fn the_second_signal_ends_the_machine_and_is_the_status() {
     let directory = played("echo $$; exec sleep 1000");
-    let mut child = runvm(&directory, &[]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = runvm(&directory, &[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut shown = BufReader::new(child.stdout.take().unwrap());
     let mut pid = String::new();
     shown.read_line(&mut pid).unwrap();
     let kill = |pid: &str| Command::new("kill").args(["-TERM", pid.trim()]).status().unwrap();
+    let mut messages = BufReader::new(child.stderr.take().unwrap());
+    assert!(kill(&child.id().to_string()).success());
+    let mut message = String::new();
+    messages.read_line(&mut message).unwrap();
+    assert_eq!(message, "runvm: asking the machine to power off; once more ends it at once\r\n");
     assert!(kill(&child.id().to_string()).success());
     shown.read_to_string(&mut String::new()).unwrap();
     let status = child.wait().unwrap();
@@ -82,7 +87,7 @@ fn print_shows_the_line_and_runs_nothing() {
     assert_eq!((code, errors.as_str()), (Some(0), ""));
     assert_eq!(
         shown,
-        "qemu-system-x86_64 -nographic -serial mon:stdio -no-reboot -machine pc -accel tcg -m 256M -smp 1 \
+        "qemu-system-x86_64 -display none -vga none -serial mon:stdio -no-reboot -machine pc -accel tcg -cpu max -m 256M -smp 1 \
          -kernel kernel -initrd initrd -append 'console=ttyS0 quiet panic=-1 root=/dev/sda' \
          -drive if=none,id=disk0,format=raw,file=kernel -device ide-hd,drive=disk0 \
          -netdev user,id=net0,hostfwd=tcp:127.0.0.1:8080-:80 -device e1000,netdev=net0,romfile=\n"
@@ -116,7 +121,7 @@ fn bad_arguments_are_refused_before_anything_runs() {
         (&["--memory", "0M"], "is not a size"),
         (&["--memory", "99999999G"], "is not a size"),
         (&["--cpus", "0"], "--cpus"),
-        (&["--append", &long], "runvm: --append: 2048 bytes, and the kernel takes 2047"),
+        (&["--append", &long], "runvm: --append: 2077 bytes with what comes before, and the kernel takes 2047"),
         (&["--disk", "absent"], "runvm: absent: No such file"),
         (&["--disk", "."], "runvm: .: is a directory"),
     ] {

@@ -202,6 +202,22 @@ impl FromStr for Addition {
     }
 }
 
+/// `whit` beside this program, as installed; else where cargo leaves it: target/PROFILE/mkcpio, target/release/whit.
+///
+/// # Errors
+/// One line that says where it was looked for.
+pub fn default_init() -> Result<PathBuf, String> {
+    let program = std::env::current_exe().map_err(|error| format!("cannot find its own directory: {error}"))?;
+    let directory = program.parent().unwrap_or(Path::new("/"));
+    let places = [directory.join("whit"), directory.join("../release/whit")];
+    places.iter().find(|place| place.is_file()).cloned().ok_or_else(|| {
+        format!(
+            "{}: no init there; name one with --init, or build it: cargo build --release -p whit",
+            places[0].display()
+        )
+    })
+}
+
 /// How an initramfs is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
@@ -270,6 +286,20 @@ pub fn write(tree: &Tree, path: &Path, compression: Compression, mtime: u32) -> 
             kind => format!("cannot be written: {kind}"),
         },
     })?;
+    let summary = write_into(tree, &mut output, compression, mtime).map_err(|error| match error {
+        Error::Tree(tree::Error::Archive(Refused::Write(error))) => failure(error),
+        error => error,
+    })?;
+    output.commit().map_err(failure)?;
+    Ok(summary)
+}
+
+/// Writes `tree` into a file.
+///
+/// # Errors
+/// Those of the inputs and of the file.
+pub fn write_into(tree: &Tree, output: &mut Output, compression: Compression, mtime: u32) -> Result<Summary, Error> {
+    let failure = |error: io::Error| Error::Tree(tree::Error::Archive(Refused::Write(error)));
     let out = BufWriter::with_capacity(1 << 20, output.file());
     let Finished { mut out, bytes: archive_bytes, entries } = match compression {
         Compression::None => archive(tree, out, mtime),
@@ -281,15 +311,10 @@ pub fn write(tree: &Tree, path: &Path, compression: Compression, mtime: u32) -> 
                 Ok(Finished { out, bytes, entries })
             })
         }
-    }
-    .map_err(|error| match error {
-        tree::Error::Archive(Refused::Write(error)) => failure(error),
-        error => Error::Tree(error),
-    })?;
+    }?;
     out.flush().map_err(failure)?;
     drop(out);
     let file_bytes = output.file().metadata().map_err(failure)?.len();
-    output.commit().map_err(failure)?;
     Ok(Summary { entries, archive_bytes, file_bytes })
 }
 

@@ -22,4 +22,5 @@ pub mod tar;
 pub mod terminal;
 pub mod tree;
 pub mod uuid;
+pub mod vm;
 pub mod workspace;

@@ -1,8 +1,8 @@
 //! The run record: what a machine runs, as lines that the init reads without a parser for JSON.
 //!
 //! One `key value` a line, the value up to the line's end, `\n` and `\\` its only escapes. `entrypoint` and `cmd` have
-//! one element of argv a line, `env` one `KEY=VALUE`; `workdir`, `user`, `stopsignal` and `hostname` come once. The
-//! record is made from what `docker inspect` prints of a container or an image, from an OCI image configuration, and
+//! one element of argv a line, `env` one `KEY=VALUE`, `mount` and `tmpfs` one mount; `workdir`, `user`, `stopsignal`,
+//! `hostname` and `grace` come once. The record is made from what `docker inspect` prints of a container or an image, from an OCI image configuration, and
 //! from options that override both.
 
 use serde_json::Value;
@@ -25,6 +25,12 @@ pub struct RunRecord {
     pub stopsignal: Option<String>,
     /// The machine's name.
     pub hostname: Option<String>,
+    /// `SOURCE:/PATH[:FSTYPE[:OPTIONS]]`.
+    pub mount: Vec<String>,
+    /// `/PATH[:OPTIONS]`.
+    pub tmpfs: Vec<String>,
+    /// Seconds that the workload has to end.
+    pub grace: Option<String>,
 }
 
 /// Options that override an image's configuration.
@@ -44,6 +50,12 @@ pub struct Overrides {
     pub stopsignal: Option<String>,
     /// Replaces the host name.
     pub hostname: Option<String>,
+    /// Added.
+    pub mount: Vec<String>,
+    /// Added.
+    pub tmpfs: Vec<String>,
+    /// Replaces the seconds that the workload has to end.
+    pub grace: Option<String>,
 }
 
 /// Why there is no record.
@@ -74,6 +86,36 @@ pub enum Error {
     Env(String),
 }
 
+impl Overrides {
+    /// The record `before`, as lines, with these options over it: an entrypoint or command of its own goes, what else it says
+    /// stays, and gives way where both say something.
+    ///
+    /// # Errors
+    /// Those of [`RunRecord::encode`], and an environment element that is not `KEY=VALUE`.
+    pub fn over(self, before: &[u8]) -> Result<Vec<u8>, Error> {
+        let replaced: &[&[u8]] = match (&self.entrypoint, &self.cmd) {
+            (Some(_), _) => &[b"entrypoint", b"cmd"],
+            (None, Some(_)) => &[b"cmd"],
+            (None, None) => &[],
+        };
+        let stays = |line: &&[u8]| {
+            let key = line.split(|byte| *byte == b' ').next().unwrap_or_default();
+            !line.is_empty() && !replaced.contains(&key)
+        };
+        let mut lines = before.split(|byte| *byte == b'\n').filter(stays).collect::<Vec<_>>().join(&b'\n');
+        if !lines.is_empty() {
+            lines.push(b'\n');
+        }
+        // The init takes one empty element for "none": the image's is not to count either.
+        let entrypoint = self.entrypoint.clone().unwrap_or_default();
+        let mut record = RunRecord::default();
+        record.override_with(self)?;
+        record.entrypoint = entrypoint;
+        lines.extend(record.encode()?.into_bytes());
+        Ok(lines)
+    }
+}
+
 impl RunRecord {
     /// Reads the configuration of one container or image.
     ///
@@ -91,6 +133,7 @@ impl RunRecord {
             user: text(config, "User")?,
             stopsignal: text(config, "StopSignal")?,
             hostname: text(config, "Hostname")?,
+            ..Self::default()
         })
     }
 
@@ -126,6 +169,9 @@ impl RunRecord {
         replace(&mut self.user, overrides.user);
         replace(&mut self.stopsignal, overrides.stopsignal);
         replace(&mut self.hostname, overrides.hostname);
+        replace(&mut self.grace, overrides.grace);
+        self.mount.extend(overrides.mount);
+        self.tmpfs.extend(overrides.tmpfs);
         Ok(())
     }
 
@@ -140,7 +186,13 @@ impl RunRecord {
     /// A value with a NUL byte, or more than the init reads.
     pub fn encode(&self) -> Result<String, Error> {
         let mut lines = String::new();
-        let repeated = [("entrypoint", &self.entrypoint), ("cmd", &self.cmd), ("env", &self.env)];
+        let repeated = [
+            ("entrypoint", &self.entrypoint),
+            ("cmd", &self.cmd),
+            ("env", &self.env),
+            ("mount", &self.mount),
+            ("tmpfs", &self.tmpfs),
+        ];
         for (key, values) in repeated {
             for value in values {
                 push(&mut lines, key, value)?;
@@ -151,6 +203,7 @@ impl RunRecord {
             ("user", &self.user),
             ("stopsignal", &self.stopsignal),
             ("hostname", &self.hostname),
+            ("grace", &self.grace),
         ];
         for (key, value) in single {
             if let Some(value) = value {
@@ -312,6 +365,23 @@ mod tests {
             let overrides = Overrides { env: vec![bad.to_owned()], ..Overrides::default() };
             assert!(matches!(record.override_with(overrides), Err(Error::Env(_))), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn options_go_over_the_lines_that_were_there() {
+        const BEFORE: &[u8] = b"entrypoint /e\ncmd old\ncmd\ncmdline y\n\nuser u";
+        let words = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect::<Vec<String>>());
+        let over = |overrides: Overrides| String::from_utf8(overrides.over(BEFORE).unwrap()).unwrap();
+        let (cmd, entrypoint) = (words(&["-c", "", "a\nb\\c d"]), words(&["/x"]));
+        assert_eq!(over(Overrides::default()), "entrypoint /e\ncmd old\ncmd\ncmdline y\nuser u\n");
+        let with_cmd = Overrides { cmd, user: Some("v".to_owned()), ..Overrides::default() };
+        assert_eq!(over(with_cmd), "entrypoint /e\ncmdline y\nuser u\ncmd -c\ncmd \ncmd a\\nb\\\\c d\nuser v\n");
+        let mount = vec!["9p:share0:/data".to_owned()];
+        let with_entrypoint = Overrides { entrypoint, mount, ..Overrides::default() };
+        assert_eq!(over(with_entrypoint), "cmdline y\nuser u\nentrypoint /x\nmount 9p:share0:/data\n");
+        let without_entrypoint = Overrides { entrypoint: words(&[""]), ..Overrides::default() };
+        assert_eq!(over(without_entrypoint), "cmdline y\nuser u\nentrypoint \n");
+        assert_eq!(Overrides::default().over(b"").unwrap(), b"");
     }
 
     #[test]

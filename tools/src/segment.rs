@@ -48,26 +48,33 @@ pub enum Error {
         position: usize,
     },
     /// The record would be longer than the init reads.
-    #[error("the arguments make a run record of {0} bytes, and the init reads {MAX_RECORD}")]
+    #[error("arguments and environment make a run record of {0} bytes, and the init reads {MAX_RECORD}")]
     LongRecord(usize),
     /// The copy cannot be written.
     #[error("temporary initramfs: {0}")]
     Write(#[from] Refused),
 }
 
-/// A copy of the initramfs `path` whose run record has `arguments` in place of any `cmd`.
+/// The run record in the initramfs `path`; empty when there is none.
+///
+/// # Errors
+/// An initramfs that cannot be read.
+pub fn record(path: &Path) -> Result<Vec<u8>, Error> {
+    Ok(last_file(path, &read(path)?, RECORD.as_bytes())?.unwrap_or_default())
+}
+
+/// A copy of the initramfs `path` with another run record.
 ///
 /// # Errors
 /// An initramfs that cannot be read, a record that is too long, a copy that cannot be written.
-pub fn with_arguments(path: &Path, arguments: &[Vec<u8>]) -> Result<NamedTempFile, Error> {
-    let mut bytes = std::fs::read(path).map_err(|error| Error::Read { path: path.to_owned(), error })?;
-    let record = replace_arguments(&last_file(path, &bytes, RECORD.as_bytes())?.unwrap_or_default(), arguments);
+pub fn with_record(path: &Path, record: &[u8]) -> Result<NamedTempFile, Error> {
     if record.len() > MAX_RECORD {
         return Err(Error::LongRecord(record.len()));
     }
+    let mut bytes = read(path)?;
     bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
     let mut segment = Writer::new(bytes, 0);
-    segment.file(&[RECORD], Meta::root(0o644), record.len() as u64, record.as_slice())?;
+    segment.file(&[RECORD], Meta::root(0o644), record.len() as u64, record)?;
     let write = || -> io::Result<NamedTempFile> {
         let mut copy = tempfile::Builder::new().prefix("whit-").suffix(".cpio").tempfile()?;
         copy.write_all(&segment.finish().map_err(io::Error::other)?.out)?;
@@ -76,26 +83,8 @@ pub fn with_arguments(path: &Path, arguments: &[Vec<u8>]) -> Result<NamedTempFil
     Ok(write().map_err(Refused::Write)?)
 }
 
-/// The record without its `cmd` lines, and with one for each argument.
-fn replace_arguments(record: &[u8], arguments: &[Vec<u8>]) -> Vec<u8> {
-    let mut lines: Vec<u8> = Vec::new();
-    for line in record.split(|byte| *byte == b'\n') {
-        if !line.is_empty() && line != b"cmd" && !line.starts_with(b"cmd ") {
-            lines.extend([line, b"\n"].concat());
-        }
-    }
-    for argument in arguments {
-        lines.extend(b"cmd ");
-        for byte in argument {
-            match byte {
-                b'\n' => lines.extend(b"\\n"),
-                b'\\' => lines.extend(b"\\\\"),
-                byte => lines.push(*byte),
-            }
-        }
-        lines.push(b'\n');
-    }
-    lines
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    std::fs::read(path).map_err(|error| Error::Read { path: path.to_owned(), error })
 }
 
 /// The data of the file `name` as the kernel would leave it: those of the last segment that has it.
@@ -203,26 +192,20 @@ mod tests {
     }
 
     #[test]
-    fn arguments_replace_those_that_were_there() {
+    fn a_record_comes_behind_the_one_that_was_there() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("initrd");
-        let odd = [gzip(&archive(&[(RECORD, "entrypoint /bin/x\ncmd old\ncmd\ncmdline y\nuser u")])), vec![0]].concat();
+        let odd = [gzip(&archive(&[(RECORD, "user u")])), vec![0]].concat();
         std::fs::write(&path, &odd).unwrap();
-        let arguments = [&b"-c"[..], b"", b"a\nb\\c d"].map(<[u8]>::to_vec);
-        let copy = with_arguments(&path, &arguments).unwrap();
+        assert_eq!(record(&path).unwrap(), b"user u");
+        let copy = with_record(&path, b"user v\n").unwrap();
         let bytes = std::fs::read(copy.path()).unwrap();
-        assert_eq!(
-            record_in(&bytes).unwrap().unwrap(),
-            "entrypoint /bin/x\ncmdline y\nuser u\ncmd -c\ncmd \ncmd a\\nb\\\\c d\n"
-        );
+        assert_eq!(record(copy.path()).unwrap(), b"user v\n");
         assert!(bytes.starts_with(&odd));
         assert!(bytes[odd.len().next_multiple_of(4)..].starts_with(b"070701"));
-        let mut record = record_in(&bytes).unwrap().unwrap().into_bytes();
-        let record = whit::record::Record::decode(&mut record);
-        let commands = record.lines().filter_map(|line| line.entry).filter(|(key, _)| *key == b"cmd");
-        let commands: Vec<_> = commands.map(|(_, value)| value.unwrap_or_default()).collect();
-        assert_eq!(commands, arguments.iter().map(Vec::as_slice).collect::<Vec<_>>());
-        let error = with_arguments(&path, &[vec![b'x'; MAX_RECORD]]).unwrap_err();
-        assert!(matches!(error, Error::LongRecord(length) if length > MAX_RECORD));
+        std::fs::write(&path, archive(&[])).unwrap();
+        assert_eq!(record(&path).unwrap(), b"");
+        let error = with_record(&path, &[b'x'; MAX_RECORD + 1]).unwrap_err();
+        assert!(matches!(error, Error::LongRecord(length) if length == MAX_RECORD + 1));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal};
 
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
 /// Standard input in raw mode: each key goes to the guest, ctrl-c too. Dropping it puts back what was.
 pub struct Raw {
@@ -25,6 +25,15 @@ impl Raw {
         tcsetattr(&stdin, OptionalActions::Drain, &raw)?;
         Ok(Some(Self { before }))
     }
+}
+
+/// The size of the terminal that standard output or input is, as a `struct winsize` (tty_ioctl(4)): rows, columns and two
+/// sizes in pixels, 16 bits each.
+#[must_use]
+pub fn size() -> Option<[u8; 8]> {
+    let size = tcgetwinsize(io::stdout()).or_else(|_| tcgetwinsize(io::stdin())).ok()?;
+    let fields = [size.ws_row, size.ws_col, size.ws_xpixel, size.ws_ypixel].map(u16::to_le_bytes);
+    fields.concat().try_into().ok()
 }
 
 impl Drop for Raw {

@@ -1,7 +1,7 @@
 //! `mkcpio`: makes whit's initramfs, the same bytes from the same inputs, without root.
 
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments) -> Result<(), String> {
     let mtime = initramfs::mtime(env::var_os("SOURCE_DATE_EPOCH").as_deref())?;
     let recipe = Recipe {
-        init: arguments.init.map_or_else(default_init, Ok)?,
+        init: arguments.init.map_or_else(initramfs::default_init, Ok)?,
         busybox: arguments.busybox,
         modules: arguments.modules,
         load: arguments.module,
@@ -76,17 +76,4 @@ fn run(arguments: Arguments) -> Result<(), String> {
         println!("modules built into this kernel: {}", modules.builtin.join(" "));
     }
     Ok(())
-}
-
-/// `whit` beside this program, as installed; else where cargo leaves it: target/PROFILE/mkcpio, target/release/whit.
-fn default_init() -> Result<PathBuf, String> {
-    let program = env::current_exe().map_err(|error| format!("cannot find its own directory: {error}"))?;
-    let directory = program.parent().unwrap_or(Path::new("/"));
-    let places = [directory.join("whit"), directory.join("../release/whit")];
-    places.iter().find(|place| place.is_file()).cloned().ok_or_else(|| {
-        format!(
-            "{}: no init there; name one with --init, or build it: cargo build --release -p whit",
-            places[0].display()
-        )
-    })
 }

@@ -120,6 +120,7 @@ fn run_record(arguments: &Arguments) -> Result<RunRecord, String> {
         user: arguments.user.clone(),
         stopsignal: arguments.stopsignal.clone(),
         hostname: arguments.hostname.clone(),
+        ..Overrides::default()
     };
     record.override_with(overrides).map_err(|error| error.to_string())?;
     Ok(record)

@@ -19,6 +19,14 @@ pub(super) fn newest(apt: &Apt, flavour: Flavour, series: Option<&str>) -> Resul
     })
 }
 
+/// The newest among unpacked packages, which are folders called `NAME_VERSION`.
+pub(super) fn newest_kept(folder: &Path, packages: &[String], flavour: Flavour) -> Option<Kernel> {
+    let split = packages.iter().filter_map(|package| Some((package.split_once('_')?.0, package)));
+    let kept = split.filter_map(|(name, package)| Some((numbers(release(name, flavour)?), name, package)));
+    let (_, name, package) = kept.max()?;
+    in_package(&folder.join(package), name).ok()
+}
+
 /// Finds the kernel in the folder of its unpacked package.
 pub(super) fn in_package(package: &Path, name: &str) -> Result<Kernel, Error> {
     let release = name.strip_prefix(PREFIX).unwrap_or(name).to_owned();

@@ -70,6 +70,14 @@ pub enum Error {
     },
 }
 
+/// The newest kernel of a flavour in the folder of a [`Store`], without a look at the archive.
+#[must_use]
+pub fn kept_kernel(folder: &Path, flavour: Flavour) -> Option<Kernel> {
+    let entries = std::fs::read_dir(folder).ok()?.filter_map(Result::ok);
+    let names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    kernel::newest_kept(folder, &names, flavour)
+}
+
 /// The folder with everything that was fetched. One process at a time works in it; others wait for its lock.
 pub struct Store {
     folder: PathBuf,

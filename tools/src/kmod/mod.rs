@@ -138,6 +138,13 @@ impl Modules {
         &self.version
     }
 
+    /// Whether there is a module of this name, built in or to be loaded.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        let name = normal_name(name);
+        self.index.builtin.contains(&name) || self.index.paths.contains_key(&name)
+    }
+
     /// What to load so that the modules `names` work, each once, what is needed first.
     ///
     /// # Errors

@@ -2,10 +2,9 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
+use super::forward::Forward;
 use super::kvm;
 
 /// The program; Debian has it in qemu-system-x86.
@@ -71,37 +70,21 @@ pub enum Nic {
     None,
 }
 
-/// A TCP port of the host that leads to one of the guest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Forward {
-    /// The host's address that is listened on.
-    pub address: Ipv4Addr,
-    /// The host's port.
-    pub host: u16,
-    /// The guest's port.
-    pub guest: u16,
-}
-
-impl FromStr for Forward {
-    type Err = String;
-
-    /// `[ADDR:]HOST:GUEST`; the address is 127.0.0.1 when it is left out.
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let port = |text: &str| match text.parse() {
-            Ok(0) | Err(_) => Err(format!("\"{text}\" is not a port from 1 to 65535")),
-            Ok(port) => Ok(port),
-        };
-        let parts: Vec<&str> = text.split(':').collect();
-        let (address, host, guest) = match parts[..] {
-            [host, guest] => (Ipv4Addr::LOCALHOST, host, guest),
-            [address, host, guest] => {
-                let parsed = address.parse().map_err(|_| format!("\"{address}\" is not an IPv4 address"))?;
-                (parsed, host, guest)
-            }
-            _ => return Err("not HOST:GUEST or ADDR:HOST:GUEST".to_owned()),
-        };
-        Ok(Self { address, host: port(host)?, guest: port(guest)? })
-    }
+/// A folder of the host in the guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// A folder that QEMU serves.
+    Plan9 {
+        /// The folder.
+        folder: PathBuf,
+        /// Whether writing is refused.
+        read_only: bool,
+    },
+    /// A daemon that listens on a socket.
+    Virtiofs {
+        /// The socket.
+        socket: PathBuf,
+    },
 }
 
 /// A machine to start; [`fmt::Display`] shows it as a line for a shell.
@@ -118,6 +101,9 @@ pub struct CommandLine {
     snapshot: bool,
     nic: Nic,
     forwards: Vec<Forward>,
+    shares: Vec<Share>,
+    /// Sockets behind ports of a virtio serial device, by the ports' names.
+    ports: Vec<(&'static str, PathBuf)>,
     exact_time: bool,
     more: Vec<OsString>,
     control: Option<PathBuf>,
@@ -138,6 +124,8 @@ impl CommandLine {
             snapshot: false,
             nic: Nic::default(),
             forwards: Vec::new(),
+            shares: Vec::new(),
+            ports: Vec::new(),
             exact_time: false,
             more: Vec::new(),
             control: None,
@@ -217,6 +205,31 @@ impl CommandLine {
         self
     }
 
+    /// Shares a folder; its tag is `share0` for the first, `share1` for the next.
+    #[must_use]
+    pub fn share(mut self, share: Share) -> Self {
+        self.shares.push(share);
+        self
+    }
+
+    /// Adds a port of a virtio serial device (/sys/class/virtio-ports in the guest), behind a socket that QEMU connects to.
+    #[must_use]
+    pub fn port(mut self, name: &'static str, socket: impl Into<PathBuf>) -> Self {
+        self.ports.push((name, socket.into()));
+        self
+    }
+
+    /// Whether the guest's instructions are translated.
+    #[must_use]
+    pub fn is_emulated(&self) -> bool {
+        self.exact_time
+            || match self.accelerator {
+                Accelerator::Kvm => false,
+                Accelerator::Auto => !kvm::is_usable(),
+                Accelerator::Tcg => true,
+            }
+    }
+
     /// Makes the guest's clock count its instructions, one a nanosecond: the same boot takes the same time on any host.
     #[must_use]
     pub fn exact_time(mut self) -> Self {
@@ -241,17 +254,10 @@ impl CommandLine {
     #[must_use]
     pub fn arguments(&self) -> Vec<OsString> {
         let mut arguments = Arguments(Vec::new());
-        // The serial port on standard input and output, shared with QEMU's monitor (ctrl-a c). -nographic alone would do
-        // that too, but not beside a -mon.
-        arguments.flag("-nographic").option("-serial", "mon:stdio").flag("-no-reboot");
-        arguments.option(
-            "-machine",
-            match self.board {
-                Board::Pc => "pc",
-                Board::Q35 => "q35",
-                Board::Microvm => "microvm",
-            },
-        );
+        // The serial port on standard input and output, shared with QEMU's monitor (ctrl-a c), and no screen. -nographic
+        // would have the firmware talk on that port too.
+        arguments.option("-display", "none").option("-vga", "none").option("-serial", "mon:stdio").flag("-no-reboot");
+        self.machine(&mut arguments);
         self.execution(&mut arguments);
         arguments.option("-m", format!("{}M", self.memory_mib)).option("-smp", self.cpus.to_string());
         arguments.option("-kernel", &self.kernel);
@@ -276,13 +282,28 @@ impl CommandLine {
             arguments.flag("-snapshot");
         }
         self.network(&mut arguments);
+        self.channels(&mut arguments);
         arguments.0.extend(self.more.iter().cloned());
         if let Some(socket) = &self.control {
-            let mut chardev = OsString::from("socket,id=control,path=");
-            chardev.push(option_value(socket.as_os_str()));
-            arguments.option("-chardev", chardev).option("-mon", "chardev=control,mode=control");
+            arguments.option("-chardev", socket_chardev("control", socket));
+            arguments.option("-mon", "chardev=control,mode=control");
         }
         arguments.0
+    }
+
+    /// The board; its memory is one that a daemon of the host can map, where one has to.
+    fn machine(&self, arguments: &mut Arguments) {
+        let board = match self.board {
+            Board::Pc => "pc",
+            Board::Q35 => "q35",
+            Board::Microvm => "microvm",
+        };
+        if self.shares.iter().any(|share| matches!(share, Share::Virtiofs { .. })) {
+            let memory = format!("memory-backend-memfd,id=memory,size={}M,share=on", self.memory_mib);
+            arguments.option("-machine", format!("{board},memory-backend=memory")).option("-object", memory);
+        } else {
+            arguments.option("-machine", board);
+        }
     }
 
     fn execution(&self, arguments: &mut Arguments) {
@@ -291,11 +312,10 @@ impl CommandLine {
             arguments.option("-rtc", "base=2026-01-01T00:00:00,clock=vm").option("-seed", "1");
             return;
         }
-        match self.accelerator {
-            Accelerator::Kvm => arguments.option("-accel", "kvm").option("-cpu", "max"),
-            Accelerator::Auto if kvm::is_usable() => arguments.option("-accel", "kvm").option("-cpu", "max"),
-            Accelerator::Auto | Accelerator::Tcg => arguments.option("-accel", "tcg"),
-        };
+        // All that QEMU can do: images of today want x86-64-v2 at least, entropy comes with RDRAND, and a microvm of Linux 6.12
+        // finds no other clock to start with.
+        let accelerator = if self.is_emulated() { "tcg" } else { "kvm" };
+        arguments.option("-accel", accelerator).option("-cpu", "max");
     }
 
     fn network(&self, arguments: &mut Arguments) {
@@ -310,11 +330,55 @@ impl CommandLine {
             (Nic::E1000, _) => "e1000,netdev=net0,romfile=",
         };
         let mut netdev = "user,id=net0".to_owned();
-        for Forward { address, host, guest } in &self.forwards {
-            netdev.push_str(&format!(",hostfwd=tcp:{address}:{host}-:{guest}"));
+        for forward in &self.forwards {
+            netdev.push_str(&format!(",hostfwd={forward}"));
         }
         arguments.option("-netdev", netdev).option("-device", device);
     }
+}
+
+impl CommandLine {
+    /// What else leads out of the guest: shared folders and serial ports.
+    fn channels(&self, arguments: &mut Arguments) {
+        let bus = if self.board == Board::Microvm { "device" } else { "pci" };
+        for (number, share) in self.shares.iter().enumerate() {
+            let tag = share_tag(number);
+            match share {
+                Share::Plan9 { folder, read_only } => {
+                    // Owners are kept by whoever may change them; others' files are all theirs.
+                    let model = if rustix::process::geteuid().is_root() { "passthrough" } else { "none" };
+                    let access = if *read_only { ",readonly=on" } else { "" };
+                    let mut device = OsString::from(format!("local,id={tag},security_model={model}{access},path="));
+                    device.push(option_value(folder.as_os_str()));
+                    arguments.option("-fsdev", device);
+                    arguments.option("-device", format!("virtio-9p-{bus},fsdev={tag},mount_tag={tag}"));
+                }
+                Share::Virtiofs { socket } => {
+                    arguments.option("-chardev", socket_chardev(&tag, socket));
+                    arguments.option("-device", format!("vhost-user-fs-{bus},chardev={tag},tag={tag}"));
+                }
+            }
+        }
+        if !self.ports.is_empty() {
+            arguments.option("-device", format!("virtio-serial-{bus}"));
+        }
+        for (number, (name, socket)) in self.ports.iter().enumerate() {
+            arguments.option("-chardev", socket_chardev(&format!("port{number}"), socket));
+            arguments.option("-device", format!("virtserialport,chardev=port{number},name={name}"));
+        }
+    }
+}
+
+/// The tag of a share, by its place.
+#[must_use]
+pub fn share_tag(number: usize) -> String {
+    format!("share{number}")
+}
+
+fn socket_chardev(id: &str, socket: &Path) -> OsString {
+    let mut chardev = OsString::from(format!("socket,id={id},path="));
+    chardev.push(option_value(socket.as_os_str()));
+    chardev
 }
 
 impl fmt::Display for CommandLine {
@@ -385,7 +449,7 @@ mod tests {
             .snapshot();
         assert_eq!(
             words(&command),
-            "qemu-system-x86_64 -nographic -serial mon:stdio -no-reboot -machine pc -accel tcg -m 256M -smp 1 -kernel 'my kernel' \
+            "qemu-system-x86_64 -display none -vga none -serial mon:stdio -no-reboot -machine pc -accel tcg -cpu max -m 256M -smp 1 -kernel 'my kernel' \
              -initrd init.gz -append 'console=ttyS0 root=/dev/vda it'\\''s' \
              -drive if=none,id=disk0,format=raw,file=a,,b.img -device virtio-blk-pci,drive=disk0 \
              -drive if=none,id=disk1,format=raw,file=c.img -device nvme,drive=disk1,serial=disk1 -snapshot \
@@ -401,7 +465,7 @@ mod tests {
         let command = command.option("-device", "e1000,mac=52:54:00:00:00:01");
         assert_eq!(
             words(&command),
-            "qemu-system-x86_64 -nographic -serial mon:stdio -no-reboot -machine pc -accel tcg -icount shift=0,sleep=off \
+            "qemu-system-x86_64 -display none -vga none -serial mon:stdio -no-reboot -machine pc -accel tcg -icount shift=0,sleep=off \
              -rtc base=2026-01-01T00:00:00,clock=vm -seed 1 -m 64M -smp 2 -kernel k -nic none \
              -device e1000,mac=52:54:00:00:00:01"
         );
@@ -414,23 +478,22 @@ mod tests {
     }
 
     #[test]
-    fn forwards_are_checked() {
-        let forward = |host, guest, address: [u8; 4]| Ok(Forward { address: address.into(), host, guest });
-        assert_eq!("8080:80".parse(), forward(8080, 80, [127, 0, 0, 1]));
-        assert_eq!("10.0.0.1:1:65535".parse(), forward(1, 65535, [10, 0, 0, 1]));
-        for (text, word) in [
-            ("80", "HOST:GUEST"),
-            ("", "HOST:GUEST"),
-            ("1:2:3:4", "HOST:GUEST"),
-            ("0:80", "\"0\" is not a port"),
-            ("80:65536", "\"65536\" is not a port"),
-            ("80:", "\"\" is not a port"),
-            ("-1:80", "\"-1\" is not a port"),
-            ("localhost:80:80", "\"localhost\" is not an IPv4 address"),
-            ("256.0.0.1:80:80", "is not an IPv4 address"),
+    fn folders_and_ports_have_channels() {
+        let plan9 = Share::Plan9 { folder: "/a,b".into(), read_only: true };
+        let virtiofs = Share::Virtiofs { socket: "/run/s".into() };
+        let command = CommandLine::new("k").share(plan9).share(virtiofs).port("org.x", "/run/p").memory_mib(64);
+        let line = words(&command);
+        for part in [
+            "-machine pc,memory-backend=memory -object memory-backend-memfd,id=memory,size=64M,share=on",
+            "readonly=on,path=/a,,b -device virtio-9p-pci,fsdev=share0,mount_tag=share0",
+            "-chardev socket,id=share1,path=/run/s -device vhost-user-fs-pci,chardev=share1,tag=share1",
+            "-device virtio-serial-pci -chardev socket,id=port0,path=/run/p -device virtserialport,chardev=port0,name=org.x",
         ] {
-            let error = text.parse::<Forward>().unwrap_err();
-            assert!(error.contains(word), "{text}: {error}");
+            assert!(line.contains(part), "{part}: {line}");
         }
+        let line = words(&command.board(Board::Microvm));
+        assert!(
+            line.contains("virtio-9p-device,") && line.contains("virtio-serial-device") && !line.contains("-pci,fsdev")
+        );
     }
 }

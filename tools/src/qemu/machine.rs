@@ -1,6 +1,7 @@
 //! A machine that runs: its console as text to wait for, its keyboard, its power button, its end.
 
 use std::io::{self, Read, Write};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -21,7 +22,7 @@ pub struct Machine {
     console: Arc<Console>,
     /// How far the console was read by those who wait.
     position: usize,
-    control: Control,
+    control: Arc<Mutex<Control>>,
     command: String,
     messages: Arc<Mutex<Vec<u8>>>,
     readers: Vec<JoinHandle<()>>,
@@ -71,6 +72,8 @@ impl Machine {
         let command = command.clone().control(&control.path());
         let mut child = Command::new(PROGRAM)
             .args(command.arguments())
+            // A terminal's signals are for whoever runs the machine, not for the machine.
+            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -101,6 +104,7 @@ impl Machine {
         }
         let input = child.stdin.take().map(Input);
         let command = command.to_string();
+        let control = Arc::new(Mutex::new(control));
         Ok(Self { child, input, console, position: 0, control, command, messages, readers })
     }
 
@@ -204,7 +208,7 @@ impl Machine {
     /// # Errors
     /// A QEMU that refuses or does not answer.
     pub fn execute(&mut self, command: &str, arguments: &Value) -> Result<(), Error> {
-        self.control.execute(command, arguments).map_err(Error::Control)
+        execute(&self.control, command, arguments)
     }
 
     /// Ends QEMU at once; what the guest wrote and QEMU took reaches the disk image.
@@ -215,8 +219,14 @@ impl Machine {
         self.execute("quit", &Value::Null)
     }
 
+    /// What presses the power button from another thread, as [`Machine::power_down`] does.
+    pub fn power_button(&self) -> impl Fn() -> Result<(), Error> + Send + Sync + 'static {
+        let control = Arc::clone(&self.control);
+        move || execute(&control, "system_powerdown", &Value::Null)
+    }
+
     /// What ends this QEMU from another thread.
-    pub fn terminator(&self) -> impl Fn() + Send + 'static {
+    pub fn terminator(&self) -> impl Fn() + Send + Sync + 'static {
         let pid = Pid::from_child(&self.child);
         move || {
             // It has ended already, then.
@@ -275,6 +285,11 @@ impl Drop for Machine {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+fn execute(control: &Mutex<Control>, command: &str, arguments: &Value) -> Result<(), Error> {
+    let mut control = control.lock().unwrap_or_else(PoisonError::into_inner);
+    control.execute(command, arguments).map_err(Error::Control)
 }
 
 /// Reads to the end, which any error is too.

@@ -14,11 +14,13 @@ mod command;
 mod console;
 mod control;
 mod error;
+mod forward;
 mod kvm;
 mod machine;
 
-pub use command::{Accelerator, Board, CommandLine, DiskInterface, Forward, Nic};
+pub use command::{Accelerator, Board, CommandLine, DiskInterface, Nic, Share, share_tag};
 pub use error::Error;
+pub use forward::{Forward, Protocol};
 pub use machine::{Input, Machine};
 
 /// The exit status that a console line tells, if it is `whit: exit N`.

@@ -7,7 +7,6 @@ mod disk;
 mod interrupt;
 mod page;
 mod prepare;
-mod timeline;
 
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener};
@@ -17,11 +16,11 @@ use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
 use whit_tools::output;
-use whit_tools::qemu::{Accelerator, CommandLine, DiskInterface, Forward, Machine, exit_line};
+use whit_tools::qemu::{Accelerator, CommandLine, DiskInterface, Forward, Machine, Protocol, exit_line};
+use whit_tools::vm::Timeline;
 
 use interrupt::Interrupt;
 use prepare::Artefacts;
-use timeline::Timeline;
 
 /// Boots nginx, out of Debian's packages, as a machine of its own, and shows the page that it serves
 #[derive(Parser)]
@@ -118,7 +117,7 @@ fn command_line(arguments: &Arguments, artefacts: &Artefacts, port: u16) -> Comm
         .initrd(&artefacts.initramfs)
         .append(&format!("console=ttyS0 quiet panic=-1 root={} whit.timing", disk.first_device()))
         .disk(disk, &artefacts.disk)
-        .forward(Forward { address: Ipv4Addr::LOCALHOST, host: port, guest: arguments.port })
+        .forward(Forward { protocol: Protocol::Tcp, address: Ipv4Addr::LOCALHOST, host: port, guest: arguments.port })
 }
 
 /// What the init says when the workload is over.

@@ -7,13 +7,13 @@ const MARKER: &str = "whit: timeline ";
 
 /// Stages and when they were reached, from the kernel's start on.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Timeline(Vec<(String, Duration)>);
+pub struct Timeline(Vec<(String, Duration)>);
 
 impl Timeline {
     /// Parses `whit: timeline init 812345, root 823456, …` (microseconds).
     ///
     /// It is the first line of a quiet boot: the boot loader's last dot may stand right before it.
-    pub(crate) fn parse(line: &str) -> Option<Self> {
+    pub fn parse(line: &str) -> Option<Self> {
         let stages = line.get(line.find(MARKER)? + MARKER.len()..)?.trim_end().split(", ");
         let stage = |stage: &str| {
             let (name, micros) = stage.split_once(' ')?;
@@ -23,13 +23,13 @@ impl Timeline {
     }
 
     /// Adds what the host saw `after` the line came.
-    pub(crate) fn answered(&mut self, after: Duration) {
+    pub fn answered(&mut self, after: Duration) {
         let printed = self.0.last().map_or(Duration::ZERO, |(_, time)| *time);
         self.0.push(("answer".to_owned(), printed + after));
     }
 
     /// One line a stage, in the order of time: its name, milliseconds since the kernel's start and since the line before.
-    pub(crate) fn lines(&self) -> Vec<String> {
+    pub fn lines(&self) -> Vec<String> {
         let mut stages = vec![("kernel", Duration::ZERO)];
         stages.extend(self.0.iter().map(|(name, time)| (name.as_str(), *time)));
         stages.sort_by_key(|(_, time)| *time);

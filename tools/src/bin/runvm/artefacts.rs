@@ -1,0 +1,187 @@
+//! The files that a machine boots from: made from an image and kept, or given.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempPath;
+use whit_tools::ext4::Size;
+use whit_tools::image::{self, Options};
+use whit_tools::initramfs::{self, Compression, Recipe};
+use whit_tools::output::Output;
+use whit_tools::qemu::{Board, DiskInterface};
+use whit_tools::segment;
+use whit_tools::vm::{Cache, Kernel, Key, ShareKind};
+
+use crate::arguments::{Arguments, NicArgument};
+use crate::record::record;
+
+/// What QEMU is given.
+pub(crate) struct Artefacts {
+    pub(crate) kernel: PathBuf,
+    pub(crate) initramfs: PathBuf,
+    /// The disk, and whether what is written to it stays.
+    pub(crate) disk: Option<(PathBuf, bool)>,
+    /// How each folder is shared.
+    pub(crate) shares: Vec<ShareKind>,
+    /// Whether the machine hears its power button.
+    pub(crate) has_button: bool,
+    /// The initramfs, when it was made for this run alone.
+    pub(crate) temporary: Option<TempPath>,
+}
+
+/// Makes what is to be made.
+pub(crate) fn artefacts(arguments: &Arguments) -> Result<Artefacts, String> {
+    for folder in &arguments.volume {
+        folder.check()?;
+    }
+    match (&arguments.initrd, &arguments.kernel, &arguments.image) {
+        (Some(initrd), Some(kernel), _) => given(arguments, kernel, initrd),
+        (_, _, Some(image)) => from_image(arguments, image),
+        _ => Err("an image, or --kernel and --initrd".to_owned()), // The command line's grammar has it so.
+    }
+}
+
+fn given(arguments: &Arguments, kernel: &Path, initrd: &Path) -> Result<Artefacts, String> {
+    for file in [Some(kernel), Some(initrd), arguments.disk.as_deref()].into_iter().flatten() {
+        check_readable(file)?;
+    }
+    let kernel = Kernel::given(kernel, None)?;
+    let shares = shares(arguments, &kernel)?;
+    let before = segment::record(initrd).map_err(|error| error.to_string());
+    // An initramfs of somebody else's is booted as it is, unless it is to be told something.
+    let record = record(arguments, &shares, before.as_deref().unwrap_or_default())?;
+    let temporary = if record == before.as_deref().unwrap_or_default() || record.is_empty() {
+        None
+    } else {
+        before?;
+        Some(segment::with_record(initrd, &record).map_err(|error| error.to_string())?.into_temp_path())
+    };
+    Ok(Artefacts {
+        kernel: kernel.vmlinuz,
+        initramfs: temporary.as_deref().unwrap_or(initrd).to_owned(),
+        disk: arguments.disk.clone().map(|disk| (disk, true)),
+        shares,
+        has_button: true,
+        temporary,
+    })
+}
+
+fn from_image(arguments: &Arguments, image: &Path) -> Result<Artefacts, String> {
+    check_readable(image)?;
+    let cache = Cache::open()?;
+    let kernel = match &arguments.kernel {
+        Some(kernel) => Kernel::given(kernel, arguments.modules.as_deref())?,
+        None => Kernel::find(&cache, say)?,
+    };
+    let shares = shares(arguments, &kernel)?;
+    let base = initramfs(arguments, &cache, &kernel, &shares)?;
+    let record = record(arguments, &shares, b"")?;
+    let temporary = match record.as_slice() {
+        [] => None,
+        record => Some(segment::with_record(&base, record).map_err(|error| error.to_string())?.into_temp_path()),
+    };
+    let disk = match &arguments.disk {
+        Some(disk) if disk.exists() => (disk.clone(), true),
+        Some(disk) => {
+            let mut output = Output::create(disk).map_err(|error| format!("{}: {error}", disk.display()))?;
+            build(arguments, image, &mut output)?;
+            output.commit().map_err(|error| format!("{}: {error}", disk.display()))?;
+            (disk.clone(), true)
+        }
+        None => (cached_disk(arguments, &cache, image)?, false),
+    };
+    Ok(Artefacts {
+        kernel: kernel.vmlinuz.clone(),
+        initramfs: temporary.as_deref().unwrap_or(&base).to_owned(),
+        disk: Some(disk),
+        shares,
+        has_button: BUTTON.iter().all(|module| kernel.has(module)),
+        temporary,
+    })
+}
+
+fn shares(arguments: &Arguments, kernel: &Kernel) -> Result<Vec<ShareKind>, String> {
+    let kind = |read_only| arguments.share.map_or_else(|| ShareKind::choose(kernel, read_only), Ok);
+    arguments.volume.iter().map(|volume| kind(volume.read_only)).collect()
+}
+
+/// What ctrl-c is heard by.
+const BUTTON: [&str; 2] = ["evdev", "button"];
+/// What tells of the terminal's size.
+const PORT: &str = "virtio_console";
+
+/// The modules that this machine needs, and those that it is better with.
+fn modules(arguments: &Arguments, shares: &[ShareKind]) -> (Vec<&'static str>, Vec<&'static str>) {
+    let board = Board::from(arguments.machine);
+    let mut needed = vec![if board == Board::Microvm { "virtio_mmio" } else { "virtio_pci" }];
+    needed.extend(match (DiskInterface::from(arguments.disk_interface), board) {
+        (DiskInterface::Virtio, _) => &["virtio_blk"][..],
+        (DiskInterface::Ide, Board::Q35) => &["ahci", "sd_mod"],
+        (DiskInterface::Ide, _) => &["ata_piix", "sd_mod"],
+        (DiskInterface::Nvme, _) => &["nvme"],
+    });
+    needed.push("ext4");
+    needed.extend(match arguments.nic {
+        NicArgument::VirtioNet => Some("virtio_net"),
+        NicArgument::E1000 => Some("e1000"),
+        NicArgument::None => None,
+    });
+    for share in shares {
+        needed.extend(share.modules());
+    }
+    let mut better = BUTTON.to_vec();
+    if arguments.tty {
+        better.push(PORT);
+    }
+    (needed, better)
+}
+
+/// The initramfs for this kernel and machine, kept by what is in it.
+fn initramfs(arguments: &Arguments, cache: &Cache, kernel: &Kernel, shares: &[ShareKind]) -> Result<PathBuf, String> {
+    let init = arguments.init.clone().map_or_else(initramfs::default_init, Ok)?;
+    let (mut load, better) = modules(arguments, shares);
+    load.extend(better.into_iter().filter(|module| kernel.has(module)));
+    let directory = kernel.modules.as_ref().map(|modules| modules.directory().to_owned());
+    let load = if directory.is_some() { load.iter().map(|module| (*module).to_owned()).collect() } else { Vec::new() };
+    let recipe = Recipe { init, modules: directory, load, ..Recipe::default() };
+    let (tree, closure) = recipe.tree().map_err(|error| error.to_string())?;
+    let files = closure.load.iter().filter_map(|module| Some(kernel.modules.as_ref()?.directory().join(&module.below)));
+    let mut key = new_key()?;
+    for file in std::iter::once(recipe.init.clone()).chain(files) {
+        key.add(file.as_os_str().as_encoded_bytes());
+        key.add_file(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+    }
+    cache.file("initramfs", &key, |output| {
+        initramfs::write_into(&tree, output, Compression::None, 0).map(drop).map_err(|error| error.to_string())
+    })
+}
+
+/// The disk with the image's files, kept by what they are.
+fn cached_disk(arguments: &Arguments, cache: &Cache, image: &Path) -> Result<PathBuf, String> {
+    let mut key = new_key()?;
+    key.add_file(image).map_err(|error| format!("{}: {error}", image.display()))?;
+    key.add(format!("{:?}", arguments.free).as_bytes());
+    cache.file("disk", &key, |output| build(arguments, image, output))
+}
+
+fn build(arguments: &Arguments, image: &Path, output: &mut Output) -> Result<(), String> {
+    let describe = |error: &dyn std::fmt::Display| format!("{}: {error}", image.display());
+    let options = Options { size: arguments.free.map_or(Size::Auto, Size::Free), ..Options::default() };
+    let tar = File::open(image).map_err(|error| describe(&error))?;
+    image::build(tar, output.file(), &options).map(drop).map_err(|error| describe(&error))
+}
+
+fn new_key() -> Result<Key, String> {
+    Key::new().map_err(|error| format!("cannot look at its own file: {error}"))
+}
+
+fn check_readable(path: &Path) -> Result<(), String> {
+    let failure = |error: String| format!("{}: {error}", path.display());
+    let metadata = File::open(path).and_then(|file| file.metadata()).map_err(|error| failure(error.to_string()))?;
+    if metadata.is_dir() { Err(failure("is a directory".to_owned())) } else { Ok(()) }
+}
+
+/// Says what takes a while.
+fn say(line: &str) {
+    eprintln!("runvm: {line}");
+}

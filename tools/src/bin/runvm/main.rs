@@ -1,0 +1,132 @@
+//! `runvm`: `docker run` for machines. An image becomes a machine in QEMU, which ends as its workload ends.
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod artefacts;
+mod record;
+mod session;
+
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::process::ExitCode;
+
+use clap::Parser;
+use whit_tools::qemu::{CommandLine, DiskInterface, Forward, Protocol, Share};
+use whit_tools::vm::{Daemon, ShareKind};
+
+use arguments::{AcceleratorArgument, Arguments};
+use artefacts::{Artefacts, artefacts};
+use session::Session;
+
+/// The status of a run that could not take place, or ended without a word about the workload: docker's.
+const NO_STATUS: u8 = 125;
+/// COMMAND_LINE_SIZE of the kernel (arch/x86/include/asm/setup.h), without its NUL.
+const APPEND_MAX_BYTES: usize = 2047;
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Nothing is left to do when standard error is closed.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(NO_STATUS) } else { ExitCode::SUCCESS };
+        }
+    };
+    match run(&arguments) {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            eprintln!("runvm: {error}");
+            ExitCode::from(NO_STATUS)
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<u8, String> {
+    let append = words(arguments)?;
+    let artefacts = artefacts(arguments)?;
+    let (shares, daemons) = shares(arguments, &artefacts)?;
+    let command = command_line(arguments, &artefacts, &append, shares);
+    if arguments.print {
+        println!("{command}");
+        if let Some(copy) = artefacts.temporary {
+            let kept = copy.keep().map_err(|error| error.to_string())?;
+            eprintln!("runvm: the initramfs for this run is kept: {}", kept.display());
+        }
+        return Ok(0);
+    }
+    for forward in &arguments.publish {
+        check_free(*forward)?;
+    }
+    if matches!(arguments.accel, AcceleratorArgument::Auto) && command.is_emulated() {
+        eprintln!("runvm: KVM cannot be used here; the machine is emulated, and slower");
+    }
+    let (tty, timeline, has_button) = (arguments.tty, arguments.timeline, artefacts.has_button);
+    Session { daemons, tty, timeline, has_button }.run(command)
+}
+
+/// The kernel's command line.
+fn words(arguments: &Arguments) -> Result<String, String> {
+    let mut words = "console=ttyS0 quiet panic=-1".to_owned();
+    if arguments.image.is_some() || arguments.disk.is_some() {
+        words.push_str(&format!(" root={}", DiskInterface::from(arguments.disk_interface).first_device()));
+    }
+    for (is_wanted, word) in [(arguments.read_only, " ro"), (arguments.timeline, " whit.timing")] {
+        words.push_str(if is_wanted { word } else { "" });
+    }
+    if let Some(more) = &arguments.append {
+        words.push(' ');
+        words.push_str(more);
+    }
+    if words.len() > APPEND_MAX_BYTES {
+        return Err(format!(
+            "--append: {} bytes with what comes before, and the kernel takes {APPEND_MAX_BYTES}",
+            words.len()
+        ));
+    }
+    Ok(words)
+}
+
+/// The folders as QEMU has them, and the daemons that some of them need.
+fn shares(arguments: &Arguments, artefacts: &Artefacts) -> Result<(Vec<Share>, Vec<Daemon>), String> {
+    let (mut shares, mut daemons) = (Vec::new(), Vec::new());
+    for (volume, kind) in arguments.volume.iter().zip(&artefacts.shares) {
+        shares.push(match kind {
+            ShareKind::Plan9 => Share::Plan9 { folder: volume.folder.clone(), read_only: volume.read_only },
+            ShareKind::Virtiofs => {
+                let daemon = Daemon::listen(&volume.folder)?;
+                let share = daemon.share();
+                daemons.push(daemon);
+                share
+            }
+        });
+    }
+    Ok((shares, daemons))
+}
+
+fn command_line(arguments: &Arguments, artefacts: &Artefacts, append: &str, shares: Vec<Share>) -> CommandLine {
+    let mut command = CommandLine::new(&artefacts.kernel)
+        .initrd(&artefacts.initramfs)
+        .append(append)
+        .memory_mib(arguments.memory)
+        .cpus(arguments.cpus)
+        .board(arguments.machine.into())
+        .nic(arguments.nic.into())
+        .accelerator(arguments.accel.into());
+    if let Some((disk, is_kept)) = &artefacts.disk {
+        command = command.disk(arguments.disk_interface.into(), disk);
+        command = if *is_kept { command } else { command.snapshot() };
+    }
+    for forward in &arguments.publish {
+        command = command.forward(*forward);
+    }
+    shares.into_iter().fold(command, CommandLine::share)
+}
+
+/// QEMU would say "Could not set up host forwarding rule" and not why.
+fn check_free(forward: Forward) -> Result<(), String> {
+    let address = SocketAddr::from((forward.address, forward.host));
+    let bound = match forward.protocol {
+        Protocol::Tcp => TcpListener::bind(address).map(drop),
+        Protocol::Udp => UdpSocket::bind(address).map(drop),
+    };
+    bound.map_err(|error| format!("-p: cannot listen on {address}: {error}"))
+}

@@ -1,0 +1,132 @@
+//! What the workload is, from the options that say something of it: the run record that lies over the image's own.
+
+use std::path::Path;
+
+use whit_tools::qemu::share_tag;
+use whit_tools::runrecord::{Overrides, RunRecord};
+use whit_tools::vm::ShareKind;
+
+use crate::arguments::Arguments;
+
+/// The record for this run, over `before`, that of the initramfs.
+pub(crate) fn record(arguments: &Arguments, shares: &[ShareKind], before: &[u8]) -> Result<Vec<u8>, String> {
+    let config = match &arguments.config {
+        Some(path) => {
+            let say = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+            let json = std::fs::read(path).map_err(|error| say(&error))?;
+            let record = RunRecord::parse(&json).map_err(|error| say(&error))?;
+            record.encode().map_err(|error| say(&error))?
+        }
+        None => String::new(),
+    };
+    let before = [before, config.as_bytes()].concat();
+    overrides(arguments, shares)?.over(&before).map_err(|error| error.to_string())
+}
+
+fn overrides(arguments: &Arguments, shares: &[ShareKind]) -> Result<Overrides, String> {
+    let words = arguments
+        .arguments
+        .iter()
+        .map(|word| word.clone().into_string().map_err(|word| format!("the argument {} is not UTF-8", word.display())));
+    let words = words.collect::<Result<Vec<String>, String>>()?;
+    let mut env = Vec::new();
+    for path in &arguments.env_file {
+        env.extend(variables(path)?);
+    }
+    env.extend(arguments.env.iter().filter_map(|variable| with_value(variable)));
+    let mount = |(number, (volume, kind)): (usize, (&whit_tools::vm::Volume, &ShareKind))| {
+        let access = if volume.read_only { "::ro" } else { "" };
+        format!("{}:{}:{}{access}", kind.name(), share_tag(number), volume.path)
+    };
+    Ok(Overrides {
+        entrypoint: arguments.entrypoint.as_ref().map(|program| vec![program.clone()]),
+        cmd: (!words.is_empty()).then_some(words),
+        env,
+        workdir: arguments.workdir.clone(),
+        user: arguments.user.clone(),
+        stopsignal: arguments.stop_signal.clone(),
+        hostname: arguments.hostname.clone(),
+        mount: arguments.volume.iter().zip(shares).enumerate().map(mount).collect(),
+        tmpfs: arguments.tmpfs.clone(),
+        grace: arguments.stop_timeout.map(|seconds| seconds.to_string()),
+    })
+}
+
+/// A variable with its value: without one, that of this program's own environment; none when it is not set there either.
+fn with_value(variable: &str) -> Option<String> {
+    if variable.contains('=') {
+        return Some(variable.to_owned());
+    }
+    std::env::var(variable).ok().map(|value| format!("{variable}={value}"))
+}
+
+/// The variables of a file, as `docker run --env-file` reads it.
+fn variables(path: &Path) -> Result<Vec<String>, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let lines = text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    Ok(lines.filter_map(with_value).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    fn lines(line: &[&str], shares: &[ShareKind], before: &str) -> String {
+        let arguments = Arguments::parse_from(["runvm", "image"].iter().chain(line));
+        String::from_utf8(record(&arguments, shares, before.as_bytes()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn options_become_lines() {
+        let words = [
+            "-e",
+            "A=1 2",
+            "--entrypoint",
+            "/x",
+            "-w",
+            "/srv",
+            "-u",
+            "u:g",
+            "--hostname",
+            "h",
+            "--stop-signal",
+            "QUIT",
+            "--stop-timeout",
+            "3",
+            "-v",
+            "a:/b:ro",
+            "-v",
+            "c:/d",
+            "--tmpfs",
+            "/t:size=1m",
+            "--",
+            "-c",
+            "",
+        ];
+        assert_eq!(
+            lines(&words, &[ShareKind::Plan9, ShareKind::Virtiofs], "user old\ncmd old\n"),
+            "user old\nentrypoint /x\ncmd -c\ncmd \nenv A=1 2\nmount 9p:share0:/b::ro\nmount virtiofs:share1:/d\n\
+             tmpfs /t:size=1m\nworkdir /srv\nuser u:g\nstopsignal QUIT\nhostname h\ngrace 3\n"
+        );
+        assert_eq!(lines(&[], &[], ""), "");
+    }
+
+    #[test]
+    fn what_docker_knows_lies_below_the_options() {
+        let folder = tempfile::tempdir().unwrap();
+        let (config, env) = (folder.path().join("config"), folder.path().join("env"));
+        std::fs::write(
+            &config,
+            r#"[{"Config": {"Entrypoint": ["/e"], "Cmd": ["c"], "Env": ["A=config", "B=config"]}}]"#,
+        )
+        .unwrap();
+        std::fs::write(&env, "# comment\n\n A=file\nPATH\nNOT_SET_ANYWHERE\n").unwrap();
+        let (config, env) = (config.to_str().unwrap(), env.to_str().unwrap());
+        let path = std::env::var("PATH").unwrap();
+        assert_eq!(
+            lines(&["--config", config, "--env-file", env, "-e", "A=option", "--", "d"], &[], ""),
+            format!("entrypoint /e\nenv A=config\nenv B=config\ncmd d\nenv A=option\nenv PATH={path}\n")
+        );
+    }
+}

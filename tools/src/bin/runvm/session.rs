@@ -1,0 +1,188 @@
+//! A machine that runs, and its user: keys, signals, the terminal's size, what is shown.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH};
+use signal_hook::iterator::Signals;
+use tempfile::TempDir;
+use whit_tools::qemu::{self, CommandLine, Input, Machine};
+use whit_tools::terminal::{self, Raw};
+use whit_tools::vm::{Clean, Daemon, Timeline};
+
+/// The port by which the init hears of the terminal's size: a `struct winsize` for each change.
+const WINDOW: &str = "org.whit.window";
+
+/// What belongs to one run.
+pub(crate) struct Session {
+    /// The daemons behind shared folders.
+    pub(crate) daemons: Vec<Daemon>,
+    /// Whether each key goes to the machine.
+    pub(crate) tty: bool,
+    /// Whether the boot's stages are shown.
+    pub(crate) timeline: bool,
+    /// Whether ctrl-c presses a button that the machine hears.
+    pub(crate) has_button: bool,
+}
+
+impl Session {
+    /// Boots, and waits for the machine's end; returns the status to end with.
+    pub(crate) fn run(mut self, mut command: CommandLine) -> Result<u8, String> {
+        let mut window = None;
+        if self.tty {
+            let port = Window::listen().map_err(|error| format!("cannot tell of the terminal's size: {error}"))?;
+            command = command.port(WINDOW, port.path());
+            window = Some(port);
+        }
+        // Before the machine starts: a signal in between would leave it behind.
+        let signals = Signals::new([SIGHUP, SIGINT, SIGTERM, SIGWINCH])
+            .map_err(|error| format!("cannot wait for signals: {error}"))?;
+        for daemon in &mut self.daemons {
+            daemon.start()?;
+        }
+        let console = Console { clean: Clean::default(), timeline: self.timeline };
+        let console = Arc::new(Mutex::new(console));
+        let shown = Arc::clone(&console);
+        let watch = move |bytes: &[u8]| shown.lock().unwrap_or_else(PoisonError::into_inner).show(bytes);
+        let mut machine = Machine::start_with(&command, watch).map_err(|error| error.to_string())?;
+        let signal = answer_signals(signals, &machine, self.has_button, window);
+        let terminal = if self.tty { Raw::enter() } else { Ok(None) };
+        let terminal = terminal.map_err(|error| format!("cannot hand over the terminal: {error}"))?;
+        if let Some(input) = machine.take_input() {
+            let is_raw = terminal.is_some();
+            thread::spawn(move || copy_keyboard(input, is_raw));
+        }
+        let status = machine.join().map_err(|error| error.to_string())?;
+        console.lock().unwrap_or_else(PoisonError::into_inner).finish();
+        drop(terminal);
+        let failures = self.daemons.into_iter().filter_map(Daemon::end);
+        for line in failures.chain(machine.messages().lines().map(str::to_owned)) {
+            eprintln!("runvm: {line}");
+        }
+        let told = machine.transcript().lines().rev().find_map(qemu::exit_line);
+        match (told, signal.load(Ordering::Relaxed)) {
+            (Some(status), _) => Ok(status),
+            (None, signal @ 1..) => Ok(128_u8.wrapping_add(signal as u8)), // one of three small numbers
+            (None, _) if status.success() => Err("the machine ended without telling the workload's status".to_owned()),
+            (None, _) => Err(format!("QEMU failed ({status}); its command line: {command}")),
+        }
+    }
+}
+
+/// What is shown of the machine's console.
+struct Console {
+    clean: Clean,
+    timeline: bool,
+}
+
+impl Console {
+    fn show(&mut self, bytes: &[u8]) {
+        let shown = self.clean.push(bytes);
+        self.write(&shown);
+        if let Some(line) = self.clean.take_timeline().filter(|_| self.timeline) {
+            for line in Timeline::parse(&line).iter().flat_map(Timeline::lines) {
+                // A raw terminal wants to be told where a line begins.
+                eprint!("{line}\r\n");
+            }
+        }
+    }
+
+    fn finish(&mut self) {
+        let rest = self.clean.finish();
+        self.write(&rest);
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        let mut stdout = io::stdout();
+        // Whoever closed standard output does not want to see more; the machine's work goes on.
+        let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
+    }
+}
+
+/// Copies standard input to the machine until either ends.
+fn copy_keyboard(mut input: Input, is_raw: bool) {
+    let mut buffer = [0; 1024];
+    loop {
+        let bytes = match io::stdin().read(&mut buffer) {
+            Ok(0) | Err(_) => break,
+            Ok(count) => &buffer[..count],
+        };
+        let sent = if is_raw { input.send_keys(bytes) } else { input.send(bytes) };
+        if sent.is_err() {
+            break;
+        }
+    }
+}
+
+/// Presses the power button at the first signal, and ends QEMU at the next; passes the terminal's size on. Returns where the
+/// last signal that asked for an end is told.
+fn answer_signals(
+    mut signals: Signals,
+    machine: &Machine,
+    has_button: bool,
+    mut window: Option<Window>,
+) -> Arc<AtomicI32> {
+    let received = Arc::new(AtomicI32::new(0));
+    let told = Arc::clone(&received);
+    let (press, end) = (Arc::new(machine.power_button()), Arc::new(machine.terminator()));
+    thread::spawn(move || {
+        window.iter_mut().for_each(Window::tell);
+        for signal in signals.forever() {
+            if signal == SIGWINCH {
+                window.iter_mut().for_each(Window::tell);
+                continue;
+            }
+            let is_first = told.swap(signal, Ordering::Relaxed) == 0;
+            if !is_first || !has_button {
+                end();
+                continue;
+            }
+            eprint!("runvm: asking the machine to power off; once more ends it at once\r\n");
+            // QEMU may take its time to answer, and the next signal must not wait for that.
+            let (press, end) = (Arc::clone(&press), Arc::clone(&end));
+            thread::spawn(move || {
+                if press().is_err() {
+                    end();
+                }
+            });
+        }
+    });
+    received
+}
+
+/// The way by which the machine hears how large the terminal is.
+struct Window {
+    listener: UnixListener,
+    directory: TempDir,
+    stream: Option<UnixStream>,
+}
+
+impl Window {
+    fn listen() -> io::Result<Self> {
+        let directory = tempfile::Builder::new().prefix("whit-").tempdir()?;
+        let listener = UnixListener::bind(directory.path().join("window"))?;
+        Ok(Self { listener, directory, stream: None })
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("window")
+    }
+
+    /// Tells the size; the machine reads it when it comes to that. There is nothing to do when it does not.
+    fn tell(&mut self) {
+        let stream = match &mut self.stream {
+            Some(stream) => stream,
+            none => match self.listener.accept() {
+                Ok((stream, _)) => none.insert(stream),
+                Err(_) => return,
+            },
+        };
+        if let Some(size) = terminal::size() {
+            let _ = stream.write_all(&size);
+        }
+    }
+}

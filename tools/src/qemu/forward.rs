@@ -1,0 +1,102 @@
+//! Ports of the host that lead into the guest, as `docker run -p` names them.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::str::FromStr;
+
+/// What a port is one of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// A port of the host that leads to one of the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// What both ports are ports of.
+    pub protocol: Protocol,
+    /// The host's address that is listened on.
+    pub address: Ipv4Addr,
+    /// The host's port.
+    pub host: u16,
+    /// The guest's port.
+    pub guest: u16,
+}
+
+impl FromStr for Forward {
+    type Err = String;
+
+    /// `[ADDR:]HOST:GUEST[/tcp|/udp]`; the address is 127.0.0.1 when it is left out.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (ports, protocol) = match text.split_once('/') {
+            None => (text, Protocol::Tcp),
+            Some((ports, "tcp")) => (ports, Protocol::Tcp),
+            Some((ports, "udp")) => (ports, Protocol::Udp),
+            Some((_, other)) => return Err(format!("\"{other}\" is neither tcp nor udp")),
+        };
+        let port = |text: &str| match text.parse() {
+            Ok(0) | Err(_) => Err(format!("\"{text}\" is not a port from 1 to 65535")),
+            Ok(port) => Ok(port),
+        };
+        let parts: Vec<&str> = ports.split(':').collect();
+        let (address, host, guest) = match parts[..] {
+            [host, guest] => (Ipv4Addr::LOCALHOST, host, guest),
+            [address, host, guest] => {
+                let parsed = address.parse().map_err(|_| format!("\"{address}\" is not an IPv4 address"))?;
+                (parsed, host, guest)
+            }
+            _ => return Err("not HOST:GUEST or ADDR:HOST:GUEST".to_owned()),
+        };
+        Ok(Self { protocol, address, host: port(host)?, guest: port(guest)? })
+    }
+}
+
+/// As QEMU's `hostfwd=` has it.
+impl fmt::Display for Forward {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { protocol, address, host, guest } = self;
+        let protocol = match protocol {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+        };
+        write!(formatter, "{protocol}:{address}:{host}-:{guest}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forwards_are_checked() {
+        let forward =
+            |protocol, host, guest, address: [u8; 4]| Ok(Forward { protocol, address: address.into(), host, guest });
+        assert_eq!("8080:80".parse(), forward(Protocol::Tcp, 8080, 80, [127, 0, 0, 1]));
+        assert_eq!("10.0.0.1:1:65535/tcp".parse(), forward(Protocol::Tcp, 1, 65535, [10, 0, 0, 1]));
+        assert_eq!("53:53/udp".parse(), forward(Protocol::Udp, 53, 53, [127, 0, 0, 1]));
+        for (text, word) in [
+            ("80", "HOST:GUEST"),
+            ("", "HOST:GUEST"),
+            ("1:2:3:4", "HOST:GUEST"),
+            ("0:80", "\"0\" is not a port"),
+            ("80:65536", "\"65536\" is not a port"),
+            ("80:", "\"\" is not a port"),
+            ("-1:80", "\"-1\" is not a port"),
+            ("localhost:80:80", "\"localhost\" is not an IPv4 address"),
+            ("256.0.0.1:80:80", "is not an IPv4 address"),
+            ("80:80/sctp", "\"sctp\" is neither tcp nor udp"),
+        ] {
+            let error = text.parse::<Forward>().unwrap_err();
+            assert!(error.contains(word), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn qemu_reads_what_is_shown() {
+        let forward: Forward = "0.0.0.0:5353:53/udp".parse().unwrap();
+        assert_eq!(forward.to_string(), "udp:0.0.0.0:5353-:53");
+    }
+}

@@ -1,0 +1,152 @@
+//! The kernel that a machine boots: one that was named, one that was kept, or the host's own.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use super::Cache;
+use crate::debian::{Flavour, Store};
+use crate::kmod::Modules;
+
+/// Where kernels of Debian's are kept in the cache.
+const KEPT: &str = "debian";
+/// Where a host has its kernels, and their modules.
+const BOOT: &str = "/boot";
+const MODULES: &str = "/lib/modules";
+
+/// A kernel, and what can be loaded into it.
+pub struct Kernel {
+    /// The file that QEMU loads.
+    pub vmlinuz: PathBuf,
+    /// Its release, as `uname -r` says it, when the file tells.
+    pub release: Option<String>,
+    /// Its modules; none: everything is built in.
+    pub modules: Option<Modules>,
+}
+
+impl Kernel {
+    /// The kernel that was named; its modules are those that were named too, or else the host's for its release.
+    ///
+    /// # Errors
+    /// One line: what cannot be read.
+    pub fn given(vmlinuz: &Path, modules: Option<&Path>) -> Result<Self, String> {
+        let release = release(vmlinuz).map_err(|error| format!("{}: {error}", vmlinuz.display()))?;
+        let modules = match (modules, &release) {
+            (Some(modules), _) => Some(Modules::open(modules).map_err(|error| error.to_string())?),
+            (None, Some(release)) => Modules::open(&Path::new(MODULES).join(release)).ok(),
+            (None, None) => None,
+        };
+        Ok(Self { vmlinuz: vmlinuz.to_owned(), release, modules })
+    }
+
+    /// The kernel that was kept in the cache, or else the host's, or else Debian's newest for virtual machines, fetched.
+    ///
+    /// # Errors
+    /// One line that says what can be done.
+    pub fn find(cache: &Cache, say: fn(&str)) -> Result<Self, String> {
+        if let Some(kernel) = crate::debian::kept_kernel(&cache.folder(KEPT), Flavour::Cloud) {
+            return Self::given(&kernel.vmlinuz, Some(&kernel.modules));
+        }
+        if let Some(vmlinuz) = of_host(Path::new(BOOT), Path::new(MODULES)) {
+            return Self::given(&vmlinuz, None);
+        }
+        let fetched = Store::open(&cache.folder(KEPT), say).and_then(|mut store| store.kernel(Flavour::Cloud, None));
+        match fetched {
+            Ok(kernel) => Self::given(&kernel.vmlinuz, Some(&kernel.modules)),
+            Err(error) => Err(format!(
+                "no kernel: none in {BOOT} that can be read and has its modules, and Debian's cannot be had ({error}); \
+                 name one with --kernel"
+            )),
+        }
+    }
+
+    /// Whether the kernel has a module, built in or to be loaded. One whose modules are not known has all.
+    #[must_use]
+    pub fn has(&self, module: &str) -> bool {
+        self.modules.as_ref().is_none_or(|modules| modules.has(module))
+    }
+}
+
+/// The release in the header of a bzImage (Documentation/arch/x86/boot.rst, kernel_version); none in other files.
+fn release(vmlinuz: &Path) -> std::io::Result<Option<String>> {
+    const MAGIC: (u64, &[u8; 4]) = (0x202, b"HdrS");
+    const VERSION: u64 = 0x20e;
+    const SECTOR: u64 = 0x200;
+    let file = File::open(vmlinuz)?;
+    let (mut magic, mut version) = ([0; 4], [0; 2]);
+    if file.read_exact_at(&mut magic, MAGIC.0).is_err() || magic != *MAGIC.1 {
+        return Ok(None);
+    }
+    file.read_exact_at(&mut version, VERSION)?;
+    let mut text = [0; 128];
+    let length = file.read_at(&mut text, u64::from(u16::from_le_bytes(version)) + SECTOR)?;
+    let word = text[..length].split(|byte| matches!(byte, 0 | b' ')).next().unwrap_or_default();
+    Ok(std::str::from_utf8(word).ok().filter(|word| !word.is_empty()).map(str::to_owned))
+}
+
+/// The newest kernel in `boot` that can be read and whose modules are there.
+fn of_host(boot: &Path, modules: &Path) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(boot).ok()?;
+    let usable = entries.filter_map(Result::ok).filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        let version = name.strip_prefix("vmlinuz-")?.to_owned();
+        let is_usable = modules.join(&version).is_dir() && File::open(entry.path()).is_ok();
+        is_usable.then(|| (numbers(&version), entry.path()))
+    });
+    usable.max().map(|(_, path)| path)
+}
+
+/// The numbers of a version, in order: 6.12 is newer than 6.9.
+fn numbers(version: &str) -> Vec<u32> {
+    let digits = version.split(|character: char| !character.is_ascii_digit());
+    digits.filter_map(|digits| digits.parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// A file that has what a bzImage has at its start.
+    fn bzimage(path: &Path, version: &str) {
+        let mut bytes = vec![0; 0x400];
+        bytes[0x202..0x206].copy_from_slice(b"HdrS");
+        bytes[0x20e..0x210].copy_from_slice(&0x180_u16.to_le_bytes());
+        bytes[0x380..0x380 + version.len()].copy_from_slice(version.as_bytes());
+        fs::write(path, bytes).unwrap();
+    }
+
+    #[test]
+    fn a_kernel_tells_its_release() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("vmlinuz");
+        bzimage(&path, "6.12.9-cloud (somebody@somewhere) #1");
+        assert_eq!(release(&path).unwrap().as_deref(), Some("6.12.9-cloud"));
+        let whole = fs::read(&path).unwrap();
+        for length in [0, 0x202, 0x205] {
+            fs::write(&path, &whole[..length]).unwrap();
+            assert_eq!(release(&path).unwrap(), None, "{length:#x}");
+        }
+        fs::write(&path, &whole[..0x20f]).unwrap();
+        assert!(release(&path).is_err());
+        fs::write(&path, &whole[..0x380]).unwrap();
+        assert_eq!(release(&path).unwrap(), None);
+        assert!(Kernel::given(&folder.path().join("absent"), None).err().unwrap().contains("absent: No such file"));
+    }
+
+    #[test]
+    fn the_newest_with_modules_is_the_hosts() {
+        let folder = tempfile::tempdir().unwrap();
+        let (boot, modules) = (folder.path().join("boot"), folder.path().join("modules"));
+        assert_eq!(of_host(&boot, &modules), None);
+        fs::create_dir(&boot).unwrap();
+        for version in ["6.9.1-1", "6.12.3-1", "6.13.0-1"] {
+            fs::write(boot.join(format!("vmlinuz-{version}")), "").unwrap();
+        }
+        assert_eq!(of_host(&boot, &modules), None, "none has modules");
+        for version in ["6.9.1-1", "6.12.3-1"] {
+            fs::create_dir_all(modules.join(version)).unwrap();
+        }
+        assert_eq!(of_host(&boot, &modules), Some(boot.join("vmlinuz-6.12.3-1")));
+    }
+}

@@ -1,0 +1,13 @@
+//! From an image to a machine that runs: what `runvm` makes, keeps and starts before QEMU does.
+
+mod cache;
+mod console;
+mod kernel;
+mod share;
+mod timeline;
+
+pub use cache::{Cache, Key};
+pub use console::Clean;
+pub use kernel::Kernel;
+pub use share::{Daemon, ShareKind, Volume};
+pub use timeline::Timeline;

@@ -1,0 +1,236 @@
+//! Folders of the host in the machine: `-v DIR:/PATH`, by virtiofs or by 9p.
+//!
+//! 9p is a part of QEMU; virtiofs has a daemon of its own for each folder, and is faster. Debian's cloud kernels know
+//! virtiofs alone.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::str::FromStr;
+
+use rustix::io::{FdFlags, fcntl_setfd};
+use tempfile::TempDir;
+
+use super::Kernel;
+use crate::programs;
+use crate::qemu::Share;
+
+/// Where distributions put the daemon: beside other helpers, not into PATH.
+const DAEMONS: [&str; 3] = ["/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd", "/usr/lib/virtiofsd"];
+
+/// `DIR:/PATH[:ro|:rw]`, as `docker run -v` has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Volume {
+    /// The folder of the host.
+    pub folder: PathBuf,
+    /// Where it is in the machine.
+    pub path: String,
+    /// Whether the machine may only read it.
+    pub read_only: bool,
+}
+
+impl FromStr for Volume {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (text_before, read_only) = match (text.strip_suffix(":ro"), text.strip_suffix(":rw")) {
+            (Some(before), _) => (before, true),
+            (_, Some(before)) => (before, false),
+            _ => (text, false),
+        };
+        // The last colon before a slash: a folder's name may have others.
+        let colon = text_before.rfind(":/").filter(|colon| *colon > 0).ok_or("not DIR:/PATH or DIR:/PATH:ro")?;
+        let (folder, path) = (&text_before[..colon], &text_before[colon + 1..]);
+        if path.contains(':') {
+            return Err(format!("\"{path}\": a path with a colon in it cannot be told from an option"));
+        }
+        Ok(Self { folder: folder.into(), path: path.to_owned(), read_only })
+    }
+}
+
+impl Volume {
+    /// Sees to it that there is a folder to share.
+    ///
+    /// # Errors
+    /// One line.
+    pub fn check(&self) -> Result<(), String> {
+        let describe = |what: String| format!("-v {}: {what}", self.folder.display());
+        let metadata = self.folder.metadata().map_err(|error| describe(error.to_string()))?;
+        if metadata.is_dir() { Ok(()) } else { Err(describe("is no folder; share the one that holds it".into())) }
+    }
+}
+
+/// How a folder comes into the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum ShareKind {
+    /// By a daemon of its own; the faster.
+    Virtiofs,
+    /// By QEMU itself.
+    #[value(name = "9p")]
+    Plan9,
+}
+
+impl ShareKind {
+    /// The kind that this kernel and this host can do: virtiofs where its daemon is, else 9p. What is only to be read is
+    /// shared by 9p where that goes: it refuses to write, where a daemon relies on the machine.
+    ///
+    /// # Errors
+    /// One line that says what is missing.
+    pub fn choose(kernel: &Kernel, read_only: bool) -> Result<Self, String> {
+        let (plan9, virtiofs) = (kernel.has("9p"), kernel.has("virtiofs"));
+        let daemon = daemon();
+        let kind = match (virtiofs && daemon.is_some(), plan9) {
+            (true, true) if !read_only => Self::Virtiofs,
+            (true, false) => Self::Virtiofs,
+            (_, true) => Self::Plan9,
+            (false, false) if virtiofs => {
+                return Err("-v: virtiofsd is not installed, and this kernel has no 9p; on Debian: apt-get install \
+                            qemu-system-common, or virtiofsd"
+                    .into());
+            }
+            (false, false) => return Err("-v: this kernel has neither virtiofs nor 9p".into()),
+        };
+        Ok(kind)
+    }
+
+    /// The modules that it needs.
+    #[must_use]
+    pub const fn modules(self) -> &'static [&'static str] {
+        match self {
+            Self::Virtiofs => &["virtiofs"],
+            Self::Plan9 => &["9pnet_virtio", "9p"],
+        }
+    }
+
+    /// Its name in front of a tag.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Virtiofs => "virtiofs",
+            Self::Plan9 => "9p",
+        }
+    }
+}
+
+/// virtiofsd for one folder. Dropping it ends it.
+pub struct Daemon {
+    child: Option<Child>,
+    listener: OwnedFd,
+    directory: TempDir,
+    folder: PathBuf,
+}
+
+impl Daemon {
+    /// Listens for QEMU on the daemon's behalf: whoever connects before it has started waits and is not refused.
+    ///
+    /// # Errors
+    /// One line.
+    pub fn listen(folder: &Path) -> Result<Self, String> {
+        let describe = |error: std::io::Error| format!("-v {}: {error}", folder.display());
+        let directory = tempfile::Builder::new().prefix("whit-").tempdir().map_err(describe)?;
+        let listener = UnixListener::bind(directory.path().join("virtiofs")).map_err(describe)?;
+        let folder = folder.canonicalize().map_err(describe)?;
+        Ok(Self { child: None, listener: listener.into(), directory, folder })
+    }
+
+    /// What QEMU is told.
+    #[must_use]
+    pub fn share(&self) -> Share {
+        Share::Virtiofs { socket: self.directory.path().join("virtiofs") }
+    }
+
+    /// Starts the daemon.
+    ///
+    /// # Errors
+    /// One line.
+    pub fn start(&mut self) -> Result<(), String> {
+        let program = daemon().ok_or("-v: virtiofsd is not installed")?;
+        let describe = |error: std::io::Error| format!("{}: {error}", program.display());
+        // It inherits the socket; nobody else is started until it has it.
+        fcntl_setfd(&self.listener, FdFlags::empty()).map_err(|errno| describe(errno.into()))?;
+        let mut source = std::ffi::OsString::from("source=");
+        source.push(&self.folder);
+        let child = Command::new(&program)
+            .arg(format!("--fd={}", self.listener.as_raw_fd()))
+            .arg("-o")
+            .arg(source)
+            .args(["-o", "cache=auto", "-f"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            // Ctrl-c is for the machine, which needs the folder until its end.
+            .process_group(0)
+            .spawn();
+        fcntl_setfd(&self.listener, FdFlags::CLOEXEC).map_err(|errno| describe(errno.into()))?;
+        self.child = Some(child.map_err(describe)?);
+        Ok(())
+    }
+
+    /// Ends the daemon; what it said in failing, if it failed.
+    pub fn end(mut self) -> Option<String> {
+        let mut child = self.child.take()?;
+        // It ends by itself when QEMU has; one that still runs has nobody to serve.
+        let ended = child.try_wait().ok().flatten();
+        if ended.is_none() {
+            let _ = child.kill();
+        }
+        let _ = child.wait();
+        let status = ended.filter(|status| !status.success())?;
+        let mut said = String::new();
+        let _ = child.stderr.take()?.read_to_string(&mut said);
+        Some(format!("virtiofsd for {} failed ({status}): {}", self.folder.display(), said.trim()))
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It may have ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Where the daemon is.
+fn daemon() -> Option<PathBuf> {
+    programs::find("virtiofsd").or_else(|| DAEMONS.iter().map(PathBuf::from).find(|path| File::open(path).is_ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_volume_is_a_folder_and_a_path() {
+        let volume =
+            |folder: &str, path: &str, read_only| Ok(Volume { folder: folder.into(), path: path.into(), read_only });
+        for (text, expected) in [
+            ("/srv:/data", volume("/srv", "/data", false)),
+            (".:/data:ro", volume(".", "/data", true)),
+            ("a/b:/:rw", volume("a/b", "/", false)),
+            ("a:b:/c", volume("a:b", "/c", false)),
+            ("/a:/b:/c", volume("/a:/b", "/c", false)),
+        ] {
+            assert_eq!(text.parse::<Volume>(), expected, "{text}");
+        }
+        for text in ["", "/srv", ":/data", "name", "/srv:data", "/srv:/data:rx"] {
+            assert!(text.parse::<Volume>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_folders_are_shared() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let check = |path: &Path| Volume { folder: path.into(), path: "/".into(), read_only: false }.check();
+        assert_eq!(check(folder.path()), Ok(()));
+        assert!(check(&file).unwrap_err().ends_with("file: is no folder; share the one that holds it"));
+        assert!(check(&folder.path().join("absent")).unwrap_err().contains("No such file"));
+    }
+}
