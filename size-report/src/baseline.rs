@@ -1,104 +1,164 @@
 //! The sizes of one build kept as text, and what changed since.
 //!
-//! A line is `kind size name`: `total 28672 file` or `symbol 412 whit::dhcp::client::Client::step`. Symbols of one name
-//! (a generic function with several types) are one line. Sorted by name, so that two baselines also diff as text.
+//! A line is `place bytes name`: `total 28672 file`, then every byte of the file and of `.bss` under the section that
+//! holds it: `text 412 whit::dhcp::client::Client::step`, `rodata 24 "no such user"`, `file 64 ELF header`. What has one
+//! name (a generic function with several types, the numbers that a module uses) is one line, and no name holds a hash, so
+//! that only what moved makes a difference. Sorted by name, so that two baselines also diff as text.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::image::{Symbol, Totals};
+use crate::pieces::{Piece, What};
+use crate::totals::{self, Totals};
 
 /// The first line of the file.
-const HEADER: &str = "# size-report 1: kind bytes name";
+const HEADER: &str = "# size-report 2: place bytes name";
 
-/// All sizes of one init, by kind and name.
-#[derive(Debug, Default, PartialEq)]
+/// How the second line begins.
+const COMPILER: &str = "# made with ";
+
+/// The place of [`Totals`].
+const TOTAL: &str = "total";
+
+/// The places of pieces: sections, and what of the file is in none of them.
+const PLACES: [&str; 5] = ["file", "text", "rodata", "data", BSS];
+
+/// The place that is memory alone.
+const BSS: &str = "bss";
+
+/// All sizes of one init.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Baseline {
+    compiler: String,
     totals: BTreeMap<String, u64>,
-    symbols: BTreeMap<String, u64>,
+    /// By place and name.
+    pieces: BTreeMap<(&'static str, String), u64>,
 }
 
 impl Baseline {
     /// The sizes of an init.
-    pub(crate) fn new(totals: &Totals, symbols: &[Symbol]) -> Self {
-        let mut baseline = Self::default();
+    pub(crate) fn new(compiler: &str, totals: &Totals, pieces: &[Piece]) -> Self {
+        let mut baseline = Self { compiler: compiler.to_owned(), ..Self::default() };
         for (name, size) in &totals.0 {
             baseline.totals.insert((*name).to_owned(), *size);
         }
-        for symbol in symbols {
-            *baseline.symbols.entry(symbol.name.clone()).or_default() += symbol.size;
+        for piece in pieces {
+            *baseline.pieces.entry((place(piece), piece.name.clone())).or_default() += piece.size;
         }
         baseline
     }
 
     /// Parses what `to_string` made; an error begins with the line's number.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let mut lines = text.lines().enumerate();
+        let mut lines = text.lines().enumerate().map(|(index, line)| (index + 1, line));
         if lines.next().map(|(_, line)| line) != Some(HEADER) {
-            return Err("1: not a file that --save wrote".into());
+            return Err("1: not a file that this version's --save wrote".into());
         }
-        let mut baseline = Self::default();
-        for (index, line) in lines {
-            let mut fields = line.splitn(3, ' ');
-            let (Some(kind), Some(size), Some(name)) = (fields.next(), fields.next(), fields.next()) else {
-                return Err(format!("{}: not `kind bytes name`", index + 1));
-            };
-            let size = size.parse().map_err(|_| format!("{}: `{size}` is not a number of bytes", index + 1))?;
-            let table = match kind {
-                "total" => &mut baseline.totals,
-                "symbol" => &mut baseline.symbols,
-                _ => return Err(format!("{}: `{kind}` is neither total nor symbol", index + 1)),
-            };
-            table.insert(name.to_owned(), size);
+        let compiler = lines.next().and_then(|(_, line)| line.strip_prefix(COMPILER));
+        let compiler = compiler.ok_or_else(|| format!("2: not `{COMPILER}COMPILER`"))?.to_owned();
+        let mut baseline = Self { compiler, ..Self::default() };
+        for (number, line) in lines {
+            baseline.add(line).map_err(|message| format!("{number}: {message}"))?;
         }
+        baseline.check_sums().map_err(|message| format!("{}: {message}", text.lines().count()))?;
         Ok(baseline)
     }
 
-    /// What changed since `before`, as text: totals in their order, symbols by how much they moved.
-    pub(crate) fn difference(&self, before: &Self) -> String {
-        let mut lines = vec!["\nsince the baseline\n".to_owned()];
-        lines.extend(changes(&before.totals, &self.totals).into_iter().map(line));
-        let mut symbols = changes(&before.symbols, &self.symbols);
-        symbols.sort_by_key(|change| std::cmp::Reverse(change.delta.unsigned_abs()));
-        lines.extend(symbols.into_iter().map(line));
-        if lines.len() == 1 {
-            lines.push("  nothing changed\n".to_owned());
+    fn add(&mut self, line: &str) -> Result<(), String> {
+        let mut fields = line.splitn(3, ' ');
+        let (Some(place), Some(size), Some(name)) = (fields.next(), fields.next(), fields.next()) else {
+            return Err("not `place bytes name`".into());
+        };
+        let size = size.parse().map_err(|_| format!("`{size}` is not a number of bytes"))?;
+        let twice = if place == TOTAL {
+            self.totals.insert(name.to_owned(), size)
+        } else {
+            let known = PLACES.into_iter().find(|known| *known == place);
+            let place = known.ok_or_else(|| format!("`{place}` is none of {TOTAL}, {}", PLACES.join(", ")))?;
+            self.pieces.insert((place, name.to_owned()), size)
+        };
+        if twice.is_some() { Err(format!("a second size of {name}")) } else { Ok(()) }
+    }
+
+    /// Two baselines merged line by line are neither's: the pieces of each place add up to its total.
+    fn check_sums(&self) -> Result<(), String> {
+        for place in PLACES {
+            let belongs = |piece: &str| if place == "file" { piece != BSS } else { piece == place };
+            let sizes = self.pieces.iter().filter(|((piece, _), _)| belongs(piece)).map(|(_, size)| u128::from(*size));
+            let (sum, total) = (sizes.sum::<u128>(), self.totals.get(place).copied().unwrap_or(0));
+            if sum != u128::from(total) {
+                return Err(format!("the parts of {place} add up to {sum} bytes, its total is {total}: --save again"));
+            }
         }
-        lines.concat()
+        Ok(())
+    }
+
+    /// What changed since `before`, as text: totals, then each piece that moved, by how much it did.
+    pub(crate) fn difference(&self, before: &Self) -> String {
+        let mut out = "\nsince the baseline\n".to_owned();
+        if self.compiler != before.compiler {
+            out += &format!("  made with {}, now with {}\n", before.compiler, self.compiler);
+        }
+        let totals = changes(&before.totals, &self.totals);
+        let mut pieces = changes(&before.pieces, &self.pieces);
+        pieces.sort_by_key(|change| std::cmp::Reverse(change.delta.unsigned_abs()));
+        if totals.is_empty() && pieces.is_empty() {
+            return out + "  nothing changed\n";
+        }
+        out.extend(totals.iter().map(|change| change.line(TOTAL, change.key)));
+        out.extend(pieces.iter().map(|change| change.line(change.key.0, &change.key.1)));
+        let in_file = || pieces.iter().filter(|change| change.key.0 != BSS).map(|change| change.delta);
+        let more: i128 = in_file().filter(|delta| *delta > 0).sum();
+        let fewer: i128 = -in_file().filter(|delta| *delta < 0).sum::<i128>();
+        out + &format!("  {:>+7}  in the file: {more} bytes more, {fewer} fewer\n", more - fewer)
     }
 }
 
-struct Change<'a> {
-    name: &'a str,
+/// Where a piece is counted: what is in no section of the running program belongs to the file as a whole.
+fn place(piece: &Piece) -> &'static str {
+    let kind = totals::kind(&piece.section);
+    match PLACES.into_iter().find(|place| *place == kind) {
+        _ if !piece.is_in_file() => BSS,
+        Some(place) if piece.what != What::Header => place,
+        _ => "file",
+    }
+}
+
+struct Change<'a, K> {
+    key: &'a K,
     before: Option<u64>,
     now: Option<u64>,
     delta: i128,
 }
 
-fn changes<'a>(before: &'a BTreeMap<String, u64>, now: &'a BTreeMap<String, u64>) -> Vec<Change<'a>> {
-    let mut names: Vec<&String> = before.keys().chain(now.keys()).collect();
-    names.sort();
-    names.dedup();
-    let change = |name: &'a String| {
-        let (before, now) = (before.get(name).copied(), now.get(name).copied());
-        let delta = i128::from(now.unwrap_or(0)) - i128::from(before.unwrap_or(0));
-        (delta != 0 || before.is_some() != now.is_some()).then_some(Change { name, before, now, delta })
-    };
-    names.into_iter().filter_map(change).collect()
+impl<K> Change<'_, K> {
+    fn line(&self, place: &str, name: &str) -> String {
+        let size = |size: Option<u64>| size.map_or_else(|| "-".to_owned(), |size| size.to_string());
+        format!("  {:>+7}  {:>6} -> {:<6}  {place:<7}{name}\n", self.delta, size(self.before), size(self.now))
+    }
 }
 
-fn line(change: Change<'_>) -> String {
-    let size = |size: Option<u64>| size.map_or_else(|| "-".to_owned(), |size| size.to_string());
-    format!("  {:>+7}  {:>6} -> {:<6}  {}\n", change.delta, size(change.before), size(change.now), change.name)
+fn changes<'a, K: Ord>(before: &'a BTreeMap<K, u64>, now: &'a BTreeMap<K, u64>) -> Vec<Change<'a, K>> {
+    let keys: BTreeSet<&K> = before.keys().chain(now.keys()).collect();
+    let change = |key: &'a K| {
+        let (before, now) = (before.get(key).copied(), now.get(key).copied());
+        (before != now).then_some(Change { key, before, now, delta: delta(before, now) })
+    };
+    keys.into_iter().filter_map(change).collect()
+}
+
+fn delta(before: Option<u64>, now: Option<u64>) -> i128 {
+    i128::from(now.unwrap_or(0)) - i128::from(before.unwrap_or(0))
 }
 
 impl fmt::Display for Baseline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{HEADER}")?;
-        for (kind, table) in [("total", &self.totals), ("symbol", &self.symbols)] {
-            for (name, size) in table {
-                writeln!(f, "{kind} {size} {name}")?;
-            }
+        writeln!(f, "{HEADER}\n{COMPILER}{}", self.compiler)?;
+        for (name, size) in &self.totals {
+            writeln!(f, "{TOTAL} {size} {name}")?;
+        }
+        for ((place, name), size) in &self.pieces {
+            writeln!(f, "{place} {size} {name}")?;
         }
         Ok(())
     }
@@ -107,54 +167,93 @@ impl fmt::Display for Baseline {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::origin;
+    use crate::pieces::tests::piece;
 
-    fn baseline(file: u64, symbols: &[(&str, u64)]) -> Baseline {
-        let symbol = |(name, size): &(&str, u64)| Symbol {
-            name: (*name).into(),
-            origin: origin::of(name).1,
-            section: ".text".into(),
-            size: *size,
-        };
-        Baseline::new(&Totals(vec![("file", file)]), &symbols.iter().map(symbol).collect::<Vec<_>>())
+    /// Functions of an init; the rest of the file is its header.
+    fn baseline(file: u64, functions: &[(&str, u64)]) -> Baseline {
+        let text: u64 = functions.iter().map(|(_, size)| size).sum();
+        let mut pieces: Vec<Piece> =
+            functions.iter().map(|(name, size)| piece(What::Named, name, ".text", *size)).collect();
+        pieces.push(piece(What::Header, "ELF header", "ELF header", file - text));
+        Baseline::new("rustc 1.95.0", &Totals(vec![("file", file), ("gzip", 60), ("text", text)]), &pieces)
     }
+
+    const SAVED: &str = "\
+# size-report 2: place bytes name
+# made with rustc 1.95.0
+total 900 file
+total 60 gzip
+total 22 text
+file 878 ELF header
+text 17 whit::main
+text 5 whit::tell
+";
 
     #[test]
     fn saved_and_read_again_it_is_the_same() {
-        let saved = baseline(900, &[("whit::main", 10), ("<a as b>::c", 5), ("whit::main", 7)]);
-        let text = saved.to_string();
-        assert_eq!(
-            text,
-            "# size-report 1: kind bytes name\ntotal 900 file\nsymbol 5 <a as b>::c\nsymbol 17 whit::main\n"
-        );
-        assert_eq!(Baseline::parse(&text), Ok(saved));
+        let saved = baseline(900, &[("whit::main", 10), ("whit::tell", 5), ("whit::main", 7)]);
+        assert_eq!(saved.to_string(), SAVED);
+        assert_eq!(Baseline::parse(SAVED), Ok(saved));
     }
 
     #[test]
-    fn the_difference_names_each_symbol_that_moved() {
+    fn hashes_make_no_difference() {
+        let before = baseline(900, &[("_ZN4whit4main17hf3828d5be280a9e5E", 10)]);
+        let now = baseline(900, &[("_ZN4whit4main17h0123456789abcdefE", 10)]);
+        assert_eq!(now.difference(&before), "\nsince the baseline\n  nothing changed\n");
+    }
+
+    #[test]
+    fn every_piece_has_a_place() {
+        let pieces = [
+            piece(What::Padding, "padding", ".text", 1),
+            piece(What::Constant, "\"halt\"", ".rodata", 2),
+            piece(What::Constant, "1", ".rodata.cst16", 16),
+            piece(What::Padding, "padding", "padding", 3),
+            piece(What::Header, ".text", ".text", 4),
+            piece(What::Named, "table", ".got", 8),
+            piece(What::Named, "BUFFER", ".bss", 5),
+            piece(What::Named, "LOCAL", ".bss.tls", 6),
+        ];
+        assert_eq!(pieces.each_ref().map(place), ["text", "rodata", "rodata", "file", "file", "file", "bss", "bss"]);
+    }
+
+    #[test]
+    fn the_difference_names_each_piece_that_moved() {
         let before = baseline(900, &[("same", 1), ("grown", 10), ("gone", 30)]);
         let now = baseline(800, &[("same", 1), ("grown", 12), ("new", 4)]);
         let expected = "
 since the baseline
-     -100     900 -> 800     file
-      -30      30 -> -       gone
-       +4       - -> 4       new
-       +2      10 -> 12      grown
+     -100     900 -> 800     total  file
+      -24      41 -> 17      total  text
+      -76     859 -> 783     file   ELF header
+      -30      30 -> -       text   gone
+       +4       - -> 4       text   new
+       +2      10 -> 12      text   grown
+     -100  in the file: 6 bytes more, 106 fewer
 ";
         assert_eq!(now.difference(&before), expected);
-        assert_eq!(now.difference(&now), "\nsince the baseline\n  nothing changed\n");
+        let mut other = now.clone();
+        other.compiler = "rustc 1.96.0".into();
+        assert!(other.difference(&now).contains("  made with rustc 1.95.0, now with rustc 1.96.0\n"));
     }
 
     #[test]
     fn each_mistake_has_its_line() {
-        for (text, message) in [
-            ("", "1: not a file that --save wrote"),
-            ("total 1 file\n", "1: not a file that --save wrote"),
-            ("# size-report 1: kind bytes name\ntotal 1\n", "2: not `kind bytes name`"),
-            ("# size-report 1: kind bytes name\ntotal one file\n", "2: `one` is not a number of bytes"),
-            ("# size-report 1: kind bytes name\nsum 1 file\n", "2: `sum` is neither total nor symbol"),
+        for (good, bad, message) in [
+            ("# size-report 2: place bytes name\n", "", "1: not a file that this version's --save wrote"),
+            ("# made with rustc", "# by rustc", "2: not `# made with COMPILER`"),
+            ("total 60 gzip", "total 60", "4: not `place bytes name`"),
+            ("total 60 gzip", "total 6o gzip", "4: `6o` is not a number of bytes"),
+            ("file 878 ELF", "sum 878 ELF", "6: `sum` is none of total, file, text, rodata, data, bss"),
+            ("total 60 gzip", "total 60 file", "4: a second size of file"),
+            ("whit::tell", "whit::main", "8: a second size of whit::main"),
+            ("text 5", "text 6", "8: the parts of file add up to 901 bytes, its total is 900: --save again"),
+            ("text 5", "data 5", "8: the parts of text add up to 17 bytes, its total is 22: --save again"),
         ] {
-            assert_eq!(Baseline::parse(text), Err(message.into()));
+            let text = SAVED.replace(good, bad);
+            assert_ne!(text, SAVED);
+            assert_eq!(Baseline::parse(&text), Err(message.into()));
         }
     }
 }

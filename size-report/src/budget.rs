@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use crate::image::Totals;
+use crate::totals::Totals;
 
 /// What can be limited, in the order of [`Totals`].
 const NAMES: [&str; 6] = ["file", "gzip", "text", "rodata", "data", "bss"];

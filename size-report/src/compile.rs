@@ -4,27 +4,45 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The two files of one source.
+/// The files of one source.
 pub(crate) struct Files {
     /// The release build, stripped.
     pub(crate) shipped: PathBuf,
-    /// The same program with its symbol table.
+    /// The same program with its symbol table and its relocations.
     pub(crate) named: PathBuf,
+    /// What the linker says it placed where in `named`.
+    pub(crate) map: PathBuf,
 }
 
 /// Builds the init of `workspace`; each build keeps its own target directory, so that neither undoes the other.
 pub(crate) fn init(workspace: &Path) -> Result<Files, String> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from);
+    let target = std::path::absolute(&target).map_err(|error| format!("{}: {error}", target.display()))?;
     let with_symbols = target.join("size-report");
+    let map = with_symbols.join("whit.map");
     build(workspace, &target, &["build"], &[])?;
     // Stripping is the linker's last act: the code is the same without it, and `Image::agrees_with` checks that. Said to
     // rustc behind the profile's own word: a profile of its own would change the crates' hashes, and with them the order
     // in which the linker meets functions and strings.
-    build(workspace, &with_symbols, &["rustc", "--bin", "whit"], &["--", "-C", "strip=none"])?;
-    Ok(Files { shipped: target.join("release/whit"), named: with_symbols.join("release/whit") })
+    let mut map_argument = OsString::from("link-arg=-Wl,-Map=");
+    map_argument.push(&map);
+    let rustc = ["--", "-C", "strip=none", "-C", "link-arg=-Wl,--emit-relocs", "-C"].map(OsString::from);
+    build(workspace, &with_symbols, &["rustc", "--bin", "whit"], &[&rustc[..], &[map_argument]].concat())?;
+    Ok(Files { shipped: target.join("release/whit"), named: with_symbols.join("release/whit"), map })
 }
 
-fn build(workspace: &Path, target: &Path, command: &[&str], rustc: &[&str]) -> Result<(), String> {
+/// `rustc 1.95.0 (59807616e 2026-04-14)`: another compiler makes other sizes of the same source.
+pub(crate) fn compiler(workspace: &Path) -> Result<String, String> {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| OsString::from("rustc"));
+    let output = Command::new(&rustc)
+        .arg("--version")
+        .current_dir(workspace)
+        .output()
+        .map_err(|error| format!("{}: {error}", rustc.display()))?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+fn build(workspace: &Path, target: &Path, command: &[&str], rustc: &[OsString]) -> Result<(), String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let status = Command::new(&cargo)
         .args(command)

@@ -1,209 +1,318 @@
-//! The init as an ELF file: its sections, its symbols, its sizes.
+//! An ELF file read whole: where its parts lie, its symbols, and which bytes name which.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use object::read::elf::ElfFile64;
-use object::{Object, ObjectSection, ObjectSymbol, SectionFlags, SymbolKind};
+use object::elf::{ET_EXEC, FileHeader64, PT_LOAD, SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE};
+use object::read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _};
+use object::{
+    Architecture, Endianness, Object, ObjectSection, ObjectSymbol, RelocationKind, RelocationTarget, SectionFlags,
+    SymbolKind,
+};
 
-use crate::origin::{self, Origin};
-
-/// A section of the running program.
-struct Section {
-    name: String,
-    address: u64,
-    size: u64,
-    /// Its bytes in the file; none for `.bss`.
-    data: Vec<u8>,
-}
-
-/// A file read whole, its tables parsed.
+/// A file, its tables parsed.
 pub(crate) struct Image {
-    path: PathBuf,
-    file: Vec<u8>,
-    sections: Vec<Section>,
-    symbols: Vec<Symbol>,
+    pub(crate) path: PathBuf,
+    pub(crate) file: Vec<u8>,
+    /// The ELF header and its two tables, as runs of the file.
+    pub(crate) headers: Vec<Run>,
+    pub(crate) segments: Vec<Segment>,
+    pub(crate) sections: Vec<Section>,
+    pub(crate) symbols: Vec<Symbol>,
+    pub(crate) references: Vec<Reference>,
 }
 
-/// A function or variable of the init.
+/// A named run of bytes in the file.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Symbol {
-    /// Readable, without its hash.
+pub(crate) struct Run {
     pub(crate) name: String,
-    pub(crate) origin: Origin,
-    /// The section that holds it; several symbols may have the same name.
-    pub(crate) section: String,
+    pub(crate) offset: u64,
     pub(crate) size: u64,
 }
 
-impl Symbol {
-    /// Whether its bytes are in the file; those of `.bss` are memory alone.
-    pub(crate) fn is_in_file(&self) -> bool {
-        !self.section.starts_with(".bss")
+/// What the kernel maps: PT_LOAD.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Segment {
+    pub(crate) address: u64,
+    pub(crate) offset: u64,
+    pub(crate) file_size: u64,
+    pub(crate) memory_size: u64,
+}
+
+/// A section, in memory or in the file alone.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Section {
+    pub(crate) name: String,
+    /// Nothing without a place in memory.
+    pub(crate) address: Option<u64>,
+    pub(crate) size: u64,
+    /// Its bytes in the file; none for `.bss`.
+    pub(crate) data: Vec<u8>,
+    pub(crate) offset: u64,
+    pub(crate) is_code: bool,
+    pub(crate) is_writable: bool,
+}
+
+impl Section {
+    /// Whether `address` is one of its bytes.
+    pub(crate) fn contains(&self, address: u64) -> bool {
+        self.address.is_some_and(|start| address.checked_sub(start).is_some_and(|distance| distance < self.size))
     }
 }
 
-/// The sizes that `budget.txt` limits, in its order.
+/// A function or variable, by the name that the linker knows it under.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Symbol {
+    pub(crate) address: u64,
+    pub(crate) size: u64,
+    pub(crate) mangled: String,
+}
+
+/// Bytes that hold the address of others, or the distance to them.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Totals(pub(crate) Vec<(&'static str, u64)>);
+pub(crate) struct Reference {
+    pub(crate) at: u64,
+    pub(crate) target: Target,
+}
+
+/// Where a reference leads.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Target {
+    Address(u64),
+    /// An entry of a table of distances: as far from the table's start as this is from the entry's own address.
+    InTable(u64),
+}
 
 impl Image {
-    /// Reads an ELF file for a 64-bit little-endian machine.
+    /// Reads an ELF file for a 64-bit machine.
     pub(crate) fn read(path: &Path) -> Result<Self, String> {
         let file = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let (sections, symbols) = parse(&file).map_err(|error| format!("{}: {error}", path.display()))?;
-        Ok(Self { path: path.to_owned(), file, sections, symbols })
+        Self::parse(path, file).map_err(|error| format!("{}: {error}", path.display()))
+    }
+
+    fn parse(path: &Path, file: Vec<u8>) -> object::Result<Self> {
+        let elf = ElfFile64::<Endianness>::parse(file.as_slice())?;
+        let (endian, header) = (elf.endian(), elf.elf_header());
+        let load = elf.elf_program_headers().iter().filter(|segment| segment.p_type(endian) == PT_LOAD);
+        let segments = load
+            .map(|segment| Segment {
+                address: segment.p_vaddr(endian),
+                offset: segment.p_offset(endian),
+                file_size: segment.p_filesz(endian),
+                memory_size: segment.p_memsz(endian),
+            })
+            .collect();
+        let is_linked = header.e_type(endian) == ET_EXEC;
+        let references = if is_linked { references(&elf)? } else { Vec::new() };
+        let (headers, sections, symbols) = (headers(header, endian), sections(&elf)?, symbols(&elf)?);
+        Ok(Self { path: path.to_owned(), headers, segments, sections, symbols, references, file })
     }
 
     /// Fails unless both files hold the same program: then what this one's symbols say is true of the other.
     pub(crate) fn agrees_with(&self, shipped: &Self) -> Result<(), String> {
-        let same = self.sections.len() == shipped.sections.len()
-            && self.sections.iter().zip(&shipped.sections).all(|(ours, theirs)| {
-                (&ours.name, ours.address, ours.size, &ours.data)
-                    == (&theirs.name, theirs.address, theirs.size, &theirs.data)
-            });
+        let same_bytes = self.loaded_sections().all(|(address, section)| {
+            section.data.is_empty() || shipped.loaded(address, section.size) == Some(section.data.as_slice())
+        });
         let (ours, theirs) = (self.path.display(), shipped.path.display());
-        if same {
+        if self.symbols.is_empty() {
+            Err(format!("{ours} has no symbols: nothing could be said of its parts"))
+        } else if same_bytes && self.segments == shipped.segments {
             Ok(())
         } else {
             Err(format!("{ours} and {theirs} hold different programs: the sizes of symbols would be another program's"))
         }
     }
 
-    /// The sizes under limit.
-    pub(crate) fn totals(&self) -> Totals {
-        let file = u64::try_from(self.file.len()).unwrap_or(u64::MAX);
-        Totals(vec![
-            ("file", file),
-            ("gzip", gzip_len(&self.file)),
-            ("text", self.section_size(".text")),
-            ("rodata", self.section_size(".rodata")),
-            ("data", self.section_size(".data")),
-            ("bss", self.section_size(".bss")),
-        ])
+    /// The sections that are part of the running program, with their addresses.
+    pub(crate) fn loaded_sections(&self) -> impl Iterator<Item = (u64, &Section)> {
+        self.sections.iter().filter_map(|section| Some((section.address?, section)))
     }
 
-    /// Functions and variables, largest first.
-    pub(crate) fn symbols(&self) -> Vec<Symbol> {
-        self.symbols.clone()
+    /// Where in the file the byte at `address` is, unless it is memory alone.
+    pub(crate) fn offset(&self, address: u64) -> Option<u64> {
+        self.segments.iter().find_map(|segment| {
+            let distance = address.checked_sub(segment.address).filter(|distance| *distance < segment.file_size)?;
+            segment.offset.checked_add(distance)
+        })
     }
 
-    /// The constants: messages, tables, and what a panic would say.
-    pub(crate) fn rodata(&self) -> &[u8] {
-        self.sections.iter().find(|section| section.name == ".rodata").map_or(&[], |section| &section.data)
+    /// At which address the byte at `offset` of the file is, if it is loaded.
+    pub(crate) fn address(&self, offset: u64) -> Option<u64> {
+        self.segments.iter().find_map(|segment| {
+            let distance = offset.checked_sub(segment.offset).filter(|distance| *distance < segment.file_size)?;
+            segment.address.checked_add(distance)
+        })
     }
 
-    /// All sections whose name is `name` or starts with it and a dot: the linker keeps both forms.
-    fn section_size(&self, name: &str) -> u64 {
-        let belongs =
-            |other: &str| other.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-        self.sections.iter().filter(|section| belongs(&section.name)).map(|section| section.size).sum()
+    fn loaded(&self, address: u64, size: u64) -> Option<&[u8]> {
+        let start = usize::try_from(self.offset(address)?).ok()?;
+        self.file.get(start..start.checked_add(usize::try_from(size).ok()?)?)
     }
 }
 
-fn parse(file: &[u8]) -> object::Result<(Vec<Section>, Vec<Symbol>)> {
-    let elf = ElfFile64::<object::Endianness>::parse(file)?;
+fn headers(header: &FileHeader64<Endianness>, endian: Endianness) -> Vec<Run> {
+    let table = |name: &str, offset: u64, count: u16, entry: u16| Run {
+        name: name.to_owned(),
+        offset,
+        size: u64::from(count) * u64::from(entry),
+    };
+    let mut runs = vec![
+        table("ELF header", 0, 1, header.e_ehsize(endian)),
+        table("program headers", header.e_phoff(endian), header.e_phnum(endian), header.e_phentsize(endian)),
+        table("section headers", header.e_shoff(endian), header.e_shnum(endian), header.e_shentsize(endian)),
+    ];
+    runs.retain(|run| run.size > 0);
+    runs
+}
+
+fn sections(elf: &ElfFile64<'_, Endianness>) -> object::Result<Vec<Section>> {
     let mut sections = Vec::new();
     for section in elf.sections() {
         let SectionFlags::Elf { sh_flags } = section.flags() else { continue };
-        if sh_flags & u64::from(object::elf::SHF_ALLOC) != 0 {
-            let (name, data) = (section.name()?.to_owned(), section.data()?.to_vec());
-            sections.push(Section { name, address: section.address(), size: section.size(), data });
-        }
+        let has = |flag: u32| sh_flags & u64::from(flag) != 0;
+        sections.push(Section {
+            name: section.name()?.to_owned(),
+            address: has(SHF_ALLOC).then_some(section.address()),
+            size: section.size(),
+            data: section.data()?.to_vec(),
+            offset: section.file_range().map_or(0, |(offset, _)| offset),
+            is_code: has(SHF_EXECINSTR),
+            is_writable: has(SHF_WRITE),
+        });
     }
-    let mut found = Vec::new();
+    Ok(sections)
+}
+
+/// Functions and variables, by address. `.L` begins names that a compiler makes up for what has none.
+fn symbols(elf: &ElfFile64<'_, Endianness>) -> object::Result<Vec<Symbol>> {
+    let mut symbols = Vec::new();
     for symbol in elf.symbols() {
-        let Some(index) = symbol.section_index() else { continue };
-        if symbol.size() > 0 && matches!(symbol.kind(), SymbolKind::Text | SymbolKind::Data | SymbolKind::Unknown) {
-            let section = elf.section_by_index(index)?.name()?;
-            found.push((symbol.address(), symbol.size(), symbol.name()?, section));
+        let is_of_a_section = symbol.section_index().is_some();
+        let is_of_a_kind = matches!(symbol.kind(), SymbolKind::Text | SymbolKind::Data | SymbolKind::Unknown);
+        let mangled = symbol.name()?;
+        if is_of_a_section && is_of_a_kind && symbol.size() > 0 && !mangled.starts_with(".L") {
+            symbols.push(Symbol { address: symbol.address(), size: symbol.size(), mangled: mangled.to_owned() });
         }
     }
-    Ok((sections, distinct(found)))
+    symbols.sort();
+    Ok(symbols)
 }
 
-/// Names each byte once: two names of one address (the linker folds equal functions) are one symbol, the first by name.
-fn distinct(mut found: Vec<(u64, u64, &str, &str)>) -> Vec<Symbol> {
-    found.sort_unstable();
-    found.dedup_by_key(|(address, ..)| *address);
-    let mut symbols: Vec<Symbol> = found
-        .into_iter()
-        .map(|(_, size, mangled, section)| {
-            let (name, origin) = origin::of(mangled);
-            Symbol { name, origin, section: section.to_owned(), size }
-        })
-        .collect();
-    symbols.sort_by(|left, right| right.size.cmp(&left.size).then_with(|| left.name.cmp(&right.name)));
-    symbols
+/// What `ld --emit-relocs` left of the relocations. Where a program is linked already, their places are addresses.
+fn references(elf: &ElfFile64<'_, Endianness>) -> object::Result<Vec<Reference>> {
+    let is_x86_64 = elf.architecture() == Architecture::X86_64;
+    let mut references = Vec::new();
+    for section in elf.sections() {
+        let SectionFlags::Elf { sh_flags } = section.flags() else { continue };
+        let is_code = sh_flags & u64::from(SHF_EXECINSTR) != 0;
+        for (at, relocation) in section.relocations() {
+            let RelocationTarget::Symbol(index) = relocation.target() else { continue };
+            let target = elf.symbol_by_index(index)?.address().wrapping_add_signed(relocation.addend());
+            let target = match relocation.kind() {
+                RelocationKind::Absolute | RelocationKind::Unknown => Target::Address(target),
+                // What the linker made of it is exact where an entry of the global offset table stands for the symbol.
+                _ if is_code && is_x86_64 => Target::Address(displaced(&section, at)?.unwrap_or(target)),
+                _ if is_code => Target::Address(target),
+                _ => Target::InTable(target),
+            };
+            references.push(Reference { at, target });
+        }
+    }
+    Ok(references)
 }
 
-/// How long `file` is after `gzip -9`, as mkcpio writes it.
-fn gzip_len(file: &[u8]) -> u64 {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    let compressed = encoder.write_all(file).and_then(|()| encoder.finish());
-    // Writing to memory cannot fail; a size over every limit is what a failure would deserve.
-    compressed.map_or(u64::MAX, |bytes| bytes.len() as u64)
+/// Where an instruction of x86-64 leads whose four bytes at `at` are a distance. It counts from the instruction's end, which
+/// is theirs but for the few that carry a number behind it.
+fn displaced<'data>(section: &impl ObjectSection<'data>, at: u64) -> object::Result<Option<u64>> {
+    let bytes = section.data_range(at, 4)?.and_then(|bytes| <[u8; 4]>::try_from(bytes).ok());
+    Ok(bytes.map(|bytes| at.wrapping_add(4).wrapping_add_signed(i32::from_le_bytes(bytes).into())))
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn image(names: &[(&str, u64)]) -> Image {
-        let section = |(name, size): &(&str, u64)| Section {
-            name: (*name).into(),
-            address: 0x40_0000,
-            size: *size,
-            data: vec![1; usize::try_from(*size).unwrap()],
-        };
-        Image {
+    /// An image of sections that lie one behind the other, in memory as in the file; `.bss` has no bytes there.
+    pub(crate) fn image(sections: &[(&str, &[u8])]) -> Image {
+        const START: u64 = 0x40_0000;
+        let mut image = Image {
             path: "whit".into(),
-            file: vec![0; 100],
-            sections: names.iter().map(section).collect(),
+            file: Vec::new(),
+            headers: Vec::new(),
+            segments: Vec::new(),
+            sections: Vec::new(),
             symbols: Vec::new(),
+            references: Vec::new(),
+        };
+        let mut address = START;
+        for (name, data) in sections {
+            let size = data.len() as u64;
+            let is_in_file = !name.starts_with(".bss");
+            image.sections.push(Section {
+                name: (*name).into(),
+                address: Some(address),
+                size,
+                data: if is_in_file { data.to_vec() } else { Vec::new() },
+                offset: address - START,
+                is_code: name.starts_with(".text"),
+                is_writable: name.starts_with(".data") || !is_in_file,
+            });
+            image.file.extend_from_slice(if is_in_file { data } else { &[] });
+            address += size;
         }
-    }
-
-    #[test]
-    fn totals_add_what_the_linker_left_apart() {
-        let totals = image(&[(".text", 10), (".text.unlikely", 5), (".textile", 3), (".bss", 7)]).totals();
-        assert_eq!(totals.0[0], ("file", 100));
-        assert!(totals.0[1].1 > 18 && totals.0[1].1 < 60, "gzip's frame is 18 bytes, a hundred zeroes are a few more");
-        assert_eq!(totals.0[2..], [("text", 15), ("rodata", 0), ("data", 0), ("bss", 7)]);
-    }
-
-    #[test]
-    fn folded_functions_count_once() {
-        let symbols = distinct(vec![
-            (16, 8, "_ZN4whit3two17h0000000000000000E", ".text"),
-            (16, 8, "_ZN4whit3one17h0000000000000000E", ".text"),
-            (32, 9, "memcpy", ".text"),
-        ]);
-        let names: Vec<_> = symbols.iter().map(|symbol| (symbol.name.as_str(), symbol.size)).collect();
-        assert_eq!(names, [("memcpy", 9), ("whit::one", 8)]);
+        let (file_size, memory_size) = (image.file.len() as u64, address - START);
+        image.segments.push(Segment { address: START, offset: 0, file_size, memory_size });
+        image.symbols.push(Symbol { address: START, size: 1, mangled: "_start".into() });
+        image
     }
 
     #[test]
     fn another_program_under_the_same_name_is_noticed() {
-        let ours = image(&[(".text", 10)]);
-        assert!(ours.agrees_with(&image(&[(".text", 10)])).is_ok());
-        assert!(ours.agrees_with(&image(&[(".text", 11)])).is_err());
-        assert!(ours.agrees_with(&image(&[(".text", 10), (".bss", 1)])).is_err());
-        let mut other = image(&[(".text", 10)]);
-        other.sections[0].data[9] = 2;
-        assert!(ours.agrees_with(&other).is_err());
+        let ours = image(&[(".text", &[1; 10])]);
+        assert_eq!(ours.agrees_with(&image(&[(".text", &[1; 10])])), Ok(()));
+        assert!(ours.agrees_with(&image(&[(".text", &[1; 11])])).is_err());
+        assert!(ours.agrees_with(&image(&[(".text", &[1; 10]), (".bss", &[0])])).is_err());
+        assert!(ours.agrees_with(&image(&[(".text", &[1, 1, 1, 1, 1, 1, 1, 1, 1, 2])])).is_err());
     }
 
     #[test]
-    fn a_real_elf_file_has_its_sections_and_symbols() {
+    fn a_program_without_a_section_table_is_the_same_program() {
+        let ours = image(&[(".text", &[1; 10]), (".bss", &[0; 5])]);
+        let mut shipped = image(&[(".text", &[1; 10]), (".bss", &[0; 5])]);
+        shipped.sections.clear();
+        assert_eq!(ours.agrees_with(&shipped), Ok(()));
+        shipped.file[9] = 2;
+        assert!(ours.agrees_with(&shipped).is_err());
+    }
+
+    #[test]
+    fn a_program_without_symbols_is_not_measured() {
+        let shipped = image(&[(".text", &[1; 10])]);
+        let mut ours = image(&[(".text", &[1; 10])]);
+        ours.symbols.clear();
+        assert_eq!(ours.agrees_with(&shipped).unwrap_err(), "whit has no symbols: nothing could be said of its parts");
+    }
+
+    #[test]
+    fn addresses_and_offsets_lead_to_each_other() {
+        let image = image(&[(".text", &[1; 10]), (".bss", &[0; 5])]);
+        assert_eq!((image.offset(0x40_0009), image.address(9)), (Some(9), Some(0x40_0009)));
+        assert_eq!((image.offset(0x40_000a), image.address(10)), (None, None), "memory alone");
+        assert_eq!(image.offset(0x3f_ffff), None);
+    }
+
+    #[test]
+    fn a_real_elf_file_has_its_parts() {
         // This test program itself: cargo builds it for the same machine, with symbols.
         let image = Image::read(&std::env::current_exe().unwrap()).unwrap();
-        let symbols = image.symbols();
-        assert!(image.section_size(".text") > 100_000);
-        assert!(symbols.iter().any(|symbol| symbol.origin.krate == "size_report" && symbol.section == ".text"));
-        assert!(symbols.is_sorted_by(|left, right| left.size >= right.size));
+        let text = image.sections.iter().find(|section| section.name == ".text").unwrap();
+        assert!(text.size > 100_000 && text.is_code && !text.is_writable);
+        assert!(
+            image.symbols.iter().any(|symbol| symbol.mangled.contains("size_report") && text.contains(symbol.address))
+        );
+        assert!(image.symbols.is_sorted_by_key(|symbol| symbol.address));
+        let names: Vec<_> = image.headers.iter().map(|run| run.name.as_str()).collect();
+        assert_eq!(names, ["ELF header", "program headers", "section headers"]);
+        assert_eq!(image.offset(text.address.unwrap()), Some(text.offset));
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! Two kinds of evidence. Symbols, while the optimiser leaves them as functions of their own; and in the constants the
 //! texts of core's panics and the names of source files, which every panic passes along, when it did not.
 
-use crate::image::Symbol;
+use crate::pieces::{Piece, What};
+use crate::strings;
 
 /// How core's panic messages begin (library/core: panicking.rs, slice/index.rs, option.rs, result.rs, cell.rs, str/mod.rs).
 const PANIC_TEXTS: [&str; 13] = [
@@ -22,9 +23,6 @@ const PANIC_TEXTS: [&str; 13] = [
     "copy_from_slice: ",
 ];
 
-/// The shortest run of printable bytes that counts as a string, as in strings(1).
-pub(crate) const MIN_STRING_LEN: usize = 4;
-
 /// What was found; nothing of it should be there.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Traces {
@@ -36,15 +34,17 @@ pub(crate) struct Traces {
     pub(crate) texts: Vec<String>,
 }
 
-/// Looks through the symbols and the constants of an init.
-pub(crate) fn find(symbols: &[Symbol], rodata: &[u8]) -> Traces {
-    let names = |chosen: fn(&Symbol) -> bool| {
-        symbols.iter().filter(|symbol| chosen(symbol)).map(|symbol| symbol.name.clone()).collect()
+/// Looks through the symbols of an init and through its `data`, whole sections: a text is found however it was divided.
+pub(crate) fn find<'a>(pieces: &[Piece], data: impl IntoIterator<Item = &'a [u8]>) -> Traces {
+    let names = |chosen: fn(&Piece) -> bool| {
+        let named = pieces.iter().filter(|piece| piece.what == What::Named);
+        named.filter(|piece| chosen(piece)).map(|piece| piece.name.clone()).collect()
     };
+    let texts = data.into_iter().flat_map(strings::runs).map(|(_, text)| text);
     Traces {
         fmt: names(is_fmt),
         panicking: names(is_panicking),
-        texts: strings(rodata).filter(|text| is_panic_text(text)).map(str::to_owned).collect(),
+        texts: texts.filter(|text| is_panic_text(text)).map(str::to_owned).collect(),
     }
 }
 
@@ -61,21 +61,13 @@ impl Traces {
     }
 }
 
-/// The printable runs of a section.
-pub(crate) fn strings(bytes: &[u8]) -> impl Iterator<Item = &str> {
-    bytes
-        .split(|byte| !matches!(byte, b' '..=b'~' | b'\n' | b'\t'))
-        .filter(|run| run.len() >= MIN_STRING_LEN)
-        .filter_map(|run| str::from_utf8(run).ok())
-}
-
-fn is_fmt(symbol: &Symbol) -> bool {
+fn is_fmt(symbol: &Piece) -> bool {
     let own =
         symbol.origin.krate == "core" && (symbol.origin.module == "fmt" || symbol.origin.module.starts_with("fmt::"));
     own || symbol.name.contains(" as core::fmt::")
 }
 
-fn is_panicking(symbol: &Symbol) -> bool {
+fn is_panicking(symbol: &Piece) -> bool {
     // core keeps its panics out of line, in functions named for it: slice_index_fail, unwrap_failed, panic_bounds_check.
     let core = symbol.origin.krate == "core"
         && symbol.name.split("::").any(|part| {
@@ -100,11 +92,10 @@ fn names_a_source_file(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::origin;
+    use crate::pieces::tests::piece;
 
-    fn symbol(mangled: &str) -> Symbol {
-        let (name, origin) = origin::of(mangled);
-        Symbol { name, origin, section: ".text".into(), size: 1 }
+    fn symbol(mangled: &str) -> Piece {
+        piece(What::Named, mangled, ".text", 1)
     }
 
     #[test]
@@ -115,7 +106,7 @@ mod tests {
             "_RNvXsh_NtCsgEmfK2I1SDS_4core3fmteNtB5_5Debug3fmt",
             "_ZN56_$LT$whit..ipv4..Address$u20$as$u20$core..fmt..Debug$GT$3fmt17h614fb2edb508d4ffE",
         ] {
-            let found = find(&[symbol(mangled)], b"");
+            let found = find(&[symbol(mangled)], []);
             assert_eq!((found.fmt.len(), found.panicking.len(), found.texts.len()), (1, 0, 0), "{mangled}");
         }
     }
@@ -129,7 +120,7 @@ mod tests {
             "_RNvCsgY6Mt91CT9J_7___rustc17rust_begin_unwind",
             "rust_begin_unwind",
         ] {
-            let found = find(&[symbol(mangled)], b"");
+            let found = find(&[symbol(mangled)], []);
             assert_eq!((found.fmt.len(), found.panicking.len(), found.texts.len()), (0, 1, 0), "{mangled}");
         }
     }
@@ -142,7 +133,7 @@ mod tests {
             b"whit: mount src/pid1/network.rswhit: lease",
             b"/rustc/59807616e/library/core/src/slice/mod.rs\0",
         ] {
-            assert_eq!(find(&[], rodata).texts.len(), 1);
+            assert_eq!(find(&[], [rodata]).texts.len(), 1);
         }
     }
 
@@ -153,7 +144,8 @@ mod tests {
             symbol("_ZN54_$LT$whit..ipv4..Address$u20$as$u20$ufmt..uDisplay$GT$3fmt17h614fb2edb508d4ffE"),
             symbol("_ZN4core5slice6memchr6memchr17h0123456789abcdefE"),
         ];
-        let found = find(&symbols, b"whit: root: tried /dev/vda for 30 s\n\0www.rs\0/.rs\0no.rs");
+        let data = &b"whit: root: tried /dev/vda for 30 s\n\0www.rs\0/.rs\0no.rs"[..];
+        let found = find(&symbols, [data]);
         assert_eq!(found, Traces::default());
         assert_eq!(found.lines().count(), 0);
     }
@@ -161,13 +153,7 @@ mod tests {
     #[test]
     fn the_line_counts_and_names_one() {
         let symbols = [symbol("_ZN4core9panicking9panic_fmt17h0123456789abcdefE"), symbol("rust_begin_unwind")];
-        let lines: Vec<_> = find(&symbols, b"").lines().collect();
+        let lines: Vec<_> = find(&symbols, []).lines().collect();
         assert_eq!(lines, ["core::panicking is linked, 2 times: core::panicking::panic_fmt"]);
-    }
-
-    #[test]
-    fn strings_are_the_printable_runs() {
-        let found: Vec<_> = strings(b"\0abc\0abcd\x01\x02tab\there\n\xffxyz").collect();
-        assert_eq!(found, ["abcd", "tab\there\n"]);
     }
 }

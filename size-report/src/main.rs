@@ -4,41 +4,35 @@
 //! `core::fmt` or the panic machinery of core is part of the init.
 #![forbid(unsafe_code)]
 
+mod arguments;
 mod baseline;
 mod budget;
 mod compile;
+mod constants;
 mod image;
+mod linkmap;
 mod machinery;
 mod origin;
+mod pieces;
 mod report;
+mod sections;
+mod strings;
+mod totals;
 mod v0;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
 
+use arguments::Arguments;
 use baseline::Baseline;
 use budget::Budget;
 use image::Image;
-
-/// Builds the init and says where each of its bytes went
-#[derive(Parser)]
-#[command(after_help = "Example: cargo run -p size-report -- --compare before.txt")]
-struct Arguments {
-    /// Limits to hold instead of size-report/budget.txt
-    #[arg(long, value_name = "FILE")]
-    budget: Option<PathBuf>,
-    /// Write all sizes to FILE, for --compare
-    #[arg(long, value_name = "FILE")]
-    save: Option<PathBuf>,
-    /// Show what changed since FILE was saved
-    #[arg(long, value_name = "FILE")]
-    compare: Option<PathBuf>,
-    /// How many of the largest symbols to show
-    #[arg(long, value_name = "N", default_value_t = 20)]
-    top: usize,
-}
+use linkmap::LinkMap;
+use machinery::Traces;
+use pieces::Piece;
+use totals::Totals;
 
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
@@ -55,43 +49,82 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints the report; returns one line for each promise that the init breaks.
+/// Prints the report and writes what was asked for; returns one line for each promise that the init breaks.
 fn run(arguments: &Arguments) -> Result<Vec<String>, String> {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     let workspace = package.parent().unwrap_or(package);
     let budget_path = arguments.budget.clone().unwrap_or_else(|| package.join("budget.txt"));
     let budget =
         Budget::parse(&read_text(&budget_path)?).map_err(|error| format!("{}:{error}", budget_path.display()))?;
-    let before = match &arguments.compare {
-        Some(path) => {
-            let text = read_text(path)?;
-            Some(Baseline::parse(&text).map_err(|error| format!("{}:{error}", path.display()))?)
-        }
-        None => None,
-    };
+    let before = arguments.compare.as_deref().map(read_baseline).transpose()?;
 
-    let files = compile::init(workspace)?;
-    let shipped = Image::read(&files.shipped)?;
-    let named = Image::read(&files.named)?;
-    named.agrees_with(&shipped)?;
-
-    let totals = shipped.totals();
-    let symbols = named.symbols();
-    let traces = machinery::find(&symbols, named.rodata());
-    print!("{}", report::text(&totals, &budget, &symbols, named.rodata(), &traces, arguments.top));
-
-    let now = Baseline::new(&totals, &symbols);
+    let init = Init::build(workspace)?;
+    print!("{}", init.report(&budget, arguments.top));
+    let now = Baseline::new(&init.compiler, &init.totals, &init.pieces);
+    if arguments.strings {
+        print!("{}", strings::list(&init.pieces));
+    }
     if let Some(before) = before {
         print!("{}", now.difference(&before));
     }
+
     if let Some(path) = &arguments.save {
-        std::fs::write(path, now.to_string()).map_err(|error| format!("{}: {error}", path.display()))?;
+        write_text(path, &now.to_string())?;
     }
-    let mut broken = budget.broken_by(&totals);
-    broken.extend(traces.lines());
+    let mut broken = budget.broken_by(&init.totals);
+    broken.extend(init.traces.lines());
     Ok(broken)
+}
+
+/// An init, measured.
+struct Init {
+    compiler: String,
+    totals: Totals,
+    pieces: Vec<Piece>,
+    named: Image,
+    traces: Traces,
+}
+
+impl Init {
+    fn build(workspace: &Path) -> Result<Self, String> {
+        let files = compile::init(workspace)?;
+        let shipped = Image::read(&files.shipped)?;
+        let named = Image::read(&files.named)?;
+        named.agrees_with(&shipped)?;
+        let map = LinkMap::read(&files.map, &named)?;
+        let pieces = pieces::pieces(&shipped, &named, &map);
+        let constants = named.loaded_sections().filter(|(_, section)| !section.is_code);
+        let traces = machinery::find(&pieces, constants.map(|(_, section)| section.data.as_slice()));
+        let compiler = compile::compiler(workspace)?;
+        Ok(Self { compiler, totals: totals::totals(&shipped, &named), pieces, named, traces })
+    }
+
+    fn report(&self, budget: &Budget, top: usize) -> String {
+        report::text(&self.totals, budget, &self.pieces, &self.named, &self.traces, top)
+    }
+}
+
+fn read_baseline(path: &Path) -> Result<Baseline, String> {
+    Baseline::parse(&read_text(path)?).map_err(|error| format!("{}:{error}", path.display()))
 }
 
 fn read_text(path: &Path) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Writes a file whole or not at all. What is not a plain file, such as /dev/stdout, is written as it is.
+fn write_text(path: &Path, text: &str) -> Result<(), String> {
+    let is_replaced = path.is_file() || !path.exists();
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".part");
+    let part = path.with_file_name(name);
+    let written = if is_replaced {
+        std::fs::write(&part, text).and_then(|()| std::fs::rename(&part, path))
+    } else {
+        std::fs::write(path, text)
+    };
+    written.map_err(|error| {
+        let _ = std::fs::remove_file(&part); // what of it could be written
+        format!("{}: {error}", path.display())
+    })
 }

@@ -4,6 +4,8 @@
 //! keeps a readable path only; for `<A as B>::f` the crate is that of `A`, unless `A` is one of core's own types.
 //! Generic functions belong to the crate that wrote them, not to the one that filled in the types.
 
+use std::fmt;
+
 use crate::v0;
 
 /// Where the source of a symbol is.
@@ -13,6 +15,13 @@ pub(crate) struct Origin {
     pub(crate) krate: String,
     /// The modules inside it, joined by `::`; empty for the crate's root.
     pub(crate) module: String,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { krate, module } = self;
+        if module.is_empty() { write!(f, "{krate}") } else { write!(f, "{krate}::{module}") }
+    }
 }
 
 /// The crate of `memcpy` and `_start`: names that Rust was told to leave alone.

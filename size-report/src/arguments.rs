@@ -1,0 +1,26 @@
+//! What a user can ask for.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+/// Builds the init and says where each of its bytes went
+#[derive(Parser)]
+#[command(after_help = "Example: cargo run -p size-report -- --compare before.txt")]
+pub(crate) struct Arguments {
+    /// Limits to hold instead of size-report/budget.txt
+    #[arg(long, value_name = "FILE")]
+    pub(crate) budget: Option<PathBuf>,
+    /// Write all sizes to FILE, for --compare
+    #[arg(long, value_name = "FILE")]
+    pub(crate) save: Option<PathBuf>,
+    /// Show what changed since FILE was saved
+    #[arg(long, value_name = "FILE")]
+    pub(crate) compare: Option<PathBuf>,
+    /// List every string, longest first, with its address and who holds it
+    #[arg(long)]
+    pub(crate) strings: bool,
+    /// How many of the largest symbols and constants to show
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) top: usize,
+}

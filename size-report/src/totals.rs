@@ -1,0 +1,55 @@
+//! The sizes that `budget.txt` limits.
+
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use crate::image::Image;
+
+/// Name and bytes, in the order of the budget.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Totals(pub(crate) Vec<(&'static str, u64)>);
+
+/// The sizes of the shipped file; sections are those of the same program in `named`.
+pub(crate) fn totals(shipped: &Image, named: &Image) -> Totals {
+    let file = u64::try_from(shipped.file.len()).unwrap_or(u64::MAX);
+    let mut totals = vec![("file", file), ("gzip", gzip_len(&shipped.file))];
+    totals.extend(["text", "rodata", "data", "bss"].map(|name| (name, section_size(named, name))));
+    Totals(totals)
+}
+
+/// `.rodata.cst16` and `.rodata` are both `rodata`: a linker may keep them apart.
+pub(crate) fn kind(section: &str) -> &str {
+    section.split('.').nth(1).unwrap_or(section)
+}
+
+fn section_size(image: &Image, name: &str) -> u64 {
+    image.loaded_sections().filter(|(_, section)| kind(&section.name) == name).map(|(_, section)| section.size).sum()
+}
+
+/// How long `file` is after `gzip -9`, as mkcpio writes it.
+fn gzip_len(file: &[u8]) -> u64 {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    let compressed = encoder.write_all(file).and_then(|()| encoder.finish());
+    // Writing to memory cannot fail; a size over every limit is what a failure would deserve.
+    compressed.map_or(u64::MAX, |bytes| bytes.len() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::tests::image;
+
+    #[test]
+    fn totals_add_what_the_linker_left_apart() {
+        let named =
+            image(&[(".text", &[0; 10]), (".text.unlikely", &[0; 5]), (".textile", &[0; 3]), (".bss", &[0; 7])]);
+        let mut shipped = image(&[]);
+        shipped.file = vec![0; 100];
+        let totals = totals(&shipped, &named);
+        assert_eq!(totals.0[0], ("file", 100));
+        assert!(totals.0[1].1 > 18 && totals.0[1].1 < 60, "gzip's frame is 18 bytes, a hundred zeroes are a few more");
+        assert_eq!(totals.0[2..], [("text", 15), ("rodata", 0), ("data", 0), ("bss", 7)]);
+    }
+}
