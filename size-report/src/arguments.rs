@@ -6,17 +6,17 @@ use clap::Parser;
 
 /// Builds the init and says where each of its bytes went
 #[derive(Parser)]
-#[command(after_help = "Example: cargo run -p size-report -- --compare before.txt")]
+#[command(after_help = "Example: cargo run -p size-report -- --compare")]
 pub(crate) struct Arguments {
     /// Limits to hold instead of size-report/budget.txt
     #[arg(long, value_name = "FILE")]
     pub(crate) budget: Option<PathBuf>,
-    /// Write all sizes to FILE, for --compare
+    /// Write all sizes to FILE, for --compare; without FILE the committed baseline, size-report/baseline.txt
     #[arg(long, value_name = "FILE")]
-    pub(crate) save: Option<PathBuf>,
-    /// Show what changed since FILE was saved
+    pub(crate) save: Option<Option<PathBuf>>,
+    /// Show what changed since FILE was saved; without FILE since the committed baseline
     #[arg(long, value_name = "FILE")]
-    pub(crate) compare: Option<PathBuf>,
+    pub(crate) compare: Option<Option<PathBuf>>,
     /// List every string, longest first, with its address and who holds it
     #[arg(long)]
     pub(crate) strings: bool,

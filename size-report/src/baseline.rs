@@ -93,6 +93,16 @@ impl Baseline {
         Ok(())
     }
 
+    /// `file +0, gzip -3, text -12`: the three that count, and what else moved; another compiler moves sizes too.
+    pub(crate) fn summary(&self, before: &Self) -> String {
+        let always = ["file", "gzip", "text"];
+        let delta = |name: &str| delta(before.totals.get(name).copied(), self.totals.get(name).copied());
+        let others = self.totals.keys().map(String::as_str).filter(|name| !always.contains(name) && delta(name) != 0);
+        let parts: Vec<_> = always.into_iter().chain(others).map(|name| format!("{name} {:+}", delta(name))).collect();
+        let compiler = (self.compiler != before.compiler).then(|| format!("; it was made with {}", before.compiler));
+        parts.join(", ") + &compiler.unwrap_or_default()
+    }
+
     /// What changed since `before`, as text: totals, then each piece that moved, by how much it did.
     pub(crate) fn difference(&self, before: &Self) -> String {
         let mut out = "\nsince the baseline\n".to_owned();
@@ -233,8 +243,12 @@ since the baseline
      -100  in the file: 6 bytes more, 106 fewer
 ";
         assert_eq!(now.difference(&before), expected);
+        assert_eq!(now.summary(&before), "file -100, gzip +0, text -24");
         let mut other = now.clone();
+        other.totals.insert("bss".into(), 7);
+        assert_eq!(other.summary(&now), "file +0, gzip +0, text +0, bss +7");
         other.compiler = "rustc 1.96.0".into();
+        assert_eq!(other.summary(&now), "file +0, gzip +0, text +0, bss +7; it was made with rustc 1.95.0");
         assert!(other.difference(&now).contains("  made with rustc 1.95.0, now with rustc 1.96.0\n"));
     }
 

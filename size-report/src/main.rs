@@ -56,20 +56,25 @@ fn run(arguments: &Arguments) -> Result<Vec<String>, String> {
     let budget_path = arguments.budget.clone().unwrap_or_else(|| package.join("budget.txt"));
     let budget =
         Budget::parse(&read_text(&budget_path)?).map_err(|error| format!("{}:{error}", budget_path.display()))?;
-    let before = arguments.compare.as_deref().map(read_baseline).transpose()?;
+    let committed = package.join("baseline.txt");
+    let before = read_before(arguments, &committed)?;
 
     let init = Init::build(workspace)?;
     print!("{}", init.report(&budget, arguments.top));
     let now = Baseline::new(&init.compiler, &init.totals, &init.pieces);
+    match &before {
+        Some(before) => println!("since the baseline: {}", now.summary(before)),
+        None => println!("since the baseline: there is none; --save writes one"),
+    }
     if arguments.strings {
         print!("{}", strings::list(&init.pieces));
     }
-    if let Some(before) = before {
-        print!("{}", now.difference(&before));
+    if let (Some(before), Some(_)) = (&before, &arguments.compare) {
+        print!("{}", now.difference(before));
     }
 
     if let Some(path) = &arguments.save {
-        write_text(path, &now.to_string())?;
+        write_text(path.as_deref().unwrap_or(&committed), &now.to_string())?;
     }
     let mut broken = budget.broken_by(&init.totals);
     broken.extend(init.traces.lines());
@@ -101,6 +106,17 @@ impl Init {
 
     fn report(&self, budget: &Budget, top: usize) -> String {
         report::text(&self.totals, budget, &self.pieces, &self.named, &self.traces, top)
+    }
+}
+
+/// The baseline to compare with; only the committed one may be missing.
+fn read_before(arguments: &Arguments, committed: &Path) -> Result<Option<Baseline>, String> {
+    match &arguments.compare {
+        Some(path) => read_baseline(path.as_deref().unwrap_or(committed)).map(Some),
+        None if !committed.exists() => Ok(None),
+        // What is written anew need not be readable: a merge may have left it in pieces.
+        None if arguments.save.is_some() => Ok(read_baseline(committed).ok()),
+        None => read_baseline(committed).map(Some),
     }
 }
 
