@@ -20,6 +20,9 @@ pub(crate) struct Arguments {
     /// List every string, longest first, with its address and who holds it
     #[arg(long)]
     pub(crate) strings: bool,
+    /// Draw a treemap: crate, module, symbol, by their bytes in the file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
     /// How many of the largest symbols and constants to show
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub(crate) top: usize,

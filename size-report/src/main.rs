@@ -10,14 +10,18 @@ mod budget;
 mod compile;
 mod constants;
 mod image;
+mod label;
 mod linkmap;
 mod machinery;
 mod origin;
 mod pieces;
 mod report;
 mod sections;
+mod squarify;
 mod strings;
+mod svg;
 mod totals;
+mod treemap;
 mod v0;
 
 use std::path::Path;
@@ -76,6 +80,9 @@ fn run(arguments: &Arguments) -> Result<Vec<String>, String> {
     if let Some(path) = &arguments.save {
         write_text(path.as_deref().unwrap_or(&committed), &now.to_string())?;
     }
+    if let Some(path) = &arguments.svg {
+        write_text(path, &init.picture())?;
+    }
     let mut broken = budget.broken_by(&init.totals);
     broken.extend(init.traces.lines());
     Ok(broken)
@@ -106,6 +113,10 @@ impl Init {
 
     fn report(&self, budget: &Budget, top: usize) -> String {
         report::text(&self.totals, budget, &self.pieces, &self.named, &self.traces, top)
+    }
+
+    fn picture(&self) -> String {
+        svg::svg(&self.compiler, &self.totals, &treemap::tree(&self.pieces))
     }
 }
 
