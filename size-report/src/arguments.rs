@@ -23,6 +23,9 @@ pub(crate) struct Arguments {
     /// Draw a treemap: crate, module, symbol, by their bytes in the file
     #[arg(long, value_name = "FILE")]
     pub(crate) svg: Option<PathBuf>,
+    /// Write the committed report and picture, bench/size.txt and bench/size.svg
+    #[arg(long)]
+    pub(crate) publish: bool,
     /// How many of the largest symbols and constants to show
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub(crate) top: usize,

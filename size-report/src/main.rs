@@ -83,10 +83,18 @@ fn run(arguments: &Arguments) -> Result<Vec<String>, String> {
     if let Some(path) = &arguments.svg {
         write_text(path, &init.picture())?;
     }
+    if arguments.publish {
+        let head = format!("# cargo run -p size-report -- --publish\n# {}\n\n", init.compiler);
+        write_text(&workspace.join("bench/size.txt"), &(head + &init.report(&budget, PUBLISHED)))?;
+        write_text(&workspace.join("bench/size.svg"), &init.picture())?;
+    }
     let mut broken = budget.broken_by(&init.totals);
     broken.extend(init.traces.lines());
     Ok(broken)
 }
+
+/// How many of the largest symbols the committed report shows.
+const PUBLISHED: usize = 40;
 
 /// An init, measured.
 struct Init {
