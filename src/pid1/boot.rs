@@ -103,7 +103,7 @@ fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<(), End>
     loop {
         let Some(network) = &machine.network else { return Ok(()) };
         if !network.has_interfaces() {
-            say!("network: no Ethernet interface");
+            tell!("network: no Ethernet interface");
             return Ok(());
         }
         if network.lease().is_some() {

@@ -15,6 +15,7 @@ use crate::button::Buttons;
 use crate::etc;
 use crate::filesystems::Root;
 use crate::network::Network;
+use crate::port::Window;
 use crate::shutdown::End;
 use crate::sys;
 use crate::sys::fd::{self, Fd, poll};
@@ -54,6 +55,8 @@ pub(crate) struct Machine<'a> {
     signals: Option<Fd>,
     /// What is pressed to switch the machine off; none before its drivers are there.
     pub(crate) buttons: Buttons,
+    /// Where the console is shown.
+    pub(crate) window: Window,
     /// Tells of devices, while one is waited for.
     uevents: Option<Fd>,
 }
@@ -116,6 +119,7 @@ impl<'a> Machine<'a> {
             alone: true,
             signals: signal_fd().ok(),
             buttons: Buttons::default(),
+            window: Window::default(),
             uevents: uevent_socket().ok(),
         }
     }
@@ -141,11 +145,13 @@ impl<'a> Machine<'a> {
         let (links, packets) = self.network.as_ref().map(Network::descriptors).unzip();
         let [button, other] = self.buttons.descriptors();
         // Whichever it was: each source below is read until it is empty.
-        poll(&[self.signals.as_ref(), self.uevents.as_ref(), links, packets, button, other], wait_ms);
+        let window = self.window.descriptor();
+        poll(&[self.signals.as_ref(), self.uevents.as_ref(), links, packets, button, other, window], wait_ms);
 
         let power_button = self.buttons.pressed();
         let mut happened = Happened { device: self.read_uevents(), power_button, ..Happened::default() };
         self.handle_network();
+        self.window.follow();
         self.read_signals(&mut happened);
         self.reap();
         happened

@@ -11,6 +11,7 @@ mod filesystems;
 mod machine;
 mod modules;
 mod network;
+mod port;
 mod shutdown;
 mod supervise;
 mod sys;

@@ -9,6 +9,7 @@ use core::mem::MaybeUninit;
 use linux_raw_sys::general::{
     AT_FDCWD, O_CLOEXEC, POLLIN, RESOLVE_IN_ROOT, STATX_ATTR_MOUNT_ROOT, STATX_SIZE, open_how, pollfd, statx,
 };
+use linux_raw_sys::ioctl::TIOCSWINSZ;
 use linux_raw_sys::net::MSG_DONTWAIT;
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::OFlags;
@@ -146,6 +147,17 @@ pub(crate) fn input_keys(device: &Fd) -> u128 {
     // SAFETY: the call's number tells the kernel that it may write 16 bytes.
     unsafe { sc::syscall!(IOCTL, raw(device), EVIOCGBIT_KEYS, &raw mut keys) };
     keys
+}
+
+/// sizeof(struct winsize).
+pub(crate) const WINDOW_SIZE: usize = 8;
+
+/// `int ioctl(int fd, TIOCSWINSZ, const struct winsize *size)` — tty_ioctl(4), of the console. A size that is cut is none.
+pub(crate) fn set_window_size(size: &[u8]) {
+    if size.len() == WINDOW_SIZE {
+        // SAFETY: that many bytes can be read over the call, and every value of them is a size.
+        unsafe { sc::syscall!(IOCTL, super::CONSOLE, TIOCSWINSZ, size.as_ptr()) };
+    }
 }
 
 /// The part of a buffer that the kernel wrote.

@@ -81,10 +81,13 @@ pub(crate) fn c_str(text: &[u8]) -> &CStr {
     }
 }
 
-/// The console, on descriptor 0, 1 and 2.
+/// The console is on descriptor 0, 1 and 2.
+const CONSOLE: i32 = 2;
+
+/// The console.
 pub(crate) fn console() -> BorrowedFd<'static> {
     // SAFETY: descriptors 0 to 2 are opened by the kernel or by `console::open`, and never closed.
-    unsafe { BorrowedFd::borrow_raw(2) }
+    unsafe { BorrowedFd::borrow_raw(CONSOLE) }
 }
 
 /// `int clock_gettime(clockid_t clock, struct timespec *tp)` — clock_gettime(2). CLOCK_BOOTTIME: nanoseconds since the
