@@ -3,6 +3,7 @@
 pub mod debian;
 pub mod namespace;
 mod programs;
+pub mod terminal;
 mod transcript;
 pub mod whole;
 

@@ -20,10 +20,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use tempfile::TempDir;
 
 use crate::programs::{enter, init};
+use crate::terminal::terminal;
 
 /// The namespaces that are the machine's own.
 const NAMESPACES: [&str; 6] = ["pid", "mnt", "net", "uts", "ipc", "cgroup"];
@@ -233,15 +233,4 @@ fn namespaces(process: &str) -> Vec<String> {
         link.to_str().expect("its name").to_owned()
     };
     NAMESPACES.into_iter().map(name).collect()
-}
-
-/// A terminal: our side and the machine's.
-fn terminal() -> (OwnedFd, OwnedFd) {
-    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-    let ours = openpt(flags).expect("a terminal");
-    grantpt(&ours).and_then(|()| unlockpt(&ours)).expect("its other side");
-    let name = ptsname(&ours, Vec::new()).expect("its name");
-    let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::CLOEXEC;
-    let theirs = rustix::fs::open(name, flags, Mode::empty()).expect("its other side");
-    (ours, theirs)
 }

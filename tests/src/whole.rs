@@ -97,12 +97,22 @@ pub fn nginx_disk() -> PathBuf {
     once("nginx.img", |path| make_disk(File::open(&tar).unwrap(), &record, path))
 }
 
-/// A disk with a busybox, its shell, and what an engine leaves in an image: empty files and directories to mount on.
+/// A disk with [`busybox_tar`]'s files.
 ///
 /// # Panics
 /// When it cannot be made.
 #[must_use]
 pub fn busybox_disk() -> PathBuf {
+    let tar = busybox_tar();
+    once("busybox.img", |path| make_disk(File::open(&tar).unwrap(), &RunRecord::default(), path))
+}
+
+/// An image with a busybox, its shell, and what an engine leaves in an image: empty files and directories to mount on.
+///
+/// # Panics
+/// When it cannot be made.
+#[must_use]
+pub fn busybox_tar() -> PathBuf {
     let root = tempfile::tempdir().unwrap();
     for directory in ["bin", "dev", "etc", "proc", "sys", "tmp"] {
         std::fs::create_dir(root.path().join(directory)).unwrap();
@@ -112,7 +122,7 @@ pub fn busybox_disk() -> PathBuf {
     for name in ["hostname", "hosts", "resolv.conf"] {
         std::fs::write(root.path().join("etc").join(name), "").unwrap();
     }
-    disk("busybox.img", root.path(), &RunRecord::default())
+    once("busybox.tar", |path| std::fs::write(path, tar_of(root.path())).unwrap())
 }
 
 /// A disk with one file in it: busybox, as `/busybox`.
@@ -128,9 +138,12 @@ pub fn one_program_disk() -> PathBuf {
 
 /// A disk with a directory's files, by way of a tar.
 fn disk(name: &str, root: &Path, record: &RunRecord) -> PathBuf {
+    once(name, |path| make_disk(&*tar_of(root), record, path))
+}
+
+fn tar_of(root: &Path) -> Vec<u8> {
     let tar = Command::new("tar").arg("--directory").arg(root).args(["--owner=0", "--group=0", "-c", "."]).output();
-    let tar = tar.unwrap().stdout;
-    once(name, |path| make_disk(&*tar, record, path))
+    tar.unwrap().stdout
 }
 
 fn make_disk(tar: impl Read + Send, record: &RunRecord, path: &Path) {

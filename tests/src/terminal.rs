@@ -1,0 +1,30 @@
+//! Terminals for programs that want one.
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+
+/// A terminal: our side and the other one's.
+///
+/// # Panics
+/// When there is none to be had.
+#[must_use]
+pub fn terminal() -> (OwnedFd, OwnedFd) {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let ours = openpt(flags).expect("a terminal");
+    grantpt(&ours).and_then(|()| unlockpt(&ours)).expect("its other side");
+    let name = ptsname(&ours, Vec::new()).expect("its name");
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let theirs = rustix::fs::open(name, flags, Mode::empty()).expect("its other side");
+    (ours, theirs)
+}
+
+/// Gives a terminal a size; whoever is in its foreground hears of that by SIGWINCH.
+///
+/// # Panics
+/// When it is no terminal.
+pub fn resize(terminal: &OwnedFd, rows: u16, columns: u16) {
+    tcsetwinsize(terminal, Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).expect("a terminal");
+}

@@ -1,0 +1,193 @@
+//! runvm from an image to a machine: what it makes and keeps, folders of the host, ctrl-c, the terminal's size.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use whit_tests::debian::{cloud_kernels, kernel, store};
+use whit_tests::terminal::{resize, terminal};
+use whit_tests::whole::{busybox_tar, fetch, free_port};
+use whit_tests::{init, tool};
+use whit_tools::debian::{Flavour, Kernel};
+use whit_tools::workspace;
+
+fn folder() -> TempDir {
+    tempfile::tempdir_in(workspace::target()).unwrap()
+}
+
+/// runvm of `image` in `folder`, where the cache is too.
+fn runvm(kernel: &Kernel, folder: &TempDir, image: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(tool("runvm"));
+    command.arg(image).arg("--kernel").arg(&kernel.vmlinuz).arg("--modules").arg(&kernel.modules);
+    command.arg("--init").arg(init()).args(["--accel", "tcg"]).args(arguments);
+    command.current_dir(folder.path()).env("WHIT_CACHE", folder.path().join("cache"));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Status, standard output, standard error.
+fn outcome(mut command: Command) -> (Option<i32>, String, String) {
+    let output = command.output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+fn cached(folder: &TempDir) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(folder.path().join("cache")).unwrap().map(|file| file.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn an_image_runs_as_docker_would_run_it_and_nothing_is_made_twice() {
+    for kernel in cloud_kernels() {
+        let folder = folder();
+        fs::create_dir(folder.path().join("share")).unwrap();
+        fs::write(folder.path().join("share/in"), "from the host\n").unwrap();
+        let script =
+            "cat /data/in; echo $A $PWD $(hostname); echo \"$@\" >/data/out; touch /data/ro /ro/x /new; exit 7";
+        let run = |args: &str| {
+            let options = [
+                "-e",
+                "A=1 2",
+                "-v",
+                "share:/data",
+                "-v",
+                "share:/ro:ro",
+                "-w",
+                "/srv",
+                "--hostname",
+                "box",
+                "--entrypoint",
+                "/bin/sh",
+                "--nic",
+                "none",
+                "--",
+                "-c",
+                script,
+                "sh",
+                args,
+            ];
+            outcome(runvm(&kernel, &folder, &busybox_tar(), &options))
+        };
+        let (status, shown, errors) = run("the first");
+        let expected = "from the host\r\n1 2 /srv box\r\ntouch: /ro/x: Read-only file system\r\n";
+        assert_eq!((status, shown.as_str(), errors.as_str()), (Some(7), expected, ""));
+        assert_eq!(fs::read_to_string(folder.path().join("share/out")).unwrap(), "the first\n");
+        assert!(folder.path().join("share/ro").exists());
+        let made = cached(&folder);
+        assert_eq!(made.len(), 2, "{made:?}");
+        let (status, _, errors) = run("the second");
+        assert_eq!((status, errors.as_str()), (Some(7), ""));
+        assert_eq!(fs::read_to_string(folder.path().join("share/out")).unwrap(), "the second\n");
+        assert_eq!(cached(&folder), made);
+    }
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn a_disk_keeps_what_is_written_and_the_cache_does_not() {
+    let (kernel, folder) = (kernel(Flavour::Cloud, None), folder());
+    let run = |disk: &[&str], program: &str| {
+        let arguments = [disk, &["--nic", "none", "--entrypoint", "/bin/sh", "--", "-c", program]].concat();
+        outcome(runvm(&kernel, &folder, &busybox_tar(), &arguments))
+    };
+    let kept = ["--disk", "kept.img"];
+    for (disk, program, expected) in [
+        (&[][..], "echo 1 >/file", 0),
+        (&[], "test -e /file", 1),
+        (&kept, "echo 1 >/file", 0),
+        (&kept, "test -e /file", 0),
+        (&["--read-only"], "echo 1 >/file", 1),
+    ] {
+        let (status, shown, errors) = run(disk, program);
+        assert_eq!(status, Some(expected), "{disk:?} {program}: {shown}{errors}");
+    }
+}
+
+fn interrupt(child: &Child) {
+    kill_process(Pid::from_child(child), Signal::INT).unwrap();
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn ctrl_c_ends_the_workload_in_order() {
+    let (kernel, folder, port) = (kernel(Flavour::Cloud, None), folder(), free_port());
+    fs::create_dir(folder.path().join("site")).unwrap();
+    fs::write(folder.path().join("site/index.html"), "a page of the host").unwrap();
+    let publish = format!("{port}:80");
+    let arguments = [
+        "-p",
+        &publish,
+        "-v",
+        "site:/var/www/html:ro",
+        "--stop-signal",
+        "QUIT",
+        "--timeline",
+        "--entrypoint",
+        "/usr/sbin/nginx",
+        "--",
+        "-g",
+        "daemon off; error_log stderr notice;",
+    ];
+    let mut machine = runvm(&kernel, &folder, &store().nginx().unwrap(), &arguments).spawn().unwrap();
+    let mut console = BufReader::new(machine.stdout.take().unwrap());
+    let mut shown = String::new();
+    while !shown.contains("start worker process ") {
+        assert_ne!(console.read_line(&mut shown).unwrap(), 0, "runvm ended:\n{shown}");
+    }
+    assert!(fetch(port).ends_with("a page of the host"));
+    interrupt(&machine);
+    console.read_to_string(&mut shown).unwrap();
+    let mut errors = String::new();
+    machine.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+    assert_eq!(machine.wait().unwrap().code(), Some(0), "{shown}{errors}");
+    assert!(shown.contains("signal 3 (SIGQUIT) received from 1, shutting down"), "{shown}");
+    assert!(!shown.contains("whit: ") && !shown.contains("reboot: "), "{shown}");
+    assert!(errors.contains("entrypoint running "), "{errors}");
+    assert!(errors.ends_with("runvm: asking the machine to power off; once more ends it at once\r\n"), "{errors}");
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn a_terminal_is_as_large_in_the_machine_as_outside() {
+    for kernel in cloud_kernels() {
+        let folder = folder();
+        let (ours, theirs) = terminal();
+        resize(&ours, 33, 101);
+        // Until the size is the one that comes: the machine may be quicker than the word of it.
+        let script = "until stty size | grep -q '33 101'; do :; done; trap 'stty size; exit 5' WINCH; echo ready
+            while :; do read line; done";
+        let arguments = ["-t", "--nic", "none", "--entrypoint", "/bin/sh", "--", "-c", script];
+        let mut command = runvm(&kernel, &folder, &busybox_tar(), &arguments);
+        let copy = || theirs.try_clone().unwrap();
+        // Its session and its terminal are the test's own: the size is told by a signal to the foreground.
+        let mut machine = Command::new("setsid")
+            .args(["--ctty", "--wait"])
+            .arg(command.get_program())
+            .args(command.get_args())
+            .current_dir(folder.path())
+            .env("WHIT_CACHE", folder.path().join("cache"))
+            .stdin(copy())
+            .stdout(copy())
+            .stderr(copy())
+            .spawn()
+            .unwrap();
+        drop((theirs, command.stdin(Stdio::null())));
+        let mut console = BufReader::new(File::from(ours.try_clone().unwrap()));
+        let mut shown = String::new();
+        while !shown.contains("ready\r") {
+            assert_ne!(console.read_line(&mut shown).unwrap_or(0), 0, "runvm ended:\n{shown}");
+        }
+        resize(&ours, 20, 40);
+        while console.read_line(&mut shown).unwrap_or(0) != 0 {}
+        assert_eq!(machine.wait().unwrap().code(), Some(5), "{shown}");
+        assert!(shown.contains("20 40"), "{shown}");
+        File::from(ours).flush().unwrap();
+    }
+}
