@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::process::ExitCode;
 
 use clap::Parser;
-use whit_tools::qemu::{CommandLine, DiskInterface, Forward, Protocol, Share};
+use whit_tools::qemu::{Board, CommandLine, DiskInterface, Forward, Nic, Protocol, Share};
 use whit_tools::vm::{Daemon, ShareKind};
 
 use arguments::{AcceleratorArgument, Arguments};
@@ -42,6 +42,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<u8, String> {
     let append = words(arguments)?;
+    check_board(arguments)?;
     let artefacts = artefacts(arguments)?;
     let (shares, daemons) = shares(arguments, &artefacts)?;
     let command = command_line(arguments, &artefacts, &append, shares);
@@ -61,6 +62,19 @@ fn run(arguments: &Arguments) -> Result<u8, String> {
     }
     let (tty, timeline, has_button) = (arguments.tty, arguments.timeline, artefacts.has_button);
     Session { daemons, tty, timeline, has_button }.run(command)
+}
+
+/// A microvm has no PCI bus.
+fn check_board(arguments: &Arguments) -> Result<(), String> {
+    let board = Board::from(arguments.machine);
+    let is_virtio = DiskInterface::from(arguments.disk_interface) == DiskInterface::Virtio
+        && Nic::from(arguments.nic) != Nic::E1000;
+    if board == Board::Microvm && !is_virtio {
+        return Err(
+            "--machine microvm has virtio devices alone: no --disk-interface ide or nvme, no --nic e1000".to_owned()
+        );
+    }
+    Ok(())
 }
 
 /// The kernel's command line.
