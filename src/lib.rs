@@ -10,6 +10,7 @@
 pub mod argv;
 pub mod cmdline;
 pub mod dhcp;
+pub mod dirent;
 pub mod error;
 pub mod ipv4;
 pub mod mounts;

@@ -111,7 +111,7 @@ impl<'a> Sources<'a> {
 }
 
 /// The kernel's own words that mean something to us as well, and the one that ginit brought.
-const KERNEL_WORDS: &[u8] = b"root rootfstype rootflags rootwait ro rw quiet entrypoint";
+const KERNEL_WORDS: &[u8] = b"root rootfstype rootflags rootwait ro rw init quiet entrypoint";
 
 /// What could not be understood, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,10 +180,14 @@ pub struct Options<'a> {
     pub stop_signal: u8,
     /// How long it has to end, in seconds.
     pub grace_s: u32,
-    /// How the boot goes with the network.
-    pub net: Net,
+    /// How the boot goes with the network; `None` was not said.
+    net: Option<Net>,
     /// How long a lease is waited for, in seconds.
     pub net_timeout_s: u32,
+    /// What becomes PID 1 in the place of whit, when that was asked for.
+    pub init: Option<&'a [u8]>,
+    /// Whether the image's own init becomes PID 1.
+    pub hand_over: bool,
     /// Whether only errors are said.
     pub quiet: bool,
     /// Whether the time of each stage is shown.
@@ -203,8 +207,10 @@ impl Default for Options<'_> {
             hostname: None,
             stop_signal: SIGTERM,
             grace_s: 10,
-            net: Net::Wait,
+            net: None,
             net_timeout_s: 10,
+            init: None,
+            hand_over: false,
             quiet: false,
             timing: false,
         }
@@ -214,6 +220,11 @@ impl Default for Options<'_> {
 const SIGTERM: u8 = 15;
 
 impl<'a> Options<'a> {
+    /// How the boot goes with the network: that of an image with an init of its own is left to it, unless it is said.
+    pub fn net(&self) -> Net {
+        self.net.unwrap_or(if self.hand_over { Net::Off } else { Net::Wait })
+    }
+
     #[inline(never)] // What it changes stays in memory; inlined, every option is a variable of its own that is copied.
     fn set(&mut self, name: &[u8], text: &'a [u8]) -> Result<(), Problem> {
         if name.is_empty() {
@@ -239,13 +250,21 @@ impl<'a> Options<'a> {
             Name::Grace => self.grace_s = seconds?,
             Name::Net => {
                 self.net = match parts(b"wait bg off", b' ').position(|word| word == text) {
-                    Some(0) => Net::Wait,
-                    Some(1) => Net::Background,
-                    Some(2) => Net::Off,
+                    Some(0) => Some(Net::Wait),
+                    Some(1) => Some(Net::Background),
+                    Some(2) => Some(Net::Off),
                     _ => return Err(Problem::Value),
                 }
             }
             Name::NetTimeout => self.net_timeout_s = seconds?,
+            Name::Init => (self.init, self.hand_over) = (given, true),
+            Name::Pid1 => {
+                self.hand_over = match text {
+                    b"child" => false,
+                    b"exec" => true,
+                    _ => return Err(Problem::Value),
+                }
+            }
             Name::Quiet => self.quiet = true,
             Name::Timing => self.timing = true,
         }
@@ -256,7 +275,7 @@ impl<'a> Options<'a> {
 /// Every name, in the order of [`Name::IN_ORDER`]: one text is less than a table of them.
 const NAMES: &[u8] =
     b"entrypoint cmd arg env mount tmpfs root rootfstype rootflags ro rw rootwait workdir user hostname stopsignal \
-    grace net net.timeout quiet timing";
+    grace net net.timeout init pid1 quiet timing";
 
 #[derive(Clone, Copy)]
 enum Name {
@@ -274,12 +293,14 @@ enum Name {
     Grace,
     Net,
     NetTimeout,
+    Init,
+    Pid1,
     Quiet,
     Timing,
 }
 
 impl Name {
-    const IN_ORDER: [Self; 21] = [
+    const IN_ORDER: [Self; 23] = [
         Self::List,
         Self::List,
         Self::List,
@@ -299,6 +320,8 @@ impl Name {
         Self::Grace,
         Self::Net,
         Self::NetTimeout,
+        Self::Init,
+        Self::Pid1,
         Self::Quiet,
         Self::Timing,
     ];

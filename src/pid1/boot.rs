@@ -94,7 +94,7 @@ fn wait_for_root<'a>(machine: &mut Machine<'a>, started_ms: u64) -> Result<Optio
 
 /// Waits for the first lease, for as long as the options say; without an interface not at all.
 fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<(), End> {
-    if machine.options.net != Net::Wait {
+    if machine.options.net() != Net::Wait {
         return Ok(());
     }
     machine.handle_network();
@@ -130,6 +130,9 @@ fn read_image_record(machine: &mut Machine<'_>) {
             complain(source, complaint);
         }
     });
+    if machine.options.net() == Net::Off {
+        machine.network = None;
+    }
 }
 
 /// The name that the machine was given; until then it is "(none)" (init/version.c).

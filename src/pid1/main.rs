@@ -8,6 +8,7 @@ mod console;
 mod etc;
 mod files;
 mod filesystems;
+mod handover;
 mod machine;
 mod modules;
 mod network;
@@ -64,7 +65,7 @@ fn main(seed: u32) -> ! {
     };
     let options = sources.options(&mut complain);
     console::set_quiet(options.quiet);
-    let network = if options.net == Net::Off { None } else { open_network(seed) };
+    let network = if options.net() == Net::Off { None } else { open_network(seed) };
     let mut machine = Machine::new(sources, options, network, timeline);
     machine.handle_network();
 
@@ -85,6 +86,7 @@ fn open_network(seed: u32) -> Option<Network> {
 /// From the first device to the last child.
 fn live(machine: &mut Machine<'_>) -> Result<Infallible, End> {
     let code = match boot::prepare_root_and_network(machine)? {
+        Outcome::Ready if machine.options.hand_over => workload::hand_over(machine),
         Outcome::Ready => supervise::run_workload(machine)?,
         Outcome::Failed => NOT_STARTED,
     };

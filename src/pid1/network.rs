@@ -99,6 +99,13 @@ impl Network {
         self.workload_runs = true;
     }
 
+    /// Nobody will renew the leases: the addresses stay.
+    pub(crate) fn settle(&mut self) {
+        for address in self.interfaces.iter().filter_map(|interface| interface.configured.as_ref()) {
+            let _ = self.shared.request(&address.add(None));
+        }
+    }
+
     /// Does all that can be done now: reads both sockets empty and lets deadlines come.
     pub(crate) fn handle(&mut self, now_ms: u64, timeline: &mut Timeline) {
         self.read_events(now_ms, timeline);

@@ -17,6 +17,8 @@ use whit::text::{Text, parts, split_once};
 use crate::console::{failed, say};
 use crate::files::{self, Path};
 use crate::filesystems::ROOT;
+use crate::handover::leave_initramfs;
+use crate::machine::Machine;
 use crate::sys;
 use crate::sys::process::{self, Fork, fork};
 
@@ -34,6 +36,37 @@ pub(crate) fn start(sources: &Sources<'_>, options: &Options<'_>) -> Result<Pid,
         Ok(Fork::Child) => sys::exit(run(sources, options)),
         Err(errno) => Err(at("fork")(errno)),
     }
+}
+
+/// What the kernel looks for when it is not told (init/main.c, kernel_init).
+const INITS: &[u8] = b"/sbin/init /etc/init /bin/init /bin/sh";
+
+/// Hands PID 1 to the image: to `init=`, to its entrypoint, or to what the kernel would start. Returns the exit status when
+/// there is nobody to take it.
+pub(crate) fn hand_over(machine: &mut Machine<'_>) -> u8 {
+    if let Some(network) = &mut machine.network {
+        network.settle();
+    }
+    if machine.options.timing {
+        machine.timeline.print();
+    }
+    if let Some(root) = &machine.root {
+        leave_initramfs(root);
+    }
+    let (mut argv, mut env) = (<Strings>::new(), <Strings>::new());
+    if let Err(code) = enter_root_with(&machine.sources, &mut argv, &mut env) {
+        return code;
+    }
+    // Of one that is there nothing comes back.
+    let mut code = NOT_FOUND;
+    for init in parts(machine.options.init.unwrap_or(if argv.is_empty() { INITS } else { b"" }), b' ') {
+        if !init.is_empty() {
+            argv = <Strings>::new();
+            let _ = argv.push(&[init]);
+        }
+        code = execute(&argv, &env);
+    }
+    code
 }
 
 /// Whether the initramfs has a shell.
@@ -74,25 +107,32 @@ fn take_foreground() {
 fn run(sources: &Sources<'_>, options: &Options<'_>) -> u8 {
     take_foreground();
     let (mut argv, mut env) = (<Strings>::new(), <Strings>::new());
+    let ready = enter_root_with(sources, &mut argv, &mut env);
+    match ready.and_then(|()| become_user(options.user, options.workdir, &mut env)) {
+        Ok(()) => execute(&argv, &env),
+        Err(code) => code,
+    }
+}
+
+/// Enters the root, and puts together what is run in it; says what went wrong and returns the exit status for it.
+#[inline(never)]
+fn enter_root_with(sources: &Sources<'_>, argv: &mut Strings, env: &mut Strings) -> Result<(), u8> {
     if let Err(error) = enter_root().and_then(|()| limit_files()) {
         failed(error.step, b"", error.errno);
-        return NOT_STARTED;
+        return Err(NOT_STARTED);
     }
     let uname = rustix::system::uname();
-    let filled = argv::arguments(sources, &mut argv)
-        .and_then(|()| argv::variables(sources, uname.nodename().to_bytes(), isatty(sys::console()), &mut env));
+    let filled = argv::arguments(sources, argv)
+        .and_then(|()| argv::variables(sources, uname.nodename().to_bytes(), isatty(sys::console()), env));
     if let Err(full) = filled {
         let (limit, what) = match full {
             Full::Bytes(limit) => (limit, "bytes"),
             Full::Count(limit) => (limit, "strings"),
         };
         say!("arguments or environment: more than {} {}", limit, what);
-        return NOT_STARTED;
+        return Err(NOT_STARTED);
     }
-    if let Err(code) = become_user(options.user, options.workdir, &mut env) {
-        return code;
-    }
-    execute(&argv, &env)
+    Ok(())
 }
 
 /// Makes the root / in truth, so that pivot_root(2) and user namespaces work inside.

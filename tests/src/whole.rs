@@ -107,12 +107,28 @@ pub fn busybox_disk() -> PathBuf {
     once("busybox.img", |path| make_disk(File::open(&tar).unwrap(), &RunRecord::default(), path))
 }
 
+/// A disk with [`busybox_tar`]'s files, changed by `change`, which is given the folder that holds them.
+///
+/// # Panics
+/// When it cannot be made.
+#[must_use]
+pub fn busybox_disk_with(name: &str, change: impl FnOnce(&Path)) -> PathBuf {
+    let root = busybox_root();
+    change(root.path());
+    disk(name, root.path(), &RunRecord::default())
+}
+
 /// An image with a busybox, its shell, and what an engine leaves in an image: empty files and directories to mount on.
 ///
 /// # Panics
 /// When it cannot be made.
 #[must_use]
 pub fn busybox_tar() -> PathBuf {
+    let root = busybox_root();
+    once("busybox.tar", |path| std::fs::write(path, tar_of(root.path())).unwrap())
+}
+
+fn busybox_root() -> TempDir {
     let root = tempfile::tempdir().unwrap();
     for directory in ["bin", "dev", "etc", "proc", "sys", "tmp"] {
         std::fs::create_dir(root.path().join(directory)).unwrap();
@@ -122,7 +138,7 @@ pub fn busybox_tar() -> PathBuf {
     for name in ["hostname", "hosts", "resolv.conf"] {
         std::fs::write(root.path().join("etc").join(name), "").unwrap();
     }
-    once("busybox.tar", |path| std::fs::write(path, tar_of(root.path())).unwrap())
+    root
 }
 
 /// A disk with one file in it: busybox, as `/busybox`.

@@ -7,7 +7,8 @@ use core::ffi::CStr;
 use core::mem::MaybeUninit;
 
 use linux_raw_sys::general::{
-    AT_FDCWD, O_CLOEXEC, POLLIN, RESOLVE_IN_ROOT, STATX_ATTR_MOUNT_ROOT, STATX_SIZE, open_how, pollfd, statx,
+    AT_FDCWD, O_CLOEXEC, POLLIN, RESOLVE_IN_ROOT, RESOLVE_NO_XDEV, STATX_ATTR_MOUNT_ROOT, STATX_SIZE, open_how, pollfd,
+    statfs, statx,
 };
 use linux_raw_sys::ioctl::TIOCSWINSZ;
 use linux_raw_sys::net::MSG_DONTWAIT;
@@ -62,13 +63,43 @@ pub(crate) fn open(path: &CStr, flags: OFlags) -> Result<Fd, Errno> {
 /// `int openat2(int directory, const char *path, const struct open_how *how, size_t size)` — openat2(2), with
 /// RESOLVE_IN_ROOT: links in the path, absolute ones too, stay below the directory.
 pub(crate) fn open_inside(directory: &CStr, path: &CStr, flags: OFlags) -> Result<Fd, Errno> {
-    let directory = open(directory, OFlags::PATH)?;
+    openat2(&open(directory, OFlags::PATH)?, path, flags, RESOLVE_IN_ROOT)
+}
+
+/// Opens a directory in a directory, with RESOLVE_NO_XDEV: one that something is mounted on is EXDEV.
+pub(crate) fn open_below(directory: &Fd, name: &CStr) -> Result<Fd, Errno> {
+    openat2(directory, name, OFlags::DIRECTORY | OFlags::NOFOLLOW, RESOLVE_NO_XDEV)
+}
+
+#[inline(never)]
+fn openat2(directory: &Fd, path: &CStr, flags: OFlags, resolve: u32) -> Result<Fd, Errno> {
     let mode = if flags.contains(OFlags::CREATE) { 0o644 } else { 0 };
-    let how = open_how { flags: u64::from(flags.bits() | O_CLOEXEC), mode, resolve: u64::from(RESOLVE_IN_ROOT) };
+    let how = open_how { flags: u64::from(flags.bits() | O_CLOEXEC), mode, resolve: u64::from(resolve) };
     // SAFETY: path and struct live over the call; the descriptor is new.
     unsafe {
         let size = size_of::<open_how>();
-        Fd::from_result(sc::syscall!(OPENAT2, raw(&directory), path.as_ptr(), &raw const how, size))
+        Fd::from_result(sc::syscall!(OPENAT2, raw(directory), path.as_ptr(), &raw const how, size))
+    }
+}
+
+/// `ssize_t getdents64(int fd, void *entries, size_t count)` — getdents64(2): the next entries, none at the end.
+pub(crate) fn entries<'a>(directory: &Fd, buffer: &'a mut [MaybeUninit<u8>]) -> Result<&'a mut [u8], Errno> {
+    // SAFETY: the buffer is writable over the call.
+    let length = result(unsafe { sc::syscall!(GETDENTS64, raw(directory), buffer.as_mut_ptr(), buffer.len()) })?;
+    Ok(written(buffer, length))
+}
+
+/// `int statfs(const char *path, struct statfs *status)` — statfs(2): whether the file system there is a ramfs or a tmpfs, as
+/// an initramfs is.
+pub(crate) fn is_in_memory(path: &CStr) -> bool {
+    /// include/uapi/linux/magic.h
+    const RAMFS_MAGIC: i64 = 0x8584_58f6;
+    const TMPFS_MAGIC: i64 = 0x0102_1994;
+    let mut status = MaybeUninit::<statfs>::uninit();
+    // SAFETY: path and struct live over the call; when it succeeds the kernel has written the whole struct.
+    unsafe {
+        let done = result(sc::syscall!(STATFS, path.as_ptr(), status.as_mut_ptr()));
+        done.is_ok() && matches!(status.assume_init().f_type, RAMFS_MAGIC | TMPFS_MAGIC)
     }
 }
 

@@ -1,0 +1,84 @@
+//! PID 1 handed to an init of the image's own.
+
+use std::fs;
+
+use whit_tests::debian::cloud_kernels;
+use whit_tests::init;
+use whit_tests::whole::{Guest, Shell, VIRTIO, busybox_disk_with, machine};
+use whit_tools::initramfs::{self, Addition, Compression, Recipe};
+use whit_tools::qemu::{DiskInterface, Nic};
+
+/// What busybox's init is told (busybox's examples/inittab); the console is its own.
+const INITTAB: &str = "::sysinit:/bin/busybox sh /etc/rc\n";
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn busyboxs_init_becomes_pid_1_of_a_root_that_is_the_only_one() {
+    let rc = "exec 2>&1; export PATH=/bin
+        busybox echo pid $$ of $(busybox cat /proc/1/comm) in $(busybox ls -d /rc-ran /lib/modules 2>&1)
+        busybox grep -E ' (/|/run|/dev|/proc) ' /proc/mounts
+        busybox ls /proc/1/fd | busybox wc -l
+        busybox awk '/MemAvailable/ { print ($2 > 64 * 1024) ? \"memory is free\" : $0 }' /proc/meminfo
+        busybox ip address show eth0 | busybox grep inet; busybox poweroff -f";
+    let disk = busybox_disk_with("handover.img", |root| {
+        fs::create_dir(root.join("sbin")).unwrap();
+        std::os::unix::fs::symlink("../bin/busybox", root.join("sbin/init")).unwrap();
+        fs::write(root.join("etc/inittab"), INITTAB).unwrap();
+        fs::write(root.join("etc/rc"), rc).unwrap();
+        fs::write(root.join("rc-ran"), "").unwrap();
+        fs::create_dir(root.join("run")).unwrap();
+    });
+    for kernel in cloud_kernels() {
+        // Of 160 MiB the initramfs takes 64.
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("large"), vec![7; 64 << 20]).unwrap();
+        let recipe = Recipe {
+            init: init(),
+            modules: Some(kernel.modules.clone()),
+            load: VIRTIO.map(str::to_owned).to_vec(),
+            additions: vec![Addition { source: folder.path().join("large"), destination: b"/lib/large".to_vec() }],
+            ..Recipe::default()
+        };
+        let initramfs = folder.path().join("initramfs");
+        initramfs::write(&recipe.tree().unwrap().0, &initramfs, Compression::Gzip(1), 0).unwrap();
+        for (words, network) in [("whit.pid1=exec", false), ("init=/sbin/init whit.net=wait", true)] {
+            let command = machine(&kernel, &VIRTIO, Shell::No).initrd(&initramfs).memory_mib(160);
+            let command = command.append("root=/dev/vda").append(words).disk(DiskInterface::Virtio, &disk).snapshot();
+            let mut guest = Guest::start(&command.nic(Nic::VirtioNet));
+            for line in [
+                "of init in ls: /lib/modules: No such file or directory /rc-ran",
+                "/dev/vda / ext4 rw,",
+                "tmpfs /run tmpfs rw,nosuid,nodev",
+            ] {
+                guest.line(line);
+            }
+            guest.line("memory is free");
+            if network {
+                guest.line("inet 10.0.2.15/24 brd 10.0.2.255 scope global eth0");
+            }
+            let console = guest.end();
+            guest.assert(
+                console.contains("inet ") == network,
+                "an address where none was asked for, or none where one was",
+            );
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn an_image_without_an_init_is_said_and_the_machine_ends() {
+    let kernel = &cloud_kernels()[0];
+    let disk = busybox_disk_with("no-init.img", |root| fs::remove_file(root.join("bin/sh")).unwrap());
+    let command = machine(kernel, &VIRTIO, Shell::No).append("root=/dev/vda whit.pid1=exec").nic(Nic::None);
+    let mut guest = Guest::start(&command.disk(DiskInterface::Virtio, &disk).snapshot());
+    for line in [
+        "whit: /sbin/init: not found (ENOENT)",
+        "whit: /bin/sh: not found (ENOENT)",
+        "whit: exit 127",
+        "whit: power off",
+    ] {
+        guest.line(line);
+    }
+    guest.end();
+}
