@@ -111,7 +111,7 @@ impl<'a> Sources<'a> {
 }
 
 /// The kernel's own words that mean something to us as well, and the one that ginit brought.
-const KERNEL_WORDS: &[u8] = b"root rootfstype rootflags rootwait ro rw init quiet entrypoint";
+const KERNEL_WORDS: &[u8] = b"root rootfstype rootflags rootwait rootdelay ro rw init quiet entrypoint";
 
 /// What could not be understood, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,6 +170,12 @@ pub struct Options<'a> {
     pub read_only: bool,
     /// How long the root device is waited for, in seconds; `None` is for ever.
     pub root_wait_s: Option<u32>,
+    /// How long nothing is tried before, in seconds.
+    pub root_delay_s: u32,
+    /// What is laid over a root that stays as it is.
+    pub overlay: Option<&'a [u8]>,
+    /// Whether the root grows to the size of its device.
+    pub grow: bool,
     /// The directory that the workload starts in; empty is `/`.
     pub workdir: &'a [u8],
     /// The user that the workload runs as; empty is root.
@@ -202,6 +208,9 @@ impl Default for Options<'_> {
             root_flags: None,
             read_only: false,
             root_wait_s: Some(30),
+            root_delay_s: 0,
+            overlay: None,
+            grow: false,
             workdir: b"",
             user: b"",
             hostname: None,
@@ -243,6 +252,9 @@ impl<'a> Options<'a> {
             Name::ReadWrite => self.read_only = false,
             Name::RootWait if text.is_empty() => self.root_wait_s = None,
             Name::RootWait => self.root_wait_s = Some(seconds?),
+            Name::RootDelay => self.root_delay_s = seconds?,
+            Name::Overlay => self.overlay = given,
+            Name::Grow => self.grow = true,
             Name::Workdir => self.workdir = text,
             Name::User => self.user = text,
             Name::Hostname => self.hostname = given,
@@ -274,8 +286,8 @@ impl<'a> Options<'a> {
 
 /// Every name, in the order of [`Name::IN_ORDER`]: one text is less than a table of them.
 const NAMES: &[u8] =
-    b"entrypoint cmd arg env mount tmpfs root rootfstype rootflags ro rw rootwait workdir user hostname stopsignal \
-    grace net net.timeout init pid1 quiet timing";
+    b"entrypoint cmd arg env mount tmpfs root rootfstype rootflags ro rw rootwait rootdelay overlay grow workdir user \
+    hostname stopsignal grace net net.timeout init pid1 quiet timing";
 
 #[derive(Clone, Copy)]
 enum Name {
@@ -286,6 +298,9 @@ enum Name {
     ReadOnly,
     ReadWrite,
     RootWait,
+    RootDelay,
+    Overlay,
+    Grow,
     Workdir,
     User,
     Hostname,
@@ -300,7 +315,7 @@ enum Name {
 }
 
 impl Name {
-    const IN_ORDER: [Self; 23] = [
+    const IN_ORDER: [Self; 26] = [
         Self::List,
         Self::List,
         Self::List,
@@ -313,6 +328,9 @@ impl Name {
         Self::ReadOnly,
         Self::ReadWrite,
         Self::RootWait,
+        Self::RootDelay,
+        Self::Overlay,
+        Self::Grow,
         Self::Workdir,
         Self::User,
         Self::Hostname,

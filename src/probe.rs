@@ -1,42 +1,328 @@
-//! What is on a block device, from its first bytes.
+//! What is on a block device: its file system, from its superblock; its partitions, from its partition table.
+//!
+//! Superblocks are taken by their word, without their checksums: the kernel looks again when it mounts. Left out are file
+//! systems that no root is on, and what spans devices (md, LVM, LUKS).
 
-/// Bytes from the start of a device that [`fstype`] looks at; nothing is known of a smaller one.
-pub const HEAD: usize = 4096;
+use core::num::NonZero;
 
-/// The type of the file system whose first bytes these are.
-pub fn fstype(head: &[u8]) -> Option<&'static str> {
-    let words = head.first_chunk::<HEAD>()?.as_chunks::<4>().0;
-    if words.first() == Some(b"XFSB") {
-        Some("xfs")
-    } else if words.first() == Some(b"hsqs") {
-        Some("squashfs")
-    } else if words.get(1024 / 4) == Some(&[0xe2, 0xe1, 0xf5, 0xe0]) {
-        Some("erofs")
-    } else if let Some([0x53, 0xef, ..]) = words.get((1024 + 56) / 4) {
-        Some("ext4") // It mounts ext2 and ext3 too (fs/ext4/ext4.h, EXT4_SUPER_MAGIC at s_magic).
-    } else {
-        None
+/// Bytes of each of the two places where superblocks are, and of what is read at once; what a device does not have is zeros.
+pub type Place = [u8; 4096];
+/// Where the second place begins, in bytes from the start of the device: btrfs leaves what is before to boot loaders.
+pub const SECOND_PLACE: u64 = 64 * 1024;
+
+/// A kind of file system: where in its place the superblock has what.
+#[derive(Debug)]
+pub struct Format {
+    /// The four bytes that tell it, the first in the lowest digits.
+    magic: u32,
+    magic_at: u16,
+    uuid_at: u16,
+    label_at: u16,
+    label_bytes: u16,
+    /// How many bits of the magic, from the highest on, may be anything.
+    unknown_bits: u8,
+    /// Whether the UUID is a FAT's serial number: four bytes, the first in the lowest digits.
+    is_fat: bool,
+    /// Whether it is the second place.
+    is_second: bool,
+    /// What mount(2) calls it, with NULs at the end.
+    pub fstype: [u8; 9],
+}
+
+/// Those that are known. ext4 comes behind what has other things where it has its two bytes of magic.
+static FORMATS: [Format; 8] = [
+    // fs/xfs/libxfs/xfs_format.h, struct xfs_dsb
+    format(b"xfs\0\0\0\0\0\0", b"XFSB", 0, 32, (108, 12)),
+    // fs/squashfs/squashfs_fs.h: neither UUID nor label
+    format(b"squashfs\0", b"hsqs", 0, NOWHERE, (0, 0)),
+    // fs/erofs/erofs_fs.h, struct erofs_super_block at 1024
+    format(b"erofs\0\0\0\0", b"\xe2\xe1\xf5\xe0", 1024, 1024 + 48, (1024 + 64, 16)),
+    // include/linux/f2fs_fs.h, struct f2fs_super_block at 1024
+    format(b"f2fs\0\0\0\0\0", b"\x10\x20\xf5\xf2", 1024, 1024 + 108, (1024 + 124, UTF16_LABEL)),
+    // include/uapi/linux/msdos_fs.h, struct fat_boot_sector: FAT12 and FAT16, then FAT32. The label is that of the boot
+    // sector: the one in the root directory is elsewhere.
+    Format { is_fat: true, ..format(b"vfat\0\0\0\0\0", b"FAT1", 54, 39, (43, 11)) },
+    Format { is_fat: true, ..format(b"vfat\0\0\0\0\0", b"FAT3", 82, 67, (71, 11)) },
+    // fs/ext4/ext4.h, struct ext4_super_block at 1024; ext4 mounts ext2 and ext3 as well
+    Format { unknown_bits: 16, ..format(b"ext4\0\0\0\0\0", b"\x53\xef\0\0", 1024 + 56, 1024 + 104, (1024 + 120, 16)) },
+    // include/uapi/linux/btrfs_tree.h, struct btrfs_super_block
+    Format { is_second: true, ..format(b"btrfs\0\0\0\0", b"_BHR", 64, 32, (299, 256)) },
+];
+
+/// There is no UUID: what is behind the place is zeros.
+const NOWHERE: u16 = size_of::<Place>() as u16;
+/// Of f2fs's 512 characters, which are UTF-16, those that are looked at, in bytes; no other label has that size.
+const UTF16_LABEL: u16 = 512;
+
+const fn format(
+    fstype: &[u8; 9],
+    magic: &[u8; 4],
+    magic_at: u16,
+    uuid_at: u16,
+    (label_at, label_bytes): (u16, u16),
+) -> Format {
+    let magic = u32::from_le_bytes(*magic);
+    let (unknown_bits, is_fat, is_second) = (0, false, false);
+    Format { magic, magic_at, uuid_at, label_at, label_bytes, unknown_bits, is_fat, is_second, fstype: *fstype }
+}
+
+/// The file system whose superblock this is, if any. The place was read from `at`, in bytes.
+pub fn identify(place: &Place, at: u64) -> Option<&'static Format> {
+    FORMATS.iter().find(|format| {
+        let difference = u32::from_le_bytes(bytes(place, format.magic_at)) ^ format.magic;
+        format.is_second == (at > 0) && difference << format.unknown_bits == 0
+    })
+}
+
+impl Format {
+    /// The UUID in its superblock, as a number from the first digit on.
+    pub fn uuid(&self, place: &Place) -> Option<NonZero<u128>> {
+        NonZero::new(if self.is_fat {
+            u32::from_le_bytes(bytes(place, self.uuid_at)).into()
+        } else {
+            u128::from_be_bytes(bytes(place, self.uuid_at))
+        })
     }
+
+    /// The label in its superblock, with what fills its field, and the width of a character in bytes.
+    pub fn label<'a>(&self, place: &'a Place) -> (&'a [u8], usize) {
+        let start = usize::from(self.label_at);
+        let label = place.get(start..start + usize::from(self.label_bytes)).unwrap_or_default();
+        (label, if self.label_bytes == UTF16_LABEL { 2 } else { 1 })
+    }
+}
+
+/// Bytes of a place; zeros where it ends.
+fn bytes<const SIZE: usize>(place: &Place, at: u16) -> [u8; SIZE] {
+    place.get(usize::from(at)..).and_then(|bytes| bytes.first_chunk()).copied().unwrap_or([0; SIZE])
+}
+
+/// Where a GPT has the entry of the partition `number`, in bytes from the start of the disk; `None` when `header` is none or
+/// has no such entry (UEFI 2.10, 5.3.2). The kernel took the partition from it: its checksum is right.
+pub fn gpt_entry(header: &Place, block_bytes: u64, number: u32) -> Option<u64> {
+    let index = number.wrapping_sub(1);
+    if bytes(header, 0) != *b"EFI PART" || index >= u32::from_le_bytes(bytes(header, 80)) {
+        return None;
+    }
+    let entries = u64::from_le_bytes(bytes(header, 72)).wrapping_mul(block_bytes);
+    let entry_bytes = u32::from_le_bytes(bytes(header, 84));
+    Some(entries.wrapping_add(u64::from(index).wrapping_mul(entry_bytes.into())))
+}
+
+/// The UUID of a partition, from its entry in a GPT (UEFI 2.10, 5.3.3): the first three fields have the first byte in the
+/// lowest digits (appendix A).
+pub fn gpt_uuid(entry: &Place) -> Option<NonZero<u128>> {
+    let time_low = u64::from(u32::from_le_bytes(bytes(entry, 16)));
+    let time_mid = u64::from(u16::from_le_bytes(bytes(entry, 20)));
+    let time_high = u64::from(u16::from_le_bytes(bytes(entry, 22)));
+    let rest = u64::from_be_bytes(bytes(entry, 24));
+    NonZero::new(u128::from(time_low << 32 | time_mid << 16 | time_high) << 64 | u128::from(rest))
+}
+
+/// What the kernel takes for the UUID of the partition `number` of a disk with an MSDOS table, from the disk's first block:
+/// the disk's signature and two digits of number (block/partitions/msdos.c, set_info).
+pub fn msdos_uuid(block: &Place, number: u32) -> Option<NonZero<u128>> {
+    let signature = u64::from(u32::from_le_bytes(bytes(block, 440)));
+    NonZero::new(u128::from(signature << 8 | u64::from(number)))
 }
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
     use super::*;
+    use crate::root::is_written;
+    use crate::text::hexadecimal;
+    use std::string::{String, ToString};
+    use std::vec::Vec;
+
+    /// Disks that real tools made, as `hexdump -C` shows them: see tests/golden/README.md.
+    macro_rules! disk {
+        ($name:literal) => {
+            undump(include_str!(concat!("../tests/golden/disks/", $name, ".hexdump")))
+        };
+    }
+
+    fn undump(dump: &str) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut last = Vec::new();
+        for line in dump.lines().filter(|line| *line != "*") {
+            let mut fields = line.split('|').next().unwrap().split_whitespace();
+            let at = usize::from_str_radix(fields.next().unwrap(), 16).unwrap();
+            while bytes.len() < at {
+                bytes.extend_from_slice(&last); // lines that a "*" stood for
+            }
+            last = fields.map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
+            bytes.extend_from_slice(&last);
+        }
+        bytes
+    }
+
+    /// What `pread` finds: zeros where the device ends.
+    fn place(disk: &[u8], at: u64) -> Place {
+        let mut place = [0; _];
+        let there = disk.get(at as usize..).unwrap_or_default();
+        let length = there.len().min(place.len());
+        place[..length].copy_from_slice(&there[..length]);
+        place
+    }
+
+    /// The file system, and the place of its superblock.
+    fn look(disk: &[u8]) -> Option<(&'static Format, Place)> {
+        [0, SECOND_PLACE].into_iter().find_map(|at| Some((identify(&place(disk, at), at)?, place(disk, at))))
+    }
+
+    fn fstype(format: &Format) -> &str {
+        core::str::from_utf8(&format.fstype).unwrap().trim_end_matches('\0')
+    }
+
+    fn disks() -> [(&'static str, Vec<u8>); 11] {
+        [
+            ("ext2", disk!("ext2")),
+            ("ext3", disk!("ext3")),
+            ("ext4", disk!("ext4")),
+            ("xfs", disk!("xfs")),
+            ("btrfs", disk!("btrfs")),
+            ("f2fs", disk!("f2fs")),
+            ("squashfs", disk!("squashfs")),
+            ("erofs", disk!("erofs")),
+            ("fat12", disk!("fat12")),
+            ("fat16", disk!("fat16")),
+            ("fat32", disk!("fat32")),
+        ]
+    }
 
     #[test]
-    fn file_systems_are_known_by_their_magic() {
-        for (at, magic, name) in [
-            (1080, &[0x53, 0xef][..], "ext4"),
-            (0, b"XFSB", "xfs"),
-            (0, b"hsqs", "squashfs"),
-            (1024, &[0xe2, 0xe1, 0xf5, 0xe0], "erofs"),
-        ] {
-            let mut head = [0; HEAD];
-            head[at..at + magic.len()].copy_from_slice(magic);
-            assert_eq!(fstype(&head), Some(name));
-            assert_eq!(fstype(&head[..at + 1]), None, "cut");
+    fn file_systems_are_what_blkid_says() {
+        let mut blkid = include_str!("../tests/golden/disks/blkid.tsv").lines();
+        for (name, disk) in disks() {
+            let mut fields = blkid.next().unwrap().split('\t');
+            assert_eq!(fields.next(), Some(name));
+            let fields: Vec<_> = fields.map(|field| field.split_once('=').unwrap()).collect();
+            let field = |key| fields.iter().find(|(its_key, _)| *its_key == key).map(|(_, value)| *value);
+
+            let (format, place) = look(&disk).unwrap();
+            let mounts_as = field("TYPE").map(|fstype| if fstype.starts_with("ext") { "ext4" } else { fstype });
+            assert_eq!(Some(fstype(format)), mounts_as);
+            assert_eq!(format.uuid(&place), field("UUID").map(|uuid| hexadecimal(uuid.as_bytes()).unwrap()), "{name}");
+            // blkid has a backslash before a space.
+            let label = field("LABEL").unwrap_or_default().replace('\\', "");
+            let (found, width) = format.label(&place);
+            assert!(is_written(found, width, label.as_bytes()), "{name}: {label}");
+            assert!(!is_written(found, width, (label + "x").as_bytes()), "{name}");
         }
-        assert_eq!(fstype(&[0; HEAD]), None);
-        assert_eq!(fstype(&[]), None);
+        assert_eq!(blkid.next(), None);
+    }
+
+    #[test]
+    fn a_disk_that_ends_early_is_unknown_or_the_same() {
+        for (name, disk) in disks() {
+            let (whole, _) = look(&disk).unwrap();
+            let magic_end = if whole.is_second { SECOND_PLACE as usize } else { 0 } + usize::from(whole.magic_at) + 4;
+            for end in (0..disk.len()).filter(|end| *end < 4096 || *end > SECOND_PLACE as usize) {
+                let found = look(&disk[..end]).map(|(format, _)| core::ptr::from_ref(format));
+                let expected = (end >= magic_end).then_some(core::ptr::from_ref(whole));
+                // Of the four bytes of ext4's magic two are not, and so the last that count may be zeros.
+                assert!(found == expected || end + 2 >= magic_end, "{name}, {end} bytes");
+            }
+        }
+    }
+
+    #[test]
+    fn each_field_is_where_it_is_looked_for() {
+        for (name, disk) in disks() {
+            let (format, place) = look(&disk).unwrap();
+            let at = if format.is_second { SECOND_PLACE } else { 0 };
+            let changed = |position: u16| {
+                let mut place = place;
+                place[usize::from(position)] ^= 0x20;
+                place
+            };
+            assert!(identify(&changed(format.magic_at), at).is_none(), "{name}");
+            assert!(identify(&place, SECOND_PLACE - at).is_none(), "{name} in the other place");
+            if format.uuid_at == NOWHERE {
+                continue;
+            }
+            let last = format.uuid_at + if format.is_fat { 3 } else { 15 };
+            for position in [format.uuid_at, last] {
+                assert_ne!(format.uuid(&changed(position)), format.uuid(&place), "{name}");
+            }
+            for position in [format.uuid_at - 1, last + 1] {
+                assert_eq!(format.uuid(&changed(position)), format.uuid(&place), "{name}");
+            }
+            for position in [format.label_at, format.label_at + format.label_bytes - 1] {
+                assert_ne!(format.label(&changed(position)).0, format.label(&place).0, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn other_things_are_no_file_system() {
+        for disk in [disk!("gpt"), disk!("msdos"), std::vec![0; 70_000], std::vec![0xff; 70_000]] {
+            assert!(look(&disk).is_none());
+        }
+        assert_eq!(size_of::<Format>(), 24, "eight of them are a fifth of a kilobyte");
+    }
+
+    #[test]
+    fn a_label_beyond_ascii_is_not_taken_for_another() {
+        let (format, mut place) = look(&disk!("f2fs")).unwrap();
+        let label = |place: &Place, written: &str| {
+            let (label, width) = format.label(place);
+            is_written(label, width, written.as_bytes())
+        };
+        assert!(label(&place, "f2fs root"));
+        place[usize::from(format.label_at) + 1] = 1; // U+0166
+        assert!(!label(&place, "f2fs root"));
+    }
+
+    /// The UUID of a partition as the kernel has it, the way the init looks for it.
+    fn partition(disk: &[u8], number: u32) -> Option<String> {
+        let gpt = [512, 4096].into_iter().find_map(|block_bytes| {
+            let entry = gpt_entry(&place(disk, block_bytes), block_bytes, number)?;
+            gpt_uuid(&place(disk, entry))
+        });
+        gpt.or_else(|| msdos_uuid(&place(disk, 0), number)).map(|uuid| std::format!("{uuid:x}"))
+    }
+
+    #[test]
+    fn partitions_have_the_uuids_that_partx_shows() {
+        for (disk, name) in [(disk!("gpt"), "gpt"), (disk!("gpt-4096"), "gpt-4096"), (disk!("msdos"), "msdos")] {
+            let partx = include_str!("../tests/golden/disks/partx.tsv").lines();
+            let mut count = 0;
+            for fields in partx.map(|line| line.split('\t').collect::<Vec<_>>()).filter(|fields| fields[0] == name) {
+                let uuid = fields[2].replace('-', "");
+                assert_eq!(
+                    partition(&disk, fields[1].parse().unwrap()),
+                    Some(uuid.trim_start_matches('0').to_string())
+                );
+                count += 1;
+            }
+            assert_eq!(count, 2, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_gpt_has_as_many_entries_as_it_says() {
+        let header = place(&disk!("gpt"), 512);
+        assert_eq!(gpt_entry(&header, 512, 1), Some(1024));
+        assert_eq!(gpt_entry(&header, 512, 128), Some(1024 + 127 * 128));
+        for number in [0, 129, u32::MAX] {
+            assert_eq!(gpt_entry(&header, 512, number), None);
+        }
+        for (position, byte, entry) in [
+            (0, b'e', None),                 // the signature
+            (7, b'!', None),                 // its last byte
+            (72, 3, Some(1536 + 128)),       // the first block of entries
+            (80, 1, None),                   // how many there are
+            (85, 1, Some(1024 + 128 + 256)), // how long each is
+            (79, 0xff, Some(1024 + 128)),    // a block that no disk has: what cannot be read is zeros
+        ] {
+            let mut header = header;
+            header[position] = byte;
+            assert_eq!(gpt_entry(&header, 512, 2), entry, "{position}");
+        }
+        for end in 0..96 {
+            let _ = gpt_entry(&place(&header[..end], 0), 512, 2);
+        }
     }
 }

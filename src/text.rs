@@ -1,14 +1,17 @@
 //! Text for people: what goes into a message, made safe to print.
 
+use core::num::NonZero;
+
 use ufmt::{Formatter, uDisplay, uWrite};
 
-/// Bytes from outside (a command line, a server) as printable ASCII; anything else is shown as `?`.
+/// Bytes from outside (a command line, a server, a disk) as printable ASCII: NULs, which only fill a field, are not shown, and
+/// anything else is a `?`.
 #[derive(Clone, Copy)]
 pub struct Text<'a>(pub &'a [u8]);
 
 impl uDisplay for Text<'_> {
     fn fmt<W: uWrite + ?Sized>(&self, f: &mut Formatter<'_, W>) -> Result<(), W::Error> {
-        for byte in self.0 {
+        for byte in self.0.iter().filter(|byte| **byte != 0) {
             let shown = if matches!(byte, b' '..=b'~') { *byte } else { b'?' };
             f.write_char(char::from(shown))?;
         }
@@ -25,6 +28,17 @@ pub fn number(digits: &[u8]) -> Option<u32> {
         let digit = digit.checked_sub(b'0').filter(|digit| *digit <= 9)?;
         value.checked_mul(10)?.checked_add(u32::from(digit))
     })
+}
+
+/// Hexadecimal digits of either case as a number that is not 0, whatever dashes and quotes are among them; `None` when there
+/// is anything else, or too many.
+pub fn hexadecimal(digits: &[u8]) -> Option<NonZero<u128>> {
+    let mut value = 0u128;
+    for digit in digits.iter().filter(|digit| !matches!(digit, b'-' | b'"')) {
+        let digit = char::from(*digit).to_digit(16).filter(|_| value >> 124 == 0)?;
+        value = value << 4 | u128::from(digit);
+    }
+    NonZero::new(value)
 }
 
 /// The parts of a text between separators, as `slice::split` gives them: empty ones, too, and one of an empty text. The
@@ -98,6 +112,13 @@ mod tests {
     }
 
     #[test]
+    fn what_fills_a_field_is_not_shown() {
+        let mut shown = Buffer::default();
+        ufmt::uwrite!(shown, "{}", Text(b"x\0f\0s\0\0")).unwrap();
+        assert_eq!(shown.0, b"xfs");
+    }
+
+    #[test]
     fn parts_are_those_of_split() {
         for text in ["", ":", "a", "a:", ":a", "a::b:c", "::"] {
             assert!(parts(text.as_bytes(), b':').eq(text.as_bytes().split(|byte| *byte == b':')), "{text:?}");
@@ -116,6 +137,28 @@ mod tests {
             ("+1", None),
         ] {
             assert_eq!(number(text.as_bytes()), value, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn hexadecimal_numbers_are_digits_and_fit() {
+        for (text, value) in [
+            ("1", Some(1)),
+            ("b302", Some(0xb302)),
+            ("1A2b-3C4d", Some(0x1a2b_3c4d)),
+            ("\"1A2b-3C4d\"", Some(0x1a2b_3c4d)),
+            ("ffffffff-ffff-ffff-ffff-ffffffffffff", Some(u128::MAX)),
+            ("00000000000000000000000000000000001", Some(1)),
+            ("1ffffffff-ffff-ffff-ffff-ffffffffffff", None),
+            ("0", None),
+            ("", None),
+            ("-", None),
+            ("0x1", None),
+            ("g", None),
+            ("1 ", None),
+            ("+1", None),
+        ] {
+            assert_eq!(hexadecimal(text.as_bytes()).map(NonZero::get), value, "{text:?}");
         }
     }
 }

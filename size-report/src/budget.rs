@@ -129,7 +129,7 @@ mod tests {
     fn the_committed_budget_is_one() {
         let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/budget.txt")).unwrap();
         let budget = Budget::parse(&text).unwrap();
-        assert_eq!(budget.limit("file"), Some(40 * 1024));
+        assert_eq!(budget.limit("file"), Some(48 * 1024));
         assert_eq!(budget.limit("name"), None);
     }
 }

@@ -1,15 +1,18 @@
 //! The root and the network, waited for at the same time.
 
+use linux_raw_sys::general::MS_RDONLY;
 use rustix::fs::OFlags;
 use rustix::system::{Uname, sethostname, uname};
-use whit::options::{Net, Source};
+use whit::error::Errno;
+use whit::options::{Net, Options, Source};
 use whit::record::{MAX_RECORD, Record};
-use whit::root::{self, RootSpec};
+use whit::root;
 use whit::text::Text;
 use whit::time::{NEVER, after_s};
 
 use crate::console::{failed, say, tell};
-use crate::filesystems::{self, Root, RootProblem};
+use crate::devices::Device;
+use crate::filesystems::{self, Root};
 use crate::machine::{Machine, now_ms};
 use crate::network::Network;
 use crate::shutdown::End;
@@ -17,7 +20,7 @@ use crate::supervise::asked_to_end;
 use crate::sys::fd;
 use crate::sys::memory::Static;
 use crate::timeline::Stage;
-use crate::{complain, etc, files, said, volumes};
+use crate::{complain, etc, files, overlay, said, volumes};
 
 /// How it went.
 pub(crate) enum Outcome {
@@ -31,62 +34,92 @@ pub(crate) enum Outcome {
 pub(crate) fn prepare_root_and_network(machine: &mut Machine<'_>) -> Result<Outcome, End> {
     let started_ms = now_ms();
     let _ = files::make_directory(filesystems::ROOT); // What fails here fails at the mount, and is said there.
-    let Some(root) = wait_for_root(machine, started_ms)? else { return Ok(Outcome::Failed) };
+    let mut device = Device::new();
+    let delayed_ms = after_s(started_ms, machine.options.root_delay_s);
+    let deadline_ms = machine.options.root_wait_s.map_or(NEVER, |wait_s| after_s(delayed_ms, wait_s));
+    while now_ms() < delayed_ms {
+        asked_to_end(&machine.wait(delayed_ms))?;
+    }
+    let Some(root) = wait_for_root(machine, deadline_ms, &mut device)? else { return Ok(Outcome::Failed) };
     machine.timeline.reach(Stage::Root);
-    machine.stop_listening_for_devices();
-    tell!("root {}{} on /mnt", Text(root.source), if root.read_only { ", read-only," } else { "" });
+    let source = Text(device.path.text().to_bytes());
+    tell!("root {}{} on /mnt", source, if root.read_only { ", read-only," } else { "" });
+    if machine.options.grow && !root.read_only {
+        device.grow(filesystems::ROOT);
+    }
     machine.root = Some(root);
+    if !overlay::lay_over(machine, deadline_ms, &mut device)? {
+        return Ok(Outcome::Failed);
+    }
     read_image_record(machine);
     name_machine(machine.options.hostname);
     filesystems::furnish_root();
-    if let Err(volumes::Missing) = volumes::mount_all(&machine.sources) {
+    if !volumes::mount_all(machine, deadline_ms, &mut device)? {
         return Ok(Outcome::Failed);
     }
+    machine.stop_listening_for_devices();
     wait_for_lease(machine, started_ms)?;
     etc::write(machine.network.as_ref().and_then(Network::lease));
     Ok(Outcome::Ready)
 }
 
 /// `None`: there is none; why was said.
-fn wait_for_root<'a>(machine: &mut Machine<'a>, started_ms: u64) -> Result<Option<Root<'a>>, End> {
-    let Some(value) = machine.options.root else {
-        let embedded = filesystems::bind_embedded_root();
+fn wait_for_root(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Device) -> Result<Option<Root>, End> {
+    let Options { root, root_fstype, root_flags, root_wait_s, read_only, overlay, .. } = machine.options;
+    let (wanted, flags) = (root_fstype.unwrap_or_default(), root_flags.unwrap_or_default());
+    let Some(value) = root else {
+        let embedded = filesystems::bind_embedded_root(&mut device.path);
         if embedded.is_none() {
             say!("no root: neither root= on the command line nor an image in the initramfs at /rootfs");
         }
         return Ok(embedded);
     };
-    let Some(spec) = root::parse(value) else {
-        say!("root={}: not understood; give a device, as in root=/dev/vda", Text(value));
+    let Some(spec) = root::parse(value, wanted) else {
+        let prefixes = Text(root::PREFIXES);
+        say!("root={}: not understood; it is MAJOR:MINOR or begins with one of {}", Text(value), prefixes);
         return Ok(None);
     };
-    let wait_s = machine.options.root_wait_s;
-    let deadline_ms = wait_s.map_or(NEVER, |wait_s| after_s(started_ms, wait_s));
-    loop {
-        match filesystems::mount_root(spec, &machine.options) {
-            Ok(root) => return Ok(Some(root)),
-            Err(RootProblem::Refused(errno)) => {
-                let RootSpec::Device(device) = spec;
-                say!("root={}: mount: {}; is there a file system on it, and its module loaded?", Text(device), errno);
-                return Ok(None);
-            }
-            Err(RootProblem::NotYet) => {}
+    // What lies below an overlay stays as it is.
+    let access = if read_only || overlay.is_some() { MS_RDONLY } else { 0 };
+    let mounted = when_there(machine, deadline_ms, &mut || {
+        device.find(&spec)?;
+        filesystems::mount_found(device, filesystems::ROOT, wanted, flags, access)
+    })?;
+    match mounted {
+        Ok(read_only) => return Ok(Some(Root { on_device: true, read_only })),
+        Err(Errno::NOENT) => {
+            let wait_s = u64::from(root_wait_s.unwrap_or_default());
+            say!("root={}: no such device within {} s; are its modules in the initramfs?", Text(value), wait_s);
+            device.say_all();
         }
-        // The next attempt is when a device has appeared or changed: nothing else can help.
-        while !{
+        Err(errno) => {
+            say!("root={}: mount: {}; is there a file system on it, and its module loaded?", Text(value), errno);
+        }
+    }
+    Ok(None)
+}
+
+/// Tries to mount something at once, and then each time that a device has appeared or changed: nothing else can help. ENOENT is
+/// what did not come in time.
+pub(crate) fn when_there(
+    machine: &mut Machine<'_>,
+    deadline_ms: u64,
+    attempt: &mut dyn FnMut() -> Result<bool, Errno>,
+) -> Result<Result<bool, Errno>, End> {
+    loop {
+        match attempt() {
+            // The node may come before the medium.
+            Err(Errno::NOENT | Errno::NXIO | Errno::NOMEDIUM) => {}
+            done => return Ok(done),
+        }
+        loop {
+            if now_ms() >= deadline_ms {
+                return Ok(Err(Errno::NOENT));
+            }
             let happened = machine.wait(deadline_ms);
             asked_to_end(&happened)?;
-            happened.device
-        } {
-            if let Some(wait_s) = wait_s
-                && now_ms() >= deadline_ms
-            {
-                say!(
-                    "root={}: no such device within {} s; are its modules in the initramfs?",
-                    Text(value),
-                    u64::from(wait_s)
-                );
-                return Ok(None);
+            if happened.device {
+                break;
             }
         }
     }

@@ -49,7 +49,12 @@ impl Path {
     pub(crate) fn join(&mut self, parts: &[&[u8]]) -> Result<&CStr, Errno> {
         self.0.clear();
         let fits = parts.iter().all(|part| self.0.extend_from_slice(part).is_ok()) && self.0.push(0).is_ok();
-        if fits { Ok(c_str(&self.0)) } else { Err(Errno::NAMETOOLONG) }
+        if fits { Ok(self.text()) } else { Err(Errno::NAMETOOLONG) }
+    }
+
+    /// What was put together last.
+    pub(crate) fn text(&self) -> &CStr {
+        c_str(&self.0)
     }
 }
 

@@ -2,24 +2,24 @@
 
 use core::ffi::CStr;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, makedev, mknodat, symlink};
+use linux_raw_sys::general::MS_RDONLY;
+use rustix::fs::{CWD, FileType, Mode, makedev, mknodat, symlink};
 use rustix::mount::{MountFlags, mount, mount_bind, mount_bind_recursive};
 use rustix::process::umask;
 use whit::error::Errno;
 use whit::mounts::{LINKS, MOUNTS, NODES};
-use whit::options::Options;
-use whit::probe;
-use whit::root::RootSpec;
 use whit::text::{Text, parts, strip_prefix};
+use whit::volume::{MountOption, mount_option};
 
 use crate::console::{failed, tell};
-use crate::files::{self, Path};
+use crate::devices::Device;
+use crate::files::{self, MAX_PATH, Path};
 use crate::sys::{c_str, fd};
 
 /// Where the root is mounted.
 pub(crate) const ROOT: &CStr = c"/mnt";
 /// An image's files in the initramfs itself: the root when no device is named.
-const EMBEDDED_ROOT: &CStr = c"/rootfs";
+const EMBEDDED_ROOT: &[u8] = b"/rootfs";
 
 /// Makes the mounts of a packed table, each directory first when it is missing. What is a mount already stays as it is.
 pub(crate) fn mount_all(packed: &'static [u8]) {
@@ -72,84 +72,86 @@ pub(crate) fn prepare() {
     }
 }
 
-/// `int mount(const char *source, …)` — mount(2), of texts that do not end in NUL yet.
-#[inline(never)]
-pub(crate) fn mount_texts(
-    source: &[u8],
-    target: &CStr,
-    fstype: &[u8],
-    flags: MountFlags,
-    data: &[u8],
-) -> Result<(), Errno> {
-    let (mut room, mut type_room, mut data_room) = (Path::new(), Path::new(), Path::new());
-    let (source, fstype, data) = (room.join(&[source])?, type_room.join(&[fstype])?, data_room.join(&[data])?);
-    Ok(mount(source, target, fstype, flags, data)?)
-}
-
-/// Why the root is not mounted.
-pub(crate) enum RootProblem {
-    /// The device is not there, or not ready: wait for its uevent and try again.
-    NotYet,
-    /// No file system type would do; the last error.
-    Refused(Errno),
-}
-
 /// What became the root.
-pub(crate) struct Root<'a> {
-    /// The device, or the directory.
-    pub(crate) source: &'a [u8],
+pub(crate) struct Root {
     /// Whether it is a file system of its own.
     pub(crate) on_device: bool,
     /// Whether nothing can be written to it.
     pub(crate) read_only: bool,
 }
 
-/// Mounts the device that `root=` names.
-pub(crate) fn mount_root<'a>(spec: RootSpec<'a>, options: &Options<'_>) -> Result<Root<'a>, RootProblem> {
-    let RootSpec::Device(source) = spec;
-    let mut room = Path::new();
-    let device = room.join(&[source]).map_err(RootProblem::Refused)?;
-    let mut buffer = files::buffer::<{ probe::HEAD }>();
-    let head = match fd::open(device, OFlags::RDONLY).and_then(|file| fd::read(&file, &mut buffer)) {
-        Ok(head) => head,
-        // The node may come before the medium.
-        Err(Errno::NOENT | Errno::NXIO | Errno::NOMEDIUM | Errno::NODEV) => return Err(RootProblem::NotYet),
-        Err(errno) => return Err(RootProblem::Refused(errno)),
+/// Mounts what a device was found to be on a directory, as the first of its types that will do. What cannot be written to is
+/// mounted read-only: whether it is, is returned.
+///
+/// # Errors
+/// ENOENT for a tag that the host does not have (yet), and the kernel's.
+#[inline(never)]
+pub(crate) fn mount_found(
+    found: &Device,
+    target: &CStr,
+    fstypes: &[u8],
+    options: &[u8],
+    mut flags: u32,
+) -> Result<bool, Errno> {
+    let mut buffer = files::buffer::<4096>();
+    let fstypes = found.fstypes(fstypes);
+    let (list, separator, prefix) = if fstypes.is_empty() {
+        // Lines of the kernel's types; those that need a device have no "nodev" in front of the tab.
+        let list = files::read(c"/proc/filesystems", &mut buffer).unwrap_or_default();
+        (&*list, b'\n', &b"\t"[..])
+    } else {
+        (fstypes, b',', &b""[..])
     };
-    let data = options.root_flags.filter(|flags| *flags != b"defaults").unwrap_or_default();
+    let mut data = heapless::Vec::<u8, MAX_PATH>::new();
+    let _ = data.extend_from_slice(match fstypes {
+        b"9p" => DATA_9P,
+        b"tmpfs" => DATA_TMPFS,
+        _ => b"",
+    });
+    for word in parts(options, b',') {
+        match mount_option(word) {
+            MountOption::Set(bits) => flags |= bits,
+            MountOption::Clear(bits) => flags &= !bits,
+            MountOption::NoFail | MountOption::Nothing => {}
+            MountOption::Data(word) => data
+                .extend_from_slice(word)
+                .and_then(|()| data.extend_from_slice(b","))
+                .map_err(|_| Errno::NAMETOOLONG)?,
+        }
+    }
+    // An empty option behind is none; a full text has no room for its end.
+    data.push(0).map_err(|_| Errno::NAMETOOLONG)?;
     let mut last = Errno::INVAL;
-    let attempt = |fstype: &[u8]| {
-        for read_only in [options.read_only, true] {
-            let flags = if read_only { MountFlags::RDONLY } else { MountFlags::empty() };
-            match mount_texts(source, ROOT, fstype, flags, data) {
-                Ok(()) => return Some(Root { source, on_device: true, read_only }),
-                Err(errno) => last = errno,
+    for fstype in parts(list, separator).filter_map(|line| strip_prefix(line, prefix)) {
+        let mut name = Path::new();
+        let fstype = name.join(&[fstype])?;
+        for flags in [flags, flags | MS_RDONLY] {
+            match mount(found.path.text(), target, fstype, MountFlags::from_bits_retain(flags), c_str(&data)) {
+                Ok(()) => return Ok(flags & MS_RDONLY != 0),
+                Err(errno) => last = errno.into(),
             }
             // As the kernel does (init/do_mounts.c, mount_root_generic): once more without writing.
             if !matches!(last, Errno::ACCESS | Errno::ROFS) {
                 break;
             }
         }
-        None
-    };
-    let mut buffer = files::buffer::<4096>();
-    let (list, separator, prefix) = match (options.root_fstype, probe::fstype(head)) {
-        (Some(wanted), _) => (wanted, b',', &b""[..]),
-        (None, Some(found)) => (found.as_bytes(), b',', &b""[..]),
-        // Lines of the kernel's types; those that need a device have no "nodev" in front of the tab.
-        (None, None) => {
-            let list = files::read(c"/proc/filesystems", &mut buffer).unwrap_or_default();
-            (&*list, b'\n', &b"\t"[..])
-        }
-    };
-    let mounted = parts(list, separator).filter_map(|line| strip_prefix(line, prefix)).find_map(attempt);
-    mounted.ok_or(RootProblem::Refused(last))
+    }
+    // virtiofs has no such tag (fs/fuse/virtio_fs.c, virtio_fs_get_tree), or it is an option that it does not know. 9P says
+    // ENOENT (net/9p/trans_virtio.c, p9_virtio_create).
+    Err(if last == Errno::INVAL && fstypes == b"virtiofs" { Errno::NOENT } else { last })
 }
 
+/// How the kernel and QEMU's 9p server agree (Documentation/filesystems/9p.rst); the default message size before Linux 5.16,
+/// 8 KiB, makes every transfer slow.
+const DATA_9P: &[u8] = b"trans=virtio,version=9p2000.L,msize=262144,";
+/// A directory that everybody may write to, as docker makes it.
+const DATA_TMPFS: &[u8] = b"mode=1777,";
+
 /// Binds the image that is part of the initramfs, when there is one.
-pub(crate) fn bind_embedded_root() -> Option<Root<'static>> {
-    mount_bind(EMBEDDED_ROOT, ROOT).ok()?;
-    Some(Root { source: EMBEDDED_ROOT.to_bytes(), on_device: false, read_only: false })
+pub(crate) fn bind_embedded_root(source: &mut Path) -> Option<Root> {
+    let parts = [EMBEDDED_ROOT];
+    mount_bind(source.join(&parts).ok()?, ROOT).ok()?;
+    Some(Root { on_device: false, read_only: false })
 }
 
 /// Gives the root our /dev, /proc and /sys, with all that is mounted in them.

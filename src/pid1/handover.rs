@@ -14,15 +14,15 @@ use crate::sys::fd::{self, Fd};
 
 /// Leaves the initramfs: what is mounted in it goes on in the root alone, and of its files none stays. The root is still to be
 /// moved to `/`.
-pub(crate) fn leave_initramfs(root: &Root<'_>) {
+pub(crate) fn leave_initramfs(root: &Root) {
     filesystems::mount_all(&mounts::RUN);
     for ours in [c"/dev", c"/proc", c"/sys", c"/tmp", c"/run"] {
         let _ = unmount(ours, UnmountFlags::DETACH);
     }
     // A root that is part of the initramfs needs it; a file system that is no initramfs is somebody's.
     if root.on_device
-        && fd::is_in_memory(c"/")
         && let Ok(directory) = fd::open(c"/", OFlags::DIRECTORY)
+        && fd::is_in_memory(&directory)
     {
         empty(&directory);
     }

@@ -43,7 +43,7 @@ pub(crate) struct Machine<'a> {
     pub(crate) network: Option<Network>,
     pub(crate) timeline: Timeline,
     /// The root, once it is mounted.
-    pub(crate) root: Option<Root<'a>>,
+    pub(crate) root: Option<Root>,
     /// The workload, while it runs.
     pub(crate) workload: Option<Pid>,
     /// The console's shell, while it runs.

@@ -5,6 +5,7 @@
 mod boot;
 mod button;
 mod console;
+mod devices;
 mod etc;
 mod files;
 mod filesystems;
@@ -12,6 +13,7 @@ mod handover;
 mod machine;
 mod modules;
 mod network;
+mod overlay;
 mod port;
 mod shutdown;
 mod supervise;

@@ -3,11 +3,14 @@
 use rustix::fs::sync;
 use rustix::mount::{MountFlags, UnmountFlags, mount_remount, unmount};
 use rustix::system::{RebootCommand, reboot};
+use whit::text::parts;
 use whit::time::{NEVER, after_s};
 
 use crate::console::{failed, say, tell};
-use crate::filesystems::{ROOT, Root};
+use crate::files::{self, Path};
+use crate::filesystems::ROOT;
 use crate::machine::{Machine, now_ms, signal};
+use crate::sys::fd;
 use crate::sys::process::kill;
 
 /// How the machine ends.
@@ -20,6 +23,8 @@ pub(crate) enum End {
 
 /// What follows SIGKILL is only the kernel's work.
 const KILL_WAIT_S: u32 = 2;
+/// Bytes of the list of mounts that are read.
+const MAX_MOUNTS: usize = 8192;
 /// Everybody but PID 1.
 const EVERYBODY: i32 = -1;
 
@@ -29,7 +34,7 @@ pub(crate) fn end(machine: &mut Machine<'_>, end: End) -> ! {
     if let Some(code) = machine.ended.take() {
         say_exit(code);
     }
-    leave_root_clean(machine.root.as_ref());
+    leave_disks_clean();
     let (word, command) = match end {
         End::PowerOff => ("power off", RebootCommand::PowerOff),
         End::Reboot => ("reboot", RebootCommand::Restart),
@@ -78,15 +83,30 @@ fn stop_everybody(machine: &mut Machine<'_>) {
     }
 }
 
-/// Writes everything back. The superblock is made read-only before anything is unmounted: an unmount can succeed here while
-/// another mount namespace keeps the file system writable.
-fn leave_root_clean(root: Option<&Root<'_>>) {
+/// Writes everything back. Superblocks are made read-only before anything is unmounted: an unmount can succeed here while
+/// another mount namespace keeps the file system writable. What was mounted last comes first: an overlay before what it lies on.
+fn leave_disks_clean() {
     sync();
-    let Some(root) = root else { return };
-    if root.on_device
-        && let Err(errno) = mount_remount(ROOT, MountFlags::RDONLY, c"")
-    {
-        failed("remount read-only: ", ROOT.to_bytes(), errno.into());
+    // Of the file system that PID 1 itself is in nothing is made read-only: it is memory, or, where the machine is made of
+    // namespaces, the host's.
+    let Some(ours) = fd::status(c"/") else { return };
+    let mut buffer = files::buffer::<MAX_MOUNTS>();
+    let mut rest = files::read(c"/proc/self/mounts", &mut buffer).map_or(&b""[..], |mounts| mounts);
+    while let Some(end) = rest.iter().rposition(|byte| *byte == b'\n') {
+        let start = rest.get(..end).and_then(|before| before.iter().rposition(|byte| *byte == b'\n'));
+        let (before, line) = rest.split_at(start.map_or(0, |start| start + 1).min(rest.len()));
+        rest = before;
+        let mut fields = parts(line, b' ');
+        let (source, target) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
+        if source.starts_with(b"/dev/") || source == b"overlay" {
+            let mut room = Path::new();
+            let Ok(path) = room.join(&[target]) else { continue };
+            if fd::status(path).is_some_and(|status| !status.is_in_one_with(&ours))
+                && let Err(errno) = mount_remount(path, MountFlags::RDONLY, c"")
+            {
+                failed("remount read-only: ", target, errno.into());
+            }
+        }
     }
     let _ = unmount(ROOT, UnmountFlags::DETACH);
 }

@@ -1,6 +1,7 @@
 //! What the tests of the whole share: fixtures, and the one way to start the init outside a machine.
 
 pub mod debian;
+pub mod disks;
 pub mod namespace;
 mod programs;
 pub mod terminal;

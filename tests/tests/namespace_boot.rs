@@ -146,7 +146,11 @@ fn without_a_root_it_says_what_to_give_and_ends_with_125() {
     for (command_line, line) in [
         ("entrypoint=/x", no_root),
         ("root=", no_root),
-        ("root=sda", "whit: root=sda: not understood; give a device, as in root=/dev/vda"),
+        (
+            "root=sda",
+            "whit: root=sda: not understood; it is MAJOR:MINOR or begins with one of UUID= LABEL= PARTUUID= PARTLABEL= SERIAL= /dev/ \
+                virtiofs: 9p:",
+        ),
         (
             "root=/dev/null",
             "whit: root=/dev/null: mount: ENOTBLK; is there a file system on it, and its module loaded?",

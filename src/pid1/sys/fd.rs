@@ -10,7 +10,7 @@ use linux_raw_sys::general::{
     AT_FDCWD, O_CLOEXEC, POLLIN, RESOLVE_IN_ROOT, RESOLVE_NO_XDEV, STATX_ATTR_MOUNT_ROOT, STATX_SIZE, open_how, pollfd,
     statfs, statx,
 };
-use linux_raw_sys::ioctl::TIOCSWINSZ;
+use linux_raw_sys::ioctl::{BLKGETSIZE64, EXT4_IOC_RESIZE_FS, TIOCSWINSZ};
 use linux_raw_sys::net::MSG_DONTWAIT;
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::OFlags;
@@ -89,18 +89,39 @@ pub(crate) fn entries<'a>(directory: &Fd, buffer: &'a mut [MaybeUninit<u8>]) -> 
     Ok(written(buffer, length))
 }
 
-/// `int statfs(const char *path, struct statfs *status)` — statfs(2): whether the file system there is a ramfs or a tmpfs, as
-/// an initramfs is.
-pub(crate) fn is_in_memory(path: &CStr) -> bool {
+/// `int fstatfs(int fd, struct statfs *status)` — statfs(2).
+fn file_system(file: &Fd) -> Result<statfs, Errno> {
+    let mut status = MaybeUninit::<statfs>::uninit();
+    // SAFETY: the struct lives over the call; when it succeeds the kernel has written the whole of it.
+    unsafe {
+        result(sc::syscall!(FSTATFS, raw(file), status.as_mut_ptr()))?;
+        Ok(status.assume_init())
+    }
+}
+
+/// Whether a file is in a ramfs or a tmpfs, as those of an initramfs are.
+pub(crate) fn is_in_memory(file: &Fd) -> bool {
     /// include/uapi/linux/magic.h
     const RAMFS_MAGIC: i64 = 0x8584_58f6;
     const TMPFS_MAGIC: i64 = 0x0102_1994;
-    let mut status = MaybeUninit::<statfs>::uninit();
-    // SAFETY: path and struct live over the call; when it succeeds the kernel has written the whole struct.
-    unsafe {
-        let done = result(sc::syscall!(STATFS, path.as_ptr(), status.as_mut_ptr()));
-        done.is_ok() && matches!(status.assume_init().f_type, RAMFS_MAGIC | TMPFS_MAGIC)
-    }
+    file_system(file).is_ok_and(|status| matches!(status.f_type, RAMFS_MAGIC | TMPFS_MAGIC))
+}
+
+/// `int ioctl(int fd, BLKGETSIZE64, uint64_t *bytes)` — block/ioctl.c; 0 for what is no block device.
+pub(crate) fn device_bytes(device: &Fd) -> u64 {
+    let mut bytes = 0u64;
+    // SAFETY: the number is writable over the call.
+    unsafe { sc::syscall!(IOCTL, raw(device), BLKGETSIZE64, &raw mut bytes) };
+    bytes
+}
+
+/// `int ioctl(int fd, EXT4_IOC_RESIZE_FS, uint64_t *blocks)` — fs/ext4/ioctl.c: grows a mounted ext4 to that many bytes, while
+/// it is used.
+pub(crate) fn grow_ext4(mounted: &Fd, bytes: u64) -> Result<(), Errno> {
+    let block_bytes = file_system(mounted)?.f_bsize as u64;
+    let blocks = bytes.checked_div(block_bytes).unwrap_or_default();
+    // SAFETY: the number lives over the call.
+    result(unsafe { sc::syscall!(IOCTL, raw(mounted), EXT4_IOC_RESIZE_FS, &raw const blocks) }).map(drop)
 }
 
 /// What is known of a file.
@@ -114,6 +135,11 @@ impl Status {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.0.stx_size == 0
+    }
+
+    /// Whether both are in one file system.
+    pub(crate) fn is_in_one_with(&self, other: &Self) -> bool {
+        (self.0.stx_dev_major, self.0.stx_dev_minor) == (other.0.stx_dev_major, other.0.stx_dev_minor)
     }
 }
 
@@ -144,6 +170,15 @@ pub(crate) fn read<'a>(fd: &Fd, buffer: &'a mut [MaybeUninit<u8>]) -> Result<&'a
     // SAFETY: the buffer is writable over the call.
     let length = result(unsafe { sc::syscall!(READ, raw(fd), buffer.as_mut_ptr(), buffer.len()) })?;
     Ok(written(buffer, length))
+}
+
+/// `ssize_t pread64(int fd, void *buffer, size_t count, loff_t offset)` — pread(2). What is not there, or cannot be read, is
+/// zeros; returns how much is not.
+#[inline(never)]
+pub(crate) fn read_at(fd: &Fd, buffer: &mut [u8], offset: u64) -> usize {
+    buffer.fill(0);
+    // SAFETY: the buffer is writable over the call.
+    result(unsafe { sc::syscall!(PREAD64, raw(fd), buffer.as_mut_ptr(), buffer.len(), offset) }).unwrap_or_default()
 }
 
 /// `ssize_t recvfrom(int fd, void *buffer, size_t length, int flags, …)` — recv(2), without waiting.

@@ -1,0 +1,199 @@
+//! Block devices: the one that a `root=` means, or all that there are.
+//!
+//! /proc/partitions has each device that has a size, and so a medium; sysfs what it is called; the device itself the rest.
+
+use core::ffi::CStr;
+use core::num::NonZero;
+
+use rustix::fs::OFlags;
+use rustix::process::chdir;
+use ufmt::uwrite;
+use whit::error::Errno;
+use whit::probe::{self, Format, Place};
+use whit::root::{Kind, RootSpec, device_number, is_written};
+use whit::text::{Text, number, parts, strip_prefix};
+
+use crate::console::{self, Line, failed};
+use crate::files::Path;
+use crate::sys::c_str;
+use crate::sys::fd::{self, Fd};
+
+/// A device that is looked at, or that was found.
+pub(crate) struct Device {
+    /// What mount(2) takes.
+    pub(crate) path: Path,
+    /// The file system on it.
+    format: Option<&'static Format>,
+    /// The type of what has no device: a directory that the host shares, or memory.
+    tag: &'static [u8],
+    /// What was read last.
+    place: Place,
+}
+
+impl Device {
+    pub(crate) fn new() -> Self {
+        Self { path: Path::new(), format: None, tag: b"", place: [0; _] }
+    }
+
+    /// Goes to what a `root=` means. Whether the host has such a tag only mount(2) tells.
+    ///
+    /// # Errors
+    /// ENOENT when there is no such device; those of one that is not ready.
+    pub(crate) fn find(&mut self, spec: &RootSpec<'_>) -> Result<(), Errno> {
+        self.path.join(&[spec.name])?;
+        (self.format, self.tag) = (None, spec.kind.tag());
+        match spec.kind {
+            _ if !self.tag.is_empty() => Ok(()),
+            Kind::Device => self.probe(),
+            _ => self.search(Some(spec)),
+        }
+    }
+
+    /// The types to mount it as: `wanted` ones, or that of the file system on it, or that of its tag; empty when none is known.
+    pub(crate) fn fstypes<'a>(&self, wanted: &'a [u8]) -> &'a [u8] {
+        match self.format {
+            _ if !self.tag.is_empty() => self.tag,
+            Some(format) if wanted.is_empty() => &format.fstype,
+            _ => wanted,
+        }
+    }
+
+    /// Grows the ext4 on it, which is mounted there, to the size of the device.
+    pub(crate) fn grow(&self, mounted: &CStr) {
+        let grown = fd::open(self.path.text(), OFlags::RDONLY)
+            .and_then(|device| fd::grow_ext4(&fd::open(mounted, OFlags::RDONLY)?, fd::device_bytes(&device)));
+        if let Err(errno) = grown {
+            failed("grow ", self.path.text().to_bytes(), errno);
+        }
+    }
+
+    /// Says which devices there are, a line each.
+    pub(crate) fn say_all(&mut self) {
+        let _ = self.search(None);
+    }
+
+    /// Goes from device to device, to the one that is meant; says each when none is.
+    fn search(&mut self, spec: Option<&RootSpec<'_>>) -> Result<(), Errno> {
+        let list = fd::open(c"/proc/partitions", OFlags::RDONLY)?;
+        let mut at = 0;
+        let found = loop {
+            let Some(length) = self.go_to(&list, at) else { break Err(Errno::NOENT) };
+            at += length as u64 + 1;
+            match spec {
+                Some(spec) if self.is_meant(spec) && self.look().is_ok() => break Ok(()),
+                None if length > 0 => self.say(length),
+                _ => {}
+            }
+        };
+        let _ = chdir(c"/");
+        found
+    }
+
+    /// Goes to the device whose line stands at `at` in /proc/partitions: the folder that sysfs has of it is the working
+    /// directory then. Returns the length of the line, which was read.
+    fn go_to(&mut self, list: &Fd, at: u64) -> Option<usize> {
+        fd::read_at(list, &mut self.place, at);
+        let length = self.place.iter().position(|byte| *byte == b'\n')?;
+        *self.place.get_mut(length)? = 0;
+        let mut start = length;
+        while self.place.get(start.wrapping_sub(1)).is_some_and(|byte| *byte != b' ') {
+            start -= 1;
+        }
+        let name = self.place.get(start..=length).unwrap_or_default();
+        let _ = chdir(c"/sys/class/block");
+        // Not to a floppy or CD drive: to read from it may take seconds. It is a root by its path alone.
+        if !matches!(name, [b'f', b'd', ..] | [b's', b'r', ..]) {
+            let _ = chdir(c_str(name));
+        }
+        Some(length)
+    }
+
+    /// Says the device whose line of that length was read.
+    fn say(&mut self, length: usize) {
+        console::begin();
+        let _ = uwrite!(Line, "{}", Text(self.place.get(..length).unwrap_or_default()));
+        let _ = self.look();
+        if let Some(format) = self.format {
+            let _ = uwrite!(Line, " {} {}", Text(&format.fstype), Text(format.label(&self.place).0));
+        }
+        console::print();
+    }
+
+    fn is_meant(&mut self, spec: &RootSpec<'_>) -> bool {
+        match spec.kind {
+            Kind::Number => device_number(field(&mut self.place, c"dev", b"")) == spec.number,
+            Kind::Uuid | Kind::Label => {
+                let _ = self.look();
+                let Some(format) = self.format else { return false };
+                if spec.kind == Kind::Uuid {
+                    return format.uuid(&self.place) == spec.number;
+                }
+                let (label, width) = format.label(&self.place);
+                is_written(label, width, spec.name)
+            }
+            // virtio-blk's; or NVMe's, which is the controller's.
+            Kind::Serial => {
+                is_written(field(&mut self.place, c"serial", b""), 1, spec.name)
+                    || is_written(field(&mut self.place, c"device/serial", b""), 1, spec.name)
+            }
+            Kind::PartLabel => is_written(field(&mut self.place, c"uevent", b"PARTNAME="), 1, spec.name),
+            Kind::PartUuid => self.partition_uuid(spec.offset) == spec.number,
+            Kind::Device | Kind::Virtiofs | Kind::P9 | Kind::Tmpfs => false,
+        }
+    }
+
+    /// The UUID of the partition that many numbers before this one, from the table on its disk: the kernel tells it in the
+    /// uevent only since Linux 6.13.
+    fn partition_uuid(&mut self, offset: u32) -> Option<NonZero<u128>> {
+        let number = number(field(&mut self.place, c"uevent", b"PARTN="))?.wrapping_sub(offset);
+        self.set_path(c"../uevent");
+        let disk = fd::open(self.path.text(), OFlags::RDONLY).ok()?;
+        // A GPT's header is in the second logical block: of 512 or of 4096 bytes.
+        let mut block_bytes = 512;
+        while block_bytes <= 4096 {
+            fd::read_at(&disk, &mut self.place, block_bytes);
+            if let Some(entry) = probe::gpt_entry(&self.place, block_bytes, number) {
+                fd::read_at(&disk, &mut self.place, entry);
+                return probe::gpt_uuid(&self.place);
+            }
+            block_bytes *= 8;
+        }
+        fd::read_at(&disk, &mut self.place, 0);
+        probe::msdos_uuid(&self.place, number)
+    }
+
+    /// Sets the path to that of the device with this uevent file.
+    fn set_path(&mut self, uevent: &CStr) {
+        let name = field(&mut self.place, uevent, b"DEVNAME=");
+        let _ = self.path.join(&[b"/dev/", name]);
+    }
+
+    /// Looks for a file system on the device in whose folder it is.
+    #[inline(never)]
+    fn look(&mut self) -> Result<(), Errno> {
+        self.set_path(c"uevent");
+        self.probe()
+    }
+
+    /// Looks for a file system on the device.
+    fn probe(&mut self) -> Result<(), Errno> {
+        let device = fd::open(self.path.text(), OFlags::RDONLY)?;
+        let mut at = 0;
+        while at <= probe::SECOND_PLACE {
+            fd::read_at(&device, &mut self.place, at);
+            self.format = probe::identify(&self.place, at);
+            if self.format.is_some() {
+                break;
+            }
+            at += probe::SECOND_PLACE;
+        }
+        Ok(())
+    }
+}
+
+/// What stands behind `key` in a small file of the working directory, up to the end of the line; empty when nothing does.
+fn field<'a>(place: &'a mut Place, file: &CStr, key: &[u8]) -> &'a [u8] {
+    let length = fd::open(file, OFlags::RDONLY).map_or(0, |file| fd::read_at(&file, place, 0));
+    let mut lines = parts(place.get(..length).unwrap_or_default(), b'\n');
+    lines.find_map(|line| strip_prefix(line, key)).unwrap_or_default()
+}

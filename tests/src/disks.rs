@@ -1,0 +1,122 @@
+//! Disks for machines, made by the tools that users make theirs with.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+use whit_tools::workspace;
+
+/// Bytes of a sector, which partition tables count in.
+const SECTOR: u64 = 512;
+
+/// A folder with disks, which are gone with it.
+pub struct Disks {
+    directory: TempDir,
+}
+
+impl Disks {
+    /// An empty one.
+    ///
+    /// # Panics
+    /// When there is no room.
+    #[must_use]
+    #[allow(clippy::new_without_default, reason = "it makes a folder")]
+    pub fn new() -> Self {
+        let directory = tempfile::tempdir_in(workspace::target()).unwrap();
+        for name in ["dev", "proc", "sys"] {
+            fs::create_dir_all(directory.path().join("tree").join(name)).unwrap();
+        }
+        Self { directory }
+    }
+
+    /// The directories that an init mounts over: the content of a root that has none.
+    #[must_use]
+    pub fn tree(&self) -> PathBuf {
+        self.directory.path().join("tree")
+    }
+
+    /// The path of a file in the folder.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// A disk of zeros.
+    ///
+    /// # Panics
+    /// When there is no room.
+    #[must_use]
+    pub fn blank(&self, name: &str, mib: u64) -> PathBuf {
+        let path = self.path(name);
+        File::create(&path).unwrap().set_len(mib << 20).unwrap();
+        path
+    }
+
+    /// A disk that `program`, a line of words, formats; its path goes behind them.
+    ///
+    /// # Panics
+    /// When the program is not there or fails.
+    #[must_use]
+    pub fn formatted(&self, name: &str, mib: u64, program: &[&str]) -> PathBuf {
+        let path = self.blank(name, mib);
+        run(program, [path.as_os_str()], b"");
+        path
+    }
+
+    /// A disk that `program`, a line of words, makes out of the [`Disks::tree`]; the paths `{disk}` and `{tree}` are
+    /// put in.
+    ///
+    /// # Panics
+    /// When the program is not there or fails.
+    #[must_use]
+    pub fn packed(&self, name: &str, program: &[&str]) -> PathBuf {
+        let path = self.path(name);
+        let tree = self.tree();
+        let (program, arguments) = program.split_first().unwrap();
+        let arguments = arguments.iter().map(|argument| match *argument {
+            "{disk}" => path.as_os_str(),
+            "{tree}" => tree.as_os_str(),
+            word => OsStr::new(word),
+        });
+        run(&[program], arguments, b"");
+        path
+    }
+
+    /// A disk with the partition table of an sfdisk script, and a disk's content in one of the partitions, by its first
+    /// sector.
+    ///
+    /// # Panics
+    /// When the script is not one, or the partition too small.
+    #[must_use]
+    pub fn partitioned(&self, name: &str, mib: u64, script: &str, content: &Path, first_sector: u64) -> PathBuf {
+        let path = self.blank(name, mib);
+        run(&["sfdisk", "--quiet"], [path.as_os_str()], script.as_bytes());
+        let content = fs::read(content).unwrap();
+        let disk = OpenOptions::new().write(true).open(&path).unwrap();
+        for (block, at) in content.chunks(4096).zip((first_sector * SECTOR..).step_by(4096)) {
+            if block.iter().any(|byte| *byte != 0) {
+                disk.write_all_at(block, at).unwrap(); // its holes stay holes
+            }
+        }
+        path
+    }
+}
+
+fn run<'a>(program: &[&str], arguments: impl IntoIterator<Item = &'a OsStr>, input: &[u8]) {
+    let (name, words) = program.split_first().unwrap();
+    let mut child = Command::new(name)
+        .args(words)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{name}: {error}; cargo selftest installs it"));
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+}
