@@ -7,6 +7,7 @@
 mod apt;
 mod kernel;
 mod nginx;
+mod system;
 
 use std::fs::File;
 use std::io;

@@ -14,6 +14,7 @@ use object::Endianness;
 use object::elf::DT_NEEDED;
 use object::read::elf::{Dyn, ElfFile64};
 
+use super::system::{lay_out, unpack};
 use super::{Error, Store, at, run};
 
 /// Libraries may need further libraries; a chain of packages longer than this is a mistake.
@@ -25,25 +26,8 @@ const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
 /// The time of every entry, 2025-01-01: the same packages make the same tar.
 const MTIME: &str = "--mtime=@1735689600";
 
-/// Folders that the packages do not bring and an image has.
-const FOLDERS: [&str; 16] = [
-    "boot",
-    "dev/pts",
-    "dev/shm",
-    "etc",
-    "home",
-    "mnt",
-    "opt",
-    "proc",
-    "root",
-    "run",
-    "srv",
-    "sys",
-    "tmp",
-    "usr/bin",
-    "var/tmp",
-    "var/www/html",
-];
+/// A folder that the packages do not bring and a site has.
+const SITE: &str = "var/www/html";
 
 /// Small files of an image, those of the engine first.
 const FILES: [(&str, &str); 9] = [
@@ -65,15 +49,6 @@ const FILES: [(&str, &str); 9] = [
     ("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n"),
 ];
 
-/// The links of a merged `/usr`, and the one that docker leaves for mount(8).
-const LINKS: [(&str, &str); 5] = [
-    ("bin", "usr/bin"),
-    ("sbin", "usr/sbin"),
-    ("lib", "usr/lib"),
-    ("lib64", "usr/lib64"),
-    ("etc/mtab", "/proc/mounts"),
-];
-
 /// The tar of the nginx that apt offers, made when it is not there yet.
 pub(super) fn tar(store: &mut Store) -> Result<PathBuf, Error> {
     let version = store.apt.candidate("nginx")?;
@@ -83,7 +58,9 @@ pub(super) fn tar(store: &mut Store) -> Result<PathBuf, Error> {
     }
     let temporary = store.temporary()?;
     let root = temporary.path().join("root");
-    lay_out(&root)?;
+    lay_out(&root, &[SITE])?;
+    let mtab = root.join("etc/mtab");
+    symlink("/proc/mounts", &mtab).map_err(at(&mtab))?; // docker leaves it for mount(8)
     fill(store, &root)?;
     configure(&root)?;
 
@@ -91,27 +68,6 @@ pub(super) fn tar(store: &mut Store) -> Result<PathBuf, Error> {
     pack(&root, &unfinished)?;
     std::fs::rename(&unfinished, &path).map_err(at(&path))?;
     Ok(path)
-}
-
-/// Makes the folders and links that packages are unpacked through; the modes are an image's, not this process's umask.
-fn lay_out(root: &Path) -> Result<(), Error> {
-    let merged = LINKS.iter().map(|(_, target)| *target).filter(|target| !target.starts_with('/'));
-    for folder in FOLDERS.into_iter().chain(merged) {
-        let folder = root.join(folder);
-        std::fs::create_dir_all(&folder).map_err(at(&folder))?;
-        for folder in folder.ancestors().take_while(|folder| *folder != root) {
-            std::fs::set_permissions(folder, Permissions::from_mode(0o755)).map_err(at(folder))?;
-        }
-    }
-    for (link, target) in LINKS {
-        let link = root.join(link);
-        symlink(target, &link).map_err(at(&link))?;
-    }
-    for (folder, mode) in [("root", 0o700), ("tmp", 0o1777), ("var/tmp", 0o1777)] {
-        let folder = root.join(folder);
-        std::fs::set_permissions(&folder, Permissions::from_mode(mode)).map_err(at(&folder))?;
-    }
-    Ok(())
 }
 
 /// Unpacks nginx, then what its program turns out to lack, a round of dependencies at a time.
@@ -136,21 +92,6 @@ fn fill(store: &Store, root: &Path) -> Result<(), Error> {
     }
     let detail = format!("no package brought {}", missing_libraries(root)?.join(", "));
     Err(Error::Package { what: "nginx".into(), detail })
-}
-
-/// `dpkg-deb --extract` would replace the links of the merged `/usr` by folders; tar is told to follow them.
-fn unpack(store: &Store, names: &[&str], root: &Path) -> Result<(), Error> {
-    let temporary = store.temporary()?;
-    for archive in store.archives(names, temporary.path())? {
-        let package = archive.display().to_string();
-        let content = run("dpkg-deb", Command::new("dpkg-deb").arg("--fsys-tarfile").arg(&archive), &package)?;
-        let path = temporary.path().join("content.tar");
-        std::fs::write(&path, content).map_err(at(&path))?;
-        let mut tar = Command::new("tar");
-        tar.args(["--extract", "--keep-directory-symlink", "--no-same-owner", "--preserve-permissions"]);
-        run("tar", tar.arg("--directory").arg(root).arg("--file").arg(&path), &package)?;
-    }
-    Ok(())
 }
 
 /// The libraries that nginx and its libraries name and that are not there.
@@ -191,7 +132,7 @@ fn configure(root: &Path) -> Result<(), Error> {
         std::fs::write(&path, content).map_err(at(&path))?;
         std::fs::set_permissions(&path, Permissions::from_mode(0o644)).map_err(at(&path))?;
     }
-    let page = root.join("var/www/html/index.html");
+    let page = root.join(SITE).join("index.html");
     std::fs::copy(root.join("usr/share/nginx/html/index.html"), &page).map_err(at(&page))?; // with its mode
     Ok(())
 }
