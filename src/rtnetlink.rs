@@ -30,6 +30,7 @@ const RTM_NEWROUTE: u16 = 24;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_LINKINFO: u16 = 18;
+const IFLA_MAX_MTU: u16 = 51;
 const IFA_ADDRESS: u8 = 1;
 const IFA_LOCAL: u8 = 2;
 const IFA_BROADCAST: u8 = 4;
@@ -215,6 +216,14 @@ impl<'a> Link<'a> {
         attribute(self.attributes, IFLA_LINKINFO).is_some()
     }
 
+    /// Whether it is QEMU's e1000: an address in QEMU's range, and the driver that alone takes an MTU of 16,110 bytes
+    /// (drivers/net/ethernet/intel/e1000/e1000_main.c, e1000_probe()).
+    pub fn is_qemu_e1000(&self) -> bool {
+        let address = attribute(self.attributes, IFLA_ADDRESS).unwrap_or_default();
+        let max_mtu = attribute(self.attributes, IFLA_MAX_MTU).unwrap_or_default();
+        address.starts_with(&[0x52, 0x54, 0]) && max_mtu == 16_110_u32.to_ne_bytes()
+    }
+
     /// What it is.
     pub fn hardware(&self) -> Hardware {
         let [_, _, t0, t1, ..] = *self.fixed;
@@ -337,9 +346,23 @@ mod tests {
             bytes[HEADER + 16] = length;
             for message in messages(&bytes) {
                 let Message::Link(link) = message else { continue };
-                let _ = (link.name(), link.hardware(), link.by_software());
+                let _ = (link.name(), link.hardware(), link.by_software(), link.is_qemu_e1000());
             }
         }
+    }
+
+    #[test]
+    fn the_e1000_is_known_by_its_address_and_its_greatest_mtu() {
+        // As a 6.12 kernel tells of it: IFLA_ADDRESS and IFLA_MAX_MTU.
+        let attributes = [10, 0, 1, 0, 0x52, 0x54, 0, 0x12, 0x34, 0x56, 0, 0, 8, 0, 51, 0, 0xee, 0x3e, 0, 0];
+        let is_e1000 = |attributes: &[u8]| Link { fixed: &[0; 16], attributes }.is_qemu_e1000();
+        assert!(is_e1000(&attributes));
+        for changed in [2, 4, 5, 6, 14, 16, 17, 18] {
+            let mut others = attributes;
+            others[changed] ^= 1;
+            assert!(!is_e1000(&others), "byte {changed}");
+        }
+        assert!(!is_e1000(&attributes[..12]) && !is_e1000(&[]));
     }
 
     #[test]

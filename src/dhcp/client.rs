@@ -22,7 +22,7 @@ const MIN_RENEWAL_GAP_MS: u64 = 60_000;
 /// Where the client stands; the states of RFC 2131's figure 5, and the one before them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// There is no carrier: what is sent would be lost without a word.
+    /// There is no carrier: what is sent would be lost without a word. At the deadline the interface is brought up.
     WaitLink,
     /// A DISCOVER is out, or will be at the deadline.
     Selecting,
@@ -50,6 +50,8 @@ pub enum Destination {
 pub enum Action {
     /// Nothing.
     Nothing,
+    /// Bring the interface up.
+    BringUp,
     /// Send this.
     Send(Query, Destination),
     /// Configure the interface as [`Client::lease`] says, in place of what it had.
@@ -80,8 +82,9 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client that waits for its link. `random` should differ between machines and boots.
-    pub fn new(chaddr: HardwareAddress, random: u32) -> Self {
+    /// A client that wants its interface up at `up_ms` and waits for its link. `random` should differ between machines
+    /// and boots.
+    pub fn new(chaddr: HardwareAddress, random: u32, up_ms: u64) -> Self {
         let [.., b2, b3, b4, b5] = chaddr;
         // xorshift needs a state that is not zero.
         let random = (random ^ u32::from_le_bytes([b2, b3, b4, b5])) | 1;
@@ -96,7 +99,7 @@ impl Client {
             secs: 0,
             sent: 0,
             naks: 0,
-            deadline_ms: NEVER,
+            deadline_ms: up_ms,
         }
     }
 
@@ -135,7 +138,7 @@ impl Client {
     pub fn timeout(&mut self, now_ms: u64) -> Action {
         self.deadline_ms = NEVER;
         match self.state {
-            State::WaitLink => Action::Nothing,
+            State::WaitLink => Action::BringUp,
             State::Selecting if self.sent > 0 => self.discover(now_ms),
             State::Requesting if self.sent < MAX_REQUESTS => self.request(now_ms),
             State::Selecting | State::Requesting => self.select(now_ms),

@@ -25,6 +25,12 @@ use crate::timeline::{Stage, Timeline};
 const MAX_INTERFACES: usize = 8;
 /// A name with its NUL (include/uapi/linux/if.h).
 const IFNAMSIZ: usize = 16;
+/// QEMU's e1000 negotiates for 0.5 s (hw/net/e1000x_common.c, e1000x_restart_autoneg()) after its driver has reset it,
+/// which is right before the interface appears. Brought up meanwhile, the driver finds no link and looks again after 2 s,
+/// whatever the card says in between (e1000_intr(): schedule_delayed_work() leaves what is pending as it is); then the
+/// model holds packets for a further second, as it does behind each write of its receive mode, IPv6's joining of a group
+/// at the carrier among them (hw/net/e1000.c, set_rx_control()). So: a lease after 1.5 s, not after 3.
+const E1000_NEGOTIATES_MS: u64 = 500;
 /// A default route that is not the first lease's comes behind it.
 const LATER_METRIC: u32 = 100;
 
@@ -157,11 +163,12 @@ impl Network {
             if link.by_software() && self.workload_runs {
                 return;
             }
+            let up_ms = if link.is_qemu_e1000() { now_ms.saturating_add(E1000_NEGOTIATES_MS) } else { NEVER };
             let mut interface = Interface {
                 index,
                 name: heapless::Vec::new(),
                 carrier: false,
-                client: Client::new(chaddr, self.seed ^ index),
+                client: Client::new(chaddr, self.seed ^ index, up_ms),
                 configured: None,
                 // The first has the default route, the others stand behind it.
                 metric: if self.interfaces.is_empty() { 0 } else { LATER_METRIC.wrapping_add(index) },
@@ -170,7 +177,9 @@ impl Network {
             if self.interfaces.push(interface).is_err() {
                 return say!("{}: more than {} interfaces, left alone", name, MAX_INTERFACES);
             }
-            self.shared.bring_up(link);
+            if up_ms == NEVER {
+                self.shared.bring_up(link);
+            }
         }
         let Some(interface) = find(&mut self.interfaces, index) else { return };
         if link.carrier() && !interface.carrier {
@@ -205,6 +214,7 @@ impl Interface {
     fn carry_out(&mut self, action: &Action, shared: &mut Shared) {
         let done = match action {
             Action::Nothing => return,
+            Action::BringUp => shared.request(&rtnetlink::bring_up(self.index)),
             // A query that cannot be sent is one that was lost: the client tries again.
             Action::Send(query, destination) => self.send(query, *destination, shared),
             Action::Configure => self.configure(shared),

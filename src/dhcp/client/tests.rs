@@ -10,7 +10,7 @@ const OTHER: [u8; 4] = [10, 0, 0, 2];
 const OURS: [u8; 4] = [10, 0, 0, 50];
 
 fn client() -> Client {
-    Client::new(CHADDR, 0x5eed)
+    Client::new(CHADDR, 0x5eed, NEVER)
 }
 
 /// A server's message: a kind, a server identifier, a mask, a lease of 1000 s.
@@ -54,6 +54,20 @@ fn bound(client: &mut Client, now_ms: u64) {
 }
 
 #[test]
+fn an_interface_may_be_brought_up_later() {
+    let mut client = Client::new(CHADDR, 0x5eed, 500);
+    assert_eq!(client.link(3, false), Action::Nothing);
+    assert_eq!(fire(&mut client), (500, Action::BringUp));
+    assert_eq!(client.deadline_ms(), NEVER, "once");
+    sent(client.link(510, true));
+
+    // Somebody else brought it up before.
+    let mut client = Client::new(CHADDR, 0x5eed, 500);
+    sent(client.link(100, true));
+    assert!(matches!(fire(&mut client), (300..400, Action::Send(..))));
+}
+
+#[test]
 fn four_messages_bind() {
     let mut client = client();
     assert_eq!(client.deadline_ms(), NEVER, "nothing happens without a link");
@@ -91,7 +105,7 @@ fn discovers_keep_their_xid_and_back_off() {
 fn jitter_differs_between_clients() {
     let deadlines: std::collections::BTreeSet<_> = (0..100u32)
         .map(|seed| {
-            let mut client = Client::new(CHADDR, seed << 8);
+            let mut client = Client::new(CHADDR, seed << 8, NEVER);
             client.link(0, true);
             client.deadline_ms()
         })
