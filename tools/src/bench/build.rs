@@ -1,11 +1,13 @@
 //! What is booted, made ready: the probe, the image, the initramfs of each init for each kernel, card and root.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::kernel::BenchKernel;
 use super::machine::{Card, IMAGE_MIB, RootKind};
-use super::recipe::{Recipe, Source, Step};
+use super::recipe::{Making, Recipe, Source, Step};
+use super::script;
 use crate::debian::Store;
 use crate::ext4::{Builder, Finish, Metadata, Size};
 use crate::initramfs::{self, Compression, add_busybox, add_modules};
@@ -59,12 +61,13 @@ impl Contender {
 
 /// Where everything is made, below `target/`.
 pub struct Workshop {
-    store: Store,
     folder: PathBuf,
     init: PathBuf,
     probe: PathBuf,
     /// The root as a disk.
     pub(super) image: PathBuf,
+    /// What scripts made, or why they did not.
+    scripted: BTreeMap<PathBuf, Result<(), String>>,
     say: fn(&str),
 }
 
@@ -74,7 +77,6 @@ impl Workshop {
     /// # Errors
     /// One line.
     pub fn open(say: fn(&str)) -> Result<Self, String> {
-        let store = Store::open(&workspace::target().join("debian"), say).map_err(|error| error.to_string())?;
         let folder = workspace::target().join("bench");
         std::fs::create_dir_all(&folder).map_err(at(&folder))?;
         say("building the init and the probe");
@@ -82,15 +84,15 @@ impl Workshop {
         let probe = workspace::build_probe()?;
         let image = folder.join("root.img");
         write_image(&image, &probe)?;
-        Ok(Self { store, folder, init, probe, image, say })
+        Ok(Self { folder, init, probe, image, scripted: BTreeMap::new(), say })
     }
 
     /// Fetches or makes a kernel.
     ///
     /// # Errors
     /// One line.
-    pub fn kernel(&mut self, name: &super::KernelName) -> Result<BenchKernel, String> {
-        name.prepare(&mut self.store, self.say)
+    pub fn kernel(&self, name: &super::KernelName) -> Result<BenchKernel, String> {
+        name.prepare(self.say)
     }
 
     /// Makes the initramfs of a contender; `None` is the kernel alone.
@@ -112,8 +114,11 @@ impl Workshop {
                 return Err("it wants a disk".into());
             }
             Contender::File(_, path, _) => return Ok(Some(path.clone())),
-            Contender::Recipe(recipe) if !recipe.has_initramfs => return alone(kernel),
-            Contender::Recipe(recipe) => self.follow(recipe, kernel, &modules)?,
+            Contender::Recipe(recipe) => match &recipe.making {
+                Making::None => return alone(kernel),
+                Making::Script(script, packages) => return self.run_script(recipe, script, packages, kernel).map(Some),
+                Making::Steps(steps) => self.follow(recipe, steps, kernel, &modules)?,
+            },
             Contender::Whit => self.whit(kernel, &modules, root)?,
         };
         initramfs::write(&tree, &path, Compression::Gzip(9), 0).map_err(|error| error.to_string())?;
@@ -133,13 +138,43 @@ impl Workshop {
         Ok(tree)
     }
 
-    fn follow(&mut self, recipe: &Recipe, kernel: &BenchKernel, modules: &[&str]) -> Result<Tree, String> {
+    /// Has a recipe's script make its initramfs, once for a kernel: it holds the modules of every card and root.
+    fn run_script(
+        &mut self,
+        recipe: &Recipe,
+        script: &Path,
+        packages: &[String],
+        kernel: &BenchKernel,
+    ) -> Result<PathBuf, String> {
+        let name = format!("{}-{}.img", recipe.name, kernel.name);
+        let path = self.folder.join(name);
+        let made = match self.scripted.get(&path) {
+            Some(made) => made.clone(),
+            None => {
+                (self.say)(&format!("making the initramfs of {} for {}", recipe.name, kernel.name));
+                let system =
+                    store(self.say).and_then(|mut store| store.system(packages).map_err(|error| error.to_string()));
+                let beside = (recipe.folder.as_path(), script);
+                system.and_then(|system| script::run(&system, beside, kernel, (&self.folder, &path), self.say))
+            }
+        };
+        self.scripted.insert(path.clone(), made.clone());
+        made.map(|()| path)
+    }
+
+    fn follow(
+        &mut self,
+        recipe: &Recipe,
+        steps: &[Step],
+        kernel: &BenchKernel,
+        modules: &[&str],
+    ) -> Result<Tree, String> {
         let mut tree = Tree::default();
         for folder in ["dev", "etc", "mnt", "proc", "run", "sys", "tmp"] {
             tree.directory(folder, 0o755).map_err(|error| error.to_string())?;
         }
         tree.character_device("dev/console", 0o600, 5, 1).map_err(|error| error.to_string())?;
-        for step in &recipe.steps {
+        for step in steps {
             match step {
                 Step::Busybox(source) => {
                     let file = self.file(recipe, source)?;
@@ -169,12 +204,17 @@ impl Workshop {
         match source {
             Source::Beside(file) => Ok(recipe.folder.join(file)),
             Source::Package(package, places) => {
-                let folder = self.store.package(package).map_err(|error| error.to_string())?;
+                let folder = store(self.say)?.package(package).map_err(|error| error.to_string())?;
                 let found = places.iter().map(|place| folder.join(place)).find(|path| path.is_file());
                 found.ok_or_else(|| format!("{package} has no {}", places.join(", no ")))
             }
         }
     }
+}
+
+/// Debian's packages, for as long as one of them is asked for: others wait for the folder meanwhile.
+pub(super) fn store(say: fn(&str)) -> Result<Store, String> {
+    Store::open(&workspace::target().join("debian"), say).map_err(|error| error.to_string())
 }
 
 /// A kernel without an initramfs has to bring everything itself.

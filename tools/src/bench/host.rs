@@ -57,7 +57,7 @@ pub fn header(host: &Host, kernels: &[BenchKernel], clock: Clock, command: &str)
         Clock::Exact => "guest time, one instruction a nanosecond (-icount shift=0,sleep=off)",
         Clock::Wall => "the host's time",
     };
-    let kernels: Vec<String> = kernels.iter().map(|kernel| format!("{} ({})", kernel.name, kernel.release)).collect();
+    let kernels: Vec<String> = kernels.iter().map(|kernel| format!("{} ({})", kernel.name, kernel.version)).collect();
     vec![
         format!("command   {command}"),
         format!("time      {time}"),

@@ -4,16 +4,21 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::str::FromStr;
 
-use crate::debian::{Flavour, Store};
+use super::build::store;
+use crate::debian::Flavour;
 use crate::programs::{self, Program};
 use crate::workspace;
 
 /// The package with the small kernel's source.
 const SOURCE_PACKAGE: &str = "linux-source-6.12";
+/// Where a build leaves what is kept of it.
+const MADE: &str = "made";
 /// What is chosen over `make tinyconfig`.
 const CONFIG: &str = include_str!("../../../bench/micro-kernel.config");
-/// What builds it.
-const PROGRAMS: [Program; 7] = [
+/// What builds it; a header is found by its path.
+const PROGRAMS: [Program; 9] = [
+    Program { name: "/usr/include/gelf.h", package: "libelf-dev" }, // for objtool, which x86 always runs
+    Program { name: "/usr/include/stdio.h", package: "libc6-dev" }, // gcc only recommends it
     Program { name: "bc", package: "bc" },
     Program { name: "bison", package: "bison" },
     Program { name: "flex", package: "flex" },
@@ -39,12 +44,16 @@ pub enum KernelName {
 pub struct BenchKernel {
     /// Its name in tables.
     pub name: String,
-    /// What is known of its version.
-    pub release: String,
+    /// What is known of where it comes from.
+    pub version: String,
+    /// What `uname -r` says in it; of a file that is not known.
+    pub release: Option<String>,
     /// What QEMU loads.
     pub vmlinuz: PathBuf,
     /// Its modules; none: all is built in.
     pub modules: Option<PathBuf>,
+    /// What it was built with; of a file that is not known.
+    pub config: Option<PathBuf>,
 }
 
 impl FromStr for KernelName {
@@ -65,53 +74,76 @@ impl KernelName {
     ///
     /// # Errors
     /// One line.
-    pub fn prepare(&self, store: &mut Store, say: fn(&str)) -> Result<BenchKernel, String> {
+    pub fn prepare(&self, say: fn(&str)) -> Result<BenchKernel, String> {
         match self {
-            Self::Micro => micro(store, say),
+            Self::Micro => micro(say),
             Self::Debian(series) => {
-                let kernel = store.kernel(Flavour::Cloud, Some(series)).map_err(|error| error.to_string())?;
-                let (vmlinuz, modules) = (kernel.vmlinuz, Some(kernel.modules));
-                Ok(BenchKernel { name: format!("debian-{series}"), release: kernel.release, vmlinuz, modules })
+                let kernel = store(say)?.kernel(Flavour::Cloud, Some(series)).map_err(|error| error.to_string())?;
+                Ok(BenchKernel {
+                    name: format!("debian-{series}"),
+                    version: kernel.release.clone(),
+                    config: Some(kernel.vmlinuz.with_file_name(format!("config-{}", kernel.release))),
+                    release: Some(kernel.release),
+                    vmlinuz: kernel.vmlinuz,
+                    modules: Some(kernel.modules),
+                })
             }
             Self::File(path) => {
                 let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                Ok(BenchKernel { name, release: "a file".into(), vmlinuz: path.clone(), modules: None })
+                let (version, vmlinuz) = ("a file".into(), path.clone());
+                Ok(BenchKernel { name, version, release: None, vmlinuz, modules: None, config: None })
             }
         }
     }
 }
 
 /// The small kernel, made when it is not there yet: some six minutes on two processors.
-fn micro(store: &mut Store, say: fn(&str)) -> Result<BenchKernel, String> {
-    let package = store.package(SOURCE_PACKAGE).map_err(|error| error.to_string())?;
+fn micro(say: fn(&str)) -> Result<BenchKernel, String> {
+    let package = store(say)?.package(SOURCE_PACKAGE).map_err(|error| error.to_string())?;
     let version = package.file_name().unwrap_or_default().to_string_lossy();
     let version = version.rsplit('_').next().unwrap_or_default().to_owned();
     // Another source or another choice is another kernel.
-    let folder = workspace::target().join("bench");
-    let vmlinuz = folder.join(format!("micro-{version}-{:08x}", crc32c::crc32c(CONFIG.as_bytes())));
-    let kernel = BenchKernel { name: "micro".into(), release: version, vmlinuz: vmlinuz.clone(), modules: None };
-    if vmlinuz.is_file() {
-        return Ok(kernel);
+    let made = workspace::target().join("bench");
+    let folder = made.join(format!("micro-{version}-{:08x}", crc32c::crc32c(CONFIG.as_bytes())));
+    if !folder.is_dir() {
+        programs::install(&PROGRAMS, say)?;
+        say("building the small kernel, some six minutes");
+        std::fs::create_dir_all(&made).map_err(at(&made))?;
+        let tree = tempfile::Builder::new().prefix(".kernel-").tempdir_in(&made).map_err(at(&made))?;
+        build_micro(&package, tree.path(), &tree.path().join(MADE))?;
+        // Under its name only when it is complete.
+        std::fs::rename(tree.path().join(MADE), &folder).map_err(at(&folder))?;
     }
-    programs::install(&PROGRAMS, say)?;
-    say("building the small kernel, some six minutes");
-    std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let tree = tempfile::Builder::new()
-        .prefix(".kernel-")
-        .tempdir_in(&folder)
-        .map_err(|error| format!("{}: {error}", folder.display()))?;
+    let release = std::fs::read_to_string(folder.join("release")).map_err(at(&folder))?;
+    Ok(BenchKernel {
+        name: "micro".into(),
+        version: format!("{SOURCE_PACKAGE} {version}"),
+        release: Some(release.trim_end().to_owned()),
+        vmlinuz: folder.join("vmlinuz"),
+        modules: None,
+        config: Some(folder.join("config")),
+    })
+}
+
+/// Unpacks the source into `tree`, builds it there, and puts what is wanted of it into `made`.
+fn build_micro(package: &Path, tree: &Path, made: &Path) -> Result<(), String> {
     let archive = package.join(format!("usr/src/{SOURCE_PACKAGE}.tar.xz"));
-    step(Command::new("tar").arg("--extract").arg("--file").arg(&archive).arg("--strip-components=1"), tree.path())?;
-    let choice = tree.path().join("bench.config");
-    std::fs::write(&choice, CONFIG).map_err(|error| format!("{}: {error}", choice.display()))?;
+    step(Command::new("tar").arg("--extract").arg("--file").arg(&archive).arg("--strip-components=1"), tree)?;
+    let choice = tree.join("bench.config");
+    std::fs::write(&choice, CONFIG).map_err(at(&choice))?;
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-    step(make().arg("tinyconfig"), tree.path())?;
-    step(Command::new("scripts/kconfig/merge_config.sh").args(["-m", ".config", "bench.config"]), tree.path())?;
-    step(make().arg("olddefconfig"), tree.path())?;
-    step(make().arg(format!("-j{jobs}")).arg("bzImage"), tree.path())?;
-    let built = tree.path().join("arch/x86/boot/bzImage");
-    std::fs::rename(&built, &vmlinuz).map_err(|error| format!("{}: {error}", vmlinuz.display()))?;
-    Ok(kernel)
+    step(make().arg("tinyconfig"), tree)?;
+    step(Command::new("scripts/kconfig/merge_config.sh").args(["-m", ".config", "bench.config"]), tree)?;
+    step(make().arg("olddefconfig"), tree)?;
+    step(make().arg(format!("-j{jobs}")).arg("bzImage"), tree)?;
+    std::fs::create_dir(made).map_err(at(made))?;
+    for (built, name) in
+        [("arch/x86/boot/bzImage", "vmlinuz"), (".config", "config"), ("include/config/kernel.release", "release")]
+    {
+        let built = tree.join(built);
+        std::fs::rename(&built, made.join(name)).map_err(at(&built))?;
+    }
+    Ok(())
 }
 
 fn make() -> Command {
@@ -131,6 +163,10 @@ fn step(command: &mut Command, tree: &Path) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("the small kernel: {name} failed:\n{}", String::from_utf8_lossy(&output.stderr)))
+}
+
+fn at(path: &Path) -> impl Fn(std::io::Error) -> String {
+    move |error| format!("{}: {error}", path.display())
 }
 
 #[cfg(test)]

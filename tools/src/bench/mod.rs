@@ -14,6 +14,7 @@ mod matrix;
 mod probe;
 mod recipe;
 mod run;
+mod script;
 mod stages;
 mod stats;
 mod svg;

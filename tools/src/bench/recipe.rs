@@ -9,8 +9,9 @@
 //! link /NAME TARGET             a symbolic link
 //! directory /NAME MODE          a directory
 //! modules                       the kernel's modules for card and root, and their list in /lib/modules/load
+//! make SCRIPT PACKAGE…          in place of all these: what a script beside the recipe makes in a root of packages
+//! none                          in place of all these: no initramfs, the kernel alone
 //! words WORD…                   for the kernel's command line; {root} is the root device, {workload} the program
-//! none                          no initramfs: the kernel alone
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -22,12 +23,22 @@ pub struct Recipe {
     pub name: String,
     /// Where files beside it are.
     pub folder: PathBuf,
-    /// What to do, in order.
-    pub steps: Vec<Step>,
+    /// How its initramfs is made.
+    pub making: Making,
     /// For the kernel's command line.
     pub words: String,
-    /// Whether there is an initramfs.
-    pub has_initramfs: bool,
+}
+
+/// How an initramfs is made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Making {
+    /// Not at all: the kernel alone.
+    #[default]
+    None,
+    /// Of what these say, in order.
+    Steps(Vec<Step>),
+    /// By a script beside the recipe, in a root of these packages and their libraries.
+    Script(PathBuf, Vec<String>),
 }
 
 /// An instruction that puts something into the initramfs.
@@ -54,6 +65,9 @@ pub enum Source {
     Beside(PathBuf),
 }
 
+/// What is wrong with a recipe whose instructions do not go together.
+const EITHER: &str = "1: a recipe has either steps that fill an initramfs, or one \"make\", or one \"none\"";
+
 impl Recipe {
     /// Reads a recipe.
     ///
@@ -69,33 +83,39 @@ impl Recipe {
 
     fn parse(text: &str) -> Result<Self, String> {
         let mut recipe = Self::default();
-        let mut is_alone = false;
+        let mut steps = Vec::new();
+        let mut others = Vec::new();
         for (index, line) in text.lines().enumerate() {
             let words: Vec<&str> = line.split_ascii_whitespace().collect();
             let fail = |what: &str| format!("{}: {what}", index + 1);
             match words[..] {
                 [] => {}
                 [first, ..] if first.starts_with('#') => {}
-                ["busybox", source] => recipe.steps.push(Step::Busybox(Source::parse(source))),
+                ["busybox", source] => steps.push(Step::Busybox(Source::parse(source))),
                 ["file", name, mode, source] => {
-                    recipe.steps.push(Step::File(inside(name, &fail)?, octal(mode, &fail)?, Source::parse(source)));
+                    steps.push(Step::File(inside(name, &fail)?, octal(mode, &fail)?, Source::parse(source)));
                 }
-                ["link", name, target] => recipe.steps.push(Step::Link(inside(name, &fail)?, target.to_owned())),
+                ["link", name, target] => steps.push(Step::Link(inside(name, &fail)?, target.to_owned())),
                 ["directory", name, mode] => {
-                    recipe.steps.push(Step::Directory(inside(name, &fail)?, octal(mode, &fail)?));
+                    steps.push(Step::Directory(inside(name, &fail)?, octal(mode, &fail)?));
                 }
-                ["modules"] => recipe.steps.push(Step::Modules),
+                ["modules"] => steps.push(Step::Modules),
                 ["words", ref words @ ..] => recipe.words = words.join(" "),
-                ["none"] => is_alone = true,
+                ["none"] => others.push(Making::None),
+                ["make", script, ref packages @ ..] if !packages.is_empty() => {
+                    others
+                        .push(Making::Script(script.into(), packages.iter().map(|name| (*name).to_owned()).collect()));
+                }
                 [first, ..] => {
                     return Err(fail(&format!("\"{first}\" with {} words is no instruction", words.len() - 1)));
                 }
             }
         }
-        if is_alone != recipe.steps.is_empty() {
-            return Err("1: a recipe has either \"none\" or steps that make an initramfs".into());
-        }
-        recipe.has_initramfs = !is_alone;
+        recipe.making = match (steps.is_empty(), others.pop()) {
+            (true, Some(making)) if others.is_empty() => making,
+            (false, None) => Making::Steps(steps),
+            _ => return Err(EITHER.into()),
+        };
         Ok(recipe)
     }
 }
@@ -138,17 +158,25 @@ mod tests {
             Step::Directory("mnt".into(), 0o1777),
             Step::Modules,
         ];
-        assert_eq!(recipe.steps, expected);
-        assert_eq!((recipe.words.as_str(), recipe.has_initramfs), ("root={root} ro", true));
+        assert_eq!((recipe.making, recipe.words.as_str()), (Making::Steps(expected.into()), "root={root} ro"));
+    }
+
+    #[test]
+    fn an_initramfs_may_be_made_by_others_or_not_at_all() {
         let alone = Recipe::parse("none\nwords ip=dhcp\n").unwrap();
-        assert_eq!((alone.words.as_str(), alone.has_initramfs), ("ip=dhcp", false));
+        assert_eq!((alone.making, alone.words.as_str()), (Making::None, "ip=dhcp"));
+        let script = Recipe::parse("make d/make a b-c\n").unwrap();
+        assert_eq!(script.making, Making::Script("d/make".into(), vec!["a".into(), "b-c".into()]));
     }
 
     #[test]
     fn mistakes_are_named_with_their_line() {
         for (text, error) in [
-            ("", "1: a recipe has either \"none\" or steps that make an initramfs"),
-            ("none\nmodules", "1: a recipe has either \"none\" or steps that make an initramfs"),
+            ("", EITHER),
+            ("none\nmodules", EITHER),
+            ("none\nnone", EITHER),
+            ("make x y\nnone", EITHER),
+            ("make x", "1: \"make\" with 1 words is no instruction"),
             ("modules\nmodule x", "2: \"module\" with 1 words is no instruction"),
             ("file init 755 x", "1: \"init\" does not begin with /"),
             ("file /init 0x1 x", "1: mode \"0x1\" is not octal"),

@@ -83,7 +83,7 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     programs::install(&[QEMU], say)?;
     let mut workshop = Workshop::open(say)?;
     let clock = if arguments.wall { Clock::Wall } else { Clock::Exact };
-    let plans = plans(arguments, &mut workshop)?;
+    let plans = plans(arguments, &workshop)?;
     let (mut cells, mut skipped) = (Vec::new(), Vec::new());
     for plan in &plans {
         let (some, others) = matrix(&mut workshop, &contenders, plan, clock)?;
@@ -132,8 +132,8 @@ fn run(arguments: &Arguments) -> Result<(), String> {
 }
 
 /// The matrix that was asked for, or the committed ones.
-fn plans(arguments: &Arguments, workshop: &mut Workshop) -> Result<Vec<Plan>, String> {
-    let mut plan = |kernels: &[KernelName], cards: &[Card], roots: &[RootKind], runs| {
+fn plans(arguments: &Arguments, workshop: &Workshop) -> Result<Vec<Plan>, String> {
+    let plan = |kernels: &[KernelName], cards: &[Card], roots: &[RootKind], runs| {
         let kernels = kernels.iter().map(|name| workshop.kernel(name)).collect::<Result<Vec<_>, String>>()?;
         Ok::<_, String>(Plan { kernels, cards: cards.to_vec(), roots: roots.to_vec(), runs })
     };

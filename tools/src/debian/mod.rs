@@ -135,6 +135,14 @@ impl Store {
         })
     }
 
+    /// The root of a system with these packages and the libraries that they need.
+    ///
+    /// # Errors
+    /// [`Error::NotOffered`] when apt does not have one, and those of fetching.
+    pub fn system(&mut self, packages: &[String]) -> Result<PathBuf, Error> {
+        self.fresh(|store| system::root(store, packages))
+    }
+
     /// nginx as a container image without its engine: a tar as `docker export` writes it.
     ///
     /// # Errors

@@ -1,9 +1,11 @@
 //! Packages unpacked into one folder that is laid out as a Debian system's root: nothing is installed, no maintainer script
 //! runs.
 
+use std::collections::BTreeSet;
 use std::fs::Permissions;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{Error, Store, at, run};
@@ -14,6 +16,51 @@ const LINKS: [(&str, &str); 4] = [("bin", "usr/bin"), ("sbin", "usr/sbin"), ("li
 /// Folders that the packages do not bring.
 const FOLDERS: [&str; 14] =
     ["boot", "dev/pts", "dev/shm", "etc", "home", "mnt", "opt", "proc", "root", "run", "srv", "sys", "tmp", "var/tmp"];
+
+/// Libraries may need further libraries; a chain of packages longer than this is a mistake.
+const MAX_ROUNDS: usize = 8;
+
+/// The root of a system with these packages and the libraries that they need, made when it is not there yet. Programs
+/// that others call have to be asked for: what is not a library is not followed.
+pub(super) fn root(store: &Store, names: &[String]) -> Result<PathBuf, Error> {
+    let names = with_libraries(store, names)?;
+    let packages = store.apt.candidates(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let mut hasher = DefaultHasher::new();
+    packages.hash(&mut hasher);
+    let path = store.folder.join(format!("system_{:016x}", hasher.finish()));
+    if path.is_dir() {
+        return Ok(path);
+    }
+    let temporary = store.temporary()?;
+    let root = temporary.path().join("root");
+    lay_out(&root, &[])?;
+    unpack(store, &packages.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), &root)?;
+    std::fs::rename(&root, &path).map_err(at(&path))?;
+    Ok(path)
+}
+
+/// What was asked for, and every library that any of it needs. Of alternatives those that are offered are taken.
+fn with_libraries(store: &Store, asked: &[String]) -> Result<BTreeSet<String>, Error> {
+    let mut all: BTreeSet<String> = asked.iter().cloned().collect();
+    let mut round = all.clone();
+    for _ in 0..MAX_ROUNDS {
+        let names: Vec<&str> = round.iter().map(String::as_str).collect();
+        let offered = store.apt.candidates(&names)?;
+        let is_offered = |name: &String| offered.iter().any(|(offered, _)| offered == name);
+        if let Some(name) = asked.iter().find(|name| round.contains(*name) && !is_offered(name)) {
+            return Err(Error::NotOffered(name.clone()));
+        }
+        let names: Vec<&str> = offered.iter().map(|(name, _)| name.as_str()).collect();
+        let needed = store.apt.depends(&names)?;
+        let is_library = |name: &String| name.starts_with("lib") || name == "zlib1g";
+        round = needed.into_iter().filter(is_library).filter(|name| !all.contains(name)).collect();
+        if round.is_empty() {
+            return Ok(all);
+        }
+        all.extend(round.iter().cloned());
+    }
+    Err(Error::Package { what: asked.join(", "), detail: "their libraries need ever more libraries".into() })
+}
 
 /// Makes the folders, `more` of them, and the links that packages are unpacked through; the modes are a system's, not
 /// this process's umask.
