@@ -203,18 +203,6 @@ pub(crate) fn poll(descriptors: &[Option<&Fd>], wait_ms: u64) {
     unsafe { sc::syscall!(POLL, polled.as_mut_ptr(), MAX, timeout) };
 }
 
-/// `int ioctl(int fd, EVIOCGBIT(EV_KEY, 16), unsigned char *bits)` — drivers/input/evdev.c: a bit for each of the first 128
-/// keys that an input device has; none for what is no input device.
-pub(crate) fn input_keys(device: &Fd) -> u128 {
-    const EV_KEY: u32 = 1;
-    // _IOC(_IOC_READ, 'E', 0x20 + EV_KEY, 16), include/uapi/linux/input.h
-    const EVIOCGBIT_KEYS: u32 = 2 << 30 | (size_of::<u128>() as u32) << 16 | (b'E' as u32) << 8 | (0x20 + EV_KEY);
-    let mut keys = 0u128;
-    // SAFETY: the call's number tells the kernel that it may write 16 bytes.
-    unsafe { sc::syscall!(IOCTL, raw(device), EVIOCGBIT_KEYS, &raw mut keys) };
-    keys
-}
-
 /// sizeof(struct winsize).
 pub(crate) const WINDOW_SIZE: usize = 8;
 

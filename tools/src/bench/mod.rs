@@ -6,6 +6,7 @@
 
 mod build;
 mod csv;
+mod goals;
 mod host;
 mod json;
 mod kernel;
@@ -22,6 +23,7 @@ mod table;
 
 pub use build::{Contender, Workshop};
 pub use csv::csv;
+pub use goals::goals;
 pub use host::{Host, header};
 pub use json::json;
 pub use kernel::{BenchKernel, KernelName};

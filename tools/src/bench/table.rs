@@ -1,5 +1,6 @@
 //! The report for people: a table for each kernel and root, an init a row, a stage a column.
 
+use super::goals::goals;
 use super::matrix::Skipped;
 use super::run::Measured;
 use super::stages::{STAGES, Stage};
@@ -30,6 +31,13 @@ pub fn table(head: &[String], measured: &[Measured], skipped: &[Skipped]) -> Str
                 one.cell.contender,
                 failure.lines().next().unwrap_or_default()
             ));
+        }
+    }
+    let goals = goals(measured);
+    if !goals.is_empty() {
+        text.push_str("\ngoals\n");
+        for goal in goals {
+            text.push_str(&format!("  {goal}\n"));
         }
     }
     if !skipped.is_empty() {

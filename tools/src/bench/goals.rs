@@ -1,0 +1,66 @@
+//! What whit sets out to hold beside the others, and whether it did in these boots.
+
+use super::machine::Card;
+use super::run::Measured;
+use super::stages::Stage;
+use super::table::millis;
+
+/// Who is compared, by the names of recipes.
+const WHIT: &str = "whit";
+const SCRIPT: &str = "busybox-script";
+const KERNEL: &str = "kernel-alone";
+/// From the carrier to the lease, in nanoseconds.
+const LEASE_NS: u64 = 5_000_000;
+
+/// A line for each goal that these boots can tell of: held or not, the figure, the limit.
+#[must_use]
+pub fn goals(measured: &[Measured]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for whit in measured.iter().filter(|one| one.cell.contender == WHIT) {
+        let machine = whit.cell.machine();
+        let peer = |name: &str| {
+            let same = |one: &&Measured| one.cell.contender == name && one.cell.machine() == machine;
+            measured.iter().find(same)?.sample(Stage::Entrypoint)
+        };
+        let mut goal = |what: &str, figure: Option<u64>, limit: Option<u64>| {
+            if let (Some(figure), Some(limit)) = (figure, limit) {
+                let held = if figure <= limit { "held" } else { "NOT HELD" };
+                lines.push(format!("{held:<8}  {machine}: {what}: {} of {} ms", millis(figure), millis(limit)));
+            }
+        };
+        let entrypoint = whit.sample(Stage::Entrypoint).map(|sample| sample.median());
+        let script = peer(SCRIPT).map(|sample| sample.median() / 5);
+        goal("init -> entrypoint, a fifth of the busybox script's", entrypoint, script);
+        let kernel = peer(KERNEL).map(|sample| sample.median() * 3 / 2);
+        goal("init -> entrypoint, 1.5 times the kernel's own mount and exec", entrypoint, kernel);
+        // QEMU's e1000 holds every packet for a second behind each change of its receive mode.
+        if whit.cell.card != Card::E1000 {
+            let carrier = whit.sample(Stage::Carrier).map(|sample| sample.median());
+            goal("carrier -> lease", carrier, Some(LEASE_NS));
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::run::tests::measured;
+    use super::*;
+
+    #[test]
+    fn goals_are_told_of_what_was_measured() {
+        let boots = [measured(WHIT, &[3_000_000]), measured(SCRIPT, &[20_000_000]), measured(KERNEL, &[1_000_000])];
+        let machine = "micro, virtio-net, root on memory";
+        assert_eq!(
+            goals(&boots),
+            [
+                format!("held      {machine}: init -> entrypoint, a fifth of the busybox script's: 3.000 of 4.000 ms"),
+                format!(
+                    "NOT HELD  {machine}: init -> entrypoint, 1.5 times the kernel's own mount and exec: 3.000 of 1.500 ms"
+                ),
+            ]
+        );
+        assert_eq!(goals(&boots[..1]), [""; 0]);
+        assert_eq!(goals(&boots[1..]), [""; 0]);
+    }
+}
