@@ -1,7 +1,7 @@
 //! The workload's arguments and environment, in bounded storage, as execve(2) wants them.
 
 use crate::options::{Given, Source, Sources};
-use crate::text::{parts, split_once, strip_prefix};
+use crate::text::{parts, position, split_once, strip_prefix};
 
 /// Arguments of a command, or variables of an environment.
 pub const MAX_STRINGS: usize = 256;
@@ -140,12 +140,12 @@ fn push_all(sources: &Sources<'_>, source: Source, part: Part, argv: &mut String
             Part::Entrypoint => &b"entrypoint"[..],
             Part::Command => b"cmd arg",
         };
-        if !parts(names, b' ').any(|known| known == name) {
+        if position(names, b' ', name).is_none() {
             continue;
         }
         found = true;
         if split {
-            for word in text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()) {
+            for word in parts(text, b' ').filter(|word| !word.is_empty()) {
                 argv.push(&[word])?;
             }
         } else if part == Part::Entrypoint && text.is_empty() && argv.is_empty() {

@@ -5,7 +5,7 @@
 
 use crate::cmdline::{self, Word};
 use crate::record::{self, Record};
-use crate::text::{number, parts, strip_prefix};
+use crate::text::{number, parts, position, strip_prefix};
 
 /// Where options come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +74,7 @@ impl<'a> Iterator for Each<'a> {
             }
             let name = match strip_prefix(key, b"whit.") {
                 Some(name) => name,
-                None if parts(KERNEL_WORDS, b' ').any(|word| word == key) => key,
+                None if position(KERNEL_WORDS, b' ', key).is_some() => key,
                 None => continue, // The kernel's, or a module's.
             };
             return Some(Given { line: 1, name, text: value.unwrap_or_default(), behind_equals: None });
@@ -261,7 +261,7 @@ impl<'a> Options<'a> {
             Name::StopSignal => self.stop_signal = signal(text).ok_or(Problem::Value)?,
             Name::Grace => self.grace_s = seconds?,
             Name::Net => {
-                self.net = match parts(b"wait bg off", b' ').position(|word| word == text) {
+                self.net = match position(b"wait bg off", b' ', text) {
                     Some(0) => Some(Net::Wait),
                     Some(1) => Some(Net::Background),
                     Some(2) => Some(Net::Off),
@@ -355,8 +355,8 @@ fn signal(name: &[u8]) -> Option<u8> {
     const LAST: u8 = 64;
     let name = strip_prefix(name, b"SIG").unwrap_or(name);
     // In the order of their numbers, from 1 (signal(7)).
-    if let Some((_, number)) = parts(NAMED, b' ').zip(1..).find(|(named, _)| *named == name) {
-        return Some(number);
+    if let Some(place) = position(NAMED, b' ', name) {
+        return u8::try_from(place).ok()?.checked_add(1);
     }
     let signal = match strip_prefix(name, b"RTMIN") {
         Some(b"") => RTMIN,

@@ -3,7 +3,7 @@
 //! `user`, `uid`, `user:group`, `uid:gid` and the mixed forms. A number needs no line; a name does. A line that is
 //! malformed is passed over.
 
-use crate::text::{Parts, number, parts, split_once};
+use crate::text::{Parts, number, parts, position, split_once};
 
 /// Supplementary groups of an account.
 pub const MAX_GROUPS: usize = 64;
@@ -77,7 +77,7 @@ pub fn account<'a>(user: &[u8], passwd: &'a [u8], group: &[u8], groups: &mut Gro
     for line in parts(group, b'\n') {
         let Some(line) = fields(line) else { continue };
         if group_name.is_empty() {
-            if !name.is_empty() && parts(line.fourth, b',').any(|member| member == name) {
+            if !name.is_empty() && position(line.fourth, b',', name).is_some() {
                 groups.push(line.id).map_err(|_| Problem::TooManyGroups)?;
             }
         } else if line.name == group_name {

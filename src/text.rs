@@ -76,6 +76,12 @@ impl<'a> Iterator for Parts<'a> {
     }
 }
 
+/// Where among the parts of a text between separators one stands.
+#[inline(never)]
+pub fn position(text: &[u8], separator: u8, wanted: &[u8]) -> Option<usize> {
+    parts(text, separator).position(|part| part == wanted)
+}
+
 /// What stands behind a prefix. (core's is generic over the type of the prefix: every length of a literal is a copy.)
 #[inline(never)]
 pub fn strip_prefix<'a>(text: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
@@ -122,6 +128,19 @@ mod tests {
     fn parts_are_those_of_split() {
         for text in ["", ":", "a", "a:", ":a", "a::b:c", "::"] {
             assert!(parts(text.as_bytes(), b':').eq(text.as_bytes().split(|byte| *byte == b':')), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_part_is_found_as_a_whole() {
+        for (text, wanted, place) in [
+            ("a bc d", "bc", Some(1)),
+            ("a bc d", "b", None),
+            ("a", "a", Some(0)),
+            ("a", "", None),
+            ("a ", "", Some(1)),
+        ] {
+            assert_eq!(position(text.as_bytes(), b' ', wanted.as_bytes()), place, "{wanted:?} in {text:?}");
         }
     }
 

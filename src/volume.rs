@@ -2,7 +2,7 @@
 
 use linux_raw_sys::general::{MS_NODEV, MS_NOEXEC, MS_NOSUID};
 
-use crate::text::parts;
+use crate::text::{parts, position};
 
 /// What is mounted, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +68,7 @@ const CLEARED: &[u8] = b"rw suid dev exec async - - - - - atime diratime";
 
 /// What an option means (mount(8), "FILESYSTEM-INDEPENDENT MOUNT OPTIONS").
 pub fn mount_option(word: &[u8]) -> MountOption<'_> {
-    let bit = |names| parts(names, b' ').position(|name| name == word).map(|place| 1u32.wrapping_shl(place as u32));
+    let bit = |names| position(names, b' ', word).map(|place| 1u32.wrapping_shl(place as u32));
     match (bit(SET), bit(CLEARED), word) {
         (_, _, b"" | b"-" | b"defaults") => MountOption::Nothing,
         (_, _, b"nofail") => MountOption::NoFail,
