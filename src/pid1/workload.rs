@@ -2,11 +2,10 @@
 
 use core::ffi::CStr;
 
-use rustix::fs::{Access, Gid, Uid, access, fchown};
+use rustix::fs::{Access, Uid, access, fchown};
 use rustix::mount::mount_move;
 use rustix::process::{Pid, Resource, Rlimit, chdir, chroot, getpid, getrlimit, setpgid, setrlimit};
 use rustix::termios::{isatty, tcsetpgrp};
-use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
 use whit::argv::{self, Full, Strings};
 use whit::error::{Errno, Error};
 use whit::options::{Options, Sources};
@@ -161,8 +160,8 @@ fn become_user(user: &[u8], workdir: &[u8], env: &mut Strings) -> Result<(), u8>
     let (mut passwd, mut group) = (files::buffer::<MAX_ACCOUNTS>(), files::buffer::<MAX_ACCOUNTS>());
     let passwd = read_accounts(c"/etc/passwd", &mut passwd)?;
     let group = read_accounts(c"/etc/group", &mut group)?;
-    let mut named = passwd::Groups::new();
-    let account = passwd::account(user, passwd, group, &mut named).map_err(|problem| {
+    let mut groups = passwd::Groups::new();
+    let account = passwd::account(user, passwd, group, &mut groups).map_err(|problem| {
         say!("user {}: {}", Text(user), problem.name());
         NOT_STARTED
     })?;
@@ -176,17 +175,12 @@ fn become_user(user: &[u8], workdir: &[u8], env: &mut Strings) -> Result<(), u8>
         failed("workdir ", workdir, errno);
         return Err(NOT_STARTED);
     }
-    let mut groups = heapless::Vec::<Gid, { passwd::MAX_GROUPS }>::new();
-    for gid in named {
-        let _ = groups.push(Gid::from_raw(gid));
-    }
-    let (uid, gid) = (Uid::from_raw(account.uid), Gid::from_raw(account.gid));
-    if !uid.is_root() {
+    if account.uid != 0 {
         // The program may open /dev/stdout by name. Three descriptors, one file.
-        let _ = fchown(sys::console(), Some(uid), None);
+        let _ = fchown(sys::console(), Some(Uid::from_raw(account.uid)), None);
     }
-    set_thread_groups(&groups).and_then(|()| set_thread_gid(gid)).and_then(|()| set_thread_uid(uid)).map_err(|errno| {
-        failed("user ", user, errno.into());
+    process::become_user(account.uid, account.gid, &groups).map_err(|errno| {
+        failed("user ", user, errno);
         NOT_STARTED
     })
 }

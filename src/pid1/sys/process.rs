@@ -51,6 +51,17 @@ pub(crate) fn kill(pid: i32, signal: u8) -> Result<(), Errno> {
     result(unsafe { sc::syscall!(KILL, pid, signal) }).map(drop)
 }
 
+/// `int setgroups(size_t count, const gid_t *groups)`, `int setgid(gid_t gid)`, `int setuid(uid_t uid)` — setgroups(2),
+/// setgid(2), setuid(2), in the order in which each still may.
+pub(crate) fn become_user(uid: u32, gid: u32, groups: &[u32]) -> Result<(), Errno> {
+    // SAFETY: that many ids can be read over the call; the others take no pointers.
+    unsafe {
+        result(sc::syscall!(SETGROUPS, groups.len(), groups.as_ptr()))?;
+        result(sc::syscall!(SETGID, gid))?;
+        result(sc::syscall!(SETUID, uid)).map(drop)
+    }
+}
+
 /// Pointers to strings, as execve(2) takes them: one more than the most strings there can be, so that a null is left.
 struct Pointers([*const c_char; MAX_STRINGS + 1]);
 
