@@ -1,7 +1,7 @@
 //! Who the workload runs as: docker's USER, looked up in the image's passwd(5) and group(5).
 //!
-//! `user`, `uid`, `user:group`, `uid:gid` and the mixed forms. A number needs no line; a name does. A line that is
-//! malformed is passed over.
+//! `user`, `uid`, `user:group`, `uid:gid` and the mixed forms. What is a number is an id, whoever has it as a name, and needs
+//! no line; a name does. A line that is malformed is passed over.
 
 use crate::text::{Parts, number, parts, position, split_once};
 
@@ -46,7 +46,8 @@ impl Problem {
     }
 }
 
-/// Finds the account of a USER; an empty one is root. `groups` gets those that list the user, when USER names no group.
+/// Finds the account of a USER; an empty one is root. `groups` gets those that list the user, when USER names no group, and
+/// the account's own: a program may give that up as its current one (CVE-2022-36109).
 ///
 /// # Errors
 /// [`Problem`] when a name has no line.
@@ -60,7 +61,7 @@ pub fn account<'a>(user: &[u8], passwd: &'a [u8], group: &[u8], groups: &mut Gro
     for line in parts(passwd, b'\n') {
         let Some(mut line) = fields(line) else { continue };
         let Some(gid) = id(line.fourth) else { continue };
-        if line.name == user || user_id == Some(line.id) {
+        if user_id.map_or(line.name == user, |id| line.id == id) {
             account = Account { uid: line.id, gid, home: line.rest.nth(1).unwrap_or_default() };
             name = line.name;
             break;
@@ -80,14 +81,14 @@ pub fn account<'a>(user: &[u8], passwd: &'a [u8], group: &[u8], groups: &mut Gro
             if !name.is_empty() && position(line.fourth, b',', name).is_some() {
                 groups.push(line.id).map_err(|_| Problem::TooManyGroups)?;
             }
-        } else if line.name == group_name {
+        } else if gid.is_none() && line.name == group_name {
             gid = Some(line.id);
-            break;
         }
     }
     if !group_name.is_empty() {
         account.gid = gid.ok_or(Problem::Group)?;
     }
+    groups.push(account.gid).map_err(|_| Problem::TooManyGroups)?;
     Ok(account)
 }
 
@@ -122,7 +123,8 @@ mod tests {
         1000:x:55:66::/number:/bin/sh\n\
         homeless:x:77:77:::\n\
         short:x:88:88";
-    const GROUP: &[u8] = b"root:x:0:\nweb:x:44:\nbroken:x:x:web\nlogs:x:4:syslog,web\nspare:x:9:web,\nshort:x:5";
+    const GROUP: &[u8] =
+        b"root:x:0:\nweb:x:44:\nbroken:x:x:web\nlogs:x:4:syslog,web\nspare:x:9:web,\n70:x:71:\nlogs:x:72:\nshort:x:5";
 
     fn found(user: &str) -> Result<(Account<'static>, Groups), Problem> {
         let mut groups = Groups::new();
@@ -132,23 +134,26 @@ mod tests {
     #[test]
     fn all_six_forms_are_found() {
         for (user, uid, gid, groups, home) in [
-            ("", 0, 0, &[][..], "/root"),
-            ("web", 33, 44, &[4, 9], "/srv/web"),
-            ("33", 33, 44, &[4, 9], "/srv/web"),
-            ("web:", 33, 44, &[4, 9], "/srv/web"),
-            ("web:logs", 33, 4, &[], "/srv/web"),
-            ("web:1234", 33, 1234, &[], "/srv/web"),
-            ("33:logs", 33, 4, &[], "/srv/web"),
-            ("4321:1234", 4321, 1234, &[], "/"),
-            ("4321", 4321, 0, &[], "/"),
-            ("1000", 55, 66, &[], "/number"),
-            ("homeless", 77, 77, &[], "/"),
-            ("short", 88, 88, &[], "/"),
-            (":logs", 0, 4, &[], "/root"),
+            ("", 0, 0, &[0][..], "/root"),
+            ("web", 33, 44, &[4, 9, 44], "/srv/web"),
+            ("33", 33, 44, &[4, 9, 44], "/srv/web"),
+            ("web:", 33, 44, &[4, 9, 44], "/srv/web"),
+            ("web:logs", 33, 4, &[4], "/srv/web"),
+            ("web:1234", 33, 1234, &[1234], "/srv/web"),
+            ("33:logs", 33, 4, &[4], "/srv/web"),
+            ("4321:1234", 4321, 1234, &[1234], "/"),
+            ("4321", 4321, 0, &[0], "/"),
+            // Names that are numbers: an id is meant.
+            ("1000", 1000, 0, &[0], "/"),
+            ("55", 55, 66, &[66], "/number"),
+            ("web:70", 33, 70, &[70], "/srv/web"),
+            ("homeless", 77, 77, &[77], "/"),
+            ("short", 88, 88, &[88], "/"),
+            (":logs", 0, 4, &[4], "/root"),
         ] {
             let (account, found_groups) = found(user).unwrap();
-            assert_eq!(account, Account { uid, gid, home: home.as_bytes() });
-            assert_eq!(found_groups, groups);
+            assert_eq!(account, Account { uid, gid, home: home.as_bytes() }, "{user:?}");
+            assert_eq!(found_groups, groups, "{user:?}");
         }
     }
 
@@ -176,7 +181,13 @@ mod tests {
     #[test]
     fn more_groups_than_fit_are_an_error() {
         extern crate std;
-        let group: std::string::String = (0..=MAX_GROUPS).map(|gid| std::format!("g{gid}:x:{gid}:web\n")).collect();
-        assert_eq!(account(b"web", PASSWD, group.as_bytes(), &mut Groups::new()), Err(Problem::TooManyGroups));
+        let groups_of_web = |count| {
+            let group: std::string::String = (0..count).map(|gid| std::format!("g{gid}:x:{gid}:web\n")).collect();
+            let mut groups = Groups::new();
+            account(b"web", PASSWD, group.as_bytes(), &mut groups).map(|_| groups.len())
+        };
+        assert_eq!(groups_of_web(MAX_GROUPS - 1), Ok(MAX_GROUPS));
+        assert_eq!(groups_of_web(MAX_GROUPS), Err(Problem::TooManyGroups));
+        assert_eq!(groups_of_web(MAX_GROUPS + 1), Err(Problem::TooManyGroups));
     }
 }

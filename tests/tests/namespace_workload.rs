@@ -157,28 +157,37 @@ fn more_than_fits_is_an_error_that_names_the_limit() {
     }
 }
 
-const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nweb:x:33:44:web:/srv/web:/bin/false\n";
-const GROUP: &str = "root:x:0:\nweb:x:44:\nlogs:x:4:web\nspare:x:9:web\n";
+const PASSWD: &str =
+    "root:x:0:0:root:/root:/bin/sh\nweb:x:33:44:web:/srv/web:/bin/false\n1000:x:55:66::/number:/bin/sh\n";
+const GROUP: &str = "root:x:0:\nweb:x:44:\nlogs:x:4:web\nspare:x:9:web\nadmins:x:6:root\n";
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
 fn the_user_is_who_docker_would_take() {
-    for (user, ids, home) in [
-        ("", "0 0 0", "/root"),
-        ("web", "33 44 44 4 9", "/srv/web"),
-        ("33", "33 44 44 4 9", "/srv/web"),
-        ("web:logs", "33 4 4", "/srv/web"),
-        ("web:1234", "33 1234 1234", "/srv/web"),
-        ("4321:1234", "4321 1234 1234", "/"),
-        ("4321", "4321 0 0", "/"),
+    // What docker 20.10 showed of the same two files.
+    for (user, ids, groups, home) in [
+        ("", "0 0", "0 6", "/root"),
+        ("web", "33 44", "4 9 44", "/srv/web"),
+        ("33", "33 44", "4 9 44", "/srv/web"),
+        ("web:logs", "33 4", "4", "/srv/web"),
+        ("33:logs", "33 4", "4", "/srv/web"),
+        ("web:1234", "33 1234", "1234", "/srv/web"),
+        ("4321:1234", "4321 1234", "1234", "/"),
+        ("4321", "4321 0", "0", "/"),
+        ("1000", "1000 0", "0", "/"),
+        (":logs", "0 4", "4", "/root"),
     ] {
         let finished = Machine::new()
             .file("/rootfs/etc/passwd", PASSWD)
             .file("/rootfs/etc/group", GROUP)
             .file("/rootfs/etc/whit.conf", &format!("user {user}\n"))
-            .script("echo $(id -u) $(id -g) $(id -G); echo $HOME; echo by name >/dev/stdout")
+            .script(
+                "echo $(id -u) $(id -g); echo $(grep ^Groups: /proc/self/status); echo $HOME
+                echo by name >/dev/stdout; stat -L -c %u /dev/stderr",
+            )
             .run();
-        finished.powered_off_saying(&[ids, home, "by name", "whit: exit 0"]);
+        let owner = ids.split(' ').next().expect("a user");
+        finished.powered_off_saying(&[ids, &format!("Groups: {groups}"), home, "by name", owner, "whit: exit 0"]);
     }
 }
 
