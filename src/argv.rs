@@ -103,7 +103,7 @@ fn value_of<'a>(variable: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 }
 
 /// Puts together what is to be run, as docker does: the strongest entrypoint, then the strongest command that is not
-/// weaker than it (overriding ENTRYPOINT drops the image's CMD).
+/// weaker than it (overriding ENTRYPOINT drops the image's CMD). Nothing is stronger than what stands behind `--`.
 ///
 /// # Errors
 /// [`Full`] when it does not fit.
@@ -218,7 +218,9 @@ mod tests {
             ("entrypoint=\"/o  -v\" -- a \"b c\" -- k=\"v w\"", "", IMAGE, &["/o", "-v", "a", "b c", "--", "k=v w"]),
             ("quiet -- a", "", IMAGE, &["/e", "-x", "a"]),
             ("whit.arg=\"a b\" whit.arg=c", "", IMAGE, &["/e", "-x", "a b", "c"]),
-            ("whit.arg=a -- b", "", IMAGE, &["/e", "-x", "a", "b"]),
+            ("whit.arg=a -- b", "", IMAGE, &["/e", "-x", "b"]),
+            ("whit.arg=a --", "cmd i\n", IMAGE, &["/e", "-x", "a"]),
+            ("entrypoint=/o -- b", "cmd i\n", IMAGE, &["/o", "b"]),
             ("", "cmd i\n", IMAGE, &["/e", "-x", "i"]),
             ("", "entrypoint /i\n", IMAGE, &["/i"]),
             ("", "entrypoint /i\ncmd j\n", IMAGE, &["/i", "j"]),

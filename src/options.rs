@@ -10,7 +10,9 @@ use crate::text::{number, parts, position, strip_prefix};
 /// Where options come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// The kernel command line.
+    /// What stands behind `--` on the kernel command line.
+    Arguments,
+    /// What stands before it.
     CommandLine,
     /// `/whit.conf` in the initramfs.
     Initramfs,
@@ -20,14 +22,14 @@ pub enum Source {
 
 impl Source {
     /// What overrides what.
-    pub const STRONGEST_FIRST: &[Self] = &[Self::CommandLine, Self::Initramfs, Self::Image];
+    pub const STRONGEST_FIRST: &[Self] = &[Self::Arguments, Self::CommandLine, Self::Initramfs, Self::Image];
 
     /// What a message calls it.
     pub fn name(self) -> &'static str {
         match self {
-            Self::CommandLine => "command line",
             Self::Initramfs => "/whit.conf",
             Self::Image => "/etc/whit.conf",
+            _ => "command line",
         }
     }
 }
@@ -60,6 +62,8 @@ pub struct Given<'a> {
 #[derive(Clone, Debug)]
 pub struct Each<'a> {
     words: cmdline::Words<'a>,
+    /// Those behind `--` are meant, not those before it.
+    arguments: bool,
     lines: record::Lines<'a>,
 }
 
@@ -69,6 +73,9 @@ impl<'a> Iterator for Each<'a> {
     #[inline(never)]
     fn next(&mut self) -> Option<Given<'a>> {
         for Word { key, value, is_argument } in &mut self.words {
+            if is_argument != self.arguments {
+                continue;
+            }
             if is_argument {
                 return Some(Given { line: 1, name: b"cmd", text: key, behind_equals: value });
             }
@@ -89,11 +96,11 @@ impl<'a> Sources<'a> {
     /// The options of a source, in order.
     pub fn each(&self, source: Source) -> Each<'a> {
         let (command_line, record) = match source {
-            Source::CommandLine => (self.command_line, Record::default()),
+            Source::Arguments | Source::CommandLine => (self.command_line, Record::default()),
             Source::Initramfs => (&b""[..], self.initramfs),
             Source::Image => (&b""[..], self.image),
         };
-        Each { words: cmdline::words(command_line), lines: record.lines() }
+        Each { words: cmdline::words(command_line), arguments: source == Source::Arguments, lines: record.lines() }
     }
 
     /// Reads the options of all sources; gives what cannot be understood to `complain`.

@@ -39,6 +39,10 @@ fn a_stronger_entrypoint_drops_the_weaker_command() {
         ("entrypoint=/bin/show", "cmd of-initramfs\n", ""),
         ("-- of-line", "cmd of-initramfs\n", "[image][of-line]"),
         ("entrypoint=/bin/show -- of-line", "entrypoint /bin/no\n", "[of-line]"),
+        // What stands behind -- is what docker run has behind the image: CMD, whoever else says one.
+        ("whit.arg=of-word", "cmd of-initramfs\n", "[image][of-word]"),
+        ("whit.arg=of-word -- of-line", "cmd of-initramfs\n", "[image][of-line]"),
+        ("whit.arg=of-word --", "cmd of-initramfs\n", "[image][of-word]"),
     ] {
         let finished = with_show()
             .command_line(command_line)
