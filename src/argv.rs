@@ -79,17 +79,20 @@ impl<const BYTES: usize, const COUNT: usize> Strings<BYTES, COUNT> {
         self.starts.is_empty()
     }
 
-    /// Sets a variable, given as `NAME=value` in parts of which the first begins with `NAME=`; one of that name goes.
+    /// Sets a variable, given as `NAME=value` in parts of which the first begins with `NAME=`; one of that name goes. A name
+    /// alone takes it away, as docker has it (moby, container/env.go, ReplaceOrAppendEnvValues).
     ///
     /// # Errors
     /// As [`Strings::push`].
     pub fn set(&mut self, parts: &[&[u8]]) -> Result<(), Full> {
-        let name = parts.first().and_then(|part| split_once(part, b'=')).map_or(&b""[..], |(name, _)| name);
+        let first = parts.first().copied().unwrap_or_default();
+        let assigned = split_once(first, b'=');
+        let name = assigned.map_or(first, |(name, _)| name);
         let same = self.starts.iter().position(|start| value_of(self.at(*start), name).is_some());
         if let Some(same) = same {
             self.starts.remove(same);
         }
-        self.push(parts)
+        if assigned.is_some() { self.push(parts) } else { Ok(()) }
     }
 
     /// The value of a variable.
@@ -242,6 +245,16 @@ mod tests {
                 show(&env)
             });
         assert_eq!(env, ["HOSTNAME=box", "TERM=xterm", "C=", "B=i", "PATH=/x", "A=1 2"]);
+    }
+
+    #[test]
+    fn a_variable_without_a_value_is_taken_away() {
+        let env = with("whit.env=B whit.env=N", "env HOSTNAME\n", "env A=\nenv B=b\nenv BB=b\n", |sources| {
+            let mut env = <Strings>::new();
+            variables(sources, b"box", false, &mut env).unwrap();
+            show(&env)
+        });
+        assert_eq!(env, ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "A=", "BB=b"]);
     }
 
     #[test]

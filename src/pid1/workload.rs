@@ -165,7 +165,8 @@ fn become_user(user: &[u8], workdir: &[u8], env: &mut Strings) -> Result<(), u8>
         say!("user {}: {}", Text(user), problem.name());
         NOT_STARTED
     })?;
-    if env.variable(b"HOME").is_none() && env.set(&[b"HOME=", account.home]).is_err() {
+    // An empty one is none: runc, libcontainer/init_linux.go, setupUser.
+    if env.variable(b"HOME").unwrap_or_default().is_empty() && env.set(&[b"HOME=", account.home]).is_err() {
         say!("environment: no room for HOME");
         return Err(NOT_STARTED);
     }

@@ -71,6 +71,18 @@ fn the_environment_is_dockers_and_nothing_of_the_kernels() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
+fn an_empty_home_is_none_and_a_variable_without_value_is_taken_away() {
+    let finished = Machine::new()
+        .command_line("whit.env=HOME= whit.env=A whit.env=HOSTNAME")
+        .file("/rootfs/etc/passwd", "root:x:0:0::/home/of-passwd:\n")
+        .file("/rootfs/etc/whit.conf", "env A=1\nenv AB=2\nenv HOME=/home/of-image\n")
+        .script("echo home $HOME; env | grep -cE '^(A|HOSTNAME)='; env | grep ^AB=")
+        .run();
+    finished.powered_off_saying(&["home /home/of-passwd", "0", "AB=2", "whit: exit 0"]);
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
 fn a_name_without_a_slash_is_looked_for_in_the_images_path() {
     let machine = || {
         with_show()
