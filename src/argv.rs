@@ -8,9 +8,6 @@ pub const MAX_STRINGS: usize = 256;
 /// Bytes of all of them, each with its NUL.
 pub const MAX_BYTES: usize = 16 * 1024;
 
-/// docker's PATH, when the image sets none.
-pub const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
 /// A capacity that was exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Full {
@@ -111,7 +108,7 @@ fn value_of<'a>(variable: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 /// # Errors
 /// [`Full`] when it does not fit.
 pub fn arguments(sources: &Sources<'_>, argv: &mut Strings) -> Result<(), Full> {
-    let mut weakest = Source::Image;
+    let mut weakest = Source::Docker;
     for &source in Source::STRONGEST_FIRST {
         if push_all(sources, source, Part::Entrypoint, argv)? {
             weakest = source;
@@ -162,12 +159,11 @@ fn push_all(sources: &Sources<'_>, source: Source, part: Part, argv: &mut String
     Ok(found)
 }
 
-/// Puts the environment together: docker's defaults, the image's ENV over them, what the user set over that.
+/// Puts the environment together: docker's variables, the image's ENV over them, what the user set over that.
 ///
 /// # Errors
 /// [`Full`] when it does not fit.
 pub fn variables(sources: &Sources<'_>, hostname: &[u8], terminal: bool, env: &mut Strings) -> Result<(), Full> {
-    env.set(&[b"PATH=", DEFAULT_PATH])?;
     env.set(&[b"HOSTNAME=", hostname])?;
     if terminal {
         env.set(&[b"TERM=xterm"])?;

@@ -18,6 +18,7 @@ pub mod options;
 pub mod passwd;
 pub mod probe;
 pub mod record;
+pub mod rlimit;
 pub mod root;
 pub mod rtnetlink;
 pub mod status;

@@ -1,4 +1,5 @@
-//! What the user asked for: the kernel command line over the initramfs's run record over the image's.
+//! What the user asked for: the kernel command line over the initramfs's run record over the image's over what docker gives
+//! every container.
 //!
 //! The names are one set: undotted on the command line when the kernel knows them too, `whit.NAME` otherwise, and `NAME` in a
 //! record. An option that is given twice counts the last time.
@@ -18,13 +19,25 @@ pub enum Source {
     Initramfs,
     /// `/etc/whit.conf` in the root.
     Image,
+    /// What docker gives every container.
+    Docker,
 }
+
+/// docker's PATH, when the image sets none; its settings of a network that is the container's own (moby,
+/// daemon/oci_linux.go, WithSysctls): everybody may listen on every port, and ping; its limits of open files.
+const DOCKERS: Record<'_> = Record::decoded(
+    b"env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\0\
+    sysctl net.ipv4.ip_unprivileged_port_start=0\0\
+    sysctl net.ipv4.ping_group_range=0 2147483647\0\
+    rlimit nofile=1024:1048576",
+);
 
 impl Source {
     /// What overrides what.
-    pub const STRONGEST_FIRST: &[Self] = &[Self::Arguments, Self::CommandLine, Self::Initramfs, Self::Image];
+    pub const STRONGEST_FIRST: &[Self] =
+        &[Self::Arguments, Self::CommandLine, Self::Initramfs, Self::Image, Self::Docker];
 
-    /// What a message calls it.
+    /// What a message calls it. Nothing is wrong with docker's.
     pub fn name(self) -> &'static str {
         match self {
             Self::Initramfs => "/whit.conf",
@@ -99,6 +112,7 @@ impl<'a> Sources<'a> {
             Source::Arguments | Source::CommandLine => (self.command_line, Record::default()),
             Source::Initramfs => (&b""[..], self.initramfs),
             Source::Image => (&b""[..], self.image),
+            Source::Docker => (&b""[..], DOCKERS),
         };
         Each { words: cmdline::words(command_line), arguments: source == Source::Arguments, lines: record.lines() }
     }
@@ -293,8 +307,8 @@ impl<'a> Options<'a> {
 
 /// Every name, in the order of [`Name::IN_ORDER`]: one text is less than a table of them.
 const NAMES: &[u8] =
-    b"entrypoint cmd arg env mount tmpfs root rootfstype rootflags ro rw rootwait rootdelay overlay grow workdir user \
-    hostname stopsignal grace net net.timeout init pid1 quiet timing";
+    b"entrypoint cmd arg env mount tmpfs rlimit sysctl root rootfstype rootflags ro rw rootwait rootdelay overlay grow \
+    workdir user hostname stopsignal grace net net.timeout init pid1 quiet timing";
 
 #[derive(Clone, Copy)]
 enum Name {
@@ -322,7 +336,9 @@ enum Name {
 }
 
 impl Name {
-    const IN_ORDER: [Self; 26] = [
+    const IN_ORDER: [Self; 28] = [
+        Self::List,
+        Self::List,
         Self::List,
         Self::List,
         Self::List,

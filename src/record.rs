@@ -25,6 +25,11 @@ pub struct Line<'a> {
 }
 
 impl<'a> Record<'a> {
+    /// A record in the program itself: lines that need no escapes, with a NUL between them.
+    pub(crate) const fn decoded(text: &'a [u8]) -> Self {
+        Self { text }
+    }
+
     /// Undoes the escapes in place.
     pub fn decode(buffer: &'a mut [u8]) -> Self {
         let mut written = 0usize;

@@ -21,12 +21,17 @@ impl uDisplay for Text<'_> {
 
 /// Decimal digits, and nothing else, as a number; `None` when there are none, others, or too many.
 pub fn number(digits: &[u8]) -> Option<u32> {
+    long_number(digits)?.try_into().ok()
+}
+
+/// [`number`] of twice the bits.
+pub fn long_number(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }
-    digits.iter().try_fold(0u32, |value, digit| {
+    digits.iter().try_fold(0u64, |value, digit| {
         let digit = digit.checked_sub(b'0').filter(|digit| *digit <= 9)?;
-        value.checked_mul(10)?.checked_add(u32::from(digit))
+        value.checked_mul(10)?.checked_add(u64::from(digit))
     })
 }
 
@@ -157,6 +162,9 @@ mod tests {
         ] {
             assert_eq!(number(text.as_bytes()), value, "{text:?}");
         }
+        assert_eq!(long_number(b"4294967296"), Some(1 << 32));
+        assert_eq!(long_number(b"18446744073709551615"), Some(u64::MAX));
+        assert_eq!(long_number(b"18446744073709551616"), None);
     }
 
     #[test]

@@ -56,6 +56,13 @@ impl Path {
     pub(crate) fn text(&self) -> &CStr {
         c_str(&self.0)
     }
+
+    /// Puts one byte in the place of another, wherever that stands.
+    pub(crate) fn replace(&mut self, old: u8, new: u8) {
+        for byte in self.0.iter_mut().filter(|byte| **byte == old) {
+            *byte = new;
+        }
+    }
 }
 
 /// Makes a directory and those above it; one that exists is fine.

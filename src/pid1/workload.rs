@@ -2,16 +2,17 @@
 
 use core::ffi::CStr;
 
-use rustix::fs::{Access, Uid, access, fchown};
+use rustix::fs::{Access, OFlags, Uid, access, fchown};
 use rustix::mount::mount_move;
-use rustix::process::{Pid, Resource, Rlimit, chdir, chroot, getpid, getrlimit, setpgid, setrlimit};
+use rustix::process::{Pid, chdir, chroot, getpid, setpgid};
 use rustix::termios::{isatty, tcsetpgrp};
 use whit::argv::{self, Full, Strings};
 use whit::error::{Errno, Error};
-use whit::options::{Options, Sources};
-use whit::passwd;
+use whit::options::{Given, Options, Source, Sources};
+use whit::rlimit::Limit;
 use whit::status::{NOT_EXECUTABLE, NOT_FOUND, NOT_STARTED};
-use whit::text::{Text, parts, split_once};
+use whit::text::{Text, parts, position, split_once};
+use whit::{passwd, rlimit};
 
 use crate::console::{failed, say};
 use crate::files::{self, Path};
@@ -19,14 +20,13 @@ use crate::filesystems::ROOT;
 use crate::handover::leave_initramfs;
 use crate::machine::Machine;
 use crate::sys;
+use crate::sys::fd;
 use crate::sys::process::{self, Fork, fork};
 
 /// The shell of the initramfs.
 const SHELL: &CStr = c"/bin/sh";
 /// Bytes of a passwd or group file that are read.
 const MAX_ACCOUNTS: usize = 32 * 1024;
-/// docker's limits of open files.
-const OPEN_FILES: Rlimit = Rlimit { current: Some(1024), maximum: Some(1 << 20) };
 
 /// Starts the workload in the root, with mounts of its own.
 pub(crate) fn start(sources: &Sources<'_>, options: &Options<'_>) -> Result<Pid, Error> {
@@ -107,7 +107,7 @@ fn run(sources: &Sources<'_>, options: &Options<'_>) -> u8 {
     take_foreground();
     let (mut argv, mut env) = (<Strings>::new(), <Strings>::new());
     let ready = enter_root_with(sources, &mut argv, &mut env);
-    match ready.and_then(|()| become_user(options.user, options.workdir, &mut env)) {
+    match ready.and_then(|()| become_user(sources, options, &mut env)) {
         Ok(()) => execute(&argv, &env),
         Err(code) => code,
     }
@@ -116,7 +116,7 @@ fn run(sources: &Sources<'_>, options: &Options<'_>) -> u8 {
 /// Enters the root, and puts together what is run in it; says what went wrong and returns the exit status for it.
 #[inline(never)]
 fn enter_root_with(sources: &Sources<'_>, argv: &mut Strings, env: &mut Strings) -> Result<(), u8> {
-    if let Err(error) = enter_root().and_then(|()| limit_files()) {
+    if let Err(error) = enter_root() {
         failed(error.step, b"", error.errno);
         return Err(NOT_STARTED);
     }
@@ -142,21 +142,50 @@ fn enter_root() -> Result<(), Error> {
     chdir(c"/").map_err(at("chdir /"))
 }
 
-/// A machine may be a container itself, where the hard limit can only be lowered.
-fn limit_files() -> Result<(), Error> {
-    let mut limits = OPEN_FILES;
-    while let Err(errno) = setrlimit(Resource::Nofile, limits) {
-        let maximum = getrlimit(Resource::Nofile).maximum;
-        if limits.maximum == maximum {
-            return Err(at("limit of open files")(errno));
+/// Makes the settings of the kernel and sets the limits, the weakest source's first; says what cannot be.
+fn apply_settings(sources: &Sources<'_>) -> Result<(), u8> {
+    for &source in Source::STRONGEST_FIRST.iter().rev() {
+        for Given { name, text, .. } in sources.each(source) {
+            let (step, done) = match position(b"sysctl rlimit", b' ', name) {
+                Some(0) => ("sysctl ", set_sysctl(text)),
+                Some(_) => ("rlimit ", set_limit(text)),
+                None => continue,
+            };
+            // A kernel may lack what docker sets, and a machine that is a container itself may raise no limit.
+            if source != Source::Docker
+                && let Err(errno) = done
+            {
+                failed(step, text, errno);
+                return Err(NOT_STARTED);
+            }
         }
-        limits.maximum = maximum;
     }
     Ok(())
 }
 
-/// Takes on USER, goes to WORKDIR, and sets HOME; says what went wrong and returns the exit status for it.
-fn become_user(user: &[u8], workdir: &[u8], env: &mut Strings) -> Result<(), u8> {
+/// Writes one setting, `NAME=VALUE`, as sysctl(8) does: dots in the name are slashes of its path.
+#[inline(never)]
+fn set_sysctl(text: &[u8]) -> Result<(), Errno> {
+    let (name, value) = split_once(text, b'=').ok_or(Errno::INVAL)?;
+    let mut path = Path::new();
+    path.join(&[b"/proc/sys/", name])?;
+    path.replace(b'.', b'/');
+    fd::write(&fd::open(path.text(), OFlags::WRONLY)?, value)
+}
+
+/// Sets one limit.
+#[inline(never)]
+fn set_limit(text: &[u8]) -> Result<(), Errno> {
+    let Limit { resource, soft_hard } = rlimit::parse(text).ok_or(Errno::INVAL)?;
+    process::set_limit(resource, soft_hard)
+}
+
+/// Takes on USER, goes to WORKDIR, sets HOME and the limits; says what went wrong and returns the exit status for it.
+///
+/// Never inlined: what follows it needs less stack than this had, however little is left to it.
+#[inline(never)]
+fn become_user(sources: &Sources<'_>, options: &Options<'_>, env: &mut Strings) -> Result<(), u8> {
+    let Options { user, workdir, .. } = *options;
     let (mut passwd, mut group) = (files::buffer::<MAX_ACCOUNTS>(), files::buffer::<MAX_ACCOUNTS>());
     let passwd = read_accounts(c"/etc/passwd", &mut passwd)?;
     let group = read_accounts(c"/etc/group", &mut group)?;
@@ -176,6 +205,8 @@ fn become_user(user: &[u8], workdir: &[u8], env: &mut Strings) -> Result<(), u8>
         failed("workdir ", workdir, errno);
         return Err(NOT_STARTED);
     }
+    // Limits may be raised still, and nobody else has to live with them.
+    apply_settings(sources)?;
     if account.uid != 0 {
         // The program may open /dev/stdout by name. Three descriptors, one file.
         let _ = fchown(sys::console(), Some(Uid::from_raw(account.uid)), None);

@@ -235,6 +235,8 @@ fn the_working_directory_is_made_when_missing() {
         let shown = if shown.is_empty() { "/" } else { shown };
         machine.run().powered_off_saying(&[shown, "up", "whit: exit 0"]);
     }
+    let made = Machine::new().command_line("whit.workdir=/srv/made whit.user=33").script("stat -c '%u:%g %a' .").run();
+    made.powered_off_saying(&["0:0 755", "whit: exit 0"]);
     let finished = Machine::new().file("/rootfs/file", "").command_line("whit.workdir=/file/x").script("echo up").run();
     finished.powered_off_saying(&["whit: workdir /file/x: ENOTDIR", "whit: exit 125"]);
 }
@@ -245,7 +247,7 @@ fn the_workload_starts_with_no_signal_blocked_or_ignored_and_three_descriptors()
     // ls itself has the directory open: 3.
     let script = "
         grep -E 'Sig(Blk|Ign)' /proc/self/status
-        echo open files $(ulimit -Sn)
+        echo open files $(ulimit -Sn), umask $(umask)
         ls /proc/self/fd | grep -vx 3 | tr '\\n' ' '; echo; exec sleep 1000";
     let mut machine = Machine::new().script(script).spawn();
     machine.wait_for("SigBlk:\t0000000000000000\n");
@@ -253,7 +255,7 @@ fn the_workload_starts_with_no_signal_blocked_or_ignored_and_three_descriptors()
     // glibc's posix_spawn(3), in front of unshare(1), has its two internal signals ignored: 32 and 33.
     let ignored = u64::from_str_radix(&machine.wait_for("\n"), 16).expect("a set of signals");
     assert_eq!(ignored & !(0b11 << 31), 0, "{ignored:#x}");
-    machine.wait_for("open files 1024\n");
+    machine.wait_for("open files 1024, umask 0022\n");
     let shown = machine.wait_for(" \n");
     let mut descriptors: Vec<&str> = shown.split(' ').collect();
     descriptors.retain(|number| !machine.inherited().iter().any(|(inherited, _)| inherited == number));
@@ -262,9 +264,105 @@ fn the_workload_starts_with_no_signal_blocked_or_ignored_and_three_descriptors()
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn a_limit_that_cannot_be_raised_is_no_reason_not_to_run() {
-    let finished = Machine::new().open_files(2000).script("echo open files $(ulimit -Sn) $(ulimit -Hn)").run();
-    finished.powered_off_saying(&["open files 1024 2000", "whit: exit 0"]);
+fn limits_are_those_that_were_asked_for() {
+    let finished = Machine::new()
+        .command_line("whit.rlimit=data=unlimited whit.rlimit=nproc=10")
+        .file("/whit.conf", "rlimit fsize=8589934592:-1\nrlimit nproc=15\n")
+        .file("/rootfs/etc/whit.conf", "rlimit nofile=300:3000\nrlimit nproc=20\nrlimit data=1000000000:-1\n")
+        .script("grep -E 'file size|data size|processes|open files' /proc/self/limits | tr -s ' '")
+        .run();
+    finished.powered_off_saying(&[
+        "Max file size 8589934592 unlimited bytes ",
+        "Max data size unlimited unlimited bytes ",
+        "Max processes 10 10 processes ",
+        "Max open files 300 3000 files ",
+        "whit: exit 0",
+    ]);
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_limit_that_cannot_be_is_an_error_and_dockers_own_is_none() {
+    for (limit, reason) in [
+        ("files=1", "EINVAL"),
+        ("nofile", "EINVAL"),
+        ("nofile=", "EINVAL"),
+        ("nofile=few", "EINVAL"),
+        ("nofile=1:2:3", "EINVAL"),
+        ("nofile=5:3", "EINVAL"),
+        // Above fs.nr_open (kernel/sys.c, do_prlimit).
+        ("nofile=unlimited", "EPERM"),
+    ] {
+        let finished = Machine::new().command_line(&format!("whit.rlimit={limit}")).script("echo up").run();
+        finished.powered_off_saying(&[&format!("whit: rlimit {limit}: {reason}"), "whit: exit 125"]);
+        assert!(!finished.says("up"), "{}", finished.console);
+    }
+    let limited = || Machine::new().open_files(2000).script("echo open files $(ulimit -Sn) $(ulimit -Hn)");
+    limited().run().powered_off_saying(&["open files 1024 2000", "whit: exit 0"]);
+    let lowered = limited().command_line("whit.rlimit=nofile=1000:1500").run();
+    lowered.powered_off_saying(&["open files 1000 1500", "whit: exit 0"]);
+    let raised = limited().command_line("whit.rlimit=nofile=1000:3000").run();
+    raised.powered_off_saying(&["whit: rlimit nofile=1000:3000: EPERM", "whit: exit 125"]);
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_small_stack_is_the_workloads_alone() {
+    let finished = Machine::new().command_line("whit.rlimit=stack=65536").script("echo stack $(ulimit -s)").run();
+    finished.powered_off_saying(&["stack 64", "whit: exit 0"]);
+}
+
+/// Shows settings of the network, below /proc/sys/net/ipv4.
+const SETTINGS: &str =
+    "cd /proc/sys/net/ipv4; grep -H . ip_unprivileged_port_start ping_group_range ip_forward | tr '\\t' ' '";
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn everybody_may_listen_on_every_port_and_ping() {
+    let listen =
+        "nc -l -p 80 -e /bin/true & until netstat -ltn | grep ':80 '; do :; done; nc 127.0.0.1 80 </dev/null; wait $!";
+    let finished =
+        Machine::new().command_line("whit.user=33").script(&format!("{SETTINGS}\n{listen}\necho listened $?")).run();
+    let dockers = ["ip_unprivileged_port_start:0", "ping_group_range:0 2147483647", "ip_forward:0"];
+    finished.powered_off_saying(&dockers);
+    finished.powered_off_saying(&["listened 0", "whit: exit 0"]);
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn settings_are_those_that_were_asked_for() {
+    let finished = Machine::new()
+        .command_line("whit.sysctl=\"net.ipv4.ping_group_range=5 6\"")
+        .file("/whit.conf", "sysctl net/ipv4/ip_forward=1\nsysctl net.ipv4.ping_group_range=1 2\n")
+        .file("/rootfs/etc/whit.conf", "sysctl net.ipv4.ip_unprivileged_port_start=512\nsysctl net.ipv4.ip_forward=0\n")
+        .script(SETTINGS)
+        .run();
+    finished.powered_off_saying(&[
+        "ip_unprivileged_port_start:512",
+        "ping_group_range:5 6",
+        "ip_forward:1",
+        "whit: exit 0",
+    ]);
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_setting_that_cannot_be_is_an_error_and_dockers_own_is_none() {
+    for (setting, reason) in [
+        ("net.ipv4.nothing=1", "ENOENT"),
+        ("net.ipv4.ip_forward=x", "EINVAL"),
+        ("net.ipv4.ip_forward", "EINVAL"),
+        ("net.ipv4=1", "EISDIR"),
+        // Bound read-only by the guard: it is the host's.
+        ("kernel.pid_max=4000000", "EROFS"),
+    ] {
+        let finished = Machine::new().command_line(&format!("whit.sysctl={setting}")).script("echo up").run();
+        finished.powered_off_saying(&[&format!("whit: sysctl {setting}: {reason}"), "whit: exit 125"]);
+        assert!(!finished.says("up"), "{}", finished.console);
+    }
+    let finished = Machine::new().mounted("/proc/sys/net").script("ls /proc/sys/net | wc -l; echo up").run();
+    finished.powered_off_saying(&["0", "up", "whit: exit 0"]);
+    assert!(!finished.console.contains("sysctl"), "{}", finished.console);
 }
 
 #[test]

@@ -181,6 +181,12 @@ pub(crate) fn read_at(fd: &Fd, buffer: &mut [u8], offset: u64) -> usize {
     result(unsafe { sc::syscall!(PREAD64, raw(fd), buffer.as_mut_ptr(), buffer.len(), offset) }).unwrap_or_default()
 }
 
+/// `ssize_t write(int fd, const void *buffer, size_t count)` — write(2), of what is taken whole or not at all.
+pub(crate) fn write(fd: &Fd, text: &[u8]) -> Result<(), Errno> {
+    // SAFETY: that many bytes can be read over the call.
+    result(unsafe { sc::syscall!(WRITE, raw(fd), text.as_ptr(), text.len()) }).map(drop)
+}
+
 /// `ssize_t recvfrom(int fd, void *buffer, size_t length, int flags, …)` — recv(2), without waiting.
 pub(crate) fn receive<'a>(fd: &Fd, buffer: &'a mut [MaybeUninit<u8>]) -> Result<&'a mut [u8], Errno> {
     // SAFETY: the buffer is writable over the call; nobody asks for the sender.

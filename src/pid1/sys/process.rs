@@ -51,6 +51,22 @@ pub(crate) fn kill(pid: i32, signal: u8) -> Result<(), Errno> {
     result(unsafe { sc::syscall!(KILL, pid, signal) }).map(drop)
 }
 
+/// `int prlimit64(pid_t pid, unsigned resource, const struct rlimit64 *new, struct rlimit64 *old)` — prlimit(2), of this
+/// process: sets a soft and a hard limit. When it may not, the soft one is set alone, and the error returned all the same.
+pub(crate) fn set_limit(resource: u32, [soft, hard]: [u64; 2]) -> Result<(), Errno> {
+    let mut limits = [soft, hard];
+    // SAFETY: struct rlimit64 is two 64-bit numbers, read or written during the calls.
+    unsafe {
+        let done = result(sc::syscall!(PRLIMIT64, 0, resource, limits.as_ptr(), 0)).map(drop);
+        if done.is_err() {
+            sc::syscall!(PRLIMIT64, 0, resource, 0, limits.as_mut_ptr());
+            limits[0] = soft;
+            sc::syscall!(PRLIMIT64, 0, resource, limits.as_ptr(), 0);
+        }
+        done
+    }
+}
+
 /// `int setgroups(size_t count, const gid_t *groups)`, `int setgid(gid_t gid)`, `int setuid(uid_t uid)` — setgroups(2),
 /// setgid(2), setuid(2), in the order in which each still may.
 pub(crate) fn become_user(uid: u32, gid: u32, groups: &[u32]) -> Result<(), Errno> {
