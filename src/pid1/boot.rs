@@ -155,7 +155,7 @@ fn read_image_record(machine: &mut Machine<'_>) {
     static BUFFER: Static<MAX_RECORD> = Static::new();
     let file = fd::open_inside(filesystems::ROOT, c"etc/whit.conf", OFlags::RDONLY);
     let text = file.and_then(|file| files::read_open(&file, BUFFER.take()));
-    let Some(text) = said(Source::Image.name(), text) else { return };
+    let Some(text) = said(Source::Image.name(), MAX_RECORD, text) else { return };
     machine.sources.image = Record::decode(text);
     machine.options = machine.sources.options(&mut |source, complaint| {
         // The others were complained of before.

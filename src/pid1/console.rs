@@ -95,6 +95,15 @@ pub(crate) fn failed(step: &str, what: &[u8], errno: Errno) {
     say!("{}{}: {}", step, Text(what), errno);
 }
 
+/// Says that a file was not read: `whit: /whit.conf: 16384 bytes or more are not read`.
+#[inline(never)]
+pub(crate) fn unread(path: &[u8], limit: usize, errno: Errno) {
+    match errno {
+        Errno::FBIG => say!("{}: {} bytes or more are not read", Text(path), limit as u64),
+        errno => failed("", path, errno),
+    }
+}
+
 /// Opens the console on descriptors 0 to 2 when the kernel found none in the initramfs (init/main.c,
 /// console_on_rootfs). /dev is mounted.
 pub(crate) fn open() {

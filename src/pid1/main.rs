@@ -35,7 +35,7 @@ use whit::status::NOT_STARTED;
 use whit::text::Text;
 
 use crate::boot::Outcome;
-use crate::console::{failed, say};
+use crate::console::{failed, say, unread};
 use crate::machine::Machine;
 use crate::network::Network;
 use crate::shutdown::End;
@@ -59,8 +59,9 @@ fn main(seed: u32) -> ! {
 
     filesystems::mount_all(&mounts::PROC);
     let sources = Sources {
-        command_line: said("/proc/cmdline", files::read(c"/proc/cmdline", COMMAND_LINE.take())).unwrap_or_default(),
-        initramfs: said("/whit.conf", files::read(c"/whit.conf", RECORD.take()))
+        command_line: said("/proc/cmdline", MAX_COMMAND_LINE, files::read(c"/proc/cmdline", COMMAND_LINE.take()))
+            .unwrap_or_default(),
+        initramfs: said("/whit.conf", MAX_RECORD, files::read(c"/whit.conf", RECORD.take()))
             .map(Record::decode)
             .unwrap_or_default(),
         image: Record::default(),
@@ -98,12 +99,11 @@ fn live(machine: &mut Machine<'_>) -> Result<Infallible, End> {
 }
 
 /// What could be read; what could not is said, unless it is not there.
-fn said<T>(path: &str, read: Result<T, Errno>) -> Option<T> {
+fn said<T>(path: &str, limit: usize, read: Result<T, Errno>) -> Option<T> {
     match read {
         Ok(value) => return Some(value),
         Err(Errno::NOENT) => {}
-        Err(Errno::FBIG) => say!("{}: longer than is read, ignored", path),
-        Err(errno) => failed("", path.as_bytes(), errno),
+        Err(errno) => unread(path.as_bytes(), limit, errno),
     }
     None
 }

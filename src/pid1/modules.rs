@@ -5,7 +5,7 @@ use rustix::system::finit_module;
 use whit::error::Errno;
 use whit::text::parts;
 
-use crate::console::failed;
+use crate::console::{failed, unread};
 use crate::files::{self, Path};
 use crate::sys::fd::open;
 use crate::sys::memory::Static;
@@ -23,7 +23,7 @@ pub(crate) fn load(mut between: impl FnMut()) {
     let list = match files::read(LIST, BUFFER.take()) {
         Ok(list) => list,
         Err(Errno::NOENT) => return,
-        Err(errno) => return failed("", LIST.to_bytes(), errno),
+        Err(errno) => return unread(LIST.to_bytes(), MAX_LIST, errno),
     };
     for line in parts(list, b'\n').filter(|line| !line.is_empty()) {
         match load_one(line) {

@@ -14,7 +14,7 @@ use whit::status::{NOT_EXECUTABLE, NOT_FOUND, NOT_STARTED};
 use whit::text::{Text, parts, position, split_once};
 use whit::{passwd, rlimit};
 
-use crate::console::{failed, say};
+use crate::console::{failed, say, unread};
 use crate::files::{self, Path};
 use crate::filesystems::ROOT;
 use crate::handover::leave_initramfs;
@@ -25,7 +25,7 @@ use crate::sys::process::{self, Fork, fork};
 
 /// The shell of the initramfs.
 const SHELL: &CStr = c"/bin/sh";
-/// Bytes of a passwd or group file that are read.
+/// A passwd or group file has fewer bytes than this.
 const MAX_ACCOUNTS: usize = 32 * 1024;
 
 /// Starts the workload in the root, with mounts of its own.
@@ -121,17 +121,23 @@ fn enter_root_with(sources: &Sources<'_>, argv: &mut Strings, env: &mut Strings)
         return Err(NOT_STARTED);
     }
     let uname = rustix::system::uname();
+    let terminal = isatty(sys::console());
     let filled = argv::arguments(sources, argv)
-        .and_then(|()| argv::variables(sources, uname.nodename().to_bytes(), isatty(sys::console()), env));
+        .and_then(|()| argv::variables(sources, uname.nodename().to_bytes(), terminal, env));
     if let Err(full) = filled {
-        let (limit, what) = match full {
-            Full::Bytes(limit) => (limit, "bytes"),
-            Full::Count(limit) => (limit, "strings"),
-        };
-        say!("arguments or environment: more than {} {}", limit, what);
-        return Err(NOT_STARTED);
+        return Err(overflow(full));
     }
     Ok(())
+}
+
+/// Says which capacity was exceeded.
+fn overflow(full: Full) -> u8 {
+    let (limit, what) = match full {
+        Full::Bytes(limit) => (limit, "bytes"),
+        Full::Count(limit) => (limit, "strings"),
+    };
+    say!("arguments or environment: more than {} {}", limit, what);
+    NOT_STARTED
 }
 
 /// Makes the root / in truth, so that pivot_root(2) and user namespaces work inside.
@@ -195,9 +201,8 @@ fn become_user(sources: &Sources<'_>, options: &Options<'_>, env: &mut Strings) 
         NOT_STARTED
     })?;
     // An empty one is none: runc, libcontainer/init_linux.go, setupUser.
-    if env.variable(b"HOME").unwrap_or_default().is_empty() && env.set(&[b"HOME=", account.home]).is_err() {
-        say!("environment: no room for HOME");
-        return Err(NOT_STARTED);
+    if env.variable(b"HOME").unwrap_or_default().is_empty() {
+        env.set(&[b"HOME=", account.home]).map_err(overflow)?;
     }
     let workdir = if workdir.is_empty() { b"/" } else { workdir };
     let in_directory = files::make_directories(workdir).and_then(|()| Ok(chdir(Path::new().join(&[workdir])?)?));
@@ -223,7 +228,7 @@ fn read_accounts<'a>(path: &CStr, buffer: &'a mut [core::mem::MaybeUninit<u8>]) 
         Ok(text) => Ok(text),
         Err(Errno::NOENT) => Ok(&[]),
         Err(errno) => {
-            failed("", path.to_bytes(), errno);
+            unread(path.to_bytes(), MAX_ACCOUNTS, errno);
             Err(NOT_STARTED)
         }
     }

@@ -198,7 +198,7 @@ fn what_cannot_be_understood_is_said_with_file_and_line() {
 fn a_record_that_is_too_long_is_said_and_ignored() {
     let long = format!("entrypoint /bin/false\n#{}\n", "x".repeat(16 * 1024));
     let finished = Machine::new().file("/whit.conf", &long).script("echo up").run();
-    finished.powered_off_saying(&["whit: /whit.conf: longer than is read, ignored", "up", "whit: exit 0"]);
+    finished.powered_off_saying(&["whit: /whit.conf: 16384 bytes or more are not read", "up", "whit: exit 0"]);
 }
 
 #[test]

@@ -87,6 +87,7 @@ fn a_name_without_a_slash_is_looked_for_in_the_images_path() {
     let machine = || {
         with_show()
             .file("/rootfs/first/tool", "not to be run")
+            .directory("/rootfs/third/tool")
             .file("/rootfs/second/tool", "#!/bin/sh\necho second\n")
             .mode("/rootfs/second/tool", 0o755)
     };
@@ -96,6 +97,9 @@ fn a_name_without_a_slash_is_looked_for_in_the_images_path() {
         ("/second/tool:/second", "tool", "second", 0),
         ("/first", "tool", "whit: tool: permission denied (EACCES)", 126),
         ("/nowhere", "tool", "whit: tool: not found (ENOENT)", 127),
+        // A directory is nothing to run, but may stand in the way of no program.
+        ("/third:/second", "tool", "second", 0),
+        ("/third", "tool", "whit: tool: permission denied (EACCES)", 126),
         ("", "tool", "whit: tool: not found (ENOENT)", 127),
         ("/nowhere", "/bin/show", "[/bin/show]", 0),
     ] {
@@ -158,19 +162,49 @@ fn without_an_entrypoint_it_says_where_one_could_be() {
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
 fn more_than_fits_is_an_error_that_names_the_limit() {
-    for (line, count, limit) in
-        [("cmd x\n", 256, "strings"), ("env A=x\n", 300, ""), ("cmd 0123456789012345678901234567890\n", 600, "")]
-    {
-        let record = format!("entrypoint /bin/true\n{}", line.repeat(count));
-        let finished = Machine::new().busybox_root().file("/rootfs/etc/whit.conf", &record).run();
-        let expected = match limit {
-            "strings" => &["whit: arguments or environment: more than 256 strings", "whit: exit 125"][..],
-            // One variable, set over and over.
-            _ if line.starts_with("env") => &["whit: exit 0"],
-            _ => &["whit: /etc/whit.conf: longer than is read, ignored", "whit: exit 125"],
-        };
-        finished.powered_off_saying(expected);
+    let failed = "whit: exit 125";
+    let (strings, bytes) = (
+        "whit: arguments or environment: more than 256 strings",
+        "whit: arguments or environment: more than 16384 bytes",
+    );
+    let record = "whit: /etc/whit.conf: 16384 bytes or more are not read";
+    let long = "0123456789".repeat(1_000);
+    for (initramfs, image, lines) in [
+        ("cmd x\n".repeat(255), String::new(), ["whit: exit 0"].as_slice()),
+        ("cmd x\n".repeat(256), String::new(), &[strings, failed]),
+        // One variable, set over and over, is one; two are two.
+        ("env A=x\n".repeat(300), String::new(), &["whit: exit 0"]),
+        ((0..300).map(|number| format!("env A{number}=\n")).collect(), String::new(), &[strings, failed]),
+        (format!("env A={long}\n"), format!("env B={long}\n"), &[bytes, failed]),
+        // No room is left for HOME.
+        ((0..254).map(|number| format!("env A{number}=\n")).collect(), String::new(), &[strings, failed]),
+        (String::new(), "cmd x\n".repeat(3_000), &[record, "whit: exit 0"]),
+    ] {
+        let initramfs = format!("entrypoint /bin/true\n{initramfs}");
+        let machine = Machine::new().busybox_root().file("/whit.conf", &initramfs);
+        machine.file("/rootfs/etc/whit.conf", &image).run().powered_off_saying(lines);
     }
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn files_that_are_too_long_are_named_with_their_limit() {
+    let groups: String = (0..65).map(|gid| format!("g{gid}:x:{gid}:web\n")).collect();
+    for (path, text, line) in [
+        ("/rootfs/etc/passwd", "x".repeat(32 * 1024), "whit: /etc/passwd: 32768 bytes or more are not read"),
+        ("/rootfs/etc/group", "x".repeat(32 * 1024), "whit: /etc/group: 32768 bytes or more are not read"),
+        ("/rootfs/etc/group", groups, "whit: user web: in more than 64 groups"),
+    ] {
+        let machine = Machine::new().file("/rootfs/etc/passwd", PASSWD).file(path, &text);
+        let finished = machine.command_line("whit.user=web").script("echo up").run();
+        finished.powered_off_saying(&[line, "whit: exit 125"]);
+        assert!(!finished.says("up"), "{}", finished.console);
+    }
+    let modules = Machine::new().file("/lib/modules/load", &"x".repeat(16 * 1024)).script("echo up").run();
+    modules.powered_off_saying(&["whit: /lib/modules/load: 16384 bytes or more are not read", "up"]);
+    let words = format!("entrypoint=/bin/true {}", "x".repeat(4096));
+    let line = Machine::new().busybox_root().command_line(&words).run();
+    line.powered_off_saying(&["whit: /proc/cmdline: 4096 bytes or more are not read", "whit: exit 125"]);
 }
 
 const PASSWD: &str =
