@@ -24,6 +24,8 @@ const OUTSIDE: &CStr = c"/run/whit";
 
 /// Writes all three.
 pub(crate) fn write(lease: Option<&Lease>) {
+    // An image of one program has none, and its resolver reads these files all the same.
+    let _ = files::make_directory(c"/mnt/etc");
     let uname = rustix::system::uname();
     let hostname = Text(uname.nodename().to_bytes());
     let _ = uwrite!(Line, "{}\n", hostname);
@@ -57,7 +59,7 @@ fn put(path: &CStr) {
 
 fn put_inside(path: &CStr, text: &[u8]) -> Result<(), Errno> {
     let file = match fd::open_inside(ROOT, path, OFlags::RDWR | OFlags::CREATE) {
-        // No /etc: an image of one program does not read these files.
+        // No /etc, on a root that is read-only.
         Err(Errno::NOENT) => return Ok(()),
         file => file?,
     };

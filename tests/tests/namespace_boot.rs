@@ -255,6 +255,23 @@ fn files_of_the_image_are_left_alone_and_empty_ones_are_filled() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
+fn a_root_without_etc_gets_one_with_the_files() {
+    let script = "cat /etc/hosts /etc/hostname /etc/resolv.conf; stat -c '%u:%g %a' /etc; ls /etc";
+    let finished = Machine::new().command_line("whit.hostname=box").script(script).run();
+    finished.powered_off_saying(&[
+        "127.0.0.1 localhost",
+        "127.0.1.1 box",
+        "box",
+        "# written by whit",
+        "0:0 755",
+        "hostname",
+        "hosts",
+        "resolv.conf",
+    ]);
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
 fn a_link_in_the_root_does_not_lead_out_of_it() {
     for target in ["/run/resolv.conf", "../../../../../run/resolv.conf"] {
         let mut machine = Machine::new()

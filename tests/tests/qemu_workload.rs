@@ -18,7 +18,7 @@ fn an_image_of_one_program_is_enough() {
     let words = r#"entrypoint=/busybox -- sh -c "ls -1d /* /dev/null /proc/self/; echo $0; exit 7" "two words""#;
     let mut guest = Guest::start(&alone(&kernel, &one_program_disk()).append(words));
     guest.line("whit: root /dev/vda on /mnt");
-    for found in ["/busybox", "/dev", "/dev/null", "/lost+found", "/proc", "/proc/self/", "/sys", "two words"] {
+    for found in ["/busybox", "/dev", "/dev/null", "/etc", "/lost+found", "/proc", "/proc/self/", "/sys", "two words"] {
         let line = guest.machine().next_line(whit_tests::whole::DEADLINE).unwrap();
         guest.assert(line.trim_end() == found, &format!("\"{line}\" where \"{found}\" should be"));
     }
