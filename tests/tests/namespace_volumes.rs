@@ -43,7 +43,7 @@ fn what_cannot_be_mounted_ends_the_boot_unless_it_may_fail() {
     for (words, problem) in [
         ("whit.mount=nothing", "whit: mount=nothing: EINVAL"),
         ("whit.tmpfs=scratch", "whit: tmpfs=scratch: EINVAL"),
-        ("whit.mount=nosuchfs:tag:/data", "whit: mount=nosuchfs:tag:/data: ENODEV"),
+        ("whit.mount=nosuchfs:tag:/data", "whit: mount=nosuchfs:tag:/data: EINVAL"),
         ("whit.mount=tmpfs:/script/x", "whit: mount=tmpfs:/script/x: ENOTDIR"),
         ("whit.tmpfs=/data:no_such_option", "whit: tmpfs=/data:no_such_option: EINVAL"),
     ] {
@@ -51,7 +51,7 @@ fn what_cannot_be_mounted_ends_the_boot_unless_it_may_fail() {
         finished.powered_off_saying(&[problem, "whit: exit 125", "whit: power off"]);
         assert!(!finished.says("runs"), "{words}");
     }
-    let words = "whit.mount=nosuchfs:tag:/data::ro,nofail whit.tmpfs=/scratch";
+    let words = "whit.mount=/dev/nosuch:/data::ro,nofail whit.tmpfs=/scratch";
     let finished = Machine::new().script("grep -c /scratch /proc/mounts").command_line(words).run();
-    finished.powered_off_saying(&["whit: mount=nosuchfs:tag:/data::ro,nofail: ENODEV", "1", "whit: exit 0"]);
+    finished.powered_off_saying(&["whit: mount=/dev/nosuch:/data::ro,nofail: ENOENT", "1", "whit: exit 0"]);
 }
