@@ -41,30 +41,36 @@ fn stderr(output: &Output) -> String {
 }
 
 #[test]
-fn a_pipe_a_file_and_gzip_give_the_same_bytes() {
+fn a_pipe_a_file_and_every_compression_give_the_same_bytes() {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
     fs::write(at("web.tar"), tar()).unwrap();
-    let gzip = Command::new("gzip").arg("-k").arg(at("web.tar")).status().unwrap();
-    assert!(gzip.success());
+    for program in ["gzip", "zstd", "xz", "bzip2"] {
+        let output = Command::new(program).arg("-kq").arg(at("web.tar")).output();
+        let output = output.unwrap_or_else(|error| panic!("{program}: {error}; install it"));
+        assert!(output.status.success(), "{program}: {}", stderr(&output));
+    }
     for (arguments, input) in [
         (&["-o", "1.img", "web.tar"][..], vec![]),
         (&["-o", "2.img", "web.tar"], vec![]),
         (&["-o", "3.img"], tar()),
         (&["-o", "4.img", "-"], tar()),
         (&["web.tar.gz", "--output=5.img"], vec![]),
+        (&["-o", "6.img"], fs::read(at("web.tar.zst")).unwrap()),
+        (&["web.tar.xz", "-o7.img"], vec![]),
+        (&["web.tar.bz2", "-o8.img"], vec![]),
     ] {
         let output = mkraw(directory.path(), arguments, &input);
         assert!(output.status.success(), "{}", stderr(&output));
     }
     let first = fs::read(at("1.img")).unwrap();
-    for name in ["2.img", "3.img", "4.img", "5.img"] {
+    for name in ["2.img", "3.img", "4.img", "5.img", "6.img", "7.img", "8.img"] {
         assert!(fs::read(at(name)).unwrap() == first, "{name} differs");
     }
-    let other = mkraw(directory.path(), &["-o", "6.img", "web.tar", "--label", "web"], b"");
+    let other = mkraw(directory.path(), &["-o", "9.img", "web.tar", "--label", "web"], b"");
     assert!(other.status.success());
     let uuid = |name: &str| Ext4::load_from_path(at(name)).unwrap().uuid().as_bytes().to_owned();
-    assert_ne!(uuid("1.img"), uuid("6.img"), "other metadata, other UUID");
+    assert_ne!(uuid("1.img"), uuid("9.img"), "other metadata, other UUID");
 }
 
 #[test]

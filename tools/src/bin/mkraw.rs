@@ -29,7 +29,7 @@ struct Arguments {
     /// The image to write; what is there is replaced
     #[arg(short, long, value_name = "IMAGE")]
     output: PathBuf,
-    /// The tar, plain or gzip; without it standard input is read
+    /// The tar, plain or compressed by gzip, zstd, xz or bzip2; without it standard input is read
     input: Option<PathBuf>,
     /// What `docker inspect` prints of the container or image, or an OCI image configuration
     #[arg(long, value_name = "FILE")]

@@ -53,9 +53,10 @@ const STEPS: [Step; 8] = [
 ];
 
 /// What the tests run beside the tools of whit.
-const PROGRAMS: [Program; 9] = [
+const PROGRAMS: [Program; 12] = [
     QEMU,
     Program { name: "busybox", package: "busybox-static" },
+    Program { name: "bzip2", package: "bzip2" },
     Program { name: "cpio", package: "cpio" },
     Program { name: "dnsmasq", package: "dnsmasq-base" },
     Program { name: "e2fsck", package: "e2fsprogs" },
@@ -63,6 +64,8 @@ const PROGRAMS: [Program; 9] = [
     Program { name: "modinfo", package: "kmod" },
     Program { name: "mount", package: "mount" },
     Program { name: "unshare", package: "util-linux" },
+    Program { name: "xz", package: "xz-utils" },
+    Program { name: "zstd", package: "zstd" },
 ];
 
 /// How a test says that it could not do all of its work: `skipped: apt offers no 6.12 kernel`.

@@ -1,10 +1,12 @@
 //! From an archive to a disk image: the entries of a tar, one after the other, into an ext4 file system.
 
-mod input;
+mod ahead;
+mod compression;
 
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
+use std::thread;
 
 use crate::ext4::{self, Builder, Finish, Metadata, Size};
 use crate::tar::{self, Entry, Kind, Reader};
@@ -82,13 +84,20 @@ pub enum Error {
     Layers,
 }
 
-/// Writes the files of the tar that `input` is, plain or compressed by gzip, into `output`: a new and empty file.
+/// Writes the files of the tar that `input` is, plain or compressed by gzip, zstd, xz or bzip2, into `output`: a new and
+/// empty file.
 ///
 /// # Errors
 /// A damaged, cut or foreign archive, what ext4 cannot hold, or failing reads and writes. What `output` holds then is
 /// of no use.
 pub fn build(input: impl Read + Send, output: &File, options: &Options) -> Result<Summary, Error> {
-    let input = input::decompress(input).map_err(tar::Error::Read)?;
+    thread::scope(|scope| {
+        let input = compression::decompress(scope, input).map_err(tar::Error::Read)?;
+        build_from(input, output, options)
+    })
+}
+
+fn build_from(input: impl Read, output: &File, options: &Options) -> Result<Summary, Error> {
     let mut reader = Reader::new(input).accept_missing_end(options.missing_end_accepted);
     let mut builder = Builder::new(output, i64::from(options.time))?;
     let mut summary = Summary::default();

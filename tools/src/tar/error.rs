@@ -14,12 +14,6 @@ pub enum Error {
     /// The first block is no tar header.
     #[error("is not a tar archive; give it the output of `docker export`")]
     NotTar,
-    /// The input is compressed in a way that is not undone here.
-    #[error("is compressed with {program}; decompress it first: {program} -dc FILE | mkraw …")]
-    Compressed {
-        /// The program that undoes it.
-        program: &'static str,
-    },
     /// The input ends early.
     #[error("ends at byte {offset}, in the middle of the archive{}; it was cut off: make it again", context(.path))]
     Truncated {

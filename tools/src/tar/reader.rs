@@ -75,7 +75,7 @@ impl<R: Read> Reader<R> {
             };
             let header = match Header::parse(&block) {
                 Ok(header) => header,
-                Err(_) if offset == 0 => return Err(not_tar(&block)),
+                Err(_) if offset == 0 => return Err(Error::NotTar),
                 Err(problem) => return Err(self.damaged(offset, problem)),
             };
             let at = |problem| Error::Damaged { offset, problem, path: text(&block[..100]).to_vec() };
@@ -244,7 +244,7 @@ impl<R: Read> Reader<R> {
                 0 if start == 0 => return Err(Error::Empty),
                 0 if self.missing_end_accepted && zeros < END_BLOCKS => return Ok(None),
                 _ if zeros >= END_BLOCKS => return Ok(None),
-                _ if start == 0 => return Err(not_tar(&block)),
+                _ if start == 0 => return Err(Error::NotTar),
                 _ => return Err(self.truncated()),
             }
         }
@@ -278,14 +278,6 @@ impl<R: Read> Reader<R> {
 
     fn damaged(&self, offset: u64, problem: Problem) -> Error {
         Error::Damaged { offset, problem, path: self.path.clone() }
-    }
-}
-
-fn not_tar(start: &[u8]) -> Error {
-    const MAGIC: [(&[u8], &str); 3] = [(b"\x28\xb5\x2f\xfd", "zstd"), (b"\xfd7zXZ\0", "xz"), (b"BZh", "bzip2")];
-    match MAGIC.iter().find(|(magic, _)| start.starts_with(magic)) {
-        Some((_, program)) => Error::Compressed { program },
-        None => Error::NotTar,
     }
 }
 
