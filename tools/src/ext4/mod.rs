@@ -11,7 +11,7 @@
 //!
 //! - `spec`, `checksum`, `hash`: the structures and sums, byte by byte
 //! - `layout`: which block is for what; pure
-//! - `tree`, `path`: the namespace, and how paths lead through it
+//! - `tree`, `path`, `layer`: the namespace, how paths lead through it, and what layers hide of it
 //! - `file`, `extents`, `directory`, `attributes`: contents
 //! - `finish`, `inodes`, `groups`, `identity`: the metadata at the end
 
@@ -27,6 +27,7 @@ mod groups;
 mod hash;
 mod identity;
 mod inodes;
+mod layer;
 mod layout;
 mod path;
 mod spec;
@@ -43,6 +44,7 @@ use attributes::{Sets, Stored};
 use disk::Disk;
 use error::entry;
 use extents::Extent;
+use layer::Layer;
 use layout::{Cursor, Run};
 use path::{Place, Resolver};
 use spec::{BLOCK_SIZE, encode_device, encode_time};
@@ -82,6 +84,7 @@ pub struct Builder<'a> {
     free: Vec<Run>,
     /// Hard links to what has not come yet.
     pending: Vec<Pending>,
+    layer: Layer,
     attributes_left_out: u64,
     times_clamped: u64,
 }
@@ -108,6 +111,7 @@ impl<'a> Builder<'a> {
             sets: Sets::default(),
             free: Vec::new(),
             pending: Vec::new(),
+            layer: Layer::default(),
             attributes_left_out: 0,
             times_clamped: 0,
         };
@@ -274,6 +278,7 @@ impl<'a> Builder<'a> {
             let mode = kind | metadata.mode;
             let changed = self.tree.node_mut(node);
             *changed = Node { mode, uid: metadata.uid, gid: metadata.gid, time, attributes, ..*changed };
+            self.layer.describe(node);
             return Ok(node);
         }
         let Place::Name(parent, name) = place else { return Err(entry(path, Problem::NamesADirectory)) };

@@ -39,6 +39,16 @@ impl Resolver {
         self.last = None;
     }
 
+    /// The time of directories that are made.
+    pub(super) fn time(&self) -> (u32, u32) {
+        self.time
+    }
+
+    /// The directory at this path, if there is one; the last component is followed too.
+    pub(super) fn directory(&mut self, tree: &mut Tree, path: &[u8]) -> Result<Option<NodeId>, Problem> {
+        self.walk(tree, NodeId::ROOT, path, false, &mut 0)
+    }
+
     /// Finds where an entry of this path goes, and makes the parents that are missing.
     pub(super) fn place<'a>(&mut self, tree: &mut Tree, path: &'a [u8]) -> Result<Place<'a>, Problem> {
         let (parents, last) = split(path);

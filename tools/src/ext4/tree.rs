@@ -65,6 +65,14 @@ pub(super) struct Name {
     length: u8,
 }
 
+/// What is left of a directory.
+pub(super) struct Pruned {
+    /// Whether something is left in it.
+    pub(super) left: bool,
+    /// Directories in it that stay for what is in them, and that nobody describes.
+    pub(super) undescribed: Vec<NodeId>,
+}
+
 /// All nodes and names.
 #[derive(Default)]
 pub(super) struct Tree {
@@ -110,6 +118,16 @@ impl Tree {
         &self.nodes
     }
 
+    /// How many nodes were created so far: the number of the next one.
+    pub(super) fn node_count(&self) -> u32 {
+        self.nodes.len() as u32 // bounded by `create`
+    }
+
+    /// How many names were given so far: the number of the next one.
+    pub(super) fn name_count(&self) -> u32 {
+        self.names.len() as u32 // bounded by `link`
+    }
+
     /// All names that were not removed, in the order of creation.
     pub(super) fn names(&self) -> impl Iterator<Item = &Name> {
         self.names.iter().filter(|name| name.node != NodeId::NONE)
@@ -142,8 +160,13 @@ impl Tree {
 
     /// What `name` is in `parent`.
     pub(super) fn find(&self, parent: NodeId, name: &[u8]) -> Option<NodeId> {
+        self.find_name(parent, name).map(|(_, node)| node)
+    }
+
+    /// The number of a name in `parent`, and what it names.
+    pub(super) fn find_name(&self, parent: NodeId, name: &[u8]) -> Option<(u32, NodeId)> {
         let entry = self.index.find(self.hash(parent, name), |entry| self.is(*entry, parent, name))?;
-        Some(self.names[*entry as usize].node)
+        Some((*entry, self.names[*entry as usize].node))
     }
 
     /// Gives a node a name that `parent` does not have yet.
@@ -188,6 +211,49 @@ impl Tree {
                 gone[node.0 as usize] = self.node(node).is_directory();
             }
         }
+    }
+
+    /// Takes away the names below `directory` whose numbers are lower than `before`, but for directories that are
+    /// described, or lead to a name that stays.
+    pub(super) fn prune(
+        &mut self,
+        directory: NodeId,
+        before: u32,
+        is_described: impl Fn(NodeId) -> bool,
+        mut removed: impl FnMut(&Node),
+    ) -> Pruned {
+        let mut children = vec![0_u32; self.nodes.len()];
+        let mut is_below = vec![false; self.nodes.len()];
+        is_below[directory.0 as usize] = true;
+        let mut old = Vec::new();
+        // A directory is older than what is in it, so one pass finds all of the subtree, parents first.
+        for (entry, name) in (0..).zip(&self.names) {
+            if name.node == NodeId::NONE || !is_below[name.parent.0 as usize] {
+                continue;
+            }
+            children[name.parent.0 as usize] += 1;
+            is_below[name.node.0 as usize] = self.node(name.node).is_directory();
+            // The first name is lost+found, which no layer brought.
+            if (1..before).contains(&entry) {
+                old.push(entry);
+            }
+        }
+        let mut undescribed = Vec::new();
+        for entry in old.into_iter().rev() {
+            let Name { parent, node, .. } = self.names[entry as usize];
+            if self.node(node).is_directory() {
+                if is_described(node) {
+                    continue;
+                }
+                if children[node.0 as usize] > 0 {
+                    undescribed.push(node);
+                    continue;
+                }
+            }
+            self.remove(entry, &mut removed);
+            children[parent.0 as usize] -= 1;
+        }
+        Pruned { left: children[directory.0 as usize] > 0, undescribed }
     }
 
     fn remove(&mut self, entry: u32, removed: &mut impl FnMut(&Node)) -> NodeId {

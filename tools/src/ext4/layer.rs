@@ -1,0 +1,213 @@
+//! Layers: what one of them hides of those below it (OCI image specification, "Image Layer Filesystem Changeset").
+//!
+//! A whiteout, and an opaque directory, hide only what lower layers put there, wherever in their own layer they come: so
+//! each node and name belongs to the layer that made it, told by its number.
+
+use std::collections::HashSet;
+
+use super::tree::NodeId;
+use super::{Builder, Error, Problem, path, tree};
+
+/// The layer that is being applied.
+#[derive(Default)]
+pub(super) struct Layer {
+    /// Nodes and names with lower numbers are those of lower layers.
+    first_node: u32,
+    first_name: u32,
+    /// Directories of lower layers that this one describes too.
+    described: HashSet<NodeId>,
+}
+
+impl Layer {
+    /// Keeps in mind that the layer describes a directory that was there.
+    pub(super) fn describe(&mut self, directory: NodeId) {
+        if directory.0 < self.first_node {
+            self.described.insert(directory);
+        }
+    }
+}
+
+impl Builder<'_> {
+    /// Starts a layer above what is there.
+    pub fn begin_layer(&mut self) {
+        self.layer =
+            Layer { first_node: self.tree.node_count(), first_name: self.tree.name_count(), ..Layer::default() };
+    }
+
+    /// Ends a layer: its hard links find their targets in it or below.
+    ///
+    /// # Errors
+    /// [`Error::LinkTarget`].
+    pub fn end_layer(&mut self) -> Result<(), Error> {
+        self.link_pending()
+    }
+
+    /// Hides `name` in the directory `parent`, as far as lower layers made it. Nothing there is nothing to hide.
+    ///
+    /// # Errors
+    /// [`Error::Entry`] when the path leads through links without end.
+    pub fn hide(&mut self, parent: &[u8], name: &[u8]) -> Result<(), Error> {
+        let Some(directory) = self.layered_directory(parent)? else { return Ok(()) };
+        let Some((number, node)) = self.tree.find_name(directory, name) else { return Ok(()) };
+        if number >= self.layer.first_name {
+            return Ok(());
+        }
+        let is_described = self.layer.described.contains(&node);
+        if self.tree.node(node).is_directory() && (self.prune(node) || is_described) {
+            if !is_described {
+                self.undescribe(node);
+            }
+            return Ok(());
+        }
+        self.remove(directory, name);
+        Ok(())
+    }
+
+    /// Hides everything in the directory `path` that lower layers put there.
+    ///
+    /// # Errors
+    /// See [`Builder::hide`].
+    pub fn hide_all(&mut self, path: &[u8]) -> Result<(), Error> {
+        if let Some(directory) = self.layered_directory(path)? {
+            self.prune(directory);
+        }
+        Ok(())
+    }
+
+    /// Takes away a name and all below it, whichever layer made it.
+    ///
+    /// # Errors
+    /// See [`Builder::hide`].
+    pub fn discard(&mut self, parent: &[u8], name: &[u8]) -> Result<(), Error> {
+        if let Some(directory) = self.layered_directory(parent)? {
+            self.remove(directory, name);
+        }
+        Ok(())
+    }
+
+    fn layered_directory(&mut self, path: &[u8]) -> Result<Option<NodeId>, Error> {
+        match self.resolver.directory(&mut self.tree, path) {
+            Ok(found) => Ok(found),
+            Err(Problem::NotADirectory) => Ok(None),
+            Err(problem) => Err(super::entry(path, problem)),
+        }
+    }
+
+    /// Takes away what lower layers put below a directory; says whether something of this layer is left there. Older
+    /// directories on the way to it stay, as if this layer had made them.
+    fn prune(&mut self, directory: NodeId) -> bool {
+        self.resolver.forget();
+        let (extents, free, layer) = (&self.extents, &mut self.free, &self.layer);
+        let is_described = |node| layer.described.contains(&node);
+        let removed = |node: &tree::Node| free.extend(tree::runs(node, extents));
+        let pruned = self.tree.prune(directory, layer.first_name, is_described, removed);
+        for kept in pruned.undescribed {
+            self.undescribe(kept);
+        }
+        pruned.left
+    }
+
+    /// Makes a directory one that the input does not describe.
+    fn undescribe(&mut self, directory: NodeId) {
+        let made = path::directory(NodeId::ROOT, self.resolver.time());
+        let node = self.tree.node_mut(directory);
+        *node = tree::Node { content: node.content, links: node.links, size: node.size, ..made };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Finish, Metadata, Size};
+    use super::*;
+
+    /// A step of a layer.
+    enum Step {
+        Directory(&'static str),
+        File(&'static str),
+        Link(&'static str, &'static str),
+        Hide(&'static str, &'static str),
+        HideAll(&'static str),
+    }
+    use Step::{Directory, File, Hide, HideAll, Link};
+
+    /// The paths that are left, with the permissions of directories: each layer's own are its number.
+    fn apply(layers: &[&[Step]]) -> Vec<String> {
+        let file = tempfile::tempfile().unwrap();
+        let mut builder = Builder::new(&file, 0).unwrap();
+        for (steps, mode) in layers.iter().zip(1..) {
+            builder.begin_layer();
+            let metadata = Metadata { mode, ..Metadata::default() };
+            for step in *steps {
+                match step {
+                    Directory(path) => builder.directory(path.as_bytes(), metadata).unwrap(),
+                    File(path) => builder.file(path.as_bytes(), metadata, 0).unwrap().close().unwrap(),
+                    Link(path, target) => builder.hard_link(path.as_bytes(), target.as_bytes()).unwrap(),
+                    Hide(parent, name) => builder.hide(parent.as_bytes(), name.as_bytes()).unwrap(),
+                    HideAll(path) => builder.hide_all(path.as_bytes()).unwrap(),
+                }
+            }
+            builder.end_layer().unwrap();
+        }
+        let mut paths: Vec<String> = Vec::new();
+        for name in builder.tree.names() {
+            let mut path = builder.tree.text(name).to_vec();
+            let node = builder.tree.node(name.node);
+            let mut parent = name.parent;
+            while parent != NodeId::ROOT {
+                let above = builder.tree.names().find(|name| name.node == parent).expect("a parent has a name");
+                path = [builder.tree.text(above), b"/", &path].concat();
+                parent = above.parent;
+            }
+            let path = String::from_utf8(path).unwrap();
+            paths.push(if node.is_directory() { format!("{path}/{:o}", node.mode & 0o7777) } else { path });
+        }
+        let lost_found = paths.iter().position(|path| path == "lost+found/700");
+        paths.remove(lost_found.expect("lost+found stays"));
+        paths.sort();
+        builder.finish(&Finish { size: Size::Auto, uuid: None, label: [0; 16], time: 0 }).unwrap();
+        paths
+    }
+
+    #[test]
+    fn a_whiteout_hides_lower_layers_wherever_it_comes() {
+        let lower = [Directory("d"), File("d/a"), File("d/b"), File("x")];
+        assert_eq!(apply(&[&lower, &[Hide("d", "a"), Hide("", "x")]]), ["d/1", "d/b"]);
+        assert_eq!(apply(&[&lower, &[Hide("", "d")]]), ["x"]);
+        assert_eq!(apply(&[&lower, &[File("x"), Hide("", "x")]]), ["d/1", "d/a", "d/b", "x"]);
+        assert_eq!(apply(&[&lower, &[Hide("", "x"), File("x")]]), ["d/1", "d/a", "d/b", "x"]);
+        // A directory that is hidden and filled again, in either order, keeps nothing of the old one.
+        assert_eq!(apply(&[&lower, &[Hide("", "d"), File("d/new")]]), ["d/755", "d/new", "x"]);
+        assert_eq!(apply(&[&lower, &[File("d/new"), Hide("", "d")]]), ["d/755", "d/new", "x"]);
+        assert_eq!(apply(&[&lower, &[Directory("d"), File("d/new"), Hide("", "d")]]), ["d/2", "d/new", "x"]);
+        assert_eq!(apply(&[&lower, &[Directory("d"), Hide("", "d")]]), ["d/2", "x"]);
+        // The third layer hides what the second put there.
+        assert_eq!(apply(&[&lower, &[File("d/c")], &[Hide("d", "c"), Hide("d", "a")]]), ["d/1", "d/b", "x"]);
+    }
+
+    #[test]
+    fn an_opaque_directory_hides_what_was_in_it() {
+        let lower = [Directory("d"), Directory("d/s"), File("d/s/a"), Directory("d/t"), File("d/t/b"), File("d/c")];
+        assert_eq!(apply(&[&lower, &[HideAll("d")]]), ["d/1"]);
+        assert_eq!(apply(&[&lower, &[HideAll("d"), File("d/new")]]), ["d/1", "d/new"]);
+        assert_eq!(
+            apply(&[&lower, &[File("d/new"), File("d/s/new"), HideAll("d")]]),
+            ["d/1", "d/new", "d/s/755", "d/s/new"]
+        );
+        assert_eq!(apply(&[&lower, &[Directory("d/s"), HideAll("d")]]), ["d/1", "d/s/2"]);
+        assert_eq!(apply(&[&lower, &[HideAll("")]]), [""; 0]);
+    }
+
+    #[test]
+    fn a_name_that_is_hidden_leaves_its_other_names() {
+        let lower = [File("a"), Link("b", "a"), Directory("d"), Link("d/c", "a")];
+        assert_eq!(apply(&[&lower, &[Hide("", "a")]]), ["b", "d/1", "d/c"]);
+        assert_eq!(apply(&[&lower, &[Link("new", "a"), Hide("", "a"), Hide("", "d")]]), ["b", "new"]);
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_hidden() {
+        let lower = [File("a")];
+        let upper = [Hide("", "b"), Hide("a", "b"), Hide("none", "b"), HideAll("none"), HideAll("a"), Hide("", "..")];
+        assert_eq!(apply(&[&lower, &upper]), ["a"]);
+    }
+}
