@@ -57,6 +57,12 @@ fn a_missing_end_is_accepted_only_when_asked() {
     assert!(build(&tar[..tar.len() - 512], &options).is_ok());
     assert!(build(&tar[..tar.len() - 1025], &options).is_err());
     assert!(matches!(build(&[], &options), Err(Error::Archive(TarError::Empty))));
+    // Padding behind the last content may be missing, the content not.
+    let content = archive::file("f", &[1; 700]);
+    assert!(build(&content[..512 + 700], &options).is_ok());
+    assert!(build(&content[..512 + 800], &options).is_ok());
+    assert!(build(&content[..512 + 699], &options).is_err());
+    assert!(attempt(&content[..512 + 700]).is_err());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The stream of entries: headers that describe the next one gathered, contents handed out, the end verified.
 
-use std::io::Read;
+use std::io::{Read, Seek};
 
 use super::header::{BLOCK, Header, Role};
 use super::pax::Records;
@@ -33,8 +33,20 @@ pub struct Reader<R> {
 impl<R: Read> Reader<R> {
     /// Starts at the first byte of `input`.
     pub fn new(input: R) -> Self {
+        Self::with_source(Source::new(input))
+    }
+
+    /// Starts at the position of `input`, of which contents that nobody asks for are not read.
+    pub fn seekable(input: R) -> Self
+    where
+        R: Seek,
+    {
+        Self::with_source(Source::seekable(input))
+    }
+
+    fn with_source(source: Source<R>) -> Self {
         Self {
-            source: Source::new(input),
+            source,
             missing_end_accepted: false,
             global: Records::default(),
             map: Map::default(),
@@ -54,6 +66,11 @@ impl<R: Read> Reader<R> {
         self
     }
 
+    /// Where the current entry's content starts: bytes from the start of the input.
+    pub fn content_offset(&self) -> u64 {
+        self.source.offset()
+    }
+
     /// Reads up to the next entry's content; false at the end of the archive.
     ///
     /// After the end the input is read to its own end, so that a program writing into a pipe can finish; further
@@ -62,7 +79,12 @@ impl<R: Read> Reader<R> {
     /// # Errors
     /// The input's own, a cut or damaged archive, or one that is none.
     pub fn next(&mut self, entry: &mut Entry) -> Result<bool, Error> {
-        self.pass(self.stored + self.padding)?;
+        self.pass(self.stored)?;
+        let is_padded = self.source.skip(self.padding)? == self.padding;
+        // Writers that leave out the end mark may leave out the last content's padding too: umoci does.
+        if !is_padded && !self.missing_end_accepted {
+            return Err(self.truncated());
+        }
         (self.stored, self.padding) = (0, 0);
         self.path.clear();
         let mut records = self.global.clone();
