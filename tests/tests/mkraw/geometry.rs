@@ -42,7 +42,7 @@ fn every_size_is_a_clean_file_system_of_that_size() {
             let ext4 = Ext4::load_from_path(&image.path).unwrap();
             assert_eq!(ext4.read("/file").unwrap(), b"content");
         }
-        assert!(image.summary.image_bytes >= bytes + (4 << 20));
+        assert!(image.summary.totals.image_bytes >= bytes + (4 << 20));
     }
 }
 

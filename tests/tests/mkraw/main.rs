@@ -3,6 +3,7 @@
 mod archive;
 mod geometry;
 mod kernel;
+mod layers;
 mod program;
 mod refusals;
 mod shapes;

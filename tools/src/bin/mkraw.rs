@@ -1,4 +1,4 @@
-//! mkraw: a disk image from a `docker export` tar. See `whit_tools::image`.
+//! mkraw: a disk image from a container's files. See `whit_tools::image`.
 
 use std::fs::File;
 use std::io::IsTerminal;
@@ -9,28 +9,37 @@ use std::time::Instant;
 
 use clap::Parser;
 use whit_tools::ext4::Size;
-use whit_tools::image::{self, Options, Summary};
+use whit_tools::image::{self, Choice, Input, Options, Platform, Summary};
 use whit_tools::output::{self, Output};
 use whit_tools::runrecord::{Overrides, RunRecord};
 use whit_tools::size::{self, parse_size};
 use whit_tools::uuid;
 
-/// Make a disk image with an ext4 file system out of a `docker export` tar. No root, no loop mount, no mke2fs.
+/// Make a disk image with an ext4 file system out of a container's files. No root, no loop mount, no mke2fs.
 ///
 /// The image grows with its content: size and number of inodes need not be given. The same input gives the same bytes.
-/// What the machine runs is taken from --config, overridden by the options below, and written to /etc/whit.conf.
+/// What the machine runs is taken from the image's own configuration or --config, overridden by the options below, and
+/// written to /etc/whit.conf.
 #[derive(Parser)]
 #[command(
     name = "mkraw",
-    after_help = "Example:\n  docker inspect web > web.json\n  docker export web | mkraw -o disk.img --config web.json",
+    after_help = "Examples:\n  docker inspect web > web.json\n  docker export web | mkraw -o disk.img --config web.json\n  \
+        docker save nginx -o nginx.tar && mkraw -o disk.img nginx.tar",
     max_term_width = 100
 )]
 struct Arguments {
     /// The image to write; what is there is replaced
     #[arg(short, long, value_name = "IMAGE")]
     output: PathBuf,
-    /// The tar, plain or compressed by gzip, zstd, xz or bzip2; without it standard input is read
+    /// A `docker export` tar, plain or compressed by gzip, zstd, xz or bzip2, or an image with its layers: a
+    /// `docker save` or OCI archive, or such a folder. Without it a tar is read from standard input
     input: Option<PathBuf>,
+    /// The image's name or tag, where the archive holds several images
+    #[arg(long, value_name = "NAME")]
+    tag: Option<String>,
+    /// The image's platform, as linux/arm64; by default linux/amd64 where the archive holds several
+    #[arg(long)]
+    platform: Option<Platform>,
     /// What `docker inspect` prints of the container or image, or an OCI image configuration
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -78,7 +87,12 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> Result<(), String> {
     let start = Instant::now();
-    let record = run_record(&arguments)?;
+    let (file, input_name) = open_input(arguments.input.as_deref())?;
+    let say_input = |error: image::Error| format!("{input_name}: {error}");
+    let choice = Choice { tag: arguments.tag.clone(), platform: arguments.platform.clone() };
+    let input = Input::open(file, &choice).map_err(say_input)?;
+    let record = run_record(&arguments, input.config())?;
+    let title = input.title().map(str::to_owned);
     let options = Options {
         run_record: record.encode().map_err(|error| error.to_string())?,
         size: match (arguments.size, arguments.free) {
@@ -91,21 +105,22 @@ fn run(arguments: Arguments) -> Result<(), String> {
         time: source_date_epoch()?,
         missing_end_accepted: arguments.no_end_mark,
     };
-    let (input, input_name) = open_input(arguments.input.as_deref())?;
     let say_output = |error| format!("{}: {error}", arguments.output.display());
     let mut output = Output::create(&arguments.output).map_err(say_output)?;
-    let summary = image::build(input, output.file(), &options).map_err(|error| match error {
+    let summary = image::build_from(input, output.file(), &options).map_err(|error| match error {
         image::Error::FileSystem(_) => format!("{}: {error}", arguments.output.display()),
-        _ => format!("{input_name}: {error}"),
+        _ => say_input(error),
     })?;
     output.commit().map_err(say_output)?;
-    print_summary(&arguments.output, &record, &summary, start);
+    print_summary(&arguments.output, &summary, start);
+    print_run(title.as_deref(), &record);
     Ok(())
 }
 
-fn run_record(arguments: &Arguments) -> Result<RunRecord, String> {
+/// What --config says, or the image itself, with the options' overrides.
+fn run_record(arguments: &Arguments, own: Option<&RunRecord>) -> Result<RunRecord, String> {
     let mut record = match &arguments.config {
-        None => RunRecord::default(),
+        None => own.cloned().unwrap_or_default(),
         Some(path) => {
             let say = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
             let json = std::fs::read(path).map_err(|error| say(&error))?;
@@ -126,7 +141,7 @@ fn run_record(arguments: &Arguments) -> Result<RunRecord, String> {
     Ok(record)
 }
 
-/// The tar, and what to call it.
+/// The input, and what to call it.
 fn open_input(path: Option<&Path>) -> Result<(File, String), String> {
     if let Some(path) = path.filter(|path| *path != Path::new("-")) {
         let file = File::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -163,24 +178,31 @@ fn parse_label(text: &str) -> Result<[u8; 16], String> {
     Ok(label)
 }
 
-fn print_summary(path: &Path, record: &RunRecord, summary: &Summary, start: Instant) {
+fn print_summary(path: &Path, summary: &Summary, start: Instant) {
     let show = size::show;
+    let totals = &summary.totals;
     println!(
         "{}: {}, {} on disk; {} files with {}, {} directories, {} others; {:.3} s",
         path.display(),
-        show(summary.image_bytes),
+        show(totals.image_bytes),
         show(summary.allocated_bytes),
-        summary.files,
-        show(summary.content_bytes),
-        summary.directories,
-        summary.others,
+        totals.files,
+        show(totals.content_bytes),
+        totals.directories,
+        totals.others,
         start.elapsed().as_secs_f64(),
     );
     if summary.attributes_left_out > 0 {
         println!("left out: {} extended attributes that ext4 has no place for", summary.attributes_left_out);
     }
-    if summary.times_clamped > 0 {
-        println!("moved: {} times outside of 1901 to 2446, which ext4 cannot hold", summary.times_clamped);
+    if totals.times_clamped > 0 {
+        println!("moved: {} times outside of 1901 to 2446, which ext4 cannot hold", totals.times_clamped);
+    }
+}
+
+fn print_run(title: Option<&str>, record: &RunRecord) {
+    if let Some(title) = title {
+        println!("image: {title}");
     }
     if record.is_empty() {
         println!("runs: nothing is set; give --config or --entrypoint, or entrypoint= when it boots");

@@ -73,7 +73,7 @@ impl<'a> Disk<'a> {
     }
 
     /// Writes the rest and sets the file's length.
-    pub(super) fn finish(mut self, length: u64) -> io::Result<()> {
+    pub(super) fn finish(&mut self, length: u64) -> io::Result<()> {
         self.flush()?;
         self.file.set_len(length)
     }

@@ -12,7 +12,7 @@ use super::identity::{self, Identity};
 use super::inodes::{Journal, Outside, file_type};
 use super::layout::{NoPlan, plan};
 use super::spec::{BLOCK_SIZE, FIRST_INODE, FileType, JOURNAL_INODE, ROOT_INODE, encode_journal_superblock};
-use super::tree::{Content, Name, NodeId};
+use super::tree::{Content, Name, NodeId, mode};
 use super::{Builder, Error, Problem, Size, offset};
 
 /// The least that the kernel takes (`JBD2_MIN_JOURNAL_BLOCKS`), 4 MiB; a log this small is enough for a machine's root.
@@ -34,6 +34,14 @@ pub struct Finish {
 /// What has become of it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Totals {
+    /// Regular files.
+    pub files: u64,
+    /// Directories, with the root and lost+found.
+    pub directories: u64,
+    /// Everything else.
+    pub others: u64,
+    /// Bytes of the files' content, holes included.
+    pub content_bytes: u64,
     /// Length of the image in bytes.
     pub image_bytes: u64,
     /// Extended attributes that ext4 has no place for.
@@ -100,7 +108,13 @@ impl Builder<'_> {
             _ => u64::from(plan.geometry.blocks) * BLOCK_SIZE as u64,
         };
         self.disk.finish(length)?;
+        let of_kind = |kind| numbers.order.iter().map(|id| self.tree.node(*id)).filter(move |node| node.kind() == kind);
+        let (files, directories) = (of_kind(mode::FILE).count() as u64, of_kind(mode::DIRECTORY).count() as u64);
         Ok(Totals {
+            files,
+            directories,
+            others: numbers.order.len() as u64 - files - directories,
+            content_bytes: of_kind(mode::FILE).map(|node| node.size).sum(),
             image_bytes: length,
             attributes_left_out: self.attributes_left_out,
             times_clamped: self.times_clamped,

@@ -54,22 +54,28 @@ impl Compression {
     }
 }
 
-/// The content of `input`: its own bytes, or what they decompress to in a thread of its own.
-pub(super) fn decompress<'scope>(
-    scope: &'scope Scope<'scope, '_>,
-    mut input: impl Read + Send + 'scope,
-) -> io::Result<Box<dyn Read + Send + 'scope>> {
+/// How `input` is compressed, and its content.
+pub(super) fn decoder<'a>(
+    mut input: impl Read + Send + 'a,
+) -> io::Result<(Option<Compression>, Box<dyn Read + Send + 'a>)> {
     let mut start = Vec::with_capacity(MAGIC_BYTES);
     input.by_ref().take(MAGIC_BYTES as u64).read_to_end(&mut start)?;
     let compression = Compression::of(&start);
     let whole = Cursor::new(start).chain(input);
-    Ok(match compression {
+    let content: Box<dyn Read + Send + 'a> = match compression {
         None => Box::new(whole),
-        Some(compression) => {
-            let decoder = compression.decoder(whole)?;
-            Box::new(ahead(scope, Named { name: compression.name(), decoder }))
-        }
-    })
+        Some(compression) => Box::new(Named { name: compression.name(), decoder: compression.decoder(whole)? }),
+    };
+    Ok((compression, content))
+}
+
+/// The content of `input`: its own bytes, or what they decompress to in a thread of its own.
+pub(super) fn decompress<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    input: impl Read + Send + 'scope,
+) -> io::Result<Box<dyn Read + Send + 'scope>> {
+    let (compression, content) = decoder(input)?;
+    Ok(if compression.is_none() { content } else { Box::new(ahead(scope, content)) })
 }
 
 /// A decoder whose errors say what it decodes.

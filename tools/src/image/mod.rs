@@ -1,15 +1,19 @@
-//! From an archive to a disk image: the entries of a tar, one after the other, into an ext4 file system.
+//! From a container's files to a disk image: a tar, an image of layers or a directory into an ext4 file system.
 
 mod ahead;
+mod archive;
 mod compression;
+mod layers;
 
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
-use std::thread;
 
 use crate::ext4::{self, Builder, Finish, Metadata, Size};
-use crate::tar::{self, Entry, Kind, Reader};
+use crate::runrecord::RunRecord;
+use crate::tar;
+
+pub use layers::{Choice, Layers, Platform};
 
 /// Where the run record lies in an image.
 pub const RUN_RECORD: &str = "/etc/whit.conf";
@@ -44,27 +48,23 @@ impl Default for Options {
     }
 }
 
-/// What has become of an archive.
+/// What an image is made of.
+pub enum Input<'a> {
+    /// A tar, plain or compressed by gzip, zstd, xz or bzip2, read once from its start to its end.
+    Tar(Box<dyn Read + Send + 'a>),
+    /// An image of layers.
+    Layers(Box<Layers>),
+}
+
+/// What has become of it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Summary {
-    /// Entries that are regular files.
-    pub files: u64,
-    /// Entries that are directories.
-    pub directories: u64,
-    /// All other entries.
-    pub others: u64,
-    /// Bytes of the files' content, holes included.
-    pub content_bytes: u64,
-    /// Length of the image.
-    pub image_bytes: u64,
+    /// What the image holds, and its size.
+    pub totals: ext4::Totals,
     /// What it takes on the host's disk.
     pub allocated_bytes: u64,
     /// Extended attributes that were left out: of unknown kinds, or ACLs as text.
     pub attributes_left_out: u64,
-    /// Times that ext4 cannot hold, moved to the nearest it can.
-    pub times_clamped: u64,
-    /// The file system's UUID.
-    pub uuid: [u8; 16],
 }
 
 /// Why there is no image.
@@ -79,96 +79,81 @@ pub enum Error {
     /// An archive without entries.
     #[error("holds no files")]
     NoFiles,
-    /// An archive of another kind.
-    #[error("is an archive of layers, as `docker save` makes it; give it the output of `docker export`")]
+    /// Layers, in an order that is not theirs.
+    #[error(
+        "is an archive of layers, as `docker save` makes it, whose parts are needed in another order: give it as an \
+         uncompressed file, or unpacked as a folder"
+    )]
     Layers,
+    /// The image in an archive of layers.
+    #[error("{0}")]
+    Image(#[from] layers::Error),
+    /// A choice where there is none.
+    #[error("is no archive of layers, so there is nothing to choose by --tag or --platform")]
+    NoChoice,
 }
 
-/// Writes the files of the tar that `input` is, plain or compressed by gzip, zstd, xz or bzip2, into `output`: a new and
-/// empty file.
+impl Input<'_> {
+    /// Looks at what a file is: an archive of layers, of which an image is chosen, or another archive. Only the former
+    /// needs a file that can be read in any order.
+    ///
+    /// # Errors
+    /// Those of the archive and the choice.
+    pub fn open(file: File, choice: &Choice) -> Result<Self, Error> {
+        match Layers::open(file, choice)? {
+            Ok(layers) => Ok(Self::Layers(Box::new(layers))),
+            Err(_) if choice.tag.is_some() || choice.platform.is_some() => Err(Error::NoChoice),
+            Err(file) => Ok(Self::Tar(Box::new(file))),
+        }
+    }
+
+    /// What the input itself says of running it.
+    pub fn config(&self) -> Option<&RunRecord> {
+        match self {
+            Self::Tar(_) => None,
+            Self::Layers(layers) => Some(layers.config()),
+        }
+    }
+
+    /// What was chosen of several.
+    pub fn title(&self) -> Option<&str> {
+        match self {
+            Self::Tar(_) => None,
+            Self::Layers(layers) => Some(layers.title()),
+        }
+    }
+}
+
+/// Writes the files of a tar, plain or compressed, into `output`: a new and empty file.
 ///
 /// # Errors
-/// A damaged, cut or foreign archive, what ext4 cannot hold, or failing reads and writes. What `output` holds then is
-/// of no use.
-pub fn build(input: impl Read + Send, output: &File, options: &Options) -> Result<Summary, Error> {
-    thread::scope(|scope| {
-        let input = compression::decompress(scope, input).map_err(tar::Error::Read)?;
-        build_from(input, output, options)
-    })
+/// See [`build_from`].
+pub fn build(tar: impl Read + Send, output: &File, options: &Options) -> Result<Summary, Error> {
+    build_from(Input::Tar(Box::new(tar)), output, options)
 }
 
-fn build_from(input: impl Read, output: &File, options: &Options) -> Result<Summary, Error> {
-    let mut reader = Reader::new(input).accept_missing_end(options.missing_end_accepted);
+/// Writes all files of the input into `output`: a new and empty file.
+///
+/// # Errors
+/// A damaged, cut or foreign input, what ext4 cannot hold, or failing reads and writes. What `output` holds then is of
+/// no use.
+pub fn build_from(input: Input, output: &File, options: &Options) -> Result<Summary, Error> {
     let mut builder = Builder::new(output, i64::from(options.time))?;
-    let mut summary = Summary::default();
-    let mut entry = Entry::default();
-    while reader.next(&mut entry)? {
-        add(&mut builder, &mut reader, &entry, &mut summary)?;
-    }
-    if summary.files + summary.directories + summary.others == 0 {
-        return Err(Error::NoFiles);
-    }
-    if builder.exists(b"/oci-layout") || builder.exists(b"/manifest.json") && builder.exists(b"/repositories") {
-        return Err(Error::Layers);
+    let mut left_out = 0;
+    match input {
+        Input::Tar(tar) => archive::apply(tar, options.missing_end_accepted, &mut builder, &mut left_out)?,
+        Input::Layers(layers) => layers.apply(&mut builder, &mut left_out)?,
     }
     if !options.run_record.is_empty() {
         add_run_record(&mut builder, options)?;
     }
     let Options { size, uuid, label, time, .. } = *options;
     let totals = builder.finish(&Finish { size, uuid, label, time })?;
-    summary.image_bytes = totals.image_bytes;
-    summary.allocated_bytes = output.metadata().map_err(ext4::Error::Write)?.blocks() * 512;
-    summary.attributes_left_out += totals.attributes_left_out;
-    summary.times_clamped = totals.times_clamped;
-    summary.uuid = totals.uuid;
-    Ok(summary)
-}
-
-fn add<R: Read>(
-    builder: &mut Builder,
-    reader: &mut Reader<R>,
-    entry: &Entry,
-    summary: &mut Summary,
-) -> Result<(), Error> {
-    let metadata = Metadata {
-        mode: entry.mode,
-        uid: entry.uid,
-        gid: entry.gid,
-        seconds: entry.mtime.seconds,
-        nanoseconds: entry.mtime.nanoseconds,
-        attributes: &entry.attributes,
-    };
-    let path = &entry.path;
-    match entry.kind {
-        Kind::File => {
-            let mut file = builder.file(path, metadata, entry.size)?;
-            loop {
-                let skipped = file.skip(reader.hole());
-                reader.skip_hole(skipped);
-                let room = file.room()?;
-                if room.is_empty() {
-                    break;
-                }
-                reader.read(room)?;
-                file.keep()?;
-            }
-            file.close()?;
-            summary.content_bytes += entry.size;
-        }
-        Kind::Directory => builder.directory(path, metadata)?,
-        Kind::Symlink => builder.symlink(path, metadata, &entry.link)?,
-        Kind::HardLink => builder.hard_link(path, &entry.link)?,
-        Kind::CharacterDevice => builder.device(path, metadata, false, entry.device)?,
-        Kind::BlockDevice => builder.device(path, metadata, true, entry.device)?,
-        Kind::Fifo => builder.fifo(path, metadata)?,
-    }
-    summary.attributes_left_out += u64::from(entry.text_acls);
-    match entry.kind {
-        Kind::File => summary.files += 1,
-        Kind::Directory => summary.directories += 1,
-        _ => summary.others += 1,
-    }
-    Ok(())
+    Ok(Summary {
+        totals,
+        allocated_bytes: output.metadata().map_err(ext4::Error::Write)?.blocks() * 512,
+        attributes_left_out: left_out + totals.attributes_left_out,
+    })
 }
 
 fn add_run_record(builder: &mut Builder, options: &Options) -> Result<(), Error> {
