@@ -145,7 +145,6 @@ fn bad_input_is_one_line_and_no_file() {
         (&["empty.tar"], "mkraw: empty.tar: is empty; "),
         (&["note.txt"], "mkraw: note.txt: is not a tar archive; "),
         (&["missing.tar"], "mkraw: missing.tar: No such file"),
-        (&["."], "mkraw: .: cannot be read: Is a directory"),
         (&["/dev/null"], "mkraw: /dev/null: is empty; "),
         (&[], "mkraw: standard input: is empty; "),
         (&["good.tar", "--config", "bad.json"], "mkraw: bad.json: is not JSON"),

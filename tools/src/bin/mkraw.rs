@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -32,7 +33,8 @@ struct Arguments {
     #[arg(short, long, value_name = "IMAGE")]
     output: PathBuf,
     /// A `docker export` tar, plain or compressed by gzip, zstd, xz or bzip2, or an image with its layers: a
-    /// `docker save` or OCI archive, or such a folder. Without it a tar is read from standard input
+    /// `docker save` or OCI archive, or such a folder, or any other directory, without what is mounted in it. Without
+    /// INPUT a tar is read from standard input
     input: Option<PathBuf>,
     /// The image's name or tag, where the archive holds several images
     #[arg(long, value_name = "NAME")]
@@ -103,6 +105,7 @@ fn run(arguments: Arguments) -> Result<(), String> {
         uuid: arguments.uuid,
         label: arguments.label,
         time: source_date_epoch()?,
+        replaces: std::fs::metadata(&arguments.output).ok().map(|metadata| (metadata.dev(), metadata.ino())),
         missing_end_accepted: arguments.no_end_mark,
     };
     let say_output = |error| format!("{}: {error}", arguments.output.display());
@@ -194,6 +197,15 @@ fn print_summary(path: &Path, summary: &Summary, start: Instant) {
     );
     if summary.attributes_left_out > 0 {
         println!("left out: {} extended attributes that ext4 has no place for", summary.attributes_left_out);
+    }
+    for (count, what) in [
+        (summary.left_out.sockets, "sockets"),
+        (summary.left_out.mounts, "directories' content, for something is mounted there"),
+        (summary.left_out.images, "files that are this image"),
+    ] {
+        if count > 0 {
+            println!("left out: {count} {what}");
+        }
     }
     if totals.times_clamped > 0 {
         println!("moved: {} times outside of 1901 to 2446, which ext4 cannot hold", totals.times_clamped);

@@ -3,16 +3,18 @@
 mod ahead;
 mod archive;
 mod compression;
+mod folder;
 mod layers;
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 
 use crate::ext4::{self, Builder, Finish, Metadata, Size};
 use crate::runrecord::RunRecord;
 use crate::tar;
 
+pub use folder::{Identity, LeftOut};
 pub use layers::{Choice, Layers, Platform};
 
 /// Where the run record lies in an image.
@@ -31,6 +33,8 @@ pub struct Options {
     pub label: [u8; 16],
     /// When the file system was made, and the time of what the archive says nothing of: seconds since 1970.
     pub time: u32,
+    /// The file that the image will replace: it is no part of a directory that it lies in.
+    pub replaces: Option<Identity>,
     /// Take an archive that stops between entries for complete.
     pub missing_end_accepted: bool,
 }
@@ -43,6 +47,7 @@ impl Default for Options {
             uuid: None,
             label: [0; 16],
             time: 0,
+            replaces: None,
             missing_end_accepted: false,
         }
     }
@@ -54,6 +59,8 @@ pub enum Input<'a> {
     Tar(Box<dyn Read + Send + 'a>),
     /// An image of layers.
     Layers(Box<Layers>),
+    /// A directory of the host.
+    Folder(File),
 }
 
 /// What has become of it.
@@ -65,6 +72,8 @@ pub struct Summary {
     pub allocated_bytes: u64,
     /// Extended attributes that were left out: of unknown kinds, or ACLs as text.
     pub attributes_left_out: u64,
+    /// What of a directory stayed out.
+    pub left_out: LeftOut,
 }
 
 /// Why there is no image.
@@ -76,6 +85,14 @@ pub enum Error {
     /// The file system.
     #[error("{0}")]
     FileSystem(#[from] ext4::Error),
+    /// A file of a directory cannot be read.
+    #[error("{}: {error}", path.escape_ascii())]
+    Folder {
+        /// Its path from the directory on.
+        path: Vec<u8>,
+        /// Why.
+        error: io::Error,
+    },
     /// An archive without entries.
     #[error("holds no files")]
     NoFiles,
@@ -94,8 +111,8 @@ pub enum Error {
 }
 
 impl Input<'_> {
-    /// Looks at what a file is: an archive of layers, of which an image is chosen, or another archive. Only the former
-    /// needs a file that can be read in any order.
+    /// Looks at what a file is: layers, in an archive or a directory, of which an image is chosen, another archive, or
+    /// another directory. An archive of layers must be a file that can be read in any order.
     ///
     /// # Errors
     /// Those of the archive and the choice.
@@ -103,6 +120,7 @@ impl Input<'_> {
         match Layers::open(file, choice)? {
             Ok(layers) => Ok(Self::Layers(Box::new(layers))),
             Err(_) if choice.tag.is_some() || choice.platform.is_some() => Err(Error::NoChoice),
+            Err(file) if file.metadata().map_err(tar::Error::Read)?.is_dir() => Ok(Self::Folder(file)),
             Err(file) => Ok(Self::Tar(Box::new(file))),
         }
     }
@@ -110,7 +128,7 @@ impl Input<'_> {
     /// What the input itself says of running it.
     pub fn config(&self) -> Option<&RunRecord> {
         match self {
-            Self::Tar(_) => None,
+            Self::Tar(_) | Self::Folder(_) => None,
             Self::Layers(layers) => Some(layers.config()),
         }
     }
@@ -118,7 +136,7 @@ impl Input<'_> {
     /// What was chosen of several.
     pub fn title(&self) -> Option<&str> {
         match self {
-            Self::Tar(_) => None,
+            Self::Tar(_) | Self::Folder(_) => None,
             Self::Layers(layers) => Some(layers.title()),
         }
     }
@@ -139,10 +157,17 @@ pub fn build(tar: impl Read + Send, output: &File, options: &Options) -> Result<
 /// no use.
 pub fn build_from(input: Input, output: &File, options: &Options) -> Result<Summary, Error> {
     let mut builder = Builder::new(output, i64::from(options.time))?;
-    let mut left_out = 0;
+    let mut attributes_left_out = 0;
+    let mut left_out = LeftOut::default();
     match input {
-        Input::Tar(tar) => archive::apply(tar, options.missing_end_accepted, &mut builder, &mut left_out)?,
-        Input::Layers(layers) => layers.apply(&mut builder, &mut left_out)?,
+        Input::Tar(tar) => archive::apply(tar, options.missing_end_accepted, &mut builder, &mut attributes_left_out)?,
+        Input::Layers(layers) => layers.apply(&mut builder, &mut attributes_left_out)?,
+        Input::Folder(folder) => {
+            let metadata = output.metadata().map_err(ext4::Error::Write)?;
+            let images: Vec<Identity> =
+                [(metadata.dev(), metadata.ino())].into_iter().chain(options.replaces).collect();
+            left_out = folder::apply(&folder, &images, &mut builder)?;
+        }
     }
     if !options.run_record.is_empty() {
         add_run_record(&mut builder, options)?;
@@ -152,7 +177,8 @@ pub fn build_from(input: Input, output: &File, options: &Options) -> Result<Summ
     Ok(Summary {
         totals,
         allocated_bytes: output.metadata().map_err(ext4::Error::Write)?.blocks() * 512,
-        attributes_left_out: left_out + totals.attributes_left_out,
+        attributes_left_out: attributes_left_out + totals.attributes_left_out,
+        left_out,
     })
 }
 
