@@ -49,12 +49,53 @@ fn every_size_is_a_clean_file_system_of_that_size() {
 #[test]
 fn a_size_too_small_names_the_least_that_does() {
     let tar = archive::of(&[archive::file("file", &[7; 5_000_000])]);
-    let Err(Error::FileSystem(Ext4Error::TooSmall(least))) = build(&tar, &sized(Size::Exact(9 << 20))) else {
+    let Err(Error::FileSystem(Ext4Error::TooSmall(least))) = build(&tar, &sized(Size::Exact(8 << 20))) else {
         panic!("it fits")
     };
     build(&tar, &sized(Size::Exact(least))).unwrap();
     assert!(matches!(build(&tar, &sized(Size::Exact(least - 4096))), Err(Error::FileSystem(Ext4Error::TooSmall(_)))));
     assert!(matches!(build(&tar, &sized(Size::Exact(0))), Err(Error::FileSystem(Ext4Error::TooSmall(_)))));
+}
+
+#[test]
+fn the_smallest_size_is_the_smallest() {
+    for content in [0, 1_000_000, 200 << 20] {
+        let tar = archive::of(&[archive::file("file", &vec![7; content])]);
+        let bytes = build(&tar, &sized(Size::Min)).unwrap().summary.totals.image_bytes;
+        assert!(bytes < content as u64 + (5 << 20), "{bytes} bytes for {content}");
+        assert!(build(&tar, &sized(Size::Exact(bytes))).is_ok());
+        assert!(build(&tar, &sized(Size::Exact(bytes - 4096))).is_err());
+        let twice = build(&tar, &sized(Size::Percent(100))).unwrap().summary.totals.image_bytes;
+        assert!(twice >= 2 * bytes && twice < 2 * bytes + (32 << 20), "{twice} is not twice {bytes}");
+    }
+}
+
+#[test]
+fn inodes_are_as_many_as_asked_for() {
+    let members: Vec<_> = (0..100).map(|number| archive::file(&format!("f{number}"), b"")).collect();
+    let tar = archive::of(&members);
+    let with = |inodes| build(&tar, &Options { inodes: Some(inodes), ..Options::default() });
+    for (asked, made) in [(112, 112), (113, 128), (1_000_000, 1_000_000)] {
+        let image = with(asked).unwrap();
+        let text = String::from_utf8(run_well(Command::new("dumpe2fs").arg("-h").arg(&image.path))).unwrap();
+        let line = text.lines().find(|line| line.starts_with("Inode count:")).unwrap();
+        let count: u64 = line.split_whitespace().last().unwrap().parse().unwrap();
+        assert!((made..made + 1_000).contains(&count), "{line} for {asked}");
+    }
+    let error = with(110).err().unwrap().to_string();
+    assert_eq!(error, "the files need 111 inodes: give that many or more, or no number");
+}
+
+#[test]
+fn without_a_journal_it_is_smaller_and_clean() {
+    let tar = archive::of(&[archive::file("file", &[7; 1_000_000])]);
+    let options = |has_journal| Options { has_journal, size: Size::Min, ..Options::default() };
+    let [with, without] = [true, false].map(|has_journal| build(&tar, &options(has_journal)).unwrap());
+    let bytes = |image: &super::Image| image.summary.totals.image_bytes;
+    assert_eq!(bytes(&with) - bytes(&without), 4 << 20);
+    let text = String::from_utf8(run_well(Command::new("dumpe2fs").arg("-h").arg(&without.path))).unwrap();
+    assert!(!text.to_lowercase().contains("journal"), "{text}");
+    assert_eq!(Ext4::load_from_path(&without.path).unwrap().read("/file").unwrap(), [7; 1_000_000]);
 }
 
 #[test]

@@ -93,6 +93,32 @@ fn label_uuid_and_time_are_those_given() {
 }
 
 #[test]
+fn sizes_are_absolute_or_relative() {
+    let directory = tempfile::tempdir().unwrap();
+    let length = |options: &[&str]| {
+        let output = mkraw(directory.path(), &[&["-o", "disk.img"], options].concat(), &tar());
+        assert!(output.status.success(), "{options:?}: {}", stderr(&output));
+        assert_clean(&directory.path().join("disk.img"));
+        fs::metadata(directory.path().join("disk.img")).unwrap().len()
+    };
+    let least = length(&["--size", "min"]);
+    assert!(length(&["--size", "+30M"]) >= least + (30 << 20));
+    assert_eq!(length(&["--size", "+30M"]), length(&["--free=30M"]));
+    assert!(length(&["--size", "+50%"]) >= least * 3 / 2);
+    assert_eq!(length(&["--size", "100M"]), 100 << 20);
+    assert!(length(&["--inodes", "50000", "--no-journal"]) > 64 << 20);
+    for (options, said) in [
+        (&["--size", "+x%"][..], "\"+x%\" is no percentage"),
+        (&["--size", "+1x"], "is no size; write bytes, or a number with K, M, G or T; or +512M, +20%, min"),
+        (&["--size", "max"], "is no size; "),
+        (&["--size", "1G", "--free", "1G"], "cannot be used with"),
+    ] {
+        let output = mkraw(directory.path(), &[&["-o", "disk.img"], options].concat(), b"");
+        assert!(!output.status.success() && stderr(&output).contains(said), "{}", stderr(&output));
+    }
+}
+
+#[test]
 fn the_run_record_comes_from_inspect_and_options() {
     let directory = tempfile::tempdir().unwrap();
     let config = r#"[{"Config": {"Entrypoint": ["/entry.sh"], "Cmd": ["nginx", "-g", "daemon off;"], "Env": ["A=1"],

@@ -240,7 +240,8 @@ fn write_image(path: &Path, probe: &Path) -> Result<(), String> {
             writer.keep()?;
         }
         writer.close()?;
-        image.finish(&Finish { size: Size::Exact(u64::from(IMAGE_MIB) << 20), uuid: None, label: [0; 16], time: 0 })
+        let size = Size::Exact(u64::from(IMAGE_MIB) << 20);
+        image.finish(&Finish { size, ..Finish::default() })
     };
     let filled: Result<_, crate::ext4::Error> = fill(output.file());
     filled.map_err(|error| format!("{}: {error}", path.display()))?;

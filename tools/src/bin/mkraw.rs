@@ -66,12 +66,19 @@ struct Arguments {
     /// The signal that ends the workload
     #[arg(long, value_name = "SIGNAL")]
     stopsignal: Option<String>,
-    /// The image's size, as 4G or 512M; by default what the files take and --free
-    #[arg(long, value_parser = parse_size, conflicts_with = "free")]
-    size: Option<u64>,
-    /// Free space in the image; by default a fifth of what the files take, at least 64M
+    /// The image's size: 4G, or what the files take and +512M or +20% of it free, or min without any free space; by
+    /// default +20%, at least +64M
+    #[arg(long, value_parser = parse_image_size, conflicts_with = "free")]
+    size: Option<Size>,
+    /// Free space in the image, as --size +SIZE
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     free: Option<u64>,
+    /// The number of inodes; by default more than the files need
+    #[arg(long, value_name = "NUMBER")]
+    inodes: Option<u32>,
+    /// Make a file system without a journal: for roots that are only read, or thrown away
+    #[arg(long)]
+    no_journal: bool,
     /// The file system's UUID, or `random`; by default derived from the files' metadata
     #[arg(long, value_parser = uuid::parse)]
     uuid: Option<[u8; 16]>,
@@ -97,11 +104,9 @@ fn run(arguments: Arguments) -> Result<(), String> {
     let title = input.title().map(str::to_owned);
     let options = Options {
         run_record: record.encode().map_err(|error| error.to_string())?,
-        size: match (arguments.size, arguments.free) {
-            (Some(bytes), _) => Size::Exact(bytes),
-            (None, Some(bytes)) => Size::Free(bytes),
-            (None, None) => Size::Auto,
-        },
+        size: arguments.size.or(arguments.free.map(Size::Free)).unwrap_or_default(),
+        inodes: arguments.inodes,
+        has_journal: !arguments.no_journal,
         uuid: arguments.uuid,
         label: arguments.label,
         time: source_date_epoch()?,
@@ -171,6 +176,18 @@ fn source_date_epoch() -> Result<u32, String> {
             text.parse().map_err(|_| format!("SOURCE_DATE_EPOCH {text:?} is no number of seconds that fits 32 bits"))
         }
         Err(_) => Ok(0),
+    }
+}
+
+fn parse_image_size(text: &str) -> Result<Size, String> {
+    let hint = |error| format!("{error}; or +512M, +20%, min");
+    match text.strip_prefix('+') {
+        None if text == "min" => Ok(Size::Min),
+        None => parse_size(text).map(Size::Exact).map_err(hint),
+        Some(free) => match free.strip_suffix('%') {
+            Some(percent) => percent.parse().map(Size::Percent).map_err(|_| format!("{text:?} is no percentage")),
+            None => parse_size(free).map(Size::Free).map_err(hint),
+        },
     }
 }
 

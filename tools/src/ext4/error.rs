@@ -27,6 +27,9 @@ pub enum Error {
     /// The size asked for does not hold the content.
     #[error("the files do not fit; the smallest size that holds them is {0} bytes: give that or more, or no size")]
     TooSmall(u64),
+    /// The number of inodes asked for does not do.
+    #[error("the files need {0} inodes: give that many or more, or no number")]
+    TooFewInodes(u32),
     /// More than block or inode numbers can count.
     #[error("the image would be larger than 16 TiB")]
     TooLarge,

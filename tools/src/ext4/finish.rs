@@ -10,7 +10,7 @@ use super::extents::{self, encode_tree};
 use super::groups::Groups;
 use super::identity::{self, Identity};
 use super::inodes::{Journal, Outside, file_type};
-use super::layout::{NoPlan, plan};
+use super::layout::{Demand, NoPlan, plan};
 use super::spec::{BLOCK_SIZE, FIRST_INODE, FileType, JOURNAL_INODE, ROOT_INODE, encode_journal_superblock};
 use super::tree::{Content, Name, NodeId, mode};
 use super::{Builder, Error, Problem, Size, offset};
@@ -23,12 +23,24 @@ const JOURNAL_BLOCKS: u32 = 1024;
 pub struct Finish {
     /// How large it becomes.
     pub size: Size,
+    /// The number of blocks is to be a multiple of this, unless the size is exact.
+    pub multiple: u32,
+    /// How many inodes it has; by default more than are in use.
+    pub inodes: Option<u32>,
+    /// Whether it has a journal.
+    pub has_journal: bool,
     /// Its UUID; derived from the metadata if none.
     pub uuid: Option<[u8; 16]>,
     /// Its label, with NULs behind.
     pub label: [u8; 16],
     /// When it was made: seconds since 1970.
     pub time: u32,
+}
+
+impl Default for Finish {
+    fn default() -> Self {
+        Self { size: Size::Auto, multiple: 1, inodes: None, has_journal: true, uuid: None, label: [0; 16], time: 0 }
+    }
 }
 
 /// What has become of it.
@@ -84,12 +96,20 @@ impl Builder<'_> {
         let seed = FileSystemSeed::new(identity.uuid);
         self.write_directories(&numbers, identity, seed)?;
         let outside = self.write_outside(&numbers, seed)?;
-        let journal = self.write_journal(identity, seed)?;
+        let journal = if finish.has_journal { Some(self.write_journal(identity, seed)?) } else { None };
 
         // From here on it is known what the image holds, and so where the groups' metadata goes.
-        let plan = plan(&self.cursor, numbers.last(), finish.size).map_err(|error| match error {
+        let demand = Demand {
+            size: finish.size,
+            inodes_used: numbers.last(),
+            inodes: finish.inodes,
+            free_blocks: self.free.iter().map(|run| u64::from(run.length)).sum(),
+            multiple: finish.multiple,
+        };
+        let plan = plan(&self.cursor, &demand).map_err(|error| match error {
             NoPlan::TooSmall(bytes) => Error::TooSmall(bytes),
             NoPlan::TooLarge => Error::TooLarge,
+            NoPlan::Inodes(inodes) => Error::TooFewInodes(inodes),
         })?;
         for run in &self.free {
             self.disk.clear(offset(run.start), u64::from(run.length) * BLOCK_SIZE as u64)?;
@@ -99,9 +119,9 @@ impl Builder<'_> {
         let mut groups = Groups::new(&plan, numbers.last(), seed);
         groups.write_block_bitmaps(&mut self.disk, &self.free)?;
         groups.write_inode_bitmaps(&mut self.disk)?;
-        self.write_inodes(&mut groups, &numbers, &outside, &journal, seed, finish.time)?;
+        self.write_inodes(&mut groups, &numbers, &outside, journal.as_ref(), seed, finish.time)?;
         groups.write_descriptors(&mut self.disk)?;
-        groups.write_superblocks(&mut self.disk, identity, finish, &journal)?;
+        groups.write_superblocks(&mut self.disk, identity, finish, journal.as_ref())?;
 
         let length = match finish.size {
             Size::Exact(bytes) => bytes,
@@ -237,20 +257,20 @@ impl Builder<'_> {
         groups: &mut Groups,
         numbers: &Numbering,
         outside: &Outside,
-        journal: &Journal,
+        journal: Option<&Journal>,
         seed: FileSystemSeed,
         time: u32,
     ) -> Result<(), Error> {
         for number in ROOT_INODE..=numbers.last() {
-            let bytes = match numbers.node(number) {
-                Some(id) => {
+            let bytes = match (numbers.node(number), journal) {
+                (Some(id), _) => {
                     if self.tree.node(id).is_directory() {
                         groups.count_directory(number);
                     }
                     self.encode_inode(id, outside, seed.inode(number))
                 }
-                None if number == JOURNAL_INODE => journal.encode(time, seed.inode(number)),
-                None => continue,
+                (None, Some(journal)) if number == JOURNAL_INODE => journal.encode(time, seed.inode(number)),
+                (None, _) => continue,
             };
             self.disk.write(groups.inode_offset(number), &bytes)?;
         }

@@ -122,7 +122,7 @@ impl<'p> Groups<'p> {
         disk: &mut Disk,
         identity: Identity,
         finish: &Finish,
-        journal: &Journal,
+        journal: Option<&Journal>,
     ) -> io::Result<()> {
         let superblock = Superblock {
             inodes_count: self.geometry.inodes(),
@@ -130,14 +130,13 @@ impl<'p> Groups<'p> {
             free_blocks_count: self.sum(|descriptor| descriptor.free_blocks_count),
             free_inodes_count: self.sum(|descriptor| descriptor.free_inodes_count),
             inodes_per_group: self.geometry.inodes_per_group,
-            overhead_clusters: self.overhead() + journal.blocks,
+            overhead_clusters: self.overhead() + journal.map_or(0, |journal| journal.blocks),
             meta_bg: self.geometry.groups > DESCRIPTORS_PER_BLOCK,
             time: finish.time,
             uuid: identity.uuid,
             hash_seed: identity.hash_seed,
             volume_name: finish.label,
-            journal_block: journal.block,
-            journal_size: journal.size(),
+            journal: journal.map(|journal| (journal.block, journal.size())),
         };
         for group in (0..self.geometry.groups).filter(|group| holds_superblock(*group)).rev() {
             let mut bytes = superblock.encode(group);

@@ -117,7 +117,7 @@ impl Builder<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Finish, Metadata, Size};
+    use super::super::{Finish, Metadata};
     use super::*;
 
     /// A step of a layer.
@@ -164,7 +164,7 @@ mod tests {
         let lost_found = paths.iter().position(|path| path == "lost+found/700");
         paths.remove(lost_found.expect("lost+found stays"));
         paths.sort();
-        builder.finish(&Finish { size: Size::Auto, uuid: None, label: [0; 16], time: 0 }).unwrap();
+        builder.finish(&Finish::default()).unwrap();
         paths
     }
 

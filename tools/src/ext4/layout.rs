@@ -102,14 +102,33 @@ impl Cursor {
 }
 
 /// What is asked of an image's size.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Size {
+    /// What the content takes, and a fifth of it free, at least 64 MiB.
+    #[default]
+    Auto,
+    /// What the content takes, and nothing else: no free block and no free inode but by rounding.
+    Min,
     /// What the content takes, and this many free bytes.
     Free(u64),
-    /// What the content takes, and a fifth of it free, at least 64 MiB.
-    Auto,
+    /// What the content takes, and so many hundredths of it free.
+    Percent(u32),
     /// This many bytes.
     Exact(u64),
+}
+
+/// What a file system has to hold, and what is asked of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Demand {
+    pub(super) size: Size,
+    /// Inodes 1 to this one are in use.
+    pub(super) inodes_used: u32,
+    /// Inodes in all, if that is asked for.
+    pub(super) inodes: Option<u32>,
+    /// Blocks behind the cursor that are free again.
+    pub(super) free_blocks: u64,
+    /// The number of blocks is to be a multiple of this, unless the size is exact.
+    pub(super) multiple: u32,
 }
 
 /// Numbers of blocks, groups and inodes.
@@ -140,6 +159,8 @@ pub(super) enum NoPlan {
     TooSmall(u64),
     /// More than 16 TiB.
     TooLarge,
+    /// Fewer inodes are asked for than there are; so many would do.
+    Inodes(u32),
 }
 
 impl Geometry {
@@ -159,56 +180,92 @@ impl Geometry {
     }
 }
 
-/// Lays out the groups' metadata behind what `cursor` has handed out, for a file system with `inodes_used` inodes.
-pub(super) fn plan(cursor: &Cursor, inodes_used: u32, size: Size) -> Result<Plan, NoPlan> {
-    match size {
-        Size::Exact(bytes) => plan_exact(cursor, inodes_used, bytes),
-        Size::Free(bytes) => plan_growing(cursor, inodes_used, USUAL_INODES_PER_GROUP, |_| blocks(bytes)),
-        Size::Auto => plan_growing(cursor, inodes_used, USUAL_INODES_PER_GROUP, |used| blocks(64 << 20).max(used / 5)),
+/// How many inodes are made besides those in use.
+#[derive(Clone, Copy)]
+enum Spare {
+    /// As many as mke2fs makes, and a quarter and 1,024 more than are in use.
+    Usual,
+    /// A quarter and 1,024.
+    Some,
+    /// What fills the last block of a table.
+    None,
+}
+
+impl Demand {
+    /// Inodes in all, and in each group, at least.
+    fn inodes(&self, spare: Spare) -> (u64, u32) {
+        let used = u64::from(self.inodes_used);
+        match (self.inodes, spare) {
+            (Some(all), _) => (u64::from(all), 0),
+            (None, Spare::Usual) => (used + used / 4 + 1024, USUAL_INODES_PER_GROUP),
+            (None, Spare::Some) => (used + used / 4 + 1024, 0),
+            (None, Spare::None) => (used, 0),
+        }
+    }
+
+    /// Free blocks to be made behind the metadata, if `used` are in use.
+    fn free(&self, used: u64) -> u64 {
+        let free = match self.size {
+            Size::Auto => blocks(64 << 20).max(used / 5),
+            Size::Free(bytes) => blocks(bytes),
+            Size::Percent(percent) => used.saturating_mul(u64::from(percent)) / 100,
+            Size::Min | Size::Exact(_) => 0,
+        };
+        free.saturating_sub(self.free_blocks)
+    }
+}
+
+/// Lays out the groups' metadata behind what `cursor` has handed out.
+pub(super) fn plan(cursor: &Cursor, demand: &Demand) -> Result<Plan, NoPlan> {
+    if demand.inodes.is_some_and(|inodes| inodes < demand.inodes_used) {
+        return Err(NoPlan::Inodes(demand.inodes_used));
+    }
+    match demand.size {
+        Size::Exact(bytes) => plan_exact(cursor, demand, bytes),
+        Size::Min => plan_growing(cursor, demand, Spare::None),
+        Size::Auto | Size::Free(_) | Size::Percent(_) => plan_growing(cursor, demand, Spare::Usual),
     }
 }
 
 /// Finds the fewest groups that hold everything and the free blocks: more groups need more metadata.
-fn plan_growing(cursor: &Cursor, inodes_used: u32, usual: u32, free: impl Fn(u64) -> u64) -> Result<Plan, NoPlan> {
-    let mut groups = roomy(inodes_used).div_ceil(u64::from(MAX_INODES_PER_GROUP)).max(1);
+fn plan_growing(cursor: &Cursor, demand: &Demand, spare: Spare) -> Result<Plan, NoPlan> {
+    let (inodes, usual) = demand.inodes(spare);
+    let mut groups = inodes.div_ceil(u64::from(MAX_INODES_PER_GROUP)).max(1);
     loop {
         let group_count = u32::try_from(groups).map_err(|_| NoPlan::TooLarge)?;
-        let inodes_per_group = inodes_per_group(group_count, roomy(inodes_used), usual);
+        let inodes_per_group = inodes_per_group(group_count, inodes, usual);
         let mut plan = place(cursor.clone(), group_count, inodes_per_group).ok_or(NoPlan::TooLarge)?;
-        let total = plan.end + free(plan.end);
+        let total = plan.end + demand.free(plan.end);
         let needed = total.div_ceil(u64::from(BLOCKS_PER_GROUP));
         if needed <= groups {
             let least = (groups - 1) * u64::from(BLOCKS_PER_GROUP) + u64::from(MIN_LAST_GROUP);
-            plan.geometry.blocks = u32::try_from(total.max(least)).map_err(|_| NoPlan::TooLarge)?;
+            // A group is such a multiple itself, so this adds none.
+            let total = total.max(least).next_multiple_of(u64::from(demand.multiple.max(1)));
+            plan.geometry.blocks = u32::try_from(total).map_err(|_| NoPlan::TooLarge)?;
             return Ok(plan);
         }
         groups = needed;
     }
 }
 
-fn plan_exact(cursor: &Cursor, inodes_used: u32, bytes: u64) -> Result<Plan, NoPlan> {
+fn plan_exact(cursor: &Cursor, demand: &Demand, bytes: u64) -> Result<Plan, NoPlan> {
     let mut blocks = u32::try_from(bytes / BLOCK_SIZE as u64).map_err(|_| NoPlan::TooLarge)?;
     if blocks > BLOCKS_PER_GROUP && blocks % BLOCKS_PER_GROUP < MIN_LAST_GROUP {
         blocks -= blocks % BLOCKS_PER_GROUP;
     }
-    let groups = blocks.div_ceil(BLOCKS_PER_GROUP);
-    let usual = (blocks / groups.max(1) / 4).min(USUAL_INODES_PER_GROUP);
+    let groups = blocks.div_ceil(BLOCKS_PER_GROUP).max(1);
     // Where there is no room for the usual number of inodes, fewer will do.
-    for usual in [usual, 0] {
-        let inodes_per_group = inodes_per_group(groups.max(1), roomy(inodes_used), usual);
+    for spare in [Spare::Usual, Spare::Some, Spare::None] {
+        let (inodes, usual) = demand.inodes(spare);
+        let inodes_per_group = inodes_per_group(groups, inodes, usual.min(blocks / groups / 4));
         let mut plan = place(cursor.clone(), groups, inodes_per_group).ok_or(NoPlan::TooLarge)?;
-        if plan.end <= u64::from(blocks) && plan.geometry.inodes() >= inodes_used {
+        if plan.end <= u64::from(blocks) && u64::from(plan.geometry.inodes()) >= inodes {
             plan.geometry.blocks = blocks;
             return Ok(plan);
         }
     }
-    let least = plan_growing(cursor, inodes_used, 0, |_| 0)?;
+    let least = plan_growing(cursor, &Demand { multiple: 1, ..*demand }, Spare::None)?;
     Err(NoPlan::TooSmall(u64::from(least.geometry.blocks) * BLOCK_SIZE as u64))
-}
-
-/// Inodes for what is there, and a quarter and 1,024 more.
-fn roomy(inodes_used: u32) -> u64 {
-    u64::from(inodes_used) + u64::from(inodes_used) / 4 + 1024
 }
 
 /// Inodes of each group, as whole blocks of its table.
@@ -277,20 +334,58 @@ mod tests {
 
     #[test]
     fn every_plan_holds_what_it_promises() {
+        const SIZES: [Size; 7] = [
+            Size::Auto,
+            Size::Min,
+            Size::Free(0),
+            Size::Free(1 << 30),
+            Size::Percent(0),
+            Size::Percent(150),
+            Size::Exact(40 << 30),
+        ];
         for next in [2, 1000, 32_700, 32_770, 98_000, 1_000_000, 4_100_000, 4_194_300, 9_000_000] {
-            for inodes in [11, 9_000, 40_000, 3_000_000] {
-                for size in [Size::Auto, Size::Free(0), Size::Free(1 << 30), Size::Exact(40 << 30)] {
-                    let plan = plan(&cursor_at(next), inodes, size).unwrap();
-                    check(&plan, next, inodes);
-                    let free = (u64::from(plan.geometry.blocks) - plan.end) * BLOCK_SIZE as u64;
-                    match size {
-                        Size::Exact(bytes) => assert_eq!(u64::from(plan.geometry.blocks) * 4096, bytes),
-                        Size::Free(bytes) => assert!(free >= bytes),
-                        Size::Auto => assert!(free >= 64 << 20),
+            for inodes_used in [11, 9_000, 40_000, 3_000_000] {
+                for size in SIZES {
+                    for (inodes, multiple) in [(None, 1), (Some(inodes_used + 5_000), 1), (None, 256)] {
+                        let demand = Demand { size, inodes_used, inodes, free_blocks: 0, multiple };
+                        let plan = plan(&cursor_at(next), &demand).unwrap();
+                        check(&plan, next, inodes.unwrap_or(inodes_used));
+                        check_size(&plan, size, multiple);
                     }
                 }
             }
         }
+    }
+
+    fn check_size(plan: &Plan, size: Size, multiple: u32) {
+        let free = u64::from(plan.geometry.blocks) - plan.end;
+        match size {
+            Size::Exact(bytes) => return assert_eq!(u64::from(plan.geometry.blocks) * 4096, bytes),
+            Size::Free(bytes) => assert!(free * 4096 >= bytes),
+            Size::Auto => assert!(free * 4096 >= 64 << 20),
+            Size::Percent(percent) => assert!(free >= plan.end * u64::from(percent) / 100),
+            Size::Min => {}
+        }
+        assert_eq!(plan.geometry.blocks % multiple, 0);
+    }
+
+    #[test]
+    fn what_is_free_already_counts_as_free() {
+        let plan = |free_blocks| {
+            let demand = Demand { size: Size::Free(100 << 20), inodes_used: 100, free_blocks, ..Demand::default() };
+            plan(&cursor_at(50_000), &demand).unwrap()
+        };
+        let (none, some, more) = (plan(0), plan(10_000), plan(1_000_000));
+        assert_eq!(none.geometry.blocks - some.geometry.blocks, 10_000);
+        assert!(u64::from(more.geometry.blocks) < more.end + 2 * u64::from(MIN_LAST_GROUP));
+    }
+
+    #[test]
+    fn inodes_are_as_many_as_asked_for_or_refused() {
+        let with = |inodes| plan(&cursor_at(1000), &Demand { inodes_used: 500, inodes, ..Demand::default() });
+        assert_eq!(with(Some(500)).unwrap().geometry.inodes(), 512);
+        assert_eq!(with(Some(100_000)).unwrap().geometry.inodes(), 100_032); // three groups' whole blocks
+        assert_eq!(with(Some(499)).unwrap_err(), NoPlan::Inodes(500));
     }
 
     fn check(plan: &Plan, next: u64, inodes: u32) {
@@ -320,9 +415,12 @@ mod tests {
 
     #[test]
     fn a_size_too_small_names_one_that_does() {
-        let cursor = cursor_at(50_000);
-        let Err(NoPlan::TooSmall(bytes)) = plan(&cursor, 500, Size::Exact(100 << 20)) else { panic!("it fits") };
-        assert!(plan(&cursor, 500, Size::Exact(bytes)).is_ok());
-        assert!(matches!(plan(&cursor, 500, Size::Exact(50_000 * 4096)), Err(NoPlan::TooSmall(_))));
+        let with = |size| plan(&cursor_at(50_000), &Demand { size, inodes_used: 500, ..Demand::default() });
+        let Err(NoPlan::TooSmall(bytes)) = with(Size::Exact(100 << 20)) else { panic!("it fits") };
+        assert_eq!(u64::from(with(Size::Exact(bytes)).unwrap().geometry.blocks) * 4096, bytes);
+        assert_eq!(u64::from(with(Size::Min).unwrap().geometry.blocks) * 4096, bytes);
+        for bytes in [bytes - 4096, 50_000 * 4096, 0] {
+            assert!(matches!(with(Size::Exact(bytes)), Err(NoPlan::TooSmall(_))));
+        }
     }
 }

@@ -376,8 +376,7 @@ mod tests {
             }
             writer.close().unwrap();
         }
-        let finish = Finish { size: Size::Auto, uuid: None, label: [0; 16], time: 0 };
-        let totals = builder.finish(&finish).unwrap();
+        let totals = builder.finish(&Finish::default()).unwrap();
         assert!(totals.image_bytes > 16 << 30);
         let output = Command::new("/sbin/e2fsck").arg("-fn").arg(file.path()).output();
         let output = output.expect("e2fsck starts; it is in e2fsprogs");

@@ -27,6 +27,10 @@ pub struct Options {
     pub run_record: String,
     /// How large the image becomes.
     pub size: Size,
+    /// How many inodes it has; by default more than its files need.
+    pub inodes: Option<u32>,
+    /// Whether the file system has a journal.
+    pub has_journal: bool,
     /// The file system's UUID; derived from the metadata if none.
     pub uuid: Option<[u8; 16]>,
     /// The file system's label, with NULs behind.
@@ -44,6 +48,8 @@ impl Default for Options {
         Self {
             run_record: String::new(),
             size: Size::Auto,
+            inodes: None,
+            has_journal: true,
             uuid: None,
             label: [0; 16],
             time: 0,
@@ -172,8 +178,8 @@ pub fn build_from(input: Input, output: &File, options: &Options) -> Result<Summ
     if !options.run_record.is_empty() {
         add_run_record(&mut builder, options)?;
     }
-    let Options { size, uuid, label, time, .. } = *options;
-    let totals = builder.finish(&Finish { size, uuid, label, time })?;
+    let Options { size, inodes, has_journal, uuid, label, time, .. } = *options;
+    let totals = builder.finish(&Finish { size, inodes, has_journal, uuid, label, time, ..Finish::default() })?;
     Ok(Summary {
         totals,
         allocated_bytes: output.metadata().map_err(ext4::Error::Write)?.blocks() * 512,

@@ -51,9 +51,8 @@ pub(in crate::ext4) struct Superblock {
     pub(in crate::ext4) uuid: [u8; 16],
     pub(in crate::ext4) hash_seed: [u8; 16],
     pub(in crate::ext4) volume_name: [u8; 16],
-    /// `i_block` and `i_size` of the journal's inode, for a repair that finds it damaged.
-    pub(in crate::ext4) journal_block: [u8; 60],
-    pub(in crate::ext4) journal_size: u64,
+    /// `i_block` and `i_size` of the journal's inode, for a repair that finds it damaged; none without a journal.
+    pub(in crate::ext4) journal: Option<([u8; 60], u64)>,
 }
 
 impl Superblock {
@@ -61,6 +60,7 @@ impl Superblock {
     pub(in crate::ext4) fn encode(&self, group: u32) -> [u8; SIZE] {
         let mut bytes = [0; SIZE];
         let b = &mut bytes;
+        let compatible = EXT_ATTR | DIR_INDEX | if self.journal.is_some() { HAS_JOURNAL } else { 0 };
         let incompatible = FILETYPE | EXTENTS | FLEX_BG | if self.meta_bg { META_BG } else { 0 };
         let read_only = SPARSE_SUPER | LARGE_FILE | HUGE_FILE | DIR_NLINK | EXTRA_ISIZE | METADATA_CSUM;
         put(b, 0x00, self.inodes_count.to_le_bytes()); // s_inodes_count
@@ -82,27 +82,29 @@ impl Superblock {
         put(b, 0x54, FIRST_INODE.to_le_bytes()); // s_first_ino
         put(b, 0x58, (INODE_SIZE as u16).to_le_bytes()); // s_inode_size
         put(b, 0x5a, (group as u16).to_le_bytes()); // s_block_group_nr: the low bits, as mke2fs has them
-        put(b, 0x5c, (HAS_JOURNAL | EXT_ATTR | DIR_INDEX).to_le_bytes()); // s_feature_compat
+        put(b, 0x5c, compatible.to_le_bytes()); // s_feature_compat
         put(b, 0x60, incompatible.to_le_bytes()); // s_feature_incompat
         put(b, 0x64, read_only.to_le_bytes()); // s_feature_ro_compat
         put(b, 0x68, self.uuid); // s_uuid
         put(b, 0x78, self.volume_name); // s_volume_name
         // s_journal_uuid (0xd0) stays zero: another value there means a journal on another device.
-        put(b, 0xe0, JOURNAL_INODE.to_le_bytes()); // s_journal_inum
         put(b, 0xec, self.hash_seed); // s_hash_seed
         put(b, 0xfc, [DX_HASH_HALF_MD4]); // s_def_hash_version
-        put(b, 0xfd, [1]); // s_jnl_backup_type: s_jnl_blocks holds the journal's blocks
         put(b, 0x100, DEFAULT_MOUNT_OPTIONS.to_le_bytes()); // s_default_mount_opts
         put(b, 0x104, u32::from(self.meta_bg).to_le_bytes()); // s_first_meta_bg
         put(b, 0x108, self.time.to_le_bytes()); // s_mkfs_time
-        put(b, 0x10c, self.journal_block); // s_jnl_blocks[0..15]
-        put(b, 0x148, ((self.journal_size >> 32) as u32).to_le_bytes()); // s_jnl_blocks[15]: i_size_high
-        put(b, 0x14c, (self.journal_size as u32).to_le_bytes()); // s_jnl_blocks[16]: i_size
         put(b, 0x15c, EXTRA_ISIZE_BYTES.to_le_bytes()); // s_min_extra_isize
         put(b, 0x15e, EXTRA_ISIZE_BYTES.to_le_bytes()); // s_want_extra_isize
         put(b, 0x160, SIGNED_HASH.to_le_bytes()); // s_flags
         put(b, 0x174, [LOG_GROUPS_PER_FLEX]); // s_log_groups_per_flex
         put(b, 0x175, [CHECKSUM_CRC32C]); // s_checksum_type
+        if let Some((block, size)) = self.journal {
+            put(b, 0xe0, JOURNAL_INODE.to_le_bytes()); // s_journal_inum
+            put(b, 0xfd, [1]); // s_jnl_backup_type: s_jnl_blocks holds the journal's blocks
+            put(b, 0x10c, block); // s_jnl_blocks[0..15]
+            put(b, 0x148, ((size >> 32) as u32).to_le_bytes()); // s_jnl_blocks[15]: i_size_high
+            put(b, 0x14c, (size as u32).to_le_bytes()); // s_jnl_blocks[16]: i_size
+        }
         put(b, 0x248, self.overhead_clusters.to_le_bytes()); // s_overhead_clusters
         bytes
     }
