@@ -8,6 +8,7 @@ pub mod bench;
 pub mod debian;
 pub mod elf;
 pub mod ext4;
+pub mod gpt;
 pub mod image;
 pub mod initramfs;
 pub mod kmod;

@@ -79,10 +79,13 @@ struct Arguments {
     /// Make a file system without a journal: for roots that are only read, or thrown away
     #[arg(long)]
     no_journal: bool,
+    /// Put the file system into the one partition of a disk with a GPT, of the type of an x86-64 root; --size is the disk's
+    #[arg(long)]
+    gpt: bool,
     /// The file system's UUID, or `random`; by default derived from the files' metadata
     #[arg(long, value_parser = uuid::parse)]
     uuid: Option<[u8; 16]>,
-    /// The file system's label, up to 16 bytes
+    /// The file system's label, up to 16 bytes; the partition's too
     #[arg(long, default_value = "", value_parser = parse_label, hide_default_value = true)]
     label: [u8; 16],
     /// Accept a tar without the two blocks of zeros at its end
@@ -107,6 +110,7 @@ fn run(arguments: Arguments) -> Result<(), String> {
         size: arguments.size.or(arguments.free.map(Size::Free)).unwrap_or_default(),
         inodes: arguments.inodes,
         has_journal: !arguments.no_journal,
+        is_partitioned: arguments.gpt,
         uuid: arguments.uuid,
         label: arguments.label,
         time: source_date_epoch()?,

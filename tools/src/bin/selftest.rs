@@ -53,16 +53,18 @@ const STEPS: [Step; 8] = [
 ];
 
 /// What the tests run beside the tools of whit.
-const PROGRAMS: [Program; 12] = [
+const PROGRAMS: [Program; 14] = [
     QEMU,
     Program { name: "busybox", package: "busybox-static" },
     Program { name: "bzip2", package: "bzip2" },
     Program { name: "cpio", package: "cpio" },
     Program { name: "dnsmasq", package: "dnsmasq-base" },
     Program { name: "e2fsck", package: "e2fsprogs" },
+    Program { name: "gdisk", package: "gdisk" },
     Program { name: "ip", package: "iproute2" },
     Program { name: "modinfo", package: "kmod" },
     Program { name: "mount", package: "mount" },
+    Program { name: "sfdisk", package: "fdisk" },
     Program { name: "unshare", package: "util-linux" },
     Program { name: "xz", package: "xz-utils" },
     Program { name: "zstd", package: "zstd" },

@@ -12,18 +12,20 @@ const BUFFER: usize = 1 << 20;
 /// Writes to a new file, whose untouched parts read as zeros.
 pub(super) struct Disk<'a> {
     file: &'a File,
+    /// Where the file system starts in the file: all other offsets count from there.
+    base: u64,
     buffer: Box<[u8]>,
-    /// Offset in the file of the buffer's first byte.
+    /// Offset of the buffer's first byte.
     start: u64,
     filled: usize,
 }
 
 impl<'a> Disk<'a> {
-    pub(super) fn new(file: &'a File) -> Self {
-        Self { file, buffer: vec![0; BUFFER].into_boxed_slice(), start: 0, filled: 0 }
+    pub(super) fn new(file: &'a File, base: u64) -> Self {
+        Self { file, base, buffer: vec![0; BUFFER].into_boxed_slice(), start: 0, filled: 0 }
     }
 
-    /// `length` bytes to fill, whose place in the file is `offset`; `advance` then keeps them. What they hold before is
+    /// `length` bytes to fill, whose place is `offset`; `advance` then keeps them. What they hold before is
     /// left over from earlier writes.
     pub(super) fn room(&mut self, offset: u64, length: usize) -> io::Result<&mut [u8]> {
         if self.start + self.filled as u64 != offset || self.buffer.len() - self.filled < length {
@@ -51,6 +53,7 @@ impl<'a> Disk<'a> {
     /// Makes `length` bytes from `offset` on zeros again.
     pub(super) fn clear(&mut self, offset: u64, length: u64) -> io::Result<()> {
         self.flush()?;
+        let offset = self.base + offset;
         if fallocate(self.file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, length).is_ok() {
             return Ok(());
         }
@@ -66,7 +69,7 @@ impl<'a> Disk<'a> {
 
     /// Writes what has been gathered.
     pub(super) fn flush(&mut self) -> io::Result<()> {
-        self.file.write_all_at(&self.buffer[..self.filled], self.start)?;
+        self.file.write_all_at(&self.buffer[..self.filled], self.base + self.start)?;
         self.start += self.filled as u64;
         self.filled = 0;
         Ok(())
@@ -75,7 +78,7 @@ impl<'a> Disk<'a> {
     /// Writes the rest and sets the file's length.
     pub(super) fn finish(&mut self, length: u64) -> io::Result<()> {
         self.flush()?;
-        self.file.set_len(length)
+        self.file.set_len(self.base + length)
     }
 }
 
@@ -90,8 +93,14 @@ mod tests {
 
     #[test]
     fn scattered_writes_end_up_in_their_places() {
+        for base in [0, 4096 * 5] {
+            check_writes(base);
+        }
+    }
+
+    fn check_writes(base: u64) {
         let file = tempfile::tempfile().unwrap();
-        let mut disk = Disk::new(&file);
+        let mut disk = Disk::new(&file, base);
         let mut expected = vec![0; 5 << 20];
         for (offset, length, byte) in [(0, 10, 1), (10, 3 << 20, 2), (4 << 20, 100, 3), ((4 << 20) + 100, 4096, 4)] {
             let bytes = vec![byte; length];
@@ -102,9 +111,9 @@ mod tests {
         expected[4096..4096 + (2 << 20)].fill(0);
         disk.finish(5 << 20).unwrap();
         let mut written = vec![0; 5 << 20];
-        file.read_exact_at(&mut written, 0).unwrap();
+        file.read_exact_at(&mut written, base).unwrap();
         assert!(written == expected);
-        assert_eq!(file.metadata().unwrap().len(), 5 << 20);
+        assert_eq!(file.metadata().unwrap().len(), base + (5 << 20));
     }
 
     #[test]

@@ -50,6 +50,9 @@ use path::{Place, Resolver};
 use spec::{BLOCK_SIZE, encode_device, encode_time};
 use tree::{Content, Node, NodeId, Tree, mode};
 
+/// Bytes of a block.
+pub const BLOCK_BYTES: u64 = BLOCK_SIZE as u64;
+
 /// Targets of symbolic links shorter than this lie within the inode.
 const INLINE_TARGET: usize = 60;
 /// The longest target: with its NUL it fills a block.
@@ -101,9 +104,17 @@ impl<'a> Builder<'a> {
     /// # Errors
     /// None here: the signature is that of all steps.
     pub fn new(file: &'a File, time: i64) -> Result<Self, Error> {
+        Self::new_at(file, 0, time)
+    }
+
+    /// The same, for a file system that starts at byte `base` of the file.
+    ///
+    /// # Errors
+    /// See [`Builder::new`].
+    pub fn new_at(file: &'a File, base: u64, time: i64) -> Result<Self, Error> {
         let time = encode_time(time, 0);
         let mut builder = Self {
-            disk: Disk::new(file),
+            disk: Disk::new(file, base),
             cursor: Cursor::new(),
             tree: Tree::default(),
             resolver: Resolver::new(time),

@@ -8,9 +8,10 @@ mod layers;
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 
 use crate::ext4::{self, Builder, Finish, Metadata, Size};
+use crate::gpt;
 use crate::runrecord::RunRecord;
 use crate::tar;
 
@@ -31,6 +32,8 @@ pub struct Options {
     pub inodes: Option<u32>,
     /// Whether the file system has a journal.
     pub has_journal: bool,
+    /// Whether the file system lies in the one partition of a disk with a GPT.
+    pub is_partitioned: bool,
     /// The file system's UUID; derived from the metadata if none.
     pub uuid: Option<[u8; 16]>,
     /// The file system's label, with NULs behind.
@@ -50,6 +53,7 @@ impl Default for Options {
             size: Size::Auto,
             inodes: None,
             has_journal: true,
+            is_partitioned: false,
             uuid: None,
             label: [0; 16],
             time: 0,
@@ -162,7 +166,8 @@ pub fn build(tar: impl Read + Send, output: &File, options: &Options) -> Result<
 /// A damaged, cut or foreign input, what ext4 cannot hold, or failing reads and writes. What `output` holds then is of
 /// no use.
 pub fn build_from(input: Input, output: &File, options: &Options) -> Result<Summary, Error> {
-    let mut builder = Builder::new(output, i64::from(options.time))?;
+    let base = if options.is_partitioned { gpt::ALIGNMENT } else { 0 };
+    let mut builder = Builder::new_at(output, base, i64::from(options.time))?;
     let mut attributes_left_out = 0;
     let mut left_out = LeftOut::default();
     match input {
@@ -178,14 +183,51 @@ pub fn build_from(input: Input, output: &File, options: &Options) -> Result<Summ
     if !options.run_record.is_empty() {
         add_run_record(&mut builder, options)?;
     }
-    let Options { size, inodes, has_journal, uuid, label, time, .. } = *options;
-    let totals = builder.finish(&Finish { size, inodes, has_journal, uuid, label, time, ..Finish::default() })?;
+    let mut totals = builder.finish(&finish(options)).map_err(|error| match error {
+        ext4::Error::TooSmall(bytes) if options.is_partitioned => {
+            ext4::Error::TooSmall(gpt::disk_length(bytes.next_multiple_of(gpt::ALIGNMENT)))
+        }
+        error => error,
+    })?;
+    if options.is_partitioned {
+        write_table(output, options, &mut totals).map_err(ext4::Error::Write)?;
+    }
     Ok(Summary {
         totals,
         allocated_bytes: output.metadata().map_err(ext4::Error::Write)?.blocks() * 512,
         attributes_left_out: attributes_left_out + totals.attributes_left_out,
         left_out,
     })
+}
+
+fn finish(options: &Options) -> Finish {
+    let Options { size, inodes, has_journal, uuid, label, time, .. } = *options;
+    let finish = Finish { size, inodes, has_journal, uuid, label, time, multiple: 1 };
+    if !options.is_partitioned {
+        return finish;
+    }
+    let size = match size {
+        Size::Exact(bytes) => Size::Exact(gpt::partition_length(bytes)),
+        relative => relative,
+    };
+    Finish { size, multiple: (gpt::ALIGNMENT / ext4::BLOCK_BYTES) as u32, ..finish } // 256
+}
+
+/// Puts the partition table around a file system that is done.
+fn write_table(output: &File, options: &Options, totals: &mut ext4::Totals) -> io::Result<()> {
+    let label: Vec<u8> = options.label.iter().copied().take_while(|byte| *byte != 0).collect();
+    let name = if label.is_empty() { "root".into() } else { String::from_utf8_lossy(&label) };
+    let disk = match options.size {
+        Size::Exact(bytes) => bytes,
+        _ => gpt::disk_length(totals.image_bytes),
+    };
+    let table = gpt::Table::new(disk, totals.image_bytes, totals.uuid, &name);
+    let (start, back) = table.back();
+    output.write_all_at(&table.front(), 0)?;
+    output.write_all_at(&back, start)?;
+    output.set_len(disk)?;
+    totals.image_bytes = disk;
+    Ok(())
 }
 
 fn add_run_record(builder: &mut Builder, options: &Options) -> Result<(), Error> {
