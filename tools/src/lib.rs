@@ -11,6 +11,7 @@ pub mod ext4;
 pub mod gpt;
 pub mod image;
 pub mod initramfs;
+pub mod inspect;
 pub mod kmod;
 pub mod newc;
 pub mod output;

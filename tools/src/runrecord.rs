@@ -137,6 +137,26 @@ impl RunRecord {
         })
     }
 
+    /// Reads the lines of a record; keys that are not known here, and values that are no text, are passed over.
+    pub fn decode(lines: &[u8]) -> Self {
+        let mut record = Self::default();
+        let mut buffer = lines.to_vec();
+        for (key, value) in whit::record::Record::decode(&mut buffer).lines().filter_map(|line| line.entry) {
+            let Ok(value) = String::from_utf8(value.unwrap_or_default().to_vec()) else { continue };
+            match key {
+                b"entrypoint" => record.entrypoint.push(value),
+                b"cmd" => record.cmd.push(value),
+                b"env" => record.env.push(value),
+                b"workdir" => record.workdir = Some(value),
+                b"user" => record.user = Some(value),
+                b"stopsignal" => record.stopsignal = Some(value),
+                b"hostname" => record.hostname = Some(value),
+                _ => {}
+            }
+        }
+        record
+    }
+
     /// Applies options, with docker's meaning of them.
     ///
     /// # Errors
@@ -403,6 +423,14 @@ mod tests {
         assert_eq!(lines, expected.map(|(key, value)| (key.as_bytes(), Some(value.as_bytes()))));
         record.cmd = vec!["x".repeat(MAX_RECORD)];
         assert!(matches!(record.encode(), Err(Error::TooLong(_))));
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        let mut record = parse(CONTAINER);
+        record.cmd = ["", "a\nb", "c\\n d "].map(str::to_owned).to_vec();
+        assert_eq!(RunRecord::decode(record.encode().unwrap().as_bytes()), record);
+        assert_eq!(RunRecord::decode(b"# a comment\nnet wait\nuser \xff\n"), RunRecord::default());
     }
 
     #[test]

@@ -21,6 +21,12 @@ pub fn parse(text: &str) -> Result<[u8; 16], String> {
     u128::from_str_radix(&digits, 16).map(u128::to_be_bytes).map_err(|_| refused())
 }
 
+/// Its usual form.
+pub fn text(uuid: [u8; 16]) -> String {
+    let digits = format!("{:032x}", u128::from_be_bytes(uuid));
+    [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-")
+}
+
 /// A version 4 UUID.
 fn random() -> Result<[u8; 16], String> {
     let mut bytes = [0; 16];
@@ -39,6 +45,7 @@ mod tests {
     fn only_the_usual_form_is_read() {
         let bytes = 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef_u128.to_be_bytes();
         assert_eq!(parse("01234567-89ab-cdef-0123-456789ABCDEF"), Ok(bytes));
+        assert_eq!(parse(&text(bytes)), Ok(bytes));
         for text in [
             "",
             "0123456789abcdef0123456789abcdef",

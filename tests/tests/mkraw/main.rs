@@ -5,6 +5,7 @@ mod folder;
 mod geometry;
 mod kernel;
 mod layers;
+mod looking;
 mod partition;
 mod program;
 mod refusals;

@@ -1,16 +1,19 @@
 //! mkraw: a disk image from a container's files. See `whit_tools::image`.
 
+use std::ffi::OsString;
 use std::fs::File;
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use whit_tools::ext4::Size;
 use whit_tools::image::{self, Choice, Input, Options, Platform, Summary};
+use whit_tools::inspect::{self, Image};
 use whit_tools::output::{self, Output};
 use whit_tools::runrecord::{Overrides, RunRecord};
 use whit_tools::size::{self, parse_size};
@@ -26,12 +29,17 @@ use whit_tools::uuid;
     name = "mkraw",
     after_help = "Examples:\n  docker inspect web > web.json\n  docker export web | mkraw -o disk.img --config web.json\n  \
         docker save nginx -o nginx.tar && mkraw -o disk.img nginx.tar",
-    max_term_width = 100
+    max_term_width = 100,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    disable_help_subcommand = true
 )]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// The image to write; what is there is replaced
-    #[arg(short, long, value_name = "IMAGE")]
-    output: PathBuf,
+    #[arg(short, long, value_name = "IMAGE", required = true)]
+    output: Option<PathBuf>,
     /// A `docker export` tar, plain or compressed by gzip, zstd, xz or bzip2, or an image with its layers: a
     /// `docker save` or OCI archive, or such a folder, or any other directory, without what is mounted in it. Without
     /// INPUT a tar is read from standard input
@@ -88,22 +96,65 @@ struct Arguments {
     /// The file system's label, up to 16 bytes; the partition's too
     #[arg(long, default_value = "", value_parser = parse_label, hide_default_value = true)]
     label: [u8; 16],
+    /// Read the finished image back and compare every file with what went in
+    #[arg(long)]
+    verify: bool,
     /// Accept a tar without the two blocks of zeros at its end
     #[arg(long)]
     no_end_mark: bool,
 }
 
-fn main() -> ExitCode {
-    output::report("mkraw", run(Arguments::parse()))
+#[derive(Subcommand)]
+enum Command {
+    /// Show what is in an image: file system, free space, what it runs
+    ///
+    /// Images of other programs are shown too, and those of machines that were switched off. To read an input of the
+    /// name `inspect`, write ./inspect.
+    Inspect {
+        /// The image, with or without a partition table
+        image: PathBuf,
+        /// List everything in it
+        #[arg(long)]
+        tree: bool,
+        /// Write the content of one file in it to standard output
+        #[arg(long, value_name = "PATH", conflicts_with = "tree")]
+        cat: Option<OsString>,
+    },
 }
 
-fn run(arguments: Arguments) -> Result<(), String> {
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = match (&arguments.command, &arguments.output) {
+        (Some(Command::Inspect { image, tree, cat }), _) => inspect(image, *tree, cat.as_ref()),
+        (None, Some(output)) => build(&arguments, output),
+        (None, None) => Err("--output IMAGE is missing".to_owned()), // clap requires it
+    };
+    output::report("mkraw", result)
+}
+
+fn inspect(path: &Path, tree: bool, cat: Option<&OsString>) -> Result<(), String> {
+    let failed = |error: inspect::Error| format!("{}: {error}", path.display());
+    let image = Image::open(path).map_err(failed)?;
+    let mut output = io::BufWriter::new(io::stdout().lock());
+    let shown = match cat {
+        Some(file) => image.cat(file.as_bytes(), &mut output),
+        None if tree => image.tree(&mut |entry| writeln!(output, "{}", entry.line())),
+        None => inspect::report(&image).and_then(|text| Ok(output.write_all(text.as_bytes())?)),
+    };
+    match shown.and_then(|()| Ok(output.flush()?)) {
+        // Whoever reads it has seen enough.
+        Err(error) if error.is_broken_pipe() => Ok(()),
+        result => result.map_err(failed),
+    }
+}
+
+fn build(arguments: &Arguments, path: &Path) -> Result<(), String> {
     let start = Instant::now();
     let (file, input_name) = open_input(arguments.input.as_deref())?;
     let say_input = |error: image::Error| format!("{input_name}: {error}");
     let choice = Choice { tag: arguments.tag.clone(), platform: arguments.platform.clone() };
     let input = Input::open(file, &choice).map_err(say_input)?;
-    let record = run_record(&arguments, input.config())?;
+    let record = run_record(arguments, input.config())?;
     let title = input.title().map(str::to_owned);
     let options = Options {
         run_record: record.encode().map_err(|error| error.to_string())?,
@@ -114,17 +165,18 @@ fn run(arguments: Arguments) -> Result<(), String> {
         uuid: arguments.uuid,
         label: arguments.label,
         time: source_date_epoch()?,
-        replaces: std::fs::metadata(&arguments.output).ok().map(|metadata| (metadata.dev(), metadata.ino())),
+        replaces: std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino())),
+        is_verified: arguments.verify,
         missing_end_accepted: arguments.no_end_mark,
     };
-    let say_output = |error| format!("{}: {error}", arguments.output.display());
-    let mut output = Output::create(&arguments.output).map_err(say_output)?;
+    let say_output = |error| format!("{}: {error}", path.display());
+    let mut output = Output::create(path).map_err(say_output)?;
     let summary = image::build_from(input, output.file(), &options).map_err(|error| match error {
-        image::Error::FileSystem(_) => format!("{}: {error}", arguments.output.display()),
+        image::Error::FileSystem(_) => format!("{}: {error}", path.display()),
         _ => say_input(error),
     })?;
     output.commit().map_err(say_output)?;
-    print_summary(&arguments.output, &summary, start);
+    print_summary(path, &summary, start);
     print_run(title.as_deref(), &record);
     Ok(())
 }

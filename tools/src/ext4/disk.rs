@@ -25,6 +25,11 @@ impl<'a> Disk<'a> {
         Self { file, base, buffer: vec![0; BUFFER].into_boxed_slice(), start: 0, filled: 0 }
     }
 
+    /// The file, and where the file system starts in it.
+    pub(super) fn place(&self) -> (&'a File, u64) {
+        (self.file, self.base)
+    }
+
     /// `length` bytes to fill, whose place is `offset`; `advance` then keeps them. What they hold before is
     /// left over from earlier writes.
     pub(super) fn room(&mut self, offset: u64, length: usize) -> io::Result<&mut [u8]> {

@@ -2,6 +2,9 @@
 
 use std::io;
 
+use super::read;
+use super::verify::Difference;
+
 /// Why there is no image.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -23,6 +26,17 @@ pub enum Error {
         path: Vec<u8>,
         /// What it should be another name of.
         target: Vec<u8>,
+    },
+    /// The finished image cannot be read back.
+    #[error("the finished image {0}: the disk that it is on, or mkraw, is at fault")]
+    ReadBack(read::Error),
+    /// The finished image is not what went into it.
+    #[error("{}: {difference} is another in the finished image: the disk that it is on, or mkraw, is at fault", path.escape_ascii())]
+    Differs {
+        /// The path in the image.
+        path: Vec<u8>,
+        /// What differs.
+        difference: Difference,
     },
     /// The size asked for does not hold the content.
     #[error("the files do not fit; the smallest size that holds them is {0} bytes: give that or more, or no size")]

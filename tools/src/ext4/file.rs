@@ -4,6 +4,7 @@ use super::disk::is_zero;
 use super::extents;
 use super::spec::BLOCK_SIZE;
 use super::tree::NodeId;
+use super::verify::ContentHash;
 use super::{Builder, Error, offset};
 
 /// Content is taken in pieces of this size; one of zeros becomes a hole. Smaller holes would cost more in extents and
@@ -18,12 +19,14 @@ pub struct FileWriter<'b, 'a> {
     size: u64,
     position: u64,
     first_extent: usize,
+    hash: Option<ContentHash>,
 }
 
 impl<'b, 'a> FileWriter<'b, 'a> {
     pub(super) fn new(builder: &'b mut Builder<'a>, node: NodeId, size: u64) -> Self {
         let first_extent = builder.extents.len();
-        Self { builder, node, size, position: 0, first_extent }
+        let hash = builder.hashes.is_some().then(ContentHash::new);
+        Self { builder, node, size, position: 0, first_extent, hash }
     }
 
     /// Where the next piece of the content goes: to be filled wholly. Empty at the end of the file.
@@ -48,6 +51,9 @@ impl<'b, 'a> FileWriter<'b, 'a> {
         let whole = length.next_multiple_of(BLOCK_SIZE);
         let room = disk.room(place, PIECE)?;
         room[length..whole].fill(0);
+        if let Some(hash) = &mut self.hash {
+            hash.update(self.position, &room[..length]);
+        }
         let logical = (self.position / BLOCK_SIZE as u64) as u32; // Builder::file bounds the size
         self.position += length as u64;
         if length == PIECE && is_zero(room) {
@@ -87,6 +93,9 @@ impl<'b, 'a> FileWriter<'b, 'a> {
         let node = self.builder.tree.node_mut(self.node);
         node.size = self.size;
         node.content = content;
+        if let (Some(hashes), Some(hash)) = (&mut self.builder.hashes, self.hash) {
+            hashes.insert(self.node, hash.finish());
+        }
         Ok(())
     }
 }

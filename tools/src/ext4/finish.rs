@@ -35,11 +35,23 @@ pub struct Finish {
     pub label: [u8; 16],
     /// When it was made: seconds since 1970.
     pub time: u32,
+    /// Whether it is read back and compared with what went into it; contents only if
+    /// [`Builder::record_contents`] was called before them.
+    pub is_verified: bool,
 }
 
 impl Default for Finish {
     fn default() -> Self {
-        Self { size: Size::Auto, multiple: 1, inodes: None, has_journal: true, uuid: None, label: [0; 16], time: 0 }
+        Self {
+            size: Size::Auto,
+            multiple: 1,
+            inodes: None,
+            has_journal: true,
+            uuid: None,
+            label: [0; 16],
+            time: 0,
+            is_verified: false,
+        }
     }
 }
 
@@ -65,9 +77,9 @@ pub struct Totals {
 }
 
 /// Inode numbers by node (0 for removed ones), and nodes by number: root, lost+found, then the order of creation.
-struct Numbering {
-    by_node: Vec<u32>,
-    order: Vec<NodeId>,
+pub(super) struct Numbering {
+    pub(super) by_node: Vec<u32>,
+    pub(super) order: Vec<NodeId>,
 }
 
 impl Numbering {
@@ -88,8 +100,16 @@ impl Builder<'_> {
     /// Writes all metadata and sets the file's length.
     ///
     /// # Errors
-    /// A hard link without its target, a size too small, or failing writes.
+    /// A hard link without its target, a size too small, failing writes, or a file that differs when it is read back.
     pub fn finish(mut self, finish: &Finish) -> Result<Totals, Error> {
+        let (totals, numbers) = self.write_metadata(finish)?;
+        if finish.is_verified {
+            self.verify(&numbers)?;
+        }
+        Ok(totals)
+    }
+
+    pub(super) fn write_metadata(&mut self, finish: &Finish) -> Result<(Totals, Numbering), Error> {
         self.link_pending()?;
         let numbers = self.number();
         let identity = identity::derive(&self.tree, &self.extents, &self.sets, &finish.label, finish.uuid);
@@ -128,18 +148,23 @@ impl Builder<'_> {
             _ => u64::from(plan.geometry.blocks) * BLOCK_SIZE as u64,
         };
         self.disk.finish(length)?;
+        let totals = self.totals(&numbers, length, identity);
+        Ok((totals, numbers))
+    }
+
+    fn totals(&self, numbers: &Numbering, image_bytes: u64, identity: Identity) -> Totals {
         let of_kind = |kind| numbers.order.iter().map(|id| self.tree.node(*id)).filter(move |node| node.kind() == kind);
         let (files, directories) = (of_kind(mode::FILE).count() as u64, of_kind(mode::DIRECTORY).count() as u64);
-        Ok(Totals {
+        Totals {
             files,
             directories,
             others: numbers.order.len() as u64 - files - directories,
             content_bytes: of_kind(mode::FILE).map(|node| node.size).sum(),
-            image_bytes: length,
+            image_bytes,
             attributes_left_out: self.attributes_left_out,
             times_clamped: self.times_clamped,
             uuid: identity.uuid,
-        })
+        }
     }
 
     fn number(&self) -> Numbering {

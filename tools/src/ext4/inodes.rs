@@ -10,7 +10,7 @@ use super::spec::{BLOCK_SIZE, EXTENTS_FL, FileType, INDEX_FL, INODE_SIZE, Inode,
 use super::tree::{Content, Node, NodeId, mode};
 
 /// A directory with more links than this says 1: unknown (`dir_nlink`).
-const MAX_DIRECTORY_LINKS: u32 = 65_000;
+pub(super) const MAX_DIRECTORY_LINKS: u32 = 65_000;
 const SECTORS_PER_BLOCK: u64 = BLOCK_SIZE as u64 / 512;
 
 /// What lies outside of inodes that are too small for it.

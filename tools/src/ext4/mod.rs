@@ -14,6 +14,7 @@
 //! - `tree`, `path`, `layer`: the namespace, how paths lead through it, and what layers hide of it
 //! - `file`, `extents`, `directory`, `attributes`: contents
 //! - `finish`, `inodes`, `groups`, `identity`: the metadata at the end
+//! - `read`, `verify`: the finished image read back
 
 mod attributes;
 mod checksum;
@@ -30,15 +31,19 @@ mod inodes;
 mod layer;
 mod layout;
 mod path;
+pub mod read;
 mod spec;
 mod tree;
+mod verify;
 
+use std::collections::HashMap;
 use std::fs::File;
 
 pub use error::{Error, Problem};
 pub use file::FileWriter;
 pub use finish::{Finish, Totals};
 pub use layout::Size;
+pub use verify::Difference;
 
 use attributes::{Sets, Stored};
 use disk::Disk;
@@ -48,7 +53,9 @@ use layer::Layer;
 use layout::{Cursor, Run};
 use path::{Place, Resolver};
 use spec::{BLOCK_SIZE, encode_device, encode_time};
-use tree::{Content, Node, NodeId, Tree, mode};
+use tree::{Content, Node, NodeId, Tree};
+
+pub(crate) use tree::mode;
 
 /// Bytes of a block.
 pub const BLOCK_BYTES: u64 = BLOCK_SIZE as u64;
@@ -88,6 +95,8 @@ pub struct Builder<'a> {
     /// Hard links to what has not come yet.
     pending: Vec<Pending>,
     layer: Layer,
+    /// Hashes of contents, if the image will be read back.
+    hashes: Option<HashMap<NodeId, u128>>,
     attributes_left_out: u64,
     times_clamped: u64,
 }
@@ -123,6 +132,7 @@ impl<'a> Builder<'a> {
             free: Vec::new(),
             pending: Vec::new(),
             layer: Layer::default(),
+            hashes: None,
             attributes_left_out: 0,
             times_clamped: 0,
         };

@@ -122,7 +122,8 @@ impl Resolver {
         Ok(id)
     }
 
-    fn target(&self, tree: &Tree, link: NodeId) -> Vec<u8> {
+    /// What a symbolic link leads to.
+    pub(super) fn target(&self, tree: &Tree, link: NodeId) -> Vec<u8> {
         match tree.node(link).content {
             Content::Target { start, length } => tree.slice(start, length).to_vec(),
             _ => self.long_targets.get(&link.0).cloned().unwrap_or_default(),

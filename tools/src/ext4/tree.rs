@@ -84,7 +84,7 @@ pub(super) struct Tree {
 }
 
 /// `st_mode`'s type bits.
-pub(super) mod mode {
+pub(crate) mod mode {
     pub(crate) const TYPE: u16 = 0o170_000;
     pub(crate) const FIFO: u16 = 0o010_000;
     pub(crate) const CHARACTER_DEVICE: u16 = 0o020_000;
@@ -92,6 +92,7 @@ pub(super) mod mode {
     pub(crate) const BLOCK_DEVICE: u16 = 0o060_000;
     pub(crate) const FILE: u16 = 0o100_000;
     pub(crate) const SYMLINK: u16 = 0o120_000;
+    pub(crate) const SOCKET: u16 = 0o140_000;
 }
 
 impl Node {

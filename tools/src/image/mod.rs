@@ -42,6 +42,8 @@ pub struct Options {
     pub time: u32,
     /// The file that the image will replace: it is no part of a directory that it lies in.
     pub replaces: Option<Identity>,
+    /// Whether the finished image is read back and compared with what went into it.
+    pub is_verified: bool,
     /// Take an archive that stops between entries for complete.
     pub missing_end_accepted: bool,
 }
@@ -58,6 +60,7 @@ impl Default for Options {
             label: [0; 16],
             time: 0,
             replaces: None,
+            is_verified: false,
             missing_end_accepted: false,
         }
     }
@@ -168,6 +171,9 @@ pub fn build(tar: impl Read + Send, output: &File, options: &Options) -> Result<
 pub fn build_from(input: Input, output: &File, options: &Options) -> Result<Summary, Error> {
     let base = if options.is_partitioned { gpt::ALIGNMENT } else { 0 };
     let mut builder = Builder::new_at(output, base, i64::from(options.time))?;
+    if options.is_verified {
+        builder.record_contents();
+    }
     let mut attributes_left_out = 0;
     let mut left_out = LeftOut::default();
     match input {
@@ -201,8 +207,8 @@ pub fn build_from(input: Input, output: &File, options: &Options) -> Result<Summ
 }
 
 fn finish(options: &Options) -> Finish {
-    let Options { size, inodes, has_journal, uuid, label, time, .. } = *options;
-    let finish = Finish { size, inodes, has_journal, uuid, label, time, multiple: 1 };
+    let Options { size, inodes, has_journal, uuid, label, time, is_verified, .. } = *options;
+    let finish = Finish { size, inodes, has_journal, uuid, label, time, is_verified, multiple: 1 };
     if !options.is_partitioned {
         return finish;
     }

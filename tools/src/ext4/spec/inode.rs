@@ -83,6 +83,11 @@ pub(in crate::ext4) fn decode_seconds(time: (u32, u32)) -> i64 {
     i64::from(time.0 as i32) + (i64::from(time.1 & 3) << 32)
 }
 
+/// The nanoseconds after them.
+pub(in crate::ext4) fn decode_nanoseconds(time: (u32, u32)) -> u32 {
+    time.1 >> 2
+}
+
 /// A device number as the first two words of `i_block`; none when it does not fit Linux's 12 and 20 bits.
 ///
 /// The old form (8 and 8 bits) goes into the first word, the new one into the second (`ext4_iget`,

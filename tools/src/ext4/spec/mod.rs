@@ -14,7 +14,7 @@ pub(super) use directory::{
     encode_dx_root, record_length,
 };
 pub(super) use group::{BLOCK_UNINIT, GroupDescriptor, INODE_UNINIT, INODE_ZEROED};
-pub(super) use inode::{EXTENTS_FL, INDEX_FL, Inode, decode_seconds, encode_device, encode_time};
+pub(super) use inode::{EXTENTS_FL, INDEX_FL, Inode, decode_nanoseconds, decode_seconds, encode_device, encode_time};
 pub(super) use journal::encode_journal_superblock;
 pub(super) use superblock::{SIGNATURE_OFFSET, Superblock};
 
