@@ -16,6 +16,7 @@ pub mod kmod;
 pub mod newc;
 pub mod output;
 pub mod programs;
+pub mod progress;
 pub mod qemu;
 pub mod runrecord;
 pub mod segment;

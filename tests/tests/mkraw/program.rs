@@ -93,6 +93,38 @@ fn label_uuid_and_time_are_those_given() {
 }
 
 #[test]
+fn a_terminal_sees_how_far_it_is_and_then_the_summary_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let controller = rustix::pty::openpt(rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY).unwrap();
+    rustix::pty::grantpt(&controller).unwrap();
+    rustix::pty::unlockpt(&controller).unwrap();
+    let name = rustix::pty::ptsname(&controller, Vec::new()).unwrap();
+    let terminal = fs::File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
+    let mut child = Command::new(tool("mkraw"))
+        .args(["-o", "disk.img"])
+        .current_dir(directory.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(terminal)
+        .spawn()
+        .unwrap();
+    let tar = tar();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(&tar[..tar.len() / 2]).unwrap();
+    let mut controller = fs::File::from(controller);
+    let (mut shown, mut buffer) = (String::new(), [0; 4096]);
+    // It draws again and again, so it shows the files that are there by now at some time.
+    while !shown.contains(" KiB, 25 files, ") {
+        let count = std::io::Read::read(&mut controller, &mut buffer).unwrap();
+        shown.push_str(&String::from_utf8_lossy(&buffer[..count]));
+    }
+    stdin.write_all(&tar[tar.len() / 2..]).unwrap();
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stdout.starts_with(b"disk.img: "), "{output:?}");
+}
+
+#[test]
 fn sizes_are_absolute_or_relative() {
     let directory = tempfile::tempdir().unwrap();
     let length = |options: &[&str]| {

@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Instant;
 
 use clap::{Parser, Subcommand};
@@ -15,6 +16,7 @@ use whit_tools::ext4::Size;
 use whit_tools::image::{self, Choice, Input, Options, Platform, Summary};
 use whit_tools::inspect::{self, Image};
 use whit_tools::output::{self, Output};
+use whit_tools::progress::Bar;
 use whit_tools::runrecord::{Overrides, RunRecord};
 use whit_tools::size::{self, parse_size};
 use whit_tools::uuid;
@@ -153,7 +155,12 @@ fn build(arguments: &Arguments, path: &Path) -> Result<(), String> {
     let (file, input_name) = open_input(arguments.input.as_deref())?;
     let say_input = |error: image::Error| format!("{input_name}: {error}");
     let choice = Choice { tag: arguments.tag.clone(), platform: arguments.platform.clone() };
+    let length = file.metadata().ok().filter(|metadata| metadata.is_file()).map(|metadata| metadata.len());
     let input = Input::open(file, &choice).map_err(say_input)?;
+    let total = match &input {
+        Input::Layers(layers) => Some(layers.stored_bytes()),
+        _ => length,
+    };
     let record = run_record(arguments, input.config())?;
     let title = input.title().map(str::to_owned);
     let options = Options {
@@ -168,10 +175,14 @@ fn build(arguments: &Arguments, path: &Path) -> Result<(), String> {
         replaces: std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino())),
         is_verified: arguments.verify,
         missing_end_accepted: arguments.no_end_mark,
+        ..Options::default()
     };
     let say_output = |error| format!("{}: {error}", path.display());
     let mut output = Output::create(path).map_err(say_output)?;
-    let summary = image::build_from(input, output.file(), &options).map_err(|error| match error {
+    let bar = Bar::start(Arc::clone(&options.progress), total);
+    let summary = image::build_from(input, output.file(), &options);
+    drop(bar);
+    let summary = summary.map_err(|error| match error {
         image::Error::FileSystem(_) => format!("{}: {error}", path.display()),
         _ => say_input(error),
     })?;

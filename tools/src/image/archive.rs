@@ -3,6 +3,7 @@
 use std::io::Read;
 
 use super::layers::{Class, classify};
+use super::progress::Notes;
 use super::{Error, compression};
 use crate::ext4::{Builder, FileWriter, Metadata};
 use crate::tar::{self, Entry, Kind, Reader};
@@ -12,7 +13,7 @@ pub(super) fn apply(
     input: impl Read + Send,
     missing_end_accepted: bool,
     builder: &mut Builder,
-    left_out: &mut u64,
+    notes: &mut Notes,
 ) -> Result<(), Error> {
     std::thread::scope(|scope| {
         let input = compression::decompress(scope, input).map_err(tar::Error::Read)?;
@@ -27,7 +28,7 @@ pub(super) fn apply(
                     Class::Foreign => may_be_layers = false,
                 }
             }
-            add(builder, &mut reader, &entry, left_out)?;
+            add(builder, &mut reader, &entry, notes)?;
             is_empty = false;
         }
         if is_empty {
@@ -38,12 +39,12 @@ pub(super) fn apply(
     })
 }
 
-/// Adds an entry, and its content from `reader`; counts in `left_out` what of it has no place.
+/// Adds an entry, and its content from `reader`; counts it in `notes`.
 pub(super) fn add<R: Read>(
     builder: &mut Builder,
     reader: &mut Reader<R>,
     entry: &Entry,
-    left_out: &mut u64,
+    notes: &mut Notes,
 ) -> Result<(), Error> {
     let metadata = Metadata {
         mode: entry.mode,
@@ -63,7 +64,8 @@ pub(super) fn add<R: Read>(
         Kind::BlockDevice => builder.device(path, metadata, true, entry.device)?,
         Kind::Fifo => builder.fifo(path, metadata)?,
     }
-    *left_out += u64::from(entry.text_acls);
+    notes.attributes_left_out += u64::from(entry.text_acls);
+    notes.progress.add_file();
     Ok(())
 }
 

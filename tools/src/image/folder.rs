@@ -15,6 +15,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, SeekFrom, Stat, fstat, op
 use rustix::io::Errno;
 
 use super::Error;
+use super::progress::Progress;
 use crate::ext4::{Builder, Metadata};
 use crate::tar::Attribute;
 
@@ -34,6 +35,7 @@ pub type Identity = (u64, u64);
 
 struct Walk<'w, 'b> {
     builder: &'w mut Builder<'b>,
+    progress: &'w Progress,
     device: u64,
     /// Files that are not read.
     images: &'w [Identity],
@@ -44,10 +46,15 @@ struct Walk<'w, 'b> {
 }
 
 /// Adds all of the directory `root`, but for `images`.
-pub(super) fn apply(root: &File, images: &[Identity], builder: &mut Builder) -> Result<LeftOut, Error> {
+pub(super) fn apply(
+    root: &File,
+    images: &[Identity],
+    builder: &mut Builder,
+    progress: &Progress,
+) -> Result<LeftOut, Error> {
     let stat = fstat(root).map_err(|error| failed(b".", error))?;
     let (names, left_out) = (HashMap::new(), LeftOut::default());
-    let mut walk = Walk { builder, device: stat.st_dev, images, names, left_out, buffers: Buffers::new() };
+    let mut walk = Walk { builder, progress, device: stat.st_dev, images, names, left_out, buffers: Buffers::new() };
     // "." of a directory's own descriptor is the directory.
     let attributes = walk.buffers.attributes(root.as_fd(), c".").map_err(|error| failed(b".", error))?;
     walk.builder.directory(b"/", metadata(&stat, &attributes))?;
@@ -65,6 +72,7 @@ impl Walk<'_, '_> {
             }
             path.extend_from_slice(name.to_bytes());
             self.child(directory, &name, path)?;
+            self.progress.add_file();
             path.truncate(length);
         }
         Ok(())
@@ -139,6 +147,7 @@ impl Walk<'_, '_> {
                 _ => failed(error),
             })?;
             position += room.len() as u64;
+            self.progress.add_bytes(room.len() as u64);
             writer.keep()?;
         }
         writer.close()?;

@@ -5,10 +5,12 @@ mod archive;
 mod compression;
 mod folder;
 mod layers;
+mod progress;
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::Arc;
 
 use crate::ext4::{self, Builder, Finish, Metadata, Size};
 use crate::gpt;
@@ -17,6 +19,9 @@ use crate::tar;
 
 pub use folder::{Identity, LeftOut};
 pub use layers::{Choice, Layers, Platform};
+pub use progress::Progress;
+
+use progress::{Counted, Notes};
 
 /// Where the run record lies in an image.
 pub const RUN_RECORD: &str = "/etc/whit.conf";
@@ -42,6 +47,8 @@ pub struct Options {
     pub time: u32,
     /// The file that the image will replace: it is no part of a directory that it lies in.
     pub replaces: Option<Identity>,
+    /// Learns how far the work is.
+    pub progress: Arc<Progress>,
     /// Whether the finished image is read back and compared with what went into it.
     pub is_verified: bool,
     /// Take an archive that stops between entries for complete.
@@ -60,6 +67,7 @@ impl Default for Options {
             label: [0; 16],
             time: 0,
             replaces: None,
+            progress: Arc::default(),
             is_verified: false,
             missing_end_accepted: false,
         }
@@ -174,16 +182,19 @@ pub fn build_from(input: Input, output: &File, options: &Options) -> Result<Summ
     if options.is_verified {
         builder.record_contents();
     }
-    let mut attributes_left_out = 0;
+    let mut notes = Notes { progress: &options.progress, attributes_left_out: 0 };
     let mut left_out = LeftOut::default();
     match input {
-        Input::Tar(tar) => archive::apply(tar, options.missing_end_accepted, &mut builder, &mut attributes_left_out)?,
-        Input::Layers(layers) => layers.apply(&mut builder, &mut attributes_left_out)?,
+        Input::Tar(tar) => {
+            let tar = Counted { input: tar, progress: &options.progress };
+            archive::apply(tar, options.missing_end_accepted, &mut builder, &mut notes)?;
+        }
+        Input::Layers(layers) => layers.apply(&mut builder, &mut notes)?,
         Input::Folder(folder) => {
             let metadata = output.metadata().map_err(ext4::Error::Write)?;
             let images: Vec<Identity> =
                 [(metadata.dev(), metadata.ino())].into_iter().chain(options.replaces).collect();
-            left_out = folder::apply(&folder, &images, &mut builder)?;
+            left_out = folder::apply(&folder, &images, &mut builder, &options.progress)?;
         }
     }
     if !options.run_record.is_empty() {
@@ -201,7 +212,7 @@ pub fn build_from(input: Input, output: &File, options: &Options) -> Result<Summ
     Ok(Summary {
         totals,
         allocated_bytes: output.metadata().map_err(ext4::Error::Write)?.blocks() * 512,
-        attributes_left_out: attributes_left_out + totals.attributes_left_out,
+        attributes_left_out: notes.attributes_left_out + totals.attributes_left_out,
         left_out,
     })
 }

@@ -24,6 +24,7 @@ pub use choice::{Choice, Platform};
 pub(super) use names::{Class, classify};
 
 use super::ahead::{Ahead, ahead};
+use super::progress::{Counted, Notes, Progress};
 use super::{archive, compression};
 use crate::ext4::Builder;
 use crate::runrecord::{self, RunRecord};
@@ -221,11 +222,17 @@ impl Layers {
         &self.title
     }
 
-    /// Applies all layers; `count_left_out` learns of attributes that are left out.
-    pub(super) fn apply(&self, builder: &mut Builder, left_out: &mut u64) -> Result<(), Error> {
+    /// Bytes of all layers as they are stored.
+    pub fn stored_bytes(&self) -> u64 {
+        self.layers.iter().filter_map(|layer| self.store.open(&layer.name).ok()).map(|part| part.left()).sum()
+    }
+
+    /// Applies all layers.
+    pub(super) fn apply(&self, builder: &mut Builder, notes: &mut Notes) -> Result<(), Error> {
         for (number, layer) in (1..).zip(&self.layers) {
             builder.begin_layer();
-            let result = thread::scope(|scope| apply(self.content(scope, layer)?, builder, left_out));
+            let progress = notes.progress;
+            let result = thread::scope(|scope| apply(self.content(scope, layer, progress)?, builder, notes));
             if let Err(error) = result {
                 // Damage shows in many ways; the digest names it.
                 let error = self.damage(layer).unwrap_or(error);
@@ -236,8 +243,13 @@ impl Layers {
     }
 
     /// The layer's tar, compared with its digest at its end.
-    fn content<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>, layer: &Layer) -> Result<Ahead, super::Error> {
-        let part = self.store.open(&layer.name)?;
+    fn content<'scope>(
+        &'scope self,
+        scope: &'scope Scope<'scope, '_>,
+        layer: &Layer,
+        progress: &'scope Progress,
+    ) -> Result<Ahead, super::Error> {
+        let part = Counted { input: self.store.open(&layer.name)?, progress };
         let read = |error| super::Error::Archive(tar::Error::Read(error));
         Ok(match &layer.check {
             Check::Stored(digest) => {
@@ -260,12 +272,12 @@ impl Layers {
 }
 
 /// Applies one layer. Without an end mark it is complete too: its digest says so.
-fn apply(input: impl Read, builder: &mut Builder, left_out: &mut u64) -> Result<(), super::Error> {
+fn apply(input: impl Read, builder: &mut Builder, notes: &mut Notes) -> Result<(), super::Error> {
     let mut reader = Reader::new(input).accept_missing_end(true);
     let mut entry = Entry::default();
     while reader.next(&mut entry)? {
         match mark(&entry.path) {
-            Mark::None => archive::add(builder, &mut reader, &entry, left_out)?,
+            Mark::None => archive::add(builder, &mut reader, &entry, notes)?,
             Mark::Hidden { directory, name } => builder.hide(directory, name)?,
             Mark::Opaque { directory } => builder.hide_all(directory)?,
             Mark::Notes => {}

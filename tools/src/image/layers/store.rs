@@ -125,6 +125,13 @@ impl Store {
     }
 }
 
+impl Part {
+    /// Bytes that were not read yet.
+    pub(super) fn left(&self) -> u64 {
+        self.left
+    }
+}
+
 impl Read for Part {
     fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
         let wanted = target.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
