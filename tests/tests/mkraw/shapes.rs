@@ -271,6 +271,45 @@ fn concatenated_archives_are_one_and_their_padding_none() {
 }
 
 #[test]
+fn global_records_hold_until_they_are_taken_back() {
+    // `git archive` starts with a comment; others set what all entries share.
+    let record = |text: &str| format!("{} {text}\n", text.len() + 4).into_bytes();
+    let global = |text: &str| member("pax_global_header", b'g', "", &record(text));
+    let local = |text: &str| member("x", b'x', "", &record(text));
+    let image = image(&[
+        global("comment=1234567890"),
+        file("a", b""),
+        global("uid=70000"),
+        file("b", b""),
+        local("uid=80000"),
+        file("c", b""),
+        file("d", b""),
+        global("mtime=5.25"),
+        file("e", b""),
+        member("pax_global_header", b'g', "", b"7 uid=\n"),
+        file("f", b""),
+    ]);
+    let ext4 = open(&image);
+    let seen = |path: &str| {
+        let metadata = ext4.metadata(format!("/{path}").as_str()).unwrap();
+        (metadata.uid(), metadata.modified().seconds())
+    };
+    let usual = 1_000_000_000;
+    let expected = [(1, usual), (70_000, usual), (80_000, usual), (70_000, usual), (70_000, 5), (1, 5)];
+    assert_eq!(["a", "b", "c", "d", "e", "f"].map(seen), expected);
+}
+
+#[test]
+fn times_that_ext4_cannot_hold_are_moved_and_counted() {
+    let record = |text: &str| format!("{} {text}\n", text.len() + 4).into_bytes();
+    let late = member("x", b'x', "", &record("mtime=99999999999"));
+    let early = member("x", b'x', "", &record("mtime=-9999999999"));
+    let image = image(&[late, file("late", b""), early, file("early", b"")]);
+    assert_eq!(image.summary.totals.times_clamped, 2);
+    assert_eq!(open(&image).metadata("/late").unwrap().modified().seconds(), 15_032_385_535);
+}
+
+#[test]
 fn unknown_types_are_files_and_labels_nothing() {
     assert_listing(
         &[member("volume", b'V', "", b""), member("contiguous", b'7', "", b"7"), member("odd", b'Q', "", b"Q")],

@@ -280,7 +280,10 @@ fn print_summary(path: &Path, summary: &Summary, start: Instant) {
         start.elapsed().as_secs_f64(),
     );
     if summary.attributes_left_out > 0 {
-        println!("left out: {} extended attributes that ext4 has no place for", summary.attributes_left_out);
+        println!(
+            "left out: {} extended attributes: of a kind that ext4 has no place for, or ACLs with names in place of numbers",
+            summary.attributes_left_out
+        );
     }
     for (count, what) in [
         (summary.left_out.sockets, "sockets"),

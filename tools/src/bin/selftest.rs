@@ -53,8 +53,9 @@ const STEPS: [Step; 8] = [
 ];
 
 /// What the tests run beside the tools of whit.
-const PROGRAMS: [Program; 14] = [
+const PROGRAMS: [Program; 15] = [
     QEMU,
+    Program { name: "bsdtar", package: "libarchive-tools" },
     Program { name: "busybox", package: "busybox-static" },
     Program { name: "bzip2", package: "bzip2" },
     Program { name: "cpio", package: "cpio" },

@@ -12,6 +12,8 @@ const MAGIC: u32 = 0xea02_0000;
 const ENTRY: usize = 16;
 const BLOCK_HEADER: usize = 32;
 const BLOCK_CHECKSUM: usize = 16;
+/// `EXT4_XATTR_INDEX_POSIX_ACL_ACCESS`.
+const ACCESS_ACL: u8 = 2;
 /// Bytes behind the inode's fields.
 const IN_INODE: usize = INODE_SIZE - Inode::ATTRIBUTES;
 
@@ -72,7 +74,7 @@ impl Stored {
     pub(super) fn new(full_name: &[u8], value: &[u8]) -> Option<Self> {
         const PREFIXES: [(u8, &[u8]); 4] = [(1, b"user."), (4, b"trusted."), (6, b"security."), (7, b"system.")];
         let (index, name, value) = match full_name {
-            b"system.posix_acl_access" => (2, &[][..], convert_acl(value)?),
+            b"system.posix_acl_access" => (ACCESS_ACL, &[][..], convert_acl(value)?),
             b"system.posix_acl_default" => (3, &[][..], convert_acl(value)?),
             _ => PREFIXES.iter().find_map(|(index, prefix)| {
                 let name = full_name.strip_prefix(*prefix)?;
@@ -80,6 +82,29 @@ impl Stored {
             })?,
         };
         Some(Self { index, name_length: name.len(), name: name.to_vec(), value })
+    }
+
+    /// The permissions that an access ACL says, none for another attribute. The group's are the mask, if there is one
+    /// (`posix_acl_equiv_mode`).
+    pub(super) fn permissions(&self) -> Option<u16> {
+        if self.index != ACCESS_ACL {
+            return None;
+        }
+        let mut rest = self.value.get(4..)?;
+        let (mut mode, mut mask) = (0, None);
+        while let [tag, _, permissions, ..] = rest {
+            let permissions = u16::from(*permissions) & 7;
+            let is_named = matches!(tag, 0x02 | 0x08);
+            match tag {
+                0x01 => mode |= permissions << 6,
+                0x04 => mode |= permissions << 3,
+                0x10 => mask = Some(permissions),
+                0x20 => mode |= permissions,
+                _ => {}
+            }
+            rest = rest.get(if is_named { 8 } else { 4 }..)?;
+        }
+        Some(mask.map_or(mode, |mask| mode & !0o070 | mask << 3))
     }
 
     /// Name and value, for the hash of the metadata.
@@ -204,8 +229,10 @@ mod tests {
             value.extend(tag.to_le_bytes().into_iter().chain(permissions.to_le_bytes()).chain(id.to_le_bytes()));
         }
         let stored = Stored::new(b"system.posix_acl_access", &value).unwrap();
+        assert_eq!(Stored::new(b"user.k", &value).unwrap().permissions(), None);
         assert_eq!((stored.index, stored.name.as_slice()), (2, &b""[..]));
         assert_eq!(stored.value, b"\x01\0\0\0\x01\0\x06\0\x02\0\x04\0\xe8\x03\0\0\x04\0\x04\0\x10\0\x04\0");
+        assert_eq!(stored.permissions(), Some(0o640));
         value[0] = 3;
         assert!(Stored::new(b"system.posix_acl_access", &value).is_none());
         assert!(Stored::new(b"system.posix_acl_default", b"\x02\0\0\0\x01").is_none());

@@ -290,13 +290,15 @@ impl<'a> Builder<'a> {
         let time = encode_time(metadata.seconds, metadata.nanoseconds);
         self.times_clamped += u64::from(spec::decode_seconds(time) != metadata.seconds);
         let attributes = self.attributes(path, metadata.attributes)?;
+        // Writers differ in whether a mode with an ACL has the mask or the group's own permissions; the kernel has the mask.
+        let acl = self.sets.get(attributes).iter().find_map(Stored::permissions);
+        let mode = kind | acl.map_or(metadata.mode, |permissions| metadata.mode & !0o777 | permissions);
         let place = self.place(path)?;
         let existing = match place {
             Place::Directory(node) => Some(node),
             Place::Name(parent, name) => self.tree.find(parent, name),
         };
         if let Some(node) = existing.filter(|node| self.tree.node(*node).is_directory() && kind == mode::DIRECTORY) {
-            let mode = kind | metadata.mode;
             let changed = self.tree.node_mut(node);
             *changed = Node { mode, uid: metadata.uid, gid: metadata.gid, time, attributes, ..*changed };
             self.layer.describe(node);
@@ -307,7 +309,7 @@ impl<'a> Builder<'a> {
             self.remove(parent, name);
         }
         let node = Node {
-            mode: kind | metadata.mode,
+            mode,
             uid: metadata.uid,
             gid: metadata.gid,
             time,

@@ -91,7 +91,7 @@ pub struct Summary {
     pub totals: ext4::Totals,
     /// What it takes on the host's disk.
     pub allocated_bytes: u64,
-    /// Extended attributes that were left out: of unknown kinds, or ACLs as text.
+    /// Extended attributes that were left out: of unknown kinds, or ACLs with names of users.
     pub attributes_left_out: u64,
     /// What of a directory stayed out.
     pub left_out: LeftOut,

@@ -4,8 +4,9 @@
 //! attributes are bytes: a container's file names need not be UTF-8, and a PAX value may hold any byte, newlines
 //! included. A damaged or cut archive is an error that says where; it is never a shorter list of files.
 //!
-//! Left out: multi-volume archives (an error) and the text form of ACLs (`SCHILY.acl.*`: counted, not read).
+//! Left out: multi-volume archives (an error), and ACLs as text with names of users (counted).
 
+mod acl;
 mod error;
 mod header;
 mod number;
@@ -72,6 +73,6 @@ pub struct Entry {
     pub device: (u32, u32),
     /// Extended attributes, in the archive's order.
     pub attributes: Vec<Attribute>,
-    /// How many `SCHILY.acl.*` records the entry has, which are not read.
+    /// How many `SCHILY.acl.*` records the entry has that were not understood.
     pub text_acls: u32,
 }

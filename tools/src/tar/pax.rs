@@ -3,8 +3,21 @@
 //! Values are bytes and may hold newlines: a record ends where its length says. An empty value takes back what a
 //! global header said. Read are the keys that an image can hold; the rest (atime, comment, uname, …) is passed over.
 
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+
+use super::acl::{self, Acl};
 use super::sparse::{self, Region};
 use super::{Attribute, Entry, Problem, Time};
+
+/// libarchive leaves out the padding.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
 
 /// What records have said so far.
 #[derive(Clone, Default)]
@@ -68,12 +81,28 @@ impl Records {
             b"gid" => self.gid = number(value, "gid")?,
             b"mtime" if value.is_empty() => self.mtime = None,
             b"mtime" => self.mtime = Some(time(value).ok_or(Problem::PaxValue("mtime"))?),
-            // GNU tar --selinux; the value is the same as the attribute's.
-            b"RHT.security.selinux" => self.set_attribute(b"security.selinux", value),
-            b"SCHILY.acl.access" | b"SCHILY.acl.default" => self.text_acls += u32::from(!value.is_empty()),
+            // GNU tar --selinux leaves out the NUL that setfilecon(3) stores.
+            b"RHT.security.selinux" => self.set_attribute(b"security.selinux", &[value, b"\0"].concat()),
+            b"SCHILY.acl.access" | b"SCHILY.acl.default" if value.is_empty() => {}
+            b"SCHILY.acl.access" => match acl::parse(value) {
+                Some(Acl::Extended(acl)) => self.set_attribute(b"system.posix_acl_access", &acl),
+                Some(Acl::Minimal(_)) => {}
+                None => self.text_acls += 1,
+            },
+            b"SCHILY.acl.default" => match acl::parse(value) {
+                Some(Acl::Extended(acl) | Acl::Minimal(acl)) => {
+                    self.set_attribute(b"system.posix_acl_default", &acl);
+                }
+                None => self.text_acls += 1,
+            },
             _ => {
                 if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
                     self.set_attribute(name, value);
+                } else if let Some(name) = key.strip_prefix(b"LIBARCHIVE.xattr.") {
+                    // libarchive writes both forms; this one alone only for names that hold `=`.
+                    let name = percent_decoded(name);
+                    let value = BASE64.decode(value).map_err(|_| Problem::PaxValue("LIBARCHIVE.xattr"))?;
+                    self.set_attribute(&name, &value);
                 } else if let Some(name) = key.strip_prefix(b"GNU.sparse.") {
                     self.set_sparse(name, value)?;
                 }
@@ -124,6 +153,26 @@ fn split(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let record = record.get(space + 1..)?.strip_suffix(b"\n")?;
     let equals = record.iter().position(|byte| *byte == b'=')?;
     Some((record.get(..equals)?, record.get(equals + 1..)?, rest))
+}
+
+/// A name as in a URL: `%3D` is `=`.
+fn percent_decoded(name: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::new();
+    let mut rest = name;
+    while let Some((byte, after)) = rest.split_first() {
+        let digit = |at: usize| after.get(at).and_then(|byte| char::from(*byte).to_digit(16));
+        match (byte, digit(0), digit(1)) {
+            (b'%', Some(high), Some(low)) => {
+                decoded.push((high << 4 | low) as u8); // two digits
+                rest = &after[2..];
+            }
+            _ => {
+                decoded.push(*byte);
+                rest = after;
+            }
+        }
+    }
+    decoded
 }
 
 fn some(value: &[u8]) -> Option<Vec<u8>> {
@@ -186,6 +235,58 @@ mod tests {
         assert_eq!(entry.path, b"a\nb=c");
         assert_eq!(entry.uid, u32::MAX);
         assert_eq!(entry.attributes, [(b"user.k".to_vec(), b"\x00\n9 x=y\n\xff\n".to_vec())]);
+    }
+
+    fn record(key: &str, value: &str) -> Vec<u8> {
+        let rest = format!(" {key}={value}\n");
+        let length = rest.len() + 2 + usize::from(rest.len() > 97);
+        format!("{length}{rest}").into_bytes()
+    }
+
+    #[test]
+    fn attributes_of_all_writers_are_read() {
+        let entry = apply(
+            &[
+                record("LIBARCHIVE.xattr.user.a%3Db%25", "AAECPQ"),
+                record("LIBARCHIVE.xattr.user.c", "dmFsdWU="),
+                record("SCHILY.xattr.user.d", "raw"),
+                record("RHT.security.selinux", "system_u:object_r:etc_t:s0"),
+            ]
+            .concat(),
+        )
+        .unwrap();
+        let attribute = |name: &[u8], value: &[u8]| (name.to_vec(), value.to_vec());
+        assert_eq!(
+            entry.attributes,
+            [
+                attribute(b"user.a=b%", b"\0\x01\x02="),
+                attribute(b"user.c", b"value"),
+                attribute(b"user.d", b"raw"),
+                attribute(b"security.selinux", b"system_u:object_r:etc_t:s0\0"),
+            ]
+        );
+        let error = apply(&record("LIBARCHIVE.xattr.user.a", "!"));
+        assert_eq!(error, Err(Problem::PaxValue("LIBARCHIVE.xattr")));
+    }
+
+    #[test]
+    fn acls_as_text_become_attributes_or_are_counted() {
+        let entry = apply(
+            &[
+                record("SCHILY.acl.access", "user::rw-,user:5:r--,group::r--,mask::r--,other::---"),
+                record("SCHILY.acl.default", "user::rw-,group::r--,other::---"),
+            ]
+            .concat(),
+        )
+        .unwrap();
+        let names: Vec<&[u8]> = entry.attributes.iter().map(|(name, _)| name.as_slice()).collect();
+        assert_eq!(names, [&b"system.posix_acl_access"[..], b"system.posix_acl_default"]);
+        assert_eq!(entry.text_acls, 0);
+        let entry =
+            apply(&record("SCHILY.acl.access", "user::rw-,user:alice:r--,group::r--,mask::r--,other::---")).unwrap();
+        assert_eq!((entry.attributes.len(), entry.text_acls), (0, 1));
+        let entry = apply(&record("SCHILY.acl.access", "user::rw-,group::r--,other::---")).unwrap();
+        assert_eq!((entry.attributes.len(), entry.text_acls), (0, 0));
     }
 
     #[test]
