@@ -53,7 +53,7 @@ const STEPS: [Step; 8] = [
 ];
 
 /// What the tests run beside the tools of whit.
-const PROGRAMS: [Program; 15] = [
+const PROGRAMS: [Program; 21] = [
     QEMU,
     Program { name: "bsdtar", package: "libarchive-tools" },
     Program { name: "busybox", package: "busybox-static" },
@@ -63,6 +63,12 @@ const PROGRAMS: [Program; 15] = [
     Program { name: "e2fsck", package: "e2fsprogs" },
     Program { name: "gdisk", package: "gdisk" },
     Program { name: "ip", package: "iproute2" },
+    Program { name: "mkfs.btrfs", package: "btrfs-progs" },
+    Program { name: "mkfs.erofs", package: "erofs-utils" },
+    Program { name: "mkfs.f2fs", package: "f2fs-tools" },
+    Program { name: "mkfs.vfat", package: "dosfstools" },
+    Program { name: "mkfs.xfs", package: "xfsprogs" },
+    Program { name: "mksquashfs", package: "squashfs-tools" },
     Program { name: "modinfo", package: "kmod" },
     Program { name: "mount", package: "mount" },
     Program { name: "sfdisk", package: "fdisk" },
