@@ -44,7 +44,7 @@ fn machine(one: &Measured) -> Value {
         "kernel": one.cell.kernel,
         "card": one.cell.card.name(),
         "root": one.cell.root.name(),
-        "qemu": one.cell.command.to_string(),
+        "qemu": one.cell.command(&one.cell.image).to_string(),
         "initramfs_bytes": one.cell.initramfs_bytes,
         "peak_kib": one.peak_kib(),
         "network": one.has_network(),

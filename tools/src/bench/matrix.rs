@@ -31,12 +31,18 @@ pub struct Cell {
     pub card: Card,
     /// The root.
     pub root: RootKind,
+    /// Whose time is measured.
+    pub clock: Clock,
+    /// The kernel's file.
+    pub vmlinuz: PathBuf,
     /// The initramfs; none is the kernel alone.
     pub initramfs: Option<PathBuf>,
     /// Its size in bytes.
     pub initramfs_bytes: Option<u64>,
-    /// What is run.
-    pub command: CommandLine,
+    /// The root as a file.
+    pub image: PathBuf,
+    /// The init's words for the kernel's command line.
+    pub words: String,
     /// How often.
     pub runs: usize,
 }
@@ -55,6 +61,13 @@ impl Cell {
     #[must_use]
     pub fn name(&self) -> String {
         name(&self.contender, &self.kernel, self.card, self.root)
+    }
+
+    /// What is run, on a root in the file `image`.
+    #[must_use]
+    pub fn command(&self, image: &Path) -> CommandLine {
+        let parts = (self.card, self.root, self.clock);
+        machine(&self.vmlinuz, self.initramfs.as_deref(), image, parts, &self.words)
     }
 
     /// What inits are compared on.
@@ -85,18 +98,17 @@ pub fn matrix(
                 for contender in contenders {
                     match workshop.initramfs(contender, kernel, *card, *root) {
                         Ok(initramfs) => {
-                            let words = contender.words(*root);
-                            let parts = (*card, *root, clock);
-                            let initrd = initramfs.as_deref();
-                            let command = machine(&kernel.vmlinuz, initrd, &workshop.image, parts, &words);
                             cells.push(Cell {
                                 contender: contender.name().to_owned(),
                                 kernel: kernel.name.clone(),
                                 card: *card,
                                 root: *root,
+                                clock,
+                                vmlinuz: kernel.vmlinuz.clone(),
                                 initramfs_bytes: initramfs.as_deref().map(size).transpose()?,
                                 initramfs,
-                                command,
+                                image: workshop.image.clone(),
+                                words: contender.words(*root),
                                 runs: plan.runs,
                             });
                         }

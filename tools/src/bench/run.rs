@@ -1,9 +1,18 @@
 //! Boots every machine of the matrix, round after round, and keeps what each told.
+//!
+//! With the exact clock each worker stays on one processor, and its QEMU with it: whichever of QEMU's threads a guest wakes
+//! runs before the guest goes on, as it must for every run to be the same. It also makes room for as many machines as there
+//! are processors.
 
-use std::sync::Mutex;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use tempfile::TempPath;
+
+use super::machine::{Clock, RootKind};
 use super::matrix::Cell;
 use super::probe::{END, Report};
 use super::stages::{Stage, Times};
@@ -70,7 +79,7 @@ pub fn measure(cells: Vec<Cell>, jobs: usize, say: impl Fn(&str) + Sync) -> Vec<
             let number = next.fetch_add(1, Ordering::Relaxed);
             let Some(result) = order.get(number).and_then(|index| results.get(*index)) else { return };
             let cell = {
-                let result = result.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                let result = lock(result);
                 if result.failure.is_some() {
                     continue;
                 }
@@ -85,19 +94,41 @@ pub fn measure(cells: Vec<Cell>, jobs: usize, say: impl Fn(&str) + Sync) -> Vec<
                 Err(error) => error.lines().next().unwrap_or_default().to_owned(),
             };
             say(&format!("{:>4}/{total}  {}: {text}", number + 1, cell.name()));
-            let mut result = result.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut result = lock(result);
             match outcome {
                 Ok(boot) => result.boots.push(boot),
                 Err(error) => result.failure = Some(error),
             }
         }
     };
+    let is_exact = results.iter().any(|result| lock(result).cell.clock == Clock::Exact);
     std::thread::scope(|scope| {
-        for _ in 0..jobs.max(1) {
-            scope.spawn(work);
+        for job in 0..jobs.max(1) {
+            let work = &work;
+            scope.spawn(move || {
+                if is_exact {
+                    stay_on_one_processor(job);
+                }
+                work();
+            });
         }
     });
-    results.into_iter().map(|result| result.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)).collect()
+    results.into_iter().map(|result| result.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
+}
+
+fn lock(result: &Mutex<Measured>) -> MutexGuard<'_, Measured> {
+    result.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Leaves the calling thread, and the programs that it will start, one of its processors. Where that cannot be, boots are
+/// less equal, and the report shows it.
+fn stay_on_one_processor(job: usize) {
+    let Ok(allowed) = sched_getaffinity(None) else { return };
+    let processors: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|processor| allowed.is_set(*processor)).collect();
+    let Some(processor) = processors.get(job % processors.len().max(1)) else { return };
+    let mut one = CpuSet::new();
+    one.set(*processor);
+    let _ = sched_setaffinity(None, &one);
 }
 
 /// Which cell is booted when: a round of all that want one more boot, then the next.
@@ -108,8 +139,12 @@ fn rounds(cells: &[Cell]) -> Vec<usize> {
 }
 
 fn boot(cell: &Cell) -> Result<Boot, String> {
+    // Removed at the end of the boot.
+    let copy =
+        (cell.root == RootKind::VirtioBlk && cell.clock == Clock::Exact).then(|| copy(&cell.image)).transpose()?;
+    let command = cell.command(copy.as_deref().unwrap_or(&cell.image));
     let start = Instant::now();
-    let mut machine = Machine::start(&cell.command).map_err(|error| error.to_string())?;
+    let mut machine = Machine::start(&command).map_err(|error| error.to_string())?;
     machine.wait_for(END, DEADLINE).map_err(|error| error.to_string())?;
     let wall = start.elapsed();
     machine.wait(DEADLINE).map_err(|error| error.to_string())?;
@@ -118,11 +153,18 @@ fn boot(cell: &Cell) -> Result<Boot, String> {
     Ok(Boot { times, report, wall })
 }
 
+/// A copy of a file, beside it.
+fn copy(file: &Path) -> Result<TempPath, String> {
+    let folder = file.parent().unwrap_or(Path::new("."));
+    let copy = tempfile::Builder::new().prefix(".root-").tempfile_in(folder).map(|file| file.into_temp_path());
+    let copied = copy.and_then(|copy| std::fs::copy(file, &copy).map(|_| copy));
+    copied.map_err(|error| format!("a copy of {}: {error}", file.display()))
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::bench::machine::{Card, RootKind};
-    use crate::qemu::CommandLine;
+    use crate::bench::machine::Card;
 
     /// Boots of a played init that took these times from its start to the entrypoint, a third of it to the root.
     pub(in crate::bench) fn measured(contender: &str, entrypoint_ns: &[u64]) -> Measured {
@@ -141,9 +183,12 @@ pub(super) mod tests {
             kernel: "micro".to_owned(),
             card: Card::VirtioNet,
             root: RootKind::Memory,
+            clock: Clock::Exact,
+            vmlinuz: "k".into(),
             initramfs: Some("i".into()),
             initramfs_bytes: Some(20 << 10),
-            command: CommandLine::new("k"),
+            image: "r".into(),
+            words: String::new(),
             runs: entrypoint_ns.len(),
         };
         Measured { cell, boots: entrypoint_ns.iter().map(boot).collect(), failure: None }
