@@ -1,7 +1,8 @@
 //! The report as a picture: a panel for each kernel, card and root, an init a group, a stage a lane.
 //!
 //! Self-contained (SVG 1.1, no scripts, no fonts of its own): a README shows it as an image, and its colours follow the
-//! reader's light or dark page by a media query.
+//! reader's light or dark page by a media query. Time is logarithmic: a bar of one init is a thousand times as long as one of
+//! another, and both are to be read.
 
 use super::run::Measured;
 use super::stages::Stage;
@@ -15,6 +16,9 @@ const FIGURES: f64 = 110.0;
 const LANE: f64 = 15.0;
 const GAP: f64 = 9.0;
 const TITLE: f64 = 30.0;
+
+/// Where the logarithmic scale begins, in nanoseconds: what is shorter has no bar to speak of.
+const SHORTEST_NS: f64 = 1e5;
 
 /// The lanes of an init; all begin where the init does.
 const LANES: [Stage; 4] = [Stage::Root, Stage::Lease, Stage::Entrypoint, Stage::Answer];
@@ -59,9 +63,15 @@ fn draw_panel(body: &mut String, top: f64, title: &str, panel: &[&Measured]) -> 
         LANES.into_iter().filter_map(|stage| Some((stage, one.sample(stage)?.median()))).collect()
     };
     let longest = panel.iter().flat_map(|one| lanes(one)).map(|(_, time)| time).max().unwrap_or(1).max(1);
-    let scale = (WIDTH - ORIGIN - FIGURES) / longest as f64;
+    let decades = (longest as f64 / SHORTEST_NS).log10().max(1.0);
+    let scale = |time_ns: f64| (time_ns / SHORTEST_NS).log10().max(0.0) / decades * (WIDTH - ORIGIN - FIGURES);
     let mut y = top + TITLE - 10.0;
-    body.push_str(&text(10.0, y, "title", &format!("{title}: milliseconds since the init's start")));
+    body.push_str(&text(
+        10.0,
+        y,
+        "title",
+        &format!("{title}: milliseconds since the init's start, on a logarithmic scale"),
+    ));
     y += 10.0;
     let axis_top = y;
     for one in panel {
@@ -70,7 +80,7 @@ fn draw_panel(body: &mut String, top: f64, title: &str, panel: &[&Measured]) -> 
         body.push_str(&text(10.0, y + 2.0 * LANE - 3.0, "note", &format!("kernel {kernel}")));
         let lanes = lanes(one);
         for (index, (stage, time)) in lanes.iter().enumerate() {
-            let (top, length) = (y + index as f64 * LANE, (*time as f64 * scale).max(1.0));
+            let (top, length) = (y + index as f64 * LANE, scale(*time as f64).max(1.0));
             body.push_str(&format!(
                 "<text x=\"{}\" y=\"{}\" class=\"note\" text-anchor=\"end\">{}</text>\n",
                 ORIGIN - 6.0,
@@ -87,11 +97,17 @@ fn draw_panel(body: &mut String, top: f64, title: &str, panel: &[&Measured]) -> 
         }
         y += lanes.len().max(2) as f64 * LANE + GAP;
     }
-    body.push_str(&format!(
-        "<line class=\"axis\" x1=\"{ORIGIN}\" y1=\"{axis_top}\" x2=\"{ORIGIN}\" y2=\"{}\"/>\n",
-        y - GAP
-    ));
-    y + GAP
+    // A line for each power of ten, from 0.1 ms on.
+    for decade in 0..=decades as u32 {
+        let x = ORIGIN + scale(SHORTEST_NS * 10_f64.powi(decade as i32));
+        body.push_str(&format!(
+            "<line class=\"axis\" x1=\"{x:.1}\" y1=\"{axis_top}\" x2=\"{x:.1}\" y2=\"{}\"/>\n",
+            y - GAP
+        ));
+        let power = if decade == 0 { "0.1".to_owned() } else { 10_u64.pow(decade - 1).to_string() };
+        body.push_str(&text(x - 6.0, y + 3.0, "note", &power));
+    }
+    y + GAP + LANE
 }
 
 fn text(x: f64, y: f64, class: &str, text: &str) -> String {
@@ -110,7 +126,9 @@ mod tests {
         assert!(picture.starts_with("<svg ") && picture.ends_with("</svg>\n"));
         assert!(picture.contains("a &lt;b&gt; &amp; c") && picture.contains("prefers-color-scheme:dark"));
         let whole = WIDTH - ORIGIN - FIGURES;
-        for width in [whole, whole / 10.0] {
+        // 30 ms and 3 ms: a decade apart.
+        let decade = whole / (30e6 / SHORTEST_NS).log10();
+        for width in [whole, whole - decade] {
             assert!(picture.contains(&format!("width=\"{width:.1}\"")), "{width}: {picture}");
         }
         // Well-formed as far as a count can tell.
