@@ -4,10 +4,12 @@
 //! init/initramfs.c, whose limits are checked here, because it skips what it cannot take without a word.
 
 mod read;
+mod refused;
 mod write;
 
 pub use read::{Entries, Entry, Malformed, entries};
-pub use write::{Finished, Kind, Meta, Refused, Writer};
+pub use refused::Refused;
+pub use write::{Finished, Kind, Meta, Writer};
 
 /// The magic of an entry without checksum.
 const MAGIC: &[u8; 6] = b"070701";

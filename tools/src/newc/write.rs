@@ -5,7 +5,8 @@
 
 use std::io::{self, Read, Write};
 
-use super::{COMPONENT_MAX_BYTES, HEADER_BYTES, MAGIC, NAME_MAX_BYTES, TRAILER, file_type, padding};
+use super::refused::{Refused, check_name, text};
+use super::{HEADER_BYTES, MAGIC, NAME_MAX_BYTES, TRAILER, file_type, padding};
 
 /// GNU cpio's block: archives end on it, so that another segment may follow one with `cat`.
 const BLOCK_BYTES: u64 = 512;
@@ -61,42 +62,6 @@ impl Meta {
     pub const fn root(mode: u32) -> Self {
         Self { mode, uid: 0, gid: 0 }
     }
-}
-
-/// Why an entry cannot be written.
-#[derive(Debug, thiserror::Error)]
-pub enum Refused {
-    /// The name is empty, absolute, or has a component that is empty, `.` or `..`.
-    #[error("\"{0}\" is not a name inside an archive, which is relative and without \".\" and \"..\"")]
-    Name(String),
-    /// The name, or one component of it, is longer than the kernel takes.
-    #[error("\"{0}\" is longer than the kernel takes (4095 bytes in all, 255 between slashes)")]
-    LongName(String),
-    /// A symbolic link leads nowhere, or further than the kernel takes.
-    #[error("the target of symbolic link \"{0}\" is not of 1 to 4095 bytes")]
-    Target(String),
-    /// The `filesize` field has 32 bits.
-    #[error("\"{name}\" has {bytes} bytes, and a cpio archive takes less than 4 GiB a file")]
-    LargeFile {
-        /// The file.
-        name: String,
-        /// Its size.
-        bytes: u64,
-    },
-    /// A file ended before its size.
-    #[error("\"{0}\" became shorter while it was read")]
-    Shrunk(String),
-    /// A file cannot be read to its end.
-    #[error("\"{name}\" cannot be read: {error}")]
-    Read {
-        /// The file.
-        name: String,
-        /// Why.
-        error: io::Error,
-    },
-    /// The archive cannot be written.
-    #[error("{0}")]
-    Write(io::Error),
 }
 
 /// What [`Writer::finish`] gives back.
@@ -244,28 +209,6 @@ impl<W: Write> Writer<W> {
         let zeros = [0; BLOCK_BYTES as usize];
         self.write(&zeros[..padding(self.position, alignment) as usize])
     }
-}
-
-fn check_name(name: &[u8]) -> Result<(), Refused> {
-    let mut components = name.split(|byte| *byte == b'/');
-    if components.clone().any(|component| matches!(component, b"" | b"." | b"..")) || name.contains(&0) {
-        return Err(Refused::Name(text(name)));
-    }
-    if name.len() >= NAME_MAX_BYTES || components.any(|component| component.len() > COMPONENT_MAX_BYTES) {
-        return Err(Refused::LongName(text(name)));
-    }
-    // A file of this name would end the archive for every reader.
-    if name == TRAILER {
-        return Err(Refused::Name(text(name)));
-    }
-    Ok(())
-}
-
-/// The name for a message: long ones are cut.
-fn text(name: &[u8]) -> String {
-    const SHOWN: usize = 64;
-    let shown = String::from_utf8_lossy(name.get(..SHOWN).unwrap_or(name));
-    if name.len() > SHOWN { format!("{shown}…") } else { shown.into_owned() }
 }
 
 #[cfg(test)]
