@@ -11,6 +11,7 @@ pub mod argv;
 pub mod cmdline;
 pub mod dhcp;
 pub mod dirent;
+pub mod embedded;
 pub mod error;
 pub mod ipv4;
 pub mod mounts;

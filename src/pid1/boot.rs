@@ -3,6 +3,7 @@
 use linux_raw_sys::general::MS_RDONLY;
 use rustix::fs::OFlags;
 use rustix::system::{Uname, sethostname, uname};
+use whit::embedded::WORD;
 use whit::error::Errno;
 use whit::options::{Net, Options, Source};
 use whit::record::{MAX_RECORD, Record};
@@ -20,7 +21,7 @@ use crate::supervise::asked_to_end;
 use crate::sys::fd;
 use crate::sys::memory::Static;
 use crate::timeline::Stage;
-use crate::{complain, etc, files, overlay, said, volumes};
+use crate::{complain, embedded, etc, files, overlay, said, volumes};
 
 /// How it went.
 pub(crate) enum Outcome {
@@ -67,12 +68,9 @@ pub(crate) fn prepare_root_and_network(machine: &mut Machine<'_>) -> Result<Outc
 fn wait_for_root(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Device) -> Result<Option<Root>, End> {
     let Options { root, root_fstype, root_flags, root_wait_s, read_only, overlay, .. } = machine.options;
     let (wanted, flags) = (root_fstype.unwrap_or_default(), root_flags.unwrap_or_default());
-    let Some(value) = root else {
-        let embedded = filesystems::bind_embedded_root(&mut device.path);
-        if embedded.is_none() {
-            say!("no root: neither root= on the command line nor an image in the initramfs at /rootfs");
-        }
-        return Ok(embedded);
+    let Some(value) = root.filter(|value| *value != WORD) else {
+        let _ = device.path.join(&[whit::embedded::ROOT.to_bytes()]);
+        return Ok(embedded::mount(read_only));
     };
     let Some(spec) = root::parse(value, wanted) else {
         let prefixes = Text(root::PREFIXES);

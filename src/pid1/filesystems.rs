@@ -4,7 +4,7 @@ use core::ffi::CStr;
 
 use linux_raw_sys::general::MS_RDONLY;
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat, symlink};
-use rustix::mount::{MountFlags, mount, mount_bind, mount_bind_recursive};
+use rustix::mount::{MountFlags, mount, mount_bind_recursive};
 use rustix::process::umask;
 use whit::error::Errno;
 use whit::mounts::{LINKS, MOUNTS, NODES};
@@ -18,8 +18,6 @@ use crate::sys::{c_str, fd};
 
 /// Where the root is mounted.
 pub(crate) const ROOT: &CStr = c"/mnt";
-/// An image's files in the initramfs itself: the root when no device is named.
-const EMBEDDED_ROOT: &[u8] = b"/rootfs";
 
 /// Makes the mounts of a packed table, each directory first when it is missing. What is a mount already stays as it is.
 pub(crate) fn mount_all(packed: &'static [u8]) {
@@ -40,7 +38,7 @@ pub(crate) fn mount_all(packed: &'static [u8]) {
 }
 
 #[inline(never)]
-fn next_text(rest: &mut &'static [u8]) -> &'static CStr {
+pub(crate) fn next_text<'a>(rest: &mut &'a [u8]) -> &'a CStr {
     let text = c_str(rest);
     *rest = rest.get(text.count_bytes() + 1..).unwrap_or_default();
     text
@@ -146,13 +144,6 @@ pub(crate) fn mount_found(
 const DATA_9P: &[u8] = b"trans=virtio,version=9p2000.L,msize=262144,";
 /// A directory that everybody may write to, as docker makes it.
 const DATA_TMPFS: &[u8] = b"mode=1777,";
-
-/// Binds the image that is part of the initramfs, when there is one.
-pub(crate) fn bind_embedded_root(source: &mut Path) -> Option<Root> {
-    let parts = [EMBEDDED_ROOT];
-    mount_bind(source.join(&parts).ok()?, ROOT).ok()?;
-    Some(Root { on_device: false, read_only: false })
-}
 
 /// Gives the root our /dev, /proc and /sys, with all that is mounted in them.
 pub(crate) fn furnish_root() {

@@ -6,6 +6,7 @@ mod boot;
 mod button;
 mod console;
 mod devices;
+mod embedded;
 mod etc;
 mod files;
 mod filesystems;

@@ -79,6 +79,12 @@ impl Machine {
     /// Puts a file into the initramfs; what is below `/rootfs` is the root's.
     #[must_use]
     pub fn file(self, path: &str, contents: &str) -> Self {
+        self.bytes(path, contents.as_bytes())
+    }
+
+    /// Puts a file that is no text into the initramfs.
+    #[must_use]
+    pub fn bytes(self, path: &str, contents: &[u8]) -> Self {
         fs::write(self.place(path), contents).expect("a file");
         self
     }

@@ -142,7 +142,7 @@ fn a_program_finds_its_devices_links_and_terminals() {
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
 fn without_a_root_it_says_what_to_give_and_ends_with_125() {
-    let no_root = "whit: no root: neither root= on the command line nor an image in the initramfs at /rootfs";
+    let no_root = "whit: no root: neither a device as root= nor an image in the initramfs at /rootfs";
     for (command_line, line) in [
         ("entrypoint=/x", no_root),
         ("root=", no_root),

@@ -31,7 +31,7 @@ fn a_root_that_is_not_there_is_named_with_the_time_it_was_waited_for() {
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
 fn a_root_that_nobody_named_is_missed() {
-    let line = "no root: neither root= on the command line nor an image in the initramfs at /rootfs";
+    let line = "no root: neither a device as root= nor an image in the initramfs at /rootfs";
     refuses(None, "", line, 125);
 }
 

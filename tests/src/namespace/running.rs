@@ -151,6 +151,12 @@ impl Running {
         kill_process(self.pid(), signal).expect("PID 1 lives");
     }
 
+    /// The number of PID 1, as the host counts.
+    #[must_use]
+    pub fn init(&self) -> i32 {
+        self.init
+    }
+
     fn pid(&self) -> Pid {
         Pid::from_raw(self.init).expect("the number of a process")
     }

@@ -1,0 +1,45 @@
+//! The root that is a part of the initramfs: it takes no disk, and no copy.
+
+use rustix::fs::{Access, OFlags, XattrFlags, access, lsetxattr};
+use rustix::mount::{MountFlags, mount_bind, mount_remount};
+use whit::embedded::{ATTRIBUTES, BLOCK, END, MAX_NEEDS, NEEDS, ROOT, take_value};
+use whit::text::Text;
+
+use crate::console::say;
+use crate::files;
+use crate::filesystems::{self, Root, next_text};
+use crate::sys::fd;
+
+/// Makes the image the root, when there is one and all of it; `None`: why was said.
+pub(crate) fn mount(read_only: bool) -> Option<Root> {
+    let mut room = files::buffer::<{ MAX_NEEDS + 1 }>();
+    if access(END, Access::EXISTS).is_err()
+        && let Ok(text) = files::read(NEEDS, &mut room)
+    {
+        say!("{}", Text(text));
+        return None;
+    }
+    // A mount, and so one that can be moved to / and that pivot_root(2) takes for the old root. The kernel's first root is none.
+    if mount_bind(ROOT, filesystems::ROOT).is_err() {
+        say!("no root: neither a device as root= nor an image in the initramfs at /rootfs");
+        return None;
+    }
+    restore_attributes();
+    let read_only = read_only && mount_remount(filesystems::ROOT, MountFlags::BIND | MountFlags::RDONLY, c"").is_ok();
+    Some(Root { on_device: false, read_only })
+}
+
+/// Gives files the extended attributes that cpio has no place for, a block of the table at a time.
+fn restore_attributes() {
+    let Ok(table) = fd::open(ATTRIBUTES, OFlags::RDONLY) else { return };
+    let mut room = files::buffer::<BLOCK>();
+    while let Ok(mut rest @ [_, ..]) = fd::read(&table, &mut room).map(|block| &*block) {
+        loop {
+            let (path, name, text) = (next_text(&mut rest), next_text(&mut rest), next_text(&mut rest));
+            let Some(value) = take_value(&mut rest).filter(|_| !path.is_empty()) else { break };
+            if lsetxattr(path, name, value, XattrFlags::empty()).is_err() && !text.is_empty() {
+                say!("{}", Text(text.to_bytes()));
+            }
+        }
+    }
+}
