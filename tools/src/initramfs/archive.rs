@@ -83,14 +83,14 @@ pub fn write(tree: &Tree, path: &Path, compression: Compression, mtime: u32) -> 
 pub fn write_into(tree: &Tree, output: &mut Output, compression: Compression, mtime: u32) -> Result<Summary, Error> {
     let failure = |error: io::Error| Error::Tree(tree::Error::Archive(Refused::Write(error)));
     let out = BufWriter::with_capacity(1 << 20, output.file());
-    let Finished { mut out, bytes: archive_bytes, entries } = match compression {
+    let Finished { mut out, bytes: archive_bytes, entries, .. } = match compression {
         Compression::None => archive(tree, out, mtime),
         Compression::Gzip(level) => {
             // No name and no time in the header: the same inputs give the same bytes.
             let encoder = GzBuilder::new().write(out, flate2::Compression::new(level));
-            archive(tree, encoder, mtime).and_then(|Finished { out, bytes, entries }| {
+            archive(tree, encoder, mtime).and_then(|Finished { out, bytes, entries, unpacked }| {
                 let out = out.finish().map_err(Refused::Write)?;
-                Ok(Finished { out, bytes, entries })
+                Ok(Finished { out, bytes, entries, unpacked })
             })
         }
     }?;

@@ -9,7 +9,7 @@ mod write;
 
 pub use read::{Entries, Entry, Malformed, entries};
 pub use refused::Refused;
-pub use write::{Finished, Kind, Meta, Writer};
+pub use write::{Finished, Kind, Meta, Unpacked, Writer};
 
 /// The magic of an entry without checksum.
 const MAGIC: &[u8; 6] = b"070701";

@@ -142,7 +142,7 @@ mod tests {
     fn archive() -> Vec<u8> {
         let mut writer = Writer::new(Vec::new(), 77);
         writer.node(b"dev", Meta::root(0o755), &Kind::Directory).unwrap();
-        writer.node(b"dev/vda", Meta { mode: 0o660, uid: 0, gid: 6 }, &Kind::Block(254, 16)).unwrap();
+        writer.node(b"dev/vda", Meta { gid: 6, ..Meta::root(0o660) }, &Kind::Block(254, 16)).unwrap();
         writer.file(&["one", "two"], Meta::root(0o600), 3, &b"abc"[..]).unwrap();
         writer.finish().unwrap().out
     }

@@ -14,8 +14,11 @@ pub enum Refused {
     #[error("\"{0}\" is longer than the kernel takes (4095 bytes in all, 255 between slashes)")]
     LongName(String),
     /// A symbolic link leads nowhere, or further than the kernel takes.
-    #[error("the target of symbolic link \"{0}\" is not of 1 to 4095 bytes")]
+    #[error("the target of symbolic link \"{0}\" is not of 1 to 4095 bytes, or has a NUL in it")]
     Target(String),
+    /// The kernel would make another device.
+    #[error("the number of device \"{0}\" does not fit 12 bits of major and 20 of minor")]
+    Device(String),
     /// The `filesize` field has 32 bits.
     #[error("\"{name}\" has {bytes} bytes, and a cpio archive takes less than 4 GiB a file")]
     LargeFile {

@@ -12,8 +12,15 @@ use super::{HEADER_BYTES, MAGIC, NAME_MAX_BYTES, TRAILER, file_type, padding};
 const BLOCK_BYTES: u64 = 512;
 /// What is read of a file at a time.
 const COPY_BYTES: u64 = 256 << 10;
+/// The page of every machine that whit runs on.
+const PAGE_BYTES: u64 = 4096;
+/// Targets of symbolic links that a tmpfs keeps without a page (mm/shmem.c, SHORT_SYMLINK_LEN, with the NUL).
+const SHORT_TARGET_BYTES: usize = 127;
 /// The name must be usable through a system call: PATH_MAX counts its NUL.
 const TARGET_MAX_BYTES: usize = NAME_MAX_BYTES - 1;
+/// A device number of the kernel's has 12 bits of major and 20 of minor (include/linux/kdev_t.h).
+const MAJOR_MAX: u32 = (1 << 12) - 1;
+const MINOR_MAX: u32 = (1 << 20) - 1;
 
 /// What kind of file an entry makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,13 +61,15 @@ pub struct Meta {
     pub uid: u32,
     /// The group.
     pub gid: u32,
+    /// When it was modified, in seconds since 1970; none: as all that says nothing of that.
+    pub mtime: Option<u32>,
 }
 
 impl Meta {
     /// Files of root with the permissions `mode`.
     #[must_use]
     pub const fn root(mode: u32) -> Self {
-        Self { mode, uid: 0, gid: 0 }
+        Self { mode, uid: 0, gid: 0, mtime: None }
     }
 }
 
@@ -73,6 +82,24 @@ pub struct Finished<W> {
     pub bytes: u64,
     /// How many names it has.
     pub entries: u64,
+    /// What its files take.
+    pub unpacked: Unpacked,
+}
+
+/// What files take once the kernel has unpacked them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unpacked {
+    /// Inodes: files of any kind, however many names they have.
+    pub inodes: u64,
+    /// Pages of 4 KiB.
+    pub pages: u64,
+}
+
+impl Unpacked {
+    fn add(&mut self, bytes: u64) {
+        self.inodes += 1;
+        self.pages += bytes.div_ceil(PAGE_BYTES);
+    }
 }
 
 /// Writes entries one after the other; [`Writer::finish`] ends the archive.
@@ -82,6 +109,7 @@ pub struct Writer<W> {
     entries: u64,
     last_inode: u32,
     mtime: u32,
+    unpacked: Unpacked,
 }
 
 /// The fields of a header that differ from one entry to the next.
@@ -97,24 +125,86 @@ struct Header {
 impl<W: Write> Writer<W> {
     /// An archive in which every file was modified at `mtime`, in seconds since 1970.
     pub fn new(out: W, mtime: u32) -> Self {
-        Self { out, position: 0, entries: 0, last_inode: 0, mtime }
+        Self { out, position: 0, entries: 0, last_inode: 0, mtime, unpacked: Unpacked::default() }
+    }
+
+    /// Where the archive goes.
+    pub fn out(&self) -> &W {
+        &self.out
+    }
+
+    /// Goes on with the same archive in another place.
+    pub fn continue_in<V>(self, turn: impl FnOnce(W) -> V) -> Writer<V> {
+        let Self { out, position, entries, last_inode, mtime, unpacked } = self;
+        Writer { out: turn(out), position, entries, last_inode, mtime, unpacked }
+    }
+
+    /// Adds a regular file of root's, in as many bytes as one that holds `most` would take: NULs behind the name make up for
+    /// what it is shorter (buffer-format.rst: `namesize` counts them). So it can be written once more with another text.
+    ///
+    /// # Errors
+    /// See [`Writer::file`].
+    pub fn padded(&mut self, name: &[u8], text: &[u8], most: usize) -> Result<(), Refused> {
+        check_name(name)?;
+        let (size, most) = (text.len() as u32, most.max(text.len()) as u32); // a line
+        let padding = most.next_multiple_of(4) - size.next_multiple_of(4);
+        self.entries += 1;
+        self.unpacked.add(size.into());
+        let inode = self.next_inode();
+        let mode = file_type::REGULAR | 0o644;
+        self.raw_header(name, padding as usize, [inode, mode, 0, 0, 1, self.mtime, size, 0, 0, 0, 0])?;
+        self.write(text)?;
+        self.pad(4)
     }
 
     /// Adds what is not a regular file.
     ///
     /// # Errors
-    /// A name or target that the kernel would not take; those of writing.
+    /// A name, target or device that the kernel would not take; those of writing.
     pub fn node(&mut self, name: &[u8], meta: Meta, kind: &Kind) -> Result<(), Refused> {
+        self.nodes(&[name], meta, kind)
+    }
+
+    /// Adds what is not a regular file under each of `names`, which are hard links to each other. But for symbolic links, of
+    /// which the kernel makes one for each name (init/initramfs.c, do_symlink()).
+    ///
+    /// # Errors
+    /// See [`Writer::node`].
+    pub fn nodes<N: AsRef<[u8]>>(&mut self, names: &[N], meta: Meta, kind: &Kind) -> Result<(), Refused> {
+        let (links, bytes) = match kind {
+            Kind::Directory => (2, 0),
+            Kind::Symlink(target) if target.len() > SHORT_TARGET_BYTES => (1, target.len()),
+            Kind::Symlink(_) => (1, 0),
+            _ => (u32::try_from(names.len()).unwrap_or(u32::MAX), 0),
+        };
+        let mut shared = None;
+        for name in names {
+            let inode = match shared {
+                Some(inode) if links > 1 => inode,
+                _ => {
+                    self.unpacked.add(bytes as u64);
+                    self.next_inode()
+                }
+            };
+            shared = Some(inode);
+            self.node_as(name.as_ref(), inode, links, meta, kind)?;
+        }
+        Ok(())
+    }
+
+    fn node_as(&mut self, name: &[u8], inode: u32, links: u32, meta: Meta, kind: &Kind) -> Result<(), Refused> {
         let (target, device) = match kind {
             Kind::Symlink(target) => (target.as_slice(), (0, 0)),
             Kind::Character(major, minor) | Kind::Block(major, minor) => (&[][..], (*major, *minor)),
             Kind::Directory | Kind::Fifo | Kind::Socket => (&[][..], (0, 0)),
         };
-        if matches!(kind, Kind::Symlink(_)) && !(1..=TARGET_MAX_BYTES).contains(&target.len()) {
+        let fits = (1..=TARGET_MAX_BYTES).contains(&target.len()) && !target.contains(&0);
+        if matches!(kind, Kind::Symlink(_)) && !fits {
             return Err(Refused::Target(text(name)));
         }
-        let inode = self.next_inode();
-        let links = if matches!(kind, Kind::Directory) { 2 } else { 1 };
+        if device.0 > MAJOR_MAX || device.1 > MINOR_MAX {
+            return Err(Refused::Device(text(name)));
+        }
         let size = target.len() as u32; // at most TARGET_MAX_BYTES
         self.header(name, &Header { inode, mode: kind.type_bits() | meta.mode, meta, links, size, device })?;
         self.write(target)?;
@@ -133,6 +223,7 @@ impl<W: Write> Writer<W> {
         let name = text(last.as_ref());
         let size = u32::try_from(size).map_err(|_| Refused::LargeFile { name: name.clone(), bytes: size })?;
         let inode = self.next_inode();
+        self.unpacked.add(u64::from(size));
         let links = u32::try_from(names.len()).unwrap_or(u32::MAX);
         let mode = file_type::REGULAR | meta.mode;
         for other in others {
@@ -148,9 +239,10 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// Those of writing.
     pub fn finish(mut self) -> Result<Finished<W>, Refused> {
-        self.raw_header(TRAILER, [0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0])?;
+        self.raw_header(TRAILER, 0, [0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0])?;
         self.pad(BLOCK_BYTES)?;
-        Ok(Finished { out: self.out, bytes: self.position, entries: self.entries })
+        let Self { out, position: bytes, entries, unpacked, .. } = self;
+        Ok(Finished { out, bytes, entries, unpacked })
     }
 
     fn next_inode(&mut self) -> u32 {
@@ -162,20 +254,22 @@ impl<W: Write> Writer<W> {
         check_name(name)?;
         self.entries += 1;
         let Header { inode, mode, meta, links, size, device } = *header;
-        self.raw_header(name, [inode, mode, meta.uid, meta.gid, links, self.mtime, size, 0, 0, device.0, device.1])
+        let mtime = meta.mtime.unwrap_or(self.mtime);
+        self.raw_header(name, 0, [inode, mode, meta.uid, meta.gid, links, mtime, size, 0, 0, device.0, device.1])
     }
 
-    /// Writes magic, `ino mode uid gid nlink mtime filesize devmajor devminor rdevmajor rdevminor namesize check`, name.
-    fn raw_header(&mut self, name: &[u8], fields: [u32; 11]) -> Result<(), Refused> {
+    /// Writes magic, `ino mode uid gid nlink mtime filesize devmajor devminor rdevmajor rdevminor namesize check`, name, and more
+    /// NULs behind it.
+    fn raw_header(&mut self, name: &[u8], nuls: usize, fields: [u32; 11]) -> Result<(), Refused> {
         const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-        let namesize = (name.len() + 1) as u32; // check_name: at most NAME_MAX_BYTES
+        let namesize = (name.len() + 1 + nuls) as u32; // check_name: at most NAME_MAX_BYTES, and a line
         let mut bytes = Vec::with_capacity(HEADER_BYTES + name.len() + 4);
         bytes.extend_from_slice(MAGIC);
         for field in fields.into_iter().chain([namesize, 0]) {
             bytes.extend((0..8).rev().map(|digit| DIGITS[(field >> (4 * digit) & 0xf) as usize]));
         }
         bytes.extend_from_slice(name);
-        bytes.push(0);
+        bytes.resize(bytes.len() + 1 + nuls, 0);
         self.write(&bytes)?;
         self.pad(4)
     }
@@ -232,7 +326,7 @@ mod tests {
         writer.node(b"dev", Meta::root(0o755), &Kind::Directory).unwrap();
         writer.node(b"dev/console", Meta::root(0o600), &Kind::Character(5, 1)).unwrap();
         writer.node(b"sh", Meta::root(0o777), &Kind::Symlink(b"bin/busybox".to_vec())).unwrap();
-        let linked = Meta { mode: 0o4755, uid: 10, gid: 0xabcd };
+        let linked = Meta { mode: 0o4755, uid: 10, gid: 0xabcd, mtime: Some(0x1234) };
         writer.file(&["a", "b"], linked, 5, &b"hello, more"[..]).unwrap();
         let mut expected = Vec::new();
         for (header, name, data) in [
@@ -252,12 +346,12 @@ mod tests {
                 "bin/busybox",
             ),
             (
-                "070701 00000004 000089ED 0000000A 0000ABCD 00000002 65000000 00000000 00000000 00000000 00000000 00000000 00000002 00000000",
+                "070701 00000004 000089ED 0000000A 0000ABCD 00000002 00001234 00000000 00000000 00000000 00000000 00000000 00000002 00000000",
                 "a",
                 "",
             ),
             (
-                "070701 00000004 000089ED 0000000A 0000ABCD 00000002 65000000 00000005 00000000 00000000 00000000 00000000 00000002 00000000",
+                "070701 00000004 000089ED 0000000A 0000ABCD 00000002 00001234 00000005 00000000 00000000 00000000 00000000 00000002 00000000",
                 "b",
                 "hello",
             ),
@@ -291,6 +385,16 @@ mod tests {
         assert!(link(4095).is_ok());
         assert!(matches!(link(4096), Err(Refused::Target(_))));
         assert!(matches!(link(0), Err(Refused::Target(_))));
+        let nul = Kind::Symlink(b"a\0b".to_vec());
+        assert!(matches!(writer.node(b"link", Meta::root(0o777), &nul), Err(Refused::Target(_))));
+        for (kind, fits) in [
+            (Kind::Character(4095, 1_048_575), true),
+            (Kind::Block(4096, 0), false),
+            (Kind::Character(0, 1_048_576), false),
+        ] {
+            let result = writer.node(b"device", Meta::root(0o600), &kind);
+            assert_eq!(matches!(result, Err(Refused::Device(_))), !fits, "{kind:?}");
+        }
         let limit = u64::from(u32::MAX);
         let mut file = |size, data: &mut dyn Read| writer.file(&["file"], Meta::root(0o644), size, data);
         assert!(
@@ -308,5 +412,34 @@ mod tests {
             writer.file(&["n"], Meta::root(0o644), length, io::repeat(1)).unwrap();
             assert_eq!(writer.position, HEADER_BYTES as u64 + 2 + length.next_multiple_of(4));
         }
+    }
+
+    #[test]
+    fn a_padded_entry_is_as_long_whatever_it_holds() {
+        let archive = |text: &str| {
+            let mut writer = Writer::new(Vec::new(), 0);
+            writer.padded(b"needs", text.as_bytes(), 21).unwrap();
+            writer.continue_in(|out| out).finish().unwrap().out
+        };
+        for length in 0..=21 {
+            let text = "0123456789".repeat(3)[..length].to_owned();
+            let bytes = archive(&text);
+            assert_eq!(bytes.len(), archive("").len(), "{length}");
+            let entries: Vec<_> = crate::newc::entries(&bytes).map(Result::unwrap).collect();
+            assert_eq!((entries.len(), entries[0].name, entries[0].data), (1, &b"needs"[..], text.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn the_names_of_a_node_share_it_but_for_links() {
+        let mut writer = Writer::new(Vec::new(), 0);
+        writer.nodes(&["a", "b"], Meta::root(0o600), &Kind::Character(1, 3)).unwrap();
+        writer.nodes(&["c", "d"], Meta::root(0o777), &Kind::Symlink(vec![b'x'; 128])).unwrap();
+        writer.file(&["e", "f"], Meta::root(0o644), 4097, io::repeat(1)).unwrap();
+        let finished = writer.finish().unwrap();
+        let entries: Vec<_> = crate::newc::entries(&finished.out).map(Result::unwrap).collect();
+        let seen: Vec<(u32, u32)> = entries.iter().map(|entry| (entry.ino, entry.nlink)).collect();
+        assert_eq!(seen, [(1, 2), (1, 2), (2, 1), (3, 1), (4, 2), (4, 2)]);
+        assert_eq!(finished.unpacked, Unpacked { inodes: 4, pages: 1 + 1 + 2 });
     }
 }
