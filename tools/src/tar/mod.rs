@@ -7,6 +7,7 @@
 //! Left out: multi-volume archives (an error), and ACLs as text with names of users (counted).
 
 mod acl;
+mod content;
 mod error;
 mod header;
 mod number;
@@ -15,6 +16,7 @@ mod reader;
 mod source;
 mod sparse;
 
+pub use content::Content;
 pub use error::{Error, Problem};
 pub use reader::Reader;
 

@@ -6,7 +6,7 @@ use super::header::{BLOCK, Header, Role};
 use super::pax::Records;
 use super::source::Source;
 use super::sparse::{self, Map, TextMap};
-use super::{Entry, Error, Kind, Problem};
+use super::{Content, Entry, Error, Kind, Problem};
 
 /// Long names and PAX headers beyond this are taken for damage.
 const MAX_EXTENDED: u64 = 16 << 20;
@@ -69,6 +69,11 @@ impl<R: Read> Reader<R> {
     /// Where the current entry's content starts: bytes from the start of the input.
     pub fn content_offset(&self) -> u64 {
         self.source.offset()
+    }
+
+    /// Where the current entry's content lies, before any of it is read.
+    pub fn content(&self) -> Content {
+        Content::new(self.source.offset(), self.map.clone())
     }
 
     /// Reads up to the next entry's content; false at the end of the archive.

@@ -1,0 +1,106 @@
+//! The content of one entry, to be read later and apart from the stream: of a tar that is a file.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+
+use super::sparse::Map;
+
+/// Where a content lies in the tar: its stored bytes one behind the other, and which bytes of the file they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Content {
+    start: u64,
+    map: Map,
+}
+
+impl Content {
+    pub(super) fn new(start: u64, map: Map) -> Self {
+        Self { start, map }
+    }
+
+    /// Length of the file, holes included.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.map.size()
+    }
+
+    /// Reads it from the tar that it is of; a hole is zeros.
+    #[must_use]
+    pub fn read<'a>(&'a self, tar: &'a File) -> impl Read + use<'a> {
+        ContentReader { tar, content: self, region: 0, position: 0, stored: self.start }
+    }
+}
+
+struct ContentReader<'a> {
+    tar: &'a File,
+    content: &'a Content,
+    /// The region that `position` is in or before.
+    region: usize,
+    /// In the file.
+    position: u64,
+    /// In the tar: the next stored byte.
+    stored: u64,
+}
+
+impl Read for ContentReader<'_> {
+    fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
+        let map = &self.content.map;
+        let (start, end) = loop {
+            match map.region(self.region) {
+                Some(region) if region.offset + region.length <= self.position => self.region += 1,
+                Some(region) => break (region.offset, region.offset + region.length),
+                None => break (map.size(), map.size()),
+            }
+        };
+        let is_hole = self.position < start;
+        let left = if is_hole { start - self.position } else { end - self.position };
+        let room = target.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let target = &mut target[..room];
+        let count = if is_hole {
+            target.fill(0);
+            room
+        } else {
+            let count = self.tar.read_at(target, self.stored)?;
+            self.stored += count as u64;
+            count
+        };
+        self.position += count as u64;
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sparse::Region;
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn holes_are_zeros_between_what_is_stored() {
+        let mut tar = tempfile::tempfile().unwrap();
+        tar.write_all(b"headABCDEFtail").unwrap();
+        for (regions, size, expected) in [
+            (vec![(0, 6)], 6, &b"ABCDEF"[..]),
+            (vec![(2, 3), (6, 0), (7, 3)], 12, b"\0\0ABC\0\0DEF\0\0"),
+            (vec![(0, 1), (1, 5)], 7, b"ABCDEF\0"),
+            (vec![], 3, b"\0\0\0"),
+            (vec![], 0, b""),
+        ] {
+            let regions: Vec<Region> = regions.into_iter().map(|(offset, length)| Region { offset, length }).collect();
+            let stored = regions.iter().map(|region| region.length).sum();
+            let content = Content::new(4, Map::new(regions, size, stored).unwrap());
+            let mut read = Vec::new();
+            content.read(&tar).read_to_end(&mut read).unwrap();
+            assert_eq!((read.as_slice(), content.size()), (expected, size));
+            // The same in small pieces.
+            let (mut reader, mut piece, mut read) = (content.read(&tar), [0; 2], Vec::new());
+            loop {
+                match reader.read(&mut piece).unwrap() {
+                    0 => break,
+                    count => read.extend_from_slice(&piece[..count]),
+                }
+            }
+            assert_eq!(read, expected);
+        }
+    }
+}
