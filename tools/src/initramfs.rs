@@ -1,10 +1,13 @@
 //! What is in whit's initramfs, and how it becomes a file.
 
 mod archive;
+mod memory;
 
 use std::ffi::OsStr;
-use std::fs;
-use std::io;
+use std::fmt::Display;
+use std::fs::{self, File};
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,10 +16,14 @@ use std::str::FromStr;
 use whit::record::{MAX_RECORD, Record};
 
 use crate::elf::{self, Unfit};
+use crate::image::RUN_RECORD;
 use crate::kmod::{self, Closure, Modules};
+use crate::rootfs::{self, Rootfs};
+use crate::runrecord::{self, RunRecord};
 use crate::tree::{self, Tree};
 
 pub use archive::{Compression, Summary, write, write_into};
+pub use memory::Memory;
 
 /// Directories that are always there: what the init mounts on, and where people look first.
 const DIRECTORIES: [(&str, u32); 9] = [
@@ -51,6 +58,10 @@ pub struct Recipe {
     pub additions: Vec<Addition>,
     /// A run record.
     pub record: Option<PathBuf>,
+    /// A tar of an image's files, which become the root; `-` is standard input.
+    pub rootfs: Option<PathBuf>,
+    /// The image's own run record, or the initramfs's when the image is elsewhere.
+    pub config: Option<RunRecord>,
 }
 
 /// A file or directory of the host, and where it goes.
@@ -87,6 +98,12 @@ pub enum Error {
     /// Files.
     #[error("{0}")]
     Tree(#[from] tree::Error),
+    /// The image's files.
+    #[error("{0}")]
+    Rootfs(#[from] rootfs::Error),
+    /// The image's run record.
+    #[error("{0}")]
+    Record(#[from] runrecord::Error),
 }
 
 impl Recipe {
@@ -115,6 +132,22 @@ impl Recipe {
         }
         for Addition { source, destination } in &self.additions {
             tree.add(destination, source)?;
+        }
+        let mut rootfs = self.rootfs.as_deref().map(open_rootfs).transpose()?;
+        if let Some(config) = self.config.as_ref().filter(|config| !config.is_empty()) {
+            let config = config.encode()?.into_bytes();
+            match (&mut rootfs, &self.record) {
+                (Some(rootfs), _) => rootfs.insert(RUN_RECORD.as_bytes(), config)?,
+                (None, None) => tree.bytes(RECORD, 0o644, config)?,
+                (None, Some(record)) => {
+                    let what =
+                        "would be /whit.conf, and so would --config, without --rootfs; give one of them".to_owned();
+                    return Err(Error::File { path: record.clone(), what });
+                }
+            }
+        }
+        if let Some(rootfs) = rootfs {
+            tree.embed(rootfs)?;
         }
         Ok((tree, closure))
     }
@@ -176,6 +209,22 @@ fn read_record(path: &Path) -> Result<Vec<u8>, Error> {
             line.number
         ))),
     }
+}
+
+/// Opens the tar of an image's files.
+fn open_rootfs(path: &Path) -> Result<Rootfs, Error> {
+    let (opened, path) = if path == Path::new("-") {
+        let stdin = io::stdin();
+        if stdin.is_terminal() {
+            let what = "is a terminal; write docker export CONTAINER | mkcpio --rootfs - …".to_owned();
+            return Err(Error::File { path: "standard input".into(), what });
+        }
+        (stdin.as_fd().try_clone_to_owned().map(File::from), PathBuf::from("standard input"))
+    } else {
+        (File::open(path), path.to_owned())
+    };
+    let failure = |error: &dyn Display| Error::File { path: path.clone(), what: error.to_string() };
+    Rootfs::open(opened.map_err(|error| failure(&error))?).map_err(|error| failure(&error))
 }
 
 fn check_program(path: &Path) -> Result<(), Error> {

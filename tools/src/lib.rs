@@ -18,6 +18,7 @@ pub mod output;
 pub mod programs;
 pub mod progress;
 pub mod qemu;
+pub mod rootfs;
 pub mod runrecord;
 pub mod segment;
 pub mod size;

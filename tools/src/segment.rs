@@ -117,20 +117,26 @@ fn last_file(path: &Path, bytes: &[u8], name: &[u8]) -> Result<Option<Vec<u8>>, 
     Ok(found)
 }
 
-/// Decompresses the segment that `rest` starts with, and steps over it. None when its magic is not known.
+/// Decompresses the segments that `rest` starts with, up to one that is not compressed, and steps over them: an archive may
+/// go on from one to the next, as `mkcpio --rootfs` makes it. None when the magic is not known.
 fn decompress(rest: &mut &[u8], budget: u64) -> io::Result<Option<Vec<u8>>> {
     let mut content = Vec::new();
-    let decoder: Box<dyn Read + '_> = match *rest {
-        [0x1f, 0x8b, ..] => Box::new(GzDecoder::new(rest)),
-        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Box::new(XzDecoder::new(rest)),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Box::new(zstd::stream::read::Decoder::with_buffer(rest)?.single_frame()),
-        _ => return Ok(None),
-    };
-    decoder.take(budget + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > budget {
-        return Err(io::Error::other("it decompresses to more than 1 GiB"));
+    let start = rest.len();
+    loop {
+        let decoder: Box<dyn Read + '_> = match *rest {
+            [0x1f, 0x8b, ..] => Box::new(GzDecoder::new(&mut *rest)),
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Box::new(XzDecoder::new(&mut *rest)),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => {
+                Box::new(zstd::stream::read::Decoder::with_buffer(&mut *rest)?.single_frame())
+            }
+            _ => break,
+        };
+        decoder.take(budget + 1 - content.len() as u64).read_to_end(&mut content)?;
+        if content.len() as u64 > budget {
+            return Err(io::Error::other("it decompresses to more than 1 GiB"));
+        }
     }
-    Ok(Some(content))
+    Ok((rest.len() < start).then_some(content))
 }
 
 #[cfg(test)]
@@ -165,6 +171,7 @@ mod tests {
 
     #[test]
     fn the_last_segment_that_has_a_file_wins() {
+        const ENTRY: usize = 116 + 4;
         let one = archive(&[("init", "x"), (RECORD, "one")]);
         let two = archive(&[(RECORD, "two")]);
         let none = archive(&[("init", "y")]);
@@ -176,6 +183,8 @@ mod tests {
             (vec![gzip(&one), gzip(&two), vec![0; 5], none.clone()], Some("two")),
             (vec![gzip(&two), xz(&one), zstd.clone()], Some("two")),
             (vec![zstd, xz(&one), gzip(&none)], Some("one")),
+            // One archive in two pieces: the second begins where an entry ends.
+            (vec![gzip(&one[..ENTRY]), gzip(&one[ENTRY..])], Some("one")),
             (vec![], None),
         ] {
             assert_eq!(record_in(&segments.concat()), Ok(expected.map(str::to_owned)));

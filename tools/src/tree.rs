@@ -10,14 +10,19 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use whit::embedded;
+
 use crate::newc::{Kind, Meta, Refused, Writer};
+use crate::rootfs::{Rootfs, name_of};
 
 /// A tree of files; see the module's head.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Tree {
     nodes: BTreeMap<Vec<u8>, Node>,
     /// How many directories of the host were added.
     additions: u32,
+    /// An image's files, which come behind all others: what the init needs is there when the kernel has no room for these.
+    rootfs: Option<Rootfs>,
 }
 
 #[derive(Debug)]
@@ -62,6 +67,9 @@ pub enum Error {
         /// What would be in it.
         inner: String,
     },
+    /// A file where the image's go.
+    #[error("/{0} cannot be there, because /rootfs and what describes it are the image's; put the file into the image")]
+    Taken(String),
     /// The archive cannot be written, or cannot hold a file.
     #[error("{0}")]
     Archive(#[from] Refused),
@@ -141,6 +149,32 @@ impl Tree {
         Ok(())
     }
 
+    /// Puts an image's files below `/rootfs`, and beside it what the init is told of them.
+    ///
+    /// # Errors
+    /// A file that is there already.
+    pub fn embed(&mut self, rootfs: Rootfs) -> Result<(), Error> {
+        let own = [embedded::ROOT, embedded::NEEDS, embedded::END, embedded::ATTRIBUTES].map(name_of);
+        let is_own =
+            |name: &[u8]| name.strip_prefix(own[0]).is_some_and(|rest| rest.starts_with(b"/")) || own.contains(&name);
+        // The last: before it are the directories it is in.
+        if let Some(name) = self.nodes.keys().rfind(|name| is_own(name)) {
+            return Err(Error::Taken(String::from_utf8_lossy(name).into_owned()));
+        }
+        if !rootfs.table().is_empty() {
+            let table = Node { meta: Meta::root(0o600), content: Content::Bytes(rootfs.table().to_vec()) };
+            self.nodes.insert(name_of(embedded::ATTRIBUTES).to_vec(), table);
+        }
+        self.rootfs = Some(rootfs);
+        Ok(())
+    }
+
+    /// The image's files, if there are any.
+    #[must_use]
+    pub fn rootfs(&self) -> Option<&Rootfs> {
+        self.rootfs.as_ref()
+    }
+
     fn add_as(&mut self, name: &[u8], path: &Path, metadata: &Metadata) -> Result<(), Error> {
         const PERMISSIONS: u32 = 0o7777;
         let kind = metadata.file_type();
@@ -200,7 +234,8 @@ impl Tree {
         Ok(())
     }
 
-    /// Writes every file to `writer`, in the order of their names: directories before what is in them.
+    /// Writes every file to `writer`, in the order of their names: directories before what is in them. An image's files are
+    /// last.
     ///
     /// # Errors
     /// Those of reading the host's files and of the archive.
@@ -226,7 +261,7 @@ impl Tree {
                 }
             }
         }
-        Ok(())
+        Ok(self.rootfs.as_ref().map_or(Ok(()), |rootfs| rootfs.write(writer))?)
     }
 }
 

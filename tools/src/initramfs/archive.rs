@@ -2,14 +2,17 @@
 
 use std::ffi::OsStr;
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::str::FromStr;
 
 use flate2::GzBuilder;
+use whit::embedded::{MAX_NEEDS, NEEDS};
 
-use super::Error;
+use super::{Error, Memory};
 use crate::newc::{Finished, Refused, Writer};
 use crate::output::Output;
+use crate::rootfs::name_of;
 use crate::tree::{self, Tree};
 
 /// How an initramfs is compressed.
@@ -52,6 +55,8 @@ pub struct Summary {
     pub archive_bytes: u64,
     /// Bytes of the file.
     pub file_bytes: u64,
+    /// What a machine needs that boots it, when its root is in it.
+    pub memory: Memory,
 }
 
 /// Writes `tree` to the file `path`, which appears when it is complete.
@@ -76,19 +81,25 @@ pub fn write(tree: &Tree, path: &Path, compression: Compression, mtime: u32) -> 
     Ok(summary)
 }
 
-/// Writes `tree` into a file.
+/// Writes `tree` into a file, which is empty.
+///
+/// When an image's files are in it, the first entry tells how much memory they need: that is known when the rest is
+/// written, so it is written twice.
 ///
 /// # Errors
 /// Those of the inputs and of the file.
 pub fn write_into(tree: &Tree, output: &mut Output, compression: Compression, mtime: u32) -> Result<Summary, Error> {
     let failure = |error: io::Error| Error::Tree(tree::Error::Archive(Refused::Write(error)));
-    let out = BufWriter::with_capacity(1 << 20, output.file());
-    let Finished { mut out, bytes: archive_bytes, entries, .. } = match compression {
-        Compression::None => archive(tree, out, mtime),
+    let file = output.file();
+    let (writer, first) = begin(tree, compression, Memory::default(), mtime)?;
+    let mut out = BufWriter::with_capacity(1 << 20, &*file);
+    out.write_all(&first).map_err(failure)?;
+    let Finished { mut out, bytes: archive_bytes, entries, unpacked } = match compression {
+        Compression::None => archive(tree, writer.continue_in(|_| out)),
         Compression::Gzip(level) => {
             // No name and no time in the header: the same inputs give the same bytes.
-            let encoder = GzBuilder::new().write(out, flate2::Compression::new(level));
-            archive(tree, encoder, mtime).and_then(|Finished { out, bytes, entries, unpacked }| {
+            let encoder = |_| GzBuilder::new().write(out, flate2::Compression::new(level));
+            archive(tree, writer.continue_in(encoder)).and_then(|Finished { out, bytes, entries, unpacked }| {
                 let out = out.finish().map_err(Refused::Write)?;
                 Ok(Finished { out, bytes, entries, unpacked })
             })
@@ -96,12 +107,39 @@ pub fn write_into(tree: &Tree, output: &mut Output, compression: Compression, mt
     }?;
     out.flush().map_err(failure)?;
     drop(out);
-    let file_bytes = output.file().metadata().map_err(failure)?.len();
-    Ok(Summary { entries, archive_bytes, file_bytes })
+    let file_bytes = file.metadata().map_err(failure)?.len();
+    let memory = Memory::of(file_bytes, unpacked);
+    file.write_all_at(&begin(tree, compression, memory, mtime)?.1, 0).map_err(failure)?;
+    Ok(Summary { entries, archive_bytes, file_bytes, memory })
 }
 
-fn archive<W: Write>(tree: &Tree, out: W, mtime: u32) -> Result<Finished<W>, tree::Error> {
-    let mut writer = Writer::new(out, mtime);
+/// Begins an archive. The bytes are as many whatever the memory: in a compressed file a member of their own, stored. The
+/// kernel goes from one to the next at the end of an entry (init/initramfs.c, unpack_to_rootfs()), and gunzip does.
+fn begin(
+    tree: &Tree,
+    compression: Compression,
+    memory: Memory,
+    mtime: u32,
+) -> Result<(Writer<Vec<u8>>, Vec<u8>), Error> {
+    let failure = |error| Error::Tree(tree::Error::Archive(error));
+    let mut writer = Writer::new(Vec::new(), mtime);
+    if tree.rootfs().is_none() {
+        return Ok((writer, Vec::new()));
+    }
+    writer.padded(name_of(NEEDS), memory.needs().as_bytes(), MAX_NEEDS).map_err(failure)?;
+    let entry = writer.out().clone();
+    let bytes = match compression {
+        Compression::None => entry,
+        Compression::Gzip(_) => {
+            let mut encoder = GzBuilder::new().write(Vec::new(), flate2::Compression::none());
+            let stored = encoder.write_all(&entry).and_then(|()| encoder.finish());
+            stored.map_err(|error| failure(Refused::Write(error)))?
+        }
+    };
+    Ok((writer, bytes))
+}
+
+fn archive<W: Write>(tree: &Tree, mut writer: Writer<W>) -> Result<Finished<W>, tree::Error> {
     tree.write(&mut writer)?;
     Ok(writer.finish()?)
 }

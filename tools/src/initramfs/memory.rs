@@ -1,0 +1,73 @@
+//! How much memory a machine needs whose root is in its initramfs.
+//!
+//! While the kernel unpacks, the file it unpacks from is in memory too. Without `root=` its first root is a tmpfs, which takes
+//! half of the memory that the kernel has left itself when it makes it, that file not counted (mm/shmem.c,
+//! shmem_default_max_blocks()); with `root=initramfs` it is a ramfs, which takes all.
+
+use crate::newc::Unpacked;
+
+const MIB: u64 = 1 << 20;
+/// What a kernel keeps for itself before it makes its first root, and a part of all memory, most of it for `struct page`. Debian's
+/// cloud kernels under QEMU: 44 MiB (6.1) and 48 MiB (6.12) of 128, 46 and 50 MiB of 256; 6.12 for any machine 48 and 50, 54 of 512.
+const KERNEL: u64 = 64 * MIB;
+const PER_PAGES: u64 = 32;
+/// The same up to the first program, the memory of its own that it frees before that still counted: 68 and 70 MiB of 256.
+const RUNNING: u64 = 80 * MIB;
+/// An inode and its name in the kernel's caches take less.
+const INODE: u64 = 1024;
+
+/// Memory in MiB, without what the workload takes beside its files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// Without `root=`.
+    pub tmpfs_mib: u64,
+    /// With `root=initramfs`.
+    pub ramfs_mib: u64,
+}
+
+impl Memory {
+    /// For an initramfs of `file_bytes` that becomes `unpacked`.
+    pub(super) fn of(file_bytes: u64, unpacked: Unpacked) -> Self {
+        let pages = unpacked.pages * 4096;
+        // A tmpfs takes as many inodes as pages.
+        let half = pages.max(unpacked.inodes * 4096);
+        let capped = 2 * half + file_bytes + KERNEL;
+        let running = pages + unpacked.inodes * INODE + file_bytes + RUNNING;
+        let mib = |bytes: u64| (bytes + bytes / (PER_PAGES - 1)).div_ceil(MIB);
+        Self { tmpfs_mib: mib(capped.max(running)), ramfs_mib: mib(running) }
+    }
+
+    /// What the init says when the kernel could not unpack all.
+    pub(super) fn needs(self) -> String {
+        let Self { tmpfs_mib, ramfs_mib } = self;
+        let less =
+            if ramfs_mib < tmpfs_mib { format!(", or {ramfs_mib} MB with root=initramfs") } else { String::new() };
+        format!("initramfs truncated, needs {tmpfs_mib} MB{less}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use whit::embedded::MAX_NEEDS;
+
+    #[test]
+    fn a_tmpfs_needs_its_files_twice() {
+        let memory = |file_mib, pages, inodes| Memory::of(file_mib * MIB, Unpacked { inodes, pages });
+        let expected = |tmpfs_mib, ramfs_mib| Memory { tmpfs_mib, ramfs_mib };
+        // 100 MiB of files in a file of 40: 304 and 221 MiB, and a 31st of that.
+        assert_eq!(memory(40, 25_600, 1024), expected(314, 229));
+        // Little: the running kernel is what needs most.
+        assert_eq!(memory(1, 256, 0), expected(85, 85));
+        // Only names: as many inodes as pages.
+        assert_eq!(memory(10, 0, 102_400), expected(903, 197));
+    }
+
+    #[test]
+    fn what_the_init_says_fits() {
+        let most = Memory { tmpfs_mib: u64::from(u32::MAX), ramfs_mib: u64::from(u32::MAX) - 1 };
+        assert!(most.needs().len() <= MAX_NEEDS, "{}", most.needs());
+        let small = Memory { tmpfs_mib: 85, ramfs_mib: 85 };
+        assert_eq!(small.needs(), "initramfs truncated, needs 85 MB");
+    }
+}
