@@ -6,6 +6,7 @@ use super::host::Host;
 use super::matrix::Skipped;
 use super::run::{Boot, Measured};
 use super::stages::STAGES;
+use crate::workspace;
 
 /// One object: `command`, `host`, `machines` with their `boots` in nanoseconds, `skipped`.
 #[must_use]
@@ -29,6 +30,7 @@ pub fn json(command: &str, host: &Host, measured: &[Measured], skipped: &[Skippe
 }
 
 fn machine(one: &Measured) -> Value {
+    let here = format!("{}/", workspace::root().display());
     let mut stages = Map::new();
     for stage in STAGES {
         if let Some(sample) = one.sample(stage) {
@@ -44,7 +46,8 @@ fn machine(one: &Measured) -> Value {
         "kernel": one.cell.kernel,
         "card": one.cell.card.name(),
         "root": one.cell.root.name(),
-        "qemu": one.cell.command(&one.cell.image).to_string(),
+        // What was made here is named as from the source tree: the file is committed.
+        "qemu": one.cell.command(&one.cell.image).to_string().replace(&here, ""),
         "initramfs_bytes": one.cell.initramfs_bytes,
         "peak_kib": one.peak_kib(),
         "network": one.has_network(),
