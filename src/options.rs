@@ -413,13 +413,14 @@ mod tests {
     #[test]
     fn the_command_line_is_stronger_than_the_record_and_the_last_word_counts() {
         let (options, complaints) = options(
-            "BOOT_IMAGE=x root=/dev/vda root=/dev/vdb ro rw rootwait whit.hostname=c whit.net.timeout=3 -- root=/dev/no",
+            "BOOT_IMAGE=x root=/dev/vda root=/dev/vdb ro rw rootwait rootdelay=2 whit.hostname=c whit.net.timeout=3 -- root=/dev/no",
             "hostname image\nworkdir /srv\ngrace 4\nstopsignal SIGQUIT\nentrypoint /e\n",
         );
         assert_eq!(complaints, []);
         let expected = Options {
             root: Some(b"/dev/vdb"),
             root_wait_s: None,
+            root_delay_s: 2,
             hostname: Some(b"c"),
             workdir: b"/srv",
             grace_s: 4,

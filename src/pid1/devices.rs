@@ -142,8 +142,8 @@ impl Device {
         }
     }
 
-    /// The UUID of the partition that many numbers before this one, from the table on its disk: the kernel tells it in the
-    /// uevent only since Linux 6.13.
+    /// The UUID of the partition that many numbers before this one, from the table on its disk: up to Linux 6.12 at least
+    /// the kernel does not tell it.
     fn partition_uuid(&mut self, offset: u32) -> Option<NonZero<u128>> {
         let number = number(field(&mut self.place, c"uevent", b"PARTN="))?.wrapping_sub(offset);
         self.set_path(c"../uevent");
@@ -177,6 +177,7 @@ impl Device {
 
     /// Looks for a file system on the device.
     fn probe(&mut self) -> Result<(), Errno> {
+        self.format = None; // The last device's, when this one cannot be opened.
         let device = fd::open(self.path.text(), OFlags::RDONLY)?;
         let mut at = 0;
         while at <= probe::SECOND_PLACE {

@@ -39,23 +39,6 @@ impl Disks {
         self.directory.path().join("tree")
     }
 
-    /// The path of a file in the folder.
-    #[must_use]
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    /// A disk of zeros.
-    ///
-    /// # Panics
-    /// When there is no room.
-    #[must_use]
-    pub fn blank(&self, name: &str, mib: u64) -> PathBuf {
-        let path = self.path(name);
-        File::create(&path).unwrap().set_len(mib << 20).unwrap();
-        path
-    }
-
     /// A disk that `program`, a line of words, formats; its path goes behind them.
     ///
     /// # Panics
@@ -103,6 +86,17 @@ impl Disks {
             }
         }
         path
+    }
+
+    /// A disk of zeros.
+    fn blank(&self, name: &str, mib: u64) -> PathBuf {
+        let path = self.path(name);
+        File::create(&path).unwrap().set_len(mib << 20).unwrap();
+        path
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The boot, from PID 1's first instruction to the entrypoint: mounts, devices, the root, and what is said of each.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use whit_tests::init;
 use whit_tests::namespace::Machine;
@@ -167,6 +168,16 @@ fn without_a_root_it_says_what_to_give_and_ends_with_125() {
         let finished = Machine::new().command_line(command_line).run();
         finished.powered_off_saying(&[line, "whit: exit 125"]);
     }
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn the_root_is_not_looked_for_before_its_delay_is_over() {
+    let started = Instant::now();
+    let finished = Machine::new().command_line("root=/dev/nowhere rootdelay=1 rootwait=0").run();
+    let line = "whit: root=/dev/nowhere: no such device within 0 s; are its modules in the initramfs?";
+    finished.powered_off_saying(&[line, "whit: exit 125"]);
+    assert!(started.elapsed() >= Duration::from_secs(1));
 }
 
 #[test]

@@ -144,7 +144,7 @@ fn a_machine_ends_as_pid_1_is_asked() {
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
 fn a_machine_that_still_waits_can_be_ended() {
-    for command_line in ["root=/dev/nowhere rootwait", "whit.net.timeout=1000"] {
+    for command_line in ["root=/dev/nowhere rootwait", "root=/dev/nowhere rootdelay=1000", "whit.net.timeout=1000"] {
         let machine = Machine::new().command_line(command_line).script("echo not").prepare();
         let lan = Lan::new();
         lan.plug(&machine, "eth0");
