@@ -91,7 +91,9 @@ fn make_tree(root: &Path, as_root: bool) {
         sparse.write_all_at(b"between holes", place).unwrap();
     }
     sparse.set_len((5 << 20) + 1).unwrap();
-    fs::create_dir_all(root.join("a/b/c")).unwrap();
+    for directory in ["dev", "proc", "sys", "a/b/c"] {
+        fs::create_dir_all(root.join(directory)).unwrap();
+    }
     fs::write(root.join(OsStr::from_bytes(b"a/latin-\xe9 and \n newline")), "bytes").unwrap();
     let deep = root.join(vec!["p".repeat(120); 4].join("/"));
     fs::create_dir_all(&deep).unwrap();
@@ -233,7 +235,9 @@ fn the_image_stands_between_what_it_needs_and_its_end() {
     let all = entries(&archive);
     let names: Vec<String> = all.iter().map(|entry| String::from_utf8_lossy(entry.name).into_owned()).collect();
     assert_eq!(names.first().unwrap(), "rootfs.needs");
-    assert_eq!(names[names.len() - 4..], ["rootfs", "rootfs/bin", "rootfs/bin/x", "rootfs.end"]);
+    // The directories that the init mounts on are there, even when the root will be read-only.
+    let last = ["rootfs", "rootfs/bin", "rootfs/bin/x", "rootfs/dev", "rootfs/proc", "rootfs/sys", "rootfs.end"];
+    assert_eq!(names[names.len() - last.len()..], last);
     let end = all.last().unwrap();
     // Longer than what a tmpfs keeps without a page, and it leads to the first.
     assert!(end.mode == 0o120_777 && end.data.len() > 128 && end.data.ends_with(b"././rootfs.needs"));
@@ -278,15 +282,19 @@ fn paths_lead_nowhere_out_of_the_image() {
         directory("usr"),
         file("d/through", b"6"),
         member("null", b'3', "", b""),
+        archive::symlink("proc", "usr"),
     ]);
     let (_, archive) = archive_of(&tar);
     let expected = [
         ("absolute", "100640 1 2"),
         ("comes", "100640 2 "),
         ("d", "120777 1 usr"),
+        ("dev", "40755 2 "),
         ("late", "100640 2 5"),
         ("lib", "120777 1 /usr/lib"),
         ("null", "20640 1 "),
+        ("proc", "120777 1 usr"),
+        ("sys", "40755 2 "),
         ("up", "100640 1 1"),
         ("usr", "40640 2 "),
         ("usr/lib", "40755 2 "),

@@ -146,3 +146,42 @@ fn a_missing_qemu_names_its_package() {
     let expected = "runvm: qemu-system-x86_64: not found; install it: apt-get install qemu-system-x86\n";
     assert_eq!((code, errors.as_str()), (Some(125), expected));
 }
+
+#[test]
+fn without_a_disk_the_image_and_its_memory_are_in_the_initramfs() {
+    let directory = played("echo ran");
+    let at = |name: &str| directory.path().join(name);
+    fs::create_dir(at("tree")).unwrap();
+    fs::write(at("tree/file"), vec![1; 70 << 20]).unwrap();
+    let tar = Command::new("tar").args(["-cf", "image.tar", "-C", "tree", "."]).current_dir(directory.path()).status();
+    assert!(tar.unwrap().success());
+    let run = |more: &[&str]| {
+        let mut command = Command::new(tool("runvm"));
+        command.current_dir(directory.path()).env("WHIT_CACHE", at("cache")).stdin(Stdio::null());
+        command.args(["image.tar", "--no-disk", "--kernel", "kernel", "--init", "/bin/busybox", "--accel", "tcg"]);
+        outcome(&command.args(["--nic", "none", "--print"]).args(more).output().unwrap())
+    };
+    let (code, shown, errors) = run(&[]);
+    // 70 MiB of files in half of the memory, the file they come from, the kernel.
+    let memory = errors.strip_prefix("runvm: the machine has ").and_then(|rest| rest.split_once('M'));
+    let (memory, rest) = memory.unwrap_or_else(|| panic!("{errors}"));
+    assert_eq!((code, rest), (Some(0), " of memory, as the image is in it; -m says otherwise\n"));
+    assert!((280..300).contains(&memory.parse::<u32>().unwrap()), "{errors}");
+    let kept = fs::read_dir(at("cache")).unwrap().next().unwrap().unwrap().path();
+    let line = format!(
+        "qemu-system-x86_64 -display none -vga none -serial mon:stdio -no-reboot -machine pc -accel tcg -cpu max -m {memory}M \
+         -smp 1 -kernel kernel -initrd {} -append 'console=ttyS0 quiet panic=-1' -nic none\n",
+        kept.display()
+    );
+    assert_eq!(shown, line);
+    let initramfs = fs::read(&kept).unwrap();
+    let names = whit_tools::newc::entries(&initramfs).map(|entry| entry.unwrap().name);
+    let names: Vec<&[u8]> = names.filter(|name| name.starts_with(b"rootfs")).collect();
+    let expected = ["rootfs.needs", "rootfs", "rootfs/dev", "rootfs/file", "rootfs/proc", "rootfs/sys", "rootfs.end"];
+    assert_eq!(names, expected.map(str::as_bytes));
+    // The second time it is there; and who asks for less gets it.
+    let (code, shown, errors) = run(&["-m", "200M", "--read-only"]);
+    assert_eq!((code, errors.as_str()), (Some(0), ""));
+    assert!(shown.contains(" -m 200M ") && shown.contains("quiet panic=-1 ro'"), "{shown}");
+    assert_eq!(fs::read_dir(at("cache")).unwrap().count(), 1);
+}

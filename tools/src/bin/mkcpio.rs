@@ -12,7 +12,7 @@ use whit_tools::{output, size};
 
 /// Make the initramfs that a kernel starts whit from.
 ///
-/// Every file belongs to root and has the time of SOURCE_DATE_EPOCH (0 when it is not set).
+/// Every file belongs to root and has the time of SOURCE_DATE_EPOCH (0 when it is not set), but for those of --rootfs.
 #[derive(Parser)]
 #[command(
     version,

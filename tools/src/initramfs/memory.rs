@@ -4,7 +4,15 @@
 //! half of the memory that the kernel has left itself when it makes it, that file not counted (mm/shmem.c,
 //! shmem_default_max_blocks()); with `root=initramfs` it is a ramfs, which takes all.
 
-use crate::newc::Unpacked;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use whit::embedded::NEEDS;
+
+use crate::newc::{self, Unpacked};
+use crate::rootfs::name_of;
 
 const MIB: u64 = 1 << 20;
 /// What a kernel keeps for itself before it makes its first root, and a part of all memory, most of it for `struct page`. Debian's
@@ -35,6 +43,26 @@ impl Memory {
         let running = pages + unpacked.inodes * INODE + file_bytes + RUNNING;
         let mib = |bytes: u64| (bytes + bytes / (PER_PAGES - 1)).div_ceil(MIB);
         Self { tmpfs_mib: mib(capped.max(running)), ramfs_mib: mib(running) }
+    }
+
+    /// What the initramfs `path`, which is not compressed, says it needs.
+    ///
+    /// # Errors
+    /// Those of reading; an initramfs that says nothing of that.
+    pub fn read(path: &Path) -> io::Result<Self> {
+        let mut start = [0; 512];
+        let length = File::open(path)?.read_at(&mut start, 0)?;
+        let first = newc::entries(&start[..length]).next().and_then(Result::ok);
+        let text = first.filter(|entry| entry.name == name_of(NEEDS)).map(|entry| String::from_utf8_lossy(entry.data));
+        let memory = text.as_deref().and_then(Self::parse);
+        memory.ok_or_else(|| io::Error::other("does not say how much memory it needs"))
+    }
+
+    /// Reads what [`Memory::needs`] made.
+    fn parse(text: &str) -> Option<Self> {
+        let mut numbers = text.split(' ').filter_map(|word| word.parse().ok());
+        let tmpfs_mib = numbers.next()?;
+        Some(Self { tmpfs_mib, ramfs_mib: numbers.next().unwrap_or(tmpfs_mib) })
     }
 
     /// What the init says when the kernel could not unpack all.
@@ -69,5 +97,8 @@ mod tests {
         assert!(most.needs().len() <= MAX_NEEDS, "{}", most.needs());
         let small = Memory { tmpfs_mib: 85, ramfs_mib: 85 };
         assert_eq!(small.needs(), "initramfs truncated, needs 85 MB");
+        for memory in [most, small] {
+            assert_eq!(Memory::parse(&memory.needs()), Some(memory));
+        }
     }
 }

@@ -22,6 +22,9 @@ use crate::newc::{Kind, Meta};
 use crate::tar::{self, Entry, Reader};
 use names::{Data, HardLink, Inode, Names};
 
+/// Directories that the init mounts on. It makes those that an image lacks, but it cannot when the root is read-only.
+const MOUNTED: [&[u8]; 3] = [b"dev", b"proc", b"sys"];
+
 /// The files of an image.
 pub struct Rootfs {
     names: Names,
@@ -122,6 +125,11 @@ impl Rootfs {
         }
         if names.exists(b"oci-layout") || names.exists(b"manifest.json") && names.exists(b"repositories") {
             return Err(Error::Layers);
+        }
+        for path in MOUNTED {
+            if !names.exists(path) {
+                names.enter(path, names::directory()).map_err(|problem| at((path.to_vec(), problem)))?;
+            }
         }
         let table = attributes::table(&names, &mut summary.attributes).map_err(at)?;
         let has_record = names.exists(RUN_RECORD.as_bytes());

@@ -230,7 +230,7 @@ impl Inode {
 }
 
 /// A directory that the archive does not describe: root's, 0755.
-fn directory() -> Inode {
+pub(super) fn directory() -> Inode {
     Inode { meta: Meta::root(0o755), data: Data::Special(Kind::Directory), attributes: Vec::new() }
 }
 

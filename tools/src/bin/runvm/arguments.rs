@@ -81,9 +81,9 @@ pub(crate) struct Arguments {
     /// Mount a tmpfs; repeatable
     #[arg(long, value_name = "/PATH[:OPTIONS]", help_heading = "Machine")]
     pub(crate) tmpfs: Vec<String>,
-    /// Memory, as 256M or 1G
-    #[arg(short, long, value_name = "SIZE", default_value = "256M", value_parser = memory_mib, help_heading = "Machine")]
-    pub(crate) memory: u32,
+    /// Memory, as 256M or 1G [default: 256M; with --no-disk what the image needs, if that is more]
+    #[arg(short, long, value_name = "SIZE", value_parser = memory_mib, help_heading = "Machine")]
+    pub(crate) memory: Option<u32>,
     /// Processors
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=255), help_heading = "Machine")]
     pub(crate) cpus: u32,
@@ -93,6 +93,9 @@ pub(crate) struct Arguments {
     /// Free space on the disk that IMAGE becomes; by default a fifth of what its files take, at least 64M
     #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Machine")]
     pub(crate) free: Option<u64>,
+    /// Put IMAGE into the initramfs: it runs in memory, and without a disk
+    #[arg(long, requires = "image", conflicts_with_all = ["disk", "free"], help_heading = "Machine")]
+    pub(crate) no_disk: bool,
     /// A raw disk image, which the machine writes to; with IMAGE, made from it when it is not there yet
     #[arg(long, value_name = "FILE", help_heading = "Machine")]
     pub(crate) disk: Option<PathBuf>,
@@ -230,6 +233,9 @@ mod tests {
             "runvm --initrd i",
             "runvm --kernel k --initrd i web.tar",
             "runvm --modules m web.tar",
+            "runvm --kernel k --initrd i --no-disk",
+            "runvm web.tar --no-disk --disk d",
+            "runvm web.tar --no-disk --free 1G",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

@@ -1,12 +1,13 @@
 //! The files that a machine boots from: made from an image and kept, or given.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempPath;
 use whit_tools::ext4::Size;
 use whit_tools::image::{self, Options};
-use whit_tools::initramfs::{self, Compression, Recipe};
+use whit_tools::initramfs::{self, Compression, Memory, Recipe};
 use whit_tools::output::Output;
 use whit_tools::qemu::{Board, DiskInterface};
 use whit_tools::segment;
@@ -21,6 +22,8 @@ pub(crate) struct Artefacts {
     pub(crate) initramfs: PathBuf,
     /// The disk, and whether what is written to it stays.
     pub(crate) disk: Option<(PathBuf, bool)>,
+    /// How much memory the machine has.
+    pub(crate) memory_mib: u32,
     /// How each folder is shared.
     pub(crate) shares: Vec<ShareKind>,
     /// Whether the machine hears its power button.
@@ -60,6 +63,7 @@ fn given(arguments: &Arguments, kernel: &Path, initrd: &Path) -> Result<Artefact
         kernel: kernel.vmlinuz,
         initramfs: temporary.as_deref().unwrap_or(initrd).to_owned(),
         disk: arguments.disk.clone().map(|disk| (disk, true)),
+        memory_mib: arguments.memory.unwrap_or(MEMORY_MIB),
         shares,
         has_button: true,
         temporary,
@@ -74,30 +78,50 @@ fn from_image(arguments: &Arguments, image: &Path) -> Result<Artefacts, String> 
         None => Kernel::find(&cache, say)?,
     };
     let shares = shares(arguments, &kernel)?;
-    let base = initramfs(arguments, &cache, &kernel, &shares)?;
+    let base = initramfs(arguments, &cache, &kernel, &shares, image)?;
+    let memory_mib = memory_mib(arguments, &base)?;
     let record = record(arguments, &shares, b"")?;
     let temporary = match record.as_slice() {
         [] => None,
         record => Some(segment::with_record(&base, record).map_err(|error| error.to_string())?.into_temp_path()),
     };
     let disk = match &arguments.disk {
-        Some(disk) if disk.exists() => (disk.clone(), true),
+        _ if arguments.no_disk => None,
+        Some(disk) if disk.exists() => Some((disk.clone(), true)),
         Some(disk) => {
             let mut output = Output::create(disk).map_err(|error| format!("{}: {error}", disk.display()))?;
             build(arguments, image, &mut output)?;
             output.commit().map_err(|error| format!("{}: {error}", disk.display()))?;
-            (disk.clone(), true)
+            Some((disk.clone(), true))
         }
-        None => (cached_disk(arguments, &cache, image)?, false),
+        None => Some((cached_disk(arguments, &cache, image)?, false)),
     };
     Ok(Artefacts {
         kernel: kernel.vmlinuz.clone(),
         initramfs: temporary.as_deref().unwrap_or(&base).to_owned(),
-        disk: Some(disk),
+        disk,
+        memory_mib,
         shares,
         has_button: BUTTON.iter().all(|module| kernel.has(module)),
         temporary,
     })
+}
+
+/// Memory that nobody asked for, in MiB.
+const MEMORY_MIB: u32 = 256;
+
+/// The memory that was asked for, or as much as an image in the initramfs needs.
+fn memory_mib(arguments: &Arguments, initramfs: &Path) -> Result<u32, String> {
+    let needed = match arguments.memory {
+        Some(memory_mib) => return Ok(memory_mib),
+        None if arguments.no_disk => Memory::read(initramfs).map_err(|error| describe(initramfs, &error))?,
+        None => Memory::default(),
+    };
+    let memory_mib = u32::try_from(needed.tmpfs_mib).unwrap_or(u32::MAX).max(MEMORY_MIB);
+    if memory_mib > MEMORY_MIB {
+        say(&format!("the machine has {memory_mib}M of memory, as the image is in it; -m says otherwise"));
+    }
+    Ok(memory_mib)
 }
 
 fn shares(arguments: &Arguments, kernel: &Kernel) -> Result<Vec<ShareKind>, String> {
@@ -115,12 +139,15 @@ fn modules(arguments: &Arguments, shares: &[ShareKind]) -> (Vec<&'static str>, V
     let board = Board::from(arguments.machine);
     let mut needed = vec![if board == Board::Microvm { "virtio_mmio" } else { "virtio_pci" }];
     needed.extend(match (DiskInterface::from(arguments.disk_interface), board) {
-        (DiskInterface::Virtio, _) => &["virtio_blk"][..],
+        _ if arguments.no_disk => &[][..],
+        (DiskInterface::Virtio, _) => &["virtio_blk"],
         (DiskInterface::Ide, Board::Q35) => &["ahci", "sd_mod"],
         (DiskInterface::Ide, _) => &["ata_piix", "sd_mod"],
         (DiskInterface::Nvme, _) => &["nvme"],
     });
-    needed.push("ext4");
+    if !arguments.no_disk {
+        needed.push("ext4");
+    }
     needed.extend(match arguments.nic {
         NicArgument::VirtioNet => Some("virtio_net"),
         NicArgument::E1000 => Some("e1000"),
@@ -136,22 +163,35 @@ fn modules(arguments: &Arguments, shares: &[ShareKind]) -> (Vec<&'static str>, V
     (needed, better)
 }
 
-/// The initramfs for this kernel and machine, kept by what is in it.
-fn initramfs(arguments: &Arguments, cache: &Cache, kernel: &Kernel, shares: &[ShareKind]) -> Result<PathBuf, String> {
+/// The initramfs for this kernel and machine, kept by what is in it: without a disk, the image too.
+fn initramfs(
+    arguments: &Arguments,
+    cache: &Cache,
+    kernel: &Kernel,
+    shares: &[ShareKind],
+    image: &Path,
+) -> Result<PathBuf, String> {
     let init = arguments.init.clone().map_or_else(initramfs::default_init, Ok)?;
     let (mut load, better) = modules(arguments, shares);
     load.extend(better.into_iter().filter(|module| kernel.has(module)));
     let directory = kernel.modules.as_ref().map(|modules| modules.directory().to_owned());
     let load = if directory.is_some() { load.iter().map(|module| (*module).to_owned()).collect() } else { Vec::new() };
-    let recipe = Recipe { init, modules: directory, load, ..Recipe::default() };
-    let (tree, closure) = recipe.tree().map_err(|error| error.to_string())?;
+    let mut recipe = Recipe { init, modules: directory, load, ..Recipe::default() };
+    let (mut tree, closure) = recipe.tree().map_err(|error| error.to_string())?;
     let files = closure.load.iter().filter_map(|module| Some(kernel.modules.as_ref()?.directory().join(&module.below)));
     let mut key = new_key()?;
     for file in std::iter::once(recipe.init.clone()).chain(files) {
         key.add(file.as_os_str().as_encoded_bytes());
-        key.add_file(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+        key.add_file(&file).map_err(|error| describe(&file, &error))?;
+    }
+    if arguments.no_disk {
+        key.add_file(image).map_err(|error| describe(image, &error))?;
+        recipe.rootfs = Some(image.to_owned());
     }
     cache.file("initramfs", &key, |output| {
+        if arguments.no_disk {
+            tree = recipe.tree().map_err(|error| error.to_string())?.0;
+        }
         initramfs::write_into(&tree, output, Compression::None, 0).map(drop).map_err(|error| error.to_string())
     })
 }
@@ -169,6 +209,10 @@ fn build(arguments: &Arguments, image: &Path, output: &mut Output) -> Result<(),
     let options = Options { size: arguments.free.map_or(Size::Auto, Size::Free), ..Options::default() };
     let tar = File::open(image).map_err(|error| describe(&error))?;
     image::build(tar, output.file(), &options).map(drop).map_err(|error| describe(&error))
+}
+
+fn describe(path: &Path, error: &dyn Display) -> String {
+    format!("{}: {error}", path.display())
 }
 
 fn new_key() -> Result<Key, String> {

@@ -80,7 +80,7 @@ fn check_board(arguments: &Arguments) -> Result<(), String> {
 /// The kernel's command line.
 fn words(arguments: &Arguments) -> Result<String, String> {
     let mut words = "console=ttyS0 quiet panic=-1".to_owned();
-    if arguments.image.is_some() || arguments.disk.is_some() {
+    if arguments.image.is_some() && !arguments.no_disk || arguments.disk.is_some() {
         words.push_str(&format!(" root={}", DiskInterface::from(arguments.disk_interface).first_device()));
     }
     for (is_wanted, word) in [(arguments.read_only, " ro"), (arguments.timeline, " whit.timing")] {
@@ -120,7 +120,7 @@ fn command_line(arguments: &Arguments, artefacts: &Artefacts, append: &str, shar
     let mut command = CommandLine::new(&artefacts.kernel)
         .initrd(&artefacts.initramfs)
         .append(append)
-        .memory_mib(arguments.memory)
+        .memory_mib(artefacts.memory_mib)
         .cpus(arguments.cpus)
         .board(arguments.machine.into())
         .nic(arguments.nic.into())
