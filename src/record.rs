@@ -5,7 +5,7 @@
 
 use crate::text::{Parts, parts};
 
-/// Bytes of a record that are read.
+/// A record has fewer bytes than this.
 pub const MAX_RECORD: usize = 16 * 1024;
 
 /// A record that was decoded, in the buffer that held it.

@@ -1,12 +1,13 @@
 //! The run record: what a machine runs, as lines that the init reads without a parser for JSON.
 //!
 //! One `key value` a line, the value up to the line's end, `\n` and `\\` its only escapes. `entrypoint` and `cmd` have
-//! one element of argv a line, `env` one `KEY=VALUE`, `mount` and `tmpfs` one mount; `workdir`, `user`, `stopsignal`,
-//! `hostname` and `grace` come once. The record is made from what `docker inspect` prints of a container or an image, from an OCI image configuration, and
-//! from options that override both.
+//! one element of argv a line, `env` one `KEY=VALUE`, `mount` and `tmpfs` one mount, `rlimit` and `sysctl` one setting;
+//! `workdir`, `user`, `stopsignal`, `hostname` and `grace` come once. The record is made from what `docker inspect` prints
+//! of a container or an image, from an OCI image configuration, and from options that override both.
 
 use serde_json::Value;
 use whit::record::MAX_RECORD;
+use whit::rlimit;
 
 /// What a machine runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +30,10 @@ pub struct RunRecord {
     pub mount: Vec<String>,
     /// `/PATH[:OPTIONS]`.
     pub tmpfs: Vec<String>,
+    /// `NAME=SOFT[:HARD]`.
+    pub rlimit: Vec<String>,
+    /// `NAME=VALUE`.
+    pub sysctl: Vec<String>,
     /// Seconds that the workload has to end.
     pub grace: Option<String>,
 }
@@ -54,6 +59,10 @@ pub struct Overrides {
     pub mount: Vec<String>,
     /// Added.
     pub tmpfs: Vec<String>,
+    /// Added.
+    pub rlimit: Vec<String>,
+    /// Added.
+    pub sysctl: Vec<String>,
     /// Replaces the seconds that the workload has to end.
     pub grace: Option<String>,
 }
@@ -79,11 +88,19 @@ pub enum Error {
     #[error("{0} holds a NUL byte")]
     Nul(&'static str),
     /// More than the init reads.
-    #[error("the run record has {0} bytes, and the init reads {MAX_RECORD}; shorten the arguments or the environment")]
+    #[error(
+        "the run record has {0} bytes, and the init reads fewer than {MAX_RECORD}; shorten the arguments or the environment"
+    )]
     TooLong(usize),
     /// Not `KEY=VALUE`.
     #[error("env {0:?} is not KEY=VALUE")]
     Env(String),
+    /// Not a limit.
+    #[error("limit {0:?} is not NAME=SOFT[:HARD] as in nofile=1024:4096, or its soft limit is above the hard one")]
+    Rlimit(String),
+    /// Not a setting.
+    #[error("sysctl {0:?} is not NAME=VALUE as in net.core.somaxconn=1024")]
+    Sysctl(String),
 }
 
 impl Overrides {
@@ -91,7 +108,7 @@ impl Overrides {
     /// stays, and gives way where both say something.
     ///
     /// # Errors
-    /// Those of [`RunRecord::encode`], and an environment element that is not `KEY=VALUE`.
+    /// Those of [`RunRecord::encode`] and [`RunRecord::override_with`].
     pub fn over(self, before: &[u8]) -> Result<Vec<u8>, Error> {
         let replaced: &[&[u8]] = match (&self.entrypoint, &self.cmd) {
             (Some(_), _) => &[b"entrypoint", b"cmd"],
@@ -123,7 +140,8 @@ impl RunRecord {
     /// What is not of the forms named above.
     pub fn parse(json: &[u8]) -> Result<Self, Error> {
         let document: Value = serde_json::from_slice(json)?;
-        let config = find_config(&document)?;
+        let (object, config) = find_config(&document)?;
+        let host = object.get("HostConfig").unwrap_or(&Value::Null);
         Ok(Self {
             entrypoint: list(config, "Entrypoint")?,
             cmd: list(config, "Cmd")?,
@@ -133,6 +151,8 @@ impl RunRecord {
             user: text(config, "User")?,
             stopsignal: text(config, "StopSignal")?,
             hostname: text(config, "Hostname")?,
+            rlimit: limits(host)?,
+            sysctl: settings(host)?,
             ..Self::default()
         })
     }
@@ -160,7 +180,7 @@ impl RunRecord {
     /// Applies options, with docker's meaning of them.
     ///
     /// # Errors
-    /// An environment element that is not `KEY=VALUE`.
+    /// An environment element that is not `KEY=VALUE`, a limit or a setting that is none.
     pub fn override_with(&mut self, overrides: Overrides) -> Result<(), Error> {
         if let Some(entrypoint) = overrides.entrypoint {
             // docker run --entrypoint "" takes it away.
@@ -192,6 +212,18 @@ impl RunRecord {
         replace(&mut self.grace, overrides.grace);
         self.mount.extend(overrides.mount);
         self.tmpfs.extend(overrides.tmpfs);
+        for limit in overrides.rlimit {
+            match rlimit::parse(limit.as_bytes()) {
+                Some(parsed) if parsed.soft_hard.is_sorted() => self.rlimit.push(limit),
+                _ => return Err(Error::Rlimit(limit)),
+            }
+        }
+        for setting in overrides.sysctl {
+            match setting.split_once('=') {
+                Some((name, _)) if !name.is_empty() => self.sysctl.push(setting),
+                _ => return Err(Error::Sysctl(setting)),
+            }
+        }
         Ok(())
     }
 
@@ -212,6 +244,8 @@ impl RunRecord {
             ("env", &self.env),
             ("mount", &self.mount),
             ("tmpfs", &self.tmpfs),
+            ("rlimit", &self.rlimit),
+            ("sysctl", &self.sysctl),
         ];
         for (key, values) in repeated {
             for value in values {
@@ -230,7 +264,7 @@ impl RunRecord {
                 push(&mut lines, key, value)?;
             }
         }
-        if lines.len() > MAX_RECORD { Err(Error::TooLong(lines.len())) } else { Ok(lines) }
+        if lines.len() >= MAX_RECORD { Err(Error::TooLong(lines.len())) } else { Ok(lines) }
     }
 
     /// One line for people: the command as a shell would take it.
@@ -266,8 +300,9 @@ fn quote(word: &str) -> String {
     }
 }
 
-/// `[{"Config": {…}}]` of `docker inspect`, one element of it, `{"config": {…}}` of OCI, or the inner object itself.
-fn find_config(document: &Value) -> Result<&Value, Error> {
+/// `[{"Config": {…}}]` of `docker inspect`, one element of it, `{"config": {…}}` of OCI, or the inner object itself; and what
+/// it is the inner object of.
+fn find_config(document: &Value) -> Result<(&Value, &Value), Error> {
     let object = match document {
         Value::Array(elements) => match elements.as_slice() {
             [one] => one,
@@ -277,8 +312,8 @@ fn find_config(document: &Value) -> Result<&Value, Error> {
     };
     let is_config = |value: &Value| ["Entrypoint", "Cmd", "Env"].iter().any(|key| value.get(key).is_some());
     match object.get("Config").or_else(|| object.get("config")) {
-        Some(config) if config.is_object() => Ok(config),
-        None if is_config(object) => Ok(object),
+        Some(config) if config.is_object() => Ok((object, config)),
+        None if is_config(object) => Ok((object, object)),
         _ => Err(Error::NoConfig),
     }
 }
@@ -292,6 +327,32 @@ fn list(config: &Value, key: &'static str) -> Result<Vec<String>, Error> {
         Some(Value::String(one)) => Ok(vec![one.clone()]),
         Some(Value::Array(elements)) => elements.iter().map(element).collect(),
         Some(_) => Err(Error::Type(key, EXPECTED)),
+    }
+}
+
+/// What `docker run --ulimit` left: `[{"Name": "nofile", "Hard": 4096, "Soft": 1024}]`.
+fn limits(host: &Value) -> Result<Vec<String>, Error> {
+    const EXPECTED: &str = "an array of objects with Name, Soft and Hard";
+    let limit = |value: &Value| {
+        let (name, number) = (value.get("Name")?.as_str()?, |key| value.get(key)?.as_i64());
+        Some(format!("{name}={}:{}", number("Soft")?, number("Hard")?))
+    };
+    let wrong = || Error::Type("Ulimits", EXPECTED);
+    match host.get("Ulimits") {
+        None | Some(Value::Null) => Ok(Vec::new()),
+        Some(Value::Array(values)) => values.iter().map(|value| limit(value).ok_or_else(wrong)).collect(),
+        Some(_) => Err(wrong()),
+    }
+}
+
+/// What `docker run --sysctl` left: `{"net.core.somaxconn": "1024"}`.
+fn settings(host: &Value) -> Result<Vec<String>, Error> {
+    let wrong = || Error::Type("Sysctls", "an object of strings");
+    let setting = |(name, value): (&String, &Value)| Some(format!("{name}={}", value.as_str()?));
+    match host.get("Sysctls") {
+        None | Some(Value::Null) => Ok(Vec::new()),
+        Some(Value::Object(values)) => values.iter().map(|value| setting(value).ok_or_else(wrong)).collect(),
+        Some(_) => Err(wrong()),
     }
 }
 
@@ -352,6 +413,46 @@ mod tests {
         assert!(matches!(error("[{}, {}]"), Error::Several(2)));
         assert!(matches!(error(r#"{"Cmd": [1]}"#), Error::Type("Cmd", _)));
         assert!(matches!(error(r#"{"Cmd": [], "User": []}"#), Error::Type("User", _)));
+        let host = |host: &str| error(&format!(r#"{{"Config": {{"Cmd": []}}, "HostConfig": {{{host}}}}}"#));
+        for bad in ["{}", "[1]", r#"[{"Name": "core", "Soft": 0}]"#, r#"[{"Name": "core", "Soft": "0", "Hard": 0}]"#] {
+            assert!(matches!(host(&format!("\"Ulimits\": {bad}")), Error::Type("Ulimits", _)), "{bad}");
+        }
+        for bad in ["[]", r#"{"kernel.msgmax": 1}"#] {
+            assert!(matches!(host(&format!("\"Sysctls\": {bad}")), Error::Type("Sysctls", _)), "{bad}");
+        }
+    }
+
+    #[test]
+    fn limits_and_settings_of_the_container_are_taken_over() {
+        // docker 20.10: create --ulimit nofile=1024:4096 --ulimit core=-1 --sysctl net.core.somaxconn=100 \
+        //     --sysctl "net.ipv4.ping_group_range=0 1"
+        let created = r#"[{"Config": {"Cmd": ["sh"]}, "HostConfig": {
+            "Ulimits": [{"Name": "core", "Hard": -1, "Soft": -1}, {"Name": "nofile", "Hard": 4096, "Soft": 1024}],
+            "Sysctls": {"net.core.somaxconn": "100", "net.ipv4.ping_group_range": "0 1"}}}]"#;
+        assert_eq!(
+            parse(created).encode().unwrap(),
+            "cmd sh\nrlimit core=-1:-1\nrlimit nofile=1024:4096\nsysctl net.core.somaxconn=100\n\
+             sysctl net.ipv4.ping_group_range=0 1\n"
+        );
+        let none = r#"[{"Config": {"Cmd": ["sh"]}, "HostConfig": {"Ulimits": null, "Sysctls": null}}]"#;
+        assert_eq!(parse(none).encode().unwrap(), "cmd sh\n");
+    }
+
+    #[test]
+    fn limits_and_settings_are_looked_at_before_the_machine_does() {
+        let with = |rlimit: &str, sysctl: &str| {
+            let list = |text: &str| if text.is_empty() { Vec::new() } else { vec![text.to_owned()] };
+            let mut record = RunRecord::default();
+            record.override_with(Overrides { rlimit: list(rlimit), sysctl: list(sysctl), ..Overrides::default() })?;
+            record.encode()
+        };
+        assert_eq!(with("core=0:-1", "a.b==c").unwrap(), "rlimit core=0:-1\nsysctl a.b==c\n");
+        for bad in ["core", "core=", "CORE=1", "nofile=5:3", "nofile=-1:3", "nofile=1:2:3"] {
+            assert!(matches!(with(bad, ""), Err(Error::Rlimit(_))), "{bad}");
+        }
+        for bad in ["a.b", "=1"] {
+            assert!(matches!(with("", bad), Err(Error::Sysctl(_))), "{bad}");
+        }
     }
 
     #[test]
@@ -421,8 +522,11 @@ mod tests {
         let lines: Vec<_> = whit::record::Record::decode(&mut bytes).lines().map(|line| line.entry.unwrap()).collect();
         let expected = [("cmd", ""), ("cmd", " x"), ("env", "A="), ("env", "B=a\\nb\nc \\"), ("env", "C=#")];
         assert_eq!(lines, expected.map(|(key, value)| (key.as_bytes(), Some(value.as_bytes()))));
-        record.cmd = vec!["x".repeat(MAX_RECORD)];
-        assert!(matches!(record.encode(), Err(Error::TooLong(_))));
+        // The init's buffer must not be full: "cmd ", the newline, and one byte less than it holds.
+        (record.env, record.cmd) = (Vec::new(), vec!["x".repeat(MAX_RECORD - 6)]);
+        assert_eq!(record.encode().unwrap().len(), MAX_RECORD - 1);
+        record.cmd = vec!["x".repeat(MAX_RECORD - 5)];
+        assert!(matches!(record.encode(), Err(Error::TooLong(MAX_RECORD))));
     }
 
     #[test]

@@ -59,6 +59,12 @@ pub(crate) struct Arguments {
     /// How many seconds it has to end before it is killed
     #[arg(long, value_name = "SECONDS", help_heading = "Workload")]
     pub(crate) stop_timeout: Option<u32>,
+    /// What the workload may use, as nofile=1024:4096; repeatable
+    #[arg(long, value_name = "NAME=SOFT[:HARD]", help_heading = "Workload")]
+    pub(crate) ulimit: Vec<String>,
+    /// A setting of the kernel, as net.core.somaxconn=1024; repeatable
+    #[arg(long, value_name = "NAME=VALUE", help_heading = "Workload")]
+    pub(crate) sysctl: Vec<String>,
     /// Keys go to the machine one by one, and the terminal's size with them
     #[arg(short, long, help_heading = "Workload")]
     pub(crate) tty: bool,

@@ -48,6 +48,8 @@ fn overrides(arguments: &Arguments, shares: &[ShareKind]) -> Result<Overrides, S
         hostname: arguments.hostname.clone(),
         mount: arguments.volume.iter().zip(shares).enumerate().map(mount).collect(),
         tmpfs: arguments.tmpfs.clone(),
+        rlimit: arguments.ulimit.clone(),
+        sysctl: arguments.sysctl.clone(),
         grace: arguments.stop_timeout.map(|seconds| seconds.to_string()),
     })
 }
@@ -100,6 +102,10 @@ mod tests {
             "c:/d",
             "--tmpfs",
             "/t:size=1m",
+            "--ulimit",
+            "nofile=1024:4096",
+            "--sysctl",
+            "net.ipv4.ip_forward=1",
             "--",
             "-c",
             "",
@@ -107,7 +113,8 @@ mod tests {
         assert_eq!(
             lines(&words, &[ShareKind::Plan9, ShareKind::Virtiofs], "user old\ncmd old\n"),
             "user old\nentrypoint /x\ncmd -c\ncmd \nenv A=1 2\nmount 9p:share0:/b::ro\nmount virtiofs:share1:/d\n\
-             tmpfs /t:size=1m\nworkdir /srv\nuser u:g\nstopsignal QUIT\nhostname h\ngrace 3\n"
+             tmpfs /t:size=1m\nrlimit nofile=1024:4096\nsysctl net.ipv4.ip_forward=1\nworkdir /srv\nuser u:g\n\
+             stopsignal QUIT\nhostname h\ngrace 3\n"
         );
         assert_eq!(lines(&[], &[], ""), "");
     }
