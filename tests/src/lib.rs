@@ -2,6 +2,7 @@
 
 pub mod debian;
 pub mod disks;
+pub mod images;
 pub mod namespace;
 mod programs;
 pub mod terminal;

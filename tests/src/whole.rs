@@ -29,6 +29,9 @@ pub const DEADLINE: Duration = Duration::from_secs(120);
 /// The drivers for virtio's disk and network card, and the file system, where a kernel has them as modules.
 pub const VIRTIO: [&str; 4] = ["virtio_pci", "virtio_blk", "virtio_net", "ext4"];
 
+/// The drivers of the power button, where a kernel has them as modules.
+pub const BUTTON: [&str; 2] = ["evdev", "button"];
+
 /// Whether there is a shell for the console.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shell {
@@ -162,7 +165,7 @@ fn tar_of(root: &Path) -> Vec<u8> {
     tar.unwrap().stdout
 }
 
-fn make_disk(tar: impl Read + Send, record: &RunRecord, path: &Path) {
+pub(crate) fn make_disk(tar: impl Read + Send, record: &RunRecord, path: &Path) {
     let options = Options { run_record: record.encode().unwrap(), ..Options::default() };
     let mut output = Output::create(path).unwrap();
     image::build(tar, output.file(), &options).unwrap();
@@ -170,7 +173,7 @@ fn make_disk(tar: impl Read + Send, record: &RunRecord, path: &Path) {
 }
 
 /// The file `name` below `target/whole`, made when this process first asks for it.
-fn once(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
+pub(crate) fn once(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
     static MADE: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
     let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
     let entry = made.entry(name.to_owned()).or_insert_with(|| {
@@ -326,15 +329,34 @@ pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
+/// A connection to a server behind `port`.
+///
+/// # Panics
+/// When nobody listens.
+#[must_use]
+pub fn connect(port: u16) -> TcpStream {
+    let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream
+}
+
 /// What a web server behind `port` answers to a request for `/`.
 ///
 /// # Panics
 /// When it does not.
 #[must_use]
 pub fn fetch(port: u16) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    fetch_path(port, "/")
+}
+
+/// [`fetch`] of another path.
+///
+/// # Panics
+/// As that.
+#[must_use]
+pub fn fetch_path(port: u16, path: &str) -> String {
+    let mut stream = connect(port);
+    stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer

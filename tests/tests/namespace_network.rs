@@ -344,3 +344,17 @@ fn a_lease_is_renewed_in_silence() {
     assert_eq!(machine.console().matches("whit: eth0").count(), 2, "{}", machine.console());
     assert!(machine.ip(&["-4", "address", "show", "dev", "eth0"]).contains(address));
 }
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_machine_that_is_not_named_yet_gives_the_server_no_name() {
+    let machine = machine().prepare();
+    let lan = Lan::new();
+    lan.plug(&machine, "eth0");
+    let mut server = lan.serve(&[]);
+    let mut machine = machine.start();
+    machine.wait_for("settled\n");
+    let log = server.wait_for("DHCPACK(lan0) ");
+    // What the kernel calls it until then; once it is named, requests say so.
+    assert!(log.contains("requested options: ") && !log.contains("(none)"), "{log}");
+}

@@ -162,3 +162,12 @@ fn the_workload_has_the_terminal_under_its_user() {
     let finished = Machine::new().terminal().command_line("whit.user=33:44").script(script).run();
     finished.powered_off_saying(&["xterm", "typed", "named", "own", "33", "whit: exit 0"]);
 }
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn what_the_init_makes_in_the_initramfs_can_be_looked_into() {
+    let mut machine = with_shell().without("/mnt").command_line("root=/dev/nowhere rootwait=0").spawn();
+    machine.wait_for(PROMPT);
+    let shown = runs(&mut machine, "for made in /mnt /proc /sys /dev/pts; do stat -c '%n %a' $made; done");
+    assert!(shown.contains("/mnt 755\n/proc 555\n/sys 555\n/dev/pts 755\n"), "{shown}");
+}

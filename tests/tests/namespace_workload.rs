@@ -12,8 +12,10 @@ fn with_show() -> Machine {
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
 fn arguments_come_from_the_command_line_as_they_were_quoted() {
-    let finished = with_show().command_line("entrypoint=\"/bin/show  one two\" -- \"a b\" -- c=\"d e\" -f").run();
-    finished.powered_off_saying(&["[/bin/show]", "[one]", "[two]", "[a b]", "[--]", "[c=d e]", "[-f]", "whit: exit 0"]);
+    let line = "entrypoint=\"/bin/show  one --two=2=2\" -- \"a b\" -- c=\"d e\" -f";
+    let finished = with_show().command_line(line).run();
+    let shown = ["[/bin/show]", "[one]", "[--two=2=2]", "[a b]", "[--]", "[c=d e]", "[-f]", "whit: exit 0"];
+    finished.powered_off_saying(&shown);
     assert!(!finished.says("[]"), "two spaces are no empty argument:\n{}", finished.console);
 }
 

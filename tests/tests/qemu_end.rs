@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use whit_tests::debian::cloud_kernels;
-use whit_tests::whole::{Copy, Guest, Shell, VIRTIO, assert_clean, busybox_disk, machine, nginx_disk};
+use whit_tests::whole::{BUTTON, Copy, Guest, Shell, VIRTIO, assert_clean, busybox_disk, machine, nginx_disk};
 use whit_tools::qemu::{Board, DiskInterface, Nic};
-
-/// The modules of the power button, for kernels that have them as such.
-const BUTTON: [&str; 2] = ["evdev", "button"];
 
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
@@ -56,6 +54,26 @@ fn the_power_button_ends_a_boot_that_waits_and_a_shell() {
     guest.line("in the shell");
     guest.machine().power_down().unwrap();
     guest.line("whit: power off");
+    guest.end();
+    assert_clean(&disk.path());
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn ctrl_alt_del_reboots_in_order() {
+    let (kernel, disk) = (&cloud_kernels()[0], Copy::of(&busybox_disk()));
+    let script = "mkfifo /fifo; trap 'echo asked; exit 4' TERM; echo up; read line <>/fifo";
+    let command = machine(kernel, &VIRTIO, Shell::No)
+        .nic(Nic::None)
+        .append(&format!("root=/dev/vda entrypoint=/bin/sh -- -c \"{script}\""))
+        .disk(DiskInterface::Virtio, disk.path());
+    let mut guest = Guest::start(&command);
+    guest.line("up");
+    let keys = ["ctrl", "alt", "delete"].map(|key| json!({ "type": "qcode", "data": key }));
+    guest.machine().execute("send-key", &json!({ "keys": keys })).unwrap();
+    for line in ["asked", "whit: exit 4", "whit: reboot"] {
+        guest.line(line);
+    }
     guest.end();
     assert_clean(&disk.path());
 }
