@@ -1,14 +1,19 @@
 //! The README's second command: everything that can be checked about whit, in one go.
 //!
-//! Each step is a command that a person can type. The first that fails ends the run, with its output and the command.
+//! Each step is a command that a person can type. The first that fails, or that does not end, ends the run, with its output
+//! and the command.
 #![forbid(unsafe_code)]
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
-use std::time::Instant;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
+use rustix::process::{Pid, Signal, kill_process};
 use whit_tools::programs::{self, Program, QEMU};
 use whit_tools::workspace;
 
@@ -77,6 +82,11 @@ const PROGRAMS: [Program; 21] = [
     Program { name: "zstd", package: "zstd" },
 ];
 
+/// How long a step may take: far more than it does, and less than who waits for all of them has patience.
+const LIMIT: Duration = Duration::from_secs(20 * 60);
+/// How long one with machines in it may take.
+const LONG_LIMIT: Duration = Duration::from_secs(60 * 60);
+
 /// How a test says that it could not do all of its work: `skipped: apt offers no 6.12 kernel`.
 const SKIPPED: &str = "skipped: ";
 
@@ -142,16 +152,72 @@ fn run(steps: &[&Step]) -> ExitCode {
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Runs a step with its output into `log`.
+/// What is heard of a step.
+enum Event {
+    /// A line for people.
+    Line(Vec<u8>),
+    Ended(std::io::Result<std::process::ExitStatus>),
+}
+
+/// Runs a step with its output into `log`; says which test program is at work when that takes long.
 fn execute(step: &Step, log: &Path) -> Result<(), String> {
     let describe = |error: std::io::Error| format!("{}: {error}", log.display());
-    std::fs::create_dir_all(log.parent().map(PathBuf::from).unwrap_or_default()).map_err(describe)?;
-    let file = File::create(log).map_err(describe)?;
-    let errors = file.try_clone().map_err(describe)?;
+    fs::create_dir_all(log.parent().map(PathBuf::from).unwrap_or_default()).map_err(describe)?;
+    let mut file = File::create(log).map_err(describe)?;
+    let output = file.try_clone().map_err(describe)?;
     let mut command = workspace::cargo();
-    let status = command.args(step.arguments).stdin(Stdio::null()).stdout(file).stderr(errors).status();
-    let status = status.map_err(|error| format!("cargo: {error}"))?;
-    if status.success() { Ok(()) } else { Err(status.to_string()) }
+    command.args(step.arguments).stdin(Stdio::null()).stdout(output).stderr(Stdio::piped());
+    let mut cargo = command.spawn().map_err(|error| format!("cargo: {error}"))?;
+    let id = cargo.id();
+    let (sender, events) = mpsc::channel();
+    if let Some(errors) = cargo.stderr.take() {
+        let sender = sender.clone();
+        thread::spawn(move || {
+            let lines = BufReader::new(errors).split(b'\n').map_while(Result::ok);
+            lines.map(Event::Line).try_for_each(|line| sender.send(line))
+        });
+    }
+    thread::spawn(move || sender.send(Event::Ended(cargo.wait())));
+    let limit = if step.is_long { LONG_LIMIT } else { LIMIT };
+    let start = Instant::now();
+    loop {
+        match events.recv_timeout(limit.saturating_sub(start.elapsed())) {
+            Ok(Event::Line(line)) => {
+                file.write_all(&[&line, &b"\n"[..]].concat()).map_err(describe)?;
+                if let Some(program) = test_program(&line).filter(|_| step.is_long) {
+                    println!("     {:>5.0} s  {program}", start.elapsed().as_secs_f64());
+                }
+            }
+            Ok(Event::Ended(status)) => {
+                let status = status.map_err(|error| format!("cargo: {error}"))?;
+                // What it wrote before it ended is on its way.
+                while let Ok(Event::Line(line)) = events.recv_timeout(Duration::from_millis(100)) {
+                    file.write_all(&[&line, &b"\n"[..]].concat()).map_err(describe)?;
+                }
+                return if status.success() { Ok(()) } else { Err(status.to_string()) };
+            }
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                end(id);
+                return Err(format!("it did not end within {} minutes", limit.as_secs() / 60));
+            }
+        }
+    }
+}
+
+/// `tests/qemu_root.rs`, of cargo's line that it runs it.
+fn test_program(line: &[u8]) -> Option<&str> {
+    std::str::from_utf8(line).ok()?.trim_start().strip_prefix("Running ")?.split(' ').find(|word| word.ends_with(".rs"))
+}
+
+/// Ends a process and all that came from it.
+fn end(id: u32) {
+    let Some(process) = i32::try_from(id).ok().and_then(Pid::from_raw) else { return };
+    let _ = kill_process(process, Signal::STOP); // It starts no more.
+    let threads = fs::read_dir(format!("/proc/{id}/task")).into_iter().flatten().flatten();
+    let children = threads.map(|thread| fs::read_to_string(thread.path().join("children")).unwrap_or_default());
+    let children: Vec<String> = children.collect();
+    let _ = kill_process(process, Signal::KILL);
+    children.iter().flat_map(|list| list.split_whitespace()).filter_map(|child| child.parse().ok()).for_each(end);
 }
 
 /// What a person types for a step.
@@ -175,6 +241,27 @@ mod tests {
                       test result: ok. 10 passed; 0 failed; 0 ignored; 0 measured\n";
         assert_eq!(count_tests(output), Some(34));
         assert_eq!(count_tests("    Finished `dev` profile\n"), None);
+    }
+
+    #[test]
+    fn a_test_program_that_begins_is_named() {
+        let line = b"     Running tests/qemu_root.rs (target/debug/deps/qemu_root-0123456789abcdef)";
+        assert_eq!(test_program(line), Some("tests/qemu_root.rs"));
+        let line = b"     Running unittests src/lib.rs (target/debug/deps/whit_tests-0123456789abcdef)";
+        assert_eq!(test_program(line), Some("src/lib.rs"));
+        assert_eq!(test_program(b"   Doc-tests whit_tests"), None);
+    }
+
+    #[test]
+    fn what_does_not_end_is_ended_with_all_that_came_from_it() {
+        let mut shell = std::process::Command::new("sh");
+        // The pipe is at its end when nobody is left who could write to it.
+        shell.args(["-c", "sh -c 'echo up; sleep 1000 & sleep 1000' & wait"]).stdout(Stdio::piped());
+        let mut shell = shell.spawn().unwrap();
+        let mut lines = BufReader::new(shell.stdout.take().unwrap()).lines();
+        assert_eq!(lines.next().unwrap().unwrap(), "up");
+        end(shell.id());
+        assert!(lines.next().is_none() && !shell.wait().unwrap().success());
     }
 
     #[test]
