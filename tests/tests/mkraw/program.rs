@@ -230,6 +230,19 @@ fn a_failure_keeps_the_image_that_was_there() {
     assert_eq!(fs::read(directory.path().join("disk.img")).unwrap(), b"what was there");
 }
 
+#[test]
+fn a_summary_that_nobody_reads_is_no_failure() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("web.tar"), tar()).unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut mkraw = Command::new(tool("mkraw"));
+    let output = mkraw.args(["-o", "disk.img", "web.tar"]).current_dir(directory.path()).stdout(writer).output();
+    let output = output.unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", stderr(&output));
+    assert_clean(&directory.path().join("disk.img"));
+}
+
 fn names(directory: &Path) -> Vec<String> {
     let mut names: Vec<String> =
         fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();

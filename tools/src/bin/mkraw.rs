@@ -187,8 +187,10 @@ fn build(arguments: &Arguments, path: &Path) -> Result<(), String> {
         _ => say_input(error),
     })?;
     output.commit().map_err(say_output)?;
-    print_summary(path, &summary, start);
-    print_run(title.as_deref(), &record);
+    let mut lines = summary_lines(path, &summary, start.elapsed().as_secs_f64());
+    lines.extend(run_lines(title.as_deref(), &record));
+    // The image is there, whether anybody reads this or not.
+    let _ = writeln!(io::stdout(), "{}", lines.join("\n"));
     Ok(())
 }
 
@@ -265,11 +267,12 @@ fn parse_label(text: &str) -> Result<[u8; 16], String> {
     Ok(label)
 }
 
-fn print_summary(path: &Path, summary: &Summary, start: Instant) {
+/// What has become of the input, one line for each thing to know.
+fn summary_lines(path: &Path, summary: &Summary, seconds: f64) -> Vec<String> {
     let show = size::show;
     let totals = &summary.totals;
-    println!(
-        "{}: {}, {} on disk; {} files with {}, {} directories, {} others; {:.3} s",
+    let mut lines = vec![format!(
+        "{}: {}, {} on disk; {} files with {}, {} directories, {} others; {seconds:.3} s",
         path.display(),
         show(totals.image_bytes),
         show(summary.allocated_bytes),
@@ -277,35 +280,31 @@ fn print_summary(path: &Path, summary: &Summary, start: Instant) {
         show(totals.content_bytes),
         totals.directories,
         totals.others,
-        start.elapsed().as_secs_f64(),
-    );
-    if summary.attributes_left_out > 0 {
-        println!(
-            "left out: {} extended attributes: of a kind that ext4 has no place for, or ACLs with names in place of numbers",
-            summary.attributes_left_out
-        );
-    }
+    )];
     for (count, what) in [
+        (
+            summary.attributes_left_out,
+            "extended attributes: of a kind that ext4 has no place for, or ACLs with names in place of numbers",
+        ),
         (summary.left_out.sockets, "sockets"),
         (summary.left_out.mounts, "directories' content, for something is mounted there"),
         (summary.left_out.images, "files that are this image"),
     ] {
         if count > 0 {
-            println!("left out: {count} {what}");
+            lines.push(format!("left out: {count} {what}"));
         }
     }
     if totals.times_clamped > 0 {
-        println!("moved: {} times outside of 1901 to 2446, which ext4 cannot hold", totals.times_clamped);
+        lines.push(format!("moved: {} times outside of 1901 to 2446, which ext4 cannot hold", totals.times_clamped));
     }
+    lines
 }
 
-fn print_run(title: Option<&str>, record: &RunRecord) {
-    if let Some(title) = title {
-        println!("image: {title}");
-    }
-    if record.is_empty() {
-        println!("runs: nothing is set; give --config or --entrypoint, or entrypoint= when it boots");
+fn run_lines(title: Option<&str>, record: &RunRecord) -> Vec<String> {
+    let runs = if record.is_empty() {
+        "nothing is set; give --config or --entrypoint, or entrypoint= when it boots".to_owned()
     } else {
-        println!("runs: {}", record.describe());
-    }
+        record.describe()
+    };
+    title.map(|title| format!("image: {title}")).into_iter().chain([format!("runs: {runs}")]).collect()
 }
