@@ -56,7 +56,7 @@ pub(crate) struct Machine<'a> {
     /// What is pressed to switch the machine off; none before its drivers are there.
     pub(crate) buttons: Buttons,
     /// Where the console is shown.
-    pub(crate) window: Window,
+    window: Window,
     /// Tells of devices, while one is waited for.
     uevents: Option<Fd>,
 }
@@ -133,9 +133,12 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// No device is waited for any longer.
+    /// No device is waited for any longer, but for a port of the host.
     pub(crate) fn stop_listening_for_devices(&mut self) {
-        self.uevents = None;
+        self.window.open();
+        if !self.window.may_come {
+            self.uevents = None;
+        }
     }
 
     /// Waits until a signal, a device or the deadline comes, or the network changed; network and children are looked after.
@@ -145,14 +148,16 @@ impl<'a> Machine<'a> {
         let (links, packets) = self.network.as_ref().map(Network::descriptors).unzip();
         let [button, other] = self.buttons.descriptors();
         // Whichever it was: each source below is read until it is empty.
-        let window = self.window.descriptor();
-        poll(&[self.signals.as_ref(), self.uevents.as_ref(), links, packets, button, other, window], wait_ms);
+        poll(&[self.signals.as_ref(), self.uevents.as_ref(), links, packets, button, other], wait_ms);
 
         let power_button = self.buttons.pressed();
         let mut happened = Happened { device: self.read_uevents(), power_button, ..Happened::default() };
         self.handle_network();
-        self.window.follow();
+        if happened.device && self.window.may_come {
+            self.stop_listening_for_devices();
+        }
         self.read_signals(&mut happened);
+        self.window.follow(); // After its signal was read: what comes later brings another one.
         self.reap();
         happened
     }

@@ -15,38 +15,39 @@ const WINDOW: &[u8] = b"org.whit.window\n";
 /// Ports that are looked at: 1 to 4 of the first four devices.
 const PORTS: u8 = 16;
 
-/// The way by which the host tells of the console's window; none when there is none.
+/// The way by which the host tells of the console's window.
 #[derive(Default)]
-pub(crate) struct Window(Option<Fd>);
+pub(crate) struct Window {
+    port: Option<Fd>,
+    /// There may be one yet: the device has told of itself, and not of all its ports.
+    pub(crate) may_come: bool,
+}
 
 impl Window {
-    /// Looks for it.
+    /// Looks for it. A port that is there tells by SIGIO when there is something to read, and when its host comes or goes: one
+    /// without a host counts as ready all the time (port_fops_poll()).
     pub(crate) fn open(&mut self) {
-        self.0 = open(WINDOW);
-    }
-
-    /// What is waited for.
-    pub(crate) fn descriptor(&self) -> Option<&Fd> {
-        self.0.as_ref()
+        self.may_come = chdir(c"/sys/class/virtio-ports").is_ok();
+        if self.may_come {
+            self.port = open(WINDOW);
+            self.may_come = self.port.is_none();
+        }
+        let _ = chdir(c"/");
+        self.follow();
     }
 
     /// Gives the console the size that the window has now: its foreground hears of that by SIGWINCH.
-    pub(crate) fn follow(&mut self) {
+    pub(crate) fn follow(&self) {
         let mut buffer = files::buffer::<WINDOW_SIZE>();
-        while let Some(port) = &self.0 {
-            match fd::read(port, &mut buffer) {
-                // The host has gone: a port without it is always ready.
-                Ok([]) => self.0 = None,
-                Ok(size) => fd::set_window_size(size),
-                Err(_) => return,
-            }
+        // Nothing at all is what can be read without a host.
+        while let Some(Ok(size @ [_, ..])) = self.port.as_ref().map(|port| fd::read(port, &mut buffer)) {
+            fd::set_window_size(size);
         }
     }
 }
 
-/// Opens the port whose name, with a newline, is this.
+/// Opens the port whose name, with a newline, is this; the working directory has the ports.
 fn open(name: &[u8]) -> Option<Fd> {
-    chdir(c"/sys/class/virtio-ports").ok()?;
     let mut found = None;
     for number in 0..PORTS {
         let (device, port) = (b'0' + number / 4, b'1' + number % 4);
@@ -58,6 +59,5 @@ fn open(name: &[u8]) -> Option<Fd> {
             found = fd::open(c_str(&path), OFlags::RDWR | OFlags::NONBLOCK).ok();
         }
     }
-    let _ = chdir(c"/");
-    found
+    found.inspect(fd::signal_when_ready)
 }

@@ -22,7 +22,6 @@ const FORWARDED: [u8; 7] =
 /// Runs the workload until it is over; returns its exit code, or why the machine is to end first.
 pub(crate) fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
     console::lead_session();
-    machine.window.open();
     if let Some(network) = &mut machine.network {
         network.workload_runs();
     }

@@ -1,5 +1,6 @@
 //! What the tests of the whole share: fixtures, and the one way to start the init outside a machine.
 
+pub mod deadline;
 pub mod debian;
 pub mod disks;
 pub mod images;

@@ -2,12 +2,13 @@
 
 use std::process::Command;
 
+use whit_tests::deadline::output;
 use whit_tests::tool;
 
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
 fn the_demo_serves_a_page_and_powers_off() {
-    let demo = Command::new(tool("demo")).args(["--accel", "tcg"]).output().unwrap();
+    let demo = output(Command::new(tool("demo")).args(["--accel", "tcg"]));
     let (shown, said) = (String::from_utf8_lossy(&demo.stdout), String::from_utf8_lossy(&demo.stderr));
     assert!(demo.status.success(), "{shown}\n{said}");
     let mut rest = &*shown;

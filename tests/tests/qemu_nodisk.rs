@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
+use whit_tests::deadline::output;
 use whit_tests::debian::{cloud_kernels, kernel, store};
 use whit_tests::whole::{Guest, busybox, fetch, free_port, said};
 use whit_tests::{init, tool};
@@ -226,7 +227,7 @@ fn runvm_runs_an_image_without_a_disk() {
         command.arg(&tar).arg("--kernel").arg(&kernel.vmlinuz).arg("--modules").arg(&kernel.modules);
         command.arg("--init").arg(init()).args(["--accel", "tcg", "--nic", "none", "--no-disk"]).args(options);
         command.args(["--entrypoint", "/bin/sh", "--", "/script", "an argument"]);
-        let output = command.env("WHIT_CACHE", folder.path().join("cache")).stdin(Stdio::null()).output().unwrap();
+        let output = output(command.env("WHIT_CACHE", folder.path().join("cache")).stdin(Stdio::null()));
         let text = |bytes| String::from_utf8(bytes).unwrap().replace('\r', "");
         (output.status.code(), text(output.stdout), text(output.stderr))
     };

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
+use whit_tests::deadline::{Deadline, output};
 use whit_tests::debian::{kernel, store};
 use whit_tests::whole::{VIRTIO, assert_clean, fetch, free_port};
 use whit_tests::{init, tool};
@@ -52,6 +53,7 @@ fn an_exported_container_becomes_a_machine_that_ends_as_its_workload() {
     let directory = make(&kernel);
     let port = free_port();
     let mut machine = runvm(&kernel, &directory, &["-p", &format!("{port}:80")]).spawn().unwrap();
+    let _deadline = Deadline::of(&machine);
     let mut console = BufReader::new(machine.stdout.take().unwrap());
     let mut shown = String::new();
     while !shown.contains("start worker process ") {
@@ -65,7 +67,8 @@ fn an_exported_container_becomes_a_machine_that_ends_as_its_workload() {
     assert_clean(&directory.path().join("disk.img"));
 
     // Words behind -- are in CMD's place, and the status is the workload's.
-    let machine = runvm(&kernel, &directory, &["--", "nginx", "-g", "no such directive;"]).output().unwrap();
+    let mut machine = runvm(&kernel, &directory, &["--", "nginx", "-g", "no such directive;"]);
+    let machine = output(&mut machine);
     let shown = String::from_utf8_lossy(&machine.stdout);
     assert!(shown.contains("unknown directive \"no\" in command line"), "{shown}");
     assert_eq!(machine.status.code(), Some(1), "{shown}");

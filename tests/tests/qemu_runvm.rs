@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+use whit_tests::deadline::{Deadline, output};
 use whit_tests::debian::{cloud_kernels, kernel, store};
 use whit_tests::terminal::{resize, terminal};
 use whit_tests::whole::{busybox_tar, fetch, free_port};
@@ -30,7 +31,7 @@ fn runvm(kernel: &Kernel, folder: &TempDir, image: &Path, arguments: &[&str]) ->
 
 /// Status, standard output, standard error.
 fn outcome(mut command: Command) -> (Option<i32>, String, String) {
-    let output = command.output().unwrap();
+    let output = output(&mut command);
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
@@ -136,6 +137,7 @@ fn ctrl_c_ends_the_workload_in_order() {
         "daemon off; error_log stderr notice;",
     ];
     let mut machine = runvm(&kernel, &folder, &store().nginx().unwrap(), &arguments).spawn().unwrap();
+    let _deadline = Deadline::of(&machine);
     let mut console = BufReader::new(machine.stdout.take().unwrap());
     let mut shown = String::new();
     while !shown.contains("start worker process ") {
@@ -178,6 +180,7 @@ fn a_terminal_is_as_large_in_the_machine_as_outside() {
             .stderr(copy())
             .spawn()
             .unwrap();
+        let _deadline = Deadline::of(&machine);
         drop((theirs, command.stdin(Stdio::null())));
         let mut console = BufReader::new(File::from(ours.try_clone().unwrap()));
         let mut shown = String::new();

@@ -1,15 +1,17 @@
 //! Machines without a shell: they live as long as the workload and end as it ends.
 
+use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::process::Command;
 
 use serde_json::json;
-use whit_tests::debian::kernel;
+use whit_tests::debian::{cloud_kernels, kernel};
 use whit_tests::whole::{
     Copy, Guest, Shell, VIRTIO, alone, assert_clean, busybox_disk, fetch, free_port, machine, nginx_disk,
     one_program_disk,
 };
 use whit_tools::debian::Flavour;
-use whit_tools::qemu::DiskInterface;
+use whit_tools::qemu::{DiskInterface, Nic};
 
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
@@ -110,4 +112,34 @@ fn a_root_that_is_plugged_in_late_is_mounted_when_it_comes() {
     }
     guest.end();
     assert_clean(&disk.path());
+}
+
+/// The host of a port may come whenever it likes, and so may the port.
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn the_windows_size_is_followed_from_when_it_is_told_on() {
+    let folder = tempfile::tempdir().unwrap(); // The path of a socket is short.
+    let socket = folder.path().join("window");
+    let script = "trap 'stty size' WINCH; echo up; while :; do read line; done";
+    for kernel in cloud_kernels() {
+        let command = machine(&kernel, &[VIRTIO.as_slice(), &["virtio_console"]].concat(), Shell::No)
+            .append(&format!("root=/dev/vda entrypoint=/bin/sh -- -c \"{script}\""))
+            .disk(DiskInterface::Virtio, busybox_disk())
+            .snapshot()
+            .nic(Nic::None)
+            .option("-chardev", format!("socket,id=window,server=on,wait=off,path={}", socket.display()))
+            .option("-device", "virtio-serial-pci,id=serial");
+        let mut guest = Guest::start(&command);
+        guest.line("up");
+        let port =
+            json!({ "driver": "virtserialport", "bus": "serial.0", "chardev": "window", "name": "org.whit.window" });
+        guest.machine().execute("device_add", &port).unwrap();
+        for (size, expected) in [([33, 0, 101, 0, 0, 0, 0, 0], "33 101"), ([20, 0, 40, 0, 0, 0, 0, 0], "20 40")] {
+            // Each time somebody else, who is gone again when the next one comes.
+            let mut host = UnixStream::connect(&socket).unwrap();
+            host.write_all(&size).unwrap();
+            guest.line(expected);
+        }
+        guest.machine().quit().unwrap();
+    }
 }

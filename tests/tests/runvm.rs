@@ -17,6 +17,7 @@ fn played(script: &str) -> TempDir {
     fs::set_permissions(&qemu, fs::Permissions::from_mode(0o755)).unwrap();
     fs::write(directory.path().join("kernel"), "kernel").unwrap();
     fs::write(directory.path().join("initrd"), "").unwrap();
+    fs::create_dir(directory.path().join("tmp")).unwrap();
     directory
 }
 
@@ -24,6 +25,7 @@ fn runvm(directory: &TempDir, arguments: &[&str]) -> Command {
     let mut command = Command::new(tool("runvm"));
     let path = format!("{}:/usr/bin:/bin", directory.path().display());
     command.current_dir(directory.path()).env("PATH", path).stdin(Stdio::null());
+    command.env("TMPDIR", directory.path().join("tmp"));
     command.args(["--kernel", "kernel", "--initrd", "initrd", "--accel", "tcg"]).args(arguments);
     command
 }
@@ -31,6 +33,11 @@ fn runvm(directory: &TempDir, arguments: &[&str]) -> Command {
 fn outcome(output: &Output) -> (Option<i32>, String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+/// What runs have left in the folder for temporary files.
+fn left(directory: &TempDir) -> usize {
+    fs::read_dir(directory.path().join("tmp")).unwrap().count()
 }
 
 #[test]
@@ -43,8 +50,9 @@ fn the_status_is_what_the_last_exit_line_says() {
         ("echo 'qemu: no kernel' >&2; exit 1", 125, "runvm: qemu: no kernel\nrunvm: QEMU failed (exit status: 1)"),
         ("kill -ABRT $$", 125, "runvm: QEMU failed (signal: 6"),
     ] {
-        let (code, shown, errors) = outcome(&runvm(&played(script), &[]).output().unwrap());
-        assert_eq!(code, Some(status), "{script}: {shown}{errors}");
+        let directory = played(script);
+        let (code, shown, errors) = outcome(&runvm(&directory, &["-t"]).output().unwrap());
+        assert_eq!((code, left(&directory)), (Some(status), 0), "{script}: {shown}{errors}");
         assert!(errors.starts_with(words) && errors.is_empty() == words.is_empty(), "{script}: {errors}");
     }
 }
@@ -77,6 +85,7 @@ fn the_second_signal_ends_the_machine_and_is_the_status() {
     let status = child.wait().unwrap();
     assert_eq!((status.code(), status.signal()), (Some(128 + 15), None));
     assert!(!kill(&pid).success(), "the machine has ended");
+    assert_eq!(left(&directory), 0);
 }
 
 #[test]
@@ -99,7 +108,7 @@ fn arguments_travel_in_a_record() {
     // The played QEMU shows the initramfs that it was given: `-initrd FILE`.
     let directory = played("while test \"$1\" != -initrd; do shift; done; cat \"$2\"; echo; echo 'whit: exit 0'");
     let (code, shown, errors) = outcome(&runvm(&directory, &["--", "-x", "", "two words"]).output().unwrap());
-    assert_eq!(code, Some(0), "{errors}");
+    assert_eq!((code, left(&directory)), (Some(0), 0), "{errors}");
     assert!(shown.starts_with("070701") && shown.contains("whit.conf"));
     assert!(shown.contains("cmd -x\ncmd \ncmd two words\n"), "{shown}");
     assert_eq!(fs::read(directory.path().join("initrd")).unwrap(), b"");

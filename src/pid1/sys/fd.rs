@@ -7,8 +7,8 @@ use core::ffi::CStr;
 use core::mem::MaybeUninit;
 
 use linux_raw_sys::general::{
-    AT_FDCWD, O_CLOEXEC, POLLIN, RESOLVE_IN_ROOT, RESOLVE_NO_XDEV, STATX_ATTR_MOUNT_ROOT, STATX_SIZE, open_how, pollfd,
-    statfs, statx,
+    AT_FDCWD, F_SETFL, F_SETOWN, FASYNC, O_CLOEXEC, O_NONBLOCK, POLLIN, RESOLVE_IN_ROOT, RESOLVE_NO_XDEV,
+    STATX_ATTR_MOUNT_ROOT, STATX_SIZE, open_how, pollfd, statfs, statx,
 };
 use linux_raw_sys::ioctl::{BLKGETSIZE64, EXT4_IOC_RESIZE_FS, TIOCSWINSZ};
 use linux_raw_sys::net::MSG_DONTWAIT;
@@ -199,7 +199,7 @@ pub(crate) fn receive<'a>(fd: &Fd, buffer: &'a mut [MaybeUninit<u8>]) -> Result<
 /// can be read, and not much longer than `wait_ms`; a wait that an `int` cannot tell ends after 24 days. rustix's has no
 /// word for a descriptor that is absent, which is -1 to the kernel.
 pub(crate) fn poll(descriptors: &[Option<&Fd>], wait_ms: u64) {
-    const MAX: usize = 8;
+    const MAX: usize = 6;
     let mut polled = [pollfd { fd: -1, events: POLLIN as i16, revents: 0 }; MAX];
     for (place, descriptor) in polled.iter_mut().zip(descriptors) {
         place.fd = descriptor.map_or(-1, raw);
@@ -207,6 +207,16 @@ pub(crate) fn poll(descriptors: &[Option<&Fd>], wait_ms: u64) {
     let timeout = i32::try_from(wait_ms).unwrap_or(i32::MAX);
     // SAFETY: the array is writable over the call and has that many members.
     unsafe { sc::syscall!(POLL, polled.as_mut_ptr(), MAX, timeout) };
+}
+
+/// `int fcntl(int fd, int command, …)` — F_SETOWN and O_ASYNC of fcntl(2): this process hears by SIGIO of what happens to it.
+pub(crate) fn signal_when_ready(fd: &Fd) {
+    let own = 1; // PID 1
+    // SAFETY: fcntl takes numbers here.
+    unsafe {
+        sc::syscall!(FCNTL, raw(fd), F_SETOWN, own);
+        sc::syscall!(FCNTL, raw(fd), F_SETFL, O_NONBLOCK | FASYNC);
+    }
 }
 
 /// sizeof(struct winsize).

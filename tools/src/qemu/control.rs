@@ -2,12 +2,11 @@
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 /// How long QEMU may take to answer; it does so within milliseconds unless the host stands still.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -15,19 +14,13 @@ const ANSWER: Duration = Duration::from_secs(30);
 /// The control socket of a machine. It listens before QEMU starts and QEMU connects to it, so that nothing is raced.
 pub(super) struct Control {
     listener: UnixListener,
-    directory: TempDir,
     stream: Option<BufReader<UnixStream>>,
 }
 
 impl Control {
-    pub(super) fn listen() -> io::Result<Self> {
-        let directory = tempfile::Builder::new().prefix("whit-").tempdir()?;
-        let listener = UnixListener::bind(directory.path().join("qmp"))?;
-        Ok(Self { listener, directory, stream: None })
-    }
-
-    pub(super) fn path(&self) -> PathBuf {
-        self.directory.path().join("qmp")
+    /// Makes the socket at `path`.
+    pub(super) fn listen(path: &Path) -> io::Result<Self> {
+        Ok(Self { listener: UnixListener::bind(path)?, stream: None })
     }
 
     /// Executes a command; `arguments` is an object, or null for none.
@@ -88,10 +81,12 @@ mod tests {
 
     /// Plays QEMU: greets, answers the commands with `answers`, and returns what it was asked.
     fn play(answers: &'static [&'static str]) -> (Control, thread::JoinHandle<Vec<String>>) {
-        let control = Control::listen().unwrap();
-        let path = control.path();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("qmp");
+        let control = Control::listen(&path).unwrap();
         let qemu = thread::spawn(move || {
             let mut stream = BufReader::new(UnixStream::connect(path).unwrap());
+            drop(folder);
             stream.get_mut().write_all(b"{\"QMP\": {\"version\": {}}}\r\n").unwrap();
             let mut asked = Vec::new();
             for answer in answers {

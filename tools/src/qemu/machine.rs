@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use tempfile::TempDir;
 
 use super::command::{CommandLine, PROGRAM};
 use super::console::{Console, Lost, find};
@@ -23,6 +24,8 @@ pub struct Machine {
     /// How far the console was read by those who wait.
     position: usize,
     control: Arc<Mutex<Control>>,
+    /// With the control's socket. Not the control's own: a thread that presses a button may still have that at the end.
+    _folder: TempDir,
     command: String,
     messages: Arc<Mutex<Vec<u8>>>,
     readers: Vec<JoinHandle<()>>,
@@ -68,8 +71,10 @@ impl Machine {
     /// # Errors
     /// See [`Machine::start`].
     pub fn start_with(command: &CommandLine, mut watch: impl FnMut(&[u8]) + Send + 'static) -> Result<Self, Error> {
-        let control = Control::listen().map_err(Error::Control)?;
-        let command = command.clone().control(&control.path());
+        let folder = tempfile::Builder::new().prefix("whit-").tempdir().map_err(Error::Control)?;
+        let path = folder.path().join("qmp");
+        let control = Control::listen(&path).map_err(Error::Control)?;
+        let command = command.clone().control(&path);
         let mut child = Command::new(PROGRAM)
             .args(command.arguments())
             // A terminal's signals are for whoever runs the machine, not for the machine.
@@ -105,7 +110,7 @@ impl Machine {
         let input = child.stdin.take().map(Input);
         let command = command.to_string();
         let control = Arc::new(Mutex::new(control));
-        Ok(Self { child, input, console, position: 0, control, command, messages, readers })
+        Ok(Self { child, input, console, position: 0, control, _folder: folder, command, messages, readers })
     }
 
     /// Waits until the console shows `marker` behind what was waited for before; returns its line up to the marker's

@@ -2,14 +2,13 @@
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH};
 use signal_hook::iterator::Signals;
-use tempfile::TempDir;
 use whit_tools::qemu::{self, CommandLine, Input, Machine};
 use whit_tools::terminal::{self, Raw};
 use whit_tools::vm::{Clean, Daemon, Timeline};
@@ -32,11 +31,15 @@ pub(crate) struct Session {
 impl Session {
     /// Boots, and waits for the machine's end; returns the status to end with.
     pub(crate) fn run(mut self, mut command: CommandLine) -> Result<u8, String> {
+        let untold = |error| format!("cannot tell of the terminal's size: {error}");
+        // Gone at the end of this; the thread that talks by the socket is there until the program's end.
+        let folder =
+            self.tty.then(|| tempfile::Builder::new().prefix("whit-").tempdir()).transpose().map_err(untold)?;
         let mut window = None;
-        if self.tty {
-            let port = Window::listen().map_err(|error| format!("cannot tell of the terminal's size: {error}"))?;
-            command = command.port(WINDOW, port.path());
-            window = Some(port);
+        if let Some(folder) = &folder {
+            let path = folder.path().join("window");
+            window = Some(Window::listen(&path).map_err(untold)?);
+            command = command.port(WINDOW, path);
         }
         // Before the machine starts: a signal in between would leave it behind.
         let signals = Signals::new([SIGHUP, SIGINT, SIGTERM, SIGWINCH])
@@ -157,19 +160,12 @@ fn answer_signals(
 /// The way by which the machine hears how large the terminal is.
 struct Window {
     listener: UnixListener,
-    directory: TempDir,
     stream: Option<UnixStream>,
 }
 
 impl Window {
-    fn listen() -> io::Result<Self> {
-        let directory = tempfile::Builder::new().prefix("whit-").tempdir()?;
-        let listener = UnixListener::bind(directory.path().join("window"))?;
-        Ok(Self { listener, directory, stream: None })
-    }
-
-    fn path(&self) -> PathBuf {
-        self.directory.path().join("window")
+    fn listen(path: &Path) -> io::Result<Self> {
+        Ok(Self { listener: UnixListener::bind(path)?, stream: None })
     }
 
     /// Tells the size; the machine reads it when it comes to that. There is nothing to do when it does not.
