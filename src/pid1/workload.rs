@@ -56,6 +56,9 @@ pub(crate) fn hand_over(machine: &mut Machine<'_>) -> u8 {
     if let Err(code) = enter_root_with(&machine.sources, &mut argv, &mut env) {
         return code;
     }
+    // No container, whatever its engine left in the image: without this word, systemd goes by /.dockerenv (its Container
+    // Interface), and neither starts udev nor unmounts the root.
+    let _ = env.set(&[b"container="]);
     // Of one that is there nothing comes back.
     let mut code = NOT_FOUND;
     for init in parts(machine.options.init.unwrap_or(if argv.is_empty() { INITS } else { b"" }), b' ') {

@@ -78,6 +78,34 @@ pub const BUSYBOX: Image = Image {
 pub const STATIC: Image =
     Image { name: "static", packages: &[], links: &[], program: Some(("bash-static", "bin/bash-static", "bash")) };
 
+/// Debian with its systemd, which asks whoever sits at the console for a name.
+pub const SYSTEMD: Image = Image {
+    name: "systemd",
+    packages: &[&[
+        "systemd",
+        "systemd-sysv",
+        "udev",
+        "dbus",
+        "dbus-daemon",
+        "dbus-system-bus-common",
+        "kmod",
+        "bash",
+        "dash",
+        "coreutils",
+        "util-linux",
+        "mount",
+        "login",
+        "libc-bin",
+        "libpam-modules",
+        "libpam-runtime",
+    ]],
+    links: &[
+        ("etc/systemd/system/default.target", "/lib/systemd/system/multi-user.target"),
+        ("etc/systemd/system/multi-user.target.wants/report.service", "../report.service"),
+    ],
+    program: None,
+};
+
 /// What an engine leaves in an image: the places of what it mounts, empty.
 const ENGINES: [&str; 5] = [".dockerenv", "dev/console", "etc/hostname", "etc/hosts", "etc/resolv.conf"];
 
@@ -234,7 +262,7 @@ mod tests {
 
     #[test]
     fn every_configuration_is_one() {
-        for image in [NGINX, REDIS, PYTHON, POSTGRES, BUSYBOX, STATIC] {
+        for image in [NGINX, REDIS, PYTHON, POSTGRES, BUSYBOX, STATIC, SYSTEMD] {
             assert!(!image.record().is_empty(), "{}", image.name);
         }
     }

@@ -2,9 +2,11 @@
 
 use std::fs;
 
+use serde_json::json;
 use whit_tests::debian::cloud_kernels;
+use whit_tests::images::SYSTEMD;
 use whit_tests::init;
-use whit_tests::whole::{Guest, Shell, VIRTIO, busybox_disk_with, machine};
+use whit_tests::whole::{Copy, DEADLINE, Guest, Shell, VIRTIO, assert_clean, busybox_disk_with, machine};
 use whit_tools::initramfs::{self, Addition, Compression, Recipe};
 use whit_tools::qemu::{DiskInterface, Nic};
 
@@ -63,6 +65,36 @@ fn busyboxs_init_becomes_pid_1_of_a_root_that_is_the_only_one() {
             );
         }
     }
+}
+
+/// The image has docker's /.dockerenv: taken for a container's init, systemd would leave the root as it was, and dirty.
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn debians_systemd_comes_up_asks_for_a_name_and_goes_down_in_order() {
+    let (kernel, disk) = (&cloud_kernels()[0], Copy::of(&SYSTEMD.disk()));
+    let command = machine(kernel, &VIRTIO, Shell::No)
+        .memory_mib(512)
+        .append("root=/dev/vda whit.pid1=exec")
+        .disk(DiskInterface::Virtio, disk.path());
+    let mut guest = Guest::start(&command.nic(Nic::None));
+    for line in [
+        "report: systemd /usr/lib/systemd/systemd",
+        "report: root ext4 rw,relatime",
+        "report: run tmpfs",
+        "report: cgroup cgroup2",
+        "report: rootfs left: 0",
+        "report: failed: none",
+    ] {
+        guest.line(line);
+    }
+    // udev has found the console's terminal: before or after.
+    if !guest.machine().transcript().contains("debian login: ") {
+        guest.machine().wait_for("debian login: ", DEADLINE).unwrap();
+    }
+    let keys = ["ctrl", "alt", "delete"].map(|key| json!({ "type": "qcode", "data": key }));
+    guest.machine().execute("send-key", &json!({ "keys": keys })).unwrap();
+    guest.end();
+    assert_clean(&disk.path());
 }
 
 #[test]
