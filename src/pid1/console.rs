@@ -12,8 +12,11 @@ use whit::text::Text;
 use crate::sys;
 use crate::sys::{fd, memory};
 
-/// The text that is being made: a line of ours, or what a small file will hold. There is one, in static memory: on the stack of everybody who has something to say, it
-/// would make every access to that stack longer.
+/// How every line of ours begins.
+const PREFIX: &[u8] = b"whit: ";
+
+/// The text that is being made: a line of ours, or what a small file will hold. There is one, in static memory: on the stack
+/// of everybody who has something to say, it would make every access to that stack longer.
 pub(crate) struct Line;
 
 impl uWrite for Line {
@@ -22,7 +25,8 @@ impl uWrite for Line {
     #[inline(never)]
     fn write_str(&mut self, text: &str) -> Result<(), Infallible> {
         memory::with_line(|line| {
-            for byte in text.bytes() {
+            let prefix = if line.is_empty() { PREFIX } else { b"" };
+            for byte in prefix.iter().copied().chain(text.bytes()) {
                 let _ = line.push(byte);
             }
         });
@@ -30,27 +34,26 @@ impl uWrite for Line {
     }
 }
 
-/// Begins a line.
-#[inline(never)]
-pub(crate) fn begin() {
-    let _ = Line.write_str("whit: ");
-}
-
 /// Ends the line and writes it at once. There is nobody to tell when that fails.
 #[inline(never)]
 pub(crate) fn print() {
     let _ = Line.write_str("\n");
-    finish(|mut rest| {
+    take(|mut rest| {
         while let Ok(written @ 1..) = io::write(sys::console(), rest) {
             rest = rest.get(written..).unwrap_or_default();
         }
     });
 }
 
-/// Hands the text that was made to `use_text`, which has nothing to say itself; the next one begins empty.
+/// Hands the text that was made, for a file and without the prefix, to `use_text`, which has nothing to say itself.
 pub(crate) fn finish<R>(use_text: impl FnOnce(&[u8]) -> R) -> R {
+    take(|line| use_text(line.get(PREFIX.len()..).unwrap_or_default()))
+}
+
+/// Hands the line that was made to `use_line`; the next one begins empty.
+fn take<R>(use_line: impl FnOnce(&[u8]) -> R) -> R {
     memory::with_line(|line| {
-        let done = use_text(line);
+        let done = use_line(line);
         line.clear();
         done
     })
@@ -72,7 +75,6 @@ pub(crate) fn is_quiet() -> bool {
 /// own way is a function each.
 macro_rules! say {
     ($($argument:tt)*) => {{
-        $crate::console::begin();
         let _ = ufmt::uwrite!($crate::console::Line, $($argument)*);
         $crate::console::print();
     }};

@@ -110,7 +110,6 @@ impl Device {
 
     /// Says the device whose line of that length was read.
     fn say(&mut self, length: usize) {
-        console::begin();
         let _ = uwrite!(Line, "{}", Text(self.place.get(..length).unwrap_or_default()));
         let _ = self.look();
         if let Some(format) = self.format {

@@ -39,7 +39,6 @@ impl Timeline {
 
     /// `whit: timeline init 812345, root 823456`: microseconds.
     pub(crate) fn print(&self) {
-        console::begin();
         let mut separator = "timeline ";
         for (name, time) in parts(NAMES, b' ').zip(&self.0).filter(|(_, time)| **time > 0) {
             let _ = uwrite!(Line, "{}{} {}", separator, Text(name), time / 1000);
