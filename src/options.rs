@@ -131,9 +131,6 @@ impl<'a> Sources<'a> {
     }
 }
 
-/// The kernel's own words that mean something to us as well, and the one that ginit brought.
-const KERNEL_WORDS: &[u8] = b"root rootfstype rootflags rootwait rootdelay ro rw init quiet entrypoint";
-
 /// What could not be understood, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Complaint<'a> {
@@ -178,71 +175,81 @@ pub enum Net {
     Off,
 }
 
-/// The options that are single values.
+/// An option whose value is a text; the empty one is as good as none.
+#[derive(Clone, Copy, Debug)]
+pub enum Value {
+    /// The root device.
+    Root,
+    /// File system types to try, separated by commas; else every one the kernel has.
+    RootFstype,
+    /// Mount options for the root.
+    RootFlags,
+    /// What is laid over a root that stays as it is.
+    Overlay,
+    /// The directory that the workload starts in; else `/`.
+    Workdir,
+    /// The user that the workload runs as; else root.
+    User,
+    /// The name of the machine.
+    Hostname,
+    /// What becomes PID 1 in the place of whit.
+    Init,
+}
+
+/// An option whose value is a time, in seconds.
+#[derive(Clone, Copy, Debug)]
+pub enum Time {
+    /// How long the root device is waited for.
+    RootWait,
+    /// How long nothing is tried before.
+    RootDelay,
+    /// How long the workload has to end.
+    Grace,
+    /// How long a lease is waited for.
+    NetTimeout,
+}
+
+/// An option that is there or not.
+#[derive(Clone, Copy, Debug)]
+pub enum Switch {
+    /// The root grows to the size of its device.
+    Grow,
+    /// Only errors are said.
+    Quiet,
+    /// The time of each stage is shown.
+    Timing,
+}
+
+/// A time that does not end: 136 years.
+const FOR_EVER_S: u32 = u32::MAX;
+
+/// The options that are single values. Those of one kind are an array: what reads them is one piece of code, and not one for
+/// each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options<'a> {
-    /// The root device.
-    pub root: Option<&'a [u8]>,
-    /// File system types to try, separated by commas; else every one the kernel has.
-    pub root_fstype: Option<&'a [u8]>,
-    /// Mount options for the root.
-    pub root_flags: Option<&'a [u8]>,
+    values: [&'a [u8]; Value::Init as usize + 1],
+    seconds: [u32; Time::NetTimeout as usize + 1],
+    switches: [bool; Switch::Timing as usize + 1],
     /// Whether the root is mounted read-only.
     pub read_only: bool,
-    /// How long the root device is waited for, in seconds; `None` is for ever.
-    pub root_wait_s: Option<u32>,
-    /// How long nothing is tried before, in seconds.
-    pub root_delay_s: u32,
-    /// What is laid over a root that stays as it is.
-    pub overlay: Option<&'a [u8]>,
-    /// Whether the root grows to the size of its device.
-    pub grow: bool,
-    /// The directory that the workload starts in; empty is `/`.
-    pub workdir: &'a [u8],
-    /// The user that the workload runs as; empty is root.
-    pub user: &'a [u8],
-    /// The name of the machine.
-    pub hostname: Option<&'a [u8]>,
-    /// The signal that asks the workload to end.
-    pub stop_signal: u8,
-    /// How long it has to end, in seconds.
-    pub grace_s: u32,
-    /// How the boot goes with the network; `None` was not said.
-    net: Option<Net>,
-    /// How long a lease is waited for, in seconds.
-    pub net_timeout_s: u32,
-    /// What becomes PID 1 in the place of whit, when that was asked for.
-    pub init: Option<&'a [u8]>,
     /// Whether the image's own init becomes PID 1.
     pub hand_over: bool,
-    /// Whether only errors are said.
-    pub quiet: bool,
-    /// Whether the time of each stage is shown.
-    pub timing: bool,
+    /// The signal that asks the workload to end.
+    pub stop_signal: u8,
+    /// How the boot goes with the network; `None` was not said.
+    net: Option<Net>,
 }
 
 impl Default for Options<'_> {
     fn default() -> Self {
         Self {
-            root: None,
-            root_fstype: None,
-            root_flags: None,
+            values: [b""; _],
+            seconds: [30, 0, 10, 10],
+            switches: [false; _],
             read_only: false,
-            root_wait_s: Some(30),
-            root_delay_s: 0,
-            overlay: None,
-            grow: false,
-            workdir: b"",
-            user: b"",
-            hostname: None,
-            stop_signal: SIGTERM,
-            grace_s: 10,
-            net: None,
-            net_timeout_s: 10,
-            init: None,
             hand_over: false,
-            quiet: false,
-            timing: false,
+            stop_signal: SIGTERM,
+            net: None,
         }
     }
 }
@@ -250,6 +257,21 @@ impl Default for Options<'_> {
 const SIGTERM: u8 = 15;
 
 impl<'a> Options<'a> {
+    /// The value of a text.
+    pub fn value(&self, value: Value) -> &'a [u8] {
+        self.values[value as usize]
+    }
+
+    /// The value of a time.
+    pub fn seconds(&self, time: Time) -> u32 {
+        self.seconds[time as usize]
+    }
+
+    /// Whether a switch is there.
+    pub fn has(&self, switch: Switch) -> bool {
+        self.switches[switch as usize]
+    }
+
     /// How the boot goes with the network: that of an image with an init of its own is left to it, unless it is said.
     pub fn net(&self) -> Net {
         self.net.unwrap_or(if self.hand_over { Net::Off } else { Net::Wait })
@@ -262,44 +284,26 @@ impl<'a> Options<'a> {
         }
         let known = parts(NAMES, b' ').position(|known| cmdline::same_name(known, name));
         let name = known.and_then(|position| Name::IN_ORDER.get(position)).ok_or(Problem::Unknown)?;
-        let given = Some(text).filter(|text| !text.is_empty());
-        let seconds = number(text).ok_or(Problem::Value);
-        match name {
+        match *name {
             Name::List => {} // read where it is used
-            Name::Root => self.root = given,
-            Name::RootFstype => self.root_fstype = given,
-            Name::RootFlags => self.root_flags = given,
-            Name::ReadOnly => self.read_only = true,
-            Name::ReadWrite => self.read_only = false,
-            Name::RootWait if text.is_empty() => self.root_wait_s = None,
-            Name::RootWait => self.root_wait_s = Some(seconds?),
-            Name::RootDelay => self.root_delay_s = seconds?,
-            Name::Overlay => self.overlay = given,
-            Name::Grow => self.grow = true,
-            Name::Workdir => self.workdir = text,
-            Name::User => self.user = text,
-            Name::Hostname => self.hostname = given,
+            Name::Text(value) => {
+                self.values[value as usize] = text;
+                self.hand_over |= matches!(value, Value::Init);
+            }
+            Name::Time(Time::RootWait) if text.is_empty() => self.seconds[Time::RootWait as usize] = FOR_EVER_S,
+            Name::Time(time) => self.seconds[time as usize] = number(text).ok_or(Problem::Value)?,
+            Name::Switch(switch) => self.switches[switch as usize] = true,
+            Name::ReadOnly(read_only) => self.read_only = read_only,
             Name::StopSignal => self.stop_signal = signal(text).ok_or(Problem::Value)?,
-            Name::Grace => self.grace_s = seconds?,
             Name::Net => {
-                self.net = match position(b"wait bg off", b' ', text) {
-                    Some(0) => Some(Net::Wait),
-                    Some(1) => Some(Net::Background),
-                    Some(2) => Some(Net::Off),
+                self.net = Some(match position(b"wait bg off", b' ', text) {
+                    Some(0) => Net::Wait,
+                    Some(1) => Net::Background,
+                    Some(2) => Net::Off,
                     _ => return Err(Problem::Value),
-                }
+                });
             }
-            Name::NetTimeout => self.net_timeout_s = seconds?,
-            Name::Init => (self.init, self.hand_over) = (given, true),
-            Name::Pid1 => {
-                self.hand_over = match text {
-                    b"child" => false,
-                    b"exec" => true,
-                    _ => return Err(Problem::Value),
-                }
-            }
-            Name::Quiet => self.quiet = true,
-            Name::Timing => self.timing = true,
+            Name::Pid1 => self.hand_over = position(b"child exec", b' ', text).ok_or(Problem::Value)? > 0,
         }
         Ok(())
     }
@@ -307,36 +311,37 @@ impl<'a> Options<'a> {
 
 /// Every name, in the order of [`Name::IN_ORDER`]: one text is less than a table of them.
 const NAMES: &[u8] =
-    b"entrypoint cmd arg env mount tmpfs rlimit sysctl root rootfstype rootflags ro rw rootwait rootdelay overlay grow \
-    workdir user hostname stopsignal grace net net.timeout init pid1 quiet timing";
+    b"root rootfstype rootflags rootwait rootdelay ro rw init quiet entrypoint cmd arg env mount tmpfs rlimit sysctl overlay \
+    grow workdir user hostname stopsignal grace net net.timeout pid1 timing";
 
+/// The kernel's own words that mean something to us as well, and the one that ginit brought: the first of the names.
+const KERNEL_WORDS: &[u8] =
+    NAMES.split_at(b"root rootfstype rootflags rootwait rootdelay ro rw init quiet entrypoint".len()).0;
+
+/// What an option is.
 #[derive(Clone, Copy)]
 enum Name {
     List,
-    Root,
-    RootFstype,
-    RootFlags,
-    ReadOnly,
-    ReadWrite,
-    RootWait,
-    RootDelay,
-    Overlay,
-    Grow,
-    Workdir,
-    User,
-    Hostname,
+    Text(Value),
+    Time(Time),
+    Switch(Switch),
+    ReadOnly(bool),
     StopSignal,
-    Grace,
     Net,
-    NetTimeout,
-    Init,
     Pid1,
-    Quiet,
-    Timing,
 }
 
 impl Name {
     const IN_ORDER: [Self; 28] = [
+        Self::Text(Value::Root),
+        Self::Text(Value::RootFstype),
+        Self::Text(Value::RootFlags),
+        Self::Time(Time::RootWait),
+        Self::Time(Time::RootDelay),
+        Self::ReadOnly(true),
+        Self::ReadOnly(false),
+        Self::Text(Value::Init),
+        Self::Switch(Switch::Quiet),
         Self::List,
         Self::List,
         Self::List,
@@ -345,26 +350,17 @@ impl Name {
         Self::List,
         Self::List,
         Self::List,
-        Self::Root,
-        Self::RootFstype,
-        Self::RootFlags,
-        Self::ReadOnly,
-        Self::ReadWrite,
-        Self::RootWait,
-        Self::RootDelay,
-        Self::Overlay,
-        Self::Grow,
-        Self::Workdir,
-        Self::User,
-        Self::Hostname,
+        Self::Text(Value::Overlay),
+        Self::Switch(Switch::Grow),
+        Self::Text(Value::Workdir),
+        Self::Text(Value::User),
+        Self::Text(Value::Hostname),
         Self::StopSignal,
-        Self::Grace,
+        Self::Time(Time::Grace),
         Self::Net,
-        Self::NetTimeout,
-        Self::Init,
+        Self::Time(Time::NetTimeout),
         Self::Pid1,
-        Self::Quiet,
-        Self::Timing,
+        Self::Switch(Switch::Timing),
     ];
 }
 
@@ -418,14 +414,10 @@ mod tests {
         );
         assert_eq!(complaints, []);
         let expected = Options {
-            root: Some(b"/dev/vdb"),
-            root_wait_s: None,
-            root_delay_s: 2,
-            hostname: Some(b"c"),
-            workdir: b"/srv",
-            grace_s: 4,
+            //     root, rootfstype, rootflags, overlay, workdir, user, hostname, init
+            values: [b"/dev/vdb", b"", b"", b"", b"/srv", b"", b"c", b""],
+            seconds: [FOR_EVER_S, 2, 4, 3],
             stop_signal: 3,
-            net_timeout_s: 3,
             ..Options::default()
         };
         assert_eq!(options, expected);
@@ -435,7 +427,8 @@ mod tests {
     fn what_cannot_be_understood_is_said_with_its_place() {
         let (options, complaints) =
             options("whit.colour=red whit.net=maybe colour=red", "\nusr x\n bad\ngrace soon\nworkdir /x");
-        assert_eq!(options, Options { workdir: b"/x", ..Options::default() });
+        assert_eq!(options.value(Value::Workdir), b"/x");
+        assert_eq!(options.seconds, Options::default().seconds);
         let complaint = |line, name: &'static str, problem| Complaint { line, name: name.as_bytes(), problem };
         assert_eq!(
             complaints,
@@ -452,6 +445,7 @@ mod tests {
     #[test]
     fn every_name_has_its_place() {
         assert_eq!(parts(NAMES, b' ').count(), Name::IN_ORDER.len());
+        assert!(KERNEL_WORDS.ends_with(b" entrypoint"));
     }
 
     #[test]

@@ -5,11 +5,11 @@ use rustix::fs::OFlags;
 use rustix::system::{Uname, sethostname, uname};
 use whit::embedded::WORD;
 use whit::error::Errno;
-use whit::options::{Net, Options, Source};
+use whit::options::{Net, Source, Switch, Time, Value};
 use whit::record::{MAX_RECORD, Record};
 use whit::root;
 use whit::text::Text;
-use whit::time::{NEVER, after_s};
+use whit::time::after_s;
 
 use crate::console::{failed, say, tell};
 use crate::devices::Device;
@@ -36,8 +36,8 @@ pub(crate) fn prepare_root_and_network(machine: &mut Machine<'_>) -> Result<Outc
     let started_ms = now_ms();
     let _ = files::make_directory(filesystems::ROOT); // What fails here fails at the mount, and is said there.
     let mut device = Device::new();
-    let delayed_ms = after_s(started_ms, machine.options.root_delay_s);
-    let deadline_ms = machine.options.root_wait_s.map_or(NEVER, |wait_s| after_s(delayed_ms, wait_s));
+    let delayed_ms = after_s(started_ms, machine.options.seconds(Time::RootDelay));
+    let deadline_ms = after_s(delayed_ms, machine.options.seconds(Time::RootWait));
     while now_ms() < delayed_ms {
         asked_to_end(&machine.wait(delayed_ms))?;
     }
@@ -45,7 +45,7 @@ pub(crate) fn prepare_root_and_network(machine: &mut Machine<'_>) -> Result<Outc
     machine.timeline.reach(Stage::Root);
     let source = Text(device.path.text().to_bytes());
     tell!("root {}{} on /mnt", source, if root.read_only { ", read-only," } else { "" });
-    if machine.options.grow && !root.read_only {
+    if machine.options.has(Switch::Grow) && !root.read_only {
         device.grow(filesystems::ROOT);
     }
     machine.root = Some(root);
@@ -53,7 +53,7 @@ pub(crate) fn prepare_root_and_network(machine: &mut Machine<'_>) -> Result<Outc
         return Ok(Outcome::Failed);
     }
     read_image_record(machine);
-    name_machine(machine.options.hostname);
+    name_machine(machine.options.value(Value::Hostname));
     filesystems::furnish_root();
     if !volumes::mount_all(machine, deadline_ms, &mut device)? {
         return Ok(Outcome::Failed);
@@ -66,27 +66,27 @@ pub(crate) fn prepare_root_and_network(machine: &mut Machine<'_>) -> Result<Outc
 
 /// `None`: there is none; why was said.
 fn wait_for_root(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Device) -> Result<Option<Root>, End> {
-    let Options { root, root_fstype, root_flags, root_wait_s, read_only, overlay, .. } = machine.options;
-    let (wanted, flags) = (root_fstype.unwrap_or_default(), root_flags.unwrap_or_default());
-    let Some(value) = root.filter(|value| *value != WORD) else {
+    let options = machine.options;
+    let (value, wanted) = (options.value(Value::Root), options.value(Value::RootFstype));
+    if value.is_empty() || value == WORD {
         let _ = device.path.join(&[whit::embedded::ROOT.to_bytes()]);
-        return Ok(embedded::mount(read_only));
-    };
+        return Ok(embedded::mount(options.read_only));
+    }
     let Some(spec) = root::parse(value, wanted) else {
         let prefixes = Text(root::PREFIXES);
         say!("root={}: not understood; it is MAJOR:MINOR or begins with one of {}", Text(value), prefixes);
         return Ok(None);
     };
     // What lies below an overlay stays as it is.
-    let access = if read_only || overlay.is_some() { MS_RDONLY } else { 0 };
+    let access = if options.read_only || !options.value(Value::Overlay).is_empty() { MS_RDONLY } else { 0 };
     let mounted = when_there(machine, deadline_ms, &mut || {
         device.find(&spec)?;
-        filesystems::mount_found(device, filesystems::ROOT, wanted, flags, access)
+        filesystems::mount_found(device, filesystems::ROOT, wanted, options.value(Value::RootFlags), access)
     })?;
     match mounted {
         Ok(read_only) => return Ok(Some(Root { on_device: true, read_only })),
         Err(Errno::NOENT) => {
-            let wait_s = u64::from(root_wait_s.unwrap_or_default());
+            let wait_s = u64::from(options.seconds(Time::RootWait));
             say!("root={}: no such device within {} s; are its modules in the initramfs?", Text(value), wait_s);
             device.say_all();
         }
@@ -129,7 +129,7 @@ fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<(), End>
         return Ok(());
     }
     machine.handle_network();
-    let wait_s = machine.options.net_timeout_s;
+    let wait_s = machine.options.seconds(Time::NetTimeout);
     let deadline_ms = after_s(started_ms, wait_s);
     loop {
         let Some(network) = &machine.network else { return Ok(()) };
@@ -174,10 +174,13 @@ pub(crate) fn known_name(uname: &Uname) -> &[u8] {
 }
 
 /// Names the machine as it was asked, or `whit` when nobody else has named it.
-fn name_machine(hostname: Option<&[u8]>) {
+fn name_machine(hostname: &[u8]) {
     let uname = uname();
-    let unnamed = known_name(&uname).is_empty();
-    let Some(name) = hostname.or(unnamed.then_some(b"whit")) else { return };
+    let name = match (hostname, known_name(&uname)) {
+        (b"", b"") => b"whit",
+        (b"", _) => return,
+        _ => hostname,
+    };
     if let Err(errno) = sethostname(name) {
         failed("hostname ", name, errno.into());
     }

@@ -30,7 +30,7 @@ use rustix::system::{RebootCommand, reboot};
 use whit::cmdline::MAX_COMMAND_LINE;
 use whit::error::Errno;
 use whit::mounts;
-use whit::options::{Complaint, Net, Source, Sources};
+use whit::options::{Complaint, Net, Source, Sources, Switch};
 use whit::record::{MAX_RECORD, Record};
 use whit::status::NOT_STARTED;
 use whit::text::Text;
@@ -68,7 +68,7 @@ fn main(seed: u32) -> ! {
         image: Record::default(),
     };
     let options = sources.options(&mut complain);
-    console::set_quiet(options.quiet);
+    console::set_quiet(options.has(Switch::Quiet));
     let network = if options.net() == Net::Off { None } else { open_network(seed) };
     let mut machine = Machine::new(sources, options, network, timeline);
     machine.handle_network();

@@ -2,6 +2,7 @@
 
 use rustix::mount::{MountFlags, mount, mount_move};
 use whit::error::Errno;
+use whit::options::Value;
 use whit::root::{self, Kind, RootSpec};
 use whit::text::{Text, strip_prefix};
 
@@ -20,7 +21,10 @@ const LOWER: &core::ffi::CStr = c"/run/whit/lower";
 
 /// Lays the overlay that was asked for over the root; returns whether the boot can go on. What went wrong was said.
 pub(crate) fn lay_over(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Device) -> Result<bool, End> {
-    let Some(value) = machine.options.overlay else { return Ok(true) };
+    let value = machine.options.value(Value::Overlay);
+    if value.is_empty() {
+        return Ok(true);
+    }
     let (spec, options) = match strip_prefix(value, b"tmpfs") {
         Some(options) => {
             let spec = RootSpec { kind: Kind::Tmpfs, name: Kind::Tmpfs.tag(), number: None, offset: 0 };

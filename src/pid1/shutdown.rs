@@ -3,6 +3,7 @@
 use rustix::fs::sync;
 use rustix::mount::{MountFlags, UnmountFlags, mount_remount, unmount};
 use rustix::system::{RebootCommand, reboot};
+use whit::options::Time;
 use whit::text::parts;
 use whit::time::{NEVER, after_s};
 
@@ -58,7 +59,7 @@ pub(crate) fn say_exit(code: u8) {
 /// STOPSIGNAL to the workload, or to the daemons it left; SIGTERM to the rest when it has ended; SIGKILL after the grace.
 fn stop_everybody(machine: &mut Machine<'_>) {
     let stop_signal = machine.options.stop_signal;
-    let deadline_ms = after_s(now_ms(), machine.options.grace_s);
+    let deadline_ms = after_s(now_ms(), machine.options.seconds(Time::Grace));
     if let Some(shell) = machine.shell {
         // An interactive shell ignores SIGTERM.
         let _ = kill(-shell.as_raw_pid(), signal::HUP);

@@ -2,6 +2,7 @@
 
 use core::convert::Infallible;
 
+use whit::options::Switch;
 use whit::status::NOT_STARTED;
 use whit::time::{NEVER, after_s};
 
@@ -33,7 +34,7 @@ pub(crate) fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
             return Ok(NOT_STARTED);
         }
     }
-    if machine.options.timing {
+    if machine.options.has(Switch::Timing) {
         machine.timeline.print();
     }
     let code = loop {

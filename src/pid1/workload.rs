@@ -8,7 +8,7 @@ use rustix::process::{Pid, chdir, chroot, getpid, setpgid};
 use rustix::termios::{isatty, tcsetpgrp};
 use whit::argv::{self, Full, Strings};
 use whit::error::{Errno, Error};
-use whit::options::{Given, Options, Source, Sources};
+use whit::options::{Given, Options, Source, Sources, Switch, Value};
 use whit::rlimit::Limit;
 use whit::status::{NOT_EXECUTABLE, NOT_FOUND, NOT_STARTED};
 use whit::text::{Text, parts, position, split_once};
@@ -46,7 +46,7 @@ pub(crate) fn hand_over(machine: &mut Machine<'_>) -> u8 {
     if let Some(network) = &mut machine.network {
         network.settle();
     }
-    if machine.options.timing {
+    if machine.options.has(Switch::Timing) {
         machine.timeline.print();
     }
     if let Some(root) = &machine.root {
@@ -61,7 +61,8 @@ pub(crate) fn hand_over(machine: &mut Machine<'_>) -> u8 {
     let _ = env.set(&[b"container="]);
     // Of one that is there nothing comes back.
     let mut code = NOT_FOUND;
-    for init in parts(machine.options.init.unwrap_or(if argv.is_empty() { INITS } else { b"" }), b' ') {
+    let given = machine.options.value(Value::Init);
+    for init in parts(if given.is_empty() && argv.is_empty() { INITS } else { given }, b' ') {
         if !init.is_empty() {
             argv = <Strings>::new();
             let _ = argv.push(&[init]);
@@ -194,7 +195,7 @@ fn set_limit(text: &[u8]) -> Result<(), Errno> {
 /// Never inlined: what follows it needs less stack than this had, however little is left to it.
 #[inline(never)]
 fn become_user(sources: &Sources<'_>, options: &Options<'_>, env: &mut Strings) -> Result<(), u8> {
-    let Options { user, workdir, .. } = *options;
+    let (user, workdir) = (options.value(Value::User), options.value(Value::Workdir));
     let (mut passwd, mut group) = (files::buffer::<MAX_ACCOUNTS>(), files::buffer::<MAX_ACCOUNTS>());
     let passwd = read_accounts(c"/etc/passwd", &mut passwd)?;
     let group = read_accounts(c"/etc/group", &mut group)?;
