@@ -128,6 +128,7 @@ struct Ancillary {
 
 /// `ssize_t recvmsg(int fd, struct msghdr *message, int flags)` — recvmsg(2). `None` when nothing waits; packets that do
 /// not fit the buffer are passed over.
+#[inline(never)]
 pub(crate) fn receive<'a>(socket: &Fd, buffer: &'a mut [MaybeUninit<u8>; MAX_PACKET]) -> Option<Received<'a>> {
     loop {
         // SAFETY: all three are plain numbers, for which zero is a value.
