@@ -2,6 +2,7 @@
 
 use linux_raw_sys::general::{MS_NODEV, MS_NOEXEC, MS_NOSUID};
 
+use crate::root::{self, Kind, RootSpec};
 use crate::text::{parts, position};
 
 /// What is mounted, and where.
@@ -17,6 +18,16 @@ pub struct Volume<'a> {
     pub options: &'a [u8],
     /// The MS_* flags that hold unless the options say otherwise.
     pub flags: u32,
+}
+
+impl<'a> Volume<'a> {
+    /// What is mounted: in the forms of a root, or memory; `None` when it has none of them.
+    pub fn spec(&self) -> Option<RootSpec<'a>> {
+        match self.source {
+            TMPFS => Some(RootSpec { kind: Kind::Tmpfs, name: TMPFS, number: None, offset: 0 }),
+            source => root::parse(source, self.fstype),
+        }
+    }
 }
 
 /// Reads what `mount=` has, `SOURCE:/PATH[:FSTYPE[:OPTIONS]]`, or `tmpfs=`, `/PATH[:OPTIONS]`.
@@ -44,7 +55,8 @@ pub fn parse(text: &[u8], is_tmpfs: bool) -> Option<Volume<'_>> {
     is_whole.then_some(Volume { source, path, fstype, options: fields.rest(), flags })
 }
 
-const TMPFS: &[u8] = b"tmpfs";
+/// The type of memory, and the source.
+pub const TMPFS: &[u8] = b"tmpfs";
 
 /// One of a mount's options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

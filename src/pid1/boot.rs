@@ -1,5 +1,7 @@
 //! The root and the network, waited for at the same time.
 
+use core::ffi::CStr;
+
 use linux_raw_sys::general::MS_RDONLY;
 use rustix::fs::OFlags;
 use rustix::system::{Uname, sethostname, uname};
@@ -10,6 +12,7 @@ use whit::record::{MAX_RECORD, Record};
 use whit::root;
 use whit::text::Text;
 use whit::time::after_s;
+use whit::volume::Volume;
 
 use crate::console::{failed, say, tell};
 use crate::devices::Device;
@@ -72,18 +75,16 @@ fn wait_for_root(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Devic
         let _ = device.path.join(&[whit::embedded::ROOT.to_bytes()]);
         return Ok(embedded::mount(options.read_only));
     }
-    let Some(spec) = root::parse(value, wanted) else {
+    if root::parse(value, wanted).is_none() {
         let prefixes = Text(root::PREFIXES);
         say!("root={}: not understood; it is MAJOR:MINOR or begins with one of {}", Text(value), prefixes);
         return Ok(None);
-    };
+    }
     // What lies below an overlay stays as it is.
-    let access = if options.read_only || !options.value(Value::Overlay).is_empty() { MS_RDONLY } else { 0 };
-    let mounted = when_there(machine, deadline_ms, &mut || {
-        device.find(&spec)?;
-        filesystems::mount_found(device, filesystems::ROOT, wanted, options.value(Value::RootFlags), access)
-    })?;
-    match mounted {
+    let flags = if options.read_only || !options.value(Value::Overlay).is_empty() { MS_RDONLY } else { 0 };
+    let path = filesystems::ROOT.to_bytes();
+    let root = Volume { source: value, path, fstype: wanted, options: options.value(Value::RootFlags), flags };
+    match mount_when_there(machine, deadline_ms, device, c"/", &root)? {
         Ok(read_only) => return Ok(Some(Root { on_device: true, read_only })),
         Err(Errno::NOENT) => {
             let wait_s = u64::from(options.seconds(Time::RootWait));
@@ -97,15 +98,18 @@ fn wait_for_root(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Devic
     Ok(None)
 }
 
-/// Tries to mount something at once, and then each time that a device has appeared or changed: nothing else can help. ENOENT is
-/// what did not come in time.
-pub(crate) fn when_there(
+/// Tries to mount a volume below `root` at once, and then each time that a device has appeared or changed: nothing else can
+/// help. Returns whether it is read-only; EINVAL is a source that is not understood, ENOENT what did not come in time.
+pub(crate) fn mount_when_there(
     machine: &mut Machine<'_>,
     deadline_ms: u64,
-    attempt: &mut dyn FnMut() -> Result<bool, Errno>,
+    device: &mut Device,
+    root: &CStr,
+    volume: &Volume<'_>,
 ) -> Result<Result<bool, Errno>, End> {
+    let Some(spec) = volume.spec() else { return Ok(Err(Errno::INVAL)) };
     loop {
-        match attempt() {
+        match device.find(&spec).and_then(|()| filesystems::mount_inside(root, device, volume)) {
             // The node may come before the medium.
             Err(Errno::NOENT | Errno::NXIO | Errno::NOMEDIUM) => {}
             done => return Ok(done),

@@ -3,13 +3,13 @@
 use core::ffi::CStr;
 
 use linux_raw_sys::general::MS_RDONLY;
-use rustix::fs::{CWD, FileType, Mode, makedev, mknodat, symlink};
+use rustix::fs::{CWD, FileType, Mode, OFlags, makedev, mknodat, symlink};
 use rustix::mount::{MountFlags, mount, mount_bind_recursive};
-use rustix::process::umask;
+use rustix::process::{chroot, fchdir, umask};
 use whit::error::Errno;
 use whit::mounts::{LINKS, MOUNTS, NODES};
 use whit::text::{Text, parts, strip_prefix};
-use whit::volume::{MountOption, mount_option};
+use whit::volume::{MountOption, Volume, mount_option};
 
 use crate::console::{failed, tell};
 use crate::devices::Device;
@@ -78,21 +78,28 @@ pub(crate) struct Root {
     pub(crate) read_only: bool,
 }
 
+/// Mounts a volume that was found on its directory below `root`, which is made when it is missing; as [`mount_found`] does.
+pub(crate) fn mount_inside(root: &CStr, device: &Device, volume: &Volume<'_>) -> Result<bool, Errno> {
+    // Links in the path lead where they lead in the root: PID 1 goes there meanwhile.
+    let outside = fd::open(c"/", OFlags::PATH)?;
+    chroot(root)?;
+    let mounted = files::make_directories(volume.path).and_then(|()| mount_found(device, volume));
+    fchdir(&outside)?;
+    chroot(c".")?;
+    mounted
+}
+
 /// Mounts what a device was found to be on a directory, as the first of its types that will do. What cannot be written to is
 /// mounted read-only: whether it is, is returned.
 ///
 /// # Errors
 /// ENOENT for a tag that the host does not have (yet), and the kernel's.
-#[inline(never)]
-pub(crate) fn mount_found(
-    found: &Device,
-    target: &CStr,
-    fstypes: &[u8],
-    options: &[u8],
-    mut flags: u32,
-) -> Result<bool, Errno> {
+fn mount_found(found: &Device, volume: &Volume<'_>) -> Result<bool, Errno> {
+    let Volume { path, fstype, options, mut flags, .. } = *volume;
     let mut buffer = files::buffer::<4096>();
-    let fstypes = found.fstypes(fstypes);
+    let mut room = Path::new();
+    let target = room.join(&[path])?;
+    let fstypes = found.fstypes(fstype);
     let (list, separator, prefix) = if fstypes.is_empty() {
         // Lines of the kernel's types; those that need a device have no "nodev" in front of the tab.
         let list = files::read(c"/proc/filesystems", &mut buffer).unwrap_or_default();

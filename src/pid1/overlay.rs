@@ -3,14 +3,14 @@
 use rustix::mount::{MountFlags, mount, mount_move};
 use whit::error::Errno;
 use whit::options::Value;
-use whit::root::{self, Kind, RootSpec};
 use whit::text::{Text, strip_prefix};
+use whit::volume::{TMPFS, Volume};
 
-use crate::boot::when_there;
+use crate::boot::mount_when_there;
 use crate::console::say;
 use crate::devices::Device;
 use crate::files::make_directory;
-use crate::filesystems::{ROOT, mount_found};
+use crate::filesystems::ROOT;
 use crate::machine::Machine;
 use crate::shutdown::End;
 
@@ -25,20 +25,13 @@ pub(crate) fn lay_over(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut
     if value.is_empty() {
         return Ok(true);
     }
-    let (spec, options) = match strip_prefix(value, b"tmpfs") {
-        Some(options) => {
-            let spec = RootSpec { kind: Kind::Tmpfs, name: Kind::Tmpfs.tag(), number: None, offset: 0 };
-            (Some(spec), strip_prefix(options, b":").unwrap_or_default())
-        }
-        None => (root::parse(value, b""), &b""[..]),
+    let (source, options) = match strip_prefix(value, TMPFS) {
+        Some(options) => (TMPFS, strip_prefix(options, b":").unwrap_or_default()),
+        None => (value, &b""[..]),
     };
-    let laid = match spec {
-        Some(spec) => when_there(machine, deadline_ms, &mut || {
-            device.find(&spec)?;
-            lay(device, options)
-        })?,
-        None => Err(Errno::INVAL),
-    };
+    let upper = Volume { source, path: UPPER.to_bytes(), fstype: b"", options, flags: 0 };
+    let mounted = mount_when_there(machine, deadline_ms, device, c"/", &upper)?;
+    let laid = mounted.and_then(|read_only| lay().map(|()| read_only));
     match (laid, &mut machine.root) {
         (Ok(read_only), Some(root)) => root.read_only = read_only,
         (Err(errno), _) => say!("overlay={}: {}", Text(value), errno),
@@ -47,21 +40,17 @@ pub(crate) fn lay_over(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut
     Ok(laid.is_ok())
 }
 
-fn lay(device: &Device, options: &[u8]) -> Result<bool, Errno> {
-    for directory in [c"/run/whit", UPPER, LOWER] {
-        make_directory(directory)?;
-    }
-    let read_only = mount_found(device, UPPER, b"", options, 0)?;
-    for directory in [c"/run/whit/upper/upper", c"/run/whit/upper/work"] {
+/// What takes the writing is mounted.
+fn lay() -> Result<(), Errno> {
+    for directory in [LOWER, c"/run/whit/upper/upper", c"/run/whit/upper/work"] {
         make_directory(directory)?;
     }
     mount_move(ROOT, LOWER)?;
-    mount(
+    Ok(mount(
         c"overlay",
         ROOT,
         c"overlay",
         MountFlags::empty(),
         c"lowerdir=/run/whit/lower,upperdir=/run/whit/upper/upper,workdir=/run/whit/upper/work",
-    )?;
-    Ok(read_only)
+    )?)
 }
