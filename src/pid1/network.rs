@@ -334,6 +334,7 @@ impl uDisplay for Mac {
 struct Granted<'a>(&'a Lease);
 
 impl uDisplay for Granted<'_> {
+    #[inline(never)]
     fn fmt<W: uWrite + ?Sized>(&self, f: &mut Formatter<'_, W>) -> Result<(), W::Error> {
         let lease = self.0;
         uwrite!(f, "{}/{}", lease.address, u64::from(lease.prefix_length))?;
