@@ -224,10 +224,10 @@ pub enum Switch {
 const FOR_EVER_S: u32 = u32::MAX;
 
 /// The options that are single values. Those of one kind are an array: what reads them is one piece of code, and not one for
-/// each.
+/// each. What is small stands first: the code that reaches it is shorter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
 pub struct Options<'a> {
-    values: [&'a [u8]; Value::Init as usize + 1],
     seconds: [u32; Time::NetTimeout as usize + 1],
     switches: [bool; Switch::Timing as usize + 1],
     /// Whether the root is mounted read-only.
@@ -238,6 +238,7 @@ pub struct Options<'a> {
     pub stop_signal: u8,
     /// How the boot goes with the network; `None` was not said.
     net: Option<Net>,
+    values: [&'a [u8]; Value::Init as usize + 1],
 }
 
 impl Default for Options<'_> {

@@ -36,14 +36,17 @@ pub(crate) mod signal {
     pub(crate) const WINCH: u8 = 28;
 }
 
-/// Everything that lives as long as the machine.
+/// Everything that lives as long as the machine. What is small stands first: the code that reaches the first 128 bytes is
+/// shorter.
+#[repr(C)]
 pub(crate) struct Machine<'a> {
-    pub(crate) sources: Sources<'a>,
-    pub(crate) options: Options<'a>,
-    pub(crate) network: Option<Network>,
-    pub(crate) timeline: Timeline,
-    /// The root, once it is mounted.
-    pub(crate) root: Option<Root>,
+    signals: Option<Fd>,
+    /// Tells of devices, while one is waited for.
+    uevents: Option<Fd>,
+    /// Where the console is shown.
+    window: Window,
+    /// What is pressed to switch the machine off; none before its drivers are there.
+    pub(crate) buttons: Buttons,
     /// The workload, while it runs.
     pub(crate) workload: Option<Pid>,
     /// The console's shell, while it runs.
@@ -52,13 +55,12 @@ pub(crate) struct Machine<'a> {
     pub(crate) ended: Option<u8>,
     /// PID 1 has no children.
     pub(crate) alone: bool,
-    signals: Option<Fd>,
-    /// What is pressed to switch the machine off; none before its drivers are there.
-    pub(crate) buttons: Buttons,
-    /// Where the console is shown.
-    window: Window,
-    /// Tells of devices, while one is waited for.
-    uevents: Option<Fd>,
+    /// The root, once it is mounted.
+    pub(crate) root: Option<Root>,
+    pub(crate) options: Options<'a>,
+    pub(crate) timeline: Timeline,
+    pub(crate) sources: Sources<'a>,
+    pub(crate) network: Option<Network>,
 }
 
 /// What [`Machine::wait`] returned for.

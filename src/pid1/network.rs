@@ -57,13 +57,14 @@ struct Shared {
     changed: bool,
 }
 
-/// All interfaces, and the shared.
+/// All interfaces, and the shared. What is small stands first, as in the machine.
+#[repr(C)]
 pub(crate) struct Network {
     shared: Shared,
-    interfaces: heapless::Vec<Interface, MAX_INTERFACES>,
     seed: u32,
     /// Software interfaces (veth, bridges) that appear now are the workload's.
     workload_runs: bool,
+    interfaces: heapless::Vec<Interface, MAX_INTERFACES>,
 }
 
 impl Network {

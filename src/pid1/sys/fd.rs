@@ -49,9 +49,9 @@ impl Drop for Fd {
     }
 }
 
-/// The number of a descriptor.
-pub(super) fn raw(fd: &Fd) -> i32 {
-    rustix::fd::AsRawFd::as_raw_fd(&fd.0)
+/// The number of a descriptor. It is not negative; without a sign it takes no instruction to make an argument of it.
+pub(super) fn raw(fd: &Fd) -> u32 {
+    rustix::fd::AsRawFd::as_raw_fd(&fd.0).cast_unsigned()
 }
 
 /// `int openat(int directory, const char *path, int flags, mode_t mode)` — open(2), with O_CLOEXEC and mode 0644.
@@ -202,7 +202,7 @@ pub(crate) fn poll(descriptors: &[Option<&Fd>], wait_ms: u64) {
     const MAX: usize = 6;
     let mut polled = [pollfd { fd: -1, events: POLLIN as i16, revents: 0 }; MAX];
     for (place, descriptor) in polled.iter_mut().zip(descriptors) {
-        place.fd = descriptor.map_or(-1, raw);
+        place.fd = descriptor.map_or(-1, |fd| raw(fd).cast_signed());
     }
     let timeout = i32::try_from(wait_ms).unwrap_or(i32::MAX);
     // SAFETY: the array is writable over the call and has that many members.
