@@ -1,13 +1,9 @@
 //! How a process ended, as wait4(2) tells it and as a shell and docker count it.
 
-/// The status word of a child that ended (include/uapi/linux/wait.h; wait(2), "Status information").
+/// The status word of a child that ended or stopped (include/uapi/linux/wait.h; wait(2)): a signal in the lowest seven bits,
+/// or an exit status in the byte above; 0x7f in the lowest byte is a child that stopped, by the signal in the byte above.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// It called exit with this status.
-    Exited(u8),
-    /// It was killed by this signal.
-    Killed(u8),
-}
+pub struct Status(pub u32);
 
 /// The workload could not be started: something failed before its program was looked for (docker's 125).
 pub const NOT_STARTED: u8 = 125;
@@ -16,12 +12,19 @@ pub const NOT_EXECUTABLE: u8 = 126;
 /// The program was not found (docker's 127).
 pub const NOT_FOUND: u8 = 127;
 
-impl Ending {
-    /// The exit code of a shell: the status, or 128 + the signal.
+impl Status {
+    /// The signal that stopped it; `None` when it ended.
+    pub fn stopped_by(self) -> Option<u8> {
+        let [lowest, signal, ..] = self.0.to_le_bytes();
+        (lowest == 0x7f).then_some(signal)
+    }
+
+    /// The exit code of a shell for one that ended: the status, or 128 + the signal.
     pub fn code(self) -> u8 {
-        match self {
-            Self::Exited(status) => status,
-            Self::Killed(signal) => 128u8.saturating_add(signal),
+        let [lowest, status, ..] = self.0.to_le_bytes();
+        match lowest & 0x7f {
+            0 => status,
+            signal => 0x80 | signal,
         }
     }
 }
@@ -32,8 +35,16 @@ mod tests {
 
     #[test]
     fn codes_are_those_of_a_shell() {
-        assert_eq!(Ending::Exited(7).code(), 7);
-        assert_eq!(Ending::Killed(9).code(), 137);
-        assert_eq!(Ending::Killed(64).code(), 192);
+        assert_eq!(Status(7 << 8).code(), 7);
+        assert_eq!(Status(9).code(), 137);
+        assert_eq!(Status(11 | 0x80).code(), 139); // with a core dump
+        assert_eq!(Status(64).code(), 192);
+    }
+
+    #[test]
+    fn what_stopped_did_not_end() {
+        assert_eq!(Status(20 << 8 | 0x7f).stopped_by(), Some(20));
+        assert_eq!(Status(20 << 8).stopped_by(), None);
+        assert_eq!(Status(9).stopped_by(), None);
     }
 }

@@ -44,7 +44,8 @@ impl Buttons {
 
     /// What is waited for.
     pub(crate) fn descriptors(&self) -> [Option<&Fd>; MAX_BUTTONS] {
-        self.0.each_ref().map(Option::as_ref)
+        let [one, other] = &self.0;
+        [one.as_ref(), other.as_ref()]
     }
 
     /// Whether one was pressed since the last call.

@@ -5,10 +5,9 @@ use core::mem::MaybeUninit;
 use linux_raw_sys::netlink::NETLINK_KOBJECT_UEVENT;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, SocketType, bind};
-use rustix::process::{Pid, WaitOptions, wait};
+use rustix::process::Pid;
 use whit::error::Errno;
 use whit::options::{Options, Sources};
-use whit::status::Ending;
 use whit::time::NEVER;
 
 use crate::button::Buttons;
@@ -19,7 +18,7 @@ use crate::port::Window;
 use crate::shutdown::End;
 use crate::sys;
 use crate::sys::fd::{self, Fd, poll};
-use crate::sys::process::{kill, signal_fd};
+use crate::sys::process::{kill, signal_fd, wait};
 use crate::timeline::Timeline;
 
 /// Signals by their numbers on x86-64 and arm64 (signal(7)).
@@ -147,10 +146,13 @@ impl<'a> Machine<'a> {
     pub(crate) fn wait(&mut self, deadline_ms: u64) -> Happened {
         let network_deadline_ms = self.network.as_ref().map_or(NEVER, Network::deadline_ms);
         let wait_ms = deadline_ms.min(network_deadline_ms).saturating_sub(now_ms());
-        let (links, packets) = self.network.as_ref().map(Network::descriptors).unzip();
+        let [links, packets] = match &self.network {
+            Some(network) => network.descriptors().map(Some),
+            None => [None; 2],
+        };
         let [button, other] = self.buttons.descriptors();
         // Whichever it was: each source below is read until it is empty.
-        poll(&[self.signals.as_ref(), self.uevents.as_ref(), links, packets, button, other], wait_ms);
+        poll([self.signals.as_ref(), self.uevents.as_ref(), links, packets, button, other], wait_ms);
 
         let power_button = self.buttons.pressed();
         let mut happened = Happened { device: self.read_uevents(), power_button, ..Happened::default() };
@@ -195,28 +197,24 @@ impl<'a> Machine<'a> {
     /// Takes leave of every child that ended, its own or an orphan.
     fn reap(&mut self) {
         loop {
-            let (child, status) = match wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
-                Ok(Some(child)) => child,
+            let (child, status) = match wait() {
+                Ok((Some(child), status)) => (child, status),
                 none => {
-                    self.alone = none.is_err_and(|errno| errno == rustix::io::Errno::CHILD);
+                    // The only error: PID 1 has no children.
+                    self.alone = none.is_err();
                     return;
                 }
             };
-            if status.stopped() {
+            if let Some(signal) = status.stopped_by() {
                 // ctrl-z: nobody is there to continue the workload; in a container PID 1 would not have stopped.
-                let stopped_by = status.stopping_signal();
-                if Some(child) == self.workload && stopped_by == Some(i32::from(signal::TSTP)) {
+                if Some(child) == self.workload && signal == signal::TSTP {
                     let _ = kill(-child.as_raw_pid(), signal::CONT);
                 }
                 continue;
             }
             if Some(child) == self.workload {
                 self.workload = None;
-                let ending = match (status.exit_status(), status.terminating_signal()) {
-                    (Some(code), _) => Ending::Exited(code as u8),
-                    (None, killed_by) => Ending::Killed(killed_by.unwrap_or_default() as u8),
-                };
-                self.ended = Some(ending.code());
+                self.ended = Some(status.code());
             } else if Some(child) == self.shell {
                 self.shell = None;
             }

@@ -119,6 +119,6 @@ fn complain(source: Source, complaint: Complaint<'_>) {
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     say!("a bug: panic in PID 1");
     loop {
-        sys::fd::poll(&[], whit::time::NEVER);
+        sys::fd::poll([None; _], whit::time::NEVER);
     }
 }

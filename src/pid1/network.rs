@@ -77,8 +77,8 @@ impl Network {
     }
 
     /// What is waited for.
-    pub(crate) fn descriptors(&self) -> (&Fd, &Fd) {
-        (&self.shared.events, &self.shared.packets)
+    pub(crate) fn descriptors(&self) -> [&Fd; 2] {
+        [&self.shared.events, &self.shared.packets]
     }
 
     /// When [`Network::handle`] is to be called without an event.

@@ -195,18 +195,20 @@ pub(crate) fn receive<'a>(fd: &Fd, buffer: &'a mut [MaybeUninit<u8>]) -> Result<
     Ok(written(buffer, length))
 }
 
+/// Descriptors that are waited for.
+const MAX_POLLED: usize = 6;
+
 /// `int poll(struct pollfd *descriptors, nfds_t count, int timeout)` — poll(2): waits until one of those that are there
 /// can be read, and not much longer than `wait_ms`; a wait that an `int` cannot tell ends after 24 days. rustix's has no
 /// word for a descriptor that is absent, which is -1 to the kernel.
-pub(crate) fn poll(descriptors: &[Option<&Fd>], wait_ms: u64) {
-    const MAX: usize = 6;
-    let mut polled = [pollfd { fd: -1, events: POLLIN as i16, revents: 0 }; MAX];
-    for (place, descriptor) in polled.iter_mut().zip(descriptors) {
-        place.fd = descriptor.map_or(-1, |fd| raw(fd).cast_signed());
-    }
+pub(crate) fn poll(descriptors: [Option<&Fd>; MAX_POLLED], wait_ms: u64) {
+    let mut polled = descriptors.map(|descriptor| {
+        let fd = descriptor.map_or(-1, |fd| raw(fd).cast_signed());
+        pollfd { fd, events: POLLIN as i16, revents: 0 }
+    });
     let timeout = i32::try_from(wait_ms).unwrap_or(i32::MAX);
     // SAFETY: the array is writable over the call and has that many members.
-    unsafe { sc::syscall!(POLL, polled.as_mut_ptr(), MAX, timeout) };
+    unsafe { sc::syscall!(POLL, polled.as_mut_ptr(), MAX_POLLED, timeout) };
 }
 
 /// `int fcntl(int fd, int command, …)` — F_SETOWN and O_ASYNC of fcntl(2): this process hears by SIGIO of what happens to it.

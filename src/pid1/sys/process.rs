@@ -3,10 +3,11 @@
 use core::ffi::{CStr, c_char};
 use core::ptr;
 
-use linux_raw_sys::general::{CLONE_NEWNS, O_CLOEXEC, O_NONBLOCK, SIG_SETMASK, SIGCHLD};
+use linux_raw_sys::general::{CLONE_NEWNS, O_CLOEXEC, O_NONBLOCK, SIG_SETMASK, SIGCHLD, WNOHANG, WUNTRACED};
 use rustix::process::Pid;
 use whit::argv::{MAX_STRINGS, Strings};
 use whit::error::Errno;
+use whit::status::Status;
 
 use super::fd::Fd;
 use super::{c_str, result};
@@ -43,6 +44,16 @@ pub(crate) fn fork(new_mounts: bool) -> Result<Fork, Errno> {
     // SAFETY: without CLONE_VM the child runs on its own copy of this stack; there is one thread, and no lock.
     let pid = result(unsafe { sc::syscall!(CLONE, flags, 0, 0, 0, 0) })?;
     Ok(Pid::from_raw(pid as i32).map_or(Fork::Child, Fork::Parent))
+}
+
+/// `pid_t wait4(pid_t pid, int *status, int options, struct rusage *usage)` — wait4(2): the next child that ended or stopped,
+/// without waiting; none when there is no such, and an error when there are no children.
+pub(crate) fn wait() -> Result<(Option<Pid>, Status), Errno> {
+    const ANY: i32 = -1;
+    let mut status = 0u32;
+    // SAFETY: the word is writable over the call; nobody asks for the usage.
+    let pid = result(unsafe { sc::syscall!(WAIT4, ANY, &raw mut status, WNOHANG | WUNTRACED, 0) })?;
+    Ok((Pid::from_raw(pid as i32), Status(status)))
 }
 
 /// `int kill(pid_t pid, int sig)` — kill(2): a process, its group when negative, everyone but PID 1 when -1.
