@@ -135,7 +135,7 @@ fn push_all(sources: &Sources<'_>, source: Source, part: Part, argv: &mut String
     let mut found = false;
     // On the command line an entrypoint is one word with its arguments; in a record it is one of them a line.
     let split = source == Source::CommandLine && part == Part::Entrypoint;
-    for Given { name, text, behind_equals, .. } in sources.each(source) {
+    for Given { name, text, .. } in sources.each(source) {
         let names = match part {
             Part::Entrypoint => &b"entrypoint"[..],
             Part::Command => b"cmd arg",
@@ -150,8 +150,6 @@ fn push_all(sources: &Sources<'_>, source: Source, part: Part, argv: &mut String
             }
         } else if part == Part::Entrypoint && text.is_empty() && argv.is_empty() {
             // An empty first element is none: what is weaker does not count either.
-        } else if let Some(behind) = behind_equals {
-            argv.push(&[text, b"=", behind])?;
         } else {
             argv.push(&[text])?;
         }
@@ -191,9 +189,12 @@ mod tests {
     }
 
     fn with<R>(command_line: &str, initramfs: &str, image: &str, test: impl Fn(&Sources<'_>) -> R) -> R {
+        let mut command_line = command_line.as_bytes().to_vec();
         let (mut initramfs, mut image) = (initramfs.as_bytes().to_vec(), image.as_bytes().to_vec());
+        let (command_line, arguments) = crate::cmdline::decode(&mut command_line);
         test(&Sources {
-            command_line: command_line.as_bytes(),
+            arguments,
+            command_line,
             initramfs: Record::decode(&mut initramfs),
             image: Record::decode(&mut image),
         })

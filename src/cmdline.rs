@@ -1,82 +1,71 @@
-//! The kernel command line, word by word (lib/cmdline.c, `next_arg`).
+//! The kernel command line, word by word (lib/cmdline.c, `next_arg`), as two records.
 //!
 //! Words are split at white space outside double quotes; the first `=` behind the first byte splits a word into key
 //! and value; quotes around the whole word or around the value are dropped, any others stay. There is no escape.
 
-use crate::text::{split_once, strip_prefix};
+use crate::record::Record;
 
 /// Bytes of a command line that are read. x86-64 and arm64 pass 2048 at most (COMMAND_LINE_SIZE).
 pub const MAX_COMMAND_LINE: usize = 4096;
 
-/// One word: `key` or `key=value`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Word<'a> {
-    /// What stands before the first `=`, or the whole word.
-    pub key: &'a [u8],
-    /// What stands behind it, without quotes.
-    pub value: Option<&'a [u8]>,
-    /// It stands behind the first `--`; a second one is such a word itself.
-    pub is_argument: bool,
-}
-
-/// The words of a line, but for the first `--`: what stands behind it is for the entrypoint.
-pub fn words(command_line: &[u8]) -> Words<'_> {
-    Words { line: command_line, arguments: false }
-}
-
-/// What [`words`] returns.
-#[derive(Clone, Debug)]
-pub struct Words<'a> {
-    line: &'a [u8],
-    arguments: bool,
-}
-
-impl<'a> Iterator for Words<'a> {
-    type Item = Word<'a>;
-
-    fn next(&mut self) -> Option<Word<'a>> {
-        loop {
-            let line = self.line.trim_ascii_start();
-            if line.is_empty() {
-                return None;
+/// Takes the line apart in place. The first record has the options, a line `key value` each; the second what stands behind the
+/// first `--`, which is for the entrypoint, a line for each word as it is. White space in a key is a `?`: no option has any.
+pub fn decode(line: &mut [u8]) -> (Record<'_>, Record<'_>) {
+    let (mut read, mut written) = (0usize, 0usize);
+    // Where the arguments begin, once they do.
+    let mut arguments = usize::MAX;
+    while read < line.len() {
+        let start = written;
+        let is_argument = arguments <= start;
+        let (mut in_quote, mut was_quoted, mut has_value) = (false, false, false);
+        // Where a quote is dropped: at the start of the word, then at that of its value.
+        let mut opening = start;
+        while let Some(byte) = line.get(read).copied() {
+            read += 1;
+            let mut decoded = byte;
+            match byte {
+                b'"' => {
+                    in_quote = !in_quote;
+                    if written == opening {
+                        (opening, was_quoted) = (usize::MAX, true);
+                        continue;
+                    }
+                }
+                b' ' | b'\t'..=b'\r' if !in_quote => break,
+                b' ' | b'\t'..=b'\r' if !has_value && !is_argument => decoded = b'?',
+                b'=' if !has_value && written > start => {
+                    (opening, has_value) = (written + 1, true);
+                    if !is_argument {
+                        decoded = b' ';
+                    }
+                }
+                _ => {}
             }
-            let (mut word, rest) = split_word(line);
-            self.line = rest;
-            word.is_argument = self.arguments;
-            if self.arguments || word.key != b"--" || word.value.is_some() {
-                return Some(word);
-            }
-            self.arguments = true;
+            put(line, &mut written, decoded);
         }
+        if written == start && !was_quoted {
+            continue; // There was more white space than one.
+        }
+        if was_quoted && line.get(start..written).is_some_and(|word| word.ends_with(b"\"")) {
+            written -= 1;
+        }
+        if !is_argument && line.get(start..written) == Some(b"--") {
+            (arguments, written) = (start, start);
+            continue;
+        }
+        put(line, &mut written, 0);
     }
+    let line = line.get(..written).unwrap_or_default();
+    let (options, arguments) = line.split_at(arguments.min(line.len()));
+    (Record::decoded(options), Record::decoded(arguments))
 }
 
-/// Splits the first word off a line that starts with one. `args` and `equals` are the kernel's names.
-fn split_word(line: &[u8]) -> (Word<'_>, &[u8]) {
-    let (quoted, args) = strip_prefix(line, b"\"").map_or((false, line), |args| (true, args));
-    let mut in_quote = quoted;
-    let end = args.iter().position(|byte| {
-        in_quote ^= *byte == b'"';
-        byte.is_ascii_whitespace() && !in_quote
-    });
-    let (word, rest) = end.and_then(|end| args.split_at_checked(end)).unwrap_or((args, b""));
-
-    // The kernel takes offset 0 for "none seen yet": a leading `=` belongs to the key.
-    let (key, value) = match word.get(1..).and_then(|tail| split_once(tail, b'=')) {
-        Some((tail, value)) => (word.get(..=tail.len()).unwrap_or_default(), Some(value)),
-        None => (word, None),
-    };
-    let (key, value) = match (value, value.and_then(|value| strip_prefix(value, b"\""))) {
-        (_, Some(inner)) => (key, Some(without_quote(inner))),
-        (Some(value), None) if quoted => (key, Some(without_quote(value))),
-        (None, None) if quoted => (without_quote(key), None),
-        _ => (key, value),
-    };
-    (Word { key, value, is_argument: false }, rest)
-}
-
-fn without_quote(text: &[u8]) -> &[u8] {
-    text.strip_suffix(b"\"").unwrap_or(text)
+/// Writes a byte where one was read before; only the end of the last word has no place.
+fn put(line: &mut [u8], written: &mut usize, byte: u8) {
+    if let Some(place) = line.get_mut(*written) {
+        *place = byte;
+        *written += 1;
+    }
 }
 
 /// Whether two names are the same word to the kernel: `-` and `_` are alike (kernel/params.c, `parameq`).
@@ -89,27 +78,23 @@ pub fn same_name(left: &[u8], right: &[u8]) -> bool {
 mod tests {
     extern crate std;
     use super::*;
+    use std::borrow::ToOwned;
     use std::string::String;
     use std::vec::Vec;
 
-    fn show(words: impl Iterator<Item = Word<'static>>) -> Vec<String> {
-        words
-            .map(|word| {
-                let mut text = String::from_utf8_lossy(word.key).into_owned();
-                if let Some(value) = word.value {
-                    text += &std::format!(" -> {}", String::from_utf8_lossy(value));
-                }
-                text
-            })
+    fn options(line: &str) -> Vec<String> {
+        let mut line = line.as_bytes().to_vec();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let entries = decode(&mut line).0.lines().map(|line| line.entry.unwrap_or_default());
+        entries
+            .map(|(key, value)| text(key) + &value.map_or(String::new(), |value| " -> ".to_owned() + &text(value)))
             .collect()
     }
 
-    fn options(line: &'static [u8]) -> Vec<String> {
-        show(words(line).filter(|word| !word.is_argument))
-    }
-
-    fn arguments(line: &'static [u8]) -> Vec<String> {
-        show(words(line).filter(|word| word.is_argument))
+    fn arguments(line: &str) -> Vec<String> {
+        let mut line = line.as_bytes().to_vec();
+        let mut lines = decode(&mut line).1.lines();
+        core::iter::from_fn(|| lines.whole()).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
     }
 
     #[test]
@@ -121,7 +106,7 @@ mod tests {
             ("root=UUID=ab-cd", &["root -> UUID=ab-cd"]),
             ("entrypoint=\"/bin/sh -c x\" ro", &["entrypoint -> /bin/sh -c x", "ro"]),
             ("\"entrypoint=/bin/sh -c x\" ro", &["entrypoint -> /bin/sh -c x", "ro"]),
-            ("\"two words\"", &["two words"]),
+            ("\"two words\"", &["two?words"]),
             ("a=\"b", &["a -> b"]),
             ("a=\"b c", &["a -> b c"]),
             ("a=\"", &["a -> "]),
@@ -129,29 +114,30 @@ mod tests {
             ("=a", &["=a"]),
             ("==a", &["= -> a"]),
             ("a=b\"c d\"e", &["a -> b\"c d\"e"]),
-            ("\"", &[""]),
+            ("\"", &[]),
             ("\"a=b c", &["a -> b c"]),
         ] {
-            assert_eq!(show(words(line.as_bytes())), expected, "{line:?}");
+            assert_eq!(options(line), expected, "{line:?}");
         }
     }
 
     #[test]
     fn the_first_dashes_end_the_options_and_the_second_stay() {
-        let line = b"root=/dev/vda -- sh -c \"echo a\" -- x=\"y z\"";
+        let line = "root=/dev/vda -- sh -c \"echo a\" -- x=\"y z\"";
         assert_eq!(options(line), ["root -> /dev/vda"]);
-        assert_eq!(arguments(line), ["sh", "-c", "echo a", "--", "x -> y z"]);
-        assert_eq!(arguments(b"no dashes"), [""; 0]);
-        assert_eq!(options(b"a --b=c"), ["a", "--b -> c"]);
+        assert_eq!(arguments(line), ["sh", "-c", "echo a", "--", "x=y z"]);
+        assert_eq!(arguments("no dashes"), [""; 0]);
+        assert_eq!(options("a --b=c"), ["a", "--b -> c"]);
     }
 
     #[test]
     fn every_prefix_of_a_line_ends() {
-        let line = b"a=\"b c\" \"d=e f\" -- \"g\" =h i=";
+        let line = "a=\"b c\" \"d=e f\" -- \"g\" =h \"\" i=";
         for end in 0..=line.len() {
-            let count = words(&line[..end]).count();
-            assert!(count <= end);
+            assert!(options(&line[..end]).len() + arguments(&line[..end]).len() <= end);
         }
+        assert_eq!(arguments(line), ["g", "=h", "", "i="]);
+        assert_eq!(arguments(&line[..line.len() - 3]), ["g", "=h", ""]);
     }
 
     #[test]

@@ -4,8 +4,8 @@
 //! The names are one set: undotted on the command line when the kernel knows them too, `whit.NAME` otherwise, and `NAME` in a
 //! record. An option that is given twice counts the last time.
 
-use crate::cmdline::{self, Word};
-use crate::record::{self, Record};
+use crate::cmdline;
+use crate::record::{self, Line, Record};
 use crate::text::{number, parts, position, strip_prefix};
 
 /// Where options come from.
@@ -47,11 +47,13 @@ impl Source {
     }
 }
 
-/// The texts of all sources; one that is not there (yet) is empty.
+/// The records of all sources; one that is not there (yet) is empty.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sources<'a> {
-    /// As /proc/cmdline has it.
-    pub command_line: &'a [u8],
+    /// What stands behind `--` on the kernel command line, a word a line.
+    pub arguments: Record<'a>,
+    /// The rest of it.
+    pub command_line: Record<'a>,
     /// `/whit.conf`.
     pub initramfs: Record<'a>,
     /// `/etc/whit.conf`.
@@ -67,16 +69,12 @@ pub struct Given<'a> {
     pub name: &'a [u8],
     /// What is said of it.
     pub text: &'a [u8],
-    /// What stood behind the `=` of an argument that follows `--`: such a one is kept as it was.
-    pub behind_equals: Option<&'a [u8]>,
 }
 
-/// What [`Sources::each`] returns: one of the two has something.
-#[derive(Clone, Debug)]
+/// What [`Sources::each`] returns.
+#[derive(Clone, Copy, Debug)]
 pub struct Each<'a> {
-    words: cmdline::Words<'a>,
-    /// Those behind `--` are meant, not those before it.
-    arguments: bool,
+    source: Source,
     lines: record::Lines<'a>,
 }
 
@@ -85,43 +83,44 @@ impl<'a> Iterator for Each<'a> {
 
     #[inline(never)]
     fn next(&mut self) -> Option<Given<'a>> {
-        for Word { key, value, is_argument } in &mut self.words {
-            if is_argument != self.arguments {
-                continue;
-            }
-            if is_argument {
-                return Some(Given { line: 1, name: b"cmd", text: key, behind_equals: value });
-            }
-            let name = match strip_prefix(key, b"whit.") {
-                Some(name) => name,
-                None if position(KERNEL_WORDS, b' ', key).is_some() => key,
-                None => continue, // The kernel's, or a module's.
-            };
-            return Some(Given { line: 1, name, text: value.unwrap_or_default(), behind_equals: None });
+        if self.source == Source::Arguments {
+            return Some(Given { line: 1, name: b"cmd", text: self.lines.whole()? });
         }
-        let line = self.lines.next()?;
-        let (name, value) = line.entry.unwrap_or_default();
-        Some(Given { line: line.number, name, text: value.unwrap_or_default(), behind_equals: None })
+        loop {
+            let Line { number, entry } = self.lines.next()?;
+            let (name, value) = entry.unwrap_or_default();
+            let mut given = Given { line: number, name, text: value.unwrap_or_default() };
+            if self.source == Source::CommandLine {
+                given.line = 1;
+                match strip_prefix(name, b"whit.") {
+                    Some(name) => given.name = name,
+                    None if position(KERNEL_WORDS, b' ', name).is_some() => {}
+                    None => continue, // The kernel's, or a module's.
+                }
+            }
+            return Some(given);
+        }
     }
 }
 
 impl<'a> Sources<'a> {
     /// The options of a source, in order.
     pub fn each(&self, source: Source) -> Each<'a> {
-        let (command_line, record) = match source {
-            Source::Arguments | Source::CommandLine => (self.command_line, Record::default()),
-            Source::Initramfs => (&b""[..], self.initramfs),
-            Source::Image => (&b""[..], self.image),
-            Source::Docker => (&b""[..], DOCKERS),
+        let record = match source {
+            Source::Arguments => self.arguments,
+            Source::CommandLine => self.command_line,
+            Source::Initramfs => self.initramfs,
+            Source::Image => self.image,
+            Source::Docker => DOCKERS,
         };
-        Each { words: cmdline::words(command_line), arguments: source == Source::Arguments, lines: record.lines() }
+        Each { source, lines: record.lines() }
     }
 
     /// Reads the options of all sources; gives what cannot be understood to `complain`.
     pub fn options(&self, complain: &mut dyn FnMut(Source, Complaint<'a>)) -> Options<'a> {
         let mut options = Options::default();
         for &source in Source::STRONGEST_FIRST.iter().rev() {
-            for Given { line, name, text, .. } in self.each(source) {
+            for Given { line, name, text } in self.each(source) {
                 if let Err(problem) = options.set(name, text) {
                     complain(source, Complaint { line, name, problem });
                 }
@@ -396,12 +395,9 @@ mod tests {
         command_line: &'static str,
         image: &'static str,
     ) -> (Options<'static>, Vec<(Source, Complaint<'static>)>) {
-        let image = Vec::leak(image.as_bytes().to_vec());
-        let sources = Sources {
-            command_line: command_line.as_bytes(),
-            initramfs: Record::default(),
-            image: Record::decode(image),
-        };
+        let (command_line, arguments) = cmdline::decode(Vec::leak(command_line.as_bytes().to_vec()));
+        let image = Record::decode(Vec::leak(image.as_bytes().to_vec()));
+        let sources = Sources { arguments, command_line, initramfs: Record::default(), image };
         let mut complaints = Vec::new();
         let options = sources.options(&mut |source, complaint| complaints.push((source, complaint)));
         (options, complaints)

@@ -85,10 +85,18 @@ impl<'a> Record<'a> {
 }
 
 /// What [`Record::lines`] returns.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Lines<'a> {
     rest: Parts<'a>,
     number: u32,
+}
+
+impl<'a> Lines<'a> {
+    /// The next line whatever it says; nothing stands behind the last NUL.
+    pub(crate) fn whole(&mut self) -> Option<&'a [u8]> {
+        self.number = self.number.wrapping_add(1);
+        self.rest.next().filter(|line| !(line.is_empty() && self.rest.is_done()))
+    }
 }
 
 impl<'a> Iterator for Lines<'a> {
@@ -96,8 +104,7 @@ impl<'a> Iterator for Lines<'a> {
 
     fn next(&mut self) -> Option<Line<'a>> {
         loop {
-            let line = self.rest.next()?;
-            self.number = self.number.wrapping_add(1);
+            let line = self.whole()?;
             if !matches!(line, [] | [b'#', ..]) {
                 return Some(Line { number: self.number, entry: entry(line) });
             }

@@ -299,9 +299,10 @@ mod tests {
     #[test]
     fn the_kernels_command_line_leaves_quotes_inside_a_value() {
         for line in [r#"root=LABEL="two words" ro"#, r#""root=LABEL=two words" ro"#, r#"root="LABEL=two words" ro"#] {
-            let word = crate::cmdline::words(line.as_bytes()).next().unwrap();
-            let spec = parse(word.value.unwrap(), b"").unwrap();
-            assert!(spec.kind == Kind::Label && is_written(b"two words", 1, spec.name), "{line}");
+            let mut line = line.as_bytes().to_vec();
+            let (_, value) = crate::cmdline::decode(&mut line).0.lines().next().unwrap().entry.unwrap();
+            let spec = parse(value.unwrap(), b"").unwrap();
+            assert!(spec.kind == Kind::Label && is_written(b"two words", 1, spec.name));
         }
     }
 

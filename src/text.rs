@@ -60,6 +60,11 @@ pub fn parts(text: &[u8], separator: u8) -> Parts<'_> {
 }
 
 impl<'a> Parts<'a> {
+    /// Whether there is no part any more.
+    pub fn is_done(&self) -> bool {
+        self.rest.is_none()
+    }
+
     /// What was not taken apart yet.
     pub fn rest(&self) -> &'a [u8] {
         self.rest.unwrap_or_default()

@@ -101,6 +101,7 @@ pub(crate) fn now_ms() -> u64 {
 }
 
 impl<'a> Machine<'a> {
+    #[inline(always)]
     /// Opens what PID 1 waits on. Signals are blocked from here on, and devices are heard of.
     pub(crate) fn new(
         sources: Sources<'a>,

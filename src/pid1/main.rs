@@ -27,7 +27,7 @@ use core::convert::Infallible;
 
 use rustix::process::getpid;
 use rustix::system::{RebootCommand, reboot};
-use whit::cmdline::MAX_COMMAND_LINE;
+use whit::cmdline::{self, MAX_COMMAND_LINE};
 use whit::error::Errno;
 use whit::mounts;
 use whit::options::{Complaint, Net, Source, Sources, Switch};
@@ -59,9 +59,13 @@ fn main(seed: u32) -> ! {
     let _ = reboot(RebootCommand::CadOff); // Refused in a PID namespace.
 
     filesystems::mount_all(&mounts::PROC);
+    let (command_line, arguments) =
+        said("/proc/cmdline", MAX_COMMAND_LINE, files::read(c"/proc/cmdline", COMMAND_LINE.take()))
+            .map(cmdline::decode)
+            .unwrap_or_default();
     let sources = Sources {
-        command_line: said("/proc/cmdline", MAX_COMMAND_LINE, files::read(c"/proc/cmdline", COMMAND_LINE.take()))
-            .unwrap_or_default(),
+        arguments,
+        command_line,
         initramfs: said("/whit.conf", MAX_RECORD, files::read(c"/whit.conf", RECORD.take()))
             .map(Record::decode)
             .unwrap_or_default(),

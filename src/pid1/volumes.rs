@@ -15,9 +15,8 @@ use crate::shutdown::End;
 /// Mounts all of them, the weakest source's first, and waits for their devices; returns whether the boot can go on. What went
 /// wrong was said.
 pub(crate) fn mount_all(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Device) -> Result<bool, End> {
-    let sources = machine.sources;
     for &source in Source::STRONGEST_FIRST.iter().rev() {
-        for Given { name, text, .. } in sources.each(source) {
+        for Given { name, text, .. } in machine.sources.each(source) {
             let is_tmpfs = name == b"tmpfs";
             if !is_tmpfs && name != b"mount" {
                 continue;
