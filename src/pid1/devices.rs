@@ -39,6 +39,7 @@ impl Device {
     ///
     /// # Errors
     /// ENOENT when there is no such device; those of one that is not ready.
+    #[inline(never)]
     pub(crate) fn find(&mut self, spec: &RootSpec<'_>) -> Result<(), Errno> {
         self.path.join(&[spec.name])?;
         (self.format, self.tag) = (None, spec.kind.tag());
@@ -50,6 +51,7 @@ impl Device {
     }
 
     /// The types to mount it as: `wanted` ones, or that of the file system on it, or that of its tag; empty when none is known.
+    #[inline(never)]
     pub(crate) fn fstypes<'a>(&self, wanted: &'a [u8]) -> &'a [u8] {
         match self.format {
             _ if !self.tag.is_empty() => self.tag,

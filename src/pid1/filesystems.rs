@@ -95,6 +95,7 @@ pub(crate) fn mount_inside(root: &CStr, device: &Device, volume: &Volume<'_>) ->
 ///
 /// # Errors
 /// ENOENT for a tag that the host does not have (yet), and the kernel's.
+#[inline(never)]
 fn mount_found(found: &Device, volume: &Volume<'_>) -> Result<bool, Errno> {
     let Volume { path, fstype, options, mut flags, .. } = *volume;
     let mut buffer = files::buffer::<4096>();
