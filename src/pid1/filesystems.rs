@@ -44,6 +44,12 @@ pub(crate) fn next_text<'a>(rest: &mut &'a [u8]) -> &'a CStr {
     text
 }
 
+/// The texts of a packed list, each with its NUL.
+pub(crate) fn texts<'a>(packed: &'a [u8]) -> impl Iterator<Item = &'a CStr> {
+    let mut rest = packed;
+    core::iter::from_fn(move || (!rest.is_empty()).then(|| next_text(&mut rest)))
+}
+
 /// Mounts on a directory, and once more when it had to be made first.
 fn make_and(target: &CStr, attempt: impl Fn() -> rustix::io::Result<()>) -> Result<(), Errno> {
     match attempt() {
@@ -156,9 +162,9 @@ const DATA_TMPFS: &[u8] = b"mode=1777,";
 
 /// Gives the root our /dev, /proc and /sys, with all that is mounted in them.
 pub(crate) fn furnish_root() {
-    for inside in &[c"/mnt/dev", c"/mnt/proc", c"/mnt/sys"] {
+    for inside in texts(b"/mnt/dev\0/mnt/proc\0/mnt/sys\0") {
         let ours = c_str(inside.to_bytes_with_nul().get(ROOT.count_bytes()..).unwrap_or_default());
-        if let Err(errno) = make_and(inside, || mount_bind_recursive(ours, *inside)) {
+        if let Err(errno) = make_and(inside, || mount_bind_recursive(ours, inside)) {
             failed("mount ", inside.to_bytes(), errno);
         }
     }

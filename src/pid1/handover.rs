@@ -8,7 +8,7 @@ use whit::dirent::names;
 use whit::mounts;
 
 use crate::files;
-use crate::filesystems::{self, Root};
+use crate::filesystems::{self, Root, texts};
 use crate::sys::c_str;
 use crate::sys::fd::{self, Fd};
 
@@ -16,7 +16,7 @@ use crate::sys::fd::{self, Fd};
 /// moved to `/`.
 pub(crate) fn leave_initramfs(root: &Root) {
     filesystems::mount_all(&mounts::RUN);
-    for ours in [c"/dev", c"/proc", c"/sys", c"/tmp", c"/run"] {
+    for ours in texts(b"/dev\0/proc\0/sys\0/tmp\0/run\0") {
         let _ = unmount(ours, UnmountFlags::DETACH);
     }
     // A root that is part of the initramfs needs it; a file system that is no initramfs is somebody's.

@@ -10,7 +10,7 @@ use crate::boot::mount_when_there;
 use crate::console::say;
 use crate::devices::Device;
 use crate::files::make_directory;
-use crate::filesystems::ROOT;
+use crate::filesystems::{ROOT, texts};
 use crate::machine::Machine;
 use crate::shutdown::End;
 
@@ -42,7 +42,7 @@ pub(crate) fn lay_over(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut
 
 /// What takes the writing is mounted.
 fn lay() -> Result<(), Errno> {
-    for directory in [LOWER, c"/run/whit/upper/upper", c"/run/whit/upper/work"] {
+    for directory in texts(b"/run/whit/lower\0/run/whit/upper/upper\0/run/whit/upper/work\0") {
         make_directory(directory)?;
     }
     mount_move(ROOT, LOWER)?;

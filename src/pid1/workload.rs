@@ -85,8 +85,8 @@ pub(crate) fn start_shell() -> Result<Pid, Error> {
             take_foreground();
             let (mut argv, mut env) = (<Strings>::new(), <Strings>::new());
             let _ = argv.push(&[b"sh"]);
-            for variable in &[&b"HOME=/"[..], b"TERM=linux", b"PATH=/usr/sbin:/usr/bin:/sbin:/bin"] {
-                let _ = env.push(&[*variable]);
+            for variable in parts(b"HOME=/ TERM=linux PATH=/usr/sbin:/usr/bin:/sbin:/bin", b' ') {
+                let _ = env.push(&[variable]);
             }
             failed("", SHELL.to_bytes(), process::execute(SHELL, &argv, &env));
             sys::exit(NOT_EXECUTABLE)
