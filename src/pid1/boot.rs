@@ -20,11 +20,10 @@ use crate::filesystems::{self, Root};
 use crate::machine::{Machine, now_ms};
 use crate::network::Network;
 use crate::shutdown::End;
-use crate::supervise::asked_to_end;
 use crate::sys::fd;
 use crate::sys::memory::Static;
 use crate::timeline::Stage;
-use crate::{complain, embedded, etc, files, overlay, said, volumes};
+use crate::{complain, embedded, etc, files, overlay, said, supervise, volumes};
 
 /// How it went.
 pub(crate) enum Outcome {
@@ -42,7 +41,7 @@ pub(crate) fn prepare_root_and_network(machine: &mut Machine<'_>) -> Result<Outc
     let delayed_ms = after_s(started_ms, machine.options.seconds(Time::RootDelay));
     let deadline_ms = after_s(delayed_ms, machine.options.seconds(Time::RootWait));
     while now_ms() < delayed_ms {
-        asked_to_end(&machine.wait(delayed_ms))?;
+        supervise::wait(machine, delayed_ms)?;
     }
     let Some(root) = wait_for_root(machine, deadline_ms, &mut device)? else { return Ok(Outcome::Failed) };
     machine.timeline.reach(Stage::Root);
@@ -118,9 +117,7 @@ pub(crate) fn mount_when_there(
             if now_ms() >= deadline_ms {
                 return Ok(Err(Errno::NOENT));
             }
-            let happened = machine.wait(deadline_ms);
-            asked_to_end(&happened)?;
-            if happened.device {
+            if supervise::wait(machine, deadline_ms)? {
                 break;
             }
         }
@@ -148,7 +145,7 @@ fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<(), End>
             say!("network: no lease within {} s; the boot goes on, and so does the search", u64::from(wait_s));
             return Ok(());
         }
-        asked_to_end(&machine.wait(deadline_ms))?;
+        supervise::wait(machine, deadline_ms)?;
     }
 }
 

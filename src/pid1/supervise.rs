@@ -7,7 +7,7 @@ use whit::status::NOT_STARTED;
 use whit::time::{NEVER, after_s};
 
 use crate::console::{self, failed, tell};
-use crate::machine::{Happened, Machine, now_ms, signal};
+use crate::machine::{Machine, now_ms, signal};
 use crate::shutdown::End;
 use crate::sys::process::kill;
 use crate::timeline::Stage;
@@ -57,7 +57,7 @@ pub(crate) fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
             tell!("the entrypoint ended, its daemons run on");
         }
         while !machine.alone {
-            asked_to_end(&machine.wait(NEVER))?;
+            wait(machine, NEVER)?;
         }
     }
     Ok(code)
@@ -83,13 +83,16 @@ pub(crate) fn run_shell(machine: &mut Machine<'_>) -> Result<Infallible, End> {
                 }
             }
         }
-        asked_to_end(&machine.wait(if machine.shell.is_none() { next_ms } else { NEVER }))?;
+        wait(machine, if machine.shell.is_none() { next_ms } else { NEVER })?;
     }
 }
 
-/// Whether the machine is to end: by whoever sits at it, or by the signals by which busybox's and sysvinit's halt, poweroff
-/// and reboot tell PID 1, when no workload wants them.
-pub(crate) fn asked_to_end(happened: &Happened) -> Result<(), End> {
+/// Waits as [`Machine::wait`] does, and returns whether a device appeared or changed. Ends early when the machine is to end: by
+/// whoever sits at it, or by the signals by which busybox's and sysvinit's halt, poweroff and reboot tell PID 1, when no
+/// workload wants them.
+#[inline(never)]
+pub(crate) fn wait(machine: &mut Machine<'_>, deadline_ms: u64) -> Result<bool, End> {
+    let happened = machine.wait(deadline_ms);
     if let Some(end) = happened.end() {
         return Err(end);
     }
@@ -103,5 +106,5 @@ pub(crate) fn asked_to_end(happened: &Happened) -> Result<(), End> {
             return Err(*end);
         }
     }
-    Ok(())
+    Ok(happened.device)
 }
