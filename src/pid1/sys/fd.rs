@@ -27,6 +27,7 @@ impl Fd {
     ///
     /// # Safety
     /// The descriptor is nobody else's.
+    #[inline(never)]
     pub(super) unsafe fn from_result(returned: usize) -> Result<Self, Errno> {
         // A descriptor is an int from 0 on: the mask changes nothing, but shows the compiler that it is not -1, which
         // `borrow_raw` would panic for.

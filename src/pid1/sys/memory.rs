@@ -22,6 +22,7 @@ impl<const SIZE: usize> Static<SIZE> {
 
     /// The buffer; nothing for whoever comes second.
     #[allow(clippy::mut_from_ref, reason = "the flag lets one caller through")]
+    #[inline(never)]
     pub(crate) fn take(&'static self) -> &'static mut [MaybeUninit<u8>] {
         if self.taken.swap(true, Ordering::Relaxed) {
             return &mut [];
