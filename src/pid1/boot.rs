@@ -71,7 +71,7 @@ fn wait_for_root(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Devic
     let options = machine.options;
     let (value, wanted) = (options.value(Value::Root), options.value(Value::RootFstype));
     if value.is_empty() || value == WORD {
-        let _ = device.path.join(&[whit::embedded::ROOT.to_bytes()]);
+        device.path.join(&[whit::embedded::ROOT.to_bytes()]);
         return Ok(embedded::mount(options.read_only));
     }
     if root::parse(value, wanted).is_none() {

@@ -41,15 +41,17 @@ impl Path {
         Self(heapless::Vec::new())
     }
 
-    /// Puts the path together from parts.
-    ///
-    /// # Errors
+    /// Puts the path together from parts. One that has no room becomes a name of more than 255 bytes, at which the kernel says
     /// ENAMETOOLONG.
     #[inline(never)]
-    pub(crate) fn join(&mut self, parts: &[&[u8]]) -> Result<&CStr, Errno> {
+    pub(crate) fn join(&mut self, parts: &[&[u8]]) -> &CStr {
         self.0.clear();
-        let fits = parts.iter().all(|part| self.0.extend_from_slice(part).is_ok()) && self.0.push(0).is_ok();
-        if fits { Ok(self.text()) } else { Err(Errno::NAMETOOLONG) }
+        if !parts.iter().all(|part| self.0.extend_from_slice(part).is_ok()) || self.0.is_full() {
+            self.0.clear();
+            while self.0.len() < MAX_PATH - 1 && self.0.push(b'x').is_ok() {}
+        }
+        let _ = self.0.push(0);
+        self.text()
     }
 
     /// What was put together last.
@@ -69,9 +71,9 @@ impl Path {
 pub(crate) fn make_directories(path: &[u8]) -> Result<(), Errno> {
     let mut room = Path::new();
     for (end, _) in path.iter().enumerate().filter(|(end, byte)| *end > 0 && **byte == b'/') {
-        make_directory(room.join(&[path.get(..end).unwrap_or_default()])?)?;
+        make_directory(room.join(&[path.get(..end).unwrap_or_default()]))?;
     }
-    make_directory(room.join(&[path])?)
+    make_directory(room.join(&[path]))
 }
 
 /// Makes one directory; one that exists is fine.

@@ -178,7 +178,7 @@ fn apply_settings(sources: &Sources<'_>) -> Result<(), u8> {
 fn set_sysctl(text: &[u8]) -> Result<(), Errno> {
     let (name, value) = split_once(text, b'=').ok_or(Errno::INVAL)?;
     let mut path = Path::new();
-    path.join(&[b"/proc/sys/", name])?;
+    path.join(&[b"/proc/sys/", name]);
     path.replace(b'.', b'/');
     fd::write(&fd::open(path.text(), OFlags::WRONLY)?, value)
 }
@@ -209,7 +209,7 @@ fn become_user(sources: &Sources<'_>, options: &Options<'_>, env: &mut Strings) 
         env.set(&[b"HOME=", account.home]).map_err(overflow)?;
     }
     let workdir = if workdir.is_empty() { b"/" } else { workdir };
-    let in_directory = files::make_directories(workdir).and_then(|()| Ok(chdir(Path::new().join(&[workdir])?)?));
+    let in_directory = files::make_directories(workdir).and_then(|()| Ok(chdir(Path::new().join(&[workdir]))?));
     if let Err(errno) = in_directory {
         failed("workdir ", workdir, errno);
         return Err(NOT_STARTED);
@@ -246,14 +246,13 @@ fn execute(argv: &Strings, env: &Strings) -> u8 {
     };
     let mut errno = Errno::NOENT;
     if split_once(name, b'/').is_some() {
-        errno = Path::new().join(&[name]).map_or_else(|errno| errno, |path| process::execute(path, argv, env));
+        errno = process::execute(Path::new().join(&[name]), argv, env);
     } else {
         for directory in parts(env.variable(b"PATH").unwrap_or_default(), b':') {
             let directory = if directory.is_empty() { b"." } else { directory };
             let mut path = Path::new();
-            let Ok(path) = path.join(&[directory, b"/", name]) else { continue };
-            match process::execute(path, argv, env) {
-                Errno::NOENT | Errno::NOTDIR => {}
+            match process::execute(path.join(&[directory, b"/", name]), argv, env) {
+                Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG => {}
                 // It may stand in a later directory, with permission.
                 Errno::ACCESS => errno = Errno::ACCESS,
                 other => {
