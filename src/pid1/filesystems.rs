@@ -45,7 +45,7 @@ pub(crate) fn next_text<'a>(rest: &mut &'a [u8]) -> &'a CStr {
 }
 
 /// The texts of a packed list, each with its NUL.
-pub(crate) fn texts<'a>(packed: &'a [u8]) -> impl Iterator<Item = &'a CStr> {
+pub(crate) fn texts(packed: &[u8]) -> impl Iterator<Item = &CStr> {
     let mut rest = packed;
     core::iter::from_fn(move || (!rest.is_empty()).then(|| next_text(&mut rest)))
 }
