@@ -65,9 +65,7 @@ pub enum MountOption<'a> {
     Set(u32),
     /// These are cleared.
     Clear(u32),
-    /// A failure is no failure of the boot.
-    NoFail,
-    /// It means nothing.
+    /// It means nothing to the kernel.
     Nothing,
     /// The file system's own.
     Data(&'a [u8]),
@@ -77,15 +75,16 @@ pub enum MountOption<'a> {
 /// a dash is a bit that is none of them.
 const SET: &[u8] = b"ro nosuid nodev noexec sync - mand dirsync nosymfollow - noatime nodiratime";
 const CLEARED: &[u8] = b"rw suid dev exec async - - - - - atime diratime";
+/// What is not for the kernel: fstab's words, that dash, and no word at all.
+const NOTHING: &[u8] = b"defaults nofail - ";
 
 /// What an option means (mount(8), "FILESYSTEM-INDEPENDENT MOUNT OPTIONS").
 pub fn mount_option(word: &[u8]) -> MountOption<'_> {
     let bit = |names| position(names, b' ', word).map(|place| 1u32.wrapping_shl(place as u32));
-    match (bit(SET), bit(CLEARED), word) {
-        (_, _, b"" | b"-" | b"defaults") => MountOption::Nothing,
-        (_, _, b"nofail") => MountOption::NoFail,
-        (Some(flag), ..) => MountOption::Set(flag),
-        (_, Some(flag), _) => MountOption::Clear(flag),
+    match (position(NOTHING, b' ', word), bit(SET), bit(CLEARED)) {
+        (Some(_), ..) => MountOption::Nothing,
+        (_, Some(flag), _) => MountOption::Set(flag),
+        (_, _, Some(flag)) => MountOption::Clear(flag),
         _ => MountOption::Data(word),
     }
 }
@@ -152,7 +151,7 @@ mod tests {
             ("rw", MountOption::Clear(MS_RDONLY)),
             ("exec", MountOption::Clear(MS_NOEXEC)),
             ("async", MountOption::Clear(MS_SYNCHRONOUS)),
-            ("nofail", MountOption::NoFail),
+            ("nofail", MountOption::Nothing),
             ("defaults", MountOption::Nothing),
             ("", MountOption::Nothing),
             ("size=1m", MountOption::Data(b"size=1m")),

@@ -8,7 +8,7 @@ use rustix::mount::{MountFlags, mount, mount_bind_recursive};
 use rustix::process::{chroot, fchdir, umask};
 use whit::error::Errno;
 use whit::mounts::{LINKS, MOUNTS, NODES};
-use whit::text::{Text, parts, strip_prefix};
+use whit::text::{Text, parts, position, strip_prefix};
 use whit::volume::{MountOption, Volume, mount_option};
 
 use crate::console::{failed, tell};
@@ -116,16 +116,16 @@ fn mount_found(found: &Device, volume: &Volume<'_>) -> Result<bool, Errno> {
         (fstypes, b',', &b""[..])
     };
     let mut data = heapless::Vec::<u8, MAX_PATH>::new();
-    let _ = data.extend_from_slice(match fstypes {
-        b"9p" => DATA_9P,
-        b"tmpfs" => DATA_TMPFS,
-        _ => b"",
+    let _ = data.extend_from_slice(match position(b"9p tmpfs", b' ', fstypes) {
+        Some(0) => DATA_9P,
+        Some(_) => DATA_TMPFS,
+        None => b"",
     });
     for word in parts(options, b',') {
         match mount_option(word) {
             MountOption::Set(bits) => flags |= bits,
             MountOption::Clear(bits) => flags &= !bits,
-            MountOption::NoFail | MountOption::Nothing => {}
+            MountOption::Nothing => {}
             MountOption::Data(word) => data
                 .extend_from_slice(word)
                 .and_then(|()| data.extend_from_slice(b","))
