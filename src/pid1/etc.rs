@@ -87,7 +87,7 @@ fn put_outside(path: &CStr, text: &[u8]) -> Result<(), Errno> {
     let theirs = theirs.join(&[ROOT.to_bytes(), b"/", path]);
     // Once ours is bound it is no longer empty.
     match fd::status(theirs) {
-        Some(file) if file.is_empty() => Ok(mount_bind(ours, theirs)?),
+        Some(file) if file.is_empty => Ok(mount_bind(ours, theirs)?),
         _ => Ok(()),
     }
 }

@@ -25,7 +25,7 @@ pub(crate) fn mount_all(packed: &'static [u8]) {
     while let Some((flags, texts)) = rest.split_first() {
         rest = texts;
         let (target, fstype, data) = (next_text(&mut rest), next_text(&mut rest), next_text(&mut rest));
-        if fd::status(target).is_some_and(|status| status.is_mount()) {
+        if fd::status(target).is_some_and(|status| status.is_mount) {
             continue;
         }
         let flags = MountFlags::from_bits_retain(u32::from(*flags));

@@ -3,8 +3,6 @@
 use core::mem::MaybeUninit;
 
 use linux_raw_sys::netlink::NETLINK_KOBJECT_UEVENT;
-use rustix::net::netlink::SocketAddrNetlink;
-use rustix::net::{AddressFamily, SocketType, bind};
 use rustix::process::Pid;
 use whit::error::Errno;
 use whit::options::{Options, Sources};
@@ -122,7 +120,8 @@ impl<'a> Machine<'a> {
             signals: signal_fd().ok(),
             buttons: Buttons::default(),
             window: Window::default(),
-            uevents: uevent_socket().ok(),
+            // Group 1 is the kernel's own voice; 2 is udev's.
+            uevents: fd::netlink_socket(NETLINK_KOBJECT_UEVENT, 1).ok(),
         }
     }
 
@@ -221,11 +220,4 @@ impl<'a> Machine<'a> {
             }
         }
     }
-}
-
-fn uevent_socket() -> Result<Fd, Errno> {
-    let socket = fd::socket(AddressFamily::NETLINK, SocketType::RAW, NETLINK_KOBJECT_UEVENT)?;
-    // Group 1 is the kernel's own voice; 2 is udev's.
-    bind(&socket, &SocketAddrNetlink::new(0, 1))?;
-    Ok(socket)
 }

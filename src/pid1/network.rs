@@ -1,7 +1,6 @@
 //! The network: every Ethernet interface up, a DHCP client on each, what they are granted configured by rtnetlink.
 
-use linux_raw_sys::netlink::RTMGRP_LINK;
-use rustix::net::netlink::SocketAddrNetlink;
+use linux_raw_sys::netlink::{NETLINK_ROUTE, RTMGRP_LINK};
 use rustix::net::{AddressFamily, SendFlags, SocketAddrV4, SocketType, bind, send, sendto, sockopt};
 use ufmt::{Formatter, uDisplay, uWrite, uwrite};
 use whit::dhcp::client::{Action, Client, Destination};
@@ -70,7 +69,8 @@ pub(crate) struct Network {
 impl Network {
     /// Opens the sockets and asks for the interfaces.
     pub(crate) fn open(seed: u32) -> Result<Self, Errno> {
-        let (events, requests) = (netlink_socket(RTMGRP_LINK)?, netlink_socket(0)?);
+        let (events, requests) =
+            (fd::netlink_socket(NETLINK_ROUTE, RTMGRP_LINK)?, fd::netlink_socket(NETLINK_ROUTE, 0)?);
         let shared = Shared { events, requests, packets: packet::open()?, changed: false };
         shared.ask_for_links()?;
         Ok(Self { shared, interfaces: heapless::Vec::new(), seed, workload_runs: false })
@@ -296,13 +296,6 @@ impl Shared {
             _ => Ok(()),
         }
     }
-}
-
-/// A NETLINK_ROUTE socket: the family's protocol 0.
-fn netlink_socket(groups: u32) -> Result<Fd, Errno> {
-    let socket = fd::socket(AddressFamily::NETLINK, SocketType::RAW, 0)?;
-    bind(&socket, &SocketAddrNetlink::new(0, groups))?;
-    Ok(socket)
 }
 
 /// Sends a renewal by way of the routes, as UDP. The answer is heard by the packet socket.

@@ -102,7 +102,7 @@ fn leave_disks_clean() {
         if source.starts_with(b"/dev/") || source == b"overlay" {
             let mut room = Path::new();
             let path = room.join(&[target]);
-            if fd::status(path).is_some_and(|status| !status.is_in_one_with(&ours))
+            if fd::status(path).is_some_and(|status| status.device != ours.device)
                 && let Err(errno) = mount_remount(path, MountFlags::RDONLY, c"")
             {
                 failed("remount read-only: ", target, errno.into());

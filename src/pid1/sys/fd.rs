@@ -14,7 +14,8 @@ use linux_raw_sys::ioctl::{BLKGETSIZE64, EXT4_IOC_RESIZE_FS, TIOCSWINSZ};
 use linux_raw_sys::net::MSG_DONTWAIT;
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::OFlags;
-use rustix::net::{AddressFamily, SocketType};
+use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::{AddressFamily, SocketType, bind};
 use whit::error::Errno;
 
 use super::result;
@@ -126,22 +127,13 @@ pub(crate) fn grow_ext4(mounted: &Fd, bytes: u64) -> Result<(), Errno> {
 }
 
 /// What is known of a file.
-pub(crate) struct Status(statx);
-
-impl Status {
-    /// Whether something is mounted there (Linux 5.8; fs/stat.c, vfs_statx).
-    pub(crate) fn is_mount(&self) -> bool {
-        self.0.stx_attributes & u64::from(STATX_ATTR_MOUNT_ROOT) != 0
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.stx_size == 0
-    }
-
-    /// Whether both are in one file system.
-    pub(crate) fn is_in_one_with(&self, other: &Self) -> bool {
-        (self.0.stx_dev_major, self.0.stx_dev_minor) == (other.0.stx_dev_major, other.0.stx_dev_minor)
-    }
+pub(crate) struct Status {
+    /// Something is mounted there (Linux 5.8; fs/stat.c, vfs_statx).
+    pub(crate) is_mount: bool,
+    /// There is nothing in it.
+    pub(crate) is_empty: bool,
+    /// The file system that it is in: major and minor number.
+    pub(crate) device: [u32; 2],
 }
 
 /// `int statx(int directory, const char *path, int flags, unsigned mask, struct statx *status)` — statx(2). rustix's first
@@ -150,10 +142,16 @@ impl Status {
 pub(crate) fn status(path: &CStr) -> Option<Status> {
     let mut status = MaybeUninit::<statx>::uninit();
     // SAFETY: path and struct live over the call; when it succeeds the kernel has written the whole struct.
-    unsafe {
+    let status = unsafe {
         let done = sc::syscall!(STATX, AT_FDCWD, path.as_ptr(), 0, STATX_SIZE, status.as_mut_ptr());
-        result(done).is_ok().then(|| Status(status.assume_init()))
-    }
+        result(done).ok()?;
+        status.assume_init_ref()
+    };
+    Some(Status {
+        is_mount: status.stx_attributes & u64::from(STATX_ATTR_MOUNT_ROOT) != 0,
+        is_empty: status.stx_size == 0,
+        device: [status.stx_dev_major, status.stx_dev_minor],
+    })
 }
 
 /// `int socket(int family, int type, int protocol)` — socket(2), with SOCK_CLOEXEC and SOCK_NONBLOCK.
@@ -164,6 +162,13 @@ pub(crate) fn socket(family: AddressFamily, kind: SocketType, protocol: u32) -> 
         let kind = kind.as_raw() | O_CLOEXEC | O_NONBLOCK;
         Fd::from_result(sc::syscall!(SOCKET, family.as_raw(), kind, protocol))
     }
+}
+
+/// A socket of a netlink protocol (netlink(7)), in multicast groups, a bit each.
+pub(crate) fn netlink_socket(protocol: u32, groups: u32) -> Result<Fd, Errno> {
+    let socket = socket(AddressFamily::NETLINK, SocketType::RAW, protocol)?;
+    bind(&socket, &SocketAddrNetlink::new(0, groups))?;
+    Ok(socket)
 }
 
 /// `ssize_t read(int fd, void *buffer, size_t count)` — read(2), into memory that holds nothing yet.

@@ -16,16 +16,16 @@ use super::{c_str, result};
 const SIGSET_SIZE: usize = 8;
 
 /// `int rt_sigprocmask(int how, const sigset_t *set, sigset_t *oldset, size_t size)` — sigprocmask(2).
-fn set_signal_mask(mask: u64) {
+fn set_signal_mask(mask: &u64) {
     // SAFETY: the set lives over the call; the old one is not asked for.
-    unsafe { sc::syscall!(RT_SIGPROCMASK, SIG_SETMASK, &raw const mask, 0, SIGSET_SIZE) };
+    unsafe { sc::syscall!(RT_SIGPROCMASK, SIG_SETMASK, &raw const *mask, 0, SIGSET_SIZE) };
 }
 
 /// `int signalfd4(int fd, const sigset_t *mask, size_t size, int flags)` — signalfd(2). From here on every signal is
 /// blocked and read from the descriptor: a blocked one is never ignored, not even by PID 1 (kernel/signal.c, sig_ignored).
 pub(crate) fn signal_fd() -> Result<Fd, Errno> {
     let all = u64::MAX;
-    set_signal_mask(all);
+    set_signal_mask(&all);
     // SAFETY: the set lives over the call; the descriptor is new, and nobody else's.
     unsafe { Fd::from_result(sc::syscall!(SIGNALFD4, -1i32, &raw const all, SIGSET_SIZE, O_CLOEXEC | O_NONBLOCK)) }
 }
@@ -112,7 +112,7 @@ pub(crate) fn execute(path: &CStr, arguments: &Strings, variables: &Strings) -> 
     let (mut argv, mut envp) = (Pointers::none(), Pointers::none());
     argv.fill(arguments);
     envp.fill(variables);
-    set_signal_mask(0);
+    set_signal_mask(&0);
     // SAFETY: path and strings are NUL-terminated and live over the call; both arrays end in null.
     let returned = unsafe { sc::syscall!(EXECVE, path.as_ptr(), argv.0.as_ptr(), envp.0.as_ptr()) };
     result(returned).err().unwrap_or(Errno::NOEXEC)
