@@ -18,16 +18,17 @@ use crate::files::Path;
 use crate::sys::c_str;
 use crate::sys::fd::{self, Fd};
 
-/// A device that is looked at, or that was found.
+/// A device that is looked at, or that was found. What is looked at most stands first, as in the machine.
+#[repr(C)]
 pub(crate) struct Device {
-    /// What mount(2) takes.
-    pub(crate) path: Path,
     /// The file system on it.
     format: Option<&'static Format>,
     /// The type of what has no device: a directory that the host shares, or memory.
     tag: &'static [u8],
     /// What was read last.
     place: Place,
+    /// What mount(2) takes.
+    pub(crate) path: Path,
 }
 
 impl Device {
