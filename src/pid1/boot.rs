@@ -5,6 +5,7 @@ use core::ffi::CStr;
 use linux_raw_sys::general::MS_RDONLY;
 use rustix::fs::OFlags;
 use rustix::system::{Uname, sethostname, uname};
+use ufmt::uwrite;
 use whit::embedded::WORD;
 use whit::error::Errno;
 use whit::options::{Net, Source, Switch, Time, Value};
@@ -14,7 +15,7 @@ use whit::text::Text;
 use whit::time::after_s;
 use whit::volume::Volume;
 
-use crate::console::{failed, say, tell};
+use crate::console::{self, Line, failed, say, tell};
 use crate::devices::Device;
 use crate::filesystems::{self, Root};
 use crate::machine::{Machine, now_ms};
@@ -74,25 +75,30 @@ fn wait_for_root(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Devic
         device.path.join(&[whit::embedded::ROOT.to_bytes()]);
         return Ok(embedded::mount(options.read_only));
     }
-    if root::parse(value, wanted).is_none() {
-        let prefixes = Text(root::PREFIXES);
-        say!("root={}: not understood; it is MAJOR:MINOR or begins with one of {}", Text(value), prefixes);
-        return Ok(None);
+    let mut failure = None;
+    if root::parse(value, wanted).is_some() {
+        // What lies below an overlay stays as it is.
+        let is_lower = !options.value(Value::Overlay).is_empty();
+        let flags = if options.read_only || is_lower { MS_RDONLY } else { 0 };
+        let path = filesystems::ROOT.to_bytes();
+        let root = Volume { source: value, path, fstype: wanted, options: options.value(Value::RootFlags), flags };
+        match mount_when_there(machine, deadline_ms, device, c"/", &root)? {
+            Ok(read_only) => return Ok(Some(Root { on_device: true, read_only })),
+            Err(errno) => failure = Some(errno),
+        }
     }
-    // What lies below an overlay stays as it is.
-    let flags = if options.read_only || !options.value(Value::Overlay).is_empty() { MS_RDONLY } else { 0 };
-    let path = filesystems::ROOT.to_bytes();
-    let root = Volume { source: value, path, fstype: wanted, options: options.value(Value::RootFlags), flags };
-    match mount_when_there(machine, deadline_ms, device, c"/", &root)? {
-        Ok(read_only) => return Ok(Some(Root { on_device: true, read_only })),
-        Err(Errno::NOENT) => {
+    let _ = uwrite!(Line, "root={}: ", Text(value));
+    let _ = match failure {
+        None => uwrite!(Line, "not understood; it is MAJOR:MINOR or begins with one of {}", Text(root::PREFIXES)),
+        Some(Errno::NOENT) => {
             let wait_s = u64::from(options.seconds(Time::RootWait));
-            say!("root={}: no such device within {} s; are its modules in the initramfs?", Text(value), wait_s);
-            device.say_all();
+            uwrite!(Line, "no such device within {} s; are its modules in the initramfs?", wait_s)
         }
-        Err(errno) => {
-            say!("root={}: mount: {}; is there a file system on it, and its module loaded?", Text(value), errno);
-        }
+        Some(errno) => uwrite!(Line, "mount: {}; is there a file system on it, and its module loaded?", errno),
+    };
+    console::print();
+    if failure == Some(Errno::NOENT) {
+        device.say_all();
     }
     Ok(None)
 }

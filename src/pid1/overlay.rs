@@ -3,11 +3,11 @@
 use rustix::mount::{MountFlags, mount, mount_move};
 use whit::error::Errno;
 use whit::options::Value;
-use whit::text::{Text, strip_prefix};
+use whit::text::strip_prefix;
 use whit::volume::{TMPFS, Volume};
 
 use crate::boot::mount_when_there;
-use crate::console::say;
+use crate::console::failed;
 use crate::devices::Device;
 use crate::files::make_directory;
 use crate::filesystems::{ROOT, texts};
@@ -34,7 +34,7 @@ pub(crate) fn lay_over(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut
     let laid = mounted.and_then(|read_only| lay().map(|()| read_only));
     match (laid, &mut machine.root) {
         (Ok(read_only), Some(root)) => root.read_only = read_only,
-        (Err(errno), _) => say!("overlay={}: {}", Text(value), errno),
+        (Err(errno), _) => failed("overlay=", value, errno),
         _ => {}
     }
     Ok(laid.is_ok())

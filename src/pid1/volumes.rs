@@ -2,11 +2,11 @@
 
 use whit::error::Errno;
 use whit::options::{Given, Source};
-use whit::text::{Text, position};
+use whit::text::position;
 use whit::volume::parse;
 
 use crate::boot::mount_when_there;
-use crate::console::say;
+use crate::console::failed;
 use crate::devices::Device;
 use crate::filesystems::ROOT;
 use crate::machine::Machine;
@@ -17,10 +17,11 @@ use crate::shutdown::End;
 pub(crate) fn mount_all(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Device) -> Result<bool, End> {
     for &source in Source::STRONGEST_FIRST.iter().rev() {
         for Given { name, text, .. } in machine.sources.each(source) {
-            let is_tmpfs = name == b"tmpfs";
-            if !is_tmpfs && name != b"mount" {
-                continue;
-            }
+            let (step, is_tmpfs) = match position(b"mount tmpfs", b' ', name) {
+                Some(0) => ("mount=", false),
+                Some(_) => ("tmpfs=", true),
+                None => continue,
+            };
             let mut may_fail = false;
             let mounted = match parse(text, is_tmpfs) {
                 Some(volume) => {
@@ -31,7 +32,7 @@ pub(crate) fn mount_all(machine: &mut Machine<'_>, deadline_ms: u64, device: &mu
                 None => Err(Errno::INVAL),
             };
             if let Err(errno) = mounted {
-                say!("{}={}: {}", Text(name), Text(text), errno);
+                failed(step, text, errno);
                 if !may_fail {
                     return Ok(false);
                 }
