@@ -152,6 +152,7 @@ impl Client {
     }
 
     /// A message came from `source`, whatever its transaction.
+    #[inline(never)]
     pub fn receive(&mut self, now_ms: u64, message: &Message<'_>, source: Address) -> Action {
         if message.xid() != self.xid || message.chaddr() != self.chaddr {
             return Action::Nothing;
