@@ -11,10 +11,10 @@ pub const MAX_BYTES: usize = 16 * 1024;
 /// A capacity that was exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Full {
-    /// More bytes than this.
-    Bytes(usize),
-    /// More strings than this.
-    Count(usize),
+    /// [`MAX_BYTES`].
+    Bytes,
+    /// [`MAX_STRINGS`].
+    Count,
 }
 
 /// NUL-terminated strings, one behind the other.
@@ -31,26 +31,27 @@ impl<const BYTES: usize, const COUNT: usize> Strings<BYTES, COUNT> {
         Self { bytes: heapless::Vec::new(), starts: heapless::Vec::new() }
     }
 
-    /// Appends one string, made of parts.
+    /// Appends one string.
     ///
     /// # Errors
     /// [`Full`], and nothing is appended, when it has no room.
-    pub fn push(&mut self, parts: &[&[u8]]) -> Result<(), Full> {
+    pub fn push(&mut self, text: &[u8]) -> Result<(), Full> {
+        self.append(text, b"")
+    }
+
+    /// Appends one string, made of two.
+    #[inline(never)]
+    fn append(&mut self, text: &[u8], rest: &[u8]) -> Result<(), Full> {
         let start = self.bytes.len();
-        let pushed = self.append(parts, start);
+        let fits = [text, rest, b"\0"].iter().all(|part| self.bytes.extend_from_slice(part).is_ok());
+        let pushed = match u16::try_from(start) {
+            Ok(start) if fits => self.starts.push(start).map_err(|_| Full::Count),
+            _ => Err(Full::Bytes),
+        };
         if pushed.is_err() {
             self.bytes.truncate(start);
         }
         pushed
-    }
-
-    fn append(&mut self, parts: &[&[u8]], start: usize) -> Result<(), Full> {
-        let fits = parts.iter().all(|part| self.bytes.extend_from_slice(part).is_ok()) && self.bytes.push(0).is_ok();
-        if !fits {
-            return Err(Full::Bytes(BYTES));
-        }
-        let start = u16::try_from(start).map_err(|_| Full::Bytes(BYTES))?;
-        self.starts.push(start).map_err(|_| Full::Count(COUNT))
     }
 
     /// The strings in order, without their NULs.
@@ -76,20 +77,20 @@ impl<const BYTES: usize, const COUNT: usize> Strings<BYTES, COUNT> {
         self.starts.is_empty()
     }
 
-    /// Sets a variable, given as `NAME=value` in parts of which the first begins with `NAME=`; one of that name goes. A name
+    /// Sets a variable to `NAME=value`: a text that begins with `NAME=`, and the rest of the value. One of that name goes. A name
     /// alone takes it away, as docker has it (moby, container/env.go, ReplaceOrAppendEnvValues).
     ///
     /// # Errors
     /// As [`Strings::push`].
-    pub fn set(&mut self, parts: &[&[u8]]) -> Result<(), Full> {
-        let first = parts.first().copied().unwrap_or_default();
-        let assigned = split_once(first, b'=');
-        let name = assigned.map_or(first, |(name, _)| name);
+    #[inline(never)]
+    pub fn set(&mut self, text: &[u8], rest: &[u8]) -> Result<(), Full> {
+        let assigned = split_once(text, b'=');
+        let name = assigned.map_or(text, |(name, _)| name);
         let same = self.starts.iter().position(|start| value_of(self.at(*start), name).is_some());
         if let Some(same) = same {
             self.starts.remove(same);
         }
-        if assigned.is_some() { self.push(parts) } else { Ok(()) }
+        if assigned.is_some() { self.append(text, rest) } else { Ok(()) }
     }
 
     /// The value of a variable.
@@ -109,15 +110,12 @@ fn value_of<'a>(variable: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 /// [`Full`] when it does not fit.
 pub fn arguments(sources: &Sources<'_>, argv: &mut Strings) -> Result<(), Full> {
     let mut weakest = Source::Docker;
-    for &source in Source::STRONGEST_FIRST {
-        if push_all(sources, source, Part::Entrypoint, argv)? {
-            weakest = source;
-            break;
-        }
-    }
-    for &source in Source::STRONGEST_FIRST {
-        if push_all(sources, source, Part::Command, argv)? || source == weakest {
-            break;
+    for part in [Part::Entrypoint, Part::Command] {
+        for &source in Source::STRONGEST_FIRST {
+            if push_all(sources, source, part, argv)? || source == weakest {
+                weakest = source;
+                break;
+            }
         }
     }
     Ok(())
@@ -146,12 +144,12 @@ fn push_all(sources: &Sources<'_>, source: Source, part: Part, argv: &mut String
         found = true;
         if split {
             for word in parts(text, b' ').filter(|word| !word.is_empty()) {
-                argv.push(&[word])?;
+                argv.push(word)?;
             }
         } else if part == Part::Entrypoint && text.is_empty() && argv.is_empty() {
             // An empty first element is none: what is weaker does not count either.
         } else {
-            argv.push(&[text])?;
+            argv.push(text)?;
         }
     }
     Ok(found)
@@ -162,14 +160,14 @@ fn push_all(sources: &Sources<'_>, source: Source, part: Part, argv: &mut String
 /// # Errors
 /// [`Full`] when it does not fit.
 pub fn variables(sources: &Sources<'_>, hostname: &[u8], terminal: bool, env: &mut Strings) -> Result<(), Full> {
-    env.set(&[b"HOSTNAME=", hostname])?;
+    env.set(b"HOSTNAME=", hostname)?;
     if terminal {
-        env.set(&[b"TERM=xterm"])?;
+        env.set(b"TERM=xterm", b"")?;
     }
     for &source in Source::STRONGEST_FIRST.iter().rev() {
         for Given { name, text, .. } in sources.each(source) {
             if name == b"env" {
-                env.set(&[text])?;
+                env.set(text, b"")?;
             }
         }
     }
@@ -257,22 +255,22 @@ mod tests {
     #[test]
     fn what_does_not_fit_names_its_limit_and_changes_nothing() {
         let mut strings = Strings::<8, 2>::new();
-        strings.push(&[b"abc"]).unwrap();
-        assert_eq!(strings.push(&[b"de", b"fg"]), Err(Full::Bytes(8)));
-        strings.push(&[b"def"]).unwrap();
+        strings.push(b"abc").unwrap();
+        assert_eq!(strings.append(b"de", b"fg"), Err(Full::Bytes));
+        strings.push(b"def").unwrap();
         assert_eq!(show(&strings), ["abc", "def"]);
         let mut strings = Strings::<8, 2>::new();
-        strings.push(&[b""]).and_then(|()| strings.push(&[b""])).unwrap();
-        assert_eq!(strings.push(&[b""]), Err(Full::Count(2)));
+        strings.push(b"").and_then(|()| strings.push(b"")).unwrap();
+        assert_eq!(strings.push(b""), Err(Full::Count));
         assert_eq!(show(&strings), ["", ""]);
     }
 
     #[test]
     fn a_variable_is_found_by_its_whole_name() {
         let mut env = <Strings>::new();
-        env.set(&[b"PATHX=/no"]).unwrap();
+        env.set(b"PATHX=/no", b"").unwrap();
         assert_eq!(env.variable(b"PATH"), None);
-        env.set(&[b"PATH=", b"/a"]).unwrap();
+        env.set(b"PATH=", b"/a").unwrap();
         assert_eq!(env.variable(b"PATH"), Some(&b"/a"[..]));
     }
 }

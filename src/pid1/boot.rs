@@ -72,7 +72,7 @@ fn wait_for_root(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Devic
     let options = machine.options;
     let (value, wanted) = (options.value(Value::Root), options.value(Value::RootFstype));
     if value.is_empty() || value == WORD {
-        device.path.join(&[whit::embedded::ROOT.to_bytes()]);
+        device.path.set(whit::embedded::ROOT.to_bytes());
         return Ok(embedded::mount(options.read_only));
     }
     let mut failure = None;

@@ -42,7 +42,7 @@ impl Device {
     /// ENOENT when there is no such device; those of one that is not ready.
     #[inline(never)]
     pub(crate) fn find(&mut self, spec: &RootSpec<'_>) -> Result<(), Errno> {
-        self.path.join(&[spec.name]);
+        self.path.set(spec.name);
         (self.format, self.tag) = (None, spec.kind.tag());
         match spec.kind {
             _ if !self.tag.is_empty() => Ok(()),
@@ -167,7 +167,7 @@ impl Device {
     /// Sets the path to that of the device with this uevent file.
     fn set_path(&mut self, uevent: &CStr) {
         let name = field(&mut self.place, uevent, b"DEVNAME=");
-        self.path.join(&[b"/dev/", name]);
+        self.path.join(b"/dev", name);
     }
 
     /// Looks for a file system on the device in whose folder it is.

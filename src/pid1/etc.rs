@@ -10,7 +10,7 @@ use rustix::mount::mount_bind;
 use ufmt::uwrite;
 use whit::dhcp::lease::Lease;
 use whit::error::Errno;
-use whit::text::Text;
+use whit::text::{Text, strip_prefix};
 
 use crate::console::{self, Line, failed};
 use crate::files::{self, Path};
@@ -82,9 +82,9 @@ fn put_outside(path: &CStr, text: &[u8]) -> Result<(), Errno> {
     files::make_directory(OUTSIDE)?;
     let path = path.to_bytes();
     let (mut ours, mut theirs) = (Path::new(), Path::new());
-    let ours = ours.join(&[OUTSIDE.to_bytes(), path.strip_prefix(b"etc").unwrap_or(path)]);
+    let ours = ours.join(OUTSIDE.to_bytes(), strip_prefix(path, b"etc/").unwrap_or(path));
     fill(&fd::open(ours, OFlags::WRONLY | OFlags::CREATE)?, text)?;
-    let theirs = theirs.join(&[ROOT.to_bytes(), b"/", path]);
+    let theirs = theirs.join(ROOT.to_bytes(), path);
     // Once ours is bound it is no longer empty.
     match fd::status(theirs) {
         Some(file) if file.is_empty => Ok(mount_bind(ours, theirs)?),

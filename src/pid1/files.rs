@@ -41,10 +41,21 @@ impl Path {
         Self(heapless::Vec::new())
     }
 
-    /// Puts the path together from parts. One that has no room becomes a name of more than 255 bytes, at which the kernel says
-    /// ENAMETOOLONG.
+    /// Makes it the path of a file in a directory. One that has no room becomes a name of more than 255 bytes, at which the
+    /// kernel says ENAMETOOLONG.
     #[inline(never)]
-    pub(crate) fn join(&mut self, parts: &[&[u8]]) -> &CStr {
+    pub(crate) fn join(&mut self, directory: &[u8], name: &[u8]) -> &CStr {
+        self.fill(&[directory, b"/", name])
+    }
+
+    /// Makes it a text, as [`Path::join`] does.
+    #[inline(never)]
+    pub(crate) fn set(&mut self, text: &[u8]) -> &CStr {
+        self.fill(&[text])
+    }
+
+    #[inline(never)]
+    fn fill(&mut self, parts: &[&[u8]]) -> &CStr {
         self.0.clear();
         if !parts.iter().all(|part| self.0.extend_from_slice(part).is_ok()) || self.0.is_full() {
             self.0.clear();
@@ -71,9 +82,9 @@ impl Path {
 pub(crate) fn make_directories(path: &[u8]) -> Result<(), Errno> {
     let mut room = Path::new();
     for (end, _) in path.iter().enumerate().filter(|(end, byte)| *end > 0 && **byte == b'/') {
-        make_directory(room.join(&[path.get(..end).unwrap_or_default()]))?;
+        make_directory(room.set(path.get(..end).unwrap_or_default()))?;
     }
-    make_directory(room.join(&[path]))
+    make_directory(room.set(path))
 }
 
 /// Makes one directory; one that exists is fine.

@@ -106,7 +106,7 @@ fn mount_found(found: &Device, volume: &Volume<'_>) -> Result<bool, Errno> {
     let Volume { path, fstype, options, mut flags, .. } = *volume;
     let mut buffer = files::buffer::<4096>();
     let mut room = Path::new();
-    let target = room.join(&[path]);
+    let target = room.set(path);
     let fstypes = found.fstypes(fstype);
     let (list, separator, prefix) = if fstypes.is_empty() {
         // Lines of the kernel's types; those that need a device have no "nodev" in front of the tab.
@@ -137,7 +137,7 @@ fn mount_found(found: &Device, volume: &Volume<'_>) -> Result<bool, Errno> {
     let mut last = Errno::INVAL;
     for fstype in parts(list, separator).filter_map(|line| strip_prefix(line, prefix)) {
         let mut name = Path::new();
-        let fstype = name.join(&[fstype]);
+        let fstype = name.set(fstype);
         for flags in [flags, flags | MS_RDONLY] {
             match mount(found.path.text(), target, fstype, MountFlags::from_bits_retain(flags), c_str(&data)) {
                 Ok(()) => return Ok(flags & MS_RDONLY != 0),

@@ -36,7 +36,7 @@ pub(crate) fn load(mut between: impl FnMut()) {
 }
 
 fn load_one(path: &[u8]) -> Result<(), Errno> {
-    let file = open(Path::new().join(&[path]), OFlags::RDONLY)?;
+    let file = open(Path::new().set(path), OFlags::RDONLY)?;
     let flags = if path.ends_with(b".ko") { 0 } else { MODULE_INIT_COMPRESSED_FILE };
     finit_module(file, c"", flags)?;
     Ok(())

@@ -101,7 +101,7 @@ fn leave_disks_clean() {
         let (source, target) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
         if source.starts_with(b"/dev/") || source == b"overlay" {
             let mut room = Path::new();
-            let path = room.join(&[target]);
+            let path = room.set(target);
             if fd::status(path).is_some_and(|status| status.device != ours.device)
                 && let Err(errno) = mount_remount(path, MountFlags::RDONLY, c"")
             {

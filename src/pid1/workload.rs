@@ -6,7 +6,7 @@ use rustix::fs::{Access, OFlags, Uid, access, fchown};
 use rustix::mount::mount_move;
 use rustix::process::{Pid, chdir, chroot, getpid, setpgid};
 use rustix::termios::{isatty, tcsetpgrp};
-use whit::argv::{self, Full, Strings};
+use whit::argv::{self, Full, MAX_BYTES, MAX_STRINGS, Strings};
 use whit::error::{Errno, Error};
 use whit::options::{Given, Options, Source, Sources, Switch, Value};
 use whit::rlimit::Limit;
@@ -58,14 +58,14 @@ pub(crate) fn hand_over(machine: &mut Machine<'_>) -> u8 {
     }
     // No container, whatever its engine left in the image: without this word, systemd goes by /.dockerenv (its Container
     // Interface), and neither starts udev nor unmounts the root.
-    let _ = env.set(&[b"container="]);
+    let _ = env.set(b"container=", b"");
     // Of one that is there nothing comes back.
     let mut code = NOT_FOUND;
     let given = machine.options.value(Value::Init);
     for init in parts(if given.is_empty() && argv.is_empty() { INITS } else { given }, b' ') {
         if !init.is_empty() {
             argv = <Strings>::new();
-            let _ = argv.push(&[init]);
+            let _ = argv.push(init);
         }
         code = execute(&argv, &env);
     }
@@ -84,9 +84,9 @@ pub(crate) fn start_shell() -> Result<Pid, Error> {
         Ok(Fork::Child) => {
             take_foreground();
             let (mut argv, mut env) = (<Strings>::new(), <Strings>::new());
-            let _ = argv.push(&[b"sh"]);
+            let _ = argv.push(b"sh");
             for variable in parts(b"HOME=/ TERM=linux PATH=/usr/sbin:/usr/bin:/sbin:/bin", b' ') {
-                let _ = env.push(&[variable]);
+                let _ = env.push(variable);
             }
             failed("", SHELL.to_bytes(), process::execute(SHELL, &argv, &env));
             sys::exit(NOT_EXECUTABLE)
@@ -137,8 +137,8 @@ fn enter_root_with(sources: &Sources<'_>, argv: &mut Strings, env: &mut Strings)
 /// Says which capacity was exceeded.
 fn overflow(full: Full) -> u8 {
     let (limit, what) = match full {
-        Full::Bytes(limit) => (limit, "bytes"),
-        Full::Count(limit) => (limit, "strings"),
+        Full::Bytes => (MAX_BYTES as u64, "bytes"),
+        Full::Count => (MAX_STRINGS as u64, "strings"),
     };
     say!("arguments or environment: more than {} {}", limit, what);
     NOT_STARTED
@@ -178,7 +178,7 @@ fn apply_settings(sources: &Sources<'_>) -> Result<(), u8> {
 fn set_sysctl(text: &[u8]) -> Result<(), Errno> {
     let (name, value) = split_once(text, b'=').ok_or(Errno::INVAL)?;
     let mut path = Path::new();
-    path.join(&[b"/proc/sys/", name]);
+    path.join(b"/proc/sys", name);
     path.replace(b'.', b'/');
     fd::write(&fd::open(path.text(), OFlags::WRONLY)?, value)
 }
@@ -206,10 +206,10 @@ fn become_user(sources: &Sources<'_>, options: &Options<'_>, env: &mut Strings) 
     })?;
     // An empty one is none: runc, libcontainer/init_linux.go, setupUser.
     if env.variable(b"HOME").unwrap_or_default().is_empty() {
-        env.set(&[b"HOME=", account.home]).map_err(overflow)?;
+        env.set(b"HOME=", account.home).map_err(overflow)?;
     }
     let workdir = if workdir.is_empty() { b"/" } else { workdir };
-    let in_directory = files::make_directories(workdir).and_then(|()| Ok(chdir(Path::new().join(&[workdir]))?));
+    let in_directory = files::make_directories(workdir).and_then(|()| Ok(chdir(Path::new().set(workdir))?));
     if let Err(errno) = in_directory {
         failed("workdir ", workdir, errno);
         return Err(NOT_STARTED);
@@ -246,12 +246,12 @@ fn execute(argv: &Strings, env: &Strings) -> u8 {
     };
     let mut errno = Errno::NOENT;
     if split_once(name, b'/').is_some() {
-        errno = process::execute(Path::new().join(&[name]), argv, env);
+        errno = process::execute(Path::new().set(name), argv, env);
     } else {
         for directory in parts(env.variable(b"PATH").unwrap_or_default(), b':') {
             let directory = if directory.is_empty() { b"." } else { directory };
             let mut path = Path::new();
-            match process::execute(path.join(&[directory, b"/", name]), argv, env) {
+            match process::execute(path.join(directory, name), argv, env) {
                 Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG => {}
                 // It may stand in a later directory, with permission.
                 Errno::ACCESS => errno = Errno::ACCESS,
