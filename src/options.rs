@@ -168,6 +168,8 @@ impl Problem {
 pub enum Net {
     /// The workload starts with a lease, or when the time for one is over.
     Wait,
+    /// The same, but without a lease there is no workload.
+    Require,
     /// The workload starts at once.
     Background,
     /// The network is somebody else's business.
@@ -193,6 +195,8 @@ pub enum Value {
     Hostname,
     /// What becomes PID 1 in the place of whit.
     Init,
+    /// The one network interface that is used, by its name or hardware address; else every one.
+    NetDevice,
 }
 
 /// An option whose value is a time, in seconds.
@@ -233,11 +237,13 @@ pub struct Options<'a> {
     pub read_only: bool,
     /// Whether the image's own init becomes PID 1.
     pub hand_over: bool,
+    /// Whether DHCP's messages are repeated as slowly as in RFC 2131's example.
+    pub classic_dhcp: bool,
     /// The signal that asks the workload to end.
     pub stop_signal: u8,
     /// How the boot goes with the network; `None` was not said.
     net: Option<Net>,
-    values: [&'a [u8]; Value::Init as usize + 1],
+    values: [&'a [u8]; Value::NetDevice as usize + 1],
 }
 
 impl Default for Options<'_> {
@@ -248,6 +254,7 @@ impl Default for Options<'_> {
             switches: [false; _],
             read_only: false,
             hand_over: false,
+            classic_dhcp: false,
             stop_signal: SIGTERM,
             net: None,
         }
@@ -296,13 +303,15 @@ impl<'a> Options<'a> {
             Name::ReadOnly(read_only) => self.read_only = read_only,
             Name::StopSignal => self.stop_signal = signal(text).ok_or(Problem::Value)?,
             Name::Net => {
-                self.net = Some(match position(b"wait bg off", b' ', text) {
+                self.net = Some(match position(b"wait require bg off", b' ', text) {
                     Some(0) => Net::Wait,
-                    Some(1) => Net::Background,
-                    Some(2) => Net::Off,
+                    Some(1) => Net::Require,
+                    Some(2) => Net::Background,
+                    Some(3) => Net::Off,
                     _ => return Err(Problem::Value),
                 });
             }
+            Name::Dhcp => self.classic_dhcp = position(b"fast rfc", b' ', text).ok_or(Problem::Value)? > 0,
             Name::Pid1 => self.hand_over = position(b"child exec", b' ', text).ok_or(Problem::Value)? > 0,
         }
         Ok(())
@@ -311,12 +320,12 @@ impl<'a> Options<'a> {
 
 /// Every name, in the order of [`Name::IN_ORDER`]: one text is less than a table of them.
 const NAMES: &[u8] =
-    b"root rootfstype rootflags rootwait rootdelay ro rw init quiet entrypoint cmd arg env mount tmpfs rlimit sysctl overlay \
-    grow workdir user hostname stopsignal grace net net.timeout pid1 timing";
+    b"root rootfstype rootflags rootwait rootdelay ro rw init quiet entrypoint BOOTIF cmd arg env mount tmpfs rlimit sysctl \
+    overlay grow workdir user hostname stopsignal grace net net.dev net.timeout dhcp pid1 timing";
 
 /// The kernel's own words that mean something to us as well, and the one that ginit brought: the first of the names.
 const KERNEL_WORDS: &[u8] =
-    NAMES.split_at(b"root rootfstype rootflags rootwait rootdelay ro rw init quiet entrypoint".len()).0;
+    NAMES.split_at(b"root rootfstype rootflags rootwait rootdelay ro rw init quiet entrypoint BOOTIF".len()).0;
 
 /// What an option is.
 #[derive(Clone, Copy)]
@@ -328,11 +337,12 @@ enum Name {
     ReadOnly(bool),
     StopSignal,
     Net,
+    Dhcp,
     Pid1,
 }
 
 impl Name {
-    const IN_ORDER: [Self; 28] = [
+    const IN_ORDER: [Self; 31] = [
         Self::Text(Value::Root),
         Self::Text(Value::RootFstype),
         Self::Text(Value::RootFlags),
@@ -343,6 +353,7 @@ impl Name {
         Self::Text(Value::Init),
         Self::Switch(Switch::Quiet),
         Self::List,
+        Self::Text(Value::NetDevice),
         Self::List,
         Self::List,
         Self::List,
@@ -358,7 +369,9 @@ impl Name {
         Self::StopSignal,
         Self::Time(Time::Grace),
         Self::Net,
+        Self::Text(Value::NetDevice),
         Self::Time(Time::NetTimeout),
+        Self::Dhcp,
         Self::Pid1,
         Self::Switch(Switch::Timing),
     ];
@@ -411,8 +424,8 @@ mod tests {
         );
         assert_eq!(complaints, []);
         let expected = Options {
-            //     root, rootfstype, rootflags, overlay, workdir, user, hostname, init
-            values: [b"/dev/vdb", b"", b"", b"", b"/srv", b"", b"c", b""],
+            //     root, rootfstype, rootflags, overlay, workdir, user, hostname, init, net.dev
+            values: [b"/dev/vdb", b"", b"", b"", b"/srv", b"", b"c", b"", b""],
             seconds: [FOR_EVER_S, 2, 4, 3],
             stop_signal: 3,
             ..Options::default()
@@ -442,7 +455,7 @@ mod tests {
     #[test]
     fn every_name_has_its_place() {
         assert_eq!(parts(NAMES, b' ').count(), Name::IN_ORDER.len());
-        assert!(KERNEL_WORDS.ends_with(b" entrypoint"));
+        assert!(KERNEL_WORDS.ends_with(b" BOOTIF"));
     }
 
     #[test]

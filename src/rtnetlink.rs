@@ -6,6 +6,7 @@ use linux_raw_sys::if_arp::{ARPHRD_ETHER, ARPHRD_LOOPBACK};
 use linux_raw_sys::net::net_device_flags::{IFF_LOWER_UP, IFF_UP};
 use linux_raw_sys::netlink as nl;
 
+use crate::dhcp::routes::Route;
 use crate::dhcp::wire::HardwareAddress;
 use crate::ipv4::Address;
 
@@ -29,12 +30,15 @@ const RTM_DELADDR: u16 = 21;
 const RTM_NEWROUTE: u16 = 24;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
 const IFLA_LINKINFO: u16 = 18;
+const IFLA_CARRIER_UP_COUNT: u16 = 47;
 const IFLA_MAX_MTU: u16 = 51;
 const IFA_ADDRESS: u8 = 1;
 const IFA_LOCAL: u8 = 2;
 const IFA_BROADCAST: u8 = 4;
 const IFA_CACHEINFO: u8 = 6;
+const RTA_DST: u8 = 1;
 const RTA_OIF: u8 = 4;
 const RTA_GATEWAY: u8 = 5;
 const RTA_PRIORITY: u8 = 6;
@@ -94,6 +98,13 @@ pub fn bring_up(interface: u32) -> Request {
     Request::new(RTM_NEWLINK, nl::NLM_F_ACK, &fixed)
 }
 
+/// Sets how long the packets of an interface that is up may be.
+pub fn set_mtu(interface: u32, mtu: u16) -> Request {
+    let mut request = bring_up(interface);
+    request.word(IFLA_MTU as u8, u32::from(mtu).to_ne_bytes());
+    request
+}
+
 /// An address on an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InterfaceAddress {
@@ -141,17 +152,26 @@ impl InterfaceAddress {
         request
     }
 
-    /// The default route through a gateway, which need not be in the subnet (clouds lease a /32).
-    pub fn default_route(&self, gateway: Address, metric: u32) -> Request {
+    /// A route from the address, through a gateway that need not be in the subnet (clouds lease a /32) or to the link itself.
+    #[inline(never)]
+    pub fn route(&self, route: &Route, metric: u32) -> Request {
         const RTN_UNICAST: u8 = 1;
         let flags = nl::NLM_F_ACK | nl::NLM_F_CREATE | nl::NLM_F_REPLACE;
         #[allow(clippy::cast_possible_truncation, reason = "constants below 256")]
         let (table, protocol) = (nl::rt_class_t::RT_TABLE_MAIN as u8, nl::RTPROT_DHCP as u8);
-        let [f0, f1, f2, f3] = nl::RTNH_F_ONLINK.to_ne_bytes();
-        // struct rtmsg: family, destination's and source's prefix, tos, table, protocol, scope (everywhere), type, flags
-        let fixed = [AF_INET, 0, 0, 0, table, protocol, 0, RTN_UNICAST, f0, f1, f2, f3];
+        let on_link = route.gateway == Address::UNSPECIFIED;
+        #[allow(clippy::cast_possible_truncation, reason = "constants below 256")]
+        let scope = if on_link { nl::rt_scope_t::RT_SCOPE_LINK } else { nl::rt_scope_t::RT_SCOPE_UNIVERSE } as u8;
+        let [f0, f1, f2, f3] = if on_link { 0 } else { nl::RTNH_F_ONLINK }.to_ne_bytes();
+        // struct rtmsg: family, destination's and source's prefix, tos, table, protocol, scope, type, flags
+        let fixed = [AF_INET, route.prefix_length, 0, 0, table, protocol, scope, RTN_UNICAST, f0, f1, f2, f3];
         let mut request = Request::new(RTM_NEWROUTE, flags, &fixed);
-        request.word(RTA_GATEWAY, gateway.0);
+        if route.prefix_length > 0 {
+            request.word(RTA_DST, route.destination.0);
+        }
+        if !on_link {
+            request.word(RTA_GATEWAY, route.gateway.0);
+        }
         request.word(RTA_OIF, self.interface.to_ne_bytes());
         request.word(RTA_PREFSRC, self.address.0);
         request.word(RTA_PRIORITY, metric.to_ne_bytes());
@@ -211,6 +231,23 @@ impl<'a> Link<'a> {
         name.strip_suffix(b"\0").unwrap_or(name)
     }
 
+    /// How long its packets may be.
+    pub fn mtu(&self) -> u32 {
+        self.number(IFLA_MTU)
+    }
+
+    /// How often the carrier has come so far. One that was gone for less than a second shows by this alone: the kernel tells
+    /// of a loss up to a second later, and then of the state that it finds (net/core/link_watch.c).
+    pub fn carrier_ups(&self) -> u32 {
+        self.number(IFLA_CARRIER_UP_COUNT)
+    }
+
+    /// An attribute that is a number; 0 when it is not told.
+    fn number(&self, kind: u16) -> u32 {
+        let number = attribute(self.attributes, kind).and_then(|number| number.try_into().ok());
+        number.map_or(0, u32::from_ne_bytes)
+    }
+
     /// It was made by software (a bridge, a veth): it has an IFLA_LINKINFO.
     pub fn by_software(&self) -> bool {
         attribute(self.attributes, IFLA_LINKINFO).is_some()
@@ -220,8 +257,22 @@ impl<'a> Link<'a> {
     /// (drivers/net/ethernet/intel/e1000/e1000_main.c, e1000_probe()).
     pub fn is_qemu_e1000(&self) -> bool {
         let address = attribute(self.attributes, IFLA_ADDRESS).unwrap_or_default();
-        let max_mtu = attribute(self.attributes, IFLA_MAX_MTU).unwrap_or_default();
-        address.starts_with(&[0x52, 0x54, 0]) && max_mtu == 16_110_u32.to_ne_bytes()
+        address.starts_with(&[0x52, 0x54, 0]) && self.number(IFLA_MAX_MTU) == 16_110
+    }
+
+    /// Whether it is the one that people mean: all when they name none, by its name, or by its hardware address at the end of
+    /// a text, as in pxelinux's `BOOTIF=01-52-54-00-12-34-56`.
+    pub fn is_meant(&self, wanted: &[u8], address: HardwareAddress) -> bool {
+        let written = wanted.len().checked_sub(MAC).and_then(|start| wanted.get(start..)).unwrap_or_default();
+        let is_address = (0..MAC).all(|place| {
+            let byte = address.get(place / 3).copied().unwrap_or_default();
+            written.get(place).is_some_and(|found| match place % 3 {
+                0 => is_digit(*found, byte >> 4),
+                1 => is_digit(*found, byte & 0xf),
+                _ => matches!(found, b':' | b'-'),
+            })
+        });
+        wanted.is_empty() || wanted == self.name() || is_address
     }
 
     /// What it is.
@@ -234,6 +285,13 @@ impl<'a> Link<'a> {
             _ => Hardware::Other,
         }
     }
+}
+
+/// A hardware address as people write it.
+const MAC: usize = b"52:54:00:12:34:56".len();
+
+fn is_digit(digit: u8, value: u8) -> bool {
+    char::from(digit).to_digit(16) == Some(u32::from(value))
 }
 
 /// A message from the kernel.
@@ -352,6 +410,20 @@ mod tests {
     }
 
     #[test]
+    fn an_interface_is_meant_by_its_name_or_address() {
+        let bytes = eth0();
+        let Some(Message::Link(link)) = messages(&bytes).next() else { panic!() };
+        let is_meant = |wanted: &str| link.is_meant(wanted.as_bytes(), [2, 0, 0xab, 0, 0, 7]);
+        for wanted in ["", "eth0", "02:00:ab:00:00:07", "02:00:AB:00:00:07", "01-02-00-ab-00-00-07"] {
+            assert!(is_meant(wanted), "{wanted}");
+        }
+        for other in ["eth", "eth00", "2:00:ab:00:00:07", "02:00:ab:00:00:17", "02:00:ab:00:00:0g", "02.00.ab.00.00.07"]
+        {
+            assert!(!is_meant(other), "{other}");
+        }
+    }
+
+    #[test]
     fn the_e1000_is_known_by_its_address_and_its_greatest_mtu() {
         // As a 6.12 kernel tells of it: IFLA_ADDRESS and IFLA_MAX_MTU.
         let attributes = [10, 0, 1, 0, 0x52, 0x54, 0, 0x12, 0x34, 0x56, 0, 0, 8, 0, 51, 0, 0xee, 0x3e, 0, 0];
@@ -377,14 +449,27 @@ mod tests {
         ]
         .concat();
         assert_eq!(address.add(Some(60)).bytes(), expected);
-        let route = address.default_route(Address([10, 0, 2, 2]), 7);
+        let by_default = Route { destination: Address::UNSPECIFIED, prefix_length: 0, gateway: Address([10, 0, 2, 2]) };
+        let route = address.route(&by_default, 7);
         let expected = [
             &[60, 0, 0, 0, 24, 0, 5, 5, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 254, 16, 0, 1, 4, 0, 0, 0][..],
             &[8, 0, 5, 0, 10, 0, 2, 2, 8, 0, 4, 0, 2, 0, 0, 0, 8, 0, 7, 0, 10, 0, 2, 15, 8, 0, 6, 0, 7, 0, 0, 0],
         ]
         .concat();
         assert_eq!(route.bytes(), expected);
-        for request in [bring_up(2), dump_links(), address.delete(), address.add(None), route] {
+        let neighbours =
+            Route { destination: Address([10, 9, 0, 0]), prefix_length: 16, gateway: Address::UNSPECIFIED };
+        let on_link = address.route(&neighbours, 7);
+        let expected = [
+            &[60, 0, 0, 0, 24, 0, 5, 5, 0, 0, 0, 0, 0, 0, 0, 0, 2, 16, 0, 0, 254, 16, 253, 1, 0, 0, 0, 0][..],
+            &[8, 0, 1, 0, 10, 9, 0, 0, 8, 0, 4, 0, 2, 0, 0, 0, 8, 0, 7, 0, 10, 0, 2, 15, 8, 0, 6, 0, 7, 0, 0, 0],
+        ]
+        .concat();
+        assert_eq!(on_link.bytes(), expected);
+        let longest = address.route(&Route { gateway: Address([10, 0, 2, 2]), ..neighbours }, 7);
+        for request in
+            [bring_up(2), set_mtu(2, 1400), dump_links(), address.delete(), address.add(None), route, longest]
+        {
             let length = u32::from_ne_bytes(request.bytes()[..4].try_into().unwrap());
             assert_eq!(usize::try_from(length), Ok(request.bytes().len()));
             assert!(request.bytes().len() < MAX_REQUEST, "not cut");

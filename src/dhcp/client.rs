@@ -5,17 +5,25 @@
 //! (CLOCK_BOOTTIME).
 
 use super::lease::Lease;
-use super::wire::{HardwareAddress, Kind, Message, Query, code};
+use super::wire::{self, HardwareAddress, Kind, Message, Query, code};
 use crate::ipv4::Address;
 use crate::time::{NEVER, after_ms, after_s};
 
 /// RFC 2131 §4.1 gives 4 s as an example for 10 Mb/s Ethernet; what it demands is exponential growth with jitter. The
 /// first frame behind a link that came up is often lost: a quarter of a second decides what that costs.
-const FIRST_GAP_MS: u64 = 250;
+pub const FIRST_GAP_MS: u64 = 250;
+/// RFC 2131 §4.1's example, for who wants it.
+pub const CLASSIC_GAP_MS: u64 = 4000;
 /// RFC 2131 §4.1: up to 64 s.
 const MAX_GAP_MS: u64 = 64_000;
 /// REQUESTs of one offer before another is looked for.
 const MAX_REQUESTS: u8 = 4;
+/// REQUESTs of the address from before: for some 0.75 s.
+const MAX_REBOOTS: u8 = 2;
+/// So many messages ask for a unicast answer, then every other one does.
+const UNICAST_TRIES: u8 = 3;
+/// Messages are counted up to here, where the gaps do not grow any more; from there on the last two are meant in turn.
+const LAST_TRY: u8 = 9;
 /// RFC 2131 §4.4.5: at least 60 s between REQUESTs of a lease that is in use.
 const MIN_RENEWAL_GAP_MS: u64 = 60_000;
 
@@ -34,6 +42,9 @@ pub enum State {
     Renewing,
     /// T2 has passed: every server is asked.
     Rebinding,
+    /// The link was gone, or the lease ended: whether the address from before can be had is asked, or will be at the deadline
+    /// (the RFC's INIT-REBOOT and REBOOTING).
+    Rebooting,
 }
 
 /// Where a query goes.
@@ -56,6 +67,8 @@ pub enum Action {
     Send(Query, Destination),
     /// Configure the interface as [`Client::lease`] says, in place of what it had.
     Configure,
+    /// The same lease, for longer.
+    Extend,
     /// Take the address and all that came with it from the interface.
     Deconfigure,
 }
@@ -65,12 +78,17 @@ pub enum Action {
 pub struct Client {
     chaddr: HardwareAddress,
     state: State,
+    /// There is a carrier.
+    link: bool,
+    /// The interface is configured as a lease said.
+    configured: bool,
     /// What was offered in [`State::Requesting`], what was leased from [`State::Bound`] on.
-    lease: Option<Lease>,
+    lease: Lease,
     /// When it was leased.
     leased_ms: u64,
     xid: u32,
     random: u32,
+    first_gap_ms: u64,
     began_ms: u64,
     /// secs of the last DISCOVER: its REQUEST repeats it (RFC 2131 §4.4.1).
     secs: u16,
@@ -83,18 +101,21 @@ pub struct Client {
 
 impl Client {
     /// A client that wants its interface up at `up_ms` and waits for its link. `random` should differ between machines
-    /// and boots.
-    pub fn new(chaddr: HardwareAddress, random: u32, up_ms: u64) -> Self {
+    /// and boots; `first_gap_ms` lies between the first two messages, and doubles.
+    pub fn new(chaddr: HardwareAddress, random: u32, first_gap_ms: u64, up_ms: u64) -> Self {
         let [.., b2, b3, b4, b5] = chaddr;
         // xorshift needs a state that is not zero.
         let random = (random ^ u32::from_le_bytes([b2, b3, b4, b5])) | 1;
         Self {
             chaddr,
             state: State::WaitLink,
-            lease: None,
+            link: false,
+            configured: false,
+            lease: Lease::default(),
             leased_ms: 0,
             xid: 0,
             random,
+            first_gap_ms,
             began_ms: 0,
             secs: 0,
             sent: 0,
@@ -115,19 +136,27 @@ impl Client {
 
     /// The lease in use.
     pub fn lease(&self) -> Option<&Lease> {
-        self.lease.as_ref().filter(|_| matches!(self.state, State::Bound | State::Renewing | State::Rebinding))
+        let holds = self.configured && !matches!(self.state, State::Selecting | State::Requesting);
+        holds.then_some(&self.lease)
     }
 
     /// The carrier came or went. A lease in use outlives a short loss.
     pub fn link(&mut self, now_ms: u64, up: bool) -> Action {
-        match (self.state, up) {
-            (State::WaitLink, true) => {
+        let was_up = core::mem::replace(&mut self.link, up);
+        match self.state {
+            State::WaitLink if up => {
                 self.began_ms = now_ms;
                 return self.select(now_ms);
             }
-            (State::Selecting | State::Requesting, false) => {
+            State::Selecting | State::Requesting if !up => {
                 self.state = State::WaitLink;
                 self.deadline_ms = NEVER;
+            }
+            State::Rebooting if !up => self.deadline_ms = NEVER,
+            State::Bound | State::Renewing | State::Rebinding | State::Rebooting if up && !was_up => {
+                // It may lead to another network now.
+                self.start_over(State::Rebooting, now_ms, 0);
+                return self.request(now_ms);
             }
             _ => {}
         }
@@ -141,10 +170,10 @@ impl Client {
             State::WaitLink => Action::BringUp,
             State::Selecting if self.sent > 0 => self.discover(now_ms),
             State::Requesting if self.sent < MAX_REQUESTS => self.request(now_ms),
-            State::Selecting | State::Requesting => self.select(now_ms),
+            State::Rebooting if self.sent < MAX_REBOOTS => self.request(now_ms),
+            State::Selecting | State::Requesting | State::Rebooting => self.select(now_ms),
             State::Bound => {
-                self.state = State::Renewing;
-                self.xid = self.next_random();
+                self.begin(State::Renewing);
                 self.renew(now_ms)
             }
             State::Renewing | State::Rebinding => self.renew(now_ms),
@@ -157,40 +186,69 @@ impl Client {
         if message.xid() != self.xid || message.chaddr() != self.chaddr {
             return Action::Nothing;
         }
-        // A server that does not name itself is known by its address.
-        let server = message.address(code::SERVER_IDENTIFIER).unwrap_or(source);
-        let from_ours = self.lease.as_ref().is_some_and(|lease| lease.server == server);
+        // RFC 6842: the identifier comes back as it was sent, or not at all.
+        if message
+            .option(code::CLIENT_IDENTIFIER)
+            .is_some_and(|identifier| identifier != wire::identifier(&self.chaddr))
+        {
+            return Action::Nothing;
+        }
+        // A server that does not name itself is known by its address; but who refuses says who it is.
+        let named = message.address(code::SERVER_IDENTIFIER);
+        let server = named.unwrap_or(source);
+        let from_ours = self.lease.server == server && (named.is_some() || message.kind != Kind::Nak);
         match (self.state, message.kind) {
-            (State::Selecting, Kind::Offer) if self.sent > 0 => {
-                self.lease = Lease::read(message, server);
-                if self.lease.is_some() {
-                    self.state = State::Requesting;
-                    self.sent = 0;
-                    return self.request(now_ms);
-                }
+            // RFC 4039: the server has skipped two messages, as it was offered to.
+            (State::Selecting, Kind::Ack) if self.sent > 0 && message.option(code::RAPID_COMMIT).is_some() => {
+                return self.bind(now_ms, message, server);
             }
+            (State::Selecting, Kind::Offer) if self.sent > 0 => return self.accept(now_ms, message, server),
             (State::Requesting | State::Renewing, _) if !from_ours => {}
-            (State::Requesting | State::Renewing | State::Rebinding, Kind::Ack) => {
-                if let Some(lease) = Lease::read(message, server) {
-                    self.leased_ms = now_ms;
-                    self.state = State::Bound;
-                    self.naks = 0;
-                    self.deadline_ms = lease.times.map_or(NEVER, |times| after_s(now_ms, times.renewal_s));
-                    self.lease = Some(lease);
-                    return Action::Configure;
-                }
+            (State::Requesting | State::Renewing | State::Rebinding | State::Rebooting, Kind::Ack) => {
+                return self.bind(now_ms, message, server);
             }
-            (State::Requesting | State::Renewing | State::Rebinding, Kind::Nak) => return self.refused(now_ms),
+            (State::Requesting | State::Renewing | State::Rebinding | State::Rebooting, Kind::Nak) => {
+                return self.refused(now_ms);
+            }
             _ => {}
         }
         Action::Nothing
     }
+    /// Takes an offer, if its address can be used.
+    fn accept(&mut self, now_ms: u64, message: &Message<'_>, server: Address) -> Action {
+        if self.lease.take_address(message, server).is_none() {
+            return Action::Nothing;
+        }
+        self.state = State::Requesting;
+        self.sent = 0;
+        self.request(now_ms)
+    }
+
+    /// Takes the lease of an ACK.
+    fn bind(&mut self, now_ms: u64, message: &Message<'_>, server: Address) -> Action {
+        if self.lease.take_address(message, server).is_none() {
+            return Action::Nothing;
+        }
+        // A link that was taken down has lost its routes.
+        let was_kept = matches!(self.state, State::Renewing | State::Rebinding);
+        self.leased_ms = now_ms;
+        self.state = State::Bound;
+        self.naks = 0;
+        self.deadline_ms = self.lease.times.map_or(NEVER, |times| after_s(now_ms, times.renewal_s));
+        self.configured = true;
+        if self.lease.take_rest(message) && was_kept { Action::Extend } else { Action::Configure }
+    }
+
+    /// Goes to a state whose messages are a transaction of their own.
+    fn begin(&mut self, state: State) {
+        self.state = state;
+        self.xid = self.next_random();
+        self.sent = 0;
+    }
 
     /// Begins anew with a transaction of its own.
     fn select(&mut self, now_ms: u64) -> Action {
-        self.state = State::Selecting;
-        self.xid = self.next_random();
-        self.sent = 0;
+        self.begin(State::Selecting);
         self.discover(now_ms)
     }
 
@@ -203,19 +261,22 @@ impl Client {
 
     fn request(&mut self, now_ms: u64) -> Action {
         let mut query = self.query(Kind::Request);
-        query.offer = self.lease.as_ref().map(|offer| (offer.address, offer.server));
+        query.requested = Some(self.lease.address);
+        // RFC 2131 §4.3.2: who asks for an address from before names no server.
+        query.server = (self.state == State::Requesting).then_some(self.lease.server);
         self.wait_for_answer(now_ms);
         Action::Send(query, Destination::Broadcast)
     }
 
     /// RENEWING, REBINDING and the end of the lease: by the time that it is.
     fn renew(&mut self, now_ms: u64) -> Action {
-        let lease = self.lease.as_ref().and_then(|lease| Some((lease.address, lease.server, lease.times?)));
-        let Some((address, server, times)) = lease else { return Action::Nothing }; // For ever.
+        let Lease { address, server, times: Some(times), .. } = self.lease else { return Action::Nothing }; // For ever.
         let expiry_ms = after_s(self.leased_ms, times.expiry_s);
         let rebinding_ms = after_s(self.leased_ms, times.rebinding_s);
         if now_ms >= expiry_ms {
-            self.start_over(now_ms, 0);
+            // Also when the machine stood still meanwhile, and nobody was asked.
+            self.start_over(State::Rebooting, now_ms, 0);
+            self.configured = false;
             return Action::Deconfigure;
         }
         let (next_ms, destination) = if now_ms < rebinding_ms {
@@ -237,31 +298,39 @@ impl Client {
 
     /// A NAK: begin again, at once the first time, and ever later when refusals follow each other.
     fn refused(&mut self, now_ms: u64) -> Action {
-        let had_lease = self.lease().is_some();
         // 0, 1, 2, 4 … 64 s
-        self.start_over(now_ms, if self.naks == 0 { 0 } else { 500 << self.naks });
+        self.start_over(State::Selecting, now_ms, if self.naks == 0 { 0 } else { 500 << self.naks });
         self.naks = (self.naks + 1).min(7);
-        if had_lease { Action::Deconfigure } else { Action::Nothing }
+        if core::mem::take(&mut self.configured) { Action::Deconfigure } else { Action::Nothing }
     }
 
-    fn start_over(&mut self, now_ms: u64, wait_ms: u64) {
-        self.state = State::Selecting;
-        self.sent = 0;
+    fn start_over(&mut self, state: State, now_ms: u64, wait_ms: u64) {
+        self.begin(state);
         self.began_ms = now_ms;
+        self.secs = 0;
         self.deadline_ms = after_ms(now_ms, wait_ms);
     }
 
     /// Sets the deadline behind a message that wants an answer: 0.25 s, doubling up to 64 s, each ±10 %.
     fn wait_for_answer(&mut self, now_ms: u64) {
-        let gap_ms = (FIRST_GAP_MS << self.sent).min(MAX_GAP_MS);
+        let gap_ms = (self.first_gap_ms << self.sent).min(MAX_GAP_MS);
         // 0 to 1023 of 1024ths of a fifth.
         let jitter_ms = gap_ms / 5 * u64::from(self.next_random() % 1024) / 1024;
-        self.sent = (self.sent + 1).min(8); // Which is 64 s.
+        self.sent = if self.sent < LAST_TRY { self.sent + 1 } else { LAST_TRY - 1 };
         self.deadline_ms = after_ms(now_ms, gap_ms - gap_ms / 10 + jitter_ms);
     }
 
     fn query(&self, kind: Kind) -> Query {
-        Query { kind, xid: self.xid, secs: self.secs, ciaddr: Address::UNSPECIFIED, offer: None, chaddr: self.chaddr }
+        Query {
+            kind,
+            xid: self.xid,
+            secs: self.secs,
+            ciaddr: Address::UNSPECIFIED,
+            requested: None,
+            server: None,
+            broadcast: self.sent > UNICAST_TRIES && self.sent.is_multiple_of(2),
+            chaddr: self.chaddr,
+        }
     }
 
     /// Marsaglia's xorshift32.

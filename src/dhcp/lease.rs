@@ -1,10 +1,14 @@
 //! What a server grants, checked value by value: from an OFFER or ACK to something that can be configured.
 
-use super::wire::{Message, code};
+use super::names::{self, MAX_LABEL, Search};
+use super::routes::{self, Routes};
+use super::wire::{Message, Value, code};
 use crate::ipv4::{self, Address};
 
-/// Name servers that are kept: as many as resolv.conf(5) has (MAXNS).
-pub const MAX_NAME_SERVERS: usize = 3;
+/// Servers of a kind that are kept: as many name servers as resolv.conf(5) has (MAXNS).
+pub const MAX_SERVERS: usize = 3;
+/// The least that an IPv4 network must carry whole (RFC 791 §3.1, total length); what asks for less is broken.
+const MIN_MTU: u16 = 576;
 /// The lease of a server that names none.
 const DEFAULT_LEASE_S: u32 = 3600;
 /// The shortest lease that is believed: less would be all renewal.
@@ -12,11 +16,11 @@ const MIN_LEASE_S: u32 = 10;
 /// RFC 2131 §3.3: this value is for ever.
 const INFINITE_S: u32 = u32::MAX;
 
-/// Name servers.
-pub type NameServers = heapless::Vec<Address, MAX_NAME_SERVERS>;
+/// Servers of a kind, best first.
+pub type Servers = heapless::Vec<Address, MAX_SERVERS>;
 
 /// An address and what comes with it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Lease {
     /// The address that is ours.
     pub address: Address,
@@ -24,12 +28,22 @@ pub struct Lease {
     pub prefix_length: u8,
     /// The server that leased it (option 54, else the sender).
     pub server: Address,
-    /// The default router: the first usable one of option 3.
-    pub router: Option<Address>,
-    /// Name servers, best first (option 6).
-    pub name_servers: NameServers,
-    /// How long it holds.
+    /// How long it holds; for ever when there are none.
     pub times: Option<Times>,
+    /// The longest packet of the network (option 26).
+    pub mtu: Option<u16>,
+    /// Who knows names (option 6).
+    pub name_servers: Servers,
+    /// Who knows the time (option 42).
+    pub time_servers: Servers,
+    /// The machine's own name (option 12); empty when there is none.
+    pub hostname: heapless::Vec<u8, MAX_LABEL>,
+    /// Where names are looked for: option 119, or else 15.
+    pub search: Search,
+    /// Where packets go.
+    pub routes: Routes,
+    /// Of what it was made of, but for its times.
+    sum: u32,
 }
 
 /// The times of a lease that ends, in seconds from the ACK: `renewal <= rebinding <= expiry`.
@@ -44,8 +58,9 @@ pub struct Times {
 }
 
 impl Lease {
-    /// Reads the lease of an OFFER or ACK that came from `source`; `None` when its address cannot be used.
-    pub fn read(message: &Message<'_>, source: Address) -> Option<Self> {
+    /// Takes the address of an OFFER or ACK that came from `source`, with its prefix, server and times. `None` when it cannot be
+    /// used: nothing is changed then.
+    pub fn take_address(&mut self, message: &Message<'_>, source: Address) -> Option<()> {
         let address = message.yiaddr();
         let prefix_length = message
             .address(code::SUBNET_MASK)
@@ -54,7 +69,7 @@ impl Lease {
         if !address.is_host() || is_subnet_or_broadcast(address, prefix_length) {
             return None;
         }
-        let times = match message.seconds(code::LEASE_TIME).unwrap_or(DEFAULT_LEASE_S) {
+        self.times = match message.seconds(code::LEASE_TIME).unwrap_or(DEFAULT_LEASE_S) {
             0 => return None,
             INFINITE_S => None,
             seconds => Some(Times::of(
@@ -63,24 +78,51 @@ impl Lease {
                 message.seconds(code::REBINDING_TIME),
             )),
         };
-        Some(Self {
-            address,
-            prefix_length,
-            server: message.address(code::SERVER_IDENTIFIER).unwrap_or(source),
-            router: message.addresses(code::ROUTER).find(|router| router.is_host()),
-            name_servers: name_servers(message),
-            times,
-        })
+        (self.address, self.prefix_length) = (address, prefix_length);
+        self.server = message.address(code::SERVER_IDENTIFIER).unwrap_or(source);
+        Some(())
+    }
+
+    /// Takes what comes with the address of an ACK. Returns whether all is as before.
+    pub fn take_rest(&mut self, message: &Message<'_>) -> bool {
+        let mut value = Value::new();
+        self.mtu = message.number(code::INTERFACE_MTU).filter(|mtu| *mtu >= MIN_MTU);
+        for (code, servers) in
+            [(code::DOMAIN_NAME_SERVER, &mut self.name_servers), (code::NTP_SERVERS, &mut self.time_servers)]
+        {
+            message.whole(code, &mut value);
+            servers.clear();
+            for host in hosts(&value) {
+                let _ = servers.push(host);
+            }
+        }
+        self.hostname.clear();
+        message.whole(code::HOST_NAME, &mut value);
+        let _ = self.hostname.extend_from_slice(names::host(&value));
+        message.whole(code::DOMAIN_SEARCH, &mut value);
+        self.search.clear();
+        if names::search_list(&value, &mut self.search).is_none() {
+            self.search.clear();
+        }
+        if self.search.is_empty() {
+            message.whole(code::DOMAIN_NAME, &mut value);
+            names::domains(&value, &mut self.search);
+        }
+        routes::read(message, &mut value, &mut self.routes);
+        let sum = message.sum();
+        core::mem::replace(&mut self.sum, sum) == sum
+    }
+
+    /// By way of whom everything goes that nothing else is said of.
+    pub fn router(&self) -> Option<Address> {
+        self.routes.iter().find(|route| route.prefix_length == 0).map(|route| route.gateway)
     }
 }
 
-/// The first three that a host may have; the rest has no place in resolv.conf.
-fn name_servers(message: &Message<'_>) -> NameServers {
-    let mut servers = NameServers::new();
-    for server in message.addresses(code::DOMAIN_NAME_SERVER).filter(|server| server.is_host()) {
-        let _ = servers.push(server);
-    }
-    servers
+/// Of a list of addresses those that a host may have; less than four bytes at the end are none.
+pub(super) fn hosts(value: &[u8]) -> impl Iterator<Item = Address> {
+    let (addresses, _) = value.as_chunks::<4>();
+    addresses.iter().copied().map(Address).filter(|address| address.is_host())
 }
 
 impl Times {
@@ -111,7 +153,12 @@ mod tests {
 
     fn read(yiaddr: [u8; 4], options: &[u8]) -> Option<Lease> {
         let options: Vec<u8> = [&[53, 1, 5], options].concat();
-        Lease::read(&Message::parse(&reply(1, yiaddr, &options)).unwrap(), SOURCE)
+        let bytes = reply(1, yiaddr, &options);
+        let message = Message::parse(&bytes).unwrap();
+        let mut lease = Lease::default();
+        lease.take_address(&message, SOURCE)?;
+        assert!(!lease.take_rest(&message) && lease.take_rest(&message), "only the second is as before");
+        Some(lease)
     }
 
     #[test]
@@ -122,7 +169,7 @@ mod tests {
         ];
         let lease = read([10, 0, 0, 5], &options).unwrap();
         assert_eq!((lease.prefix_length, lease.server), (24, Address([10, 0, 0, 3])));
-        assert_eq!(lease.router, Some(Address([10, 0, 0, 1])), "zeros are skipped");
+        assert_eq!(lease.router(), Some(Address([10, 0, 0, 1])), "zeros are skipped");
         assert_eq!(lease.name_servers, [Address([10, 0, 0, 2]), Address([8, 8, 8, 8])]);
         assert_eq!(lease.times, Some(Times { renewal_s: 20, rebinding_s: 90, expiry_s: 100 }));
     }
@@ -130,8 +177,31 @@ mod tests {
     #[test]
     fn what_is_absent_has_a_default() {
         let lease = read([172, 16, 5, 5], &[]).unwrap();
-        assert_eq!((lease.prefix_length, lease.server, lease.router), (16, SOURCE, None));
+        assert_eq!((lease.prefix_length, lease.server, lease.router()), (16, SOURCE, None));
+        assert_eq!((lease.mtu, &lease.search[..], &lease.hostname[..]), (None, &b""[..], &b""[..]));
         assert_eq!(lease.times, Some(Times { renewal_s: 1800, rebinding_s: 3150, expiry_s: 3600 }));
+    }
+
+    #[test]
+    fn names_times_and_the_mtu_are_read() {
+        let search = b"\x01a\x04test\x00";
+        let text = |code: u8, text: &[u8]| [&[code, text.len() as u8], text].concat();
+        let lease = |options: &[&[u8]]| read([10, 0, 0, 5], &options.concat()).unwrap();
+        let all = lease(&[
+            &text(12, b"node7.example.test\0"),
+            &text(15, b"example.test"),
+            &text(119, search),
+            &[26, 2, 0x05, 0x78, 42, 8, 10, 0, 0, 3, 0, 0, 0, 0],
+        ]);
+        assert_eq!((&all.hostname[..], &all.search[..]), (&b"node7"[..], &b" a.test"[..]));
+        assert_eq!((all.mtu, &all.time_servers[..]), (Some(1400), &[Address([10, 0, 0, 3])][..]));
+        let broken = lease(&[&text(15, b"example.test"), &text(119, &search[..5])]);
+        assert_eq!(&broken.search[..], b" example.test", "a list with a mistake counts as absent");
+        for (mtu, expected) in [(0_u16, None), (67, None), (575, None), (576, Some(576)), (65535, Some(65535))] {
+            let [m0, m1] = mtu.to_be_bytes();
+            assert_eq!(lease(&[&[26, 2, m0, m1]]).mtu, expected);
+        }
+        assert_eq!(lease(&[&[26, 0]]).mtu, None);
     }
 
     #[test]
@@ -140,7 +210,7 @@ mod tests {
         for address in
             [[0; 4], [127, 0, 0, 5], [224, 0, 0, 1], [240, 0, 0, 1], [255; 4], [10, 0, 0, 0], [10, 0, 0, 255]]
         {
-            assert_eq!(read(address, &mask), None, "{address:?}");
+            assert!(read(address, &mask).is_none(), "{address:?}");
         }
         assert!(read([10, 0, 0, 0], &[1, 4, 255, 255, 255, 254]).is_some(), "RFC 3021");
         assert!(read([10, 0, 0, 0], &[1, 4, 255, 255, 255, 255]).is_some());
@@ -164,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_lease_of_zero_is_none_and_one_of_all_ones_is_for_ever() {
-        assert_eq!(read([10, 0, 0, 5], &[51, 4, 0, 0, 0, 0]), None);
+        assert!(read([10, 0, 0, 5], &[51, 4, 0, 0, 0, 0]).is_none());
         assert_eq!(read([10, 0, 0, 5], &[51, 4, 255, 255, 255, 255]).unwrap().times, None);
     }
 }

@@ -1,4 +1,5 @@
-//! DHCP messages (RFC 2131 §2, options RFC 2132), Ethernet only. Overload (option 52) is honoured.
+//! DHCP messages (RFC 2131 §2, options RFC 2132), Ethernet only. Overload (option 52) is honoured, and values that come in
+//! several parts (RFC 3396).
 //!
 //! [`Message::parse`] takes any bytes; every accessor of what it returns is total.
 
@@ -25,8 +26,8 @@ const MAX_RECEIVED: u16 = 1500;
 pub const MAX_HOSTNAME: usize = 63;
 /// The longest message that is sent.
 pub const MAX_SENT: usize = 384;
-// Type, identifier, requested address, server, size and parameter list, host name, end: all of them fit.
-const _: () = assert!(OPTIONS_START + 3 + 9 + 6 + 6 + WISHES.len() + 2 + MAX_HOSTNAME < MAX_SENT);
+// Type, identifier, requested address, server, rapid commit, size and parameter list, host name, end: all of them fit.
+const _: () = assert!(OPTIONS_START + 3 + 9 + 6 + 6 + 2 + WISHES.len() + 2 + MAX_HOSTNAME < MAX_SENT);
 const _: () = assert!(MIN_MESSAGE <= MAX_SENT);
 
 /// Option codes (RFC 2132).
@@ -38,6 +39,8 @@ pub mod code {
     pub const DOMAIN_NAME_SERVER: u8 = 6;
     pub const HOST_NAME: u8 = 12;
     pub const DOMAIN_NAME: u8 = 15;
+    pub const INTERFACE_MTU: u8 = 26;
+    pub const NTP_SERVERS: u8 = 42;
     pub const REQUESTED_ADDRESS: u8 = 50;
     pub const LEASE_TIME: u8 = 51;
     pub const OVERLOAD: u8 = 52;
@@ -48,17 +51,27 @@ pub mod code {
     pub const RENEWAL_TIME: u8 = 58;
     pub const REBINDING_TIME: u8 = 59;
     pub const CLIENT_IDENTIFIER: u8 = 61;
+    /// RFC 4039.
+    pub const RAPID_COMMIT: u8 = 80;
+    /// RFC 3397.
+    pub const DOMAIN_SEARCH: u8 = 119;
+    /// RFC 3442.
+    pub const CLASSLESS_ROUTES: u8 = 121;
+    /// The same, as Microsoft numbered it before.
+    pub const CLASSLESS_ROUTES_MICROSOFT: u8 = 249;
     pub const END: u8 = 255;
 }
 
-/// What is the same in every query: how long an answer may be, and what is asked for.
-const WISHES: [u8; 12] = {
+/// What is the same in every query: how long an answer may be, and what is asked for. Classless routes stand before the
+/// router, which they replace (RFC 3442).
+const WISHES: [u8; 18] = {
     let [m0, m1] = MAX_RECEIVED.to_be_bytes();
     #[rustfmt::skip]
     let wishes = [
         code::MAX_MESSAGE_SIZE, 2, m0, m1,
-        code::PARAMETER_LIST, 6, code::SUBNET_MASK, code::ROUTER, code::DOMAIN_NAME_SERVER, code::DOMAIN_NAME,
-        code::RENEWAL_TIME, code::REBINDING_TIME,
+        code::PARAMETER_LIST, 12, code::SUBNET_MASK, code::CLASSLESS_ROUTES, code::CLASSLESS_ROUTES_MICROSOFT, code::ROUTER,
+        code::DOMAIN_NAME_SERVER, code::DOMAIN_NAME, code::DOMAIN_SEARCH, code::HOST_NAME, code::INTERFACE_MTU,
+        code::NTP_SERVERS, code::RENEWAL_TIME, code::REBINDING_TIME,
     ];
     wishes
 };
@@ -97,11 +110,21 @@ pub struct Query {
     pub secs: u16,
     /// The address in use, when renewing; else 0.0.0.0.
     pub ciaddr: Address,
-    /// The offer that is accepted: its address (option 50) and its server (option 54).
-    pub offer: Option<(Address, Address)>,
+    /// The address that is asked for: that of the offer, or of a lease from before (option 50).
+    pub requested: Option<Address>,
+    /// The server whose offer is accepted (option 54).
+    pub server: Option<Address>,
+    /// Answers are to be broadcast: some networks lose those to an address that nobody has yet.
+    pub broadcast: bool,
     /// The interface's own address.
     pub chaddr: HardwareAddress,
 }
+
+/// The longest value that is put together; what goes beyond is cut off.
+pub const MAX_VALUE: usize = 512;
+
+/// The value of an option.
+pub type Value = heapless::Vec<u8, MAX_VALUE>;
 
 /// A message to be sent.
 pub type Encoded = heapless::Vec<u8, MAX_SENT>;
@@ -116,28 +139,28 @@ impl Query {
         put(out, &[
             1, HTYPE_ETHERNET, 6, 0, // op BOOTREQUEST, htype, hlen, hops
             x0, x1, x2, x3,
-            s0, s1, 0, 0, // flags: answers may be unicast, the raw socket hears them
+            s0, s1, if self.broadcast { 0x80 } else { 0 }, 0, // secs, flags: the raw socket hears either answer
             i0, i1, i2, i3,
             0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // yiaddr, siaddr, giaddr
         ]);
         put(out, &self.chaddr);
         pad(out, FIXED + SNAME + FILE);
         let [k0, k1, k2, k3] = COOKIE;
-        // The type is first, as some servers expect it. The identifier is type and address, as iPXE and udhcpc send it: the
-        // lease outlives a network boot.
+        // The type is first, as some servers expect it.
         #[rustfmt::skip]
         put(out, &[
             k0, k1, k2, k3,
             code::MESSAGE_TYPE, 1, self.kind as u8,
-            code::CLIENT_IDENTIFIER, 7, HTYPE_ETHERNET,
+            code::CLIENT_IDENTIFIER, IDENTIFIER as u8,
         ]);
-        put(out, &self.chaddr);
-        if let Some((Address([a0, a1, a2, a3]), Address([s0, s1, s2, s3]))) = self.offer {
-            #[rustfmt::skip]
-            put(out, &[
-                code::REQUESTED_ADDRESS, 4, a0, a1, a2, a3,
-                code::SERVER_IDENTIFIER, 4, s0, s1, s2, s3,
-            ]);
+        put(out, &identifier(&self.chaddr));
+        for (code, address) in [(code::REQUESTED_ADDRESS, self.requested), (code::SERVER_IDENTIFIER, self.server)] {
+            if let Some(Address([a0, a1, a2, a3])) = address {
+                put(out, &[code, 4, a0, a1, a2, a3]);
+            }
+        }
+        if self.kind == Kind::Discover {
+            put(out, &[code::RAPID_COMMIT, 0]);
         }
         put(out, &WISHES);
         if let (1..=MAX_HOSTNAME, Ok(length)) = (hostname.len(), u8::try_from(hostname.len())) {
@@ -147,6 +170,14 @@ impl Query {
         put(out, &[code::END]);
         pad(out, MIN_MESSAGE);
     }
+}
+
+const IDENTIFIER: usize = 1 + size_of::<HardwareAddress>();
+
+/// Who the client is (option 61): type and address, as iPXE and udhcpc say it, so that a lease outlives a network boot.
+pub fn identifier(chaddr: &HardwareAddress) -> [u8; IDENTIFIER] {
+    let [c0, c1, c2, c3, c4, c5] = *chaddr;
+    [HTYPE_ETHERNET, c0, c1, c2, c3, c4, c5]
 }
 
 /// Everything fits, by the assertion above.
@@ -189,7 +220,10 @@ impl<'a> Message<'a> {
         };
         let area = |bit: u8, field| if overload & bit != 0 { field } else { &[][..] };
         let areas = [options, area(1, file), area(2, sname)];
-        let [kind] = *first(&areas, code::MESSAGE_TYPE)? else { return None };
+        let mut kind = Value::new();
+        whole(&areas, code::MESSAGE_TYPE, &mut kind);
+        // The second of two types makes it a longer value, which is none.
+        let [kind] = *kind else { return None };
         Some(Self { kind: Kind::from_server(kind)?, fixed, areas })
     }
 
@@ -210,9 +244,31 @@ impl<'a> Message<'a> {
         self.fixed.get(CHADDR..CHADDR + size_of::<HardwareAddress>()).unwrap_or_default()
     }
 
-    /// The first value of an option.
+    /// A number by which messages that grant the same can be told from others: of the address and all options, but for the
+    /// type and the times (FNV-1a).
+    pub fn sum(&self) -> u32 {
+        let mut sum = self.yiaddr().bits();
+        for area in &self.areas {
+            for (code, value) in Options(area) {
+                if !matches!(code, code::LEASE_TIME | code::MESSAGE_TYPE | code::RENEWAL_TIME | code::REBINDING_TIME) {
+                    for byte in [code].iter().chain(value) {
+                        sum = (sum ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
+                    }
+                }
+            }
+        }
+        sum
+    }
+
+    /// The first part of an option's value: all of what is never longer than that.
     pub fn option(&self, code: u8) -> Option<&'a [u8]> {
-        first(&self.areas, code)
+        self.areas.iter().find_map(|area| find(area, code))
+    }
+
+    /// The whole value of an option, in the place of what `value` held; empty when it is not there.
+    pub fn whole(&self, code: u8, value: &mut Value) {
+        value.clear();
+        whole(&self.areas, code, value);
     }
 
     /// An option that is one address.
@@ -220,10 +276,9 @@ impl<'a> Message<'a> {
         <[u8; 4]>::try_from(self.option(code)?).ok().map(Address)
     }
 
-    /// An option that is a list of addresses; a remainder of less than four bytes is left out.
-    pub fn addresses(&self, code: u8) -> impl Iterator<Item = Address> + use<'a> {
-        let (addresses, _) = self.option(code).unwrap_or_default().as_chunks::<4>();
-        addresses.iter().copied().map(Address)
+    /// An option that is a number of 16 bits.
+    pub fn number(&self, code: u8) -> Option<u16> {
+        <[u8; 2]>::try_from(self.option(code)?).ok().map(u16::from_be_bytes)
     }
 
     /// An option that is a time in seconds.
@@ -262,9 +317,15 @@ fn well_formed(area: &[u8]) -> bool {
     matches!(options.0, [] | [code::END, ..])
 }
 
+/// Puts the parts of a value together (RFC 3396 §7).
 #[inline(never)]
-fn first<'a>(areas: &[&'a [u8]], code: u8) -> Option<&'a [u8]> {
-    areas.iter().find_map(|area| find(area, code))
+fn whole(areas: &[&[u8]; 3], wanted: u8, value: &mut Value) {
+    for area in areas {
+        for (_, part) in Options(area).filter(|(code, _)| *code == wanted) {
+            let room = MAX_VALUE.wrapping_sub(value.len());
+            let _ = value.extend_from_slice(part.get(..room).unwrap_or(part));
+        }
+    }
 }
 
 fn find(area: &[u8], wanted: u8) -> Option<&[u8]> {
@@ -298,7 +359,9 @@ pub(crate) mod tests {
             xid: 0x1234_5678,
             secs: 2,
             ciaddr: Address::UNSPECIFIED,
-            offer: None,
+            requested: None,
+            server: None,
+            broadcast: false,
             chaddr: CHADDR,
         }
     }
@@ -320,8 +383,9 @@ pub(crate) mod tests {
         let expected: &[(u8, &[u8])] = &[
             (53, &[1]),
             (61, &[1, 0x52, 0x54, 0, 0x12, 0x34, 0x56]),
+            (80, &[]),
             (57, &[0x05, 0xdc]),
-            (55, &[1, 3, 6, 15, 58, 59]),
+            (55, &[1, 121, 249, 3, 6, 15, 119, 12, 26, 42, 58, 59]),
             (12, b"node7"),
         ];
         assert_eq!(options, expected);
@@ -329,7 +393,7 @@ pub(crate) mod tests {
 
     #[test]
     fn the_longest_request_fits() {
-        let query = Query { offer: Some((Address([1; 4]), Address([2; 4]))), kind: Kind::Request, ..discover() };
+        let query = Query { requested: Some(Address([1; 4])), server: Some(Address([2; 4])), ..discover() };
         let bytes = encoded(&query, &[b'a'; MAX_HOSTNAME]);
         assert!(bytes.len() <= MAX_SENT && bytes.contains(&code::END));
         assert_eq!(find(&bytes[240..], code::HOST_NAME).map(<[u8]>::len), Some(MAX_HOSTNAME));
@@ -355,8 +419,8 @@ pub(crate) mod tests {
             assert_eq!(message.address(code::SERVER_IDENTIFIER), Some(Address([10, 0, 2, 2])));
             assert_eq!(message.address(code::SUBNET_MASK), Some(Address([255, 255, 255, 0])));
             assert_eq!(message.seconds(code::LEASE_TIME), Some(86400));
-            assert_eq!(message.addresses(code::ROUTER).collect::<Vec<_>>(), [Address([10, 0, 2, 2])]);
-            assert_eq!(message.addresses(code::DOMAIN_NAME_SERVER).collect::<Vec<_>>(), [Address([10, 0, 2, 3])]);
+            assert_eq!(message.address(code::ROUTER), Some(Address([10, 0, 2, 2])));
+            assert_eq!(message.address(code::DOMAIN_NAME_SERVER), Some(Address([10, 0, 2, 3])));
             assert_eq!(message.option(code::DOMAIN_NAME), None);
         }
     }
@@ -418,6 +482,44 @@ pub(crate) mod tests {
         let message = Message::parse(&bytes).unwrap();
         assert_eq!(message.address(code::SUBNET_MASK), None);
         assert_eq!(message.seconds(code::LEASE_TIME), None);
-        assert_eq!(message.addresses(code::ROUTER).collect::<Vec<_>>(), [Address([10, 0, 0, 1])]);
+    }
+
+    #[test]
+    fn the_parts_of_a_value_are_one() {
+        // In the order of RFC 3396 §5: options, file, sname.
+        let mut bytes = reply(7, [10, 0, 2, 15], &[119, 1, 1, 53, 1, 5, 119, 0, 119, 2, 2, 3, 52, 1, 3, 255]);
+        bytes[44..48].copy_from_slice(&[119, 2, 5, 6]);
+        bytes[108..111].copy_from_slice(&[119, 1, 4]);
+        let message = Message::parse(&bytes).unwrap();
+        let mut value = Value::new();
+        message.whole(119, &mut value);
+        assert_eq!(value, [1, 2, 3, 4, 5, 6]);
+        message.whole(121, &mut value);
+        assert_eq!(value, []);
+        let mut long = std::vec![53, 1, 5];
+        for part in 0..4 {
+            long.extend([119, 200]);
+            long.extend([part; 200]);
+        }
+        let bytes = reply(7, [10, 0, 2, 15], &long);
+        Message::parse(&bytes).unwrap().whole(119, &mut value);
+        assert_eq!((value.len(), value[399], value[511]), (MAX_VALUE, 1, 2));
+    }
+
+    #[test]
+    fn a_message_has_one_type() {
+        for (options, kind) in [
+            (&[53, 1, 5][..], Some(Kind::Ack)),
+            (&[53, 1, 5, 53, 1, 2], None),
+            (&[53, 0], None),
+            (&[53, 2, 5, 5], None),
+            (&[0, 255, 53, 1, 5], None),
+        ] {
+            assert_eq!(
+                Message::parse(&reply(7, [10, 0, 2, 15], options)).map(|message| message.kind),
+                kind,
+                "{options:?}"
+            );
+        }
     }
 }

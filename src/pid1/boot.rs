@@ -4,7 +4,6 @@ use core::ffi::CStr;
 
 use linux_raw_sys::general::MS_RDONLY;
 use rustix::fs::OFlags;
-use rustix::system::{Uname, sethostname, uname};
 use ufmt::uwrite;
 use whit::embedded::WORD;
 use whit::error::Errno;
@@ -15,7 +14,7 @@ use whit::text::Text;
 use whit::time::after_s;
 use whit::volume::Volume;
 
-use crate::console::{self, Line, failed, say, tell};
+use crate::console::{self, Line, say, tell};
 use crate::devices::Device;
 use crate::filesystems::{self, Root};
 use crate::machine::{Machine, now_ms};
@@ -56,14 +55,15 @@ pub(crate) fn prepare_root_and_network(machine: &mut Machine<'_>) -> Result<Outc
         return Ok(Outcome::Failed);
     }
     read_image_record(machine);
-    name_machine(machine.options.value(Value::Hostname));
     filesystems::furnish_root();
     if !volumes::mount_all(machine, deadline_ms, &mut device)? {
         return Ok(Outcome::Failed);
     }
     machine.stop_listening_for_devices();
-    wait_for_lease(machine, started_ms)?;
-    etc::write(machine.network.as_ref().and_then(Network::lease));
+    if !wait_for_lease(machine, started_ms)? {
+        return Ok(Outcome::Failed);
+    }
+    etc::write(&machine.options, machine.network.as_ref().and_then(Network::lease));
     Ok(Outcome::Ready)
 }
 
@@ -130,26 +130,30 @@ pub(crate) fn mount_when_there(
     }
 }
 
-/// Waits for the first lease, for as long as the options say; without an interface not at all.
-fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<(), End> {
-    if machine.options.net() != Net::Wait {
-        return Ok(());
+/// Waits for the first lease, for as long as the options say; without an interface not at all. Returns whether the workload may
+/// start.
+fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<bool, End> {
+    let is_required = machine.options.net() == Net::Require;
+    if machine.options.net() != Net::Wait && !is_required {
+        return Ok(true);
     }
     machine.handle_network();
     let wait_s = machine.options.seconds(Time::NetTimeout);
     let deadline_ms = after_s(started_ms, wait_s);
     loop {
-        let Some(network) = &machine.network else { return Ok(()) };
-        if !network.has_interfaces() {
+        // Why there is none was said.
+        let Some(network) = &machine.network else { return Ok(!is_required) };
+        if !network.has_interfaces() && !is_required {
             tell!("network: no Ethernet interface");
-            return Ok(());
+            return Ok(true);
         }
         if network.lease().is_some() {
-            return Ok(());
+            return Ok(true);
         }
         if now_ms() >= deadline_ms {
-            say!("network: no lease within {} s; the boot goes on, and so does the search", u64::from(wait_s));
-            return Ok(());
+            let outlook = if is_required { "" } else { "; the boot goes on, and so does the search" };
+            say!("network: no lease within {} s{}", u64::from(wait_s), outlook);
+            return Ok(!is_required);
         }
         supervise::wait(machine, deadline_ms)?;
     }
@@ -170,25 +174,5 @@ fn read_image_record(machine: &mut Machine<'_>) {
     });
     if machine.options.net() == Net::Off {
         machine.network = None;
-    }
-}
-
-/// The name that the machine was given; until then it is "(none)" (init/version.c).
-#[inline(never)]
-pub(crate) fn known_name(uname: &Uname) -> &[u8] {
-    let name = uname.nodename().to_bytes();
-    if name == b"(none)" { b"" } else { name }
-}
-
-/// Names the machine as it was asked, or `whit` when nobody else has named it.
-fn name_machine(hostname: &[u8]) {
-    let uname = uname();
-    let name = match (hostname, known_name(&uname)) {
-        (b"", b"") => b"whit",
-        (b"", _) => return,
-        _ => hostname,
-    };
-    if let Err(errno) = sethostname(name) {
-        failed("hostname ", name, errno.into());
     }
 }

@@ -1,15 +1,19 @@
-//! The files in the root's /etc that tell programs of the network: resolv.conf, hosts, hostname.
+//! What tells programs of the network: the machine's name, resolv.conf, hosts and hostname in the root's /etc, and the facts of
+//! the lease in /run/whit/net.env for scripts.
 //!
 //! Ours are written where the image has none, an empty one (as docker export leaves it), or one of ours.
 
 use core::ffi::CStr;
 
-use rustix::fs::{OFlags, ftruncate};
+use rustix::fs::{Mode, OFlags, ftruncate, mkdirat};
 use rustix::io;
 use rustix::mount::mount_bind;
-use ufmt::uwrite;
-use whit::dhcp::lease::Lease;
+use rustix::system::{Uname, sethostname, uname};
+use ufmt::{uWrite, uwrite};
+use whit::dhcp::lease::{Lease, MAX_SERVERS};
 use whit::error::Errno;
+use whit::ipv4::Address;
+use whit::options::{Options, Value};
 use whit::text::{Text, strip_prefix};
 
 use crate::console::{self, Line, failed};
@@ -22,11 +26,12 @@ const MARK: &str = "# written by whit\n";
 /// Where our files are when the root cannot be written to.
 const OUTSIDE: &CStr = c"/run/whit";
 
-/// Writes all three.
-pub(crate) fn write(lease: Option<&Lease>) {
+/// Names the machine and writes the files.
+pub(crate) fn write(options: &Options<'_>, lease: Option<&Lease>) {
+    name_machine(options.value(Value::Hostname), lease.map_or(b"", |lease| &lease.hostname));
     // An image of one program has none, and its resolver reads these files all the same.
     let _ = files::make_directory(c"/mnt/etc");
-    let uname = rustix::system::uname();
+    let uname = uname();
     let hostname = Text(uname.nodename().to_bytes());
     let _ = uwrite!(Line, "{}\n", hostname);
     put(c"etc/hostname");
@@ -40,10 +45,77 @@ pub(crate) fn write(lease: Option<&Lease>) {
 
     // Without a lease there are no name servers to tell of, but some that may no longer hold.
     let _ = uwrite!(Line, "{}", MARK);
-    for server in lease.map_or(&[][..], |lease| &lease.name_servers) {
-        let _ = uwrite!(Line, "nameserver {}\n", *server);
+    if let Some(lease) = lease {
+        for server in &lease.name_servers {
+            fact("nameserver ", *server);
+        }
+        if !lease.search.is_empty() {
+            let _ = uwrite!(Line, "search{}\n", Text(&lease.search));
+        }
     }
     put(c"etc/resolv.conf");
+    write_facts(lease);
+}
+
+/// Names the machine as it was asked, or else as the kernel was told, or the server says; or `whit`.
+fn name_machine(asked: &[u8], leased: &[u8]) {
+    const OURS: &[u8] = b"whit";
+    let uname = uname();
+    let known = known_name(&uname);
+    let name = match asked {
+        b"" if !known.is_empty() && known != OURS => return,
+        b"" if leased.is_empty() => OURS,
+        b"" => leased,
+        asked => asked,
+    };
+    if let Err(errno) = sethostname(name) {
+        failed("hostname ", name, errno.into());
+    }
+}
+
+/// The name that the machine was given; until then it is "(none)" (init/version.c).
+#[inline(never)]
+pub(crate) fn known_name(uname: &Uname) -> &[u8] {
+    let name = uname.nodename().to_bytes();
+    if name == b"(none)" { b"" } else { name }
+}
+
+/// What a script can read with `.`: digits and dots, and nothing that a server has written.
+fn write_facts(lease: Option<&Lease>) {
+    const NUMBERED: [[&str; MAX_SERVERS]; 2] = [["DNS1=", "DNS2=", "DNS3="], ["NTP1=", "NTP2=", "NTP3="]];
+    let Some(lease) = lease else { return };
+    let _ = Line.write_str(MARK);
+    fact("ADDRESS=", lease.address);
+    number_fact("PREFIX=", lease.prefix_length.into());
+    fact("SERVER=", lease.server);
+    if let Some(router) = lease.router() {
+        fact("ROUTER=", router);
+    }
+    for (keys, servers) in NUMBERED.iter().zip([&lease.name_servers, &lease.time_servers]) {
+        for (key, server) in keys.iter().zip(servers) {
+            fact(key, *server);
+        }
+    }
+    if let Some(times) = lease.times {
+        number_fact("RENEWAL=", times.renewal_s);
+        number_fact("REBINDING=", times.rebinding_s);
+        number_fact("EXPIRY=", times.expiry_s);
+    }
+    let _ = files::make_directory(c"/mnt/run");
+    if let Ok(run) = fd::open_inside(ROOT, c"run", OFlags::DIRECTORY) {
+        let _ = mkdirat(&run, c"whit", Mode::from_raw_mode(0o755));
+    }
+    put(c"run/whit/net.env");
+}
+
+#[inline(never)]
+fn fact(key: &str, address: Address) {
+    let _ = uwrite!(Line, "{}{}\n", key, address);
+}
+
+#[inline(never)]
+fn number_fact(key: &str, number: u32) {
+    let _ = uwrite!(Line, "{}{}\n", key, u64::from(number));
 }
 
 /// Writes the text that was made.

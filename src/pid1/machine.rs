@@ -57,7 +57,7 @@ pub(crate) struct Machine<'a> {
     pub(crate) options: Options<'a>,
     pub(crate) timeline: Timeline,
     pub(crate) sources: Sources<'a>,
-    pub(crate) network: Option<Network>,
+    pub(crate) network: Option<Network<'a>>,
 }
 
 /// What [`Machine::wait`] returned for.
@@ -104,7 +104,7 @@ impl<'a> Machine<'a> {
     pub(crate) fn new(
         sources: Sources<'a>,
         options: Options<'a>,
-        network: Option<Network>,
+        network: Option<Network<'a>>,
         timeline: Timeline,
     ) -> Self {
         Self {
@@ -130,7 +130,7 @@ impl<'a> Machine<'a> {
         let Some(network) = &mut self.network else { return };
         network.handle(now_ms(), &mut self.timeline);
         if self.root.is_some() && network.take_changed() {
-            etc::write(network.lease());
+            etc::write(&self.options, network.lease());
         }
     }
 

@@ -30,7 +30,7 @@ use rustix::system::{RebootCommand, reboot};
 use whit::cmdline::{self, MAX_COMMAND_LINE};
 use whit::error::Errno;
 use whit::mounts;
-use whit::options::{Complaint, Net, Source, Sources, Switch};
+use whit::options::{Complaint, Net, Options, Source, Sources, Switch};
 use whit::record::{MAX_RECORD, Record};
 use whit::status::NOT_STARTED;
 use whit::text::Text;
@@ -73,7 +73,7 @@ fn main(seed: u32) -> ! {
     };
     let options = sources.options(&mut complain);
     console::set_quiet(options.has(Switch::Quiet));
-    let network = if options.net() == Net::Off { None } else { open_network(seed) };
+    let network = if options.net() == Net::Off { None } else { open_network(seed, &options) };
     let mut machine = Machine::new(sources, options, network, timeline);
     machine.handle_network();
 
@@ -87,8 +87,8 @@ fn main(seed: u32) -> ! {
     shutdown::end(&mut machine, end)
 }
 
-fn open_network(seed: u32) -> Option<Network> {
-    Network::open(seed).map_err(|errno| failed("network", b"", errno)).ok()
+fn open_network<'a>(seed: u32, options: &Options<'a>) -> Option<Network<'a>> {
+    Network::open(seed, options).map_err(|errno| failed("network", b"", errno)).ok()
 }
 
 /// From the first device to the last child.

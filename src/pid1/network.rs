@@ -3,18 +3,19 @@
 use linux_raw_sys::netlink::{NETLINK_ROUTE, RTMGRP_LINK};
 use rustix::net::{AddressFamily, SendFlags, SocketAddrV4, SocketType, bind, send, sendto, sockopt};
 use ufmt::{Formatter, uDisplay, uWrite, uwrite};
-use whit::dhcp::client::{Action, Client, Destination};
+use whit::dhcp::client::{Action, CLASSIC_GAP_MS, Client, Destination, FIRST_GAP_MS};
 use whit::dhcp::lease::Lease;
 use whit::dhcp::wire::{Encoded, HardwareAddress, MAX_SENT, Message, Query};
 use whit::dhcp::{CLIENT_PORT, SERVER_PORT};
 use whit::error::Errno;
 use whit::ipv4::{self, Address, Endpoint};
+use whit::options::{Options, Value};
 use whit::rtnetlink::{self, Hardware, InterfaceAddress, Link, MAX_REPLY, Request};
 use whit::text::Text;
 use whit::time::NEVER;
 
-use crate::boot::known_name;
 use crate::console::{failed, say, tell};
+use crate::etc::known_name;
 use crate::files;
 use crate::sys::fd::{self, Fd};
 use crate::sys::packet;
@@ -30,7 +31,7 @@ const IFNAMSIZ: usize = 16;
 /// model holds packets for a further second, as it does behind each write of its receive mode, IPv6's joining of a group
 /// at the carrier among them (hw/net/e1000.c, set_rx_control()). So: a lease after 1.5 s, not after 3.
 const E1000_NEGOTIATES_MS: u64 = 500;
-/// A default route that is not the first lease's comes behind it.
+/// Routes that are not the first lease's come behind those.
 const LATER_METRIC: u32 = 100;
 
 /// An interface and its client.
@@ -40,8 +41,10 @@ struct Interface {
     carrier: bool,
     client: Client,
     configured: Option<InterfaceAddress>,
-    /// Of its default route.
-    metric: u32,
+    /// How long its packets may be now.
+    mtu: u32,
+    /// How often its carrier has come.
+    ups: u32,
 }
 
 /// What all interfaces share.
@@ -54,26 +57,39 @@ struct Shared {
     packets: Fd,
     /// A lease came, changed or went: the files in the root are to follow.
     changed: bool,
+    /// Index of the interface that had the first lease: its routes come before the others', its servers are asked. 0: none.
+    first: u32,
 }
 
 /// All interfaces, and the shared. What is small stands first, as in the machine.
 #[repr(C)]
-pub(crate) struct Network {
+pub(crate) struct Network<'a> {
     shared: Shared,
     seed: u32,
+    /// Of the clients: the time to their second message.
+    first_gap_ms: u64,
     /// Software interfaces (veth, bridges) that appear now are the workload's.
     workload_runs: bool,
+    /// The one interface that is used; every one when it is empty.
+    wanted: &'a [u8],
     interfaces: heapless::Vec<Interface, MAX_INTERFACES>,
 }
 
-impl Network {
+impl<'a> Network<'a> {
     /// Opens the sockets and asks for the interfaces.
-    pub(crate) fn open(seed: u32) -> Result<Self, Errno> {
+    pub(crate) fn open(seed: u32, options: &Options<'a>) -> Result<Self, Errno> {
         let (events, requests) =
             (fd::netlink_socket(NETLINK_ROUTE, RTMGRP_LINK)?, fd::netlink_socket(NETLINK_ROUTE, 0)?);
-        let shared = Shared { events, requests, packets: packet::open()?, changed: false };
+        let shared = Shared { events, requests, packets: packet::open()?, changed: false, first: 0 };
         shared.ask_for_links()?;
-        Ok(Self { shared, interfaces: heapless::Vec::new(), seed, workload_runs: false })
+        Ok(Self {
+            shared,
+            seed,
+            first_gap_ms: if options.classic_dhcp { CLASSIC_GAP_MS } else { FIRST_GAP_MS },
+            workload_runs: false,
+            wanted: options.value(Value::NetDevice),
+            interfaces: heapless::Vec::new(),
+        })
     }
 
     /// What is waited for.
@@ -93,7 +109,7 @@ impl Network {
 
     /// The first lease.
     pub(crate) fn lease(&self) -> Option<&Lease> {
-        self.interfaces.iter().find_map(|interface| interface.client.lease())
+        self.interfaces.iter().find(|interface| interface.index == self.shared.first)?.client.lease()
     }
 
     /// Whether a lease changed since the last call.
@@ -140,6 +156,7 @@ impl Network {
                                 let gone = self.interfaces.iter().position(|interface| interface.index == index);
                                 if let Some(gone) = gone {
                                     self.interfaces.remove(gone);
+                                    self.shared.forget(index);
                                 }
                             }
                             _ => {}
@@ -161,7 +178,7 @@ impl Network {
             Hardware::Other => return,
         };
         if find(&mut self.interfaces, index).is_none() {
-            if link.by_software() && self.workload_runs {
+            if link.by_software() && self.workload_runs || !link.is_meant(self.wanted, chaddr) {
                 return;
             }
             let up_ms = if link.is_qemu_e1000() { now_ms.saturating_add(E1000_NEGOTIATES_MS) } else { NEVER };
@@ -169,10 +186,10 @@ impl Network {
                 index,
                 name: heapless::Vec::new(),
                 carrier: false,
-                client: Client::new(chaddr, self.seed ^ index, up_ms),
+                client: Client::new(chaddr, self.seed ^ index, self.first_gap_ms, up_ms),
                 configured: None,
-                // The first has the default route, the others stand behind it.
-                metric: if self.interfaces.is_empty() { 0 } else { LATER_METRIC.wrapping_add(index) },
+                mtu: 0,
+                ups: 0,
             };
             let _ = interface.name.extend_from_slice(name.0);
             if self.interfaces.push(interface).is_err() {
@@ -183,11 +200,18 @@ impl Network {
             }
         }
         let Some(interface) = find(&mut self.interfaces, index) else { return };
+        let ups = link.carrier_ups();
+        if core::mem::replace(&mut interface.ups, ups) != ups && interface.carrier {
+            // It was gone in between.
+            interface.carrier = false;
+            let _ = interface.client.link(now_ms, false);
+        }
         if link.carrier() && !interface.carrier {
             timeline.reach(Stage::Link);
             tell!("{} {}: link up", name, Mac(chaddr));
         }
         interface.carrier = link.carrier();
+        interface.mtu = link.mtu();
         let action = interface.client.link(now_ms, link.carrier());
         interface.carry_out(&action, &mut self.shared);
     }
@@ -219,9 +243,11 @@ impl Interface {
             // A query that cannot be sent is one that was lost: the client tries again.
             Action::Send(query, destination) => self.send(query, *destination, shared),
             Action::Configure => self.configure(shared),
+            Action::Extend => self.set_address(shared),
             Action::Deconfigure => {
                 say!("{}: the lease is lost", Text(&self.name));
                 self.deconfigure(shared);
+                shared.forget(self.index);
                 Ok(())
             }
         };
@@ -247,20 +273,36 @@ impl Interface {
     }
 
     fn configure(&mut self, shared: &mut Shared) -> Result<(), Errno> {
+        self.deconfigure(shared);
+        if shared.first == 0 {
+            shared.first = self.index;
+        }
+        let metric = if shared.first == self.index { 0 } else { LATER_METRIC.wrapping_add(self.index) };
         let Some(lease) = self.client.lease() else { return Ok(()) };
-        let new =
+        tell!("{} {}", Text(&self.name), Granted(lease));
+        if let Some(mtu) = lease.mtu.filter(|mtu| u32::from(*mtu) != self.mtu)
+            && let Err(errno) = shared.request(&rtnetlink::set_mtu(self.index, mtu))
+        {
+            failed("MTU of ", &self.name, errno);
+        }
+        let address =
             InterfaceAddress { interface: self.index, address: lease.address, prefix_length: lease.prefix_length };
-        let mut done = shared.request(&new.add(lease.times.map(|times| times.expiry_s)));
-        if let (Ok(()), Some(router)) = (done, lease.router) {
-            done = shared.request(&new.default_route(router, self.metric));
+        self.configured = Some(address);
+        self.set_address(shared)?;
+        for route in self.client.lease().map_or(&[][..], |lease| &lease.routes) {
+            if route.prefix_length > 0 {
+                let (to, length, by) = (route.destination, u64::from(route.prefix_length), route.gateway);
+                tell!("{} route to {}/{} by {}", Text(&self.name), to, length, by);
+            }
+            shared.request(&address.route(route, metric))?;
         }
-        // A lease that only goes on needs no word.
-        if self.configured != Some(new) {
-            tell!("{} {}", Text(&self.name), Granted(lease));
-            self.deconfigure(shared);
-            self.configured = Some(new);
-        }
-        done
+        Ok(())
+    }
+
+    /// Gives the interface its address for as long as the lease says.
+    fn set_address(&self, shared: &Shared) -> Result<(), Errno> {
+        let (Some(address), Some(lease)) = (&self.configured, self.client.lease()) else { return Ok(()) };
+        shared.request(&address.add(lease.times.map(|times| times.expiry_s)))
     }
 
     fn deconfigure(&mut self, shared: &mut Shared) {
@@ -273,6 +315,14 @@ impl Interface {
 }
 
 impl Shared {
+    /// An interface has no lease any more.
+    fn forget(&mut self, interface: u32) {
+        if self.first == interface {
+            self.first = 0;
+            self.changed = true;
+        }
+    }
+
     fn ask_for_links(&self) -> Result<(), Errno> {
         send(&self.events, rtnetlink::dump_links().bytes(), SendFlags::empty())?;
         Ok(())
@@ -332,7 +382,7 @@ impl uDisplay for Granted<'_> {
     fn fmt<W: uWrite + ?Sized>(&self, f: &mut Formatter<'_, W>) -> Result<(), W::Error> {
         let lease = self.0;
         uwrite!(f, "{}/{}", lease.address, u64::from(lease.prefix_length))?;
-        if let Some(router) = lease.router {
+        if let Some(router) = lease.router() {
             uwrite!(f, ", gateway {}", router)?;
         }
         let mut separator = ", DNS ";

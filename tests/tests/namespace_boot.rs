@@ -309,6 +309,6 @@ fn pid_1_is_small() {
     println!("PID 1: peak {peak_kib} KiB, {threads} thread, {} descriptors {descriptors:?}", descriptors.len());
     assert!(peak_kib <= 128, "{peak_kib} KiB");
     assert_eq!(threads, 1);
-    // The console three times, signals, and three sockets of the network.
-    assert!(descriptors.len() <= 7, "{descriptors:?}");
+    // The console three times, signals, three sockets of the network; where the kernel knows virtio's ports, news of devices.
+    assert!(descriptors.len() <= 8, "{descriptors:?}");
 }

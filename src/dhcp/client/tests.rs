@@ -10,7 +10,7 @@ const OTHER: [u8; 4] = [10, 0, 0, 2];
 const OURS: [u8; 4] = [10, 0, 0, 50];
 
 fn client() -> Client {
-    Client::new(CHADDR, 0x5eed, NEVER)
+    Client::new(CHADDR, 0x5eed, FIRST_GAP_MS, NEVER)
 }
 
 /// A server's message: a kind, a server identifier, a mask, a lease of 1000 s.
@@ -55,14 +55,14 @@ fn bound(client: &mut Client, now_ms: u64) {
 
 #[test]
 fn an_interface_may_be_brought_up_later() {
-    let mut client = Client::new(CHADDR, 0x5eed, 500);
+    let mut client = Client::new(CHADDR, 0x5eed, FIRST_GAP_MS, 500);
     assert_eq!(client.link(3, false), Action::Nothing);
     assert_eq!(fire(&mut client), (500, Action::BringUp));
     assert_eq!(client.deadline_ms(), NEVER, "once");
     sent(client.link(510, true));
 
     // Somebody else brought it up before.
-    let mut client = Client::new(CHADDR, 0x5eed, 500);
+    let mut client = Client::new(CHADDR, 0x5eed, FIRST_GAP_MS, 500);
     sent(client.link(100, true));
     assert!(matches!(fire(&mut client), (300..400, Action::Send(..))));
 }
@@ -75,7 +75,7 @@ fn four_messages_bind() {
     assert_eq!((discover.kind, discover.secs, to), (Kind::Discover, 0, Destination::Broadcast));
     let (request, to) = sent(say(&mut client, 6, OFFER, SERVER));
     assert_eq!((request.kind, request.xid, to), (Kind::Request, discover.xid, Destination::Broadcast));
-    assert_eq!(request.offer, Some((Address(OURS), Address(SERVER))));
+    assert_eq!((request.requested, request.server), (Some(Address(OURS)), Some(Address(SERVER))));
     assert_eq!(say(&mut client, 7, ACK, SERVER), Action::Configure);
     let lease = client.lease().expect("a lease");
     assert_eq!((lease.address, lease.prefix_length), (Address(OURS), 24));
@@ -105,7 +105,7 @@ fn discovers_keep_their_xid_and_back_off() {
 fn jitter_differs_between_clients() {
     let deadlines: std::collections::BTreeSet<_> = (0..100u32)
         .map(|seed| {
-            let mut client = Client::new(CHADDR, seed << 8, NEVER);
+            let mut client = Client::new(CHADDR, seed << 8, FIRST_GAP_MS, NEVER);
             client.link(0, true);
             client.deadline_ms()
         })
@@ -145,7 +145,7 @@ fn a_server_without_identifier_is_known_by_its_address() {
     sent(client.link(0, true));
     let bytes = reply(client.xid, OURS, &[53, 1, OFFER]);
     let (request, _) = sent(client.receive(1, &Message::parse(&bytes).unwrap(), Address(SERVER)));
-    assert_eq!(request.offer.map(|(_, server)| server), Some(Address(SERVER)));
+    assert_eq!(request.server, Some(Address(SERVER)));
 }
 
 #[test]
@@ -192,7 +192,7 @@ fn a_lease_is_renewed_then_rebound_then_lost() {
         }
         let (query, to) = sent(action);
         assert_eq!((query.kind, query.ciaddr), (Kind::Request, Address(OURS)));
-        assert_eq!(query.offer, None, "RFC 2131 §4.3.2");
+        assert_eq!((query.requested, query.server), (None, None), "RFC 2131 §4.3.2");
         trace.push((now_ms / 1000, to));
     };
     let server = Destination::Server(Address(SERVER));
@@ -206,8 +206,9 @@ fn a_lease_is_renewed_then_rebound_then_lost() {
         (997, Destination::Broadcast),
     ];
     assert_eq!((&trace[..], end_ms), (&expected[..], 1_000_000));
-    assert_eq!(client.lease(), None);
-    assert_eq!(sent(fire(&mut client).1).0.kind, Kind::Discover);
+    assert!(client.lease().is_none());
+    let (query, _) = sent(fire(&mut client).1);
+    assert_eq!((query.kind, query.requested), (Kind::Request, Some(Address(OURS))), "it may still be had");
 }
 
 #[test]
@@ -216,8 +217,13 @@ fn a_renewed_lease_counts_from_its_ack() {
     bound(&mut client, 0);
     let (now_ms, _) = fire(&mut client);
     assert_eq!(say(&mut client, now_ms, ACK, OTHER), Action::Nothing, "RENEWING: only the chosen server");
-    assert_eq!(say(&mut client, now_ms + 5, ACK, SERVER), Action::Configure);
+    assert_eq!(say(&mut client, now_ms + 5, ACK, SERVER), Action::Extend);
     assert_eq!(client.deadline_ms(), now_ms + 5 + 500_000);
+    let (now_ms, _) = fire(&mut client);
+    let [a, b, c, d] = SERVER;
+    let bytes = reply(client.xid, OURS, &[53, 1, ACK, 54, 4, a, b, c, d, 51, 4, 0, 0, 3, 0xe8, 6, 4, 8, 8, 8, 8]);
+    let action = client.receive(now_ms, &Message::parse(&bytes).unwrap(), Address(SERVER));
+    assert_eq!(action, Action::Configure, "another mask, and a name server");
 }
 
 #[test]
@@ -235,6 +241,129 @@ fn any_server_may_refuse_or_grant_while_rebinding() {
             assert_eq!(client.deadline_ms(), now_ms, "and begins at once");
         }
     }
+}
+
+#[test]
+fn a_server_may_skip_two_messages() {
+    let mut client = client();
+    sent(client.link(0, true));
+    let rapid = |client: &Client, kind| {
+        let [a, b, c, d] = SERVER;
+        reply(client.xid, OURS, &[53, 1, kind, 54, 4, a, b, c, d, 80, 0, 51, 4, 0, 0, 3, 0xe8])
+    };
+    let offer = rapid(&client, OFFER);
+    let mut patient = client.clone();
+    sent(patient.receive(1, &Message::parse(&offer).unwrap(), Address(SERVER)));
+    assert_eq!(patient.state(), State::Requesting, "an OFFER is an OFFER");
+    let ack = rapid(&client, ACK);
+    assert_eq!(client.receive(1, &Message::parse(&ack).unwrap(), Address(SERVER)), Action::Configure);
+    assert_eq!((client.state(), client.deadline_ms()), (State::Bound, 500_001));
+}
+
+#[test]
+fn who_refuses_says_who_it_is() {
+    let mut client = client();
+    sent(client.link(0, true));
+    sent(say(&mut client, 1, OFFER, SERVER));
+    let nak = reply(client.xid, [0; 4], &[53, 1, NAK]);
+    assert_eq!(client.receive(2, &Message::parse(&nak).unwrap(), Address(SERVER)), Action::Nothing);
+    assert_eq!(client.state(), State::Requesting);
+    assert_eq!(say(&mut client, 3, ACK, SERVER), Action::Configure);
+}
+
+#[test]
+fn an_identifier_comes_back_as_it_was_sent() {
+    let mut client = client();
+    sent(client.link(0, true));
+    let mut options = std::vec![53, 1, OFFER, 61, 7, 1];
+    options.extend(CHADDR);
+    let mut other = options.clone();
+    other[6] ^= 1;
+    for options in [&other, &options[..6].iter().chain(b"\x01").copied().collect()] {
+        let bytes = reply(client.xid, OURS, options);
+        let ignored = Message::parse(&bytes)
+            .is_none_or(|message| client.receive(1, &message, Address(SERVER)) == Action::Nothing);
+        assert!(ignored, "{options:?}");
+    }
+    let bytes = reply(client.xid, OURS, &options);
+    sent(client.receive(1, &Message::parse(&bytes).unwrap(), Address(SERVER)));
+}
+
+#[test]
+fn some_messages_ask_for_a_broadcast_answer() {
+    let mut client = client();
+    let mut asked = std::vec![sent(client.link(0, true)).0.broadcast];
+    asked.extend((0..11).map(|_| sent(fire(&mut client).1).0.broadcast));
+    let expected = [false, false, false, true, false, true, false, true, false, true, false, true];
+    assert_eq!(asked, expected);
+}
+
+#[test]
+fn the_classic_timing_can_be_had() {
+    let mut client = Client::new(CHADDR, 0x5eed, CLASSIC_GAP_MS, NEVER);
+    sent(client.link(0, true));
+    let mut before_ms = 0;
+    for gap_ms in [4000, 8000, 16_000, 32_000, 64_000, 64_000, 64_000, 64_000, 64_000, 64_000, 64_000] {
+        let (now_ms, _) = fire(&mut client);
+        let gap = now_ms - before_ms;
+        assert!((gap_ms * 9 / 10..=gap_ms * 11 / 10).contains(&gap), "{gap} ms for {gap_ms} ms");
+        before_ms = now_ms;
+    }
+}
+
+/// A client whose link was gone for a second; and the time.
+fn returned() -> (Client, u64) {
+    let mut client = client();
+    bound(&mut client, 0);
+    assert_eq!(client.link(5000, false), Action::Nothing);
+    let (query, to) = sent(client.link(6000, true));
+    assert_eq!((query.kind, query.requested, query.server), (Kind::Request, Some(Address(OURS)), None));
+    assert_eq!((query.ciaddr, to), (Address::UNSPECIFIED, Destination::Broadcast), "RFC 2131 §4.3.2, INIT-REBOOT");
+    assert!(client.lease().is_some(), "until somebody says otherwise");
+    (client, 6000)
+}
+
+#[test]
+fn a_link_that_returns_has_the_lease_confirmed_by_any_server() {
+    let (mut client, now_ms) = returned();
+    assert_eq!(say(&mut client, now_ms + 1, ACK, SERVER), Action::Configure, "its routes may be gone");
+    assert_eq!((client.state(), client.deadline_ms()), (State::Bound, now_ms + 1 + 500_000));
+    let (mut client, now_ms) = returned();
+    assert_eq!(say(&mut client, now_ms + 1, ACK, OTHER), Action::Configure, "another server: its lease");
+    let (mut client, now_ms) = returned();
+    assert_eq!(say(&mut client, now_ms + 1, NAK, OTHER), Action::Deconfigure, "another network");
+    assert!(client.lease().is_none());
+    assert_eq!(sent(fire(&mut client).1).0.kind, Kind::Discover);
+}
+
+#[test]
+fn a_returned_link_without_an_answer_is_a_new_network() {
+    let (mut client, now_ms) = returned();
+    assert_eq!(sent(fire(&mut client).1).0.kind, Kind::Request);
+    let (then_ms, action) = fire(&mut client);
+    assert_eq!(sent(action).0.kind, Kind::Discover);
+    assert!((600..900).contains(&(then_ms - now_ms)), "{then_ms}");
+    sent(say(&mut client, then_ms, OFFER, SERVER));
+    assert_eq!(say(&mut client, then_ms, ACK, SERVER), Action::Configure, "also when it is the same address");
+}
+
+#[test]
+fn a_link_that_goes_again_waits_for_the_next() {
+    let (mut client, now_ms) = returned();
+    assert_eq!(client.link(now_ms + 10, false), Action::Nothing);
+    assert_eq!(client.deadline_ms(), NEVER);
+    assert_eq!(sent(client.link(now_ms + 60_000, true)).0.kind, Kind::Request);
+}
+
+#[test]
+fn a_machine_that_stood_still_past_its_lease_asks_whether_it_can_have_it_again() {
+    let mut client = client();
+    bound(&mut client, 0);
+    assert_eq!(client.timeout(2_000_000), Action::Deconfigure);
+    assert_eq!((client.lease().is_none(), client.deadline_ms()), (true, 2_000_000));
+    let (query, _) = sent(client.timeout(2_000_000));
+    assert_eq!((query.kind, query.requested, query.server), (Kind::Request, Some(Address(OURS)), None));
+    assert_eq!(say(&mut client, 2_000_001, ACK, SERVER), Action::Configure);
 }
 
 #[test]

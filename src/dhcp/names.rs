@@ -1,0 +1,193 @@
+//! Names that a server tells: only what a name may have comes through, as they end in files and in the kernel.
+
+use crate::text::parts;
+
+/// Bytes of a search list: what old resolvers take (resolv.conf(5)).
+pub const MAX_SEARCH: usize = 256;
+/// A label (RFC 1035 §2.3.4), and so a host's own name.
+pub const MAX_LABEL: usize = 63;
+
+/// Domains to search, a space before each.
+pub type Search = heapless::Vec<u8, MAX_SEARCH>;
+
+/// A host's own name: the first label of option 12.
+pub fn host(value: &[u8]) -> &[u8] {
+    let name = without_nuls(value);
+    if is_name(name) { parts(name, b'.').next().unwrap_or_default() } else { b"" }
+}
+
+/// The domains of option 15, which some servers give several of; none when one of them is no name.
+pub fn domains(value: &[u8], search: &mut Search) {
+    let value = without_nuls(value);
+    for name in parts(value, b' ').filter(|_| parts(value, b' ').all(is_name)) {
+        let before = search.len();
+        if push(search, b' ', name).is_none() {
+            return search.truncate(before);
+        }
+    }
+}
+
+/// The domains of option 119 (RFC 3397), as far as there is room. `None` when it is malformed: a pointer leads only to what
+/// stands before the name that it is in, and before the last pointer's target, so that there is an end.
+#[inline(never)]
+pub fn search_list(value: &[u8], search: &mut Search) -> Option<()> {
+    let mut at = 0;
+    while at < value.len() {
+        let (before, mut separator) = (search.len(), b' ');
+        let (mut place, mut limit, mut end) = (at, at, None);
+        loop {
+            let length = *value.get(place)?;
+            let next = place.wrapping_add(1);
+            match length {
+                0 => {
+                    at = end.unwrap_or(next);
+                    break;
+                }
+                1..=0x3f => {
+                    place = next.wrapping_add(usize::from(length));
+                    let label = value.get(next..place).filter(|label| is_label(label))?;
+                    if push(search, separator, label).is_none() {
+                        search.truncate(before);
+                        return Some(());
+                    }
+                    separator = b'.';
+                }
+                0xc0.. => {
+                    place = usize::from(u16::from_be_bytes([length & 0x3f, *value.get(next)?]));
+                    if place >= limit {
+                        return None;
+                    }
+                    end = end.or(Some(next.wrapping_add(1)));
+                    limit = place;
+                }
+                _ => return None,
+            }
+        }
+    }
+    Some(())
+}
+
+fn push(search: &mut Search, separator: u8, text: &[u8]) -> Option<()> {
+    search.push(separator).ok()?;
+    search.extend_from_slice(text).ok()
+}
+
+/// Some servers end their texts as C does.
+fn without_nuls(mut value: &[u8]) -> &[u8] {
+    while let Some(shorter) = value.strip_suffix(b"\0") {
+        value = shorter;
+    }
+    value
+}
+
+fn is_name(name: &[u8]) -> bool {
+    parts(name, b'.').all(is_label)
+}
+
+/// Letters, digits, `-` but not first, and the `_` of some networks (RFC 952, RFC 1123 §2.1).
+fn is_label(label: &[u8]) -> bool {
+    let is_allowed = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    matches!(label, [first, ..] if *first != b'-') && label.len() <= MAX_LABEL && label.iter().all(is_allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::super::wire::Value;
+    use super::*;
+    use std::string::String;
+
+    fn text(search: &[u8]) -> String {
+        String::from_utf8(search.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_host_is_the_first_label_of_a_strict_name() {
+        for (value, expected) in [
+            (&b"node7"[..], "node7"),
+            (b"node7.example.test", "node7"),
+            (b"good\0", "good"),
+            (b"a_b-c", "a_b-c"),
+            (b"", ""),
+            (b"\0", ""),
+            (b"x;touch f;$(id)", ""),
+            (b"a\nb", ""),
+            (b"a b", ""),
+            (b"a/b", ""),
+            (b"../x", ""),
+            (b"-a", ""),
+            (b".a", ""),
+            (b"a..b", ""),
+            (b"a\0b", ""),
+            (b"n\xc3\xa4", ""),
+            (&[b'a'; 64], ""),
+            (&[b'a'; 255], ""),
+        ] {
+            assert_eq!(text(host(value)), expected, "{value:?}");
+        }
+    }
+
+    fn of(value: &[u8]) -> Option<String> {
+        let mut search = Search::new();
+        let value = Value::from_slice(value).unwrap();
+        search_list(&value, &mut search).map(|()| text(&search))
+    }
+
+    #[test]
+    fn domains_are_names_between_spaces() {
+        let domains_of = |value: &[u8]| {
+            let mut search = Search::new();
+            domains(value, &mut search);
+            text(&search)
+        };
+        assert_eq!(domains_of(b"example.test\0"), " example.test");
+        assert_eq!(domains_of(b"a.test b.test"), " a.test b.test");
+        assert_eq!(domains_of(b"a.test\nnameserver 6.6.6.6"), "");
+        assert_eq!(domains_of(b""), "");
+        assert_eq!(domains_of(b"a.test\n"), "");
+        let many = [&b"twenty.characters.xx"[..]; 13].join(&b' ');
+        assert_eq!(domains_of(&many).len(), 252, "12 whole ones");
+    }
+
+    #[test]
+    fn the_example_of_rfc_3397_is_two_domains() {
+        // eng.apple.com, marketing.apple.com
+        let value = b"\x03eng\x05apple\x03com\x00\x09marketing\xc0\x04";
+        assert_eq!(of(value).unwrap(), " eng.apple.com marketing.apple.com");
+        for end in 1..value.len() {
+            let cut = of(&value[..end]);
+            assert!(cut.is_none() || end == 15, "{end}: {cut:?}");
+        }
+    }
+
+    #[test]
+    fn pointers_lead_back_and_end() {
+        assert_eq!(of(b"\x01a\x00\xc0\x00\xc0\x00").unwrap(), " a a a");
+        for (value, what) in [
+            (&b"\xc0\x00"[..], "at itself"),
+            (b"\x01a\xc0\x02", "at itself, behind a label"),
+            (b"\x01a\xc0\x00", "into its own name"),
+            (b"\xc0\x02\xc0\x00", "in a circle"),
+            (b"\xc0\x02\x01a\x00", "forward"),
+            (b"\xc0", "cut"),
+            (b"\x40a", "a label of another kind"),
+            (b"\x80a", "a label of another kind"),
+            (b"\x05a", "past the end"),
+            (b"\x02a\n\x00", "a newline"),
+            (b"\x03a b\x00", "a space"),
+            (b"\x02-a\x00", "a hyphen first"),
+            (b"\x01a", "no end"),
+        ] {
+            assert_eq!(of(value), None, "{what}");
+        }
+        assert_eq!(of(b"\x00").unwrap(), "", "the root");
+    }
+
+    #[test]
+    fn a_list_that_is_too_long_is_cut_at_a_whole_domain() {
+        let label = [&[63][..], &[b'x'; 63], &[0]].concat();
+        assert_eq!(of(&label.repeat(7)).unwrap().len(), 4 * 64);
+        let bomb = [&label[..64], &label[..64], &label[..64], &label[..64], &label].concat();
+        assert_eq!(of(&bomb).unwrap(), "", "one name of 320 bytes");
+    }
+}

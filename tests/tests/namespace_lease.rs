@@ -1,0 +1,181 @@
+//! All that a lease brings beside the address, and what becomes of it when the link or the server changes.
+
+use whit_tests::namespace::{Lan, Machine, Running};
+
+/// Shows what a program finds, and stays.
+const SHOW: &str = "hostname; cat /etc/resolv.conf; cat /run/whit/net.env; echo settled; exec sleep 1000";
+
+fn machine() -> Machine {
+    Machine::new().directory("/rootfs/etc").script(SHOW)
+}
+
+/// A machine with one cable, and its server.
+fn served(lines: &[&str]) -> (Running, Lan, whit_tests::namespace::Server) {
+    let machine = machine().prepare();
+    let lan = Lan::new();
+    lan.plug(&machine, "eth0");
+    let server = lan.serve(lines);
+    (machine.start(), lan, server)
+}
+
+/// The address that the machine says it has.
+#[track_caller]
+fn address_said(machine: &mut Running) -> String {
+    machine.wait_for("whit: eth0 10.");
+    format!("10.{}", machine.wait_for("/").trim_end_matches('/'))
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn all_that_comes_with_an_address_is_used() {
+    let (mut machine, _lan, _server) = served(&[
+        "dhcp-option=3,10.55.0.254",
+        "dhcp-option=121,10.60.0.0/16,10.55.0.7,0.0.0.0/0,10.55.0.9",
+        "dhcp-option=6,10.55.0.2,10.55.0.3,10.55.0.4,10.55.0.5",
+        "dhcp-option=15,ignored.test",
+        "dhcp-option=119,a.test,b.a.test",
+        "dhcp-option=26,1400",
+        "dhcp-option=42,10.55.0.6",
+        "dhcp-option-force=12,node7.example.test",
+    ]);
+    let address = address_said(&mut machine);
+    let said = machine.wait_for("settled\n");
+    assert!(said.contains("whit: eth0 route to 10.60.0.0/16 by 10.55.0.7\n"), "{said}");
+    assert!(said.contains("\nnode7\n"), "{said}");
+    let resolver =
+        "# written by whit\nnameserver 10.55.0.2\nnameserver 10.55.0.3\nnameserver 10.55.0.4\nsearch a.test b.a.test\n";
+    assert!(said.contains(resolver), "{said}");
+    let facts = format!(
+        "# written by whit\nADDRESS={address}\nPREFIX=24\nSERVER=10.55.0.1\nROUTER=10.55.0.9\nDNS1=10.55.0.2\n\
+         DNS2=10.55.0.3\nDNS3=10.55.0.4\nNTP1=10.55.0.6\nRENEWAL=1800\nREBINDING=3150\nEXPIRY=3600\n"
+    );
+    assert!(said.contains(&facts), "{said}");
+    let routes = machine.ip(&["route"]);
+    assert!(routes.contains("default via 10.55.0.9 dev eth0"), "{routes}");
+    assert!(routes.contains("10.60.0.0/16 via 10.55.0.7 dev eth0"), "{routes}");
+    assert!(!routes.contains("10.55.0.254"), "RFC 3442: {routes}");
+    let link = machine.ip(&["link", "show", "dev", "eth0"]);
+    assert!(link.contains(" mtu 1400 "), "{link}");
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn an_address_without_a_subnet_reaches_its_router() {
+    // As Google's and Hetzner's clouds have it.
+    let (mut machine, _lan, _server) = served(&[
+        "dhcp-option=1,255.255.255.255",
+        "dhcp-option=28",
+        "dhcp-option=121,10.55.0.1/32,0.0.0.0,0.0.0.0/0,10.55.0.1",
+    ]);
+    machine.wait_for("settled\n");
+    let routes = machine.ip(&["route"]);
+    assert!(routes.contains("default via 10.55.0.1 dev eth0"), "{routes}");
+    assert!(routes.contains("\n10.55.0.1 dev eth0 ") && routes.contains("scope link"), "{routes}");
+    assert!(!machine.ip(&["route", "get", "10.55.0.1"]).contains("via"));
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_server_that_may_skip_two_messages_does() {
+    let (mut machine, _lan, mut server) = served(&["dhcp-rapid-commit"]);
+    let address = address_said(&mut machine);
+    let log = server.wait_for(&format!("DHCPACK(lan0) {address}"));
+    assert!(log.contains("DHCPDISCOVER(lan0)") && !log.contains("DHCPOFFER") && !log.contains("DHCPREQUEST"), "{log}");
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_link_that_returns_has_its_lease_confirmed() {
+    let (mut machine, lan, mut server) = served(&[]);
+    let address = address_said(&mut machine);
+    machine.wait_for("settled\n");
+    server.wait_for(&format!("DHCPACK(lan0) {address}"));
+    lan.carrier(0, false);
+    lan.carrier(0, true);
+    let log = server.wait_for(&format!("DHCPACK(lan0) {address}"));
+    assert!(log.contains(&format!("DHCPREQUEST(lan0) {address}")) && !log.contains("DHCPDISCOVER"), "{log}");
+    machine.wait_for(": link up\n");
+    assert_eq!(address_said(&mut machine), address);
+    machine.wait_for("\n");
+    let routes = machine.ip(&["route"]);
+    assert!(routes.contains("default via 10.55.0.1 dev eth0"), "{routes}");
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_link_that_returns_in_another_network_gets_an_address_of_that() {
+    let (mut machine, lan, server) = served(&[]);
+    let address = address_said(&mut machine);
+    machine.wait_for("settled\n");
+    lan.carrier(0, false);
+    drop(server);
+    lan.ip(&["address", "add", "10.56.0.1/24", "dev", "lan0"]);
+    lan.ip(&["address", "delete", "10.55.0.1/24", "dev", "lan0"]);
+    let _server = lan.serve(&["dhcp-range=10.56.0.50,10.56.0.99,255.255.255.0,1h"]);
+    lan.carrier(0, true);
+    machine.wait_for("whit: eth0: the lease is lost\n");
+    let other = address_said(&mut machine);
+    machine.wait_for("\n");
+    assert!(other.starts_with("10.56.0."), "{other}");
+    let addresses = machine.ip(&["-4", "address", "show", "dev", "eth0"]);
+    assert!(addresses.contains(&other) && !addresses.contains(&address), "{addresses}");
+    let routes = machine.ip(&["route"]);
+    assert!(routes.contains("default via 10.56.0.1 dev eth0") && !routes.contains("10.55."), "{routes}");
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_machine_that_must_have_a_lease_does_not_start_without() {
+    let finished = machine().command_line("whit.net=require").run();
+    finished.powered_off_saying(&["whit: network: no lease within 10 s", "whit: exit 125"]);
+    assert!(!finished.says("settled"), "{}", finished.console);
+    let prepared = machine().command_line("whit.net=require").prepare();
+    let lan = Lan::new();
+    lan.plug(&prepared, "eth0");
+    let _server = lan.serve(&[]);
+    let mut machine = prepared.start();
+    machine.wait_for("settled\n");
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn the_one_interface_that_is_named_is_used() {
+    let prepared = machine().command_line("whit.net.dev=second").prepare();
+    let lan = Lan::new();
+    lan.plug(&prepared, "first");
+    lan.plug(&prepared, "second");
+    lan.carrier(1, true);
+    let _server = lan.serve(&[
+        "dhcp-range=10.55.0.50,10.55.0.99,255.255.255.0,1h",
+        "dhcp-range=10.55.1.50,10.55.1.99,255.255.255.0,1h",
+    ]);
+    let mut machine = prepared.start();
+    machine.wait_for("whit: second 10.55.1.");
+    let said = machine.wait_for("settled\n");
+    assert!(!said.contains("whit: first"), "{said}");
+    assert!(machine.ip(&["link", "show", "dev", "first"]).contains("state DOWN"));
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn the_first_lease_and_not_the_first_interface_is_in_front() {
+    let prepared = machine().prepare();
+    let lan = Lan::new();
+    lan.plug_without_carrier(&prepared, "first");
+    lan.plug_without_carrier(&prepared, "second");
+    lan.carrier(1, true);
+    let _server = lan.serve(&[
+        "dhcp-range=10.55.0.50,10.55.0.99,255.255.255.0,1h",
+        "dhcp-range=10.55.1.50,10.55.1.99,255.255.255.0,1h",
+    ]);
+    let mut machine = prepared.start();
+    machine.wait_for("whit: second 10.55.1.");
+    machine.wait_for("settled\n");
+    lan.carrier(0, true);
+    machine.wait_for("whit: first 10.55.0.");
+    machine.wait_for("\n");
+    let routes = machine.ip(&["route"]);
+    let defaults: Vec<&str> = routes.lines().filter(|line| line.starts_with("default")).collect();
+    assert!(defaults.len() == 2 && defaults[0].contains("dev second") && !defaults[0].contains("metric"), "{routes}");
+    assert!(defaults[1].contains("dev first") && defaults[1].contains("metric 1"), "{routes}");
+}
