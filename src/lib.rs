@@ -13,6 +13,7 @@ pub mod dhcp;
 pub mod dirent;
 pub mod embedded;
 pub mod error;
+pub mod ip;
 pub mod ipv4;
 pub mod mounts;
 pub mod options;

@@ -197,6 +197,8 @@ pub enum Value {
     Init,
     /// The one network interface that is used, by its name or hardware address; else every one.
     NetDevice,
+    /// The kernel's `ip=`.
+    Ip,
 }
 
 /// An option whose value is a time, in seconds.
@@ -243,7 +245,7 @@ pub struct Options<'a> {
     pub stop_signal: u8,
     /// How the boot goes with the network; `None` was not said.
     net: Option<Net>,
-    values: [&'a [u8]; Value::NetDevice as usize + 1],
+    values: [&'a [u8]; Value::Ip as usize + 1],
 }
 
 impl Default for Options<'_> {
@@ -281,7 +283,8 @@ impl<'a> Options<'a> {
 
     /// How the boot goes with the network: that of an image with an init of its own is left to it, unless it is said.
     pub fn net(&self) -> Net {
-        self.net.unwrap_or(if self.hand_over { Net::Off } else { Net::Wait })
+        let is_off = self.hand_over || matches!(self.value(Value::Ip), b"off" | b"none");
+        self.net.unwrap_or(if is_off { Net::Off } else { Net::Wait })
     }
 
     #[inline(never)] // What it changes stays in memory; inlined, every option is a variable of its own that is copied.
@@ -320,12 +323,13 @@ impl<'a> Options<'a> {
 
 /// Every name, in the order of [`Name::IN_ORDER`]: one text is less than a table of them.
 const NAMES: &[u8] =
-    b"root rootfstype rootflags rootwait rootdelay ro rw init quiet entrypoint BOOTIF cmd arg env mount tmpfs rlimit sysctl \
+    b"root rootfstype rootflags rootwait rootdelay ro rw init quiet entrypoint BOOTIF ip nameserver cmd arg env mount tmpfs rlimit sysctl \
     overlay grow workdir user hostname stopsignal grace net net.dev net.timeout dhcp pid1 timing";
 
 /// The kernel's own words that mean something to us as well, and the one that ginit brought: the first of the names.
-const KERNEL_WORDS: &[u8] =
-    NAMES.split_at(b"root rootfstype rootflags rootwait rootdelay ro rw init quiet entrypoint BOOTIF".len()).0;
+const KERNEL_WORDS: &[u8] = NAMES
+    .split_at(b"root rootfstype rootflags rootwait rootdelay ro rw init quiet entrypoint BOOTIF ip nameserver".len())
+    .0;
 
 /// What an option is.
 #[derive(Clone, Copy)]
@@ -342,7 +346,7 @@ enum Name {
 }
 
 impl Name {
-    const IN_ORDER: [Self; 31] = [
+    const IN_ORDER: [Self; 33] = [
         Self::Text(Value::Root),
         Self::Text(Value::RootFstype),
         Self::Text(Value::RootFlags),
@@ -354,6 +358,8 @@ impl Name {
         Self::Switch(Switch::Quiet),
         Self::List,
         Self::Text(Value::NetDevice),
+        Self::Text(Value::Ip),
+        Self::List,
         Self::List,
         Self::List,
         Self::List,
@@ -424,8 +430,8 @@ mod tests {
         );
         assert_eq!(complaints, []);
         let expected = Options {
-            //     root, rootfstype, rootflags, overlay, workdir, user, hostname, init, net.dev
-            values: [b"/dev/vdb", b"", b"", b"", b"/srv", b"", b"c", b"", b""],
+            //     root, rootfstype, rootflags, overlay, workdir, user, hostname, init, net.dev, ip
+            values: [b"/dev/vdb", b"", b"", b"", b"/srv", b"", b"c", b"", b"", b""],
             seconds: [FOR_EVER_S, 2, 4, 3],
             stop_signal: 3,
             ..Options::default()
@@ -455,7 +461,7 @@ mod tests {
     #[test]
     fn every_name_has_its_place() {
         assert_eq!(parts(NAMES, b' ').count(), Name::IN_ORDER.len());
-        assert!(KERNEL_WORDS.ends_with(b" BOOTIF"));
+        assert!(KERNEL_WORDS.ends_with(b" nameserver"));
     }
 
     #[test]

@@ -45,6 +45,8 @@ pub enum State {
     /// The link was gone, or the lease ended: whether the address from before can be had is asked, or will be at the deadline
     /// (the RFC's INIT-REBOOT and REBOOTING).
     Rebooting,
+    /// The address was chosen by hand, and is used whenever there is a carrier.
+    Fixed,
 }
 
 /// Where a query goes.
@@ -124,6 +126,12 @@ impl Client {
         }
     }
 
+    /// Has an address that was chosen by hand: nobody is asked for it, and it has no end.
+    pub fn fix(&mut self, lease: Lease) {
+        self.lease = lease;
+        self.state = State::Fixed;
+    }
+
     /// When [`Client::timeout`] wants to be called, or [`NEVER`].
     pub fn deadline_ms(&self) -> u64 {
         self.deadline_ms
@@ -153,6 +161,10 @@ impl Client {
                 self.deadline_ms = NEVER;
             }
             State::Rebooting if !up => self.deadline_ms = NEVER,
+            State::Fixed if up && !was_up => {
+                self.configured = true;
+                return Action::Configure;
+            }
             State::Bound | State::Renewing | State::Rebinding | State::Rebooting if up && !was_up => {
                 // It may lead to another network now.
                 self.start_over(State::Rebooting, now_ms, 0);
@@ -167,7 +179,7 @@ impl Client {
     pub fn timeout(&mut self, now_ms: u64) -> Action {
         self.deadline_ms = NEVER;
         match self.state {
-            State::WaitLink => Action::BringUp,
+            State::WaitLink | State::Fixed => Action::BringUp,
             State::Selecting if self.sent > 0 => self.discover(now_ms),
             State::Requesting if self.sent < MAX_REQUESTS => self.request(now_ms),
             State::Rebooting if self.sent < MAX_REBOOTS => self.request(now_ms),

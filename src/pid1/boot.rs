@@ -63,7 +63,7 @@ pub(crate) fn prepare_root_and_network(machine: &mut Machine<'_>) -> Result<Outc
     if !wait_for_lease(machine, started_ms)? {
         return Ok(Outcome::Failed);
     }
-    etc::write(&machine.options, machine.network.as_ref().and_then(Network::lease));
+    etc::write(&machine.sources, &machine.options, machine.network.as_ref().and_then(Network::lease));
     Ok(Outcome::Ready)
 }
 

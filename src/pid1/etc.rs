@@ -10,10 +10,10 @@ use rustix::io;
 use rustix::mount::mount_bind;
 use rustix::system::{Uname, sethostname, uname};
 use ufmt::{uWrite, uwrite};
-use whit::dhcp::lease::{Lease, MAX_SERVERS};
+use whit::dhcp::lease::{Lease, MAX_SERVERS, Servers};
 use whit::error::Errno;
-use whit::ipv4::Address;
-use whit::options::{Options, Value};
+use whit::ipv4::{self, Address};
+use whit::options::{Options, Source, Sources, Value};
 use whit::text::{Text, strip_prefix};
 
 use crate::console::{self, Line, failed};
@@ -27,7 +27,7 @@ const MARK: &str = "# written by whit\n";
 const OUTSIDE: &CStr = c"/run/whit";
 
 /// Names the machine and writes the files.
-pub(crate) fn write(options: &Options<'_>, lease: Option<&Lease>) {
+pub(crate) fn write(sources: &Sources<'_>, options: &Options<'_>, lease: Option<&Lease>) {
     name_machine(options.value(Value::Hostname), lease.map_or(b"", |lease| &lease.hostname));
     // An image of one program has none, and its resolver reads these files all the same.
     let _ = files::make_directory(c"/mnt/etc");
@@ -45,13 +45,20 @@ pub(crate) fn write(options: &Options<'_>, lease: Option<&Lease>) {
 
     // Without a lease there are no name servers to tell of, but some that may no longer hold.
     let _ = uwrite!(Line, "{}", MARK);
-    if let Some(lease) = lease {
-        for server in &lease.name_servers {
-            fact("nameserver ", *server);
+    let mut servers = Servers::new();
+    for source in Source::STRONGEST_FIRST {
+        for given in sources.each(*source).filter(|given| given.name == b"nameserver") {
+            let _ = ipv4::parse(given.text).map(|server| servers.push(server));
         }
-        if !lease.search.is_empty() {
-            let _ = uwrite!(Line, "search{}\n", Text(&lease.search));
-        }
+    }
+    for server in lease.map_or(&[][..], |lease| &lease.name_servers) {
+        let _ = servers.push(*server);
+    }
+    for server in servers {
+        fact("nameserver ", server);
+    }
+    if let Some(Lease { search, .. }) = lease.filter(|lease| !lease.search.is_empty()) {
+        let _ = uwrite!(Line, "search{}\n", Text(search));
     }
     put(c"etc/resolv.conf");
     write_facts(lease);
@@ -87,7 +94,9 @@ fn write_facts(lease: Option<&Lease>) {
     let _ = Line.write_str(MARK);
     fact("ADDRESS=", lease.address);
     number_fact("PREFIX=", lease.prefix_length.into());
-    fact("SERVER=", lease.server);
+    if lease.server != Address::UNSPECIFIED {
+        fact("SERVER=", lease.server);
+    }
     if let Some(router) = lease.router() {
         fact("ROUTER=", router);
     }

@@ -8,6 +8,7 @@ use whit::dhcp::lease::Lease;
 use whit::dhcp::wire::{Encoded, HardwareAddress, MAX_SENT, Message, Query};
 use whit::dhcp::{CLIENT_PORT, SERVER_PORT};
 use whit::error::Errno;
+use whit::ip::{self, Ip};
 use whit::ipv4::{self, Address, Endpoint};
 use whit::options::{Options, Value};
 use whit::rtnetlink::{self, Hardware, InterfaceAddress, Link, MAX_REPLY, Request};
@@ -72,6 +73,8 @@ pub(crate) struct Network<'a> {
     workload_runs: bool,
     /// The one interface that is used; every one when it is empty.
     wanted: &'a [u8],
+    /// The value of `ip=`.
+    ip: &'a [u8],
     interfaces: heapless::Vec<Interface, MAX_INTERFACES>,
 }
 
@@ -88,6 +91,7 @@ impl<'a> Network<'a> {
             first_gap_ms: if options.classic_dhcp { CLASSIC_GAP_MS } else { FIRST_GAP_MS },
             workload_runs: false,
             wanted: options.value(Value::NetDevice),
+            ip: options.value(Value::Ip),
             interfaces: heapless::Vec::new(),
         })
     }
@@ -178,7 +182,22 @@ impl<'a> Network<'a> {
             Hardware::Other => return,
         };
         if find(&mut self.interfaces, index).is_none() {
-            if link.by_software() && self.workload_runs || !link.is_meant(self.wanted, chaddr) {
+            let mut lease = Lease::default();
+            let (fixed, device) = match ip::parse(self.ip, &mut lease) {
+                Some(Ip::Fixed(device)) => (true, device),
+                Some(Ip::Dhcp(device)) => (false, device),
+                Some(Ip::Off) => (false, &b""[..]), // whit.net= says otherwise
+                None => {
+                    say!("ip={}: not understood; a server is asked", Text(self.ip));
+                    (false, &b""[..])
+                }
+            };
+            if link.by_software() && self.workload_runs
+                || !link.is_meant(self.wanted, chaddr)
+                || !link.is_meant(device, chaddr)
+                // One address is for one interface.
+                || fixed && !self.interfaces.is_empty()
+            {
                 return;
             }
             let up_ms = if link.is_qemu_e1000() { now_ms.saturating_add(E1000_NEGOTIATES_MS) } else { NEVER };
@@ -192,6 +211,9 @@ impl<'a> Network<'a> {
                 ups: 0,
             };
             let _ = interface.name.extend_from_slice(name.0);
+            if fixed {
+                interface.client.fix(lease);
+            }
             if self.interfaces.push(interface).is_err() {
                 return say!("{}: more than {} interfaces, left alone", name, MAX_INTERFACES);
             }
@@ -392,6 +414,7 @@ impl uDisplay for Granted<'_> {
         }
         match lease.times {
             Some(times) => uwrite!(f, ", lease {} s from {}", u64::from(times.expiry_s), lease.server),
+            None if lease.server == Address::UNSPECIFIED => f.write_str(", by hand"),
             None => uwrite!(f, ", lease without end from {}", lease.server),
         }
     }

@@ -179,3 +179,63 @@ fn the_first_lease_and_not_the_first_interface_is_in_front() {
     assert!(defaults.len() == 2 && defaults[0].contains("dev second") && !defaults[0].contains("metric"), "{routes}");
     assert!(defaults[1].contains("dev first") && defaults[1].contains("metric 1"), "{routes}");
 }
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn an_address_that_was_chosen_by_hand_needs_no_server() {
+    let words = "ip=10.55.0.5::10.99.0.1:255.255.255.0:node7:eth0:off:10.55.0.2::10.55.0.4 nameserver=10.55.0.3";
+    let prepared = machine().command_line(words).prepare();
+    let lan = Lan::new();
+    lan.plug(&prepared, "eth0");
+    let mut machine = prepared.start();
+    machine.wait_for("whit: eth0 10.55.0.5/24, gateway 10.99.0.1, DNS 10.55.0.2, by hand\n");
+    let said = machine.wait_for("settled\n");
+    assert!(said.contains("\nnode7\n"), "{said}");
+    assert!(said.contains("# written by whit\nnameserver 10.55.0.3\nnameserver 10.55.0.2\n# written"), "{said}");
+    let facts = "ADDRESS=10.55.0.5\nPREFIX=24\nROUTER=10.99.0.1\nDNS1=10.55.0.2\nNTP1=10.55.0.4\n";
+    assert!(said.ends_with(facts), "{said}");
+    let addresses = machine.ip(&["-4", "address", "show", "dev", "eth0"]);
+    assert!(addresses.contains("inet 10.55.0.5/24 brd 10.55.0.255 ") && addresses.contains("valid_lft forever"));
+    assert!(machine.ip(&["route"]).contains("default via 10.99.0.1 dev eth0"));
+    // A link that returns has it again.
+    lan.carrier(0, false);
+    lan.carrier(0, true);
+    machine.wait_for(": link up\n");
+    machine.wait_for(", by hand\n");
+    assert!(machine.ip(&["route"]).contains("default via 10.99.0.1 dev eth0"));
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn the_kernels_word_names_the_interface_or_nothing() {
+    let prepared = machine().command_line("ip=:::::second:dhcp").prepare();
+    let lan = Lan::new();
+    lan.plug(&prepared, "first");
+    lan.plug(&prepared, "second");
+    lan.carrier(1, true);
+    let _server = lan.serve(&[
+        "dhcp-range=10.55.0.50,10.55.0.99,255.255.255.0,1h",
+        "dhcp-range=10.55.1.50,10.55.1.99,255.255.255.0,1h",
+    ]);
+    let mut machine = prepared.start();
+    machine.wait_for("whit: second 10.55.1.");
+    let said = machine.wait_for("settled\n");
+    assert!(!said.contains("whit: first"), "{said}");
+
+    for (words, said, state) in [
+        ("ip=off", "settled\n", "state DOWN"),
+        ("ip=10.55.0.300", "whit: ip=10.55.0.300: not understood; a server is asked\n", "state UP"),
+    ] {
+        let prepared = Machine::new().command_line(words).script("echo settled; exec sleep 1000").prepare();
+        let lan = Lan::new();
+        lan.plug(&prepared, "eth0");
+        let _server = lan.serve(&[]);
+        let mut machine = prepared.start();
+        machine.wait_for(said);
+        if state != "state DOWN" {
+            machine.wait_for("settled\n");
+        }
+        let link = machine.ip(&["link", "show", "dev", "eth0"]);
+        assert!(link.contains(state), "{words}: {link}");
+    }
+}

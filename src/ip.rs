@@ -1,0 +1,166 @@
+//! The kernel's word `ip=` (Documentation/admin-guide/nfs/nfsroot.rst): an address that was chosen by hand, or who is to ask.
+//!
+//! `<client>:<server>:<gateway>:<netmask>:<hostname>:<device>:<autoconf>:<dns0>:<dns1>:<ntp0>`, each of which may be empty; or
+//! one word; or dracut's `<device>:dhcp`.
+
+use crate::dhcp::lease::Lease;
+use crate::dhcp::routes::Route;
+use crate::ipv4::{self, Address};
+use crate::text::{number, parts, position};
+
+/// What the word asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ip<'a> {
+    /// Ask a server, by one interface; by every one when it is empty.
+    Dhcp(&'a [u8]),
+    /// What was read, without an end and without a server; the interface as above.
+    Fixed(&'a [u8]),
+    /// Nothing.
+    Off,
+}
+
+/// Who may be asked. All of them are DHCP here: BOOTP's servers answer to that too, and RARP's are gone.
+const ASKED: &[u8] = b"dhcp on any both bootp rarp";
+
+/// Reads the value of the word, into an empty `lease` when it is an address. `None` when it is not understood.
+#[inline(never)]
+pub fn parse<'a>(value: &'a [u8], lease: &mut Lease) -> Option<Ip<'a>> {
+    let mut fields = parts(value, b':');
+    let mut field = || fields.next().unwrap_or_default();
+    let (client, server) = (field(), field());
+    if is_asked(client) && server.is_empty() {
+        return Some(Ip::Dhcp(b""));
+    }
+    if is_asked(server) {
+        return Some(Ip::Dhcp(client));
+    }
+    if matches!(client, b"off" | b"none") && server.is_empty() {
+        return Some(Ip::Off);
+    }
+    let (gateway, netmask, hostname, device, autoconf) = (field(), field(), field(), field(), field());
+    if is_asked(autoconf) || client.is_empty() && autoconf.is_empty() {
+        return Some(Ip::Dhcp(device));
+    }
+    lease.address = ipv4::parse(client).filter(|address| address.is_host())?;
+    lease.prefix_length = ipv4::class_prefix_length(lease.address);
+    if !netmask.is_empty() {
+        // As a mask, or as the length of its prefix.
+        let length = || u8::try_from(number(netmask)?).ok().filter(|length| (1..=32).contains(length));
+        lease.prefix_length = ipv4::parse(netmask).map_or_else(length, ipv4::prefix_length)?;
+    }
+    if !gateway.is_empty() {
+        let gateway = ipv4::parse(gateway)?;
+        let _ = lease.routes.push(Route { destination: Address::UNSPECIFIED, prefix_length: 0, gateway });
+    }
+    let _ = lease.hostname.extend_from_slice(hostname);
+    for text in [field(), field()] {
+        if !text.is_empty() {
+            let _ = lease.name_servers.push(ipv4::parse(text)?);
+        }
+    }
+    let time_server = field();
+    if !time_server.is_empty() {
+        let _ = lease.time_servers.push(ipv4::parse(time_server)?);
+    }
+    fields.next().is_none().then_some(Ip::Fixed(device))
+}
+
+/// `dhcp`, also as in `dhcp,<id-type>,<id>`.
+fn is_asked(word: &[u8]) -> bool {
+    parts(word, b',').next().is_some_and(|word| position(ASKED, b' ', word).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::format;
+    use std::string::{String, ToString};
+
+    fn shown(value: &'static str) -> String {
+        let address = |address: &Address| address.0.map(|byte| byte.to_string()).join(".");
+        let mut lease = Lease::default();
+        match parse(value.as_bytes(), &mut lease) {
+            None => "not understood".to_string(),
+            Some(Ip::Off) => "off".to_string(),
+            Some(Ip::Dhcp(device)) => format!("dhcp on {}", String::from_utf8_lossy(device)),
+            Some(Ip::Fixed(device)) => {
+                assert_eq!((lease.times, lease.mtu, lease.server), (None, None, Address::UNSPECIFIED));
+                let router = lease.router().as_ref().map(address).unwrap_or_default();
+                let servers = |servers: &[Address]| servers.iter().map(address).collect::<std::vec::Vec<_>>().join(",");
+                format!(
+                    "{}/{} by {router} on {} as {} dns {} ntp {}",
+                    address(&lease.address),
+                    lease.prefix_length,
+                    String::from_utf8_lossy(device),
+                    String::from_utf8_lossy(&lease.hostname),
+                    servers(&lease.name_servers),
+                    servers(&lease.time_servers)
+                )
+            }
+        }
+    }
+
+    #[test]
+    fn the_kernels_forms_are_understood() {
+        for (value, expected) in [
+            ("172.16.0.2::172.16.0.1:255.255.255.252::eth0:off", "172.16.0.2/30 by 172.16.0.1 on eth0 as  dns  ntp "),
+            ("10.0.0.5", "10.0.0.5/8 by  on  as  dns  ntp "),
+            ("192.168.7.5:::::", "192.168.7.5/24 by  on  as  dns  ntp "),
+            ("10.0.0.5::10.0.0.1:24:node7:eth1:none", "10.0.0.5/24 by 10.0.0.1 on eth1 as node7 dns  ntp "),
+            (
+                "10.0.0.5:10.0.0.9:10.0.0.1:255.255.0.0:node7:eth1:static:10.0.0.2:10.0.0.3:10.0.0.4",
+                "10.0.0.5/16 by 10.0.0.1 on eth1 as node7 dns 10.0.0.2,10.0.0.3 ntp 10.0.0.4",
+            ),
+            ("10.0.0.5::10.0.0.1:255.255.255.255::::10.0.0.2", "10.0.0.5/32 by 10.0.0.1 on  as  dns 10.0.0.2 ntp "),
+            ("dhcp", "dhcp on "),
+            ("on", "dhcp on "),
+            ("any", "dhcp on "),
+            ("dhcp,1,node7", "dhcp on "),
+            (":::::eth1:dhcp", "dhcp on eth1"),
+            ("10.0.0.5:::::eth1:dhcp", "dhcp on eth1"),
+            (":::::eth1", "dhcp on eth1"),
+            ("", "dhcp on "),
+            ("off", "off"),
+            ("none", "off"),
+            // dracut's
+            ("eth1:dhcp", "dhcp on eth1"),
+            ("enp0s3:on", "dhcp on enp0s3"),
+        ] {
+            assert_eq!(shown(value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn one_mistake_makes_it_none() {
+        for value in [
+            "10.0.0",
+            "10.0.0.256",
+            "127.0.0.1",
+            "255.255.255.255",
+            "10.0.0.5::10.0.0.x",
+            "10.0.0.5:::255.0.255.0",
+            "10.0.0.5:::0.0.0.0",
+            "10.0.0.5:::0",
+            "10.0.0.5:::33",
+            "10.0.0.5:::mask",
+            "10.0.0.5:::::eth0:off:dns",
+            "10.0.0.5:::::eth0:off::dns",
+            "10.0.0.5:::::eth0:off:::ntp",
+            "10.0.0.5:::::eth0:off:1.1.1.1:2.2.2.2:3.3.3.3:more",
+            "[fe80::1]:::64::eth0:off",
+            "eth0:auto6",
+            "nobody",
+        ] {
+            assert_eq!(shown(value), "not understood", "{value}");
+        }
+    }
+
+    #[test]
+    fn a_long_name_is_left_out() {
+        let value = format!("10.0.0.5::::{}:", "x".repeat(64));
+        let mut lease = Lease::default();
+        assert_eq!(parse(value.as_bytes(), &mut lease), Some(Ip::Fixed(b"")));
+        assert!(lease.hostname.is_empty());
+    }
+}
