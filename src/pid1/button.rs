@@ -5,8 +5,7 @@
 
 use rustix::fs::OFlags;
 
-use crate::files;
-use crate::sys::c_str;
+use crate::files::{self, Path};
 use crate::sys::fd::{self, Fd};
 
 /// Buttons that are listened to: the chassis's, and those that a board has twice.
@@ -29,15 +28,16 @@ impl Buttons {
     pub(crate) fn open(&mut self) {
         let mut places = self.0.iter_mut();
         for number in b'0'..=b'9' {
-            let mut keys = *b"/sys/class/input/event0/device/capabilities/key\0";
-            let mut path = *b"/dev/input/event0\0";
-            (keys[22], path[16]) = (number, number);
+            let mut file = *b"event0/device/capabilities/key";
+            file[5] = number;
+            let mut path = Path::new();
             let mut buffer = files::buffer::<64>();
             // An error: there is no further device, or no input at all.
-            let Ok(keys) = files::read(c_str(&keys), &mut buffer) else { return };
+            let Ok(keys) = files::read(path.join(b"/sys/class/input", &file), &mut buffer) else { return };
             if keys.ends_with(POWER_ALONE) {
                 let Some(place) = places.next() else { return };
-                *place = fd::open(c_str(&path), OFlags::NONBLOCK).ok();
+                let event = path.join(b"/dev/input", &file[..b"event0".len()]);
+                *place = fd::open(event, OFlags::NONBLOCK).ok();
             }
         }
     }

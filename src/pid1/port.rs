@@ -3,11 +3,9 @@
 //! The host names them; the kernel numbers them (drivers/char/virtio_console.c), and without udev nobody makes links of the
 //! names.
 
-use rustix::fs::OFlags;
-use rustix::process::chdir;
+use rustix::fs::{Access, OFlags, access};
 
-use crate::files;
-use crate::sys::c_str;
+use crate::files::{self, Path};
 use crate::sys::fd::{self, Fd, WINDOW_SIZE};
 
 /// The terminal that the host shows the console in tells its size here, each time that it changes.
@@ -27,12 +25,10 @@ impl Window {
     /// Looks for it. A port that is there tells by SIGIO when there is something to read, and when its host comes or goes: one
     /// without a host counts as ready all the time (port_fops_poll()).
     pub(crate) fn open(&mut self) {
-        self.may_come = chdir(c"/sys/class/virtio-ports").is_ok();
-        if self.may_come {
+        if access(c"/sys/class/virtio-ports", Access::EXISTS).is_ok() {
             self.port = open(WINDOW);
             self.may_come = self.port.is_none();
         }
-        let _ = chdir(c"/");
         self.follow();
     }
 
@@ -46,18 +42,18 @@ impl Window {
     }
 }
 
-/// Opens the port whose name, with a newline, is this; the working directory has the ports.
+/// Opens the port whose name, with a newline, is this.
 fn open(name: &[u8]) -> Option<Fd> {
-    let mut found = None;
     for number in 0..PORTS {
-        let (device, port) = (b'0' + number / 4, b'1' + number % 4);
-        let mut file = *b"vport0p0/name\0";
-        let mut path = *b"/dev/vport0p0\0";
-        (file[5], file[7], path[10], path[12]) = (device, port, device, port);
+        let mut file = *b"vport0p0/name";
+        (file[5], file[7]) = (b'0' + number / 4, b'1' + number % 4);
+        let mut path = Path::new();
         let mut buffer = files::buffer::<64>();
-        if files::read(c_str(&file), &mut buffer).is_ok_and(|text| text == name) {
-            found = fd::open(c_str(&path), OFlags::RDWR | OFlags::NONBLOCK).ok();
+        let read = files::read(path.join(b"/sys/class/virtio-ports", &file), &mut buffer);
+        if read.is_ok_and(|text| text == name) {
+            let port = path.join(b"/dev", &file[..b"vport0p0".len()]);
+            return fd::open(port, OFlags::RDWR | OFlags::NONBLOCK).inspect(fd::signal_when_ready).ok();
         }
     }
-    found.inspect(fd::signal_when_ready)
+    None
 }
