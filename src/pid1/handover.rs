@@ -3,12 +3,13 @@
 
 use rustix::fs::{AtFlags, OFlags, unlinkat};
 use rustix::mount::{UnmountFlags, unmount};
-use rustix::system::{RebootCommand, reboot};
+use rustix::system::RebootCommand;
 use whit::dirent::names;
 use whit::mounts;
 
 use crate::files;
 use crate::filesystems::{self, Root, texts};
+use crate::shutdown;
 use crate::sys::c_str;
 use crate::sys::fd::{self, Fd};
 
@@ -27,7 +28,7 @@ pub(crate) fn leave_initramfs(root: &Root) {
         empty(&directory);
     }
     // As the kernel has it when it starts an init.
-    let _ = reboot(RebootCommand::CadOn);
+    shutdown::reboot(RebootCommand::CadOn);
 }
 
 /// Removes all that is in a directory, but for what is mounted there.

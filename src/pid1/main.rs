@@ -26,7 +26,7 @@ mod workload;
 use core::convert::Infallible;
 
 use rustix::process::getpid;
-use rustix::system::{RebootCommand, reboot};
+use rustix::system::RebootCommand;
 use whit::cmdline::{self, MAX_COMMAND_LINE};
 use whit::error::Errno;
 use whit::mounts;
@@ -56,7 +56,7 @@ fn main(seed: u32) -> ! {
     // machine ends in order.
     let mut timeline = Timeline::new();
     timeline.reach(Stage::Init);
-    let _ = reboot(RebootCommand::CadOff); // Refused in a PID namespace.
+    shutdown::reboot(RebootCommand::CadOff);
 
     filesystems::mount_all(&mounts::PROC);
     let (command_line, arguments) =

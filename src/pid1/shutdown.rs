@@ -2,7 +2,7 @@
 
 use rustix::fs::sync;
 use rustix::mount::{MountFlags, UnmountFlags, mount_remount, unmount};
-use rustix::system::{RebootCommand, reboot};
+use rustix::system::RebootCommand;
 use whit::options::Time;
 use whit::text::parts;
 use whit::time::{NEVER, after_s};
@@ -42,13 +42,19 @@ pub(crate) fn end(machine: &mut Machine<'_>, end: End) -> ! {
         End::Halt => ("halt", RebootCommand::Halt),
     };
     tell!("{}", word);
-    let _ = reboot(command);
+    reboot(command);
     // A machine that cannot be switched off is reset; one that cannot be reset stands still.
-    let _ = reboot(RebootCommand::Restart);
-    let _ = reboot(RebootCommand::Halt);
+    reboot(RebootCommand::Restart);
+    reboot(RebootCommand::Halt);
     loop {
         machine.wait(NEVER);
     }
+}
+
+/// reboot(2), which is refused in a PID namespace.
+#[inline(never)]
+pub(crate) fn reboot(command: RebootCommand) {
+    let _ = rustix::system::reboot(command);
 }
 
 /// The line that the host reads.

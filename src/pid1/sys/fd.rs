@@ -91,14 +91,21 @@ pub(crate) fn entries<'a>(directory: &Fd, buffer: &'a mut [MaybeUninit<u8>]) -> 
     Ok(written(buffer, length))
 }
 
+/// The file system that a file is in.
+struct FileSystem {
+    magic: i64,
+    block_bytes: u64,
+}
+
 /// `int fstatfs(int fd, struct statfs *status)` — statfs(2).
-fn file_system(file: &Fd) -> Result<statfs, Errno> {
+fn file_system(file: &Fd) -> Result<FileSystem, Errno> {
     let mut status = MaybeUninit::<statfs>::uninit();
     // SAFETY: the struct lives over the call; when it succeeds the kernel has written the whole of it.
-    unsafe {
+    let status = unsafe {
         result(sc::syscall!(FSTATFS, raw(file), status.as_mut_ptr()))?;
-        Ok(status.assume_init())
-    }
+        status.assume_init_ref()
+    };
+    Ok(FileSystem { magic: status.f_type, block_bytes: status.f_bsize as u64 })
 }
 
 /// Whether a file is in a ramfs or a tmpfs, as those of an initramfs are.
@@ -106,7 +113,7 @@ pub(crate) fn is_in_memory(file: &Fd) -> bool {
     /// include/uapi/linux/magic.h
     const RAMFS_MAGIC: i64 = 0x8584_58f6;
     const TMPFS_MAGIC: i64 = 0x0102_1994;
-    file_system(file).is_ok_and(|status| matches!(status.f_type, RAMFS_MAGIC | TMPFS_MAGIC))
+    file_system(file).is_ok_and(|found| matches!(found.magic, RAMFS_MAGIC | TMPFS_MAGIC))
 }
 
 /// `int ioctl(int fd, BLKGETSIZE64, uint64_t *bytes)` — block/ioctl.c; 0 for what is no block device.
@@ -120,8 +127,7 @@ pub(crate) fn device_bytes(device: &Fd) -> u64 {
 /// `int ioctl(int fd, EXT4_IOC_RESIZE_FS, uint64_t *blocks)` — fs/ext4/ioctl.c: grows a mounted ext4 to that many bytes, while
 /// it is used.
 pub(crate) fn grow_ext4(mounted: &Fd, bytes: u64) -> Result<(), Errno> {
-    let block_bytes = file_system(mounted)?.f_bsize as u64;
-    let blocks = bytes.checked_div(block_bytes).unwrap_or_default();
+    let blocks = bytes.checked_div(file_system(mounted)?.block_bytes).unwrap_or_default();
     // SAFETY: the number lives over the call.
     result(unsafe { sc::syscall!(IOCTL, raw(mounted), EXT4_IOC_RESIZE_FS, &raw const blocks) }).map(drop)
 }
