@@ -3,7 +3,7 @@
 use linux_raw_sys::errno;
 use ufmt::{Formatter, uDisplay, uWrite, uwrite};
 
-use crate::text::{Text, parts};
+use crate::text::{Text, nth};
 
 /// An error number of the kernel, shown by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl Errno {
     /// The symbol of errno(3), for those that a boot meets.
     pub fn name(self) -> Option<&'static [u8]> {
         let place = usize::try_from(self.0).ok()?.checked_sub(1)?;
-        parts(NAMES, b',').nth(place).filter(|name| !name.is_empty())
+        Some(nth(NAMES, place)).filter(|name| !name.is_empty())
     }
 }
 

@@ -6,7 +6,7 @@
 
 use crate::cmdline;
 use crate::record::{self, Line, Record};
-use crate::text::{number, parts, position, strip_prefix};
+use crate::text::{nth, number, parts, position, strip_prefix};
 
 /// Where options come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,13 +37,9 @@ impl Source {
     pub const STRONGEST_FIRST: &[Self] =
         &[Self::Arguments, Self::CommandLine, Self::Initramfs, Self::Image, Self::Docker];
 
-    /// What a message calls it. Nothing is wrong with docker's.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Initramfs => "/whit.conf",
-            Self::Image => "/etc/whit.conf",
-            _ => "command line",
-        }
+    /// What a message calls it. Nothing is wrong with an argument, nor with docker's.
+    pub fn name(self) -> &'static [u8] {
+        nth(b",command line,/whit.conf,/etc/whit.conf", self as usize)
     }
 }
 
@@ -154,12 +150,8 @@ pub enum Problem {
 
 impl Problem {
     /// What a message says of it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Malformed => "malformed line",
-            Self::Unknown => "unknown option",
-            Self::Value => "bad value",
-        }
+    pub fn name(self) -> &'static [u8] {
+        nth(b"malformed line,unknown option,bad value", self as usize)
     }
 }
 

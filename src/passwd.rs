@@ -3,7 +3,7 @@
 //! `user`, `uid`, `user:group`, `uid:gid` and the mixed forms. What is a number is an id, whoever has it as a name, and needs
 //! no line; a name does. A line that is malformed is passed over.
 
-use crate::text::{Parts, number, parts, position, split_once};
+use crate::text::{Parts, nth, number, parts, position, split_once};
 
 /// Supplementary groups of an account.
 pub const MAX_GROUPS: usize = 64;
@@ -37,12 +37,8 @@ pub enum Problem {
 
 impl Problem {
     /// What a message says of it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::User => "no such user in /etc/passwd",
-            Self::Group => "no such group in /etc/group",
-            Self::TooManyGroups => "in more than 64 groups",
-        }
+    pub fn name(self) -> &'static [u8] {
+        nth(b"no such user in /etc/passwd,no such group in /etc/group,in more than 64 groups", self as usize)
     }
 }
 

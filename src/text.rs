@@ -86,6 +86,13 @@ impl<'a> Iterator for Parts<'a> {
     }
 }
 
+/// The text that stands at a place among those between commas; empty when there is none. Texts that are chosen by a number are
+/// kept so: a table of them has a pointer and a length for each.
+#[inline(never)]
+pub fn nth(texts: &[u8], place: usize) -> &[u8] {
+    parts(texts, b',').nth(place).unwrap_or_default()
+}
+
 /// Where among the parts of a text between separators one stands.
 #[inline(never)]
 pub fn position(text: &[u8], separator: u8, wanted: &[u8]) -> Option<usize> {

@@ -60,13 +60,13 @@ fn main(seed: u32) -> ! {
 
     filesystems::mount_all(&mounts::PROC);
     let (command_line, arguments) =
-        said("/proc/cmdline", MAX_COMMAND_LINE, files::read(c"/proc/cmdline", COMMAND_LINE.take()))
+        said(b"/proc/cmdline", MAX_COMMAND_LINE, files::read(c"/proc/cmdline", COMMAND_LINE.take()))
             .map(cmdline::decode)
             .unwrap_or_default();
     let sources = Sources {
         arguments,
         command_line,
-        initramfs: said("/whit.conf", MAX_RECORD, files::read(c"/whit.conf", RECORD.take()))
+        initramfs: said(b"/whit.conf", MAX_RECORD, files::read(c"/whit.conf", RECORD.take()))
             .map(Record::decode)
             .unwrap_or_default(),
         image: Record::default(),
@@ -104,17 +104,18 @@ fn live(machine: &mut Machine<'_>) -> Result<Infallible, End> {
 }
 
 /// What could be read; what could not is said, unless it is not there.
-fn said<T>(path: &str, limit: usize, read: Result<T, Errno>) -> Option<T> {
+fn said<T>(path: &[u8], limit: usize, read: Result<T, Errno>) -> Option<T> {
     match read {
         Ok(value) => return Some(value),
         Err(Errno::NOENT) => {}
-        Err(errno) => unread(path.as_bytes(), limit, errno),
+        Err(errno) => unread(path, limit, errno),
     }
     None
 }
 
 fn complain(source: Source, complaint: Complaint<'_>) {
-    say!("{}:{}: {}: {}", source.name(), u64::from(complaint.line), complaint.problem.name(), Text(complaint.name));
+    let (source, problem) = (Text(source.name()), Text(complaint.problem.name()));
+    say!("{}:{}: {}: {}", source, u64::from(complaint.line), problem, Text(complaint.name));
 }
 
 /// Nothing panics: every parser is total, and the size report shows that no panic is linked. Should one be, the machine

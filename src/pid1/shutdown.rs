@@ -4,7 +4,7 @@ use rustix::fs::sync;
 use rustix::mount::{MountFlags, UnmountFlags, mount_remount, unmount};
 use rustix::system::RebootCommand;
 use whit::options::Time;
-use whit::text::parts;
+use whit::text::{Text, nth, parts};
 use whit::time::{NEVER, after_s};
 
 use crate::console::{failed, say, tell};
@@ -36,13 +36,12 @@ pub(crate) fn end(machine: &mut Machine<'_>, end: End) -> ! {
         say_exit(code);
     }
     leave_disks_clean();
-    let (word, command) = match end {
-        End::PowerOff => ("power off", RebootCommand::PowerOff),
-        End::Reboot => ("reboot", RebootCommand::Restart),
-        End::Halt => ("halt", RebootCommand::Halt),
-    };
-    tell!("{}", word);
-    reboot(command);
+    tell!("{}", Text(nth(b"power off,reboot,halt", end as usize)));
+    reboot(match end {
+        End::PowerOff => RebootCommand::PowerOff,
+        End::Reboot => RebootCommand::Restart,
+        End::Halt => RebootCommand::Halt,
+    });
     // A machine that cannot be switched off is reset; one that cannot be reset stands still.
     reboot(RebootCommand::Restart);
     reboot(RebootCommand::Halt);

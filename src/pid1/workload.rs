@@ -201,7 +201,7 @@ fn become_user(sources: &Sources<'_>, options: &Options<'_>, env: &mut Strings) 
     let group = read_accounts(c"/etc/group", &mut group)?;
     let mut groups = passwd::Groups::new();
     let account = passwd::account(user, passwd, group, &mut groups).map_err(|problem| {
-        say!("user {}: {}", Text(user), problem.name());
+        say!("user {}: {}", Text(user), Text(problem.name()));
         NOT_STARTED
     })?;
     // An empty one is none: runc, libcontainer/init_linux.go, setupUser.
