@@ -89,45 +89,28 @@ pub struct Node {
     pub major: u8,
     /// Its numbers.
     pub minor: u8,
-    /// Its path.
-    pub path: Column<13>,
+    /// Its name in /dev.
+    pub name: Column<8>,
 }
 
-const fn node(path: &CStr, mode: u16, major: u8, minor: u8) -> Node {
-    Node { mode, major, minor, path: column(path) }
+const fn node(name: &CStr, mode: u16, major: u8, minor: u8) -> Node {
+    Node { mode, major, minor, name: column(name) }
 }
 
-/// The nodes.
+/// The nodes in /dev.
 pub static NODES: [Node; 7] = [
-    node(c"/dev/null", 0o666, 1, 3),
-    node(c"/dev/zero", 0o666, 1, 5),
-    node(c"/dev/full", 0o666, 1, 7),
-    node(c"/dev/random", 0o666, 1, 8),
-    node(c"/dev/urandom", 0o666, 1, 9),
-    node(c"/dev/tty", 0o666, 5, 0),
-    node(c"/dev/console", 0o600, 5, 1),
+    node(c"null", 0o666, 1, 3),
+    node(c"zero", 0o666, 1, 5),
+    node(c"full", 0o666, 1, 7),
+    node(c"random", 0o666, 1, 8),
+    node(c"urandom", 0o666, 1, 9),
+    node(c"tty", 0o666, 5, 0),
+    node(c"console", 0o600, 5, 1),
 ];
 
-/// A link that shells and images use.
-#[derive(Clone, Copy, Debug)]
-pub struct Link {
-    /// Its path.
-    pub path: Column<12>,
-    /// Where it leads.
-    pub target: Column<16>,
-}
-
-const fn link(path: &CStr, target: &CStr) -> Link {
-    Link { path: column(path), target: column(target) }
-}
-
-/// The links.
-pub static LINKS: [Link; 4] = [
-    link(c"/dev/fd", c"/proc/self/fd"),
-    link(c"/dev/stdin", c"/proc/self/fd/0"),
-    link(c"/dev/stdout", c"/proc/self/fd/1"),
-    link(c"/dev/stderr", c"/proc/self/fd/2"),
-];
+/// The links in /dev that shells and images use: a name, and where it leads, each with its NUL.
+pub const LINKS: &[u8] =
+    b"fd\0/proc/self/fd\0stdin\0/proc/self/fd/0\0stdout\0/proc/self/fd/1\0stderr\0/proc/self/fd/2\0";
 
 #[cfg(test)]
 mod tests {

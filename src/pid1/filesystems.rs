@@ -5,7 +5,7 @@ use core::ffi::CStr;
 use linux_raw_sys::general::MS_RDONLY;
 use rustix::fs::{CWD, FileType, Mode, OFlags, makedev, mknodat, symlink};
 use rustix::mount::{MountFlags, mount, mount_bind_recursive};
-use rustix::process::{chroot, fchdir, umask};
+use rustix::process::{chdir, chroot, fchdir, umask};
 use whit::error::Errno;
 use whit::mounts::{LINKS, MOUNTS, NODES};
 use whit::text::{Text, parts, position, strip_prefix};
@@ -64,16 +64,21 @@ fn make_and(target: &CStr, attempt: impl Fn() -> rustix::io::Result<()>) -> Resu
 /// Makes the other early mounts, then the device nodes and links that are missing. /proc is mounted.
 pub(crate) fn prepare() {
     mount_all(&MOUNTS);
+    if chdir(c"/dev").is_err() {
+        return;
+    }
     let kernels = umask(Mode::empty()); // 022: it would take write permission off the nodes.
     for node in &NODES {
         let (mode, device) = (Mode::from_raw_mode(node.mode.into()), makedev(node.major.into(), node.minor.into()));
         // devtmpfs has made them: EEXIST.
-        let _ = mknodat(CWD, c_str(&node.path), FileType::CharacterDevice, mode, device);
+        let _ = mknodat(CWD, c_str(&node.name), FileType::CharacterDevice, mode, device);
     }
     umask(kernels);
-    for link in &LINKS {
-        let _ = symlink(c_str(&link.target), c_str(&link.path));
+    let mut links = texts(LINKS);
+    while let (Some(name), Some(target)) = (links.next(), links.next()) {
+        let _ = symlink(target, name);
     }
+    let _ = chdir(c"/");
 }
 
 /// What became the root.
