@@ -78,7 +78,7 @@ pub fn parse<'a>(value: &'a [u8], fstype: &[u8]) -> Option<RootSpec<'a>> {
     let mut spec = RootSpec { kind: Kind::Number, name: value, number: None, offset: 0 };
     for (index, prefix) in parts(PREFIXES, b' ').enumerate() {
         let name = strip_prefix(value, prefix);
-        if name.is_some() || strip_prefix(prefix, fstype) == Some(b":") {
+        if name.is_some() || strip_prefix(prefix, fstype).is_some_and(|rest| rest == b":") {
             spec.kind = Kind::IN_ORDER[index & 7];
             spec.name = name.unwrap_or(value);
         }

@@ -54,8 +54,7 @@ fn main(seed: u32) -> ! {
     }
     // The point of no return: PID 1 must not end. Whatever fails from here on is said, and the boot goes on or the
     // machine ends in order.
-    let mut timeline = Timeline::new();
-    timeline.reach(Stage::Init);
+    let init_ns = sys::boot_time_ns();
     shutdown::reboot(RebootCommand::CadOff);
 
     filesystems::mount_all(&mounts::PROC);
@@ -74,7 +73,7 @@ fn main(seed: u32) -> ! {
     let options = sources.options(&mut complain);
     console::set_quiet(options.has(Switch::Quiet));
     let network = if options.net() == Net::Off { None } else { open_network(seed, &options) };
-    let mut machine = Machine::new(sources, options, network, timeline);
+    let mut machine = Machine::new(sources, options, network, Timeline::new(init_ns));
     machine.handle_network();
 
     filesystems::prepare();

@@ -134,6 +134,7 @@ impl<'a> Network<'a> {
     }
 
     /// Does all that can be done now: reads both sockets empty and lets deadlines come.
+    #[inline(never)]
     pub(crate) fn handle(&mut self, now_ms: u64, timeline: &mut Timeline) {
         self.read_events(now_ms, timeline);
         self.read_packets(now_ms);

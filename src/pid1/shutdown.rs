@@ -4,7 +4,7 @@ use rustix::fs::sync;
 use rustix::mount::{MountFlags, UnmountFlags, mount_remount, unmount};
 use rustix::system::RebootCommand;
 use whit::options::Time;
-use whit::text::{Text, nth, parts};
+use whit::text::{Text, nth, parts, position};
 use whit::time::{NEVER, after_s};
 
 use crate::console::{failed, say, tell};
@@ -104,7 +104,7 @@ fn leave_disks_clean() {
         rest = before;
         let mut fields = parts(line, b' ');
         let (source, target) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
-        if source.starts_with(b"/dev/") || source == b"overlay" {
+        if source.starts_with(b"/dev/") || position(b"overlay", b' ', source).is_some() {
             let mut room = Path::new();
             let path = room.set(target);
             if fd::status(path).is_some_and(|status| status.device != ours.device)

@@ -26,8 +26,11 @@ const STAGES: usize = 6;
 pub(crate) struct Timeline([u64; STAGES]);
 
 impl Timeline {
-    pub(crate) fn new() -> Self {
-        Self([0; _])
+    /// The first stage was reached then.
+    pub(crate) fn new(init_ns: u64) -> Self {
+        let mut times = [0; _];
+        times[Stage::Init as usize] = init_ns;
+        Self(times)
     }
 
     /// Keeps the first time that a stage is reached.

@@ -59,7 +59,7 @@ pub(crate) fn wait() -> Result<(Option<Pid>, Status), Errno> {
 /// `int kill(pid_t pid, int sig)` — kill(2): a process, its group when negative, everyone but PID 1 when -1.
 pub(crate) fn kill(pid: i32, signal: u8) -> Result<(), Errno> {
     // SAFETY: kill takes no pointers.
-    result(unsafe { sc::syscall!(KILL, pid, signal) }).map(drop)
+    result(unsafe { sc::syscall!(KILL, pid.cast_unsigned(), signal) }).map(drop)
 }
 
 /// `int prlimit64(pid_t pid, unsigned resource, const struct rlimit64 *new, struct rlimit64 *old)` — prlimit(2), of this
