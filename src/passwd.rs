@@ -55,7 +55,7 @@ pub fn account<'a>(user: &[u8], passwd: &'a [u8], group: &[u8], groups: &mut Gro
     let mut name = &b""[..];
     // name:password:UID:GID:GECOS:directory:shell
     for line in parts(passwd, b'\n') {
-        let Some(mut line) = fields(line) else { continue };
+        let Some(line) = &mut fields(line) else { continue };
         let Some(gid) = id(line.fourth) else { continue };
         if user_id.map_or(line.name == user, |id| line.id == id) {
             account = Account { uid: line.id, gid, home: line.rest.nth(1).unwrap_or_default() };
@@ -72,7 +72,7 @@ pub fn account<'a>(user: &[u8], passwd: &'a [u8], group: &[u8], groups: &mut Gro
     // group_name:password:GID:user_list
     let mut gid = id(group_name);
     for line in parts(group, b'\n') {
-        let Some(line) = fields(line) else { continue };
+        let Some(line) = &fields(line) else { continue };
         if group_name.is_empty() {
             if !name.is_empty() && position(line.fourth, b',', name).is_some() {
                 groups.push(line.id).map_err(|_| Problem::TooManyGroups)?;

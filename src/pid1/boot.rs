@@ -112,9 +112,9 @@ pub(crate) fn mount_when_there(
     root: &CStr,
     volume: &Volume<'_>,
 ) -> Result<Result<bool, Errno>, End> {
-    let Some(spec) = volume.spec() else { return Ok(Err(Errno::INVAL)) };
+    let Some(spec) = &volume.spec() else { return Ok(Err(Errno::INVAL)) };
     loop {
-        match device.find(&spec).and_then(|()| filesystems::mount_inside(root, device, volume)) {
+        match device.find(spec).and_then(|()| filesystems::mount_inside(root, device, volume)) {
             // The node may come before the medium.
             Err(Errno::NOENT | Errno::NXIO | Errno::NOMEDIUM) => {}
             done => return Ok(done),
