@@ -1,5 +1,7 @@
 //! Names in a directory, as getdents64(2) returns them.
 
+use crate::text::position;
+
 /// The names in what one call returned, each with its NUL, without `.` and `..`.
 pub fn names(entries: &[u8]) -> Names<'_> {
     Names { rest: entries }
@@ -23,9 +25,8 @@ impl<'a> Iterator for Names<'a> {
             self.rest = rest;
             let name = entry.get(19..)?;
             let end = name.iter().position(|byte| *byte == 0)?;
-            match name.get(..=end)? {
-                b".\0" | b"..\0" => {}
-                name => return Some(name),
+            if position(b". ..", b' ', name.get(..end)?).is_none() {
+                return name.get(..=end);
             }
         }
     }

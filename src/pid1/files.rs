@@ -81,10 +81,12 @@ impl Path {
 /// Makes a directory and those above it; one that exists is fine.
 pub(crate) fn make_directories(path: &[u8]) -> Result<(), Errno> {
     let mut room = Path::new();
-    for (end, _) in path.iter().enumerate().filter(|(end, byte)| *end > 0 && **byte == b'/') {
-        make_directory(room.set(path.get(..end).unwrap_or_default()))?;
+    for end in 1..=path.len() {
+        if let None | Some(b'/') = path.get(end) {
+            make_directory(room.set(path.get(..end).unwrap_or_default()))?;
+        }
     }
-    make_directory(room.set(path))
+    Ok(())
 }
 
 /// Makes one directory; one that exists is fine.
