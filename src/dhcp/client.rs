@@ -104,6 +104,7 @@ pub struct Client {
 impl Client {
     /// A client that wants its interface up at `up_ms` and waits for its link. `random` should differ between machines
     /// and boots; `first_gap_ms` lies between the first two messages, and doubles.
+    #[inline(never)]
     pub fn new(chaddr: HardwareAddress, random: u32, first_gap_ms: u64, up_ms: u64) -> Self {
         let [.., b2, b3, b4, b5] = chaddr;
         // xorshift needs a state that is not zero.
