@@ -43,13 +43,14 @@ pub fn decode(line: &mut [u8]) -> (Record<'_>, Record<'_>) {
             }
             put(line, &mut written, decoded);
         }
-        if written == start && !was_quoted {
+        let mut word = line.get(start..written).unwrap_or_default();
+        if let (true, Some((b'"', inner))) = (was_quoted, word.split_last()) {
+            word = inner;
+        } else if word.is_empty() && !was_quoted {
             continue; // There was more white space than one.
         }
-        if was_quoted && line.get(start..written).is_some_and(|word| word.ends_with(b"\"")) {
-            written -= 1;
-        }
-        if !is_argument && line.get(start..written) == Some(b"--") {
+        written = start + word.len();
+        if !is_argument && word == b"--" {
             (arguments, written) = (start, start);
             continue;
         }

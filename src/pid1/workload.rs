@@ -11,7 +11,7 @@ use whit::error::{Errno, Error};
 use whit::options::{Given, Options, Source, Sources, Switch, Value};
 use whit::rlimit::Limit;
 use whit::status::{NOT_EXECUTABLE, NOT_FOUND, NOT_STARTED};
-use whit::text::{Text, parts, position, split_once};
+use whit::text::{Text, nth, parts, position, split_once};
 use whit::{passwd, rlimit};
 
 use crate::console::{failed, say, unread};
@@ -238,6 +238,10 @@ fn read_accounts<'a>(path: &CStr, buffer: &'a mut [core::mem::MaybeUninit<u8>]) 
     }
 }
 
+/// Why a program is not run.
+const REASONS: &[u8] =
+    b"not found,permission denied,exec format error: neither a program of this machine nor a script with #!,cannot be run";
+
 /// Replaces this process by the program, looked for in the environment's PATH; returns the exit status when it cannot be.
 fn execute(argv: &Strings, env: &Strings) -> u8 {
     let Some(name) = argv.iter().next() else {
@@ -263,11 +267,12 @@ fn execute(argv: &Strings, env: &Strings) -> u8 {
         }
     }
     let (code, reason) = match errno {
-        Errno::NOENT | Errno::NOTDIR => (NOT_FOUND, "not found"),
-        Errno::ACCESS => (NOT_EXECUTABLE, "permission denied"),
-        Errno::NOEXEC => (NOT_EXECUTABLE, "exec format error: neither a program of this machine nor a script with #!"),
-        _ => (NOT_EXECUTABLE, "cannot be run"),
+        Errno::NOENT | Errno::NOTDIR => (NOT_FOUND, 0),
+        Errno::ACCESS => (NOT_EXECUTABLE, 1),
+        Errno::NOEXEC => (NOT_EXECUTABLE, 2),
+        _ => (NOT_EXECUTABLE, 3),
     };
-    say!("{}: {} ({})", Text(name), reason, errno);
+    let reason = nth(REASONS, reason);
+    say!("{}: {} ({})", Text(name), Text(reason), errno);
     code
 }
