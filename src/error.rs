@@ -25,7 +25,6 @@ impl Errno {
     pub const INTR: Self = Self(errno::EINTR as i32);
     pub const NXIO: Self = Self(errno::ENXIO as i32);
     pub const NOEXEC: Self = Self(errno::ENOEXEC as i32);
-    pub const CHILD: Self = Self(errno::ECHILD as i32);
     pub const ACCESS: Self = Self(errno::EACCES as i32);
     pub const BUSY: Self = Self(errno::EBUSY as i32);
     pub const EXIST: Self = Self(errno::EEXIST as i32);

@@ -244,7 +244,7 @@ impl Default for Options<'_> {
     fn default() -> Self {
         Self {
             values: [b""; _],
-            seconds: [30, 0, 10, 10],
+            seconds: [30, 0, 10, 10], // RootWait, RootDelay, Grace, NetTimeout
             switches: [false; _],
             read_only: false,
             hand_over: false,

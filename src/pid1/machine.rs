@@ -99,8 +99,8 @@ pub(crate) fn now_ms() -> u64 {
 }
 
 impl<'a> Machine<'a> {
-    #[inline(always)]
     /// Opens what PID 1 waits on. Signals are blocked from here on, and devices are heard of.
+    #[inline(always)] // It is made where it stays: all of it would be copied, and all that it is made of.
     pub(crate) fn new(
         sources: Sources<'a>,
         options: Options<'a>,
