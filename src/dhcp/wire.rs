@@ -131,7 +131,6 @@ pub type Encoded = heapless::Vec<u8, MAX_SENT>;
 
 impl Query {
     /// Appends the bytes of the message to an empty `out`, with `hostname` as option 12 unless it is empty or too long for a label.
-    #[inline(never)]
     pub fn encode(&self, hostname: &[u8], out: &mut Encoded) {
         let ([x0, x1, x2, x3], [s0, s1]) = (self.xid.to_be_bytes(), self.secs.to_be_bytes());
         let [i0, i1, i2, i3] = self.ciaddr.0;
