@@ -90,7 +90,6 @@ pub(crate) struct Root {
 }
 
 /// Mounts a volume that was found on its directory below `root`, which is made when it is missing; as [`mount_found`] does.
-#[inline(never)]
 pub(crate) fn mount_inside(root: &CStr, device: &Device, volume: &Volume<'_>) -> Result<bool, Errno> {
     // Links in the path lead where they lead in the root: PID 1 goes there meanwhile.
     let outside = fd::open(c"/", OFlags::PATH)?;
