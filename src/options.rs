@@ -155,6 +155,21 @@ impl Problem {
     }
 }
 
+/// What follows the workload's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnExit {
+    /// The shell; power off where there is none.
+    Shell,
+    /// The machine goes off.
+    PowerOff,
+    /// It starts again.
+    Reboot,
+    /// It stands still.
+    Halt,
+    /// The workload starts again, so many times at most; then as for [`OnExit::Shell`].
+    Restart(u32),
+}
+
 /// How the boot goes with the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Net {
@@ -237,6 +252,8 @@ pub struct Options<'a> {
     pub stop_signal: u8,
     /// How the boot goes with the network; `None` was not said.
     net: Option<Net>,
+    /// What follows the workload's end.
+    pub on_exit: OnExit,
     values: [&'a [u8]; Value::Ip as usize + 1],
 }
 
@@ -251,6 +268,7 @@ impl Default for Options<'_> {
             classic_dhcp: false,
             stop_signal: SIGTERM,
             net: None,
+            on_exit: OnExit::Shell,
         }
     }
 }
@@ -306,6 +324,7 @@ impl<'a> Options<'a> {
                     _ => return Err(Problem::Value),
                 });
             }
+            Name::OnExit => self.on_exit = on_exit(text).ok_or(Problem::Value)?,
             Name::Dhcp => self.classic_dhcp = position(b"fast rfc", b' ', text).ok_or(Problem::Value)? > 0,
             Name::Pid1 => self.hand_over = position(b"child exec", b' ', text).ok_or(Problem::Value)? > 0,
         }
@@ -316,7 +335,7 @@ impl<'a> Options<'a> {
 /// Every name, in the order of [`Name::IN_ORDER`]: one text is less than a table of them.
 const NAMES: &[u8] =
     b"root rootfstype rootflags rootwait rootdelay ro rw init quiet entrypoint BOOTIF ip nameserver cmd arg env mount tmpfs rlimit sysctl \
-    overlay grow workdir user hostname stopsignal grace net net.dev net.timeout dhcp pid1 timing";
+    overlay grow workdir user hostname stopsignal grace on_exit net net.dev net.timeout dhcp pid1 timing";
 
 /// The kernel's own words that mean something to us as well, and the one that ginit brought: the first of the names.
 const KERNEL_WORDS: &[u8] = NAMES
@@ -333,12 +352,13 @@ enum Name {
     ReadOnly(bool),
     StopSignal,
     Net,
+    OnExit,
     Dhcp,
     Pid1,
 }
 
 impl Name {
-    const IN_ORDER: [Self; 33] = [
+    const IN_ORDER: [Self; 34] = [
         Self::Text(Value::Root),
         Self::Text(Value::RootFstype),
         Self::Text(Value::RootFlags),
@@ -366,6 +386,7 @@ impl Name {
         Self::Text(Value::Hostname),
         Self::StopSignal,
         Self::Time(Time::Grace),
+        Self::OnExit,
         Self::Net,
         Self::Text(Value::NetDevice),
         Self::Time(Time::NetTimeout),
@@ -373,6 +394,17 @@ impl Name {
         Self::Pid1,
         Self::Switch(Switch::Timing),
     ];
+}
+
+fn on_exit(text: &[u8]) -> Option<OnExit> {
+    let mut words = parts(text, b':');
+    let place = position(b"shell poweroff reboot halt restart", b' ', words.next()?)?;
+    let most = words.next();
+    if let (Some(most), 4) = (most, place) {
+        return number(most).map(OnExit::Restart);
+    }
+    let choice = [OnExit::Shell, OnExit::PowerOff, OnExit::Reboot, OnExit::Halt, OnExit::Restart(u32::MAX)];
+    choice.get(place).copied().filter(|_| most.is_none())
 }
 
 /// A signal as docker's STOPSIGNAL names it: `SIGQUIT`, `QUIT`, `3`, `RTMIN+3`.
@@ -448,6 +480,26 @@ mod tests {
                 (Source::CommandLine, complaint(1, "net", Problem::Value)),
             ]
         );
+    }
+
+    #[test]
+    fn what_follows_the_workload_can_be_chosen() {
+        for (text, expected) in [
+            (&b"poweroff"[..], Some(OnExit::PowerOff)),
+            (b"reboot", Some(OnExit::Reboot)),
+            (b"halt", Some(OnExit::Halt)),
+            (b"shell", Some(OnExit::Shell)),
+            (b"restart", Some(OnExit::Restart(u32::MAX))),
+            (b"restart:0", Some(OnExit::Restart(0))),
+            (b"restart:3", Some(OnExit::Restart(3))),
+            (b"restart:", None),
+            (b"restart:x", None),
+            (b"reboot:3", None),
+            (b"", None),
+            (b"never", None),
+        ] {
+            assert_eq!(on_exit(text), expected, "{text:?}");
+        }
     }
 
     #[test]

@@ -79,9 +79,11 @@ fn stop_everybody(machine: &mut Machine<'_>) {
         }
         machine.wait(deadline_ms);
     }
-    if machine.alone {
-        return;
-    }
+    kill_everybody(machine);
+}
+
+/// Ends everybody who is still there.
+pub(crate) fn kill_everybody(machine: &mut Machine<'_>) {
     let deadline_ms = after_s(now_ms(), KILL_WAIT_S);
     let _ = kill(EVERYBODY, signal::KILL);
     while !machine.alone && now_ms() < deadline_ms {

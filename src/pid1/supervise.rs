@@ -2,13 +2,13 @@
 
 use core::convert::Infallible;
 
-use whit::options::Switch;
+use whit::options::{OnExit, Switch};
 use whit::status::NOT_STARTED;
-use whit::time::{NEVER, after_s};
+use whit::time::{NEVER, after_ms, after_s};
 
 use crate::console::{self, failed, tell};
 use crate::machine::{Machine, now_ms, signal};
-use crate::shutdown::End;
+use crate::shutdown::{self, End};
 use crate::sys::process::kill;
 use crate::timeline::Stage;
 use crate::workload;
@@ -16,12 +16,18 @@ use crate::workload;
 /// From one start of the shell to the next.
 const SHELL_GAP_S: u32 = 1;
 
+/// What docker waits before it starts a container again, twice as long each time, and anew for one that ran for a while (moby,
+/// restartmanager).
+const FIRST_DELAY_MS: u64 = 100;
+const MAX_DELAY_MS: u64 = 60_000;
+const STEADY_S: u32 = 10;
+
 /// What a process may tell the workload by telling PID 1.
 const FORWARDED: [u8; 7] =
     [signal::HUP, signal::INT, signal::QUIT, signal::USR1, signal::USR2, signal::TERM, signal::WINCH];
 
 /// Runs the workload until it is over; returns its exit code, or why the machine is to end first.
-pub(crate) fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
+fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
     console::lead_session();
     if let Some(network) = &mut machine.network {
         network.workload_runs();
@@ -52,7 +58,7 @@ pub(crate) fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
         }
     };
     // Daemons that it left are the workload now: unless it failed, or the shell takes the console.
-    if code == 0 && !workload::has_shell() {
+    if code == 0 && (machine.options.on_exit != OnExit::Shell || !workload::has_shell()) {
         if !machine.alone {
             tell!("the entrypoint ended, its daemons run on");
         }
@@ -61,6 +67,38 @@ pub(crate) fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
         }
     }
     Ok(code)
+}
+
+/// Runs the workload as often as it is to be started again; returns what then follows.
+pub(crate) fn run_workloads(machine: &mut Machine<'_>) -> Result<Infallible, End> {
+    let mut delay_ms = FIRST_DELAY_MS;
+    let mut starts = 0;
+    loop {
+        let started_ms = now_ms();
+        let code = run_workload(machine)?;
+        machine.ended = None;
+        shutdown::say_exit(code);
+        match machine.options.on_exit {
+            OnExit::PowerOff => return Err(End::PowerOff),
+            OnExit::Reboot => return Err(End::Reboot),
+            OnExit::Halt => return Err(End::Halt),
+            OnExit::Restart(most) if starts < most => {}
+            OnExit::Shell | OnExit::Restart(_) => return run_shell(machine),
+        }
+        starts += 1;
+        // What it left would be in the next one's way.
+        shutdown::kill_everybody(machine);
+        let now_ms = now_ms();
+        if now_ms >= after_s(started_ms, STEADY_S) {
+            delay_ms = FIRST_DELAY_MS;
+        }
+        tell!("start {} in {} ms", u64::from(starts), delay_ms);
+        let next_ms = after_ms(now_ms, delay_ms);
+        while crate::machine::now_ms() < next_ms {
+            wait(machine, next_ms)?;
+        }
+        delay_ms = (2 * delay_ms).min(MAX_DELAY_MS);
+    }
 }
 
 /// Keeps a shell on the console until the machine is asked to end; at once asks for power off when there is none.

@@ -156,3 +156,38 @@ fn a_machine_that_still_waits_can_be_ended() {
         assert!(!finished.says("not"), "{}", finished.console);
     }
 }
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn what_follows_the_workload_is_as_asked() {
+    // A halt is a power-off to whoever waits for a namespace.
+    for (choice, end, word) in [
+        ("poweroff", End::PowerOff, "whit: power off"),
+        ("reboot", End::Reboot, "whit: reboot"),
+        ("halt", End::PowerOff, "whit: halt"),
+        ("shell", End::PowerOff, "whit: power off"),
+    ] {
+        let finished = Machine::new().command_line(&format!("whit.on_exit={choice}")).script("exit 3").run();
+        assert_eq!(finished.end, end, "{choice}:\n{}", finished.console);
+        assert!(finished.says("whit: exit 3") && finished.says(word), "{choice}:\n{}", finished.console);
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_workload_is_started_again_as_often_as_asked() {
+    let script = "echo ran $$; (trap '' TERM HUP; sleep 1000) & exit 3";
+    let finished = Machine::new().command_line("whit.on_exit=restart:2").script(script).run();
+    let words = ["whit: exit 3", "whit: start 1 in 100 ms", "whit: exit 3", "whit: start 2 in 200 ms", "whit: exit 3"];
+    finished.powered_off_saying(&words);
+    assert_eq!(finished.console.matches("ran ").count(), 3, "{}", finished.console);
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_workload_that_waits_for_its_next_start_is_no_obstacle() {
+    let mut machine = Machine::new().command_line("whit.on_exit=restart").script("exit 1").spawn();
+    machine.wait_for("whit: start 3 in 400 ms\n");
+    machine.signal(Signal::USR2);
+    machine.finish().powered_off_saying(&["whit: power off"]);
+}
