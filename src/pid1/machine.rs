@@ -31,6 +31,11 @@ pub(crate) mod signal {
     pub(crate) const CONT: u8 = 18;
     pub(crate) const TSTP: u8 = 20;
     pub(crate) const WINCH: u8 = 28;
+    /// SIGRTMIN+3 to +6 of a C library's: systemd's words to a PID 1 (systemd(1), SIGNALS).
+    pub(crate) const SYSTEMD_HALT: u8 = 37;
+    pub(crate) const SYSTEMD_POWER_OFF: u8 = 38;
+    pub(crate) const SYSTEMD_REBOOT: u8 = 39;
+    pub(crate) const SYSTEMD_KEXEC: u8 = 40;
 }
 
 /// Everything that lives as long as the machine. What is small stands first: the code that reaches the first 128 bytes is
@@ -80,11 +85,13 @@ impl Happened {
 
     /// How whoever sits at the machine wants it to end: that is no signal for the workload.
     pub(crate) fn end(&self) -> Option<End> {
-        match (self.power_button, self.ctrl_alt_del) {
-            (true, _) => Some(End::PowerOff),
-            (false, true) => Some(End::Reboot),
-            (false, false) => None,
+        if self.power_button || self.has(signal::SYSTEMD_POWER_OFF) {
+            return Some(End::PowerOff);
         }
+        if self.ctrl_alt_del || self.has(signal::SYSTEMD_REBOOT) || self.has(signal::SYSTEMD_KEXEC) {
+            return Some(End::Reboot);
+        }
+        self.has(signal::SYSTEMD_HALT).then_some(End::Halt)
     }
 }
 

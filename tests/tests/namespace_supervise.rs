@@ -143,6 +143,23 @@ fn a_machine_ends_as_pid_1_is_asked() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
+fn a_machine_ends_as_systemds_signals_ask() {
+    // SIGRTMIN+3 to +6, also while the workload runs.
+    for (signal, end, word) in [
+        (37, End::PowerOff, "whit: halt"),
+        (38, End::PowerOff, "whit: power off"),
+        (39, End::Reboot, "whit: reboot"),
+        (40, End::Reboot, "whit: reboot"),
+    ] {
+        let script = format!("trap 'exit 5' TERM; kill -{signal} 1; while :; do sleep 0.1; done");
+        let finished = Machine::new().script(&script).run();
+        assert_eq!(finished.end, end, "{signal}:\n{}", finished.console);
+        assert!(finished.says("whit: exit 5") && finished.says(word), "{signal}:\n{}", finished.console);
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
 fn a_machine_that_still_waits_can_be_ended() {
     for command_line in ["root=/dev/nowhere rootwait", "root=/dev/nowhere rootdelay=1000", "whit.net.timeout=1000"] {
         let machine = Machine::new().command_line(command_line).script("echo not").prepare();
