@@ -54,6 +54,23 @@ impl Path {
         self.fill(&[text])
     }
 
+    /// Makes it a path as the kernel lists it: a space, tab, newline or backslash is a backslash and three octal digits there
+    /// (fs/seq_file.c, mangle_path()).
+    pub(crate) fn set_listed(&mut self, mut text: &[u8]) -> &CStr {
+        self.0.clear();
+        while let [byte, rest @ ..] = text {
+            text = rest;
+            let mut byte = *byte;
+            if let (b'\\', [d0 @ b'0'..=b'3', d1 @ b'0'..=b'7', d2 @ b'0'..=b'7', rest @ ..]) = (byte, rest) {
+                byte = (d0 & 3) << 6 | (d1 & 7) << 3 | (d2 & 7);
+                text = rest;
+            }
+            let _ = self.0.push(byte);
+        }
+        let _ = self.0.push(0);
+        self.text()
+    }
+
     #[inline(never)]
     fn fill(&mut self, parts: &[&[u8]]) -> &CStr {
         self.0.clear();

@@ -108,7 +108,7 @@ fn leave_disks_clean() {
         let (source, target) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
         if source.starts_with(b"/dev/") || position(b"overlay", b' ', source).is_some() {
             let mut room = Path::new();
-            let path = room.set(target);
+            let path = room.set_listed(target);
             if fd::status(path).is_some_and(|status| status.device != ours.device)
                 && let Err(errno) = mount_remount(path, MountFlags::RDONLY, c"")
             {

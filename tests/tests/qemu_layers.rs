@@ -72,13 +72,14 @@ fn a_device_keeps_what_is_written_over_the_root() {
 fn further_disks_are_mounted_by_any_name_and_left_clean() {
     let kernel = &cloud_kernels()[0];
     let (root, data) = (Copy::of(&busybox_disk()), labelled("data"));
-    let words = script("echo kept >/srv/data/file; grep ' /srv/data ' /proc/mounts");
+    // In a list of mounts a space is an escape.
+    let words = script("echo kept >'/srv/a b/file'; grep ' /srv/a.040b ' /proc/mounts");
     let command =
-        layered(kernel).disk(DiskInterface::Virtio, root.path()).append("whit.mount=LABEL=data:/srv/data::noatime");
+        layered(kernel).disk(DiskInterface::Virtio, root.path()).append("\"whit.mount=LABEL=data:/srv/a b::noatime\"");
     // A disk that may be missing is not waited for.
     let command =
         command.append("whit.mount=/dev/vdz:/no::nofail").append(&words).disk(DiskInterface::Virtio, data.path());
-    boot(&command, &["whit: mount=/dev/vdz:/no::nofail: ENOENT", "/srv/data ext4 rw,noatime", "whit: exit 0"]);
+    boot(&command, &["whit: mount=/dev/vdz:/no::nofail: ENOENT", "/srv/a\\040b ext4 rw,noatime", "whit: exit 0"]);
     assert_clean(&root.path());
     assert_clean(&data.path());
 }
