@@ -65,6 +65,20 @@ pub(super) struct Name {
     length: u8,
 }
 
+/// A name in the index. Its hash is kept so that the index can grow without a look at the names, which lie scattered.
+#[derive(Clone, Copy)]
+struct Slot {
+    entry: u32,
+    hash: u32,
+}
+
+impl Slot {
+    /// The hash as the index wants it: the tag of a slot comes from the highest bits, its place from the lowest.
+    fn spread(hash: u32) -> u64 {
+        u64::from(hash) << 32 | u64::from(hash)
+    }
+}
+
 /// What is left of a directory.
 pub(super) struct Pruned {
     /// Whether something is left in it.
@@ -79,7 +93,7 @@ pub(super) struct Tree {
     nodes: Vec<Node>,
     names: Vec<Name>,
     text: Vec<u8>,
-    index: HashTable<u32>,
+    index: HashTable<Slot>,
     hasher: DefaultHashBuilder,
 }
 
@@ -166,8 +180,10 @@ impl Tree {
 
     /// The number of a name in `parent`, and what it names.
     pub(super) fn find_name(&self, parent: NodeId, name: &[u8]) -> Option<(u32, NodeId)> {
-        let entry = self.index.find(self.hash(parent, name), |entry| self.is(*entry, parent, name))?;
-        Some((*entry, self.names[*entry as usize].node))
+        let hash = self.hash(parent, name);
+        let is_it = |slot: &Slot| slot.hash == hash && self.is(slot.entry, parent, name);
+        let slot = self.index.find(Slot::spread(hash), is_it)?;
+        Some((slot.entry, self.names[slot.entry as usize].node))
     }
 
     /// Gives a node a name that `parent` does not have yet.
@@ -186,18 +202,13 @@ impl Tree {
         self.names.push(Name { parent, node, start, length });
         self.node_mut(node).links += 1;
         let hash = self.hash(parent, name);
-        let Self { names, text, index, hasher, .. } = self;
-        index.insert_unique(hash, entry, |entry| {
-            let name = &names[*entry as usize];
-            hash_name(hasher, name.parent, &text[name.start as usize..][..usize::from(name.length)])
-        });
+        self.index.insert_unique(Slot::spread(hash), Slot { entry, hash }, |slot| Slot::spread(slot.hash));
         Ok(())
     }
 
     /// Takes a name away; a directory goes with all it holds. Each file that has no name left is given to `removed`.
     pub(super) fn unlink(&mut self, parent: NodeId, name: &[u8], mut removed: impl FnMut(&Node)) {
-        let hash = self.hash(parent, name);
-        let Some(entry) = self.index.find(hash, |entry| self.is(*entry, parent, name)).copied() else { return };
+        let Some((entry, _)) = self.find_name(parent, name) else { return };
         let node = self.remove(entry, &mut removed);
         if !self.node(node).is_directory() {
             return;
@@ -260,7 +271,7 @@ impl Tree {
     fn remove(&mut self, entry: u32, removed: &mut impl FnMut(&Node)) -> NodeId {
         let name = self.names[entry as usize];
         let hash = self.hash(name.parent, self.text(&name));
-        if let Ok(found) = self.index.find_entry(hash, |other| *other == entry) {
+        if let Ok(found) = self.index.find_entry(Slot::spread(hash), |slot| slot.entry == entry) {
             found.remove();
         }
         self.names[entry as usize].node = NodeId::NONE;
@@ -277,16 +288,12 @@ impl Tree {
         candidate.parent == parent && self.text(candidate) == name
     }
 
-    fn hash(&self, parent: NodeId, name: &[u8]) -> u64 {
-        hash_name(&self.hasher, parent, name)
+    fn hash(&self, parent: NodeId, name: &[u8]) -> u32 {
+        let mut state = self.hasher.build_hasher();
+        state.write_u32(parent.0);
+        state.write(name);
+        state.finish() as u32 // the lower half is as good as the whole
     }
-}
-
-fn hash_name(hasher: &DefaultHashBuilder, parent: NodeId, name: &[u8]) -> u64 {
-    let mut state = hasher.build_hasher();
-    state.write_u32(parent.0);
-    state.write(name);
-    state.finish()
 }
 
 /// The runs of a removed file, to be free again.

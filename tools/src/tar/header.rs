@@ -38,10 +38,13 @@ impl<'a> Header<'a> {
         // less for each byte that has the highest bit.
         let (before, after) = (&block[..CHECKSUM.start], &block[CHECKSUM.end..]);
         let sum = |bytes: &[u8]| bytes.iter().map(|byte| u32::from(*byte)).sum::<u32>();
-        let high = |bytes: &[u8]| bytes.iter().map(|byte| u32::from(byte >> 7)).sum::<u32>();
         let unsigned = i64::from(sum(before) + sum(after) + 8 * u32::from(b' '));
+        if stored == unsigned {
+            return Ok(Self(block));
+        }
+        let high = |bytes: &[u8]| bytes.iter().map(|byte| u32::from(byte >> 7)).sum::<u32>();
         let signed = unsigned - 256 * i64::from(high(before) + high(after));
-        if stored == unsigned || stored == signed { Ok(Self(block)) } else { Err(Problem::Checksum) }
+        if stored == signed { Ok(Self(block)) } else { Err(Problem::Checksum) }
     }
 
     /// What the header announces.
