@@ -8,6 +8,7 @@ mod layers;
 mod looking;
 mod partition;
 mod program;
+mod random;
 mod refusals;
 mod shapes;
 mod snapshot;
