@@ -93,6 +93,45 @@ fn label_uuid_and_time_are_those_given() {
 }
 
 #[test]
+fn a_random_uuid_is_another_each_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let uuids = [1, 2].map(|_| {
+        let output = mkraw(directory.path(), &["-o", "disk.img", "--uuid", "random"], &tar());
+        assert!(output.status.success(), "{}", stderr(&output));
+        let image = directory.path().join("disk.img");
+        assert_clean(&image);
+        let uuid = Ext4::load_from_path(&image).unwrap().uuid().to_string();
+        // RFC 9562, 5.4: version 4, variant 10.
+        assert!(uuid[14..].starts_with('4') && matches!(&uuid[19..20], "8" | "9" | "a" | "b"), "{uuid}");
+        uuid
+    });
+    assert_ne!(uuids[0], uuids[1]);
+    let output = mkraw(directory.path(), &["-o", "other.img", "--uuid", "0123"], &tar());
+    assert!(!output.status.success() && stderr(&output).contains("0123"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_pipe_is_made_larger() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut child = Command::new(tool("mkraw"))
+        .args(["-o", "disk.img"])
+        .current_dir(directory.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let stdin = child.stdin.take().unwrap();
+    let size = || rustix::pipe::fcntl_getpipe_size(&stdin).unwrap();
+    assert_eq!(size(), 64 << 10);
+    // More than it holds: it has been read from when this is written.
+    let tar = tar();
+    (&stdin).write_all(&tar).unwrap();
+    assert_eq!(size(), 1 << 20);
+    drop(stdin);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
 fn a_terminal_sees_how_far_it_is_and_then_the_summary_alone() {
     let directory = tempfile::tempdir().unwrap();
     let controller = rustix::pty::openpt(rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY).unwrap();
@@ -218,6 +257,26 @@ fn bad_input_is_one_line_and_no_file() {
         assert_eq!(output.status.code(), Some(1), "{arguments:?}: {message}");
         assert!(message.starts_with(expected) && message.lines().count() == 1, "{arguments:?}: {message}");
         assert_eq!(names(directory.path()), before, "{arguments:?} leaves something behind");
+    }
+}
+
+#[test]
+#[ignore = "takes some 30 seconds: cargo selftest runs it"]
+fn every_truncation_is_one_line_and_no_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let tar = archive::of(&[archive::directory("dir"), archive::file("dir/file", &[7; 100])]);
+    for length in 0..tar.len() {
+        fs::write(directory.path().join("cut.tar"), &tar[..length]).unwrap();
+        let output = mkraw(directory.path(), &["-o", "disk.img", "cut.tar"], b"");
+        let message = stderr(&output);
+        let expected = match length {
+            0 => "mkraw: cut.tar: is empty; ",
+            1..512 => "mkraw: cut.tar: is not a tar archive; ",
+            _ => &format!("mkraw: cut.tar: ends at byte {length}"),
+        };
+        assert_eq!(output.status.code(), Some(1), "cut at {length}: {message}");
+        assert!(message.starts_with(expected) && message.lines().count() == 1, "cut at {length}: {message}");
+        assert_eq!(names(directory.path()), ["cut.tar"], "cut at {length}");
     }
 }
 
