@@ -162,7 +162,7 @@ pub(crate) fn extract(tar: &[u8], options: &[&str]) -> tempfile::TempDir {
     directory
 }
 
-const ATTRIBUTES: [&str; 2] = ["--xattrs", "--xattrs-include=*"];
+pub(crate) const ATTRIBUTES: [&str; 2] = ["--xattrs", "--xattrs-include=*"];
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]

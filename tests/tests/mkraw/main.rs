@@ -1,6 +1,7 @@
 //! mkraw against outside judges: e2fsck, the kernel, GNU tar's own extraction, ext4-view, resize2fs.
 
 mod archive;
+mod extraction;
 mod folder;
 mod geometry;
 mod kernel;
