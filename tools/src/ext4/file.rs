@@ -36,7 +36,7 @@ impl<'b, 'a> FileWriter<'b, 'a> {
     pub fn room(&mut self) -> Result<&mut [u8], Error> {
         let length = (self.size - self.position).min(PIECE as u64) as usize;
         let place = self.builder.cursor.next() * BLOCK_SIZE as u64;
-        let room = self.builder.disk.room(place, PIECE)?;
+        let room = self.builder.disk.room(place, length.next_multiple_of(BLOCK_SIZE))?;
         Ok(&mut room[..length])
     }
 
@@ -49,8 +49,8 @@ impl<'b, 'a> FileWriter<'b, 'a> {
         let Builder { disk, cursor, extents, .. } = &mut *self.builder;
         let place = cursor.next() * BLOCK_SIZE as u64;
         let whole = length.next_multiple_of(BLOCK_SIZE);
-        let room = disk.room(place, PIECE)?;
-        room[length..whole].fill(0);
+        let room = disk.room(place, whole)?;
+        room[length..].fill(0);
         if let Some(hash) = &mut self.hash {
             hash.update(self.position, &room[..length]);
         }
@@ -68,7 +68,7 @@ impl<'b, 'a> FileWriter<'b, 'a> {
         }
         // A copy of the superblock lies in between: the rest of the piece goes behind it.
         let (now, later) = (run.length as usize * BLOCK_SIZE, whole);
-        let rest = disk.room(place, PIECE)?[now..later].to_vec();
+        let rest = disk.room(place, whole)?[now..later].to_vec();
         disk.advance(now);
         let behind = cursor.take(blocks - run.length).ok_or(Error::TooLarge)?;
         disk.write(offset(behind.start), &rest)?;
