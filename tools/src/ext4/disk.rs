@@ -1,4 +1,6 @@
 //! The image file: ascending writes gathered into large ones, zeros left out where they are many.
+//!
+//! A large file is written by a thread, to space that was reserved ahead: so the time is that of `cp`.
 
 use std::fs::File;
 use std::io;
@@ -6,8 +8,14 @@ use std::os::unix::fs::FileExt;
 
 use rustix::fs::{FallocateFlags, fallocate};
 
-/// Gathered before a write. Measured: from 512 KiB on there is no difference.
-const BUFFER: usize = 1 << 20;
+use super::writer::{BUFFER, Filled, Writer, new_buffer};
+
+/// Up to here a file is written as it is: neither a thread nor space ahead is worth its price.
+const SMALL_FILE: u64 = 4 << 20;
+/// A write this small is done at once.
+const SMALL_WRITE: usize = 64 << 10;
+/// Space is reserved as far ahead as the file is long, but no further than this.
+const MOST_RESERVED: u64 = 64 << 20;
 
 /// Writes to a new file, whose untouched parts read as zeros.
 pub(super) struct Disk<'a> {
@@ -18,11 +26,14 @@ pub(super) struct Disk<'a> {
     /// Offset of the buffer's first byte.
     start: u64,
     filled: usize,
+    /// Where the space ends that the file was given ahead of what is written; none if it is not to be given any more.
+    reserved: Option<u64>,
+    writer: Option<Writer>,
 }
 
 impl<'a> Disk<'a> {
     pub(super) fn new(file: &'a File, base: u64) -> Self {
-        Self { file, base, buffer: vec![0; BUFFER].into_boxed_slice(), start: 0, filled: 0 }
+        Self { file, base, buffer: new_buffer(), start: 0, filled: 0, reserved: Some(0), writer: None }
     }
 
     /// The file, and where the file system starts in it.
@@ -57,7 +68,7 @@ impl<'a> Disk<'a> {
 
     /// Makes `length` bytes from `offset` on zeros again.
     pub(super) fn clear(&mut self, offset: u64, length: u64) -> io::Result<()> {
-        self.flush()?;
+        self.settle()?;
         let offset = self.base + offset;
         if fallocate(self.file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, length).is_ok() {
             return Ok(());
@@ -72,17 +83,53 @@ impl<'a> Disk<'a> {
         Ok(())
     }
 
-    /// Writes what has been gathered.
-    pub(super) fn flush(&mut self) -> io::Result<()> {
-        self.file.write_all_at(&self.buffer[..self.filled], self.base + self.start)?;
+    /// Reserves no more space, and gives back what is left of it: from here on there are holes.
+    pub(super) fn end_of_contents(&mut self) -> io::Result<()> {
+        self.settle()?;
+        // A reservation that failed may have got a part of what it wanted.
+        if self.reserved.take() == Some(0) { Ok(()) } else { self.file.set_len(self.base + self.start) }
+    }
+
+    /// Reserves space for what is gathered, and ahead. To write to blocks that are there takes ext4 a quarter less time
+    /// than to blocks that it counts first and finds later (measured: 187 MB, 120 ms to 90 ms).
+    fn reserve(&mut self) {
+        let start = self.base + self.start;
+        let end = start + self.filled as u64;
+        let Some(reserved) = self.reserved.filter(|reserved| *reserved < end) else { return };
+        let (from, to) = (reserved.max(start), end + end.min(MOST_RESERVED));
+        // Without support for it, or without that much space, the file is written to as it is.
+        self.reserved = fallocate(self.file, FallocateFlags::empty(), from, to - from).is_ok().then_some(to);
+    }
+
+    /// Writes what has been gathered, or hands it over to be written.
+    fn flush(&mut self) -> io::Result<()> {
+        let offset = self.base + self.start;
+        if offset < SMALL_FILE || self.filled <= SMALL_WRITE {
+            self.file.write_all_at(&self.buffer[..self.filled], offset)?;
+        } else {
+            self.reserve();
+            let writer = match &mut self.writer {
+                Some(writer) => writer,
+                none => none.insert(Writer::start(self.file.try_clone()?)),
+            };
+            let buffer = std::mem::take(&mut self.buffer);
+            self.buffer = writer.write(Filled { buffer, length: self.filled, offset })?;
+        }
         self.start += self.filled as u64;
         self.filled = 0;
         Ok(())
     }
 
+    /// Writes what has been gathered, and waits until all is written.
+    fn settle(&mut self) -> io::Result<()> {
+        self.flush()?;
+        self.writer.as_mut().map_or(Ok(()), Writer::wait)
+    }
+
     /// Writes the rest and sets the file's length.
     pub(super) fn finish(&mut self, length: u64) -> io::Result<()> {
-        self.flush()?;
+        self.settle()?;
+        drop(self.writer.take());
         self.file.set_len(self.base + length)
     }
 }
@@ -95,11 +142,36 @@ pub(super) fn is_zero(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::MetadataExt;
 
     #[test]
     fn scattered_writes_end_up_in_their_places() {
         for base in [0, 4096 * 5] {
             check_writes(base);
+        }
+    }
+
+    #[test]
+    fn a_large_file_is_written_to_space_that_is_given_back() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut disk = Disk::new(file.as_file(), 4096);
+        let piece = |number: u64| vec![1 + (number % 251) as u8; 100_000];
+        for number in 0..200 {
+            disk.write(number * 100_000, &piece(number)).unwrap();
+        }
+        assert!(disk.reserved > Some(20_000_000) && disk.writer.is_some());
+        disk.end_of_contents().unwrap();
+        assert_eq!(file.as_file().metadata().unwrap().len(), 4096 + 20_000_000);
+        // What follows is far away, and between them is a hole.
+        disk.write(60_000_000, &piece(0)).unwrap();
+        disk.finish(64_000_000).unwrap();
+        let metadata = file.as_file().metadata().unwrap();
+        assert_eq!(metadata.len(), 4096 + 64_000_000);
+        assert!(metadata.blocks() * 512 < 21_000_000, "{} blocks", metadata.blocks());
+        let mut found = vec![0; 100_000];
+        for number in 0..200 {
+            file.as_file().read_exact_at(&mut found, 4096 + number * 100_000).unwrap();
+            assert!(found == piece(number), "{number}");
         }
     }
 

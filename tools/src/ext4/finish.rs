@@ -111,6 +111,7 @@ impl Builder<'_> {
 
     pub(super) fn write_metadata(&mut self, finish: &Finish) -> Result<(Totals, Numbering), Error> {
         self.link_pending()?;
+        self.disk.end_of_contents()?;
         let numbers = self.number();
         let identity = identity::derive(&self.tree, &self.extents, &self.sets, &finish.label, finish.uuid);
         let seed = FileSystemSeed::new(identity.uuid);

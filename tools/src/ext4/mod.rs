@@ -13,6 +13,7 @@
 //! - `layout`: which block is for what; pure
 //! - `tree`, `path`, `layer`: the namespace, how paths lead through it, and what layers hide of it
 //! - `file`, `extents`, `directory`, `attributes`: contents
+//! - `disk`, `writer`: the image file
 //! - `finish`, `inodes`, `groups`, `identity`: the metadata at the end
 //! - `read`, `verify`: the finished image read back
 
@@ -35,6 +36,7 @@ pub mod read;
 mod spec;
 mod tree;
 mod verify;
+mod writer;
 
 use std::collections::HashMap;
 use std::fs::File;

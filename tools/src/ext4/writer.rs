@@ -1,0 +1,124 @@
+//! The thread that writes, so that the archive is read meanwhile: most of the time of both goes into the kernel's copies.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+/// Bytes of a buffer. Measured with 128 KiB to 1 MiB: smaller ones cost more calls, larger ones leave the cache.
+pub(super) const BUFFER: usize = 512 << 10;
+/// Buffers in all: one being filled, one being written, one to even out.
+const BUFFERS: usize = 3;
+
+/// Writes buffers, one after the other.
+pub(super) struct Writer {
+    full: Option<Sender<Filled>>,
+    written: Receiver<io::Result<Box<[u8]>>>,
+    /// Buffers that go round, besides the one being filled.
+    buffers: usize,
+    /// Of those, how many the thread has.
+    under_way: usize,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// The start of a buffer, and where in the file it goes.
+pub(super) struct Filled {
+    pub(super) buffer: Box<[u8]>,
+    pub(super) length: usize,
+    pub(super) offset: u64,
+}
+
+impl Writer {
+    /// Starts a thread for this file.
+    pub(super) fn start(file: File) -> Self {
+        let (full, filled) = channel::<Filled>();
+        let (sender, written) = channel();
+        let thread = std::thread::spawn(move || {
+            for Filled { buffer, length, offset } in filled {
+                let result = file.write_all_at(&buffer[..length], offset).map(|()| buffer);
+                if sender.send(result).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { full: Some(full), written, buffers: 0, under_way: 0, thread: Some(thread) }
+    }
+
+    /// Hands over a buffer, and gives one to fill.
+    ///
+    /// # Errors
+    /// Those of an earlier write.
+    pub(super) fn write(&mut self, filled: Filled) -> io::Result<Box<[u8]>> {
+        self.full.as_ref().and_then(|full| full.send(filled).ok()).ok_or_else(gone)?;
+        self.under_way += 1;
+        if self.buffers < BUFFERS - 1 {
+            self.buffers += 1;
+            return Ok(new_buffer());
+        }
+        self.take()
+    }
+
+    /// Waits until everything is written.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub(super) fn wait(&mut self) -> io::Result<()> {
+        while self.under_way > 0 {
+            self.take()?;
+            self.buffers -= 1;
+        }
+        Ok(())
+    }
+
+    /// Waits for a buffer that was written.
+    fn take(&mut self) -> io::Result<Box<[u8]>> {
+        let buffer = self.written.recv().map_err(|_| gone())?;
+        self.under_way -= 1;
+        buffer
+    }
+}
+
+impl Drop for Writer {
+    /// Ends the thread: who is told of an error may use the file for something else.
+    fn drop(&mut self) {
+        drop(self.full.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join(); // what it has to say came through the channel
+        }
+    }
+}
+
+/// A buffer; its pages come when they are filled.
+pub(super) fn new_buffer() -> Box<[u8]> {
+    vec![0; BUFFER].into_boxed_slice()
+}
+
+/// The thread ends before its channels only if it panics.
+fn gone() -> io::Error {
+    io::Error::other("the writing thread is gone")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_comes_back_and_what_was_written_before_stays() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let read_only = File::open(file.path()).unwrap();
+        let filled = |byte, offset| Filled { buffer: vec![byte; 10].into_boxed_slice(), length: 5, offset };
+        let mut writer = Writer::start(read_only);
+        let result = writer.write(filled(1, 0)).map(drop).and_then(|()| writer.wait());
+        assert_eq!(result.unwrap_err().raw_os_error(), Some(9)); // EBADF
+        let mut writer = Writer::start(file.as_file().try_clone().unwrap());
+        for number in 0..10 {
+            drop(writer.write(filled(number, u64::from(number) * 5)).unwrap());
+        }
+        writer.wait().unwrap();
+        drop(writer);
+        let mut bytes = Vec::new();
+        io::Read::read_to_end(&mut file, &mut bytes).unwrap();
+        assert_eq!(bytes, (0..10).flat_map(|number| [number; 5]).collect::<Vec<u8>>());
+    }
+}
