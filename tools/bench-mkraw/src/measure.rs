@@ -42,7 +42,12 @@ pub(crate) fn measure(words: &[String]) -> Result<(), String> {
     let status = command.status().map_err(|error| format!("{program}: {error}"))?;
     let wall = start.elapsed();
     if !status.success() {
-        return Err(format!("{program}: {status}"));
+        // What timeout(1) says when it had to end it.
+        return Err(if status.code() == Some(124) {
+            "takes too long".to_owned()
+        } else {
+            format!("{program}: {status}")
+        });
     }
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).map_err(|error| error.to_string())?;
     let ms = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 * 1e3 + time.tv_usec() as f64 / 1e3;

@@ -50,6 +50,8 @@ pub(crate) fn all(input: &Input, archive: &Path, folder: &Path, mkraw: &Path) ->
         most_runs,
         is_ours,
     };
+    // Some take minutes for many files.
+    let limited = |name, words: &[&str]| tool(name, false, 2, &[&["timeout", "40"], words].concat());
     let mut tools = Vec::new();
     if input.file.ends_with(".gz") {
         tools.push(tool("gzip -dc", true, usize::MAX, &["sh", "-c", "gzip -dc \"$0\" >\"$1\"", &archive, &out]));
@@ -57,6 +59,7 @@ pub(crate) fn all(input: &Input, archive: &Path, folder: &Path, mkraw: &Path) ->
         return Ok(tools);
     }
     let Counts { inodes, mib } = count(Path::new(&archive))?;
+    let is_for_all = inodes < 200_000; // a million files are too many to extract before each run
     let (inodes, mib, size) = (inodes.to_string(), mib.to_string(), format!("{mib}M"));
     tools.push(tool("cp", true, usize::MAX, &["cp", &archive, &out]));
     tools.push(tool("mkraw", true, usize::MAX, &[&mkraw, "-o", &out, &archive]));
@@ -65,28 +68,31 @@ pub(crate) fn all(input: &Input, archive: &Path, folder: &Path, mkraw: &Path) ->
     for library in ["mkext4", "arcbox-ext4"] {
         tools.push(tool(library, false, usize::MAX, &[&own, "drive", library, &archive, &out]));
     }
+    if !is_for_all {
+        return Ok(tools);
+    }
     if programs::find("genext2fs").is_some() {
         let blocks = (mib.parse::<u64>().unwrap_or(0) * 256).to_string();
         let words = ["genext2fs", "-B", "4096", "-b", &blocks, "-N", &inodes, "-a", &archive, &out];
-        tools.push(tool("genext2fs -a (ext2)", false, 2, &words));
+        tools.push(limited("genext2fs -a (ext2)", &words));
     }
     let extract = "mkdir \"$1\" && tar -xpf \"$0\" -C \"$1\"";
     if programs::find("mke2fs").is_some() {
         let script = format!(
             "{extract} && PATH=$PATH:/sbin:/usr/sbin mke2fs -q -t ext4 -b 4096 -N {inodes} -d \"$1\" \"$2\" {size}"
         );
-        tools.push(tool("tar -x, mke2fs -d", false, 2, &["sh", "-c", &script, &archive, &dir, &out]));
+        tools.push(limited("tar -x, mke2fs -d", &["sh", "-c", &script, &archive, &dir, &out]));
     }
     if programs::find("mkfs.erofs").is_some() {
         let script = format!("{extract} && mkfs.erofs --quiet \"$2\" \"$1\"");
-        tools.push(tool("tar -x, mkfs.erofs", false, 2, &["sh", "-c", &script, &archive, &dir, &out]));
+        tools.push(limited("tar -x, mkfs.erofs", &["sh", "-c", &script, &archive, &dir, &out]));
     }
     let recipe = format!(
         "PATH=$PATH:/sbin:/usr/sbin; mkdir \"$1\" && dd if=/dev/zero of=\"$2\" bs=1M count={mib} status=none && mkfs.ext4 -q -F -N \
          {inodes} \"$2\" && mount -o loop \"$2\" \"$1\" && tar -xpf \"$0\" -C \"$1\" && umount \"$1\""
     );
     let words = ["unshare", "--mount", "sh", "-ec", &recipe, &archive, &dir, &out];
-    tools.push(tool("dd, mkfs, mount, tar -x (root)", false, 2, &words));
+    tools.push(limited("dd, mkfs, mount, tar -x (root)", &words));
     Ok(tools)
 }
 
