@@ -6,7 +6,11 @@ use whit_tests::namespace::{Lan, Machine, Running};
 const SHOW: &str = "hostname; cat /etc/resolv.conf; cat /run/whit/net.env; echo settled; exec sleep 1000";
 
 fn machine() -> Machine {
-    Machine::new().directory("/rootfs/etc").script(SHOW)
+    Machine::new()
+        .directory("/rootfs/etc")
+        .directory("/rootfs/run")
+        .script(SHOW)
+        .file("/whit.conf", "tmpfs /run/whit\n")
 }
 
 /// A machine with one cable, and its server.
