@@ -153,7 +153,7 @@ impl Client {
     pub fn link(&mut self, now_ms: u64, up: bool) -> Action {
         let was_up = core::mem::replace(&mut self.link, up);
         match self.state {
-            State::WaitLink if up => {
+            State::WaitLink | State::Selecting if up && !was_up => {
                 self.began_ms = now_ms;
                 return self.select(now_ms);
             }
@@ -321,7 +321,8 @@ impl Client {
         self.begin(state);
         self.began_ms = now_ms;
         self.secs = 0;
-        self.deadline_ms = after_ms(now_ms, wait_ms);
+        // A lease may be lost while there is no carrier: the next one begins.
+        self.deadline_ms = if self.link { after_ms(now_ms, wait_ms) } else { NEVER };
     }
 
     /// Sets the deadline behind a message that wants an answer: 0.25 s, doubling up to 64 s, each ±10 %.

@@ -356,6 +356,27 @@ fn a_link_that_goes_again_waits_for_the_next() {
 }
 
 #[test]
+fn a_lease_that_is_lost_without_a_carrier_is_looked_for_with_the_next() {
+    // It ends.
+    let mut client = client();
+    bound(&mut client, 0);
+    assert_eq!(client.link(5000, false), Action::Nothing);
+    assert_eq!(client.timeout(1_000_000), Action::Deconfigure);
+    assert_eq!(client.deadline_ms(), NEVER, "what was sent now would be lost");
+    let (query, _) = sent(client.link(2_000_000, true));
+    assert_eq!((query.kind, query.requested), (Kind::Request, Some(Address(OURS))));
+
+    // It is refused by what came in just before.
+    let mut client = self::client();
+    bound(&mut client, 0);
+    sent(client.timeout(500_000));
+    assert_eq!(client.link(500_001, false), Action::Nothing);
+    assert_eq!(say(&mut client, 500_001, NAK, SERVER), Action::Deconfigure);
+    assert_eq!(client.deadline_ms(), NEVER);
+    assert_eq!(sent(client.link(600_000, true)).0.kind, Kind::Discover);
+}
+
+#[test]
 fn a_machine_that_stood_still_past_its_lease_asks_whether_it_can_have_it_again() {
     let mut client = client();
     bound(&mut client, 0);
