@@ -6,6 +6,7 @@
 //!
 //! reboot(2) there ends the namespace: pid_namespaces(7), "reboot(2) and PID namespaces".
 
+pub mod frames;
 mod lan;
 mod running;
 

@@ -2,6 +2,7 @@
 //! between the two; no interface is ever in the host's namespace.
 
 use std::cell::Cell;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{PipeReader, Write, pipe};
 use std::process::{Child, Command, Stdio};
@@ -57,6 +58,11 @@ impl Lan {
         self.connect(machine.init(), name);
     }
 
+    /// Lays a cable into a machine that runs; it has no carrier until [`Lan::carrier`].
+    pub fn plug_into(&self, machine: &Running, name: &str) {
+        self.connect(machine.init(), name);
+    }
+
     fn connect(&self, init: i32, name: &str) {
         let number = self.cables.replace(self.cables.get() + 1);
         let ours = format!("lan{number}");
@@ -72,18 +78,39 @@ impl Lan {
         self.ip(&["link", "set", &format!("lan{cable}"), if there { "up" } else { "down" }]);
     }
 
+    /// A process in the network.
+    pub(super) fn process(&self) -> u32 {
+        self.holder.id()
+    }
+
     /// Runs ip(8) in the network.
     pub fn ip(&self, arguments: &[&str]) -> String {
-        run(inside(self.holder.id()).arg("ip").args(arguments))
+        run(self.command("ip").args(arguments))
+    }
+
+    /// Sets what /proc/sys/net says in the network.
+    pub fn set(&self, name: &str, value: &str) {
+        run(self.command("sh").args(["-c", &format!("echo {value} >/proc/sys/net/{name}")]));
+    }
+
+    /// Lays a cable to another network: its end there is `name`, and has neither address nor carrier yet.
+    pub fn connect_to(&self, other: &Self, name: &str) {
+        self.connect(other.process().cast_signed(), name);
+        self.carrier(0, true);
     }
 
     /// Starts a server of addresses from .50 to .99 on the first cable, with these lines in its configuration.
     #[must_use]
     pub fn serve(&self, lines: &[&str]) -> Server {
+        self.serve_with_ping(&[lines, &["no-ping"]].concat())
+    }
+
+    /// The same server, which looks for three seconds whether somebody has the address that it is going to offer.
+    #[must_use]
+    pub fn serve_with_ping(&self, lines: &[&str]) -> Server {
         let directory = tempfile::Builder::new().prefix("whit-dnsmasq-").tempdir().expect("a temporary directory");
         let configuration = directory.path().join("dnsmasq.conf");
-        // Without no-ping a new client's first answer comes three seconds late.
-        let mut text = String::from("port=0\nno-ping\ndhcp-authoritative\nlog-dhcp\n");
+        let mut text = String::from("port=0\ndhcp-authoritative\nlog-dhcp\n");
         for line in lines {
             text += line;
             text += "\n";
@@ -93,18 +120,17 @@ impl Lan {
         }
         text += &format!("dhcp-leasefile={}\n", directory.path().join("leases").display());
         fs::write(&configuration, text).expect("a file");
-        let (said, says): (PipeReader, _) = pipe().expect("a pipe");
-        let dnsmasq = inside(self.holder.id())
-            .args(["dnsmasq", "--no-daemon", "--pid-file="])
-            .arg(format!("--conf-file={}", configuration.display()))
-            .stdin(Stdio::null())
-            .stderr(says)
-            .spawn()
-            .expect("apt-get install util-linux");
-        let mut transcript = Transcript::new("dnsmasq (apt-get install dnsmasq-base)", said);
+        let mut dnsmasq = self.command("dnsmasq");
+        dnsmasq.args(["--no-daemon", "--pid-file="]).arg(format!("--conf-file={}", configuration.display()));
         // Its socket is bound before it says so.
-        transcript.wait_for("DHCP, IP range");
-        Server { dnsmasq, transcript, _directory: directory }
+        Server::start("dnsmasq (apt-get install dnsmasq-base)", dnsmasq, "DHCP, IP range", directory)
+    }
+
+    /// A command that is going to run in the network.
+    pub(super) fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = inside(self.process());
+        command.arg(program);
+        command
     }
 }
 
@@ -117,12 +143,26 @@ impl Drop for Lan {
 
 /// A DHCP server that runs. Dropped, it is killed.
 pub struct Server {
-    dnsmasq: Child,
+    process: Child,
     transcript: Transcript,
     _directory: TempDir,
 }
 
 impl Server {
+    /// Starts a server that says `marker` once it listens; its files are in `directory`.
+    #[track_caller]
+    pub(super) fn start(name: &str, mut command: Command, marker: &str, directory: TempDir) -> Self {
+        let (said, says): (PipeReader, _) = pipe().expect("a pipe");
+        let errors = says.try_clone().expect("a descriptor");
+        let process = command.stdin(Stdio::null()).stdout(says).stderr(errors).spawn();
+        // Its copies of the log's other side: with them here the log would not end.
+        drop(command);
+        let process = process.expect("apt-get install util-linux");
+        let mut server = Self { process, transcript: Transcript::new(name, said), _directory: directory };
+        server.wait_for(marker);
+        server
+    }
+
     /// Waits for a text in its log.
     #[track_caller]
     pub fn wait_for(&mut self, marker: &str) -> String {
@@ -132,8 +172,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.dnsmasq.kill();
-        let _ = self.dnsmasq.wait();
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 

@@ -1,0 +1,369 @@
+//! A cable's other end frame by frame: a DHCP server that says what no server should.
+//!
+//! [`Frames`] is a packet socket in a [`Lan`]'s namespace. It hears the machine's messages as [`Query`]; an [`Answer`] is a
+//! server's message with every field open to be broken, from the options up to the Ethernet header.
+
+use std::fs::File;
+use std::net::UdpSocket;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{
+    AddressFamily, Protocol, RecvFlags, SendFlags, SocketAddrAny, SocketFlags, SocketType, recvfrom, sendto,
+    socket_with,
+};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use whit::ipv4::{self, Address, Datagram, Endpoint, UdpChecksum};
+
+use super::{Lan, Prepared, Running};
+
+/// ETH_P_ALL (include/uapi/linux/if_ether.h).
+const ETH_P_ALL: u16 = 3;
+/// How long the next message is waited for: the machine may be busy with other things.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// Bytes of an Ethernet header.
+const ETHERNET: usize = 14;
+/// op to the end of chaddr's padding, sname and file: what is in front of the cookie.
+const FIXED: usize = 236;
+
+/// The types of message (RFC 2132 §9.6).
+pub const DISCOVER: u8 = 1;
+/// A server's offer.
+pub const OFFER: u8 = 2;
+/// A client's request.
+pub const REQUEST: u8 = 3;
+/// A server's grant.
+pub const ACK: u8 = 5;
+/// A server's refusal.
+pub const NAK: u8 = 6;
+
+impl Lan {
+    /// Hears and sends every frame of its cables.
+    ///
+    /// # Panics
+    /// When there is no such socket.
+    #[must_use]
+    pub fn frames(&self) -> Frames {
+        let protocol = Protocol::from_raw(u32::from(ETH_P_ALL.to_be()).try_into().expect("not zero"));
+        let open = || socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, Some(protocol));
+        Frames { socket: self.inside(open).expect("a packet socket"), interface: None }
+    }
+
+    /// Starts a machine whose first cable, `eth0`, ends in our hands. Its carrier comes once the machine waits for it: one
+    /// that came with the machine's own end would leave ours without a queue for a moment, and the first answers lost
+    /// (net/core/link_watch.c, linkwatch_do_dev()).
+    #[must_use]
+    pub fn start(&self, machine: Prepared) -> (Running, Frames) {
+        self.plug_without_carrier(&machine, "eth0");
+        let frames = self.frames();
+        let mut machine = machine.start();
+        // Its interface is up before this line.
+        machine.wait_for("whit: root /rootfs on /mnt\n");
+        self.carrier(0, true);
+        (machine, frames)
+    }
+
+    /// Sends a message from the server's port by way of the kernel, to everybody on the first cable. A cable of two
+    /// interfaces has no need of UDP's checksum: the kernel leaves it half done (TP_STATUS_CSUMNOTREADY).
+    ///
+    /// # Panics
+    /// When the first cable is not there.
+    pub fn send_by_kernel(&self, message: &[u8]) {
+        let sent = self.inside(|| {
+            let socket = UdpSocket::bind((Self::ADDRESS, 67))?;
+            socket.set_broadcast(true)?;
+            socket.send_to(message, "10.55.0.255:68")
+        });
+        assert_eq!(sent.expect("the first cable"), message.len());
+    }
+
+    /// Opens a socket in the network: it stays there, the thread that went there ends.
+    pub(super) fn inside<T: Send>(&self, open: impl FnOnce() -> T + Send) -> T {
+        let namespace = File::open(format!("/proc/{}/ns/net", self.process())).expect("the network lives");
+        let there = || {
+            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).expect("root may");
+            open()
+        };
+        std::thread::scope(|scope| scope.spawn(there).join().expect("a thread"))
+    }
+}
+
+/// All frames of a network.
+pub struct Frames {
+    socket: OwnedFd,
+    /// Where the last query came from: the cable that answers go to.
+    interface: Option<SocketAddrAny>,
+}
+
+impl Frames {
+    /// Waits for the next message of a DHCP client.
+    ///
+    /// # Panics
+    /// At the deadline.
+    #[track_caller]
+    pub fn query(&mut self) -> Query {
+        self.query_within(DEADLINE).unwrap_or_else(|| panic!("no message of a client in {DEADLINE:?}"))
+    }
+
+    /// Waits for the next message of a DHCP client; `None` when there is none for so long.
+    ///
+    /// # Panics
+    /// When the socket fails.
+    pub fn query_within(&mut self, limit: Duration) -> Option<Query> {
+        let (query, from) = self.find_within(limit, Query::read)?;
+        self.interface = from;
+        Some(query)
+    }
+
+    /// Waits for a server's packet of this kind, from the IPv4 header on. Only somebody else's is heard.
+    ///
+    /// # Panics
+    /// At the deadline.
+    #[track_caller]
+    pub fn packet_of_server(&mut self, kind: u8) -> Vec<u8> {
+        let is_wanted = |payload: &[u8]| option(payload, 53) == Some(&[kind]);
+        let packet = |frame: &[u8]| {
+            datagram(frame, 68).filter(|datagram| is_wanted(datagram.payload)).map(|_| frame[ETHERNET..].to_vec())
+        };
+        self.find_within(DEADLINE, packet).unwrap_or_else(|| panic!("no {kind} in {DEADLINE:?}")).0
+    }
+
+    /// Waits for a frame that `find` finds something in.
+    fn find_within<T>(&self, limit: Duration, find: impl Fn(&[u8]) -> Option<T>) -> Option<(T, Option<SocketAddrAny>)> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let timeout = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
+            if poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], Some(&timeout)).expect("poll") == 0 {
+                return None;
+            }
+            let mut buffer = [0; 2048];
+            let (_, length, from) = recvfrom(&self.socket, &mut buffer, RecvFlags::empty()).expect("a frame");
+            if let Some(found) = find(&buffer[..length]) {
+                return Some((found, from));
+            }
+        }
+    }
+
+    /// Waits for the next message of a client, which is of this kind.
+    ///
+    /// # Panics
+    /// At the deadline, and when it is of another.
+    #[track_caller]
+    pub fn next(&mut self, kind: u8) -> Query {
+        let query = self.query();
+        assert_eq!(query.kind(), kind, "the kind of message: {query:?}");
+        query
+    }
+
+    /// Sends a frame the way that the last query came.
+    ///
+    /// # Panics
+    /// When there was none, or when the cable cannot carry it.
+    #[track_caller]
+    pub fn send(&self, frame: &[u8]) {
+        assert!(self.try_send(frame), "a cable");
+    }
+
+    /// The same, when the cable may be gone; returns whether it is there.
+    ///
+    /// # Panics
+    /// When there was no query.
+    #[track_caller]
+    pub fn try_send(&self, frame: &[u8]) -> bool {
+        let interface = self.interface.as_ref().expect("a query before an answer");
+        sendto(&self.socket, frame, SendFlags::empty(), interface) == Ok(frame.len())
+    }
+}
+
+/// A client's message.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// From `op` on.
+    pub message: Vec<u8>,
+    /// Who sent it, by IPv4.
+    pub source: Address,
+    /// To whom it was sent, by IPv4.
+    pub destination: Address,
+}
+
+impl Query {
+    fn read(frame: &[u8]) -> Option<Self> {
+        let datagram = datagram(frame, 67)?;
+        Some(Self {
+            message: datagram.payload.to_vec(),
+            source: datagram.source.address,
+            destination: datagram.destination.address,
+        })
+    }
+
+    /// The transaction.
+    #[must_use]
+    pub fn xid(&self) -> [u8; 4] {
+        self.message[4..8].try_into().expect("four bytes")
+    }
+
+    /// The client's hardware address.
+    #[must_use]
+    pub fn chaddr(&self) -> [u8; 6] {
+        self.message[28..34].try_into().expect("six bytes")
+    }
+
+    /// The address that the client has.
+    #[must_use]
+    pub fn ciaddr(&self) -> [u8; 4] {
+        self.message[12..16].try_into().expect("four bytes")
+    }
+
+    /// Option 53.
+    #[must_use]
+    pub fn kind(&self) -> u8 {
+        self.option(53).and_then(|value| value.first().copied()).unwrap_or(0)
+    }
+
+    /// An option's value.
+    #[must_use]
+    pub fn option(&self, wanted: u8) -> Option<&[u8]> {
+        option(&self.message, wanted)
+    }
+}
+
+/// The DHCP message to a port that a frame carries.
+fn datagram(frame: &[u8], port: u16) -> Option<Datagram<'_>> {
+    if frame.get(12..ETHERNET)? != [8, 0] {
+        return None;
+    }
+    // What goes by way of the kernel has no whole checksum here.
+    let datagram = ipv4::datagram(&frame[ETHERNET..], UdpChecksum::NotComputed)?;
+    (datagram.destination.port == port && datagram.payload.len() > FIXED).then_some(datagram)
+}
+
+/// The first value of an option of a message.
+fn option(message: &[u8], wanted: u8) -> Option<&[u8]> {
+    let mut rest = message.get(FIXED + 4..)?;
+    loop {
+        match rest {
+            [0, behind @ ..] => rest = behind,
+            [code, length, behind @ ..] if *code != 255 => {
+                let (value, behind) = behind.split_at_checked(usize::from(*length))?;
+                if *code == wanted {
+                    return Some(value);
+                }
+                rest = behind;
+            }
+            _ => return None,
+        }
+    }
+}
+
+/// A server's message to be, in parts that can each be wrong.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// From op to the end of file: FIXED bytes.
+    pub fixed: Vec<u8>,
+    /// In front of the options.
+    pub cookie: [u8; 4],
+    /// The options, with an END when there is to be one.
+    pub options: Vec<u8>,
+    /// Who sends it.
+    pub source: Endpoint,
+    /// Whom it is for.
+    pub destination: Endpoint,
+    /// The Ethernet destination.
+    pub to: [u8; 6],
+    /// What is between the Ethernet addresses and the packet.
+    pub protocol: Vec<u8>,
+}
+
+impl Answer {
+    /// The server that [`Answer::new`] speaks for.
+    pub const SERVER: [u8; 4] = [10, 55, 0, 1];
+
+    /// A right one: an address in a /24, for an hour, as broadcast. END is not there yet.
+    #[must_use]
+    pub fn new(query: &Query, kind: u8, yiaddr: [u8; 4]) -> Self {
+        let mut fixed = vec![0; FIXED];
+        fixed[..3].copy_from_slice(&[2, 1, 6]);
+        fixed[4..8].copy_from_slice(&query.xid());
+        fixed[16..20].copy_from_slice(&yiaddr);
+        fixed[28..34].copy_from_slice(&query.chaddr());
+        let [s0, s1, s2, s3] = Self::SERVER;
+        Self {
+            fixed,
+            cookie: [99, 130, 83, 99],
+            options: vec![53, 1, kind, 54, 4, s0, s1, s2, s3, 51, 4, 0, 0, 0x0e, 0x10, 1, 4, 255, 255, 255, 0],
+            source: Endpoint { address: Address(Self::SERVER), port: 67 },
+            destination: Endpoint { address: Address::BROADCAST, port: 68 },
+            to: [0xff; 6],
+            protocol: vec![8, 0],
+        }
+    }
+
+    /// The same with one more option.
+    #[must_use]
+    pub fn with(mut self, code: u8, value: &[u8]) -> Self {
+        self.options.push(code);
+        self.options.push(u8::try_from(value.len()).expect("an option's length"));
+        self.options.extend_from_slice(value);
+        self
+    }
+
+    /// The same with other options instead of all.
+    #[must_use]
+    pub fn with_options(mut self, options: &[u8]) -> Self {
+        self.options = options.to_vec();
+        self
+    }
+
+    /// The same with another byte in front of the cookie.
+    #[must_use]
+    pub fn with_byte(mut self, position: usize, value: u8) -> Self {
+        self.fixed[position] = value;
+        self
+    }
+
+    /// From op on, with END.
+    #[must_use]
+    pub fn message(&self) -> Vec<u8> {
+        [&self.fixed[..], &self.cookie, &self.options, &[255]].concat()
+    }
+
+    /// From the IPv4 header on.
+    #[must_use]
+    pub fn packet(&self) -> Vec<u8> {
+        self.packet_of(&self.message())
+    }
+
+    /// A packet with another payload.
+    #[must_use]
+    pub fn packet_of(&self, payload: &[u8]) -> Vec<u8> {
+        [&ipv4::headers(self.source, self.destination, payload)[..], payload].concat()
+    }
+
+    /// The frame.
+    #[must_use]
+    pub fn frame(&self) -> Vec<u8> {
+        self.frame_of(&self.packet())
+    }
+
+    /// A frame with another packet.
+    #[must_use]
+    pub fn frame_of(&self, packet: &[u8]) -> Vec<u8> {
+        [&self.to[..], &[2, 0, 0, 0, 0, 1], &self.protocol, packet].concat()
+    }
+}
+
+/// The packet with another byte in its headers, IPv4's checksum made right again.
+#[must_use]
+pub fn with_header_byte(packet: &[u8], position: usize, value: u8) -> Vec<u8> {
+    let mut packet = packet.to_vec();
+    packet[position] = value;
+    let length = (usize::from(packet[0] & 0xf) * 4).clamp(12, packet.len());
+    packet[10..12].fill(0);
+    let sum: u32 = packet[..length].chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1])).sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    let checksum = !u16::try_from((folded & 0xffff) + (folded >> 16)).expect("folded twice");
+    packet[10..12].copy_from_slice(&checksum.to_be_bytes());
+    packet
+}
