@@ -9,6 +9,7 @@
 pub mod frames;
 mod lan;
 mod running;
+pub mod servers;
 
 pub use lan::{Lan, Server};
 pub use running::{End, Finished, Prepared, Running};

@@ -1,0 +1,129 @@
+//! DHCP servers beside dnsmasq, as Debian builds them: fetched, unpacked, run in a network by their own loader. Nothing is
+//! installed.
+//!
+//! All of them lease .50 to .99 of the first cable's subnet for [`LEASE_S`], with a router that is not the server, two name
+//! servers, a search list of two, a route to 10.60.0.0/16 by .7, and the time from .6. A function fetches its server, and
+//! returns what starts it: no machine has to wait for Debian's archive.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use super::{Lan, Server};
+use crate::debian::store;
+
+/// Seconds of every lease.
+const LEASE_S: u32 = 3600;
+/// Option 121 of all of them: 10.60.0.0/16 by 10.55.0.7, everything by 10.55.0.254.
+const ROUTES: [u8; 12] = [16, 10, 60, 10, 55, 0, 7, 0, 10, 55, 0, 254];
+
+/// busybox's udhcpd. It looks for two seconds whether somebody has the address that it is going to offer.
+///
+/// # Panics
+/// As all of this does, when a package cannot be fetched.
+pub fn udhcpd(more: &str) -> impl FnOnce(&Lan) -> Server {
+    let busybox = store().busybox().unwrap_or_else(|error| panic!("{error}"));
+    move |lan| {
+        let (directory, configuration) = directory(|path| {
+            format!(
+                "start 10.55.0.50\nend 10.55.0.99\ninterface lan0\nlease_file {path}/leases\npidfile {path}/pid\n\
+                 opt subnet 255.255.255.0\nopt router 10.55.0.254\nopt dns 10.55.0.2 10.55.0.3\n\
+                 opt search a.test b.a.test\nopt lease {LEASE_S}\nopt ntpsrv 10.55.0.6\n\
+                 opt staticroutes 10.60.0.0/16 10.55.0.7, 0.0.0.0/0 10.55.0.254\n{more}"
+            )
+        });
+        fs::write(directory.path().join("leases"), "").expect("a file");
+        let mut command = lan.command(busybox);
+        command.args(["udhcpd", "-f"]).arg(configuration);
+        Server::start("udhcpd", command, "started", directory)
+    }
+}
+
+/// ISC's dhcpd. `more` stands in the subnet's braces.
+pub fn dhcpd(more: &str) -> impl FnOnce(&Lan) -> Server {
+    let root = system(&["isc-dhcp-server"]);
+    move |lan| {
+        let (directory, configuration) = directory(|_| {
+            format!(
+                "authoritative;\noption routes code 121 = array of unsigned integer 8;\n\
+                 default-lease-time {LEASE_S};\nmax-lease-time {LEASE_S};\n\
+                 subnet 10.55.0.0 netmask 255.255.255.0 {{\nrange 10.55.0.50 10.55.0.99;\n\
+                 option routers 10.55.0.254;\noption domain-name-servers 10.55.0.2, 10.55.0.3;\n\
+                 option domain-search \"a.test\", \"b.a.test\";\noption ntp-servers 10.55.0.6;\n\
+                 option routes {};\n{more}}}\n",
+                ROUTES.map(|byte| byte.to_string()).join(", ")
+            )
+        });
+        let leases = directory.path().join("leases");
+        fs::write(&leases, "").expect("a file");
+        let mut command = loaded(lan, &root, "usr/sbin/dhcpd");
+        command.args(["-4", "-f", "-d", "--no-pid", "-cf"]).arg(configuration).arg("-lf").arg(leases).arg("lan0");
+        Server::start("dhcpd", command, "Server starting service", directory)
+    }
+}
+
+/// Kea's DHCPv4 server. It uses no interface without a carrier: the machine is to be up.
+pub fn kea() -> impl FnOnce(&Lan) -> Server {
+    let root = system(&["kea-dhcp4-server", "kea-common"]);
+    move |lan| {
+        let (directory, configuration) = directory(|_| {
+            let option = |name: &str, data: &str| format!("{{ \"name\": \"{name}\", \"data\": \"{data}\" }}");
+            let options = [
+                option("routers", "10.55.0.254"),
+                option("domain-name-servers", "10.55.0.2, 10.55.0.3"),
+                option("domain-search", "a.test, b.a.test"),
+                option("ntp-servers", "10.55.0.6"),
+                option("routes", &ROUTES.map(|byte| format!("{byte:02x}")).concat()),
+            ];
+            format!(
+                "{{ \"Dhcp4\": {{ \"interfaces-config\": {{ \"interfaces\": [ \"lan0\" ] }},
+                \"lease-database\": {{ \"type\": \"memfile\", \"persist\": false }},
+                \"option-def\": [ {{ \"name\": \"routes\", \"code\": 121, \"type\": \"binary\" }} ],
+                \"valid-lifetime\": {LEASE_S}, \"renew-timer\": 1000, \"rebind-timer\": 2000,
+                \"subnet4\": [ {{ \"subnet\": \"10.55.0.0/24\",
+                \"pools\": [ {{ \"pool\": \"10.55.0.50 - 10.55.0.99\" }} ],
+                \"option-data\": [ {} ] }} ],
+                \"loggers\": [ {{ \"name\": \"kea-dhcp4\", \"severity\": \"INFO\",
+                \"output_options\": [ {{ \"output\": \"stdout\", \"flush\": true }} ] }} ] }} }}",
+                options.join(", ")
+            )
+        });
+        let mut command = loaded(lan, &root, "usr/sbin/kea-dhcp4");
+        command.env("KEA_PIDFILE_DIR", directory.path()).env("KEA_LOCKFILE_DIR", directory.path());
+        command.arg("-c").arg(configuration);
+        Server::start("kea-dhcp4", command, "DHCP4_STARTED", directory)
+    }
+}
+
+/// ISC's relay between two interfaces of the network, to the server.
+pub fn relay(down: &str, up: &str, server: &str) -> impl FnOnce(&Lan) -> Server {
+    let root = system(&["isc-dhcp-relay"]);
+    move |lan| {
+        let (directory, _) = directory(|_| String::new());
+        let mut command = loaded(lan, &root, "usr/sbin/dhcrelay");
+        command.args(["-4", "-d", "--no-pid", "-id", down, "-iu", up, server]);
+        Server::start("dhcrelay", command, "Sending on   Socket", directory)
+    }
+}
+
+/// A program of an unpacked system, with that system's libraries.
+fn loaded(lan: &Lan, root: &Path, program: &str) -> Command {
+    let mut command = lan.command(root.join("lib64/ld-linux-x86-64.so.2"));
+    command.arg("--library-path").arg(root.join("usr/lib/x86_64-linux-gnu")).arg(root.join(program));
+    command
+}
+
+fn system(packages: &[&str]) -> PathBuf {
+    let names: Vec<String> = packages.iter().map(|&name| name.to_owned()).collect();
+    store().system(&names).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A directory for a server, and its configuration, which may name the directory.
+fn directory(text: impl FnOnce(&str) -> String) -> (TempDir, PathBuf) {
+    let directory = tempfile::Builder::new().prefix("whit-server-").tempdir().expect("a temporary directory");
+    let path = directory.path().join("configuration");
+    fs::write(&path, text(directory.path().to_str().expect("a path of ours"))).expect("a file");
+    (directory, path)
+}
