@@ -357,4 +357,6 @@ impl Client {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

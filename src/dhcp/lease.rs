@@ -175,6 +175,28 @@ mod tests {
     }
 
     #[test]
+    fn what_real_servers_lease_is_what_they_were_told_to() {
+        use super::super::wire::tests::{GOLDEN, message_of};
+        let (offers, acks): (Vec<_>, Vec<_>) = GOLDEN[2..].iter().partition(|golden| golden.name.ends_with("-offer"));
+        assert_eq!(offers.len(), acks.len());
+        for (offer, ack) in offers.into_iter().zip(acks) {
+            let mut lease = Lease::default();
+            for golden in [offer, ack] {
+                let message = Message::parse(message_of(golden)).unwrap();
+                assert!(lease.take_address(&message, SOURCE).is_some(), "{}", golden.name);
+                let _ = lease.take_rest(&message);
+                let network = (lease.prefix_length, lease.server, lease.times.map(|times| times.expiry_s));
+                assert_eq!(network, (24, Address([10, 55, 0, 1]), Some(3600)), "{}", golden.name);
+                assert_eq!(lease.router(), Some(Address([10, 55, 0, 254])), "{}", golden.name);
+                assert_eq!(lease.routes.len(), 2, "{}", golden.name);
+                assert_eq!(lease.name_servers, [Address([10, 55, 0, 2]), Address([10, 55, 0, 3])], "{}", golden.name);
+                assert_eq!(lease.time_servers, [Address([10, 55, 0, 6])], "{}", golden.name);
+                assert_eq!(&lease.search[..], b" a.test b.a.test", "{}", golden.name);
+            }
+        }
+    }
+
+    #[test]
     fn what_is_absent_has_a_default() {
         let lease = read([172, 16, 5, 5], &[]).unwrap();
         assert_eq!((lease.prefix_length, lease.server, lease.router()), (16, SOURCE, None));
@@ -214,6 +236,50 @@ mod tests {
         }
         assert!(read([10, 0, 0, 0], &[1, 4, 255, 255, 255, 254]).is_some(), "RFC 3021");
         assert!(read([10, 0, 0, 0], &[1, 4, 255, 255, 255, 255]).is_some());
+    }
+
+    #[test]
+    fn options_of_no_length_are_absent() {
+        let absent = read([172, 16, 5, 5], &[]).unwrap();
+        for code in [1, 3, 6, 12, 15, 26, 42, 51, 54, 58, 59, 119, 121, 249] {
+            let lease = read([172, 16, 5, 5], &[code, 0]).unwrap();
+            let seen = |lease: &Lease| std::format!("{:?}", Lease { sum: 0, ..lease.clone() });
+            assert_eq!(seen(&lease), seen(&absent), "option {code}");
+        }
+    }
+
+    #[test]
+    fn a_mask_that_is_none_is_absent() {
+        for mask in
+            [&[1, 4, 255, 0, 255, 0][..], &[1, 4, 0, 0, 0, 0], &[1, 3, 255, 255, 255], &[1, 5, 255, 255, 255, 0, 0]]
+        {
+            for (address, prefix_length) in [([10, 1, 2, 3], 8), ([172, 16, 5, 5], 16), ([192, 168, 1, 5], 24)] {
+                assert_eq!(read(address, mask).unwrap().prefix_length, prefix_length, "{mask:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn of_name_servers_the_first_three_that_somebody_can_have_are_kept() {
+        let servers =
+            |value: &[u8]| read([10, 0, 0, 5], &[&[6, value.len() as u8], value].concat()).unwrap().name_servers;
+        let nobodys = [[0; 4], [255; 4], [127, 0, 0, 1], [224, 0, 0, 251]].concat();
+        assert_eq!(servers(&[&nobodys[..], &[10, 0, 0, 2]].concat()), [Address([10, 0, 0, 2])]);
+        assert_eq!(servers(&[10, 0, 0, 2, 9]), [Address([10, 0, 0, 2])], "five bytes");
+        assert_eq!(servers(&[10, 0, 0]), []);
+        let many: Vec<u8> = (1..=60).flat_map(|number| [10, 0, 0, number]).collect();
+        assert_eq!(servers(&many), [1, 2, 3].map(|number| Address([10, 0, 0, number])));
+    }
+
+    #[test]
+    fn a_lease_of_a_second_is_one_of_ten() {
+        let times = read([10, 0, 0, 5], &[51, 4, 0, 0, 0, 1]).unwrap().times.unwrap();
+        assert_eq!(times, Times { renewal_s: 5, rebinding_s: 9, expiry_s: 10 });
+        for seconds in [0x7fff_ffff, 0xffff_fffe_u32] {
+            let times = read([10, 0, 0, 5], &[&[51, 4][..], &seconds.to_be_bytes()].concat()).unwrap().times.unwrap();
+            assert_eq!((times.renewal_s, times.expiry_s), (seconds / 2, seconds));
+        }
+        assert_eq!(read([10, 0, 0, 5], &[51, 2, 0, 9]).unwrap().times.unwrap().expiry_s, DEFAULT_LEASE_S);
     }
 
     #[test]

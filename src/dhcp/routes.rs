@@ -99,6 +99,8 @@ mod tests {
         assert_eq!(shown(&[&microsofts[..], &without_default].concat()), ["192.168.7.0/24 10.0.0.2"]);
         let host_bits = [121, 8, 20, 10, 1, 0xff, 10, 0, 0, 2];
         assert_eq!(shown(&host_bits), ["10.1.240.0/20 10.0.0.2"]);
+        let halves = [121, 12, 1, 0, 10, 0, 0, 2, 1, 128, 10, 0, 0, 3];
+        assert_eq!(shown(&[&ROUTER[..], &halves].concat()), ["0.0.0.0/1 10.0.0.2", "128.0.0.0/1 10.0.0.3"]);
         let split = [121, 3, 24, 192, 168, 121, 5, 7, 10, 0, 0, 2];
         assert_eq!(shown(&split), ["192.168.7.0/24 10.0.0.2"], "RFC 3396");
     }

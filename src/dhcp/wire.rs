@@ -399,20 +399,49 @@ pub(crate) mod tests {
         assert_eq!(find(&encoded(&query, &[b'a'; 64])[240..], code::HOST_NAME), None);
     }
 
-    /// Packets of QEMU's user-mode network: see tests/golden/README.md.
-    const SLIRP_OFFER: &[u8] = include_bytes!("../../tests/golden/slirp-offer.bin");
-    const SLIRP_ACK: &[u8] = include_bytes!("../../tests/golden/slirp-ack.bin");
+    /// A packet of a real server, from the IPv4 header on: see tests/golden/README.md.
+    pub(crate) struct Golden {
+        pub(crate) name: &'static str,
+        pub(crate) packet: &'static [u8],
+        checksum: UdpChecksum,
+    }
 
-    fn payload(packet: &'static [u8]) -> &'static [u8] {
-        let datagram = ipv4::datagram(packet, UdpChecksum::Verify).expect("a good checksum");
-        assert_eq!((datagram.source.port, datagram.destination.port), (67, 68));
+    macro_rules! golden {
+        ($($name:literal $checksum:ident,)*) => {
+            &[$(Golden {
+                name: $name,
+                packet: include_bytes!(concat!("../../tests/golden/", $name, ".bin")),
+                checksum: UdpChecksum::$checksum,
+            },)*]
+        };
+    }
+
+    /// An OFFER and its ACK, of each server.
+    pub(crate) const GOLDEN: &[Golden] = golden! {
+        "slirp-offer" Verify,
+        "slirp-ack" Verify,
+        "dnsmasq-offer" NotComputed, // by the kernel, for a cable that needs no checksum
+        "dnsmasq-ack" NotComputed,
+        "udhcpd-offer" Verify,
+        "udhcpd-ack" Verify,
+        "dhcpd-offer" Verify,
+        "dhcpd-ack" Verify,
+        "kea-offer" Verify,
+        "kea-ack" Verify,
+    };
+
+    const SLIRP_OFFER: &Golden = &GOLDEN[0];
+
+    pub(crate) fn message_of(golden: &Golden) -> &'static [u8] {
+        let datagram = ipv4::datagram(golden.packet, golden.checksum).expect("a good checksum");
+        assert_eq!((datagram.source.port, datagram.destination.port), (67, 68), "{}", golden.name);
         datagram.payload
     }
 
     #[test]
     fn a_real_offer_and_ack_are_read() {
-        for (packet, kind) in [(SLIRP_OFFER, Kind::Offer), (SLIRP_ACK, Kind::Ack)] {
-            let message = Message::parse(payload(packet)).unwrap();
+        for (golden, kind) in GOLDEN[..2].iter().zip([Kind::Offer, Kind::Ack]) {
+            let message = Message::parse(message_of(golden)).unwrap();
             assert_eq!((message.kind, message.xid(), message.chaddr()), (kind, 0x7cc7_ca8c, &CHADDR[..]));
             assert_eq!(message.yiaddr(), Address([10, 0, 2, 15]));
             assert_eq!(message.address(code::SERVER_IDENTIFIER), Some(Address([10, 0, 2, 2])));
@@ -426,24 +455,32 @@ pub(crate) mod tests {
 
     #[test]
     fn every_truncation_of_a_real_packet_is_refused() {
-        let packet = SLIRP_OFFER;
-        for end in 0..packet.len() {
-            assert_eq!(ipv4::datagram(&packet[..end], UdpChecksum::Verify), None, "{end} bytes");
-        }
-        let message = payload(packet);
-        for end in 0..message.len() {
-            // Behind the last option it is padding.
-            assert_eq!(
-                Message::parse(&message[..end]).is_some(),
-                end > OPTIONS_START && well_formed(&message[OPTIONS_START..end]),
-                "{end} bytes"
-            );
+        for golden in GOLDEN {
+            for end in 0..golden.packet.len() {
+                assert_eq!(
+                    ipv4::datagram(&golden.packet[..end], golden.checksum),
+                    None,
+                    "{}, {end} bytes",
+                    golden.name
+                );
+            }
+            let message = message_of(golden);
+            for end in 0..message.len() {
+                // Some servers say the type late; behind the last option it is padding.
+                let options = message.get(OPTIONS_START..end).unwrap_or_default();
+                assert_eq!(
+                    Message::parse(&message[..end]).is_some(),
+                    well_formed(options) && find(options, code::MESSAGE_TYPE).is_some(),
+                    "{}, {end} bytes",
+                    golden.name
+                );
+            }
         }
     }
 
     #[test]
     fn one_mutation_for_each_refusal() {
-        let good = &payload(SLIRP_OFFER)[..MIN_MESSAGE];
+        let good = &message_of(SLIRP_OFFER)[..MIN_MESSAGE];
         for (position, value, what) in [
             (0, 1, "a BOOTREQUEST"),
             (1, 6, "not Ethernet"),
@@ -503,6 +540,81 @@ pub(crate) mod tests {
         let bytes = reply(7, [10, 0, 2, 15], &long);
         Message::parse(&bytes).unwrap().whole(119, &mut value);
         assert_eq!((value.len(), value[399], value[511]), (MAX_VALUE, 1, 2));
+    }
+
+    #[test]
+    fn options_that_are_only_in_an_overloaded_field_are_used() {
+        let mut bytes = reply(7, [10, 0, 2, 15], &[53, 1, 5, 52, 1, 1, 255]);
+        bytes[108..121].copy_from_slice(&[3, 4, 10, 0, 0, 1, 6, 4, 10, 0, 0, 2, 255]);
+        // sname is not overloaded: what stands there is a name.
+        bytes[44..50].copy_from_slice(&[3, 4, 9, 9, 9, 9]);
+        let message = Message::parse(&bytes).unwrap();
+        assert_eq!(message.address(code::ROUTER), Some(Address([10, 0, 0, 1])));
+        assert_eq!(message.address(code::DOMAIN_NAME_SERVER), Some(Address([10, 0, 0, 2])));
+    }
+
+    #[test]
+    fn an_overload_of_another_length_or_value_is_none() {
+        for overload in [&[52, 0][..], &[52, 2, 3, 3], &[52, 1, 0], &[52, 1, 4], &[52, 1, 255]] {
+            let mut bytes = reply(7, [10, 0, 2, 15], &[&[53, 1, 5], overload, &[255]].concat());
+            bytes[108..114].copy_from_slice(&[3, 4, 9, 9, 9, 9]);
+            let message = Message::parse(&bytes).unwrap();
+            assert_eq!(message.address(code::ROUTER), None, "{overload:?}");
+        }
+    }
+
+    #[test]
+    fn overloaded_fields_end_where_they_stop_making_sense() {
+        let mut bytes = reply(7, [10, 0, 2, 15], &[53, 1, 5, 52, 1, 3, 255]);
+        bytes[44..50].copy_from_slice(&[3, 4, 10, 0, 0, 1]);
+        bytes[108..114].copy_from_slice(&[6, 4, 10, 0, 0, 2]);
+        for (sname, file) in [([0, 0], [0, 0]), ([0, 12], [0, 12]), ([12, 1], [12, 255])] {
+            // The last two bytes of each: padding, a code without a length, a length without a value.
+            bytes[106..108].copy_from_slice(&sname);
+            bytes[234..236].copy_from_slice(&file);
+            let message = Message::parse(&bytes).unwrap();
+            assert_eq!(message.address(code::ROUTER), Some(Address([10, 0, 0, 1])));
+            assert_eq!(message.address(code::DOMAIN_NAME_SERVER), Some(Address([10, 0, 0, 2])));
+            assert_eq!(message.option(code::HOST_NAME), None);
+        }
+    }
+
+    #[test]
+    fn options_past_the_end_spoil_a_message_wherever_they_stand() {
+        let good = [53, 1, 2, 54, 4, 10, 0, 0, 1];
+        for code in [53, 54, 6, 43, 125] {
+            for odd in [&[code][..], &[code, 1], &[code, 200, 7], &[code, 255]] {
+                let (last, middle) = ([&good[..], odd].concat(), [&good[..3], &[code, 255], &good[3..]].concat());
+                let first = [&[code, 255][..], &good].concat();
+                for options in [last, middle, first] {
+                    assert!(Message::parse(&reply(7, [10, 0, 2, 15], &options)).is_none(), "{options:?}");
+                }
+            }
+        }
+        assert!(Message::parse(&reply(7, [10, 0, 2, 15], &good)).is_some(), "an END is not needed");
+    }
+
+    #[test]
+    fn what_is_between_and_behind_options_does_not_matter() {
+        let unknown = (128..=254).filter(|code| *code != 249).flat_map(|code| [code, 1, 7]);
+        let (unknown, pads): (Vec<u8>, _) = (unknown.collect(), [0; 1000]);
+        for options in [
+            [&pads[..], &[53, 1, 5], &pads, &[3, 4, 10, 0, 0, 1], &pads].concat(),
+            [&[53, 1, 5, 3, 4, 10, 0, 0, 1, 255][..], &[3, 4, 9, 9, 9, 9, 53, 1, 2, 6, 200]].concat(),
+            [&unknown[..], &[53, 1, 5], &unknown, &[3, 4, 10, 0, 0, 1]].concat(),
+        ] {
+            let bytes = reply(7, [10, 0, 2, 15], &options);
+            let message = Message::parse(&bytes).unwrap();
+            assert_eq!((message.kind, message.address(code::ROUTER)), (Kind::Ack, Some(Address([10, 0, 0, 1]))));
+        }
+    }
+
+    #[test]
+    fn a_message_without_its_cookie_is_none() {
+        let bytes = reply(7, [10, 0, 2, 15], &[53, 1, 5, 255]);
+        for end in [0, 1, 100, 235, 236, 237, 238, 239, 240] {
+            assert!(Message::parse(&bytes[..end]).is_none(), "{end} bytes");
+        }
     }
 
     #[test]

@@ -1,0 +1,254 @@
+//! What no server says and no network does: broken packets through the codec, random events through the machine.
+//!
+//! The same seed gives the same run; `WHIT_SEED=number` gives another, and a failure prints the one that it had.
+
+extern crate std;
+use super::super::wire::tests::{CHADDR, GOLDEN, Golden, message_of};
+use super::*;
+use crate::ipv4::{self, UdpChecksum};
+use std::vec::Vec;
+use std::{env, eprintln};
+
+/// Messages through the codec.
+const MESSAGES: usize = 10_000;
+/// Clients, and what happens to each.
+const CLIENTS: usize = 200;
+const EVENTS: usize = 100;
+
+/// Marsaglia's xorshift64.
+struct Random(u64);
+
+impl Random {
+    fn new() -> Self {
+        let seed = env::var("WHIT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0x5eed);
+        eprintln!("WHIT_SEED={seed}"); // shown when the test fails
+        Self(seed | 1 << 63)
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 >> 33).unwrap() % limit.max(1)
+    }
+
+    fn byte(&mut self) -> u8 {
+        u8::try_from(self.below(256)).unwrap()
+    }
+
+    /// Once in so many times.
+    fn once_in(&mut self, times: usize) -> bool {
+        self.below(times) == 0
+    }
+
+    fn of<'a, T>(&mut self, choices: &'a [T]) -> &'a T {
+        &choices[self.below(choices.len())]
+    }
+
+    /// A message of one of these packets, in the transaction, with up to a few mistakes.
+    fn message(&mut self, xid: u32, packets: &[Golden]) -> Vec<u8> {
+        let mut bytes = message_of(self.of(packets)).to_vec();
+        bytes[4..8].copy_from_slice(&xid.to_be_bytes());
+        bytes[28..34].copy_from_slice(&CHADDR);
+        let kind = bytes.windows(2).skip(240).position(|option| option == [53, 1]);
+        if let (Some(kind), true) = (kind, self.once_in(2)) {
+            bytes[240 + kind + 2] = *self.of(&[2, 5, 5, 6, 6, 9, 0]);
+        }
+        for _ in 0..self.below(4) {
+            self.break_one(&mut bytes);
+        }
+        bytes
+    }
+
+    fn break_one(&mut self, bytes: &mut Vec<u8>) {
+        // The options, mostly: what is in front of them is soon looked at.
+        let front = if self.once_in(8) { 0 } else { bytes.len().min(240) };
+        let at = front + self.below(bytes.len() - front);
+        match self.below(5) {
+            0 => bytes.truncate(at),
+            1 => bytes.insert(at, self.byte()),
+            2 if at < bytes.len() => drop(bytes.remove(at)),
+            3 => {
+                let part = message_of(self.of(GOLDEN));
+                let from = self.below(part.len());
+                let until = from + self.below(part.len() - from);
+                bytes.splice(at..at, part[from..until].iter().copied());
+            }
+            _ if at < bytes.len() => {
+                bytes[at] = *self.of(&[0, 1, 3, 52, 53, 119, 121, 127, 128, 192, 255, self.0 as u8])
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What holds of every lease that was taken, whatever it was made of.
+fn check_lease(lease: &Lease) {
+    assert!(lease.address.is_host() && (1..=32).contains(&lease.prefix_length), "{lease:?}");
+    if let Some(times) = lease.times {
+        let in_order =
+            0 < times.renewal_s && times.renewal_s <= times.rebinding_s && times.rebinding_s < times.expiry_s;
+        assert!(in_order && times.expiry_s >= 10, "{times:?}");
+    }
+    assert!(lease.mtu.is_none_or(|mtu| mtu >= 576), "{lease:?}");
+    assert!(lease.name_servers.iter().chain(&lease.time_servers).all(|server| server.is_host()), "{lease:?}");
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_".contains(byte);
+    assert!(lease.hostname.iter().all(is_plain), "{lease:?}");
+    assert!(lease.search.iter().all(|byte| is_plain(byte) || b". ".contains(byte)), "{lease:?}");
+    for route in &lease.routes {
+        let host_bits = u32::MAX.checked_shr(u32::from(route.prefix_length)).unwrap_or(0);
+        assert!(route.prefix_length <= 32 && route.destination.bits() & host_bits == 0, "{route:?}");
+    }
+}
+
+#[test]
+fn broken_messages_give_whole_leases_or_none() {
+    let mut random = Random::new();
+    let (mut read, mut leased) = (0, 0);
+    for _ in 0..MESSAGES {
+        let bytes = random.message(7, GOLDEN);
+        let Some(message) = Message::parse(&bytes) else { continue };
+        read += 1;
+        let mut lease = Lease::default();
+        if lease.take_address(&message, Address([10, 0, 0, 9])).is_some() {
+            let _ = lease.take_rest(&message);
+            assert!(lease.take_rest(&message), "the second time it is the same");
+            check_lease(&lease);
+            leased += 1;
+        }
+    }
+    // Else it would be noise that nothing looks at.
+    assert!(read > MESSAGES / 4 && leased > MESSAGES / 8, "{read} read, {leased} leases");
+}
+
+#[test]
+fn broken_packets_are_datagrams_or_none() {
+    let mut random = Random::new();
+    for _ in 0..MESSAGES {
+        let mut packet = random.of(GOLDEN).packet.to_vec();
+        for _ in 0..=random.below(3) {
+            let at = random.below(40);
+            packet[at] = random.byte();
+        }
+        packet.truncate(if random.once_in(2) { random.below(packet.len() + 1) } else { packet.len() });
+        for checksum in [UdpChecksum::Verify, UdpChecksum::NotComputed] {
+            let Some(datagram) = ipv4::datagram(&packet, checksum) else { continue };
+            assert!(datagram.payload.len() + ipv4::HEADERS <= packet.len());
+            let _ = Message::parse(datagram.payload);
+        }
+    }
+}
+
+/// A client, and what is known of it from the outside.
+struct Watched {
+    client: Client,
+    /// Which of the golden servers is there.
+    server: usize,
+    now_ms: u64,
+    link: bool,
+    /// What it sent last.
+    asked: Option<Query>,
+    /// It has configured its interface.
+    configured: bool,
+}
+
+impl Watched {
+    fn event(&mut self, random: &mut Random) {
+        self.now_ms += *random.of(&[0, 1, 20, 300, 5000, 100_000]) as u64;
+        let due_ms = self.client.deadline_ms();
+        match random.below(10) {
+            0 => {
+                self.link = !random.once_in(3);
+                let action = self.client.link(self.now_ms, self.link);
+                self.check(&action);
+            }
+            1..=3 if due_ms != NEVER => {
+                // At its time, or late: the machine was busy, or stood still for a week.
+                let late_ms = if random.once_in(20) { 604_800_000 } else { 0 };
+                self.now_ms = self.now_ms.max(due_ms + late_ms);
+                let action = self.client.timeout(self.now_ms);
+                assert!(action != Action::Nothing, "{:?}: a timeout for nothing", self.client);
+                self.check(&action);
+                if matches!(action, Action::Send(..)) {
+                    assert!(self.client.deadline_ms() > self.now_ms, "{:?} would send without a pause", self.client);
+                }
+            }
+            _ => self.answer(random),
+        }
+    }
+
+    /// A server's message comes, now and then of another transaction.
+    fn answer(&mut self, random: &mut Random) {
+        let xid = self.asked.map_or(0, |query| query.xid) ^ u32::from(random.once_in(8));
+        // Mostly of the same server, whose OFFER and ACK stand together.
+        let packets = if random.once_in(8) { GOLDEN } else { GOLDEN.chunks(2).nth(self.server).unwrap() };
+        let bytes = random.message(xid, packets);
+        let Some(message) = Message::parse(&bytes) else { return };
+        let before = self.client.clone();
+        let action = self.client.receive(self.now_ms, &message, Address([10, 0, 2, 2]));
+        if action != Action::Nothing {
+            let ours = self.asked.is_some_and(|query| query.xid == message.xid()) && message.chaddr() == CHADDR;
+            assert!(ours, "{before:?}: {action:?} by what was not for us");
+        }
+        match action {
+            Action::Configure | Action::Extend => assert_eq!(message.kind, Kind::Ack, "{before:?}"),
+            Action::Deconfigure => assert_eq!(message.kind, Kind::Nak, "{before:?}"),
+            Action::Send(query, _) => assert_eq!((message.kind, query.kind), (Kind::Offer, Kind::Request)),
+            Action::BringUp | Action::Nothing => {}
+        }
+        self.check(&action);
+    }
+
+    fn check(&mut self, action: &Action) {
+        let client = &self.client;
+        match action {
+            Action::Send(query, destination) => {
+                let renews = query.ciaddr != Address::UNSPECIFIED;
+                assert!(renews || self.link, "{client:?} asks for a lease without a carrier");
+                assert!(renews || *destination == Destination::Broadcast, "{client:?}");
+                assert!(!renews || (query.requested, query.server) == (None, None), "RFC 2131 §4.3.2: {query:?}");
+                self.asked = Some(*query);
+            }
+            Action::Configure => self.configured = true,
+            Action::Extend => assert!(self.configured, "{client:?} extends what is not there"),
+            Action::Deconfigure => {
+                assert!(core::mem::take(&mut self.configured), "{client:?} gives up what it has not");
+                assert!(client.lease().is_none(), "{client:?}");
+            }
+            Action::BringUp | Action::Nothing => {}
+        }
+        if let Some(lease) = client.lease() {
+            assert!(self.configured, "a lease that no ACK gave: {client:?}");
+            check_lease(lease);
+        }
+        let waits_for_ever = match client.state() {
+            State::WaitLink | State::Fixed => true,
+            State::Bound => client.lease.times.is_none(),
+            State::Selecting | State::Rebooting => !self.link,
+            State::Requesting | State::Renewing | State::Rebinding => false,
+        };
+        assert_eq!(client.deadline_ms() == NEVER, waits_for_ever, "{client:?}");
+    }
+}
+
+#[test]
+fn random_events_leave_the_client_in_order() {
+    let mut random = Random::new();
+    let mut bound = 0;
+    for number in 0..CLIENTS {
+        let client = Client::new(CHADDR, u32::try_from(number).unwrap(), FIRST_GAP_MS, NEVER);
+        let mut watched = Watched {
+            client,
+            server: number % (GOLDEN.len() / 2),
+            now_ms: 0,
+            link: false,
+            asked: None,
+            configured: false,
+        };
+        for _ in 0..EVENTS {
+            watched.event(&mut random);
+            bound += usize::from(watched.client.state() == State::Bound);
+        }
+    }
+    assert!(bound > CLIENTS * EVENTS / 20, "{bound} events in BOUND");
+}
