@@ -6,6 +6,7 @@ pub mod disks;
 pub mod images;
 pub mod namespace;
 mod programs;
+pub mod table;
 pub mod terminal;
 mod transcript;
 pub mod whole;

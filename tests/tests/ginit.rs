@@ -1,47 +1,6 @@
 //! `tests/ginit.md` names tests; each of them is there.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
-
 #[test]
 fn every_test_that_the_table_names_is_there() {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let table = fs::read_to_string(package.join("ginit.md")).unwrap();
-    let mut numbers = BTreeSet::new();
-    for row in table.lines().filter(|line| line.starts_with("| ")) {
-        let columns: Vec<&str> = row.split('|').map(str::trim).collect();
-        let [_, number, _, _, tests, _] = columns[..] else { panic!("not four columns: {row}") };
-        let Ok(number) = number.parse::<u32>() else { continue };
-        numbers.insert(number);
-        let names: Vec<(&str, &str)> = tests.split('`').filter_map(|name| name.split_once("::")).collect();
-        assert!(!names.is_empty(), "bug {number} has no test");
-        for (file, test) in names {
-            let path = if file.starts_with("src/") {
-                package.join("..").join(file)
-            } else {
-                package.join("tests").join(file).with_extension("rs")
-            };
-            let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-            assert!(has_test(&text, test), "{file} has no test {test}");
-        }
-    }
-    assert!(numbers.into_iter().eq(1..=28), "each bug has a row");
-}
-
-/// Whether there is such a function, with `#[test]` among the attributes right above it.
-fn has_test(text: &str, name: &str) -> bool {
-    let Some((before, _)) = text.split_once(&format!("fn {name}()")) else { return false };
-    // The first is what stands before the function on its own line.
-    let attributes = before.lines().rev().map(str::trim).skip_while(|line| line.is_empty());
-    attributes.take_while(|line| line.starts_with("#[")).any(|line| line == "#[test]")
-}
-
-#[test]
-fn what_is_no_test_is_not_taken_for_one() {
-    let text =
-        "#[test]\n#[ignore]\nfn one() {}\n\n#[test]\nfn two() {}\n\n    #[test]\n    fn three() {}\n\nfn four() {}\n";
-    for (name, expected) in [("one", true), ("two", true), ("three", true), ("four", false), ("five", false)] {
-        assert_eq!(has_test(text, name), expected, "{name}");
-    }
+    whit_tests::table::check("ginit.md", 1..=28);
 }
