@@ -79,11 +79,12 @@ fn header_bytes(answer: &Answer, changes: &[(usize, u8)]) -> Vec<Vec<u8>> {
     changes.iter().map(|(at, value)| answer.frame_of(&with_header_byte(&packet, *at, *value))).collect()
 }
 
-/// Frames of one packet with two of its bytes changed to each of these numbers.
+/// Frames of one packet with two of its bytes changed to each of these numbers, and no UDP checksum that would tell.
 fn header_numbers(answer: &Answer, at: usize, numbers: &[u16]) -> Vec<Vec<u8>> {
     let frame = |number: &u16| {
         let [high, low] = number.to_be_bytes();
-        let packet = with_header_byte(&answer.packet(), at, high);
+        let mut packet = with_header_byte(&answer.packet(), at, high);
+        packet[26..28].fill(0);
         answer.frame_of(&with_header_byte(&packet, at + 1, low))
     };
     numbers.iter().map(frame).collect()
@@ -131,8 +132,8 @@ fn headers_that_do_not_fit_their_packet_are_ignored() {
         ("11: IPv4's length", |answer| header_numbers(answer, 2, &[20, 27, 28, 65535])),
         ("12: the header's length", |answer| {
             let mut frames = header_bytes(answer, &[(0, 0x40), (0, 0x41), (0, 0x42), (0, 0x43), (0, 0x44), (0, 0x65)]);
-            let cut = answer.packet()[..40].to_vec();
-            frames.push(answer.frame_of(&with_header_byte(&cut, 0, 0x4f)));
+            let cut = &answer.packet()[..40];
+            frames.push(answer.frame_of(&with_header_byte(cut, 0, 0x4f)));
             frames
         }),
         ("13: nothing, and next to nothing", |answer| {
@@ -180,9 +181,7 @@ fn messages_that_are_not_whole_are_ignored() {
             types.map(|kind| answer.clone().with_options(&[kind, rest].concat()).frame()).to_vec()
         }),
         ("33: two types", |answer| [OFFER, ACK, NAK].map(|kind| answer.clone().with(53, &[kind]).frame()).to_vec()),
-        ("36: more than a frame carries", |answer| {
-            vec![answer.frame_of(&answer.packet()[..answer.packet().len() - 2])]
-        }),
+        ("less than its headers say", |answer| vec![answer.frame_of(&answer.packet()[..answer.packet().len() - 2])]),
     ]);
 }
 
@@ -511,20 +510,20 @@ fn in_a_flood_a_lease_is_taken_and_the_end_is_orderly() {
     let (mut machine, mut server) = lan.start(machine);
     let (began, over, (rose, risen)) = (Instant::now(), AtomicBool::new(false), channel());
     std::thread::scope(|scope| {
-        // As fast as it can, until the network is gone with its machine.
+        let over = &over;
+        // As fast as it can, until the network is gone with its machine, however the test ends.
         let flood = scope.spawn(move || {
-            let junk = junk(&flood.next(DISCOVER));
-            let sent = junk.iter().cycle().take_while(|frame| flood.try_send(frame));
-            sent.enumerate()
-                .inspect(|(number, _)| {
-                    if *number == FLOOD {
-                        rose.send(()).expect("a test")
-                    }
-                })
-                .count()
+            let (junk, mut sent) = (junk(&flood.next(DISCOVER)), 0);
+            while flood.try_send(&junk[sent % junk.len()]) {
+                sent += 1;
+                if sent == FLOOD {
+                    let _ = rose.send(());
+                }
+            }
+            over.store(true, Ordering::Relaxed);
+            sent
         });
         // The queue of the init's socket is full: some answers are lost, and asked for again.
-        let over = &over;
         scope.spawn(move || {
             while !over.load(Ordering::Relaxed) {
                 if let Some(query) = server.query_within(Duration::from_millis(50)) {
@@ -538,7 +537,6 @@ fn in_a_flood_a_lease_is_taken_and_the_end_is_orderly() {
         machine.signal(Signal::TERM);
         machine.finish().powered_off_saying(&["settled", "whit: exit 143", "whit: power off"]);
         let sent = flood.join().expect("the flood");
-        over.store(true, Ordering::Relaxed);
         println!("{sent} frames in {:?}", began.elapsed());
     });
 }
