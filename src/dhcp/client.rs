@@ -86,8 +86,8 @@ pub struct Client {
     configured: bool,
     /// What was offered in [`State::Requesting`], what was leased from [`State::Bound`] on.
     lease: Lease,
-    /// When it was leased.
-    leased_ms: u64,
+    /// When the interface is to lose its address, or [`NEVER`].
+    expiry_ms: u64,
     xid: u32,
     random: u32,
     first_gap_ms: u64,
@@ -115,7 +115,7 @@ impl Client {
             link: false,
             configured: false,
             lease: Lease::default(),
-            leased_ms: 0,
+            expiry_ms: NEVER,
             xid: 0,
             random,
             first_gap_ms,
@@ -159,9 +159,9 @@ impl Client {
             }
             State::Selecting | State::Requesting if !up => {
                 self.state = State::WaitLink;
-                self.deadline_ms = NEVER;
+                self.deadline_ms = self.expiry_ms;
             }
-            State::Rebooting if !up => self.deadline_ms = NEVER,
+            State::Rebooting if !up => self.deadline_ms = self.expiry_ms,
             State::Fixed if up && !was_up => {
                 self.configured = true;
                 return Action::Configure;
@@ -178,6 +178,12 @@ impl Client {
 
     /// The deadline has come.
     pub fn timeout(&mut self, now_ms: u64) -> Action {
+        if now_ms >= self.expiry_ms {
+            // Also when the machine stood still meanwhile, and nobody was asked.
+            self.start_over(State::Rebooting, now_ms, 0);
+            (self.configured, self.expiry_ms) = (false, NEVER);
+            return Action::Deconfigure;
+        }
         self.deadline_ms = NEVER;
         match self.state {
             State::WaitLink | State::Fixed => Action::BringUp,
@@ -244,10 +250,12 @@ impl Client {
         }
         // A link that was taken down has lost its routes.
         let was_kept = matches!(self.state, State::Renewing | State::Rebinding);
-        self.leased_ms = now_ms;
         self.state = State::Bound;
         self.naks = 0;
-        self.deadline_ms = self.lease.times.map_or(NEVER, |times| after_s(now_ms, times.renewal_s));
+        (self.deadline_ms, self.expiry_ms) = self
+            .lease
+            .times
+            .map_or((NEVER, NEVER), |times| (after_s(now_ms, times.renewal_s), after_s(now_ms, times.expiry_s)));
         self.configured = true;
         if self.lease.take_rest(message) && was_kept { Action::Extend } else { Action::Configure }
     }
@@ -281,17 +289,11 @@ impl Client {
         Action::Send(query, Destination::Broadcast)
     }
 
-    /// RENEWING, REBINDING and the end of the lease: by the time that it is.
+    /// RENEWING and REBINDING, by the time that it is.
     fn renew(&mut self, now_ms: u64) -> Action {
         let Lease { address, server, times: Some(times), .. } = self.lease else { return Action::Nothing }; // For ever.
-        let expiry_ms = after_s(self.leased_ms, times.expiry_s);
-        let rebinding_ms = after_s(self.leased_ms, times.rebinding_s);
-        if now_ms >= expiry_ms {
-            // Also when the machine stood still meanwhile, and nobody was asked.
-            self.start_over(State::Rebooting, now_ms, 0);
-            self.configured = false;
-            return Action::Deconfigure;
-        }
+        let expiry_ms = self.expiry_ms;
+        let rebinding_ms = expiry_ms.saturating_sub(u64::from(times.expiry_s.wrapping_sub(times.rebinding_s)) * 1000);
         let (next_ms, destination) = if now_ms < rebinding_ms {
             (rebinding_ms, Destination::Server(server))
         } else {
@@ -314,6 +316,7 @@ impl Client {
         // 0, 1, 2, 4 … 64 s
         self.start_over(State::Selecting, now_ms, if self.naks == 0 { 0 } else { 500 << self.naks });
         self.naks = (self.naks + 1).min(7);
+        self.expiry_ms = NEVER;
         if core::mem::take(&mut self.configured) { Action::Deconfigure } else { Action::Nothing }
     }
 

@@ -166,7 +166,9 @@ impl Watched {
                 // At its time, or late: the machine was busy, or stood still for a week.
                 let late_ms = if random.once_in(20) { 604_800_000 } else { 0 };
                 self.now_ms = self.now_ms.max(due_ms + late_ms);
+                let ends = self.client.configured && self.now_ms >= self.client.expiry_ms;
                 let action = self.client.timeout(self.now_ms);
+                assert_eq!(ends, action == Action::Deconfigure, "{:?}", self.client);
                 assert!(action != Action::Nothing, "{:?}: a timeout for nothing", self.client);
                 self.check(&action);
                 if matches!(action, Action::Send(..)) {
@@ -221,10 +223,11 @@ impl Watched {
             assert!(self.configured, "a lease that no ACK gave: {client:?}");
             check_lease(lease);
         }
+        let has_no_end = client.expiry_ms == NEVER;
+        assert!(client.configured || has_no_end, "{client:?}");
         let waits_for_ever = match client.state() {
-            State::WaitLink | State::Fixed => true,
-            State::Bound => client.lease.times.is_none(),
-            State::Selecting | State::Rebooting => !self.link,
+            State::WaitLink | State::Fixed | State::Bound => has_no_end,
+            State::Selecting | State::Rebooting => !self.link && has_no_end,
             State::Requesting | State::Renewing | State::Rebinding => false,
         };
         assert_eq!(client.deadline_ms() == NEVER, waits_for_ever, "{client:?}");

@@ -348,10 +348,34 @@ fn a_returned_link_without_an_answer_is_a_new_network() {
 }
 
 #[test]
+fn a_lease_ends_also_while_another_is_looked_for() {
+    // Nobody answers any more.
+    let (mut client, _) = returned();
+    let lost_ms = loop {
+        let (now_ms, action) = fire(&mut client);
+        assert!(now_ms < 1_100_000, "{client:?}");
+        if action == Action::Deconfigure {
+            break now_ms;
+        }
+    };
+    assert!(lost_ms >= 1_000_000, "{lost_ms}");
+    // The link goes meanwhile, as before an answer or behind all questions.
+    for questions in [0, 3] {
+        let (mut client, _) = returned();
+        for _ in 0..questions {
+            fire(&mut client);
+        }
+        assert_eq!(client.link(7500, false), Action::Nothing);
+        assert_eq!(fire(&mut client), (1_000_000, Action::Deconfigure));
+        assert_eq!(client.deadline_ms(), NEVER);
+    }
+}
+
+#[test]
 fn a_link_that_goes_again_waits_for_the_next() {
     let (mut client, now_ms) = returned();
     assert_eq!(client.link(now_ms + 10, false), Action::Nothing);
-    assert_eq!(client.deadline_ms(), NEVER);
+    assert_eq!(client.deadline_ms(), 1_000_000, "or for the end of its lease");
     assert_eq!(sent(client.link(now_ms + 60_000, true)).0.kind, Kind::Request);
 }
 
