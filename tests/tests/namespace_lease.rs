@@ -64,6 +64,27 @@ fn all_that_comes_with_an_address_is_used() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
+fn an_mtu_that_the_card_refuses_is_said_and_the_lease_kept() {
+    let prepared = machine().prepare();
+    let lan = Lan::new();
+    // A card above another can carry no more than that (drivers/net/macvlan.c, macvlan_change_mtu()).
+    lan.ip(&["link", "add", "lan0", "type", "veth", "peer", "name", "low0"]);
+    lan.ip(&["address", "add", "10.55.0.1/24", "dev", "lan0"]);
+    lan.ip(&["link", "set", "low0", "up"]);
+    lan.ip(&["link", "set", "lan0", "up"]);
+    let init = prepared.init().to_string();
+    lan.ip(&["link", "add", "link", "low0", "name", "eth0", "netns", &init, "type", "macvlan"]);
+    let _server = lan.serve(&["dhcp-option=26,9000"]);
+    let mut machine = prepared.start();
+    let address = address_said(&mut machine);
+    machine.wait_for("whit: MTU of eth0: EINVAL\n");
+    machine.wait_for("settled\n");
+    let addresses = machine.ip(&["-4", "address", "show", "dev", "eth0"]);
+    assert!(addresses.contains(&format!("inet {address}/24 ")) && addresses.contains(" mtu 1500 "), "{addresses}");
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
 fn an_address_without_a_subnet_reaches_its_router() {
     // As Google's and Hetzner's clouds have it.
     let (mut machine, _lan, _server) = served(&[

@@ -89,8 +89,9 @@ fn dnsmasq_gives_a_lease_with_all_before_and_behind_its_ping() {
         "dhcp-option=42,10.55.0.6",
     ];
     drop(gives_all("dnsmasq", |lan| lan.serve(&lines)));
+    let broadcast = [&lines[..], &["dhcp-broadcast"]].concat();
     // It looks for three seconds whether somebody has the address: the answer to the first DISCOVER counts still.
-    let (_machine, _lan, mut server, _) = gives_all("dnsmasq-ping", |lan| lan.serve_with_ping(&lines));
+    let (_machine, _lan, mut server, _) = gives_all("dnsmasq-ping", |lan| lan.serve_with_ping(&broadcast));
     let log = server.wait_for("DHCPACK(lan0) ");
     assert_eq!(log.matches("DHCPREQUEST(lan0) ").count(), 1, "{log}");
 }
