@@ -456,6 +456,8 @@ pub(crate) mod tests {
     #[test]
     fn every_truncation_of_a_real_packet_is_refused() {
         for golden in GOLDEN {
+            let is_whole = ipv4::datagram(golden.packet, UdpChecksum::Verify).is_some();
+            assert_eq!(is_whole, golden.checksum == UdpChecksum::Verify, "{}: its UDP checksum", golden.name);
             for end in 0..golden.packet.len() {
                 assert_eq!(
                     ipv4::datagram(&golden.packet[..end], golden.checksum),
