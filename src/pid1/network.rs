@@ -24,6 +24,8 @@ use crate::timeline::{Stage, Timeline};
 
 /// Interfaces that get a client.
 const MAX_INTERFACES: usize = 8;
+/// Packets that are read before signals, devices and children have their turn: a flood does not keep PID 1 from them.
+const PACKETS_A_TURN: u8 = 64;
 /// A name with its NUL (include/uapi/linux/if.h).
 const IFNAMSIZ: usize = 16;
 /// QEMU's e1000 negotiates for 0.5 s (hw/net/e1000x_common.c, e1000x_restart_autoneg()) after its driver has reset it,
@@ -241,7 +243,8 @@ impl<'a> Network<'a> {
 
     fn read_packets(&mut self, now_ms: u64) {
         let mut buffer = files::buffer::<{ packet::MAX_PACKET }>();
-        while let Some(received) = packet::receive(&self.shared.packets, &mut buffer) {
+        for _ in 0..PACKETS_A_TURN {
+            let Some(received) = packet::receive(&self.shared.packets, &mut buffer) else { return };
             let Some(datagram) = ipv4::datagram(received.packet, received.udp_checksum) else { continue };
             let Some(message) = Message::parse(datagram.payload) else { continue };
             let heard = find(&mut self.interfaces, received.interface);
