@@ -87,32 +87,33 @@ pub(crate) fn known_name(uname: &Uname) -> &[u8] {
     if name == b"(none)" { b"" } else { name }
 }
 
-/// What a script can read with `.`: digits and dots, and nothing that a server has written.
+/// What a script can read with `.`: digits and dots, and nothing that a server has written; of a lease that is lost, nothing.
 fn write_facts(lease: Option<&Lease>) {
     const NUMBERED: [[&str; MAX_SERVERS]; 2] = [["DNS1=", "DNS2=", "DNS3="], ["NTP1=", "NTP2=", "NTP3="]];
-    let Some(lease) = lease else { return };
     // To make it, and a file in it, takes ext4 a tenth of a boot.
     if access(c"/mnt/run/whit", Access::EXISTS).is_err() {
         return;
     }
     let _ = Line.write_str(MARK);
-    fact("ADDRESS=", lease.address);
-    number_fact("PREFIX=", lease.prefix_length.into());
-    if lease.server != Address::UNSPECIFIED {
-        fact("SERVER=", lease.server);
-    }
-    if let Some(router) = lease.router() {
-        fact("ROUTER=", router);
-    }
-    for (keys, servers) in NUMBERED.iter().zip([&lease.name_servers, &lease.time_servers]) {
-        for (key, server) in keys.iter().zip(servers) {
-            fact(key, *server);
+    if let Some(lease) = lease {
+        fact("ADDRESS=", lease.address);
+        number_fact("PREFIX=", lease.prefix_length.into());
+        if lease.server != Address::UNSPECIFIED {
+            fact("SERVER=", lease.server);
         }
-    }
-    if let Some(times) = lease.times {
-        number_fact("RENEWAL=", times.renewal_s);
-        number_fact("REBINDING=", times.rebinding_s);
-        number_fact("EXPIRY=", times.expiry_s);
+        if let Some(router) = lease.router() {
+            fact("ROUTER=", router);
+        }
+        for (keys, servers) in NUMBERED.iter().zip([&lease.name_servers, &lease.time_servers]) {
+            for (key, server) in keys.iter().zip(servers) {
+                fact(key, *server);
+            }
+        }
+        if let Some(times) = lease.times {
+            number_fact("RENEWAL=", times.renewal_s);
+            number_fact("REBINDING=", times.rebinding_s);
+            number_fact("EXPIRY=", times.expiry_s);
+        }
     }
     put(c"run/whit/net.env");
 }
