@@ -1,0 +1,98 @@
+//! Words, records and which is stronger.
+
+extern crate std;
+use super::*;
+use std::vec::Vec;
+
+fn options(command_line: &'static str, image: &'static str) -> (Options<'static>, Vec<(Source, Complaint<'static>)>) {
+    let (command_line, arguments) = cmdline::decode(Vec::leak(command_line.as_bytes().to_vec()));
+    let image = Record::decode(Vec::leak(image.as_bytes().to_vec()));
+    let sources = Sources { arguments, command_line, initramfs: Record::default(), image };
+    let mut complaints = Vec::new();
+    let options = sources.options(&mut |source, complaint| complaints.push((source, complaint)));
+    (options, complaints)
+}
+
+#[test]
+fn the_command_line_is_stronger_than_the_record_and_the_last_word_counts() {
+    let (options, complaints) = options(
+        "BOOT_IMAGE=x root=/dev/vda root=/dev/vdb ro rw rootwait rootdelay=2 whit.hostname=c whit.net.timeout=3 -- root=/dev/no",
+        "hostname image\nworkdir /srv\ngrace 4\nstopsignal SIGQUIT\nentrypoint /e\n",
+    );
+    assert_eq!(complaints, []);
+    let expected = Options {
+        //     root, rootfstype, rootflags, overlay, workdir, user, hostname, init, net.dev, ip
+        values: [b"/dev/vdb", b"", b"", b"", b"/srv", b"", b"c", b"", b"", b""],
+        seconds: [FOR_EVER_S, 2, 4, 3],
+        stop_signal: 3,
+        ..Options::default()
+    };
+    assert_eq!(options, expected);
+}
+
+#[test]
+fn what_cannot_be_understood_is_said_with_its_place() {
+    let (options, complaints) =
+        options("whit.colour=red whit.net=maybe colour=red", "\nusr x\n bad\ngrace soon\nworkdir /x");
+    assert_eq!(options.value(Value::Workdir), b"/x");
+    assert_eq!(options.seconds, Options::default().seconds);
+    let complaint = |line, name: &'static str, problem| Complaint { line, name: name.as_bytes(), problem };
+    assert_eq!(
+        complaints,
+        [
+            (Source::Image, complaint(2, "usr", Problem::Unknown)),
+            (Source::Image, complaint(3, "", Problem::Malformed)),
+            (Source::Image, complaint(4, "grace", Problem::Value)),
+            (Source::CommandLine, complaint(1, "colour", Problem::Unknown)),
+            (Source::CommandLine, complaint(1, "net", Problem::Value)),
+        ]
+    );
+}
+
+#[test]
+fn what_follows_the_workload_can_be_chosen() {
+    for (text, expected) in [
+        (&b"poweroff"[..], Some(OnExit::PowerOff)),
+        (b"reboot", Some(OnExit::Reboot)),
+        (b"halt", Some(OnExit::Halt)),
+        (b"shell", Some(OnExit::Shell)),
+        (b"restart", Some(OnExit::Restart(u32::MAX))),
+        (b"restart:0", Some(OnExit::Restart(0))),
+        (b"restart:3", Some(OnExit::Restart(3))),
+        (b"restart:", None),
+        (b"restart:x", None),
+        (b"reboot:3", None),
+        (b"", None),
+        (b"never", None),
+    ] {
+        assert_eq!(on_exit(text), expected, "{text:?}");
+    }
+}
+
+#[test]
+fn every_name_has_its_place() {
+    assert_eq!(parts(NAMES, b' ').count(), Name::IN_ORDER.len());
+    assert!(KERNEL_WORDS.ends_with(b" nameserver"));
+}
+
+#[test]
+fn signals_have_dockers_names() {
+    for (name, number) in [
+        ("SIGQUIT", Some(3)),
+        ("QUIT", Some(3)),
+        ("SIGTERM", Some(15)),
+        ("WINCH", Some(28)),
+        ("SIGSYS", Some(31)),
+        ("9", Some(9)),
+        ("SIGRTMIN+3", Some(37)),
+        ("RTMIN", Some(34)),
+        ("SIGRTMIN+31", None),
+        ("0", None),
+        ("65", None),
+        ("SIG", None),
+        ("", None),
+        ("SIGNOPE", None),
+    ] {
+        assert_eq!(signal(name.as_bytes()), number, "{name:?}");
+    }
+}
