@@ -11,7 +11,8 @@ const SHOW: &str = "cat /etc/resolv.conf /run/whit/net.env; echo settled; exec s
 
 /// A machine at its cable, with the link up and nobody at the other end yet.
 fn machine() -> (Running, Lan) {
-    let machine = Machine::new().directory("/rootfs/etc").script(SHOW).command_line("whit.net.timeout=30").prepare();
+    let words = "whit.net.timeout=30 whit.tmpfs=/run/whit";
+    let machine = Machine::new().directory("/rootfs/etc").script(SHOW).command_line(words).prepare();
     let lan = Lan::new();
     lan.plug(&machine, "eth0");
     let mut machine = machine.start();
