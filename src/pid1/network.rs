@@ -305,7 +305,6 @@ impl Interface {
         }
         let metric = if shared.first == self.index { 0 } else { LATER_METRIC.wrapping_add(self.index) };
         let Some(lease) = self.client.lease() else { return Ok(()) };
-        tell!("{} {}", Text(&self.name), Granted(lease));
         if let Some(mtu) = lease.mtu.filter(|mtu| u32::from(*mtu) != self.mtu)
             && let Err(errno) = shared.request(&rtnetlink::set_mtu(self.index, mtu))
         {
@@ -314,15 +313,17 @@ impl Interface {
         let address =
             InterfaceAddress { interface: self.index, address: lease.address, prefix_length: lease.prefix_length };
         self.configured = Some(address);
-        self.set_address(shared)?;
-        for route in self.client.lease().map_or(&[][..], |lease| &lease.routes) {
-            if route.prefix_length > 0 {
-                let (to, length, by) = (route.destination, u64::from(route.prefix_length), route.gateway);
-                tell!("{} route to {}/{} by {}", Text(&self.name), to, length, by);
-            }
-            shared.request(&address.route(route, metric))?;
+        let mut done = self.set_address(shared);
+        for route in &lease.routes {
+            done = done.and_then(|()| shared.request(&address.route(route, metric)));
         }
-        Ok(())
+        // Said when it is so.
+        tell!("{} {}", Text(&self.name), Granted(lease));
+        for route in lease.routes.iter().filter(|route| route.prefix_length > 0) {
+            let (to, length, by) = (route.destination, u64::from(route.prefix_length), route.gateway);
+            tell!("{} route to {}/{} by {}", Text(&self.name), to, length, by);
+        }
+        done
     }
 
     /// Gives the interface its address for as long as the lease says.

@@ -13,6 +13,10 @@ fn machine() -> Machine {
         .file("/whit.conf", "tmpfs /run/whit\n")
 }
 
+/// Addresses for who hangs on either of two cables.
+const TWO_CABLES: [&str; 2] =
+    ["dhcp-range=10.55.0.50,10.55.0.99,255.255.255.0,1h", "dhcp-range=10.55.1.50,10.55.1.99,255.255.255.0,1h"];
+
 /// A machine with one cable, and its server.
 fn served(lines: &[&str]) -> (Running, Lan, whit_tests::namespace::Server) {
     let machine = machine().prepare();
@@ -76,8 +80,8 @@ fn an_mtu_that_the_card_refuses_is_said_and_the_lease_kept() {
     lan.ip(&["link", "add", "link", "low0", "name", "eth0", "netns", &init, "type", "macvlan"]);
     let _server = lan.serve(&["dhcp-option=26,9000"]);
     let mut machine = prepared.start();
-    let address = address_said(&mut machine);
     machine.wait_for("whit: MTU of eth0: EINVAL\n");
+    let address = address_said(&mut machine);
     machine.wait_for("settled\n");
     let addresses = machine.ip(&["-4", "address", "show", "dev", "eth0"]);
     assert!(addresses.contains(&format!("inet {address}/24 ")) && addresses.contains(" mtu 1500 "), "{addresses}");
@@ -170,10 +174,7 @@ fn the_one_interface_that_is_named_is_used() {
     lan.plug(&prepared, "first");
     lan.plug(&prepared, "second");
     lan.carrier(1, true);
-    let _server = lan.serve(&[
-        "dhcp-range=10.55.0.50,10.55.0.99,255.255.255.0,1h",
-        "dhcp-range=10.55.1.50,10.55.1.99,255.255.255.0,1h",
-    ]);
+    let _server = lan.serve(&TWO_CABLES);
     let mut machine = prepared.start();
     machine.wait_for("whit: second 10.55.1.");
     let said = machine.wait_for("settled\n");
@@ -189,10 +190,7 @@ fn the_first_lease_and_not_the_first_interface_is_in_front() {
     lan.plug_without_carrier(&prepared, "first");
     lan.plug_without_carrier(&prepared, "second");
     lan.carrier(1, true);
-    let _server = lan.serve(&[
-        "dhcp-range=10.55.0.50,10.55.0.99,255.255.255.0,1h",
-        "dhcp-range=10.55.1.50,10.55.1.99,255.255.255.0,1h",
-    ]);
+    let _server = lan.serve(&TWO_CABLES);
     let mut machine = prepared.start();
     machine.wait_for("whit: second 10.55.1.");
     machine.wait_for("settled\n");
@@ -238,10 +236,7 @@ fn the_kernels_word_names_the_interface_or_nothing() {
     lan.plug(&prepared, "first");
     lan.plug(&prepared, "second");
     lan.carrier(1, true);
-    let _server = lan.serve(&[
-        "dhcp-range=10.55.0.50,10.55.0.99,255.255.255.0,1h",
-        "dhcp-range=10.55.1.50,10.55.1.99,255.255.255.0,1h",
-    ]);
+    let _server = lan.serve(&TWO_CABLES);
     let mut machine = prepared.start();
     machine.wait_for("whit: second 10.55.1.");
     let said = machine.wait_for("settled\n");
