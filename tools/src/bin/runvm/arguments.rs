@@ -100,7 +100,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Machine")]
     pub(crate) free: Option<u64>,
     /// Put IMAGE into the initramfs: it runs in memory, and without a disk
-    #[arg(long, requires = "image", conflicts_with_all = ["disk", "free"], help_heading = "Machine")]
+    #[arg(long, conflicts_with_all = ["disk", "free", "initrd"], help_heading = "Machine")]
     pub(crate) no_disk: bool,
     /// A raw disk image, which the machine writes to; with IMAGE, made from it when it is not there yet
     #[arg(long, value_name = "FILE", help_heading = "Machine")]
