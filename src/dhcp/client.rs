@@ -233,6 +233,7 @@ impl Client {
         }
         Action::Nothing
     }
+
     /// Takes an offer, if its address can be used.
     fn accept(&mut self, now_ms: u64, message: &Message<'_>, server: Address) -> Action {
         if self.lease.take_address(message, server).is_none() {

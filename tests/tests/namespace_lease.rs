@@ -1,6 +1,6 @@
 //! All that a lease brings beside the address, and what becomes of it when the link or the server changes.
 
-use whit_tests::namespace::{Lan, Machine, Running};
+use whit_tests::namespace::{Lan, Machine, Running, Server};
 
 /// Shows what a program finds, and stays.
 const SHOW: &str = "hostname; cat /etc/resolv.conf; cat /run/whit/net.env; echo settled; exec sleep 1000";
@@ -18,7 +18,7 @@ const TWO_CABLES: [&str; 2] =
     ["dhcp-range=10.55.0.50,10.55.0.99,255.255.255.0,1h", "dhcp-range=10.55.1.50,10.55.1.99,255.255.255.0,1h"];
 
 /// A machine with one cable, and its server.
-fn served(lines: &[&str]) -> (Running, Lan, whit_tests::namespace::Server) {
+fn served(lines: &[&str]) -> (Running, Lan, Server) {
     let machine = machine().prepare();
     let lan = Lan::new();
     lan.plug(&machine, "eth0");
@@ -166,19 +166,26 @@ fn a_machine_that_must_have_a_lease_does_not_start_without() {
     machine.wait_for("settled\n");
 }
 
-#[test]
-#[ignore = "needs root: cargo selftest runs it"]
-fn the_one_interface_that_is_named_is_used() {
-    let prepared = machine().command_line("whit.net.dev=second").prepare();
+/// A machine at two cables, which uses the second alone, as these words have it.
+#[track_caller]
+fn second_alone(words: &str) -> (Running, Lan, Server) {
+    let prepared = machine().command_line(words).prepare();
     let lan = Lan::new();
     lan.plug(&prepared, "first");
     lan.plug(&prepared, "second");
     lan.carrier(1, true);
-    let _server = lan.serve(&TWO_CABLES);
+    let server = lan.serve(&TWO_CABLES);
     let mut machine = prepared.start();
     machine.wait_for("whit: second 10.55.1.");
     let said = machine.wait_for("settled\n");
     assert!(!said.contains("whit: first"), "{said}");
+    (machine, lan, server)
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn the_one_interface_that_is_named_is_used() {
+    let (machine, _lan, _server) = second_alone("whit.net.dev=second");
     assert!(machine.ip(&["link", "show", "dev", "first"]).contains("state DOWN"));
 }
 
@@ -231,16 +238,7 @@ fn an_address_that_was_chosen_by_hand_needs_no_server() {
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
 fn the_kernels_word_names_the_interface_or_nothing() {
-    let prepared = machine().command_line("ip=:::::second:dhcp").prepare();
-    let lan = Lan::new();
-    lan.plug(&prepared, "first");
-    lan.plug(&prepared, "second");
-    lan.carrier(1, true);
-    let _server = lan.serve(&TWO_CABLES);
-    let mut machine = prepared.start();
-    machine.wait_for("whit: second 10.55.1.");
-    let said = machine.wait_for("settled\n");
-    assert!(!said.contains("whit: first"), "{said}");
+    let _second = second_alone("ip=:::::second:dhcp");
 
     for (words, said, state) in [
         ("ip=off", "settled\n", "state DOWN"),
