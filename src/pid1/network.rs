@@ -1,68 +1,38 @@
 //! The network: every Ethernet interface up, a DHCP client on each, what they are granted configured by rtnetlink.
 
 use linux_raw_sys::netlink::{NETLINK_ROUTE, RTMGRP_LINK};
-use rustix::net::{AddressFamily, SendFlags, SocketAddrV4, SocketType, bind, send, sendto, sockopt};
-use ufmt::{Formatter, uDisplay, uWrite, uwrite};
-use whit::dhcp::client::{Action, CLASSIC_GAP_MS, Client, Destination, FIRST_GAP_MS};
+use whit::dhcp::CLIENT_PORT;
+use whit::dhcp::client::{CLASSIC_GAP_MS, Client, FIRST_GAP_MS};
 use whit::dhcp::lease::Lease;
-use whit::dhcp::wire::{Encoded, HardwareAddress, MAX_SENT, Message, Query};
-use whit::dhcp::{CLIENT_PORT, SERVER_PORT};
+use whit::dhcp::wire::Message;
 use whit::error::Errno;
 use whit::ip::{self, Ip};
-use whit::ipv4::{self, Address, Endpoint};
+use whit::ipv4;
 use whit::options::{Options, Value};
-use whit::rtnetlink::{self, Hardware, InterfaceAddress, Link, MAX_REPLY, Request};
+use whit::rtnetlink::{self, Hardware, Link, MAX_REPLY};
 use whit::text::Text;
 use whit::time::NEVER;
 
-use crate::console::{failed, say, tell};
-use crate::etc::known_name;
+use crate::console::{say, tell};
 use crate::files;
 use crate::sys::fd::{self, Fd};
 use crate::sys::packet;
 use crate::timeline::{Stage, Timeline};
 
+mod interface;
+
+use interface::{Interface, Mac, Shared};
+
 /// Interfaces that get a client.
 const MAX_INTERFACES: usize = 8;
 /// Packets that are read before signals, devices and children have their turn: a flood does not keep PID 1 from them.
 const PACKETS_A_TURN: u8 = 64;
-/// A name with its NUL (include/uapi/linux/if.h).
-const IFNAMSIZ: usize = 16;
 /// QEMU's e1000 negotiates for 0.5 s (hw/net/e1000x_common.c, e1000x_restart_autoneg()) after its driver has reset it,
 /// which is right before the interface appears. Brought up meanwhile, the driver finds no link and looks again after 2 s,
 /// whatever the card says in between (e1000_intr(): schedule_delayed_work() leaves what is pending as it is); then the
 /// model holds packets for a further second, as it does behind each write of its receive mode, IPv6's joining of a group
 /// at the carrier among them (hw/net/e1000.c, set_rx_control()). So: a lease after 1.5 s, not after 3.
 const E1000_NEGOTIATES_MS: u64 = 500;
-/// Routes that are not the first lease's come behind those.
-const LATER_METRIC: u32 = 100;
-
-/// An interface and its client.
-struct Interface {
-    index: u32,
-    name: heapless::Vec<u8, IFNAMSIZ>,
-    carrier: bool,
-    client: Client,
-    configured: Option<InterfaceAddress>,
-    /// How long its packets may be now.
-    mtu: u32,
-    /// How often its carrier has come.
-    ups: u32,
-}
-
-/// What all interfaces share.
-struct Shared {
-    /// Tells of links.
-    events: Fd,
-    /// Takes requests.
-    requests: Fd,
-    /// Sends and hears DHCP.
-    packets: Fd,
-    /// A lease came, changed or went: the files in the root are to follow.
-    changed: bool,
-    /// Index of the interface that had the first lease: its routes come before the others', its servers are asked. 0: none.
-    first: u32,
-}
 
 /// All interfaces, and the shared. What is small stands first, as in the machine.
 #[repr(C)]
@@ -258,169 +228,4 @@ impl<'a> Network<'a> {
 
 fn find(interfaces: &mut [Interface], index: u32) -> Option<&mut Interface> {
     interfaces.iter_mut().find(|interface| interface.index == index)
-}
-
-impl Interface {
-    /// Does what the client wants.
-    fn carry_out(&mut self, action: &Action, shared: &mut Shared) {
-        let done = match action {
-            Action::Nothing => return,
-            Action::BringUp => shared.request(&rtnetlink::bring_up(self.index)),
-            // A query that cannot be sent is one that was lost: the client tries again.
-            Action::Send(query, destination) => self.send(query, *destination, shared),
-            Action::Configure => self.configure(shared),
-            Action::Extend => self.set_address(shared),
-            Action::Deconfigure => {
-                say!("{}: the lease is lost", Text(&self.name));
-                self.deconfigure(shared);
-                shared.forget(self.index);
-                Ok(())
-            }
-        };
-        if let Err(errno) = done {
-            failed("DHCP on ", &self.name, errno);
-        }
-    }
-
-    fn send(&self, query: &Query, destination: Destination, shared: &Shared) -> Result<(), Errno> {
-        let mut message = Encoded::new();
-        query.encode(known_name(&rustix::system::uname()), &mut message);
-        match destination {
-            Destination::Broadcast => {
-                let source = Endpoint { address: query.ciaddr, port: CLIENT_PORT };
-                let everybody = Endpoint { address: Address::BROADCAST, port: SERVER_PORT };
-                let mut packet = heapless::Vec::<u8, { ipv4::HEADERS + MAX_SENT }>::new();
-                let _ = packet.extend_from_slice(&ipv4::headers(source, everybody, &message));
-                let _ = packet.extend_from_slice(&message);
-                packet::broadcast(&shared.packets, self.index, &packet)
-            }
-            Destination::Server(server) => send_to_server(&message, query.ciaddr, server),
-        }
-    }
-
-    fn configure(&mut self, shared: &mut Shared) -> Result<(), Errno> {
-        self.deconfigure(shared);
-        if shared.first == 0 {
-            shared.first = self.index;
-        }
-        let metric = if shared.first == self.index { 0 } else { LATER_METRIC.wrapping_add(self.index) };
-        let Some(lease) = self.client.lease() else { return Ok(()) };
-        if let Some(mtu) = lease.mtu.filter(|mtu| u32::from(*mtu) != self.mtu)
-            && let Err(errno) = shared.request(&rtnetlink::set_mtu(self.index, mtu))
-        {
-            failed("MTU of ", &self.name, errno);
-        }
-        let address =
-            InterfaceAddress { interface: self.index, address: lease.address, prefix_length: lease.prefix_length };
-        self.configured = Some(address);
-        let mut done = self.set_address(shared);
-        for route in &lease.routes {
-            done = done.and_then(|()| shared.request(&address.route(route, metric)));
-        }
-        // Said when it is so.
-        tell!("{} {}", Text(&self.name), Granted(lease));
-        for route in lease.routes.iter().filter(|route| route.prefix_length > 0) {
-            let (to, length, by) = (route.destination, u64::from(route.prefix_length), route.gateway);
-            tell!("{} route to {}/{} by {}", Text(&self.name), to, length, by);
-        }
-        done
-    }
-
-    /// Gives the interface its address for as long as the lease says.
-    fn set_address(&self, shared: &Shared) -> Result<(), Errno> {
-        let (Some(address), Some(lease)) = (&self.configured, self.client.lease()) else { return Ok(()) };
-        shared.request(&address.add(lease.times.map(|times| times.expiry_s)))
-    }
-
-    fn deconfigure(&mut self, shared: &mut Shared) {
-        shared.changed = true;
-        if let Some(old) = self.configured.take() {
-            // The kernel may have dropped it at its expiry.
-            let _ = shared.request(&old.delete());
-        }
-    }
-}
-
-impl Shared {
-    /// An interface has no lease any more.
-    fn forget(&mut self, interface: u32) {
-        if self.first == interface {
-            self.first = 0;
-            self.changed = true;
-        }
-    }
-
-    fn ask_for_links(&self) -> Result<(), Errno> {
-        send(&self.events, rtnetlink::dump_links().bytes(), SendFlags::empty())?;
-        Ok(())
-    }
-
-    fn bring_up(&self, link: &Link<'_>) {
-        if !link.up()
-            && let Err(errno) = self.request(&rtnetlink::bring_up(link.interface()))
-        {
-            failed("bring up ", link.name(), errno);
-        }
-    }
-
-    /// Sends a request and reads the kernel's answer, which is there when send(2) returns (rtnetlink is synchronous).
-    fn request(&self, request: &Request) -> Result<(), Errno> {
-        send(&self.requests, request.bytes(), SendFlags::empty())?;
-        let mut buffer = files::buffer::<512>();
-        let bytes = fd::receive(&self.requests, &mut buffer)?;
-        match rtnetlink::messages(bytes).next() {
-            Some(rtnetlink::Message::Acknowledgement(error @ ..0)) => Err(Errno(error.wrapping_neg())),
-            _ => Ok(()),
-        }
-    }
-}
-
-/// Sends a renewal by way of the routes, as UDP. The answer is heard by the packet socket.
-fn send_to_server(message: &[u8], own: Address, server: Address) -> Result<(), Errno> {
-    let socket = fd::socket(AddressFamily::INET, SocketType::DGRAM, 0)?;
-    sockopt::set_socket_reuseaddr(&socket, true)?;
-    bind(&socket, &SocketAddrV4::new(own.0.into(), CLIENT_PORT))?;
-    sendto(&socket, message, SendFlags::empty(), &SocketAddrV4::new(server.0.into(), SERVER_PORT))?;
-    Ok(())
-}
-
-/// A hardware address as people write it.
-struct Mac(HardwareAddress);
-
-impl uDisplay for Mac {
-    fn fmt<W: uWrite + ?Sized>(&self, f: &mut Formatter<'_, W>) -> Result<(), W::Error> {
-        let digit = |nibble: u8| char::from(b"0123456789abcdef".get(usize::from(nibble)).copied().unwrap_or(b'?'));
-        let mut separator = "";
-        for byte in &self.0 {
-            f.write_str(separator)?;
-            f.write_char(digit(byte >> 4))?;
-            f.write_char(digit(byte & 0xf))?;
-            separator = ":";
-        }
-        Ok(())
-    }
-}
-
-/// `10.0.2.15/24, gateway 10.0.2.2, DNS 10.0.2.3, lease 86400 s from 10.0.2.2`
-struct Granted<'a>(&'a Lease);
-
-impl uDisplay for Granted<'_> {
-    #[inline(never)]
-    fn fmt<W: uWrite + ?Sized>(&self, f: &mut Formatter<'_, W>) -> Result<(), W::Error> {
-        let lease = self.0;
-        uwrite!(f, "{}/{}", lease.address, u64::from(lease.prefix_length))?;
-        if let Some(router) = lease.router() {
-            uwrite!(f, ", gateway {}", router)?;
-        }
-        let mut separator = ", DNS ";
-        for server in &lease.name_servers {
-            uwrite!(f, "{}{}", separator, *server)?;
-            separator = " ";
-        }
-        match lease.times {
-            Some(times) => uwrite!(f, ", lease {} s from {}", u64::from(times.expiry_s), lease.server),
-            None if lease.server == Address::UNSPECIFIED => f.write_str(", by hand"),
-            None => uwrite!(f, ", lease without end from {}", lease.server),
-        }
-    }
 }

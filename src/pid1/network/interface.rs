@@ -1,0 +1,215 @@
+//! One interface: what its DHCP client wants done, and the sockets by which it is.
+
+use rustix::net::{AddressFamily, SendFlags, SocketAddrV4, SocketType, bind, send, sendto, sockopt};
+use ufmt::{Formatter, uDisplay, uWrite, uwrite};
+use whit::dhcp::client::{Action, Client, Destination};
+use whit::dhcp::lease::Lease;
+use whit::dhcp::wire::{Encoded, HardwareAddress, MAX_SENT, Query};
+use whit::dhcp::{CLIENT_PORT, SERVER_PORT};
+use whit::error::Errno;
+use whit::ipv4::{self, Address, Endpoint};
+use whit::rtnetlink::{self, InterfaceAddress, Link, Request};
+use whit::text::Text;
+
+use crate::console::{failed, say, tell};
+use crate::etc::known_name;
+use crate::files;
+use crate::sys::fd::{self, Fd};
+use crate::sys::packet;
+
+/// A name with its NUL (include/uapi/linux/if.h).
+const IFNAMSIZ: usize = 16;
+/// Routes that are not the first lease's come behind those.
+const LATER_METRIC: u32 = 100;
+
+/// An interface and its client.
+pub(super) struct Interface {
+    pub(super) index: u32,
+    pub(super) name: heapless::Vec<u8, IFNAMSIZ>,
+    pub(super) carrier: bool,
+    pub(super) client: Client,
+    pub(super) configured: Option<InterfaceAddress>,
+    /// How long its packets may be now.
+    pub(super) mtu: u32,
+    /// How often its carrier has come.
+    pub(super) ups: u32,
+}
+
+/// What all interfaces share.
+pub(super) struct Shared {
+    /// Tells of links.
+    pub(super) events: Fd,
+    /// Takes requests.
+    pub(super) requests: Fd,
+    /// Sends and hears DHCP.
+    pub(super) packets: Fd,
+    /// A lease came, changed or went: the files in the root are to follow.
+    pub(super) changed: bool,
+    /// Index of the interface that had the first lease: its routes come before the others', its servers are asked. 0: none.
+    pub(super) first: u32,
+}
+
+impl Interface {
+    /// Does what the client wants.
+    pub(super) fn carry_out(&mut self, action: &Action, shared: &mut Shared) {
+        let done = match action {
+            Action::Nothing => return,
+            Action::BringUp => shared.request(&rtnetlink::bring_up(self.index)),
+            // A query that cannot be sent is one that was lost: the client tries again.
+            Action::Send(query, destination) => self.send(query, *destination, shared),
+            Action::Configure => self.configure(shared),
+            Action::Extend => self.set_address(shared),
+            Action::Deconfigure => {
+                say!("{}: the lease is lost", Text(&self.name));
+                self.deconfigure(shared);
+                shared.forget(self.index);
+                Ok(())
+            }
+        };
+        if let Err(errno) = done {
+            failed("DHCP on ", &self.name, errno);
+        }
+    }
+
+    fn send(&self, query: &Query, destination: Destination, shared: &Shared) -> Result<(), Errno> {
+        let mut message = Encoded::new();
+        query.encode(known_name(&rustix::system::uname()), &mut message);
+        match destination {
+            Destination::Broadcast => {
+                let source = Endpoint { address: query.ciaddr, port: CLIENT_PORT };
+                let everybody = Endpoint { address: Address::BROADCAST, port: SERVER_PORT };
+                let mut packet = heapless::Vec::<u8, { ipv4::HEADERS + MAX_SENT }>::new();
+                let _ = packet.extend_from_slice(&ipv4::headers(source, everybody, &message));
+                let _ = packet.extend_from_slice(&message);
+                packet::broadcast(&shared.packets, self.index, &packet)
+            }
+            Destination::Server(server) => send_to_server(&message, query.ciaddr, server),
+        }
+    }
+
+    fn configure(&mut self, shared: &mut Shared) -> Result<(), Errno> {
+        self.deconfigure(shared);
+        if shared.first == 0 {
+            shared.first = self.index;
+        }
+        let metric = if shared.first == self.index { 0 } else { LATER_METRIC.wrapping_add(self.index) };
+        let Some(lease) = self.client.lease() else { return Ok(()) };
+        if let Some(mtu) = lease.mtu.filter(|mtu| u32::from(*mtu) != self.mtu)
+            && let Err(errno) = shared.request(&rtnetlink::set_mtu(self.index, mtu))
+        {
+            failed("MTU of ", &self.name, errno);
+        }
+        let address =
+            InterfaceAddress { interface: self.index, address: lease.address, prefix_length: lease.prefix_length };
+        self.configured = Some(address);
+        let mut done = self.set_address(shared);
+        for route in &lease.routes {
+            done = done.and_then(|()| shared.request(&address.route(route, metric)));
+        }
+        // Said when it is so.
+        tell!("{} {}", Text(&self.name), Granted(lease));
+        for route in lease.routes.iter().filter(|route| route.prefix_length > 0) {
+            let (to, length, by) = (route.destination, u64::from(route.prefix_length), route.gateway);
+            tell!("{} route to {}/{} by {}", Text(&self.name), to, length, by);
+        }
+        done
+    }
+
+    /// Gives the interface its address for as long as the lease says.
+    fn set_address(&self, shared: &Shared) -> Result<(), Errno> {
+        let (Some(address), Some(lease)) = (&self.configured, self.client.lease()) else { return Ok(()) };
+        shared.request(&address.add(lease.times.map(|times| times.expiry_s)))
+    }
+
+    fn deconfigure(&mut self, shared: &mut Shared) {
+        shared.changed = true;
+        if let Some(old) = self.configured.take() {
+            // The kernel may have dropped it at its expiry.
+            let _ = shared.request(&old.delete());
+        }
+    }
+}
+
+impl Shared {
+    /// An interface has no lease any more.
+    pub(super) fn forget(&mut self, interface: u32) {
+        if self.first == interface {
+            self.first = 0;
+            self.changed = true;
+        }
+    }
+
+    pub(super) fn ask_for_links(&self) -> Result<(), Errno> {
+        send(&self.events, rtnetlink::dump_links().bytes(), SendFlags::empty())?;
+        Ok(())
+    }
+
+    pub(super) fn bring_up(&self, link: &Link<'_>) {
+        if !link.up()
+            && let Err(errno) = self.request(&rtnetlink::bring_up(link.interface()))
+        {
+            failed("bring up ", link.name(), errno);
+        }
+    }
+
+    /// Sends a request and reads the kernel's answer, which is there when send(2) returns (rtnetlink is synchronous).
+    pub(super) fn request(&self, request: &Request) -> Result<(), Errno> {
+        send(&self.requests, request.bytes(), SendFlags::empty())?;
+        let mut buffer = files::buffer::<512>();
+        let bytes = fd::receive(&self.requests, &mut buffer)?;
+        match rtnetlink::messages(bytes).next() {
+            Some(rtnetlink::Message::Acknowledgement(error @ ..0)) => Err(Errno(error.wrapping_neg())),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Sends a renewal by way of the routes, as UDP. The answer is heard by the packet socket.
+fn send_to_server(message: &[u8], own: Address, server: Address) -> Result<(), Errno> {
+    let socket = fd::socket(AddressFamily::INET, SocketType::DGRAM, 0)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    bind(&socket, &SocketAddrV4::new(own.0.into(), CLIENT_PORT))?;
+    sendto(&socket, message, SendFlags::empty(), &SocketAddrV4::new(server.0.into(), SERVER_PORT))?;
+    Ok(())
+}
+
+/// A hardware address as people write it.
+pub(super) struct Mac(pub(super) HardwareAddress);
+
+impl uDisplay for Mac {
+    fn fmt<W: uWrite + ?Sized>(&self, f: &mut Formatter<'_, W>) -> Result<(), W::Error> {
+        let digit = |nibble: u8| char::from(b"0123456789abcdef".get(usize::from(nibble)).copied().unwrap_or(b'?'));
+        let mut separator = "";
+        for byte in &self.0 {
+            f.write_str(separator)?;
+            f.write_char(digit(byte >> 4))?;
+            f.write_char(digit(byte & 0xf))?;
+            separator = ":";
+        }
+        Ok(())
+    }
+}
+
+/// `10.0.2.15/24, gateway 10.0.2.2, DNS 10.0.2.3, lease 86400 s from 10.0.2.2`
+struct Granted<'a>(&'a Lease);
+
+impl uDisplay for Granted<'_> {
+    #[inline(never)]
+    fn fmt<W: uWrite + ?Sized>(&self, f: &mut Formatter<'_, W>) -> Result<(), W::Error> {
+        let lease = self.0;
+        uwrite!(f, "{}/{}", lease.address, u64::from(lease.prefix_length))?;
+        if let Some(router) = lease.router() {
+            uwrite!(f, ", gateway {}", router)?;
+        }
+        let mut separator = ", DNS ";
+        for server in &lease.name_servers {
+            uwrite!(f, "{}{}", separator, *server)?;
+            separator = " ";
+        }
+        match lease.times {
+            Some(times) => uwrite!(f, ", lease {} s from {}", u64::from(times.expiry_s), lease.server),
+            None if lease.server == Address::UNSPECIFIED => f.write_str(", by hand"),
+            None => uwrite!(f, ", lease without end from {}", lease.server),
+        }
+    }
+}
