@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod argv;
+pub mod arp;
 pub mod cmdline;
 pub mod dhcp;
 pub mod dirent;

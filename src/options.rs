@@ -208,7 +208,7 @@ pub enum Value {
     Ip,
 }
 
-/// An option whose value is a time, in seconds.
+/// An option whose value is a time: in seconds, but for those that are named otherwise.
 #[derive(Clone, Copy, Debug)]
 pub enum Time {
     /// How long the root device is waited for.
@@ -219,6 +219,8 @@ pub enum Time {
     Grace,
     /// How long a lease is waited for.
     NetTimeout,
+    /// How long the link is asked for somebody who has the address that was leased, in milliseconds.
+    ArpMs,
 }
 
 /// An option that is there or not.
@@ -230,6 +232,8 @@ pub enum Switch {
     Quiet,
     /// The time of each stage is shown.
     Timing,
+    /// Leases are given back at the machine's end.
+    Release,
 }
 
 /// A time that does not end: 136 years.
@@ -240,8 +244,8 @@ const FOR_EVER_S: u32 = u32::MAX;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Options<'a> {
-    seconds: [u32; Time::NetTimeout as usize + 1],
-    switches: [bool; Switch::Timing as usize + 1],
+    times: [u32; Time::ArpMs as usize + 1],
+    switches: [bool; Switch::Release as usize + 1],
     /// Whether the root is mounted read-only.
     pub read_only: bool,
     /// Whether the image's own init becomes PID 1.
@@ -261,7 +265,7 @@ impl Default for Options<'_> {
     fn default() -> Self {
         Self {
             values: [b""; _],
-            seconds: [30, 0, 10, 10], // RootWait, RootDelay, Grace, NetTimeout
+            times: [30, 0, 10, 10, 0], // RootWait, RootDelay, Grace, NetTimeout, ArpMs
             switches: [false; _],
             read_only: false,
             hand_over: false,
@@ -282,8 +286,8 @@ impl<'a> Options<'a> {
     }
 
     /// The value of a time.
-    pub fn seconds(&self, time: Time) -> u32 {
-        self.seconds[time as usize]
+    pub fn time(&self, time: Time) -> u32 {
+        self.times[time as usize]
     }
 
     /// Whether a switch is there.
@@ -310,8 +314,8 @@ impl<'a> Options<'a> {
                 self.values[value as usize] = text;
                 self.hand_over |= matches!(value, Value::Init);
             }
-            Name::Time(Time::RootWait) if text.is_empty() => self.seconds[Time::RootWait as usize] = FOR_EVER_S,
-            Name::Time(time) => self.seconds[time as usize] = number(text).ok_or(Problem::Value)?,
+            Name::Time(Time::RootWait) if text.is_empty() => self.times[Time::RootWait as usize] = FOR_EVER_S,
+            Name::Time(time) => self.times[time as usize] = number(text).ok_or(Problem::Value)?,
             Name::Switch(switch) => self.switches[switch as usize] = true,
             Name::ReadOnly(read_only) => self.read_only = read_only,
             Name::StopSignal => self.stop_signal = signal(text).ok_or(Problem::Value)?,
@@ -335,7 +339,7 @@ impl<'a> Options<'a> {
 /// Every name, in the order of [`Name::IN_ORDER`]: one text is less than a table of them.
 const NAMES: &[u8] =
     b"root rootfstype rootflags rootwait rootdelay ro rw init quiet entrypoint BOOTIF ip nameserver cmd arg env mount tmpfs rlimit sysctl \
-    overlay grow workdir user hostname stopsignal grace on_exit net net.dev net.timeout dhcp pid1 timing";
+    overlay grow workdir user hostname stopsignal grace on_exit net net.dev net.timeout dhcp dhcp.arp dhcp.release pid1 timing";
 
 /// The kernel's own words that mean something to us as well, and the one that ginit brought: the first of the names.
 const KERNEL_WORDS: &[u8] = NAMES
@@ -358,7 +362,7 @@ enum Name {
 }
 
 impl Name {
-    const IN_ORDER: [Self; 34] = [
+    const IN_ORDER: [Self; 36] = [
         Self::Text(Value::Root),
         Self::Text(Value::RootFstype),
         Self::Text(Value::RootFlags),
@@ -391,6 +395,8 @@ impl Name {
         Self::Text(Value::NetDevice),
         Self::Time(Time::NetTimeout),
         Self::Dhcp,
+        Self::Time(Time::ArpMs),
+        Self::Switch(Switch::Release),
         Self::Pid1,
         Self::Switch(Switch::Timing),
     ];

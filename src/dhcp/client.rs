@@ -4,7 +4,7 @@
 //! carries out the [`Action`] that each returns. Times are milliseconds of one clock that never stands still
 //! (CLOCK_BOOTTIME).
 
-use super::lease::Lease;
+use super::lease::{Lease, Times};
 use super::wire::{self, HardwareAddress, Kind, Message, Query, code};
 use crate::ipv4::Address;
 use crate::time::{NEVER, after_ms, after_s};
@@ -20,6 +20,8 @@ const MAX_GAP_MS: u64 = 64_000;
 const MAX_REQUESTS: u8 = 4;
 /// REQUESTs of the address from before: for some 0.75 s.
 const MAX_REBOOTS: u8 = 2;
+/// RFC 2131 §3.1, step 5: at least ten seconds between an address that was another's and the next.
+const DECLINED_WAIT_MS: u64 = 10_000;
 /// So many messages ask for a unicast answer, then every other one does.
 const UNICAST_TRIES: u8 = 3;
 /// Messages are counted up to here, where the gaps do not grow any more; from there on the last two are meant in turn.
@@ -36,6 +38,8 @@ pub enum State {
     Selecting,
     /// A REQUEST for an offer is out.
     Requesting,
+    /// An address was granted: whether somebody on the link has it is asked until the deadline.
+    Probing,
     /// The lease holds.
     Bound,
     /// T1 has passed: the server is asked.
@@ -67,12 +71,25 @@ pub enum Action {
     BringUp,
     /// Send this.
     Send(Query, Destination),
+    /// Ask the link who has this address.
+    Probe(Address),
+    /// Somebody has the address: send this to everybody, and take the address from the interface if it had it.
+    Decline(Query),
     /// Configure the interface as [`Client::lease`] says, in place of what it had.
     Configure,
     /// The same lease, for longer.
     Extend,
     /// Take the address and all that came with it from the interface.
     Deconfigure,
+}
+
+/// How a client goes about it, in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// Between the first two messages; doubled from then on.
+    pub first_gap_ms: u64,
+    /// How long the link is asked for somebody who has the address that was granted; it is not when 0.
+    pub probe_ms: u64,
 }
 
 /// The client of one interface.
@@ -90,7 +107,7 @@ pub struct Client {
     expiry_ms: u64,
     xid: u32,
     random: u32,
-    first_gap_ms: u64,
+    timing: Timing,
     began_ms: u64,
     /// secs of the last DISCOVER: its REQUEST repeats it (RFC 2131 §4.4.1).
     secs: u16,
@@ -103,9 +120,9 @@ pub struct Client {
 
 impl Client {
     /// A client that wants its interface up at `up_ms` and waits for its link. `random` should differ between machines
-    /// and boots; `first_gap_ms` lies between the first two messages, and doubles.
+    /// and boots.
     #[inline(never)]
-    pub fn new(chaddr: HardwareAddress, random: u32, first_gap_ms: u64, up_ms: u64) -> Self {
+    pub fn new(chaddr: HardwareAddress, random: u32, timing: Timing, up_ms: u64) -> Self {
         let [.., b2, b3, b4, b5] = chaddr;
         // xorshift needs a state that is not zero.
         let random = (random ^ u32::from_le_bytes([b2, b3, b4, b5])) | 1;
@@ -118,7 +135,7 @@ impl Client {
             expiry_ms: NEVER,
             xid: 0,
             random,
-            first_gap_ms,
+            timing,
             began_ms: 0,
             secs: 0,
             sent: 0,
@@ -136,6 +153,11 @@ impl Client {
     /// When [`Client::timeout`] wants to be called, or [`NEVER`].
     pub fn deadline_ms(&self) -> u64 {
         self.deadline_ms
+    }
+
+    /// The hardware address of its interface.
+    pub fn chaddr(&self) -> HardwareAddress {
+        self.chaddr
     }
 
     /// Where the client stands.
@@ -157,8 +179,11 @@ impl Client {
                 self.began_ms = now_ms;
                 return self.select(now_ms);
             }
-            State::Selecting | State::Requesting if !up => {
+            State::Selecting | State::Requesting | State::Probing if !up => {
                 self.state = State::WaitLink;
+                if !self.configured {
+                    self.expiry_ms = NEVER; // of what was only probed
+                }
                 self.deadline_ms = self.expiry_ms;
             }
             State::Rebooting if !up => self.deadline_ms = self.expiry_ms,
@@ -177,6 +202,7 @@ impl Client {
     }
 
     /// The deadline has come.
+    #[inline(never)]
     pub fn timeout(&mut self, now_ms: u64) -> Action {
         if now_ms >= self.expiry_ms {
             // Also when the machine stood still meanwhile, and nobody was asked.
@@ -191,6 +217,7 @@ impl Client {
             State::Requesting if self.sent < MAX_REQUESTS => self.request(now_ms),
             State::Rebooting if self.sent < MAX_REBOOTS => self.request(now_ms),
             State::Selecting | State::Requesting | State::Rebooting => self.select(now_ms),
+            State::Probing => self.settle(),
             State::Bound => {
                 self.begin(State::Renewing);
                 self.renew(now_ms)
@@ -249,16 +276,58 @@ impl Client {
         if self.lease.take_address(message, server).is_none() {
             return Action::Nothing;
         }
+        let is_same = self.lease.take_rest(message);
+        self.naks = 0;
+        self.expiry_ms = self.lease.times.map_or(NEVER, |times| after_s(now_ms, times.expiry_s));
         // A link that was taken down has lost its routes.
         let was_kept = matches!(self.state, State::Renewing | State::Rebinding);
+        if !was_kept && self.timing.probe_ms > 0 {
+            self.state = State::Probing;
+            self.deadline_ms = after_ms(now_ms, self.timing.probe_ms);
+            return Action::Probe(self.lease.address);
+        }
+        let action = self.settle();
+        if is_same && was_kept { Action::Extend } else { action }
+    }
+
+    /// The lease is in use from here on.
+    fn settle(&mut self) -> Action {
         self.state = State::Bound;
-        self.naks = 0;
-        (self.deadline_ms, self.expiry_ms) = self
-            .lease
-            .times
-            .map_or((NEVER, NEVER), |times| (after_s(now_ms, times.renewal_s), after_s(now_ms, times.expiry_s)));
         self.configured = true;
-        if self.lease.take_rest(message) && was_kept { Action::Extend } else { Action::Configure }
+        self.deadline_ms = self.lease.times.map_or(NEVER, |times| self.moment_ms(times, times.renewal_s));
+        Action::Configure
+    }
+
+    /// When so much of a lease is over.
+    fn moment_ms(&self, times: Times, time_s: u32) -> u64 {
+        self.expiry_ms.saturating_sub(u64::from(times.expiry_s.wrapping_sub(time_s)) * 1000)
+    }
+
+    /// Somebody on the link, who is not us, has an address or wants it.
+    pub fn claimed(&mut self, now_ms: u64, address: Address, by: HardwareAddress) -> Action {
+        if self.state != State::Probing || address != self.lease.address || by == self.chaddr {
+            return Action::Nothing;
+        }
+        self.secs = 0;
+        let mut query = self.query(Kind::Decline);
+        query.requested = Some(address);
+        query.server = Some(self.lease.server);
+        self.start_over(State::Selecting, now_ms, DECLINED_WAIT_MS);
+        (self.configured, self.expiry_ms) = (false, NEVER);
+        Action::Decline(query)
+    }
+
+    /// The machine ends: gives a lease in use back to its server.
+    #[inline(never)]
+    pub fn release(&mut self) -> Action {
+        if !self.configured || self.lease.server == Address::UNSPECIFIED {
+            return Action::Nothing;
+        }
+        self.secs = 0;
+        let mut query = self.query(Kind::Release);
+        query.ciaddr = self.lease.address;
+        query.server = Some(self.lease.server);
+        Action::Send(query, Destination::Server(self.lease.server))
     }
 
     /// Goes to a state whose messages are a transaction of their own.
@@ -294,7 +363,7 @@ impl Client {
     fn renew(&mut self, now_ms: u64) -> Action {
         let Lease { address, server, times: Some(times), .. } = self.lease else { return Action::Nothing }; // For ever.
         let expiry_ms = self.expiry_ms;
-        let rebinding_ms = expiry_ms.saturating_sub(u64::from(times.expiry_s.wrapping_sub(times.rebinding_s)) * 1000);
+        let rebinding_ms = self.moment_ms(times, times.rebinding_s);
         let (next_ms, destination) = if now_ms < rebinding_ms {
             (rebinding_ms, Destination::Server(server))
         } else {
@@ -331,7 +400,7 @@ impl Client {
 
     /// Sets the deadline behind a message that wants an answer: 0.25 s, doubling up to 64 s, each ±10 %.
     fn wait_for_answer(&mut self, now_ms: u64) {
-        let gap_ms = (self.first_gap_ms << self.sent).min(MAX_GAP_MS);
+        let gap_ms = (self.timing.first_gap_ms << self.sent).min(MAX_GAP_MS);
         // 0 to 1023 of 1024ths of a fifth.
         let jitter_ms = gap_ms / 5 * u64::from(self.next_random() % 1024) / 1024;
         self.sent = if self.sent < LAST_TRY { self.sent + 1 } else { LAST_TRY - 1 };

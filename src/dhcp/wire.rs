@@ -83,8 +83,10 @@ pub enum Kind {
     Discover = 1,
     Offer = 2,
     Request = 3,
+    Decline = 4,
     Ack = 5,
     Nak = 6,
+    Release = 7,
 }
 
 impl Kind {
@@ -161,10 +163,13 @@ impl Query {
         if self.kind == Kind::Discover {
             put(out, &[code::RAPID_COMMIT, 0]);
         }
-        put(out, &WISHES);
-        if let (1..=MAX_HOSTNAME, Ok(length)) = (hostname.len(), u8::try_from(hostname.len())) {
-            put(out, &[code::HOST_NAME, length]);
-            put(out, hostname);
+        // RFC 2131 §4.4.1, table 5: who gives an address back has no wishes, and no name.
+        if matches!(self.kind, Kind::Discover | Kind::Request) {
+            put(out, &WISHES);
+            if let (1..=MAX_HOSTNAME, Ok(length)) = (hostname.len(), u8::try_from(hostname.len())) {
+                put(out, &[code::HOST_NAME, length]);
+                put(out, hostname);
+            }
         }
         put(out, &[code::END]);
         pad(out, MIN_MESSAGE);

@@ -23,7 +23,7 @@ fn the_command_line_is_stronger_than_the_record_and_the_last_word_counts() {
     let expected = Options {
         //     root, rootfstype, rootflags, overlay, workdir, user, hostname, init, net.dev, ip
         values: [b"/dev/vdb", b"", b"", b"", b"/srv", b"", b"c", b"", b"", b""],
-        seconds: [FOR_EVER_S, 2, 4, 3],
+        times: [FOR_EVER_S, 2, 4, 3, 0],
         stop_signal: 3,
         ..Options::default()
     };
@@ -35,7 +35,7 @@ fn what_cannot_be_understood_is_said_with_its_place() {
     let (options, complaints) =
         options("whit.colour=red whit.net=maybe colour=red", "\nusr x\n bad\ngrace soon\nworkdir /x");
     assert_eq!(options.value(Value::Workdir), b"/x");
-    assert_eq!(options.seconds, Options::default().seconds);
+    assert_eq!(options.times, Options::default().times);
     let complaint = |line, name: &'static str, problem| Complaint { line, name: name.as_bytes(), problem };
     assert_eq!(
         complaints,

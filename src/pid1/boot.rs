@@ -38,8 +38,8 @@ pub(crate) fn prepare_root_and_network(machine: &mut Machine<'_>) -> Result<Outc
     let started_ms = now_ms();
     let _ = files::make_directory(filesystems::ROOT); // What fails here fails at the mount, and is said there.
     let mut device = Device::new();
-    let delayed_ms = after_s(started_ms, machine.options.seconds(Time::RootDelay));
-    let deadline_ms = after_s(delayed_ms, machine.options.seconds(Time::RootWait));
+    let delayed_ms = after_s(started_ms, machine.options.time(Time::RootDelay));
+    let deadline_ms = after_s(delayed_ms, machine.options.time(Time::RootWait));
     while now_ms() < delayed_ms {
         supervise::wait(machine, delayed_ms)?;
     }
@@ -91,7 +91,7 @@ fn wait_for_root(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Devic
     let _ = match failure {
         None => uwrite!(Line, "not understood; it is MAJOR:MINOR or begins with one of {}", Text(root::PREFIXES)),
         Some(Errno::NOENT) => {
-            let wait_s = u64::from(options.seconds(Time::RootWait));
+            let wait_s = u64::from(options.time(Time::RootWait));
             uwrite!(Line, "no such device within {} s; are its modules in the initramfs?", wait_s)
         }
         Some(errno) => uwrite!(Line, "mount: {}; is there a file system on it, and its module loaded?", errno),
@@ -138,7 +138,7 @@ fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<bool, En
         return Ok(true);
     }
     machine.handle_network();
-    let wait_s = machine.options.seconds(Time::NetTimeout);
+    let wait_s = machine.options.time(Time::NetTimeout);
     let deadline_ms = after_s(started_ms, wait_s);
     loop {
         // Why there is none was said.

@@ -141,6 +141,12 @@ impl<'a> Machine<'a> {
         }
     }
 
+    /// Gives back what is leased.
+    pub(crate) fn release_network(&mut self) {
+        self.network.iter_mut().for_each(Network::release);
+        self.handle_network();
+    }
+
     /// No device is waited for any longer, but for a port of the host.
     pub(crate) fn stop_listening_for_devices(&mut self) {
         self.window.open();
@@ -153,13 +159,10 @@ impl<'a> Machine<'a> {
     pub(crate) fn wait(&mut self, deadline_ms: u64) -> Happened {
         let network_deadline_ms = self.network.as_ref().map_or(NEVER, Network::deadline_ms);
         let wait_ms = deadline_ms.min(network_deadline_ms).saturating_sub(now_ms());
-        let [links, packets] = match &self.network {
-            Some(network) => network.descriptors().map(Some),
-            None => [None; 2],
-        };
+        let [links, packets, claims] = self.network.as_ref().map_or([None; 3], Network::descriptors);
         let [button, other] = self.buttons.descriptors();
         // Whichever it was: each source below is read until it is empty.
-        poll([self.signals.as_ref(), self.uevents.as_ref(), links, packets, button, other], wait_ms);
+        poll([self.signals.as_ref(), self.uevents.as_ref(), links, packets, claims, button, other], wait_ms);
 
         let power_button = self.buttons.pressed();
         let mut happened = Happened { device: self.read_uevents(), power_button, ..Happened::default() };

@@ -1,14 +1,15 @@
 //! The network: every Ethernet interface up, a DHCP client on each, what they are granted configured by rtnetlink.
 
 use linux_raw_sys::netlink::{NETLINK_ROUTE, RTMGRP_LINK};
+use whit::arp;
 use whit::dhcp::CLIENT_PORT;
-use whit::dhcp::client::{CLASSIC_GAP_MS, Client, FIRST_GAP_MS};
+use whit::dhcp::client::{CLASSIC_GAP_MS, Client, FIRST_GAP_MS, State, Timing};
 use whit::dhcp::lease::Lease;
 use whit::dhcp::wire::Message;
 use whit::error::Errno;
 use whit::ip::{self, Ip};
 use whit::ipv4;
-use whit::options::{Options, Value};
+use whit::options::{Options, Time, Value};
 use whit::rtnetlink::{self, Hardware, Link, MAX_REPLY};
 use whit::text::Text;
 use whit::time::NEVER;
@@ -39,10 +40,12 @@ const E1000_NEGOTIATES_MS: u64 = 500;
 pub(crate) struct Network<'a> {
     shared: Shared,
     seed: u32,
-    /// Of the clients: the time to their second message.
-    first_gap_ms: u64,
+    /// Of the clients.
+    timing: Timing,
     /// Software interfaces (veth, bridges) that appear now are the workload's.
     workload_runs: bool,
+    /// The machine ends, and the leases with it.
+    gives_back: bool,
     /// The one interface that is used; every one when it is empty.
     wanted: &'a [u8],
     /// The value of `ip=`.
@@ -55,13 +58,17 @@ impl<'a> Network<'a> {
     pub(crate) fn open(seed: u32, options: &Options<'a>) -> Result<Self, Errno> {
         let (events, requests) =
             (fd::netlink_socket(NETLINK_ROUTE, RTMGRP_LINK)?, fd::netlink_socket(NETLINK_ROUTE, 0)?);
-        let shared = Shared { events, requests, packets: packet::open()?, changed: false, first: 0 };
+        let shared = Shared { events, requests, packets: None, arp: None, changed: false, first: 0 };
         shared.ask_for_links()?;
         Ok(Self {
             shared,
             seed,
-            first_gap_ms: if options.classic_dhcp { CLASSIC_GAP_MS } else { FIRST_GAP_MS },
+            timing: Timing {
+                first_gap_ms: if options.classic_dhcp { CLASSIC_GAP_MS } else { FIRST_GAP_MS },
+                probe_ms: options.time(Time::ArpMs).into(),
+            },
             workload_runs: false,
+            gives_back: false,
             wanted: options.value(Value::NetDevice),
             ip: options.value(Value::Ip),
             interfaces: heapless::Vec::new(),
@@ -69,8 +76,8 @@ impl<'a> Network<'a> {
     }
 
     /// What is waited for.
-    pub(crate) fn descriptors(&self) -> [&Fd; 2] {
-        [&self.shared.events, &self.shared.packets]
+    pub(crate) fn descriptors(&self) -> [Option<&Fd>; 3] {
+        [Some(&self.shared.events), self.shared.packets.as_ref(), self.shared.arp.as_ref()]
     }
 
     /// When [`Network::handle`] is to be called without an event.
@@ -105,19 +112,43 @@ impl<'a> Network<'a> {
         }
     }
 
-    /// Does all that can be done now: reads both sockets empty and lets deadlines come.
+    /// The machine ends: gives back what is leased.
+    pub(crate) fn release(&mut self) {
+        self.gives_back = true;
+    }
+
+    /// Does all that can be done now: reads the sockets empty and lets deadlines come.
     #[inline(never)]
     pub(crate) fn handle(&mut self, now_ms: u64, timeline: &mut Timeline) {
         self.read_events(now_ms, timeline);
         self.read_packets(now_ms);
+        self.read_claims(now_ms);
         for interface in &mut self.interfaces {
-            if interface.client.deadline_ms() <= now_ms {
-                let action = interface.client.timeout(now_ms);
-                interface.carry_out(&action, &mut self.shared);
-            }
+            let client = &mut interface.client;
+            let action = if self.gives_back {
+                client.release()
+            } else if client.deadline_ms() <= now_ms {
+                client.timeout(now_ms)
+            } else {
+                continue;
+            };
+            interface.carry_out(&action, &mut self.shared);
         }
         if self.shared.changed {
             timeline.reach(Stage::Lease);
+        }
+        self.close_idle();
+    }
+
+    /// What hears packets is work for the kernel with each of them. To close it waits for an RCU grace period of some 10 ms: not
+    /// before the workload runs.
+    fn close_idle(&mut self) {
+        let any = |wanted: fn(State) -> bool| self.interfaces.iter().any(|interface| wanted(interface.client.state()));
+        if !any(|state| state == State::Probing) {
+            self.shared.arp = None;
+        }
+        if self.workload_runs && !any(|state| !matches!(state, State::Bound | State::Fixed | State::WaitLink)) {
+            self.shared.packets = None;
         }
     }
 
@@ -178,10 +209,11 @@ impl<'a> Network<'a> {
                 index,
                 name: heapless::Vec::new(),
                 carrier: false,
-                client: Client::new(chaddr, self.seed ^ index, self.first_gap_ms, up_ms),
+                client: Client::new(chaddr, self.seed ^ index, self.timing, up_ms),
                 configured: None,
                 mtu: 0,
                 ups: 0,
+                renewal: None,
             };
             let _ = interface.name.extend_from_slice(name.0);
             if fixed {
@@ -214,12 +246,26 @@ impl<'a> Network<'a> {
     fn read_packets(&mut self, now_ms: u64) {
         let mut buffer = files::buffer::<{ packet::MAX_PACKET }>();
         for _ in 0..PACKETS_A_TURN {
-            let Some(received) = packet::receive(&self.shared.packets, &mut buffer) else { return };
+            let Some(packets) = &self.shared.packets else { return };
+            let Some(received) = packet::receive(packets, &mut buffer) else { return };
             let Some(datagram) = ipv4::datagram(received.packet, received.udp_checksum) else { continue };
             let Some(message) = Message::parse(datagram.payload) else { continue };
             let heard = find(&mut self.interfaces, received.interface);
             if let (CLIENT_PORT, Some(interface)) = (datagram.destination.port, heard) {
                 let action = interface.client.receive(now_ms, &message, datagram.source.address);
+                interface.carry_out(&action, &mut self.shared);
+            }
+        }
+    }
+
+    fn read_claims(&mut self, now_ms: u64) {
+        let mut buffer = files::buffer::<{ packet::MAX_PACKET }>();
+        for _ in 0..PACKETS_A_TURN {
+            let Some(socket) = &self.shared.arp else { return };
+            let Some(received) = packet::receive(socket, &mut buffer) else { return };
+            let Some((by, address)) = arp::claim(received.packet) else { continue };
+            if let Some(interface) = find(&mut self.interfaces, received.interface) {
+                let action = interface.client.claimed(now_ms, address, by);
                 interface.carry_out(&action, &mut self.shared);
             }
         }

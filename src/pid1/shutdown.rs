@@ -3,7 +3,7 @@
 use rustix::fs::sync;
 use rustix::mount::{MountFlags, UnmountFlags, mount_remount, unmount};
 use rustix::system::RebootCommand;
-use whit::options::Time;
+use whit::options::{Switch, Time};
 use whit::text::{Text, nth, parts, position};
 use whit::time::{NEVER, after_s};
 
@@ -35,6 +35,9 @@ pub(crate) fn end(machine: &mut Machine<'_>, end: End) -> ! {
     if let Some(code) = machine.ended.take() {
         say_exit(code);
     }
+    if machine.options.has(Switch::Release) {
+        machine.release_network();
+    }
     leave_disks_clean();
     tell!("{}", Text(nth(b"power off,reboot,halt", end as usize)));
     reboot(match end {
@@ -64,7 +67,7 @@ pub(crate) fn say_exit(code: u8) {
 /// STOPSIGNAL to the workload, or to the daemons it left; SIGTERM to the rest when it has ended; SIGKILL after the grace.
 fn stop_everybody(machine: &mut Machine<'_>) {
     let stop_signal = machine.options.stop_signal;
-    let deadline_ms = after_s(now_ms(), machine.options.seconds(Time::Grace));
+    let deadline_ms = after_s(now_ms(), machine.options.time(Time::Grace));
     if let Some(shell) = machine.shell {
         // An interactive shell ignores SIGTERM.
         let _ = kill(-shell.as_raw_pid(), signal::HUP);

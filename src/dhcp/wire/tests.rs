@@ -58,6 +58,28 @@ fn a_discover_is_these_bytes() {
 }
 
 #[test]
+fn what_gives_an_address_back_has_no_wishes() {
+    let gone = Query {
+        kind: Kind::Release,
+        ciaddr: Address([10, 0, 0, 50]),
+        server: Some(Address([10, 0, 0, 1])),
+        ..discover()
+    };
+    let declined = Query { kind: Kind::Decline, requested: Some(gone.ciaddr), ciaddr: Address::UNSPECIFIED, ..gone };
+    let identifier: (u8, &[u8]) = (61, &[1, 0x52, 0x54, 0, 0x12, 0x34, 0x56]);
+    let (server, requested): ((u8, &[u8]), (u8, &[u8])) = ((54, &[10, 0, 0, 1]), (50, &[10, 0, 0, 50]));
+    // RFC 2131 §4.4.1, table 5.
+    for (query, ciaddr, expected) in [
+        (gone, [10, 0, 0, 50], std::vec![(53, &[7][..]), identifier, server]),
+        (declined, [0; 4], std::vec![(53, &[4][..]), identifier, requested, server]),
+    ] {
+        let bytes = encoded(&query, b"node7");
+        assert_eq!((bytes.len(), &bytes[12..16]), (300, &ciaddr[..]));
+        assert_eq!(Options(&bytes[240..]).collect::<Vec<_>>(), expected);
+    }
+}
+
+#[test]
 fn the_longest_request_fits() {
     let query = Query { requested: Some(Address([1; 4])), server: Some(Address([2; 4])), ..discover() };
     let bytes = encoded(&query, &[b'a'; MAX_HOSTNAME]);

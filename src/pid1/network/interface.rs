@@ -2,6 +2,7 @@
 
 use rustix::net::{AddressFamily, SendFlags, SocketAddrV4, SocketType, bind, send, sendto, sockopt};
 use ufmt::{Formatter, uDisplay, uWrite, uwrite};
+use whit::arp;
 use whit::dhcp::client::{Action, Client, Destination};
 use whit::dhcp::lease::Lease;
 use whit::dhcp::wire::{Encoded, HardwareAddress, MAX_SENT, Query};
@@ -15,7 +16,7 @@ use crate::console::{failed, say, tell};
 use crate::etc::known_name;
 use crate::files;
 use crate::sys::fd::{self, Fd};
-use crate::sys::packet;
+use crate::sys::packet::{self, Protocol};
 
 /// A name with its NUL (include/uapi/linux/if.h).
 const IFNAMSIZ: usize = 16;
@@ -33,6 +34,9 @@ pub(super) struct Interface {
     pub(super) mtu: u32,
     /// How often its carrier has come.
     pub(super) ups: u32,
+    /// Sends to the lease's server. Its answer is heard by the packet socket; this one stays open until it has come, or the kernel
+    /// would tell the server that nobody listens.
+    pub(super) renewal: Option<Fd>,
 }
 
 /// What all interfaces share.
@@ -41,8 +45,10 @@ pub(super) struct Shared {
     pub(super) events: Fd,
     /// Takes requests.
     pub(super) requests: Fd,
-    /// Sends and hears DHCP.
-    pub(super) packets: Fd,
+    /// Sends and hears DHCP, while that is spoken.
+    pub(super) packets: Option<Fd>,
+    /// Sends and hears ARP, while an address is probed.
+    pub(super) arp: Option<Fd>,
     /// A lease came, changed or went: the files in the root are to follow.
     pub(super) changed: bool,
     /// Index of the interface that had the first lease: its routes come before the others', its servers are asked. 0: none.
@@ -57,8 +63,21 @@ impl Interface {
             Action::BringUp => shared.request(&rtnetlink::bring_up(self.index)),
             // A query that cannot be sent is one that was lost: the client tries again.
             Action::Send(query, destination) => self.send(query, *destination, shared),
+            Action::Probe(address) => {
+                let packet = arp::probe(self.client.chaddr(), *address);
+                broadcast(&mut shared.arp, self.index, Protocol::Arp, &packet)
+            }
+            Action::Decline(query) => {
+                say!("{}: {} is another's, declined", Text(&self.name), query.requested.unwrap_or_default());
+                self.deconfigure(shared);
+                shared.forget(self.index);
+                self.send(query, Destination::Broadcast, shared)
+            }
             Action::Configure => self.configure(shared),
-            Action::Extend => self.set_address(shared),
+            Action::Extend => {
+                self.renewal = None;
+                self.set_address(shared)
+            }
             Action::Deconfigure => {
                 say!("{}: the lease is lost", Text(&self.name));
                 self.deconfigure(shared);
@@ -71,7 +90,7 @@ impl Interface {
         }
     }
 
-    fn send(&self, query: &Query, destination: Destination, shared: &Shared) -> Result<(), Errno> {
+    fn send(&mut self, query: &Query, destination: Destination, shared: &mut Shared) -> Result<(), Errno> {
         let mut message = Encoded::new();
         query.encode(known_name(&rustix::system::uname()), &mut message);
         match destination {
@@ -81,9 +100,14 @@ impl Interface {
                 let mut packet = heapless::Vec::<u8, { ipv4::HEADERS + MAX_SENT }>::new();
                 let _ = packet.extend_from_slice(&ipv4::headers(source, everybody, &message));
                 let _ = packet.extend_from_slice(&message);
-                packet::broadcast(&shared.packets, self.index, &packet)
+                broadcast(&mut shared.packets, self.index, Protocol::Ip, &packet)
             }
-            Destination::Server(server) => send_to_server(&message, query.ciaddr, server),
+            Destination::Server(server) => {
+                listen(&mut shared.packets, Protocol::Ip)?;
+                self.renewal = None; // The port is free for the next.
+                self.renewal = Some(send_to_server(&message, query.ciaddr, server)?);
+                Ok(())
+            }
         }
     }
 
@@ -123,6 +147,7 @@ impl Interface {
 
     fn deconfigure(&mut self, shared: &mut Shared) {
         shared.changed = true;
+        self.renewal = None;
         if let Some(old) = self.configured.take() {
             // The kernel may have dropped it at its expiry.
             let _ = shared.request(&old.delete());
@@ -164,13 +189,27 @@ impl Shared {
     }
 }
 
-/// Sends a renewal by way of the routes, as UDP. The answer is heard by the packet socket.
-fn send_to_server(message: &[u8], own: Address, server: Address) -> Result<(), Errno> {
+/// Opens a packet socket, unless it is.
+#[inline(never)]
+fn listen(socket: &mut Option<Fd>, protocol: Protocol) -> Result<&Fd, Errno> {
+    match socket {
+        Some(socket) => Ok(socket),
+        none => Ok(none.insert(packet::open(protocol)?)),
+    }
+}
+
+/// Sends to everybody on an interface's link.
+fn broadcast(socket: &mut Option<Fd>, interface: u32, protocol: Protocol, packet: &[u8]) -> Result<(), Errno> {
+    packet::broadcast(listen(socket, protocol)?, interface, protocol, packet)
+}
+
+/// Sends by way of the routes, as UDP.
+fn send_to_server(message: &[u8], own: Address, server: Address) -> Result<Fd, Errno> {
     let socket = fd::socket(AddressFamily::INET, SocketType::DGRAM, 0)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
     bind(&socket, &SocketAddrV4::new(own.0.into(), CLIENT_PORT))?;
     sendto(&socket, message, SendFlags::empty(), &SocketAddrV4::new(server.0.into(), SERVER_PORT))?;
-    Ok(())
+    Ok(socket)
 }
 
 /// A hardware address as people write it.

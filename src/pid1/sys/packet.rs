@@ -1,10 +1,10 @@
-//! A packet(7) socket that hears DHCP's answers on every interface, whatever address it has.
+//! packet(7) sockets: one hears DHCP's answers on every interface, whatever address it has, another one ARP.
 
 use core::mem::{self, MaybeUninit};
 use core::ptr;
 
 use linux_raw_sys::general::iovec;
-use linux_raw_sys::if_ether::ETH_P_IP;
+use linux_raw_sys::if_ether::{ETH_P_ARP, ETH_P_IP};
 use linux_raw_sys::if_packet::{
     PACKET_AUXDATA, PACKET_OTHERHOST, TP_STATUS_CSUMNOTREADY, sockaddr_ll, tpacket_auxdata,
 };
@@ -25,11 +25,18 @@ pub(crate) const MAX_PACKET: usize = 1536;
 /// struct sockaddr_ll: an interface and, for sending, everybody on its link.
 struct LinkAddress(sockaddr_ll);
 
+/// What a socket sends and hears.
+#[derive(Clone, Copy)]
+pub(crate) enum Protocol {
+    Ip = ETH_P_IP as isize,
+    Arp = ETH_P_ARP as isize,
+}
+
 impl LinkAddress {
-    fn everybody(interface: u32) -> Self {
+    fn everybody(interface: u32, protocol: Protocol) -> Self {
         Self(sockaddr_ll {
             sll_family: AddressFamily::PACKET.as_raw(),
-            sll_protocol: (ETH_P_IP as u16).to_be(),
+            sll_protocol: (protocol as u16).to_be(),
             sll_ifindex: interface as i32,
             sll_hatype: 0,
             sll_pkttype: 0,
@@ -46,14 +53,16 @@ unsafe impl SocketAddrArg for LinkAddress {
     }
 }
 
-/// Opens the socket for all interfaces. Created without a protocol and bound once: each later bind, like the close, would
+/// Opens a socket for all interfaces. Created without a protocol and bound once: each later bind, like the close, would
 /// wait for an RCU grace period of 7 to 24 ms (net/packet/af_packet.c, packet_do_bind).
-pub(crate) fn open() -> Result<Fd, Errno> {
+pub(crate) fn open(protocol: Protocol) -> Result<Fd, Errno> {
     let socket = socket(AddressFamily::PACKET, SocketType::DGRAM, 0)?;
-    let program = sock_fprog { len: FILTER.len() as u16, filter: FILTER.as_ptr().cast_mut() };
-    set_option(&socket, SOL_SOCKET, SO_ATTACH_FILTER, &program)?;
-    set_option(&socket, SOL_PACKET, PACKET_AUXDATA, &1u32)?;
-    bind(&socket, &LinkAddress::everybody(0))?;
+    if let Protocol::Ip = protocol {
+        let program = sock_fprog { len: FILTER.len() as u16, filter: FILTER.as_ptr().cast_mut() };
+        set_option(&socket, SOL_SOCKET, SO_ATTACH_FILTER, &program)?;
+        set_option(&socket, SOL_PACKET, PACKET_AUXDATA, &1u32)?;
+    }
+    bind(&socket, &LinkAddress::everybody(0, protocol))?;
     Ok(socket)
 }
 
@@ -64,9 +73,9 @@ fn set_option<T>(socket: &Fd, level: u32, name: u32, value: &T) -> Result<(), Er
     result(unsafe { sc::syscall!(SETSOCKOPT, raw(socket), level, name, value, size_of::<T>()) }).map(drop)
 }
 
-/// Sends an IPv4 packet to everybody on an interface's link.
-pub(crate) fn broadcast(socket: &Fd, interface: u32, packet: &[u8]) -> Result<(), Errno> {
-    sendto(socket, packet, SendFlags::empty(), &LinkAddress::everybody(interface))?;
+/// Sends a packet to everybody on an interface's link.
+pub(crate) fn broadcast(socket: &Fd, interface: u32, protocol: Protocol, packet: &[u8]) -> Result<(), Errno> {
+    sendto(socket, packet, SendFlags::empty(), &LinkAddress::everybody(interface, protocol))?;
     Ok(())
 }
 
@@ -113,7 +122,7 @@ static FILTER: [sock_filter; 13] = {
 pub(crate) struct Received<'a> {
     /// The interface it came in by.
     pub(crate) interface: u32,
-    /// From the IPv4 header on.
+    /// From the header of its protocol on.
     pub(crate) packet: &'a [u8],
     /// Whether UDP's checksum stands in it.
     pub(crate) udp_checksum: UdpChecksum,

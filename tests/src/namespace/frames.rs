@@ -35,6 +35,8 @@ pub const OFFER: u8 = 2;
 pub const REQUEST: u8 = 3;
 /// A server's grant.
 pub const ACK: u8 = 5;
+/// A client's refusal of an address that somebody has.
+pub const DECLINE: u8 = 4;
 /// A server's refusal.
 pub const NAK: u8 = 6;
 
@@ -114,6 +116,21 @@ impl Frames {
         let (query, from) = self.find_within(limit, Query::read)?;
         self.interface = from;
         Some(query)
+    }
+
+    /// Waits for the next message of a client as [`Frames::query`] does; `None` when ICMP comes first: the machine refuses a packet.
+    ///
+    /// # Panics
+    /// At the deadline.
+    #[track_caller]
+    pub fn query_or_refusal(&mut self) -> Option<Query> {
+        // ICMP in IPv4, and not of our own kernel, which has no server.
+        let is_refusal = |frame: &[u8]| {
+            let (protocol, source) = (frame.get(ETHERNET + 9), frame.get(ETHERNET + 12..ETHERNET + 16));
+            frame.get(12..ETHERNET) == Some(&[8, 0]) && protocol == Some(&1) && source != Some(&Answer::SERVER)
+        };
+        let either = |frame: &[u8]| if is_refusal(frame) { Some(None) } else { Query::read(frame).map(Some) };
+        self.find_within(DEADLINE, either).unwrap_or_else(|| panic!("no message of a client in {DEADLINE:?}")).0
     }
 
     /// Waits for a server's packet of this kind, from the IPv4 header on. Only somebody else's is heard.

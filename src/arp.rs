@@ -1,0 +1,73 @@
+//! ARP (RFC 826), as far as it tells whether an address is somebody's already (RFC 5227 §2.1.1).
+
+use crate::dhcp::wire::HardwareAddress;
+use crate::ipv4::Address;
+use crate::text::strip_prefix;
+
+/// The length of a packet for IPv4 on Ethernet.
+pub const PACKET: usize = 28;
+/// Ethernet, IPv4, and how long an address of each is.
+const KIND: [u8; 6] = [0, 1, 8, 0, 6, 4];
+
+/// Asks who has an address, as one who has none yet: nobody learns ours from it.
+pub fn probe(own: HardwareAddress, address: Address) -> [u8; PACKET] {
+    let [k0, k1, k2, k3, k4, k5] = KIND;
+    let ([o0, o1, o2, o3, o4, o5], [a0, a1, a2, a3]) = (own, address.0);
+    #[rustfmt::skip]
+    let packet = [
+        k0, k1, k2, k3, k4, k5, 0, 1, // a request
+        o0, o1, o2, o3, o4, o5, 0, 0, 0, 0, // the sender: hardware address, address
+        0, 0, 0, 0, 0, 0, a0, a1, a2, a3, // the target
+    ];
+    packet
+}
+
+/// Who has an address, or probes it as we do, and which; what follows the packet is Ethernet's padding. `None` for what is no ARP.
+pub fn claim(packet: &[u8]) -> Option<(HardwareAddress, Address)> {
+    let (_operation, rest) = strip_prefix(packet, &KIND)?.split_first_chunk::<2>()?;
+    let (hardware, rest) = rest.split_first_chunk()?;
+    let (sender, rest) = rest.split_first_chunk().map(|(sender, rest)| (Address(*sender), rest))?;
+    let target = Address(*rest.get(size_of::<HardwareAddress>()..)?.first_chunk()?);
+    Some((*hardware, if sender == Address::UNSPECIFIED { target } else { sender }))
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+
+    const OWN: HardwareAddress = [2, 0, 0, 0, 0, 7];
+    const WANTED: Address = Address([10, 55, 0, 77]);
+
+    #[test]
+    fn a_probe_is_these_bytes() {
+        let expected = [0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 10, 55, 0, 77];
+        assert_eq!(probe(OWN, WANTED), expected);
+        assert_eq!(claim(&expected), Some((OWN, WANTED)), "who probes wants it as well");
+    }
+
+    #[test]
+    fn an_answer_and_an_announcement_name_their_sender() {
+        let mut answer = probe(OWN, Address([10, 55, 0, 1]));
+        answer[14..18].copy_from_slice(&WANTED.0);
+        for operation in [1, 2] {
+            answer[7] = operation;
+            assert_eq!(claim(&answer), Some((OWN, WANTED)));
+        }
+        let padded: std::vec::Vec<u8> = answer.iter().copied().chain([0; 18]).collect();
+        assert_eq!(claim(&padded), Some((OWN, WANTED)));
+    }
+
+    #[test]
+    fn what_is_cut_or_of_another_kind_claims_nothing() {
+        let whole = probe(OWN, WANTED);
+        for length in 0..whole.len() {
+            assert_eq!(claim(&whole[..length]), None);
+        }
+        for place in 0..KIND.len() {
+            let mut other = whole;
+            other[place] ^= 1;
+            assert_eq!(claim(&other), None);
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Whose address it is: probed before it is used, renewed without a stir, given back at the end.
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use whit_tests::namespace::frames::{ACK, Answer, DECLINE, DISCOVER, OFFER, Query, REQUEST};
+use whit_tests::namespace::{Lan, Machine, Running};
+
+const TAKEN: [u8; 4] = [10, 55, 0, 77];
+const FREE: [u8; 4] = [10, 55, 0, 78];
+
+fn machine(words: &str) -> Machine {
+    machine_with("echo settled; exec sleep 1000", words)
+}
+
+fn machine_with(script: &str, words: &str) -> Machine {
+    Machine::new().directory("/rootfs/etc").script(script).command_line(&format!("whit.net.timeout=30 {words}"))
+}
+
+/// The packet sockets that are open in the machine's network, by the protocol that they hear.
+fn packet_sockets(machine: &Running) -> Vec<String> {
+    let table = fs::read_to_string(format!("/proc/{}/net/packet", machine.init())).expect("the machine lives");
+    table.lines().skip(1).filter_map(|line| line.split_whitespace().nth(3).map(str::to_owned)).collect()
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn an_address_that_somebody_has_is_declined_and_another_one_taken() {
+    let machine = machine("whit.dhcp.arp=300").prepare();
+    let lan = Lan::new();
+    let (mut machine, mut frames) = lan.start(machine);
+    // The kernel of the other side answers who asks for it.
+    lan.ip(&["address", "add", "10.55.0.77/24", "dev", "lan0"]);
+    let discover = frames.next(DISCOVER);
+    frames.send(&Answer::new(&discover, OFFER, TAKEN).frame());
+    let request = frames.next(REQUEST);
+    frames.send(&Answer::new(&request, ACK, TAKEN).frame());
+    let decline = frames.next(DECLINE);
+    let declined = Instant::now();
+    assert_eq!((decline.option(50), decline.option(54)), (Some(&TAKEN[..]), Some(&Answer::SERVER[..])));
+    assert_eq!((decline.source.0, decline.ciaddr()), ([0; 4], [0; 4]), "it was never ours");
+    let said = machine.wait_for("whit: eth0: 10.55.0.77 is another's, declined\n");
+    assert!(!said.contains("10.55.0.77/24"), "{said}");
+
+    let discover = frames.next(DISCOVER);
+    assert!(declined.elapsed() > Duration::from_secs(9), "RFC 2131 §3.1: ten seconds later");
+    frames.send(&Answer::new(&discover, OFFER, FREE).frame());
+    let request = frames.next(REQUEST);
+    frames.send(&Answer::new(&request, ACK, FREE).frame());
+    machine.wait_for("whit: eth0 10.55.0.78/24");
+    machine.wait_for("settled\n");
+    let addresses = machine.ip(&["-4", "address", "show", "dev", "eth0"]);
+    assert!(addresses.contains("10.55.0.78/24") && !addresses.contains("10.55.0.77"), "{addresses}");
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn nobody_is_asked_about_an_address_unless_it_is_wished() {
+    let machine = machine("").prepare();
+    let lan = Lan::new();
+    let (mut machine, mut frames) = lan.start(machine);
+    lan.ip(&["address", "add", "10.55.0.77/24", "dev", "lan0"]);
+    let discover = frames.next(DISCOVER);
+    frames.send(&Answer::new(&discover, OFFER, TAKEN).frame());
+    let request = frames.next(REQUEST);
+    frames.send(&Answer::new(&request, ACK, TAKEN).frame());
+    machine.wait_for("whit: eth0 10.55.0.77/24");
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn who_has_a_lease_hears_no_packets_and_refuses_no_renewal() {
+    let machine = machine("whit.dhcp.arp=50").prepare();
+    let lan = Lan::new();
+    let (mut machine, mut frames) = lan.start(machine);
+    let granted = |query: &Query, kind| {
+        // T1 after one second.
+        let mut answer = Answer::new(query, kind, TAKEN).with(58, &[0, 0, 0, 1]);
+        if query.ciaddr() == TAKEN {
+            // As servers answer who has an address.
+            answer.destination.address.0 = TAKEN;
+            answer.to = query.chaddr();
+        }
+        answer.frame()
+    };
+    let discover = frames.next(DISCOVER);
+    frames.send(&granted(&discover, OFFER));
+    let request = frames.next(REQUEST);
+    frames.send(&granted(&request, ACK));
+    machine.wait_for("settled\n");
+    for _ in 0..3 {
+        let renewal = frames.query_or_refusal().expect("no ICMP: somebody listens at the port");
+        assert_eq!((renewal.kind(), renewal.ciaddr()), (REQUEST, TAKEN));
+        assert_eq!(packet_sockets(&machine), ["0800"], "while it is renewed");
+        frames.send(&granted(&renewal, ACK));
+        let started = Instant::now();
+        while !packet_sockets(&machine).is_empty() {
+            // It has until T1, and no event tells of it.
+            assert!(started.elapsed() < Duration::from_secs(30), "{:?}", packet_sockets(&machine));
+            thread::yield_now();
+        }
+    }
+}
+
+/// What a client sends that is about to end (RFC 2131 §4.4.6).
+const RELEASE: u8 = 7;
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_lease_is_given_back_at_the_end_when_that_is_wished() {
+    for (words, released) in [("", false), ("whit.dhcp.release", true)] {
+        let machine = machine_with("echo settled", words).prepare();
+        let lan = Lan::new();
+        let (mut machine, mut frames) = lan.start(machine);
+        let discover = frames.next(DISCOVER);
+        frames.send(&Answer::new(&discover, OFFER, FREE).frame());
+        let request = frames.next(REQUEST);
+        frames.send(&Answer::new(&request, ACK, FREE).frame());
+        machine.wait_for("settled\n");
+        machine.finish().powered_off_saying(&["whit: exit 0"]);
+        // What it sent is here: it is over.
+        let last = frames.query_within(Duration::ZERO);
+        assert_eq!(last.as_ref().map(Query::kind), released.then_some(RELEASE), "{words}");
+        let Some(release) = last else { continue };
+        assert_eq!((release.ciaddr(), release.option(54)), (FREE, Some(&Answer::SERVER[..])));
+        assert_eq!((release.source.0, release.destination.0), (FREE, Answer::SERVER));
+    }
+}
