@@ -1,0 +1,274 @@
+//! What the kernel says: interfaces and their carriers, and how a request went. Total for every input.
+
+use linux_raw_sys::if_arp::{ARPHRD_ETHER, ARPHRD_LOOPBACK};
+use linux_raw_sys::net::net_device_flags::{IFF_LOWER_UP, IFF_UP};
+use linux_raw_sys::netlink as nl;
+
+use super::{
+    ALIGNMENT, HEADER, IFLA_ADDRESS, IFLA_CARRIER_UP_COUNT, IFLA_IFNAME, IFLA_LINKINFO, IFLA_MAX_MTU, IFLA_MTU,
+    RTM_DELLINK, RTM_NEWLINK,
+};
+use crate::dhcp::wire::HardwareAddress;
+
+/// Bytes of one reply: the kernel fills no more at a time (include/linux/netlink.h, NLMSG_GOODSIZE).
+pub const MAX_REPLY: usize = 8192;
+
+/// What an interface is to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hardware {
+    /// The loopback.
+    Loopback,
+    /// Ethernet, with its address.
+    Ethernet(HardwareAddress),
+    /// Something else.
+    Other,
+}
+
+/// An interface, as RTM_NEWLINK tells of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link<'a> {
+    /// struct ifinfomsg: family, padding, type, index, flags, change
+    fixed: &'a [u8; 16],
+    attributes: &'a [u8],
+}
+
+impl<'a> Link<'a> {
+    fn parse(payload: &'a [u8]) -> Option<Self> {
+        let (fixed, attributes) = payload.split_first_chunk()?;
+        Some(Self { fixed, attributes })
+    }
+
+    /// Its index.
+    pub fn interface(&self) -> u32 {
+        let [_, _, _, _, i0, i1, i2, i3, ..] = *self.fixed;
+        u32::from_ne_bytes([i0, i1, i2, i3])
+    }
+
+    fn flags(&self) -> u32 {
+        let [.., f0, f1, f2, f3, _, _, _, _] = *self.fixed;
+        u32::from_ne_bytes([f0, f1, f2, f3])
+    }
+
+    /// IFF_LOWER_UP: frames can be sent. IFF_RUNNING follows up to a second later (net/core/link_watch.c).
+    pub fn carrier(&self) -> bool {
+        self.flags() & IFF_LOWER_UP as u32 != 0
+    }
+
+    /// IFF_UP.
+    pub fn up(&self) -> bool {
+        self.flags() & IFF_UP as u32 != 0
+    }
+
+    /// Its name, without NUL.
+    pub fn name(&self) -> &'a [u8] {
+        let name = attribute(self.attributes, IFLA_IFNAME).unwrap_or_default();
+        name.strip_suffix(b"\0").unwrap_or(name)
+    }
+
+    /// How long its packets may be.
+    pub fn mtu(&self) -> u32 {
+        self.number(IFLA_MTU)
+    }
+
+    /// How often the carrier has come so far. One that was gone for less than a second shows by this alone: the kernel tells
+    /// of a loss up to a second later, and then of the state that it finds (net/core/link_watch.c).
+    pub fn carrier_ups(&self) -> u32 {
+        self.number(IFLA_CARRIER_UP_COUNT)
+    }
+
+    /// An attribute that is a number; 0 when it is not told.
+    fn number(&self, kind: u16) -> u32 {
+        let number = attribute(self.attributes, kind).and_then(|number| number.try_into().ok());
+        number.map_or(0, u32::from_ne_bytes)
+    }
+
+    /// It was made by software (a bridge, a veth): it has an IFLA_LINKINFO.
+    pub fn by_software(&self) -> bool {
+        attribute(self.attributes, IFLA_LINKINFO).is_some()
+    }
+
+    /// Whether it is QEMU's e1000: an address in QEMU's range, and the driver that alone takes an MTU of 16,110 bytes
+    /// (drivers/net/ethernet/intel/e1000/e1000_main.c, e1000_probe()).
+    pub fn is_qemu_e1000(&self) -> bool {
+        let address = attribute(self.attributes, IFLA_ADDRESS).unwrap_or_default();
+        address.starts_with(&[0x52, 0x54, 0]) && self.number(IFLA_MAX_MTU) == 16_110
+    }
+
+    /// Whether it is the one that people mean: all when they name none, by its name, or by its hardware address at the end of
+    /// a text, as in pxelinux's `BOOTIF=01-52-54-00-12-34-56`.
+    pub fn is_meant(&self, wanted: &[u8], address: HardwareAddress) -> bool {
+        let written = wanted.len().checked_sub(MAC).and_then(|start| wanted.get(start..)).unwrap_or_default();
+        let is_address = (0..MAC).all(|place| {
+            let byte = address.get(place / 3).copied().unwrap_or_default();
+            written.get(place).is_some_and(|found| match place % 3 {
+                0 => is_digit(*found, byte >> 4),
+                1 => is_digit(*found, byte & 0xf),
+                _ => matches!(found, b':' | b'-'),
+            })
+        });
+        wanted.is_empty() || wanted == self.name() || is_address
+    }
+
+    /// What it is.
+    pub fn hardware(&self) -> Hardware {
+        let [_, _, t0, t1, ..] = *self.fixed;
+        let address = attribute(self.attributes, IFLA_ADDRESS).and_then(|address| address.try_into().ok());
+        match (u16::from_ne_bytes([t0, t1]).into(), address) {
+            (ARPHRD_LOOPBACK, _) => Hardware::Loopback,
+            (ARPHRD_ETHER, Some(address)) => Hardware::Ethernet(address),
+            _ => Hardware::Other,
+        }
+    }
+}
+
+/// A hardware address as people write it.
+const MAC: usize = b"52:54:00:12:34:56".len();
+
+fn is_digit(digit: u8, value: u8) -> bool {
+    char::from(digit).to_digit(16) == Some(u32::from(value))
+}
+
+/// A message from the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Message<'a> {
+    /// An interface appeared or changed.
+    Link(Link<'a>),
+    /// The interface of this index is gone.
+    LinkGone(u32),
+    /// The answer to a request: 0, or a negative errno.
+    Acknowledgement(i32),
+    /// Anything else.
+    Other,
+}
+
+/// Takes a datagram of netlink apart; ends at the first message that is not whole.
+pub fn messages(bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
+    let mut rest = bytes;
+    core::iter::from_fn(move || {
+        let (length, kind) = rest.first_chunk::<HEADER>()?.split_first_chunk::<4>()?;
+        let length = usize::try_from(u32::from_ne_bytes(*length)).ok()?;
+        let payload = rest.get(HEADER..length)?;
+        rest = rest.get(aligned(length)..).unwrap_or_default();
+        Some(message(u16::from_ne_bytes(*kind.first_chunk()?), payload))
+    })
+}
+
+/// NLMSG_ALIGN, RTA_ALIGN
+fn aligned(length: usize) -> usize {
+    length.wrapping_add(ALIGNMENT - 1) & !(ALIGNMENT - 1)
+}
+
+fn message(kind: u16, payload: &[u8]) -> Message<'_> {
+    let read = match kind {
+        RTM_NEWLINK => Link::parse(payload).map(Message::Link),
+        RTM_DELLINK => Link::parse(payload).map(|link| Message::LinkGone(link.interface())),
+        _ if u32::from(kind) == nl::NLMSG_ERROR => {
+            payload.first_chunk().map(|error| Message::Acknowledgement(i32::from_ne_bytes(*error)))
+        }
+        _ => None,
+    };
+    read.unwrap_or(Message::Other)
+}
+
+/// The payload of the first attribute of a kind.
+fn attribute(attributes: &[u8], wanted: u16) -> Option<&[u8]> {
+    let mut rest = attributes;
+    loop {
+        let [l0, l1, k0, k1] = *rest.first_chunk::<ALIGNMENT>()?;
+        let length = usize::from(u16::from_ne_bytes([l0, l1]));
+        let payload = rest.get(ALIGNMENT..length)?;
+        // The two highest bits say how the payload is to be read (NLA_TYPE_MASK).
+        if u16::from_ne_bytes([k0, k1]) & 0x3fff == wanted {
+            return Some(payload);
+        }
+        rest = rest.get(aligned(length)..)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::super::Request;
+    use super::*;
+    use std::vec::Vec;
+
+    fn eth0() -> Vec<u8> {
+        let mut fixed = [0; 16];
+        fixed[2..4].copy_from_slice(&1u16.to_ne_bytes());
+        fixed[4..8].copy_from_slice(&2u32.to_ne_bytes());
+        fixed[8..12].copy_from_slice(&(IFF_UP as u32 | IFF_LOWER_UP as u32).to_ne_bytes());
+        let mut request = Request::new(RTM_NEWLINK, 0, &fixed);
+        request.put(&[9, 0, 3, 0, b'e', b't', b'h', b'0', 0, 0, 0, 0]); // IFLA_IFNAME, padded
+        request.put(&[10, 0, 1, 0, 2, 0, 0, 0, 0, 7, 0, 0]); // IFLA_ADDRESS, padded
+        request.bytes().to_vec()
+    }
+
+    fn is_eth0(message: &Message<'_>) -> bool {
+        let Message::Link(link) = message else { return false };
+        assert_eq!((link.interface(), link.name(), link.by_software()), (2, &b"eth0"[..], false));
+        assert_eq!(link.hardware(), Hardware::Ethernet([2, 0, 0, 0, 0, 7]));
+        link.carrier() && link.up()
+    }
+
+    #[test]
+    fn a_datagram_may_hold_several_messages() {
+        let error = Request::new(2, 0, &(-17i32).to_ne_bytes());
+        let bytes = [&eth0(), error.bytes(), &eth0()].concat();
+        let messages: Vec<_> = messages(&bytes).collect();
+        let [first, Message::Acknowledgement(-17), last] = &messages[..] else { panic!("{messages:?}") };
+        assert!(is_eth0(first) && is_eth0(last));
+    }
+
+    #[test]
+    fn every_truncation_ends() {
+        let bytes = eth0();
+        for end in 0..bytes.len() {
+            assert_eq!(messages(&bytes[..end]).count(), 0);
+            // A length that lies within what is there: attributes are cut.
+            let mut short = bytes.clone();
+            short[..4].copy_from_slice(&u32::try_from(end).unwrap().to_ne_bytes());
+            let first = messages(&short).next();
+            assert!(end >= HEADER || first.is_none());
+        }
+    }
+
+    #[test]
+    fn attributes_of_any_length_end() {
+        let mut bytes = eth0();
+        for length in 0..=255 {
+            bytes[HEADER + 16] = length;
+            for message in messages(&bytes) {
+                let Message::Link(link) = message else { continue };
+                let _ = (link.name(), link.hardware(), link.by_software(), link.is_qemu_e1000());
+            }
+        }
+    }
+
+    #[test]
+    fn an_interface_is_meant_by_its_name_or_address() {
+        let bytes = eth0();
+        let Some(Message::Link(link)) = messages(&bytes).next() else { panic!() };
+        let is_meant = |wanted: &str| link.is_meant(wanted.as_bytes(), [2, 0, 0xab, 0, 0, 7]);
+        for wanted in ["", "eth0", "02:00:ab:00:00:07", "02:00:AB:00:00:07", "01-02-00-ab-00-00-07"] {
+            assert!(is_meant(wanted), "{wanted}");
+        }
+        for other in ["eth", "eth00", "2:00:ab:00:00:07", "02:00:ab:00:00:17", "02:00:ab:00:00:0g", "02.00.ab.00.00.07"]
+        {
+            assert!(!is_meant(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn the_e1000_is_known_by_its_address_and_its_greatest_mtu() {
+        // As a 6.12 kernel tells of it: IFLA_ADDRESS and IFLA_MAX_MTU.
+        let attributes = [10, 0, 1, 0, 0x52, 0x54, 0, 0x12, 0x34, 0x56, 0, 0, 8, 0, 51, 0, 0xee, 0x3e, 0, 0];
+        let is_e1000 = |attributes: &[u8]| Link { fixed: &[0; 16], attributes }.is_qemu_e1000();
+        assert!(is_e1000(&attributes));
+        for changed in [2, 4, 5, 6, 14, 16, 17, 18] {
+            let mut others = attributes;
+            others[changed] ^= 1;
+            assert!(!is_e1000(&others), "byte {changed}");
+        }
+        assert!(!is_e1000(&attributes[..12]) && !is_e1000(&[]));
+    }
+}
