@@ -38,6 +38,7 @@ impl uDisplay for Address {
 }
 
 /// Parses `a.b.c.d`.
+#[inline(never)]
 pub fn parse(text: &[u8]) -> Option<Address> {
     let mut parts = crate::text::parts(text, b'.');
     let mut address = [0; 4];

@@ -175,7 +175,9 @@ pub enum OnExit {
 pub enum Net {
     /// The workload starts with a lease, or when the time for one is over.
     Wait,
-    /// The same, but without a lease there is no workload.
+    /// The same, but for a global address of IPv6 that the network's routers give, instead of a lease.
+    Wait6,
+    /// As [`Net::Wait`], but without a lease there is no workload.
     Require,
     /// The workload starts at once.
     Background,
@@ -320,13 +322,9 @@ impl<'a> Options<'a> {
             Name::ReadOnly(read_only) => self.read_only = read_only,
             Name::StopSignal => self.stop_signal = signal(text).ok_or(Problem::Value)?,
             Name::Net => {
-                self.net = Some(match position(b"wait require bg off", b' ', text) {
-                    Some(0) => Net::Wait,
-                    Some(1) => Net::Require,
-                    Some(2) => Net::Background,
-                    Some(3) => Net::Off,
-                    _ => return Err(Problem::Value),
-                });
+                let choice = position(b"wait wait6 require bg off", b' ', text);
+                let choices = [Net::Wait, Net::Wait6, Net::Require, Net::Background, Net::Off];
+                self.net = Some(*choice.and_then(|choice| choices.get(choice)).ok_or(Problem::Value)?);
             }
             Name::OnExit => self.on_exit = on_exit(text).ok_or(Problem::Value)?,
             Name::Dhcp => self.classic_dhcp = position(b"fast rfc", b' ', text).ok_or(Problem::Value)? > 0,

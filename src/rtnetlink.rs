@@ -20,6 +20,7 @@ const HEADER: usize = 16;
 /// Everything in a message begins at a multiple of this.
 const ALIGNMENT: usize = 4;
 const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
 
 // The bindings have these as enums of C; they are numbers on the wire.
 const RTM_NEWLINK: u16 = 16;
@@ -28,6 +29,7 @@ const RTM_GETLINK: u16 = 18;
 const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
 const RTM_NEWROUTE: u16 = 24;
+const RTM_NEWNDUSEROPT: u16 = 68;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;

@@ -18,7 +18,6 @@ use crate::console::{self, Line, say, tell};
 use crate::devices::Device;
 use crate::filesystems::{self, Root};
 use crate::machine::{Machine, now_ms};
-use crate::network::Network;
 use crate::shutdown::End;
 use crate::sys::fd;
 use crate::sys::memory::Static;
@@ -63,7 +62,7 @@ pub(crate) fn prepare_root_and_network(machine: &mut Machine<'_>) -> Result<Outc
     if !wait_for_lease(machine, started_ms)? {
         return Ok(Outcome::Failed);
     }
-    etc::write(&machine.sources, &machine.options, machine.network.as_ref().and_then(Network::lease));
+    etc::write(&machine.sources, &machine.options, machine.network.as_ref());
     Ok(Outcome::Ready)
 }
 
@@ -130,11 +129,12 @@ pub(crate) fn mount_when_there(
     }
 }
 
-/// Waits for the first lease, for as long as the options say; without an interface not at all. Returns whether the workload may
+/// Waits for the first lease, or an address of IPv6, for as long as the options say; without an interface not at all. Returns whether the workload may
 /// start.
 fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<bool, End> {
-    let is_required = machine.options.net() == Net::Require;
-    if machine.options.net() != Net::Wait && !is_required {
+    let net = machine.options.net();
+    let is_required = net == Net::Require;
+    if matches!(net, Net::Background | Net::Off) {
         return Ok(true);
     }
     machine.handle_network();
@@ -147,12 +147,13 @@ fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<bool, En
             tell!("network: no Ethernet interface");
             return Ok(true);
         }
-        if network.lease().is_some() {
+        if if net == Net::Wait6 { network.has_ipv6 } else { network.lease().is_some() } {
             return Ok(true);
         }
         if now_ms() >= deadline_ms {
             let outlook = if is_required { "" } else { "; the boot goes on, and so does the search" };
-            say!("network: no lease within {} s{}", u64::from(wait_s), outlook);
+            let wanted = if net == Net::Wait6 { "global IPv6 address" } else { "lease" };
+            say!("network: no {} within {} s{}", wanted, u64::from(wait_s), outlook);
             return Ok(!is_required);
         }
         supervise::wait(machine, deadline_ms)?;

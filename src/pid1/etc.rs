@@ -19,6 +19,7 @@ use whit::text::{Text, strip_prefix};
 use crate::console::{self, Line, failed};
 use crate::files::{self, Path};
 use crate::filesystems::ROOT;
+use crate::network::Network;
 use crate::sys::fd::{self, Fd};
 
 /// The first line of a file of ours.
@@ -27,7 +28,8 @@ const MARK: &str = "# written by whit\n";
 const OUTSIDE: &CStr = c"/run/whit";
 
 /// Names the machine and writes the files.
-pub(crate) fn write(sources: &Sources<'_>, options: &Options<'_>, lease: Option<&Lease>) {
+pub(crate) fn write(sources: &Sources<'_>, options: &Options<'_>, network: Option<&Network<'_>>) {
+    let lease = network.and_then(Network::lease);
     name_machine(options.value(Value::Hostname), lease.map_or(b"", |lease| &lease.hostname));
     // An image of one program has none, and its resolver reads these files all the same.
     let _ = files::make_directory(c"/mnt/etc");
@@ -56,6 +58,15 @@ pub(crate) fn write(sources: &Sources<'_>, options: &Options<'_>, lease: Option<
     }
     for server in servers {
         fact("nameserver ", server);
+    }
+    if let Some(network) = network {
+        for server in network.name_servers() {
+            let _ = uwrite!(Line, "nameserver {}", server.address);
+            if server.address.is_link_local() {
+                let _ = uwrite!(Line, "%{}", Text(network.name_of(server.interface)));
+            }
+            let _ = Line.write_str("\n");
+        }
     }
     if let Some(Lease { search, .. }) = lease.filter(|lease| !lease.search.is_empty()) {
         let _ = uwrite!(Line, "search{}\n", Text(search));

@@ -137,7 +137,7 @@ impl<'a> Machine<'a> {
         let Some(network) = &mut self.network else { return };
         network.handle(now_ms(), &mut self.timeline);
         if self.root.is_some() && network.take_changed() {
-            etc::write(&self.sources, &self.options, network.lease());
+            etc::write(&self.sources, &self.options, Some(network));
         }
     }
 

@@ -1,6 +1,6 @@
 //! The network: every Ethernet interface up, a DHCP client on each, what they are granted configured by rtnetlink.
 
-use linux_raw_sys::netlink::{NETLINK_ROUTE, RTMGRP_LINK};
+use linux_raw_sys::netlink::{NETLINK_ROUTE, RTMGRP_IPV6_IFADDR, RTMGRP_LINK, rtnetlink_groups};
 use whit::arp;
 use whit::dhcp::CLIENT_PORT;
 use whit::dhcp::client::{CLASSIC_GAP_MS, Client, FIRST_GAP_MS, State, Timing};
@@ -9,6 +9,7 @@ use whit::dhcp::wire::Message;
 use whit::error::Errno;
 use whit::ip::{self, Ip};
 use whit::ipv4;
+use whit::ipv6::{NameServer, NameServers};
 use whit::options::{Options, Time, Value};
 use whit::rtnetlink::{self, Hardware, Link, MAX_REPLY};
 use whit::text::Text;
@@ -28,6 +29,8 @@ use interface::{Interface, Mac, Shared};
 const MAX_INTERFACES: usize = 8;
 /// Packets that are read before signals, devices and children have their turn: a flood does not keep PID 1 from them.
 const PACKETS_A_TURN: u8 = 64;
+/// What the kernel tells of unasked: links, IPv6's addresses, and what routers say to all hosts.
+const EVENTS: u32 = RTMGRP_LINK | RTMGRP_IPV6_IFADDR | 1 << (rtnetlink_groups::RTNLGRP_ND_USEROPT as u32 - 1);
 /// QEMU's e1000 negotiates for 0.5 s (hw/net/e1000x_common.c, e1000x_restart_autoneg()) after its driver has reset it,
 /// which is right before the interface appears. Brought up meanwhile, the driver finds no link and looks again after 2 s,
 /// whatever the card says in between (e1000_intr(): schedule_delayed_work() leaves what is pending as it is); then the
@@ -50,14 +53,17 @@ pub(crate) struct Network<'a> {
     wanted: &'a [u8],
     /// The value of `ip=`.
     ip: &'a [u8],
+    /// There is a global address of IPv6.
+    pub(crate) has_ipv6: bool,
+    /// Who knows names, by IPv6.
+    name_servers: NameServers,
     interfaces: heapless::Vec<Interface, MAX_INTERFACES>,
 }
 
 impl<'a> Network<'a> {
     /// Opens the sockets and asks for the interfaces.
     pub(crate) fn open(seed: u32, options: &Options<'a>) -> Result<Self, Errno> {
-        let (events, requests) =
-            (fd::netlink_socket(NETLINK_ROUTE, RTMGRP_LINK)?, fd::netlink_socket(NETLINK_ROUTE, 0)?);
+        let (events, requests) = (fd::netlink_socket(NETLINK_ROUTE, EVENTS)?, fd::netlink_socket(NETLINK_ROUTE, 0)?);
         let shared = Shared { events, requests, packets: None, arp: None, changed: false, first: 0 };
         shared.ask_for_links()?;
         Ok(Self {
@@ -71,6 +77,8 @@ impl<'a> Network<'a> {
             gives_back: false,
             wanted: options.value(Value::NetDevice),
             ip: options.value(Value::Ip),
+            has_ipv6: false,
+            name_servers: NameServers::default(),
             interfaces: heapless::Vec::new(),
         })
     }
@@ -82,7 +90,10 @@ impl<'a> Network<'a> {
 
     /// When [`Network::handle`] is to be called without an event.
     pub(crate) fn deadline_ms(&self) -> u64 {
-        self.interfaces.iter().fold(NEVER, |earliest_ms, interface| earliest_ms.min(interface.client.deadline_ms()))
+        let interfaces = self.interfaces.iter();
+        interfaces.fold(self.name_servers.deadline_ms(), |earliest_ms, interface| {
+            earliest_ms.min(interface.client.deadline_ms())
+        })
     }
 
     /// Whether there is an interface to wait for.
@@ -93,6 +104,16 @@ impl<'a> Network<'a> {
     /// The first lease.
     pub(crate) fn lease(&self) -> Option<&Lease> {
         self.interfaces.iter().find(|interface| interface.index == self.shared.first)?.client.lease()
+    }
+
+    /// The name servers that IPv6's routers have told of.
+    pub(crate) fn name_servers(&self) -> &[NameServer] {
+        self.name_servers.all()
+    }
+
+    /// The name of an interface.
+    pub(crate) fn name_of(&self, interface: u32) -> &[u8] {
+        self.interfaces.iter().find(|known| known.index == interface).map_or(b"", |known| &known.name)
     }
 
     /// Whether a lease changed since the last call.
@@ -134,6 +155,7 @@ impl<'a> Network<'a> {
             };
             interface.carry_out(&action, &mut self.shared);
         }
+        self.shared.changed |= self.name_servers.end(now_ms);
         if self.shared.changed {
             timeline.reach(Stage::Lease);
         }
@@ -142,6 +164,7 @@ impl<'a> Network<'a> {
 
     /// What hears packets is work for the kernel with each of them. To close it waits for an RCU grace period of some 10 ms: not
     /// before the workload runs.
+    #[inline(never)]
     fn close_idle(&mut self) {
         let any = |wanted: fn(State) -> bool| self.interfaces.iter().any(|interface| wanted(interface.client.state()));
         if !any(|state| state == State::Probing) {
@@ -167,6 +190,17 @@ impl<'a> Network<'a> {
                                     self.shared.forget(index);
                                 }
                             }
+                            rtnetlink::Message::GlobalAddress(index, address)
+                                if !self.has_ipv6 && find(&mut self.interfaces, index).is_some() =>
+                            {
+                                self.has_ipv6 = true;
+                                tell!("{} {}", Text(self.name_of(index)), address);
+                            }
+                            rtnetlink::Message::RouterOption(index, option)
+                                if find(&mut self.interfaces, index).is_some() =>
+                            {
+                                self.shared.changed |= self.name_servers.hear(now_ms, index, option);
+                            }
                             _ => {}
                         }
                     }
@@ -187,7 +221,7 @@ impl<'a> Network<'a> {
         };
         if find(&mut self.interfaces, index).is_none() {
             let mut lease = Lease::default();
-            let (fixed, device) = match ip::parse(self.ip, &mut lease) {
+            let (mut fixed, device) = match ip::parse(self.ip, &mut lease) {
                 Some(Ip::Fixed(device)) => (true, device),
                 Some(Ip::Dhcp(device)) => (false, device),
                 Some(Ip::Off) => (false, &b""[..]), // whit.net= says otherwise
@@ -215,6 +249,10 @@ impl<'a> Network<'a> {
                 ups: 0,
                 renewal: None,
             };
+            // What the kernel configured before it started its init stays as it is.
+            if !fixed && link.up() {
+                fixed = interface::read_kernels(link.name(), &mut lease).is_some();
+            }
             let _ = interface.name.extend_from_slice(name.0);
             if fixed {
                 interface.client.fix(lease);

@@ -1,14 +1,15 @@
-//! What the kernel says: interfaces and their carriers, and how a request went. Total for every input.
+//! What the kernel says: interfaces and their carriers, addresses, routers' words, and how a request went. Total for every input.
 
 use linux_raw_sys::if_arp::{ARPHRD_ETHER, ARPHRD_LOOPBACK};
 use linux_raw_sys::net::net_device_flags::{IFF_LOWER_UP, IFF_UP};
 use linux_raw_sys::netlink as nl;
 
 use super::{
-    ALIGNMENT, HEADER, IFLA_ADDRESS, IFLA_CARRIER_UP_COUNT, IFLA_IFNAME, IFLA_LINKINFO, IFLA_MAX_MTU, IFLA_MTU,
-    RTM_DELLINK, RTM_NEWLINK,
+    AF_INET6, ALIGNMENT, HEADER, IFA_ADDRESS, IFLA_ADDRESS, IFLA_CARRIER_UP_COUNT, IFLA_IFNAME, IFLA_LINKINFO,
+    IFLA_MAX_MTU, IFLA_MTU, RTM_DELLINK, RTM_NEWADDR, RTM_NEWLINK, RTM_NEWNDUSEROPT,
 };
 use crate::dhcp::wire::HardwareAddress;
+use crate::ipv6;
 
 /// Bytes of one reply: the kernel fills no more at a time (include/linux/netlink.h, NLMSG_GOODSIZE).
 pub const MAX_REPLY: usize = 8192;
@@ -121,6 +122,18 @@ impl<'a> Link<'a> {
     }
 }
 
+/// struct ifaddrmsg: family, prefix length, flags, scope, interface. Only a global address of IPv6 that can be used is told of.
+fn global_address(payload: &[u8]) -> Option<Message<'_>> {
+    const SCOPE_GLOBAL: u8 = 0;
+    /// Somebody has it, or may have it (include/uapi/linux/if_addr.h: IFA_F_DADFAILED, IFA_F_TENTATIVE).
+    const NOT_OURS: u8 = 0x08 | 0x40;
+    let ([AF_INET6, _, flags, SCOPE_GLOBAL, interface @ ..], attributes) = payload.split_first_chunk::<8>()? else {
+        return None;
+    };
+    let address = attribute(attributes, IFA_ADDRESS.into())?.try_into().ok()?;
+    (flags & NOT_OURS == 0).then_some(Message::GlobalAddress(u32::from_ne_bytes(*interface), ipv6::Address(address)))
+}
+
 /// A hardware address as people write it.
 const MAC: usize = b"52:54:00:12:34:56".len();
 
@@ -135,6 +148,10 @@ pub enum Message<'a> {
     Link(Link<'a>),
     /// The interface of this index is gone.
     LinkGone(u32),
+    /// The interface of this index has a global address of IPv6, for use.
+    GlobalAddress(u32, ipv6::Address),
+    /// A router of the interface of this index has sent this option to all hosts.
+    RouterOption(u32, &'a [u8]),
     /// The answer to a request: 0, or a negative errno.
     Acknowledgement(i32),
     /// Anything else.
@@ -162,12 +179,21 @@ fn message(kind: u16, payload: &[u8]) -> Message<'_> {
     let read = match kind {
         RTM_NEWLINK => Link::parse(payload).map(Message::Link),
         RTM_DELLINK => Link::parse(payload).map(|link| Message::LinkGone(link.interface())),
+        RTM_NEWADDR => global_address(payload),
+        RTM_NEWNDUSEROPT => router_option(payload),
         _ if u32::from(kind) == nl::NLMSG_ERROR => {
             payload.first_chunk().map(|error| Message::Acknowledgement(i32::from_ne_bytes(*error)))
         }
         _ => None,
     };
     read.unwrap_or(Message::Other)
+}
+
+/// struct nduseroptmsg: family, padding, the option's length, interface, type and code of the ICMP message, padding.
+fn router_option(payload: &[u8]) -> Option<Message<'_>> {
+    let ([_, _, o0, o1, i0, i1, i2, i3, ..], option) = payload.split_first_chunk::<16>()?;
+    let option = option.get(..usize::from(u16::from_ne_bytes([*o0, *o1])))?;
+    Some(Message::RouterOption(u32::from_ne_bytes([*i0, *i1, *i2, *i3]), option))
 }
 
 /// The payload of the first attribute of a kind.

@@ -1,6 +1,7 @@
 //! Whose address it is: probed before it is used, renewed without a stir, given back at the end.
 
 use std::fs;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -126,4 +127,29 @@ fn a_lease_is_given_back_at_the_end_when_that_is_wished() {
         assert_eq!((release.ciaddr(), release.option(54)), (FREE, Some(&Answer::SERVER[..])));
         assert_eq!((release.source.0, release.destination.0), (FREE, Answer::SERVER));
     }
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn an_interface_that_the_kernel_has_configured_is_kept_and_its_name_servers_used() {
+    let prepared =
+        machine_with("cat /etc/resolv.conf; echo settled; exec sleep 1000", "").mounted("/proc/1/net").prepare();
+    let lan = Lan::new();
+    lan.plug(&prepared, "eth0");
+    let mut frames = lan.frames();
+    let (init, net) = (prepared.init().to_string(), format!("--net=/proc/{}/ns/net", prepared.init()));
+    for arguments in ["address add 10.55.0.123/25 dev eth0", "link set eth0 up", "route add default via 10.55.0.1"] {
+        let done = Command::new("nsenter").arg(&net).arg("ip").args(arguments.split(' ')).status();
+        assert!(done.expect("apt-get install util-linux iproute2").success(), "{arguments}");
+    }
+    // As the kernel of `ip=dhcp` says it (net/ipv4/ipconfig.c, pnp_seq_show()).
+    let text = "#PROTO: DHCP\ndomain a.test\nnameserver 10.55.0.3\nbootserver 10.55.0.1\n";
+    fs::write(format!("/proc/{init}/root/proc/1/net/pnp"), text).expect("a file");
+    let mut machine = prepared.start();
+    let said = machine.wait_for("settled\n");
+    assert!(said.contains("whit: eth0 10.55.0.123/25, DNS 10.55.0.3, lease without end from 10.55.0.1\n"), "{said}");
+    assert!(said.contains("nameserver 10.55.0.3\nsearch a.test\n"), "{said}");
+    let network = machine.ip(&["-4", "address", "show", "dev", "eth0"]) + &machine.ip(&["route"]);
+    assert!(network.contains("10.55.0.123/25") && network.contains("default via 10.55.0.1"), "{network}");
+    assert!(frames.query_within(Duration::ZERO).is_none(), "a server was asked");
 }

@@ -66,8 +66,8 @@ fn what_gives_an_address_back_has_no_wishes() {
         ..discover()
     };
     let declined = Query { kind: Kind::Decline, requested: Some(gone.ciaddr), ciaddr: Address::UNSPECIFIED, ..gone };
-    let identifier: (u8, &[u8]) = (61, &[1, 0x52, 0x54, 0, 0x12, 0x34, 0x56]);
-    let (server, requested): ((u8, &[u8]), (u8, &[u8])) = ((54, &[10, 0, 0, 1]), (50, &[10, 0, 0, 50]));
+    let identifier = (61, &[1, 0x52, 0x54, 0, 0x12, 0x34, 0x56][..]);
+    let (server, requested) = ((54, &[10, 0, 0, 1][..]), (50, &[10, 0, 0, 50][..]));
     // RFC 2131 §4.4.1, table 5.
     for (query, ciaddr, expected) in [
         (gone, [10, 0, 0, 50], std::vec![(53, &[7][..]), identifier, server]),

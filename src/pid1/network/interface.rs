@@ -1,5 +1,6 @@
 //! One interface: what its DHCP client wants done, and the sockets by which it is.
 
+use linux_raw_sys::ioctl::{SIOCGIFADDR, SIOCGIFNETMASK};
 use rustix::net::{AddressFamily, SendFlags, SocketAddrV4, SocketType, bind, send, sendto, sockopt};
 use ufmt::{Formatter, uDisplay, uWrite, uwrite};
 use whit::arp;
@@ -9,17 +10,16 @@ use whit::dhcp::wire::{Encoded, HardwareAddress, MAX_SENT, Query};
 use whit::dhcp::{CLIENT_PORT, SERVER_PORT};
 use whit::error::Errno;
 use whit::ipv4::{self, Address, Endpoint};
+use whit::pnp::{self, MAX_PNP};
 use whit::rtnetlink::{self, InterfaceAddress, Link, Request};
 use whit::text::Text;
 
 use crate::console::{failed, say, tell};
 use crate::etc::known_name;
 use crate::files;
-use crate::sys::fd::{self, Fd};
+use crate::sys::fd::{self, Fd, IFNAMSIZ};
 use crate::sys::packet::{self, Protocol};
 
-/// A name with its NUL (include/uapi/linux/if.h).
-const IFNAMSIZ: usize = 16;
 /// Routes that are not the first lease's come behind those.
 const LATER_METRIC: u32 = 100;
 
@@ -201,6 +201,18 @@ fn listen(socket: &mut Option<Fd>, protocol: Protocol) -> Result<&Fd, Errno> {
 /// Sends to everybody on an interface's link.
 fn broadcast(socket: &mut Option<Fd>, interface: u32, protocol: Protocol, packet: &[u8]) -> Result<(), Errno> {
     packet::broadcast(listen(socket, protocol)?, interface, protocol, packet)
+}
+
+/// Reads what the kernel has configured an interface with by itself; `None` when it has not.
+#[inline(never)]
+pub(super) fn read_kernels(name: &[u8], lease: &mut Lease) -> Option<()> {
+    let mut buffer = files::buffer::<MAX_PNP>();
+    // Only a kernel with CONFIG_IP_PNP has it.
+    let text = files::read(c"/proc/net/pnp", &mut buffer).ok()?;
+    lease.address = fd::interface_value(name, SIOCGIFADDR)?;
+    lease.prefix_length = ipv4::prefix_length(fd::interface_value(name, SIOCGIFNETMASK)?)?;
+    pnp::parse(text, lease);
+    Some(())
 }
 
 /// Sends by way of the routes, as UDP.

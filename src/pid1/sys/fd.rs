@@ -17,6 +17,7 @@ use rustix::fs::OFlags;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, SocketType, bind};
 use whit::error::Errno;
+use whit::ipv4::Address;
 
 use super::result;
 
@@ -177,6 +178,19 @@ pub(crate) fn netlink_socket(protocol: u32, groups: u32) -> Result<Fd, Errno> {
     Ok(socket)
 }
 
+/// `int ioctl(int socket, SIOCGIFADDR, struct ifreq *request)` and its like — netdevice(7): what IPv4 has for an interface.
+pub(crate) fn interface_value(name: &[u8], command: u32) -> Option<Address> {
+    let socket = socket(AddressFamily::INET, SocketType::DGRAM, 0).ok()?;
+    // struct ifreq: the name, with its NUL; struct sockaddr_in: family, port, address; to the length of the longest union member
+    let mut request = [0u8; 40];
+    for (place, byte) in request.iter_mut().zip(name).take(IFNAMSIZ - 1) {
+        *place = *byte;
+    }
+    // SAFETY: the request is writable over the call, and as long as a struct ifreq.
+    result(unsafe { sc::syscall!(IOCTL, raw(&socket), command, request.as_mut_ptr()) }).ok()?;
+    request.get(IFNAMSIZ + 4..)?.first_chunk().copied().map(Address)
+}
+
 /// `ssize_t read(int fd, void *buffer, size_t count)` — read(2), into memory that holds nothing yet.
 pub(crate) fn read<'a>(fd: &Fd, buffer: &'a mut [MaybeUninit<u8>]) -> Result<&'a mut [u8], Errno> {
     // SAFETY: the buffer is writable over the call.
@@ -206,6 +220,9 @@ pub(crate) fn receive<'a>(fd: &Fd, buffer: &'a mut [MaybeUninit<u8>]) -> Result<
     let length = result(received)?;
     Ok(written(buffer, length))
 }
+
+/// An interface's name with its NUL (include/uapi/linux/if.h).
+pub(crate) const IFNAMSIZ: usize = 16;
 
 /// Descriptors that are waited for.
 const MAX_POLLED: usize = 7;

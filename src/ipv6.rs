@@ -1,0 +1,199 @@
+//! IPv6 addresses, and the name servers that routers tell of (RFC 8106).
+
+use ufmt::{Formatter, uDisplay, uWrite, uwrite};
+
+use crate::dhcp::lease::MAX_SERVERS;
+use crate::time::{NEVER, after_s};
+
+/// An IPv6 address, in network order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Address(pub [u8; 16]);
+
+impl Address {
+    /// fe80::/10: it means something on one link only (RFC 4291 §2.5.6).
+    pub fn is_link_local(&self) -> bool {
+        matches!(self.0, [0xfe, 0x80..=0xbf, ..])
+    }
+
+    /// Whether a host may have it: not `::` or the loopback, not multicast.
+    fn is_host(&self) -> bool {
+        let number = u128::from_be_bytes(self.0);
+        number > 1 && number >> 120 != 0xff
+    }
+}
+
+impl uDisplay for Address {
+    /// RFC 5952 §4: the longest run of zeros, of two groups at least, is `::`; the first of those that are equally long.
+    #[inline(never)]
+    fn fmt<W: uWrite + ?Sized>(&self, f: &mut Formatter<'_, W>) -> Result<(), W::Error> {
+        let (groups, _) = self.0.as_chunks::<2>();
+        let (mut zeros, mut longest, mut end) = (0, 1, 0);
+        for (place, group) in groups.iter().enumerate() {
+            zeros = if *group == [0; 2] { zeros + 1 } else { 0 };
+            if zeros > longest {
+                (longest, end) = (zeros, place + 1);
+            }
+        }
+        let mut separator = "";
+        for (place, group) in groups.iter().enumerate() {
+            // How far it is to the run's end, which is 0 when there is no run.
+            if (1..=longest).contains(&end.wrapping_sub(place)) {
+                separator = "::";
+            } else {
+                uwrite!(f, "{}{:x}", separator, u16::from_be_bytes(*group))?;
+                separator = ":";
+            }
+        }
+        // A run that nothing follows.
+        f.write_str(if separator == "::" { separator } else { "" })
+    }
+}
+
+/// Who knows names, on which interface, and until when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NameServer {
+    /// The address.
+    pub address: Address,
+    /// The index of the interface whose router told of it.
+    pub interface: u32,
+    until_ms: u64,
+}
+
+/// The name servers that routers have told of, oldest first.
+#[derive(Clone, Debug, Default)]
+pub struct NameServers(heapless::Vec<NameServer, MAX_SERVERS>);
+
+impl NameServers {
+    /// All of them.
+    pub fn all(&self) -> &[NameServer] {
+        &self.0
+    }
+
+    /// Takes the servers of an option of a router's advertisement (RFC 8106 §5.1); of another kind of option, or one that is cut,
+    /// nothing. Returns whether they have changed.
+    #[inline(never)]
+    pub fn hear(&mut self, now_ms: u64, interface: u32, option: &[u8]) -> bool {
+        const RDNSS: u8 = 25;
+        let [RDNSS, units, _, _, l0, l1, l2, l3, ..] = *option else { return false };
+        let addresses = option.get(8..usize::from(units).wrapping_mul(8)).unwrap_or_default();
+        // A lifetime of all ones is for ever: 136 years.
+        let until_ms = after_s(now_ms, u32::from_be_bytes([l0, l1, l2, l3]));
+        let mut is_new = false;
+        for address in addresses.as_chunks().0.iter().copied().map(Address).filter(Address::is_host) {
+            let mut known = self.0.iter_mut();
+            match known.find(|server| server.address == address && server.interface == interface) {
+                Some(server) => server.until_ms = until_ms,
+                None if until_ms <= now_ms => {}
+                None => is_new |= self.0.push(NameServer { address, interface, until_ms }).is_ok(),
+            }
+        }
+        // A lifetime of 0 is the end of a server.
+        self.end(now_ms) || is_new
+    }
+
+    /// Forgets those whose time is over. Returns whether there were any.
+    pub fn end(&mut self, now_ms: u64) -> bool {
+        let before = self.0.len();
+        self.0.retain(|server| server.until_ms > now_ms);
+        self.0.len() < before
+    }
+
+    /// When [`NameServers::end`] wants to be called, or [`NEVER`].
+    pub fn deadline_ms(&self) -> u64 {
+        self.0.iter().fold(NEVER, |earliest_ms, server| earliest_ms.min(server.until_ms))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::net::Ipv6Addr;
+    use std::string::{String, ToString};
+    use std::vec::Vec;
+
+    fn shown(address: Address) -> String {
+        let mut text = String::new();
+        let Ok(()) = uwrite!(Written(&mut text), "{}", address);
+        text
+    }
+
+    struct Written<'a>(&'a mut String);
+
+    impl uWrite for Written<'_> {
+        type Error = core::convert::Infallible;
+        fn write_str(&mut self, text: &str) -> Result<(), Self::Error> {
+            self.0.push_str(text);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn addresses_are_written_as_by_std() {
+        // Every pattern of zero groups, each with two values of the others.
+        for pattern in 0u16..256 {
+            for value in [1u16, 0x0db8] {
+                let mut groups = [0; 8];
+                for (place, group) in groups.iter_mut().enumerate() {
+                    *group = if pattern >> place & 1 == 0 { 0 } else { value };
+                }
+                let expected = Ipv6Addr::from(groups);
+                // std writes an IPv4 address into these (RFC 5952 §5), which no network has.
+                if expected.to_ipv4().is_none() {
+                    assert_eq!(shown(Address(expected.octets())), expected.to_string());
+                }
+            }
+        }
+    }
+
+    fn address(text: &str) -> Address {
+        Address(text.parse::<Ipv6Addr>().unwrap().octets())
+    }
+
+    fn option(lifetime_s: u32, addresses: &[&str]) -> Vec<u8> {
+        let units = u8::try_from(1 + 2 * addresses.len()).unwrap();
+        let mut option = std::vec![25, units, 0, 0];
+        option.extend(lifetime_s.to_be_bytes());
+        option.extend(addresses.iter().flat_map(|text| address(text).0));
+        option
+    }
+
+    fn known(servers: &NameServers) -> Vec<String> {
+        servers.all().iter().map(|server| shown(server.address)).collect()
+    }
+
+    #[test]
+    fn servers_come_stay_and_go() {
+        let mut servers = NameServers::default();
+        assert_eq!(servers.deadline_ms(), NEVER);
+        assert!(servers.hear(1000, 2, &option(60, &["2001:db8::53", "fe80::1"])));
+        assert!(!servers.hear(2000, 2, &option(60, &["2001:db8::53"])), "longer, and not another one");
+        assert!(servers.hear(2000, 3, &option(u32::MAX, &["fe80::1"])), "another link's");
+        assert!(!servers.hear(2000, 2, &option(60, &["2001:db8::54"])), "there is room for three");
+        assert_eq!(servers.deadline_ms(), 61_000);
+        assert!(!servers.end(60_999) && servers.end(61_000));
+        assert_eq!(known(&servers), ["2001:db8::53", "fe80::1"]);
+        assert!(servers.hear(61_500, 2, &option(0, &["2001:db8::53"])), "its router takes it back");
+        assert_eq!(known(&servers), ["fe80::1"]);
+        assert!(!servers.hear(61_500, 2, &option(0, &["2001:db8::53"])), "nobody knew it");
+    }
+
+    #[test]
+    fn what_no_server_can_have_and_other_options_are_left() {
+        let mut servers = NameServers::default();
+        assert!(!servers.hear(0, 2, &option(60, &["::", "::1", "ff02::1"])));
+        let mut other = option(60, &["2001:db8::53"]);
+        other[0] = 31;
+        assert!(!servers.hear(0, 2, &other));
+        let whole = option(60, &["2001:db8::53"]);
+        for length in 0..whole.len() {
+            assert!(!servers.hear(0, 2, &whole[..length]), "{length}");
+        }
+        for units in [0, 1, 2, 4, 255] {
+            let mut wrong = whole.clone();
+            wrong[1] = units;
+            assert!(!servers.hear(0, 2, &wrong), "{units} units");
+        }
+        assert!(servers.hear(0, 2, &whole));
+    }
+}

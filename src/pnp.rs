@@ -1,0 +1,49 @@
+//! What the kernel says of the configuration that it has made by itself (`ip=`, /proc/net/pnp; net/ipv4/ipconfig.c,
+//! pnp_seq_show()).
+
+use crate::dhcp::lease::Lease;
+use crate::dhcp::names;
+use crate::ipv4;
+use crate::text::{parts, split_once};
+
+/// Bytes of the file that are read: three name servers and a domain of 64 bytes are less.
+pub const MAX_PNP: usize = 512;
+
+/// Takes name servers, domain and, of DHCP, the server.
+pub fn parse(text: &[u8], lease: &mut Lease) {
+    for line in parts(text, b'\n') {
+        let Some((word, value)) = split_once(line, b' ') else { continue };
+        match word {
+            b"domain" => names::domains(value, &mut lease.search),
+            b"nameserver" => drop(ipv4::parse(value).map(|server| lease.name_servers.push(server))),
+            b"bootserver" => lease.server = ipv4::parse(value).unwrap_or_default(),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ipv4::Address;
+
+    #[test]
+    fn what_the_kernel_was_granted_is_read() {
+        let mut lease = Lease::default();
+        parse(
+            b"#PROTO: DHCP\ndomain a.test\nnameserver 10.0.2.3\nnameserver 10.0.2.4\nbootserver 10.0.2.2\n",
+            &mut lease,
+        );
+        assert_eq!(lease.name_servers, [Address([10, 0, 2, 3]), Address([10, 0, 2, 4])]);
+        assert_eq!((&lease.search[..], lease.server), (&b" a.test"[..], Address([10, 0, 2, 2])));
+    }
+
+    #[test]
+    fn a_kernel_that_was_told_nothing_says_so() {
+        let mut lease = Lease::default();
+        parse(b"#MANUAL\n", &mut lease);
+        assert!(lease.name_servers.is_empty() && lease.search.is_empty());
+        parse(b"nameserver 10.0.2\ndomain -bad\nnameserver\n\n", &mut lease);
+        assert!(lease.name_servers.is_empty() && lease.search.is_empty());
+    }
+}

@@ -1,0 +1,129 @@
+//! IPv6: the kernel finds its addresses; the init waits for them, and tells programs of the name servers.
+
+use std::net::Ipv6Addr;
+
+use whit_tests::namespace::frames::{ACK, Answer, DISCOVER, Frames, OFFER, REQUEST};
+use whit_tests::namespace::{Lan, Machine, Running};
+
+/// Shows the resolver's file, and again each time that it has changed.
+const SHOW: &str = "echo settled; while :; do new=$(cat /etc/resolv.conf); \
+    if [ \"$new\" != \"$old\" ]; then echo \"$new\"; echo shown; old=$new; fi; sleep 0.1; done";
+
+fn machine(words: &str) -> Machine {
+    Machine::new().directory("/rootfs/etc").script(SHOW).command_line(words)
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_machine_that_waits_for_ipv6_starts_with_a_global_address_and_its_name_servers() {
+    let prepared = machine("whit.net=wait6").prepare();
+    let lan = Lan::new();
+    lan.plug(&prepared, "eth0");
+    lan.ip(&["address", "add", "fd55::1/64", "dev", "lan0", "nodad"]);
+    // fe80:: is dnsmasq's own address on the link.
+    let _router = lan.serve(&[
+        "enable-ra",
+        "dhcp-range=fd55::,ra-only",
+        "dhcp-range=10.55.0.50,10.55.0.99,1h",
+        "dhcp-option=option6:dns-server,[fd55::53],[fe80::]",
+    ]);
+    let mut machine = prepared.start();
+    let said = machine.wait_for("settled\n");
+    assert!(said.contains("whit: eth0 fd55::") && !said.contains("the boot goes on"), "{said}");
+    let addresses = machine.ip(&["-6", "address", "show", "dev", "eth0", "scope", "global", "-tentative"]);
+    assert!(addresses.contains("inet6 fd55::"), "{addresses}");
+    let text = machine.wait_for("shown\n");
+    assert!(text.contains("nameserver fd55::53\n"), "{text}");
+    let local = text.lines().find(|line| line.starts_with("nameserver fe80::")).expect("a server of the link");
+    assert!(local.ends_with("%eth0"), "{local}");
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_network_without_ipv6_is_said_and_the_boot_goes_on() {
+    let prepared = machine("whit.net=wait6 whit.net.timeout=1").prepare();
+    let lan = Lan::new();
+    lan.plug(&prepared, "eth0");
+    let _server = lan.serve(&[]);
+    let mut machine = prepared.start();
+    let said = machine.wait_for("settled\n");
+    let outlook = "whit: network: no global IPv6 address within 1 s; the boot goes on, and so does the search\n";
+    assert!(said.contains("whit: eth0 10.55.0.") && said.contains(outlook), "{said}");
+}
+
+/// The sum of 16-bit words that checksums are made of (RFC 1071).
+fn sum(bytes: &[u8]) -> u32 {
+    bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1])).sum()
+}
+
+/// A frame with a router's advertisement (RFC 4861 §4.2) that has these options.
+fn advertisement(options: &[u8]) -> Vec<u8> {
+    let address = |text: &str| text.parse::<Ipv6Addr>().expect("an address").octets();
+    let (router, all_hosts) = (address("fe80::99"), address("ff02::1"));
+    let mut message = [&[134, 0, 0, 0, 64, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0][..], options].concat();
+    let length = u16::try_from(message.len()).expect("short");
+    // RFC 8200 §8.1: the addresses, the length and ICMPv6's number are summed, too.
+    let folded = sum(&router) + sum(&all_hosts) + u32::from(length) + 58 + sum(&message);
+    let folded = (folded & 0xffff) + (folded >> 16);
+    let checksum = !u16::try_from((folded & 0xffff) + (folded >> 16)).expect("folded twice");
+    message[2..4].copy_from_slice(&checksum.to_be_bytes());
+    let [l0, l1] = length.to_be_bytes();
+    let ethernet = [0x33, 0x33, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0x99, 0x86, 0xdd];
+    [&ethernet[..], &[0x60, 0, 0, 0, l0, l1, 58, 255], &router, &all_hosts, &message].concat()
+}
+
+/// RFC 8106 §5.1.
+fn servers(lifetime_s: u32, addresses: &[&str]) -> Vec<u8> {
+    let units = u8::try_from(1 + 2 * addresses.len()).expect("few");
+    let mut option = [&[25, units, 0, 0][..], &lifetime_s.to_be_bytes()].concat();
+    option.extend(addresses.iter().flat_map(|text| text.parse::<Ipv6Addr>().expect("an address").octets()));
+    option
+}
+
+/// A machine with a lease, and its cable.
+fn leased() -> (Running, Lan, Frames) {
+    let machine = machine("").prepare();
+    let lan = Lan::new();
+    let (mut machine, mut frames) = lan.start(machine);
+    let discover = frames.next(DISCOVER);
+    frames.send(&Answer::new(&discover, OFFER, [10, 55, 0, 77]).frame());
+    let request = frames.next(REQUEST);
+    frames.send(&Answer::new(&request, ACK, [10, 55, 0, 77]).with(6, &[10, 55, 0, 1]).frame());
+    machine.wait_for("settled\n");
+    assert_eq!(machine.wait_for("shown\n"), "# written by whit\nnameserver 10.55.0.1\n");
+    (machine, lan, frames)
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn name_servers_of_routers_come_and_go() {
+    let (mut machine, _lan, frames) = leased();
+    frames.send(&advertisement(&[servers(1000, &["2001:db8::53"]), servers(2, &["2001:db8::54"])].concat()));
+    let both = "# written by whit\nnameserver 10.55.0.1\nnameserver 2001:db8::53\nnameserver 2001:db8::54\n";
+    // Each option is told of by itself.
+    let mut seen = machine.wait_for("shown\n");
+    if seen != both {
+        seen = machine.wait_for("shown\n");
+    }
+    assert_eq!(seen, both);
+    // Nobody speaks of the second one again.
+    let first = "# written by whit\nnameserver 10.55.0.1\nnameserver 2001:db8::53\n";
+    assert_eq!(machine.wait_for("shown\n"), first);
+    // Options that are cut, of length 0, or of another kind, change nothing; then the first one is taken back.
+    let mut broken = servers(1000, &["2001:db8::55"]);
+    broken[1] = 200;
+    frames.send(&advertisement(&broken));
+    frames.send(&advertisement(&[25, 0, 0, 0, 0, 0, 0, 9]));
+    frames.send(&advertisement(&[&[31, 1, 0, 0, 0, 0, 0, 9][..], &servers(0, &["2001:db8::53"])].concat()));
+    assert_eq!(machine.wait_for("shown\n"), "# written by whit\nnameserver 10.55.0.1\n");
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_router_cannot_write_lines_into_the_resolvers_file() {
+    let (mut machine, _lan, frames) = leased();
+    // Bytes that would be lines, were they copied.
+    frames.send(&advertisement(&servers(1000, &["a6e:616d:6573:6572:7665:7220:362e:360a"])));
+    let expected = "# written by whit\nnameserver 10.55.0.1\nnameserver a6e:616d:6573:6572:7665:7220:362e:360a\n";
+    assert_eq!(machine.wait_for("shown\n"), expected);
+}
