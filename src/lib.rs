@@ -26,6 +26,7 @@ pub mod record;
 pub mod rlimit;
 pub mod root;
 pub mod rtnetlink;
+pub mod sntp;
 pub mod status;
 pub mod text;
 pub mod time;

@@ -208,6 +208,8 @@ pub enum Value {
     NetDevice,
     /// The kernel's `ip=`.
     Ip,
+    /// Who is asked for the time: addresses, or `dhcp`.
+    Ntp,
 }
 
 /// An option whose value is a time: in seconds, but for those that are named otherwise.
@@ -260,7 +262,7 @@ pub struct Options<'a> {
     net: Option<Net>,
     /// What follows the workload's end.
     pub on_exit: OnExit,
-    values: [&'a [u8]; Value::Ip as usize + 1],
+    values: [&'a [u8]; Value::Ntp as usize + 1],
 }
 
 impl Default for Options<'_> {
@@ -337,7 +339,7 @@ impl<'a> Options<'a> {
 /// Every name, in the order of [`Name::IN_ORDER`]: one text is less than a table of them.
 const NAMES: &[u8] =
     b"root rootfstype rootflags rootwait rootdelay ro rw init quiet entrypoint BOOTIF ip nameserver cmd arg env mount tmpfs rlimit sysctl \
-    overlay grow workdir user hostname stopsignal grace on_exit net net.dev net.timeout dhcp dhcp.arp dhcp.release pid1 timing";
+    overlay grow workdir user hostname stopsignal grace on_exit net net.dev net.timeout dhcp dhcp.arp dhcp.release ntp time pid1 timing";
 
 /// The kernel's own words that mean something to us as well, and the one that ginit brought: the first of the names.
 const KERNEL_WORDS: &[u8] = NAMES
@@ -360,7 +362,7 @@ enum Name {
 }
 
 impl Name {
-    const IN_ORDER: [Self; 36] = [
+    const IN_ORDER: [Self; 38] = [
         Self::Text(Value::Root),
         Self::Text(Value::RootFstype),
         Self::Text(Value::RootFlags),
@@ -395,6 +397,8 @@ impl Name {
         Self::Dhcp,
         Self::Time(Time::ArpMs),
         Self::Switch(Switch::Release),
+        Self::Text(Value::Ntp),
+        Self::List,
         Self::Pid1,
         Self::Switch(Switch::Timing),
     ];

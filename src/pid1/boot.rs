@@ -54,6 +54,7 @@ pub(crate) fn prepare_root_and_network(machine: &mut Machine<'_>) -> Result<Outc
         return Ok(Outcome::Failed);
     }
     read_image_record(machine);
+    machine.clock.advance(&machine.sources);
     filesystems::furnish_root();
     if !volumes::mount_all(machine, deadline_ms, &mut device)? {
         return Ok(Outcome::Failed);
@@ -147,12 +148,16 @@ fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<bool, En
             tell!("network: no Ethernet interface");
             return Ok(true);
         }
-        if if net == Net::Wait6 { network.has_ipv6 } else { network.lease().is_some() } {
+        let has_address = if net == Net::Wait6 { network.has_ipv6 } else { network.lease().is_some() };
+        if has_address && !machine.clock.asks(machine.options.value(Value::Ntp)) {
             return Ok(true);
         }
         if now_ms() >= deadline_ms {
             let outlook = if is_required { "" } else { "; the boot goes on, and so does the search" };
             let wanted = if net == Net::Wait6 { "global IPv6 address" } else { "lease" };
+            if has_address {
+                return Ok(true); // The time is still asked for.
+            }
             say!("network: no {} within {} s{}", wanted, u64::from(wait_s), outlook);
             return Ok(!is_required);
         }

@@ -5,10 +5,11 @@ use core::mem::MaybeUninit;
 use linux_raw_sys::netlink::NETLINK_KOBJECT_UEVENT;
 use rustix::process::Pid;
 use whit::error::Errno;
-use whit::options::{Options, Sources};
+use whit::options::{Options, Sources, Value};
 use whit::time::NEVER;
 
 use crate::button::Buttons;
+use crate::clock::Clock;
 use crate::etc;
 use crate::filesystems::Root;
 use crate::network::Network;
@@ -59,6 +60,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) alone: bool,
     /// The root, once it is mounted.
     pub(crate) root: Option<Root>,
+    /// Who asks for the time.
+    pub(crate) clock: Clock,
     pub(crate) options: Options<'a>,
     pub(crate) timeline: Timeline,
     pub(crate) sources: Sources<'a>,
@@ -113,12 +116,14 @@ impl<'a> Machine<'a> {
         options: Options<'a>,
         network: Option<Network<'a>>,
         timeline: Timeline,
+        seed: u32,
     ) -> Self {
         Self {
             sources,
             options,
             network,
             timeline,
+            clock: Clock::new(seed),
             root: None,
             workload: None,
             shell: None,
@@ -136,6 +141,7 @@ impl<'a> Machine<'a> {
     pub(crate) fn handle_network(&mut self) {
         let Some(network) = &mut self.network else { return };
         network.handle(now_ms(), &mut self.timeline);
+        self.clock.handle(now_ms(), self.options.value(Value::Ntp), network.lease());
         if self.root.is_some() && network.take_changed() {
             etc::write(&self.sources, &self.options, Some(network));
         }
@@ -158,11 +164,23 @@ impl<'a> Machine<'a> {
     /// Waits until a signal, a device or the deadline comes, or the network changed; network and children are looked after.
     pub(crate) fn wait(&mut self, deadline_ms: u64) -> Happened {
         let network_deadline_ms = self.network.as_ref().map_or(NEVER, Network::deadline_ms);
-        let wait_ms = deadline_ms.min(network_deadline_ms).saturating_sub(now_ms());
+        let wait_ms = deadline_ms.min(network_deadline_ms).min(self.clock.deadline_ms()).saturating_sub(now_ms());
         let [links, packets, claims] = self.network.as_ref().map_or([None; 3], Network::descriptors);
         let [button, other] = self.buttons.descriptors();
         // Whichever it was: each source below is read until it is empty.
-        poll([self.signals.as_ref(), self.uevents.as_ref(), links, packets, claims, button, other], wait_ms);
+        poll(
+            [
+                self.signals.as_ref(),
+                self.uevents.as_ref(),
+                links,
+                packets,
+                claims,
+                self.clock.descriptor(),
+                button,
+                other,
+            ],
+            wait_ms,
+        );
 
         let power_button = self.buttons.pressed();
         let mut happened = Happened { device: self.read_uevents(), power_button, ..Happened::default() };

@@ -4,6 +4,7 @@
 
 mod boot;
 mod button;
+mod clock;
 mod console;
 mod devices;
 mod embedded;
@@ -73,7 +74,7 @@ fn main(seed: u32) -> ! {
     let options = sources.options(&mut complain);
     console::set_quiet(options.has(Switch::Quiet));
     let network = if options.net() == Net::Off { None } else { open_network(seed, &options) };
-    let mut machine = Machine::new(sources, options, network, Timeline::new(init_ns));
+    let mut machine = Machine::new(sources, options, network, Timeline::new(init_ns), seed);
     machine.handle_network();
 
     filesystems::prepare();

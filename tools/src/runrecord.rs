@@ -2,7 +2,7 @@
 //!
 //! One `key value` a line, the value up to the line's end, `\n` and `\\` its only escapes. `entrypoint` and `cmd` have
 //! one element of argv a line, `env` one `KEY=VALUE`, `mount` and `tmpfs` one mount, `rlimit` and `sysctl` one setting;
-//! `workdir`, `user`, `stopsignal`, `hostname` and `grace` come once. The record is made from what `docker inspect` prints
+//! `workdir`, `user`, `stopsignal`, `hostname`, `grace` and `time` come once. The record is made from what `docker inspect` prints
 //! of a container or an image, from an OCI image configuration, and from options that override both.
 
 use serde_json::Value;
@@ -36,6 +36,8 @@ pub struct RunRecord {
     pub sysctl: Vec<String>,
     /// Seconds that the workload has to end.
     pub grace: Option<String>,
+    /// When the image was made, in seconds since 1970: a machine's clock is not before that.
+    pub time: Option<u32>,
 }
 
 /// Options that override an image's configuration.
@@ -153,6 +155,7 @@ impl RunRecord {
             hostname: text(config, "Hostname")?,
             rlimit: limits(host)?,
             sysctl: settings(host)?,
+            time: made(object),
             ..Self::default()
         })
     }
@@ -171,6 +174,7 @@ impl RunRecord {
                 b"user" => record.user = Some(value),
                 b"stopsignal" => record.stopsignal = Some(value),
                 b"hostname" => record.hostname = Some(value),
+                b"time" => record.time = value.parse().ok(),
                 _ => {}
             }
         }
@@ -264,6 +268,9 @@ impl RunRecord {
                 push(&mut lines, key, value)?;
             }
         }
+        if let Some(time) = self.time {
+            push(&mut lines, "time", &time.to_string())?;
+        }
         if lines.len() >= MAX_RECORD { Err(Error::TooLong(lines.len())) } else { Ok(lines) }
     }
 
@@ -354,6 +361,14 @@ fn settings(host: &Value) -> Result<Vec<String>, Error> {
         Some(Value::Object(values)) => values.iter().map(|value| setting(value).ok_or_else(wrong)).collect(),
         Some(_) => Err(wrong()),
     }
+}
+
+/// `Created` of docker inspect, `created` of OCI (RFC 3339). Images that are built the same each time say 1970, or the year 1: they
+/// do not tell.
+fn made(object: &Value) -> Option<u32> {
+    let text = object.get("Created").or_else(|| object.get("created"))?.as_str()?;
+    let seconds = text.parse::<jiff::Timestamp>().ok()?.as_second();
+    u32::try_from(seconds).ok().filter(|seconds| *seconds > 0)
 }
 
 /// A string that is not empty; podman writes a signal as its number.

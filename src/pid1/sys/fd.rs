@@ -225,7 +225,7 @@ pub(crate) fn receive<'a>(fd: &Fd, buffer: &'a mut [MaybeUninit<u8>]) -> Result<
 pub(crate) const IFNAMSIZ: usize = 16;
 
 /// Descriptors that are waited for.
-const MAX_POLLED: usize = 7;
+const MAX_POLLED: usize = 8;
 
 /// `int poll(struct pollfd *descriptors, nfds_t count, int timeout)` — poll(2): waits until one of those that are there
 /// can be read, and not much longer than `wait_ms`; a wait that an `int` cannot tell ends after 24 days. rustix's has no

@@ -12,7 +12,7 @@ pub(crate) mod process;
 use core::ffi::CStr;
 
 use linux_raw_sys::auxvec::{AT_NULL, AT_RANDOM};
-use linux_raw_sys::general::CLOCK_BOOTTIME;
+use linux_raw_sys::general::{CLOCK_BOOTTIME, CLOCK_REALTIME};
 use rustix::fd::BorrowedFd;
 use whit::error::Errno;
 
@@ -90,14 +90,34 @@ pub(crate) fn console() -> BorrowedFd<'static> {
     unsafe { BorrowedFd::borrow_raw(CONSOLE) }
 }
 
-/// `int clock_gettime(clockid_t clock, struct timespec *tp)` — clock_gettime(2). CLOCK_BOOTTIME: nanoseconds since the
-/// kernel began to keep time, whatever happens to the machine. Without the vDSO, whose lookup is more than it saves.
-pub(crate) fn boot_time_ns() -> u64 {
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// `int clock_gettime(clockid_t clock, struct timespec *tp)` — clock_gettime(2), in nanoseconds. Without the vDSO, whose lookup
+/// is more than it saves.
+#[inline(never)]
+fn time_ns(clock: u32) -> u64 {
     let mut time = [0u64; 2];
     // SAFETY: struct timespec is two 64-bit words on x86-64.
-    unsafe { sc::syscall!(CLOCK_GETTIME, CLOCK_BOOTTIME, time.as_mut_ptr()) };
+    unsafe { sc::syscall!(CLOCK_GETTIME, clock, time.as_mut_ptr()) };
     let [seconds, nanoseconds] = time;
-    seconds.wrapping_mul(1_000_000_000).wrapping_add(nanoseconds)
+    seconds.wrapping_mul(SECOND_NS).wrapping_add(nanoseconds)
+}
+
+/// CLOCK_BOOTTIME: since the kernel began to keep time, whatever happens to the machine.
+pub(crate) fn boot_time_ns() -> u64 {
+    time_ns(CLOCK_BOOTTIME)
+}
+
+/// CLOCK_REALTIME: since 1970.
+pub(crate) fn clock_ns() -> u64 {
+    time_ns(CLOCK_REALTIME)
+}
+
+/// `int clock_settime(clockid_t clock, const struct timespec *tp)` — clock_settime(2), of CLOCK_REALTIME.
+pub(crate) fn set_clock_ns(time_ns: u64) -> Result<(), Errno> {
+    let time = [time_ns / SECOND_NS, time_ns % SECOND_NS];
+    // SAFETY: struct timespec is two 64-bit words on x86-64.
+    result(unsafe { sc::syscall!(CLOCK_SETTIME, CLOCK_REALTIME, time.as_ptr()) }).map(drop)
 }
 
 /// The result of a system call: a value, or a negative errno. (No call here returns an address, which may be above the

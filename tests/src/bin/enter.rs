@@ -18,6 +18,7 @@ use rustix::mount::{
     mount_remount, unmount,
 };
 use rustix::process::{getpid, pivot_root};
+use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
 
 /// The nodes of /dev, but for full: the init makes what is missing. devtmpfs is one instance for the whole kernel: a tmpfs takes its place, and the init keeps it. (One
 /// that did not would see the host's nodes, and leave its empty mount points among them.)
@@ -70,6 +71,7 @@ fn enter(request: &Request) -> Result<std::convert::Infallible, Box<dyn Error>> 
     let host_pid = read_link("/proc/self")?;
     let mut go = File::open(&request.go)?;
     prepare_tree(request)?;
+    keep_the_clock()?;
     leave_the_host(&request.tree)?;
     // As the kernel names a machine that nobody has named yet (init/version.c).
     rustix::system::sethostname(b"(none)")?;
@@ -79,6 +81,12 @@ fn enter(request: &Request) -> Result<std::convert::Infallible, Box<dyn Error>> 
     // What the kernel gives its init (init/main.c, envp_init), and a word of the command line that it did not know.
     let kernels = [("HOME", "/"), ("TERM", "linux"), ("BOOT_IMAGE", "/vmlinuz")];
     Err(Command::new("/init").env_clear().envs(kernels).exec().into())
+}
+
+/// The clock is one for all namespaces: PID 1 must not be able to set it.
+fn keep_the_clock() -> Result<(), Box<dyn Error>> {
+    remove_capability_from_bounding_set(CapabilitySet::SYS_TIME)?;
+    Ok(())
 }
 
 /// Before any effect: every namespace that the init could harm must be our own.

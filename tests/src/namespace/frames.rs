@@ -80,8 +80,12 @@ impl Lan {
         assert_eq!(sent.expect("the first cable"), message.len());
     }
 
-    /// Opens a socket in the network: it stays there, the thread that went there ends.
-    pub(super) fn inside<T: Send>(&self, open: impl FnOnce() -> T + Send) -> T {
+    /// Does something in the network: a socket that it opens stays there, and a process that it starts; the thread that went there
+    /// ends.
+    ///
+    /// # Panics
+    /// When there is no root to go there.
+    pub fn inside<T: Send>(&self, open: impl FnOnce() -> T + Send) -> T {
         let namespace = File::open(format!("/proc/{}/ns/net", self.process())).expect("the network lives");
         let there = || {
             move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).expect("root may");

@@ -34,6 +34,20 @@ fn all_forms_of_a_configuration_are_found() {
 }
 
 #[test]
+fn the_time_at_which_an_image_was_made_is_kept() {
+    let time = |created: &str| parse(&format!(r#"[{{{created}"Config": {{"Cmd": ["sh"]}}}}]"#)).time;
+    assert_eq!(time(r#""Created": "2026-11-26T00:00:00.123456789Z", "#), Some(1_795_651_200));
+    assert_eq!(time(r#""created": "2026-11-26T02:00:00+02:00", "#), Some(1_795_651_200));
+    for none in ["1970-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "2110-01-01T00:00:00Z", "soon", ""] {
+        assert_eq!(time(&format!(r#""Created": "{none}", "#)), None, "{none}");
+    }
+    assert_eq!(time(r#""Created": 5, "#), None);
+    let record = RunRecord { time: Some(1_795_651_200), ..RunRecord::default() };
+    assert_eq!(record.encode().unwrap(), "time 1795651200\n");
+    assert_eq!(RunRecord::decode(b"time 1795651200\n"), record);
+}
+
+#[test]
 fn what_is_no_configuration_says_so() {
     let error = |json: &str| RunRecord::parse(json.as_bytes()).unwrap_err();
     assert!(matches!(error("{"), Error::Json(_)));

@@ -1,0 +1,142 @@
+//! The time of day: never before the image was made, and asked for once where that is wished.
+
+use rustix::net::{AddressFamily, SocketAddrV4, SocketType, connect};
+use whit::dhcp::lease::{Lease, Servers};
+use whit::error::Errno;
+use whit::ipv4;
+use whit::options::{Source, Sources};
+use whit::sntp::{self, MESSAGE};
+use whit::text::{Text, number, parts};
+use whit::time::{NEVER, after_ms};
+
+use crate::console::{failed, say, tell};
+use crate::files;
+use crate::sys::fd::{self, Fd};
+use crate::sys::{boot_time_ns, clock_ns, set_clock_ns};
+
+/// The port of time servers (RFC 5905 §7.3).
+const NTP_PORT: u16 = 123;
+/// Between one question and the next; twice as long each time.
+const FIRST_GAP_MS: u64 = 500;
+/// Questions, to the servers in turn.
+const MAX_QUESTIONS: u8 = 4;
+
+/// The one who asks for the time.
+pub(crate) struct Clock {
+    /// Connected to the server that was asked last.
+    socket: Option<Fd>,
+    asked: u8,
+    /// Nobody is asked any more.
+    done: bool,
+    seed: u32,
+    asked_ns: u64,
+    deadline_ms: u64,
+    /// The newest time that is known from before: who says less is wrong.
+    least_ns: u64,
+}
+
+impl Clock {
+    pub(crate) fn new(seed: u32) -> Self {
+        Self { socket: None, asked: 0, done: false, seed, asked_ns: 0, deadline_ms: NEVER, least_ns: 0 }
+    }
+
+    /// The clock is not before the newest time that the records and the command line name: a machine without a battery believes
+    /// that it is 1970, and then no certificate holds.
+    pub(crate) fn advance(&mut self, sources: &Sources<'_>) {
+        let mut newest_s = 0;
+        for source in Source::STRONGEST_FIRST {
+            for given in sources.each(*source).filter(|given| given.name == b"time") {
+                match number(given.text) {
+                    Some(time_s) => newest_s = newest_s.max(time_s),
+                    None => say!("time={}: no number of seconds since 1970", Text(given.text)),
+                }
+            }
+        }
+        self.least_ns = u64::from(newest_s).wrapping_mul(1_000_000_000);
+        if clock_ns() < self.least_ns {
+            set(self.least_ns);
+        }
+    }
+
+    /// Whether an answer is still to come to what `ntp=` asks for.
+    pub(crate) fn asks(&self, wanted: &[u8]) -> bool {
+        !self.done && !wanted.is_empty()
+    }
+
+    /// What is waited for.
+    pub(crate) fn descriptor(&self) -> Option<&Fd> {
+        self.socket.as_ref()
+    }
+
+    /// When [`Clock::handle`] is to be called without an event.
+    pub(crate) fn deadline_ms(&self) -> u64 {
+        self.deadline_ms
+    }
+
+    /// Once there is a lease: reads an answer, asks the first or the next server.
+    pub(crate) fn handle(&mut self, now_ms: u64, wanted: &[u8], lease: Option<&Lease>) {
+        let (true, Some(lease)) = (self.asks(wanted), lease) else { return };
+        if self.has_answer() {
+            return self.end();
+        }
+        if self.asked > 0 && now_ms < self.deadline_ms {
+            return;
+        }
+        let mut servers = Servers::new();
+        if wanted == b"dhcp" {
+            servers.clone_from(&lease.time_servers);
+        } else {
+            for server in parts(wanted, b',').filter_map(ipv4::parse) {
+                let _ = servers.push(server);
+            }
+        }
+        let next = usize::from(self.asked).checked_rem(servers.len()).and_then(|next| servers.get(next));
+        let (Some(server), ..MAX_QUESTIONS) = (next, self.asked) else {
+            say!("ntp={}: nobody tells the time", Text(wanted));
+            return self.end();
+        };
+        self.deadline_ms = after_ms(now_ms, FIRST_GAP_MS << self.asked);
+        self.asked += 1;
+        if let Err(errno) = self.ask(*server) {
+            failed("ntp", b"", errno);
+        }
+    }
+
+    fn end(&mut self) {
+        (self.done, self.socket, self.deadline_ms) = (true, None, NEVER);
+    }
+
+    fn ask(&mut self, server: ipv4::Address) -> Result<(), Errno> {
+        let socket = fd::socket(AddressFamily::INET, SocketType::DGRAM, 0)?;
+        connect(&socket, &SocketAddrV4::new(server.0.into(), NTP_PORT))?;
+        self.asked_ns = boot_time_ns();
+        fd::write(&socket, &sntp::query(self.nonce()))?;
+        self.socket = Some(socket);
+        Ok(())
+    }
+
+    /// Another one for each question.
+    fn nonce(&self) -> u64 {
+        self.asked_ns ^ u64::from(self.seed) << 32
+    }
+
+    fn has_answer(&mut self) -> bool {
+        let Some(socket) = &self.socket else { return false };
+        let mut buffer = files::buffer::<{ 2 * MESSAGE }>();
+        while let Ok(message) = fd::receive(socket, &mut buffer) {
+            if let Some(time_ns) = sntp::time_ns(message, self.nonce()).filter(|time_ns| *time_ns >= self.least_ns) {
+                // It was half of the way's time ago.
+                set(time_ns.wrapping_add(boot_time_ns().wrapping_sub(self.asked_ns) / 2));
+                return true;
+            }
+        }
+        false
+    }
+}
+
+fn set(time_ns: u64) {
+    match set_clock_ns(time_ns) {
+        Ok(()) => tell!("clock set to {}", time_ns / 1_000_000_000),
+        Err(errno) => failed("clock", b"", errno),
+    }
+}

@@ -1,0 +1,59 @@
+//! The time of day of a machine that may set it.
+
+use std::net::UdpSocket;
+use std::thread;
+
+use whit_tests::debian::kernel;
+use whit_tests::namespace::Lan;
+use whit_tests::whole::{Guest, Shell, VIRTIO, alone, busybox_disk, machine};
+use whit_tools::debian::Flavour;
+use whit_tools::qemu::DiskInterface;
+
+/// 2030-01-01, and how NTP counts that.
+const LATER: u64 = 1_893_456_000;
+const LATER_NTP: u32 = 4_102_444_800;
+
+/// Seconds since 1970, as the workload sees them.
+const DATE: &str = r#"entrypoint=/bin/sh -- -c "date +%s""#;
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn a_clock_that_is_behind_the_image_is_set_to_its_time() {
+    let kernel = kernel(Flavour::Cloud, None);
+    let mut guest = Guest::start(&alone(&kernel, &busybox_disk()).append(&format!("whit.time={LATER} {DATE}")));
+    guest.line(&format!("whit: clock set to {LATER}"));
+    let date = guest.machine().next_line(whit_tests::whole::DEADLINE).unwrap();
+    let seconds: u64 = date.trim().parse().expect("a number");
+    guest.assert((LATER..LATER + 100).contains(&seconds), &date);
+    guest.line("whit: exit 0");
+    guest.end();
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn a_server_of_the_time_is_believed() {
+    let kernel = kernel(Flavour::Cloud, None);
+    // A network of its own, whose 127.0.0.1 is QEMU's 10.0.2.2.
+    let lan = Lan::new();
+    lan.ip(&["link", "set", "lo", "up"]);
+    let socket = lan.inside(|| UdpSocket::bind("127.0.0.1:123")).expect("a port of the network's");
+    thread::spawn(move || {
+        let mut question = [0; 48];
+        let (_, from) = socket.recv_from(&mut question).expect("a question");
+        let mut answer = [0; 48];
+        answer[..2].copy_from_slice(&[0x24, 2]);
+        answer[24..32].copy_from_slice(&question[40..48]);
+        answer[40..44].copy_from_slice(&LATER_NTP.to_be_bytes());
+        socket.send_to(&answer, from).expect("the machine");
+    });
+    let command = machine(&kernel, &VIRTIO, Shell::No)
+        .disk(DiskInterface::Virtio, busybox_disk())
+        .snapshot()
+        .append(&format!("root=/dev/vda whit.ntp=10.0.2.2 {DATE}"));
+    let mut guest = lan.inside(|| Guest::start(&command));
+    guest.line(&format!("whit: clock set to {LATER}"));
+    let date = guest.machine().next_line(whit_tests::whole::DEADLINE).unwrap();
+    let seconds: u64 = date.trim().parse().expect("a number");
+    guest.assert((LATER..LATER + 100).contains(&seconds), &date);
+    guest.end();
+}
