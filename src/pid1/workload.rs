@@ -42,6 +42,7 @@ const INITS: &[u8] = b"/sbin/init /etc/init /bin/init /bin/sh";
 
 /// Hands PID 1 to the image: to `init=`, to its entrypoint, or to what the kernel would start. Returns the exit status when
 /// there is nobody to take it.
+#[inline(never)] // Its 32 KiB of strings would be on the stack of every machine, and the compiler touches each page of a frame.
 pub(crate) fn hand_over(machine: &mut Machine<'_>) -> u8 {
     if let Some(network) = &mut machine.network {
         network.settle();
