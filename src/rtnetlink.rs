@@ -101,9 +101,9 @@ pub fn bring_up(interface: u32) -> Request {
 }
 
 /// Sets how long the packets of an interface that is up may be.
-pub fn set_mtu(interface: u32, mtu: u16) -> Request {
+pub fn set_mtu(interface: u32, mtu: u32) -> Request {
     let mut request = bring_up(interface);
-    request.word(IFLA_MTU as u8, u32::from(mtu).to_ne_bytes());
+    request.word(IFLA_MTU as u8, mtu.to_ne_bytes());
     request
 }
 

@@ -246,6 +246,7 @@ impl<'a> Network<'a> {
                 client: Client::new(chaddr, self.seed ^ index, self.timing, up_ms),
                 configured: None,
                 mtu: 0,
+                own_mtu: 0,
                 ups: 0,
                 renewal: None,
             };

@@ -20,9 +20,10 @@ fn wired() -> (Running, Lan, Frames) {
     (machine, lan, frames)
 }
 
-/// An answer with a lease of ten seconds, T1 after one and T2 after three.
+/// An answer with a lease of ten seconds, T1 after one and T2 after three, and packets of 1400 bytes.
 fn short(query: &Query, kind: u8) -> Vec<u8> {
-    let mut answer = Answer::new(query, kind, ADDRESS).with(58, &[0, 0, 0, 1]).with(59, &[0, 0, 0, 3]);
+    let mut answer =
+        Answer::new(query, kind, ADDRESS).with(58, &[0, 0, 0, 1]).with(59, &[0, 0, 0, 3]).with(26, &[5, 120]);
     answer.options[11..15].copy_from_slice(&[0, 0, 0, 10]);
     answer.frame()
 }
@@ -88,6 +89,7 @@ fn a_lease_of_ten_seconds_is_renewed_rebound_and_lost() {
     frames.send(&short(&request, ACK));
     machine.wait_for(BOUND);
     machine.wait_for("settled\n");
+    assert!(machine.ip(&["link", "show", "dev", "eth0"]).contains(" mtu 1400 "));
     let mut before = request.xid();
     for _ in 0..5 {
         let renewal = frames.next(REQUEST);
@@ -111,7 +113,9 @@ fn a_lease_of_ten_seconds_is_renewed_rebound_and_lost() {
     assert_eq!((last.option(50), last.ciaddr()), (Some(&ADDRESS[..]), [0; 4]), "whether it can be had again");
     let said = machine.wait_for("whit: eth0: the lease is lost\n");
     assert_eq!(said, "", "renewed in silence");
-    assert!(!machine.ip(&["-4", "address", "show", "dev", "eth0"]).contains("10.55."));
+    let addresses = machine.ip(&["-4", "address", "show", "dev", "eth0"]);
+    assert!(!addresses.contains("10.55."), "{addresses}");
+    assert!(machine.ip(&["link", "show", "dev", "eth0"]).contains(" mtu 1500 "), "as before the lease");
     // Another network.
     frames.send(&Answer::new(&last, NAK, [0; 4]).frame());
     assert_eq!(frames.query().kind(), DISCOVER);

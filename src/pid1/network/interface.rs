@@ -32,6 +32,8 @@ pub(super) struct Interface {
     pub(super) configured: Option<InterfaceAddress>,
     /// How long its packets may be now.
     pub(super) mtu: u32,
+    /// How long they could be before a lease said otherwise; 0 while none has.
+    pub(super) own_mtu: u32,
     /// How often its carrier has come.
     pub(super) ups: u32,
     /// Sends to the lease's server. Its answer is heard by the packet socket; this one stays open until it has come, or the kernel
@@ -81,6 +83,7 @@ impl Interface {
             Action::Deconfigure => {
                 say!("{}: the lease is lost", Text(&self.name));
                 self.deconfigure(shared);
+                self.set_mtu(self.own_mtu, shared);
                 shared.forget(self.index);
                 Ok(())
             }
@@ -118,11 +121,11 @@ impl Interface {
         }
         let metric = if shared.first == self.index { 0 } else { LATER_METRIC.wrapping_add(self.index) };
         let Some(lease) = self.client.lease() else { return Ok(()) };
-        if let Some(mtu) = lease.mtu.filter(|mtu| u32::from(*mtu) != self.mtu)
-            && let Err(errno) = shared.request(&rtnetlink::set_mtu(self.index, mtu))
-        {
-            failed("MTU of ", &self.name, errno);
+        let mtu = lease.mtu.map_or(self.own_mtu, u32::from);
+        if self.own_mtu == 0 && mtu > 0 {
+            self.own_mtu = self.mtu;
         }
+        self.set_mtu(mtu, shared);
         let address =
             InterfaceAddress { interface: self.index, address: lease.address, prefix_length: lease.prefix_length };
         self.configured = Some(address);
@@ -143,6 +146,16 @@ impl Interface {
     fn set_address(&self, shared: &Shared) -> Result<(), Errno> {
         let (Some(address), Some(lease)) = (&self.configured, self.client.lease()) else { return Ok(()) };
         shared.request(&address.add(lease.times.map(|times| times.expiry_s)))
+    }
+
+    /// 0 is as it is.
+    fn set_mtu(&self, mtu: u32, shared: &Shared) {
+        if mtu > 0
+            && mtu != self.mtu
+            && let Err(errno) = shared.request(&rtnetlink::set_mtu(self.index, mtu))
+        {
+            failed("MTU of ", &self.name, errno);
+        }
     }
 
     fn deconfigure(&mut self, shared: &mut Shared) {
