@@ -17,6 +17,7 @@ pub mod error;
 pub mod ip;
 pub mod ipv4;
 pub mod ipv6;
+pub mod modalias;
 pub mod mounts;
 pub mod options;
 pub mod passwd;

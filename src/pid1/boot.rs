@@ -59,8 +59,10 @@ pub(crate) fn prepare_root_and_network(machine: &mut Machine<'_>) -> Result<Outc
     if !volumes::mount_all(machine, deadline_ms, &mut device)? {
         return Ok(Outcome::Failed);
     }
+    // A network card may come behind the root.
+    let has_network = wait_for_lease(machine, started_ms)?;
     machine.stop_listening_for_devices();
-    if !wait_for_lease(machine, started_ms)? {
+    if !has_network {
         return Ok(Outcome::Failed);
     }
     etc::write(&machine.sources, &machine.options, machine.network.as_ref());

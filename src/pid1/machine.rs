@@ -12,6 +12,7 @@ use crate::button::Buttons;
 use crate::clock::Clock;
 use crate::etc;
 use crate::filesystems::Root;
+use crate::hardware::{self, Tried};
 use crate::network::Network;
 use crate::port::Window;
 use crate::shutdown::End;
@@ -62,6 +63,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) root: Option<Root>,
     /// Who asks for the time.
     pub(crate) clock: Clock,
+    /// Which modules the hardware has asked for.
+    pub(crate) tried: Tried,
     pub(crate) options: Options<'a>,
     pub(crate) timeline: Timeline,
     pub(crate) sources: Sources<'a>,
@@ -124,6 +127,7 @@ impl<'a> Machine<'a> {
             network,
             timeline,
             clock: Clock::new(seed),
+            tried: Tried::new(),
             root: None,
             workload: None,
             shell: None,
@@ -184,6 +188,9 @@ impl<'a> Machine<'a> {
 
         let power_button = self.buttons.pressed();
         let mut happened = Happened { device: self.read_uevents(), power_button, ..Happened::default() };
+        if happened.device {
+            hardware::load(self);
+        }
         self.handle_network();
         if happened.device && self.window.may_come {
             self.stop_listening_for_devices();

@@ -12,6 +12,7 @@ mod etc;
 mod files;
 mod filesystems;
 mod handover;
+mod hardware;
 mod machine;
 mod modules;
 mod network;
@@ -80,6 +81,7 @@ fn main(seed: u32) -> ! {
     filesystems::prepare();
     console::open();
     modules::load(|| machine.handle_network());
+    hardware::load(&mut machine);
     machine.timeline.reach(Stage::Modules);
     machine.buttons.open();
 

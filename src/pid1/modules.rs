@@ -7,7 +7,7 @@ use whit::text::parts;
 
 use crate::console::{failed, unread};
 use crate::files::{self, Path};
-use crate::sys::fd::open;
+use crate::sys::fd::{self, open};
 use crate::sys::memory::Static;
 
 /// One path a line, dependencies first.
@@ -26,18 +26,28 @@ pub(crate) fn load(mut between: impl FnMut()) {
         Err(errno) => return unread(LIST.to_bytes(), MAX_LIST, errno),
     };
     for line in parts(list, b'\n').filter(|line| !line.is_empty()) {
-        match load_one(line) {
-            // It is there, or in the kernel itself; or this machine has nothing for it, as with crc32c_intel.
-            Ok(()) | Err(Errno::EXIST | Errno::NODEV) => {}
-            Err(errno) => failed("module ", line, errno),
-        }
+        load_one(b"", line);
         between();
     }
 }
 
-fn load_one(path: &[u8]) -> Result<(), Errno> {
-    let file = open(Path::new().set(path), OFlags::RDONLY)?;
-    let flags = if path.ends_with(b".ko") { 0 } else { MODULE_INIT_COMPRESSED_FILE };
-    finit_module(file, c"", flags)?;
-    Ok(())
+/// Loads a module's file in a directory, unless the module is there. What goes wrong is said.
+#[inline(never)]
+pub(crate) fn load_one(directory: &[u8], file: &[u8]) {
+    let mut path = Path::new();
+    let name = file.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let name = parts(name, b'.').next().unwrap_or_default();
+    path.join(b"/sys/module", name);
+    path.replace(b'-', b'_');
+    if fd::status(path.text()).is_some() {
+        return;
+    }
+    let flags = if file.ends_with(b".ko") { 0 } else { MODULE_INIT_COMPRESSED_FILE };
+    let done = open(path.join(directory, file), OFlags::RDONLY)
+        .and_then(|module| finit_module(module, c"", flags).map_err(Errno::from));
+    match done {
+        // It is there, or in the kernel itself; or this machine has nothing for it, as with crc32c_intel.
+        Ok(()) | Err(Errno::EXIST | Errno::NODEV) => {}
+        Err(errno) => failed("module ", file, errno),
+    }
 }

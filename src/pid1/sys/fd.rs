@@ -69,6 +69,11 @@ pub(crate) fn open_inside(directory: &CStr, path: &CStr, flags: OFlags) -> Resul
     openat2(&open(directory, OFlags::PATH)?, path, flags, RESOLVE_IN_ROOT)
 }
 
+/// Opens what is in a directory; a link leads where it does.
+pub(crate) fn open_at(directory: &Fd, name: &CStr, flags: OFlags) -> Result<Fd, Errno> {
+    openat2(directory, name, flags, 0)
+}
+
 /// Opens a directory in a directory, with RESOLVE_NO_XDEV: one that something is mounted on is EXDEV.
 pub(crate) fn open_below(directory: &Fd, name: &CStr) -> Result<Fd, Errno> {
     openat2(directory, name, OFlags::DIRECTORY | OFlags::NOFOLLOW, RESOLVE_NO_XDEV)

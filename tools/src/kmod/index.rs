@@ -3,13 +3,16 @@
 //! depmod's files are read when they are there. A package that was only unpacked has none (its postinst would have made
 //! them): then the modules themselves are asked, and of them only those that something needs.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
-use super::{Error, Needs, modinfo, normal_name};
+use super::hardware::shortened;
+use super::modinfo::{self, Modinfo};
+use super::{Error, Needs, normal_name};
 
 /// Modules by name, with what depmod recorded of them if it ran.
 pub(super) struct Index {
@@ -20,6 +23,10 @@ pub(super) struct Index {
     pub(super) builtin: BTreeSet<String>,
     recorded: Option<BTreeMap<String, Needs>>,
     aliases: OnceCell<BTreeMap<String, Vec<String>>>,
+    /// Module -> its patterns, as depmod recorded them.
+    patterns: OnceCell<BTreeMap<String, Vec<String>>>,
+    /// What was read of modules' files.
+    read: RefCell<BTreeMap<String, Rc<Modinfo>>>,
 }
 
 impl Index {
@@ -32,6 +39,8 @@ impl Index {
             builtin,
             recorded: None,
             aliases: OnceCell::new(),
+            patterns: OnceCell::new(),
+            read: RefCell::default(),
         };
         match lines(directory, "modules.dep")? {
             Some(dependencies) => index.take_depmod(&dependencies)?,
@@ -69,10 +78,46 @@ impl Index {
         if let Some(recorded) = &self.recorded {
             return Ok(recorded.get(name).cloned().unwrap_or_default());
         }
-        match self.paths.get(name) {
-            Some(path) => Ok(modinfo::read(&self.directory.join(path))?.needs),
-            None => Ok(Needs::default()),
+        Ok(self.modinfo(name)?.needs.clone())
+    }
+
+    /// What the file of a module says; nothing for what is no file.
+    pub(super) fn modinfo(&self, name: &str) -> Result<Rc<Modinfo>, Error> {
+        if let Some(read) = self.read.borrow().get(name) {
+            return Ok(Rc::clone(read));
         }
+        let modinfo = match self.paths.get(name) {
+            Some(path) => Rc::new(modinfo::read(&self.directory.join(path))?),
+            None => Rc::default(),
+        };
+        self.read.borrow_mut().insert(name.to_owned(), Rc::clone(&modinfo));
+        Ok(modinfo)
+    }
+
+    /// The patterns of devices that a module drives, shortened, each once.
+    pub(super) fn patterns(&self, name: &str) -> Result<Vec<String>, Error> {
+        let patterns = if self.recorded.is_some() {
+            let patterns = match self.patterns.get() {
+                Some(patterns) => patterns,
+                None => {
+                    let mut patterns: BTreeMap<String, Vec<String>> = BTreeMap::new();
+                    for line in lines(&self.directory, "modules.alias")?.unwrap_or_default() {
+                        if let Some((alias, name)) = line.strip_prefix("alias ").and_then(|rest| rest.rsplit_once(' '))
+                        {
+                            patterns.entry(normal_name(name)).or_default().push(alias.to_owned());
+                        }
+                    }
+                    self.patterns.get_or_init(|| patterns)
+                }
+            };
+            patterns.get(name).cloned().unwrap_or_default()
+        } else {
+            self.modinfo(name)?.aliases.clone()
+        };
+        // BUS:DEVICE; others are names of algorithms, file systems and device nodes.
+        let is_device = |alias: &&String| alias.contains(':') && !alias.starts_with("devname:");
+        let patterns: BTreeSet<String> = patterns.iter().filter(is_device).map(|alias| shortened(alias)).collect();
+        Ok(patterns.into_iter().collect())
     }
 
     /// The modules that answer to the alias `name` (without wildcards), in the order of their names.
@@ -107,8 +152,8 @@ impl Index {
         let mut aliases: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (name, path) in &self.paths {
             if path.parent().and_then(Path::file_name).is_some_and(|parent| parent == "crypto") {
-                let offered = modinfo::read(&self.directory.join(path))?.aliases;
-                for alias in offered.into_iter().map(|alias| normal_name(&alias)).collect::<BTreeSet<_>>() {
+                let offered = self.modinfo(name)?;
+                for alias in offered.aliases.iter().map(|alias| normal_name(alias)).collect::<BTreeSet<_>>() {
                     aliases.entry(alias).or_default().push(name.clone());
                 }
             }

@@ -4,12 +4,14 @@
 //! dependencies come before or behind it, and are left out in silence when this kernel has them not; what is built into
 //! the kernel is there already.
 
+mod hardware;
 mod index;
 mod modinfo;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+pub use hardware::{Drivers, For};
 use index::Index;
 
 /// A kernel's modules directory.

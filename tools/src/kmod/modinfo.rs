@@ -15,6 +15,8 @@ pub(super) struct Modinfo {
     pub(super) needs: Needs,
     /// Names that it answers to besides its own, wildcards included.
     pub(super) aliases: Vec<String>,
+    /// Files below /lib/firmware that it may ask for.
+    pub(super) firmware: Vec<String>,
 }
 
 /// Reads the description of the module in `path`: `.ko`, or compressed as its name says.
@@ -54,6 +56,7 @@ fn parse(section: &[u8]) -> Modinfo {
             }
             Some(("softdep", value)) => modinfo.needs.add_softdep(value),
             Some(("alias", value)) => modinfo.aliases.push(value.to_owned()),
+            Some(("firmware", value)) => modinfo.firmware.push(value.to_owned()),
             _ => {}
         }
     }
@@ -74,5 +77,6 @@ mod tests {
         assert_eq!(modinfo.needs.after, ["b_c"]);
         assert_eq!(modinfo.aliases, ["fs-ext4", "ext3"]);
         assert_eq!(parse(b"depends=\0"), Modinfo::default());
+        assert_eq!(parse(b"firmware=bnx2/a.fw\0firmware=b\0").firmware, ["bnx2/a.fw", "b"]);
     }
 }

@@ -1,0 +1,135 @@
+//! The drivers of the hardware that is there, where mkcpio left an index of them.
+//!
+//! Every device in sysfs says what it is. Each module of the index that has a pattern for one is loaded, and then what has
+//! appeared by that is looked at. Nothing is known here of any bus.
+
+use rustix::fs::OFlags;
+use whit::dirent::names;
+use whit::error::Errno;
+use whit::modalias::{INDEX, MAX_LINE, matches};
+use whit::text::parts;
+
+use crate::files::{self, Path};
+use crate::machine::Machine;
+use crate::modules;
+use crate::sys::c_str;
+use crate::sys::fd::{self, Fd};
+
+/// What devices say they are, a line each: so many are looked up in one reading of the index.
+type Devices = heapless::Vec<u8, 4096>;
+
+/// Modules of the index, by the number of their line.
+const MAX_MODULES: usize = 2048;
+
+/// Which modules of the index were loaded, or could not be: none is tried twice.
+pub(crate) struct Tried([u64; MAX_MODULES / 64]);
+
+impl Tried {
+    pub(crate) const fn new() -> Self {
+        Self([0; _])
+    }
+
+    /// Whether it was not there yet. What has no place here always is.
+    fn insert(&mut self, module: usize) -> bool {
+        let Some(word) = self.0.get_mut(module / 64) else { return false };
+        let before = *word;
+        *word |= 1u64.wrapping_shl(module as u32);
+        *word != before
+    }
+}
+
+/// Loads what the hardware asks for, until nothing more appears. Without an index that is nothing.
+#[inline(never)]
+pub(crate) fn load(machine: &mut Machine<'_>) {
+    let Ok(index) = fd::open(INDEX, OFlags::RDONLY) else { return };
+    let mut search = Search { index, machine, devices: Devices::new(), loaded: true };
+    while core::mem::take(&mut search.loaded) {
+        let _ = fd::open(c"/sys/bus", OFlags::DIRECTORY).and_then(|buses| search.look_below(&buses, 3));
+        search.look_up();
+    }
+}
+
+struct Search<'a, 'b> {
+    index: Fd,
+    machine: &'a mut Machine<'b>,
+    devices: Devices,
+    loaded: bool,
+}
+
+impl Search<'_, '_> {
+    /// Collects what the devices say that are so many directories below one: /sys/bus/BUS/devices/DEVICE/modalias. (What is no
+    /// device has no such file.)
+    fn look_below(&mut self, directory: &Fd, levels: u8) -> Result<(), Errno> {
+        if levels == 0 {
+            return self.look_at(directory);
+        }
+        let mut room = files::buffer::<1024>();
+        while let entries @ [_, ..] = fd::entries(directory, &mut room)? {
+            for name in names(entries).map(c_str) {
+                let below = fd::open_at(directory, name, OFlags::DIRECTORY);
+                let _ = below.and_then(|below| self.look_below(&below, levels - 1));
+            }
+        }
+        Ok(())
+    }
+
+    /// A device's file ends with a newline; one that is longer than a line of the index has no pattern there.
+    fn look_at(&mut self, device: &Fd) -> Result<(), Errno> {
+        let mut room = files::buffer::<MAX_LINE>();
+        let device = files::read_open(&fd::open_at(device, c"modalias", OFlags::RDONLY)?, &mut room)?;
+        if self.devices.extend_from_slice(device).is_err() {
+            self.look_up();
+            let _ = self.devices.extend_from_slice(device);
+        }
+        Ok(())
+    }
+
+    /// Loads the modules that have a pattern for one of those collected, in the index's order.
+    #[inline(never)]
+    fn look_up(&mut self) {
+        let mut lines = Lines { file: &self.index, window: [0; _], start: 0, end: 0, at: 0 };
+        let (mut directory, mut module, mut number) = (Path::new(), Path::new(), 0);
+        directory.set(lines.next().unwrap_or_default());
+        while let Some(line) = lines.next() {
+            let [b' ', pattern @ ..] = line else {
+                module.set(line);
+                number += 1;
+                continue;
+            };
+            if parts(&self.devices, b'\n').any(|device| matches(pattern, device)) && self.machine.tried.insert(number) {
+                for file in parts(module.text().to_bytes(), b' ') {
+                    modules::load_one(directory.text().to_bytes(), file);
+                    self.machine.handle_network();
+                }
+                self.loaded = true;
+            }
+        }
+        self.devices.clear();
+    }
+}
+
+/// The lines of a file, each without its newline and not longer than the window.
+struct Lines<'a> {
+    file: &'a Fd,
+    window: [u8; 4096],
+    /// What of the window was not returned yet.
+    start: usize,
+    end: usize,
+    /// Where the window stands in the file.
+    at: u64,
+}
+
+impl Lines<'_> {
+    fn next(&mut self) -> Option<&[u8]> {
+        let find = |lines: &Self| lines.window.get(lines.start..lines.end)?.iter().position(|byte| *byte == b'\n');
+        if find(self).is_none() {
+            self.at += self.start as u64;
+            self.start = 0;
+            self.end = fd::read_at(self.file, &mut self.window, self.at);
+        }
+        let start = self.start;
+        let length = find(self)?;
+        self.start += length + 1;
+        self.window.get(start..start + length)
+    }
+}

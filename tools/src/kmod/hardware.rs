@@ -1,0 +1,283 @@
+//! Drivers for the hardware that a machine turns out to have: sets of modules, and the index from which the init loads what
+//! devices ask for.
+
+use std::collections::BTreeSet;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use whit::modalias::MAX_LINE;
+
+use super::{Error, Module, Modules, normal_name};
+
+/// What an initramfs is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum For {
+    /// Virtual machines of KVM: virtio on PCI and MMIO.
+    Virtio,
+    /// What QEMU can be told to have: virtio, its IDE, AHCI, NVMe and SCSI disks, its network cards.
+    Qemu,
+    /// Firecracker's virtio on MMIO.
+    Firecracker,
+    /// Amazon's machines: NVMe and ENA, and those of Xen before.
+    Aws,
+    /// Any machine: every driver of disks, of network cards by wire, and of the buses before them.
+    BareMetal,
+    /// A file system, by the name of its type.
+    FileSystem(String),
+}
+
+/// Of [`For::BareMetal`]: where a kernel has such drivers.
+const BARE_METAL: &[&str] = &[
+    "drivers/acpi",
+    "drivers/ata",
+    "drivers/block",
+    "drivers/char/hw_random",
+    "drivers/char/virtio_console.ko",
+    "drivers/hid/hid-generic.ko",
+    "drivers/hid/usbhid",
+    "drivers/hv",
+    "drivers/input/evdev.ko",
+    "drivers/message/fusion",
+    "drivers/mmc",
+    "drivers/net/ethernet",
+    "drivers/net/fjes",
+    "drivers/net/hyperv",
+    "drivers/net/mdio",
+    "drivers/net/net_failover.ko",
+    "drivers/net/phy",
+    "drivers/net/usb",
+    "drivers/net/virtio_net.ko",
+    "drivers/net/vmxnet3",
+    "drivers/net/xen-netfront.ko",
+    "drivers/nvme/host",
+    "drivers/pci",
+    "drivers/phy",
+    "drivers/scsi",
+    "drivers/usb/host",
+    "drivers/usb/storage",
+    "drivers/virtio",
+];
+
+const VIRTIO: &[&str] = &[
+    "virtio_pci",
+    "virtio_mmio",
+    "virtio_blk",
+    "virtio_scsi",
+    "virtio_net",
+    "virtio_console",
+    "virtio_rng",
+    "virtiofs",
+    "9pnet_virtio",
+    "vmw_vsock_virtio_transport",
+    "sd_mod",
+    "button",
+    "evdev",
+];
+
+/// What only QEMU has beside virtio.
+const EMULATED: &[&str] = &[
+    "ata_piix",
+    "ata_generic",
+    "ahci",
+    "nvme",
+    "sr_mod",
+    "sym53c8xx",
+    "megaraid_sas",
+    "mptspi",
+    "mptsas",
+    "vmw_pvscsi",
+    "lsi53c895a",
+    "e1000",
+    "e1000e",
+    "igb",
+    "8139cp",
+    "8139too",
+    "ne2k_pci",
+    "pcnet32",
+    "tulip",
+    "vmxnet3",
+    "xhci_pci",
+    "ehci_pci",
+    "uhci_hcd",
+    "usb_storage",
+    "uas",
+    "usbhid",
+    "hid_generic",
+    "sdhci_pci",
+    "mmc_block",
+    "psmouse",
+];
+
+const FIRECRACKER: &[&str] =
+    &["virtio_mmio", "virtio_blk", "virtio_net", "virtio_rng", "vmw_vsock_virtio_transport", "i8042"];
+
+const AWS: &[&str] = &["nvme", "ena", "ixgbevf", "xen_blkfront", "xen_netfront", "button", "evdev"];
+
+impl FromStr for For {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "virtio" => Ok(Self::Virtio),
+            "qemu" => Ok(Self::Qemu),
+            "firecracker" => Ok(Self::Firecracker),
+            "aws" => Ok(Self::Aws),
+            "bare-metal" => Ok(Self::BareMetal),
+            other if !other.is_empty() && other.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)) => {
+                Ok(Self::FileSystem(other.to_owned()))
+            }
+            other => Err(format!(
+                "\"{other}\" is neither virtio, qemu, firecracker, aws, bare-metal nor the type of a file system"
+            )),
+        }
+    }
+}
+
+/// What is put into an initramfs for the hardware that it may meet.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Drivers {
+    /// Every module that may be loaded, in the order of their names.
+    pub modules: Vec<Module>,
+    /// What the init reads (`whit::modalias`).
+    pub index: Vec<u8>,
+    /// How many patterns are in it.
+    pub patterns: usize,
+    /// Files below /lib/firmware that the modules name.
+    pub firmware: BTreeSet<String>,
+}
+
+impl Modules {
+    /// The modules of sets, by name, as far as this kernel has them as files: those to be loaded in any case, and those that
+    /// devices ask for.
+    ///
+    /// # Errors
+    /// A file system that this kernel has neither as a module nor built in.
+    pub fn of_sets(&self, sets: &[For]) -> Result<(Vec<String>, Vec<String>), Error> {
+        let (mut always, mut by_device) = (Vec::new(), BTreeSet::new());
+        for set in sets {
+            let named: Vec<&[&str]> = match set {
+                For::Virtio => vec![VIRTIO],
+                For::Qemu => vec![VIRTIO, EMULATED],
+                For::Firecracker => vec![FIRECRACKER],
+                For::Aws => vec![AWS],
+                For::BareMetal => {
+                    by_device.extend(self.below(BARE_METAL));
+                    vec![VIRTIO]
+                }
+                For::FileSystem(name) => {
+                    if !self.has(name) {
+                        return Err(Error::Missing { directory: self.directory.clone(), name: name.clone() });
+                    }
+                    always.push(name.clone());
+                    continue;
+                }
+            };
+            let names = named.into_iter().flatten().map(|name| normal_name(name));
+            by_device.extend(names.filter(|name| self.index.paths.contains_key(name)));
+            // A file system for which no device asks.
+            if self.index.paths.contains_key("9p") && matches!(set, For::Virtio | For::Qemu) {
+                always.push("9p".to_owned());
+            }
+        }
+        Ok((always, by_device.into_iter().collect()))
+    }
+
+    /// The names of the modules whose files are these, or below these, in `kernel/`.
+    fn below(&self, places: &[&str]) -> impl Iterator<Item = String> {
+        self.index.paths.iter().filter_map(move |(name, path)| {
+            let path = path.strip_prefix("kernel").unwrap_or(path);
+            let plain = PathBuf::from(path.to_string_lossy().split(".ko").next().unwrap_or_default());
+            let is_there = |place: &&str| match place.strip_suffix(".ko") {
+                Some(file) => plain == Path::new(file),
+                None => path.starts_with(place),
+            };
+            places.iter().any(is_there).then(|| name.clone())
+        })
+    }
+
+    /// Makes the index of the modules `names`, of those that have a pattern for devices, with what each needs.
+    ///
+    /// # Errors
+    /// A module that is not there, a circle, a file that is no module.
+    pub fn drivers(&self, names: &[String]) -> Result<Drivers, Error> {
+        // The directory that the files are in, as the init will see it.
+        let index = format!("/lib/modules/{}\n", self.version()).into_bytes();
+        let mut drivers = Drivers { index, ..Drivers::default() };
+        let mut modules = BTreeSet::new();
+        for name in names {
+            let patterns = self.index.patterns(name)?;
+            if patterns.is_empty() {
+                continue;
+            }
+            let load = self.closure(&[name])?.load;
+            let line = load.iter().map(|module| module.below.as_os_str().as_bytes()).collect::<Vec<_>>().join(&b' ');
+            if line.len() >= MAX_LINE {
+                let what = format!("needs {} modules, more than the init reads in one line", load.len());
+                return Err(Error::Unreadable { path: self.directory.join(&self.index.paths[name]), what });
+            }
+            drivers.index.extend([&line[..], b"\n"].concat());
+            for pattern in patterns.iter().filter(|pattern| pattern.len() + 2 < MAX_LINE) {
+                drivers.index.extend([b" ", pattern.as_bytes(), b"\n"].concat());
+                drivers.patterns += 1;
+            }
+            modules.extend(load.into_iter().map(|module| (module.name, module.below)));
+        }
+        for (name, below) in modules {
+            drivers.firmware.extend(self.index.modinfo(&name)?.firmware.iter().cloned());
+            drivers.modules.push(Module { name, below });
+        }
+        Ok(drivers)
+    }
+}
+
+/// A pattern as short as it can be: where all that is left are fields of any value, one star says so. A device of these buses
+/// always has all fields.
+pub(super) fn shortened(pattern: &str) -> String {
+    let is_value = |c: char| matches!(c, '*' | ']') || c.is_ascii_digit() || c.is_ascii_uppercase();
+    let mut rest = pattern;
+    if ["pci:", "usb:", "virtio:"].iter().any(|bus| pattern.starts_with(bus)) {
+        // `v*` and the like, behind a value.
+        while let Some(field) =
+            rest.strip_suffix('*').map(|rest| rest.trim_end_matches(|c: char| c.is_ascii_lowercase()))
+            && field.len() + 1 < rest.len()
+            && field.ends_with(is_value)
+        {
+            rest = field;
+        }
+    }
+    if rest.len() < pattern.len() && !rest.ends_with('*') { format!("{rest}*") } else { rest.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_of_any_value_at_the_end_are_one_star() {
+        for (pattern, expected) in [
+            ("pci:v00008086d0000100Esv*sd*bc*sc*i*", "pci:v00008086d0000100E*"),
+            ("pci:v*d*sv*sd*bc01sc06i01*", "pci:v*d*sv*sd*bc01sc06i01*"),
+            ("pci:v*d*sv*sd*bc02sc00i*", "pci:v*d*sv*sd*bc02sc00*"),
+            ("pci:v00001AF4d*sv*sd*bc*sc*i*", "pci:v00001AF4*"),
+            ("virtio:d00000001v*", "virtio:d00000001*"),
+            ("usb:v0421p0019d000[2-9]dc*dsc*dp*ic*isc*ip*in*", "usb:v0421p0019d000[2-9]*"),
+            ("usb:v*p*d*dc*dsc*dp*ic08isc06ip50in*", "usb:v*p*d*dc*dsc*dp*ic08isc06ip50*"),
+            ("pci:v*d*sv*sd*bc*sc*i*", "pci:v*"),
+            ("acpi*:PNP0C0C:*", "acpi*:PNP0C0C:*"),
+            ("platform:pcspkr", "platform:pcspkr"),
+            ("hid:b*g*v*p*", "hid:b*g*v*p*"),
+        ] {
+            assert_eq!(shortened(pattern), expected);
+        }
+    }
+
+    #[test]
+    fn sets_have_names() {
+        assert_eq!("bare-metal".parse(), Ok(For::BareMetal));
+        assert_eq!("xfs".parse(), Ok(For::FileSystem("xfs".to_owned())));
+        for bad in ["", "a b", "../x"] {
+            assert!(bad.parse::<For>().unwrap_err().contains("bare-metal"), "{bad}");
+        }
+    }
+}
