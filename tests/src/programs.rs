@@ -23,12 +23,14 @@ pub fn init() -> PathBuf {
     built("whit", &["--release", "--package", "whit"])
 }
 
-/// The guard in front of the init: `namespace` starts it. Cargo builds a package's programs before it runs its tests.
+/// The guard in front of the init: `namespace` starts it. Cargo builds a package's programs before it runs its tests; for
+/// another program it is built here.
 pub(crate) fn enter() -> PathBuf {
     let test = std::env::current_exe().expect("the path of this test");
     // target/debug/deps/test-0123456789abcdef and target/debug/enter
-    let programs = test.parent().and_then(Path::parent).expect("cargo's directory");
-    programs.join("enter")
+    let built_with_tests = test.parent().and_then(Path::parent).expect("cargo's directory").join("enter");
+    let is_test = test.parent().is_some_and(|folder| folder.ends_with("deps"));
+    if is_test { built_with_tests } else { built("enter", &["--package", "whit-tests", "--bin", "enter"]) }
 }
 
 /// Has cargo build a program once a process.

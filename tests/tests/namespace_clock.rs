@@ -3,6 +3,7 @@
 use std::net::UdpSocket;
 use std::time::Duration;
 
+use whit_tests::namespace::frames::in_network_of;
 use whit_tests::namespace::{Lan, Machine, Running, Server, servers};
 
 /// What is said by a machine that would set the clock.
@@ -23,7 +24,8 @@ fn leased(words: &str, lines: &[&str]) -> (Running, Lan, Server) {
 
 /// Somebody at the port of time servers.
 fn time_server(lan: &Lan) -> UdpSocket {
-    let socket = lan.inside(|| UdpSocket::bind((Lan::ADDRESS, 123))).expect("an address of the network");
+    let socket =
+        in_network_of(lan.process(), || UdpSocket::bind((Lan::ADDRESS, 123))).expect("an address of the network");
     socket.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
     socket
 }

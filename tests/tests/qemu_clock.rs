@@ -5,6 +5,7 @@ use std::thread;
 
 use whit_tests::debian::kernel;
 use whit_tests::namespace::Lan;
+use whit_tests::namespace::frames::in_network_of;
 use whit_tests::whole::{Guest, Shell, VIRTIO, alone, busybox_disk, machine};
 use whit_tools::debian::Flavour;
 use whit_tools::qemu::DiskInterface;
@@ -36,7 +37,7 @@ fn a_server_of_the_time_is_believed() {
     // A network of its own, whose 127.0.0.1 is QEMU's 10.0.2.2.
     let lan = Lan::new();
     lan.ip(&["link", "set", "lo", "up"]);
-    let socket = lan.inside(|| UdpSocket::bind("127.0.0.1:123")).expect("a port of the network's");
+    let socket = in_network_of(lan.process(), || UdpSocket::bind("127.0.0.1:123")).expect("a port of the network's");
     thread::spawn(move || {
         let mut question = [0; 48];
         let (_, from) = socket.recv_from(&mut question).expect("a question");
@@ -50,7 +51,7 @@ fn a_server_of_the_time_is_believed() {
         .disk(DiskInterface::Virtio, busybox_disk())
         .snapshot()
         .append(&format!("root=/dev/vda whit.ntp=10.0.2.2 {DATE}"));
-    let mut guest = lan.inside(|| Guest::start(&command));
+    let mut guest = in_network_of(lan.process(), || Guest::start(&command));
     guest.line(&format!("whit: clock set to {LATER}"));
     let date = guest.machine().next_line(whit_tests::whole::DEADLINE).unwrap();
     let seconds: u64 = date.trim().parse().expect("a number");

@@ -49,7 +49,7 @@ impl Lan {
     pub fn frames(&self) -> Frames {
         let protocol = Protocol::from_raw(u32::from(ETH_P_ALL.to_be()).try_into().expect("not zero"));
         let open = || socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, Some(protocol));
-        Frames { socket: self.inside(open).expect("a packet socket"), interface: None }
+        Frames { socket: in_network_of(self.process(), open).expect("a packet socket"), interface: None }
     }
 
     /// Starts a machine whose first cable, `eth0`, ends in our hands. Its carrier comes once the machine waits for it: one
@@ -72,27 +72,27 @@ impl Lan {
     /// # Panics
     /// When the first cable is not there.
     pub fn send_by_kernel(&self, message: &[u8]) {
-        let sent = self.inside(|| {
+        let sent = in_network_of(self.process(), || {
             let socket = UdpSocket::bind((Self::ADDRESS, 67))?;
             socket.set_broadcast(true)?;
             socket.send_to(message, "10.55.0.255:68")
         });
         assert_eq!(sent.expect("the first cable"), message.len());
     }
+}
 
-    /// Does something in the network: a socket that it opens stays there, and a process that it starts; the thread that went there
-    /// ends.
-    ///
-    /// # Panics
-    /// When there is no root to go there.
-    pub fn inside<T: Send>(&self, open: impl FnOnce() -> T + Send) -> T {
-        let namespace = File::open(format!("/proc/{}/ns/net", self.process())).expect("the network lives");
-        let there = || {
-            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).expect("root may");
-            open()
-        };
-        std::thread::scope(|scope| scope.spawn(there).join().expect("a thread"))
-    }
+/// Does something in the network of a process: a socket that it opens stays there, and a process that it starts; the thread that
+/// went there ends.
+///
+/// # Panics
+/// When there is no such process, or it cannot be entered.
+pub fn in_network_of<T: Send>(process: u32, open: impl FnOnce() -> T + Send) -> T {
+    let namespace = File::open(format!("/proc/{process}/ns/net")).expect("the process lives");
+    let there = || {
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).expect("root may");
+        open()
+    };
+    std::thread::scope(|scope| scope.spawn(there).join().expect("a thread"))
 }
 
 /// All frames of a network.

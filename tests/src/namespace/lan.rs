@@ -49,24 +49,25 @@ impl Lan {
 
     /// Lays a cable; `name` is the machine's interface. Address and carrier are there, on the machine's side once it is up.
     pub fn plug(&self, machine: &Prepared, name: &str) {
-        self.connect(machine.init(), name);
+        self.plug_into_network_of(machine.init(), name);
         self.carrier(0, true);
     }
 
     /// Lays a cable that has no carrier until [`Lan::carrier`].
     pub fn plug_without_carrier(&self, machine: &Prepared, name: &str) {
-        self.connect(machine.init(), name);
+        self.plug_into_network_of(machine.init(), name);
     }
 
     /// Lays a cable into a machine that runs; it has no carrier until [`Lan::carrier`].
     pub fn plug_into(&self, machine: &Running, name: &str) {
-        self.connect(machine.init(), name);
+        self.plug_into_network_of(machine.init(), name);
     }
 
-    fn connect(&self, init: i32, name: &str) {
+    /// Lays a cable into the network of any process; it has no carrier until [`Lan::carrier`].
+    pub fn plug_into_network_of(&self, process: i32, name: &str) {
         let number = self.cables.replace(self.cables.get() + 1);
         let ours = format!("lan{number}");
-        let (here, there) = (self.holder.id().to_string(), init.to_string());
+        let (here, there) = (self.process().to_string(), process.to_string());
         run(Command::new("ip")
             .args(["link", "add", "name", name, "netns", &there, "type", "veth"])
             .args(["peer", "name", &ours, "netns", &here]));
@@ -79,7 +80,8 @@ impl Lan {
     }
 
     /// A process in the network.
-    pub(super) fn process(&self) -> u32 {
+    #[must_use]
+    pub fn process(&self) -> u32 {
         self.holder.id()
     }
 
@@ -95,7 +97,7 @@ impl Lan {
 
     /// Lays a cable to another network: its end there is `name`, and has neither address nor carrier yet.
     pub fn connect_to(&self, other: &Self, name: &str) {
-        self.connect(other.process().cast_signed(), name);
+        self.plug_into_network_of(other.process().cast_signed(), name);
         self.carrier(0, true);
     }
 

@@ -33,13 +33,20 @@ impl Sample {
     /// The middle one; of two in the middle the lesser, so that it is a value that was seen.
     #[must_use]
     pub fn median(&self) -> u64 {
-        self.quantile(50)
+        self.percentile(50)
     }
 
     /// The least value that 95 % of the runs do not exceed (nearest rank). Below 20 runs that is the greatest.
     #[must_use]
     pub fn p95(&self) -> u64 {
-        self.quantile(95)
+        self.percentile(95)
+    }
+
+    /// The least value that so many percent of the runs do not exceed (nearest rank).
+    #[must_use]
+    pub fn percentile(&self, percent: usize) -> u64 {
+        let rank = (self.0.len() * percent).div_ceil(100);
+        self.0.get(rank.saturating_sub(1)).copied().unwrap_or_default()
     }
 
     /// From the least to the greatest.
@@ -53,11 +60,6 @@ impl Sample {
     pub fn spread_percent(&self) -> f64 {
         if self.range() == 0 { 0.0 } else { self.range() as f64 * 100.0 / self.median().max(1) as f64 }
     }
-
-    fn quantile(&self, percent: usize) -> u64 {
-        let rank = (self.0.len() * percent).div_ceil(100);
-        self.0.get(rank.saturating_sub(1)).copied().unwrap_or_default()
-    }
 }
 
 #[cfg(test)]
@@ -68,6 +70,7 @@ mod tests {
     fn ranks_are_values_that_were_seen() {
         let sample = Sample::new((1..=20).rev().collect()).unwrap();
         assert_eq!((sample.min(), sample.median(), sample.p95(), sample.max()), (1, 10, 19, 20));
+        assert_eq!((sample.percentile(90), sample.percentile(91), sample.percentile(100)), (18, 19, 20));
         let sample = Sample::new(vec![30, 10]).unwrap();
         assert_eq!((sample.min(), sample.median(), sample.p95(), sample.range()), (10, 10, 30, 20));
         assert_eq!(sample.spread_percent(), 200.0);

@@ -135,6 +135,14 @@ impl Store {
         })
     }
 
+    /// The version of a package that apt offers.
+    ///
+    /// # Errors
+    /// [`Error::NotOffered`] when apt does not have it, and those of fetching.
+    pub fn version(&mut self, name: &str) -> Result<String, Error> {
+        self.fresh(|store| store.apt.candidate(name))
+    }
+
     /// The root of a system with these packages and the libraries that they need.
     ///
     /// # Errors
