@@ -20,21 +20,25 @@ use crate::sys::{c_str, fd};
 pub(crate) const ROOT: &CStr = c"/mnt";
 
 /// Makes the mounts of a packed table, each directory first when it is missing. What is a mount already stays as it is.
-pub(crate) fn mount_all(packed: &'static [u8]) {
-    let mut rest = packed;
-    while let Some((flags, texts)) = rest.split_first() {
-        rest = texts;
-        let (target, fstype, data) = (next_text(&mut rest), next_text(&mut rest), next_text(&mut rest));
-        if fd::status(target).is_some_and(|status| status.is_mount) {
-            continue;
-        }
-        let flags = MountFlags::from_bits_retain(u32::from(*flags));
-        match make_and(target, || mount(fstype, target, fstype, flags, data)) {
-            Ok(()) | Err(Errno::BUSY) => {}
-            Err(Errno::NODEV) => tell!("no {} in this kernel", Text(fstype.to_bytes())),
-            Err(errno) => failed("mount ", target.to_bytes(), errno),
-        }
+pub(crate) fn mount_all(mut packed: &'static [u8]) {
+    while mount_next(&mut packed) {}
+}
+
+/// Makes the first mount of what is left of the table; `false` when nothing is.
+fn mount_next(rest: &mut &'static [u8]) -> bool {
+    let Some((flags, texts)) = rest.split_first() else { return false };
+    *rest = texts;
+    let (target, fstype, data) = (next_text(rest), next_text(rest), next_text(rest));
+    if fd::status(target).is_some_and(|status| status.is_mount) {
+        return true;
     }
+    let flags = MountFlags::from_bits_retain(u32::from(*flags));
+    match make_and(target, || mount(fstype, target, fstype, flags, data)) {
+        Ok(()) | Err(Errno::BUSY) => {}
+        Err(Errno::NODEV) => tell!("no {} in this kernel", Text(fstype.to_bytes())),
+        Err(errno) => failed("mount ", target.to_bytes(), errno),
+    }
+    true
 }
 
 #[inline(never)]
@@ -61,9 +65,13 @@ fn make_and(target: &CStr, attempt: impl Fn() -> rustix::io::Result<()>) -> Resu
     }
 }
 
-/// Makes the other early mounts, then the device nodes and links that are missing. /proc is mounted.
-pub(crate) fn prepare() {
-    mount_all(&MOUNTS);
+/// Makes the other early mounts, then the device nodes and links that are missing; calls `between` behind each mount. /proc
+/// is mounted.
+pub(crate) fn prepare(mut between: impl FnMut()) {
+    let mut rest: &'static [u8] = &MOUNTS;
+    while mount_next(&mut rest) {
+        between();
+    }
     if chdir(c"/dev").is_err() {
         return;
     }

@@ -167,6 +167,7 @@ impl<'a> Machine<'a> {
 
     /// Waits until a signal, a device or the deadline comes, or the network changed; network and children are looked after.
     pub(crate) fn wait(&mut self, deadline_ms: u64) -> Happened {
+        self.network.iter_mut().for_each(Network::filter);
         let network_deadline_ms = self.network.as_ref().map_or(NEVER, Network::deadline_ms);
         let wait_ms = deadline_ms.min(network_deadline_ms).min(self.clock.deadline_ms()).saturating_sub(now_ms());
         let [links, packets, claims] = self.network.as_ref().map_or([None; 3], Network::descriptors);

@@ -78,7 +78,11 @@ fn main(seed: u32) -> ! {
     let mut machine = Machine::new(sources, options, network, Timeline::new(init_ns), seed);
     machine.handle_network();
 
-    filesystems::prepare();
+    // A server on the same link answers within the time of a mount or two.
+    filesystems::prepare(|| machine.handle_network());
+    if let Some(network) = &machine.network {
+        network.complete();
+    }
     console::open();
     modules::load(|| machine.handle_network());
     hardware::load(&mut machine);

@@ -37,6 +37,8 @@ const EVENTS: u32 = RTMGRP_LINK | RTMGRP_IPV6_IFADDR | 1 << (rtnetlink_groups::R
 /// model holds packets for a further second, as it does behind each write of its receive mode, IPv6's joining of a group
 /// at the carrier among them (hw/net/e1000.c, set_rx_control()). So: a lease after 1.5 s, not after 3.
 const E1000_NEGOTIATES_MS: u64 = 500;
+/// The loopback's index in every network (include/net/flow.h, LOOPBACK_IFINDEX).
+const LOOPBACK: u32 = 1;
 
 /// All interfaces, and the shared. What is small stands first, as in the machine.
 #[repr(C)]
@@ -64,7 +66,7 @@ impl<'a> Network<'a> {
     /// Opens the sockets and asks for the interfaces.
     pub(crate) fn open(seed: u32, options: &Options<'a>) -> Result<Self, Errno> {
         let (events, requests) = (fd::netlink_socket(NETLINK_ROUTE, EVENTS)?, fd::netlink_socket(NETLINK_ROUTE, 0)?);
-        let shared = Shared { events, requests, packets: None, arp: None, changed: false, first: 0 };
+        let shared = Shared { events, requests, packets: None, arp: None, filtered: false, changed: false, first: 0 };
         shared.ask_for_links()?;
         Ok(Self {
             shared,
@@ -81,6 +83,19 @@ impl<'a> Network<'a> {
             name_servers: NameServers::default(),
             interfaces: heapless::Vec::new(),
         })
+    }
+
+    /// Does what can wait until the first queries are out: it takes as long as all that is in front of them.
+    pub(crate) fn complete(&self) {
+        self.shared.bring_up(LOOPBACK, b"lo");
+    }
+
+    /// PID 1 is going to wait: from here on there are wakeups to spare.
+    pub(crate) fn filter(&mut self) {
+        if let (Some(socket), false) = (&self.shared.packets, self.shared.filtered) {
+            packet::filter(socket);
+            self.shared.filtered = true;
+        }
     }
 
     /// What is waited for.
@@ -171,7 +186,7 @@ impl<'a> Network<'a> {
             self.shared.arp = None;
         }
         if self.workload_runs && !any(|state| !matches!(state, State::Bound | State::Fixed | State::WaitLink)) {
-            self.shared.packets = None;
+            (self.shared.packets, self.shared.filtered) = (None, false);
         }
     }
 
@@ -216,8 +231,8 @@ impl<'a> Network<'a> {
         let (index, name) = (link.interface(), Text(link.name()));
         let chaddr = match link.hardware() {
             Hardware::Ethernet(address) => address,
-            Hardware::Loopback => return self.shared.bring_up(link),
-            Hardware::Other => return,
+            // [`Network::complete`] has it.
+            Hardware::Loopback | Hardware::Other => return,
         };
         if find(&mut self.interfaces, index).is_none() {
             let mut lease = Lease::default();
@@ -261,8 +276,8 @@ impl<'a> Network<'a> {
             if self.interfaces.push(interface).is_err() {
                 return say!("{}: more than {} interfaces, left alone", name, MAX_INTERFACES);
             }
-            if up_ms == NEVER {
-                self.shared.bring_up(link);
+            if up_ms == NEVER && !link.up() {
+                self.shared.bring_up(index, name.0);
             }
         }
         let Some(interface) = find(&mut self.interfaces, index) else { return };

@@ -11,7 +11,7 @@ use whit::dhcp::{CLIENT_PORT, SERVER_PORT};
 use whit::error::Errno;
 use whit::ipv4::{self, Address, Endpoint};
 use whit::pnp::{self, MAX_PNP};
-use whit::rtnetlink::{self, InterfaceAddress, Link, Request};
+use whit::rtnetlink::{self, InterfaceAddress, Request};
 use whit::text::Text;
 
 use crate::console::{failed, say, tell};
@@ -49,6 +49,8 @@ pub(super) struct Shared {
     pub(super) requests: Fd,
     /// Sends and hears DHCP, while that is spoken.
     pub(super) packets: Option<Fd>,
+    /// It hears nothing else.
+    pub(super) filtered: bool,
     /// Sends and hears ARP, while an address is probed.
     pub(super) arp: Option<Fd>,
     /// A lease came, changed or went: the files in the root are to follow.
@@ -182,11 +184,9 @@ impl Shared {
         Ok(())
     }
 
-    pub(super) fn bring_up(&self, link: &Link<'_>) {
-        if !link.up()
-            && let Err(errno) = self.request(&rtnetlink::bring_up(link.interface()))
-        {
-            failed("bring up ", link.name(), errno);
+    pub(super) fn bring_up(&self, interface: u32, name: &[u8]) {
+        if let Err(errno) = self.request(&rtnetlink::bring_up(interface)) {
+            failed("bring up ", name, errno);
         }
     }
 

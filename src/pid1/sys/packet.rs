@@ -58,12 +58,17 @@ unsafe impl SocketAddrArg for LinkAddress {
 pub(crate) fn open(protocol: Protocol) -> Result<Fd, Errno> {
     let socket = socket(AddressFamily::PACKET, SocketType::DGRAM, 0)?;
     if let Protocol::Ip = protocol {
-        let program = sock_fprog { len: FILTER.len() as u16, filter: FILTER.as_ptr().cast_mut() };
-        set_option(&socket, SOL_SOCKET, SO_ATTACH_FILTER, &program)?;
         set_option(&socket, SOL_PACKET, PACKET_AUXDATA, &1u32)?;
     }
     bind(&socket, &LinkAddress::everybody(0, protocol))?;
     Ok(socket)
+}
+
+/// Keeps other packets than a server's answers from waking PID 1. The kernel takes 0.1 ms to make machine code of it; without
+/// it everything is as it was.
+pub(crate) fn filter(socket: &Fd) {
+    let program = sock_fprog { len: FILTER.len() as u16, filter: FILTER.as_ptr().cast_mut() };
+    let _ = set_option(socket, SOL_SOCKET, SO_ATTACH_FILTER, &program);
 }
 
 /// `int setsockopt(int fd, int level, int name, const void *value, socklen_t length)` — setsockopt(2).
