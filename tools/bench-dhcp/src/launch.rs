@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change, unmount};
-use rustix::process::{getpid, pivot_root};
+use rustix::process::{Pid, Signal, getpid, kill_process, pivot_root};
 use rustix::stdio::{dup2_stdin, stdin};
 use whit_tests::Transcript;
 
@@ -60,15 +60,24 @@ impl Launched {
 
     /// Ends it, and returns what it said.
     pub(crate) fn said(mut self) -> String {
-        let _ = self.unshare.kill();
+        self.kill();
         self.transcript.wait_for_end();
         self.transcript.text().to_owned()
+    }
+
+    /// Ends it and all in its namespace. That the end of its parent ends it, as unshare(1) wants it, does not hold for a client
+    /// that becomes another user (systemd-networkd): the kernel forgets it then (kernel/cred.c, commit_creds()).
+    fn kill(&mut self) {
+        if let Some(process) = i32::try_from(self.process).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(process, Signal::KILL);
+        }
+        let _ = self.unshare.kill();
     }
 }
 
 impl Drop for Launched {
     fn drop(&mut self) {
-        let _ = self.unshare.kill();
+        self.kill();
         let _ = self.unshare.wait();
     }
 }

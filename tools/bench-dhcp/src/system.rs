@@ -19,24 +19,20 @@ const FILES: [(&str, &str); 9] = [
     ("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n"),
     ("etc/machine-id", "0123456789abcdef0123456789abcdef\n"),
     (NETWORK, "[Match]\nName=eth0\n\n[Network]\nDHCP=ipv4\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n"),
-    (DHCLIENT_CONFIGURATION, "initial-interval 1;\ntimeout 60;\n"),
-    (DHCPCD_CONFIGURATION, "nodelay\nnodev\nscript /dev/null\n"),
+    ("dhclient.conf", "initial-interval 1;\ntimeout 60;\n"),
+    ("dhcpcd.conf", "nodelay\nnodev\nscript /dev/null\n"),
     (
-        DHCLIENT_SCRIPT,
+        "dhclient-script",
         "#!/bin/busybox sh\n[ \"$reason\" != BOUND ] || exec /bin/busybox ifconfig \"$interface\" \"$new_ip_address\" \
          netmask \"$new_subnet_mask\"\n",
     ),
     (
-        UDHCPC_SCRIPT,
+        "udhcpc-script",
         "#!/bin/busybox sh\n[ \"$1\" != bound ] || exec /bin/busybox ifconfig \"$interface\" \"$ip\" netmask \"$subnet\"\n",
     ),
 ];
 
 const NETWORK: &str = "etc/systemd/network/eth0.network";
-const DHCLIENT_CONFIGURATION: &str = "dhclient.conf";
-const DHCLIENT_SCRIPT: &str = "dhclient-script";
-const DHCPCD_CONFIGURATION: &str = "dhcpcd.conf";
-const UDHCPC_SCRIPT: &str = "udhcpc-script";
 
 /// Makes the system anew, as a folder; returns it, and the versions of the packages.
 pub(crate) fn make(folder: &Path, packages: &[&'static str]) -> Result<(PathBuf, Vec<(&'static str, String)>), String> {
