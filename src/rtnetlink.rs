@@ -10,7 +10,7 @@ use crate::ipv4::Address;
 
 mod message;
 
-pub use message::{Hardware, Link, MAX_REPLY, Message, messages};
+pub use message::{Link, MAX_REPLY, Message, messages};
 
 /// The longest request: an address with its lifetimes.
 pub const MAX_REQUEST: usize = 96;

@@ -11,7 +11,7 @@ use whit::ip::{self, Ip};
 use whit::ipv4;
 use whit::ipv6::{NameServer, NameServers};
 use whit::options::{Options, Time, Value};
-use whit::rtnetlink::{self, Hardware, Link, MAX_REPLY};
+use whit::rtnetlink::{self, Link, MAX_REPLY};
 use whit::text::Text;
 use whit::time::NEVER;
 
@@ -229,11 +229,7 @@ impl<'a> Network<'a> {
 
     fn link_changed(&mut self, link: &Link<'_>, now_ms: u64, timeline: &mut Timeline) {
         let (index, name) = (link.interface(), Text(link.name()));
-        let chaddr = match link.hardware() {
-            Hardware::Ethernet(address) => address,
-            // [`Network::complete`] has it.
-            Hardware::Loopback | Hardware::Other => return,
-        };
+        let Some(chaddr) = link.ethernet() else { return };
         if find(&mut self.interfaces, index).is_none() {
             let mut lease = Lease::default();
             let (mut fixed, device) = match ip::parse(self.ip, &mut lease) {

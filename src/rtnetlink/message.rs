@@ -1,6 +1,6 @@
 //! What the kernel says: interfaces and their carriers, addresses, routers' words, and how a request went. Total for every input.
 
-use linux_raw_sys::if_arp::{ARPHRD_ETHER, ARPHRD_LOOPBACK};
+use linux_raw_sys::if_arp::ARPHRD_ETHER;
 use linux_raw_sys::net::net_device_flags::{IFF_LOWER_UP, IFF_UP};
 use linux_raw_sys::netlink as nl;
 
@@ -13,17 +13,6 @@ use crate::ipv6;
 
 /// Bytes of one reply: the kernel fills no more at a time (include/linux/netlink.h, NLMSG_GOODSIZE).
 pub const MAX_REPLY: usize = 8192;
-
-/// What an interface is to us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hardware {
-    /// The loopback.
-    Loopback,
-    /// Ethernet, with its address.
-    Ethernet(HardwareAddress),
-    /// Something else.
-    Other,
-}
 
 /// An interface, as RTM_NEWLINK tells of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,15 +99,11 @@ impl<'a> Link<'a> {
         wanted.is_empty() || wanted == self.name() || is_address
     }
 
-    /// What it is.
-    pub fn hardware(&self) -> Hardware {
+    /// Its hardware address, when it is Ethernet.
+    pub fn ethernet(&self) -> Option<HardwareAddress> {
         let [_, _, t0, t1, ..] = *self.fixed;
-        let address = attribute(self.attributes, IFLA_ADDRESS).and_then(|address| address.try_into().ok());
-        match (u16::from_ne_bytes([t0, t1]).into(), address) {
-            (ARPHRD_LOOPBACK, _) => Hardware::Loopback,
-            (ARPHRD_ETHER, Some(address)) => Hardware::Ethernet(address),
-            _ => Hardware::Other,
-        }
+        let address = attribute(self.attributes, IFLA_ADDRESS)?.try_into().ok()?;
+        (u32::from(u16::from_ne_bytes([t0, t1])) == ARPHRD_ETHER).then_some(address)
     }
 }
 
@@ -232,7 +217,7 @@ mod tests {
     fn is_eth0(message: &Message<'_>) -> bool {
         let Message::Link(link) = message else { return false };
         assert_eq!((link.interface(), link.name(), link.by_software()), (2, &b"eth0"[..], false));
-        assert_eq!(link.hardware(), Hardware::Ethernet([2, 0, 0, 0, 0, 7]));
+        assert_eq!(link.ethernet(), Some([2, 0, 0, 0, 0, 7]));
         link.carrier() && link.up()
     }
 
@@ -265,7 +250,7 @@ mod tests {
             bytes[HEADER + 16] = length;
             for message in messages(&bytes) {
                 let Message::Link(link) = message else { continue };
-                let _ = (link.name(), link.hardware(), link.by_software(), link.is_qemu_e1000());
+                let _ = (link.name(), link.ethernet(), link.by_software(), link.is_qemu_e1000());
             }
         }
     }
