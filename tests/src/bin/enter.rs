@@ -71,7 +71,7 @@ fn enter(request: &Request) -> Result<std::convert::Infallible, Box<dyn Error>> 
     let host_pid = read_link("/proc/self")?;
     let mut go = File::open(&request.go)?;
     prepare_tree(request)?;
-    keep_the_clock()?;
+    keep_the_kernel()?;
     leave_the_host(&request.tree)?;
     // As the kernel names a machine that nobody has named yet (init/version.c).
     rustix::system::sethostname(b"(none)")?;
@@ -83,9 +83,11 @@ fn enter(request: &Request) -> Result<std::convert::Infallible, Box<dyn Error>> 
     Err(Command::new("/init").env_clear().envs(kernels).exec().into())
 }
 
-/// The clock is one for all namespaces: PID 1 must not be able to set it.
-fn keep_the_clock() -> Result<(), Box<dyn Error>> {
-    remove_capability_from_bounding_set(CapabilitySet::SYS_TIME)?;
+/// The clock and the kernel's modules are the same in all namespaces: PID 1 must not be able to change them.
+fn keep_the_kernel() -> Result<(), Box<dyn Error>> {
+    for capability in [CapabilitySet::SYS_TIME, CapabilitySet::SYS_MODULE] {
+        remove_capability_from_bounding_set(capability)?;
+    }
     Ok(())
 }
 
