@@ -14,7 +14,7 @@ use crate::etc;
 use crate::filesystems::Root;
 use crate::hardware::{self, Tried};
 use crate::network::Network;
-use crate::port::Window;
+use crate::port::Ports;
 use crate::shutdown::End;
 use crate::sys;
 use crate::sys::fd::{self, Fd, poll};
@@ -47,8 +47,8 @@ pub(crate) struct Machine<'a> {
     signals: Option<Fd>,
     /// Tells of devices, while one is waited for.
     uevents: Option<Fd>,
-    /// Where the console is shown.
-    window: Window,
+    /// Where the host talks beside the console.
+    ports: Ports,
     /// What is pressed to switch the machine off; none before its drivers are there.
     pub(crate) buttons: Buttons,
     /// The workload, while it runs.
@@ -135,7 +135,7 @@ impl<'a> Machine<'a> {
             alone: true,
             signals: signal_fd().ok(),
             buttons: Buttons::default(),
-            window: Window::default(),
+            ports: Ports::default(),
             // Group 1 is the kernel's own voice; 2 is udev's.
             uevents: fd::netlink_socket(NETLINK_KOBJECT_UEVENT, 1).ok(),
         }
@@ -159,8 +159,8 @@ impl<'a> Machine<'a> {
 
     /// No device is waited for any longer, but for a port of the host.
     pub(crate) fn stop_listening_for_devices(&mut self) {
-        self.window.open();
-        if !self.window.may_come {
+        self.ports.open();
+        if !self.ports.may_come {
             self.uevents = None;
         }
     }
@@ -193,11 +193,11 @@ impl<'a> Machine<'a> {
             hardware::load(self);
         }
         self.handle_network();
-        if happened.device && self.window.may_come {
+        if happened.device && self.ports.may_come {
             self.stop_listening_for_devices();
         }
         self.read_signals(&mut happened);
-        self.window.follow(); // After its signal was read: what comes later brings another one.
+        self.ports.follow(); // After its signal was read: what comes later brings another one.
         self.reap();
         happened
     }
