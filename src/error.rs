@@ -63,7 +63,7 @@ const NAMES: &[u8] = b"EPERM,ENOENT,,,EIO,ENXIO,E2BIG,ENOEXEC,EBADF,,\
     EPROTO,,,,EOVERFLOW,,,,,,\
     ,,,,,,,,,EMSGSIZE,\
     ,,EPROTONOSUPPORT,,EOPNOTSUPP,,EAFNOSUPPORT,EADDRINUSE,,ENETDOWN,\
-    ENETUNREACH,,,,ENOBUFS,,,,,,\
+    ENETUNREACH,,,ECONNRESET,ENOBUFS,,,,,ETIMEDOUT,\
     ,,EHOSTUNREACH,,,,EUCLEAN,,,,\
     ,,ENOMEDIUM,,,ENOKEY";
 
@@ -87,6 +87,9 @@ mod tests {
             (errno::EBUSY, "EBUSY"),
             (errno::ENAMETOOLONG, "ENAMETOOLONG"),
             (errno::EPROTONOSUPPORT, "EPROTONOSUPPORT"),
+            (errno::ECONNRESET, "ECONNRESET"),
+            (errno::ETIMEDOUT, "ETIMEDOUT"),
+            (errno::EHOSTUNREACH, "EHOSTUNREACH"),
             (errno::EUCLEAN, "EUCLEAN"),
             (errno::ENOKEY, "ENOKEY"),
         ] {

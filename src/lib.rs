@@ -19,6 +19,7 @@ pub mod ipv4;
 pub mod ipv6;
 pub mod modalias;
 pub mod mounts;
+pub mod notify;
 pub mod options;
 pub mod passwd;
 pub mod pnp;

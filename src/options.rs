@@ -210,6 +210,8 @@ pub enum Value {
     Ip,
     /// Who is asked for the time: addresses, or `dhcp`.
     Ntp,
+    /// Where the host hears of the workload.
+    Notify,
 }
 
 /// An option whose value is a time: in seconds, but for those that are named otherwise.
@@ -262,7 +264,7 @@ pub struct Options<'a> {
     net: Option<Net>,
     /// What follows the workload's end.
     pub on_exit: OnExit,
-    values: [&'a [u8]; Value::Ntp as usize + 1],
+    values: [&'a [u8]; Value::Notify as usize + 1],
 }
 
 impl Default for Options<'_> {
@@ -339,7 +341,7 @@ impl<'a> Options<'a> {
 /// Every name, in the order of [`Name::IN_ORDER`]: one text is less than a table of them.
 const NAMES: &[u8] =
     b"root rootfstype rootflags rootwait rootdelay ro rw init quiet entrypoint BOOTIF ip nameserver cmd arg env mount tmpfs rlimit sysctl \
-    overlay grow workdir user hostname stopsignal grace on_exit net net.dev net.timeout dhcp dhcp.arp dhcp.release ntp time pid1 timing";
+    overlay grow workdir user hostname stopsignal grace on_exit net net.dev net.timeout dhcp dhcp.arp dhcp.release ntp time pid1 timing notify";
 
 /// The kernel's own words that mean something to us as well, and the one that ginit brought: the first of the names.
 const KERNEL_WORDS: &[u8] = NAMES
@@ -362,7 +364,7 @@ enum Name {
 }
 
 impl Name {
-    const IN_ORDER: [Self; 38] = [
+    const IN_ORDER: &[Self] = &[
         Self::Text(Value::Root),
         Self::Text(Value::RootFstype),
         Self::Text(Value::RootFlags),
@@ -401,12 +403,16 @@ impl Name {
         Self::List,
         Self::Pid1,
         Self::Switch(Switch::Timing),
+        Self::Text(Value::Notify),
     ];
 }
 
+/// What may follow the workload's end; the words from the second on are systemd's for how a machine ends, too.
+pub const ON_EXIT: &[u8] = b"shell,poweroff,reboot,halt,restart";
+
 fn on_exit(text: &[u8]) -> Option<OnExit> {
     let mut words = parts(text, b':');
-    let place = position(b"shell poweroff reboot halt restart", b' ', words.next()?)?;
+    let place = position(ON_EXIT, b',', words.next()?)?;
     let most = words.next();
     if let (Some(most), 4) = (most, place) {
         return number(most).map(OnExit::Restart);

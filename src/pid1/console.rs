@@ -10,7 +10,8 @@ use whit::error::Errno;
 use whit::text::Text;
 
 use crate::sys;
-use crate::sys::{fd, memory};
+use crate::sys::fd::{self, Fd};
+use crate::sys::memory;
 
 /// How every line of ours begins.
 const PREFIX: &[u8] = b"whit: ";
@@ -48,6 +49,12 @@ pub(crate) fn print() {
 /// Hands the text that was made, for a file and without the prefix, to `use_text`, which has nothing to say itself.
 pub(crate) fn finish<R>(use_text: impl FnOnce(&[u8]) -> R) -> R {
     take(|line| use_text(line.get(PREFIX.len()..).unwrap_or_default()))
+}
+
+/// Writes the text that was made, as [`finish`] hands it on, to somebody. There is nobody to tell when that fails.
+#[inline(never)]
+pub(crate) fn finish_into(file: &Fd) {
+    let _ = finish(|text| fd::write(file, text));
 }
 
 /// Hands the line that was made to `use_line`; the next one begins empty.

@@ -134,8 +134,9 @@ fn fact(key: &str, address: Address) {
     let _ = uwrite!(Line, "{}{}\n", key, address);
 }
 
+/// A line of a text that is being made.
 #[inline(never)]
-fn number_fact(key: &str, number: u32) {
+pub(crate) fn number_fact(key: &str, number: u32) {
     let _ = uwrite!(Line, "{}{}\n", key, u64::from(number));
 }
 

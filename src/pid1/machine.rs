@@ -6,6 +6,7 @@ use linux_raw_sys::netlink::NETLINK_KOBJECT_UEVENT;
 use rustix::process::Pid;
 use whit::error::Errno;
 use whit::options::{Options, Sources, Value};
+use whit::status::NOT_STARTED;
 use whit::time::NEVER;
 
 use crate::button::Buttons;
@@ -48,7 +49,7 @@ pub(crate) struct Machine<'a> {
     /// Tells of devices, while one is waited for.
     uevents: Option<Fd>,
     /// Where the host talks beside the console.
-    ports: Ports,
+    pub(crate) ports: Ports,
     /// What is pressed to switch the machine off; none before its drivers are there.
     pub(crate) buttons: Buttons,
     /// The workload, while it runs.
@@ -57,6 +58,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) shell: Option<Pid>,
     /// The exit code of the workload, once it has ended.
     pub(crate) ended: Option<u8>,
+    /// The last one's, or that of a workload that was never started.
+    pub(crate) exit_code: u8,
     /// PID 1 has no children.
     pub(crate) alone: bool,
     /// The root, once it is mounted.
@@ -132,6 +135,7 @@ impl<'a> Machine<'a> {
             workload: None,
             shell: None,
             ended: None,
+            exit_code: NOT_STARTED,
             alone: true,
             signals: signal_fd().ok(),
             buttons: Buttons::default(),

@@ -16,6 +16,7 @@ mod hardware;
 mod machine;
 mod modules;
 mod network;
+mod notify;
 mod overlay;
 mod port;
 mod shutdown;
@@ -104,8 +105,7 @@ fn live(machine: &mut Machine<'_>) -> Result<Infallible, End> {
         Outcome::Ready => return supervise::run_workloads(machine),
         Outcome::Failed => NOT_STARTED,
     };
-    machine.ended = None;
-    shutdown::say_exit(code);
+    notify::exited(machine, code);
     supervise::run_shell(machine)
 }
 

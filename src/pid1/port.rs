@@ -39,6 +39,11 @@ impl Ports {
         self.follow();
     }
 
+    /// Where an exit code is told.
+    pub(crate) fn exit(&self) -> Option<&Fd> {
+        self.exit.as_ref()
+    }
+
     fn open_one(&mut self, number: u8) {
         let mut file = *b"vport0p0/name";
         (file[5], file[7]) = (b'0' + number / 4, b'1' + number % 4);

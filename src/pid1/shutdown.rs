@@ -7,10 +7,11 @@ use whit::options::{Switch, Time};
 use whit::text::{Text, nth, parts, position};
 use whit::time::{NEVER, after_s};
 
-use crate::console::{failed, say, tell};
+use crate::console::{failed, tell};
 use crate::files::{self, Path};
 use crate::filesystems::ROOT;
 use crate::machine::{Machine, now_ms, signal};
+use crate::notify;
 use crate::sys::fd;
 use crate::sys::process::kill;
 
@@ -32,14 +33,15 @@ const EVERYBODY: i32 = -1;
 /// Ends the machine.
 pub(crate) fn end(machine: &mut Machine<'_>, end: End) -> ! {
     stop_everybody(machine);
-    if let Some(code) = machine.ended.take() {
-        say_exit(code);
+    if let Some(code) = machine.ended {
+        notify::exited(machine, code);
     }
     if machine.options.has(Switch::Release) {
         machine.release_network();
     }
     leave_disks_clean();
     tell!("{}", Text(nth(b"power off,reboot,halt", end as usize)));
+    notify::tell(machine, Some(end));
     reboot(match end {
         End::PowerOff => RebootCommand::PowerOff,
         End::Reboot => RebootCommand::Restart,
@@ -57,11 +59,6 @@ pub(crate) fn end(machine: &mut Machine<'_>, end: End) -> ! {
 #[inline(never)]
 pub(crate) fn reboot(command: RebootCommand) {
     let _ = rustix::system::reboot(command);
-}
-
-/// The line that the host reads.
-pub(crate) fn say_exit(code: u8) {
-    say!("exit {}", u64::from(code));
 }
 
 /// STOPSIGNAL to the workload, or to the daemons it left; SIGTERM to the rest when it has ended; SIGKILL after the grace.

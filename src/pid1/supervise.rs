@@ -8,6 +8,7 @@ use whit::time::{NEVER, after_ms, after_s};
 
 use crate::console::{self, failed, tell};
 use crate::machine::{Machine, now_ms, signal};
+use crate::notify;
 use crate::shutdown::{self, End};
 use crate::sys::process::kill;
 use crate::timeline::Stage;
@@ -40,6 +41,7 @@ fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
             return Ok(NOT_STARTED);
         }
     }
+    notify::tell(machine, None);
     if machine.options.has(Switch::Timing) {
         machine.timeline.print();
     }
@@ -76,8 +78,7 @@ pub(crate) fn run_workloads(machine: &mut Machine<'_>) -> Result<Infallible, End
     loop {
         let started_ms = now_ms();
         let code = run_workload(machine)?;
-        machine.ended = None;
-        shutdown::say_exit(code);
+        notify::exited(machine, code);
         match machine.options.on_exit {
             OnExit::PowerOff => return Err(End::PowerOff),
             OnExit::Reboot => return Err(End::Reboot),

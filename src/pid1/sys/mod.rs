@@ -8,6 +8,7 @@ mod mem;
 pub(crate) mod memory;
 pub(crate) mod packet;
 pub(crate) mod process;
+pub(crate) mod vsock;
 
 use core::ffi::CStr;
 
@@ -118,6 +119,23 @@ pub(crate) fn set_clock_ns(time_ns: u64) -> Result<(), Errno> {
     let time = [time_ns / SECOND_NS, time_ns % SECOND_NS];
     // SAFETY: struct timespec is two 64-bit words on x86-64.
     result(unsafe { sc::syscall!(CLOCK_SETTIME, CLOCK_REALTIME, time.as_ptr()) }).map(drop)
+}
+
+/// `int ioperm(unsigned long from, unsigned long count, int turn_on)` — ioperm(2), and one byte to that I/O port.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn write_port(port: u32, byte: u8) -> Result<(), Errno> {
+    // SAFETY: ioperm takes no pointers. That it lets PID 1 execute the instruction, it says: no port has more than 16 bits.
+    unsafe {
+        result(sc::syscall!(IOPERM, port, 1, 1))?;
+        core::arch::asm!("out dx, al", in("edx") port, in("al") byte, options(nomem, nostack, preserves_flags));
+    }
+    Ok(())
+}
+
+/// There is no such port on other machines.
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) fn write_port(_: u32, _: u8) -> Result<(), Errno> {
+    Err(Errno::NODEV)
 }
 
 /// The result of a system call: a value, or a negative errno. (No call here returns an address, which may be above the

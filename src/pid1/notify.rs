@@ -1,0 +1,70 @@
+//! What the host hears of the workload: that it runs, and how it ended.
+//!
+//! Each exit code is a line on the console, and one on the port `org.whit.exit` where there is such a port. Whoever listens where
+//! `notify=` or systemd's credential says hears sd_notify(3)'s words: `READY=1`, and at the end of the machine the last code.
+
+use ufmt::{uWrite, uwrite};
+use whit::error::Errno;
+use whit::notify::{CREDENTIAL, Host, parse};
+use whit::options::{ON_EXIT, Value};
+use whit::text::{Text, nth};
+
+use crate::console::{self, Line, failed, say};
+use crate::devices::{SMBIOS_STRINGS, field};
+use crate::etc::number_fact;
+use crate::machine::Machine;
+use crate::shutdown::End;
+use crate::sys;
+use crate::sys::vsock;
+
+/// How long the host may take to read what it is told last: to a connection of a machine that is gone, what was not read is lost.
+const LAST_WAIT_MS: u32 = 2000;
+
+/// Tells the code with which the workload ended, or that of one that could not be started.
+pub(crate) fn exited(machine: &mut Machine<'_>, code: u8) {
+    machine.ended = None;
+    machine.exit_code = code;
+    say!("exit {}", u64::from(code));
+    // It may have come just now; or nobody looked for it, as there is no root.
+    machine.stop_listening_for_devices();
+    if let Some(port) = machine.ports.exit() {
+        number_fact("", code.into());
+        console::finish_into(port);
+    }
+}
+
+/// Tells that the workload runs; or, the disks in order, how the machine ends.
+pub(crate) fn tell(machine: &Machine<'_>, end: Option<End>) {
+    let mut strings = [0; _];
+    let mut host = machine.options.value(Value::Notify);
+    if host.is_empty() {
+        host = field(&mut strings, c"/sys/firmware/dmi/entries/11-0/raw", SMBIOS_STRINGS, CREDENTIAL);
+        if host.is_empty() {
+            return;
+        }
+    }
+    let told = match parse(host) {
+        None => Err(Errno::INVAL),
+        Some(Host::DebugExit(port)) => {
+            // QEMU's status is never 0 then.
+            if machine.exit_code == 0 || end != Some(End::PowerOff) {
+                return;
+            }
+            sys::write_port(port, machine.exit_code)
+        }
+        Some(Host::Vsock { kind, cid, port }) => vsock::talk(kind, [cid, port], |socket| {
+            let (mut key, mut number, mut wait_ms) = ("READY=", 1, 0);
+            if let Some(end) = end {
+                let _ = Line.write_str("X_SYSTEMD_SHUTDOWN=");
+                let _ = uwrite!(Line, "{}", Text(nth(ON_EXIT, end as usize + 1)));
+                (key, number, wait_ms) = ("\nEXIT_STATUS=", machine.exit_code, LAST_WAIT_MS);
+            }
+            number_fact(key, number.into());
+            console::finish_into(socket);
+            wait_ms
+        }),
+    };
+    if let Err(errno) = told {
+        failed("notify ", host, errno);
+    }
+}
