@@ -115,6 +115,20 @@ fn interrupt(child: &Child) {
     kill_process(Pid::from_child(child), Signal::INT).unwrap();
 }
 
+/// Who ends last has the last word on the console; the port is the init's alone.
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn a_workload_cannot_lie_about_its_status() {
+    for kernel in cloud_kernels() {
+        let folder = folder();
+        let script = "mkfifo /fifo; (trap 'echo whit: exit 0; exit' TERM; echo >/fifo; while :; do sleep 1; done) &
+            read line </fifo; echo 0 >/dev/vport*; exit 7";
+        let arguments = ["--nic", "none", "--entrypoint", "/bin/sh", "--", "-c", script];
+        let (status, shown, errors) = outcome(runvm(&kernel, &folder, &busybox_tar(), &arguments));
+        assert_eq!((status, errors.as_str()), (Some(7), ""), "{shown}");
+    }
+}
+
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
 fn ctrl_c_ends_the_workload_in_order() {

@@ -40,8 +40,11 @@ fn left(directory: &TempDir) -> usize {
     fs::read_dir(directory.path().join("tmp")).unwrap().count()
 }
 
+/// Finds the file behind the port `org.whit.exit` on QEMU's command line.
+const PORT: &str = r#"until file=${1#file,id=port?,path=}; test "$file" != "$1"; do shift; done"#;
+
 #[test]
-fn the_status_is_what_the_last_exit_line_says() {
+fn the_status_is_what_the_port_or_the_last_exit_line_says() {
     for (script, status, words) in [
         ("echo 'whit: exit 7'", 7, ""),
         ("printf 'whit: exit 1\\r\\n# whit: exit 0\\r\\n[ 1.0] Power down\\r\\n'", 0, ""),
@@ -49,6 +52,9 @@ fn the_status_is_what_the_last_exit_line_says() {
         ("echo 'whit: timeline init 1'", 125, "runvm: the machine ended without telling the workload's status\n"),
         ("echo 'qemu: no kernel' >&2; exit 1", 125, "runvm: qemu: no kernel\nrunvm: QEMU failed (exit status: 1)"),
         ("kill -ABRT $$", 125, "runvm: QEMU failed (signal: 6"),
+        // The port is stronger than the console, but not when it says nothing.
+        (&format!("{PORT}; printf '3\n7\n' >$file; echo 'whit: exit 0'"), 7, ""),
+        (&format!("{PORT}; : >$file; echo 'whit: exit 4'"), 4, ""),
     ] {
         let directory = played(script);
         let (code, shown, errors) = outcome(&runvm(&directory, &["-t"]).output().unwrap());

@@ -87,6 +87,15 @@ pub enum Share {
     },
 }
 
+/// What is behind a port.
+#[derive(Clone, Debug)]
+enum PortEnd {
+    /// A socket that QEMU connects to.
+    Socket(PathBuf),
+    /// A file that QEMU makes, of what the guest says.
+    File(PathBuf),
+}
+
 /// A machine to start; [`fmt::Display`] shows it as a line for a shell.
 #[derive(Clone, Debug)]
 pub struct CommandLine {
@@ -102,8 +111,8 @@ pub struct CommandLine {
     nic: Nic,
     forwards: Vec<Forward>,
     shares: Vec<Share>,
-    /// Sockets behind ports of a virtio serial device, by the ports' names.
-    ports: Vec<(&'static str, PathBuf)>,
+    /// What is behind ports of a virtio serial device, by the ports' names.
+    ports: Vec<(&'static str, PortEnd)>,
     exact_time: bool,
     more: Vec<OsString>,
     control: Option<PathBuf>,
@@ -215,7 +224,14 @@ impl CommandLine {
     /// Adds a port of a virtio serial device (/sys/class/virtio-ports in the guest), behind a socket that QEMU connects to.
     #[must_use]
     pub fn port(mut self, name: &'static str, socket: impl Into<PathBuf>) -> Self {
-        self.ports.push((name, socket.into()));
+        self.ports.push((name, PortEnd::Socket(socket.into())));
+        self
+    }
+
+    /// Adds a port as [`CommandLine::port`] does, whose words go into a file.
+    #[must_use]
+    pub fn port_into(mut self, name: &'static str, file: impl Into<PathBuf>) -> Self {
+        self.ports.push((name, PortEnd::File(file.into())));
         self
     }
 
@@ -285,7 +301,7 @@ impl CommandLine {
         self.channels(&mut arguments);
         arguments.0.extend(self.more.iter().cloned());
         if let Some(socket) = &self.control {
-            arguments.option("-chardev", socket_chardev("control", socket));
+            arguments.option("-chardev", chardev("socket", "control", socket));
             arguments.option("-mon", "chardev=control,mode=control");
         }
         arguments.0
@@ -346,6 +362,10 @@ impl CommandLine {
     /// What else leads out of the guest: shared folders and serial ports.
     fn channels(&self, arguments: &mut Arguments) {
         let bus = if self.board == Board::Microvm { "device" } else { "pci" };
+        // Before the folders: the init looks for ports at the first ten devices.
+        if !self.ports.is_empty() {
+            arguments.option("-device", format!("virtio-serial-{bus}"));
+        }
         for (number, share) in self.shares.iter().enumerate() {
             let tag = share_tag(number);
             match share {
@@ -359,16 +379,20 @@ impl CommandLine {
                     arguments.option("-device", format!("virtio-9p-{bus},fsdev={tag},mount_tag={tag}"));
                 }
                 Share::Virtiofs { socket } => {
-                    arguments.option("-chardev", socket_chardev(&tag, socket));
+                    arguments.option("-chardev", chardev("socket", &tag, socket));
                     arguments.option("-device", format!("vhost-user-fs-{bus},chardev={tag},tag={tag}"));
                 }
             }
         }
-        if !self.ports.is_empty() {
-            arguments.option("-device", format!("virtio-serial-{bus}"));
-        }
-        for (number, (name, socket)) in self.ports.iter().enumerate() {
-            arguments.option("-chardev", socket_chardev(&format!("port{number}"), socket));
+        for (number, (name, end)) in self.ports.iter().enumerate() {
+            let id = format!("port{number}");
+            arguments.option(
+                "-chardev",
+                match end {
+                    PortEnd::Socket(socket) => chardev("socket", &id, socket),
+                    PortEnd::File(file) => chardev("file", &id, file),
+                },
+            );
             arguments.option("-device", format!("virtserialport,chardev=port{number},name={name}"));
         }
     }
@@ -380,9 +404,9 @@ pub fn share_tag(number: usize) -> String {
     format!("share{number}")
 }
 
-fn socket_chardev(id: &str, socket: &Path) -> OsString {
-    let mut chardev = OsString::from(format!("socket,id={id},path="));
-    chardev.push(option_value(socket.as_os_str()));
+fn chardev(kind: &str, id: &str, path: &Path) -> OsString {
+    let mut chardev = OsString::from(format!("{kind},id={id},path="));
+    chardev.push(option_value(path.as_os_str()));
     chardev
 }
 
@@ -486,13 +510,16 @@ mod tests {
     fn folders_and_ports_have_channels() {
         let plan9 = Share::Plan9 { folder: "/a,b".into(), read_only: true };
         let virtiofs = Share::Virtiofs { socket: "/run/s".into() };
-        let command = CommandLine::new("k").share(plan9).share(virtiofs).port("org.x", "/run/p").memory_mib(64);
+        let command = CommandLine::new("k").share(plan9).share(virtiofs).port("org.x", "/run/p");
+        let command = command.port_into("org.y", "/run/f").memory_mib(64);
         let line = words(&command);
         for part in [
             "-machine pc,memory-backend=memory -object memory-backend-memfd,id=memory,size=64M,share=on",
             "readonly=on,path=/a,,b -device virtio-9p-pci,fsdev=share0,mount_tag=share0",
             "-chardev socket,id=share1,path=/run/s -device vhost-user-fs-pci,chardev=share1,tag=share1",
-            "-device virtio-serial-pci -chardev socket,id=port0,path=/run/p -device virtserialport,chardev=port0,name=org.x",
+            "-device virtio-serial-pci -fsdev",
+            "-chardev socket,id=port0,path=/run/p -device virtserialport,chardev=port0,name=org.x",
+            "-chardev file,id=port1,path=/run/f -device virtserialport,chardev=port1,name=org.y",
         ] {
             assert!(line.contains(part), "{part}: {line}");
         }

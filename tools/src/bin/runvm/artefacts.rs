@@ -131,8 +131,10 @@ fn shares(arguments: &Arguments, kernel: &Kernel) -> Result<Vec<ShareKind>, Stri
 
 /// What ctrl-c is heard by.
 const BUTTON: [&str; 2] = ["evdev", "button"];
-/// What tells of the terminal's size.
+/// What the terminal's size and the workload's status are told by.
 const PORT: &str = "virtio_console";
+/// What a host is told by that listens on vsock: whoever asks for it has a device for it among QEMU's.
+const VSOCK: &str = "vmw_vsock_virtio_transport";
 
 /// The modules that this machine needs, and those that it is better with.
 fn modules(arguments: &Arguments, shares: &[ShareKind]) -> (Vec<&'static str>, Vec<&'static str>) {
@@ -156,9 +158,9 @@ fn modules(arguments: &Arguments, shares: &[ShareKind]) -> (Vec<&'static str>, V
     for share in shares {
         needed.extend(share.modules());
     }
-    let mut better = BUTTON.to_vec();
-    if arguments.tty {
-        better.push(PORT);
+    let mut better = [BUTTON.as_slice(), &[PORT]].concat();
+    if arguments.append.as_ref().is_some_and(|words| words.contains("whit.notify=vsock")) {
+        better.push(VSOCK);
     }
     (needed, better)
 }

@@ -1,5 +1,6 @@
 //! A machine that runs, and its user: keys, signals, the terminal's size, what is shown.
 
+use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -15,6 +16,9 @@ use whit_tools::vm::{Clean, Daemon, Timeline};
 
 /// The port by which the init hears of the terminal's size: a `struct winsize` for each change.
 const WINDOW: &str = "org.whit.window";
+/// The port by which the init tells the workload's status: a line for each time that it ends. Nobody else in the machine can write
+/// there, as anybody can on the console.
+const EXIT: &str = "org.whit.exit";
 
 /// What belongs to one run.
 pub(crate) struct Session {
@@ -31,16 +35,17 @@ pub(crate) struct Session {
 impl Session {
     /// Boots, and waits for the machine's end; returns the status to end with.
     pub(crate) fn run(mut self, mut command: CommandLine) -> Result<u8, String> {
-        let untold = |error| format!("cannot tell of the terminal's size: {error}");
+        let untold = |error| format!("cannot talk with the machine: {error}");
         // Gone at the end of this; the thread that talks by the socket is there until the program's end.
-        let folder =
-            self.tty.then(|| tempfile::Builder::new().prefix("whit-").tempdir()).transpose().map_err(untold)?;
+        let folder = tempfile::Builder::new().prefix("whit-").tempdir().map_err(untold)?;
         let mut window = None;
-        if let Some(folder) = &folder {
+        if self.tty {
             let path = folder.path().join("window");
             window = Some(Window::listen(&path).map_err(untold)?);
             command = command.port(WINDOW, path);
         }
+        let exit = folder.path().join("exit");
+        command = command.port_into(EXIT, &exit);
         // Before the machine starts: a signal in between would leave it behind.
         let signals = Signals::new([SIGHUP, SIGINT, SIGTERM, SIGWINCH])
             .map_err(|error| format!("cannot wait for signals: {error}"))?;
@@ -66,7 +71,7 @@ impl Session {
         for line in failures.chain(machine.messages().lines().map(str::to_owned)) {
             eprintln!("runvm: {line}");
         }
-        let told = machine.transcript().lines().rev().find_map(qemu::exit_line);
+        let told = last_status(&exit).or_else(|| machine.transcript().lines().rev().find_map(qemu::exit_line));
         match (told, signal.load(Ordering::Relaxed)) {
             (Some(status), _) => Ok(status),
             (None, signal @ 1..) => Ok(128_u8.wrapping_add(signal as u8)), // one of three small numbers
@@ -74,6 +79,12 @@ impl Session {
             (None, _) => Err(format!("QEMU failed ({status}); its command line: {command}")),
         }
     }
+}
+
+/// The last status of those that a file has, a line each; `None` where the machine has no driver for the port, or never came so
+/// far.
+fn last_status(file: &Path) -> Option<u8> {
+    fs::read_to_string(file).ok()?.lines().last()?.parse().ok()
 }
 
 /// What is shown of the machine's console.
