@@ -9,6 +9,7 @@ mod programs;
 pub mod table;
 pub mod terminal;
 mod transcript;
+pub mod vsock;
 pub mod whole;
 
 pub use programs::{init, tool};

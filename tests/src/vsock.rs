@@ -1,0 +1,122 @@
+//! A host that machines talk to over vsock(7), without /dev/vhost-vsock: rust-vmm's vhost-device-vsock has the device, and a
+//! socket of this host for each port of CID 2.
+
+use std::io::Read;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Once;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use whit_tools::qemu::CommandLine;
+use whit_tools::workspace;
+
+use crate::whole::DEADLINE;
+
+/// The port that [`Host`] listens at.
+pub const PORT: u32 = 1234;
+/// The version that the tests were written with.
+const VERSION: &str = "0.3.0";
+
+/// The drivers of the guest, where a kernel has them as modules.
+pub const MODULES: [&str; 2] = ["virtio_pci", "vmw_vsock_virtio_transport"];
+
+/// A host that listens.
+pub struct Host {
+    folder: TempDir,
+    device: Child,
+    listener: UnixListener,
+}
+
+impl Host {
+    /// Starts the device of one machine.
+    ///
+    /// # Panics
+    /// When it cannot be built or does not start.
+    #[must_use]
+    #[allow(clippy::new_without_default, reason = "it starts a program")]
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap(); // The path of a socket is short.
+        let (socket, host) = (folder.path().join("device"), folder.path().join("host"));
+        let listener = UnixListener::bind(folder.path().join(format!("host_{PORT}"))).unwrap();
+        let mut command = Command::new(program());
+        command.arg("--guest-cid=3").arg("--socket").arg(&socket).arg("--uds-path").arg(&host);
+        let device = command.stdin(Stdio::null()).spawn().unwrap();
+        let host = Self { folder, device, listener };
+        let start = Instant::now();
+        // Nothing tells that a program listens: net/unix/af_unix.c, unix_seq_show(), shows __SO_ACCEPTCON.
+        let listens = |line: &str| line.ends_with(socket.to_str().unwrap()) && line.contains(" 00010000 ");
+        while !std::fs::read_to_string("/proc/net/unix").unwrap().lines().any(listens) {
+            assert!(start.elapsed() < DEADLINE, "vhost-device-vsock does not listen");
+            thread::sleep(Duration::from_millis(10));
+        }
+        host
+    }
+
+    /// Gives a machine with the usual memory the device.
+    #[must_use]
+    pub fn attach(&self, command: CommandLine) -> CommandLine {
+        let socket = self.folder.path().join("device");
+        command
+            .option("-object", "memory-backend-memfd,id=memory,size=256M,share=on")
+            .option("-machine", "memory-backend=memory")
+            .option("-chardev", format!("socket,id=vsock,path={}", socket.display()))
+            .option("-device", "vhost-user-vsock-pci,chardev=vsock")
+    }
+
+    /// Waits for a message that ends in `end`; returns it, and the connection that it came by.
+    ///
+    /// # Panics
+    /// When there is none in time, or another.
+    #[must_use]
+    pub fn message(&self, end: &str) -> (String, UnixStream) {
+        // A listener has no deadline of its own.
+        self.listener.set_nonblocking(true).unwrap();
+        let start = Instant::now();
+        let mut stream = loop {
+            match self.listener.accept() {
+                Ok((stream, _)) => break stream,
+                Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock, "{error}"),
+            }
+            assert!(start.elapsed() < DEADLINE, "nobody connects");
+            thread::sleep(Duration::from_millis(10));
+        };
+        stream.set_nonblocking(false).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        let mut message = Vec::new();
+        let mut buffer = [0; 256];
+        while !message.ends_with(end.as_bytes()) {
+            let count = stream.read(&mut buffer).unwrap();
+            assert_ne!(count, 0, "\"{}\" and the end, not \"{end}\"", String::from_utf8_lossy(&message));
+            message.extend_from_slice(&buffer[..count]);
+        }
+        (String::from_utf8(message).unwrap(), stream)
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        // It ends with its machine, or now.
+        let _ = self.device.kill();
+        let _ = self.device.wait();
+    }
+}
+
+/// The device, built once and kept below `target`.
+fn program() -> PathBuf {
+    static BUILT: Once = Once::new();
+    let root = workspace::target().join(format!("vhost-device-vsock-{VERSION}"));
+    let program = root.join("bin/vhost-device-vsock");
+    BUILT.call_once(|| {
+        if !program.is_file() {
+            let mut cargo = workspace::cargo();
+            cargo.args(["install", "--quiet", "--locked", "vhost-device-vsock", "--version", VERSION, "--root"]);
+            let built = cargo.arg(&root).arg("--target-dir").arg(root.join("build")).status().unwrap();
+            assert!(built.success(), "vhost-device-vsock {VERSION} does not build");
+            let _ = std::fs::remove_dir_all(root.join("build"));
+        }
+    });
+    program
+}

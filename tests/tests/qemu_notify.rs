@@ -1,0 +1,170 @@
+//! How the host of a machine hears that the workload runs, and how it ended.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use whit_tests::debian::{cloud_kernels, kernel};
+use whit_tests::vsock::{Host, MODULES, PORT};
+use whit_tests::whole::{Copy, DEADLINE, Guest, Shell, VIRTIO, assert_clean, busybox_disk, machine};
+use whit_tools::debian::{Flavour, Kernel};
+use whit_tools::qemu::{Board, CommandLine, DiskInterface, Nic};
+
+/// The first time it ends with 3, the second time with 5.
+const THREE_THEN_FIVE: &str = "test -e /second && exit 5; touch /second; exit 3";
+
+/// A machine without a network whose workload is a script; with more drivers and more words.
+fn scripted(kernel: &Kernel, modules: &[&str], words: &str, script: &str) -> CommandLine {
+    machine(kernel, &[VIRTIO.as_slice(), modules].concat(), Shell::No)
+        .nic(Nic::None)
+        .append(&format!("root=/dev/vda whit.net=off {words} entrypoint=/bin/sh -- -c \"{script}\""))
+}
+
+/// [`scripted`] with a disk that stays as it is.
+fn on_a_snapshot(kernel: &Kernel, modules: &[&str], words: &str, script: &str) -> CommandLine {
+    scripted(kernel, modules, words, script).disk(DiskInterface::Virtio, busybox_disk()).snapshot()
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn each_exit_code_is_a_line_of_the_port_that_the_workload_cannot_write_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = folder.path().join("told");
+    for kernel in cloud_kernels() {
+        for board in [Board::Pc, Board::Microvm] {
+            let modules = ["virtio_console", if board == Board::Pc { "virtio_pci" } else { "virtio_mmio" }];
+            let script = format!("echo 0 >$(echo /dev/vport*); {THREE_THEN_FIVE}");
+            let mut command = on_a_snapshot(&kernel, &modules, "whit.on_exit=restart:1", &script);
+            for _ in 0..6 {
+                command = command.disk(DiskInterface::Virtio, busybox_disk()); // The port's device is the eighth.
+            }
+            let mut guest = Guest::start(&command.board(board).port_into("org.whit.exit", &told));
+            for line in ["p1: Device or resource busy", "whit: exit 3", "p1: Device or resource busy", "whit: exit 5"] {
+                guest.line(line);
+            }
+            guest.end();
+            assert_eq!(fs::read_to_string(&told).unwrap(), "3\n5\n");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn a_boot_that_fails_has_an_exit_code_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = folder.path().join("told");
+    for kernel in cloud_kernels() {
+        let command = scripted(&kernel, &["virtio_console"], "rootwait=0", "exit 3");
+        let mut guest = Guest::start(&command.port_into("org.whit.exit", &told));
+        guest.line("whit: exit 125");
+        guest.end();
+        assert_eq!(fs::read_to_string(&told).unwrap(), "125\n");
+    }
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn isa_debug_exit_makes_the_code_a_status_of_qemu() {
+    for kernel in cloud_kernels() {
+        for (board, script, status) in [
+            (Board::Pc, "exit 7", 2 * 7 + 1),
+            (Board::Q35, "exit 0", 0),
+            // Of nine bits QEMU's caller sees eight.
+            (Board::Q35, "kill -KILL $$", (2 * 137 + 1) % 256),
+        ] {
+            let disk = Copy::of(&busybox_disk());
+            let command = scripted(&kernel, &[], "whit.notify=isa:0xf4", script);
+            let command = command.board(board).disk(DiskInterface::Virtio, disk.path());
+            let mut guest = Guest::start(&command.option("-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"));
+            guest.line("whit: power off");
+            let ended = guest.machine().wait(DEADLINE).unwrap();
+            guest.assert(ended.code() == Some(status), &format!("{ended}, not {status}"));
+            assert_clean(&disk.path());
+        }
+    }
+}
+
+/// A reboot is no end, and a machine without the device goes off by itself.
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn isa_debug_exit_is_for_a_machine_that_goes_off() {
+    let kernel = kernel(Flavour::Cloud, None);
+    let device = "isa-debug-exit,iobase=0x501";
+    let command = on_a_snapshot(&kernel, &[], "whit.notify=isa:0x501 whit.on_exit=reboot", "exit 7");
+    let mut guest = Guest::start(&command.option("-device", device));
+    guest.line("whit: reboot");
+    guest.end();
+    let command = on_a_snapshot(&kernel, &[], "whit.notify=isa:0x501", "exit 7");
+    let mut guest = Guest::start(&command);
+    guest.line("whit: power off");
+    guest.end();
+    let command = on_a_snapshot(&kernel, &[], "whit.notify=isa:0x10000", "exit 7");
+    let mut guest = Guest::start(&command);
+    guest.line("whit: notify isa:0x10000: EINVAL");
+    guest.end();
+}
+
+#[test]
+#[ignore = "needs QEMU, Debian's archive and crates.io: cargo selftest runs it"]
+fn a_host_on_vsock_hears_sd_notifys_words() {
+    let spec = format!("vsock-stream:2:{PORT}");
+    for kernel in cloud_kernels() {
+        let host = Host::new();
+        let words = format!("whit.notify={spec} whit.on_exit=restart:1");
+        let mut guest = Guest::start(&host.attach(on_a_snapshot(&kernel, &MODULES, &words, THREE_THEN_FIVE)));
+        let (_, first) = host.message("READY=1\n");
+        let (_, _second) = host.message("READY=1\n");
+        // The machine does not wait for whoever keeps a connection; but for the last.
+        drop(first);
+        let (message, last) = host.message("EXIT_STATUS=5\n");
+        assert_eq!(message, "X_SYSTEMD_SHUTDOWN=poweroff\nEXIT_STATUS=5\n");
+        assert_waits(&mut guest);
+        drop(last);
+        guest.end();
+
+        // systemd's credential, which is not the only text.
+        let host = Host::new();
+        let command = on_a_snapshot(&kernel, &MODULES, "whit.on_exit=reboot", "exit 0");
+        let command = host.attach(command).option("-smbios", "type=11,value=hello");
+        let credential = format!("type=11,value=io.systemd.credential:vmm.notify_socket={spec}");
+        let mut guest = Guest::start(&command.option("-smbios", credential));
+        let _ = host.message("READY=1\n");
+        let (message, _) = host.message("EXIT_STATUS=0\n");
+        assert_eq!(message, "X_SYSTEMD_SHUTDOWN=reboot\nEXIT_STATUS=0\n");
+        guest.end();
+    }
+}
+
+/// Sees to it that a machine that told its last does not go off before it was heard. It waits for 2 s: on a host that is too busy
+/// to look in half of that there is nothing to see.
+fn assert_waits(guest: &mut Guest) {
+    let start = Instant::now();
+    let ended = guest.machine().wait(Duration::from_millis(500));
+    guest.assert(ended.is_err() || start.elapsed() > Duration::from_secs(1), "the machine did not wait");
+}
+
+#[test]
+#[ignore = "needs QEMU, Debian's archive and crates.io: cargo selftest runs it"]
+fn a_host_that_does_not_hear_is_said_and_not_waited_for() {
+    let kernel = kernel(Flavour::Cloud, None);
+    let host = Host::new();
+    let listening =
+        host.attach(on_a_snapshot(&kernel, &MODULES, &format!("whit.notify=vsock-stream:2:{}", PORT + 1), ""));
+    let one_kind = Host::new();
+    let other_kind = one_kind.attach(on_a_snapshot(&kernel, &MODULES, &format!("whit.notify=vsock:2:{PORT}"), ""));
+    for (command, said) in [
+        (on_a_snapshot(&kernel, &[], "whit.notify=vsock-stream:2:9", ""), "notify vsock-stream:2:9: EAFNOSUPPORT"),
+        (on_a_snapshot(&kernel, &MODULES, "whit.notify=vsock-stream:2:9", ""), "notify vsock-stream:2:9: ENODEV"),
+        (on_a_snapshot(&kernel, &MODULES, "whit.notify=vsock-dgram:2:9", ""), "notify vsock-dgram:2:9: ENODEV"),
+        (on_a_snapshot(&kernel, &[], "whit.notify=vsock-stream:2", ""), "notify vsock-stream:2: EINVAL"),
+        // This device answers nothing; the kernel's refuses: ECONNRESET.
+        (listening, "notify vsock-stream:2:1235: ETIMEDOUT"),
+        (other_kind, "notify vsock:2:1234: "),
+    ] {
+        let mut guest = Guest::start(&command);
+        // Once that the workload runs, once that it ended.
+        for line in [said, "whit: exit 0", "whit: power off", said] {
+            guest.line(line);
+        }
+        guest.end();
+    }
+}
