@@ -5,6 +5,7 @@ use core::mem::MaybeUninit;
 
 use rustix::fs::{Mode, OFlags, mkdir};
 use whit::error::Errno;
+use whit::text::parts;
 
 use crate::sys::c_str;
 use crate::sys::fd::{self, Fd};
@@ -28,6 +29,20 @@ pub(crate) fn read_open<'a>(file: &Fd, buffer: &'a mut [MaybeUninit<u8>]) -> Res
     // One read returns all of a regular file that fits (a signal cannot interrupt it: all are blocked).
     let text = fd::read(file, buffer)?;
     if text.len() < size { Ok(text) } else { Err(Errno::FBIG) }
+}
+
+/// Bytes of a list that are read.
+const MAX_LIST: usize = 8192;
+
+/// Hands every line of a list of the kernel's to `visit`.
+#[inline(never)]
+pub(crate) fn each_line(path: &CStr, visit: &mut dyn FnMut(&[u8])) {
+    let mut buffer = buffer::<MAX_LIST>();
+    if let Ok(text) = read(path, &mut buffer) {
+        for line in parts(text, b'\n') {
+            visit(line);
+        }
+    }
 }
 
 /// The longest path.

@@ -2,6 +2,7 @@
 
 use core::mem::MaybeUninit;
 
+use linux_raw_sys::general::{WNOHANG, WUNTRACED};
 use linux_raw_sys::netlink::NETLINK_KOBJECT_UEVENT;
 use rustix::process::Pid;
 use whit::error::Errno;
@@ -34,6 +35,7 @@ pub(crate) mod signal {
     pub(crate) const CONT: u8 = 18;
     pub(crate) const TSTP: u8 = 20;
     pub(crate) const WINCH: u8 = 28;
+    pub(crate) const IO: u8 = 29;
     /// SIGRTMIN+3 to +6 of a C library's: systemd's words to a PID 1 (systemd(1), SIGNALS).
     pub(crate) const SYSTEMD_HALT: u8 = 37;
     pub(crate) const SYSTEMD_POWER_OFF: u8 = 38;
@@ -60,8 +62,10 @@ pub(crate) struct Machine<'a> {
     pub(crate) ended: Option<u8>,
     /// The last one's, or that of a workload that was never started.
     pub(crate) exit_code: u8,
-    /// PID 1 has no children.
+    /// PID 1 has no children, of those that it looks for.
     pub(crate) alone: bool,
+    /// Which children it looks for: 0, __WALL or __WCLONE.
+    pub(crate) children: u32,
     /// The root, once it is mounted.
     pub(crate) root: Option<Root>,
     /// Who asks for the time.
@@ -137,6 +141,7 @@ impl<'a> Machine<'a> {
             ended: None,
             exit_code: NOT_STARTED,
             alone: true,
+            children: 0,
             signals: signal_fd().ok(),
             buttons: Buttons::default(),
             ports: Ports::default(),
@@ -235,9 +240,9 @@ impl<'a> Machine<'a> {
     }
 
     /// Takes leave of every child that ended, its own or an orphan.
-    fn reap(&mut self) {
+    pub(crate) fn reap(&mut self) {
         loop {
-            let (child, status) = match wait() {
+            let (child, status) = match wait(WNOHANG | WUNTRACED | self.children) {
                 Ok((Some(child), status)) => (child, status),
                 none => {
                     // The only error: PID 1 has no children.

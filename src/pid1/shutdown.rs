@@ -1,19 +1,24 @@
 //! The end: everybody stops, everything is on the disk, the machine goes off. Nothing returns from here.
 
-use rustix::fs::sync;
-use rustix::mount::{MountFlags, UnmountFlags, mount_remount, unmount};
+use core::ffi::CStr;
+
+use linux_raw_sys::general::{__WALL, __WCLONE};
+use rustix::fs::{OFlags, sync};
+use rustix::mount::{MountFlags, mount_remount};
+use rustix::process::chroot;
 use rustix::system::RebootCommand;
 use whit::options::{Switch, Time};
 use whit::text::{Text, nth, parts, position};
 use whit::time::{NEVER, after_s};
 
-use crate::console::{failed, tell};
-use crate::files::{self, Path};
+use crate::console::{failed, say, tell};
+use crate::files::{Path, each_line};
 use crate::filesystems::ROOT;
 use crate::machine::{Machine, now_ms, signal};
 use crate::notify;
-use crate::sys::fd;
-use crate::sys::process::kill;
+use crate::sys;
+use crate::sys::fd::{self, Status};
+use crate::sys::process::{Fork, fork, kill, swap_off};
 
 /// How the machine ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -25,8 +30,11 @@ pub(crate) enum End {
 
 /// What follows SIGKILL is only the kernel's work.
 const KILL_WAIT_S: u32 = 2;
-/// Bytes of the list of mounts that are read.
-const MAX_MOUNTS: usize = 8192;
+/// What writing everything back may take, and then what making the disks read-only may.
+const DISKS_WAIT_S: u32 = 30;
+/// What the kernel's emergency remount may take, and until when it has begun.
+const EMERGENCY_WAIT_S: u32 = 10;
+const EMERGENCY_BEGINS_MS: u64 = 1000;
 /// Everybody but PID 1.
 const EVERYBODY: i32 = -1;
 
@@ -39,7 +47,7 @@ pub(crate) fn end(machine: &mut Machine<'_>, end: End) -> ! {
     if machine.options.has(Switch::Release) {
         machine.release_network();
     }
-    leave_disks_clean();
+    leave_disks_clean(machine);
     tell!("{}", Text(nth(b"power off,reboot,halt", end as usize)));
     notify::tell(machine, Some(end));
     reboot(match end {
@@ -84,37 +92,119 @@ fn stop_everybody(machine: &mut Machine<'_>) {
 
 /// Ends everybody who is still there.
 pub(crate) fn kill_everybody(machine: &mut Machine<'_>) {
-    let deadline_ms = after_s(now_ms(), KILL_WAIT_S);
     let _ = kill(EVERYBODY, signal::KILL);
+    wait_for(machine, __WALL, KILL_WAIT_S);
+}
+
+/// Waits until there are no such children, or the time is over.
+fn wait_for(machine: &mut Machine<'_>, children: u32, seconds: u32) {
+    let deadline_ms = after_s(now_ms(), seconds);
+    machine.children = children;
+    machine.reap();
     while !machine.alone && now_ms() < deadline_ms {
         machine.wait(deadline_ms);
     }
+    machine.children = 0;
 }
 
-/// Writes everything back. Superblocks are made read-only before anything is unmounted: an unmount can succeed here while
-/// another mount namespace keeps the file system writable. What was mounted last comes first: an overlay before what it lies on.
-fn leave_disks_clean() {
+/// Writes everything back and makes the disks read-only. Whatever may hang with its disk is a process of its own; what is not
+/// in order when the time is over, the kernel puts in order as far as it can. Nothing is unmounted then: that would change
+/// nothing on a disk.
+fn leave_disks_clean(machine: &mut Machine<'_>) {
+    let (nobody_is_left, is_machine) = (machine.alone, is_machine());
+    apart(write_back, c"");
+    wait_for(machine, __WCLONE, DISKS_WAIT_S);
+    disks_are_read_only(true);
+    wait_for(machine, __WCLONE, DISKS_WAIT_S);
+    if !is_machine || nobody_is_left && machine.alone && no_swap_files(false) && disks_are_read_only(false) {
+        return;
+    }
+    say!("emergency remount");
+    for key in [b"s", b"u"] {
+        let _ = fd::open(c"/proc/sysrq-trigger", OFlags::WRONLY).and_then(|trigger| fd::write(&trigger, key));
+    }
+    // It tells nobody when it begins. What asks for a disk then waits until it is done with that.
+    fd::poll([None; _], EMERGENCY_BEGINS_MS);
+    disks_are_read_only(true);
+    wait_for(machine, __WCLONE, EMERGENCY_WAIT_S);
+}
+
+/// Whether PID 1 is that of the kernel, and not of a namespace: swap and sysrq are the whole kernel's.
+fn is_machine() -> bool {
+    /// include/uapi/linux/nsfs.h, PID_NS_INIT_INO; before Linux 6.18 include/linux/proc_ns.h. No other has it.
+    const PID_NS_INIT_INO: u64 = 0xEFFF_FFFC;
+    fd::status(c"/proc/self/ns/pid").is_some_and(|Status { inode, .. }| inode == PID_NS_INIT_INO)
+}
+
+/// Does something in a process of its own, whose end is not told by SIGCHLD: it is waited for apart from all others.
+#[inline(never)]
+fn apart(work: fn(&CStr), path: &CStr) {
+    let forked = fork(signal::IO.into());
+    if let Ok(Fork::Parent(_)) = forked {
+        return;
+    }
+    work(path);
+    if forked.is_ok() {
+        sys::exit(0);
+    }
+}
+
+/// Writes everything back. A file that is swapped to keeps its file system from becoming read-only.
+fn write_back(_: &CStr) {
+    if is_machine() {
+        let _ = chroot(ROOT);
+        no_swap_files(true);
+    }
     sync();
+}
+
+/// Makes a superblock read-only: an unmount can succeed here while another mount namespace keeps the file system writable.
+fn make_read_only(path: &CStr) {
+    if let Err(errno) = mount_remount(path, MountFlags::RDONLY, c"") {
+        failed("remount read-only: ", path.to_bytes(), errno.into());
+        // Somebody who cannot be ended has a file open.
+        if is_machine() {
+            let _ = fd::open(path, OFlags::RDONLY).map(|mounted| fd::freeze(&mounted));
+        }
+    }
+}
+
+/// Whether no file is swapped to; when `make` is set, it is made so.
+fn no_swap_files(make: bool) -> bool {
+    let mut none = true;
+    each_line(c"/proc/swaps", &mut |line| {
+        // `/swap                 file\t\t1024\t…` (mm/swapfile.c, swap_show()).
+        let mut columns = parts(line, b' ');
+        let (path, kind) = (columns.next(), columns.find(|column| !column.is_empty()));
+        if let (Some(path), Some([b'f', ..])) = (path, kind) {
+            none = false;
+            if make {
+                swap_off(Path::new().set_listed(path));
+            }
+        }
+    });
+    none
+}
+
+/// Whether no disk is writable; when `make` is set, they are made so.
+fn disks_are_read_only(make: bool) -> bool {
     // Of the file system that PID 1 itself is in nothing is made read-only: it is memory, or, where the machine is made of
     // namespaces, the host's.
-    let Some(ours) = fd::status(c"/") else { return };
-    let mut buffer = files::buffer::<MAX_MOUNTS>();
-    let mut rest = files::read(c"/proc/self/mounts", &mut buffer).map_or(&b""[..], |mounts| mounts);
-    while let Some(end) = rest.iter().rposition(|byte| *byte == b'\n') {
-        let start = rest.get(..end).and_then(|before| before.iter().rposition(|byte| *byte == b'\n'));
-        let (before, line) = rest.split_at(start.map_or(0, |start| start + 1).min(rest.len()));
-        rest = before;
+    let Some(ours) = fd::status(c"/") else { return true };
+    let mut all = true;
+    each_line(c"/proc/self/mounts", &mut |line| {
         let mut fields = parts(line, b' ');
         let (source, target) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
         if source.starts_with(b"/dev/") || position(b"overlay", b' ', source).is_some() {
             let mut room = Path::new();
             let path = room.set_listed(target);
-            if fd::status(path).is_some_and(|status| status.device != ours.device)
-                && let Err(errno) = mount_remount(path, MountFlags::RDONLY, c"")
-            {
-                failed("remount read-only: ", target, errno.into());
+            if fd::status(path).is_some_and(|status| status.device != ours.device) {
+                all &= fields.nth(1).is_some_and(|options| options.starts_with(b"ro"));
+                if make {
+                    apart(make_read_only, path);
+                }
             }
         }
-    }
-    let _ = unmount(ROOT, UnmountFlags::DETACH);
+    });
+    all
 }

@@ -2,6 +2,7 @@
 
 use core::ffi::CStr;
 
+use linux_raw_sys::general::{CLONE_NEWNS, SIGCHLD};
 use rustix::fs::{Access, OFlags, Uid, access, fchown};
 use rustix::mount::mount_move;
 use rustix::process::{Pid, chdir, chroot, getpid, setpgid};
@@ -30,7 +31,7 @@ const MAX_ACCOUNTS: usize = 32 * 1024;
 
 /// Starts the workload in the root, with mounts of its own.
 pub(crate) fn start(sources: &Sources<'_>, options: &Options<'_>) -> Result<Pid, Error> {
-    match fork(true) {
+    match fork(SIGCHLD | CLONE_NEWNS) {
         Ok(Fork::Parent(child)) => Ok(child),
         Ok(Fork::Child) => sys::exit(run(sources, options)),
         Err(errno) => Err(at("fork")(errno)),
@@ -80,7 +81,7 @@ pub(crate) fn has_shell() -> bool {
 
 /// Starts the shell of the initramfs.
 pub(crate) fn start_shell() -> Result<Pid, Error> {
-    match fork(false) {
+    match fork(SIGCHLD) {
         Ok(Fork::Parent(child)) => Ok(child),
         Ok(Fork::Child) => {
             take_foreground();

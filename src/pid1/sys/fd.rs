@@ -8,9 +8,9 @@ use core::mem::MaybeUninit;
 
 use linux_raw_sys::general::{
     AT_FDCWD, F_SETFL, F_SETOWN, FASYNC, O_CLOEXEC, O_NONBLOCK, POLLIN, RESOLVE_IN_ROOT, RESOLVE_NO_XDEV,
-    STATX_ATTR_MOUNT_ROOT, STATX_SIZE, open_how, pollfd, statfs, statx,
+    STATX_ATTR_MOUNT_ROOT, STATX_INO, STATX_SIZE, open_how, pollfd, statfs, statx,
 };
-use linux_raw_sys::ioctl::{BLKGETSIZE64, EXT4_IOC_RESIZE_FS, TIOCSWINSZ};
+use linux_raw_sys::ioctl::{BLKGETSIZE64, EXT4_IOC_RESIZE_FS, FIFREEZE, TIOCSWINSZ};
 use linux_raw_sys::net::MSG_DONTWAIT;
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::OFlags;
@@ -138,6 +138,13 @@ pub(crate) fn grow_ext4(mounted: &Fd, bytes: u64) -> Result<(), Errno> {
     result(unsafe { sc::syscall!(IOCTL, raw(mounted), EXT4_IOC_RESIZE_FS, &raw const blocks) }).map(drop)
 }
 
+/// `int ioctl(int fd, FIFREEZE)` — fs/ioctl.c: everything is written back, and from here on nothing can be written, whoever
+/// has files open. Of a journal nothing is left to be replayed (fs/ext4/super.c, ext4_freeze()).
+pub(crate) fn freeze(mounted: &Fd) {
+    // SAFETY: the number that the kernel could take is not looked at.
+    unsafe { sc::syscall!(IOCTL, raw(mounted), FIFREEZE, 0) };
+}
+
 /// What is known of a file.
 pub(crate) struct Status {
     /// Something is mounted there (Linux 5.8; fs/stat.c, vfs_statx).
@@ -146,6 +153,8 @@ pub(crate) struct Status {
     pub(crate) is_empty: bool,
     /// The file system that it is in: major and minor number.
     pub(crate) device: [u32; 2],
+    /// Its number there.
+    pub(crate) inode: u64,
 }
 
 /// `int statx(int directory, const char *path, int flags, unsigned mask, struct statx *status)` — statx(2). rustix's first
@@ -155,7 +164,7 @@ pub(crate) fn status(path: &CStr) -> Option<Status> {
     let mut status = MaybeUninit::<statx>::uninit();
     // SAFETY: path and struct live over the call; when it succeeds the kernel has written the whole struct.
     let status = unsafe {
-        let done = sc::syscall!(STATX, AT_FDCWD, path.as_ptr(), 0, STATX_SIZE, status.as_mut_ptr());
+        let done = sc::syscall!(STATX, AT_FDCWD, path.as_ptr(), 0, STATX_SIZE | STATX_INO, status.as_mut_ptr());
         result(done).ok()?;
         status.assume_init_ref()
     };
@@ -163,6 +172,7 @@ pub(crate) fn status(path: &CStr) -> Option<Status> {
         is_mount: status.stx_attributes & u64::from(STATX_ATTR_MOUNT_ROOT) != 0,
         is_empty: status.stx_size == 0,
         device: [status.stx_dev_major, status.stx_dev_minor],
+        inode: status.stx_ino,
     })
 }
 

@@ -3,7 +3,7 @@
 use core::ffi::{CStr, c_char};
 use core::ptr;
 
-use linux_raw_sys::general::{CLONE_NEWNS, O_CLOEXEC, O_NONBLOCK, SIG_SETMASK, SIGCHLD, WNOHANG, WUNTRACED};
+use linux_raw_sys::general::{O_CLOEXEC, O_NONBLOCK, SIG_SETMASK};
 use rustix::process::Pid;
 use whit::argv::{MAX_STRINGS, Strings};
 use whit::error::Errno;
@@ -38,21 +38,22 @@ pub(crate) enum Fork {
     Parent(Pid),
 }
 
-/// `long clone(unsigned long flags, void *stack, …)` — clone(2), as fork(2) does it; the child may have mounts of its own.
-pub(crate) fn fork(new_mounts: bool) -> Result<Fork, Errno> {
-    let flags = SIGCHLD | if new_mounts { CLONE_NEWNS } else { 0 };
+/// `long clone(unsigned long flags, void *stack, …)` — clone(2), as fork(2) does it: the flags are the signal that tells of the
+/// child's end, and namespaces of its own.
+pub(crate) fn fork(flags: u32) -> Result<Fork, Errno> {
     // SAFETY: without CLONE_VM the child runs on its own copy of this stack; there is one thread, and no lock.
     let pid = result(unsafe { sc::syscall!(CLONE, flags, 0, 0, 0, 0) })?;
     Ok(Pid::from_raw(pid as i32).map_or(Fork::Child, Fork::Parent))
 }
 
-/// `pid_t wait4(pid_t pid, int *status, int options, struct rusage *usage)` — wait4(2): the next child that ended or stopped,
-/// without waiting; none when there is no such, and an error when there are no children.
-pub(crate) fn wait() -> Result<(Option<Pid>, Status), Errno> {
+/// `pid_t wait4(pid_t pid, int *status, int options, struct rusage *usage)` — wait4(2): the next child that ended; none when
+/// there is no such, and an error when there are no children. They are those whose end SIGCHLD tells; with __WCLONE the others,
+/// with __WALL both.
+pub(crate) fn wait(options: u32) -> Result<(Option<Pid>, Status), Errno> {
     const ANY: i32 = -1;
     let mut status = 0u32;
     // SAFETY: the word is writable over the call; nobody asks for the usage.
-    let pid = result(unsafe { sc::syscall!(WAIT4, ANY, &raw mut status, WNOHANG | WUNTRACED, 0) })?;
+    let pid = result(unsafe { sc::syscall!(WAIT4, ANY, &raw mut status, options, 0) })?;
     Ok((Pid::from_raw(pid as i32), Status(status)))
 }
 
@@ -60,6 +61,12 @@ pub(crate) fn wait() -> Result<(Option<Pid>, Status), Errno> {
 pub(crate) fn kill(pid: i32, signal: u8) -> Result<(), Errno> {
     // SAFETY: kill takes no pointers.
     result(unsafe { sc::syscall!(KILL, pid.cast_unsigned(), signal) }).map(drop)
+}
+
+/// `int swapoff(const char *path)` — swapoff(2).
+pub(crate) fn swap_off(path: &CStr) {
+    // SAFETY: the path ends in NUL and lives over the call.
+    unsafe { sc::syscall!(SWAPOFF, path.as_ptr()) };
 }
 
 /// `int prlimit64(pid_t pid, unsigned resource, const struct rlimit64 *new, struct rlimit64 *old)` — prlimit(2), of this
