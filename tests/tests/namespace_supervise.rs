@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use rustix::process::Signal;
-use whit_tests::namespace::{End, Lan, Machine};
+use whit_tests::namespace::{End, Lan, Machine, Running};
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
@@ -207,4 +207,64 @@ fn a_workload_that_waits_for_its_next_start_is_no_obstacle() {
     machine.wait_for("whit: start 3 in 400 ms\n");
     machine.signal(Signal::USR2);
     machine.finish().powered_off_saying(&["whit: power off"]);
+}
+
+/// How much of PID 1 is in memory and was at most, in KiB, its threads, and the descriptors that it has open.
+fn footprint(machine: &Running) -> [usize; 4] {
+    let status = machine.of_init("status");
+    let number = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a line of status");
+        line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number")
+    };
+    [number("VmRSS:"), number("VmHWM:"), number("Threads:"), machine.descriptors_of_init().len()]
+}
+
+/// A workload that leaves orphans and then counts signals; asked, it says how many, and it ends with the last.
+const SOAKED: &str = "
+    test -p /fifo || mkfifo /fifo; exec 3<>/fifo
+    seen=0; trap 'seen=$((seen + 1))' USR1
+    for number in $(seq 2000); do ( : <&- & ) ; done
+    echo orphaned
+    while test $seen -lt 200; do word=; read word <&3; test -z $word || echo seen $seen; done
+    echo all seen; exit 3";
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn ten_thousand_orphans_a_thousand_signals_and_five_runs_leave_pid_1_as_it_was() {
+    let mut machine = Machine::new().command_line("whit.on_exit=restart").script(SOAKED).spawn();
+    let mut first = None;
+    for run in 1..=5 {
+        machine.wait_for("orphaned\n");
+        for sent in 1..200 {
+            machine.signal(Signal::USR1);
+            // The next one comes when this one was seen: two would be one.
+            loop {
+                machine.write_for_init("/rootfs/fifo", "asked\n");
+                machine.wait_for("seen ");
+                if machine.wait_for("\n").parse() == Ok(sent) {
+                    break;
+                }
+            }
+        }
+        machine.signal(Signal::USR1);
+        machine.wait_for("all seen\n");
+        machine.wait_for(&format!("whit: start {run} in "));
+        let now = footprint(&machine);
+        let [memory, peak, threads, open] = now;
+        println!("run {run}: {memory} KiB in memory, {peak} KiB at the peak, {threads} thread, {open} descriptors");
+        assert_eq!((*first.get_or_insert(now), threads), (now, 1), "{}", machine.console());
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn what_is_stopped_does_not_keep_the_machine() {
+    // A job that somebody stopped, and the workload itself: neither hears SIGTERM.
+    for script in [
+        "sleep 1000 & kill -STOP $!; echo stopped; exit 3",
+        "( until grep -q 'State:.T' /proc/$$/status; do :; done; echo stopped; kill -38 1 ) & kill -STOP $$",
+    ] {
+        let finished = Machine::new().command_line("whit.grace=1").script(script).run();
+        finished.powered_off_saying(&["stopped", "whit: power off"]);
+    }
 }
