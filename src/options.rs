@@ -256,6 +256,8 @@ pub struct Options<'a> {
     pub read_only: bool,
     /// Whether the image's own init becomes PID 1.
     pub hand_over: bool,
+    /// Whether messages go to the kernel's log, and not to the console.
+    pub kernel_log: bool,
     /// Whether DHCP's messages are repeated as slowly as in RFC 2131's example.
     pub classic_dhcp: bool,
     /// The signal that asks the workload to end.
@@ -275,6 +277,7 @@ impl Default for Options<'_> {
             switches: [false; _],
             read_only: false,
             hand_over: false,
+            kernel_log: false,
             classic_dhcp: false,
             stop_signal: SIGTERM,
             net: None,
@@ -332,6 +335,7 @@ impl<'a> Options<'a> {
             }
             Name::OnExit => self.on_exit = on_exit(text).ok_or(Problem::Value)?,
             Name::Dhcp => self.classic_dhcp = position(b"fast rfc", b' ', text).ok_or(Problem::Value)? > 0,
+            Name::Log => self.kernel_log = position(b"console kmsg", b' ', text).ok_or(Problem::Value)? > 0,
             Name::Pid1 => self.hand_over = position(b"child exec", b' ', text).ok_or(Problem::Value)? > 0,
         }
         Ok(())
@@ -341,7 +345,7 @@ impl<'a> Options<'a> {
 /// Every name, in the order of [`Name::IN_ORDER`]: one text is less than a table of them.
 const NAMES: &[u8] =
     b"root rootfstype rootflags rootwait rootdelay ro rw init quiet entrypoint BOOTIF ip nameserver cmd arg env mount tmpfs rlimit sysctl \
-    overlay grow workdir user hostname stopsignal grace on_exit net net.dev net.timeout dhcp dhcp.arp dhcp.release ntp time pid1 timing notify";
+    overlay grow workdir user hostname stopsignal grace on_exit net net.dev net.timeout dhcp dhcp.arp dhcp.release ntp time pid1 timing notify log";
 
 /// The kernel's own words that mean something to us as well, and the one that ginit brought: the first of the names.
 const KERNEL_WORDS: &[u8] = NAMES
@@ -361,6 +365,7 @@ enum Name {
     OnExit,
     Dhcp,
     Pid1,
+    Log,
 }
 
 impl Name {
@@ -404,6 +409,7 @@ impl Name {
         Self::Pid1,
         Self::Switch(Switch::Timing),
         Self::Text(Value::Notify),
+        Self::Log,
     ];
 }
 

@@ -74,7 +74,7 @@ fn main(seed: u32) -> ! {
         image: Record::default(),
     };
     let options = sources.options(&mut complain);
-    console::set_quiet(options.has(Switch::Quiet));
+    console::set(options.has(Switch::Quiet), options.kernel_log);
     let network = if options.net() == Net::Off { None } else { open_network(seed, &options) };
     let mut machine = Machine::new(sources, options, network, Timeline::new(init_ns), seed);
     machine.handle_network();
@@ -88,6 +88,7 @@ fn main(seed: u32) -> ! {
     modules::load(|| machine.handle_network());
     hardware::load(&mut machine);
     machine.timeline.reach(Stage::Modules);
+    console::open_others();
     machine.buttons.open();
 
     let Err(end) = live(&mut machine);

@@ -6,6 +6,8 @@ use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use super::fd::Fd;
+
 /// A buffer that can be taken once.
 pub(crate) struct Static<const SIZE: usize> {
     bytes: UnsafeCell<[MaybeUninit<u8>; SIZE]>,
@@ -47,4 +49,27 @@ static LINE: SharedLine = SharedLine(UnsafeCell::new(heapless::Vec::new()));
 pub(crate) fn with_line<R>(change: impl FnOnce(&mut heapless::Vec<u8, MAX_LINE>) -> R) -> R {
     // SAFETY: one thread, and neither of the two callers (console.rs) calls anything that comes back here.
     change(unsafe { &mut *LINE.0.get() })
+}
+
+/// Consoles beside /dev/console.
+const MAX_CONSOLES: usize = 3;
+
+/// The consoles beside /dev/console.
+struct Consoles(UnsafeCell<heapless::Vec<Fd, MAX_CONSOLES>>);
+
+// SAFETY: the init has one thread; a console is added while nobody looks at them.
+unsafe impl Sync for Consoles {}
+
+static CONSOLES: Consoles = Consoles(UnsafeCell::new(heapless::Vec::new()));
+
+/// Adds a console; what is too many is closed.
+pub(crate) fn add_console(console: Fd) {
+    // SAFETY: one thread, and `consoles` is not borrowed: console.rs adds and goes through them in functions of their own.
+    let _ = unsafe { &mut *CONSOLES.0.get() }.push(console);
+}
+
+/// The consoles that were added.
+pub(crate) fn consoles() -> &'static [Fd] {
+    // SAFETY: one thread; nobody adds one meanwhile (console.rs).
+    unsafe { &*CONSOLES.0.get() }
 }
