@@ -212,6 +212,8 @@ pub enum Value {
     Ntp,
     /// Where the host hears of the workload.
     Notify,
+    /// The terminal that has a shell beside the workload.
+    Shell,
 }
 
 /// An option whose value is a time: in seconds, but for those that are named otherwise.
@@ -266,7 +268,7 @@ pub struct Options<'a> {
     net: Option<Net>,
     /// What follows the workload's end.
     pub on_exit: OnExit,
-    values: [&'a [u8]; Value::Notify as usize + 1],
+    values: [&'a [u8]; Value::Shell as usize + 1],
 }
 
 impl Default for Options<'_> {
@@ -345,7 +347,7 @@ impl<'a> Options<'a> {
 /// Every name, in the order of [`Name::IN_ORDER`]: one text is less than a table of them.
 const NAMES: &[u8] =
     b"root rootfstype rootflags rootwait rootdelay ro rw init quiet entrypoint BOOTIF ip nameserver cmd arg env mount tmpfs rlimit sysctl \
-    overlay grow workdir user hostname stopsignal grace on_exit net net.dev net.timeout dhcp dhcp.arp dhcp.release ntp time pid1 timing notify log";
+    overlay grow workdir user hostname stopsignal grace on_exit net net.dev net.timeout dhcp dhcp.arp dhcp.release ntp time pid1 timing notify shell log";
 
 /// The kernel's own words that mean something to us as well, and the one that ginit brought: the first of the names.
 const KERNEL_WORDS: &[u8] = NAMES
@@ -409,6 +411,7 @@ impl Name {
         Self::Pid1,
         Self::Switch(Switch::Timing),
         Self::Text(Value::Notify),
+        Self::Text(Value::Shell),
         Self::Log,
     ];
 }

@@ -66,6 +66,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) alone: bool,
     /// Which children it looks for: 0, __WALL or __WCLONE.
     pub(crate) children: u32,
+    /// The other terminal has its shell.
+    pub(crate) has_terminal: bool,
     /// The root, once it is mounted.
     pub(crate) root: Option<Root>,
     /// Who asks for the time.
@@ -142,6 +144,7 @@ impl<'a> Machine<'a> {
             exit_code: NOT_STARTED,
             alone: true,
             children: 0,
+            has_terminal: false,
             signals: signal_fd().ok(),
             buttons: Buttons::default(),
             ports: Ports::default(),

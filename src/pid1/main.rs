@@ -22,6 +22,7 @@ mod port;
 mod shutdown;
 mod supervise;
 mod sys;
+mod terminal;
 mod timeline;
 mod volumes;
 mod workload;
@@ -90,6 +91,7 @@ fn main(seed: u32) -> ! {
     machine.timeline.reach(Stage::Modules);
     console::open_others();
     machine.buttons.open();
+    terminal::keep_shell(&mut machine);
 
     let Err(end) = live(&mut machine);
     shutdown::end(&mut machine, end)

@@ -93,6 +93,7 @@ fn stop_everybody(machine: &mut Machine<'_>) {
 /// Ends everybody who is still there.
 pub(crate) fn kill_everybody(machine: &mut Machine<'_>) {
     let _ = kill(EVERYBODY, signal::KILL);
+    machine.has_terminal = false;
     wait_for(machine, __WALL, KILL_WAIT_S);
 }
 

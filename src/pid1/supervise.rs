@@ -12,7 +12,7 @@ use crate::notify;
 use crate::shutdown::{self, End};
 use crate::sys::process::kill;
 use crate::timeline::Stage;
-use crate::workload;
+use crate::{terminal, workload};
 
 /// From one start of the shell to the next.
 const SHELL_GAP_S: u32 = 1;
@@ -34,6 +34,7 @@ fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
         network.workload_runs();
     }
     machine.timeline.reach(Stage::Entrypoint);
+    terminal::keep_shell(machine);
     match workload::start(&machine.sources, &machine.options) {
         Ok(child) => machine.workload = Some(child),
         Err(error) => {

@@ -1,7 +1,44 @@
 //! Machines with a second terminal: who hears what the init says, and who may speak with whom.
 
-use whit_tests::debian::cloud_kernels;
-use whit_tests::whole::{Guest, alone, busybox_disk, said};
+use std::io::Write;
+use std::os::unix::net::{UnixListener, UnixStream};
+
+use tempfile::TempDir;
+use whit_tests::Transcript;
+use whit_tests::debian::{cloud_kernels, kernel};
+use whit_tests::whole::{Copy, Guest, Shell, VIRTIO, alone, assert_clean, busybox_disk, machine, said};
+use whit_tools::debian::Flavour;
+use whit_tools::qemu::{CommandLine, DiskInterface, Nic};
+
+/// The other side of a machine's second terminal.
+struct Port {
+    listener: UnixListener,
+    directory: TempDir,
+}
+
+impl Port {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        Self { listener: UnixListener::bind(directory.path().join("port")).unwrap(), directory }
+    }
+
+    fn socket(&self) -> String {
+        self.directory.path().join("port").display().to_string()
+    }
+
+    /// Makes it /dev/ttyS1.
+    fn plug(&self, command: CommandLine) -> CommandLine {
+        command.option("-serial", format!("unix:{}", self.socket()))
+    }
+
+    /// The machine has started: what it writes there, and the way to write to it.
+    fn open(&self) -> (Transcript, UnixStream) {
+        let stream = self.listener.accept().unwrap().0;
+        (Transcript::new("ttyS1", stream.try_clone().unwrap()), stream)
+    }
+}
+
+const ENDS: &str = "entrypoint=/bin/sh -- -c \"exit 7\"";
 
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
@@ -18,4 +55,77 @@ fn what_the_init_says_reaches_every_console_once() {
         let shown = said(screen, "");
         guest.assert(shown == ["root /dev/vda on /mnt", "exit 7", "power off"], &format!("the screen: {shown:?}"));
     }
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn in_the_kernels_log_messages_have_levels_and_the_kernel_shows_them() {
+    let kernel = &kernel(Flavour::Cloud, None);
+    let script = "entrypoint=\"/bin/busybox dmesg -r\" whit.log=kmsg whit.shell=ttyX9";
+    for (words, shown) in [("loglevel=7", true), ("quiet", false)] {
+        let mut guest = Guest::start(&alone(kernel, &busybox_disk()).append(&format!("{words} {script}")));
+        let console = guest.end();
+        let is_log = |line: &&str| line.contains("> [") || line.starts_with('<');
+        let (log, console): (Vec<&str>, Vec<&str>) =
+            console.lines().filter(|line| line.contains("whit: ")).partition(is_log);
+        // Facility 1 is a process's: <8 + level>.
+        for (level, text) in [("<11>[", "] whit: shell=ttyX9: ENOENT"), ("<14>[", "] whit: root /dev/vda on /mnt")] {
+            let found: Vec<_> = log.iter().filter(|line| line.contains(text)).collect();
+            guest.assert(found.len() == 1 && found[0].starts_with(level), &format!("{text}: {log:#?}"));
+            let count = console.iter().filter(|line| line.contains(text)).count();
+            guest.assert(count == usize::from(shown || level == "<11>["), &format!("{words}: {text}: {console:#?}"));
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn another_terminal_has_a_shell_beside_the_workload() {
+    for kernel in cloud_kernels() {
+        let (port, disk) = (Port::new(), Copy::of(&busybox_disk()));
+        let command = machine(&kernel, &VIRTIO, Shell::Busybox)
+            .nic(Nic::None)
+            .append("root=/dev/vda whit.net=off whit.shell=ttyS1 whit.on_exit=poweroff")
+            .append("entrypoint=/bin/sh -- -c \"echo up; read line; echo \\$line >/left; echo down\"")
+            .disk(DiskInterface::Virtio, disk.path());
+        let mut guest = Guest::start(&port.plug(command));
+        let (mut shell, mut keys) = port.open();
+        guest.line("up");
+        let mut pids = Vec::new();
+        for leave in ["exit\n", "\x04", "kill -9 $$\n"] {
+            shell.wait_for("# ");
+            keys.write_all(b"tty; ls -1 -d /init /mnt/bin/sh; echo shell-$$-$((40 + 2))\n").unwrap();
+            let shown = shell.wait_for("-42\n");
+            guest.assert(shown.contains("/dev/ttyS1\n/init\n/mnt/bin/sh\nshell-"), &shown);
+            let pid = shown.rsplit('-').next().unwrap_or_default().to_owned();
+            guest.assert(!pids.contains(&pid), "another shell");
+            pids.push(pid);
+            shell.wait_for("# ");
+            // Said by the command itself: it is in the foreground then.
+            keys.write_all(b"sh -c 'echo start\"\"ed; exec sleep 1000'\n").unwrap();
+            shell.wait_for("started\n");
+            keys.write_all(b"\x03").unwrap();
+            shell.wait_for("# ");
+            keys.write_all(leave.as_bytes()).unwrap();
+        }
+        shell.wait_for("# ");
+        guest.assert(!shell.text().contains("can't access tty"), shell.text());
+        // It is no daemon that would keep the machine.
+        guest.machine().send(b"word\n").unwrap();
+        for line in ["down", "whit: exit 0", "whit: power off"] {
+            guest.line(line);
+        }
+        guest.end();
+        assert_clean(&disk.path());
+    }
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn a_terminal_that_is_not_there_is_said_once_and_keeps_nobody() {
+    let command = alone(&kernel(Flavour::Cloud, None), &busybox_disk()).append(&format!("whit.shell=ttyX9 {ENDS}"));
+    let mut guest = Guest::start(&command);
+    let console = guest.end();
+    guest.assert(said(&console, "shell=") == ["shell=ttyX9: ENOENT"], "the terminal is said to be missing");
+    guest.assert(said(&console, "exit") == ["exit 7"], "the workload ran");
 }
