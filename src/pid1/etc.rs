@@ -23,7 +23,7 @@ use crate::network::Network;
 use crate::sys::fd::{self, Fd};
 
 /// The first line of a file of ours.
-const MARK: &str = "# written by whit\n";
+pub(crate) const MARK: &str = "# written by whit\n";
 /// Where our files are when the root cannot be written to.
 const OUTSIDE: &CStr = c"/run/whit";
 
@@ -98,11 +98,15 @@ pub(crate) fn known_name(uname: &Uname) -> &[u8] {
     if name == b"(none)" { b"" } else { name }
 }
 
+/// Whether there is a /run/whit. To make it, and a file in it, takes ext4 a tenth of a boot.
+pub(crate) fn has_facts() -> bool {
+    access(c"/mnt/run/whit", Access::EXISTS).is_ok()
+}
+
 /// What a script can read with `.`: digits and dots, and nothing that a server has written; of a lease that is lost, nothing.
 fn write_facts(lease: Option<&Lease>) {
     const NUMBERED: [[&str; MAX_SERVERS]; 2] = [["DNS1=", "DNS2=", "DNS3="], ["NTP1=", "NTP2=", "NTP3="]];
-    // To make it, and a file in it, takes ext4 a tenth of a boot.
-    if access(c"/mnt/run/whit", Access::EXISTS).is_err() {
+    if !has_facts() {
         return;
     }
     let _ = Line.write_str(MARK);
@@ -141,7 +145,7 @@ pub(crate) fn number_fact(key: &str, number: u32) {
 }
 
 /// Writes the text that was made.
-fn put(path: &CStr) {
+pub(crate) fn put(path: &CStr) {
     let done = console::finish(|text| match put_inside(path, text) {
         Err(Errno::ROFS) => put_outside(path, text),
         done => done,

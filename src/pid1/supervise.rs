@@ -34,6 +34,7 @@ fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
         network.workload_runs();
     }
     machine.timeline.reach(Stage::Entrypoint);
+    machine.timeline.keep();
     terminal::keep_shell(machine);
     match workload::start(&machine.sources, &machine.options) {
         Ok(child) => machine.workload = Some(child),

@@ -1,11 +1,11 @@
 //! When each stage of the boot was reached.
 
-use ufmt::uwrite;
+use ufmt::{uWrite, uwrite};
 
 use whit::text::{Text, parts};
 
 use crate::console::{self, Line};
-use crate::sys;
+use crate::{etc, sys};
 
 /// A stage, in the order in which they are shown.
 #[derive(Clone, Copy)]
@@ -42,11 +42,24 @@ impl Timeline {
 
     /// `whit: timeline init 812345, root 823456`: microseconds.
     pub(crate) fn print(&self) {
-        let mut separator = "timeline ";
-        for (name, time) in parts(NAMES, b' ').zip(&self.0).filter(|(_, time)| **time > 0) {
-            let _ = uwrite!(Line, "{}{} {}", separator, Text(name), time / 1000);
-            separator = ", ";
-        }
+        self.write("timeline ", ", ");
         console::print();
+    }
+
+    /// Writes it to /run/whit/timeline, where there is a /run/whit: a stage a line.
+    pub(crate) fn keep(&self) {
+        if etc::has_facts() {
+            self.write(etc::MARK, "\n");
+            let _ = Line.write_str("\n");
+            etc::put(c"run/whit/timeline");
+        }
+    }
+
+    #[inline(never)]
+    fn write(&self, mut before: &str, between: &'static str) {
+        for (name, time) in parts(NAMES, b' ').zip(&self.0).filter(|(_, time)| **time > 0) {
+            let _ = uwrite!(Line, "{}{} {}", before, Text(name), time / 1000);
+            before = between;
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use whit_tests::init;
 use whit_tests::namespace::Machine;
+use whit_tests::whole::said;
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
@@ -311,4 +312,22 @@ fn pid_1_is_small() {
     assert_eq!(threads, 1);
     // The console three times, signals, three sockets of the network; where the kernel knows virtio's ports, news of devices.
     assert!(descriptors.len() <= 8, "{descriptors:?}");
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn tools_find_the_timeline_where_there_is_a_place_for_it() {
+    let finished = Machine::new()
+        .command_line("whit.tmpfs=/run/whit whit.timing")
+        .script("cat /run/whit/timeline; echo end")
+        .run();
+    let timeline = said(&finished.console, "timeline ")[0];
+    let (_, kept) = finished.console.split_once("# written by whit\n").expect("the file");
+    let (kept, _) = kept.split_once("end\n").expect("its end");
+    // The line that is printed may stand in the middle of it.
+    let stages: Vec<&str> = kept.lines().filter(|line| !line.starts_with("whit: ")).collect();
+    assert_eq!(timeline, format!("timeline {}", stages.join(", ")), "{}", finished.console);
+    assert!(stages[0].starts_with("init ") && stages.last().unwrap().starts_with("entrypoint "), "{stages:?}");
+    let finished = Machine::new().script("ls /run/whit").run();
+    assert!(!finished.says("timeline"), "{}", finished.console);
 }
