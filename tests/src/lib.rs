@@ -5,6 +5,7 @@ pub mod debian;
 pub mod disks;
 pub mod images;
 pub mod namespace;
+pub mod power;
 mod programs;
 pub mod table;
 pub mod terminal;
