@@ -51,8 +51,8 @@ pub(crate) fn end(machine: &mut Machine<'_>, end: End) -> ! {
     tell!("{}", Text(nth(b"power off,reboot,halt", end as usize)));
     notify::tell(machine, Some(end));
     reboot(match end {
-        End::PowerOff => RebootCommand::PowerOff,
-        End::Reboot => RebootCommand::Restart,
+        End::PowerOff if can_power_off() => RebootCommand::PowerOff,
+        End::PowerOff | End::Reboot => RebootCommand::Restart,
         End::Halt => RebootCommand::Halt,
     });
     // A machine that cannot be switched off is reset; one that cannot be reset stands still.
@@ -60,6 +60,29 @@ pub(crate) fn end(machine: &mut Machine<'_>, end: End) -> ! {
     reboot(RebootCommand::Halt);
     loop {
         machine.wait(NEVER);
+    }
+}
+
+/// Whether the machine can be switched off: a PC by ACPI's S5, which the firmware's table of itself names, or by Xen. Where it
+/// cannot, the kernel would halt it (kernel/reboot.c, reboot(2)), and a virtual machine stand still for ever: Firecracker's ends
+/// when it is reset.
+fn can_power_off() -> bool {
+    let is_there = |path| fd::status(path).is_some();
+    if !cfg!(target_arch = "x86_64") || !is_there(c"/sys/firmware") || is_there(c"/sys/hypervisor/type") {
+        return true;
+    }
+    let Ok(table) = fd::open(c"/sys/firmware/acpi/tables/DSDT", OFlags::RDONLY) else { return false };
+    const SOFT_OFF: &[u8] = b"_S5_";
+    let (mut window, mut at) = ([0; 1024], 0);
+    loop {
+        let length = fd::read_at(&table, &mut window, at);
+        if window.windows(SOFT_OFF.len()).any(|name| name == SOFT_OFF) {
+            return true;
+        }
+        if length < window.len() {
+            return false;
+        }
+        at += (window.len() - SOFT_OFF.len()) as u64;
     }
 }
 
