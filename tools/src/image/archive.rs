@@ -2,8 +2,8 @@
 
 use std::io::Read;
 
+use super::Notes;
 use super::layers::{Class, classify};
-use super::progress::Notes;
 use super::{Error, compression};
 use crate::ext4::{Builder, FileWriter, Metadata};
 use crate::tar::{self, Entry, Kind, Reader};

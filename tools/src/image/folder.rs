@@ -15,8 +15,8 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, SeekFrom, Stat, fstat, op
 use rustix::io::Errno;
 
 use super::Error;
-use super::progress::Progress;
 use crate::ext4::{Builder, Metadata};
+use crate::progress::Progress;
 use crate::tar::Attribute;
 
 /// What stayed out.

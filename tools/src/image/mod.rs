@@ -5,7 +5,6 @@ mod archive;
 mod compression;
 mod folder;
 mod layers;
-mod progress;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -14,14 +13,12 @@ use std::sync::Arc;
 
 use crate::ext4::{self, Builder, Finish, Metadata, Size};
 use crate::gpt;
+use crate::progress::{Counted, Progress};
 use crate::runrecord::RunRecord;
 use crate::tar;
 
 pub use folder::{Identity, LeftOut};
 pub use layers::{Choice, Layers, Platform};
-pub use progress::Progress;
-
-use progress::{Counted, Notes};
 
 /// Where the run record lies in an image.
 pub const RUN_RECORD: &str = "/etc/whit.conf";
@@ -95,6 +92,13 @@ pub struct Summary {
     pub attributes_left_out: u64,
     /// What of a directory stayed out.
     pub left_out: LeftOut,
+}
+
+/// What the parts of the work tell.
+pub(super) struct Notes<'p> {
+    pub(super) progress: &'p Progress,
+    /// Attributes of the input that nothing was made of.
+    pub(super) attributes_left_out: u64,
 }
 
 /// Why there is no image.

@@ -23,10 +23,11 @@ use std::thread::{self, Scope};
 pub use choice::{Choice, Platform};
 pub(super) use names::{Class, classify};
 
+use super::Notes;
 use super::ahead::{Ahead, ahead};
-use super::progress::{Counted, Notes, Progress};
 use super::{archive, compression};
 use crate::ext4::Builder;
+use crate::progress::{Counted, Progress};
 use crate::runrecord::{self, RunRecord};
 use crate::tar::{self, Entry, Reader};
 use choice::choose;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
-use crate::image::Progress;
+use super::Progress;
 
 /// What is over before this shows no bar.
 const FIRST: Duration = Duration::from_millis(150);

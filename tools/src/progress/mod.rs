@@ -1,7 +1,11 @@
 //! How far the work is, for another thread to show.
 
+mod bar;
+
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicU64, Ordering};
+
+pub use bar::Bar;
 
 /// Counters that only grow.
 #[derive(Debug, Default)]
@@ -21,26 +25,19 @@ impl Progress {
         self.files.load(Ordering::Relaxed)
     }
 
-    pub(super) fn add_bytes(&self, count: u64) {
+    pub(crate) fn add_bytes(&self, count: u64) {
         self.bytes.fetch_add(count, Ordering::Relaxed);
     }
 
-    pub(super) fn add_file(&self) {
+    pub(crate) fn add_file(&self) {
         self.files.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// What the parts of the work tell.
-pub(super) struct Notes<'p> {
-    pub(super) progress: &'p Progress,
-    /// Attributes of the input that nothing was made of.
-    pub(super) attributes_left_out: u64,
-}
-
 /// A reader whose bytes are counted.
-pub(super) struct Counted<'p, R> {
-    pub(super) input: R,
-    pub(super) progress: &'p Progress,
+pub(crate) struct Counted<'p, R> {
+    pub(crate) input: R,
+    pub(crate) progress: &'p Progress,
 }
 
 impl<R: Read> Read for Counted<'_, R> {
