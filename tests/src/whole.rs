@@ -15,7 +15,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use whit_tools::debian::Kernel;
 use whit_tools::image::{self, Options};
-use whit_tools::initramfs::{self, Compression, Recipe};
+use whit_tools::initramfs::{self, Compression, Packing, Recipe};
 use whit_tools::output::Output;
 use whit_tools::qemu::{Accelerator, CommandLine, DiskInterface, Machine, Nic};
 use whit_tools::runrecord::RunRecord;
@@ -76,7 +76,7 @@ fn initramfs(kernel: &Kernel, modules: &[&str], shell: Shell) -> PathBuf {
             ..Recipe::default()
         };
         let (tree, _) = recipe.tree().unwrap_or_else(|error| panic!("{error}"));
-        initramfs::write(&tree, path, Compression::None, 0).unwrap_or_else(|error| panic!("{error}"));
+        initramfs::write(&tree, path, &Packing::new(Compression::None)).unwrap_or_else(|error| panic!("{error}"));
     })
 }
 

@@ -7,8 +7,9 @@ use whit_tests::debian::cloud_kernels;
 use whit_tests::images::SYSTEMD;
 use whit_tests::init;
 use whit_tests::whole::{Copy, DEADLINE, Guest, Shell, VIRTIO, assert_clean, busybox_disk_with, machine};
-use whit_tools::initramfs::{self, Addition, Compression, Recipe};
+use whit_tools::initramfs::{self, Addition, Compression, Input, Packing, Recipe};
 use whit_tools::qemu::{DiskInterface, Nic};
+use whit_tools::tree::Owner;
 
 /// What busybox's init is told (busybox's examples/inittab); the console is its own.
 const INITTAB: &str = "::sysinit:/bin/busybox sh /etc/rc\n";
@@ -38,11 +39,15 @@ fn busyboxs_init_becomes_pid_1_of_a_root_that_is_the_only_one() {
             init: init(),
             modules: Some(kernel.modules.clone()),
             load: VIRTIO.map(str::to_owned).to_vec(),
-            additions: vec![Addition { source: folder.path().join("large"), destination: b"/lib/large".to_vec() }],
+            inputs: vec![Input::Files(Addition {
+                source: folder.path().join("large"),
+                destination: b"/lib/large".to_vec(),
+                owner: Owner::Root,
+            })],
             ..Recipe::default()
         };
         let initramfs = folder.path().join("initramfs");
-        initramfs::write(&recipe.tree().unwrap().0, &initramfs, Compression::Gzip(1), 0).unwrap();
+        initramfs::write(&recipe.tree().unwrap().0, &initramfs, &Packing::new(Compression::Gzip(1))).unwrap();
         for (words, network) in [("whit.pid1=exec", false), ("init=/sbin/init whit.net=wait", true)] {
             let command = machine(&kernel, &VIRTIO, Shell::No).initrd(&initramfs).memory_mib(160);
             let command = command.append("root=/dev/vda").append(words).disk(DiskInterface::Virtio, &disk).snapshot();

@@ -11,10 +11,12 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 use whit_tests::deadline::output;
 use whit_tests::debian::{cloud_kernels, kernel, store};
-use whit_tests::whole::{Guest, busybox, fetch, free_port, said};
+use whit_tests::whole::{Guest, busybox, busybox_tar, fetch, free_port, said};
 use whit_tests::{init, tool};
 use whit_tools::debian::{Flavour, Kernel};
-use whit_tools::initramfs::{self, Compression, Memory, Recipe};
+use whit_tools::initramfs::{self, Compression, Input, Memory, Packing, Recipe};
+use whit_tools::kconfig::Config;
+use whit_tools::newc::{Meta, Writer};
 use whit_tools::qemu::{Accelerator, CommandLine, Nic};
 use whit_tools::runrecord::RunRecord;
 use whit_tools::workspace;
@@ -48,7 +50,8 @@ fn machine(
         ..Recipe::default()
     };
     let (tree, _) = recipe.tree().unwrap_or_else(|error| panic!("{error}"));
-    let memory = initramfs::write(&tree, &path, compression, 0).unwrap_or_else(|error| panic!("{error}")).memory;
+    let memory =
+        initramfs::write(&tree, &path, &Packing::new(compression)).unwrap_or_else(|error| panic!("{error}")).memory;
     let command = CommandLine::new(&kernel.vmlinuz)
         .initrd(path)
         .accelerator(Accelerator::Tcg)
@@ -72,6 +75,52 @@ fn nginx_serves_from_the_initramfs_in_the_memory_that_was_said() {
         guest.line("whit: exit 0");
         guest.line("whit: power off");
         guest.end();
+    }
+}
+
+/// An archive with one file.
+fn cpio(folder: &TempDir, name: &str, text: &str) -> PathBuf {
+    let mut writer = Writer::new(Vec::new(), 0);
+    writer.file(&[name], Meta::root(0o644), text.len() as u64, text.as_bytes()).unwrap();
+    let path = folder.path().join(name.replace('/', "-"));
+    fs::write(&path, writer.finish().unwrap().out).unwrap();
+    path
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn each_compression_that_a_kernel_has_boots_between_microcode_and_what_is_appended() {
+    for kernel in cloud_kernels() {
+        let config = Config::of(&kernel.vmlinuz).unwrap().expect("Debian has the configuration beside the kernel");
+        let all = ["none", "gzip:1", "zstd", "zstd:19", "xz", "lz4:1", "lz4"].map(|text| text.parse().unwrap());
+        for compression in all {
+            assert!(Compression::method(compression).is_none_or(|method| config.has(method)), "{compression}");
+            let folder = folder();
+            let words = ["/bin/busybox", "hostname"].map(str::to_owned);
+            let recipe = Recipe {
+                init: init(),
+                rootfs: Some(busybox_tar()),
+                config: Some(RunRecord { cmd: words.to_vec(), ..RunRecord::default() }),
+                inputs: vec![
+                    Input::Behind(cpio(&folder, "whit.conf", &format!("hostname after-{compression}\n"))),
+                    Input::Before(cpio(&folder, "kernel/x86/microcode/GenuineWhit.bin", "nothing")),
+                ],
+                ..Recipe::default()
+            };
+            let path = folder.path().join("initramfs");
+            let packing = Packing { is_summed: true, ..Packing::new(compression) };
+            initramfs::write(&recipe.tree().unwrap().0, &path, &packing).unwrap();
+            let command = CommandLine::new(&kernel.vmlinuz)
+                .initrd(path)
+                .accelerator(Accelerator::Tcg)
+                .memory_mib(256)
+                .append("console=ttyS0 loglevel=4 panic=-1 whit.net=off");
+            let mut guest = Guest::start(&command.nic(Nic::None));
+            guest.line("whit: root /rootfs on /mnt");
+            guest.line(&format!("after-{compression}"));
+            guest.line("whit: exit 0");
+            guest.end();
+        }
     }
 }
 

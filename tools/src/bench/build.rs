@@ -10,7 +10,7 @@ use super::recipe::{Making, Recipe, Source, Step};
 use super::script;
 use crate::debian::Store;
 use crate::ext4::{Builder, Finish, Metadata, Size};
-use crate::initramfs::{self, Compression, add_busybox, add_modules};
+use crate::initramfs::{self, Compression, Packing, add_busybox, add_modules};
 use crate::kmod::Modules;
 use crate::output::Output;
 use crate::tree::Tree;
@@ -121,7 +121,7 @@ impl Workshop {
             },
             Contender::Whit => self.whit(kernel, &modules, root)?,
         };
-        initramfs::write(&tree, &path, Compression::Gzip(9), 0).map_err(|error| error.to_string())?;
+        initramfs::write(&tree, &path, &Packing::new(Compression::Gzip(9))).map_err(|error| error.to_string())?;
         Ok(Some(path))
     }
 

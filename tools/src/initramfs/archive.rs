@@ -1,48 +1,42 @@
 //! How the files become an archive, and the archive a file.
 
-use std::ffi::OsStr;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::str::FromStr;
+use std::sync::Arc;
 
-use flate2::GzBuilder;
 use whit::embedded::{MAX_NEEDS, NEEDS};
 
-use super::{Error, Memory};
+use super::{Compression, Error, Memory};
 use crate::newc::{Finished, Refused, Writer};
 use crate::output::Output;
+use crate::progress::Progress;
 use crate::rootfs::name_of;
-use crate::tree::{self, Tree};
+use crate::segment::{self, Method};
+use crate::tree::{self, Archive, Tree};
 
-/// How an initramfs is compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Compression {
-    /// Not at all.
-    None,
-    /// gzip at a level from 1 to 9.
-    Gzip(u32),
+/// What is chosen about an initramfs.
+#[derive(Clone, Debug)]
+pub struct Packing {
+    /// How it is compressed.
+    pub compression: Compression,
+    /// The time of all files that say nothing of that, in seconds since 1970.
+    pub mtime: u32,
+    /// Whether the kernel is to compare what it unpacks with checksums.
+    pub is_summed: bool,
+    /// Learns how far the work is.
+    pub progress: Arc<Progress>,
 }
 
-impl Compression {
-    /// The one that a file's name asks for: gzip for `.gz`.
+impl Packing {
+    /// Files of second 0 without checksums.
     #[must_use]
-    pub fn of_name(path: &Path) -> Self {
-        if path.extension() == Some(OsStr::new("gz")) { Self::Gzip(9) } else { Self::None }
+    pub fn new(compression: Compression) -> Self {
+        Self { compression, mtime: 0, is_summed: false, progress: Arc::default() }
     }
-}
 
-impl FromStr for Compression {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let level = match text.split_once(':') {
-            None if text == "none" => return Ok(Self::None),
-            None if text == "gzip" => Some(9),
-            Some(("gzip", level)) => level.parse().ok().filter(|level| (1..=9).contains(level)),
-            _ => None,
-        };
-        level.map(Self::Gzip).ok_or_else(|| "not none, gzip, or gzip:1 to gzip:9".to_owned())
+    fn writer(&self) -> Writer<Vec<u8>> {
+        Writer::new(Vec::new(), self.mtime).summed(self.is_summed).watched(Arc::clone(&self.progress))
     }
 }
 
@@ -63,7 +57,7 @@ pub struct Summary {
 ///
 /// # Errors
 /// Those of the inputs and of the file.
-pub fn write(tree: &Tree, path: &Path, compression: Compression, mtime: u32) -> Result<Summary, Error> {
+pub fn write(tree: &Tree, path: &Path, packing: &Packing) -> Result<Summary, Error> {
     let failure = |error: io::Error| Error::File { path: path.to_owned(), what: error.to_string() };
     let mut output = Output::create(path).map_err(|error| Error::File {
         path: path.to_owned(),
@@ -73,7 +67,7 @@ pub fn write(tree: &Tree, path: &Path, compression: Compression, mtime: u32) -> 
             kind => format!("cannot be written: {kind}"),
         },
     })?;
-    let summary = write_into(tree, &mut output, compression, mtime).map_err(|error| match error {
+    let summary = write_into(tree, &mut output, packing).map_err(|error| match error {
         Error::Tree(tree::Error::Archive(Refused::Write(error))) => failure(error),
         error => error,
     })?;
@@ -88,77 +82,119 @@ pub fn write(tree: &Tree, path: &Path, compression: Compression, mtime: u32) -> 
 ///
 /// # Errors
 /// Those of the inputs and of the file.
-pub fn write_into(tree: &Tree, output: &mut Output, compression: Compression, mtime: u32) -> Result<Summary, Error> {
-    let failure = |error: io::Error| Error::Tree(tree::Error::Archive(Refused::Write(error)));
+pub fn write_into(tree: &Tree, output: &mut Output, packing: &Packing) -> Result<Summary, Error> {
     let file = output.file();
-    let (writer, first) = begin(tree, compression, Memory::default(), mtime)?;
+    let (before, behind) = tree.archives();
     let mut out = BufWriter::with_capacity(1 << 20, &*file);
-    out.write_all(&first).map_err(failure)?;
-    let Finished { mut out, bytes: archive_bytes, entries, unpacked } = match compression {
-        Compression::None => archive(tree, writer.continue_in(|_| out)),
-        Compression::Gzip(level) => {
-            // No name and no time in the header: the same inputs give the same bytes.
-            let encoder = |_| GzBuilder::new().write(out, flate2::Compression::new(level));
-            archive(tree, writer.continue_in(encoder)).and_then(|Finished { out, bytes, entries, unpacked }| {
-                let out = out.finish().map_err(Refused::Write)?;
-                Ok(Finished { out, bytes, entries, unpacked })
-            })
-        }
-    }?;
-    out.flush().map_err(failure)?;
+    let start = copy_archives(before, Place::default(), &mut out)?;
+    let start = start.fill(&mut out).map_err(failed)?;
+    let (writer, first) = begin(tree, packing, Memory::default())?;
+    out.write_all(&first).map_err(failed)?;
+    let Finished { mut out, bytes: archive_bytes, entries, mut unpacked } = pack(tree, writer, packing, out)?;
+    out.flush().map_err(failed)?;
+    let length = file.metadata().map_err(failed)?.len();
+    copy_archives(behind, Place { length, last: packing.compression.method() }, &mut out)?;
+    out.flush().map_err(failed)?;
     drop(out);
-    let file_bytes = file.metadata().map_err(failure)?.len();
+    let file_bytes = file.metadata().map_err(failed)?.len();
+    unpacked.pages += behind.iter().map(|archive| archive.content_bytes.div_ceil(4096)).sum::<u64>();
     let memory = Memory::of(file_bytes, unpacked);
-    file.write_all_at(&begin(tree, compression, memory, mtime)?.1, 0).map_err(failure)?;
+    file.write_all_at(&begin(tree, packing, memory)?.1, start.length).map_err(failed)?;
     Ok(Summary { entries, archive_bytes, file_bytes, memory })
 }
 
-/// Begins an archive. The bytes are as many whatever the memory: in a compressed file a member of their own, stored. The
+/// What the files that came with one origin take in an archive and in a file of their own.
+///
+/// # Errors
+/// Those of the inputs.
+pub(super) fn measure(tree: &Tree, origin: usize, packing: &Packing) -> Result<Summary, Error> {
+    let encoder = packing.compression.encoder(Length(0)).map_err(failed)?;
+    let mut writer = packing.writer().continue_in(|_| encoder);
+    tree.write_origin(origin, &mut writer)?;
+    let bytes = writer.position();
+    // Without the trailer, which is nobody's.
+    let entries = writer.entries();
+    let length = writer.into_inner().finish().map_err(failed)?.0;
+    Ok(Summary { entries, archive_bytes: bytes, file_bytes: length, memory: Memory::default() })
+}
+
+/// Writes the archive of `tree` alone to `out`, not compressed.
+///
+/// # Errors
+/// Those of the inputs and of writing.
+pub fn write_plain(tree: &Tree, mut out: impl Write, packing: &Packing) -> Result<Summary, Error> {
+    let packing = Packing { compression: Compression::None, ..packing.clone() };
+    let (writer, first) = begin(tree, &packing, Memory::default())?;
+    out.write_all(&first).map_err(failed)?;
+    let Finished { bytes, entries, .. } = pack(tree, writer, &packing, out)?;
+    Ok(Summary { entries, archive_bytes: bytes, file_bytes: bytes, memory: Memory::default() })
+}
+
+fn pack<W: Write>(tree: &Tree, writer: Writer<Vec<u8>>, packing: &Packing, out: W) -> Result<Finished<W>, Error> {
+    let encoder = packing.compression.encoder(out).map_err(failed)?;
+    let mut writer = writer.continue_in(|_| encoder);
+    tree.write(&mut writer)?;
+    let Finished { out, bytes, entries, unpacked } = writer.finish().map_err(tree::Error::Archive)?;
+    Ok(Finished { out: out.finish().map_err(failed)?, bytes, entries, unpacked })
+}
+
+/// Begins an archive. The bytes are as many whatever the memory: in a compressed file a piece of their own, stored. The
 /// kernel goes from one to the next at the end of an entry (init/initramfs.c, unpack_to_rootfs()), and gunzip does.
-fn begin(
-    tree: &Tree,
-    compression: Compression,
-    memory: Memory,
-    mtime: u32,
-) -> Result<(Writer<Vec<u8>>, Vec<u8>), Error> {
-    let failure = |error| Error::Tree(tree::Error::Archive(error));
-    let mut writer = Writer::new(Vec::new(), mtime);
+fn begin(tree: &Tree, packing: &Packing, memory: Memory) -> Result<(Writer<Vec<u8>>, Vec<u8>), Error> {
+    let mut writer = packing.writer();
     if tree.rootfs().is_none() {
         return Ok((writer, Vec::new()));
     }
-    writer.padded(name_of(NEEDS), memory.needs().as_bytes(), MAX_NEEDS).map_err(failure)?;
-    let entry = writer.out().clone();
-    let bytes = match compression {
-        Compression::None => entry,
-        Compression::Gzip(_) => {
-            let mut encoder = GzBuilder::new().write(Vec::new(), flate2::Compression::none());
-            let stored = encoder.write_all(&entry).and_then(|()| encoder.finish());
-            stored.map_err(|error| failure(Refused::Write(error)))?
-        }
-    };
-    Ok((writer, bytes))
+    writer.padded(name_of(NEEDS), memory.needs().as_bytes(), MAX_NEEDS).map_err(tree::Error::Archive)?;
+    let first = packing.compression.stored(writer.out()).map_err(failed)?;
+    Ok((writer, first))
 }
 
-fn archive<W: Write>(tree: &Tree, mut writer: Writer<W>) -> Result<Finished<W>, tree::Error> {
-    tree.write(&mut writer)?;
-    Ok(writer.finish()?)
+/// Where the next segment may begin.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    length: u64,
+    /// How what is before it is compressed.
+    last: Option<Method>,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl Place {
+    /// Writes the zeros that the next segment needs before it.
+    fn fill(self, out: &mut impl Write) -> io::Result<Self> {
+        let zeros = segment::gap(self.length, self.last == Some(Method::Lz4));
+        io::copy(&mut io::repeat(0).take(zeros), out)?;
+        Ok(Self { length: self.length + zeros, last: None })
+    }
+}
 
-    #[test]
-    fn compressions_have_a_level() {
-        for (text, expected) in
-            [("none", Compression::None), ("gzip", Compression::Gzip(9)), ("gzip:1", Compression::Gzip(1))]
-        {
-            assert_eq!(text.parse(), Ok(expected));
+fn copy_archives(archives: &[Archive], mut place: Place, out: &mut impl Write) -> Result<Place, Error> {
+    for archive in archives {
+        let unread =
+            |error: io::Error| Error::File { path: archive.path.clone(), what: format!("cannot be read: {error}") };
+        let start = place.fill(out).map_err(failed)?;
+        let length = io::copy(&mut archive.read().map_err(unread)?, out).map_err(failed)?;
+        if length != archive.bytes {
+            return Err(unread(io::Error::other("it became shorter while it was read")));
         }
-        for text in ["", "zip", "gzip:", "gzip:0", "gzip:10", "gzip:x", "none:1"] {
-            assert!(text.parse::<Compression>().is_err(), "{text}");
-        }
-        assert_eq!(Compression::of_name(Path::new("a.cpio.gz")), Compression::Gzip(9));
-        assert_eq!(Compression::of_name(Path::new("a.cpio")), Compression::None);
+        place = Place { length: start.length + length, last: archive.last };
+    }
+    Ok(place)
+}
+
+fn failed(error: io::Error) -> Error {
+    Error::Tree(tree::Error::Archive(Refused::Write(error)))
+}
+
+/// Counts what is written to it.
+struct Length(u64);
+
+impl Write for Length {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

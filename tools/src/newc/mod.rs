@@ -7,7 +7,8 @@ mod read;
 mod refused;
 mod write;
 
-pub use read::{Entries, Entry, Malformed, entries};
+pub(crate) use read::name_in;
+pub use read::{Entries, Entry, Header, Malformed, entries};
 pub use refused::Refused;
 pub use write::{Finished, Kind, Meta, Unpacked, Writer};
 
@@ -16,27 +17,30 @@ const MAGIC: &[u8; 6] = b"070701";
 /// The magic of an entry whose `check` field is the sum of its data's bytes.
 const MAGIC_CHECKSUM: &[u8; 6] = b"070702";
 /// Magic and 13 fields of 8 hexadecimal digits.
-const HEADER_BYTES: usize = 6 + 13 * 8;
+pub(crate) const HEADER_BYTES: usize = 6 + 13 * 8;
 /// The name of the entry that ends an archive.
-const TRAILER: &[u8] = b"TRAILER!!!";
+pub(crate) const TRAILER: &[u8] = b"TRAILER!!!";
 /// PATH_MAX of the kernel, with the NUL that ends a name: do_header() skips an entry whose `namesize` is above it.
-const NAME_MAX_BYTES: usize = 4096;
+pub(crate) const NAME_MAX_BYTES: usize = 4096;
 /// NAME_MAX of the kernel: the longest single component of a path.
 const COMPONENT_MAX_BYTES: usize = 255;
 
+/// The largest device number of the kernel's: 12 bits of major, 20 of minor (include/linux/kdev_t.h).
+pub(crate) const DEVICE_MAX: (u32, u32) = ((1 << 12) - 1, (1 << 20) - 1);
+
 /// The type bits of `mode`, as in stat(2).
-mod file_type {
-    pub(super) const MASK: u32 = 0o170_000;
-    pub(super) const SOCKET: u32 = 0o140_000;
-    pub(super) const SYMLINK: u32 = 0o120_000;
-    pub(super) const REGULAR: u32 = 0o100_000;
-    pub(super) const BLOCK: u32 = 0o060_000;
-    pub(super) const DIRECTORY: u32 = 0o040_000;
-    pub(super) const CHARACTER: u32 = 0o020_000;
-    pub(super) const FIFO: u32 = 0o010_000;
+pub(crate) mod file_type {
+    pub(crate) const MASK: u32 = 0o170_000;
+    pub(crate) const SOCKET: u32 = 0o140_000;
+    pub(crate) const SYMLINK: u32 = 0o120_000;
+    pub(crate) const REGULAR: u32 = 0o100_000;
+    pub(crate) const BLOCK: u32 = 0o060_000;
+    pub(crate) const DIRECTORY: u32 = 0o040_000;
+    pub(crate) const CHARACTER: u32 = 0o020_000;
+    pub(crate) const FIFO: u32 = 0o010_000;
 }
 
 /// How many zero bytes stand between `length` and the next multiple of `alignment`, a power of two.
-const fn padding(length: u64, alignment: u64) -> u64 {
+pub(crate) const fn padding(length: u64, alignment: u64) -> u64 {
     length.wrapping_neg() & (alignment - 1)
 }

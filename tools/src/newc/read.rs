@@ -1,4 +1,5 @@
-//! Reads newc archives that are in memory: total on every input, in the kernel's order of checks.
+//! Reads newc archives: total on every input, in the kernel's order of checks. [`entries`] has the archive in memory; what
+//! reads one from a stream takes its headers from [`Header`].
 
 use super::{HEADER_BYTES, MAGIC, MAGIC_CHECKSUM, NAME_MAX_BYTES, TRAILER, file_type, padding};
 
@@ -33,21 +34,93 @@ impl Entry<'_> {
     }
 }
 
+/// The fixed part of an entry: everything but its name and data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The inode number; names of one file share it.
+    pub ino: u32,
+    /// Type and permissions, as in stat(2).
+    pub mode: u32,
+    /// The owner.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+    /// How many names the file has.
+    pub nlink: u32,
+    /// Seconds since 1970.
+    pub mtime: u32,
+    /// Bytes of the data.
+    pub filesize: u32,
+    /// Major and minor number of the device that the file was on.
+    pub dev: (u32, u32),
+    /// Major and minor number of a device.
+    pub rdev: (u32, u32),
+    /// Bytes of the name, with its NUL: 2 to [`NAME_MAX_BYTES`].
+    pub(crate) namesize: usize,
+    /// The sum of the data's bytes, where there is one.
+    pub check: Option<u32>,
+}
+
+impl Header {
+    /// Reads the header that starts at byte `start` of an archive.
+    ///
+    /// # Errors
+    /// A magic, a digit or a length of the name that cannot be.
+    pub(crate) fn parse(bytes: &[u8; HEADER_BYTES], start: u64) -> Result<Self, Malformed> {
+        let (magic, digits) = bytes.split_at(MAGIC.len());
+        let is_summed = magic == MAGIC_CHECKSUM;
+        if magic != MAGIC && !is_summed {
+            return Err(Malformed::Magic(start));
+        }
+        let mut fields = [0; 13];
+        for (field, digits) in fields.iter_mut().zip(digits.chunks(8)) {
+            *field = hexadecimal(digits).ok_or(Malformed::Digit(start))?;
+        }
+        let [ino, mode, uid, gid, nlink, mtime, filesize, devmajor, devminor, rdevmajor, rdevminor, namesize, check] =
+            fields;
+        let namesize = namesize as usize;
+        if !(2..=NAME_MAX_BYTES).contains(&namesize) {
+            return Err(Malformed::Name(start));
+        }
+        let (dev, rdev) = ((devmajor, devminor), (rdevmajor, rdevminor));
+        let check = is_summed.then_some(check);
+        Ok(Self { ino, mode, uid, gid, nlink, mtime, filesize, dev, rdev, namesize, check })
+    }
+}
+
+/// The name in the `namesize` bytes behind a header: up to the first NUL, as the kernel's. Further NULs are how an archive
+/// aligns its data.
+pub(crate) fn name_in(bytes: &[u8]) -> Option<&[u8]> {
+    let name = bytes.strip_suffix(b"\0")?.split(|byte| *byte == 0).next()?;
+    (!name.is_empty()).then_some(name)
+}
+
 /// What is wrong with an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     /// No entry starts where one must.
     #[error("no cpio header at byte {0}")]
-    Magic(usize),
+    Magic(u64),
     /// A field is not hexadecimal.
     #[error("the cpio header at byte {0} has a field that is not hexadecimal")]
-    Digit(usize),
+    Digit(u64),
     /// A name is empty, longer than the kernel takes, or not ended by NUL.
     #[error("the cpio header at byte {0} has a name that is empty, too long, or not ended")]
-    Name(usize),
+    Name(u64),
     /// The archive ends within an entry, or without its trailer.
     #[error("the cpio archive ends at byte {0} without a trailer")]
-    Truncated(usize),
+    Truncated(u64),
+    /// A mode is of no type of file.
+    #[error("the cpio header at byte {0} has a mode of no file type")]
+    Mode(u64),
+    /// A symbolic link leads nowhere, or further than the kernel takes.
+    #[error(
+        "the cpio header at byte {0} has a symbolic link whose target is not of 1 to 4095 bytes, or has a NUL in it"
+    )]
+    Target(u64),
+    /// Data that are not those that were summed.
+    #[error("the data of the cpio header at byte {0} do not add up to its checksum")]
+    Checksum(u64),
 }
 
 /// The entries of the archive at the start of `bytes`, up to its trailer.
@@ -91,36 +164,19 @@ impl<'a> Iterator for Entries<'a> {
 
 impl<'a> Entries<'a> {
     fn entry(&mut self) -> Result<Entry<'a>, Malformed> {
-        let start = self.position;
-        let header = self.take(HEADER_BYTES)?;
-        let (magic, digits) = header.split_at(MAGIC.len());
-        if magic != MAGIC && magic != MAGIC_CHECKSUM {
-            return Err(Malformed::Magic(start));
-        }
-        let mut fields = [0; 13];
-        for (field, digits) in fields.iter_mut().zip(digits.chunks(8)) {
-            *field = hexadecimal(digits).ok_or(Malformed::Digit(start))?;
-        }
-        let [ino, mode, uid, gid, nlink, mtime, filesize, _, _, rdevmajor, rdevminor, namesize, _] = fields;
-        let (namesize, filesize) = (namesize as usize, filesize as usize);
-        if namesize > NAME_MAX_BYTES {
-            return Err(Malformed::Name(start));
-        }
-        let name = match self.take(namesize)?.split_last() {
-            Some((0, name)) if !name.is_empty() => name,
-            _ => return Err(Malformed::Name(start)),
-        };
-        // Further NULs in `namesize` are how an archive aligns its data; the kernel's name ends at the first.
-        let name = name.split(|byte| *byte == 0).next().unwrap_or(name);
+        let start = self.position as u64;
+        let header = self.take(HEADER_BYTES)?.first_chunk().ok_or(Malformed::Truncated(start))?;
+        let Header { ino, mode, uid, gid, nlink, mtime, filesize, rdev, namesize, .. } = Header::parse(header, start)?;
+        let name = name_in(self.take(namesize)?).ok_or(Malformed::Name(start))?;
         self.align()?;
-        let data = self.take(filesize)?;
+        let data = self.take(filesize as usize)?;
         self.align()?;
-        Ok(Entry { name, ino, mode, uid, gid, nlink, mtime, rdev: (rdevmajor, rdevminor), data })
+        Ok(Entry { name, ino, mode, uid, gid, nlink, mtime, rdev, data })
     }
 
     fn take(&mut self, count: usize) -> Result<&'a [u8], Malformed> {
         let rest = self.bytes.get(self.position..).unwrap_or_default();
-        let taken = rest.get(..count).ok_or(Malformed::Truncated(self.bytes.len()))?;
+        let taken = rest.get(..count).ok_or(Malformed::Truncated(self.bytes.len() as u64))?;
         self.position += count;
         Ok(taken)
     }
@@ -175,7 +231,7 @@ mod tests {
         assert_eq!(walk.by_ref().count(), 4);
         for length in 0..walk.position() {
             let last = entries(&bytes[..length]).last();
-            assert_eq!(last, Some(Err(Malformed::Truncated(length))), "{length}");
+            assert_eq!(last, Some(Err(Malformed::Truncated(length as u64))), "{length}");
         }
     }
 
@@ -184,11 +240,12 @@ mod tests {
         let second = HEADER_BYTES + 6;
         for (position, byte, expected) in [
             (0, b'1', Malformed::Magic(0)),
-            (second + 5, b'7', Malformed::Magic(second)),
-            (second + 6, b'g', Malformed::Digit(second)),
-            (second + 13, b'+', Malformed::Digit(second)),
-            (second + 94, b'1', Malformed::Name(second)), // a name of 256 MiB
-            (HEADER_BYTES + 3, b'x', Malformed::Name(0)), // not ended
+            (second + 5, b'7', Malformed::Magic(second as u64)),
+            (second + 6, b'g', Malformed::Digit(second as u64)),
+            (second + 13, b'+', Malformed::Digit(second as u64)),
+            (second + 94, b'1', Malformed::Name(second as u64)), // a name of 256 MiB
+            (second + 101, b'1', Malformed::Name(second as u64)), // nothing but its NUL
+            (HEADER_BYTES + 3, b'x', Malformed::Name(0)),        // not ended
         ] {
             let mut bytes = archive();
             bytes[position] = byte;

@@ -4,9 +4,11 @@
 //! or cut (init/initramfs.c, do_header() and do_name()) is refused.
 
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 
 use super::refused::{Refused, check_name, text};
-use super::{HEADER_BYTES, MAGIC, NAME_MAX_BYTES, TRAILER, file_type, padding};
+use super::{DEVICE_MAX, HEADER_BYTES, MAGIC, MAGIC_CHECKSUM, NAME_MAX_BYTES, TRAILER, file_type, padding};
+use crate::progress::Progress;
 
 /// GNU cpio's block: archives end on it, so that another segment may follow one with `cat`.
 const BLOCK_BYTES: u64 = 512;
@@ -18,9 +20,6 @@ const PAGE_BYTES: u64 = 4096;
 const SHORT_TARGET_BYTES: usize = 127;
 /// The name must be usable through a system call: PATH_MAX counts its NUL.
 const TARGET_MAX_BYTES: usize = NAME_MAX_BYTES - 1;
-/// A device number of the kernel's has 12 bits of major and 20 of minor (include/linux/kdev_t.h).
-const MAJOR_MAX: u32 = (1 << 12) - 1;
-const MINOR_MAX: u32 = (1 << 20) - 1;
 
 /// What kind of file an entry makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,7 +108,9 @@ pub struct Writer<W> {
     entries: u64,
     last_inode: u32,
     mtime: u32,
+    is_summed: bool,
     unpacked: Unpacked,
+    progress: Arc<Progress>,
 }
 
 /// The fields of a header that differ from one entry to the next.
@@ -125,7 +126,20 @@ struct Header {
 impl<W: Write> Writer<W> {
     /// An archive in which every file was modified at `mtime`, in seconds since 1970.
     pub fn new(out: W, mtime: u32) -> Self {
-        Self { out, position: 0, entries: 0, last_inode: 0, mtime, unpacked: Unpacked::default() }
+        let (unpacked, progress) = (Unpacked::default(), Arc::default());
+        Self { out, position: 0, entries: 0, last_inode: 0, mtime, is_summed: false, unpacked, progress }
+    }
+
+    /// With checksums, or without: those that a kernel compares with what it unpacks (`070702`).
+    #[must_use]
+    pub fn summed(self, is_summed: bool) -> Self {
+        Self { is_summed, ..self }
+    }
+
+    /// Tells how far it is.
+    #[must_use]
+    pub fn watched(self, progress: Arc<Progress>) -> Self {
+        Self { progress, ..self }
     }
 
     /// Where the archive goes.
@@ -133,10 +147,25 @@ impl<W: Write> Writer<W> {
         &self.out
     }
 
+    /// How many bytes it has.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// How many names it has.
+    pub(crate) fn entries(&self) -> u64 {
+        self.entries
+    }
+
+    /// Leaves the archive without an end.
+    pub(crate) fn into_inner(self) -> W {
+        self.out
+    }
+
     /// Goes on with the same archive in another place.
     pub fn continue_in<V>(self, turn: impl FnOnce(W) -> V) -> Writer<V> {
-        let Self { out, position, entries, last_inode, mtime, unpacked } = self;
-        Writer { out: turn(out), position, entries, last_inode, mtime, unpacked }
+        let Self { out, position, entries, last_inode, mtime, is_summed, unpacked, progress } = self;
+        Writer { out: turn(out), position, entries, last_inode, mtime, is_summed, unpacked, progress }
     }
 
     /// Adds a regular file of root's, in as many bytes as one that holds `most` would take: NULs behind the name make up for
@@ -152,7 +181,8 @@ impl<W: Write> Writer<W> {
         self.unpacked.add(size.into());
         let inode = self.next_inode();
         let mode = file_type::REGULAR | 0o644;
-        self.raw_header(name, padding as usize, [inode, mode, 0, 0, 1, self.mtime, size, 0, 0, 0, 0])?;
+        let fields = [inode, mode, 0, 0, 1, self.mtime, size, 0, 0, 0, 0];
+        self.raw_header(name, padding as usize, fields, sum(text))?;
         self.write(text)?;
         self.pad(4)
     }
@@ -202,11 +232,11 @@ impl<W: Write> Writer<W> {
         if matches!(kind, Kind::Symlink(_)) && !fits {
             return Err(Refused::Target(text(name)));
         }
-        if device.0 > MAJOR_MAX || device.1 > MINOR_MAX {
+        if device.0 > DEVICE_MAX.0 || device.1 > DEVICE_MAX.1 {
             return Err(Refused::Device(text(name)));
         }
         let size = target.len() as u32; // at most TARGET_MAX_BYTES
-        self.header(name, &Header { inode, mode: kind.type_bits() | meta.mode, meta, links, size, device })?;
+        self.header(name, &Header { inode, mode: kind.type_bits() | meta.mode, meta, links, size, device }, 0)?;
         self.write(target)?;
         self.pad(4)
     }
@@ -214,11 +244,49 @@ impl<W: Write> Writer<W> {
     /// Adds a regular file of `size` bytes under each of `names`, which are hard links to each other.
     ///
     /// The data stand with the last name, where every reader expects them (GNU cpio, copyin.c: an earlier name is made
-    /// when the last comes).
+    /// when the last comes). With checksums all of them are in memory for a while: [`Writer::file_of`] reads twice instead.
     ///
     /// # Errors
     /// A name or size that the format has no room for; data that end early; those of reading and writing.
     pub fn file<N: AsRef<[u8]>>(&mut self, names: &[N], meta: Meta, size: u64, data: impl Read) -> Result<(), Refused> {
+        if !self.is_summed {
+            return self.file_with(names, meta, size, 0, data);
+        }
+        let mut bytes = Vec::new();
+        let name = || text(names.last().map(AsRef::as_ref).unwrap_or_default());
+        data.take(size).read_to_end(&mut bytes).map_err(|error| Refused::Read { name: name(), error })?;
+        self.file_with(names, meta, size, sum(&bytes), bytes.as_slice())
+    }
+
+    /// [`Writer::file`] of data that can be opened again, which a checksum takes: it stands before them.
+    ///
+    /// # Errors
+    /// See [`Writer::file`]; those of opening.
+    pub fn file_of<N: AsRef<[u8]>, D: Read>(
+        &mut self,
+        names: &[N],
+        meta: Meta,
+        size: u64,
+        open: impl Fn() -> io::Result<D>,
+    ) -> Result<(), Refused> {
+        let name = || text(names.last().map(AsRef::as_ref).unwrap_or_default());
+        let opened = || open().map_err(|error| Refused::Read { name: name(), error });
+        let mut check = 0;
+        // What does not fit is not read for its sum.
+        if self.is_summed && size <= u32::MAX.into() {
+            check = sum_of(opened()?.take(size)).map_err(|error| Refused::Read { name: name(), error })?;
+        }
+        self.file_with(names, meta, size, check, opened()?)
+    }
+
+    fn file_with<N: AsRef<[u8]>>(
+        &mut self,
+        names: &[N],
+        meta: Meta,
+        size: u64,
+        check: u32,
+        data: impl Read,
+    ) -> Result<(), Refused> {
         let Some((last, others)) = names.split_last() else { return Ok(()) };
         let name = text(last.as_ref());
         let size = u32::try_from(size).map_err(|_| Refused::LargeFile { name: name.clone(), bytes: size })?;
@@ -227,9 +295,9 @@ impl<W: Write> Writer<W> {
         let links = u32::try_from(names.len()).unwrap_or(u32::MAX);
         let mode = file_type::REGULAR | meta.mode;
         for other in others {
-            self.header(other.as_ref(), &Header { inode, mode, meta, links, size: 0, device: (0, 0) })?;
+            self.header(other.as_ref(), &Header { inode, mode, meta, links, size: 0, device: (0, 0) }, 0)?;
         }
-        self.header(last.as_ref(), &Header { inode, mode, meta, links, size, device: (0, 0) })?;
+        self.header(last.as_ref(), &Header { inode, mode, meta, links, size, device: (0, 0) }, check)?;
         self.copy(&name, u64::from(size), data)?;
         self.pad(4)
     }
@@ -239,7 +307,7 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// Those of writing.
     pub fn finish(mut self) -> Result<Finished<W>, Refused> {
-        self.raw_header(TRAILER, 0, [0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0])?;
+        self.raw_header(TRAILER, 0, [0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0], 0)?;
         self.pad(BLOCK_BYTES)?;
         let Self { out, position: bytes, entries, unpacked, .. } = self;
         Ok(Finished { out, bytes, entries, unpacked })
@@ -250,22 +318,25 @@ impl<W: Write> Writer<W> {
         self.last_inode
     }
 
-    fn header(&mut self, name: &[u8], header: &Header) -> Result<(), Refused> {
+    fn header(&mut self, name: &[u8], header: &Header, check: u32) -> Result<(), Refused> {
         check_name(name)?;
         self.entries += 1;
         let Header { inode, mode, meta, links, size, device } = *header;
         let mtime = meta.mtime.unwrap_or(self.mtime);
-        self.raw_header(name, 0, [inode, mode, meta.uid, meta.gid, links, mtime, size, 0, 0, device.0, device.1])
+        self.progress.add_file();
+        let fields = [inode, mode, meta.uid, meta.gid, links, mtime, size, 0, 0, device.0, device.1];
+        self.raw_header(name, 0, fields, check)
     }
 
     /// Writes magic, `ino mode uid gid nlink mtime filesize devmajor devminor rdevmajor rdevminor namesize check`, name, and more
     /// NULs behind it.
-    fn raw_header(&mut self, name: &[u8], nuls: usize, fields: [u32; 11]) -> Result<(), Refused> {
+    fn raw_header(&mut self, name: &[u8], nuls: usize, fields: [u32; 11], check: u32) -> Result<(), Refused> {
         const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
         let namesize = (name.len() + 1 + nuls) as u32; // check_name: at most NAME_MAX_BYTES, and a line
         let mut bytes = Vec::with_capacity(HEADER_BYTES + name.len() + 4);
-        bytes.extend_from_slice(MAGIC);
-        for field in fields.into_iter().chain([namesize, 0]) {
+        bytes.extend_from_slice(if self.is_summed { MAGIC_CHECKSUM } else { MAGIC });
+        let check = if self.is_summed { check } else { 0 };
+        for field in fields.into_iter().chain([namesize, check]) {
             bytes.extend((0..8).rev().map(|digit| DIGITS[(field >> (4 * digit) & 0xf) as usize]));
         }
         bytes.extend_from_slice(name);
@@ -296,6 +367,7 @@ impl<W: Write> Writer<W> {
     fn write(&mut self, bytes: &[u8]) -> Result<(), Refused> {
         self.out.write_all(bytes).map_err(Refused::Write)?;
         self.position += bytes.len() as u64;
+        self.progress.add_bytes(bytes.len() as u64);
         Ok(())
     }
 
@@ -305,141 +377,24 @@ impl<W: Write> Writer<W> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// What `check` must be of these bytes (buffer-format.rst: "the least-significant 32 bits of the sum of all bytes").
+fn sum(bytes: &[u8]) -> u32 {
+    // Parts of 64 KiB cannot overflow 32 bits, so that the compiler may add several bytes at once.
+    bytes.chunks(1 << 16).fold(0, |sum, part| sum.wrapping_add(part.iter().map(|byte| u32::from(*byte)).sum()))
+}
 
-    fn golden(header: &str, name: &[u8], data: &[u8]) -> Vec<u8> {
-        let mut bytes: Vec<u8> = header.bytes().filter(|byte| *byte != b' ').collect();
-        bytes.extend_from_slice(name);
-        bytes.push(0);
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
-        bytes.extend_from_slice(data);
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
-        bytes
-    }
-
-    /// What `cpio -o -H newc --reproducible` (GNU cpio 2.13) writes of these files, but for `ino`: there it counts from 0.
-    #[test]
-    fn bytes_are_those_of_gnu_cpio() {
-        let mut writer = Writer::new(Vec::new(), 0x6500_0000);
-        writer.node(b"dev", Meta::root(0o755), &Kind::Directory).unwrap();
-        writer.node(b"dev/console", Meta::root(0o600), &Kind::Character(5, 1)).unwrap();
-        writer.node(b"sh", Meta::root(0o777), &Kind::Symlink(b"bin/busybox".to_vec())).unwrap();
-        let linked = Meta { mode: 0o4755, uid: 10, gid: 0xabcd, mtime: Some(0x1234) };
-        writer.file(&["a", "b"], linked, 5, &b"hello, more"[..]).unwrap();
-        let mut expected = Vec::new();
-        for (header, name, data) in [
-            (
-                "070701 00000001 000041ED 00000000 00000000 00000002 65000000 00000000 00000000 00000000 00000000 00000000 00000004 00000000",
-                "dev",
-                "",
-            ),
-            (
-                "070701 00000002 00002180 00000000 00000000 00000001 65000000 00000000 00000000 00000000 00000005 00000001 0000000C 00000000",
-                "dev/console",
-                "",
-            ),
-            (
-                "070701 00000003 0000A1FF 00000000 00000000 00000001 65000000 0000000B 00000000 00000000 00000000 00000000 00000003 00000000",
-                "sh",
-                "bin/busybox",
-            ),
-            (
-                "070701 00000004 000089ED 0000000A 0000ABCD 00000002 00001234 00000000 00000000 00000000 00000000 00000000 00000002 00000000",
-                "a",
-                "",
-            ),
-            (
-                "070701 00000004 000089ED 0000000A 0000ABCD 00000002 00001234 00000005 00000000 00000000 00000000 00000000 00000002 00000000",
-                "b",
-                "hello",
-            ),
-            (
-                "070701 00000000 00000000 00000000 00000000 00000001 00000000 00000000 00000000 00000000 00000000 00000000 0000000B 00000000",
-                "TRAILER!!!",
-                "",
-            ),
-        ] {
-            expected.extend(golden(header, name.as_bytes(), data.as_bytes()));
+fn sum_of(mut data: impl Read) -> io::Result<u32> {
+    let mut buffer = vec![0; COPY_BYTES as usize];
+    let mut total = 0_u32;
+    loop {
+        match data.read(&mut buffer) {
+            Ok(0) => return Ok(total),
+            Ok(count) => total = total.wrapping_add(sum(&buffer[..count])),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
-        expected.resize(expected.len().next_multiple_of(512), 0);
-        let finished = writer.finish().unwrap();
-        assert_eq!((finished.entries, finished.bytes), (5, expected.len() as u64));
-        assert_eq!(finished.out, expected);
-    }
-
-    #[test]
-    fn each_limit_of_the_kernel_is_refused() {
-        let deep = |length: usize| "abcdefg/".repeat(512).into_bytes()[..length].to_vec();
-        let mut writer = Writer::new(io::sink(), 0);
-        let mut directory = |name: &[u8]| writer.node(name, Meta::root(0o755), &Kind::Directory);
-        assert!(directory(&deep(4095)).is_ok());
-        assert!(matches!(directory(&[&deep(4095)[..], b"h"].concat()), Err(Refused::LongName(_))));
-        assert!(directory(&[b'n'; 255]).is_ok());
-        assert!(matches!(directory(&[b'n'; 256]), Err(Refused::LongName(_))));
-        for name in ["", "/etc", "etc/", "a//b", "a/./b", "../b", "nul\0", "TRAILER!!!"] {
-            assert!(matches!(directory(name.as_bytes()), Err(Refused::Name(_))), "{name:?}");
-        }
-        let mut link = |length| writer.node(b"link", Meta::root(0o777), &Kind::Symlink(vec![b't'; length]));
-        assert!(link(4095).is_ok());
-        assert!(matches!(link(4096), Err(Refused::Target(_))));
-        assert!(matches!(link(0), Err(Refused::Target(_))));
-        let nul = Kind::Symlink(b"a\0b".to_vec());
-        assert!(matches!(writer.node(b"link", Meta::root(0o777), &nul), Err(Refused::Target(_))));
-        for (kind, fits) in [
-            (Kind::Character(4095, 1_048_575), true),
-            (Kind::Block(4096, 0), false),
-            (Kind::Character(0, 1_048_576), false),
-        ] {
-            let result = writer.node(b"device", Meta::root(0o600), &kind);
-            assert_eq!(matches!(result, Err(Refused::Device(_))), !fits, "{kind:?}");
-        }
-        let limit = u64::from(u32::MAX);
-        let mut file = |size, data: &mut dyn Read| writer.file(&["file"], Meta::root(0o644), size, data);
-        assert!(
-            matches!(file(limit + 1, &mut io::empty()), Err(Refused::LargeFile { bytes, .. }) if bytes == limit + 1)
-        );
-        // The largest size passes the check, and then wants its data.
-        assert!(matches!(file(limit, &mut io::empty()), Err(Refused::Shrunk(_))));
-        assert!(matches!(file(2, &mut &b"x"[..]), Err(Refused::Shrunk(_))));
-    }
-
-    #[test]
-    fn data_of_every_length_are_aligned() {
-        for length in 0..9 {
-            let mut writer = Writer::new(Vec::new(), 0);
-            writer.file(&["n"], Meta::root(0o644), length, io::repeat(1)).unwrap();
-            assert_eq!(writer.position, HEADER_BYTES as u64 + 2 + length.next_multiple_of(4));
-        }
-    }
-
-    #[test]
-    fn a_padded_entry_is_as_long_whatever_it_holds() {
-        let archive = |text: &str| {
-            let mut writer = Writer::new(Vec::new(), 0);
-            writer.padded(b"needs", text.as_bytes(), 21).unwrap();
-            writer.continue_in(|out| out).finish().unwrap().out
-        };
-        for length in 0..=21 {
-            let text = "0123456789".repeat(3)[..length].to_owned();
-            let bytes = archive(&text);
-            assert_eq!(bytes.len(), archive("").len(), "{length}");
-            let entries: Vec<_> = crate::newc::entries(&bytes).map(Result::unwrap).collect();
-            assert_eq!((entries.len(), entries[0].name, entries[0].data), (1, &b"needs"[..], text.as_bytes()));
-        }
-    }
-
-    #[test]
-    fn the_names_of_a_node_share_it_but_for_links() {
-        let mut writer = Writer::new(Vec::new(), 0);
-        writer.nodes(&["a", "b"], Meta::root(0o600), &Kind::Character(1, 3)).unwrap();
-        writer.nodes(&["c", "d"], Meta::root(0o777), &Kind::Symlink(vec![b'x'; 128])).unwrap();
-        writer.file(&["e", "f"], Meta::root(0o644), 4097, io::repeat(1)).unwrap();
-        let finished = writer.finish().unwrap();
-        let entries: Vec<_> = crate::newc::entries(&finished.out).map(Result::unwrap).collect();
-        let seen: Vec<(u32, u32)> = entries.iter().map(|entry| (entry.ino, entry.nlink)).collect();
-        assert_eq!(seen, [(1, 2), (1, 2), (2, 1), (3, 1), (4, 2), (4, 2)]);
-        assert_eq!(finished.unpacked, Unpacked { inodes: 4, pages: 1 + 1 + 2 });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,7 +32,7 @@ impl Rootfs {
             match &inode.data {
                 Data::Special(kind) => writer.nodes(names, inode.meta, kind)?,
                 Data::Stored(content) => {
-                    writer.file(names, inode.meta, content.size(), content.read(&self.tar))?;
+                    writer.file_of(names, inode.meta, content.size(), || Ok(content.read(&self.tar)))?;
                 }
                 Data::Bytes(bytes) => writer.file(names, inode.meta, bytes.len() as u64, bytes.as_slice())?,
             }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use whit_tools::debian::{Flavour, Store};
 use whit_tools::image::{self, Options};
-use whit_tools::initramfs::{self, Compression, Recipe};
+use whit_tools::initramfs::{self, Compression, Packing, Recipe};
 use whit_tools::output::Output;
 use whit_tools::runrecord::RunRecord;
 use whit_tools::size::show as readable;
@@ -67,7 +67,7 @@ pub(crate) fn artefacts(arguments: &Arguments) -> Result<Artefacts, String> {
     let recipe = Recipe { init: init.clone(), busybox: Some(busybox), modules, load, ..Recipe::default() };
     let pack = || {
         let (tree, closure) = recipe.tree()?;
-        initramfs::write(&tree, &initramfs, Compression::Gzip(9), 0)?;
+        initramfs::write(&tree, &initramfs, &Packing::new(Compression::Gzip(9)))?;
         Ok::<_, initramfs::Error>(closure.load.len())
     };
     let modules = pack().map_err(|error| error.to_string())?;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempPath;
 use whit_tools::ext4::Size;
 use whit_tools::image::{self, Options};
-use whit_tools::initramfs::{self, Compression, Memory, Recipe};
+use whit_tools::initramfs::{self, Compression, Memory, Packing, Recipe};
 use whit_tools::output::Output;
 use whit_tools::qemu::{Board, DiskInterface};
 use whit_tools::segment;
@@ -194,7 +194,9 @@ fn initramfs(
         if arguments.no_disk {
             tree = recipe.tree().map_err(|error| error.to_string())?.0;
         }
-        initramfs::write_into(&tree, output, Compression::None, 0).map(drop).map_err(|error| error.to_string())
+        initramfs::write_into(&tree, output, &Packing::new(Compression::None))
+            .map(drop)
+            .map_err(|error| error.to_string())
     })
 }
 

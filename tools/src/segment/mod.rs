@@ -4,21 +4,33 @@
 //! A run's own arguments come into an initramfs this way: its record is read, and a small segment with the new one is
 //! written behind a copy.
 
+mod entry;
+mod extract;
+mod input;
+pub(crate) mod method;
+mod place;
+mod read;
+mod target;
+
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use flate2::bufread::GzDecoder;
-use liblzma::bufread::XzDecoder;
 use tempfile::NamedTempFile;
 use whit::record::MAX_RECORD;
 
 use crate::initramfs::RECORD;
-use crate::newc::{self, Malformed, Meta, Refused, Writer};
+use crate::newc::{Meta, Refused, Writer};
 
-/// What all segments together may decompress to.
-const CONTENT_MAX_BYTES: u64 = 1 << 30;
-/// Where the kernel looks for an uncompressed header: at multiples of this.
-const ALIGNMENT: usize = 4;
+pub use entry::{Error as ReadError, Member, Segment};
+pub use extract::{Error as ExtractError, Extracted, extract};
+pub use method::Method;
+pub use read::Reader;
+
+/// Where a segment begins behind another. The kernel needs a multiple of 4; behind LZ4's frame, which has no end mark, also
+/// four zeros (lib/decompress_unlz4.c).
+const ALIGNMENT: u64 = 4;
+const GAP: u64 = 4;
 
 /// Why a segment cannot be appended.
 #[derive(Debug, thiserror::Error)]
@@ -29,23 +41,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// Why.
-        error: io::Error,
-    },
-    /// Not an initramfs.
-    #[error("{}: {error}", .path.display())]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// Where it stops being one.
-        error: Malformed,
-    },
-    /// Compressed in a way that is not read here.
-    #[error("{}: not an initramfs, or not one compressed by gzip, xz or zstd, at byte {position}", .path.display())]
-    Unknown {
-        /// The file.
-        path: PathBuf,
-        /// Where the unknown segment begins.
-        position: usize,
+        error: ReadError,
     },
     /// The record would be longer than the init reads.
     #[error("arguments and environment make a run record of {0} bytes, and the init reads {MAX_RECORD}")]
@@ -55,12 +51,20 @@ pub enum Error {
     Write(#[from] Refused),
 }
 
+/// How many zeros go between `length` bytes and the segment that follows, behind LZ4's frame or something unknown.
+pub(crate) const fn gap(length: u64, is_behind_lz4: bool) -> u64 {
+    let padding = crate::newc::padding(length, ALIGNMENT);
+    if is_behind_lz4 { padding + GAP } else { padding }
+}
+
 /// The run record in the initramfs `path`; empty when there is none.
 ///
 /// # Errors
 /// An initramfs that cannot be read.
 pub fn record(path: &Path) -> Result<Vec<u8>, Error> {
-    Ok(last_file(path, &read(path)?, RECORD.as_bytes())?.unwrap_or_default())
+    let failure = |error| Error::Read { path: path.to_owned(), error };
+    let file = File::open(path).map_err(|error| failure(ReadError::Read(error)))?;
+    Ok(last_file(file, RECORD.as_bytes()).map_err(failure)?.unwrap_or_default())
 }
 
 /// A copy of the initramfs `path` with another run record.
@@ -71,72 +75,36 @@ pub fn with_record(path: &Path, record: &[u8]) -> Result<NamedTempFile, Error> {
     if record.len() > MAX_RECORD {
         return Err(Error::LongRecord(record.len()));
     }
-    let mut bytes = read(path)?;
-    bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
-    let mut segment = Writer::new(bytes, 0);
+    let mut file =
+        File::open(path).map_err(|error| Error::Read { path: path.to_owned(), error: ReadError::Read(error) })?;
+    let mut segment = Writer::new(Vec::new(), 0);
     segment.file(&[RECORD], Meta::root(0o644), record.len() as u64, record)?;
     let write = || -> io::Result<NamedTempFile> {
         let mut copy = tempfile::Builder::new().prefix("whit-").suffix(".cpio").tempfile()?;
+        let length = io::copy(&mut file, &mut copy)?;
+        io::copy(&mut io::repeat(0).take(gap(length, true)), &mut copy)?;
         copy.write_all(&segment.finish().map_err(io::Error::other)?.out)?;
         Ok(copy)
     };
     Ok(write().map_err(Refused::Write)?)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    std::fs::read(path).map_err(|error| Error::Read { path: path.to_owned(), error })
-}
-
-/// The data of the file `name` as the kernel would leave it: those of the last segment that has it.
-fn last_file(path: &Path, bytes: &[u8], name: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-    let malformed = |error| Error::Malformed { path: path.to_owned(), error };
+/// The data of the file `name` as the kernel would leave it: those of the last entry that has it. More than a run record has
+/// are not read.
+fn last_file(input: impl Read, name: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
     let mut found = None;
-    let mut rest = bytes;
-    let mut budget = CONTENT_MAX_BYTES;
-    while let Some(first) = rest.first() {
-        let position = bytes.len() - rest.len();
-        if *first == 0 {
-            rest = &rest[1..];
-        } else if rest.starts_with(b"0707") {
-            let mut entries = newc::entries(rest);
-            for entry in entries.by_ref() {
-                let entry = entry.map_err(malformed)?;
-                if entry.name == name && entry.is_file() {
-                    found = Some(entry.data.to_owned());
-                }
+    let mut reader = Reader::new(input);
+    while let Some(member) = reader.next_entry()? {
+        if member.name == name && member.is_file() {
+            let mut data = vec![0; (MAX_RECORD + 1).min(member.header.filesize as usize)];
+            let mut filled = 0;
+            while filled < data.len() {
+                filled += reader.read_data(&mut data[filled..])?;
             }
-            rest = &rest[entries.position()..];
-        } else {
-            let content = decompress(&mut rest, budget)
-                .map_err(|error| Error::Read { path: path.to_owned(), error })?
-                .ok_or_else(|| Error::Unknown { path: path.to_owned(), position })?;
-            budget -= content.len() as u64;
-            found = last_file(path, &content, name)?.or(found);
+            found = Some(data);
         }
     }
     Ok(found)
-}
-
-/// Decompresses the segments that `rest` starts with, up to one that is not compressed, and steps over them: an archive may
-/// go on from one to the next, as `mkcpio --rootfs` makes it. None when the magic is not known.
-fn decompress(rest: &mut &[u8], budget: u64) -> io::Result<Option<Vec<u8>>> {
-    let mut content = Vec::new();
-    let start = rest.len();
-    loop {
-        let decoder: Box<dyn Read + '_> = match *rest {
-            [0x1f, 0x8b, ..] => Box::new(GzDecoder::new(&mut *rest)),
-            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Box::new(XzDecoder::new(&mut *rest)),
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => {
-                Box::new(zstd::stream::read::Decoder::with_buffer(&mut *rest)?.single_frame())
-            }
-            _ => break,
-        };
-        decoder.take(budget + 1 - content.len() as u64).read_to_end(&mut content)?;
-        if content.len() as u64 > budget {
-            return Err(io::Error::other("it decompresses to more than 1 GiB"));
-        }
-    }
-    Ok((rest.len() < start).then_some(content))
 }
 
 #[cfg(test)]
@@ -164,7 +132,7 @@ mod tests {
     }
 
     fn record_in(bytes: &[u8]) -> Result<Option<String>, String> {
-        last_file(Path::new("initrd"), bytes, RECORD.as_bytes())
+        last_file(bytes, RECORD.as_bytes())
             .map(|found| found.map(|data| String::from_utf8(data).unwrap()))
             .map_err(|error| error.to_string())
     }
@@ -193,11 +161,34 @@ mod tests {
 
     #[test]
     fn what_is_no_initramfs_is_said() {
-        let whole = gzip(&archive(&[(RECORD, "one")]));
-        assert!(record_in(&whole[..whole.len() / 2]).unwrap_err().starts_with("initrd: "));
-        let lz4 = [archive(&[]), vec![2, 0x21, 0x4c, 0x18]].concat();
-        assert!(record_in(&lz4).unwrap_err().contains("at byte 512"));
-        assert!(record_in(b"070701text").unwrap_err().contains("without a trailer"));
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("initrd");
+        assert!(
+            record(&path)
+                .unwrap_err()
+                .to_string()
+                .ends_with("initrd: cannot be read: No such file or directory (os error 2)")
+        );
+        std::fs::write(&path, b"070701text").unwrap();
+        assert!(
+            record(&path)
+                .unwrap_err()
+                .to_string()
+                .ends_with("initrd: the cpio archive ends at byte 10 without a trailer")
+        );
+    }
+
+    #[test]
+    fn a_record_behind_lz4_is_found_by_the_kernel() {
+        let lz4 = crate::lz4::stored(&archive(&[("init", "x")]));
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("initrd");
+        std::fs::write(&path, &lz4).unwrap();
+        let copy = with_record(&path, b"user v\n").unwrap();
+        assert_eq!(record(copy.path()).unwrap(), b"user v\n");
+        // The frame ends at the four zeros that a block's length would be.
+        let bytes = std::fs::read(copy.path()).unwrap();
+        assert_eq!(bytes[lz4.len()..lz4.len() + 4], [0; 4]);
     }
 
     #[test]
@@ -211,7 +202,7 @@ mod tests {
         let bytes = std::fs::read(copy.path()).unwrap();
         assert_eq!(record(copy.path()).unwrap(), b"user v\n");
         assert!(bytes.starts_with(&odd));
-        assert!(bytes[odd.len().next_multiple_of(4)..].starts_with(b"070701"));
+        assert!(bytes[odd.len().next_multiple_of(4) + 4..].starts_with(b"070701"));
         std::fs::write(&path, archive(&[])).unwrap();
         assert_eq!(record(&path).unwrap(), b"");
         let error = with_record(&path, &[b'x'; MAX_RECORD + 1]).unwrap_err();

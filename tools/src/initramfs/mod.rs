@@ -1,7 +1,12 @@
 //! What is in whit's initramfs, and how it becomes a file.
 
 mod archive;
+mod compression;
+mod gzip;
+mod input;
+mod manifest;
 mod memory;
+mod report;
 
 use std::ffi::OsStr;
 use std::fmt::Display;
@@ -11,7 +16,6 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::str::FromStr;
 
 use whit::record::{MAX_RECORD, Record};
 
@@ -22,8 +26,11 @@ use crate::rootfs::{self, Rootfs};
 use crate::runrecord::{self, RunRecord};
 use crate::tree::{self, Tree};
 
-pub use archive::{Compression, Summary, write, write_into};
+pub use archive::{Packing, Summary, write, write_into, write_plain};
+pub use compression::Compression;
+pub use input::{Addition, Input};
 pub use memory::Memory;
+pub use report::report;
 
 /// Directories that are always there: what the init mounts on, and where people look first.
 const DIRECTORIES: [(&str, u32); 9] = [
@@ -54,23 +61,14 @@ pub struct Recipe {
     pub modules: Option<PathBuf>,
     /// The modules to load from it.
     pub load: Vec<String>,
-    /// Files and directories of the host, later ones over earlier ones.
-    pub additions: Vec<Addition>,
+    /// More files, later ones over earlier ones.
+    pub inputs: Vec<Input>,
     /// A run record.
     pub record: Option<PathBuf>,
     /// A tar of an image's files, which become the root; `-` is standard input.
     pub rootfs: Option<PathBuf>,
     /// The image's own run record, or the initramfs's when the image is elsewhere.
     pub config: Option<RunRecord>,
-}
-
-/// A file or directory of the host, and where it goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Addition {
-    /// The file on the host.
-    pub source: PathBuf,
-    /// Its name in the initramfs.
-    pub destination: Vec<u8>,
 }
 
 /// Why an initramfs cannot be made.
@@ -98,6 +96,16 @@ pub enum Error {
     /// Files.
     #[error("{0}")]
     Tree(#[from] tree::Error),
+    /// A line of a manifest.
+    #[error("{}:{number}: {what}", .path.display())]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1 on.
+        number: usize,
+        /// What is wrong with it.
+        what: String,
+    },
     /// The image's files.
     #[error("{0}")]
     Rootfs(#[from] rootfs::Error),
@@ -113,27 +121,35 @@ impl Recipe {
     /// The first input that is not what it should be.
     pub fn tree(&self) -> Result<(Tree, Closure), Error> {
         let mut tree = Tree::default();
+        tree.origin("directories and /dev/console");
         for (name, mode) in DIRECTORIES {
             tree.directory(name, mode)?;
         }
         // The kernel opens it for the init's standard input and output (init/main.c, console_on_rootfs()).
         tree.character_device("dev/console", 0o600, 5, 1)?;
         if let Some(busybox) = &self.busybox {
+            tree.origin(format!("busybox {}", busybox.display()));
             add_busybox(&mut tree, busybox)?;
         }
+        tree.origin(format!("init {}", self.init.display()));
         check_program(&self.init)?;
         tree.file(b"init", 0o755, &self.init)?;
-        let closure = match &self.modules {
-            Some(directory) => add_modules(&mut tree, &Modules::open(directory)?, &self.load)?,
-            None => Closure::default(),
-        };
+        let mut closure = Closure::default();
+        if let Some(modules) = &self.modules {
+            tree.origin(format!("modules {}", modules.display()));
+            closure = add_modules(&mut tree, &Modules::open(modules)?, &self.load)?;
+        }
         if let Some(record) = &self.record {
+            tree.origin(format!("record {}", record.display()));
             tree.bytes(RECORD, 0o644, read_record(record)?)?;
         }
-        for Addition { source, destination } in &self.additions {
-            tree.add(destination, source)?;
+        for input in &self.inputs {
+            input.add_to(&mut tree)?;
         }
         let mut rootfs = self.rootfs.as_deref().map(open_rootfs).transpose()?;
+        if let Some(path) = &self.rootfs {
+            tree.origin(format!("rootfs {}", path.display()));
+        }
         if let Some(config) = self.config.as_ref().filter(|config| !config.is_empty()) {
             let config = config.encode()?.into_bytes();
             match (&mut rootfs, &self.record) {
@@ -232,26 +248,6 @@ fn check_program(path: &Path) -> Result<(), Error> {
     elf::check_static_program(&bytes).map_err(|error| Error::Unfit { path: path.to_owned(), error })
 }
 
-impl FromStr for Addition {
-    type Err = String;
-
-    /// `SRC[:DEST]`. DEST begins with `/`; what ends with `/` is the directory that SRC goes into under its own name,
-    /// but for `/` alone, which a directory's files go right into. Without DEST, SRC goes into `/` under its own name.
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (source, destination) = match text.rfind(":/") {
-            Some(colon) => (Path::new(&text[..colon]), &text[colon + 1..]),
-            None => (Path::new(text), ""),
-        };
-        let mut destination = destination.as_bytes().to_owned();
-        if destination != b"/" && matches!(destination.last(), None | Some(b'/')) {
-            let name =
-                source.file_name().ok_or_else(|| format!("\"{text}\" has no name of its own; write SRC:/DEST"))?;
-            destination.extend(name.as_bytes());
-        }
-        Ok(Self { source: source.to_owned(), destination })
-    }
-}
-
 /// `whit` beside this program, as installed; else where cargo leaves it: target/PROFILE/mkcpio, target/release/whit.
 ///
 /// # Errors
@@ -283,23 +279,6 @@ pub fn mtime(source_date_epoch: Option<&OsStr>) -> Result<u32, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn additions_name_source_and_destination() {
-        for (text, source, destination) in [
-            ("file", "file", "file"),
-            ("a/b/file", "a/b/file", "file"),
-            ("file:/etc/name", "file", "/etc/name"),
-            ("a/file:/etc/", "a/file", "/etc/file"),
-            ("tree:/", "tree", "/"),
-            ("a:b:/c", "a:b", "/c"),
-            ("a:b", "a:b", "a:b"),
-        ] {
-            let expected = Addition { source: source.into(), destination: destination.into() };
-            assert_eq!(text.parse::<Addition>(), Ok(expected), "{text}");
-        }
-        assert!("..".parse::<Addition>().unwrap_err().contains("SRC:/DEST"));
-    }
 
     #[test]
     fn times_have_32_bits() {

@@ -1,7 +1,9 @@
 //! The files of an initramfs before they are an archive: held by name, so that the order they came in leaves no trace.
 //!
 //! Files of the host are read when the archive is written. What is added later replaces what was there; the owner is
-//! always root, whoever runs the tool.
+//! root, whoever runs the tool, unless another is named.
+
+mod archive;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};
@@ -12,8 +14,11 @@ use std::path::{Path, PathBuf};
 
 use whit::embedded;
 
+pub(crate) use archive::Archive;
+
 use crate::newc::{Kind, Meta, Refused, Writer};
 use crate::rootfs::{Rootfs, name_of};
+use crate::segment::{self, Method};
 
 /// A tree of files; see the module's head.
 #[derive(Default)]
@@ -23,12 +28,30 @@ pub struct Tree {
     additions: u32,
     /// An image's files, which come behind all others: what the init needs is there when the kernel has no room for these.
     rootfs: Option<Rootfs>,
+    /// What was added, in order; each node has the number of the one it came with.
+    origins: Vec<String>,
+    /// Archives that are copied as they are, before and behind all of these.
+    before: Vec<Archive>,
+    behind: Vec<Archive>,
+}
+
+/// Who owns what is added from the host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Owner {
+    /// Root, whoever owns it there.
+    #[default]
+    Root,
+    /// This user and group.
+    Of(u32, u32),
+    /// Who owns it there.
+    Kept,
 }
 
 #[derive(Debug)]
 struct Node {
     meta: Meta,
     content: Content,
+    origin: usize,
 }
 
 #[derive(Debug)]
@@ -70,12 +93,34 @@ pub enum Error {
     /// A file where the image's go.
     #[error("/{0} cannot be there, because /rootfs and what describes it are the image's; put the file into the image")]
     Taken(String),
+    /// An archive that would be copied cannot be read.
+    #[error("{}: {error}", .path.display())]
+    Archived {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: segment::ReadError,
+    },
+    /// A file without an archive in it.
+    #[error("{}: holds no archive", .0.display())]
+    NoArchive(PathBuf),
     /// The archive cannot be written, or cannot hold a file.
     #[error("{0}")]
     Archive(#[from] Refused),
 }
 
 impl Tree {
+    /// Names what is added from now on, for a report.
+    pub fn origin(&mut self, name: impl Into<String>) {
+        self.origins.push(name.into());
+    }
+
+    /// What was added, by the names given to [`Tree::origin`].
+    #[must_use]
+    pub fn origins(&self) -> &[String] {
+        &self.origins
+    }
+
     /// Makes a directory.
     ///
     /// # Errors
@@ -121,16 +166,42 @@ impl Tree {
         self.insert(name, Meta::root(mode), content)
     }
 
+    /// Makes what is not a regular file.
+    ///
+    /// # Errors
+    /// See [`Tree::directory`].
+    pub fn node(&mut self, name: &[u8], meta: Meta, kind: Kind) -> Result<(), Error> {
+        self.insert(name, meta, Content::Special(kind))
+    }
+
+    /// Adds a regular file of the host under several names, which are hard links to each other.
+    ///
+    /// # Errors
+    /// See [`Tree::file`].
+    pub fn linked_file(&mut self, names: &[&[u8]], meta: Meta, path: &Path) -> Result<(), Error> {
+        let metadata = fs::metadata(path).map_err(|error| host(path, error))?;
+        if !metadata.is_file() {
+            return Err(host(path, io::Error::other("not a regular file")));
+        }
+        self.additions += 1;
+        let identity = (names.len() > 1).then_some((self.additions, metadata.dev(), metadata.ino()));
+        for name in names {
+            let content = Content::Host { path: path.to_owned(), size: metadata.len(), identity };
+            self.insert(name, meta, content)?;
+        }
+        Ok(())
+    }
+
     /// Adds a file or a whole directory of the host, with the modes that it has there.
     ///
     /// A symbolic link given as `path` is followed; those inside a directory stay what they are.
     ///
     /// # Errors
     /// See [`Tree::directory`]; what cannot be read.
-    pub fn add(&mut self, name: &[u8], path: &Path) -> Result<(), Error> {
+    pub fn add(&mut self, name: &[u8], path: &Path, owner: Owner) -> Result<(), Error> {
         let metadata = fs::metadata(path).map_err(|error| host(path, error))?;
         self.additions += 1;
-        self.add_as(name, path, &metadata)?;
+        self.add_as(name, path, &metadata, owner)?;
         let mut pending = Vec::new();
         if metadata.is_dir() {
             pending.push((name.to_owned(), path.to_owned()));
@@ -140,13 +211,49 @@ impl Tree {
                 let entry = entry.map_err(|error| host(&path, error))?;
                 let (name, path) = ([&name[..], b"/", entry.file_name().as_bytes()].concat(), entry.path());
                 let metadata = entry.metadata().map_err(|error| host(&path, error))?;
-                self.add_as(&name, &path, &metadata)?;
+                self.add_as(&name, &path, &metadata, owner)?;
                 if metadata.is_dir() {
                     pending.push((name, path));
                 }
             }
         }
         Ok(())
+    }
+
+    /// Puts an archive of any compression before all of these files, as it is: the kernel looks for microcode at the start.
+    ///
+    /// # Errors
+    /// An archive that cannot be read to its end.
+    pub fn prepend(&mut self, path: &Path) -> Result<(), Error> {
+        self.before.push(Archive::open(path)?);
+        Ok(())
+    }
+
+    /// Puts an archive of any compression behind all of these files, as it is: what it names replaces what they are.
+    ///
+    /// # Errors
+    /// See [`Tree::prepend`].
+    pub fn append(&mut self, path: &Path) -> Result<(), Error> {
+        self.behind.push(Archive::open(path)?);
+        Ok(())
+    }
+
+    /// The archives before these files, and those behind them.
+    pub(crate) fn archives(&self) -> (&[Archive], &[Archive]) {
+        (&self.before, &self.behind)
+    }
+
+    /// The archives that are copied, with each compression in them.
+    pub fn archived(&self) -> impl Iterator<Item = (&Path, Method)> {
+        let archives = self.before.iter().chain(&self.behind);
+        archives.flat_map(|archive| archive.methods.iter().map(|method| (archive.path.as_path(), *method)))
+    }
+
+    /// Bytes of the files, holes included.
+    #[must_use]
+    pub fn content_bytes(&self) -> u64 {
+        let own: u64 = self.nodes.values().map(|node| node.content.bytes()).sum();
+        own + self.rootfs.as_ref().map_or(0, |rootfs| rootfs.summary().content_bytes)
     }
 
     /// Puts an image's files below `/rootfs`, and beside it what the init is told of them.
@@ -162,7 +269,8 @@ impl Tree {
             return Err(Error::Taken(String::from_utf8_lossy(name).into_owned()));
         }
         if !rootfs.table().is_empty() {
-            let table = Node { meta: Meta::root(0o600), content: Content::Bytes(rootfs.table().to_vec()) };
+            let origin = self.origins.len().saturating_sub(1);
+            let table = Node { meta: Meta::root(0o600), content: Content::Bytes(rootfs.table().to_vec()), origin };
             self.nodes.insert(name_of(embedded::ATTRIBUTES).to_vec(), table);
         }
         self.rootfs = Some(rootfs);
@@ -175,7 +283,7 @@ impl Tree {
         self.rootfs.as_ref()
     }
 
-    fn add_as(&mut self, name: &[u8], path: &Path, metadata: &Metadata) -> Result<(), Error> {
+    fn add_as(&mut self, name: &[u8], path: &Path, metadata: &Metadata, owner: Owner) -> Result<(), Error> {
         const PERMISSIONS: u32 = 0o7777;
         let kind = metadata.file_type();
         let device = (rustix::fs::major(metadata.rdev()), rustix::fs::minor(metadata.rdev()));
@@ -196,7 +304,12 @@ impl Tree {
         } else {
             Content::Special(Kind::Socket)
         };
-        self.insert(name, Meta::root(metadata.mode() & PERMISSIONS), content)
+        let (uid, gid) = match owner {
+            Owner::Root => (0, 0),
+            Owner::Of(uid, gid) => (uid, gid),
+            Owner::Kept => (metadata.uid(), metadata.gid()),
+        };
+        self.insert(name, Meta { uid, gid, ..Meta::root(metadata.mode() & PERMISSIONS) }, content)
     }
 
     fn insert(&mut self, name: &[u8], meta: Meta, content: Content) -> Result<(), Error> {
@@ -213,15 +326,16 @@ impl Tree {
             inner: String::from_utf8_lossy(inner).into_owned(),
         };
         let name = components.join(&b'/');
+        let origin = self.origins.len().saturating_sub(1);
         for count in 1..=parents.len() {
             let parent = parents[..count].join(&b'/');
-            let directory = || Node { meta: Meta::root(0o755), content: Content::Special(Kind::Directory) };
+            let directory = || Node { meta: Meta::root(0o755), content: Content::Special(Kind::Directory), origin };
             let node = self.nodes.entry(parent.clone()).or_insert_with(directory);
             if !node.is_directory() {
                 return Err(not_directory(&parent, &name));
             }
         }
-        let node = Node { meta, content };
+        let node = Node { meta, content, origin };
         if !node.is_directory() {
             let below = [&name[..], b"/"].concat();
             if let Some((inner, _)) =
@@ -240,13 +354,31 @@ impl Tree {
     /// # Errors
     /// Those of reading the host's files and of the archive.
     pub fn write<W: io::Write>(&self, writer: &mut Writer<W>) -> Result<(), Error> {
+        self.write_nodes(writer, |_| true)?;
+        Ok(self.rootfs.as_ref().map_or(Ok(()), |rootfs| rootfs.write(writer))?)
+    }
+
+    /// Writes what came with the origin of this number alone; an image comes with the last.
+    pub(crate) fn write_origin<W: io::Write>(&self, origin: usize, writer: &mut Writer<W>) -> Result<(), Error> {
+        self.write_nodes(writer, |node| node.origin == origin)?;
+        match &self.rootfs {
+            Some(rootfs) if origin + 1 == self.origins.len() => Ok(rootfs.write(writer)?),
+            _ => Ok(()),
+        }
+    }
+
+    fn write_nodes<W: io::Write>(
+        &self,
+        writer: &mut Writer<W>,
+        is_wanted: impl Fn(&Node) -> bool,
+    ) -> Result<(), Error> {
         let mut links: BTreeMap<Identity, Vec<&[u8]>> = BTreeMap::new();
-        for (name, node) in &self.nodes {
+        for (name, node) in self.nodes.iter().filter(|(_, node)| is_wanted(node)) {
             if let Content::Host { identity: Some(identity), .. } = node.content {
                 links.entry(identity).or_default().push(name);
             }
         }
-        for (name, node) in &self.nodes {
+        for (name, node) in self.nodes.iter().filter(|(_, node)| is_wanted(node)) {
             match &node.content {
                 Content::Special(kind) => writer.node(name, node.meta, kind)?,
                 Content::Bytes(bytes) => writer.file(&[name], node.meta, bytes.len() as u64, bytes.as_slice())?,
@@ -255,13 +387,26 @@ impl Tree {
                     let names = identity.and_then(|identity| links.get(&identity)).map_or(&alone[..], Vec::as_slice);
                     // With the last name, all of the directories that the names stand in are there.
                     if names.last() == Some(&name.as_slice()) {
-                        let file = File::open(path).map_err(|error| host(path, error))?;
-                        writer.file(names, node.meta, *size, file)?;
+                        let open = || File::open(path);
+                        writer.file_of(names, node.meta, *size, open).map_err(|error| match error {
+                            Refused::Read { error, .. } => host(path, error),
+                            other => other.into(),
+                        })?;
                     }
                 }
             }
         }
-        Ok(self.rootfs.as_ref().map_or(Ok(()), |rootfs| rootfs.write(writer))?)
+        Ok(())
+    }
+}
+
+impl Content {
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Special(_) => 0,
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Host { size, .. } => *size,
+        }
     }
 }
 
@@ -276,100 +421,4 @@ fn host(path: &Path, error: io::Error) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::newc;
-
-    fn archive(tree: &Tree) -> Vec<u8> {
-        let mut writer = Writer::new(Vec::new(), 0);
-        tree.write(&mut writer).unwrap();
-        writer.finish().unwrap().out
-    }
-
-    /// `name mode nlink data` of each entry.
-    fn listing(tree: &Tree) -> Vec<String> {
-        newc::entries(&archive(tree))
-            .map(Result::unwrap)
-            .map(|entry| {
-                let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-                format!("{} {:o} {} {}", text(entry.name), entry.mode, entry.nlink, text(entry.data))
-            })
-            .collect()
-    }
-
-    #[test]
-    fn parents_come_first_and_order_of_adding_leaves_no_trace() {
-        let mut one = Tree::default();
-        one.bytes("/usr/lib/a", 0o644, b"A".to_vec()).unwrap();
-        one.directory("usr", 0o700).unwrap();
-        let mut other = Tree::default();
-        other.directory("./usr/", 0o700).unwrap();
-        other.bytes("usr//lib/./a", 0o644, b"A".to_vec()).unwrap();
-        assert_eq!(listing(&one), ["usr 40700 2 ", "usr/lib 40755 2 ", "usr/lib/a 100644 1 A"]);
-        assert_eq!(archive(&one), archive(&other));
-    }
-
-    #[test]
-    fn what_comes_later_replaces() {
-        let mut tree = Tree::default();
-        tree.symlink(b"a", b"b").unwrap();
-        tree.bytes("a", 0o600, b"now".to_vec()).unwrap();
-        assert_eq!(listing(&tree), ["a 100600 1 now"]);
-    }
-
-    #[test]
-    fn a_file_cannot_be_both_directory_and_not() {
-        let mut tree = Tree::default();
-        tree.bytes("bin/sh", 0o755, Vec::new()).unwrap();
-        tree.bytes("bin-x", 0o755, Vec::new()).unwrap();
-        assert!(matches!(tree.symlink(b"bin", b"usr/bin"), Err(Error::NotDirectory { .. })));
-        assert!(matches!(tree.bytes("bin/sh/x", 0o755, Vec::new()), Err(Error::NotDirectory { .. })));
-        assert!(matches!(tree.directory("a/../../b", 0o755), Err(Error::Name(_))));
-        assert!(tree.directory("bin", 0o700).is_ok());
-    }
-
-    #[test]
-    fn a_directory_of_the_host_keeps_links_and_modes() {
-        use std::os::unix::fs::{PermissionsExt, symlink};
-        let source = tempfile::tempdir().unwrap();
-        let at = |name: &str| source.path().join(name);
-        fs::create_dir(at("z")).unwrap();
-        fs::write(at("a"), "same").unwrap();
-        fs::hard_link(at("a"), at("z/b")).unwrap();
-        symlink("a", at("link")).unwrap();
-        for (name, mode) in [("a", 0o4711), ("z", 0o1777), ("", 0o750)] {
-            fs::set_permissions(at(name), fs::Permissions::from_mode(mode)).unwrap();
-        }
-        rustix::fs::mknodat(rustix::fs::CWD, at("pipe"), rustix::fs::FileType::Fifo, 0o620.into(), 0).unwrap();
-        let mut tree = Tree::default();
-        tree.add(b"data", source.path()).unwrap();
-        let mode = fs::metadata(at("pipe")).unwrap().mode();
-        assert_eq!(
-            listing(&tree),
-            [
-                "data 40750 2 ".to_owned(),
-                "data/link 120777 1 a".to_owned(),
-                format!("data/pipe {mode:o} 1 "),
-                "data/z 41777 2 ".to_owned(),
-                "data/a 104711 2 ".to_owned(),
-                "data/z/b 104711 2 same".to_owned(),
-            ]
-        );
-        let mut merged = Tree::default();
-        merged.add(b"/", source.path()).unwrap();
-        merged.add(b"copy", &at("link")).unwrap();
-        assert!(
-            listing(&merged).contains(&"copy 104711 1 same".to_owned()),
-            "the link was followed, the file is another"
-        );
-    }
-
-    #[test]
-    fn what_cannot_be_read_is_named() {
-        let mut tree = Tree::default();
-        let error = tree.add(b"x", Path::new("/nowhere/x")).unwrap_err().to_string();
-        assert!(error.starts_with("/nowhere/x: No such file"), "{error}");
-        let error = tree.file(b"x", 0o644, Path::new("/")).unwrap_err().to_string();
-        assert_eq!(error, "/: not a regular file");
-    }
-}
+mod tests;

@@ -1,0 +1,165 @@
+//! What is in an initramfs, for people.
+
+use std::fmt::Display;
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use whit_tools::inspect::Entry;
+use whit_tools::segment::{self, Member, Reader, Segment};
+use whit_tools::size;
+
+/// Why a listing stops before its end.
+pub(crate) enum Stop {
+    /// What it is of cannot be read.
+    Read(String),
+    /// It cannot be written.
+    Write(io::Error),
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        Self::Write(error)
+    }
+}
+
+/// The lines of `list`: `ls -l` of each entry, and each segment.
+pub(crate) fn list(path: &Path, names: bool) -> Result<(), String> {
+    let mut reader = Reader::new(open(path)?);
+    print(|out| list_into(&mut reader, out, names).and_then(|()| not_empty(&reader))).map_err(|error| at(path, error))
+}
+
+/// The content of the file `name`, as the kernel would leave it: that of the last entry of the name.
+pub(crate) fn cat(path: &Path, name: &std::ffi::OsStr) -> Result<(), String> {
+    let failed = |error: segment::ReadError| at(path, error);
+    let wanted = trimmed(name.as_bytes());
+    let mut found = None;
+    let mut reader = Reader::new(open_file(path)?);
+    let mut count = 0_u64;
+    let mut links = None;
+    while let Some(member) = reader.next_entry().map_err(failed)? {
+        count += 1;
+        let key = (member.archive, member.header.dev, member.header.ino);
+        if trimmed(&member.name) == wanted {
+            if !member.is_file() {
+                return Err(at(path, format!("{} is no regular file", wanted.escape_ascii())));
+            }
+            found = Some(count);
+            links = (member.header.nlink > 1 && member.header.filesize == 0).then_some(key);
+        } else if links == Some(key) && member.header.filesize > 0 {
+            // The data stand with another name of the file.
+            found = Some(count);
+        }
+    }
+    let number = found.ok_or_else(|| at(path, format!("has no {}", wanted.escape_ascii())))?;
+    let mut reader = Reader::new(open_file(path)?);
+    for _ in 0..number {
+        reader.next_entry().map_err(failed)?;
+    }
+    print(|out| {
+        let mut buffer = vec![0; 256 << 10];
+        loop {
+            match reader.read_data(&mut buffer).map_err(|error| Stop::Read(error.to_string()))? {
+                0 => return Ok(()),
+                count => out.write_all(&buffer[..count])?,
+            }
+        }
+    })
+    .map_err(|error| at(path, error))
+}
+
+/// Unpacks an initramfs, and says what it was.
+pub(crate) fn extract(path: &Path, directory: &Path) -> Result<(), String> {
+    let extracted = segment::extract(open(path)?, directory).map_err(|error| match error {
+        segment::ExtractError::Target { .. } => error.to_string(),
+        _ => at(path, error),
+    })?;
+    let mut lines = vec![format!(
+        "{}: {} files with {}, {} directories, {} others",
+        directory.display(),
+        extracted.files,
+        size::show(extracted.content_bytes),
+        extracted.directories,
+        extracted.others
+    )];
+    if extracted.devices_left_out > 0 {
+        lines.push(format!("left out: {} devices, which only root can make", extracted.devices_left_out));
+    }
+    // It is done, whether anybody reads this or not.
+    let _ = writeln!(io::stdout(), "{}", lines.join("\n"));
+    Ok(())
+}
+
+/// Writes a line for each entry, and for each segment.
+pub(crate) fn list_into<R: Read>(reader: &mut Reader<R>, out: &mut dyn Write, names: bool) -> Result<(), Stop> {
+    while let Some(member) = reader.next_entry().map_err(|error| Stop::Read(error.to_string()))? {
+        let line = if names { member.name } else { line(member).into_bytes() };
+        out.write_all(&[line.as_slice(), b"\n"].concat())?;
+    }
+    if !names {
+        for (index, segment) in reader.segments().iter().enumerate() {
+            writeln!(out, "{}", segment_line(index + 1, segment))?;
+        }
+    }
+    Ok(())
+}
+
+fn not_empty<R: Read>(reader: &Reader<R>) -> Result<(), Stop> {
+    if reader.segments().is_empty() { Err(Stop::Read("holds no archive".to_owned())) } else { Ok(()) }
+}
+
+fn segment_line(number: usize, segment: &Segment) -> String {
+    let Segment { start, bytes, content_bytes, entries, .. } = segment;
+    let unpacked = if segment.method.is_some() { format!(", unpacked {content_bytes}") } else { String::new() };
+    format!("segment {number}: {}, {entries} entries, {bytes} bytes at {start}{unpacked}", segment.method_name())
+}
+
+fn line(member: Member) -> String {
+    let Member { name, header, target, .. } = member;
+    let mode = header.mode as u16; // all of its 16 bits: the reader has checked the type
+    let is_device = matches!(header.mode & 0o170_000, 0o020_000 | 0o060_000);
+    Entry {
+        path: name,
+        mode,
+        links: Some(u16::try_from(header.nlink).unwrap_or(u16::MAX)),
+        owner: (header.uid, header.gid),
+        size: header.filesize.into(),
+        device: is_device.then_some(header.rdev),
+        seconds: header.mtime.into(),
+        target,
+    }
+    .line()
+}
+
+/// Slashes in front, and `./`, say nothing.
+fn trimmed(mut name: &[u8]) -> &[u8] {
+    while let Some(rest) = name.strip_prefix(b"/").or_else(|| name.strip_prefix(b"./")) {
+        name = rest;
+    }
+    name
+}
+
+fn at(path: &Path, error: impl Display) -> String {
+    if path == Path::new("-") { format!("standard input: {error}") } else { format!("{}: {error}", path.display()) }
+}
+
+fn open(path: &Path) -> Result<Box<dyn Read>, String> {
+    if path == Path::new("-") { Ok(Box::new(io::stdin().lock())) } else { Ok(Box::new(open_file(path)?)) }
+}
+
+fn open_file(path: &Path) -> Result<File, String> {
+    File::open(path).map_err(|error| at(path, error))
+}
+
+/// Writes to standard output; gives back what stops the reading. Whoever reads it may have seen enough.
+pub(crate) fn print(write: impl FnOnce(&mut dyn Write) -> Result<(), Stop>) -> Result<(), String> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    match write(&mut out).and_then(|()| Ok(out.flush()?)) {
+        Err(Stop::Read(error)) => Err(error),
+        Err(Stop::Write(error)) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(format!("cannot be shown: {error}"))
+        }
+        _ => Ok(()),
+    }
+}

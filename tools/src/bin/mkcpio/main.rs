@@ -1,0 +1,170 @@
+//! `mkcpio`: makes whit's initramfs, the same bytes from the same inputs, without root; lists and unpacks any initramfs.
+
+mod arguments;
+mod look;
+
+use std::env;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use arguments::{Arguments, Build, Command};
+use look::Stop;
+use whit_tools::initramfs::{self, Compression, Input, Packing, Recipe, Summary};
+use whit_tools::kconfig::Config;
+use whit_tools::kmod::Closure;
+use whit_tools::progress::Bar;
+use whit_tools::rootfs::Rootfs;
+use whit_tools::runrecord::RunRecord;
+use whit_tools::segment::{Method, Reader};
+use whit_tools::tree::Tree;
+use whit_tools::{output, size};
+
+fn main() -> ExitCode {
+    let (arguments, inputs) = Arguments::read();
+    let result = match arguments.command {
+        Some(Command::List { file, cat: Some(name), .. }) => look::cat(&file, &name),
+        Some(Command::List { file, names, .. }) => look::list(&file, names),
+        Some(Command::Extract { file, directory }) => look::extract(&file, &directory),
+        None => build(arguments.build, inputs),
+    };
+    output::report("mkcpio", result)
+}
+
+fn build(arguments: Build, inputs: Vec<Input>) -> Result<(), String> {
+    let recipe = Recipe {
+        init: arguments.init.clone().map_or_else(initramfs::default_init, Ok)?,
+        busybox: arguments.busybox.clone(),
+        modules: arguments.modules.clone(),
+        load: arguments.module.clone(),
+        inputs,
+        record: arguments.record.clone(),
+        rootfs: arguments.rootfs.clone(),
+        config: arguments.config.as_deref().map(read_config).transpose()?,
+    };
+    let mtime = initramfs::mtime(env::var_os("SOURCE_DATE_EPOCH").as_deref())?;
+    let config = arguments.kernel.as_deref().map(read_kernel).transpose()?;
+    let compression = compression(&arguments, config.as_ref())?;
+    let packing = Packing { mtime, is_summed: arguments.checksum, ..Packing::new(compression) };
+    let (tree, modules) = recipe.tree().map_err(|error| error.to_string())?;
+    for (path, method) in tree.archived() {
+        check_method(method, config.as_ref()).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    let said = |error: initramfs::Error| error.to_string();
+    match &arguments.output {
+        Some(path) if !arguments.dry_run => {
+            let bar = Bar::start(Arc::clone(&packing.progress), Some(tree.content_bytes()));
+            let written = initramfs::write(&tree, path, &packing);
+            drop(bar);
+            print_summary(path, &written.map_err(said)?, &tree, &recipe);
+        }
+        _ => list(&tree, &packing)?,
+    }
+    if arguments.report {
+        print!("{}", initramfs::report(&tree, &packing).map_err(said)?);
+    }
+    print_modules(&modules);
+    Ok(())
+}
+
+/// The configuration of a kernel, or the one that was named itself.
+fn read_kernel(path: &Path) -> Result<Config, String> {
+    let say = |what: &dyn std::fmt::Display| format!("{}: {what}", path.display());
+    let found = Config::of(path).map_err(|error| say(&error))?;
+    found.ok_or_else(|| say(&"its configuration is neither beside it nor in it; name that instead"))
+}
+
+/// The compression that was asked for, or that the output's name asks for, or that the kernel has.
+fn compression(arguments: &Build, config: Option<&Config>) -> Result<Compression, String> {
+    let of_name = || arguments.output.as_deref().and_then(Compression::of_name);
+    let asked = arguments.compress.or_else(of_name);
+    let chosen = asked.unwrap_or_else(|| config.map_or(Compression::None, Compression::of_kernel));
+    if let Some(method) = chosen.method() {
+        check_method(method, config)?;
+    }
+    match arguments.level {
+        None => Ok(chosen),
+        Some(level) => chosen.with_level(level).map_err(|error| format!("--level {level}: {error}")),
+    }
+}
+
+/// Refuses a compression that the kernel is known not to have.
+fn check_method(method: Method, config: Option<&Config>) -> Result<(), String> {
+    let Some(config) = config.filter(|config| !config.has(method)) else { return Ok(()) };
+    let (place, name) = (config.place.display(), method.name());
+    Err(format!("the kernel does not unpack {name}: CONFIG_RD_{} is not set in {place}", name.to_uppercase()))
+}
+
+/// Lists what would be written.
+fn list(tree: &Tree, packing: &Packing) -> Result<(), String> {
+    let (reader, writer) = std::io::pipe().map_err(|error| format!("pipe: {error}"))?;
+    std::thread::scope(|scope| {
+        let written = scope.spawn(|| initramfs::write_plain(tree, writer, packing));
+        let listed = look::print(|out| match look::list_into(&mut Reader::new(&reader), out, false) {
+            // When writing fails, the archive ends early: that is said instead.
+            Err(Stop::Read(_)) => Ok(()),
+            result => result,
+        });
+        drop(reader);
+        match written.join() {
+            Ok(Err(error)) => Err(error.to_string()),
+            _ => listed,
+        }
+    })
+}
+
+fn print_summary(path: &Path, summary: &Summary, tree: &Tree, recipe: &Recipe) {
+    let Summary { entries, archive_bytes, file_bytes, memory } = summary;
+    println!("{}: {entries} entries, {archive_bytes} bytes, in the file {file_bytes} bytes", path.display());
+    let Some(rootfs) = tree.rootfs() else { return };
+    print_rootfs(rootfs);
+    match &recipe.config {
+        Some(config) if !config.is_empty() => println!("runs: {}", config.describe()),
+        _ if recipe.record.is_some() || rootfs.has_record() => {}
+        _ => println!("runs: nothing is set; give --config or --record, or entrypoint= when it boots"),
+    }
+    let initramfs::Memory { tmpfs_mib, ramfs_mib } = memory;
+    println!(
+        "memory: {tmpfs_mib} MB, or {ramfs_mib} MB with root=initramfs, and what the workload takes beside its files"
+    );
+}
+
+fn print_modules(modules: &Closure) {
+    if !modules.load.is_empty() {
+        let names: Vec<&str> = modules.load.iter().map(|module| module.name.as_str()).collect();
+        println!("modules to load: {}", names.join(" "));
+    }
+    if !modules.builtin.is_empty() {
+        println!("modules built into this kernel: {}", modules.builtin.join(" "));
+    }
+}
+
+fn read_config(path: &Path) -> Result<RunRecord, String> {
+    let say = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let json = std::fs::read(path).map_err(|error| say(&error))?;
+    RunRecord::parse(&json).map_err(|error| say(&error))
+}
+
+fn print_rootfs(rootfs: &Rootfs) {
+    let summary = rootfs.summary();
+    println!(
+        "rootfs: {} files with {}, {} directories, {} others",
+        summary.files,
+        size::show(summary.content_bytes),
+        summary.directories,
+        summary.others
+    );
+    let attributes = &summary.attributes;
+    if attributes.restored > 0 {
+        println!(
+            "set at boot: {} extended attributes, {} of them capabilities; not with root=initramfs, whose ramfs has none",
+            attributes.restored, attributes.capabilities
+        );
+    }
+    if attributes.left_out > 0 {
+        println!("left out: {} extended attributes that a tmpfs has no place for", attributes.left_out);
+    }
+    if summary.times_clamped > 0 {
+        println!("moved: {} times outside of 1970 to 2106, which a cpio archive cannot hold", summary.times_clamped);
+    }
+}

@@ -1,0 +1,64 @@
+//! An initramfs's bytes, some of which can be seen before they are read.
+
+use std::io::{self, BufRead, Read};
+
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// A file with a buffer of which as many bytes as a magic has can be seen at once, and how far it is read.
+pub(super) struct Input<R> {
+    input: R,
+    buffer: Vec<u8>,
+    used: usize,
+    pub(super) position: u64,
+}
+
+impl<R> Input<R> {
+    pub(super) fn new(input: R) -> Self {
+        Self { input, buffer: Vec::new(), used: 0, position: 0 }
+    }
+
+    pub(super) fn buffered(&self) -> &[u8] {
+        self.buffer.get(self.used..).unwrap_or_default()
+    }
+}
+
+impl<R: Read> Input<R> {
+    /// The next bytes: so many at least, but at the end.
+    pub(super) fn at_least(&mut self, count: usize) -> io::Result<&[u8]> {
+        while self.buffered().len() < count {
+            self.buffer.drain(..self.used);
+            self.used = 0;
+            let kept = self.buffer.len();
+            self.buffer.resize(BUFFER_BYTES, 0);
+            let result = self.input.read(&mut self.buffer[kept..]);
+            self.buffer.truncate(kept + *result.as_ref().unwrap_or(&0));
+            match result {
+                Ok(0) => break,
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(self.buffered())
+    }
+}
+
+impl<R: Read> BufRead for Input<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.at_least(1)
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.used += count;
+        self.position += count as u64;
+    }
+}
+
+impl<R: Read> Read for Input<R> {
+    fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
+        let rest = self.fill_buf()?;
+        let count = rest.len().min(target.len());
+        target[..count].copy_from_slice(&rest[..count]);
+        self.consume(count);
+        Ok(count)
+    }
+}
