@@ -6,6 +6,7 @@
 
 pub mod bench;
 pub mod debian;
+pub mod documents;
 pub mod elf;
 pub mod ext4;
 pub mod gpt;

@@ -9,6 +9,7 @@ use whit_tools::bench::{
     BenchKernel, Card, Clock, Contender, Host, KernelName, Measured, Plan, Recipe, RootKind, Workshop, csv, header,
     json, matrix, measure, svg, table,
 };
+use whit_tools::documents;
 use whit_tools::output::{self, Output};
 use whit_tools::programs::{self, QEMU};
 use whit_tools::workspace;
@@ -25,6 +26,7 @@ const DISK_RUNS: usize = 5;
 /// Times are the guest's, exact to the instruction and the same on any host; --wall measures the host's instead.
 #[derive(Parser)]
 #[command(
+    name = "bootbench",
     version,
     after_help = "Examples:\n  bootbench --runs 3\n  bootbench --peer mine=initramfs.cpio.gz,root=/dev/pmem0 --nic virtio-net\n  \
                   cargo bench-all        # everything, into bench/"
@@ -75,7 +77,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    output::report("bootbench", run(&Arguments::parse()))
+    output::report("bootbench", run(&documents::parse::<Arguments>()))
 }
 
 fn run(arguments: &Arguments) -> Result<(), String> {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use clap::{Parser, Subcommand};
+use whit_tools::documents;
 use whit_tools::ext4::Size;
 use whit_tools::image::{self, Choice, Input, Options, Platform, Summary};
 use whit_tools::inspect::{self, Image};
@@ -125,7 +126,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = documents::parse::<Arguments>();
     let result = match (&arguments.command, &arguments.output) {
         (Some(Command::Inspect { image, tree, cat }), _) => inspect(image, *tree, cat.as_ref()),
         (None, Some(output)) => build(&arguments, output),

@@ -14,12 +14,13 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use rustix::process::{Pid, Signal, kill_process};
+use whit_tools::documents;
 use whit_tools::programs::{self, Program, QEMU};
 use whit_tools::workspace;
 
 /// Checks everything: format, lints, tests on the host, in namespaces and in QEMU, and the init's size
 #[derive(Parser)]
-#[command(after_help = "Example: cargo selftest -- --quick")]
+#[command(name = "selftest", after_help = "Example: cargo selftest -- --quick")]
 struct Arguments {
     /// Leave out the tests that need root, QEMU or Debian's archive
     #[arg(long)]
@@ -91,7 +92,7 @@ const LONG_LIMIT: Duration = Duration::from_secs(60 * 60);
 const SKIPPED: &str = "skipped: ";
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = documents::parse::<Arguments>();
     let steps: Vec<&Step> = STEPS.iter().filter(|step| !arguments.quick || !step.is_long).collect();
     if arguments.list {
         for (index, step) in steps.iter().enumerate() {

@@ -15,9 +15,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
-use whit_tools::output;
 use whit_tools::qemu::{Accelerator, CommandLine, DiskInterface, Forward, Machine, Protocol, exit_line};
 use whit_tools::vm::Timeline;
+use whit_tools::{documents, output};
 
 use interrupt::Interrupt;
 use prepare::Artefacts;
@@ -25,6 +25,7 @@ use prepare::Artefacts;
 /// Boots nginx, out of Debian's packages, as a machine of its own, and shows the page that it serves
 #[derive(Parser)]
 #[command(
+    name = "demo",
     after_help = "Examples:\n  cargo demo\n  cargo demo -- --keep\n  docker export C > c.tar; docker inspect C > c.json
   cargo demo -- --image c.tar --config c.json --kernel vmlinuz --modules /lib/modules/VERSION"
 )]
@@ -71,7 +72,7 @@ const WANTED_PORT: u16 = 8080;
 const PAGE_LINES: usize = 6;
 
 fn main() -> ExitCode {
-    output::report("demo", run(&Arguments::parse()))
+    output::report("demo", run(&documents::parse::<Arguments>()))
 }
 
 fn run(arguments: &Arguments) -> Result<(), String> {

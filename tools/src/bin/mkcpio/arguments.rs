@@ -121,6 +121,7 @@ pub(crate) enum Command {
 impl Arguments {
     /// Takes the process's arguments, and the inputs in their order.
     pub(crate) fn read() -> (Self, Vec<Input>) {
+        whit_tools::documents::answer(&Self::command());
         let matches = Self::command().get_matches();
         match Self::from_arg_matches(&matches) {
             Ok(arguments) => {

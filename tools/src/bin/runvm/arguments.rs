@@ -16,6 +16,7 @@ use whit_tools::vm::{ShareKind, Volume};
 /// 125 when the machine could not run, or ended without telling one.
 #[derive(Parser)]
 #[command(
+    name = "runvm",
     version,
     override_usage = "runvm [OPTIONS] IMAGE [-- ARGS]\n       runvm [OPTIONS] --kernel FILE --initrd FILE [--disk FILE] [-- ARGS]",
     after_help = "Examples:\n  docker export web > web.tar; docker inspect web > web.json\n  \

@@ -9,7 +9,8 @@ mod session;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+use whit_tools::documents;
 use whit_tools::qemu::{Board, CommandLine, DiskInterface, Forward, Nic, Protocol, Share};
 use whit_tools::vm::{Daemon, ShareKind};
 
@@ -23,6 +24,7 @@ const NO_STATUS: u8 = 125;
 const APPEND_MAX_BYTES: usize = 2047;
 
 fn main() -> ExitCode {
+    documents::answer(&Arguments::command());
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {

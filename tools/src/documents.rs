@@ -1,0 +1,100 @@
+//! What is made of a tool's own grammar for those who package it: shell completions and a man page.
+//!
+//! Every tool answers `--generate KIND`, which no help shows, with one of them on standard output.
+
+use std::io::{self, Write};
+
+use clap::{Command, ValueEnum};
+use clap_complete::Shell;
+use clap_mangen::Man;
+
+const OPTION: &str = "--generate";
+
+/// Writes what `--generate KIND` asks for and ends the process, if these are its arguments.
+pub fn answer(command: &Command) {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_none_or(|argument| argument != OPTION) {
+        return;
+    }
+    let kind = arguments.next().unwrap_or_default();
+    let written = match (kind.to_str(), kind.to_str().map(|kind| Shell::from_str(kind, true))) {
+        (Some("man"), _) => man_page(command).and_then(|page| io::stdout().write_all(&page)),
+        (_, Some(Ok(shell))) => io::stdout().write_all(&completion(command, shell)),
+        _ => {
+            eprintln!("{}: {OPTION} makes man, bash, zsh, fish, elvish or powershell", command.get_name());
+            std::process::exit(2)
+        }
+    };
+    // Whoever reads it may have seen enough.
+    std::process::exit(i32::from(written.is_err()))
+}
+
+/// Parses the process's arguments, or answers `--generate`.
+#[must_use]
+pub fn parse<P: clap::Parser>() -> P {
+    answer(&P::command());
+    P::parse()
+}
+
+fn completion(command: &Command, shell: Shell) -> Vec<u8> {
+    let mut script = Vec::new();
+    let name = command.get_name().to_owned();
+    clap_complete::generate(shell, &mut command.clone(), name, &mut script);
+    script
+}
+
+/// One page, with the options of each subcommand in a section of its own.
+fn man_page(command: &Command) -> io::Result<Vec<u8>> {
+    let mut command = command.clone().disable_help_flag(true);
+    command.build();
+    let man = Man::new(command.clone());
+    let mut page = Vec::new();
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    man.render_options_section(&mut page)?;
+    for subcommand in command.get_subcommands().filter(|subcommand| !subcommand.is_hide_set()) {
+        let man = Man::new(subcommand.clone());
+        let mut part = Vec::new();
+        man.render_synopsis_section(&mut part)?;
+        man.render_description_section(&mut part)?;
+        man.render_options_section(&mut part)?;
+        let name = subcommand.get_bin_name().unwrap_or(subcommand.get_name()).to_uppercase();
+        let text = String::from_utf8_lossy(&part).replace(".SH ", ".SS ");
+        page.extend(format!(".SH \"{name}\"\n{text}").into_bytes());
+    }
+    man.render_extra_section(&mut page)?;
+    // What stands behind the options are examples in all tools.
+    let mut extra = Vec::new();
+    man.render_extra_section(&mut extra)?;
+    page.extend(String::from_utf8_lossy(&extra).replace(".SH EXTRA", ".SH EXAMPLES").into_bytes());
+    Ok(page)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command() -> Command {
+        let list = Command::new("list").about("List it").arg(clap::arg!(--names "Names alone"));
+        Command::new("tool").about("Make it").arg(clap::arg!(--level <N> "How far")).subcommand(list)
+    }
+
+    #[test]
+    fn the_page_has_the_options_of_all_commands() {
+        let page = String::from_utf8(man_page(&command()).unwrap()).unwrap();
+        for part in [".TH tool 1", "tool \\- Make it", "\\-\\-level", ".SH \"TOOL LIST\"", "\\-\\-names", ".SS OPTIONS"]
+        {
+            assert!(page.contains(part), "{part} in\n{page}");
+        }
+    }
+
+    #[test]
+    fn each_shell_completes_all_options() {
+        for shell in Shell::value_variants() {
+            let script = String::from_utf8(completion(&command(), *shell)).unwrap();
+            assert!(script.contains("level") && script.contains("names"), "{shell}");
+        }
+    }
+}
