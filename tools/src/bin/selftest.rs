@@ -59,7 +59,7 @@ const STEPS: [Step; 8] = [
 ];
 
 /// What the tests run beside the tools of whit.
-const PROGRAMS: [Program; 21] = [
+const PROGRAMS: [Program; 22] = [
     QEMU,
     Program { name: "bsdtar", package: "libarchive-tools" },
     Program { name: "busybox", package: "busybox-static" },
@@ -69,6 +69,7 @@ const PROGRAMS: [Program; 21] = [
     Program { name: "e2fsck", package: "e2fsprogs" },
     Program { name: "gdisk", package: "gdisk" },
     Program { name: "ip", package: "iproute2" },
+    Program { name: "lz4", package: "lz4" },
     Program { name: "mkfs.btrfs", package: "btrfs-progs" },
     Program { name: "mkfs.erofs", package: "erofs-utils" },
     Program { name: "mkfs.f2fs", package: "f2fs-tools" },
