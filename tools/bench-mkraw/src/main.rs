@@ -1,9 +1,10 @@
-//! `bench-mkraw`: mkraw beside `cp` of the same archive, which is the physical limit, and beside its peers.
+//! `bench-mkraw`: mkraw, and mkcpio, beside `cp` of the same archive, which is the physical limit, and beside its peers.
 //!
 //! Outputs are removed and everything is synced before each run; tools take turns, so that a busy host is busy for all.
 #![forbid(unsafe_code)]
 
 mod drivers;
+mod initramfs;
 mod inputs;
 mod measure;
 mod report;
@@ -28,21 +29,23 @@ struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
     /// How often each tool makes each image
-    #[arg(long, default_value = "7", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(long, global = true, default_value = "7", value_parser = clap::value_parser!(u16).range(1..=1000))]
     runs: u16,
-    /// Only inputs whose name holds this
-    #[arg(long, value_name = "TEXT")]
+    /// Only inputs, or compressions, whose name holds this
+    #[arg(long, global = true, value_name = "TEXT")]
     only: Option<String>,
     /// Only cp, mkraw and tools whose name holds this
     #[arg(long, value_name = "TEXT")]
     peers: Option<String>,
     /// Write the table there too
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     output: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
 enum Command {
+    /// Pack Debian's own initramfs by mkcpio and other programs, and report medians
+    Initramfs,
     /// Run a command and print what it took (used by the benchmark itself)
     #[command(hide = true)]
     Measure { words: Vec<String> },
@@ -56,6 +59,8 @@ fn main() -> ExitCode {
     let result = match &arguments.command {
         Some(Command::Measure { words }) => measure::measure(words),
         Some(Command::Drive { library, input, image }) => drivers::drive(library, input, image),
+        Some(Command::Initramfs) => initramfs::compare(arguments.runs, arguments.only.as_deref())
+            .and_then(|text| show(&text, arguments.output.as_deref())),
         None => compare(&arguments),
     };
     output::report("bench-mkraw", result)
@@ -77,9 +82,13 @@ fn compare(arguments: &Arguments) -> Result<(), String> {
         let runs = take_turns(&tools, arguments.runs)?;
         let _ = write!(text, "{}", report::table(input, &path, &tools, &runs)); // a string takes everything
     }
+    show(&text, arguments.output.as_deref())
+}
+
+fn show(text: &str, output: Option<&Path>) -> Result<(), String> {
     print!("{text}");
-    match &arguments.output {
-        Some(path) => std::fs::write(path, &text).map_err(|error| format!("{}: {error}", path.display())),
+    match output {
+        Some(path) => std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display())),
         None => Ok(()),
     }
 }
