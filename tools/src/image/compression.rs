@@ -14,7 +14,7 @@ const MAGIC_BYTES: usize = 6;
 
 /// How bytes are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Compression {
+pub(crate) enum Compression {
     Gzip,
     Zstd,
     Xz,
@@ -55,7 +55,7 @@ impl Compression {
 }
 
 /// How `input` is compressed, and its content.
-pub(super) fn decoder<'a>(
+pub(crate) fn decoder<'a>(
     mut input: impl Read + Send + 'a,
 ) -> io::Result<(Option<Compression>, Box<dyn Read + Send + 'a>)> {
     let mut start = Vec::with_capacity(MAGIC_BYTES);

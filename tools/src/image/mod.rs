@@ -2,7 +2,7 @@
 
 mod ahead;
 mod archive;
-mod compression;
+pub(crate) mod compression;
 mod folder;
 mod layers;
 

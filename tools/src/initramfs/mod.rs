@@ -21,7 +21,7 @@ use whit::record::{MAX_RECORD, Record};
 
 use crate::elf::{self, Unfit};
 use crate::image::RUN_RECORD;
-use crate::kmod::{self, Closure, Modules};
+use crate::kmod::{self, Closure, For, Module, Modules};
 use crate::rootfs::{self, Rootfs};
 use crate::runrecord::{self, RunRecord};
 use crate::tree::{self, Tree};
@@ -46,6 +46,8 @@ const DIRECTORIES: [(&str, u32); 9] = [
 ];
 /// Where the init looks for the modules to load: one absolute path a line, in order.
 const MODULE_LIST: &str = "lib/modules/load";
+/// Where the init looks for the drivers that devices ask for.
+const DRIVERS: &str = "lib/modules/alias";
 /// Where the init looks for its run record.
 pub(crate) const RECORD: &str = "whit.conf";
 const BUSYBOX: &str = "bin/busybox";
@@ -61,6 +63,10 @@ pub struct Recipe {
     pub modules: Option<PathBuf>,
     /// The modules to load from it.
     pub load: Vec<String>,
+    /// The hardware and file systems that modules are taken for.
+    pub sets: Vec<For>,
+    /// Where the firmware is that modules name; without it, beside the modules.
+    pub firmware: Option<PathBuf>,
     /// More files, later ones over earlier ones.
     pub inputs: Vec<Input>,
     /// A run record.
@@ -137,7 +143,13 @@ impl Recipe {
         let mut closure = Closure::default();
         if let Some(modules) = &self.modules {
             tree.origin(format!("modules {}", modules.display()));
-            closure = add_modules(&mut tree, &Modules::open(modules)?, &self.load)?;
+            let modules = Modules::open(modules)?;
+            let (mut load, by_device) = modules.of_sets(&self.sets)?;
+            load.extend(self.load.iter().cloned());
+            closure = add_modules(&mut tree, &modules, &load)?;
+            if !by_device.is_empty() {
+                self.add_drivers(&mut tree, &modules, &by_device, &mut closure)?;
+            }
         }
         if let Some(record) = &self.record {
             tree.origin(format!("record {}", record.display()));
@@ -166,6 +178,39 @@ impl Recipe {
             tree.embed(rootfs)?;
         }
         Ok((tree, closure))
+    }
+
+    /// Adds the modules that devices may ask for, their index, and the firmware that they name.
+    fn add_drivers(
+        &self,
+        tree: &mut Tree,
+        modules: &Modules,
+        names: &[String],
+        closure: &mut Closure,
+    ) -> Result<(), Error> {
+        let drivers = modules.drivers(names)?;
+        closure.by_device = (drivers.modules.len(), drivers.patterns);
+        tree.origin(format!("drivers {}", modules.directory().display()));
+        for module in drivers.modules.iter().filter(|module| !closure.load.contains(module)) {
+            add_module(tree, modules, module)?;
+        }
+        tree.bytes(DRIVERS, 0o644, drivers.index)?;
+        // /lib/firmware beside /lib/modules/VERSION.
+        let beside = || modules.directory().join("../../firmware");
+        let directory = self.firmware.clone().unwrap_or_else(beside);
+        tree.origin(format!("firmware {}", directory.display()));
+        for name in drivers.firmware {
+            // The kernel looks for compressed ones, too (drivers/base/firmware_loader/main.c, fw_get_filesystem_firmware()).
+            let found = ["", ".zst", ".xz"]
+                .iter()
+                .map(|suffix| format!("{name}{suffix}"))
+                .find(|name| directory.join(name).is_file());
+            match found {
+                Some(found) => tree.file(format!("lib/firmware/{found}").as_bytes(), 0o644, &directory.join(&found))?,
+                None => closure.missing_firmware.push(name),
+            }
+        }
+        Ok(())
     }
 }
 
@@ -199,15 +244,25 @@ pub(crate) fn add_modules(tree: &mut Tree, modules: &Modules, names: &[String]) 
     let closure = modules.closure(names)?;
     let mut list = Vec::new();
     for module in &closure.load {
-        let below = module.below.as_os_str().as_bytes();
-        let name = [b"lib/modules/", modules.version().as_bytes(), b"/", below].concat();
-        tree.file(&name, 0o644, &modules.directory().join(&module.below))?;
+        let name = add_module(tree, modules, module)?;
         list.extend([b"/", name.as_slice(), b"\n"].concat());
     }
     if !list.is_empty() {
         tree.bytes(MODULE_LIST, 0o644, list)?;
     }
     Ok(closure)
+}
+
+/// Adds a module's file, as the kernel loads it fastest: decompressed. Returns its name.
+fn add_module(tree: &mut Tree, modules: &Modules, module: &Module) -> Result<Vec<u8>, Error> {
+    let plain = module.plain();
+    let name = [b"lib/modules/", modules.version().as_bytes(), b"/", plain].concat();
+    if plain == module.below.as_os_str().as_bytes() {
+        tree.file(&name, 0o644, &modules.directory().join(&module.below))?;
+    } else {
+        tree.bytes(OsStr::from_bytes(&name).to_string_lossy().as_ref(), 0o644, modules.content(module)?)?;
+    }
+    Ok(name)
 }
 
 /// Reads a run record, if the init would read all of it.

@@ -2,7 +2,6 @@
 //! devices ask for.
 
 use std::collections::BTreeSet;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -155,6 +154,10 @@ impl Modules {
     /// A file system that this kernel has neither as a module nor built in.
     pub fn of_sets(&self, sets: &[For]) -> Result<(Vec<String>, Vec<String>), Error> {
         let (mut always, mut by_device) = (Vec::new(), BTreeSet::new());
+        // What mkraw writes, for which no device asks.
+        if sets.iter().any(|set| !matches!(set, For::FileSystem(_))) && self.index.paths.contains_key("ext4") {
+            always.push("ext4".to_owned());
+        }
         for set in sets {
             let named: Vec<&[&str]> = match set {
                 For::Virtio => vec![VIRTIO],
@@ -211,7 +214,7 @@ impl Modules {
                 continue;
             }
             let load = self.closure(&[name])?.load;
-            let line = load.iter().map(|module| module.below.as_os_str().as_bytes()).collect::<Vec<_>>().join(&b' ');
+            let line = load.iter().map(Module::plain).collect::<Vec<_>>().join(&b' ');
             if line.len() >= MAX_LINE {
                 let what = format!("needs {} modules, more than the init reads in one line", load.len());
                 return Err(Error::Unreadable { path: self.directory.join(&self.index.paths[name]), what });

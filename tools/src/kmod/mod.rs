@@ -7,12 +7,15 @@
 mod hardware;
 mod index;
 mod modinfo;
+mod package;
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 pub use hardware::{Drivers, For};
 use index::Index;
+pub use package::Package;
 
 /// A kernel's modules directory.
 pub struct Modules {
@@ -37,6 +40,10 @@ pub struct Closure {
     pub load: Vec<Module>,
     /// Those of the named modules that the kernel has built in.
     pub builtin: Vec<String>,
+    /// How many are loaded only when a device asks for one, and by how many patterns.
+    pub by_device: (usize, usize),
+    /// Firmware that modules name and that was not found.
+    pub missing_firmware: Vec<String>,
 }
 
 /// What must be loaded with a module.
@@ -114,6 +121,15 @@ pub enum Error {
     },
 }
 
+impl Module {
+    /// The name of its file in an initramfs, where it is not compressed: `kernel/fs/ext4/ext4.ko`.
+    #[must_use]
+    pub fn plain(&self) -> &[u8] {
+        let name = self.below.as_os_str().as_bytes();
+        [&b".xz"[..], b".zst", b".gz"].iter().find_map(|suffix| name.strip_suffix(*suffix)).unwrap_or(name)
+    }
+}
+
 impl Modules {
     /// Opens `/lib/modules/VERSION`, or the only such directory below an unpacked kernel package.
     ///
@@ -138,6 +154,16 @@ impl Modules {
     #[must_use]
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// The content of a module's file, decompressed: the kernel loads it faster, an older one (before 5.17) at all, and a compressed
+    /// initramfs is the smaller for it.
+    ///
+    /// # Errors
+    /// A file that cannot be read or decompressed.
+    pub fn content(&self, module: &Module) -> Result<Vec<u8>, Error> {
+        let path = self.directory.join(&module.below);
+        modinfo::decompressed(&path).map_err(|error| Error::Unreadable { path, what: error.to_string() })
     }
 
     /// Whether there is a module of this name, built in or to be loaded.
@@ -165,7 +191,7 @@ impl Modules {
             }
         }
         let module = |name: String| Some(Module { below: self.index.paths.get(&name)?.clone(), name });
-        Ok(Closure { load: walk.load.into_iter().filter_map(module).collect(), builtin })
+        Ok(Closure { load: walk.load.into_iter().filter_map(module).collect(), builtin, ..Closure::default() })
     }
 }
 

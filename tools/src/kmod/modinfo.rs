@@ -30,7 +30,7 @@ pub(super) fn read(path: &Path) -> Result<Modinfo, Error> {
     Ok(parse(section))
 }
 
-fn decompressed(path: &Path) -> io::Result<Vec<u8>> {
+pub(super) fn decompressed(path: &Path) -> io::Result<Vec<u8>> {
     let file = BufReader::new(File::open(path)?);
     let decoder: Box<dyn Read> = match path.extension().and_then(|extension| extension.to_str()) {
         Some("xz") => Box::new(liblzma::bufread::XzDecoder::new(file)),

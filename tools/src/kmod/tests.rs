@@ -164,3 +164,53 @@ fn the_only_kernel_of_a_package_is_found() {
     add("6.12");
     assert!(matches!(Modules::open(package.path()), Err(Error::Several { versions, .. }) if versions.len() == 2));
 }
+
+#[test]
+fn drivers_have_an_index_of_their_patterns_with_what_each_needs() {
+    let nic =
+        b"depends=mii,crc16\0alias=pci:v00008086d0000100Esv*sd*bc*sc*i*\0alias=pci:v00008086d0000100Fsv*sd*bc*sc*i*\0\
+                firmware=nic/a.fw\0";
+    let directory = unpacked(&[
+        ("kernel/drivers/net/ethernet/nic.ko.xz", nic),
+        ("kernel/drivers/net/mii.ko", b"alias=net-pf-9\0"),
+        ("kernel/lib/crc16.ko.zst", b"depends=\0"),
+        ("kernel/drivers/gpu/screen.ko", b"alias=pci:v*d*sv*sd*bc03sc*i*\0"),
+    ]);
+    let modules = Modules::open(directory.path()).unwrap();
+    let (always, by_device) = modules.of_sets(&[For::BareMetal]).unwrap();
+    assert_eq!((always, by_device.clone()), (Vec::new(), vec!["nic".to_owned()]), "no screens");
+    let drivers = modules.drivers(&by_device).unwrap();
+    let index = String::from_utf8(drivers.index).unwrap();
+    let expected = format!(
+        "/lib/modules/{}\nkernel/drivers/net/mii.ko kernel/lib/crc16.ko kernel/drivers/net/ethernet/nic.ko\n \
+         pci:v00008086d0000100E*\n pci:v00008086d0000100F*\n",
+        modules.version()
+    );
+    assert_eq!(index, expected);
+    let names: Vec<&str> = drivers.modules.iter().map(|module| module.name.as_str()).collect();
+    assert_eq!((names, drivers.patterns), (vec!["crc16", "mii", "nic"], 2));
+    assert_eq!(drivers.firmware.into_iter().collect::<Vec<_>>(), ["nic/a.fw"]);
+    for module in &drivers.modules {
+        assert!(modules.content(module).unwrap().starts_with(b"\x7fELF"), "decompressed");
+        assert!(module.plain().ends_with(b".ko"));
+    }
+}
+
+#[test]
+fn depmods_patterns_are_those_of_the_modules() {
+    let directory = depmod(
+        "kernel/drivers/net/virtio_net.ko:\nkernel/fs/xfs/xfs.ko:\nkernel/fs/9p/9p.ko:\n",
+        "",
+        "alias virtio:d00000001v* virtio_net\nalias fs-xfs xfs\n",
+    );
+    // It is asked for the firmware that it names.
+    let nic = directory.path().join("kernel/drivers/net/virtio_net.ko");
+    fs::create_dir_all(nic.parent().unwrap()).unwrap();
+    fs::write(nic, module(b"")).unwrap();
+    let modules = Modules::open(directory.path()).unwrap();
+    let (always, by_device) = modules.of_sets(&[For::Virtio, For::FileSystem("xfs".to_owned())]).unwrap();
+    assert_eq!((always, by_device.clone()), (vec!["9p".to_owned(), "xfs".to_owned()], vec!["virtio_net".to_owned()]));
+    let drivers = modules.drivers(&by_device).unwrap();
+    assert!(String::from_utf8(drivers.index).unwrap().ends_with("virtio_net.ko\n virtio:d00000001*\n"));
+    assert!(matches!(modules.of_sets(&[For::FileSystem("zfs".to_owned())]), Err(Error::Missing { .. })));
+}

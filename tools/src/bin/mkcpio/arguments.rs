@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use whit_tools::initramfs::{Addition, Compression, Input};
+use whit_tools::kmod::For;
 
 /// Make the initramfs that a kernel starts whit from, and look into any.
 ///
@@ -15,7 +16,8 @@ use whit_tools::initramfs::{Addition, Compression, Input};
     name = "mkcpio",
     version,
     after_help = "Examples:\n  mkcpio -o initramfs.cpio.gz --busybox /bin/busybox \\\n    \
-    --modules /lib/modules/$(uname -r) --module virtio_pci --module virtio_blk --module virtio_net\n  \
+    --modules /lib/modules/$(uname -r) --for virtio\n  \
+    mkcpio -o any.cpio.zst --kernel vmlinuz --modules linux-image-6.12-amd64.deb --for bare-metal,xfs\n  \
     docker export web | mkcpio -o nodisk.cpio.gz --rootfs - --config <(docker inspect web)\n  \
     mkcpio list /boot/initrd.img-$(uname -r)",
     max_term_width = 100,
@@ -42,12 +44,20 @@ pub(crate) struct Build {
     /// A static busybox, put into /bin with a link for each of its applets.
     #[arg(long, value_name = "FILE")]
     pub(crate) busybox: Option<PathBuf>,
-    /// A kernel's modules: /lib/modules/VERSION, or where a kernel package was unpacked.
-    #[arg(long, value_name = "DIR", requires = "module")]
+    /// A kernel's modules: /lib/modules/VERSION, where a kernel package was unpacked, or the package itself: a .deb, .apk or
+    /// .pkg.tar.
+    #[arg(long, value_name = "DIR|PACKAGE", requires = "wanted")]
     pub(crate) modules: Option<PathBuf>,
+    /// The hardware that it is for, and file systems: virtio, qemu, firecracker, aws, bare-metal, ext4, xfs, … . Of drivers, the
+    /// init loads those alone that the machine's devices ask for. ext4 is always there.
+    #[arg(long = "for", value_name = "WHAT,…", value_delimiter = ',', requires = "modules", group = "wanted")]
+    pub(crate) sets: Vec<For>,
     /// A module to load, with all that it needs; may be given several times.
-    #[arg(long, value_name = "NAME", requires = "modules")]
+    #[arg(long, value_name = "NAME", requires = "modules", group = "wanted")]
     pub(crate) module: Vec<String>,
+    /// Where the firmware is that drivers name [default: beside the modules, as /lib/firmware].
+    #[arg(long, value_name = "DIR", requires = "sets")]
+    pub(crate) firmware: Option<PathBuf>,
     /// A file or directory to put in: at /DEST, in /DEST/, or at / under its own name; root's, or UID's and GID's, or with the
     /// owners that it has here. This and --manifest may be given several times: later files replace earlier ones.
     #[arg(long, value_name = "SRC[:/DEST[:UID:GID|:keep]]")]

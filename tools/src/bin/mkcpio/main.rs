@@ -12,7 +12,7 @@ use arguments::{Arguments, Build, Command};
 use look::Stop;
 use whit_tools::initramfs::{self, Compression, Input, Packing, Recipe, Summary};
 use whit_tools::kconfig::Config;
-use whit_tools::kmod::Closure;
+use whit_tools::kmod::{Closure, Package};
 use whit_tools::progress::Bar;
 use whit_tools::rootfs::Rootfs;
 use whit_tools::runrecord::RunRecord;
@@ -32,11 +32,15 @@ fn main() -> ExitCode {
 }
 
 fn build(arguments: Build, inputs: Vec<Input>) -> Result<(), String> {
+    let package = arguments.modules.as_deref().filter(|path| path.is_file()).map(Package::open).transpose();
+    let package = package.map_err(|error| error.to_string())?;
     let recipe = Recipe {
         init: arguments.init.clone().map_or_else(initramfs::default_init, Ok)?,
         busybox: arguments.busybox.clone(),
-        modules: arguments.modules.clone(),
+        modules: package.as_ref().map(|package| package.directory().to_owned()).or(arguments.modules.clone()),
         load: arguments.module.clone(),
+        sets: arguments.sets.clone(),
+        firmware: arguments.firmware.clone(),
         inputs,
         record: arguments.record.clone(),
         rootfs: arguments.rootfs.clone(),
@@ -46,7 +50,13 @@ fn build(arguments: Build, inputs: Vec<Input>) -> Result<(), String> {
     let config = arguments.kernel.as_deref().map(read_kernel).transpose()?;
     let compression = compression(&arguments, config.as_ref())?;
     let packing = Packing { mtime, is_summed: arguments.checksum, ..Packing::new(compression) };
-    let (tree, modules) = recipe.tree().map_err(|error| error.to_string())?;
+    let (tree, modules) = recipe.tree().map_err(|error| match (&package, &arguments.modules) {
+        // Where it was unpacked says nothing to anybody.
+        (Some(package), Some(path)) => {
+            error.to_string().replace(&*package.directory().to_string_lossy(), &path.to_string_lossy())
+        }
+        _ => error.to_string(),
+    })?;
     for (path, method) in tree.archived() {
         check_method(method, config.as_ref()).map_err(|error| format!("{}: {error}", path.display()))?;
     }
@@ -133,6 +143,12 @@ fn print_modules(modules: &Closure) {
     if !modules.load.is_empty() {
         let names: Vec<&str> = modules.load.iter().map(|module| module.name.as_str()).collect();
         println!("modules to load: {}", names.join(" "));
+    }
+    if let (count @ 1.., patterns) = modules.by_device {
+        println!("modules that devices may ask for: {count}, by {patterns} patterns");
+    }
+    if let [first, rest @ ..] = modules.missing_firmware.as_slice() {
+        println!("firmware that is not there, and that some devices need: {first} and {} more", rest.len());
     }
     if !modules.builtin.is_empty() {
         println!("modules built into this kernel: {}", modules.builtin.join(" "));

@@ -1,0 +1,76 @@
+//! Machines whose initramfs has the drivers of many, and which load those of their own hardware.
+
+use std::path::{Path, PathBuf};
+
+use whit_tests::debian::{cloud_kernels, kernel};
+use whit_tests::init;
+use whit_tests::whole::{Guest, busybox_disk};
+use whit_tools::debian::{Flavour, Kernel};
+use whit_tools::initramfs::{self, Compression, Packing, Recipe};
+use whit_tools::kmod::For;
+use whit_tools::qemu::{Accelerator, Board, CommandLine, DiskInterface, Nic};
+use whit_tools::workspace;
+
+/// What is loaded when the workload starts, a module a line.
+const SHOW: &str = r#"entrypoint=/bin/sh -- -c "cut -d ' ' -f 1 /proc/modules; echo shown""#;
+
+fn initramfs(folder: &Path, kernel: &Kernel, set: For) -> PathBuf {
+    let path = folder.join("initramfs");
+    let recipe = Recipe { init: init(), modules: Some(kernel.modules.clone()), sets: vec![set], ..Recipe::default() };
+    let (tree, _) = recipe.tree().unwrap_or_else(|error| panic!("{error}"));
+    // As it is: what unpacks it is slow in a machine that is translated.
+    initramfs::write(&tree, &path, &Packing::new(Compression::None)).unwrap_or_else(|error| panic!("{error}"));
+    path
+}
+
+/// Boots to a lease and a root on this hardware; returns the lines of the console, among them the modules that were loaded.
+fn boot(kernel: &Kernel, initramfs: &Path, board: Board, disk: DiskInterface, nic: Nic) -> Vec<String> {
+    let command = CommandLine::new(&kernel.vmlinuz)
+        .initrd(initramfs)
+        .accelerator(Accelerator::Tcg)
+        .memory_mib(1024)
+        .board(board)
+        .nic(nic)
+        .disk(disk, busybox_disk())
+        .snapshot()
+        .append("console=ttyS0 loglevel=4 panic=-1 whit.net=require whit.net.timeout=60")
+        .append(&format!("root={} {SHOW}", disk.first_device()));
+    let mut guest = Guest::start(&command);
+    guest.line("shown");
+    guest.line("whit: exit 0");
+    let console = guest.end();
+    guest.assert_has(&console, &[&format!("whit: root {} on /mnt", disk.first_device()), "whit: eth0 10.0.2.15/24"]);
+    console.lines().map(str::trim).map(str::to_owned).collect()
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn one_initramfs_boots_every_machine_with_its_own_drivers_alone() {
+    let kernel = kernel(Flavour::Generic, None);
+    let folder = tempfile::tempdir_in(workspace::target()).unwrap();
+    let initramfs = initramfs(folder.path(), &kernel, For::BareMetal);
+    for (board, disk, nic, drivers, others) in [
+        (Board::Pc, DiskInterface::Ide, Nic::E1000, ["ata_piix", "e1000"], ["nvme", "virtio_net"]),
+        (Board::Q35, DiskInterface::Ide, Nic::VirtioNet, ["ahci", "virtio_net"], ["nvme", "e1000"]),
+        (Board::Q35, DiskInterface::Nvme, Nic::E1000, ["nvme", "e1000"], ["virtio_blk", "tg3"]),
+        (Board::Pc, DiskInterface::Virtio, Nic::VirtioNet, ["virtio_blk", "virtio_net"], ["nvme", "e1000"]),
+    ] {
+        let console = boot(&kernel, &initramfs, board, disk, nic);
+        let is_loaded = |name: &&str| console.iter().any(|line| line == name);
+        assert!(drivers.iter().all(&is_loaded), "{drivers:?}: {console:#?}");
+        assert!(!others.iter().any(is_loaded), "{others:?}: {console:#?}");
+    }
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn the_set_for_virtio_is_enough_for_both_buses() {
+    let folder = tempfile::tempdir_in(workspace::target()).unwrap();
+    for kernel in cloud_kernels() {
+        let initramfs = initramfs(folder.path(), &kernel, For::Virtio);
+        for board in [Board::Pc, Board::Microvm] {
+            let console = boot(&kernel, &initramfs, board, DiskInterface::Virtio, Nic::VirtioNet);
+            assert!(console.iter().any(|line| line == "virtio_blk"), "{console:#?}");
+        }
+    }
+}

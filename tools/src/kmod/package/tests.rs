@@ -1,0 +1,84 @@
+//! Packages as distributions make them, and what is none.
+
+use super::*;
+use std::process::Command;
+
+/// A directory with a module and what does not belong to one, as a tar.
+fn tar(compression: &str) -> Vec<u8> {
+    let root = tempfile::tempdir().unwrap();
+    let modules = root.path().join("usr/lib/modules/6.1/kernel");
+    fs::create_dir_all(&modules).unwrap();
+    fs::write(modules.join("nic.ko"), "a module").unwrap();
+    fs::write(root.path().join("usr/lib/modules/6.1/modules.builtin"), "").unwrap();
+    fs::write(root.path().join("usr/passwd"), "no module").unwrap();
+    std::os::unix::fs::symlink("/etc", root.path().join("usr/lib/firmware")).unwrap();
+    let output = Command::new("tar").arg("-C").arg(root.path()).args([compression, "-c", "./usr"]).output().unwrap();
+    assert!(output.status.success());
+    output.stdout
+}
+
+/// A .deb as dpkg-deb makes it: members of odd and even length, and the data.
+fn deb(data: &[u8]) -> Vec<u8> {
+    let member = |name: &str, content: &[u8]| {
+        let header = format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, 100_644, content.len());
+        [header.as_bytes(), content, if content.len().is_multiple_of(2) { b"" } else { b"\n" }].concat()
+    };
+    [AR, &member("debian-binary", b"2.0"), &member("control.tar.xz", b"??"), &member("data.tar.xz", data)].concat()
+}
+
+fn open(bytes: &[u8]) -> Result<Vec<String>, String> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), bytes).unwrap();
+    let package = Package::open(file.path()).map_err(|error| error.to_string())?;
+    let mut found = Vec::new();
+    let mut pending = vec![package.directory().to_owned()];
+    while let Some(directory) = pending.pop() {
+        for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
+            if entry.file_type().unwrap().is_dir() {
+                pending.push(entry.path());
+            } else {
+                found.push(entry.path().strip_prefix(package.directory()).unwrap().display().to_string());
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+#[test]
+fn packages_of_several_distributions_are_unpacked() {
+    let expected = ["usr/lib/modules/6.1/kernel/nic.ko", "usr/lib/modules/6.1/modules.builtin"];
+    for bytes in [deb(&tar("--xz")), deb(&tar("--gzip")), tar("--gzip"), tar("--xz"), tar("--create")] {
+        assert_eq!(open(&bytes).unwrap(), expected);
+    }
+    // Alpine's: tars one behind the other.
+    let apk = [tar("--gzip"), tar("--gzip")].concat();
+    assert_eq!(open(&apk).unwrap(), expected);
+}
+
+#[test]
+fn what_is_cut_or_no_package_is_refused() {
+    let whole = deb(&tar("--xz"));
+    for length in (0..whole.len()).step_by(7) {
+        let said = open(&whole[..length]).unwrap_err();
+        assert!(said.contains("cannot be read as") || said.contains("no kernel's modules"), "{length}: {said}");
+    }
+    assert!(open(b"not a package at all, whatever its name").unwrap_err().contains("cannot be read as"));
+    let mut wrong = whole;
+    wrong[AR.len() + 48..][..10].fill(b'x');
+    assert!(open(&wrong).unwrap_err().contains("no size"));
+}
+
+#[test]
+fn nothing_leads_out_of_the_directory() {
+    for (name, expected) in [
+        ("./lib/modules/6.1/a.ko", Some("lib/modules/6.1/a.ko")),
+        ("/lib/modules/a.ko", Some("lib/modules/a.ko")),
+        ("lib/modules/../../etc/passwd", None),
+        ("../lib/modules/a.ko", None),
+        ("etc/passwd", None),
+        ("lib/modulesque/a.ko", None),
+    ] {
+        assert_eq!(wanted(name.as_bytes()), expected.map(PathBuf::from), "{name}");
+    }
+}
