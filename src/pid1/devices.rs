@@ -198,6 +198,8 @@ impl Device {
 /// header (DSP0134 §6.1).
 const LINES: u64 = 0;
 pub(crate) const SMBIOS_STRINGS: u64 = 5;
+/// SMBIOS's OEM strings.
+pub(crate) const SMBIOS: &CStr = c"/sys/firmware/dmi/entries/11-0/raw";
 
 /// What stands behind `key` at the start of a part of a small file's text, which begins at `at`; empty when nothing does.
 pub(crate) fn field<'a>(place: &'a mut Place, file: &CStr, at: u64, key: &[u8]) -> &'a [u8] {

@@ -8,6 +8,7 @@ mod clock;
 mod console;
 mod devices;
 mod embedded;
+mod entropy;
 mod etc;
 mod files;
 mod filesystems;
@@ -88,6 +89,7 @@ fn main(seed: u32) -> ! {
     console::open();
     modules::load(|| machine.handle_network());
     hardware::load(&mut machine);
+    entropy::credit();
     machine.timeline.reach(Stage::Modules);
     console::open_others();
     machine.buttons.open();

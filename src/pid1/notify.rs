@@ -10,7 +10,7 @@ use whit::options::{ON_EXIT, Value};
 use whit::text::{Text, nth};
 
 use crate::console::{self, Line, failed, say};
-use crate::devices::{SMBIOS_STRINGS, field};
+use crate::devices::{SMBIOS, SMBIOS_STRINGS, field};
 use crate::etc::number_fact;
 use crate::machine::Machine;
 use crate::shutdown::End;
@@ -38,7 +38,7 @@ pub(crate) fn tell(machine: &Machine<'_>, end: Option<End>) {
     let mut strings = [0; _];
     let mut host = machine.options.value(Value::Notify);
     if host.is_empty() {
-        host = field(&mut strings, c"/sys/firmware/dmi/entries/11-0/raw", SMBIOS_STRINGS, CREDENTIAL);
+        host = field(&mut strings, SMBIOS, SMBIOS_STRINGS, CREDENTIAL);
         if host.is_empty() {
             return;
         }

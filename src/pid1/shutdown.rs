@@ -154,7 +154,7 @@ fn leave_disks_clean(machine: &mut Machine<'_>) {
 }
 
 /// Whether PID 1 is that of the kernel, and not of a namespace: swap and sysrq are the whole kernel's.
-fn is_machine() -> bool {
+pub(crate) fn is_machine() -> bool {
     /// include/uapi/linux/nsfs.h, PID_NS_INIT_INO; before Linux 6.18 include/linux/proc_ns.h. No other has it.
     const PID_NS_INIT_INO: u64 = 0xEFFF_FFFC;
     fd::status(c"/proc/self/ns/pid").is_some_and(|Status { inode, .. }| inode == PID_NS_INIT_INO)

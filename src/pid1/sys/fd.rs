@@ -10,7 +10,7 @@ use linux_raw_sys::general::{
     AT_FDCWD, F_SETFL, F_SETOWN, FASYNC, O_CLOEXEC, O_NONBLOCK, POLLIN, RESOLVE_IN_ROOT, RESOLVE_NO_XDEV,
     STATX_ATTR_MOUNT_ROOT, STATX_INO, STATX_SIZE, open_how, pollfd, statfs, statx,
 };
-use linux_raw_sys::ioctl::{BLKGETSIZE64, EXT4_IOC_RESIZE_FS, FIFREEZE, TIOCSWINSZ};
+use linux_raw_sys::ioctl::{BLKGETSIZE64, EXT4_IOC_RESIZE_FS, FIFREEZE, RNDADDENTROPY, TIOCSWINSZ};
 use linux_raw_sys::net::MSG_DONTWAIT;
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::OFlags;
@@ -273,6 +273,30 @@ pub(crate) fn set_window_size(size: &[u8]) {
     if size.len() == WINDOW_SIZE {
         // SAFETY: that many bytes can be read over the call, and every value of them is a size.
         unsafe { sc::syscall!(IOCTL, super::CONSOLE, TIOCSWINSZ, size.as_ptr()) };
+    }
+}
+
+/// Bytes of a seed that are given on.
+pub(crate) const MAX_SEED: usize = 512;
+
+/// `int ioctl(int fd, RNDADDENTROPY, const struct rand_pool_info *info)` — random(4): what is not known to anybody else, four bits
+/// of it in each byte, at most the 256 that the kernel wants.
+pub(crate) fn add_entropy(seed: &[u8]) {
+    /// struct rand_pool_info: bits of entropy, bytes, the bytes.
+    #[repr(C)]
+    struct Pool {
+        bits: u32,
+        length: u32,
+        bytes: [u8; MAX_SEED],
+    }
+    let length = seed.len().min(MAX_SEED);
+    let mut pool = Pool { bits: (4 * length as u32).min(256), length: length as u32, bytes: [0; MAX_SEED] };
+    for (place, byte) in pool.bytes.iter_mut().zip(seed) {
+        *place = *byte;
+    }
+    if let Ok(random) = open(c"/dev/random", OFlags::WRONLY) {
+        // SAFETY: the struct lives over the call, and has as many bytes as it says.
+        unsafe { sc::syscall!(IOCTL, raw(&random), RNDADDENTROPY, &raw const pool) };
     }
 }
 

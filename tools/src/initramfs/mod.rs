@@ -11,7 +11,7 @@ mod report;
 use std::ffi::OsStr;
 use std::fmt::Display;
 use std::fs::{self, File};
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Read};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -48,6 +48,8 @@ const DIRECTORIES: [(&str, u32); 9] = [
 const MODULE_LIST: &str = "lib/modules/load";
 /// Where the init looks for the drivers that devices ask for.
 const DRIVERS: &str = "lib/modules/alias";
+/// Where the init looks for randomness to give the kernel.
+const SEED: &str = "seed";
 /// Where the init looks for its run record.
 pub(crate) const RECORD: &str = "whit.conf";
 const BUSYBOX: &str = "bin/busybox";
@@ -69,6 +71,8 @@ pub struct Recipe {
     pub firmware: Option<PathBuf>,
     /// More files, later ones over earlier ones.
     pub inputs: Vec<Input>,
+    /// Random bytes for one boot.
+    pub seed: bool,
     /// A run record.
     pub record: Option<PathBuf>,
     /// A tar of an image's files, which become the root; `-` is standard input.
@@ -150,6 +154,10 @@ impl Recipe {
             if !by_device.is_empty() {
                 self.add_drivers(&mut tree, &modules, &by_device, &mut closure)?;
             }
+        }
+        if self.seed {
+            tree.origin("seed");
+            tree.bytes(SEED, 0o600, random()?)?;
         }
         if let Some(record) = &self.record {
             tree.origin(format!("record {}", record.display()));
@@ -280,6 +288,16 @@ fn read_record(path: &Path) -> Result<Vec<u8>, Error> {
             line.number
         ))),
     }
+}
+
+/// 512 bits, of which the init says that half are nobody else's.
+fn random() -> Result<Vec<u8>, Error> {
+    let path = Path::new("/dev/urandom");
+    let mut bytes = vec![0; 64];
+    File::open(path)
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .map_err(|error| Error::File { path: path.to_owned(), what: error.to_string() })?;
+    Ok(bytes)
 }
 
 /// Opens the tar of an image's files.

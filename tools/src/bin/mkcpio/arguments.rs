@@ -71,6 +71,10 @@ pub(crate) struct Build {
     /// A cpio archive or initramfs that comes last, as it is: its files replace those of the same name.
     #[arg(long, value_name = "FILE")]
     append: Vec<PathBuf>,
+    /// Put in 64 random bytes, which the init gives the kernel as entropy: for one boot of one machine, and a secret. For machines
+    /// without RDRAND and virtio-rng.
+    #[arg(long)]
+    pub(crate) seed: bool,
     /// The run record: what to run, in lines as "entrypoint /usr/sbin/nginx"; becomes /whit.conf.
     #[arg(long, value_name = "FILE")]
     pub(crate) record: Option<PathBuf>,

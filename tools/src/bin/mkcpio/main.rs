@@ -42,6 +42,7 @@ fn build(arguments: Build, inputs: Vec<Input>) -> Result<(), String> {
         sets: arguments.sets.clone(),
         firmware: arguments.firmware.clone(),
         inputs,
+        seed: arguments.seed,
         record: arguments.record.clone(),
         rootfs: arguments.rootfs.clone(),
         config: arguments.config.as_deref().map(read_config).transpose()?,

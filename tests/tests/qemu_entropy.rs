@@ -1,0 +1,56 @@
+//! Randomness that is handed to a machine that has none of its own.
+
+use whit_tests::debian::kernel;
+use whit_tests::init;
+use whit_tests::whole::{Guest, busybox_tar};
+use whit_tools::debian::Flavour;
+use whit_tools::initramfs::{self, Compression, Packing, Recipe};
+use whit_tools::qemu::{Accelerator, CommandLine, Nic};
+use whit_tools::runrecord::RunRecord;
+use whit_tools::workspace;
+
+/// What the kernel says when it can tell random numbers (drivers/char/random.c).
+const READY: &str = "random: crng init done";
+
+/// Boots a machine whose processor has no RDRAND and whose boot loader is not believed; `ready` is whether the kernel has randomness
+/// when the workload starts.
+fn boot(seed: bool, credential: Option<&str>, ready: bool) {
+    let kernel = kernel(Flavour::Cloud, Some("6.1"));
+    let folder = tempfile::tempdir_in(workspace::target()).unwrap();
+    let path = folder.path().join("initramfs");
+    let cmd = ["/busybox", "true"].map(str::to_owned).to_vec();
+    let recipe = Recipe {
+        init: init(),
+        modules: Some(kernel.modules.clone()),
+        load: vec!["dmi-sysfs".to_owned()],
+        seed,
+        rootfs: Some(busybox_tar()),
+        config: Some(RunRecord { cmd, ..RunRecord::default() }),
+        ..Recipe::default()
+    };
+    let (tree, _) = recipe.tree().unwrap_or_else(|error| panic!("{error}"));
+    initramfs::write(&tree, &path, &Packing::new(Compression::None)).unwrap();
+    let mut command = CommandLine::new(&kernel.vmlinuz)
+        .initrd(path)
+        .accelerator(Accelerator::Tcg)
+        .nic(Nic::None)
+        .append("console=ttyS0 loglevel=7 panic=-1 whit.net=off random.trust_cpu=off random.trust_bootloader=off");
+    if let Some(credential) = credential {
+        command = command.option("-smbios", &format!("type=11,value=io.systemd.credential:whit.seed={credential}"));
+    }
+    let mut guest = Guest::start(&command);
+    let before = guest.line("whit: exit ");
+    let console = guest.end();
+    let booted = console.split("whit: root /rootfs on /mnt").next().unwrap();
+    guest.assert(booted.contains(READY) == ready, &format!("seed {seed}, {credential:?}: {before}"));
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn a_seed_of_the_initramfs_or_of_the_host_is_entropy() {
+    boot(false, None, false);
+    boot(true, None, true);
+    boot(false, Some(&"0123456789abcdef".repeat(4)), true);
+    // 16 bits are not enough.
+    boot(false, Some("0123"), false);
+}
