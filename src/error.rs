@@ -28,6 +28,7 @@ impl Errno {
     pub const ACCESS: Self = Self(errno::EACCES as i32);
     pub const BUSY: Self = Self(errno::EBUSY as i32);
     pub const EXIST: Self = Self(errno::EEXIST as i32);
+    pub const AGAIN: Self = Self(errno::EAGAIN as i32);
     pub const NODEV: Self = Self(errno::ENODEV as i32);
     pub const NOTDIR: Self = Self(errno::ENOTDIR as i32);
     pub const INVAL: Self = Self(errno::EINVAL as i32);

@@ -91,10 +91,19 @@ impl NameServers {
         self.end(now_ms) || is_new
     }
 
+    /// Forgets those of an interface that is gone. Returns whether there were any.
+    pub fn forget(&mut self, interface: u32) -> bool {
+        self.keep(|server| server.interface != interface)
+    }
+
     /// Forgets those whose time is over. Returns whether there were any.
     pub fn end(&mut self, now_ms: u64) -> bool {
+        self.keep(|server| server.until_ms > now_ms)
+    }
+
+    fn keep(&mut self, wanted: impl Fn(&NameServer) -> bool) -> bool {
         let before = self.0.len();
-        self.0.retain(|server| server.until_ms > now_ms);
+        self.0.retain(wanted);
         self.0.len() < before
     }
 
@@ -176,6 +185,8 @@ mod tests {
         assert!(servers.hear(61_500, 2, &option(0, &["2001:db8::53"])), "its router takes it back");
         assert_eq!(known(&servers), ["fe80::1"]);
         assert!(!servers.hear(61_500, 2, &option(0, &["2001:db8::53"])), "nobody knew it");
+        assert!(!servers.forget(2) && servers.forget(3), "its interface is gone");
+        assert!(servers.all().is_empty());
     }
 
     #[test]

@@ -9,14 +9,13 @@ use crate::text::{parts, split_once};
 /// Bytes of the file that are read: three name servers and a domain of 64 bytes are less.
 pub const MAX_PNP: usize = 512;
 
-/// Takes name servers, domain and, of DHCP, the server.
+/// Takes name servers and domain. (`bootserver` is who has files for the boot, and not who leased the address.)
 pub fn parse(text: &[u8], lease: &mut Lease) {
     for line in parts(text, b'\n') {
         let Some((word, value)) = split_once(line, b' ') else { continue };
         match word {
             b"domain" => names::domains(value, &mut lease.search),
             b"nameserver" => drop(ipv4::parse(value).map(|server| lease.name_servers.push(server))),
-            b"bootserver" => lease.server = ipv4::parse(value).unwrap_or_default(),
             _ => {}
         }
     }
@@ -35,7 +34,7 @@ mod tests {
             &mut lease,
         );
         assert_eq!(lease.name_servers, [Address([10, 0, 2, 3]), Address([10, 0, 2, 4])]);
-        assert_eq!((&lease.search[..], lease.server), (&b" a.test"[..], Address([10, 0, 2, 2])));
+        assert_eq!((&lease.search[..], lease.server), (&b" a.test"[..], Address::UNSPECIFIED));
     }
 
     #[test]

@@ -283,7 +283,7 @@ impl Client {
         let was_kept = matches!(self.state, State::Renewing | State::Rebinding);
         if !was_kept && self.timing.probe_ms > 0 {
             self.state = State::Probing;
-            self.deadline_ms = after_ms(now_ms, self.timing.probe_ms);
+            self.deadline_ms = after_ms(now_ms, self.timing.probe_ms).min(self.expiry_ms.saturating_sub(1));
             return Action::Probe(self.lease.address);
         }
         let action = self.settle();
@@ -317,14 +317,13 @@ impl Client {
         Action::Decline(query)
     }
 
-    /// The machine ends: gives a lease in use back to its server.
-    #[inline(never)]
-    pub fn release(&mut self) -> Action {
-        if !self.configured || self.lease.server == Address::UNSPECIFIED {
+    /// The machine ends: gives a lease in use back to its server. Nobody is to be told of anything behind it.
+    pub fn release(&self) -> Action {
+        if !matches!(self.state, State::Bound | State::Renewing | State::Rebinding) {
             return Action::Nothing;
         }
-        self.secs = 0;
         let mut query = self.query(Kind::Release);
+        query.secs = 0;
         query.ciaddr = self.lease.address;
         query.server = Some(self.lease.server);
         Action::Send(query, Destination::Server(self.lease.server))

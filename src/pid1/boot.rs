@@ -132,15 +132,16 @@ pub(crate) fn mount_when_there(
     }
 }
 
-/// Waits for the first lease, or an address of IPv6, for as long as the options say; without an interface not at all. Returns whether the workload may
-/// start.
+/// Waits for the first lease, or an address of IPv6, for as long as the options say; without an interface not at all. Returns
+/// whether the workload may start.
 fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<bool, End> {
+    // What has appeared by now gets its driver.
+    supervise::wait(machine, 0)?;
     let net = machine.options.net();
     let is_required = net == Net::Require;
     if matches!(net, Net::Background | Net::Off) {
         return Ok(true);
     }
-    machine.handle_network();
     let wait_s = machine.options.time(Time::NetTimeout);
     let deadline_ms = after_s(started_ms, wait_s);
     loop {
@@ -151,7 +152,8 @@ fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<bool, En
             return Ok(true);
         }
         let has_address = if net == Net::Wait6 { network.has_ipv6 } else { network.lease().is_some() };
-        if has_address && !machine.clock.asks(machine.options.value(Value::Ntp)) {
+        let asks = network.lease().is_some() && machine.clock.asks(machine.options.value(Value::Ntp));
+        if has_address && !asks {
             return Ok(true);
         }
         if now_ms() >= deadline_ms {
@@ -180,6 +182,7 @@ fn read_image_record(machine: &mut Machine<'_>) {
             complain(source, complaint);
         }
     });
+    console::set(machine.options.has(Switch::Quiet), machine.options.kernel_log);
     if machine.options.net() == Net::Off {
         machine.network = None;
     }

@@ -4,6 +4,7 @@
 //! microvm alike. The modules `button` and `evdev` make it, where the kernel has them as modules.
 
 use rustix::fs::OFlags;
+use whit::error::Errno;
 
 use crate::files::{self, Path};
 use crate::sys::fd::{self, Fd};
@@ -49,12 +50,16 @@ impl Buttons {
     }
 
     /// Whether one was pressed since the last call.
-    pub(crate) fn pressed(&self) -> bool {
+    pub(crate) fn pressed(&mut self) -> bool {
         let mut pressed = false;
         let mut buffer = files::buffer::<EVENT>();
-        for button in self.0.iter().flatten() {
-            while let Ok(event) = fd::read(button, &mut buffer) {
-                pressed |= event.last_chunk() == Some(&PRESSED);
+        for place in &mut self.0 {
+            while let Some(button) = place {
+                match fd::read(button, &mut buffer) {
+                    Ok(event) => pressed |= event.last_chunk() == Some(&PRESSED),
+                    Err(Errno::AGAIN) => break,
+                    Err(_) => *place = None, // It is gone.
+                }
             }
         }
         pressed

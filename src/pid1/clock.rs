@@ -75,11 +75,15 @@ impl Clock {
 
     /// Once there is a lease: reads an answer, asks the first or the next server.
     pub(crate) fn handle(&mut self, now_ms: u64, wanted: &[u8], lease: Option<&Lease>) {
-        let (true, Some(lease)) = (self.asks(wanted), lease) else { return };
+        let (true, Some(lease)) = (self.asks(wanted), lease) else {
+            // What was asked has nobody to answer it.
+            (self.socket, self.deadline_ms) = (None, NEVER);
+            return;
+        };
         if self.has_answer() {
             return self.end();
         }
-        if self.asked > 0 && now_ms < self.deadline_ms {
+        if self.deadline_ms != NEVER && now_ms < self.deadline_ms {
             return;
         }
         let mut servers = Servers::new();

@@ -5,7 +5,6 @@ use core::mem::MaybeUninit;
 
 use rustix::fs::{Mode, OFlags, mkdir};
 use whit::error::Errno;
-use whit::text::parts;
 
 use crate::sys::c_str;
 use crate::sys::fd::{self, Fd};
@@ -31,17 +30,53 @@ pub(crate) fn read_open<'a>(file: &Fd, buffer: &'a mut [MaybeUninit<u8>]) -> Res
     if text.len() < size { Ok(text) } else { Err(Errno::FBIG) }
 }
 
-/// Bytes of a list that are read.
-const MAX_LIST: usize = 8192;
-
-/// Hands every line of a list of the kernel's to `visit`.
+/// Hands every line of a list of the kernel's to `visit`, whatever its length: one read(2) gives a page of it at most. Returns
+/// whether the whole of it was read.
 #[inline(never)]
-pub(crate) fn each_line(path: &CStr, visit: &mut dyn FnMut(&[u8])) {
-    let mut buffer = buffer::<MAX_LIST>();
-    if let Ok(text) = read(path, &mut buffer) {
-        for line in parts(text, b'\n') {
-            visit(line);
+pub(crate) fn each_line(path: &CStr, visit: &mut dyn FnMut(&[u8])) -> bool {
+    let Ok(list) = fd::open(path, OFlags::RDONLY) else { return false };
+    let mut lines = Lines::of(&list);
+    while let Some(line) = lines.next() {
+        visit(line);
+    }
+    lines.is_at_end()
+}
+
+/// The lines of a file, each without its newline and not longer than the window.
+pub(crate) struct Lines<'a> {
+    file: &'a Fd,
+    window: [u8; 4096],
+    /// What of the window was not returned yet.
+    start: usize,
+    end: usize,
+    /// Where the window stands in the file.
+    at: u64,
+}
+
+impl<'a> Lines<'a> {
+    pub(crate) fn of(file: &'a Fd) -> Self {
+        Self { file, window: [0; _], start: 0, end: 0, at: 0 }
+    }
+
+    /// Whether the last line that was returned was the file's last.
+    fn is_at_end(&self) -> bool {
+        self.start == self.end
+    }
+
+    fn find(&self) -> Option<usize> {
+        self.window.get(self.start..self.end)?.iter().position(|byte| *byte == b'\n')
+    }
+
+    #[inline(never)]
+    pub(crate) fn next(&mut self) -> Option<&[u8]> {
+        if self.find().is_none() {
+            self.at += self.start as u64;
+            self.start = 0;
+            self.end = fd::read_at(self.file, &mut self.window, self.at);
         }
+        let (start, length) = (self.start, self.find()?);
+        self.start += length + 1;
+        self.window.get(start..start + length)
     }
 }
 

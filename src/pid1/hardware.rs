@@ -6,17 +6,20 @@
 use rustix::fs::OFlags;
 use whit::dirent::names;
 use whit::error::Errno;
-use whit::modalias::{INDEX, MAX_LINE, matches};
+use whit::modalias::{INDEX, matches};
 use whit::text::parts;
 
-use crate::files::{self, Path};
+use crate::files::{self, Lines, Path};
 use crate::machine::Machine;
 use crate::modules;
 use crate::sys::c_str;
 use crate::sys::fd::{self, Fd};
 
 /// What devices say they are, a line each: so many are looked up in one reading of the index.
-type Devices = heapless::Vec<u8, 4096>;
+type Devices = heapless::Vec<u8, { 2 * MAX_DEVICE }>;
+
+/// Bytes of what one of them says.
+const MAX_DEVICE: usize = 2048;
 
 /// Modules of the index, by the number of their line.
 const MAX_MODULES: usize = 2048;
@@ -73,11 +76,11 @@ impl Search<'_, '_> {
         Ok(())
     }
 
-    /// A device's file ends with a newline; one that is longer than a line of the index has no pattern there.
+    /// A device's file ends with a newline. A processor's lists its features, in a kilobyte and more, and the next one's are the same.
     fn look_at(&mut self, device: &Fd) -> Result<(), Errno> {
-        let mut room = files::buffer::<MAX_LINE>();
+        let mut room = files::buffer::<MAX_DEVICE>();
         let device = files::read_open(&fd::open_at(device, c"modalias", OFlags::RDONLY)?, &mut room)?;
-        if self.devices.extend_from_slice(device).is_err() {
+        if !self.devices.ends_with(device) && self.devices.extend_from_slice(device).is_err() {
             self.look_up();
             let _ = self.devices.extend_from_slice(device);
         }
@@ -87,7 +90,7 @@ impl Search<'_, '_> {
     /// Loads the modules that have a pattern for one of those collected, in the index's order.
     #[inline(never)]
     fn look_up(&mut self) {
-        let mut lines = Lines { file: &self.index, window: [0; _], start: 0, end: 0, at: 0 };
+        let mut lines = Lines::of(&self.index);
         let (mut directory, mut module, mut number) = (Path::new(), Path::new(), 0);
         directory.set(lines.next().unwrap_or_default());
         while let Some(line) = lines.next() {
@@ -105,31 +108,5 @@ impl Search<'_, '_> {
             }
         }
         self.devices.clear();
-    }
-}
-
-/// The lines of a file, each without its newline and not longer than the window.
-struct Lines<'a> {
-    file: &'a Fd,
-    window: [u8; 4096],
-    /// What of the window was not returned yet.
-    start: usize,
-    end: usize,
-    /// Where the window stands in the file.
-    at: u64,
-}
-
-impl Lines<'_> {
-    fn next(&mut self) -> Option<&[u8]> {
-        let find = |lines: &Self| lines.window.get(lines.start..lines.end)?.iter().position(|byte| *byte == b'\n');
-        if find(self).is_none() {
-            self.at += self.start as u64;
-            self.start = 0;
-            self.end = fd::read_at(self.file, &mut self.window, self.at);
-        }
-        let start = self.start;
-        let length = find(self)?;
-        self.start += length + 1;
-        self.window.get(start..start + length)
     }
 }

@@ -72,6 +72,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) root: Option<Root>,
     /// Who asks for the time.
     pub(crate) clock: Clock,
+    /// A device that appears gets its driver.
+    drivers_wanted: bool,
     /// Which modules the hardware has asked for.
     pub(crate) tried: Tried,
     pub(crate) options: Options<'a>,
@@ -136,6 +138,7 @@ impl<'a> Machine<'a> {
             network,
             timeline,
             clock: Clock::new(seed),
+            drivers_wanted: true,
             tried: Tried::new(),
             root: None,
             workload: None,
@@ -155,22 +158,27 @@ impl<'a> Machine<'a> {
 
     /// Does what the network wants now, without waiting.
     pub(crate) fn handle_network(&mut self) {
-        let Some(network) = &mut self.network else { return };
-        network.handle(now_ms(), &mut self.timeline);
-        self.clock.handle(now_ms(), self.options.value(Value::Ntp), network.lease());
-        if self.root.is_some() && network.take_changed() {
+        if let Some(network) = &mut self.network {
+            network.handle(now_ms(), &mut self.timeline);
+        }
+        let lease = self.network.as_ref().and_then(Network::lease);
+        self.clock.handle(now_ms(), self.options.value(Value::Ntp), lease);
+        if let Some(network) = &mut self.network
+            && self.root.is_some()
+            && network.take_changed()
+        {
             etc::write(&self.sources, &self.options, Some(network));
         }
     }
 
-    /// Gives back what is leased.
+    /// Gives back what is leased; there is no network from here on.
     pub(crate) fn release_network(&mut self) {
-        self.network.iter_mut().for_each(Network::release);
-        self.handle_network();
+        self.network.take().iter_mut().for_each(Network::release);
     }
 
     /// No device is waited for any longer, but for a port of the host.
     pub(crate) fn stop_listening_for_devices(&mut self) {
+        self.drivers_wanted = false;
         self.ports.open();
         if !self.ports.may_come {
             self.uevents = None;
@@ -201,7 +209,7 @@ impl<'a> Machine<'a> {
 
         let power_button = self.buttons.pressed();
         let mut happened = Happened { device: self.read_uevents(), power_button, ..Happened::default() };
-        if happened.device {
+        if happened.device && self.drivers_wanted {
             hardware::load(self);
         }
         self.handle_network();

@@ -49,8 +49,6 @@ pub(crate) struct Network<'a> {
     timing: Timing,
     /// Software interfaces (veth, bridges) that appear now are the workload's.
     workload_runs: bool,
-    /// The machine ends, and the leases with it.
-    gives_back: bool,
     /// The one interface that is used; every one when it is empty.
     wanted: &'a [u8],
     /// The value of `ip=`.
@@ -76,7 +74,6 @@ impl<'a> Network<'a> {
                 probe_ms: options.time(Time::ArpMs).into(),
             },
             workload_runs: false,
-            gives_back: false,
             wanted: options.value(Value::NetDevice),
             ip: options.value(Value::Ip),
             has_ipv6: false,
@@ -116,9 +113,11 @@ impl<'a> Network<'a> {
         !self.interfaces.is_empty()
     }
 
-    /// The first lease.
+    /// The first lease, or another one when that is lost.
     pub(crate) fn lease(&self) -> Option<&Lease> {
-        self.interfaces.iter().find(|interface| interface.index == self.shared.first)?.client.lease()
+        let mut leases = self.interfaces.iter().filter_map(|known| Some((known.index, known.client.lease()?)));
+        let first = leases.clone().find(|(index, _)| *index == self.shared.first);
+        first.or_else(|| leases.next()).map(|(_, lease)| lease)
     }
 
     /// The name servers that IPv6's routers have told of.
@@ -150,7 +149,10 @@ impl<'a> Network<'a> {
 
     /// The machine ends: gives back what is leased.
     pub(crate) fn release(&mut self) {
-        self.gives_back = true;
+        for interface in &mut self.interfaces {
+            let action = interface.client.release();
+            interface.carry_out(&action, &mut self.shared);
+        }
     }
 
     /// Does all that can be done now: reads the sockets empty and lets deadlines come.
@@ -160,18 +162,13 @@ impl<'a> Network<'a> {
         self.read_packets(now_ms);
         self.read_claims(now_ms);
         for interface in &mut self.interfaces {
-            let client = &mut interface.client;
-            let action = if self.gives_back {
-                client.release()
-            } else if client.deadline_ms() <= now_ms {
-                client.timeout(now_ms)
-            } else {
-                continue;
-            };
-            interface.carry_out(&action, &mut self.shared);
+            if interface.client.deadline_ms() <= now_ms {
+                let action = interface.client.timeout(now_ms);
+                interface.carry_out(&action, &mut self.shared);
+            }
         }
         self.shared.changed |= self.name_servers.end(now_ms);
-        if self.shared.changed {
+        if self.shared.changed && self.lease().is_some() {
             timeline.reach(Stage::Lease);
         }
         self.close_idle();
@@ -182,10 +179,13 @@ impl<'a> Network<'a> {
     #[inline(never)]
     fn close_idle(&mut self) {
         let any = |wanted: fn(State) -> bool| self.interfaces.iter().any(|interface| wanted(interface.client.state()));
+        if !self.workload_runs {
+            return;
+        }
         if !any(|state| state == State::Probing) {
             self.shared.arp = None;
         }
-        if self.workload_runs && !any(|state| !matches!(state, State::Bound | State::Fixed | State::WaitLink)) {
+        if !any(|state| !matches!(state, State::Bound | State::Fixed | State::WaitLink)) {
             (self.shared.packets, self.shared.filtered) = (None, false);
         }
     }
@@ -203,6 +203,7 @@ impl<'a> Network<'a> {
                                 if let Some(gone) = gone {
                                     self.interfaces.remove(gone);
                                     self.shared.forget(index);
+                                    self.shared.changed |= self.name_servers.forget(index);
                                 }
                             }
                             rtnetlink::Message::GlobalAddress(index, address)
@@ -231,6 +232,9 @@ impl<'a> Network<'a> {
         let (index, name) = (link.interface(), Text(link.name()));
         let Some(chaddr) = link.ethernet() else { return };
         if find(&mut self.interfaces, index).is_none() {
+            if link.by_software() && self.workload_runs || !link.is_meant(self.wanted, chaddr) {
+                return;
+            }
             let mut lease = Lease::default();
             let (mut fixed, device) = match ip::parse(self.ip, &mut lease) {
                 Some(Ip::Fixed(device)) => (true, device),
@@ -241,12 +245,8 @@ impl<'a> Network<'a> {
                     (false, &b""[..])
                 }
             };
-            if link.by_software() && self.workload_runs
-                || !link.is_meant(self.wanted, chaddr)
-                || !link.is_meant(device, chaddr)
-                // One address is for one interface.
-                || fixed && !self.interfaces.is_empty()
-            {
+            // One address is for one interface.
+            if !link.is_meant(device, chaddr) || fixed && !self.interfaces.is_empty() {
                 return;
             }
             let up_ms = if link.is_qemu_e1000() { now_ms.saturating_add(E1000_NEGOTIATES_MS) } else { NEVER };

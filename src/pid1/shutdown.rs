@@ -50,9 +50,13 @@ pub(crate) fn end(machine: &mut Machine<'_>, end: End) -> ! {
     leave_disks_clean(machine);
     tell!("{}", Text(nth(b"power off,reboot,halt", end as usize)));
     notify::tell(machine, Some(end));
+    if end == End::PowerOff && !can_power_off() {
+        say!("there is no switch: reset");
+        reboot(RebootCommand::Restart);
+    }
     reboot(match end {
-        End::PowerOff if can_power_off() => RebootCommand::PowerOff,
-        End::PowerOff | End::Reboot => RebootCommand::Restart,
+        End::PowerOff => RebootCommand::PowerOff,
+        End::Reboot => RebootCommand::Restart,
         End::Halt => RebootCommand::Halt,
     });
     // A machine that cannot be switched off is reset; one that cannot be reset stands still.
@@ -163,13 +167,14 @@ pub(crate) fn is_machine() -> bool {
 /// Does something in a process of its own, whose end is not told by SIGCHLD: it is waited for apart from all others.
 #[inline(never)]
 fn apart(work: fn(&CStr), path: &CStr) {
-    let forked = fork(signal::IO.into());
-    if let Ok(Fork::Parent(_)) = forked {
-        return;
-    }
-    work(path);
-    if forked.is_ok() {
-        sys::exit(0);
+    match fork(signal::IO.into()) {
+        Ok(Fork::Parent(_)) => {}
+        Ok(Fork::Child) => {
+            work(path);
+            sys::exit(0)
+        }
+        // PID 1 itself must not hang, nor go elsewhere.
+        Err(_) => sync(),
     }
 }
 
@@ -196,7 +201,7 @@ fn make_read_only(path: &CStr) {
 /// Whether no file is swapped to; when `make` is set, it is made so.
 fn no_swap_files(make: bool) -> bool {
     let mut none = true;
-    each_line(c"/proc/swaps", &mut |line| {
+    let read = each_line(c"/proc/swaps", &mut |line| {
         // `/swap                 file\t\t1024\t…` (mm/swapfile.c, swap_show()).
         let mut columns = parts(line, b' ');
         let (path, kind) = (columns.next(), columns.find(|column| !column.is_empty()));
@@ -207,16 +212,16 @@ fn no_swap_files(make: bool) -> bool {
             }
         }
     });
-    none
+    none && read
 }
 
 /// Whether no disk is writable; when `make` is set, they are made so.
 fn disks_are_read_only(make: bool) -> bool {
     // Of the file system that PID 1 itself is in nothing is made read-only: it is memory, or, where the machine is made of
     // namespaces, the host's.
-    let Some(ours) = fd::status(c"/") else { return true };
+    let Some(ours) = fd::status(c"/") else { return false };
     let mut all = true;
-    each_line(c"/proc/self/mounts", &mut |line| {
+    let read = each_line(c"/proc/self/mounts", &mut |line| {
         let mut fields = parts(line, b' ');
         let (source, target) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
         if source.starts_with(b"/dev/") || position(b"overlay", b' ', source).is_some() {
@@ -230,5 +235,5 @@ fn disks_are_read_only(make: bool) -> bool {
             }
         }
     });
-    all
+    all && read
 }

@@ -21,30 +21,43 @@ const GAP_MS: u64 = 1000;
 /// Has the shell kept, when one is asked for and none is.
 pub(crate) fn keep_shell(machine: &mut Machine<'_>) {
     let name = machine.options.value(Value::Shell);
-    if machine.has_terminal || name.is_empty() {
+    if machine.has_terminal || machine.options.hand_over || name.is_empty() {
         return;
     }
-    machine.has_terminal = true;
-    if let Ok(Fork::Child) = fork(signal::IO.into()) {
-        let errno = keep(name);
-        failed("shell=", name, errno);
-        sys::exit(1);
+    match fork(signal::IO.into()) {
+        Ok(Fork::Child) => {
+            // What PID 1 listens at would be heard here as well, for ever.
+            fd::close_all();
+            let errno = keep(name);
+            failed("shell=", name, errno);
+            sys::exit(1);
+        }
+        done => machine.has_terminal = done.is_ok(),
     }
 }
 
 /// Keeps it for as long as there is the terminal; returns why it cannot be.
 fn keep(name: &[u8]) -> Errno {
+    let mut said = false;
     loop {
         // Each time: one that hung up does not come back.
         match fd::open(Path::new().join(b"/dev", name), OFlags::RDWR) {
-            Ok(terminal) => console::be(&terminal),
+            Ok(terminal) => {
+                console::be(&terminal);
+                console::lead_session();
+                if let Err(error) = workload::start_shell() {
+                    return error.errno;
+                }
+                let _ = wait(0);
+            }
+            // A driver may be on its way.
+            Err(Errno::NOENT | Errno::NXIO) if said => {}
+            Err(errno @ (Errno::NOENT | Errno::NXIO)) => {
+                failed("shell=", name, errno);
+                said = true;
+            }
             Err(errno) => return errno,
         }
-        console::lead_session();
-        if let Err(error) = workload::start_shell() {
-            return error.errno;
-        }
-        let _ = wait(0);
         fd::poll([None; _], GAP_MS);
     }
 }

@@ -24,8 +24,9 @@ pub struct Link<'a> {
 
 impl<'a> Link<'a> {
     fn parse(payload: &'a [u8]) -> Option<Self> {
-        let (fixed, attributes) = payload.split_first_chunk()?;
-        Some(Self { fixed, attributes })
+        let (fixed, attributes) = payload.split_first_chunk::<16>()?;
+        // Another family than AF_UNSPEC (AF_BRIDGE) tells of a bridge's port, not of the interface (net/bridge/br_if.c, del_nbp()).
+        (fixed.first() == Some(&0)).then_some(Self { fixed, attributes })
     }
 
     /// Its index.
@@ -228,6 +229,15 @@ mod tests {
         let messages: Vec<_> = messages(&bytes).collect();
         let [first, Message::Acknowledgement(-17), last] = &messages[..] else { panic!("{messages:?}") };
         assert!(is_eth0(first) && is_eth0(last));
+    }
+
+    #[test]
+    fn a_bridges_word_on_its_port_is_not_of_the_interface() {
+        let mut left = eth0();
+        left[4..6].copy_from_slice(&RTM_DELLINK.to_ne_bytes());
+        assert_eq!(messages(&left).next(), Some(Message::LinkGone(2)));
+        left[HEADER] = 7; // AF_BRIDGE
+        assert_eq!(messages(&left).next(), Some(Message::Other));
     }
 
     #[test]

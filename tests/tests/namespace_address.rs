@@ -147,7 +147,7 @@ fn an_interface_that_the_kernel_has_configured_is_kept_and_its_name_servers_used
     fs::write(format!("/proc/{init}/root/proc/1/net/pnp"), text).expect("a file");
     let mut machine = prepared.start();
     let said = machine.wait_for("settled\n");
-    assert!(said.contains("whit: eth0 10.55.0.123/25, DNS 10.55.0.3, lease without end from 10.55.0.1\n"), "{said}");
+    assert!(said.contains("whit: eth0 10.55.0.123/25, DNS 10.55.0.3, by hand\n"), "{said}");
     assert!(said.contains("nameserver 10.55.0.3\nsearch a.test\n"), "{said}");
     let network = machine.ip(&["-4", "address", "show", "dev", "eth0"]) + &machine.ip(&["route"]);
     assert!(network.contains("10.55.0.123/25") && network.contains("default via 10.55.0.1"), "{network}");

@@ -4,9 +4,9 @@ use linux_raw_sys::ioctl::{SIOCGIFADDR, SIOCGIFNETMASK};
 use rustix::net::{AddressFamily, SendFlags, SocketAddrV4, SocketType, bind, send, sendto, sockopt};
 use ufmt::{Formatter, uDisplay, uWrite, uwrite};
 use whit::arp;
-use whit::dhcp::client::{Action, Client, Destination};
+use whit::dhcp::client::{Action, Client, Destination, State};
 use whit::dhcp::lease::Lease;
-use whit::dhcp::wire::{Encoded, HardwareAddress, MAX_SENT, Query};
+use whit::dhcp::wire::{Encoded, HardwareAddress, Kind, MAX_SENT, Query};
 use whit::dhcp::{CLIENT_PORT, SERVER_PORT};
 use whit::error::Errno;
 use whit::ipv4::{self, Address, Endpoint};
@@ -108,7 +108,9 @@ impl Interface {
                 broadcast(&mut shared.packets, self.index, Protocol::Ip, &packet)
             }
             Destination::Server(server) => {
-                listen(&mut shared.packets, Protocol::Ip)?;
+                if query.kind == Kind::Request {
+                    listen(&mut shared.packets, Protocol::Ip)?; // for the answer
+                }
                 self.renewal = None; // The port is free for the next.
                 self.renewal = Some(send_to_server(&message, query.ciaddr, server)?);
                 Ok(())
@@ -117,7 +119,11 @@ impl Interface {
     }
 
     fn configure(&mut self, shared: &mut Shared) -> Result<(), Errno> {
-        self.deconfigure(shared);
+        // To take a fixed address away and give it again would lose the routes that the kernel has set by itself.
+        if self.client.state() != State::Fixed {
+            self.deconfigure(shared);
+        }
+        shared.changed = true;
         if shared.first == 0 {
             shared.first = self.index;
         }
