@@ -50,7 +50,7 @@ pub(crate) fn end(machine: &mut Machine<'_>, end: End) -> ! {
     leave_disks_clean(machine);
     tell!("{}", Text(nth(b"power off,reboot,halt", end as usize)));
     notify::tell(machine, Some(end));
-    if end == End::PowerOff && !can_power_off() {
+    if end == End::PowerOff && is_machine() && !can_power_off() {
         say!("there is no switch: reset");
         reboot(RebootCommand::Restart);
     }
