@@ -247,6 +247,8 @@ fn ten_thousand_orphans_a_thousand_signals_and_five_runs_leave_pid_1_as_it_was()
             }
         }
         machine.signal(Signal::USR1);
+        // One that comes right before the shell reads is seen behind that.
+        machine.write_for_init("/rootfs/fifo", "asked\n");
         machine.wait_for("all seen\n");
         machine.wait_for(&format!("whit: start {run} in "));
         let now = footprint(&machine);

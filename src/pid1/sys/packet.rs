@@ -158,7 +158,8 @@ pub(crate) fn receive<'a>(socket: &Fd, buffer: &'a mut [MaybeUninit<u8>; MAX_PAC
         // SAFETY: everything that the message points to lives over the call and has the length it says.
         let received = result(unsafe { sc::syscall!(RECVMSG, raw(socket), &raw mut message, MSG_TRUNC) });
         let length = match received {
-            Ok(length) if length <= MAX_PACKET => length,
+            // A frame for somebody else, of a foreign VLAN, may have come before the filter.
+            Ok(length) if length <= MAX_PACKET && u32::from(from.sll_pkttype) != PACKET_OTHERHOST => length,
             Ok(_) | Err(Errno::NETDOWN | Errno::INTR) => continue,
             Err(_) => return None,
         };

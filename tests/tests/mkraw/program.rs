@@ -122,7 +122,6 @@ fn a_pipe_is_made_larger() {
         .unwrap();
     let stdin = child.stdin.take().unwrap();
     let size = || rustix::pipe::fcntl_getpipe_size(&stdin).unwrap();
-    assert_eq!(size(), 64 << 10);
     // More than it holds: it has been read from when this is written.
     let tar = tar();
     (&stdin).write_all(&tar).unwrap();
