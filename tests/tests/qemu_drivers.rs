@@ -1,10 +1,12 @@
 //! Machines whose initramfs has the drivers of many, and which load those of their own hardware.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use whit_tests::debian::{cloud_kernels, kernel};
-use whit_tests::init;
 use whit_tests::whole::{Guest, busybox_disk};
+use whit_tests::{init, tool};
 use whit_tools::debian::{Flavour, Kernel};
 use whit_tools::initramfs::{self, Compression, Packing, Recipe};
 use whit_tools::kmod::For;
@@ -73,4 +75,22 @@ fn the_set_for_virtio_is_enough_for_both_buses() {
             assert!(console.iter().any(|line| line == "virtio_blk"), "{console:#?}");
         }
     }
+}
+
+#[test]
+#[ignore = "needs Debian's archive: cargo selftest runs it"]
+fn modules_of_another_kernel_are_refused() {
+    let [kernel, other] = cloud_kernels().try_into().expect("two kernels");
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("initramfs");
+    let made = Command::new(tool("mkcpio"))
+        .args(["--for", "virtio", "--init"])
+        .arg(init())
+        .args([OsStr::new("-o"), output.as_os_str(), OsStr::new("--kernel"), kernel.vmlinuz.as_os_str()])
+        .args([OsStr::new("--modules"), other.modules.as_os_str()])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&made.stderr);
+    assert!(!made.status.success() && !output.exists() && said.lines().count() == 1, "{said}");
+    assert!(said.contains(&kernel.release) && said.contains(&other.release), "{said}");
 }

@@ -8,6 +8,7 @@ mod manifest;
 mod memory;
 mod report;
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt::Display;
 use std::fs::{self, File};
@@ -154,6 +155,11 @@ impl Recipe {
             if !by_device.is_empty() {
                 self.add_drivers(&mut tree, &modules, &by_device, &mut closure)?;
             }
+            let mut releases = closure.releases.iter();
+            if let (Some((one, module)), Some((other, second))) = (releases.next(), releases.next()) {
+                let what = format!("modules of several kernels: {module} is for {one}, {second} for {other}");
+                return Err(Error::File { path: modules.directory().to_owned(), what });
+            }
         }
         if self.seed {
             tree.origin("seed");
@@ -200,7 +206,7 @@ impl Recipe {
         closure.by_device = (drivers.modules.len(), drivers.patterns);
         tree.origin(format!("drivers {}", modules.directory().display()));
         for module in drivers.modules.iter().filter(|module| !closure.load.contains(module)) {
-            add_module(tree, modules, module)?;
+            add_module(tree, modules, module, &mut closure.releases)?;
         }
         tree.bytes(DRIVERS, 0o644, drivers.index)?;
         // /lib/firmware beside /lib/modules/VERSION.
@@ -249,10 +255,10 @@ fn applets(busybox: &Path) -> Result<Vec<u8>, Error> {
 
 /// Adds modules with what they need, and the list in load order.
 pub(crate) fn add_modules(tree: &mut Tree, modules: &Modules, names: &[String]) -> Result<Closure, Error> {
-    let closure = modules.closure(names)?;
+    let mut closure = modules.closure(names)?;
     let mut list = Vec::new();
     for module in &closure.load {
-        let name = add_module(tree, modules, module)?;
+        let name = add_module(tree, modules, module, &mut closure.releases)?;
         list.extend([b"/", name.as_slice(), b"\n"].concat());
     }
     if !list.is_empty() {
@@ -262,7 +268,15 @@ pub(crate) fn add_modules(tree: &mut Tree, modules: &Modules, names: &[String]) 
 }
 
 /// Adds a module's file, as the kernel loads it fastest: decompressed. Returns its name.
-fn add_module(tree: &mut Tree, modules: &Modules, module: &Module) -> Result<Vec<u8>, Error> {
+fn add_module(
+    tree: &mut Tree,
+    modules: &Modules,
+    module: &Module,
+    releases: &mut BTreeMap<String, String>,
+) -> Result<Vec<u8>, Error> {
+    if let Some(release) = modules.release(module) {
+        releases.entry(release).or_insert_with(|| module.name.clone());
+    }
     let plain = module.plain();
     let name = [b"lib/modules/", modules.version().as_bytes(), b"/", plain].concat();
     if plain == module.below.as_os_str().as_bytes() {

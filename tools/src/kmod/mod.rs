@@ -9,6 +9,7 @@ mod index;
 mod modinfo;
 mod package;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -42,6 +43,8 @@ pub struct Closure {
     pub builtin: Vec<String>,
     /// How many are loaded only when a device asks for one, and by how many patterns.
     pub by_device: (usize, usize),
+    /// The releases of the kernels that the modules were built for, each with one of its modules.
+    pub releases: BTreeMap<String, String>,
     /// Firmware that modules name and that was not found.
     pub missing_firmware: Vec<String>,
 }
@@ -164,6 +167,13 @@ impl Modules {
     pub fn content(&self, module: &Module) -> Result<Vec<u8>, Error> {
         let path = self.directory.join(&module.below);
         modinfo::decompressed(&path).map_err(|error| Error::Unreadable { path, what: error.to_string() })
+    }
+
+    /// The release of the kernel that a module was built for, when it says so.
+    #[must_use]
+    pub fn release(&self, module: &Module) -> Option<String> {
+        let release = self.index.modinfo(&module.name).ok()?.release.clone();
+        Some(release).filter(|release| !release.is_empty())
     }
 
     /// Whether there is a module of this name, built in or to be loaded.

@@ -17,6 +17,8 @@ pub(super) struct Modinfo {
     pub(super) aliases: Vec<String>,
     /// Files below /lib/firmware that it may ask for.
     pub(super) firmware: Vec<String>,
+    /// The release of the kernel that it was built for; empty when it does not say.
+    pub(super) release: String,
 }
 
 /// Reads the description of the module in `path`: `.ko`, or compressed as its name says.
@@ -56,6 +58,8 @@ fn parse(section: &[u8]) -> Modinfo {
             }
             Some(("softdep", value)) => modinfo.needs.add_softdep(value),
             Some(("alias", value)) => modinfo.aliases.push(value.to_owned()),
+            // include/linux/vermagic.h: the release, and what else must be the same.
+            Some(("vermagic", value)) => modinfo.release = value.split(' ').next().unwrap_or_default().to_owned(),
             Some(("firmware", value)) => modinfo.firmware.push(value.to_owned()),
             _ => {}
         }
@@ -77,6 +81,7 @@ mod tests {
         assert_eq!(modinfo.needs.after, ["b_c"]);
         assert_eq!(modinfo.aliases, ["fs-ext4", "ext3"]);
         assert_eq!(parse(b"depends=\0"), Modinfo::default());
+        assert_eq!(parse(b"vermagic=6.1.0-9-amd64 SMP preempt mod_unload \0").release, "6.1.0-9-amd64");
         assert_eq!(parse(b"firmware=bnx2/a.fw\0firmware=b\0").firmware, ["bnx2/a.fw", "b"]);
     }
 }

@@ -68,7 +68,10 @@ impl Kernel {
 }
 
 /// The release in the header of a bzImage (Documentation/arch/x86/boot.rst, kernel_version); none in other files.
-pub(crate) fn release(vmlinuz: &Path) -> std::io::Result<Option<String>> {
+///
+/// # Errors
+/// Those of reading.
+pub fn release(vmlinuz: &Path) -> std::io::Result<Option<String>> {
     const MAGIC: (u64, &[u8; 4]) = (0x202, b"HdrS");
     const VERSION: u64 = 0x20e;
     const SECTOR: u64 = 0x200;

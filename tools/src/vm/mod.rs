@@ -9,6 +9,6 @@ mod timeline;
 pub use cache::{Cache, Key};
 pub use console::Clean;
 pub use kernel::Kernel;
-pub(crate) use kernel::release;
+pub use kernel::release;
 pub use share::{Daemon, ShareKind, Volume};
 pub use timeline::Timeline;

@@ -18,7 +18,7 @@ use whit_tools::rootfs::Rootfs;
 use whit_tools::runrecord::RunRecord;
 use whit_tools::segment::{Method, Reader};
 use whit_tools::tree::Tree;
-use whit_tools::{output, size};
+use whit_tools::{output, size, vm};
 
 fn main() -> ExitCode {
     let (arguments, inputs) = Arguments::read();
@@ -58,6 +58,7 @@ fn build(arguments: Build, inputs: Vec<Input>) -> Result<(), String> {
         }
         _ => error.to_string(),
     })?;
+    check_release(&modules, arguments.kernel.as_deref())?;
     for (path, method) in tree.archived() {
         check_method(method, config.as_ref()).map_err(|error| format!("{}: {error}", path.display()))?;
     }
@@ -76,6 +77,18 @@ fn build(arguments: Build, inputs: Vec<Input>) -> Result<(), String> {
     }
     print_modules(&modules);
     Ok(())
+}
+
+/// Refuses modules that the kernel would not load.
+fn check_release(modules: &Closure, kernel: Option<&Path>) -> Result<(), String> {
+    let Some(path) = kernel else { return Ok(()) };
+    let release = vm::release(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    match (release, modules.releases.first_key_value()) {
+        (Some(release), Some((other, module))) if *other != release => {
+            Err(format!("{} is {release}, and the modules are for {other} ({module} says so)", path.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The configuration of a kernel, or the one that was named itself.
