@@ -161,6 +161,7 @@ fn the_kernels_configuration_chooses_and_refuses() {
 }
 
 #[test]
+#[ignore = "takes a minute: cargo selftest runs it"]
 fn a_file_of_4_gib_is_refused_and_one_byte_less_is_not() {
     let folder = folder();
     let sparse = |length: u64| fs::File::create(folder.path().join("huge")).unwrap().set_len(length).unwrap();

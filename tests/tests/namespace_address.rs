@@ -5,7 +5,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use whit_tests::namespace::frames::{ACK, Answer, DECLINE, DISCOVER, OFFER, Query, REQUEST};
+use whit_tests::namespace::frames::{ACK, Answer, DECLINE, DISCOVER, Frames, OFFER, Query, REQUEST};
 use whit_tests::namespace::{Lan, Machine, Running};
 
 const TAKEN: [u8; 4] = [10, 55, 0, 77];
@@ -17,6 +17,15 @@ fn machine(words: &str) -> Machine {
 
 fn machine_with(script: &str, words: &str) -> Machine {
     Machine::new().directory("/rootfs/etc").script(script).command_line(&format!("whit.net.timeout=30 {words}"))
+}
+
+/// Leases an address, in four messages.
+#[track_caller]
+fn grant(frames: &mut Frames, address: [u8; 4]) {
+    let discover = frames.next(DISCOVER);
+    frames.send(&Answer::new(&discover, OFFER, address).frame());
+    let request = frames.next(REQUEST);
+    frames.send(&Answer::new(&request, ACK, address).frame());
 }
 
 /// The packet sockets that are open in the machine's network, by the protocol that they hear.
@@ -33,10 +42,7 @@ fn an_address_that_somebody_has_is_declined_and_another_one_taken() {
     let (mut machine, mut frames) = lan.start(machine);
     // The kernel of the other side answers who asks for it.
     lan.ip(&["address", "add", "10.55.0.77/24", "dev", "lan0"]);
-    let discover = frames.next(DISCOVER);
-    frames.send(&Answer::new(&discover, OFFER, TAKEN).frame());
-    let request = frames.next(REQUEST);
-    frames.send(&Answer::new(&request, ACK, TAKEN).frame());
+    grant(&mut frames, TAKEN);
     let decline = frames.next(DECLINE);
     let declined = Instant::now();
     assert_eq!((decline.option(50), decline.option(54)), (Some(&TAKEN[..]), Some(&Answer::SERVER[..])));
@@ -44,11 +50,8 @@ fn an_address_that_somebody_has_is_declined_and_another_one_taken() {
     let said = machine.wait_for("whit: eth0: 10.55.0.77 is another's, declined\n");
     assert!(!said.contains("10.55.0.77/24"), "{said}");
 
-    let discover = frames.next(DISCOVER);
+    grant(&mut frames, FREE);
     assert!(declined.elapsed() > Duration::from_secs(9), "RFC 2131 §3.1: ten seconds later");
-    frames.send(&Answer::new(&discover, OFFER, FREE).frame());
-    let request = frames.next(REQUEST);
-    frames.send(&Answer::new(&request, ACK, FREE).frame());
     machine.wait_for("whit: eth0 10.55.0.78/24");
     machine.wait_for("settled\n");
     let addresses = machine.ip(&["-4", "address", "show", "dev", "eth0"]);
@@ -62,10 +65,7 @@ fn nobody_is_asked_about_an_address_unless_it_is_wished() {
     let lan = Lan::new();
     let (mut machine, mut frames) = lan.start(machine);
     lan.ip(&["address", "add", "10.55.0.77/24", "dev", "lan0"]);
-    let discover = frames.next(DISCOVER);
-    frames.send(&Answer::new(&discover, OFFER, TAKEN).frame());
-    let request = frames.next(REQUEST);
-    frames.send(&Answer::new(&request, ACK, TAKEN).frame());
+    grant(&mut frames, TAKEN);
     machine.wait_for("whit: eth0 10.55.0.77/24");
 }
 
@@ -114,10 +114,7 @@ fn a_lease_is_given_back_at_the_end_when_that_is_wished() {
         let machine = machine_with("echo settled", words).prepare();
         let lan = Lan::new();
         let (mut machine, mut frames) = lan.start(machine);
-        let discover = frames.next(DISCOVER);
-        frames.send(&Answer::new(&discover, OFFER, FREE).frame());
-        let request = frames.next(REQUEST);
-        frames.send(&Answer::new(&request, ACK, FREE).frame());
+        grant(&mut frames, FREE);
         machine.wait_for("settled\n");
         machine.finish().powered_off_saying(&["whit: exit 0"]);
         // What it sent is here: it is over.

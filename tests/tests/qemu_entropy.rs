@@ -36,7 +36,7 @@ fn boot(seed: bool, credential: Option<&str>, ready: bool) {
         .nic(Nic::None)
         .append("console=ttyS0 loglevel=7 panic=-1 whit.net=off random.trust_cpu=off random.trust_bootloader=off");
     if let Some(credential) = credential {
-        command = command.option("-smbios", &format!("type=11,value=io.systemd.credential:whit.seed={credential}"));
+        command = command.option("-smbios", format!("type=11,value=io.systemd.credential:whit.seed={credential}"));
     }
     let mut guest = Guest::start(&command);
     let before = guest.line("whit: exit ");
