@@ -18,6 +18,7 @@ use crate::console::{self, Line, say, tell};
 use crate::devices::Device;
 use crate::filesystems::{self, Root};
 use crate::machine::{Machine, now_ms};
+use crate::network::Network;
 use crate::shutdown::End;
 use crate::sys::fd;
 use crate::sys::memory::Static;
@@ -65,6 +66,8 @@ pub(crate) fn prepare_root_and_network(machine: &mut Machine<'_>) -> Result<Outc
     if !has_network {
         return Ok(Outcome::Failed);
     }
+    machine.told = true;
+    let _ = machine.network.as_mut().map(Network::take_changed);
     etc::write(&machine.sources, &machine.options, machine.network.as_ref());
     Ok(Outcome::Ready)
 }
@@ -135,8 +138,11 @@ pub(crate) fn mount_when_there(
 /// Waits for the first lease, or an address of IPv6, for as long as the options say; without an interface not at all. Returns
 /// whether the workload may start.
 fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<bool, End> {
-    // What has appeared by now gets its driver.
-    supervise::wait(machine, 0)?;
+    if machine.drivers_wanted {
+        // What has appeared by now gets its driver.
+        supervise::wait(machine, 0)?;
+    }
+    machine.handle_network();
     let net = machine.options.net();
     let is_required = net == Net::Require;
     if matches!(net, Net::Background | Net::Off) {

@@ -70,7 +70,9 @@ fn print_at(level: u8) {
         for other in memory::consoles() {
             let _ = fd::write(other, rest); // All or, where it cannot follow, a part: it is never waited for.
         }
-        while let Ok(written @ 1..) = io::write(sys::console(), rest) {
+        while !rest.is_empty()
+            && let Ok(written @ 1..) = io::write(sys::console(), rest)
+        {
             rest = rest.get(written..).unwrap_or_default();
         }
     });

@@ -44,7 +44,10 @@ impl Tried {
 /// Loads what the hardware asks for, until nothing more appears. Without an index that is nothing.
 #[inline(never)]
 pub(crate) fn load(machine: &mut Machine<'_>) {
-    let Ok(index) = fd::open(INDEX, OFlags::RDONLY) else { return };
+    let Ok(index) = fd::open(INDEX, OFlags::RDONLY) else {
+        machine.drivers_wanted = false;
+        return;
+    };
     let mut search = Search { index, machine, devices: Devices::new(), loaded: true };
     while core::mem::take(&mut search.loaded) {
         let _ = fd::open(c"/sys/bus", OFlags::DIRECTORY).and_then(|buses| search.look_below(&buses, 3));

@@ -72,8 +72,10 @@ pub(crate) struct Machine<'a> {
     pub(crate) root: Option<Root>,
     /// Who asks for the time.
     pub(crate) clock: Clock,
-    /// A device that appears gets its driver.
-    drivers_wanted: bool,
+    /// The files that tell programs of the network are written: they follow it from here on.
+    pub(crate) told: bool,
+    /// A device that appears gets its driver: there is an index, and devices are waited for.
+    pub(crate) drivers_wanted: bool,
     /// Which modules the hardware has asked for.
     pub(crate) tried: Tried,
     pub(crate) options: Options<'a>,
@@ -138,6 +140,7 @@ impl<'a> Machine<'a> {
             network,
             timeline,
             clock: Clock::new(seed),
+            told: false,
             drivers_wanted: true,
             tried: Tried::new(),
             root: None,
@@ -164,7 +167,7 @@ impl<'a> Machine<'a> {
         let lease = self.network.as_ref().and_then(Network::lease);
         self.clock.handle(now_ms(), self.options.value(Value::Ntp), lease);
         if let Some(network) = &mut self.network
-            && self.root.is_some()
+            && self.told
             && network.take_changed()
         {
             etc::write(&self.sources, &self.options, Some(network));
@@ -187,9 +190,11 @@ impl<'a> Machine<'a> {
 
     /// Waits until a signal, a device or the deadline comes, or the network changed; network and children are looked after.
     pub(crate) fn wait(&mut self, deadline_ms: u64) -> Happened {
-        self.network.iter_mut().for_each(Network::filter);
         let network_deadline_ms = self.network.as_ref().map_or(NEVER, Network::deadline_ms);
         let wait_ms = deadline_ms.min(network_deadline_ms).min(self.clock.deadline_ms()).saturating_sub(now_ms());
+        if wait_ms > 0 {
+            self.network.iter_mut().for_each(Network::filter);
+        }
         let [links, packets, claims] = self.network.as_ref().map_or([None; 3], Network::descriptors);
         let [button, other] = self.buttons.descriptors();
         // Whichever it was: each source below is read until it is empty.

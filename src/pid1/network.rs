@@ -13,7 +13,7 @@ use whit::ipv6::{NameServer, NameServers};
 use whit::options::{Options, Time, Value};
 use whit::rtnetlink::{self, Link, MAX_REPLY};
 use whit::text::Text;
-use whit::time::NEVER;
+use whit::time::{NEVER, after_ms};
 
 use crate::console::{say, tell};
 use crate::files;
@@ -37,6 +37,8 @@ const EVENTS: u32 = RTMGRP_LINK | RTMGRP_IPV6_IFADDR | 1 << (rtnetlink_groups::R
 /// model holds packets for a further second, as it does behind each write of its receive mode, IPv6's joining of a group
 /// at the carrier among them (hw/net/e1000.c, set_rx_control()). So: a lease after 1.5 s, not after 3.
 const E1000_NEGOTIATES_MS: u64 = 500;
+/// How long a workload takes to start, and more.
+const STARTS_MS: u64 = 1000;
 /// The loopback's index in every network (include/net/flow.h, LOOPBACK_IFINDEX).
 const LOOPBACK: u32 = 1;
 
@@ -53,6 +55,9 @@ pub(crate) struct Network<'a> {
     wanted: &'a [u8],
     /// The value of `ip=`.
     ip: &'a [u8],
+    /// When sockets that hear packets may be closed; [`NEVER`] before the workload runs, and once they may.
+    idle_from_ms: u64,
+    may_close: bool,
     /// There is a global address of IPv6.
     pub(crate) has_ipv6: bool,
     /// Who knows names, by IPv6.
@@ -76,6 +81,8 @@ impl<'a> Network<'a> {
             workload_runs: false,
             wanted: options.value(Value::NetDevice),
             ip: options.value(Value::Ip),
+            idle_from_ms: NEVER,
+            may_close: false,
             has_ipv6: false,
             name_servers: NameServers::default(),
             interfaces: heapless::Vec::new(),
@@ -87,9 +94,9 @@ impl<'a> Network<'a> {
         self.shared.bring_up(LOOPBACK, b"lo");
     }
 
-    /// PID 1 is going to wait: from here on there are wakeups to spare.
+    /// PID 1 is going to wait: from here on there are wakeups to spare. But not while the workload starts: it would wait for that.
     pub(crate) fn filter(&mut self) {
-        if let (Some(socket), false) = (&self.shared.packets, self.shared.filtered) {
+        if let (Some(socket), false, NEVER) = (&self.shared.packets, self.shared.filtered, self.idle_from_ms) {
             packet::filter(socket);
             self.shared.filtered = true;
         }
@@ -103,7 +110,7 @@ impl<'a> Network<'a> {
     /// When [`Network::handle`] is to be called without an event.
     pub(crate) fn deadline_ms(&self) -> u64 {
         let interfaces = self.interfaces.iter();
-        interfaces.fold(self.name_servers.deadline_ms(), |earliest_ms, interface| {
+        interfaces.fold(self.name_servers.deadline_ms().min(self.idle_from_ms), |earliest_ms, interface| {
             earliest_ms.min(interface.client.deadline_ms())
         })
     }
@@ -136,8 +143,9 @@ impl<'a> Network<'a> {
     }
 
     /// The workload may make interfaces of its own from here on.
-    pub(crate) fn workload_runs(&mut self) {
+    pub(crate) fn workload_runs(&mut self, now_ms: u64) {
         self.workload_runs = true;
+        self.idle_from_ms = after_ms(now_ms, STARTS_MS);
     }
 
     /// Nobody will renew the leases: the addresses stay.
@@ -171,15 +179,18 @@ impl<'a> Network<'a> {
         if self.shared.changed && self.lease().is_some() {
             timeline.reach(Stage::Lease);
         }
+        if now_ms >= self.idle_from_ms {
+            (self.idle_from_ms, self.may_close) = (NEVER, true);
+        }
         self.close_idle();
     }
 
     /// What hears packets is work for the kernel with each of them. To close it waits for an RCU grace period of some 10 ms: not
-    /// before the workload runs.
+    /// while the workload starts.
     #[inline(never)]
     fn close_idle(&mut self) {
         let any = |wanted: fn(State) -> bool| self.interfaces.iter().any(|interface| wanted(interface.client.state()));
-        if !self.workload_runs {
+        if !self.may_close {
             return;
         }
         if !any(|state| state == State::Probing) {

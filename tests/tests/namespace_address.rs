@@ -76,8 +76,8 @@ fn who_has_a_lease_hears_no_packets_and_refuses_no_renewal() {
     let lan = Lan::new();
     let (mut machine, mut frames) = lan.start(machine);
     let granted = |query: &Query, kind| {
-        // T1 after one second.
-        let mut answer = Answer::new(query, kind, TAKEN).with(58, &[0, 0, 0, 1]);
+        // T1 after two seconds: in the first one the workload starts, and nothing is closed.
+        let mut answer = Answer::new(query, kind, TAKEN).with(58, &[0, 0, 0, 2]);
         if query.ciaddr() == TAKEN {
             // As servers answer who has an address.
             answer.destination.address.0 = TAKEN;
