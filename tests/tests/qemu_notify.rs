@@ -32,7 +32,9 @@ fn each_exit_code_is_a_line_of_the_port_that_the_workload_cannot_write_to() {
     for kernel in cloud_kernels() {
         for board in [Board::Pc, Board::Microvm] {
             let modules = ["virtio_console", if board == Board::Pc { "virtio_pci" } else { "virtio_mmio" }];
-            let script = format!("echo 0 >$(echo /dev/vport*); {THREE_THEN_FIVE}");
+            // The port may be told of behind the workload's start: PID 1 has it then.
+            let held = "until ls -l /proc/1/fd | grep -q vport; do :; done";
+            let script = format!("{held}; echo 0 >$(echo /dev/vport*); {THREE_THEN_FIVE}");
             let mut command = on_a_snapshot(&kernel, &modules, "whit.on_exit=restart:1", &script);
             for _ in 0..6 {
                 command = command.disk(DiskInterface::Virtio, busybox_disk()); // The port's device is the eighth.
