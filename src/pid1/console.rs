@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::OFlags;
 use rustix::io;
-use ufmt::uWrite;
+use ufmt::{uWrite, uwrite};
 use whit::error::Errno;
 use whit::text::{Text, split_once};
 
@@ -39,6 +39,12 @@ impl uWrite for Line {
         });
         Ok(())
     }
+}
+
+/// A line `KEYnumber` of a text that is being made.
+#[inline(never)]
+pub(crate) fn number_line(key: &str, number: u32) {
+    let _ = uwrite!(Line, "{}{}\n", key, u64::from(number));
 }
 
 /// Ends the line and writes it at once. There is nobody to tell when that fails.

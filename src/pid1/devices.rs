@@ -11,10 +11,10 @@ use ufmt::uwrite;
 use whit::error::Errno;
 use whit::probe::{self, Format, Place};
 use whit::root::{Kind, RootSpec, device_number, is_written};
-use whit::text::{Text, number, parts, strip_prefix};
+use whit::text::{Text, number};
 
 use crate::console::{self, Line, failed};
-use crate::files::Path;
+use crate::files::{self, Path};
 use crate::sys::c_str;
 use crate::sys::fd::{self, Fd};
 
@@ -123,7 +123,7 @@ impl Device {
 
     fn is_meant(&mut self, spec: &RootSpec<'_>) -> bool {
         match spec.kind {
-            Kind::Number => device_number(field(&mut self.place, c"dev", LINES, b"")) == spec.number,
+            Kind::Number => device_number(field(&mut self.place, c"dev", b"")) == spec.number,
             Kind::Uuid | Kind::Label => {
                 let _ = self.look();
                 let Some(format) = self.format else { return false };
@@ -135,10 +135,10 @@ impl Device {
             }
             // virtio-blk's; or NVMe's, which is the controller's.
             Kind::Serial => {
-                is_written(field(&mut self.place, c"serial", LINES, b""), 1, spec.name)
-                    || is_written(field(&mut self.place, c"device/serial", LINES, b""), 1, spec.name)
+                is_written(field(&mut self.place, c"serial", b""), 1, spec.name)
+                    || is_written(field(&mut self.place, c"device/serial", b""), 1, spec.name)
             }
-            Kind::PartLabel => is_written(field(&mut self.place, c"uevent", LINES, b"PARTNAME="), 1, spec.name),
+            Kind::PartLabel => is_written(field(&mut self.place, c"uevent", b"PARTNAME="), 1, spec.name),
             Kind::PartUuid => self.partition_uuid(spec.offset) == spec.number,
             Kind::Device | Kind::Virtiofs | Kind::P9 | Kind::Tmpfs => false,
         }
@@ -147,7 +147,7 @@ impl Device {
     /// The UUID of the partition that many numbers before this one, from the table on its disk: up to Linux 6.12 at least
     /// the kernel does not tell it.
     fn partition_uuid(&mut self, offset: u32) -> Option<NonZero<u128>> {
-        let number = number(field(&mut self.place, c"uevent", LINES, b"PARTN="))?.wrapping_sub(offset);
+        let number = number(field(&mut self.place, c"uevent", b"PARTN="))?.wrapping_sub(offset);
         self.set_path(c"../uevent");
         let disk = fd::open(self.path.text(), OFlags::RDONLY).ok()?;
         // A GPT's header is in the second logical block: of 512 or of 4096 bytes.
@@ -166,7 +166,7 @@ impl Device {
 
     /// Sets the path to that of the device with this uevent file.
     fn set_path(&mut self, uevent: &CStr) {
-        let name = field(&mut self.place, uevent, LINES, b"DEVNAME=");
+        let name = field(&mut self.place, uevent, b"DEVNAME=");
         self.path.join(b"/dev", name);
     }
 
@@ -194,17 +194,7 @@ impl Device {
     }
 }
 
-/// Where a text begins whose parts are lines; and one whose parts end in NUL, an SMBIOS structure without formatted area, behind its
-/// header (DSP0134 §6.1).
-const LINES: u64 = 0;
-pub(crate) const SMBIOS_STRINGS: u64 = 5;
-/// SMBIOS's OEM strings.
-pub(crate) const SMBIOS: &CStr = c"/sys/firmware/dmi/entries/11-0/raw";
-
-/// What stands behind `key` at the start of a part of a small file's text, which begins at `at`; empty when nothing does.
-pub(crate) fn field<'a>(place: &'a mut Place, file: &CStr, at: u64, key: &[u8]) -> &'a [u8] {
-    let end = if at == LINES { b'\n' } else { 0 };
-    let length = fd::open(file, OFlags::RDONLY).map_or(0, |file| fd::read_at(&file, place, at));
-    let mut texts = parts(place.get(..length).unwrap_or_default(), end);
-    texts.find_map(|text| strip_prefix(text, key)).unwrap_or_default()
+/// What stands behind `key` in a small file of the working directory, up to the end of the line; empty when nothing does.
+fn field<'a>(place: &'a mut Place, file: &CStr, key: &[u8]) -> &'a [u8] {
+    files::behind(place, file, 0, b'\n', key)
 }

@@ -1,10 +1,9 @@
 //! Randomness from outside, for a kernel that has none of its own yet: without RDRAND and virtio-rng, who asks early waits for
 //! seconds.
 
-use crate::devices::{SMBIOS, SMBIOS_STRINGS, field};
-use crate::files;
-use crate::shutdown::is_machine;
+use crate::machine::is_machine;
 use crate::sys::fd;
+use crate::{files, smbios};
 
 /// What mkcpio leaves for one boot.
 const FILE: &core::ffi::CStr = c"/seed";
@@ -18,7 +17,7 @@ pub(crate) fn credit() {
     let mut room = files::buffer::<{ fd::MAX_SEED }>();
     let seed = match files::read(FILE, &mut room) {
         Ok(seed) => seed,
-        Err(_) => field(&mut strings, SMBIOS, SMBIOS_STRINGS, CREDENTIAL),
+        Err(_) => smbios::string(&mut strings, CREDENTIAL),
     };
     if !seed.is_empty() && is_machine() {
         fd::add_entropy(seed);

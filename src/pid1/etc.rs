@@ -16,7 +16,7 @@ use whit::ipv4::{self, Address};
 use whit::options::{Options, Source, Sources, Value};
 use whit::text::{Text, strip_prefix};
 
-use crate::console::{self, Line, failed};
+use crate::console::{self, Line, failed, number_line};
 use crate::files::{self, Path};
 use crate::filesystems::ROOT;
 use crate::network::Network;
@@ -112,7 +112,7 @@ fn write_facts(lease: Option<&Lease>) {
     let _ = Line.write_str(MARK);
     if let Some(lease) = lease {
         fact("ADDRESS=", lease.address);
-        number_fact("PREFIX=", lease.prefix_length.into());
+        number_line("PREFIX=", lease.prefix_length.into());
         if lease.server != Address::UNSPECIFIED {
             fact("SERVER=", lease.server);
         }
@@ -125,9 +125,9 @@ fn write_facts(lease: Option<&Lease>) {
             }
         }
         if let Some(times) = lease.times {
-            number_fact("RENEWAL=", times.renewal_s);
-            number_fact("REBINDING=", times.rebinding_s);
-            number_fact("EXPIRY=", times.expiry_s);
+            number_line("RENEWAL=", times.renewal_s);
+            number_line("REBINDING=", times.rebinding_s);
+            number_line("EXPIRY=", times.expiry_s);
         }
     }
     put(c"run/whit/net.env");
@@ -136,12 +136,6 @@ fn write_facts(lease: Option<&Lease>) {
 #[inline(never)]
 fn fact(key: &str, address: Address) {
     let _ = uwrite!(Line, "{}{}\n", key, address);
-}
-
-/// A line of a text that is being made.
-#[inline(never)]
-pub(crate) fn number_fact(key: &str, number: u32) {
-    let _ = uwrite!(Line, "{}{}\n", key, u64::from(number));
 }
 
 /// Writes the text that was made.

@@ -5,6 +5,7 @@ use core::mem::MaybeUninit;
 
 use rustix::fs::{Mode, OFlags, mkdir};
 use whit::error::Errno;
+use whit::text::{parts, strip_prefix};
 
 use crate::sys::c_str;
 use crate::sys::fd::{self, Fd};
@@ -28,6 +29,15 @@ pub(crate) fn read_open<'a>(file: &Fd, buffer: &'a mut [MaybeUninit<u8>]) -> Res
     // One read returns all of a regular file that fits (a signal cannot interrupt it: all are blocked).
     let text = fd::read(file, buffer)?;
     if text.len() < size { Ok(text) } else { Err(Errno::FBIG) }
+}
+
+/// What stands behind `key` at the start of a part of a small file's text, which begins at byte `at` and whose parts `end` ends;
+/// empty when nothing does.
+#[inline(never)]
+pub(crate) fn behind<'a>(room: &'a mut [u8], file: &CStr, at: u64, end: u8, key: &[u8]) -> &'a [u8] {
+    let length = fd::open(file, OFlags::RDONLY).map_or(0, |file| fd::read_at(&file, room, at));
+    let mut texts = parts(room.get(..length).unwrap_or_default(), end);
+    texts.find_map(|text| strip_prefix(text, key)).unwrap_or_default()
 }
 
 /// Hands every line of a list of the kernel's to `visit`, whatever its length: one read(2) gives a page of it at most. Returns

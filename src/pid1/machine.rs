@@ -124,6 +124,13 @@ pub(crate) fn now_ms() -> u64 {
     sys::boot_time_ns() / 1_000_000
 }
 
+/// Whether PID 1 is that of the kernel, and not of a namespace: swap, sysrq, entropy and the switch are the whole kernel's.
+pub(crate) fn is_machine() -> bool {
+    /// include/uapi/linux/nsfs.h, PID_NS_INIT_INO; before Linux 6.18 include/linux/proc_ns.h. No other has it.
+    const PID_NS_INIT_INO: u64 = 0xEFFF_FFFC;
+    fd::status(c"/proc/self/ns/pid").is_some_and(|status| status.inode == PID_NS_INIT_INO)
+}
+
 impl<'a> Machine<'a> {
     /// Opens what PID 1 waits on. Signals are blocked from here on, and devices are heard of.
     #[inline(always)] // It is made where it stays: all of it would be copied, and all that it is made of.

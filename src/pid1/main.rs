@@ -21,6 +21,7 @@ mod notify;
 mod overlay;
 mod port;
 mod shutdown;
+mod smbios;
 mod supervise;
 mod sys;
 mod terminal;

@@ -9,13 +9,11 @@ use whit::notify::{CREDENTIAL, Host, parse};
 use whit::options::{ON_EXIT, Value};
 use whit::text::{Text, nth};
 
-use crate::console::{self, Line, failed, say};
-use crate::devices::{SMBIOS, SMBIOS_STRINGS, field};
-use crate::etc::number_fact;
+use crate::console::{self, Line, failed, number_line, say};
 use crate::machine::Machine;
 use crate::shutdown::End;
-use crate::sys;
 use crate::sys::vsock;
+use crate::{smbios, sys};
 
 /// How long the host may take to read what it is told last: to a connection of a machine that is gone, what was not read is lost.
 const LAST_WAIT_MS: u32 = 2000;
@@ -28,7 +26,7 @@ pub(crate) fn exited(machine: &mut Machine<'_>, code: u8) {
     // It may have come just now; or nobody looked for it, as there is no root.
     machine.stop_listening_for_devices();
     if let Some(port) = machine.ports.exit() {
-        number_fact("", code.into());
+        number_line("", code.into());
         console::finish_into(port);
     }
 }
@@ -38,7 +36,7 @@ pub(crate) fn tell(machine: &Machine<'_>, end: Option<End>) {
     let mut strings = [0; _];
     let mut host = machine.options.value(Value::Notify);
     if host.is_empty() {
-        host = field(&mut strings, SMBIOS, SMBIOS_STRINGS, CREDENTIAL);
+        host = smbios::string(&mut strings, CREDENTIAL);
         if host.is_empty() {
             return;
         }
@@ -59,7 +57,7 @@ pub(crate) fn tell(machine: &Machine<'_>, end: Option<End>) {
                 let _ = uwrite!(Line, "{}", Text(nth(ON_EXIT, end as usize + 1)));
                 (key, number, wait_ms) = ("\nEXIT_STATUS=", machine.exit_code, LAST_WAIT_MS);
             }
-            number_fact(key, number.into());
+            number_line(key, number.into());
             console::finish_into(socket);
             wait_ms
         }),

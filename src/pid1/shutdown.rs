@@ -14,10 +14,10 @@ use whit::time::{NEVER, after_s};
 use crate::console::{failed, say, tell};
 use crate::files::{Path, each_line};
 use crate::filesystems::ROOT;
-use crate::machine::{Machine, now_ms, signal};
+use crate::machine::{Machine, is_machine, now_ms, signal};
 use crate::notify;
 use crate::sys;
-use crate::sys::fd::{self, Status};
+use crate::sys::fd;
 use crate::sys::process::{Fork, fork, kill, swap_off};
 
 /// How the machine ends.
@@ -155,13 +155,6 @@ fn leave_disks_clean(machine: &mut Machine<'_>) {
     fd::poll([None; _], EMERGENCY_BEGINS_MS);
     disks_are_read_only(true);
     wait_for(machine, __WCLONE, EMERGENCY_WAIT_S);
-}
-
-/// Whether PID 1 is that of the kernel, and not of a namespace: swap and sysrq are the whole kernel's.
-pub(crate) fn is_machine() -> bool {
-    /// include/uapi/linux/nsfs.h, PID_NS_INIT_INO; before Linux 6.18 include/linux/proc_ns.h. No other has it.
-    const PID_NS_INIT_INO: u64 = 0xEFFF_FFFC;
-    fd::status(c"/proc/self/ns/pid").is_some_and(|Status { inode, .. }| inode == PID_NS_INIT_INO)
 }
 
 /// Does something in a process of its own, whose end is not told by SIGCHLD: it is waited for apart from all others.

@@ -1,0 +1,13 @@
+//! What a host tells its virtual machine by SMBIOS: OEM strings, as systemd's credentials are (systemd.system-credentials(7)).
+
+use crate::files;
+
+/// Bytes of the strings that are looked at.
+pub(crate) const MAX_STRINGS: usize = 4096;
+/// Behind the header of a structure without formatted area (DSP0134 §6.1).
+const STRINGS: u64 = 5;
+
+/// The string that begins with `key`, without it; empty when there is none.
+pub(crate) fn string<'a>(room: &'a mut [u8; MAX_STRINGS], key: &[u8]) -> &'a [u8] {
+    files::behind(room, c"/sys/firmware/dmi/entries/11-0/raw", STRINGS, 0, key)
+}
