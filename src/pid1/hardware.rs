@@ -105,7 +105,7 @@ impl Search<'_, '_> {
                 continue;
             };
             if parts(&self.devices, b'\n').any(|device| matches(pattern, device)) && self.machine.tried.insert(number) {
-                for file in parts(module.text().to_bytes(), b' ') {
+                for file in parts(module.text().to_bytes(), b' ').filter(|file| !modules::is_there(file)) {
                     modules::load_one(directory.text().to_bytes(), file);
                     self.machine.handle_network();
                 }

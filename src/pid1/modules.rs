@@ -31,23 +31,25 @@ pub(crate) fn load(mut between: impl FnMut()) {
     }
 }
 
-/// Loads a module's file in a directory, unless the module is there. What goes wrong is said.
+/// Loads a module's file in a directory; what goes wrong is said.
 #[inline(never)]
 pub(crate) fn load_one(directory: &[u8], file: &[u8]) {
-    let mut path = Path::new();
-    let name = file.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-    let name = parts(name, b'.').next().unwrap_or_default();
-    path.join(b"/sys/module", name);
-    path.replace(b'-', b'_');
-    if fd::status(path.text()).is_some() {
-        return;
-    }
     let flags = if file.ends_with(b".ko") { 0 } else { MODULE_INIT_COMPRESSED_FILE };
-    let done = open(path.join(directory, file), OFlags::RDONLY)
+    let done = open(Path::new().join(directory, file), OFlags::RDONLY)
         .and_then(|module| finit_module(module, c"", flags).map_err(Errno::from));
     match done {
         // It is there, or in the kernel itself; or this machine has nothing for it, as with crc32c_intel.
         Ok(()) | Err(Errno::EXIST | Errno::NODEV) => {}
         Err(errno) => failed("module ", file, errno),
     }
+}
+
+/// Whether the kernel has the module of a file, loaded or its own.
+pub(crate) fn is_there(file: &[u8]) -> bool {
+    let mut path = Path::new();
+    let name = file.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let name = parts(name, b'.').next().unwrap_or_default();
+    path.join(b"/sys/module", name);
+    path.replace(b'-', b'_');
+    fd::status(path.text()).is_some()
 }

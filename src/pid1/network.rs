@@ -42,6 +42,17 @@ const STARTS_MS: u64 = 1000;
 /// The loopback's index in every network (include/net/flow.h, LOOPBACK_IFINDEX).
 const LOOPBACK: u32 = 1;
 
+/// What the network need know of the workload.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Workload {
+    /// There is none yet.
+    None,
+    /// It starts, until then: nothing that waits is done beside it.
+    Starts(u64),
+    /// It runs.
+    Runs,
+}
+
 /// All interfaces, and the shared. What is small stands first, as in the machine.
 #[repr(C)]
 pub(crate) struct Network<'a> {
@@ -49,15 +60,12 @@ pub(crate) struct Network<'a> {
     seed: u32,
     /// Of the clients.
     timing: Timing,
-    /// Software interfaces (veth, bridges) that appear now are the workload's.
-    workload_runs: bool,
     /// The one interface that is used; every one when it is empty.
     wanted: &'a [u8],
     /// The value of `ip=`.
     ip: &'a [u8],
-    /// When sockets that hear packets may be closed; [`NEVER`] before the workload runs, and once they may.
-    idle_from_ms: u64,
-    may_close: bool,
+    /// What stage the workload is in.
+    workload: Workload,
     /// There is a global address of IPv6.
     pub(crate) has_ipv6: bool,
     /// Who knows names, by IPv6.
@@ -78,11 +86,9 @@ impl<'a> Network<'a> {
                 first_gap_ms: if options.classic_dhcp { CLASSIC_GAP_MS } else { FIRST_GAP_MS },
                 probe_ms: options.time(Time::ArpMs).into(),
             },
-            workload_runs: false,
             wanted: options.value(Value::NetDevice),
             ip: options.value(Value::Ip),
-            idle_from_ms: NEVER,
-            may_close: false,
+            workload: Workload::None,
             has_ipv6: false,
             name_servers: NameServers::default(),
             interfaces: heapless::Vec::new(),
@@ -96,7 +102,9 @@ impl<'a> Network<'a> {
 
     /// PID 1 is going to wait: from here on there are wakeups to spare. But not while the workload starts: it would wait for that.
     pub(crate) fn filter(&mut self) {
-        if let (Some(socket), false, NEVER) = (&self.shared.packets, self.shared.filtered, self.idle_from_ms) {
+        if let (Some(socket), false) = (&self.shared.packets, self.shared.filtered)
+            && !matches!(self.workload, Workload::Starts(_))
+        {
             packet::filter(socket);
             self.shared.filtered = true;
         }
@@ -109,8 +117,8 @@ impl<'a> Network<'a> {
 
     /// When [`Network::handle`] is to be called without an event.
     pub(crate) fn deadline_ms(&self) -> u64 {
-        let interfaces = self.interfaces.iter();
-        interfaces.fold(self.name_servers.deadline_ms().min(self.idle_from_ms), |earliest_ms, interface| {
+        let started_ms = if let Workload::Starts(until_ms) = self.workload { until_ms } else { NEVER };
+        self.interfaces.iter().fold(self.name_servers.deadline_ms().min(started_ms), |earliest_ms, interface| {
             earliest_ms.min(interface.client.deadline_ms())
         })
     }
@@ -143,9 +151,8 @@ impl<'a> Network<'a> {
     }
 
     /// The workload may make interfaces of its own from here on.
-    pub(crate) fn workload_runs(&mut self, now_ms: u64) {
-        self.workload_runs = true;
-        self.idle_from_ms = after_ms(now_ms, STARTS_MS);
+    pub(crate) fn workload_starts(&mut self, now_ms: u64) {
+        self.workload = Workload::Starts(after_ms(now_ms, STARTS_MS));
     }
 
     /// Nobody will renew the leases: the addresses stay.
@@ -179,20 +186,19 @@ impl<'a> Network<'a> {
         if self.shared.changed && self.lease().is_some() {
             timeline.reach(Stage::Lease);
         }
-        if now_ms >= self.idle_from_ms {
-            (self.idle_from_ms, self.may_close) = (NEVER, true);
+        if matches!(self.workload, Workload::Starts(until_ms) if now_ms >= until_ms) {
+            self.workload = Workload::Runs;
         }
-        self.close_idle();
+        if self.workload == Workload::Runs {
+            self.close_idle();
+        }
     }
 
-    /// What hears packets is work for the kernel with each of them. To close it waits for an RCU grace period of some 10 ms: not
-    /// while the workload starts.
+    /// Closes what hears packets in vain: it is work for the kernel with each of them. To close it waits for an RCU grace period of
+    /// some 10 ms.
     #[inline(never)]
     fn close_idle(&mut self) {
         let any = |wanted: fn(State) -> bool| self.interfaces.iter().any(|interface| wanted(interface.client.state()));
-        if !self.may_close {
-            return;
-        }
         if !any(|state| state == State::Probing) {
             self.shared.arp = None;
         }
@@ -243,7 +249,8 @@ impl<'a> Network<'a> {
         let (index, name) = (link.interface(), Text(link.name()));
         let Some(chaddr) = link.ethernet() else { return };
         if find(&mut self.interfaces, index).is_none() {
-            if link.by_software() && self.workload_runs || !link.is_meant(self.wanted, chaddr) {
+            // Software interfaces (veth, bridges) that appear now are the workload's.
+            if link.by_software() && self.workload != Workload::None || !link.is_meant(self.wanted, chaddr) {
                 return;
             }
             let mut lease = Lease::default();

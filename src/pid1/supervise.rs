@@ -31,7 +31,7 @@ const FORWARDED: [u8; 7] =
 fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
     console::lead_session();
     if let Some(network) = &mut machine.network {
-        network.workload_runs(now_ms());
+        network.workload_starts(now_ms());
     }
     machine.timeline.reach(Stage::Entrypoint);
     machine.timeline.keep();

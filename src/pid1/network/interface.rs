@@ -120,10 +120,11 @@ impl Interface {
 
     fn configure(&mut self, shared: &mut Shared) -> Result<(), Errno> {
         // To take a fixed address away and give it again would lose the routes that the kernel has set by itself.
-        if self.client.state() != State::Fixed {
+        if self.client.state() == State::Fixed {
+            shared.changed = true;
+        } else {
             self.deconfigure(shared);
         }
-        shared.changed = true;
         if shared.first == 0 {
             shared.first = self.index;
         }
