@@ -8,65 +8,31 @@ use flate2::read::MultiGzDecoder;
 use liblzma::read::XzDecoder;
 
 use super::ahead::ahead;
+use crate::segment::method::{MAGIC_BYTES, Method};
 
-/// As many bytes as the longest magic has.
-const MAGIC_BYTES: usize = 6;
-
-/// How bytes are compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Compression {
-    Gzip,
-    Zstd,
-    Xz,
-    Bzip2,
-}
-
-impl Compression {
-    /// Tells by the first bytes; none when they are of no compression known here.
-    pub(super) fn of(start: &[u8]) -> Option<Self> {
-        const MAGIC: [(&[u8], Compression); 4] = [
-            (b"\x1f\x8b", Compression::Gzip),
-            (b"\x28\xb5\x2f\xfd", Compression::Zstd),
-            (b"\xfd7zXZ\0", Compression::Xz),
-            (b"BZh", Compression::Bzip2),
-        ];
-        MAGIC.iter().find(|(magic, _)| start.starts_with(magic)).map(|(_, compression)| *compression)
-    }
-
-    /// The name of the format, and of the program that undoes it.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Gzip => "gzip",
-            Self::Zstd => "zstd",
-            Self::Xz => "xz",
-            Self::Bzip2 => "bzip2",
-        }
-    }
-
-    /// Undoes it, also for several pieces one behind the other, as `cat a.gz b.gz` makes them.
-    fn decoder<'a>(self, input: impl Read + Send + 'a) -> io::Result<Box<dyn Read + Send + 'a>> {
-        Ok(match self {
-            Self::Gzip => Box::new(MultiGzDecoder::new(input)),
-            Self::Zstd => Box::new(zstd::stream::read::Decoder::new(input)?),
-            Self::Xz => Box::new(XzDecoder::new_multi_decoder(input)),
-            Self::Bzip2 => Box::new(MultiBzDecoder::new(input)),
-        })
-    }
+/// Undoes a compression, also of several pieces one behind the other, as `cat a.gz b.gz` makes them.
+fn undo<'a>(method: Method, input: impl Read + Send + 'a) -> io::Result<Box<dyn Read + Send + 'a>> {
+    Ok(match method {
+        Method::Gzip => Box::new(MultiGzDecoder::new(input)),
+        Method::Zstd => Box::new(zstd::stream::read::Decoder::new(input)?),
+        Method::Xz => Box::new(XzDecoder::new_multi_decoder(input)),
+        Method::Bzip2 => Box::new(MultiBzDecoder::new(input)),
+        // An initramfs may be; images and packages are not.
+        Method::Lz4 | Method::Lzma => return Err(io::Error::other("no archive or layer is compressed so")),
+    })
 }
 
 /// How `input` is compressed, and its content.
-pub(crate) fn decoder<'a>(
-    mut input: impl Read + Send + 'a,
-) -> io::Result<(Option<Compression>, Box<dyn Read + Send + 'a>)> {
+pub(crate) fn decoder<'a>(mut input: impl Read + Send + 'a) -> io::Result<(Option<Method>, Box<dyn Read + Send + 'a>)> {
     let mut start = Vec::with_capacity(MAGIC_BYTES);
     input.by_ref().take(MAGIC_BYTES as u64).read_to_end(&mut start)?;
-    let compression = Compression::of(&start);
+    let method = Method::of(&start);
     let whole = Cursor::new(start).chain(input);
-    let content: Box<dyn Read + Send + 'a> = match compression {
+    let content: Box<dyn Read + Send + 'a> = match method {
         None => Box::new(whole),
-        Some(compression) => Box::new(Named { name: compression.name(), decoder: compression.decoder(whole)? }),
+        Some(method) => Box::new(Named { name: method.name(), decoder: undo(method, whole)? }),
     };
-    Ok((compression, content))
+    Ok((method, content))
 }
 
 /// The content of `input`: its own bytes, or what they decompress to in a thread of its own.
@@ -74,8 +40,8 @@ pub(super) fn decompress<'scope>(
     scope: &'scope Scope<'scope, '_>,
     input: impl Read + Send + 'scope,
 ) -> io::Result<Box<dyn Read + Send + 'scope>> {
-    let (compression, content) = decoder(input)?;
-    Ok(if compression.is_none() { content } else { Box::new(ahead(scope, content)) })
+    let (method, content) = decoder(input)?;
+    Ok(if method.is_none() { content } else { Box::new(ahead(scope, content)) })
 }
 
 /// A decoder whose errors say what it decodes.
@@ -106,30 +72,31 @@ mod tests {
         (0..700_000_u32).map(|index| (index / 7) as u8).collect()
     }
 
-    fn compressed(compression: Compression, bytes: &[u8]) -> Vec<u8> {
+    fn compressed(compression: Method, bytes: &[u8]) -> Vec<u8> {
         let write = |encoder: &mut dyn Write| encoder.write_all(bytes).unwrap();
         match compression {
-            Compression::Gzip => {
+            Method::Gzip => {
                 let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
                 write(&mut encoder);
                 encoder.finish().unwrap()
             }
-            Compression::Zstd => {
+            Method::Zstd => {
                 let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
                 encoder.include_checksum(true).unwrap();
                 write(&mut encoder);
                 encoder.finish().unwrap()
             }
-            Compression::Xz => {
+            Method::Xz => {
                 let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 0);
                 write(&mut encoder);
                 encoder.finish().unwrap()
             }
-            Compression::Bzip2 => {
+            Method::Bzip2 => {
                 let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
                 write(&mut encoder);
                 encoder.finish().unwrap()
             }
+            Method::Lz4 | Method::Lzma => unreachable!("no archive is"),
         }
     }
 
@@ -149,13 +116,13 @@ mod tests {
         }
     }
 
-    const ALL: [Compression; 4] = [Compression::Gzip, Compression::Zstd, Compression::Xz, Compression::Bzip2];
+    const ALL: [Method; 4] = [Method::Gzip, Method::Zstd, Method::Xz, Method::Bzip2];
 
     #[test]
     fn each_is_told_by_its_magic_and_undone_in_several_pieces_too() {
         for compression in ALL {
             let bytes = compressed(compression, &content());
-            assert_eq!(Compression::of(&bytes), Some(compression));
+            assert_eq!(Method::of(&bytes), Some(compression));
             assert!(read(&bytes).unwrap() == content(), "{}", compression.name());
             let twice = [bytes.as_slice(), &bytes].concat();
             assert!(read(&twice).unwrap() == content().repeat(2), "{} twice", compression.name());
@@ -183,6 +150,14 @@ mod tests {
             damaged[middle..middle + 8].fill(0x55);
             let error = refusal(&damaged, name);
             assert!(error.starts_with(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_compression_of_initramfses_alone_is_named() {
+        for magic in [&b"\x02\x21\x4c\x18"[..], b"\x5d\0\0\0"] {
+            let error = decoder(magic).map(|(method, _)| method).unwrap_err().to_string();
+            assert!(error.contains("compressed so"), "{error}");
         }
     }
 }

@@ -1,42 +1,26 @@
 //! The archive as a file that can be read anywhere: contents are wanted in the order of names, not in the archive's.
 
 use std::fs::File;
-use std::io::{self, Cursor, Read, Seek, Write};
-
-use flate2::read::MultiGzDecoder;
-use liblzma::read::XzDecoder;
+use std::io::{self, Read, Seek, Write};
 
 use super::Error;
+use crate::image::compression;
 use crate::tar;
 
-const GZIP: &[u8] = b"\x1f\x8b";
-const XZ: &[u8] = b"\xfd7zXZ\0";
-const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
-/// As many bytes as the longest of them.
-const MAGIC_BYTES: usize = 6;
 const COPY_BYTES: usize = 256 << 10;
 
-/// `input` itself when it is a plain file. What comes through a pipe, or is compressed by gzip, xz or zstd, goes into a
+/// `input` itself when it is a plain file. What comes through a pipe, or is compressed (by gzip, xz, zstd or bzip2), goes into a
 /// temporary file first (in `TMPDIR`), which has no name and goes with the process.
 pub(super) fn seekable(mut input: File) -> Result<File, Error> {
     let read = tar::Error::Read;
     let is_file = input.metadata().map_err(read)?.is_file() && input.stream_position().map_err(read)? == 0;
-    let mut start = Vec::new();
-    (&input).take(MAGIC_BYTES as u64).read_to_end(&mut start).map_err(read)?;
-    let is = |magic| start.starts_with(magic);
-    let whole = Cursor::new(&start).chain(&input);
-    if is(GZIP) {
-        spool(MultiGzDecoder::new(whole))
-    } else if is(XZ) {
-        spool(XzDecoder::new_multi_decoder(whole))
-    } else if is(ZSTD) {
-        spool(zstd::stream::read::Decoder::new(whole).map_err(read)?)
-    } else if is_file {
-        input.rewind().map_err(read)?;
-        Ok(input)
-    } else {
-        spool(whole)
+    let (method, content) = compression::decoder(&input).map_err(read)?;
+    if method.is_some() || !is_file {
+        return spool(content);
     }
+    drop(content);
+    input.rewind().map_err(read)?;
+    Ok(input)
 }
 
 /// Copies to a temporary file. Not io::copy, which does not tell whether reading or writing failed.
