@@ -4,18 +4,60 @@
 use rustix::fs::{AtFlags, OFlags, unlinkat};
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::system::RebootCommand;
+use whit::argv::Strings;
 use whit::dirent::names;
 use whit::mounts;
+use whit::options::{Switch, Value};
+use whit::status::NOT_FOUND;
+use whit::text::parts;
 
 use crate::files;
 use crate::filesystems::{self, Root, texts};
+use crate::machine::Machine;
 use crate::shutdown;
 use crate::sys::c_str;
 use crate::sys::fd::{self, Fd};
+use crate::workload::{enter_root_with, execute};
+
+/// What the kernel looks for when it is not told (init/main.c, kernel_init).
+const INITS: &[u8] = b"/sbin/init /etc/init /bin/init /bin/sh";
+
+/// Hands PID 1 to the image: to `init=`, to its entrypoint, or to what the kernel would start. Returns the exit status when
+/// there is nobody to take it.
+#[inline(never)] // Its 32 KiB of strings would be on the stack of every machine, and the compiler touches each page of a frame.
+pub(crate) fn hand_over(machine: &mut Machine<'_>) -> u8 {
+    if let Some(network) = &mut machine.network {
+        network.settle();
+    }
+    if machine.options.has(Switch::Timing) {
+        machine.timeline.print();
+    }
+    if let Some(root) = &machine.root {
+        leave_initramfs(root);
+    }
+    let (mut argv, mut env) = (<Strings>::new(), <Strings>::new());
+    if let Err(code) = enter_root_with(&machine.sources, &mut argv, &mut env) {
+        return code;
+    }
+    // No container, whatever its engine left in the image: without this word, systemd goes by /.dockerenv (its Container
+    // Interface), and neither starts udev nor unmounts the root.
+    let _ = env.set(b"container=", b"");
+    // Of one that is there nothing comes back.
+    let mut code = NOT_FOUND;
+    let given = machine.options.value(Value::Init);
+    for init in parts(if given.is_empty() && argv.is_empty() { INITS } else { given }, b' ') {
+        if !init.is_empty() {
+            argv = <Strings>::new();
+            let _ = argv.push(init);
+        }
+        code = execute(&argv, &env);
+    }
+    code
+}
 
 /// Leaves the initramfs: what is mounted in it goes on in the root alone, and of its files none stays. The root is still to be
 /// moved to `/`.
-pub(crate) fn leave_initramfs(root: &Root) {
+fn leave_initramfs(root: &Root) {
     filesystems::mount_all(&mounts::RUN);
     for ours in texts(b"/dev\0/proc\0/sys\0/tmp\0/run\0") {
         let _ = unmount(ours, UnmountFlags::DETACH);

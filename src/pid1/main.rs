@@ -107,7 +107,7 @@ fn open_network<'a>(seed: u32, options: &Options<'a>) -> Option<Network<'a>> {
 /// From the first device to the last child.
 fn live(machine: &mut Machine<'_>) -> Result<Infallible, End> {
     let code = match boot::prepare_root_and_network(machine)? {
-        Outcome::Ready if machine.options.hand_over => workload::hand_over(machine),
+        Outcome::Ready if machine.options.hand_over => handover::hand_over(machine),
         Outcome::Ready => return supervise::run_workloads(machine),
         Outcome::Failed => NOT_STARTED,
     };

@@ -9,7 +9,7 @@ use rustix::process::{Pid, chdir, chroot, getpid, setpgid};
 use rustix::termios::{isatty, tcsetpgrp};
 use whit::argv::{self, Full, MAX_BYTES, MAX_STRINGS, Strings};
 use whit::error::{Errno, Error};
-use whit::options::{Given, Options, Source, Sources, Switch, Value};
+use whit::options::{Given, Options, Source, Sources, Value};
 use whit::rlimit::Limit;
 use whit::status::{NOT_EXECUTABLE, NOT_FOUND, NOT_STARTED};
 use whit::text::{Text, nth, parts, position, split_once};
@@ -18,8 +18,6 @@ use whit::{passwd, rlimit};
 use crate::console::{failed, say, unread};
 use crate::files::{self, Path};
 use crate::filesystems::ROOT;
-use crate::handover::leave_initramfs;
-use crate::machine::Machine;
 use crate::sys;
 use crate::sys::fd;
 use crate::sys::process::{self, Fork, fork};
@@ -36,42 +34,6 @@ pub(crate) fn start(sources: &Sources<'_>, options: &Options<'_>) -> Result<Pid,
         Ok(Fork::Child) => sys::exit(run(sources, options)),
         Err(errno) => Err(at("fork")(errno)),
     }
-}
-
-/// What the kernel looks for when it is not told (init/main.c, kernel_init).
-const INITS: &[u8] = b"/sbin/init /etc/init /bin/init /bin/sh";
-
-/// Hands PID 1 to the image: to `init=`, to its entrypoint, or to what the kernel would start. Returns the exit status when
-/// there is nobody to take it.
-#[inline(never)] // Its 32 KiB of strings would be on the stack of every machine, and the compiler touches each page of a frame.
-pub(crate) fn hand_over(machine: &mut Machine<'_>) -> u8 {
-    if let Some(network) = &mut machine.network {
-        network.settle();
-    }
-    if machine.options.has(Switch::Timing) {
-        machine.timeline.print();
-    }
-    if let Some(root) = &machine.root {
-        leave_initramfs(root);
-    }
-    let (mut argv, mut env) = (<Strings>::new(), <Strings>::new());
-    if let Err(code) = enter_root_with(&machine.sources, &mut argv, &mut env) {
-        return code;
-    }
-    // No container, whatever its engine left in the image: without this word, systemd goes by /.dockerenv (its Container
-    // Interface), and neither starts udev nor unmounts the root.
-    let _ = env.set(b"container=", b"");
-    // Of one that is there nothing comes back.
-    let mut code = NOT_FOUND;
-    let given = machine.options.value(Value::Init);
-    for init in parts(if given.is_empty() && argv.is_empty() { INITS } else { given }, b' ') {
-        if !init.is_empty() {
-            argv = <Strings>::new();
-            let _ = argv.push(init);
-        }
-        code = execute(&argv, &env);
-    }
-    code
 }
 
 /// Whether the initramfs has a shell.
@@ -121,7 +83,7 @@ fn run(sources: &Sources<'_>, options: &Options<'_>) -> u8 {
 
 /// Enters the root, and puts together what is run in it; says what went wrong and returns the exit status for it.
 #[inline(never)]
-fn enter_root_with(sources: &Sources<'_>, argv: &mut Strings, env: &mut Strings) -> Result<(), u8> {
+pub(crate) fn enter_root_with(sources: &Sources<'_>, argv: &mut Strings, env: &mut Strings) -> Result<(), u8> {
     if let Err(error) = enter_root() {
         failed(error.step, b"", error.errno);
         return Err(NOT_STARTED);
@@ -245,7 +207,7 @@ const REASONS: &[u8] =
     b"not found,permission denied,exec format error: neither a program of this machine nor a script with #!,cannot be run";
 
 /// Replaces this process by the program, looked for in the environment's PATH; returns the exit status when it cannot be.
-fn execute(argv: &Strings, env: &Strings) -> u8 {
+pub(crate) fn execute(argv: &Strings, env: &Strings) -> u8 {
     let Some(name) = argv.iter().next() else {
         say!("nothing to run: no entrypoint on the command line, in /whit.conf or in /etc/whit.conf");
         return NOT_STARTED;
