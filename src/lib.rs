@@ -29,6 +29,7 @@ pub mod rlimit;
 pub mod root;
 pub mod rtnetlink;
 pub mod sntp;
+pub mod stage;
 pub mod status;
 pub mod text;
 pub mod time;

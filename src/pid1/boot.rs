@@ -10,6 +10,7 @@ use whit::error::Errno;
 use whit::options::{Net, Source, Switch, Time, Value};
 use whit::record::{MAX_RECORD, Record};
 use whit::root;
+use whit::stage::Stage;
 use whit::text::Text;
 use whit::time::after_s;
 use whit::volume::Volume;
@@ -22,7 +23,6 @@ use crate::network::Network;
 use crate::shutdown::End;
 use crate::sys::fd;
 use crate::sys::memory::Static;
-use crate::timeline::Stage;
 use crate::{complain, embedded, etc, files, overlay, said, supervise, volumes};
 
 /// How it went.

@@ -36,18 +36,19 @@ use rustix::system::RebootCommand;
 use whit::cmdline::{self, MAX_COMMAND_LINE};
 use whit::error::Errno;
 use whit::mounts;
-use whit::options::{Complaint, Net, Options, Source, Sources, Switch};
+use whit::options::{Complaint, Source, Sources, Switch};
 use whit::record::{MAX_RECORD, Record};
+use whit::stage::Stage;
 use whit::status::NOT_STARTED;
 use whit::text::Text;
 
 use crate::boot::Outcome;
-use crate::console::{failed, say, unread};
+use crate::console::{say, unread};
 use crate::machine::Machine;
 use crate::network::Network;
 use crate::shutdown::End;
 use crate::sys::memory::Static;
-use crate::timeline::{Stage, Timeline};
+use crate::timeline::Timeline;
 
 static COMMAND_LINE: Static<MAX_COMMAND_LINE> = Static::new();
 static RECORD: Static<MAX_RECORD> = Static::new();
@@ -78,7 +79,7 @@ fn main(seed: u32) -> ! {
     };
     let options = sources.options(&mut complain);
     console::set(options.has(Switch::Quiet), options.kernel_log);
-    let network = if options.net() == Net::Off { None } else { open_network(seed, &options) };
+    let network = Network::open(seed, &options);
     let mut machine = Machine::new(sources, options, network, Timeline::new(init_ns), seed);
     machine.handle_network();
 
@@ -98,10 +99,6 @@ fn main(seed: u32) -> ! {
 
     let Err(end) = live(&mut machine);
     shutdown::end(&mut machine, end)
-}
-
-fn open_network<'a>(seed: u32, options: &Options<'a>) -> Option<Network<'a>> {
-    Network::open(seed, options).map_err(|errno| failed("network", b"", errno)).ok()
 }
 
 /// From the first device to the last child.

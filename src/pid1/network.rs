@@ -10,16 +10,17 @@ use whit::error::Errno;
 use whit::ip::{self, Ip};
 use whit::ipv4;
 use whit::ipv6::{NameServer, NameServers};
-use whit::options::{Options, Time, Value};
+use whit::options::{Net, Options, Time, Value};
 use whit::rtnetlink::{self, Link, MAX_REPLY};
+use whit::stage::Stage;
 use whit::text::Text;
 use whit::time::{NEVER, after_ms};
 
-use crate::console::{say, tell};
+use crate::console::{failed, say, tell};
 use crate::files;
 use crate::sys::fd::{self, Fd};
 use crate::sys::packet;
-use crate::timeline::{Stage, Timeline};
+use crate::timeline::Timeline;
 
 mod interface;
 
@@ -74,8 +75,16 @@ pub(crate) struct Network<'a> {
 }
 
 impl<'a> Network<'a> {
+    /// The network, unless it is somebody else's business. What goes wrong is said.
+    pub(crate) fn open(seed: u32, options: &Options<'a>) -> Option<Self> {
+        if options.net() == Net::Off {
+            return None;
+        }
+        Self::ask(seed, options).map_err(|errno| failed("network", b"", errno)).ok()
+    }
+
     /// Opens the sockets and asks for the interfaces.
-    pub(crate) fn open(seed: u32, options: &Options<'a>) -> Result<Self, Errno> {
+    fn ask(seed: u32, options: &Options<'a>) -> Result<Self, Errno> {
         let (events, requests) = (fd::netlink_socket(NETLINK_ROUTE, EVENTS)?, fd::netlink_socket(NETLINK_ROUTE, 0)?);
         let shared = Shared { events, requests, packets: None, arp: None, filtered: false, changed: false, first: 0 };
         shared.ask_for_links()?;

@@ -3,6 +3,7 @@
 use core::convert::Infallible;
 
 use whit::options::{OnExit, Switch};
+use whit::stage::Stage;
 use whit::status::NOT_STARTED;
 use whit::time::{NEVER, after_ms, after_s};
 
@@ -11,7 +12,6 @@ use crate::machine::{Machine, now_ms, signal};
 use crate::notify;
 use crate::shutdown::{self, End};
 use crate::sys::process::kill;
-use crate::timeline::Stage;
 use crate::{terminal, workload};
 
 /// From one start of the shell to the next.

@@ -2,25 +2,11 @@
 
 use ufmt::{uWrite, uwrite};
 
+use whit::stage::{NAMES, STAGES, Stage};
 use whit::text::{Text, parts};
 
 use crate::console::{self, Line};
 use crate::{etc, sys};
-
-/// A stage, in the order in which they are shown.
-#[derive(Clone, Copy)]
-pub(crate) enum Stage {
-    Init,
-    Modules,
-    Link,
-    Root,
-    Lease,
-    Entrypoint,
-}
-
-/// Their names, in that order.
-const NAMES: &[u8] = b"init modules link root lease entrypoint";
-const STAGES: usize = 6;
 
 /// Nanoseconds since the kernel's start; 0 for a stage that was not reached.
 pub(crate) struct Timeline([u64; STAGES]);
