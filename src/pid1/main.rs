@@ -20,6 +20,7 @@ mod network;
 mod notify;
 mod overlay;
 mod port;
+mod settings;
 mod shutdown;
 mod smbios;
 mod supervise;

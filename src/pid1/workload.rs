@@ -3,23 +3,22 @@
 use core::ffi::CStr;
 
 use linux_raw_sys::general::{CLONE_NEWNS, SIGCHLD};
-use rustix::fs::{Access, OFlags, Uid, access, fchown};
+use rustix::fs::{Access, Uid, access, fchown};
 use rustix::mount::mount_move;
 use rustix::process::{Pid, chdir, chroot, getpid, setpgid};
 use rustix::termios::{isatty, tcsetpgrp};
 use whit::argv::{self, Full, MAX_BYTES, MAX_STRINGS, Strings};
 use whit::error::{Errno, Error};
-use whit::options::{Given, Options, Source, Sources, Value};
-use whit::rlimit::Limit;
+use whit::options::{Options, Sources, Value};
+use whit::passwd;
 use whit::status::{NOT_EXECUTABLE, NOT_FOUND, NOT_STARTED};
-use whit::text::{Text, nth, parts, position, split_once};
-use whit::{passwd, rlimit};
+use whit::text::{Text, nth, parts, split_once};
 
 use crate::console::{failed, say, unread};
 use crate::files::{self, Path};
 use crate::filesystems::ROOT;
+use crate::settings;
 use crate::sys;
-use crate::sys::fd;
 use crate::sys::process::{self, Fork, fork};
 
 /// The shell of the initramfs.
@@ -116,44 +115,6 @@ fn enter_root() -> Result<(), Error> {
     chdir(c"/").map_err(at("chdir /"))
 }
 
-/// Makes the settings of the kernel and sets the limits, the weakest source's first; says what cannot be.
-fn apply_settings(sources: &Sources<'_>) -> Result<(), u8> {
-    for &source in Source::STRONGEST_FIRST.iter().rev() {
-        for Given { name, text, .. } in sources.each(source) {
-            let (step, done) = match position(b"sysctl rlimit", b' ', name) {
-                Some(0) => ("sysctl ", set_sysctl(text)),
-                Some(_) => ("rlimit ", set_limit(text)),
-                None => continue,
-            };
-            // A kernel may lack what docker sets, and a machine that is a container itself may raise no limit.
-            if source != Source::Docker
-                && let Err(errno) = done
-            {
-                failed(step, text, errno);
-                return Err(NOT_STARTED);
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Writes one setting, `NAME=VALUE`, as sysctl(8) does: dots in the name are slashes of its path.
-#[inline(never)]
-fn set_sysctl(text: &[u8]) -> Result<(), Errno> {
-    let (name, value) = split_once(text, b'=').ok_or(Errno::INVAL)?;
-    let mut path = Path::new();
-    path.join(b"/proc/sys", name);
-    path.replace(b'.', b'/');
-    fd::write(&fd::open(path.text(), OFlags::WRONLY)?, value)
-}
-
-/// Sets one limit.
-#[inline(never)]
-fn set_limit(text: &[u8]) -> Result<(), Errno> {
-    let Limit { resource, soft_hard } = rlimit::parse(text).ok_or(Errno::INVAL)?;
-    process::set_limit(resource, soft_hard)
-}
-
 /// Takes on USER, goes to WORKDIR, sets HOME and the limits; says what went wrong and returns the exit status for it.
 ///
 /// Never inlined: what follows it needs less stack than this had, however little is left to it.
@@ -179,7 +140,7 @@ fn become_user(sources: &Sources<'_>, options: &Options<'_>, env: &mut Strings) 
         return Err(NOT_STARTED);
     }
     // Limits may be raised still, and nobody else has to live with them.
-    apply_settings(sources)?;
+    settings::apply(sources)?;
     if account.uid != 0 {
         // The program may open /dev/stdout by name. Three descriptors, one file.
         let _ = fchown(sys::console(), Some(Uid::from_raw(account.uid)), None);

@@ -1,0 +1,51 @@
+//! The settings of the kernel and the limits that a container's engine would make: `sysctl=` and `rlimit=`.
+
+use rustix::fs::OFlags;
+use whit::error::Errno;
+use whit::options::{Given, Source, Sources};
+use whit::rlimit::{self, Limit};
+use whit::status::NOT_STARTED;
+use whit::text::{position, split_once};
+
+use crate::console::failed;
+use crate::files::Path;
+use crate::sys::fd;
+use crate::sys::process;
+
+/// Makes the settings of the kernel and sets the limits, the weakest source's first; says what cannot be.
+pub(crate) fn apply(sources: &Sources<'_>) -> Result<(), u8> {
+    for &source in Source::STRONGEST_FIRST.iter().rev() {
+        for Given { name, text, .. } in sources.each(source) {
+            let (step, done) = match position(b"sysctl rlimit", b' ', name) {
+                Some(0) => ("sysctl ", set_sysctl(text)),
+                Some(_) => ("rlimit ", set_limit(text)),
+                None => continue,
+            };
+            // A kernel may lack what docker sets, and a machine that is a container itself may raise no limit.
+            if source != Source::Docker
+                && let Err(errno) = done
+            {
+                failed(step, text, errno);
+                return Err(NOT_STARTED);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes one setting, `NAME=VALUE`, as sysctl(8) does: dots in the name are slashes of its path.
+#[inline(never)]
+fn set_sysctl(text: &[u8]) -> Result<(), Errno> {
+    let (name, value) = split_once(text, b'=').ok_or(Errno::INVAL)?;
+    let mut path = Path::new();
+    path.join(b"/proc/sys", name);
+    path.replace(b'.', b'/');
+    fd::write(&fd::open(path.text(), OFlags::WRONLY)?, value)
+}
+
+/// Sets one limit.
+#[inline(never)]
+fn set_limit(text: &[u8]) -> Result<(), Errno> {
+    let Limit { resource, soft_hard } = rlimit::parse(text).ok_or(Errno::INVAL)?;
+    process::set_limit(resource, soft_hard)
+}
