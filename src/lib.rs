@@ -21,6 +21,7 @@ pub mod modalias;
 pub mod mounts;
 pub mod notify;
 pub mod options;
+pub mod parts;
 pub mod passwd;
 pub mod pnp;
 pub mod probe;

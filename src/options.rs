@@ -5,6 +5,7 @@
 //! record. An option that is given twice counts the last time.
 
 use crate::cmdline;
+use crate::parts::lacks;
 use crate::record::{self, Line, Record};
 use crate::text::{nth, number, parts, position, strip_prefix};
 
@@ -25,12 +26,14 @@ pub enum Source {
 
 /// docker's PATH, when the image sets none; its settings of a network that is the container's own (moby,
 /// daemon/oci_linux.go, WithSysctls): everybody may listen on every port, and ping; its limits of open files.
-const DOCKERS: Record<'_> = Record::decoded(
+const DOCKERS: Record<'_> = Record::decoded(if cfg!(feature = "settings") {
     b"env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\0\
     sysctl net.ipv4.ip_unprivileged_port_start=0\0\
     sysctl net.ipv4.ping_group_range=0 2147483647\0\
-    rlimit nofile=1024:1048576",
-);
+    rlimit nofile=1024:1048576"
+} else {
+    b"env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+});
 
 impl Source {
     /// What overrides what.
@@ -146,12 +149,14 @@ pub enum Problem {
     Unknown,
     /// The option has no such value.
     Value,
+    /// It belongs to a part that this init was built without.
+    Absent,
 }
 
 impl Problem {
     /// What a message says of it.
     pub fn name(self) -> &'static [u8] {
-        nth(b"malformed line,unknown option,bad value", self as usize)
+        nth(b"malformed line,unknown option,bad value,not in this init", self as usize)
     }
 }
 
@@ -318,8 +323,8 @@ impl<'a> Options<'a> {
             return Err(Problem::Malformed);
         }
         let known = parts(NAMES, b' ').position(|known| cmdline::same_name(known, name));
-        let name = known.and_then(|position| Name::IN_ORDER.get(position)).ok_or(Problem::Unknown)?;
-        match *name {
+        let known = known.and_then(|position| Name::IN_ORDER.get(position)).ok_or(Problem::Unknown)?;
+        match *known {
             Name::List => {} // read where it is used
             Name::Text(value) => {
                 self.values[value as usize] = text;
@@ -340,7 +345,7 @@ impl<'a> Options<'a> {
             Name::Log => self.kernel_log = position(b"console kmsg", b' ', text).ok_or(Problem::Value)? > 0,
             Name::Pid1 => self.hand_over = position(b"child exec", b' ', text).ok_or(Problem::Value)? > 0,
         }
-        Ok(())
+        if lacks(name) { Err(Problem::Absent) } else { Ok(()) }
     }
 }
 

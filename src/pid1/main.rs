@@ -1,32 +1,50 @@
 //! The init: every effect of whit, in the order of the boot.
+//!
+//! What has an `absent` beside it is a part that a smaller init is built without (see `whit::parts`).
 #![no_std]
 #![no_main]
+// What serves a part that is absent serves nothing.
+#![cfg_attr(not(feature = "whole"), allow(dead_code))]
 
 mod boot;
+#[cfg_attr(not(feature = "button"), path = "absent/button.rs")]
 mod button;
+#[cfg_attr(not(feature = "clock"), path = "absent/clock.rs")]
 mod clock;
 mod console;
 mod devices;
+#[cfg_attr(not(feature = "embedded"), path = "absent/embedded.rs")]
 mod embedded;
+#[cfg_attr(not(feature = "entropy"), path = "absent/entropy.rs")]
 mod entropy;
 mod etc;
 mod files;
 mod filesystems;
+#[cfg_attr(not(feature = "handover"), path = "absent/handover.rs")]
 mod handover;
+#[cfg_attr(not(feature = "hardware"), path = "absent/hardware.rs")]
 mod hardware;
 mod machine;
 mod modules;
+#[cfg_attr(not(feature = "network"), path = "absent/network.rs")]
 mod network;
+#[cfg_attr(not(feature = "notify"), path = "absent/notify.rs")]
 mod notify;
+#[cfg_attr(not(feature = "overlay"), path = "absent/overlay.rs")]
 mod overlay;
+#[cfg_attr(not(feature = "port"), path = "absent/port.rs")]
 mod port;
+#[cfg_attr(not(feature = "settings"), path = "absent/settings.rs")]
 mod settings;
 mod shutdown;
 mod smbios;
 mod supervise;
 mod sys;
+#[cfg_attr(not(feature = "terminal"), path = "absent/terminal.rs")]
 mod terminal;
+#[cfg_attr(not(feature = "timeline"), path = "absent/timeline.rs")]
 mod timeline;
+#[cfg_attr(not(feature = "volumes"), path = "absent/volumes.rs")]
 mod volumes;
 mod workload;
 
@@ -109,7 +127,7 @@ fn live(machine: &mut Machine<'_>) -> Result<Infallible, End> {
         Outcome::Ready => return supervise::run_workloads(machine),
         Outcome::Failed => NOT_STARTED,
     };
-    notify::exited(machine, code);
+    supervise::exited(machine, code);
     supervise::run_shell(machine)
 }
 

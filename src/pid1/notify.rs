@@ -1,7 +1,7 @@
 //! What the host hears of the workload: that it runs, and how it ended.
 //!
-//! Each exit code is a line on the console, and one on the port `org.whit.exit` where there is such a port. Whoever listens where
-//! `notify=` or systemd's credential says hears sd_notify(3)'s words: `READY=1`, and at the end of the machine the last code.
+//! Whoever listens where `notify=` or systemd's credential says hears sd_notify(3)'s words: `READY=1`, and at the end of the machine
+//! the last exit code.
 
 use ufmt::{uWrite, uwrite};
 use whit::error::Errno;
@@ -9,7 +9,7 @@ use whit::notify::{CREDENTIAL, Host, parse};
 use whit::options::{ON_EXIT, Value};
 use whit::text::{Text, nth};
 
-use crate::console::{self, Line, failed, number_line, say};
+use crate::console::{self, Line, failed, number_line};
 use crate::machine::Machine;
 use crate::shutdown::End;
 use crate::sys::vsock;
@@ -17,19 +17,6 @@ use crate::{smbios, sys};
 
 /// How long the host may take to read what it is told last: to a connection of a machine that is gone, what was not read is lost.
 const LAST_WAIT_MS: u32 = 2000;
-
-/// Tells the code with which the workload ended, or that of one that could not be started.
-pub(crate) fn exited(machine: &mut Machine<'_>, code: u8) {
-    machine.ended = None;
-    machine.exit_code = code;
-    say!("exit {}", u64::from(code));
-    // It may have come just now; or nobody looked for it, as there is no root.
-    machine.stop_listening_for_devices();
-    if let Some(port) = machine.ports.exit() {
-        number_line("", code.into());
-        console::finish_into(port);
-    }
-}
 
 /// Tells that the workload runs; or, the disks in order, how the machine ends.
 pub(crate) fn tell(machine: &Machine<'_>, end: Option<End>) {

@@ -15,7 +15,7 @@ use crate::machine::Machine;
 use crate::shutdown::End;
 
 /// What takes the writing.
-pub(crate) const UPPER: &core::ffi::CStr = c"/run/whit/upper";
+const UPPER: &core::ffi::CStr = c"/run/whit/upper";
 /// The root itself.
 const LOWER: &core::ffi::CStr = c"/run/whit/lower";
 

@@ -6,6 +6,7 @@
 use rustix::fs::{Access, OFlags, access};
 use whit::text::position;
 
+use crate::console::{self, number_line};
 use crate::files::{self, Path};
 use crate::sys::fd::{self, Fd, WINDOW_SIZE};
 
@@ -39,9 +40,12 @@ impl Ports {
         self.follow();
     }
 
-    /// Where an exit code is told.
-    pub(crate) fn exit(&self) -> Option<&Fd> {
-        self.exit.as_ref()
+    /// Tells an exit code, where somebody hears it.
+    pub(crate) fn tell_exit(&self, code: u8) {
+        if let Some(port) = &self.exit {
+            number_line("", code.into());
+            console::finish_into(port);
+        }
     }
 
     fn open_one(&mut self, number: u8) {

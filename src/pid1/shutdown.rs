@@ -16,6 +16,7 @@ use crate::files::{Path, each_line};
 use crate::filesystems::ROOT;
 use crate::machine::{Machine, is_machine, now_ms, signal};
 use crate::notify;
+use crate::supervise;
 use crate::sys;
 use crate::sys::fd;
 use crate::sys::process::{Fork, fork, kill, swap_off};
@@ -42,7 +43,7 @@ const EVERYBODY: i32 = -1;
 pub(crate) fn end(machine: &mut Machine<'_>, end: End) -> ! {
     stop_everybody(machine);
     if let Some(code) = machine.ended {
-        notify::exited(machine, code);
+        supervise::exited(machine, code);
     }
     if machine.options.has(Switch::Release) {
         machine.release_network();

@@ -13,7 +13,7 @@ mod transcript;
 pub mod vsock;
 pub mod whole;
 
-pub use programs::{init, tool};
+pub use programs::{init, init_of_parts, tool};
 pub use transcript::Transcript;
 
 /// The init's own memory functions, tested on the host where the init itself cannot be.

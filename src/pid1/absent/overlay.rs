@@ -1,0 +1,12 @@
+//! No overlay. A root that was to stay as it is, is not run.
+
+use whit::options::Value;
+
+use crate::devices::Device;
+use crate::machine::Machine;
+use crate::shutdown::End;
+
+/// The word was complained of.
+pub(crate) fn lay_over(machine: &mut Machine<'_>, _: u64, _: &mut Device) -> Result<bool, End> {
+    Ok(machine.options.value(Value::Overlay).is_empty())
+}
