@@ -23,7 +23,10 @@ pub(crate) struct Arguments {
     /// Draw a treemap: crate, module, symbol, by their bytes in the file
     #[arg(long, value_name = "FILE")]
     pub(crate) svg: Option<PathBuf>,
-    /// Write the committed report and picture, bench/size.txt and bench/size.svg
+    /// Show what each part weighs that an init can be built without: some 15 builds more
+    #[arg(long)]
+    pub(crate) parts: bool,
+    /// Write the committed report and picture, bench/size.txt and bench/size.svg; with --parts bench/parts.txt too
     #[arg(long)]
     pub(crate) publish: bool,
     /// How many of the largest symbols and constants to show

@@ -14,10 +14,16 @@ pub(crate) struct Files {
     pub(crate) map: PathBuf,
 }
 
+/// Builds the init with some of its parts, in a target directory of its own; returns the file.
+pub(crate) fn init_of_parts(workspace: &Path, parts: &[&str]) -> Result<PathBuf, String> {
+    let target = target(workspace)?.join("parts");
+    build(workspace, &target, &["build", "--no-default-features", "--features", &parts.join(",")], &[])?;
+    Ok(target.join("release/whit"))
+}
+
 /// Builds the init of `workspace`; each build keeps its own target directory, so that neither undoes the other.
 pub(crate) fn init(workspace: &Path) -> Result<Files, String> {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from);
-    let target = std::path::absolute(&target).map_err(|error| format!("{}: {error}", target.display()))?;
+    let target = target(workspace)?;
     let with_symbols = target.join("size-report");
     let map = with_symbols.join("whit.map");
     build(workspace, &target, &["build"], &[])?;
@@ -42,15 +48,25 @@ pub(crate) fn compiler(workspace: &Path) -> Result<String, String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
+fn target(workspace: &Path) -> Result<PathBuf, String> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from);
+    std::path::absolute(&target).map_err(|error| format!("{}: {error}", target.display()))
+}
+
+/// The cargo that runs this program, or the one in PATH.
+pub(crate) fn cargo(workspace: &Path) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
+    command.current_dir(workspace);
+    command
+}
+
 fn build(workspace: &Path, target: &Path, command: &[&str], rustc: &[OsString]) -> Result<(), String> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
-    let status = Command::new(&cargo)
+    let status = cargo(workspace)
         .args(command)
         .args(["--quiet", "--release", "--package", "whit", "--target-dir"])
         .arg(target)
         .args(rustc)
-        .current_dir(workspace)
         .status()
-        .map_err(|error| format!("{}: {error}", cargo.display()))?;
+        .map_err(|error| format!("cargo: {error}"))?;
     if status.success() { Ok(()) } else { Err("the init does not build: see cargo's message above".into()) }
 }

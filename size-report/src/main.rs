@@ -14,6 +14,7 @@ mod label;
 mod linkmap;
 mod machinery;
 mod origin;
+mod parts;
 mod pieces;
 mod report;
 mod sections;
@@ -83,9 +84,16 @@ fn run(arguments: &Arguments) -> Result<Vec<String>, String> {
     if let Some(path) = &arguments.svg {
         write_text(path, &init.picture())?;
     }
+    let parts = if arguments.parts { Some(parts::table(workspace)?) } else { None };
+    if let Some(table) = &parts {
+        print!("\n{table}");
+    }
     if arguments.publish {
-        let head = format!("# cargo run -p size-report -- --publish\n# {}\n\n", init.compiler);
-        write_text(&workspace.join("bench/size.txt"), &(head + &init.report(&budget, PUBLISHED)))?;
+        let head = |option| format!("# cargo run -p size-report -- {option}\n# {}\n\n", init.compiler);
+        write_text(&workspace.join("bench/size.txt"), &(head("--publish") + &init.report(&budget, PUBLISHED)))?;
+        if let Some(table) = &parts {
+            write_text(&workspace.join("bench/parts.txt"), &(head("--parts --publish") + table))?;
+        }
         write_text(&workspace.join("bench/size.svg"), &init.picture())?;
     }
     let mut broken = budget.broken_by(&init.totals);

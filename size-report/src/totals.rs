@@ -29,7 +29,7 @@ fn section_size(image: &Image, name: &str) -> u64 {
 }
 
 /// How long `file` is after `gzip -9`, as mkcpio writes it.
-fn gzip_len(file: &[u8]) -> u64 {
+pub(crate) fn gzip_len(file: &[u8]) -> u64 {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     let compressed = encoder.write_all(file).and_then(|()| encoder.finish());
     // Writing to memory cannot fail; a size over every limit is what a failure would deserve.
