@@ -23,7 +23,8 @@ fn deb(data: &[u8]) -> Vec<u8> {
         let header = format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, 100_644, content.len());
         [header.as_bytes(), content, if content.len().is_multiple_of(2) { b"" } else { b"\n" }].concat()
     };
-    [AR, &member("debian-binary", b"2.0"), &member("control.tar.xz", b"??"), &member("data.tar.xz", data)].concat()
+    [deb::MAGIC, &member("debian-binary", b"2.0"), &member("control.tar.xz", b"??"), &member("data.tar.xz", data)]
+        .concat()
 }
 
 fn open(bytes: &[u8]) -> Result<Vec<String>, String> {
@@ -65,7 +66,7 @@ fn what_is_cut_or_no_package_is_refused() {
     }
     assert!(open(b"not a package at all, whatever its name").unwrap_err().contains("cannot be read as"));
     let mut wrong = whole;
-    wrong[AR.len() + 48..][..10].fill(b'x');
+    wrong[deb::MAGIC.len() + 48..][..10].fill(b'x');
     assert!(open(&wrong).unwrap_err().contains("no size"));
 }
 

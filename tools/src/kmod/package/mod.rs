@@ -4,6 +4,8 @@
 //! Debian's and Ubuntu's .deb is an ar archive (deb(5)) whose member `data.tar` is compressed in one of several ways; Arch's
 //! .pkg.tar.zst and Alpine's .apk are tars.
 
+mod deb;
+
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
@@ -16,10 +18,6 @@ use super::Error;
 use crate::image::compression;
 use crate::tar::{self, Entry, Kind, Reader};
 
-/// The file's first bytes: a global header of ar(5).
-const AR: &[u8] = b"!<arch>\n";
-/// Of a member's header: name, times, owners, mode, size as decimal digits, and two bytes of end.
-const AR_HEADER: usize = 60;
 /// Where in a package such files are.
 const WANTED: [&str; 4] = ["lib/modules", "usr/lib/modules", "lib/firmware", "usr/lib/firmware"];
 
@@ -51,29 +49,14 @@ impl Package {
 /// Unpacks what is wanted; returns how many files those were.
 fn unpack(package: &Path, directory: &Path) -> io::Result<usize> {
     let mut file = File::open(package)?;
-    let mut start = [0; AR.len()];
-    let is_ar = file.read_exact(&mut start).is_ok() && start == AR;
-    if is_ar {
-        let length = find_data(&mut file)?;
+    let mut start = [0; deb::MAGIC.len()];
+    let is_deb = file.read_exact(&mut start).is_ok() && start == deb::MAGIC;
+    if is_deb {
+        let length = deb::find_data(&mut file)?;
         unpack_tar(file.take(length), directory)
     } else {
         file.seek(SeekFrom::Start(0))?;
         unpack_tar(file, directory)
-    }
-}
-
-/// Goes to the content of a .deb's `data.tar`; returns its length.
-fn find_data(file: &mut File) -> io::Result<u64> {
-    loop {
-        let mut header = [0; AR_HEADER];
-        file.read_exact(&mut header).map_err(|_| io::Error::other("a .deb without data.tar, or cut"))?;
-        let (name, size) = (String::from_utf8_lossy(&header[..16]), String::from_utf8_lossy(&header[48..58]));
-        let size: u64 = size.trim().parse().map_err(|_| io::Error::other("not an ar archive: a member has no size"))?;
-        if name.starts_with("data.tar") {
-            return Ok(size);
-        }
-        // A member of an odd length has a byte behind it.
-        file.seek_relative(i64::try_from(size + size % 2).map_err(io::Error::other)?)?;
     }
 }
 
