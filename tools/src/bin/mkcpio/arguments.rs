@@ -44,8 +44,8 @@ pub(crate) struct Build {
     /// A static busybox, put into /bin with a link for each of its applets.
     #[arg(long, value_name = "FILE")]
     pub(crate) busybox: Option<PathBuf>,
-    /// A kernel's modules: /lib/modules/VERSION, where a kernel package was unpacked, or the package itself: a .deb, .apk or
-    /// .pkg.tar.
+    /// A kernel's modules: /lib/modules/VERSION, where a kernel package was unpacked, or the package itself: a .deb, .rpm, .apk
+    /// or .pkg.tar.
     #[arg(long, value_name = "DIR|PACKAGE", requires = "wanted")]
     pub(crate) modules: Option<PathBuf>,
     /// The hardware that it is for, and file systems: virtio, qemu, firecracker, aws, bare-metal, ext4, xfs, … . Of drivers, the

@@ -10,6 +10,7 @@ const HEADER_BYTES: usize = 60;
 
 /// Goes to the content of a .deb's `data.tar`; returns its length.
 pub(super) fn find_data(file: &mut File) -> io::Result<u64> {
+    file.seek_relative(MAGIC.len() as i64)?;
     loop {
         let mut header = [0; HEADER_BYTES];
         file.read_exact(&mut header).map_err(|_| io::Error::other("a .deb without data.tar, or cut"))?;

@@ -2,10 +2,12 @@
 //! distribution's tools.
 //!
 //! Debian's and Ubuntu's .deb is an ar archive whose member `data.tar` is compressed in one of several ways; Arch's
-//! .pkg.tar.zst and Alpine's .apk are tars. Symbolic links are left out, and signatures are not looked at.
+//! .pkg.tar.zst and Alpine's .apk are tars; the .rpm of Fedora, RHEL, openSUSE and Amazon has a cpio archive. Symbolic links are
+//! left out, and signatures are not looked at.
 
 mod deb;
 mod folder;
+mod rpm;
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -32,7 +34,7 @@ impl Package {
         match unpack(path, directory.path()) {
             Ok(1..) => Ok(Self(directory)),
             Ok(0) => Err(unreadable("no kernel's modules in this package; name the one that has them".to_owned())),
-            Err(error) => Err(unreadable(format!("cannot be read as a .deb, .apk or .pkg.tar ({error})"))),
+            Err(error) => Err(unreadable(format!("cannot be read as a .deb, .rpm, .apk or .pkg.tar ({error})"))),
         }
     }
 
@@ -48,12 +50,14 @@ fn unpack(package: &Path, directory: &Path) -> io::Result<usize> {
     let mut file = File::open(package)?;
     let mut start = Vec::new();
     file.by_ref().take(deb::MAGIC.len() as u64).read_to_end(&mut start)?;
+    file.seek(SeekFrom::Start(0))?;
     let mut folder = Folder::new(directory);
-    if start.starts_with(deb::MAGIC) {
+    if start.starts_with(rpm::MAGIC) {
+        rpm::unpack(file, &mut folder)?;
+    } else if start.starts_with(deb::MAGIC) {
         let length = deb::find_data(&mut file)?;
         unpack_tar(file.take(length), &mut folder)?;
     } else {
-        file.seek(SeekFrom::Start(0))?;
         unpack_tar(file, &mut folder)?;
     }
     Ok(folder.modules)
