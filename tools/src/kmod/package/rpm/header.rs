@@ -22,8 +22,22 @@ pub(super) struct Tag(pub(super) u32, pub(super) &'static str, pub(super) Type);
 /// The types that are read here, by their numbers.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Type {
+    Int16 = 3,
+    Int32 = 4,
     Int64 = 5,
     Strings = 8,
+}
+
+impl Type {
+    /// Of a number.
+    const fn bytes(self) -> usize {
+        match self {
+            Self::Int16 => 2,
+            Self::Int32 => 4,
+            Self::Int64 => 8,
+            Self::Strings => 1,
+        }
+    }
 }
 
 /// A header: its index and its data, as they are.
@@ -60,6 +74,14 @@ impl Header {
         self.find(tag).is_some()
     }
 
+    /// The numbers of a tag.
+    pub(super) fn numbers(&self, tag: Tag) -> io::Result<Numbers<'_>> {
+        let (data, count) = self.values(tag)?;
+        let width = tag.2.bytes();
+        let bytes = data.get(..count * width).ok_or_else(|| outside(tag))?;
+        Ok(Numbers { bytes, width })
+    }
+
     /// The strings of a tag.
     pub(super) fn strings(&self, tag: Tag) -> io::Result<Vec<&[u8]>> {
         let (data, count) = self.values(tag)?;
@@ -89,6 +111,26 @@ impl Header {
 
 fn outside(tag: Tag) -> io::Error {
     io::Error::other(format!("the .rpm's header has {} outside of its data", tag.1))
+}
+
+/// Numbers of one width.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Numbers<'h> {
+    bytes: &'h [u8],
+    width: usize,
+}
+
+impl Numbers<'_> {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len().checked_div(self.width).unwrap_or(0)
+    }
+
+    /// One of them.
+    pub(super) fn get(&self, index: usize) -> Option<u64> {
+        let start = index.checked_mul(self.width)?;
+        self.bytes.get(start..start + self.width).filter(|bytes| !bytes.is_empty()).map(number)
+    }
 }
 
 /// So many bytes, which are only made room for when they come.

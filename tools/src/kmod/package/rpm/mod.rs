@@ -5,6 +5,7 @@
 //! nor the digests are verified. Payloads with aligned content (rpm 6.2) are refused.
 
 mod header;
+mod stripped;
 
 use std::io::{self, Read};
 
@@ -21,8 +22,6 @@ const SIGNATURE_ALIGNMENT: u64 = 8;
 /// What rpm must be able to do for a package. Content that is moved to multiples of 4096 is read wrong by who does not know.
 const REQUIRENAME: Tag = Tag(1049, "REQUIRENAME", Type::Strings);
 const ALIGNED: &[u8] = b"rpmlib(PayloadAlignment)";
-/// What a package has instead of FILESIZES when its payload has headers of rpm's own (lib/rpmfi.c, rpmfiArchiveWriteHeader()).
-const LONGFILESIZES: Tag = Tag(5008, "LONGFILESIZES", Type::Int64);
 
 /// Unpacks what is wanted of a package.
 pub(super) fn unpack(mut input: impl Read + Send, folder: &mut Folder) -> io::Result<()> {
@@ -33,10 +32,11 @@ pub(super) fn unpack(mut input: impl Read + Send, folder: &mut Folder) -> io::Re
     if header.has(REQUIRENAME) && header.strings(REQUIRENAME)?.contains(&ALIGNED) {
         return Err(io::Error::other("an .rpm with aligned content: unpack it with rpm2archive, and name the folder"));
     }
-    if header.has(LONGFILESIZES) {
-        return Err(io::Error::other("an .rpm of version 6: unpack it with rpm2archive, and name the folder"));
+    if header.has(stripped::LONGFILESIZES) {
+        stripped::unpack(input, &header, folder)
+    } else {
+        unpack_archive(input, folder)
     }
-    unpack_archive(input, folder)
 }
 
 /// Unpacks a payload that is a cpio archive as any other.

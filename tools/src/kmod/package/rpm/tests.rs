@@ -7,6 +7,8 @@ use super::*;
 use crate::newc::{Kind, Meta, Writer};
 use crate::segment::Method;
 
+mod stripped;
+
 /// A value: tag, type, count and bytes.
 type Value = (u32, u32, u32, Vec<u8>);
 
