@@ -9,9 +9,10 @@ mod deb;
 mod folder;
 mod rpm;
 
+use std::env;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
@@ -20,21 +21,30 @@ use crate::image::compression;
 use crate::tar::{self, Entry, Kind, Reader};
 use folder::Folder;
 
-/// A package that was unpacked, for as long as this lives.
+/// Packages that were unpacked, for as long as this lives.
 pub struct Package(TempDir);
 
 impl Package {
-    /// Unpacks modules and firmware out of a package file.
+    /// Unpacks modules and firmware out of package files, which belong to one kernel; a file of a later one replaces the same
+    /// of an earlier one.
     ///
     /// # Errors
-    /// A file that cannot be read, or is no package that has modules.
-    pub fn open(path: &Path) -> Result<Self, Error> {
-        let unreadable = |what: String| Error::Unreadable { path: path.to_owned(), what };
-        let directory = TempDir::with_prefix("mkcpio-").map_err(|error| unreadable(error.to_string()))?;
-        match unpack(path, directory.path()) {
-            Ok(1..) => Ok(Self(directory)),
-            Ok(0) => Err(unreadable("no kernel's modules in this package; name the one that has them".to_owned())),
-            Err(error) => Err(unreadable(format!("cannot be read as a .deb, .rpm, .apk or .pkg.tar ({error})"))),
+    /// A file that cannot be read, or no package that has modules.
+    pub fn open(paths: &[PathBuf]) -> Result<Self, Error> {
+        let unreadable = |path: &Path, what: String| Error::Unreadable { path: path.to_owned(), what };
+        let directory =
+            TempDir::with_prefix("mkcpio-").map_err(|error| unreadable(&env::temp_dir(), error.to_string()))?;
+        let mut modules = 0;
+        for path in paths {
+            modules += unpack(path, directory.path()).map_err(|error| {
+                unreadable(path, format!("cannot be read as a .deb, .rpm, .apk or .pkg.tar ({error})"))
+            })?;
+        }
+        match paths {
+            [path, ..] if modules == 0 => {
+                Err(unreadable(path, "no kernel's modules in this package; name the one that has them".to_owned()))
+            }
+            _ => Ok(Self(directory)),
         }
     }
 

@@ -29,9 +29,16 @@ fn deb(data: &[u8]) -> Vec<u8> {
 }
 
 fn open(bytes: &[u8]) -> Result<Vec<String>, String> {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    fs::write(file.path(), bytes).unwrap();
-    let package = Package::open(file.path()).map_err(|error| error.to_string())?;
+    open_all(&[bytes])
+}
+
+fn open_all(packages: &[&[u8]]) -> Result<Vec<String>, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let paths: Vec<PathBuf> = (0..packages.len()).map(|number| folder.path().join(number.to_string())).collect();
+    for (path, bytes) in paths.iter().zip(packages) {
+        fs::write(path, bytes).unwrap();
+    }
+    let package = Package::open(&paths).map_err(|error| error.to_string())?;
     let mut found = Vec::new();
     let mut pending = vec![package.directory().to_owned()];
     while let Some(directory) = pending.pop() {
@@ -56,6 +63,25 @@ fn packages_of_several_distributions_are_unpacked() {
     // Alpine's: tars one behind the other.
     let apk = [tar("--gzip"), tar("--gzip")].concat();
     assert_eq!(open(&apk).unwrap(), expected);
+}
+
+#[test]
+fn packages_of_one_kernel_are_unpacked_together() {
+    let member = |name: &str| {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "content").unwrap();
+        Command::new("tar").arg("-C").arg(root.path()).args(["-c", "."]).output().unwrap().stdout
+    };
+    let (firmware, module) = (member("usr/lib/firmware/a.bin"), tar("--gzip"));
+    let expected =
+        ["usr/lib/firmware/a.bin", "usr/lib/modules/6.1/kernel/nic.ko", "usr/lib/modules/6.1/modules.builtin"];
+    assert_eq!(open_all(&[&firmware, &deb(&module)]).unwrap(), expected);
+    // In any order, but one must have modules.
+    assert_eq!(open_all(&[&module, &firmware]).unwrap(), expected);
+    assert!(open_all(&[&firmware, &firmware]).unwrap_err().contains("/0: no kernel's modules in this package"));
+    assert!(open_all(&[&module, b"neither"]).unwrap_err().contains("/1: cannot be read as"));
 }
 
 #[test]
