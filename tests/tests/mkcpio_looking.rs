@@ -3,14 +3,18 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use proptest::prelude::*;
 use tempfile::TempDir;
+use whit_tests::deadline::Deadline;
+use whit_tests::terminal::{resize, terminal};
 use whit_tests::tool;
 use whit_tools::newc::{Kind, Meta, Writer};
+use whit_tools::segment::{Reader, extract};
 
 fn mkcpio(folder: &Path, arguments: &[&str]) -> Output {
     Command::new(tool("mkcpio")).args(arguments).current_dir(folder).output().unwrap()
@@ -188,6 +192,60 @@ fn devices_are_left_out_without_root() {
     assert_eq!((metadata.uid(), metadata.mode()), (1234, 0o40_555));
 }
 
+/// What a program has written to its terminal so far, read up to some words; nothing more once it has closed it.
+fn read_until(terminal: &OwnedFd, said: &mut String, words: &str) {
+    let mut room = [0; 4096];
+    while !said.contains(words) {
+        // A terminal that its last user has closed reads as EIO.
+        let count = rustix::io::read(terminal, &mut room).unwrap_or(0);
+        assert!(count > 0, "no \"{words}\": {said}");
+        said.push_str(&String::from_utf8_lossy(&room[..count]));
+    }
+}
+
+#[test]
+fn long_work_shows_a_bar_where_no_line_comes_between() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = Writer::new(Vec::new(), 0);
+    writer.file(&["one"], Meta::root(0o644), 4, &b"text"[..]).unwrap();
+    writer.file(&["two"], Meta::root(0o644), 4, &b"text"[..]).unwrap();
+    let archive = writer.finish().unwrap().out;
+    let (first, rest) = archive.split_at(116 + 4);
+    for arguments in [&["list", "-"][..], &["list", "-n", "-"], &["extract", "-", "-C", "out"]] {
+        let (ours, theirs) = terminal();
+        resize(&ours, 24, 80);
+        let mut child = Command::new(tool("mkcpio"))
+            .args(arguments)
+            .current_dir(folder.path())
+            .stdin(Stdio::piped())
+            .stdout(fs::File::create(folder.path().join("lines")).unwrap())
+            .stderr(theirs)
+            .spawn()
+            .unwrap();
+        let deadline = Deadline::of(&child);
+        let mut input = child.stdin.take().unwrap();
+        input.write_all(first).unwrap();
+        let mut said = String::new();
+        // The input does not end before the bar is there.
+        read_until(&ours, &mut said, "120 B, 1 files, ");
+        input.write_all(rest).unwrap();
+        drop(input);
+        assert!(child.wait().unwrap().success(), "{arguments:?}");
+        drop(deadline);
+        // And the line is cleared in the end.
+        read_until(&ours, &mut said, "\r\x1b[2K");
+        assert!(fs::metadata(folder.path().join("lines")).unwrap().len() > 0);
+    }
+    // A listing on the terminal itself, or through a pipe to what may write there, has none, however long it takes.
+    let (ours, theirs) = terminal();
+    let script = format!("(printf x; sleep 0.4; printf y) | {0} list - | cat", tool("mkcpio").display());
+    let status = Command::new("sh").args(["-c", &script]).stdout(Stdio::null()).stderr(theirs).status().unwrap();
+    assert!(status.success());
+    let mut said = String::new();
+    read_until(&ours, &mut said, "not an initramfs");
+    assert!(said.starts_with("mkcpio: standard input: "), "{said}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
@@ -205,7 +263,7 @@ proptest! {
         for (place, byte) in changes {
             bytes[place] = if digits { b"0123456789abcdef/.\0"[usize::from(byte) % 19] } else { byte };
         }
-        let result = whit_tools::segment::extract(bytes.as_slice(), &folder.path().join("inner/out"));
+        let result = extract(Reader::new(bytes.as_slice()), &folder.path().join("inner/out"));
         prop_assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         let left = fs::read_dir(folder.path().join("inner")).unwrap().count();
         prop_assert_eq!(left, usize::from(result.is_ok()));
@@ -225,7 +283,7 @@ proptest! {
         let mut writer = Writer::new(Vec::new(), 0).summed(summed);
         tree.write(&mut writer).unwrap();
         let bytes = writer.finish().unwrap().out;
-        whit_tools::segment::extract(bytes.as_slice(), &folder.path().join("ours")).unwrap();
+        extract(Reader::new(bytes.as_slice()), &folder.path().join("ours")).unwrap();
         fs::create_dir(folder.path().join("theirs")).unwrap();
         let mut cpio = Command::new("cpio");
         cpio.args(["-idm", "--quiet", "--no-absolute-filenames"]);

@@ -59,7 +59,7 @@ const STEPS: [Step; 8] = [
 ];
 
 /// What the tests run beside the tools of whit.
-const PROGRAMS: [Program; 22] = [
+const PROGRAMS: [Program; 23] = [
     QEMU,
     Program { name: "bsdtar", package: "libarchive-tools" },
     Program { name: "busybox", package: "busybox-static" },
@@ -78,6 +78,7 @@ const PROGRAMS: [Program; 22] = [
     Program { name: "mksquashfs", package: "squashfs-tools" },
     Program { name: "modinfo", package: "kmod" },
     Program { name: "mount", package: "mount" },
+    Program { name: "rpmbuild", package: "rpm" },
     Program { name: "sfdisk", package: "fdisk" },
     Program { name: "unshare", package: "util-linux" },
     Program { name: "xz", package: "xz-utils" },

@@ -6,16 +6,17 @@ use std::thread::Scope;
 use bzip2::read::MultiBzDecoder;
 use flate2::read::MultiGzDecoder;
 use liblzma::read::XzDecoder;
+use liblzma::stream::{CONCATENATED, Stream};
 
 use super::ahead::ahead;
-use crate::segment::method::{MAGIC_BYTES, Method};
+use crate::segment::method::{MAGIC_BYTES, MEMORY_BYTES, Method};
 
 /// Undoes a compression, also of several pieces one behind the other, as `cat a.gz b.gz` makes them.
 fn undo<'a>(method: Method, input: impl Read + Send + 'a) -> io::Result<Box<dyn Read + Send + 'a>> {
     Ok(match method {
         Method::Gzip => Box::new(MultiGzDecoder::new(input)),
         Method::Zstd => Box::new(zstd::stream::read::Decoder::new(input)?),
-        Method::Xz => Box::new(XzDecoder::new_multi_decoder(input)),
+        Method::Xz => Box::new(XzDecoder::new_stream(input, Stream::new_stream_decoder(MEMORY_BYTES, CONCATENATED)?)),
         Method::Bzip2 => Box::new(MultiBzDecoder::new(input)),
         // An initramfs may be; images and packages are not.
         Method::Lz4 | Method::Lzma => return Err(io::Error::other("no archive or layer is compressed so")),
@@ -67,6 +68,8 @@ impl<R: Read> Read for Named<R> {
 mod tests {
     use super::*;
     use std::io::Write;
+
+    use liblzma::stream::{Check, Filters, LzmaOptions};
 
     fn content() -> Vec<u8> {
         (0..700_000_u32).map(|index| (index / 7) as u8).collect()
@@ -151,6 +154,24 @@ mod tests {
             let error = refusal(&damaged, name);
             assert!(error.starts_with(name), "{error}");
         }
+    }
+
+    #[test]
+    fn a_window_of_xz_that_takes_much_memory_is_refused() {
+        let packed = |megabytes: u32| {
+            let mut options = LzmaOptions::new_preset(0).unwrap();
+            options.dict_size(megabytes << 20);
+            let mut filters = Filters::new();
+            filters.lzma2(&options);
+            let stream = Stream::new_stream_encoder(&filters, Check::Crc32).unwrap();
+            let mut encoder = liblzma::write::XzEncoder::new_stream(Vec::new(), stream);
+            encoder.write_all(b"content").unwrap();
+            encoder.finish().unwrap()
+        };
+        // As much as xz -9 takes, and more than anything has.
+        assert_eq!(read(&packed(64)).unwrap(), b"content");
+        let error = refusal(&packed(512), "512 MiB");
+        assert!(error.starts_with("xz: ") && error.to_lowercase().contains("mem"), "{error}");
     }
 
     #[test]

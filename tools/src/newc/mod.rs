@@ -7,8 +7,8 @@ mod read;
 mod refused;
 mod write;
 
-pub(crate) use read::name_in;
 pub use read::{Entries, Entry, Header, Malformed, entries};
+pub(crate) use read::{hexadecimal, name_in};
 pub use refused::Refused;
 pub use write::{Finished, Kind, Meta, Unpacked, Writer};
 

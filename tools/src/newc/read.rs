@@ -186,7 +186,8 @@ impl<'a> Entries<'a> {
     }
 }
 
-fn hexadecimal(digits: &[u8]) -> Option<u32> {
+/// A number of up to 8 digits.
+pub(crate) fn hexadecimal(digits: &[u8]) -> Option<u32> {
     digits.iter().try_fold(0_u32, |value, digit| Some(value << 4 | char::from(*digit).to_digit(16)?))
 }
 

@@ -92,14 +92,13 @@ pub enum Problem {
     Make(#[from] io::Error),
 }
 
-/// Unpacks an initramfs into `directory`, which is made, or is there and empty.
+/// Unpacks an initramfs, of which nothing was read yet, into `directory`, which is made, or is there and empty.
 ///
 /// # Errors
 /// What is malformed, what leads outside or cannot be made. Nothing is left in the directory then.
-pub fn extract(input: impl Read, directory: &Path) -> Result<Extracted, Error> {
+pub fn extract<R: Read>(mut reader: Reader<R>, directory: &Path) -> Result<Extracted, Error> {
     let target = Target::prepare(directory).map_err(|what| Error::Target { path: directory.to_owned(), what })?;
     let failed = |error: io::Error| Error::Target { path: directory.to_owned(), what: error.to_string() };
-    let mut reader = Reader::new(input);
     let mut unpacker = Unpacker::new(Place::open(target.inner()).map_err(failed)?);
     while let Some(member) = reader.next_entry()? {
         unpacker.take(&member, &mut reader).map_err(|fault| match fault {

@@ -1,6 +1,9 @@
 //! An initramfs's bytes, some of which can be seen before they are read.
 
 use std::io::{self, BufRead, Read};
+use std::sync::Arc;
+
+use crate::progress::Progress;
 
 const BUFFER_BYTES: usize = 256 << 10;
 
@@ -10,11 +13,12 @@ pub(super) struct Input<R> {
     buffer: Vec<u8>,
     used: usize,
     pub(super) position: u64,
+    progress: Arc<Progress>,
 }
 
 impl<R> Input<R> {
-    pub(super) fn new(input: R) -> Self {
-        Self { input, buffer: Vec::new(), used: 0, position: 0 }
+    pub(super) fn new(input: R, progress: Arc<Progress>) -> Self {
+        Self { input, buffer: Vec::new(), used: 0, position: 0, progress }
     }
 
     pub(super) fn buffered(&self) -> &[u8] {
@@ -50,6 +54,7 @@ impl<R: Read> BufRead for Input<R> {
     fn consume(&mut self, count: usize) {
         self.used += count;
         self.position += count as u64;
+        self.progress.add_bytes(count as u64);
     }
 }
 

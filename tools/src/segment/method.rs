@@ -12,7 +12,7 @@ use crate::lz4;
 /// As many bytes as the longest magic has.
 pub(crate) const MAGIC_BYTES: usize = 6;
 /// What a decoder of xz or lzma may take; `xz -9` takes 65 MiB of it.
-const MEMORY_BYTES: u64 = 160 << 20;
+pub(crate) const MEMORY_BYTES: u64 = 160 << 20;
 
 /// A compression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

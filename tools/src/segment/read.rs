@@ -5,11 +5,13 @@
 //! memory than a decoder's window, one name and one link's target. What the kernel would skip without a word is an error.
 
 use std::io::{self, BufRead, BufReader, Read};
+use std::sync::Arc;
 
 use super::entry::{Error, Member, Segment};
 use super::input::Input;
 use super::method::{Decoder, MAGIC_BYTES, Method};
 use crate::newc::{self, Header, Malformed, file_type};
+use crate::progress::Progress;
 
 /// Where the kernel looks for a plain header: at multiples of this.
 const ALIGNMENT: u64 = 4;
@@ -30,6 +32,7 @@ pub struct Reader<R: Read> {
     is_plain: bool,
     trailers: u64,
     data: Data,
+    progress: Arc<Progress>,
 }
 
 enum Source<R: Read> {
@@ -50,7 +53,12 @@ struct Data {
 impl<R: Read> Reader<R> {
     /// Starts to read.
     pub fn new(input: R) -> Self {
-        let source = Some(Source::Plain(Input::new(input)));
+        Self::watched(input, Arc::default())
+    }
+
+    /// Starts to read, and tells how far it is: bytes of the file, and entries.
+    pub fn watched(input: R, progress: Arc<Progress>) -> Self {
+        let source = Some(Source::Plain(Input::new(input, Arc::clone(&progress))));
         Self {
             source,
             segments: Vec::new(),
@@ -59,6 +67,7 @@ impl<R: Read> Reader<R> {
             is_plain: false,
             trailers: 0,
             data: Data::default(),
+            progress,
         }
     }
 
@@ -140,6 +149,7 @@ impl<R: Read> Reader<R> {
             return Ok(None);
         }
         self.is_open = true;
+        self.progress.add_file();
         if let Some(segment) = self.segments.last_mut() {
             segment.entries += 1;
         }

@@ -44,10 +44,10 @@ pub(crate) struct Build {
     /// A static busybox, put into /bin with a link for each of its applets.
     #[arg(long, value_name = "FILE")]
     pub(crate) busybox: Option<PathBuf>,
-    /// A kernel's modules: /lib/modules/VERSION, where a kernel package was unpacked, or the package itself: a .deb, .apk or
-    /// .pkg.tar.
+    /// A kernel's modules: /lib/modules/VERSION, where a kernel package was unpacked, or the package itself: a .deb, .rpm, .apk
+    /// or .pkg.tar. May be given several times, for packages that are parts of one kernel, as Fedora's are, or have firmware.
     #[arg(long, value_name = "DIR|PACKAGE", requires = "wanted")]
-    pub(crate) modules: Option<PathBuf>,
+    pub(crate) modules: Vec<PathBuf>,
     /// The hardware that it is for, and file systems: virtio, qemu, firecracker, aws, bare-metal, ext4, xfs, … . Of drivers, the
     /// init loads those alone that the machine's devices ask for. ext4 is always there.
     #[arg(long = "for", value_name = "WHAT,…", value_delimiter = ',', requires = "modules", group = "wanted")]

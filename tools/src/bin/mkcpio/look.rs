@@ -1,12 +1,15 @@
 //! What is in an initramfs, for people.
 
 use std::fmt::Display;
-use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
+use std::fs::{File, Metadata};
+use std::io::{self, BufWriter, IsTerminal, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
 
+use rustix::fs::FileType;
 use whit_tools::inspect::Entry;
+use whit_tools::progress::Bar;
 use whit_tools::segment::{self, Member, Reader, Segment};
 use whit_tools::size;
 
@@ -26,7 +29,7 @@ impl From<io::Error> for Stop {
 
 /// The lines of `list`: `ls -l` of each entry, and each segment.
 pub(crate) fn list(path: &Path, names: bool) -> Result<(), String> {
-    let mut reader = Reader::new(open(path)?);
+    let (mut reader, _bar) = watch(open(path)?, has_output_apart());
     print(|out| list_into(&mut reader, out, names).and_then(|()| not_empty(&reader))).map_err(|error| at(path, error))
 }
 
@@ -35,7 +38,7 @@ pub(crate) fn cat(path: &Path, name: &std::ffi::OsStr) -> Result<(), String> {
     let failed = |error: segment::ReadError| at(path, error);
     let wanted = trimmed(name.as_bytes());
     let mut found = None;
-    let mut reader = Reader::new(open_file(path)?);
+    let (mut reader, bar) = watch(open_file(path)?, true);
     let mut count = 0_u64;
     let mut links = None;
     while let Some(member) = reader.next_entry().map_err(failed)? {
@@ -53,7 +56,8 @@ pub(crate) fn cat(path: &Path, name: &std::ffi::OsStr) -> Result<(), String> {
         }
     }
     let number = found.ok_or_else(|| at(path, format!("has no {}", wanted.escape_ascii())))?;
-    let mut reader = Reader::new(open_file(path)?);
+    drop(bar);
+    let (mut reader, _bar) = watch(open_file(path)?, has_output_apart());
     for _ in 0..number {
         reader.next_entry().map_err(failed)?;
     }
@@ -71,7 +75,10 @@ pub(crate) fn cat(path: &Path, name: &std::ffi::OsStr) -> Result<(), String> {
 
 /// Unpacks an initramfs, and says what it was.
 pub(crate) fn extract(path: &Path, directory: &Path) -> Result<(), String> {
-    let extracted = segment::extract(open(path)?, directory).map_err(|error| match error {
+    let (reader, bar) = watch(open(path)?, true);
+    let extracted = segment::extract(reader, directory);
+    drop(bar);
+    let extracted = extracted.map_err(|error| match error {
         segment::ExtractError::Target { .. } => error.to_string(),
         _ => at(path, error),
     })?;
@@ -144,12 +151,35 @@ fn at(path: &Path, error: impl Display) -> String {
     if path == Path::new("-") { format!("standard input: {error}") } else { format!("{}: {error}", path.display()) }
 }
 
-fn open(path: &Path) -> Result<Box<dyn Read>, String> {
-    if path == Path::new("-") { Ok(Box::new(io::stdin().lock())) } else { Ok(Box::new(open_file(path)?)) }
+/// An initramfs, and its length where that is known.
+type Opened = (Box<dyn Read>, Option<u64>);
+
+fn open(path: &Path) -> Result<Opened, String> {
+    if path == Path::new("-") { Ok((Box::new(io::stdin().lock()), None)) } else { open_file(path) }
 }
 
-fn open_file(path: &Path) -> Result<File, String> {
-    File::open(path).map_err(|error| at(path, error))
+fn open_file(path: &Path) -> Result<Opened, String> {
+    let file = File::open(path).map_err(|error| at(path, error))?;
+    let length = file.metadata().ok().filter(Metadata::is_file).map(|metadata| metadata.len());
+    Ok((Box::new(file), length))
+}
+
+/// Starts to read, and to show how far that is.
+fn watch((input, length): Opened, is_shown: bool) -> (Reader<Box<dyn Read>>, Option<Bar>) {
+    let progress = Arc::default();
+    let reader = Reader::watched(input, Arc::clone(&progress));
+    (reader, is_shown.then(|| Bar::start(progress, length)))
+}
+
+/// Whether a bar stays apart from the lines of the output: these go to a file or nowhere, not to a terminal, nor through a pipe to
+/// a program that may write to one.
+fn has_output_apart() -> bool {
+    let kind = rustix::fs::fstat(io::stdout()).map(|stat| FileType::from_raw_mode(stat.st_mode));
+    match kind {
+        Ok(FileType::RegularFile) => true,
+        Ok(FileType::CharacterDevice) => !io::stdout().is_terminal(),
+        _ => false,
+    }
 }
 
 /// Writes to standard output; gives back what stops the reading. Whoever reads it may have seen enough.

@@ -4,7 +4,7 @@ mod arguments;
 mod look;
 
 use std::env;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -32,12 +32,11 @@ fn main() -> ExitCode {
 }
 
 fn build(arguments: Build, inputs: Vec<Input>) -> Result<(), String> {
-    let package = arguments.modules.as_deref().filter(|path| path.is_file()).map(Package::open).transpose();
-    let package = package.map_err(|error| error.to_string())?;
+    let package = open_packages(&arguments.modules)?;
     let recipe = Recipe {
         init: arguments.init.clone().map_or_else(initramfs::default_init, Ok)?,
         busybox: arguments.busybox.clone(),
-        modules: package.as_ref().map(|package| package.directory().to_owned()).or(arguments.modules.clone()),
+        modules: package.as_ref().map(|package| package.directory().to_owned()).or(arguments.modules.first().cloned()),
         load: arguments.module.clone(),
         sets: arguments.sets.clone(),
         firmware: arguments.firmware.clone(),
@@ -51,12 +50,13 @@ fn build(arguments: Build, inputs: Vec<Input>) -> Result<(), String> {
     let config = arguments.kernel.as_deref().map(read_kernel).transpose()?;
     let compression = compression(&arguments, config.as_ref())?;
     let packing = Packing { mtime, is_summed: arguments.checksum, ..Packing::new(compression) };
-    let (tree, modules) = recipe.tree().map_err(|error| match (&package, &arguments.modules) {
-        // Where it was unpacked says nothing to anybody.
-        (Some(package), Some(path)) => {
-            error.to_string().replace(&*package.directory().to_string_lossy(), &path.to_string_lossy())
+    let (tree, modules) = recipe.tree().map_err(|error| match &package {
+        // Where they were unpacked says nothing to anybody.
+        Some(package) => {
+            let names: Vec<_> = arguments.modules.iter().map(|path| path.to_string_lossy()).collect();
+            error.to_string().replace(&*package.directory().to_string_lossy(), &names.join(", "))
         }
-        _ => error.to_string(),
+        None => error.to_string(),
     })?;
     check_release(&modules, arguments.kernel.as_deref())?;
     for (path, method) in tree.archived() {
@@ -77,6 +77,15 @@ fn build(arguments: Build, inputs: Vec<Input>) -> Result<(), String> {
     }
     print_modules(&modules);
     Ok(())
+}
+
+/// Unpacks what --modules names, unless that is a directory.
+fn open_packages(paths: &[PathBuf]) -> Result<Option<Package>, String> {
+    match (paths, paths.iter().find(|path| !path.is_file())) {
+        ([] | [_], Some(_)) | ([], None) => Ok(None),
+        (_, Some(path)) => Err(format!("{}: is no file; of several --modules, each must be a package", path.display())),
+        (_, None) => Package::open(paths).map(Some).map_err(|error| error.to_string()),
+    }
 }
 
 /// Refuses modules that the kernel would not load.

@@ -50,7 +50,7 @@ impl Scene {
     }
 
     fn extract(&self, bytes: &[u8]) -> Result<Extracted, Error> {
-        let result = extract(bytes, &self.target());
+        let result = extract(Reader::new(bytes), &self.target());
         assert_eq!(fs::read_to_string(self.folder.path().join("outside/file")).unwrap(), "untouched");
         assert_eq!(fs::read_dir(self.folder.path().join("outside")).unwrap().count(), 1);
         result
@@ -288,8 +288,11 @@ fn the_target_is_new_or_empty() {
     assert!(said(scene.extract(&bytes)).ends_with("target: is not empty; name a new directory, or an empty one"));
     assert_eq!(fs::read_dir(scene.target()).unwrap().count(), 1);
     let place = scene.target().join("mine");
-    assert!(said(extract(bytes.as_slice(), &place)).contains("mine: Not a directory"));
-    assert!(said(extract(bytes.as_slice(), &scene.target().join("a/b"))).contains("cannot be made: No such file"));
+    assert!(said(extract(Reader::new(bytes.as_slice()), &place)).contains("mine: Not a directory"));
+    assert!(
+        said(extract(Reader::new(bytes.as_slice()), &scene.target().join("a/b")))
+            .contains("cannot be made: No such file")
+    );
 }
 
 #[test]
