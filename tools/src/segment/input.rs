@@ -1,6 +1,7 @@
 //! An initramfs's bytes, some of which can be seen before they are read.
 
 use std::io::{self, BufRead, Read};
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::progress::Progress;
@@ -11,35 +12,33 @@ const BUFFER_BYTES: usize = 256 << 10;
 pub(super) struct Input<R> {
     input: R,
     buffer: Vec<u8>,
-    used: usize,
+    /// What of the buffer was read from the file and is not used yet.
+    filled: Range<usize>,
     pub(super) position: u64,
     progress: Arc<Progress>,
 }
 
 impl<R> Input<R> {
     pub(super) fn new(input: R, progress: Arc<Progress>) -> Self {
-        Self { input, buffer: Vec::new(), used: 0, position: 0, progress }
+        Self { input, buffer: vec![0; BUFFER_BYTES], filled: 0..0, position: 0, progress }
     }
 
     pub(super) fn buffered(&self) -> &[u8] {
-        self.buffer.get(self.used..).unwrap_or_default()
+        &self.buffer[self.filled.clone()]
     }
 }
 
 impl<R: Read> Input<R> {
     /// The next bytes: so many at least, but at the end.
     pub(super) fn at_least(&mut self, count: usize) -> io::Result<&[u8]> {
-        while self.buffered().len() < count {
-            self.buffer.drain(..self.used);
-            self.used = 0;
-            let kept = self.buffer.len();
-            self.buffer.resize(BUFFER_BYTES, 0);
-            let result = self.input.read(&mut self.buffer[kept..]);
-            self.buffer.truncate(kept + *result.as_ref().unwrap_or(&0));
-            match result {
+        while self.filled.len() < count {
+            self.buffer.copy_within(self.filled.clone(), 0);
+            self.filled = 0..self.filled.len();
+            match self.input.read(&mut self.buffer[self.filled.end..]) {
                 Ok(0) => break,
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-                _ => {}
+                Ok(read) => self.filled.end += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(self.buffered())
@@ -52,7 +51,7 @@ impl<R: Read> BufRead for Input<R> {
     }
 
     fn consume(&mut self, count: usize) {
-        self.used += count;
+        self.filled.start += count;
         self.position += count as u64;
         self.progress.add_bytes(count as u64);
     }
