@@ -80,6 +80,8 @@ fn gnu_cpio_lists_what_was_asked_for() {
             "record",
             "--modules",
             from,
+            "--for",
+            "ext4",
             "--module",
             "net",
             "--module",

@@ -193,7 +193,9 @@ impl Modules {
         for name in names {
             let name = normal_name(name.as_ref());
             if self.index.builtin.contains(&name) {
-                builtin.push(name);
+                if !builtin.contains(&name) {
+                    builtin.push(name);
+                }
             } else if self.index.paths.contains_key(&name) {
                 walk.visit(&name, Edge::Soft)?;
             } else {

@@ -86,7 +86,7 @@ fn what_is_needed_comes_first_and_once() {
         load(&directory, &["failover", "virtio_net", "virtio_rng"]).unwrap(),
         "failover net_failover virtio_net virtio_rng"
     );
-    let closure = Modules::open(directory.path()).unwrap().closure(&["ext4", "virtio_rng"]).unwrap();
+    let closure = Modules::open(directory.path()).unwrap().closure(&["ext4", "virtio_rng", "ext4"]).unwrap();
     assert_eq!(closure.builtin, ["ext4"]);
     assert_eq!(closure.load, [Module { name: "virtio_rng".to_owned(), below: "kernel/rng/virtio-rng.ko.xz".into() }]);
 }

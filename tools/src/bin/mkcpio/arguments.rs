@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgGroup, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use whit_tools::initramfs::{Addition, Compression, Input};
 use whit_tools::kmod::For;
 
@@ -34,6 +34,7 @@ pub(crate) struct Arguments {
 
 /// What an initramfs is made of.
 #[derive(Args)]
+#[command(group(ArgGroup::new("wanted").multiple(true)))]
 pub(crate) struct Build {
     /// The file to write; a name that ends with .gz, .zst, .xz or .lz4 asks for that compression.
     #[arg(short, long, value_name = "INITRAMFS", required_unless_present = "dry_run")]

@@ -50,14 +50,15 @@ fn build(arguments: Build, inputs: Vec<Input>) -> Result<(), String> {
     let config = arguments.kernel.as_deref().map(read_kernel).transpose()?;
     let compression = compression(&arguments, config.as_ref())?;
     let packing = Packing { mtime, is_summed: arguments.checksum, ..Packing::new(compression) };
-    let (tree, modules) = recipe.tree().map_err(|error| match &package {
-        // Where they were unpacked says nothing to anybody.
+    // Where packages were unpacked says nothing to anybody.
+    let named = |text: String| match &package {
         Some(package) => {
             let names: Vec<_> = arguments.modules.iter().map(|path| path.to_string_lossy()).collect();
-            error.to_string().replace(&*package.directory().to_string_lossy(), &names.join(", "))
+            text.replace(&*package.directory().to_string_lossy(), &names.join(", "))
         }
-        None => error.to_string(),
-    })?;
+        None => text,
+    };
+    let (tree, modules) = recipe.tree().map_err(|error| named(error.to_string()))?;
     check_release(&modules, arguments.kernel.as_deref())?;
     for (path, method) in tree.archived() {
         check_method(method, config.as_ref()).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -73,7 +74,7 @@ fn build(arguments: Build, inputs: Vec<Input>) -> Result<(), String> {
         _ => list(&tree, &packing)?,
     }
     if arguments.report {
-        print!("{}", initramfs::report(&tree, &packing).map_err(said)?);
+        print!("{}", named(initramfs::report(&tree, &packing).map_err(said)?));
     }
     print_modules(&modules);
     Ok(())
