@@ -107,7 +107,8 @@ fn expanded(location: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::newc::{self, Writer};
+    use crate::newc::{Header, Writer};
+    use crate::segment::{Member, entries};
 
     fn listing(text: &str) -> Result<Vec<String>, String> {
         let folder = tempfile::tempdir().unwrap();
@@ -119,13 +120,12 @@ mod tests {
         let mut writer = Writer::new(Vec::new(), 0);
         tree.write(&mut writer).unwrap();
         let archive = writer.finish().unwrap().out;
-        let line = |entry: newc::Entry| {
-            let name = String::from_utf8_lossy(entry.name).into_owned();
-            let data = String::from_utf8_lossy(entry.data).into_owned();
-            let newc::Entry { mode, uid, gid, nlink, rdev: (major, minor), .. } = entry;
+        let line = |(member, data): &(Member, Vec<u8>)| {
+            let (name, data) = (String::from_utf8_lossy(&member.name), String::from_utf8_lossy(data));
+            let Header { mode, uid, gid, nlink, rdev: (major, minor), .. } = member.header;
             format!("{name} {mode:o} {uid}:{gid} {nlink} {major}:{minor} {data}")
         };
-        Ok(newc::entries(&archive).map(|entry| line(entry.unwrap())).collect())
+        Ok(entries(&archive).iter().map(line).collect())
     }
 
     #[test]

@@ -6,13 +6,13 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use whit::embedded::NEEDS;
+use whit::embedded::{MAX_NEEDS, NEEDS};
 
-use crate::newc::{self, Unpacked};
+use crate::newc::Unpacked;
 use crate::rootfs::name_of;
+use crate::segment::Reader;
 
 const MIB: u64 = 1 << 20;
 /// What a kernel keeps for itself before it makes its first root, and a part of all memory, most of it for `struct page`. Debian's
@@ -50,11 +50,14 @@ impl Memory {
     /// # Errors
     /// Those of reading; an initramfs that says nothing of that.
     pub fn read(path: &Path) -> io::Result<Self> {
-        let mut start = [0; 512];
-        let length = File::open(path)?.read_at(&mut start, 0)?;
-        let first = newc::entries(&start[..length]).next().and_then(Result::ok);
-        let text = first.filter(|entry| entry.name == name_of(NEEDS)).map(|entry| String::from_utf8_lossy(entry.data));
-        let memory = text.as_deref().and_then(Self::parse);
+        let mut reader = Reader::new(File::open(path)?);
+        let (mut text, mut length) = ([0; MAX_NEEDS], 0);
+        if reader.next_entry().map_err(io::Error::other)?.is_some_and(|first| first.name == name_of(NEEDS)) {
+            while let count @ 1.. = reader.read_data(&mut text[length..]).map_err(io::Error::other)? {
+                length += count;
+            }
+        }
+        let memory = Self::parse(&String::from_utf8_lossy(&text[..length]));
         memory.ok_or_else(|| io::Error::other("does not say how much memory it needs"))
     }
 
@@ -77,7 +80,6 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use whit::embedded::MAX_NEEDS;
 
     #[test]
     fn a_tmpfs_needs_its_files_twice() {

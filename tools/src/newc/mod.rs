@@ -7,7 +7,7 @@ mod read;
 mod refused;
 mod write;
 
-pub use read::{Entries, Entry, Header, Malformed, entries};
+pub use read::{Header, Malformed};
 pub(crate) use read::{hexadecimal, name_in};
 pub use refused::Refused;
 pub use write::{Finished, Kind, Meta, Unpacked, Writer};

@@ -107,6 +107,22 @@ fn last_file(input: impl Read, name: &[u8]) -> Result<Option<Vec<u8>>, ReadError
     Ok(found)
 }
 
+/// The entries of an archive, each with its data or its target.
+#[cfg(test)]
+pub(crate) fn entries(archive: &[u8]) -> Vec<(Member, Vec<u8>)> {
+    let (mut reader, mut entries) = (Reader::new(archive), Vec::new());
+    while let Some(member) = reader.next_entry().unwrap() {
+        let mut data = vec![0; if member.is_file() { member.header.filesize as usize } else { 0 }];
+        let mut filled = 0;
+        while filled < data.len() {
+            filled += reader.read_data(&mut data[filled..]).unwrap();
+        }
+        data.extend(member.target.iter().flatten());
+        entries.push((member, data));
+    }
+    entries
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::newc;
+use crate::segment::{Member, entries};
 
 fn archive(tree: &Tree) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new(), 0);
@@ -9,13 +9,11 @@ fn archive(tree: &Tree) -> Vec<u8> {
 
 /// `name mode nlink data` of each entry.
 fn listing(tree: &Tree) -> Vec<String> {
-    newc::entries(&archive(tree))
-        .map(Result::unwrap)
-        .map(|entry| {
-            let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-            format!("{} {:o} {} {}", text(entry.name), entry.mode, entry.nlink, text(entry.data))
-        })
-        .collect()
+    let line = |(member, data): &(Member, Vec<u8>)| {
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        format!("{} {:o} {} {}", text(&member.name), member.header.mode, member.header.nlink, text(data))
+    };
+    entries(&archive(tree)).iter().map(line).collect()
 }
 
 #[test]

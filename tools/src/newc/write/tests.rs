@@ -1,4 +1,5 @@
 use super::*;
+use crate::segment::{Member, entries};
 
 fn golden(header: &str, name: &[u8], data: &[u8]) -> Vec<u8> {
     let mut bytes: Vec<u8> = header.bytes().filter(|byte| *byte != b' ').collect();
@@ -114,8 +115,9 @@ fn a_padded_entry_is_as_long_whatever_it_holds() {
         let text = "0123456789".repeat(3)[..length].to_owned();
         let bytes = archive(&text);
         assert_eq!(bytes.len(), archive("").len(), "{length}");
-        let entries: Vec<_> = crate::newc::entries(&bytes).map(Result::unwrap).collect();
-        assert_eq!((entries.len(), entries[0].name, entries[0].data), (1, &b"needs"[..], text.as_bytes()));
+        let entries = entries(&bytes);
+        let [(member, data)] = &entries[..] else { panic!("{} entries", entries.len()) };
+        assert_eq!((&member.name[..], &data[..]), (&b"needs"[..], text.as_bytes()));
     }
 }
 
@@ -126,8 +128,8 @@ fn the_names_of_a_node_share_it_but_for_links() {
     writer.nodes(&["c", "d"], Meta::root(0o777), &Kind::Symlink(vec![b'x'; 128])).unwrap();
     writer.file(&["e", "f"], Meta::root(0o644), 4097, io::repeat(1)).unwrap();
     let finished = writer.finish().unwrap();
-    let entries: Vec<_> = crate::newc::entries(&finished.out).map(Result::unwrap).collect();
-    let seen: Vec<(u32, u32)> = entries.iter().map(|entry| (entry.ino, entry.nlink)).collect();
+    let ino_nlink = |(member, _): &(Member, Vec<u8>)| (member.header.ino, member.header.nlink);
+    let seen: Vec<(u32, u32)> = entries(&finished.out).iter().map(ino_nlink).collect();
     assert_eq!(seen, [(1, 2), (1, 2), (2, 1), (3, 1), (4, 2), (4, 2)]);
     assert_eq!(finished.unpacked, Unpacked { inodes: 4, pages: 1 + 1 + 2 });
 }
