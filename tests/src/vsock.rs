@@ -3,22 +3,20 @@
 
 use std::io::Read;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::Once;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+use whit_tools::programs::{self, Crate};
 use whit_tools::qemu::CommandLine;
-use whit_tools::workspace;
 
 use crate::whole::DEADLINE;
 
 /// The port that [`Host`] listens at.
 pub const PORT: u32 = 1234;
-/// The version that the tests were written with.
-const VERSION: &str = "0.3.0";
+/// The device, of the version that the tests were written with.
+const DEVICE: Crate = Crate { program: "vhost-device-vsock", name: "vhost-device-vsock", version: "0.3.0" };
 
 /// The drivers of the guest, where a kernel has them as modules.
 pub const MODULES: [&str; 2] = ["virtio_pci", "vmw_vsock_virtio_transport"];
@@ -41,7 +39,7 @@ impl Host {
         let folder = tempfile::tempdir().unwrap(); // The path of a socket is short.
         let (socket, host) = (folder.path().join("device"), folder.path().join("host"));
         let listener = UnixListener::bind(folder.path().join(format!("host_{PORT}"))).unwrap();
-        let mut command = Command::new(program());
+        let mut command = Command::new(programs::build(&DEVICE, |line| println!("{line}")).unwrap());
         command.arg("--guest-cid=3").arg("--socket").arg(&socket).arg("--uds-path").arg(&host);
         let device = command.stdin(Stdio::null()).spawn().unwrap();
         let host = Self { folder, device, listener };
@@ -102,21 +100,4 @@ impl Drop for Host {
         let _ = self.device.kill();
         let _ = self.device.wait();
     }
-}
-
-/// The device, built once and kept below `target`.
-fn program() -> PathBuf {
-    static BUILT: Once = Once::new();
-    let root = workspace::target().join(format!("vhost-device-vsock-{VERSION}"));
-    let program = root.join("bin/vhost-device-vsock");
-    BUILT.call_once(|| {
-        if !program.is_file() {
-            let mut cargo = workspace::cargo();
-            cargo.args(["install", "--quiet", "--locked", "vhost-device-vsock", "--version", VERSION, "--root"]);
-            let built = cargo.arg(&root).arg("--target-dir").arg(root.join("build")).status().unwrap();
-            assert!(built.success(), "vhost-device-vsock {VERSION} does not build");
-            let _ = std::fs::remove_dir_all(root.join("build"));
-        }
-    });
-    program
 }

@@ -1,4 +1,4 @@
-//! mkcpio list and extract as programs: what GNU cpio and 3cpio read of the same archives, Debian's own initrds, and archives
+//! mkcpio list and extract as programs: what GNU cpio reads of the same archives, Debian's own initrds, and archives
 //! that are hostile.
 
 use std::fs;

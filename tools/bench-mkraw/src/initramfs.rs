@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use whit_tools::programs::{self, Program};
+use whit_tools::programs::{self, Program, THREECPIO};
 use whit_tools::size::show;
 use whit_tools::{segment, workspace};
 
@@ -13,8 +13,6 @@ use crate::measure::{Run, median};
 use crate::tools::Tool;
 use crate::{prepare, report, take_turns, text};
 
-/// The peer of its version that is measured.
-const THREECPIO: (&str, &str) = ("threecpio", "0.14.0");
 const PROGRAMS: [Program; 6] = [
     Program { name: "mmdebstrap", package: "mmdebstrap" },
     Program { name: "cpio", package: "cpio" },
@@ -42,7 +40,7 @@ pub(crate) fn compare(runs: u16, only: Option<&str>) -> Result<String, String> {
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let mkcpio = build_mkcpio()?;
     let init = workspace::build_init()?;
-    let threecpio = install_threecpio(&folder)?;
+    let threecpio = programs::build(&THREECPIO, |line| eprintln!("{line}"))?;
     let tree = tree(&folder)?;
     let mut text = report::header(runs);
     for (kind, compressor) in COMPRESSIONS.iter().filter(|(kind, _)| only.is_none_or(|only| kind.contains(only))) {
@@ -65,20 +63,6 @@ fn build_mkcpio() -> Result<PathBuf, String> {
     }
 }
 
-fn install_threecpio(folder: &Path) -> Result<PathBuf, String> {
-    let (name, version) = THREECPIO;
-    let path = folder.join("bin/3cpio");
-    if !path.exists() {
-        let mut cargo = workspace::cargo();
-        cargo.args(["install", "--quiet", "--locked", name, "--version", version, "--root"]).arg(folder);
-        let status = cargo.status().map_err(|error| format!("cargo: {error}"))?;
-        if !status.success() {
-            return Err(format!("{name} {version} does not install"));
-        }
-    }
-    Ok(path)
-}
-
 /// The files of the initramfs that Debian makes for its cloud kernel in a fresh system.
 fn tree(folder: &Path) -> Result<PathBuf, String> {
     let tree = folder.join("tree");
@@ -93,9 +77,12 @@ fn tree(folder: &Path) -> Result<PathBuf, String> {
         let mut make = Command::new("mmdebstrap");
         make.args(["--quiet", "--variant=minbase", "--include=linux-image-cloud-amd64,initramfs-tools,busybox,zstd"]);
         run(make.args(["--format=tar", "bookworm"]).arg(&tar))?;
+        // Under its name only when it is complete.
+        let unfinished = initrd.with_extension("new");
         let mut take = Command::new("tar");
         take.args(["--wildcards", "-xOf"]).arg(&tar).arg("./boot/initrd.img-*");
-        run(take.stdout(Stdio::from(File::create(&initrd).map_err(|error| failed(&error))?)))?;
+        run(take.stdout(Stdio::from(File::create(&unfinished).map_err(|error| failed(&error))?)))?;
+        std::fs::rename(&unfinished, &initrd).map_err(|error| failed(&error))?;
         std::fs::remove_file(&tar).map_err(|error| format!("{}: {error}", tar.display()))?;
     }
     segment::extract(File::open(&initrd).map_err(|error| failed(&error))?, &tree).map_err(|error| failed(&error))?;
@@ -129,7 +116,9 @@ fn tools(
     let cpio = format!(
         "cd \"$0\"; find . -mindepth 1 | sort | cpio -o -H newc --quiet --reproducible -C 1048576 | {compressor} > \"$1\""
     );
-    let header = if compressor == "cat" { String::new() } else { format!("echo \"#cpio: {compressor}\"; ") };
+    // The level alone: it has words of its own for threads and for what the kernel reads, and says of others that it ignores them.
+    let header = kind.split_once(':').map(|(program, level)| format!("echo \"#cpio: {program} -{level}\"; "));
+    let header = header.unwrap_or_default();
     let manifest = format!("cd \"$0\"; {{ {header}find . -mindepth 1 | sort; }} | \"$2\" -c \"$1\"");
     Ok(vec![
         tool("mkcpio", owned(&[&[text(mkcpio)?.as_str()], &ours[..]].concat())),

@@ -15,15 +15,24 @@ pub(crate) fn header(runs: u16) -> String {
     let cpu = read("/proc/cpuinfo");
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(" unknown").to_owned();
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let command: Vec<String> = std::env::args().skip(1).collect();
     format!(
-        "cargo bench-mkraw -- {}\n{processors} processors, {}; Linux {}; load {}\nmedian of {runs} runs that take turns, the \
+        "{}\n{processors} processors, {}; Linux {}; load {}\nmedian of {runs} runs that take turns, the \
          output removed and all synced before each\n",
-        command.join(" "),
+        typed(&std::env::args().skip(1).collect::<Vec<_>>()),
         model.trim_start_matches([' ', '\t', ':']),
         read("/proc/sys/kernel/osrelease").trim(),
         read("/proc/loadavg").split(' ').next().unwrap_or("unknown"),
     )
+}
+
+/// The command line, for whoever wants the same again: .cargo/config.toml has a name for each benchmark.
+fn typed(arguments: &[String]) -> String {
+    match arguments.split_first() {
+        Some((first, rest)) if first == "initramfs" => format!("cargo bench-mkcpio {}", rest.join(" ")),
+        _ => format!("cargo bench-mkraw -- {}", arguments.join(" ")),
+    }
+    .trim_end()
+    .to_owned()
 }
 
 /// One input's table, `cp` being 1.

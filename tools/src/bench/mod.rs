@@ -30,7 +30,7 @@ pub use kernel::{BenchKernel, KernelName};
 pub use machine::{Card, Clock, RootKind};
 pub use matrix::{Cell, Plan, Skipped, matrix};
 pub use probe::Report;
-pub use recipe::Recipe;
+pub use recipe::{Making, Recipe};
 pub use run::{Boot, Measured, measure};
 pub use stages::{STAGES, Stage, Times};
 pub use stats::Sample;

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use whit_tools::bench::{
-    BenchKernel, Card, Clock, Contender, Host, KernelName, Measured, Plan, Recipe, RootKind, Workshop, csv, header,
-    json, matrix, measure, svg, table,
+    BenchKernel, Card, Clock, Contender, Host, KernelName, Making, Measured, Plan, Recipe, RootKind, Workshop, csv,
+    header, json, matrix, measure, svg, table,
 };
 use whit_tools::documents;
 use whit_tools::output::{self, Output};
@@ -135,10 +135,12 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     }
 }
 
-/// Debian's own initramfs takes some two minutes for an exact boot: of the committed matrices it is in the one of its kernel.
+/// A distribution's own initramfs takes minutes for an exact boot: of the committed matrices it is in the one of its kernel.
 fn takes_part(contender: &Contender, plan: &Plan, is_committed: bool) -> bool {
     let is_debians = plan.kernels.iter().any(|kernel| kernel.modules.is_some());
-    !is_committed || is_debians || contender.name() != "initramfs-tools"
+    let is_distributions =
+        matches!(contender, Contender::Recipe(recipe) if matches!(recipe.making, Making::Script(..)));
+    !is_committed || is_debians || !is_distributions
 }
 
 /// The matrix that was asked for, or the committed ones.
