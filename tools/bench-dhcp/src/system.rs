@@ -34,8 +34,11 @@ const FILES: [(&str, &str); 9] = [
 
 const NETWORK: &str = "etc/systemd/network/eth0.network";
 
+/// Packages, and their versions.
+pub(crate) type Versions = Vec<(&'static str, String)>;
+
 /// Makes the system anew, as a folder; returns it, and the versions of the packages.
-pub(crate) fn make(folder: &Path, packages: &[&'static str]) -> Result<(PathBuf, Vec<(&'static str, String)>), String> {
+pub(crate) fn make(folder: &Path, packages: &[&'static str]) -> Result<(PathBuf, Versions), String> {
     let mut store = Store::open(&workspace::target().join("debian"), |line| eprintln!("{line}")).map_err(text)?;
     let mut versions = Vec::new();
     for package in packages {

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use whit_tools::programs::{self, Program, THREECPIO};
+use whit_tools::segment::{self, Reader};
 use whit_tools::size::show;
-use whit_tools::{segment, workspace};
+use whit_tools::workspace;
 
 use crate::measure::{Run, median};
 use crate::tools::Tool;
@@ -85,7 +86,8 @@ fn tree(folder: &Path) -> Result<PathBuf, String> {
         std::fs::rename(&unfinished, &initrd).map_err(|error| failed(&error))?;
         std::fs::remove_file(&tar).map_err(|error| format!("{}: {error}", tar.display()))?;
     }
-    segment::extract(File::open(&initrd).map_err(|error| failed(&error))?, &tree).map_err(|error| failed(&error))?;
+    segment::extract(Reader::new(File::open(&initrd).map_err(|error| failed(&error))?), &tree)
+        .map_err(|error| failed(&error))?;
     Ok(tree)
 }
 

@@ -38,7 +38,14 @@ struct Step {
     is_long: bool,
 }
 
-const STEPS: [Step; 8] = [
+/// The words of clippy for another workspace.
+macro_rules! lints_of {
+    ($manifest:literal) => {
+        ["clippy", "--locked", "--target-dir", "target", "--manifest-path", $manifest, "--", "-D", "warnings"]
+    };
+}
+
+const STEPS: [Step; 10] = [
     Step { title: "format", arguments: &["fmt", "--check"], is_long: false },
     Step { title: "lints of the init", arguments: &["clippy", "-p", "whit", "--", "-D", "warnings"], is_long: false },
     Step {
@@ -46,6 +53,9 @@ const STEPS: [Step; 8] = [
         arguments: &["clippy", "--workspace", "--exclude", "whit", "--all-targets", "--", "-D", "warnings"],
         is_long: false,
     },
+    // Workspaces of their own, with crates that nothing else needs.
+    Step { title: "lints of mkraw's benchmark", arguments: &lints_of!("tools/bench-mkraw/Cargo.toml"), is_long: false },
+    Step { title: "lints of DHCP's benchmark", arguments: &lints_of!("tools/bench-dhcp/Cargo.toml"), is_long: false },
     Step { title: "tests on the host", arguments: &["test", "--workspace"], is_long: false },
     Step { title: "the init", arguments: &["build", "--release", "-p", "whit"], is_long: false },
     Step { title: "the tools", arguments: &["build", "--profile", "tools", "-p", "whit-tools"], is_long: false },
