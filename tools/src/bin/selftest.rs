@@ -40,12 +40,24 @@ struct Step {
 
 /// The words of clippy for another workspace.
 macro_rules! lints_of {
-    ($manifest:literal) => {
-        ["clippy", "--locked", "--target-dir", "target", "--manifest-path", $manifest, "--", "-D", "warnings"]
+    ($manifest:literal, $package:literal) => {
+        [
+            "clippy",
+            "--locked",
+            "--target-dir",
+            "target",
+            "--manifest-path",
+            $manifest,
+            "-p",
+            $package,
+            "--",
+            "-D",
+            "warnings",
+        ]
     };
 }
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     Step { title: "format", arguments: &["fmt", "--check"], is_long: false },
     Step { title: "lints of the init", arguments: &["clippy", "-p", "whit", "--", "-D", "warnings"], is_long: false },
     Step {
@@ -54,8 +66,17 @@ const STEPS: [Step; 10] = [
         is_long: false,
     },
     // Workspaces of their own, with crates that nothing else needs.
-    Step { title: "lints of mkraw's benchmark", arguments: &lints_of!("tools/bench-mkraw/Cargo.toml"), is_long: false },
-    Step { title: "lints of DHCP's benchmark", arguments: &lints_of!("tools/bench-dhcp/Cargo.toml"), is_long: false },
+    Step {
+        title: "lints of mkraw's benchmark",
+        arguments: &lints_of!("tools/bench-mkraw/Cargo.toml", "bench-mkraw"),
+        is_long: false,
+    },
+    Step {
+        title: "lints of DHCP's benchmark",
+        arguments: &lints_of!("tools/bench-dhcp/Cargo.toml", "bench-dhcp"),
+        is_long: false,
+    },
+    Step { title: "lints of its floor", arguments: &lints_of!("tools/bench-dhcp/Cargo.toml", "floor"), is_long: false },
     Step { title: "tests on the host", arguments: &["test", "--workspace"], is_long: false },
     Step { title: "the init", arguments: &["build", "--release", "-p", "whit"], is_long: false },
     Step { title: "the tools", arguments: &["build", "--profile", "tools", "-p", "whit-tools"], is_long: false },

@@ -11,7 +11,7 @@ mod mem;
 use whit::dhcp::wire::{Encoded, HardwareAddress, Kind, MAX_SENT, Message, Query, code};
 use whit::dhcp::{CLIENT_PORT, SERVER_PORT};
 use whit::ipv4::{self, Address, Endpoint, UdpChecksum};
-use whit::rtnetlink::{self, Hardware, InterfaceAddress, Request};
+use whit::rtnetlink::{self, InterfaceAddress, Request};
 
 const AF_NETLINK: u16 = 16;
 const AF_PACKET: u16 = 17;
@@ -119,7 +119,7 @@ fn wait_for_carrier(links: usize) -> (u32, HardwareAddress) {
     loop {
         for message in rtnetlink::messages(receive(links, &mut buffer)) {
             let rtnetlink::Message::Link(link) = message else { continue };
-            if let (Hardware::Ethernet(address), true) = (link.hardware(), link.carrier()) {
+            if let (Some(address), true) = (link.ethernet(), link.carrier()) {
                 return (link.interface(), address);
             }
         }
