@@ -20,7 +20,8 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags}
 use snapshot::Snapshot;
 use tempfile::TempDir;
 use whit_tests::tool;
-use whit_tools::newc::{self, Entry};
+use whit_tools::newc::Header;
+use whit_tools::segment::{self, Member};
 
 /// A static program that is surely there; Debian: busybox-static.
 const BUSYBOX: &str = "/bin/busybox";
@@ -61,12 +62,20 @@ fn archive_of(tar: &[u8]) -> (String, Vec<u8>) {
     make(tempfile::tempdir().unwrap().path(), &["--rootfs", "-"], tar)
 }
 
-fn entries(archive: &[u8]) -> Vec<Entry<'_>> {
-    newc::entries(archive).map(Result::unwrap).collect()
+#[derive(PartialEq)]
+struct Entry {
+    name: Vec<u8>,
+    header: Header,
+    data: Vec<u8>,
+}
+
+fn entries(archive: &[u8]) -> Vec<Entry> {
+    let entries = segment::entries(archive).unwrap();
+    entries.into_iter().map(|(Member { name, header, .. }, data)| Entry { name, header, data }).collect()
 }
 
 /// The path in the image of an entry that is there; the image's own is empty.
-fn inside<'a>(entry: &Entry<'a>) -> Option<&'a [u8]> {
+fn inside(entry: &Entry) -> Option<&[u8]> {
     if entry.name == b"rootfs" { Some(b"") } else { entry.name.strip_prefix(b"rootfs/") }
 }
 
@@ -75,7 +84,7 @@ fn listing(archive: &[u8]) -> BTreeMap<String, String> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let all = entries(archive).into_iter().filter_map(|entry| {
         let path = inside(&entry).filter(|path| !path.is_empty())?;
-        Some((text(path), format!("{:o} {} {}", entry.mode, entry.nlink, text(entry.data))))
+        Some((text(path), format!("{:o} {} {}", entry.header.mode, entry.header.nlink, text(&entry.data))))
     });
     all.collect()
 }
@@ -143,9 +152,9 @@ fn unpacked(archive: &Path) -> (TempDir, Snapshot) {
     let mut snapshot = snapshot::of_directory(&folder.path().join("rootfs"));
     // cpio makes hard links when directories have their times, and gives symbolic links none: these are the archive's.
     let bytes = fs::read(archive).unwrap();
-    for entry in entries(&bytes).iter().filter(|entry| matches!(entry.mode & 0o170_000, 0o040_000 | 0o120_000)) {
+    for entry in entries(&bytes).iter().filter(|entry| matches!(entry.header.mode & 0o170_000, 0o040_000 | 0o120_000)) {
         if let Some(path) = inside(entry) {
-            snapshot.get_mut(path).unwrap().mtime = (entry.mtime.into(), 0);
+            snapshot.get_mut(path).unwrap().mtime = (entry.header.mtime.into(), 0);
         }
     }
     (folder, snapshot)
@@ -226,21 +235,21 @@ fn attributes_go_into_a_table_beside_the_image() {
     expected.extend(CAPABILITY);
     expected.push(0);
     assert_eq!(table.data.escape_ascii().to_string(), expected.escape_ascii().to_string());
-    assert_eq!(table.mode, 0o100_600);
+    assert_eq!(table.header.mode, 0o100_600);
 }
 
 #[test]
 fn the_image_stands_between_what_it_needs_and_its_end() {
     let (said, archive) = archive_of(&archive::of(&[directory("bin"), file("bin/x", &[b'x'; 10_000])]));
     let all = entries(&archive);
-    let names: Vec<String> = all.iter().map(|entry| String::from_utf8_lossy(entry.name).into_owned()).collect();
+    let names: Vec<String> = all.iter().map(|entry| String::from_utf8_lossy(&entry.name).into_owned()).collect();
     assert_eq!(names.first().unwrap(), "rootfs.needs");
     // The directories that the init mounts on are there, even when the root will be read-only.
     let last = ["rootfs", "rootfs/bin", "rootfs/bin/x", "rootfs/dev", "rootfs/proc", "rootfs/sys", "rootfs.end"];
     assert_eq!(names[names.len() - last.len()..], last);
     let end = all.last().unwrap();
     // Longer than what a tmpfs keeps without a page, and it leads to the first.
-    assert!(end.mode == 0o120_777 && end.data.len() > 128 && end.data.ends_with(b"././rootfs.needs"));
+    assert!(end.header.mode == 0o120_777 && end.data.len() > 128 && end.data.ends_with(b"././rootfs.needs"));
     // busybox as the init and little else: the running kernel is what needs most.
     let memory = said.lines().find_map(|line| line.strip_prefix("memory: ")).unwrap();
     let mib = memory.split(' ').next().unwrap();
@@ -342,7 +351,7 @@ fn times_that_cpio_cannot_hold_are_moved_and_said() {
     }
     let (said, archive) = archive_of(&archive::of_directory(tree.path(), &["--format=pax"]));
     assert!(said.contains("moved: 2 times outside of 1970 to 2106, which a cpio archive cannot hold\n"), "{said}");
-    let mtime = |name: &str| entries(&archive).iter().find(|entry| entry.name == name.as_bytes()).unwrap().mtime;
+    let mtime = |name: &str| entries(&archive).iter().find(|entry| entry.name == name.as_bytes()).unwrap().header.mtime;
     assert_eq!(["rootfs/before", "rootfs/after", "rootfs/between"].map(mtime), [0, u32::MAX, 7]);
 }
 

@@ -125,7 +125,7 @@ mod tests {
             let Header { mode, uid, gid, nlink, rdev: (major, minor), .. } = member.header;
             format!("{name} {mode:o} {uid}:{gid} {nlink} {major}:{minor} {data}")
         };
-        Ok(entries(&archive).iter().map(line).collect())
+        Ok(entries(&archive).unwrap().iter().map(line).collect())
     }
 
     #[test]

@@ -107,20 +107,21 @@ fn last_file(input: impl Read, name: &[u8]) -> Result<Option<Vec<u8>>, ReadError
     Ok(found)
 }
 
-/// The entries of an archive, each with its data or its target.
-#[cfg(test)]
-pub(crate) fn entries(archive: &[u8]) -> Vec<(Member, Vec<u8>)> {
-    let (mut reader, mut entries) = (Reader::new(archive), Vec::new());
-    while let Some(member) = reader.next_entry().unwrap() {
-        let mut data = vec![0; if member.is_file() { member.header.filesize as usize } else { 0 }];
-        let mut filled = 0;
-        while filled < data.len() {
-            filled += reader.read_data(&mut data[filled..]).unwrap();
+/// The entries of a small initramfs, each with its data or its target.
+///
+/// # Errors
+/// See [`Reader::next_entry`].
+pub fn entries(initramfs: &[u8]) -> Result<Vec<(Member, Vec<u8>)>, ReadError> {
+    let (mut reader, mut entries) = (Reader::new(initramfs), Vec::new());
+    while let Some(member) = reader.next_entry()? {
+        let mut data = member.target.clone().unwrap_or_default();
+        let mut buffer = [0; 4096];
+        while let count @ 1.. = reader.read_data(&mut buffer)? {
+            data.extend_from_slice(&buffer[..count]);
         }
-        data.extend(member.target.iter().flatten());
         entries.push((member, data));
     }
-    entries
+    Ok(entries)
 }
 
 #[cfg(test)]

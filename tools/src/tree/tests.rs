@@ -13,7 +13,7 @@ fn listing(tree: &Tree) -> Vec<String> {
         let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
         format!("{} {:o} {} {}", text(&member.name), member.header.mode, member.header.nlink, text(data))
     };
-    entries(&archive(tree)).iter().map(line).collect()
+    entries(&archive(tree)).unwrap().iter().map(line).collect()
 }
 
 #[test]
