@@ -345,6 +345,7 @@ impl<'a> Options<'a> {
             Name::Log => self.kernel_log = position(b"console kmsg", b' ', text).ok_or(Problem::Value)? > 0,
             Name::Pid1 => self.hand_over = position(b"child exec", b' ', text).ok_or(Problem::Value)? > 0,
         }
+        // Kept all the same: by its value what stands in for the part refuses to go on without it.
         if lacks(name) { Err(Problem::Absent) } else { Ok(()) }
     }
 }

@@ -1,7 +1,7 @@
 //! What each part of the init weighs: the init is built once without it.
 //!
-//! A part's modules in the report are less than that: its words, and the code that calls it, go with it. And it shares code with
-//! others, so that all parts together weigh more than the sum.
+//! A part's modules in the report are less than that: its words, and the code that calls it, go with it. All parts together do not
+//! weigh the sum: they share code, and what refuses their words takes some.
 
 use std::ffi::OsString;
 use std::fmt::Write;
