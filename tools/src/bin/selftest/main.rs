@@ -1,8 +1,10 @@
 //! The README's second command: everything that can be checked about whit, in one go.
 //!
-//! Each step is a command that a person can type. The first that fails, or that does not end, ends the run, with its output
-//! and the command.
+//! Each step is a command that a person can type. The first that fails, or that does not end, ends the run, with the output
+//! that tells why, a summary of it, and the command.
 #![forbid(unsafe_code)]
+
+mod failures;
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
@@ -77,13 +79,22 @@ const STEPS: [Step; 11] = [
         is_long: false,
     },
     Step { title: "lints of its floor", arguments: &lints_of!("tools/bench-dhcp/Cargo.toml", "floor"), is_long: false },
-    Step { title: "tests on the host", arguments: &["test", "--workspace"], is_long: false },
+    Step { title: "tests on the host", arguments: &["test", "--workspace", "--no-fail-fast"], is_long: false },
     Step { title: "the init", arguments: &["build", "--release", "-p", "whit"], is_long: false },
     Step { title: "the tools", arguments: &["build", "--profile", "tools", "-p", "whit-tools"], is_long: false },
     Step {
         title: "tests in namespaces and machines",
         // Two at a time: an emulated machine takes a processor, and its deadlines are made for having one.
-        arguments: &["test", "-p", "whit-tests", "--", "--include-ignored", "--show-output", "--test-threads=2"],
+        arguments: &[
+            "test",
+            "-p",
+            "whit-tests",
+            "--no-fail-fast",
+            "--",
+            "--include-ignored",
+            "--show-output",
+            "--test-threads=2",
+        ],
         is_long: true,
     },
     Step { title: "the init's size", arguments: &["run", "-p", "size-report"], is_long: false },
@@ -171,8 +182,12 @@ fn run(steps: &[&Step]) -> ExitCode {
         let seconds = start.elapsed().as_secs_f64();
         if let Err(message) = result {
             failed = 1;
-            println!("{output}");
-            println!("     FAILED after {seconds:.1} s: {message}\n     repeat it with: {}", typed(step));
+            println!("{}", failures::of_failed_programs(&output));
+            println!("     FAILED after {seconds:.1} s: {message}");
+            for line in failures::summary(&output) {
+                println!("     {line}");
+            }
+            println!("     all of its output: {}\n     repeat it with: {}", log.display(), typed(step));
             break;
         }
         passed += 1;

@@ -1,0 +1,183 @@
+//! What of the output of `cargo test` tells why it failed.
+
+/// Lines of a message that are shown from its beginning: what was expected.
+const FIRST_LINES: usize = 4;
+/// And from its end: of a console, the last words.
+const LAST_LINES: usize = 10;
+/// How many panics are told. What breaks everything is told by the first as well.
+const MAX_PANICS: usize = 10;
+
+/// The output of those test programs that did not pass; all of it when there are none, as where something does not compile.
+pub(crate) fn of_failed_programs(output: &str) -> String {
+    let mut programs = vec![String::new()];
+    for line in output.lines() {
+        if line.starts_with("     Running ") || line.starts_with("   Doc-tests ") {
+            programs.push(String::new());
+        }
+        let program = programs.last_mut().expect("one at least");
+        program.push_str(line);
+        program.push('\n');
+    }
+    let failed: String = programs.drain(1..).filter(|program| !program.contains("\ntest result: ok. ")).collect();
+    if failed.is_empty() { output.to_owned() } else { failed }
+}
+
+/// Who failed, where, and the beginning and the end of what was said: lines for the end of a long output.
+pub(crate) fn summary(output: &str) -> Vec<String> {
+    let mut summary = Vec::new();
+    let mut test = "";
+    let mut is_failure = false;
+    let mut panics = 0;
+    let mut lines = output.lines().peekable();
+    while let Some(line) = lines.next() {
+        match line {
+            "failures:" => is_failure = true,
+            "successes:" => is_failure = false,
+            _ => {}
+        }
+        if let Some(name) = test_of(line) {
+            test = name;
+        }
+        let Some((_, place)) = line.split_once("' panicked at ").or_else(|| line.split_once(") panicked at ")) else {
+            continue;
+        };
+        if !is_failure {
+            continue; // It was to panic.
+        }
+        panics += 1;
+        if panics > MAX_PANICS {
+            continue;
+        }
+        summary.push(format!("{test}, {}", place.trim_end_matches(':')));
+        let mut message = Vec::new();
+        while let Some(line) = lines.next_if(|line| !is_behind_message(line)) {
+            message.push(line);
+        }
+        let left_out = message.len().saturating_sub(FIRST_LINES + LAST_LINES);
+        for (index, line) in message.iter().enumerate() {
+            if index == FIRST_LINES && left_out > 0 {
+                summary.push(format!("    [{left_out} lines]"));
+            }
+            if index < FIRST_LINES || index >= FIRST_LINES + left_out {
+                summary.push(format!("    {line}"));
+            }
+        }
+    }
+    if panics > MAX_PANICS {
+        summary.push(format!("and {} more panics", panics - MAX_PANICS));
+    }
+    summary
+}
+
+/// The test of libtest's line over what it printed: `---- root_is_late stdout ----`.
+fn test_of(line: &str) -> Option<&str> {
+    line.strip_prefix("---- ")?.strip_suffix(" stdout ----")
+}
+
+/// Whether a line is the first behind a panic's message (std, `default_hook`).
+fn is_behind_message(line: &str) -> bool {
+    line == "stack backtrace:" || line.starts_with("note: run with `RUST_BACKTRACE") || test_of(line).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of cargo 1.96, cut.
+    const OUTPUT: &str = "\
+     Running tests/good.rs (target/debug/deps/good-1)
+
+running 1 test
+test is_meant_to_panic - should panic ... ok
+
+successes:
+
+---- is_meant_to_panic stdout ----
+
+thread 'is_meant_to_panic' (12) panicked at tests/good.rs:3:5:
+meant
+note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace
+
+
+successes:
+    is_meant_to_panic
+
+test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s
+
+     Running tests/bad.rs (target/debug/deps/bad-1)
+
+running 2 tests
+test fine ... ok
+test power ... FAILED
+
+successes:
+
+---- fine stdout ----
+
+thread '<unnamed>' panicked at tests/bad.rs:9:5:
+caught
+
+
+successes:
+    fine
+
+failures:
+
+---- power stdout ----
+WHIT_SEED=1
+
+thread '<unnamed>' panicked at tests/bad.rs:4:9:
+the console did not show \"wrote\"
+stack backtrace:
+   0: rust_begin_unwind
+note: Some details are omitted, run with `RUST_BACKTRACE=full` for a verbose backtrace.
+cut 12
+
+thread 'power' (14) panicked at tests/bad.rs:20:5:
+called `Result::unwrap()` on an `Err` value: Any { .. }
+note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace
+
+
+failures:
+    power
+
+test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.07s
+
+error: test failed, to rerun pass `-p whit-tests --test bad`
+";
+
+    #[test]
+    fn each_panic_of_a_failed_test_is_told_without_its_stack() {
+        let told = [
+            "power, tests/bad.rs:4:9",
+            "    the console did not show \"wrote\"",
+            "power, tests/bad.rs:20:5",
+            "    called `Result::unwrap()` on an `Err` value: Any { .. }",
+        ];
+        assert_eq!(summary(OUTPUT), told);
+    }
+
+    #[test]
+    fn long_messages_have_a_beginning_and_an_end() {
+        let console: String = (0..100).map(|line| format!("line {line}\n")).collect();
+        let panics = format!("thread 'a' panicked at a.rs:1:1:\n{console}stack backtrace:\n").repeat(12);
+        let summary = summary(&format!("failures:\n---- a stdout ----\n{panics}"));
+        assert_eq!(summary[..3], ["a, a.rs:1:1", "    line 0", "    line 1"]);
+        assert_eq!(summary[5..7], ["    [86 lines]", "    line 90"]);
+        assert_eq!(summary[15..17], ["    line 99", "a, a.rs:1:1"]);
+        assert_eq!(summary.last().unwrap(), "and 2 more panics");
+        assert_eq!(summary.len(), 161);
+    }
+
+    #[test]
+    fn programs_that_passed_are_left_out() {
+        let failed = of_failed_programs(OUTPUT);
+        assert!(failed.starts_with("     Running tests/bad.rs"), "{failed}");
+        assert!(OUTPUT.ends_with(&failed));
+        // One that crashed has no result.
+        let crashed = "     Running tests/crash.rs\nrunning 1 test\nerror: test failed\n";
+        assert_eq!(of_failed_programs(&format!("{crashed}     Running a\n\ntest result: ok. 0 passed\n")), crashed);
+        let uncompiled = "error[E0425]: cannot find value `x`\n";
+        assert_eq!(of_failed_programs(uncompiled), uncompiled);
+    }
+}
