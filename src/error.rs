@@ -35,8 +35,10 @@ impl Errno {
     pub const FBIG: Self = Self(errno::EFBIG as i32);
     pub const ROFS: Self = Self(errno::EROFS as i32);
     pub const NAMETOOLONG: Self = Self(errno::ENAMETOOLONG as i32);
+    pub const BADMSG: Self = Self(errno::EBADMSG as i32);
     pub const NETDOWN: Self = Self(errno::ENETDOWN as i32);
     pub const NOBUFS: Self = Self(errno::ENOBUFS as i32);
+    pub const UCLEAN: Self = Self(errno::EUCLEAN as i32);
     pub const NOMEDIUM: Self = Self(errno::ENOMEDIUM as i32);
 }
 
@@ -61,7 +63,7 @@ const NAMES: &[u8] = b"EPERM,ENOENT,,,EIO,ENXIO,E2BIG,ENOEXEC,EBADF,,\
     EISDIR,EINVAL,,EMFILE,ENOTTY,ETXTBSY,EFBIG,ENOSPC,,EROFS,\
     ,,,ERANGE,,ENAMETOOLONG,,ENOSYS,,ELOOP,\
     ,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,\
-    EPROTO,,,,EOVERFLOW,,,,,,\
+    EPROTO,,,EBADMSG,EOVERFLOW,,,,,,\
     ,,,,,,,,,EMSGSIZE,\
     ,,EPROTONOSUPPORT,,EOPNOTSUPP,,EAFNOSUPPORT,EADDRINUSE,,ENETDOWN,\
     ENETUNREACH,,,ECONNRESET,ENOBUFS,,,,,ETIMEDOUT,\
@@ -91,6 +93,8 @@ mod tests {
             (errno::ECONNRESET, "ECONNRESET"),
             (errno::ETIMEDOUT, "ETIMEDOUT"),
             (errno::EHOSTUNREACH, "EHOSTUNREACH"),
+            (errno::EBADMSG, "EBADMSG"),
+            (errno::EOVERFLOW, "EOVERFLOW"),
             (errno::EUCLEAN, "EUCLEAN"),
             (errno::ENOKEY, "ENOKEY"),
         ] {

@@ -99,7 +99,14 @@ fn wait_for_root(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Devic
             let wait_s = u64::from(options.time(Time::RootWait));
             uwrite!(Line, "no such device within {} s; are its modules in the initramfs?", wait_s)
         }
-        Some(errno) => uwrite!(Line, "mount: {}; is there a file system on it, and its module loaded?", errno),
+        Some(errno) => {
+            let advice: &[u8] = match errno {
+                // EFSBADCRC and EFSCORRUPTED, as file systems call them.
+                Errno::BADMSG | Errno::UCLEAN => b"it is damaged, and its fsck may help",
+                _ => b"is there a file system on it, and its module loaded?",
+            };
+            uwrite!(Line, "mount: {}; {}", errno, Text(advice))
+        }
     };
     console::print();
     if failure == Some(Errno::NOENT) {

@@ -1,9 +1,11 @@
 //! What is missing or broken in the guest is one line that names it; then the boot goes on, or the machine ends in order.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use whit_tests::debian::kernel;
-use whit_tests::whole::{Guest, Shell, VIRTIO, alone, busybox_disk, machine, said, timeline};
+use whit_tests::whole::{Copy, Guest, Shell, VIRTIO, alone, busybox_disk, machine, said, timeline};
 use whit_tools::debian::Flavour;
 use whit_tools::qemu::{DiskInterface, Nic};
 
@@ -42,6 +44,17 @@ fn a_disk_of_zeros_is_no_root() {
     zeros.as_file().set_len(1 << 20).unwrap();
     let line = "root=/dev/vda: mount: EINVAL; is there a file system on it, and its module loaded?";
     refuses(Some(zeros.path().to_owned()), "", line, 125);
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn a_damaged_root_is_said_to_be_one() {
+    let copy = Copy::of(&busybox_disk());
+    // What is left where the power fails between the two sectors of a superblock: s_wtime is another one than the checksum's.
+    let disk = OpenOptions::new().write(true).open(copy.path()).unwrap();
+    disk.write_all_at(&[0x55; 4], 1024 + 0x30).unwrap();
+    let line = "root=/dev/vda: mount: EBADMSG; it is damaged, and its fsck may help";
+    refuses(Some(copy.path()), "", line, 125);
 }
 
 #[test]
