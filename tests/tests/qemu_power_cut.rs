@@ -113,9 +113,9 @@ fn cut(kernel: &Kernel, seed: u64) -> u64 {
             check(&guest, &console, &acknowledged);
         }
         let wrote = counts(&console, "wrote");
-        let (lost, flushes) = disk.lose_power(|| random.below(2) == 0);
+        let (cached, flushes) = disk.lose_power(|| random.below(2) == 0);
         println!(
-            "cut {round}: {moment_ms} ms {}, {:?} acknowledged, {lost} sectors in the cache, {flushes} flushes",
+            "cut {round}: {moment_ms} ms {}, {:?} acknowledged, {cached} sectors in the cache, {flushes} flushes",
             if in_boot { "into the boot" } else { "into writing" },
             wrote.get(&round)
         );
