@@ -14,6 +14,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -21,6 +22,8 @@ use tempfile::TempDir;
 const SECTOR: usize = 512;
 /// Logical sectors of a physical one, which is written whole or not at all.
 const PHYSICAL: usize = 8;
+/// What a write or a flush takes, as on a slow disk: so that most failures find something on its way.
+const LATENCY: Duration = Duration::from_millis(20);
 /// The longest request: QEMU's are shorter.
 const MAX_REQUEST: u32 = 32 << 20;
 
@@ -200,6 +203,9 @@ fn serve(mut stream: UnixStream, state: &Mutex<State>) -> io::Result<()> {
     negotiate(&mut stream, size as u64)?;
     loop {
         let request = Request::receive(&mut stream)?;
+        if request.kind != Request::READ {
+            thread::sleep(LATENCY);
+        }
         let Some(mut answer) = lock(state).execute(failures, &request) else { return Ok(()) };
         let mut reply = [0x6744_6698u32.to_be_bytes(), [0; 4]].concat();
         reply.extend_from_slice(&request.cookie);
