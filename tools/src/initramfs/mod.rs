@@ -6,6 +6,7 @@ mod gzip;
 mod input;
 mod manifest;
 mod memory;
+mod program;
 mod report;
 
 use std::collections::BTreeMap;
@@ -20,7 +21,7 @@ use std::process::Command;
 
 use whit::record::{MAX_RECORD, Record};
 
-use crate::elf::{self, Unfit};
+use crate::elf::Unfit;
 use crate::image::RUN_RECORD;
 use crate::kmod::{self, Closure, For, Module, Modules};
 use crate::rootfs::{self, Rootfs};
@@ -31,6 +32,7 @@ pub use archive::{Packing, Summary, write, write_into, write_plain};
 pub use compression::Compression;
 pub use input::{Addition, Input};
 pub use memory::Memory;
+pub use program::default_init;
 pub use report::report;
 
 /// Directories that are always there: what the init mounts on, and where people look first.
@@ -143,7 +145,7 @@ impl Recipe {
             add_busybox(&mut tree, busybox)?;
         }
         tree.origin(format!("init {}", self.init.display()));
-        check_program(&self.init)?;
+        program::check(&self.init)?;
         tree.file(b"init", 0o755, &self.init)?;
         let mut closure = Closure::default();
         if let Some(modules) = &self.modules {
@@ -230,7 +232,7 @@ impl Recipe {
 
 /// Adds a busybox as /bin/busybox, with a link for each applet.
 pub(crate) fn add_busybox(tree: &mut Tree, busybox: &Path) -> Result<(), Error> {
-    check_program(busybox)?;
+    program::check(busybox)?;
     tree.file(BUSYBOX.as_bytes(), 0o755, busybox)?;
     for applet in applets(busybox)?.split(|byte| *byte == b'\n').filter(|applet| !applet.is_empty()) {
         if applet != BUSYBOX.as_bytes() {
@@ -328,27 +330,6 @@ fn open_rootfs(path: &Path) -> Result<Rootfs, Error> {
     };
     let failure = |error: &dyn Display| Error::File { path: path.clone(), what: error.to_string() };
     Rootfs::open(opened.map_err(|error| failure(&error))?).map_err(|error| failure(&error))
-}
-
-fn check_program(path: &Path) -> Result<(), Error> {
-    let bytes = fs::read(path).map_err(|error| Error::File { path: path.to_owned(), what: error.to_string() })?;
-    elf::check_static_program(&bytes).map_err(|error| Error::Unfit { path: path.to_owned(), error })
-}
-
-/// `whit` beside this program, as installed; else where cargo leaves it: target/PROFILE/mkcpio, target/release/whit.
-///
-/// # Errors
-/// One line that says where it was looked for.
-pub fn default_init() -> Result<PathBuf, String> {
-    let program = std::env::current_exe().map_err(|error| format!("cannot find its own directory: {error}"))?;
-    let directory = program.parent().unwrap_or(Path::new("/"));
-    let places = [directory.join("whit"), directory.join("../release/whit")];
-    places.iter().find(|place| place.is_file()).cloned().ok_or_else(|| {
-        format!(
-            "{}: no init there; name one with --init, or build it: cargo build --release -p whit",
-            places[0].display()
-        )
-    })
 }
 
 /// The modification time that `SOURCE_DATE_EPOCH` gives to every file; 0 when it is not set.
