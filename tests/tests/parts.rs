@@ -6,7 +6,7 @@ use std::process::Command;
 
 use whit_tests::debian::cloud_kernels;
 use whit_tests::namespace::Machine;
-use whit_tests::whole::{Copy, Guest, VIRTIO, assert_clean, busybox_disk};
+use whit_tests::whole::{Copy, Guest, VIRTIO, assert_clean, busybox_disk, busybox_tar};
 use whit_tests::{init_of_parts, tool};
 use whit_tools::initramfs::{self, Compression, Packing, Recipe};
 use whit_tools::qemu::{Accelerator, CommandLine, DiskInterface, Nic};
@@ -51,6 +51,35 @@ fn an_initramfs_with_the_smallest_init_is_less_than_20_kib() {
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     let bytes = fs::metadata(&initramfs).unwrap().len();
     assert!(bytes < 20 * 1024, "{bytes} bytes");
+}
+
+#[test]
+#[ignore = "needs root and Debian's archive: cargo selftest runs it"]
+fn mkcpio_refuses_what_the_init_has_no_part_for() {
+    let kernel = &cloud_kernels()[0];
+    let modules = kernel.modules.to_str().unwrap();
+    let rootfs = busybox_tar();
+    let directory = tempfile::tempdir().unwrap();
+    let output = directory.path().join("initramfs.cpio");
+    let made = |parts: &str, words: &[&str]| {
+        let mut mkcpio = Command::new(tool("mkcpio"));
+        let mkcpio = mkcpio.arg("--init").arg(init_of_parts(parts)).arg("-o").arg(&output).args(words);
+        let done = mkcpio.output().unwrap();
+        assert_eq!(output.exists(), done.status.success());
+        let _ = fs::remove_file(&output);
+        String::from_utf8_lossy(&done.stderr).into_owned()
+    };
+    for (part, path, words) in [
+        ("hardware", "/lib/modules/alias", &["--modules", modules, "--for", "qemu"][..]),
+        ("embedded", "/rootfs.needs", &["--rootfs", rootfs.to_str().unwrap()]),
+        ("entropy", "/seed", &["--seed"]),
+    ] {
+        let init = init_of_parts("");
+        let advice = format!("as its part \"{part}\" was left out; build it with --features {part}");
+        let said = format!("mkcpio: {}: does not read {path}, {advice}\n", init.display());
+        assert_eq!(made("", words), said);
+        assert_eq!(made(part, words), "");
+    }
 }
 
 #[test]

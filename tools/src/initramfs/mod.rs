@@ -35,6 +35,8 @@ pub use memory::Memory;
 pub use program::default_init;
 pub use report::report;
 
+use program::Part;
+
 /// Directories that are always there: what the init mounts on, and where people look first.
 const DIRECTORIES: [(&str, u32); 9] = [
     ("bin", 0o755),
@@ -147,6 +149,7 @@ impl Recipe {
         tree.origin(format!("init {}", self.init.display()));
         program::check(&self.init)?;
         tree.file(b"init", 0o755, &self.init)?;
+        let mut parts = Vec::new();
         let mut closure = Closure::default();
         if let Some(modules) = &self.modules {
             tree.origin(format!("modules {}", modules.display()));
@@ -155,6 +158,7 @@ impl Recipe {
             load.extend(self.load.iter().cloned());
             closure = add_modules(&mut tree, &modules, &load)?;
             if !by_device.is_empty() {
+                parts.push(Part::HARDWARE);
                 self.add_drivers(&mut tree, &modules, &by_device, &mut closure)?;
             }
             let mut releases = closure.releases.iter();
@@ -165,6 +169,7 @@ impl Recipe {
         }
         if self.seed {
             tree.origin("seed");
+            parts.push(Part::ENTROPY);
             tree.bytes(SEED, 0o600, random()?)?;
         }
         if let Some(record) = &self.record {
@@ -177,6 +182,7 @@ impl Recipe {
         let mut rootfs = self.rootfs.as_deref().map(open_rootfs).transpose()?;
         if let Some(path) = &self.rootfs {
             tree.origin(format!("rootfs {}", path.display()));
+            parts.push(Part::EMBEDDED);
         }
         if let Some(config) = self.config.as_ref().filter(|config| !config.is_empty()) {
             let config = config.encode()?.into_bytes();
@@ -193,6 +199,7 @@ impl Recipe {
         if let Some(rootfs) = rootfs {
             tree.embed(rootfs)?;
         }
+        program::check_parts(&self.init, &parts)?;
         Ok((tree, closure))
     }
 
