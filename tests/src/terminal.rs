@@ -28,3 +28,17 @@ pub fn terminal() -> (OwnedFd, OwnedFd) {
 pub fn resize(terminal: &OwnedFd, rows: u16, columns: u16) {
     tcsetwinsize(terminal, Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).expect("a terminal");
 }
+
+/// What a program has written to its terminal so far, read up to some words; nothing more once it has closed it.
+///
+/// # Panics
+/// When they do not come.
+pub fn read_until(terminal: &OwnedFd, said: &mut String, words: &str) {
+    let mut room = [0; 4096];
+    while !said.contains(words) {
+        // A terminal that its last user has closed reads as EIO.
+        let count = rustix::io::read(terminal, &mut room).unwrap_or(0);
+        assert!(count > 0, "no \"{words}\": {said}");
+        said.push_str(&String::from_utf8_lossy(&room[..count]));
+    }
+}

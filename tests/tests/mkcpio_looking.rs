@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -11,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 use proptest::prelude::*;
 use tempfile::TempDir;
 use whit_tests::deadline::Deadline;
-use whit_tests::terminal::{resize, terminal};
+use whit_tests::terminal::{read_until, resize, terminal};
 use whit_tests::tool;
 use whit_tools::newc::{Kind, Meta, Writer};
 use whit_tools::segment::{Reader, extract};
@@ -190,17 +189,6 @@ fn devices_are_left_out_without_root() {
     assert!(said.contains("left out: 1 devices, which only root can make"), "{said}");
     let metadata = fs::metadata(folder.path().join("out/proc")).unwrap();
     assert_eq!((metadata.uid(), metadata.mode()), (1234, 0o40_555));
-}
-
-/// What a program has written to its terminal so far, read up to some words; nothing more once it has closed it.
-fn read_until(terminal: &OwnedFd, said: &mut String, words: &str) {
-    let mut room = [0; 4096];
-    while !said.contains(words) {
-        // A terminal that its last user has closed reads as EIO.
-        let count = rustix::io::read(terminal, &mut room).unwrap_or(0);
-        assert!(count > 0, "no \"{words}\": {said}");
-        said.push_str(&String::from_utf8_lossy(&room[..count]));
-    }
 }
 
 #[test]

@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
+use whit_tests::deadline::Deadline;
+use whit_tests::terminal::{read_until, resize, terminal};
 use whit_tests::{debian, tool};
 use whit_tools::debian::Flavour;
 
@@ -127,4 +129,18 @@ fn a_file_of_4_gib_in_the_package_changes_its_format_and_not_the_initramfs() {
     let needs = run("rpm", &["-qp", "--requires", package.to_str().unwrap()], folder.path());
     assert!(needs.contains("rpmlib(LargeFiles)"), "{needs}");
     assert!(initramfs(folder.path(), &[&package]) == expected);
+    // As that takes long, it is said how far it is.
+    let (ours, theirs) = terminal();
+    resize(&ours, 24, 80);
+    let mut mkcpio = Command::new(tool("mkcpio"));
+    mkcpio.args(["--dry-run", "--init", BUSYBOX, "--for", "virtio", "--modules"]).arg(package);
+    let mut child = mkcpio.stdout(Stdio::null()).stderr(theirs).spawn().unwrap();
+    let deadline = Deadline::of(&child);
+    let mut said = String::new();
+    for words in [" of ", " files, ", " left"] {
+        read_until(&ours, &mut said, words);
+    }
+    drop(deadline);
+    child.kill().unwrap();
+    child.wait().unwrap();
 }

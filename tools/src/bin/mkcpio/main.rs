@@ -13,7 +13,7 @@ use look::Stop;
 use whit_tools::initramfs::{self, Compression, Input, Packing, Recipe, Summary};
 use whit_tools::kconfig::Config;
 use whit_tools::kmod::{Closure, Package};
-use whit_tools::progress::Bar;
+use whit_tools::progress::{Bar, Progress};
 use whit_tools::rootfs::Rootfs;
 use whit_tools::runrecord::RunRecord;
 use whit_tools::segment::{Method, Reader};
@@ -85,7 +85,12 @@ fn open_packages(paths: &[PathBuf]) -> Result<Option<Package>, String> {
     match (paths, paths.iter().find(|path| !path.is_file())) {
         ([] | [_], Some(_)) | ([], None) => Ok(None),
         (_, Some(path)) => Err(format!("{}: is no file; of several --modules, each must be a package", path.display())),
-        (_, None) => Package::open(paths).map(Some).map_err(|error| error.to_string()),
+        (_, None) => {
+            let progress = Arc::new(Progress::default());
+            let lengths = paths.iter().map(|path| std::fs::metadata(path).map_or(0, |metadata| metadata.len()));
+            let _bar = Bar::start(Arc::clone(&progress), Some(lengths.sum()));
+            Package::watched(paths, &progress).map(Some).map_err(|error| error.to_string())
+        }
     }
 }
 

@@ -7,6 +7,8 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
+use crate::progress::Progress;
+
 /// Where in a package such files are.
 const WANTED: [&str; 4] = ["lib/modules", "usr/lib/modules", "lib/firmware", "usr/lib/firmware"];
 /// Files of several names whose content has not come yet. rpm writes the names of one file behind each other, so that there
@@ -24,11 +26,13 @@ pub(super) struct Folder<'d> {
     pub(super) modules: usize,
     /// Where the first name of a file is, of which others may come.
     linked: HashMap<Identity, PathBuf>,
+    /// Counts the files.
+    progress: &'d Progress,
 }
 
 impl<'d> Folder<'d> {
-    pub(super) fn new(directory: &'d Path) -> Self {
-        Self { directory, modules: 0, linked: HashMap::new() }
+    pub(super) fn new(directory: &'d Path, progress: &'d Progress) -> Self {
+        Self { directory, modules: 0, linked: HashMap::new(), progress }
     }
 
     /// Takes over a file when it is wanted; `read` gives its content, and 0 bytes at the end.
@@ -65,6 +69,21 @@ impl<'d> Folder<'d> {
         Ok(())
     }
 
+    /// Takes over another name of a file that came before, as a tar has it.
+    pub(super) fn link(&mut self, name: &[u8], first: &[u8]) -> io::Result<()> {
+        let Some(below) = wanted(name) else { return Ok(()) };
+        let first_below = wanted(first).filter(|first| self.directory.join(first).is_file());
+        let Some(first_below) = first_below else {
+            let (name, first) = (String::from_utf8_lossy(name), String::from_utf8_lossy(first));
+            return Err(io::Error::other(format!("{name} is a link to {first}, which is not there or no module")));
+        };
+        if first_below == below {
+            return Ok(());
+        }
+        let path = self.make_room(&below)?;
+        fs::hard_link(self.directory.join(first_below), path)
+    }
+
     /// The path of a file that is not there, in a directory that is.
     fn make_room(&mut self, below: &Path) -> io::Result<PathBuf> {
         let path = self.directory.join(below);
@@ -74,6 +93,7 @@ impl<'d> Folder<'d> {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
+        self.progress.add_file();
         self.modules += usize::from(below.components().any(|part| part.as_os_str() == "modules"));
         Ok(path)
     }
@@ -122,7 +142,8 @@ mod tests {
     #[test]
     fn all_names_of_a_file_have_the_content_of_the_last() {
         let directory = tempfile::tempdir().unwrap();
-        let mut folder = Folder::new(directory.path());
+        let progress = Progress::default();
+        let mut folder = Folder::new(directory.path(), &progress);
         let names = ["lib/firmware/a", "lib/firmware/b", "usr/share/c"];
         for (name, is_last) in names.iter().zip([false, false, true]) {
             let text = if is_last { "text" } else { "" };
@@ -140,9 +161,29 @@ mod tests {
     }
 
     #[test]
+    fn links_are_names_of_what_came_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let progress = Progress::default();
+        let mut folder = Folder::new(directory.path(), &progress);
+        let module = b"./lib/modules/6.1/a.ko";
+        folder.file(module, content(b"text")).unwrap();
+        folder.link(b"lib/modules/6.1/b.ko", module).unwrap();
+        folder.link(b"/lib/modules/6.1/a.ko", module).unwrap();
+        folder.link(b"usr/share/c", b"usr/share/d").unwrap();
+        let read = |name: &str| fs::read_to_string(directory.path().join("lib/modules/6.1").join(name)).unwrap();
+        assert_eq!(["a.ko", "b.ko"].map(read), ["text", "text"]);
+        assert_eq!(folder.modules, 2);
+        for first in ["lib/modules/6.1/c.ko", "../lib/modules/6.1/a.ko", "etc/passwd", "lib/modules/6.1"] {
+            let error = folder.link(b"lib/modules/6.1/d.ko", first.as_bytes()).unwrap_err().to_string();
+            assert_eq!(error, format!("lib/modules/6.1/d.ko is a link to {first}, which is not there or no module"));
+        }
+    }
+
+    #[test]
     fn files_of_several_names_are_limited() {
         let directory = tempfile::tempdir().unwrap();
-        let mut folder = Folder::new(directory.path());
+        let progress = Progress::default();
+        let mut folder = Folder::new(directory.path(), &progress);
         let mut take = |number: usize| {
             folder.linked_file(format!("lib/modules/{number}").as_bytes(), (0, number as u64), false, content(b""))
         };

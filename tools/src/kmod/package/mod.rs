@@ -18,6 +18,7 @@ use tempfile::TempDir;
 
 use super::Error;
 use crate::image::compression;
+use crate::progress::{Counted, Progress};
 use crate::tar::{self, Entry, Kind, Reader};
 use folder::Folder;
 
@@ -31,12 +32,20 @@ impl Package {
     /// # Errors
     /// A file that cannot be read, or no package that has modules.
     pub fn open(paths: &[PathBuf]) -> Result<Self, Error> {
+        Self::watched(paths, &Progress::default())
+    }
+
+    /// [`Package::open`], which tells how far it is: bytes of the packages, and files in them.
+    ///
+    /// # Errors
+    /// As that.
+    pub fn watched(paths: &[PathBuf], progress: &Progress) -> Result<Self, Error> {
         let unreadable = |path: &Path, what: String| Error::Unreadable { path: path.to_owned(), what };
         let directory =
             TempDir::with_prefix("mkcpio-").map_err(|error| unreadable(&env::temp_dir(), error.to_string()))?;
         let mut modules = 0;
         for path in paths {
-            modules += unpack(path, directory.path()).map_err(|error| {
+            modules += unpack(path, directory.path(), progress).map_err(|error| {
                 unreadable(path, format!("cannot be read as a .deb, .rpm, .apk or .pkg.tar ({error})"))
             })?;
         }
@@ -56,31 +65,34 @@ impl Package {
 }
 
 /// Unpacks what is wanted; returns how many files those were.
-fn unpack(package: &Path, directory: &Path) -> io::Result<usize> {
+fn unpack(package: &Path, directory: &Path, progress: &Progress) -> io::Result<usize> {
     let mut file = File::open(package)?;
     let mut start = Vec::new();
     file.by_ref().take(deb::MAGIC.len() as u64).read_to_end(&mut start)?;
     file.seek(SeekFrom::Start(0))?;
-    let mut folder = Folder::new(directory);
+    let mut folder = Folder::new(directory, progress);
     if start.starts_with(rpm::MAGIC) {
-        rpm::unpack(file, &mut folder)?;
+        rpm::unpack(Counted { input: file, progress }, &mut folder)?;
     } else if start.starts_with(deb::MAGIC) {
         let length = deb::find_data(&mut file)?;
-        unpack_tar(file.take(length), &mut folder)?;
+        progress.add_bytes(file.stream_position()?);
+        unpack_tar(file.take(length), &mut folder, progress)?;
     } else {
-        unpack_tar(file, &mut folder)?;
+        unpack_tar(file, &mut folder, progress)?;
     }
     Ok(folder.modules)
 }
 
-fn unpack_tar(input: impl Read + Send, folder: &mut Folder) -> io::Result<()> {
-    let (_, content) = compression::decoder(BufReader::new(input))?;
+fn unpack_tar(input: impl Read + Send, folder: &mut Folder, progress: &Progress) -> io::Result<()> {
+    let (_, content) = compression::decoder(BufReader::new(Counted { input, progress }))?;
     // An .apk is several tars, one behind the other, the first two without an end mark.
     let mut reader = Reader::new(content).accept_missing_end(true);
     let mut entry = Entry::default();
     while reader.next(&mut entry).map_err(said)? {
-        if entry.kind == Kind::File {
-            folder.file(&entry.path, |target| reader.read(target).map_err(said))?;
+        match entry.kind {
+            Kind::File => folder.file(&entry.path, |target| reader.read(target).map_err(said))?,
+            Kind::HardLink => folder.link(&entry.path, &entry.link)?,
+            _ => {}
         }
     }
     Ok(())

@@ -38,7 +38,8 @@ fn open_all(packages: &[&[u8]]) -> Result<Vec<String>, String> {
     for (path, bytes) in paths.iter().zip(packages) {
         fs::write(path, bytes).unwrap();
     }
-    let package = Package::open(&paths).map_err(|error| error.to_string())?;
+    let progress = Progress::default();
+    let package = Package::watched(&paths, &progress).map_err(|error| error.to_string())?;
     let mut found = Vec::new();
     let mut pending = vec![package.directory().to_owned()];
     while let Some(directory) = pending.pop() {
@@ -51,6 +52,10 @@ fn open_all(packages: &[&[u8]]) -> Result<Vec<String>, String> {
         }
     }
     found.sort();
+    // Nothing is read twice, and all of a package but what stands behind its end.
+    let bytes: u64 = packages.iter().map(|package| package.len() as u64).sum();
+    assert!((bytes / 2..=bytes).contains(&progress.bytes()), "{} of {bytes}", progress.bytes());
+    assert!(progress.files() >= found.len() as u64);
     Ok(found)
 }
 

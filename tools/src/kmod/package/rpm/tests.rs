@@ -5,6 +5,7 @@ use std::io::Write;
 
 use super::*;
 use crate::newc::{Kind, Meta, Writer};
+use crate::progress::Progress;
 use crate::segment::Method;
 
 mod stripped;
@@ -91,7 +92,7 @@ const ALL: [Option<Method>; 5] = [None, Some(Method::Gzip), Some(Method::Zstd), 
 /// What is unpacked: names and contents.
 fn open(bytes: &[u8]) -> Result<BTreeMap<String, String>, String> {
     let directory = tempfile::tempdir().unwrap();
-    unpack(bytes, &mut Folder::new(directory.path())).map_err(|error| error.to_string())?;
+    unpack(bytes, &mut Folder::new(directory.path(), &Progress::default())).map_err(|error| error.to_string())?;
     let mut found = BTreeMap::new();
     let mut pending = vec![directory.path().to_owned()];
     while let Some(folder) = pending.pop() {
