@@ -204,8 +204,9 @@ impl Machine {
         let go_end = fs::OpenOptions::new().read(true).write(true).open(&go).expect("the FIFO");
 
         // The end of this thread ends unshare, and with it PID 1 and all in its namespace.
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL"]);
+        let mut command = Command::new("env");
+        // The kernel's first program finds no signal ignored, whatever nohup(1) or a shell's & left to these tests.
+        command.args(["--default-signal", "setpriv", "--pdeathsig", "KILL"]);
         if let Some(limit) = self.open_files {
             command.args(["--bounding-set", "-sys_resource", "prlimit", &format!("--nofile={limit}")]);
         }
