@@ -56,7 +56,7 @@ pub(crate) fn summary(output: &str) -> Vec<String> {
         let left_out = message.len().saturating_sub(FIRST_LINES + LAST_LINES);
         for (index, line) in message.iter().enumerate() {
             if index == FIRST_LINES && left_out > 0 {
-                summary.push(format!("    [{left_out} lines]"));
+                summary.push(format!("    [lines left out: {left_out}]"));
             }
             if index < FIRST_LINES || index >= FIRST_LINES + left_out {
                 summary.push(format!("    {line}"));
@@ -163,7 +163,7 @@ error: test failed, to rerun pass `-p whit-tests --test bad`
         let panics = format!("thread 'a' panicked at a.rs:1:1:\n{console}stack backtrace:\n").repeat(12);
         let summary = summary(&format!("failures:\n---- a stdout ----\n{panics}"));
         assert_eq!(summary[..3], ["a, a.rs:1:1", "    line 0", "    line 1"]);
-        assert_eq!(summary[5..7], ["    [86 lines]", "    line 90"]);
+        assert_eq!(summary[5..7], ["    [lines left out: 86]", "    line 90"]);
         assert_eq!(summary[15..17], ["    line 99", "a, a.rs:1:1"]);
         assert_eq!(summary.last().unwrap(), "and 2 more panics");
         assert_eq!(summary.len(), 161);
