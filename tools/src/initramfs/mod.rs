@@ -158,7 +158,7 @@ impl Recipe {
             load.extend(self.load.iter().cloned());
             closure = add_modules(&mut tree, &modules, &load)?;
             if !by_device.is_empty() {
-                parts.push(Part::HARDWARE);
+                parts.push(Part::Hardware);
                 self.add_drivers(&mut tree, &modules, &by_device, &mut closure)?;
             }
             let mut releases = closure.releases.iter();
@@ -169,7 +169,7 @@ impl Recipe {
         }
         if self.seed {
             tree.origin("seed");
-            parts.push(Part::ENTROPY);
+            parts.push(Part::Entropy);
             tree.bytes(SEED, 0o600, random()?)?;
         }
         if let Some(record) = &self.record {
@@ -182,7 +182,7 @@ impl Recipe {
         let mut rootfs = self.rootfs.as_deref().map(open_rootfs).transpose()?;
         if let Some(path) = &self.rootfs {
             tree.origin(format!("rootfs {}", path.display()));
-            parts.push(Part::EMBEDDED);
+            parts.push(Part::Embedded);
         }
         if let Some(config) = self.config.as_ref().filter(|config| !config.is_empty()) {
             let config = config.encode()?.into_bytes();

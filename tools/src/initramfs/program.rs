@@ -1,30 +1,40 @@
 //! The programs of an initramfs: the init above all.
 
-use std::ffi::CStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use whit::embedded;
+use whit::embedded::NEEDS;
 
-use super::Error;
+use super::{DRIVERS, Error, RECORD, SEED};
 use crate::elf;
-
-/// What every whit reads.
-const OF_EVERY_INIT: &CStr = c"/whit.conf";
+use crate::rootfs::name_of;
 
 /// A part of the init that something in the initramfs needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Part {
-    /// The feature of the package, as in src/parts.rs.
-    name: &'static str,
-    /// The file that it reads: its path as the init opens it, and so as it stands in the init.
-    reads: &'static CStr,
+pub(super) enum Part {
+    Embedded,
+    Entropy,
+    Hardware,
 }
 
 impl Part {
-    pub(super) const EMBEDDED: Self = Self { name: "embedded", reads: embedded::NEEDS };
-    pub(super) const ENTROPY: Self = Self { name: "entropy", reads: c"/seed" };
-    pub(super) const HARDWARE: Self = Self { name: "hardware", reads: c"/lib/modules/alias" };
+    /// The feature of the package, as in src/parts.rs.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::Entropy => "entropy",
+            Self::Hardware => "hardware",
+        }
+    }
+
+    /// The file that it reads, without the leading slash.
+    fn reads(self) -> &'static [u8] {
+        match self {
+            Self::Embedded => name_of(NEEDS),
+            Self::Entropy => SEED.as_bytes(),
+            Self::Hardware => DRIVERS.as_bytes(),
+        }
+    }
 }
 
 /// Refuses a program that the kernel would not run without libraries.
@@ -37,16 +47,17 @@ pub(super) fn check(path: &Path) -> Result<(), Error> {
 pub(super) fn check_parts(init: &Path, needed: &[Part]) -> Result<(), Error> {
     let failure = |what: String| Error::File { path: init.to_owned(), what };
     let bytes = fs::read(init).map_err(|error| failure(error.to_string()))?;
-    let has = |path: &CStr| {
-        let path = path.to_bytes_with_nul();
+    // A path stands in the init as it opens it.
+    let reads = |name: &[u8]| {
+        let path = [b"/", name, b"\0"].concat();
         bytes.windows(path.len()).any(|window| window == path)
     };
-    match needed.iter().find(|part| !has(part.reads)).filter(|_| has(OF_EVERY_INIT)) {
+    match needed.iter().find(|part| !reads(part.reads())).filter(|_| reads(RECORD.as_bytes())) {
         None => Ok(()),
-        Some(Part { name, reads }) => {
-            let path = reads.to_string_lossy();
+        Some(part) => {
+            let (name, path) = (part.name(), String::from_utf8_lossy(part.reads()));
             let what =
-                format!("does not read {path}, as its part \"{name}\" was left out; build it with --features {name}");
+                format!("does not read /{path}, as its part \"{name}\" was left out; build it with --features {name}");
             Err(failure(what))
         }
     }
