@@ -23,7 +23,7 @@ const SECTOR: usize = 512;
 /// Logical sectors of a physical one, which is written whole or not at all.
 const PHYSICAL: usize = 8;
 /// What a write or a flush takes, as on a slow disk: so that most failures find something on its way.
-const LATENCY: Duration = Duration::from_millis(20);
+const LATENCY: Duration = Duration::from_millis(5);
 /// The longest request: QEMU's are shorter.
 const MAX_REQUEST: u32 = 32 << 20;
 
