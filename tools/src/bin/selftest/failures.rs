@@ -24,49 +24,51 @@ pub(crate) fn of_failed_programs(output: &str) -> String {
 
 /// Who failed, where, and the beginning and the end of what was said: lines for the end of a long output.
 pub(crate) fn summary(output: &str) -> Vec<String> {
+    let panics = panics(output);
     let mut summary = Vec::new();
+    for Panic { test, place, message } in panics.iter().take(MAX_PANICS) {
+        summary.push(format!("{test}, {place}"));
+        let first = message.len().min(FIRST_LINES);
+        let last = message.len().saturating_sub(LAST_LINES).max(first);
+        summary.extend(message[..first].iter().map(|line| format!("    {line}")));
+        if last > first {
+            summary.push(format!("    [lines left out: {}]", last - first));
+        }
+        summary.extend(message[last..].iter().map(|line| format!("    {line}")));
+    }
+    if panics.len() > MAX_PANICS {
+        summary.push(format!("and {} more panics", panics.len() - MAX_PANICS));
+    }
+    summary
+}
+
+/// A panic of a test that failed.
+struct Panic<'o> {
+    test: &'o str,
+    place: &'o str,
+    message: Vec<&'o str>,
+}
+
+/// All of them. Those of tests that passed were to come.
+fn panics(output: &str) -> Vec<Panic<'_>> {
+    let mut panics = Vec::new();
     let mut test = "";
     let mut is_failure = false;
-    let mut panics = 0;
     let mut lines = output.lines().peekable();
     while let Some(line) = lines.next() {
         match line {
             "failures:" => is_failure = true,
             "successes:" => is_failure = false,
-            _ => {}
+            _ => test = test_of(line).unwrap_or(test),
         }
-        if let Some(name) = test_of(line) {
-            test = name;
-        }
-        let Some((_, place)) = line.split_once("' panicked at ").or_else(|| line.split_once(") panicked at ")) else {
-            continue;
-        };
-        if !is_failure {
-            continue; // It was to panic.
-        }
-        panics += 1;
-        if panics > MAX_PANICS {
-            continue;
-        }
-        summary.push(format!("{test}, {}", place.trim_end_matches(':')));
-        let mut message = Vec::new();
-        while let Some(line) = lines.next_if(|line| !is_behind_message(line)) {
-            message.push(line);
-        }
-        let left_out = message.len().saturating_sub(FIRST_LINES + LAST_LINES);
-        for (index, line) in message.iter().enumerate() {
-            if index == FIRST_LINES && left_out > 0 {
-                summary.push(format!("    [lines left out: {left_out}]"));
-            }
-            if index < FIRST_LINES || index >= FIRST_LINES + left_out {
-                summary.push(format!("    {line}"));
-            }
+        if let Some(place) = place_of(line).filter(|_| is_failure) {
+            let mut message: Vec<&str> =
+                std::iter::from_fn(|| lines.next_if(|line| !is_behind_message(line))).collect();
+            message.truncate(message.iter().rposition(|line| !line.is_empty()).map_or(0, |last| last + 1));
+            panics.push(Panic { test, place, message });
         }
     }
-    if panics > MAX_PANICS {
-        summary.push(format!("and {} more panics", panics - MAX_PANICS));
-    }
-    summary
+    panics
 }
 
 /// The test of libtest's line over what it printed: `---- root_is_late stdout ----`.
@@ -74,9 +76,17 @@ fn test_of(line: &str) -> Option<&str> {
     line.strip_prefix("---- ")?.strip_suffix(" stdout ----")
 }
 
-/// Whether a line is the first behind a panic's message (std, `default_hook`).
+/// The place of a panic's first line: `thread 'root_is_late' (12) panicked at tests/qemu_root.rs:4:9:`.
+fn place_of(line: &str) -> Option<&str> {
+    line.strip_prefix("thread '")?.split_once(" panicked at ")?.1.strip_suffix(':')
+}
+
+/// Whether a line is behind a panic's message (std, `default_hook`): only the first of a program is told how to see the stack.
 fn is_behind_message(line: &str) -> bool {
-    line == "stack backtrace:" || line.starts_with("note: run with `RUST_BACKTRACE") || test_of(line).is_some()
+    matches!(line, "stack backtrace:" | "failures:")
+        || line.starts_with("note: run with `RUST_BACKTRACE")
+        || test_of(line).is_some()
+        || place_of(line).is_some()
 }
 
 #[cfg(test)]
@@ -135,8 +145,9 @@ cut 12
 
 thread 'power' (14) panicked at tests/bad.rs:20:5:
 called `Result::unwrap()` on an `Err` value: Any { .. }
-note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace
 
+thread 'power' (14) panicked at tests/bad.rs:21:5:
+again
 
 failures:
     power
@@ -153,6 +164,8 @@ error: test failed, to rerun pass `-p whit-tests --test bad`
             "    the console did not show \"wrote\"",
             "power, tests/bad.rs:20:5",
             "    called `Result::unwrap()` on an `Err` value: Any { .. }",
+            "power, tests/bad.rs:21:5",
+            "    again",
         ];
         assert_eq!(summary(OUTPUT), told);
     }
