@@ -89,7 +89,7 @@ fn open_packages(paths: &[PathBuf]) -> Result<Option<Package>, String> {
             let progress = Arc::new(Progress::default());
             let lengths = paths.iter().map(|path| std::fs::metadata(path).map_or(0, |metadata| metadata.len()));
             let _bar = Bar::start(Arc::clone(&progress), Some(lengths.sum()));
-            Package::watched(paths, &progress).map(Some).map_err(|error| error.to_string())
+            Package::open(paths, &progress).map(Some).map_err(|error| error.to_string())
         }
     }
 }

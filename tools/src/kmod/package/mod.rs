@@ -27,19 +27,11 @@ pub struct Package(TempDir);
 
 impl Package {
     /// Unpacks modules and firmware out of package files, which belong to one kernel; a file of a later one replaces the same
-    /// of an earlier one.
+    /// of an earlier one. Tells how far it is: bytes of the packages, and files that were taken.
     ///
     /// # Errors
     /// A file that cannot be read, or no package that has modules.
-    pub fn open(paths: &[PathBuf]) -> Result<Self, Error> {
-        Self::watched(paths, &Progress::default())
-    }
-
-    /// [`Package::open`], which tells how far it is: bytes of the packages, and files in them.
-    ///
-    /// # Errors
-    /// As that.
-    pub fn watched(paths: &[PathBuf], progress: &Progress) -> Result<Self, Error> {
+    pub fn open(paths: &[PathBuf], progress: &Progress) -> Result<Self, Error> {
         let unreadable = |path: &Path, what: String| Error::Unreadable { path: path.to_owned(), what };
         let directory =
             TempDir::with_prefix("mkcpio-").map_err(|error| unreadable(&env::temp_dir(), error.to_string()))?;
@@ -70,21 +62,20 @@ fn unpack(package: &Path, directory: &Path, progress: &Progress) -> io::Result<u
     let mut start = Vec::new();
     file.by_ref().take(deb::MAGIC.len() as u64).read_to_end(&mut start)?;
     file.seek(SeekFrom::Start(0))?;
+    let length = if start.starts_with(deb::MAGIC) { deb::find_data(&mut file)? } else { u64::MAX };
+    progress.add_bytes(file.stream_position()?);
+    let input = Counted { input: file.take(length), progress };
     let mut folder = Folder::new(directory, progress);
     if start.starts_with(rpm::MAGIC) {
-        rpm::unpack(Counted { input: file, progress }, &mut folder)?;
-    } else if start.starts_with(deb::MAGIC) {
-        let length = deb::find_data(&mut file)?;
-        progress.add_bytes(file.stream_position()?);
-        unpack_tar(file.take(length), &mut folder, progress)?;
+        rpm::unpack(input, &mut folder)?;
     } else {
-        unpack_tar(file, &mut folder, progress)?;
+        unpack_tar(input, &mut folder)?;
     }
     Ok(folder.modules)
 }
 
-fn unpack_tar(input: impl Read + Send, folder: &mut Folder, progress: &Progress) -> io::Result<()> {
-    let (_, content) = compression::decoder(BufReader::new(Counted { input, progress }))?;
+fn unpack_tar(input: impl Read + Send, folder: &mut Folder) -> io::Result<()> {
+    let (_, content) = compression::decoder(BufReader::new(input))?;
     // An .apk is several tars, one behind the other, the first two without an end mark.
     let mut reader = Reader::new(content).accept_missing_end(true);
     let mut entry = Entry::default();

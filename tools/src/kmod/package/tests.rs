@@ -39,7 +39,7 @@ fn open_all(packages: &[&[u8]]) -> Result<Vec<String>, String> {
         fs::write(path, bytes).unwrap();
     }
     let progress = Progress::default();
-    let package = Package::watched(&paths, &progress).map_err(|error| error.to_string())?;
+    let package = Package::open(&paths, &progress).map_err(|error| error.to_string())?;
     let mut found = Vec::new();
     let mut pending = vec![package.directory().to_owned()];
     while let Some(directory) = pending.pop() {
@@ -68,6 +68,17 @@ fn packages_of_several_distributions_are_unpacked() {
     // Alpine's: tars one behind the other.
     let apk = [tar("--gzip"), tar("--gzip")].concat();
     assert_eq!(open(&apk).unwrap(), expected);
+}
+
+#[test]
+fn a_name_that_a_tar_links_to_a_module_is_one() {
+    let root = tempfile::tempdir().unwrap();
+    let modules = root.path().join("lib/modules/6.1");
+    fs::create_dir_all(&modules).unwrap();
+    fs::write(modules.join("a.ko"), "a module").unwrap();
+    fs::hard_link(modules.join("a.ko"), modules.join("b.ko")).unwrap();
+    let output = Command::new("tar").arg("-C").arg(root.path()).args(["-c", "./lib"]).output().unwrap();
+    assert_eq!(open(&deb(&output.stdout)).unwrap(), ["lib/modules/6.1/a.ko", "lib/modules/6.1/b.ko"]);
 }
 
 #[test]
