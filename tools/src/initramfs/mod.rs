@@ -147,9 +147,8 @@ impl Recipe {
             add_busybox(&mut tree, busybox)?;
         }
         tree.origin(format!("init {}", self.init.display()));
-        program::check(&self.init)?;
+        let init = program::read(&self.init)?;
         tree.file(b"init", 0o755, &self.init)?;
-        let mut parts = Vec::new();
         let mut closure = Closure::default();
         if let Some(modules) = &self.modules {
             tree.origin(format!("modules {}", modules.display()));
@@ -158,7 +157,6 @@ impl Recipe {
             load.extend(self.load.iter().cloned());
             closure = add_modules(&mut tree, &modules, &load)?;
             if !by_device.is_empty() {
-                parts.push(Part::Hardware);
                 self.add_drivers(&mut tree, &modules, &by_device, &mut closure)?;
             }
             let mut releases = closure.releases.iter();
@@ -167,9 +165,14 @@ impl Recipe {
                 return Err(Error::File { path: modules.directory().to_owned(), what });
             }
         }
+        let parts = [
+            (Part::Hardware, closure.by_device.0 > 0),
+            (Part::Entropy, self.seed),
+            (Part::Embedded, self.rootfs.is_some()),
+        ];
+        program::check_parts(&self.init, &init, &parts)?;
         if self.seed {
             tree.origin("seed");
-            parts.push(Part::Entropy);
             tree.bytes(SEED, 0o600, random()?)?;
         }
         if let Some(record) = &self.record {
@@ -182,7 +185,6 @@ impl Recipe {
         let mut rootfs = self.rootfs.as_deref().map(open_rootfs).transpose()?;
         if let Some(path) = &self.rootfs {
             tree.origin(format!("rootfs {}", path.display()));
-            parts.push(Part::Embedded);
         }
         if let Some(config) = self.config.as_ref().filter(|config| !config.is_empty()) {
             let config = config.encode()?.into_bytes();
@@ -199,7 +201,6 @@ impl Recipe {
         if let Some(rootfs) = rootfs {
             tree.embed(rootfs)?;
         }
-        program::check_parts(&self.init, &parts)?;
         Ok((tree, closure))
     }
 
@@ -239,7 +240,7 @@ impl Recipe {
 
 /// Adds a busybox as /bin/busybox, with a link for each applet.
 pub(crate) fn add_busybox(tree: &mut Tree, busybox: &Path) -> Result<(), Error> {
-    program::check(busybox)?;
+    program::read(busybox)?;
     tree.file(BUSYBOX.as_bytes(), 0o755, busybox)?;
     for applet in applets(busybox)?.split(|byte| *byte == b'\n').filter(|applet| !applet.is_empty()) {
         if applet != BUSYBOX.as_bytes() {

@@ -37,30 +37,25 @@ impl Part {
     }
 }
 
-/// Refuses a program that the kernel would not run without libraries.
-pub(super) fn check(path: &Path) -> Result<(), Error> {
+/// Reads a program; refuses one that does not run without libraries.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
     let bytes = fs::read(path).map_err(|error| Error::File { path: path.to_owned(), what: error.to_string() })?;
-    elf::check_static_program(&bytes).map_err(|error| Error::Unfit { path: path.to_owned(), error })
+    elf::check_static_program(&bytes).map_err(|error| Error::Unfit { path: path.to_owned(), error })?;
+    Ok(bytes)
 }
 
-/// Refuses an init without a part that is needed. Another init than whit may do as it likes.
-pub(super) fn check_parts(init: &Path, needed: &[Part]) -> Result<(), Error> {
-    let failure = |what: String| Error::File { path: init.to_owned(), what };
-    let bytes = fs::read(init).map_err(|error| failure(error.to_string()))?;
+/// Refuses an init without a part of which it is said that it is needed. Another init than whit may do as it likes.
+pub(super) fn check_parts(path: &Path, init: &[u8], parts: &[(Part, bool)]) -> Result<(), Error> {
     // A path stands in the init as it opens it.
     let reads = |name: &[u8]| {
         let path = [b"/", name, b"\0"].concat();
-        bytes.windows(path.len()).any(|window| window == path)
+        init.windows(path.len()).any(|window| window == path)
     };
-    match needed.iter().find(|part| !reads(part.reads())).filter(|_| reads(RECORD.as_bytes())) {
-        None => Ok(()),
-        Some(part) => {
-            let (name, path) = (part.name(), String::from_utf8_lossy(part.reads()));
-            let what =
-                format!("does not read /{path}, as its part \"{name}\" was left out; build it with --features {name}");
-            Err(failure(what))
-        }
-    }
+    let missing = parts.iter().find(|(part, is_needed)| *is_needed && !reads(part.reads()));
+    let Some((part, _)) = missing.filter(|_| reads(RECORD.as_bytes())) else { return Ok(()) };
+    let (name, file) = (part.name(), String::from_utf8_lossy(part.reads()));
+    let what = format!("does not read /{file}, as its part \"{name}\" was left out; build it with --features {name}");
+    Err(Error::File { path: path.to_owned(), what })
 }
 
 /// `whit` beside this program, as installed; else where cargo leaves it: target/PROFILE/mkcpio, target/release/whit.
