@@ -203,10 +203,11 @@ impl Machine {
         // For reading too: it opens without waiting for the other side.
         let go_end = fs::OpenOptions::new().read(true).write(true).open(&go).expect("the FIFO");
 
-        // The end of this thread ends unshare, and with it PID 1 and all in its namespace.
-        let mut command = Command::new("env");
         // The kernel's first program finds no signal ignored, whatever nohup(1) or a shell's & left to these tests.
-        command.args(["--default-signal", "setpriv", "--pdeathsig", "KILL"]);
+        let mut command = Command::new("env");
+        command.arg("--default-signal");
+        // The end of this thread ends unshare, and with it PID 1 and all in its namespace.
+        command.args(["setpriv", "--pdeathsig", "KILL"]);
         if let Some(limit) = self.open_files {
             command.args(["--bounding-set", "-sys_resource", "prlimit", &format!("--nofile={limit}")]);
         }
