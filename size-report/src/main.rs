@@ -25,6 +25,7 @@ mod totals;
 mod treemap;
 mod v0;
 
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -65,17 +66,15 @@ fn run(arguments: &Arguments) -> Result<Vec<String>, String> {
     let before = read_before(arguments, &committed)?;
 
     let init = Init::build(workspace)?;
-    print!("{}", init.report(&budget, arguments.top));
+    show(&init.report(&budget, arguments.top))?;
     let now = Baseline::new(&init.compiler, &init.totals, &init.pieces);
-    match &before {
-        Some(before) => println!("since the baseline: {}", now.summary(before)),
-        None => println!("since the baseline: there is none; --save writes one"),
-    }
+    let since = before.as_ref().map_or("there is none; --save writes one".to_owned(), |before| now.summary(before));
+    show(&format!("since the baseline: {since}\n"))?;
     if arguments.strings {
-        print!("{}", strings::list(&init.pieces));
+        show(&strings::list(&init.pieces))?;
     }
     if let (Some(before), Some(_)) = (&before, &arguments.compare) {
-        print!("{}", now.difference(before));
+        show(&now.difference(before))?;
     }
 
     if let Some(path) = &arguments.save {
@@ -86,7 +85,7 @@ fn run(arguments: &Arguments) -> Result<Vec<String>, String> {
     }
     let parts = if arguments.parts { Some(parts::table(workspace)?) } else { None };
     if let Some(table) = &parts {
-        print!("\n{table}");
+        show(&format!("\n{table}"))?;
     }
     if arguments.publish {
         let head = |option| format!("# cargo run -p size-report -- {option}\n# {}\n\n", init.compiler);
@@ -99,6 +98,15 @@ fn run(arguments: &Arguments) -> Result<Vec<String>, String> {
     let mut broken = budget.broken_by(&init.totals);
     broken.extend(init.traces.lines());
     Ok(broken)
+}
+
+/// Writes to standard output. Who reads no further has seen enough: the work goes on all the same.
+fn show(text: &str) -> Result<(), String> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(format!("standard output: {error}")),
+        _ => Ok(()),
+    }
 }
 
 /// How many of the largest symbols the committed report shows.

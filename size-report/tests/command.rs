@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/budget.txt");
 
@@ -48,6 +48,24 @@ fn a_size_over_its_limit_fails_the_command() {
 
     let held = size_report(&["--budget", &budget(directory.path(), "any", "9999999")]);
     assert!(held.status.success() && held.stderr.is_empty(), "{}", text(&held.stderr));
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_failure_and_a_full_disk_is_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let budget = budget(directory.path(), "any", "9999999");
+    let into = |stdout: Stdio| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_size-report"));
+        let output = command.args(["--budget", &budget]).stdout(stdout).stderr(Stdio::piped()).output().unwrap();
+        (output.status.code(), text(&output.stderr).to_owned())
+    };
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    assert_eq!(into(writer.into()), (Some(0), String::new()));
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let (code, said) = into(full.into());
+    assert_eq!(code, Some(1));
+    assert!(said.starts_with("size-report: standard output: ") && said.lines().count() == 1, "{said}");
 }
 
 #[test]
