@@ -234,3 +234,22 @@ fn the_init_is_found_beside_the_tool_or_where_cargo_leaves_it() {
     fs::copy("/bin/ls", at("tools/whit")).unwrap();
     assert!(String::from_utf8(run().stderr).unwrap().contains("tools/whit: is dynamically linked"));
 }
+
+#[test]
+fn a_reader_that_leaves_is_no_failure_and_a_full_disk_is_one_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let into = |stdout: Stdio| {
+        let mut mkcpio = Command::new(tool("mkcpio"));
+        let mkcpio = mkcpio.args(["--init", BUSYBOX, "-o", "out.cpio", "--report"]).current_dir(&directory);
+        let output = mkcpio.stdout(stdout).stderr(Stdio::piped()).output().unwrap();
+        assert!(directory.path().join("out.cpio").exists());
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    assert_eq!(into(writer.into()), (Some(0), String::new()));
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let (code, said) = into(full.into());
+    assert_eq!(code, Some(1));
+    assert!(said.starts_with("mkcpio: cannot be shown: ") && said.lines().count() == 1, "{said}");
+}

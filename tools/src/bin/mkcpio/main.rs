@@ -4,6 +4,7 @@ mod arguments;
 mod look;
 
 use std::env;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -69,15 +70,16 @@ fn build(arguments: Build, inputs: Vec<Input>) -> Result<(), String> {
             let bar = Bar::start(Arc::clone(&packing.progress), Some(tree.content_bytes()));
             let written = initramfs::write(&tree, path, &packing);
             drop(bar);
-            print_summary(path, &written.map_err(said)?, &tree, &recipe);
+            let summary = written.map_err(said)?;
+            look::print(|out| Ok(print_summary(out, path, &summary, &tree, &recipe)?))?;
         }
         _ => list(&tree, &packing)?,
     }
     if arguments.report {
-        print!("{}", named(initramfs::report(&tree, &packing).map_err(said)?));
+        let report = named(initramfs::report(&tree, &packing).map_err(said)?);
+        look::print(|out| Ok(out.write_all(report.as_bytes())?))?;
     }
-    print_modules(&modules);
-    Ok(())
+    look::print(|out| Ok(print_modules(out, &modules)?))
 }
 
 /// Unpacks what --modules names, unless that is a directory.
@@ -152,36 +154,38 @@ fn list(tree: &Tree, packing: &Packing) -> Result<(), String> {
     })
 }
 
-fn print_summary(path: &Path, summary: &Summary, tree: &Tree, recipe: &Recipe) {
+fn print_summary(out: &mut dyn Write, path: &Path, summary: &Summary, tree: &Tree, recipe: &Recipe) -> io::Result<()> {
     let Summary { entries, archive_bytes, file_bytes, memory } = summary;
-    println!("{}: {entries} entries, {archive_bytes} bytes, in the file {file_bytes} bytes", path.display());
-    let Some(rootfs) = tree.rootfs() else { return };
-    print_rootfs(rootfs);
+    writeln!(out, "{}: {entries} entries, {archive_bytes} bytes, in the file {file_bytes} bytes", path.display())?;
+    let Some(rootfs) = tree.rootfs() else { return Ok(()) };
+    print_rootfs(out, rootfs)?;
     match &recipe.config {
-        Some(config) if !config.is_empty() => println!("runs: {}", config.describe()),
+        Some(config) if !config.is_empty() => writeln!(out, "runs: {}", config.describe())?,
         _ if recipe.record.is_some() || rootfs.has_record() => {}
-        _ => println!("runs: nothing is set; give --config or --record, or entrypoint= when it boots"),
+        _ => writeln!(out, "runs: nothing is set; give --config or --record, or entrypoint= when it boots")?,
     }
     let initramfs::Memory { tmpfs_mib, ramfs_mib } = memory;
-    println!(
+    writeln!(
+        out,
         "memory: {tmpfs_mib} MB, or {ramfs_mib} MB with root=initramfs, and what the workload takes beside its files"
-    );
+    )
 }
 
-fn print_modules(modules: &Closure) {
+fn print_modules(out: &mut dyn Write, modules: &Closure) -> io::Result<()> {
     if !modules.load.is_empty() {
         let names: Vec<&str> = modules.load.iter().map(|module| module.name.as_str()).collect();
-        println!("modules to load: {}", names.join(" "));
+        writeln!(out, "modules to load: {}", names.join(" "))?;
     }
     if let (count @ 1.., patterns) = modules.by_device {
-        println!("modules that devices may ask for: {count}, by {patterns} patterns");
+        writeln!(out, "modules that devices may ask for: {count}, by {patterns} patterns")?;
     }
     if let [first, rest @ ..] = modules.missing_firmware.as_slice() {
-        println!("firmware that is not there, and that some devices need: {first} and {} more", rest.len());
+        writeln!(out, "firmware that is not there, and that some devices need: {first} and {} more", rest.len())?;
     }
     if !modules.builtin.is_empty() {
-        println!("modules built into this kernel: {}", modules.builtin.join(" "));
+        writeln!(out, "modules built into this kernel: {}", modules.builtin.join(" "))?;
     }
+    Ok(())
 }
 
 fn read_config(path: &Path) -> Result<RunRecord, String> {
@@ -190,26 +194,33 @@ fn read_config(path: &Path) -> Result<RunRecord, String> {
     RunRecord::parse(&json).map_err(|error| say(&error))
 }
 
-fn print_rootfs(rootfs: &Rootfs) {
+fn print_rootfs(out: &mut dyn Write, rootfs: &Rootfs) -> io::Result<()> {
     let summary = rootfs.summary();
-    println!(
+    writeln!(
+        out,
         "rootfs: {} files with {}, {} directories, {} others",
         summary.files,
         size::show(summary.content_bytes),
         summary.directories,
         summary.others
-    );
+    )?;
     let attributes = &summary.attributes;
     if attributes.restored > 0 {
-        println!(
+        writeln!(
+            out,
             "set at boot: {} extended attributes, {} of them capabilities; not with root=initramfs, whose ramfs has none",
             attributes.restored, attributes.capabilities
-        );
+        )?;
     }
     if attributes.left_out > 0 {
-        println!("left out: {} extended attributes that a tmpfs has no place for", attributes.left_out);
+        writeln!(out, "left out: {} extended attributes that a tmpfs has no place for", attributes.left_out)?;
     }
     if summary.times_clamped > 0 {
-        println!("moved: {} times outside of 1970 to 2106, which a cpio archive cannot hold", summary.times_clamped);
+        writeln!(
+            out,
+            "moved: {} times outside of 1970 to 2106, which a cpio archive cannot hold",
+            summary.times_clamped
+        )?;
     }
+    Ok(())
 }
