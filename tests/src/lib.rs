@@ -3,6 +3,7 @@
 pub mod deadline;
 pub mod debian;
 pub mod disks;
+mod executable;
 pub mod images;
 pub mod namespace;
 pub mod power;
@@ -13,6 +14,7 @@ mod transcript;
 pub mod vsock;
 pub mod whole;
 
+pub use executable::{copy_program, write_program};
 pub use programs::{init, init_of_parts, tool};
 pub use transcript::Transcript;
 

@@ -24,6 +24,7 @@ use std::process::{Command, Stdio};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tempfile::TempDir;
 
+use crate::executable::{self, copy_program};
 use crate::programs::{enter, init};
 use crate::terminal::terminal;
 
@@ -87,16 +88,14 @@ impl Machine {
     /// Puts a file that is no text into the initramfs.
     #[must_use]
     pub fn bytes(self, path: &str, contents: &[u8]) -> Self {
-        fs::write(self.place(path), contents).expect("a file");
+        executable::write(&self.place(path), contents, 0o644);
         self
     }
 
     /// Puts a program into the initramfs.
     #[must_use]
     pub fn program(self, path: &str, program: &Path) -> Self {
-        let place = self.place(path);
-        fs::copy(program, &place).unwrap_or_else(|error| panic!("{}: {error}", program.display()));
-        fs::set_permissions(&place, Permissions::from_mode(0o755)).expect("its mode");
+        copy_program(program, &self.place(path));
         self
     }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
-use whit_tests::tool;
+use whit_tests::{copy_program, tool};
 
 /// A static program that is surely there; Debian: busybox-static.
 const BUSYBOX: &str = "/bin/busybox";
@@ -225,7 +225,7 @@ fn the_init_is_found_beside_the_tool_or_where_cargo_leaves_it() {
     for folder in ["tools", "release"] {
         fs::create_dir(at(folder)).unwrap();
     }
-    fs::copy(tool("mkcpio"), at("tools/mkcpio")).unwrap();
+    copy_program(&tool("mkcpio"), &at("tools/mkcpio"));
     let run = || Command::new(at("tools/mkcpio")).arg("-o").arg(at("out.cpio")).output().unwrap();
     let errors = String::from_utf8(run().stderr).unwrap();
     assert!(errors.contains("--init") && errors.contains("cargo build --release -p whit"), "{errors}");

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 use whit_tests::deadline::Deadline;
 use whit_tests::terminal::{read_until, resize, terminal};
-use whit_tests::tool;
+use whit_tests::{copy_program, tool};
 use whit_tools::newc::{Kind, Meta, Writer};
 use whit_tools::segment::{Reader, extract};
 
@@ -182,7 +182,7 @@ fn devices_are_left_out_without_root() {
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
     make(folder.path(), &["-o", "out.cpio", "--init", "/bin/busybox"]);
     let copy = folder.path().join("mkcpio");
-    fs::copy(tool("mkcpio"), &copy).unwrap();
+    copy_program(&tool("mkcpio"), &copy);
     let user = "setpriv --reuid 1234 --regid 1234 --clear-groups";
     let said = shell(folder.path(), &format!("{user} {} extract out.cpio -C out", copy.display()));
     let said = String::from_utf8(said).unwrap();

@@ -2,19 +2,17 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
-use whit_tests::tool;
+use whit_tests::{tool, write_program};
 
 /// A directory with a kernel, an initramfs, and a QEMU that does what `script` says.
 fn played(script: &str) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     let qemu = directory.path().join("qemu-system-x86_64");
-    fs::write(&qemu, format!("#!/bin/sh\n{script}\n")).unwrap();
-    fs::set_permissions(&qemu, fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&qemu, format!("#!/bin/sh\n{script}\n").as_bytes());
     fs::write(directory.path().join("kernel"), "kernel").unwrap();
     fs::write(directory.path().join("initrd"), "").unwrap();
     fs::create_dir(directory.path().join("tmp")).unwrap();
