@@ -4,6 +4,8 @@
 const FIRST_LINES: usize = 4;
 /// And from its end: of a console, the last words.
 const LAST_LINES: usize = 10;
+/// Characters of a line that are shown.
+const MAX_COLUMNS: usize = 200;
 /// How many panics are told. What breaks everything is told by the first as well.
 const MAX_PANICS: usize = 10;
 
@@ -22,7 +24,7 @@ pub(crate) fn of_failed_programs(output: &str) -> String {
     if failed.is_empty() { output.to_owned() } else { failed }
 }
 
-/// Who failed, where, and the beginning and the end of what was said: lines for the end of a long output.
+/// Who failed, where, and the beginning and the end of what was said: a long output in a few lines.
 pub(crate) fn summary(output: &str) -> Vec<String> {
     let panics = panics(output);
     let mut summary = Vec::new();
@@ -30,16 +32,22 @@ pub(crate) fn summary(output: &str) -> Vec<String> {
         summary.push(format!("{test}, {place}"));
         let first = message.len().min(FIRST_LINES);
         let last = message.len().saturating_sub(LAST_LINES).max(first);
-        summary.extend(message[..first].iter().map(|line| format!("    {line}")));
+        summary.extend(message[..first].iter().map(|line| format!("    {}", clipped(line))));
         if last > first {
             summary.push(format!("    [lines left out: {}]", last - first));
         }
-        summary.extend(message[last..].iter().map(|line| format!("    {line}")));
+        summary.extend(message[last..].iter().map(|line| format!("    {}", clipped(line))));
     }
     if panics.len() > MAX_PANICS {
         summary.push(format!("and {} more panics", panics.len() - MAX_PANICS));
     }
     summary
+}
+
+/// A line of at most [`MAX_COLUMNS`]: an assertion of two files shows each byte.
+fn clipped(line: &str) -> String {
+    let Some((end, _)) = line.char_indices().nth(MAX_COLUMNS) else { return line.to_owned() };
+    format!("{} [{} more bytes]", &line[..end], line.len() - end)
 }
 
 /// A panic of a test that failed.
@@ -173,11 +181,12 @@ error: test failed, to rerun pass `-p whit-tests --test bad`
     #[test]
     fn long_messages_have_a_beginning_and_an_end() {
         let console: String = (0..100).map(|line| format!("line {line}\n")).collect();
-        let panics = format!("thread 'a' panicked at a.rs:1:1:\n{console}stack backtrace:\n").repeat(12);
+        let bytes = "0, ".repeat(100);
+        let panics = format!("thread 'a' panicked at a.rs:1:1:\n{console}{bytes}\nstack backtrace:\n").repeat(12);
         let summary = summary(&format!("failures:\n---- a stdout ----\n{panics}"));
         assert_eq!(summary[..3], ["a, a.rs:1:1", "    line 0", "    line 1"]);
-        assert_eq!(summary[5..7], ["    [lines left out: 86]", "    line 90"]);
-        assert_eq!(summary[15..17], ["    line 99", "a, a.rs:1:1"]);
+        assert_eq!(summary[5..7], ["    [lines left out: 87]", "    line 91"]);
+        assert_eq!(summary[14..17], ["    line 99", &format!("    {} [100 more bytes]", &bytes[..200]), "a, a.rs:1:1"]);
         assert_eq!(summary.last().unwrap(), "and 2 more panics");
         assert_eq!(summary.len(), 161);
     }

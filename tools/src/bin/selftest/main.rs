@@ -1,13 +1,13 @@
 //! The README's second command: everything that can be checked about whit, in one go.
 //!
-//! Each step is a command that a person can type. The first that fails, or that does not end, ends the run, with the output
-//! that tells why, a summary of it, and the command.
+//! Each step is a command that a person can type. The first that fails, or that does not end, ends the run, with a summary of
+//! why and the command; who does not sit at a terminal has the output as well.
 #![forbid(unsafe_code)]
 
 mod failures;
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -182,12 +182,15 @@ fn run(steps: &[&Step]) -> ExitCode {
         let seconds = start.elapsed().as_secs_f64();
         if let Err(message) = result {
             failed = 1;
-            println!("{}", failures::of_failed_programs(&output));
             println!("     FAILED after {seconds:.1} s: {message}");
             for line in failures::summary(&output) {
                 println!("     {line}");
             }
             println!("     all of its output: {}\n     repeat it with: {}", log.display(), typed(step));
+            // Where it is kept away from the log's machine; behind what tells most, in case it is kept in part.
+            if !std::io::stdout().is_terminal() {
+                println!("\n{}", failures::of_failed_programs(&output));
+            }
             break;
         }
         passed += 1;
@@ -203,7 +206,7 @@ fn run(steps: &[&Step]) -> ExitCode {
 
 /// What is heard of a step.
 enum Event {
-    /// A line for people.
+    /// Of what it prints.
     Line(Vec<u8>),
     Ended(std::io::Result<std::process::ExitStatus>),
 }
@@ -213,19 +216,20 @@ fn execute(step: &Step, log: &Path) -> Result<(), String> {
     let describe = |error: std::io::Error| format!("{}: {error}", log.display());
     fs::create_dir_all(log.parent().map(PathBuf::from).unwrap_or_default()).map_err(describe)?;
     let mut file = File::create(log).map_err(describe)?;
-    let output = file.try_clone().map_err(describe)?;
+    // One pipe for both: what cargo says of a program stands before what the program says.
+    let (output, writer) = std::io::pipe().map_err(describe)?;
     let mut command = workspace::cargo();
-    command.args(step.arguments).stdin(Stdio::null()).stdout(output).stderr(Stdio::piped());
+    command.args(step.arguments).stdin(Stdio::null()).stdout(writer.try_clone().map_err(describe)?).stderr(writer);
+    command.env_remove("CARGO_TERM_QUIET"); // of .ci/run, for the compiling of this program alone
     let mut cargo = command.spawn().map_err(|error| format!("cargo: {error}"))?;
+    drop(command); // and with it the pipe's side here
     let id = cargo.id();
     let (sender, events) = mpsc::channel();
-    if let Some(errors) = cargo.stderr.take() {
-        let sender = sender.clone();
-        thread::spawn(move || {
-            let lines = BufReader::new(errors).split(b'\n').map_while(Result::ok);
-            lines.map(Event::Line).try_for_each(|line| sender.send(line))
-        });
-    }
+    let lines = sender.clone();
+    thread::spawn(move || {
+        let read = BufReader::new(output).split(b'\n').map_while(Result::ok);
+        read.map(Event::Line).try_for_each(|line| lines.send(line))
+    });
     thread::spawn(move || sender.send(Event::Ended(cargo.wait())));
     let limit = if step.is_long { LONG_LIMIT } else { LIMIT };
     let start = Instant::now();
