@@ -93,7 +93,7 @@ fn without_a_network_card_the_boot_goes_on_at_once() {
     guest.assert(lines == ["network: no Ethernet interface"], &format!("{lines:?}"));
     let stages = timeline(&console);
     // 60 ms; on a busy host not yet the 10 s that a lease is waited for.
-    guest.assert(stages["entrypoint"] - stages["root"] < 2_000_000, &format!("{stages:?}"));
+    guest.assert(stages["entrypoint"] - stages["root"] < 8_000_000, &format!("{stages:?}"));
 }
 
 #[test]
