@@ -8,6 +8,7 @@ pub mod images;
 pub mod namespace;
 pub mod power;
 mod programs;
+pub mod stdio;
 pub mod table;
 pub mod terminal;
 mod transcript;

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
+use whit_tests::stdio::{closed_pipe, full_disk};
 use whit_tests::{copy_program, tool};
 
 /// A static program that is surely there; Debian: busybox-static.
@@ -245,11 +246,8 @@ fn a_reader_that_leaves_is_no_failure_and_a_full_disk_is_one_line() {
         assert!(directory.path().join("out.cpio").exists());
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
-    let (reader, writer) = std::io::pipe().unwrap();
-    drop(reader);
-    assert_eq!(into(writer.into()), (Some(0), String::new()));
-    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let (code, said) = into(full.into());
+    assert_eq!(into(closed_pipe()), (Some(0), String::new()));
+    let (code, said) = into(full_disk());
     assert_eq!(code, Some(1));
     assert!(said.starts_with("mkcpio: cannot be shown: ") && said.lines().count() == 1, "{said}");
 }

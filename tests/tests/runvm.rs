@@ -6,6 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
+use whit_tests::stdio::{closed_pipe, full_disk};
 use whit_tests::{tool, write_program};
 
 /// A directory with a kernel, an initramfs, and a QEMU that does what `script` says.
@@ -105,6 +106,11 @@ fn print_shows_the_line_and_runs_nothing() {
          -drive if=none,id=disk0,format=raw,file=kernel -device ide-hd,drive=disk0 \
          -netdev user,id=net0,hostfwd=tcp:127.0.0.1:8080-:80 -device e1000,netdev=net0,romfile=\n"
     );
+    let into = |stdout: Stdio| outcome(&runvm(&directory, &arguments).stdout(stdout).output().unwrap());
+    assert_eq!(into(closed_pipe()), (Some(0), String::new(), String::new()));
+    let (code, _, errors) = into(full_disk());
+    assert_eq!((code, errors.lines().count()), (Some(125), 1), "{errors}");
+    assert!(errors.starts_with("runvm: cannot be shown: "), "{errors}");
 }
 
 #[test]

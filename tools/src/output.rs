@@ -1,8 +1,8 @@
-//! How every tool ends: a finished file under its name, or one line and no file.
+//! How every tool ends: a finished file under its name, or one line and no file; and what it prints.
 
 use std::fmt::Display;
 use std::fs::{File, Permissions};
-use std::io;
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -65,10 +65,21 @@ pub fn report<E: Display>(tool: &str, result: Result<(), E>) -> ExitCode {
     }
 }
 
+/// Writes to standard output. Whoever reads it may have seen enough.
+///
+/// # Errors
+/// One line: it cannot be written, as to a disk that is full.
+pub fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), String> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    match write(&mut out).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(format!("cannot be shown: {error}")),
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
 
     #[test]
     fn committed_output_replaces_what_was_there() {

@@ -2,13 +2,14 @@
 
 use std::fmt::Display;
 use std::fs::{File, Metadata};
-use std::io::{self, BufWriter, IsTerminal, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::FileType;
 use whit_tools::inspect::Entry;
+use whit_tools::output;
 use whit_tools::progress::Bar;
 use whit_tools::segment::{self, Member, Reader, Segment};
 use whit_tools::size;
@@ -182,14 +183,16 @@ fn has_output_apart() -> bool {
     }
 }
 
-/// Writes to standard output; gives back what stops the reading. Whoever reads it may have seen enough.
+/// [`output::print`], which gives back what stops the reading as well.
 pub(crate) fn print(write: impl FnOnce(&mut dyn Write) -> Result<(), Stop>) -> Result<(), String> {
-    let mut out = BufWriter::new(io::stdout().lock());
-    match write(&mut out).and_then(|()| Ok(out.flush()?)) {
-        Err(Stop::Read(error)) => Err(error),
-        Err(Stop::Write(error)) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(format!("cannot be shown: {error}"))
+    let mut read = Ok(());
+    output::print(|out| match write(out) {
+        Err(Stop::Read(error)) => {
+            read = Err(error);
+            Ok(())
         }
-        _ => Ok(()),
-    }
+        Err(Stop::Write(error)) => Err(error),
+        Ok(()) => Ok(()),
+    })?;
+    read
 }

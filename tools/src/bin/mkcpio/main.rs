@@ -71,15 +71,15 @@ fn build(arguments: Build, inputs: Vec<Input>) -> Result<(), String> {
             let written = initramfs::write(&tree, path, &packing);
             drop(bar);
             let summary = written.map_err(said)?;
-            look::print(|out| Ok(print_summary(out, path, &summary, &tree, &recipe)?))?;
+            output::print(|out| print_summary(out, path, &summary, &tree, &recipe))?;
         }
         _ => list(&tree, &packing)?,
     }
     if arguments.report {
         let report = named(initramfs::report(&tree, &packing).map_err(said)?);
-        look::print(|out| Ok(out.write_all(report.as_bytes())?))?;
+        output::print(|out| out.write_all(report.as_bytes()))?;
     }
-    look::print(|out| Ok(print_modules(out, &modules)?))
+    output::print(|out| print_modules(out, &modules))
 }
 
 /// Unpacks what --modules names, unless that is a directory.

@@ -10,9 +10,9 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
-use whit_tools::documents;
 use whit_tools::qemu::{Board, CommandLine, DiskInterface, Forward, Nic, Protocol, Share};
 use whit_tools::vm::{Daemon, ShareKind};
+use whit_tools::{documents, output};
 
 use arguments::{AcceleratorArgument, Arguments};
 use artefacts::{Artefacts, artefacts};
@@ -49,7 +49,7 @@ fn run(arguments: &Arguments) -> Result<u8, String> {
     let (shares, daemons) = shares(arguments, &artefacts)?;
     let command = command_line(arguments, &artefacts, &append, shares);
     if arguments.print {
-        println!("{command}");
+        output::print(|out| writeln!(out, "{command}"))?;
         if let Some(copy) = artefacts.temporary {
             let kept = copy.keep().map_err(|error| error.to_string())?;
             eprintln!("runvm: the initramfs for this run is kept: {}", kept.display());
