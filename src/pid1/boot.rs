@@ -17,10 +17,10 @@ use whit::volume::Volume;
 
 use crate::console::{self, Line, say, tell};
 use crate::devices::Device;
+use crate::end::End;
 use crate::filesystems::{self, Root};
 use crate::machine::{Machine, now_ms};
 use crate::network::Network;
-use crate::shutdown::End;
 use crate::sys::fd;
 use crate::sys::memory::Static;
 use crate::{complain, embedded, etc, files, overlay, said, supervise, volumes};

@@ -12,12 +12,13 @@ use whit::time::NEVER;
 
 use crate::button::Buttons;
 use crate::clock::Clock;
+use crate::console::say;
+use crate::end::End;
 use crate::etc;
 use crate::filesystems::Root;
 use crate::hardware::{self, Tried};
 use crate::network::Network;
 use crate::port::Ports;
-use crate::shutdown::End;
 use crate::sys;
 use crate::sys::fd::{self, Fd, poll};
 use crate::sys::process::{kill, signal_fd, wait};
@@ -193,6 +194,16 @@ impl<'a> Machine<'a> {
         if !self.ports.may_come {
             self.uevents = None;
         }
+    }
+
+    /// Reports the exit code of the workload, or of one that could not be started, to the console and the host's port.
+    pub(crate) fn report_exit(&mut self, code: u8) {
+        self.ended = None;
+        self.exit_code = code;
+        say!("exit {}", u64::from(code));
+        // The port may have appeared a moment ago; without a root it was never looked for.
+        self.stop_listening_for_devices();
+        self.ports.tell_exit(code);
     }
 
     /// Waits until a signal, a device or the deadline comes, or the network changed; network and children are looked after.

@@ -15,6 +15,7 @@ mod console;
 mod devices;
 #[cfg_attr(not(feature = "embedded"), path = "absent/embedded.rs")]
 mod embedded;
+mod end;
 #[cfg_attr(not(feature = "entropy"), path = "absent/entropy.rs")]
 mod entropy;
 mod etc;
@@ -63,9 +64,9 @@ use whit::text::Text;
 
 use crate::boot::Outcome;
 use crate::console::{say, unread};
+use crate::end::End;
 use crate::machine::Machine;
 use crate::network::Network;
-use crate::shutdown::End;
 use crate::sys::memory::Static;
 use crate::timeline::Timeline;
 
@@ -127,7 +128,7 @@ fn live(machine: &mut Machine<'_>) -> Result<Infallible, End> {
         Outcome::Ready => return supervise::run_workloads(machine),
         Outcome::Failed => NOT_STARTED,
     };
-    supervise::exited(machine, code);
+    machine.report_exit(code);
     supervise::run_shell(machine)
 }
 

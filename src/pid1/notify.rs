@@ -10,8 +10,8 @@ use whit::options::{ON_EXIT, Value};
 use whit::text::{Text, nth};
 
 use crate::console::{self, Line, failed, number_line};
+use crate::end::End;
 use crate::machine::Machine;
-use crate::shutdown::End;
 use crate::sys::vsock;
 use crate::{smbios, sys};
 

@@ -9,10 +9,10 @@ use whit::volume::{TMPFS, Volume};
 use crate::boot::mount_when_there;
 use crate::console::failed;
 use crate::devices::Device;
+use crate::end::End;
 use crate::files::make_directory;
 use crate::filesystems::{ROOT, texts};
 use crate::machine::Machine;
-use crate::shutdown::End;
 
 /// What takes the writing.
 const UPPER: &core::ffi::CStr = c"/run/whit/upper";

@@ -12,22 +12,14 @@ use whit::text::{Text, nth, parts, position};
 use whit::time::{NEVER, after_s};
 
 use crate::console::{failed, say, tell};
+use crate::end::End;
 use crate::files::{Path, each_line};
 use crate::filesystems::ROOT;
 use crate::machine::{Machine, is_machine, now_ms, signal};
 use crate::notify;
-use crate::supervise;
 use crate::sys;
 use crate::sys::fd;
 use crate::sys::process::{Fork, fork, kill, swap_off};
-
-/// How the machine ends.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
-    PowerOff,
-    Reboot,
-    Halt,
-}
 
 /// What follows SIGKILL is only the kernel's work.
 const KILL_WAIT_S: u32 = 2;
@@ -43,7 +35,7 @@ const EVERYBODY: i32 = -1;
 pub(crate) fn end(machine: &mut Machine<'_>, end: End) -> ! {
     stop_everybody(machine);
     if let Some(code) = machine.ended {
-        supervise::exited(machine, code);
+        machine.report_exit(code);
     }
     if machine.options.has(Switch::Release) {
         machine.release_network();

@@ -7,10 +7,11 @@ use whit::stage::Stage;
 use whit::status::NOT_STARTED;
 use whit::time::{NEVER, after_ms, after_s};
 
-use crate::console::{self, failed, say, tell};
+use crate::console::{self, failed, tell};
+use crate::end::End;
 use crate::machine::{Machine, now_ms, signal};
 use crate::notify;
-use crate::shutdown::{self, End};
+use crate::shutdown;
 use crate::sys::process::kill;
 use crate::{terminal, workload};
 
@@ -73,16 +74,6 @@ fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
     Ok(code)
 }
 
-/// Tells the code with which the workload ended, or that of one that could not be started.
-pub(crate) fn exited(machine: &mut Machine<'_>, code: u8) {
-    machine.ended = None;
-    machine.exit_code = code;
-    say!("exit {}", u64::from(code));
-    // The port may have come just now; or nobody looked for it, as there is no root.
-    machine.stop_listening_for_devices();
-    machine.ports.tell_exit(code);
-}
-
 /// Runs the workload as often as it is to be started again; returns what then follows.
 pub(crate) fn run_workloads(machine: &mut Machine<'_>) -> Result<Infallible, End> {
     let mut delay_ms = FIRST_DELAY_MS;
@@ -90,7 +81,7 @@ pub(crate) fn run_workloads(machine: &mut Machine<'_>) -> Result<Infallible, End
     loop {
         let started_ms = now_ms();
         let code = run_workload(machine)?;
-        exited(machine, code);
+        machine.report_exit(code);
         match machine.options.on_exit {
             OnExit::PowerOff => return Err(End::PowerOff),
             OnExit::Reboot => return Err(End::Reboot),

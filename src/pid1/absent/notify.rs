@@ -1,6 +1,6 @@
 //! No notices: the host goes by the machine's end.
 
+use crate::end::End;
 use crate::machine::Machine;
-use crate::shutdown::End;
 
 pub(crate) fn tell(_: &Machine<'_>, _: Option<End>) {}

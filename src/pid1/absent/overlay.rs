@@ -3,8 +3,8 @@
 use whit::options::Value;
 
 use crate::devices::Device;
+use crate::end::End;
 use crate::machine::Machine;
-use crate::shutdown::End;
 
 /// The word was complained of.
 pub(crate) fn lay_over(machine: &mut Machine<'_>, _: u64, _: &mut Device) -> Result<bool, End> {

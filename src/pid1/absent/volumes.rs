@@ -3,8 +3,8 @@
 use whit::parts::is_given;
 
 use crate::devices::Device;
+use crate::end::End;
 use crate::machine::Machine;
-use crate::shutdown::End;
 
 /// The words were complained of.
 pub(crate) fn mount_all(machine: &mut Machine<'_>, _: u64, _: &mut Device) -> Result<bool, End> {
