@@ -1,14 +1,10 @@
 //! The root and the network, waited for at the same time.
 
-use core::ffi::CStr;
-
 use linux_raw_sys::general::MS_RDONLY;
-use rustix::fs::OFlags;
 use ufmt::uwrite;
 use whit::embedded::WORD;
 use whit::error::Errno;
-use whit::options::{Net, Source, Switch, Time, Value};
-use whit::record::{MAX_RECORD, Record};
+use whit::options::{Net, Switch, Time, Value};
 use whit::root;
 use whit::stage::Stage;
 use whit::text::Text;
@@ -20,10 +16,10 @@ use crate::devices::Device;
 use crate::end::End;
 use crate::filesystems::{self, Root};
 use crate::machine::{Machine, now_ms};
+use crate::mounting::mount_when_there;
 use crate::network::Network;
-use crate::sys::fd;
-use crate::sys::memory::Static;
-use crate::{complain, embedded, etc, files, overlay, said, supervise, volumes};
+use crate::sources;
+use crate::{embedded, etc, files, overlay, supervise, volumes};
 
 /// How it went.
 pub(crate) enum Outcome {
@@ -54,7 +50,7 @@ pub(crate) fn prepare_root_and_network(machine: &mut Machine<'_>) -> Result<Outc
     if !overlay::lay_over(machine, deadline_ms, &mut device)? {
         return Ok(Outcome::Failed);
     }
-    read_image_record(machine);
+    sources::read_image_record(machine);
     machine.clock.advance(&machine.sources);
     filesystems::furnish_root();
     if !volumes::mount_all(machine, deadline_ms, &mut device)? {
@@ -115,33 +111,6 @@ fn wait_for_root(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Devic
     Ok(None)
 }
 
-/// Tries to mount a volume below `root` at once, and then each time that a device has appeared or changed: nothing else can
-/// help. Returns whether it is read-only; EINVAL is a source that is not understood, ENOENT what did not come in time.
-pub(crate) fn mount_when_there(
-    machine: &mut Machine<'_>,
-    deadline_ms: u64,
-    device: &mut Device,
-    root: &CStr,
-    volume: &Volume<'_>,
-) -> Result<Result<bool, Errno>, End> {
-    let Some(spec) = &volume.spec() else { return Ok(Err(Errno::INVAL)) };
-    loop {
-        match device.find(spec).and_then(|()| filesystems::mount_inside(root, device, volume)) {
-            // The node may come before the medium.
-            Err(Errno::NOENT | Errno::NXIO | Errno::NOMEDIUM) => {}
-            done => return Ok(done),
-        }
-        loop {
-            if now_ms() >= deadline_ms {
-                return Ok(Err(Errno::NOENT));
-            }
-            if supervise::wait(machine, deadline_ms)? {
-                break;
-            }
-        }
-    }
-}
-
 /// Waits for the first lease, or an address of IPv6, for as long as the options say; without an interface not at all. Returns
 /// whether the workload may start.
 fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<bool, End> {
@@ -179,24 +148,5 @@ fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<bool, En
             return Ok(!is_required);
         }
         supervise::wait(machine, deadline_ms)?;
-    }
-}
-
-/// Reads the record that mkraw left in the image, and the options again: the image's are the weakest.
-fn read_image_record(machine: &mut Machine<'_>) {
-    static BUFFER: Static<MAX_RECORD> = Static::new();
-    let file = fd::open_inside(filesystems::ROOT, c"etc/whit.conf", OFlags::RDONLY);
-    let text = file.and_then(|file| files::read_open(&file, BUFFER.take()));
-    let Some(text) = said(Source::Image.name(), MAX_RECORD, text) else { return };
-    machine.sources.image = Record::decode(text);
-    machine.options = machine.sources.options(&mut |source, complaint| {
-        // The others were complained of before.
-        if source == Source::Image {
-            complain(source, complaint);
-        }
-    });
-    console::set(machine.options.has(Switch::Quiet), machine.options.kernel_log);
-    if machine.options.net() == Net::Off {
-        machine.network = None;
     }
 }

@@ -27,6 +27,7 @@ mod handover;
 mod hardware;
 mod machine;
 mod modules;
+mod mounting;
 #[cfg_attr(not(feature = "network"), path = "absent/network.rs")]
 mod network;
 #[cfg_attr(not(feature = "notify"), path = "absent/notify.rs")]
@@ -39,6 +40,7 @@ mod port;
 mod settings;
 mod shutdown;
 mod smbios;
+mod sources;
 mod supervise;
 mod sys;
 #[cfg_attr(not(feature = "terminal"), path = "absent/terminal.rs")]
@@ -53,25 +55,17 @@ use core::convert::Infallible;
 
 use rustix::process::getpid;
 use rustix::system::RebootCommand;
-use whit::cmdline::{self, MAX_COMMAND_LINE};
-use whit::error::Errno;
 use whit::mounts;
-use whit::options::{Complaint, Source, Sources, Switch};
-use whit::record::{MAX_RECORD, Record};
+use whit::options::Switch;
 use whit::stage::Stage;
 use whit::status::NOT_STARTED;
-use whit::text::Text;
 
 use crate::boot::Outcome;
-use crate::console::{say, unread};
+use crate::console::say;
 use crate::end::End;
 use crate::machine::Machine;
 use crate::network::Network;
-use crate::sys::memory::Static;
 use crate::timeline::Timeline;
-
-static COMMAND_LINE: Static<MAX_COMMAND_LINE> = Static::new();
-static RECORD: Static<MAX_RECORD> = Static::new();
 
 /// Where the entry point arrives, on the stack that the kernel made.
 fn main(seed: u32) -> ! {
@@ -85,19 +79,8 @@ fn main(seed: u32) -> ! {
     shutdown::reboot(RebootCommand::CadOff);
 
     filesystems::mount_all(&mounts::PROC);
-    let (command_line, arguments) =
-        said(b"/proc/cmdline", MAX_COMMAND_LINE, files::read(c"/proc/cmdline", COMMAND_LINE.take()))
-            .map(cmdline::decode)
-            .unwrap_or_default();
-    let sources = Sources {
-        arguments,
-        command_line,
-        initramfs: said(b"/whit.conf", MAX_RECORD, files::read(c"/whit.conf", RECORD.take()))
-            .map(Record::decode)
-            .unwrap_or_default(),
-        image: Record::default(),
-    };
-    let options = sources.options(&mut complain);
+    let sources = sources::read();
+    let options = sources.options(&mut sources::log_complaint);
     console::set(options.has(Switch::Quiet), options.kernel_log);
     let network = Network::open(seed, &options);
     let mut machine = Machine::new(sources, options, network, Timeline::new(init_ns), seed);
@@ -130,21 +113,6 @@ fn live(machine: &mut Machine<'_>) -> Result<Infallible, End> {
     };
     machine.report_exit(code);
     supervise::run_shell(machine)
-}
-
-/// What could be read; what could not is said, unless it is not there.
-fn said<T>(path: &[u8], limit: usize, read: Result<T, Errno>) -> Option<T> {
-    match read {
-        Ok(value) => return Some(value),
-        Err(Errno::NOENT) => {}
-        Err(errno) => unread(path, limit, errno),
-    }
-    None
-}
-
-fn complain(source: Source, complaint: Complaint<'_>) {
-    let (source, problem) = (Text(source.name()), Text(complaint.problem.name()));
-    say!("{}:{}: {}: {}", source, u64::from(complaint.line), problem, Text(complaint.name));
 }
 
 /// Nothing panics: every parser is total, and the size report shows that no panic is linked. Should one be, the machine

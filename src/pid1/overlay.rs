@@ -6,13 +6,13 @@ use whit::options::Value;
 use whit::text::strip_prefix;
 use whit::volume::{TMPFS, Volume};
 
-use crate::boot::mount_when_there;
 use crate::console::failed;
 use crate::devices::Device;
 use crate::end::End;
 use crate::files::make_directory;
 use crate::filesystems::{ROOT, texts};
 use crate::machine::Machine;
+use crate::mounting::mount_when_there;
 
 /// What takes the writing.
 const UPPER: &core::ffi::CStr = c"/run/whit/upper";

@@ -5,12 +5,12 @@ use whit::options::{Given, Source};
 use whit::text::position;
 use whit::volume::parse;
 
-use crate::boot::mount_when_there;
 use crate::console::failed;
 use crate::devices::Device;
 use crate::end::End;
 use crate::filesystems::ROOT;
 use crate::machine::Machine;
+use crate::mounting::mount_when_there;
 
 /// Mounts all of them, the weakest source's first, and waits for their devices; returns whether the boot can go on. What went
 /// wrong was said.
