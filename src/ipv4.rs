@@ -37,6 +37,12 @@ impl uDisplay for Address {
     }
 }
 
+/// The addresses of a list that a host may have; fewer than four bytes at the end are ignored.
+pub fn hosts(list: &[u8]) -> impl Iterator<Item = Address> {
+    let (addresses, _) = list.as_chunks::<4>();
+    addresses.iter().copied().map(Address).filter(|address| address.is_host())
+}
+
 /// Parses `a.b.c.d`.
 #[inline(never)]
 pub fn parse(text: &[u8]) -> Option<Address> {

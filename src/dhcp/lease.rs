@@ -92,7 +92,7 @@ impl Lease {
         {
             message.whole(code, &mut value);
             servers.clear();
-            for host in hosts(&value) {
+            for host in ipv4::hosts(&value) {
                 let _ = servers.push(host);
             }
         }
@@ -117,12 +117,6 @@ impl Lease {
     pub fn router(&self) -> Option<Address> {
         self.routes.iter().find(|route| route.prefix_length == 0).map(|route| route.gateway)
     }
-}
-
-/// Of a list of addresses those that a host may have; less than four bytes at the end are none.
-pub(super) fn hosts(value: &[u8]) -> impl Iterator<Item = Address> {
-    let (addresses, _) = value.as_chunks::<4>();
-    addresses.iter().copied().map(Address).filter(|address| address.is_host())
 }
 
 impl Times {
