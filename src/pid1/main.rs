@@ -25,6 +25,7 @@ mod filesystems;
 mod handover;
 #[cfg_attr(not(feature = "hardware"), path = "absent/hardware.rs")]
 mod hardware;
+mod hostname;
 mod machine;
 mod modules;
 mod mounting;
@@ -34,6 +35,7 @@ mod network;
 mod notify;
 #[cfg_attr(not(feature = "overlay"), path = "absent/overlay.rs")]
 mod overlay;
+mod own_files;
 #[cfg_attr(not(feature = "port"), path = "absent/port.rs")]
 mod port;
 #[cfg_attr(not(feature = "settings"), path = "absent/settings.rs")]

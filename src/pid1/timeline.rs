@@ -6,7 +6,7 @@ use whit::stage::{NAMES, STAGES, Stage};
 use whit::text::{Text, parts};
 
 use crate::console::{self, Line};
-use crate::{etc, sys};
+use crate::{own_files, sys};
 
 /// Nanoseconds since the kernel's start; 0 for a stage that was not reached.
 pub(crate) struct Timeline([u64; STAGES]);
@@ -34,10 +34,10 @@ impl Timeline {
 
     /// Writes it to /run/whit/timeline, where there is a /run/whit: a stage a line.
     pub(crate) fn keep(&self) {
-        if etc::has_facts() {
-            self.write(etc::MARK, "\n");
+        if own_files::has_run_whit() {
+            self.write(own_files::MARK, "\n");
             let _ = Line.write_str("\n");
-            etc::put(c"run/whit/timeline");
+            own_files::write(c"run/whit/timeline");
         }
     }
 

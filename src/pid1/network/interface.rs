@@ -15,8 +15,8 @@ use whit::rtnetlink::{self, InterfaceAddress, Request};
 use whit::text::Text;
 
 use crate::console::{failed, say, tell};
-use crate::etc::known_name;
 use crate::files;
+use crate::hostname;
 use crate::sys::fd::{self, Fd, IFNAMSIZ};
 use crate::sys::packet::{self, Protocol};
 
@@ -97,7 +97,7 @@ impl Interface {
 
     fn send(&mut self, query: &Query, destination: Destination, shared: &mut Shared) -> Result<(), Errno> {
         let mut message = Encoded::new();
-        query.encode(known_name(&rustix::system::uname()), &mut message);
+        query.encode(hostname::known(&rustix::system::uname()), &mut message);
         match destination {
             Destination::Broadcast => {
                 let source = Endpoint { address: query.ciaddr, port: CLIENT_PORT };
