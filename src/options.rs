@@ -115,6 +115,12 @@ impl<'a> Sources<'a> {
         Each { source, lines: record.lines() }
     }
 
+    /// Whether any source has one of these options, whose names have a space between them.
+    pub fn any_has(&self, names: &[u8]) -> bool {
+        let has = |source: &Source| self.each(*source).any(|given| position(names, b' ', given.name).is_some());
+        Source::STRONGEST_FIRST.iter().any(has)
+    }
+
     /// Reads the options of all sources; gives what cannot be understood to `complain`.
     pub fn options(&self, complain: &mut dyn FnMut(Source, Complaint<'a>)) -> Options<'a> {
         let mut options = Options::default();

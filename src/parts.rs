@@ -4,8 +4,7 @@
 //! its place, with the same functions, which do nothing; its words are refused, and so is an image that needs them.
 
 use crate::cmdline::same_name;
-use crate::options::{Source, Sources};
-use crate::text::{parts, position};
+use crate::text::parts;
 
 /// Whether a word is one that only a part hears which this init was built without.
 pub fn lacks(word: &[u8]) -> bool {
@@ -19,10 +18,4 @@ pub fn lacks(word: &[u8]) -> bool {
         || !cfg!(feature = "terminal") && is_of(b"shell")
         || !cfg!(feature = "timeline") && is_of(b"timing")
         || !cfg!(feature = "volumes") && is_of(b"mount tmpfs")
-}
-
-/// Whether one of these words is given.
-pub fn is_given(words: &[u8], sources: &Sources<'_>) -> bool {
-    let is_in = |source: &Source| sources.each(*source).any(|given| position(words, b' ', given.name).is_some());
-    Source::STRONGEST_FIRST.iter().any(is_in)
 }
