@@ -3,6 +3,8 @@
 //! Every device in sysfs says what it is. Each module of the index that has a pattern for one is loaded, and then what has
 //! appeared by that is looked at. Nothing is known here of any bus.
 
+use core::sync::atomic::{AtomicU64, Ordering};
+
 use rustix::fs::OFlags;
 use whit::dirent::names;
 use whit::error::Errno;
@@ -25,20 +27,15 @@ const MAX_DEVICE: usize = 2048;
 const MAX_MODULES: usize = 2048;
 
 /// Which modules of the index were loaded, or could not be: none is tried twice.
-pub(crate) struct Tried([u64; MAX_MODULES / 64]);
+static TRIED: [AtomicU64; MAX_MODULES / 64] = [const { AtomicU64::new(0) }; _];
 
-impl Tried {
-    pub(crate) const fn new() -> Self {
-        Self([0; _])
-    }
-
-    /// Whether it was not there yet. What has no place here always is.
-    fn insert(&mut self, module: usize) -> bool {
-        let Some(word) = self.0.get_mut(module / 64) else { return false };
-        let before = *word;
-        *word |= 1u64.wrapping_shl(module as u32);
-        *word != before
-    }
+/// Marks a module of the index as tried; returns whether it was not yet. One that is past the last place always was.
+fn first_try(module: usize) -> bool {
+    let Some(word) = TRIED.get(module / 64) else { return false };
+    let before = word.load(Ordering::Relaxed);
+    let after = before | 1u64.wrapping_shl(module as u32);
+    word.store(after, Ordering::Relaxed);
+    after != before
 }
 
 /// Loads what the hardware asks for, until nothing more appears. Without an index that is nothing.
@@ -104,7 +101,7 @@ impl Search<'_, '_> {
                 number += 1;
                 continue;
             };
-            if parts(&self.devices, b'\n').any(|device| matches(pattern, device)) && self.machine.tried.insert(number) {
+            if parts(&self.devices, b'\n').any(|device| matches(pattern, device)) && first_try(number) {
                 for file in parts(module.text().to_bytes(), b' ').filter(|file| !modules::is_there(file)) {
                     modules::load_one(directory.text().to_bytes(), file);
                     self.machine.handle_network();

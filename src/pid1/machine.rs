@@ -1,27 +1,20 @@
-//! The machine as PID 1 sees it, and the one place where it waits.
+//! The machine as PID 1 sees it.
 
-use core::mem::MaybeUninit;
-
-use linux_raw_sys::general::{WNOHANG, WUNTRACED};
 use linux_raw_sys::netlink::NETLINK_KOBJECT_UEVENT;
 use rustix::process::Pid;
-use whit::error::Errno;
 use whit::options::{Options, Sources, Value};
 use whit::status::NOT_STARTED;
-use whit::time::NEVER;
 
 use crate::button::Buttons;
 use crate::clock::Clock;
 use crate::console::say;
-use crate::end::End;
 use crate::etc;
 use crate::filesystems::Root;
-use crate::hardware::{self, Tried};
 use crate::network::Network;
 use crate::port::Ports;
 use crate::sys;
-use crate::sys::fd::{self, Fd, poll};
-use crate::sys::process::{kill, signal_fd, wait};
+use crate::sys::fd::{self, Fd};
+use crate::sys::process::signal_fd;
 use crate::timeline::Timeline;
 
 /// Signals by their numbers on x86-64 and arm64 (signal(7)).
@@ -48,9 +41,10 @@ pub(crate) mod signal {
 /// shorter.
 #[repr(C)]
 pub(crate) struct Machine<'a> {
-    signals: Option<Fd>,
-    /// Tells of devices, while one is waited for.
-    uevents: Option<Fd>,
+    /// Reports signals.
+    pub(crate) signals: Option<Fd>,
+    /// Reports devices, while one is waited for.
+    pub(crate) uevents: Option<Fd>,
     /// Where the host talks beside the console.
     pub(crate) ports: Ports,
     /// What is pressed to switch the machine off; none before its drivers are there.
@@ -77,47 +71,10 @@ pub(crate) struct Machine<'a> {
     pub(crate) told: bool,
     /// A device that appears gets its driver: there is an index, and devices are waited for.
     pub(crate) drivers_wanted: bool,
-    /// Which modules the hardware has asked for.
-    pub(crate) tried: Tried,
     pub(crate) options: Options<'a>,
     pub(crate) timeline: Timeline,
     pub(crate) sources: Sources<'a>,
     pub(crate) network: Option<Network<'a>>,
-}
-
-/// What [`Machine::wait`] returned for.
-#[derive(Default)]
-pub(crate) struct Happened {
-    /// Signals, bit by number.
-    signals: u64,
-    /// The kernel itself sent SIGINT: ctrl-alt-del.
-    ctrl_alt_del: bool,
-    /// The power button was pressed.
-    power_button: bool,
-    /// A device appeared or changed.
-    pub(crate) device: bool,
-}
-
-impl Happened {
-    pub(crate) fn has(&self, signal: u8) -> bool {
-        self.signals & bit(signal) != 0
-    }
-
-    /// How whoever sits at the machine wants it to end: that is no signal for the workload.
-    pub(crate) fn end(&self) -> Option<End> {
-        if self.power_button || self.has(signal::SYSTEMD_POWER_OFF) {
-            return Some(End::PowerOff);
-        }
-        if self.ctrl_alt_del || self.has(signal::SYSTEMD_REBOOT) || self.has(signal::SYSTEMD_KEXEC) {
-            return Some(End::Reboot);
-        }
-        self.has(signal::SYSTEMD_HALT).then_some(End::Halt)
-    }
-}
-
-/// Signals are numbered from 1 to 64: the last has the place that the first leaves free.
-fn bit(signal: u8) -> u64 {
-    1u64.wrapping_shl(u32::from(signal))
 }
 
 /// Milliseconds since the kernel's start.
@@ -150,7 +107,6 @@ impl<'a> Machine<'a> {
             clock: Clock::new(seed),
             told: false,
             drivers_wanted: true,
-            tried: Tried::new(),
             root: None,
             workload: None,
             shell: None,
@@ -204,99 +160,5 @@ impl<'a> Machine<'a> {
         // The port may have appeared a moment ago; without a root it was never looked for.
         self.stop_listening_for_devices();
         self.ports.tell_exit(code);
-    }
-
-    /// Waits until a signal, a device or the deadline comes, or the network changed; network and children are looked after.
-    pub(crate) fn wait(&mut self, deadline_ms: u64) -> Happened {
-        let network_deadline_ms = self.network.as_ref().map_or(NEVER, Network::deadline_ms);
-        let wait_ms = deadline_ms.min(network_deadline_ms).min(self.clock.deadline_ms()).saturating_sub(now_ms());
-        if wait_ms > 0 {
-            self.network.iter_mut().for_each(Network::filter);
-        }
-        let [links, packets, claims] = self.network.as_ref().map_or([None; 3], Network::descriptors);
-        let [button, other] = self.buttons.descriptors();
-        // Whichever it was: each source below is read until it is empty.
-        poll(
-            [
-                self.signals.as_ref(),
-                self.uevents.as_ref(),
-                links,
-                packets,
-                claims,
-                self.clock.descriptor(),
-                button,
-                other,
-            ],
-            wait_ms,
-        );
-
-        let power_button = self.buttons.pressed();
-        let mut happened = Happened { device: self.read_uevents(), power_button, ..Happened::default() };
-        if happened.device && self.drivers_wanted {
-            hardware::load(self);
-        }
-        self.handle_network();
-        if happened.device && self.ports.may_come {
-            self.stop_listening_for_devices();
-        }
-        self.read_signals(&mut happened);
-        self.ports.follow(); // After its signal was read: what comes later brings another one.
-        self.reap();
-        happened
-    }
-
-    fn read_uevents(&self) -> bool {
-        let mut heard = false;
-        let mut buffer = [MaybeUninit::uninit(); 64];
-        while let Some(uevents) = &self.uevents {
-            match fd::receive(uevents, &mut buffer) {
-                // Some were lost: look, in any case.
-                Ok(_) | Err(Errno::NOBUFS) => heard = true,
-                Err(_) => break,
-            }
-        }
-        heard
-    }
-
-    fn read_signals(&self, happened: &mut Happened) {
-        /// include/uapi/asm-generic/siginfo.h
-        const SI_KERNEL: i32 = 0x80;
-        /// sizeof(struct signalfd_siginfo)
-        const INFORMATION: usize = 128;
-        let mut buffer = [MaybeUninit::uninit(); INFORMATION];
-        while let Some(signals) = &self.signals {
-            let Ok(information) = fd::read(signals, &mut buffer) else { break };
-            // ssi_signo, ssi_errno, ssi_code
-            let Some([number, .., c0, c1, c2, c3]) = information.first_chunk::<12>().copied() else { break };
-            happened.signals |= bit(number);
-            happened.ctrl_alt_del |= number == signal::INT && i32::from_ne_bytes([c0, c1, c2, c3]) == SI_KERNEL;
-        }
-    }
-
-    /// Takes leave of every child that ended, its own or an orphan.
-    pub(crate) fn reap(&mut self) {
-        loop {
-            let (child, status) = match wait(WNOHANG | WUNTRACED | self.children) {
-                Ok((Some(child), status)) => (child, status),
-                none => {
-                    // The only error: PID 1 has no children.
-                    self.alone = none.is_err();
-                    return;
-                }
-            };
-            if let Some(signal) = status.stopped_by() {
-                // ctrl-z: nobody is there to continue the workload; in a container PID 1 would not have stopped.
-                if Some(child) == self.workload && signal == signal::TSTP {
-                    let _ = kill(-child.as_raw_pid(), signal::CONT);
-                }
-                continue;
-            }
-            if Some(child) == self.workload {
-                self.workload = None;
-                self.ended = Some(status.code());
-            } else if Some(child) == self.shell {
-                self.shell = None;
-            }
-        }
     }
 }

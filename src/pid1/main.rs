@@ -19,6 +19,7 @@ mod end;
 #[cfg_attr(not(feature = "entropy"), path = "absent/entropy.rs")]
 mod entropy;
 mod etc;
+mod events;
 mod files;
 mod filesystems;
 #[cfg_attr(not(feature = "handover"), path = "absent/handover.rs")]
