@@ -15,11 +15,10 @@ use crate::console::{self, Line, say, tell};
 use crate::devices::Device;
 use crate::end::End;
 use crate::filesystems::{self, Root};
-use crate::machine::{Machine, now_ms};
+use crate::machine::{Machine, Phase, now_ms};
 use crate::mounting::mount_when_there;
-use crate::network::Network;
 use crate::sources;
-use crate::{embedded, etc, files, overlay, supervise, volumes};
+use crate::{embedded, files, overlay, supervise, volumes};
 
 /// How it went.
 pub(crate) enum Outcome {
@@ -62,9 +61,7 @@ pub(crate) fn prepare_root_and_network(machine: &mut Machine<'_>) -> Result<Outc
     if !has_network {
         return Ok(Outcome::Failed);
     }
-    machine.told = true;
-    let _ = machine.network.as_mut().map(Network::take_changed);
-    etc::write(&machine.sources, &machine.options, machine.network.as_ref());
+    machine.write_etc();
     Ok(Outcome::Ready)
 }
 
@@ -114,7 +111,7 @@ fn wait_for_root(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Devic
 /// Waits for the first lease, or an address of IPv6, for as long as the options say; without an interface not at all. Returns
 /// whether the workload may start.
 fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<bool, End> {
-    if machine.drivers_wanted {
+    if machine.phase == Phase::LoadsDrivers {
         // What has appeared by now gets its driver.
         supervise::wait(machine, 0)?;
     }

@@ -8,7 +8,7 @@ use whit::time::NEVER;
 
 use crate::end::End;
 use crate::hardware;
-use crate::machine::{Machine, now_ms, signal};
+use crate::machine::{Machine, Phase, now_ms, signal};
 use crate::network::Network;
 use crate::sys::fd::{self, poll};
 use crate::sys::process::{kill, wait};
@@ -75,7 +75,7 @@ impl Machine<'_> {
 
         let power_button = self.buttons.pressed();
         let mut happened = Happened { device: self.read_uevents(), power_button, ..Happened::default() };
-        if happened.device && self.drivers_wanted {
+        if happened.device && self.phase == Phase::LoadsDrivers {
             hardware::load(self);
         }
         self.handle_network();

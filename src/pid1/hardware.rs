@@ -12,7 +12,7 @@ use whit::modalias::{INDEX, matches};
 use whit::text::parts;
 
 use crate::files::{self, Lines, Path};
-use crate::machine::Machine;
+use crate::machine::{Machine, Phase};
 use crate::modules;
 use crate::sys::c_str;
 use crate::sys::fd::{self, Fd};
@@ -42,7 +42,7 @@ fn first_try(module: usize) -> bool {
 #[inline(never)]
 pub(crate) fn load(machine: &mut Machine<'_>) {
     let Ok(index) = fd::open(INDEX, OFlags::RDONLY) else {
-        machine.drivers_wanted = false;
+        machine.phase = Phase::DriversLoaded;
         return;
     };
     let mut search = Search { index, machine, devices: Devices::new(), loaded: true };

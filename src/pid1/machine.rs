@@ -37,6 +37,17 @@ pub(crate) mod signal {
     pub(crate) const SYSTEMD_KEXEC: u8 = 40;
 }
 
+/// How far the boot is: each phase is followed by the next, or by none.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// Each device that appears gets its driver.
+    LoadsDrivers,
+    /// No driver is loaded any more: there is no index of them, or no device is waited for.
+    DriversLoaded,
+    /// The files of /etc that depend on the network are written, and follow it.
+    WritesEtc,
+}
+
 /// Everything that lives as long as the machine. What is small stands first: the code that reaches the first 128 bytes is
 /// shorter.
 #[repr(C)]
@@ -67,10 +78,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) root: Option<Root>,
     /// Who asks for the time.
     pub(crate) clock: Clock,
-    /// The files that tell programs of the network are written: they follow it from here on.
-    pub(crate) told: bool,
-    /// A device that appears gets its driver: there is an index, and devices are waited for.
-    pub(crate) drivers_wanted: bool,
+    /// How far the boot is.
+    pub(crate) phase: Phase,
     pub(crate) options: Options<'a>,
     pub(crate) timeline: Timeline,
     pub(crate) sources: Sources<'a>,
@@ -105,8 +114,7 @@ impl<'a> Machine<'a> {
             network,
             timeline,
             clock: Clock::new(seed),
-            told: false,
-            drivers_wanted: true,
+            phase: Phase::LoadsDrivers,
             root: None,
             workload: None,
             shell: None,
@@ -130,12 +138,16 @@ impl<'a> Machine<'a> {
         }
         let lease = self.network.as_ref().and_then(Network::lease);
         self.clock.handle(now_ms(), self.options.value(Value::Ntp), lease);
-        if let Some(network) = &mut self.network
-            && self.told
-            && network.take_changed()
-        {
-            etc::write(&self.sources, &self.options, Some(network));
+        if self.phase == Phase::WritesEtc && self.network.as_ref().is_some_and(Network::has_changed) {
+            self.write_etc();
         }
+    }
+
+    /// Writes the files of /etc that depend on the network: at the end of the boot, and then each time that it changes.
+    pub(crate) fn write_etc(&mut self) {
+        self.phase = Phase::WritesEtc;
+        self.network.iter_mut().for_each(Network::clear_changed);
+        etc::write(&self.sources, &self.options, self.network.as_ref());
     }
 
     /// Gives back what is leased; there is no network from here on.
@@ -143,9 +155,9 @@ impl<'a> Machine<'a> {
         self.network.take().iter_mut().for_each(Network::release);
     }
 
-    /// No device is waited for any longer, but for a port of the host.
+    /// Stops waiting for devices, except for a port of the host.
     pub(crate) fn stop_listening_for_devices(&mut self) {
-        self.drivers_wanted = false;
+        self.phase = self.phase.max(Phase::DriversLoaded);
         self.ports.open();
         if !self.ports.may_come {
             self.uevents = None;

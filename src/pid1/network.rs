@@ -154,9 +154,14 @@ impl<'a> Network<'a> {
         self.interfaces.iter().find(|known| known.index == interface).map_or(b"", |known| &known.name)
     }
 
-    /// Whether a lease changed since the last call.
-    pub(crate) fn take_changed(&mut self) -> bool {
-        core::mem::take(&mut self.shared.changed)
+    /// Whether a lease or a name server changed since [`Network::clear_changed`].
+    pub(crate) fn has_changed(&self) -> bool {
+        self.shared.changed
+    }
+
+    /// The changes so far are written.
+    pub(crate) fn clear_changed(&mut self) {
+        self.shared.changed = false;
     }
 
     /// The workload may make interfaces of its own from here on.

@@ -54,7 +54,11 @@ impl<'a> Network<'a> {
         match self.none {}
     }
 
-    pub(crate) fn take_changed(&mut self) -> bool {
+    pub(crate) fn has_changed(&self) -> bool {
+        match self.none {}
+    }
+
+    pub(crate) fn clear_changed(&mut self) {
         match self.none {}
     }
 
