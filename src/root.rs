@@ -74,6 +74,7 @@ impl Kind {
 
 /// Reads the value of `root=`; `None` when it has none of the forms. When `fstype` is `virtiofs` or `9p` it may be the tag
 /// alone.
+#[inline(never)]
 pub fn parse<'a>(value: &'a [u8], fstype: &[u8]) -> Option<RootSpec<'a>> {
     let mut spec = RootSpec { kind: Kind::Number, name: value, number: None, offset: 0 };
     for (index, prefix) in parts(PREFIXES, b' ').enumerate() {

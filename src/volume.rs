@@ -8,7 +8,7 @@ use crate::text::{parts, position};
 /// What is mounted, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Volume<'a> {
-    /// A tag with its type in front of it, or `tmpfs`.
+    /// The text that [`Volume::spec`] parses.
     pub source: &'a [u8],
     /// The directory in the root, from `/` on.
     pub path: &'a [u8],
@@ -21,7 +21,7 @@ pub struct Volume<'a> {
 }
 
 impl<'a> Volume<'a> {
-    /// What is mounted: in the forms of a root, or memory; `None` when it has none of them.
+    /// Reads the source: in the forms of `root=`, or `tmpfs`; `None` when it has none of them.
     pub fn spec(&self) -> Option<RootSpec<'a>> {
         match self.source {
             TMPFS => Some(RootSpec { kind: Kind::Tmpfs, name: TMPFS, number: None, offset: 0 }),

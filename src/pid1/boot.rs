@@ -73,26 +73,30 @@ fn wait_for_root(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Devic
         device.path.set(whit::embedded::ROOT.to_bytes());
         return Ok(embedded::mount(options.read_only));
     }
-    let mut failure = None;
-    if root::parse(value, wanted).is_some() {
-        // What lies below an overlay stays as it is.
-        let is_lower = !options.value(Value::Overlay).is_empty();
-        let flags = if options.read_only || is_lower { MS_RDONLY } else { 0 };
-        let path = filesystems::ROOT.to_bytes();
-        let root = Volume { source: value, path, fstype: wanted, options: options.value(Value::RootFlags), flags };
-        match mount_when_there(machine, deadline_ms, device, c"/", &root)? {
-            Ok(read_only) => return Ok(Some(Root { on_device: true, read_only })),
-            Err(errno) => failure = Some(errno),
-        }
-    }
+    // The lower layer of an overlay is not written to.
+    let is_lower = !options.value(Value::Overlay).is_empty();
+    let root = Volume {
+        source: value,
+        path: filesystems::ROOT.to_bytes(),
+        fstype: wanted,
+        options: options.value(Value::RootFlags),
+        flags: if options.read_only || is_lower { MS_RDONLY } else { 0 },
+    };
+    let source = root::parse(value, wanted);
+    let errno = match mount_when_there(machine, deadline_ms, device, c"/", &source, &root)? {
+        Ok(read_only) => return Ok(Some(Root { on_device: true, read_only })),
+        Err(errno) => errno,
+    };
     let _ = uwrite!(Line, "root={}: ", Text(value));
-    let _ = match failure {
-        None => uwrite!(Line, "not understood; it is MAJOR:MINOR or begins with one of {}", Text(root::PREFIXES)),
-        Some(Errno::NOENT) => {
+    let _ = match errno {
+        _ if source.is_none() => {
+            uwrite!(Line, "not understood; it is MAJOR:MINOR or begins with one of {}", Text(root::PREFIXES))
+        }
+        Errno::NOENT => {
             let wait_s = u64::from(options.time(Time::RootWait));
             uwrite!(Line, "no such device within {} s; are its modules in the initramfs?", wait_s)
         }
-        Some(errno) => {
+        errno => {
             let advice: &[u8] = match errno {
                 // EFSBADCRC and EFSCORRUPTED, as file systems call them.
                 Errno::BADMSG | Errno::UCLEAN => b"it is damaged, and its fsck may help",
@@ -102,7 +106,7 @@ fn wait_for_root(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Devic
         }
     };
     console::print();
-    if failure == Some(Errno::NOENT) {
+    if errno == Errno::NOENT {
         device.say_all();
     }
     Ok(None)

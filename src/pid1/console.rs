@@ -156,6 +156,16 @@ pub(crate) fn unread(path: &[u8], limit: usize, errno: Errno) {
     }
 }
 
+/// Returns what was read of a file; logs any error except ENOENT.
+pub(crate) fn read_or_log<T>(path: &[u8], limit: usize, read: Result<T, Errno>) -> Option<T> {
+    match read {
+        Ok(value) => return Some(value),
+        Err(Errno::NOENT) => {}
+        Err(errno) => unread(path, limit, errno),
+    }
+    None
+}
+
 /// Opens the console on descriptors 0 to 2 when the kernel found none in the initramfs (init/main.c,
 /// console_on_rootfs). /dev is mounted.
 pub(crate) fn open() {

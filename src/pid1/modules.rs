@@ -5,7 +5,7 @@ use rustix::system::finit_module;
 use whit::error::Errno;
 use whit::text::parts;
 
-use crate::console::{failed, unread};
+use crate::console::{failed, read_or_log};
 use crate::files::{self, Path};
 use crate::sys::fd::{self, open};
 use crate::sys::memory::Static;
@@ -20,11 +20,7 @@ const MODULE_INIT_COMPRESSED_FILE: i32 = 4;
 /// Loads each module of the list, and calls `between` behind each. One that fails is said; the boot goes on.
 pub(crate) fn load(mut between: impl FnMut()) {
     static BUFFER: Static<MAX_LIST> = Static::new();
-    let list = match files::read(LIST, BUFFER.take()) {
-        Ok(list) => list,
-        Err(Errno::NOENT) => return,
-        Err(errno) => return unread(LIST.to_bytes(), MAX_LIST, errno),
-    };
+    let list = read_or_log(LIST.to_bytes(), MAX_LIST, files::read(LIST, BUFFER.take())).unwrap_or_default();
     for line in parts(list, b'\n').filter(|line| !line.is_empty()) {
         load_one(b"", line);
         between();

@@ -3,6 +3,7 @@
 use core::ffi::CStr;
 
 use whit::error::Errno;
+use whit::root::RootSpec;
 use whit::volume::Volume;
 
 use crate::devices::Device;
@@ -11,18 +12,19 @@ use crate::filesystems;
 use crate::machine::{Machine, now_ms};
 use crate::supervise;
 
-/// Tries to mount a volume below `root` at once, then each time that a device appears or changes, until the deadline. Returns
-/// whether it is read-only; EINVAL for a source that is not understood, ENOENT for a device that did not appear in time.
+/// Tries to mount a volume, with its parsed source, below `root`: at once, then each time that a device appears or changes, until
+/// the deadline. Returns whether it is read-only; EINVAL for a source that is `None`, ENOENT for a device that did not appear.
 pub(crate) fn mount_when_there(
     machine: &mut Machine<'_>,
     deadline_ms: u64,
     device: &mut Device,
     root: &CStr,
+    source: &Option<RootSpec<'_>>,
     volume: &Volume<'_>,
 ) -> Result<Result<bool, Errno>, End> {
-    let Some(spec) = &volume.spec() else { return Ok(Err(Errno::INVAL)) };
+    let Some(source) = source else { return Ok(Err(Errno::INVAL)) };
     loop {
-        match device.find(spec).and_then(|()| filesystems::mount_inside(root, device, volume)) {
+        match device.find(source).and_then(|()| filesystems::mount_inside(root, device, volume)) {
             // The node may appear before the medium.
             Err(Errno::NOENT | Errno::NXIO | Errno::NOMEDIUM) => {}
             done => return Ok(done),

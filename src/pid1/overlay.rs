@@ -30,7 +30,7 @@ pub(crate) fn lay_over(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut
         None => (value, &b""[..]),
     };
     let upper = Volume { source, path: UPPER.to_bytes(), fstype: b"", options, flags: 0 };
-    let mounted = mount_when_there(machine, deadline_ms, device, c"/", &upper)?;
+    let mounted = mount_when_there(machine, deadline_ms, device, c"/", &upper.spec(), &upper)?;
     let laid = mounted.and_then(|read_only| lay().map(|()| read_only));
     match (laid, &mut machine.root) {
         (Ok(read_only), Some(root)) => root.read_only = read_only,

@@ -2,12 +2,11 @@
 
 use rustix::fs::OFlags;
 use whit::cmdline::{self, MAX_COMMAND_LINE};
-use whit::error::Errno;
 use whit::options::{Complaint, Net, Source, Sources, Switch};
 use whit::record::{MAX_RECORD, Record};
 use whit::text::Text;
 
-use crate::console::{self, say, unread};
+use crate::console::{self, read_or_log, say};
 use crate::files;
 use crate::filesystems::ROOT;
 use crate::machine::Machine;
@@ -49,16 +48,6 @@ pub(crate) fn read_image_record(machine: &mut Machine<'_>) {
     if machine.options.net() == Net::Off {
         machine.network = None;
     }
-}
-
-/// Returns what was read of a file; logs any error except ENOENT.
-fn read_or_log<T>(path: &[u8], limit: usize, read: Result<T, Errno>) -> Option<T> {
-    match read {
-        Ok(value) => return Some(value),
-        Err(Errno::NOENT) => {}
-        Err(errno) => unread(path, limit, errno),
-    }
-    None
 }
 
 /// Logs an option that was not taken: `whit: /whit.conf:3: unknown option: colour`.

@@ -27,7 +27,7 @@ pub(crate) fn mount_all(machine: &mut Machine<'_>, deadline_ms: u64, device: &mu
                 Some(volume) => {
                     may_fail = position(volume.options, b',', b"nofail").is_some();
                     let deadline_ms = if may_fail { 0 } else { deadline_ms };
-                    mount_when_there(machine, deadline_ms, device, ROOT, &volume)?
+                    mount_when_there(machine, deadline_ms, device, ROOT, &volume.spec(), &volume)?
                 }
                 None => Err(Errno::INVAL),
             };
