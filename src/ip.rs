@@ -6,7 +6,7 @@
 use crate::dhcp::lease::Lease;
 use crate::dhcp::routes::Route;
 use crate::ipv4::{self, Address};
-use crate::text::{number, parts, position};
+use crate::text::{number, position, split};
 
 /// What the word asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ const ASKED: &[u8] = b"dhcp on any both bootp rarp";
 /// Reads the value of the word, into an empty `lease` when it is an address. `None` when it is not understood.
 #[inline(never)]
 pub fn parse<'a>(value: &'a [u8], lease: &mut Lease) -> Option<Ip<'a>> {
-    let mut fields = parts(value, b':');
+    let mut fields = split(value, b':');
     let mut field = || fields.next().unwrap_or_default();
     let (client, server) = (field(), field());
     if is_asked(client) && server.is_empty() {
@@ -67,7 +67,7 @@ pub fn parse<'a>(value: &'a [u8], lease: &mut Lease) -> Option<Ip<'a>> {
 
 /// `dhcp`, also as in `dhcp,<id-type>,<id>`.
 fn is_asked(word: &[u8]) -> bool {
-    parts(word, b',').next().is_some_and(|word| position(ASKED, b' ', word).is_some())
+    split(word, b',').next().is_some_and(|word| position(ASKED, b' ', word).is_some())
 }
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ pub fn hosts(list: &[u8]) -> impl Iterator<Item = Address> {
 /// Parses `a.b.c.d`.
 #[inline(never)]
 pub fn parse(text: &[u8]) -> Option<Address> {
-    let mut parts = crate::text::parts(text, b'.');
+    let mut parts = crate::text::split(text, b'.');
     let mut address = [0; 4];
     for byte in &mut address {
         *byte = u8::try_from(crate::text::number(parts.next()?)?).ok()?;

@@ -7,7 +7,7 @@
 //!
 //! The first are the forms of systemd's credential `vmm.notify_socket` (systemd.system-credentials(7)).
 
-use crate::text::{hexadecimal, number, parts, position, strip_prefix};
+use crate::text::{hexadecimal, number, position, split, strip_prefix};
 
 /// Where the host listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub fn parse(text: &[u8]) -> Option<Host> {
     if let Some(port) = strip_prefix(text, b"isa:0x") {
         return Some(Host::DebugExit(hexadecimal(port)?.get() as u32)); // The kernel refuses what has more than 16 bits.
     }
-    let mut fields = parts(text, b':');
+    let mut fields = split(text, b':');
     let kind = match position(KINDS, b' ', fields.next()?)? as u32 {
         0 => SEQPACKET,
         kind => kind,

@@ -5,9 +5,9 @@
 //! record. An option that is given twice counts the last time.
 
 use crate::cmdline;
-use crate::parts::lacks;
+use crate::features::lacks;
 use crate::record::{self, Line, Record};
-use crate::text::{nth, number, parts, position, strip_prefix};
+use crate::text::{nth, number, position, split, strip_prefix};
 
 /// Where options come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,8 +155,8 @@ pub enum Problem {
     Unknown,
     /// The option has no such value.
     Value,
-    /// It belongs to a part that this init was built without.
-    Absent,
+    /// It belongs to a feature that this init was built without.
+    Disabled,
 }
 
 impl Problem {
@@ -328,7 +328,7 @@ impl<'a> Options<'a> {
         if name.is_empty() {
             return Err(Problem::Malformed);
         }
-        let known = parts(NAMES, b' ').position(|known| cmdline::same_name(known, name));
+        let known = split(NAMES, b' ').position(|known| cmdline::same_name(known, name));
         let known = known.and_then(|position| Name::IN_ORDER.get(position)).ok_or(Problem::Unknown)?;
         match *known {
             Name::List => {} // read where it is used
@@ -352,7 +352,7 @@ impl<'a> Options<'a> {
             Name::Pid1 => self.hand_over = position(b"child exec", b' ', text).ok_or(Problem::Value)? > 0,
         }
         // Kept all the same: by its value what stands in for the part refuses to go on without it.
-        if lacks(name) { Err(Problem::Absent) } else { Ok(()) }
+        if lacks(name) { Err(Problem::Disabled) } else { Ok(()) }
     }
 }
 
@@ -432,7 +432,7 @@ impl Name {
 pub const ON_EXIT: &[u8] = b"shell,poweroff,reboot,halt,restart";
 
 fn on_exit(text: &[u8]) -> Option<OnExit> {
-    let mut words = parts(text, b':');
+    let mut words = split(text, b':');
     let place = position(ON_EXIT, b',', words.next()?)?;
     let most = words.next();
     if let (Some(most), 4) = (most, place) {

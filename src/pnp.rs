@@ -4,14 +4,14 @@
 use crate::dhcp::lease::Lease;
 use crate::dhcp::names;
 use crate::ipv4;
-use crate::text::{parts, split_once};
+use crate::text::{split, split_once};
 
 /// Bytes of the file that are read: three name servers and a domain of 64 bytes are less.
 pub const MAX_PNP: usize = 512;
 
 /// Takes name servers and domain. (`bootserver` is who has files for the boot, and not who leased the address.)
 pub fn parse(text: &[u8], lease: &mut Lease) {
-    for line in parts(text, b'\n') {
+    for line in split(text, b'\n') {
         let Some((word, value)) = split_once(line, b' ') else { continue };
         match word {
             b"domain" => names::domains(value, &mut lease.search),

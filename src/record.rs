@@ -3,7 +3,7 @@
 //! One `key value` a line, the value up to the end of the line; `\n` and `\\` are the only escapes; a repeated key
 //! appends; empty lines and lines that begin with `#` are skipped.
 
-use crate::text::{Parts, parts};
+use crate::text::{Split, split};
 
 /// A record has fewer bytes than this.
 pub const MAX_RECORD: usize = 16 * 1024;
@@ -80,14 +80,14 @@ impl<'a> Record<'a> {
 
     /// The lines that say something, malformed ones among them.
     pub fn lines(&self) -> Lines<'a> {
-        Lines { rest: parts(self.text, 0), number: 0 }
+        Lines { rest: split(self.text, 0), number: 0 }
     }
 }
 
 /// What [`Record::lines`] returns.
 #[derive(Clone, Copy, Debug)]
 pub struct Lines<'a> {
-    rest: Parts<'a>,
+    rest: Split<'a>,
     number: u32,
 }
 

@@ -5,7 +5,7 @@
 
 use core::num::NonZero;
 
-use crate::text::{hexadecimal, number, parts, split_once, strip_prefix};
+use crate::text::{hexadecimal, number, split, split_once, strip_prefix};
 
 /// Where the root is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +77,7 @@ impl Kind {
 #[inline(never)]
 pub fn parse<'a>(value: &'a [u8], fstype: &[u8]) -> Option<RootSpec<'a>> {
     let mut spec = RootSpec { kind: Kind::Number, name: value, number: None, offset: 0 };
-    for (index, prefix) in parts(PREFIXES, b' ').enumerate() {
+    for (index, prefix) in split(PREFIXES, b' ').enumerate() {
         let name = strip_prefix(value, prefix);
         if name.is_some() || strip_prefix(prefix, fstype).is_some_and(|rest| rest == b":") {
             spec.kind = Kind::IN_ORDER[index & 7];
@@ -86,7 +86,7 @@ pub fn parse<'a>(value: &'a [u8], fstype: &[u8]) -> Option<RootSpec<'a>> {
     }
     if spec.kind == Kind::Device {
         // devtmpfs has no name with a dot in front: neither this directory nor the one above.
-        if parts(spec.name, b'/').any(|part| matches!(part, [] | [b'.', ..])) {
+        if split(spec.name, b'/').any(|part| matches!(part, [] | [b'.', ..])) {
             return None;
         }
         spec.name = value;
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn every_kind_but_numbers_has_a_prefix() {
-        assert_eq!(parts(PREFIXES, b' ').count(), Kind::IN_ORDER.len());
+        assert_eq!(split(PREFIXES, b' ').count(), Kind::IN_ORDER.len());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use linux_raw_sys::general::{MS_NODEV, MS_NOEXEC, MS_NOSUID};
 
 use crate::root::{self, Kind, RootSpec};
-use crate::text::{parts, position};
+use crate::text::{position, split};
 
 /// What is mounted, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl<'a> Volume<'a> {
 /// The first field that begins with a slash, but for the first of all, is the path: a source may have colons of its own. A
 /// tmpfs is without programs, devices and set-id bits unless its options say so, as docker's `--tmpfs`.
 pub fn parse(text: &[u8], is_tmpfs: bool) -> Option<Volume<'_>> {
-    let mut fields = parts(text, b':');
+    let mut fields = split(text, b':');
     let (mut source, mut fstype, mut flags) = (TMPFS, TMPFS, MS_NOSUID | MS_NODEV | MS_NOEXEC);
     let mut path = fields.next()?;
     if !is_tmpfs {

@@ -71,7 +71,7 @@ fn what_follows_the_workload_can_be_chosen() {
 
 #[test]
 fn every_name_has_its_place() {
-    assert_eq!(parts(NAMES, b' ').count(), Name::IN_ORDER.len());
+    assert_eq!(split(NAMES, b' ').count(), Name::IN_ORDER.len());
     assert!(KERNEL_WORDS.ends_with(b" nameserver"));
 }
 

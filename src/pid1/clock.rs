@@ -6,7 +6,7 @@ use whit::error::Errno;
 use whit::ipv4;
 use whit::options::{Source, Sources};
 use whit::sntp::{self, MESSAGE};
-use whit::text::{Text, number, parts};
+use whit::text::{Text, number, split};
 use whit::time::{NEVER, after_ms};
 
 use crate::console::{failed, say, tell};
@@ -90,7 +90,7 @@ impl Clock {
         if wanted == b"dhcp" {
             servers.clone_from(&lease.time_servers);
         } else {
-            for server in parts(wanted, b',').filter_map(ipv4::parse) {
+            for server in split(wanted, b',').filter_map(ipv4::parse) {
                 let _ = servers.push(server);
             }
         }

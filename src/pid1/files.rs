@@ -5,7 +5,7 @@ use core::mem::MaybeUninit;
 
 use rustix::fs::{Mode, OFlags, mkdir};
 use whit::error::Errno;
-use whit::text::{parts, strip_prefix};
+use whit::text::{split, strip_prefix};
 
 use crate::sys::c_str;
 use crate::sys::fd::{self, Fd};
@@ -36,7 +36,7 @@ pub(crate) fn read_open<'a>(file: &Fd, buffer: &'a mut [MaybeUninit<u8>]) -> Res
 #[inline(never)]
 pub(crate) fn behind<'a>(room: &'a mut [u8], file: &CStr, at: u64, end: u8, key: &[u8]) -> &'a [u8] {
     let length = fd::open(file, OFlags::RDONLY).map_or(0, |file| fd::read_at(&file, room, at));
-    let mut texts = parts(room.get(..length).unwrap_or_default(), end);
+    let mut texts = split(room.get(..length).unwrap_or_default(), end);
     texts.find_map(|text| strip_prefix(text, key)).unwrap_or_default()
 }
 

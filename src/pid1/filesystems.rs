@@ -8,7 +8,7 @@ use rustix::mount::{MountFlags, mount, mount_bind_recursive};
 use rustix::process::{chdir, chroot, fchdir, umask};
 use whit::error::Errno;
 use whit::mounts::{LINKS, MOUNTS, NODES};
-use whit::text::{Text, parts, position, strip_prefix};
+use whit::text::{Text, position, split, strip_prefix};
 use whit::volume::{MountOption, Volume, mount_option};
 
 use crate::console::{failed, tell};
@@ -133,7 +133,7 @@ fn mount_found(found: &Device, volume: &Volume<'_>) -> Result<bool, Errno> {
         Some(_) => DATA_TMPFS,
         None => b"",
     });
-    for word in parts(options, b',') {
+    for word in split(options, b',') {
         match mount_option(word) {
             MountOption::Set(bits) => flags |= bits,
             MountOption::Clear(bits) => flags &= !bits,
@@ -147,7 +147,7 @@ fn mount_found(found: &Device, volume: &Volume<'_>) -> Result<bool, Errno> {
     // An empty option behind is none; a full text has no room for its end.
     data.push(0).map_err(|_| Errno::NAMETOOLONG)?;
     let mut last = Errno::INVAL;
-    for fstype in parts(list, separator).filter_map(|line| strip_prefix(line, prefix)) {
+    for fstype in split(list, separator).filter_map(|line| strip_prefix(line, prefix)) {
         let mut name = Path::new();
         let fstype = name.set(fstype);
         for flags in [flags, flags | MS_RDONLY] {

@@ -9,7 +9,7 @@ use whit::dirent::names;
 use whit::mounts;
 use whit::options::{Switch, Value};
 use whit::status::NOT_FOUND;
-use whit::text::parts;
+use whit::text::split;
 
 use crate::files;
 use crate::filesystems::{self, Root, texts};
@@ -45,7 +45,7 @@ pub(crate) fn hand_over(machine: &mut Machine<'_>) -> u8 {
     // Of one that is there nothing comes back.
     let mut code = NOT_FOUND;
     let given = machine.options.value(Value::Init);
-    for init in parts(if given.is_empty() && argv.is_empty() { INITS } else { given }, b' ') {
+    for init in split(if given.is_empty() && argv.is_empty() { INITS } else { given }, b' ') {
         if !init.is_empty() {
             argv = <Strings>::new();
             let _ = argv.push(init);

@@ -9,7 +9,7 @@ use rustix::fs::OFlags;
 use whit::dirent::names;
 use whit::error::Errno;
 use whit::modalias::{INDEX, matches};
-use whit::text::parts;
+use whit::text::split;
 
 use crate::files::{self, Lines, Path};
 use crate::machine::{Machine, Phase};
@@ -101,8 +101,8 @@ impl Search<'_, '_> {
                 number += 1;
                 continue;
             };
-            if parts(&self.devices, b'\n').any(|device| matches(pattern, device)) && first_try(number) {
-                for file in parts(module.text().to_bytes(), b' ').filter(|file| !modules::is_there(file)) {
+            if split(&self.devices, b'\n').any(|device| matches(pattern, device)) && first_try(number) {
+                for file in split(module.text().to_bytes(), b' ').filter(|file| !modules::is_there(file)) {
                     modules::load_one(directory.text().to_bytes(), file);
                     self.machine.handle_network();
                 }

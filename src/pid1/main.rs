@@ -1,9 +1,9 @@
 //! The init: every effect of whit, in the order of the boot.
 //!
-//! What has an `absent` beside it is a part that a smaller init is built without (see `whit::parts`).
+//! A module with an `absent` path is a feature that a smaller init is built without (see `whit::features`).
 #![no_std]
 #![no_main]
-// What serves a part that is absent serves nothing.
+// Helpers of disabled features are unused.
 #![cfg_attr(not(feature = "whole"), allow(dead_code))]
 
 mod boot;

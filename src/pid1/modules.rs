@@ -3,7 +3,7 @@
 use rustix::fs::OFlags;
 use rustix::system::finit_module;
 use whit::error::Errno;
-use whit::text::parts;
+use whit::text::split;
 
 use crate::console::{failed, read_or_log};
 use crate::files::{self, Path};
@@ -21,7 +21,7 @@ const MODULE_INIT_COMPRESSED_FILE: i32 = 4;
 pub(crate) fn load(mut between: impl FnMut()) {
     static BUFFER: Static<MAX_LIST> = Static::new();
     let list = read_or_log(LIST.to_bytes(), MAX_LIST, files::read(LIST, BUFFER.take())).unwrap_or_default();
-    for line in parts(list, b'\n').filter(|line| !line.is_empty()) {
+    for line in split(list, b'\n').filter(|line| !line.is_empty()) {
         load_one(b"", line);
         between();
     }
@@ -44,7 +44,7 @@ pub(crate) fn load_one(directory: &[u8], file: &[u8]) {
 pub(crate) fn is_there(file: &[u8]) -> bool {
     let mut path = Path::new();
     let name = file.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-    let name = parts(name, b'.').next().unwrap_or_default();
+    let name = split(name, b'.').next().unwrap_or_default();
     path.join(b"/sys/module", name);
     path.replace(b'-', b'_');
     fd::status(path.text()).is_some()

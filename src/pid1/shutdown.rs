@@ -8,7 +8,7 @@ use rustix::mount::{MountFlags, mount_remount};
 use rustix::process::chroot;
 use rustix::system::RebootCommand;
 use whit::options::{Switch, Time};
-use whit::text::{Text, nth, parts, position};
+use whit::text::{Text, nth, position, split};
 use whit::time::{NEVER, after_s};
 
 use crate::console::{failed, say, tell};
@@ -189,7 +189,7 @@ fn no_swap_files(make: bool) -> bool {
     let mut none = true;
     let read = each_line(c"/proc/swaps", &mut |line| {
         // `/swap                 file\t\t1024\t…` (mm/swapfile.c, swap_show()).
-        let mut columns = parts(line, b' ');
+        let mut columns = split(line, b' ');
         let (path, kind) = (columns.next(), columns.find(|column| !column.is_empty()));
         if let (Some(path), Some([b'f', ..])) = (path, kind) {
             none = false;
@@ -208,7 +208,7 @@ fn disks_are_read_only(make: bool) -> bool {
     let Some(ours) = fd::status(c"/") else { return false };
     let mut all = true;
     let read = each_line(c"/proc/self/mounts", &mut |line| {
-        let mut fields = parts(line, b' ');
+        let mut fields = split(line, b' ');
         let (source, target) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
         if source.starts_with(b"/dev/") || position(b"overlay", b' ', source).is_some() {
             let mut room = Path::new();

@@ -3,7 +3,7 @@
 use ufmt::{uWrite, uwrite};
 
 use whit::stage::{NAMES, STAGES, Stage};
-use whit::text::{Text, parts};
+use whit::text::{Text, split};
 
 use crate::console::{self, Line};
 use crate::{own_files, sys};
@@ -43,7 +43,7 @@ impl Timeline {
 
     #[inline(never)]
     fn write(&self, mut before: &str, between: &'static str) {
-        for (name, time) in parts(NAMES, b' ').zip(&self.0).filter(|(_, time)| **time > 0) {
+        for (name, time) in split(NAMES, b' ').zip(&self.0).filter(|(_, time)| **time > 0) {
             let _ = uwrite!(Line, "{}{} {}", before, Text(name), time / 1000);
             before = between;
         }

@@ -12,7 +12,7 @@ use whit::error::{Errno, Error};
 use whit::options::{Options, Sources, Value};
 use whit::passwd;
 use whit::status::{NOT_EXECUTABLE, NOT_FOUND, NOT_STARTED};
-use whit::text::{Text, nth, parts, split_once};
+use whit::text::{Text, nth, split, split_once};
 
 use crate::console::{failed, say, unread};
 use crate::files::{self, Path};
@@ -48,7 +48,7 @@ pub(crate) fn start_shell() -> Result<Pid, Error> {
             take_foreground();
             let (mut argv, mut env) = (<Strings>::new(), <Strings>::new());
             let _ = argv.push(b"sh");
-            for variable in parts(b"HOME=/ TERM=linux PATH=/usr/sbin:/usr/bin:/sbin:/bin", b' ') {
+            for variable in split(b"HOME=/ TERM=linux PATH=/usr/sbin:/usr/bin:/sbin:/bin", b' ') {
                 let _ = env.push(variable);
             }
             failed("", SHELL.to_bytes(), process::execute(SHELL, &argv, &env));
@@ -177,7 +177,7 @@ pub(crate) fn execute(argv: &Strings, env: &Strings) -> u8 {
     if split_once(name, b'/').is_some() {
         errno = process::execute(Path::new().set(name), argv, env);
     } else {
-        for directory in parts(env.variable(b"PATH").unwrap_or_default(), b':') {
+        for directory in split(env.variable(b"PATH").unwrap_or_default(), b':') {
             let directory = if directory.is_empty() { b"." } else { directory };
             let mut path = Path::new();
             match process::execute(path.join(directory, name), argv, env) {

@@ -1,14 +1,14 @@
-//! The parts that an init can be built without: the package's features.
+//! The features of an init: the package's Cargo features, each of which a smaller init is built without.
 //!
-//! What the part NAME does stands in `src/pid1/NAME.rs`. In an init that is built without it `src/pid1/absent/NAME.rs` stands in
-//! its place, with the same functions, which do nothing; its words are refused, and so is an image that needs them.
+//! `src/pid1/NAME.rs` implements the feature NAME. `src/pid1/stubs/NAME.rs` takes its place in an init without the feature: the same
+//! functions, which do nothing. The feature's options are refused then, and so is an image that needs them.
 
 use crate::cmdline::same_name;
-use crate::text::parts;
+use crate::text::split;
 
-/// Whether a word is one that only a part hears which this init was built without.
-pub fn lacks(word: &[u8]) -> bool {
-    let is_of = |words| parts(words, b' ').any(|known| same_name(known, word));
+/// Whether an option belongs to a feature that this init was built without.
+pub fn lacks(name: &[u8]) -> bool {
+    let is_of = |names| split(names, b' ').any(|known| same_name(known, name));
     !cfg!(feature = "clock") && is_of(b"ntp")
         || !cfg!(feature = "handover") && is_of(b"init pid1")
         || !cfg!(feature = "network") && is_of(b"BOOTIF ip net net.dev net.timeout dhcp dhcp.arp dhcp.release")
