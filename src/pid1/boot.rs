@@ -2,10 +2,10 @@
 
 use linux_raw_sys::general::MS_RDONLY;
 use ufmt::uwrite;
-use whit::embedded::WORD;
 use whit::error::Errno;
 use whit::options::{Net, Switch, Time, Value};
 use whit::root;
+use whit::rootfs::WORD;
 use whit::stage::Stage;
 use whit::text::Text;
 use whit::time::after_s;
@@ -18,7 +18,7 @@ use crate::filesystems::{self, Root};
 use crate::machine::{Machine, Phase, now_ms};
 use crate::mounting::mount_when_there;
 use crate::sources;
-use crate::{embedded, files, overlay, supervise, volumes};
+use crate::{files, overlay, rootfs, supervise, volumes};
 
 /// How it went.
 pub(crate) enum Outcome {
@@ -70,8 +70,8 @@ fn wait_for_root(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Devic
     let options = machine.options;
     let (value, wanted) = (options.value(Value::Root), options.value(Value::RootFstype));
     if value.is_empty() || value == WORD {
-        device.path.set(whit::embedded::ROOT.to_bytes());
-        return Ok(embedded::mount(options.read_only));
+        device.path.set(whit::rootfs::ROOT.to_bytes());
+        return Ok(rootfs::mount(options.read_only));
     }
     // The lower layer of an overlay is not written to.
     let is_lower = !options.value(Value::Overlay).is_empty();

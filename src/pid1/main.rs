@@ -1,56 +1,56 @@
 //! The init: every effect of whit, in the order of the boot.
 //!
-//! A module with an `absent` path is a feature that a smaller init is built without (see `whit::features`).
+//! A module with a `stubs` path is a feature that a smaller init is built without (see `whit::features`).
 #![no_std]
 #![no_main]
 // Helpers of disabled features are unused.
 #![cfg_attr(not(feature = "whole"), allow(dead_code))]
 
 mod boot;
-#[cfg_attr(not(feature = "button"), path = "absent/button.rs")]
+#[cfg_attr(not(feature = "button"), path = "stubs/button.rs")]
 mod button;
-#[cfg_attr(not(feature = "clock"), path = "absent/clock.rs")]
+#[cfg_attr(not(feature = "clock"), path = "stubs/clock.rs")]
 mod clock;
 mod console;
 mod devices;
-#[cfg_attr(not(feature = "embedded"), path = "absent/embedded.rs")]
-mod embedded;
 mod end;
-#[cfg_attr(not(feature = "entropy"), path = "absent/entropy.rs")]
+#[cfg_attr(not(feature = "entropy"), path = "stubs/entropy.rs")]
 mod entropy;
 mod etc;
 mod events;
 mod files;
 mod filesystems;
-#[cfg_attr(not(feature = "handover"), path = "absent/handover.rs")]
+#[cfg_attr(not(feature = "handover"), path = "stubs/handover.rs")]
 mod handover;
-#[cfg_attr(not(feature = "hardware"), path = "absent/hardware.rs")]
+#[cfg_attr(not(feature = "hardware"), path = "stubs/hardware.rs")]
 mod hardware;
 mod hostname;
 mod machine;
 mod modules;
 mod mounting;
-#[cfg_attr(not(feature = "network"), path = "absent/network.rs")]
+#[cfg_attr(not(feature = "network"), path = "stubs/network.rs")]
 mod network;
-#[cfg_attr(not(feature = "notify"), path = "absent/notify.rs")]
+#[cfg_attr(not(feature = "notify"), path = "stubs/notify.rs")]
 mod notify;
-#[cfg_attr(not(feature = "overlay"), path = "absent/overlay.rs")]
+#[cfg_attr(not(feature = "overlay"), path = "stubs/overlay.rs")]
 mod overlay;
 mod own_files;
-#[cfg_attr(not(feature = "port"), path = "absent/port.rs")]
+#[cfg_attr(not(feature = "port"), path = "stubs/port.rs")]
 mod port;
-#[cfg_attr(not(feature = "settings"), path = "absent/settings.rs")]
+#[cfg_attr(not(feature = "rootfs"), path = "stubs/rootfs.rs")]
+mod rootfs;
+#[cfg_attr(not(feature = "settings"), path = "stubs/settings.rs")]
 mod settings;
 mod shutdown;
 mod smbios;
 mod sources;
 mod supervise;
 mod sys;
-#[cfg_attr(not(feature = "terminal"), path = "absent/terminal.rs")]
+#[cfg_attr(not(feature = "terminal"), path = "stubs/terminal.rs")]
 mod terminal;
-#[cfg_attr(not(feature = "timeline"), path = "absent/timeline.rs")]
+#[cfg_attr(not(feature = "timeline"), path = "stubs/timeline.rs")]
 mod timeline;
-#[cfg_attr(not(feature = "volumes"), path = "absent/volumes.rs")]
+#[cfg_attr(not(feature = "volumes"), path = "stubs/volumes.rs")]
 mod volumes;
 mod workload;
 

@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use whit::embedded::{MAX_NEEDS, NEEDS};
+use whit::rootfs::{MAX_NEEDS, NEEDS};
 
 use super::{Compression, Error, Memory};
 use crate::newc::{Finished, Refused, Writer};

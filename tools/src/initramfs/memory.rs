@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use whit::embedded::{MAX_NEEDS, NEEDS};
+use whit::rootfs::{MAX_NEEDS, NEEDS};
 
 use crate::newc::Unpacked;
 use crate::rootfs::name_of;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use whit::embedded::NEEDS;
+use whit::rootfs::NEEDS;
 
 use super::{DRIVERS, Error, RECORD, SEED};
 use crate::elf;
@@ -21,7 +21,7 @@ impl Part {
     /// The feature of the package, as in src/parts.rs.
     fn name(self) -> &'static str {
         match self {
-            Self::Embedded => "embedded",
+            Self::Embedded => "rootfs",
             Self::Entropy => "entropy",
             Self::Hardware => "hardware",
         }

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use whit::embedded;
+use whit::rootfs as embedded;
 
 use super::Rootfs;
 use super::names::Data;

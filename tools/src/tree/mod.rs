@@ -12,7 +12,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use whit::embedded;
+use whit::rootfs as embedded;
 
 pub(crate) use archive::Archive;
 

@@ -1,24 +1,24 @@
-//! An image in the initramfs itself, and the files beside it: whether the kernel unpacked all of it, and what a cpio archive has
-//! no place for. mkcpio writes them, the init reads them.
+//! The rootfs, a root inside the initramfs, and the files beside it: marks that the kernel unpacked all of it, and the extended
+//! attributes that a cpio archive has no place for. mkcpio writes them, the init reads them.
 //!
-//! The kernel unpacks up to the first file that there is no memory for, says "Initramfs unpacking failed: write error", and
-//! boots on; what it cannot even create it passes over (init/initramfs.c, do_copy() and do_name()). So the first entry of the
-//! archive is the text that the init says when the last one is missing: how much memory the machine needs.
+//! The kernel unpacks up to the first file that there is no memory for, logs "Initramfs unpacking failed: write error", and
+//! boots on; it skips a file that it cannot create (init/initramfs.c, do_copy() and do_name()). So the first entry of the archive
+//! holds the text that the init logs when the last entry is missing: how much memory the machine needs.
 //!
-//! The table of extended attributes is in blocks of [`BLOCK`] bytes, the last of which may be shorter; so it is read in as much
-//! memory, however long it is. A block has whole records, one behind the other, and at least one NUL behind them:
+//! The table of extended attributes is in blocks of [`BLOCK`] bytes, the last of which may be shorter: it is read block by block,
+//! however long it is. A block has whole records, one after the other, and at least one NUL after them:
 //!
 //! | bytes | |
 //! |---|---|
 //! | text and NUL | the path from the initramfs's own root on, as `/rootfs/bin/ping`; no file has the empty one |
 //! | text and NUL | the attribute's full name, as `security.capability` |
-//! | text and NUL | what the init says when the file system refuses; nothing when it is empty |
+//! | text and NUL | what the init logs when the file system refuses the attribute; nothing when it is empty |
 //! | 2 | length of the value, its low byte first |
 //! | length | the value, as lsetxattr(2) takes it |
 
 use core::ffi::CStr;
 
-/// The image.
+/// The rootfs.
 pub const ROOT: &CStr = c"/rootfs";
 /// The first file of the archive, with the text.
 pub const NEEDS: &CStr = c"/rootfs.needs";
@@ -31,7 +31,7 @@ pub const END: &CStr = c"/rootfs.end";
 /// The table of extended attributes; there is none when no file has any.
 pub const ATTRIBUTES: &CStr = c"/rootfs.xattrs";
 
-/// The word for `root=` that means the image. With any `root=` the kernel's first root is a ramfs, which takes all the memory
+/// The value of `root=` that means the rootfs. With any `root=` the kernel's first root is a ramfs, which takes all the memory
 /// there is and has no extended attributes; without one it is a tmpfs, which takes half of it (init/do_mounts.c,
 /// init_rootfs()).
 pub const WORD: &[u8] = b"initramfs";
@@ -46,7 +46,7 @@ pub struct Record<'a> {
     pub path: &'a [u8],
     /// The attribute.
     pub name: &'a [u8],
-    /// What is said when it cannot be set.
+    /// What is logged when it cannot be set.
     pub text: &'a [u8],
     /// Its value.
     pub value: &'a [u8],
@@ -63,7 +63,7 @@ impl<'a> Record<'a> {
     }
 }
 
-/// Takes the value off, from its length on.
+/// Takes a value with its length off the rest of a block.
 pub fn take_value<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let (length, behind) = rest.split_first_chunk::<2>()?;
     let value;

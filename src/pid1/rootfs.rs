@@ -1,8 +1,8 @@
-//! The root that is a part of the initramfs: it takes no disk, and no copy.
+//! A rootfs, which is a root inside the initramfs: it needs no disk and no copy.
 
 use rustix::fs::{Access, OFlags, XattrFlags, access, lsetxattr};
 use rustix::mount::{MountFlags, mount_bind, mount_remount};
-use whit::embedded::{ATTRIBUTES, BLOCK, END, MAX_NEEDS, NEEDS, ROOT, take_value};
+use whit::rootfs::{ATTRIBUTES, BLOCK, END, MAX_NEEDS, NEEDS, ROOT, take_value};
 use whit::text::Text;
 
 use crate::console::say;
@@ -10,7 +10,7 @@ use crate::files;
 use crate::filesystems::{self, Root, next_text};
 use crate::sys::fd;
 
-/// Makes the image the root, when there is one and all of it; `None`: why was said.
+/// Mounts the rootfs as the root. Returns `None` when there is none, or not all of it; the reason is logged.
 pub(crate) fn mount(read_only: bool) -> Option<Root> {
     let mut room = files::buffer::<{ MAX_NEEDS + 1 }>();
     if access(END, Access::EXISTS).is_err()
@@ -29,7 +29,7 @@ pub(crate) fn mount(read_only: bool) -> Option<Root> {
     Some(Root { on_device: false, read_only })
 }
 
-/// Gives files the extended attributes that cpio has no place for, a block of the table at a time.
+/// Sets the extended attributes that cpio has no place for, a block of the table at a time.
 fn restore_attributes() {
     let Ok(table) = fd::open(ATTRIBUTES, OFlags::RDONLY) else { return };
     let mut room = files::buffer::<BLOCK>();
