@@ -11,7 +11,7 @@ use whit::text::Text;
 use whit::time::after_s;
 use whit::volume::Volume;
 
-use crate::console::{self, Line, say, tell};
+use crate::console::{self, Line, error, info};
 use crate::devices::Device;
 use crate::end::End;
 use crate::filesystems::{self, Root};
@@ -41,7 +41,7 @@ pub(crate) fn prepare_root_and_network(machine: &mut Machine<'_>) -> Result<Outc
     let Some(root) = wait_for_root(machine, deadline_ms, &mut device)? else { return Ok(Outcome::Failed) };
     machine.timeline.reach(Stage::Root);
     let source = Text(device.path.text().to_bytes());
-    tell!("root {}{} on /mnt", source, if root.read_only { ", read-only," } else { "" });
+    info!("root {}{} on /mnt", source, if root.read_only { ", read-only," } else { "" });
     if machine.options.has(Switch::Grow) && !root.read_only {
         device.grow(filesystems::ROOT);
     }
@@ -107,7 +107,7 @@ fn wait_for_root(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Devic
     };
     console::print();
     if errno == Errno::NOENT {
-        device.say_all();
+        device.log_all();
     }
     Ok(None)
 }
@@ -131,7 +131,7 @@ fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<bool, En
         // Why there is none was said.
         let Some(network) = &machine.network else { return Ok(!is_required) };
         if !network.has_interfaces() && !is_required {
-            tell!("network: no Ethernet interface");
+            info!("network: no Ethernet interface");
             return Ok(true);
         }
         let has_address = if net == Net::Wait6 { network.has_ipv6 } else { network.lease().is_some() };
@@ -145,7 +145,7 @@ fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<bool, En
             if has_address {
                 return Ok(true); // The time is still asked for.
             }
-            say!("network: no {} within {} s{}", wanted, u64::from(wait_s), outlook);
+            error!("network: no {} within {} s{}", wanted, u64::from(wait_s), outlook);
             return Ok(!is_required);
         }
         supervise::wait(machine, deadline_ms)?;

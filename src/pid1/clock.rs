@@ -9,7 +9,7 @@ use whit::sntp::{self, MESSAGE};
 use whit::text::{Text, number, split};
 use whit::time::{NEVER, after_ms};
 
-use crate::console::{failed, say, tell};
+use crate::console::{error, info, log_failure};
 use crate::files;
 use crate::sys::fd::{self, Fd};
 use crate::sys::{boot_time_ns, clock_ns, set_clock_ns};
@@ -48,7 +48,7 @@ impl Clock {
             for given in sources.each(*source).filter(|given| given.name == b"time") {
                 match number(given.text) {
                     Some(time_s) => newest_s = newest_s.max(time_s),
-                    None => say!("time={}: no number of seconds since 1970", Text(given.text)),
+                    None => error!("time={}: no number of seconds since 1970", Text(given.text)),
                 }
             }
         }
@@ -96,13 +96,13 @@ impl Clock {
         }
         let next = usize::from(self.asked).checked_rem(servers.len()).and_then(|next| servers.get(next));
         let (Some(server), ..MAX_QUESTIONS) = (next, self.asked) else {
-            say!("ntp={}: nobody tells the time", Text(wanted));
+            error!("ntp={}: nobody tells the time", Text(wanted));
             return self.end();
         };
         self.deadline_ms = after_ms(now_ms, FIRST_GAP_MS << self.asked);
         self.asked += 1;
         if let Err(errno) = self.ask(*server) {
-            failed("ntp", b"", errno);
+            log_failure("ntp", b"", errno);
         }
     }
 
@@ -140,7 +140,7 @@ impl Clock {
 
 fn set(time_ns: u64) {
     match set_clock_ns(time_ns) {
-        Ok(()) => tell!("clock set to {}", time_ns / 1_000_000_000),
-        Err(errno) => failed("clock", b"", errno),
+        Ok(()) => info!("clock set to {}", time_ns / 1_000_000_000),
+        Err(errno) => log_failure("clock", b"", errno),
     }
 }

@@ -13,7 +13,7 @@ use whit::probe::{self, Format, Place};
 use whit::root::{Kind, RootSpec, device_number, is_written};
 use whit::text::{Text, number};
 
-use crate::console::{self, Line, failed};
+use crate::console::{self, Line, log_failure};
 use crate::files::{self, Path};
 use crate::sys::c_str;
 use crate::sys::fd::{self, Fd};
@@ -66,16 +66,16 @@ impl Device {
         let grown = fd::open(self.path.text(), OFlags::RDONLY)
             .and_then(|device| fd::grow_ext4(&fd::open(mounted, OFlags::RDONLY)?, fd::device_bytes(&device)));
         if let Err(errno) = grown {
-            failed("grow ", self.path.text().to_bytes(), errno);
+            log_failure("grow ", self.path.text().to_bytes(), errno);
         }
     }
 
-    /// Says which devices there are, a line each.
-    pub(crate) fn say_all(&mut self) {
+    /// Logs every device, a line each.
+    pub(crate) fn log_all(&mut self) {
         let _ = self.search(None);
     }
 
-    /// Goes from device to device, to the one that is meant; says each when none is.
+    /// Goes from device to device, to the one that is meant; logs each when there is none.
     fn search(&mut self, spec: Option<&RootSpec<'_>>) -> Result<(), Errno> {
         let list = fd::open(c"/proc/partitions", OFlags::RDONLY)?;
         let mut at = 0;
@@ -84,7 +84,7 @@ impl Device {
             at += length as u64 + 1;
             match spec {
                 Some(spec) if self.is_meant(spec) && self.look().is_ok() => break Ok(()),
-                None if length > 0 => self.say(length),
+                None if length > 0 => self.log(length),
                 _ => {}
             }
         };
@@ -111,8 +111,8 @@ impl Device {
         Some(length)
     }
 
-    /// Says the device whose line of that length was read.
-    fn say(&mut self, length: usize) {
+    /// Logs the device whose line of that length was read.
+    fn log(&mut self, length: usize) {
         let _ = uwrite!(Line, "{}", Text(self.place.get(..length).unwrap_or_default()));
         let _ = self.look();
         if let Some(format) = self.format {

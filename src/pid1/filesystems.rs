@@ -11,7 +11,7 @@ use whit::mounts::{LINKS, MOUNTS, NODES};
 use whit::text::{Text, position, split, strip_prefix};
 use whit::volume::{MountOption, Volume, mount_option};
 
-use crate::console::{failed, tell};
+use crate::console::{info, log_failure};
 use crate::devices::Device;
 use crate::files::{self, MAX_PATH, Path};
 use crate::sys::{c_str, fd};
@@ -35,8 +35,8 @@ fn mount_next(rest: &mut &'static [u8]) -> bool {
     let flags = MountFlags::from_bits_retain(u32::from(*flags));
     match make_and(target, || mount(fstype, target, fstype, flags, data)) {
         Ok(()) | Err(Errno::BUSY) => {}
-        Err(Errno::NODEV) => tell!("no {} in this kernel", Text(fstype.to_bytes())),
-        Err(errno) => failed("mount ", target.to_bytes(), errno),
+        Err(Errno::NODEV) => info!("no {} in this kernel", Text(fstype.to_bytes())),
+        Err(errno) => log_failure("mount ", target.to_bytes(), errno),
     }
     true
 }
@@ -177,7 +177,7 @@ pub(crate) fn furnish_root() {
     for inside in texts(b"/mnt/dev\0/mnt/proc\0/mnt/sys\0") {
         let ours = c_str(inside.to_bytes_with_nul().get(ROOT.count_bytes()..).unwrap_or_default());
         if let Err(errno) = make_and(inside, || mount_bind_recursive(ours, inside)) {
-            failed("mount ", inside.to_bytes(), errno);
+            log_failure("mount ", inside.to_bytes(), errno);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use rustix::system::{Uname, sethostname, uname};
 
-use crate::console::failed;
+use crate::console::log_failure;
 
 /// Sets the host name: the option's, or the one that the kernel has, or the lease's, or `whit`.
 pub(crate) fn set(asked: &[u8], leased: &[u8]) {
@@ -16,7 +16,7 @@ pub(crate) fn set(asked: &[u8], leased: &[u8]) {
         asked => asked,
     };
     if let Err(errno) = sethostname(name) {
-        failed("hostname ", name, errno.into());
+        log_failure("hostname ", name, errno.into());
     }
 }
 

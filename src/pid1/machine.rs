@@ -7,7 +7,7 @@ use whit::status::NOT_STARTED;
 
 use crate::button::Buttons;
 use crate::clock::Clock;
-use crate::console::say;
+use crate::console::error;
 use crate::etc;
 use crate::filesystems::Root;
 use crate::network::Network;
@@ -168,7 +168,7 @@ impl<'a> Machine<'a> {
     pub(crate) fn report_exit(&mut self, code: u8) {
         self.ended = None;
         self.exit_code = code;
-        say!("exit {}", u64::from(code));
+        error!("exit {}", u64::from(code));
         // The port may have appeared a moment ago; without a root it was never looked for.
         self.stop_listening_for_devices();
         self.ports.tell_exit(code);

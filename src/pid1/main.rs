@@ -64,7 +64,7 @@ use whit::stage::Stage;
 use whit::status::NOT_STARTED;
 
 use crate::boot::Outcome;
-use crate::console::say;
+use crate::console::error;
 use crate::end::End;
 use crate::machine::Machine;
 use crate::network::Network;
@@ -73,7 +73,7 @@ use crate::timeline::Timeline;
 /// Where the entry point arrives, on the stack that the kernel made.
 fn main(seed: u32) -> ! {
     if !getpid().is_init() {
-        say!("I am an init, for PID 1 of a machine: put me into an initramfs as /init (mkcpio does)");
+        error!("I am an init, for PID 1 of a machine: put me into an initramfs as /init (mkcpio does)");
         sys::exit(1);
     }
     // The point of no return: PID 1 must not end. Whatever fails from here on is said, and the boot goes on or the
@@ -84,7 +84,7 @@ fn main(seed: u32) -> ! {
     filesystems::mount_all(&mounts::PROC);
     let sources = sources::read();
     let options = sources.options(&mut sources::log_complaint);
-    console::set(options.has(Switch::Quiet), options.kernel_log);
+    console::configure(options.has(Switch::Quiet), options.kernel_log);
     let network = Network::open(seed, &options);
     let mut machine = Machine::new(sources, options, network, Timeline::new(init_ns), seed);
     machine.handle_network();
@@ -122,7 +122,7 @@ fn live(machine: &mut Machine<'_>) -> Result<Infallible, End> {
 /// stands still with its word on the console, instead of taking the kernel with it.
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    say!("a bug: panic in PID 1");
+    error!("a bug: panic in PID 1");
     loop {
         sys::fd::poll([None; _], whit::time::NEVER);
     }

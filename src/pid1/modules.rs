@@ -5,7 +5,7 @@ use rustix::system::finit_module;
 use whit::error::Errno;
 use whit::text::split;
 
-use crate::console::{failed, read_or_log};
+use crate::console::{log_failure, read_or_log};
 use crate::files::{self, Path};
 use crate::sys::fd::{self, open};
 use crate::sys::memory::Static;
@@ -36,7 +36,7 @@ pub(crate) fn load_one(directory: &[u8], file: &[u8]) {
     match done {
         // It is there, or in the kernel itself; or this machine has nothing for it, as with crc32c_intel.
         Ok(()) | Err(Errno::EXIST | Errno::NODEV) => {}
-        Err(errno) => failed("module ", file, errno),
+        Err(errno) => log_failure("module ", file, errno),
     }
 }
 

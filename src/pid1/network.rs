@@ -16,7 +16,7 @@ use whit::stage::Stage;
 use whit::text::Text;
 use whit::time::{NEVER, after_ms};
 
-use crate::console::{failed, say, tell};
+use crate::console::{error, info, log_failure};
 use crate::files;
 use crate::sys::fd::{self, Fd};
 use crate::sys::packet;
@@ -80,7 +80,7 @@ impl<'a> Network<'a> {
         if options.net() == Net::Off {
             return None;
         }
-        Self::ask(seed, options).map_err(|errno| failed("network", b"", errno)).ok()
+        Self::ask(seed, options).map_err(|errno| log_failure("network", b"", errno)).ok()
     }
 
     /// Opens the sockets and asks for the interfaces.
@@ -241,7 +241,7 @@ impl<'a> Network<'a> {
                                 if !self.has_ipv6 && find(&mut self.interfaces, index).is_some() =>
                             {
                                 self.has_ipv6 = true;
-                                tell!("{} {}", Text(self.name_of(index)), address);
+                                info!("{} {}", Text(self.name_of(index)), address);
                             }
                             rtnetlink::Message::RouterOption(index, option)
                                 if find(&mut self.interfaces, index).is_some() =>
@@ -273,7 +273,7 @@ impl<'a> Network<'a> {
                 Some(Ip::Dhcp(device)) => (false, device),
                 Some(Ip::Off) => (false, &b""[..]), // whit.net= says otherwise
                 None => {
-                    say!("ip={}: not understood; a server is asked", Text(self.ip));
+                    error!("ip={}: not understood; a server is asked", Text(self.ip));
                     (false, &b""[..])
                 }
             };
@@ -302,7 +302,7 @@ impl<'a> Network<'a> {
                 interface.client.fix(lease);
             }
             if self.interfaces.push(interface).is_err() {
-                return say!("{}: more than {} interfaces, left alone", name, MAX_INTERFACES);
+                return error!("{}: more than {} interfaces, left alone", name, MAX_INTERFACES);
             }
             if up_ms == NEVER && !link.up() {
                 self.shared.bring_up(index, name.0);
@@ -317,7 +317,7 @@ impl<'a> Network<'a> {
         }
         if link.carrier() && !interface.carrier {
             timeline.reach(Stage::Link);
-            tell!("{} {}: link up", name, Mac(chaddr));
+            info!("{} {}: link up", name, Mac(chaddr));
         }
         interface.carrier = link.carrier();
         interface.mtu = link.mtu();

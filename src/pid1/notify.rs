@@ -9,7 +9,7 @@ use whit::notify::{CREDENTIAL, Host, parse};
 use whit::options::{ON_EXIT, Value};
 use whit::text::{Text, nth};
 
-use crate::console::{self, Line, failed, number_line};
+use crate::console::{self, Line, log_failure, number_line};
 use crate::end::End;
 use crate::machine::Machine;
 use crate::sys::vsock;
@@ -50,6 +50,6 @@ pub(crate) fn tell(machine: &Machine<'_>, end: Option<End>) {
         }),
     };
     if let Err(errno) = told {
-        failed("notify ", host, errno);
+        log_failure("notify ", host, errno);
     }
 }

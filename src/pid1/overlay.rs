@@ -6,7 +6,7 @@ use whit::options::Value;
 use whit::text::strip_prefix;
 use whit::volume::{TMPFS, Volume};
 
-use crate::console::failed;
+use crate::console::log_failure;
 use crate::devices::Device;
 use crate::end::End;
 use crate::files::make_directory;
@@ -34,7 +34,7 @@ pub(crate) fn lay_over(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut
     let laid = mounted.and_then(|read_only| lay().map(|()| read_only));
     match (laid, &mut machine.root) {
         (Ok(read_only), Some(root)) => root.read_only = read_only,
-        (Err(errno), _) => failed("overlay=", value, errno),
+        (Err(errno), _) => log_failure("overlay=", value, errno),
         _ => {}
     }
     Ok(laid.is_ok())

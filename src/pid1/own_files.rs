@@ -8,7 +8,7 @@ use rustix::mount::mount_bind;
 use whit::error::Errno;
 use whit::text::strip_prefix;
 
-use crate::console::{self, failed};
+use crate::console::{self, log_failure};
 use crate::files::{self, Path};
 use crate::filesystems::ROOT;
 use crate::sys::fd::{self, Fd};
@@ -30,7 +30,7 @@ pub(crate) fn write(path: &CStr) {
         done => done,
     });
     if let Err(errno) = done {
-        failed("/", path.to_bytes(), errno);
+        log_failure("/", path.to_bytes(), errno);
     }
 }
 

@@ -5,7 +5,7 @@ use rustix::mount::{MountFlags, mount_bind, mount_remount};
 use whit::rootfs::{ATTRIBUTES, BLOCK, END, MAX_NEEDS, NEEDS, ROOT, take_value};
 use whit::text::Text;
 
-use crate::console::say;
+use crate::console::error;
 use crate::files;
 use crate::filesystems::{self, Root, next_text};
 use crate::sys::fd;
@@ -16,12 +16,12 @@ pub(crate) fn mount(read_only: bool) -> Option<Root> {
     if access(END, Access::EXISTS).is_err()
         && let Ok(text) = files::read(NEEDS, &mut room)
     {
-        say!("{}", Text(text));
+        error!("{}", Text(text));
         return None;
     }
     // A mount, and so one that can be moved to / and that pivot_root(2) takes for the old root. The kernel's first root is none.
     if mount_bind(ROOT, filesystems::ROOT).is_err() {
-        say!("no root: neither a device as root= nor an image in the initramfs at /rootfs");
+        error!("no root: neither a device as root= nor an image in the initramfs at /rootfs");
         return None;
     }
     restore_attributes();
@@ -38,7 +38,7 @@ fn restore_attributes() {
             let (path, name, text) = (next_text(&mut rest), next_text(&mut rest), next_text(&mut rest));
             let Some(value) = take_value(&mut rest).filter(|_| !path.is_empty()) else { break };
             if lsetxattr(path, name, value, XattrFlags::empty()).is_err() && !text.is_empty() {
-                say!("{}", Text(text.to_bytes()));
+                error!("{}", Text(text.to_bytes()));
             }
         }
     }

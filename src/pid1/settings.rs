@@ -7,7 +7,7 @@ use whit::rlimit::{self, Limit};
 use whit::status::NOT_STARTED;
 use whit::text::{position, split_once};
 
-use crate::console::failed;
+use crate::console::log_failure;
 use crate::files::Path;
 use crate::sys::fd;
 use crate::sys::process;
@@ -25,7 +25,7 @@ pub(crate) fn apply(sources: &Sources<'_>) -> Result<(), u8> {
             if source != Source::Docker
                 && let Err(errno) = done
             {
-                failed(step, text, errno);
+                log_failure(step, text, errno);
                 return Err(NOT_STARTED);
             }
         }

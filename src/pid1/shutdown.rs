@@ -11,7 +11,7 @@ use whit::options::{Switch, Time};
 use whit::text::{Text, nth, position, split};
 use whit::time::{NEVER, after_s};
 
-use crate::console::{failed, say, tell};
+use crate::console::{error, info, log_failure};
 use crate::end::End;
 use crate::files::{Path, each_line};
 use crate::filesystems::ROOT;
@@ -41,10 +41,10 @@ pub(crate) fn end(machine: &mut Machine<'_>, end: End) -> ! {
         machine.release_network();
     }
     leave_disks_clean(machine);
-    tell!("{}", Text(nth(b"power off,reboot,halt", end as usize)));
+    info!("{}", Text(nth(b"power off,reboot,halt", end as usize)));
     notify::tell(machine, Some(end));
     if end == End::PowerOff && is_machine() && !can_power_off() {
-        say!("there is no switch: reset");
+        error!("there is no switch: reset");
         reboot(RebootCommand::Restart);
     }
     reboot(match end {
@@ -140,7 +140,7 @@ fn leave_disks_clean(machine: &mut Machine<'_>) {
     if !is_machine || nobody_is_left && machine.alone && no_swap_files(false) && disks_are_read_only(false) {
         return;
     }
-    say!("emergency remount");
+    error!("emergency remount");
     for key in [b"s", b"u"] {
         let _ = fd::open(c"/proc/sysrq-trigger", OFlags::WRONLY).and_then(|trigger| fd::write(&trigger, key));
     }
@@ -176,7 +176,7 @@ fn write_back(_: &CStr) {
 /// Makes a superblock read-only: an unmount can succeed here while another mount namespace keeps the file system writable.
 fn make_read_only(path: &CStr) {
     if let Err(errno) = mount_remount(path, MountFlags::RDONLY, c"") {
-        failed("remount read-only: ", path.to_bytes(), errno.into());
+        log_failure("remount read-only: ", path.to_bytes(), errno.into());
         // Somebody who cannot be ended has a file open.
         if is_machine() {
             let _ = fd::open(path, OFlags::RDONLY).map(|mounted| fd::freeze(&mounted));

@@ -6,7 +6,7 @@ use whit::options::{Complaint, Net, Source, Sources, Switch};
 use whit::record::{MAX_RECORD, Record};
 use whit::text::Text;
 
-use crate::console::{self, read_or_log, say};
+use crate::console::{self, error, read_or_log};
 use crate::files;
 use crate::filesystems::ROOT;
 use crate::machine::Machine;
@@ -44,7 +44,7 @@ pub(crate) fn read_image_record(machine: &mut Machine<'_>) {
             log_complaint(source, complaint);
         }
     });
-    console::set(machine.options.has(Switch::Quiet), machine.options.kernel_log);
+    console::configure(machine.options.has(Switch::Quiet), machine.options.kernel_log);
     if machine.options.net() == Net::Off {
         machine.network = None;
     }
@@ -53,5 +53,5 @@ pub(crate) fn read_image_record(machine: &mut Machine<'_>) {
 /// Logs an option that was not taken: `whit: /whit.conf:3: unknown option: colour`.
 pub(crate) fn log_complaint(source: Source, complaint: Complaint<'_>) {
     let (source, problem) = (Text(source.name()), Text(complaint.problem.name()));
-    say!("{}:{}: {}: {}", source, u64::from(complaint.line), problem, Text(complaint.name));
+    error!("{}:{}: {}: {}", source, u64::from(complaint.line), problem, Text(complaint.name));
 }

@@ -7,7 +7,7 @@ use whit::stage::Stage;
 use whit::status::NOT_STARTED;
 use whit::time::{NEVER, after_ms, after_s};
 
-use crate::console::{self, failed, tell};
+use crate::console::{self, info, log_failure};
 use crate::end::End;
 use crate::machine::{Machine, now_ms, signal};
 use crate::notify;
@@ -40,7 +40,7 @@ fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
     match workload::start(&machine.sources, &machine.options) {
         Ok(child) => machine.workload = Some(child),
         Err(error) => {
-            failed(error.step, b"", error.errno);
+            log_failure(error.step, b"", error.errno);
             return Ok(NOT_STARTED);
         }
     }
@@ -65,7 +65,7 @@ fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
     // Daemons that it left are the workload now: unless it failed, or the shell takes the console.
     if code == 0 && (machine.options.on_exit != OnExit::Shell || !workload::has_shell()) {
         if !machine.alone {
-            tell!("the entrypoint ended, its daemons run on");
+            info!("the entrypoint ended, its daemons run on");
         }
         while !machine.alone {
             wait(machine, NEVER)?;
@@ -96,7 +96,7 @@ pub(crate) fn run_workloads(machine: &mut Machine<'_>) -> Result<Infallible, End
         if now_ms >= after_s(started_ms, STEADY_S) {
             delay_ms = FIRST_DELAY_MS;
         }
-        tell!("start {} in {} ms", u64::from(starts), delay_ms);
+        info!("start {} in {} ms", u64::from(starts), delay_ms);
         let next_ms = after_ms(now_ms, delay_ms);
         while crate::machine::now_ms() < next_ms {
             wait(machine, next_ms)?;
@@ -120,7 +120,7 @@ pub(crate) fn run_shell(machine: &mut Machine<'_>) -> Result<Infallible, End> {
             match workload::start_shell() {
                 Ok(child) => machine.shell = Some(child),
                 Err(error) => {
-                    failed(error.step, b"", error.errno);
+                    log_failure(error.step, b"", error.errno);
                     return Err(End::PowerOff);
                 }
             }

@@ -8,7 +8,7 @@ use rustix::fs::OFlags;
 use whit::error::Errno;
 use whit::options::Value;
 
-use crate::console::{self, failed};
+use crate::console::{self, log_failure};
 use crate::files::Path;
 use crate::machine::{Machine, signal};
 use crate::sys::process::{Fork, fork, wait};
@@ -29,7 +29,7 @@ pub(crate) fn keep_shell(machine: &mut Machine<'_>) {
             // What PID 1 listens at would be heard here as well, for ever.
             fd::close_all();
             let errno = keep(name);
-            failed("shell=", name, errno);
+            log_failure("shell=", name, errno);
             sys::exit(1);
         }
         done => machine.has_terminal = done.is_ok(),
@@ -43,7 +43,7 @@ fn keep(name: &[u8]) -> Errno {
         // Each time: one that hung up does not come back.
         match fd::open(Path::new().join(b"/dev", name), OFlags::RDWR) {
             Ok(terminal) => {
-                console::be(&terminal);
+                console::use_terminal(&terminal);
                 console::lead_session();
                 if let Err(error) = workload::start_shell() {
                     return error.errno;
@@ -53,7 +53,7 @@ fn keep(name: &[u8]) -> Errno {
             // A driver may be on its way.
             Err(Errno::NOENT | Errno::NXIO) if said => {}
             Err(errno @ (Errno::NOENT | Errno::NXIO)) => {
-                failed("shell=", name, errno);
+                log_failure("shell=", name, errno);
                 said = true;
             }
             Err(errno) => return errno,

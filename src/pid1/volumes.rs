@@ -5,7 +5,7 @@ use whit::options::{Given, Source};
 use whit::text::position;
 use whit::volume::parse;
 
-use crate::console::failed;
+use crate::console::log_failure;
 use crate::devices::Device;
 use crate::end::End;
 use crate::filesystems::ROOT;
@@ -32,7 +32,7 @@ pub(crate) fn mount_all(machine: &mut Machine<'_>, deadline_ms: u64, device: &mu
                 None => Err(Errno::INVAL),
             };
             if let Err(errno) = mounted {
-                failed(step, text, errno);
+                log_failure(step, text, errno);
                 if !may_fail {
                     return Ok(false);
                 }

@@ -14,7 +14,7 @@ use whit::passwd;
 use whit::status::{NOT_EXECUTABLE, NOT_FOUND, NOT_STARTED};
 use whit::text::{Text, nth, split, split_once};
 
-use crate::console::{failed, say, unread};
+use crate::console::{error, log_failure, log_unread};
 use crate::files::{self, Path};
 use crate::filesystems::ROOT;
 use crate::settings;
@@ -51,7 +51,7 @@ pub(crate) fn start_shell() -> Result<Pid, Error> {
             for variable in split(b"HOME=/ TERM=linux PATH=/usr/sbin:/usr/bin:/sbin:/bin", b' ') {
                 let _ = env.push(variable);
             }
-            failed("", SHELL.to_bytes(), process::execute(SHELL, &argv, &env));
+            log_failure("", SHELL.to_bytes(), process::execute(SHELL, &argv, &env));
             sys::exit(NOT_EXECUTABLE)
         }
         Err(errno) => Err(at("fork")(errno)),
@@ -84,7 +84,7 @@ fn run(sources: &Sources<'_>, options: &Options<'_>) -> u8 {
 #[inline(never)]
 pub(crate) fn enter_root_with(sources: &Sources<'_>, argv: &mut Strings, env: &mut Strings) -> Result<(), u8> {
     if let Err(error) = enter_root() {
-        failed(error.step, b"", error.errno);
+        log_failure(error.step, b"", error.errno);
         return Err(NOT_STARTED);
     }
     let uname = rustix::system::uname();
@@ -103,7 +103,7 @@ fn overflow(full: Full) -> u8 {
         Full::Bytes => (MAX_BYTES as u64, "bytes"),
         Full::Count => (MAX_STRINGS as u64, "strings"),
     };
-    say!("arguments or environment: more than {} {}", limit, what);
+    error!("arguments or environment: more than {} {}", limit, what);
     NOT_STARTED
 }
 
@@ -126,7 +126,7 @@ fn become_user(sources: &Sources<'_>, options: &Options<'_>, env: &mut Strings) 
     let group = read_accounts(c"/etc/group", &mut group)?;
     let mut groups = passwd::Groups::new();
     let account = passwd::account(user, passwd, group, &mut groups).map_err(|problem| {
-        say!("user {}: {}", Text(user), Text(problem.name()));
+        error!("user {}: {}", Text(user), Text(problem.name()));
         NOT_STARTED
     })?;
     // An empty one is none: runc, libcontainer/init_linux.go, setupUser.
@@ -136,7 +136,7 @@ fn become_user(sources: &Sources<'_>, options: &Options<'_>, env: &mut Strings) 
     let workdir = if workdir.is_empty() { b"/" } else { workdir };
     let in_directory = files::make_directories(workdir).and_then(|()| Ok(chdir(Path::new().set(workdir))?));
     if let Err(errno) = in_directory {
-        failed("workdir ", workdir, errno);
+        log_failure("workdir ", workdir, errno);
         return Err(NOT_STARTED);
     }
     // Limits may be raised still, and nobody else has to live with them.
@@ -146,7 +146,7 @@ fn become_user(sources: &Sources<'_>, options: &Options<'_>, env: &mut Strings) 
         let _ = fchown(sys::console(), Some(Uid::from_raw(account.uid)), None);
     }
     process::become_user(account.uid, account.gid, &groups).map_err(|errno| {
-        failed("user ", user, errno);
+        log_failure("user ", user, errno);
         NOT_STARTED
     })
 }
@@ -157,7 +157,7 @@ fn read_accounts<'a>(path: &CStr, buffer: &'a mut [core::mem::MaybeUninit<u8>]) 
         Ok(text) => Ok(text),
         Err(Errno::NOENT) => Ok(&[]),
         Err(errno) => {
-            unread(path.to_bytes(), MAX_ACCOUNTS, errno);
+            log_unread(path.to_bytes(), MAX_ACCOUNTS, errno);
             Err(NOT_STARTED)
         }
     }
@@ -170,7 +170,7 @@ const REASONS: &[u8] =
 /// Replaces this process by the program, looked for in the environment's PATH; returns the exit status when it cannot be.
 pub(crate) fn execute(argv: &Strings, env: &Strings) -> u8 {
     let Some(name) = argv.iter().next() else {
-        say!("nothing to run: no entrypoint on the command line, in /whit.conf or in /etc/whit.conf");
+        error!("nothing to run: no entrypoint on the command line, in /whit.conf or in /etc/whit.conf");
         return NOT_STARTED;
     };
     let mut errno = Errno::NOENT;
@@ -198,6 +198,6 @@ pub(crate) fn execute(argv: &Strings, env: &Strings) -> u8 {
         _ => (NOT_EXECUTABLE, 3),
     };
     let reason = nth(REASONS, reason);
-    say!("{}: {} ({})", Text(name), Text(reason), errno);
+    error!("{}: {} ({})", Text(name), Text(reason), errno);
     code
 }

@@ -14,7 +14,7 @@ use whit::pnp::{self, MAX_PNP};
 use whit::rtnetlink::{self, InterfaceAddress, Request};
 use whit::text::Text;
 
-use crate::console::{failed, say, tell};
+use crate::console::{error, info, log_failure};
 use crate::files;
 use crate::hostname;
 use crate::sys::fd::{self, Fd, IFNAMSIZ};
@@ -72,7 +72,7 @@ impl Interface {
                 broadcast(&mut shared.arp, self.index, Protocol::Arp, &packet)
             }
             Action::Decline(query) => {
-                say!("{}: {} is another's, declined", Text(&self.name), query.requested.unwrap_or_default());
+                error!("{}: {} is another's, declined", Text(&self.name), query.requested.unwrap_or_default());
                 self.deconfigure(shared);
                 shared.forget(self.index);
                 self.send(query, Destination::Broadcast, shared)
@@ -83,7 +83,7 @@ impl Interface {
                 self.set_address(shared)
             }
             Action::Deconfigure => {
-                say!("{}: the lease is lost", Text(&self.name));
+                error!("{}: the lease is lost", Text(&self.name));
                 self.deconfigure(shared);
                 self.set_mtu(self.own_mtu, shared);
                 shared.forget(self.index);
@@ -91,7 +91,7 @@ impl Interface {
             }
         };
         if let Err(errno) = done {
-            failed("DHCP on ", &self.name, errno);
+            log_failure("DHCP on ", &self.name, errno);
         }
     }
 
@@ -143,10 +143,10 @@ impl Interface {
             done = done.and_then(|()| shared.request(&address.route(route, metric)));
         }
         // Said when it is so.
-        tell!("{} {}", Text(&self.name), Granted(lease));
+        info!("{} {}", Text(&self.name), Granted(lease));
         for route in lease.routes.iter().filter(|route| route.prefix_length > 0) {
             let (to, length, by) = (route.destination, u64::from(route.prefix_length), route.gateway);
-            tell!("{} route to {}/{} by {}", Text(&self.name), to, length, by);
+            info!("{} route to {}/{} by {}", Text(&self.name), to, length, by);
         }
         done
     }
@@ -163,7 +163,7 @@ impl Interface {
             && mtu != self.mtu
             && let Err(errno) = shared.request(&rtnetlink::set_mtu(self.index, mtu))
         {
-            failed("MTU of ", &self.name, errno);
+            log_failure("MTU of ", &self.name, errno);
         }
     }
 
@@ -193,7 +193,7 @@ impl Shared {
 
     pub(super) fn bring_up(&self, interface: u32, name: &[u8]) {
         if let Err(errno) = self.request(&rtnetlink::bring_up(interface)) {
-            failed("bring up ", name, errno);
+            log_failure("bring up ", name, errno);
         }
     }
 
