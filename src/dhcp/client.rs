@@ -217,7 +217,7 @@ impl Client {
             State::Requesting if self.sent < MAX_REQUESTS => self.request(now_ms),
             State::Rebooting if self.sent < MAX_REBOOTS => self.request(now_ms),
             State::Selecting | State::Requesting | State::Rebooting => self.select(now_ms),
-            State::Probing => self.settle(),
+            State::Probing => self.use_lease(),
             State::Bound => {
                 self.begin(State::Renewing);
                 self.renew(now_ms)
@@ -254,7 +254,7 @@ impl Client {
                 return self.bind(now_ms, message, server);
             }
             (State::Requesting | State::Renewing | State::Rebinding | State::Rebooting, Kind::Nak) => {
-                return self.refused(now_ms);
+                return self.handle_nak(now_ms);
             }
             _ => {}
         }
@@ -286,12 +286,12 @@ impl Client {
             self.deadline_ms = after_ms(now_ms, self.timing.probe_ms).min(self.expiry_ms.saturating_sub(1));
             return Action::Probe(self.lease.address);
         }
-        let action = self.settle();
+        let action = self.use_lease();
         if is_same && was_kept { Action::Extend } else { action }
     }
 
     /// The lease is in use from here on.
-    fn settle(&mut self) -> Action {
+    fn use_lease(&mut self) -> Action {
         self.state = State::Bound;
         self.configured = true;
         self.deadline_ms = self.lease.times.map_or(NEVER, |times| self.moment_ms(times, times.renewal_s));
@@ -304,7 +304,7 @@ impl Client {
     }
 
     /// Somebody on the link, who is not us, has an address or wants it.
-    pub fn claimed(&mut self, now_ms: u64, address: Address, by: HardwareAddress) -> Action {
+    pub fn address_claimed(&mut self, now_ms: u64, address: Address, by: HardwareAddress) -> Action {
         if self.state != State::Probing || address != self.lease.address || by == self.chaddr {
             return Action::Nothing;
         }
@@ -381,7 +381,7 @@ impl Client {
     }
 
     /// A NAK: begin again, at once the first time, and ever later when refusals follow each other.
-    fn refused(&mut self, now_ms: u64) -> Action {
+    fn handle_nak(&mut self, now_ms: u64) -> Action {
         // 0, 1, 2, 4 … 64 s
         self.start_over(State::Selecting, now_ms, if self.naks == 0 { 0 } else { 500 << self.naks });
         self.naks = (self.naks + 1).min(7);

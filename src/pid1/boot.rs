@@ -36,7 +36,7 @@ pub(crate) fn prepare_root_and_network(machine: &mut Machine<'_>) -> Result<Outc
     let delayed_ms = after_s(started_ms, machine.options.time(Time::RootDelay));
     let deadline_ms = after_s(delayed_ms, machine.options.time(Time::RootWait));
     while now_ms() < delayed_ms {
-        supervise::wait(machine, delayed_ms)?;
+        supervise::wait_or_end(machine, delayed_ms)?;
     }
     let Some(root) = wait_for_root(machine, deadline_ms, &mut device)? else { return Ok(Outcome::Failed) };
     machine.timeline.reach(Stage::Root);
@@ -46,12 +46,12 @@ pub(crate) fn prepare_root_and_network(machine: &mut Machine<'_>) -> Result<Outc
         device.grow(filesystems::ROOT);
     }
     machine.root = Some(root);
-    if !overlay::lay_over(machine, deadline_ms, &mut device)? {
+    if !overlay::mount_overlay(machine, deadline_ms, &mut device)? {
         return Ok(Outcome::Failed);
     }
     sources::read_image_record(machine);
     machine.clock.advance(&machine.sources);
-    filesystems::furnish_root();
+    filesystems::bind_system_mounts();
     if !volumes::mount_all(machine, deadline_ms, &mut device)? {
         return Ok(Outcome::Failed);
     }
@@ -115,9 +115,9 @@ fn wait_for_root(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Devic
 /// Waits for the first lease, or an address of IPv6, for as long as the options say; without an interface not at all. Returns
 /// whether the workload may start.
 fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<bool, End> {
-    if machine.phase == Phase::LoadsDrivers {
+    if machine.phase == Phase::LoadingDrivers {
         // What has appeared by now gets its driver.
-        supervise::wait(machine, 0)?;
+        supervise::wait_or_end(machine, 0)?;
     }
     machine.handle_network();
     let net = machine.options.net();
@@ -135,8 +135,8 @@ fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<bool, En
             return Ok(true);
         }
         let has_address = if net == Net::Wait6 { network.has_ipv6 } else { network.lease().is_some() };
-        let asks = network.lease().is_some() && machine.clock.asks(machine.options.value(Value::Ntp));
-        if has_address && !asks {
+        let awaits_time = network.lease().is_some() && machine.clock.awaits_answer(machine.options.value(Value::Ntp));
+        if has_address && !awaits_time {
             return Ok(true);
         }
         if now_ms() >= deadline_ms {
@@ -148,6 +148,6 @@ fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<bool, En
             error!("network: no {} within {} s{}", wanted, u64::from(wait_s), outlook);
             return Ok(!is_required);
         }
-        supervise::wait(machine, deadline_ms)?;
+        supervise::wait_or_end(machine, deadline_ms)?;
     }
 }

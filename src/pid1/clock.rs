@@ -59,7 +59,7 @@ impl Clock {
     }
 
     /// Whether an answer is still to come to what `ntp=` asks for.
-    pub(crate) fn asks(&self, wanted: &[u8]) -> bool {
+    pub(crate) fn awaits_answer(&self, wanted: &[u8]) -> bool {
         !self.done && !wanted.is_empty()
     }
 
@@ -75,7 +75,7 @@ impl Clock {
 
     /// Once there is a lease: reads an answer, asks the first or the next server.
     pub(crate) fn handle(&mut self, now_ms: u64, wanted: &[u8], lease: Option<&Lease>) {
-        let (true, Some(lease)) = (self.asks(wanted), lease) else {
+        let (true, Some(lease)) = (self.awaits_answer(wanted), lease) else {
             // What was asked has nobody to answer it.
             (self.socket, self.deadline_ms) = (None, NEVER);
             return;
@@ -101,7 +101,7 @@ impl Clock {
         };
         self.deadline_ms = after_ms(now_ms, FIRST_GAP_MS << self.asked);
         self.asked += 1;
-        if let Err(errno) = self.ask(*server) {
+        if let Err(errno) = self.send_query(*server) {
             log_failure("ntp", b"", errno);
         }
     }
@@ -110,7 +110,7 @@ impl Clock {
         (self.done, self.socket, self.deadline_ms) = (true, None, NEVER);
     }
 
-    fn ask(&mut self, server: ipv4::Address) -> Result<(), Errno> {
+    fn send_query(&mut self, server: ipv4::Address) -> Result<(), Errno> {
         let socket = fd::socket(AddressFamily::INET, SocketType::DGRAM, 0)?;
         connect(&socket, &SocketAddrV4::new(server.0.into(), NTP_PORT))?;
         self.asked_ns = boot_time_ns();

@@ -44,7 +44,7 @@ pub(crate) fn write(sources: &Sources<'_>, options: &Options<'_>, network: Optio
         let _ = servers.push(*server);
     }
     for server in servers {
-        fact("nameserver ", server);
+        address_line("nameserver ", server);
     }
     if let Some(network) = network {
         for server in network.name_servers() {
@@ -59,28 +59,28 @@ pub(crate) fn write(sources: &Sources<'_>, options: &Options<'_>, network: Optio
         let _ = uwrite!(Line, "search{}\n", Text(search));
     }
     own_files::write(c"etc/resolv.conf");
-    write_facts(lease);
+    write_lease(lease);
 }
 
 /// What a script can read with `.`: digits and dots, and nothing that a server has written; of a lease that is lost, nothing.
-fn write_facts(lease: Option<&Lease>) {
+fn write_lease(lease: Option<&Lease>) {
     const NUMBERED: [[&str; MAX_SERVERS]; 2] = [["DNS1=", "DNS2=", "DNS3="], ["NTP1=", "NTP2=", "NTP3="]];
     if !own_files::has_run_whit() {
         return;
     }
     let _ = Line.write_str(MARK);
     if let Some(lease) = lease {
-        fact("ADDRESS=", lease.address);
+        address_line("ADDRESS=", lease.address);
         number_line("PREFIX=", lease.prefix_length.into());
         if lease.server != Address::UNSPECIFIED {
-            fact("SERVER=", lease.server);
+            address_line("SERVER=", lease.server);
         }
         if let Some(router) = lease.router() {
-            fact("ROUTER=", router);
+            address_line("ROUTER=", router);
         }
         for (keys, servers) in NUMBERED.iter().zip([&lease.name_servers, &lease.time_servers]) {
             for (key, server) in keys.iter().zip(servers) {
-                fact(key, *server);
+                address_line(key, *server);
             }
         }
         if let Some(times) = lease.times {
@@ -93,6 +93,6 @@ fn write_facts(lease: Option<&Lease>) {
 }
 
 #[inline(never)]
-fn fact(key: &str, address: Address) {
+fn address_line(key: &str, address: Address) {
     let _ = uwrite!(Line, "{}{}\n", key, address);
 }

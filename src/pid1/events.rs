@@ -11,11 +11,11 @@ use crate::hardware;
 use crate::machine::{Machine, Phase, now_ms, signal};
 use crate::network::Network;
 use crate::sys::fd::{self, poll};
-use crate::sys::process::{kill, wait};
+use crate::sys::process::{kill, wait4};
 
-/// What [`Machine::wait`] returned for.
+/// What [`Machine::next_wakeup`] returned for.
 #[derive(Default)]
-pub(crate) struct Happened {
+pub(crate) struct Wakeup {
     /// Signals, bit by number.
     signals: u64,
     /// The kernel itself sent SIGINT: ctrl-alt-del.
@@ -26,7 +26,7 @@ pub(crate) struct Happened {
     pub(crate) device: bool,
 }
 
-impl Happened {
+impl Wakeup {
     pub(crate) fn has(&self, signal: u8) -> bool {
         self.signals & bit(signal) != 0
     }
@@ -50,11 +50,11 @@ fn bit(signal: u8) -> u64 {
 
 impl Machine<'_> {
     /// Waits until a signal, a device or the deadline comes, or the network changed; network and children are looked after.
-    pub(crate) fn wait(&mut self, deadline_ms: u64) -> Happened {
+    pub(crate) fn next_wakeup(&mut self, deadline_ms: u64) -> Wakeup {
         let network_deadline_ms = self.network.as_ref().map_or(NEVER, Network::deadline_ms);
         let wait_ms = deadline_ms.min(network_deadline_ms).min(self.clock.deadline_ms()).saturating_sub(now_ms());
         if wait_ms > 0 {
-            self.network.iter_mut().for_each(Network::filter);
+            self.network.iter_mut().for_each(Network::filter_packets);
         }
         let [links, packets, claims] = self.network.as_ref().map_or([None; 3], Network::descriptors);
         let [button, other] = self.buttons.descriptors();
@@ -74,18 +74,18 @@ impl Machine<'_> {
         );
 
         let power_button = self.buttons.pressed();
-        let mut happened = Happened { device: self.read_uevents(), power_button, ..Happened::default() };
-        if happened.device && self.phase == Phase::LoadsDrivers {
+        let mut wakeup = Wakeup { device: self.read_uevents(), power_button, ..Wakeup::default() };
+        if wakeup.device && self.phase == Phase::LoadingDrivers {
             hardware::load(self);
         }
         self.handle_network();
-        if happened.device && self.ports.may_come {
+        if wakeup.device && self.ports.may_appear {
             self.stop_listening_for_devices();
         }
-        self.read_signals(&mut happened);
-        self.ports.follow(); // After its signal was read: what comes later brings another one.
+        self.read_signals(&mut wakeup);
+        self.ports.update_window_size(); // After its signal was read: what comes later brings another one.
         self.reap();
-        happened
+        wakeup
     }
 
     fn read_uevents(&self) -> bool {
@@ -101,7 +101,7 @@ impl Machine<'_> {
         heard
     }
 
-    fn read_signals(&self, happened: &mut Happened) {
+    fn read_signals(&self, wakeup: &mut Wakeup) {
         /// include/uapi/asm-generic/siginfo.h
         const SI_KERNEL: i32 = 0x80;
         /// sizeof(struct signalfd_siginfo)
@@ -111,19 +111,19 @@ impl Machine<'_> {
             let Ok(information) = fd::read(signals, &mut buffer) else { break };
             // ssi_signo, ssi_errno, ssi_code
             let Some([number, .., c0, c1, c2, c3]) = information.first_chunk::<12>().copied() else { break };
-            happened.signals |= bit(number);
-            happened.ctrl_alt_del |= number == signal::INT && i32::from_ne_bytes([c0, c1, c2, c3]) == SI_KERNEL;
+            wakeup.signals |= bit(number);
+            wakeup.ctrl_alt_del |= number == signal::INT && i32::from_ne_bytes([c0, c1, c2, c3]) == SI_KERNEL;
         }
     }
 
     /// Takes leave of every child that ended, its own or an orphan.
     pub(crate) fn reap(&mut self) {
         loop {
-            let (child, status) = match wait(WNOHANG | WUNTRACED | self.children) {
+            let (child, status) = match wait4(WNOHANG | WUNTRACED | self.children) {
                 Ok((Some(child), status)) => (child, status),
                 none => {
                     // The only error: PID 1 has no children.
-                    self.alone = none.is_err();
+                    self.no_children = none.is_err();
                     return;
                 }
             };

@@ -97,12 +97,12 @@ pub(crate) struct Root {
     pub(crate) read_only: bool,
 }
 
-/// Mounts a volume that was found on its directory below `root`, which is made when it is missing; as [`mount_found`] does.
+/// Mounts a volume that was found on its directory below `root`, which is made when it is missing; as [`mount_device`] does.
 pub(crate) fn mount_inside(root: &CStr, device: &Device, volume: &Volume<'_>) -> Result<bool, Errno> {
     // Links in the path lead where they lead in the root: PID 1 goes there meanwhile.
     let outside = fd::open(c"/", OFlags::PATH)?;
     chroot(root)?;
-    let mounted = files::make_directories(volume.path).and_then(|()| mount_found(device, volume));
+    let mounted = files::make_directories(volume.path).and_then(|()| mount_device(device, volume));
     fchdir(&outside)?;
     chroot(c".")?;
     mounted
@@ -114,12 +114,12 @@ pub(crate) fn mount_inside(root: &CStr, device: &Device, volume: &Volume<'_>) ->
 /// # Errors
 /// ENOENT for a tag that the host does not have (yet), and the kernel's.
 #[inline(never)]
-fn mount_found(found: &Device, volume: &Volume<'_>) -> Result<bool, Errno> {
+fn mount_device(device: &Device, volume: &Volume<'_>) -> Result<bool, Errno> {
     let Volume { path, fstype, options, mut flags, .. } = *volume;
     let mut buffer = files::buffer::<4096>();
     let mut room = Path::new();
     let target = room.set(path);
-    let fstypes = found.fstypes(fstype);
+    let fstypes = device.fstypes(fstype);
     let (list, separator, prefix) = if fstypes.is_empty() {
         // Lines of the kernel's types; those that need a device have no "nodev" in front of the tab.
         let list = files::read(c"/proc/filesystems", &mut buffer).unwrap_or_default();
@@ -151,7 +151,7 @@ fn mount_found(found: &Device, volume: &Volume<'_>) -> Result<bool, Errno> {
         let mut name = Path::new();
         let fstype = name.set(fstype);
         for flags in [flags, flags | MS_RDONLY] {
-            match mount(found.path.text(), target, fstype, MountFlags::from_bits_retain(flags), c_str(&data)) {
+            match mount(device.path.text(), target, fstype, MountFlags::from_bits_retain(flags), c_str(&data)) {
                 Ok(()) => return Ok(flags & MS_RDONLY != 0),
                 Err(errno) => last = errno.into(),
             }
@@ -173,7 +173,7 @@ const DATA_9P: &[u8] = b"trans=virtio,version=9p2000.L,msize=262144,";
 const DATA_TMPFS: &[u8] = b"mode=1777,";
 
 /// Gives the root our /dev, /proc and /sys, with all that is mounted in them.
-pub(crate) fn furnish_root() {
+pub(crate) fn bind_system_mounts() {
     for inside in texts(b"/mnt/dev\0/mnt/proc\0/mnt/sys\0") {
         let ours = c_str(inside.to_bytes_with_nul().get(ROOT.count_bytes()..).unwrap_or_default());
         if let Err(errno) = make_and(inside, || mount_bind_recursive(ours, inside)) {

@@ -27,7 +27,7 @@ const INITS: &[u8] = b"/sbin/init /etc/init /bin/init /bin/sh";
 #[inline(never)] // Its 32 KiB of strings would be on the stack of every machine, and the compiler touches each page of a frame.
 pub(crate) fn hand_over(machine: &mut Machine<'_>) -> u8 {
     if let Some(network) = &mut machine.network {
-        network.settle();
+        network.make_addresses_permanent();
     }
     if machine.options.has(Switch::Timing) {
         machine.timeline.print();
@@ -67,21 +67,21 @@ fn leave_initramfs(root: &Root) {
         && let Ok(directory) = fd::open(c"/", OFlags::DIRECTORY)
         && fd::is_in_memory(&directory)
     {
-        empty(&directory);
+        remove_content(&directory);
     }
     // As the kernel has it when it starts an init.
     shutdown::reboot(RebootCommand::CadOn);
 }
 
 /// Removes all that is in a directory, but for what is mounted there.
-fn empty(directory: &Fd) {
+fn remove_content(directory: &Fd) {
     let mut buffer = files::buffer::<1024>();
     while let Ok(entries @ [_, ..]) = fd::entries(directory, &mut buffer) {
         for name in names(entries).map(c_str) {
             if unlinkat(directory, name, AtFlags::empty()).is_err()
                 && let Ok(below) = fd::open_below(directory, name)
             {
-                empty(&below);
+                remove_content(&below);
                 let _ = unlinkat(directory, name, AtFlags::REMOVEDIR);
             }
         }

@@ -41,11 +41,11 @@ pub(crate) mod signal {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
     /// Each device that appears gets its driver.
-    LoadsDrivers,
+    LoadingDrivers,
     /// No driver is loaded any more: there is no index of them, or no device is waited for.
     DriversLoaded,
     /// The files of /etc that depend on the network are written, and follow it.
-    WritesEtc,
+    EtcWritten,
 }
 
 /// Everything that lives as long as the machine. What is small stands first: the code that reaches the first 128 bytes is
@@ -69,7 +69,7 @@ pub(crate) struct Machine<'a> {
     /// The last one's, or that of a workload that was never started.
     pub(crate) exit_code: u8,
     /// PID 1 has no children, of those that it looks for.
-    pub(crate) alone: bool,
+    pub(crate) no_children: bool,
     /// Which children it looks for: 0, __WALL or __WCLONE.
     pub(crate) children: u32,
     /// The other terminal has its shell.
@@ -114,13 +114,13 @@ impl<'a> Machine<'a> {
             network,
             timeline,
             clock: Clock::new(seed),
-            phase: Phase::LoadsDrivers,
+            phase: Phase::LoadingDrivers,
             root: None,
             workload: None,
             shell: None,
             ended: None,
             exit_code: NOT_STARTED,
-            alone: true,
+            no_children: true,
             children: 0,
             has_terminal: false,
             signals: signal_fd().ok(),
@@ -138,14 +138,14 @@ impl<'a> Machine<'a> {
         }
         let lease = self.network.as_ref().and_then(Network::lease);
         self.clock.handle(now_ms(), self.options.value(Value::Ntp), lease);
-        if self.phase == Phase::WritesEtc && self.network.as_ref().is_some_and(Network::has_changed) {
+        if self.phase == Phase::EtcWritten && self.network.as_ref().is_some_and(Network::has_changed) {
             self.write_etc();
         }
     }
 
     /// Writes the files of /etc that depend on the network: at the end of the boot, and then each time that it changes.
     pub(crate) fn write_etc(&mut self) {
-        self.phase = Phase::WritesEtc;
+        self.phase = Phase::EtcWritten;
         self.network.iter_mut().for_each(Network::clear_changed);
         etc::write(&self.sources, &self.options, self.network.as_ref());
     }
@@ -159,7 +159,7 @@ impl<'a> Machine<'a> {
     pub(crate) fn stop_listening_for_devices(&mut self) {
         self.phase = self.phase.max(Phase::DriversLoaded);
         self.ports.open();
-        if !self.ports.may_come {
+        if !self.ports.may_appear {
             self.uevents = None;
         }
     }
@@ -171,6 +171,6 @@ impl<'a> Machine<'a> {
         error!("exit {}", u64::from(code));
         // The port may have appeared a moment ago; without a root it was never looked for.
         self.stop_listening_for_devices();
-        self.ports.tell_exit(code);
+        self.ports.send_exit_code(code);
     }
 }

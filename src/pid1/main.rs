@@ -92,7 +92,7 @@ fn main(seed: u32) -> ! {
     // A server on the same link answers within the time of a mount or two.
     filesystems::prepare(|| machine.handle_network());
     if let Some(network) = &machine.network {
-        network.complete();
+        network.bring_up_loopback();
     }
     console::open();
     modules::load(|| machine.handle_network());
@@ -103,12 +103,12 @@ fn main(seed: u32) -> ! {
     machine.buttons.open();
     terminal::keep_shell(&mut machine);
 
-    let Err(end) = live(&mut machine);
+    let Err(end) = run(&mut machine);
     shutdown::end(&mut machine, end)
 }
 
 /// From the first device to the last child.
-fn live(machine: &mut Machine<'_>) -> Result<Infallible, End> {
+fn run(machine: &mut Machine<'_>) -> Result<Infallible, End> {
     let code = match boot::prepare_root_and_network(machine)? {
         Outcome::Ready if machine.options.hand_over => handover::hand_over(machine),
         Outcome::Ready => return supervise::run_workloads(machine),

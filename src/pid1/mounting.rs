@@ -33,7 +33,7 @@ pub(crate) fn mount_when_there(
             if now_ms() >= deadline_ms {
                 return Ok(Err(Errno::NOENT));
             }
-            if supervise::wait(machine, deadline_ms)? {
+            if supervise::wait_or_end(machine, deadline_ms)? {
                 break;
             }
         }

@@ -80,11 +80,11 @@ impl<'a> Network<'a> {
         if options.net() == Net::Off {
             return None;
         }
-        Self::ask(seed, options).map_err(|errno| log_failure("network", b"", errno)).ok()
+        Self::open_sockets(seed, options).map_err(|errno| log_failure("network", b"", errno)).ok()
     }
 
     /// Opens the sockets and asks for the interfaces.
-    fn ask(seed: u32, options: &Options<'a>) -> Result<Self, Errno> {
+    fn open_sockets(seed: u32, options: &Options<'a>) -> Result<Self, Errno> {
         let (events, requests) = (fd::netlink_socket(NETLINK_ROUTE, EVENTS)?, fd::netlink_socket(NETLINK_ROUTE, 0)?);
         let shared = Shared { events, requests, packets: None, arp: None, filtered: false, changed: false, first: 0 };
         shared.ask_for_links()?;
@@ -105,12 +105,12 @@ impl<'a> Network<'a> {
     }
 
     /// Does what can wait until the first queries are out: it takes as long as all that is in front of them.
-    pub(crate) fn complete(&self) {
+    pub(crate) fn bring_up_loopback(&self) {
         self.shared.bring_up(LOOPBACK, b"lo");
     }
 
     /// PID 1 is going to wait: from here on there are wakeups to spare. But not while the workload starts: it would wait for that.
-    pub(crate) fn filter(&mut self) {
+    pub(crate) fn filter_packets(&mut self) {
         if let (Some(socket), false) = (&self.shared.packets, self.shared.filtered)
             && !matches!(self.workload, Workload::Starts(_))
         {
@@ -170,7 +170,7 @@ impl<'a> Network<'a> {
     }
 
     /// Nobody will renew the leases: the addresses stay.
-    pub(crate) fn settle(&mut self) {
+    pub(crate) fn make_addresses_permanent(&mut self) {
         for address in self.interfaces.iter().filter_map(|interface| interface.configured.as_ref()) {
             let _ = self.shared.request(&address.add(None));
         }
@@ -180,7 +180,7 @@ impl<'a> Network<'a> {
     pub(crate) fn release(&mut self) {
         for interface in &mut self.interfaces {
             let action = interface.client.release();
-            interface.carry_out(&action, &mut self.shared);
+            interface.perform(&action, &mut self.shared);
         }
     }
 
@@ -193,10 +193,10 @@ impl<'a> Network<'a> {
         for interface in &mut self.interfaces {
             if interface.client.deadline_ms() <= now_ms {
                 let action = interface.client.timeout(now_ms);
-                interface.carry_out(&action, &mut self.shared);
+                interface.perform(&action, &mut self.shared);
             }
         }
-        self.shared.changed |= self.name_servers.end(now_ms);
+        self.shared.changed |= self.name_servers.expire(now_ms);
         if self.shared.changed && self.lease().is_some() {
             timeline.reach(Stage::Lease);
         }
@@ -246,7 +246,7 @@ impl<'a> Network<'a> {
                             rtnetlink::Message::RouterOption(index, option)
                                 if find(&mut self.interfaces, index).is_some() =>
                             {
-                                self.shared.changed |= self.name_servers.hear(now_ms, index, option);
+                                self.shared.changed |= self.name_servers.update(now_ms, index, option);
                             }
                             _ => {}
                         }
@@ -322,7 +322,7 @@ impl<'a> Network<'a> {
         interface.carrier = link.carrier();
         interface.mtu = link.mtu();
         let action = interface.client.link(now_ms, link.carrier());
-        interface.carry_out(&action, &mut self.shared);
+        interface.perform(&action, &mut self.shared);
     }
 
     fn read_packets(&mut self, now_ms: u64) {
@@ -335,7 +335,7 @@ impl<'a> Network<'a> {
             let heard = find(&mut self.interfaces, received.interface);
             if let (CLIENT_PORT, Some(interface)) = (datagram.destination.port, heard) {
                 let action = interface.client.receive(now_ms, &message, datagram.source.address);
-                interface.carry_out(&action, &mut self.shared);
+                interface.perform(&action, &mut self.shared);
             }
         }
     }
@@ -347,8 +347,8 @@ impl<'a> Network<'a> {
             let Some(received) = packet::receive(socket, &mut buffer) else { return };
             let Some((by, address)) = arp::claim(received.packet) else { continue };
             if let Some(interface) = find(&mut self.interfaces, received.interface) {
-                let action = interface.client.claimed(now_ms, address, by);
-                interface.carry_out(&action, &mut self.shared);
+                let action = interface.client.address_claimed(now_ms, address, by);
+                interface.perform(&action, &mut self.shared);
             }
         }
     }

@@ -19,7 +19,7 @@ use crate::{smbios, sys};
 const LAST_WAIT_MS: u32 = 2000;
 
 /// Tells that the workload runs; or, the disks in order, how the machine ends.
-pub(crate) fn tell(machine: &Machine<'_>, end: Option<End>) {
+pub(crate) fn send(machine: &Machine<'_>, end: Option<End>) {
     let mut strings = [0; _];
     let mut host = machine.options.value(Value::Notify);
     if host.is_empty() {

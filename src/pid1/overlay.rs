@@ -20,7 +20,7 @@ const UPPER: &core::ffi::CStr = c"/run/whit/upper";
 const LOWER: &core::ffi::CStr = c"/run/whit/lower";
 
 /// Lays the overlay that was asked for over the root; returns whether the boot can go on. What went wrong was said.
-pub(crate) fn lay_over(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Device) -> Result<bool, End> {
+pub(crate) fn mount_overlay(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Device) -> Result<bool, End> {
     let value = machine.options.value(Value::Overlay);
     if value.is_empty() {
         return Ok(true);
@@ -31,7 +31,7 @@ pub(crate) fn lay_over(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut
     };
     let upper = Volume { source, path: UPPER.to_bytes(), fstype: b"", options, flags: 0 };
     let mounted = mount_when_there(machine, deadline_ms, device, c"/", &upper.spec(), &upper)?;
-    let laid = mounted.and_then(|read_only| lay().map(|()| read_only));
+    let laid = mounted.and_then(|read_only| mount_layers().map(|()| read_only));
     match (laid, &mut machine.root) {
         (Ok(read_only), Some(root)) => root.read_only = read_only,
         (Err(errno), _) => log_failure("overlay=", value, errno),
@@ -41,7 +41,7 @@ pub(crate) fn lay_over(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut
 }
 
 /// What takes the writing is mounted.
-fn lay() -> Result<(), Errno> {
+fn mount_layers() -> Result<(), Errno> {
     for directory in texts(b"/run/whit/lower\0/run/whit/upper/upper\0/run/whit/upper/work\0") {
         make_directory(directory)?;
     }

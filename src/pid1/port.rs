@@ -22,7 +22,7 @@ pub(crate) struct Ports {
     window: Option<Fd>,
     exit: Option<Fd>,
     /// There may be more yet: the device has told of itself, and not of all its ports.
-    pub(crate) may_come: bool,
+    pub(crate) may_appear: bool,
 }
 
 impl Ports {
@@ -35,13 +35,13 @@ impl Ports {
             for number in 0..NUMBERS {
                 self.open_one(number);
             }
-            self.may_come = self.window.is_none() || self.exit.is_none();
+            self.may_appear = self.window.is_none() || self.exit.is_none();
         }
-        self.follow();
+        self.update_window_size();
     }
 
     /// Tells an exit code, where somebody hears it.
-    pub(crate) fn tell_exit(&self, code: u8) {
+    pub(crate) fn send_exit_code(&self, code: u8) {
         if let Some(port) = &self.exit {
             number_line("", code.into());
             console::finish_into(port);
@@ -66,7 +66,7 @@ impl Ports {
     }
 
     /// Gives the console the size that the window has now: its foreground hears of that by SIGWINCH.
-    pub(crate) fn follow(&self) {
+    pub(crate) fn update_window_size(&self) {
         let mut buffer = files::buffer::<WINDOW_SIZE>();
         // Nothing at all is what can be read without a host.
         while let Some(Ok(size @ [_, ..])) = self.window.as_ref().map(|port| fd::read(port, &mut buffer)) {

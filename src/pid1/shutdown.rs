@@ -29,20 +29,20 @@ const DISKS_WAIT_S: u32 = 30;
 const EMERGENCY_WAIT_S: u32 = 10;
 const EMERGENCY_BEGINS_MS: u64 = 1000;
 /// Everybody but PID 1.
-const EVERYBODY: i32 = -1;
+const ALL_PROCESSES: i32 = -1;
 
 /// Ends the machine.
 pub(crate) fn end(machine: &mut Machine<'_>, end: End) -> ! {
-    stop_everybody(machine);
+    stop_processes(machine);
     if let Some(code) = machine.ended {
         machine.report_exit(code);
     }
     if machine.options.has(Switch::Release) {
         machine.release_network();
     }
-    leave_disks_clean(machine);
+    make_disks_clean(machine);
     info!("{}", Text(nth(b"power off,reboot,halt", end as usize)));
-    notify::tell(machine, Some(end));
+    notify::send(machine, Some(end));
     if end == End::PowerOff && is_machine() && !can_power_off() {
         error!("there is no switch: reset");
         reboot(RebootCommand::Restart);
@@ -56,7 +56,7 @@ pub(crate) fn end(machine: &mut Machine<'_>, end: End) -> ! {
     reboot(RebootCommand::Restart);
     reboot(RebootCommand::Halt);
     loop {
-        machine.wait(NEVER);
+        machine.next_wakeup(NEVER);
     }
 }
 
@@ -90,7 +90,7 @@ pub(crate) fn reboot(command: RebootCommand) {
 }
 
 /// STOPSIGNAL to the workload, or to the daemons it left; SIGTERM to the rest when it has ended; SIGKILL after the grace.
-fn stop_everybody(machine: &mut Machine<'_>) {
+fn stop_processes(machine: &mut Machine<'_>) {
     let stop_signal = machine.options.stop_signal;
     let deadline_ms = after_s(now_ms(), machine.options.time(Time::Grace));
     if let Some(shell) = machine.shell {
@@ -98,32 +98,32 @@ fn stop_everybody(machine: &mut Machine<'_>) {
         let _ = kill(-shell.as_raw_pid(), signal::HUP);
     }
     let mut workload_stops = machine.workload.is_some();
-    let target = machine.workload.map_or(EVERYBODY, |workload| -workload.as_raw_pid());
+    let target = machine.workload.map_or(ALL_PROCESSES, |workload| -workload.as_raw_pid());
     let _ = kill(target, stop_signal);
-    while !machine.alone && now_ms() < deadline_ms {
+    while !machine.no_children && now_ms() < deadline_ms {
         if workload_stops && machine.workload.is_none() {
             workload_stops = false;
-            let _ = kill(EVERYBODY, signal::TERM);
+            let _ = kill(ALL_PROCESSES, signal::TERM);
         }
-        machine.wait(deadline_ms);
+        machine.next_wakeup(deadline_ms);
     }
-    kill_everybody(machine);
+    kill_processes(machine);
 }
 
 /// Ends everybody who is still there.
-pub(crate) fn kill_everybody(machine: &mut Machine<'_>) {
-    let _ = kill(EVERYBODY, signal::KILL);
+pub(crate) fn kill_processes(machine: &mut Machine<'_>) {
+    let _ = kill(ALL_PROCESSES, signal::KILL);
     machine.has_terminal = false;
-    wait_for(machine, __WALL, KILL_WAIT_S);
+    wait_for_children(machine, __WALL, KILL_WAIT_S);
 }
 
 /// Waits until there are no such children, or the time is over.
-fn wait_for(machine: &mut Machine<'_>, children: u32, seconds: u32) {
+fn wait_for_children(machine: &mut Machine<'_>, children: u32, seconds: u32) {
     let deadline_ms = after_s(now_ms(), seconds);
     machine.children = children;
     machine.reap();
-    while !machine.alone && now_ms() < deadline_ms {
-        machine.wait(deadline_ms);
+    while !machine.no_children && now_ms() < deadline_ms {
+        machine.next_wakeup(deadline_ms);
     }
     machine.children = 0;
 }
@@ -131,13 +131,13 @@ fn wait_for(machine: &mut Machine<'_>, children: u32, seconds: u32) {
 /// Writes everything back and makes the disks read-only. Whatever may hang with its disk is a process of its own; what is not
 /// in order when the time is over, the kernel puts in order as far as it can. Nothing is unmounted then: that would change
 /// nothing on a disk.
-fn leave_disks_clean(machine: &mut Machine<'_>) {
-    let (nobody_is_left, is_machine) = (machine.alone, is_machine());
-    apart(write_back, c"");
-    wait_for(machine, __WCLONE, DISKS_WAIT_S);
+fn make_disks_clean(machine: &mut Machine<'_>) {
+    let (all_ended, is_machine) = (machine.no_children, is_machine());
+    in_child(write_back, c"");
+    wait_for_children(machine, __WCLONE, DISKS_WAIT_S);
     disks_are_read_only(true);
-    wait_for(machine, __WCLONE, DISKS_WAIT_S);
-    if !is_machine || nobody_is_left && machine.alone && no_swap_files(false) && disks_are_read_only(false) {
+    wait_for_children(machine, __WCLONE, DISKS_WAIT_S);
+    if !is_machine || all_ended && machine.no_children && no_swap_files(false) && disks_are_read_only(false) {
         return;
     }
     error!("emergency remount");
@@ -147,12 +147,12 @@ fn leave_disks_clean(machine: &mut Machine<'_>) {
     // It tells nobody when it begins. What asks for a disk then waits until it is done with that.
     fd::poll([None; _], EMERGENCY_BEGINS_MS);
     disks_are_read_only(true);
-    wait_for(machine, __WCLONE, EMERGENCY_WAIT_S);
+    wait_for_children(machine, __WCLONE, EMERGENCY_WAIT_S);
 }
 
 /// Does something in a process of its own, whose end is not told by SIGCHLD: it is waited for apart from all others.
 #[inline(never)]
-fn apart(work: fn(&CStr), path: &CStr) {
+fn in_child(work: fn(&CStr), path: &CStr) {
     match fork(signal::IO.into()) {
         Ok(Fork::Parent(_)) => {}
         Ok(Fork::Child) => {
@@ -216,7 +216,7 @@ fn disks_are_read_only(make: bool) -> bool {
             if fd::status(path).is_some_and(|status| status.device != ours.device) {
                 all &= fields.nth(1).is_some_and(|options| options.starts_with(b"ro"));
                 if make {
-                    apart(make_read_only, path);
+                    in_child(make_read_only, path);
                 }
             }
         }

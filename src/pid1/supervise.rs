@@ -44,7 +44,7 @@ fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
             return Ok(NOT_STARTED);
         }
     }
-    notify::tell(machine, None);
+    notify::send(machine, None);
     if machine.options.has(Switch::Timing) {
         machine.timeline.print();
     }
@@ -52,23 +52,23 @@ fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
         if let Some(code) = machine.ended {
             break code;
         }
-        let happened = machine.wait(NEVER);
-        if let Some(end) = happened.end() {
+        let wakeup = machine.next_wakeup(NEVER);
+        if let Some(end) = wakeup.end() {
             return Err(end);
         }
         if let Some(child) = machine.workload {
-            for signal in FORWARDED.iter().filter(|signal| happened.has(**signal)) {
+            for signal in FORWARDED.iter().filter(|signal| wakeup.has(**signal)) {
                 let _ = kill(-child.as_raw_pid(), *signal);
             }
         }
     };
     // Daemons that it left are the workload now: unless it failed, or the shell takes the console.
     if code == 0 && (machine.options.on_exit != OnExit::Shell || !workload::has_shell()) {
-        if !machine.alone {
+        if !machine.no_children {
             info!("the entrypoint ended, its daemons run on");
         }
-        while !machine.alone {
-            wait(machine, NEVER)?;
+        while !machine.no_children {
+            wait_or_end(machine, NEVER)?;
         }
     }
     Ok(code)
@@ -91,7 +91,7 @@ pub(crate) fn run_workloads(machine: &mut Machine<'_>) -> Result<Infallible, End
         }
         starts += 1;
         // What it left would be in the next one's way.
-        shutdown::kill_everybody(machine);
+        shutdown::kill_processes(machine);
         let now_ms = now_ms();
         if now_ms >= after_s(started_ms, STEADY_S) {
             delay_ms = FIRST_DELAY_MS;
@@ -99,7 +99,7 @@ pub(crate) fn run_workloads(machine: &mut Machine<'_>) -> Result<Infallible, End
         info!("start {} in {} ms", u64::from(starts), delay_ms);
         let next_ms = after_ms(now_ms, delay_ms);
         while crate::machine::now_ms() < next_ms {
-            wait(machine, next_ms)?;
+            wait_or_end(machine, next_ms)?;
         }
         delay_ms = (2 * delay_ms).min(MAX_DELAY_MS);
     }
@@ -125,17 +125,17 @@ pub(crate) fn run_shell(machine: &mut Machine<'_>) -> Result<Infallible, End> {
                 }
             }
         }
-        wait(machine, if machine.shell.is_none() { next_ms } else { NEVER })?;
+        wait_or_end(machine, if machine.shell.is_none() { next_ms } else { NEVER })?;
     }
 }
 
-/// Waits as [`Machine::wait`] does, and returns whether a device appeared or changed. Ends early when the machine is to end: by
+/// Waits as [`Machine::next_wakeup`] does, and returns whether a device appeared or changed. Ends early when the machine is to end: by
 /// whoever sits at it, or by the signals by which busybox's and sysvinit's halt, poweroff and reboot tell PID 1, when no
 /// workload wants them.
 #[inline(never)]
-pub(crate) fn wait(machine: &mut Machine<'_>, deadline_ms: u64) -> Result<bool, End> {
-    let happened = machine.wait(deadline_ms);
-    if let Some(end) = happened.end() {
+pub(crate) fn wait_or_end(machine: &mut Machine<'_>, deadline_ms: u64) -> Result<bool, End> {
+    let wakeup = machine.next_wakeup(deadline_ms);
+    if let Some(end) = wakeup.end() {
         return Err(end);
     }
     for (signal, end) in &[
@@ -144,9 +144,9 @@ pub(crate) fn wait(machine: &mut Machine<'_>, deadline_ms: u64) -> Result<bool, 
         (signal::TERM, End::Reboot),
         (signal::INT, End::Reboot),
     ] {
-        if happened.has(*signal) {
+        if wakeup.has(*signal) {
             return Err(*end);
         }
     }
-    Ok(happened.device)
+    Ok(wakeup.device)
 }

@@ -11,7 +11,7 @@ use whit::options::Value;
 use crate::console::{self, log_failure};
 use crate::files::Path;
 use crate::machine::{Machine, signal};
-use crate::sys::process::{Fork, fork, wait};
+use crate::sys::process::{Fork, fork, wait4};
 use crate::sys::{self, fd};
 use crate::workload;
 
@@ -48,7 +48,7 @@ fn keep(name: &[u8]) -> Errno {
                 if let Err(error) = workload::start_shell() {
                     return error.errno;
                 }
-                let _ = wait(0);
+                let _ = wait4(0);
             }
             // A driver may be on its way.
             Err(Errno::NOENT | Errno::NXIO) if said => {}

@@ -31,7 +31,7 @@ pub(crate) fn start(sources: &Sources<'_>, options: &Options<'_>) -> Result<Pid,
     match fork(SIGCHLD | CLONE_NEWNS) {
         Ok(Fork::Parent(child)) => Ok(child),
         Ok(Fork::Child) => sys::exit(run(sources, options)),
-        Err(errno) => Err(at("fork")(errno)),
+        Err(errno) => Err(at_step("fork")(errno)),
     }
 }
 
@@ -54,11 +54,11 @@ pub(crate) fn start_shell() -> Result<Pid, Error> {
             log_failure("", SHELL.to_bytes(), process::execute(SHELL, &argv, &env));
             sys::exit(NOT_EXECUTABLE)
         }
-        Err(errno) => Err(at("fork")(errno)),
+        Err(errno) => Err(at_step("fork")(errno)),
     }
 }
 
-fn at<E: Into<Errno>>(step: &'static str) -> impl Fn(E) -> Error {
+fn at_step<E: Into<Errno>>(step: &'static str) -> impl Fn(E) -> Error {
     move |errno| Error { step, errno: errno.into() }
 }
 
@@ -109,10 +109,10 @@ fn overflow(full: Full) -> u8 {
 
 /// Makes the root / in truth, so that pivot_root(2) and user namespaces work inside.
 fn enter_root() -> Result<(), Error> {
-    chdir(ROOT).map_err(at("chdir /mnt"))?;
-    mount_move(c".", c"/").map_err(at("move /mnt"))?;
-    chroot(c".").map_err(at("chroot"))?;
-    chdir(c"/").map_err(at("chdir /"))
+    chdir(ROOT).map_err(at_step("chdir /mnt"))?;
+    mount_move(c".", c"/").map_err(at_step("move /mnt"))?;
+    chroot(c".").map_err(at_step("chroot"))?;
+    chdir(c"/").map_err(at_step("chdir /"))
 }
 
 /// Takes on USER, goes to WORKDIR, sets HOME and the limits; says what went wrong and returns the exit status for it.

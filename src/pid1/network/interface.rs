@@ -61,7 +61,7 @@ pub(super) struct Shared {
 
 impl Interface {
     /// Does what the client wants.
-    pub(super) fn carry_out(&mut self, action: &Action, shared: &mut Shared) {
+    pub(super) fn perform(&mut self, action: &Action, shared: &mut Shared) {
         let done = match action {
             Action::Nothing => return,
             Action::BringUp => shared.request(&rtnetlink::bring_up(self.index)),

@@ -16,7 +16,7 @@ impl Clock {
 
     pub(crate) fn advance(&mut self, _: &Sources<'_>) {}
 
-    pub(crate) fn asks(&self, _: &[u8]) -> bool {
+    pub(crate) fn awaits_answer(&self, _: &[u8]) -> bool {
         false
     }
 

@@ -22,11 +22,11 @@ impl<'a> Network<'a> {
         None
     }
 
-    pub(crate) fn complete(&self) {
+    pub(crate) fn bring_up_loopback(&self) {
         match self.none {}
     }
 
-    pub(crate) fn filter(&mut self) {
+    pub(crate) fn filter_packets(&mut self) {
         match self.none {}
     }
 
@@ -66,7 +66,7 @@ impl<'a> Network<'a> {
         match self.none {}
     }
 
-    pub(crate) fn settle(&mut self) {
+    pub(crate) fn make_addresses_permanent(&mut self) {
         match self.none {}
     }
 

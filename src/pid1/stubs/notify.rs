@@ -3,4 +3,4 @@
 use crate::end::End;
 use crate::machine::Machine;
 
-pub(crate) fn tell(_: &Machine<'_>, _: Option<End>) {}
+pub(crate) fn send(_: &Machine<'_>, _: Option<End>) {}

@@ -7,6 +7,6 @@ use crate::end::End;
 use crate::machine::Machine;
 
 /// The word was complained of.
-pub(crate) fn lay_over(machine: &mut Machine<'_>, _: u64, _: &mut Device) -> Result<bool, End> {
+pub(crate) fn mount_overlay(machine: &mut Machine<'_>, _: u64, _: &mut Device) -> Result<bool, End> {
     Ok(machine.options.value(Value::Overlay).is_empty())
 }

@@ -3,13 +3,13 @@
 /// None is opened, and none waited for.
 #[derive(Default)]
 pub(crate) struct Ports {
-    pub(crate) may_come: bool,
+    pub(crate) may_appear: bool,
 }
 
 impl Ports {
     pub(crate) fn open(&mut self) {}
 
-    pub(crate) fn tell_exit(&self, _: u8) {}
+    pub(crate) fn send_exit_code(&self, _: u8) {}
 
-    pub(crate) fn follow(&self) {}
+    pub(crate) fn update_window_size(&self) {}
 }

@@ -49,7 +49,7 @@ pub(crate) fn fork(flags: u32) -> Result<Fork, Errno> {
 /// `pid_t wait4(pid_t pid, int *status, int options, struct rusage *usage)` — wait4(2): the next child that ended; none when
 /// there is no such, and an error when there are no children. They are those whose end SIGCHLD tells; with __WCLONE the others,
 /// with __WALL both.
-pub(crate) fn wait(options: u32) -> Result<(Option<Pid>, Status), Errno> {
+pub(crate) fn wait4(options: u32) -> Result<(Option<Pid>, Status), Errno> {
     const ANY: i32 = -1;
     let mut status = 0u32;
     // SAFETY: the word is writable over the call; nobody asks for the usage.
