@@ -17,7 +17,7 @@ pub enum Full {
     Count,
 }
 
-/// NUL-terminated strings, one behind the other.
+/// NUL-terminated strings, one after the other.
 #[derive(Default)]
 pub struct Strings<const BYTES: usize = MAX_BYTES, const COUNT: usize = MAX_STRINGS> {
     bytes: heapless::Vec<u8, BYTES>,
@@ -63,7 +63,7 @@ impl<const BYTES: usize, const COUNT: usize> Strings<BYTES, COUNT> {
         split(self.tail(start), 0).next().unwrap_or_default()
     }
 
-    /// What is stored from each string on: the string, its NUL, and whatever ends in a NUL behind it.
+    /// The stored bytes from each string on: the string, its NUL, and the strings after it.
     pub fn tails(&self) -> impl Iterator<Item = &[u8]> {
         self.starts.iter().map(|start| self.tail(*start))
     }
@@ -104,7 +104,7 @@ fn value_of<'a>(variable: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 }
 
 /// Puts together what is to be run, as docker does: the strongest entrypoint, then the strongest command that is not
-/// weaker than it (overriding ENTRYPOINT drops the image's CMD). Nothing is stronger than what stands behind `--`.
+/// weaker than it (overriding ENTRYPOINT drops the image's CMD). The words after `--` are stronger than all others.
 ///
 /// # Errors
 /// [`Full`] when it does not fit.

@@ -1,4 +1,4 @@
-//! IPv6 addresses, and the name servers that routers tell of (RFC 8106).
+//! IPv6 addresses, and DNS servers in router advertisements (RFC 8106).
 
 use ufmt::{Formatter, uDisplay, uWrite, uwrite};
 
@@ -49,17 +49,17 @@ impl uDisplay for Address {
     }
 }
 
-/// Who knows names, on which interface, and until when.
+/// A DNS server of an interface, with its lifetime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NameServer {
     /// The address.
     pub address: Address,
-    /// The index of the interface whose router told of it.
+    /// The index of the interface whose router advertised it.
     pub interface: u32,
     until_ms: u64,
 }
 
-/// The name servers that routers have told of, oldest first.
+/// The DNS servers that routers advertise, oldest first.
 #[derive(Clone, Debug, Default)]
 pub struct NameServers(heapless::Vec<NameServer, MAX_SERVERS>);
 
@@ -91,12 +91,12 @@ impl NameServers {
         self.expire(now_ms) || is_new
     }
 
-    /// Forgets those of an interface that is gone. Returns whether there were any.
+    /// Removes those of an interface that is gone. Returns whether there were any.
     pub fn forget(&mut self, interface: u32) -> bool {
         self.keep(|server| server.interface != interface)
     }
 
-    /// Forgets those whose time is over. Returns whether there were any.
+    /// Removes those whose lifetime is over. Returns whether there were any.
     pub fn expire(&mut self, now_ms: u64) -> bool {
         self.keep(|server| server.until_ms > now_ms)
     }

@@ -1,6 +1,6 @@
-//! Who the workload runs as: docker's USER, looked up in the image's passwd(5) and group(5).
+//! The user of the workload: docker's USER, looked up in the image's passwd(5) and group(5).
 //!
-//! `user`, `uid`, `user:group`, `uid:gid` and the mixed forms. What is a number is an id, whoever has it as a name, and needs
+//! `user`, `uid`, `user:group`, `uid:gid` and the mixed forms. A number is an id, even if it is also a name, and needs
 //! no line; a name does. A line that is malformed is passed over.
 
 use crate::text::{Split, nth, number, position, split, split_once};
@@ -36,7 +36,7 @@ pub enum Problem {
 }
 
 impl Problem {
-    /// What a message says of it.
+    /// Its text in a message.
     pub fn name(self) -> &'static [u8] {
         nth(b"no such user in /etc/passwd,no such group in /etc/group,in more than 64 groups", self as usize)
     }

@@ -7,20 +7,20 @@ use core::num::NonZero;
 
 use crate::text::{hexadecimal, number, split, split_once, strip_prefix};
 
-/// Where the root is.
+/// The source of a root or a volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RootSpec<'a> {
-    /// What it is named by.
+    /// The kind of its name.
     pub kind: Kind,
     /// The name: a path, a tag, or what [`is_written`] reads.
     pub name: &'a [u8],
     /// The name as a number, when it is a UUID, or the number of a device as [`device_number`] has it.
     pub number: Option<NonZero<u128>>,
-    /// How many numbers behind the partition with that UUID, on the same disk, the one is that is meant.
+    /// The partition's number, relative to the one with that UUID on the same disk.
     pub offset: u32,
 }
 
-/// What a root is named by.
+/// The kinds of names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// The UUID of a file system, or a FAT's serial number.
@@ -35,9 +35,9 @@ pub enum Kind {
     Serial,
     /// The path of a device.
     Device,
-    /// What the host calls a directory that it shares by virtiofs.
+    /// The tag of a directory that the host shares by virtiofs.
     Virtiofs,
-    /// What the host calls a directory that it shares by 9P.
+    /// The tag of a directory that the host shares by 9P.
     P9,
     /// Memory.
     Tmpfs,
@@ -45,11 +45,11 @@ pub enum Kind {
     Number,
 }
 
-/// How a value begins, for each kind but numbers.
+/// The prefixes of the kinds, numbers excepted.
 pub const PREFIXES: &[u8] = b"UUID= LABEL= PARTUUID= PARTLABEL= SERIAL= /dev/ virtiofs: 9p:";
 
 impl Kind {
-    /// The type of file system that it is by itself; empty for what is on a device.
+    /// The type of file system that the kind implies; empty for one on a device.
     pub fn tag(self) -> &'static [u8] {
         match self {
             Self::Virtiofs => b"virtiofs",
@@ -72,7 +72,7 @@ impl Kind {
     ];
 }
 
-/// Reads the value of `root=`; `None` when it has none of the forms. When `fstype` is `virtiofs` or `9p` it may be the tag
+/// Parses the value of `root=`; `None` when it has none of the forms. When `fstype` is `virtiofs` or `9p` it may be the tag
 /// alone.
 #[inline(never)]
 pub fn parse<'a>(value: &'a [u8], fstype: &[u8]) -> Option<RootSpec<'a>> {

@@ -1,4 +1,4 @@
-//! How a process ended, as wait4(2) tells it and as a shell and docker count it.
+//! The exit of a process: wait4(2)'s status, and the exit code of a shell and docker.
 
 /// The status word of a child that ended or stopped (include/uapi/linux/wait.h; wait(2)): a signal in the lowest seven bits,
 /// or an exit status in the byte above; 0x7f in the lowest byte is a child that stopped, by the signal in the byte above.

@@ -86,20 +86,20 @@ impl<'a> Iterator for Split<'a> {
     }
 }
 
-/// The text that stands at a place among those between commas; empty when there is none. Texts that are chosen by a number are
-/// kept so: a table of them has a pointer and a length for each.
+/// The text at a place in a list with commas; empty when there is none. Texts that are chosen by a number are kept like this: a
+/// table of them has a pointer and a length for each.
 #[inline(never)]
 pub fn nth(texts: &[u8], place: usize) -> &[u8] {
     split(texts, b',').nth(place).unwrap_or_default()
 }
 
-/// Where among the parts of a text between separators one stands.
+/// The place of a part among the parts of a text between separators.
 #[inline(never)]
 pub fn position(text: &[u8], separator: u8, wanted: &[u8]) -> Option<usize> {
     split(text, separator).position(|part| part == wanted)
 }
 
-/// What stands behind a prefix. (core's is generic over the type of the prefix: every length of a literal is a copy.)
+/// The text after a prefix. (core's is generic over the type of the prefix: every length of a literal is a copy.)
 #[inline(never)]
 pub fn strip_prefix<'a>(text: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
     text.strip_prefix(prefix)

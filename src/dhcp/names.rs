@@ -1,4 +1,4 @@
-//! Names that a server tells: only what a name may have comes through, as they end in files and in the kernel.
+//! Names in a server's options, validated: they end up in files and in the kernel.
 
 use crate::text::split;
 

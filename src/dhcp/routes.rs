@@ -9,11 +9,11 @@ pub const MAX_ROUTES: usize = 32;
 /// A route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// Where it leads: an address without host bits.
+    /// The destination network: an address without host bits.
     pub destination: Address,
     /// The length of the destination's prefix, 0 for the default route.
     pub prefix_length: u8,
-    /// By way of whom; 0.0.0.0 when the destination is on the link itself.
+    /// The gateway; 0.0.0.0 when the destination is on the link itself.
     pub gateway: Address,
 }
 

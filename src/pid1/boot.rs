@@ -1,4 +1,4 @@
-//! The root and the network, waited for at the same time.
+//! The boot proper: waits for the root and the network at the same time.
 
 use linux_raw_sys::general::MS_RDONLY;
 use ufmt::uwrite;
@@ -20,18 +20,18 @@ use crate::mounting::mount_when_there;
 use crate::sources;
 use crate::{files, overlay, rootfs, supervise, volumes};
 
-/// How it went.
+/// The outcome of the boot.
 pub(crate) enum Outcome {
     /// The workload can start.
     Ready,
-    /// There is no root; why was said.
+    /// There is no root; the reason is logged.
     Failed,
 }
 
 /// Mounts the root as soon as its device is there and, unless it is not wanted, waits for a lease.
 pub(crate) fn prepare_root_and_network(machine: &mut Machine<'_>) -> Result<Outcome, End> {
     let started_ms = now_ms();
-    let _ = files::make_directory(filesystems::ROOT); // What fails here fails at the mount, and is said there.
+    let _ = files::make_directory(filesystems::ROOT); // A failure shows again at the mount, and is logged there.
     let mut device = Device::new();
     let delayed_ms = after_s(started_ms, machine.options.time(Time::RootDelay));
     let deadline_ms = after_s(delayed_ms, machine.options.time(Time::RootWait));
@@ -55,7 +55,7 @@ pub(crate) fn prepare_root_and_network(machine: &mut Machine<'_>) -> Result<Outc
     if !volumes::mount_all(machine, deadline_ms, &mut device)? {
         return Ok(Outcome::Failed);
     }
-    // A network card may come behind the root.
+    // A network card may appear after the root.
     let has_network = wait_for_lease(machine, started_ms)?;
     machine.stop_listening_for_devices();
     if !has_network {
@@ -65,7 +65,7 @@ pub(crate) fn prepare_root_and_network(machine: &mut Machine<'_>) -> Result<Outc
     Ok(Outcome::Ready)
 }
 
-/// `None`: there is none; why was said.
+/// Waits for the root and mounts it. Returns `None` when there is none; the reason is logged.
 fn wait_for_root(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Device) -> Result<Option<Root>, End> {
     let options = machine.options;
     let (value, wanted) = (options.value(Value::Root), options.value(Value::RootFstype));
@@ -112,11 +112,11 @@ fn wait_for_root(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Devic
     Ok(None)
 }
 
-/// Waits for the first lease, or an address of IPv6, for as long as the options say; without an interface not at all. Returns
-/// whether the workload may start.
+/// Waits for the first lease, or an IPv6 address, for as long as the options allow; not at all without an interface. Returns whether
+/// the workload may start.
 fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<bool, End> {
     if machine.phase == Phase::LoadingDrivers {
-        // What has appeared by now gets its driver.
+        // Devices that have appeared by now get their drivers.
         supervise::wait_or_end(machine, 0)?;
     }
     machine.handle_network();
@@ -128,7 +128,7 @@ fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<bool, En
     let wait_s = machine.options.time(Time::NetTimeout);
     let deadline_ms = after_s(started_ms, wait_s);
     loop {
-        // Why there is none was said.
+        // The reason is logged.
         let Some(network) = &machine.network else { return Ok(!is_required) };
         if !network.has_interfaces() && !is_required {
             info!("network: no Ethernet interface");

@@ -1,4 +1,4 @@
-//! The time of day: never before the image was made, and asked for once where that is wished.
+//! The time of day: never earlier than the image was made, and queried once by SNTP when `ntp=` is given.
 
 use rustix::net::{AddressFamily, SocketAddrV4, SocketType, connect};
 use whit::dhcp::lease::{Lease, Servers};
@@ -16,22 +16,22 @@ use crate::sys::{boot_time_ns, clock_ns, set_clock_ns};
 
 /// The port of time servers (RFC 5905 §7.3).
 const NTP_PORT: u16 = 123;
-/// Between one question and the next; twice as long each time.
+/// Time between two queries, doubled each time.
 const FIRST_GAP_MS: u64 = 500;
-/// Questions, to the servers in turn.
+/// Queries, to the servers in turn.
 const MAX_QUESTIONS: u8 = 4;
 
-/// The one who asks for the time.
+/// The SNTP client.
 pub(crate) struct Clock {
     /// Connected to the server that was asked last.
     socket: Option<Fd>,
     asked: u8,
-    /// Nobody is asked any more.
+    /// No server is asked any more.
     done: bool,
     seed: u32,
     asked_ns: u64,
     deadline_ms: u64,
-    /// The newest time that is known from before: who says less is wrong.
+    /// The newest time of the records and the command line: an earlier answer is wrong.
     least_ns: u64,
 }
 
@@ -73,10 +73,10 @@ impl Clock {
         self.deadline_ms
     }
 
-    /// Once there is a lease: reads an answer, asks the first or the next server.
+    /// Once there is a lease: reads an answer, or queries the first or next server.
     pub(crate) fn handle(&mut self, now_ms: u64, wanted: &[u8], lease: Option<&Lease>) {
         let (true, Some(lease)) = (self.awaits_answer(wanted), lease) else {
-            // What was asked has nobody to answer it.
+            // A pending query has lost its network.
             (self.socket, self.deadline_ms) = (None, NEVER);
             return;
         };

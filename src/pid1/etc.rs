@@ -32,7 +32,7 @@ pub(crate) fn write(sources: &Sources<'_>, options: &Options<'_>, network: Optio
     }
     own_files::write(c"etc/hosts");
 
-    // Without a lease there are no name servers to tell of, but some that may no longer hold.
+    // Written without a lease too: the name servers of a lost one must go.
     let _ = uwrite!(Line, "{}", MARK);
     let mut servers = Servers::new();
     for source in Source::STRONGEST_FIRST {
@@ -62,7 +62,7 @@ pub(crate) fn write(sources: &Sources<'_>, options: &Options<'_>, network: Optio
     write_lease(lease);
 }
 
-/// What a script can read with `.`: digits and dots, and nothing that a server has written; of a lease that is lost, nothing.
+/// Writes the lease as shell variables: digits and dots only, no text from a server; empty after the lease is lost.
 fn write_lease(lease: Option<&Lease>) {
     const NUMBERED: [[&str; MAX_SERVERS]; 2] = [["DNS1=", "DNS2=", "DNS3="], ["NTP1=", "NTP2=", "NTP3="]];
     if !own_files::has_run_whit() {

@@ -13,7 +13,7 @@ use crate::network::Network;
 use crate::sys::fd::{self, poll};
 use crate::sys::process::{kill, wait4};
 
-/// What [`Machine::next_wakeup`] returned for.
+/// The events that [`Machine::next_wakeup`] returns for.
 #[derive(Default)]
 pub(crate) struct Wakeup {
     /// Signals, bit by number.
@@ -31,7 +31,7 @@ impl Wakeup {
         self.signals & bit(signal) != 0
     }
 
-    /// How whoever sits at the machine wants it to end: that is no signal for the workload.
+    /// A shutdown request from the console, the power button or systemd's signals, none of which is forwarded to the workload.
     pub(crate) fn end(&self) -> Option<End> {
         if self.power_button || self.has(signal::SYSTEMD_POWER_OFF) {
             return Some(End::PowerOff);
@@ -49,7 +49,7 @@ fn bit(signal: u8) -> u64 {
 }
 
 impl Machine<'_> {
-    /// Waits until a signal, a device or the deadline comes, or the network changed; network and children are looked after.
+    /// Waits for a signal, a device, the network or the deadline; handles the network and reaps children meanwhile.
     pub(crate) fn next_wakeup(&mut self, deadline_ms: u64) -> Wakeup {
         let network_deadline_ms = self.network.as_ref().map_or(NEVER, Network::deadline_ms);
         let wait_ms = deadline_ms.min(network_deadline_ms).min(self.clock.deadline_ms()).saturating_sub(now_ms());
@@ -116,7 +116,7 @@ impl Machine<'_> {
         }
     }
 
-    /// Takes leave of every child that ended, its own or an orphan.
+    /// Reaps every exited child, its own or an orphan.
     pub(crate) fn reap(&mut self) {
         loop {
             let (child, status) = match wait4(WNOHANG | WUNTRACED | self.children) {
@@ -128,7 +128,7 @@ impl Machine<'_> {
                 }
             };
             if let Some(signal) = status.stopped_by() {
-                // ctrl-z: nobody is there to continue the workload; in a container PID 1 would not have stopped.
+                // ctrl-z: no shell could continue the workload; in a container it would be PID 1, and not stop.
                 if Some(child) == self.workload && signal == signal::TSTP {
                     let _ = kill(-child.as_raw_pid(), signal::CONT);
                 }

@@ -19,12 +19,12 @@ use crate::sys::{c_str, fd};
 /// Where the root is mounted.
 pub(crate) const ROOT: &CStr = c"/mnt";
 
-/// Makes the mounts of a packed table, each directory first when it is missing. What is a mount already stays as it is.
+/// Makes the mounts of a packed table, creating missing directories. A directory that is a mount already is skipped.
 pub(crate) fn mount_all(mut packed: &'static [u8]) {
     while mount_next(&mut packed) {}
 }
 
-/// Makes the first mount of what is left of the table; `false` when nothing is.
+/// Makes the next mount of the table; returns `false` at its end.
 fn mount_next(rest: &mut &'static [u8]) -> bool {
     let Some((flags, texts)) = rest.split_first() else { return false };
     *rest = texts;
@@ -54,7 +54,7 @@ pub(crate) fn texts(packed: &[u8]) -> impl Iterator<Item = &CStr> {
     core::iter::from_fn(move || (!rest.is_empty()).then(|| next_text(&mut rest)))
 }
 
-/// Mounts on a directory, and once more when it had to be made first.
+/// Mounts on a directory, which is created first when it is missing.
 fn make_and(target: &CStr, attempt: impl Fn() -> rustix::io::Result<()>) -> Result<(), Errno> {
     match attempt() {
         Err(rustix::io::Errno::NOENT) => {
@@ -65,7 +65,7 @@ fn make_and(target: &CStr, attempt: impl Fn() -> rustix::io::Result<()>) -> Resu
     }
 }
 
-/// Makes the other early mounts, then the device nodes and links that are missing; calls `between` behind each mount. /proc
+/// Makes the other early mounts, then the device nodes and links that are missing; calls `between` after each mount. /proc
 /// is mounted.
 pub(crate) fn prepare(mut between: impl FnMut()) {
     let mut rest: &'static [u8] = &MOUNTS;
@@ -89,7 +89,7 @@ pub(crate) fn prepare(mut between: impl FnMut()) {
     let _ = chdir(c"/");
 }
 
-/// What became the root.
+/// The mounted root.
 pub(crate) struct Root {
     /// Whether it is a file system of its own.
     pub(crate) on_device: bool,
@@ -97,7 +97,7 @@ pub(crate) struct Root {
     pub(crate) read_only: bool,
 }
 
-/// Mounts a volume that was found on its directory below `root`, which is made when it is missing; as [`mount_device`] does.
+/// Mounts a volume on its directory below `root`, which is created when it is missing; as [`mount_device`] does.
 pub(crate) fn mount_inside(root: &CStr, device: &Device, volume: &Volume<'_>) -> Result<bool, Errno> {
     // Links in the path lead where they lead in the root: PID 1 goes there meanwhile.
     let outside = fd::open(c"/", OFlags::PATH)?;
@@ -108,8 +108,8 @@ pub(crate) fn mount_inside(root: &CStr, device: &Device, volume: &Volume<'_>) ->
     mounted
 }
 
-/// Mounts what a device was found to be on a directory, as the first of its types that will do. What cannot be written to is
-/// mounted read-only: whether it is, is returned.
+/// Mounts a device on a directory, trying its file system types in turn; read-only where it cannot be written to. Returns whether
+/// it is read-only.
 ///
 /// # Errors
 /// ENOENT for a tag that the host does not have (yet), and the kernel's.
@@ -144,7 +144,7 @@ fn mount_device(device: &Device, volume: &Volume<'_>) -> Result<bool, Errno> {
                 .map_err(|_| Errno::NAMETOOLONG)?,
         }
     }
-    // An empty option behind is none; a full text has no room for its end.
+    // A trailing comma is no option to the kernel; a full text has no room for its NUL.
     data.push(0).map_err(|_| Errno::NAMETOOLONG)?;
     let mut last = Errno::INVAL;
     for fstype in split(list, separator).filter_map(|line| strip_prefix(line, prefix)) {
@@ -169,10 +169,10 @@ fn mount_device(device: &Device, volume: &Volume<'_>) -> Result<bool, Errno> {
 /// How the kernel and QEMU's 9p server agree (Documentation/filesystems/9p.rst); the default message size before Linux 5.16,
 /// 8 KiB, makes every transfer slow.
 const DATA_9P: &[u8] = b"trans=virtio,version=9p2000.L,msize=262144,";
-/// A directory that everybody may write to, as docker makes it.
+/// A directory that every user may write to, as docker makes it.
 const DATA_TMPFS: &[u8] = b"mode=1777,";
 
-/// Gives the root our /dev, /proc and /sys, with all that is mounted in them.
+/// Binds /dev, /proc and /sys, with the mounts in them, into the root.
 pub(crate) fn bind_system_mounts() {
     for inside in texts(b"/mnt/dev\0/mnt/proc\0/mnt/sys\0") {
         let ours = c_str(inside.to_bytes_with_nul().get(ROOT.count_bytes()..).unwrap_or_default());

@@ -1,7 +1,7 @@
-//! The drivers of the hardware that is there, where mkcpio left an index of them.
+//! Drivers for the machine's hardware, from the index that mkcpio writes.
 //!
-//! Every device in sysfs says what it is. Each module of the index that has a pattern for one is loaded, and then what has
-//! appeared by that is looked at. Nothing is known here of any bus.
+//! Every device in sysfs has a modalias. Each module of the index with a pattern that matches one is loaded, and then the devices
+//! that have appeared since are looked up. No bus is treated specially.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,10 +17,10 @@ use crate::modules;
 use crate::sys::c_str;
 use crate::sys::fd::{self, Fd};
 
-/// What devices say they are, a line each: so many are looked up in one reading of the index.
+/// Modaliases of devices, a line each: so many are looked up in one reading of the index.
 type Devices = heapless::Vec<u8, { 2 * MAX_DEVICE }>;
 
-/// Bytes of what one of them says.
+/// Bytes of a modalias.
 const MAX_DEVICE: usize = 2048;
 
 /// Modules of the index, by the number of their line.
@@ -38,7 +38,7 @@ fn first_try(module: usize) -> bool {
     after != before
 }
 
-/// Loads what the hardware asks for, until nothing more appears. Without an index that is nothing.
+/// Loads the modules for the hardware until no further device appears. Does nothing without an index.
 #[inline(never)]
 pub(crate) fn load(machine: &mut Machine<'_>) {
     let Ok(index) = fd::open(INDEX, OFlags::RDONLY) else {
@@ -60,8 +60,8 @@ struct Search<'a, 'b> {
 }
 
 impl Search<'_, '_> {
-    /// Collects what the devices say that are so many directories below one: /sys/bus/BUS/devices/DEVICE/modalias. (What is no
-    /// device has no such file.)
+    /// Collects the modaliases of the devices that many levels below a directory: /sys/bus/BUS/devices/DEVICE/modalias. (Other
+    /// directories have no such file.)
     fn look_below(&mut self, directory: &Fd, levels: u8) -> Result<(), Errno> {
         if levels == 0 {
             return self.look_at(directory);
@@ -76,7 +76,8 @@ impl Search<'_, '_> {
         Ok(())
     }
 
-    /// A device's file ends with a newline. A processor's lists its features, in a kilobyte and more, and the next one's are the same.
+    /// Adds a device's modalias, which ends with a newline. A processor's lists its features in over a kilobyte; the next processor's
+    /// is the same, and skipped.
     fn look_at(&mut self, device: &Fd) -> Result<(), Errno> {
         let mut room = files::buffer::<MAX_DEVICE>();
         let device = files::read_open(&fd::open_at(device, c"modalias", OFlags::RDONLY)?, &mut room)?;

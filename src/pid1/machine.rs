@@ -48,17 +48,16 @@ pub(crate) enum Phase {
     EtcWritten,
 }
 
-/// Everything that lives as long as the machine. What is small stands first: the code that reaches the first 128 bytes is
-/// shorter.
+/// The state of PID 1. Small fields come first: code that reaches the first 128 bytes is shorter.
 #[repr(C)]
 pub(crate) struct Machine<'a> {
     /// Reports signals.
     pub(crate) signals: Option<Fd>,
     /// Reports devices, while one is waited for.
     pub(crate) uevents: Option<Fd>,
-    /// Where the host talks beside the console.
+    /// The host's virtio ports.
     pub(crate) ports: Ports,
-    /// What is pressed to switch the machine off; none before its drivers are there.
+    /// The power buttons; none before their drivers are loaded.
     pub(crate) buttons: Buttons,
     /// The workload, while it runs.
     pub(crate) workload: Option<Pid>,
@@ -66,17 +65,17 @@ pub(crate) struct Machine<'a> {
     pub(crate) shell: Option<Pid>,
     /// The exit code of the workload, once it has ended.
     pub(crate) ended: Option<u8>,
-    /// The last one's, or that of a workload that was never started.
+    /// The exit code of the last workload, or of one that was never started.
     pub(crate) exit_code: u8,
-    /// PID 1 has no children, of those that it looks for.
+    /// PID 1 has no children of the kind that it looks for.
     pub(crate) no_children: bool,
     /// Which children it looks for: 0, __WALL or __WCLONE.
     pub(crate) children: u32,
-    /// The other terminal has its shell.
+    /// The shell of the other terminal (`shell=`) runs.
     pub(crate) has_terminal: bool,
     /// The root, once it is mounted.
     pub(crate) root: Option<Root>,
-    /// Who asks for the time.
+    /// The SNTP client.
     pub(crate) clock: Clock,
     /// How far the boot is.
     pub(crate) phase: Phase,
@@ -99,7 +98,7 @@ pub(crate) fn is_machine() -> bool {
 }
 
 impl<'a> Machine<'a> {
-    /// Opens what PID 1 waits on. Signals are blocked from here on, and devices are heard of.
+    /// Opens the descriptors that PID 1 waits on. Signals are blocked and device events queued from here on.
     #[inline(always)] // It is made where it stays: all of it would be copied, and all that it is made of.
     pub(crate) fn new(
         sources: Sources<'a>,
@@ -131,7 +130,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Does what the network wants now, without waiting.
+    /// Handles the network's events and deadlines, without waiting.
     pub(crate) fn handle_network(&mut self) {
         if let Some(network) = &mut self.network {
             network.handle(now_ms(), &mut self.timeline);
@@ -150,7 +149,7 @@ impl<'a> Machine<'a> {
         etc::write(&self.sources, &self.options, self.network.as_ref());
     }
 
-    /// Gives back what is leased; there is no network from here on.
+    /// Releases the leases, and closes the network.
     pub(crate) fn release_network(&mut self) {
         self.network.take().iter_mut().for_each(Network::release);
     }

@@ -70,14 +70,14 @@ use crate::machine::Machine;
 use crate::network::Network;
 use crate::timeline::Timeline;
 
-/// Where the entry point arrives, on the stack that the kernel made.
+/// Called by the entry point, on the stack that the kernel made.
 fn main(seed: u32) -> ! {
     if !getpid().is_init() {
         error!("I am an init, for PID 1 of a machine: put me into an initramfs as /init (mkcpio does)");
         sys::exit(1);
     }
-    // The point of no return: PID 1 must not end. Whatever fails from here on is said, and the boot goes on or the
-    // machine ends in order.
+    // The point of no return: PID 1 must not exit. Failures from here on are logged, and the boot goes on or the machine
+    // shuts down.
     let init_ns = sys::boot_time_ns();
     shutdown::reboot(RebootCommand::CadOff);
 
@@ -107,7 +107,7 @@ fn main(seed: u32) -> ! {
     shutdown::end(&mut machine, end)
 }
 
-/// From the first device to the last child.
+/// Boots, supervises, and returns how the machine ends.
 fn run(machine: &mut Machine<'_>) -> Result<Infallible, End> {
     let code = match boot::prepare_root_and_network(machine)? {
         Outcome::Ready if machine.options.hand_over => handover::hand_over(machine),
@@ -118,8 +118,8 @@ fn run(machine: &mut Machine<'_>) -> Result<Infallible, End> {
     supervise::run_shell(machine)
 }
 
-/// Nothing panics: every parser is total, and the size report shows that no panic is linked. Should one be, the machine
-/// stands still with its word on the console, instead of taking the kernel with it.
+/// Never called: every parser is total, and the size report shows that no panic is linked. Should one be, the machine stands still
+/// with a message on the console, instead of a kernel panic.
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     error!("a bug: panic in PID 1");

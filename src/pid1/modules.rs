@@ -17,7 +17,7 @@ const MAX_LIST: usize = 16 * 1024;
 /// include/uapi/linux/module.h: the kernel takes .ko.xz, .ko.zst, .ko.gz apart itself (5.17).
 const MODULE_INIT_COMPRESSED_FILE: i32 = 4;
 
-/// Loads each module of the list, and calls `between` behind each. One that fails is said; the boot goes on.
+/// Loads each module of the list, and calls `between` after each. A failure is logged; the boot goes on.
 pub(crate) fn load(mut between: impl FnMut()) {
     static BUFFER: Static<MAX_LIST> = Static::new();
     let list = read_or_log(LIST.to_bytes(), MAX_LIST, files::read(LIST, BUFFER.take())).unwrap_or_default();
@@ -27,7 +27,7 @@ pub(crate) fn load(mut between: impl FnMut()) {
     }
 }
 
-/// Loads a module's file in a directory; what goes wrong is said.
+/// Loads a module's file in a directory; a failure is logged.
 #[inline(never)]
 pub(crate) fn load_one(directory: &[u8], file: &[u8]) {
     let flags = if file.ends_with(b".ko") { 0 } else { MODULE_INIT_COMPRESSED_FILE };

@@ -1,4 +1,4 @@
-//! A root that stays as it is, with an overlay that takes what is written: memory, or another device.
+//! An overlay over a root that is not written to: writes go to memory or to another device.
 
 use rustix::mount::{MountFlags, mount, mount_move};
 use whit::error::Errno;
@@ -14,12 +14,12 @@ use crate::filesystems::{ROOT, texts};
 use crate::machine::Machine;
 use crate::mounting::mount_when_there;
 
-/// What takes the writing.
+/// The upper layer.
 const UPPER: &core::ffi::CStr = c"/run/whit/upper";
-/// The root itself.
+/// The lower layer: the root itself.
 const LOWER: &core::ffi::CStr = c"/run/whit/lower";
 
-/// Lays the overlay that was asked for over the root; returns whether the boot can go on. What went wrong was said.
+/// Mounts the overlay of `overlay=` over the root; returns whether the boot can go on. Failures are logged.
 pub(crate) fn mount_overlay(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Device) -> Result<bool, End> {
     let value = machine.options.value(Value::Overlay);
     if value.is_empty() {
@@ -40,7 +40,7 @@ pub(crate) fn mount_overlay(machine: &mut Machine<'_>, deadline_ms: u64, device:
     Ok(laid.is_ok())
 }
 
-/// What takes the writing is mounted.
+/// Mounts the overlay itself. The upper layer is mounted.
 fn mount_layers() -> Result<(), Errno> {
     for directory in texts(b"/run/whit/lower\0/run/whit/upper/upper\0/run/whit/upper/work\0") {
         make_directory(directory)?;

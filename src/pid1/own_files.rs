@@ -46,7 +46,7 @@ fn write_inside(path: &CStr, text: &[u8]) -> Result<(), Errno> {
     if head.is_empty() || head == MARK.as_bytes() { replace(&file, text) } else { Ok(()) }
 }
 
-/// Replaces the content of a file. Never by way of length 0: ext4 would allocate blocks for the file when it is
+/// Replaces the content of a file, never through length 0: ext4 would allocate blocks for the file when it is
 /// closed, and read bitmaps from the disk for that (fs/ext4/inode.c, ext4_truncate, EXT4_STATE_DA_ALLOC_CLOSE): 12 ms of a
 /// boot of 30.
 #[inline(never)]

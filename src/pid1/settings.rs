@@ -1,4 +1,4 @@
-//! The settings of the kernel and the limits that a container's engine would make: `sysctl=` and `rlimit=`.
+//! Kernel settings and resource limits, as a container engine sets them: `sysctl=` and `rlimit=`.
 
 use rustix::fs::OFlags;
 use whit::error::Errno;
@@ -12,7 +12,7 @@ use crate::files::Path;
 use crate::sys::fd;
 use crate::sys::process;
 
-/// Makes the settings of the kernel and sets the limits, the weakest source's first; says what cannot be.
+/// Applies all settings and limits, those of the weakest source first; an error is logged, and returned as the exit code.
 pub(crate) fn apply(sources: &Sources<'_>) -> Result<(), u8> {
     for &source in Source::STRONGEST_FIRST.iter().rev() {
         for Given { name, text, .. } in sources.each(source) {

@@ -1,4 +1,4 @@
-//! The end: everybody stops, everything is on the disk, the machine goes off. Nothing returns from here.
+//! Shutdown: stops all processes, writes everything to the disks, ends the machine. It does not return.
 
 use core::ffi::CStr;
 
@@ -21,14 +21,14 @@ use crate::sys;
 use crate::sys::fd;
 use crate::sys::process::{Fork, fork, kill, swap_off};
 
-/// What follows SIGKILL is only the kernel's work.
+/// Limit for the kernel to end processes after SIGKILL.
 const KILL_WAIT_S: u32 = 2;
-/// What writing everything back may take, and then what making the disks read-only may.
+/// Limit for writing everything back, and then for making the disks read-only.
 const DISKS_WAIT_S: u32 = 30;
-/// What the kernel's emergency remount may take, and until when it has begun.
+/// Limit for the kernel's emergency remount, and the time until it has begun.
 const EMERGENCY_WAIT_S: u32 = 10;
 const EMERGENCY_BEGINS_MS: u64 = 1000;
-/// Everybody but PID 1.
+/// kill(2): all processes except PID 1.
 const ALL_PROCESSES: i32 = -1;
 
 /// Ends the machine.
@@ -52,7 +52,7 @@ pub(crate) fn end(machine: &mut Machine<'_>, end: End) -> ! {
         End::Reboot => RebootCommand::Restart,
         End::Halt => RebootCommand::Halt,
     });
-    // A machine that cannot be switched off is reset; one that cannot be reset stands still.
+    // A machine that cannot be powered off is reset; one that cannot be reset is halted.
     reboot(RebootCommand::Restart);
     reboot(RebootCommand::Halt);
     loop {
@@ -89,7 +89,7 @@ pub(crate) fn reboot(command: RebootCommand) {
     let _ = rustix::system::reboot(command);
 }
 
-/// STOPSIGNAL to the workload, or to the daemons it left; SIGTERM to the rest when it has ended; SIGKILL after the grace.
+/// Sends STOPSIGNAL to the workload, or to the daemons it left; SIGTERM to the rest once it has ended; SIGKILL after the grace.
 fn stop_processes(machine: &mut Machine<'_>) {
     let stop_signal = machine.options.stop_signal;
     let deadline_ms = after_s(now_ms(), machine.options.time(Time::Grace));
@@ -110,14 +110,14 @@ fn stop_processes(machine: &mut Machine<'_>) {
     kill_processes(machine);
 }
 
-/// Ends everybody who is still there.
+/// Kills all remaining processes and waits for them.
 pub(crate) fn kill_processes(machine: &mut Machine<'_>) {
     let _ = kill(ALL_PROCESSES, signal::KILL);
     machine.has_terminal = false;
     wait_for_children(machine, __WALL, KILL_WAIT_S);
 }
 
-/// Waits until there are no such children, or the time is over.
+/// Waits until there are no such children, or the time is up.
 fn wait_for_children(machine: &mut Machine<'_>, children: u32, seconds: u32) {
     let deadline_ms = after_s(now_ms(), seconds);
     machine.children = children;
@@ -128,9 +128,8 @@ fn wait_for_children(machine: &mut Machine<'_>, children: u32, seconds: u32) {
     machine.children = 0;
 }
 
-/// Writes everything back and makes the disks read-only. Whatever may hang with its disk is a process of its own; what is not
-/// in order when the time is over, the kernel puts in order as far as it can. Nothing is unmounted then: that would change
-/// nothing on a disk.
+/// Writes everything back and makes the disks read-only. Each step that may hang with its disk runs in a child. After the time
+/// limits the kernel's emergency remount does what is left. File systems are not unmounted: that would change nothing on a disk.
 fn make_disks_clean(machine: &mut Machine<'_>) {
     let (all_ended, is_machine) = (machine.no_children, is_machine());
     in_child(write_back, c"");
@@ -144,13 +143,13 @@ fn make_disks_clean(machine: &mut Machine<'_>) {
     for key in [b"s", b"u"] {
         let _ = fd::open(c"/proc/sysrq-trigger", OFlags::WRONLY).and_then(|trigger| fd::write(&trigger, key));
     }
-    // It tells nobody when it begins. What asks for a disk then waits until it is done with that.
+    // The kernel does not report when it begins; a remount after that waits until it is done with the file system.
     fd::poll([None; _], EMERGENCY_BEGINS_MS);
     disks_are_read_only(true);
     wait_for_children(machine, __WCLONE, EMERGENCY_WAIT_S);
 }
 
-/// Does something in a process of its own, whose end is not told by SIGCHLD: it is waited for apart from all others.
+/// Runs a function in a child whose exit signal is not SIGCHLD: it is waited for apart from all others (__WCLONE).
 #[inline(never)]
 fn in_child(work: fn(&CStr), path: &CStr) {
     match fork(signal::IO.into()) {
@@ -164,7 +163,7 @@ fn in_child(work: fn(&CStr), path: &CStr) {
     }
 }
 
-/// Writes everything back. A file that is swapped to keeps its file system from becoming read-only.
+/// Writes everything back. A swap file would keep its file system from becoming read-only.
 fn write_back(_: &CStr) {
     if is_machine() {
         let _ = chroot(ROOT);
@@ -177,14 +176,14 @@ fn write_back(_: &CStr) {
 fn make_read_only(path: &CStr) {
     if let Err(errno) = mount_remount(path, MountFlags::RDONLY, c"") {
         log_failure("remount read-only: ", path.to_bytes(), errno.into());
-        // Somebody who cannot be ended has a file open.
+        // A process that cannot be killed has a file open for writing.
         if is_machine() {
             let _ = fd::open(path, OFlags::RDONLY).map(|mounted| fd::freeze(&mounted));
         }
     }
 }
 
-/// Whether no file is swapped to; when `make` is set, it is made so.
+/// Whether there is no swap file in use; `make` turns them off.
 fn no_swap_files(make: bool) -> bool {
     let mut none = true;
     let read = each_line(c"/proc/swaps", &mut |line| {
@@ -201,7 +200,7 @@ fn no_swap_files(make: bool) -> bool {
     none && read
 }
 
-/// Whether no disk is writable; when `make` is set, they are made so.
+/// Whether no disk is mounted writable; `make` remounts them read-only.
 fn disks_are_read_only(make: bool) -> bool {
     // Of the file system that PID 1 itself is in nothing is made read-only: it is memory, or, where the machine is made of
     // namespaces, the host's.

@@ -1,4 +1,4 @@
-//! The life of the workload: start, signals, end; then the shell, or nothing.
+//! Supervision of the workload: start, signals, exit; then the shell, or the end of the machine.
 
 use core::convert::Infallible;
 
@@ -15,7 +15,7 @@ use crate::shutdown;
 use crate::sys::process::kill;
 use crate::{terminal, workload};
 
-/// From one start of the shell to the next.
+/// Time from one start of the shell to the next.
 const SHELL_GAP_S: u32 = 1;
 
 /// What docker waits before it starts a container again, twice as long each time, and anew for one that ran for a while (moby,
@@ -24,11 +24,11 @@ const FIRST_DELAY_MS: u64 = 100;
 const MAX_DELAY_MS: u64 = 60_000;
 const STEADY_S: u32 = 10;
 
-/// What a process may tell the workload by telling PID 1.
+/// Signals to PID 1 that are forwarded to the workload.
 const FORWARDED: [u8; 7] =
     [signal::HUP, signal::INT, signal::QUIT, signal::USR1, signal::USR2, signal::TERM, signal::WINCH];
 
-/// Runs the workload until it is over; returns its exit code, or why the machine is to end first.
+/// Runs the workload until it exits, and returns its exit code; an error is a shutdown request before that.
 fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
     console::lead_session();
     if let Some(network) = &mut machine.network {
@@ -62,7 +62,7 @@ fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
             }
         }
     };
-    // Daemons that it left are the workload now: unless it failed, or the shell takes the console.
+    // Daemons that it started are the workload now, unless it failed or the shell takes the console.
     if code == 0 && (machine.options.on_exit != OnExit::Shell || !workload::has_shell()) {
         if !machine.no_children {
             info!("the entrypoint ended, its daemons run on");
@@ -74,7 +74,7 @@ fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
     Ok(code)
 }
 
-/// Runs the workload as often as it is to be started again; returns what then follows.
+/// Runs the workload, and again as `on_exit` asks; returns how the machine ends.
 pub(crate) fn run_workloads(machine: &mut Machine<'_>) -> Result<Infallible, End> {
     let mut delay_ms = FIRST_DELAY_MS;
     let mut starts = 0;
@@ -90,7 +90,7 @@ pub(crate) fn run_workloads(machine: &mut Machine<'_>) -> Result<Infallible, End
             OnExit::Shell | OnExit::Restart(_) => return run_shell(machine),
         }
         starts += 1;
-        // What it left would be in the next one's way.
+        // Processes that it left would be in the way of the next one.
         shutdown::kill_processes(machine);
         let now_ms = now_ms();
         if now_ms >= after_s(started_ms, STEADY_S) {
@@ -105,12 +105,12 @@ pub(crate) fn run_workloads(machine: &mut Machine<'_>) -> Result<Infallible, End
     }
 }
 
-/// Keeps a shell on the console until the machine is asked to end; at once asks for power off when there is none.
+/// Keeps a shell on the console until a shutdown request; returns power off at once when the initramfs has no shell.
 pub(crate) fn run_shell(machine: &mut Machine<'_>) -> Result<Infallible, End> {
     console::lead_session();
     let mut next_ms = 0;
     loop {
-        // One that ends at once, its console at an end, is started again once a second.
+        // A shell that exits at once, its console at end of file, is started once a second.
         let now_ms = now_ms();
         if machine.shell.is_none() && now_ms >= next_ms {
             next_ms = after_s(now_ms, SHELL_GAP_S);
@@ -129,9 +129,9 @@ pub(crate) fn run_shell(machine: &mut Machine<'_>) -> Result<Infallible, End> {
     }
 }
 
-/// Waits as [`Machine::next_wakeup`] does, and returns whether a device appeared or changed. Ends early when the machine is to end: by
-/// whoever sits at it, or by the signals by which busybox's and sysvinit's halt, poweroff and reboot tell PID 1, when no
-/// workload wants them.
+/// Waits as [`Machine::next_wakeup`] does, and returns whether a device appeared or changed; an error is a shutdown request: from the
+/// console or the power button, or by the signals that busybox's and sysvinit's halt, poweroff and reboot send to PID 1. Not for
+/// use while a workload runs, which those signals are forwarded to.
 #[inline(never)]
 pub(crate) fn wait_or_end(machine: &mut Machine<'_>, deadline_ms: u64) -> Result<bool, End> {
     let wakeup = machine.next_wakeup(deadline_ms);

@@ -1,8 +1,8 @@
 //! A shell on a terminal that is not the console, beside the workload: `whit.shell=ttyS1`. It is the shell of the initramfs; the
 //! workload's root is below /mnt.
 //!
-//! A process of its own keeps it: it leads the terminal's session and starts the shell again. Its end is not told by SIGCHLD, so
-//! that neither it nor the shell is taken for a daemon of the workload.
+//! A keeper process leads the terminal's session and restarts the shell. Its exit signal is not SIGCHLD, so that neither it nor the
+//! shell counts as a daemon of the workload.
 
 use rustix::fs::OFlags;
 use whit::error::Errno;
@@ -18,7 +18,7 @@ use crate::workload;
 /// From one shell to the next.
 const GAP_MS: u64 = 1000;
 
-/// Has the shell kept, when one is asked for and none is.
+/// Starts the keeper, if a shell is asked for and none runs.
 pub(crate) fn keep_shell(machine: &mut Machine<'_>) {
     let name = machine.options.value(Value::Shell);
     if machine.has_terminal || machine.options.hand_over || name.is_empty() {
@@ -26,7 +26,7 @@ pub(crate) fn keep_shell(machine: &mut Machine<'_>) {
     }
     match fork(signal::IO.into()) {
         Ok(Fork::Child) => {
-            // What PID 1 listens at would be heard here as well, for ever.
+            // PID 1's descriptors would stay open here for ever.
             fd::close_all();
             let errno = keep(name);
             log_failure("shell=", name, errno);
@@ -36,7 +36,7 @@ pub(crate) fn keep_shell(machine: &mut Machine<'_>) {
     }
 }
 
-/// Keeps it for as long as there is the terminal; returns why it cannot be.
+/// Runs a shell on the terminal, again and again; returns the error when the terminal cannot be used.
 fn keep(name: &[u8]) -> Errno {
     let mut said = false;
     loop {

@@ -1,4 +1,4 @@
-//! What `mount=` and `tmpfs=` bring into the root beside itself.
+//! Volumes: the mounts of `mount=` and `tmpfs=` in the root.
 
 use whit::error::Errno;
 use whit::options::{Given, Source};
@@ -12,8 +12,8 @@ use crate::filesystems::ROOT;
 use crate::machine::Machine;
 use crate::mounting::mount_when_there;
 
-/// Mounts all of them, the weakest source's first, and waits for their devices; returns whether the boot can go on. What went
-/// wrong was said.
+/// Mounts all volumes, those of the weakest source first, and waits for their devices; returns whether the boot can go on. Failures
+/// are logged.
 pub(crate) fn mount_all(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Device) -> Result<bool, End> {
     for &source in Source::STRONGEST_FIRST.iter().rev() {
         for Given { name, text, .. } in machine.sources.each(source) {

@@ -1,4 +1,4 @@
-//! The image's program, and the shell: what happens between fork(2) and execve(2).
+//! The workload and the shell, between fork(2) and execve(2).
 
 use core::ffi::CStr;
 
@@ -62,14 +62,14 @@ fn at_step<E: Into<Errno>>(step: &'static str) -> impl Fn(E) -> Error {
     move |errno| Error { step, errno: errno.into() }
 }
 
-/// The child becomes a process group of its own, and the one that ctrl-c reaches.
+/// Makes the child a process group of its own, and the foreground one.
 fn take_foreground() {
     let _ = setpgid(None, None);
     // SIGTTOU is blocked still. A console that is no terminal has no foreground.
     let _ = tcsetpgrp(sys::console(), getpid());
 }
 
-/// Everything up to execve; returns the exit status when that is not reached.
+/// Does everything up to execve; returns the exit code when that is not reached.
 fn run(sources: &Sources<'_>, options: &Options<'_>) -> u8 {
     take_foreground();
     let (mut argv, mut env) = (<Strings>::new(), <Strings>::new());
@@ -80,7 +80,7 @@ fn run(sources: &Sources<'_>, options: &Options<'_>) -> u8 {
     }
 }
 
-/// Enters the root, and puts together what is run in it; says what went wrong and returns the exit status for it.
+/// Enters the root, and fills arguments and environment; an error is logged, and returned as the exit code.
 #[inline(never)]
 pub(crate) fn enter_root_with(sources: &Sources<'_>, argv: &mut Strings, env: &mut Strings) -> Result<(), u8> {
     if let Err(error) = enter_root() {
@@ -97,7 +97,7 @@ pub(crate) fn enter_root_with(sources: &Sources<'_>, argv: &mut Strings, env: &m
     Ok(())
 }
 
-/// Says which capacity was exceeded.
+/// Logs which capacity was exceeded.
 fn overflow(full: Full) -> u8 {
     let (limit, what) = match full {
         Full::Bytes => (MAX_BYTES as u64, "bytes"),
@@ -107,7 +107,7 @@ fn overflow(full: Full) -> u8 {
     NOT_STARTED
 }
 
-/// Makes the root / in truth, so that pivot_root(2) and user namespaces work inside.
+/// Makes the new root the real `/` (MS_MOVE, then chroot), so that pivot_root(2) and user namespaces work inside.
 fn enter_root() -> Result<(), Error> {
     chdir(ROOT).map_err(at_step("chdir /mnt"))?;
     mount_move(c".", c"/").map_err(at_step("move /mnt"))?;
@@ -115,7 +115,7 @@ fn enter_root() -> Result<(), Error> {
     chdir(c"/").map_err(at_step("chdir /"))
 }
 
-/// Takes on USER, goes to WORKDIR, sets HOME and the limits; says what went wrong and returns the exit status for it.
+/// Sets HOME, WORKDIR, the limits and USER; an error is logged, and returned as the exit code.
 ///
 /// Never inlined: what follows it needs less stack than this had, however little is left to it.
 #[inline(never)]
@@ -139,7 +139,7 @@ fn become_user(sources: &Sources<'_>, options: &Options<'_>, env: &mut Strings) 
         log_failure("workdir ", workdir, errno);
         return Err(NOT_STARTED);
     }
-    // Limits may be raised still, and nobody else has to live with them.
+    // This process may still raise limits, and is the only one that they apply to.
     settings::apply(sources)?;
     if account.uid != 0 {
         // The program may open /dev/stdout by name. Three descriptors, one file.
@@ -167,7 +167,7 @@ fn read_accounts<'a>(path: &CStr, buffer: &'a mut [core::mem::MaybeUninit<u8>]) 
 const REASONS: &[u8] =
     b"not found,permission denied,exec format error: neither a program of this machine nor a script with #!,cannot be run";
 
-/// Replaces this process by the program, looked for in the environment's PATH; returns the exit status when it cannot be.
+/// Executes the program, searched in the environment's PATH; returns the exit code when it cannot.
 pub(crate) fn execute(argv: &Strings, env: &Strings) -> u8 {
     let Some(name) = argv.iter().next() else {
         error!("nothing to run: no entrypoint on the command line, in /whit.conf or in /etc/whit.conf");

@@ -1,4 +1,4 @@
-//! No buttons: who switches the machine off cuts its power.
+//! No power button: it is ignored.
 
 use crate::sys::fd::Fd;
 

@@ -6,7 +6,7 @@ use whit::time::NEVER;
 
 use crate::sys::fd::Fd;
 
-/// Nobody asks for the time.
+/// No server is asked for the time.
 pub(crate) struct Clock;
 
 impl Clock {

@@ -1,4 +1,4 @@
-//! No timeline: nobody looks at the clock on the way.
+//! No timeline: no stage is recorded.
 
 use whit::stage::Stage;
 
