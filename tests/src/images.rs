@@ -10,7 +10,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use whit_tools::debian::Error;
+use whit_tools::kernel::debian::Error;
 use whit_tools::runrecord::RunRecord;
 use whit_tools::workspace;
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use whit_tools::programs::{self, Crate};
-use whit_tools::qemu::CommandLine;
+use whit_tools::vm::qemu::CommandLine;
 
 use crate::whole::DEADLINE;
 

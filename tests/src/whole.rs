@@ -13,12 +13,13 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tempfile::TempDir;
-use whit_tools::debian::Kernel;
-use whit_tools::image::{self, Options};
-use whit_tools::initramfs::{self, Compression, Packing, Recipe};
-use whit_tools::output::Output;
-use whit_tools::qemu::{Accelerator, CommandLine, DiskInterface, Machine, Nic};
+use whit_tools::cli::output::Output;
+use whit_tools::compress::Compression;
+use whit_tools::disk::image::{self, Options};
+use whit_tools::initramfs::{self, Packing, Recipe};
+use whit_tools::kernel::debian::Kernel;
 use whit_tools::runrecord::RunRecord;
+use whit_tools::vm::qemu::{Accelerator, CommandLine, DiskInterface, Machine, Nic};
 use whit_tools::workspace;
 
 use crate::{debian::store, init};

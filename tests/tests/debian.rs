@@ -4,7 +4,7 @@ use std::process::{Command, Output};
 use std::sync::Mutex;
 
 use whit_tests::debian::{cloud_kernels, kernel, store};
-use whit_tools::debian::{Flavour, Store};
+use whit_tools::kernel::debian::{Flavour, Store};
 
 fn run(program: &str, arguments: &[&str]) -> Output {
     let output = Command::new(program).args(arguments).output().unwrap_or_else(|error| panic!("{program}: {error}"));

@@ -13,12 +13,13 @@ use whit_tests::deadline::output;
 use whit_tests::debian::{cloud_kernels, kernel, store};
 use whit_tests::whole::{Guest, busybox, busybox_tar, fetch, free_port, said};
 use whit_tests::{init, tool};
-use whit_tools::debian::{Flavour, Kernel};
-use whit_tools::initramfs::{self, Compression, Input, Memory, Packing, Recipe};
-use whit_tools::kconfig::Config;
-use whit_tools::newc::{Meta, Writer};
-use whit_tools::qemu::{Accelerator, CommandLine, Nic};
+use whit_tools::archive::newc::{Meta, Writer};
+use whit_tools::compress::Compression;
+use whit_tools::initramfs::{self, Input, Memory, Packing, Recipe};
+use whit_tools::kernel::config::Config;
+use whit_tools::kernel::debian::{Flavour, Kernel};
 use whit_tools::runrecord::RunRecord;
+use whit_tools::vm::qemu::{Accelerator, CommandLine, Nic};
 use whit_tools::workspace;
 
 fn run_well(command: &mut Command) -> Vec<u8> {

@@ -9,7 +9,7 @@ use whit_tests::deadline::{Deadline, output};
 use whit_tests::debian::{kernel, store};
 use whit_tests::whole::{VIRTIO, assert_clean, fetch, free_port};
 use whit_tests::{init, tool};
-use whit_tools::debian::{Flavour, Kernel};
+use whit_tools::kernel::debian::{Flavour, Kernel};
 use whit_tools::workspace;
 
 /// What `docker inspect` says of an nginx container, as far as it matters.

@@ -12,7 +12,7 @@ use whit_tests::debian::{cloud_kernels, kernel, store};
 use whit_tests::terminal::{resize, terminal};
 use whit_tests::whole::{busybox_tar, fetch, free_port};
 use whit_tests::{init, tool};
-use whit_tools::debian::{Flavour, Kernel};
+use whit_tools::kernel::debian::{Flavour, Kernel};
 use whit_tools::workspace;
 
 fn folder() -> TempDir {

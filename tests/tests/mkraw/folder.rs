@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use whit_tests::tool;
-use whit_tools::image::{self, Choice, Input, LeftOut, Options};
+use whit_tools::disk::image::{self, Choice, Input, LeftOut, Options};
 
 use super::kernel::{Mounted, make_tree};
 use super::snapshot::{self, assert_same};

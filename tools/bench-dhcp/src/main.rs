@@ -20,7 +20,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use whit_tools::programs::{self, Program};
-use whit_tools::{output, workspace};
+use whit_tools::cli::output;
+use whit_tools::workspace;
 
 use clients::Client;
 use report::Results;

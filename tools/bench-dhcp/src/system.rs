@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use whit_tools::debian::Store;
+use whit_tools::kernel::debian::Store;
 use whit_tools::{programs, workspace};
 
 /// Files of the system: what a maintainer script would make, and what makes each peer as fast as it can be.
@@ -83,6 +83,6 @@ fn run(command: &mut Command) -> Result<(), String> {
     Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim()))
 }
 
-fn text(error: whit_tools::debian::Error) -> String {
+fn text(error: whit_tools::kernel::debian::Error) -> String {
     error.to_string()
 }

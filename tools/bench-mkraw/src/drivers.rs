@@ -7,7 +7,7 @@ use std::path::Path;
 
 use mkext4::sink::FileSink;
 use mkext4::{FsBuilder, InodeCount, InodeHandle, Meta, Options, ROOT, SpecialKind};
-use whit_tools::tar::{Entry, Kind, Reader};
+use whit_tools::archive::tar::{Entry, Kind, Reader};
 
 /// Makes an image of an archive.
 pub(crate) fn drive(library: &str, input: &Path, image: &Path) -> Result<(), String> {

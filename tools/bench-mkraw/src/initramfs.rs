@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use whit_tools::programs::{self, Program, THREECPIO};
-use whit_tools::segment::{self, Reader};
-use whit_tools::size::show;
+use whit_tools::archive::segment::{self, Reader};
+use whit_tools::cli::size::show;
 use whit_tools::workspace;
 
 use crate::measure::{Run, median};

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use whit_tools::output;
+use whit_tools::cli::output;
 use whit_tools::workspace;
 
 use inputs::Input;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use whit_tools::size::show;
+use whit_tools::cli::size::show;
 
 use crate::inputs::Input;
 use crate::measure::{Run, median};

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use whit_tools::programs;
-use whit_tools::tar::{Entry, Kind, Reader};
+use whit_tools::archive::tar::{Entry, Kind, Reader};
 use whit_tools::workspace;
 
 use crate::inputs::Input;

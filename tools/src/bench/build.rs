@@ -8,12 +8,13 @@ use super::kernel::BenchKernel;
 use super::machine::{Card, IMAGE_MIB, RootKind};
 use super::recipe::{Making, Recipe, Source, Step};
 use super::script;
-use crate::debian::Store;
-use crate::ext4::{Builder, Finish, Metadata, Size};
-use crate::initramfs::{self, Compression, Packing, add_busybox, add_modules};
-use crate::kmod::Modules;
-use crate::output::Output;
-use crate::tree::Tree;
+use crate::cli::output::Output;
+use crate::compress::Compression;
+use crate::disk::ext4::{Builder, Finish, Metadata, Size};
+use crate::initramfs::tree::Tree;
+use crate::initramfs::{self, Packing, add_busybox, add_modules};
+use crate::kernel::debian::Store;
+use crate::kernel::modules::Modules;
 use crate::workspace;
 
 /// The measured program, in the image.
@@ -243,7 +244,7 @@ fn write_image(path: &Path, probe: &Path) -> Result<(), String> {
         let size = Size::Exact(u64::from(IMAGE_MIB) << 20);
         image.finish(&Finish { size, ..Finish::default() })
     };
-    let filled: Result<_, crate::ext4::Error> = fill(output.file());
+    let filled: Result<_, crate::disk::ext4::Error> = fill(output.file());
     filled.map_err(|error| format!("{}: {error}", path.display()))?;
     output.commit().map_err(at(path))
 }

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::str::FromStr;
 
 use super::build::store;
-use crate::debian::Flavour;
+use crate::kernel::debian::Flavour;
 use crate::programs::{self, Program};
 use crate::workspace;
 

@@ -20,7 +20,7 @@ use std::path::Path;
 
 use clap::ValueEnum;
 
-use crate::qemu::{Accelerator, CommandLine, DiskInterface, Nic};
+use crate::vm::qemu::{Accelerator, CommandLine, DiskInterface, Nic};
 
 /// The guest's memory. The image lies in its middle: firmware and initramfs are at both ends.
 const MEMORY_MIB: u32 = 512;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::build::{Contender, Workshop};
 use super::kernel::BenchKernel;
 use super::machine::{Card, Clock, RootKind, machine};
-use crate::qemu::CommandLine;
+use crate::vm::qemu::CommandLine;
 
 /// A matrix: every init with every kernel, card and root.
 #[derive(Clone, Debug)]

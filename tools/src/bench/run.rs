@@ -17,7 +17,7 @@ use super::matrix::Cell;
 use super::probe::{END, Report};
 use super::stages::{Stage, Times};
 use super::stats::Sample;
-use crate::qemu::Machine;
+use crate::vm::qemu::Machine;
 
 /// An emulated machine on a busy host boots within seconds, and with a distribution's own initramfs within minutes.
 const DEADLINE: Duration = Duration::from_secs(600);

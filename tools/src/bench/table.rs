@@ -5,7 +5,7 @@ use super::matrix::Skipped;
 use super::run::Measured;
 use super::stages::{STAGES, Stage};
 use super::stats::Sample;
-use crate::size;
+use crate::cli::size;
 
 /// Medians in milliseconds, the widest spread of any stage, memory and sizes.
 #[must_use]

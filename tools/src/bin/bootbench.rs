@@ -9,8 +9,8 @@ use whit_tools::bench::{
     BenchKernel, Card, Clock, Contender, Host, KernelName, Making, Measured, Plan, Recipe, RootKind, Workshop, csv,
     header, json, matrix, measure, svg, table,
 };
-use whit_tools::documents;
-use whit_tools::output::{self, Output};
+use whit_tools::cli::documents;
+use whit_tools::cli::output::{self, Output};
 use whit_tools::programs::{self, QEMU};
 use whit_tools::workspace;
 

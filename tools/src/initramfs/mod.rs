@@ -1,13 +1,13 @@
 //! What is in whit's initramfs, and how it becomes a file.
 
 mod archive;
-mod compression;
-mod gzip;
 mod input;
 mod manifest;
 mod memory;
 mod program;
 mod report;
+pub mod rootfs;
+pub mod tree;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -21,15 +21,14 @@ use std::process::Command;
 
 use whit::record::{MAX_RECORD, Record};
 
-use crate::elf::Unfit;
-use crate::image::RUN_RECORD;
-use crate::kmod::{self, Closure, For, Module, Modules};
-use crate::rootfs::{self, Rootfs};
+use crate::disk::image::RUN_RECORD;
+use crate::kernel::elf::Unfit;
+use crate::kernel::modules::{self, Closure, For, Module, Modules};
 use crate::runrecord::{self, RunRecord};
-use crate::tree::{self, Tree};
+use rootfs::Rootfs;
+use tree::Tree;
 
 pub use archive::{Packing, Summary, write, write_into, write_plain};
-pub use compression::Compression;
 pub use input::{Addition, Input};
 pub use memory::Memory;
 pub use program::default_init;
@@ -107,7 +106,7 @@ pub enum Error {
     },
     /// Modules.
     #[error("{0}")]
-    Modules(#[from] kmod::Error),
+    Modules(#[from] modules::Error),
     /// Files.
     #[error("{0}")]
     Tree(#[from] tree::Error),

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use whit::embedded::NEEDS;
 
 use super::{DRIVERS, Error, RECORD, SEED};
-use crate::elf;
-use crate::rootfs::name_of;
+use crate::initramfs::rootfs::name_of;
+use crate::kernel::elf;
 
 /// A part of the init that something in the initramfs needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

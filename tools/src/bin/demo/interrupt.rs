@@ -8,7 +8,7 @@ use std::thread;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use whit_tools::terminal::Raw;
+use whit_tools::cli::terminal::Raw;
 
 /// What ctrl-c sends to a terminal that makes no signal of it.
 const CTRL_C: u8 = 0x03;

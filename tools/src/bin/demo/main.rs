@@ -15,9 +15,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
-use whit_tools::qemu::{Accelerator, CommandLine, DiskInterface, Forward, Machine, Protocol, exit_line};
+use whit_tools::cli::{documents, output};
 use whit_tools::vm::Timeline;
-use whit_tools::{documents, output};
+use whit_tools::vm::qemu::{Accelerator, CommandLine, DiskInterface, Forward, Machine, Protocol, exit_line};
 
 use interrupt::Interrupt;
 use prepare::Artefacts;

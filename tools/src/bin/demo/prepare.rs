@@ -5,12 +5,13 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use whit_tools::debian::{Flavour, Store};
-use whit_tools::image::{self, Options};
-use whit_tools::initramfs::{self, Compression, Packing, Recipe};
-use whit_tools::output::Output;
+use whit_tools::cli::output::Output;
+use whit_tools::cli::size::show as readable;
+use whit_tools::compress::Compression;
+use whit_tools::disk::image::{self, Options};
+use whit_tools::initramfs::{self, Packing, Recipe};
+use whit_tools::kernel::debian::{Flavour, Store};
 use whit_tools::runrecord::RunRecord;
-use whit_tools::size::show as readable;
 use whit_tools::{programs, workspace};
 
 use crate::{Arguments, disk, show};

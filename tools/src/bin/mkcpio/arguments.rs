@@ -4,8 +4,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use whit_tools::initramfs::{Addition, Compression, Input};
-use whit_tools::kmod::For;
+use whit_tools::compress::Compression;
+use whit_tools::initramfs::{Addition, Input};
+use whit_tools::kernel::modules::For;
 
 /// Make the initramfs that a kernel starts whit from, and look into any.
 ///
@@ -136,7 +137,7 @@ pub(crate) enum Command {
 impl Arguments {
     /// Takes the process's arguments, and the inputs in their order.
     pub(crate) fn read() -> (Self, Vec<Input>) {
-        whit_tools::documents::answer(&Self::command());
+        whit_tools::cli::documents::answer(&Self::command());
         let matches = Self::command().get_matches();
         match Self::from_arg_matches(&matches) {
             Ok(arguments) => {

@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
-use whit_tools::qemu::{Accelerator, Board, DiskInterface, Forward, Nic};
-use whit_tools::size::parse_size;
+use whit_tools::cli::size::parse_size;
+use whit_tools::vm::qemu::{Accelerator, Board, DiskInterface, Forward, Nic};
 use whit_tools::vm::{ShareKind, Volume};
 
 /// Run a container image as a machine of its own, and end with the workload's exit status.

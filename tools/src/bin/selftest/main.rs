@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use rustix::process::{Pid, Signal, kill_process};
-use whit_tools::documents;
+use whit_tools::cli::documents;
 use whit_tools::programs::{self, Program, QEMU};
 use whit_tools::workspace;
 
