@@ -20,9 +20,10 @@ use whit_tools::initramfs::{self, Packing, Recipe};
 use whit_tools::kernel::debian::Kernel;
 use whit_tools::runrecord::RunRecord;
 use whit_tools::vm::qemu::{Accelerator, CommandLine, DiskInterface, Machine, Nic};
-use whit_tools::workspace;
+use xtask::workspace;
 
 use crate::{debian::store, init};
+use xtask::images;
 
 /// An emulated machine on a busy host boots within seconds; minutes are a failure.
 pub const DEADLINE: Duration = Duration::from_secs(120);
@@ -96,7 +97,7 @@ pub fn busybox() -> PathBuf {
 /// When it cannot be fetched or made.
 #[must_use]
 pub fn nginx_disk() -> PathBuf {
-    let tar = store().nginx().unwrap_or_else(|error| panic!("{error}"));
+    let tar = images::nginx::tar(&mut store()).unwrap_or_else(|error| panic!("{error}"));
     let record = RunRecord { entrypoint: vec!["/usr/sbin/nginx".to_owned()], ..RunRecord::default() };
     once("nginx.img", |path| make_disk(File::open(&tar).unwrap(), &record, path))
 }

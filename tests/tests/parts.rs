@@ -11,7 +11,7 @@ use whit_tests::{init_of_parts, tool};
 use whit_tools::compress::Compression;
 use whit_tools::initramfs::{self, Packing, Recipe};
 use whit_tools::vm::qemu::{Accelerator, CommandLine, DiskInterface, Nic};
-use whit_tools::workspace;
+use xtask::workspace;
 
 /// Those that can be left out, by what stands in for them.
 fn parts() -> Vec<String> {

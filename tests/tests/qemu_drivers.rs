@@ -12,7 +12,7 @@ use whit_tools::initramfs::{self, Packing, Recipe};
 use whit_tools::kernel::debian::{Flavour, Kernel};
 use whit_tools::kernel::modules::For;
 use whit_tools::vm::qemu::{Accelerator, Board, CommandLine, DiskInterface, Nic};
-use whit_tools::workspace;
+use xtask::workspace;
 
 /// What is loaded when the workload starts, a module a line.
 const SHOW: &str = r#"entrypoint=/bin/sh -- -c "cut -d ' ' -f 1 /proc/modules; echo shown""#;

@@ -8,7 +8,7 @@ use whit_tools::initramfs::{self, Packing, Recipe};
 use whit_tools::kernel::debian::Flavour;
 use whit_tools::runrecord::RunRecord;
 use whit_tools::vm::qemu::{Accelerator, CommandLine, Nic};
-use whit_tools::workspace;
+use xtask::workspace;
 
 /// What the kernel says when it can tell random numbers (drivers/char/random.c).
 const READY: &str = "random: crng init done";

@@ -20,7 +20,8 @@ use whit_tools::kernel::config::Config;
 use whit_tools::kernel::debian::{Flavour, Kernel};
 use whit_tools::runrecord::RunRecord;
 use whit_tools::vm::qemu::{Accelerator, CommandLine, Nic};
-use whit_tools::workspace;
+use xtask::images;
+use xtask::workspace;
 
 fn run_well(command: &mut Command) -> Vec<u8> {
     let output = command.output().unwrap();
@@ -67,7 +68,7 @@ fn nginx_serves_from_the_initramfs_in_the_memory_that_was_said() {
     let nginx = ["/usr/sbin/nginx", "-g", "daemon off; error_log stderr notice;"];
     for (kernel, compression) in cloud_kernels().into_iter().zip([Compression::None, Compression::Gzip(1)]) {
         let (folder, port) = (folder(), free_port());
-        let (command, _) = machine(&folder, &kernel, &store().nginx().unwrap(), &nginx, compression);
+        let (command, _) = machine(&folder, &kernel, &images::nginx::tar(&mut store()).unwrap(), &nginx, compression);
         let mut guest = Guest::start(&command.forward(format!("{port}:80").parse().unwrap()));
         guest.line("whit: root /rootfs on /mnt");
         guest.line("start worker process ");

@@ -8,7 +8,6 @@
 #![forbid(unsafe_code)]
 
 pub mod archive;
-pub mod bench;
 pub mod cli;
 pub mod compress;
 pub mod disk;
@@ -17,4 +16,3 @@ pub mod kernel;
 pub mod programs;
 pub mod runrecord;
 pub mod vm;
-pub mod workspace;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use whit_tools::compress::Compression;
-use whit_tools::initramfs::{Addition, Input};
+use whit_tools::initramfs::{Addition, INIT_HELP, Input};
 use whit_tools::kernel::modules::For;
 
 /// Make the initramfs that a kernel starts whit from, and look into any.
@@ -40,8 +40,7 @@ pub(crate) struct Build {
     /// The file to write; a name that ends with .gz, .zst, .xz or .lz4 asks for that compression.
     #[arg(short, long, value_name = "INITRAMFS", required_unless_present = "dry_run")]
     pub(crate) output: Option<PathBuf>,
-    /// The init, a static program [default: whit, beside this tool or in ../release].
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help = INIT_HELP)]
     pub(crate) init: Option<PathBuf>,
     /// A static busybox, put into /bin with a link for each of its applets.
     #[arg(long, value_name = "FILE")]

@@ -6,8 +6,6 @@
 
 mod apt;
 mod kernel;
-mod nginx;
-mod system;
 
 use std::fs::File;
 use std::io;
@@ -143,24 +141,41 @@ impl Store {
         self.fresh(|store| store.apt.candidate(name))
     }
 
-    /// The root of a system with these packages and the libraries that they need.
-    ///
-    /// # Errors
-    /// [`Error::NotOffered`] when apt does not have one, and those of fetching.
-    pub fn system(&mut self, packages: &[String]) -> Result<PathBuf, Error> {
-        self.fresh(|store| system::root(store, packages))
+    /// The folder that keeps what was fetched, and what was made of it.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
-    /// nginx as a container image without its engine: a tar as `docker export` writes it.
+    /// Names and versions of those of `names` that apt offers.
     ///
     /// # Errors
-    /// [`Error::NotOffered`] when apt has no nginx, those of fetching, and a library that no package brought.
-    pub fn nginx(&mut self) -> Result<PathBuf, Error> {
-        self.fresh(nginx::tar)
+    /// Those of asking apt.
+    pub fn candidates(&self, names: &[&str]) -> Result<Vec<(String, String)>, Error> {
+        self.apt.candidates(names)
     }
 
-    /// Does what needs package lists; when they fall short, once more with new ones.
-    fn fresh<T>(&mut self, attempt: impl Fn(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+    /// The version of a package that apt offers, by the lists as they are.
+    ///
+    /// # Errors
+    /// [`Error::NotOffered`] when apt does not have it.
+    pub fn candidate(&self, name: &str) -> Result<String, Error> {
+        self.apt.candidate(name)
+    }
+
+    /// The packages that those of `names` depend on.
+    ///
+    /// # Errors
+    /// Those of asking apt.
+    pub fn depends(&self, names: &[&str]) -> Result<Vec<String>, Error> {
+        self.apt.depends(names)
+    }
+
+    /// Makes an attempt that needs package lists; repeats it with new lists when they fall short.
+    ///
+    /// # Errors
+    /// Those of the last attempt, and those of fetching the lists.
+    pub fn fresh<T>(&mut self, attempt: impl Fn(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
         match attempt(self) {
             Err(Error::NotOffered(_) | Error::Fetch { .. }) if !self.apt.is_renewed() => {
                 (self.say)("fetching package lists");
@@ -191,18 +206,28 @@ impl Store {
     }
 
     /// Downloads the archives of packages into the empty folder `into`.
-    fn archives(&self, names: &[&str], into: &Path) -> Result<Vec<PathBuf>, Error> {
+    ///
+    /// # Errors
+    /// Those of fetching.
+    pub fn archives(&self, names: &[&str], into: &Path) -> Result<Vec<PathBuf>, Error> {
         (self.say)(&format!("fetching {}", names.join(", ")));
         self.apt.download(names, into)
     }
 
-    fn temporary(&self) -> Result<tempfile::TempDir, Error> {
+    /// Makes a temporary folder below that of the store.
+    ///
+    /// # Errors
+    /// When there is no room.
+    pub fn temporary(&self) -> Result<tempfile::TempDir, Error> {
         tempfile::Builder::new().prefix(".new-").tempdir_in(&self.folder).map_err(at(&self.folder))
     }
 }
 
-/// Runs a program to its end; when it fails, what it said is the error.
-fn run(program: &'static str, command: &mut Command, what: &str) -> Result<Vec<u8>, Error> {
+/// Runs a program to its end and returns its output.
+///
+/// # Errors
+/// [`Error::NoProgram`], or [`Error::Package`] with what it printed.
+pub fn run(program: &'static str, command: &mut Command, what: &str) -> Result<Vec<u8>, Error> {
     let output = command.env("LC_ALL", "C").output().map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Error::NoProgram(program),
         _ => Error::Package { what: program.into(), detail: error.to_string() },
@@ -229,7 +254,8 @@ fn first_of(package: &Path, places: &[&str]) -> Result<PathBuf, Error> {
     })
 }
 
-fn at(path: &Path) -> impl FnOnce(io::Error) -> Error {
+/// Makes an [`Error::Folder`] of an error at `path`.
+pub fn at(path: &Path) -> impl FnOnce(io::Error) -> Error {
     let path = path.to_owned();
     move |error| Error::Folder { path, error }
 }
