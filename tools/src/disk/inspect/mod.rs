@@ -4,7 +4,6 @@
 //! programs and replays some journals; the tree by ours, which tells all that an inode says. Each stands in where the other
 //! does not know a feature.
 
-mod line;
 mod report;
 
 use std::fs::File;
@@ -14,11 +13,11 @@ use std::path::Path;
 
 use ext4_view::{Ext4, Ext4Read, FileType};
 
+use crate::cli::listing::Entry;
 use crate::disk::ext4::mode;
 use crate::disk::ext4::read::{self, FileSystem, Superblock};
 use crate::disk::gpt::{self, Partition};
 
-pub use line::{Entry, utc};
 pub use report::report;
 
 /// Why an image cannot be looked at.

@@ -3,8 +3,8 @@
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
-use super::line::{shown, utc};
 use super::{Error, Image};
+use crate::cli::listing::{shown, utc};
 use crate::cli::size::show;
 use crate::disk::image::RUN_RECORD;
 use crate::runrecord::RunRecord;

@@ -1,6 +1,6 @@
-//! A line of a tree, as `ls -l` has it.
+//! The line that `ls -l` prints for a file: for the trees of disks and initramfs files.
 
-use crate::disk::ext4::mode;
+use rustix::fs::FileType;
 
 /// One line of a tree.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,13 +39,13 @@ impl Entry {
 
     /// `drwxr-xr-t`.
     fn permissions(&self) -> String {
-        let kind = match self.mode & mode::TYPE {
-            mode::FIFO => 'p',
-            mode::CHARACTER_DEVICE => 'c',
-            mode::DIRECTORY => 'd',
-            mode::BLOCK_DEVICE => 'b',
-            mode::SYMLINK => 'l',
-            mode::SOCKET => 's',
+        let kind = match FileType::from_raw_mode(self.mode.into()) {
+            FileType::Fifo => 'p',
+            FileType::CharacterDevice => 'c',
+            FileType::Directory => 'd',
+            FileType::BlockDevice => 'b',
+            FileType::Symlink => 'l',
+            FileType::Socket => 's',
             _ => '-',
         };
         let mut text = String::from(kind);
@@ -65,7 +65,7 @@ impl Entry {
 }
 
 /// Text as it is, anything else with escapes.
-pub(super) fn shown(bytes: &[u8]) -> String {
+pub(crate) fn shown(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) if !text.chars().any(char::is_control) => text.to_owned(),
         _ => bytes.escape_ascii().to_string(),
