@@ -10,6 +10,7 @@
 pub mod argv;
 pub mod arp;
 pub mod cmdline;
+pub mod contract;
 pub mod dhcp;
 pub mod dirent;
 pub mod error;

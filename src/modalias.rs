@@ -6,8 +6,6 @@
 
 use crate::text::split_once;
 
-/// The index.
-pub const INDEX: &core::ffi::CStr = c"/lib/modules/alias";
 /// The most bytes of a line of it, and of a device's modalias; a longer pattern is left out.
 pub const MAX_LINE: usize = 1024;
 

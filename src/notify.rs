@@ -43,9 +43,6 @@ pub fn parse(text: &[u8]) -> Option<Host> {
     Some(Host::Vsock { kind, cid: number(fields.next()?)?, port: number(fields.rest())? })
 }
 
-/// The start of the SMBIOS OEM string that has the text.
-pub const CREDENTIAL: &[u8] = b"io.systemd.credential:vmm.notify_socket=";
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,6 +5,7 @@
 //! record. An option that is given twice counts the last time.
 
 use crate::cmdline;
+use crate::contract::{IMAGE_RECORD, RECORD, join, joined_len};
 use crate::features::lacks;
 use crate::record::{self, Line, Record};
 use crate::text::{nth, number, position, split, strip_prefix};
@@ -42,7 +43,8 @@ impl Source {
 
     /// What a message calls it. Nothing is wrong with an argument, nor with docker's.
     pub fn name(self) -> &'static [u8] {
-        nth(b",command line,/whit.conf,/etc/whit.conf", self as usize)
+        const TEXTS: &[&[u8]] = &[b",command line,", RECORD.to_bytes(), b",", IMAGE_RECORD.to_bytes()];
+        nth(const { &join::<{ joined_len(TEXTS) }>(TEXTS) }, self as usize)
     }
 }
 

@@ -16,25 +16,8 @@
 //! | 2 | length of the value, its low byte first |
 //! | length | the value, as lsetxattr(2) takes it |
 
-use core::ffi::CStr;
-
-/// The rootfs.
-pub const ROOT: &CStr = c"/rootfs";
-/// The first file of the archive, with the text.
-pub const NEEDS: &CStr = c"/rootfs.needs";
-/// Its longest text.
+/// The longest text of [`ROOTFS_NEEDS`](crate::contract::ROOTFS_NEEDS).
 pub const MAX_NEEDS: usize = 95;
-/// The last file of the archive: a symbolic link, so long that it needs a page of its own (mm/shmem.c, SHORT_SYMLINK_LEN). It
-/// is there when there was memory for everything else. An empty file would be there without; one with data would be there too,
-/// with zeros in it.
-pub const END: &CStr = c"/rootfs.end";
-/// The table of extended attributes; there is none when no file has any.
-pub const ATTRIBUTES: &CStr = c"/rootfs.xattrs";
-
-/// The value of `root=` that means the rootfs. With any `root=` the kernel's first root is a ramfs, which takes all the memory
-/// there is and has no extended attributes; without one it is a tmpfs, which takes half of it (init/do_mounts.c,
-/// init_rootfs()).
-pub const WORD: &[u8] = b"initramfs";
 
 /// Bytes of a block of the table.
 pub const BLOCK: usize = 4096;

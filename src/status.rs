@@ -5,13 +5,6 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status(pub u32);
 
-/// The workload could not be started: something failed before its program was looked for (docker's 125).
-pub const NOT_STARTED: u8 = 125;
-/// The program was found and could not be run (docker's 126).
-pub const NOT_EXECUTABLE: u8 = 126;
-/// The program was not found (docker's 127).
-pub const NOT_FOUND: u8 = 127;
-
 impl Status {
     /// The signal that stopped it; `None` when it ended.
     pub fn stopped_by(self) -> Option<u8> {

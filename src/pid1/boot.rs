@@ -2,10 +2,10 @@
 
 use linux_raw_sys::general::MS_RDONLY;
 use ufmt::uwrite;
+use whit::contract::{ROOTFS, ROOTFS_VALUE};
 use whit::error::Errno;
 use whit::options::{Net, Switch, Time, Value};
 use whit::root;
-use whit::rootfs::WORD;
 use whit::stage::Stage;
 use whit::text::Text;
 use whit::time::after_s;
@@ -69,8 +69,8 @@ pub(crate) fn prepare_root_and_network(machine: &mut Machine<'_>) -> Result<Outc
 fn wait_for_root(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Device) -> Result<Option<Root>, End> {
     let options = machine.options;
     let (value, wanted) = (options.value(Value::Root), options.value(Value::RootFstype));
-    if value.is_empty() || value == WORD {
-        device.path.set(whit::rootfs::ROOT.to_bytes());
+    if value.is_empty() || value == ROOTFS_VALUE {
+        device.path.set(ROOTFS.to_bytes());
         return Ok(rootfs::mount(options.read_only));
     }
     // The lower layer of an overlay is not written to.

@@ -6,6 +6,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::OFlags;
 use rustix::io;
 use ufmt::{uWrite, uwrite};
+use whit::contract::{PREFIX, join};
 use whit::error::Errno;
 use whit::text::{Text, split_once};
 
@@ -15,7 +16,7 @@ use crate::sys::fd::{self, Fd};
 use crate::sys::memory;
 
 /// The start of every line: its level, which only the kernel's log sees, and `whit: `.
-const PREFIX: &[u8] = b"<3>whit: ";
+const START: &[u8] = &join::<{ LEVEL + PREFIX.len() }>(&[b"<3>", PREFIX.as_bytes()]);
 /// Bytes of the level, and the place of its digit (include/linux/kern_levels.h): 3 is an error, 6 information.
 const LEVEL: usize = 3;
 const LEVEL_DIGIT: usize = 1;
@@ -32,7 +33,7 @@ impl uWrite for Line {
     #[inline(never)]
     fn write_str(&mut self, text: &str) -> Result<(), Infallible> {
         memory::with_line(|line| {
-            let prefix = if line.is_empty() { PREFIX } else { b"" };
+            let prefix = if line.is_empty() { START } else { b"" };
             for byte in prefix.iter().copied().chain(text.bytes()) {
                 let _ = line.push(byte);
             }
@@ -86,7 +87,7 @@ fn print_at(level: u8) {
 
 /// Passes the text that was put together, for a file and without the prefix, to `use_text`, which must not log.
 pub(crate) fn finish<R>(use_text: impl FnOnce(&[u8]) -> R) -> R {
-    take(|line| use_text(line.get(PREFIX.len()..).unwrap_or_default()))
+    take(|line| use_text(line.get(START.len()..).unwrap_or_default()))
 }
 
 /// Writes the text that was put together, as [`finish`] passes it on, to a descriptor. A failure is ignored.

@@ -3,6 +3,7 @@
 
 use rustix::system::uname;
 use ufmt::{uWrite, uwrite};
+use whit::contract::{LEASE_FILE, MARK};
 use whit::dhcp::lease::{Lease, MAX_SERVERS, Servers};
 use whit::ipv4::{self, Address};
 use whit::options::{Options, Source, Sources, Value};
@@ -12,7 +13,7 @@ use crate::console::{Line, number_line};
 use crate::files;
 use crate::hostname;
 use crate::network::Network;
-use crate::own_files::{self, MARK};
+use crate::own_files;
 
 /// Sets the host name and writes the files.
 pub(crate) fn write(sources: &Sources<'_>, options: &Options<'_>, network: Option<&Network<'_>>) {
@@ -89,7 +90,7 @@ fn write_lease(lease: Option<&Lease>) {
             number_line("EXPIRY=", times.expiry_s);
         }
     }
-    own_files::write(c"run/whit/net.env");
+    own_files::write(LEASE_FILE);
 }
 
 #[inline(never)]

@@ -5,10 +5,10 @@ use rustix::fs::{AtFlags, OFlags, unlinkat};
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::system::RebootCommand;
 use whit::argv::Strings;
+use whit::contract::NOT_FOUND;
 use whit::dirent::names;
 use whit::mounts;
 use whit::options::{Switch, Value};
-use whit::status::NOT_FOUND;
 use whit::text::split;
 
 use crate::files;

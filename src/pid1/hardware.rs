@@ -6,9 +6,10 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::OFlags;
+use whit::contract::DRIVER_INDEX;
 use whit::dirent::names;
 use whit::error::Errno;
-use whit::modalias::{INDEX, matches};
+use whit::modalias::matches;
 use whit::text::split;
 
 use crate::files::{self, Lines, Path};
@@ -41,7 +42,7 @@ fn first_try(module: usize) -> bool {
 /// Loads the modules for the hardware until no further device appears. Does nothing without an index.
 #[inline(never)]
 pub(crate) fn load(machine: &mut Machine<'_>) {
-    let Ok(index) = fd::open(INDEX, OFlags::RDONLY) else {
+    let Ok(index) = fd::open(DRIVER_INDEX, OFlags::RDONLY) else {
         machine.phase = Phase::DriversLoaded;
         return;
     };

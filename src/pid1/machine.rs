@@ -2,8 +2,8 @@
 
 use linux_raw_sys::netlink::NETLINK_KOBJECT_UEVENT;
 use rustix::process::Pid;
+use whit::contract::{EXIT, NOT_STARTED};
 use whit::options::{Options, Sources, Value};
-use whit::status::NOT_STARTED;
 
 use crate::button::Buttons;
 use crate::clock::Clock;
@@ -167,7 +167,7 @@ impl<'a> Machine<'a> {
     pub(crate) fn report_exit(&mut self, code: u8) {
         self.ended = None;
         self.exit_code = code;
-        error!("exit {}", u64::from(code));
+        error!("{}{}", EXIT, u64::from(code));
         // The port may have appeared a moment ago; without a root it was never looked for.
         self.stop_listening_for_devices();
         self.ports.send_exit_code(code);

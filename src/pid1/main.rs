@@ -58,10 +58,10 @@ use core::convert::Infallible;
 
 use rustix::process::getpid;
 use rustix::system::RebootCommand;
+use whit::contract::NOT_STARTED;
 use whit::mounts;
 use whit::options::Switch;
 use whit::stage::Stage;
-use whit::status::NOT_STARTED;
 
 use crate::boot::Outcome;
 use crate::console::error;

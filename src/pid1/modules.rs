@@ -2,6 +2,7 @@
 
 use rustix::fs::OFlags;
 use rustix::system::finit_module;
+use whit::contract::MODULE_LIST;
 use whit::error::Errno;
 use whit::text::split;
 
@@ -10,8 +11,6 @@ use crate::files::{self, Path};
 use crate::sys::fd::{self, open};
 use crate::sys::memory::Static;
 
-/// One path a line, dependencies first.
-const LIST: &core::ffi::CStr = c"/lib/modules/load";
 /// Bytes of the list: some 200 modules.
 const MAX_LIST: usize = 16 * 1024;
 /// include/uapi/linux/module.h: the kernel takes .ko.xz, .ko.zst, .ko.gz apart itself (5.17).
@@ -20,7 +19,8 @@ const MODULE_INIT_COMPRESSED_FILE: i32 = 4;
 /// Loads each module of the list, and calls `between` after each. A failure is logged; the boot goes on.
 pub(crate) fn load(mut between: impl FnMut()) {
     static BUFFER: Static<MAX_LIST> = Static::new();
-    let list = read_or_log(LIST.to_bytes(), MAX_LIST, files::read(LIST, BUFFER.take())).unwrap_or_default();
+    let list =
+        read_or_log(MODULE_LIST.to_bytes(), MAX_LIST, files::read(MODULE_LIST, BUFFER.take())).unwrap_or_default();
     for line in split(list, b'\n').filter(|line| !line.is_empty()) {
         load_one(b"", line);
         between();

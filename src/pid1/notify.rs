@@ -4,8 +4,9 @@
 //! code.
 
 use ufmt::{uWrite, uwrite};
+use whit::contract::NOTIFY_CREDENTIAL;
 use whit::error::Errno;
-use whit::notify::{CREDENTIAL, Host, parse};
+use whit::notify::{Host, parse};
 use whit::options::{ON_EXIT, Value};
 use whit::text::{Text, nth};
 
@@ -23,7 +24,7 @@ pub(crate) fn send(machine: &Machine<'_>, end: Option<End>) {
     let mut strings = [0; _];
     let mut host = machine.options.value(Value::Notify);
     if host.is_empty() {
-        host = smbios::string(&mut strings, CREDENTIAL);
+        host = smbios::string(&mut strings, NOTIFY_CREDENTIAL);
         if host.is_empty() {
             return;
         }

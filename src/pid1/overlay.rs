@@ -1,6 +1,7 @@
 //! An overlay over a root that is not written to: writes go to memory or to another device.
 
 use rustix::mount::{MountFlags, mount, mount_move};
+use whit::contract::{LOWER, OVERLAY_DIRECTORIES, OVERLAY_OPTIONS, UPPER};
 use whit::error::Errno;
 use whit::options::Value;
 use whit::text::strip_prefix;
@@ -13,11 +14,6 @@ use crate::files::make_directory;
 use crate::filesystems::{ROOT, texts};
 use crate::machine::Machine;
 use crate::mounting::mount_when_there;
-
-/// The upper layer.
-const UPPER: &core::ffi::CStr = c"/run/whit/upper";
-/// The lower layer: the root itself.
-const LOWER: &core::ffi::CStr = c"/run/whit/lower";
 
 /// Mounts the overlay of `overlay=` over the root; returns whether the boot can go on. Failures are logged.
 pub(crate) fn mount_overlay(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Device) -> Result<bool, End> {
@@ -42,15 +38,9 @@ pub(crate) fn mount_overlay(machine: &mut Machine<'_>, deadline_ms: u64, device:
 
 /// Mounts the overlay itself. The upper layer is mounted.
 fn mount_layers() -> Result<(), Errno> {
-    for directory in texts(b"/run/whit/lower\0/run/whit/upper/upper\0/run/whit/upper/work\0") {
+    for directory in texts(OVERLAY_DIRECTORIES) {
         make_directory(directory)?;
     }
     mount_move(ROOT, LOWER)?;
-    Ok(mount(
-        c"overlay",
-        ROOT,
-        c"overlay",
-        MountFlags::empty(),
-        c"lowerdir=/run/whit/lower,upperdir=/run/whit/upper/upper,workdir=/run/whit/upper/work",
-    )?)
+    Ok(mount(c"overlay", ROOT, c"overlay", MountFlags::empty(), OVERLAY_OPTIONS)?)
 }

@@ -5,6 +5,7 @@ use core::ffi::CStr;
 use rustix::fs::{Access, OFlags, access, ftruncate};
 use rustix::io;
 use rustix::mount::mount_bind;
+use whit::contract::{MARK, RUN, RUN_IN_ROOT};
 use whit::error::Errno;
 use whit::text::strip_prefix;
 
@@ -13,14 +14,9 @@ use crate::files::{self, Path};
 use crate::filesystems::ROOT;
 use crate::sys::fd::{self, Fd};
 
-/// The first line of a file of ours.
-pub(crate) const MARK: &str = "# written by whit\n";
-/// The directory of our files when the root is read-only.
-const OUTSIDE: &CStr = c"/run/whit";
-
 /// Whether the root has a /run/whit. It is not created: to make it, and a file in it, takes ext4 a tenth of a boot.
 pub(crate) fn has_run_whit() -> bool {
-    access(c"/mnt/run/whit", Access::EXISTS).is_ok()
+    access(RUN_IN_ROOT, Access::EXISTS).is_ok()
 }
 
 /// Writes the text that was put together ([`Line`](console::Line)) to a file of the root.
@@ -57,10 +53,10 @@ fn replace(file: &Fd, text: &[u8]) -> Result<(), Errno> {
 
 /// Writes a file outside the root, which is read-only, and binds it over the image's.
 fn bind_over(path: &CStr, text: &[u8]) -> Result<(), Errno> {
-    files::make_directory(OUTSIDE)?;
+    files::make_directory(RUN)?;
     let path = path.to_bytes();
     let (mut ours, mut theirs) = (Path::new(), Path::new());
-    let ours = ours.join(OUTSIDE.to_bytes(), strip_prefix(path, b"etc/").unwrap_or(path));
+    let ours = ours.join(RUN.to_bytes(), strip_prefix(path, b"etc/").unwrap_or(path));
     replace(&fd::open(ours, OFlags::WRONLY | OFlags::CREATE)?, text)?;
     let theirs = theirs.join(ROOT.to_bytes(), path);
     // It is not empty any more once ours is bound over it.

@@ -4,6 +4,7 @@
 //! with the names.
 
 use rustix::fs::{Access, OFlags, access};
+use whit::contract::{EXIT_PORT, WINDOW_PORT, join, joined_len};
 use whit::text::position;
 
 use crate::console::{self, number_line};
@@ -12,7 +13,8 @@ use crate::sys::fd::{self, Fd, WINDOW_SIZE};
 
 /// From the host: the size of the terminal that it shows the console in, each time that it changes. To the host: the exit code of
 /// the workload, a line for each time that it exits.
-const NAMES: &[u8] = b"org.whit.window\n org.whit.exit\n";
+const NAMES: &[u8] = &join::<{ joined_len(NAME_PARTS) }>(NAME_PARTS);
+const NAME_PARTS: &[&[u8]] = &[WINDOW_PORT.as_bytes(), b"\n ", EXIT_PORT.as_bytes(), b"\n"];
 /// Ports that are looked at: 1 to 4 of the first ten virtio devices, of whatever kind those are.
 const NUMBERS: u8 = 40;
 

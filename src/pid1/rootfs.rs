@@ -2,7 +2,8 @@
 
 use rustix::fs::{Access, OFlags, XattrFlags, access, lsetxattr};
 use rustix::mount::{MountFlags, mount_bind, mount_remount};
-use whit::rootfs::{ATTRIBUTES, BLOCK, END, MAX_NEEDS, NEEDS, ROOT, take_value};
+use whit::contract::{ROOTFS, ROOTFS_ATTRIBUTES, ROOTFS_END, ROOTFS_NEEDS, join, joined_len};
+use whit::rootfs::{BLOCK, MAX_NEEDS, take_value};
 use whit::text::Text;
 
 use crate::console::error;
@@ -13,15 +14,17 @@ use crate::sys::fd;
 /// Mounts the rootfs as the root. Returns `None` when there is none, or not all of it; the reason is logged.
 pub(crate) fn mount(read_only: bool) -> Option<Root> {
     let mut room = files::buffer::<{ MAX_NEEDS + 1 }>();
-    if access(END, Access::EXISTS).is_err()
-        && let Ok(text) = files::read(NEEDS, &mut room)
+    if access(ROOTFS_END, Access::EXISTS).is_err()
+        && let Ok(text) = files::read(ROOTFS_NEEDS, &mut room)
     {
         error!("{}", Text(text));
         return None;
     }
     // A mount, and so one that can be moved to / and that pivot_root(2) takes for the old root. The kernel's first root is none.
-    if mount_bind(ROOT, filesystems::ROOT).is_err() {
-        error!("no root: neither a device as root= nor an image in the initramfs at /rootfs");
+    if mount_bind(ROOTFS, filesystems::ROOT).is_err() {
+        const TEXTS: &[&[u8]] =
+            &[b"no root: neither a device as root= nor an image in the initramfs at ", ROOTFS.to_bytes()];
+        error!("{}", Text(const { &join::<{ joined_len(TEXTS) }>(TEXTS) }));
         return None;
     }
     restore_attributes();
@@ -31,7 +34,7 @@ pub(crate) fn mount(read_only: bool) -> Option<Root> {
 
 /// Sets the extended attributes that cpio has no place for, a block of the table at a time.
 fn restore_attributes() {
-    let Ok(table) = fd::open(ATTRIBUTES, OFlags::RDONLY) else { return };
+    let Ok(table) = fd::open(ROOTFS_ATTRIBUTES, OFlags::RDONLY) else { return };
     let mut room = files::buffer::<BLOCK>();
     while let Ok(mut rest @ [_, ..]) = fd::read(&table, &mut room).map(|block| &*block) {
         loop {

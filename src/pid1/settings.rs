@@ -1,10 +1,10 @@
 //! Kernel settings and resource limits, as a container engine sets them: `sysctl=` and `rlimit=`.
 
 use rustix::fs::OFlags;
+use whit::contract::NOT_STARTED;
 use whit::error::Errno;
 use whit::options::{Given, Source, Sources};
 use whit::rlimit::{self, Limit};
-use whit::status::NOT_STARTED;
 use whit::text::{position, split_once};
 
 use crate::console::log_failure;

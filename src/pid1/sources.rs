@@ -2,6 +2,7 @@
 
 use rustix::fs::OFlags;
 use whit::cmdline::{self, MAX_COMMAND_LINE};
+use whit::contract::{IMAGE_RECORD, RECORD};
 use whit::options::{Complaint, Net, Source, Sources, Switch};
 use whit::record::{MAX_RECORD, Record};
 use whit::text::Text;
@@ -16,7 +17,7 @@ use crate::sys::memory::Static;
 /// Reads the command line and the initramfs's record. /proc is mounted.
 pub(crate) fn read() -> Sources<'static> {
     static COMMAND_LINE: Static<MAX_COMMAND_LINE> = Static::new();
-    static RECORD: Static<MAX_RECORD> = Static::new();
+    static BUFFER: Static<MAX_RECORD> = Static::new();
     let (command_line, arguments) =
         read_or_log(b"/proc/cmdline", MAX_COMMAND_LINE, files::read(c"/proc/cmdline", COMMAND_LINE.take()))
             .map(cmdline::decode)
@@ -24,7 +25,7 @@ pub(crate) fn read() -> Sources<'static> {
     Sources {
         arguments,
         command_line,
-        initramfs: read_or_log(b"/whit.conf", MAX_RECORD, files::read(c"/whit.conf", RECORD.take()))
+        initramfs: read_or_log(RECORD.to_bytes(), MAX_RECORD, files::read(RECORD, BUFFER.take()))
             .map(Record::decode)
             .unwrap_or_default(),
         image: Record::default(),
@@ -34,7 +35,7 @@ pub(crate) fn read() -> Sources<'static> {
 /// Reads the record that mkraw left in the image, then all options again: the image's are the weakest.
 pub(crate) fn read_image_record(machine: &mut Machine<'_>) {
     static BUFFER: Static<MAX_RECORD> = Static::new();
-    let file = fd::open_inside(ROOT, c"etc/whit.conf", OFlags::RDONLY);
+    let file = fd::open_inside(ROOT, IMAGE_RECORD, OFlags::RDONLY);
     let text = file.and_then(|file| files::read_open(&file, BUFFER.take()));
     let Some(text) = read_or_log(Source::Image.name(), MAX_RECORD, text) else { return };
     machine.sources.image = Record::decode(text);

@@ -2,9 +2,9 @@
 
 use core::convert::Infallible;
 
+use whit::contract::NOT_STARTED;
 use whit::options::{OnExit, Switch};
 use whit::stage::Stage;
-use whit::status::NOT_STARTED;
 use whit::time::{NEVER, after_ms, after_s};
 
 use crate::console::{self, info, log_failure};

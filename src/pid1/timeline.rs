@@ -2,6 +2,7 @@
 
 use ufmt::{uWrite, uwrite};
 
+use whit::contract::{MARK, STAGE_SEPARATOR, TIMELINE, TIMELINE_FILE};
 use whit::stage::{NAMES, STAGES, Stage};
 use whit::text::{Text, split};
 
@@ -28,16 +29,16 @@ impl Timeline {
 
     /// `whit: timeline init 812345, root 823456`: microseconds.
     pub(crate) fn print(&self) {
-        self.write("timeline ", ", ");
+        self.write(TIMELINE, STAGE_SEPARATOR);
         console::print();
     }
 
     /// Writes it to /run/whit/timeline, where there is a /run/whit: a stage a line.
     pub(crate) fn keep(&self) {
         if own_files::has_run_whit() {
-            self.write(own_files::MARK, "\n");
+            self.write(MARK, "\n");
             let _ = Line.write_str("\n");
-            own_files::write(c"run/whit/timeline");
+            own_files::write(TIMELINE_FILE);
         }
     }
 

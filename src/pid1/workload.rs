@@ -8,10 +8,10 @@ use rustix::mount::mount_move;
 use rustix::process::{Pid, chdir, chroot, getpid, setpgid};
 use rustix::termios::{isatty, tcsetpgrp};
 use whit::argv::{self, Full, MAX_BYTES, MAX_STRINGS, Strings};
+use whit::contract::{IMAGE_RECORD, NOT_EXECUTABLE, NOT_FOUND, NOT_STARTED, RECORD, join, joined_len};
 use whit::error::{Errno, Error};
 use whit::options::{Options, Sources, Value};
 use whit::passwd;
-use whit::status::{NOT_EXECUTABLE, NOT_FOUND, NOT_STARTED};
 use whit::text::{Text, nth, split, split_once};
 
 use crate::console::{error, log_failure, log_unread};
@@ -170,7 +170,13 @@ const REASONS: &[u8] =
 /// Executes the program, searched in the environment's PATH; returns the exit code when it cannot.
 pub(crate) fn execute(argv: &Strings, env: &Strings) -> u8 {
     let Some(name) = argv.iter().next() else {
-        error!("nothing to run: no entrypoint on the command line, in /whit.conf or in /etc/whit.conf");
+        const TEXTS: &[&[u8]] = &[
+            b"nothing to run: no entrypoint on the command line, in ",
+            RECORD.to_bytes(),
+            b" or in ",
+            IMAGE_RECORD.to_bytes(),
+        ];
+        error!("{}", Text(const { &join::<{ joined_len(TEXTS) }>(TEXTS) }));
         return NOT_STARTED;
     };
     let mut errno = Errno::NOENT;

@@ -1,6 +1,6 @@
 //! No handing over. An image that was to have PID 1 is not run.
 
-use whit::status::NOT_STARTED;
+use whit::contract::NOT_STARTED;
 
 use crate::machine::Machine;
 

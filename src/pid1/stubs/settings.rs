@@ -1,7 +1,7 @@
 //! No settings: they are the kernel's own. A workload that was to have others does not start.
 
+use whit::contract::NOT_STARTED;
 use whit::options::Sources;
-use whit::status::NOT_STARTED;
 
 /// The words were complained of.
 pub(crate) fn apply(sources: &Sources<'_>) -> Result<(), u8> {
