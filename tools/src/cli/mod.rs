@@ -3,7 +3,9 @@
 
 pub mod documents;
 pub mod listing;
+pub mod options;
 pub mod output;
+
 pub mod progress;
 pub mod size;
 pub mod terminal;
