@@ -18,7 +18,7 @@ pub(crate) struct Files {
 pub(crate) fn init_of_parts(workspace: &Path, parts: &[&str]) -> Result<PathBuf, String> {
     let target = target(workspace)?.join("parts");
     build(workspace, &target, &["build", "--no-default-features", "--features", &parts.join(",")], &[])?;
-    Ok(target.join("release/whit"))
+    Ok(target.join("init/whit"))
 }
 
 /// Builds the init of `workspace`; each build keeps its own target directory, so that neither undoes the other.
@@ -34,7 +34,7 @@ pub(crate) fn init(workspace: &Path) -> Result<Files, String> {
     map_argument.push(&map);
     let rustc = ["--", "-C", "strip=none", "-C", "link-arg=-Wl,--emit-relocs", "-C"].map(OsString::from);
     build(workspace, &with_symbols, &["rustc", "--bin", "whit"], &[&rustc[..], &[map_argument]].concat())?;
-    Ok(Files { shipped: target.join("release/whit"), named: with_symbols.join("release/whit"), map })
+    Ok(Files { shipped: target.join("init/whit"), named: with_symbols.join("init/whit"), map })
 }
 
 /// `rustc 1.95.0 (59807616e 2026-04-14)`: another compiler makes other sizes of the same source.
@@ -46,6 +46,14 @@ pub(crate) fn compiler(workspace: &Path) -> Result<String, String> {
         .output()
         .map_err(|error| format!("{}: {error}", rustc.display()))?;
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// The version that rust-toolchain.toml pins, which the limits are for.
+pub(crate) fn pinned(workspace: &Path) -> Result<String, String> {
+    let path = workspace.join("rust-toolchain.toml");
+    let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let channel = text.lines().find_map(|line| line.strip_prefix("channel = \"")?.strip_suffix('"'));
+    channel.map(str::to_owned).ok_or_else(|| format!("{}: no line `channel = \"VERSION\"`", path.display()))
 }
 
 fn target(workspace: &Path) -> Result<PathBuf, String> {
@@ -63,7 +71,7 @@ pub(crate) fn cargo(workspace: &Path) -> Command {
 fn build(workspace: &Path, target: &Path, command: &[&str], rustc: &[OsString]) -> Result<(), String> {
     let status = cargo(workspace)
         .args(command)
-        .args(["--quiet", "--release", "--package", "whit", "--target-dir"])
+        .args(["--quiet", "--profile", "init", "--package", "whit", "--target-dir"])
         .arg(target)
         .args(rustc)
         .status()

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
-use whit_tools::workspace;
+use xtask::workspace;
 
 /// The program `name` of the tools package.
 ///
@@ -22,7 +22,7 @@ pub fn tool(name: &str) -> PathBuf {
 /// # Panics
 /// When it does not build.
 pub fn init() -> PathBuf {
-    built("whit", &["--release", "--package", "whit"])
+    built("whit", &["--profile", "init", "--package", "whit"])
 }
 
 /// The init with these parts alone: features of its package, one behind the other with commas.
@@ -34,7 +34,7 @@ pub fn init_of_parts(parts: &str) -> PathBuf {
     let target = workspace::target().join("parts").join(if parts.is_empty() { "none" } else { parts });
     let target = target.to_str().expect("a path of characters");
     let features = ["--no-default-features", "--features", parts, "--target-dir", target];
-    built(&format!("whit of {parts:?}"), &[&["--release", "--package", "whit"], &features[..]].concat())
+    built(&format!("whit of {parts:?}"), &[&["--profile", "init", "--package", "whit"], &features[..]].concat())
 }
 
 /// The guard in front of the init: `namespace` starts it. Cargo builds a package's programs before it runs its tests; for

@@ -13,15 +13,17 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tempfile::TempDir;
-use whit_tools::debian::Kernel;
-use whit_tools::image::{self, Options};
-use whit_tools::initramfs::{self, Compression, Packing, Recipe};
-use whit_tools::output::Output;
-use whit_tools::qemu::{Accelerator, CommandLine, DiskInterface, Machine, Nic};
+use whit_tools::cli::output::Output;
+use whit_tools::compress::Compression;
+use whit_tools::disk::image::{self, Options};
+use whit_tools::initramfs::{self, Packing, Recipe};
+use whit_tools::kernel::debian::Kernel;
 use whit_tools::runrecord::RunRecord;
-use whit_tools::workspace;
+use whit_tools::vm::qemu::{Accelerator, CommandLine, DiskInterface, Machine, Nic};
+use xtask::workspace;
 
 use crate::{debian::store, init};
+use xtask::images;
 
 /// An emulated machine on a busy host boots within seconds; minutes are a failure.
 pub const DEADLINE: Duration = Duration::from_secs(120);
@@ -95,7 +97,7 @@ pub fn busybox() -> PathBuf {
 /// When it cannot be fetched or made.
 #[must_use]
 pub fn nginx_disk() -> PathBuf {
-    let tar = store().nginx().unwrap_or_else(|error| panic!("{error}"));
+    let tar = images::nginx::tar(&mut store()).unwrap_or_else(|error| panic!("{error}"));
     let record = RunRecord { entrypoint: vec!["/usr/sbin/nginx".to_owned()], ..RunRecord::default() };
     once("nginx.img", |path| make_disk(File::open(&tar).unwrap(), &record, path))
 }

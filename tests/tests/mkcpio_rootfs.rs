@@ -20,8 +20,8 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags}
 use snapshot::Snapshot;
 use tempfile::TempDir;
 use whit_tests::tool;
-use whit_tools::newc::Header;
-use whit_tools::segment::{self, Member};
+use whit_tools::archive::newc::Header;
+use whit_tools::archive::segment::{self, Member};
 
 /// A static program that is surely there; Debian: busybox-static.
 const BUSYBOX: &str = "/bin/busybox";

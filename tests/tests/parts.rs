@@ -8,9 +8,10 @@ use whit_tests::debian::cloud_kernels;
 use whit_tests::namespace::Machine;
 use whit_tests::whole::{Copy, Guest, VIRTIO, assert_clean, busybox_disk, busybox_tar};
 use whit_tests::{init_of_parts, tool};
-use whit_tools::initramfs::{self, Compression, Packing, Recipe};
-use whit_tools::qemu::{Accelerator, CommandLine, DiskInterface, Nic};
-use whit_tools::workspace;
+use whit_tools::compress::Compression;
+use whit_tools::initramfs::{self, Packing, Recipe};
+use whit_tools::vm::qemu::{Accelerator, CommandLine, DiskInterface, Nic};
+use xtask::workspace;
 
 /// Those that can be left out, by what stands in for them.
 fn parts() -> Vec<String> {

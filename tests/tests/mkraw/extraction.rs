@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use whit_tools::image::Options;
+use whit_tools::disk::image::Options;
 
 use super::archive::{self, directory, file, hard_link, member, seal, symlink};
 use super::kernel::{ATTRIBUTES, Mounted, extract};

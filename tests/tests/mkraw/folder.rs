@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use whit_tests::tool;
-use whit_tools::image::{self, Choice, Input, LeftOut, Options};
+use whit_tools::disk::image::{self, Choice, Input, LeftOut, Options};
 
 use super::kernel::{Mounted, make_tree};
 use super::snapshot::{self, assert_same};
@@ -84,7 +84,7 @@ fn sockets_and_images_stay_out() {
     };
     let text = said("disk.img");
     assert!(
-        text.contains("left out: 1 sockets\n") && text.contains("left out: 2 files that are this image\n"),
+        text.contains("left out: 1 sockets\n") && text.contains("left out: 2 files that are this disk\n"),
         "{text}"
     );
     assert_clean(&at("disk.img"));

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{AtFlags, FileType, Mode, Timespec, Timestamps, XattrFlags};
-use whit_tools::image::Options;
+use whit_tools::disk::image::Options;
 
 use super::snapshot::{self, assert_same};
 use super::{Image, archive, assert_clean, build};

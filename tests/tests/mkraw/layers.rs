@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use whit_tools::image::{self, Choice, Input, Options};
+use whit_tools::disk::image::{self, Choice, Input, Options};
 
 use super::archive::{self, directory, file, hard_link, symlink};
 use super::{assert_clean, snapshot};

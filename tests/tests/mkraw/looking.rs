@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::Command;
 
 use whit_tests::tool;
-use whit_tools::ext4::Size;
-use whit_tools::image::{self, Options};
+use whit_tools::disk::ext4::Size;
+use whit_tools::disk::image::{self, Options};
 
 use super::kernel::{Mounted, make_tree};
 use super::{Image, archive, build, run, run_well};

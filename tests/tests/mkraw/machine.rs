@@ -8,9 +8,9 @@ use std::process::Command;
 
 use whit_tests::debian::cloud_kernels;
 use whit_tests::whole::{Copy, Guest, Shell, VIRTIO, busybox, machine};
-use whit_tools::gpt;
-use whit_tools::image::{self, Options};
-use whit_tools::qemu::{DiskInterface, Nic};
+use whit_tools::disk::gpt;
+use whit_tools::disk::image::{self, Options};
+use whit_tools::vm::qemu::{DiskInterface, Nic};
 
 use super::kernel::make_tree;
 use super::{archive, assert_clean, run_well};

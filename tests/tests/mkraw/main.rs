@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
-use whit_tools::image::{self, Options, Summary};
+use whit_tools::disk::image::{self, Options, Summary};
 
 /// An image in a directory of its own, and what was said of it.
 struct Image {

@@ -6,8 +6,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use proptest::prelude::*;
-use whit_tools::ext4;
-use whit_tools::image::{self, Options};
+use whit_tools::disk::ext4;
+use whit_tools::disk::image::{self, Options};
 
 use super::snapshot::{self, Rest, Seen, Snapshot, assert_same};
 use super::{archive, assert_clean};

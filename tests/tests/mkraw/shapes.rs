@@ -1,8 +1,8 @@
 //! Shapes of archives that GNU tar does not write, or does not extract: each with what is expected of it.
 
 use ext4_view::Ext4;
-use whit_tools::ext4::{Error as Ext4Error, Problem};
-use whit_tools::image::{Error, Options};
+use whit_tools::disk::ext4::{Error as Ext4Error, Problem};
+use whit_tools::disk::image::{Error, Options};
 
 use super::kernel::{extract, make_tree};
 use super::snapshot::{self, Rest, Seen, Snapshot, assert_same};

@@ -1,0 +1,206 @@
+//! The disk file: ascending writes gathered into large ones, zeros left out where they are many.
+//!
+//! A large file is written by a thread, to space that was reserved ahead: so the time is that of `cp`.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use rustix::fs::{FallocateFlags, fallocate};
+
+use super::writer::{BUFFER, Filled, Writer, new_buffer};
+
+/// Up to here a file is written as it is: neither a thread nor space ahead is worth its price.
+const SMALL_FILE: u64 = 4 << 20;
+/// A write this small is done at once.
+const SMALL_WRITE: usize = 64 << 10;
+/// Space is reserved as far ahead as the file is long, but no further than this.
+const MOST_RESERVED: u64 = 64 << 20;
+
+/// Writes to a new file, whose untouched parts read as zeros.
+pub(super) struct Disk<'a> {
+    file: &'a File,
+    /// Where the file system starts in the file: all other offsets count from there.
+    base: u64,
+    buffer: Box<[u8]>,
+    /// Offset of the buffer's first byte.
+    start: u64,
+    filled: usize,
+    /// Where the space ends that the file was given ahead of what is written; none if it is not to be given any more.
+    reserved: Option<u64>,
+    writer: Option<Writer>,
+}
+
+impl<'a> Disk<'a> {
+    pub(super) fn new(file: &'a File, base: u64) -> Self {
+        Self { file, base, buffer: new_buffer(), start: 0, filled: 0, reserved: Some(0), writer: None }
+    }
+
+    /// The file, and where the file system starts in it.
+    pub(super) fn place(&self) -> (&'a File, u64) {
+        (self.file, self.base)
+    }
+
+    /// `length` bytes to fill, whose place is `offset`; `advance` then keeps them. What they hold before is
+    /// left over from earlier writes.
+    pub(super) fn room(&mut self, offset: u64, length: usize) -> io::Result<&mut [u8]> {
+        if self.start + self.filled as u64 != offset || self.buffer.len() - self.filled < length {
+            self.flush()?;
+            self.start = offset;
+        }
+        Ok(&mut self.buffer[self.filled..][..length])
+    }
+
+    /// Keeps the first `length` bytes of the last `room`.
+    pub(super) fn advance(&mut self, length: usize) {
+        self.filled += length;
+    }
+
+    /// Writes `bytes` at `offset`.
+    pub(super) fn write(&mut self, mut offset: u64, bytes: &[u8]) -> io::Result<()> {
+        for piece in bytes.chunks(BUFFER) {
+            self.room(offset, piece.len())?.copy_from_slice(piece);
+            self.advance(piece.len());
+            offset += piece.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Makes `length` bytes from `offset` on zeros again.
+    pub(super) fn clear(&mut self, offset: u64, length: u64) -> io::Result<()> {
+        self.settle()?;
+        let offset = self.base + offset;
+        if fallocate(self.file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, length).is_ok() {
+            return Ok(());
+        }
+        let zeros = vec![0; BUFFER];
+        let mut done = 0;
+        while done < length {
+            let count = (length - done).min(BUFFER as u64);
+            self.file.write_all_at(&zeros[..count as usize], offset + done)?; // at most BUFFER
+            done += count;
+        }
+        Ok(())
+    }
+
+    /// Reserves no more space, and gives back what is left of it: from here on there are holes.
+    pub(super) fn end_of_contents(&mut self) -> io::Result<()> {
+        self.settle()?;
+        // A reservation that failed may have got a part of what it wanted.
+        if self.reserved.take() == Some(0) { Ok(()) } else { self.file.set_len(self.base + self.start) }
+    }
+
+    /// Reserves space for what is gathered, and ahead. To write to blocks that are there takes ext4 a quarter less time
+    /// than to blocks that it counts first and finds later (measured: 187 MB, 120 ms to 90 ms).
+    fn reserve(&mut self) {
+        let start = self.base + self.start;
+        let end = start + self.filled as u64;
+        let Some(reserved) = self.reserved.filter(|reserved| *reserved < end) else { return };
+        let (from, to) = (reserved.max(start), end + end.min(MOST_RESERVED));
+        // Without support for it, or without that much space, the file is written to as it is.
+        self.reserved = fallocate(self.file, FallocateFlags::empty(), from, to - from).is_ok().then_some(to);
+    }
+
+    /// Writes what has been gathered, or hands it over to be written.
+    fn flush(&mut self) -> io::Result<()> {
+        let offset = self.base + self.start;
+        if offset < SMALL_FILE || self.filled <= SMALL_WRITE {
+            self.file.write_all_at(&self.buffer[..self.filled], offset)?;
+        } else {
+            self.reserve();
+            let writer = match &mut self.writer {
+                Some(writer) => writer,
+                none => none.insert(Writer::start(self.file.try_clone()?)),
+            };
+            let buffer = std::mem::take(&mut self.buffer);
+            self.buffer = writer.write(Filled { buffer, length: self.filled, offset })?;
+        }
+        self.start += self.filled as u64;
+        self.filled = 0;
+        Ok(())
+    }
+
+    /// Writes what has been gathered, and waits until all is written.
+    fn settle(&mut self) -> io::Result<()> {
+        self.flush()?;
+        self.writer.as_mut().map_or(Ok(()), Writer::wait)
+    }
+
+    /// Writes the rest and sets the file's length.
+    pub(super) fn finish(&mut self, length: u64) -> io::Result<()> {
+        self.settle()?;
+        drop(self.writer.take());
+        self.file.set_len(self.base + length)
+    }
+}
+
+/// Whether all bytes are zero. Ordinary data is told by its first bytes.
+pub(super) fn is_zero(bytes: &[u8]) -> bool {
+    bytes.chunks(256).all(|piece| piece.iter().fold(0, |any, byte| any | byte) == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn scattered_writes_end_up_in_their_places() {
+        for base in [0, 4096 * 5] {
+            check_writes(base);
+        }
+    }
+
+    #[test]
+    fn a_large_file_is_written_to_space_that_is_given_back() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut disk = Disk::new(file.as_file(), 4096);
+        let piece = |number: u64| vec![1 + (number % 251) as u8; 100_000];
+        for number in 0..200 {
+            disk.write(number * 100_000, &piece(number)).unwrap();
+        }
+        assert!(disk.reserved > Some(20_000_000) && disk.writer.is_some());
+        disk.end_of_contents().unwrap();
+        assert_eq!(file.as_file().metadata().unwrap().len(), 4096 + 20_000_000);
+        // What follows is far away, and between them is a hole.
+        disk.write(60_000_000, &piece(0)).unwrap();
+        disk.finish(64_000_000).unwrap();
+        let metadata = file.as_file().metadata().unwrap();
+        assert_eq!(metadata.len(), 4096 + 64_000_000);
+        assert!(metadata.blocks() * 512 < 21_000_000, "{} blocks", metadata.blocks());
+        let mut found = vec![0; 100_000];
+        for number in 0..200 {
+            file.as_file().read_exact_at(&mut found, 4096 + number * 100_000).unwrap();
+            assert!(found == piece(number), "{number}");
+        }
+    }
+
+    fn check_writes(base: u64) {
+        let file = tempfile::tempfile().unwrap();
+        let mut disk = Disk::new(&file, base);
+        let mut expected = vec![0; 5 << 20];
+        for (offset, length, byte) in [(0, 10, 1), (10, 3 << 20, 2), (4 << 20, 100, 3), ((4 << 20) + 100, 4096, 4)] {
+            let bytes = vec![byte; length];
+            disk.write(offset as u64, &bytes).unwrap();
+            expected[offset..offset + length].copy_from_slice(&bytes);
+        }
+        disk.clear(4096, 2 << 20).unwrap();
+        expected[4096..4096 + (2 << 20)].fill(0);
+        disk.finish(5 << 20).unwrap();
+        let mut written = vec![0; 5 << 20];
+        file.read_exact_at(&mut written, base).unwrap();
+        assert!(written == expected);
+        assert_eq!(file.metadata().unwrap().len(), base + (5 << 20));
+    }
+
+    #[test]
+    fn one_bit_is_not_zero() {
+        let mut bytes = vec![0; 4096];
+        assert!(is_zero(&bytes));
+        for position in [0, 255, 256, 4095] {
+            bytes[position] = 0x80;
+            assert!(!is_zero(&bytes));
+            bytes[position] = 0;
+        }
+    }
+}

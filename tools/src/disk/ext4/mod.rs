@@ -1,0 +1,411 @@
+//! ext4 written in one pass: file contents as they come, all metadata behind the last of them, then the group
+//! descriptors and the superblock in front. No root, no mount, no mke2fs.
+//!
+//! The format is that of the kernel's Documentation/filesystems/ext4/. What is written has the features has_journal,
+//! ext_attr, dir_index, filetype, extent, flex_bg, sparse_super, large_file, huge_file, dir_nlink, extra_isize and
+//! metadata_csum, and every inode table counts as zeroed, so that the kernel has nothing left to do after the mount.
+//! Left out on purpose: `resize_inode` and `64bit` (the kernel grows the file system online without them),
+//! `orphan_file` (slow to mount), `sparse_super2` (bars online growth).
+//!
+//! The same calls give the same bytes: nothing here asks a clock or for random numbers.
+//!
+//! - `spec`, `checksum`, `hash`: the structures and sums, byte by byte
+//! - `layout`: which block is for what; pure
+//! - `tree`, `path`, `layer`: the namespace, how paths lead through it, and what layers hide of it
+//! - `file`, `extents`, `directory`, `attributes`: contents
+//! - `disk`, `writer`: the disk file
+//! - `finish`, `inodes`, `groups`, `identity`: the metadata at the end
+//! - `read`, `verify`: the finished disk read back
+
+mod attributes;
+mod checksum;
+mod directory;
+mod disk;
+mod error;
+mod extents;
+mod file;
+mod finish;
+mod groups;
+mod hash;
+mod identity;
+mod inodes;
+mod layer;
+mod layout;
+mod path;
+pub mod read;
+mod spec;
+mod tree;
+mod verify;
+mod writer;
+
+use std::collections::HashMap;
+use std::fs::File;
+
+pub use error::{Error, Problem};
+pub use file::FileWriter;
+pub use finish::{Finish, Totals};
+pub use layout::Size;
+pub use verify::Difference;
+
+use attributes::{Sets, Stored};
+use disk::Disk;
+use error::entry;
+use extents::Extent;
+use layer::Layer;
+use layout::{Cursor, Run};
+use path::{Place, Resolver};
+use spec::{BLOCK_SIZE, encode_device, encode_time};
+use tree::{Content, Node, NodeId, Tree};
+
+pub(crate) use tree::mode;
+
+/// Bytes of a block.
+pub const BLOCK_BYTES: u64 = BLOCK_SIZE as u64;
+
+/// Targets of symbolic links shorter than this lie within the inode.
+const INLINE_TARGET: usize = 60;
+/// The longest target: with its NUL it fills a block.
+const MAX_TARGET: usize = BLOCK_SIZE - 1;
+
+/// What an entry is besides its content.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Metadata<'a> {
+    /// Permissions: 12 bits.
+    pub mode: u16,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Modification time in seconds since 1970.
+    pub seconds: i64,
+    /// Nanoseconds after `seconds`.
+    pub nanoseconds: u32,
+    /// Extended attributes: full names and values as getxattr(2) gives them.
+    pub attributes: &'a [(Vec<u8>, Vec<u8>)],
+}
+
+/// A file system under construction.
+pub struct Builder<'a> {
+    disk: Disk<'a>,
+    cursor: Cursor,
+    tree: Tree,
+    resolver: Resolver,
+    extents: Vec<Extent>,
+    sets: Sets,
+    /// Blocks of files that were replaced.
+    free: Vec<Run>,
+    /// Hard links to what has not come yet.
+    pending: Vec<Pending>,
+    layer: Layer,
+    /// Hashes of contents, if the disk will be read back.
+    hashes: Option<HashMap<NodeId, u128>>,
+    attributes_left_out: u64,
+    times_clamped: u64,
+}
+
+struct Pending {
+    path: Vec<u8>,
+    target: Vec<u8>,
+}
+
+impl<'a> Builder<'a> {
+    /// Starts with a root directory and lost+found in `file`, which must be new and empty. `time` is theirs, and that of
+    /// parents that are missing.
+    ///
+    /// # Errors
+    /// None here: the signature is that of all steps.
+    pub fn new(file: &'a File, time: i64) -> Result<Self, Error> {
+        Self::new_at(file, 0, time)
+    }
+
+    /// The same, for a file system that starts at byte `base` of the file.
+    ///
+    /// # Errors
+    /// See [`Builder::new`].
+    pub fn new_at(file: &'a File, base: u64, time: i64) -> Result<Self, Error> {
+        let time = encode_time(time, 0);
+        let mut builder = Self {
+            disk: Disk::new(file, base),
+            cursor: Cursor::new(),
+            tree: Tree::default(),
+            resolver: Resolver::new(time),
+            extents: Vec::new(),
+            sets: Sets::default(),
+            free: Vec::new(),
+            pending: Vec::new(),
+            layer: Layer::default(),
+            hashes: None,
+            attributes_left_out: 0,
+            times_clamped: 0,
+        };
+        builder.found(time).map_err(|problem| Error::Entry { path: b"/".to_vec(), problem })?;
+        Ok(builder)
+    }
+
+    fn found(&mut self, time: (u32, u32)) -> Result<(), Problem> {
+        let root = self.tree.create(Node { links: 1, ..path::directory(NodeId::ROOT, time) })?;
+        let mut lost_found = path::directory(root, time);
+        lost_found.mode = mode::DIRECTORY | 0o700;
+        let lost_found = self.tree.create(lost_found)?;
+        self.tree.link(root, b"lost+found", lost_found)
+    }
+
+    /// Makes a directory, or changes one that is there.
+    ///
+    /// # Errors
+    /// [`Error::Entry`].
+    pub fn directory(&mut self, path: &[u8], metadata: Metadata) -> Result<(), Error> {
+        self.enter(path, metadata, mode::DIRECTORY, |parent| Content::Directory { parent }).map(|_| ())
+    }
+
+    /// Makes a file of `size` bytes, whose content is to be written next.
+    ///
+    /// # Errors
+    /// [`Error::Entry`].
+    pub fn file(&mut self, path: &[u8], metadata: Metadata, size: u64) -> Result<FileWriter<'_, 'a>, Error> {
+        let node = self.enter(path, metadata, mode::FILE, |_| Content::Nothing)?;
+        if size > u64::from(u32::MAX) * BLOCK_SIZE as u64 {
+            return Err(entry(path, Problem::FileTooLarge));
+        }
+        Ok(FileWriter::new(self, node, size))
+    }
+
+    /// Makes a symbolic link.
+    ///
+    /// # Errors
+    /// [`Error::Entry`], [`Error::Write`].
+    pub fn symlink(&mut self, path: &[u8], metadata: Metadata, target: &[u8]) -> Result<(), Error> {
+        let problem = match target {
+            [] => Some(Problem::NoTarget),
+            _ if target.len() > MAX_TARGET => Some(Problem::TargetTooLong),
+            _ if target.contains(&0) => Some(Problem::Nul),
+            _ => None,
+        };
+        if let Some(problem) = problem {
+            return Err(entry(path, problem));
+        }
+        let node = self.enter(path, Metadata { mode: 0o777, ..metadata }, mode::SYMLINK, |_| Content::Nothing)?;
+        self.tree.node_mut(node).size = target.len() as u64;
+        self.tree.node_mut(node).content = if target.len() < INLINE_TARGET {
+            let (start, length) = self.tree.store(target).map_err(|problem| entry(path, problem))?;
+            Content::Target { start, length }
+        } else {
+            self.resolver.long_targets.insert(node.0, target.to_vec());
+            let mut block = [0; BLOCK_SIZE];
+            block[..target.len()].copy_from_slice(target);
+            self.store(&block)?
+        };
+        Ok(())
+    }
+
+    /// Makes a character device, or a block device.
+    ///
+    /// # Errors
+    /// [`Error::Entry`].
+    pub fn device(&mut self, path: &[u8], metadata: Metadata, block: bool, number: (u32, u32)) -> Result<(), Error> {
+        let (major, minor) = number;
+        encode_device(major, minor).ok_or_else(|| entry(path, Problem::Device))?;
+        let kind = if block { mode::BLOCK_DEVICE } else { mode::CHARACTER_DEVICE };
+        self.enter(path, metadata, kind, |_| Content::Device { major, minor }).map(|_| ())
+    }
+
+    /// Makes a named pipe.
+    ///
+    /// # Errors
+    /// [`Error::Entry`].
+    pub fn fifo(&mut self, path: &[u8], metadata: Metadata) -> Result<(), Error> {
+        self.enter(path, metadata, mode::FIFO, |_| Content::Nothing).map(|_| ())
+    }
+
+    /// Makes `path` another name of `target`, at once or when that has come.
+    ///
+    /// # Errors
+    /// [`Error::Entry`].
+    pub fn hard_link(&mut self, path: &[u8], target: &[u8]) -> Result<(), Error> {
+        let found = self.resolver.find(&mut self.tree, target).map_err(|problem| entry(path, problem))?;
+        match found {
+            Some(node) => self.name(path, node),
+            None => {
+                // Whatever has this name now is replaced, even though the link itself is still to come.
+                if let Place::Name(parent, name) = self.place(path)? {
+                    self.remove(parent, name);
+                }
+                self.pending.push(Pending { path: path.to_vec(), target: target.to_vec() });
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether something is at this path.
+    pub fn exists(&mut self, path: &[u8]) -> bool {
+        matches!(self.resolver.find(&mut self.tree, path), Ok(Some(_)))
+    }
+
+    fn name(&mut self, path: &[u8], node: NodeId) -> Result<(), Error> {
+        if self.tree.node(node).is_directory() {
+            return Err(entry(path, Problem::LinkToDirectory));
+        }
+        let Place::Name(parent, name) = self.place(path)? else { return Err(entry(path, Problem::NamesADirectory)) };
+        if self.tree.find(parent, name) == Some(node) {
+            return Ok(());
+        }
+        // Held, in case what the link replaces is a directory with the target in it.
+        self.tree.node_mut(node).links += 1;
+        self.remove(parent, name);
+        self.tree.node_mut(node).links -= 1;
+        self.tree.link(parent, name, node).map_err(|problem| entry(path, problem))
+    }
+
+    /// Gives pending hard links their targets, in as many rounds as links to links need.
+    fn link_pending(&mut self) -> Result<(), Error> {
+        let mut pending = std::mem::take(&mut self.pending);
+        loop {
+            let before = pending.len();
+            let mut left = Vec::new();
+            for link in pending {
+                match self.resolver.find(&mut self.tree, &link.target) {
+                    // What has the name by now came after the link, and the last one counts.
+                    Ok(Some(_)) if self.exists(&link.path) => {}
+                    Ok(Some(node)) => self.name(&link.path, node)?,
+                    _ => left.push(link),
+                }
+            }
+            match left.pop() {
+                None => return Ok(()),
+                Some(Pending { path, target }) if left.len() + 1 == before => {
+                    return Err(Error::LinkTarget { path, target });
+                }
+                Some(link) => left.push(link),
+            }
+            pending = left;
+        }
+    }
+
+    /// Creates what goes to `path`, in place of what is there; a directory is changed instead.
+    fn enter(
+        &mut self,
+        path: &[u8],
+        metadata: Metadata,
+        kind: u16,
+        content: impl FnOnce(NodeId) -> Content,
+    ) -> Result<NodeId, Error> {
+        let time = encode_time(metadata.seconds, metadata.nanoseconds);
+        self.times_clamped += u64::from(spec::decode_seconds(time) != metadata.seconds);
+        let attributes = self.attributes(path, metadata.attributes)?;
+        // Writers differ in whether a mode with an ACL has the mask or the group's own permissions; the kernel has the mask.
+        let acl = self.sets.get(attributes).iter().find_map(Stored::permissions);
+        let mode = kind | acl.map_or(metadata.mode, |permissions| metadata.mode & !0o777 | permissions);
+        let place = self.place(path)?;
+        let existing = match place {
+            Place::Directory(node) => Some(node),
+            Place::Name(parent, name) => self.tree.find(parent, name),
+        };
+        if let Some(node) = existing.filter(|node| self.tree.node(*node).is_directory() && kind == mode::DIRECTORY) {
+            let changed = self.tree.node_mut(node);
+            *changed = Node { mode, uid: metadata.uid, gid: metadata.gid, time, attributes, ..*changed };
+            self.layer.describe(node);
+            return Ok(node);
+        }
+        let Place::Name(parent, name) = place else { return Err(entry(path, Problem::NamesADirectory)) };
+        if existing.is_some() {
+            self.remove(parent, name);
+        }
+        let node = Node {
+            mode,
+            uid: metadata.uid,
+            gid: metadata.gid,
+            time,
+            links: 0,
+            size: 0,
+            content: content(parent),
+            attributes,
+        };
+        let node = self.tree.create(node).map_err(|problem| entry(path, problem))?;
+        self.tree.link(parent, name, node).map_err(|problem| entry(path, problem))?;
+        Ok(node)
+    }
+
+    fn attributes(&mut self, path: &[u8], attributes: &[(Vec<u8>, Vec<u8>)]) -> Result<u32, Error> {
+        let set: Vec<Stored> = attributes.iter().filter_map(|(name, value)| Stored::new(name, value)).collect();
+        self.attributes_left_out += (attributes.len() - set.len()) as u64;
+        let number = self.sets.intern(set);
+        if attributes::encode(self.sets.get(number)).is_none() {
+            return Err(entry(path, Problem::AttributesTooLong));
+        }
+        Ok(number)
+    }
+
+    fn place<'p>(&mut self, path: &'p [u8]) -> Result<Place<'p>, Error> {
+        self.resolver.place(&mut self.tree, path).map_err(|problem| entry(path, problem))
+    }
+
+    fn remove(&mut self, parent: NodeId, name: &[u8]) {
+        self.resolver.forget();
+        let (extents, free) = (&self.extents, &mut self.free);
+        self.tree.unlink(parent, name, |node| free.extend(tree::runs(node, extents)));
+    }
+
+    /// Writes whole blocks to the next free ones.
+    fn store(&mut self, bytes: &[u8]) -> Result<Content, Error> {
+        let first = self.extents.len();
+        let (mut logical, mut rest) = (0, bytes);
+        while !rest.is_empty() {
+            let wanted = u32::try_from(rest.len() / BLOCK_SIZE).unwrap_or(u32::MAX);
+            let run = self.cursor.take(wanted).ok_or(Error::TooLarge)?;
+            let (now, later) = rest.split_at(run.length as usize * BLOCK_SIZE);
+            self.disk.write(offset(run.start), now)?;
+            extents::append(&mut self.extents, first, logical, run);
+            logical += run.length;
+            rest = later;
+        }
+        self.content_since(first)
+    }
+
+    /// The extents from index `first` on as a content.
+    fn content_since(&self, first: usize) -> Result<Content, Error> {
+        let count = self.extents.len() - first;
+        match (u32::try_from(first), u32::try_from(count)) {
+            (Ok(first), Ok(count)) => Ok(Content::Extents { first, count }),
+            _ => Err(Error::TooLarge),
+        }
+    }
+}
+
+/// Where a block lies in the file.
+fn offset(block: u32) -> u64 {
+    u64::from(block) * BLOCK_SIZE as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn files_beyond_16_gib_lie_around_the_descriptors_there() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut builder = Builder::new(file.as_file(), 0).unwrap();
+        // As if 16 GiB of files had come and gone: the next ones end up in groups 127 to 129, all with descriptors.
+        let start = 127 * spec::BLOCKS_PER_GROUP + 30_000;
+        while builder.cursor.next() < u64::from(start) {
+            let left = u64::from(start) - builder.cursor.next();
+            builder.free.push(builder.cursor.take(left as u32).unwrap());
+        }
+        let content = vec![0x5a; 7_777_777];
+        for number in 0..40 {
+            let path = format!("dir{number}/file");
+            let mut writer = builder.file(path.as_bytes(), Metadata::default(), content.len() as u64).unwrap();
+            for piece in content.chunks(64 << 10) {
+                writer.room().unwrap().copy_from_slice(piece);
+                writer.keep().unwrap();
+            }
+            writer.close().unwrap();
+        }
+        let totals = builder.finish(&Finish::default()).unwrap();
+        assert!(totals.image_bytes > 16 << 30);
+        let output = Command::new("/sbin/e2fsck").arg("-fn").arg(file.path()).output();
+        let output = output.expect("e2fsck starts; it is in e2fsprogs");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.lines().count() == 6, "{text}");
+    }
+}

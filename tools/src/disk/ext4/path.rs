@@ -1,0 +1,247 @@
+//! Paths of entries, resolved inside the disk: as if it were the root directory, whatever a path says.
+//!
+//! Parents that are missing are made. Symbolic links among the parents are followed, absolute ones from the disk's
+//! root; `..` goes up one directory and stays at the root. The last component is never followed.
+
+use super::tree::{Content, Node, NodeId, Tree, mode};
+use super::{Problem, spec};
+
+/// As many symbolic links as the kernel follows in one path (`MAXSYMLINKS`).
+const MAX_SYMLINKS: u32 = 40;
+
+/// Where an entry goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place<'a> {
+    /// A name in a directory.
+    Name(NodeId, &'a [u8]),
+    /// A directory that exists: the path ends in `.`, `..` or is the root.
+    Directory(NodeId),
+}
+
+/// Resolves paths, and remembers the last directory: entries come directory by directory.
+#[derive(Default)]
+pub(super) struct Resolver {
+    last_path: Vec<u8>,
+    last: Option<NodeId>,
+    /// Long targets of symbolic links, which are blocks of the disk by now.
+    pub(super) long_targets: std::collections::HashMap<u32, Vec<u8>>,
+    time: (u32, u32),
+}
+
+impl Resolver {
+    /// Starts at the root; `time` is that of directories that are made.
+    pub(super) fn new(time: (u32, u32)) -> Self {
+        Self { time, ..Self::default() }
+    }
+
+    /// Forgets the last directory: a name was removed.
+    pub(super) fn forget(&mut self) {
+        self.last = None;
+    }
+
+    /// The time of directories that are made.
+    pub(super) fn time(&self) -> (u32, u32) {
+        self.time
+    }
+
+    /// The directory at this path, if there is one; the last component is followed too.
+    pub(super) fn directory(&mut self, tree: &mut Tree, path: &[u8]) -> Result<Option<NodeId>, Problem> {
+        self.walk(tree, NodeId::ROOT, path, false, &mut 0)
+    }
+
+    /// Finds where an entry of this path goes, and makes the parents that are missing.
+    pub(super) fn place<'a>(&mut self, tree: &mut Tree, path: &'a [u8]) -> Result<Place<'a>, Problem> {
+        let (parents, last) = split(path);
+        let parent = if self.last.is_some() && self.last_path == parents {
+            self.last
+        } else {
+            let parent = self.walk(tree, NodeId::ROOT, parents, true, &mut 0)?;
+            self.last_path.clear();
+            self.last_path.extend_from_slice(parents);
+            self.last = parent;
+            parent
+        };
+        let parent = parent.ok_or(Problem::NotADirectory)?;
+        match last {
+            b"" | b"." => Ok(Place::Directory(parent)),
+            b".." => Ok(Place::Directory(above(tree, parent))),
+            name => Ok(Place::Name(parent, name)),
+        }
+    }
+
+    /// What is at this path, if anything.
+    pub(super) fn find(&mut self, tree: &mut Tree, path: &[u8]) -> Result<Option<NodeId>, Problem> {
+        let (parents, last) = split(path);
+        let Some(parent) = self.walk(tree, NodeId::ROOT, parents, false, &mut 0)? else { return Ok(None) };
+        match last {
+            b"" | b"." => Ok(Some(parent)),
+            b".." => Ok(Some(above(tree, parent))),
+            name => Ok(tree.find(parent, name)),
+        }
+    }
+
+    /// Goes from a directory along a path whose last component is followed too.
+    fn walk(
+        &self,
+        tree: &mut Tree,
+        start: NodeId,
+        path: &[u8],
+        make: bool,
+        followed: &mut u32,
+    ) -> Result<Option<NodeId>, Problem> {
+        let mut at = if path.starts_with(b"/") { NodeId::ROOT } else { start };
+        for name in path.split(|byte| *byte == b'/') {
+            at = match name {
+                b"" | b"." => at,
+                b".." => above(tree, at),
+                _ => match tree.find(at, name) {
+                    None if make => self.make(tree, at, name)?,
+                    None => return Ok(None),
+                    Some(found) => match tree.node(found).kind() {
+                        mode::DIRECTORY => found,
+                        mode::SYMLINK => {
+                            *followed += 1;
+                            if *followed > MAX_SYMLINKS {
+                                return Err(Problem::SymlinkLoop);
+                            }
+                            let target = self.target(tree, found);
+                            let Some(reached) = self.walk(tree, at, &target, make, followed)? else { return Ok(None) };
+                            reached
+                        }
+                        _ => return Err(Problem::NotADirectory),
+                    },
+                },
+            };
+        }
+        Ok(Some(at))
+    }
+
+    fn make(&self, tree: &mut Tree, parent: NodeId, name: &[u8]) -> Result<NodeId, Problem> {
+        let id = tree.create(directory(parent, self.time))?;
+        tree.link(parent, name, id)?;
+        Ok(id)
+    }
+
+    /// What a symbolic link leads to.
+    pub(super) fn target(&self, tree: &Tree, link: NodeId) -> Vec<u8> {
+        match tree.node(link).content {
+            Content::Target { start, length } => tree.slice(start, length).to_vec(),
+            _ => self.long_targets.get(&link.0).cloned().unwrap_or_default(),
+        }
+    }
+}
+
+/// A directory that the input does not describe: root's, 0755.
+pub(super) fn directory(parent: NodeId, time: (u32, u32)) -> Node {
+    let content = Content::Directory { parent };
+    Node {
+        mode: mode::DIRECTORY | 0o755,
+        uid: 0,
+        gid: 0,
+        time,
+        links: 0,
+        size: spec::BLOCK_SIZE as u64,
+        content,
+        attributes: 0,
+    }
+}
+
+fn above(tree: &Tree, id: NodeId) -> NodeId {
+    match tree.node(id).content {
+        Content::Directory { parent } => parent,
+        _ => NodeId::ROOT,
+    }
+}
+
+/// The directory part and the last component. Slashes and `.` behind that are no components of their own.
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    let mut path = path;
+    while let Some(shorter) = path.strip_suffix(b"/").or_else(|| path.strip_suffix(b"/.")) {
+        path = shorter;
+    }
+    match path.iter().rposition(|byte| *byte == b'/') {
+        Some(slash) => (&path[..slash], &path[slash + 1..]),
+        None => (&[], path),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A root with `dir/sub` and the links `rel` -> `dir`, `abs` -> `/dir/sub`, `up` -> `../../dir`, `loop` -> `loop`.
+    fn tree() -> (Tree, NodeId, NodeId) {
+        let mut tree = Tree::default();
+        let root = tree.create(directory(NodeId::ROOT, (0, 0))).unwrap();
+        let mut add = |parent, name: &[u8], target: Option<&[u8]>| {
+            let mut node = directory(parent, (0, 0));
+            if let Some(target) = target {
+                let (start, length) = tree.store(target).unwrap();
+                node.mode = mode::SYMLINK | 0o777;
+                node.content = Content::Target { start, length };
+            }
+            let id = tree.create(node).unwrap();
+            tree.link(parent, name, id).unwrap();
+            id
+        };
+        let dir = add(root, b"dir", None);
+        let sub = add(dir, b"sub", None);
+        for (name, target) in
+            [("rel", "dir"), ("abs", "/dir/sub"), ("up", "../../dir"), ("loop", "loop"), ("new", "made")]
+        {
+            add(root, name.as_bytes(), Some(target.as_bytes()));
+        }
+        (tree, dir, sub)
+    }
+
+    #[test]
+    fn paths_lead_where_chroot_would() {
+        let (mut tree, dir, sub) = tree();
+        let mut resolver = Resolver::default();
+        for (path, place) in [
+            ("x", Place::Name(NodeId::ROOT, b"x")),
+            ("/x", Place::Name(NodeId::ROOT, b"x")),
+            ("./dir//x/", Place::Name(dir, b"x")),
+            ("dir/x/././", Place::Name(dir, b"x")),
+            ("../../x", Place::Name(NodeId::ROOT, b"x")),
+            ("dir/../x", Place::Name(NodeId::ROOT, b"x")),
+            ("rel/x", Place::Name(dir, b"x")),
+            ("rel", Place::Name(NodeId::ROOT, b"rel")),
+            ("abs/x", Place::Name(sub, b"x")),
+            ("abs/../x", Place::Name(dir, b"x")),
+            ("up/sub/x", Place::Name(sub, b"x")),
+            ("./", Place::Directory(NodeId::ROOT)),
+            (".", Place::Directory(NodeId::ROOT)),
+            ("/", Place::Directory(NodeId::ROOT)),
+            ("dir/sub/..", Place::Directory(dir)),
+        ] {
+            assert_eq!(resolver.place(&mut tree, path.as_bytes()), Ok(place), "{path}");
+        }
+        assert_eq!(resolver.place(&mut tree, b"loop/x"), Err(Problem::SymlinkLoop));
+    }
+
+    #[test]
+    fn missing_parents_are_made_through_links_too() {
+        let (mut tree, dir, _) = tree();
+        let mut resolver = Resolver::default();
+        let Ok(Place::Name(parent, b"x")) = resolver.place(&mut tree, b"rel/a/b/x") else { panic!("no place") };
+        assert_eq!(tree.find(tree.find(dir, b"a").unwrap(), b"b"), Some(parent));
+        assert!(matches!(resolver.place(&mut tree, b"new/x"), Ok(Place::Name(..))));
+        assert!(tree.find(NodeId::ROOT, b"made").is_some_and(|made| tree.node(made).is_directory()));
+    }
+
+    #[test]
+    fn a_file_is_no_parent_and_finding_makes_nothing() {
+        let (mut tree, dir, _) = tree();
+        let mut file = directory(dir, (0, 0));
+        file.mode = mode::FILE;
+        let file = tree.create(file).unwrap();
+        tree.link(dir, b"file", file).unwrap();
+        let mut resolver = Resolver::default();
+        assert_eq!(resolver.place(&mut tree, b"dir/file/x"), Err(Problem::NotADirectory));
+        let before = tree.nodes().len();
+        assert_eq!(resolver.find(&mut tree, b"dir/none/x"), Ok(None));
+        assert_eq!(resolver.find(&mut tree, b"rel/file"), Ok(Some(file)));
+        assert_eq!(tree.nodes().len(), before);
+    }
+}

@@ -1,0 +1,322 @@
+//! A reader for what the writer writes, and all that it writes: attributes, devices, link counts, times before 1970,
+//! file systems beyond 16 GiB. It shares no code with the writer.
+//!
+//! Left out: a journal that has to be replayed, files without extents, data within inodes.
+
+mod attributes;
+mod superblock;
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+pub use superblock::Superblock;
+
+/// Inode of the root directory.
+pub(super) const ROOT: u32 = 2;
+/// Extent trees are never deeper (`EXT4_MAX_EXTENT_DEPTH`).
+const MAX_DEPTH: u16 = 5;
+
+/// Why something cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Reading failed.
+    #[error("cannot be read: {0}")]
+    Read(#[from] io::Error),
+    /// Something else.
+    #[error("holds no ext4 file system")]
+    NoFileSystem,
+    /// A feature that is not known here.
+    #[error("has a feature that is not read here, of {0}")]
+    Features(String),
+    /// A structure that is none.
+    #[error("is damaged: {0}; e2fsck -f says more")]
+    Damaged(Damage),
+    /// No such file.
+    #[error("no such file on the disk")]
+    NotFound,
+}
+
+/// What is damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Damage {
+    /// The superblock.
+    #[error("the superblock has values out of place")]
+    Superblock,
+    /// An inode number.
+    #[error("inode {0} does not exist")]
+    InodeNumber(u32),
+    /// An extent tree.
+    #[error("the extents of inode {0} are malformed")]
+    Extents(u32),
+    /// A directory.
+    #[error("the directory of inode {0} is malformed")]
+    Directory(u32),
+    /// Attributes.
+    #[error("the attributes of inode {0} are malformed")]
+    Attributes(u32),
+}
+
+/// A file system in a file.
+pub struct FileSystem<'f> {
+    file: &'f File,
+    base: u64,
+    superblock: Superblock,
+}
+
+/// An inode.
+#[derive(Clone, Debug)]
+pub struct Inode {
+    /// Its number.
+    pub number: u32,
+    /// Type and permissions.
+    pub mode: u16,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Bytes of content, or of the target.
+    pub size: u64,
+    /// How many names it has.
+    pub links: u16,
+    /// Seconds since 1970.
+    pub seconds: i64,
+    /// Nanoseconds after them.
+    pub nanoseconds: u32,
+    flags: u32,
+    block: [u8; 60],
+    attribute_block: u64,
+    /// What is behind the fields.
+    tail: Vec<u8>,
+}
+
+/// Blocks of the disk that hold a part of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Extent {
+    logical: u64,
+    physical: u64,
+    length: u64,
+    is_written: bool,
+}
+
+/// A little-endian number of up to 8 bytes.
+fn number(bytes: &[u8], at: usize, length: usize) -> u64 {
+    bytes[at..at + length].iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
+}
+
+impl<'f> FileSystem<'f> {
+    /// Opens the file system at byte `base`.
+    ///
+    /// # Errors
+    /// What is none.
+    pub fn open(file: &'f File, base: u64) -> Result<Self, Error> {
+        let superblock = Superblock::read(|offset, target| Ok(file.read_exact_at(target, base + offset)?));
+        Ok(Self { file, base, superblock: superblock? })
+    }
+
+    /// What its superblock says.
+    pub fn superblock(&self) -> &Superblock {
+        &self.superblock
+    }
+
+    /// Says so if the file system has features that its files cannot be read without.
+    ///
+    /// # Errors
+    /// [`Error::Features`].
+    pub fn check_features(&self) -> Result<(), Error> {
+        if self.superblock.is_readable() { Ok(()) } else { Err(Error::Features(self.superblock.features().join(" "))) }
+    }
+
+    /// Reads an inode.
+    ///
+    /// # Errors
+    /// A number that is none, or failing reads.
+    pub fn inode(&self, inode: u32) -> Result<Inode, Error> {
+        let mut bytes = vec![0; self.superblock.inode_size as usize]; // at most a block
+        self.read_at(self.inode_offset(inode)?, &mut bytes)?;
+        let b = bytes.as_slice();
+        let extra = if b.len() > 128 { number(b, 0x80, 2) as usize } else { 0 };
+        let (seconds, wide) = (number(b, 0x10, 4) as u32 as i32, if extra >= 12 { number(b, 0x88, 4) } else { 0 });
+        Ok(Inode {
+            number: inode,
+            mode: number(b, 0x00, 2) as u16,
+            uid: (number(b, 0x02, 2) | number(b, 0x78, 2) << 16) as u32,
+            gid: (number(b, 0x18, 2) | number(b, 0x7a, 2) << 16) as u32,
+            size: number(b, 0x04, 4) | number(b, 0x6c, 4) << 32,
+            links: number(b, 0x1a, 2) as u16,
+            seconds: i64::from(seconds) + ((wide as i64 & 3) << 32),
+            nanoseconds: (wide >> 2) as u32,
+            flags: number(b, 0x20, 4) as u32,
+            block: std::array::from_fn(|index| b[0x28 + index]),
+            attribute_block: number(b, 0x68, 4) | number(b, 0x76, 2) << 32,
+            tail: b.get(128 + extra..).unwrap_or_default().to_vec(),
+        })
+    }
+
+    /// Where an inode lies.
+    pub(super) fn inode_offset(&self, inode: u32) -> Result<u64, Error> {
+        let superblock = &self.superblock;
+        if inode == 0 || inode > superblock.inodes {
+            return Err(Error::Damaged(Damage::InodeNumber(inode)));
+        }
+        let (group, index) = ((inode - 1) / superblock.inodes_per_group, (inode - 1) % superblock.inodes_per_group);
+        let table = self.inode_table(group.into())?;
+        Ok(table * superblock.block_size + u64::from(index) * superblock.inode_size)
+    }
+
+    /// The block that a group's inodes start at.
+    fn inode_table(&self, group: u64) -> Result<u64, Error> {
+        let superblock = &self.superblock;
+        let per_block = superblock.block_size / superblock.descriptor_size;
+        let index = group / per_block;
+        let block = if superblock.has_meta_bg() && index >= superblock.first_meta_bg {
+            // The first group that a block describes holds it, behind a copy of the superblock if there is one.
+            let first = index * per_block;
+            let start = superblock.first_data_block + first * u64::from(superblock.blocks_per_group);
+            start + u64::from(holds_copy(first))
+        } else {
+            superblock.first_data_block + 1 + index
+        };
+        let mut bytes = vec![0; superblock.descriptor_size as usize]; // at most a block
+        self.read_at(block * superblock.block_size + group % per_block * superblock.descriptor_size, &mut bytes)?;
+        let high = if bytes.len() >= 64 { number(&bytes, 0x28, 4) << 32 } else { 0 };
+        Ok(number(&bytes, 0x08, 4) | high)
+    }
+
+    /// Follows a path from the root; links in it are not followed.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], damage, or failing reads.
+    pub fn find(&self, path: &[u8]) -> Result<Inode, Error> {
+        let mut at = self.inode(ROOT)?;
+        for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
+            if !at.is_directory() {
+                return Err(Error::NotFound);
+            }
+            let names = self.names(&at)?;
+            let (_, inode) = names.iter().find(|(entry, _)| entry == name).ok_or(Error::NotFound)?;
+            at = self.inode(*inode)?;
+        }
+        Ok(at)
+    }
+
+    /// The names in a directory and their inodes, but for `.` and `..`.
+    ///
+    /// # Errors
+    /// Damage, or failing reads.
+    pub fn names(&self, directory: &Inode) -> Result<Vec<(Vec<u8>, u32)>, Error> {
+        let damaged = || Error::Damaged(Damage::Directory(directory.number));
+        let mut names = Vec::new();
+        let mut blocks = Vec::new();
+        self.read(directory, &mut |_, piece| blocks.extend_from_slice(piece))?;
+        // A block of a hash tree is one of entries without inodes, but for the root: `.` and `..` come first there.
+        for block in blocks.chunks_exact(self.superblock.block_size as usize) {
+            let mut rest = block;
+            while rest.len() >= 8 {
+                let (inode, length) = (number(rest, 0, 4) as u32, number(rest, 4, 2) as usize);
+                let name = rest.get(8..8 + usize::from(rest[6])).ok_or_else(damaged)?;
+                if inode != 0 && name != b"." && name != b".." {
+                    names.push((name.to_vec(), inode));
+                }
+                rest = rest.get(length..).filter(|_| length >= 8).ok_or_else(damaged)?;
+            }
+        }
+        Ok(names)
+    }
+
+    /// Hands out the content of a file in pieces, with their offsets; holes are left out.
+    ///
+    /// # Errors
+    /// Damage, or failing reads.
+    pub fn read(&self, inode: &Inode, take: &mut dyn FnMut(u64, &[u8])) -> Result<(), Error> {
+        const PIECE: u64 = 1 << 20;
+        let block_size = self.superblock.block_size;
+        let mut extents = Vec::new();
+        if inode.flags & super::spec::EXTENTS_FL != 0 {
+            self.collect(inode.number, &inode.block, MAX_DEPTH, &mut extents)?;
+        }
+        let mut buffer = Vec::new();
+        for extent in extents.iter().filter(|extent| extent.is_written) {
+            let start = extent.logical * block_size;
+            let length = (extent.length * block_size).min(inode.size.saturating_sub(start));
+            for done in (0..length).step_by(PIECE as usize) {
+                buffer.resize((length - done).min(PIECE) as usize, 0); // at most PIECE
+                self.read_at(extent.physical * block_size + done, &mut buffer)?;
+                take(start + done, &buffer);
+            }
+        }
+        Ok(())
+    }
+
+    fn collect(&self, inode: u32, node: &[u8], depth_left: u16, extents: &mut Vec<Extent>) -> Result<(), Error> {
+        const MAGIC: u64 = 0xf30a;
+        const INITIALIZED: u64 = 1 << 15;
+        let damaged = || Error::Damaged(Damage::Extents(inode));
+        let (entries, depth) = (number(node, 2, 2) as usize, number(node, 6, 2) as u16);
+        if number(node, 0, 2) != MAGIC || depth > depth_left || 12 + entries * 12 > node.len() {
+            return Err(damaged());
+        }
+        for entry in node[12..].chunks_exact(12).take(entries) {
+            let logical = number(entry, 0, 4);
+            if depth == 0 {
+                let length = number(entry, 4, 2);
+                let is_written = length <= INITIALIZED;
+                let length = if is_written { length } else { length - INITIALIZED };
+                let physical = number(entry, 8, 4) | number(entry, 6, 2) << 32;
+                extents.push(Extent { logical, physical, length, is_written });
+            } else {
+                let child = number(entry, 4, 4) | number(entry, 8, 2) << 32;
+                let mut block = vec![0; self.superblock.block_size as usize]; // at most 64 KiB
+                self.read_at(child * self.superblock.block_size, &mut block)?;
+                self.collect(inode, &block, depth - 1, extents)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The target of a symbolic link.
+    ///
+    /// # Errors
+    /// Damage, or failing reads.
+    pub fn target(&self, inode: &Inode) -> Result<Vec<u8>, Error> {
+        if inode.flags & super::spec::EXTENTS_FL == 0 {
+            let length = usize::try_from(inode.size).unwrap_or(usize::MAX).min(inode.block.len());
+            return Ok(inode.block[..length].to_vec());
+        }
+        let mut target = Vec::new();
+        self.read(inode, &mut |_, piece| target.extend_from_slice(piece))?;
+        Ok(target)
+    }
+
+    fn read_at(&self, offset: u64, target: &mut [u8]) -> Result<(), Error> {
+        Ok(self.file.read_exact_at(target, self.base + offset)?)
+    }
+}
+
+impl Inode {
+    /// Its type, as `st_mode` has it.
+    pub fn kind(&self) -> u16 {
+        self.mode & super::mode::TYPE
+    }
+
+    /// Whether it is a directory.
+    pub fn is_directory(&self) -> bool {
+        self.kind() == super::mode::DIRECTORY
+    }
+
+    /// Major and minor number of a device (`old_decode_dev`, `new_decode_dev`).
+    pub fn device(&self) -> (u32, u32) {
+        let (old, new) = (number(&self.block, 0, 4) as u32, number(&self.block, 4, 4) as u32);
+        if old != 0 { (old >> 8 & 0xff, old & 0xff) } else { (new >> 8 & 0xfff, new & 0xff | new >> 12 & 0xf_ff00) }
+    }
+}
+
+/// Whether a group starts with a copy of the superblock.
+fn holds_copy(group: u64) -> bool {
+    let is_power = |base: u64| {
+        std::iter::successors(Some(base), |power| power.checked_mul(base))
+            .take_while(|power| *power <= group)
+            .any(|power| power == group)
+    };
+    group <= 1 || is_power(3) || is_power(5) || is_power(7)
+}
