@@ -1,5 +1,7 @@
 //! What the tests of the whole share: fixtures, and the one way to start the init outside a machine.
 
+pub mod archive;
+pub mod commands;
 pub mod deadline;
 pub mod debian;
 pub mod disks;
@@ -8,10 +10,12 @@ pub mod images;
 pub mod namespace;
 pub mod power;
 mod programs;
+pub mod snapshot;
 pub mod stdio;
 pub mod table;
 pub mod terminal;
 mod transcript;
+pub mod tree;
 pub mod vsock;
 pub mod whole;
 

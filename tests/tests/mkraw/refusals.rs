@@ -1,9 +1,10 @@
 //! Bad input: an error that says what and where, and no image.
 
+use whit_tests::archive;
 use whit_tools::image::{Error, Options};
 use whit_tools::tar::{Error as TarError, Problem};
 
-use super::{Image, archive, build};
+use super::{Image, build};
 
 fn small() -> Vec<u8> {
     let members = [
