@@ -6,7 +6,6 @@ mod geometry;
 mod kernel;
 mod layers;
 mod looking;
-mod machine;
 mod partition;
 mod program;
 mod random;

@@ -1,0 +1,12 @@
+//! Tests that need no machine: the tools as programs, against those of others.
+//!
+//! What needs root, Debian's archive or crates.io is ignored by default.
+
+mod debian;
+mod demo;
+mod dhcp;
+mod ginit;
+mod mkcpio;
+mod mkraw;
+mod parts;
+mod runvm;
