@@ -1,4 +1,6 @@
-//! What the tests of the whole share: fixtures, and the one way to start the init outside a machine.
+//! Fixtures shared by the test programs, and the only way in which tests start the init outside QEMU.
+//!
+//! Every helper panics, and so fails its test, when a file or program is missing, a program fails, or a deadline passes.
 
 pub mod archive;
 pub mod commands;

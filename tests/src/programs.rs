@@ -1,6 +1,6 @@
-//! The programs under test, built before they are asked for.
+//! The programs under test, built when a test first needs them.
 //!
-//! Cargo tells a package's tests where that package's own programs are, and of no other's.
+//! Cargo tells a package's tests the paths of that package's own programs only.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,25 +10,16 @@ use std::sync::{Mutex, PoisonError};
 use whit_tools::workspace;
 
 /// The program `name` of the tools package.
-///
-/// # Panics
-/// When it does not build.
 pub fn tool(name: &str) -> PathBuf {
     built(name, &["--package", "whit-tools", "--bin", name])
 }
 
 /// The init, as it goes into an initramfs.
-///
-/// # Panics
-/// When it does not build.
 pub fn init() -> PathBuf {
     built("whit", &["--release", "--package", "whit"])
 }
 
-/// The init with these parts alone: features of its package, one behind the other with commas.
-///
-/// # Panics
-/// When it does not build.
+/// The init with these parts only: features of its package, separated by commas.
 pub fn init_of_parts(parts: &str) -> PathBuf {
     // Another program of the same name.
     let target = workspace::target().join("parts").join(if parts.is_empty() { "none" } else { parts });
@@ -37,8 +28,8 @@ pub fn init_of_parts(parts: &str) -> PathBuf {
     built(&format!("whit of {parts:?}"), &[&["--release", "--package", "whit"], &features[..]].concat())
 }
 
-/// The guard in front of the init: `namespace` starts it. Cargo builds a package's programs before it runs its tests; for
-/// another program it is built here.
+/// The program `enter`, which checks the namespaces and then executes the init. Cargo builds it together with this package's
+/// tests; for any other caller it is built here.
 pub(crate) fn enter() -> PathBuf {
     let test = std::env::current_exe().expect("the path of this test");
     // target/debug/deps/test-0123456789abcdef and target/debug/enter
@@ -47,7 +38,7 @@ pub(crate) fn enter() -> PathBuf {
     if is_test { built_with_tests } else { built("enter", &["--package", "whit-tests", "--bin", "enter"]) }
 }
 
-/// Has cargo build a program once a process.
+/// Builds a program with cargo, once per process.
 fn built(name: &str, arguments: &[&str]) -> PathBuf {
     static BUILT: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
