@@ -8,6 +8,7 @@ mod ipv6;
 mod lease;
 mod network;
 mod nodisk;
+mod parts;
 mod servers;
 mod shell;
 mod supervise;

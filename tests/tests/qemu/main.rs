@@ -2,6 +2,7 @@
 
 mod clock;
 mod console;
+mod demo;
 mod drivers;
 mod end;
 mod entropy;
@@ -12,6 +13,7 @@ mod machine;
 mod mkraw;
 mod nodisk;
 mod notify;
+mod parts;
 mod power_cut;
 mod programs;
 mod refusals;
