@@ -10,6 +10,7 @@ pub mod disks;
 mod executable;
 pub mod images;
 pub mod namespace;
+mod once;
 pub mod power;
 mod programs;
 pub mod snapshot;

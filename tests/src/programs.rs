@@ -2,12 +2,12 @@
 //!
 //! Cargo tells a package's tests the paths of that package's own programs only.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
 
 use whit_tools::workspace;
+
+use crate::once::Once;
 
 /// The program `name` of the tools package.
 pub fn tool(name: &str) -> PathBuf {
@@ -40,9 +40,8 @@ pub(crate) fn enter() -> PathBuf {
 
 /// Builds a program with cargo, once per process.
 fn built(name: &str, arguments: &[&str]) -> PathBuf {
-    static BUILT: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
-    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-    built.entry(name.to_owned()).or_insert_with(|| build(name, arguments)).clone()
+    static BUILT: Once = Once::new();
+    BUILT.get(name, || build(name, arguments))
 }
 
 fn build(name: &str, arguments: &[&str]) -> PathBuf {

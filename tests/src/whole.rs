@@ -9,7 +9,6 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -21,7 +20,9 @@ use whit_tools::qemu::{Accelerator, CommandLine, DiskInterface, Machine, Nic};
 use whit_tools::runrecord::RunRecord;
 use whit_tools::workspace;
 
-use crate::{debian::store, init};
+use crate::debian::store;
+use crate::init;
+use crate::once::Once;
 
 /// An emulated machine on a busy host boots within seconds; minutes are a failure.
 pub const DEADLINE: Duration = Duration::from_secs(120);
@@ -150,16 +151,17 @@ pub(crate) fn make_disk(tar: impl Read + Send, record: &RunRecord, path: &Path) 
 
 /// Returns the file `name` below `target/whole`; the first caller in this process makes it.
 pub(crate) fn once(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
-    static MADE: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
-    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
-    let entry = made.entry(name.to_owned()).or_insert_with(|| {
+    static MADE: Once = Once::new();
+    MADE.get(name, || {
         let folder = workspace::target().join("whole");
         std::fs::create_dir_all(&folder).unwrap();
-        let path = folder.join(name);
-        make(&path);
+        // Under its name only when it is complete: another program's tests may read it.
+        let unfinished = tempfile::tempdir_in(&folder).unwrap();
+        let (complete, path) = (unfinished.path().join(name), folder.join(name));
+        make(&complete);
+        std::fs::rename(complete, &path).unwrap();
         path
-    });
-    entry.clone()
+    })
 }
 
 /// A copy of a disk, for machines that write to it.
