@@ -11,7 +11,7 @@ use crate::once::Once;
 
 /// The program `name` of the tools package.
 pub fn tool(name: &str) -> PathBuf {
-    built(name, &["--package", "whit-tools", "--bin", name])
+    built(name, &["--bin", name])
 }
 
 /// The init, as it goes into an initramfs.
@@ -35,7 +35,7 @@ pub(crate) fn enter() -> PathBuf {
     // target/debug/deps/test-0123456789abcdef and target/debug/enter
     let built_with_tests = test.parent().and_then(Path::parent).expect("cargo's directory").join("enter");
     let is_test = test.parent().is_some_and(|folder| folder.ends_with("deps"));
-    if is_test { built_with_tests } else { built("enter", &["--package", "whit-tests", "--bin", "enter"]) }
+    if is_test { built_with_tests } else { built("enter", &["--bin", "enter"]) }
 }
 
 /// Builds a program with cargo, once per process.
@@ -49,7 +49,8 @@ fn build(name: &str, arguments: &[&str]) -> PathBuf {
     let output = Command::new(cargo)
         .args(["build", "--quiet", "--message-format=json"])
         .args(arguments)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        // The workspace: of one package's dependencies alone other features would be enabled, and all of them compiled again.
+        .current_dir(workspace::root())
         .output()
         .expect("cargo runs");
     assert!(output.status.success(), "{name} does not build:\n{}", String::from_utf8_lossy(&output.stderr));
