@@ -18,7 +18,7 @@ pub(crate) struct Files {
 pub(crate) fn init_of_parts(workspace: &Path, parts: &[&str]) -> Result<PathBuf, String> {
     let target = target(workspace)?.join("parts");
     build(workspace, &target, &["build", "--no-default-features", "--features", &parts.join(",")], &[])?;
-    Ok(target.join("release/whit"))
+    Ok(target.join("init/whit"))
 }
 
 /// Builds the init of `workspace`; each build keeps its own target directory, so that neither undoes the other.
@@ -34,7 +34,7 @@ pub(crate) fn init(workspace: &Path) -> Result<Files, String> {
     map_argument.push(&map);
     let rustc = ["--", "-C", "strip=none", "-C", "link-arg=-Wl,--emit-relocs", "-C"].map(OsString::from);
     build(workspace, &with_symbols, &["rustc", "--bin", "whit"], &[&rustc[..], &[map_argument]].concat())?;
-    Ok(Files { shipped: target.join("release/whit"), named: with_symbols.join("release/whit"), map })
+    Ok(Files { shipped: target.join("init/whit"), named: with_symbols.join("init/whit"), map })
 }
 
 /// `rustc 1.95.0 (59807616e 2026-04-14)`: another compiler makes other sizes of the same source.
@@ -63,7 +63,7 @@ pub(crate) fn cargo(workspace: &Path) -> Command {
 fn build(workspace: &Path, target: &Path, command: &[&str], rustc: &[OsString]) -> Result<(), String> {
     let status = cargo(workspace)
         .args(command)
-        .args(["--quiet", "--release", "--package", "whit", "--target-dir"])
+        .args(["--quiet", "--profile", "init", "--package", "whit", "--target-dir"])
         .arg(target)
         .args(rustc)
         .status()

@@ -1,7 +1,7 @@
 //! Debian's kernels and programs for tests, fetched once and kept below `target/debian`.
 
-use whit_tools::debian::{Error, Flavour, Kernel, Store};
-use whit_tools::workspace;
+use whit_tools::kernel::debian::{Error, Flavour, Kernel, Store};
+use xtask::workspace;
 
 /// The cloud kernels that tests boot: with plain modules, and with compressed ones.
 const SERIES: [&str; 2] = ["6.1", "6.12"];

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
-use whit_tools::workspace;
+use xtask::workspace;
 
 /// Bytes of a sector, which partition tables count in.
 const SECTOR: u64 = 512;

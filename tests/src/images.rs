@@ -10,9 +10,9 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use whit_tools::debian::Error;
+use whit_tools::kernel::debian::Error;
 use whit_tools::runrecord::RunRecord;
-use whit_tools::workspace;
+use xtask::workspace;
 
 use crate::debian::store;
 use crate::whole::{make_disk, once};
@@ -166,7 +166,7 @@ impl Image {
         let mut last = None;
         for packages in self.packages {
             let packages: Vec<String> = packages.iter().map(|name| (*name).to_owned()).collect();
-            match store().system(&packages) {
+            match xtask::images::system::root(&mut store(), &packages) {
                 Err(Error::NotOffered(name)) => last = Some(name),
                 system => return Some(system.unwrap_or_else(|error| panic!("{error}"))),
             }

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use whit_tools::workspace;
+use xtask::workspace;
 
 use crate::once::Once;
 
@@ -16,7 +16,7 @@ pub fn tool(name: &str) -> PathBuf {
 
 /// The init, as it goes into an initramfs.
 pub fn init() -> PathBuf {
-    built("whit", &["--release", "--package", "whit"])
+    built("whit", &["--profile", "init", "--package", "whit"])
 }
 
 /// The init with these parts only: features of its package, separated by commas.
@@ -25,7 +25,7 @@ pub fn init_of_parts(parts: &str) -> PathBuf {
     let target = workspace::target().join("parts").join(if parts.is_empty() { "none" } else { parts });
     let target = target.to_str().expect("a path of characters");
     let features = ["--no-default-features", "--features", parts, "--target-dir", target];
-    built(&format!("whit of {parts:?}"), &[&["--release", "--package", "whit"], &features[..]].concat())
+    built(&format!("whit of {parts:?}"), &[&["--profile", "init", "--package", "whit"], &features[..]].concat())
 }
 
 /// The program `enter`, which checks the namespaces and then executes the init. Cargo builds it together with this package's

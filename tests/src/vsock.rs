@@ -8,8 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use whit_tools::programs::{self, Crate};
-use whit_tools::qemu::CommandLine;
+use whit_tools::vm::qemu::CommandLine;
+use xtask::crates::{self, Crate};
 
 use crate::whole::DEADLINE;
 
@@ -36,7 +36,7 @@ impl Host {
         let folder = tempfile::tempdir().unwrap(); // The path of a socket is short.
         let (socket, host) = (folder.path().join("device"), folder.path().join("host"));
         let listener = UnixListener::bind(folder.path().join(format!("host_{PORT}"))).unwrap();
-        let mut command = Command::new(programs::build(&DEVICE, |line| println!("{line}")).unwrap());
+        let mut command = Command::new(crates::build(&DEVICE, |line| println!("{line}")).unwrap());
         command.arg("--guest-cid=3").arg("--socket").arg(&socket).arg("--uds-path").arg(&host);
         let device = command.stdin(Stdio::null()).spawn().unwrap();
         let host = Self { folder, device, listener };

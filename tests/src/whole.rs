@@ -12,13 +12,14 @@ use std::process::Command;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use whit_tools::debian::Kernel;
-use whit_tools::image::{self, Options};
-use whit_tools::initramfs::{self, Compression, Packing, Recipe};
-use whit_tools::output::Output;
-use whit_tools::qemu::{Accelerator, CommandLine, DiskInterface, Machine, Nic};
+use whit_tools::cli::output::Output;
+use whit_tools::compress::Compression;
+use whit_tools::disk::image::{self, Options};
+use whit_tools::initramfs::{self, Packing, Recipe};
+use whit_tools::kernel::debian::Kernel;
 use whit_tools::runrecord::RunRecord;
-use whit_tools::workspace;
+use whit_tools::vm::qemu::{Accelerator, CommandLine, DiskInterface, Machine, Nic};
+use xtask::{images, workspace};
 
 use crate::debian::store;
 use crate::init;
@@ -84,7 +85,7 @@ pub fn busybox() -> PathBuf {
 /// A disk with Debian's nginx, which daemonises.
 #[must_use]
 pub fn nginx_disk() -> PathBuf {
-    let tar = store().nginx().unwrap_or_else(|error| panic!("{error}"));
+    let tar = images::nginx::tar(&mut store()).unwrap_or_else(|error| panic!("{error}"));
     let record = RunRecord { entrypoint: vec!["/usr/sbin/nginx".to_owned()], ..RunRecord::default() };
     once("nginx.img", |path| make_disk(File::open(&tar).unwrap(), &record, path))
 }

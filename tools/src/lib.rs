@@ -1,33 +1,18 @@
-//! The host half of whit: what turns a container image and a kernel into files that boot, and boots them.
+//! The host half of whit: turns a container image and a kernel into files that boot, and boots them.
 //!
-//! The programs in `bin/` are thin: arguments in, a call into this library, a message out. Bad input gets one
-//! line that names what, where and what to do, a non-zero exit status, and leaves no output behind.
+//! Each program in `bin/` has a wing: [`disk`] is mkraw's, [`initramfs`] mkcpio's, [`vm`] runvm's. All three stand on [`kernel`],
+//! [`archive`] and [`compress`], and everything on [`cli`]; no arrow goes the other way.
+//!
+//! The programs are thin: arguments in, a call into this library, a message out. Bad input gets one line that names what,
+//! where and what to do, a non-zero exit status, and leaves no output behind.
 #![forbid(unsafe_code)]
 
-pub mod bench;
-pub mod debian;
-pub mod documents;
-pub mod elf;
-pub mod ext4;
-pub mod gpt;
-pub mod image;
+pub mod archive;
+pub mod cli;
+pub mod compress;
+pub mod disk;
 pub mod initramfs;
-pub mod inspect;
-pub mod kconfig;
-pub mod kmod;
-mod lz4;
-pub mod newc;
-pub mod output;
+pub mod kernel;
 pub mod programs;
-pub mod progress;
-pub mod qemu;
-pub mod rootfs;
 pub mod runrecord;
-pub mod segment;
-pub mod size;
-pub mod tar;
-pub mod terminal;
-pub mod tree;
-pub mod uuid;
 pub mod vm;
-pub mod workspace;

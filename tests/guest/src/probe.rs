@@ -1,7 +1,7 @@
 //! The workload of a measured boot: it says when it ran and what it found, and powers the machine off.
 //!
 //! It is the same file whichever init starts it, as a child or as PID 1, in a chroot or not, with or without /proc: what
-//! is missing it makes, after it has looked at the clock. Its lines begin with `probe: `; `tools/src/bench/report.rs`
+//! is missing it makes, after it has looked at the clock. Its lines begin with `probe: `; `tools/xtask/src/bench/probe.rs`
 //! reads them.
 #![no_std]
 #![no_main]

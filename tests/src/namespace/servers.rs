@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use super::{Lan, Server};
 use crate::debian::store;
+use xtask::images;
 
 /// Seconds of every lease.
 const LEASE_S: u32 = 3600;
@@ -126,7 +127,7 @@ fn loaded(lan: &Lan, root: &Path, program: &str) -> Command {
 
 fn system(packages: &[&str]) -> PathBuf {
     let names: Vec<String> = packages.iter().map(|&name| name.to_owned()).collect();
-    store().system(&names).unwrap_or_else(|error| panic!("{error}"))
+    images::system::root(&mut store(), &names).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// A directory for a server, and its configuration, which may name the directory.

@@ -4,7 +4,8 @@ use std::process::{Command, Output};
 use std::sync::Mutex;
 
 use whit_tests::debian::{cloud_kernels, kernel, store};
-use whit_tools::debian::{Flavour, Store};
+use whit_tools::kernel::debian::{Flavour, Store};
+use xtask::images;
 
 fn run(program: &str, arguments: &[&str]) -> Output {
     let output = Command::new(program).args(arguments).output().unwrap_or_else(|error| panic!("{program}: {error}"));
@@ -54,7 +55,7 @@ fn busybox_runs_by_itself() {
 #[test]
 #[ignore = "needs root and Debian's archive: cargo selftest runs it"]
 fn the_nginx_tar_is_a_root_that_nginx_accepts() {
-    let tar = store().nginx().unwrap();
+    let tar = images::nginx::tar(&mut store()).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path();
     run("tar", &["--extract", "--file", tar.to_str().unwrap(), "--directory", root.to_str().unwrap()]);
@@ -68,7 +69,7 @@ fn the_nginx_tar_is_a_root_that_nginx_accepts() {
 #[test]
 #[ignore = "needs Debian's archive: cargo selftest runs it"]
 fn the_nginx_tar_looks_like_an_export() {
-    let tar = store().nginx().unwrap();
+    let tar = images::nginx::tar(&mut store()).unwrap();
     let listing = run("tar", &["--list", "--verbose", "--numeric-owner", "--file", tar.to_str().unwrap()]).stdout;
     let listing = String::from_utf8(listing).unwrap();
     let entries: Vec<Vec<&str>> = listing.lines().map(|line| line.split_whitespace().collect()).collect();

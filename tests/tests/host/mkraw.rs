@@ -17,7 +17,7 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 use whit_tests::commands::assert_clean;
-use whit_tools::image::{self, Options, Summary};
+use whit_tools::disk::image::{self, Options, Summary};
 
 /// An image in a directory of its own, and what was said of it.
 struct Image {

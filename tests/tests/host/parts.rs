@@ -7,7 +7,7 @@ use std::process::Command;
 use whit_tests::debian::cloud_kernels;
 use whit_tests::whole::busybox_tar;
 use whit_tests::{init_of_parts, tool};
-use whit_tools::workspace;
+use xtask::workspace;
 
 /// Those that can be left out, by what stands in for them.
 fn parts() -> Vec<String> {

@@ -195,7 +195,7 @@ fn without_a_disk_the_image_and_its_memory_are_in_the_initramfs() {
     );
     assert_eq!(shown, line);
     let initramfs = fs::read(&kept).unwrap();
-    let entries = whit_tools::segment::entries(&initramfs).unwrap();
+    let entries = whit_tools::archive::segment::entries(&initramfs).unwrap();
     let names = entries.iter().map(|(member, _)| &member.name[..]);
     let names: Vec<&[u8]> = names.filter(|name| name.starts_with(b"rootfs")).collect();
     let expected = ["rootfs.needs", "rootfs", "rootfs/dev", "rootfs/file", "rootfs/proc", "rootfs/sys", "rootfs.end"];

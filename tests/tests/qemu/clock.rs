@@ -7,8 +7,8 @@ use whit_tests::debian::kernel;
 use whit_tests::namespace::Lan;
 use whit_tests::namespace::frames::in_network_of;
 use whit_tests::whole::{Guest, Shell, VIRTIO, alone, busybox_disk, machine};
-use whit_tools::debian::Flavour;
-use whit_tools::qemu::DiskInterface;
+use whit_tools::kernel::debian::Flavour;
+use whit_tools::vm::qemu::DiskInterface;
 
 /// 2030-01-01, and how NTP counts that.
 const LATER: u64 = 1_893_456_000;

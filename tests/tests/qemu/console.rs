@@ -7,8 +7,8 @@ use tempfile::TempDir;
 use whit_tests::Transcript;
 use whit_tests::debian::{cloud_kernels, kernel};
 use whit_tests::whole::{Copy, Guest, Shell, VIRTIO, alone, assert_clean, busybox_disk, machine, said};
-use whit_tools::debian::Flavour;
-use whit_tools::qemu::{CommandLine, DiskInterface, Nic};
+use whit_tools::kernel::debian::Flavour;
+use whit_tools::vm::qemu::{CommandLine, DiskInterface, Nic};
 
 /// The other side of a machine's second terminal.
 struct Port {

@@ -7,11 +7,12 @@ use std::process::Command;
 use whit_tests::debian::{cloud_kernels, kernel};
 use whit_tests::whole::{Guest, busybox_disk};
 use whit_tests::{init, tool};
-use whit_tools::debian::{Flavour, Kernel};
-use whit_tools::initramfs::{self, Compression, Packing, Recipe};
-use whit_tools::kmod::For;
-use whit_tools::qemu::{Accelerator, Board, CommandLine, DiskInterface, Nic};
-use whit_tools::workspace;
+use whit_tools::compress::Compression;
+use whit_tools::initramfs::{self, Packing, Recipe};
+use whit_tools::kernel::debian::{Flavour, Kernel};
+use whit_tools::kernel::modules::For;
+use whit_tools::vm::qemu::{Accelerator, Board, CommandLine, DiskInterface, Nic};
+use xtask::workspace;
 
 /// What is loaded when the workload starts, a module a line.
 const SHOW: &str = r#"entrypoint=/bin/sh -- -c "cut -d ' ' -f 1 /proc/modules; echo shown""#;

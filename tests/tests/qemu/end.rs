@@ -9,8 +9,8 @@ use serde_json::json;
 use whit_tests::debian::cloud_kernels;
 use whit_tests::disks::Disks;
 use whit_tests::whole::{BUTTON, Copy, Guest, Shell, VIRTIO, assert_clean, busybox, busybox_disk, machine, nginx_disk};
-use whit_tools::debian::Kernel;
-use whit_tools::qemu::{Board, DiskInterface, Nic};
+use whit_tools::kernel::debian::Kernel;
+use whit_tools::vm::qemu::{Board, DiskInterface, Nic};
 
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]

@@ -3,11 +3,12 @@
 use whit_tests::debian::kernel;
 use whit_tests::init;
 use whit_tests::whole::{Guest, busybox_tar};
-use whit_tools::debian::Flavour;
-use whit_tools::initramfs::{self, Compression, Packing, Recipe};
-use whit_tools::qemu::{Accelerator, CommandLine, Nic};
+use whit_tools::compress::Compression;
+use whit_tools::initramfs::{self, Packing, Recipe};
+use whit_tools::kernel::debian::Flavour;
 use whit_tools::runrecord::RunRecord;
-use whit_tools::workspace;
+use whit_tools::vm::qemu::{Accelerator, CommandLine, Nic};
+use xtask::workspace;
 
 /// What the kernel says when it can tell random numbers (drivers/char/random.c).
 const READY: &str = "random: crng init done";

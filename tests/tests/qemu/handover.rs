@@ -7,9 +7,10 @@ use whit_tests::debian::cloud_kernels;
 use whit_tests::images::SYSTEMD;
 use whit_tests::init;
 use whit_tests::whole::{Copy, DEADLINE, Guest, Shell, VIRTIO, assert_clean, busybox_disk_with, machine};
-use whit_tools::initramfs::{self, Addition, Compression, Input, Packing, Recipe};
-use whit_tools::qemu::{DiskInterface, Nic};
-use whit_tools::tree::Owner;
+use whit_tools::compress::Compression;
+use whit_tools::initramfs::tree::Owner;
+use whit_tools::initramfs::{self, Addition, Input, Packing, Recipe};
+use whit_tools::vm::qemu::{DiskInterface, Nic};
 
 /// What busybox's init is told (busybox's examples/inittab); the console is its own.
 const INITTAB: &str = "::sysinit:/bin/busybox sh /etc/rc\n";

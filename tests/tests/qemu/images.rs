@@ -15,8 +15,8 @@ use whit_tests::images::{BUSYBOX, Image, NGINX, POSTGRES, PYTHON, REDIS, STATIC}
 use whit_tests::whole::{
     BUTTON, Copy, DEADLINE, Guest, Shell, VIRTIO, alone, assert_clean, connect, fetch, fetch_path, free_port, machine,
 };
-use whit_tools::debian::Flavour;
-use whit_tools::qemu::DiskInterface;
+use whit_tools::kernel::debian::Flavour;
+use whit_tools::vm::qemu::DiskInterface;
 
 /// A server's machine, with a disk that it writes to and a port of this host that leads to its own.
 fn server(image: &Image, port: u16, guest_port: u16) -> (Copy, Guest) {

@@ -5,8 +5,8 @@ use std::process::Command;
 
 use whit_tests::debian::cloud_kernels;
 use whit_tests::whole::{Copy, Guest, Shell, VIRTIO, assert_clean, busybox_disk, machine};
-use whit_tools::debian::Kernel;
-use whit_tools::qemu::{CommandLine, DiskInterface, Nic};
+use whit_tools::kernel::debian::Kernel;
+use whit_tools::vm::qemu::{CommandLine, DiskInterface, Nic};
 
 /// A machine with the module for overlays, and no network.
 fn layered(kernel: &Kernel) -> CommandLine {

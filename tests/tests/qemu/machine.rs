@@ -10,8 +10,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use whit_tests::debian::{cloud_kernels, kernel};
 use whit_tests::tool;
-use whit_tools::debian::Flavour;
-use whit_tools::qemu::{Accelerator, CommandLine, Machine, Nic};
+use whit_tools::kernel::debian::Flavour;
+use whit_tools::vm::qemu::{Accelerator, CommandLine, Machine, Nic};
 
 const BUSYBOX: &str = "/bin/busybox";
 /// An emulated machine on a busy host boots within seconds; minutes are a failure.

@@ -11,9 +11,9 @@ use whit_tests::commands::{assert_clean, run_well};
 use whit_tests::debian::cloud_kernels;
 use whit_tests::tree::make_tree;
 use whit_tests::whole::{Copy, Guest, Shell, VIRTIO, busybox, machine};
-use whit_tools::gpt;
-use whit_tools::image::{self, Options};
-use whit_tools::qemu::{DiskInterface, Nic};
+use whit_tools::disk::gpt;
+use whit_tools::disk::image::{self, Options};
+use whit_tools::vm::qemu::{DiskInterface, Nic};
 
 /// Says all of a tree that busybox can say, in an order of its own: the same program runs on the host and in the machine.
 const DESCRIBE: &str = "

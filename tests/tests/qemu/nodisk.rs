@@ -10,13 +10,15 @@ use whit_tests::deadline::output;
 use whit_tests::debian::{cloud_kernels, kernel, store};
 use whit_tests::whole::{Guest, busybox, busybox_tar, fetch, free_port, said};
 use whit_tests::{init, tool};
-use whit_tools::debian::{Flavour, Kernel};
-use whit_tools::initramfs::{self, Compression, Input, Memory, Packing, Recipe};
-use whit_tools::kconfig::Config;
-use whit_tools::newc::{Meta, Writer};
-use whit_tools::qemu::{Accelerator, CommandLine, Nic};
+use whit_tools::archive::newc::{Meta, Writer};
+use whit_tools::compress::Compression;
+use whit_tools::initramfs::{self, Input, Memory, Packing, Recipe};
+use whit_tools::kernel::config::Config;
+use whit_tools::kernel::debian::{Flavour, Kernel};
 use whit_tools::runrecord::RunRecord;
-use whit_tools::workspace;
+use whit_tools::vm::qemu::{Accelerator, CommandLine, Nic};
+use xtask::images;
+use xtask::workspace;
 
 fn folder() -> TempDir {
     tempfile::tempdir_in(workspace::target()).unwrap()
@@ -57,7 +59,7 @@ fn nginx_serves_from_the_initramfs_in_the_memory_that_was_said() {
     let nginx = ["/usr/sbin/nginx", "-g", "daemon off; error_log stderr notice;"];
     for (kernel, compression) in cloud_kernels().into_iter().zip([Compression::None, Compression::Gzip(1)]) {
         let (folder, port) = (folder(), free_port());
-        let (command, _) = machine(&folder, &kernel, &store().nginx().unwrap(), &nginx, compression);
+        let (command, _) = machine(&folder, &kernel, &images::nginx::tar(&mut store()).unwrap(), &nginx, compression);
         let mut guest = Guest::start(&command.forward(format!("{port}:80").parse().unwrap()));
         guest.line("whit: root /rootfs on /mnt");
         guest.line("start worker process ");

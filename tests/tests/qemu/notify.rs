@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use whit_tests::debian::{cloud_kernels, kernel};
 use whit_tests::vsock::{Host, MODULES, PORT};
 use whit_tests::whole::{Copy, DEADLINE, Guest, Shell, VIRTIO, assert_clean, busybox_disk, machine};
-use whit_tools::debian::{Flavour, Kernel};
-use whit_tools::qemu::{Board, CommandLine, DiskInterface, Nic};
+use whit_tools::kernel::debian::{Flavour, Kernel};
+use whit_tools::vm::qemu::{Board, CommandLine, DiskInterface, Nic};
 
 /// The first time it ends with 3, the second time with 5.
 const THREE_THEN_FIVE: &str = "test -e /second && exit 5; touch /second; exit 3";

@@ -3,8 +3,9 @@
 use whit_tests::debian::cloud_kernels;
 use whit_tests::init_of_parts;
 use whit_tests::whole::{Copy, Guest, VIRTIO, assert_clean, busybox_disk};
-use whit_tools::initramfs::{self, Compression, Packing, Recipe};
-use whit_tools::qemu::{Accelerator, CommandLine, DiskInterface, Nic};
+use whit_tools::compress::Compression;
+use whit_tools::initramfs::{self, Packing, Recipe};
+use whit_tools::vm::qemu::{Accelerator, CommandLine, DiskInterface, Nic};
 
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]

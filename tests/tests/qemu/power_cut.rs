@@ -14,8 +14,8 @@ use whit_tests::debian::cloud_kernels;
 use whit_tests::disks::Disks;
 use whit_tests::power::Disk;
 use whit_tests::whole::{DEADLINE, Guest, Shell, assert_clean, busybox, machine};
-use whit_tools::debian::Kernel;
-use whit_tools::qemu::Nic;
+use whit_tools::kernel::debian::Kernel;
+use whit_tools::vm::qemu::Nic;
 
 /// Of each of the two machines, which run at the same time.
 const CUTS: usize = 25;

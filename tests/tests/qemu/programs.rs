@@ -9,8 +9,9 @@ use whit_tests::deadline::{Deadline, output};
 use whit_tests::debian::{kernel, store};
 use whit_tests::whole::{VIRTIO, assert_clean, fetch, free_port};
 use whit_tests::{init, tool};
-use whit_tools::debian::{Flavour, Kernel};
-use whit_tools::workspace;
+use whit_tools::kernel::debian::{Flavour, Kernel};
+use xtask::images;
+use xtask::workspace;
 
 /// What `docker inspect` says of an nginx container, as far as it matters.
 const INSPECTED: &str = r#"[{"Id": "4f66ad9a0b2e", "Path": "nginx", "Config": {"Hostname": "web", "User": "",
@@ -25,7 +26,7 @@ fn run(command: &mut Command) {
 /// `disk.img` and `initramfs.cpio.gz`, made as the README says.
 fn make(kernel: &Kernel) -> TempDir {
     let directory = tempfile::tempdir_in(workspace::target()).unwrap();
-    let exported = File::open(store().nginx().unwrap()).unwrap();
+    let exported = File::open(images::nginx::tar(&mut store()).unwrap()).unwrap();
     fs::write(directory.path().join("web.json"), INSPECTED).unwrap();
     let mut mkraw = Command::new(tool("mkraw"));
     mkraw.args(["-o", "disk.img", "--config", "web.json"]).stdin(exported);

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use whit_tests::debian::kernel;
 use whit_tests::whole::{Copy, Guest, Shell, VIRTIO, alone, busybox_disk, machine, said, timeline};
-use whit_tools::debian::Flavour;
-use whit_tools::qemu::{DiskInterface, Nic};
+use whit_tools::kernel::debian::Flavour;
+use whit_tools::vm::qemu::{DiskInterface, Nic};
 
 /// Boots without a shell; the machine says `line` and ends, having told the workload's status.
 fn refuses(disk: Option<PathBuf>, words: &str, line: &str, code: u8) {

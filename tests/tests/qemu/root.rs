@@ -16,8 +16,8 @@ use whit_tests::debian::{cloud_kernels, kernel};
 use whit_tests::disks::Disks;
 use whit_tests::init;
 use whit_tests::whole::{Guest, Shell, VIRTIO, busybox, machine, said};
-use whit_tools::debian::Flavour;
-use whit_tools::qemu::{CommandLine, DiskInterface, Nic};
+use whit_tools::kernel::debian::Flavour;
+use whit_tools::vm::qemu::{CommandLine, DiskInterface, Nic};
 
 /// The UUID of a file system.
 const UUID: &str = "0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9";

@@ -12,8 +12,9 @@ use whit_tests::debian::{cloud_kernels, kernel, store};
 use whit_tests::terminal::{resize, terminal};
 use whit_tests::whole::{busybox_tar, fetch, free_port};
 use whit_tests::{init, tool};
-use whit_tools::debian::{Flavour, Kernel};
-use whit_tools::workspace;
+use whit_tools::kernel::debian::{Flavour, Kernel};
+use xtask::images;
+use xtask::workspace;
 
 fn folder() -> TempDir {
     tempfile::tempdir_in(workspace::target()).unwrap()
@@ -150,7 +151,7 @@ fn ctrl_c_ends_the_workload_in_order() {
         "-g",
         "daemon off; error_log stderr notice;",
     ];
-    let mut machine = runvm(&kernel, &folder, &store().nginx().unwrap(), &arguments).spawn().unwrap();
+    let mut machine = runvm(&kernel, &folder, &images::nginx::tar(&mut store()).unwrap(), &arguments).spawn().unwrap();
     let _deadline = Deadline::of(&machine);
     let mut console = BufReader::new(machine.stdout.take().unwrap());
     let mut shown = String::new();

@@ -3,8 +3,8 @@
 
 use whit_tests::debian::{cloud_kernels, kernel};
 use whit_tests::whole::{Copy, Guest, Shell, VIRTIO, assert_clean, fetch, free_port, machine, nginx_disk, said};
-use whit_tools::debian::{Flavour, Kernel};
-use whit_tools::qemu::{CommandLine, DiskInterface, Forward, Nic};
+use whit_tools::kernel::debian::{Flavour, Kernel};
+use whit_tools::vm::qemu::{CommandLine, DiskInterface, Forward, Nic};
 
 const CTRL_C: &[u8] = b"\x03";
 

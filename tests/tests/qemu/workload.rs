@@ -10,8 +10,8 @@ use whit_tests::whole::{
     Copy, Guest, Shell, VIRTIO, alone, assert_clean, busybox_disk, fetch, free_port, machine, nginx_disk,
     one_program_disk,
 };
-use whit_tools::debian::Flavour;
-use whit_tools::qemu::{DiskInterface, Nic};
+use whit_tools::kernel::debian::Flavour;
+use whit_tools::vm::qemu::{DiskInterface, Nic};
 
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]

@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use whit::embedded::{MAX_NEEDS, NEEDS};
 
-use super::{Compression, Error, Memory};
-use crate::newc::{Finished, Refused, Writer};
-use crate::output::Output;
-use crate::progress::Progress;
-use crate::rootfs::name_of;
-use crate::segment::{self, Method};
-use crate::tree::{self, Archive, Tree};
+use super::{Error, Memory};
+use crate::archive::newc::{Finished, Refused, Writer};
+use crate::archive::segment;
+use crate::cli::output::Output;
+use crate::cli::progress::Progress;
+use crate::compress::{Compression, Method};
+use crate::initramfs::rootfs::name_of;
+use crate::initramfs::tree::{self, Archive, Tree};
 
 /// What is chosen about an initramfs.
 #[derive(Clone, Debug)]

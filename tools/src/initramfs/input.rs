@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::os::unix::ffi::OsStrExt;
 
 use super::{Error, manifest};
-use crate::tree::{Owner, Tree};
+use crate::initramfs::tree::{Owner, Tree};
 
 /// More files; those that come later replace what has the same name.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -18,8 +18,8 @@ use std::path::{Path, PathBuf};
 
 use super::Error;
 use super::input::parse_id;
-use crate::newc::{Kind, Meta};
-use crate::tree::{self, Tree};
+use crate::archive::newc::{Kind, Meta};
+use crate::initramfs::tree::{self, Tree};
 
 /// Adds all that the manifest `path` lists.
 pub(super) fn add(tree: &mut Tree, path: &Path) -> Result<(), Error> {
@@ -107,8 +107,8 @@ fn expanded(location: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::newc::{Header, Writer};
-    use crate::segment::{Member, entries};
+    use crate::archive::newc::{Header, Writer};
+    use crate::archive::segment::{Member, entries};
 
     fn listing(text: &str) -> Result<Vec<String>, String> {
         let folder = tempfile::tempdir().unwrap();

@@ -10,9 +10,9 @@ use std::path::Path;
 
 use whit::embedded::{MAX_NEEDS, NEEDS};
 
-use crate::newc::Unpacked;
-use crate::rootfs::name_of;
-use crate::segment::Reader;
+use crate::archive::newc::Unpacked;
+use crate::archive::segment::Reader;
+use crate::initramfs::rootfs::name_of;
 
 const MIB: u64 = 1 << 20;
 /// What a kernel keeps for itself before it makes its first root, and a part of all memory, most of it for `struct page`. Debian's

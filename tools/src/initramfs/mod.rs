@@ -1,13 +1,13 @@
 //! What is in whit's initramfs, and how it becomes a file.
 
 mod archive;
-mod compression;
-mod gzip;
 mod input;
 mod manifest;
 mod memory;
 mod program;
 mod report;
+pub mod rootfs;
+pub mod tree;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -21,18 +21,17 @@ use std::process::Command;
 
 use whit::record::{MAX_RECORD, Record};
 
-use crate::elf::Unfit;
-use crate::image::RUN_RECORD;
-use crate::kmod::{self, Closure, For, Module, Modules};
-use crate::rootfs::{self, Rootfs};
+use crate::disk::image::RUN_RECORD;
+use crate::kernel::elf::Unfit;
+use crate::kernel::modules::{self, Closure, For, Module, Modules};
 use crate::runrecord::{self, RunRecord};
-use crate::tree::{self, Tree};
+use rootfs::Rootfs;
+use tree::Tree;
 
 pub use archive::{Packing, Summary, write, write_into, write_plain};
-pub use compression::Compression;
 pub use input::{Addition, Input};
 pub use memory::Memory;
-pub use program::default_init;
+pub use program::{INIT_HELP, default_init};
 pub use report::report;
 
 use program::Part;
@@ -107,7 +106,7 @@ pub enum Error {
     },
     /// Modules.
     #[error("{0}")]
-    Modules(#[from] kmod::Error),
+    Modules(#[from] modules::Error),
     /// Files.
     #[error("{0}")]
     Tree(#[from] tree::Error),
@@ -239,7 +238,10 @@ impl Recipe {
 }
 
 /// Adds a busybox as /bin/busybox, with a link for each applet.
-pub(crate) fn add_busybox(tree: &mut Tree, busybox: &Path) -> Result<(), Error> {
+///
+/// # Errors
+/// A file that is no static program, or does not list its applets.
+pub fn add_busybox(tree: &mut Tree, busybox: &Path) -> Result<(), Error> {
     program::read(busybox)?;
     tree.file(BUSYBOX.as_bytes(), 0o755, busybox)?;
     for applet in applets(busybox)?.split(|byte| *byte == b'\n').filter(|applet| !applet.is_empty()) {
@@ -263,8 +265,11 @@ fn applets(busybox: &Path) -> Result<Vec<u8>, Error> {
     Ok(answer.stdout)
 }
 
-/// Adds modules with what they need, and the list in load order.
-pub(crate) fn add_modules(tree: &mut Tree, modules: &Modules, names: &[String]) -> Result<Closure, Error> {
+/// Adds modules with those they need, and the list in load order.
+///
+/// # Errors
+/// A module that does not exist or cannot be read.
+pub fn add_modules(tree: &mut Tree, modules: &Modules, names: &[String]) -> Result<Closure, Error> {
     let mut closure = modules.closure(names)?;
     let mut list = Vec::new();
     for module in &closure.load {

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use whit::embedded::NEEDS;
 
 use super::{DRIVERS, Error, RECORD, SEED};
-use crate::elf;
-use crate::rootfs::name_of;
+use crate::initramfs::rootfs::name_of;
+use crate::kernel::elf;
 
 /// A part of the init that something in the initramfs needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,18 +58,29 @@ pub(super) fn check_parts(path: &Path, init: &[u8], parts: &[(Part, bool)]) -> R
     Err(Error::File { path: path.to_owned(), what })
 }
 
-/// `whit` beside this program, as installed; else where cargo leaves it: target/PROFILE/mkcpio, target/release/whit.
+/// Where an init is looked for, as a name in the directory of this program: where cargo leaves it (`target/init/whit` beside
+/// `target/release/mkcpio`), where `cargo install` leaves it, and where a package does (`/usr/lib/whit/init` for
+/// `/usr/bin/mkcpio`).
+const PLACES: [&str; 3] = ["../init/whit", "whit", "../lib/whit/init"];
+
+/// What `--help` says of the init that is used.
+pub const INIT_HELP: &str = "The init, a static program [default: seen from this tool, the first of ../init/whit (as cargo builds \
+    it), whit (as cargo install leaves it) and ../lib/whit/init (as packages do)]";
+
+/// The init that is used when none is named: the first that exists beside this program.
 ///
 /// # Errors
-/// One line that says where it was looked for.
+/// One line that names each place, and the ways to get an init.
 pub fn default_init() -> Result<PathBuf, String> {
     let program = std::env::current_exe().map_err(|error| format!("cannot find its own directory: {error}"))?;
     let directory = program.parent().unwrap_or(Path::new("/"));
-    let places = [directory.join("whit"), directory.join("../release/whit")];
-    places.iter().find(|place| place.is_file()).cloned().ok_or_else(|| {
+    let found = PLACES.iter().map(|place| directory.join(place)).find(|place| place.is_file());
+    found.and_then(|place| place.canonicalize().ok()).ok_or_else(|| {
         format!(
-            "{}: no init there; name one with --init, or build it: cargo build --release -p whit",
-            places[0].display()
+            "no init: none of {} is in {}; name one with --init, or build it in whit's source tree by \
+             cargo build --profile init -p whit, or cargo install --profile init --path .",
+            PLACES.join(", "),
+            directory.display()
         )
     })
 }

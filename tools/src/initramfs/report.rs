@@ -2,7 +2,7 @@
 
 use super::archive::measure;
 use super::{Error, Packing};
-use crate::tree::Tree;
+use crate::initramfs::tree::Tree;
 
 /// A table: an input a line with its names, its bytes in the archive, and what it takes compressed alone. Together they take
 /// less than the sum, or a little more: what they have in common is compressed once.
@@ -12,7 +12,7 @@ use crate::tree::Tree;
 pub fn report(tree: &Tree, packing: &Packing) -> Result<String, Error> {
     let mut lines = vec![("input".to_owned(), "names".to_owned(), "bytes".to_owned(), packing.compression.to_string())];
     let (before, behind) = tree.archives();
-    let copied = |archive: &crate::tree::Archive| {
+    let copied = |archive: &crate::initramfs::tree::Archive| {
         let name = format!("archive {}", archive.path.display());
         (name, archive.entries.to_string(), archive.content_bytes.to_string(), archive.bytes.to_string())
     };

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::output::Output;
+use crate::cli::output::Output;
 
 /// A file that nobody has asked for in so long goes.
 const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);

@@ -3,7 +3,7 @@
 //! Left out are the lines by which the init tells tools of the boot and the end, and the kernel's last: they are whole
 //! lines, but for a workload that leaves its own last line open. Everything else is shown as soon as it comes.
 
-/// What tells the exit status; [`crate::qemu::exit_line`] reads it.
+/// What tells the exit status; [`crate::vm::qemu::exit_line`] reads it.
 const EXIT: &[u8] = b"whit: exit ";
 /// What begins a line that is left out, and what the line has further on.
 const LINES: [(&[u8], &[u8]); 2] = [(TIMELINE, b""), (b"[", b"reboot: ")];

@@ -1,12 +1,12 @@
 //! The kernel that a machine boots: one that was named, one that was kept, or the host's own.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::Cache;
-use crate::debian::{Flavour, Store};
-use crate::kmod::Modules;
+use crate::kernel::bzimage;
+use crate::kernel::debian::{Flavour, Store};
+use crate::kernel::modules::Modules;
 
 /// Where kernels of Debian's are kept in the cache.
 const KEPT: &str = "debian";
@@ -30,7 +30,7 @@ impl Kernel {
     /// # Errors
     /// One line: what cannot be read.
     pub fn given(vmlinuz: &Path, modules: Option<&Path>) -> Result<Self, String> {
-        let release = release(vmlinuz).map_err(|error| format!("{}: {error}", vmlinuz.display()))?;
+        let release = bzimage::release(vmlinuz).map_err(|error| format!("{}: {error}", vmlinuz.display()))?;
         let modules = match (modules, &release) {
             (Some(modules), _) => Some(Modules::open(modules).map_err(|error| error.to_string())?),
             (None, Some(release)) => Modules::open(&Path::new(MODULES).join(release)).ok(),
@@ -44,7 +44,7 @@ impl Kernel {
     /// # Errors
     /// One line that says what can be done.
     pub fn find(cache: &Cache, say: fn(&str)) -> Result<Self, String> {
-        if let Some(kernel) = crate::debian::kept_kernel(&cache.folder(KEPT), Flavour::Cloud) {
+        if let Some(kernel) = crate::kernel::debian::kept_kernel(&cache.folder(KEPT), Flavour::Cloud) {
             return Self::given(&kernel.vmlinuz, Some(&kernel.modules));
         }
         if let Some(vmlinuz) = of_host(Path::new(BOOT), Path::new(MODULES)) {
@@ -65,26 +65,6 @@ impl Kernel {
     pub fn has(&self, module: &str) -> bool {
         self.modules.as_ref().is_none_or(|modules| modules.has(module))
     }
-}
-
-/// The release in the header of a bzImage (Documentation/arch/x86/boot.rst, kernel_version); none in other files.
-///
-/// # Errors
-/// Those of reading.
-pub fn release(vmlinuz: &Path) -> std::io::Result<Option<String>> {
-    const MAGIC: (u64, &[u8; 4]) = (0x202, b"HdrS");
-    const VERSION: u64 = 0x20e;
-    const SECTOR: u64 = 0x200;
-    let file = File::open(vmlinuz)?;
-    let (mut magic, mut version) = ([0; 4], [0; 2]);
-    if file.read_exact_at(&mut magic, MAGIC.0).is_err() || magic != *MAGIC.1 {
-        return Ok(None);
-    }
-    file.read_exact_at(&mut version, VERSION)?;
-    let mut text = [0; 128];
-    let length = file.read_at(&mut text, u64::from(u16::from_le_bytes(version)) + SECTOR)?;
-    let word = text[..length].split(|byte| matches!(byte, 0 | b' ')).next().unwrap_or_default();
-    Ok(std::str::from_utf8(word).ok().filter(|word| !word.is_empty()).map(str::to_owned))
 }
 
 /// The newest kernel in `boot` that can be read and whose modules are there.
@@ -110,31 +90,10 @@ mod tests {
     use super::*;
     use std::fs;
 
-    /// A file that has what a bzImage has at its start.
-    fn bzimage(path: &Path, version: &str) {
-        let mut bytes = vec![0; 0x400];
-        bytes[0x202..0x206].copy_from_slice(b"HdrS");
-        bytes[0x20e..0x210].copy_from_slice(&0x180_u16.to_le_bytes());
-        bytes[0x380..0x380 + version.len()].copy_from_slice(version.as_bytes());
-        fs::write(path, bytes).unwrap();
-    }
-
     #[test]
-    fn a_kernel_tells_its_release() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("vmlinuz");
-        bzimage(&path, "6.12.9-cloud (somebody@somewhere) #1");
-        assert_eq!(release(&path).unwrap().as_deref(), Some("6.12.9-cloud"));
-        let whole = fs::read(&path).unwrap();
-        for length in [0, 0x202, 0x205] {
-            fs::write(&path, &whole[..length]).unwrap();
-            assert_eq!(release(&path).unwrap(), None, "{length:#x}");
-        }
-        fs::write(&path, &whole[..0x20f]).unwrap();
-        assert!(release(&path).is_err());
-        fs::write(&path, &whole[..0x380]).unwrap();
-        assert_eq!(release(&path).unwrap(), None);
-        assert!(Kernel::given(&folder.path().join("absent"), None).err().unwrap().contains("absent: No such file"));
+    fn a_kernel_that_is_not_there_is_named() {
+        let absent = Path::new("/absent/vmlinuz");
+        assert!(Kernel::given(absent, None).err().unwrap().contains("/absent/vmlinuz: No such file"));
     }
 
     #[test]

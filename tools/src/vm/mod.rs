@@ -3,12 +3,12 @@
 mod cache;
 mod console;
 mod kernel;
+pub mod qemu;
 mod share;
 mod timeline;
 
 pub use cache::{Cache, Key};
 pub use console::Clean;
 pub use kernel::Kernel;
-pub use kernel::release;
 pub use share::{Daemon, ShareKind, Volume};
 pub use timeline::Timeline;

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use super::Kernel;
 use crate::programs;
-use crate::qemu::Share;
+use crate::vm::qemu::Share;
 
 /// Where distributions put the daemon: beside other helpers, not into PATH.
 const DAEMONS: [&str; 3] = ["/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd", "/usr/lib/virtiofsd"];

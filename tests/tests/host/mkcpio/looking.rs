@@ -12,8 +12,8 @@ use tempfile::TempDir;
 use whit_tests::deadline::Deadline;
 use whit_tests::terminal::{read_until, resize, terminal};
 use whit_tests::{copy_program, tool};
-use whit_tools::newc::{Kind, Meta, Writer};
-use whit_tools::segment::{Reader, extract};
+use whit_tools::archive::newc::{Kind, Meta, Writer};
+use whit_tools::archive::segment::{Reader, extract};
 
 fn mkcpio(folder: &Path, arguments: &[&str]) -> Output {
     Command::new(tool("mkcpio")).args(arguments).current_dir(folder).output().unwrap()
@@ -264,7 +264,7 @@ proptest! {
         summed in any::<bool>()
     ) {
         let folder = tempfile::tempdir().unwrap();
-        let mut tree = whit_tools::tree::Tree::default();
+        let mut tree = whit_tools::initramfs::tree::Tree::default();
         for (name, (data, mode)) in &files {
             tree.bytes(name, *mode, data.clone()).unwrap();
         }

@@ -220,20 +220,24 @@ fn an_output_that_cannot_be_written_is_said_and_an_old_one_survives_failure() {
 }
 
 #[test]
-fn the_init_is_found_beside_the_tool_or_where_cargo_leaves_it() {
+fn the_init_is_found_where_cargo_or_a_package_leaves_it() {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
-    for folder in ["tools", "release"] {
+    for folder in ["tools", "init", "lib", "lib/whit"] {
         fs::create_dir(at(folder)).unwrap();
     }
     copy_program(&tool("mkcpio"), &at("tools/mkcpio"));
     let run = || Command::new(at("tools/mkcpio")).arg("-o").arg(at("out.cpio")).output().unwrap();
     let errors = String::from_utf8(run().stderr).unwrap();
-    assert!(errors.contains("--init") && errors.contains("cargo build --release -p whit"), "{errors}");
-    fs::copy(BUSYBOX, at("release/whit")).unwrap();
+    assert!(errors.contains("--init") && errors.contains("cargo build --profile init -p whit"), "{errors}");
+    // The first that exists, in the order of --help; /bin/ls is refused, and the message names the file.
+    for place in ["lib/whit/init", "tools/whit", "init/whit"] {
+        fs::copy("/bin/ls", at(place)).unwrap();
+        let errors = String::from_utf8(run().stderr).unwrap();
+        assert!(errors.contains(&format!("{place}: is dynamically linked")), "{errors}");
+    }
+    fs::copy(BUSYBOX, at("init/whit")).unwrap();
     assert!(run().status.success());
-    fs::copy("/bin/ls", at("tools/whit")).unwrap();
-    assert!(String::from_utf8(run().stderr).unwrap().contains("tools/whit: is dynamically linked"));
 }
 
 #[test]

@@ -15,8 +15,8 @@ use whit_tests::archive::{self, directory, file, hard_link, member};
 use whit_tests::commands::run_well;
 use whit_tests::snapshot::{self, Snapshot};
 use whit_tests::tool;
-use whit_tools::newc::Header;
-use whit_tools::segment::{self, Member};
+use whit_tools::archive::newc::Header;
+use whit_tools::archive::segment::{self, Member};
 
 /// A static program that is surely there; Debian: busybox-static.
 const BUSYBOX: &str = "/bin/busybox";

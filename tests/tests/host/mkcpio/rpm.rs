@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use whit_tests::deadline::Deadline;
 use whit_tests::terminal::{read_until, resize, terminal};
 use whit_tests::{debian, tool};
-use whit_tools::debian::Flavour;
+use whit_tools::kernel::debian::Flavour;
 
 /// A static program that is surely there; Debian: busybox-static.
 const BUSYBOX: &str = "/bin/busybox";

@@ -10,7 +10,8 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 use whit_tests::tool;
-use whit_tools::programs::{self, Program, THREECPIO};
+use whit_tools::programs::{self, Program};
+use xtask::crates::{self, THREECPIO};
 
 /// What writes archives beside mkcpio and 3cpio, and what the latter starts.
 const PROGRAMS: [Program; 7] = [
@@ -38,7 +39,7 @@ impl Bench {
     fn new() -> Self {
         let say = |line: &str| println!("{line}");
         programs::install(&PROGRAMS, say).unwrap();
-        let threecpio = programs::build(&THREECPIO, say).unwrap();
+        let threecpio = crates::build(&THREECPIO, say).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let microcode = folder.path().join("early").join(EARLY);
         fs::create_dir_all(microcode.parent().unwrap()).unwrap();

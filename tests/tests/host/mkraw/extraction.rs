@@ -6,7 +6,7 @@ use whit_tests::archive::{self, directory, file, hard_link, member, seal, symlin
 use whit_tests::commands::run_well;
 use whit_tests::snapshot::{self, assert_same};
 use whit_tests::tree::make_tree;
-use whit_tools::image::Options;
+use whit_tools::disk::image::Options;
 
 use super::build;
 use super::kernel::{ATTRIBUTES, Mounted, extract};

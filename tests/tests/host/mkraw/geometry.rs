@@ -5,8 +5,8 @@ use std::process::Command;
 use ext4_view::Ext4;
 use whit_tests::archive;
 use whit_tests::commands::{assert_clean, run, run_well};
-use whit_tools::ext4::{Error as Ext4Error, Size};
-use whit_tools::image::{Error, Options};
+use whit_tools::disk::ext4::{Error as Ext4Error, Size};
+use whit_tools::disk::image::{Error, Options};
 
 use super::build;
 

@@ -10,7 +10,7 @@ use whit_tests::archive;
 use whit_tests::commands::{assert_clean, run_well};
 use whit_tests::snapshot::{self, assert_same};
 use whit_tests::tree::make_tree;
-use whit_tools::image::Options;
+use whit_tools::disk::image::Options;
 
 use super::{Image, build};
 

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use whit_tests::archive::{self, directory, file, hard_link, symlink};
 use whit_tests::commands::assert_clean;
 use whit_tests::snapshot;
-use whit_tools::image::{self, Choice, Input, Options};
+use whit_tools::disk::image::{self, Choice, Input, Options};
 
 /// The parts of an archive by their names.
 type Parts = BTreeMap<String, Vec<u8>>;

@@ -8,8 +8,8 @@ use whit_tests::archive;
 use whit_tests::commands::{run, run_well};
 use whit_tests::tool;
 use whit_tests::tree::make_tree;
-use whit_tools::ext4::Size;
-use whit_tools::image::{self, Options};
+use whit_tools::disk::ext4::Size;
+use whit_tools::disk::image::{self, Options};
 
 use super::kernel::Mounted;
 use super::{Image, build};

@@ -7,9 +7,9 @@ use std::process::Command;
 
 use whit_tests::archive;
 use whit_tests::commands::{assert_clean, run, run_well};
-use whit_tools::ext4::Size;
-use whit_tools::gpt;
-use whit_tools::image::{self, Options};
+use whit_tools::disk::ext4::Size;
+use whit_tools::disk::gpt;
+use whit_tools::disk::image::{self, Options};
 
 fn disk(directory: &Path, options: Options) -> std::path::PathBuf {
     let path = directory.join("disk.img");
@@ -99,7 +99,7 @@ fn a_disk_too_small_names_one_that_is_not() {
         let options = Options { is_partitioned: true, size: Size::Exact(bytes), ..Options::default() };
         image::build(tar.as_slice(), &tempfile::tempfile().unwrap(), &options)
     };
-    let Err(image::Error::FileSystem(whit_tools::ext4::Error::TooSmall(least))) = build(6 << 20) else {
+    let Err(image::Error::FileSystem(whit_tools::disk::ext4::Error::TooSmall(least))) = build(6 << 20) else {
         panic!("it fits")
     };
     assert!(build(least).is_ok());

@@ -1,8 +1,8 @@
 //! Bad input: an error that says what and where, and no image.
 
 use whit_tests::archive;
-use whit_tools::image::{Error, Options};
-use whit_tools::tar::{Error as TarError, Problem};
+use whit_tools::archive::tar::{Error as TarError, Problem};
+use whit_tools::disk::image::{Error, Options};
 
 use super::{Image, build};
 
@@ -132,7 +132,7 @@ fn no_header_whatever_it_says_is_taken_at_its_word() {
                 tar[header + position] = value;
                 archive::seal(&mut tar[header..header + 512]);
                 file.set_len(0).unwrap();
-                match whit_tools::image::build(tar.as_slice(), &file, &Options::default()) {
+                match whit_tools::disk::image::build(tar.as_slice(), &file, &Options::default()) {
                     Ok(_) => images += 1,
                     Err(_) => errors += 1,
                 }

@@ -4,8 +4,8 @@ use ext4_view::Ext4;
 use whit_tests::archive;
 use whit_tests::snapshot::{self, Rest, Seen, Snapshot, assert_same};
 use whit_tests::tree::make_tree;
-use whit_tools::ext4::{Error as Ext4Error, Problem};
-use whit_tools::image::{Error, Options};
+use whit_tools::disk::ext4::{Error as Ext4Error, Problem};
+use whit_tools::disk::image::{Error, Options};
 
 use super::kernel::extract;
 use super::{Image, build};

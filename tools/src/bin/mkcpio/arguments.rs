@@ -4,8 +4,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use whit_tools::initramfs::{Addition, Compression, Input};
-use whit_tools::kmod::For;
+use whit_tools::compress::Compression;
+use whit_tools::initramfs::{Addition, INIT_HELP, Input};
+use whit_tools::kernel::modules::For;
 
 /// Make the initramfs that a kernel starts whit from, and look into any.
 ///
@@ -39,8 +40,7 @@ pub(crate) struct Build {
     /// The file to write; a name that ends with .gz, .zst, .xz or .lz4 asks for that compression.
     #[arg(short, long, value_name = "INITRAMFS", required_unless_present = "dry_run")]
     pub(crate) output: Option<PathBuf>,
-    /// The init, a static program [default: whit, beside this tool or in ../release].
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help = INIT_HELP)]
     pub(crate) init: Option<PathBuf>,
     /// A static busybox, put into /bin with a link for each of its applets.
     #[arg(long, value_name = "FILE")]
@@ -136,7 +136,7 @@ pub(crate) enum Command {
 impl Arguments {
     /// Takes the process's arguments, and the inputs in their order.
     pub(crate) fn read() -> (Self, Vec<Input>) {
-        whit_tools::documents::answer(&Self::command());
+        whit_tools::cli::documents::answer(&Self::command());
         let matches = Self::command().get_matches();
         match Self::from_arg_matches(&matches) {
             Ok(arguments) => {

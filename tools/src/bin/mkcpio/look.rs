@@ -8,11 +8,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::FileType;
-use whit_tools::inspect::Entry;
-use whit_tools::output;
-use whit_tools::progress::Bar;
-use whit_tools::segment::{self, Member, Reader, Segment};
-use whit_tools::size;
+use whit_tools::archive::segment::{self, Member, Reader, Segment};
+use whit_tools::cli::output;
+use whit_tools::cli::progress::Bar;
+use whit_tools::cli::size;
+use whit_tools::disk::inspect::Entry;
 
 /// Why a listing stops before its end.
 pub(crate) enum Stop {

@@ -11,15 +11,17 @@ use std::sync::Arc;
 
 use arguments::{Arguments, Build, Command};
 use look::Stop;
-use whit_tools::initramfs::{self, Compression, Input, Packing, Recipe, Summary};
-use whit_tools::kconfig::Config;
-use whit_tools::kmod::{Closure, Package};
-use whit_tools::progress::{Bar, Progress};
-use whit_tools::rootfs::Rootfs;
+use whit_tools::archive::segment::Reader;
+use whit_tools::cli::progress::{Bar, Progress};
+use whit_tools::cli::{output, size};
+use whit_tools::compress::{Compression, Method};
+use whit_tools::initramfs::rootfs::Rootfs;
+use whit_tools::initramfs::tree::Tree;
+use whit_tools::initramfs::{self, Input, Packing, Recipe, Summary};
+use whit_tools::kernel::bzimage;
+use whit_tools::kernel::config::Config;
+use whit_tools::kernel::modules::{Closure, Package};
 use whit_tools::runrecord::RunRecord;
-use whit_tools::segment::{Method, Reader};
-use whit_tools::tree::Tree;
-use whit_tools::{output, size, vm};
 
 fn main() -> ExitCode {
     let (arguments, inputs) = Arguments::read();
@@ -99,7 +101,7 @@ fn open_packages(paths: &[PathBuf]) -> Result<Option<Package>, String> {
 /// Refuses modules that the kernel would not load.
 fn check_release(modules: &Closure, kernel: Option<&Path>) -> Result<(), String> {
     let Some(path) = kernel else { return Ok(()) };
-    let release = vm::release(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let release = bzimage::release(path).map_err(|error| format!("{}: {error}", path.display()))?;
     match (release, modules.releases.first_key_value()) {
         (Some(release), Some((other, module))) if *other != release => {
             Err(format!("{} is {release}, and the modules are for {other} ({module} says so)", path.display()))
@@ -119,7 +121,7 @@ fn read_kernel(path: &Path) -> Result<Config, String> {
 fn compression(arguments: &Build, config: Option<&Config>) -> Result<Compression, String> {
     let of_name = || arguments.output.as_deref().and_then(Compression::of_name);
     let asked = arguments.compress.or_else(of_name);
-    let chosen = asked.unwrap_or_else(|| config.map_or(Compression::None, Compression::of_kernel));
+    let chosen = asked.unwrap_or_else(|| config.map_or(Compression::None, Config::best_compression));
     if let Some(method) = chosen.method() {
         check_method(method, config)?;
     }

@@ -4,8 +4,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
-use whit_tools::qemu::{Accelerator, Board, DiskInterface, Forward, Nic};
-use whit_tools::size::parse_size;
+use whit_tools::cli::size::parse_size;
+use whit_tools::initramfs::INIT_HELP;
+use whit_tools::vm::qemu::{Accelerator, Board, DiskInterface, Forward, Nic};
 use whit_tools::vm::{ShareKind, Volume};
 
 /// Run a container image as a machine of its own, and end with the workload's exit status.
@@ -128,8 +129,7 @@ pub(crate) struct Arguments {
     /// The initramfs, in place of one that is made from IMAGE
     #[arg(long, value_name = "FILE", requires = "kernel", help_heading = "Boot")]
     pub(crate) initrd: Option<PathBuf>,
-    /// The init [default: whit, beside this tool or in ../release]
-    #[arg(long, value_name = "FILE", conflicts_with = "initrd", help_heading = "Boot")]
+    #[arg(long, help = INIT_HELP, value_name = "FILE", conflicts_with = "initrd", help_heading = "Boot")]
     pub(crate) init: Option<PathBuf>,
     /// Words for the kernel's command line, behind "console=ttyS0 quiet panic=-1" and root=
     #[arg(long, value_name = "WORDS", help_heading = "Boot")]

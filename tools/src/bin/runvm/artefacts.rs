@@ -5,12 +5,13 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempPath;
-use whit_tools::ext4::Size;
-use whit_tools::image::{self, Options};
-use whit_tools::initramfs::{self, Compression, Memory, Packing, Recipe};
-use whit_tools::output::Output;
-use whit_tools::qemu::{Board, DiskInterface};
-use whit_tools::segment;
+use whit_tools::archive::segment;
+use whit_tools::cli::output::Output;
+use whit_tools::compress::Compression;
+use whit_tools::disk::ext4::Size;
+use whit_tools::disk::image::{self, Options};
+use whit_tools::initramfs::{self, Memory, Packing, Recipe};
+use whit_tools::vm::qemu::{Board, DiskInterface};
 use whit_tools::vm::{Cache, Kernel, Key, ShareKind};
 
 use crate::arguments::{Arguments, NicArgument};

@@ -10,9 +10,9 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
-use whit_tools::qemu::{Board, CommandLine, DiskInterface, Forward, Nic, Protocol, Share};
+use whit_tools::cli::{documents, output};
+use whit_tools::vm::qemu::{Board, CommandLine, DiskInterface, Forward, Nic, Protocol, Share};
 use whit_tools::vm::{Daemon, ShareKind};
-use whit_tools::{documents, output};
 
 use arguments::{AcceleratorArgument, Arguments};
 use artefacts::{Artefacts, artefacts};

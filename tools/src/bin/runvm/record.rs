@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use whit_tools::qemu::share_tag;
 use whit_tools::runrecord::{Overrides, RunRecord};
 use whit_tools::vm::ShareKind;
+use whit_tools::vm::qemu::share_tag;
 
 use crate::arguments::Arguments;
 

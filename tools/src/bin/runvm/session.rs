@@ -10,8 +10,8 @@ use std::thread;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH};
 use signal_hook::iterator::Signals;
-use whit_tools::qemu::{self, CommandLine, Input, Machine};
-use whit_tools::terminal::{self, Raw};
+use whit_tools::cli::terminal::{self, Raw};
+use whit_tools::vm::qemu::{self, CommandLine, Input, Machine};
 use whit_tools::vm::{Clean, Daemon, Timeline};
 
 /// The port by which the init hears of the terminal's size: a `struct winsize` for each change.

@@ -1,0 +1,226 @@
+//! The segments of an initramfs: archives one behind the other, each compressed or not, of which the last to name a file
+//! wins (init/initramfs.c, unpack_to_rootfs()).
+//!
+//! A run's own arguments come into an initramfs this way: its record is read, and a small segment with the new one is
+//! written behind a copy.
+
+mod entry;
+mod extract;
+mod input;
+mod place;
+mod read;
+mod target;
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+use whit::record::MAX_RECORD;
+
+use crate::archive::newc::{Meta, Refused, Writer};
+use crate::initramfs::RECORD;
+
+pub use entry::{Error as ReadError, Member, Segment};
+pub use extract::{Error as ExtractError, Extracted, extract};
+pub use read::Reader;
+
+/// Where a segment begins behind another. The kernel needs a multiple of 4; behind LZ4's frame, which has no end mark, also
+/// four zeros (lib/decompress_unlz4.c).
+const ALIGNMENT: u64 = 4;
+const GAP: u64 = 4;
+
+/// Why a segment cannot be appended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file that cannot be read.
+    #[error("{}: {error}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: ReadError,
+    },
+    /// The record would be longer than the init reads.
+    #[error("arguments and environment make a run record of {0} bytes, and the init reads {MAX_RECORD}")]
+    LongRecord(usize),
+    /// The copy cannot be written.
+    #[error("temporary initramfs: {0}")]
+    Write(#[from] Refused),
+}
+
+/// How many zeros go between `length` bytes and the segment that follows, behind LZ4's frame or something unknown.
+pub(crate) const fn gap(length: u64, is_behind_lz4: bool) -> u64 {
+    let padding = crate::archive::newc::padding(length, ALIGNMENT);
+    if is_behind_lz4 { padding + GAP } else { padding }
+}
+
+/// The run record in the initramfs `path`; empty when there is none.
+///
+/// # Errors
+/// An initramfs that cannot be read.
+pub fn record(path: &Path) -> Result<Vec<u8>, Error> {
+    let failure = |error| Error::Read { path: path.to_owned(), error };
+    let file = File::open(path).map_err(|error| failure(ReadError::Read(error)))?;
+    Ok(last_file(file, RECORD.as_bytes()).map_err(failure)?.unwrap_or_default())
+}
+
+/// A copy of the initramfs `path` with another run record.
+///
+/// # Errors
+/// An initramfs that cannot be read, a record that is too long, a copy that cannot be written.
+pub fn with_record(path: &Path, record: &[u8]) -> Result<NamedTempFile, Error> {
+    if record.len() > MAX_RECORD {
+        return Err(Error::LongRecord(record.len()));
+    }
+    let mut file =
+        File::open(path).map_err(|error| Error::Read { path: path.to_owned(), error: ReadError::Read(error) })?;
+    let mut segment = Writer::new(Vec::new(), 0);
+    segment.file(&[RECORD], Meta::root(0o644), record.len() as u64, record)?;
+    let write = || -> io::Result<NamedTempFile> {
+        let mut copy = tempfile::Builder::new().prefix("whit-").suffix(".cpio").tempfile()?;
+        let length = io::copy(&mut file, &mut copy)?;
+        io::copy(&mut io::repeat(0).take(gap(length, true)), &mut copy)?;
+        copy.write_all(&segment.finish().map_err(io::Error::other)?.out)?;
+        Ok(copy)
+    };
+    Ok(write().map_err(Refused::Write)?)
+}
+
+/// The data of the file `name` as the kernel would leave it: those of the last entry that has it. More than a run record has
+/// are not read.
+fn last_file(input: impl Read, name: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
+    let mut found = None;
+    let mut reader = Reader::new(input);
+    while let Some(member) = reader.next_entry()? {
+        if member.name == name && member.is_file() {
+            let mut data = vec![0; (MAX_RECORD + 1).min(member.header.filesize as usize)];
+            let mut filled = 0;
+            while filled < data.len() {
+                filled += reader.read_data(&mut data[filled..])?;
+            }
+            found = Some(data);
+        }
+    }
+    Ok(found)
+}
+
+/// The entries of a small initramfs, each with its data or its target.
+///
+/// # Errors
+/// See [`Reader::next_entry`].
+pub fn entries(initramfs: &[u8]) -> Result<Vec<(Member, Vec<u8>)>, ReadError> {
+    let (mut reader, mut entries) = (Reader::new(initramfs), Vec::new());
+    while let Some(member) = reader.next_entry()? {
+        let mut data = member.target.clone().unwrap_or_default();
+        let mut buffer = [0; 4096];
+        while let count @ 1.. = reader.read_data(&mut buffer)? {
+            data.extend_from_slice(&buffer[..count]);
+        }
+        entries.push((member, data));
+    }
+    Ok(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn archive(files: &[(&str, &str)]) -> Vec<u8> {
+        let mut writer = Writer::new(Vec::new(), 0);
+        for (name, data) in files {
+            writer.file(&[name], Meta::root(0o644), data.len() as u64, data.as_bytes()).unwrap();
+        }
+        writer.finish().unwrap().out
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn xz(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 0);
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn record_in(bytes: &[u8]) -> Result<Option<String>, String> {
+        last_file(bytes, RECORD.as_bytes())
+            .map(|found| found.map(|data| String::from_utf8(data).unwrap()))
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_last_segment_that_has_a_file_wins() {
+        const ENTRY: usize = 116 + 4;
+        let one = archive(&[("init", "x"), (RECORD, "one")]);
+        let two = archive(&[(RECORD, "two")]);
+        let none = archive(&[("init", "y")]);
+        let zstd = zstd::encode_all(two.as_slice(), 1).unwrap();
+        for (segments, expected) in [
+            (vec![one.clone()], Some("one")),
+            (vec![none.clone()], None),
+            (vec![one.clone(), two.clone(), none.clone()], Some("two")),
+            (vec![gzip(&one), gzip(&two), vec![0; 5], none.clone()], Some("two")),
+            (vec![gzip(&two), xz(&one), zstd.clone()], Some("two")),
+            (vec![zstd, xz(&one), gzip(&none)], Some("one")),
+            // One archive in two pieces: the second begins where an entry ends.
+            (vec![gzip(&one[..ENTRY]), gzip(&one[ENTRY..])], Some("one")),
+            (vec![], None),
+        ] {
+            assert_eq!(record_in(&segments.concat()), Ok(expected.map(str::to_owned)));
+        }
+    }
+
+    #[test]
+    fn what_is_no_initramfs_is_said() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("initrd");
+        assert!(
+            record(&path)
+                .unwrap_err()
+                .to_string()
+                .ends_with("initrd: cannot be read: No such file or directory (os error 2)")
+        );
+        std::fs::write(&path, b"070701text").unwrap();
+        assert!(
+            record(&path)
+                .unwrap_err()
+                .to_string()
+                .ends_with("initrd: the cpio archive ends at byte 10 without a trailer")
+        );
+    }
+
+    #[test]
+    fn a_record_behind_lz4_is_found_by_the_kernel() {
+        let lz4 = crate::compress::lz4::stored(&archive(&[("init", "x")]));
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("initrd");
+        std::fs::write(&path, &lz4).unwrap();
+        let copy = with_record(&path, b"user v\n").unwrap();
+        assert_eq!(record(copy.path()).unwrap(), b"user v\n");
+        // The frame ends at the four zeros that a block's length would be.
+        let bytes = std::fs::read(copy.path()).unwrap();
+        assert_eq!(bytes[lz4.len()..lz4.len() + 4], [0; 4]);
+    }
+
+    #[test]
+    fn a_record_comes_behind_the_one_that_was_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("initrd");
+        let odd = [gzip(&archive(&[(RECORD, "user u")])), vec![0]].concat();
+        std::fs::write(&path, &odd).unwrap();
+        assert_eq!(record(&path).unwrap(), b"user u");
+        let copy = with_record(&path, b"user v\n").unwrap();
+        let bytes = std::fs::read(copy.path()).unwrap();
+        assert_eq!(record(copy.path()).unwrap(), b"user v\n");
+        assert!(bytes.starts_with(&odd));
+        assert!(bytes[odd.len().next_multiple_of(4) + 4..].starts_with(b"070701"));
+        std::fs::write(&path, archive(&[])).unwrap();
+        assert_eq!(record(&path).unwrap(), b"");
+        let error = with_record(&path, &[b'x'; MAX_RECORD + 1]).unwrap_err();
+        assert!(matches!(error, Error::LongRecord(length) if length == MAX_RECORD + 1));
+    }
+}

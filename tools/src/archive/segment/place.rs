@@ -1,0 +1,190 @@
+//! A directory that files are made in, as if it were the root: links lead nowhere else, absolute ones and `..` neither
+//! (openat2(2), RESOLVE_IN_ROOT).
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+
+use rustix::fs::{
+    AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid, fchmod, fchown, futimens,
+    linkat, mkdirat, mknodat, openat, openat2, statat, symlinkat, unlinkat, utimensat,
+};
+use rustix::io::Errno;
+
+use crate::archive::newc::{Header, file_type};
+
+/// Permissions, with set-user-id, set-group-id and sticky.
+const MODE_BITS: u32 = 0o7777;
+
+/// See the module's head.
+pub(super) struct Place {
+    root: OwnedFd,
+    /// The directory that was wanted last.
+    last: Option<(Vec<u8>, OwnedFd)>,
+    /// Whether owners can be set.
+    is_root: bool,
+}
+
+/// What a path leads to: a directory and a name in it.
+pub(super) struct Spot {
+    pub(super) parent: OwnedFd,
+    pub(super) name: OsString,
+}
+
+impl Place {
+    pub(super) fn open(directory: &std::path::Path) -> io::Result<Self> {
+        let root = openat(CWD, directory, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        Ok(Self { root, last: None, is_root: rustix::process::geteuid().is_root() })
+    }
+
+    pub(super) fn is_root(&self) -> bool {
+        self.is_root
+    }
+
+    /// Opens what `path` leads to; an empty one is the place itself.
+    fn resolve(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+        let path = if path.is_empty() { b"." } else { path };
+        let within = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        loop {
+            // EAGAIN: something in the way was renamed meanwhile.
+            match openat2(&self.root, path, flags | OFlags::CLOEXEC, Mode::empty(), within) {
+                Err(Errno::AGAIN) => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// The spot of a path without `.`, `..` and doubled slashes. Directories on the way are made.
+    pub(super) fn spot(&mut self, path: &[u8]) -> io::Result<Spot> {
+        let (parent, name) = match path.iter().rposition(|byte| *byte == b'/') {
+            Some(slash) => (&path[..slash], &path[slash + 1..]),
+            None => (&b""[..], path),
+        };
+        let parent = match &self.last {
+            Some((path, directory)) if path == parent => directory.try_clone()?,
+            _ => {
+                let directory = self.directory(parent)?;
+                self.last = Some((parent.to_vec(), directory.try_clone()?));
+                directory
+            }
+        };
+        Ok(Spot { parent, name: OsString::from_vec(name.to_vec()) })
+    }
+
+    fn directory(&self, path: &[u8]) -> io::Result<OwnedFd> {
+        const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
+        match self.resolve(path, FLAGS) {
+            Err(Errno::NOENT) => {}
+            result => return Ok(result?),
+        }
+        let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
+        let (mut parent, mut start) = (self.resolve(b"", FLAGS)?, 0);
+        for end in ends.chain([path.len()]) {
+            let next = match self.resolve(&path[..end], FLAGS) {
+                Err(Errno::NOENT) => {
+                    mkdirat(&parent, &path[start..end], Mode::from_raw_mode(0o755))?;
+                    self.resolve(&path[..end], FLAGS)
+                }
+                result => result,
+            };
+            (parent, start) = (next?, end + 1);
+        }
+        Ok(parent)
+    }
+
+    /// Removes what is at a spot, if it is of another type or must be new. Gives back what stays.
+    pub(super) fn clear(&mut self, spot: &Spot, mode: u32) -> io::Result<Option<Stat>> {
+        let Some(there) = stat(spot)? else { return Ok(None) };
+        let is_directory = FileType::from_raw_mode(there.st_mode) == FileType::Directory;
+        if is_directory && mode & file_type::MASK == file_type::DIRECTORY {
+            return Ok(Some(there));
+        }
+        self.last = None;
+        let flags = if is_directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+        unlinkat(&spot.parent, &spot.name, flags)?;
+        Ok(None)
+    }
+
+    /// Makes what has no content.
+    pub(super) fn node(&self, spot: &Spot, header: &Header, target: Option<&[u8]>) -> io::Result<()> {
+        match header.mode & file_type::MASK {
+            file_type::DIRECTORY => mkdirat(&spot.parent, &spot.name, Mode::RWXU)?,
+            file_type::SYMLINK => symlinkat(target.unwrap_or_default(), &spot.parent, &spot.name)?,
+            _ => {
+                let device = rustix::fs::makedev(header.rdev.0, header.rdev.1);
+                let kind = FileType::from_raw_mode(header.mode);
+                mknodat(&spot.parent, &spot.name, kind, Mode::RUSR | Mode::WUSR, device)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes an empty file to write to.
+    pub(super) fn file(&self, spot: &Spot) -> io::Result<File> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(openat(&spot.parent, &spot.name, flags, Mode::RUSR | Mode::WUSR)?.into())
+    }
+
+    /// Opens a file that was made here, to write over its start.
+    pub(super) fn reopen(&self, spot: &Spot) -> io::Result<File> {
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        Ok(openat(&spot.parent, &spot.name, flags, Mode::empty())?.into())
+    }
+
+    /// Makes another name of the file at `old`.
+    pub(super) fn link(&self, old: &Spot, new: &Spot) -> io::Result<()> {
+        Ok(linkat(&old.parent, &old.name, &new.parent, &new.name, AtFlags::empty())?)
+    }
+
+    /// Gives an open file owner, permissions and time. Permissions come last: a change of owner takes some away.
+    pub(super) fn finish(&self, file: impl AsFd, header: &Header) -> io::Result<()> {
+        if self.is_root {
+            fchown(&file, Some(Uid::from_raw(header.uid)), Some(Gid::from_raw(header.gid)))?;
+        }
+        fchmod(&file, Mode::from_raw_mode(header.mode & MODE_BITS))?;
+        Ok(futimens(&file, &times(header))?)
+    }
+
+    /// The same for what cannot be opened.
+    pub(super) fn finish_node(&self, spot: &Spot, header: &Header) -> io::Result<()> {
+        if self.is_root {
+            let (owner, group) = (Some(Uid::from_raw(header.uid)), Some(Gid::from_raw(header.gid)));
+            rustix::fs::chownat(&spot.parent, &spot.name, owner, group, AtFlags::SYMLINK_NOFOLLOW)?;
+        }
+        if header.mode & file_type::MASK != file_type::SYMLINK {
+            // It is what was made here a moment ago, in a directory that only its owner may enter.
+            rustix::fs::chmodat(
+                &spot.parent,
+                &spot.name,
+                Mode::from_raw_mode(header.mode & MODE_BITS),
+                AtFlags::empty(),
+            )?;
+        }
+        Ok(utimensat(&spot.parent, &spot.name, &times(header), AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
+    /// [`Place::finish`] for a directory, if it is still one.
+    pub(super) fn finish_directory(&self, path: &[u8], header: &Header) -> io::Result<()> {
+        match self.resolve(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW) {
+            Ok(directory) => self.finish(directory, header),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// What is at a spot itself.
+pub(super) fn stat(spot: &Spot) -> io::Result<Option<Stat>> {
+    match statat(&spot.parent, &spot.name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(there) => Ok(Some(there)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn times(header: &Header) -> Timestamps {
+    let time = Timespec { tv_sec: header.mtime.into(), tv_nsec: 0 };
+    Timestamps { last_access: time, last_modification: time }
+}

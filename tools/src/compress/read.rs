@@ -1,0 +1,184 @@
+//! What an archive or a layer is wrapped in, told by its first bytes.
+
+use std::io::{self, Cursor, Read};
+use std::thread::Scope;
+
+use bzip2::read::MultiBzDecoder;
+use flate2::read::MultiGzDecoder;
+use liblzma::read::XzDecoder;
+use liblzma::stream::{CONCATENATED, Stream};
+
+use super::ahead::ahead;
+use super::method::{MAGIC_BYTES, MEMORY_BYTES, Method};
+
+/// Undoes a compression, also of several pieces one behind the other, as `cat a.gz b.gz` makes them.
+fn undo<'a>(method: Method, input: impl Read + Send + 'a) -> io::Result<Box<dyn Read + Send + 'a>> {
+    Ok(match method {
+        Method::Gzip => Box::new(MultiGzDecoder::new(input)),
+        Method::Zstd => Box::new(zstd::stream::read::Decoder::new(input)?),
+        Method::Xz => Box::new(XzDecoder::new_stream(input, Stream::new_stream_decoder(MEMORY_BYTES, CONCATENATED)?)),
+        Method::Bzip2 => Box::new(MultiBzDecoder::new(input)),
+        // An initramfs may be; images and packages are not.
+        Method::Lz4 | Method::Lzma => return Err(io::Error::other("no archive or layer is compressed so")),
+    })
+}
+
+/// How `input` is compressed, and its content.
+pub(crate) fn decoder<'a>(mut input: impl Read + Send + 'a) -> io::Result<(Option<Method>, Box<dyn Read + Send + 'a>)> {
+    let mut start = Vec::with_capacity(MAGIC_BYTES);
+    input.by_ref().take(MAGIC_BYTES as u64).read_to_end(&mut start)?;
+    let method = Method::of(&start);
+    let whole = Cursor::new(start).chain(input);
+    let content: Box<dyn Read + Send + 'a> = match method {
+        None => Box::new(whole),
+        Some(method) => Box::new(Named { name: method.name(), decoder: undo(method, whole)? }),
+    };
+    Ok((method, content))
+}
+
+/// The content of `input`: its own bytes, or what they decompress to in a thread of its own.
+pub(crate) fn decompress<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    input: impl Read + Send + 'scope,
+) -> io::Result<Box<dyn Read + Send + 'scope>> {
+    let (method, content) = decoder(input)?;
+    Ok(if method.is_none() { content } else { Box::new(ahead(scope, content)) })
+}
+
+/// A decoder whose errors say what it decodes.
+struct Named<R> {
+    name: &'static str,
+    decoder: R,
+}
+
+impl<R: Read> Read for Named<R> {
+    fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
+        self.decoder.read(target).map_err(|error| {
+            let text = match error.kind() {
+                io::ErrorKind::Interrupted => return error,
+                io::ErrorKind::UnexpectedEof => "the data end too early; they were cut off: make them again".to_owned(),
+                _ => error.to_string(),
+            };
+            io::Error::new(error.kind(), format!("{}: {text}", self.name))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    use liblzma::stream::{Check, Filters, LzmaOptions};
+
+    fn content() -> Vec<u8> {
+        (0..700_000_u32).map(|index| (index / 7) as u8).collect()
+    }
+
+    fn compressed(compression: Method, bytes: &[u8]) -> Vec<u8> {
+        let write = |encoder: &mut dyn Write| encoder.write_all(bytes).unwrap();
+        match compression {
+            Method::Gzip => {
+                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+                write(&mut encoder);
+                encoder.finish().unwrap()
+            }
+            Method::Zstd => {
+                let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+                encoder.include_checksum(true).unwrap();
+                write(&mut encoder);
+                encoder.finish().unwrap()
+            }
+            Method::Xz => {
+                let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 0);
+                write(&mut encoder);
+                encoder.finish().unwrap()
+            }
+            Method::Bzip2 => {
+                let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+                write(&mut encoder);
+                encoder.finish().unwrap()
+            }
+            Method::Lz4 | Method::Lzma => unreachable!("no archive is"),
+        }
+    }
+
+    fn read(input: &[u8]) -> io::Result<Vec<u8>> {
+        std::thread::scope(|scope| {
+            let mut output = Vec::new();
+            decompress(scope, input)?.read_to_end(&mut output)?;
+            Ok(output)
+        })
+    }
+
+    /// What is said of bytes that do not decompress.
+    fn refusal(input: &[u8], context: &str) -> String {
+        match read(input) {
+            Err(error) => error.to_string(),
+            Ok(_) => panic!("accepted: {context}"),
+        }
+    }
+
+    const ALL: [Method; 4] = [Method::Gzip, Method::Zstd, Method::Xz, Method::Bzip2];
+
+    #[test]
+    fn each_is_told_by_its_magic_and_undone_in_several_pieces_too() {
+        for compression in ALL {
+            let bytes = compressed(compression, &content());
+            assert_eq!(Method::of(&bytes), Some(compression));
+            assert!(read(&bytes).unwrap() == content(), "{}", compression.name());
+            let twice = [bytes.as_slice(), &bytes].concat();
+            assert!(read(&twice).unwrap() == content().repeat(2), "{} twice", compression.name());
+        }
+    }
+
+    #[test]
+    fn what_is_not_compressed_is_left_alone() {
+        for input in [&b"plain text"[..], b"x", b"", b"BZ", b"\x28\xb5\x2f"] {
+            assert_eq!(read(input).unwrap(), input);
+        }
+    }
+
+    #[test]
+    fn every_cut_is_an_error_that_names_the_format() {
+        for compression in ALL {
+            let bytes = compressed(compression, b"content");
+            let name = compression.name();
+            for length in MAGIC_BYTES..bytes.len() {
+                let error = refusal(&bytes[..length], name);
+                assert!(error.starts_with(name) && error.contains("cut off"), "cut at {length}: {error}");
+            }
+            let mut damaged = compressed(compression, &content());
+            let middle = damaged.len() / 2;
+            damaged[middle..middle + 8].fill(0x55);
+            let error = refusal(&damaged, name);
+            assert!(error.starts_with(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_window_of_xz_that_takes_much_memory_is_refused() {
+        let packed = |megabytes: u32| {
+            let mut options = LzmaOptions::new_preset(0).unwrap();
+            options.dict_size(megabytes << 20);
+            let mut filters = Filters::new();
+            filters.lzma2(&options);
+            let stream = Stream::new_stream_encoder(&filters, Check::Crc32).unwrap();
+            let mut encoder = liblzma::write::XzEncoder::new_stream(Vec::new(), stream);
+            encoder.write_all(b"content").unwrap();
+            encoder.finish().unwrap()
+        };
+        // As much as xz -9 takes, and more than anything has.
+        assert_eq!(read(&packed(64)).unwrap(), b"content");
+        let error = refusal(&packed(512), "512 MiB");
+        assert!(error.starts_with("xz: ") && error.to_lowercase().contains("mem"), "{error}");
+    }
+
+    #[test]
+    fn a_compression_of_initramfses_alone_is_named() {
+        for magic in [&b"\x02\x21\x4c\x18"[..], b"\x5d\0\0\0"] {
+            let error = decoder(magic).map(|(method, _)| method).unwrap_err().to_string();
+            assert!(error.contains("compressed so"), "{error}");
+        }
+    }
+}

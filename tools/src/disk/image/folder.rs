@@ -1,0 +1,240 @@
+//! A directory of the host: its tree as lstat(2) shows it, in the order of names, so that the same tree gives the same
+//! image.
+//!
+//! As with `tar --one-file-system`, what is mounted in it stays out: the directory it is mounted on is there and empty.
+//! Sockets stay out too, for they are nothing without the program that made them, and so does the image itself.
+
+use std::collections::HashMap;
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, SeekFrom, Stat, fstat, openat, readlinkat, seek, statat};
+use rustix::io::Errno;
+
+use super::Error;
+use crate::archive::tar::Attribute;
+use crate::cli::progress::Progress;
+use crate::disk::ext4::{Builder, Metadata};
+
+/// What stayed out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Sockets.
+    pub sockets: u64,
+    /// Directories that something is mounted on.
+    pub mounts: u64,
+    /// The image itself, and the one that it replaces.
+    pub images: u64,
+}
+
+/// Device and inode number.
+pub type Identity = (u64, u64);
+
+struct Walk<'w, 'b> {
+    builder: &'w mut Builder<'b>,
+    progress: &'w Progress,
+    device: u64,
+    /// Files that are not read.
+    images: &'w [Identity],
+    /// First names of files that have several.
+    names: HashMap<Identity, Vec<u8>>,
+    left_out: LeftOut,
+    buffers: Buffers,
+}
+
+/// Adds all of the directory `root`, but for `images`.
+pub(super) fn apply(
+    root: &File,
+    images: &[Identity],
+    builder: &mut Builder,
+    progress: &Progress,
+) -> Result<LeftOut, Error> {
+    let stat = fstat(root).map_err(|error| failed(b".", error))?;
+    let (names, left_out) = (HashMap::new(), LeftOut::default());
+    let mut walk = Walk { builder, progress, device: stat.st_dev, images, names, left_out, buffers: Buffers::new() };
+    // "." of a directory's own descriptor is the directory.
+    let attributes = walk.buffers.attributes(root.as_fd(), c".").map_err(|error| failed(b".", error))?;
+    walk.builder.directory(b"/", metadata(&stat, &attributes))?;
+    walk.children(root.as_fd(), &mut Vec::new())?;
+    Ok(walk.left_out)
+}
+
+impl Walk<'_, '_> {
+    /// Adds what is in a directory; `path` is its own, and is so again at the end.
+    fn children(&mut self, directory: BorrowedFd, path: &mut Vec<u8>) -> Result<(), Error> {
+        let length = path.len();
+        for name in names(directory).map_err(|error| failed(path, error))? {
+            if length > 0 {
+                path.push(b'/');
+            }
+            path.extend_from_slice(name.to_bytes());
+            self.child(directory, &name, path)?;
+            self.progress.add_file();
+            path.truncate(length);
+        }
+        Ok(())
+    }
+
+    fn child(&mut self, directory: BorrowedFd, name: &CStr, path: &mut Vec<u8>) -> Result<(), Error> {
+        let stat = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| failed(path, error))?;
+        let identity = (stat.st_dev, stat.st_ino);
+        if self.images.contains(&identity) {
+            self.left_out.images += 1;
+            return Ok(());
+        }
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if kind == FileType::Socket {
+            self.left_out.sockets += 1;
+            return Ok(());
+        }
+        if kind != FileType::Directory && stat.st_nlink > 1 {
+            if let Some(first) = self.names.get(&identity) {
+                return Ok(self.builder.hard_link(path, first)?);
+            }
+            self.names.insert(identity, path.clone());
+        }
+        let attributes = self.buffers.attributes(directory, name).map_err(|error| failed(path, error))?;
+        let metadata = metadata(&stat, &attributes);
+        let number = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+        match kind {
+            FileType::Directory => {
+                self.builder.directory(path, metadata)?;
+                if stat.st_dev != self.device {
+                    self.left_out.mounts += 1;
+                    return Ok(());
+                }
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let inner = openat(directory, name, flags, Mode::empty()).map_err(|error| failed(path, error))?;
+                self.children(inner.as_fd(), path)
+            }
+            FileType::RegularFile => self.content(directory, name, path, metadata),
+            FileType::Symlink => {
+                let target = readlinkat(directory, name, Vec::new()).map_err(|error| failed(path, error))?;
+                Ok(self.builder.symlink(path, metadata, target.as_bytes())?)
+            }
+            FileType::CharacterDevice => Ok(self.builder.device(path, metadata, false, number)?),
+            FileType::BlockDevice => Ok(self.builder.device(path, metadata, true, number)?),
+            FileType::Fifo => Ok(self.builder.fifo(path, metadata)?),
+            _ => Err(failed(path, io::Error::other("is of an unknown type"))),
+        }
+    }
+
+    /// Adds a file with its content, as large as it is once it is open.
+    fn content(&mut self, directory: BorrowedFd, name: &CStr, path: &[u8], metadata: Metadata) -> Result<(), Error> {
+        let failed = |error: io::Error| failed(path, error);
+        // Without NONBLOCK, opening a FIFO that has taken the file's place would wait for ever.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = File::from(openat(directory, name, flags, Mode::empty()).map_err(|error| failed(error.into()))?);
+        let stat = fstat(&file).map_err(|error| failed(error.into()))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(failed(changed()));
+        }
+        let size = stat.st_size as u64; // not negative
+        let mut holes = Holes { is_sparse: (stat.st_blocks as u64) * 512 < size, data_end: 0 };
+        let mut writer = self.builder.file(path, metadata, size)?;
+        let mut position = 0;
+        loop {
+            position += writer.skip(holes.at(&file, position, size).map_err(failed)?);
+            let room = writer.room()?;
+            if room.is_empty() {
+                break;
+            }
+            file.read_exact_at(room, position).map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => failed(changed()),
+                _ => failed(error),
+            })?;
+            position += room.len() as u64;
+            self.progress.add_bytes(room.len() as u64);
+            writer.keep()?;
+        }
+        writer.close()?;
+        Ok(())
+    }
+}
+
+/// Where a file has no data.
+struct Holes {
+    is_sparse: bool,
+    /// Up to here there is known to be data.
+    data_end: u64,
+}
+
+impl Holes {
+    /// How many bytes from `position` on are a hole.
+    fn at(&mut self, file: &File, position: u64, size: u64) -> io::Result<u64> {
+        if !self.is_sparse || position < self.data_end || position >= size {
+            return Ok(0);
+        }
+        match seek(file, SeekFrom::Data(position)) {
+            Ok(data) if data > position => Ok(data - position),
+            Ok(_) => {
+                self.data_end = seek(file, SeekFrom::Hole(position))?;
+                Ok(0)
+            }
+            Err(Errno::NXIO) => Ok(size - position), // no data up to the end
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn names(directory: BorrowedFd) -> io::Result<Vec<CString>> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(directory)? {
+        let entry = entry?;
+        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            names.push(entry.file_name().to_owned());
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+fn metadata<'a>(stat: &Stat, attributes: &'a [Attribute]) -> Metadata<'a> {
+    Metadata {
+        mode: (stat.st_mode & 0o7777) as u16, // 12 bits
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        seconds: stat.st_mtime,
+        nanoseconds: stat.st_mtime_nsec as u32, // below 1,000,000,000
+        attributes,
+    }
+}
+
+/// Room for a list of names of attributes, and for a value.
+struct Buffers {
+    list: Vec<u8>,
+    value: Vec<u8>,
+}
+
+impl Buffers {
+    fn new() -> Self {
+        const MAX_BYTES: usize = 64 << 10; // XATTR_LIST_MAX, XATTR_SIZE_MAX
+        Self { list: vec![0; MAX_BYTES], value: vec![0; MAX_BYTES] }
+    }
+
+    /// The extended attributes of a name, whatever it names: by way of /proc, since not everything can be opened.
+    fn attributes(&mut self, directory: BorrowedFd, name: &CStr) -> io::Result<Vec<Attribute>> {
+        let path = [format!("/proc/self/fd/{}/", directory.as_raw_fd()).as_bytes(), name.to_bytes()].concat();
+        let length = match rustix::fs::llistxattr(path.as_slice(), self.list.as_mut_slice()) {
+            Err(Errno::OPNOTSUPP) => 0,
+            result => result?,
+        };
+        let mut attributes = Vec::new();
+        for name in self.list[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+            let length = rustix::fs::lgetxattr(path.as_slice(), name, self.value.as_mut_slice())?;
+            attributes.push((name.to_vec(), self.value[..length].to_vec()));
+        }
+        Ok(attributes)
+    }
+}
+
+fn changed() -> io::Error {
+    io::Error::other("has changed while it was read")
+}
+
+fn failed(path: &[u8], error: impl Into<io::Error>) -> Error {
+    Error::Folder { path: path.to_vec(), error: error.into() }
+}

@@ -1,0 +1,143 @@
+//! Names within an archive of layers, and names within a layer that stand for something else.
+
+/// What a name says of the archive that it is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::disk::image) enum Class {
+    /// Part of an image, called by its hash.
+    Layer,
+    /// Found in archives of layers, and it may be elsewhere too.
+    Neutral,
+    /// No archive of layers has it.
+    Foreign,
+}
+
+/// Tells archives of layers by their names: those of OCI layouts (`blobs/sha256/HASH`), of docker (`HASH/layer.tar`,
+/// `HASH.json`), podman (`HASH.tar`) and of builders (`HASH.tar.gz`, `sha256:HASH`).
+pub(in crate::disk::image) fn classify(path: &[u8]) -> Class {
+    let name = normalize(b"", path);
+    let name = name.as_slice();
+    match name {
+        b"" | b"oci-layout" | b"index.json" | b"manifest.json" | b"repositories" | b"blobs" | b"blobs/sha256"
+        | b"blobs/sha512" => return Class::Neutral,
+        _ => {}
+    }
+    let name = [&b"blobs/sha256/"[..], b"blobs/sha512/", b"sha256:"]
+        .iter()
+        .find_map(|prefix| name.strip_prefix(*prefix))
+        .unwrap_or(name);
+    let digits = name.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    let is_hash = matches!(digits, 64 | 128);
+    let rest = &name[digits..];
+    let is_known = rest.is_empty() || rest.starts_with(b"/") || matches!(rest, b".json" | b".tar" | b".tar.gz");
+    if is_hash && is_known { Class::Layer } else { Class::Foreign }
+}
+
+/// What an entry of a layer stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mark<'a> {
+    /// Itself.
+    None,
+    /// `.wh.NAME` in a directory: the name is hidden.
+    Hidden { directory: &'a [u8], name: &'a [u8] },
+    /// `.wh..wh..opq` in a directory: all that was in it is hidden.
+    Opaque { directory: &'a [u8] },
+    /// Notes of a storage driver, no files.
+    Notes,
+}
+
+/// Where aufs kept files with several names while it had their layer open: their hard links lead there.
+pub(super) const AUFS_LINKS: &[u8] = b".wh..wh.plnk";
+
+/// Reads the mark in a name, whatever type the entry has: some builders write hard links.
+pub(super) fn mark(path: &[u8]) -> Mark<'_> {
+    const PREFIX: &[u8] = b".wh.";
+    const NOTES: &[u8] = b".wh..wh.";
+    let path = path.strip_suffix(b"/").unwrap_or(path);
+    let directory = directory(path);
+    let name = &path[directory.len()..];
+    let name = name.strip_prefix(b"/").unwrap_or(name);
+    let is_in = |notes: &[u8]| path.split(|byte| *byte == b'/').any(|component| component.starts_with(notes));
+    if name == b".wh..wh..opq" {
+        Mark::Opaque { directory }
+    } else if is_in(AUFS_LINKS) {
+        Mark::None
+    } else if is_in(NOTES) {
+        Mark::Notes
+    } else if let Some(name) = name.strip_prefix(PREFIX) {
+        Mark::Hidden { directory, name }
+    } else {
+        Mark::None
+    }
+}
+
+/// What is before the last slash.
+pub(super) fn directory(path: &[u8]) -> &[u8] {
+    path.iter().rposition(|byte| *byte == b'/').map_or(&[], |slash| &path[..slash])
+}
+
+/// A path from the archive's root on, without `.`, `..` and doubled slashes; a relative one starts at `base`.
+pub(super) fn normalize(base: &[u8], path: &[u8]) -> Vec<u8> {
+    let base = if path.starts_with(b"/") { &[][..] } else { base };
+    let mut components: Vec<&[u8]> = Vec::new();
+    for component in base.split(|byte| *byte == b'/').chain(path.split(|byte| *byte == b'/')) {
+        match component {
+            b"" | b"." => {}
+            b".." => drop(components.pop()),
+            name => components.push(name),
+        }
+    }
+    components.join(&b'/')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn archives_of_layers_are_told_by_their_names() {
+        let hash = "0123456789abcdef".repeat(4);
+        for name in ["", "/", "/layer.tar", "/VERSION", ".json", ".tar", ".tar.gz"] {
+            assert_eq!(classify(format!("{hash}{name}").as_bytes()), Class::Layer, "{name}");
+        }
+        assert_eq!(classify(format!("./blobs/sha256/{hash}").as_bytes()), Class::Layer);
+        assert_eq!(classify(format!("sha256:{hash}").as_bytes()), Class::Layer);
+        for name in ["./", "blobs/", "blobs/sha256/", "oci-layout", "./index.json", "manifest.json", "repositories"] {
+            assert_eq!(classify(name.as_bytes()), Class::Neutral, "{name}");
+        }
+        for name in ["bin/", "etc/passwd", ".dockerenv", "blobs/x", &hash[1..], &format!("{hash}0")] {
+            assert_eq!(classify(name.as_bytes()), Class::Foreign, "{name}");
+        }
+    }
+
+    #[test]
+    fn marks_are_names_whatever_is_before_them() {
+        let hidden = |directory: &'static str, name: &'static str| Mark::Hidden {
+            directory: directory.as_bytes(),
+            name: name.as_bytes(),
+        };
+        for (path, expected) in [
+            ("etc/passwd", Mark::None),
+            ("etc/.wh.passwd", hidden("etc", "passwd")),
+            (".wh.etc", hidden("", "etc")),
+            ("./a/.wh.b/", hidden("./a", "b")),
+            ("a/.wh..wh..opq", Mark::Opaque { directory: b"a" }),
+            (".wh..wh..opq", Mark::Opaque { directory: b"" }),
+            (".wh..wh.aufs", Mark::Notes),
+            (".wh..wh.orph/12.34", Mark::Notes),
+            (".wh..wh.plnk/12.34", Mark::None),
+            ("a/.what", Mark::None),
+            (".wh/x", Mark::None),
+        ] {
+            assert_eq!(mark(path.as_bytes()), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn names_stay_within_the_archive() {
+        for (base, path, expected) in
+            [("", "./a//b/", "a/b"), ("a", "../b/c", "b/c"), ("a", "../../../b", "b"), ("a", "/b", "b"), ("", "..", "")]
+        {
+            assert_eq!(normalize(base.as_bytes(), path.as_bytes()), expected.as_bytes());
+        }
+    }
+}

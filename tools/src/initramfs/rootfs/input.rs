@@ -1,0 +1,108 @@
+//! The archive as a file that can be read anywhere: contents are wanted in the order of names, not in the archive's.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+
+use super::Error;
+use crate::archive::tar;
+use crate::compress;
+
+const COPY_BYTES: usize = 256 << 10;
+
+/// `input` itself when it is a plain file. What comes through a pipe, or is compressed (by gzip, xz, zstd or bzip2), goes into a
+/// temporary file first (in `TMPDIR`), which has no name and goes with the process.
+pub(super) fn seekable(mut input: File) -> Result<File, Error> {
+    let read = tar::Error::Read;
+    let is_file = input.metadata().map_err(read)?.is_file() && input.stream_position().map_err(read)? == 0;
+    let (method, content) = compress::decoder(&input).map_err(read)?;
+    if method.is_some() || !is_file {
+        return spool(content);
+    }
+    drop(content);
+    input.rewind().map_err(read)?;
+    Ok(input)
+}
+
+/// Copies to a temporary file. Not io::copy, which does not tell whether reading or writing failed.
+fn spool(mut input: impl Read) -> Result<File, Error> {
+    let mut file = tempfile::tempfile().map_err(Error::Temporary)?;
+    let mut buffer = vec![0; COPY_BYTES];
+    loop {
+        match input.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => file.write_all(&buffer[..count]).map_err(Error::Temporary)?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(tar::Error::Read(error).into()),
+        }
+    }
+    file.rewind().map_err(Error::Temporary)?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::write::GzEncoder;
+
+    fn content() -> Vec<u8> {
+        (0..700_000_u32).map(|index| (index / 7) as u8).collect()
+    }
+
+    fn compressed() -> [(&'static str, Vec<u8>); 3] {
+        let mut gzip = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(&content()).unwrap();
+        let mut xz = liblzma::write::XzEncoder::new(Vec::new(), 0);
+        xz.write_all(&content()).unwrap();
+        [
+            ("gzip", gzip.finish().unwrap()),
+            ("xz", xz.finish().unwrap()),
+            ("zstd", zstd::encode_all(content().as_slice(), 1).unwrap()),
+        ]
+    }
+
+    fn file(bytes: &[u8]) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        file.rewind().unwrap();
+        file
+    }
+
+    fn read(file: File) -> Result<Vec<u8>, String> {
+        let mut file = seekable(file).map_err(|error| error.to_string())?;
+        assert_eq!(file.stream_position().unwrap(), 0);
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).unwrap();
+        Ok(bytes)
+    }
+
+    #[test]
+    fn what_is_compressed_is_undone_in_several_pieces_too() {
+        for (name, bytes) in compressed() {
+            assert!(read(file(&bytes)).unwrap() == content(), "{name}");
+            assert!(read(file(&bytes.repeat(2))).unwrap() == content().repeat(2), "{name} twice");
+            for length in [7, bytes.len() / 2, bytes.len() - 1] {
+                let error = read(file(&bytes[..length])).unwrap_err();
+                assert!(error.starts_with("cannot be read: "), "{name} cut at {length}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_plain_file_is_itself_and_a_pipe_is_copied() {
+        use std::os::unix::fs::MetadataExt;
+        for bytes in [&b"plain"[..], b"x", b"", b"\x1f", b"\xfd7zXZ"] {
+            let plain = file(bytes);
+            let inode = plain.metadata().unwrap().ino();
+            assert_eq!(seekable(plain.try_clone().unwrap()).unwrap().metadata().unwrap().ino(), inode);
+            assert_eq!(read(plain).unwrap(), bytes);
+            let (reader, mut writer) = io::pipe().unwrap();
+            writer.write_all(bytes).unwrap();
+            drop(writer);
+            assert_eq!(read(File::from(std::os::fd::OwnedFd::from(reader))).unwrap(), bytes);
+        }
+        // What is behind the position of standard input, say, is not the whole file.
+        let mut behind = file(b"before and after");
+        behind.seek(io::SeekFrom::Start(11)).unwrap();
+        assert_eq!(read(behind).unwrap(), b"after");
+    }
+}

@@ -1,0 +1,195 @@
+//! An image's files for the initramfs: the tar that `docker export` writes, below `/rootfs`.
+//!
+//! The archive is read twice: once for the names, which may replace each other in any order, and once for the contents, in
+//! the order of names. Nothing of the contents is kept in memory. What is no plain file is copied into one first.
+//!
+//! Owners, modes, times and hard links are those of the tar; files with holes become whole ones, since cpio has none. What
+//! cpio has no place for: extended attributes, which go into a table for the init, and parts of a second.
+
+mod attributes;
+mod input;
+mod names;
+mod write;
+
+use std::fs::File;
+use std::io;
+
+pub use attributes::Attributes;
+pub(crate) use write::name_of;
+
+use crate::archive::newc::{Kind, Meta};
+use crate::archive::tar::{self, Entry, Reader};
+use crate::disk::image::RUN_RECORD;
+use names::{Data, HardLink, Inode, Names};
+
+/// Directories that the init mounts on. It makes those that an image lacks, but it cannot when the root is read-only.
+const MOUNTED: [&[u8]; 3] = [b"dev", b"proc", b"sys"];
+
+/// The files of an image.
+pub struct Rootfs {
+    names: Names,
+    tar: File,
+    table: Vec<u8>,
+    has_record: bool,
+    summary: Summary,
+}
+
+/// What an archive holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Entries that are regular files.
+    pub files: u64,
+    /// Entries that are directories.
+    pub directories: u64,
+    /// All other entries.
+    pub others: u64,
+    /// Bytes of the files' content, holes included.
+    pub content_bytes: u64,
+    /// Times that cpio cannot hold, moved to the nearest it can.
+    pub times_clamped: u64,
+    /// Extended attributes.
+    pub attributes: Attributes,
+}
+
+/// Why an archive's files cannot be in an initramfs.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The archive.
+    #[error("{0}")]
+    Archive(#[from] tar::Error),
+    /// One entry.
+    #[error("{}: {problem}", path.escape_ascii())]
+    Entry {
+        /// Its path.
+        path: Vec<u8>,
+        /// What is wrong.
+        problem: Problem,
+    },
+    /// A hard link to what never came.
+    #[error("{}: is a hard link to {}, which is not there", path.escape_ascii(), target.escape_ascii())]
+    LinkTarget {
+        /// The link.
+        path: Vec<u8>,
+        /// What it should be another name of.
+        target: Vec<u8>,
+    },
+    /// An archive without entries.
+    #[error("holds no files")]
+    NoFiles,
+    /// An archive of another kind.
+    #[error("is an archive of layers, as `docker save` makes it; give it the output of `docker export`")]
+    Layers,
+    /// What is no plain file is copied into one.
+    #[error("cannot be copied to a temporary file: {0}; TMPDIR says where these are")]
+    Temporary(io::Error),
+}
+
+/// What is wrong with an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// A parent is a file.
+    #[error("a parent of it is no directory")]
+    NotADirectory,
+    /// Symbolic links lead in circles.
+    #[error("its parents are symbolic links without end")]
+    SymlinkLoop,
+    /// The path is `.`, `..` or `/`, and the entry is no directory.
+    #[error("its path names a directory, and it is none")]
+    NamesADirectory,
+    /// A hard link to a directory.
+    #[error("is a hard link to a directory")]
+    LinkToDirectory,
+    /// An attribute does not fit the table.
+    #[error("an extended attribute takes, with its name and the path, more than 4 KiB")]
+    AttributeTooLong,
+}
+
+impl Rootfs {
+    /// Reads the names in the tar that `input` is, plain or compressed by gzip, xz or zstd, from a file or a pipe.
+    ///
+    /// # Errors
+    /// A damaged, cut or foreign archive, paths that cannot be, an attribute that is too long.
+    pub fn open(input: File) -> Result<Self, Error> {
+        let tar = input::seekable(input)?;
+        let mut reader = Reader::new(&tar);
+        let (mut names, mut summary, mut entry) = (Names::new(), Summary::default(), Entry::default());
+        while reader.next(&mut entry)? {
+            add(&mut names, &reader, &mut entry, &mut summary)?;
+        }
+        if summary.files + summary.directories + summary.others == 0 {
+            return Err(Error::NoFiles);
+        }
+        let at = |(path, problem)| Error::Entry { path, problem };
+        if let Some(HardLink { path, target }) = names.link_pending().map_err(at)? {
+            return Err(Error::LinkTarget { path, target });
+        }
+        if names.exists(b"oci-layout") || names.exists(b"manifest.json") && names.exists(b"repositories") {
+            return Err(Error::Layers);
+        }
+        for path in MOUNTED {
+            if !names.exists(path) {
+                names.enter(path, names::directory()).map_err(|problem| at((path.to_vec(), problem)))?;
+            }
+        }
+        let table = attributes::table(&names, &mut summary.attributes).map_err(at)?;
+        let has_record = names.exists(RUN_RECORD.as_bytes());
+        drop(reader);
+        Ok(Self { names, tar, table, has_record, summary })
+    }
+
+    /// Puts a file of root's into the image, in place of what is there.
+    ///
+    /// # Errors
+    /// A path that cannot be.
+    pub fn insert(&mut self, path: &[u8], bytes: Vec<u8>) -> Result<(), Error> {
+        let inode = Inode { meta: Meta::root(0o644), data: Data::Bytes(bytes), attributes: Vec::new() };
+        self.names.enter(path, inode).map_err(|problem| Error::Entry { path: path.to_vec(), problem })
+    }
+
+    /// Whether the image has a run record of its own.
+    #[must_use]
+    pub fn has_record(&self) -> bool {
+        self.has_record
+    }
+
+    /// What the archive holds.
+    #[must_use]
+    pub fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    /// The table of extended attributes for the init; empty when there are none.
+    pub(crate) fn table(&self) -> &[u8] {
+        &self.table
+    }
+}
+
+fn add(names: &mut Names, reader: &Reader<&File>, entry: &mut Entry, summary: &mut Summary) -> Result<(), Error> {
+    let path = std::mem::take(&mut entry.path);
+    let at = |problem| Error::Entry { path: path.clone(), problem };
+    summary.attributes.left_out += u64::from(entry.text_acls);
+    let data = match entry.kind {
+        tar::Kind::HardLink => {
+            summary.others += 1;
+            return names.hard_link(&path, &entry.link).map_err(at);
+        }
+        tar::Kind::File => Data::Stored(reader.content()),
+        tar::Kind::Directory => Data::Special(Kind::Directory),
+        tar::Kind::Symlink => Data::Special(Kind::Symlink(std::mem::take(&mut entry.link))),
+        tar::Kind::CharacterDevice => Data::Special(Kind::Character(entry.device.0, entry.device.1)),
+        tar::Kind::BlockDevice => Data::Special(Kind::Block(entry.device.0, entry.device.1)),
+        tar::Kind::Fifo => Data::Special(Kind::Fifo),
+    };
+    match entry.kind {
+        tar::Kind::File => summary.files += 1,
+        tar::Kind::Directory => summary.directories += 1,
+        _ => summary.others += 1,
+    }
+    summary.content_bytes += entry.size;
+    let mode = if entry.kind == tar::Kind::Symlink { 0o777 } else { u32::from(entry.mode) };
+    let seconds = entry.mtime.seconds.clamp(0, i64::from(u32::MAX));
+    summary.times_clamped += u64::from(seconds != entry.mtime.seconds);
+    let meta = Meta { mode, uid: entry.uid, gid: entry.gid, mtime: Some(seconds as u32) }; // within its 32 bits
+    let inode = Inode { meta, data, attributes: std::mem::take(&mut entry.attributes) };
+    names.enter(&path, inode).map_err(at)
+}

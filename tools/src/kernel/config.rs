@@ -1,0 +1,164 @@
+//! What a kernel was configured with: which compressions of an initramfs it undoes.
+//!
+//! The configuration is a file beside the kernel, as distributions install it, or in the kernel itself (CONFIG_IKCONFIG).
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::bzimage;
+use crate::compress::{Compression, Decoder, Method};
+
+/// A distribution's configuration is 300 KiB.
+const CONFIG_MAX_BYTES: u64 = 16 << 20;
+
+/// The configuration of a kernel.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where it was found.
+    pub place: PathBuf,
+    text: String,
+}
+
+impl Config {
+    /// The configuration of the kernel `path`, or the one that `path` itself is; none when there is none to be found.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn of(path: &Path) -> io::Result<Option<Self>> {
+        let mut start = String::new();
+        // A kernel is no text: then there is no need to know why.
+        let _ = File::open(path)?.take(CONFIG_MAX_BYTES).read_to_string(&mut start);
+        if start.contains("CONFIG_") {
+            return Ok(Some(Self { place: path.to_owned(), text: start }));
+        }
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let release = bzimage::release(path)?.or_else(|| name.split_once('-').map(|(_, release)| release.to_owned()));
+        for place in places(path, release.as_deref()) {
+            match fs::read_to_string(&place) {
+                Ok(text) => return Ok(Some(Self { place, text })),
+                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(embedded(path)?.map(|text| Self { place: path.to_owned(), text }))
+    }
+
+    /// Whether an option is built in.
+    #[must_use]
+    pub fn is_set(&self, option: &str) -> bool {
+        self.text.lines().any(|line| line.strip_prefix(option).is_some_and(|value| value == "=y"))
+    }
+
+    /// Whether the kernel undoes this compression of an initramfs.
+    #[must_use]
+    pub fn has(&self, method: Method) -> bool {
+        self.is_set("CONFIG_BLK_DEV_INITRD")
+            && self.is_set(&format!("CONFIG_RD_{}", method.name().to_ascii_uppercase()))
+    }
+
+    /// The best compression that the kernel undoes: zstd is small and fast to undo, gzip is everywhere.
+    #[must_use]
+    pub fn best_compression(&self) -> Compression {
+        let best = [Compression::Zstd(9), Compression::Gzip(9), Compression::Lz4(9), Compression::Xz(6)];
+        let has = |compression: &Compression| compression.method().is_some_and(|method| self.has(method));
+        best.into_iter().find(has).unwrap_or(Compression::None)
+    }
+}
+
+/// Where distributions have the configuration of a kernel: beside it (Debian, Fedora's /lib/modules/VERSION), in /boot, with
+/// the modules.
+fn places(path: &Path, release: Option<&str>) -> Vec<PathBuf> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut places = Vec::new();
+    if let Some(release) = release {
+        places.push(folder.join(format!("config-{release}")));
+        places.push(Path::new("/boot").join(format!("config-{release}")));
+        places.push(Path::new("/lib/modules").join(release).join("config"));
+    }
+    places.insert(places.len().min(1), folder.join("config"));
+    places
+}
+
+/// The configuration in a kernel: kernel/configs.c puts it between two marks, compressed by gzip.
+fn embedded(path: &Path) -> io::Result<Option<String>> {
+    const MARK: &[u8] = b"IKCFG_ST";
+    let kernel = bzimage::content(path)?;
+    let Some(start) = kernel.windows(MARK.len()).position(|window| window == MARK) else { return Ok(None) };
+    let mut text = String::new();
+    let config = Decoder::new(Method::Gzip, &kernel[start + MARK.len()..])?;
+    Ok(config.take(CONFIG_MAX_BYTES).read_to_string(&mut text).is_ok().then_some(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    const TEXT: &str = "CONFIG_BLK_DEV_INITRD=y\nCONFIG_RD_GZIP=y\n# CONFIG_RD_XZ is not set\nCONFIG_RD_LZ4=m\n";
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    /// A bzImage of one sector of setup code, version text and payload.
+    fn bzimage(version: &str, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0; 0x600];
+        bytes[0x1f1] = 1;
+        bytes[0x202..0x206].copy_from_slice(b"HdrS");
+        bytes[0x20e..0x210].copy_from_slice(&0x100_u16.to_le_bytes());
+        bytes[0x300..0x300 + version.len()].copy_from_slice(version.as_bytes());
+        bytes[0x248..0x24c].copy_from_slice(&0x200_u32.to_le_bytes());
+        bytes[0x24c..0x250].copy_from_slice(&(payload.len() as u32 + 4).to_le_bytes());
+        bytes.extend_from_slice(payload);
+        bytes.extend_from_slice(&0x0123_4567_u32.to_le_bytes());
+        bytes
+    }
+
+    #[test]
+    fn a_configuration_beside_the_kernel_is_found_by_its_release() {
+        let folder = tempfile::tempdir().unwrap();
+        let kernel = folder.path().join("bzImage");
+        fs::write(&kernel, bzimage("9.8.7-whit (me) #1", b"")).unwrap();
+        assert!(Config::of(&kernel).unwrap().is_none());
+        fs::write(folder.path().join("config-9.8.7-whit"), TEXT).unwrap();
+        let config = Config::of(&kernel).unwrap().unwrap();
+        assert_eq!(config.place, folder.path().join("config-9.8.7-whit"));
+        let has = [Method::Gzip, Method::Xz, Method::Lz4, Method::Zstd].map(|method| config.has(method));
+        assert_eq!(has, [true, false, false, false]);
+        // The configuration itself, and a kernel of another machine, which tells no release.
+        assert!(Config::of(&config.place).unwrap().unwrap().has(Method::Gzip));
+        let image = folder.path().join("Image-9.8.7-whit");
+        fs::write(&image, [0xff; 100]).unwrap();
+        assert_eq!(Config::of(&image).unwrap().unwrap().place, config.place);
+    }
+
+    #[test]
+    fn a_configuration_in_the_kernel_is_found_however_that_is_compressed() {
+        let inside = [&b"code IKCFG_ST"[..], &gzip(TEXT.as_bytes()), b"IKCFG_ED code"].concat();
+        let lz4 = {
+            let mut writer = crate::compress::lz4::Writer::new(Vec::new(), 9).unwrap();
+            writer.write_all(&inside).unwrap();
+            writer.finish().unwrap()
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kernel");
+        for kernel in [
+            bzimage("9.8.7", &gzip(&inside)),
+            bzimage("9.8.7", &zstd::encode_all(inside.as_slice(), 3).unwrap()),
+            bzimage("9.8.7", &lz4),
+            inside.clone(),
+        ] {
+            fs::write(&path, &kernel).unwrap();
+            let config = Config::of(&path).unwrap().unwrap();
+            assert!(config.place == path && config.has(Method::Gzip));
+        }
+        for kernel in [bzimage("9.8.7", b"none"), vec![], b"IKCFG_ST no gzip".to_vec()] {
+            fs::write(&path, &kernel).unwrap();
+            assert!(Config::of(&path).unwrap().is_none());
+        }
+        assert!(Config::of(&folder.path().join("absent")).is_err());
+    }
+}

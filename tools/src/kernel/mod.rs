@@ -1,0 +1,7 @@
+//! Kernels: their file, configuration and modules, and Debian's packages of them.
+
+pub mod bzimage;
+pub mod config;
+pub mod debian;
+pub mod elf;
+pub mod modules;

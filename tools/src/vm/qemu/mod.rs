@@ -1,0 +1,54 @@
+//! Machines in QEMU: a command line that is built, shown and started, and the machine that runs.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use whit_tools::vm::qemu::{CommandLine, Machine};
+//!
+//! let command = CommandLine::new("vmlinuz").initrd("initramfs.cpio.gz").append("console=ttyS0 panic=-1");
+//! let mut machine = Machine::start(&command)?;
+//! println!("{}", machine.wait_for_line("whit: exit ", Duration::from_secs(60))?);
+//! # Ok::<(), whit_tools::vm::qemu::Error>(())
+//! ```
+
+mod command;
+mod console;
+mod control;
+mod error;
+mod forward;
+mod kvm;
+mod machine;
+
+pub use command::{Accelerator, Board, CommandLine, DiskInterface, Nic, Share, share_tag};
+pub use error::Error;
+pub use forward::{Forward, Protocol};
+pub use machine::{Input, Machine};
+
+/// The exit status that a console line tells, if it is `whit: exit N`.
+///
+/// A workload that leaves its last line open has the init's words right behind its own.
+#[must_use]
+pub fn exit_line(line: &str) -> Option<u8> {
+    const MARK: &str = "whit: exit ";
+    line.get(line.rfind(MARK)? + MARK.len()..)?.trim_end().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_lines_end_with_the_number() {
+        for (line, expected) in [
+            ("whit: exit 0", Some(0)),
+            ("whit: exit 255", Some(255)),
+            ("no newline herewhit: exit 7", Some(7)),
+            ("whit: exit 256", None),
+            ("whit: exit -1", None),
+            ("whit: exit", None),
+            ("whit: exit 0 or so", None),
+            ("", None),
+        ] {
+            assert_eq!(exit_line(line), expected, "{line}");
+        }
+    }
+}

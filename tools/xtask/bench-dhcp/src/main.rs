@@ -1,0 +1,125 @@
+//! The init's DHCP client beside its peers, and beside the least that a client can do.
+//!
+//! Each run has namespaces of its own, with a pair of interfaces between client and server; no interface of the host is
+//! touched. The clients take turns, so that what else the host does hits all of them alike. A client waits in its
+//! namespaces, ready to be executed, and is measured from the byte that starts it to the kernel's own word that its
+//! interface has an address: not to its end, and nothing is asked again and again.
+
+mod clients;
+mod goals;
+mod grace;
+mod launch;
+mod monitor;
+mod report;
+mod run;
+mod scenarios;
+mod system;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use whit_tools::programs::{self, Program};
+use whit_tools::cli::output;
+use xtask::workspace;
+
+use clients::Client;
+use report::Results;
+use run::Times;
+use scenarios::Scenario;
+
+/// Time whit's DHCP client beside others, and report medians
+#[derive(Parser)]
+#[command(after_help = "Example:\n  cargo bench-dhcp -- --runs 20 --only lost --peers dhcpcd --output bench/dhcp.txt")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// How often each client is run; half as often where most of them take seconds
+    #[arg(long, default_value = "20", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    runs: u16,
+    /// Only tables whose name holds this: normal, dnsmasq, late, lost
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+    /// Only whit, the floor, and clients whose name holds this
+    #[arg(long, value_name = "TEXT")]
+    peers: Option<String>,
+    /// Whether the benchmark itself works: three runs of whit and the floor
+    #[arg(long)]
+    quick: bool,
+    /// Write the tables there too
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Become a client in its namespaces (used by the benchmark itself)
+    #[command(hide = true)]
+    Launch { root: PathBuf, words: Vec<String> },
+}
+
+/// What is run beside the clients.
+const PROGRAMS: [Program; 5] = [
+    Program { name: "busybox", package: "busybox-static" },
+    Program { name: "dnsmasq", package: "dnsmasq-base" },
+    Program { name: "ip", package: "iproute2" },
+    Program { name: "ldconfig", package: "libc-bin" },
+    Program { name: "unshare", package: "util-linux" },
+];
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = match &arguments.command {
+        Some(Command::Launch { root, words }) => launch::launch(root, words).map(|never| match never {}),
+        None => compare(&arguments),
+    };
+    output::report("bench-dhcp", result)
+}
+
+fn compare(arguments: &Arguments) -> Result<(), String> {
+    if !rustix::process::geteuid().is_root() {
+        return Err("namespaces are made by root".to_owned());
+    }
+    programs::install(&PROGRAMS, |line| eprintln!("{line}"))?;
+    // An initramfs is memory; a disk would be waited for at each directory that the init makes.
+    tempfile::env::override_temp_dir(Path::new("/dev/shm"))
+        .map_err(|_| "another folder for temporary files is in use")?;
+    let folder = workspace::target().join("bench-dhcp");
+    std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let peers = if arguments.quick { Some("none of them") } else { arguments.peers.as_deref() };
+    let clients = clients::all(&folder, peers)?;
+    let rounds = if arguments.quick { 3 } else { arguments.runs };
+    let mut text = report::header(&clients, rounds);
+    for scenario in &scenarios::ALL {
+        if arguments.only.as_ref().is_none_or(|part| scenario.name.contains(part.as_str())) {
+            let rounds = rounds.div_ceil(scenario.divisor);
+            eprintln!("{}: {} clients, {rounds} runs each", scenario.name, clients.len());
+            text += &report::table(scenario, &take_turns(scenario, &clients, rounds));
+        }
+    }
+    text += &grace::table(rounds)?;
+    print!("{text}");
+    match &arguments.output {
+        Some(path) => std::fs::write(path, &text).map_err(|error| format!("{}: {error}", path.display())),
+        None => Ok(()),
+    }
+}
+
+/// Runs every client once, then once more, and so on; one that fails is left out from then on. The first round reads
+/// programs from the disk, and does not count.
+fn take_turns<'a>(scenario: &Scenario, clients: &'a [Client], rounds: u16) -> Results<'a> {
+    let taking_part = clients.iter().filter(|client| scenario.lost == 0 || !client.is_floor());
+    let mut results: Results<'a> = taking_part.map(|client| (client, Ok(Vec::new()))).collect();
+    for round in 0..=rounds {
+        for (client, result) in &mut results {
+            let Ok(done) = result else { continue };
+            let times: Result<Times, String> = run::run(scenario, client);
+            match times {
+                Ok(_) if round == 0 => {}
+                Ok(times) => done.push(times),
+                Err(error) => *result = Err(error),
+            }
+        }
+    }
+    results
+}

@@ -1,0 +1,184 @@
+//! The kernels that are booted: Debian's, a file, or a small one with everything built in that is made here.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::str::FromStr;
+
+use super::build::store;
+use crate::workspace;
+use whit_tools::kernel::debian::Flavour;
+use whit_tools::programs::{self, Program};
+
+/// The package with the small kernel's source.
+const SOURCE_PACKAGE: &str = "linux-source-6.12";
+/// Where a build leaves what is kept of it.
+const MADE: &str = "made";
+/// What is chosen over `make tinyconfig`.
+const CONFIG: &str = include_str!("../../micro-kernel.config");
+/// What builds it; a header is found by its path.
+const PROGRAMS: [Program; 9] = [
+    Program { name: "/usr/include/gelf.h", package: "libelf-dev" }, // for objtool, which x86 always runs
+    Program { name: "/usr/include/stdio.h", package: "libc6-dev" }, // gcc only recommends it
+    Program { name: "bc", package: "bc" },
+    Program { name: "bison", package: "bison" },
+    Program { name: "flex", package: "flex" },
+    Program { name: "gcc", package: "gcc" },
+    Program { name: "make", package: "make" },
+    Program { name: "tar", package: "tar" },
+    Program { name: "xz", package: "xz-utils" },
+];
+
+/// A kernel as the command line names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KernelName {
+    /// `micro`: the small one.
+    Micro,
+    /// `debian-6.12`: Debian's newest cloud kernel of a series.
+    Debian(String),
+    /// A file without modules.
+    File(PathBuf),
+}
+
+/// A kernel that can be booted.
+#[derive(Clone, Debug)]
+pub struct BenchKernel {
+    /// Its name in tables.
+    pub name: String,
+    /// What is known of where it comes from.
+    pub version: String,
+    /// What `uname -r` says in it; of a file that is not known.
+    pub release: Option<String>,
+    /// What QEMU loads.
+    pub vmlinuz: PathBuf,
+    /// Its modules; none: all is built in.
+    pub modules: Option<PathBuf>,
+    /// What it was built with; of a file that is not known.
+    pub config: Option<PathBuf>,
+}
+
+impl FromStr for KernelName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(match text.strip_prefix("debian-") {
+            _ if text == "micro" => Self::Micro,
+            Some(series) if !series.contains('/') => Self::Debian(series.to_owned()),
+            _ if Path::new(text).is_file() => Self::File(text.into()),
+            _ => return Err(format!("\"{text}\" is neither micro, debian-SERIES nor a file")),
+        })
+    }
+}
+
+impl KernelName {
+    /// Fetches or makes it.
+    ///
+    /// # Errors
+    /// One line.
+    pub fn prepare(&self, say: fn(&str)) -> Result<BenchKernel, String> {
+        match self {
+            Self::Micro => micro(say),
+            Self::Debian(series) => {
+                let kernel = store(say)?.kernel(Flavour::Cloud, Some(series)).map_err(|error| error.to_string())?;
+                Ok(BenchKernel {
+                    name: format!("debian-{series}"),
+                    version: kernel.release.clone(),
+                    config: Some(kernel.vmlinuz.with_file_name(format!("config-{}", kernel.release))),
+                    release: Some(kernel.release),
+                    vmlinuz: kernel.vmlinuz,
+                    modules: Some(kernel.modules),
+                })
+            }
+            Self::File(path) => {
+                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let (version, vmlinuz) = ("a file".into(), path.clone());
+                Ok(BenchKernel { name, version, release: None, vmlinuz, modules: None, config: None })
+            }
+        }
+    }
+}
+
+/// The small kernel, made when it is not there yet: some six minutes on two processors.
+fn micro(say: fn(&str)) -> Result<BenchKernel, String> {
+    let package = store(say)?.package(SOURCE_PACKAGE).map_err(|error| error.to_string())?;
+    let version = package.file_name().unwrap_or_default().to_string_lossy();
+    let version = version.rsplit('_').next().unwrap_or_default().to_owned();
+    // Another source or another choice is another kernel.
+    let made = workspace::target().join("bench");
+    let folder = made.join(format!("micro-{version}-{:08x}", crc32c::crc32c(CONFIG.as_bytes())));
+    if !folder.is_dir() {
+        programs::install(&PROGRAMS, say)?;
+        say("building the small kernel, some six minutes");
+        std::fs::create_dir_all(&made).map_err(at(&made))?;
+        let tree = tempfile::Builder::new().prefix(".kernel-").tempdir_in(&made).map_err(at(&made))?;
+        build_micro(&package, tree.path(), &tree.path().join(MADE))?;
+        // Under its name only when it is complete.
+        std::fs::rename(tree.path().join(MADE), &folder).map_err(at(&folder))?;
+    }
+    let release = std::fs::read_to_string(folder.join("release")).map_err(at(&folder))?;
+    Ok(BenchKernel {
+        name: "micro".into(),
+        version: format!("{SOURCE_PACKAGE} {version}"),
+        release: Some(release.trim_end().to_owned()),
+        vmlinuz: folder.join("vmlinuz"),
+        modules: None,
+        config: Some(folder.join("config")),
+    })
+}
+
+/// Unpacks the source into `tree`, builds it there, and puts what is wanted of it into `made`.
+fn build_micro(package: &Path, tree: &Path, made: &Path) -> Result<(), String> {
+    let archive = package.join(format!("usr/src/{SOURCE_PACKAGE}.tar.xz"));
+    step(Command::new("tar").arg("--extract").arg("--file").arg(&archive).arg("--strip-components=1"), tree)?;
+    let choice = tree.join("bench.config");
+    std::fs::write(&choice, CONFIG).map_err(at(&choice))?;
+    let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+    step(make().arg("tinyconfig"), tree)?;
+    step(Command::new("scripts/kconfig/merge_config.sh").args(["-m", ".config", "bench.config"]), tree)?;
+    step(make().arg("olddefconfig"), tree)?;
+    step(make().arg(format!("-j{jobs}")).arg("bzImage"), tree)?;
+    std::fs::create_dir(made).map_err(at(made))?;
+    for (built, name) in
+        [("arch/x86/boot/bzImage", "vmlinuz"), (".config", "config"), ("include/config/kernel.release", "release")]
+    {
+        let built = tree.join(built);
+        std::fs::rename(&built, made.join(name)).map_err(at(&built))?;
+    }
+    Ok(())
+}
+
+fn make() -> Command {
+    let mut make = Command::new("make");
+    // The same source and choice make the same kernel, wherever and whenever.
+    make.arg("--silent").env("KBUILD_BUILD_TIMESTAMP", "2026-01-01").env("KBUILD_BUILD_USER", "bench");
+    make.env("KBUILD_BUILD_HOST", "bench").env_remove("MAKEFLAGS");
+    make
+}
+
+/// Runs a program in the kernel's tree; what it says is shown when it fails.
+fn step(command: &mut Command, tree: &Path) -> Result<(), String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.current_dir(tree).stdin(Stdio::null()).output();
+    let output = output.map_err(|error| format!("{name}: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("the small kernel: {name} failed:\n{}", String::from_utf8_lossy(&output.stderr)))
+}
+
+fn at(path: &Path) -> impl Fn(std::io::Error) -> String {
+    move |error| format!("{}: {error}", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_have_names() {
+        assert_eq!("micro".parse(), Ok(KernelName::Micro));
+        assert_eq!("debian-6.12".parse(), Ok(KernelName::Debian("6.12".into())));
+        let here = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        assert_eq!(here.parse(), Ok(KernelName::File(here.into())));
+        assert!("debian".parse::<KernelName>().unwrap_err().contains("neither micro"));
+    }
+}

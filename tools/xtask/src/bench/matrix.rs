@@ -1,0 +1,128 @@
+//! Which boots there are: inits x kernels x cards x roots, and why some of them cannot be.
+
+use std::path::{Path, PathBuf};
+
+use super::build::{Contender, Workshop};
+use super::kernel::BenchKernel;
+use super::machine::{Card, Clock, RootKind, machine};
+use whit_tools::vm::qemu::CommandLine;
+
+/// A matrix: every init with every kernel, card and root.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The kernels.
+    pub kernels: Vec<BenchKernel>,
+    /// The cards.
+    pub cards: Vec<Card>,
+    /// The kinds of roots.
+    pub roots: Vec<RootKind>,
+    /// How often each machine is booted.
+    pub runs: usize,
+}
+
+/// One machine of the matrix.
+#[derive(Clone, Debug)]
+pub struct Cell {
+    /// The init.
+    pub contender: String,
+    /// The kernel.
+    pub kernel: String,
+    /// The card.
+    pub card: Card,
+    /// The root.
+    pub root: RootKind,
+    /// Whose time is measured.
+    pub clock: Clock,
+    /// The kernel's file.
+    pub vmlinuz: PathBuf,
+    /// The initramfs; none is the kernel alone.
+    pub initramfs: Option<PathBuf>,
+    /// Its size in bytes.
+    pub initramfs_bytes: Option<u64>,
+    /// The root as a file.
+    pub image: PathBuf,
+    /// The init's words for the kernel's command line.
+    pub words: String,
+    /// How often.
+    pub runs: usize,
+}
+
+/// A machine that cannot be.
+#[derive(Clone, Debug)]
+pub struct Skipped {
+    /// Init, kernel, card and root.
+    pub name: String,
+    /// Why.
+    pub why: String,
+}
+
+impl Cell {
+    /// Init, kernel, card and root in one word.
+    #[must_use]
+    pub fn name(&self) -> String {
+        name(&self.contender, &self.kernel, self.card, self.root)
+    }
+
+    /// What is run, on a root in the file `image`.
+    #[must_use]
+    pub fn command(&self, image: &Path) -> CommandLine {
+        let parts = (self.card, self.root, self.clock);
+        machine(&self.vmlinuz, self.initramfs.as_deref(), image, parts, &self.words)
+    }
+
+    /// What inits are compared on.
+    #[must_use]
+    pub fn machine(&self) -> String {
+        format!("{}, {}, root on {}", self.kernel, self.card.name(), self.root.name())
+    }
+}
+
+fn name(contender: &str, kernel: &str, card: Card, root: RootKind) -> String {
+    format!("{contender}/{kernel}/{}/{}", card.name(), root.name())
+}
+
+/// Prepares every machine of a plan.
+///
+/// # Errors
+/// A file that cannot be looked at; what only one machine lacks skips that machine.
+pub fn matrix(
+    workshop: &mut Workshop,
+    contenders: &[Contender],
+    plan: &Plan,
+    clock: Clock,
+) -> Result<(Vec<Cell>, Vec<Skipped>), String> {
+    let (mut cells, mut skipped) = (Vec::new(), Vec::new());
+    for kernel in &plan.kernels {
+        for root in &plan.roots {
+            for card in &plan.cards {
+                for contender in contenders {
+                    match workshop.initramfs(contender, kernel, *card, *root) {
+                        Ok(initramfs) => {
+                            cells.push(Cell {
+                                contender: contender.name().to_owned(),
+                                kernel: kernel.name.clone(),
+                                card: *card,
+                                root: *root,
+                                clock,
+                                vmlinuz: kernel.vmlinuz.clone(),
+                                initramfs_bytes: initramfs.as_deref().map(size).transpose()?,
+                                initramfs,
+                                image: workshop.image.clone(),
+                                words: contender.words(*root),
+                                runs: plan.runs,
+                            });
+                        }
+                        Err(why) => {
+                            skipped.push(Skipped { name: name(contender.name(), &kernel.name, *card, *root), why });
+                        }
+                    }
+                }
+            }
+        }
+    }
+    Ok((cells, skipped))
+}
+
+fn size(path: &Path) -> Result<u64, String> {
+    path.metadata().map(|file| file.len()).map_err(|error| format!("{}: {error}", path.display()))
+}

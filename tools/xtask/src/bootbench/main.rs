@@ -1,0 +1,224 @@
+//! `bootbench`: boots inits side by side and says how long each took for what.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+use whit_tools::cli::documents;
+use whit_tools::cli::output::{self, Output};
+use whit_tools::programs::{self, QEMU};
+use xtask::bench::{
+    BenchKernel, Card, Clock, Contender, Host, KernelName, Making, Measured, Plan, Recipe, RootKind, Workshop, csv,
+    header, json, matrix, measure, svg, table,
+};
+use xtask::workspace;
+
+/// Where results are committed, below the source tree.
+const BENCH: &str = "bench";
+/// Where the recipes of other inits are.
+const RECIPES: &str = "tools/xtask/recipes";
+/// Boots of a machine whose boots do not differ: enough to see that they do not.
+const EXACT_RUNS: usize = 2;
+/// Boots of a machine whose boots do.
+const DISK_RUNS: usize = 5;
+
+/// Boot whit and other inits side by side in QEMU, and report how long each took for what.
+///
+/// Times are the guest's, exact to the instruction and the same on any host; --wall measures the host's instead.
+#[derive(Parser)]
+#[command(
+    name = "bootbench",
+    version,
+    after_help = "Examples:\n  bootbench --runs 3\n  bootbench --peer mine=initramfs.cpio.gz,root=/dev/pmem0 --nic virtio-net\n  \
+                  cargo bench-all        # everything, into bench/"
+)]
+struct Arguments {
+    /// How often each machine is booted.
+    #[arg(long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    runs: u16,
+    /// Another init: a finished initramfs, and words for the kernel's command line ({root} is the root device).
+    #[arg(long, value_name = "NAME=INITRAMFS[,WORDS]")]
+    peer: Vec<String>,
+    /// Another init by its recipe [default: all of tools/xtask/recipes].
+    #[arg(long, value_name = "FILE")]
+    recipe: Vec<PathBuf>,
+    /// Only inits of these names, whit among them.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Network cards.
+    #[arg(long, value_delimiter = ',', default_value = "virtio-net")]
+    nic: Vec<Card>,
+    /// Kernels: micro (small, all built in), debian-6.12, debian-6.1, or a file.
+    #[arg(long, value_name = "KERNEL", value_delimiter = ',', default_value = "micro")]
+    kernel: Vec<KernelName>,
+    /// Where the root is.
+    #[arg(long, value_delimiter = ',', default_value = "memory")]
+    root: Vec<RootKind>,
+    /// Measure the host's time, one machine after the other, with KVM where it can be used.
+    #[arg(long)]
+    wall: bool,
+    /// Machines at a time [default: as many as processors; 1 with --wall].
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+    /// Boot the committed matrix instead, and write bench/boot.txt, .csv, .json and .svg.
+    #[arg(long, conflicts_with_all = ["runs", "nic", "kernel", "root", "wall", "text", "csv", "json", "svg"])]
+    all: bool,
+    /// Write the table to this file too.
+    #[arg(long, value_name = "FILE")]
+    text: Option<PathBuf>,
+    /// Write stages and figures to this file.
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+    /// Write everything, each boot by itself, to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Draw a picture into this file.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    output::report("bootbench", run(&documents::parse::<Arguments>()))
+}
+
+fn run(arguments: &Arguments) -> Result<(), String> {
+    let contenders = contenders(arguments)?;
+    programs::install(&[QEMU], say)?;
+    let mut workshop = Workshop::open(say)?;
+    let clock = if arguments.wall { Clock::Wall } else { Clock::Exact };
+    let plans = plans(arguments, &workshop)?;
+    let (mut cells, mut skipped) = (Vec::new(), Vec::new());
+    for plan in &plans {
+        let part: Vec<Contender> =
+            contenders.iter().filter(|one| takes_part(one, plan, arguments.all)).cloned().collect();
+        let (some, others) = matrix(&mut workshop, &part, plan, clock)?;
+        cells.extend(some);
+        skipped.extend(others);
+    }
+    if cells.is_empty() {
+        let why = skipped.first().map_or("", |one| &one.why);
+        return Err(format!("no machine to boot: {why}"));
+    }
+    let host = Host::look();
+    let jobs = arguments.jobs.unwrap_or(if arguments.wall { 1 } else { host.processors });
+    let measured = measure(cells, jobs, say);
+
+    let command = typed();
+    let mut kernels: Vec<BenchKernel> = Vec::new();
+    for kernel in plans.iter().flat_map(|plan| &plan.kernels) {
+        if !kernels.iter().any(|known| known.name == kernel.name) {
+            kernels.push(kernel.clone());
+        }
+    }
+    let head = header(&host, &kernels, clock, &command);
+    let text = table(&head, &measured, &skipped);
+    writeln!(std::io::stdout(), "{text}").map_err(|error| format!("standard output: {error}"))?;
+    let committed = |ending| arguments.all.then(|| workspace::root().join(BENCH).join("boot").with_extension(ending));
+    // The picture shows what the first plan compares; all of them would be taller than a page.
+    let is_shown = |one: &&Measured| {
+        let first = plans.first();
+        first.is_some_and(|plan| plan.roots.contains(&one.cell.root) && plan.kernels[0].name == one.cell.kernel)
+    };
+    let shown: Vec<Measured> = measured.iter().filter(|one| !arguments.all || is_shown(one)).cloned().collect();
+    for (path, ending, content) in [
+        (&arguments.text, "txt", text),
+        (&arguments.csv, "csv", csv(&head, &measured)),
+        (&arguments.json, "json", json(&command, &host, &measured, &skipped)),
+        (&arguments.svg, "svg", svg(&head, &shown)),
+    ] {
+        if let Some(path) = path.clone().or_else(|| committed(ending)) {
+            write(&path, &content)?;
+        }
+    }
+    match measured.iter().find_map(|one| one.failure.as_ref().map(|why| (one.cell.name(), why))) {
+        Some((name, why)) => Err(format!("{name}: {why}")),
+        None => Ok(()),
+    }
+}
+
+/// A distribution's own initramfs takes minutes for an exact boot: of the committed matrices it is in the one of its kernel.
+fn takes_part(contender: &Contender, plan: &Plan, is_committed: bool) -> bool {
+    let is_debians = plan.kernels.iter().any(|kernel| kernel.modules.is_some());
+    let is_distributions =
+        matches!(contender, Contender::Recipe(recipe) if matches!(recipe.making, Making::Script(..)));
+    !is_committed || is_debians || !is_distributions
+}
+
+/// The matrix that was asked for, or the committed ones.
+fn plans(arguments: &Arguments, workshop: &Workshop) -> Result<Vec<Plan>, String> {
+    let plan = |kernels: &[KernelName], cards: &[Card], roots: &[RootKind], runs| {
+        let kernels = kernels.iter().map(|name| workshop.kernel(name)).collect::<Result<Vec<_>, String>>()?;
+        Ok::<_, String>(Plan { kernels, cards: cards.to_vec(), roots: roots.to_vec(), runs })
+    };
+    if !arguments.all {
+        let runs = usize::from(arguments.runs);
+        return Ok(vec![plan(&arguments.kernel, &arguments.nic, &arguments.root, runs)?]);
+    }
+    let (cards, card) = ([Card::VirtioNet, Card::Vmxnet3, Card::E1000], [Card::VirtioNet]);
+    Ok(vec![
+        plan(&[KernelName::Micro], &cards, &[RootKind::Memory], EXACT_RUNS)?,
+        // A root that answers when the host lets it: more boots, to see how far they differ.
+        plan(&[KernelName::Micro], &card, &[RootKind::VirtioBlk], DISK_RUNS)?,
+        plan(&[KernelName::Micro], &card, &[RootKind::Initramfs], EXACT_RUNS)?,
+        plan(&[KernelName::Debian("6.1".to_owned())], &card, &[RootKind::Memory], EXACT_RUNS)?,
+    ])
+}
+
+/// whit, the recipes, and the files that were given.
+fn contenders(arguments: &Arguments) -> Result<Vec<Contender>, String> {
+    let mut contenders = vec![Contender::Whit];
+    let recipes = if arguments.recipe.is_empty() { all_recipes()? } else { arguments.recipe.clone() };
+    for recipe in &recipes {
+        contenders.push(Contender::Recipe(Recipe::read(recipe)?));
+    }
+    for peer in &arguments.peer {
+        contenders.push(peer_of(peer)?);
+    }
+    for name in &arguments.only {
+        if !contenders.iter().any(|contender| contender.name() == name) {
+            return Err(format!("--only {name}: no init of this name takes part"));
+        }
+    }
+    contenders
+        .retain(|contender| arguments.only.is_empty() || arguments.only.iter().any(|name| name == contender.name()));
+    Ok(contenders)
+}
+
+fn peer_of(text: &str) -> Result<Contender, String> {
+    let (name, rest) = text.split_once('=').ok_or_else(|| format!("--peer {text}: not NAME=INITRAMFS[,WORDS]"))?;
+    let (file, words) = rest.split_once(',').unwrap_or((rest, "root={root} init={workload}"));
+    if !Path::new(file).is_file() {
+        return Err(format!("--peer {name}: {file}: no such file"));
+    }
+    Ok(Contender::File(name.to_owned(), file.into(), words.to_owned()))
+}
+
+/// The recipes of the source tree, by name.
+fn all_recipes() -> Result<Vec<PathBuf>, String> {
+    let folder = workspace::root().join(RECIPES);
+    let entries = std::fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut recipes: Vec<PathBuf> =
+        paths.filter(|path| path.extension().is_some_and(|extension| extension == "recipe")).collect();
+    recipes.sort();
+    Ok(recipes)
+}
+
+/// The command line, for whoever wants the same again.
+fn typed() -> String {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    format!("bootbench {}", arguments.join(" ")).trim_end().to_owned()
+}
+
+fn write(path: &Path, content: &str) -> Result<(), String> {
+    let at = |error: std::io::Error| format!("{}: {error}", path.display());
+    let mut output = Output::create(path).map_err(at)?;
+    output.file().write_all(content.as_bytes()).map_err(at)?;
+    output.commit().map_err(at)
+}
+
+/// Says what happens, on standard error: the report alone is on standard output.
+fn say(line: &str) {
+    eprintln!("{line}");
+}

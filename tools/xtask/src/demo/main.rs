@@ -1,0 +1,192 @@
+//! The README's first command: from nothing to a page served by a machine made of an image.
+//!
+//! Everything that was fetched or built is kept below `target/`, so that a second run takes seconds.
+#![forbid(unsafe_code)]
+
+mod disk;
+mod interrupt;
+mod page;
+mod prepare;
+
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::{Parser, ValueEnum};
+use whit_tools::cli::{documents, output};
+use whit_tools::vm::Timeline;
+use whit_tools::vm::qemu::{Accelerator, CommandLine, DiskInterface, Forward, Machine, Protocol, exit_line};
+
+use interrupt::Interrupt;
+use prepare::Artefacts;
+
+/// Boots nginx, out of Debian's packages, as a machine of its own, and shows the page that it serves
+#[derive(Parser)]
+#[command(
+    name = "demo",
+    after_help = "Examples:\n  cargo demo\n  cargo demo -- --keep\n  docker export C > c.tar; docker inspect C > c.json
+  cargo demo -- --image c.tar --config c.json --kernel vmlinuz --modules /lib/modules/VERSION"
+)]
+pub(crate) struct Arguments {
+    /// Leave the machine running until ctrl-c
+    #[arg(long)]
+    keep: bool,
+    /// A `docker export` tar to boot instead of Debian's nginx; it has to serve HTTP
+    #[arg(long, value_name = "TAR")]
+    image: Option<PathBuf>,
+    /// What `docker inspect` says of it; without, it is started as /usr/sbin/nginx
+    #[arg(long, value_name = "FILE", requires = "image")]
+    config: Option<PathBuf>,
+    /// The port that it serves
+    #[arg(long, value_name = "PORT", default_value_t = 80)]
+    port: u16,
+    /// A kernel to boot instead of Debian's newest cloud kernel
+    #[arg(long, value_name = "FILE")]
+    kernel: Option<PathBuf>,
+    /// Its modules; without, it has to have virtio and ext4 built in
+    #[arg(long, value_name = "DIR", requires = "kernel")]
+    modules: Option<PathBuf>,
+    /// What executes the machine: auto is kvm where it can be used, else tcg
+    #[arg(long, value_name = "KIND", default_value = "auto")]
+    accel: Accel,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Accel {
+    Auto,
+    Kvm,
+    Tcg,
+}
+
+/// From QEMU's start to the entrypoint, and on to the page: a busy host that translates is slow.
+const BOOT: Duration = Duration::from_secs(180);
+/// From the word to power off to QEMU's end.
+const POWER_OFF: Duration = Duration::from_secs(60);
+/// Within this a workload that daemonises has done so.
+const DAEMONISED: Duration = Duration::from_secs(2);
+/// The port of the host, if nobody has it yet: an address that a person can type.
+const WANTED_PORT: u16 = 8080;
+/// How much of the page is shown.
+const PAGE_LINES: usize = 6;
+
+fn main() -> ExitCode {
+    output::report("demo", run(&documents::parse::<Arguments>()))
+}
+
+fn run(arguments: &Arguments) -> Result<(), String> {
+    let start = Instant::now();
+    let artefacts = prepare::artefacts(arguments)?;
+    for line in artefacts.lines()? {
+        show(&format!("  {line}"))?;
+    }
+    let prepared = start.elapsed();
+
+    let port = free_port().map_err(|error| format!("no free port on 127.0.0.1: {error}"))?;
+    let command = command_line(arguments, &artefacts, port);
+    show(&format!("\n{command}\n"))?;
+    let mut machine = Machine::start(&command).map_err(|error| error.to_string())?;
+    let interrupt = Interrupt::watch(machine.terminator()).map_err(|error| format!("cannot take signals: {error}"))?;
+    let mut live = || {
+        serve(&mut machine, port)?;
+        if arguments.keep {
+            show(&format!("\nopen http://127.0.0.1:{port}/ as long as you like; ctrl-c powers the machine off"))?;
+            interrupt.wait().map_err(|error| format!("waiting for ctrl-c: {error}"))?;
+        }
+        power_off(&mut machine, &artefacts)
+    };
+    live().map_err(|error| if interrupt.came() { "interrupted, the machine is gone".to_owned() } else { error })?;
+    let (prepared, all) = (prepared.as_secs_f64(), start.elapsed().as_secs_f64());
+    show(&format!("\npowered off, file system clean; {all:.1} s in all, {prepared:.1} s of it to fetch and build"))
+}
+
+/// Prints a line. A closed standard output ends the demo, and with it the machine.
+pub(crate) fn show(line: &str) -> Result<(), String> {
+    writeln!(io::stdout(), "{line}").map_err(|error| format!("standard output: {error}"))
+}
+
+fn command_line(arguments: &Arguments, artefacts: &Artefacts, port: u16) -> CommandLine {
+    let accelerator = match arguments.accel {
+        Accel::Auto => Accelerator::Auto,
+        Accel::Kvm => Accelerator::Kvm,
+        Accel::Tcg => Accelerator::Tcg,
+    };
+    let disk = DiskInterface::Virtio;
+    CommandLine::new(&artefacts.kernel)
+        .accelerator(accelerator)
+        .initrd(&artefacts.initramfs)
+        .append(&format!("console=ttyS0 quiet panic=-1 root={} whit.timing", disk.first_device()))
+        .disk(disk, &artefacts.disk)
+        .forward(Forward { protocol: Protocol::Tcp, address: Ipv4Addr::LOCALHOST, host: port, guest: arguments.port })
+}
+
+/// What the init says when the workload is over.
+const EXIT: &str = "whit: exit ";
+/// How busybox's shell asks root for a command.
+const PROMPT: &str = "# ";
+/// The kernel's last line (kernel/reboot.c, kernel_power_off()).
+const POWERED_OFF: &str = "reboot: Power down";
+
+/// Waits for the page; shows it and how long everything took.
+fn serve(machine: &mut Machine, port: u16) -> Result<(), String> {
+    let deadline = Instant::now() + BOOT;
+    let mut timeline = wait_for_entrypoint(machine, deadline)?;
+    let entrypoint_ran = Instant::now();
+    let failure = || machine.transcript().lines().find_map(exit_line).filter(|status| *status != 0).map(ended_early);
+    let answer = page::fetch(port, deadline, failure).map_err(|what| machine.failed(what).to_string())?;
+    timeline.answered(entrypoint_ran.elapsed());
+    for line in timeline.lines() {
+        show(&format!("  {line}"))?;
+    }
+    show(&format!("\nGET http://127.0.0.1:{port}/"))?;
+    for line in page::first_lines(&answer, PAGE_LINES) {
+        show(&format!("  {line}"))?;
+    }
+    Ok(())
+}
+
+/// Reads the console up to the init's timeline, or to its word that there is nothing to wait for.
+fn wait_for_entrypoint(machine: &mut Machine, deadline: Instant) -> Result<Timeline, String> {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let line = machine.next_line(left).map_err(|error| error.to_string())?;
+        if let Some(timeline) = Timeline::parse(&line) {
+            return Ok(timeline);
+        }
+        if let Some(status) = exit_line(&line) {
+            return Err(machine.failed(ended_early(status)).to_string());
+        }
+    }
+}
+
+fn ended_early(status: u8) -> String {
+    format!("the workload ended with status {status} before it served a page")
+}
+
+/// Ends the workload if it is in the foreground, and then the machine, from the shell on its console.
+fn power_off(machine: &mut Machine, artefacts: &Artefacts) -> Result<(), String> {
+    let finish = |machine: &mut Machine| {
+        if machine.wait_for(EXIT, DAEMONISED).is_err() {
+            machine.send(b"\x03")?; // ctrl-c
+            machine.wait_for(EXIT, POWER_OFF)?;
+        }
+        machine.wait_for(PROMPT, POWER_OFF)?;
+        machine.send(b"poweroff\n")?;
+        machine.wait(POWER_OFF)
+    };
+    let status = finish(machine).map_err(|error| error.to_string())?;
+    let clean = disk::is_clean(&artefacts.disk)?;
+    let powered_off = machine.transcript().contains(POWERED_OFF);
+    if status.success() && powered_off && clean {
+        return Ok(());
+    }
+    let what = format!("not a clean end: QEMU {status}, kernel powered off: {powered_off}, file system clean: {clean}");
+    Err(machine.failed(what).to_string())
+}
+
+/// 8080, or any port when that is taken.
+fn free_port() -> io::Result<u16> {
+    let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+    bind(WANTED_PORT).or_else(|_| bind(0))?.local_addr().map(|address| address.port())
+}

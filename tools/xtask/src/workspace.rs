@@ -1,0 +1,50 @@
+//! The source tree that this package is part of: its folders, its cargo, and the programs that are built from it.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The folder with the workspace's Cargo.toml.
+pub fn root() -> &'static Path {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR")); // tools/xtask
+    package.ancestors().nth(2).unwrap_or(package)
+}
+
+/// The folder that cargo builds into, and that everything fetched or made is kept below.
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// The cargo that runs this program, or the one in PATH.
+pub fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
+    command.current_dir(root());
+    command
+}
+
+/// Builds the init as it ships and returns its path.
+///
+/// # Errors
+/// One line; what the compiler said is on standard error.
+pub fn build_init() -> Result<PathBuf, String> {
+    build("whit", "whit")
+}
+
+/// Builds the workload of measured boots and returns its path.
+///
+/// # Errors
+/// See [`build_init`].
+pub fn build_probe() -> Result<PathBuf, String> {
+    build("whit-guest", "probe")
+}
+
+fn build(package: &str, program: &str) -> Result<PathBuf, String> {
+    let status = cargo()
+        .args(["build", "--quiet", "--profile", "init", "--package", package])
+        .status()
+        .map_err(|error| format!("cargo: {error}"))?;
+    if !status.success() {
+        return Err(format!("{program} does not build: see cargo's message above"));
+    }
+    Ok(target().join("init").join(program))
+}
