@@ -48,6 +48,14 @@ pub(crate) fn compiler(workspace: &Path) -> Result<String, String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
+/// The version that rust-toolchain.toml pins, which the limits are for.
+pub(crate) fn pinned(workspace: &Path) -> Result<String, String> {
+    let path = workspace.join("rust-toolchain.toml");
+    let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let channel = text.lines().find_map(|line| line.strip_prefix("channel = \"")?.strip_suffix('"'));
+    channel.map(str::to_owned).ok_or_else(|| format!("{}: no line `channel = \"VERSION\"`", path.display()))
+}
+
 fn target(workspace: &Path) -> Result<PathBuf, String> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from);
     std::path::absolute(&target).map_err(|error| format!("{}: {error}", target.display()))

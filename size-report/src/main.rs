@@ -33,7 +33,7 @@ use clap::Parser;
 
 use arguments::Arguments;
 use baseline::Baseline;
-use budget::Budget;
+use budget::{Budget, OTHER_COMPILER_PERCENT};
 use image::Image;
 use linkmap::LinkMap;
 use machinery::Traces;
@@ -60,12 +60,20 @@ fn run(arguments: &Arguments) -> Result<Vec<String>, String> {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     let workspace = package.parent().unwrap_or(package);
     let budget_path = arguments.budget.clone().unwrap_or_else(|| package.join("budget.txt"));
-    let budget =
+    let mut budget =
         Budget::parse(&read_text(&budget_path)?).map_err(|error| format!("{}:{error}", budget_path.display()))?;
     let committed = package.join("baseline.txt");
     let before = read_before(arguments, &committed)?;
 
     let init = Init::build(workspace)?;
+    let pinned = compile::pinned(workspace)?;
+    if !init.compiler.starts_with(&format!("rustc {pinned} ")) {
+        show(&format!(
+            "made with {}; the limits are for {pinned}, and {OTHER_COMPILER_PERCENT} % more is allowed\n",
+            init.compiler
+        ))?;
+        budget = budget.for_other_compiler();
+    }
     show(&init.report(&budget, arguments.top))?;
     let now = Baseline::new(&init.compiler, &init.totals, &init.pieces);
     let since = before.as_ref().map_or("there is none; --save writes one".to_owned(), |before| now.summary(before));

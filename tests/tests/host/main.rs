@@ -2,9 +2,11 @@
 //!
 //! What needs root, Debian's archive or crates.io is ignored by default.
 
+mod agreement;
 mod debian;
 mod demo;
 mod dhcp;
+mod fuzz;
 mod ginit;
 mod mkcpio;
 mod mkraw;

@@ -5,7 +5,7 @@ use whit_tests::namespace::Machine;
 
 /// A machine whose root is in its initramfs, as all in namespaces are.
 fn machine() -> Machine {
-    Machine::new().program("/init", &init_of_parts("embedded"))
+    Machine::new().program("/init", &init_of_parts("rootfs"))
 }
 
 #[test]

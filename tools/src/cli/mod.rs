@@ -1,8 +1,11 @@
 //! What every program does at its edges: documents about itself, output files and messages, progress, the terminal, and
-//! sizes and UUIDs as people write them.
+//! sizes, UUIDs and files as people write and list them.
 
 pub mod documents;
+pub mod listing;
+pub mod options;
 pub mod output;
+
 pub mod progress;
 pub mod size;
 pub mod terminal;

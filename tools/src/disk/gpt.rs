@@ -72,7 +72,7 @@ impl Guid {
 
 impl Table {
     /// Lays out a disk of `disk` bytes for a file system of `length` bytes, a multiple of [`ALIGNMENT`]. The GUIDs come
-    /// from its UUID, so that the same image has the same table; the name is cut at 36 units of UTF-16.
+    /// from its UUID, so that the same disk has the same table; the name is cut at 36 units of UTF-16.
     pub fn new(disk: u64, length: u64, uuid: [u8; 16], name: &str) -> Self {
         let partition = Partition { start: ALIGNMENT, length };
         let mut units = [0; NAME_UNITS];

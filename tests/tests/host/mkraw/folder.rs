@@ -87,7 +87,7 @@ fn sockets_and_images_stay_out() {
     };
     let text = said("disk.img");
     assert!(
-        text.contains("left out: 1 sockets\n") && text.contains("left out: 2 files that are this image\n"),
+        text.contains("left out: 1 sockets\n") && text.contains("left out: 2 files that are this disk\n"),
         "{text}"
     );
     assert_clean(&at("disk.img"));

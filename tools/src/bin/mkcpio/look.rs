@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use rustix::fs::FileType;
 use whit_tools::archive::segment::{self, Member, Reader, Segment};
+use whit_tools::cli::listing::Entry;
 use whit_tools::cli::output;
 use whit_tools::cli::progress::Bar;
 use whit_tools::cli::size;
-use whit_tools::disk::inspect::Entry;
 
 /// Why a listing stops before its end.
 pub(crate) enum Stop {

@@ -1,4 +1,4 @@
-//! mkraw: a disk image from a container's files. See `whit_tools::disk::image`.
+//! mkraw: makes a disk of a container image. See `whit_tools::disk::image`.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -19,12 +19,12 @@ use whit_tools::cli::size::{self, parse_size};
 use whit_tools::cli::uuid;
 use whit_tools::disk::ext4::Size;
 use whit_tools::disk::image::{self, Choice, Input, Options, Platform, Summary};
-use whit_tools::disk::inspect::{self, Image};
+use whit_tools::disk::inspect::{self, Disk};
 use whit_tools::runrecord::{Overrides, RunRecord};
 
-/// Make a disk image with an ext4 file system out of a container's files. No root, no loop mount, no mke2fs.
+/// Make a disk with an ext4 file system out of a container image. No root, no loop mount, no mke2fs.
 ///
-/// The image grows with its content: size and number of inodes need not be given. The same input gives the same bytes.
+/// The disk grows with its content: size and number of inodes need not be given. The same input gives the same bytes.
 /// What the machine runs is taken from the image's own configuration or --config, overridden by the options below, and
 /// written to /etc/whit.conf.
 #[derive(Parser)]
@@ -40,8 +40,8 @@ use whit_tools::runrecord::{Overrides, RunRecord};
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
-    /// The image to write; what is there is replaced
-    #[arg(short, long, value_name = "IMAGE", required = true)]
+    /// The disk to write, a raw file; what is there is replaced
+    #[arg(short, long, value_name = "DISK", required = true)]
     output: Option<PathBuf>,
     /// A `docker export` tar, plain or compressed by gzip, zstd, xz or bzip2, or an image with its layers: a
     /// `docker save` or OCI archive, or such a folder, or any other directory, without what is mounted in it. Without
@@ -77,11 +77,11 @@ struct Arguments {
     /// The signal that ends the workload
     #[arg(long, value_name = "SIGNAL")]
     stopsignal: Option<String>,
-    /// The image's size: 4G, or what the files take and +512M or +20% of it free, or min without any free space; by
+    /// The disk's size: 4G, or what the files take and +512M or +20% of it free, or min without any free space; by
     /// default +20%, at least +64M
     #[arg(long, value_parser = parse_image_size, conflicts_with = "free")]
     size: Option<Size>,
-    /// Free space in the image, as --size +SIZE
+    /// Free space on the disk, as --size +SIZE
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     free: Option<u64>,
     /// The number of inodes; by default more than the files need
@@ -99,7 +99,7 @@ struct Arguments {
     /// The file system's label, up to 16 bytes; the partition's too
     #[arg(long, default_value = "", value_parser = parse_label, hide_default_value = true)]
     label: [u8; 16],
-    /// Read the finished image back and compare every file with what went in
+    /// Read the finished disk back and compare every file with what went in
     #[arg(long)]
     verify: bool,
     /// Accept a tar without the two blocks of zeros at its end
@@ -109,13 +109,13 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Show what is in an image: file system, free space, what it runs
+    /// Show what is on a disk: file system, free space, what it runs
     ///
-    /// Images of other programs are shown too, and those of machines that were switched off. To read an input of the
+    /// Disks of other programs are shown too, and those of machines that were switched off. To read an input of the
     /// name `inspect`, write ./inspect.
     Inspect {
-        /// The image, with or without a partition table
-        image: PathBuf,
+        /// The disk, with or without a partition table
+        disk: PathBuf,
         /// List everything in it
         #[arg(long)]
         tree: bool,
@@ -128,7 +128,7 @@ enum Command {
 fn main() -> ExitCode {
     let arguments = documents::parse::<Arguments>();
     let result = match (&arguments.command, &arguments.output) {
-        (Some(Command::Inspect { image, tree, cat }), _) => inspect(image, *tree, cat.as_ref()),
+        (Some(Command::Inspect { disk, tree, cat }), _) => inspect(disk, *tree, cat.as_ref()),
         (None, Some(output)) => build(&arguments, output),
         (None, None) => Err("--output IMAGE is missing".to_owned()), // clap requires it
     };
@@ -137,12 +137,12 @@ fn main() -> ExitCode {
 
 fn inspect(path: &Path, tree: bool, cat: Option<&OsString>) -> Result<(), String> {
     let failed = |error: inspect::Error| format!("{}: {error}", path.display());
-    let image = Image::open(path).map_err(failed)?;
+    let disk = Disk::open(path).map_err(failed)?;
     let mut output = io::BufWriter::new(io::stdout().lock());
     let shown = match cat {
-        Some(file) => image.cat(file.as_bytes(), &mut output),
-        None if tree => image.tree(&mut |entry| writeln!(output, "{}", entry.line())),
-        None => inspect::report(&image).and_then(|text| Ok(output.write_all(text.as_bytes())?)),
+        Some(file) => disk.cat(file.as_bytes(), &mut output),
+        None if tree => disk.tree(&mut |entry| writeln!(output, "{}", entry.line())),
+        None => inspect::report(&disk).and_then(|text| Ok(output.write_all(text.as_bytes())?)),
     };
     match shown.and_then(|()| Ok(output.flush()?)) {
         // Whoever reads it has seen enough.
@@ -190,7 +190,7 @@ fn build(arguments: &Arguments, path: &Path) -> Result<(), String> {
     output.commit().map_err(say_output)?;
     let mut lines = summary_lines(path, &summary, start.elapsed().as_secs_f64());
     lines.extend(run_lines(title.as_deref(), &record));
-    // The image is there, whether anybody reads this or not.
+    // The disk is there, whether anybody reads this or not.
     let _ = writeln!(io::stdout(), "{}", lines.join("\n"));
     Ok(())
 }
@@ -229,7 +229,7 @@ fn open_input(path: Option<&Path>) -> Result<(File, String), String> {
     let stdin = std::io::stdin();
     if stdin.is_terminal() {
         return Err(
-            "standard input is a terminal; name a tar, or write docker export CONTAINER | mkraw -o IMAGE".to_owned()
+            "standard input is a terminal; name a tar, or write docker export CONTAINER | mkraw -o DISK".to_owned()
         );
     }
     let input = stdin.as_fd().try_clone_to_owned().map_err(|error| format!("{name}: {error}"))?;
@@ -273,7 +273,7 @@ fn summary_lines(path: &Path, summary: &Summary, seconds: f64) -> Vec<String> {
     let show = size::show;
     let totals = &summary.totals;
     let mut lines = vec![format!(
-        "{}: {}, {} on disk; {} files with {}, {} directories, {} others; {seconds:.3} s",
+        "{}: {}, {} allocated; {} files with {}, {} directories, {} others; {seconds:.3} s",
         path.display(),
         show(totals.image_bytes),
         show(summary.allocated_bytes),
@@ -289,7 +289,7 @@ fn summary_lines(path: &Path, summary: &Summary, seconds: f64) -> Vec<String> {
         ),
         (summary.left_out.sockets, "sockets"),
         (summary.left_out.mounts, "directories' content, for something is mounted there"),
-        (summary.left_out.images, "files that are this image"),
+        (summary.left_out.disks, "files that are this disk"),
     ] {
         if count > 0 {
             lines.push(format!("left out: {count} {what}"));

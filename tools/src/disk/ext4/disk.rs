@@ -1,4 +1,4 @@
-//! The image file: ascending writes gathered into large ones, zeros left out where they are many.
+//! The disk file: ascending writes gathered into large ones, zeros left out where they are many.
 //!
 //! A large file is written by a thread, to space that was reserved ahead: so the time is that of `cp`.
 

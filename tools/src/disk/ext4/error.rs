@@ -5,11 +5,11 @@ use std::io;
 use super::read;
 use super::verify::Difference;
 
-/// Why there is no image.
+/// Why there is no disk.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Writing failed.
-    #[error("cannot write the image: {0}")]
+    #[error("cannot write the disk: {0}")]
     Write(#[from] io::Error),
     /// One entry cannot be stored.
     #[error("{}: {problem}", path.escape_ascii())]
@@ -27,13 +27,13 @@ pub enum Error {
         /// What it should be another name of.
         target: Vec<u8>,
     },
-    /// The finished image cannot be read back.
-    #[error("the finished image {0}: the disk that it is on, or mkraw, is at fault")]
+    /// The finished disk cannot be read back.
+    #[error("the finished disk {0}: the storage that it is on, or mkraw, is at fault")]
     ReadBack(read::Error),
-    /// The finished image is not what went into it.
-    #[error("{}: {difference} is another in the finished image: the disk that it is on, or mkraw, is at fault", path.escape_ascii())]
+    /// The finished disk is not what went into it.
+    #[error("{}: {difference} is another on the finished disk: the storage that it is on, or mkraw, is at fault", path.escape_ascii())]
     Differs {
-        /// The path in the image.
+        /// The path on the disk.
         path: Vec<u8>,
         /// What differs.
         difference: Difference,
@@ -45,7 +45,7 @@ pub enum Error {
     #[error("the files need {0} inodes: give that many or more, or no number")]
     TooFewInodes(u32),
     /// More than block or inode numbers can count.
-    #[error("the image would be larger than 16 TiB")]
+    #[error("the disk would be larger than 16 TiB")]
     TooLarge,
 }
 

@@ -1,4 +1,4 @@
-//! The end of an image: everything that is known only once all files are there.
+//! The end of a disk: everything that is known only once all files are there.
 
 use std::collections::HashMap;
 
@@ -66,7 +66,7 @@ pub struct Totals {
     pub others: u64,
     /// Bytes of the files' content, holes included.
     pub content_bytes: u64,
-    /// Length of the image in bytes.
+    /// Length of the disk in bytes.
     pub image_bytes: u64,
     /// Extended attributes that ext4 has no place for.
     pub attributes_left_out: u64,
@@ -119,7 +119,7 @@ impl Builder<'_> {
         let outside = self.write_outside(&numbers, seed)?;
         let journal = if finish.has_journal { Some(self.write_journal(identity, seed)?) } else { None };
 
-        // From here on it is known what the image holds, and so where the groups' metadata goes.
+        // From here on it is known what the disk holds, and so where the groups' metadata goes.
         let demand = Demand {
             size: finish.size,
             inodes_used: numbers.last(),

@@ -40,7 +40,7 @@ impl<'p> Groups<'p> {
         Self { plan, geometry: plan.geometry, inodes_used, seed, descriptors }
     }
 
-    /// Where an inode lies in the image.
+    /// Where an inode lies on the disk.
     pub(super) fn inode_offset(&self, number: u32) -> u64 {
         let (group, index) = self.place(number);
         offset(self.descriptors[group].inode_table) + u64::from(index) * INODE_SIZE as u64

@@ -1,7 +1,7 @@
-//! UUID and hash seed derived from the metadata: the same files give the same image, others another.
+//! UUID and hash seed derived from the metadata: the same files give the same disk, others another.
 //!
 //! Contents are not part of it, only where they lie and how long they are: reading them again would cost as much as
-//! writing them. SipHash is none against an adversary with a known key; it need only tell images apart.
+//! writing them. SipHash is none against an adversary with a known key; it need only tell disks apart.
 
 use std::hash::Hasher as _;
 

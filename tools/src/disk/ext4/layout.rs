@@ -12,7 +12,7 @@ use super::spec::{BLOCK_SIZE, BLOCKS_PER_GROUP, DESCRIPTORS_PER_BLOCK, INODES_PE
 
 /// As many as one block of bitmap has bits.
 const MAX_INODES_PER_GROUP: u32 = BLOCKS_PER_GROUP;
-/// One inode for 16 KiB, as mke2fs has it: an image that is grown later gets inodes in this proportion.
+/// One inode for 16 KiB, as mke2fs has it: a disk that is grown later gets inodes in this proportion.
 const USUAL_INODES_PER_GROUP: u32 = BLOCKS_PER_GROUP / 4;
 /// A last group with less than this is not worth having (mke2fs: its own metadata and 50 blocks).
 const MIN_LAST_GROUP: u32 = 64;
@@ -101,7 +101,7 @@ impl Cursor {
     }
 }
 
-/// What is asked of an image's size.
+/// What is asked of a disk's size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Size {
     /// What the content takes, and a fifth of it free, at least 64 MiB.

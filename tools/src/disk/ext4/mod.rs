@@ -13,9 +13,9 @@
 //! - `layout`: which block is for what; pure
 //! - `tree`, `path`, `layer`: the namespace, how paths lead through it, and what layers hide of it
 //! - `file`, `extents`, `directory`, `attributes`: contents
-//! - `disk`, `writer`: the image file
+//! - `disk`, `writer`: the disk file
 //! - `finish`, `inodes`, `groups`, `identity`: the metadata at the end
-//! - `read`, `verify`: the finished image read back
+//! - `read`, `verify`: the finished disk read back
 
 mod attributes;
 mod checksum;
@@ -97,7 +97,7 @@ pub struct Builder<'a> {
     /// Hard links to what has not come yet.
     pending: Vec<Pending>,
     layer: Layer,
-    /// Hashes of contents, if the image will be read back.
+    /// Hashes of contents, if the disk will be read back.
     hashes: Option<HashMap<NodeId, u128>>,
     attributes_left_out: u64,
     times_clamped: u64,

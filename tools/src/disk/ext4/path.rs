@@ -1,6 +1,6 @@
-//! Paths of entries, resolved inside the image: as if it were the root directory, whatever a path says.
+//! Paths of entries, resolved inside the disk: as if it were the root directory, whatever a path says.
 //!
-//! Parents that are missing are made. Symbolic links among the parents are followed, absolute ones from the image's
+//! Parents that are missing are made. Symbolic links among the parents are followed, absolute ones from the disk's
 //! root; `..` goes up one directory and stays at the root. The last component is never followed.
 
 use super::tree::{Content, Node, NodeId, Tree, mode};
@@ -23,7 +23,7 @@ pub(super) enum Place<'a> {
 pub(super) struct Resolver {
     last_path: Vec<u8>,
     last: Option<NodeId>,
-    /// Long targets of symbolic links, which are blocks of the image by now.
+    /// Long targets of symbolic links, which are blocks of the disk by now.
     pub(super) long_targets: std::collections::HashMap<u32, Vec<u8>>,
     time: (u32, u32),
 }

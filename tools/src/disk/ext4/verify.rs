@@ -1,4 +1,4 @@
-//! The finished image read back and compared with what went into it.
+//! The finished disk read back and compared with what went into it.
 //!
 //! Contents are read by ext4-view, which shares no code with the writer. What it does not know (attributes, devices,
 //! link counts, times before 1970, more than 16 GiB, large holes) is read by `super::read`.
@@ -75,7 +75,7 @@ impl ContentHash {
     }
 }
 
-/// The image as ext4-view reads it.
+/// The disk as ext4-view reads it.
 struct Part {
     file: File,
     base: u64,
@@ -87,7 +87,7 @@ impl Ext4Read for Part {
     }
 }
 
-/// Readers of one image.
+/// Readers of one disk.
 struct Readers<'f> {
     own: FileSystem<'f>,
     other: Option<Ext4>,
@@ -99,7 +99,7 @@ impl Builder<'_> {
         self.hashes = Some(HashMap::new());
     }
 
-    /// Compares everything in the finished image.
+    /// Compares everything in the finished disk.
     pub(super) fn verify(&self, numbers: &Numbering) -> Result<(), Error> {
         let (file, base) = self.disk.place();
         // What was written shall come from the disk, as far as the host's kernel agrees.
@@ -257,7 +257,7 @@ mod tests {
     use super::super::{Finish, Metadata, Size};
     use super::*;
 
-    /// Bytes that are found again in an image.
+    /// Bytes that are found again on a disk.
     const CONTENT: &[u8] = b"the content of a file";
     const TARGET: &[u8] = b"the target of a link";
     const VALUE: &[u8] = b"the value of an attribute";

@@ -2,7 +2,7 @@
 //! image.
 //!
 //! As with `tar --one-file-system`, what is mounted in it stays out: the directory it is mounted on is there and empty.
-//! Sockets stay out too, for they are nothing without the program that made them, and so does the image itself.
+//! Sockets stay out too, for they are nothing without the program that made them, and so does the disk itself.
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
@@ -26,8 +26,8 @@ pub struct LeftOut {
     pub sockets: u64,
     /// Directories that something is mounted on.
     pub mounts: u64,
-    /// The image itself, and the one that it replaces.
-    pub images: u64,
+    /// The disk itself, and the one that it replaces.
+    pub disks: u64,
 }
 
 /// Device and inode number.
@@ -38,23 +38,23 @@ struct Walk<'w, 'b> {
     progress: &'w Progress,
     device: u64,
     /// Files that are not read.
-    images: &'w [Identity],
+    disks: &'w [Identity],
     /// First names of files that have several.
     names: HashMap<Identity, Vec<u8>>,
     left_out: LeftOut,
     buffers: Buffers,
 }
 
-/// Adds all of the directory `root`, but for `images`.
+/// Adds all of the directory `root`, but for `disks`.
 pub(super) fn apply(
     root: &File,
-    images: &[Identity],
+    disks: &[Identity],
     builder: &mut Builder,
     progress: &Progress,
 ) -> Result<LeftOut, Error> {
     let stat = fstat(root).map_err(|error| failed(b".", error))?;
     let (names, left_out) = (HashMap::new(), LeftOut::default());
-    let mut walk = Walk { builder, progress, device: stat.st_dev, images, names, left_out, buffers: Buffers::new() };
+    let mut walk = Walk { builder, progress, device: stat.st_dev, disks, names, left_out, buffers: Buffers::new() };
     // "." of a directory's own descriptor is the directory.
     let attributes = walk.buffers.attributes(root.as_fd(), c".").map_err(|error| failed(b".", error))?;
     walk.builder.directory(b"/", metadata(&stat, &attributes))?;
@@ -81,8 +81,8 @@ impl Walk<'_, '_> {
     fn child(&mut self, directory: BorrowedFd, name: &CStr, path: &mut Vec<u8>) -> Result<(), Error> {
         let stat = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| failed(path, error))?;
         let identity = (stat.st_dev, stat.st_ino);
-        if self.images.contains(&identity) {
-            self.left_out.images += 1;
+        if self.disks.contains(&identity) {
+            self.left_out.disks += 1;
             return Ok(());
         }
         let kind = FileType::from_raw_mode(stat.st_mode);

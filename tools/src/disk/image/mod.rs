@@ -1,4 +1,4 @@
-//! From a container's files to a disk image: a tar, an image of layers or a directory into an ext4 file system.
+//! Container images made into disks: a tar, an image of layers or a directory into an ext4 file system.
 
 mod archive;
 mod folder;
@@ -9,6 +9,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 
+use whit::contract::IMAGE_RECORD;
+
 use crate::archive::tar;
 use crate::cli::progress::{Counted, Progress};
 use crate::disk::ext4::{self, Builder, Finish, Metadata, Size};
@@ -18,15 +20,12 @@ use crate::runrecord::RunRecord;
 pub use folder::{Identity, LeftOut};
 pub use layers::{Choice, Layers, Platform};
 
-/// Where the run record lies in an image.
-pub const RUN_RECORD: &str = "/etc/whit.conf";
-
-/// What is chosen about an image.
+/// What is chosen about a disk.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The run record's text, written to [`RUN_RECORD`]; none is written when it is empty.
+    /// The run record's text, written to [`IMAGE_RECORD`]; none is written when it is empty.
     pub run_record: String,
-    /// How large the image becomes.
+    /// How large the disk becomes.
     pub size: Size,
     /// How many inodes it has; by default more than its files need.
     pub inodes: Option<u32>,
@@ -40,11 +39,11 @@ pub struct Options {
     pub label: [u8; 16],
     /// When the file system was made, and the time of what the archive says nothing of: seconds since 1970.
     pub time: u32,
-    /// The file that the image will replace: it is no part of a directory that it lies in.
+    /// The file that the disk will replace: it is no part of a directory that it lies in.
     pub replaces: Option<Identity>,
     /// Learns how far the work is.
     pub progress: Arc<Progress>,
-    /// Whether the finished image is read back and compared with what went into it.
+    /// Whether the finished disk is read back and compared with what went into it.
     pub is_verified: bool,
     /// Take an archive that stops between entries for complete.
     pub missing_end_accepted: bool,
@@ -69,7 +68,7 @@ impl Default for Options {
     }
 }
 
-/// What an image is made of.
+/// What a disk is made of.
 pub enum Input<'a> {
     /// A tar, plain or compressed by gzip, zstd, xz or bzip2, read once from its start to its end.
     Tar(Box<dyn Read + Send + 'a>),
@@ -82,7 +81,7 @@ pub enum Input<'a> {
 /// What has become of it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Summary {
-    /// What the image holds, and its size.
+    /// What the disk holds, and its size.
     pub totals: ext4::Totals,
     /// What it takes on the host's disk.
     pub allocated_bytes: u64,
@@ -99,7 +98,7 @@ pub(super) struct Notes<'p> {
     pub(super) attributes_left_out: u64,
 }
 
-/// Why there is no image.
+/// Why there is no disk.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The archive.
@@ -194,9 +193,8 @@ pub fn build_from(input: Input, output: &File, options: &Options) -> Result<Summ
         Input::Layers(layers) => layers.apply(&mut builder, &mut notes)?,
         Input::Folder(folder) => {
             let metadata = output.metadata().map_err(ext4::Error::Write)?;
-            let images: Vec<Identity> =
-                [(metadata.dev(), metadata.ino())].into_iter().chain(options.replaces).collect();
-            left_out = folder::apply(&folder, &images, &mut builder, &options.progress)?;
+            let disks: Vec<Identity> = [(metadata.dev(), metadata.ino())].into_iter().chain(options.replaces).collect();
+            left_out = folder::apply(&folder, &disks, &mut builder, &options.progress)?;
         }
     }
     if !options.run_record.is_empty() {
@@ -252,7 +250,7 @@ fn write_table(output: &File, options: &Options, totals: &mut ext4::Totals) -> i
 fn add_run_record(builder: &mut Builder, options: &Options) -> Result<(), Error> {
     let metadata = Metadata { mode: 0o644, seconds: i64::from(options.time), ..Metadata::default() };
     let mut rest = options.run_record.as_bytes();
-    let mut file = builder.file(RUN_RECORD.as_bytes(), metadata, rest.len() as u64)?;
+    let mut file = builder.file(IMAGE_RECORD.to_bytes(), metadata, rest.len() as u64)?;
     while !rest.is_empty() {
         let room = file.room()?;
         let (now, later) = rest.split_at(room.len());

@@ -1,10 +1,9 @@
-//! A finished image looked at: what its superblock says, what it runs, its tree, a file.
+//! A finished disk looked at: what its superblock says, what it runs, its tree, a file.
 //!
 //! Two readers, both apart from the writer. A file's content is read by ext4-view, which knows file systems of other
 //! programs and replays some journals; the tree by ours, which tells all that an inode says. Each stands in where the other
 //! does not know a feature.
 
-mod line;
 mod report;
 
 use std::fs::File;
@@ -14,14 +13,14 @@ use std::path::Path;
 
 use ext4_view::{Ext4, Ext4Read, FileType};
 
+use crate::cli::listing::Entry;
 use crate::disk::ext4::mode;
 use crate::disk::ext4::read::{self, FileSystem, Superblock};
 use crate::disk::gpt::{self, Partition};
 
-pub use line::{Entry, utc};
 pub use report::report;
 
-/// Why an image cannot be looked at.
+/// Why a disk cannot be looked at.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be opened or read.
@@ -29,11 +28,11 @@ pub enum Error {
     Read(#[from] io::Error),
     /// Our reader's.
     #[error("{0}")]
-    Image(#[from] read::Error),
+    Disk(#[from] read::Error),
     /// ext4-view's.
     #[error("{0}")]
     View(#[from] ext4_view::Ext4Error),
-    /// A path in the image.
+    /// A path on the disk.
     #[error("{}: {error}", .path.escape_ascii())]
     Path {
         /// The path.
@@ -63,15 +62,15 @@ impl Error {
     fn is_not_found(&self) -> bool {
         match self {
             Self::Path { error, .. } => error.is_not_found(),
-            Self::Image(error) => matches!(error, read::Error::NotFound),
+            Self::Disk(error) => matches!(error, read::Error::NotFound),
             Self::View(error) => matches!(error, ext4_view::Ext4Error::NotFound | ext4_view::Ext4Error::NotADirectory),
             _ => false,
         }
     }
 }
 
-/// An image, and where the file system lies in it.
-pub struct Image {
+/// A disk, and where the file system lies in it.
+pub struct Disk {
     file: File,
     partition: Option<Partition>,
     superblock: Superblock,
@@ -89,8 +88,8 @@ impl Ext4Read for Part {
     }
 }
 
-impl Image {
-    /// Opens an image, with or without a partition table.
+impl Disk {
+    /// Opens a disk, with or without a partition table.
     ///
     /// # Errors
     /// A file that cannot be read, or holds no ext4.
@@ -143,7 +142,7 @@ impl Image {
         if self.superblock.needs_recovery() { Error::Journal } else { error }
     }
 
-    /// Writes a file's content; links are followed where ext4-view can read the image.
+    /// Writes a file's content; links are followed where ext4-view can read the disk.
     ///
     /// # Errors
     /// A path that is none, damage, or failing writes.
@@ -156,7 +155,7 @@ impl Image {
         result.map_err(|error| Error::Path { path: path.to_vec(), error: Box::new(error) })
     }
 
-    /// Hands out everything in the image, directories before what is in them, in the order of names.
+    /// Hands out everything on the disk, directories before what is in them, in the order of names.
     ///
     /// # Errors
     /// Damage, failing reads, or what `take` returns.

@@ -1,24 +1,25 @@
-//! What is said of an image as a whole.
+//! What is said of a disk as a whole.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
-use super::line::{shown, utc};
-use super::{Error, Image};
+use super::{Disk, Error};
+use whit::contract::{self, IMAGE_RECORD};
+
+use crate::cli::listing::{shown, utc};
 use crate::cli::size::show;
-use crate::disk::image::RUN_RECORD;
 use crate::runrecord::RunRecord;
 
 /// Lines of a name and a value: the disk, the file system, how full it is, what runs.
 ///
 /// # Errors
 /// Those of asking for the file's size.
-pub fn report(image: &Image) -> Result<String, Error> {
-    let metadata = image.file().metadata()?;
-    let superblock = image.superblock();
+pub fn report(disk: &Disk) -> Result<String, Error> {
+    let metadata = disk.file().metadata()?;
+    let superblock = disk.superblock();
     let bytes = |blocks: u64| show(blocks.saturating_mul(superblock.block_size));
-    let mut lines = vec![("image", format!("{}, {} on disk", show(metadata.len()), show(metadata.blocks() * 512)))];
-    if let Some(partition) = image.partition() {
+    let mut lines = vec![("disk", format!("{}, {} allocated", show(metadata.len()), show(metadata.blocks() * 512)))];
+    if let Some(partition) = disk.partition() {
         lines.push(("partition", format!("{} at {}", show(partition.length), show(partition.start))));
     }
     let label = if superblock.label.is_empty() { "none".to_owned() } else { shown(&superblock.label) };
@@ -39,9 +40,9 @@ pub fn report(image: &Image) -> Result<String, Error> {
         ),
         ("inodes", format!("{}, {} free", superblock.inodes, superblock.free_inodes)),
     ]);
-    match record(image) {
+    match record(disk) {
         Err(error) => lines.push(("runs", format!("not known: {error}"))),
-        Ok(None) => lines.push(("runs", format!("nothing is set: there is no {RUN_RECORD}"))),
+        Ok(None) => lines.push(("runs", format!("nothing is set: there is no {}", contract::path(IMAGE_RECORD)))),
         Ok(Some(text)) => {
             lines.push(("runs", RunRecord::decode(&text).describe()));
             let record = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(shown);
@@ -51,8 +52,8 @@ pub fn report(image: &Image) -> Result<String, Error> {
     Ok(lines.into_iter().map(|(name, value)| format!("{name:<10}{value}\n")).collect())
 }
 
-/// The run record's text, if the image has one.
-fn record(image: &Image) -> Result<Option<Vec<u8>>, Error> {
+/// The run record's text, if the disk has one.
+fn record(disk: &Disk) -> Result<Option<Vec<u8>>, Error> {
     /// More than any init reads.
     const MAX_BYTES: usize = 1 << 20;
 
@@ -73,7 +74,7 @@ fn record(image: &Image) -> Result<Option<Vec<u8>>, Error> {
     }
 
     let mut text = Bounded(Vec::new());
-    match image.cat(RUN_RECORD.as_bytes(), &mut text) {
+    match disk.cat(IMAGE_RECORD.to_bytes(), &mut text) {
         Ok(()) => Ok(Some(text.0)),
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error),

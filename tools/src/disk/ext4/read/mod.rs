@@ -33,7 +33,7 @@ pub enum Error {
     #[error("is damaged: {0}; e2fsck -f says more")]
     Damaged(Damage),
     /// No such file.
-    #[error("no such file in the image")]
+    #[error("no such file on the disk")]
     NotFound,
 }
 
@@ -90,7 +90,7 @@ pub struct Inode {
     tail: Vec<u8>,
 }
 
-/// Blocks of the image that hold a part of a file.
+/// Blocks of the disk that hold a part of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Extent {
     logical: u64,

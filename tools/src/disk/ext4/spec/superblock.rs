@@ -1,4 +1,4 @@
-//! `struct ext4_super_block`: 1,024 bytes at byte 1,024 of the image, and at the start of each copy's block.
+//! `struct ext4_super_block`: 1,024 bytes at byte 1,024 of the disk, and at the start of each copy's block.
 
 use super::{BLOCKS_PER_GROUP, FIRST_INODE, INODE_SIZE, JOURNAL_INODE, LOG_BLOCK_SIZE, put};
 
