@@ -10,6 +10,7 @@ pub mod frames;
 mod lan;
 mod running;
 pub mod servers;
+mod settings;
 
 pub use lan::{Lan, Server};
 pub use running::{End, Finished, Prepared, Running};

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use super::{Prepared, Running};
+use super::{Prepared, Running, settings};
 use crate::Transcript;
 
 /// The server's end of the network.
@@ -41,6 +41,7 @@ impl Lan {
         // An echo: unshare has become cat, in its namespace.
         holder.stdin.as_mut().expect("a pipe").write_all(b"made\n").expect("a pipe");
         Transcript::new("unshare", holder.stdout.take().expect("a pipe")).wait_for("made");
+        settings::reset(holder.id());
         Self { holder, cables: Cell::new(0) }
     }
 

@@ -1,7 +1,7 @@
 //! Running machines, and how they end.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
@@ -12,7 +12,7 @@ use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use super::{host_namespaces, namespaces};
+use super::{host_namespaces, namespaces, settings};
 use crate::Transcript;
 
 /// How a machine ended: what its kernel does with reboot(2).
@@ -88,6 +88,7 @@ impl Prepared {
         for own in namespaces(&machine.init.to_string()) {
             assert!(!host.contains(&own), "{own} is the host's");
         }
+        settings::reset(machine.init.cast_unsigned());
         machine.console.forget();
         Self(machine)
     }
@@ -165,9 +166,13 @@ impl Running {
     /// Writes to a path as PID 1 sees it; a FIFO must have a reader first.
     #[track_caller]
     pub fn write_for_init(&self, path: &str, text: &str) {
+        self.try_write_for_init(path, text).unwrap_or_else(|error| panic!("{path}: {error}"));
+    }
+
+    /// The same; the reader of a FIFO may close it between the opening and the writing (EPIPE).
+    pub fn try_write_for_init(&self, path: &str, text: &str) -> io::Result<()> {
         let path = format!("/proc/{}/root{path}", self.init);
-        let mut file = OpenOptions::new().write(true).open(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-        file.write_all(text.as_bytes()).expect("a reader");
+        OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes())
     }
 
     /// Whether a path exists for PID 1.
