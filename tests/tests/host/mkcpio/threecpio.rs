@@ -193,7 +193,7 @@ fn what_mkcpio_writes_both_read_alike() {
 #[ignore = "needs root and builds 3cpio: cargo selftest runs it"]
 fn what_gnu_cpio_writes_both_read_alike() {
     let bench = Bench::new();
-    // Of newc alone: 3cpio refuses the checksums of 070702, which GNU cpio verifies in mkcpio_looking.rs.
+    // Of newc alone: 3cpio refuses the checksums of 070702, which GNU cpio verifies in looking.rs.
     for compressor in ["cat", "gzip", "zstd -q", "xz --check=crc32", "lz4 -lq", "bzip2", "lzma"] {
         let cpio = "find . -mindepth 1 | sort | cpio -oH newc --quiet";
         bench.shell(&format!("cp early.cpio archive; cd late; {cpio} | {compressor} >> ../archive"));

@@ -3,10 +3,12 @@
 use std::process::Command;
 
 use ext4_view::Ext4;
+use whit_tests::archive;
+use whit_tests::commands::{assert_clean, run, run_well};
 use whit_tools::disk::ext4::{Error as Ext4Error, Size};
 use whit_tools::disk::image::{Error, Options};
 
-use super::{archive, assert_clean, build, run_well};
+use super::build;
 
 fn sized(size: Size) -> Options {
     Options { size, ..Options::default() }
@@ -126,7 +128,7 @@ fn files_are_whole_across_the_copies_of_the_superblock() {
     // From a copy e2fsck does not trust the flags of unused groups, so it always complains of their bitmaps: of nothing
     // else, here.
     for block in ["32768", "98304"] {
-        let output = super::run(Command::new("e2fsck").args(["-fn", "-b", block, "-B", "4096"]).arg(&image.path));
+        let output = run(Command::new("e2fsck").args(["-fn", "-b", block, "-B", "4096"]).arg(&image.path));
         let text = String::from_utf8_lossy(&output.stdout);
         let passes: Vec<_> = text.lines().take(5).map(|line| &line[..6]).collect();
         assert_eq!(passes, ["Pass 1", "Pass 2", "Pass 3", "Pass 4", "Pass 5"], "{text}");

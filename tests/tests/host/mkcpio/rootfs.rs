@@ -1,11 +1,5 @@
 //! mkcpio --rootfs as a program: GNU cpio unpacks what GNU tar unpacks from the same archive, whatever it is wrapped in.
 
-#[path = "mkraw/archive.rs"]
-mod archive;
-#[expect(dead_code, reason = "mkraw's tests use all of it")]
-#[path = "mkraw/snapshot.rs"]
-mod snapshot;
-
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
@@ -15,10 +9,11 @@ use std::os::unix::fs::{FileExt, PermissionsExt, lchown, symlink};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use archive::{directory, file, hard_link, member};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags};
-use snapshot::Snapshot;
 use tempfile::TempDir;
+use whit_tests::archive::{self, directory, file, hard_link, member};
+use whit_tests::commands::run_well;
+use whit_tests::snapshot::{self, Snapshot};
 use whit_tests::tool;
 use whit_tools::archive::newc::Header;
 use whit_tools::archive::segment::{self, Member};
@@ -27,14 +22,6 @@ use whit_tools::archive::segment::{self, Member};
 const BUSYBOX: &str = "/bin/busybox";
 /// cap_net_raw+ep, as setcap writes it.
 const CAPABILITY: &[u8] = b"\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
-
-/// Runs a program that must succeed.
-fn run_well(command: &mut Command) -> Vec<u8> {
-    let output =
-        command.output().unwrap_or_else(|error| panic!("{command:?}: {error}; install cpio, tar, xz-utils, zstd"));
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    output.stdout
-}
 
 /// `mkcpio -o out.cpio --init …` in `folder`, with `input` on standard input.
 fn mkcpio(folder: &Path, arguments: &[&str], input: &[u8]) -> Output {

@@ -1,12 +1,14 @@
 //! Shapes of archives that GNU tar does not write, or does not extract: each with what is expected of it.
 
 use ext4_view::Ext4;
+use whit_tests::archive;
+use whit_tests::snapshot::{self, Rest, Seen, Snapshot, assert_same};
+use whit_tests::tree::make_tree;
 use whit_tools::disk::ext4::{Error as Ext4Error, Problem};
 use whit_tools::disk::image::{Error, Options};
 
-use super::kernel::{extract, make_tree};
-use super::snapshot::{self, Rest, Seen, Snapshot, assert_same};
-use super::{Image, archive, build};
+use super::kernel::extract;
+use super::{Image, build};
 use archive::{directory, file, hard_link, member, symlink};
 
 fn image(members: &[Vec<u8>]) -> Image {

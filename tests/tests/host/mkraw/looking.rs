@@ -4,12 +4,15 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
 
+use whit_tests::archive;
+use whit_tests::commands::{run, run_well};
 use whit_tests::tool;
+use whit_tests::tree::make_tree;
 use whit_tools::disk::ext4::Size;
 use whit_tools::disk::image::{self, Options};
 
-use super::kernel::{Mounted, make_tree};
-use super::{Image, archive, build, run, run_well};
+use super::kernel::Mounted;
+use super::{Image, build};
 
 fn inspect(image: &Path, options: &[&str]) -> Vec<u8> {
     run_well(Command::new(tool("mkraw")).arg("inspect").arg(image).args(options))

@@ -1,9 +1,10 @@
 //! Bad input: an error that says what and where, and no image.
 
+use whit_tests::archive;
 use whit_tools::archive::tar::{Error as TarError, Problem};
 use whit_tools::disk::image::{Error, Options};
 
-use super::{Image, archive, build};
+use super::{Image, build};
 
 fn small() -> Vec<u8> {
     let members = [

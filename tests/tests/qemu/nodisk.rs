@@ -1,14 +1,11 @@
 //! Machines without a disk: the image is in the initramfs, the kernel unpacks it, and the init makes it the root.
 
-#[expect(dead_code, reason = "mkraw's tests use all of it")]
-#[path = "mkraw/archive.rs"]
-mod archive;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
+use whit_tests::archive;
 use whit_tests::deadline::output;
 use whit_tests::debian::{cloud_kernels, kernel, store};
 use whit_tests::whole::{Guest, busybox, busybox_tar, fetch, free_port, said};
@@ -22,12 +19,6 @@ use whit_tools::runrecord::RunRecord;
 use whit_tools::vm::qemu::{Accelerator, CommandLine, Nic};
 use xtask::images;
 use xtask::workspace;
-
-fn run_well(command: &mut Command) -> Vec<u8> {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    output.stdout
-}
 
 fn folder() -> TempDir {
     tempfile::tempdir_in(workspace::target()).unwrap()

@@ -3,43 +3,43 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::run_well;
+use crate::commands::run_well;
 
 /// Two blocks of zeros.
-pub(crate) const END: [u8; 1024] = [0; 1024];
+pub const END: [u8; 1024] = [0; 1024];
 
 /// What GNU tar writes of a directory's content.
-pub(crate) fn of_directory(directory: &Path, options: &[&str]) -> Vec<u8> {
+pub fn of_directory(directory: &Path, options: &[&str]) -> Vec<u8> {
     run_well(Command::new("tar").arg("-cC").arg(directory).arg("--sort=name").args(options).arg("."))
 }
 
 /// An archive of members.
-pub(crate) fn of(members: &[Vec<u8>]) -> Vec<u8> {
+pub fn of(members: &[Vec<u8>]) -> Vec<u8> {
     [&members.concat(), &END[..]].concat()
 }
 
 /// A regular file.
-pub(crate) fn file(path: &str, content: &[u8]) -> Vec<u8> {
+pub fn file(path: &str, content: &[u8]) -> Vec<u8> {
     member(path, b'0', "", content)
 }
 
 /// A directory.
-pub(crate) fn directory(path: &str) -> Vec<u8> {
+pub fn directory(path: &str) -> Vec<u8> {
     member(path, b'5', "", b"")
 }
 
 /// A symbolic link.
-pub(crate) fn symlink(path: &str, target: &str) -> Vec<u8> {
+pub fn symlink(path: &str, target: &str) -> Vec<u8> {
     member(path, b'2', target, b"")
 }
 
 /// A hard link.
-pub(crate) fn hard_link(path: &str, target: &str) -> Vec<u8> {
+pub fn hard_link(path: &str, target: &str) -> Vec<u8> {
     member(path, b'1', target, b"")
 }
 
 /// A header with its content; what does not fit is put into GNU headers before it.
-pub(crate) fn member(path: &str, kind: u8, link: &str, content: &[u8]) -> Vec<u8> {
+pub fn member(path: &str, kind: u8, link: &str, content: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (text, kind) in [(path, b'L'), (link, b'K')] {
         if text.len() > 100 {
@@ -69,7 +69,7 @@ fn plain(path: &[u8], kind: u8, link: &[u8], content: &[u8]) -> Vec<u8> {
 }
 
 /// Puts the checksum into a header.
-pub(crate) fn seal(header: &mut [u8]) {
+pub fn seal(header: &mut [u8]) {
     header[148..156].fill(b' ');
     let sum: u32 = header[..512].iter().map(|byte| u32::from(*byte)).sum();
     header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());

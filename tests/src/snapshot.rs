@@ -1,4 +1,4 @@
-//! What a reader sees of a tree, in a form to compare.
+//! Snapshots of a tree as one of its readers sees it, in a form to compare.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -9,33 +9,38 @@ use std::path::Path;
 use ext4_view::Ext4;
 
 /// Everything by its path from the root; the root is the empty path.
-pub(crate) type Snapshot = BTreeMap<Vec<u8>, Seen>;
+pub type Snapshot = BTreeMap<Vec<u8>, Seen>;
 
 /// One file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Seen {
+pub struct Seen {
     /// Type and permissions.
-    pub(crate) mode: u32,
-    pub(crate) owner: (u32, u32),
+    pub mode: u32,
+    /// User and group.
+    pub owner: (u32, u32),
     /// Seconds and nanoseconds.
-    pub(crate) mtime: (i64, i64),
+    pub mtime: (i64, i64),
     /// Content of a file, target of a link; nothing else has any.
-    pub(crate) content: Vec<u8>,
-    /// What ext4-view does not tell.
-    pub(crate) rest: Rest,
+    pub content: Vec<u8>,
+    /// The part that ext4-view does not report.
+    pub rest: Rest,
 }
 
+/// The part of a file that only the kernel shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Rest {
-    pub(crate) links: u64,
-    pub(crate) device: u64,
-    pub(crate) attributes: BTreeMap<Vec<u8>, Vec<u8>>,
+pub struct Rest {
+    /// Number of hard links.
+    pub links: u64,
+    /// Device number of a node.
+    pub device: u64,
+    /// Extended attributes.
+    pub attributes: BTreeMap<Vec<u8>, Vec<u8>>,
     /// The first path of the same inode.
-    pub(crate) same_as: Vec<u8>,
+    pub same_as: Vec<u8>,
 }
 
 /// A tree as the kernel shows it.
-pub(crate) fn of_directory(root: &Path) -> Snapshot {
+pub fn of_directory(root: &Path) -> Snapshot {
     let mut snapshot = Snapshot::new();
     let mut inodes = BTreeMap::new();
     walk(root, &[], &mut snapshot, &mut inodes);
@@ -91,7 +96,7 @@ fn attributes(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
 }
 
 /// A tree as ext4-view reads it from an image, without the part it does not tell.
-pub(crate) fn of_image(image: &Path) -> Snapshot {
+pub fn of_image(image: &Path) -> Snapshot {
     let ext4 = Ext4::load_from_path(image).unwrap();
     let mut snapshot = Snapshot::new();
     let mut left = vec![Vec::new()];
@@ -135,7 +140,7 @@ fn kind_bits(kind: ext4_view::FileType) -> u32 {
 }
 
 /// Takes away what an image has and an extracted archive has not.
-pub(crate) fn without_lost_found(mut snapshot: Snapshot) -> Snapshot {
+pub fn without_lost_found(mut snapshot: Snapshot) -> Snapshot {
     snapshot.remove(&b"lost+found"[..]);
     let root = snapshot.get_mut(&b""[..]).unwrap();
     root.rest.links = root.rest.links.saturating_sub(1);
@@ -143,7 +148,7 @@ pub(crate) fn without_lost_found(mut snapshot: Snapshot) -> Snapshot {
 }
 
 /// Fails with the first difference: whole trees are too long to read.
-pub(crate) fn assert_same(found: &Snapshot, expected: &Snapshot) {
+pub fn assert_same(found: &Snapshot, expected: &Snapshot) {
     for (path, seen) in expected {
         let other = found.get(path);
         let shown = |seen: &Seen| Seen { content: seen.content.iter().take(80).copied().collect(), ..seen.clone() };

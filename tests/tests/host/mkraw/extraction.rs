@@ -2,12 +2,14 @@
 
 use std::process::Command;
 
+use whit_tests::archive::{self, directory, file, hard_link, member, seal, symlink};
+use whit_tests::commands::run_well;
+use whit_tests::snapshot::{self, assert_same};
+use whit_tests::tree::make_tree;
 use whit_tools::disk::image::Options;
 
-use super::archive::{self, directory, file, hard_link, member, seal, symlink};
+use super::build;
 use super::kernel::{ATTRIBUTES, Mounted, extract};
-use super::snapshot::{self, assert_same};
-use super::{build, run_well};
 
 /// One PAX record with its length in front.
 fn record(text: &[u8]) -> Vec<u8> {
@@ -173,7 +175,7 @@ fn what_tar_extracts_of_odd_archives_is_in_the_image() {
 #[ignore = "needs root: cargo selftest runs it"]
 fn archives_of_every_format_of_tars_are_extracted_alike() {
     let tree = tempfile::tempdir().unwrap();
-    super::kernel::make_tree(tree.path(), true);
+    make_tree(tree.path(), true);
     for format in ["ustar", "v7", "oldgnu", "gnu", "pax"] {
         let mut tar = Command::new("tar");
         tar.args(["-c", "--numeric-owner", "--sort=name"]).arg(format!("--format={format}")).arg("-C").arg(tree.path());

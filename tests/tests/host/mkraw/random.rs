@@ -6,11 +6,11 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use proptest::prelude::*;
+use whit_tests::archive;
+use whit_tests::commands::assert_clean;
+use whit_tests::snapshot::{self, Rest, Seen, Snapshot, assert_same};
 use whit_tools::disk::ext4;
 use whit_tools::disk::image::{self, Options};
-
-use super::snapshot::{self, Rest, Seen, Snapshot, assert_same};
-use super::{archive, assert_clean};
 
 /// Few cases, for each makes an image; the same ones each time, so that a failure is one for everybody.
 fn config() -> ProptestConfig {

@@ -8,10 +8,10 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use whit_tests::archive::{self, directory, file, hard_link, symlink};
+use whit_tests::commands::assert_clean;
+use whit_tests::snapshot;
 use whit_tools::disk::image::{self, Choice, Input, Options};
-
-use super::archive::{self, directory, file, hard_link, symlink};
-use super::{assert_clean, snapshot};
 
 /// The parts of an archive by their names.
 type Parts = BTreeMap<String, Vec<u8>>;

@@ -6,9 +6,9 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use ext4_view::Ext4;
+use whit_tests::archive;
+use whit_tests::commands::assert_clean;
 use whit_tests::tool;
-
-use super::{archive, assert_clean};
 
 /// Runs mkraw in a directory, with this on its standard input.
 fn mkraw(directory: &Path, arguments: &[&str], input: &[u8]) -> Output {

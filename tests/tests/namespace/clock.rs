@@ -76,8 +76,13 @@ fn the_time_is_asked_of_the_networks_server_before_the_workload_starts() {
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
 fn an_answer_that_is_none_is_passed_over_and_the_next_server_asked() {
-    let (mut machine, lan, _server) = leased("whit.ntp=10.55.0.99,10.55.0.1 whit.time=1700000000", &[]);
+    let prepared = machine("whit.ntp=10.55.0.99,10.55.0.1 whit.time=1700000000").prepare();
+    let lan = Lan::new();
+    lan.plug(&prepared, "eth0");
+    let _server = lan.serve(&[]);
+    // Bound before the machine starts: a question to a closed port is refused, and few are sent.
     let socket = time_server(&lan);
+    let mut machine = prepared.start();
     let mut question = [0; 48];
     let (length, from) = socket.recv_from(&mut question).expect("a question to the second server");
     assert_eq!((length, question[0], &question[1..40]), (48, 0x23, &[0; 39][..]));

@@ -6,14 +6,14 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use whit_tests::archive;
+use whit_tests::commands::{assert_clean, run_well};
 use whit_tests::debian::cloud_kernels;
+use whit_tests::tree::make_tree;
 use whit_tests::whole::{Copy, Guest, Shell, VIRTIO, busybox, machine};
 use whit_tools::disk::gpt;
 use whit_tools::disk::image::{self, Options};
 use whit_tools::vm::qemu::{DiskInterface, Nic};
-
-use super::kernel::make_tree;
-use super::{archive, assert_clean, run_well};
 
 /// Says all of a tree that busybox can say, in an order of its own: the same program runs on the host and in the machine.
 const DESCRIBE: &str = "

@@ -5,11 +5,11 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::process::Command;
 
+use whit_tests::archive;
+use whit_tests::commands::{assert_clean, run, run_well};
 use whit_tools::disk::ext4::Size;
 use whit_tools::disk::gpt;
 use whit_tools::disk::image::{self, Options};
-
-use super::{archive, assert_clean, run, run_well};
 
 fn disk(directory: &Path, options: Options) -> std::path::PathBuf {
     let path = directory.join("disk.img");

@@ -5,12 +5,15 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
 
+use whit_tests::archive;
+use whit_tests::commands::{assert_clean, run_well};
+use whit_tests::snapshot::{self, assert_same};
 use whit_tests::tool;
+use whit_tests::tree::make_tree;
 use whit_tools::disk::image::{self, Choice, Input, LeftOut, Options};
 
-use super::kernel::{Mounted, make_tree};
-use super::snapshot::{self, assert_same};
-use super::{Image, archive, assert_clean, run_well};
+use super::Image;
+use super::kernel::Mounted;
 
 fn build(folder: &Path, options: &Options) -> Image {
     let directory = tempfile::tempdir().unwrap();
