@@ -13,9 +13,9 @@ use std::process::{Child, Command, Stdio};
 use std::str::FromStr;
 
 use rustix::io::{FdFlags, fcntl_setfd};
-use tempfile::TempDir;
 
 use super::Kernel;
+use crate::cli::temporary::Temporary;
 use crate::programs;
 use crate::vm::qemu::Share;
 
@@ -120,7 +120,7 @@ impl ShareKind {
 pub struct Daemon {
     child: Option<Child>,
     listener: OwnedFd,
-    directory: TempDir,
+    directory: Temporary,
     folder: PathBuf,
 }
 
@@ -131,7 +131,7 @@ impl Daemon {
     /// One line.
     pub fn listen(folder: &Path) -> Result<Self, String> {
         let describe = |error: std::io::Error| format!("-v {}: {error}", folder.display());
-        let directory = tempfile::Builder::new().prefix("whit-").tempdir().map_err(describe)?;
+        let directory = Temporary::directory(&std::env::temp_dir(), "whit-").map_err(describe)?;
         let listener = UnixListener::bind(directory.path().join("virtiofs")).map_err(describe)?;
         let folder = folder.canonicalize().map_err(describe)?;
         Ok(Self { child: None, listener: listener.into(), directory, folder })

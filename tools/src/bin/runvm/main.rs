@@ -51,8 +51,7 @@ fn run(arguments: &Arguments) -> Result<u8, String> {
     if arguments.print {
         output::print(|out| writeln!(out, "{command}"))?;
         if let Some(copy) = artefacts.temporary {
-            let kept = copy.keep().map_err(|error| error.to_string())?;
-            eprintln!("runvm: the initramfs for this run is kept: {}", kept.display());
+            eprintln!("runvm: the initramfs for this run is kept: {}", copy.keep().display());
         }
         return Ok(0);
     }

@@ -10,6 +10,7 @@ use std::thread;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH};
 use signal_hook::iterator::Signals;
+use whit_tools::cli::temporary::{self, Temporary};
 use whit_tools::cli::terminal::{self, Raw};
 use whit_tools::vm::qemu::{self, CommandLine, Input, Machine};
 use whit_tools::vm::{Clean, Daemon, Timeline};
@@ -37,7 +38,7 @@ impl Session {
     pub(crate) fn run(mut self, mut command: CommandLine) -> Result<u8, String> {
         let untold = |error| format!("cannot talk with the machine: {error}");
         // Gone at the end of this; the thread that talks by the socket is there until the program's end.
-        let folder = tempfile::Builder::new().prefix("whit-").tempdir().map_err(untold)?;
+        let folder = Temporary::directory(&std::env::temp_dir(), "whit-").map_err(untold)?;
         let mut window = None;
         if self.tty {
             let path = folder.path().join("window");
@@ -49,6 +50,7 @@ impl Session {
         // Before the machine starts: a signal in between would leave it behind.
         let signals = Signals::new([SIGHUP, SIGINT, SIGTERM, SIGWINCH])
             .map_err(|error| format!("cannot wait for signals: {error}"))?;
+        temporary::leave_signals();
         for daemon in &mut self.daemons {
             daemon.start()?;
         }

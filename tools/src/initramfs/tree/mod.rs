@@ -19,6 +19,7 @@ pub(crate) use archive::Archive;
 use crate::archive::newc::{Kind, Meta, Refused, Writer};
 use crate::archive::segment;
 use crate::compress::Method;
+use crate::initramfs::SEED;
 use crate::initramfs::rootfs::{Rootfs, name_of};
 
 /// A tree of files; see the module's head.
@@ -248,6 +249,20 @@ impl Tree {
     pub fn archived(&self) -> impl Iterator<Item = (&Path, Method)> {
         let archives = self.before.iter().chain(&self.behind);
         archives.flat_map(|archive| archive.methods.iter().map(|method| (archive.path.as_path(), *method)))
+    }
+
+    /// The host's files that are read when the archive is written.
+    pub(crate) fn host_files(&self) -> impl Iterator<Item = &Path> {
+        let own = self.nodes.values().filter_map(|node| match &node.content {
+            Content::Host { path, .. } => Some(path.as_path()),
+            _ => None,
+        });
+        own.chain(self.before.iter().chain(&self.behind).map(|archive| archive.path.as_path()))
+    }
+
+    /// Whether there is randomness in it, which is a secret.
+    pub(crate) fn has_seed(&self) -> bool {
+        self.nodes.contains_key(SEED.as_bytes())
     }
 
     /// Bytes of the files, holes included.

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tempfile::TempDir;
 
 use super::command::{CommandLine, PROGRAM};
 use super::console::{Console, Lost, find};
 use super::control::Control;
 use super::error::Error;
+use crate::cli::temporary::Temporary;
 
 /// A running QEMU. Dropping it kills it.
 pub struct Machine {
@@ -25,7 +25,7 @@ pub struct Machine {
     position: usize,
     control: Arc<Mutex<Control>>,
     /// With the control's socket. Not the control's own: a thread that presses a button may still have that at the end.
-    _folder: TempDir,
+    _folder: Temporary,
     command: String,
     messages: Arc<Mutex<Vec<u8>>>,
     readers: Vec<JoinHandle<()>>,
@@ -71,7 +71,7 @@ impl Machine {
     /// # Errors
     /// See [`Machine::start`].
     pub fn start_with(command: &CommandLine, mut watch: impl FnMut(&[u8]) + Send + 'static) -> Result<Self, Error> {
-        let folder = tempfile::Builder::new().prefix("whit-").tempdir().map_err(Error::Control)?;
+        let folder = Temporary::directory(&std::env::temp_dir(), "whit-").map_err(Error::Control)?;
         let path = folder.path().join("qmp");
         let control = Control::listen(&path).map_err(Error::Control)?;
         let command = command.clone().control(&path);
