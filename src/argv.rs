@@ -1,7 +1,7 @@
 //! The workload's arguments and environment, in bounded storage, as execve(2) wants them.
 
 use crate::options::{Given, Source, Sources};
-use crate::text::{parts, position, split_once, strip_prefix};
+use crate::text::{position, split, split_once, strip_prefix};
 
 /// Arguments of a command, or variables of an environment.
 pub const MAX_STRINGS: usize = 256;
@@ -17,7 +17,7 @@ pub enum Full {
     Count,
 }
 
-/// NUL-terminated strings, one behind the other.
+/// NUL-terminated strings, one after the other.
 #[derive(Default)]
 pub struct Strings<const BYTES: usize = MAX_BYTES, const COUNT: usize = MAX_STRINGS> {
     bytes: heapless::Vec<u8, BYTES>,
@@ -60,10 +60,10 @@ impl<const BYTES: usize, const COUNT: usize> Strings<BYTES, COUNT> {
     }
 
     fn at(&self, start: u16) -> &[u8] {
-        parts(self.tail(start), 0).next().unwrap_or_default()
+        split(self.tail(start), 0).next().unwrap_or_default()
     }
 
-    /// What is stored from each string on: the string, its NUL, and whatever ends in a NUL behind it.
+    /// The stored bytes from each string on: the string, its NUL, and the strings after it.
     pub fn tails(&self) -> impl Iterator<Item = &[u8]> {
         self.starts.iter().map(|start| self.tail(*start))
     }
@@ -104,7 +104,7 @@ fn value_of<'a>(variable: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 }
 
 /// Puts together what is to be run, as docker does: the strongest entrypoint, then the strongest command that is not
-/// weaker than it (overriding ENTRYPOINT drops the image's CMD). Nothing is stronger than what stands behind `--`.
+/// weaker than it (overriding ENTRYPOINT drops the image's CMD). The words after `--` are stronger than all others.
 ///
 /// # Errors
 /// [`Full`] when it does not fit.
@@ -132,7 +132,7 @@ enum Part {
 fn push_all(sources: &Sources<'_>, source: Source, part: Part, argv: &mut Strings) -> Result<bool, Full> {
     let mut found = false;
     // On the command line an entrypoint is one word with its arguments; in a record it is one of them a line.
-    let split = source == Source::CommandLine && part == Part::Entrypoint;
+    let is_one_text = source == Source::CommandLine && part == Part::Entrypoint;
     for Given { name, text, .. } in sources.each(source) {
         let names = match part {
             Part::Entrypoint => &b"entrypoint"[..],
@@ -142,8 +142,8 @@ fn push_all(sources: &Sources<'_>, source: Source, part: Part, argv: &mut String
             continue;
         }
         found = true;
-        if split {
-            for word in parts(text, b' ').filter(|word| !word.is_empty()) {
+        if is_one_text {
+            for word in split(text, b' ').filter(|word| !word.is_empty()) {
                 argv.push(word)?;
             }
         } else if part == Part::Entrypoint && text.is_empty() && argv.is_empty() {

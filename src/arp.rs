@@ -1,4 +1,4 @@
-//! ARP (RFC 826), as far as it tells whether an address is somebody's already (RFC 5227 §2.1.1).
+//! ARP (RFC 826), as far as an address probe needs it (RFC 5227 §2.1.1).
 
 use crate::dhcp::wire::HardwareAddress;
 use crate::ipv4::Address;
@@ -9,7 +9,7 @@ pub const PACKET: usize = 28;
 /// Ethernet, IPv4, and how long an address of each is.
 const KIND: [u8; 6] = [0, 1, 8, 0, 6, 4];
 
-/// Asks who has an address, as one who has none yet: nobody learns ours from it.
+/// Encodes an address probe: its sender address is zero, so that no ARP cache is changed.
 pub fn probe(own: HardwareAddress, address: Address) -> [u8; PACKET] {
     let [k0, k1, k2, k3, k4, k5] = KIND;
     let ([o0, o1, o2, o3, o4, o5], [a0, a1, a2, a3]) = (own, address.0);
@@ -22,7 +22,8 @@ pub fn probe(own: HardwareAddress, address: Address) -> [u8; PACKET] {
     packet
 }
 
-/// Who has an address, or probes it as we do, and which; what follows the packet is Ethernet's padding. `None` for what is no ARP.
+/// Parses a claim: the host that has an address, or probes for it as we do, and the address. Bytes after the packet are Ethernet's
+/// padding. `None` for anything that is not ARP.
 pub fn claim(packet: &[u8]) -> Option<(HardwareAddress, Address)> {
     let (_operation, rest) = strip_prefix(packet, &KIND)?.split_first_chunk::<2>()?;
     let (hardware, rest) = rest.split_first_chunk()?;

@@ -1,6 +1,6 @@
 //! The kernel command line, word by word (lib/cmdline.c, `next_arg`), as two records.
 //!
-//! Words are split at white space outside double quotes; the first `=` behind the first byte splits a word into key
+//! Words are split at white space outside double quotes; the first `=` after the first byte splits a word into key
 //! and value; quotes around the whole word or around the value are dropped, any others stay. There is no escape.
 
 use crate::record::Record;
@@ -8,8 +8,8 @@ use crate::record::Record;
 /// Bytes of a command line that are read. x86-64 and arm64 pass 2048 at most (COMMAND_LINE_SIZE).
 pub const MAX_COMMAND_LINE: usize = 4096;
 
-/// Takes the line apart in place. The first record has the options, a line `key value` each; the second what stands behind the
-/// first `--`, which is for the entrypoint, a line for each word as it is. White space in a key is a `?`: no option has any.
+/// Splits the line in place. The first record has the options, a line `key value` each; the second the words after the first
+/// `--`, which are the entrypoint's arguments, a line each. White space in a key is a `?`: no option has any.
 pub fn decode(line: &mut [u8]) -> (Record<'_>, Record<'_>) {
     let (mut read, mut written) = (0usize, 0usize);
     // Where the arguments begin, once they do.

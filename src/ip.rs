@@ -1,4 +1,4 @@
-//! The kernel's word `ip=` (Documentation/admin-guide/nfs/nfsroot.rst): an address that was chosen by hand, or who is to ask.
+//! The kernel's option `ip=` (Documentation/admin-guide/nfs/nfsroot.rst): a static address, or the interface for DHCP.
 //!
 //! `<client>:<server>:<gateway>:<netmask>:<hostname>:<device>:<autoconf>:<dns0>:<dns1>:<ntp0>`, each of which may be empty; or
 //! one word; or dracut's `<device>:dhcp`.
@@ -6,26 +6,26 @@
 use crate::dhcp::lease::Lease;
 use crate::dhcp::routes::Route;
 use crate::ipv4::{self, Address};
-use crate::text::{number, parts, position};
+use crate::text::{number, position, split};
 
-/// What the word asks for.
+/// The meaning of `ip=`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ip<'a> {
-    /// Ask a server, by one interface; by every one when it is empty.
+    /// DHCP, on one interface; on every one when it is empty.
     Dhcp(&'a [u8]),
-    /// What was read, without an end and without a server; the interface as above.
+    /// The static address that was parsed into the lease; the interface as above.
     Fixed(&'a [u8]),
-    /// Nothing.
+    /// No network.
     Off,
 }
 
-/// Who may be asked. All of them are DHCP here: BOOTP's servers answer to that too, and RARP's are gone.
+/// Protocols. All of them are DHCP here: BOOTP servers answer to that too, and RARP is gone.
 const ASKED: &[u8] = b"dhcp on any both bootp rarp";
 
 /// Reads the value of the word, into an empty `lease` when it is an address. `None` when it is not understood.
 #[inline(never)]
 pub fn parse<'a>(value: &'a [u8], lease: &mut Lease) -> Option<Ip<'a>> {
-    let mut fields = parts(value, b':');
+    let mut fields = split(value, b':');
     let mut field = || fields.next().unwrap_or_default();
     let (client, server) = (field(), field());
     if is_asked(client) && server.is_empty() {
@@ -67,7 +67,7 @@ pub fn parse<'a>(value: &'a [u8], lease: &mut Lease) -> Option<Ip<'a>> {
 
 /// `dhcp`, also as in `dhcp,<id-type>,<id>`.
 fn is_asked(word: &[u8]) -> bool {
-    parts(word, b',').next().is_some_and(|word| position(ASKED, b' ', word).is_some())
+    split(word, b',').next().is_some_and(|word| position(ASKED, b' ', word).is_some())
 }
 
 #[cfg(test)]

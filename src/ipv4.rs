@@ -37,10 +37,16 @@ impl uDisplay for Address {
     }
 }
 
+/// The addresses of a list that a host may have; fewer than four bytes at the end are ignored.
+pub fn hosts(list: &[u8]) -> impl Iterator<Item = Address> {
+    let (addresses, _) = list.as_chunks::<4>();
+    addresses.iter().copied().map(Address).filter(|address| address.is_host())
+}
+
 /// Parses `a.b.c.d`.
 #[inline(never)]
 pub fn parse(text: &[u8]) -> Option<Address> {
-    let mut parts = crate::text::parts(text, b'.');
+    let mut parts = crate::text::split(text, b'.');
     let mut address = [0; 4];
     for byte in &mut address {
         *byte = u8::try_from(crate::text::number(parts.next()?)?).ok()?;
@@ -130,7 +136,7 @@ fn checksum(sum: u32) -> u16 {
     u16::from_be_bytes([high, low])
 }
 
-/// What a received frame said about its checksum (packet(7), `PACKET_AUXDATA`, `TP_STATUS_CSUMNOTREADY`).
+/// The state of a received frame's checksum (packet(7), `PACKET_AUXDATA`, `TP_STATUS_CSUMNOTREADY`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UdpChecksum {
     /// It stands in the frame.
@@ -142,9 +148,9 @@ pub enum UdpChecksum {
 /// A UDP datagram out of an IPv4 packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Datagram<'a> {
-    /// Who sent it.
+    /// The sender.
     pub source: Endpoint,
-    /// Whom it is for.
+    /// The receiver.
     pub destination: Endpoint,
     /// What UDP carries.
     pub payload: &'a [u8],
@@ -166,7 +172,7 @@ pub fn datagram(packet: &[u8], udp_checksum: UdpChecksum) -> Option<Datagram<'_>
         return None;
     }
     let total_length = usize::from(u16::from_be_bytes([t0, t1]));
-    // Ethernet pads short frames: what is behind the total length is not the packet's.
+    // Ethernet pads short frames: bytes past the total length are not the packet's.
     let segment = packet.get(header_length..total_length)?;
     let (udp, _) = segment.split_first_chunk::<UDP_HEADER>()?;
     let [sp0, sp1, dp0, dp1, u0, u1, c0, c1] = *udp;

@@ -1,4 +1,4 @@
-//! IPv6 addresses, and the name servers that routers tell of (RFC 8106).
+//! IPv6 addresses, and DNS servers in router advertisements (RFC 8106).
 
 use ufmt::{Formatter, uDisplay, uWrite, uwrite};
 
@@ -49,17 +49,17 @@ impl uDisplay for Address {
     }
 }
 
-/// Who knows names, on which interface, and until when.
+/// A DNS server of an interface, with its lifetime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NameServer {
     /// The address.
     pub address: Address,
-    /// The index of the interface whose router told of it.
+    /// The index of the interface whose router advertised it.
     pub interface: u32,
     until_ms: u64,
 }
 
-/// The name servers that routers have told of, oldest first.
+/// The DNS servers that routers advertise, oldest first.
 #[derive(Clone, Debug, Default)]
 pub struct NameServers(heapless::Vec<NameServer, MAX_SERVERS>);
 
@@ -72,7 +72,7 @@ impl NameServers {
     /// Takes the servers of an option of a router's advertisement (RFC 8106 §5.1); of another kind of option, or one that is cut,
     /// nothing. Returns whether they have changed.
     #[inline(never)]
-    pub fn hear(&mut self, now_ms: u64, interface: u32, option: &[u8]) -> bool {
+    pub fn update(&mut self, now_ms: u64, interface: u32, option: &[u8]) -> bool {
         const RDNSS: u8 = 25;
         let [RDNSS, units, _, _, l0, l1, l2, l3, ..] = *option else { return false };
         let addresses = option.get(8..usize::from(units).wrapping_mul(8)).unwrap_or_default();
@@ -88,16 +88,16 @@ impl NameServers {
             }
         }
         // A lifetime of 0 is the end of a server.
-        self.end(now_ms) || is_new
+        self.expire(now_ms) || is_new
     }
 
-    /// Forgets those of an interface that is gone. Returns whether there were any.
+    /// Removes those of an interface that is gone. Returns whether there were any.
     pub fn forget(&mut self, interface: u32) -> bool {
         self.keep(|server| server.interface != interface)
     }
 
-    /// Forgets those whose time is over. Returns whether there were any.
-    pub fn end(&mut self, now_ms: u64) -> bool {
+    /// Removes those whose lifetime is over. Returns whether there were any.
+    pub fn expire(&mut self, now_ms: u64) -> bool {
         self.keep(|server| server.until_ms > now_ms)
     }
 
@@ -107,7 +107,7 @@ impl NameServers {
         self.0.len() < before
     }
 
-    /// When [`NameServers::end`] wants to be called, or [`NEVER`].
+    /// When [`NameServers::expire`] wants to be called, or [`NEVER`].
     pub fn deadline_ms(&self) -> u64 {
         self.0.iter().fold(NEVER, |earliest_ms, server| earliest_ms.min(server.until_ms))
     }
@@ -175,16 +175,16 @@ mod tests {
     fn servers_come_stay_and_go() {
         let mut servers = NameServers::default();
         assert_eq!(servers.deadline_ms(), NEVER);
-        assert!(servers.hear(1000, 2, &option(60, &["2001:db8::53", "fe80::1"])));
-        assert!(!servers.hear(2000, 2, &option(60, &["2001:db8::53"])), "longer, and not another one");
-        assert!(servers.hear(2000, 3, &option(u32::MAX, &["fe80::1"])), "another link's");
-        assert!(!servers.hear(2000, 2, &option(60, &["2001:db8::54"])), "there is room for three");
+        assert!(servers.update(1000, 2, &option(60, &["2001:db8::53", "fe80::1"])));
+        assert!(!servers.update(2000, 2, &option(60, &["2001:db8::53"])), "longer, and not another one");
+        assert!(servers.update(2000, 3, &option(u32::MAX, &["fe80::1"])), "another link's");
+        assert!(!servers.update(2000, 2, &option(60, &["2001:db8::54"])), "there is room for three");
         assert_eq!(servers.deadline_ms(), 61_000);
-        assert!(!servers.end(60_999) && servers.end(61_000));
+        assert!(!servers.expire(60_999) && servers.expire(61_000));
         assert_eq!(known(&servers), ["2001:db8::53", "fe80::1"]);
-        assert!(servers.hear(61_500, 2, &option(0, &["2001:db8::53"])), "its router takes it back");
+        assert!(servers.update(61_500, 2, &option(0, &["2001:db8::53"])), "its router takes it back");
         assert_eq!(known(&servers), ["fe80::1"]);
-        assert!(!servers.hear(61_500, 2, &option(0, &["2001:db8::53"])), "nobody knew it");
+        assert!(!servers.update(61_500, 2, &option(0, &["2001:db8::53"])), "nobody knew it");
         assert!(!servers.forget(2) && servers.forget(3), "its interface is gone");
         assert!(servers.all().is_empty());
     }
@@ -192,19 +192,19 @@ mod tests {
     #[test]
     fn what_no_server_can_have_and_other_options_are_left() {
         let mut servers = NameServers::default();
-        assert!(!servers.hear(0, 2, &option(60, &["::", "::1", "ff02::1"])));
+        assert!(!servers.update(0, 2, &option(60, &["::", "::1", "ff02::1"])));
         let mut other = option(60, &["2001:db8::53"]);
         other[0] = 31;
-        assert!(!servers.hear(0, 2, &other));
+        assert!(!servers.update(0, 2, &other));
         let whole = option(60, &["2001:db8::53"]);
         for length in 0..whole.len() {
-            assert!(!servers.hear(0, 2, &whole[..length]), "{length}");
+            assert!(!servers.update(0, 2, &whole[..length]), "{length}");
         }
         for units in [0, 1, 2, 4, 255] {
             let mut wrong = whole.clone();
             wrong[1] = units;
-            assert!(!servers.hear(0, 2, &wrong), "{units} units");
+            assert!(!servers.update(0, 2, &wrong), "{units} units");
         }
-        assert!(servers.hear(0, 2, &whole));
+        assert!(servers.update(0, 2, &whole));
     }
 }

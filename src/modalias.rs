@@ -1,14 +1,12 @@
-//! Which of a kernel's modules drive a device: the patterns of modules.alias(5), and the index that mkcpio makes of them.
+//! The modules that drive a device: the patterns of modules.alias(5), and the index that mkcpio makes of them.
 //!
-//! The index is lines, each module's followed by those of its patterns, behind a space: `drivers/virtio/virtio.ko
+//! The index is lines, each module's followed by those of its patterns, after a space: `drivers/virtio/virtio.ko
 //! drivers/virtio/virtio_pci.ko` (what is to be loaded, in this order) and ` pci:v00001AF4*`. The first line is the directory that
 //! the files are in.
 
 use crate::text::split_once;
 
-/// The index.
-pub const INDEX: &core::ffi::CStr = c"/lib/modules/alias";
-/// Bytes of a line of it, at most, and of what a device says it is: what is longer is left out.
+/// The most bytes of a line of it, and of a device's modalias; a longer pattern is left out.
 pub const MAX_LINE: usize = 1024;
 
 /// Whether a pattern is that of a device: `*` stands for any text, `?` for any byte, `[0-9a]` for one of those; `-` and `_` are
@@ -31,7 +29,7 @@ pub fn matches<'a>(mut pattern: &'a [u8], mut device: &'a [u8]) -> bool {
     }
 }
 
-/// What is behind the first byte of each, when they fit.
+/// The rests after the first byte of each, when these match.
 #[inline(always)] // Its one caller is a loop.
 fn first<'a>(pattern: &'a [u8], device: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
     let ((wanted, mut pattern), (byte, device)) = (pattern.split_first()?, device.split_first()?);

@@ -1,24 +1,24 @@
-//! `notify=`: where the host hears that the workload runs, and how it ended.
+//! `notify=`: the host's address for notifications that the workload runs, and how the machine ends.
 //!
-//! | text | who listens |
+//! | text | receiver |
 //! |---|---|
-//! | `vsock:CID:PORT`, `vsock-stream:…`, `vsock-dgram:…`, `vsock-seqpacket:…` | who speaks sd_notify(3), as systemd-vmspawn does |
+//! | `vsock:CID:PORT`, `vsock-stream:…`, `vsock-dgram:…`, `vsock-seqpacket:…` | a receiver of sd_notify(3) messages, such as systemd-vmspawn |
 //! | `isa:0xPORT` | QEMU's isa-debug-exit |
 //!
 //! The first are the forms of systemd's credential `vmm.notify_socket` (systemd.system-credentials(7)).
 
-use crate::text::{hexadecimal, number, parts, position, strip_prefix};
+use crate::text::{hexadecimal, number, position, split, strip_prefix};
 
-/// Where the host listens.
+/// The host's address for notifications.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Host {
-    /// At an I/O port: what is written there ends the machine, and is its exit status.
+    /// An I/O port: a write there ends the machine, with that exit status.
     DebugExit(u32),
-    /// At a socket of vsock(7).
+    /// A socket of vsock(7).
     Vsock {
         /// Its SOCK_* type.
         kind: u32,
-        /// Whose it is; 2 is the host.
+        /// Its CID; 2 is the host.
         cid: u32,
         /// Its port there.
         port: u32,
@@ -27,24 +27,21 @@ pub enum Host {
 
 /// The kinds of sockets at the places of their numbers (include/linux/net.h); the kernel has none for a dash.
 const KINDS: &[u8] = b"vsock vsock-stream vsock-dgram - - vsock-seqpacket";
-/// What systemd takes for a kind that is left open: the transports to a host have no datagrams.
+/// systemd's default for a kind that is not given: the transports to a host have no datagrams.
 const SEQPACKET: u32 = 5;
 
-/// Reads the text.
+/// Parses the text.
 pub fn parse(text: &[u8]) -> Option<Host> {
     if let Some(port) = strip_prefix(text, b"isa:0x") {
         return Some(Host::DebugExit(hexadecimal(port)?.get() as u32)); // The kernel refuses what has more than 16 bits.
     }
-    let mut fields = parts(text, b':');
+    let mut fields = split(text, b':');
     let kind = match position(KINDS, b' ', fields.next()?)? as u32 {
         0 => SEQPACKET,
         kind => kind,
     };
     Some(Host::Vsock { kind, cid: number(fields.next()?)?, port: number(fields.rest())? })
 }
-
-/// What stands before the text where it is one of SMBIOS's OEM strings.
-pub const CREDENTIAL: &[u8] = b"io.systemd.credential:vmm.notify_socket=";
 
 #[cfg(test)]
 mod tests {

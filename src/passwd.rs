@@ -1,9 +1,9 @@
-//! Who the workload runs as: docker's USER, looked up in the image's passwd(5) and group(5).
+//! The user of the workload: docker's USER, looked up in the image's passwd(5) and group(5).
 //!
-//! `user`, `uid`, `user:group`, `uid:gid` and the mixed forms. What is a number is an id, whoever has it as a name, and needs
+//! `user`, `uid`, `user:group`, `uid:gid` and the mixed forms. A number is an id, even if it is also a name, and needs
 //! no line; a name does. A line that is malformed is passed over.
 
-use crate::text::{Parts, nth, number, parts, position, split_once};
+use crate::text::{Split, nth, number, position, split, split_once};
 
 /// Supplementary groups of an account.
 pub const MAX_GROUPS: usize = 64;
@@ -36,7 +36,7 @@ pub enum Problem {
 }
 
 impl Problem {
-    /// What a message says of it.
+    /// Its text in a message.
     pub fn name(self) -> &'static [u8] {
         nth(b"no such user in /etc/passwd,no such group in /etc/group,in more than 64 groups", self as usize)
     }
@@ -54,7 +54,7 @@ pub fn account<'a>(user: &[u8], passwd: &'a [u8], group: &[u8], groups: &mut Gro
     let mut account = Account { uid: 0, gid: 0, home: b"" };
     let mut name = &b""[..];
     // name:password:UID:GID:GECOS:directory:shell
-    for line in parts(passwd, b'\n') {
+    for line in split(passwd, b'\n') {
         let Some(line) = &mut fields(line) else { continue };
         let Some(gid) = id(line.fourth) else { continue };
         if user_id.map_or(line.name == user, |id| line.id == id) {
@@ -71,7 +71,7 @@ pub fn account<'a>(user: &[u8], passwd: &'a [u8], group: &[u8], groups: &mut Gro
     }
     // group_name:password:GID:user_list
     let mut gid = id(group_name);
-    for line in parts(group, b'\n') {
+    for line in split(group, b'\n') {
         let Some(line) = &fields(line) else { continue };
         if group_name.is_empty() {
             if !name.is_empty() && position(line.fourth, b',', name).is_some() {
@@ -93,12 +93,12 @@ struct Fields<'a> {
     name: &'a [u8],
     id: u32,
     fourth: &'a [u8],
-    rest: Parts<'a>,
+    rest: Split<'a>,
 }
 
 #[inline(never)]
 fn fields(line: &[u8]) -> Option<Fields<'_>> {
-    let mut rest = parts(line, b':');
+    let mut rest = split(line, b':');
     let name = rest.next().filter(|name| !name.is_empty())?;
     let id = id(rest.nth(1)?)?;
     Some(Fields { name, id, fourth: rest.next()?, rest })

@@ -1,17 +1,17 @@
-//! What the kernel says of the configuration that it has made by itself (`ip=`, /proc/net/pnp; net/ipv4/ipconfig.c,
+//! The kernel's report of the network that it configured by itself (`ip=`, /proc/net/pnp; net/ipv4/ipconfig.c,
 //! pnp_seq_show()).
 
 use crate::dhcp::lease::Lease;
 use crate::dhcp::names;
 use crate::ipv4;
-use crate::text::{parts, split_once};
+use crate::text::{split, split_once};
 
 /// Bytes of the file that are read: three name servers and a domain of 64 bytes are less.
 pub const MAX_PNP: usize = 512;
 
-/// Takes name servers and domain. (`bootserver` is who has files for the boot, and not who leased the address.)
+/// Takes name servers and domain. (`bootserver` is the TFTP server, not the DHCP server.)
 pub fn parse(text: &[u8], lease: &mut Lease) {
-    for line in parts(text, b'\n') {
+    for line in split(text, b'\n') {
         let Some((word, value)) = split_once(line, b' ') else { continue };
         match word {
             b"domain" => names::domains(value, &mut lease.search),

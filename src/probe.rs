@@ -1,4 +1,4 @@
-//! What is on a block device: its file system, from its superblock; its partitions, from its partition table.
+//! Probing of a block device: its file system, from the superblock; its partitions, from the partition table.
 //!
 //! Superblocks are taken by their word, without their checksums: the kernel looks again when it mounts. Left out are file
 //! systems that no root is on, and what spans devices (md, LVM, LUKS).
@@ -13,7 +13,7 @@ pub const SECOND_PLACE: u64 = 64 * 1024;
 /// A kind of file system: where in its place the superblock has what.
 #[derive(Debug)]
 pub struct Format {
-    /// The four bytes that tell it, the first in the lowest digits.
+    /// Its four bytes of magic, the first in the lowest digits.
     magic: u32,
     magic_at: u16,
     uuid_at: u16,
@@ -29,7 +29,7 @@ pub struct Format {
     pub fstype: [u8; 9],
 }
 
-/// Those that are known. ext4 comes behind what has other things where it has its two bytes of magic.
+/// The known formats. ext4 comes after those that may have its two bytes of magic by chance.
 static FORMATS: [Format; 8] = [
     // fs/xfs/libxfs/xfs_format.h, struct xfs_dsb
     format(b"xfs\0\0\0\0\0\0", b"XFSB", 0, 32, (108, 12)),
@@ -49,7 +49,7 @@ static FORMATS: [Format; 8] = [
     Format { is_second: true, ..format(b"btrfs\0\0\0\0", b"_BHR", 64, 32, (299, 256)) },
 ];
 
-/// There is no UUID: what is behind the place is zeros.
+/// There is no UUID: bytes past the place are zeros.
 const NOWHERE: u16 = size_of::<Place>() as u16;
 /// Of f2fs's 512 characters, which are UTF-16, those that are looked at, in bytes; no other label has that size.
 const UTF16_LABEL: u16 = 512;

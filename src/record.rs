@@ -1,9 +1,9 @@
-//! The run record, `whit.conf`: what mkraw and mkcpio took from `docker inspect`, so that the init needs no JSON.
+//! The run record, `whit.conf`: mkraw and mkcpio write it from `docker inspect`, so that the init needs no JSON.
 //!
 //! One `key value` a line, the value up to the end of the line; `\n` and `\\` are the only escapes; a repeated key
 //! appends; empty lines and lines that begin with `#` are skipped.
 
-use crate::text::{Parts, parts};
+use crate::text::{Split, split};
 
 /// A record has fewer bytes than this.
 pub const MAX_RECORD: usize = 16 * 1024;
@@ -78,21 +78,21 @@ impl<'a> Record<'a> {
         Self { text: buffer.get(..written).unwrap_or_default() }
     }
 
-    /// The lines that say something, malformed ones among them.
+    /// The lines, malformed ones included, without empty lines and comments.
     pub fn lines(&self) -> Lines<'a> {
-        Lines { rest: parts(self.text, 0), number: 0 }
+        Lines { rest: split(self.text, 0), number: 0 }
     }
 }
 
 /// What [`Record::lines`] returns.
 #[derive(Clone, Copy, Debug)]
 pub struct Lines<'a> {
-    rest: Parts<'a>,
+    rest: Split<'a>,
     number: u32,
 }
 
 impl<'a> Lines<'a> {
-    /// The next line whatever it says; nothing stands behind the last NUL.
+    /// The next line, even an empty one or a comment; there is no line after the last NUL.
     pub(crate) fn whole(&mut self) -> Option<&'a [u8]> {
         self.number = self.number.wrapping_add(1);
         self.rest.next().filter(|line| !(line.is_empty() && self.rest.is_done()))

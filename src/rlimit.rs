@@ -1,6 +1,6 @@
 //! `rlimit=`: what a process may use at most, in the words of docker's `--ulimit`.
 
-use crate::text::{long_number, parts, position};
+use crate::text::{long_number, position, split};
 
 /// No limit (RLIM64_INFINITY, include/uapi/linux/resource.h).
 pub const UNLIMITED: u64 = u64::MAX;
@@ -21,9 +21,9 @@ pub struct Limit {
 /// Reads `NAME=SOFT[:HARD]`; without HARD both are SOFT. `unlimited` and docker's `-1` are no limit. Whether the soft one
 /// is above the hard one is left to the kernel, which refuses it.
 pub fn parse(text: &[u8]) -> Option<Limit> {
-    let mut fields = parts(text, b'=');
+    let mut fields = split(text, b'=');
     let resource = position(NAMES, b' ', fields.next()?)?;
-    let mut limits = parts(fields.rest(), b':');
+    let mut limits = split(fields.rest(), b':');
     let soft = value(limits.next()?)?;
     let hard = limits.next().map_or(Some(soft), value)?;
     let is_whole = limits.next().is_none();

@@ -5,22 +5,22 @@
 
 use core::num::NonZero;
 
-use crate::text::{hexadecimal, number, parts, split_once, strip_prefix};
+use crate::text::{hexadecimal, number, split, split_once, strip_prefix};
 
-/// Where the root is.
+/// The source of a root or a volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RootSpec<'a> {
-    /// What it is named by.
+    /// The kind of its name.
     pub kind: Kind,
     /// The name: a path, a tag, or what [`is_written`] reads.
     pub name: &'a [u8],
     /// The name as a number, when it is a UUID, or the number of a device as [`device_number`] has it.
     pub number: Option<NonZero<u128>>,
-    /// How many numbers behind the partition with that UUID, on the same disk, the one is that is meant.
+    /// The partition's number, relative to the one with that UUID on the same disk.
     pub offset: u32,
 }
 
-/// What a root is named by.
+/// The kinds of names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// The UUID of a file system, or a FAT's serial number.
@@ -35,9 +35,9 @@ pub enum Kind {
     Serial,
     /// The path of a device.
     Device,
-    /// What the host calls a directory that it shares by virtiofs.
+    /// The tag of a directory that the host shares by virtiofs.
     Virtiofs,
-    /// What the host calls a directory that it shares by 9P.
+    /// The tag of a directory that the host shares by 9P.
     P9,
     /// Memory.
     Tmpfs,
@@ -45,11 +45,11 @@ pub enum Kind {
     Number,
 }
 
-/// How a value begins, for each kind but numbers.
+/// The prefixes of the kinds, numbers excepted.
 pub const PREFIXES: &[u8] = b"UUID= LABEL= PARTUUID= PARTLABEL= SERIAL= /dev/ virtiofs: 9p:";
 
 impl Kind {
-    /// The type of file system that it is by itself; empty for what is on a device.
+    /// The type of file system that the kind implies; empty for one on a device.
     pub fn tag(self) -> &'static [u8] {
         match self {
             Self::Virtiofs => b"virtiofs",
@@ -72,11 +72,12 @@ impl Kind {
     ];
 }
 
-/// Reads the value of `root=`; `None` when it has none of the forms. When `fstype` is `virtiofs` or `9p` it may be the tag
+/// Parses the value of `root=`; `None` when it has none of the forms. When `fstype` is `virtiofs` or `9p` it may be the tag
 /// alone.
+#[inline(never)]
 pub fn parse<'a>(value: &'a [u8], fstype: &[u8]) -> Option<RootSpec<'a>> {
     let mut spec = RootSpec { kind: Kind::Number, name: value, number: None, offset: 0 };
-    for (index, prefix) in parts(PREFIXES, b' ').enumerate() {
+    for (index, prefix) in split(PREFIXES, b' ').enumerate() {
         let name = strip_prefix(value, prefix);
         if name.is_some() || strip_prefix(prefix, fstype).is_some_and(|rest| rest == b":") {
             spec.kind = Kind::IN_ORDER[index & 7];
@@ -85,7 +86,7 @@ pub fn parse<'a>(value: &'a [u8], fstype: &[u8]) -> Option<RootSpec<'a>> {
     }
     if spec.kind == Kind::Device {
         // devtmpfs has no name with a dot in front: neither this directory nor the one above.
-        if parts(spec.name, b'/').any(|part| matches!(part, [] | [b'.', ..])) {
+        if split(spec.name, b'/').any(|part| matches!(part, [] | [b'.', ..])) {
             return None;
         }
         spec.name = value;
@@ -160,7 +161,7 @@ mod tests {
 
     #[test]
     fn every_kind_but_numbers_has_a_prefix() {
-        assert_eq!(parts(PREFIXES, b' ').count(), Kind::IN_ORDER.len());
+        assert_eq!(split(PREFIXES, b' ').count(), Kind::IN_ORDER.len());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! rtnetlink(7) messages: the few that bring an interface up, give it an address and routes, and tell of its carrier.
+//! rtnetlink(7) messages: the few that bring an interface up, set its address and routes, and report its carrier.
 //!
 //! Requests are built into bounded storage; replies are taken apart by total functions.
 

@@ -1,12 +1,12 @@
 //! One question to a time server, and what its answer is worth (RFC 4330 §5, RFC 5905 §7.3).
 
-/// The length of both messages, without what an answer may have behind it.
+/// The length of both messages, extensions of an answer excluded.
 pub const MESSAGE: usize = 48;
 /// From NTP's year 1900 to 1970.
 const UNIX_EPOCH_S: u64 = 2_208_988_800;
 
-/// A question. `nonce` stands where the time of sending would, and comes back in the answer: who does not see the question
-/// cannot answer it, and nobody learns what time we believe it is.
+/// Encodes a query. `nonce` takes the place of the transmit time, and comes back in the answer: only a host that sees the query can
+/// answer it, and our clock is not disclosed.
 pub fn query(nonce: u64) -> [u8; MESSAGE] {
     let mut message = [0; MESSAGE];
     let [first, .., t0, t1, t2, t3, t4, t5, t6, t7] = &mut message;
@@ -19,7 +19,7 @@ pub fn query(nonce: u64) -> [u8; MESSAGE] {
 /// that does not know the time itself.
 pub fn time_ns(message: &[u8], nonce: u64) -> Option<u64> {
     let [first, stratum, rest @ ..] = message.first_chunk::<MESSAGE>()?;
-    // Leap indicator 3 is "not synchronised"; mode 4 is a server; stratum 0 is a kiss of death, 16 and more nobody's.
+    // Leap indicator 3 is "not synchronised"; mode 4 is a server; stratum 0 is a kiss of death, 16 and more are unsynchronised.
     if first >> 6 == 3 || first & 7 != 4 || !matches!(stratum, 1..=15) {
         return None;
     }

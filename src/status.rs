@@ -1,16 +1,9 @@
-//! How a process ended, as wait4(2) tells it and as a shell and docker count it.
+//! The exit of a process: wait4(2)'s status, and the exit code of a shell and docker.
 
 /// The status word of a child that ended or stopped (include/uapi/linux/wait.h; wait(2)): a signal in the lowest seven bits,
 /// or an exit status in the byte above; 0x7f in the lowest byte is a child that stopped, by the signal in the byte above.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status(pub u32);
-
-/// The workload could not be started: something failed before its program was looked for (docker's 125).
-pub const NOT_STARTED: u8 = 125;
-/// The program was found and could not be run (docker's 126).
-pub const NOT_EXECUTABLE: u8 = 126;
-/// The program was not found (docker's 127).
-pub const NOT_FOUND: u8 = 127;
 
 impl Status {
     /// The signal that stopped it; `None` when it ended.

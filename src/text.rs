@@ -46,32 +46,32 @@ pub fn hexadecimal(digits: &[u8]) -> Option<NonZero<u128>> {
     NonZero::new(value)
 }
 
-/// The parts of a text between separators, as `slice::split` gives them: empty ones, too, and one of an empty text. The
-/// separator is a value and not a closure: all that the init takes apart shares one function.
+/// The parts of a text between separators, as `slice::split` returns them: empty ones too, and one for an empty text. The
+/// separator is a value and not a closure, so that one function serves every caller.
 #[derive(Clone, Copy, Debug)]
-pub struct Parts<'a> {
+pub struct Split<'a> {
     rest: Option<&'a [u8]>,
     separator: u8,
 }
 
-/// Takes a text apart at every `separator`.
-pub fn parts(text: &[u8], separator: u8) -> Parts<'_> {
-    Parts { rest: Some(text), separator }
+/// Splits a text at every `separator`.
+pub fn split(text: &[u8], separator: u8) -> Split<'_> {
+    Split { rest: Some(text), separator }
 }
 
-impl<'a> Parts<'a> {
+impl<'a> Split<'a> {
     /// Whether there is no part any more.
     pub fn is_done(&self) -> bool {
         self.rest.is_none()
     }
 
-    /// What was not taken apart yet.
+    /// The rest of the text, which is not split yet.
     pub fn rest(&self) -> &'a [u8] {
         self.rest.unwrap_or_default()
     }
 }
 
-impl<'a> Iterator for Parts<'a> {
+impl<'a> Iterator for Split<'a> {
     type Item = &'a [u8];
 
     #[inline(never)]
@@ -86,20 +86,20 @@ impl<'a> Iterator for Parts<'a> {
     }
 }
 
-/// The text that stands at a place among those between commas; empty when there is none. Texts that are chosen by a number are
-/// kept so: a table of them has a pointer and a length for each.
+/// The text at a place in a list with commas; empty when there is none. Texts that are chosen by a number are kept like this: a
+/// table of them has a pointer and a length for each.
 #[inline(never)]
 pub fn nth(texts: &[u8], place: usize) -> &[u8] {
-    parts(texts, b',').nth(place).unwrap_or_default()
+    split(texts, b',').nth(place).unwrap_or_default()
 }
 
-/// Where among the parts of a text between separators one stands.
+/// The place of a part among the parts of a text between separators.
 #[inline(never)]
 pub fn position(text: &[u8], separator: u8, wanted: &[u8]) -> Option<usize> {
-    parts(text, separator).position(|part| part == wanted)
+    split(text, separator).position(|part| part == wanted)
 }
 
-/// What stands behind a prefix. (core's is generic over the type of the prefix: every length of a literal is a copy.)
+/// The text after a prefix. (core's is generic over the type of the prefix: every length of a literal is a copy.)
 #[inline(never)]
 pub fn strip_prefix<'a>(text: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
     text.strip_prefix(prefix)
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn parts_are_those_of_split() {
         for text in ["", ":", "a", "a:", ":a", "a::b:c", "::"] {
-            assert!(parts(text.as_bytes(), b':').eq(text.as_bytes().split(|byte| *byte == b':')), "{text:?}");
+            assert!(split(text.as_bytes(), b':').eq(text.as_bytes().split(|byte| *byte == b':')), "{text:?}");
         }
     }
 

@@ -1,18 +1,18 @@
-//! `mount=` and `tmpfs=`: what else is mounted in the root, in the words of docker's `--mount` and fstab(5).
+//! Volumes, which `mount=` and `tmpfs=` mount in the root: the words are those of docker's `--mount` and fstab(5).
 
 use linux_raw_sys::general::{MS_NODEV, MS_NOEXEC, MS_NOSUID};
 
 use crate::root::{self, Kind, RootSpec};
-use crate::text::{parts, position};
+use crate::text::{position, split};
 
-/// What is mounted, and where.
+/// A mount in the root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Volume<'a> {
-    /// A tag with its type in front of it, or `tmpfs`.
+    /// The text that [`Volume::spec`] parses.
     pub source: &'a [u8],
     /// The directory in the root, from `/` on.
     pub path: &'a [u8],
-    /// The file system's type; empty when the source tells it.
+    /// The file system's type; empty when the source implies it.
     pub fstype: &'a [u8],
     /// What fstab(5) has in its fourth field.
     pub options: &'a [u8],
@@ -21,7 +21,7 @@ pub struct Volume<'a> {
 }
 
 impl<'a> Volume<'a> {
-    /// What is mounted: in the forms of a root, or memory; `None` when it has none of them.
+    /// Reads the source: in the forms of `root=`, or `tmpfs`; `None` when it has none of them.
     pub fn spec(&self) -> Option<RootSpec<'a>> {
         match self.source {
             TMPFS => Some(RootSpec { kind: Kind::Tmpfs, name: TMPFS, number: None, offset: 0 }),
@@ -30,12 +30,12 @@ impl<'a> Volume<'a> {
     }
 }
 
-/// Reads what `mount=` has, `SOURCE:/PATH[:FSTYPE[:OPTIONS]]`, or `tmpfs=`, `/PATH[:OPTIONS]`.
+/// Parses the value of `mount=`, `SOURCE:/PATH[:FSTYPE[:OPTIONS]]`, or `tmpfs=`, `/PATH[:OPTIONS]`.
 ///
 /// The first field that begins with a slash, but for the first of all, is the path: a source may have colons of its own. A
 /// tmpfs is without programs, devices and set-id bits unless its options say so, as docker's `--tmpfs`.
 pub fn parse(text: &[u8], is_tmpfs: bool) -> Option<Volume<'_>> {
-    let mut fields = parts(text, b':');
+    let mut fields = split(text, b':');
     let (mut source, mut fstype, mut flags) = (TMPFS, TMPFS, MS_NOSUID | MS_NODEV | MS_NOEXEC);
     let mut path = fields.next()?;
     if !is_tmpfs {
@@ -78,7 +78,7 @@ const CLEARED: &[u8] = b"rw suid dev exec async - - - - - atime diratime";
 /// What is not for the kernel: fstab's words, that dash, and no word at all.
 const NOTHING: &[u8] = b"defaults nofail - ";
 
-/// What an option means (mount(8), "FILESYSTEM-INDEPENDENT MOUNT OPTIONS").
+/// The meaning of an option (mount(8), "FILESYSTEM-INDEPENDENT MOUNT OPTIONS").
 pub fn mount_option(word: &[u8]) -> MountOption<'_> {
     let bit = |names| position(names, b' ', word).map(|place| 1u32.wrapping_shl(place as u32));
     match (position(NOTHING, b' ', word), bit(SET), bit(CLEARED)) {

@@ -1,7 +1,7 @@
 //! The client's state machine (RFC 2131 §4.4, figure 5), without I/O and without a clock of its own.
 //!
-//! Whoever drives it calls [`Client::link`], [`Client::receive`] and, at [`Client::deadline_ms`], [`Client::timeout`], and
-//! carries out the [`Action`] that each returns. Times are milliseconds of one clock that never stands still
+//! The caller calls [`Client::link`], [`Client::receive`] and, at [`Client::deadline_ms`], [`Client::timeout`], and performs
+//! the [`Action`] that each returns. Times are milliseconds of one clock that never stands still
 //! (CLOCK_BOOTTIME).
 
 use super::lease::{Lease, Times};
@@ -10,13 +10,13 @@ use crate::ipv4::Address;
 use crate::time::{NEVER, after_ms, after_s};
 
 /// RFC 2131 §4.1 gives 4 s as an example for 10 Mb/s Ethernet; what it demands is exponential growth with jitter. The
-/// first frame behind a link that came up is often lost: a quarter of a second decides what that costs.
+/// first frame after a link came up is often lost, which costs one gap: a quarter of a second.
 pub const FIRST_GAP_MS: u64 = 250;
-/// RFC 2131 §4.1's example, for who wants it.
+/// RFC 2131 §4.1's example: `dhcp=rfc`.
 pub const CLASSIC_GAP_MS: u64 = 4000;
 /// RFC 2131 §4.1: up to 64 s.
 const MAX_GAP_MS: u64 = 64_000;
-/// REQUESTs of one offer before another is looked for.
+/// REQUESTs for one offer before the next DISCOVER.
 const MAX_REQUESTS: u8 = 4;
 /// REQUESTs of the address from before: for some 0.75 s.
 const MAX_REBOOTS: u8 = 2;
@@ -29,7 +29,7 @@ const LAST_TRY: u8 = 9;
 /// RFC 2131 §4.4.5: at least 60 s between REQUESTs of a lease that is in use.
 const MIN_RENEWAL_GAP_MS: u64 = 60_000;
 
-/// Where the client stands; the states of RFC 2131's figure 5, and the one before them.
+/// The state of the client: RFC 2131's figure 5, WaitLink before it, and Fixed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// There is no carrier: what is sent would be lost without a word. At the deadline the interface is brought up.
@@ -38,7 +38,7 @@ pub enum State {
     Selecting,
     /// A REQUEST for an offer is out.
     Requesting,
-    /// An address was granted: whether somebody on the link has it is asked until the deadline.
+    /// An address was granted: ARP probes the link for another host that has it, until the deadline.
     Probing,
     /// The lease holds.
     Bound,
@@ -53,16 +53,16 @@ pub enum State {
     Fixed,
 }
 
-/// Where a query goes.
+/// The destination of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Destination {
-    /// Everybody on the link.
+    /// All hosts on the link.
     Broadcast,
-    /// The server of the lease, by way of the routes.
+    /// The server of the lease, routed.
     Server(Address),
 }
 
-/// What is to be done now.
+/// An action for the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Nothing.
@@ -71,24 +71,24 @@ pub enum Action {
     BringUp,
     /// Send this.
     Send(Query, Destination),
-    /// Ask the link who has this address.
+    /// Send an ARP probe for this address.
     Probe(Address),
-    /// Somebody has the address: send this to everybody, and take the address from the interface if it had it.
+    /// Another host has the address: broadcast this, and remove the address from the interface.
     Decline(Query),
-    /// Configure the interface as [`Client::lease`] says, in place of what it had.
+    /// Configure the interface from [`Client::lease`], in place of its previous address.
     Configure,
-    /// The same lease, for longer.
+    /// Extend the lifetime of the address: the lease is the same otherwise.
     Extend,
-    /// Take the address and all that came with it from the interface.
+    /// Remove the address and the lease's routes from the interface.
     Deconfigure,
 }
 
-/// How a client goes about it, in milliseconds.
+/// Intervals of a client, in milliseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
     /// Between the first two messages; doubled from then on.
     pub first_gap_ms: u64,
-    /// How long the link is asked for somebody who has the address that was granted; it is not when 0.
+    /// How long ARP probes for another host with the granted address; 0: no probe.
     pub probe_ms: u64,
 }
 
@@ -99,7 +99,7 @@ pub struct Client {
     state: State,
     /// There is a carrier.
     link: bool,
-    /// The interface is configured as a lease said.
+    /// The interface is configured from a lease.
     configured: bool,
     /// What was offered in [`State::Requesting`], what was leased from [`State::Bound`] on.
     lease: Lease,
@@ -113,7 +113,7 @@ pub struct Client {
     secs: u16,
     /// Messages sent in this state.
     sent: u8,
-    /// Refusals in a row.
+    /// NAKs in a row.
     naks: u8,
     deadline_ms: u64,
 }
@@ -144,7 +144,7 @@ impl Client {
         }
     }
 
-    /// Has an address that was chosen by hand: nobody is asked for it, and it has no end.
+    /// Sets a static address: no server is asked, and it does not expire.
     pub fn fix(&mut self, lease: Lease) {
         self.lease = lease;
         self.state = State::Fixed;
@@ -160,7 +160,7 @@ impl Client {
         self.chaddr
     }
 
-    /// Where the client stands.
+    /// The state.
     pub fn state(&self) -> State {
         self.state
     }
@@ -171,7 +171,7 @@ impl Client {
         holds.then_some(&self.lease)
     }
 
-    /// The carrier came or went. A lease in use outlives a short loss.
+    /// Handles a change of the carrier. A lease in use survives a short loss.
     pub fn link(&mut self, now_ms: u64, up: bool) -> Action {
         let was_up = core::mem::replace(&mut self.link, up);
         match self.state {
@@ -201,11 +201,11 @@ impl Client {
         Action::Nothing
     }
 
-    /// The deadline has come.
+    /// Handles the deadline.
     #[inline(never)]
     pub fn timeout(&mut self, now_ms: u64) -> Action {
         if now_ms >= self.expiry_ms {
-            // Also when the machine stood still meanwhile, and nobody was asked.
+            // Also after the machine was suspended, without a renewal.
             self.start_over(State::Rebooting, now_ms, 0);
             (self.configured, self.expiry_ms) = (false, NEVER);
             return Action::Deconfigure;
@@ -217,7 +217,7 @@ impl Client {
             State::Requesting if self.sent < MAX_REQUESTS => self.request(now_ms),
             State::Rebooting if self.sent < MAX_REBOOTS => self.request(now_ms),
             State::Selecting | State::Requesting | State::Rebooting => self.select(now_ms),
-            State::Probing => self.settle(),
+            State::Probing => self.use_lease(),
             State::Bound => {
                 self.begin(State::Renewing);
                 self.renew(now_ms)
@@ -226,7 +226,7 @@ impl Client {
         }
     }
 
-    /// A message came from `source`, whatever its transaction.
+    /// Handles a message from `source`, of any transaction.
     #[inline(never)]
     pub fn receive(&mut self, now_ms: u64, message: &Message<'_>, source: Address) -> Action {
         if message.xid() != self.xid || message.chaddr() != self.chaddr {
@@ -239,7 +239,7 @@ impl Client {
         {
             return Action::Nothing;
         }
-        // A server that does not name itself is known by its address; but who refuses says who it is.
+        // A server without option 54 is known by its address; a NAK must have the option.
         let named = message.address(code::SERVER_IDENTIFIER);
         let server = named.unwrap_or(source);
         let from_ours = self.lease.server == server && (named.is_some() || message.kind != Kind::Nak);
@@ -254,14 +254,14 @@ impl Client {
                 return self.bind(now_ms, message, server);
             }
             (State::Requesting | State::Renewing | State::Rebinding | State::Rebooting, Kind::Nak) => {
-                return self.refused(now_ms);
+                return self.handle_nak(now_ms);
             }
             _ => {}
         }
         Action::Nothing
     }
 
-    /// Takes an offer, if its address can be used.
+    /// Accepts an offer, if its address is usable.
     fn accept(&mut self, now_ms: u64, message: &Message<'_>, server: Address) -> Action {
         if self.lease.take_address(message, server).is_none() {
             return Action::Nothing;
@@ -271,7 +271,7 @@ impl Client {
         self.request(now_ms)
     }
 
-    /// Takes the lease of an ACK.
+    /// Takes the lease of an ACK, and probes its address or uses it.
     fn bind(&mut self, now_ms: u64, message: &Message<'_>, server: Address) -> Action {
         if self.lease.take_address(message, server).is_none() {
             return Action::Nothing;
@@ -286,12 +286,12 @@ impl Client {
             self.deadline_ms = after_ms(now_ms, self.timing.probe_ms).min(self.expiry_ms.saturating_sub(1));
             return Action::Probe(self.lease.address);
         }
-        let action = self.settle();
+        let action = self.use_lease();
         if is_same && was_kept { Action::Extend } else { action }
     }
 
-    /// The lease is in use from here on.
-    fn settle(&mut self) -> Action {
+    /// Enters BOUND.
+    fn use_lease(&mut self) -> Action {
         self.state = State::Bound;
         self.configured = true;
         self.deadline_ms = self.lease.times.map_or(NEVER, |times| self.moment_ms(times, times.renewal_s));
@@ -303,8 +303,8 @@ impl Client {
         self.expiry_ms.saturating_sub(u64::from(times.expiry_s.wrapping_sub(time_s)) * 1000)
     }
 
-    /// Somebody on the link, who is not us, has an address or wants it.
-    pub fn claimed(&mut self, now_ms: u64, address: Address, by: HardwareAddress) -> Action {
+    /// Handles an ARP claim: another host on the link has an address, or probes for it.
+    pub fn address_claimed(&mut self, now_ms: u64, address: Address, by: HardwareAddress) -> Action {
         if self.state != State::Probing || address != self.lease.address || by == self.chaddr {
             return Action::Nothing;
         }
@@ -317,7 +317,7 @@ impl Client {
         Action::Decline(query)
     }
 
-    /// The machine ends: gives a lease in use back to its server. Nobody is to be told of anything behind it.
+    /// Releases a lease in use. The last call on a client: the machine ends.
     pub fn release(&self) -> Action {
         if !matches!(self.state, State::Bound | State::Renewing | State::Rebinding) {
             return Action::Nothing;
@@ -329,14 +329,14 @@ impl Client {
         Action::Send(query, Destination::Server(self.lease.server))
     }
 
-    /// Goes to a state whose messages are a transaction of their own.
+    /// Enters a state with a new transaction.
     fn begin(&mut self, state: State) {
         self.state = state;
         self.xid = self.next_random();
         self.sent = 0;
     }
 
-    /// Begins anew with a transaction of its own.
+    /// Enters SELECTING with a new transaction.
     fn select(&mut self, now_ms: u64) -> Action {
         self.begin(State::Selecting);
         self.discover(now_ms)
@@ -352,13 +352,13 @@ impl Client {
     fn request(&mut self, now_ms: u64) -> Action {
         let mut query = self.query(Kind::Request);
         query.requested = Some(self.lease.address);
-        // RFC 2131 §4.3.2: who asks for an address from before names no server.
+        // RFC 2131 §4.3.2: INIT-REBOOT must not fill in the server identifier.
         query.server = (self.state == State::Requesting).then_some(self.lease.server);
         self.wait_for_answer(now_ms);
         Action::Send(query, Destination::Broadcast)
     }
 
-    /// RENEWING and REBINDING, by the time that it is.
+    /// Sends the REQUEST of RENEWING or REBINDING.
     fn renew(&mut self, now_ms: u64) -> Action {
         let Lease { address, server, times: Some(times), .. } = self.lease else { return Action::Nothing }; // For ever.
         let expiry_ms = self.expiry_ms;
@@ -380,8 +380,8 @@ impl Client {
         Action::Send(query, destination)
     }
 
-    /// A NAK: begin again, at once the first time, and ever later when refusals follow each other.
-    fn refused(&mut self, now_ms: u64) -> Action {
+    /// Handles a NAK: starts over, at once after the first, later after each further one in a row.
+    fn handle_nak(&mut self, now_ms: u64) -> Action {
         // 0, 1, 2, 4 … 64 s
         self.start_over(State::Selecting, now_ms, if self.naks == 0 { 0 } else { 500 << self.naks });
         self.naks = (self.naks + 1).min(7);
@@ -397,7 +397,7 @@ impl Client {
         self.deadline_ms = if self.link { after_ms(now_ms, wait_ms) } else { NEVER };
     }
 
-    /// Sets the deadline behind a message that wants an answer: 0.25 s, doubling up to 64 s, each ±10 %.
+    /// Sets the deadline for the answer to a message: 0.25 s, doubling up to 64 s, each ±10 %.
     fn wait_for_answer(&mut self, now_ms: u64) {
         let gap_ms = (self.timing.first_gap_ms << self.sent).min(MAX_GAP_MS);
         // 0 to 1023 of 1024ths of a fifth.

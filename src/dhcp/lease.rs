@@ -1,4 +1,4 @@
-//! What a server grants, checked value by value: from an OFFER or ACK to something that can be configured.
+//! A lease: the values of an OFFER or ACK, each checked.
 
 use super::names::{self, MAX_LABEL, Search};
 use super::routes::{self, Routes};
@@ -28,21 +28,21 @@ pub struct Lease {
     pub prefix_length: u8,
     /// The server that leased it (option 54, else the sender).
     pub server: Address,
-    /// How long it holds; for ever when there are none.
+    /// Its times; `None` for a lease that does not expire.
     pub times: Option<Times>,
     /// The longest packet of the network (option 26).
     pub mtu: Option<u16>,
-    /// Who knows names (option 6).
+    /// DNS servers (option 6).
     pub name_servers: Servers,
-    /// Who knows the time (option 42).
+    /// NTP servers (option 42).
     pub time_servers: Servers,
     /// The machine's own name (option 12); empty when there is none.
     pub hostname: heapless::Vec<u8, MAX_LABEL>,
-    /// Where names are looked for: option 119, or else 15.
+    /// The search list: option 119, or else 15.
     pub search: Search,
-    /// Where packets go.
+    /// The routes.
     pub routes: Routes,
-    /// Of what it was made of, but for its times.
+    /// Checksum of the reply, lease times excluded.
     sum: u32,
 }
 
@@ -53,7 +53,7 @@ pub struct Times {
     pub renewal_s: u32,
     /// T2: ask any server.
     pub rebinding_s: u32,
-    /// The address is no longer ours.
+    /// The address expires.
     pub expiry_s: u32,
 }
 
@@ -83,7 +83,7 @@ impl Lease {
         Some(())
     }
 
-    /// Takes what comes with the address of an ACK. Returns whether all is as before.
+    /// Takes the other options of an ACK. Returns whether they are the same as before.
     pub fn take_rest(&mut self, message: &Message<'_>) -> bool {
         let mut value = Value::new();
         self.mtu = message.number(code::INTERFACE_MTU).filter(|mtu| *mtu >= MIN_MTU);
@@ -92,7 +92,7 @@ impl Lease {
         {
             message.whole(code, &mut value);
             servers.clear();
-            for host in hosts(&value) {
+            for host in ipv4::hosts(&value) {
                 let _ = servers.push(host);
             }
         }
@@ -113,20 +113,14 @@ impl Lease {
         core::mem::replace(&mut self.sum, sum) == sum
     }
 
-    /// By way of whom everything goes that nothing else is said of.
+    /// The default gateway.
     pub fn router(&self) -> Option<Address> {
         self.routes.iter().find(|route| route.prefix_length == 0).map(|route| route.gateway)
     }
 }
 
-/// Of a list of addresses those that a host may have; less than four bytes at the end are none.
-pub(super) fn hosts(value: &[u8]) -> impl Iterator<Item = Address> {
-    let (addresses, _) = value.as_chunks::<4>();
-    addresses.iter().copied().map(Address).filter(|address| address.is_host())
-}
-
 impl Times {
-    /// T1 and T2 as the server says, or a half and seven eighths (RFC 2131 §4.4.5), when they are not in order.
+    /// T1 and T2 from the server, or a half and seven eighths (RFC 2131 §4.4.5) when they are out of order.
     fn of(expiry_s: u32, renewal_s: Option<u32>, rebinding_s: Option<u32>) -> Self {
         let rebinding_s = rebinding_s.filter(|time| *time > 0 && *time < expiry_s).unwrap_or(expiry_s - expiry_s / 8);
         let renewal_s =
@@ -135,7 +129,7 @@ impl Times {
     }
 }
 
-/// The first and last address of a subnet are nobody's; /31 (RFC 3021) and /32 have no such.
+/// Whether an address is a subnet's first or last one, which no host has; /31 (RFC 3021) and /32 have no such.
 fn is_subnet_or_broadcast(address: Address, prefix_length: u8) -> bool {
     let host_mask = u32::MAX.checked_shr(u32::from(prefix_length)).unwrap_or(0);
     let host = address.bits() & host_mask;

@@ -1,6 +1,6 @@
-//! Names that a server tells: only what a name may have comes through, as they end in files and in the kernel.
+//! Names in a server's options, validated: they end up in files and in the kernel.
 
-use crate::text::parts;
+use crate::text::split;
 
 /// Bytes of a search list: what old resolvers take (resolv.conf(5)).
 pub const MAX_SEARCH: usize = 256;
@@ -13,13 +13,13 @@ pub type Search = heapless::Vec<u8, MAX_SEARCH>;
 /// A host's own name: the first label of option 12.
 pub fn host(value: &[u8]) -> &[u8] {
     let name = without_nuls(value);
-    if is_name(name) { parts(name, b'.').next().unwrap_or_default() } else { b"" }
+    if is_name(name) { split(name, b'.').next().unwrap_or_default() } else { b"" }
 }
 
 /// The domains of option 15, which some servers give several of; none when one of them is no name.
 pub fn domains(value: &[u8], search: &mut Search) {
     let value = without_nuls(value);
-    for name in parts(value, b' ').filter(|_| parts(value, b' ').all(is_name)) {
+    for name in split(value, b' ').filter(|_| split(value, b' ').all(is_name)) {
         let before = search.len();
         if push(search, b' ', name).is_none() {
             return search.truncate(before);
@@ -81,7 +81,7 @@ fn without_nuls(mut value: &[u8]) -> &[u8] {
 }
 
 fn is_name(name: &[u8]) -> bool {
-    parts(name, b'.').all(is_label)
+    split(name, b'.').all(is_label)
 }
 
 /// Letters, digits, `-` but not first, and the `_` of some networks (RFC 952, RFC 1123 §2.1).

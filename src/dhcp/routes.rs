@@ -1,8 +1,7 @@
 //! The routes of a lease: classless ones (RFC 3442), or the one through its router.
 
-use super::lease::hosts;
 use super::wire::{Message, Value, code};
-use crate::ipv4::Address;
+use crate::ipv4::{self, Address};
 
 /// Routes of a lease that are set.
 pub const MAX_ROUTES: usize = 32;
@@ -10,11 +9,11 @@ pub const MAX_ROUTES: usize = 32;
 /// A route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// Where it leads: an address without host bits.
+    /// The destination network: an address without host bits.
     pub destination: Address,
     /// The length of the destination's prefix, 0 for the default route.
     pub prefix_length: u8,
-    /// By way of whom; 0.0.0.0 when the destination is on the link itself.
+    /// The gateway; 0.0.0.0 when the destination is on the link itself.
     pub gateway: Address,
 }
 
@@ -33,7 +32,7 @@ pub fn read(message: &Message<'_>, value: &mut Value, routes: &mut Routes) {
     }
     routes.clear();
     message.whole(code::ROUTER, value);
-    if let Some(gateway) = hosts(value).next() {
+    if let Some(gateway) = ipv4::hosts(value).next() {
         let _ = routes.push(Route { destination: Address::UNSPECIFIED, prefix_length: 0, gateway });
     }
 }

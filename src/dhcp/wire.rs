@@ -116,7 +116,7 @@ pub struct Query {
     pub requested: Option<Address>,
     /// The server whose offer is accepted (option 54).
     pub server: Option<Address>,
-    /// Answers are to be broadcast: some networks lose those to an address that nobody has yet.
+    /// The server is to broadcast its answer: some networks lose a unicast to an address that is not configured yet.
     pub broadcast: bool,
     /// The interface's own address.
     pub chaddr: HardwareAddress,
@@ -163,7 +163,7 @@ impl Query {
         if self.kind == Kind::Discover {
             put(out, &[code::RAPID_COMMIT, 0]);
         }
-        // RFC 2131 §4.4.1, table 5: who gives an address back has no wishes, and no name.
+        // RFC 2131 §4.4.1, table 5: DECLINE and RELEASE have no parameter list and no host name.
         if matches!(self.kind, Kind::Discover | Kind::Request) {
             put(out, &WISHES);
             if let (1..=MAX_HOSTNAME, Ok(length)) = (hostname.len(), u8::try_from(hostname.len())) {
@@ -178,7 +178,7 @@ impl Query {
 
 const IDENTIFIER: usize = 1 + size_of::<HardwareAddress>();
 
-/// Who the client is (option 61): type and address, as iPXE and udhcpc say it, so that a lease outlives a network boot.
+/// The client identifier (option 61): type and address, the same as iPXE's and udhcpc's, so that a lease survives a network boot.
 pub fn identifier(chaddr: &HardwareAddress) -> [u8; IDENTIFIER] {
     let [c0, c1, c2, c3, c4, c5] = *chaddr;
     [HTYPE_ETHERNET, c0, c1, c2, c3, c4, c5]
@@ -190,7 +190,7 @@ fn put(out: &mut Encoded, bytes: &[u8]) {
     let _ = out.extend_from_slice(bytes);
 }
 
-/// Fills up to a length with zeros, which are [`code::PAD`] behind the cookie.
+/// Pads to a length with zeros, which are [`code::PAD`] after the cookie.
 #[inline(never)]
 fn pad(out: &mut Encoded, length: usize) {
     while out.len() < length && out.push(code::PAD).is_ok() {}
@@ -248,8 +248,8 @@ impl<'a> Message<'a> {
         self.fixed.get(CHADDR..CHADDR + size_of::<HardwareAddress>()).unwrap_or_default()
     }
 
-    /// A number by which messages that grant the same can be told from others: of the address and all options, but for the
-    /// type and the times (FNV-1a).
+    /// Checksum of the address and all options, message type and lease times excluded (FNV-1a): equal for messages that grant the
+    /// same.
     pub fn sum(&self) -> u32 {
         let mut sum = self.yiaddr().bits();
         for area in &self.areas {
@@ -321,7 +321,7 @@ fn well_formed(area: &[u8]) -> bool {
     matches!(options.0, [] | [code::END, ..])
 }
 
-/// Puts the parts of a value together (RFC 3396 §7).
+/// Concatenates the parts of an option's value (RFC 3396 §7).
 #[inline(never)]
 fn whole(areas: &[&[u8]; 3], wanted: u8, value: &mut Value) {
     for area in areas {

@@ -1,105 +1,102 @@
-//! The root and the network, waited for at the same time.
-
-use core::ffi::CStr;
+//! The boot proper: waits for the root and the network at the same time.
 
 use linux_raw_sys::general::MS_RDONLY;
-use rustix::fs::OFlags;
 use ufmt::uwrite;
-use whit::embedded::WORD;
+use whit::contract::{ROOTFS, ROOTFS_VALUE};
 use whit::error::Errno;
-use whit::options::{Net, Source, Switch, Time, Value};
-use whit::record::{MAX_RECORD, Record};
+use whit::options::{Net, Switch, Time, Value};
 use whit::root;
 use whit::stage::Stage;
 use whit::text::Text;
 use whit::time::after_s;
 use whit::volume::Volume;
 
-use crate::console::{self, Line, say, tell};
+use crate::console::{self, Line, error, info};
 use crate::devices::Device;
+use crate::end::End;
 use crate::filesystems::{self, Root};
-use crate::machine::{Machine, now_ms};
-use crate::network::Network;
-use crate::shutdown::End;
-use crate::sys::fd;
-use crate::sys::memory::Static;
-use crate::{complain, embedded, etc, files, overlay, said, supervise, volumes};
+use crate::machine::{Machine, Phase, now_ms};
+use crate::mounting::mount_when_there;
+use crate::sources;
+use crate::{files, overlay, rootfs, supervise, volumes};
 
-/// How it went.
+/// The outcome of the boot.
 pub(crate) enum Outcome {
     /// The workload can start.
     Ready,
-    /// There is no root; why was said.
+    /// There is no root; the reason is logged.
     Failed,
 }
 
 /// Mounts the root as soon as its device is there and, unless it is not wanted, waits for a lease.
 pub(crate) fn prepare_root_and_network(machine: &mut Machine<'_>) -> Result<Outcome, End> {
     let started_ms = now_ms();
-    let _ = files::make_directory(filesystems::ROOT); // What fails here fails at the mount, and is said there.
+    let _ = files::make_directory(filesystems::ROOT); // A failure shows again at the mount, and is logged there.
     let mut device = Device::new();
     let delayed_ms = after_s(started_ms, machine.options.time(Time::RootDelay));
     let deadline_ms = after_s(delayed_ms, machine.options.time(Time::RootWait));
     while now_ms() < delayed_ms {
-        supervise::wait(machine, delayed_ms)?;
+        supervise::wait_or_end(machine, delayed_ms)?;
     }
     let Some(root) = wait_for_root(machine, deadline_ms, &mut device)? else { return Ok(Outcome::Failed) };
     machine.timeline.reach(Stage::Root);
     let source = Text(device.path.text().to_bytes());
-    tell!("root {}{} on /mnt", source, if root.read_only { ", read-only," } else { "" });
+    info!("root {}{} on /mnt", source, if root.read_only { ", read-only," } else { "" });
     if machine.options.has(Switch::Grow) && !root.read_only {
         device.grow(filesystems::ROOT);
     }
     machine.root = Some(root);
-    if !overlay::lay_over(machine, deadline_ms, &mut device)? {
+    if !overlay::mount_overlay(machine, deadline_ms, &mut device)? {
         return Ok(Outcome::Failed);
     }
-    read_image_record(machine);
+    sources::read_image_record(machine);
     machine.clock.advance(&machine.sources);
-    filesystems::furnish_root();
+    filesystems::bind_system_mounts();
     if !volumes::mount_all(machine, deadline_ms, &mut device)? {
         return Ok(Outcome::Failed);
     }
-    // A network card may come behind the root.
+    // A network card may appear after the root.
     let has_network = wait_for_lease(machine, started_ms)?;
     machine.stop_listening_for_devices();
     if !has_network {
         return Ok(Outcome::Failed);
     }
-    machine.told = true;
-    let _ = machine.network.as_mut().map(Network::take_changed);
-    etc::write(&machine.sources, &machine.options, machine.network.as_ref());
+    machine.write_etc();
     Ok(Outcome::Ready)
 }
 
-/// `None`: there is none; why was said.
+/// Waits for the root and mounts it. Returns `None` when there is none; the reason is logged.
 fn wait_for_root(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Device) -> Result<Option<Root>, End> {
     let options = machine.options;
     let (value, wanted) = (options.value(Value::Root), options.value(Value::RootFstype));
-    if value.is_empty() || value == WORD {
-        device.path.set(whit::embedded::ROOT.to_bytes());
-        return Ok(embedded::mount(options.read_only));
+    if value.is_empty() || value == ROOTFS_VALUE {
+        device.path.set(ROOTFS.to_bytes());
+        return Ok(rootfs::mount(options.read_only));
     }
-    let mut failure = None;
-    if root::parse(value, wanted).is_some() {
-        // What lies below an overlay stays as it is.
-        let is_lower = !options.value(Value::Overlay).is_empty();
-        let flags = if options.read_only || is_lower { MS_RDONLY } else { 0 };
-        let path = filesystems::ROOT.to_bytes();
-        let root = Volume { source: value, path, fstype: wanted, options: options.value(Value::RootFlags), flags };
-        match mount_when_there(machine, deadline_ms, device, c"/", &root)? {
-            Ok(read_only) => return Ok(Some(Root { on_device: true, read_only })),
-            Err(errno) => failure = Some(errno),
-        }
-    }
+    // The lower layer of an overlay is not written to.
+    let is_lower = !options.value(Value::Overlay).is_empty();
+    let root = Volume {
+        source: value,
+        path: filesystems::ROOT.to_bytes(),
+        fstype: wanted,
+        options: options.value(Value::RootFlags),
+        flags: if options.read_only || is_lower { MS_RDONLY } else { 0 },
+    };
+    let source = root::parse(value, wanted);
+    let errno = match mount_when_there(machine, deadline_ms, device, c"/", &source, &root)? {
+        Ok(read_only) => return Ok(Some(Root { on_device: true, read_only })),
+        Err(errno) => errno,
+    };
     let _ = uwrite!(Line, "root={}: ", Text(value));
-    let _ = match failure {
-        None => uwrite!(Line, "not understood; it is MAJOR:MINOR or begins with one of {}", Text(root::PREFIXES)),
-        Some(Errno::NOENT) => {
+    let _ = match errno {
+        _ if source.is_none() => {
+            uwrite!(Line, "not understood; it is MAJOR:MINOR or begins with one of {}", Text(root::PREFIXES))
+        }
+        Errno::NOENT => {
             let wait_s = u64::from(options.time(Time::RootWait));
             uwrite!(Line, "no such device within {} s; are its modules in the initramfs?", wait_s)
         }
-        Some(errno) => {
+        errno => {
             let advice: &[u8] = match errno {
                 // EFSBADCRC and EFSCORRUPTED, as file systems call them.
                 Errno::BADMSG | Errno::UCLEAN => b"it is damaged, and its fsck may help",
@@ -109,45 +106,18 @@ fn wait_for_root(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Devic
         }
     };
     console::print();
-    if failure == Some(Errno::NOENT) {
-        device.say_all();
+    if errno == Errno::NOENT {
+        device.log_all();
     }
     Ok(None)
 }
 
-/// Tries to mount a volume below `root` at once, and then each time that a device has appeared or changed: nothing else can
-/// help. Returns whether it is read-only; EINVAL is a source that is not understood, ENOENT what did not come in time.
-pub(crate) fn mount_when_there(
-    machine: &mut Machine<'_>,
-    deadline_ms: u64,
-    device: &mut Device,
-    root: &CStr,
-    volume: &Volume<'_>,
-) -> Result<Result<bool, Errno>, End> {
-    let Some(spec) = &volume.spec() else { return Ok(Err(Errno::INVAL)) };
-    loop {
-        match device.find(spec).and_then(|()| filesystems::mount_inside(root, device, volume)) {
-            // The node may come before the medium.
-            Err(Errno::NOENT | Errno::NXIO | Errno::NOMEDIUM) => {}
-            done => return Ok(done),
-        }
-        loop {
-            if now_ms() >= deadline_ms {
-                return Ok(Err(Errno::NOENT));
-            }
-            if supervise::wait(machine, deadline_ms)? {
-                break;
-            }
-        }
-    }
-}
-
-/// Waits for the first lease, or an address of IPv6, for as long as the options say; without an interface not at all. Returns
-/// whether the workload may start.
+/// Waits for the first lease, or an IPv6 address, for as long as the options allow; not at all without an interface. Returns whether
+/// the workload may start.
 fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<bool, End> {
-    if machine.drivers_wanted {
-        // What has appeared by now gets its driver.
-        supervise::wait(machine, 0)?;
+    if machine.phase == Phase::LoadingDrivers {
+        // Devices that have appeared by now get their drivers.
+        supervise::wait_or_end(machine, 0)?;
     }
     machine.handle_network();
     let net = machine.options.net();
@@ -158,15 +128,15 @@ fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<bool, En
     let wait_s = machine.options.time(Time::NetTimeout);
     let deadline_ms = after_s(started_ms, wait_s);
     loop {
-        // Why there is none was said.
+        // The reason is logged.
         let Some(network) = &machine.network else { return Ok(!is_required) };
         if !network.has_interfaces() && !is_required {
-            tell!("network: no Ethernet interface");
+            info!("network: no Ethernet interface");
             return Ok(true);
         }
         let has_address = if net == Net::Wait6 { network.has_ipv6 } else { network.lease().is_some() };
-        let asks = network.lease().is_some() && machine.clock.asks(machine.options.value(Value::Ntp));
-        if has_address && !asks {
+        let awaits_time = network.lease().is_some() && machine.clock.awaits_answer(machine.options.value(Value::Ntp));
+        if has_address && !awaits_time {
             return Ok(true);
         }
         if now_ms() >= deadline_ms {
@@ -175,28 +145,9 @@ fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<bool, En
             if has_address {
                 return Ok(true); // The time is still asked for.
             }
-            say!("network: no {} within {} s{}", wanted, u64::from(wait_s), outlook);
+            error!("network: no {} within {} s{}", wanted, u64::from(wait_s), outlook);
             return Ok(!is_required);
         }
-        supervise::wait(machine, deadline_ms)?;
-    }
-}
-
-/// Reads the record that mkraw left in the image, and the options again: the image's are the weakest.
-fn read_image_record(machine: &mut Machine<'_>) {
-    static BUFFER: Static<MAX_RECORD> = Static::new();
-    let file = fd::open_inside(filesystems::ROOT, c"etc/whit.conf", OFlags::RDONLY);
-    let text = file.and_then(|file| files::read_open(&file, BUFFER.take()));
-    let Some(text) = said(Source::Image.name(), MAX_RECORD, text) else { return };
-    machine.sources.image = Record::decode(text);
-    machine.options = machine.sources.options(&mut |source, complaint| {
-        // The others were complained of before.
-        if source == Source::Image {
-            complain(source, complaint);
-        }
-    });
-    console::set(machine.options.has(Switch::Quiet), machine.options.kernel_log);
-    if machine.options.net() == Net::Off {
-        machine.network = None;
+        supervise::wait_or_end(machine, deadline_ms)?;
     }
 }

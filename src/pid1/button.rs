@@ -1,4 +1,4 @@
-//! The power button, heard from evdev: no acpid in the machine.
+//! The power button, read from evdev: the machine has no acpid.
 //!
 //! ACPI's button is an input device of its own (drivers/acpi/button.c), for PIIX, ICH9 and the generic event device of a
 //! microvm alike. The modules `button` and `evdev` make it, where the kernel has them as modules.
@@ -43,7 +43,7 @@ impl Buttons {
         }
     }
 
-    /// What is waited for.
+    /// The descriptors to poll.
     pub(crate) fn descriptors(&self) -> [Option<&Fd>; MAX_BUTTONS] {
         let [one, other] = &self.0;
         [one.as_ref(), other.as_ref()]

@@ -1,4 +1,4 @@
-//! The time of day: never before the image was made, and asked for once where that is wished.
+//! The time of day: never earlier than the image was made, and queried once by SNTP when `ntp=` is given.
 
 use rustix::net::{AddressFamily, SocketAddrV4, SocketType, connect};
 use whit::dhcp::lease::{Lease, Servers};
@@ -6,32 +6,32 @@ use whit::error::Errno;
 use whit::ipv4;
 use whit::options::{Source, Sources};
 use whit::sntp::{self, MESSAGE};
-use whit::text::{Text, number, parts};
+use whit::text::{Text, number, split};
 use whit::time::{NEVER, after_ms};
 
-use crate::console::{failed, say, tell};
+use crate::console::{error, info, log_failure};
 use crate::files;
 use crate::sys::fd::{self, Fd};
 use crate::sys::{boot_time_ns, clock_ns, set_clock_ns};
 
 /// The port of time servers (RFC 5905 §7.3).
 const NTP_PORT: u16 = 123;
-/// Between one question and the next; twice as long each time.
+/// Time between two queries, doubled each time.
 const FIRST_GAP_MS: u64 = 500;
-/// Questions, to the servers in turn.
+/// Queries, to the servers in turn.
 const MAX_QUESTIONS: u8 = 4;
 
-/// The one who asks for the time.
+/// The SNTP client.
 pub(crate) struct Clock {
     /// Connected to the server that was asked last.
     socket: Option<Fd>,
     asked: u8,
-    /// Nobody is asked any more.
+    /// No server is asked any more.
     done: bool,
     seed: u32,
     asked_ns: u64,
     deadline_ms: u64,
-    /// The newest time that is known from before: who says less is wrong.
+    /// The newest time of the records and the command line: an earlier answer is wrong.
     least_ns: u64,
 }
 
@@ -48,7 +48,7 @@ impl Clock {
             for given in sources.each(*source).filter(|given| given.name == b"time") {
                 match number(given.text) {
                     Some(time_s) => newest_s = newest_s.max(time_s),
-                    None => say!("time={}: no number of seconds since 1970", Text(given.text)),
+                    None => error!("time={}: no number of seconds since 1970", Text(given.text)),
                 }
             }
         }
@@ -59,7 +59,7 @@ impl Clock {
     }
 
     /// Whether an answer is still to come to what `ntp=` asks for.
-    pub(crate) fn asks(&self, wanted: &[u8]) -> bool {
+    pub(crate) fn awaits_answer(&self, wanted: &[u8]) -> bool {
         !self.done && !wanted.is_empty()
     }
 
@@ -73,10 +73,10 @@ impl Clock {
         self.deadline_ms
     }
 
-    /// Once there is a lease: reads an answer, asks the first or the next server.
+    /// Once there is a lease: reads an answer, or queries the first or next server.
     pub(crate) fn handle(&mut self, now_ms: u64, wanted: &[u8], lease: Option<&Lease>) {
-        let (true, Some(lease)) = (self.asks(wanted), lease) else {
-            // What was asked has nobody to answer it.
+        let (true, Some(lease)) = (self.awaits_answer(wanted), lease) else {
+            // A pending query has lost its network.
             (self.socket, self.deadline_ms) = (None, NEVER);
             return;
         };
@@ -90,19 +90,19 @@ impl Clock {
         if wanted == b"dhcp" {
             servers.clone_from(&lease.time_servers);
         } else {
-            for server in parts(wanted, b',').filter_map(ipv4::parse) {
+            for server in split(wanted, b',').filter_map(ipv4::parse) {
                 let _ = servers.push(server);
             }
         }
         let next = usize::from(self.asked).checked_rem(servers.len()).and_then(|next| servers.get(next));
         let (Some(server), ..MAX_QUESTIONS) = (next, self.asked) else {
-            say!("ntp={}: nobody tells the time", Text(wanted));
+            error!("ntp={}: nobody tells the time", Text(wanted));
             return self.end();
         };
         self.deadline_ms = after_ms(now_ms, FIRST_GAP_MS << self.asked);
         self.asked += 1;
-        if let Err(errno) = self.ask(*server) {
-            failed("ntp", b"", errno);
+        if let Err(errno) = self.send_query(*server) {
+            log_failure("ntp", b"", errno);
         }
     }
 
@@ -110,7 +110,7 @@ impl Clock {
         (self.done, self.socket, self.deadline_ms) = (true, None, NEVER);
     }
 
-    fn ask(&mut self, server: ipv4::Address) -> Result<(), Errno> {
+    fn send_query(&mut self, server: ipv4::Address) -> Result<(), Errno> {
         let socket = fd::socket(AddressFamily::INET, SocketType::DGRAM, 0)?;
         connect(&socket, &SocketAddrV4::new(server.0.into(), NTP_PORT))?;
         self.asked_ns = boot_time_ns();
@@ -140,7 +140,7 @@ impl Clock {
 
 fn set(time_ns: u64) {
     match set_clock_ns(time_ns) {
-        Ok(()) => tell!("clock set to {}", time_ns / 1_000_000_000),
-        Err(errno) => failed("clock", b"", errno),
+        Ok(()) => info!("clock set to {}", time_ns / 1_000_000_000),
+        Err(errno) => log_failure("clock", b"", errno),
     }
 }

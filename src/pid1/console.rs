@@ -1,4 +1,4 @@
-//! What whit says: whole lines on the consoles, each by one write, or in the kernel's log.
+//! Log lines of the init: whole lines on the consoles, each by one write, or in the kernel's log.
 
 use core::convert::Infallible;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -6,6 +6,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::OFlags;
 use rustix::io;
 use ufmt::{uWrite, uwrite};
+use whit::contract::{PREFIX, join};
 use whit::error::Errno;
 use whit::text::{Text, split_once};
 
@@ -14,16 +15,16 @@ use crate::sys;
 use crate::sys::fd::{self, Fd};
 use crate::sys::memory;
 
-/// How every line of ours begins: the level is for the kernel's log alone.
-const PREFIX: &[u8] = b"<3>whit: ";
-/// Bytes of the level, and which of them it is (include/linux/kern_levels.h): an error, or for information.
+/// The start of every line: its level, which only the kernel's log sees, and `whit: `.
+const START: &[u8] = &join::<{ LEVEL + PREFIX.len() }>(&[b"<3>", PREFIX.as_bytes()]);
+/// Bytes of the level, and the place of its digit (include/linux/kern_levels.h): 3 is an error, 6 information.
 const LEVEL: usize = 3;
 const LEVEL_DIGIT: usize = 1;
 const ERROR: u8 = b'3';
 const INFORMATION: u8 = b'6';
 
-/// The text that is being made: a line of ours, or what a small file will hold. There is one, in static memory: on the stack
-/// of everybody who has something to say, it would make every access to that stack longer.
+/// The text that is being put together: a log line, or the content of a small file. There is one, in static memory: on the stack
+/// of each function that logs, it would make every access to that stack longer.
 pub(crate) struct Line;
 
 impl uWrite for Line {
@@ -32,7 +33,7 @@ impl uWrite for Line {
     #[inline(never)]
     fn write_str(&mut self, text: &str) -> Result<(), Infallible> {
         memory::with_line(|line| {
-            let prefix = if line.is_empty() { PREFIX } else { b"" };
+            let prefix = if line.is_empty() { START } else { b"" };
             for byte in prefix.iter().copied().chain(text.bytes()) {
                 let _ = line.push(byte);
             }
@@ -41,21 +42,21 @@ impl uWrite for Line {
     }
 }
 
-/// A line `KEYnumber` of a text that is being made.
+/// Adds a line `KEYnumber` to the text that is being put together.
 #[inline(never)]
 pub(crate) fn number_line(key: &str, number: u32) {
     let _ = uwrite!(Line, "{}{}\n", key, u64::from(number));
 }
 
-/// Ends the line and writes it at once. There is nobody to tell when that fails.
+/// Ends the log line and writes it at once, as an error. A failure is ignored: there is no other place to report it.
 #[inline(never)]
 pub(crate) fn print() {
     print_at(ERROR);
 }
 
-/// Does the same for what is no error.
+/// Ends the log line and writes it at once, as information.
 #[inline(never)]
-pub(crate) fn inform() {
+pub(crate) fn print_info() {
     print_at(INFORMATION);
 }
 
@@ -65,7 +66,7 @@ fn print_at(level: u8) {
         if let Some(digit) = line.get_mut(LEVEL_DIGIT) {
             *digit = level;
         }
-        // Opened each time: of one that stays open, ten lines are taken in five seconds (kernel/printk/printk.c,
+        // Opened each time: on a descriptor that stays open, the kernel takes ten lines in five seconds (kernel/printk/printk.c,
         // devkmsg_write()).
         if TO_KERNEL.load(Ordering::Relaxed)
             && fd::open(c"/dev/kmsg", OFlags::WRONLY).and_then(|log| fd::write(&log, line)).is_ok()
@@ -74,7 +75,7 @@ fn print_at(level: u8) {
         }
         let mut rest = line.get(LEVEL..).unwrap_or_default();
         for other in memory::consoles() {
-            let _ = fd::write(other, rest); // All or, where it cannot follow, a part: it is never waited for.
+            let _ = fd::write(other, rest); // Non-blocking: a slow console gets a part of the line.
         }
         while !rest.is_empty()
             && let Ok(written @ 1..) = io::write(sys::console(), rest)
@@ -84,18 +85,18 @@ fn print_at(level: u8) {
     });
 }
 
-/// Hands the text that was made, for a file and without the prefix, to `use_text`, which has nothing to say itself.
+/// Passes the text that was put together, for a file and without the prefix, to `use_text`, which must not log.
 pub(crate) fn finish<R>(use_text: impl FnOnce(&[u8]) -> R) -> R {
-    take(|line| use_text(line.get(PREFIX.len()..).unwrap_or_default()))
+    take(|line| use_text(line.get(START.len()..).unwrap_or_default()))
 }
 
-/// Writes the text that was made, as [`finish`] hands it on, to somebody. There is nobody to tell when that fails.
+/// Writes the text that was put together, as [`finish`] passes it on, to a descriptor. A failure is ignored.
 #[inline(never)]
 pub(crate) fn finish_into(file: &Fd) {
     let _ = finish(|text| fd::write(file, text));
 }
 
-/// Hands the line that was made to `use_line`; the next one begins empty.
+/// Passes the line that was put together to `use_line`; the next one begins empty.
 fn take<R>(use_line: impl FnOnce(&mut [u8]) -> R) -> R {
     memory::with_line(|line| {
         let done = use_line(line);
@@ -104,14 +105,14 @@ fn take<R>(use_line: impl FnOnce(&mut [u8]) -> R) -> R {
     })
 }
 
-/// Only errors are said.
+/// Only errors are logged.
 static QUIET: AtomicBool = AtomicBool::new(false);
 
-/// What is said goes to the kernel's log, which goes by the levels itself.
+/// Log lines go to the kernel's log, which filters by level itself.
 static TO_KERNEL: AtomicBool = AtomicBool::new(false);
 
-/// `quiet` was or was not asked for, and the kernel's log.
-pub(crate) fn set(quiet: bool, kernel_log: bool) {
+/// Sets the options `quiet` and `log`.
+pub(crate) fn configure(quiet: bool, kernel_log: bool) {
     QUIET.store(quiet && !kernel_log, Ordering::Relaxed);
     TO_KERNEL.store(kernel_log, Ordering::Relaxed);
 }
@@ -120,40 +121,50 @@ pub(crate) fn is_quiet() -> bool {
     QUIET.load(Ordering::Relaxed)
 }
 
-/// Says something that is always said: an error, or what was asked for. Numbers are given as u64: to show each width in its
-/// own way is a function each.
-macro_rules! say {
+/// Logs a line that is always shown: an error, or a result such as the exit code. Numbers are passed as u64: each other width would
+/// link a function of its own.
+macro_rules! error {
     ($($argument:tt)*) => {{
         let _ = ufmt::uwrite!($crate::console::Line, $($argument)*);
         $crate::console::print();
     }};
 }
 
-/// Says how the boot goes, unless `quiet` was asked for.
-macro_rules! tell {
+/// Logs a line about the progress of the boot, unless `quiet` is given.
+macro_rules! info {
     ($($argument:tt)*) => {
         if !$crate::console::is_quiet() {
             let _ = ufmt::uwrite!($crate::console::Line, $($argument)*);
-            $crate::console::inform();
+            $crate::console::print_info();
         }
     };
 }
 
-pub(crate) use {say, tell};
+pub(crate) use {error, info};
 
-/// Says that a step failed: `whit: mount /proc: EBUSY`.
+/// Logs a step that failed: `whit: mount /proc: EBUSY`.
 #[inline(never)]
-pub(crate) fn failed(step: &str, what: &[u8], errno: Errno) {
-    say!("{}{}: {}", step, Text(what), errno);
+pub(crate) fn log_failure(step: &str, what: &[u8], errno: Errno) {
+    error!("{}{}: {}", step, Text(what), errno);
 }
 
-/// Says that a file was not read: `whit: /whit.conf: 16384 bytes or more are not read`.
+/// Logs a file that was not read: `whit: /whit.conf: 16384 bytes or more are not read`.
 #[inline(never)]
-pub(crate) fn unread(path: &[u8], limit: usize, errno: Errno) {
+pub(crate) fn log_unread(path: &[u8], limit: usize, errno: Errno) {
     match errno {
-        Errno::FBIG => say!("{}: {} bytes or more are not read", Text(path), limit as u64),
-        errno => failed("", path, errno),
+        Errno::FBIG => error!("{}: {} bytes or more are not read", Text(path), limit as u64),
+        errno => log_failure("", path, errno),
     }
+}
+
+/// Returns what was read of a file; logs any error except ENOENT.
+pub(crate) fn read_or_log<T>(path: &[u8], limit: usize, read: Result<T, Errno>) -> Option<T> {
+    match read {
+        Ok(value) => return Some(value),
+        Err(Errno::NOENT) => {}
+        Err(errno) => log_unread(path, limit, errno),
+    }
+    None
 }
 
 /// Opens the console on descriptors 0 to 2 when the kernel found none in the initramfs (init/main.c,
@@ -162,12 +173,12 @@ pub(crate) fn open() {
     if io::fcntl_getfd(sys::console()).is_err()
         && let Ok(console) = fd::open(c"/dev/console", OFlags::RDWR).or_else(|_| fd::open(c"/dev/null", OFlags::RDWR))
     {
-        be(&console);
+        use_terminal(&console);
         core::mem::forget(console); // It is descriptor 0 itself.
     }
 }
 
-/// Opens the consoles beside /dev/console: their drivers are loaded.
+/// Opens the consoles other than /dev/console. Their drivers are loaded.
 pub(crate) fn open_others() {
     files::each_line(c"/proc/consoles", &mut |line| {
         // `ttyS0                -W- (EC p a)    4:64` (fs/proc/consoles.c): enabled, and the one that /dev/console is.
@@ -180,7 +191,7 @@ pub(crate) fn open_others() {
 }
 
 /// Makes a terminal descriptors 0 to 2, without O_CLOEXEC: a copy of a copy, as it may be descriptor 0 itself.
-pub(crate) fn be(terminal: &Fd) {
+pub(crate) fn use_terminal(terminal: &Fd) {
     let _ = rustix::stdio::dup2_stdout(terminal);
     let _ = rustix::stdio::dup2_stderr(terminal);
     let _ = rustix::stdio::dup2_stdin(sys::console());
@@ -190,6 +201,6 @@ pub(crate) fn be(terminal: &Fd) {
 /// SIGHUP when its parent, the leader, ends.
 pub(crate) fn lead_session() {
     let _ = rustix::process::setsid();
-    // A console that is no terminal is no error.
+    // Fails on a console that is not a terminal, which is no error.
     let _ = rustix::process::ioctl_tiocsctty(sys::console());
 }

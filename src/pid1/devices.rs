@@ -1,6 +1,6 @@
-//! Block devices: the one that a `root=` means, or all that there are.
+//! Block devices: finds the one that a source names, or lists all.
 //!
-//! /proc/partitions has each device that has a size, and so a medium; sysfs what it is called; the device itself the rest.
+//! /proc/partitions lists each device that has a size, and so a medium; sysfs has the names; the superblock the rest.
 
 use core::ffi::CStr;
 use core::num::NonZero;
@@ -13,12 +13,12 @@ use whit::probe::{self, Format, Place};
 use whit::root::{Kind, RootSpec, device_number, is_written};
 use whit::text::{Text, number};
 
-use crate::console::{self, Line, failed};
+use crate::console::{self, Line, log_failure};
 use crate::files::{self, Path};
 use crate::sys::c_str;
 use crate::sys::fd::{self, Fd};
 
-/// A device that is looked at, or that was found. What is looked at most stands first, as in the machine.
+/// The device that is examined, or that was found. The fields used most come first, as in the machine.
 #[repr(C)]
 pub(crate) struct Device {
     /// The file system on it.
@@ -36,7 +36,7 @@ impl Device {
         Self { path: Path::new(), format: None, tag: b"", place: [0; _] }
     }
 
-    /// Goes to what a `root=` means. Whether the host has such a tag only mount(2) tells.
+    /// Finds the device of a source. Whether the host has a tag is only known at mount(2).
     ///
     /// # Errors
     /// ENOENT when there is no such device; those of one that is not ready.
@@ -66,16 +66,16 @@ impl Device {
         let grown = fd::open(self.path.text(), OFlags::RDONLY)
             .and_then(|device| fd::grow_ext4(&fd::open(mounted, OFlags::RDONLY)?, fd::device_bytes(&device)));
         if let Err(errno) = grown {
-            failed("grow ", self.path.text().to_bytes(), errno);
+            log_failure("grow ", self.path.text().to_bytes(), errno);
         }
     }
 
-    /// Says which devices there are, a line each.
-    pub(crate) fn say_all(&mut self) {
+    /// Logs every device, a line each.
+    pub(crate) fn log_all(&mut self) {
         let _ = self.search(None);
     }
 
-    /// Goes from device to device, to the one that is meant; says each when none is.
+    /// Examines device after device until one is meant by the source; logs each when there is no source.
     fn search(&mut self, spec: Option<&RootSpec<'_>>) -> Result<(), Errno> {
         let list = fd::open(c"/proc/partitions", OFlags::RDONLY)?;
         let mut at = 0;
@@ -84,7 +84,7 @@ impl Device {
             at += length as u64 + 1;
             match spec {
                 Some(spec) if self.is_meant(spec) && self.look().is_ok() => break Ok(()),
-                None if length > 0 => self.say(length),
+                None if length > 0 => self.log(length),
                 _ => {}
             }
         };
@@ -111,8 +111,8 @@ impl Device {
         Some(length)
     }
 
-    /// Says the device whose line of that length was read.
-    fn say(&mut self, length: usize) {
+    /// Logs the device whose line of that length was read.
+    fn log(&mut self, length: usize) {
         let _ = uwrite!(Line, "{}", Text(self.place.get(..length).unwrap_or_default()));
         let _ = self.look();
         if let Some(format) = self.format {
@@ -145,7 +145,7 @@ impl Device {
     }
 
     /// The UUID of the partition that many numbers before this one, from the table on its disk: up to Linux 6.12 at least
-    /// the kernel does not tell it.
+    /// the kernel does not export it.
     fn partition_uuid(&mut self, offset: u32) -> Option<NonZero<u128>> {
         let number = number(field(&mut self.place, c"uevent", b"PARTN="))?.wrapping_sub(offset);
         self.set_path(c"../uevent");
@@ -194,7 +194,7 @@ impl Device {
     }
 }
 
-/// What stands behind `key` in a small file of the working directory, up to the end of the line; empty when nothing does.
+/// The value of `key` in a small file of the working directory, up to the end of the line; empty when there is none.
 fn field<'a>(place: &'a mut Place, file: &CStr, key: &[u8]) -> &'a [u8] {
     files::behind(place, file, 0, b'\n', key)
 }

@@ -5,7 +5,7 @@ use core::mem::MaybeUninit;
 
 use rustix::fs::{Mode, OFlags, mkdir};
 use whit::error::Errno;
-use whit::text::{parts, strip_prefix};
+use whit::text::{split, strip_prefix};
 
 use crate::sys::c_str;
 use crate::sys::fd::{self, Fd};
@@ -31,17 +31,17 @@ pub(crate) fn read_open<'a>(file: &Fd, buffer: &'a mut [MaybeUninit<u8>]) -> Res
     if text.len() < size { Ok(text) } else { Err(Errno::FBIG) }
 }
 
-/// What stands behind `key` at the start of a part of a small file's text, which begins at byte `at` and whose parts `end` ends;
-/// empty when nothing does.
+/// The value of `key` in a small file: the rest of the first part that starts with it. The parts begin at byte `at`, and each ends
+/// with `end`. Empty when there is none.
 #[inline(never)]
 pub(crate) fn behind<'a>(room: &'a mut [u8], file: &CStr, at: u64, end: u8, key: &[u8]) -> &'a [u8] {
     let length = fd::open(file, OFlags::RDONLY).map_or(0, |file| fd::read_at(&file, room, at));
-    let mut texts = parts(room.get(..length).unwrap_or_default(), end);
+    let mut texts = split(room.get(..length).unwrap_or_default(), end);
     texts.find_map(|text| strip_prefix(text, key)).unwrap_or_default()
 }
 
-/// Hands every line of a list of the kernel's to `visit`, whatever its length: one read(2) gives a page of it at most. Returns
-/// whether the whole of it was read.
+/// Passes every line of a list of the kernel's to `visit`, however long the list: one read(2) returns a page of it at most. Returns
+/// whether the whole list was read.
 #[inline(never)]
 pub(crate) fn each_line(path: &CStr, visit: &mut dyn FnMut(&[u8])) -> bool {
     let Ok(list) = fd::open(path, OFlags::RDONLY) else { return false };
@@ -142,7 +142,7 @@ impl Path {
         self.text()
     }
 
-    /// What was put together last.
+    /// The text.
     pub(crate) fn text(&self) -> &CStr {
         c_str(&self.0)
     }

@@ -8,10 +8,10 @@ use rustix::mount::{MountFlags, mount, mount_bind_recursive};
 use rustix::process::{chdir, chroot, fchdir, umask};
 use whit::error::Errno;
 use whit::mounts::{LINKS, MOUNTS, NODES};
-use whit::text::{Text, parts, position, strip_prefix};
+use whit::text::{Text, position, split, strip_prefix};
 use whit::volume::{MountOption, Volume, mount_option};
 
-use crate::console::{failed, tell};
+use crate::console::{info, log_failure};
 use crate::devices::Device;
 use crate::files::{self, MAX_PATH, Path};
 use crate::sys::{c_str, fd};
@@ -19,12 +19,12 @@ use crate::sys::{c_str, fd};
 /// Where the root is mounted.
 pub(crate) const ROOT: &CStr = c"/mnt";
 
-/// Makes the mounts of a packed table, each directory first when it is missing. What is a mount already stays as it is.
+/// Makes the mounts of a packed table, creating missing directories. A directory that is a mount already is skipped.
 pub(crate) fn mount_all(mut packed: &'static [u8]) {
     while mount_next(&mut packed) {}
 }
 
-/// Makes the first mount of what is left of the table; `false` when nothing is.
+/// Makes the next mount of the table; returns `false` at its end.
 fn mount_next(rest: &mut &'static [u8]) -> bool {
     let Some((flags, texts)) = rest.split_first() else { return false };
     *rest = texts;
@@ -35,8 +35,8 @@ fn mount_next(rest: &mut &'static [u8]) -> bool {
     let flags = MountFlags::from_bits_retain(u32::from(*flags));
     match make_and(target, || mount(fstype, target, fstype, flags, data)) {
         Ok(()) | Err(Errno::BUSY) => {}
-        Err(Errno::NODEV) => tell!("no {} in this kernel", Text(fstype.to_bytes())),
-        Err(errno) => failed("mount ", target.to_bytes(), errno),
+        Err(Errno::NODEV) => info!("no {} in this kernel", Text(fstype.to_bytes())),
+        Err(errno) => log_failure("mount ", target.to_bytes(), errno),
     }
     true
 }
@@ -54,7 +54,7 @@ pub(crate) fn texts(packed: &[u8]) -> impl Iterator<Item = &CStr> {
     core::iter::from_fn(move || (!rest.is_empty()).then(|| next_text(&mut rest)))
 }
 
-/// Mounts on a directory, and once more when it had to be made first.
+/// Mounts on a directory, which is created first when it is missing.
 fn make_and(target: &CStr, attempt: impl Fn() -> rustix::io::Result<()>) -> Result<(), Errno> {
     match attempt() {
         Err(rustix::io::Errno::NOENT) => {
@@ -65,7 +65,7 @@ fn make_and(target: &CStr, attempt: impl Fn() -> rustix::io::Result<()>) -> Resu
     }
 }
 
-/// Makes the other early mounts, then the device nodes and links that are missing; calls `between` behind each mount. /proc
+/// Makes the other early mounts, then the device nodes and links that are missing; calls `between` after each mount. /proc
 /// is mounted.
 pub(crate) fn prepare(mut between: impl FnMut()) {
     let mut rest: &'static [u8] = &MOUNTS;
@@ -89,7 +89,7 @@ pub(crate) fn prepare(mut between: impl FnMut()) {
     let _ = chdir(c"/");
 }
 
-/// What became the root.
+/// The mounted root.
 pub(crate) struct Root {
     /// Whether it is a file system of its own.
     pub(crate) on_device: bool,
@@ -97,29 +97,29 @@ pub(crate) struct Root {
     pub(crate) read_only: bool,
 }
 
-/// Mounts a volume that was found on its directory below `root`, which is made when it is missing; as [`mount_found`] does.
+/// Mounts a volume on its directory below `root`, which is created when it is missing; as [`mount_device`] does.
 pub(crate) fn mount_inside(root: &CStr, device: &Device, volume: &Volume<'_>) -> Result<bool, Errno> {
     // Links in the path lead where they lead in the root: PID 1 goes there meanwhile.
     let outside = fd::open(c"/", OFlags::PATH)?;
     chroot(root)?;
-    let mounted = files::make_directories(volume.path).and_then(|()| mount_found(device, volume));
+    let mounted = files::make_directories(volume.path).and_then(|()| mount_device(device, volume));
     fchdir(&outside)?;
     chroot(c".")?;
     mounted
 }
 
-/// Mounts what a device was found to be on a directory, as the first of its types that will do. What cannot be written to is
-/// mounted read-only: whether it is, is returned.
+/// Mounts a device on a directory, trying its file system types in turn; read-only where it cannot be written to. Returns whether
+/// it is read-only.
 ///
 /// # Errors
 /// ENOENT for a tag that the host does not have (yet), and the kernel's.
 #[inline(never)]
-fn mount_found(found: &Device, volume: &Volume<'_>) -> Result<bool, Errno> {
+fn mount_device(device: &Device, volume: &Volume<'_>) -> Result<bool, Errno> {
     let Volume { path, fstype, options, mut flags, .. } = *volume;
     let mut buffer = files::buffer::<4096>();
     let mut room = Path::new();
     let target = room.set(path);
-    let fstypes = found.fstypes(fstype);
+    let fstypes = device.fstypes(fstype);
     let (list, separator, prefix) = if fstypes.is_empty() {
         // Lines of the kernel's types; those that need a device have no "nodev" in front of the tab.
         let list = files::read(c"/proc/filesystems", &mut buffer).unwrap_or_default();
@@ -133,7 +133,7 @@ fn mount_found(found: &Device, volume: &Volume<'_>) -> Result<bool, Errno> {
         Some(_) => DATA_TMPFS,
         None => b"",
     });
-    for word in parts(options, b',') {
+    for word in split(options, b',') {
         match mount_option(word) {
             MountOption::Set(bits) => flags |= bits,
             MountOption::Clear(bits) => flags &= !bits,
@@ -144,14 +144,14 @@ fn mount_found(found: &Device, volume: &Volume<'_>) -> Result<bool, Errno> {
                 .map_err(|_| Errno::NAMETOOLONG)?,
         }
     }
-    // An empty option behind is none; a full text has no room for its end.
+    // A trailing comma is no option to the kernel; a full text has no room for its NUL.
     data.push(0).map_err(|_| Errno::NAMETOOLONG)?;
     let mut last = Errno::INVAL;
-    for fstype in parts(list, separator).filter_map(|line| strip_prefix(line, prefix)) {
+    for fstype in split(list, separator).filter_map(|line| strip_prefix(line, prefix)) {
         let mut name = Path::new();
         let fstype = name.set(fstype);
         for flags in [flags, flags | MS_RDONLY] {
-            match mount(found.path.text(), target, fstype, MountFlags::from_bits_retain(flags), c_str(&data)) {
+            match mount(device.path.text(), target, fstype, MountFlags::from_bits_retain(flags), c_str(&data)) {
                 Ok(()) => return Ok(flags & MS_RDONLY != 0),
                 Err(errno) => last = errno.into(),
             }
@@ -169,15 +169,15 @@ fn mount_found(found: &Device, volume: &Volume<'_>) -> Result<bool, Errno> {
 /// How the kernel and QEMU's 9p server agree (Documentation/filesystems/9p.rst); the default message size before Linux 5.16,
 /// 8 KiB, makes every transfer slow.
 const DATA_9P: &[u8] = b"trans=virtio,version=9p2000.L,msize=262144,";
-/// A directory that everybody may write to, as docker makes it.
+/// A directory that every user may write to, as docker makes it.
 const DATA_TMPFS: &[u8] = b"mode=1777,";
 
-/// Gives the root our /dev, /proc and /sys, with all that is mounted in them.
-pub(crate) fn furnish_root() {
+/// Binds /dev, /proc and /sys, with the mounts in them, into the root.
+pub(crate) fn bind_system_mounts() {
     for inside in texts(b"/mnt/dev\0/mnt/proc\0/mnt/sys\0") {
         let ours = c_str(inside.to_bytes_with_nul().get(ROOT.count_bytes()..).unwrap_or_default());
         if let Err(errno) = make_and(inside, || mount_bind_recursive(ours, inside)) {
-            failed("mount ", inside.to_bytes(), errno);
+            log_failure("mount ", inside.to_bytes(), errno);
         }
     }
 }

@@ -5,11 +5,11 @@ use rustix::fs::{AtFlags, OFlags, unlinkat};
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::system::RebootCommand;
 use whit::argv::Strings;
+use whit::contract::NOT_FOUND;
 use whit::dirent::names;
 use whit::mounts;
 use whit::options::{Switch, Value};
-use whit::status::NOT_FOUND;
-use whit::text::parts;
+use whit::text::split;
 
 use crate::files;
 use crate::filesystems::{self, Root, texts};
@@ -19,15 +19,15 @@ use crate::sys::c_str;
 use crate::sys::fd::{self, Fd};
 use crate::workload::{enter_root_with, execute};
 
-/// What the kernel looks for when it is not told (init/main.c, kernel_init).
+/// The kernel's default inits (init/main.c, kernel_init).
 const INITS: &[u8] = b"/sbin/init /etc/init /bin/init /bin/sh";
 
-/// Hands PID 1 to the image: to `init=`, to its entrypoint, or to what the kernel would start. Returns the exit status when
-/// there is nobody to take it.
+/// Hands PID 1 to the image: to `init=`, to its entrypoint, or to the kernel's default inits. Returns the exit code when none of
+/// them can be executed.
 #[inline(never)] // Its 32 KiB of strings would be on the stack of every machine, and the compiler touches each page of a frame.
 pub(crate) fn hand_over(machine: &mut Machine<'_>) -> u8 {
     if let Some(network) = &mut machine.network {
-        network.settle();
+        network.make_addresses_permanent();
     }
     if machine.options.has(Switch::Timing) {
         machine.timeline.print();
@@ -45,7 +45,7 @@ pub(crate) fn hand_over(machine: &mut Machine<'_>) -> u8 {
     // Of one that is there nothing comes back.
     let mut code = NOT_FOUND;
     let given = machine.options.value(Value::Init);
-    for init in parts(if given.is_empty() && argv.is_empty() { INITS } else { given }, b' ') {
+    for init in split(if given.is_empty() && argv.is_empty() { INITS } else { given }, b' ') {
         if !init.is_empty() {
             argv = <Strings>::new();
             let _ = argv.push(init);
@@ -55,33 +55,32 @@ pub(crate) fn hand_over(machine: &mut Machine<'_>) -> u8 {
     code
 }
 
-/// Leaves the initramfs: what is mounted in it goes on in the root alone, and of its files none stays. The root is still to be
-/// moved to `/`.
+/// Leaves the initramfs: unmounts what the root has of its own, and removes all files. The root is still to be moved to `/`.
 fn leave_initramfs(root: &Root) {
     filesystems::mount_all(&mounts::RUN);
     for ours in texts(b"/dev\0/proc\0/sys\0/tmp\0/run\0") {
         let _ = unmount(ours, UnmountFlags::DETACH);
     }
-    // A root that is part of the initramfs needs it; a file system that is no initramfs is somebody's.
+    // A rootfs is part of the initramfs; a / that is not in memory is no initramfs.
     if root.on_device
         && let Ok(directory) = fd::open(c"/", OFlags::DIRECTORY)
         && fd::is_in_memory(&directory)
     {
-        empty(&directory);
+        remove_content(&directory);
     }
     // As the kernel has it when it starts an init.
     shutdown::reboot(RebootCommand::CadOn);
 }
 
-/// Removes all that is in a directory, but for what is mounted there.
-fn empty(directory: &Fd) {
+/// Removes the content of a directory, except mounts.
+fn remove_content(directory: &Fd) {
     let mut buffer = files::buffer::<1024>();
     while let Ok(entries @ [_, ..]) = fd::entries(directory, &mut buffer) {
         for name in names(entries).map(c_str) {
             if unlinkat(directory, name, AtFlags::empty()).is_err()
                 && let Ok(below) = fd::open_below(directory, name)
             {
-                empty(&below);
+                remove_content(&below);
                 let _ = unlinkat(directory, name, AtFlags::REMOVEDIR);
             }
         }

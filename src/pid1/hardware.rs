@@ -1,51 +1,49 @@
-//! The drivers of the hardware that is there, where mkcpio left an index of them.
+//! Drivers for the machine's hardware, from the index that mkcpio writes.
 //!
-//! Every device in sysfs says what it is. Each module of the index that has a pattern for one is loaded, and then what has
-//! appeared by that is looked at. Nothing is known here of any bus.
+//! Every device in sysfs has a modalias. Each module of the index with a pattern that matches one is loaded, and then the devices
+//! that have appeared since are looked up. No bus is treated specially.
+
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::OFlags;
+use whit::contract::DRIVER_INDEX;
 use whit::dirent::names;
 use whit::error::Errno;
-use whit::modalias::{INDEX, matches};
-use whit::text::parts;
+use whit::modalias::matches;
+use whit::text::split;
 
 use crate::files::{self, Lines, Path};
-use crate::machine::Machine;
+use crate::machine::{Machine, Phase};
 use crate::modules;
 use crate::sys::c_str;
 use crate::sys::fd::{self, Fd};
 
-/// What devices say they are, a line each: so many are looked up in one reading of the index.
+/// Modaliases of devices, a line each: so many are looked up in one reading of the index.
 type Devices = heapless::Vec<u8, { 2 * MAX_DEVICE }>;
 
-/// Bytes of what one of them says.
+/// Bytes of a modalias.
 const MAX_DEVICE: usize = 2048;
 
 /// Modules of the index, by the number of their line.
 const MAX_MODULES: usize = 2048;
 
 /// Which modules of the index were loaded, or could not be: none is tried twice.
-pub(crate) struct Tried([u64; MAX_MODULES / 64]);
+static TRIED: [AtomicU64; MAX_MODULES / 64] = [const { AtomicU64::new(0) }; _];
 
-impl Tried {
-    pub(crate) const fn new() -> Self {
-        Self([0; _])
-    }
-
-    /// Whether it was not there yet. What has no place here always is.
-    fn insert(&mut self, module: usize) -> bool {
-        let Some(word) = self.0.get_mut(module / 64) else { return false };
-        let before = *word;
-        *word |= 1u64.wrapping_shl(module as u32);
-        *word != before
-    }
+/// Marks a module of the index as tried; returns whether it was not yet. One that is past the last place always was.
+fn first_try(module: usize) -> bool {
+    let Some(word) = TRIED.get(module / 64) else { return false };
+    let before = word.load(Ordering::Relaxed);
+    let after = before | 1u64.wrapping_shl(module as u32);
+    word.store(after, Ordering::Relaxed);
+    after != before
 }
 
-/// Loads what the hardware asks for, until nothing more appears. Without an index that is nothing.
+/// Loads the modules for the hardware until no further device appears. Does nothing without an index.
 #[inline(never)]
 pub(crate) fn load(machine: &mut Machine<'_>) {
-    let Ok(index) = fd::open(INDEX, OFlags::RDONLY) else {
-        machine.drivers_wanted = false;
+    let Ok(index) = fd::open(DRIVER_INDEX, OFlags::RDONLY) else {
+        machine.phase = Phase::DriversLoaded;
         return;
     };
     let mut search = Search { index, machine, devices: Devices::new(), loaded: true };
@@ -63,8 +61,8 @@ struct Search<'a, 'b> {
 }
 
 impl Search<'_, '_> {
-    /// Collects what the devices say that are so many directories below one: /sys/bus/BUS/devices/DEVICE/modalias. (What is no
-    /// device has no such file.)
+    /// Collects the modaliases of the devices that many levels below a directory: /sys/bus/BUS/devices/DEVICE/modalias. (Other
+    /// directories have no such file.)
     fn look_below(&mut self, directory: &Fd, levels: u8) -> Result<(), Errno> {
         if levels == 0 {
             return self.look_at(directory);
@@ -79,7 +77,8 @@ impl Search<'_, '_> {
         Ok(())
     }
 
-    /// A device's file ends with a newline. A processor's lists its features, in a kilobyte and more, and the next one's are the same.
+    /// Adds a device's modalias, which ends with a newline. A processor's lists its features in over a kilobyte; the next processor's
+    /// is the same, and skipped.
     fn look_at(&mut self, device: &Fd) -> Result<(), Errno> {
         let mut room = files::buffer::<MAX_DEVICE>();
         let device = files::read_open(&fd::open_at(device, c"modalias", OFlags::RDONLY)?, &mut room)?;
@@ -104,8 +103,8 @@ impl Search<'_, '_> {
                 number += 1;
                 continue;
             };
-            if parts(&self.devices, b'\n').any(|device| matches(pattern, device)) && self.machine.tried.insert(number) {
-                for file in parts(module.text().to_bytes(), b' ').filter(|file| !modules::is_there(file)) {
+            if split(&self.devices, b'\n').any(|device| matches(pattern, device)) && first_try(number) {
+                for file in split(module.text().to_bytes(), b' ').filter(|file| !modules::is_there(file)) {
                     modules::load_one(directory.text().to_bytes(), file);
                     self.machine.handle_network();
                 }

@@ -1,26 +1,20 @@
-//! The machine as PID 1 sees it, and the one place where it waits.
+//! The machine as PID 1 sees it.
 
-use core::mem::MaybeUninit;
-
-use linux_raw_sys::general::{WNOHANG, WUNTRACED};
 use linux_raw_sys::netlink::NETLINK_KOBJECT_UEVENT;
 use rustix::process::Pid;
-use whit::error::Errno;
+use whit::contract::{EXIT, NOT_STARTED};
 use whit::options::{Options, Sources, Value};
-use whit::status::NOT_STARTED;
-use whit::time::NEVER;
 
 use crate::button::Buttons;
 use crate::clock::Clock;
+use crate::console::error;
 use crate::etc;
 use crate::filesystems::Root;
-use crate::hardware::{self, Tried};
 use crate::network::Network;
 use crate::port::Ports;
-use crate::shutdown::End;
 use crate::sys;
-use crate::sys::fd::{self, Fd, poll};
-use crate::sys::process::{kill, signal_fd, wait};
+use crate::sys::fd::{self, Fd};
+use crate::sys::process::signal_fd;
 use crate::timeline::Timeline;
 
 /// Signals by their numbers on x86-64 and arm64 (signal(7)).
@@ -43,16 +37,27 @@ pub(crate) mod signal {
     pub(crate) const SYSTEMD_KEXEC: u8 = 40;
 }
 
-/// Everything that lives as long as the machine. What is small stands first: the code that reaches the first 128 bytes is
-/// shorter.
+/// How far the boot is: each phase is followed by the next, or by none.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// Each device that appears gets its driver.
+    LoadingDrivers,
+    /// No driver is loaded any more: there is no index of them, or no device is waited for.
+    DriversLoaded,
+    /// The files of /etc that depend on the network are written, and follow it.
+    EtcWritten,
+}
+
+/// The state of PID 1. Small fields come first: code that reaches the first 128 bytes is shorter.
 #[repr(C)]
 pub(crate) struct Machine<'a> {
-    signals: Option<Fd>,
-    /// Tells of devices, while one is waited for.
-    uevents: Option<Fd>,
-    /// Where the host talks beside the console.
+    /// Reports signals.
+    pub(crate) signals: Option<Fd>,
+    /// Reports devices, while one is waited for.
+    pub(crate) uevents: Option<Fd>,
+    /// The host's virtio ports.
     pub(crate) ports: Ports,
-    /// What is pressed to switch the machine off; none before its drivers are there.
+    /// The power buttons; none before their drivers are loaded.
     pub(crate) buttons: Buttons,
     /// The workload, while it runs.
     pub(crate) workload: Option<Pid>,
@@ -60,63 +65,24 @@ pub(crate) struct Machine<'a> {
     pub(crate) shell: Option<Pid>,
     /// The exit code of the workload, once it has ended.
     pub(crate) ended: Option<u8>,
-    /// The last one's, or that of a workload that was never started.
+    /// The exit code of the last workload, or of one that was never started.
     pub(crate) exit_code: u8,
-    /// PID 1 has no children, of those that it looks for.
-    pub(crate) alone: bool,
+    /// PID 1 has no children of the kind that it looks for.
+    pub(crate) no_children: bool,
     /// Which children it looks for: 0, __WALL or __WCLONE.
     pub(crate) children: u32,
-    /// The other terminal has its shell.
+    /// The shell of the other terminal (`shell=`) runs.
     pub(crate) has_terminal: bool,
     /// The root, once it is mounted.
     pub(crate) root: Option<Root>,
-    /// Who asks for the time.
+    /// The SNTP client.
     pub(crate) clock: Clock,
-    /// The files that tell programs of the network are written: they follow it from here on.
-    pub(crate) told: bool,
-    /// A device that appears gets its driver: there is an index, and devices are waited for.
-    pub(crate) drivers_wanted: bool,
-    /// Which modules the hardware has asked for.
-    pub(crate) tried: Tried,
+    /// How far the boot is.
+    pub(crate) phase: Phase,
     pub(crate) options: Options<'a>,
     pub(crate) timeline: Timeline,
     pub(crate) sources: Sources<'a>,
     pub(crate) network: Option<Network<'a>>,
-}
-
-/// What [`Machine::wait`] returned for.
-#[derive(Default)]
-pub(crate) struct Happened {
-    /// Signals, bit by number.
-    signals: u64,
-    /// The kernel itself sent SIGINT: ctrl-alt-del.
-    ctrl_alt_del: bool,
-    /// The power button was pressed.
-    power_button: bool,
-    /// A device appeared or changed.
-    pub(crate) device: bool,
-}
-
-impl Happened {
-    pub(crate) fn has(&self, signal: u8) -> bool {
-        self.signals & bit(signal) != 0
-    }
-
-    /// How whoever sits at the machine wants it to end: that is no signal for the workload.
-    pub(crate) fn end(&self) -> Option<End> {
-        if self.power_button || self.has(signal::SYSTEMD_POWER_OFF) {
-            return Some(End::PowerOff);
-        }
-        if self.ctrl_alt_del || self.has(signal::SYSTEMD_REBOOT) || self.has(signal::SYSTEMD_KEXEC) {
-            return Some(End::Reboot);
-        }
-        self.has(signal::SYSTEMD_HALT).then_some(End::Halt)
-    }
-}
-
-/// Signals are numbered from 1 to 64: the last has the place that the first leaves free.
-fn bit(signal: u8) -> u64 {
-    1u64.wrapping_shl(u32::from(signal))
 }
 
 /// Milliseconds since the kernel's start.
@@ -132,7 +98,7 @@ pub(crate) fn is_machine() -> bool {
 }
 
 impl<'a> Machine<'a> {
-    /// Opens what PID 1 waits on. Signals are blocked from here on, and devices are heard of.
+    /// Opens the descriptors that PID 1 waits on. Signals are blocked and device events queued from here on.
     #[inline(always)] // It is made where it stays: all of it would be copied, and all that it is made of.
     pub(crate) fn new(
         sources: Sources<'a>,
@@ -147,15 +113,13 @@ impl<'a> Machine<'a> {
             network,
             timeline,
             clock: Clock::new(seed),
-            told: false,
-            drivers_wanted: true,
-            tried: Tried::new(),
+            phase: Phase::LoadingDrivers,
             root: None,
             workload: None,
             shell: None,
             ended: None,
             exit_code: NOT_STARTED,
-            alone: true,
+            no_children: true,
             children: 0,
             has_terminal: false,
             signals: signal_fd().ok(),
@@ -166,126 +130,46 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Does what the network wants now, without waiting.
+    /// Handles the network's events and deadlines, without waiting.
     pub(crate) fn handle_network(&mut self) {
         if let Some(network) = &mut self.network {
             network.handle(now_ms(), &mut self.timeline);
         }
         let lease = self.network.as_ref().and_then(Network::lease);
         self.clock.handle(now_ms(), self.options.value(Value::Ntp), lease);
-        if let Some(network) = &mut self.network
-            && self.told
-            && network.take_changed()
-        {
-            etc::write(&self.sources, &self.options, Some(network));
+        if self.phase == Phase::EtcWritten && self.network.as_ref().is_some_and(Network::has_changed) {
+            self.write_etc();
         }
     }
 
-    /// Gives back what is leased; there is no network from here on.
+    /// Writes the files of /etc that depend on the network: at the end of the boot, and then each time that it changes.
+    pub(crate) fn write_etc(&mut self) {
+        self.phase = Phase::EtcWritten;
+        self.network.iter_mut().for_each(Network::clear_changed);
+        etc::write(&self.sources, &self.options, self.network.as_ref());
+    }
+
+    /// Releases the leases, and closes the network.
     pub(crate) fn release_network(&mut self) {
         self.network.take().iter_mut().for_each(Network::release);
     }
 
-    /// No device is waited for any longer, but for a port of the host.
+    /// Stops waiting for devices, except for a port of the host.
     pub(crate) fn stop_listening_for_devices(&mut self) {
-        self.drivers_wanted = false;
+        self.phase = self.phase.max(Phase::DriversLoaded);
         self.ports.open();
-        if !self.ports.may_come {
+        if !self.ports.may_appear {
             self.uevents = None;
         }
     }
 
-    /// Waits until a signal, a device or the deadline comes, or the network changed; network and children are looked after.
-    pub(crate) fn wait(&mut self, deadline_ms: u64) -> Happened {
-        let network_deadline_ms = self.network.as_ref().map_or(NEVER, Network::deadline_ms);
-        let wait_ms = deadline_ms.min(network_deadline_ms).min(self.clock.deadline_ms()).saturating_sub(now_ms());
-        if wait_ms > 0 {
-            self.network.iter_mut().for_each(Network::filter);
-        }
-        let [links, packets, claims] = self.network.as_ref().map_or([None; 3], Network::descriptors);
-        let [button, other] = self.buttons.descriptors();
-        // Whichever it was: each source below is read until it is empty.
-        poll(
-            [
-                self.signals.as_ref(),
-                self.uevents.as_ref(),
-                links,
-                packets,
-                claims,
-                self.clock.descriptor(),
-                button,
-                other,
-            ],
-            wait_ms,
-        );
-
-        let power_button = self.buttons.pressed();
-        let mut happened = Happened { device: self.read_uevents(), power_button, ..Happened::default() };
-        if happened.device && self.drivers_wanted {
-            hardware::load(self);
-        }
-        self.handle_network();
-        if happened.device && self.ports.may_come {
-            self.stop_listening_for_devices();
-        }
-        self.read_signals(&mut happened);
-        self.ports.follow(); // After its signal was read: what comes later brings another one.
-        self.reap();
-        happened
-    }
-
-    fn read_uevents(&self) -> bool {
-        let mut heard = false;
-        let mut buffer = [MaybeUninit::uninit(); 64];
-        while let Some(uevents) = &self.uevents {
-            match fd::receive(uevents, &mut buffer) {
-                // Some were lost: look, in any case.
-                Ok(_) | Err(Errno::NOBUFS) => heard = true,
-                Err(_) => break,
-            }
-        }
-        heard
-    }
-
-    fn read_signals(&self, happened: &mut Happened) {
-        /// include/uapi/asm-generic/siginfo.h
-        const SI_KERNEL: i32 = 0x80;
-        /// sizeof(struct signalfd_siginfo)
-        const INFORMATION: usize = 128;
-        let mut buffer = [MaybeUninit::uninit(); INFORMATION];
-        while let Some(signals) = &self.signals {
-            let Ok(information) = fd::read(signals, &mut buffer) else { break };
-            // ssi_signo, ssi_errno, ssi_code
-            let Some([number, .., c0, c1, c2, c3]) = information.first_chunk::<12>().copied() else { break };
-            happened.signals |= bit(number);
-            happened.ctrl_alt_del |= number == signal::INT && i32::from_ne_bytes([c0, c1, c2, c3]) == SI_KERNEL;
-        }
-    }
-
-    /// Takes leave of every child that ended, its own or an orphan.
-    pub(crate) fn reap(&mut self) {
-        loop {
-            let (child, status) = match wait(WNOHANG | WUNTRACED | self.children) {
-                Ok((Some(child), status)) => (child, status),
-                none => {
-                    // The only error: PID 1 has no children.
-                    self.alone = none.is_err();
-                    return;
-                }
-            };
-            if let Some(signal) = status.stopped_by() {
-                // ctrl-z: nobody is there to continue the workload; in a container PID 1 would not have stopped.
-                if Some(child) == self.workload && signal == signal::TSTP {
-                    let _ = kill(-child.as_raw_pid(), signal::CONT);
-                }
-                continue;
-            }
-            if Some(child) == self.workload {
-                self.workload = None;
-                self.ended = Some(status.code());
-            } else if Some(child) == self.shell {
-                self.shell = None;
-            }
-        }
+    /// Reports the exit code of the workload, or of one that could not be started, to the console and the host's port.
+    pub(crate) fn report_exit(&mut self, code: u8) {
+        self.ended = None;
+        self.exit_code = code;
+        error!("{}{}", EXIT, u64::from(code));
+        // The port may have appeared a moment ago; without a root it was never looked for.
+        self.stop_listening_for_devices();
+        self.ports.send_exit_code(code);
     }
 }

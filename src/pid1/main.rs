@@ -1,50 +1,56 @@
 //! The init: every effect of whit, in the order of the boot.
 //!
-//! What has an `absent` beside it is a part that a smaller init is built without (see `whit::parts`).
+//! A module with a `stubs` path is a feature that a smaller init is built without (see `whit::features`).
 #![no_std]
 #![no_main]
-// What serves a part that is absent serves nothing.
+// Helpers of disabled features are unused.
 #![cfg_attr(not(feature = "whole"), allow(dead_code))]
 
 mod boot;
-#[cfg_attr(not(feature = "button"), path = "absent/button.rs")]
+#[cfg_attr(not(feature = "button"), path = "stubs/button.rs")]
 mod button;
-#[cfg_attr(not(feature = "clock"), path = "absent/clock.rs")]
+#[cfg_attr(not(feature = "clock"), path = "stubs/clock.rs")]
 mod clock;
 mod console;
 mod devices;
-#[cfg_attr(not(feature = "embedded"), path = "absent/embedded.rs")]
-mod embedded;
-#[cfg_attr(not(feature = "entropy"), path = "absent/entropy.rs")]
+mod end;
+#[cfg_attr(not(feature = "entropy"), path = "stubs/entropy.rs")]
 mod entropy;
 mod etc;
+mod events;
 mod files;
 mod filesystems;
-#[cfg_attr(not(feature = "handover"), path = "absent/handover.rs")]
+#[cfg_attr(not(feature = "handover"), path = "stubs/handover.rs")]
 mod handover;
-#[cfg_attr(not(feature = "hardware"), path = "absent/hardware.rs")]
+#[cfg_attr(not(feature = "hardware"), path = "stubs/hardware.rs")]
 mod hardware;
+mod hostname;
 mod machine;
 mod modules;
-#[cfg_attr(not(feature = "network"), path = "absent/network.rs")]
+mod mounting;
+#[cfg_attr(not(feature = "network"), path = "stubs/network.rs")]
 mod network;
-#[cfg_attr(not(feature = "notify"), path = "absent/notify.rs")]
+#[cfg_attr(not(feature = "notify"), path = "stubs/notify.rs")]
 mod notify;
-#[cfg_attr(not(feature = "overlay"), path = "absent/overlay.rs")]
+#[cfg_attr(not(feature = "overlay"), path = "stubs/overlay.rs")]
 mod overlay;
-#[cfg_attr(not(feature = "port"), path = "absent/port.rs")]
+mod own_files;
+#[cfg_attr(not(feature = "port"), path = "stubs/port.rs")]
 mod port;
-#[cfg_attr(not(feature = "settings"), path = "absent/settings.rs")]
+#[cfg_attr(not(feature = "rootfs"), path = "stubs/rootfs.rs")]
+mod rootfs;
+#[cfg_attr(not(feature = "settings"), path = "stubs/settings.rs")]
 mod settings;
 mod shutdown;
 mod smbios;
+mod sources;
 mod supervise;
 mod sys;
-#[cfg_attr(not(feature = "terminal"), path = "absent/terminal.rs")]
+#[cfg_attr(not(feature = "terminal"), path = "stubs/terminal.rs")]
 mod terminal;
-#[cfg_attr(not(feature = "timeline"), path = "absent/timeline.rs")]
+#[cfg_attr(not(feature = "timeline"), path = "stubs/timeline.rs")]
 mod timeline;
-#[cfg_attr(not(feature = "volumes"), path = "absent/volumes.rs")]
+#[cfg_attr(not(feature = "volumes"), path = "stubs/volumes.rs")]
 mod volumes;
 mod workload;
 
@@ -52,52 +58,33 @@ use core::convert::Infallible;
 
 use rustix::process::getpid;
 use rustix::system::RebootCommand;
-use whit::cmdline::{self, MAX_COMMAND_LINE};
-use whit::error::Errno;
+use whit::contract::NOT_STARTED;
 use whit::mounts;
-use whit::options::{Complaint, Source, Sources, Switch};
-use whit::record::{MAX_RECORD, Record};
+use whit::options::Switch;
 use whit::stage::Stage;
-use whit::status::NOT_STARTED;
-use whit::text::Text;
 
 use crate::boot::Outcome;
-use crate::console::{say, unread};
+use crate::console::error;
+use crate::end::End;
 use crate::machine::Machine;
 use crate::network::Network;
-use crate::shutdown::End;
-use crate::sys::memory::Static;
 use crate::timeline::Timeline;
 
-static COMMAND_LINE: Static<MAX_COMMAND_LINE> = Static::new();
-static RECORD: Static<MAX_RECORD> = Static::new();
-
-/// Where the entry point arrives, on the stack that the kernel made.
+/// Called by the entry point, on the stack that the kernel made.
 fn main(seed: u32) -> ! {
     if !getpid().is_init() {
-        say!("I am an init, for PID 1 of a machine: put me into an initramfs as /init (mkcpio does)");
+        error!("I am an init, for PID 1 of a machine: put me into an initramfs as /init (mkcpio does)");
         sys::exit(1);
     }
-    // The point of no return: PID 1 must not end. Whatever fails from here on is said, and the boot goes on or the
-    // machine ends in order.
+    // The point of no return: PID 1 must not exit. Failures from here on are logged, and the boot goes on or the machine
+    // shuts down.
     let init_ns = sys::boot_time_ns();
     shutdown::reboot(RebootCommand::CadOff);
 
     filesystems::mount_all(&mounts::PROC);
-    let (command_line, arguments) =
-        said(b"/proc/cmdline", MAX_COMMAND_LINE, files::read(c"/proc/cmdline", COMMAND_LINE.take()))
-            .map(cmdline::decode)
-            .unwrap_or_default();
-    let sources = Sources {
-        arguments,
-        command_line,
-        initramfs: said(b"/whit.conf", MAX_RECORD, files::read(c"/whit.conf", RECORD.take()))
-            .map(Record::decode)
-            .unwrap_or_default(),
-        image: Record::default(),
-    };
-    let options = sources.options(&mut complain);
-    console::set(options.has(Switch::Quiet), options.kernel_log);
+    let sources = sources::read();
+    let options = sources.options(&mut sources::log_complaint);
+    console::configure(options.has(Switch::Quiet), options.kernel_log);
     let network = Network::open(seed, &options);
     let mut machine = Machine::new(sources, options, network, Timeline::new(init_ns), seed);
     machine.handle_network();
@@ -105,7 +92,7 @@ fn main(seed: u32) -> ! {
     // A server on the same link answers within the time of a mount or two.
     filesystems::prepare(|| machine.handle_network());
     if let Some(network) = &machine.network {
-        network.complete();
+        network.bring_up_loopback();
     }
     console::open();
     modules::load(|| machine.handle_network());
@@ -116,41 +103,26 @@ fn main(seed: u32) -> ! {
     machine.buttons.open();
     terminal::keep_shell(&mut machine);
 
-    let Err(end) = live(&mut machine);
+    let Err(end) = run(&mut machine);
     shutdown::end(&mut machine, end)
 }
 
-/// From the first device to the last child.
-fn live(machine: &mut Machine<'_>) -> Result<Infallible, End> {
+/// Boots, supervises, and returns how the machine ends.
+fn run(machine: &mut Machine<'_>) -> Result<Infallible, End> {
     let code = match boot::prepare_root_and_network(machine)? {
         Outcome::Ready if machine.options.hand_over => handover::hand_over(machine),
         Outcome::Ready => return supervise::run_workloads(machine),
         Outcome::Failed => NOT_STARTED,
     };
-    supervise::exited(machine, code);
+    machine.report_exit(code);
     supervise::run_shell(machine)
 }
 
-/// What could be read; what could not is said, unless it is not there.
-fn said<T>(path: &[u8], limit: usize, read: Result<T, Errno>) -> Option<T> {
-    match read {
-        Ok(value) => return Some(value),
-        Err(Errno::NOENT) => {}
-        Err(errno) => unread(path, limit, errno),
-    }
-    None
-}
-
-fn complain(source: Source, complaint: Complaint<'_>) {
-    let (source, problem) = (Text(source.name()), Text(complaint.problem.name()));
-    say!("{}:{}: {}: {}", source, u64::from(complaint.line), problem, Text(complaint.name));
-}
-
-/// Nothing panics: every parser is total, and the size report shows that no panic is linked. Should one be, the machine
-/// stands still with its word on the console, instead of taking the kernel with it.
+/// Never called: every parser is total, and the size report shows that no panic is linked. Should one be, the machine stands still
+/// with a message on the console, instead of a kernel panic.
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    say!("a bug: panic in PID 1");
+    error!("a bug: panic in PID 1");
     loop {
         sys::fd::poll([None; _], whit::time::NEVER);
     }

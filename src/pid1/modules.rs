@@ -2,36 +2,32 @@
 
 use rustix::fs::OFlags;
 use rustix::system::finit_module;
+use whit::contract::MODULE_LIST;
 use whit::error::Errno;
-use whit::text::parts;
+use whit::text::split;
 
-use crate::console::{failed, unread};
+use crate::console::{log_failure, read_or_log};
 use crate::files::{self, Path};
 use crate::sys::fd::{self, open};
 use crate::sys::memory::Static;
 
-/// One path a line, dependencies first.
-const LIST: &core::ffi::CStr = c"/lib/modules/load";
 /// Bytes of the list: some 200 modules.
 const MAX_LIST: usize = 16 * 1024;
 /// include/uapi/linux/module.h: the kernel takes .ko.xz, .ko.zst, .ko.gz apart itself (5.17).
 const MODULE_INIT_COMPRESSED_FILE: i32 = 4;
 
-/// Loads each module of the list, and calls `between` behind each. One that fails is said; the boot goes on.
+/// Loads each module of the list, and calls `between` after each. A failure is logged; the boot goes on.
 pub(crate) fn load(mut between: impl FnMut()) {
     static BUFFER: Static<MAX_LIST> = Static::new();
-    let list = match files::read(LIST, BUFFER.take()) {
-        Ok(list) => list,
-        Err(Errno::NOENT) => return,
-        Err(errno) => return unread(LIST.to_bytes(), MAX_LIST, errno),
-    };
-    for line in parts(list, b'\n').filter(|line| !line.is_empty()) {
+    let list =
+        read_or_log(MODULE_LIST.to_bytes(), MAX_LIST, files::read(MODULE_LIST, BUFFER.take())).unwrap_or_default();
+    for line in split(list, b'\n').filter(|line| !line.is_empty()) {
         load_one(b"", line);
         between();
     }
 }
 
-/// Loads a module's file in a directory; what goes wrong is said.
+/// Loads a module's file in a directory; a failure is logged.
 #[inline(never)]
 pub(crate) fn load_one(directory: &[u8], file: &[u8]) {
     let flags = if file.ends_with(b".ko") { 0 } else { MODULE_INIT_COMPRESSED_FILE };
@@ -40,7 +36,7 @@ pub(crate) fn load_one(directory: &[u8], file: &[u8]) {
     match done {
         // It is there, or in the kernel itself; or this machine has nothing for it, as with crc32c_intel.
         Ok(()) | Err(Errno::EXIST | Errno::NODEV) => {}
-        Err(errno) => failed("module ", file, errno),
+        Err(errno) => log_failure("module ", file, errno),
     }
 }
 
@@ -48,7 +44,7 @@ pub(crate) fn load_one(directory: &[u8], file: &[u8]) {
 pub(crate) fn is_there(file: &[u8]) -> bool {
     let mut path = Path::new();
     let name = file.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-    let name = parts(name, b'.').next().unwrap_or_default();
+    let name = split(name, b'.').next().unwrap_or_default();
     path.join(b"/sys/module", name);
     path.replace(b'-', b'_');
     fd::status(path.text()).is_some()

@@ -1,4 +1,4 @@
-//! The network: every Ethernet interface up, a DHCP client on each, what they are granted configured by rtnetlink.
+//! The network: brings up every Ethernet interface, runs a DHCP client on each, and configures the leases by rtnetlink.
 
 use linux_raw_sys::netlink::{NETLINK_ROUTE, RTMGRP_IPV6_IFADDR, RTMGRP_LINK, rtnetlink_groups};
 use whit::arp;
@@ -16,7 +16,7 @@ use whit::stage::Stage;
 use whit::text::Text;
 use whit::time::{NEVER, after_ms};
 
-use crate::console::{failed, say, tell};
+use crate::console::{error, info, log_failure};
 use crate::files;
 use crate::sys::fd::{self, Fd};
 use crate::sys::packet;
@@ -28,33 +28,33 @@ use interface::{Interface, Mac, Shared};
 
 /// Interfaces that get a client.
 const MAX_INTERFACES: usize = 8;
-/// Packets that are read before signals, devices and children have their turn: a flood does not keep PID 1 from them.
+/// Packets that are read before signals, devices and children have their turn: a flood must not starve them.
 const PACKETS_A_TURN: u8 = 64;
-/// What the kernel tells of unasked: links, IPv6's addresses, and what routers say to all hosts.
+/// Multicast groups of rtnetlink: links, IPv6 addresses, and options of router advertisements.
 const EVENTS: u32 = RTMGRP_LINK | RTMGRP_IPV6_IFADDR | 1 << (rtnetlink_groups::RTNLGRP_ND_USEROPT as u32 - 1);
 /// QEMU's e1000 negotiates for 0.5 s (hw/net/e1000x_common.c, e1000x_restart_autoneg()) after its driver has reset it,
 /// which is right before the interface appears. Brought up meanwhile, the driver finds no link and looks again after 2 s,
-/// whatever the card says in between (e1000_intr(): schedule_delayed_work() leaves what is pending as it is); then the
-/// model holds packets for a further second, as it does behind each write of its receive mode, IPv6's joining of a group
-/// at the carrier among them (hw/net/e1000.c, set_rx_control()). So: a lease after 1.5 s, not after 3.
+/// even if the card reports one earlier (e1000_intr(): schedule_delayed_work() does not advance pending work); then the
+/// model holds packets for a further second, as it does after each write of its receive mode, such as when IPv6 joins a group
+/// at the carrier (hw/net/e1000.c, set_rx_control()). So: a lease after 1.5 s, not after 3.
 const E1000_NEGOTIATES_MS: u64 = 500;
-/// How long a workload takes to start, and more.
+/// An upper bound on the time that a workload takes to start.
 const STARTS_MS: u64 = 1000;
 /// The loopback's index in every network (include/net/flow.h, LOOPBACK_IFINDEX).
 const LOOPBACK: u32 = 1;
 
-/// What the network need know of the workload.
+/// The stage of the workload, as far as the network depends on it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Workload {
     /// There is none yet.
     None,
-    /// It starts, until then: nothing that waits is done beside it.
+    /// It starts, until that time: nothing that blocks is done meanwhile.
     Starts(u64),
     /// It runs.
     Runs,
 }
 
-/// All interfaces, and the shared. What is small stands first, as in the machine.
+/// All interfaces, and their sockets. Small fields come first, as in the machine.
 #[repr(C)]
 pub(crate) struct Network<'a> {
     shared: Shared,
@@ -65,26 +65,26 @@ pub(crate) struct Network<'a> {
     wanted: &'a [u8],
     /// The value of `ip=`.
     ip: &'a [u8],
-    /// What stage the workload is in.
+    /// The stage of the workload.
     workload: Workload,
     /// There is a global address of IPv6.
     pub(crate) has_ipv6: bool,
-    /// Who knows names, by IPv6.
+    /// DNS servers from router advertisements.
     name_servers: NameServers,
     interfaces: heapless::Vec<Interface, MAX_INTERFACES>,
 }
 
 impl<'a> Network<'a> {
-    /// The network, unless it is somebody else's business. What goes wrong is said.
+    /// Opens the network, unless `net=off`. Failures are logged.
     pub(crate) fn open(seed: u32, options: &Options<'a>) -> Option<Self> {
         if options.net() == Net::Off {
             return None;
         }
-        Self::ask(seed, options).map_err(|errno| failed("network", b"", errno)).ok()
+        Self::open_sockets(seed, options).map_err(|errno| log_failure("network", b"", errno)).ok()
     }
 
-    /// Opens the sockets and asks for the interfaces.
-    fn ask(seed: u32, options: &Options<'a>) -> Result<Self, Errno> {
+    /// Opens the sockets and requests the list of interfaces.
+    fn open_sockets(seed: u32, options: &Options<'a>) -> Result<Self, Errno> {
         let (events, requests) = (fd::netlink_socket(NETLINK_ROUTE, EVENTS)?, fd::netlink_socket(NETLINK_ROUTE, 0)?);
         let shared = Shared { events, requests, packets: None, arp: None, filtered: false, changed: false, first: 0 };
         shared.ask_for_links()?;
@@ -104,13 +104,14 @@ impl<'a> Network<'a> {
         })
     }
 
-    /// Does what can wait until the first queries are out: it takes as long as all that is in front of them.
-    pub(crate) fn complete(&self) {
+    /// Brings up the loopback, after the first queries are out: it takes as long as everything before them.
+    pub(crate) fn bring_up_loopback(&self) {
         self.shared.bring_up(LOOPBACK, b"lo");
     }
 
-    /// PID 1 is going to wait: from here on there are wakeups to spare. But not while the workload starts: it would wait for that.
-    pub(crate) fn filter(&mut self) {
+    /// Attaches a filter to the packet socket before PID 1 waits, to save wakeups. Not while the workload starts, which would wait for
+    /// it.
+    pub(crate) fn filter_packets(&mut self) {
         if let (Some(socket), false) = (&self.shared.packets, self.shared.filtered)
             && !matches!(self.workload, Workload::Starts(_))
         {
@@ -119,7 +120,7 @@ impl<'a> Network<'a> {
         }
     }
 
-    /// What is waited for.
+    /// The descriptors to poll.
     pub(crate) fn descriptors(&self) -> [Option<&Fd>; 3] {
         [Some(&self.shared.events), self.shared.packets.as_ref(), self.shared.arp.as_ref()]
     }
@@ -137,14 +138,14 @@ impl<'a> Network<'a> {
         !self.interfaces.is_empty()
     }
 
-    /// The first lease, or another one when that is lost.
+    /// The first lease, or another one when the first is lost.
     pub(crate) fn lease(&self) -> Option<&Lease> {
         let mut leases = self.interfaces.iter().filter_map(|known| Some((known.index, known.client.lease()?)));
         let first = leases.clone().find(|(index, _)| *index == self.shared.first);
         first.or_else(|| leases.next()).map(|(_, lease)| lease)
     }
 
-    /// The name servers that IPv6's routers have told of.
+    /// DNS servers from router advertisements.
     pub(crate) fn name_servers(&self) -> &[NameServer] {
         self.name_servers.all()
     }
@@ -154,32 +155,37 @@ impl<'a> Network<'a> {
         self.interfaces.iter().find(|known| known.index == interface).map_or(b"", |known| &known.name)
     }
 
-    /// Whether a lease changed since the last call.
-    pub(crate) fn take_changed(&mut self) -> bool {
-        core::mem::take(&mut self.shared.changed)
+    /// Whether a lease or a name server changed since [`Network::clear_changed`].
+    pub(crate) fn has_changed(&self) -> bool {
+        self.shared.changed
     }
 
-    /// The workload may make interfaces of its own from here on.
+    /// The changes so far are written.
+    pub(crate) fn clear_changed(&mut self) {
+        self.shared.changed = false;
+    }
+
+    /// Notes that the workload starts: it may create interfaces of its own from here on.
     pub(crate) fn workload_starts(&mut self, now_ms: u64) {
         self.workload = Workload::Starts(after_ms(now_ms, STARTS_MS));
     }
 
-    /// Nobody will renew the leases: the addresses stay.
-    pub(crate) fn settle(&mut self) {
+    /// Makes the leased addresses permanent: no process will renew the leases.
+    pub(crate) fn make_addresses_permanent(&mut self) {
         for address in self.interfaces.iter().filter_map(|interface| interface.configured.as_ref()) {
             let _ = self.shared.request(&address.add(None));
         }
     }
 
-    /// The machine ends: gives back what is leased.
+    /// Releases all leases: the machine ends.
     pub(crate) fn release(&mut self) {
         for interface in &mut self.interfaces {
             let action = interface.client.release();
-            interface.carry_out(&action, &mut self.shared);
+            interface.perform(&action, &mut self.shared);
         }
     }
 
-    /// Does all that can be done now: reads the sockets empty and lets deadlines come.
+    /// Reads all sockets until they are empty and handles expired deadlines.
     #[inline(never)]
     pub(crate) fn handle(&mut self, now_ms: u64, timeline: &mut Timeline) {
         self.read_events(now_ms, timeline);
@@ -188,10 +194,10 @@ impl<'a> Network<'a> {
         for interface in &mut self.interfaces {
             if interface.client.deadline_ms() <= now_ms {
                 let action = interface.client.timeout(now_ms);
-                interface.carry_out(&action, &mut self.shared);
+                interface.perform(&action, &mut self.shared);
             }
         }
-        self.shared.changed |= self.name_servers.end(now_ms);
+        self.shared.changed |= self.name_servers.expire(now_ms);
         if self.shared.changed && self.lease().is_some() {
             timeline.reach(Stage::Lease);
         }
@@ -203,7 +209,7 @@ impl<'a> Network<'a> {
         }
     }
 
-    /// Closes what hears packets in vain: it is work for the kernel with each of them. To close it waits for an RCU grace period of
+    /// Closes packet sockets that are not needed: the kernel copies every packet to them. Closing one waits for an RCU grace period of
     /// some 10 ms.
     #[inline(never)]
     fn close_idle(&mut self) {
@@ -236,12 +242,12 @@ impl<'a> Network<'a> {
                                 if !self.has_ipv6 && find(&mut self.interfaces, index).is_some() =>
                             {
                                 self.has_ipv6 = true;
-                                tell!("{} {}", Text(self.name_of(index)), address);
+                                info!("{} {}", Text(self.name_of(index)), address);
                             }
                             rtnetlink::Message::RouterOption(index, option)
                                 if find(&mut self.interfaces, index).is_some() =>
                             {
-                                self.shared.changed |= self.name_servers.hear(now_ms, index, option);
+                                self.shared.changed |= self.name_servers.update(now_ms, index, option);
                             }
                             _ => {}
                         }
@@ -268,7 +274,7 @@ impl<'a> Network<'a> {
                 Some(Ip::Dhcp(device)) => (false, device),
                 Some(Ip::Off) => (false, &b""[..]), // whit.net= says otherwise
                 None => {
-                    say!("ip={}: not understood; a server is asked", Text(self.ip));
+                    error!("ip={}: not understood; a server is asked", Text(self.ip));
                     (false, &b""[..])
                 }
             };
@@ -297,7 +303,7 @@ impl<'a> Network<'a> {
                 interface.client.fix(lease);
             }
             if self.interfaces.push(interface).is_err() {
-                return say!("{}: more than {} interfaces, left alone", name, MAX_INTERFACES);
+                return error!("{}: more than {} interfaces, left alone", name, MAX_INTERFACES);
             }
             if up_ms == NEVER && !link.up() {
                 self.shared.bring_up(index, name.0);
@@ -312,12 +318,12 @@ impl<'a> Network<'a> {
         }
         if link.carrier() && !interface.carrier {
             timeline.reach(Stage::Link);
-            tell!("{} {}: link up", name, Mac(chaddr));
+            info!("{} {}: link up", name, Mac(chaddr));
         }
         interface.carrier = link.carrier();
         interface.mtu = link.mtu();
         let action = interface.client.link(now_ms, link.carrier());
-        interface.carry_out(&action, &mut self.shared);
+        interface.perform(&action, &mut self.shared);
     }
 
     fn read_packets(&mut self, now_ms: u64) {
@@ -330,7 +336,7 @@ impl<'a> Network<'a> {
             let heard = find(&mut self.interfaces, received.interface);
             if let (CLIENT_PORT, Some(interface)) = (datagram.destination.port, heard) {
                 let action = interface.client.receive(now_ms, &message, datagram.source.address);
-                interface.carry_out(&action, &mut self.shared);
+                interface.perform(&action, &mut self.shared);
             }
         }
     }
@@ -342,8 +348,8 @@ impl<'a> Network<'a> {
             let Some(received) = packet::receive(socket, &mut buffer) else { return };
             let Some((by, address)) = arp::claim(received.packet) else { continue };
             if let Some(interface) = find(&mut self.interfaces, received.interface) {
-                let action = interface.client.claimed(now_ms, address, by);
-                interface.carry_out(&action, &mut self.shared);
+                let action = interface.client.address_claimed(now_ms, address, by);
+                interface.perform(&action, &mut self.shared);
             }
         }
     }

@@ -1,29 +1,30 @@
-//! What the host hears of the workload: that it runs, and how it ended.
+//! Notifications to the host: that the workload runs, and how the machine ends.
 //!
-//! Whoever listens where `notify=` or systemd's credential says hears sd_notify(3)'s words: `READY=1`, and at the end of the machine
-//! the last exit code.
+//! They go to the address in `notify=` or in systemd's credential, in sd_notify(3)'s form: `READY=1`, and at shutdown the last exit
+//! code.
 
 use ufmt::{uWrite, uwrite};
+use whit::contract::NOTIFY_CREDENTIAL;
 use whit::error::Errno;
-use whit::notify::{CREDENTIAL, Host, parse};
+use whit::notify::{Host, parse};
 use whit::options::{ON_EXIT, Value};
 use whit::text::{Text, nth};
 
-use crate::console::{self, Line, failed, number_line};
+use crate::console::{self, Line, log_failure, number_line};
+use crate::end::End;
 use crate::machine::Machine;
-use crate::shutdown::End;
 use crate::sys::vsock;
 use crate::{smbios, sys};
 
-/// How long the host may take to read what it is told last: to a connection of a machine that is gone, what was not read is lost.
+/// How long the host may take to read the last message: what it has not read when the machine is gone is lost.
 const LAST_WAIT_MS: u32 = 2000;
 
-/// Tells that the workload runs; or, the disks in order, how the machine ends.
-pub(crate) fn tell(machine: &Machine<'_>, end: Option<End>) {
+/// Notifies the host that the workload runs; or, once the disks are clean, how the machine ends.
+pub(crate) fn send(machine: &Machine<'_>, end: Option<End>) {
     let mut strings = [0; _];
     let mut host = machine.options.value(Value::Notify);
     if host.is_empty() {
-        host = smbios::string(&mut strings, CREDENTIAL);
+        host = smbios::string(&mut strings, NOTIFY_CREDENTIAL);
         if host.is_empty() {
             return;
         }
@@ -50,6 +51,6 @@ pub(crate) fn tell(machine: &Machine<'_>, end: Option<End>) {
         }),
     };
     if let Err(errno) = told {
-        failed("notify ", host, errno);
+        log_failure("notify ", host, errno);
     }
 }

@@ -1,26 +1,22 @@
-//! A root that stays as it is, with an overlay that takes what is written: memory, or another device.
+//! An overlay over a root that is not written to: writes go to memory or to another device.
 
 use rustix::mount::{MountFlags, mount, mount_move};
+use whit::contract::{LOWER, OVERLAY_DIRECTORIES, OVERLAY_OPTIONS, UPPER};
 use whit::error::Errno;
 use whit::options::Value;
 use whit::text::strip_prefix;
 use whit::volume::{TMPFS, Volume};
 
-use crate::boot::mount_when_there;
-use crate::console::failed;
+use crate::console::log_failure;
 use crate::devices::Device;
+use crate::end::End;
 use crate::files::make_directory;
 use crate::filesystems::{ROOT, texts};
 use crate::machine::Machine;
-use crate::shutdown::End;
+use crate::mounting::mount_when_there;
 
-/// What takes the writing.
-const UPPER: &core::ffi::CStr = c"/run/whit/upper";
-/// The root itself.
-const LOWER: &core::ffi::CStr = c"/run/whit/lower";
-
-/// Lays the overlay that was asked for over the root; returns whether the boot can go on. What went wrong was said.
-pub(crate) fn lay_over(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Device) -> Result<bool, End> {
+/// Mounts the overlay of `overlay=` over the root; returns whether the boot can go on. Failures are logged.
+pub(crate) fn mount_overlay(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Device) -> Result<bool, End> {
     let value = machine.options.value(Value::Overlay);
     if value.is_empty() {
         return Ok(true);
@@ -30,27 +26,21 @@ pub(crate) fn lay_over(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut
         None => (value, &b""[..]),
     };
     let upper = Volume { source, path: UPPER.to_bytes(), fstype: b"", options, flags: 0 };
-    let mounted = mount_when_there(machine, deadline_ms, device, c"/", &upper)?;
-    let laid = mounted.and_then(|read_only| lay().map(|()| read_only));
+    let mounted = mount_when_there(machine, deadline_ms, device, c"/", &upper.spec(), &upper)?;
+    let laid = mounted.and_then(|read_only| mount_layers().map(|()| read_only));
     match (laid, &mut machine.root) {
         (Ok(read_only), Some(root)) => root.read_only = read_only,
-        (Err(errno), _) => failed("overlay=", value, errno),
+        (Err(errno), _) => log_failure("overlay=", value, errno),
         _ => {}
     }
     Ok(laid.is_ok())
 }
 
-/// What takes the writing is mounted.
-fn lay() -> Result<(), Errno> {
-    for directory in texts(b"/run/whit/lower\0/run/whit/upper/upper\0/run/whit/upper/work\0") {
+/// Mounts the overlay itself. The upper layer is mounted.
+fn mount_layers() -> Result<(), Errno> {
+    for directory in texts(OVERLAY_DIRECTORIES) {
         make_directory(directory)?;
     }
     mount_move(ROOT, LOWER)?;
-    Ok(mount(
-        c"overlay",
-        ROOT,
-        c"overlay",
-        MountFlags::empty(),
-        c"lowerdir=/run/whit/lower,upperdir=/run/whit/upper/upper,workdir=/run/whit/upper/work",
-    )?)
+    Ok(mount(c"overlay", ROOT, c"overlay", MountFlags::empty(), OVERLAY_OPTIONS)?)
 }

@@ -1,18 +1,20 @@
-//! Ports of a virtio serial device, by which the host and the init talk beside the console.
+//! Ports of a virtio serial device, between host and init, apart from the console.
 //!
-//! The host names them; the kernel numbers them (drivers/char/virtio_console.c), and without udev nobody makes links of the
-//! names.
+//! The host names them; the kernel numbers them (drivers/char/virtio_console.c), and without udev there are no links
+//! with the names.
 
 use rustix::fs::{Access, OFlags, access};
+use whit::contract::{EXIT_PORT, WINDOW_PORT, join, joined_len};
 use whit::text::position;
 
 use crate::console::{self, number_line};
 use crate::files::{self, Path};
 use crate::sys::fd::{self, Fd, WINDOW_SIZE};
 
-/// What the host tells: the size of the terminal that it shows the console in, each time that it changes. And what it hears: the
-/// exit code of the workload, a line for each time that one ends.
-const NAMES: &[u8] = b"org.whit.window\n org.whit.exit\n";
+/// From the host: the size of the terminal that it shows the console in, each time that it changes. To the host: the exit code of
+/// the workload, a line for each time that it exits.
+const NAMES: &[u8] = &join::<{ joined_len(NAME_PARTS) }>(NAME_PARTS);
+const NAME_PARTS: &[&[u8]] = &[WINDOW_PORT.as_bytes(), b"\n ", EXIT_PORT.as_bytes(), b"\n"];
 /// Ports that are looked at: 1 to 4 of the first ten virtio devices, of whatever kind those are.
 const NUMBERS: u8 = 40;
 
@@ -21,27 +23,27 @@ const NUMBERS: u8 = 40;
 pub(crate) struct Ports {
     window: Option<Fd>,
     exit: Option<Fd>,
-    /// There may be more yet: the device has told of itself, and not of all its ports.
-    pub(crate) may_come: bool,
+    /// Further ports may appear: the device exists, and not all its ports do.
+    pub(crate) may_appear: bool,
 }
 
 impl Ports {
-    /// Looks for those that are not open yet. Nobody else can open one from then on (port_fops_open()), the workload neither.
+    /// Opens the ports that are not open yet. No other process can open them from then on (port_fops_open()), including the workload.
     ///
-    /// One that is open tells by SIGIO when there is something to read, and when its host comes or goes: one without a host
-    /// counts as ready all the time (port_fops_poll()).
+    /// An open port raises SIGIO when there is something to read, and when its host connects or disconnects; poll(2) would not do:
+    /// a port without a host is always ready (port_fops_poll()).
     pub(crate) fn open(&mut self) {
         if access(c"/sys/class/virtio-ports", Access::EXISTS).is_ok() {
             for number in 0..NUMBERS {
                 self.open_one(number);
             }
-            self.may_come = self.window.is_none() || self.exit.is_none();
+            self.may_appear = self.window.is_none() || self.exit.is_none();
         }
-        self.follow();
+        self.update_window_size();
     }
 
-    /// Tells an exit code, where somebody hears it.
-    pub(crate) fn tell_exit(&self, code: u8) {
+    /// Sends an exit code, if there is a port for it.
+    pub(crate) fn send_exit_code(&self, code: u8) {
         if let Some(port) = &self.exit {
             number_line("", code.into());
             console::finish_into(port);
@@ -65,8 +67,8 @@ impl Ports {
         }
     }
 
-    /// Gives the console the size that the window has now: its foreground hears of that by SIGWINCH.
-    pub(crate) fn follow(&self) {
+    /// Sets the size of the console to that of the host's window; its foreground gets SIGWINCH.
+    pub(crate) fn update_window_size(&self) {
         let mut buffer = files::buffer::<WINDOW_SIZE>();
         // Nothing at all is what can be read without a host.
         while let Some(Ok(size @ [_, ..])) = self.window.as_ref().map(|port| fd::read(port, &mut buffer)) {

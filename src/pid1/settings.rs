@@ -1,18 +1,18 @@
-//! The settings of the kernel and the limits that a container's engine would make: `sysctl=` and `rlimit=`.
+//! Kernel settings and resource limits, as a container engine sets them: `sysctl=` and `rlimit=`.
 
 use rustix::fs::OFlags;
+use whit::contract::NOT_STARTED;
 use whit::error::Errno;
 use whit::options::{Given, Source, Sources};
 use whit::rlimit::{self, Limit};
-use whit::status::NOT_STARTED;
 use whit::text::{position, split_once};
 
-use crate::console::failed;
+use crate::console::log_failure;
 use crate::files::Path;
 use crate::sys::fd;
 use crate::sys::process;
 
-/// Makes the settings of the kernel and sets the limits, the weakest source's first; says what cannot be.
+/// Applies all settings and limits, those of the weakest source first; an error is logged, and returned as the exit code.
 pub(crate) fn apply(sources: &Sources<'_>) -> Result<(), u8> {
     for &source in Source::STRONGEST_FIRST.iter().rev() {
         for Given { name, text, .. } in sources.each(source) {
@@ -25,7 +25,7 @@ pub(crate) fn apply(sources: &Sources<'_>) -> Result<(), u8> {
             if source != Source::Docker
                 && let Err(errno) = done
             {
-                failed(step, text, errno);
+                log_failure(step, text, errno);
                 return Err(NOT_STARTED);
             }
         }

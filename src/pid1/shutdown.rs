@@ -1,4 +1,4 @@
-//! The end: everybody stops, everything is on the disk, the machine goes off. Nothing returns from here.
+//! Shutdown: stops all processes, writes everything to the disks, ends the machine. It does not return.
 
 use core::ffi::CStr;
 
@@ -8,51 +8,43 @@ use rustix::mount::{MountFlags, mount_remount};
 use rustix::process::chroot;
 use rustix::system::RebootCommand;
 use whit::options::{Switch, Time};
-use whit::text::{Text, nth, parts, position};
+use whit::text::{Text, nth, position, split};
 use whit::time::{NEVER, after_s};
 
-use crate::console::{failed, say, tell};
+use crate::console::{error, info, log_failure};
+use crate::end::End;
 use crate::files::{Path, each_line};
 use crate::filesystems::ROOT;
 use crate::machine::{Machine, is_machine, now_ms, signal};
 use crate::notify;
-use crate::supervise;
 use crate::sys;
 use crate::sys::fd;
 use crate::sys::process::{Fork, fork, kill, swap_off};
 
-/// How the machine ends.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
-    PowerOff,
-    Reboot,
-    Halt,
-}
-
-/// What follows SIGKILL is only the kernel's work.
+/// Limit for the kernel to end processes after SIGKILL.
 const KILL_WAIT_S: u32 = 2;
-/// What writing everything back may take, and then what making the disks read-only may.
+/// Limit for writing everything back, and then for making the disks read-only.
 const DISKS_WAIT_S: u32 = 30;
-/// What the kernel's emergency remount may take, and until when it has begun.
+/// Limit for the kernel's emergency remount, and the time until it has begun.
 const EMERGENCY_WAIT_S: u32 = 10;
 const EMERGENCY_BEGINS_MS: u64 = 1000;
-/// Everybody but PID 1.
-const EVERYBODY: i32 = -1;
+/// kill(2): all processes except PID 1.
+const ALL_PROCESSES: i32 = -1;
 
 /// Ends the machine.
 pub(crate) fn end(machine: &mut Machine<'_>, end: End) -> ! {
-    stop_everybody(machine);
+    stop_processes(machine);
     if let Some(code) = machine.ended {
-        supervise::exited(machine, code);
+        machine.report_exit(code);
     }
     if machine.options.has(Switch::Release) {
         machine.release_network();
     }
-    leave_disks_clean(machine);
-    tell!("{}", Text(nth(b"power off,reboot,halt", end as usize)));
-    notify::tell(machine, Some(end));
+    make_disks_clean(machine);
+    info!("{}", Text(nth(b"power off,reboot,halt", end as usize)));
+    notify::send(machine, Some(end));
     if end == End::PowerOff && is_machine() && !can_power_off() {
-        say!("there is no switch: reset");
+        error!("there is no switch: reset");
         reboot(RebootCommand::Restart);
     }
     reboot(match end {
@@ -60,11 +52,11 @@ pub(crate) fn end(machine: &mut Machine<'_>, end: End) -> ! {
         End::Reboot => RebootCommand::Restart,
         End::Halt => RebootCommand::Halt,
     });
-    // A machine that cannot be switched off is reset; one that cannot be reset stands still.
+    // A machine that cannot be powered off is reset; one that cannot be reset is halted.
     reboot(RebootCommand::Restart);
     reboot(RebootCommand::Halt);
     loop {
-        machine.wait(NEVER);
+        machine.next_wakeup(NEVER);
     }
 }
 
@@ -97,8 +89,8 @@ pub(crate) fn reboot(command: RebootCommand) {
     let _ = rustix::system::reboot(command);
 }
 
-/// STOPSIGNAL to the workload, or to the daemons it left; SIGTERM to the rest when it has ended; SIGKILL after the grace.
-fn stop_everybody(machine: &mut Machine<'_>) {
+/// Sends STOPSIGNAL to the workload, or to the daemons it left; SIGTERM to the rest once it has ended; SIGKILL after the grace.
+fn stop_processes(machine: &mut Machine<'_>) {
     let stop_signal = machine.options.stop_signal;
     let deadline_ms = after_s(now_ms(), machine.options.time(Time::Grace));
     if let Some(shell) = machine.shell {
@@ -106,61 +98,60 @@ fn stop_everybody(machine: &mut Machine<'_>) {
         let _ = kill(-shell.as_raw_pid(), signal::HUP);
     }
     let mut workload_stops = machine.workload.is_some();
-    let target = machine.workload.map_or(EVERYBODY, |workload| -workload.as_raw_pid());
+    let target = machine.workload.map_or(ALL_PROCESSES, |workload| -workload.as_raw_pid());
     let _ = kill(target, stop_signal);
-    while !machine.alone && now_ms() < deadline_ms {
+    while !machine.no_children && now_ms() < deadline_ms {
         if workload_stops && machine.workload.is_none() {
             workload_stops = false;
-            let _ = kill(EVERYBODY, signal::TERM);
+            let _ = kill(ALL_PROCESSES, signal::TERM);
         }
-        machine.wait(deadline_ms);
+        machine.next_wakeup(deadline_ms);
     }
-    kill_everybody(machine);
+    kill_processes(machine);
 }
 
-/// Ends everybody who is still there.
-pub(crate) fn kill_everybody(machine: &mut Machine<'_>) {
-    let _ = kill(EVERYBODY, signal::KILL);
+/// Kills all remaining processes and waits for them.
+pub(crate) fn kill_processes(machine: &mut Machine<'_>) {
+    let _ = kill(ALL_PROCESSES, signal::KILL);
     machine.has_terminal = false;
-    wait_for(machine, __WALL, KILL_WAIT_S);
+    wait_for_children(machine, __WALL, KILL_WAIT_S);
 }
 
-/// Waits until there are no such children, or the time is over.
-fn wait_for(machine: &mut Machine<'_>, children: u32, seconds: u32) {
+/// Waits until there are no such children, or the time is up.
+fn wait_for_children(machine: &mut Machine<'_>, children: u32, seconds: u32) {
     let deadline_ms = after_s(now_ms(), seconds);
     machine.children = children;
     machine.reap();
-    while !machine.alone && now_ms() < deadline_ms {
-        machine.wait(deadline_ms);
+    while !machine.no_children && now_ms() < deadline_ms {
+        machine.next_wakeup(deadline_ms);
     }
     machine.children = 0;
 }
 
-/// Writes everything back and makes the disks read-only. Whatever may hang with its disk is a process of its own; what is not
-/// in order when the time is over, the kernel puts in order as far as it can. Nothing is unmounted then: that would change
-/// nothing on a disk.
-fn leave_disks_clean(machine: &mut Machine<'_>) {
-    let (nobody_is_left, is_machine) = (machine.alone, is_machine());
-    apart(write_back, c"");
-    wait_for(machine, __WCLONE, DISKS_WAIT_S);
+/// Writes everything back and makes the disks read-only. Each step that may hang with its disk runs in a child. After the time
+/// limits the kernel's emergency remount does what is left. File systems are not unmounted: that would change nothing on a disk.
+fn make_disks_clean(machine: &mut Machine<'_>) {
+    let (all_ended, is_machine) = (machine.no_children, is_machine());
+    in_child(write_back, c"");
+    wait_for_children(machine, __WCLONE, DISKS_WAIT_S);
     disks_are_read_only(true);
-    wait_for(machine, __WCLONE, DISKS_WAIT_S);
-    if !is_machine || nobody_is_left && machine.alone && no_swap_files(false) && disks_are_read_only(false) {
+    wait_for_children(machine, __WCLONE, DISKS_WAIT_S);
+    if !is_machine || all_ended && machine.no_children && no_swap_files(false) && disks_are_read_only(false) {
         return;
     }
-    say!("emergency remount");
+    error!("emergency remount");
     for key in [b"s", b"u"] {
         let _ = fd::open(c"/proc/sysrq-trigger", OFlags::WRONLY).and_then(|trigger| fd::write(&trigger, key));
     }
-    // It tells nobody when it begins. What asks for a disk then waits until it is done with that.
+    // The kernel does not report when it begins; a remount after that waits until it is done with the file system.
     fd::poll([None; _], EMERGENCY_BEGINS_MS);
     disks_are_read_only(true);
-    wait_for(machine, __WCLONE, EMERGENCY_WAIT_S);
+    wait_for_children(machine, __WCLONE, EMERGENCY_WAIT_S);
 }
 
-/// Does something in a process of its own, whose end is not told by SIGCHLD: it is waited for apart from all others.
+/// Runs a function in a child whose exit signal is not SIGCHLD: it is waited for apart from all others (__WCLONE).
 #[inline(never)]
-fn apart(work: fn(&CStr), path: &CStr) {
+fn in_child(work: fn(&CStr), path: &CStr) {
     match fork(signal::IO.into()) {
         Ok(Fork::Parent(_)) => {}
         Ok(Fork::Child) => {
@@ -172,7 +163,7 @@ fn apart(work: fn(&CStr), path: &CStr) {
     }
 }
 
-/// Writes everything back. A file that is swapped to keeps its file system from becoming read-only.
+/// Writes everything back. A swap file would keep its file system from becoming read-only.
 fn write_back(_: &CStr) {
     if is_machine() {
         let _ = chroot(ROOT);
@@ -184,20 +175,20 @@ fn write_back(_: &CStr) {
 /// Makes a superblock read-only: an unmount can succeed here while another mount namespace keeps the file system writable.
 fn make_read_only(path: &CStr) {
     if let Err(errno) = mount_remount(path, MountFlags::RDONLY, c"") {
-        failed("remount read-only: ", path.to_bytes(), errno.into());
-        // Somebody who cannot be ended has a file open.
+        log_failure("remount read-only: ", path.to_bytes(), errno.into());
+        // A process that cannot be killed has a file open for writing.
         if is_machine() {
             let _ = fd::open(path, OFlags::RDONLY).map(|mounted| fd::freeze(&mounted));
         }
     }
 }
 
-/// Whether no file is swapped to; when `make` is set, it is made so.
+/// Whether there is no swap file in use; `make` turns them off.
 fn no_swap_files(make: bool) -> bool {
     let mut none = true;
     let read = each_line(c"/proc/swaps", &mut |line| {
         // `/swap                 file\t\t1024\t…` (mm/swapfile.c, swap_show()).
-        let mut columns = parts(line, b' ');
+        let mut columns = split(line, b' ');
         let (path, kind) = (columns.next(), columns.find(|column| !column.is_empty()));
         if let (Some(path), Some([b'f', ..])) = (path, kind) {
             none = false;
@@ -209,14 +200,14 @@ fn no_swap_files(make: bool) -> bool {
     none && read
 }
 
-/// Whether no disk is writable; when `make` is set, they are made so.
+/// Whether no disk is mounted writable; `make` remounts them read-only.
 fn disks_are_read_only(make: bool) -> bool {
     // Of the file system that PID 1 itself is in nothing is made read-only: it is memory, or, where the machine is made of
     // namespaces, the host's.
     let Some(ours) = fd::status(c"/") else { return false };
     let mut all = true;
     let read = each_line(c"/proc/self/mounts", &mut |line| {
-        let mut fields = parts(line, b' ');
+        let mut fields = split(line, b' ');
         let (source, target) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
         if source.starts_with(b"/dev/") || position(b"overlay", b' ', source).is_some() {
             let mut room = Path::new();
@@ -224,7 +215,7 @@ fn disks_are_read_only(make: bool) -> bool {
             if fd::status(path).is_some_and(|status| status.device != ours.device) {
                 all &= fields.nth(1).is_some_and(|options| options.starts_with(b"ro"));
                 if make {
-                    apart(make_read_only, path);
+                    in_child(make_read_only, path);
                 }
             }
         }

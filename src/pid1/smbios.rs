@@ -1,10 +1,10 @@
-//! What a host tells its virtual machine by SMBIOS: OEM strings, as systemd's credentials are (systemd.system-credentials(7)).
+//! SMBIOS OEM strings, by which a host passes systemd's credentials to its virtual machine (systemd.system-credentials(7)).
 
 use crate::files;
 
 /// Bytes of the strings that are looked at.
 pub(crate) const MAX_STRINGS: usize = 4096;
-/// Behind the header of a structure without formatted area (DSP0134 §6.1).
+/// Offset of the strings: after the header of a structure without formatted area (DSP0134 §6.1).
 const STRINGS: u64 = 5;
 
 /// The string that begins with `key`, without it; empty when there is none.

@@ -1,20 +1,21 @@
-//! The life of the workload: start, signals, end; then the shell, or nothing.
+//! Supervision of the workload: start, signals, exit; then the shell, or the end of the machine.
 
 use core::convert::Infallible;
 
+use whit::contract::NOT_STARTED;
 use whit::options::{OnExit, Switch};
 use whit::stage::Stage;
-use whit::status::NOT_STARTED;
 use whit::time::{NEVER, after_ms, after_s};
 
-use crate::console::{self, failed, say, tell};
+use crate::console::{self, info, log_failure};
+use crate::end::End;
 use crate::machine::{Machine, now_ms, signal};
 use crate::notify;
-use crate::shutdown::{self, End};
+use crate::shutdown;
 use crate::sys::process::kill;
 use crate::{terminal, workload};
 
-/// From one start of the shell to the next.
+/// Time from one start of the shell to the next.
 const SHELL_GAP_S: u32 = 1;
 
 /// What docker waits before it starts a container again, twice as long each time, and anew for one that ran for a while (moby,
@@ -23,11 +24,11 @@ const FIRST_DELAY_MS: u64 = 100;
 const MAX_DELAY_MS: u64 = 60_000;
 const STEADY_S: u32 = 10;
 
-/// What a process may tell the workload by telling PID 1.
+/// Signals to PID 1 that are forwarded to the workload.
 const FORWARDED: [u8; 7] =
     [signal::HUP, signal::INT, signal::QUIT, signal::USR1, signal::USR2, signal::TERM, signal::WINCH];
 
-/// Runs the workload until it is over; returns its exit code, or why the machine is to end first.
+/// Runs the workload until it exits, and returns its exit code; an error is a shutdown request before that.
 fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
     console::lead_session();
     if let Some(network) = &mut machine.network {
@@ -39,11 +40,11 @@ fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
     match workload::start(&machine.sources, &machine.options) {
         Ok(child) => machine.workload = Some(child),
         Err(error) => {
-            failed(error.step, b"", error.errno);
+            log_failure(error.step, b"", error.errno);
             return Ok(NOT_STARTED);
         }
     }
-    notify::tell(machine, None);
+    notify::send(machine, None);
     if machine.options.has(Switch::Timing) {
         machine.timeline.print();
     }
@@ -51,46 +52,36 @@ fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
         if let Some(code) = machine.ended {
             break code;
         }
-        let happened = machine.wait(NEVER);
-        if let Some(end) = happened.end() {
+        let wakeup = machine.next_wakeup(NEVER);
+        if let Some(end) = wakeup.end() {
             return Err(end);
         }
         if let Some(child) = machine.workload {
-            for signal in FORWARDED.iter().filter(|signal| happened.has(**signal)) {
+            for signal in FORWARDED.iter().filter(|signal| wakeup.has(**signal)) {
                 let _ = kill(-child.as_raw_pid(), *signal);
             }
         }
     };
-    // Daemons that it left are the workload now: unless it failed, or the shell takes the console.
+    // Daemons that it started are the workload now, unless it failed or the shell takes the console.
     if code == 0 && (machine.options.on_exit != OnExit::Shell || !workload::has_shell()) {
-        if !machine.alone {
-            tell!("the entrypoint ended, its daemons run on");
+        if !machine.no_children {
+            info!("the entrypoint ended, its daemons run on");
         }
-        while !machine.alone {
-            wait(machine, NEVER)?;
+        while !machine.no_children {
+            wait_or_end(machine, NEVER)?;
         }
     }
     Ok(code)
 }
 
-/// Tells the code with which the workload ended, or that of one that could not be started.
-pub(crate) fn exited(machine: &mut Machine<'_>, code: u8) {
-    machine.ended = None;
-    machine.exit_code = code;
-    say!("exit {}", u64::from(code));
-    // The port may have come just now; or nobody looked for it, as there is no root.
-    machine.stop_listening_for_devices();
-    machine.ports.tell_exit(code);
-}
-
-/// Runs the workload as often as it is to be started again; returns what then follows.
+/// Runs the workload, and again as `on_exit` asks; returns how the machine ends.
 pub(crate) fn run_workloads(machine: &mut Machine<'_>) -> Result<Infallible, End> {
     let mut delay_ms = FIRST_DELAY_MS;
     let mut starts = 0;
     loop {
         let started_ms = now_ms();
         let code = run_workload(machine)?;
-        exited(machine, code);
+        machine.report_exit(code);
         match machine.options.on_exit {
             OnExit::PowerOff => return Err(End::PowerOff),
             OnExit::Reboot => return Err(End::Reboot),
@@ -99,27 +90,27 @@ pub(crate) fn run_workloads(machine: &mut Machine<'_>) -> Result<Infallible, End
             OnExit::Shell | OnExit::Restart(_) => return run_shell(machine),
         }
         starts += 1;
-        // What it left would be in the next one's way.
-        shutdown::kill_everybody(machine);
+        // Processes that it left would be in the way of the next one.
+        shutdown::kill_processes(machine);
         let now_ms = now_ms();
         if now_ms >= after_s(started_ms, STEADY_S) {
             delay_ms = FIRST_DELAY_MS;
         }
-        tell!("start {} in {} ms", u64::from(starts), delay_ms);
+        info!("start {} in {} ms", u64::from(starts), delay_ms);
         let next_ms = after_ms(now_ms, delay_ms);
         while crate::machine::now_ms() < next_ms {
-            wait(machine, next_ms)?;
+            wait_or_end(machine, next_ms)?;
         }
         delay_ms = (2 * delay_ms).min(MAX_DELAY_MS);
     }
 }
 
-/// Keeps a shell on the console until the machine is asked to end; at once asks for power off when there is none.
+/// Keeps a shell on the console until a shutdown request; returns power off at once when the initramfs has no shell.
 pub(crate) fn run_shell(machine: &mut Machine<'_>) -> Result<Infallible, End> {
     console::lead_session();
     let mut next_ms = 0;
     loop {
-        // One that ends at once, its console at an end, is started again once a second.
+        // A shell that exits at once, its console at end of file, is started once a second.
         let now_ms = now_ms();
         if machine.shell.is_none() && now_ms >= next_ms {
             next_ms = after_s(now_ms, SHELL_GAP_S);
@@ -129,22 +120,22 @@ pub(crate) fn run_shell(machine: &mut Machine<'_>) -> Result<Infallible, End> {
             match workload::start_shell() {
                 Ok(child) => machine.shell = Some(child),
                 Err(error) => {
-                    failed(error.step, b"", error.errno);
+                    log_failure(error.step, b"", error.errno);
                     return Err(End::PowerOff);
                 }
             }
         }
-        wait(machine, if machine.shell.is_none() { next_ms } else { NEVER })?;
+        wait_or_end(machine, if machine.shell.is_none() { next_ms } else { NEVER })?;
     }
 }
 
-/// Waits as [`Machine::wait`] does, and returns whether a device appeared or changed. Ends early when the machine is to end: by
-/// whoever sits at it, or by the signals by which busybox's and sysvinit's halt, poweroff and reboot tell PID 1, when no
-/// workload wants them.
+/// Waits as [`Machine::next_wakeup`] does, and returns whether a device appeared or changed; an error is a shutdown request: from the
+/// console or the power button, or by the signals that busybox's and sysvinit's halt, poweroff and reboot send to PID 1. Not for
+/// use while a workload runs, which those signals are forwarded to.
 #[inline(never)]
-pub(crate) fn wait(machine: &mut Machine<'_>, deadline_ms: u64) -> Result<bool, End> {
-    let happened = machine.wait(deadline_ms);
-    if let Some(end) = happened.end() {
+pub(crate) fn wait_or_end(machine: &mut Machine<'_>, deadline_ms: u64) -> Result<bool, End> {
+    let wakeup = machine.next_wakeup(deadline_ms);
+    if let Some(end) = wakeup.end() {
         return Err(end);
     }
     for (signal, end) in &[
@@ -153,9 +144,9 @@ pub(crate) fn wait(machine: &mut Machine<'_>, deadline_ms: u64) -> Result<bool, 
         (signal::TERM, End::Reboot),
         (signal::INT, End::Reboot),
     ] {
-        if happened.has(*signal) {
+        if wakeup.has(*signal) {
             return Err(*end);
         }
     }
-    Ok(happened.device)
+    Ok(wakeup.device)
 }

@@ -2,11 +2,12 @@
 
 use ufmt::{uWrite, uwrite};
 
+use whit::contract::{MARK, STAGE_SEPARATOR, TIMELINE, TIMELINE_FILE};
 use whit::stage::{NAMES, STAGES, Stage};
-use whit::text::{Text, parts};
+use whit::text::{Text, split};
 
 use crate::console::{self, Line};
-use crate::{etc, sys};
+use crate::{own_files, sys};
 
 /// Nanoseconds since the kernel's start; 0 for a stage that was not reached.
 pub(crate) struct Timeline([u64; STAGES]);
@@ -28,22 +29,22 @@ impl Timeline {
 
     /// `whit: timeline init 812345, root 823456`: microseconds.
     pub(crate) fn print(&self) {
-        self.write("timeline ", ", ");
+        self.write(TIMELINE, STAGE_SEPARATOR);
         console::print();
     }
 
     /// Writes it to /run/whit/timeline, where there is a /run/whit: a stage a line.
     pub(crate) fn keep(&self) {
-        if etc::has_facts() {
-            self.write(etc::MARK, "\n");
+        if own_files::has_run_whit() {
+            self.write(MARK, "\n");
             let _ = Line.write_str("\n");
-            etc::put(c"run/whit/timeline");
+            own_files::write(TIMELINE_FILE);
         }
     }
 
     #[inline(never)]
     fn write(&self, mut before: &str, between: &'static str) {
-        for (name, time) in parts(NAMES, b' ').zip(&self.0).filter(|(_, time)| **time > 0) {
+        for (name, time) in split(NAMES, b' ').zip(&self.0).filter(|(_, time)| **time > 0) {
             let _ = uwrite!(Line, "{}{} {}", before, Text(name), time / 1000);
             before = between;
         }

@@ -1,19 +1,19 @@
-//! What `mount=` and `tmpfs=` bring into the root beside itself.
+//! Volumes: the mounts of `mount=` and `tmpfs=` in the root.
 
 use whit::error::Errno;
 use whit::options::{Given, Source};
 use whit::text::position;
 use whit::volume::parse;
 
-use crate::boot::mount_when_there;
-use crate::console::failed;
+use crate::console::log_failure;
 use crate::devices::Device;
+use crate::end::End;
 use crate::filesystems::ROOT;
 use crate::machine::Machine;
-use crate::shutdown::End;
+use crate::mounting::mount_when_there;
 
-/// Mounts all of them, the weakest source's first, and waits for their devices; returns whether the boot can go on. What went
-/// wrong was said.
+/// Mounts all volumes, those of the weakest source first, and waits for their devices; returns whether the boot can go on. Failures
+/// are logged.
 pub(crate) fn mount_all(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Device) -> Result<bool, End> {
     for &source in Source::STRONGEST_FIRST.iter().rev() {
         for Given { name, text, .. } in machine.sources.each(source) {
@@ -27,12 +27,12 @@ pub(crate) fn mount_all(machine: &mut Machine<'_>, deadline_ms: u64, device: &mu
                 Some(volume) => {
                     may_fail = position(volume.options, b',', b"nofail").is_some();
                     let deadline_ms = if may_fail { 0 } else { deadline_ms };
-                    mount_when_there(machine, deadline_ms, device, ROOT, &volume)?
+                    mount_when_there(machine, deadline_ms, device, ROOT, &volume.spec(), &volume)?
                 }
                 None => Err(Errno::INVAL),
             };
             if let Err(errno) = mounted {
-                failed(step, text, errno);
+                log_failure(step, text, errno);
                 if !may_fail {
                     return Ok(false);
                 }

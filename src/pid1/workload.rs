@@ -1,4 +1,4 @@
-//! The image's program, and the shell: what happens between fork(2) and execve(2).
+//! The workload and the shell, between fork(2) and execve(2).
 
 use core::ffi::CStr;
 
@@ -8,13 +8,13 @@ use rustix::mount::mount_move;
 use rustix::process::{Pid, chdir, chroot, getpid, setpgid};
 use rustix::termios::{isatty, tcsetpgrp};
 use whit::argv::{self, Full, MAX_BYTES, MAX_STRINGS, Strings};
+use whit::contract::{IMAGE_RECORD, NOT_EXECUTABLE, NOT_FOUND, NOT_STARTED, RECORD, join, joined_len};
 use whit::error::{Errno, Error};
 use whit::options::{Options, Sources, Value};
 use whit::passwd;
-use whit::status::{NOT_EXECUTABLE, NOT_FOUND, NOT_STARTED};
-use whit::text::{Text, nth, parts, split_once};
+use whit::text::{Text, nth, split, split_once};
 
-use crate::console::{failed, say, unread};
+use crate::console::{error, log_failure, log_unread};
 use crate::files::{self, Path};
 use crate::filesystems::ROOT;
 use crate::settings;
@@ -31,7 +31,7 @@ pub(crate) fn start(sources: &Sources<'_>, options: &Options<'_>) -> Result<Pid,
     match fork(SIGCHLD | CLONE_NEWNS) {
         Ok(Fork::Parent(child)) => Ok(child),
         Ok(Fork::Child) => sys::exit(run(sources, options)),
-        Err(errno) => Err(at("fork")(errno)),
+        Err(errno) => Err(at_step("fork")(errno)),
     }
 }
 
@@ -48,28 +48,28 @@ pub(crate) fn start_shell() -> Result<Pid, Error> {
             take_foreground();
             let (mut argv, mut env) = (<Strings>::new(), <Strings>::new());
             let _ = argv.push(b"sh");
-            for variable in parts(b"HOME=/ TERM=linux PATH=/usr/sbin:/usr/bin:/sbin:/bin", b' ') {
+            for variable in split(b"HOME=/ TERM=linux PATH=/usr/sbin:/usr/bin:/sbin:/bin", b' ') {
                 let _ = env.push(variable);
             }
-            failed("", SHELL.to_bytes(), process::execute(SHELL, &argv, &env));
+            log_failure("", SHELL.to_bytes(), process::execute(SHELL, &argv, &env));
             sys::exit(NOT_EXECUTABLE)
         }
-        Err(errno) => Err(at("fork")(errno)),
+        Err(errno) => Err(at_step("fork")(errno)),
     }
 }
 
-fn at<E: Into<Errno>>(step: &'static str) -> impl Fn(E) -> Error {
+fn at_step<E: Into<Errno>>(step: &'static str) -> impl Fn(E) -> Error {
     move |errno| Error { step, errno: errno.into() }
 }
 
-/// The child becomes a process group of its own, and the one that ctrl-c reaches.
+/// Makes the child a process group of its own, and the foreground one.
 fn take_foreground() {
     let _ = setpgid(None, None);
     // SIGTTOU is blocked still. A console that is no terminal has no foreground.
     let _ = tcsetpgrp(sys::console(), getpid());
 }
 
-/// Everything up to execve; returns the exit status when that is not reached.
+/// Does everything up to execve; returns the exit code when that is not reached.
 fn run(sources: &Sources<'_>, options: &Options<'_>) -> u8 {
     take_foreground();
     let (mut argv, mut env) = (<Strings>::new(), <Strings>::new());
@@ -80,11 +80,11 @@ fn run(sources: &Sources<'_>, options: &Options<'_>) -> u8 {
     }
 }
 
-/// Enters the root, and puts together what is run in it; says what went wrong and returns the exit status for it.
+/// Enters the root, and fills arguments and environment; an error is logged, and returned as the exit code.
 #[inline(never)]
 pub(crate) fn enter_root_with(sources: &Sources<'_>, argv: &mut Strings, env: &mut Strings) -> Result<(), u8> {
     if let Err(error) = enter_root() {
-        failed(error.step, b"", error.errno);
+        log_failure(error.step, b"", error.errno);
         return Err(NOT_STARTED);
     }
     let uname = rustix::system::uname();
@@ -97,25 +97,25 @@ pub(crate) fn enter_root_with(sources: &Sources<'_>, argv: &mut Strings, env: &m
     Ok(())
 }
 
-/// Says which capacity was exceeded.
+/// Logs which capacity was exceeded.
 fn overflow(full: Full) -> u8 {
     let (limit, what) = match full {
         Full::Bytes => (MAX_BYTES as u64, "bytes"),
         Full::Count => (MAX_STRINGS as u64, "strings"),
     };
-    say!("arguments or environment: more than {} {}", limit, what);
+    error!("arguments or environment: more than {} {}", limit, what);
     NOT_STARTED
 }
 
-/// Makes the root / in truth, so that pivot_root(2) and user namespaces work inside.
+/// Makes the new root the real `/` (MS_MOVE, then chroot), so that pivot_root(2) and user namespaces work inside.
 fn enter_root() -> Result<(), Error> {
-    chdir(ROOT).map_err(at("chdir /mnt"))?;
-    mount_move(c".", c"/").map_err(at("move /mnt"))?;
-    chroot(c".").map_err(at("chroot"))?;
-    chdir(c"/").map_err(at("chdir /"))
+    chdir(ROOT).map_err(at_step("chdir /mnt"))?;
+    mount_move(c".", c"/").map_err(at_step("move /mnt"))?;
+    chroot(c".").map_err(at_step("chroot"))?;
+    chdir(c"/").map_err(at_step("chdir /"))
 }
 
-/// Takes on USER, goes to WORKDIR, sets HOME and the limits; says what went wrong and returns the exit status for it.
+/// Sets HOME, WORKDIR, the limits and USER; an error is logged, and returned as the exit code.
 ///
 /// Never inlined: what follows it needs less stack than this had, however little is left to it.
 #[inline(never)]
@@ -126,7 +126,7 @@ fn become_user(sources: &Sources<'_>, options: &Options<'_>, env: &mut Strings) 
     let group = read_accounts(c"/etc/group", &mut group)?;
     let mut groups = passwd::Groups::new();
     let account = passwd::account(user, passwd, group, &mut groups).map_err(|problem| {
-        say!("user {}: {}", Text(user), Text(problem.name()));
+        error!("user {}: {}", Text(user), Text(problem.name()));
         NOT_STARTED
     })?;
     // An empty one is none: runc, libcontainer/init_linux.go, setupUser.
@@ -136,17 +136,17 @@ fn become_user(sources: &Sources<'_>, options: &Options<'_>, env: &mut Strings) 
     let workdir = if workdir.is_empty() { b"/" } else { workdir };
     let in_directory = files::make_directories(workdir).and_then(|()| Ok(chdir(Path::new().set(workdir))?));
     if let Err(errno) = in_directory {
-        failed("workdir ", workdir, errno);
+        log_failure("workdir ", workdir, errno);
         return Err(NOT_STARTED);
     }
-    // Limits may be raised still, and nobody else has to live with them.
+    // This process may still raise limits, and is the only one that they apply to.
     settings::apply(sources)?;
     if account.uid != 0 {
         // The program may open /dev/stdout by name. Three descriptors, one file.
         let _ = fchown(sys::console(), Some(Uid::from_raw(account.uid)), None);
     }
     process::become_user(account.uid, account.gid, &groups).map_err(|errno| {
-        failed("user ", user, errno);
+        log_failure("user ", user, errno);
         NOT_STARTED
     })
 }
@@ -157,7 +157,7 @@ fn read_accounts<'a>(path: &CStr, buffer: &'a mut [core::mem::MaybeUninit<u8>]) 
         Ok(text) => Ok(text),
         Err(Errno::NOENT) => Ok(&[]),
         Err(errno) => {
-            unread(path.to_bytes(), MAX_ACCOUNTS, errno);
+            log_unread(path.to_bytes(), MAX_ACCOUNTS, errno);
             Err(NOT_STARTED)
         }
     }
@@ -167,17 +167,23 @@ fn read_accounts<'a>(path: &CStr, buffer: &'a mut [core::mem::MaybeUninit<u8>]) 
 const REASONS: &[u8] =
     b"not found,permission denied,exec format error: neither a program of this machine nor a script with #!,cannot be run";
 
-/// Replaces this process by the program, looked for in the environment's PATH; returns the exit status when it cannot be.
+/// Executes the program, searched in the environment's PATH; returns the exit code when it cannot.
 pub(crate) fn execute(argv: &Strings, env: &Strings) -> u8 {
     let Some(name) = argv.iter().next() else {
-        say!("nothing to run: no entrypoint on the command line, in /whit.conf or in /etc/whit.conf");
+        const TEXTS: &[&[u8]] = &[
+            b"nothing to run: no entrypoint on the command line, in ",
+            RECORD.to_bytes(),
+            b" or in ",
+            IMAGE_RECORD.to_bytes(),
+        ];
+        error!("{}", Text(const { &join::<{ joined_len(TEXTS) }>(TEXTS) }));
         return NOT_STARTED;
     };
     let mut errno = Errno::NOENT;
     if split_once(name, b'/').is_some() {
         errno = process::execute(Path::new().set(name), argv, env);
     } else {
-        for directory in parts(env.variable(b"PATH").unwrap_or_default(), b':') {
+        for directory in split(env.variable(b"PATH").unwrap_or_default(), b':') {
             let directory = if directory.is_empty() { b"." } else { directory };
             let mut path = Path::new();
             match process::execute(path.join(directory, name), argv, env) {
@@ -198,6 +204,6 @@ pub(crate) fn execute(argv: &Strings, env: &Strings) -> u8 {
         _ => (NOT_EXECUTABLE, 3),
     };
     let reason = nth(REASONS, reason);
-    say!("{}: {} ({})", Text(name), Text(reason), errno);
+    error!("{}: {} ({})", Text(name), Text(reason), errno);
     code
 }

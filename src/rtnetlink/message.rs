@@ -1,4 +1,5 @@
-//! What the kernel says: interfaces and their carriers, addresses, routers' words, and how a request went. Total for every input.
+//! Messages from the kernel: interfaces and their carriers, addresses, options of router advertisements, acknowledgements. Total for
+//! every input.
 
 use linux_raw_sys::if_arp::ARPHRD_ETHER;
 use linux_raw_sys::net::net_device_flags::{IFF_LOWER_UP, IFF_UP};
@@ -14,7 +15,7 @@ use crate::ipv6;
 /// Bytes of one reply: the kernel fills no more at a time (include/linux/netlink.h, NLMSG_GOODSIZE).
 pub const MAX_REPLY: usize = 8192;
 
-/// An interface, as RTM_NEWLINK tells of it.
+/// An interface, from RTM_NEWLINK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Link<'a> {
     /// struct ifinfomsg: family, padding, type, index, flags, change
@@ -25,7 +26,7 @@ pub struct Link<'a> {
 impl<'a> Link<'a> {
     fn parse(payload: &'a [u8]) -> Option<Self> {
         let (fixed, attributes) = payload.split_first_chunk::<16>()?;
-        // Another family than AF_UNSPEC (AF_BRIDGE) tells of a bridge's port, not of the interface (net/bridge/br_if.c, del_nbp()).
+        // Another family than AF_UNSPEC (AF_BRIDGE) is about a bridge's port, not of the interface (net/bridge/br_if.c, del_nbp()).
         (fixed.first() == Some(&0)).then_some(Self { fixed, attributes })
     }
 
@@ -67,7 +68,7 @@ impl<'a> Link<'a> {
         self.number(IFLA_CARRIER_UP_COUNT)
     }
 
-    /// An attribute that is a number; 0 when it is not told.
+    /// An attribute that is a number; 0 when it is absent.
     fn number(&self, kind: u16) -> u32 {
         let number = attribute(self.attributes, kind).and_then(|number| number.try_into().ok());
         number.map_or(0, u32::from_ne_bytes)
@@ -108,10 +109,10 @@ impl<'a> Link<'a> {
     }
 }
 
-/// struct ifaddrmsg: family, prefix length, flags, scope, interface. Only a global address of IPv6 that can be used is told of.
+/// struct ifaddrmsg: family, prefix length, flags, scope, interface. Only a usable global IPv6 address is returned.
 fn global_address(payload: &[u8]) -> Option<Message<'_>> {
     const SCOPE_GLOBAL: u8 = 0;
-    /// Somebody has it, or may have it (include/uapi/linux/if_addr.h: IFA_F_DADFAILED, IFA_F_TENTATIVE).
+    /// Another host has it, or may have it (include/uapi/linux/if_addr.h: IFA_F_DADFAILED, IFA_F_TENTATIVE).
     const NOT_OURS: u8 = 0x08 | 0x40;
     let ([AF_INET6, _, flags, SCOPE_GLOBAL, interface @ ..], attributes) = payload.split_first_chunk::<8>()? else {
         return None;
@@ -281,7 +282,7 @@ mod tests {
 
     #[test]
     fn the_e1000_is_known_by_its_address_and_its_greatest_mtu() {
-        // As a 6.12 kernel tells of it: IFLA_ADDRESS and IFLA_MAX_MTU.
+        // From a 6.12 kernel: IFLA_ADDRESS and IFLA_MAX_MTU.
         let attributes = [10, 0, 1, 0, 0x52, 0x54, 0, 0x12, 0x34, 0x56, 0, 0, 8, 0, 51, 0, 0xee, 0x3e, 0, 0];
         let is_e1000 = |attributes: &[u8]| Link { fixed: &[0; 16], attributes }.is_qemu_e1000();
         assert!(is_e1000(&attributes));

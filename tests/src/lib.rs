@@ -4,6 +4,7 @@ pub mod deadline;
 pub mod debian;
 pub mod disks;
 mod executable;
+pub mod fuzz;
 pub mod images;
 pub mod namespace;
 pub mod power;

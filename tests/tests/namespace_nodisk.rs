@@ -3,7 +3,7 @@
 use std::iter::repeat_n;
 
 use rustix::fs::lgetxattr;
-use whit::embedded::{BLOCK, MAX_NEEDS, Record};
+use whit::rootfs::{BLOCK, MAX_NEEDS, Record};
 use whit_tests::namespace::Machine;
 
 const NEEDS: &str = "initramfs truncated, needs 210 MB, or 120 MB with root=initramfs";

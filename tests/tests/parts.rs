@@ -15,7 +15,7 @@ use xtask::workspace;
 
 /// Those that can be left out, by what stands in for them.
 fn parts() -> Vec<String> {
-    let folder = workspace::root().join("src/pid1/absent");
+    let folder = workspace::root().join("src/pid1/stubs");
     let name = |file: &Path| file.file_stem().unwrap().to_str().unwrap().to_owned();
     let mut parts: Vec<String> = fs::read_dir(folder).unwrap().map(|entry| name(&entry.unwrap().path())).collect();
     parts.sort();
@@ -72,7 +72,7 @@ fn mkcpio_refuses_what_the_init_has_no_part_for() {
     };
     for (part, path, words) in [
         ("hardware", "/lib/modules/alias", &["--modules", modules, "--for", "qemu"][..]),
-        ("embedded", "/rootfs.needs", &["--rootfs", rootfs.to_str().unwrap()]),
+        ("rootfs", "/rootfs.needs", &["--rootfs", rootfs.to_str().unwrap()]),
         ("entropy", "/seed", &["--seed"]),
     ] {
         let init = init_of_parts("");
@@ -117,7 +117,7 @@ fn the_smallest_init_boots_a_disk() {
 
 /// One whose root is in its initramfs, as those of namespaces are.
 fn machine() -> Machine {
-    Machine::new().program("/init", &init_of_parts("embedded"))
+    Machine::new().program("/init", &init_of_parts("rootfs"))
 }
 
 #[test]

@@ -178,7 +178,7 @@ impl Watched {
             4 => {
                 let whose = if random.once_in(2) { self.client.lease.address } else { Address([10, 0, 0, 9]) };
                 let by = if random.once_in(2) { CHADDR } else { [2, 0, 0, 0, 0, 9] };
-                let action = self.client.claimed(self.now_ms, whose, by);
+                let action = self.client.address_claimed(self.now_ms, whose, by);
                 assert!(action == Action::Nothing || by != CHADDR, "{:?} is in its own way", self.client);
                 self.check(&action);
             }

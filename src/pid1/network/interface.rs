@@ -1,4 +1,4 @@
-//! One interface: what its DHCP client wants done, and the sockets by which it is.
+//! One interface: performs the actions of its DHCP client, with the sockets that all interfaces share.
 
 use linux_raw_sys::ioctl::{SIOCGIFADDR, SIOCGIFNETMASK};
 use rustix::net::{AddressFamily, SendFlags, SocketAddrV4, SocketType, bind, send, sendto, sockopt};
@@ -14,13 +14,13 @@ use whit::pnp::{self, MAX_PNP};
 use whit::rtnetlink::{self, InterfaceAddress, Request};
 use whit::text::Text;
 
-use crate::console::{failed, say, tell};
-use crate::etc::known_name;
+use crate::console::{error, info, log_failure};
 use crate::files;
+use crate::hostname;
 use crate::sys::fd::{self, Fd, IFNAMSIZ};
 use crate::sys::packet::{self, Protocol};
 
-/// Routes that are not the first lease's come behind those.
+/// Metric of routes that are not the first lease's: those of the first lease are preferred.
 const LATER_METRIC: u32 = 100;
 
 /// An interface and its client.
@@ -30,38 +30,38 @@ pub(super) struct Interface {
     pub(super) carrier: bool,
     pub(super) client: Client,
     pub(super) configured: Option<InterfaceAddress>,
-    /// How long its packets may be now.
+    /// Its MTU.
     pub(super) mtu: u32,
-    /// How long they could be before a lease said otherwise; 0 while none has.
+    /// Its MTU before a lease changed it; 0 while none has.
     pub(super) own_mtu: u32,
-    /// How often its carrier has come.
+    /// How often its carrier has come up.
     pub(super) ups: u32,
-    /// Sends to the lease's server. Its answer is heard by the packet socket; this one stays open until it has come, or the kernel
-    /// would tell the server that nobody listens.
+    /// UDP socket to the lease's server. The answer is read from the packet socket; this one stays open until then, or the kernel would
+    /// answer the server with ICMP port unreachable.
     pub(super) renewal: Option<Fd>,
 }
 
-/// What all interfaces share.
+/// State that all interfaces share.
 pub(super) struct Shared {
-    /// Tells of links.
+    /// rtnetlink socket for events.
     pub(super) events: Fd,
-    /// Takes requests.
+    /// rtnetlink socket for requests.
     pub(super) requests: Fd,
-    /// Sends and hears DHCP, while that is spoken.
+    /// Packet socket for DHCP, while a client needs it.
     pub(super) packets: Option<Fd>,
-    /// It hears nothing else.
+    /// The packet socket has its filter.
     pub(super) filtered: bool,
-    /// Sends and hears ARP, while an address is probed.
+    /// Packet socket for ARP, while an address is probed.
     pub(super) arp: Option<Fd>,
-    /// A lease came, changed or went: the files in the root are to follow.
+    /// A lease or a DNS server changed: the files in /etc are out of date.
     pub(super) changed: bool,
     /// Index of the interface that had the first lease: its routes come before the others', its servers are asked. 0: none.
     pub(super) first: u32,
 }
 
 impl Interface {
-    /// Does what the client wants.
-    pub(super) fn carry_out(&mut self, action: &Action, shared: &mut Shared) {
+    /// Performs an action of the client.
+    pub(super) fn perform(&mut self, action: &Action, shared: &mut Shared) {
         let done = match action {
             Action::Nothing => return,
             Action::BringUp => shared.request(&rtnetlink::bring_up(self.index)),
@@ -72,7 +72,7 @@ impl Interface {
                 broadcast(&mut shared.arp, self.index, Protocol::Arp, &packet)
             }
             Action::Decline(query) => {
-                say!("{}: {} is another's, declined", Text(&self.name), query.requested.unwrap_or_default());
+                error!("{}: {} is another's, declined", Text(&self.name), query.requested.unwrap_or_default());
                 self.deconfigure(shared);
                 shared.forget(self.index);
                 self.send(query, Destination::Broadcast, shared)
@@ -83,7 +83,7 @@ impl Interface {
                 self.set_address(shared)
             }
             Action::Deconfigure => {
-                say!("{}: the lease is lost", Text(&self.name));
+                error!("{}: the lease is lost", Text(&self.name));
                 self.deconfigure(shared);
                 self.set_mtu(self.own_mtu, shared);
                 shared.forget(self.index);
@@ -91,13 +91,13 @@ impl Interface {
             }
         };
         if let Err(errno) = done {
-            failed("DHCP on ", &self.name, errno);
+            log_failure("DHCP on ", &self.name, errno);
         }
     }
 
     fn send(&mut self, query: &Query, destination: Destination, shared: &mut Shared) -> Result<(), Errno> {
         let mut message = Encoded::new();
-        query.encode(known_name(&rustix::system::uname()), &mut message);
+        query.encode(hostname::known(&rustix::system::uname()), &mut message);
         match destination {
             Destination::Broadcast => {
                 let source = Endpoint { address: query.ciaddr, port: CLIENT_PORT };
@@ -142,28 +142,28 @@ impl Interface {
         for route in &lease.routes {
             done = done.and_then(|()| shared.request(&address.route(route, metric)));
         }
-        // Said when it is so.
-        tell!("{} {}", Text(&self.name), Granted(lease));
+        // Logged after it is done.
+        info!("{} {}", Text(&self.name), Granted(lease));
         for route in lease.routes.iter().filter(|route| route.prefix_length > 0) {
             let (to, length, by) = (route.destination, u64::from(route.prefix_length), route.gateway);
-            tell!("{} route to {}/{} by {}", Text(&self.name), to, length, by);
+            info!("{} route to {}/{} by {}", Text(&self.name), to, length, by);
         }
         done
     }
 
-    /// Gives the interface its address for as long as the lease says.
+    /// Sets the address of the interface, with the lifetime of the lease.
     fn set_address(&self, shared: &Shared) -> Result<(), Errno> {
         let (Some(address), Some(lease)) = (&self.configured, self.client.lease()) else { return Ok(()) };
         shared.request(&address.add(lease.times.map(|times| times.expiry_s)))
     }
 
-    /// 0 is as it is.
+    /// Sets the MTU; 0 leaves it.
     fn set_mtu(&self, mtu: u32, shared: &Shared) {
         if mtu > 0
             && mtu != self.mtu
             && let Err(errno) = shared.request(&rtnetlink::set_mtu(self.index, mtu))
         {
-            failed("MTU of ", &self.name, errno);
+            log_failure("MTU of ", &self.name, errno);
         }
     }
 
@@ -178,7 +178,7 @@ impl Interface {
 }
 
 impl Shared {
-    /// An interface has no lease any more.
+    /// Notes that an interface has lost its lease.
     pub(super) fn forget(&mut self, interface: u32) {
         if self.first == interface {
             self.first = 0;
@@ -193,7 +193,7 @@ impl Shared {
 
     pub(super) fn bring_up(&self, interface: u32, name: &[u8]) {
         if let Err(errno) = self.request(&rtnetlink::bring_up(interface)) {
-            failed("bring up ", name, errno);
+            log_failure("bring up ", name, errno);
         }
     }
 
@@ -209,7 +209,7 @@ impl Shared {
     }
 }
 
-/// Opens a packet socket, unless it is.
+/// Opens a packet socket, unless it is open.
 #[inline(never)]
 fn listen(socket: &mut Option<Fd>, protocol: Protocol) -> Result<&Fd, Errno> {
     match socket {
@@ -218,12 +218,12 @@ fn listen(socket: &mut Option<Fd>, protocol: Protocol) -> Result<&Fd, Errno> {
     }
 }
 
-/// Sends to everybody on an interface's link.
+/// Broadcasts a packet on an interface's link.
 fn broadcast(socket: &mut Option<Fd>, interface: u32, protocol: Protocol, packet: &[u8]) -> Result<(), Errno> {
     packet::broadcast(listen(socket, protocol)?, interface, protocol, packet)
 }
 
-/// Reads what the kernel has configured an interface with by itself; `None` when it has not.
+/// Reads the address that the kernel configured by itself (`ip=`); `None` when it has not.
 #[inline(never)]
 pub(super) fn read_kernels(name: &[u8], lease: &mut Lease) -> Option<()> {
     let mut buffer = files::buffer::<MAX_PNP>();
@@ -235,7 +235,7 @@ pub(super) fn read_kernels(name: &[u8], lease: &mut Lease) -> Option<()> {
     Some(())
 }
 
-/// Sends by way of the routes, as UDP.
+/// Sends a message to the server as UDP, routed.
 fn send_to_server(message: &[u8], own: Address, server: Address) -> Result<Fd, Errno> {
     let socket = fd::socket(AddressFamily::INET, SocketType::DGRAM, 0)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;

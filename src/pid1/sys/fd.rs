@@ -28,7 +28,7 @@ impl Fd {
     /// What a system call returned: a new descriptor, or an error.
     ///
     /// # Safety
-    /// The descriptor is nobody else's.
+    /// No other value owns the descriptor.
     #[inline(never)]
     pub(super) unsafe fn from_result(returned: usize) -> Result<Self, Errno> {
         // A descriptor is an int from 0 on: the mask changes nothing, but shows the compiler that it is not -1, which
@@ -138,8 +138,8 @@ pub(crate) fn grow_ext4(mounted: &Fd, bytes: u64) -> Result<(), Errno> {
     result(unsafe { sc::syscall!(IOCTL, raw(mounted), EXT4_IOC_RESIZE_FS, &raw const blocks) }).map(drop)
 }
 
-/// `int ioctl(int fd, FIFREEZE)` — fs/ioctl.c: everything is written back, and from here on nothing can be written, whoever
-/// has files open. Of a journal nothing is left to be replayed (fs/ext4/super.c, ext4_freeze()).
+/// `int ioctl(int fd, FIFREEZE)` — fs/ioctl.c: everything is written back, and from here on nothing can be written, even to
+/// open files. Of a journal nothing is left to be replayed (fs/ext4/super.c, ext4_freeze()).
 pub(crate) fn freeze(mounted: &Fd) {
     // SAFETY: the number that the kernel could take is not looked at.
     unsafe { sc::syscall!(IOCTL, raw(mounted), FIFREEZE, 0) };
@@ -230,7 +230,7 @@ pub(crate) fn write(fd: &Fd, text: &[u8]) -> Result<(), Errno> {
 
 /// `ssize_t recvfrom(int fd, void *buffer, size_t length, int flags, …)` — recv(2), without waiting.
 pub(crate) fn receive<'a>(fd: &Fd, buffer: &'a mut [MaybeUninit<u8>]) -> Result<&'a mut [u8], Errno> {
-    // SAFETY: the buffer is writable over the call; nobody asks for the sender.
+    // SAFETY: the buffer is writable over the call; the sender is not asked for.
     let received = unsafe { sc::syscall!(RECVFROM, raw(fd), buffer.as_mut_ptr(), buffer.len(), MSG_DONTWAIT, 0, 0) };
     let length = result(received)?;
     Ok(written(buffer, length))
@@ -243,7 +243,7 @@ pub(crate) const IFNAMSIZ: usize = 16;
 const MAX_POLLED: usize = 8;
 
 /// `int poll(struct pollfd *descriptors, nfds_t count, int timeout)` — poll(2): waits until one of those that are there
-/// can be read, and not much longer than `wait_ms`; a wait that an `int` cannot tell ends after 24 days. rustix's has no
+/// can be read, and not much longer than `wait_ms`; a wait that does not fit an `int` ends after 24 days. rustix's has no
 /// word for a descriptor that is absent, which is -1 to the kernel.
 pub(crate) fn poll(descriptors: [Option<&Fd>; MAX_POLLED], wait_ms: u64) {
     let mut polled = descriptors.map(|descriptor| {
@@ -255,7 +255,7 @@ pub(crate) fn poll(descriptors: [Option<&Fd>; MAX_POLLED], wait_ms: u64) {
     unsafe { sc::syscall!(POLL, polled.as_mut_ptr(), MAX_POLLED, timeout) };
 }
 
-/// `int fcntl(int fd, int command, …)` — F_SETOWN and O_ASYNC of fcntl(2): this process hears by SIGIO of what happens to it.
+/// `int fcntl(int fd, int command, …)` — F_SETOWN and O_ASYNC of fcntl(2): this process gets SIGIO when it is ready.
 pub(crate) fn signal_when_ready(fd: &Fd) {
     let own = 1; // PID 1
     // SAFETY: fcntl takes numbers here.
@@ -286,7 +286,7 @@ pub(crate) fn close_all() {
 /// Bytes of a seed that are given on.
 pub(crate) const MAX_SEED: usize = 512;
 
-/// `int ioctl(int fd, RNDADDENTROPY, const struct rand_pool_info *info)` — random(4): what is not known to anybody else, four bits
+/// `int ioctl(int fd, RNDADDENTROPY, const struct rand_pool_info *info)` — random(4): bytes that no other party knows, four bits
 /// of it in each byte, at most the 256 that the kernel wants.
 pub(crate) fn add_entropy(seed: &[u8]) {
     /// struct rand_pool_info: bits of entropy, bytes, the bytes.

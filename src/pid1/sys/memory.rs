@@ -22,7 +22,7 @@ impl<const SIZE: usize> Static<SIZE> {
         Self { bytes: UnsafeCell::new([MaybeUninit::uninit(); SIZE]), taken: AtomicBool::new(false) }
     }
 
-    /// The buffer; nothing for whoever comes second.
+    /// The buffer; an empty one for the second caller.
     #[allow(clippy::mut_from_ref, reason = "the flag lets one caller through")]
     #[inline(never)]
     pub(crate) fn take(&'static self) -> &'static mut [MaybeUninit<u8>] {
@@ -57,7 +57,7 @@ const MAX_CONSOLES: usize = 3;
 /// The consoles beside /dev/console.
 struct Consoles(UnsafeCell<heapless::Vec<Fd, MAX_CONSOLES>>);
 
-// SAFETY: the init has one thread; a console is added while nobody looks at them.
+// SAFETY: the init has one thread; a console is never added while they are iterated.
 unsafe impl Sync for Consoles {}
 
 static CONSOLES: Consoles = Consoles(UnsafeCell::new(heapless::Vec::new()));
@@ -70,6 +70,6 @@ pub(crate) fn add_console(console: Fd) {
 
 /// The consoles that were added.
 pub(crate) fn consoles() -> &'static [Fd] {
-    // SAFETY: one thread; nobody adds one meanwhile (console.rs).
+    // SAFETY: one thread, and console.rs adds none meanwhile.
     unsafe { &*CONSOLES.0.get() }
 }

@@ -1,4 +1,4 @@
-//! packet(7) sockets: one hears DHCP's answers on every interface, whatever address it has, another one ARP.
+//! packet(7) sockets: one for DHCP's answers on every interface, with or without an address, another one for ARP.
 
 use core::mem::{self, MaybeUninit};
 use core::ptr;
@@ -22,10 +22,10 @@ use super::result;
 /// The longest packet that is received: an Ethernet frame's payload, and a bit.
 pub(crate) const MAX_PACKET: usize = 1536;
 
-/// struct sockaddr_ll: an interface and, for sending, everybody on its link.
+/// struct sockaddr_ll: an interface and, for sending, the broadcast address of its link.
 struct LinkAddress(sockaddr_ll);
 
-/// What a socket sends and hears.
+/// The protocol of a socket.
 #[derive(Clone, Copy)]
 pub(crate) enum Protocol {
     Ip = ETH_P_IP as isize,
@@ -78,7 +78,7 @@ fn set_option<T>(socket: &Fd, level: u32, name: u32, value: &T) -> Result<(), Er
     result(unsafe { sc::syscall!(SETSOCKOPT, raw(socket), level, name, value, size_of::<T>()) }).map(drop)
 }
 
-/// Sends a packet to everybody on an interface's link.
+/// Broadcasts a packet on an interface's link.
 pub(crate) fn broadcast(socket: &Fd, interface: u32, protocol: Protocol, packet: &[u8]) -> Result<(), Errno> {
     sendto(socket, packet, SendFlags::empty(), &LinkAddress::everybody(interface, protocol))?;
     Ok(())
@@ -107,7 +107,7 @@ static FILTER: [sock_filter; 13] = {
     }
     [
         load(LOAD_BYTE, PACKET_TYPE),
-        // A frame for somebody else: of a foreign VLAN, its tag already taken off.
+        // A frame for another host: of a foreign VLAN, its tag already removed.
         sock_filter { code: JUMP_EQUAL, jt: DROP - 2, jf: 0, k: PACKET_OTHERHOST },
         load(LOAD_BYTE, 9), // protocol: UDP
         want(3, 17),
@@ -158,7 +158,7 @@ pub(crate) fn receive<'a>(socket: &Fd, buffer: &'a mut [MaybeUninit<u8>; MAX_PAC
         // SAFETY: everything that the message points to lives over the call and has the length it says.
         let received = result(unsafe { sc::syscall!(RECVMSG, raw(socket), &raw mut message, MSG_TRUNC) });
         let length = match received {
-            // A frame for somebody else, of a foreign VLAN, may have come before the filter.
+            // A frame for another host, of a foreign VLAN, may have been received before the filter.
             Ok(length) if length <= MAX_PACKET && u32::from(from.sll_pkttype) != PACKET_OTHERHOST => length,
             Ok(_) | Err(Errno::NETDOWN | Errno::INTR) => continue,
             Err(_) => return None,

@@ -26,7 +26,7 @@ fn set_signal_mask(mask: &u64) {
 pub(crate) fn signal_fd() -> Result<Fd, Errno> {
     let all = u64::MAX;
     set_signal_mask(&all);
-    // SAFETY: the set lives over the call; the descriptor is new, and nobody else's.
+    // SAFETY: the set lives over the call; the descriptor is new.
     unsafe { Fd::from_result(sc::syscall!(SIGNALFD4, -1i32, &raw const all, SIGSET_SIZE, O_CLOEXEC | O_NONBLOCK)) }
 }
 
@@ -38,8 +38,8 @@ pub(crate) enum Fork {
     Parent(Pid),
 }
 
-/// `long clone(unsigned long flags, void *stack, …)` — clone(2), as fork(2) does it: the flags are the signal that tells of the
-/// child's end, and namespaces of its own.
+/// `long clone(unsigned long flags, void *stack, …)` — clone(2), as fork(2) does it: the flags are the child's exit signal and its
+/// new namespaces.
 pub(crate) fn fork(flags: u32) -> Result<Fork, Errno> {
     // SAFETY: without CLONE_VM the child runs on its own copy of this stack; there is one thread, and no lock.
     let pid = result(unsafe { sc::syscall!(CLONE, flags, 0, 0, 0, 0) })?;
@@ -47,12 +47,12 @@ pub(crate) fn fork(flags: u32) -> Result<Fork, Errno> {
 }
 
 /// `pid_t wait4(pid_t pid, int *status, int options, struct rusage *usage)` — wait4(2): the next child that ended; none when
-/// there is no such, and an error when there are no children. They are those whose end SIGCHLD tells; with __WCLONE the others,
-/// with __WALL both.
-pub(crate) fn wait(options: u32) -> Result<(Option<Pid>, Status), Errno> {
+/// there is no such, and an error when there are no children. They are those whose exit signal is SIGCHLD; with __WCLONE the
+/// others, with __WALL both.
+pub(crate) fn wait4(options: u32) -> Result<(Option<Pid>, Status), Errno> {
     const ANY: i32 = -1;
     let mut status = 0u32;
-    // SAFETY: the word is writable over the call; nobody asks for the usage.
+    // SAFETY: the word is writable over the call; the usage is not asked for.
     let pid = result(unsafe { sc::syscall!(WAIT4, ANY, &raw mut status, options, 0) })?;
     Ok((Pid::from_raw(pid as i32), Status(status)))
 }

@@ -13,8 +13,8 @@ const SHUT_WR: u32 = 1;
 /// `int socket(…)`, `int connect(…)`, `int shutdown(…)`, `int poll(…)` — connects to a socket of this SOCK_* type, has `write`
 /// write a message there, and waits as long as that says for the other side to close the connection.
 ///
-/// To connect takes 2 s at most (net/vmw_vsock/af_vsock.c, VSOCK_DEFAULT_CONNECT_TIMEOUT). Nobody forks meanwhile: there is no
-/// O_CLOEXEC.
+/// To connect takes 2 s at most (net/vmw_vsock/af_vsock.c, VSOCK_DEFAULT_CONNECT_TIMEOUT). PID 1 does not fork meanwhile, so there is
+/// no O_CLOEXEC.
 pub(crate) fn talk(kind: u32, [cid, port]: [u32; 2], write: impl FnOnce(&Fd) -> u32) -> Result<(), Errno> {
     // struct sockaddr_vm of a little-endian machine: 16 bits of family and 16 of zeros, port, CID, flags (vm_sockets.h).
     let address = [AF_VSOCK, port, cid, 0];

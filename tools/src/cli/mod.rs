@@ -4,7 +4,9 @@
 pub mod documents;
 pub mod identity;
 pub mod listing;
+pub mod options;
 pub mod output;
+
 pub mod progress;
 pub mod size;
 pub mod temporary;

@@ -5,7 +5,8 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use whit::embedded::{MAX_NEEDS, NEEDS};
+use whit::contract::ROOTFS_NEEDS;
+use whit::rootfs::MAX_NEEDS;
 
 use super::{Error, Memory};
 use crate::archive::newc::{Finished, Refused, Writer};
@@ -148,7 +149,7 @@ fn begin(tree: &Tree, packing: &Packing, memory: Memory) -> Result<(Writer<Vec<u
     if tree.rootfs().is_none() {
         return Ok((writer, Vec::new()));
     }
-    writer.padded(name_of(NEEDS), memory.needs().as_bytes(), MAX_NEEDS).map_err(tree::Error::Archive)?;
+    writer.padded(name_of(ROOTFS_NEEDS), memory.needs().as_bytes(), MAX_NEEDS).map_err(tree::Error::Archive)?;
     let first = packing.compression.stored(writer.out()).map_err(failed)?;
     Ok((writer, first))
 }

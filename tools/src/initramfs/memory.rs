@@ -8,7 +8,8 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use whit::embedded::{MAX_NEEDS, NEEDS};
+use whit::contract::ROOTFS_NEEDS;
+use whit::rootfs::MAX_NEEDS;
 
 use crate::archive::newc::Unpacked;
 use crate::archive::segment::Reader;
@@ -52,7 +53,7 @@ impl Memory {
     pub fn read(path: &Path) -> io::Result<Self> {
         let mut reader = Reader::new(File::open(path)?);
         let (mut text, mut length) = ([0; MAX_NEEDS], 0);
-        if reader.next_entry().map_err(io::Error::other)?.is_some_and(|first| first.name == name_of(NEEDS)) {
+        if reader.next_entry().map_err(io::Error::other)?.is_some_and(|first| first.name == name_of(ROOTFS_NEEDS)) {
             while let count @ 1.. = reader.read_data(&mut text[length..]).map_err(io::Error::other)? {
                 length += count;
             }

@@ -19,9 +19,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use whit::contract::{self, DRIVER_INDEX, IMAGE_RECORD, MODULE_LIST, RECORD, SEED, relative};
 use whit::record::{MAX_RECORD, Record};
 
-use crate::disk::image::RUN_RECORD;
 use crate::kernel::elf::Unfit;
 use crate::kernel::modules::{self, Closure, For, Module, Modules};
 use crate::runrecord::{self, RunRecord};
@@ -48,14 +48,6 @@ const DIRECTORIES: [(&str, u32); 9] = [
     ("sys", 0o555),
     ("tmp", 0o1777),
 ];
-/// Where the init looks for the modules to load: one absolute path a line, in order.
-const MODULE_LIST: &str = "lib/modules/load";
-/// Where the init looks for the drivers that devices ask for.
-const DRIVERS: &str = "lib/modules/alias";
-/// Where the init looks for randomness to give the kernel.
-const SEED: &str = "seed";
-/// Where the init looks for its run record.
-pub(crate) const RECORD: &str = "whit.conf";
 const BUSYBOX: &str = "bin/busybox";
 
 /// What goes into an initramfs.
@@ -172,11 +164,11 @@ impl Recipe {
         program::check_parts(&self.init, &init, &parts)?;
         if self.seed {
             tree.origin("seed");
-            tree.bytes(SEED, 0o600, random()?)?;
+            tree.bytes(relative(SEED), 0o600, random()?)?;
         }
         if let Some(record) = &self.record {
             tree.origin(format!("record {}", record.display()));
-            tree.bytes(RECORD, 0o644, read_record(record)?)?;
+            tree.bytes(relative(RECORD), 0o644, read_record(record)?)?;
         }
         for input in &self.inputs {
             input.add_to(&mut tree)?;
@@ -188,11 +180,11 @@ impl Recipe {
         if let Some(config) = self.config.as_ref().filter(|config| !config.is_empty()) {
             let config = config.encode()?.into_bytes();
             match (&mut rootfs, &self.record) {
-                (Some(rootfs), _) => rootfs.insert(RUN_RECORD.as_bytes(), config)?,
-                (None, None) => tree.bytes(RECORD, 0o644, config)?,
+                (Some(rootfs), _) => rootfs.insert(IMAGE_RECORD.to_bytes(), config)?,
+                (None, None) => tree.bytes(relative(RECORD), 0o644, config)?,
                 (None, Some(record)) => {
-                    let what =
-                        "would be /whit.conf, and so would --config, without --rootfs; give one of them".to_owned();
+                    let place = contract::path(RECORD);
+                    let what = format!("would be {place}, and so would --config, without --rootfs; give one of them");
                     return Err(Error::File { path: record.clone(), what });
                 }
             }
@@ -217,7 +209,7 @@ impl Recipe {
         for module in drivers.modules.iter().filter(|module| !closure.load.contains(module)) {
             add_module(tree, modules, module, &mut closure.releases)?;
         }
-        tree.bytes(DRIVERS, 0o644, drivers.index)?;
+        tree.bytes(relative(DRIVER_INDEX), 0o644, drivers.index)?;
         // /lib/firmware beside /lib/modules/VERSION.
         let beside = || modules.directory().join("../../firmware");
         let directory = self.firmware.clone().unwrap_or_else(beside);
@@ -277,7 +269,7 @@ pub fn add_modules(tree: &mut Tree, modules: &Modules, names: &[String]) -> Resu
         list.extend([b"/", name.as_slice(), b"\n"].concat());
     }
     if !list.is_empty() {
-        tree.bytes(MODULE_LIST, 0o644, list)?;
+        tree.bytes(relative(MODULE_LIST), 0o644, list)?;
     }
     Ok(closure)
 }

@@ -1,12 +1,12 @@
 //! The programs of an initramfs: the init above all.
 
+use std::ffi::CStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use whit::embedded::NEEDS;
+use whit::contract::{self, DRIVER_INDEX, RECORD, ROOTFS_NEEDS, SEED};
 
-use super::{DRIVERS, Error, RECORD, SEED};
-use crate::initramfs::rootfs::name_of;
+use super::Error;
 use crate::kernel::elf;
 
 /// A part of the init that something in the initramfs needs.
@@ -21,18 +21,18 @@ impl Part {
     /// The feature of the package, as in src/parts.rs.
     fn name(self) -> &'static str {
         match self {
-            Self::Embedded => "embedded",
+            Self::Embedded => "rootfs",
             Self::Entropy => "entropy",
             Self::Hardware => "hardware",
         }
     }
 
-    /// The file that it reads, without the leading slash.
-    fn reads(self) -> &'static [u8] {
+    /// The file that it reads.
+    fn reads(self) -> &'static CStr {
         match self {
-            Self::Embedded => name_of(NEEDS),
-            Self::Entropy => SEED.as_bytes(),
-            Self::Hardware => DRIVERS.as_bytes(),
+            Self::Embedded => ROOTFS_NEEDS,
+            Self::Entropy => SEED,
+            Self::Hardware => DRIVER_INDEX,
         }
     }
 }
@@ -47,14 +47,14 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
 /// Refuses an init without a part of which it is said that it is needed. Another init than whit may do as it likes.
 pub(super) fn check_parts(path: &Path, init: &[u8], parts: &[(Part, bool)]) -> Result<(), Error> {
     // A path stands in the init as it opens it.
-    let reads = |name: &[u8]| {
-        let path = [b"/", name, b"\0"].concat();
+    let reads = |path: &CStr| {
+        let path = path.to_bytes_with_nul();
         init.windows(path.len()).any(|window| window == path)
     };
     let missing = parts.iter().find(|(part, is_needed)| *is_needed && !reads(part.reads()));
-    let Some((part, _)) = missing.filter(|_| reads(RECORD.as_bytes())) else { return Ok(()) };
-    let (name, file) = (part.name(), String::from_utf8_lossy(part.reads()));
-    let what = format!("does not read /{file}, as its part \"{name}\" was left out; build it with --features {name}");
+    let Some((part, _)) = missing.filter(|_| reads(RECORD)) else { return Ok(()) };
+    let (name, file) = (part.name(), contract::path(part.reads()));
+    let what = format!("does not read {file}, as its part \"{name}\" was left out; build it with --features {name}");
     Err(Error::File { path: path.to_owned(), what })
 }
 

@@ -3,11 +3,13 @@
 //! Left out are the lines by which the init tells tools of the boot and the end, and the kernel's last: they are whole
 //! lines, but for a workload that leaves its own last line open. Everything else is shown as soon as it comes.
 
-/// What tells the exit status; [`crate::vm::qemu::exit_line`] reads it.
-const EXIT: &[u8] = b"whit: exit ";
+use whit::contract::{EXIT_LINE, TIMELINE_LINE};
+
+/// The exit code's line; [`crate::vm::qemu::exit_line`] reads it.
+const EXIT: &[u8] = EXIT_LINE.as_bytes();
 /// What begins a line that is left out, and what the line has further on.
 const LINES: [(&[u8], &[u8]); 2] = [(TIMELINE, b""), (b"[", b"reboot: ")];
-const TIMELINE: &[u8] = b"whit: timeline ";
+const TIMELINE: &[u8] = TIMELINE_LINE.as_bytes();
 
 /// Takes bytes as they come, and gives those to show.
 #[derive(Default)]

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-/// How the init's line begins, printed when the kernel's command line has `whit.timing`.
-const MARKER: &str = "whit: timeline ";
+use whit::contract::{STAGE_SEPARATOR, TIMELINE_LINE};
 
 /// Stages and when they were reached, from the kernel's start on.
 #[derive(Debug, PartialEq)]
@@ -14,7 +13,7 @@ impl Timeline {
     ///
     /// It is the first line of a quiet boot: the boot loader's last dot may stand right before it.
     pub fn parse(line: &str) -> Option<Self> {
-        let stages = line.get(line.find(MARKER)? + MARKER.len()..)?.trim_end().split(", ");
+        let stages = line.get(line.find(TIMELINE_LINE)? + TIMELINE_LINE.len()..)?.trim_end().split(STAGE_SEPARATOR);
         let stage = |stage: &str| {
             let (name, micros) = stage.split_once(' ')?;
             Some((name.to_owned(), Duration::from_micros(micros.parse().ok()?)))

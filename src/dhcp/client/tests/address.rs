@@ -17,12 +17,12 @@ const SOMEBODY: HardwareAddress = [2, 0, 0, 0, 0, 9];
 #[test]
 fn an_address_that_nobody_claims_is_used_after_the_probe() {
     let mut client = probing();
-    assert_eq!(client.claimed(3, Address(OTHER), SOMEBODY), Action::Nothing, "another address");
-    assert_eq!(client.claimed(4, Address(OURS), CHADDR), Action::Nothing, "our own question");
+    assert_eq!(client.address_claimed(3, Address(OTHER), SOMEBODY), Action::Nothing, "another address");
+    assert_eq!(client.address_claimed(4, Address(OURS), CHADDR), Action::Nothing, "our own question");
     assert_eq!(say(&mut client, 5, ACK, SERVER), Action::Nothing, "a second copy");
     assert_eq!(fire(&mut client), (202, Action::Configure));
     assert_eq!(client.deadline_ms(), 2 + 500_000, "T1 counts from the grant");
-    assert_eq!(client.claimed(300, Address(OURS), SOMEBODY), Action::Nothing, "it is in use");
+    assert_eq!(client.address_claimed(300, Address(OURS), SOMEBODY), Action::Nothing, "it is in use");
     // A renewal is for an address that is in use.
     fire(&mut client);
     assert_eq!(say(&mut client, 500_100, ACK, SERVER), Action::Extend);
@@ -31,10 +31,10 @@ fn an_address_that_nobody_claims_is_used_after_the_probe() {
 #[test]
 fn an_address_that_somebody_has_is_declined() {
     let mut client = probing();
-    let Action::Decline(query) = client.claimed(50, Address(OURS), SOMEBODY) else { panic!("{client:?}") };
+    let Action::Decline(query) = client.address_claimed(50, Address(OURS), SOMEBODY) else { panic!("{client:?}") };
     assert_eq!((query.kind, query.secs, query.ciaddr), (Kind::Decline, 0, Address::UNSPECIFIED));
     assert_eq!((query.requested, query.server), (Some(Address(OURS)), Some(Address(SERVER))));
-    assert_eq!(client.claimed(51, Address(OURS), SOMEBODY), Action::Nothing, "once");
+    assert_eq!(client.address_claimed(51, Address(OURS), SOMEBODY), Action::Nothing, "once");
     assert_eq!(say(&mut client, 60, ACK, SERVER), Action::Nothing);
     assert!(client.lease().is_none());
     let (now_ms, action) = fire(&mut client);
@@ -50,7 +50,7 @@ fn an_address_that_was_taken_meanwhile_is_given_up() {
     sent(client.link(2000, true));
     assert_eq!(say(&mut client, 2001, ACK, SERVER), Action::Probe(Address(OURS)));
     assert!(client.lease().is_some(), "it is still configured");
-    assert!(matches!(client.claimed(2002, Address(OURS), SOMEBODY), Action::Decline(_)));
+    assert!(matches!(client.address_claimed(2002, Address(OURS), SOMEBODY), Action::Decline(_)));
     assert!(client.lease().is_none());
     assert!(matches!(fire(&mut client), (12_002, Action::Send(..))), "and does not end a second time");
 }

@@ -15,16 +15,26 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+<<<<<<< HEAD
 use whit::record::MAX_RECORD;
 
 use crate::archive::newc::{Meta, Refused, Writer};
 use crate::cli::temporary::Temporary;
 use crate::initramfs::RECORD;
+=======
+use tempfile::NamedTempFile;
+use whit::contract;
+use whit::record::MAX_RECORD;
+
+use crate::archive::newc::{Meta, Refused, Writer};
+>>>>>>> main
 
 pub use entry::{Error as ReadError, Member, Segment};
 pub use extract::{Error as ExtractError, Extracted, extract};
 pub use read::Reader;
 
+/// The run record, as a member.
+const RECORD: &str = contract::relative(contract::RECORD);
 /// Where a segment begins behind another. The kernel needs a multiple of 4; behind LZ4's frame, which has no end mark, also
 /// four zeros (lib/decompress_unlz4.c).
 const ALIGNMENT: u64 = 4;

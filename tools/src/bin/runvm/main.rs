@@ -10,6 +10,7 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
+use whit::contract::NOT_STARTED;
 use whit_tools::cli::{documents, output};
 use whit_tools::vm::qemu::{Board, CommandLine, DiskInterface, Forward, Nic, Protocol, Share};
 use whit_tools::vm::{Daemon, ShareKind};
@@ -19,7 +20,7 @@ use artefacts::{Artefacts, artefacts};
 use session::Session;
 
 /// The status of a run that could not take place, or ended without a word about the workload: docker's.
-const NO_STATUS: u8 = 125;
+const NO_STATUS: u8 = NOT_STARTED;
 /// COMMAND_LINE_SIZE of the kernel (arch/x86/include/asm/setup.h), without its NUL.
 const APPEND_MAX_BYTES: usize = 2047;
 

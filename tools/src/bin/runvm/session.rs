@@ -10,16 +10,11 @@ use std::thread;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH};
 use signal_hook::iterator::Signals;
+use whit::contract::{EXIT_PORT, WINDOW_PORT};
 use whit_tools::cli::temporary::{self, Temporary};
 use whit_tools::cli::terminal::{self, Raw};
 use whit_tools::vm::qemu::{self, CommandLine, Input, Machine};
 use whit_tools::vm::{Clean, Daemon, Timeline};
-
-/// The port by which the init hears of the terminal's size: a `struct winsize` for each change.
-const WINDOW: &str = "org.whit.window";
-/// The port by which the init tells the workload's status: a line for each time that it ends. Nobody else in the machine can write
-/// there, as anybody can on the console.
-const EXIT: &str = "org.whit.exit";
 
 /// What belongs to one run.
 pub(crate) struct Session {
@@ -43,10 +38,10 @@ impl Session {
         if self.tty {
             let path = folder.path().join("window");
             window = Some(Window::listen(&path).map_err(untold)?);
-            command = command.port(WINDOW, path);
+            command = command.port(WINDOW_PORT, path);
         }
         let exit = folder.path().join("exit");
-        command = command.port_into(EXIT, &exit);
+        command = command.port_into(EXIT_PORT, &exit);
         // Before the machine starts: a signal in between would leave it behind.
         let signals = Signals::new([SIGHUP, SIGINT, SIGTERM, SIGWINCH])
             .map_err(|error| format!("cannot wait for signals: {error}"))?;

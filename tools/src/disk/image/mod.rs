@@ -9,6 +9,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 
+use whit::contract::IMAGE_RECORD;
+
 use crate::archive::tar;
 use crate::cli::progress::{Counted, Progress};
 use crate::disk::ext4::{self, Builder, Finish, Metadata, Size};
@@ -18,13 +20,10 @@ use crate::runrecord::RunRecord;
 pub use folder::{Identity, LeftOut};
 pub use layers::{Choice, Layers, Platform};
 
-/// Where the run record lies in an image.
-pub const RUN_RECORD: &str = "/etc/whit.conf";
-
 /// What is chosen about a disk.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The run record's text, written to [`RUN_RECORD`]; none is written when it is empty.
+    /// The run record's text, written to [`IMAGE_RECORD`]; none is written when it is empty.
     pub run_record: String,
     /// How large the disk becomes.
     pub size: Size,
@@ -251,7 +250,7 @@ fn write_table(output: &File, options: &Options, totals: &mut ext4::Totals) -> i
 fn add_run_record(builder: &mut Builder, options: &Options) -> Result<(), Error> {
     let metadata = Metadata { mode: 0o644, seconds: i64::from(options.time), ..Metadata::default() };
     let mut rest = options.run_record.as_bytes();
-    let mut file = builder.file(RUN_RECORD.as_bytes(), metadata, rest.len() as u64)?;
+    let mut file = builder.file(IMAGE_RECORD.to_bytes(), metadata, rest.len() as u64)?;
     while !rest.is_empty() {
         let room = file.room()?;
         let (now, later) = rest.split_at(room.len());

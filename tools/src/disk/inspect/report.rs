@@ -4,9 +4,10 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 
 use super::{Disk, Error};
+use whit::contract::{self, IMAGE_RECORD};
+
 use crate::cli::listing::{shown, utc};
 use crate::cli::size::show;
-use crate::disk::image::RUN_RECORD;
 use crate::runrecord::RunRecord;
 
 /// Lines of a name and a value: the disk, the file system, how full it is, what runs.
@@ -41,7 +42,7 @@ pub fn report(disk: &Disk) -> Result<String, Error> {
     ]);
     match record(disk) {
         Err(error) => lines.push(("runs", format!("not known: {error}"))),
-        Ok(None) => lines.push(("runs", format!("nothing is set: there is no {RUN_RECORD}"))),
+        Ok(None) => lines.push(("runs", format!("nothing is set: there is no {}", contract::path(IMAGE_RECORD)))),
         Ok(Some(text)) => {
             lines.push(("runs", RunRecord::decode(&text).describe()));
             let record = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(shown);
@@ -73,7 +74,7 @@ fn record(disk: &Disk) -> Result<Option<Vec<u8>>, Error> {
     }
 
     let mut text = Bounded(Vec::new());
-    match disk.cat(RUN_RECORD.as_bytes(), &mut text) {
+    match disk.cat(IMAGE_RECORD.to_bytes(), &mut text) {
         Ok(()) => Ok(Some(text.0)),
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error),

@@ -1,8 +1,8 @@
-//! The table of extended attributes, which the init sets because cpio has no place for them: `whit::embedded` has its form.
+//! The table of extended attributes, which the init sets because cpio has no place for them: `whit::rootfs` has its form.
 
 use std::collections::BTreeSet;
 
-use whit::embedded::{BLOCK, Record};
+use whit::rootfs::{BLOCK, Record};
 
 use super::Problem;
 use super::names::Names;
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
     use crate::archive::newc::Meta;
     use std::ffi::CStr;
-    use whit::embedded::take_value;
+    use whit::rootfs::take_value;
 
     /// A path, and the names and values of its attributes.
     type Listed<'a> = (&'a str, &'a [(&'a str, &'a [u8])]);

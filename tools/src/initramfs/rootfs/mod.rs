@@ -17,9 +17,10 @@ use std::io;
 pub use attributes::Attributes;
 pub(crate) use write::name_of;
 
+use whit::contract::IMAGE_RECORD;
+
 use crate::archive::newc::{Kind, Meta};
 use crate::archive::tar::{self, Entry, Reader};
-use crate::disk::image::RUN_RECORD;
 use names::{Data, HardLink, Inode, Names};
 
 /// Directories that the init mounts on. It makes those that an image lacks, but it cannot when the root is read-only.
@@ -132,7 +133,7 @@ impl Rootfs {
             }
         }
         let table = attributes::table(&names, &mut summary.attributes).map_err(at)?;
-        let has_record = names.exists(RUN_RECORD.as_bytes());
+        let has_record = names.exists(IMAGE_RECORD.to_bytes());
         drop(reader);
         Ok(Self { names, tar, table, has_record, summary })
     }

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use whit::embedded;
+use whit::contract::{ROOTFS, ROOTFS_END, ROOTFS_NEEDS};
 
 use super::Rootfs;
 use super::names::Data;
@@ -37,9 +37,9 @@ impl Rootfs {
                 Data::Bytes(bytes) => writer.file(names, inode.meta, bytes.len() as u64, bytes.as_slice())?,
             }
         }
-        let first = name_of(embedded::NEEDS);
+        let first = name_of(ROOTFS_NEEDS);
         let target = [&b"./".repeat(END_STEPS)[..], first].concat();
-        writer.node(name_of(embedded::END), Meta::root(0o777), &Kind::Symlink(target))
+        writer.node(name_of(ROOTFS_END), Meta::root(0o777), &Kind::Symlink(target))
     }
 }
 
@@ -51,6 +51,6 @@ pub(crate) fn name_of(path: &std::ffi::CStr) -> &[u8] {
 
 /// The name in the archive of what is `path` in the image.
 pub(super) fn inside(path: &[u8]) -> Vec<u8> {
-    let root = name_of(embedded::ROOT);
+    let root = name_of(ROOTFS);
     if path.is_empty() { root.to_vec() } else { [root, b"/", path].concat() }
 }

@@ -12,7 +12,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use whit::embedded;
+use whit::contract::{self, ROOTFS, ROOTFS_ATTRIBUTES, ROOTFS_END, ROOTFS_NEEDS};
 
 pub(crate) use archive::Archive;
 
@@ -93,7 +93,7 @@ pub enum Error {
         inner: String,
     },
     /// A file where the image's go.
-    #[error("/{0} cannot be there, because /rootfs and what describes it are the image's; put the file into the image")]
+    #[error("/{0} cannot be there, because {path} and what describes it are the image's; put the file into the image", path = contract::path(ROOTFS))]
     Taken(String),
     /// An archive that would be copied cannot be read.
     #[error("{}: {error}", .path.display())]
@@ -277,7 +277,7 @@ impl Tree {
     /// # Errors
     /// A file that is there already.
     pub fn embed(&mut self, rootfs: Rootfs) -> Result<(), Error> {
-        let own = [embedded::ROOT, embedded::NEEDS, embedded::END, embedded::ATTRIBUTES].map(name_of);
+        let own = [ROOTFS, ROOTFS_NEEDS, ROOTFS_END, ROOTFS_ATTRIBUTES].map(name_of);
         let is_own =
             |name: &[u8]| name.strip_prefix(own[0]).is_some_and(|rest| rest.starts_with(b"/")) || own.contains(&name);
         // The last: before it are the directories it is in.
@@ -287,7 +287,7 @@ impl Tree {
         if !rootfs.table().is_empty() {
             let origin = self.origins.len().saturating_sub(1);
             let table = Node { meta: Meta::root(0o600), content: Content::Bytes(rootfs.table().to_vec()), origin };
-            self.nodes.insert(name_of(embedded::ATTRIBUTES).to_vec(), table);
+            self.nodes.insert(name_of(ROOTFS_ATTRIBUTES).to_vec(), table);
         }
         self.rootfs = Some(rootfs);
         Ok(())

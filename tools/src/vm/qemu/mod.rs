@@ -18,6 +18,8 @@ mod forward;
 mod kvm;
 mod machine;
 
+use whit::contract::EXIT_LINE;
+
 pub use command::{Accelerator, Board, CommandLine, DiskInterface, Nic, Share, share_tag};
 pub use error::Error;
 pub use forward::{Forward, Protocol};
@@ -28,8 +30,7 @@ pub use machine::{Input, Machine};
 /// A workload that leaves its last line open has the init's words right behind its own.
 #[must_use]
 pub fn exit_line(line: &str) -> Option<u8> {
-    const MARK: &str = "whit: exit ";
-    line.get(line.rfind(MARK)? + MARK.len()..)?.trim_end().parse().ok()
+    line.get(line.rfind(EXIT_LINE)? + EXIT_LINE.len()..)?.trim_end().parse().ok()
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::net::Ipv4Addr;
 
+use whit::contract::{STAGE_SEPARATOR, TIMELINE_LINE};
+
 /// What a boot told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
@@ -56,8 +58,8 @@ impl Report {
             }
         }
         report.read_log(console)?;
-        if let Some(timeline) = after(console, "whit: timeline ").next() {
-            for stage in timeline.split(", ") {
+        if let Some(timeline) = after(console, TIMELINE_LINE).next() {
+            for stage in timeline.split(STAGE_SEPARATOR) {
                 let (name, micros) = stage.split_once(' ').ok_or_else(|| format!("\"{stage}\" is not a stage"))?;
                 report.timeline.push((name.to_owned(), number(Some(micros))? * 1000));
             }

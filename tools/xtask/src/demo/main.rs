@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
+use whit::contract::EXIT_LINE;
 use whit_tools::cli::{documents, output};
 use whit_tools::vm::Timeline;
 use whit_tools::vm::qemu::{Accelerator, CommandLine, DiskInterface, Forward, Machine, Protocol, exit_line};
@@ -121,8 +122,6 @@ fn command_line(arguments: &Arguments, artefacts: &Artefacts, port: u16) -> Comm
         .forward(Forward { protocol: Protocol::Tcp, address: Ipv4Addr::LOCALHOST, host: port, guest: arguments.port })
 }
 
-/// What the init says when the workload is over.
-const EXIT: &str = "whit: exit ";
 /// How busybox's shell asks root for a command.
 const PROMPT: &str = "# ";
 /// The kernel's last line (kernel/reboot.c, kernel_power_off()).
@@ -167,9 +166,9 @@ fn ended_early(status: u8) -> String {
 /// Ends the workload if it is in the foreground, and then the machine, from the shell on its console.
 fn power_off(machine: &mut Machine, artefacts: &Artefacts) -> Result<(), String> {
     let finish = |machine: &mut Machine| {
-        if machine.wait_for(EXIT, DAEMONISED).is_err() {
+        if machine.wait_for(EXIT_LINE, DAEMONISED).is_err() {
             machine.send(b"\x03")?; // ctrl-c
-            machine.wait_for(EXIT, POWER_OFF)?;
+            machine.wait_for(EXIT_LINE, POWER_OFF)?;
         }
         machine.wait_for(PROMPT, POWER_OFF)?;
         machine.send(b"poweroff\n")?;

@@ -1,0 +1,154 @@
+//! What the init, the tools and the tests agree on: paths in the initramfs and the root, ports, marks in the init's bytes, lines of
+//! the console, exit codes.
+//!
+//! No such text is typed a second time: the host tests search the tree for them.
+
+use core::ffi::CStr;
+
+/// The run record in the initramfs. Its path, with the NUL, is in the bytes of every init: mkcpio knows whit by it.
+pub const RECORD: &CStr = c"/whit.conf";
+/// The run record in the root.
+pub const IMAGE_RECORD: &CStr = c"/etc/whit.conf";
+/// The list of modules in the initramfs: one path a line, dependencies first.
+pub const MODULE_LIST: &CStr = c"/lib/modules/load";
+/// The index of drivers in the initramfs ([`modalias`](crate::modalias)): the mark of the feature `hardware` in an init's bytes.
+pub const DRIVER_INDEX: &CStr = c"/lib/modules/alias";
+/// The random seed in the initramfs, for one boot: the mark of the feature `entropy` in an init's bytes.
+pub const SEED: &CStr = c"/seed";
+/// The start of the SMBIOS OEM string that has a seed from the host.
+pub const SEED_CREDENTIAL: &[u8] = b"io.systemd.credential:whit.seed=";
+/// The start of the SMBIOS OEM string that has the value of `notify=`; systemd-vmspawn's name for it.
+pub const NOTIFY_CREDENTIAL: &[u8] = b"io.systemd.credential:vmm.notify_socket=";
+
+/// The rootfs: a root inside the initramfs.
+pub const ROOTFS: &CStr = c"/rootfs";
+/// The first file of the archive, with the text that [`ROOTFS_END`] explains: the mark of the feature `rootfs` in an init's bytes.
+pub const ROOTFS_NEEDS: &CStr = c"/rootfs.needs";
+/// The last file of the archive: a symbolic link, so long that it needs a page of its own (mm/shmem.c, SHORT_SYMLINK_LEN). It
+/// exists when there was memory for everything else. An empty file would exist without; one with data would exist too, with
+/// zeros in it.
+pub const ROOTFS_END: &CStr = c"/rootfs.end";
+/// The table of the rootfs's extended attributes ([`rootfs`](crate::rootfs)); it is left out when no file has any.
+pub const ROOTFS_ATTRIBUTES: &CStr = c"/rootfs.xattrs";
+/// The value of `root=` that means the rootfs. With any `root=` the kernel's first root is a ramfs, which takes all the memory
+/// there is and has no extended attributes; without one it is a tmpfs, which takes half of it (init/do_mounts.c,
+/// init_rootfs()).
+pub const ROOTFS_VALUE: &[u8] = b"initramfs";
+
+/// The first line of every file that the init writes into the root: no other file is overwritten.
+pub const MARK: &str = "# written by whit\n";
+/// The init's own files while the machine runs.
+pub const RUN: &CStr = c"/run/whit";
+/// The same directory from PID 1's own `/`, where the root is below /mnt.
+pub const RUN_IN_ROOT: &CStr = c"/mnt/run/whit";
+/// The lease as shell variables, as a path in the root.
+pub const LEASE_FILE: &CStr = c"run/whit/net.env";
+/// The times of the stages of the boot, as a path in the root.
+pub const TIMELINE_FILE: &CStr = c"run/whit/timeline";
+/// The lower layer of an overlay.
+pub const LOWER: &CStr = c"/run/whit/lower";
+/// The mount whose directories are the upper layer and the work directory of an overlay.
+pub const UPPER: &CStr = c"/run/whit/upper";
+/// The directories of an overlay, each with its NUL.
+pub const OVERLAY_DIRECTORIES: &[u8] = b"/run/whit/lower\0/run/whit/upper/upper\0/run/whit/upper/work\0";
+/// The mount options of an overlay.
+pub const OVERLAY_OPTIONS: &CStr =
+    c"lowerdir=/run/whit/lower,upperdir=/run/whit/upper/upper,workdir=/run/whit/upper/work";
+
+/// The virtio port by which the host sends the size of its terminal: a `struct winsize` for each change.
+pub const WINDOW_PORT: &str = "org.whit.window";
+/// The virtio port by which the init sends the exit code of the workload: a line for each time that it exits. No other process of
+/// the guest can write there, unlike on the console.
+pub const EXIT_PORT: &str = "org.whit.exit";
+
+/// The start of every log line of the init.
+pub const PREFIX: &str = "whit: ";
+/// The message with the exit code of the workload, up to the code.
+pub const EXIT: &str = "exit ";
+/// The log line of [`EXIT`].
+pub const EXIT_LINE: &str = text(&join::<{ PREFIX.len() + EXIT.len() }>(&[PREFIX.as_bytes(), EXIT.as_bytes()]));
+/// The message with the times of the stages, up to the first name.
+pub const TIMELINE: &str = "timeline ";
+/// The log line of [`TIMELINE`].
+pub const TIMELINE_LINE: &str =
+    text(&join::<{ PREFIX.len() + TIMELINE.len() }>(&[PREFIX.as_bytes(), TIMELINE.as_bytes()]));
+/// The separator between two stages of that line.
+pub const STAGE_SEPARATOR: &str = ", ";
+
+/// Exit code of a workload that was not started: something failed before its program was looked up (docker's 125).
+pub const NOT_STARTED: u8 = 125;
+/// Exit code of a program that was found and could not be executed (docker's 126).
+pub const NOT_EXECUTABLE: u8 = 126;
+/// Exit code of a program that was not found (docker's 127).
+pub const NOT_FOUND: u8 = 127;
+
+/// A path without its leading slash: as a member of an archive, or below a directory.
+pub const fn relative(path: &CStr) -> &str {
+    match path.to_bytes().split_first() {
+        Some((b'/', name)) => text(name),
+        _ => self::path(path),
+    }
+}
+
+/// A path as text.
+pub const fn path(path: &CStr) -> &str {
+    text(path.to_bytes())
+}
+
+/// The text of constants that are ASCII.
+const fn text(bytes: &[u8]) -> &str {
+    match core::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(_) => "",
+    }
+}
+
+/// The length of texts that [`join`] joins.
+pub const fn joined_len(texts: &[&[u8]]) -> usize {
+    let (mut length, mut place) = (0, 0);
+    while place < texts.len() {
+        length += texts[place].len();
+        place += 1;
+    }
+    length
+}
+
+/// Joins texts at compile time: what has a constant of this module in it is put together from it.
+pub const fn join<const SIZE: usize>(texts: &[&[u8]]) -> [u8; SIZE] {
+    let mut joined = [0; SIZE];
+    let (mut length, mut place) = (0, 0);
+    while place < texts.len() {
+        let end = length + texts[place].len();
+        joined.split_at_mut(end).0.split_at_mut(length).1.copy_from_slice(texts[place]);
+        (length, place) = (end, place + 1);
+    }
+    joined
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_relative_without_its_slash() {
+        for path in [RECORD, IMAGE_RECORD, MODULE_LIST, DRIVER_INDEX, SEED, ROOTFS, ROOTFS_NEEDS, ROOTFS_END, RUN] {
+            assert_eq!(relative(path).as_bytes(), path.to_bytes().strip_prefix(b"/").unwrap());
+        }
+        assert_eq!(relative(LEASE_FILE), "run/whit/net.env");
+    }
+
+    #[test]
+    fn paths_below_another_begin_with_it() {
+        let run = RUN.to_bytes();
+        assert!(RUN_IN_ROOT.to_bytes().ends_with(run));
+        assert!([LOWER, UPPER].iter().all(|path| path.to_bytes().starts_with(run)));
+        assert!([LEASE_FILE, TIMELINE_FILE].iter().all(|path| path.to_bytes().starts_with(&run[1..])));
+        let mut directories = texts_of(OVERLAY_DIRECTORIES);
+        assert_eq!(directories.next(), Some(LOWER.to_bytes()));
+        assert!(directories.all(|path| path.is_empty() || path.starts_with(UPPER.to_bytes())));
+    }
+
+    fn texts_of(packed: &[u8]) -> impl Iterator<Item = &[u8]> {
+        packed.split(|byte| *byte == 0)
+    }
+}

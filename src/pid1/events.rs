@@ -1,0 +1,145 @@
+//! The event loop: the one place where PID 1 waits.
+
+use core::mem::MaybeUninit;
+
+use linux_raw_sys::general::{WNOHANG, WUNTRACED};
+use whit::error::Errno;
+use whit::time::NEVER;
+
+use crate::end::End;
+use crate::hardware;
+use crate::machine::{Machine, Phase, now_ms, signal};
+use crate::network::Network;
+use crate::sys::fd::{self, poll};
+use crate::sys::process::{kill, wait4};
+
+/// The events that [`Machine::next_wakeup`] returns for.
+#[derive(Default)]
+pub(crate) struct Wakeup {
+    /// Signals, bit by number.
+    signals: u64,
+    /// The kernel itself sent SIGINT: ctrl-alt-del.
+    ctrl_alt_del: bool,
+    /// The power button was pressed.
+    power_button: bool,
+    /// A device appeared or changed.
+    pub(crate) device: bool,
+}
+
+impl Wakeup {
+    pub(crate) fn has(&self, signal: u8) -> bool {
+        self.signals & bit(signal) != 0
+    }
+
+    /// A shutdown request from the console, the power button or systemd's signals, none of which is forwarded to the workload.
+    pub(crate) fn end(&self) -> Option<End> {
+        if self.power_button || self.has(signal::SYSTEMD_POWER_OFF) {
+            return Some(End::PowerOff);
+        }
+        if self.ctrl_alt_del || self.has(signal::SYSTEMD_REBOOT) || self.has(signal::SYSTEMD_KEXEC) {
+            return Some(End::Reboot);
+        }
+        self.has(signal::SYSTEMD_HALT).then_some(End::Halt)
+    }
+}
+
+/// Signals are numbered from 1 to 64: the last has the place that the first leaves free.
+fn bit(signal: u8) -> u64 {
+    1u64.wrapping_shl(u32::from(signal))
+}
+
+impl Machine<'_> {
+    /// Waits for a signal, a device, the network or the deadline; handles the network and reaps children meanwhile.
+    pub(crate) fn next_wakeup(&mut self, deadline_ms: u64) -> Wakeup {
+        let network_deadline_ms = self.network.as_ref().map_or(NEVER, Network::deadline_ms);
+        let wait_ms = deadline_ms.min(network_deadline_ms).min(self.clock.deadline_ms()).saturating_sub(now_ms());
+        if wait_ms > 0 {
+            self.network.iter_mut().for_each(Network::filter_packets);
+        }
+        let [links, packets, claims] = self.network.as_ref().map_or([None; 3], Network::descriptors);
+        let [button, other] = self.buttons.descriptors();
+        // Whichever it was: each source below is read until it is empty.
+        poll(
+            [
+                self.signals.as_ref(),
+                self.uevents.as_ref(),
+                links,
+                packets,
+                claims,
+                self.clock.descriptor(),
+                button,
+                other,
+            ],
+            wait_ms,
+        );
+
+        let power_button = self.buttons.pressed();
+        let mut wakeup = Wakeup { device: self.read_uevents(), power_button, ..Wakeup::default() };
+        if wakeup.device && self.phase == Phase::LoadingDrivers {
+            hardware::load(self);
+        }
+        self.handle_network();
+        if wakeup.device && self.ports.may_appear {
+            self.stop_listening_for_devices();
+        }
+        self.read_signals(&mut wakeup);
+        self.ports.update_window_size(); // After its signal was read: what comes later brings another one.
+        self.reap();
+        wakeup
+    }
+
+    fn read_uevents(&self) -> bool {
+        let mut heard = false;
+        let mut buffer = [MaybeUninit::uninit(); 64];
+        while let Some(uevents) = &self.uevents {
+            match fd::receive(uevents, &mut buffer) {
+                // Some were lost: look, in any case.
+                Ok(_) | Err(Errno::NOBUFS) => heard = true,
+                Err(_) => break,
+            }
+        }
+        heard
+    }
+
+    fn read_signals(&self, wakeup: &mut Wakeup) {
+        /// include/uapi/asm-generic/siginfo.h
+        const SI_KERNEL: i32 = 0x80;
+        /// sizeof(struct signalfd_siginfo)
+        const INFORMATION: usize = 128;
+        let mut buffer = [MaybeUninit::uninit(); INFORMATION];
+        while let Some(signals) = &self.signals {
+            let Ok(information) = fd::read(signals, &mut buffer) else { break };
+            // ssi_signo, ssi_errno, ssi_code
+            let Some([number, .., c0, c1, c2, c3]) = information.first_chunk::<12>().copied() else { break };
+            wakeup.signals |= bit(number);
+            wakeup.ctrl_alt_del |= number == signal::INT && i32::from_ne_bytes([c0, c1, c2, c3]) == SI_KERNEL;
+        }
+    }
+
+    /// Reaps every exited child, its own or an orphan.
+    pub(crate) fn reap(&mut self) {
+        loop {
+            let (child, status) = match wait4(WNOHANG | WUNTRACED | self.children) {
+                Ok((Some(child), status)) => (child, status),
+                none => {
+                    // The only error: PID 1 has no children.
+                    self.no_children = none.is_err();
+                    return;
+                }
+            };
+            if let Some(signal) = status.stopped_by() {
+                // ctrl-z: no shell could continue the workload; in a container it would be PID 1, and not stop.
+                if Some(child) == self.workload && signal == signal::TSTP {
+                    let _ = kill(-child.as_raw_pid(), signal::CONT);
+                }
+                continue;
+            }
+            if Some(child) == self.workload {
+                self.workload = None;
+                self.ended = Some(status.code());
+            } else if Some(child) == self.shell {
+                self.shell = None;
+            }
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! A rootfs, which is a root inside the initramfs: it needs no disk and no copy.
+
+use rustix::fs::{Access, OFlags, XattrFlags, access, lsetxattr};
+use rustix::mount::{MountFlags, mount_bind, mount_remount};
+use whit::contract::{ROOTFS, ROOTFS_ATTRIBUTES, ROOTFS_END, ROOTFS_NEEDS, join, joined_len};
+use whit::rootfs::{BLOCK, MAX_NEEDS, take_value};
+use whit::text::Text;
+
+use crate::console::error;
+use crate::files;
+use crate::filesystems::{self, Root, next_text};
+use crate::sys::fd;
+
+/// Mounts the rootfs as the root. Returns `None` when there is none, or not all of it; the reason is logged.
+pub(crate) fn mount(read_only: bool) -> Option<Root> {
+    let mut room = files::buffer::<{ MAX_NEEDS + 1 }>();
+    if access(ROOTFS_END, Access::EXISTS).is_err()
+        && let Ok(text) = files::read(ROOTFS_NEEDS, &mut room)
+    {
+        error!("{}", Text(text));
+        return None;
+    }
+    // A mount, and so one that can be moved to / and that pivot_root(2) takes for the old root. The kernel's first root is none.
+    if mount_bind(ROOTFS, filesystems::ROOT).is_err() {
+        const TEXTS: &[&[u8]] =
+            &[b"no root: neither a device as root= nor an image in the initramfs at ", ROOTFS.to_bytes()];
+        error!("{}", Text(const { &join::<{ joined_len(TEXTS) }>(TEXTS) }));
+        return None;
+    }
+    restore_attributes();
+    let read_only = read_only && mount_remount(filesystems::ROOT, MountFlags::BIND | MountFlags::RDONLY, c"").is_ok();
+    Some(Root { on_device: false, read_only })
+}
+
+/// Sets the extended attributes that cpio has no place for, a block of the table at a time.
+fn restore_attributes() {
+    let Ok(table) = fd::open(ROOTFS_ATTRIBUTES, OFlags::RDONLY) else { return };
+    let mut room = files::buffer::<BLOCK>();
+    while let Ok(mut rest @ [_, ..]) = fd::read(&table, &mut room).map(|block| &*block) {
+        loop {
+            let (path, name, text) = (next_text(&mut rest), next_text(&mut rest), next_text(&mut rest));
+            let Some(value) = take_value(&mut rest).filter(|_| !path.is_empty()) else { break };
+            if lsetxattr(path, name, value, XattrFlags::empty()).is_err() && !text.is_empty() {
+                error!("{}", Text(text.to_bytes()));
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! The sources of options: the kernel command line, the initramfs's run record, and the image's.
+
+use rustix::fs::OFlags;
+use whit::cmdline::{self, MAX_COMMAND_LINE};
+use whit::contract::{IMAGE_RECORD, RECORD};
+use whit::options::{Complaint, Net, Source, Sources, Switch};
+use whit::record::{MAX_RECORD, Record};
+use whit::text::Text;
+
+use crate::console::{self, error, read_or_log};
+use crate::files;
+use crate::filesystems::ROOT;
+use crate::machine::Machine;
+use crate::sys::fd;
+use crate::sys::memory::Static;
+
+/// Reads the command line and the initramfs's record. /proc is mounted.
+pub(crate) fn read() -> Sources<'static> {
+    static COMMAND_LINE: Static<MAX_COMMAND_LINE> = Static::new();
+    static BUFFER: Static<MAX_RECORD> = Static::new();
+    let (command_line, arguments) =
+        read_or_log(b"/proc/cmdline", MAX_COMMAND_LINE, files::read(c"/proc/cmdline", COMMAND_LINE.take()))
+            .map(cmdline::decode)
+            .unwrap_or_default();
+    Sources {
+        arguments,
+        command_line,
+        initramfs: read_or_log(RECORD.to_bytes(), MAX_RECORD, files::read(RECORD, BUFFER.take()))
+            .map(Record::decode)
+            .unwrap_or_default(),
+        image: Record::default(),
+    }
+}
+
+/// Reads the record that mkraw left in the image, then all options again: the image's are the weakest.
+pub(crate) fn read_image_record(machine: &mut Machine<'_>) {
+    static BUFFER: Static<MAX_RECORD> = Static::new();
+    let file = fd::open_inside(ROOT, IMAGE_RECORD, OFlags::RDONLY);
+    let text = file.and_then(|file| files::read_open(&file, BUFFER.take()));
+    let Some(text) = read_or_log(Source::Image.name(), MAX_RECORD, text) else { return };
+    machine.sources.image = Record::decode(text);
+    machine.options = machine.sources.options(&mut |source, complaint| {
+        // Complaints about the other sources were logged before.
+        if source == Source::Image {
+            log_complaint(source, complaint);
+        }
+    });
+    console::configure(machine.options.has(Switch::Quiet), machine.options.kernel_log);
+    if machine.options.net() == Net::Off {
+        machine.network = None;
+    }
+}
+
+/// Logs an option that was not taken: `whit: /whit.conf:3: unknown option: colour`.
+pub(crate) fn log_complaint(source: Source, complaint: Complaint<'_>) {
+    let (source, problem) = (Text(source.name()), Text(complaint.problem.name()));
+    error!("{}:{}: {}: {}", source, u64::from(complaint.line), problem, Text(complaint.name));
+}

@@ -1,0 +1,80 @@
+//! No network: its interfaces are as the kernel has them.
+
+use core::convert::Infallible;
+use core::marker::PhantomData;
+
+use whit::dhcp::lease::Lease;
+use whit::ipv6::NameServer;
+use whit::options::Options;
+
+use crate::sys::fd::Fd;
+use crate::timeline::Timeline;
+
+/// There is none.
+pub(crate) struct Network<'a> {
+    none: Infallible,
+    pub(crate) has_ipv6: bool,
+    lifetime: PhantomData<&'a ()>,
+}
+
+impl<'a> Network<'a> {
+    pub(crate) fn open(_: u32, _: &Options<'a>) -> Option<Self> {
+        None
+    }
+
+    pub(crate) fn bring_up_loopback(&self) {
+        match self.none {}
+    }
+
+    pub(crate) fn filter_packets(&mut self) {
+        match self.none {}
+    }
+
+    pub(crate) fn descriptors(&self) -> [Option<&Fd>; 3] {
+        match self.none {}
+    }
+
+    pub(crate) fn deadline_ms(&self) -> u64 {
+        match self.none {}
+    }
+
+    pub(crate) fn has_interfaces(&self) -> bool {
+        match self.none {}
+    }
+
+    pub(crate) fn lease(&self) -> Option<&Lease> {
+        match self.none {}
+    }
+
+    pub(crate) fn name_servers(&self) -> &[NameServer] {
+        match self.none {}
+    }
+
+    pub(crate) fn name_of(&self, _: u32) -> &[u8] {
+        match self.none {}
+    }
+
+    pub(crate) fn has_changed(&self) -> bool {
+        match self.none {}
+    }
+
+    pub(crate) fn clear_changed(&mut self) {
+        match self.none {}
+    }
+
+    pub(crate) fn workload_starts(&mut self, _: u64) {
+        match self.none {}
+    }
+
+    pub(crate) fn make_addresses_permanent(&mut self) {
+        match self.none {}
+    }
+
+    pub(crate) fn release(&mut self) {
+        match self.none {}
+    }
+
+    pub(crate) fn handle(&mut self, _: u64, _: &mut Timeline) {
+        match self.none {}
+    }
+}

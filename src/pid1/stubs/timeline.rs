@@ -1,0 +1,18 @@
+//! No timeline: no stage is recorded.
+
+use whit::stage::Stage;
+
+/// It keeps nothing.
+pub(crate) struct Timeline;
+
+impl Timeline {
+    pub(crate) fn new(_: u64) -> Self {
+        Self
+    }
+
+    pub(crate) fn reach(&mut self, _: Stage) {}
+
+    pub(crate) fn print(&self) {}
+
+    pub(crate) fn keep(&self) {}
+}
