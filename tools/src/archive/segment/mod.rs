@@ -15,19 +15,11 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-<<<<<<< HEAD
-use whit::record::MAX_RECORD;
-
-use crate::archive::newc::{Meta, Refused, Writer};
-use crate::cli::temporary::Temporary;
-use crate::initramfs::RECORD;
-=======
-use tempfile::NamedTempFile;
 use whit::contract;
 use whit::record::MAX_RECORD;
 
 use crate::archive::newc::{Meta, Refused, Writer};
->>>>>>> main
+use crate::cli::temporary::Temporary;
 
 pub use entry::{Error as ReadError, Member, Segment};
 pub use extract::{Error as ExtractError, Extracted, extract};

@@ -3,6 +3,7 @@
 
 mod arguments;
 mod artefacts;
+mod port;
 mod record;
 mod session;
 

@@ -1,6 +1,5 @@
 //! A machine that runs, and its user: keys, signals, the terminal's size, what is shown.
 
-use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -8,13 +7,15 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH};
+use signal_hook::consts::SIGWINCH;
 use signal_hook::iterator::Signals;
 use whit::contract::{EXIT_PORT, WINDOW_PORT};
 use whit_tools::cli::temporary::{self, Temporary};
 use whit_tools::cli::terminal::{self, Raw};
 use whit_tools::vm::qemu::{self, CommandLine, Input, Machine};
 use whit_tools::vm::{Clean, Daemon, Timeline};
+
+use crate::port::ExitPort;
 
 /// What belongs to one run.
 pub(crate) struct Session {
@@ -40,10 +41,11 @@ impl Session {
             window = Some(Window::listen(&path).map_err(untold)?);
             command = command.port(WINDOW_PORT, path);
         }
-        let exit = folder.path().join("exit");
-        command = command.port_into(EXIT_PORT, &exit);
+        let path = folder.path().join("exit");
+        let port = ExitPort::listen(&path).map_err(untold)?;
+        command = command.port_into(EXIT_PORT, path);
         // Before the machine starts: a signal in between would leave it behind.
-        let signals = Signals::new([SIGHUP, SIGINT, SIGTERM, SIGWINCH])
+        let signals = Signals::new(temporary::ending_signals().into_iter().chain([SIGWINCH]))
             .map_err(|error| format!("cannot wait for signals: {error}"))?;
         temporary::leave_signals();
         for daemon in &mut self.daemons {
@@ -68,7 +70,10 @@ impl Session {
         for line in failures.chain(machine.messages().lines().map(str::to_owned)) {
             eprintln!("runvm: {line}");
         }
-        let told = last_status(&exit).or_else(|| machine.transcript().lines().rev().find_map(qemu::exit_line));
+        // Any process in the machine can write an exit line on the console, but only the init can open the port.
+        let is_heard = machine.has_opened(EXIT_PORT);
+        let told = port.finish();
+        let told = told.or_else(|| if is_heard { None } else { last_exit_line(&machine) });
         match (told, signal.load(Ordering::Relaxed)) {
             (Some(status), _) => Ok(status),
             (None, signal @ 1..) => Ok(128_u8.wrapping_add(signal as u8)), // one of three small numbers
@@ -78,10 +83,9 @@ impl Session {
     }
 }
 
-/// The last status of those that a file has, a line each; `None` where the machine has no driver for the port, or never came so
-/// far.
-fn last_status(file: &Path) -> Option<u8> {
-    fs::read_to_string(file).ok()?.lines().last()?.parse().ok()
+/// The exit code that the console tells, for a machine without a driver for the port.
+fn last_exit_line(machine: &Machine) -> Option<u8> {
+    machine.transcript().lines().rev().find_map(qemu::exit_line)
 }
 
 /// What is shown of the machine's console.

@@ -19,7 +19,6 @@ pub(crate) use archive::Archive;
 use crate::archive::newc::{Kind, Meta, Refused, Writer};
 use crate::archive::segment;
 use crate::compress::Method;
-use crate::initramfs::SEED;
 use crate::initramfs::rootfs::{Rootfs, name_of};
 
 /// A tree of files; see the module's head.
@@ -262,7 +261,7 @@ impl Tree {
 
     /// Whether there is randomness in it, which is a secret.
     pub(crate) fn has_seed(&self) -> bool {
-        self.nodes.contains_key(SEED.as_bytes())
+        self.nodes.contains_key(contract::relative(contract::SEED).as_bytes())
     }
 
     /// Bytes of the files, holes included.
