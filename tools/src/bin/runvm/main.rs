@@ -109,7 +109,7 @@ fn shares(arguments: &Arguments, artefacts: &Artefacts) -> Result<(Vec<Share>, V
         shares.push(match kind {
             ShareKind::Plan9 => Share::Plan9 { folder: volume.folder.clone(), read_only: volume.read_only },
             ShareKind::Virtiofs => {
-                let daemon = Daemon::listen(&volume.folder)?;
+                let daemon = Daemon::listen(volume)?;
                 let share = daemon.share();
                 daemons.push(daemon);
                 share
