@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use whit_tools::archive::segment;
-use whit_tools::cli::output::Output;
+use whit_tools::cli::output::{self, Output};
 use whit_tools::cli::temporary::Temporary;
 use whit_tools::compress::Compression;
 use whit_tools::disk::ext4::Size;
@@ -37,6 +37,9 @@ pub(crate) struct Artefacts {
 pub(crate) fn artefacts(arguments: &Arguments) -> Result<Artefacts, String> {
     for folder in &arguments.volume {
         folder.check()?;
+    }
+    if let Some(disk) = arguments.disk.as_ref().filter(|_| !arguments.print) {
+        check_disk(arguments, disk).map_err(|error| describe(disk, &error))?;
     }
     match (&arguments.initrd, &arguments.kernel, &arguments.image) {
         (Some(initrd), Some(kernel), _) => given(arguments, kernel, initrd),
@@ -222,6 +225,24 @@ fn describe(path: &Path, error: &dyn Display) -> String {
 
 fn new_key() -> Result<Key, String> {
     Key::new().map_err(|error| format!("cannot look at its own file: {error}"))
+}
+
+/// Refuses a disk that is not the machine's alone to write to: one of the inputs, or a device that is in use.
+fn check_disk(arguments: &Arguments, disk: &Path) -> Result<(), String> {
+    if output::is_stream(disk) {
+        return Err("a disk is a file or a block device".to_owned());
+    }
+    let Arguments { image, kernel, initrd, config, .. } = arguments;
+    for input in [image, kernel, initrd, config].into_iter().flatten() {
+        // What cannot be read is reported where it is needed.
+        if let Ok(metadata) = input.metadata() {
+            output::check_apart(disk, &input.display(), &metadata)?;
+        }
+    }
+    match disk.metadata() {
+        Ok(_) => output::check(disk).map_err(|error| error.to_string()),
+        Err(_) => Ok(()), // it is made, or missed, later
+    }
 }
 
 fn check_readable(path: &Path) -> Result<(), String> {

@@ -155,6 +155,14 @@ pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     output.commit()
 }
 
+/// Sees that a file or block device can be written to, without writing.
+///
+/// # Errors
+/// See [`Output::create`].
+pub fn check(path: &Path) -> io::Result<()> {
+    Target::find(path).map(drop)
+}
+
 /// Whether an output's path stands for standard output.
 #[must_use]
 pub fn is_stream(path: &Path) -> bool {
