@@ -39,6 +39,7 @@ use linkmap::LinkMap;
 use machinery::Traces;
 use pieces::Piece;
 use totals::Totals;
+use whit_tools::cli::output;
 
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
@@ -171,19 +172,7 @@ fn read_text(path: &Path) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// Writes a file whole or not at all. What is not a plain file, such as /dev/stdout, is written as it is.
+/// Writes a file whole or not at all; `-` is standard output.
 fn write_text(path: &Path, text: &str) -> Result<(), String> {
-    let is_replaced = path.is_file() || !path.exists();
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".part");
-    let part = path.with_file_name(name);
-    let written = if is_replaced {
-        std::fs::write(&part, text).and_then(|()| std::fs::rename(&part, path))
-    } else {
-        std::fs::write(path, text)
-    };
-    written.map_err(|error| {
-        let _ = std::fs::remove_file(&part); // what of it could be written
-        format!("{}: {error}", path.display())
-    })
+    output::write(path, text.as_bytes()).map_err(|error| format!("{}: {error}", path.display()))
 }
