@@ -2,7 +2,7 @@
 
 use whit_tests::debian::kernel;
 use whit_tests::init;
-use whit_tests::whole::{Guest, busybox_tar};
+use whit_tests::whole::{Guest, busybox_tar, unpacked};
 use whit_tools::compress::Compression;
 use whit_tools::initramfs::{self, Packing, Recipe};
 use whit_tools::kernel::debian::Flavour;
@@ -31,11 +31,11 @@ fn boot(seed: bool, credential: Option<&str>, ready: bool) {
     };
     let (tree, _) = recipe.tree().unwrap_or_else(|error| panic!("{error}"));
     initramfs::write(&tree, &path, &Packing::new(Compression::None)).unwrap();
-    let mut command = CommandLine::new(&kernel.vmlinuz)
+    let mut command = CommandLine::new(unpacked(&kernel))
         .initrd(path)
         .accelerator(Accelerator::Tcg)
         .nic(Nic::None)
-        .append("console=ttyS0 loglevel=7 panic=-1 whit.net=off random.trust_cpu=off random.trust_bootloader=off");
+        .append("console=ttyS0 loglevel=7 panic=-1 cryptomgr.notests no_timer_check whit.net=off random.trust_cpu=off random.trust_bootloader=off");
     if let Some(credential) = credential {
         command = command.option("-smbios", format!("type=11,value=io.systemd.credential:whit.seed={credential}"));
     }

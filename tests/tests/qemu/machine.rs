@@ -36,7 +36,10 @@ fn initramfs(directory: &TempDir, script: &str, arguments: &[&str]) -> PathBuf {
 }
 
 fn command(kernel: &Path, initramfs: &Path) -> CommandLine {
-    CommandLine::new(kernel).initrd(initramfs).accelerator(Accelerator::Tcg).append("console=ttyS0 quiet panic=-1")
+    CommandLine::new(kernel)
+        .initrd(initramfs)
+        .accelerator(Accelerator::Tcg)
+        .append("console=ttyS0 quiet panic=-1 no_timer_check")
 }
 
 #[test]

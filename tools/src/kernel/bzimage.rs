@@ -31,7 +31,10 @@ pub fn release(vmlinuz: &Path) -> std::io::Result<Option<String>> {
 }
 
 /// The kernel that a bzImage unpacks (Documentation/arch/x86/boot.rst, payload_offset); another file as it is.
-pub(super) fn content(path: &Path) -> io::Result<Vec<u8>> {
+///
+/// # Errors
+/// Those of reading and decompressing.
+pub fn content(path: &Path) -> io::Result<Vec<u8>> {
     const MAGIC: (usize, &[u8; 4]) = (0x202, b"HdrS");
     const SETUP_SECTORS: usize = 0x1f1;
     const PAYLOAD: usize = 0x248;
