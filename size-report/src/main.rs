@@ -9,12 +9,12 @@ mod baseline;
 mod budget;
 mod compile;
 mod constants;
+mod features;
 mod image;
 mod label;
 mod linkmap;
 mod machinery;
 mod origin;
-mod parts;
 mod pieces;
 mod report;
 mod sections;
@@ -92,15 +92,15 @@ fn run(arguments: &Arguments) -> Result<Vec<String>, String> {
     if let Some(path) = &arguments.svg {
         write_text(path, &init.picture())?;
     }
-    let parts = if arguments.parts { Some(parts::table(workspace)?) } else { None };
-    if let Some(table) = &parts {
+    let features = if arguments.features { Some(features::table(workspace)?) } else { None };
+    if let Some(table) = &features {
         show(&format!("\n{table}"))?;
     }
     if arguments.publish {
         let head = |option| format!("# cargo run -p size-report -- {option}\n# {}\n\n", init.compiler);
         write_text(&workspace.join("bench/size.txt"), &(head("--publish") + &init.report(&budget, PUBLISHED)))?;
-        if let Some(table) = &parts {
-            write_text(&workspace.join("bench/parts.txt"), &(head("--parts --publish") + table))?;
+        if let Some(table) = &features {
+            write_text(&workspace.join("bench/features.txt"), &(head("--features --publish") + table))?;
         }
         write_text(&workspace.join("bench/size.svg"), &init.picture())?;
     }
