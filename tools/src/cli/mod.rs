@@ -6,6 +6,7 @@ pub mod identity;
 pub mod listing;
 pub mod options;
 pub mod output;
+pub mod path;
 
 pub mod progress;
 pub mod size;
