@@ -40,6 +40,7 @@ impl Errno {
     pub const NOBUFS: Self = Self(errno::ENOBUFS as i32);
     pub const UCLEAN: Self = Self(errno::EUCLEAN as i32);
     pub const NOMEDIUM: Self = Self(errno::ENOMEDIUM as i32);
+    pub const LOOP: Self = Self(errno::ELOOP as i32);
 }
 
 impl From<rustix::io::Errno> for Errno {

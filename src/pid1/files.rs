@@ -131,8 +131,9 @@ impl Path {
         self.text()
     }
 
+    /// Makes it a text of these parts, as [`Path::join`] does.
     #[inline(never)]
-    fn fill(&mut self, parts: &[&[u8]]) -> &CStr {
+    pub(crate) fn fill(&mut self, parts: &[&[u8]]) -> &CStr {
         self.0.clear();
         if !parts.iter().all(|part| self.0.extend_from_slice(part).is_ok()) || self.0.is_full() {
             self.0.clear();
@@ -147,23 +148,35 @@ impl Path {
         c_str(&self.0)
     }
 
+    /// The text up to a place.
+    pub(crate) fn head(&self, end: usize) -> &[u8] {
+        self.0.get(..end).unwrap_or_default()
+    }
+
+    /// The text from a place on.
+    #[inline(never)]
+    pub(crate) fn tail(&self, start: usize) -> &CStr {
+        c_str(self.0.get(start..).unwrap_or_default())
+    }
+
+    /// The byte at a place; NUL after the text.
+    pub(crate) fn byte(&self, place: usize) -> u8 {
+        self.0.get(place).copied().unwrap_or_default()
+    }
+
+    /// Puts a byte at a place; a NUL ends the text there.
+    pub(crate) fn put(&mut self, place: usize, byte: u8) {
+        if let Some(place) = self.0.get_mut(place) {
+            *place = byte;
+        }
+    }
+
     /// Puts one byte in the place of another, wherever that stands.
     pub(crate) fn replace(&mut self, old: u8, new: u8) {
         for byte in self.0.iter_mut().filter(|byte| **byte == old) {
             *byte = new;
         }
     }
-}
-
-/// Makes a directory and those above it; one that exists is fine.
-pub(crate) fn make_directories(path: &[u8]) -> Result<(), Errno> {
-    let mut room = Path::new();
-    for end in 1..=path.len() {
-        if let None | Some(b'/') = path.get(end) {
-            make_directory(room.set(path.get(..end).unwrap_or_default()))?;
-        }
-    }
-    Ok(())
 }
 
 /// Makes one directory; one that exists is fine.

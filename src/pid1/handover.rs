@@ -12,7 +12,8 @@ use whit::options::{Switch, Value};
 use whit::text::split;
 
 use crate::files;
-use crate::filesystems::{self, Root, texts};
+use crate::filesystems::{self, ROOT, Root, texts};
+use crate::inside;
 use crate::machine::Machine;
 use crate::shutdown;
 use crate::sys::c_str;
@@ -57,7 +58,9 @@ pub(crate) fn hand_over(machine: &mut Machine<'_>) -> u8 {
 
 /// Leaves the initramfs: unmounts what the root has of its own, and removes all files. The root is still to be moved to `/`.
 fn leave_initramfs(root: &Root) {
-    filesystems::mount_all(&mounts::RUN);
+    if inside::enter(ROOT, b"run").is_ok() {
+        filesystems::mount_all(&mounts::HERE);
+    }
     for ours in texts(b"/dev\0/proc\0/sys\0/tmp\0/run\0") {
         let _ = unmount(ours, UnmountFlags::DETACH);
     }

@@ -17,6 +17,7 @@ use whit::text::{Text, nth, split, split_once};
 use crate::console::{error, log_failure, log_unread};
 use crate::files::{self, Path};
 use crate::filesystems::ROOT;
+use crate::inside;
 use crate::settings;
 use crate::sys;
 use crate::sys::process::{self, Fork, fork};
@@ -134,8 +135,7 @@ fn become_user(sources: &Sources<'_>, options: &Options<'_>, env: &mut Strings) 
         env.set(b"HOME=", account.home).map_err(overflow)?;
     }
     let workdir = if workdir.is_empty() { b"/" } else { workdir };
-    let in_directory = files::make_directories(workdir).and_then(|()| Ok(chdir(Path::new().set(workdir))?));
-    if let Err(errno) = in_directory {
+    if let Err(errno) = inside::enter(c"/", workdir) {
         log_failure("workdir ", workdir, errno);
         return Err(NOT_STARTED);
     }

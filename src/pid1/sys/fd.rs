@@ -7,8 +7,8 @@ use core::ffi::CStr;
 use core::mem::MaybeUninit;
 
 use linux_raw_sys::general::{
-    AT_FDCWD, F_SETFL, F_SETOWN, FASYNC, O_CLOEXEC, O_NONBLOCK, POLLIN, RESOLVE_IN_ROOT, RESOLVE_NO_XDEV,
-    STATX_ATTR_MOUNT_ROOT, STATX_INO, STATX_SIZE, open_how, pollfd, statfs, statx,
+    AT_FDCWD, F_SETFL, F_SETOWN, FASYNC, O_CLOEXEC, O_NONBLOCK, POLLIN, RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_XDEV, STATX_ATTR_MOUNT_ROOT, STATX_INO, STATX_SIZE, open_how, pollfd, statfs, statx,
 };
 use linux_raw_sys::ioctl::{BLKGETSIZE64, EXT4_IOC_RESIZE_FS, FIFREEZE, RNDADDENTROPY, TIOCSWINSZ};
 use linux_raw_sys::net::MSG_DONTWAIT;
@@ -63,10 +63,16 @@ pub(crate) fn open(path: &CStr, flags: OFlags) -> Result<Fd, Errno> {
     unsafe { Fd::from_result(sc::syscall!(OPENAT, AT_FDCWD, path.as_ptr(), flags.bits() | O_CLOEXEC, 0o644)) }
 }
 
-/// `int openat2(int directory, const char *path, const struct open_how *how, size_t size)` — openat2(2), with
-/// RESOLVE_IN_ROOT: links in the path, absolute ones too, stay below the directory.
-pub(crate) fn open_inside(directory: &CStr, path: &CStr, flags: OFlags) -> Result<Fd, Errno> {
-    openat2(&open(directory, OFlags::PATH)?, path, flags, RESOLVE_IN_ROOT)
+/// Finds a file inside a root, with O_PATH: it is not opened, which would have an effect on a device. RESOLVE_IN_ROOT: links in the
+/// path, absolute ones too, stay in the root. RESOLVE_NO_MAGICLINKS: those of /proc, which lead to what a process has open, are
+/// ELOOP.
+pub(crate) fn find(root: &CStr, path: &CStr, flags: OFlags) -> Result<Fd, Errno> {
+    openat2(&open(root, OFlags::PATH)?, path, OFlags::PATH | flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+}
+
+/// Opens a file inside a root, as [`find`] finds it.
+pub(crate) fn open_inside(root: &CStr, path: &CStr, flags: OFlags) -> Result<Fd, Errno> {
+    openat2(&open(root, OFlags::PATH)?, path, flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
 }
 
 /// Opens what is in a directory; a link leads where it does.
@@ -79,15 +85,36 @@ pub(crate) fn open_below(directory: &Fd, name: &CStr) -> Result<Fd, Errno> {
     openat2(directory, name, OFlags::DIRECTORY | OFlags::NOFOLLOW, RESOLVE_NO_XDEV)
 }
 
+/// EAGAIN: a rename or mount anywhere on the machine happened while the kernel followed `..` (fs/namei.c, handle_dots()). A workload
+/// that renames all the time does not keep PID 1 here.
+const MAX_TRIES: u8 = 64;
+
+/// `int openat2(int directory, const char *path, const struct open_how *how, size_t size)` — openat2(2).
 #[inline(never)]
 fn openat2(directory: &Fd, path: &CStr, flags: OFlags, resolve: u32) -> Result<Fd, Errno> {
     let mode = if flags.contains(OFlags::CREATE) { 0o644 } else { 0 };
     let how = open_how { flags: u64::from(flags.bits() | O_CLOEXEC), mode, resolve: u64::from(resolve) };
-    // SAFETY: path and struct live over the call; the descriptor is new.
-    unsafe {
-        let size = size_of::<open_how>();
-        Fd::from_result(sc::syscall!(OPENAT2, raw(directory), path.as_ptr(), &raw const how, size))
+    let mut tries = 0;
+    loop {
+        // SAFETY: path and struct live over the call; the descriptor is new.
+        let opened = unsafe {
+            let size = size_of::<open_how>();
+            Fd::from_result(sc::syscall!(OPENAT2, raw(directory), path.as_ptr(), &raw const how, size))
+        };
+        tries += 1;
+        if tries == MAX_TRIES || !matches!(opened, Err(Errno::AGAIN)) {
+            return opened;
+        }
     }
+}
+
+/// `ssize_t readlink(const char *path, char *buffer, size_t size)` — readlink(2), through readlinkat: the text of a link, cut to the
+/// buffer; EINVAL for another file.
+pub(crate) fn read_link<'a>(path: &CStr, buffer: &'a mut [MaybeUninit<u8>]) -> Result<&'a [u8], Errno> {
+    // SAFETY: the path lives over the call, and the buffer is writable.
+    let length =
+        result(unsafe { sc::syscall!(READLINKAT, AT_FDCWD, path.as_ptr(), buffer.as_mut_ptr(), buffer.len()) })?;
+    Ok(written(buffer, length))
 }
 
 /// `ssize_t getdents64(int fd, void *entries, size_t count)` — getdents64(2): the next entries, none at the end.

@@ -1,0 +1,141 @@
+//! The boundary of the root: whatever an image has in it, nothing is mounted, created or opened outside of it, and no file of it
+//! keeps PID 1. Each table begins with a control: the same machine without the hostile file.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use rustix::fs::FileType;
+use whit_tests::namespace::{Machine, Running};
+
+/// The directories in PID 1's mount namespace that something is mounted on.
+fn mounts(machine: &Running) -> Vec<String> {
+    machine.of_init("mounts").lines().filter_map(|line| Some(line.split(' ').nth(1)?.to_owned())).collect()
+}
+
+/// Asserts that PID 1 is in its own root directory.
+fn is_at_home(machine: &Running, case: &str) {
+    let at = |link: &str| {
+        let directory = fs::metadata(format!("/proc/{}/{link}", machine.init())).expect("PID 1 lives");
+        (directory.dev(), directory.ino())
+    };
+    assert_eq!(at("cwd"), at("root"), "{case}: the working directory of PID 1");
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn no_link_leads_a_volume_out_of_the_root() {
+    for (link, path, mounted, line) in [
+        (None, "/t/lib", Some("/mnt/t/lib"), "whit: exit 0\n"),
+        (Some("/away"), "/t/lib", Some("/mnt/away/lib"), "whit: exit 0\n"),
+        (Some("/no/where"), "/t/lib", Some("/mnt/no/where/lib"), "whit: exit 0\n"),
+        (Some("deep/../deep/down"), "/t/lib", Some("/mnt/deep/down/lib"), "whit: exit 0\n"),
+        (Some("../../.."), "/t/lib", Some("/mnt/lib"), "whit: exit 0\n"),
+        (Some("t"), "/t/lib", None, "whit: tmpfs=/t/lib: ELOOP\n"),
+        (Some("/proc/self/cwd"), "/t/lib", None, "whit: tmpfs=/t/lib: ELOOP\n"),
+        (Some("/proc/self/root"), "/t/lib", None, "whit: tmpfs=/t/lib: ELOOP\n"),
+        (Some("/proc/1/cwd"), "/t/lib", None, "whit: tmpfs=/t/lib: ELOOP\n"),
+        (Some("/proc/1/root"), "/t", None, "whit: tmpfs=/t: ELOOP\n"),
+        (Some("/proc/1/task/1/cwd"), "/t/lib", None, "whit: tmpfs=/t/lib: ELOOP\n"),
+        (Some("/proc/1/map_files"), "/t/lib", None, "whit: tmpfs=/t/lib: ENOENT\n"),
+        (Some("/dev/fd/3"), "/t/lib", None, "whit: tmpfs=/t/lib: E"),
+        (Some("/proc/2/cwd"), "/t/lib", None, "whit: tmpfs=/t/lib: ENOENT\n"),
+    ] {
+        let mut machine = Machine::new().shell().script("exit 0").directory("/rootfs/away").directory("/rootfs/deep");
+        machine = match link {
+            Some(target) => machine.link("/rootfs/t", target),
+            None => machine.directory("/rootfs/t"),
+        };
+        let words = format!("whit.tmpfs={path} whit.on_exit=shell whit.net=off");
+        let mut machine = machine.command_line(&words).spawn();
+        machine.wait_for(line);
+        let case = format!("{path} with a link to {link:?}");
+        if mounted.is_none() {
+            machine.wait_for("whit: exit 125\n");
+        }
+        let below: Vec<String> = mounts(&machine)
+            .into_iter()
+            .filter(|path| path.ends_with("/lib") || path.ends_with("/t") || path == "/" || path == "/proc")
+            .collect();
+        let expected: Vec<&str> = ["/", "/proc"].into_iter().chain(mounted).collect();
+        assert_eq!(below, expected, "{case}:\n{}", machine.console());
+        is_at_home(&machine, &case);
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_system_directory_that_is_none_ends_the_boot() {
+    let run = |name: &str, machine: Machine, line: &str| {
+        let finished = machine.script("echo runs").command_line("whit.net=off").run();
+        finished.powered_off_saying(&[line, "whit: power off"]);
+        assert_eq!(finished.says("runs"), line == "whit: exit 0", "{name}:\n{}", finished.console);
+        if line != "whit: exit 0" {
+            assert!(finished.says("whit: exit 125"), "{name}:\n{}", finished.console);
+        }
+    };
+    for name in ["dev", "proc", "sys"] {
+        let path = format!("/rootfs/{name}");
+        run(name, Machine::new().directory(&path), "whit: exit 0");
+        let line = format!("whit: mount /mnt/{name}: ENOTDIR");
+        for target in ["/", ".", "/proc", "/mnt", "/nowhere", "/proc/self/cwd"] {
+            run(name, Machine::new().link(&path, target), &line);
+        }
+        run(name, Machine::new().file(&path, ""), &line);
+        run(name, Machine::new().special(&path, FileType::Fifo, (0, 0)), &line);
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn no_working_directory_is_made_outside_of_the_root() {
+    for (workdir, line) in [
+        ("/made", "/made"),
+        ("/link/made", "/made"),
+        ("/dangling/made", "/no/where/made"),
+        ("relative/made", "/relative/made"),
+        ("/proc/1/cwd/made", "whit: workdir /proc/1/cwd/made: ELOOP"),
+        ("/proc/1/root/made", "whit: workdir /proc/1/root/made: ELOOP"),
+        ("/proc/self/cwd", "whit: workdir /proc/self/cwd: ELOOP"),
+        ("/magic/made", "whit: workdir /magic/made: ELOOP"),
+        ("/fifo", "whit: workdir /fifo: ENOTDIR"),
+    ] {
+        let mut machine = Machine::new()
+            .shell()
+            .script("/bin/pwd -P")
+            .link("/rootfs/link", "../../..")
+            .link("/rootfs/dangling", "/no/where")
+            .link("/rootfs/magic", "/proc/1/root")
+            .special("/rootfs/fifo", FileType::Fifo, (0, 0))
+            .command_line(&format!("whit.workdir={workdir} whit.on_exit=shell whit.net=off"))
+            .spawn();
+        machine.wait_for(&format!("{line}\n"));
+        machine.wait_for("whit: exit ");
+        assert!(!machine.exists_for_init("/made"), "{workdir} is in the initramfs");
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn run_of_a_root_that_gets_pid_1_is_mounted_inside_it() {
+    for (link, mount) in [
+        (None, "tmpfs /run tmpfs rw,nosuid,nodev,relatime,mode=755 0 0"),
+        (Some("/elsewhere"), "tmpfs /elsewhere tmpfs rw,nosuid,nodev,relatime,mode=755 0 0"),
+        (Some("../../../missing"), "tmpfs /missing tmpfs rw,nosuid,nodev,relatime,mode=755 0 0"),
+    ] {
+        let mut machine = Machine::new()
+            .busybox_root()
+            .file("/rootfs/init", "#!/bin/sh\ncat /proc/mounts\necho shown\nexec sleep 1000\n")
+            .mode("/rootfs/init", 0o755)
+            .directory("/rootfs/elsewhere")
+            .command_line("whit.pid1=exec init=/init whit.net=off");
+        if let Some(target) = link {
+            machine = machine.link("/rootfs/run", target);
+        }
+        let mut machine = machine.spawn();
+        let shown = machine.wait_for("shown\n");
+        assert!(
+            shown.lines().any(|line| line.starts_with(mount.split(" 0 0").next().expect("a line"))),
+            "{link:?}: {shown}"
+        );
+    }
+}
