@@ -11,7 +11,13 @@ use rustix::process::{chdir, fchdir};
 use whit::error::Errno;
 
 use crate::files::{self, MAX_PATH, Path, make_directory};
-use crate::sys::fd;
+use crate::filesystems::ROOT;
+use crate::sys::fd::{self, Fd};
+
+/// Opens a regular file in the root.
+pub(crate) fn open(path: &CStr, flags: OFlags) -> Result<Fd, Errno> {
+    fd::open_regular(&fd::find(ROOT, path, OFlags::empty())?, flags)
+}
 
 /// Makes a directory the working directory; it is created when it is missing.
 pub(crate) fn enter(root: &CStr, path: &[u8]) -> Result<(), Errno> {

@@ -139,3 +139,112 @@ fn run_of_a_root_that_gets_pid_1_is_mounted_inside_it() {
         );
     }
 }
+
+/// What may stand in the place of a file.
+#[derive(Clone, Copy, Debug)]
+enum Odd {
+    Nothing,
+    Directory,
+    Special(FileType, (u32, u32)),
+    Link(&'static str),
+}
+
+const ODD: [Odd; 12] = [
+    Odd::Nothing,
+    Odd::Directory,
+    Odd::Special(FileType::Fifo, (0, 0)),
+    Odd::Special(FileType::Socket, (0, 0)),
+    Odd::Special(FileType::CharacterDevice, (1, 5)),
+    Odd::Special(FileType::CharacterDevice, (5, 2)),
+    Odd::Link("/dev/zero"),
+    Odd::Link("/dev/console"),
+    Odd::Link("/dev/tty"),
+    Odd::Link("/dev/ptmx"),
+    Odd::Link("/proc/self/fd/1"),
+    Odd::Link("/proc/1/fd/2"),
+];
+
+/// The files of the image that PID 1 opens.
+const OPENED: [&str; 6] =
+    ["/etc/whit.conf", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/run/whit/net.env", "/run/whit/timeline"];
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn what_is_no_regular_file_is_said_once_and_left() {
+    for odd in ODD {
+        let mut machine = Machine::new().directory("/rootfs/etc").directory("/rootfs/run/whit");
+        for path in OPENED {
+            let place = format!("/rootfs{path}");
+            machine = match odd {
+                Odd::Nothing => machine,
+                Odd::Directory => machine.directory(&place),
+                Odd::Special(kind, device) => machine.special(&place, kind, device),
+                Odd::Link(target) => machine.link(&place, target),
+            };
+        }
+        let finished = machine.terminal().script("echo runs").command_line("whit.net=off whit.user=0:0").run();
+        for path in OPENED {
+            let complaints: Vec<&str> = finished.console.lines().filter(|line| line.contains(path)).collect();
+            let problem = match odd {
+                Odd::Nothing => None,
+                // /proc and /dev are bound after the record was read.
+                Odd::Link(_) if path == "/etc/whit.conf" => None,
+                Odd::Link(target) if target.contains("/fd/") => Some("ELOOP"),
+                _ => Some("not a regular file"),
+            };
+            let expected = problem.map(|problem| format!("whit: {path}: {problem}"));
+            assert_eq!(complaints, expected.into_iter().collect::<Vec<_>>(), "{path}: {odd:?}\n{}", finished.console);
+        }
+        finished.powered_off_saying(&["runs", "whit: exit 0", "whit: power off"]);
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_read_only_root_gets_its_files_whatever_links_it_has() {
+    for (path, target, line) in [
+        ("/etc/hosts", None, "127.0.0.1 localhost"),
+        ("/etc/hosts", Some("/lib/x"), "127.0.0.1 localhost"),
+        ("/etc/hosts", Some("../../../lib/x"), "127.0.0.1 localhost"),
+        ("/etc/hosts", Some("/nowhere"), "127.0.0.1 nothing"),
+    ] {
+        let machine = Machine::new().shell().file("/lib/x", "").file("/rootfs/lib/x", "");
+        let machine = match target {
+            Some(target) => machine.link(&format!("/rootfs{path}"), target),
+            None => machine.file(&format!("/rootfs{path}"), ""),
+        };
+        let script = format!("echo 127.0.0.1 nothing; cat {path}; exit 0");
+        let mut machine = machine.script(&script).command_line("ro whit.on_exit=shell whit.net=off").spawn();
+        let said = machine.wait_for("whit: exit 0\n");
+        assert!(said.contains(line), "{target:?}: {said}");
+        assert!(!mounts(&machine).contains(&"/lib/x".to_owned()), "{target:?}");
+        is_at_home(&machine, path);
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_link_that_leads_nowhere_gets_its_target_in_the_root() {
+    for (links, target) in [
+        (
+            &[("/etc/resolv.conf", "../run/systemd/resolve/stub-resolv.conf")][..],
+            "/run/systemd/resolve/stub-resolv.conf",
+        ),
+        (&[("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")], "/run/systemd/resolve/resolv.conf"),
+        (&[("/etc/resolv.conf", "../../../../a/b")], "/a/b"),
+        (&[("/etc/resolv.conf", "/var/run/b"), ("/var/run", "/run")], "/run/b"),
+        (&[("/etc/resolv.conf", "one"), ("/etc/one", "two"), ("/etc/two", "three/four")], "/etc/three/four"),
+        (&[("/etc", "/usr/etc")], "/usr/etc/resolv.conf"),
+    ] {
+        let mut machine = Machine::new();
+        for (link, target) in links {
+            machine = machine.link(&format!("/rootfs{link}"), target);
+        }
+        let script = format!("ls -l {target}; cat {target}; ls -a {target}/.. | grep whit; exec sleep 1000");
+        let mut machine = machine.script(&script).command_line("whit.net=off").spawn();
+        let said = machine.wait_for("# written by whit\n");
+        assert!(said.contains(&format!(" {target}\n")) && said.contains("-rw-r--r--"), "{links:?}: {said}");
+        assert!(!machine.exists_for_init(target), "{target} is in the initramfs");
+        assert!(!machine.console().contains(".whit\n"), "{}", machine.console());
+    }
+}

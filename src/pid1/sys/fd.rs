@@ -8,7 +8,7 @@ use core::mem::MaybeUninit;
 
 use linux_raw_sys::general::{
     AT_FDCWD, F_SETFL, F_SETOWN, FASYNC, O_CLOEXEC, O_NONBLOCK, POLLIN, RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS,
-    RESOLVE_NO_XDEV, STATX_ATTR_MOUNT_ROOT, STATX_INO, STATX_SIZE, open_how, pollfd, statfs, statx,
+    RESOLVE_NO_XDEV, S_IFMT, S_IFREG, STATX_ATTR_MOUNT_ROOT, STATX_INO, STATX_TYPE, open_how, pollfd, statfs, statx,
 };
 use linux_raw_sys::ioctl::{BLKGETSIZE64, EXT4_IOC_RESIZE_FS, FIFREEZE, RNDADDENTROPY, TIOCSWINSZ};
 use linux_raw_sys::net::MSG_DONTWAIT;
@@ -20,6 +20,7 @@ use whit::error::Errno;
 use whit::ipv4::Address;
 
 use super::result;
+use crate::files::Path;
 
 /// An open descriptor; dropping it closes it.
 pub(crate) struct Fd(BorrowedFd<'static>);
@@ -70,9 +71,40 @@ pub(crate) fn find(root: &CStr, path: &CStr, flags: OFlags) -> Result<Fd, Errno>
     openat2(&open(root, OFlags::PATH)?, path, OFlags::PATH | flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
 }
 
-/// Opens a file inside a root, as [`find`] finds it.
-pub(crate) fn open_inside(root: &CStr, path: &CStr, flags: OFlags) -> Result<Fd, Errno> {
-    openat2(&open(root, OFlags::PATH)?, path, flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+/// Opens a file that was found, if it is a regular one: others may block, or do something when they are opened. What is to be
+/// written is opened for reading alone where nothing can be written.
+///
+/// # Errors
+/// [`Errno::NOT_REGULAR`].
+#[inline(never)]
+pub(crate) fn open_regular(found: &Fd, mut flags: OFlags) -> Result<Fd, Errno> {
+    let mut room = Path::new();
+    let path = path_of(found, &mut room);
+    if !status(path).is_some_and(|status| status.is_regular) {
+        return Err(Errno::NOT_REGULAR);
+    }
+    loop {
+        match open(path, flags | OFlags::NOCTTY | OFlags::NONBLOCK) {
+            Err(Errno::ROFS) if !flags.is_empty() => flags = OFlags::RDONLY,
+            opened => return opened,
+        }
+    }
+}
+
+/// The path by which open(2) takes a file that was found: `/proc/self/fd/N` (proc(5)). Slashes fill the number's field.
+#[inline(never)]
+fn path_of<'a>(file: &Fd, room: &'a mut Path) -> &'a CStr {
+    const FIELD: &[u8] = b"/proc/self/fd//////////";
+    room.set(FIELD);
+    let (mut number, mut place) = (raw(file), FIELD.len());
+    loop {
+        place = place.wrapping_sub(1);
+        room.put(place, b'0' + (number % 10) as u8);
+        number /= 10;
+        if number == 0 {
+            return room.text();
+        }
+    }
 }
 
 /// Opens what is in a directory; a link leads where it does.
@@ -176,8 +208,8 @@ pub(crate) fn freeze(mounted: &Fd) {
 pub(crate) struct Status {
     /// Something is mounted there (Linux 5.8; fs/stat.c, vfs_statx).
     pub(crate) is_mount: bool,
-    /// There is nothing in it.
-    pub(crate) is_empty: bool,
+    /// It is a regular file.
+    pub(crate) is_regular: bool,
     /// The file system that it is in: major and minor number.
     pub(crate) device: [u32; 2],
     /// Its number there.
@@ -191,13 +223,13 @@ pub(crate) fn status(path: &CStr) -> Option<Status> {
     let mut status = MaybeUninit::<statx>::uninit();
     // SAFETY: path and struct live over the call; when it succeeds the kernel has written the whole struct.
     let status = unsafe {
-        let done = sc::syscall!(STATX, AT_FDCWD, path.as_ptr(), 0, STATX_SIZE | STATX_INO, status.as_mut_ptr());
+        let done = sc::syscall!(STATX, AT_FDCWD, path.as_ptr(), 0, STATX_TYPE | STATX_INO, status.as_mut_ptr());
         result(done).ok()?;
         status.assume_init_ref()
     };
     Some(Status {
         is_mount: status.stx_attributes & u64::from(STATX_ATTR_MOUNT_ROOT) != 0,
-        is_empty: status.stx_size == 0,
+        is_regular: u32::from(status.stx_mode) & S_IFMT == S_IFREG,
         device: [status.stx_dev_major, status.stx_dev_minor],
         inode: status.stx_ino,
     })
