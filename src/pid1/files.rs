@@ -5,6 +5,7 @@ use core::mem::MaybeUninit;
 
 use rustix::fs::{Mode, OFlags, mkdir};
 use whit::error::Errno;
+use whit::passwd::Lines as _;
 use whit::text::{split, strip_prefix};
 
 use crate::sys::c_str;
@@ -45,48 +46,83 @@ pub(crate) fn behind<'a>(room: &'a mut [u8], file: &CStr, at: u64, end: u8, key:
 #[inline(never)]
 pub(crate) fn each_line(path: &CStr, visit: &mut dyn FnMut(&[u8])) -> bool {
     let Ok(list) = fd::open(path, OFlags::RDONLY) else { return false };
-    let mut lines = Lines::of(&list);
+    let mut lines = Lines::of(Some(&list));
     while let Some(line) = lines.next() {
         visit(line);
     }
     lines.is_at_end()
 }
 
-/// The lines of a file, each without its newline and not longer than the window.
+/// The lines of a file, each without its newline. One that is longer than the window is cut into parts, at a comma where it has any:
+/// the list of a group's members is parts of a list then.
 pub(crate) struct Lines<'a> {
-    file: &'a Fd,
+    /// None has no lines.
+    file: Option<&'a Fd>,
     window: [u8; 4096],
-    /// What of the window was not returned yet.
+    /// The line in the window.
     start: usize,
+    length: usize,
+    /// What of the window comes after it.
+    rest: usize,
     end: usize,
     /// Where the window stands in the file.
     at: u64,
+    /// The line goes on in the next part.
+    is_cut: bool,
+    /// The line is a part, and not the first.
+    continues: bool,
 }
 
 impl<'a> Lines<'a> {
-    pub(crate) fn of(file: &'a Fd) -> Self {
-        Self { file, window: [0; _], start: 0, end: 0, at: 0 }
+    #[inline(never)]
+    pub(crate) fn of(file: Option<&'a Fd>) -> Self {
+        Self { file, window: [0; _], start: 0, length: 0, rest: 0, end: 0, at: 0, is_cut: false, continues: false }
     }
 
     /// Whether the last line that was returned was the file's last.
     fn is_at_end(&self) -> bool {
-        self.start == self.end
+        self.rest == self.end && !self.is_cut
     }
 
     fn find(&self) -> Option<usize> {
-        self.window.get(self.start..self.end)?.iter().position(|byte| *byte == b'\n')
+        self.window.get(self.rest..self.end)?.iter().position(|byte| *byte == b'\n')
     }
 
-    #[inline(never)]
+    /// The next line; none after the last, and none that is longer than the window.
     pub(crate) fn next(&mut self) -> Option<&[u8]> {
-        if self.find().is_none() {
-            self.at += self.start as u64;
-            self.start = 0;
-            self.end = fd::read_at(self.file, &mut self.window, self.at);
+        (self.advance() && !self.is_cut).then(|| self.line())
+    }
+}
+
+impl whit::passwd::Lines for Lines<'_> {
+    #[inline(never)]
+    fn advance(&mut self) -> bool {
+        let mut newline = self.find();
+        if newline.is_none() {
+            self.at += self.rest as u64;
+            self.rest = 0;
+            self.end = self.file.map_or(0, |file| fd::read_at(file, &mut self.window, self.at));
+            newline = self.find();
         }
-        let (start, length) = (self.start, self.find()?);
-        self.start += length + 1;
-        self.window.get(start..start + length)
+        self.start = self.rest;
+        self.continues = self.is_cut;
+        self.is_cut = newline.is_none() && self.end == self.window.len();
+        self.length = match newline {
+            Some(length) => length,
+            None if self.is_cut => self.window.iter().rposition(|byte| *byte == b',').unwrap_or(self.end),
+            None => self.end,
+        };
+        // Without its newline or comma.
+        self.rest = self.end.min(self.rest + self.length + 1);
+        self.end > 0
+    }
+
+    fn line(&self) -> &[u8] {
+        self.window.get(self.start..self.start + self.length).unwrap_or_default()
+    }
+
+    fn continues(&self) -> bool {
+        self.continues
     }
 }
 

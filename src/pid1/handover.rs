@@ -18,7 +18,7 @@ use crate::machine::Machine;
 use crate::shutdown;
 use crate::sys::c_str;
 use crate::sys::fd::{self, Fd};
-use crate::workload::{enter_root_with, execute};
+use crate::workload::{enter_root, execute, fill};
 
 /// The kernel's default inits (init/main.c, kernel_init).
 const INITS: &[u8] = b"/sbin/init /etc/init /bin/init /bin/sh";
@@ -37,7 +37,7 @@ pub(crate) fn hand_over(machine: &mut Machine<'_>) -> u8 {
         leave_initramfs(root);
     }
     let (mut argv, mut env) = (<Strings>::new(), <Strings>::new());
-    if let Err(code) = enter_root_with(&machine.sources, &mut argv, &mut env) {
+    if let Err(code) = fill(&machine.sources, &mut argv, &mut env).and_then(|()| enter_root()) {
         return code;
     }
     // No container, whatever its engine left in the image: without this word, systemd goes by /.dockerenv (its Container

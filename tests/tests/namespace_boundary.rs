@@ -164,9 +164,17 @@ const ODD: [Odd; 12] = [
     Odd::Link("/proc/1/fd/2"),
 ];
 
-/// The files of the image that PID 1 opens.
-const OPENED: [&str; 6] =
-    ["/etc/whit.conf", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/run/whit/net.env", "/run/whit/timeline"];
+/// The files of the image that PID 1 opens, and the workload's process before it is the workload.
+const OPENED: [&str; 8] = [
+    "/etc/whit.conf",
+    "/etc/hosts",
+    "/etc/hostname",
+    "/etc/resolv.conf",
+    "/etc/passwd",
+    "/etc/group",
+    "/run/whit/net.env",
+    "/run/whit/timeline",
+];
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
@@ -246,5 +254,33 @@ fn a_link_that_leads_nowhere_gets_its_target_in_the_root() {
         assert!(said.contains(&format!(" {target}\n")) && said.contains("-rw-r--r--"), "{links:?}: {said}");
         assert!(!machine.exists_for_init(target), "{target} is in the initramfs");
         assert!(!machine.console().contains(".whit\n"), "{}", machine.console());
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn accounts_are_found_in_files_of_any_size() {
+    let users = |count: u32| -> String {
+        (10_000..10_000 + count).map(|id| format!("user{id}:x:{id}:{id}:User {id}:/home/user{id}:/bin/sh\n")).collect()
+    };
+    let members: String = (0..9000).map(|id| format!("user{id},")).collect();
+    for count in [0, 900, 60_000] {
+        let passwd = format!("root:x:0:0:root:/root:/bin/sh\n{}web:x:33:44:web:/srv/web:/bin/false", users(count));
+        let group = format!("web:x:44:\nlong:x:50:{members}web,{members}\nother:x:51:{members}webb\nlast:x:52:web");
+        for (user, shown) in [
+            ("web", "33 44 44 50 52 /srv/web"),
+            ("33:last", "33 52 52 /srv/web"),
+            ("4321", "4321 0 0 /"),
+            ("4321:51", "4321 51 51 /"),
+            ("0:0", "0 0 0 /root"),
+        ] {
+            let finished = Machine::new()
+                .file("/rootfs/etc/passwd", &passwd)
+                .file("/rootfs/etc/group", &group)
+                .script("echo shown $(id -u) $(id -g) $(grep Groups: /proc/self/status | cut -f 2) $HOME")
+                .command_line(&format!("whit.user={user} whit.net=off"))
+                .run();
+            finished.powered_off_saying(&[&format!("shown {shown}"), "whit: exit 0"]);
+        }
     }
 }
