@@ -1,7 +1,7 @@
 //! The files that the init writes into the root: each begins with [`MARK`] or was empty, and none takes the place of the image's own.
 
 use core::ffi::CStr;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use rustix::fs::{OFlags, ftruncate, rename, unlink};
 use rustix::io;
@@ -20,6 +20,14 @@ use crate::sys::memory::MAX_LINE;
 /// Whether the root has a /run/whit. It is not created: to make it, and a file in it, takes ext4 a tenth of a boot.
 pub(crate) fn has_run_whit() -> bool {
     fd::find(ROOT, RUN, OFlags::DIRECTORY).is_ok()
+}
+
+/// The workload runs, and must not see half of a file.
+static HAS_READERS: AtomicBool = AtomicBool::new(false);
+
+/// Notes that the workload runs from here on.
+pub(crate) fn set_readers() {
+    HAS_READERS.store(true, Ordering::Relaxed);
 }
 
 /// Writes the text that was put together ([`Line`](console::Line)) to a file of the root. A failure is logged once.
@@ -47,7 +55,7 @@ fn write_inside(path: &CStr, text: &[u8]) -> Result<(), Errno> {
         if old == text || !old.is_empty() && strip_prefix(old, MARK.as_bytes()).is_none() {
             return Ok(());
         }
-        if overwrite(file, text).is_ok() {
+        if !HAS_READERS.load(Ordering::Relaxed) && overwrite(file, text).is_ok() {
             return Ok(());
         }
     }

@@ -19,6 +19,7 @@ use crate::console::{error, log_failure, read_or_log};
 use crate::files::{Lines, Path};
 use crate::filesystems::ROOT;
 use crate::inside;
+use crate::own_files;
 use crate::settings;
 use crate::sys;
 use crate::sys::fd::Fd;
@@ -29,6 +30,7 @@ const SHELL: &CStr = c"/bin/sh";
 
 /// Starts the workload in the root, with mounts of its own.
 pub(crate) fn start(sources: &Sources<'_>, options: &Options<'_>) -> Result<Pid, Error> {
+    own_files::set_readers();
     match fork(SIGCHLD | CLONE_NEWNS) {
         Ok(Fork::Parent(child)) => Ok(child),
         Ok(Fork::Child) => sys::exit(run(sources, options)),
