@@ -5,7 +5,7 @@ use std::io::Read;
 use std::net::Ipv6Addr;
 use std::os::unix::fs::MetadataExt;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::Signal;
@@ -133,6 +133,29 @@ fn a_router_cannot_write_lines_into_the_resolvers_file() {
     frames.send(&advertisement(&servers(1000, &["a6e:616d:6573:6572:7665:7220:362e:360a"])));
     let expected = "# written by whit\nnameserver 10.55.0.1\nnameserver a6e:616d:6573:6572:7665:7220:362e:360a\n";
     assert_eq!(machine.wait_for("shown\n"), expected);
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn name_servers_that_alternate_are_written_once_a_second() {
+    let (mut machine, _lan, frames) = leased();
+    let path = format!("/proc/{}/root/rootfs/etc/resolv.conf", machine.init());
+    let version = || fs::metadata(&path).map(|file| (file.ino(), file.mtime(), file.mtime_nsec())).expect("the file");
+    let (mut last, mut writings, mut sent) = (version(), 0, 0);
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_millis(3500) {
+        frames.send(&advertisement(&servers(if sent % 2 == 0 { 1000 } else { 0 }, &["2001:db8::53"])));
+        sent += 1;
+        sleep(Duration::from_millis(1));
+        let now = version();
+        writings += u32::from(now != last);
+        last = now;
+    }
+    println!("{sent} advertisements, {writings} writings");
+    assert!(sent > 500 && (1..=5).contains(&writings), "{sent} advertisements, {writings} writings");
+    // The last word is written all the same.
+    frames.send(&advertisement(&servers(1000, &["2001:db8::54"])));
+    while !machine.wait_for("shown\n").contains("nameserver 2001:db8::54\n") {}
 }
 
 #[test]
