@@ -3,19 +3,34 @@
 //! `src/pid1/NAME.rs` implements the feature NAME. `src/pid1/stubs/NAME.rs` takes its place in an init without the feature: the same
 //! functions, which do nothing. The feature's options are refused then, and so is an image that needs them.
 
-use crate::cmdline::same_name;
-use crate::text::split;
+/// The features that options belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each is named and described in Cargo.toml")]
+pub enum Feature {
+    Clock,
+    Handover,
+    Network,
+    Notify,
+    Overlay,
+    Settings,
+    Terminal,
+    Timeline,
+    Volumes,
+}
 
-/// Whether an option belongs to a feature that this init was built without.
-pub fn lacks(name: &[u8]) -> bool {
-    let is_of = |names| split(names, b' ').any(|known| same_name(known, name));
-    !cfg!(feature = "clock") && is_of(b"ntp")
-        || !cfg!(feature = "handover") && is_of(b"init pid1")
-        || !cfg!(feature = "network") && is_of(b"BOOTIF ip net net.dev net.timeout dhcp dhcp.arp dhcp.release")
-        || !cfg!(feature = "notify") && is_of(b"notify")
-        || !cfg!(feature = "overlay") && is_of(b"overlay")
-        || !cfg!(feature = "settings") && is_of(b"rlimit sysctl")
-        || !cfg!(feature = "terminal") && is_of(b"shell")
-        || !cfg!(feature = "timeline") && is_of(b"timing")
-        || !cfg!(feature = "volumes") && is_of(b"mount tmpfs")
+impl Feature {
+    /// Whether this init was built with it.
+    pub const fn is_enabled(self) -> bool {
+        match self {
+            Self::Clock => cfg!(feature = "clock"),
+            Self::Handover => cfg!(feature = "handover"),
+            Self::Network => cfg!(feature = "network"),
+            Self::Notify => cfg!(feature = "notify"),
+            Self::Overlay => cfg!(feature = "overlay"),
+            Self::Settings => cfg!(feature = "settings"),
+            Self::Terminal => cfg!(feature = "terminal"),
+            Self::Timeline => cfg!(feature = "timeline"),
+            Self::Volumes => cfg!(feature = "volumes"),
+        }
+    }
 }

@@ -1,32 +1,34 @@
-//! What the user asked for: the kernel command line over the initramfs's run record over the image's over what docker gives
-//! every container.
+//! Options: the kernel command line over the initramfs's run record over the image's over docker's defaults.
 //!
-//! The names are one set: undotted on the command line when the kernel knows them too, `whit.NAME` otherwise, and `NAME` in a
-//! record. An option that is given twice counts the last time.
+//! [`table`] has them all. The last value of an option counts.
 
+use self::table::{DEFAULT_TIMES, DISABLED, KERNEL_NAMES, KINDS, Kind, NAMES, SWITCHES, TIMES, VALUES};
 use crate::cmdline;
 use crate::contract::{IMAGE_RECORD, RECORD, join, joined_len};
-use crate::features::lacks;
 use crate::record::{self, Line, Record};
 use crate::text::{nth, number, position, split, strip_prefix};
+
+pub mod table;
+
+pub use table::{Switch, Time, Value};
 
 /// Where options come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// What stands behind `--` on the kernel command line.
+    /// The words after `--` on the kernel command line.
     Arguments,
-    /// What stands before it.
+    /// The words before it.
     CommandLine,
     /// `/whit.conf` in the initramfs.
     Initramfs,
     /// `/etc/whit.conf` in the root.
     Image,
-    /// What docker gives every container.
+    /// docker's defaults for every container.
     Docker,
 }
 
 /// docker's PATH, when the image sets none; its settings of a network that is the container's own (moby,
-/// daemon/oci_linux.go, WithSysctls): everybody may listen on every port, and ping; its limits of open files.
+/// daemon/oci_linux.go, WithSysctls): every user may listen on every port, and ping; its limits of open files.
 const DOCKERS: Record<'_> = Record::decoded(if cfg!(feature = "settings") {
     b"env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\0\
     sysctl net.ipv4.ip_unprivileged_port_start=0\0\
@@ -37,11 +39,11 @@ const DOCKERS: Record<'_> = Record::decoded(if cfg!(feature = "settings") {
 });
 
 impl Source {
-    /// What overrides what.
+    /// The sources, each of which overrides those after it.
     pub const STRONGEST_FIRST: &[Self] =
         &[Self::Arguments, Self::CommandLine, Self::Initramfs, Self::Image, Self::Docker];
 
-    /// What a message calls it. Nothing is wrong with an argument, nor with docker's.
+    /// Its name in a message; an argument and docker's defaults are never wrong.
     pub fn name(self) -> &'static [u8] {
         const TEXTS: &[&[u8]] = &[b",command line,", RECORD.to_bytes(), b",", IMAGE_RECORD.to_bytes()];
         nth(const { &join::<{ joined_len(TEXTS) }>(TEXTS) }, self as usize)
@@ -51,9 +53,9 @@ impl Source {
 /// The records of all sources; one that is not there (yet) is empty.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sources<'a> {
-    /// What stands behind `--` on the kernel command line, a word a line.
+    /// The words after `--` on the kernel command line, one a line.
     pub arguments: Record<'a>,
-    /// The rest of it.
+    /// The words before it.
     pub command_line: Record<'a>,
     /// `/whit.conf`.
     pub initramfs: Record<'a>,
@@ -68,7 +70,7 @@ pub struct Given<'a> {
     pub line: u32,
     /// Its name without `whit.`; empty for a malformed line.
     pub name: &'a [u8],
-    /// What is said of it.
+    /// Its value.
     pub text: &'a [u8],
 }
 
@@ -95,7 +97,7 @@ impl<'a> Iterator for Each<'a> {
                 given.line = 1;
                 match strip_prefix(name, b"whit.") {
                     Some(name) => given.name = name,
-                    None if position(KERNEL_WORDS, b' ', name).is_some() => {}
+                    None if position(KERNEL_NAMES, b' ', name).is_some() => {}
                     None => continue, // The kernel's, or a module's.
                 }
             }
@@ -123,7 +125,7 @@ impl<'a> Sources<'a> {
         Source::STRONGEST_FIRST.iter().any(has)
     }
 
-    /// Reads the options of all sources; gives what cannot be understood to `complain`.
+    /// Parses the options of all sources; passes those that are not taken to `complain`.
     pub fn options(&self, complain: &mut dyn FnMut(Source, Complaint<'a>)) -> Options<'a> {
         let mut options = Options::default();
         for &source in Source::STRONGEST_FIRST.iter().rev() {
@@ -137,7 +139,7 @@ impl<'a> Sources<'a> {
     }
 }
 
-/// What could not be understood, and where.
+/// An option that was not taken, and its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Complaint<'a> {
     /// The line, from 1.
@@ -162,28 +164,28 @@ pub enum Problem {
 }
 
 impl Problem {
-    /// What a message says of it.
+    /// Its text in a message.
     pub fn name(self) -> &'static [u8] {
         nth(b"malformed line,unknown option,bad value,not in this init", self as usize)
     }
 }
 
-/// What follows the workload's end.
+/// What follows the workload's exit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnExit {
-    /// The shell; power off where there is none.
+    /// The shell; power off without one.
     Shell,
-    /// The machine goes off.
+    /// Power off.
     PowerOff,
-    /// It starts again.
+    /// Reboot.
     Reboot,
-    /// It stands still.
+    /// Halt.
     Halt,
     /// The workload starts again, so many times at most; then as for [`OnExit::Shell`].
     Restart(u32),
 }
 
-/// How the boot goes with the network.
+/// How the boot treats the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Net {
     /// The workload starts with a lease, or when the time for one is over.
@@ -194,79 +196,20 @@ pub enum Net {
     Require,
     /// The workload starts at once.
     Background,
-    /// The network is somebody else's business.
+    /// The network is left alone.
     Off,
 }
 
-/// An option whose value is a text; the empty one is as good as none.
-#[derive(Clone, Copy, Debug)]
-pub enum Value {
-    /// The root device.
-    Root,
-    /// File system types to try, separated by commas; else every one the kernel has.
-    RootFstype,
-    /// Mount options for the root.
-    RootFlags,
-    /// What is laid over a root that stays as it is.
-    Overlay,
-    /// The directory that the workload starts in; else `/`.
-    Workdir,
-    /// The user that the workload runs as; else root.
-    User,
-    /// The name of the machine.
-    Hostname,
-    /// What becomes PID 1 in the place of whit.
-    Init,
-    /// The one network interface that is used, by its name or hardware address; else every one.
-    NetDevice,
-    /// The kernel's `ip=`.
-    Ip,
-    /// Who is asked for the time: addresses, or `dhcp`.
-    Ntp,
-    /// Where the host hears of the workload.
-    Notify,
-    /// The terminal that has a shell beside the workload.
-    Shell,
-}
-
-/// An option whose value is a time: in seconds, but for those that are named otherwise.
-#[derive(Clone, Copy, Debug)]
-pub enum Time {
-    /// How long the root device is waited for.
-    RootWait,
-    /// How long nothing is tried before.
-    RootDelay,
-    /// How long the workload has to end.
-    Grace,
-    /// How long a lease is waited for.
-    NetTimeout,
-    /// How long the link is asked for somebody who has the address that was leased, in milliseconds.
-    ArpMs,
-}
-
-/// An option that is there or not.
-#[derive(Clone, Copy, Debug)]
-pub enum Switch {
-    /// The root grows to the size of its device.
-    Grow,
-    /// Only errors are said.
-    Quiet,
-    /// The time of each stage is shown.
-    Timing,
-    /// Leases are given back at the machine's end.
-    Release,
-}
-
-/// A time that does not end: 136 years.
+/// A time without an end: 136 years.
 const FOR_EVER_S: u32 = u32::MAX;
 
-/// The options that are single values. Those of one kind are an array: what reads them is one piece of code, and not one for
-/// each. What is small stands first: the code that reaches it is shorter.
+/// The options that are single values. Those of one kind are an array: one function reads them. Small fields come first: the code
+/// that reaches them is shorter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Options<'a> {
-    times: [u32; Time::ArpMs as usize + 1],
-    switches: [bool; Switch::Release as usize + 1],
+    times: [u32; TIMES],
+    switches: [bool; SWITCHES],
     /// Whether the root is mounted read-only.
     pub read_only: bool,
     /// Whether the image's own init becomes PID 1.
@@ -277,18 +220,18 @@ pub struct Options<'a> {
     pub classic_dhcp: bool,
     /// The signal that asks the workload to end.
     pub stop_signal: u8,
-    /// How the boot goes with the network; `None` was not said.
+    /// How the boot treats the network; `None` when it is not given.
     net: Option<Net>,
-    /// What follows the workload's end.
+    /// What follows the workload's exit.
     pub on_exit: OnExit,
-    values: [&'a [u8]; Value::Shell as usize + 1],
+    values: [&'a [u8]; VALUES],
 }
 
 impl Default for Options<'_> {
     fn default() -> Self {
         Self {
             values: [b""; _],
-            times: [30, 0, 10, 10, 0], // RootWait, RootDelay, Grace, NetTimeout, ArpMs
+            times: DEFAULT_TIMES,
             switches: [false; _],
             read_only: false,
             hand_over: false,
@@ -314,123 +257,50 @@ impl<'a> Options<'a> {
         self.times[time as usize]
     }
 
-    /// Whether a switch is there.
+    /// Whether a switch is given.
     pub fn has(&self, switch: Switch) -> bool {
         self.switches[switch as usize]
     }
 
-    /// How the boot goes with the network: that of an image with an init of its own is left to it, unless it is said.
+    /// How the boot treats the network. When it is not given, an image with an init of its own configures it itself.
     pub fn net(&self) -> Net {
         let is_off = self.hand_over || matches!(self.value(Value::Ip), b"off" | b"none");
         self.net.unwrap_or(if is_off { Net::Off } else { Net::Wait })
     }
 
-    #[inline(never)] // What it changes stays in memory; inlined, every option is a variable of its own that is copied.
+    #[inline(never)] // Its result stays in memory; inlined, every option is a variable of its own that is copied.
     fn set(&mut self, name: &[u8], text: &'a [u8]) -> Result<(), Problem> {
         if name.is_empty() {
             return Err(Problem::Malformed);
         }
-        let known = split(NAMES, b' ').position(|known| cmdline::same_name(known, name));
-        let known = known.and_then(|position| Name::IN_ORDER.get(position)).ok_or(Problem::Unknown)?;
-        match *known {
-            Name::List => {} // read where it is used
-            Name::Text(value) => {
+        let place = split(NAMES, b' ').position(|known| cmdline::same_name(known, name)).ok_or(Problem::Unknown)?;
+        match *KINDS.get(place).ok_or(Problem::Unknown)? {
+            Kind::List => {} // read where it is used
+            Kind::Text(value) => {
                 self.values[value as usize] = text;
                 self.hand_over |= matches!(value, Value::Init);
             }
-            Name::Time(Time::RootWait) if text.is_empty() => self.times[Time::RootWait as usize] = FOR_EVER_S,
-            Name::Time(time) => self.times[time as usize] = number(text).ok_or(Problem::Value)?,
-            Name::Switch(switch) => self.switches[switch as usize] = true,
-            Name::ReadOnly(read_only) => self.read_only = read_only,
-            Name::StopSignal => self.stop_signal = signal(text).ok_or(Problem::Value)?,
-            Name::Net => {
+            Kind::Time(Time::RootWait) if text.is_empty() => self.times[Time::RootWait as usize] = FOR_EVER_S,
+            Kind::Time(time) => self.times[time as usize] = number(text).ok_or(Problem::Value)?,
+            Kind::Switch(switch) => self.switches[switch as usize] = true,
+            Kind::ReadOnly(read_only) => self.read_only = read_only,
+            Kind::StopSignal => self.stop_signal = signal(text).ok_or(Problem::Value)?,
+            Kind::Net => {
                 let choice = position(b"wait wait6 require bg off", b' ', text);
                 let choices = [Net::Wait, Net::Wait6, Net::Require, Net::Background, Net::Off];
                 self.net = Some(*choice.and_then(|choice| choices.get(choice)).ok_or(Problem::Value)?);
             }
-            Name::OnExit => self.on_exit = on_exit(text).ok_or(Problem::Value)?,
-            Name::Dhcp => self.classic_dhcp = position(b"fast rfc", b' ', text).ok_or(Problem::Value)? > 0,
-            Name::Log => self.kernel_log = position(b"console kmsg", b' ', text).ok_or(Problem::Value)? > 0,
-            Name::Pid1 => self.hand_over = position(b"child exec", b' ', text).ok_or(Problem::Value)? > 0,
+            Kind::OnExit => self.on_exit = on_exit(text).ok_or(Problem::Value)?,
+            Kind::Dhcp => self.classic_dhcp = position(b"fast rfc", b' ', text).ok_or(Problem::Value)? > 0,
+            Kind::Log => self.kernel_log = position(b"console kmsg", b' ', text).ok_or(Problem::Value)? > 0,
+            Kind::Pid1 => self.hand_over = position(b"child exec", b' ', text).ok_or(Problem::Value)? > 0,
         }
-        // Kept all the same: by its value what stands in for the part refuses to go on without it.
-        if lacks(name) { Err(Problem::Disabled) } else { Ok(()) }
+        // The value is kept all the same: the stub of the feature refuses to go on when there is one.
+        if DISABLED.wrapping_shr(place as u32) & 1 == 1 { Err(Problem::Disabled) } else { Ok(()) }
     }
 }
 
-/// Every name, in the order of [`Name::IN_ORDER`]: one text is less than a table of them.
-const NAMES: &[u8] =
-    b"root rootfstype rootflags rootwait rootdelay ro rw init quiet entrypoint BOOTIF ip nameserver cmd arg env mount tmpfs rlimit sysctl \
-    overlay grow workdir user hostname stopsignal grace on_exit net net.dev net.timeout dhcp dhcp.arp dhcp.release ntp time pid1 timing notify shell log";
-
-/// The kernel's own words that mean something to us as well, and the one that ginit brought: the first of the names.
-const KERNEL_WORDS: &[u8] = NAMES
-    .split_at(b"root rootfstype rootflags rootwait rootdelay ro rw init quiet entrypoint BOOTIF ip nameserver".len())
-    .0;
-
-/// What an option is.
-#[derive(Clone, Copy)]
-enum Name {
-    List,
-    Text(Value),
-    Time(Time),
-    Switch(Switch),
-    ReadOnly(bool),
-    StopSignal,
-    Net,
-    OnExit,
-    Dhcp,
-    Pid1,
-    Log,
-}
-
-impl Name {
-    const IN_ORDER: &[Self] = &[
-        Self::Text(Value::Root),
-        Self::Text(Value::RootFstype),
-        Self::Text(Value::RootFlags),
-        Self::Time(Time::RootWait),
-        Self::Time(Time::RootDelay),
-        Self::ReadOnly(true),
-        Self::ReadOnly(false),
-        Self::Text(Value::Init),
-        Self::Switch(Switch::Quiet),
-        Self::List,
-        Self::Text(Value::NetDevice),
-        Self::Text(Value::Ip),
-        Self::List,
-        Self::List,
-        Self::List,
-        Self::List,
-        Self::List,
-        Self::List,
-        Self::List,
-        Self::List,
-        Self::Text(Value::Overlay),
-        Self::Switch(Switch::Grow),
-        Self::Text(Value::Workdir),
-        Self::Text(Value::User),
-        Self::Text(Value::Hostname),
-        Self::StopSignal,
-        Self::Time(Time::Grace),
-        Self::OnExit,
-        Self::Net,
-        Self::Text(Value::NetDevice),
-        Self::Time(Time::NetTimeout),
-        Self::Dhcp,
-        Self::Time(Time::ArpMs),
-        Self::Switch(Switch::Release),
-        Self::Text(Value::Ntp),
-        Self::List,
-        Self::Pid1,
-        Self::Switch(Switch::Timing),
-        Self::Text(Value::Notify),
-        Self::Text(Value::Shell),
-        Self::Log,
-    ];
-}
-
-/// What may follow the workload's end; the words from the second on are systemd's for how a machine ends, too.
+/// The values of `on_exit`; those from the second on are also systemd's words for how a machine ends.
 pub const ON_EXIT: &[u8] = b"shell,poweroff,reboot,halt,restart";
 
 fn on_exit(text: &[u8]) -> Option<OnExit> {

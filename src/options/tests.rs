@@ -1,6 +1,7 @@
 //! Words, records and which is stronger.
 
 extern crate std;
+use super::table::{Fallback, Place, TABLE};
 use super::*;
 use std::vec::Vec;
 
@@ -70,9 +71,37 @@ fn what_follows_the_workload_can_be_chosen() {
 }
 
 #[test]
-fn every_name_has_its_place() {
-    assert_eq!(split(NAMES, b' ').count(), Name::IN_ORDER.len());
-    assert!(KERNEL_WORDS.ends_with(b" nameserver"));
+fn names_are_those_of_the_table_and_the_kernels_come_first() {
+    assert!(split(NAMES, b' ').eq(TABLE.iter().map(|row| row.name.as_bytes())));
+    assert!(KERNEL_NAMES.starts_with(b"root rootfstype ") && KERNEL_NAMES.ends_with(b" nameserver"));
+    let kernels = TABLE.iter().filter(|row| row.place == Place::Kernel).count();
+    assert_eq!(split(KERNEL_NAMES, b' ').count(), kernels);
+}
+
+#[test]
+fn every_default_is_what_its_option_sets() {
+    for row in TABLE {
+        let Fallback::Fixed(value) = row.default else { continue };
+        if matches!(row.kind, Kind::Text(_)) {
+            continue; // Applied where the text is used.
+        }
+        let mut options = Options::default();
+        assert_eq!(options.set(row.name.as_bytes(), value.as_bytes()), Ok(()), "{}", row.name);
+        assert_eq!(options, Options::default(), "{}", row.name);
+    }
+}
+
+#[test]
+fn every_value_time_and_switch_has_a_row() {
+    let count = |wanted: fn(&Kind) -> Option<usize>| {
+        let mut places: Vec<usize> = TABLE.iter().filter_map(|row| wanted(&row.kind)).collect();
+        places.sort();
+        places.dedup();
+        places.len()
+    };
+    assert_eq!(count(|kind| if let Kind::Text(value) = kind { Some(*value as usize) } else { None }), VALUES);
+    assert_eq!(count(|kind| if let Kind::Time(time) = kind { Some(*time as usize) } else { None }), TIMES);
+    assert_eq!(count(|kind| if let Kind::Switch(switch) = kind { Some(*switch as usize) } else { None }), SWITCHES);
 }
 
 #[test]
