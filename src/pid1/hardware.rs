@@ -94,7 +94,7 @@ impl Search<'_, '_> {
     /// Loads the modules that have a pattern for one of those collected, in the index's order.
     #[inline(never)]
     fn look_up(&mut self) {
-        let mut lines = Lines::of(&self.index);
+        let mut lines = Lines::of(Some(&self.index));
         let (mut directory, mut module, mut number) = (Path::new(), Path::new(), 0);
         directory.set(lines.next().unwrap_or_default());
         while let Some(line) = lines.next() {

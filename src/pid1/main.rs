@@ -25,6 +25,7 @@ mod handover;
 #[cfg_attr(not(feature = "hardware"), path = "stubs/hardware.rs")]
 mod hardware;
 mod hostname;
+mod inside;
 mod machine;
 mod modules;
 mod mounting;
