@@ -277,8 +277,9 @@ pub(crate) fn set_window_size(size: &[u8]) {
 }
 
 /// `int close_range(unsigned first, unsigned last, unsigned flags)` — close_range(2): all but the console (Linux 5.9). The values
-/// that own them are not to be used any more.
+/// that own them are not to be used any more; those that log lines go to are dropped first.
 pub(crate) fn close_all() {
+    super::memory::close_consoles();
     // SAFETY: it takes no pointers; the process has no other use for what PID 1 had open.
     unsafe { sc::syscall!(CLOSE_RANGE, super::CONSOLE + 1, u32::MAX, 0) };
 }

@@ -68,6 +68,12 @@ pub(crate) fn add_console(console: Fd) {
     let _ = unsafe { &mut *CONSOLES.0.get() }.push(console);
 }
 
+/// Closes the consoles that were added.
+pub(crate) fn close_consoles() {
+    // SAFETY: as above.
+    unsafe { &mut *CONSOLES.0.get() }.clear();
+}
+
 /// The consoles that were added.
 pub(crate) fn consoles() -> &'static [Fd] {
     // SAFETY: one thread, and console.rs adds none meanwhile.

@@ -121,13 +121,15 @@ pub(crate) fn set_clock_ns(time_ns: u64) -> Result<(), Errno> {
     result(unsafe { sc::syscall!(CLOCK_SETTIME, CLOCK_REALTIME, time.as_ptr()) }).map(drop)
 }
 
-/// `int ioperm(unsigned long from, unsigned long count, int turn_on)` — ioperm(2), and one byte to that I/O port.
+/// `int ioperm(unsigned long from, unsigned long count, int turn_on)` — ioperm(2), and one byte to that I/O port. Children would
+/// inherit the permission: it is given back.
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn write_port(port: u32, byte: u8) -> Result<(), Errno> {
     // SAFETY: ioperm takes no pointers. That it lets PID 1 execute the instruction, it says: no port has more than 16 bits.
     unsafe {
         result(sc::syscall!(IOPERM, port, 1, 1))?;
         core::arch::asm!("out dx, al", in("edx") port, in("al") byte, options(nomem, nostack, preserves_flags));
+        sc::syscall!(IOPERM, port, 1, 0);
     }
     Ok(())
 }
