@@ -4,10 +4,11 @@ use linux_raw_sys::netlink::NETLINK_KOBJECT_UEVENT;
 use rustix::process::Pid;
 use whit::contract::{EXIT, NOT_STARTED};
 use whit::options::{Options, Sources, Value};
+use whit::time::NEVER;
 
 use crate::button::Buttons;
 use crate::clock::Clock;
-use crate::console::error;
+use crate::console::{error, log_failure};
 use crate::etc;
 use crate::filesystems::Root;
 use crate::network::Network;
@@ -51,10 +52,12 @@ pub(crate) enum Phase {
 /// The state of PID 1. Small fields come first: code that reaches the first 128 bytes is shorter.
 #[repr(C)]
 pub(crate) struct Machine<'a> {
-    /// Reports signals.
+    /// Readable when a signal is pending.
     pub(crate) signals: Option<Fd>,
     /// Reports devices, while one is waited for.
     pub(crate) uevents: Option<Fd>,
+    /// How long PID 1 waits at most: for ever, unless one of these two could not be opened.
+    pub(crate) most_ms: u64,
     /// The host's virtio ports.
     pub(crate) ports: Ports,
     /// The power buttons; none before their drivers are loaded.
@@ -85,6 +88,9 @@ pub(crate) struct Machine<'a> {
     pub(crate) network: Option<Network<'a>>,
 }
 
+/// How long PID 1 waits at most when it is not woken by everything.
+const TICK_MS: u64 = 1000;
+
 /// Milliseconds since the kernel's start.
 pub(crate) fn now_ms() -> u64 {
     sys::boot_time_ns() / 1_000_000
@@ -107,7 +113,18 @@ impl<'a> Machine<'a> {
         timeline: Timeline,
         seed: u32,
     ) -> Self {
+        let signals = signal_fd();
+        // Group 1 is the kernel's own voice; 2 is udev's.
+        let uevents = fd::netlink_socket(NETLINK_KOBJECT_UEVENT, 1);
+        let mut most_ms = NEVER;
+        if let Some(errno) = signals.as_ref().err().or(uevents.as_ref().err()) {
+            log_failure("signals or device events", b"", *errno);
+            most_ms = TICK_MS;
+        }
         Self {
+            most_ms,
+            signals: signals.ok(),
+            uevents: uevents.ok(),
             sources,
             options,
             network,
@@ -122,11 +139,8 @@ impl<'a> Machine<'a> {
             no_children: true,
             children: 0,
             has_terminal: false,
-            signals: signal_fd().ok(),
             buttons: Buttons::default(),
             ports: Ports::default(),
-            // Group 1 is the kernel's own voice; 2 is udev's.
-            uevents: fd::netlink_socket(NETLINK_KOBJECT_UEVENT, 1).ok(),
         }
     }
 

@@ -124,6 +124,6 @@ fn run(machine: &mut Machine<'_>) -> Result<Infallible, End> {
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     error!("a bug: panic in PID 1");
     loop {
-        sys::fd::poll([None; _], whit::time::NEVER);
+        let _ = sys::fd::poll([None; _], whit::time::NEVER);
     }
 }

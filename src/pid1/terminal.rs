@@ -58,6 +58,6 @@ fn keep(name: &[u8]) -> Errno {
             }
             Err(errno) => return errno,
         }
-        fd::poll([None; _], GAP_MS);
+        let _ = fd::poll([None; _], GAP_MS);
     }
 }

@@ -37,6 +37,14 @@ pub fn init_of_parts(parts: &str) -> PathBuf {
     built(&format!("whit of {parts:?}"), &[&["--profile", "init", "--package", "whit"], &features[..]].concat())
 }
 
+/// A workload that attacks its terminal and PID 1: `tests/guest/src/attack.rs`.
+///
+/// # Panics
+/// When it does not build.
+pub fn attack() -> PathBuf {
+    built("attack", &["--release", "--package", "whit-guest", "--bin", "attack"])
+}
+
 /// The guard in front of the init: `namespace` starts it. Cargo builds a package's programs before it runs its tests; for
 /// another program it is built here.
 pub(crate) fn enter() -> PathBuf {

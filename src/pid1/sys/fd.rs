@@ -245,14 +245,17 @@ const MAX_POLLED: usize = 8;
 /// `int poll(struct pollfd *descriptors, nfds_t count, int timeout)` — poll(2): waits until one of those that are there
 /// can be read, and not much longer than `wait_ms`; a wait that does not fit an `int` ends after 24 days. rustix's has no
 /// word for a descriptor that is absent, which is -1 to the kernel.
-pub(crate) fn poll(descriptors: [Option<&Fd>; MAX_POLLED], wait_ms: u64) {
+///
+/// # Errors
+/// EINVAL, at once, when PID 1 may have fewer descriptors open than are listed (fs/select.c, do_sys_poll()).
+pub(crate) fn poll(descriptors: [Option<&Fd>; MAX_POLLED], wait_ms: u64) -> Result<(), Errno> {
     let mut polled = descriptors.map(|descriptor| {
         let fd = descriptor.map_or(-1, |fd| raw(fd).cast_signed());
         pollfd { fd, events: POLLIN as i16, revents: 0 }
     });
     let timeout = i32::try_from(wait_ms).unwrap_or(i32::MAX);
     // SAFETY: the array is writable over the call and has that many members.
-    unsafe { sc::syscall!(POLL, polled.as_mut_ptr(), MAX_POLLED, timeout) };
+    result(unsafe { sc::syscall!(POLL, polled.as_mut_ptr(), MAX_POLLED, timeout) }).map(drop)
 }
 
 /// `int fcntl(int fd, int command, …)` — F_SETOWN and O_ASYNC of fcntl(2): this process gets SIGIO when it is ready.
