@@ -177,13 +177,14 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Reports the exit code of the workload, or of one that could not be started, to the console and the host's port.
+    /// Reports the exit code of the workload, or of one that could not be started: to the host's port, which waits for nobody, and
+    /// then to the console.
     pub(crate) fn report_exit(&mut self, code: u8) {
         self.ended = None;
         self.exit_code = code;
-        error!("{}{}", EXIT, u64::from(code));
         // The port may have appeared a moment ago; without a root it was never looked for.
         self.stop_listening_for_devices();
         self.ports.send_exit_code(code);
+        error!("{}{}", EXIT, u64::from(code));
     }
 }

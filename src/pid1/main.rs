@@ -79,6 +79,7 @@ fn main(seed: u32) -> ! {
     // The point of no return: PID 1 must not exit. Failures from here on are logged, and the boot goes on or the machine
     // shuts down.
     let init_ns = sys::boot_time_ns();
+    let no_console = console::reserve();
     shutdown::reboot(RebootCommand::CadOff);
 
     filesystems::mount_all(&mounts::PROC);
@@ -94,7 +95,7 @@ fn main(seed: u32) -> ! {
     if let Some(network) = &machine.network {
         network.bring_up_loopback();
     }
-    console::open();
+    console::open(no_console);
     modules::load(|| machine.handle_network());
     hardware::load(&mut machine);
     entropy::credit();

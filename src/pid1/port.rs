@@ -10,6 +10,7 @@ use whit::text::position;
 use crate::console::{self, number_line};
 use crate::files::{self, Path};
 use crate::sys::fd::{self, Fd, WINDOW_SIZE};
+use crate::sys::memory;
 
 /// From the host: the size of the terminal that it shows the console in, each time that it changes. To the host: the exit code of
 /// the workload, a line for each time that it exits.
@@ -72,7 +73,7 @@ impl Ports {
         let mut buffer = files::buffer::<WINDOW_SIZE>();
         // Nothing at all is what can be read without a host.
         while let Some(Ok(size @ [_, ..])) = self.window.as_ref().map(|port| fd::read(port, &mut buffer)) {
-            fd::set_window_size(size);
+            fd::set_window_size(memory::console(), size);
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::files::{self, Path};
 use crate::filesystems::ROOT;
 use crate::settings;
 use crate::sys;
+use crate::sys::fd::STDERR;
 use crate::sys::process::{self, Fork, fork};
 
 /// The shell of the initramfs.
@@ -66,7 +67,7 @@ fn at_step<E: Into<Errno>>(step: &'static str) -> impl Fn(E) -> Error {
 fn take_foreground() {
     let _ = setpgid(None, None);
     // SIGTTOU is blocked still. A console that is no terminal has no foreground.
-    let _ = tcsetpgrp(sys::console(), getpid());
+    let _ = tcsetpgrp(&STDERR, getpid());
 }
 
 /// Does everything up to execve; returns the exit code when that is not reached.
@@ -88,7 +89,7 @@ pub(crate) fn enter_root_with(sources: &Sources<'_>, argv: &mut Strings, env: &m
         return Err(NOT_STARTED);
     }
     let uname = rustix::system::uname();
-    let terminal = isatty(sys::console());
+    let terminal = isatty(&STDERR);
     let filled = argv::arguments(sources, argv)
         .and_then(|()| argv::variables(sources, uname.nodename().to_bytes(), terminal, env));
     if let Err(full) = filled {
@@ -143,7 +144,7 @@ fn become_user(sources: &Sources<'_>, options: &Options<'_>, env: &mut Strings) 
     settings::apply(sources)?;
     if account.uid != 0 {
         // The program may open /dev/stdout by name. Three descriptors, one file.
-        let _ = fchown(sys::console(), Some(Uid::from_raw(account.uid)), None);
+        let _ = fchown(&STDERR, Some(Uid::from_raw(account.uid)), None);
     }
     process::become_user(account.uid, account.gid, &groups).map_err(|errno| {
         log_failure("user ", user, errno);

@@ -7,10 +7,10 @@ use core::ffi::CStr;
 use core::mem::MaybeUninit;
 
 use linux_raw_sys::general::{
-    AT_FDCWD, F_SETFL, F_SETOWN, FASYNC, O_CLOEXEC, O_NONBLOCK, POLLIN, RESOLVE_IN_ROOT, RESOLVE_NO_XDEV,
+    AT_FDCWD, F_SETFL, F_SETOWN, FASYNC, O_CLOEXEC, O_NONBLOCK, POLLIN, POLLOUT, RESOLVE_IN_ROOT, RESOLVE_NO_XDEV,
     STATX_ATTR_MOUNT_ROOT, STATX_INO, STATX_SIZE, open_how, pollfd, statfs, statx,
 };
-use linux_raw_sys::ioctl::{BLKGETSIZE64, EXT4_IOC_RESIZE_FS, FIFREEZE, RNDADDENTROPY, TIOCSWINSZ};
+use linux_raw_sys::ioctl::{BLKGETSIZE64, EXT4_IOC_RESIZE_FS, FIFREEZE, RNDADDENTROPY, TIOCOUTQ, TIOCSWINSZ};
 use linux_raw_sys::net::MSG_DONTWAIT;
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::OFlags;
@@ -25,6 +25,12 @@ use super::result;
 pub(crate) struct Fd(BorrowedFd<'static>);
 
 impl Fd {
+    /// Descriptor 2, which is never closed: the value is not to be dropped.
+    pub(super) const fn standard_error() -> Self {
+        // SAFETY: it was opened by the kernel or by `console::reserve`.
+        Self(unsafe { BorrowedFd::borrow_raw(2) })
+    }
+
     /// What a system call returned: a new descriptor, or an error.
     ///
     /// # Safety
@@ -51,6 +57,9 @@ impl Drop for Fd {
         unsafe { sc::syscall!(CLOSE, raw(self)) };
     }
 }
+
+/// The console as the kernel opened it, or what took its place: in this process, or in the one that becomes a workload or a shell.
+pub(crate) static STDERR: Fd = Fd::standard_error();
 
 /// The number of a descriptor. It is not negative; without a sign it takes no instruction to make an argument of it.
 pub(super) fn raw(fd: &Fd) -> u32 {
@@ -222,6 +231,18 @@ pub(crate) fn read_at(fd: &Fd, buffer: &mut [u8], offset: u64) -> usize {
     result(unsafe { sc::syscall!(PREAD64, raw(fd), buffer.as_mut_ptr(), buffer.len(), offset) }).unwrap_or_default()
 }
 
+/// `ssize_t write(int fd, const void *buffer, size_t count)` — write(2), to a non-blocking descriptor: none when it takes nothing
+/// now. What it will never take counts as written.
+#[inline(never)]
+pub(crate) fn write_some(fd: &Fd, text: &[u8]) -> Option<usize> {
+    // SAFETY: that many bytes can be read over the call.
+    match result(unsafe { sc::syscall!(WRITE, raw(fd), text.as_ptr(), text.len()) }) {
+        Ok(length) => Some(length),
+        Err(Errno::AGAIN) => None,
+        Err(_) => Some(text.len()),
+    }
+}
+
 /// `ssize_t write(int fd, const void *buffer, size_t count)` — write(2), of what is taken whole or not at all.
 pub(crate) fn write(fd: &Fd, text: &[u8]) -> Result<(), Errno> {
     // SAFETY: that many bytes can be read over the call.
@@ -258,7 +279,15 @@ pub(crate) fn poll(descriptors: [Option<&Fd>; MAX_POLLED], wait_ms: u64) -> Resu
     result(unsafe { sc::syscall!(POLL, polled.as_mut_ptr(), MAX_POLLED, timeout) }).map(drop)
 }
 
-/// `int fcntl(int fd, int command, …)` — F_SETOWN and O_ASYNC of fcntl(2): this process gets SIGIO when it is ready.
+/// poll(2) of one descriptor: returns whether it can be written to.
+pub(crate) fn wait_writable(fd: &Fd, wait_ms: u64) -> bool {
+    let mut polled = pollfd { fd: raw(fd).cast_signed(), events: POLLOUT as i16, revents: 0 };
+    // SAFETY: the struct is writable over the call.
+    result(unsafe { sc::syscall!(POLL, &raw mut polled, 1, wait_ms) }) != Ok(0)
+}
+
+/// `int fcntl(int fd, int command, …)` — F_SETOWN and O_ASYNC of fcntl(2): it is non-blocking, and this process
+/// gets SIGIO when it is ready.
 pub(crate) fn signal_when_ready(fd: &Fd) {
     let own = 1; // PID 1
     // SAFETY: fcntl takes numbers here.
@@ -271,12 +300,20 @@ pub(crate) fn signal_when_ready(fd: &Fd) {
 /// sizeof(struct winsize).
 pub(crate) const WINDOW_SIZE: usize = 8;
 
-/// `int ioctl(int fd, TIOCSWINSZ, const struct winsize *size)` — tty_ioctl(4), of the console. A size that is cut is none.
-pub(crate) fn set_window_size(size: &[u8]) {
+/// `int ioctl(int fd, TIOCSWINSZ, const struct winsize *size)` — tty_ioctl(4). A size that is cut is none.
+pub(crate) fn set_window_size(terminal: &Fd, size: &[u8]) {
     if size.len() == WINDOW_SIZE {
         // SAFETY: that many bytes can be read over the call, and every value of them is a size.
-        unsafe { sc::syscall!(IOCTL, super::CONSOLE, TIOCSWINSZ, size.as_ptr()) };
+        unsafe { sc::syscall!(IOCTL, raw(terminal), TIOCSWINSZ, size.as_ptr()) };
     }
+}
+
+/// `int ioctl(int fd, TIOCOUTQ, int *bytes)` — tty_ioctl(4): what a terminal has taken and not sent yet.
+pub(crate) fn unsent(terminal: &Fd) -> i32 {
+    let mut bytes = 0;
+    // SAFETY: the number is writable over the call.
+    unsafe { sc::syscall!(IOCTL, raw(terminal), TIOCOUTQ, &raw mut bytes) };
+    bytes
 }
 
 /// `int close_range(unsigned first, unsigned last, unsigned flags)` — close_range(2): all but the console (Linux 5.9). The values
@@ -284,7 +321,7 @@ pub(crate) fn set_window_size(size: &[u8]) {
 pub(crate) fn close_all() {
     super::memory::close_consoles();
     // SAFETY: it takes no pointers; the process has no other use for what PID 1 had open.
-    unsafe { sc::syscall!(CLOSE_RANGE, super::CONSOLE + 1, u32::MAX, 0) };
+    unsafe { sc::syscall!(CLOSE_RANGE, 3, u32::MAX, 0) };
 }
 
 /// Bytes of a seed that are given on.

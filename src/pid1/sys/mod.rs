@@ -14,7 +14,6 @@ use core::ffi::CStr;
 
 use linux_raw_sys::auxvec::{AT_NULL, AT_RANDOM};
 use linux_raw_sys::general::{CLOCK_BOOTTIME, CLOCK_REALTIME};
-use rustix::fd::BorrowedFd;
 use whit::error::Errno;
 
 /// Starts at the stack that the kernel made: argc, argv, envp, auxv upwards from `rsp` (fs/binfmt_elf.c,
@@ -80,15 +79,6 @@ pub(crate) fn c_str(text: &[u8]) -> &CStr {
         Some(0) => unsafe { CStr::from_ptr(text.as_ptr().cast()) },
         _ => c"",
     }
-}
-
-/// The console is on descriptor 0, 1 and 2.
-const CONSOLE: i32 = 2;
-
-/// The console.
-pub(crate) fn console() -> BorrowedFd<'static> {
-    // SAFETY: descriptors 0 to 2 are opened by the kernel or by `console::open`, and never closed.
-    unsafe { BorrowedFd::borrow_raw(CONSOLE) }
 }
 
 const SECOND_NS: u64 = 1_000_000_000;
