@@ -86,8 +86,22 @@ pub(crate) fn wait_for_room() -> bool {
     true
 }
 
+/// The console is raw: its lines end in `\r\n`.
+static IS_RAW: AtomicBool = AtomicBool::new(false);
+
+/// Makes the console raw, or sane as the kernel makes a terminal; returns whether it is one.
+#[inline(never)]
+pub(crate) fn set_raw(raw: bool) -> bool {
+    /// drivers/tty/tty_io.c, tty_std_termios: ICRNL and IXON; OPOST and ONLCR; ISIG, ICANON, ECHO, ECHOE, ECHOK, ECHOCTL, ECHOKE
+    /// and IEXTEN.
+    const SANE: [u32; 3] = [0x500, 5, 0x8a3b];
+    let is_terminal = fd::set_modes(memory::console(), if raw { [0; 3] } else { SANE });
+    IS_RAW.store(raw && is_terminal, Ordering::Relaxed);
+    is_terminal
+}
+
 fn print_at(level: u8) {
-    let _ = Line.write_str("\n");
+    let _ = Line.write_str(if IS_RAW.load(Ordering::Relaxed) { "\r\n" } else { "\n" });
     take(|line| {
         if let Some(digit) = line.get_mut(LEVEL_DIGIT) {
             *digit = level;
@@ -219,8 +233,14 @@ pub(crate) fn open(is_missing: bool) {
     {
         use_terminal(&console);
     }
-    let flags = if isatty(&STDERR) { OFlags::RDWR } else { OFlags::WRONLY | OFlags::APPEND };
-    let _ = fd::open(c"/proc/self/fd/2", flags | OFlags::NOCTTY | OFlags::NONBLOCK).map(memory::set_console);
+    let is_terminal = isatty(&STDERR);
+    let flags = if is_terminal { OFlags::RDWR } else { OFlags::WRONLY | OFlags::APPEND };
+    if let Ok(console) = fd::open(c"/proc/self/fd/2", flags | OFlags::NOCTTY | OFlags::NONBLOCK) {
+        if is_terminal {
+            fd::signal_when_ready(&console);
+        }
+        memory::set_console(console);
+    }
 }
 
 /// Opens the consoles other than /dev/console. Their drivers are loaded.
@@ -242,10 +262,8 @@ pub(crate) fn use_terminal(terminal: &Fd) {
     let _ = rustix::stdio::dup2_stdin(&STDERR);
 }
 
-/// Makes PID 1 the leader of the console's session. Not the workload: a daemon that is slow to call setsid would get
-/// SIGHUP when its parent, the leader, ends.
-pub(crate) fn lead_session() {
+/// Makes this process the leader of a session of its own, and a terminal that session's.
+pub(crate) fn lead_session(terminal: &Fd) {
     let _ = rustix::process::setsid();
-    // Fails on a console that is not a terminal, which is no error.
-    let _ = rustix::process::ioctl_tiocsctty(&STDERR);
+    fd::control_terminal(terminal);
 }

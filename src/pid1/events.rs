@@ -64,7 +64,7 @@ impl Machine<'_> {
     pub(crate) fn next_wakeup(&mut self, deadline_ms: u64) -> Wakeup {
         let network_deadline_ms = self.network.as_ref().map_or(NEVER, Network::deadline_ms);
         let wait_ms = deadline_ms.min(network_deadline_ms).min(self.clock.deadline_ms()).saturating_sub(now_ms());
-        let wait_ms = wait_ms.min(self.most_ms);
+        let wait_ms = wait_ms.min(self.most_ms).min(self.terminal.advance());
         if wait_ms > 0 {
             self.network.iter_mut().for_each(Network::filter_packets);
         }
@@ -100,7 +100,7 @@ impl Machine<'_> {
             self.stop_listening_for_devices();
         }
         wakeup.read_signals(u64::from(!waited));
-        self.ports.update_window_size(); // After its signal was read: what comes later brings another one.
+        self.ports.update_window_size(&self.terminal); // After its signal was read: what comes later brings another one.
         self.reap();
         wakeup
     }

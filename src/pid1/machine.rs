@@ -13,6 +13,7 @@ use crate::etc;
 use crate::filesystems::Root;
 use crate::network::Network;
 use crate::port::Ports;
+use crate::pty::Terminal;
 use crate::sys;
 use crate::sys::fd::{self, Fd};
 use crate::sys::process::signal_fd;
@@ -62,6 +63,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) ports: Ports,
     /// The power buttons; none before their drivers are loaded.
     pub(crate) buttons: Buttons,
+    /// The workload's terminal.
+    pub(crate) terminal: Terminal,
     /// The workload, while it runs.
     pub(crate) workload: Option<Pid>,
     /// The console's shell, while it runs.
@@ -132,6 +135,7 @@ impl<'a> Machine<'a> {
             clock: Clock::new(seed),
             phase: Phase::LoadingDrivers,
             root: None,
+            terminal: Terminal::default(),
             workload: None,
             shell: None,
             ended: None,
@@ -171,20 +175,21 @@ impl<'a> Machine<'a> {
     /// Stops waiting for devices, except for a port of the host.
     pub(crate) fn stop_listening_for_devices(&mut self) {
         self.phase = self.phase.max(Phase::DriversLoaded);
-        self.ports.open();
+        self.ports.open(&self.terminal);
         if !self.ports.may_appear {
             self.uevents = None;
         }
     }
 
-    /// Reports the exit code of the workload, or of one that could not be started: to the host's port, which waits for nobody, and
-    /// then to the console.
+    /// Reports the exit code of the workload, or of one that could not be started: to the host's port, which waits for nobody; then,
+    /// after what the workload wrote, to the console.
     pub(crate) fn report_exit(&mut self, code: u8) {
         self.ended = None;
         self.exit_code = code;
         // The port may have appeared a moment ago; without a root it was never looked for.
         self.stop_listening_for_devices();
         self.ports.send_exit_code(code);
+        self.terminal.drain();
         error!("{}{}", EXIT, u64::from(code));
     }
 }

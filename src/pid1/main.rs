@@ -37,6 +37,7 @@ mod overlay;
 mod own_files;
 #[cfg_attr(not(feature = "port"), path = "stubs/port.rs")]
 mod port;
+mod pty;
 #[cfg_attr(not(feature = "rootfs"), path = "stubs/rootfs.rs")]
 mod rootfs;
 #[cfg_attr(not(feature = "settings"), path = "stubs/settings.rs")]

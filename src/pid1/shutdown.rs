@@ -12,7 +12,7 @@ use whit::options::{Switch, Time};
 use whit::text::{Text, nth, position, split};
 use whit::time::{NEVER, after_s};
 
-use crate::console::{error, info, log_failure};
+use crate::console::{self, error, info, log_failure};
 use crate::end::End;
 use crate::files::{Path, each_line};
 use crate::filesystems::ROOT;
@@ -39,6 +39,8 @@ pub(crate) fn end(machine: &mut Machine<'_>, end: End) -> ! {
     if let Some(code) = machine.ended {
         machine.report_exit(code);
     }
+    machine.terminal.drain();
+    console::set_raw(false);
     if machine.options.has(Switch::Release) {
         machine.release_network();
     }

@@ -14,9 +14,10 @@ use whit::options::{Options, Sources, Value};
 use whit::passwd;
 use whit::text::{Text, nth, split, split_once};
 
-use crate::console::{error, log_failure, log_unread};
+use crate::console::{error, lead_session, log_failure, log_unread};
 use crate::files::{self, Path};
 use crate::filesystems::ROOT;
+use crate::machine::Machine;
 use crate::settings;
 use crate::sys;
 use crate::sys::fd::STDERR;
@@ -28,10 +29,13 @@ const SHELL: &CStr = c"/bin/sh";
 const MAX_ACCOUNTS: usize = 32 * 1024;
 
 /// Starts the workload in the root, with mounts of its own.
-pub(crate) fn start(sources: &Sources<'_>, options: &Options<'_>) -> Result<Pid, Error> {
+pub(crate) fn start(machine: &Machine<'_>) -> Result<Pid, Error> {
     match fork(SIGCHLD | CLONE_NEWNS) {
         Ok(Fork::Parent(child)) => Ok(child),
-        Ok(Fork::Child) => sys::exit(run(sources, options)),
+        Ok(Fork::Child) => {
+            machine.terminal.enter();
+            sys::exit(run(&machine.sources, &machine.options))
+        }
         Err(errno) => Err(at_step("fork")(errno)),
     }
 }
@@ -46,7 +50,7 @@ pub(crate) fn start_shell() -> Result<Pid, Error> {
     match fork(SIGCHLD) {
         Ok(Fork::Parent(child)) => Ok(child),
         Ok(Fork::Child) => {
-            take_foreground();
+            lead_session(&STDERR);
             let (mut argv, mut env) = (<Strings>::new(), <Strings>::new());
             let _ = argv.push(b"sh");
             for variable in split(b"HOME=/ TERM=linux PATH=/usr/sbin:/usr/bin:/sbin:/bin", b' ') {

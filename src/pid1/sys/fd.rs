@@ -7,10 +7,13 @@ use core::ffi::CStr;
 use core::mem::MaybeUninit;
 
 use linux_raw_sys::general::{
-    AT_FDCWD, F_SETFL, F_SETOWN, FASYNC, O_CLOEXEC, O_NONBLOCK, POLLIN, POLLOUT, RESOLVE_IN_ROOT, RESOLVE_NO_XDEV,
-    STATX_ATTR_MOUNT_ROOT, STATX_INO, STATX_SIZE, open_how, pollfd, statfs, statx,
+    AT_FDCWD, F_SETFL, F_SETOWN, FASYNC, IUTF8, O_CLOEXEC, O_NONBLOCK, POLLIN, POLLOUT, RESOLVE_IN_ROOT,
+    RESOLVE_NO_XDEV, STATX_ATTR_MOUNT_ROOT, STATX_INO, STATX_SIZE, open_how, pollfd, statfs, statx, termios,
 };
-use linux_raw_sys::ioctl::{BLKGETSIZE64, EXT4_IOC_RESIZE_FS, FIFREEZE, RNDADDENTROPY, TIOCOUTQ, TIOCSWINSZ};
+use linux_raw_sys::ioctl::{
+    BLKGETSIZE64, EXT4_IOC_RESIZE_FS, FIFREEZE, RNDADDENTROPY, TCGETS, TCSETS, TIOCGPTPEER, TIOCGWINSZ, TIOCOUTQ,
+    TIOCSCTTY, TIOCSPTLCK, TIOCSWINSZ,
+};
 use linux_raw_sys::net::MSG_DONTWAIT;
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::OFlags;
@@ -308,12 +311,60 @@ pub(crate) fn set_window_size(terminal: &Fd, size: &[u8]) {
     }
 }
 
+/// `int ioctl(int fd, TIOCGWINSZ, struct winsize *size)` — tty_ioctl(4), and the other terminal gets that size.
+pub(crate) fn copy_window_size(from: &Fd, to: &Fd) {
+    let mut size = [0; WINDOW_SIZE];
+    // SAFETY: that many bytes are writable over the call.
+    unsafe { sc::syscall!(IOCTL, raw(from), TIOCGWINSZ, size.as_mut_ptr()) };
+    set_window_size(to, &size);
+}
+
 /// `int ioctl(int fd, TIOCOUTQ, int *bytes)` — tty_ioctl(4): what a terminal has taken and not sent yet.
 pub(crate) fn unsent(terminal: &Fd) -> i32 {
     let mut bytes = 0;
     // SAFETY: the number is writable over the call.
     unsafe { sc::syscall!(IOCTL, raw(terminal), TIOCOUTQ, &raw mut bytes) };
     bytes
+}
+
+/// `int ioctl(int fd, TCGETS, struct termios *settings)` and `int ioctl(int fd, TCSETS, const struct termios *settings)` —
+/// tty_ioctl(4): sets the modes of input, output and line discipline at once, whatever is still to be sent. The encoding of a
+/// screen stays (IUTF8). Returns whether it is a terminal.
+pub(crate) fn set_modes(terminal: &Fd, [input, output, local]: [u32; 3]) -> bool {
+    let mut settings = MaybeUninit::<termios>::uninit();
+    // SAFETY: the struct lives over the calls; when the first succeeds the kernel has written the whole of it.
+    unsafe {
+        if result(sc::syscall!(IOCTL, raw(terminal), TCGETS, settings.as_mut_ptr())).is_err() {
+            return false;
+        }
+        let settings = settings.assume_init_mut();
+        settings.c_iflag = settings.c_iflag & IUTF8 | input;
+        (settings.c_oflag, settings.c_lflag) = (output, local);
+        sc::syscall!(IOCTL, raw(terminal), TCSETS, &raw const *settings);
+    }
+    true
+}
+
+/// `int ioctl(int fd, TIOCSCTTY, int force)` — tty_ioctl(4): makes a terminal that of the session that this process leads, whoever has
+/// it.
+pub(crate) fn control_terminal(terminal: &Fd) {
+    // SAFETY: it takes a number.
+    unsafe { sc::syscall!(IOCTL, raw(terminal), TIOCSCTTY, 1) };
+}
+
+/// A new pty, the side of PID 1 and the other: `int ioctl(int master, TIOCSPTLCK, const int *locked)` and `int ioctl(int master,
+/// TIOCGPTPEER, int flags)` — pty(7), ioctl_tty(2) (Linux 4.13). By its name the other side would be whatever /dev/pts has.
+pub(crate) fn open_pty() -> Result<[Fd; 2], Errno> {
+    let master = open(c"/dev/ptmx", OFlags::RDWR | OFlags::NOCTTY)?;
+    signal_when_ready(&master);
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let locked = 0;
+    // SAFETY: the number, an int, lives over the call; the descriptor is new.
+    let slave = unsafe {
+        sc::syscall!(IOCTL, raw(&master), TIOCSPTLCK, &raw const locked);
+        Fd::from_result(sc::syscall!(IOCTL, raw(&master), TIOCGPTPEER, flags.bits()))?
+    };
+    Ok([master, slave])
 }
 
 /// `int close_range(unsigned first, unsigned last, unsigned flags)` — close_range(2): all but the console (Linux 5.9). The values

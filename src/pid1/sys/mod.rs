@@ -8,6 +8,7 @@ mod mem;
 pub(crate) mod memory;
 pub(crate) mod packet;
 pub(crate) mod process;
+pub(crate) mod stream;
 pub(crate) mod vsock;
 
 use core::ffi::CStr;
