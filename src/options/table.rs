@@ -135,7 +135,7 @@ use Fallback::{Described, Fixed, Nothing};
 /// The options, those with a name of the kernel's first.
 #[rustfmt::skip]
 pub const TABLE: &[Row] = &[
-    kernel("root", Kind::Text(Value::Root), "=SOURCE", Described("`/rootfs` of the initramfs"),
+    kernel("root", Kind::Text(Value::Root), "=SOURCE", Described("the rootfs in the initramfs"),
         "the root: `/dev/NAME`, `MAJOR:MINOR`, `UUID=`, `LABEL=`, `PARTUUID=`, `PARTLABEL=`, `SERIAL=`, `virtiofs:TAG` or `9p:TAG`"),
     kernel("rootfstype", Kind::Text(Value::RootFstype), "=TYPE,…", Described("found by probing"),
         "file system types to try"),

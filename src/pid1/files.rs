@@ -34,7 +34,7 @@ pub(crate) fn read_open<'a>(file: &Fd, buffer: &'a mut [MaybeUninit<u8>]) -> Res
 /// The value of `key` in a small file: the rest of the first part that starts with it. The parts begin at byte `at`, and each ends
 /// with `end`. Empty when there is none.
 #[inline(never)]
-pub(crate) fn behind<'a>(room: &'a mut [u8], file: &CStr, at: u64, end: u8, key: &[u8]) -> &'a [u8] {
+pub(crate) fn value_of<'a>(room: &'a mut [u8], file: &CStr, at: u64, end: u8, key: &[u8]) -> &'a [u8] {
     let length = fd::open(file, OFlags::RDONLY).map_or(0, |file| fd::read_at(&file, room, at));
     let mut texts = split(room.get(..length).unwrap_or_default(), end);
     texts.find_map(|text| strip_prefix(text, key)).unwrap_or_default()

@@ -20,7 +20,7 @@ use crate::sys::{c_str, fd};
 pub(crate) const ROOT: &CStr = c"/mnt";
 
 /// Makes the mounts of a packed table, creating missing directories. A directory that is a mount already is skipped.
-pub(crate) fn mount_all(mut packed: &'static [u8]) {
+pub(crate) fn mount_table(mut packed: &'static [u8]) {
     while mount_next(&mut packed) {}
 }
 

@@ -57,7 +57,7 @@ pub(crate) fn hand_over(machine: &mut Machine<'_>) -> u8 {
 
 /// Leaves the initramfs: unmounts what the root has of its own, and removes all files. The root is still to be moved to `/`.
 fn leave_initramfs(root: &Root) {
-    filesystems::mount_all(&mounts::RUN);
+    filesystems::mount_table(&mounts::RUN);
     for ours in texts(b"/dev\0/proc\0/sys\0/tmp\0/run\0") {
         let _ = unmount(ours, UnmountFlags::DETACH);
     }

@@ -83,7 +83,7 @@ fn main(seed: u32) -> ! {
     let no_console = console::reserve();
     shutdown::reboot(RebootCommand::CadOff);
 
-    filesystems::mount_all(&mounts::PROC);
+    filesystems::mount_table(&mounts::PROC);
     let sources = sources::read();
     let options = sources.options(&mut sources::log_complaint);
     console::configure(options.has(Switch::Quiet), options.kernel_log);

@@ -39,14 +39,14 @@ fn write_inside(path: &CStr, text: &[u8]) -> Result<(), Errno> {
     };
     let mut buffer = files::buffer::<{ MARK.len() }>();
     let head = fd::read(&file, &mut buffer)?;
-    if head.is_empty() || head == MARK.as_bytes() { replace(&file, text) } else { Ok(()) }
+    if head.is_empty() || head == MARK.as_bytes() { replace_content(&file, text) } else { Ok(()) }
 }
 
 /// Replaces the content of a file, never through length 0: ext4 would allocate blocks for the file when it is
 /// closed, and read bitmaps from the disk for that (fs/ext4/inode.c, ext4_truncate, EXT4_STATE_DA_ALLOC_CLOSE): 12 ms of a
 /// boot of 30.
 #[inline(never)]
-fn replace(file: &Fd, text: &[u8]) -> Result<(), Errno> {
+fn replace_content(file: &Fd, text: &[u8]) -> Result<(), Errno> {
     io::pwrite(file, text, 0)?;
     Ok(ftruncate(file, u64::try_from(text.len()).unwrap_or_default())?)
 }
@@ -57,7 +57,7 @@ fn bind_over(path: &CStr, text: &[u8]) -> Result<(), Errno> {
     let path = path.to_bytes();
     let (mut ours, mut theirs) = (Path::new(), Path::new());
     let ours = ours.join(RUN.to_bytes(), strip_prefix(path, b"etc/").unwrap_or(path));
-    replace(&fd::open(ours, OFlags::WRONLY | OFlags::CREATE)?, text)?;
+    replace_content(&fd::open(ours, OFlags::WRONLY | OFlags::CREATE)?, text)?;
     let theirs = theirs.join(ROOT.to_bytes(), path);
     // It is not empty any more once ours is bound over it.
     match fd::status(theirs) {

@@ -1,4 +1,4 @@
-//! Programs that must end: one that hangs fails its own test, and not all of them.
+//! Deadlines for programs: one that hangs fails its own test only.
 
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -10,11 +10,11 @@ use rustix::process::{Pid, Signal, kill_process};
 /// Longer than anything takes on a busy host.
 const DEADLINE: Duration = Duration::from_secs(180);
 
-/// For as long as this lives, a program has time to end.
+/// A guard: while it lives, a program that runs for too long is ended.
 pub struct Deadline(#[expect(dead_code, reason = "what counts is its end")] Sender<()>);
 
 impl Deadline {
-    /// Ends the program when it takes too long: by SIGTERM twice, as runvm ends a machine at once.
+    /// Starts the guard of a program. At the deadline it sends SIGTERM twice, which makes runvm end its machine at once.
     #[must_use]
     pub fn of(child: &Child) -> Self {
         let (sender, receiver) = channel();
@@ -32,10 +32,7 @@ impl Deadline {
     }
 }
 
-/// [`Command::output`] of one that is ended when it takes too long.
-///
-/// # Panics
-/// When it cannot be started.
+/// [`Command::output`] with a deadline.
 pub fn output(command: &mut Command) -> Output {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let child = child.unwrap_or_else(|error| panic!("{command:?}: {error}"));

@@ -6,27 +6,18 @@ use xtask::workspace;
 /// The cloud kernels that tests boot: with plain modules, and with compressed ones.
 const SERIES: [&str; 2] = ["6.1", "6.12"];
 
-/// What was fetched so far; fetches the rest. Others wait for the value's end.
-///
-/// # Panics
-/// When the folder cannot be made.
+/// Opens the store of fetched packages, which fetches the missing ones. It is locked for other threads and processes.
 pub fn store() -> Store {
     Store::open(&workspace::target().join("debian"), |line| println!("{line}"))
         .unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// A kernel that every Debian offers in some version; of a series, when it matters.
-///
-/// # Panics
-/// When it cannot be fetched.
+/// A kernel that every Debian offers in some version, of a given series if that matters.
 pub fn kernel(flavour: Flavour, series: Option<&str>) -> Kernel {
     store().kernel(flavour, series).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// The cloud kernels of both kinds that this Debian offers; one that it has not is said, as `cargo selftest` shows.
-///
-/// # Panics
-/// When there is none, or one cannot be fetched.
+/// The cloud kernels of both kinds that this Debian offers; a missing one is reported as skipped.
 pub fn cloud_kernels() -> Vec<Kernel> {
     let mut kernels = Vec::new();
     for series in SERIES {

@@ -1,4 +1,4 @@
-//! Disks for machines, made by the tools that users make theirs with.
+//! Disks for machines, made by the usual tools: mkfs, mksquashfs, sfdisk.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
@@ -13,16 +13,13 @@ use xtask::workspace;
 /// Bytes of a sector, which partition tables count in.
 const SECTOR: u64 = 512;
 
-/// A folder with disks, which are gone with it.
+/// A temporary folder of disks.
 pub struct Disks {
     directory: TempDir,
 }
 
 impl Disks {
-    /// An empty one.
-    ///
-    /// # Panics
-    /// When there is no room.
+    /// Makes an empty folder.
     #[must_use]
     #[allow(clippy::new_without_default, reason = "it makes a folder")]
     pub fn new() -> Self {
@@ -33,16 +30,13 @@ impl Disks {
         Self { directory }
     }
 
-    /// The directories that an init mounts over: the content of a root that has none.
+    /// A tree of the directories that an init mounts over.
     #[must_use]
     pub fn tree(&self) -> PathBuf {
         self.directory.path().join("tree")
     }
 
-    /// A disk that `program`, a line of words, formats; its path goes behind them.
-    ///
-    /// # Panics
-    /// When the program is not there or fails.
+    /// A disk formatted by `program`, a command line to which the disk's path is appended.
     #[must_use]
     pub fn formatted(&self, name: &str, mib: u64, program: &[&str]) -> PathBuf {
         let path = self.blank(name, mib);
@@ -50,11 +44,8 @@ impl Disks {
         path
     }
 
-    /// A disk that `program`, a line of words, makes out of the [`Disks::tree`]; the paths `{disk}` and `{tree}` are
-    /// put in.
-    ///
-    /// # Panics
-    /// When the program is not there or fails.
+    /// A disk made from [`Disks::tree`] by `program`, a command line in which `{disk}` and `{tree}` are replaced by
+    /// their paths.
     #[must_use]
     pub fn packed(&self, name: &str, program: &[&str]) -> PathBuf {
         let path = self.path(name);
@@ -69,11 +60,8 @@ impl Disks {
         path
     }
 
-    /// A disk with the partition table of an sfdisk script, and a disk's content in one of the partitions, by its first
-    /// sector.
-    ///
-    /// # Panics
-    /// When the script is not one, or the partition too small.
+    /// A disk with the partition table of an sfdisk script, and another disk's content in the partition at
+    /// `first_sector`.
     #[must_use]
     pub fn partitioned(&self, name: &str, mib: u64, script: &str, content: &Path, first_sector: u64) -> PathBuf {
         let path = self.blank(name, mib);

@@ -1,22 +1,19 @@
 //! Files that a test writes and runs.
 //!
-//! What one thread has open for writing, a process that another thread starts has open too, up to its own execve(2); and
-//! execve(2) of a file that anyone has open for writing is ETXTBSY. So another process writes them: when it is over, nobody
-//! has them open.
+//! A file that one thread has open for writing is also open in every process that another thread starts, until that
+//! process calls execve(2); and execve(2) of a file that is open for writing fails with ETXTBSY. So install(1) writes these
+//! files: once it has ended, they are open nowhere.
 
 use std::io::{Seek, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Writes a program, with mode 0755.
-///
-/// # Panics
-/// When it cannot be written.
 pub fn write_program(place: &Path, contents: &[u8]) {
     write(place, contents, 0o755);
 }
 
-/// Writes what may become a program.
+/// Writes a file that may be executed later.
 pub(crate) fn write(place: &Path, contents: &[u8], mode: u32) {
     let mut source = tempfile::tempfile().expect("a temporary file");
     source.write_all(contents).expect("room");
@@ -25,9 +22,6 @@ pub(crate) fn write(place: &Path, contents: &[u8], mode: u32) {
 }
 
 /// Copies a program; the copy's mode is 0755.
-///
-/// # Panics
-/// When there is no program, or no room.
 pub fn copy_program(program: &Path, place: &Path) {
     install(program, place, 0o755, Stdio::null());
 }

@@ -1,7 +1,7 @@
 //! Container images that were made without docker: packages of Debian's and the files below `tests/images/NAME` as the tar
 //! that `docker export` would write, and the configuration that `docker inspect` would show.
 //!
-//! A tar is made once and kept below `target/images`, by what is in it.
+//! A tar is made once and kept below `target/images`, under a hash of its content.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Permissions};
@@ -17,14 +17,14 @@ use xtask::workspace;
 use crate::debian::store;
 use crate::whole::{make_disk, once};
 
-/// An image.
+/// A container image.
 pub struct Image {
     name: &'static str,
-    /// What it is made of, in the order of Debian's releases: the first that is offered is taken. None: no system at all.
+    /// Sets of packages, one per Debian release: the first that apt offers is used. Empty: no system at all.
     packages: &'static [&'static [&'static str]],
-    /// Links beside the files, and where they lead.
+    /// Symbolic links and their targets.
     links: &'static [(&'static str, &'static str)],
-    /// A program out of a package that is not part of the image: the package, where it lies there, and where in the image.
+    /// A program from a package that is not part of the image: the package, the path in it, and the path in the image.
     program: Option<(&'static str, &'static str, &'static str)>,
 }
 
@@ -36,7 +36,7 @@ pub const NGINX: Image = Image {
     program: None,
 };
 
-/// redis, which is root until its entrypoint has given the data away.
+/// redis, whose entrypoint drops root after it has changed the owner of the data.
 pub const REDIS: Image = Image {
     name: "redis",
     packages: &[&["redis-server", "redis-tools", "dash", "coreutils", "findutils", "util-linux"]],
@@ -44,7 +44,7 @@ pub const REDIS: Image = Image {
     program: None,
 };
 
-/// A program in Python that says what it finds: there is env(1) and no shell.
+/// A Python program that reports its environment. The image has env(1) and no shell.
 pub const PYTHON: Image = Image {
     name: "python",
     packages: &[
@@ -55,7 +55,7 @@ pub const PYTHON: Image = Image {
     program: None,
 };
 
-/// PostgreSQL, which makes its cluster at the first start.
+/// PostgreSQL, which creates its cluster at the first start.
 pub const POSTGRES: Image = Image {
     name: "postgres",
     packages: &[
@@ -66,7 +66,7 @@ pub const POSTGRES: Image = Image {
     program: None,
 };
 
-/// busybox, and no directory but the one that it is in.
+/// busybox, with no directory except its own.
 pub const BUSYBOX: Image = Image {
     name: "busybox",
     packages: &[],
@@ -78,7 +78,7 @@ pub const BUSYBOX: Image = Image {
 pub const STATIC: Image =
     Image { name: "static", packages: &[], links: &[], program: Some(("bash-static", "bin/bash-static", "bash")) };
 
-/// Debian with its systemd, which asks whoever sits at the console for a name.
+/// Debian with systemd and a login prompt on the console.
 pub const SYSTEMD: Image = Image {
     name: "systemd",
     packages: &[&[
@@ -106,29 +106,26 @@ pub const SYSTEMD: Image = Image {
     program: None,
 };
 
-/// What an engine leaves in an image: the places of what it mounts, empty.
+/// The empty files that container engines leave in an image as mount points.
 const ENGINES: [&str; 5] = [".dockerenv", "dev/console", "etc/hostname", "etc/hosts", "etc/resolv.conf"];
 
-/// What is left out of packages: documentation, and a compiler of 110 MB that PostgreSQL can do without.
+/// Paths left out of packages: documentation, and the compiler of 110 MB that PostgreSQL does not need.
 const LEFT_OUT: [&str; 5] =
     ["usr/share/doc", "usr/share/man", "usr/share/locale", "usr/lib/llvm-*", "usr/lib/*/libLLVM-*"];
 
 /// The time of every entry: the same packages and files make the same tar.
 const MTIME: &str = "--mtime=@1735689600";
 
-/// What a file of an image is.
+/// A file of an image.
 #[derive(Hash)]
 enum Entry {
-    /// Its content, and whether it is a program.
+    /// Its content, and whether it is executable.
     File(Vec<u8>, bool),
     Link(&'static str),
 }
 
 impl Image {
     /// A disk with the image's files and its run record, as mkraw makes it.
-    ///
-    /// # Panics
-    /// When it cannot be fetched or made.
     #[must_use]
     pub fn disk(&self) -> PathBuf {
         let tar = self.tar();
@@ -146,9 +143,6 @@ impl Image {
     }
 
     /// The image's files, as `docker export` would write them.
-    ///
-    /// # Panics
-    /// When they cannot be fetched.
     #[must_use]
     pub fn tar(&self) -> PathBuf {
         let (system, entries) = (self.system(), self.entries());
@@ -200,7 +194,7 @@ impl Image {
     }
 }
 
-/// Reads a folder's files; that one may be run is all that git keeps of modes.
+/// Reads a folder's files. Of their modes only the executable bit counts, as in git.
 fn add_files(folder: &Path, below: &Path, entries: &mut BTreeMap<PathBuf, Entry>) {
     let Ok(found) = fs::read_dir(folder) else { return };
     for file in found.map(Result::unwrap) {
@@ -215,7 +209,7 @@ fn add_files(folder: &Path, below: &Path, entries: &mut BTreeMap<PathBuf, Entry>
     }
 }
 
-/// Writes the tar: the packages, then the image's own files, which lie in `folder` meanwhile.
+/// Writes the tar: the packages, then the image's own files, which are put into `folder` first.
 fn pack(system: Option<&Path>, entries: &BTreeMap<PathBuf, Entry>, folder: &Path, path: &Path) {
     for (below, entry) in entries {
         let file = folder.join(below);

@@ -1,17 +1,25 @@
-//! What the tests of the whole share: fixtures, and the one way to start the init outside a machine.
+//! Fixtures shared by the test programs, and the only way in which tests start the init outside QEMU.
+//!
+//! Every helper panics, and so fails its test, when a file or program is missing, a program fails, or a deadline passes.
 
+pub mod archive;
+pub mod commands;
 pub mod deadline;
 pub mod debian;
 pub mod disks;
 mod executable;
+pub mod fuzz;
 pub mod images;
 pub mod namespace;
+mod once;
 pub mod power;
 mod programs;
+pub mod snapshot;
 pub mod stdio;
 pub mod table;
 pub mod terminal;
 mod transcript;
+pub mod tree;
 pub mod vsock;
 pub mod whole;
 

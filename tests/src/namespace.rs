@@ -1,4 +1,4 @@
-//! The real init as PID 1 of a machine that is made of namespaces: started in milliseconds, gone with its last process.
+//! The real init as PID 1 of a machine made of namespaces. It starts in milliseconds and ends with its last process.
 //!
 //! [`Machine`] is the only way in which tests start the init outside QEMU. unshare(1) makes the namespaces; the program
 //! `enter` checks that none is the host's, makes the unpacked initramfs the only root there is, and executes `/init`.
@@ -10,6 +10,7 @@ pub mod frames;
 mod lan;
 mod running;
 pub mod servers;
+mod settings;
 
 pub use lan::{Lan, Server};
 pub use running::{End, Finished, Prepared, Running};
@@ -31,7 +32,7 @@ use crate::terminal::terminal;
 /// The namespaces that are the machine's own.
 const NAMESPACES: [&str; 6] = ["pid", "mnt", "net", "uts", "ipc", "cgroup"];
 
-/// A machine to be: its initramfs, its command line, its console.
+/// A machine that is not started yet: its initramfs, its command line, its console.
 pub struct Machine {
     /// `initramfs`, `cmdline` and `go`; goes with the machine.
     directory: TempDir,
@@ -49,9 +50,6 @@ impl Default for Machine {
 
 impl Machine {
     /// A machine with nothing but the init, and /mnt as mkcpio makes it.
-    ///
-    /// # Panics
-    /// As all of this does, when the host has no room for it.
     #[must_use]
     pub fn new() -> Self {
         let directory = tempfile::Builder::new().prefix("whit-machine-").tempdir().expect("a temporary directory");
@@ -65,7 +63,7 @@ impl Machine {
         self.directory.path().join("initramfs").join(path.trim_start_matches('/'))
     }
 
-    /// A path in the initramfs whose directory is there.
+    /// A path in the initramfs; creates its directory.
     fn place(&self, path: &str) -> PathBuf {
         let place = self.inside(path);
         fs::create_dir_all(place.parent().expect("a directory")).expect("the file's directory");
@@ -150,13 +148,13 @@ impl Machine {
         machine
     }
 
-    /// A busybox root whose entrypoint is this script.
+    /// A busybox root with this script as its entrypoint.
     #[must_use]
     pub fn script(self, script: &str) -> Self {
         self.busybox_root().file("/rootfs/script", script).command_line("entrypoint=\"/bin/sh /script\"")
     }
 
-    /// A directory that is a mount already when the init starts.
+    /// Mounts a tmpfs on a directory before the init starts.
     #[must_use]
     pub fn mounted(mut self, path: &str) -> Self {
         self.mounted.push(path.to_owned());
@@ -170,14 +168,14 @@ impl Machine {
         self
     }
 
-    /// Nobody in the machine may have more files open than this, and not even PID 1 may change that.
+    /// Limits open files (RLIMIT_NOFILE) in the machine; PID 1 has no capability to raise the limit.
     #[must_use]
     pub fn open_files(mut self, limit: u32) -> Self {
         self.open_files = Some(limit);
         self
     }
 
-    /// Starts the machine, and waits until it is over.
+    /// Starts the machine, and waits for its end.
     #[track_caller]
     pub fn run(self) -> Finished {
         self.spawn().finish()
@@ -190,9 +188,6 @@ impl Machine {
     }
 
     /// Makes the namespaces; the init waits in them for [`Prepared::start`].
-    ///
-    /// # Panics
-    /// When there is no root to make them, or no unshare(1).
     #[track_caller]
     pub fn prepare(self) -> Prepared {
         let directory = self.directory.path();

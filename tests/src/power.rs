@@ -1,8 +1,8 @@
-//! A disk whose power can fail: what was written and not flushed is in a cache that loses it.
+//! A disk whose power can fail: writes that were not flushed are in a cache that can lose them.
 //!
 //! It is a server of the Network Block Device protocol (NetworkBlockDevice/nbd, doc/proto.md), fixed newstyle with simple
 //! replies: QEMU passes every write, FUA bit and flush of its guest on. When the power fails, each physical sector of the cache is
-//! lost or not, as the caller draws: a real cache keeps no order either.
+//! lost or kept as the caller decides: a real cache keeps no order either.
 //!
 //! A physical sector has 4 KiB, as on the disks of today. Where it has 512 bytes ext4 does not survive every failure: the checksum
 //! of its superblock is in the second of two, the time and the state are in the first, and each replay of the journal writes both
@@ -22,9 +22,9 @@ use tempfile::TempDir;
 const SECTOR: usize = 512;
 /// Logical sectors of a physical one, which is written whole or not at all.
 const PHYSICAL: usize = 8;
-/// What a write or a flush takes, as on a slow disk: so that most failures find something on its way.
+/// The duration of a write or a flush, as on a slow disk: most power failures then hit a request in flight.
 const LATENCY: Duration = Duration::from_millis(5);
-/// The longest request: QEMU's are shorter.
+/// Limit for the length of a request; QEMU's are shorter.
 const MAX_REQUEST: u32 = 32 << 20;
 
 /// The disk.
@@ -39,15 +39,12 @@ struct State {
     cache: BTreeMap<usize, [u8; SECTOR]>,
     /// Flushes and writes with FUA.
     flushes: u64,
-    /// How often the power failed. What a machine asked for before that and is heard of later never reached the disk.
+    /// Number of power failures. A request that a machine sent before the last one is dropped.
     failures: u64,
 }
 
 impl Disk {
-    /// A disk with this content, which waits for its machines, one behind the other.
-    ///
-    /// # Panics
-    /// When there is no socket to be had.
+    /// Starts a disk with this content; it serves one machine after another.
     #[must_use]
     pub fn new(content: Vec<u8>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
@@ -64,22 +61,19 @@ impl Disk {
         disk
     }
 
-    /// Where it listens.
+    /// The socket that it listens on.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
         self.folder.path().join("disk")
     }
 
-    /// The power fails: of what was not flushed, the physical sectors stay for which `survives` says so. The machine is gone.
-    /// Returns how many of them were in the cache, and how often it was flushed so far.
+    /// Lets the power fail. Of the physical sectors in the cache those are kept for which `survives` returns true. Returns
+    /// the number of physical sectors in the cache, and of flushes so far.
     pub fn lose_power(&self, survives: impl FnMut() -> bool) -> (usize, u64) {
         lock(&self.state).lose_power(survives)
     }
 
     /// Writes what is flushed to a file.
-    ///
-    /// # Panics
-    /// When there is no room.
     pub fn save(&self, path: &Path) {
         std::fs::write(path, &lock(&self.state).flushed).expect("room");
     }
@@ -119,7 +113,7 @@ impl State {
         }
     }
 
-    /// Makes the sectors of the cache among these last.
+    /// Moves the cached sectors of this range to the disk.
     fn flush(&mut self, sectors: std::ops::Range<usize>) {
         self.flushes += 1;
         let kept: Vec<usize> = self.cache.range(sectors).map(|(sector, _)| *sector).collect();
@@ -134,8 +128,8 @@ impl State {
         self.flushed[sector * SECTOR..][..SECTOR].copy_from_slice(bytes);
     }
 
-    /// Does what a machine asks for which connected when the power had failed so often; returns what was read. None is the end
-    /// of a machine, which it asked for or which the power's failure was.
+    /// Executes a request of a machine that connected after `failures` power failures; returns the bytes read. `None` ends the
+    /// connection: at a disconnect, a bad request, or a power failure since.
     fn execute(&mut self, failures: u64, request: &Request) -> Option<Vec<u8>> {
         let end = request.offset.checked_add(request.length).filter(|end| *end <= self.flushed.len())?;
         if failures != self.failures {
@@ -156,14 +150,14 @@ impl State {
     }
 }
 
-/// What a machine asks for.
+/// A request of the protocol.
 struct Request {
     kind: u16,
     is_fua: bool,
     cookie: [u8; 8],
     offset: usize,
     length: usize,
-    /// Of a write.
+    /// The data of a write.
     data: Vec<u8>,
 }
 
@@ -214,7 +208,7 @@ fn serve(mut stream: UnixStream, state: &Mutex<State>) -> io::Result<()> {
     }
 }
 
-/// Up to the option that chooses the one disk there is.
+/// Negotiates options up to GO, which selects the only export.
 fn negotiate(stream: &mut UnixStream, size: u64) -> io::Result<()> {
     const GO: u32 = 7;
     const ACK: u32 = 1;

@@ -1,34 +1,25 @@
-//! The programs under test, built before they are asked for.
+//! The programs under test, built when a test first needs them.
 //!
-//! Cargo tells a package's tests where that package's own programs are, and of no other's.
+//! Cargo tells a package's tests the paths of that package's own programs only.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
 
 use xtask::workspace;
 
+use crate::once::Once;
+
 /// The program `name` of the tools package.
-///
-/// # Panics
-/// When it does not build.
 pub fn tool(name: &str) -> PathBuf {
-    built(name, &["--package", "whit-tools", "--bin", name])
+    built(name, &["--bin", name])
 }
 
 /// The init, as it goes into an initramfs.
-///
-/// # Panics
-/// When it does not build.
 pub fn init() -> PathBuf {
     built("whit", &["--profile", "init", "--package", "whit"])
 }
 
-/// The init with these parts alone: features of its package, one behind the other with commas.
-///
-/// # Panics
-/// When it does not build.
+/// The init with these parts only: features of its package, separated by commas.
 pub fn init_of_parts(parts: &str) -> PathBuf {
     // Another program of the same name.
     let target = workspace::target().join("parts").join(if parts.is_empty() { "none" } else { parts });
@@ -45,21 +36,20 @@ pub fn attack() -> PathBuf {
     built("attack", &["--release", "--package", "whit-guest", "--bin", "attack"])
 }
 
-/// The guard in front of the init: `namespace` starts it. Cargo builds a package's programs before it runs its tests; for
-/// another program it is built here.
+/// The program `enter`, which checks the namespaces and then executes the init. Cargo builds it together with this package's
+/// tests; for any other caller it is built here.
 pub(crate) fn enter() -> PathBuf {
     let test = std::env::current_exe().expect("the path of this test");
     // target/debug/deps/test-0123456789abcdef and target/debug/enter
     let built_with_tests = test.parent().and_then(Path::parent).expect("cargo's directory").join("enter");
     let is_test = test.parent().is_some_and(|folder| folder.ends_with("deps"));
-    if is_test { built_with_tests } else { built("enter", &["--package", "whit-tests", "--bin", "enter"]) }
+    if is_test { built_with_tests } else { built("enter", &["--bin", "enter"]) }
 }
 
-/// Has cargo build a program once a process.
+/// Builds a program with cargo, once per process.
 fn built(name: &str, arguments: &[&str]) -> PathBuf {
-    static BUILT: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
-    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-    built.entry(name.to_owned()).or_insert_with(|| build(name, arguments)).clone()
+    static BUILT: Once = Once::new();
+    BUILT.get(name, || build(name, arguments))
 }
 
 fn build(name: &str, arguments: &[&str]) -> PathBuf {
@@ -67,7 +57,8 @@ fn build(name: &str, arguments: &[&str]) -> PathBuf {
     let output = Command::new(cargo)
         .args(["build", "--quiet", "--message-format=json"])
         .args(arguments)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        // The workspace: of one package's dependencies alone other features would be enabled, and all of them compiled again.
+        .current_dir(workspace::root())
         .output()
         .expect("cargo runs");
     assert!(output.status.success(), "{name} does not build:\n{}", String::from_utf8_lossy(&output.stderr));

@@ -1,5 +1,5 @@
-//! Tables that say what covers each of many cases: `ginit.md`, `dhcp.md`. Each case has a row, and each test that a row names
-//! is there.
+//! Tables of cases and the tests that cover them: `ginit.md`, `dhcp.md`. Each case has a row, and each test that a row names
+//! exists.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,10 +7,7 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 
 /// Checks the rows `| number | … | … | tests |` of a file of this package. Tests are named as `` `FILE::TEST` ``, where a FILE
-/// outside of `src/` is `tests/FILE.rs`; a row without any says `not covered: ` and why.
-///
-/// # Panics
-/// When a row is not so, a test is not there, or a number has no row.
+/// outside of `src/` is `tests/FILE.rs`; a row without tests starts with `not covered: ` and the reason.
 pub fn check(table: &str, numbers: RangeInclusive<u32>) {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     let table = fs::read_to_string(package.join(table)).unwrap_or_else(|error| panic!("{table}: {error}"));

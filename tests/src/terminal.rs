@@ -1,4 +1,4 @@
-//! Terminals for programs that want one.
+//! Pseudo-terminals.
 
 use std::os::fd::OwnedFd;
 
@@ -6,10 +6,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
-/// A terminal: our side and the other one's.
-///
-/// # Panics
-/// When there is none to be had.
+/// Opens a pseudo-terminal: the controlling side and the program's side.
 #[must_use]
 pub fn terminal() -> (OwnedFd, OwnedFd) {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
@@ -21,18 +18,12 @@ pub fn terminal() -> (OwnedFd, OwnedFd) {
     (ours, theirs)
 }
 
-/// Gives a terminal a size; whoever is in its foreground hears of that by SIGWINCH.
-///
-/// # Panics
-/// When it is no terminal.
+/// Sets the size of a terminal; its foreground process group gets SIGWINCH.
 pub fn resize(terminal: &OwnedFd, rows: u16, columns: u16) {
     tcsetwinsize(terminal, Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).expect("a terminal");
 }
 
-/// What a program has written to its terminal so far, read up to some words; nothing more once it has closed it.
-///
-/// # Panics
-/// When they do not come.
+/// Appends the output of a terminal to `said` until it contains `words`.
 pub fn read_until(terminal: &OwnedFd, said: &mut String, words: &str) {
     let mut room = [0; 4096];
     while !said.contains(words) {

@@ -1,5 +1,5 @@
-//! What a program says, read as it comes. Every wait is for a text or for the end, has a deadline, and on failure shows
-//! all that was said.
+//! The output of a program, read as it comes. Every wait is for a text or for the end, has a deadline, and shows the whole
+//! output on failure.
 
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, read};
 
-/// How long a test waits for what takes milliseconds: the machine may be busy with other things.
+/// Limit for waits that take milliseconds on a quiet host.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// The output of one program, up to now.
@@ -15,7 +15,7 @@ pub struct Transcript {
     source: OwnedFd,
     name: String,
     text: String,
-    /// Bytes of `text` that were waited for.
+    /// Bytes of `text` up to the end of the last text waited for.
     seen: usize,
     ended: bool,
 }
@@ -26,21 +26,18 @@ impl Transcript {
         Self { source: source.into(), name: name.into(), text: String::new(), seen: 0, ended: false }
     }
 
-    /// All that was said, with line ends as in a file.
+    /// The output so far, with `\n` as the end of a line.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// What was said before now is none of the reader's business.
+    /// Drops the output so far.
     pub fn forget(&mut self) {
         self.text.clear();
         self.seen = 0;
     }
 
-    /// Waits for a text behind the one that was waited for last; returns what came before it.
-    ///
-    /// # Panics
-    /// At the deadline, or when the output ends before.
+    /// Waits for a text after the last one waited for; returns the output between the two.
     #[track_caller]
     pub fn wait_for(&mut self, marker: &str) -> String {
         let deadline = Instant::now() + DEADLINE;
@@ -56,10 +53,7 @@ impl Transcript {
         }
     }
 
-    /// Waits until nobody can say anything more.
-    ///
-    /// # Panics
-    /// At the deadline.
+    /// Waits for the end of the output.
     #[track_caller]
     pub fn wait_for_end(&mut self) {
         let deadline = Instant::now() + DEADLINE;

@@ -15,7 +15,7 @@ use crate::whole::DEADLINE;
 
 /// The port that [`Host`] listens at.
 pub const PORT: u32 = 1234;
-/// The device, of the version that the tests were written with.
+/// The device, in the version that the tests were written for.
 const DEVICE: Crate = Crate { program: "vhost-device-vsock", name: "vhost-device-vsock", version: "0.3.0" };
 
 /// The drivers of the guest, where a kernel has them as modules.
@@ -30,9 +30,6 @@ pub struct Host {
 
 impl Host {
     /// Starts the device of one machine.
-    ///
-    /// # Panics
-    /// When it cannot be built or does not start.
     #[must_use]
     #[allow(clippy::new_without_default, reason = "it starts a program")]
     pub fn new() -> Self {
@@ -53,7 +50,7 @@ impl Host {
         host
     }
 
-    /// Gives a machine with the usual memory the device.
+    /// Adds the device to a machine with the default memory.
     #[must_use]
     pub fn attach(&self, command: CommandLine) -> CommandLine {
         let socket = self.folder.path().join("device");
@@ -64,10 +61,7 @@ impl Host {
             .option("-device", "vhost-user-vsock-pci,chardev=vsock")
     }
 
-    /// Waits for a message that ends in `end`; returns it, and the connection that it came by.
-    ///
-    /// # Panics
-    /// When there is none in time, or another.
+    /// Waits for a message that ends in `end`; returns it and its connection.
     #[must_use]
     pub fn message(&self, end: &str) -> (String, UnixStream) {
         // A listener has no deadline of its own.

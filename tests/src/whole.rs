@@ -1,7 +1,7 @@
-//! The whole in QEMU: a kernel of Debian's, the initramfs with the real init, a disk by mkraw's library, and a machine
-//! whose console and shell are talked to.
+//! Whole machines in QEMU: a kernel of Debian's, the initramfs with the real init, a disk made by mkraw's library, and
+//! a console and shell that tests read and type into.
 //!
-//! What machines boot is made once in a test's process and kept below `target/whole`; what they write to is a copy.
+//! The files that machines boot are made once per process, below `target/whole`. A machine that writes gets a copy.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -9,7 +9,6 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -20,10 +19,11 @@ use whit_tools::initramfs::{self, Packing, Recipe};
 use whit_tools::kernel::debian::Kernel;
 use whit_tools::runrecord::RunRecord;
 use whit_tools::vm::qemu::{Accelerator, CommandLine, DiskInterface, Machine, Nic};
-use xtask::workspace;
+use xtask::{images, workspace};
 
-use crate::{debian::store, init};
-use xtask::images;
+use crate::debian::store;
+use crate::init;
+use crate::once::Once;
 
 /// An emulated machine on a busy host boots within seconds; minutes are a failure.
 pub const DEADLINE: Duration = Duration::from_secs(120);
@@ -34,7 +34,7 @@ pub const VIRTIO: [&str; 4] = ["virtio_pci", "virtio_blk", "virtio_net", "ext4"]
 /// The drivers of the power button, where a kernel has them as modules.
 pub const BUTTON: [&str; 2] = ["evdev", "button"];
 
-/// Whether there is a shell for the console.
+/// Whether the initramfs has a shell for the console.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shell {
     /// The init alone: the machine ends with the workload.
@@ -45,10 +45,7 @@ pub enum Shell {
 
 /// A machine that boots `kernel` with whit's initramfs, one virtio network card, and no disk yet.
 ///
-/// The kernel says errors alone; the init speaks (`quiet` would silence both), and a panic ends QEMU.
-///
-/// # Panics
-/// When the initramfs cannot be made.
+/// The kernel logs errors only, the init logs everything (`quiet` would silence both), and a panic ends QEMU.
 #[must_use]
 pub fn machine(kernel: &Kernel, modules: &[&str], shell: Shell) -> CommandLine {
     CommandLine::new(&kernel.vmlinuz)
@@ -57,10 +54,7 @@ pub fn machine(kernel: &Kernel, modules: &[&str], shell: Shell) -> CommandLine {
         .append("console=ttyS0 loglevel=4 panic=-1")
 }
 
-/// [`machine`] for a workload that needs no network and no shell, with a virtio disk that stays as it is.
-///
-/// # Panics
-/// See [`machine`].
+/// [`machine`] for a workload that needs no network and no shell, with a virtio disk that is not written to.
 #[must_use]
 pub fn alone(kernel: &Kernel, disk: &Path) -> CommandLine {
     let machine = machine(kernel, &VIRTIO, Shell::No).nic(Nic::None).append("root=/dev/vda whit.net=off");
@@ -83,18 +77,12 @@ fn initramfs(kernel: &Kernel, modules: &[&str], shell: Shell) -> PathBuf {
 }
 
 /// A statically linked busybox: many programs in one file.
-///
-/// # Panics
-/// When it cannot be fetched.
 #[must_use]
 pub fn busybox() -> PathBuf {
     store().busybox().unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// The disk with Debian's nginx, which goes into the background.
-///
-/// # Panics
-/// When it cannot be fetched or made.
+/// A disk with Debian's nginx, which daemonises.
 #[must_use]
 pub fn nginx_disk() -> PathBuf {
     let tar = images::nginx::tar(&mut store()).unwrap_or_else(|error| panic!("{error}"));
@@ -103,9 +91,6 @@ pub fn nginx_disk() -> PathBuf {
 }
 
 /// A disk with [`busybox_tar`]'s files.
-///
-/// # Panics
-/// When it cannot be made.
 #[must_use]
 pub fn busybox_disk() -> PathBuf {
     let tar = busybox_tar();
@@ -113,9 +98,6 @@ pub fn busybox_disk() -> PathBuf {
 }
 
 /// A disk with [`busybox_tar`]'s files, changed by `change`, which is given the folder that holds them.
-///
-/// # Panics
-/// When it cannot be made.
 #[must_use]
 pub fn busybox_disk_with(name: &str, change: impl FnOnce(&Path)) -> PathBuf {
     let root = busybox_root();
@@ -123,10 +105,7 @@ pub fn busybox_disk_with(name: &str, change: impl FnOnce(&Path)) -> PathBuf {
     disk(name, root.path(), &RunRecord::default())
 }
 
-/// An image with a busybox, its shell, and what an engine leaves in an image: empty files and directories to mount on.
-///
-/// # Panics
-/// When it cannot be made.
+/// A container image with busybox, its shell, and the empty files and directories that container engines mount over.
 #[must_use]
 pub fn busybox_tar() -> PathBuf {
     let root = busybox_root();
@@ -147,9 +126,6 @@ fn busybox_root() -> TempDir {
 }
 
 /// A disk with one file in it: busybox, as `/busybox`.
-///
-/// # Panics
-/// When it cannot be made.
 #[must_use]
 pub fn one_program_disk() -> PathBuf {
     let root = tempfile::tempdir().unwrap();
@@ -174,18 +150,19 @@ pub(crate) fn make_disk(tar: impl Read + Send, record: &RunRecord, path: &Path) 
     output.commit().unwrap();
 }
 
-/// The file `name` below `target/whole`, made when this process first asks for it.
+/// Returns the file `name` below `target/whole`; the first caller in this process makes it.
 pub(crate) fn once(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
-    static MADE: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
-    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
-    let entry = made.entry(name.to_owned()).or_insert_with(|| {
+    static MADE: Once = Once::new();
+    MADE.get(name, || {
         let folder = workspace::target().join("whole");
         std::fs::create_dir_all(&folder).unwrap();
-        let path = folder.join(name);
-        make(&path);
+        // Under its name only when it is complete: another program's tests may read it.
+        let unfinished = tempfile::tempdir_in(&folder).unwrap();
+        let (complete, path) = (unfinished.path().join(name), folder.join(name));
+        make(&complete);
+        std::fs::rename(complete, &path).unwrap();
         path
-    });
-    entry.clone()
+    })
 }
 
 /// A copy of a disk, for machines that write to it.
@@ -195,9 +172,6 @@ pub struct Copy {
 
 impl Copy {
     /// Copies `disk`.
-    ///
-    /// # Panics
-    /// When there is no room.
     #[must_use]
     pub fn of(disk: &Path) -> Self {
         let directory = tempfile::tempdir_in(workspace::target()).unwrap();
@@ -216,10 +190,7 @@ impl Copy {
     }
 }
 
-/// Sees to it that the guest left a disk in order: e2fsck finds nothing, and the file system was cleanly unmounted.
-///
-/// # Panics
-/// When it did not.
+/// Asserts that the guest left a disk in order: e2fsck finds no error, and the file system was cleanly unmounted.
 pub fn assert_clean(disk: &Path) {
     let checked = Command::new("e2fsck").arg("-fn").arg(disk).output().expect("apt-get install e2fsprogs");
     assert!(checked.status.success(), "e2fsck -fn: {}", String::from_utf8_lossy(&checked.stdout));
@@ -232,14 +203,11 @@ pub fn assert_clean(disk: &Path) {
     assert_ne!(field("Last mounted on:"), "<not available>", "the guest had it mounted: {described}");
 }
 
-/// A machine that runs, and its console. What it does not do fails the test, with its command line and its console.
+/// A running machine and its console. Every failure shows the command line and the console.
 pub struct Guest(Machine);
 
 impl Guest {
     /// Starts it.
-    ///
-    /// # Panics
-    /// When QEMU is not there.
     #[must_use]
     pub fn start(command: &CommandLine) -> Self {
         Self(Machine::start(command).unwrap())
@@ -250,27 +218,18 @@ impl Guest {
         &mut self.0
     }
 
-    /// Waits for a line with `marker` behind what was waited for before.
-    ///
-    /// # Panics
-    /// When it does not come.
+    /// Waits for a line that contains `marker`, after the last line waited for.
     pub fn line(&mut self, marker: &str) -> String {
         self.0.wait_for_line(marker, DEADLINE).unwrap()
     }
 
     /// Types a line into the shell, at its prompt.
-    ///
-    /// # Panics
-    /// When there is no prompt.
     pub fn type_line(&mut self, line: &str) {
         self.0.wait_for("# ", DEADLINE).unwrap();
         self.0.send(format!("{line}\n").as_bytes()).unwrap();
     }
 
     /// Runs a command in the shell; returns what it printed, and `$?` as the last line.
-    ///
-    /// # Panics
-    /// When it does not end.
     pub fn run(&mut self, command: &str) -> String {
         // The shell echoes what is typed: as an echo, the marks look different.
         self.type_line(&format!("echo begin$((1)); {command}; echo end$((1)) $?"));
@@ -286,30 +245,21 @@ impl Guest {
         }
     }
 
-    /// Sees to it that each of `parts` is in `text`.
-    ///
-    /// # Panics
-    /// When one is not.
+    /// Asserts that `text` contains each of `parts`.
     pub fn assert_has(&self, text: &str, parts: &[&str]) {
         for part in parts {
             self.assert(text.contains(part), &format!("no \"{part}\" in:\n{text}"));
         }
     }
 
-    /// Sees to it that something is so.
-    ///
-    /// # Panics
-    /// With `what`, the command line and the console, when it is not.
+    /// Asserts a condition; `what` describes its failure.
     pub fn assert(&self, is_so: bool, what: &str) {
         if !is_so {
             panic!("{}", self.0.failed(what.to_owned()));
         }
     }
 
-    /// Waits for the machine's end, which is an orderly one; returns all that its console showed.
-    ///
-    /// # Panics
-    /// When it does not come, or the kernel complained on the way.
+    /// Waits for the machine's orderly end; returns its whole console output. A kernel panic or oops is a failure.
     pub fn end(&mut self) -> String {
         let status = self.0.wait(DEADLINE).unwrap();
         self.assert(status.success(), &format!("QEMU ended with {status}"));
@@ -322,19 +272,13 @@ impl Guest {
     }
 }
 
-/// A port of this host that nobody listens on.
-///
-/// # Panics
-/// When there is none.
+/// A free TCP port of this host.
 #[must_use]
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// A connection to a server behind `port`.
-///
-/// # Panics
-/// When nobody listens.
+/// Connects to a server on a local port.
 #[must_use]
 pub fn connect(port: u16) -> TcpStream {
     let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
@@ -342,19 +286,13 @@ pub fn connect(port: u16) -> TcpStream {
     stream
 }
 
-/// What a web server behind `port` answers to a request for `/`.
-///
-/// # Panics
-/// When it does not.
+/// Returns the response of a web server on a local port to a request for `/`.
 #[must_use]
 pub fn fetch(port: u16) -> String {
     fetch_path(port, "/")
 }
 
 /// [`fetch`] of another path.
-///
-/// # Panics
-/// As that.
 #[must_use]
 pub fn fetch_path(port: u16, path: &str) -> String {
     let mut stream = connect(port);
@@ -364,18 +302,15 @@ pub fn fetch_path(port: u16, path: &str) -> String {
     answer
 }
 
-/// What the init said of a subject, line by line and without its name in front.
+/// The init's messages that start with `subject`, without the prefix `whit: `.
 #[must_use]
 pub fn said<'a>(console: &'a str, subject: &str) -> Vec<&'a str> {
-    // The first line of a kernel that says nothing stands behind the boot loader's last.
+    // The first line of a quiet kernel continues the boot loader's last line.
     let lines = console.lines().filter_map(|line| Some(line.split_once("whit: ")?.1.trim_end()));
     lines.filter(|line| line.starts_with(subject)).collect()
 }
 
 /// The stages of a console's `whit: timeline` line, in microseconds since the kernel's start.
-///
-/// # Panics
-/// When there is no such line.
 #[must_use]
 pub fn timeline(console: &str) -> BTreeMap<String, u64> {
     const MARK: &str = "timeline ";

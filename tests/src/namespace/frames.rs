@@ -1,4 +1,4 @@
-//! A cable's other end frame by frame: a DHCP server that says what no server should.
+//! A DHCP server that builds its answers frame by frame, to send what no real server sends.
 //!
 //! [`Frames`] is a packet socket in a [`Lan`]'s namespace. It hears the machine's messages as [`Query`]; an [`Answer`] is a
 //! server's message with every field open to be broken, from the options up to the Ethernet header.
@@ -20,11 +20,11 @@ use super::{Lan, Prepared, Running};
 
 /// ETH_P_ALL (include/uapi/linux/if_ether.h).
 const ETH_P_ALL: u16 = 3;
-/// How long the next message is waited for: the machine may be busy with other things.
+/// Limit for the next message: the host may be busy.
 const DEADLINE: Duration = Duration::from_secs(30);
 /// Bytes of an Ethernet header.
 const ETHERNET: usize = 14;
-/// op to the end of chaddr's padding, sname and file: what is in front of the cookie.
+/// The bytes before the cookie: op to the end of file.
 const FIXED: usize = 236;
 
 /// The types of message (RFC 2132 §9.6).
@@ -35,16 +35,13 @@ pub const OFFER: u8 = 2;
 pub const REQUEST: u8 = 3;
 /// A server's grant.
 pub const ACK: u8 = 5;
-/// A client's refusal of an address that somebody has.
+/// A client's refusal of an address that is in use.
 pub const DECLINE: u8 = 4;
 /// A server's refusal.
 pub const NAK: u8 = 6;
 
 impl Lan {
     /// Hears and sends every frame of its cables.
-    ///
-    /// # Panics
-    /// When there is no such socket.
     #[must_use]
     pub fn frames(&self) -> Frames {
         let protocol = Protocol::from_raw(u32::from(ETH_P_ALL.to_be()).try_into().expect("not zero"));
@@ -68,9 +65,6 @@ impl Lan {
 
     /// Sends a message from the server's port by way of the kernel, to everybody on the first cable. A cable of two
     /// interfaces has no need of UDP's checksum: the kernel leaves it half done (TP_STATUS_CSUMNOTREADY).
-    ///
-    /// # Panics
-    /// When the first cable is not there.
     pub fn send_by_kernel(&self, message: &[u8]) {
         let sent = in_network_of(self.process(), || {
             let socket = UdpSocket::bind((Self::ADDRESS, 67))?;
@@ -81,11 +75,8 @@ impl Lan {
     }
 }
 
-/// Does something in the network of a process: a socket that it opens stays there, and a process that it starts; the thread that
-/// went there ends.
-///
-/// # Panics
-/// When there is no such process, or it cannot be entered.
+/// Calls a function in the network namespace of a process, in a thread of its own. Sockets that it opens and processes that it
+/// starts stay in that namespace.
 pub fn in_network_of<T: Send>(process: u32, open: impl FnOnce() -> T + Send) -> T {
     let namespace = File::open(format!("/proc/{process}/ns/net")).expect("the process lives");
     let there = || {
@@ -98,34 +89,26 @@ pub fn in_network_of<T: Send>(process: u32, open: impl FnOnce() -> T + Send) -> 
 /// All frames of a network.
 pub struct Frames {
     socket: OwnedFd,
-    /// Where the last query came from: the cable that answers go to.
+    /// The interface of the last query, which answers are sent to.
     interface: Option<SocketAddrAny>,
 }
 
 impl Frames {
     /// Waits for the next message of a DHCP client.
-    ///
-    /// # Panics
-    /// At the deadline.
     #[track_caller]
     pub fn query(&mut self) -> Query {
         self.query_within(DEADLINE).unwrap_or_else(|| panic!("no message of a client in {DEADLINE:?}"))
     }
 
-    /// Waits for the next message of a DHCP client; `None` when there is none for so long.
-    ///
-    /// # Panics
-    /// When the socket fails.
+    /// Waits for the next message of a DHCP client; `None` after `limit`.
     pub fn query_within(&mut self, limit: Duration) -> Option<Query> {
         let (query, from) = self.find_within(limit, Query::read)?;
         self.interface = from;
         Some(query)
     }
 
-    /// Waits for the next message of a client as [`Frames::query`] does; `None` when ICMP comes first: the machine refuses a packet.
-    ///
-    /// # Panics
-    /// At the deadline.
+    /// Waits for the next message of a client as [`Frames::query`] does; `None` when an ICMP packet comes first, which
+    /// refuses a packet.
     #[track_caller]
     pub fn query_or_refusal(&mut self) -> Option<Query> {
         // ICMP in IPv4, and not of our own kernel, which has no server.
@@ -137,10 +120,7 @@ impl Frames {
         self.find_within(DEADLINE, either).unwrap_or_else(|| panic!("no message of a client in {DEADLINE:?}")).0
     }
 
-    /// Waits for a server's packet of this kind, from the IPv4 header on. Only somebody else's is heard.
-    ///
-    /// # Panics
-    /// At the deadline.
+    /// Waits for another server's packet of this kind; returns it from the IPv4 header on.
     #[track_caller]
     pub fn packet_of_server(&mut self, kind: u8) -> Vec<u8> {
         let is_wanted = |payload: &[u8]| option(payload, 53) == Some(&[kind]);
@@ -150,7 +130,7 @@ impl Frames {
         self.find_within(DEADLINE, packet).unwrap_or_else(|| panic!("no {kind} in {DEADLINE:?}")).0
     }
 
-    /// Waits for a frame that `find` finds something in.
+    /// Waits for a frame for which `find` returns a value.
     fn find_within<T>(&self, limit: Duration, find: impl Fn(&[u8]) -> Option<T>) -> Option<(T, Option<SocketAddrAny>)> {
         let deadline = Instant::now() + limit;
         loop {
@@ -167,10 +147,7 @@ impl Frames {
         }
     }
 
-    /// Waits for the next message of a client, which is of this kind.
-    ///
-    /// # Panics
-    /// At the deadline, and when it is of another.
+    /// Waits for the next message of a client, and asserts its kind.
     #[track_caller]
     pub fn next(&mut self, kind: u8) -> Query {
         let query = self.query();
@@ -178,19 +155,13 @@ impl Frames {
         query
     }
 
-    /// Sends a frame the way that the last query came.
-    ///
-    /// # Panics
-    /// When there was none, or when the cable cannot carry it.
+    /// Sends a frame to the interface of the last query.
     #[track_caller]
     pub fn send(&self, frame: &[u8]) {
         assert!(self.try_send(frame), "a cable");
     }
 
-    /// The same, when the cable may be gone; returns whether it is there.
-    ///
-    /// # Panics
-    /// When there was no query.
+    /// The same when the cable may be gone; returns whether it still exists.
     #[track_caller]
     pub fn try_send(&self, frame: &[u8]) -> bool {
         let interface = self.interface.as_ref().expect("a query before an answer");
@@ -203,9 +174,9 @@ impl Frames {
 pub struct Query {
     /// From `op` on.
     pub message: Vec<u8>,
-    /// Who sent it, by IPv4.
+    /// The IPv4 source.
     pub source: Address,
-    /// To whom it was sent, by IPv4.
+    /// The IPv4 destination.
     pub destination: Address,
 }
 
@@ -219,7 +190,7 @@ impl Query {
         })
     }
 
-    /// The transaction.
+    /// The transaction identifier (xid).
     #[must_use]
     pub fn xid(&self) -> [u8; 4] {
         self.message[4..8].try_into().expect("four bytes")
@@ -231,7 +202,7 @@ impl Query {
         self.message[28..34].try_into().expect("six bytes")
     }
 
-    /// The address that the client has.
+    /// The address of the client (ciaddr).
     #[must_use]
     pub fn ciaddr(&self) -> [u8; 4] {
         self.message[12..16].try_into().expect("four bytes")
@@ -278,30 +249,30 @@ fn option(message: &[u8], wanted: u8) -> Option<&[u8]> {
     }
 }
 
-/// A server's message to be, in parts that can each be wrong.
+/// A server's message under construction; every part can be made wrong.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// From op to the end of file: FIXED bytes.
     pub fixed: Vec<u8>,
-    /// In front of the options.
+    /// The magic cookie before the options.
     pub cookie: [u8; 4],
-    /// The options, with an END when there is to be one.
+    /// The options, with END if there is one.
     pub options: Vec<u8>,
-    /// Who sends it.
+    /// The sender.
     pub source: Endpoint,
-    /// Whom it is for.
+    /// The destination.
     pub destination: Endpoint,
     /// The Ethernet destination.
     pub to: [u8; 6],
-    /// What is between the Ethernet addresses and the packet.
+    /// The bytes between the Ethernet addresses and the packet.
     pub protocol: Vec<u8>,
 }
 
 impl Answer {
-    /// The server that [`Answer::new`] speaks for.
+    /// The server address of [`Answer::new`].
     pub const SERVER: [u8; 4] = [10, 55, 0, 1];
 
-    /// A right one: an address in a /24, for an hour, as broadcast. END is not there yet.
+    /// A correct answer: an address in a /24, for an hour, sent as broadcast. It has no END yet.
     #[must_use]
     pub fn new(query: &Query, kind: u8, yiaddr: [u8; 4]) -> Self {
         let mut fixed = vec![0; FIXED];
@@ -337,7 +308,7 @@ impl Answer {
         self
     }
 
-    /// The same with another byte in front of the cookie.
+    /// The same with another byte before the cookie.
     #[must_use]
     pub fn with_byte(mut self, position: usize, value: u8) -> Self {
         self.fixed[position] = value;
@@ -375,7 +346,7 @@ impl Answer {
     }
 }
 
-/// The packet with another byte in its headers, IPv4's checksum made right again.
+/// The packet with another byte in its headers and a corrected IPv4 checksum.
 #[must_use]
 pub fn with_header_byte(packet: &[u8], position: usize, value: u8) -> Vec<u8> {
     let mut packet = packet.to_vec();

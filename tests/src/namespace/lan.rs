@@ -9,12 +9,12 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use super::{Prepared, Running};
+use super::{Prepared, Running, settings};
 use crate::Transcript;
 
 /// The server's end of the network.
 pub struct Lan {
-    /// Keeps the namespace; ends when its standard input does.
+    /// The process that keeps the namespace alive; it ends with its standard input.
     holder: Child,
     cables: Cell<u32>,
 }
@@ -30,9 +30,6 @@ impl Lan {
     pub const ADDRESS: &'static str = "10.55.0.1";
 
     /// A namespace with nothing in it.
-    ///
-    /// # Panics
-    /// As all of this does, when there is no root to make it.
     #[must_use]
     pub fn new() -> Self {
         let mut holder = Command::new("unshare")
@@ -44,26 +41,27 @@ impl Lan {
         // An echo: unshare has become cat, in its namespace.
         holder.stdin.as_mut().expect("a pipe").write_all(b"made\n").expect("a pipe");
         Transcript::new("unshare", holder.stdout.take().expect("a pipe")).wait_for("made");
+        settings::reset(holder.id());
         Self { holder, cables: Cell::new(0) }
     }
 
-    /// Lays a cable; `name` is the machine's interface. Address and carrier are there, on the machine's side once it is up.
+    /// Adds a cable (a veth pair); `name` is the machine's interface. The server's end has its address and carrier.
     pub fn plug(&self, machine: &Prepared, name: &str) {
         self.plug_into_network_of(machine.init(), name);
         self.carrier(0, true);
     }
 
-    /// Lays a cable that has no carrier until [`Lan::carrier`].
+    /// Adds a cable that has no carrier until [`Lan::carrier`].
     pub fn plug_without_carrier(&self, machine: &Prepared, name: &str) {
         self.plug_into_network_of(machine.init(), name);
     }
 
-    /// Lays a cable into a machine that runs; it has no carrier until [`Lan::carrier`].
+    /// Adds a cable to a running machine; it has no carrier until [`Lan::carrier`].
     pub fn plug_into(&self, machine: &Running, name: &str) {
         self.plug_into_network_of(machine.init(), name);
     }
 
-    /// Lays a cable into the network of any process; it has no carrier until [`Lan::carrier`].
+    /// Adds a cable to the network namespace of any process; it has no carrier until [`Lan::carrier`].
     pub fn plug_into_network_of(&self, process: i32, name: &str) {
         let number = self.cables.replace(self.cables.get() + 1);
         let ours = format!("lan{number}");
@@ -74,7 +72,7 @@ impl Lan {
         self.ip(&["address", "add", &format!("10.55.{number}.1/24"), "dev", &ours]);
     }
 
-    /// Brings the carrier of a cable, counted from 0, or takes it away.
+    /// Sets the carrier of a cable; cables are counted from 0.
     pub fn carrier(&self, cable: u32, there: bool) {
         self.ip(&["link", "set", &format!("lan{cable}"), if there { "up" } else { "down" }]);
     }
@@ -90,24 +88,24 @@ impl Lan {
         run(self.command("ip").args(arguments))
     }
 
-    /// Sets what /proc/sys/net says in the network.
+    /// Sets a value below /proc/sys/net of the network.
     pub fn set(&self, name: &str, value: &str) {
         run(self.command("sh").args(["-c", &format!("echo {value} >/proc/sys/net/{name}")]));
     }
 
-    /// Lays a cable to another network: its end there is `name`, and has neither address nor carrier yet.
+    /// Adds a cable to another network: its end there is `name`, without address and carrier.
     pub fn connect_to(&self, other: &Self, name: &str) {
         self.plug_into_network_of(other.process().cast_signed(), name);
         self.carrier(0, true);
     }
 
-    /// Starts a server of addresses from .50 to .99 on the first cable, with these lines in its configuration.
+    /// Starts dnsmasq as the DHCP server of .50 to .99 on the first cable, with these lines in its configuration.
     #[must_use]
     pub fn serve(&self, lines: &[&str]) -> Server {
         self.serve_with_ping(&[lines, &["no-ping"]].concat())
     }
 
-    /// The same server, which looks for three seconds whether somebody has the address that it is going to offer.
+    /// The same server, which pings an address for three seconds before it offers it.
     #[must_use]
     pub fn serve_with_ping(&self, lines: &[&str]) -> Server {
         let directory = tempfile::Builder::new().prefix("whit-dnsmasq-").tempdir().expect("a temporary directory");
@@ -128,7 +126,7 @@ impl Lan {
         Server::start("dnsmasq (apt-get install dnsmasq-base)", dnsmasq, "DHCP, IP range", directory)
     }
 
-    /// A command that is going to run in the network.
+    /// A command that will run in the network.
     pub(super) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = inside(self.process());
         command.arg(program);
@@ -143,7 +141,7 @@ impl Drop for Lan {
     }
 }
 
-/// A DHCP server that runs. Dropped, it is killed.
+/// A running DHCP server. Dropping it kills the server.
 pub struct Server {
     process: Child,
     transcript: Transcript,
@@ -151,7 +149,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server that says `marker` once it listens; its files are in `directory`.
+    /// Starts a server that prints `marker` once it listens; its files are in `directory`.
     #[track_caller]
     pub(super) fn start(name: &str, mut command: Command, marker: &str, directory: TempDir) -> Self {
         let (said, says): (PipeReader, _) = pipe().expect("a pipe");
@@ -187,7 +185,7 @@ impl Running {
     }
 }
 
-/// A command that is going to run in the network of a process.
+/// A command that will run in the network of a process.
 fn inside(process: u32) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "nsenter", &format!("--net=/proc/{process}/ns/net")]);

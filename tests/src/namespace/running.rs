@@ -1,7 +1,7 @@
-//! A machine that runs, and how it ended.
+//! Running machines, and how they end.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
@@ -12,7 +12,7 @@ use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use super::{host_namespaces, namespaces};
+use super::{host_namespaces, namespaces, settings};
 use crate::Transcript;
 
 /// How a machine ended: what its kernel does with reboot(2).
@@ -26,26 +26,23 @@ pub enum End {
     Panic(ExitStatus),
 }
 
-/// A machine that is over.
+/// A machine that has ended.
 #[derive(Debug)]
 pub struct Finished {
-    /// How.
+    /// How it ended.
     pub end: End,
-    /// All that its console showed.
+    /// Its console output.
     pub console: String,
 }
 
 impl Finished {
-    /// Whether a line was shown.
+    /// Whether the console has this line.
     #[must_use]
     pub fn says(&self, line: &str) -> bool {
         self.console.lines().any(|shown| shown == line)
     }
 
-    /// Asserts that the machine was switched off, and that these lines were shown in this order, others between them.
-    ///
-    /// # Panics
-    /// When not.
+    /// Asserts that the machine was powered off, and that its console has these lines in this order, others between them.
     #[track_caller]
     pub fn powered_off_saying(&self, lines: &[&str]) {
         assert_eq!(self.end, End::PowerOff, "\n{}", self.console);
@@ -59,7 +56,7 @@ impl Finished {
 /// A machine whose init waits for its start.
 pub struct Prepared(Running);
 
-/// A machine that runs. Dropped, it is killed.
+/// A running machine. Dropping it kills the machine.
 pub struct Running {
     unshare: Child,
     pub(super) init: i32,
@@ -91,6 +88,7 @@ impl Prepared {
         for own in namespaces(&machine.init.to_string()) {
             assert!(!host.contains(&own), "{own} is the host's");
         }
+        settings::reset(machine.init.cast_unsigned());
         machine.console.forget();
         Self(machine)
     }
@@ -101,10 +99,7 @@ impl Prepared {
         self.0.init
     }
 
-    /// Sets what /proc/sys/net says in the machine's network.
-    ///
-    /// # Panics
-    /// When there is no such setting.
+    /// Sets a value below /proc/sys/net of the machine's network.
     pub fn set(&self, name: &str, value: &str) {
         let network = format!("--net=/proc/{}/ns/net", self.0.init);
         let script = format!("echo {value} >/proc/sys/net/{name}");
@@ -113,9 +108,6 @@ impl Prepared {
     }
 
     /// Executes the init.
-    ///
-    /// # Panics
-    /// When the machine is gone.
     pub fn start(mut self) -> Running {
         self.0.go.write_all(b"!").expect("the machine waits");
         self.0
@@ -123,30 +115,24 @@ impl Prepared {
 }
 
 impl Running {
-    /// Waits for a text on the console, behind the one that was waited for last; returns what came before it.
+    /// Waits for a text on the console, after the last one waited for; returns the output between the two.
     #[track_caller]
     pub fn wait_for(&mut self, marker: &str) -> String {
         self.console.wait_for(marker)
     }
 
-    /// All that the console showed up to the text that was waited for last, and perhaps more.
+    /// The console output read so far: up to the last text waited for, or more.
     #[must_use]
     pub fn console(&self) -> &str {
         self.console.text()
     }
 
     /// Types on the console's keyboard.
-    ///
-    /// # Panics
-    /// When the console is not a terminal.
     pub fn type_text(&mut self, text: &str) {
         self.keyboard.as_ref().expect("a terminal").write_all(text.as_bytes()).expect("a reader");
     }
 
     /// Sends a signal to PID 1, as ctrl-alt-del or the host would.
-    ///
-    /// # Panics
-    /// When it is gone.
     pub fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).expect("PID 1 lives");
     }
@@ -161,10 +147,7 @@ impl Running {
         Pid::from_raw(self.init).expect("the number of a process")
     }
 
-    /// What /proc shows of PID 1 to the host: `status`, `mounts`, `root/etc/passwd`.
-    ///
-    /// # Panics
-    /// When it is gone.
+    /// Reads a file of PID 1 below /proc: `status`, `mounts`, `root/etc/passwd`.
     #[track_caller]
     pub fn of_init(&self, name: &str) -> String {
         let path = format!("/proc/{}/{name}", self.init);
@@ -172,9 +155,6 @@ impl Running {
     }
 
     /// The permissions of a path as PID 1 sees it.
-    ///
-    /// # Panics
-    /// When there is no such path.
     #[track_caller]
     #[must_use]
     pub fn mode_of_init(&self, path: &str) -> u32 {
@@ -183,30 +163,31 @@ impl Running {
         metadata.permissions().mode() & 0o7777
     }
 
-    /// Writes to what PID 1 sees at a path: into a FIFO, once it is read.
-    ///
-    /// # Panics
-    /// When that cannot be.
+    /// Writes to a path as PID 1 sees it; a FIFO must have a reader first.
     #[track_caller]
     pub fn write_for_init(&self, path: &str, text: &str) {
-        let path = format!("/proc/{}/root{path}", self.init);
-        let mut file = OpenOptions::new().write(true).open(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-        file.write_all(text.as_bytes()).expect("a reader");
+        self.try_write_for_init(path, text).unwrap_or_else(|error| panic!("{path}: {error}"));
     }
 
-    /// Whether PID 1 sees a path.
+    /// The same; the reader of a FIFO may close it between the opening and the writing (EPIPE).
+    pub fn try_write_for_init(&self, path: &str, text: &str) -> io::Result<()> {
+        let path = format!("/proc/{}/root{path}", self.init);
+        OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes())
+    }
+
+    /// Whether a path exists for PID 1.
     #[must_use]
     pub fn exists_for_init(&self, path: &str) -> bool {
         fs::exists(format!("/proc/{}/root{path}", self.init)).unwrap_or(false)
     }
 
-    /// What the test's own parents left open, by number: neither the init's nor the workload's doing.
+    /// The descriptors that the test's own parents left open, and their targets.
     #[must_use]
     pub fn inherited(&self) -> &[(String, PathBuf)] {
         &self.inherited
     }
 
-    /// What PID 1 has open, by number and where it leads, but for what it inherited.
+    /// The open descriptors of PID 1 and their targets, inherited ones excluded.
     #[must_use]
     pub fn descriptors_of_init(&self) -> Vec<(String, PathBuf)> {
         let mut descriptors = descriptors(self.init);
@@ -214,10 +195,7 @@ impl Running {
         descriptors
     }
 
-    /// Waits until the machine is over.
-    ///
-    /// # Panics
-    /// At the deadline.
+    /// Waits for the end of the machine.
     #[track_caller]
     pub fn finish(mut self) -> Finished {
         self.console.wait_for_end();
@@ -243,7 +221,7 @@ fn descriptors(process: i32) -> Vec<(String, PathBuf)> {
         .collect()
 }
 
-/// Descriptors behind 2 that execve(2) will not close.
+/// Descriptors above 2 that execve(2) will not close.
 fn inherited(process: i32) -> Vec<(String, PathBuf)> {
     let mut inherited = descriptors(process);
     inherited.retain(|(number, _)| {

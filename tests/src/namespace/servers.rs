@@ -20,10 +20,7 @@ const LEASE_S: u32 = 3600;
 /// Option 121 of all of them: 10.60.0.0/16 by 10.55.0.7, everything by 10.55.0.254.
 const ROUTES: [u8; 12] = [16, 10, 60, 10, 55, 0, 7, 0, 10, 55, 0, 254];
 
-/// busybox's udhcpd. It looks for two seconds whether somebody has the address that it is going to offer.
-///
-/// # Panics
-/// As all of this does, when a package cannot be fetched.
+/// busybox's udhcpd. It probes an address by ARP for two seconds before it offers it.
 pub fn udhcpd(more: &str) -> impl FnOnce(&Lan) -> Server {
     let busybox = store().busybox().unwrap_or_else(|error| panic!("{error}"));
     move |lan| {
@@ -65,7 +62,7 @@ pub fn dhcpd(more: &str) -> impl FnOnce(&Lan) -> Server {
     }
 }
 
-/// Kea's DHCPv4 server. It uses no interface without a carrier: the machine is to be up.
+/// Kea's DHCPv4 server. It uses no interface without a carrier: the machine must be up.
 pub fn kea() -> impl FnOnce(&Lan) -> Server {
     let root = system(&["kea-dhcp4-server", "kea-common"]);
     move |lan| {
@@ -109,7 +106,7 @@ pub fn relay(down: &str, up: &str, server: &str) -> impl FnOnce(&Lan) -> Server 
     }
 }
 
-/// chrony's time server, which leaves the clock alone and believes it.
+/// chrony's NTP server, which does not set the clock and serves it as correct.
 pub fn chronyd() -> impl FnOnce(&Lan) -> Server {
     let root = system(&["chrony"]);
     move |lan| {

@@ -4,10 +4,14 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
+use whit_tools::cli::options;
 use whit_tools::cli::size::parse_size;
 use whit_tools::initramfs::INIT_HELP;
 use whit_tools::vm::qemu::{Accelerator, Board, DiskInterface, Forward, Nic};
 use whit_tools::vm::{ShareKind, Volume};
+
+/// What --append takes.
+const APPEND: &str = "Words for the kernel's command line, after \"console=ttyS0 quiet panic=-1\" and root=";
 
 /// Run a container image as a machine of its own, and end with the workload's exit status.
 ///
@@ -131,8 +135,7 @@ pub(crate) struct Arguments {
     pub(crate) initrd: Option<PathBuf>,
     #[arg(long, help = INIT_HELP, value_name = "FILE", conflicts_with = "initrd", help_heading = "Boot")]
     pub(crate) init: Option<PathBuf>,
-    /// Words for the kernel's command line, behind "console=ttyS0 quiet panic=-1" and root=
-    #[arg(long, value_name = "WORDS", help_heading = "Boot")]
+    #[arg(long, help = format!("{APPEND}; --help lists the init's"), long_help = options::help(APPEND), value_name = "WORDS", help_heading = "Boot")]
     pub(crate) append: Option<String>,
     /// Show how long each stage of the boot took, on standard error
     #[arg(long, help_heading = "Boot")]

@@ -1,0 +1,106 @@
+//! What each feature of the init weighs: the init is built once without it.
+//!
+//! A feature's modules in the report are less than that: its words, and the code that calls it, go with it. All features together do not
+//! weigh the sum: they share code, and what refuses their words takes some.
+
+use std::ffi::OsString;
+use std::fmt::Write;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::compile;
+use crate::totals::gzip_len;
+
+/// An init's bytes, as a file and compressed by gzip -9.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Weight {
+    file: u64,
+    gzip: u64,
+}
+
+/// Builds the init with all features, without each, and with none; returns the table of what that made.
+pub(crate) fn table(workspace: &Path) -> Result<String, String> {
+    let features = names(&metadata(workspace)?)?;
+    let weigh = |wanted: &[&str]| {
+        let file = compile::init_with(workspace, wanted)?;
+        let bytes = std::fs::read(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+        Ok::<_, String>(Weight { file: bytes.len() as u64, gzip: gzip_len(&bytes) })
+    };
+    let all: Vec<&str> = features.iter().map(String::as_str).collect();
+    let (whole, least) = (weigh(&["whole"])?, weigh(&[])?);
+    let mut rows = Vec::new();
+    for &feature in &all {
+        let others: Vec<&str> = all.iter().copied().filter(|other| *other != feature).collect();
+        rows.push((feature, weigh(&others)?));
+    }
+    Ok(text(whole, least, rows))
+}
+
+fn text(whole: Weight, least: Weight, mut rows: Vec<(&str, Weight)>) -> String {
+    rows.sort_by_key(|(_, without)| without.file);
+    let mut out = format!("{:<20}{:>8}{:>8}{:>12}{:>8}\n", "an init", "bytes", "gzip", "less bytes", "gzip");
+    let mut line = |name: &str, weight: Weight| {
+        let less = |of: fn(&Weight) -> u64| i128::from(of(&whole)) - i128::from(of(&weight));
+        let (file, gzip) = (less(|weight| weight.file), less(|weight| weight.gzip));
+        // Writing to a `String` cannot fail.
+        let _ = writeln!(out, "{name:<20}{:>8}{:>8}{file:>12}{gzip:>8}", weight.file, weight.gzip);
+    };
+    line("with all features", whole);
+    for (name, without) in rows {
+        line(&format!("without {name}"), without);
+    }
+    line("with none", least);
+    out
+}
+
+/// The features, as Cargo.toml has them: the features that are in `whole`.
+fn names(metadata: &Value) -> Result<Vec<String>, String> {
+    let packages = metadata.get("packages").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let init = packages.iter().find(|package| package.get("name").is_some_and(|name| name == "whit"));
+    let features = init.and_then(|init| init.get("features")?.get("whole")?.as_array());
+    let features = features.ok_or("cargo metadata: the package whit has no feature \"whole\"")?;
+    Ok(features.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+}
+
+fn metadata(workspace: &Path) -> Result<Value, String> {
+    let arguments = ["metadata", "--no-deps", "--format-version", "1"].map(OsString::from);
+    let output = compile::cargo(workspace).args(arguments).output().map_err(|error| format!("cargo: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr).trim()));
+    }
+    serde_json::from_slice(&output.stdout).map_err(|error| format!("cargo metadata: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_heaviest_feature_stands_first_and_one_may_weigh_less_than_nothing() {
+        let weight = |file, gzip| Weight { file, gzip };
+        let rows = vec![("light", weight(101, 49)), ("heavy", weight(60, 30))];
+        let expected = "\
+an init                bytes    gzip  less bytes    gzip
+with all features        100      50           0       0
+without heavy             60      30          40      20
+without light            101      49          -1       1
+with none                 50      25          50      25
+";
+        assert_eq!(text(weight(100, 50), weight(50, 25), rows), expected);
+    }
+
+    #[test]
+    fn names_are_the_features_in_whole() {
+        let package = |name, features| json!({"name": name, "features": features});
+        let of = |packages: &[Value]| names(&json!({"packages": packages}));
+        let init = package("whit", json!({"default": ["whole"], "whole": ["a", "b"], "a": [], "b": []}));
+        assert_eq!(of(&[package("other", json!({"whole": ["x"]})), init]).unwrap(), ["a", "b"]);
+        let said = "cargo metadata: the package whit has no feature \"whole\"";
+        for packages in [vec![], vec![package("whit", json!({}))], vec![package("other", json!({"whole": []}))]] {
+            assert_eq!(of(&packages).unwrap_err(), said);
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! Tests that need no machine: the tools as programs, against those of others.
+//!
+//! What needs root, Debian's archive or crates.io is ignored by default.
+
+mod agreement;
+mod debian;
+mod demo;
+mod dhcp;
+mod fuzz;
+mod ginit;
+mod mkcpio;
+mod mkraw;
+mod outputs;
+mod parts;
+mod runvm;
+mod shares;
+mod status;

@@ -1,0 +1,8 @@
+//! mkcpio against outside judges: GNU cpio, GNU tar, 3cpio, rpmbuild, and each compression's own program.
+
+mod inputs;
+mod looking;
+mod program;
+mod rootfs;
+mod rpm;
+mod threecpio;

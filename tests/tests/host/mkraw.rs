@@ -1,0 +1,37 @@
+//! mkraw against outside judges: e2fsck, the kernel, GNU tar's own extraction, ext4-view, resize2fs.
+
+mod extraction;
+mod folder;
+mod geometry;
+mod kernel;
+mod layers;
+mod looking;
+mod partition;
+mod program;
+mod random;
+mod refusals;
+mod shapes;
+
+use std::fs::File;
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+use whit_tests::commands::assert_clean;
+use whit_tools::disk::image::{self, Options, Summary};
+
+/// An image in a directory of its own, and what was said of it.
+struct Image {
+    directory: TempDir,
+    path: PathBuf,
+    summary: Summary,
+}
+
+/// Builds an image through the library, and has e2fsck look at it.
+fn build(tar: &[u8], options: &Options) -> Result<Image, image::Error> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("disk.img");
+    let file = File::create_new(&path).unwrap();
+    let summary = image::build(tar, &file, options)?;
+    assert_clean(&path);
+    Ok(Image { directory, path, summary })
+}

@@ -1,0 +1,80 @@
+//! The init without its optional parts: it compiles without each of them, and mkcpio knows which it has.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use whit_tests::debian::cloud_kernels;
+use whit_tests::whole::busybox_tar;
+use whit_tests::{init_of_parts, tool};
+use xtask::workspace;
+
+/// Those that can be left out, by what stands in for them.
+fn parts() -> Vec<String> {
+    let folder = workspace::root().join("src/pid1/stubs");
+    let name = |file: &Path| file.file_stem().unwrap().to_str().unwrap().to_owned();
+    let mut parts: Vec<String> = fs::read_dir(folder).unwrap().map(|entry| name(&entry.unwrap().path())).collect();
+    parts.sort();
+    parts
+}
+
+#[test]
+#[ignore = "compiles the init as often as it has parts: cargo selftest runs it"]
+fn each_part_can_be_left_out_or_be_the_only_one() {
+    let parts = parts();
+    let check = |features: &str| {
+        let output = workspace::cargo()
+            .args(["clippy", "--quiet", "--package", "whit", "--no-default-features", "--features", features])
+            .args(["--target-dir", workspace::target().join("parts").to_str().unwrap(), "--", "-D", "warnings"])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "with {features:?}:\n{}", String::from_utf8_lossy(&output.stderr));
+    };
+    check("");
+    check("whole");
+    for part in &parts {
+        check(part);
+        check(&parts.iter().filter(|other| *other != part).map(String::as_str).collect::<Vec<_>>().join(","));
+    }
+}
+
+#[test]
+#[ignore = "compiles small inits: cargo selftest runs it"]
+fn an_initramfs_with_the_smallest_init_is_less_than_20_kib() {
+    let directory = tempfile::tempdir().unwrap();
+    let initramfs = directory.path().join("initramfs.cpio.gz");
+    let mut mkcpio = Command::new(tool("mkcpio"));
+    let done = mkcpio.arg("--init").arg(init_of_parts("")).arg("-o").arg(&initramfs).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let bytes = fs::metadata(&initramfs).unwrap().len();
+    assert!(bytes < 20 * 1024, "{bytes} bytes");
+}
+
+#[test]
+#[ignore = "needs Debian's archive: cargo selftest runs it"]
+fn mkcpio_refuses_what_the_init_has_no_part_for() {
+    let kernel = &cloud_kernels()[0];
+    let modules = kernel.modules.to_str().unwrap();
+    let rootfs = busybox_tar();
+    let directory = tempfile::tempdir().unwrap();
+    let output = directory.path().join("initramfs.cpio");
+    let made = |parts: &str, words: &[&str]| {
+        let mut mkcpio = Command::new(tool("mkcpio"));
+        let mkcpio = mkcpio.arg("--init").arg(init_of_parts(parts)).arg("-o").arg(&output).args(words);
+        let done = mkcpio.output().unwrap();
+        assert_eq!(output.exists(), done.status.success());
+        let _ = fs::remove_file(&output);
+        String::from_utf8_lossy(&done.stderr).into_owned()
+    };
+    for (part, path, words) in [
+        ("hardware", "/lib/modules/alias", &["--modules", modules, "--for", "qemu"][..]),
+        ("rootfs", "/rootfs.needs", &["--rootfs", rootfs.to_str().unwrap()]),
+        ("entropy", "/seed", &["--seed"]),
+    ] {
+        let init = init_of_parts("");
+        let advice = format!("as its feature \"{part}\" was left out; build it with --features {part}");
+        let said = format!("mkcpio: {}: does not read {path}, {advice}\n", init.display());
+        assert_eq!(made("", words), said);
+        assert_eq!(made(part, words), "");
+    }
+}

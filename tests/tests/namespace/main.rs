@@ -1,0 +1,19 @@
+//! The init as PID 1 of a machine made of namespaces. All of it needs root, and is ignored by default.
+
+mod address;
+mod boot;
+mod clock;
+mod descriptors;
+mod hostile;
+mod ipv6;
+mod lease;
+mod network;
+mod nodisk;
+mod parts;
+mod servers;
+mod shell;
+mod supervise;
+mod terminal;
+mod timing;
+mod volumes;
+mod workload;

@@ -1,0 +1,57 @@
+//! The init without its optional parts as PID 1.
+
+use whit_tests::init_of_parts;
+use whit_tests::namespace::Machine;
+
+/// A machine whose root is in its initramfs, as all in namespaces are.
+fn machine() -> Machine {
+    Machine::new().program("/init", &init_of_parts("rootfs"))
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_small_init_runs_a_workload_and_its_children() {
+    // Nobody brings the loopback up: IFF_UP would make its flags 0x9.
+    let script = "
+        echo pid $$ of $(cat /proc/1/comm) on $(hostname), PATH=$PATH
+        grep -c ' / ' /proc/self/mounts
+        echo lo $(cat /sys/class/net/lo/flags)
+        (while [ -d /proc/$$ ]; do :; done; echo orphan) &
+        exit 0";
+    let finished = machine().file("/whit.conf", "hostname small\nworkdir /w\nenv PATH=/bin\n").script(script).run();
+    finished.powered_off_saying(&["pid 2 of init on small, PATH=/bin", "1", "lo 0x8", "orphan", "whit: exit 0"]);
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn the_words_of_an_absent_part_are_said() {
+    let words = "ip=dhcp BOOTIF=x whit.net.timeout=1 whit.ntp=dhcp whit.notify=vsock:2:1 whit.shell=ttyS1 whit.timing nameserver=192.0.2.1";
+    let machine = machine().command_line(words).file("/rootfs/etc/whit.conf", "dhcp.arp 1\ngrace 1\n");
+    let finished = machine.script("echo up; cat /etc/resolv.conf").run();
+    let names = ["ip", "BOOTIF", "net.timeout", "ntp", "notify", "shell", "timing"];
+    let mut lines = names.map(|name| format!("whit: command line:1: not in this init: {name}")).to_vec();
+    lines.extend(
+        ["whit: /etc/whit.conf:1: not in this init: dhcp.arp", "up", "nameserver 192.0.2.1"].map(str::to_owned),
+    );
+    finished.powered_off_saying(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(finished.console.matches("not in this init").count(), names.len() + 1, "{}", finished.console);
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn what_cannot_be_given_is_not_left_out_in_silence() {
+    for (name, line) in [
+        ("overlay", "overlay tmpfs"),
+        ("mount", "mount LABEL=data:/data"),
+        ("tmpfs", "tmpfs /scratch"),
+        ("sysctl", "sysctl net.ipv4.ip_forward=1"),
+        ("rlimit", "rlimit nofile=10"),
+        ("pid1", "pid1 exec"),
+        ("init", "init /script"),
+    ] {
+        let finished = machine().file("/whit.conf", line).script("echo up").run();
+        let said = format!("whit: /whit.conf:1: not in this init: {name}");
+        finished.powered_off_saying(&[&said, "whit: exit 125"]);
+        assert!(!finished.says("up"), "{}", finished.console);
+    }
+}

@@ -1,0 +1,28 @@
+//! The README's first command does what the README says.
+
+use std::process::Command;
+
+use whit_tests::deadline::output;
+use whit_tests::tool;
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn the_demo_serves_a_page_and_powers_off() {
+    let demo = output(Command::new(tool("demo")).args(["--accel", "tcg"]));
+    let (shown, said) = (String::from_utf8_lossy(&demo.stdout), String::from_utf8_lossy(&demo.stderr));
+    assert!(demo.status.success(), "{shown}\n{said}");
+    let mut rest = &*shown;
+    for expected in [
+        "kernel starts  ",
+        "init starts  ",
+        "entrypoint running  ",
+        "first answer  ",
+        "\nGET http://127.0.0.1:",
+        "\n  HTTP/1.1 200 OK\n",
+        "<title>Welcome to nginx!</title>",
+        "\npowered off, file system clean; ",
+    ] {
+        let at = rest.find(expected).unwrap_or_else(|| panic!("no {expected:?} where it should be in\n{shown}"));
+        rest = &rest[at + expected.len()..];
+    }
+}

@@ -1,0 +1,25 @@
+//! The whole under real kernels in QEMU. All of it is ignored by default.
+
+mod boundary;
+mod clock;
+mod console;
+mod demo;
+mod drivers;
+mod end;
+mod entropy;
+mod handover;
+mod images;
+mod layers;
+mod machine;
+mod mkraw;
+mod nodisk;
+mod notify;
+mod parts;
+mod power_cut;
+mod programs;
+mod refusals;
+mod root;
+mod runvm;
+mod seed;
+mod shares;
+mod workload;
