@@ -1,18 +1,18 @@
 //! Log lines of the init: whole lines on the consoles, each by one write, or in the kernel's log.
 
 use core::convert::Infallible;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use rustix::fs::OFlags;
 use rustix::io;
+use rustix::termios::isatty;
 use ufmt::{uWrite, uwrite};
 use whit::contract::{PREFIX, join};
 use whit::error::Errno;
 use whit::text::{Text, split_once};
 
 use crate::files::{self, Path};
-use crate::sys;
-use crate::sys::fd::{self, Fd};
+use crate::sys::fd::{self, Fd, STDERR};
 use crate::sys::memory;
 
 /// The start of every line: its level, which only the kernel's log sees, and `whit: `.
@@ -60,8 +60,48 @@ pub(crate) fn print_info() {
     print_at(INFORMATION);
 }
 
+/// How long the console is waited for at a time.
+const WAIT_MS: u64 = 200;
+/// What it has to send meanwhile, or it is stuck: a line of 9,600 baud sends 192 bytes.
+const MIN_SENT: i32 = 128;
+/// How often it is waited for: a line of 9,600 baud takes as long for all that its driver holds, which is 4 KiB.
+const MAX_WAITS: u8 = 25;
+
+/// How often the console is still waited for, before it has taken a whole line.
+static WAITS: AtomicU8 = AtomicU8::new(MAX_WAITS);
+
+/// Waits until the console takes something; returns `false` when it does not, and once it did not.
+#[inline(never)]
+pub(crate) fn wait_for_room() -> bool {
+    let console = memory::console();
+    let unsent = fd::unsent(console);
+    let Some(left) = WAITS.load(Ordering::Relaxed).checked_sub(1) else { return false };
+    WAITS.store(left, Ordering::Relaxed);
+    if fd::wait_writable(console, WAIT_MS) {
+        return true;
+    }
+    if unsent - fd::unsent(console) < MIN_SENT {
+        WAITS.store(0, Ordering::Relaxed);
+    }
+    true
+}
+
+/// The console is raw: its lines end in `\r\n`.
+static IS_RAW: AtomicBool = AtomicBool::new(false);
+
+/// Makes the console raw, or sane as the kernel makes a terminal; returns whether it is one.
+#[inline(never)]
+pub(crate) fn set_raw(raw: bool) -> bool {
+    /// drivers/tty/tty_io.c, tty_std_termios: ICRNL and IXON; OPOST and ONLCR; ISIG, ICANON, ECHO, ECHOE, ECHOK, ECHOCTL, ECHOKE
+    /// and IEXTEN.
+    const SANE: [u32; 3] = [0x500, 5, 0x8a3b];
+    let is_terminal = fd::set_modes(memory::console(), if raw { [0; 3] } else { SANE });
+    IS_RAW.store(raw && is_terminal, Ordering::Relaxed);
+    is_terminal
+}
+
 fn print_at(level: u8) {
-    let _ = Line.write_str("\n");
+    let _ = Line.write_str(if IS_RAW.load(Ordering::Relaxed) { "\r\n" } else { "\n" });
     take(|line| {
         if let Some(digit) = line.get_mut(LEVEL_DIGIT) {
             *digit = level;
@@ -77,11 +117,14 @@ fn print_at(level: u8) {
         for other in memory::consoles() {
             let _ = fd::write(other, rest); // Non-blocking: a slow console gets a part of the line.
         }
-        while !rest.is_empty()
-            && let Ok(written @ 1..) = io::write(sys::console(), rest)
-        {
-            rest = rest.get(written..).unwrap_or_default();
+        while !rest.is_empty() {
+            match fd::write_some(memory::console(), rest) {
+                Some(written) => rest = rest.get(written..).unwrap_or_default(),
+                None if wait_for_room() => {}
+                None => return,
+            }
         }
+        WAITS.store(MAX_WAITS, Ordering::Relaxed);
     });
 }
 
@@ -167,14 +210,36 @@ pub(crate) fn read_or_log<T>(path: &[u8], limit: usize, read: Result<T, Errno>) 
     None
 }
 
-/// Opens the console on descriptors 0 to 2 when the kernel found none in the initramfs (init/main.c,
-/// console_on_rootfs). /dev is mounted.
-pub(crate) fn open() {
-    if io::fcntl_getfd(sys::console()).is_err()
+/// Keeps descriptors 0 to 2 from other files when the kernel found no console in the initramfs (init/main.c, console_on_rootfs());
+/// returns whether that is so.
+pub(crate) fn reserve() -> bool {
+    let is_missing = io::fcntl_getfd(&STDERR).is_err();
+    if is_missing {
+        for _ in 0..3 {
+            let _ = fd::open(c"/", OFlags::PATH).map(core::mem::forget);
+        }
+    }
+    is_missing
+}
+
+/// Opens the console on descriptors 0 to 2 when it is missing, and anew for PID 1 itself: O_NONBLOCK belongs to the open file
+/// description, and those of descriptors 0 to 2 are the workload's and the shell's too. /dev and /proc are mounted.
+///
+/// One that the kernel opened as /dev/console, or that is opened so, stays open when its terminal is hung up
+/// (drivers/tty/tty_io.c, __tty_hangup()).
+pub(crate) fn open(is_missing: bool) {
+    if is_missing
         && let Ok(console) = fd::open(c"/dev/console", OFlags::RDWR).or_else(|_| fd::open(c"/dev/null", OFlags::RDWR))
     {
         use_terminal(&console);
-        core::mem::forget(console); // It is descriptor 0 itself.
+    }
+    let is_terminal = isatty(&STDERR);
+    let flags = if is_terminal { OFlags::RDWR } else { OFlags::WRONLY | OFlags::APPEND };
+    if let Ok(console) = fd::open(c"/proc/self/fd/2", flags | OFlags::NOCTTY | OFlags::NONBLOCK) {
+        if is_terminal {
+            fd::signal_when_ready(&console);
+        }
+        memory::set_console(console);
     }
 }
 
@@ -194,13 +259,11 @@ pub(crate) fn open_others() {
 pub(crate) fn use_terminal(terminal: &Fd) {
     let _ = rustix::stdio::dup2_stdout(terminal);
     let _ = rustix::stdio::dup2_stderr(terminal);
-    let _ = rustix::stdio::dup2_stdin(sys::console());
+    let _ = rustix::stdio::dup2_stdin(&STDERR);
 }
 
-/// Makes PID 1 the leader of the console's session. Not the workload: a daemon that is slow to call setsid would get
-/// SIGHUP when its parent, the leader, ends.
-pub(crate) fn lead_session() {
+/// Makes this process the leader of a session of its own, and a terminal that session's.
+pub(crate) fn lead_session(terminal: &Fd) {
     let _ = rustix::process::setsid();
-    // Fails on a console that is not a terminal, which is no error.
-    let _ = rustix::process::ioctl_tiocsctty(sys::console());
+    fd::control_terminal(terminal);
 }

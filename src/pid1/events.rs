@@ -11,7 +11,7 @@ use crate::hardware;
 use crate::machine::{Machine, Phase, now_ms, signal};
 use crate::network::Network;
 use crate::sys::fd::{self, poll};
-use crate::sys::process::{kill, wait4};
+use crate::sys::process::{kill, next_signal, restore_limit, wait4};
 
 /// The events that [`Machine::next_wakeup`] returns for.
 #[derive(Default)]
@@ -41,6 +41,17 @@ impl Wakeup {
         }
         self.has(signal::SYSTEMD_HALT).then_some(End::Halt)
     }
+
+    /// Takes the signals that are pending, the first of which is waited for so long.
+    fn read_signals(&mut self, mut wait_s: u64) {
+        /// include/uapi/asm-generic/siginfo.h
+        const SI_KERNEL: i32 = 0x80;
+        while let Some((number, code)) = next_signal(wait_s) {
+            wait_s = 0;
+            self.signals |= bit(number);
+            self.ctrl_alt_del |= number == signal::INT && code == SI_KERNEL;
+        }
+    }
 }
 
 /// Signals are numbered from 1 to 64: the last has the place that the first leaves free.
@@ -53,13 +64,14 @@ impl Machine<'_> {
     pub(crate) fn next_wakeup(&mut self, deadline_ms: u64) -> Wakeup {
         let network_deadline_ms = self.network.as_ref().map_or(NEVER, Network::deadline_ms);
         let wait_ms = deadline_ms.min(network_deadline_ms).min(self.clock.deadline_ms()).saturating_sub(now_ms());
+        let wait_ms = wait_ms.min(self.most_ms).min(self.terminal.advance());
         if wait_ms > 0 {
             self.network.iter_mut().for_each(Network::filter_packets);
         }
         let [links, packets, claims] = self.network.as_ref().map_or([None; 3], Network::descriptors);
         let [button, other] = self.buttons.descriptors();
         // Whichever it was: each source below is read until it is empty.
-        poll(
+        let polled = poll(
             [
                 self.signals.as_ref(),
                 self.uevents.as_ref(),
@@ -73,8 +85,13 @@ impl Machine<'_> {
             wait_ms,
         );
 
+        let waited = polled.is_ok();
+        if !waited {
+            restore_limit();
+        }
         let power_button = self.buttons.pressed();
-        let mut wakeup = Wakeup { device: self.read_uevents(), power_button, ..Wakeup::default() };
+        let mut wakeup =
+            Wakeup { device: self.read_uevents() | (self.most_ms < NEVER), power_button, ..Wakeup::default() };
         if wakeup.device && self.phase == Phase::LoadingDrivers {
             hardware::load(self);
         }
@@ -82,8 +99,8 @@ impl Machine<'_> {
         if wakeup.device && self.ports.may_appear {
             self.stop_listening_for_devices();
         }
-        self.read_signals(&mut wakeup);
-        self.ports.update_window_size(); // After its signal was read: what comes later brings another one.
+        wakeup.read_signals(u64::from(!waited));
+        self.ports.update_window_size(&self.terminal); // After its signal was read: what comes later brings another one.
         self.reap();
         wakeup
     }
@@ -99,21 +116,6 @@ impl Machine<'_> {
             }
         }
         heard
-    }
-
-    fn read_signals(&self, wakeup: &mut Wakeup) {
-        /// include/uapi/asm-generic/siginfo.h
-        const SI_KERNEL: i32 = 0x80;
-        /// sizeof(struct signalfd_siginfo)
-        const INFORMATION: usize = 128;
-        let mut buffer = [MaybeUninit::uninit(); INFORMATION];
-        while let Some(signals) = &self.signals {
-            let Ok(information) = fd::read(signals, &mut buffer) else { break };
-            // ssi_signo, ssi_errno, ssi_code
-            let Some([number, .., c0, c1, c2, c3]) = information.first_chunk::<12>().copied() else { break };
-            wakeup.signals |= bit(number);
-            wakeup.ctrl_alt_del |= number == signal::INT && i32::from_ne_bytes([c0, c1, c2, c3]) == SI_KERNEL;
-        }
     }
 
     /// Reaps every exited child, its own or an orphan.

@@ -1,6 +1,6 @@
 //! Drivers for the machine's hardware, from the index that mkcpio writes.
 //!
-//! Every device in sysfs has a modalias. Each module of the index with a pattern that matches one is loaded, and then the devices
+//! Every device of a bus has a modalias in sysfs, and so has every input device, which is a class's. Each module of the index with a pattern that matches one is loaded, and then the devices
 //! that have appeared since are looked up. No bus is treated specially.
 
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -48,7 +48,9 @@ pub(crate) fn load(machine: &mut Machine<'_>) {
     };
     let mut search = Search { index, machine, devices: Devices::new(), loaded: true };
     while core::mem::take(&mut search.loaded) {
-        let _ = fd::open(c"/sys/bus", OFlags::DIRECTORY).and_then(|buses| search.collect_below(&buses, 3));
+        for (folder, levels) in [(c"/sys/bus", 3), (c"/sys/class/input", 1)] {
+            let _ = fd::open(folder, OFlags::DIRECTORY).and_then(|folder| search.collect_below(&folder, levels));
+        }
         search.look_up();
     }
 }
@@ -61,8 +63,8 @@ struct Search<'a, 'b> {
 }
 
 impl Search<'_, '_> {
-    /// Collects the modaliases of the devices that many levels below a directory: /sys/bus/BUS/devices/DEVICE/modalias. (Other
-    /// directories have no such file.)
+    /// Collects the modaliases of the devices that many levels below a directory: /sys/bus/BUS/devices/DEVICE/modalias,
+    /// /sys/class/input/DEVICE/modalias. (Other directories have no such file.)
     fn collect_below(&mut self, directory: &Fd, levels: u8) -> Result<(), Errno> {
         if levels == 0 {
             return self.collect(directory);

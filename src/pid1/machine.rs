@@ -4,14 +4,16 @@ use linux_raw_sys::netlink::NETLINK_KOBJECT_UEVENT;
 use rustix::process::Pid;
 use whit::contract::{EXIT, NOT_STARTED};
 use whit::options::{Options, Sources, Value};
+use whit::time::NEVER;
 
 use crate::button::Buttons;
 use crate::clock::Clock;
-use crate::console::error;
+use crate::console::{error, log_failure};
 use crate::etc;
 use crate::filesystems::Root;
 use crate::network::Network;
 use crate::port::Ports;
+use crate::pty::Terminal;
 use crate::sys;
 use crate::sys::fd::{self, Fd};
 use crate::sys::process::signal_fd;
@@ -49,14 +51,18 @@ pub(crate) enum Phase {
 /// The state of PID 1. Small fields come first: code that reaches the first 128 bytes is shorter.
 #[repr(C)]
 pub(crate) struct Machine<'a> {
-    /// Reports signals.
+    /// Readable when a signal is pending.
     pub(crate) signals: Option<Fd>,
     /// Reports devices, while one is waited for.
     pub(crate) uevents: Option<Fd>,
+    /// How long PID 1 waits at most: for ever, unless one of these two could not be opened.
+    pub(crate) most_ms: u64,
     /// The host's virtio ports.
     pub(crate) ports: Ports,
     /// The power buttons; none before their drivers are loaded.
     pub(crate) buttons: Buttons,
+    /// The workload's terminal.
+    pub(crate) terminal: Terminal,
     /// The workload, while it runs.
     pub(crate) workload: Option<Pid>,
     /// The console's shell, while it runs.
@@ -83,6 +89,9 @@ pub(crate) struct Machine<'a> {
     pub(crate) network: Option<Network<'a>>,
 }
 
+/// How long PID 1 waits at most when it is not woken by everything.
+const TICK_MS: u64 = 1000;
+
 /// Milliseconds since the kernel's start.
 pub(crate) fn now_ms() -> u64 {
     sys::boot_time_ns() / 1_000_000
@@ -105,7 +114,18 @@ impl<'a> Machine<'a> {
         timeline: Timeline,
         seed: u32,
     ) -> Self {
+        let signals = signal_fd();
+        // Group 1 is the kernel's own voice; 2 is udev's.
+        let uevents = fd::netlink_socket(NETLINK_KOBJECT_UEVENT, 1);
+        let mut most_ms = NEVER;
+        if let Some(errno) = signals.as_ref().err().or(uevents.as_ref().err()) {
+            log_failure("signals or device events", b"", *errno);
+            most_ms = TICK_MS;
+        }
         Self {
+            most_ms,
+            signals: signals.ok(),
+            uevents: uevents.ok(),
             sources,
             options,
             network,
@@ -113,6 +133,7 @@ impl<'a> Machine<'a> {
             clock: Clock::new(seed),
             phase: Phase::LoadingDrivers,
             root: None,
+            terminal: Terminal::default(),
             workload: None,
             shell: None,
             ended: None,
@@ -120,11 +141,8 @@ impl<'a> Machine<'a> {
             no_children: true,
             children: 0,
             has_terminal: false,
-            signals: signal_fd().ok(),
             buttons: Buttons::default(),
             ports: Ports::default(),
-            // Group 1 is the kernel's own voice; 2 is udev's.
-            uevents: fd::netlink_socket(NETLINK_KOBJECT_UEVENT, 1).ok(),
         }
     }
 
@@ -154,19 +172,21 @@ impl<'a> Machine<'a> {
     /// Stops waiting for devices, except for a port of the host.
     pub(crate) fn stop_listening_for_devices(&mut self) {
         self.phase = self.phase.max(Phase::DriversLoaded);
-        self.ports.open();
+        self.ports.open(&self.terminal);
         if !self.ports.may_appear {
             self.uevents = None;
         }
     }
 
-    /// Reports the exit code of the workload, or of one that could not be started, to the console and the host's port.
+    /// Reports the exit code of the workload, or of one that could not be started: to the host's port, which waits for nobody; then,
+    /// after what the workload wrote, to the console.
     pub(crate) fn report_exit(&mut self, code: u8) {
         self.ended = None;
         self.exit_code = code;
-        error!("{}{}", EXIT, u64::from(code));
         // The port may have appeared a moment ago; without a root it was never looked for.
         self.stop_listening_for_devices();
         self.ports.send_exit_code(code);
+        self.terminal.drain();
+        error!("{}{}", EXIT, u64::from(code));
     }
 }

@@ -38,6 +38,7 @@ mod overlay;
 mod own_files;
 #[cfg_attr(not(feature = "port"), path = "stubs/port.rs")]
 mod port;
+mod pty;
 #[cfg_attr(not(feature = "rootfs"), path = "stubs/rootfs.rs")]
 mod rootfs;
 #[cfg_attr(not(feature = "settings"), path = "stubs/settings.rs")]
@@ -80,6 +81,7 @@ fn main(seed: u32) -> ! {
     // The point of no return: PID 1 must not exit. Failures from here on are logged, and the boot goes on or the machine
     // shuts down.
     let init_ns = sys::boot_time_ns();
+    let no_console = console::reserve();
     shutdown::reboot(RebootCommand::CadOff);
 
     filesystems::mount_table(&mounts::PROC);
@@ -95,7 +97,7 @@ fn main(seed: u32) -> ! {
     if let Some(network) = &machine.network {
         network.bring_up_loopback();
     }
-    console::open();
+    console::open(no_console);
     modules::load(|| machine.handle_network());
     hardware::load(&mut machine);
     entropy::credit();
@@ -125,6 +127,6 @@ fn run(machine: &mut Machine<'_>) -> Result<Infallible, End> {
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     error!("a bug: panic in PID 1");
     loop {
-        sys::fd::poll([None; _], whit::time::NEVER);
+        let _ = sys::fd::poll([None; _], whit::time::NEVER);
     }
 }

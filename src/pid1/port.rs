@@ -9,7 +9,9 @@ use whit::text::position;
 
 use crate::console::{self, number_line};
 use crate::files::{self, Path};
+use crate::pty::Terminal;
 use crate::sys::fd::{self, Fd, WINDOW_SIZE};
+use crate::sys::memory;
 
 /// From the host: the size of the terminal that it shows the console in, each time that it changes. To the host: the exit code of
 /// the workload, a line for each time that it exits.
@@ -32,14 +34,14 @@ impl Ports {
     ///
     /// An open port raises SIGIO when there is something to read, and when its host connects or disconnects; poll(2) would not do:
     /// a port without a host is always ready (port_fops_poll()).
-    pub(crate) fn open(&mut self) {
+    pub(crate) fn open(&mut self, terminal: &Terminal) {
         if access(c"/sys/class/virtio-ports", Access::EXISTS).is_ok() {
             for number in 0..NUMBERS {
                 self.open_one(number);
             }
             self.may_appear = self.window.is_none() || self.exit.is_none();
         }
-        self.update_window_size();
+        self.update_window_size(terminal);
     }
 
     /// Sends an exit code, if there is a port for it.
@@ -67,12 +69,13 @@ impl Ports {
         }
     }
 
-    /// Sets the size of the console to that of the host's window; its foreground gets SIGWINCH.
-    pub(crate) fn update_window_size(&self) {
+    /// Sets the size of the console and of the workload's terminal to that of the host's window; their foreground gets SIGWINCH.
+    pub(crate) fn update_window_size(&self, terminal: &Terminal) {
         let mut buffer = files::buffer::<WINDOW_SIZE>();
         // Nothing at all is what can be read without a host.
         while let Some(Ok(size @ [_, ..])) = self.window.as_ref().map(|port| fd::read(port, &mut buffer)) {
-            fd::set_window_size(size);
+            fd::set_window_size(memory::console(), size);
+            terminal.resize();
         }
     }
 }

@@ -7,11 +7,12 @@ use rustix::fs::{OFlags, sync};
 use rustix::mount::{MountFlags, mount_remount};
 use rustix::process::{chdir, chroot};
 use rustix::system::RebootCommand;
+use whit::error::Errno;
 use whit::options::{Switch, Time};
 use whit::text::{Text, nth, position, split};
 use whit::time::{NEVER, after_s};
 
-use crate::console::{error, info, log_failure};
+use crate::console::{self, error, info, log_failure};
 use crate::end::End;
 use crate::files::{Path, each_line};
 use crate::filesystems::ROOT;
@@ -19,7 +20,7 @@ use crate::machine::{Machine, is_machine, now_ms, signal};
 use crate::notify;
 use crate::sys;
 use crate::sys::fd;
-use crate::sys::process::{Fork, fork, kill, swap_off};
+use crate::sys::process::{Fork, fork, kill, restore_limit, swap_off};
 
 /// Limit for the kernel to end processes after SIGKILL.
 const KILL_WAIT_S: u32 = 2;
@@ -33,10 +34,13 @@ const ALL_PROCESSES: i32 = -1;
 
 /// Ends the machine.
 pub(crate) fn end(machine: &mut Machine<'_>, end: End) -> ! {
+    restore_limit();
     stop_processes(machine);
     if let Some(code) = machine.ended {
         machine.report_exit(code);
     }
+    machine.terminal.drain();
+    console::set_raw(false);
     if machine.options.has(Switch::Release) {
         machine.release_network();
     }
@@ -68,7 +72,11 @@ fn can_power_off() -> bool {
     if !cfg!(target_arch = "x86_64") || !is_there(c"/sys/firmware") || is_there(c"/sys/hypervisor/type") {
         return true;
     }
-    let Ok(table) = fd::open(c"/sys/firmware/acpi/tables/DSDT", OFlags::RDONLY) else { return false };
+    let table = match fd::open(c"/sys/firmware/acpi/tables/DSDT", OFlags::RDONLY) {
+        Ok(table) => table,
+        // Only a table that is not there says that there is no switch.
+        Err(errno) => return errno != Errno::NOENT,
+    };
     const SOFT_OFF: &[u8] = b"_S5_";
     let (mut window, mut at) = ([0; 1024], 0);
     loop {
@@ -144,7 +152,7 @@ fn make_disks_clean(machine: &mut Machine<'_>) {
         let _ = fd::open(c"/proc/sysrq-trigger", OFlags::WRONLY).and_then(|trigger| fd::write(&trigger, key));
     }
     // The kernel does not report when it begins; a remount after that waits until it is done with the file system.
-    fd::poll([None; _], EMERGENCY_BEGINS_MS);
+    let _ = fd::poll([None; _], EMERGENCY_BEGINS_MS);
     disks_are_read_only(true);
     wait_for_children(machine, __WCLONE, EMERGENCY_WAIT_S);
 }

@@ -7,7 +7,7 @@ use whit::options::{OnExit, Switch};
 use whit::stage::Stage;
 use whit::time::{NEVER, after_ms, after_s};
 
-use crate::console::{self, info, log_failure};
+use crate::console::{error, info, log_failure};
 use crate::end::End;
 use crate::machine::{Machine, now_ms, signal};
 use crate::notify;
@@ -30,14 +30,14 @@ const FORWARDED: [u8; 7] =
 
 /// Runs the workload until it exits, and returns its exit code; an error is a shutdown request before that.
 fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
-    console::lead_session();
+    machine.terminal.open();
     if let Some(network) = &mut machine.network {
         network.workload_starts(now_ms());
     }
     machine.timeline.reach(Stage::Entrypoint);
     machine.timeline.write_file();
     terminal::keep_shell(machine);
-    match workload::start(&machine.sources, &machine.options) {
+    match workload::start(machine) {
         Ok(child) => machine.workload = Some(child),
         Err(error) => {
             log_failure(error.step, b"", error.errno);
@@ -63,7 +63,9 @@ fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
         }
     };
     // Daemons that it started are the workload now, unless it failed or the shell takes the console.
-    if code == 0 && (machine.options.on_exit != OnExit::Shell || !workload::has_shell()) {
+    let is_shell_next =
+        machine.options.on_exit == OnExit::Shell && workload::has_shell() && !machine.terminal.is_console;
+    if code == 0 && !is_shell_next {
         if !machine.no_children {
             info!("the entrypoint ended, its daemons run on");
         }
@@ -92,6 +94,7 @@ pub(crate) fn run_workloads(machine: &mut Machine<'_>) -> Result<Infallible, End
         starts += 1;
         // Processes that it left would be in the way of the next one.
         shutdown::kill_processes(machine);
+        machine.terminal.close();
         let now_ms = now_ms();
         if now_ms >= after_s(started_ms, STEADY_S) {
             delay_ms = FIRST_DELAY_MS;
@@ -107,7 +110,10 @@ pub(crate) fn run_workloads(machine: &mut Machine<'_>) -> Result<Infallible, End
 
 /// Keeps a shell on the console until a shutdown request; returns power off at once when the initramfs has no shell.
 pub(crate) fn run_shell(machine: &mut Machine<'_>) -> Result<Infallible, End> {
-    console::lead_session();
+    if machine.terminal.is_console {
+        error!("no ptys: the workload ends before the shell");
+        shutdown::kill_processes(machine);
+    }
     let mut next_ms = 0;
     loop {
         // A shell that exits at once, its console at end of file, is started once a second.
@@ -117,6 +123,7 @@ pub(crate) fn run_shell(machine: &mut Machine<'_>) -> Result<Infallible, End> {
             if !workload::has_shell() {
                 return Err(End::PowerOff);
             }
+            machine.terminal.leave_console();
             match workload::start_shell() {
                 Ok(child) => machine.shell = Some(child),
                 Err(error) => {

@@ -1,7 +1,7 @@
 //! A shell on a terminal that is not the console, beside the workload: `whit.shell=ttyS1`. It is the shell of the initramfs; the
 //! workload's root is below /mnt.
 //!
-//! A keeper process leads the terminal's session and restarts the shell. Its exit signal is not SIGCHLD, so that neither it nor the
+//! A keeper process restarts the shell. Its exit signal is not SIGCHLD, so that neither it nor the
 //! shell counts as a daemon of the workload.
 
 use rustix::fs::OFlags;
@@ -44,7 +44,6 @@ fn run_shells(name: &[u8]) -> Errno {
         match fd::open(Path::new().join(b"/dev", name), OFlags::RDWR) {
             Ok(terminal) => {
                 console::use_terminal(&terminal);
-                console::lead_session();
                 if let Err(error) = workload::start_shell() {
                     return error.errno;
                 }
@@ -58,6 +57,6 @@ fn run_shells(name: &[u8]) -> Errno {
             }
             Err(errno) => return errno,
         }
-        fd::poll([None; _], GAP_MS);
+        let _ = fd::poll([None; _], GAP_MS);
     }
 }

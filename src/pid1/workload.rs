@@ -15,25 +15,29 @@ use whit::options::{Options, Sources, Value};
 use whit::passwd;
 use whit::text::{Text, nth, split, split_once};
 
-use crate::console::{error, log_failure, read_or_log};
+use crate::console::{error, lead_session, log_failure, read_or_log};
 use crate::files::{Lines, Path};
 use crate::filesystems::ROOT;
 use crate::inside;
+use crate::machine::Machine;
 use crate::own_files;
 use crate::settings;
 use crate::sys;
-use crate::sys::fd::Fd;
+use crate::sys::fd::{Fd, STDERR};
 use crate::sys::process::{self, Fork, fork};
 
 /// The shell of the initramfs.
 const SHELL: &CStr = c"/bin/sh";
 
 /// Starts the workload in the root, with mounts of its own.
-pub(crate) fn start(sources: &Sources<'_>, options: &Options<'_>) -> Result<Pid, Error> {
+pub(crate) fn start(machine: &Machine<'_>) -> Result<Pid, Error> {
     own_files::set_readers();
     match fork(SIGCHLD | CLONE_NEWNS) {
         Ok(Fork::Parent(child)) => Ok(child),
-        Ok(Fork::Child) => sys::exit(run(sources, options)),
+        Ok(Fork::Child) => {
+            machine.terminal.enter();
+            sys::exit(run(&machine.sources, &machine.options))
+        }
         Err(errno) => Err(at_step("fork")(errno)),
     }
 }
@@ -48,7 +52,7 @@ pub(crate) fn start_shell() -> Result<Pid, Error> {
     match fork(SIGCHLD) {
         Ok(Fork::Parent(child)) => Ok(child),
         Ok(Fork::Child) => {
-            take_foreground();
+            lead_session(&STDERR);
             let (mut argv, mut env) = (<Strings>::new(), <Strings>::new());
             let _ = argv.push(b"sh");
             for variable in split(b"HOME=/ TERM=linux PATH=/usr/sbin:/usr/bin:/sbin:/bin", b' ') {
@@ -69,7 +73,7 @@ fn at_step<E: Into<Errno>>(step: &'static str) -> impl Fn(E) -> Error {
 fn take_foreground() {
     let _ = setpgid(None, None);
     // SIGTTOU is blocked still. A console that is no terminal has no foreground.
-    let _ = tcsetpgrp(sys::console(), getpid());
+    let _ = tcsetpgrp(&STDERR, getpid());
 }
 
 /// Does everything up to execve; returns the exit code when that is not reached.
@@ -86,7 +90,7 @@ fn run(sources: &Sources<'_>, options: &Options<'_>) -> u8 {
 #[inline(never)]
 pub(crate) fn fill(sources: &Sources<'_>, argv: &mut Strings, env: &mut Strings) -> Result<(), u8> {
     let uname = rustix::system::uname();
-    let terminal = isatty(sys::console());
+    let terminal = isatty(&STDERR);
     argv::arguments(sources, argv)
         .and_then(|()| argv::variables(sources, uname.nodename().to_bytes(), terminal, env))
         .map_err(overflow)
@@ -146,7 +150,7 @@ fn become_user(sources: &Sources<'_>, options: &Options<'_>, env: &mut Strings) 
     settings::apply(sources)?;
     if account.uid != 0 {
         // The program may open /dev/stdout by name. Three descriptors, one file.
-        let _ = fchown(sys::console(), Some(Uid::from_raw(account.uid)), None);
+        let _ = fchown(&STDERR, Some(Uid::from_raw(account.uid)), None);
     }
     process::become_user(account.uid, account.gid, &groups).map_err(|errno| {
         log_failure("user ", user, errno);

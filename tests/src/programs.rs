@@ -28,6 +28,14 @@ pub fn init_of_parts(parts: &str) -> PathBuf {
     built(&format!("whit of {parts:?}"), &[&["--profile", "init", "--package", "whit"], &features[..]].concat())
 }
 
+/// A workload that attacks its terminal and PID 1: `tests/guest/src/attack.rs`.
+///
+/// # Panics
+/// When it does not build.
+pub fn attack() -> PathBuf {
+    built("attack", &["--release", "--package", "whit-guest", "--bin", "attack"])
+}
+
 /// The program `enter`, which checks the namespaces and then executes the init. Cargo builds it together with this package's
 /// tests; for any other caller it is built here.
 pub(crate) fn enter() -> PathBuf {

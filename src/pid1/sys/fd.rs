@@ -7,10 +7,14 @@ use core::ffi::CStr;
 use core::mem::MaybeUninit;
 
 use linux_raw_sys::general::{
-    AT_FDCWD, F_SETFL, F_SETOWN, FASYNC, O_CLOEXEC, O_NONBLOCK, POLLIN, RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS,
-    RESOLVE_NO_XDEV, S_IFMT, S_IFREG, STATX_ATTR_MOUNT_ROOT, STATX_INO, STATX_TYPE, open_how, pollfd, statfs, statx,
+    AT_FDCWD, F_SETFL, F_SETOWN, FASYNC, IUTF8, O_CLOEXEC, O_NONBLOCK, POLLIN, POLLOUT, RESOLVE_IN_ROOT,
+    RESOLVE_NO_MAGICLINKS, RESOLVE_NO_XDEV, S_IFMT, S_IFREG, STATX_ATTR_MOUNT_ROOT, STATX_INO, STATX_TYPE, open_how,
+    pollfd, statfs, statx, termios,
 };
-use linux_raw_sys::ioctl::{BLKGETSIZE64, EXT4_IOC_RESIZE_FS, FIFREEZE, RNDADDENTROPY, TIOCSWINSZ};
+use linux_raw_sys::ioctl::{
+    BLKGETSIZE64, EXT4_IOC_RESIZE_FS, FIFREEZE, RNDADDENTROPY, TCGETS, TCSETS, TIOCGPTPEER, TIOCGWINSZ, TIOCOUTQ,
+    TIOCSCTTY, TIOCSPTLCK, TIOCSWINSZ,
+};
 use linux_raw_sys::net::MSG_DONTWAIT;
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::OFlags;
@@ -26,6 +30,12 @@ use crate::files::Path;
 pub(crate) struct Fd(BorrowedFd<'static>);
 
 impl Fd {
+    /// Descriptor 2, which is never closed: the value is not to be dropped.
+    pub(super) const fn standard_error() -> Self {
+        // SAFETY: it was opened by the kernel or by `console::reserve`.
+        Self(unsafe { BorrowedFd::borrow_raw(2) })
+    }
+
     /// What a system call returned: a new descriptor, or an error.
     ///
     /// # Safety
@@ -52,6 +62,9 @@ impl Drop for Fd {
         unsafe { sc::syscall!(CLOSE, raw(self)) };
     }
 }
+
+/// The console as the kernel opened it, or what took its place: in this process, or in the one that becomes a workload or a shell.
+pub(crate) static STDERR: Fd = Fd::standard_error();
 
 /// The number of a descriptor. It is not negative; without a sign it takes no instruction to make an argument of it.
 pub(super) fn raw(fd: &Fd) -> u32 {
@@ -281,6 +294,18 @@ pub(crate) fn read_at(fd: &Fd, buffer: &mut [u8], offset: u64) -> usize {
     result(unsafe { sc::syscall!(PREAD64, raw(fd), buffer.as_mut_ptr(), buffer.len(), offset) }).unwrap_or_default()
 }
 
+/// `ssize_t write(int fd, const void *buffer, size_t count)` — write(2), to a non-blocking descriptor: none when it takes nothing
+/// now. What it will never take counts as written.
+#[inline(never)]
+pub(crate) fn write_some(fd: &Fd, text: &[u8]) -> Option<usize> {
+    // SAFETY: that many bytes can be read over the call.
+    match result(unsafe { sc::syscall!(WRITE, raw(fd), text.as_ptr(), text.len()) }) {
+        Ok(length) => Some(length),
+        Err(Errno::AGAIN) => None,
+        Err(_) => Some(text.len()),
+    }
+}
+
 /// `ssize_t write(int fd, const void *buffer, size_t count)` — write(2), of what is taken whole or not at all.
 pub(crate) fn write(fd: &Fd, text: &[u8]) -> Result<(), Errno> {
     // SAFETY: that many bytes can be read over the call.
@@ -304,17 +329,28 @@ const MAX_POLLED: usize = 8;
 /// `int poll(struct pollfd *descriptors, nfds_t count, int timeout)` — poll(2): waits until one of those that are there
 /// can be read, and not much longer than `wait_ms`; a wait that does not fit an `int` ends after 24 days. rustix's has no
 /// word for a descriptor that is absent, which is -1 to the kernel.
-pub(crate) fn poll(descriptors: [Option<&Fd>; MAX_POLLED], wait_ms: u64) {
+///
+/// # Errors
+/// EINVAL, at once, when PID 1 may have fewer descriptors open than are listed (fs/select.c, do_sys_poll()).
+pub(crate) fn poll(descriptors: [Option<&Fd>; MAX_POLLED], wait_ms: u64) -> Result<(), Errno> {
     let mut polled = descriptors.map(|descriptor| {
         let fd = descriptor.map_or(-1, |fd| raw(fd).cast_signed());
         pollfd { fd, events: POLLIN as i16, revents: 0 }
     });
     let timeout = i32::try_from(wait_ms).unwrap_or(i32::MAX);
     // SAFETY: the array is writable over the call and has that many members.
-    unsafe { sc::syscall!(POLL, polled.as_mut_ptr(), MAX_POLLED, timeout) };
+    result(unsafe { sc::syscall!(POLL, polled.as_mut_ptr(), MAX_POLLED, timeout) }).map(drop)
 }
 
-/// `int fcntl(int fd, int command, …)` — F_SETOWN and O_ASYNC of fcntl(2): this process gets SIGIO when it is ready.
+/// poll(2) of one descriptor: returns whether it can be written to.
+pub(crate) fn wait_writable(fd: &Fd, wait_ms: u64) -> bool {
+    let mut polled = pollfd { fd: raw(fd).cast_signed(), events: POLLOUT as i16, revents: 0 };
+    // SAFETY: the struct is writable over the call.
+    result(unsafe { sc::syscall!(POLL, &raw mut polled, 1, wait_ms) }) != Ok(0)
+}
+
+/// `int fcntl(int fd, int command, …)` — F_SETOWN and O_ASYNC of fcntl(2): it is non-blocking, and this process
+/// gets SIGIO when it is ready.
 pub(crate) fn signal_when_ready(fd: &Fd) {
     let own = 1; // PID 1
     // SAFETY: fcntl takes numbers here.
@@ -327,19 +363,76 @@ pub(crate) fn signal_when_ready(fd: &Fd) {
 /// sizeof(struct winsize).
 pub(crate) const WINDOW_SIZE: usize = 8;
 
-/// `int ioctl(int fd, TIOCSWINSZ, const struct winsize *size)` — tty_ioctl(4), of the console. A size that is cut is none.
-pub(crate) fn set_window_size(size: &[u8]) {
+/// `int ioctl(int fd, TIOCSWINSZ, const struct winsize *size)` — tty_ioctl(4). A size that is cut is none.
+pub(crate) fn set_window_size(terminal: &Fd, size: &[u8]) {
     if size.len() == WINDOW_SIZE {
         // SAFETY: that many bytes can be read over the call, and every value of them is a size.
-        unsafe { sc::syscall!(IOCTL, super::CONSOLE, TIOCSWINSZ, size.as_ptr()) };
+        unsafe { sc::syscall!(IOCTL, raw(terminal), TIOCSWINSZ, size.as_ptr()) };
     }
 }
 
+/// `int ioctl(int fd, TIOCGWINSZ, struct winsize *size)` — tty_ioctl(4), and the other terminal gets that size.
+pub(crate) fn copy_window_size(from: &Fd, to: &Fd) {
+    let mut size = [0; WINDOW_SIZE];
+    // SAFETY: that many bytes are writable over the call.
+    unsafe { sc::syscall!(IOCTL, raw(from), TIOCGWINSZ, size.as_mut_ptr()) };
+    set_window_size(to, &size);
+}
+
+/// `int ioctl(int fd, TIOCOUTQ, int *bytes)` — tty_ioctl(4): what a terminal has taken and not sent yet.
+pub(crate) fn unsent(terminal: &Fd) -> i32 {
+    let mut bytes = 0;
+    // SAFETY: the number is writable over the call.
+    unsafe { sc::syscall!(IOCTL, raw(terminal), TIOCOUTQ, &raw mut bytes) };
+    bytes
+}
+
+/// `int ioctl(int fd, TCGETS, struct termios *settings)` and `int ioctl(int fd, TCSETS, const struct termios *settings)` —
+/// tty_ioctl(4): sets the modes of input, output and line discipline at once, whatever is still to be sent. The encoding of a
+/// screen stays (IUTF8). Returns whether it is a terminal.
+pub(crate) fn set_modes(terminal: &Fd, [input, output, local]: [u32; 3]) -> bool {
+    let mut settings = MaybeUninit::<termios>::uninit();
+    // SAFETY: the struct lives over the calls; when the first succeeds the kernel has written the whole of it.
+    unsafe {
+        if result(sc::syscall!(IOCTL, raw(terminal), TCGETS, settings.as_mut_ptr())).is_err() {
+            return false;
+        }
+        let settings = settings.assume_init_mut();
+        settings.c_iflag = settings.c_iflag & IUTF8 | input;
+        (settings.c_oflag, settings.c_lflag) = (output, local);
+        sc::syscall!(IOCTL, raw(terminal), TCSETS, &raw const *settings);
+    }
+    true
+}
+
+/// `int ioctl(int fd, TIOCSCTTY, int force)` — tty_ioctl(4): makes a terminal that of the session that this process leads, whoever has
+/// it.
+pub(crate) fn control_terminal(terminal: &Fd) {
+    // SAFETY: it takes a number.
+    unsafe { sc::syscall!(IOCTL, raw(terminal), TIOCSCTTY, 1) };
+}
+
+/// A new pty, the side of PID 1 and the other: `int ioctl(int master, TIOCSPTLCK, const int *locked)` and `int ioctl(int master,
+/// TIOCGPTPEER, int flags)` — pty(7), ioctl_tty(2) (Linux 4.13). By its name the other side would be whatever /dev/pts has.
+pub(crate) fn open_pty() -> Result<[Fd; 2], Errno> {
+    let master = open(c"/dev/ptmx", OFlags::RDWR | OFlags::NOCTTY)?;
+    signal_when_ready(&master);
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let locked = 0;
+    // SAFETY: the number, an int, lives over the call; the descriptor is new.
+    let slave = unsafe {
+        sc::syscall!(IOCTL, raw(&master), TIOCSPTLCK, &raw const locked);
+        Fd::from_result(sc::syscall!(IOCTL, raw(&master), TIOCGPTPEER, flags.bits()))?
+    };
+    Ok([master, slave])
+}
+
 /// `int close_range(unsigned first, unsigned last, unsigned flags)` — close_range(2): all but the console (Linux 5.9). The values
-/// that own them are not to be used any more.
+/// that own them are not to be used any more; those that log lines go to are dropped first.
 pub(crate) fn close_all() {
+    super::memory::close_consoles();
     // SAFETY: it takes no pointers; the process has no other use for what PID 1 had open.
-    unsafe { sc::syscall!(CLOSE_RANGE, super::CONSOLE + 1, u32::MAX, 0) };
+    unsafe { sc::syscall!(CLOSE_RANGE, 3, u32::MAX, 0) };
 }
 
 /// Bytes of a seed that are given on.

@@ -51,6 +51,26 @@ pub(crate) fn with_line<R>(change: impl FnOnce(&mut heapless::Vec<u8, MAX_LINE>)
     change(unsafe { &mut *LINE.0.get() })
 }
 
+/// The console that PID 1 itself uses.
+struct Console(UnsafeCell<Fd>);
+
+// SAFETY: the init has one thread; nothing keeps the reference that `console` returns while another takes its place.
+unsafe impl Sync for Console {}
+
+static CONSOLE: Console = Console(UnsafeCell::new(Fd::standard_error()));
+
+/// The console that PID 1 itself uses: descriptor 2 until it is opened anew.
+pub(crate) fn console() -> &'static Fd {
+    // SAFETY: one thread; see above.
+    unsafe { &*CONSOLE.0.get() }
+}
+
+/// Puts another descriptor in the place of the console's, which stays open.
+pub(crate) fn set_console(console: Fd) {
+    // SAFETY: as above.
+    core::mem::forget(core::mem::replace(unsafe { &mut *CONSOLE.0.get() }, console));
+}
+
 /// Consoles beside /dev/console.
 const MAX_CONSOLES: usize = 3;
 
@@ -66,6 +86,13 @@ static CONSOLES: Consoles = Consoles(UnsafeCell::new(heapless::Vec::new()));
 pub(crate) fn add_console(console: Fd) {
     // SAFETY: one thread, and `consoles` is not borrowed: console.rs adds and goes through them in functions of their own.
     let _ = unsafe { &mut *CONSOLES.0.get() }.push(console);
+}
+
+/// Closes the consoles that were added, and makes descriptor 2 the console.
+pub(crate) fn close_consoles() {
+    // SAFETY: as above.
+    unsafe { &mut *CONSOLES.0.get() }.clear();
+    set_console(Fd::standard_error());
 }
 
 /// The consoles that were added.

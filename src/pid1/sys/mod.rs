@@ -8,13 +8,13 @@ mod mem;
 pub(crate) mod memory;
 pub(crate) mod packet;
 pub(crate) mod process;
+pub(crate) mod stream;
 pub(crate) mod vsock;
 
 use core::ffi::CStr;
 
 use linux_raw_sys::auxvec::{AT_NULL, AT_RANDOM};
 use linux_raw_sys::general::{CLOCK_BOOTTIME, CLOCK_REALTIME};
-use rustix::fd::BorrowedFd;
 use whit::error::Errno;
 
 /// Starts at the stack that the kernel made: argc, argv, envp, auxv upwards from `rsp` (fs/binfmt_elf.c,
@@ -82,15 +82,6 @@ pub(crate) fn c_str(text: &[u8]) -> &CStr {
     }
 }
 
-/// The console is on descriptor 0, 1 and 2.
-const CONSOLE: i32 = 2;
-
-/// The console.
-pub(crate) fn console() -> BorrowedFd<'static> {
-    // SAFETY: descriptors 0 to 2 are opened by the kernel or by `console::open`, and never closed.
-    unsafe { BorrowedFd::borrow_raw(CONSOLE) }
-}
-
 const SECOND_NS: u64 = 1_000_000_000;
 
 /// `int clock_gettime(clockid_t clock, struct timespec *tp)` — clock_gettime(2), in nanoseconds. Without the vDSO, whose lookup
@@ -121,13 +112,15 @@ pub(crate) fn set_clock_ns(time_ns: u64) -> Result<(), Errno> {
     result(unsafe { sc::syscall!(CLOCK_SETTIME, CLOCK_REALTIME, time.as_ptr()) }).map(drop)
 }
 
-/// `int ioperm(unsigned long from, unsigned long count, int turn_on)` — ioperm(2), and one byte to that I/O port.
+/// `int ioperm(unsigned long from, unsigned long count, int turn_on)` — ioperm(2), and one byte to that I/O port. Children would
+/// inherit the permission: it is given back.
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn write_port(port: u32, byte: u8) -> Result<(), Errno> {
     // SAFETY: ioperm takes no pointers. That it lets PID 1 execute the instruction, it says: no port has more than 16 bits.
     unsafe {
         result(sc::syscall!(IOPERM, port, 1, 1))?;
         core::arch::asm!("out dx, al", in("edx") port, in("al") byte, options(nomem, nostack, preserves_flags));
+        sc::syscall!(IOPERM, port, 1, 0);
     }
     Ok(())
 }

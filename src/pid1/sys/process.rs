@@ -3,7 +3,7 @@
 use core::ffi::{CStr, c_char};
 use core::ptr;
 
-use linux_raw_sys::general::{O_CLOEXEC, O_NONBLOCK, SIG_SETMASK};
+use linux_raw_sys::general::{O_CLOEXEC, O_NONBLOCK, RLIMIT_NOFILE, SIG_SETMASK};
 use rustix::process::Pid;
 use whit::argv::{MAX_STRINGS, Strings};
 use whit::error::Errno;
@@ -22,12 +22,27 @@ fn set_signal_mask(mask: &u64) {
 }
 
 /// `int signalfd4(int fd, const sigset_t *mask, size_t size, int flags)` — signalfd(2). From here on every signal is
-/// blocked and read from the descriptor: a blocked one is never ignored, not even by PID 1 (kernel/signal.c, sig_ignored).
+/// blocked, and taken by [`next_signal`]: a blocked one is never ignored, not even by PID 1 (kernel/signal.c, sig_ignored). The
+/// descriptor is for poll(2), which it wakes.
 pub(crate) fn signal_fd() -> Result<Fd, Errno> {
     let all = u64::MAX;
     set_signal_mask(&all);
     // SAFETY: the set lives over the call; the descriptor is new.
     unsafe { Fd::from_result(sc::syscall!(SIGNALFD4, -1i32, &raw const all, SIGSET_SIZE, O_CLOEXEC | O_NONBLOCK)) }
+}
+
+/// `int rt_sigtimedwait(const sigset_t *set, siginfo_t *info, const struct timespec *timeout, size_t size)` — sigtimedwait(2): the
+/// next signal that is pending, waited for at most so long: its number, and its code (sigaction(2), si_code).
+pub(crate) fn next_signal(wait_s: u64) -> Option<(u8, i32)> {
+    let (all, timeout) = (u64::MAX, [wait_s, 0]);
+    // siginfo_t begins with si_signo, si_errno and si_code, and has 128 bytes (include/uapi/asm-generic/siginfo.h).
+    let mut information = [0i32; 32];
+    // SAFETY: set and time live over the call; as many bytes as a siginfo_t has are writable.
+    let signal = unsafe {
+        let (set, information) = (&raw const all, information.as_mut_ptr());
+        sc::syscall!(RT_SIGTIMEDWAIT, set, information, timeout.as_ptr(), SIGSET_SIZE)
+    };
+    result(signal).ok().map(|signal| (signal as u8, information[2]))
 }
 
 /// Which of two processes one is after a fork.
@@ -83,6 +98,12 @@ pub(crate) fn set_limit(resource: u32, [soft, hard]: [u64; 2]) -> Result<(), Err
         }
         done
     }
+}
+
+/// Raises the limit of PID 1's descriptors to the kernel's default (include/asm-generic/resource.h): root in the workload may have
+/// lowered it by prlimit(2).
+pub(crate) fn restore_limit() {
+    let _ = set_limit(RLIMIT_NOFILE, [1024, 4096]);
 }
 
 /// `int setgroups(size_t count, const gid_t *groups)`, `int setgid(gid_t gid)`, `int setuid(uid_t uid)` — setgroups(2),

@@ -1,0 +1,57 @@
+//! PID 1 hears what it is asked, whatever descriptors it can have.
+
+use std::fs;
+use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use whit_tests::attack;
+use whit_tests::namespace::{Machine, Running};
+
+/// Clock ticks that PID 1 has used.
+fn ticks(machine: &Running) -> u64 {
+    let stat = machine.of_init("stat");
+    let (_, rest) = stat.rsplit_once(") ").expect("the name's end");
+    rest.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number")).sum()
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_lowered_limit_of_descriptors_makes_pid_1_neither_deaf_nor_busy() {
+    let script = "/bin/attack limit; echo up; exec sleep 1000";
+    let mut machine = Machine::new().program("/rootfs/bin/attack", &attack()).script(script).spawn();
+    machine.wait_for("attack: limited\n");
+    machine.wait_for("up\n");
+    machine.signal(Signal::CHILD); // It waits anew.
+    let before = ticks(&machine);
+    sleep(Duration::from_secs(1));
+    let used = ticks(&machine) - before;
+    assert!(used < 20, "{used} ticks in a second");
+    machine.signal(Signal::TERM);
+    machine.finish().powered_off_saying(&["whit: exit 143", "whit: power off"]);
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn without_signals_or_device_events_pid_1_is_still_ended() {
+    for (call, errno) in [("signalfd4", "ENOSYS"), ("socket", "EMFILE"), ("poll", "EINVAL")] {
+        let machine = Machine::new().script("echo up; exec sleep 1000").prepare();
+        let process = machine.init().to_string();
+        let inject = format!("inject={call}:error={errno}");
+        let strace = ["--quiet=all", "--output=/dev/null", "-e", &inject, "-p", &process];
+        let mut strace = Command::new("strace").args(strace).spawn().expect("apt-get install strace");
+        let status = format!("/proc/{process}/status");
+        while fs::read_to_string(&status).expect("it waits").contains("TracerPid:\t0\n") {
+            sleep(Duration::from_millis(1));
+        }
+        let mut machine = machine.start();
+        if call != "poll" {
+            machine.wait_for(&format!("whit: signals or device events: {errno}\n"));
+        }
+        machine.wait_for("up\n");
+        machine.signal(Signal::TERM);
+        machine.finish().powered_off_saying(&["whit: exit 143", "whit: power off"]);
+        strace.wait().expect("it ends with what it traces");
+    }
+}

@@ -1,0 +1,163 @@
+//! The workload's terminal is its own: what it does there reaches neither PID 1 nor the shell on the console.
+
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use whit_tests::attack;
+use whit_tests::namespace::{Machine, Running};
+
+const PROMPT: &str = "# ";
+
+fn machine(script: &str) -> Machine {
+    Machine::new().terminal().program("/rootfs/bin/attack", &attack()).script(script)
+}
+
+/// Types a line into the shell, and returns what it shows: its end is computed, so that the echo is none.
+#[track_caller]
+fn run(machine: &mut Running, line: &str) -> String {
+    machine.type_text(&format!("{line}; echo did-$((40 + 2))\n"));
+    let shown = machine.wait_for("did-42\n");
+    machine.wait_for(PROMPT);
+    shown
+}
+
+/// Waits for the machine's end without reading its console.
+#[track_caller]
+fn ends_unread(machine: &Running, limit: Duration) {
+    let deadline = Instant::now() + limit;
+    while Path::new(&format!("/proc/{}", machine.init())).exists() {
+        assert!(Instant::now() < deadline, "no end in {limit:?}");
+        sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn the_terminal_is_the_users_and_the_console_stays_roots() {
+    let script = "tty; stat -c 'terminal %u %a' $(tty); stat -c 'console %u' /dev/console; echo by name >/dev/stdout";
+    let finished = machine(script).command_line("whit.user=33:44").run();
+    finished.powered_off_saying(&["/dev/pts/0", "terminal 33 620", "console 0", "by name", "whit: exit 0"]);
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn what_is_typed_reaches_the_workload_through_its_line_discipline() {
+    let mut machine = machine("echo up; read line; stty -echo; echo got $line; read line; echo got $line").spawn();
+    machine.wait_for("up\n");
+    machine.type_text("wong\x7f\x7f\x7frong\n");
+    machine.wait_for("got wrong\n");
+    machine.type_text("hidden\n");
+    let shown = machine.wait_for("got hidden\n");
+    assert!(!shown.contains("hidden"), "echoed twice: {shown}");
+    machine.finish().powered_off_saying(&["whit: exit 0"]);
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_raw_terminal_is_left_to_nobody() {
+    let mut machine = machine("stty raw -echo; exit 3").shell().spawn();
+    machine.wait_for("whit: exit 3\n");
+    machine.wait_for(PROMPT);
+    let shown = run(&mut machine, "stty -a");
+    for mode in ["icanon", "echo", "opost", "onlcr", "icrnl", "isig"] {
+        assert!(shown.split_whitespace().any(|word| word == mode), "{mode}: {shown}");
+    }
+    // Nor is one that the shell before left so.
+    machine.type_text("stty raw -echo; exit\n");
+    machine.wait_for(PROMPT);
+    assert!(run(&mut machine, "stty -a").contains(" icanon"));
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_daemon_that_takes_the_foreground_hears_nothing_of_the_shell() {
+    for user in ["33", "0"] {
+        let script = "/bin/attack daemon 1 foreground; exit 3";
+        let mut machine = machine(script).command_line(&format!("whit.user={user}")).shell().spawn();
+        machine.wait_for(PROMPT);
+        machine.wait_for("attack: foreground\n");
+        let mut shown = run(&mut machine, "echo secret");
+        shown += &run(&mut machine, "ps");
+        assert!(shown.contains("secret\n") && !shown.contains("heard"), "{shown}");
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn what_a_daemon_types_into_its_terminal_stays_there() {
+    let script = "/bin/attack sti 'echo one-$((1)) '; /bin/attack daemon 1 sti 'echo two-$((2))'; exit 3";
+    let mut machine = machine(script).shell().spawn();
+    machine.wait_for(PROMPT);
+    machine.wait_for("attack: typed");
+    let shown = run(&mut machine, "sleep 1");
+    assert!(!shown.contains("one-1") && !shown.contains("two-2"), "{shown}");
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_daemon_still_writes_to_the_console_beside_the_shell() {
+    let mut machine = machine("( sleep 1; echo from the daemon; sleep 1000 ) & exit 3").shell().spawn();
+    machine.wait_for(PROMPT);
+    machine.wait_for("from the daemon\n");
+    run(&mut machine, "echo and the shell");
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn every_start_has_a_fresh_terminal() {
+    let script = "stty -a | grep -o '[ -]icanon'; stty raw; echo ran; exit 3";
+    let finished = machine(script).command_line("whit.on_exit=restart:2").run();
+    assert_eq!(finished.console.matches(" icanon").count(), 3, "{}", finished.console);
+    assert!(!finished.console.contains("-icanon"), "{}", finished.console);
+    finished.powered_off_saying(&[
+        "whit: exit 3",
+        "whit: start 1 in 100 ms",
+        "whit: start 2 in 200 ms",
+        "whit: exit 3",
+    ]);
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_terminal_that_is_stopped_delays_no_end() {
+    for stop in ["exec /bin/attack stop", "/bin/attack daemon 0 stop; sleep 0.1; exit 5"] {
+        let started = Instant::now();
+        let finished = machine(stop).command_line("whit.user=33 whit.grace=1").run();
+        finished.powered_off_saying(&["whit: exit 5", "whit: power off"]);
+        assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_console_that_nobody_reads_delays_no_end() {
+    // More than the console, the terminal and PID 1 hold.
+    let script = "( while :; do echo more and more; done ) & sleep 0.5; echo full >/full; exit 5";
+    let machine = machine(script).command_line("whit.grace=1").spawn();
+    ends_unread(&machine, Duration::from_secs(10));
+    machine.finish();
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn the_last_of_a_long_output_comes_before_the_exit_code() {
+    let finished = machine("seq 1 30000; exit 4").run();
+    let numbers = (1..=30000).map(|number| number.to_string());
+    let shown = finished.console.lines().filter(|line| line.bytes().all(|byte| byte.is_ascii_digit()));
+    assert!(shown.eq(numbers), "numbers are missing or changed");
+    finished.powered_off_saying(&["30000", "whit: exit 4"]);
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn without_ptys_the_shell_comes_after_the_last_process() {
+    // What is mounted on /dev/pts already is no devpts.
+    let script = "tty; ( trap '' TERM HUP; sleep 1000 ) & exit 3";
+    let mut machine = machine(script).mounted("/dev/pts").shell().spawn();
+    let before = machine.wait_for(PROMPT);
+    assert!(before.contains("/dev/console\n") || before.contains("/dev/pts/"), "{before}");
+    assert_eq!(before.matches("whit: no ptys: ").count(), 1, "{before}");
+    let shown = run(&mut machine, "ps | grep -c '[s]leep 1000'");
+    assert!(shown.contains("\n0\n"), "{shown}");
+}
