@@ -3,6 +3,7 @@
 //! What needs root, Debian's archive or crates.io is ignored by default.
 
 mod agreement;
+mod bombs;
 mod debian;
 mod demo;
 mod dhcp;
