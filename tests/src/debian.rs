@@ -17,8 +17,21 @@ pub fn kernel(flavour: Flavour, series: Option<&str>) -> Kernel {
     store().kernel(flavour, series).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// The cloud kernels of both kinds that this Debian offers; a missing one is reported as skipped.
+/// The cloud kernels that a test boots. With `WHIT_KERNELS=all` they are all that this Debian offers; otherwise each test has one
+/// of them, chosen by the test's name, so that all tests together boot each.
 pub fn cloud_kernels() -> Vec<Kernel> {
+    let mut kernels = all_cloud_kernels();
+    if std::env::var_os("WHIT_KERNELS").is_none_or(|kernels| kernels != "all") {
+        // libtest names a test's thread after the test.
+        let name = std::thread::current().name().unwrap_or_default().to_owned();
+        let sum: usize = name.bytes().map(usize::from).sum();
+        kernels = vec![kernels.swap_remove(sum % kernels.len())];
+    }
+    kernels
+}
+
+/// The cloud kernels of both kinds that this Debian offers; a missing one is reported as skipped.
+pub fn all_cloud_kernels() -> Vec<Kernel> {
     let mut kernels = Vec::new();
     for series in SERIES {
         match store().kernel(Flavour::Cloud, Some(series)) {

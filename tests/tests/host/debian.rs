@@ -3,7 +3,7 @@
 use std::process::{Command, Output};
 use std::sync::Mutex;
 
-use whit_tests::debian::{cloud_kernels, kernel, store};
+use whit_tests::debian::{all_cloud_kernels, kernel, store};
 use whit_tools::kernel::debian::{Flavour, Store};
 use xtask::images;
 
@@ -16,7 +16,7 @@ fn run(program: &str, arguments: &[&str]) -> Output {
 #[test]
 #[ignore = "needs Debian's archive: cargo selftest runs it"]
 fn each_kernel_comes_with_its_modules() {
-    let mut kernels: Vec<_> = cloud_kernels()
+    let mut kernels: Vec<_> = all_cloud_kernels()
         .into_iter()
         .map(|kernel| (kernel, "-cloud-amd64", "kernel/drivers/net/virtio_net.ko"))
         .collect();

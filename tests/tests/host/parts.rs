@@ -18,23 +18,24 @@ fn parts() -> Vec<String> {
     parts
 }
 
+/// Lints the init with some parts, in the workspace's target directory: its crates are compiled there.
+fn lint(features: &str) {
+    let output = workspace::cargo()
+        .args(["clippy", "--quiet", "--package", "whit", "--no-default-features", "--features", features])
+        .args(["--", "-D", "warnings"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "with {features:?}:\n{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// With all of them `cargo clippy -p whit` lints it.
 #[test]
-#[ignore = "compiles the init as often as it has parts: cargo selftest runs it"]
-fn each_part_can_be_left_out_or_be_the_only_one() {
+#[ignore = "checks the init as often as it has parts: cargo selftest runs it"]
+fn each_part_can_be_left_out() {
     let parts = parts();
-    let check = |features: &str| {
-        let output = workspace::cargo()
-            .args(["clippy", "--quiet", "--package", "whit", "--no-default-features", "--features", features])
-            .args(["--target-dir", workspace::target().join("parts").to_str().unwrap(), "--", "-D", "warnings"])
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "with {features:?}:\n{}", String::from_utf8_lossy(&output.stderr));
-    };
-    check("");
-    check("whole");
+    lint("");
     for part in &parts {
-        check(part);
-        check(&parts.iter().filter(|other| *other != part).map(String::as_str).collect::<Vec<_>>().join(","));
+        lint(&parts.iter().filter(|other| *other != part).map(String::as_str).collect::<Vec<_>>().join(","));
     }
 }
 
@@ -76,5 +77,15 @@ fn mkcpio_refuses_what_the_init_has_no_part_for() {
         let said = format!("mkcpio: {}: does not read {path}, {advice}\n", init.display());
         assert_eq!(made("", words), said);
         assert_eq!(made(part, words), "");
+    }
+}
+
+mod long {
+    use super::*;
+
+    #[test]
+    #[ignore = "checks the init as often as it has parts: cargo selftest -- --long runs it"]
+    fn each_part_can_be_the_only_one() {
+        parts().iter().for_each(|part| lint(part));
     }
 }

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use whit_tests::archive;
 use whit_tests::deadline::output;
 use whit_tests::debian::{cloud_kernels, kernel, store};
-use whit_tests::whole::{Guest, busybox, busybox_tar, fetch, free_port, said};
+use whit_tests::whole::{Guest, busybox, busybox_tar, fetch, free_port, said, unpacked};
 use whit_tests::{init, tool};
 use whit_tools::archive::newc::{Meta, Writer};
 use whit_tools::compress::Compression;
@@ -57,7 +57,8 @@ fn machine(
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
 fn nginx_serves_from_the_initramfs_in_the_memory_that_was_said() {
     let nginx = ["/usr/sbin/nginx", "-g", "daemon off; error_log stderr notice;"];
-    for (kernel, compression) in cloud_kernels().into_iter().zip([Compression::None, Compression::Gzip(1)]) {
+    for kernel in cloud_kernels() {
+        let compression = if kernel.release.starts_with("6.1.") { Compression::None } else { Compression::Gzip(1) };
         let (folder, port) = (folder(), free_port());
         let (command, _) = machine(&folder, &kernel, &images::nginx::tar(&mut store()).unwrap(), &nginx, compression);
         let mut guest = Guest::start(&command.forward(format!("{port}:80").parse().unwrap()));
@@ -103,11 +104,11 @@ fn each_compression_that_a_kernel_has_boots_between_microcode_and_what_is_append
             let path = folder.path().join("initramfs");
             let packing = Packing { is_summed: true, ..Packing::new(compression) };
             initramfs::write(&recipe.tree().unwrap().0, &path, &packing).unwrap();
-            let command = CommandLine::new(&kernel.vmlinuz)
+            let command = CommandLine::new(unpacked(&kernel))
                 .initrd(path)
                 .accelerator(Accelerator::Tcg)
                 .memory_mib(256)
-                .append("console=ttyS0 loglevel=4 panic=-1 whit.net=off");
+                .append("console=ttyS0 loglevel=4 panic=-1 cryptomgr.notests no_timer_check whit.net=off");
             let mut guest = Guest::start(&command.nic(Nic::None));
             guest.line("whit: root /rootfs on /mnt");
             guest.line(&format!("after-{compression}"));

@@ -161,26 +161,6 @@ fn the_kernels_configuration_chooses_and_refuses() {
 }
 
 #[test]
-#[ignore = "takes a minute: cargo selftest runs it"]
-fn a_file_of_4_gib_is_refused_and_one_byte_less_is_not() {
-    let folder = folder();
-    let sparse = |length: u64| fs::File::create(folder.path().join("huge")).unwrap().set_len(length).unwrap();
-    sparse(1 << 32);
-    for arguments in [
-        &["-o", "out", "--add", "huge"][..],
-        &["-o", "out", "--add", "huge", "--checksum"],
-        &["--dry-run", "--add", "huge"],
-    ] {
-        let output = mkcpio(folder.path(), arguments);
-        let errors = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(errors, "mkcpio: \"huge\" has 4294967296 bytes, and a cpio archive takes less than 4 GiB a file\n");
-        assert!(!folder.path().join("out").exists());
-    }
-    sparse((1 << 32) - 1);
-    assert!(make(folder.path(), &["--dry-run", "--add", "huge"]).contains(" 4294967295 1970-01-01 00:00:00 huge\n"));
-}
-
-#[test]
 fn a_dry_run_lists_and_writes_nothing_and_a_report_counts() {
     let folder = folder();
     let listed = make(folder.path(), &["--dry-run", "--add", "tree:/srv", "--report"]);
@@ -221,5 +201,34 @@ fn every_tool_makes_its_page_and_its_completions() {
         shell(folder.path(), "bash -n script");
         let output = Command::new(tool(name)).args(["--generate", "x"]).output().unwrap();
         assert_eq!(output.status.code(), Some(2));
+    }
+}
+
+mod long {
+    use super::*;
+
+    #[test]
+    #[ignore = "takes a minute: cargo selftest -- --long runs it"]
+    fn a_file_of_4_gib_is_refused_and_one_byte_less_is_not() {
+        let folder = folder();
+        let sparse = |length: u64| fs::File::create(folder.path().join("huge")).unwrap().set_len(length).unwrap();
+        sparse(1 << 32);
+        for arguments in [
+            &["-o", "out", "--add", "huge"][..],
+            &["-o", "out", "--add", "huge", "--checksum"],
+            &["--dry-run", "--add", "huge"],
+        ] {
+            let output = mkcpio(folder.path(), arguments);
+            let errors = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(
+                errors,
+                "mkcpio: \"huge\" has 4294967296 bytes, and a cpio archive takes less than 4 GiB a file\n"
+            );
+            assert!(!folder.path().join("out").exists());
+        }
+        sparse((1 << 32) - 1);
+        assert!(
+            make(folder.path(), &["--dry-run", "--add", "huge"]).contains(" 4294967295 1970-01-01 00:00:00 huge\n")
+        );
     }
 }

@@ -96,7 +96,7 @@ fn initramfs(folder: &Path, packages: &[&Path]) -> Vec<u8> {
 }
 
 #[test]
-#[ignore = "fetches Debian's kernel and takes minutes: cargo selftest runs it"]
+#[ignore = "needs Debian's archive: cargo selftest runs it"]
 fn every_payload_of_rpmbuild_gives_the_initramfs_that_the_deb_gives() {
     let (folder, release) = folder();
     let expected = initramfs(folder.path(), &[&deb(folder.path())]);
@@ -118,29 +118,33 @@ fn every_payload_of_rpmbuild_gives_the_initramfs_that_the_deb_gives() {
     assert!(initramfs(folder.path(), &[&parts[1], &parts[0]]) == expected);
 }
 
-#[test]
-#[ignore = "fetches Debian's kernel and takes minutes: cargo selftest runs it"]
-fn a_file_of_4_gib_in_the_package_changes_its_format_and_not_the_initramfs() {
-    let (folder, _) = folder();
-    let expected = initramfs(folder.path(), &[&deb(folder.path())]);
-    let huge = fs::File::create(folder.path().join("tree/usr/huge")).unwrap();
-    huge.set_len(1 << 32).unwrap();
-    let package = rpm(folder.path(), "tree", "w1.zstdio");
-    let needs = run("rpm", &["-qp", "--requires", package.to_str().unwrap()], folder.path());
-    assert!(needs.contains("rpmlib(LargeFiles)"), "{needs}");
-    assert!(initramfs(folder.path(), &[&package]) == expected);
-    // As that takes long, it is said how far it is.
-    let (ours, theirs) = terminal();
-    resize(&ours, 24, 80);
-    let mut mkcpio = Command::new(tool("mkcpio"));
-    mkcpio.args(["--dry-run", "--init", BUSYBOX, "--for", "virtio", "--modules"]).arg(package);
-    let mut child = mkcpio.stdout(Stdio::null()).stderr(theirs).spawn().unwrap();
-    let deadline = Deadline::of(&child);
-    let mut said = String::new();
-    for words in [" of ", " files, ", " left"] {
-        read_until(&ours, &mut said, words);
+mod long {
+    use super::*;
+
+    #[test]
+    #[ignore = "fetches Debian's kernel and takes a minute: cargo selftest -- --long runs it"]
+    fn a_file_of_4_gib_in_the_package_changes_its_format_and_not_the_initramfs() {
+        let (folder, _) = folder();
+        let expected = initramfs(folder.path(), &[&deb(folder.path())]);
+        let huge = fs::File::create(folder.path().join("tree/usr/huge")).unwrap();
+        huge.set_len(1 << 32).unwrap();
+        let package = rpm(folder.path(), "tree", "w1.zstdio");
+        let needs = run("rpm", &["-qp", "--requires", package.to_str().unwrap()], folder.path());
+        assert!(needs.contains("rpmlib(LargeFiles)"), "{needs}");
+        assert!(initramfs(folder.path(), &[&package]) == expected);
+        // As that takes long, it is said how far it is.
+        let (ours, theirs) = terminal();
+        resize(&ours, 24, 80);
+        let mut mkcpio = Command::new(tool("mkcpio"));
+        mkcpio.args(["--dry-run", "--init", BUSYBOX, "--for", "virtio", "--modules"]).arg(package);
+        let mut child = mkcpio.stdout(Stdio::null()).stderr(theirs).spawn().unwrap();
+        let deadline = Deadline::of(&child);
+        let mut said = String::new();
+        for words in [" of ", " files, ", " left"] {
+            read_until(&ours, &mut said, words);
+        }
+        drop(deadline);
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
-    drop(deadline);
-    child.kill().unwrap();
-    child.wait().unwrap();
 }
