@@ -16,7 +16,8 @@ use crate::whole::DEADLINE;
 /// The port that [`Host`] listens at.
 pub const PORT: u32 = 1234;
 /// The device, in the version that the tests were written for.
-const DEVICE: Crate = Crate { program: "vhost-device-vsock", name: "vhost-device-vsock", version: "0.3.0" };
+const DEVICE: Crate =
+    Crate { program: "vhost-device-vsock", name: "vhost-device-vsock", version: "0.3.0", profile: "dev" };
 
 /// The drivers of the guest, where a kernel has them as modules.
 pub const MODULES: [&str; 2] = ["virtio_pci", "vmw_vsock_virtio_transport"];
