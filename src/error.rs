@@ -26,6 +26,7 @@ impl Errno {
     pub const NXIO: Self = Self(errno::ENXIO as i32);
     pub const NOEXEC: Self = Self(errno::ENOEXEC as i32);
     pub const ACCESS: Self = Self(errno::EACCES as i32);
+    pub const NOTBLK: Self = Self(errno::ENOTBLK as i32);
     pub const BUSY: Self = Self(errno::EBUSY as i32);
     pub const EXIST: Self = Self(errno::EEXIST as i32);
     pub const AGAIN: Self = Self(errno::EAGAIN as i32);
@@ -40,6 +41,10 @@ impl Errno {
     pub const NOBUFS: Self = Self(errno::ENOBUFS as i32);
     pub const UCLEAN: Self = Self(errno::EUCLEAN as i32);
     pub const NOMEDIUM: Self = Self(errno::ENOMEDIUM as i32);
+    pub const LOOP: Self = Self(errno::ELOOP as i32);
+
+    /// No number of the kernel's: a file is left alone because it is no regular one.
+    pub const NOT_REGULAR: Self = Self(134);
 }
 
 impl From<rustix::io::Errno> for Errno {
@@ -57,7 +62,7 @@ impl Errno {
 }
 
 /// The names of include/uapi/asm-generic/errno-base.h and errno.h in the order of their numbers from 1 on, ten a line; nothing
-/// stands for those that no boot meets, and the fifth line is 41 to 70.
+/// stands for those that no boot meets, and the fifth line is 41 to 70. After them, [`Errno::NOT_REGULAR`].
 const NAMES: &[u8] = b"EPERM,ENOENT,,,EIO,ENXIO,E2BIG,ENOEXEC,EBADF,,\
     EAGAIN,ENOMEM,EACCES,EFAULT,ENOTBLK,EBUSY,EEXIST,,ENODEV,ENOTDIR,\
     EISDIR,EINVAL,,EMFILE,ENOTTY,ETXTBSY,EFBIG,ENOSPC,,EROFS,\
@@ -68,7 +73,8 @@ const NAMES: &[u8] = b"EPERM,ENOENT,,,EIO,ENXIO,E2BIG,ENOEXEC,EBADF,,\
     ,,EPROTONOSUPPORT,,EOPNOTSUPP,,EAFNOSUPPORT,EADDRINUSE,,ENETDOWN,\
     ENETUNREACH,,,ECONNRESET,ENOBUFS,,,,,ETIMEDOUT,\
     ,,EHOSTUNREACH,,,,EUCLEAN,,,,\
-    ,,ENOMEDIUM,,,ENOKEY";
+    ,,ENOMEDIUM,,,ENOKEY,,,,,\
+    ,,,not a regular file";
 
 impl uDisplay for Errno {
     fn fmt<W: uWrite + ?Sized>(&self, f: &mut Formatter<'_, W>) -> Result<(), W::Error> {
@@ -100,6 +106,8 @@ mod tests {
         ] {
             assert_eq!(Errno(number.try_into().unwrap()).name(), Some(name.as_bytes()));
         }
+        assert_eq!(Errno::NOT_REGULAR.name(), Some(&b"not a regular file"[..]));
+        assert!(Errno::NOT_REGULAR.0 > errno::EHWPOISON.try_into().unwrap(), "the kernel's last");
         assert_eq!(Errno(0).name(), None);
         assert_eq!(Errno(-5).name(), None);
     }

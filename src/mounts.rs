@@ -47,8 +47,8 @@ const OTHERS: [Mount; 8] = [
     mount(c"cgroup2", c"/sys/fs/cgroup", MS_NOSUID | MS_NODEV | MS_NOEXEC, c""),
 ];
 
-/// In the root that an init of its own is started in.
-const INSIDE: [Mount; 1] = [mount(c"tmpfs", c"/mnt/run", MS_NOSUID | MS_NODEV, c"mode=0755")];
+/// /run of the root that an init of its own is started in: the working directory then.
+const INSIDE: [Mount; 1] = [mount(c"tmpfs", c".", MS_NOSUID | MS_NODEV, c"mode=0755")];
 
 /// The mount of /proc, as [`MOUNTS`] has the others.
 pub static PROC: [u8; packed(&FIRST, [0; 0]).1] = packed(&FIRST, [0; _]).0;
@@ -56,8 +56,8 @@ pub static PROC: [u8; packed(&FIRST, [0; 0]).1] = packed(&FIRST, [0; _]).0;
 /// pointers is.
 pub static MOUNTS: [u8; packed(&OTHERS, [0; 0]).1] = packed(&OTHERS, [0; _]).0;
 
-/// The mount of /run in the root, for an init of its own.
-pub static RUN: [u8; packed(&INSIDE, [0; 0]).1] = packed(&INSIDE, [0; _]).0;
+/// The mount of /run in the root, on the working directory.
+pub static HERE: [u8; packed(&INSIDE, [0; 0]).1] = packed(&INSIDE, [0; _]).0;
 
 /// Packs as much as there is room for, and returns how much there is.
 const fn packed<const SIZE: usize>(mounts: &[Mount], mut room: [u8; SIZE]) -> ([u8; SIZE], usize) {

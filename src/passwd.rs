@@ -1,7 +1,7 @@
 //! The user of the workload: docker's USER, looked up in the image's passwd(5) and group(5).
 //!
 //! `user`, `uid`, `user:group`, `uid:gid` and the mixed forms. A number is an id, even if it is also a name, and needs
-//! no line; a name does. A line that is malformed is passed over.
+//! no line; a name does. A line that is malformed is passed over. The files are read line by line: they may be of any size.
 
 use crate::text::{Split, nth, number, position, split, split_once};
 
@@ -22,6 +22,17 @@ pub struct Account<'a> {
     pub gid: u32,
     /// The home directory; `/` without a passwd line.
     pub home: &'a [u8],
+}
+
+/// The lines of passwd or group, from a file of any size.
+pub trait Lines {
+    /// Goes to the next line, or part of a long one, which ends at the end of the line or after a member of a list. Returns
+    /// `false`, and the line is empty, after the last.
+    fn advance(&mut self) -> bool;
+    /// The line.
+    fn line(&self) -> &[u8];
+    /// Whether it is a part of a line, and not the first.
+    fn continues(&self) -> bool;
 }
 
 /// Why a USER cannot be had.
@@ -47,38 +58,55 @@ impl Problem {
 ///
 /// # Errors
 /// [`Problem`] when a name has no line.
-pub fn account<'a>(user: &[u8], passwd: &'a [u8], group: &[u8], groups: &mut Groups) -> Result<Account<'a>, Problem> {
+pub fn account<'a, L: Lines>(
+    user: &[u8],
+    passwd: &'a mut L,
+    group: &mut L,
+    groups: &mut Groups,
+) -> Result<Account<'a>, Problem> {
     let (user, group_name) = split_once(user, b':').unwrap_or((user, b""));
     let user = if user.is_empty() { b"0" } else { user };
     let user_id = id(user);
+    let is_meant =
+        |line: &Fields<'_>| id(line.fourth).is_some() && user_id.map_or(line.name == user, |id| line.id == id);
+    while passwd.advance() && (passwd.continues() || !fields(passwd.line()).is_some_and(|line| is_meant(&line))) {}
     let mut account = Account { uid: 0, gid: 0, home: b"" };
     let mut name = &b""[..];
-    // name:password:UID:GID:GECOS:directory:shell
-    for line in split(passwd, b'\n') {
-        let Some(line) = &mut fields(line) else { continue };
-        let Some(gid) = id(line.fourth) else { continue };
-        if user_id.map_or(line.name == user, |id| line.id == id) {
-            account = Account { uid: line.id, gid, home: line.rest.nth(1).unwrap_or_default() };
+    match fields(passwd.line()) {
+        // name:password:UID:GID:GECOS:directory:shell
+        Some(mut line) => {
+            account = Account {
+                uid: line.id,
+                gid: id(line.fourth).unwrap_or_default(),
+                home: line.rest.nth(1).unwrap_or_default(),
+            };
             name = line.name;
-            break;
         }
-    }
-    if name.is_empty() {
-        account.uid = user_id.ok_or(Problem::User)?;
+        None => account.uid = user_id.ok_or(Problem::User)?,
     }
     if account.home.is_empty() {
         account.home = b"/";
     }
-    // group_name:password:GID:user_list
     let mut gid = id(group_name);
-    for line in split(group, b'\n') {
-        let Some(line) = &fields(line) else { continue };
-        if group_name.is_empty() {
-            if !name.is_empty() && position(line.fourth, b',', name).is_some() {
-                groups.push(line.id).map_err(|_| Problem::TooManyGroups)?;
+    let mut listed = None;
+    while group.advance() {
+        let mut members = group.line();
+        if !group.continues() {
+            // group_name:password:GID:user_list
+            let line = fields(members);
+            listed = line.as_ref().map(|line| line.id);
+            let Some(line) = line else { continue };
+            members = line.fourth;
+            if gid.is_none() && line.name == group_name {
+                gid = listed;
             }
-        } else if gid.is_none() && line.name == group_name {
-            gid = Some(line.id);
+        }
+        if group_name.is_empty()
+            && !name.is_empty()
+            && position(members, b',', name).is_some()
+            && let Some(gid) = listed.take()
+        {
+            groups.push(gid).map_err(|_| Problem::TooManyGroups)?;
         }
     }
     if !group_name.is_empty() {
@@ -110,6 +138,7 @@ fn id(text: &[u8]) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
     use super::*;
 
     const PASSWD: &[u8] = b"root:x:0:0:root:/root:/bin/sh\n\
@@ -122,9 +151,44 @@ mod tests {
     const GROUP: &[u8] =
         b"root:x:0:\nweb:x:44:\nbroken:x:x:web\nlogs:x:4:syslog,web\nspare:x:9:web,\n70:x:71:\nlogs:x:72:\nshort:x:5";
 
-    fn found(user: &str) -> Result<(Account<'static>, Groups), Problem> {
-        let mut groups = Groups::new();
-        account(user.as_bytes(), PASSWD, GROUP, &mut groups).map(|account| (account, groups))
+    /// The lines of a text, of which those that are longer are read in parts of at most that many bytes.
+    struct Parts<'a>(Split<'a>, usize, &'a [u8], &'a [u8], bool);
+
+    fn parts(text: &[u8], longest: usize) -> Parts<'_> {
+        Parts(split(text, b'\n'), longest, b"", b"", false)
+    }
+
+    impl Lines for Parts<'_> {
+        fn advance(&mut self) -> bool {
+            let Self(lines, longest, line, rest, continues) = self;
+            *continues = !rest.is_empty();
+            if !*continues {
+                *rest = lines.next().unwrap_or_default();
+            }
+            let comma = rest.iter().take(*longest).rposition(|byte| *byte == b',').filter(|_| rest.len() > *longest);
+            (*line, *rest) = comma.map_or((*rest, &b""[..]), |comma| (&rest[..comma], &rest[comma + 1..]));
+            *continues || !lines.is_done() || !line.is_empty()
+        }
+
+        fn line(&self) -> &[u8] {
+            self.2
+        }
+
+        fn continues(&self) -> bool {
+            self.4
+        }
+    }
+
+    type Found = (u32, u32, std::vec::Vec<u8>, Groups);
+
+    fn read(user: &[u8], passwd: &[u8], group: &[u8], longest: usize) -> Result<Found, Problem> {
+        let (mut passwd, mut groups) = (parts(passwd, usize::MAX), Groups::new());
+        let account = account(user, &mut passwd, &mut parts(group, longest), &mut groups)?;
+        Ok((account.uid, account.gid, account.home.to_vec(), groups))
+    }
+
+    fn found(user: &str) -> Result<Found, Problem> {
+        read(user.as_bytes(), PASSWD, GROUP, usize::MAX)
     }
 
     #[test]
@@ -147,9 +211,8 @@ mod tests {
             ("short", 88, 88, &[88], "/"),
             (":logs", 0, 4, &[4], "/root"),
         ] {
-            let (account, found_groups) = found(user).unwrap();
-            assert_eq!(account, Account { uid, gid, home: home.as_bytes() }, "{user:?}");
-            assert_eq!(found_groups, groups, "{user:?}");
+            let groups = Groups::from_slice(groups).unwrap();
+            assert_eq!(found(user), Ok((uid, gid, home.as_bytes().to_vec(), groups)), "{user:?}");
         }
     }
 
@@ -170,17 +233,26 @@ mod tests {
 
     #[test]
     fn files_may_be_missing() {
-        assert_eq!(account(b"5:6", b"", b"", &mut Groups::new()).map(|account| (account.uid, account.gid)), Ok((5, 6)));
-        assert_eq!(account(b"", b"", b"", &mut Groups::new()).map(|account| account.uid), Ok(0));
+        let ids = |user| read(user, b"", b"", 0).map(|(uid, gid, ..)| (uid, gid));
+        assert_eq!(ids(b"5:6"), Ok((5, 6)));
+        assert_eq!(ids(b""), Ok((0, 0)));
+    }
+
+    #[test]
+    fn a_list_of_members_may_be_read_in_parts() {
+        let group =
+            b"long:x:50:a,b,c,web,d,e,webb,f\nbroken,x:y,web\nother:x:51:a,b,c,d,e,f,g,web\nno:x:52:a,b,c,we,b,d,e,f";
+        for longest in 11..group.len() {
+            assert_eq!(read(b"web", PASSWD, group, longest).unwrap().3, [50, 51, 44], "{longest}");
+            assert_eq!(read(b"web:other", PASSWD, group, longest).unwrap().1, 51, "{longest}");
+        }
     }
 
     #[test]
     fn more_groups_than_fit_are_an_error() {
-        extern crate std;
         let groups_of_web = |count| {
             let group: std::string::String = (0..count).map(|gid| std::format!("g{gid}:x:{gid}:web\n")).collect();
-            let mut groups = Groups::new();
-            account(b"web", PASSWD, group.as_bytes(), &mut groups).map(|_| groups.len())
+            read(b"web", PASSWD, group.as_bytes(), usize::MAX).map(|(.., groups)| groups.len())
         };
         assert_eq!(groups_of_web(MAX_GROUPS - 1), Ok(MAX_GROUPS));
         assert_eq!(groups_of_web(MAX_GROUPS), Err(Problem::TooManyGroups));

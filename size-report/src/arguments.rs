@@ -23,10 +23,10 @@ pub(crate) struct Arguments {
     /// Draw a treemap: crate, module, symbol, by their bytes in the file
     #[arg(long, value_name = "FILE")]
     pub(crate) svg: Option<PathBuf>,
-    /// Show what each part weighs that an init can be built without: some 15 builds more
+    /// Show the bytes of each feature that an init can be built without: some 15 builds more
     #[arg(long)]
-    pub(crate) parts: bool,
-    /// Write the committed report and picture, bench/size.txt and bench/size.svg; with --parts bench/parts.txt too
+    pub(crate) features: bool,
+    /// Write the committed report and picture, bench/size.txt and bench/size.svg; with --features bench/features.txt too
     #[arg(long)]
     pub(crate) publish: bool,
     /// How many of the largest symbols and constants to show

@@ -14,10 +14,10 @@ pub(crate) struct Files {
     pub(crate) map: PathBuf,
 }
 
-/// Builds the init with some of its parts, in a target directory of its own; returns the file.
-pub(crate) fn init_of_parts(workspace: &Path, parts: &[&str]) -> Result<PathBuf, String> {
-    let target = target(workspace)?.join("parts");
-    build(workspace, &target, &["build", "--no-default-features", "--features", &parts.join(",")], &[])?;
+/// Builds the init with some of its features, in a target directory of its own; returns the file.
+pub(crate) fn init_with(workspace: &Path, features: &[&str]) -> Result<PathBuf, String> {
+    let target = target(workspace)?.join("features");
+    build(workspace, &target, &["build", "--no-default-features", "--features", &features.join(",")], &[])?;
     Ok(target.join("init/whit"))
 }
 

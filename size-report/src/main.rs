@@ -9,12 +9,12 @@ mod baseline;
 mod budget;
 mod compile;
 mod constants;
+mod features;
 mod image;
 mod label;
 mod linkmap;
 mod machinery;
 mod origin;
-mod parts;
 mod pieces;
 mod report;
 mod sections;
@@ -39,6 +39,7 @@ use linkmap::LinkMap;
 use machinery::Traces;
 use pieces::Piece;
 use totals::Totals;
+use whit_tools::cli::output;
 
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
@@ -91,15 +92,15 @@ fn run(arguments: &Arguments) -> Result<Vec<String>, String> {
     if let Some(path) = &arguments.svg {
         write_text(path, &init.picture())?;
     }
-    let parts = if arguments.parts { Some(parts::table(workspace)?) } else { None };
-    if let Some(table) = &parts {
+    let features = if arguments.features { Some(features::table(workspace)?) } else { None };
+    if let Some(table) = &features {
         show(&format!("\n{table}"))?;
     }
     if arguments.publish {
         let head = |option| format!("# cargo run -p size-report -- {option}\n# {}\n\n", init.compiler);
         write_text(&workspace.join("bench/size.txt"), &(head("--publish") + &init.report(&budget, PUBLISHED)))?;
-        if let Some(table) = &parts {
-            write_text(&workspace.join("bench/parts.txt"), &(head("--parts --publish") + table))?;
+        if let Some(table) = &features {
+            write_text(&workspace.join("bench/features.txt"), &(head("--features --publish") + table))?;
         }
         write_text(&workspace.join("bench/size.svg"), &init.picture())?;
     }
@@ -171,19 +172,7 @@ fn read_text(path: &Path) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// Writes a file whole or not at all. What is not a plain file, such as /dev/stdout, is written as it is.
+/// Writes a file whole or not at all; `-` is standard output.
 fn write_text(path: &Path, text: &str) -> Result<(), String> {
-    let is_replaced = path.is_file() || !path.exists();
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".part");
-    let part = path.with_file_name(name);
-    let written = if is_replaced {
-        std::fs::write(&part, text).and_then(|()| std::fs::rename(&part, path))
-    } else {
-        std::fs::write(path, text)
-    };
-    written.map_err(|error| {
-        let _ = std::fs::remove_file(&part); // what of it could be written
-        format!("{}: {error}", path.display())
-    })
+    output::write(path, text.as_bytes()).map_err(|error| format!("{}: {error}", path.display()))
 }

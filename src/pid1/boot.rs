@@ -51,8 +51,7 @@ pub(crate) fn prepare_root_and_network(machine: &mut Machine<'_>) -> Result<Outc
     }
     sources::read_image_record(machine);
     machine.clock.advance(&machine.sources);
-    filesystems::bind_system_mounts();
-    if !volumes::mount_all(machine, deadline_ms, &mut device)? {
+    if !filesystems::bind_system_mounts() || !volumes::mount_volumes(machine, deadline_ms, &mut device)? {
         return Ok(Outcome::Failed);
     }
     // A network card may appear after the root.

@@ -54,7 +54,7 @@ impl Clock {
         }
         self.least_ns = u64::from(newest_s).wrapping_mul(1_000_000_000);
         if clock_ns() < self.least_ns {
-            set(self.least_ns);
+            set_clock(self.least_ns);
         }
     }
 
@@ -81,7 +81,7 @@ impl Clock {
             return;
         };
         if self.has_answer() {
-            return self.end();
+            return self.stop();
         }
         if self.deadline_ms != NEVER && now_ms < self.deadline_ms {
             return;
@@ -97,7 +97,7 @@ impl Clock {
         let next = usize::from(self.asked).checked_rem(servers.len()).and_then(|next| servers.get(next));
         let (Some(server), ..MAX_QUESTIONS) = (next, self.asked) else {
             error!("ntp={}: nobody tells the time", Text(wanted));
-            return self.end();
+            return self.stop();
         };
         self.deadline_ms = after_ms(now_ms, FIRST_GAP_MS << self.asked);
         self.asked += 1;
@@ -106,7 +106,7 @@ impl Clock {
         }
     }
 
-    fn end(&mut self) {
+    fn stop(&mut self) {
         (self.done, self.socket, self.deadline_ms) = (true, None, NEVER);
     }
 
@@ -130,7 +130,7 @@ impl Clock {
         while let Ok(message) = fd::receive(socket, &mut buffer) {
             if let Some(time_ns) = sntp::time_ns(message, self.nonce()).filter(|time_ns| *time_ns >= self.least_ns) {
                 // It was half of the way's time ago.
-                set(time_ns.wrapping_add(boot_time_ns().wrapping_sub(self.asked_ns) / 2));
+                set_clock(time_ns.wrapping_add(boot_time_ns().wrapping_sub(self.asked_ns) / 2));
                 return true;
             }
         }
@@ -138,7 +138,7 @@ impl Clock {
     }
 }
 
-fn set(time_ns: u64) {
+fn set_clock(time_ns: u64) {
     match set_clock_ns(time_ns) {
         Ok(()) => info!("clock set to {}", time_ns / 1_000_000_000),
         Err(errno) => log_failure("clock", b"", errno),

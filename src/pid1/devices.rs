@@ -5,6 +5,7 @@
 use core::ffi::CStr;
 use core::num::NonZero;
 
+use linux_raw_sys::general::S_IFBLK;
 use rustix::fs::OFlags;
 use rustix::process::chdir;
 use ufmt::uwrite;
@@ -83,7 +84,7 @@ impl Device {
             let Some(length) = self.go_to(&list, at) else { break Err(Errno::NOENT) };
             at += length as u64 + 1;
             match spec {
-                Some(spec) if self.is_meant(spec) && self.look().is_ok() => break Ok(()),
+                Some(spec) if self.is_meant(spec) && self.probe_current().is_ok() => break Ok(()),
                 None if length > 0 => self.log(length),
                 _ => {}
             }
@@ -114,7 +115,7 @@ impl Device {
     /// Logs the device whose line of that length was read.
     fn log(&mut self, length: usize) {
         let _ = uwrite!(Line, "{}", Text(self.place.get(..length).unwrap_or_default()));
-        let _ = self.look();
+        let _ = self.probe_current();
         if let Some(format) = self.format {
             let _ = uwrite!(Line, " {} {}", Text(&format.fstype), Text(format.label(&self.place).0));
         }
@@ -125,7 +126,7 @@ impl Device {
         match spec.kind {
             Kind::Number => device_number(field(&mut self.place, c"dev", b"")) == spec.number,
             Kind::Uuid | Kind::Label => {
-                let _ = self.look();
+                let _ = self.probe_current();
                 let Some(format) = self.format else { return false };
                 if spec.kind == Kind::Uuid {
                     return format.uuid(&self.place) == spec.number;
@@ -172,7 +173,7 @@ impl Device {
 
     /// Looks for a file system on the device in whose folder it is.
     #[inline(never)]
-    fn look(&mut self) -> Result<(), Errno> {
+    fn probe_current(&mut self) -> Result<(), Errno> {
         self.set_path(c"uevent");
         self.probe()
     }
@@ -180,6 +181,10 @@ impl Device {
     /// Looks for a file system on the device.
     fn probe(&mut self) -> Result<(), Errno> {
         self.format = None; // The last device's, when this one cannot be opened.
+        // An image's record may name any file of /dev: to open a terminal or a watchdog has an effect.
+        if fd::status(self.path.text()).is_some_and(|status| status.kind != S_IFBLK) {
+            return Err(Errno::NOTBLK);
+        }
         let device = fd::open(self.path.text(), OFlags::RDONLY)?;
         let mut at = 0;
         while at <= probe::SECOND_PLACE {
@@ -196,5 +201,5 @@ impl Device {
 
 /// The value of `key` in a small file of the working directory, up to the end of the line; empty when there is none.
 fn field<'a>(place: &'a mut Place, file: &CStr, key: &[u8]) -> &'a [u8] {
-    files::behind(place, file, 0, b'\n', key)
+    files::value_of(place, file, 0, b'\n', key)
 }

@@ -10,7 +10,6 @@ use whit::options::{Options, Source, Sources, Value};
 use whit::text::Text;
 
 use crate::console::{Line, number_line};
-use crate::files;
 use crate::hostname;
 use crate::network::Network;
 use crate::own_files;
@@ -19,8 +18,7 @@ use crate::own_files;
 pub(crate) fn write(sources: &Sources<'_>, options: &Options<'_>, network: Option<&Network<'_>>) {
     let lease = network.and_then(Network::lease);
     hostname::set(options.value(Value::Hostname), lease.map_or(b"", |lease| &lease.hostname));
-    // An image of one program has none, and its resolver reads these files all the same.
-    let _ = files::make_directory(c"/mnt/etc");
+    // An image of one program has no /etc, and its resolver reads these files all the same: it is created.
     let uname = uname();
     let hostname = Text(uname.nodename().to_bytes());
     let _ = uwrite!(Line, "{}\n", hostname);

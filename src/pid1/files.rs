@@ -5,6 +5,7 @@ use core::mem::MaybeUninit;
 
 use rustix::fs::{Mode, OFlags, mkdir};
 use whit::error::Errno;
+use whit::passwd::Lines as _;
 use whit::text::{split, strip_prefix};
 
 use crate::sys::c_str;
@@ -34,7 +35,7 @@ pub(crate) fn read_open<'a>(file: &Fd, buffer: &'a mut [MaybeUninit<u8>]) -> Res
 /// The value of `key` in a small file: the rest of the first part that starts with it. The parts begin at byte `at`, and each ends
 /// with `end`. Empty when there is none.
 #[inline(never)]
-pub(crate) fn behind<'a>(room: &'a mut [u8], file: &CStr, at: u64, end: u8, key: &[u8]) -> &'a [u8] {
+pub(crate) fn value_of<'a>(room: &'a mut [u8], file: &CStr, at: u64, end: u8, key: &[u8]) -> &'a [u8] {
     let length = fd::open(file, OFlags::RDONLY).map_or(0, |file| fd::read_at(&file, room, at));
     let mut texts = split(room.get(..length).unwrap_or_default(), end);
     texts.find_map(|text| strip_prefix(text, key)).unwrap_or_default()
@@ -45,48 +46,83 @@ pub(crate) fn behind<'a>(room: &'a mut [u8], file: &CStr, at: u64, end: u8, key:
 #[inline(never)]
 pub(crate) fn each_line(path: &CStr, visit: &mut dyn FnMut(&[u8])) -> bool {
     let Ok(list) = fd::open(path, OFlags::RDONLY) else { return false };
-    let mut lines = Lines::of(&list);
+    let mut lines = Lines::of(Some(&list));
     while let Some(line) = lines.next() {
         visit(line);
     }
     lines.is_at_end()
 }
 
-/// The lines of a file, each without its newline and not longer than the window.
+/// The lines of a file, each without its newline. One that is longer than the window is cut into parts, at a comma where it has any:
+/// the list of a group's members is parts of a list then.
 pub(crate) struct Lines<'a> {
-    file: &'a Fd,
+    /// None has no lines.
+    file: Option<&'a Fd>,
     window: [u8; 4096],
-    /// What of the window was not returned yet.
+    /// The line in the window.
     start: usize,
+    length: usize,
+    /// What of the window comes after it.
+    rest: usize,
     end: usize,
     /// Where the window stands in the file.
     at: u64,
+    /// The line goes on in the next part.
+    is_cut: bool,
+    /// The line is a part, and not the first.
+    continues: bool,
 }
 
 impl<'a> Lines<'a> {
-    pub(crate) fn of(file: &'a Fd) -> Self {
-        Self { file, window: [0; _], start: 0, end: 0, at: 0 }
+    #[inline(never)]
+    pub(crate) fn of(file: Option<&'a Fd>) -> Self {
+        Self { file, window: [0; _], start: 0, length: 0, rest: 0, end: 0, at: 0, is_cut: false, continues: false }
     }
 
     /// Whether the last line that was returned was the file's last.
     fn is_at_end(&self) -> bool {
-        self.start == self.end
+        self.rest == self.end && !self.is_cut
     }
 
     fn find(&self) -> Option<usize> {
-        self.window.get(self.start..self.end)?.iter().position(|byte| *byte == b'\n')
+        self.window.get(self.rest..self.end)?.iter().position(|byte| *byte == b'\n')
     }
 
-    #[inline(never)]
+    /// The next line; none after the last, and none that is longer than the window.
     pub(crate) fn next(&mut self) -> Option<&[u8]> {
-        if self.find().is_none() {
-            self.at += self.start as u64;
-            self.start = 0;
-            self.end = fd::read_at(self.file, &mut self.window, self.at);
+        (self.advance() && !self.is_cut).then(|| self.line())
+    }
+}
+
+impl whit::passwd::Lines for Lines<'_> {
+    #[inline(never)]
+    fn advance(&mut self) -> bool {
+        let mut newline = self.find();
+        if newline.is_none() {
+            self.at += self.rest as u64;
+            self.rest = 0;
+            self.end = self.file.map_or(0, |file| fd::read_at(file, &mut self.window, self.at));
+            newline = self.find();
         }
-        let (start, length) = (self.start, self.find()?);
-        self.start += length + 1;
-        self.window.get(start..start + length)
+        self.start = self.rest;
+        self.continues = self.is_cut;
+        self.is_cut = newline.is_none() && self.end == self.window.len();
+        self.length = match newline {
+            Some(length) => length,
+            None if self.is_cut => self.window.iter().rposition(|byte| *byte == b',').unwrap_or(self.end),
+            None => self.end,
+        };
+        // Without its newline or comma.
+        self.rest = self.end.min(self.rest + self.length + 1);
+        self.end > 0
+    }
+
+    fn line(&self) -> &[u8] {
+        self.window.get(self.start..self.start + self.length).unwrap_or_default()
+    }
+
+    fn continues(&self) -> bool {
+        self.continues
     }
 }
 
@@ -131,8 +167,9 @@ impl Path {
         self.text()
     }
 
+    /// Makes it a text of these parts, as [`Path::join`] does.
     #[inline(never)]
-    fn fill(&mut self, parts: &[&[u8]]) -> &CStr {
+    pub(crate) fn fill(&mut self, parts: &[&[u8]]) -> &CStr {
         self.0.clear();
         if !parts.iter().all(|part| self.0.extend_from_slice(part).is_ok()) || self.0.is_full() {
             self.0.clear();
@@ -147,23 +184,35 @@ impl Path {
         c_str(&self.0)
     }
 
+    /// The text up to a place.
+    pub(crate) fn head(&self, end: usize) -> &[u8] {
+        self.0.get(..end).unwrap_or_default()
+    }
+
+    /// The text from a place on.
+    #[inline(never)]
+    pub(crate) fn tail(&self, start: usize) -> &CStr {
+        c_str(self.0.get(start..).unwrap_or_default())
+    }
+
+    /// The byte at a place; NUL after the text.
+    pub(crate) fn byte(&self, place: usize) -> u8 {
+        self.0.get(place).copied().unwrap_or_default()
+    }
+
+    /// Puts a byte at a place; a NUL ends the text there.
+    pub(crate) fn put(&mut self, place: usize, byte: u8) {
+        if let Some(place) = self.0.get_mut(place) {
+            *place = byte;
+        }
+    }
+
     /// Puts one byte in the place of another, wherever that stands.
     pub(crate) fn replace(&mut self, old: u8, new: u8) {
         for byte in self.0.iter_mut().filter(|byte| **byte == old) {
             *byte = new;
         }
     }
-}
-
-/// Makes a directory and those above it; one that exists is fine.
-pub(crate) fn make_directories(path: &[u8]) -> Result<(), Errno> {
-    let mut room = Path::new();
-    for end in 1..=path.len() {
-        if let None | Some(b'/') = path.get(end) {
-            make_directory(room.set(path.get(..end).unwrap_or_default()))?;
-        }
-    }
-    Ok(())
 }
 
 /// Makes one directory; one that exists is fine.

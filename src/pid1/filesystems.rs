@@ -3,9 +3,9 @@
 use core::ffi::CStr;
 
 use linux_raw_sys::general::MS_RDONLY;
-use rustix::fs::{CWD, FileType, Mode, OFlags, makedev, mknodat, symlink};
+use rustix::fs::{CWD, FileType, Mode, makedev, mknodat, symlink};
 use rustix::mount::{MountFlags, mount, mount_bind_recursive};
-use rustix::process::{chdir, chroot, fchdir, umask};
+use rustix::process::{chdir, umask};
 use whit::error::Errno;
 use whit::mounts::{LINKS, MOUNTS, NODES};
 use whit::text::{Text, position, split, strip_prefix};
@@ -14,13 +14,15 @@ use whit::volume::{MountOption, Volume, mount_option};
 use crate::console::{info, log_failure};
 use crate::devices::Device;
 use crate::files::{self, MAX_PATH, Path};
-use crate::sys::{c_str, fd};
+use crate::inside;
+use crate::sys::c_str;
+use crate::sys::fd;
 
 /// Where the root is mounted.
 pub(crate) const ROOT: &CStr = c"/mnt";
 
 /// Makes the mounts of a packed table, creating missing directories. A directory that is a mount already is skipped.
-pub(crate) fn mount_all(mut packed: &'static [u8]) {
+pub(crate) fn mount_table(mut packed: &'static [u8]) {
     while mount_next(&mut packed) {}
 }
 
@@ -97,28 +99,15 @@ pub(crate) struct Root {
     pub(crate) read_only: bool,
 }
 
-/// Mounts a volume on its directory below `root`, which is created when it is missing; as [`mount_device`] does.
-pub(crate) fn mount_inside(root: &CStr, device: &Device, volume: &Volume<'_>) -> Result<bool, Errno> {
-    // Links in the path lead where they lead in the root: PID 1 goes there meanwhile.
-    let outside = fd::open(c"/", OFlags::PATH)?;
-    chroot(root)?;
-    let mounted = files::make_directories(volume.path).and_then(|()| mount_device(device, volume));
-    fchdir(&outside)?;
-    chroot(c".")?;
-    mounted
-}
-
-/// Mounts a device on a directory, trying its file system types in turn; read-only where it cannot be written to. Returns whether
-/// it is read-only.
+/// Mounts a volume's device on the working directory, trying its file system types in turn; read-only where it cannot be written
+/// to. Returns whether it is read-only.
 ///
 /// # Errors
 /// ENOENT for a tag that the host does not have (yet), and the kernel's.
 #[inline(never)]
-fn mount_device(device: &Device, volume: &Volume<'_>) -> Result<bool, Errno> {
-    let Volume { path, fstype, options, mut flags, .. } = *volume;
+pub(crate) fn mount_device(device: &Device, volume: &Volume<'_>) -> Result<bool, Errno> {
+    let Volume { fstype, options, mut flags, .. } = *volume;
     let mut buffer = files::buffer::<4096>();
-    let mut room = Path::new();
-    let target = room.set(path);
     let fstypes = device.fstypes(fstype);
     let (list, separator, prefix) = if fstypes.is_empty() {
         // Lines of the kernel's types; those that need a device have no "nodev" in front of the tab.
@@ -151,7 +140,7 @@ fn mount_device(device: &Device, volume: &Volume<'_>) -> Result<bool, Errno> {
         let mut name = Path::new();
         let fstype = name.set(fstype);
         for flags in [flags, flags | MS_RDONLY] {
-            match mount(device.path.text(), target, fstype, MountFlags::from_bits_retain(flags), c_str(&data)) {
+            match mount(device.path.text(), c".", fstype, MountFlags::from_bits_retain(flags), c_str(&data)) {
                 Ok(()) => return Ok(flags & MS_RDONLY != 0),
                 Err(errno) => last = errno.into(),
             }
@@ -172,12 +161,19 @@ const DATA_9P: &[u8] = b"trans=virtio,version=9p2000.L,msize=262144,";
 /// A directory that every user may write to, as docker makes it.
 const DATA_TMPFS: &[u8] = b"mode=1777,";
 
-/// Binds /dev, /proc and /sys, with the mounts in them, into the root.
-pub(crate) fn bind_system_mounts() {
+/// Binds /dev, /proc and /sys, with the mounts in them, into the root; returns whether the boot can go on. Failures are logged. In
+/// the place of a link or file of the image there is none: the boot ends, as runc refuses such an image (libcontainer,
+/// mountToRootfs()). What a read-only root has no directory for it goes without.
+pub(crate) fn bind_system_mounts() -> bool {
+    let mut all = true;
     for inside in texts(b"/mnt/dev\0/mnt/proc\0/mnt/sys\0") {
         let ours = c_str(inside.to_bytes_with_nul().get(ROOT.count_bytes()..).unwrap_or_default());
-        if let Err(errno) = make_and(inside, || mount_bind_recursive(ours, inside)) {
+        let bound = inside::enter_plain(inside).and_then(|()| Ok(mount_bind_recursive(ours, c".")?));
+        inside::leave();
+        if let Err(errno) = bound {
             log_failure("mount ", inside.to_bytes(), errno);
+            all &= errno == Errno::ROFS;
         }
     }
+    all
 }

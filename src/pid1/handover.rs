@@ -12,12 +12,13 @@ use whit::options::{Switch, Value};
 use whit::text::split;
 
 use crate::files;
-use crate::filesystems::{self, Root, texts};
+use crate::filesystems::{self, ROOT, Root, texts};
+use crate::inside;
 use crate::machine::Machine;
 use crate::shutdown;
 use crate::sys::c_str;
 use crate::sys::fd::{self, Fd};
-use crate::workload::{enter_root_with, execute};
+use crate::workload::{enter_root, execute, fill};
 
 /// The kernel's default inits (init/main.c, kernel_init).
 const INITS: &[u8] = b"/sbin/init /etc/init /bin/init /bin/sh";
@@ -36,7 +37,7 @@ pub(crate) fn hand_over(machine: &mut Machine<'_>) -> u8 {
         leave_initramfs(root);
     }
     let (mut argv, mut env) = (<Strings>::new(), <Strings>::new());
-    if let Err(code) = enter_root_with(&machine.sources, &mut argv, &mut env) {
+    if let Err(code) = fill(&machine.sources, &mut argv, &mut env).and_then(|()| enter_root()) {
         return code;
     }
     // No container, whatever its engine left in the image: without this word, systemd goes by /.dockerenv (its Container
@@ -57,7 +58,9 @@ pub(crate) fn hand_over(machine: &mut Machine<'_>) -> u8 {
 
 /// Leaves the initramfs: unmounts what the root has of its own, and removes all files. The root is still to be moved to `/`.
 fn leave_initramfs(root: &Root) {
-    filesystems::mount_all(&mounts::RUN);
+    if inside::enter(ROOT, b"run").is_ok() {
+        filesystems::mount_table(&mounts::HERE);
+    }
     for ours in texts(b"/dev\0/proc\0/sys\0/tmp\0/run\0") {
         let _ = unmount(ours, UnmountFlags::DETACH);
     }

@@ -48,7 +48,7 @@ pub(crate) fn load(machine: &mut Machine<'_>) {
     };
     let mut search = Search { index, machine, devices: Devices::new(), loaded: true };
     while core::mem::take(&mut search.loaded) {
-        let _ = fd::open(c"/sys/bus", OFlags::DIRECTORY).and_then(|buses| search.look_below(&buses, 3));
+        let _ = fd::open(c"/sys/bus", OFlags::DIRECTORY).and_then(|buses| search.collect_below(&buses, 3));
         search.look_up();
     }
 }
@@ -63,15 +63,15 @@ struct Search<'a, 'b> {
 impl Search<'_, '_> {
     /// Collects the modaliases of the devices that many levels below a directory: /sys/bus/BUS/devices/DEVICE/modalias. (Other
     /// directories have no such file.)
-    fn look_below(&mut self, directory: &Fd, levels: u8) -> Result<(), Errno> {
+    fn collect_below(&mut self, directory: &Fd, levels: u8) -> Result<(), Errno> {
         if levels == 0 {
-            return self.look_at(directory);
+            return self.collect(directory);
         }
         let mut room = files::buffer::<1024>();
         while let entries @ [_, ..] = fd::entries(directory, &mut room)? {
             for name in names(entries).map(c_str) {
                 let below = fd::open_at(directory, name, OFlags::DIRECTORY);
-                let _ = below.and_then(|below| self.look_below(&below, levels - 1));
+                let _ = below.and_then(|below| self.collect_below(&below, levels - 1));
             }
         }
         Ok(())
@@ -79,7 +79,7 @@ impl Search<'_, '_> {
 
     /// Adds a device's modalias, which ends with a newline. A processor's lists its features in over a kilobyte; the next processor's
     /// is the same, and skipped.
-    fn look_at(&mut self, device: &Fd) -> Result<(), Errno> {
+    fn collect(&mut self, device: &Fd) -> Result<(), Errno> {
         let mut room = files::buffer::<MAX_DEVICE>();
         let device = files::read_open(&fd::open_at(device, c"modalias", OFlags::RDONLY)?, &mut room)?;
         // (core's `ends_with` would link a panic.)
@@ -94,7 +94,7 @@ impl Search<'_, '_> {
     /// Loads the modules that have a pattern for one of those collected, in the index's order.
     #[inline(never)]
     fn look_up(&mut self) {
-        let mut lines = Lines::of(&self.index);
+        let mut lines = Lines::of(Some(&self.index));
         let (mut directory, mut module, mut number) = (Path::new(), Path::new(), 0);
         directory.set(lines.next().unwrap_or_default());
         while let Some(line) = lines.next() {
@@ -104,7 +104,7 @@ impl Search<'_, '_> {
                 continue;
             };
             if split(&self.devices, b'\n').any(|device| matches(pattern, device)) && first_try(number) {
-                for file in split(module.text().to_bytes(), b' ').filter(|file| !modules::is_there(file)) {
+                for file in split(module.text().to_bytes(), b' ').filter(|file| !modules::is_loaded(file)) {
                     modules::load_one(directory.text().to_bytes(), file);
                     self.machine.handle_network();
                 }

@@ -44,8 +44,6 @@ pub(crate) enum Phase {
     LoadingDrivers,
     /// No driver is loaded any more: there is no index of them, or no device is waited for.
     DriversLoaded,
-    /// The files of /etc that depend on the network are written, and follow it.
-    EtcWritten,
 }
 
 /// The state of PID 1. Small fields come first: code that reaches the first 128 bytes is shorter.
@@ -137,15 +135,14 @@ impl<'a> Machine<'a> {
         }
         let lease = self.network.as_ref().and_then(Network::lease);
         self.clock.handle(now_ms(), self.options.value(Value::Ntp), lease);
-        if self.phase == Phase::EtcWritten && self.network.as_ref().is_some_and(Network::has_changed) {
+        if self.network.as_ref().is_some_and(|network| network.has_changed(now_ms())) {
             self.write_etc();
         }
     }
 
     /// Writes the files of /etc that depend on the network: at the end of the boot, and then each time that it changes.
     pub(crate) fn write_etc(&mut self) {
-        self.phase = Phase::EtcWritten;
-        self.network.iter_mut().for_each(Network::clear_changed);
+        self.network.iter_mut().for_each(|network| network.files_written(now_ms()));
         etc::write(&self.sources, &self.options, self.network.as_ref());
     }
 

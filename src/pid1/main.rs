@@ -25,6 +25,7 @@ mod handover;
 #[cfg_attr(not(feature = "hardware"), path = "stubs/hardware.rs")]
 mod hardware;
 mod hostname;
+mod inside;
 mod machine;
 mod modules;
 mod mounting;
@@ -81,7 +82,7 @@ fn main(seed: u32) -> ! {
     let init_ns = sys::boot_time_ns();
     shutdown::reboot(RebootCommand::CadOff);
 
-    filesystems::mount_all(&mounts::PROC);
+    filesystems::mount_table(&mounts::PROC);
     let sources = sources::read();
     let options = sources.options(&mut sources::log_complaint);
     console::configure(options.has(Switch::Quiet), options.kernel_log);

@@ -41,7 +41,7 @@ pub(crate) fn load_one(directory: &[u8], file: &[u8]) {
 }
 
 /// Whether the kernel has the module of a file, loaded or its own.
-pub(crate) fn is_there(file: &[u8]) -> bool {
+pub(crate) fn is_loaded(file: &[u8]) -> bool {
     let mut path = Path::new();
     let name = file.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     let name = split(name, b'.').next().unwrap_or_default();

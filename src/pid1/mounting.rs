@@ -9,6 +9,7 @@ use whit::volume::Volume;
 use crate::devices::Device;
 use crate::end::End;
 use crate::filesystems;
+use crate::inside;
 use crate::machine::{Machine, now_ms};
 use crate::supervise;
 
@@ -24,7 +25,16 @@ pub(crate) fn mount_when_there(
 ) -> Result<Result<bool, Errno>, End> {
     let Some(source) = source else { return Ok(Err(Errno::INVAL)) };
     loop {
-        match device.find(source).and_then(|()| filesystems::mount_inside(root, device, volume)) {
+        let mut entered = Ok(());
+        let mounted = device.find(source).and_then(|()| {
+            entered = inside::enter(root, volume.path);
+            entered.and_then(|()| filesystems::mount_device(device, volume))
+        });
+        inside::leave();
+        if entered.is_err() {
+            return Ok(mounted); // Not the device is missing.
+        }
+        match mounted {
             // The node may appear before the medium.
             Err(Errno::NOENT | Errno::NXIO | Errno::NOMEDIUM) => {}
             done => return Ok(done),

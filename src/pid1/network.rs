@@ -40,6 +40,8 @@ const EVENTS: u32 = RTMGRP_LINK | RTMGRP_IPV6_IFADDR | 1 << (rtnetlink_groups::R
 const E1000_NEGOTIATES_MS: u64 = 500;
 /// An upper bound on the time that a workload takes to start.
 const STARTS_MS: u64 = 1000;
+/// The shortest time from one writing of the files to the next: what a router advertises may change with each packet.
+const FILES_GAP_MS: u64 = 1000;
 /// The loopback's index in every network (include/net/flow.h, LOOPBACK_IFINDEX).
 const LOOPBACK: u32 = 1;
 
@@ -69,6 +71,8 @@ pub(crate) struct Network<'a> {
     workload: Workload,
     /// There is a global address of IPv6.
     pub(crate) has_ipv6: bool,
+    /// When the files may be written again; never before they were first written.
+    files_due_ms: u64,
     /// DNS servers from router advertisements.
     name_servers: NameServers,
     interfaces: heapless::Vec<Interface, MAX_INTERFACES>,
@@ -99,6 +103,7 @@ impl<'a> Network<'a> {
             ip: options.value(Value::Ip),
             workload: Workload::None,
             has_ipv6: false,
+            files_due_ms: NEVER,
             name_servers: NameServers::default(),
             interfaces: heapless::Vec::new(),
         })
@@ -128,9 +133,9 @@ impl<'a> Network<'a> {
     /// When [`Network::handle`] is to be called without an event.
     pub(crate) fn deadline_ms(&self) -> u64 {
         let started_ms = if let Workload::Starts(until_ms) = self.workload { until_ms } else { NEVER };
-        self.interfaces.iter().fold(self.name_servers.deadline_ms().min(started_ms), |earliest_ms, interface| {
-            earliest_ms.min(interface.client.deadline_ms())
-        })
+        let files_due_ms = if self.shared.changed { self.files_due_ms } else { NEVER };
+        let own_ms = self.name_servers.deadline_ms().min(started_ms).min(files_due_ms);
+        self.interfaces.iter().fold(own_ms, |earliest_ms, interface| earliest_ms.min(interface.client.deadline_ms()))
     }
 
     /// Whether there is an interface to wait for.
@@ -155,14 +160,15 @@ impl<'a> Network<'a> {
         self.interfaces.iter().find(|known| known.index == interface).map_or(b"", |known| &known.name)
     }
 
-    /// Whether a lease or a name server changed since [`Network::clear_changed`].
-    pub(crate) fn has_changed(&self) -> bool {
-        self.shared.changed
+    /// Whether a lease or a name server changed since [`Network::files_written`], and that is to be written by now.
+    pub(crate) fn has_changed(&self, now_ms: u64) -> bool {
+        self.shared.changed && now_ms >= self.files_due_ms
     }
 
-    /// The changes so far are written.
-    pub(crate) fn clear_changed(&mut self) {
+    /// The changes so far are written. Those that follow the first writing, at the end of the boot, do not wait.
+    pub(crate) fn files_written(&mut self, now_ms: u64) {
         self.shared.changed = false;
+        self.files_due_ms = if self.files_due_ms == NEVER { now_ms } else { after_ms(now_ms, FILES_GAP_MS) };
     }
 
     /// Notes that the workload starts: it may create interfaces of its own from here on.

@@ -38,7 +38,7 @@ pub(crate) fn send(machine: &Machine<'_>, end: Option<End>) {
             }
             sys::write_port(port, machine.exit_code)
         }
-        Some(Host::Vsock { kind, cid, port }) => vsock::talk(kind, [cid, port], |socket| {
+        Some(Host::Vsock { kind, cid, port }) => vsock::send(kind, [cid, port], |socket| {
             let (mut key, mut number, mut wait_ms) = ("READY=", 1, 0);
             if let Some(end) = end {
                 let _ = Line.write_str("X_SYSTEMD_SHUTDOWN=");

@@ -10,8 +10,8 @@ use whit::volume::{TMPFS, Volume};
 use crate::console::log_failure;
 use crate::devices::Device;
 use crate::end::End;
-use crate::files::make_directory;
 use crate::filesystems::{ROOT, texts};
+use crate::inside;
 use crate::machine::Machine;
 use crate::mounting::mount_when_there;
 
@@ -38,9 +38,10 @@ pub(crate) fn mount_overlay(machine: &mut Machine<'_>, deadline_ms: u64, device:
 
 /// Mounts the overlay itself. The upper layer is mounted.
 fn mount_layers() -> Result<(), Errno> {
-    for directory in texts(OVERLAY_DIRECTORIES) {
-        make_directory(directory)?;
-    }
+    // A link on the upper layer's device would make another directory of the initramfs the layer.
+    let all = texts(OVERLAY_DIRECTORIES).try_for_each(inside::enter_plain);
+    inside::leave();
+    all?;
     mount_move(ROOT, LOWER)?;
     Ok(mount(c"overlay", ROOT, c"overlay", MountFlags::empty(), OVERLAY_OPTIONS)?)
 }

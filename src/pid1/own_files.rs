@@ -1,67 +1,114 @@
-//! The files that the init writes into the root: each begins with [`MARK`], and none takes the place of the image's own.
+//! The files that the init writes into the root: each begins with [`MARK`] or was empty, and none takes the place of the image's own.
 
 use core::ffi::CStr;
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use rustix::fs::{Access, OFlags, access, ftruncate};
+use rustix::fs::{OFlags, ftruncate, rename, unlink};
 use rustix::io;
 use rustix::mount::mount_bind;
-use whit::contract::{MARK, RUN, RUN_IN_ROOT};
+use whit::contract::{MARK, RUN};
 use whit::error::Errno;
 use whit::text::strip_prefix;
 
 use crate::console::{self, log_failure};
 use crate::files::{self, Path};
 use crate::filesystems::ROOT;
+use crate::inside::{self, Walk};
 use crate::sys::fd::{self, Fd};
+use crate::sys::memory::MAX_LINE;
 
 /// Whether the root has a /run/whit. It is not created: to make it, and a file in it, takes ext4 a tenth of a boot.
 pub(crate) fn has_run_whit() -> bool {
-    access(RUN_IN_ROOT, Access::EXISTS).is_ok()
+    fd::find(ROOT, RUN, OFlags::DIRECTORY).is_ok()
 }
 
-/// Writes the text that was put together ([`Line`](console::Line)) to a file of the root.
+/// The workload runs, and must not see half of a file.
+static HAS_READERS: AtomicBool = AtomicBool::new(false);
+
+/// Notes that the workload runs from here on.
+pub(crate) fn set_readers() {
+    HAS_READERS.store(true, Ordering::Relaxed);
+}
+
+/// Writes the text that was put together ([`Line`](console::Line)) to a file of the root. A failure is logged once.
 pub(crate) fn write(path: &CStr) {
-    let done = console::finish(|text| match write_inside(path, text) {
-        Err(Errno::ROFS) => bind_over(path, text),
-        done => done,
-    });
-    if let Err(errno) = done {
-        log_failure("/", path.to_bytes(), errno);
+    /// A bit for each length of a path: no two of these files have paths of the same length.
+    static FAILED: AtomicU32 = AtomicU32::new(0);
+    if let Err(errno) = console::finish(|text| write_inside(path, text)) {
+        let bit = 1u32.wrapping_shl(path.count_bytes() as u32);
+        if FAILED.load(Ordering::Relaxed) & bit == 0 {
+            FAILED.store(FAILED.load(Ordering::Relaxed) | bit, Ordering::Relaxed);
+            log_failure("/", path.to_bytes(), errno);
+        }
     }
 }
 
-/// Writes a file in the root where the image has none, an empty one (as docker export leaves it), or one of ours.
+/// Writes a file in the root where the image has none, an empty one (as docker export leaves it), or one of ours with another text.
 fn write_inside(path: &CStr, text: &[u8]) -> Result<(), Errno> {
-    let file = match fd::open_inside(ROOT, path, OFlags::RDWR | OFlags::CREATE) {
-        // No /etc, on a root that is read-only.
-        Err(Errno::NOENT) => return Ok(()),
-        file => file?,
+    let file = match inside::open(path, OFlags::RDWR) {
+        Err(Errno::NOENT) => None,
+        file => Some(file?),
     };
-    let mut buffer = files::buffer::<{ MARK.len() }>();
-    let head = fd::read(&file, &mut buffer)?;
-    if head.is_empty() || head == MARK.as_bytes() { replace(&file, text) } else { Ok(()) }
+    if let Some(file) = &file {
+        let mut room = files::buffer::<MAX_LINE>();
+        let old = &*fd::read(file, &mut room)?;
+        if old == text || !old.is_empty() && strip_prefix(old, MARK.as_bytes()).is_none() {
+            return Ok(());
+        }
+        if !HAS_READERS.load(Ordering::Relaxed) && overwrite(file, text).is_ok() {
+            return Ok(());
+        }
+    }
+    let mut walk = Walk::new(ROOT, true);
+    let mut done = walk.to(path.to_bytes());
+    if done.is_ok() {
+        done = replace(walk.name(), text);
+        if let (Err(_), Some(file)) = (done, &file) {
+            // Something is mounted on it, or its directory is read-only.
+            done = overwrite(file, text);
+            if done.is_err() {
+                done = bind_over(path.to_bytes(), walk.name(), text);
+            }
+        }
+    }
+    inside::leave();
+    // A root that is read-only goes without what it does not have.
+    if done == Err(Errno::ROFS) { Ok(()) } else { done }
+}
+
+/// Puts a new file in the place of one in the working directory, or where there is none: no reader sees half of it.
+fn replace(name: &CStr, text: &[u8]) -> Result<(), Errno> {
+    remove_new(); // A power cut left it.
+    let done = fd::open(NEW, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)
+        .and_then(|file| fd::write(&file, text))
+        .and_then(|()| Ok(rename(NEW, name)?));
+    remove_new(); // It was not renamed.
+    done
+}
+
+/// The new file, in the working directory.
+const NEW: &CStr = c".whit";
+
+#[inline(never)]
+fn remove_new() {
+    let _ = unlink(NEW);
 }
 
 /// Replaces the content of a file, never through length 0: ext4 would allocate blocks for the file when it is
 /// closed, and read bitmaps from the disk for that (fs/ext4/inode.c, ext4_truncate, EXT4_STATE_DA_ALLOC_CLOSE): 12 ms of a
-/// boot of 30.
+/// boot of 30. So it would for a new file in the place of the old one (fs/ext4/namei.c, ext4_rename): [`replace`] is for files
+/// that have readers.
 #[inline(never)]
-fn replace(file: &Fd, text: &[u8]) -> Result<(), Errno> {
+fn overwrite(file: &Fd, text: &[u8]) -> Result<(), Errno> {
     io::pwrite(file, text, 0)?;
     Ok(ftruncate(file, u64::try_from(text.len()).unwrap_or_default())?)
 }
 
-/// Writes a file outside the root, which is read-only, and binds it over the image's.
-fn bind_over(path: &CStr, text: &[u8]) -> Result<(), Errno> {
+/// Writes a file outside the root, which is read-only, and binds it over that of the working directory.
+fn bind_over(path: &[u8], theirs: &CStr, text: &[u8]) -> Result<(), Errno> {
     files::make_directory(RUN)?;
-    let path = path.to_bytes();
-    let (mut ours, mut theirs) = (Path::new(), Path::new());
-    let ours = ours.join(RUN.to_bytes(), strip_prefix(path, b"etc/").unwrap_or(path));
-    replace(&fd::open(ours, OFlags::WRONLY | OFlags::CREATE)?, text)?;
-    let theirs = theirs.join(ROOT.to_bytes(), path);
-    // It is not empty any more once ours is bound over it.
-    match fd::status(theirs) {
-        Some(file) if file.is_empty => Ok(mount_bind(ours, theirs)?),
-        _ => Ok(()),
-    }
+    let mut room = Path::new();
+    let ours = room.join(RUN.to_bytes(), strip_prefix(path, b"etc/").unwrap_or(path));
+    overwrite(&fd::open(ours, OFlags::WRONLY | OFlags::CREATE)?, text)?;
+    Ok(mount_bind(ours, theirs)?)
 }

@@ -5,7 +5,7 @@ use core::ffi::CStr;
 use linux_raw_sys::general::{__WALL, __WCLONE};
 use rustix::fs::{OFlags, sync};
 use rustix::mount::{MountFlags, mount_remount};
-use rustix::process::chroot;
+use rustix::process::{chdir, chroot};
 use rustix::system::RebootCommand;
 use whit::options::{Switch, Time};
 use whit::text::{Text, nth, position, split};
@@ -166,7 +166,7 @@ fn in_child(work: fn(&CStr), path: &CStr) {
 /// Writes everything back. A swap file would keep its file system from becoming read-only.
 fn write_back(_: &CStr) {
     if is_machine() {
-        let _ = chroot(ROOT);
+        let _ = chdir(ROOT);
         no_swap_files(true);
     }
     sync();
@@ -193,6 +193,8 @@ fn no_swap_files(make: bool) -> bool {
         if let (Some(path), Some([b'f', ..])) = (path, kind) {
             none = false;
             if make {
+                // Where the path leads. The list is PID 1's own: it is open.
+                let _ = chroot(c".");
                 swap_off(Path::new().set_listed(path));
             }
         }

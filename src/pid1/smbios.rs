@@ -9,5 +9,5 @@ const STRINGS: u64 = 5;
 
 /// The string that begins with `key`, without it; empty when there is none.
 pub(crate) fn string<'a>(room: &'a mut [u8; MAX_STRINGS], key: &[u8]) -> &'a [u8] {
-    files::behind(room, c"/sys/firmware/dmi/entries/11-0/raw", STRINGS, 0, key)
+    files::value_of(room, c"/sys/firmware/dmi/entries/11-0/raw", STRINGS, 0, key)
 }

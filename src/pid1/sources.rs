@@ -9,9 +9,8 @@ use whit::text::Text;
 
 use crate::console::{self, error, read_or_log};
 use crate::files;
-use crate::filesystems::ROOT;
+use crate::inside;
 use crate::machine::Machine;
-use crate::sys::fd;
 use crate::sys::memory::Static;
 
 /// Reads the command line and the initramfs's record. /proc is mounted.
@@ -35,7 +34,7 @@ pub(crate) fn read() -> Sources<'static> {
 /// Reads the record that mkraw left in the image, then all options again: the image's are the weakest.
 pub(crate) fn read_image_record(machine: &mut Machine<'_>) {
     static BUFFER: Static<MAX_RECORD> = Static::new();
-    let file = fd::open_inside(ROOT, IMAGE_RECORD, OFlags::RDONLY);
+    let file = inside::open(IMAGE_RECORD, OFlags::RDONLY);
     let text = file.and_then(|file| files::read_open(&file, BUFFER.take()));
     let Some(text) = read_or_log(Source::Image.name(), MAX_RECORD, text) else { return };
     machine.sources.image = Record::decode(text);

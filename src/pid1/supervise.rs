@@ -35,7 +35,7 @@ fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
         network.workload_starts(now_ms());
     }
     machine.timeline.reach(Stage::Entrypoint);
-    machine.timeline.keep();
+    machine.timeline.write_file();
     terminal::keep_shell(machine);
     match workload::start(&machine.sources, &machine.options) {
         Ok(child) => machine.workload = Some(child),

@@ -28,7 +28,7 @@ pub(crate) fn keep_shell(machine: &mut Machine<'_>) {
         Ok(Fork::Child) => {
             // PID 1's descriptors would stay open here for ever.
             fd::close_all();
-            let errno = keep(name);
+            let errno = run_shells(name);
             log_failure("shell=", name, errno);
             sys::exit(1);
         }
@@ -37,7 +37,7 @@ pub(crate) fn keep_shell(machine: &mut Machine<'_>) {
 }
 
 /// Runs a shell on the terminal, again and again; returns the error when the terminal cannot be used.
-fn keep(name: &[u8]) -> Errno {
+fn run_shells(name: &[u8]) -> Errno {
     let mut said = false;
     loop {
         // Each time: one that hung up does not come back.

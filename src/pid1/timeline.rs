@@ -34,7 +34,7 @@ impl Timeline {
     }
 
     /// Writes it to /run/whit/timeline, where there is a /run/whit: a stage a line.
-    pub(crate) fn keep(&self) {
+    pub(crate) fn write_file(&self) {
         if own_files::has_run_whit() {
             self.write(MARK, "\n");
             let _ = Line.write_str("\n");

@@ -14,7 +14,7 @@ use crate::mounting::mount_when_there;
 
 /// Mounts all volumes, those of the weakest source first, and waits for their devices; returns whether the boot can go on. Failures
 /// are logged.
-pub(crate) fn mount_all(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Device) -> Result<bool, End> {
+pub(crate) fn mount_volumes(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Device) -> Result<bool, End> {
     for &source in Source::STRONGEST_FIRST.iter().rev() {
         for Given { name, text, .. } in machine.sources.each(source) {
             let (step, is_tmpfs) = match position(b"mount tmpfs", b' ', name) {

@@ -1,9 +1,10 @@
 //! The workload and the shell, between fork(2) and execve(2).
 
 use core::ffi::CStr;
+use core::mem::ManuallyDrop;
 
 use linux_raw_sys::general::{CLONE_NEWNS, SIGCHLD};
-use rustix::fs::{Access, Uid, access, fchown};
+use rustix::fs::{Access, OFlags, Uid, access, fchown};
 use rustix::mount::mount_move;
 use rustix::process::{Pid, chdir, chroot, getpid, setpgid};
 use rustix::termios::{isatty, tcsetpgrp};
@@ -14,20 +15,22 @@ use whit::options::{Options, Sources, Value};
 use whit::passwd;
 use whit::text::{Text, nth, split, split_once};
 
-use crate::console::{error, log_failure, log_unread};
-use crate::files::{self, Path};
+use crate::console::{error, log_failure, read_or_log};
+use crate::files::{Lines, Path};
 use crate::filesystems::ROOT;
+use crate::inside;
+use crate::own_files;
 use crate::settings;
 use crate::sys;
+use crate::sys::fd::Fd;
 use crate::sys::process::{self, Fork, fork};
 
 /// The shell of the initramfs.
 const SHELL: &CStr = c"/bin/sh";
-/// A passwd or group file has fewer bytes than this.
-const MAX_ACCOUNTS: usize = 32 * 1024;
 
 /// Starts the workload in the root, with mounts of its own.
 pub(crate) fn start(sources: &Sources<'_>, options: &Options<'_>) -> Result<Pid, Error> {
+    own_files::set_readers();
     match fork(SIGCHLD | CLONE_NEWNS) {
         Ok(Fork::Parent(child)) => Ok(child),
         Ok(Fork::Child) => sys::exit(run(sources, options)),
@@ -73,28 +76,20 @@ fn take_foreground() {
 fn run(sources: &Sources<'_>, options: &Options<'_>) -> u8 {
     take_foreground();
     let (mut argv, mut env) = (<Strings>::new(), <Strings>::new());
-    let ready = enter_root_with(sources, &mut argv, &mut env);
-    match ready.and_then(|()| become_user(sources, options, &mut env)) {
+    match fill(sources, &mut argv, &mut env).and_then(|()| become_user(sources, options, &mut env)) {
         Ok(()) => execute(&argv, &env),
         Err(code) => code,
     }
 }
 
-/// Enters the root, and fills arguments and environment; an error is logged, and returned as the exit code.
+/// Fills arguments and environment; an error is logged, and returned as the exit code.
 #[inline(never)]
-pub(crate) fn enter_root_with(sources: &Sources<'_>, argv: &mut Strings, env: &mut Strings) -> Result<(), u8> {
-    if let Err(error) = enter_root() {
-        log_failure(error.step, b"", error.errno);
-        return Err(NOT_STARTED);
-    }
+pub(crate) fn fill(sources: &Sources<'_>, argv: &mut Strings, env: &mut Strings) -> Result<(), u8> {
     let uname = rustix::system::uname();
     let terminal = isatty(sys::console());
-    let filled = argv::arguments(sources, argv)
-        .and_then(|()| argv::variables(sources, uname.nodename().to_bytes(), terminal, env));
-    if let Err(full) = filled {
-        return Err(overflow(full));
-    }
-    Ok(())
+    argv::arguments(sources, argv)
+        .and_then(|()| argv::variables(sources, uname.nodename().to_bytes(), terminal, env))
+        .map_err(overflow)
 }
 
 /// Logs which capacity was exceeded.
@@ -107,12 +102,20 @@ fn overflow(full: Full) -> u8 {
     NOT_STARTED
 }
 
-/// Makes the new root the real `/` (MS_MOVE, then chroot), so that pivot_root(2) and user namespaces work inside.
-fn enter_root() -> Result<(), Error> {
-    chdir(ROOT).map_err(at_step("chdir /mnt"))?;
-    mount_move(c".", c"/").map_err(at_step("move /mnt"))?;
-    chroot(c".").map_err(at_step("chroot"))?;
-    chdir(c"/").map_err(at_step("chdir /"))
+/// Makes the new root the real `/` (MS_MOVE, then chroot), so that pivot_root(2) and user namespaces work inside. An error is logged,
+/// and returned as the exit code.
+#[inline(never)]
+pub(crate) fn enter_root() -> Result<(), u8> {
+    let moved = || -> rustix::io::Result<()> {
+        chdir(ROOT)?;
+        mount_move(c".", c"/")?;
+        chroot(c".")?;
+        chdir(c"/")
+    };
+    moved().map_err(|errno| {
+        log_failure("move /mnt to /", b"", errno.into());
+        NOT_STARTED
+    })
 }
 
 /// Sets HOME, WORKDIR, the limits and USER; an error is logged, and returned as the exit code.
@@ -121,21 +124,21 @@ fn enter_root() -> Result<(), Error> {
 #[inline(never)]
 fn become_user(sources: &Sources<'_>, options: &Options<'_>, env: &mut Strings) -> Result<(), u8> {
     let (user, workdir) = (options.value(Value::User), options.value(Value::Workdir));
-    let (mut passwd, mut group) = (files::buffer::<MAX_ACCOUNTS>(), files::buffer::<MAX_ACCOUNTS>());
-    let passwd = read_accounts(c"/etc/passwd", &mut passwd)?;
-    let group = read_accounts(c"/etc/group", &mut group)?;
+    // Here, where /proc is PID 1's own.
+    let (passwd, group) = (open_accounts(c"/etc/passwd"), open_accounts(c"/etc/group"));
+    let (mut passwd, mut group) = (Lines::of(passwd.as_ref()), Lines::of(group.as_ref()));
     let mut groups = passwd::Groups::new();
-    let account = passwd::account(user, passwd, group, &mut groups).map_err(|problem| {
+    let account = passwd::account(user, &mut passwd, &mut group, &mut groups).map_err(|problem| {
         error!("user {}: {}", Text(user), Text(problem.name()));
         NOT_STARTED
     })?;
+    enter_root()?;
     // An empty one is none: runc, libcontainer/init_linux.go, setupUser.
     if env.variable(b"HOME").unwrap_or_default().is_empty() {
         env.set(b"HOME=", account.home).map_err(overflow)?;
     }
     let workdir = if workdir.is_empty() { b"/" } else { workdir };
-    let in_directory = files::make_directories(workdir).and_then(|()| Ok(chdir(Path::new().set(workdir))?));
-    if let Err(errno) = in_directory {
+    if let Err(errno) = inside::enter(c"/", workdir) {
         log_failure("workdir ", workdir, errno);
         return Err(NOT_STARTED);
     }
@@ -151,16 +154,11 @@ fn become_user(sources: &Sources<'_>, options: &Options<'_>, env: &mut Strings) 
     })
 }
 
-/// An account file; a missing one is empty.
-fn read_accounts<'a>(path: &CStr, buffer: &'a mut [core::mem::MaybeUninit<u8>]) -> Result<&'a [u8], u8> {
-    match files::read(path, buffer) {
-        Ok(text) => Ok(text),
-        Err(Errno::NOENT) => Ok(&[]),
-        Err(errno) => {
-            log_unread(path.to_bytes(), MAX_ACCOUNTS, errno);
-            Err(NOT_STARTED)
-        }
-    }
+/// Opens an account file of the root, which execve(2) or the end of the process closes. None when it is missing, or no regular file,
+/// which is logged.
+#[inline(never)]
+fn open_accounts(path: &CStr) -> ManuallyDrop<Option<Fd>> {
+    ManuallyDrop::new(read_or_log(path.to_bytes(), 0, inside::open(path, OFlags::RDONLY)))
 }
 
 /// Why a program is not run.

@@ -22,7 +22,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use tempfile::TempDir;
 
 use crate::executable::{self, copy_program};
@@ -108,6 +108,14 @@ impl Machine {
     #[must_use]
     pub fn link(self, path: &str, target: &str) -> Self {
         symlink(target, self.place(path)).expect("a link");
+        self
+    }
+
+    /// Puts a FIFO, a socket or a character device into the initramfs.
+    #[must_use]
+    pub fn special(self, path: &str, kind: FileType, (major, minor): (u32, u32)) -> Self {
+        mknodat(CWD, self.place(path), kind, Mode::from_raw_mode(0o666), makedev(major, minor))
+            .expect("a special file");
         self
     }
 

@@ -101,15 +101,15 @@ impl Interface {
         match destination {
             Destination::Broadcast => {
                 let source = Endpoint { address: query.ciaddr, port: CLIENT_PORT };
-                let everybody = Endpoint { address: Address::BROADCAST, port: SERVER_PORT };
+                let servers = Endpoint { address: Address::BROADCAST, port: SERVER_PORT };
                 let mut packet = heapless::Vec::<u8, { ipv4::HEADERS + MAX_SENT }>::new();
-                let _ = packet.extend_from_slice(&ipv4::headers(source, everybody, &message));
+                let _ = packet.extend_from_slice(&ipv4::headers(source, servers, &message));
                 let _ = packet.extend_from_slice(&message);
                 broadcast(&mut shared.packets, self.index, Protocol::Ip, &packet)
             }
             Destination::Server(server) => {
                 if query.kind == Kind::Request {
-                    listen(&mut shared.packets, Protocol::Ip)?; // for the answer
+                    open_packets(&mut shared.packets, Protocol::Ip)?; // for the answer
                 }
                 self.renewal = None; // The port is free for the next.
                 self.renewal = Some(send_to_server(&message, query.ciaddr, server)?);
@@ -211,7 +211,7 @@ impl Shared {
 
 /// Opens a packet socket, unless it is open.
 #[inline(never)]
-fn listen(socket: &mut Option<Fd>, protocol: Protocol) -> Result<&Fd, Errno> {
+fn open_packets(socket: &mut Option<Fd>, protocol: Protocol) -> Result<&Fd, Errno> {
     match socket {
         Some(socket) => Ok(socket),
         none => Ok(none.insert(packet::open(protocol)?)),
@@ -220,7 +220,7 @@ fn listen(socket: &mut Option<Fd>, protocol: Protocol) -> Result<&Fd, Errno> {
 
 /// Broadcasts a packet on an interface's link.
 fn broadcast(socket: &mut Option<Fd>, interface: u32, protocol: Protocol, packet: &[u8]) -> Result<(), Errno> {
-    packet::broadcast(listen(socket, protocol)?, interface, protocol, packet)
+    packet::broadcast(open_packets(socket, protocol)?, interface, protocol, packet)
 }
 
 /// Reads the address that the kernel configured by itself (`ip=`); `None` when it has not.

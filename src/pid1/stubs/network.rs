@@ -54,11 +54,11 @@ impl<'a> Network<'a> {
         match self.none {}
     }
 
-    pub(crate) fn has_changed(&self) -> bool {
+    pub(crate) fn has_changed(&self, _: u64) -> bool {
         match self.none {}
     }
 
-    pub(crate) fn clear_changed(&mut self) {
+    pub(crate) fn files_written(&mut self, _: u64) {
         match self.none {}
     }
 

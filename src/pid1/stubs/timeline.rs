@@ -14,5 +14,5 @@ impl Timeline {
 
     pub(crate) fn print(&self) {}
 
-    pub(crate) fn keep(&self) {}
+    pub(crate) fn write_file(&self) {}
 }

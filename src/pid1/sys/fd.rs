@@ -7,8 +7,8 @@ use core::ffi::CStr;
 use core::mem::MaybeUninit;
 
 use linux_raw_sys::general::{
-    AT_FDCWD, F_SETFL, F_SETOWN, FASYNC, O_CLOEXEC, O_NONBLOCK, POLLIN, RESOLVE_IN_ROOT, RESOLVE_NO_XDEV,
-    STATX_ATTR_MOUNT_ROOT, STATX_INO, STATX_SIZE, open_how, pollfd, statfs, statx,
+    AT_FDCWD, F_SETFL, F_SETOWN, FASYNC, O_CLOEXEC, O_NONBLOCK, POLLIN, RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_XDEV, S_IFMT, S_IFREG, STATX_ATTR_MOUNT_ROOT, STATX_INO, STATX_TYPE, open_how, pollfd, statfs, statx,
 };
 use linux_raw_sys::ioctl::{BLKGETSIZE64, EXT4_IOC_RESIZE_FS, FIFREEZE, RNDADDENTROPY, TIOCSWINSZ};
 use linux_raw_sys::net::MSG_DONTWAIT;
@@ -20,6 +20,7 @@ use whit::error::Errno;
 use whit::ipv4::Address;
 
 use super::result;
+use crate::files::Path;
 
 /// An open descriptor; dropping it closes it.
 pub(crate) struct Fd(BorrowedFd<'static>);
@@ -63,10 +64,47 @@ pub(crate) fn open(path: &CStr, flags: OFlags) -> Result<Fd, Errno> {
     unsafe { Fd::from_result(sc::syscall!(OPENAT, AT_FDCWD, path.as_ptr(), flags.bits() | O_CLOEXEC, 0o644)) }
 }
 
-/// `int openat2(int directory, const char *path, const struct open_how *how, size_t size)` — openat2(2), with
-/// RESOLVE_IN_ROOT: links in the path, absolute ones too, stay below the directory.
-pub(crate) fn open_inside(directory: &CStr, path: &CStr, flags: OFlags) -> Result<Fd, Errno> {
-    openat2(&open(directory, OFlags::PATH)?, path, flags, RESOLVE_IN_ROOT)
+/// Finds a file inside a root, with O_PATH: it is not opened, which would have an effect on a device. RESOLVE_IN_ROOT: links in the
+/// path, absolute ones too, stay in the root. RESOLVE_NO_MAGICLINKS: those of /proc, which lead to what a process has open, are
+/// ELOOP.
+pub(crate) fn find(root: &CStr, path: &CStr, flags: OFlags) -> Result<Fd, Errno> {
+    openat2(&open(root, OFlags::PATH)?, path, OFlags::PATH | flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+}
+
+/// Opens a file that was found, if it is a regular one: others may block, or do something when they are opened. What is to be
+/// written is opened for reading alone where nothing can be written.
+///
+/// # Errors
+/// [`Errno::NOT_REGULAR`].
+#[inline(never)]
+pub(crate) fn open_regular(found: &Fd, mut flags: OFlags) -> Result<Fd, Errno> {
+    let mut room = Path::new();
+    let path = path_of(found, &mut room);
+    if !status(path).is_some_and(|status| status.kind == S_IFREG) {
+        return Err(Errno::NOT_REGULAR);
+    }
+    loop {
+        match open(path, flags | OFlags::NOCTTY | OFlags::NONBLOCK) {
+            Err(Errno::ROFS) if !flags.is_empty() => flags = OFlags::RDONLY,
+            opened => return opened,
+        }
+    }
+}
+
+/// The path by which open(2) takes a file that was found: `/proc/self/fd/N` (proc(5)). Slashes fill the number's field.
+#[inline(never)]
+fn path_of<'a>(file: &Fd, room: &'a mut Path) -> &'a CStr {
+    const FIELD: &[u8] = b"/proc/self/fd//////////";
+    room.set(FIELD);
+    let (mut number, mut place) = (raw(file), FIELD.len());
+    loop {
+        place = place.wrapping_sub(1);
+        room.put(place, b'0' + (number % 10) as u8);
+        number /= 10;
+        if number == 0 {
+            return room.text();
+        }
+    }
 }
 
 /// Opens what is in a directory; a link leads where it does.
@@ -79,15 +117,36 @@ pub(crate) fn open_below(directory: &Fd, name: &CStr) -> Result<Fd, Errno> {
     openat2(directory, name, OFlags::DIRECTORY | OFlags::NOFOLLOW, RESOLVE_NO_XDEV)
 }
 
+/// EAGAIN: a rename or mount anywhere on the machine happened while the kernel followed `..` (fs/namei.c, handle_dots()). A workload
+/// that renames all the time does not keep PID 1 here.
+const MAX_TRIES: u8 = 64;
+
+/// `int openat2(int directory, const char *path, const struct open_how *how, size_t size)` — openat2(2).
 #[inline(never)]
 fn openat2(directory: &Fd, path: &CStr, flags: OFlags, resolve: u32) -> Result<Fd, Errno> {
     let mode = if flags.contains(OFlags::CREATE) { 0o644 } else { 0 };
     let how = open_how { flags: u64::from(flags.bits() | O_CLOEXEC), mode, resolve: u64::from(resolve) };
-    // SAFETY: path and struct live over the call; the descriptor is new.
-    unsafe {
-        let size = size_of::<open_how>();
-        Fd::from_result(sc::syscall!(OPENAT2, raw(directory), path.as_ptr(), &raw const how, size))
+    let mut tries = 0;
+    loop {
+        // SAFETY: path and struct live over the call; the descriptor is new.
+        let opened = unsafe {
+            let size = size_of::<open_how>();
+            Fd::from_result(sc::syscall!(OPENAT2, raw(directory), path.as_ptr(), &raw const how, size))
+        };
+        tries += 1;
+        if tries == MAX_TRIES || !matches!(opened, Err(Errno::AGAIN)) {
+            return opened;
+        }
     }
+}
+
+/// `ssize_t readlink(const char *path, char *buffer, size_t size)` — readlink(2), through readlinkat: the text of a link, cut to the
+/// buffer; EINVAL for another file.
+pub(crate) fn read_link<'a>(path: &CStr, buffer: &'a mut [MaybeUninit<u8>]) -> Result<&'a [u8], Errno> {
+    // SAFETY: the path lives over the call, and the buffer is writable.
+    let length =
+        result(unsafe { sc::syscall!(READLINKAT, AT_FDCWD, path.as_ptr(), buffer.as_mut_ptr(), buffer.len()) })?;
+    Ok(written(buffer, length))
 }
 
 /// `ssize_t getdents64(int fd, void *entries, size_t count)` — getdents64(2): the next entries, none at the end.
@@ -149,8 +208,8 @@ pub(crate) fn freeze(mounted: &Fd) {
 pub(crate) struct Status {
     /// Something is mounted there (Linux 5.8; fs/stat.c, vfs_statx).
     pub(crate) is_mount: bool,
-    /// There is nothing in it.
-    pub(crate) is_empty: bool,
+    /// Its type, S_IFREG or another (inode(7)).
+    pub(crate) kind: u32,
     /// The file system that it is in: major and minor number.
     pub(crate) device: [u32; 2],
     /// Its number there.
@@ -164,13 +223,13 @@ pub(crate) fn status(path: &CStr) -> Option<Status> {
     let mut status = MaybeUninit::<statx>::uninit();
     // SAFETY: path and struct live over the call; when it succeeds the kernel has written the whole struct.
     let status = unsafe {
-        let done = sc::syscall!(STATX, AT_FDCWD, path.as_ptr(), 0, STATX_SIZE | STATX_INO, status.as_mut_ptr());
+        let done = sc::syscall!(STATX, AT_FDCWD, path.as_ptr(), 0, STATX_TYPE | STATX_INO, status.as_mut_ptr());
         result(done).ok()?;
         status.assume_init_ref()
     };
     Some(Status {
         is_mount: status.stx_attributes & u64::from(STATX_ATTR_MOUNT_ROOT) != 0,
-        is_empty: status.stx_size == 0,
+        kind: u32::from(status.stx_mode) & S_IFMT,
         device: [status.stx_dev_major, status.stx_dev_minor],
         inode: status.stx_ino,
     })

@@ -35,7 +35,7 @@ impl<const SIZE: usize> Static<SIZE> {
 }
 
 /// Bytes of a line of console output.
-const MAX_LINE: usize = 640;
+pub(crate) const MAX_LINE: usize = 640;
 
 /// The line that is being made.
 struct SharedLine(UnsafeCell<heapless::Vec<u8, MAX_LINE>>);

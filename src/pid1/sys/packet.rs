@@ -33,7 +33,7 @@ pub(crate) enum Protocol {
 }
 
 impl LinkAddress {
-    fn everybody(interface: u32, protocol: Protocol) -> Self {
+    fn broadcast_address(interface: u32, protocol: Protocol) -> Self {
         Self(sockaddr_ll {
             sll_family: AddressFamily::PACKET.as_raw(),
             sll_protocol: (protocol as u16).to_be(),
@@ -60,7 +60,7 @@ pub(crate) fn open(protocol: Protocol) -> Result<Fd, Errno> {
     if let Protocol::Ip = protocol {
         set_option(&socket, SOL_PACKET, PACKET_AUXDATA, &1u32)?;
     }
-    bind(&socket, &LinkAddress::everybody(0, protocol))?;
+    bind(&socket, &LinkAddress::broadcast_address(0, protocol))?;
     Ok(socket)
 }
 
@@ -80,7 +80,7 @@ fn set_option<T>(socket: &Fd, level: u32, name: u32, value: &T) -> Result<(), Er
 
 /// Broadcasts a packet on an interface's link.
 pub(crate) fn broadcast(socket: &Fd, interface: u32, protocol: Protocol, packet: &[u8]) -> Result<(), Errno> {
-    sendto(socket, packet, SendFlags::empty(), &LinkAddress::everybody(interface, protocol))?;
+    sendto(socket, packet, SendFlags::empty(), &LinkAddress::broadcast_address(interface, protocol))?;
     Ok(())
 }
 

@@ -15,7 +15,7 @@ const SHUT_WR: u32 = 1;
 ///
 /// To connect takes 2 s at most (net/vmw_vsock/af_vsock.c, VSOCK_DEFAULT_CONNECT_TIMEOUT). PID 1 does not fork meanwhile, so there is
 /// no O_CLOEXEC.
-pub(crate) fn talk(kind: u32, [cid, port]: [u32; 2], write: impl FnOnce(&Fd) -> u32) -> Result<(), Errno> {
+pub(crate) fn send(kind: u32, [cid, port]: [u32; 2], write: impl FnOnce(&Fd) -> u32) -> Result<(), Errno> {
     // struct sockaddr_vm of a little-endian machine: 16 bits of family and 16 of zeros, port, CID, flags (vm_sockets.h).
     let address = [AF_VSOCK, port, cid, 0];
     // SAFETY: the descriptor is new; address and struct live over the calls and have the lengths they say.

@@ -84,8 +84,42 @@ pub(super) fn passwd(input: &[u8]) {
     let (user, files) = halves(input);
     let (accounts, group) = halves(files);
     let mut groups = passwd::Groups::new();
-    if let Ok(account) = passwd::account(user, accounts, group, &mut groups) {
+    if let Ok(account) = passwd::account(user, &mut Parts::of(accounts), &mut Parts::of(group), &mut groups) {
         assert!(account.uid <= i32::MAX.cast_unsigned() && account.gid <= i32::MAX.cast_unsigned());
+    }
+}
+
+/// The lines of an account file, cut after each comma.
+struct Parts<'a> {
+    /// Each with whether it continues the one before.
+    parts: Vec<(&'a [u8], bool)>,
+    next: usize,
+}
+
+impl<'a> Parts<'a> {
+    fn of(text: &'a [u8]) -> Self {
+        let lines = text.split(|byte| *byte == b'\n');
+        let parts = lines.flat_map(|line| line.split(|byte| *byte == b',').enumerate());
+        Self { parts: parts.map(|(place, part)| (part, place > 0)).collect(), next: 0 }
+    }
+
+    fn part(&self) -> (&'a [u8], bool) {
+        self.next.checked_sub(1).and_then(|place| self.parts.get(place)).copied().unwrap_or_default()
+    }
+}
+
+impl passwd::Lines for Parts<'_> {
+    fn advance(&mut self) -> bool {
+        self.next += 1;
+        self.next <= self.parts.len()
+    }
+
+    fn line(&self) -> &[u8] {
+        self.part().0
+    }
+
+    fn continues(&self) -> bool {
+        self.part().1
     }
 }
 

@@ -10,5 +10,8 @@ mod fuzz;
 mod ginit;
 mod mkcpio;
 mod mkraw;
+mod outputs;
 mod parts;
 mod runvm;
+mod shares;
+mod status;

@@ -73,7 +73,7 @@ fn mkcpio_refuses_what_the_init_has_no_part_for() {
         ("entropy", "/seed", &["--seed"]),
     ] {
         let init = init_of_parts("");
-        let advice = format!("as its part \"{part}\" was left out; build it with --features {part}");
+        let advice = format!("as its feature \"{part}\" was left out; build it with --features {part}");
         let said = format!("mkcpio: {}: does not read {path}, {advice}\n", init.display());
         assert_eq!(made("", words), said);
         assert_eq!(made(part, words), "");

@@ -1,7 +1,14 @@
 //! IPv6: the kernel finds its addresses; the init waits for them, and tells programs of the name servers.
 
+use std::fs::{self, File};
+use std::io::Read;
 use std::net::Ipv6Addr;
+use std::os::unix::fs::MetadataExt;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::process::Signal;
 use whit_tests::namespace::frames::{ACK, Answer, DISCOVER, Frames, OFFER, REQUEST};
 use whit_tests::namespace::{Lan, Machine, Running};
 
@@ -126,4 +133,61 @@ fn a_router_cannot_write_lines_into_the_resolvers_file() {
     frames.send(&advertisement(&servers(1000, &["a6e:616d:6573:6572:7665:7220:362e:360a"])));
     let expected = "# written by whit\nnameserver 10.55.0.1\nnameserver a6e:616d:6573:6572:7665:7220:362e:360a\n";
     assert_eq!(machine.wait_for("shown\n"), expected);
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn name_servers_that_alternate_are_written_once_a_second() {
+    let (mut machine, _lan, frames) = leased();
+    let path = format!("/proc/{}/root/rootfs/etc/resolv.conf", machine.init());
+    let version = || fs::metadata(&path).map(|file| (file.ino(), file.mtime(), file.mtime_nsec())).expect("the file");
+    let (mut last, mut writings, mut sent) = (version(), 0, 0);
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_millis(3500) {
+        frames.send(&advertisement(&servers(if sent % 2 == 0 { 1000 } else { 0 }, &["2001:db8::53"])));
+        sent += 1;
+        sleep(Duration::from_millis(1));
+        let now = version();
+        writings += u32::from(now != last);
+        last = now;
+    }
+    println!("{sent} advertisements, {writings} writings");
+    assert!(sent > 500 && (1..=5).contains(&writings), "{sent} advertisements, {writings} writings");
+    // The last word is written all the same.
+    frames.send(&advertisement(&servers(1000, &["2001:db8::54"])));
+    while !machine.wait_for("shown\n").contains("nameserver 2001:db8::54\n") {}
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_reader_sees_the_old_file_or_the_new_one() {
+    let (mut machine, _lan, frames) = leased();
+    let path = format!("/proc/{}/root/rootfs/etc/resolv.conf", machine.init());
+    let mut reader = File::open(&path).expect("the file");
+    frames.send(&advertisement(&servers(1000, &["2001:db8::53"])));
+    assert!(machine.wait_for("shown\n").contains("nameserver 2001:db8::53\n"));
+    let mut text = String::new();
+    reader.read_to_string(&mut text).expect("the old file");
+    assert_eq!(text, "# written by whit\nnameserver 10.55.0.1\n");
+    assert_eq!(fs::metadata(&path).expect("the new file").mode() & 0o7777, 0o644);
+    let left: Vec<_> = fs::read_dir(format!("/proc/{}/root/rootfs/etc", machine.init())).expect("/etc").collect();
+    assert_eq!(left.len(), 3, "{left:?}");
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_fifo_in_the_place_of_a_file_does_not_keep_pid_1() {
+    let (machine, _lan, frames) = leased();
+    let path = format!("/proc/{}/root/rootfs/etc/resolv.conf", machine.init());
+    fs::remove_file(&path).expect("the file");
+    mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a FIFO");
+    for _ in 0..3 {
+        frames.send(&advertisement(&servers(0, &["2001:db8::53"])));
+        frames.send(&advertisement(&servers(1000, &["2001:db8::53"])));
+        sleep(Duration::from_millis(600));
+    }
+    machine.signal(Signal::TERM);
+    let finished = machine.finish();
+    let complaints = finished.console.matches("whit: /etc/resolv.conf: not a regular file\n").count();
+    assert_eq!(complaints, 1, "{}", finished.console);
 }

@@ -2,6 +2,7 @@
 
 mod address;
 mod boot;
+mod boundary;
 mod clock;
 mod hostile;
 mod ipv6;

@@ -20,4 +20,5 @@ mod refusals;
 mod root;
 mod runvm;
 mod seed;
+mod shares;
 mod workload;

@@ -2,11 +2,14 @@
 //! sizes, UUIDs and files as people write and list them.
 
 pub mod documents;
+pub mod identity;
 pub mod listing;
 pub mod options;
 pub mod output;
+pub mod path;
 
 pub mod progress;
 pub mod size;
+pub mod temporary;
 pub mod terminal;
 pub mod uuid;

@@ -11,7 +11,7 @@ use whit::rootfs::MAX_NEEDS;
 use super::{Error, Memory};
 use crate::archive::newc::{Finished, Refused, Writer};
 use crate::archive::segment;
-use crate::cli::output::Output;
+use crate::cli::output::{self, Output};
 use crate::cli::progress::Progress;
 use crate::compress::{Compression, Method};
 use crate::initramfs::rootfs::name_of;
@@ -61,14 +61,16 @@ pub struct Summary {
 /// Those of the inputs and of the file.
 pub fn write(tree: &Tree, path: &Path, packing: &Packing) -> Result<Summary, Error> {
     let failure = |error: io::Error| Error::File { path: path.to_owned(), what: error.to_string() };
-    let mut output = Output::create(path).map_err(|error| Error::File {
-        path: path.to_owned(),
-        // The error's own text names the temporary file, which says nothing to the user.
-        what: match error.kind() {
-            io::ErrorKind::NotFound => "cannot be written: its directory does not exist".to_owned(),
-            kind => format!("cannot be written: {kind}"),
-        },
-    })?;
+    let refused = |what| Error::File { path: path.to_owned(), what };
+    if output::is_stream(path) || path.exists() {
+        for input in tree.host_files() {
+            if let Ok(metadata) = input.metadata() {
+                output::check_apart(path, &input.display(), &metadata).map_err(refused)?;
+            }
+        }
+    }
+    let mut output =
+        if tree.has_seed() { Output::create_private(path) } else { Output::create(path) }.map_err(failure)?;
     let summary = write_into(tree, &mut output, packing).map_err(|error| match error {
         Error::Tree(tree::Error::Archive(Refused::Write(error))) => failure(error),
         error => error,

@@ -34,7 +34,7 @@ pub use memory::Memory;
 pub use program::{INIT_HELP, default_init};
 pub use report::report;
 
-use program::Part;
+use program::Feature;
 
 /// Directories that are always there: what the init mounts on, and where people look first.
 const DIRECTORIES: [(&str, u32); 9] = [
@@ -156,12 +156,12 @@ impl Recipe {
                 return Err(Error::File { path: modules.directory().to_owned(), what });
             }
         }
-        let parts = [
-            (Part::Hardware, closure.by_device.0 > 0),
-            (Part::Entropy, self.seed),
-            (Part::Embedded, self.rootfs.is_some()),
+        let features = [
+            (Feature::Hardware, closure.by_device.0 > 0),
+            (Feature::Entropy, self.seed),
+            (Feature::Rootfs, self.rootfs.is_some()),
         ];
-        program::check_parts(&self.init, &init, &parts)?;
+        program::check_features(&self.init, &init, &features)?;
         if self.seed {
             tree.origin("seed");
             tree.bytes(relative(SEED), 0o600, random()?)?;

@@ -9,19 +9,19 @@ use whit::contract::{self, DRIVER_INDEX, RECORD, ROOTFS_NEEDS, SEED};
 use super::Error;
 use crate::kernel::elf;
 
-/// A part of the init that something in the initramfs needs.
+/// A feature of the init that something in the initramfs needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
-    Embedded,
+pub(super) enum Feature {
+    Rootfs,
     Entropy,
     Hardware,
 }
 
-impl Part {
-    /// The feature of the package, as in src/parts.rs.
+impl Feature {
+    /// The name of the Cargo feature.
     fn name(self) -> &'static str {
         match self {
-            Self::Embedded => "rootfs",
+            Self::Rootfs => "rootfs",
             Self::Entropy => "entropy",
             Self::Hardware => "hardware",
         }
@@ -30,7 +30,7 @@ impl Part {
     /// The file that it reads.
     fn reads(self) -> &'static CStr {
         match self {
-            Self::Embedded => ROOTFS_NEEDS,
+            Self::Rootfs => ROOTFS_NEEDS,
             Self::Entropy => SEED,
             Self::Hardware => DRIVER_INDEX,
         }
@@ -44,17 +44,17 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-/// Refuses an init without a part of which it is said that it is needed. Another init than whit may do as it likes.
-pub(super) fn check_parts(path: &Path, init: &[u8], parts: &[(Part, bool)]) -> Result<(), Error> {
+/// Refuses an init without a feature that the initramfs needs. An init other than whit is not checked.
+pub(super) fn check_features(path: &Path, init: &[u8], features: &[(Feature, bool)]) -> Result<(), Error> {
     // A path stands in the init as it opens it.
     let reads = |path: &CStr| {
         let path = path.to_bytes_with_nul();
         init.windows(path.len()).any(|window| window == path)
     };
-    let missing = parts.iter().find(|(part, is_needed)| *is_needed && !reads(part.reads()));
-    let Some((part, _)) = missing.filter(|_| reads(RECORD)) else { return Ok(()) };
-    let (name, file) = (part.name(), contract::path(part.reads()));
-    let what = format!("does not read {file}, as its part \"{name}\" was left out; build it with --features {name}");
+    let missing = features.iter().find(|(feature, is_needed)| *is_needed && !reads(feature.reads()));
+    let Some((feature, _)) = missing.filter(|_| reads(RECORD)) else { return Ok(()) };
+    let (name, file) = (feature.name(), contract::path(feature.reads()));
+    let what = format!("does not read {file}, as its feature \"{name}\" was left out; build it with --features {name}");
     Err(Error::File { path: path.to_owned(), what })
 }
 

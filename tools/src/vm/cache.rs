@@ -1,8 +1,8 @@
 //! Files that can be made again, kept under names that tell what they were made from.
 
-use std::fs::{self, File, FileTimes};
+use std::fs::{self, DirBuilder, File, FileTimes};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -38,7 +38,8 @@ impl Cache {
     /// # Errors
     /// Those of mkdir(2).
     pub fn at(folder: &Path) -> io::Result<Self> {
-        fs::create_dir_all(folder)?;
+        // Of its owner alone, as the XDG specification has it: an image's secrets are in the disks.
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         Ok(Self(folder.to_owned()))
     }
 
@@ -64,7 +65,7 @@ impl Cache {
             // Used today; a cache that cannot be written to still serves.
             Ok(file) => drop(file.set_times(FileTimes::new().set_modified(SystemTime::now()))),
             Err(_) => {
-                let mut output = Output::create(&path).map_err(say)?;
+                let mut output = Output::create_private(&path).map_err(say)?;
                 make(&mut output)?;
                 output.commit().map_err(say)?;
             }
@@ -151,6 +152,18 @@ mod tests {
         assert_eq!(cache.file("disk", &key(&[b"a"]), |_| panic!("made again")), Ok(path.clone()));
         assert_ne!(cache.file("disk", &key(&[b"b"]), write).unwrap(), path);
         assert_ne!(cache.file("initramfs", &key(&[b"a"]), write).unwrap(), path);
+    }
+
+    #[test]
+    fn what_is_kept_is_its_owners_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::at(&folder.path().join("new/cache")).unwrap();
+        let path = cache.file("disk", &key(&[]), |_| Ok(())).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
+        assert_eq!(
+            (mode(&path), mode(path.parent().unwrap()), mode(&folder.path().join("new"))),
+            (0o600, 0o700, 0o700)
+        );
     }
 
     #[test]

@@ -3,24 +3,15 @@
 //! 9p is a part of QEMU; virtiofs has a daemon of its own for each folder, and is faster. Debian's cloud kernels know
 //! virtiofs alone.
 
-use std::fs::File;
-use std::io::Read;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::net::UnixListener;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+mod daemon;
+mod readonly;
+
+use std::path::PathBuf;
 use std::str::FromStr;
 
-use rustix::io::{FdFlags, fcntl_setfd};
-use tempfile::TempDir;
-
 use super::Kernel;
-use crate::programs;
-use crate::vm::qemu::Share;
 
-/// Where distributions put the daemon: beside other helpers, not into PATH.
-const DAEMONS: [&str; 3] = ["/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd", "/usr/lib/virtiofsd"];
+pub use daemon::Daemon;
 
 /// `DIR:/PATH[:ro|:rw]`, as `docker run -v` has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,13 +67,13 @@ pub enum ShareKind {
 
 impl ShareKind {
     /// The kind that this kernel and this host can do: virtiofs where its daemon is, else 9p. What is only to be read is
-    /// shared by 9p where that goes: it refuses to write, where a daemon relies on the machine.
+    /// shared by 9p where that goes, which every QEMU can refuse to write to.
     ///
     /// # Errors
     /// One line that says what is missing.
     pub fn choose(kernel: &Kernel, read_only: bool) -> Result<Self, String> {
         let (plan9, virtiofs) = (kernel.has("9p"), kernel.has("virtiofs"));
-        let daemon = daemon();
+        let daemon = daemon::find();
         let kind = match (virtiofs && daemon.is_some(), plan9) {
             (true, true) if !read_only => Self::Virtiofs,
             (true, false) => Self::Virtiofs,
@@ -116,94 +107,10 @@ impl ShareKind {
     }
 }
 
-/// virtiofsd for one folder. Dropping it ends it.
-pub struct Daemon {
-    child: Option<Child>,
-    listener: OwnedFd,
-    directory: TempDir,
-    folder: PathBuf,
-}
-
-impl Daemon {
-    /// Listens for QEMU on the daemon's behalf: whoever connects before it has started waits and is not refused.
-    ///
-    /// # Errors
-    /// One line.
-    pub fn listen(folder: &Path) -> Result<Self, String> {
-        let describe = |error: std::io::Error| format!("-v {}: {error}", folder.display());
-        let directory = tempfile::Builder::new().prefix("whit-").tempdir().map_err(describe)?;
-        let listener = UnixListener::bind(directory.path().join("virtiofs")).map_err(describe)?;
-        let folder = folder.canonicalize().map_err(describe)?;
-        Ok(Self { child: None, listener: listener.into(), directory, folder })
-    }
-
-    /// What QEMU is told.
-    #[must_use]
-    pub fn share(&self) -> Share {
-        Share::Virtiofs { socket: self.directory.path().join("virtiofs") }
-    }
-
-    /// Starts the daemon.
-    ///
-    /// # Errors
-    /// One line.
-    pub fn start(&mut self) -> Result<(), String> {
-        let program = daemon().ok_or("-v: virtiofsd is not installed")?;
-        let describe = |error: std::io::Error| format!("{}: {error}", program.display());
-        // It inherits the socket; nobody else is started until it has it.
-        fcntl_setfd(&self.listener, FdFlags::empty()).map_err(|errno| describe(errno.into()))?;
-        let mut source = std::ffi::OsString::from("source=");
-        source.push(&self.folder);
-        let child = Command::new(&program)
-            .arg(format!("--fd={}", self.listener.as_raw_fd()))
-            .arg("-o")
-            .arg(source)
-            .args(["-o", "cache=auto", "-f"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            // Ctrl-c is for the machine, which needs the folder until its end.
-            .process_group(0)
-            .spawn();
-        fcntl_setfd(&self.listener, FdFlags::CLOEXEC).map_err(|errno| describe(errno.into()))?;
-        self.child = Some(child.map_err(describe)?);
-        Ok(())
-    }
-
-    /// Ends the daemon; what it said in failing, if it failed.
-    pub fn end(mut self) -> Option<String> {
-        let mut child = self.child.take()?;
-        // It ends by itself when QEMU has; one that still runs has nobody to serve.
-        let ended = child.try_wait().ok().flatten();
-        if ended.is_none() {
-            let _ = child.kill();
-        }
-        let _ = child.wait();
-        let status = ended.filter(|status| !status.success())?;
-        let mut said = String::new();
-        let _ = child.stderr.take()?.read_to_string(&mut said);
-        Some(format!("virtiofsd for {} failed ({status}): {}", self.folder.display(), said.trim()))
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            // It may have ended by itself.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
-/// Where the daemon is.
-fn daemon() -> Option<PathBuf> {
-    programs::find("virtiofsd").or_else(|| DAEMONS.iter().map(PathBuf::from).find(|path| File::open(path).is_ok()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     #[test]
     fn a_volume_is_a_folder_and_a_path() {

@@ -248,7 +248,10 @@ fn bad_input_is_one_line_and_no_file() {
         (&["good.tar", "--config", "none.json"], "mkraw: none.json: No such file"),
         (&["good.tar", "--env", "A"], "mkraw: env \"A\" is not KEY=VALUE"),
         (&["good.tar", "--size", "5M"], "mkraw: disk.img: the files do not fit"),
-        (&["good.tar", "--output", "no/disk.img"], "mkraw: no/disk.img: No such file"),
+        (
+            &["good.tar", "--output", "no/disk.img"],
+            "mkraw: no/disk.img: cannot be written: its directory does not exist",
+        ),
     ] {
         let output = if arguments.contains(&"--output") { &[][..] } else { &["-o", "disk.img"] };
         let output = mkraw(directory.path(), &[output, arguments].concat(), b"");

@@ -16,6 +16,7 @@ use super::place::{Place, Spot, stat};
 use super::read::Reader;
 use super::target::Target;
 use crate::archive::newc::{DEVICE_MAX, Header, file_type};
+use crate::cli::path::shown;
 
 /// What is remembered of directories and of files with several names: so many bytes, each taking some beside its name.
 const MAX_HELD_BYTES: usize = 64 << 20;
@@ -57,7 +58,7 @@ pub enum Error {
         what: String,
     },
     /// An entry.
-    #[error("{}: {problem}", name.escape_ascii())]
+    #[error("{}: {problem}", shown(.name))]
     Entry {
         /// Its name.
         name: Vec<u8>,

@@ -15,11 +15,11 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
 use whit::contract;
 use whit::record::MAX_RECORD;
 
 use crate::archive::newc::{Meta, Refused, Writer};
+use crate::cli::temporary::Temporary;
 
 pub use entry::{Error as ReadError, Member, Segment};
 pub use extract::{Error as ExtractError, Extracted, extract};
@@ -71,7 +71,7 @@ pub fn record(path: &Path) -> Result<Vec<u8>, Error> {
 ///
 /// # Errors
 /// An initramfs that cannot be read, a record that is too long, a copy that cannot be written.
-pub fn with_record(path: &Path, record: &[u8]) -> Result<NamedTempFile, Error> {
+pub fn with_record(path: &Path, record: &[u8]) -> Result<Temporary, Error> {
     if record.len() > MAX_RECORD {
         return Err(Error::LongRecord(record.len()));
     }
@@ -79,12 +79,12 @@ pub fn with_record(path: &Path, record: &[u8]) -> Result<NamedTempFile, Error> {
         File::open(path).map_err(|error| Error::Read { path: path.to_owned(), error: ReadError::Read(error) })?;
     let mut segment = Writer::new(Vec::new(), 0);
     segment.file(&[RECORD], Meta::root(0o644), record.len() as u64, record)?;
-    let write = || -> io::Result<NamedTempFile> {
-        let mut copy = tempfile::Builder::new().prefix("whit-").suffix(".cpio").tempfile()?;
+    let write = || -> io::Result<Temporary> {
+        let (mut copy, temporary) = Temporary::file(&std::env::temp_dir(), "whit-", 0o600)?;
         let length = io::copy(&mut file, &mut copy)?;
         io::copy(&mut io::repeat(0).take(gap(length, true)), &mut copy)?;
         copy.write_all(&segment.finish().map_err(io::Error::other)?.out)?;
-        Ok(copy)
+        Ok(temporary)
     };
     Ok(write().map_err(Refused::Write)?)
 }

@@ -13,6 +13,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use crate::archive::budget::{Budget, Spent};
 use crate::archive::newc::{Header, file_type};
 
 /// Permissions, with set-user-id, set-group-id and sticky.
@@ -25,6 +26,7 @@ pub(super) struct Place {
     last: Option<(Vec<u8>, OwnedFd)>,
     /// Whether owners can be set.
     is_root: bool,
+    budget: Budget,
 }
 
 /// What a path leads to: a directory and a name in it.
@@ -36,7 +38,7 @@ pub(super) struct Spot {
 impl Place {
     pub(super) fn open(directory: &std::path::Path) -> io::Result<Self> {
         let root = openat(CWD, directory, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(Self { root, last: None, is_root: rustix::process::geteuid().is_root() })
+        Ok(Self { root, last: None, is_root: rustix::process::geteuid().is_root(), budget: Budget::default() })
     }
 
     pub(super) fn is_root(&self) -> bool {
@@ -62,6 +64,7 @@ impl Place {
             Some(slash) => (&path[..slash], &path[slash + 1..]),
             None => (&b""[..], path),
         };
+        self.budget.path();
         let parent = match &self.last {
             Some((path, directory)) if path == parent => directory.try_clone()?,
             _ => {
@@ -73,23 +76,23 @@ impl Place {
         Ok(Spot { parent, name: OsString::from_vec(name.to_vec()) })
     }
 
-    fn directory(&self, path: &[u8]) -> io::Result<OwnedFd> {
+    fn directory(&mut self, path: &[u8]) -> io::Result<OwnedFd> {
         const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
         match self.resolve(path, FLAGS) {
             Err(Errno::NOENT) => {}
             result => return Ok(result?),
         }
-        let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
-        let (mut parent, mut start) = (self.resolve(b"", FLAGS)?, 0);
-        for end in ends.chain([path.len()]) {
-            let next = match self.resolve(&path[..end], FLAGS) {
-                Err(Errno::NOENT) => {
-                    mkdirat(&parent, &path[start..end], Mode::from_raw_mode(0o755))?;
-                    self.resolve(&path[..end], FLAGS)
-                }
-                result => result,
-            };
-            (parent, start) = (next?, end + 1);
+        let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
+        let ends: Vec<usize> = [0].into_iter().chain(slashes).chain([path.len()]).collect();
+        // Where one is missing, so are all that come after it.
+        let first_missing =
+            ends.partition_point(|end| !matches!(self.resolve(&path[..*end], FLAGS), Err(Errno::NOENT)));
+        let mut parent = self.resolve(&path[..ends[first_missing.saturating_sub(1)]], FLAGS)?;
+        for names in ends.windows(2).skip(first_missing.saturating_sub(1)) {
+            let name = path[names[0]..names[1]].strip_prefix(b"/").unwrap_or(&path[names[0]..names[1]]);
+            self.budget.make().map_err(|Spent| too_deep())?;
+            mkdirat(&parent, name, Mode::from_raw_mode(0o755))?;
+            parent = openat(&parent, name, FLAGS | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
         }
         Ok(parent)
     }
@@ -173,6 +176,10 @@ impl Place {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+fn too_deep() -> io::Error {
+    io::Error::other("the names of the archive lead through far more directories than its entries")
 }
 
 /// What is at a spot itself.

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::cli::path::shown;
+
 /// Why an archive cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -52,6 +54,15 @@ pub enum Problem {
     /// A name or a set of PAX records is implausibly long.
     #[error("an extended header is longer than 16 MiB")]
     HeaderTooLong,
+    /// A path or a link's target that no file system has.
+    #[error("a path or a link's target is longer than 65,535 bytes")]
+    PathTooLong,
+    /// A global header is copied to each entry.
+    #[error("a global PAX header is longer than 64 KiB")]
+    GlobalTooLong,
+    /// More extended attributes than a file has.
+    #[error("an entry has more than 1,024 extended attributes")]
+    TooManyAttributes,
     /// A long name or PAX header has no entry after it.
     #[error("an extended header belongs to no entry")]
     HeaderAlone,
@@ -67,5 +78,5 @@ pub enum Problem {
 }
 
 fn context(path: &[u8]) -> String {
-    if path.is_empty() { String::new() } else { format!(" ({})", path.escape_ascii()) }
+    if path.is_empty() { String::new() } else { format!(" ({})", shown(path)) }
 }

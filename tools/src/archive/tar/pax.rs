@@ -19,6 +19,9 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
+/// More attributes than this are refused: ext4 has room for 4 KiB of them.
+const MAX_ATTRIBUTES: usize = 1024;
+
 /// What records have said so far.
 #[derive(Clone, Default)]
 pub(super) struct Records {
@@ -82,27 +85,27 @@ impl Records {
             b"mtime" if value.is_empty() => self.mtime = None,
             b"mtime" => self.mtime = Some(time(value).ok_or(Problem::PaxValue("mtime"))?),
             // GNU tar --selinux leaves out the NUL that setfilecon(3) stores.
-            b"RHT.security.selinux" => self.set_attribute(b"security.selinux", &[value, b"\0"].concat()),
+            b"RHT.security.selinux" => self.set_attribute(b"security.selinux", &[value, b"\0"].concat())?,
             b"SCHILY.acl.access" | b"SCHILY.acl.default" if value.is_empty() => {}
             b"SCHILY.acl.access" => match acl::parse(value) {
-                Some(Acl::Extended(acl)) => self.set_attribute(b"system.posix_acl_access", &acl),
+                Some(Acl::Extended(acl)) => self.set_attribute(b"system.posix_acl_access", &acl)?,
                 Some(Acl::Minimal(_)) => {}
                 None => self.text_acls += 1,
             },
             b"SCHILY.acl.default" => match acl::parse(value) {
                 Some(Acl::Extended(acl) | Acl::Minimal(acl)) => {
-                    self.set_attribute(b"system.posix_acl_default", &acl);
+                    self.set_attribute(b"system.posix_acl_default", &acl)?;
                 }
                 None => self.text_acls += 1,
             },
             _ => {
                 if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
-                    self.set_attribute(name, value);
+                    self.set_attribute(name, value)?;
                 } else if let Some(name) = key.strip_prefix(b"LIBARCHIVE.xattr.") {
                     // libarchive writes both forms; this one alone only for names that hold `=`.
                     let name = percent_decoded(name);
                     let value = BASE64.decode(value).map_err(|_| Problem::PaxValue("LIBARCHIVE.xattr"))?;
-                    self.set_attribute(&name, &value);
+                    self.set_attribute(&name, &value)?;
                 } else if let Some(name) = key.strip_prefix(b"GNU.sparse.") {
                     self.set_sparse(name, value)?;
                 }
@@ -111,9 +114,13 @@ impl Records {
         Ok(())
     }
 
-    fn set_attribute(&mut self, name: &[u8], value: &[u8]) {
+    fn set_attribute(&mut self, name: &[u8], value: &[u8]) -> Result<(), Problem> {
         self.attributes.retain(|attribute| attribute.0 != name);
+        if self.attributes.len() == MAX_ATTRIBUTES {
+            return Err(Problem::TooManyAttributes);
+        }
         self.attributes.push((name.to_vec(), value.to_vec()));
+        Ok(())
     }
 
     fn set_sparse(&mut self, name: &[u8], value: &[u8]) -> Result<(), Problem> {

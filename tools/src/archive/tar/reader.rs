@@ -10,6 +10,10 @@ use super::{Content, Entry, Error, Kind, Problem};
 
 /// Long names and PAX headers beyond this are taken for damage.
 const MAX_EXTENDED: u64 = 16 << 20;
+/// A path or a target longer than this is refused: Linux opens one of 4,095 bytes, but a directory's own tree may be deeper.
+const MAX_PATH: usize = 65_535;
+/// What global headers may have in all: it is copied to each entry.
+const MAX_GLOBAL: u64 = 64 << 10;
 /// An archive ends in this many blocks of zeros.
 const END_BLOCKS: u32 = 2;
 
@@ -19,6 +23,7 @@ pub struct Reader<R> {
     /// Accept an archive that ends without its end mark.
     missing_end_accepted: bool,
     global: Records,
+    global_bytes: u64,
     /// The current entry's content: its map, the region that `position` is in or before, and the bytes left in the
     /// archive with their padding.
     map: Map,
@@ -49,6 +54,7 @@ impl<R: Read> Reader<R> {
             source,
             missing_end_accepted: false,
             global: Records::default(),
+            global_bytes: 0,
             map: Map::default(),
             region: 0,
             position: 0,
@@ -121,6 +127,10 @@ impl<R: Read> Reader<R> {
                         Role::LongName => long_name = Some(text(&content).to_vec()),
                         Role::LongLink => long_link = Some(text(&content).to_vec()),
                         Role::GlobalRecords => {
+                            self.global_bytes += size;
+                            if self.global_bytes > MAX_GLOBAL {
+                                return Err(at(Problem::GlobalTooLong));
+                            }
                             self.global.read(&content).map_err(at)?;
                             records = self.global.clone();
                             continue; // it needs no entry after it
@@ -140,6 +150,9 @@ impl<R: Read> Reader<R> {
             }
             records.apply(entry);
             self.path.clone_from(&entry.path);
+            if entry.path.len() > MAX_PATH || entry.link.len() > MAX_PATH {
+                return Err(self.damaged(offset, Problem::PathTooLong));
+            }
             if entry.path.is_empty() {
                 return Err(self.damaged(offset, Problem::NoName));
             }

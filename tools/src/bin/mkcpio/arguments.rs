@@ -37,7 +37,8 @@ pub(crate) struct Arguments {
 #[derive(Args)]
 #[command(group(ArgGroup::new("wanted").multiple(true)))]
 pub(crate) struct Build {
-    /// The file to write; a name that ends with .gz, .zst, .xz or .lz4 asks for that compression.
+    /// The file to write, or a block device; - is standard output. A name that ends with .gz, .zst, .xz or .lz4 asks for that
+    /// compression.
     #[arg(short, long, value_name = "INITRAMFS", required_unless_present = "dry_run")]
     pub(crate) output: Option<PathBuf>,
     #[arg(long, value_name = "FILE", help = INIT_HELP)]

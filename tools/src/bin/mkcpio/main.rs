@@ -35,6 +35,9 @@ fn main() -> ExitCode {
 }
 
 fn build(arguments: Build, inputs: Vec<Input>) -> Result<(), String> {
+    if let Some(output) = arguments.output.as_deref().filter(|_| !arguments.dry_run) {
+        check_apart(output, &arguments, &inputs)?;
+    }
     let package = open_packages(&arguments.modules)?;
     let recipe = Recipe {
         init: arguments.init.clone().map_or_else(initramfs::default_init, Ok)?,
@@ -73,15 +76,36 @@ fn build(arguments: Build, inputs: Vec<Input>) -> Result<(), String> {
             let written = initramfs::write(&tree, path, &packing);
             drop(bar);
             let summary = written.map_err(said)?;
-            output::print(|out| print_summary(out, path, &summary, &tree, &recipe))?;
+            output::print_about(path, |out| print_summary(out, path, &summary, &tree, &recipe))?;
         }
         _ => list(&tree, &packing)?,
     }
+    let about = arguments.output.as_deref().filter(|_| !arguments.dry_run).unwrap_or(Path::new(""));
     if arguments.report {
         let report = named(initramfs::report(&tree, &packing).map_err(said)?);
-        output::print(|out| out.write_all(report.as_bytes()))?;
+        output::print_about(about, |out| out.write_all(report.as_bytes()))?;
     }
-    output::print(|out| print_modules(out, &modules))
+    output::print_about(about, |out| print_modules(out, &modules))
+}
+
+/// Refuses an output that is one of the files that are named; those that are found on the way are checked later.
+fn check_apart(output: &Path, arguments: &Build, inputs: &[Input]) -> Result<(), String> {
+    let Build { init, busybox, record, rootfs, config, kernel, modules, .. } = arguments;
+    let named = [init, busybox, record, config, kernel].into_iter().flatten().chain(modules);
+    let more = inputs.iter().map(|input| match input {
+        Input::Files(addition) => &addition.source,
+        Input::Manifest(path) | Input::Before(path) | Input::Behind(path) => path,
+    });
+    let stdin = Path::new("/dev/stdin");
+    let rootfs = rootfs.as_deref().map(|path| if output::is_stream(path) { stdin } else { path });
+    for input in named.chain(more).map(PathBuf::as_path).chain(rootfs) {
+        // What cannot be read is reported where it is needed.
+        if let Ok(metadata) = input.metadata() {
+            let checked = output::check_apart(output, &input.display(), &metadata);
+            checked.map_err(|error| format!("{}: {error}", output.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Unpacks what --modules names, unless that is a directory.

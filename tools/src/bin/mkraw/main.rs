@@ -1,7 +1,7 @@
 //! mkraw: makes a disk of a container image. See `whit_tools::disk::image`.
 
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -40,7 +40,7 @@ use whit_tools::runrecord::{Overrides, RunRecord};
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
-    /// The disk to write, a raw file; what is there is replaced
+    /// The disk to write: a raw file, which replaces what is there, or a block device; - is standard output
     #[arg(short, long, value_name = "DISK", required = true)]
     output: Option<PathBuf>,
     /// A `docker export` tar, plain or compressed by gzip, zstd, xz or bzip2, or an image with its layers: a
@@ -156,12 +156,22 @@ fn build(arguments: &Arguments, path: &Path) -> Result<(), String> {
     let (file, input_name) = open_input(arguments.input.as_deref())?;
     let say_input = |error: image::Error| format!("{input_name}: {error}");
     let choice = Choice { tag: arguments.tag.clone(), platform: arguments.platform.clone() };
-    let length = file.metadata().ok().filter(|metadata| metadata.is_file()).map(|metadata| metadata.len());
+    let say_output = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let metadata = file.metadata().map_err(|error| format!("{input_name}: {error}"))?;
+    output::check_apart(path, &input_name, &metadata).map_err(|error| say_output(&error))?;
+    if let Some(config) = &arguments.config {
+        let metadata = config.metadata().map_err(|error| format!("{}: {error}", config.display()))?;
+        output::check_apart(path, &config.display(), &metadata).map_err(|error| say_output(&error))?;
+    }
+    let length = Some(metadata).filter(Metadata::is_file).map(|metadata| metadata.len());
     let input = Input::open(file, &choice).map_err(say_input)?;
     let total = match &input {
         Input::Layers(layers) => Some(layers.stored_bytes()),
         _ => length,
     };
+    if let (Input::Layers(_), Some(folder)) = (&input, arguments.input.as_deref()) {
+        check_outside(path, folder).map_err(|error| say_output(&error))?;
+    }
     let record = run_record(arguments, input.config())?;
     let title = input.title().map(str::to_owned);
     let options = Options {
@@ -178,8 +188,7 @@ fn build(arguments: &Arguments, path: &Path) -> Result<(), String> {
         missing_end_accepted: arguments.no_end_mark,
         ..Options::default()
     };
-    let say_output = |error| format!("{}: {error}", path.display());
-    let mut output = Output::create(path).map_err(say_output)?;
+    let mut output = Output::create(path).map_err(|error| say_output(&error))?;
     let bar = Bar::start(Arc::clone(&options.progress), total);
     let summary = image::build_from(input, output.file(), &options);
     drop(bar);
@@ -187,12 +196,22 @@ fn build(arguments: &Arguments, path: &Path) -> Result<(), String> {
         image::Error::FileSystem(_) => format!("{}: {error}", path.display()),
         _ => say_input(error),
     })?;
-    output.commit().map_err(say_output)?;
+    output.commit().map_err(|error| say_output(&error))?;
     let mut lines = summary_lines(path, &summary, start.elapsed().as_secs_f64());
     lines.extend(run_lines(title.as_deref(), &record));
-    // The disk is there, whether anybody reads this or not.
-    let _ = writeln!(io::stdout(), "{}", lines.join("\n"));
+    // The disk is there, whether this can be shown or not.
+    let _ = output::print_about(path, |out| writeln!(out, "{}", lines.join("\n")));
     Ok(())
+}
+
+/// Refuses an output that is a file in a folder of layers, which are read by their names.
+fn check_outside(path: &Path, folder: &Path) -> Result<(), String> {
+    match (path.canonicalize(), folder.canonicalize()) {
+        (Ok(path), Ok(folder)) if path.starts_with(&folder) => {
+            Err(format!("is a part of the input {}; name another output", folder.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What --config says, or the image itself, with the options' overrides.

@@ -4,9 +4,9 @@ use std::fmt::Display;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use tempfile::TempPath;
 use whit_tools::archive::segment;
-use whit_tools::cli::output::Output;
+use whit_tools::cli::output::{self, Output};
+use whit_tools::cli::temporary::Temporary;
 use whit_tools::compress::Compression;
 use whit_tools::disk::ext4::Size;
 use whit_tools::disk::image::{self, Options};
@@ -30,13 +30,16 @@ pub(crate) struct Artefacts {
     /// Whether the machine hears its power button.
     pub(crate) has_button: bool,
     /// The initramfs, when it was made for this run alone.
-    pub(crate) temporary: Option<TempPath>,
+    pub(crate) temporary: Option<Temporary>,
 }
 
 /// Makes what is to be made.
 pub(crate) fn artefacts(arguments: &Arguments) -> Result<Artefacts, String> {
     for folder in &arguments.volume {
         folder.check()?;
+    }
+    if let Some(disk) = arguments.disk.as_ref().filter(|_| !arguments.print) {
+        check_disk(arguments, disk).map_err(|error| describe(disk, &error))?;
     }
     match (&arguments.initrd, &arguments.kernel, &arguments.image) {
         (Some(initrd), Some(kernel), _) => given(arguments, kernel, initrd),
@@ -58,11 +61,11 @@ fn given(arguments: &Arguments, kernel: &Path, initrd: &Path) -> Result<Artefact
         None
     } else {
         before?;
-        Some(segment::with_record(initrd, &record).map_err(|error| error.to_string())?.into_temp_path())
+        Some(segment::with_record(initrd, &record).map_err(|error| error.to_string())?)
     };
     Ok(Artefacts {
         kernel: kernel.vmlinuz,
-        initramfs: temporary.as_deref().unwrap_or(initrd).to_owned(),
+        initramfs: temporary.as_ref().map_or(initrd, Temporary::path).to_owned(),
         disk: arguments.disk.clone().map(|disk| (disk, true)),
         memory_mib: arguments.memory.unwrap_or(MEMORY_MIB),
         shares,
@@ -84,7 +87,7 @@ fn from_image(arguments: &Arguments, image: &Path) -> Result<Artefacts, String> 
     let record = record(arguments, &shares, b"")?;
     let temporary = match record.as_slice() {
         [] => None,
-        record => Some(segment::with_record(&base, record).map_err(|error| error.to_string())?.into_temp_path()),
+        record => Some(segment::with_record(&base, record).map_err(|error| error.to_string())?),
     };
     let disk = match &arguments.disk {
         _ if arguments.no_disk => None,
@@ -99,7 +102,7 @@ fn from_image(arguments: &Arguments, image: &Path) -> Result<Artefacts, String> 
     };
     Ok(Artefacts {
         kernel: kernel.vmlinuz.clone(),
-        initramfs: temporary.as_deref().unwrap_or(&base).to_owned(),
+        initramfs: temporary.as_ref().map_or(base.as_path(), Temporary::path).to_owned(),
         disk,
         memory_mib,
         shares,
@@ -222,6 +225,24 @@ fn describe(path: &Path, error: &dyn Display) -> String {
 
 fn new_key() -> Result<Key, String> {
     Key::new().map_err(|error| format!("cannot look at its own file: {error}"))
+}
+
+/// Refuses a disk that is not the machine's alone to write to: one of the inputs, or a device that is in use.
+fn check_disk(arguments: &Arguments, disk: &Path) -> Result<(), String> {
+    if output::is_stream(disk) {
+        return Err("a disk is a file or a block device".to_owned());
+    }
+    let Arguments { image, kernel, initrd, config, .. } = arguments;
+    for input in [image, kernel, initrd, config].into_iter().flatten() {
+        // What cannot be read is reported where it is needed.
+        if let Ok(metadata) = input.metadata() {
+            output::check_apart(disk, &input.display(), &metadata)?;
+        }
+    }
+    match disk.metadata() {
+        Ok(_) => output::check(disk).map_err(|error| error.to_string()),
+        Err(_) => Ok(()), // it is made, or missed, later
+    }
 }
 
 fn check_readable(path: &Path) -> Result<(), String> {

@@ -3,6 +3,7 @@
 
 mod arguments;
 mod artefacts;
+mod port;
 mod record;
 mod session;
 
@@ -52,8 +53,7 @@ fn run(arguments: &Arguments) -> Result<u8, String> {
     if arguments.print {
         output::print(|out| writeln!(out, "{command}"))?;
         if let Some(copy) = artefacts.temporary {
-            let kept = copy.keep().map_err(|error| error.to_string())?;
-            eprintln!("runvm: the initramfs for this run is kept: {}", kept.display());
+            eprintln!("runvm: the initramfs for this run is kept: {}", copy.keep().display());
         }
         return Ok(0);
     }
@@ -109,7 +109,7 @@ fn shares(arguments: &Arguments, artefacts: &Artefacts) -> Result<(Vec<Share>, V
         shares.push(match kind {
             ShareKind::Plan9 => Share::Plan9 { folder: volume.folder.clone(), read_only: volume.read_only },
             ShareKind::Virtiofs => {
-                let daemon = Daemon::listen(&volume.folder)?;
+                let daemon = Daemon::listen(volume)?;
                 let share = daemon.share();
                 daemons.push(daemon);
                 share

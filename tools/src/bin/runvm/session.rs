@@ -1,19 +1,24 @@
 //! A machine that runs, and its user: keys, signals, the terminal's size, what is shown.
 
-use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH};
+use rustix::process::Signal;
+use signal_hook::consts::SIGWINCH;
 use signal_hook::iterator::Signals;
 use whit::contract::{EXIT_PORT, WINDOW_PORT};
+use whit_tools::cli::temporary::{self, Temporary};
 use whit_tools::cli::terminal::{self, Raw};
 use whit_tools::vm::qemu::{self, CommandLine, Input, Machine};
 use whit_tools::vm::{Clean, Daemon, Timeline};
+
+use crate::port::ExitPort;
 
 /// What belongs to one run.
 pub(crate) struct Session {
@@ -32,26 +37,33 @@ impl Session {
     pub(crate) fn run(mut self, mut command: CommandLine) -> Result<u8, String> {
         let untold = |error| format!("cannot talk with the machine: {error}");
         // Gone at the end of this; the thread that talks by the socket is there until the program's end.
-        let folder = tempfile::Builder::new().prefix("whit-").tempdir().map_err(untold)?;
+        let folder = Temporary::directory(&std::env::temp_dir(), "whit-").map_err(untold)?;
         let mut window = None;
         if self.tty {
             let path = folder.path().join("window");
             window = Some(Window::listen(&path).map_err(untold)?);
             command = command.port(WINDOW_PORT, path);
         }
-        let exit = folder.path().join("exit");
-        command = command.port_into(EXIT_PORT, &exit);
+        let path = folder.path().join("exit");
+        let port = ExitPort::listen(&path).map_err(untold)?;
+        command = command.port_into(EXIT_PORT, path);
         // Before the machine starts: a signal in between would leave it behind.
-        let signals = Signals::new([SIGHUP, SIGINT, SIGTERM, SIGWINCH])
+        let signals = Signals::new(temporary::ending_signals().into_iter().chain([SIGWINCH]))
             .map_err(|error| format!("cannot wait for signals: {error}"))?;
+        temporary::leave_signals();
+        let (ended, daemon_ends) = channel();
         for daemon in &mut self.daemons {
-            daemon.start()?;
+            let ended = ended.clone();
+            // At the end of the program there is no receiver any more.
+            daemon.start(move || ended.send(()).unwrap_or_default())?;
         }
         let console = Console { clean: Clean::default(), timeline: self.timeline };
         let console = Arc::new(Mutex::new(console));
         let shown = Arc::clone(&console);
         let watch = move |bytes: &[u8]| shown.lock().unwrap_or_else(PoisonError::into_inner).show(bytes);
         let mut machine = Machine::start_with(&command, watch).map_err(|error| error.to_string())?;
+        let is_over = Arc::new(AtomicBool::new(false));
+        let missed = miss_daemons(daemon_ends, machine.signaller(), Arc::clone(&is_over));
         let signal = answer_signals(signals, &machine, self.has_button, window);
         let terminal = if self.tty { Raw::enter() } else { Ok(None) };
         let terminal = terminal.map_err(|error| format!("cannot hand over the terminal: {error}"))?;
@@ -60,13 +72,24 @@ impl Session {
             thread::spawn(move || copy_keyboard(input, is_raw));
         }
         let status = machine.join().map_err(|error| error.to_string())?;
+        is_over.store(true, Ordering::Relaxed);
+        let is_missed = missed.load(Ordering::Relaxed);
         console.lock().unwrap_or_else(PoisonError::into_inner).finish();
         drop(terminal);
-        let failures = self.daemons.into_iter().filter_map(Daemon::end);
-        for line in failures.chain(machine.messages().lines().map(str::to_owned)) {
+        let failures: Vec<_> = self.daemons.into_iter().filter_map(|daemon| daemon.end(is_missed)).collect();
+        for line in machine.messages().lines() {
             eprintln!("runvm: {line}");
         }
-        let told = last_status(&exit).or_else(|| machine.transcript().lines().rev().find_map(qemu::exit_line));
+        if is_missed && !failures.is_empty() {
+            return Err(failures.join("; "));
+        }
+        for line in failures {
+            eprintln!("runvm: {line}");
+        }
+        // Any process in the machine can write an exit line on the console, but only the init can open the port.
+        let is_heard = machine.has_opened(EXIT_PORT);
+        let told = port.finish();
+        let told = told.or_else(|| if is_heard { None } else { last_exit_line(&machine) });
         match (told, signal.load(Ordering::Relaxed)) {
             (Some(status), _) => Ok(status),
             (None, signal @ 1..) => Ok(128_u8.wrapping_add(signal as u8)), // one of three small numbers
@@ -76,10 +99,37 @@ impl Session {
     }
 }
 
-/// The last status of those that a file has, a line each; `None` where the machine has no driver for the port, or never came so
-/// far.
-fn last_status(file: &Path) -> Option<u8> {
-    fs::read_to_string(file).ok()?.lines().last()?.parse().ok()
+/// The exit code that the console tells, for a machine without a driver for the port.
+fn last_exit_line(machine: &Machine) -> Option<u8> {
+    machine.transcript().lines().rev().find_map(qemu::exit_line)
+}
+
+/// Ends a machine whose folders have no daemon any more, as its processes would wait for them for ever. Returns whether that
+/// happened.
+fn miss_daemons(
+    ends: Receiver<()>,
+    signal: impl Fn(Signal) + Send + 'static,
+    is_over: Arc<AtomicBool>,
+) -> Arc<AtomicBool> {
+    /// A daemon ends just before QEMU does when the machine powers off.
+    const ORDERLY_END: Duration = Duration::from_secs(1);
+    let missed = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&missed);
+    thread::spawn(move || {
+        if ends.recv().is_err() {
+            return;
+        }
+        thread::sleep(ORDERLY_END);
+        for end in [Signal::TERM, Signal::KILL] {
+            if is_over.load(Ordering::Relaxed) {
+                return;
+            }
+            told.store(true, Ordering::Relaxed);
+            signal(end);
+            thread::sleep(ORDERLY_END);
+        }
+    });
+    missed
 }
 
 /// What is shown of the machine's console.

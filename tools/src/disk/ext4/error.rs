@@ -4,6 +4,7 @@ use std::io;
 
 use super::read;
 use super::verify::Difference;
+use crate::cli::path::shown;
 
 /// Why there is no disk.
 #[derive(Debug, thiserror::Error)]
@@ -12,7 +13,7 @@ pub enum Error {
     #[error("cannot write the disk: {0}")]
     Write(#[from] io::Error),
     /// One entry cannot be stored.
-    #[error("{}: {problem}", path.escape_ascii())]
+    #[error("{}: {problem}", shown(.path))]
     Entry {
         /// Its path.
         path: Vec<u8>,
@@ -20,7 +21,7 @@ pub enum Error {
         problem: Problem,
     },
     /// A hard link to what never came.
-    #[error("{}: is a hard link to {}, which is not there", path.escape_ascii(), target.escape_ascii())]
+    #[error("{}: is a hard link to {}, which is not there", shown(.path), shown(.target))]
     LinkTarget {
         /// The link.
         path: Vec<u8>,
@@ -31,7 +32,7 @@ pub enum Error {
     #[error("the finished disk {0}: the storage that it is on, or mkraw, is at fault")]
     ReadBack(read::Error),
     /// The finished disk is not what went into it.
-    #[error("{}: {difference} is another on the finished disk: the storage that it is on, or mkraw, is at fault", path.escape_ascii())]
+    #[error("{}: {difference} is another on the finished disk: the storage that it is on, or mkraw, is at fault", shown(.path))]
     Differs {
         /// The path on the disk.
         path: Vec<u8>,
@@ -79,6 +80,9 @@ pub enum Problem {
     /// A symbolic link's target does not fit a block.
     #[error("the symbolic link's target is longer than 4,095 bytes")]
     TargetTooLong,
+    /// A bomb of directories.
+    #[error("the paths of the archive lead through far more directories than its entries")]
+    TooDeep,
     /// The device number does not fit.
     #[error("the device number does not fit 12 bits of major and 20 of minor")]
     Device,

@@ -5,6 +5,7 @@
 
 use super::tree::{Content, Node, NodeId, Tree, mode};
 use super::{Problem, spec};
+use crate::archive::budget::{Budget, Spent};
 
 /// As many symbolic links as the kernel follows in one path (`MAXSYMLINKS`).
 const MAX_SYMLINKS: u32 = 40;
@@ -26,6 +27,7 @@ pub(super) struct Resolver {
     /// Long targets of symbolic links, which are blocks of the disk by now.
     pub(super) long_targets: std::collections::HashMap<u32, Vec<u8>>,
     time: (u32, u32),
+    budget: Budget,
 }
 
 impl Resolver {
@@ -52,6 +54,7 @@ impl Resolver {
     /// Finds where an entry of this path goes, and makes the parents that are missing.
     pub(super) fn place<'a>(&mut self, tree: &mut Tree, path: &'a [u8]) -> Result<Place<'a>, Problem> {
         let (parents, last) = split(path);
+        self.budget.path();
         let parent = if self.last.is_some() && self.last_path == parents {
             self.last
         } else {
@@ -72,6 +75,7 @@ impl Resolver {
     /// What is at this path, if anything.
     pub(super) fn find(&mut self, tree: &mut Tree, path: &[u8]) -> Result<Option<NodeId>, Problem> {
         let (parents, last) = split(path);
+        self.budget.path();
         let Some(parent) = self.walk(tree, NodeId::ROOT, parents, false, &mut 0)? else { return Ok(None) };
         match last {
             b"" | b"." => Ok(Some(parent)),
@@ -82,7 +86,7 @@ impl Resolver {
 
     /// Goes from a directory along a path whose last component is followed too.
     fn walk(
-        &self,
+        &mut self,
         tree: &mut Tree,
         start: NodeId,
         path: &[u8],
@@ -91,6 +95,7 @@ impl Resolver {
     ) -> Result<Option<NodeId>, Problem> {
         let mut at = if path.starts_with(b"/") { NodeId::ROOT } else { start };
         for name in path.split(|byte| *byte == b'/') {
+            self.budget.step(1).map_err(|Spent| Problem::TooDeep)?;
             at = match name {
                 b"" | b"." => at,
                 b".." => above(tree, at),
@@ -116,7 +121,8 @@ impl Resolver {
         Ok(Some(at))
     }
 
-    fn make(&self, tree: &mut Tree, parent: NodeId, name: &[u8]) -> Result<NodeId, Problem> {
+    fn make(&mut self, tree: &mut Tree, parent: NodeId, name: &[u8]) -> Result<NodeId, Problem> {
+        self.budget.make().map_err(|Spent| Problem::TooDeep)?;
         let id = tree.create(directory(parent, self.time))?;
         tree.link(parent, name, id)?;
         Ok(id)

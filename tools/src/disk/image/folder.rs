@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
+use std::thread;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, SeekFrom, Stat, fstat, openat, readlinkat, seek, statat};
 use rustix::io::Errno;
@@ -29,6 +30,11 @@ pub struct LeftOut {
     /// The disk itself, and the one that it replaces.
     pub disks: u64,
 }
+
+/// Each level takes a descriptor and a part of the stack. A path that Linux opens (PATH_MAX) has no more.
+const MAX_DEPTH: usize = 2048;
+/// Room for so many levels, of which those that are not there take nothing.
+const STACK_BYTES: usize = 64 << 20;
 
 /// Device and inode number.
 pub type Identity = (u64, u64);
@@ -58,14 +64,23 @@ pub(super) fn apply(
     // "." of a directory's own descriptor is the directory.
     let attributes = walk.buffers.attributes(root.as_fd(), c".").map_err(|error| failed(b".", error))?;
     walk.builder.directory(b"/", metadata(&stat, &attributes))?;
-    walk.children(root.as_fd(), &mut Vec::new())?;
-    Ok(walk.left_out)
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, || {
+            walk.children(root.as_fd(), &mut Vec::new())?;
+            Ok(walk.left_out)
+        });
+        let walked = thread.map_err(|error| failed(b".", error))?.join();
+        walked.unwrap_or_else(|_| Err(failed(b".", io::Error::other("the thread that reads it has failed"))))
+    })
 }
 
 impl Walk<'_, '_> {
     /// Adds what is in a directory; `path` is its own, and is so again at the end.
     fn children(&mut self, directory: BorrowedFd, path: &mut Vec<u8>) -> Result<(), Error> {
         let length = path.len();
+        if path.iter().filter(|byte| **byte == b'/').count() > MAX_DEPTH {
+            return Err(failed(path, io::Error::other(format!("is more than {MAX_DEPTH} directories deep"))));
+        }
         for name in names(directory).map_err(|error| failed(path, error))? {
             if length > 0 {
                 path.push(b'/');

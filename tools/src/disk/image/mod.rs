@@ -12,6 +12,7 @@ use std::sync::Arc;
 use whit::contract::IMAGE_RECORD;
 
 use crate::archive::tar;
+use crate::cli::path::shown;
 use crate::cli::progress::{Counted, Progress};
 use crate::disk::ext4::{self, Builder, Finish, Metadata, Size};
 use crate::disk::gpt;
@@ -108,7 +109,7 @@ pub enum Error {
     #[error("{0}")]
     FileSystem(#[from] ext4::Error),
     /// A file of a directory cannot be read.
-    #[error("{}: {error}", path.escape_ascii())]
+    #[error("{}: {error}", shown(.path))]
     Folder {
         /// Its path from the directory on.
         path: Vec<u8>,

@@ -14,11 +14,15 @@ use std::path::Path;
 use ext4_view::{Ext4, Ext4Read, FileType};
 
 use crate::cli::listing::Entry;
+use crate::cli::path::shown;
 use crate::disk::ext4::mode;
 use crate::disk::ext4::read::{self, FileSystem, Superblock};
 use crate::disk::gpt::{self, Partition};
 
 pub use report::report;
+
+/// Each level takes a part of the stack.
+const MAX_DEPTH: usize = 2048;
 
 /// Why a disk cannot be looked at.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +37,7 @@ pub enum Error {
     #[error("{0}")]
     View(#[from] ext4_view::Ext4Error),
     /// A path on the disk.
-    #[error("{}: {error}", .path.escape_ascii())]
+    #[error("{}: {error}", shown(.path))]
     Path {
         /// The path.
         path: Vec<u8>,
@@ -43,6 +47,9 @@ pub enum Error {
     /// A journal that nobody here replays: ext4-view does for some.
     #[error("was not unmounted, and its journal holds what is newer: let e2fsck -p bring it in first")]
     Journal,
+    /// A directory in itself, or a tree that is too deep.
+    #[error("is more than {MAX_DEPTH} directories deep")]
+    TooDeep,
     /// A path that names no regular file.
     #[error("is no regular file")]
     NotRegular,
@@ -235,6 +242,7 @@ fn tree_by_own(
         target: if is_link { Some(own.target(directory)?) } else { None },
     })?;
     if directory.is_directory() {
+        check_depth(&path)?;
         let mut names = own.names(directory)?;
         names.sort_unstable();
         for (name, number) in names {
@@ -260,6 +268,7 @@ fn tree_by_view(view: &Ext4, path: Vec<u8>, take: &mut dyn FnMut(Entry) -> io::R
         ..Entry::default()
     })?;
     if metadata.is_dir() {
+        check_depth(&path)?;
         let mut names = Vec::new();
         for entry in view.read_dir(place)? {
             names.push(entry?.file_name().as_ref().to_vec());
@@ -271,6 +280,12 @@ fn tree_by_view(view: &Ext4, path: Vec<u8>, take: &mut dyn FnMut(Entry) -> io::R
         }
     }
     Ok(())
+}
+
+/// A directory may be in itself, on a disk that is damaged.
+fn check_depth(path: &[u8]) -> Result<(), Error> {
+    let is_deep = path.iter().filter(|byte| **byte == b'/').count() > MAX_DEPTH;
+    if is_deep { Err(Error::Path { path: path.to_vec(), error: Box::new(Error::TooDeep) }) } else { Ok(()) }
 }
 
 fn kind_bits(kind: FileType) -> u16 {

@@ -21,7 +21,8 @@ use whit::contract::IMAGE_RECORD;
 
 use crate::archive::newc::{Kind, Meta};
 use crate::archive::tar::{self, Entry, Reader};
-use names::{Data, HardLink, Inode, Names};
+use crate::cli::path::shown;
+use names::{Data, HardLink, Inode, MAX_PATH, Names};
 
 /// Directories that the init mounts on. It makes those that an image lacks, but it cannot when the root is read-only.
 const MOUNTED: [&[u8]; 3] = [b"dev", b"proc", b"sys"];
@@ -59,7 +60,7 @@ pub enum Error {
     #[error("{0}")]
     Archive(#[from] tar::Error),
     /// One entry.
-    #[error("{}: {problem}", path.escape_ascii())]
+    #[error("{}: {problem}", shown(.path))]
     Entry {
         /// Its path.
         path: Vec<u8>,
@@ -67,7 +68,7 @@ pub enum Error {
         problem: Problem,
     },
     /// A hard link to what never came.
-    #[error("{}: is a hard link to {}, which is not there", path.escape_ascii(), target.escape_ascii())]
+    #[error("{}: is a hard link to {}, which is not there", shown(.path), shown(.target))]
     LinkTarget {
         /// The link.
         path: Vec<u8>,
@@ -100,6 +101,15 @@ pub enum Problem {
     /// A hard link to a directory.
     #[error("is a hard link to a directory")]
     LinkToDirectory,
+    /// The kernel would skip it without a word.
+    #[error("is longer than {MAX_PATH} bytes with /rootfs, which is what the kernel unpacks")]
+    PathTooLong,
+    /// The kernel would skip it without a word.
+    #[error("the symbolic link's target is longer than {MAX_PATH} bytes, which is what the kernel unpacks")]
+    TargetTooLong,
+    /// A bomb of directories.
+    #[error("the paths of the archive lead through far more directories than its entries")]
+    TooDeep,
     /// An attribute does not fit the table.
     #[error("an extended attribute takes, with its name and the path, more than 4 KiB")]
     AttributeTooLong,

@@ -7,12 +7,19 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
+use whit::contract::ROOTFS;
+
 use super::Problem;
-use crate::archive::newc::{Kind, Meta};
+use crate::archive::budget::{Budget, Spent};
+use crate::archive::newc::{Kind, Meta, NAME_MAX_BYTES};
 use crate::archive::tar::{Attribute, Content};
 
 /// As many symbolic links as the kernel follows in one path (`MAXSYMLINKS`).
 const MAX_SYMLINKS: u32 = 40;
+/// The longest path, with `rootfs/` before it, and the longest target: do_header() of the kernel skips what is longer.
+pub(super) const MAX_PATH: usize = NAME_MAX_BYTES - 1;
+/// A step along a path of so many bytes counts as one more: it is copied and compared.
+const STEP_BYTES: usize = 512;
 
 /// What a name stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +45,9 @@ pub(super) struct Names {
     inodes: Vec<Inode>,
     /// Hard links to what has not come yet.
     pending: Vec<HardLink>,
+    /// The directory that was wanted last, by a path of the archive: entries come directory by directory.
+    last: Option<(Vec<u8>, Vec<u8>)>,
+    budget: Budget,
 }
 
 /// A path that is to be another name of what the target is.
@@ -57,7 +67,13 @@ enum Place {
 
 impl Names {
     pub(super) fn new() -> Self {
-        Self { names: BTreeMap::from([(Vec::new(), 0)]), inodes: vec![directory()], pending: Vec::new() }
+        Self {
+            names: BTreeMap::from([(Vec::new(), 0)]),
+            inodes: vec![directory()],
+            pending: Vec::new(),
+            last: None,
+            budget: Budget::default(),
+        }
     }
 
     /// All names in the order of their bytes, so directories before what is in them; with the number of the inode.
@@ -71,6 +87,9 @@ impl Names {
 
     /// Puts `inode` at `path`.
     pub(super) fn enter(&mut self, path: &[u8], inode: Inode) -> Result<(), Problem> {
+        if matches!(&inode.data, Data::Special(Kind::Symlink(target)) if target.len() > MAX_PATH) {
+            return Err(Problem::TargetTooLong);
+        }
         let place = self.place(path)?;
         let (Place::Name(name) | Place::Directory(name)) = &place;
         if let Some(number) = self.names.get(name).copied()
@@ -81,8 +100,10 @@ impl Names {
             return Ok(());
         }
         let Place::Name(name) = place else { return Err(Problem::NamesADirectory) };
+        let directory = inode.is_directory().then(|| (trimmed(path).to_vec(), name.clone()));
         self.inodes.push(inode);
         self.link(name, self.inodes.len() - 1);
+        self.last = directory.or(self.last.take());
         Ok(())
     }
 
@@ -146,6 +167,7 @@ impl Names {
     /// Takes a name away, and all that is below it.
     fn remove(&mut self, name: &[u8]) {
         let Some(number) = self.names.remove(name) else { return };
+        self.last = None;
         if self.inodes[number].is_directory() {
             let below = [name, b"/"].concat();
             let inside = self.names.range(below.clone()..).take_while(|(name, _)| name.starts_with(&below));
@@ -158,17 +180,26 @@ impl Names {
 
     fn place(&mut self, path: &[u8]) -> Result<Place, Problem> {
         let (parents, last) = split(path);
-        let parent = self.walk(Vec::new(), parents, true, &mut 0)?.ok_or(Problem::NotADirectory)?;
+        self.budget.path();
+        let parent = match &self.last {
+            Some((path, name)) if path == parents => name.clone(),
+            _ => {
+                let parent = self.walk(Vec::new(), parents, true, &mut 0)?.ok_or(Problem::NotADirectory)?;
+                self.last = Some((parents.to_vec(), parent.clone()));
+                parent
+            }
+        };
         Ok(match last {
             b"" | b"." => Place::Directory(parent),
             b".." => Place::Directory(above(parent)),
-            name => Place::Name(join(&parent, name)),
+            name => Place::Name(checked(join(&parent, name))?),
         })
     }
 
     /// The inode at this path, if any.
     fn find(&mut self, path: &[u8]) -> Result<Option<usize>, Problem> {
         let (parents, last) = split(path);
+        self.budget.path();
         let Some(parent) = self.walk(Vec::new(), parents, false, &mut 0)? else { return Ok(None) };
         let name = match last {
             b"" | b"." => parent,
@@ -196,11 +227,13 @@ impl Names {
                 }
                 _ => {}
             }
-            let next = join(&at, component);
+            self.budget.step(1 + at.len() / STEP_BYTES)?;
+            let next = checked(join(&at, component))?;
             let number = match self.names.entry(next.clone()) {
                 Entry::Occupied(found) => *found.get(),
                 Entry::Vacant(_) if !make => return Ok(None),
                 Entry::Vacant(free) => {
+                    self.budget.make()?;
                     self.inodes.push(directory());
                     *free.insert(self.inodes.len() - 1)
                 }
@@ -234,6 +267,16 @@ pub(super) fn directory() -> Inode {
     Inode { meta: Meta::root(0o755), data: Data::Special(Kind::Directory), attributes: Vec::new() }
 }
 
+impl From<Spent> for Problem {
+    fn from(_: Spent) -> Self {
+        Self::TooDeep
+    }
+}
+
+fn checked(name: Vec<u8>) -> Result<Vec<u8>, Problem> {
+    if ROOTFS.count_bytes() + name.len() > MAX_PATH { Err(Problem::PathTooLong) } else { Ok(name) }
+}
+
 fn above(mut path: Vec<u8>) -> Vec<u8> {
     path.truncate(path.iter().rposition(|byte| *byte == b'/').unwrap_or(0));
     path
@@ -243,12 +286,17 @@ fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
     if directory.is_empty() { name.to_vec() } else { [directory, b"/", name].concat() }
 }
 
-/// The directory part and the last component. Slashes and `.` behind that are no components of their own.
-fn split(path: &[u8]) -> (&[u8], &[u8]) {
-    let mut path = path;
+/// Without slashes and `/.` at the end.
+fn trimmed(mut path: &[u8]) -> &[u8] {
     while let Some(shorter) = path.strip_suffix(b"/").or_else(|| path.strip_suffix(b"/.")) {
         path = shorter;
     }
+    path
+}
+
+/// The directory part and the last component. Slashes and `.` behind that are no components of their own.
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    let path = trimmed(path);
     match path.iter().rposition(|byte| *byte == b'/') {
         Some(slash) => (&path[..slash], &path[slash + 1..]),
         None => (&[], path),

@@ -250,6 +250,20 @@ impl Tree {
         archives.flat_map(|archive| archive.methods.iter().map(|method| (archive.path.as_path(), *method)))
     }
 
+    /// The host's files that are read when the archive is written.
+    pub(crate) fn host_files(&self) -> impl Iterator<Item = &Path> {
+        let own = self.nodes.values().filter_map(|node| match &node.content {
+            Content::Host { path, .. } => Some(path.as_path()),
+            _ => None,
+        });
+        own.chain(self.before.iter().chain(&self.behind).map(|archive| archive.path.as_path()))
+    }
+
+    /// Whether there is randomness in it, which is a secret.
+    pub(crate) fn has_seed(&self) -> bool {
+        self.nodes.contains_key(contract::relative(contract::SEED).as_bytes())
+    }
+
     /// Bytes of the files, holes included.
     #[must_use]
     pub fn content_bytes(&self) -> u64 {

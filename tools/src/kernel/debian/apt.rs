@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::SystemTime;
 
 use super::{Error, at, run};
+use crate::cli::output;
 
 /// Where the system's package lists are.
 const SYSTEM_LISTS: &str = "/var/lib/apt/lists";
@@ -95,7 +96,7 @@ impl Apt {
         let answer = run("apt-cache", self.command("apt-cache").args(question), what)?;
         let answer = String::from_utf8_lossy(&answer).into_owned();
         // Without this copy the same question takes half a second again, and nothing else is lost.
-        std::fs::create_dir_all(&self.answers).and_then(|()| std::fs::write(&kept, &answer)).ok();
+        let _ = std::fs::create_dir_all(&self.answers).and_then(|()| output::write(&kept, answer.as_bytes()));
         Ok(answer)
     }
 

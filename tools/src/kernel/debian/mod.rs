@@ -12,6 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::cli::temporary::Temporary;
 use apt::Apt;
 
 /// A kernel as its package has it.
@@ -218,8 +219,8 @@ impl Store {
     ///
     /// # Errors
     /// When there is no room.
-    pub fn temporary(&self) -> Result<tempfile::TempDir, Error> {
-        tempfile::Builder::new().prefix(".new-").tempdir_in(&self.folder).map_err(at(&self.folder))
+    pub fn temporary(&self) -> Result<Temporary, Error> {
+        Temporary::directory(&self.folder, ".new-").map_err(at(&self.folder))
     }
 }
 

@@ -115,7 +115,7 @@ pub struct CommandLine {
     ports: Vec<(&'static str, PortEnd)>,
     exact_time: bool,
     more: Vec<OsString>,
-    control: Option<PathBuf>,
+    controls: Vec<PathBuf>,
 }
 
 impl CommandLine {
@@ -137,7 +137,7 @@ impl CommandLine {
             ports: Vec::new(),
             exact_time: false,
             more: Vec::new(),
-            control: None,
+            controls: Vec::new(),
         }
     }
 
@@ -260,10 +260,15 @@ impl CommandLine {
         self
     }
 
-    /// Has QEMU connect its machine protocol to this socket.
+    /// Has QEMU connect a machine protocol to this socket.
     pub(super) fn control(mut self, socket: &Path) -> Self {
-        self.control = Some(socket.to_owned());
+        self.controls.push(socket.to_owned());
         self
+    }
+
+    /// The ports: the names of their ends in QEMU, and those that the guest knows.
+    pub(super) fn ports(&self) -> Vec<(String, String)> {
+        (0..).zip(&self.ports).map(|(number, (name, _))| (port_end(number), (*name).to_owned())).collect()
     }
 
     /// The arguments, without the program's name.
@@ -285,7 +290,7 @@ impl CommandLine {
         }
         for (number, (interface, image)) in self.disks.iter().enumerate() {
             let mut drive = OsString::from(format!("if=none,id=disk{number},format=raw,file="));
-            drive.push(option_value(image.as_os_str()));
+            drive.push(option_value(plain_name(image).as_os_str()));
             let device = match (interface, self.board) {
                 (DiskInterface::Virtio, Board::Microvm) => format!("virtio-blk-device,drive=disk{number}"),
                 (DiskInterface::Virtio, _) => format!("virtio-blk-pci,drive=disk{number}"),
@@ -300,9 +305,9 @@ impl CommandLine {
         self.network(&mut arguments);
         self.channels(&mut arguments);
         arguments.0.extend(self.more.iter().cloned());
-        if let Some(socket) = &self.control {
-            arguments.option("-chardev", chardev("socket", "control", socket));
-            arguments.option("-mon", "chardev=control,mode=control");
+        for (number, socket) in self.controls.iter().enumerate() {
+            arguments.option("-chardev", chardev("socket", &format!("control{number}"), socket));
+            arguments.option("-mon", format!("chardev=control{number},mode=control"));
         }
         arguments.0
     }
@@ -385,7 +390,7 @@ impl CommandLine {
             }
         }
         for (number, (name, end)) in self.ports.iter().enumerate() {
-            let id = format!("port{number}");
+            let id = port_end(number);
             arguments.option(
                 "-chardev",
                 match end {
@@ -393,9 +398,14 @@ impl CommandLine {
                     PortEnd::File(file) => chardev("file", &id, file),
                 },
             );
-            arguments.option("-device", format!("virtserialport,chardev=port{number},name={name}"));
+            arguments.option("-device", format!("virtserialport,chardev={id},id={name},name={name}"));
         }
     }
+}
+
+/// The name of a port's end in QEMU, by its place.
+fn port_end(number: usize) -> String {
+    format!("port{number}")
 }
 
 /// The tag of a share, by its place.
@@ -433,6 +443,12 @@ impl Arguments {
         self.0.push(value.as_ref().to_owned());
         self
     }
+}
+
+/// A name that QEMU takes for a file's: before the first slash, a colon ends the name of a protocol (`path_has_protocol()`).
+fn plain_name(path: &Path) -> PathBuf {
+    let is_protocol = path.as_os_str().as_encoded_bytes().iter().find(|byte| b":/".contains(byte)) == Some(&b':');
+    if is_protocol { Path::new(".").join(path) } else { path.to_owned() }
 }
 
 /// A file's name inside `key=value,…`: QEMU reads a doubled comma as one.

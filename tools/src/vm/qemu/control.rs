@@ -25,17 +25,31 @@ impl Control {
 
     /// Executes a command; `arguments` is an object, or null for none.
     pub(super) fn execute(&mut self, command: &str, arguments: &Value) -> io::Result<()> {
+        self.ask(command, arguments, &mut |_| ()).map(drop)
+    }
+
+    /// Executes a command and returns the answer. `note` is given the events that come before it.
+    pub(super) fn ask(&mut self, command: &str, arguments: &Value, note: &mut dyn FnMut(&Value)) -> io::Result<Value> {
         let stream = match &mut self.stream {
             Some(stream) => stream,
             none => {
                 let mut stream = accept(&self.listener)?;
                 stream.get_ref().set_read_timeout(Some(ANSWER))?;
                 read(&mut stream)?; // the greeting
-                ask(&mut stream, "qmp_capabilities", &Value::Null)?;
+                ask(&mut stream, "qmp_capabilities", &Value::Null, note)?;
                 none.insert(stream)
             }
         };
-        ask(stream, command, arguments)
+        ask(stream, command, arguments, note)
+    }
+
+    /// Gives events to `note` until QEMU ends.
+    pub(super) fn listen_on(&mut self, note: &mut dyn FnMut(&Value)) -> io::Result<()> {
+        let Some(stream) = &mut self.stream else { return Ok(()) };
+        stream.get_ref().set_read_timeout(None)?;
+        loop {
+            note(&read(stream)?);
+        }
     }
 }
 
@@ -48,21 +62,27 @@ fn accept(listener: &UnixListener) -> io::Result<BufReader<UnixStream>> {
     Ok(BufReader::new(listener.accept()?.0))
 }
 
-/// Sends a command and reads up to its answer, past the events in between.
-fn ask(stream: &mut BufReader<UnixStream>, command: &str, arguments: &Value) -> io::Result<()> {
+/// Sends a command and reads up to its answer.
+fn ask(
+    stream: &mut BufReader<UnixStream>,
+    command: &str,
+    arguments: &Value,
+    note: &mut dyn FnMut(&Value),
+) -> io::Result<Value> {
     let mut request = json!({ "execute": command });
     if !arguments.is_null() {
         request["arguments"] = arguments.clone();
     }
     stream.get_mut().write_all(format!("{request}\n").as_bytes())?;
     loop {
-        let answer = read(stream)?;
+        let mut answer = read(stream)?;
         if let Some(error) = answer.get("error") {
             return Err(io::Error::other(format!("{command}: {error}")));
         }
-        if answer.get("return").is_some() {
-            return Ok(());
+        if let Some(returned) = answer.get_mut("return") {
+            return Ok(returned.take());
         }
+        note(&answer);
     }
 }
 

@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tempfile::TempDir;
 
 use super::command::{CommandLine, PROGRAM};
 use super::console::{Console, Lost, find};
 use super::control::Control;
 use super::error::Error;
+use super::events::Watch;
+use crate::cli::temporary::Temporary;
 
 /// A running QEMU. Dropping it kills it.
 pub struct Machine {
@@ -24,8 +25,10 @@ pub struct Machine {
     /// How far the console was read by those who wait.
     position: usize,
     control: Arc<Mutex<Control>>,
+    /// What the guest has opened, if there are ports.
+    watch: Option<Watch>,
     /// With the control's socket. Not the control's own: a thread that presses a button may still have that at the end.
-    _folder: TempDir,
+    _folder: Temporary,
     command: String,
     messages: Arc<Mutex<Vec<u8>>>,
     readers: Vec<JoinHandle<()>>,
@@ -71,10 +74,16 @@ impl Machine {
     /// # Errors
     /// See [`Machine::start`].
     pub fn start_with(command: &CommandLine, mut watch: impl FnMut(&[u8]) + Send + 'static) -> Result<Self, Error> {
-        let folder = tempfile::Builder::new().prefix("whit-").tempdir().map_err(Error::Control)?;
+        let folder = Temporary::directory(&std::env::temp_dir(), "whit-").map_err(Error::Control)?;
         let path = folder.path().join("qmp");
         let control = Control::listen(&path).map_err(Error::Control)?;
-        let command = command.clone().control(&path);
+        let mut command = command.clone().control(&path);
+        let mut watch_ports = None;
+        if !command.ports().is_empty() {
+            let path = folder.path().join("events");
+            watch_ports = Some(Watch::listen(&path, command.ports()).map_err(Error::Control)?);
+            command = command.control(&path);
+        }
         let mut child = Command::new(PROGRAM)
             .args(command.arguments())
             // A terminal's signals are for whoever runs the machine, not for the machine.
@@ -110,7 +119,18 @@ impl Machine {
         let input = child.stdin.take().map(Input);
         let command = command.to_string();
         let control = Arc::new(Mutex::new(control));
-        Ok(Self { child, input, console, position: 0, control, _folder: folder, command, messages, readers })
+        Ok(Self {
+            child,
+            input,
+            console,
+            position: 0,
+            control,
+            watch: watch_ports,
+            _folder: folder,
+            command,
+            messages,
+            readers,
+        })
     }
 
     /// Waits until the console shows `marker` behind what was waited for before; returns its line up to the marker's
@@ -230,12 +250,18 @@ impl Machine {
         move || execute(&control, "system_powerdown", &Value::Null)
     }
 
-    /// What ends this QEMU from another thread.
+    /// What ends this QEMU from another thread: by SIGTERM, which QEMU answers by an orderly end of its own.
     pub fn terminator(&self) -> impl Fn() + Send + Sync + 'static {
+        let end = self.signaller();
+        move || end(Signal::TERM)
+    }
+
+    /// What sends this QEMU a signal from another thread.
+    pub fn signaller(&self) -> impl Fn(Signal) + Send + Sync + 'static {
         let pid = Pid::from_child(&self.child);
-        move || {
+        move |signal| {
             // It has ended already, then.
-            let _ = kill_process(pid, Signal::TERM);
+            let _ = kill_process(pid, signal);
         }
     }
 
@@ -263,7 +289,14 @@ impl Machine {
             // A reader that panicked has said so.
             let _ = reader.join();
         }
+        self.watch.iter_mut().for_each(Watch::finish);
         Ok(status)
+    }
+
+    /// Whether the guest opened the port of this name at any time; complete once the machine was waited for.
+    #[must_use]
+    pub fn has_opened(&self, port: &str) -> bool {
+        self.watch.as_ref().is_some_and(|watch| watch.has_opened(port))
     }
 
     /// Kills QEMU: for the guest, the power fails.

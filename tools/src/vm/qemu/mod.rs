@@ -14,6 +14,7 @@ mod command;
 mod console;
 mod control;
 mod error;
+mod events;
 mod forward;
 mod kvm;
 mod machine;

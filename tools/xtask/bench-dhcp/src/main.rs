@@ -100,7 +100,7 @@ fn compare(arguments: &Arguments) -> Result<(), String> {
     text += &grace::table(rounds)?;
     print!("{text}");
     match &arguments.output {
-        Some(path) => std::fs::write(path, &text).map_err(|error| format!("{}: {error}", path.display())),
+        Some(path) => output::write(path, text.as_bytes()).map_err(|error| format!("{}: {error}", path.display())),
         None => Ok(()),
     }
 }

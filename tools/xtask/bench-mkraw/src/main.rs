@@ -88,7 +88,7 @@ fn compare(arguments: &Arguments) -> Result<(), String> {
 fn show(text: &str, output: Option<&Path>) -> Result<(), String> {
     print!("{text}");
     match output {
-        Some(path) => std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display())),
+        Some(path) => output::write(path, text.as_bytes()).map_err(|error| format!("{}: {error}", path.display())),
         None => Ok(()),
     }
 }

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use super::build::store;
 use crate::workspace;
+use whit_tools::cli::temporary::Temporary;
 use whit_tools::kernel::debian::Flavour;
 use whit_tools::programs::{self, Program};
 
@@ -109,7 +110,7 @@ fn micro(say: fn(&str)) -> Result<BenchKernel, String> {
         programs::install(&PROGRAMS, say)?;
         say("building the small kernel, some six minutes");
         std::fs::create_dir_all(&made).map_err(at(&made))?;
-        let tree = tempfile::Builder::new().prefix(".kernel-").tempdir_in(&made).map_err(at(&made))?;
+        let tree = Temporary::directory(&made, ".kernel-").map_err(at(&made))?;
         build_micro(&package, tree.path(), &tree.path().join(MADE))?;
         // Under its name only when it is complete.
         std::fs::rename(tree.path().join(MADE), &folder).map_err(at(&folder))?;

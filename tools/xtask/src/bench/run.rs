@@ -10,13 +10,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-use tempfile::TempPath;
 
 use super::machine::{Clock, RootKind};
 use super::matrix::Cell;
 use super::probe::{END, Report};
 use super::stages::{Stage, Times};
 use super::stats::Sample;
+use whit_tools::cli::temporary::Temporary;
 use whit_tools::vm::qemu::Machine;
 
 /// An emulated machine on a busy host boots within seconds, and with a distribution's own initramfs within minutes.
@@ -142,7 +142,7 @@ fn boot(cell: &Cell) -> Result<Boot, String> {
     // Removed at the end of the boot.
     let copy =
         (cell.root == RootKind::VirtioBlk && cell.clock == Clock::Exact).then(|| copy(&cell.image)).transpose()?;
-    let command = cell.command(copy.as_deref().unwrap_or(&cell.image));
+    let command = cell.command(copy.as_ref().map_or(cell.image.as_path(), Temporary::path));
     let start = Instant::now();
     let mut machine = Machine::start(&command).map_err(|error| error.to_string())?;
     machine.wait_for(END, DEADLINE).map_err(|error| error.to_string())?;
@@ -154,10 +154,10 @@ fn boot(cell: &Cell) -> Result<Boot, String> {
 }
 
 /// A copy of a file, beside it.
-fn copy(file: &Path) -> Result<TempPath, String> {
+fn copy(file: &Path) -> Result<Temporary, String> {
     let folder = file.parent().unwrap_or(Path::new("."));
-    let copy = tempfile::Builder::new().prefix(".root-").tempfile_in(folder).map(|file| file.into_temp_path());
-    let copied = copy.and_then(|copy| std::fs::copy(file, &copy).map(|_| copy));
+    let copy = Temporary::file(folder, ".root-", 0o600).map(|(_, copy)| copy);
+    let copied = copy.and_then(|copy| std::fs::copy(file, copy.path()).map(|_| copy));
     copied.map_err(|error| format!("a copy of {}: {error}", file.display()))
 }
 

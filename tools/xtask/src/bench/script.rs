@@ -12,6 +12,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::kernel::BenchKernel;
+use whit_tools::cli::temporary::Temporary;
 use whit_tools::programs::{self, Program};
 
 /// What the root is entered with.
@@ -41,8 +42,7 @@ pub(super) fn run(
         return Err("its script wants the kernel's release and configuration, and this kernel is a file alone".into());
     };
     programs::install(&PROGRAMS, say)?;
-    let temporary =
-        tempfile::Builder::new().prefix(".root-").tempdir_in(workspace).map_err(|error| at(workspace, &error))?;
+    let temporary = Temporary::directory(workspace, ".root-").map_err(|error| at(workspace, &error))?;
     let root = temporary.path().join("root");
     copy(system, &root)?;
     copy(beside, &root.join("recipe"))?;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use whit_tools::cli::documents;
-use whit_tools::cli::output::{self, Output};
+use whit_tools::cli::output;
 use whit_tools::programs::{self, QEMU};
 use xtask::bench::{
     BenchKernel, Card, Clock, Contender, Host, KernelName, Making, Measured, Plan, Recipe, RootKind, Workshop, csv,
@@ -212,10 +212,7 @@ fn typed() -> String {
 }
 
 fn write(path: &Path, content: &str) -> Result<(), String> {
-    let at = |error: std::io::Error| format!("{}: {error}", path.display());
-    let mut output = Output::create(path).map_err(at)?;
-    output.file().write_all(content.as_bytes()).map_err(at)?;
-    output.commit().map_err(at)
+    output::write(path, content.as_bytes()).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// Says what happens, on standard error: the report alone is on standard output.

@@ -14,16 +14,15 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use tempfile::TempDir;
-
 use super::Error;
 use crate::archive::tar::{self, Entry, Kind, Reader};
 use crate::cli::progress::{Counted, Progress};
+use crate::cli::temporary::Temporary;
 use crate::compress;
 use folder::Folder;
 
 /// Packages that were unpacked, for as long as this lives.
-pub struct Package(TempDir);
+pub struct Package(Temporary);
 
 impl Package {
     /// Unpacks modules and firmware out of package files, which belong to one kernel; a file of a later one replaces the same
@@ -33,8 +32,8 @@ impl Package {
     /// A file that cannot be read, or no package that has modules.
     pub fn open(paths: &[PathBuf], progress: &Progress) -> Result<Self, Error> {
         let unreadable = |path: &Path, what: String| Error::Unreadable { path: path.to_owned(), what };
-        let directory =
-            TempDir::with_prefix("mkcpio-").map_err(|error| unreadable(&env::temp_dir(), error.to_string()))?;
+        let directory = Temporary::directory(&env::temp_dir(), "mkcpio-");
+        let directory = directory.map_err(|error| unreadable(&env::temp_dir(), error.to_string()))?;
         let mut modules = 0;
         for path in paths {
             modules += unpack(path, directory.path(), progress).map_err(|error| {

@@ -61,8 +61,8 @@ fn folders_and_ports_have_channels() {
         "readonly=on,path=/a,,b -device virtio-9p-pci,fsdev=share0,mount_tag=share0",
         "-chardev socket,id=share1,path=/run/s -device vhost-user-fs-pci,chardev=share1,tag=share1",
         "-device virtio-serial-pci -fsdev",
-        "-chardev socket,id=port0,path=/run/p -device virtserialport,chardev=port0,name=org.x",
-        "-chardev file,id=port1,path=/run/f -device virtserialport,chardev=port1,name=org.y",
+        "-chardev socket,id=port0,path=/run/p -device virtserialport,chardev=port0,id=org.x,name=org.x",
+        "-chardev file,id=port1,path=/run/f -device virtserialport,chardev=port1,id=org.y,name=org.y",
     ] {
         assert!(line.contains(part), "{part}: {line}");
     }
@@ -70,4 +70,25 @@ fn folders_and_ports_have_channels() {
     assert!(
         line.contains("virtio-9p-device,") && line.contains("virtio-serial-device") && !line.contains("-pci,fsdev")
     );
+}
+
+#[test]
+fn no_path_is_taken_for_an_option_or_a_protocol() {
+    let share = |folder: &str| Share::Plan9 { folder: folder.into(), read_only: false };
+    let command = CommandLine::new("k")
+        .disk(DiskInterface::Virtio, "nbd:host:1")
+        .disk(DiskInterface::Virtio, "json:{\"driver\": \"raw\"},x")
+        .disk(DiskInterface::Virtio, "/a:b,readonly=off")
+        .disk(DiskInterface::Virtio, "a/b:c\nd")
+        .share(share("d,path=/etc"));
+    let arguments = command.arguments();
+    for expected in [
+        "if=none,id=disk0,format=raw,file=./nbd:host:1",
+        "if=none,id=disk1,format=raw,file=./json:{\"driver\": \"raw\"},,x",
+        "if=none,id=disk2,format=raw,file=/a:b,,readonly=off",
+        "if=none,id=disk3,format=raw,file=a/b:c\nd",
+    ] {
+        assert!(arguments.iter().any(|argument| argument == expected), "{expected}: {command}");
+    }
+    assert!(arguments.iter().any(|argument| argument.to_string_lossy().ends_with(",path=d,,path=/etc")), "{command}");
 }

@@ -1,6 +1,6 @@
-//! What each part of the init weighs: the init is built once without it.
+//! What each feature of the init weighs: the init is built once without it.
 //!
-//! A part's modules in the report are less than that: its words, and the code that calls it, go with it. All parts together do not
+//! A feature's modules in the report are less than that: its words, and the code that calls it, go with it. All features together do not
 //! weigh the sum: they share code, and what refuses their words takes some.
 
 use std::ffi::OsString;
@@ -19,20 +19,20 @@ struct Weight {
     gzip: u64,
 }
 
-/// Builds the init with all parts, without each, and with none; returns the table of what that made.
+/// Builds the init with all features, without each, and with none; returns the table of what that made.
 pub(crate) fn table(workspace: &Path) -> Result<String, String> {
-    let parts = names(&metadata(workspace)?)?;
+    let features = names(&metadata(workspace)?)?;
     let weigh = |wanted: &[&str]| {
-        let file = compile::init_of_parts(workspace, wanted)?;
+        let file = compile::init_with(workspace, wanted)?;
         let bytes = std::fs::read(&file).map_err(|error| format!("{}: {error}", file.display()))?;
         Ok::<_, String>(Weight { file: bytes.len() as u64, gzip: gzip_len(&bytes) })
     };
-    let all: Vec<&str> = parts.iter().map(String::as_str).collect();
+    let all: Vec<&str> = features.iter().map(String::as_str).collect();
     let (whole, least) = (weigh(&["whole"])?, weigh(&[])?);
     let mut rows = Vec::new();
-    for &part in &all {
-        let others: Vec<&str> = all.iter().copied().filter(|other| *other != part).collect();
-        rows.push((part, weigh(&others)?));
+    for &feature in &all {
+        let others: Vec<&str> = all.iter().copied().filter(|other| *other != feature).collect();
+        rows.push((feature, weigh(&others)?));
     }
     Ok(text(whole, least, rows))
 }
@@ -46,7 +46,7 @@ fn text(whole: Weight, least: Weight, mut rows: Vec<(&str, Weight)>) -> String {
         // Writing to a `String` cannot fail.
         let _ = writeln!(out, "{name:<20}{:>8}{:>8}{file:>12}{gzip:>8}", weight.file, weight.gzip);
     };
-    line("with all parts", whole);
+    line("with all features", whole);
     for (name, without) in rows {
         line(&format!("without {name}"), without);
     }
@@ -54,13 +54,13 @@ fn text(whole: Weight, least: Weight, mut rows: Vec<(&str, Weight)>) -> String {
     out
 }
 
-/// The parts, as Cargo.toml has them: the features that are in `whole`.
+/// The features, as Cargo.toml has them: the features that are in `whole`.
 fn names(metadata: &Value) -> Result<Vec<String>, String> {
     let packages = metadata.get("packages").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let init = packages.iter().find(|package| package.get("name").is_some_and(|name| name == "whit"));
-    let parts = init.and_then(|init| init.get("features")?.get("whole")?.as_array());
-    let parts = parts.ok_or("cargo metadata: the package whit has no feature \"whole\"")?;
-    Ok(parts.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+    let features = init.and_then(|init| init.get("features")?.get("whole")?.as_array());
+    let features = features.ok_or("cargo metadata: the package whit has no feature \"whole\"")?;
+    Ok(features.iter().filter_map(Value::as_str).map(str::to_owned).collect())
 }
 
 fn metadata(workspace: &Path) -> Result<Value, String> {
@@ -79,12 +79,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_heaviest_part_stands_first_and_one_may_weigh_less_than_nothing() {
+    fn the_heaviest_feature_stands_first_and_one_may_weigh_less_than_nothing() {
         let weight = |file, gzip| Weight { file, gzip };
         let rows = vec![("light", weight(101, 49)), ("heavy", weight(60, 30))];
         let expected = "\
 an init                bytes    gzip  less bytes    gzip
-with all parts           100      50           0       0
+with all features        100      50           0       0
 without heavy             60      30          40      20
 without light            101      49          -1       1
 with none                 50      25          50      25
@@ -93,7 +93,7 @@ with none                 50      25          50      25
     }
 
     #[test]
-    fn parts_are_the_features_of_the_init() {
+    fn names_are_the_features_in_whole() {
         let package = |name, features| json!({"name": name, "features": features});
         let of = |packages: &[Value]| names(&json!({"packages": packages}));
         let init = package("whit", json!({"default": ["whole"], "whole": ["a", "b"], "a": [], "b": []}));

@@ -1,0 +1,116 @@
+//! Paths inside a root that another party made: no link leads out of it, and missing directories are created in it.
+//!
+//! The kernel follows the links ([`fd::find`]). Where it says ENOENT, the path is gone through name by name: a link that leads
+//! nowhere yet is replaced by its text, as docker follows it, and a directory that is missing then is created. Each directory is
+//! made the working directory by its descriptor: what is done there has no path that could lead elsewhere.
+
+use core::ffi::CStr;
+
+use rustix::fs::OFlags;
+use rustix::process::{chdir, fchdir};
+use whit::error::Errno;
+
+use crate::files::{self, MAX_PATH, Path, make_directory};
+use crate::filesystems::ROOT;
+use crate::sys::fd::{self, Fd};
+
+/// Opens a regular file in the root.
+pub(crate) fn open(path: &CStr, flags: OFlags) -> Result<Fd, Errno> {
+    fd::open_regular(&fd::find(ROOT, path, OFlags::empty())?, flags)
+}
+
+/// Makes a directory the working directory; it is created when it is missing.
+pub(crate) fn enter(root: &CStr, path: &[u8]) -> Result<(), Errno> {
+    Walk::new(root, false).to(path)
+}
+
+/// Makes a directory the working directory that is no link, in a directory of ours; it is created when it is missing.
+///
+/// # Errors
+/// ENOTDIR for a link, and any other file.
+#[inline(never)]
+pub(crate) fn enter_plain(path: &CStr) -> Result<(), Errno> {
+    make_directory(path)?;
+    enter_found(c"/", path, OFlags::NOFOLLOW)
+}
+
+/// Goes back to PID 1's own root.
+#[inline(never)]
+pub(crate) fn leave() {
+    let _ = chdir(c"/");
+}
+
+#[inline(never)]
+fn enter_found(root: &CStr, path: &CStr, flags: OFlags) -> Result<(), Errno> {
+    Ok(fchdir(fd::find(root, path, flags | OFlags::DIRECTORY)?)?)
+}
+
+/// Limit for the links of one path that lead nowhere yet, and for its directories that are missing.
+const MAX_STEPS: u8 = 64;
+
+/// The way to a directory, or to the one that a file is in, or is to be created in.
+pub(crate) struct Walk<'a> {
+    path: Path,
+    /// Where the name begins that was looked at last.
+    start: usize,
+    root: &'a CStr,
+    is_file: bool,
+    /// Links and new directories that there may still be.
+    steps: u8,
+}
+
+impl<'a> Walk<'a> {
+    pub(crate) const fn new(root: &'a CStr, is_file: bool) -> Self {
+        Self { path: Path::new(), start: 0, root, is_file, steps: MAX_STEPS }
+    }
+
+    /// The last name: the file's in its directory, after all links.
+    pub(crate) fn name(&self) -> &CStr {
+        self.path.tail(self.start)
+    }
+
+    /// Goes there: the directory is the working directory then.
+    #[inline(never)]
+    pub(crate) fn to(&mut self, path: &[u8]) -> Result<(), Errno> {
+        // The first name is the root's own: no part of the path, up to a slash, is empty.
+        self.path.fill(&[b"./", path]);
+        self.start = 0;
+        loop {
+            let mut end = self.start;
+            let separator = loop {
+                match self.path.byte(end) {
+                    separator @ (b'/' | 0) => break separator,
+                    _ => end = end.wrapping_add(1),
+                }
+            };
+            self.path.put(end, 0);
+            let is_file = self.is_file && separator == 0;
+            let entered =
+                if is_file { Err(Errno::NOENT) } else { enter_found(self.root, self.path.text(), OFlags::empty()) };
+            let mut room = files::buffer::<MAX_PATH>();
+            let mut link = &b""[..];
+            match entered {
+                Ok(()) if separator == 0 => return Ok(()),
+                Ok(()) => {}
+                Err(Errno::NOENT) => {
+                    self.steps = self.steps.checked_sub(1).ok_or(Errno::LOOP)?;
+                    match fd::read_link(self.name(), &mut room) {
+                        Ok(text) => link = text,
+                        Err(_) if is_file => return Ok(()),
+                        Err(_) => make_directory(self.name())?,
+                    }
+                }
+                failed => return failed,
+            }
+            self.path.put(end, separator);
+            if entered.is_ok() {
+                self.start = end.wrapping_add(1);
+            } else if let [first, ..] = link {
+                let before = if *first == b'/' { 0 } else { self.start };
+                let mut path = Path::new();
+                let path = path.fill(&[self.path.head(before), link, self.path.tail(end).to_bytes()]);
+                return self.to(path.to_bytes());
+            }
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! What the paths of an archive may cost, in proportion to its entries: a few hundred kilobytes can name hundreds of thousands of
+//! directories, or lead through them again and again by symbolic links.
+
+/// Directories that no entry describes: this many, and this many for each entry.
+const MADE: u64 = 1 << 14;
+const MADE_EACH: u64 = 64;
+/// Steps from a directory to the next: this many, and this many for each path. A path of 2,000 directories, each with an entry
+/// of its own, takes two million.
+const STEPS: u64 = 1 << 22;
+const STEPS_EACH: u64 = 256;
+
+/// What is left.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    made: u64,
+    steps: u64,
+}
+
+/// The paths cost more than that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Spent;
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { made: MADE, steps: STEPS }
+    }
+}
+
+impl Budget {
+    /// Another path.
+    pub(crate) fn path(&mut self) {
+        self.made = self.made.saturating_add(MADE_EACH);
+        self.steps = self.steps.saturating_add(STEPS_EACH);
+    }
+
+    /// A step of a path; the longer ones count as several.
+    pub(crate) fn step(&mut self, count: usize) -> Result<(), Spent> {
+        self.steps = self.steps.checked_sub(count as u64).ok_or(Spent)?;
+        Ok(())
+    }
+
+    /// A directory that no entry describes.
+    pub(crate) fn make(&mut self) -> Result<(), Spent> {
+        self.made = self.made.checked_sub(1).ok_or(Spent)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_grows_with_the_paths_and_ends() {
+        let mut budget = Budget::default();
+        let made = |budget: &mut Budget| (0..).take_while(|_| budget.make().is_ok()).count() as u64;
+        assert_eq!(made(&mut budget), MADE);
+        budget.path();
+        assert_eq!(made(&mut budget), MADE_EACH);
+        assert_eq!(budget.step(STEPS as usize), Ok(()));
+        assert_eq!((budget.step(STEPS_EACH as usize), budget.step(1)), (Ok(()), Err(Spent)));
+    }
+}

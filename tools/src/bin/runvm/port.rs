@@ -1,0 +1,103 @@
+//! The port by which the init tells the workload's exit codes: a pipe that QEMU writes to, which is always emptied, and of which
+//! only the last line is kept.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::thread::{self, JoinHandle};
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, fcntl_setfl, mknodat};
+
+/// A line longer than this is no exit code.
+const MAX_LINE: usize = 8;
+
+/// The host's end of the port.
+pub(crate) struct ExitPort {
+    /// As long as this is open, the pipe has no end.
+    writer: File,
+    reader: JoinHandle<Option<u8>>,
+}
+
+impl ExitPort {
+    /// Makes the pipe, and starts to read it.
+    pub(crate) fn listen(path: &Path) -> io::Result<Self> {
+        mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
+        // Non-blocking, since the writer comes later.
+        let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
+        let reader = OpenOptions::new().read(true).custom_flags(nonblocking).open(path)?;
+        let writer = OpenOptions::new().write(true).open(path)?;
+        fcntl_setfl(&reader, OFlags::empty())?;
+        Ok(Self { writer, reader: thread::spawn(move || last_code(reader)) })
+    }
+
+    /// The last exit code, once QEMU has ended; `None` where the machine has no driver for the port, or never came so far.
+    pub(crate) fn finish(self) -> Option<u8> {
+        drop(self.writer);
+        self.reader.join().ok().flatten()
+    }
+}
+
+/// The last line, if it is an exit code.
+fn last_code(mut input: impl Read) -> Option<u8> {
+    let (mut line, mut code) = (Vec::new(), None);
+    let mut buffer = [0; 4096];
+    loop {
+        let count = match input.read(&mut buffer) {
+            Ok(count @ 1..) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            _ => break,
+        };
+        for byte in &buffer[..count] {
+            if *byte == b'\n' {
+                code = parse(&line);
+                line.clear();
+            } else if line.len() <= MAX_LINE {
+                line.push(*byte);
+            }
+        }
+    }
+    if line.is_empty() { code } else { parse(&line) }
+}
+
+fn parse(line: &[u8]) -> Option<u8> {
+    str::from_utf8(line).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn the_last_line_counts_however_much_comes_before() {
+        let flood = [&[b'7'; 100_000][..], b"\n1\n"].concat();
+        for (text, code) in [
+            (&b"3\n7\n"[..], Some(7)),
+            (b"255", Some(255)),
+            (b"256\n", None),
+            (b"1\n\n", None),
+            (b"1\nx\n", None),
+            (b"", None),
+            (&flood, Some(1)),
+            (&flood[..100_000], None),
+        ] {
+            assert_eq!(last_code(text), code, "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_pipe_is_emptied_until_its_writers_are_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("exit");
+        let port = ExitPort::listen(&path).unwrap();
+        let mut qemu = OpenOptions::new().write(true).open(&path).unwrap();
+        // More than a pipe holds: QEMU must not stop because of it.
+        for _ in 0..100 {
+            qemu.write_all(&[b'\n'; 4096]).unwrap();
+        }
+        qemu.write_all(b"9\n").unwrap();
+        drop(qemu);
+        assert_eq!(port.finish(), Some(9));
+    }
+}

@@ -1,0 +1,125 @@
+//! A folder that cannot be written to, for a program that is started here: a read-only bind mount in a mount namespace of the
+//! program's own (mount_namespaces(7)). No other process sees the mount, and it goes with the last process in the namespace.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use rustix::fs::{StatVfsMountFlags, statvfs};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount_bind_recursive, mount_change, mount_remount};
+use rustix::thread::UnshareFlags;
+
+/// Runs `start` in a thread whose mount namespace has `folder`, and all that is mounted in it, at `point`, read-only. The
+/// processes that it starts stay in that namespace.
+///
+/// # Errors
+/// Those of the system calls, which take root, and of `start`.
+pub(super) fn with_folder<T: Send>(
+    folder: &Path,
+    point: &Path,
+    start: impl FnOnce() -> io::Result<T> + Send,
+) -> io::Result<T> {
+    let run = || {
+        enter_namespace()?;
+        mount_bind_recursive(folder, point)?;
+        for mount in mounts_below(point)? {
+            mount_remount(&mount, MountFlags::BIND | MountFlags::RDONLY | kept_flags(&mount)?, "")?;
+        }
+        start()
+    };
+    thread::scope(|scope| scope.spawn(run).join()).unwrap_or_else(|_| Err(io::Error::other("a thread failed")))
+}
+
+/// Gives this thread a mount namespace, from which no mount propagates.
+fn enter_namespace() -> io::Result<()> {
+    // Deprecated because descriptor tables can be unshared by it too, which this does not.
+    #[expect(deprecated, reason = "the other function is unsafe for flags that are not used here")]
+    rustix::thread::unshare(UnshareFlags::NEWNS)?;
+    Ok(mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?)
+}
+
+/// The mount points at and below `point`, in the order in which they were mounted (proc_pid_mountinfo(5)).
+fn mounts_below(point: &Path) -> io::Result<Vec<PathBuf>> {
+    let table = fs::read("/proc/thread-self/mountinfo")?;
+    let points = table.split(|byte| *byte == b'\n').filter_map(|line| line.split(|byte| *byte == b' ').nth(4));
+    Ok(points.map(|point| PathBuf::from(unescaped(point))).filter(|path| path.starts_with(point)).collect())
+}
+
+/// A path of mountinfo: space, tab, newline and backslash are three octal digits.
+fn unescaped(path: &[u8]) -> OsString {
+    let mut bytes = Vec::new();
+    let mut rest = path;
+    while let Some((byte, after)) = rest.split_first() {
+        let digits = after.get(..3).and_then(|digits| str::from_utf8(digits).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()).filter(|_| *byte == b'\\') {
+            Some(code) => {
+                bytes.push(code);
+                rest = &after[3..];
+            }
+            None => {
+                bytes.push(*byte);
+                rest = after;
+            }
+        }
+    }
+    OsString::from_vec(bytes)
+}
+
+/// The flags that a mount has and a remount would take away.
+fn kept_flags(mount: &Path) -> io::Result<MountFlags> {
+    let has = statvfs(mount.as_os_str().as_bytes())?.f_flag;
+    let flags = [
+        (StatVfsMountFlags::NOSUID, MountFlags::NOSUID),
+        (StatVfsMountFlags::NODEV, MountFlags::NODEV),
+        (StatVfsMountFlags::NOEXEC, MountFlags::NOEXEC),
+        (StatVfsMountFlags::NOATIME, MountFlags::NOATIME),
+        (StatVfsMountFlags::NODIRATIME, MountFlags::NODIRATIME),
+        (StatVfsMountFlags::RELATIME, MountFlags::RELATIME),
+    ];
+    let kept = flags.into_iter().filter(|(flag, _)| has.contains(*flag));
+    Ok(kept.fold(MountFlags::empty(), |all, (_, flag)| all | flag))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn escapes_are_read_back() {
+        assert_eq!(unescaped(br"/a\040b\134c\012d\0"), OsString::from("/a b\\c\nd\\0"));
+    }
+
+    #[test]
+    fn a_folder_and_what_is_mounted_in_it_are_read_only_there_alone() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let top = tempfile::tempdir().unwrap();
+        let (folder, point) = (top.path().join("a folder,\nof two lines"), top.path().join("point"));
+        fs::create_dir_all(folder.join("inner")).unwrap();
+        fs::create_dir(&point).unwrap();
+        fs::write(folder.join("file"), "content").unwrap();
+        let script = format!(
+            "cd '{}' && cat file && ! touch new && ! touch inner/new && ! rm file && mount -t tmpfs none /mnt && touch /mnt/x",
+            point.display()
+        );
+        // In a namespace of its own, for the mount that is in the folder.
+        let output = thread::scope(|scope| {
+            let run = || {
+                enter_namespace()?;
+                rustix::mount::mount("none", folder.join("inner"), "tmpfs", MountFlags::NOSUID, None)?;
+                with_folder(&folder, &point, || Command::new("sh").arg("-c").arg(script).output())
+            };
+            scope.spawn(run).join().unwrap().unwrap()
+        });
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.stdout, b"content");
+        // Here it is as it was.
+        fs::write(folder.join("new"), "").unwrap();
+        assert_eq!(fs::read_dir(&point).unwrap().count(), 0);
+    }
+}
