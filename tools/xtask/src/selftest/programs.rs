@@ -1,0 +1,53 @@
+//! The programs that the tests need, and their installation.
+
+use std::process::Stdio;
+
+use whit_tools::programs::{self, Program, QEMU};
+use xtask::workspace;
+
+use crate::steps::Tier;
+
+/// The programs of other projects that the tests run.
+const PROGRAMS: [Program; 23] = [
+    QEMU,
+    Program { name: "bsdtar", package: "libarchive-tools" },
+    Program { name: "busybox", package: "busybox-static" },
+    Program { name: "bzip2", package: "bzip2" },
+    Program { name: "cpio", package: "cpio" },
+    Program { name: "dnsmasq", package: "dnsmasq-base" },
+    Program { name: "e2fsck", package: "e2fsprogs" },
+    Program { name: "gdisk", package: "gdisk" },
+    Program { name: "ip", package: "iproute2" },
+    Program { name: "lz4", package: "lz4" },
+    Program { name: "mkfs.btrfs", package: "btrfs-progs" },
+    Program { name: "mkfs.erofs", package: "erofs-utils" },
+    Program { name: "mkfs.f2fs", package: "f2fs-tools" },
+    Program { name: "mkfs.vfat", package: "dosfstools" },
+    Program { name: "mkfs.xfs", package: "xfsprogs" },
+    Program { name: "mksquashfs", package: "squashfs-tools" },
+    Program { name: "modinfo", package: "kmod" },
+    Program { name: "mount", package: "mount" },
+    Program { name: "rpmbuild", package: "rpm" },
+    Program { name: "sfdisk", package: "fdisk" },
+    Program { name: "unshare", package: "util-linux" },
+    Program { name: "xz", package: "xz-utils" },
+    Program { name: "zstd", package: "zstd" },
+];
+
+/// Installs what is missing, so that no test fails for it.
+pub(crate) fn prepare(tier: Tier) -> Result<(), String> {
+    for tool in ["fmt", "clippy"] {
+        let installed =
+            workspace::cargo().args([tool, "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        if !installed.is_ok_and(|status| status.success()) {
+            return Err(format!("cargo {tool} is not installed: rustup component add rustfmt clippy"));
+        }
+    }
+    if tier == Tier::Quick {
+        return Ok(());
+    }
+    if !rustix::process::geteuid().is_root() {
+        return Err("the tests in namespaces and machines need root; --quick leaves them out".into());
+    }
+    programs::install(&PROGRAMS, |line| println!("{line}"))
+}

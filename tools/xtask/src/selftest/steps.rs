@@ -1,0 +1,143 @@
+//! The steps: each a command that a person can type, and the tiers that have it.
+
+/// How much is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tier {
+    /// What needs no root, no QEMU and no Debian archive.
+    Quick,
+    /// Everything that tells whether a change is good.
+    Default,
+    /// The tests of every module `long` too, and each cloud kernel in every test that boots one of them by default.
+    Long,
+}
+
+/// A command of cargo and what it is for.
+pub(crate) struct Step {
+    pub(crate) title: &'static str,
+    arguments: &'static [&'static str],
+    tiers: &'static [Tier],
+    /// Whether it runs at the same time as the step before it.
+    pub(crate) is_beside: bool,
+    /// Whether machines run in it.
+    pub(crate) has_machines: bool,
+}
+
+impl Step {
+    const fn new(title: &'static str, arguments: &'static [&'static str]) -> Self {
+        let tiers = &[Tier::Quick, Tier::Default, Tier::Long];
+        Self { title, arguments, tiers, is_beside: false, has_machines: false }
+    }
+
+    /// The step needs root, QEMU or Debian's archive. Of tests, those below a module `long` are left out by the default tier.
+    const fn of_default(self) -> Self {
+        Self { tiers: &[Tier::Default, Tier::Long], ..self }
+    }
+
+    const fn beside(self) -> Self {
+        Self { is_beside: true, ..self }
+    }
+
+    const fn with_machines(self) -> Self {
+        Self { has_machines: true, ..self }
+    }
+
+    /// The arguments of cargo.
+    pub(crate) fn arguments(&self, tier: Tier) -> Vec<&'static str> {
+        let runs_ignored = self.arguments.contains(&"--ignored");
+        let without_long: &[&str] = if runs_ignored && tier != Tier::Long { &["--skip", "::long::"] } else { &[] };
+        [self.arguments, without_long].concat()
+    }
+
+    /// A variable of the environment, and its value.
+    pub(crate) fn environment(&self, tier: Tier) -> Option<(&'static str, &'static str)> {
+        (self.has_machines && tier == Tier::Long).then_some(("WHIT_KERNELS", "all"))
+    }
+
+    /// The command as a person types it.
+    pub(crate) fn typed(&self, tier: Tier) -> String {
+        let environment = self.environment(tier).map(|(name, value)| format!("{name}={value} ")).unwrap_or_default();
+        format!("{environment}cargo {}", self.arguments(tier).join(" "))
+    }
+}
+
+/// The steps of a tier, in their order.
+pub(crate) fn of(tier: Tier) -> Vec<&'static Step> {
+    STEPS.iter().filter(|step| step.tiers.contains(&tier)).collect()
+}
+
+/// The arguments of clippy for another workspace.
+macro_rules! lints_of {
+    ($manifest:literal, $package:literal) => {
+        &[
+            "clippy",
+            "--locked",
+            "--target-dir",
+            "target",
+            "--manifest-path",
+            $manifest,
+            "-p",
+            $package,
+            "--",
+            "-D",
+            "warnings",
+        ]
+    };
+}
+
+const STEPS: &[Step] = &[
+    Step::new("format", &["fmt", "--check"]),
+    Step::new("lints of the init", &["clippy", "-p", "whit", "--", "-D", "warnings"]),
+    Step::new(
+        "lints of the rest",
+        &["clippy", "--workspace", "--exclude", "whit", "--all-targets", "--", "-D", "warnings"],
+    ),
+    // Workspaces of their own, with crates that nothing else needs.
+    Step::new("lints of mkraw's benchmark", lints_of!("tools/xtask/bench-mkraw/Cargo.toml", "bench-mkraw")),
+    Step::new("lints of DHCP's benchmark", lints_of!("tools/xtask/bench-dhcp/Cargo.toml", "bench-dhcp")),
+    Step::new("lints of its floor", lints_of!("tools/xtask/bench-dhcp/Cargo.toml", "floor")),
+    Step::new("the init", &["build", "--profile", "init", "-p", "whit"]),
+    Step::new("the tests", &["test", "--workspace", "--no-run"]),
+    Step::new("tests on the host", &["test", "--workspace", "--no-fail-fast"]),
+    Step::new("tests on the host as root", &["test", "--test", "host", "--", "--ignored", "--show-output"])
+        .of_default()
+        .beside(),
+    // Most of them wait for a lease or a signal, and need no processor meanwhile.
+    Step::new(
+        "tests in namespaces",
+        &["test", "--test", "namespace", "--", "--ignored", "--show-output", "--test-threads=8"],
+    )
+    .of_default()
+    .beside(),
+    // Two at a time: an emulated machine takes a processor, and its deadlines are made for having one.
+    Step::new("tests in QEMU", &["test", "--test", "qemu", "--", "--ignored", "--show-output", "--test-threads=2"])
+        .of_default()
+        .beside()
+        .with_machines(),
+    Step::new("the init's size", &["run", "-p", "size-report"]),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_command_is_what_a_person_types() {
+        let typed = |tier| of(tier).iter().map(|step| step.typed(tier)).collect::<Vec<_>>();
+        assert_eq!(typed(Tier::Quick)[0], "cargo fmt --check");
+        assert!(typed(Tier::Quick).iter().all(|command| !command.contains("--ignored")));
+        let machines = |tier| typed(tier).into_iter().find(|command| command.contains("--test qemu")).unwrap();
+        let command = "cargo test --test qemu -- --ignored --show-output --test-threads=2";
+        assert_eq!(machines(Tier::Default), format!("{command} --skip ::long::"));
+        assert_eq!(machines(Tier::Long), format!("WHIT_KERNELS=all {command}"));
+    }
+
+    #[test]
+    fn a_tier_has_the_steps_of_the_smaller_ones() {
+        let titles = |tier| of(tier).iter().map(|step| step.title).collect::<Vec<_>>();
+        let (quick, default) = (titles(Tier::Quick), titles(Tier::Default));
+        assert!(quick.iter().all(|title| default.contains(title)));
+        assert_eq!(default.len(), quick.len() + 3);
+        assert_eq!(default, titles(Tier::Long));
+        assert!(!of(Tier::Quick)[0].is_beside);
+    }
+}
