@@ -33,7 +33,7 @@ pub fn init_of_parts(parts: &str) -> PathBuf {
 /// # Panics
 /// When it does not build.
 pub fn attack() -> PathBuf {
-    built("attack", &["--release", "--package", "whit-guest", "--bin", "attack"])
+    built("attack", &["--profile", "init", "--package", "whit-guest", "--bin", "attack"])
 }
 
 /// The program `enter`, which checks the namespaces and then executes the init. Cargo builds it together with this package's

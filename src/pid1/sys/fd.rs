@@ -93,7 +93,7 @@ pub(crate) fn find(root: &CStr, path: &CStr, flags: OFlags) -> Result<Fd, Errno>
 pub(crate) fn open_regular(found: &Fd, mut flags: OFlags) -> Result<Fd, Errno> {
     let mut room = Path::new();
     let path = path_of(found, &mut room);
-    if !status(path).is_some_and(|status| status.kind == S_IFREG) {
+    if status(path).is_none_or(|status| status.kind != S_IFREG) {
         return Err(Errno::NOT_REGULAR);
     }
     loop {

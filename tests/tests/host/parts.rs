@@ -21,14 +21,15 @@ fn parts() -> Vec<String> {
 /// Lints the init with some parts, in the workspace's target directory: its crates are compiled there.
 fn lint(features: &str) {
     let output = workspace::cargo()
-        .args(["clippy", "--quiet", "--package", "whit", "--no-default-features", "--features", features])
+        .args(["clippy", "--quiet", "--profile", "init", "--package", "whit"])
+        .args(["--no-default-features", "--features", features])
         .args(["--", "-D", "warnings"])
         .output()
         .unwrap();
     assert!(output.status.success(), "with {features:?}:\n{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// With all of them `cargo clippy -p whit` lints it.
+/// With all of them `cargo clippy --profile init -p whit` lints it.
 #[test]
 #[ignore = "checks the init as often as it has parts: cargo selftest runs it"]
 fn each_part_can_be_left_out() {

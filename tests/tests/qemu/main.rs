@@ -10,6 +10,7 @@ mod entropy;
 mod handover;
 mod images;
 mod layers;
+mod links;
 mod machine;
 mod mkraw;
 mod nodisk;

@@ -67,7 +67,7 @@ pub(crate) fn of(tier: Tier) -> Vec<&'static Step> {
 
 /// The arguments of clippy for another workspace.
 macro_rules! lints_of {
-    ($manifest:literal, $package:literal) => {
+    ($manifest:literal, $package:literal $(, $option:literal)*) => {
         &[
             "clippy",
             "--locked",
@@ -77,6 +77,7 @@ macro_rules! lints_of {
             $manifest,
             "-p",
             $package,
+            $($option,)*
             "--",
             "-D",
             "warnings",
@@ -86,15 +87,30 @@ macro_rules! lints_of {
 
 const STEPS: &[Step] = &[
     Step::new("format", &["fmt", "--check"]),
-    Step::new("lints of the init", &["clippy", "-p", "whit", "--", "-D", "warnings"]),
+    // The init and the guests' programs have no unwinder, and so no dev profile; the rest is compiled once, for its tests.
+    Step::new(
+        "lints of the init",
+        &["clippy", "--profile", "init", "-p", "whit", "-p", "whit-guest", "--", "-D", "warnings"],
+    ),
     Step::new(
         "lints of the rest",
-        &["clippy", "--workspace", "--exclude", "whit", "--all-targets", "--", "-D", "warnings"],
+        &[
+            "clippy",
+            "--workspace",
+            "--exclude",
+            "whit",
+            "--exclude",
+            "whit-guest",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ],
     ),
     // Workspaces of their own, with crates that nothing else needs.
     Step::new("lints of mkraw's benchmark", lints_of!("tools/xtask/bench-mkraw/Cargo.toml", "bench-mkraw")),
     Step::new("lints of DHCP's benchmark", lints_of!("tools/xtask/bench-dhcp/Cargo.toml", "bench-dhcp")),
-    Step::new("lints of its floor", lints_of!("tools/xtask/bench-dhcp/Cargo.toml", "floor")),
+    Step::new("lints of its floor", lints_of!("tools/xtask/bench-dhcp/Cargo.toml", "floor", "--profile", "floor")),
     Step::new("the init", &["build", "--profile", "init", "-p", "whit"]),
     Step::new("the tests", &["test", "--workspace", "--no-run"]),
     Step::new("tests on the host", &["test", "--workspace", "--no-fail-fast"]),
