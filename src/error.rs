@@ -26,6 +26,7 @@ impl Errno {
     pub const NXIO: Self = Self(errno::ENXIO as i32);
     pub const NOEXEC: Self = Self(errno::ENOEXEC as i32);
     pub const ACCESS: Self = Self(errno::EACCES as i32);
+    pub const NOTBLK: Self = Self(errno::ENOTBLK as i32);
     pub const BUSY: Self = Self(errno::EBUSY as i32);
     pub const EXIST: Self = Self(errno::EEXIST as i32);
     pub const AGAIN: Self = Self(errno::EAGAIN as i32);

@@ -5,6 +5,7 @@
 use core::ffi::CStr;
 use core::num::NonZero;
 
+use linux_raw_sys::general::S_IFBLK;
 use rustix::fs::OFlags;
 use rustix::process::chdir;
 use ufmt::uwrite;
@@ -180,6 +181,10 @@ impl Device {
     /// Looks for a file system on the device.
     fn probe(&mut self) -> Result<(), Errno> {
         self.format = None; // The last device's, when this one cannot be opened.
+        // An image's record may name any file of /dev: to open a terminal or a watchdog has an effect.
+        if fd::status(self.path.text()).is_some_and(|status| status.kind != S_IFBLK) {
+            return Err(Errno::NOTBLK);
+        }
         let device = fd::open(self.path.text(), OFlags::RDONLY)?;
         let mut at = 0;
         while at <= probe::SECOND_PLACE {

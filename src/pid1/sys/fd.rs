@@ -80,7 +80,7 @@ pub(crate) fn find(root: &CStr, path: &CStr, flags: OFlags) -> Result<Fd, Errno>
 pub(crate) fn open_regular(found: &Fd, mut flags: OFlags) -> Result<Fd, Errno> {
     let mut room = Path::new();
     let path = path_of(found, &mut room);
-    if !status(path).is_some_and(|status| status.is_regular) {
+    if status(path).is_none_or(|status| status.kind != S_IFREG) {
         return Err(Errno::NOT_REGULAR);
     }
     loop {
@@ -208,8 +208,8 @@ pub(crate) fn freeze(mounted: &Fd) {
 pub(crate) struct Status {
     /// Something is mounted there (Linux 5.8; fs/stat.c, vfs_statx).
     pub(crate) is_mount: bool,
-    /// It is a regular file.
-    pub(crate) is_regular: bool,
+    /// Its type, S_IFREG or another (inode(7)).
+    pub(crate) kind: u32,
     /// The file system that it is in: major and minor number.
     pub(crate) device: [u32; 2],
     /// Its number there.
@@ -229,7 +229,7 @@ pub(crate) fn status(path: &CStr) -> Option<Status> {
     };
     Some(Status {
         is_mount: status.stx_attributes & u64::from(STATX_ATTR_MOUNT_ROOT) != 0,
-        is_regular: u32::from(status.stx_mode) & S_IFMT == S_IFREG,
+        kind: u32::from(status.stx_mode) & S_IFMT,
         device: [status.stx_dev_major, status.stx_dev_minor],
         inode: status.stx_ino,
     })

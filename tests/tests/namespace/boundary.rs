@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-use rustix::fs::FileType;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use whit_tests::namespace::{Machine, Running};
 
 /// The directories in PID 1's mount namespace that something is mounted on.
@@ -59,6 +59,21 @@ fn no_link_leads_a_volume_out_of_the_root() {
         let expected: Vec<&str> = ["/", "/proc"].into_iter().chain(mounted).collect();
         assert_eq!(below, expected, "{case}:\n{}", machine.console());
         is_at_home(&machine, &case);
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_volume_whose_device_is_none_is_not_opened() {
+    for (record, line, code) in [
+        ("", "runs", 0),
+        ("mount /dev/zero:/data\n", "whit: mount=/dev/zero:/data: ENOTBLK", 125),
+        ("mount /dev/fifo:/data\n", "whit: mount=/dev/fifo:/data: ENOTBLK", 125),
+    ] {
+        let machine = Machine::new().file("/rootfs/etc/whit.conf", record).script("echo runs").prepare();
+        let fifo = format!("/proc/{}/root/dev/fifo", machine.init());
+        mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a FIFO");
+        machine.start().finish().powered_off_saying(&[line, &format!("whit: exit {code}")]);
     }
 }
 
