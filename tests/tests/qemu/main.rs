@@ -1,5 +1,6 @@
 //! The whole under real kernels in QEMU. All of it is ignored by default.
 
+mod boundary;
 mod clock;
 mod console;
 mod demo;
