@@ -24,7 +24,7 @@ pub mod vsock;
 pub mod whole;
 
 pub use executable::{copy_program, write_program};
-pub use programs::{attack, init, init_of_parts, tool};
+pub use programs::{attack, init, init_of_features, tool};
 pub use transcript::Transcript;
 
 /// The init's own memory functions, tested on the host where the init itself cannot be.

@@ -24,6 +24,7 @@ use std::process::{Command, Stdio};
 
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use tempfile::TempDir;
+use whit::contract::{ROOTFS, path};
 
 use crate::executable::{self, copy_program};
 use crate::programs::{enter, init};
@@ -136,7 +137,7 @@ impl Machine {
     /// busybox and its applets as the root: `/rootfs/bin`, and no other directory.
     #[must_use]
     pub fn busybox_root(self) -> Self {
-        self.busybox("/rootfs/bin")
+        self.busybox(&format!("{}/bin", path(ROOTFS)))
     }
 
     /// busybox and its applets in the initramfs: its console has a shell.
@@ -159,7 +160,8 @@ impl Machine {
     /// A busybox root with this script as its entrypoint.
     #[must_use]
     pub fn script(self, script: &str) -> Self {
-        self.busybox_root().file("/rootfs/script", script).command_line("entrypoint=\"/bin/sh /script\"")
+        let file = format!("{}/script", path(ROOTFS));
+        self.busybox_root().file(&file, script).command_line("entrypoint=\"/bin/sh /script\"")
     }
 
     /// Mounts a tmpfs on a directory before the init starts.

@@ -19,13 +19,13 @@ pub fn init() -> PathBuf {
     built("whit", &["--profile", "init", "--package", "whit"])
 }
 
-/// The init with these parts only: features of its package, separated by commas.
-pub fn init_of_parts(parts: &str) -> PathBuf {
+/// The init with these features only: features of its package, separated by commas.
+pub fn init_of_features(features: &str) -> PathBuf {
     // Another program of the same name.
-    let target = workspace::target().join("parts").join(if parts.is_empty() { "none" } else { parts });
+    let target = workspace::target().join("features").join(if features.is_empty() { "none" } else { features });
     let target = target.to_str().expect("a path of characters");
-    let features = ["--no-default-features", "--features", parts, "--target-dir", target];
-    built(&format!("whit of {parts:?}"), &[&["--profile", "init", "--package", "whit"], &features[..]].concat())
+    let options = ["--no-default-features", "--features", features, "--target-dir", target];
+    built(&format!("whit of {features:?}"), &[&["--profile", "init", "--package", "whit"], &options[..]].concat())
 }
 
 /// A workload that attacks its terminal and PID 1: `tests/guest/src/attack.rs`.

@@ -14,6 +14,7 @@ use rustix::net::{
     socket_with,
 };
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use whit::contract::{PREFIX, ROOTFS, path};
 use whit::ipv4::{self, Address, Datagram, Endpoint, UdpChecksum};
 
 use super::{Lan, Prepared, Running};
@@ -58,7 +59,7 @@ impl Lan {
         let frames = self.frames();
         let mut machine = machine.start();
         // Its interface is up before this line.
-        machine.wait_for("whit: root /rootfs on /mnt\n");
+        machine.wait_for(&format!("{PREFIX}root {} on /mnt\n", path(ROOTFS)));
         self.carrier(0, true);
         (machine, frames)
     }

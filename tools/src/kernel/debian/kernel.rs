@@ -19,6 +19,18 @@ pub(super) fn newest(apt: &Apt, flavour: Flavour, series: Option<&str>) -> Resul
     })
 }
 
+/// The oldest series that apt offers a kernel of: `6.1`.
+pub(super) fn oldest_series(apt: &Apt, flavour: Flavour) -> Result<String, Error> {
+    let names = apt.names(PREFIX)?;
+    let wanted: Vec<&str> = names.iter().map(String::as_str).filter(|name| is_wanted(name, flavour, None)).collect();
+    let candidates = if wanted.is_empty() { Vec::new() } else { apt.candidates(&wanted)? };
+    let oldest = candidates.iter().filter_map(|(name, _)| release(name, flavour).map(numbers)).min();
+    match oldest.as_deref() {
+        Some([major, minor, ..]) => Ok(format!("{major}.{minor}")),
+        _ => Err(Error::NotOffered(format!("{PREFIX}*-{}", suffix(flavour)))),
+    }
+}
+
 /// The newest among unpacked packages, which are folders called `NAME_VERSION`.
 pub(super) fn newest_kept(folder: &Path, packages: &[String], flavour: Flavour) -> Option<Kernel> {
     let split = packages.iter().filter_map(|package| Some((package.split_once('_')?.0, package)));

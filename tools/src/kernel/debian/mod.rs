@@ -111,6 +111,14 @@ impl Store {
         })
     }
 
+    /// The oldest series that apt offers a kernel of, as [`Store::kernel`] takes it.
+    ///
+    /// # Errors
+    /// [`Error::NotOffered`] when apt has none, and those of fetching.
+    pub fn oldest_series(&mut self, flavour: Flavour) -> Result<String, Error> {
+        self.fresh(|store| kernel::oldest_series(&store.apt, flavour))
+    }
+
     /// A statically linked busybox.
     ///
     /// # Errors

@@ -5,7 +5,7 @@
 #![no_std]
 #![no_main]
 
-#[path = "../../../../src/pid1/sys/mem.rs"]
+#[path = "../../../../../src/pid1/sys/mem.rs"]
 mod mem;
 
 use whit::dhcp::wire::{Encoded, HardwareAddress, Kind, MAX_SENT, Message, Query, code};

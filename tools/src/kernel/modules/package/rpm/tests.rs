@@ -1,4 +1,4 @@
-//! Packages made here by the format's documents; tests/tests/mkcpio_rpm.rs has those that rpmbuild makes.
+//! Packages made here by the format's documents; tests/tests/host/mkcpio/rpm.rs has those that rpmbuild makes.
 
 use std::collections::BTreeMap;
 use std::io::Write;

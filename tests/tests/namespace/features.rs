@@ -1,11 +1,11 @@
-//! The init without its optional parts as PID 1.
+//! The init without its optional features as PID 1.
 
-use whit_tests::init_of_parts;
+use whit_tests::init_of_features;
 use whit_tests::namespace::Machine;
 
 /// A machine whose root is in its initramfs, as all in namespaces are.
 fn machine() -> Machine {
-    Machine::new().program("/init", &init_of_parts("rootfs"))
+    Machine::new().program("/init", &init_of_features("rootfs"))
 }
 
 #[test]
@@ -24,7 +24,7 @@ fn a_small_init_runs_a_workload_and_its_children() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn the_words_of_an_absent_part_are_said() {
+fn the_words_of_an_absent_feature_are_said() {
     let words = "ip=dhcp BOOTIF=x whit.net.timeout=1 whit.ntp=dhcp whit.notify=vsock:2:1 whit.shell=ttyS1 whit.timing nameserver=192.0.2.1";
     let machine = machine().command_line(words).file("/rootfs/etc/whit.conf", "dhcp.arp 1\ngrace 1\n");
     let finished = machine.script("echo up; cat /etc/resolv.conf").run();

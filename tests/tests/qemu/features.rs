@@ -1,7 +1,7 @@
-//! The init without its optional parts under real kernels.
+//! The init without its optional features under real kernels.
 
 use whit_tests::debian::cloud_kernels;
-use whit_tests::init_of_parts;
+use whit_tests::init_of_features;
 use whit_tests::whole::{Copy, Guest, VIRTIO, assert_clean, busybox_disk, unpacked};
 use whit_tools::compress::Compression;
 use whit_tools::initramfs::{self, Packing, Recipe};
@@ -14,7 +14,7 @@ fn the_smallest_init_boots_a_disk() {
     for kernel in cloud_kernels() {
         let initramfs = directory.path().join(&kernel.release);
         let recipe = Recipe {
-            init: init_of_parts(""),
+            init: init_of_features(""),
             modules: Some(kernel.modules.clone()),
             load: VIRTIO.map(str::to_owned).to_vec(),
             ..Recipe::default()

@@ -1,4 +1,4 @@
-//! The init without its optional parts: it compiles without each of them, and mkcpio knows which it has.
+//! The init without its optional features: it compiles without each of them, and mkcpio knows which it has.
 
 use std::fs;
 use std::path::Path;
@@ -6,19 +6,19 @@ use std::process::Command;
 
 use whit_tests::debian::cloud_kernels;
 use whit_tests::whole::busybox_tar;
-use whit_tests::{init_of_parts, tool};
+use whit_tests::{init_of_features, tool};
 use xtask::workspace;
 
 /// Those that can be left out, by what stands in for them.
-fn parts() -> Vec<String> {
+fn features() -> Vec<String> {
     let folder = workspace::root().join("src/pid1/stubs");
     let name = |file: &Path| file.file_stem().unwrap().to_str().unwrap().to_owned();
-    let mut parts: Vec<String> = fs::read_dir(folder).unwrap().map(|entry| name(&entry.unwrap().path())).collect();
-    parts.sort();
-    parts
+    let mut features: Vec<String> = fs::read_dir(folder).unwrap().map(|entry| name(&entry.unwrap().path())).collect();
+    features.sort();
+    features
 }
 
-/// Lints the init with some parts, in the workspace's target directory: its crates are compiled there.
+/// Lints the init with some features, in the workspace's target directory: its crates are compiled there.
 fn lint(features: &str) {
     let output = workspace::cargo()
         .args(["clippy", "--quiet", "--profile", "init", "--package", "whit"])
@@ -31,12 +31,12 @@ fn lint(features: &str) {
 
 /// With all of them `cargo clippy --profile init -p whit` lints it.
 #[test]
-#[ignore = "checks the init as often as it has parts: cargo selftest runs it"]
-fn each_part_can_be_left_out() {
-    let parts = parts();
+#[ignore = "checks the init as often as it has features: cargo selftest runs it"]
+fn each_feature_can_be_left_out() {
+    let features = features();
     lint("");
-    for part in &parts {
-        lint(&parts.iter().filter(|other| *other != part).map(String::as_str).collect::<Vec<_>>().join(","));
+    for feature in &features {
+        lint(&features.iter().filter(|other| *other != feature).map(String::as_str).collect::<Vec<_>>().join(","));
     }
 }
 
@@ -46,7 +46,7 @@ fn an_initramfs_with_the_smallest_init_is_less_than_20_kib() {
     let directory = tempfile::tempdir().unwrap();
     let initramfs = directory.path().join("initramfs.cpio.gz");
     let mut mkcpio = Command::new(tool("mkcpio"));
-    let done = mkcpio.arg("--init").arg(init_of_parts("")).arg("-o").arg(&initramfs).output().unwrap();
+    let done = mkcpio.arg("--init").arg(init_of_features("")).arg("-o").arg(&initramfs).output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     let bytes = fs::metadata(&initramfs).unwrap().len();
     assert!(bytes < 20 * 1024, "{bytes} bytes");
@@ -54,30 +54,30 @@ fn an_initramfs_with_the_smallest_init_is_less_than_20_kib() {
 
 #[test]
 #[ignore = "needs Debian's archive: cargo selftest runs it"]
-fn mkcpio_refuses_what_the_init_has_no_part_for() {
+fn mkcpio_refuses_what_the_init_lacks_a_feature_for() {
     let kernel = &cloud_kernels()[0];
     let modules = kernel.modules.to_str().unwrap();
     let rootfs = busybox_tar();
     let directory = tempfile::tempdir().unwrap();
     let output = directory.path().join("initramfs.cpio");
-    let made = |parts: &str, words: &[&str]| {
+    let made = |features: &str, words: &[&str]| {
         let mut mkcpio = Command::new(tool("mkcpio"));
-        let mkcpio = mkcpio.arg("--init").arg(init_of_parts(parts)).arg("-o").arg(&output).args(words);
+        let mkcpio = mkcpio.arg("--init").arg(init_of_features(features)).arg("-o").arg(&output).args(words);
         let done = mkcpio.output().unwrap();
         assert_eq!(output.exists(), done.status.success());
         let _ = fs::remove_file(&output);
         String::from_utf8_lossy(&done.stderr).into_owned()
     };
-    for (part, path, words) in [
+    for (feature, path, words) in [
         ("hardware", "/lib/modules/alias", &["--modules", modules, "--for", "qemu"][..]),
         ("rootfs", "/rootfs.needs", &["--rootfs", rootfs.to_str().unwrap()]),
         ("entropy", "/seed", &["--seed"]),
     ] {
-        let init = init_of_parts("");
-        let advice = format!("as its feature \"{part}\" was left out; build it with --features {part}");
+        let init = init_of_features("");
+        let advice = format!("as its feature \"{feature}\" was left out; build it with --features {feature}");
         let said = format!("mkcpio: {}: does not read {path}, {advice}\n", init.display());
         assert_eq!(made("", words), said);
-        assert_eq!(made(part, words), "");
+        assert_eq!(made(feature, words), "");
     }
 }
 
@@ -85,8 +85,8 @@ mod long {
     use super::*;
 
     #[test]
-    #[ignore = "checks the init as often as it has parts: cargo selftest -- --long runs it"]
-    fn each_part_can_be_the_only_one() {
-        parts().iter().for_each(|part| lint(part));
+    #[ignore = "checks the init as often as it has features: cargo selftest -- --long runs it"]
+    fn each_feature_can_be_the_only_one() {
+        features().iter().for_each(|feature| lint(feature));
     }
 }
