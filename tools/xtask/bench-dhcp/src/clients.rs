@@ -107,11 +107,7 @@ fn build_floor() -> Result<PathBuf, String> {
     cargo.args(["build", "--quiet", "--profile", "floor", "--package", "floor", "--manifest-path", manifest]);
     let status = cargo.arg("--target-dir").arg(workspace::target()).status();
     let status = status.map_err(|error| format!("cargo: {error}"))?;
-    if status.success() {
-        Ok(workspace::target().join("floor/floor"))
-    } else {
-        Err("floor does not build".to_owned())
-    }
+    if status.success() { Ok(workspace::target().join("floor/floor")) } else { Err("floor does not build".to_owned()) }
 }
 
 impl Client {

@@ -19,8 +19,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use whit_tools::programs::{self, Program};
 use whit_tools::cli::output;
+use whit_tools::programs::{self, Program};
 use xtask::workspace;
 
 use clients::Client;

@@ -5,10 +5,10 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use whit_tools::programs::{self, Program};
-use xtask::crates::{self, THREECPIO};
 use whit_tools::archive::segment::{self, Reader};
 use whit_tools::cli::size::show;
+use whit_tools::programs::{self, Program};
+use xtask::crates::{self, THREECPIO};
 use xtask::workspace;
 
 use crate::measure::{Run, median};

@@ -3,8 +3,8 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use whit_tools::programs;
 use whit_tools::archive::tar::{Entry, Kind, Reader};
+use whit_tools::programs;
 use xtask::workspace;
 
 use crate::inputs::Input;
@@ -33,7 +33,11 @@ struct Counts {
 pub(crate) fn build_mkraw() -> Result<PathBuf, String> {
     let arguments = ["build", "--quiet", "--release", "--package", "whit-tools", "--bin", "mkraw"];
     let status = workspace::cargo().args(arguments).status().map_err(|error| format!("cargo: {error}"))?;
-    if status.success() { Ok(workspace::target().join("release/mkraw")) } else { Err("mkraw does not build".to_owned()) }
+    if status.success() {
+        Ok(workspace::target().join("release/mkraw"))
+    } else {
+        Err("mkraw does not build".to_owned())
+    }
 }
 
 /// All tools that are here; the limit comes first.
