@@ -20,6 +20,8 @@ pub const SEED_CREDENTIAL: &[u8] = b"io.systemd.credential:whit.seed=";
 /// The start of the SMBIOS OEM string that has the value of `notify=`; systemd-vmspawn's name for it.
 pub const NOTIFY_CREDENTIAL: &[u8] = b"io.systemd.credential:vmm.notify_socket=";
 
+/// Where PID 1 mounts the root: the shell of the initramfs finds it there.
+pub const ROOT: &CStr = c"/mnt";
 /// The rootfs: a root inside the initramfs.
 pub const ROOTFS: &CStr = c"/rootfs";
 /// The first file of the archive, with the text that [`ROOTFS_END`] explains: the mark of the feature `rootfs` in an init's bytes.
@@ -39,8 +41,6 @@ pub const ROOTFS_VALUE: &[u8] = b"initramfs";
 pub const MARK: &str = "# written by whit\n";
 /// The init's own files while the machine runs.
 pub const RUN: &CStr = c"/run/whit";
-/// The same directory from PID 1's own `/`, where the root is below /mnt.
-pub const RUN_IN_ROOT: &CStr = c"/mnt/run/whit";
 /// The lease as shell variables, as a path in the root.
 pub const LEASE_FILE: &CStr = c"run/whit/net.env";
 /// The times of the stages of the boot, as a path in the root.
@@ -140,7 +140,6 @@ mod tests {
     #[test]
     fn paths_below_another_begin_with_it() {
         let run = RUN.to_bytes();
-        assert!(RUN_IN_ROOT.to_bytes().ends_with(run));
         assert!([LOWER, UPPER].iter().all(|path| path.to_bytes().starts_with(run)));
         assert!([LEASE_FILE, TIMELINE_FILE].iter().all(|path| path.to_bytes().starts_with(&run[1..])));
         let mut directories = texts_of(OVERLAY_DIRECTORIES);

@@ -2,7 +2,7 @@
 
 use linux_raw_sys::general::MS_RDONLY;
 use ufmt::uwrite;
-use whit::contract::{ROOTFS, ROOTFS_VALUE};
+use whit::contract::{ROOT, ROOTFS, ROOTFS_VALUE};
 use whit::error::Errno;
 use whit::options::{Net, Switch, Time, Value};
 use whit::root;
@@ -31,7 +31,7 @@ pub(crate) enum Outcome {
 /// Mounts the root as soon as its device is there and, unless it is not wanted, waits for a lease.
 pub(crate) fn prepare_root_and_network(machine: &mut Machine<'_>) -> Result<Outcome, End> {
     let started_ms = now_ms();
-    let _ = files::make_directory(filesystems::ROOT); // A failure shows again at the mount, and is logged there.
+    let _ = files::make_directory(ROOT); // A failure shows again at the mount, and is logged there.
     let mut device = Device::new();
     let delayed_ms = after_s(started_ms, machine.options.time(Time::RootDelay));
     let deadline_ms = after_s(delayed_ms, machine.options.time(Time::RootWait));
@@ -43,7 +43,7 @@ pub(crate) fn prepare_root_and_network(machine: &mut Machine<'_>) -> Result<Outc
     let source = Text(device.path.text().to_bytes());
     info!("root {}{} on /mnt", source, if root.read_only { ", read-only," } else { "" });
     if machine.options.has(Switch::Grow) && !root.read_only {
-        device.grow(filesystems::ROOT);
+        device.grow(ROOT);
     }
     machine.root = Some(root);
     if !overlay::mount_overlay(machine, deadline_ms, &mut device)? {
@@ -76,7 +76,7 @@ fn wait_for_root(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Devic
     let is_lower = !options.value(Value::Overlay).is_empty();
     let root = Volume {
         source: value,
-        path: filesystems::ROOT.to_bytes(),
+        path: ROOT.to_bytes(),
         fstype: wanted,
         options: options.value(Value::RootFlags),
         flags: if options.read_only || is_lower { MS_RDONLY } else { 0 },

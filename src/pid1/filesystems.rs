@@ -6,6 +6,7 @@ use linux_raw_sys::general::MS_RDONLY;
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat, symlink};
 use rustix::mount::{MountFlags, mount, mount_bind_recursive};
 use rustix::process::{chdir, umask};
+use whit::contract::ROOT;
 use whit::error::Errno;
 use whit::mounts::{LINKS, MOUNTS, NODES};
 use whit::text::{Text, position, split, strip_prefix};
@@ -17,9 +18,6 @@ use crate::files::{self, MAX_PATH, Path};
 use crate::inside;
 use crate::sys::c_str;
 use crate::sys::fd;
-
-/// Where the root is mounted.
-pub(crate) const ROOT: &CStr = c"/mnt";
 
 /// Makes the mounts of a packed table, creating missing directories. A directory that is a mount already is skipped.
 pub(crate) fn mount_table(mut packed: &'static [u8]) {

@@ -5,14 +5,14 @@ use rustix::fs::{AtFlags, OFlags, unlinkat};
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::system::RebootCommand;
 use whit::argv::Strings;
-use whit::contract::NOT_FOUND;
+use whit::contract::{NOT_FOUND, ROOT};
 use whit::dirent::names;
 use whit::mounts;
 use whit::options::{Switch, Value};
 use whit::text::split;
 
 use crate::files;
-use crate::filesystems::{self, ROOT, Root, texts};
+use crate::filesystems::{self, Root, texts};
 use crate::inside;
 use crate::machine::Machine;
 use crate::shutdown;

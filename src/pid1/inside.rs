@@ -1,22 +1,67 @@
 //! Paths inside a root that another party made: no link leads out of it, and missing directories are created in it.
 //!
-//! The kernel follows the links ([`fd::find`]). Where it says ENOENT, the path is gone through name by name: a link that leads
+//! The kernel follows the links ([`find`]). Where it says ENOENT, the path is gone through name by name: a link that leads
 //! nowhere yet is replaced by its text, as docker follows it, and a directory that is missing then is created. Each directory is
 //! made the working directory by its descriptor: what is done there has no path that could lead elsewhere.
 
 use core::ffi::CStr;
 
+use linux_raw_sys::general::{RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, S_IFREG};
+use rustix::fd::{AsFd, AsRawFd};
 use rustix::fs::OFlags;
 use rustix::process::{chdir, fchdir};
+use whit::contract::ROOT;
 use whit::error::Errno;
 
 use crate::files::{self, MAX_PATH, Path, make_directory};
-use crate::filesystems::ROOT;
 use crate::sys::fd::{self, Fd};
 
 /// Opens a regular file in the root.
 pub(crate) fn open(path: &CStr, flags: OFlags) -> Result<Fd, Errno> {
-    fd::open_regular(&fd::find(ROOT, path, OFlags::empty())?, flags)
+    open_regular(&find(ROOT, path, OFlags::empty())?, flags)
+}
+
+/// Finds a file inside a root, with O_PATH: it is not opened, which would have an effect on a device. RESOLVE_IN_ROOT: links in the
+/// path, absolute ones too, stay in the root. RESOLVE_NO_MAGICLINKS: those of /proc, which lead to what a process has open, are
+/// ELOOP.
+pub(crate) fn find(root: &CStr, path: &CStr, flags: OFlags) -> Result<Fd, Errno> {
+    fd::openat2(&fd::open(root, OFlags::PATH)?, path, OFlags::PATH | flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+}
+
+/// Opens a file that was found, if it is a regular one: others may block, or do something when they are opened. What is to be
+/// written is opened for reading alone where nothing can be written.
+///
+/// # Errors
+/// [`Errno::NOT_REGULAR`].
+#[inline(never)]
+pub(crate) fn open_regular(found: &Fd, mut flags: OFlags) -> Result<Fd, Errno> {
+    let mut room = Path::new();
+    let path = path_of(found, &mut room);
+    if fd::status(path).is_none_or(|status| status.kind != S_IFREG) {
+        return Err(Errno::NOT_REGULAR);
+    }
+    loop {
+        match fd::open(path, flags | OFlags::NOCTTY | OFlags::NONBLOCK) {
+            Err(Errno::ROFS) if !flags.is_empty() => flags = OFlags::RDONLY,
+            opened => return opened,
+        }
+    }
+}
+
+/// The path by which open(2) takes a file that was found: `/proc/self/fd/N` (proc(5)). Slashes fill the number's field.
+#[inline(never)]
+fn path_of<'a>(file: &Fd, room: &'a mut Path) -> &'a CStr {
+    const FIELD: &[u8] = b"/proc/self/fd//////////";
+    room.set(FIELD);
+    let (mut number, mut place) = (file.as_fd().as_raw_fd().cast_unsigned(), FIELD.len());
+    loop {
+        place = place.wrapping_sub(1);
+        room.put(place, b'0' + (number % 10) as u8);
+        number /= 10;
+        if number == 0 {
+            return room.text();
+        }
+    }
 }
 
 /// Makes a directory the working directory; it is created when it is missing.
@@ -42,7 +87,7 @@ pub(crate) fn leave() {
 
 #[inline(never)]
 fn enter_found(root: &CStr, path: &CStr, flags: OFlags) -> Result<(), Errno> {
-    Ok(fchdir(fd::find(root, path, flags | OFlags::DIRECTORY)?)?)
+    Ok(fchdir(find(root, path, flags | OFlags::DIRECTORY)?)?)
 }
 
 /// Limit for the links of one path that lead nowhere yet, and for its directories that are missing.

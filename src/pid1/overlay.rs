@@ -1,7 +1,7 @@
 //! An overlay over a root that is not written to: writes go to memory or to another device.
 
 use rustix::mount::{MountFlags, mount, mount_move};
-use whit::contract::{LOWER, OVERLAY_DIRECTORIES, OVERLAY_OPTIONS, UPPER};
+use whit::contract::{LOWER, OVERLAY_DIRECTORIES, OVERLAY_OPTIONS, ROOT, UPPER};
 use whit::error::Errno;
 use whit::options::Value;
 use whit::text::strip_prefix;
@@ -10,7 +10,7 @@ use whit::volume::{TMPFS, Volume};
 use crate::console::log_failure;
 use crate::devices::Device;
 use crate::end::End;
-use crate::filesystems::{ROOT, texts};
+use crate::filesystems::texts;
 use crate::inside;
 use crate::machine::Machine;
 use crate::mounting::mount_when_there;

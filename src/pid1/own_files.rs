@@ -6,20 +6,19 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use rustix::fs::{OFlags, ftruncate, rename, unlink};
 use rustix::io;
 use rustix::mount::mount_bind;
-use whit::contract::{MARK, RUN};
+use whit::contract::{MARK, ROOT, RUN};
 use whit::error::Errno;
 use whit::text::strip_prefix;
 
 use crate::console::{self, log_failure};
 use crate::files::{self, Path};
-use crate::filesystems::ROOT;
 use crate::inside::{self, Walk};
 use crate::sys::fd::{self, Fd};
 use crate::sys::memory::MAX_LINE;
 
 /// Whether the root has a /run/whit. It is not created: to make it, and a file in it, takes ext4 a tenth of a boot.
 pub(crate) fn has_run_whit() -> bool {
-    fd::find(ROOT, RUN, OFlags::DIRECTORY).is_ok()
+    inside::find(ROOT, RUN, OFlags::DIRECTORY).is_ok()
 }
 
 /// The workload runs, and must not see half of a file.

@@ -2,13 +2,13 @@
 
 use rustix::fs::{Access, OFlags, XattrFlags, access, lsetxattr};
 use rustix::mount::{MountFlags, mount_bind, mount_remount};
-use whit::contract::{ROOTFS, ROOTFS_ATTRIBUTES, ROOTFS_END, ROOTFS_NEEDS, join, joined_len};
+use whit::contract::{ROOT, ROOTFS, ROOTFS_ATTRIBUTES, ROOTFS_END, ROOTFS_NEEDS, join, joined_len};
 use whit::rootfs::{BLOCK, MAX_NEEDS, take_value};
 use whit::text::Text;
 
 use crate::console::error;
 use crate::files;
-use crate::filesystems::{self, Root, next_text};
+use crate::filesystems::{Root, next_text};
 use crate::sys::fd;
 
 /// Mounts the rootfs as the root. Returns `None` when there is none, or not all of it; the reason is logged.
@@ -21,14 +21,14 @@ pub(crate) fn mount(read_only: bool) -> Option<Root> {
         return None;
     }
     // A mount, and so one that can be moved to / and that pivot_root(2) takes for the old root. The kernel's first root is none.
-    if mount_bind(ROOTFS, filesystems::ROOT).is_err() {
+    if mount_bind(ROOTFS, ROOT).is_err() {
         const TEXTS: &[&[u8]] =
             &[b"no root: neither a device as root= nor an image in the initramfs at ", ROOTFS.to_bytes()];
         error!("{}", Text(const { &join::<{ joined_len(TEXTS) }>(TEXTS) }));
         return None;
     }
     restore_attributes();
-    let read_only = read_only && mount_remount(filesystems::ROOT, MountFlags::BIND | MountFlags::RDONLY, c"").is_ok();
+    let read_only = read_only && mount_remount(ROOT, MountFlags::BIND | MountFlags::RDONLY, c"").is_ok();
     Some(Root { on_device: false, read_only })
 }
 

@@ -12,7 +12,7 @@ use crate::console::{self, log_failure};
 use crate::files::Path;
 use crate::machine::{Machine, signal};
 use crate::sys::process::{Fork, fork, wait4};
-use crate::sys::{self, fd};
+use crate::sys::{self, fd, memory};
 use crate::workload;
 
 /// From one shell to the next.
@@ -27,7 +27,7 @@ pub(crate) fn keep_shell(machine: &mut Machine<'_>) {
     match fork(signal::IO.into()) {
         Ok(Fork::Child) => {
             // PID 1's descriptors would stay open here for ever.
-            fd::close_all();
+            memory::close_all();
             let errno = run_shells(name);
             log_failure("shell=", name, errno);
             sys::exit(1);

@@ -1,5 +1,6 @@
 //! Volumes: the mounts of `mount=` and `tmpfs=` in the root.
 
+use whit::contract::ROOT;
 use whit::error::Errno;
 use whit::options::{Given, Source};
 use whit::text::position;
@@ -8,7 +9,6 @@ use whit::volume::parse;
 use crate::console::log_failure;
 use crate::devices::Device;
 use crate::end::End;
-use crate::filesystems::ROOT;
 use crate::machine::Machine;
 use crate::mounting::mount_when_there;
 

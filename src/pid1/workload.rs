@@ -9,7 +9,7 @@ use rustix::mount::mount_move;
 use rustix::process::{Pid, chdir, chroot, getpid, setpgid};
 use rustix::termios::{isatty, tcsetpgrp};
 use whit::argv::{self, Full, MAX_BYTES, MAX_STRINGS, Strings};
-use whit::contract::{IMAGE_RECORD, NOT_EXECUTABLE, NOT_FOUND, NOT_STARTED, RECORD, join, joined_len};
+use whit::contract::{IMAGE_RECORD, NOT_EXECUTABLE, NOT_FOUND, NOT_STARTED, RECORD, ROOT, join, joined_len};
 use whit::error::{Errno, Error};
 use whit::options::{Options, Sources, Value};
 use whit::passwd;
@@ -17,7 +17,6 @@ use whit::text::{Text, nth, split, split_once};
 
 use crate::console::{error, lead_session, log_failure, read_or_log};
 use crate::files::{Lines, Path};
-use crate::filesystems::ROOT;
 use crate::inside;
 use crate::machine::Machine;
 use crate::own_files;

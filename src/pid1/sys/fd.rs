@@ -7,9 +7,8 @@ use core::ffi::CStr;
 use core::mem::MaybeUninit;
 
 use linux_raw_sys::general::{
-    AT_FDCWD, F_SETFL, F_SETOWN, FASYNC, IUTF8, O_CLOEXEC, O_NONBLOCK, POLLIN, POLLOUT, RESOLVE_IN_ROOT,
-    RESOLVE_NO_MAGICLINKS, RESOLVE_NO_XDEV, S_IFMT, S_IFREG, STATX_ATTR_MOUNT_ROOT, STATX_INO, STATX_TYPE, open_how,
-    pollfd, statfs, statx, termios,
+    AT_FDCWD, F_SETFL, F_SETOWN, FASYNC, IUTF8, O_CLOEXEC, O_NONBLOCK, POLLIN, POLLOUT, RESOLVE_NO_XDEV, S_IFMT,
+    STATX_ATTR_MOUNT_ROOT, STATX_INO, STATX_TYPE, open_how, pollfd, statfs, statx, termios,
 };
 use linux_raw_sys::ioctl::{
     BLKGETSIZE64, EXT4_IOC_RESIZE_FS, FIFREEZE, RNDADDENTROPY, TCGETS, TCSETS, TIOCGPTPEER, TIOCGWINSZ, TIOCOUTQ,
@@ -24,7 +23,6 @@ use whit::error::Errno;
 use whit::ipv4::Address;
 
 use super::result;
-use crate::files::Path;
 
 /// An open descriptor; dropping it closes it.
 pub(crate) struct Fd(BorrowedFd<'static>);
@@ -77,49 +75,6 @@ pub(crate) fn open(path: &CStr, flags: OFlags) -> Result<Fd, Errno> {
     unsafe { Fd::from_result(sc::syscall!(OPENAT, AT_FDCWD, path.as_ptr(), flags.bits() | O_CLOEXEC, 0o644)) }
 }
 
-/// Finds a file inside a root, with O_PATH: it is not opened, which would have an effect on a device. RESOLVE_IN_ROOT: links in the
-/// path, absolute ones too, stay in the root. RESOLVE_NO_MAGICLINKS: those of /proc, which lead to what a process has open, are
-/// ELOOP.
-pub(crate) fn find(root: &CStr, path: &CStr, flags: OFlags) -> Result<Fd, Errno> {
-    openat2(&open(root, OFlags::PATH)?, path, OFlags::PATH | flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
-}
-
-/// Opens a file that was found, if it is a regular one: others may block, or do something when they are opened. What is to be
-/// written is opened for reading alone where nothing can be written.
-///
-/// # Errors
-/// [`Errno::NOT_REGULAR`].
-#[inline(never)]
-pub(crate) fn open_regular(found: &Fd, mut flags: OFlags) -> Result<Fd, Errno> {
-    let mut room = Path::new();
-    let path = path_of(found, &mut room);
-    if status(path).is_none_or(|status| status.kind != S_IFREG) {
-        return Err(Errno::NOT_REGULAR);
-    }
-    loop {
-        match open(path, flags | OFlags::NOCTTY | OFlags::NONBLOCK) {
-            Err(Errno::ROFS) if !flags.is_empty() => flags = OFlags::RDONLY,
-            opened => return opened,
-        }
-    }
-}
-
-/// The path by which open(2) takes a file that was found: `/proc/self/fd/N` (proc(5)). Slashes fill the number's field.
-#[inline(never)]
-fn path_of<'a>(file: &Fd, room: &'a mut Path) -> &'a CStr {
-    const FIELD: &[u8] = b"/proc/self/fd//////////";
-    room.set(FIELD);
-    let (mut number, mut place) = (raw(file), FIELD.len());
-    loop {
-        place = place.wrapping_sub(1);
-        room.put(place, b'0' + (number % 10) as u8);
-        number /= 10;
-        if number == 0 {
-            return room.text();
-        }
-    }
-}
-
 /// Opens what is in a directory; a link leads where it does.
 pub(crate) fn open_at(directory: &Fd, name: &CStr, flags: OFlags) -> Result<Fd, Errno> {
     openat2(directory, name, flags, 0)
@@ -136,7 +91,7 @@ const MAX_TRIES: u8 = 64;
 
 /// `int openat2(int directory, const char *path, const struct open_how *how, size_t size)` — openat2(2).
 #[inline(never)]
-fn openat2(directory: &Fd, path: &CStr, flags: OFlags, resolve: u32) -> Result<Fd, Errno> {
+pub(crate) fn openat2(directory: &Fd, path: &CStr, flags: OFlags, resolve: u32) -> Result<Fd, Errno> {
     let mode = if flags.contains(OFlags::CREATE) { 0o644 } else { 0 };
     let how = open_how { flags: u64::from(flags.bits() | O_CLOEXEC), mode, resolve: u64::from(resolve) };
     let mut tries = 0;
@@ -425,14 +380,6 @@ pub(crate) fn open_pty() -> Result<[Fd; 2], Errno> {
         Fd::from_result(sc::syscall!(IOCTL, raw(&master), TIOCGPTPEER, flags.bits()))?
     };
     Ok([master, slave])
-}
-
-/// `int close_range(unsigned first, unsigned last, unsigned flags)` — close_range(2): all but the console (Linux 5.9). The values
-/// that own them are not to be used any more; those that log lines go to are dropped first.
-pub(crate) fn close_all() {
-    super::memory::close_consoles();
-    // SAFETY: it takes no pointers; the process has no other use for what PID 1 had open.
-    unsafe { sc::syscall!(CLOSE_RANGE, 3, u32::MAX, 0) };
 }
 
 /// Bytes of a seed that are given on.

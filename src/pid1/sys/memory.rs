@@ -88,11 +88,16 @@ pub(crate) fn add_console(console: Fd) {
     let _ = unsafe { &mut *CONSOLES.0.get() }.push(console);
 }
 
-/// Closes the consoles that were added, and makes descriptor 2 the console.
-pub(crate) fn close_consoles() {
-    // SAFETY: as above.
-    unsafe { &mut *CONSOLES.0.get() }.clear();
-    set_console(Fd::standard_error());
+/// `int close_range(unsigned first, unsigned last, unsigned flags)` — close_range(2): all but descriptors 0 to 2 (Linux 5.9). The
+/// consoles that log lines go to are dropped first, and descriptor 2 is the console then; other values that own a descriptor are not
+/// to be used any more.
+pub(crate) fn close_all() {
+    // SAFETY: as above; close_range takes no pointers, and the process has no other use for what PID 1 had open.
+    unsafe {
+        (*CONSOLES.0.get()).clear();
+        set_console(Fd::standard_error());
+        sc::syscall!(CLOSE_RANGE, 3, u32::MAX, 0);
+    }
 }
 
 /// The consoles that were added.
