@@ -38,6 +38,7 @@ mod overlay;
 mod own_files;
 #[cfg_attr(not(feature = "port"), path = "stubs/port.rs")]
 mod port;
+#[cfg_attr(not(feature = "pty"), path = "stubs/pty.rs")]
 mod pty;
 #[cfg_attr(not(feature = "rootfs"), path = "stubs/rootfs.rs")]
 mod rootfs;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+use whit_tests::deadline::Deadline;
 use whit_tests::tool;
 
 /// A static program that stands for the init.
@@ -27,8 +28,16 @@ fn folder() -> TempDir {
     folder
 }
 
+/// A tool with the signals as the kernel has them: whatever started the tests may ignore some, as a shell does for its jobs in the
+/// background.
+fn with_default_signals(name: &str) -> Command {
+    let mut command = Command::new("env");
+    command.arg("--default-signal").arg(tool(name));
+    command
+}
+
 fn mkraw(folder: &TempDir, output: &str) -> Command {
-    let mut command = Command::new(tool("mkraw"));
+    let mut command = with_default_signals("mkraw");
     command.args(["-o", output]).current_dir(folder.path()).env_remove("SOURCE_DATE_EPOCH");
     command
 }
@@ -87,6 +96,7 @@ fn a_signal_leaves_the_old_file_and_nothing_else() {
         let mut child = begin(&mut mkraw(&folder, "out/disk.img"), &out);
         // Its input goes on: waiting for it would close that.
         let _stdin = child.stdin.take();
+        let _deadline = Deadline::of(&child);
         kill_process(Pid::from_child(&child), signal).unwrap();
         let output = child.wait_with_output().unwrap();
         assert_eq!((output.status.signal(), output.stderr.as_slice()), (Some(signal.as_raw()), &b""[..]));
@@ -97,12 +107,13 @@ fn a_signal_leaves_the_old_file_and_nothing_else() {
 #[test]
 fn a_signal_during_unpacking_takes_the_directory_away() {
     let folder = folder();
-    let mut child = Command::new(tool("mkcpio"))
+    let mut child = with_default_signals("mkcpio")
         .args(["extract", "-", "-C", "out/new"])
         .current_dir(folder.path())
         .stdin(Stdio::piped())
         .spawn()
         .unwrap();
+    let _deadline = Deadline::of(&child);
     let header = |name: &str, mode: u32, size: u32| {
         let fields = [1, mode, 0, 0, 1, 0, size, 0, 0, 0, 0, name.len() as u32 + 1, 0];
         let mut entry = b"070701".to_vec();

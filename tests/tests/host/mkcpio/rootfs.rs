@@ -384,7 +384,7 @@ fn bad_input_is_one_line_and_no_file() {
         (&["--rootfs", "layers.tar"], "mkcpio: layers.tar: is an archive of layers, as `docker save` makes it; "),
         (&["--rootfs", "link.tar"], "mkcpio: link.tar: a: is a hard link to b/c, which is not there"),
         (&["--rootfs", "parent.tar"], "mkcpio: parent.tar: f/x: a parent of it is no directory"),
-        (&["--rootfs", "target.tar"], "mkcpio: the target of symbolic link \"rootfs/l\" is not of 1 to 4095 bytes"),
+        (&["--rootfs", "target.tar"], "mkcpio: target.tar: l: the symbolic link's target is longer than 4095 bytes"),
         (&["--rootfs", "name.tar"], "mkcpio: \"rootfs/nnn"),
         (&["--rootfs", "device.tar"], "mkcpio: the number of device \"rootfs/dev\" does not fit 12 bits"),
         (
