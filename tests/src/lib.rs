@@ -27,6 +27,12 @@ pub use executable::{copy_program, write_program};
 pub use programs::{attack, init, init_of_features, tool};
 pub use transcript::Transcript;
 
+/// Gives this process the umask of the kernel's first program, 022 (fs/fs_struct.c, init_fs), and of most users: the tests may have
+/// been started with another.
+pub fn use_standard_umask() {
+    rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
+}
+
 /// The init's own memory functions, tested on the host where the init itself cannot be.
 #[cfg(test)]
 #[path = "../../src/pid1/sys/mem.rs"]

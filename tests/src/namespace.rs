@@ -53,6 +53,7 @@ impl Machine {
     /// A machine with nothing but the init, and /mnt as mkcpio makes it.
     #[must_use]
     pub fn new() -> Self {
+        crate::use_standard_umask();
         let directory = tempfile::Builder::new().prefix("whit-machine-").tempdir().expect("a temporary directory");
         let machine =
             Self { directory, command_line: Vec::new(), mounted: Vec::new(), terminal: false, open_files: None };

@@ -155,7 +155,7 @@ fn a_disk_is_no_input_and_no_device_in_use() {
 
 #[test]
 fn what_is_kept_and_what_is_temporary_is_its_owners_alone() {
-    let show = "stat -c '%a %F' tmp/* tmp/*/*; until test \"$1\" = -initrd; do shift; done; stat -c '%a %F' \"$2\"";
+    let show = "export LC_ALL=C; stat -c '%a %F' tmp/* tmp/*/*; until test \"$1\" = -initrd; do shift; done; stat -c '%a %F' \"$2\"";
     let directory = played(show, "");
     let (_, shown, errors) = run(&directory, &["--", "secret"]);
     assert!(shown.lines().count() >= 6, "{shown}{errors}");

@@ -26,7 +26,7 @@ fn leased(words: &str, lines: &[&str]) -> (Running, Lan, Server) {
 fn time_server(lan: &Lan) -> UdpSocket {
     let socket =
         in_network_of(lan.process(), || UdpSocket::bind((Lan::ADDRESS, 123))).expect("an address of the network");
-    socket.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
+    socket.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
     socket
 }
 
@@ -76,6 +76,12 @@ fn the_time_is_asked_of_the_networks_server_before_the_workload_starts() {
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
 fn an_answer_that_is_none_is_passed_over_and_the_next_server_asked() {
+    // Four questions are sent, and a busy host may lose one of the two that this test needs.
+    assert!((0..3).any(|_| asks_the_next_server_again()), "it is asked twice");
+}
+
+/// Answers the first question to the second server with nothing that is an answer, and the next one well; `false` when there was none.
+fn asks_the_next_server_again() -> bool {
     let prepared = machine("whit.ntp=10.55.0.99,10.55.0.1 whit.time=1700000000").prepare();
     let lan = Lan::new();
     lan.plug(&prepared, "eth0");
@@ -84,7 +90,7 @@ fn an_answer_that_is_none_is_passed_over_and_the_next_server_asked() {
     let socket = time_server(&lan);
     let mut machine = prepared.start();
     let mut question = [0; 48];
-    let (length, from) = socket.recv_from(&mut question).expect("a question to the second server");
+    let Ok((length, from)) = socket.recv_from(&mut question) else { return false };
     assert_eq!((length, question[0], &question[1..40]), (48, 0x23, &[0; 39][..]));
     // A server that does not know it, one that was asked something else, one whose time is before the image's.
     for (place, value) in [(0, 0xe4), (1, 0), (24, question[40] ^ 1)] {
@@ -96,11 +102,12 @@ fn an_answer_that_is_none_is_passed_over_and_the_next_server_asked() {
     socket.send_to(&answer(&question, NOW)[..47], from).expect("the machine");
     let mut again = [0; 48];
     // The first server's turn, and then ours.
-    let (_, from) = socket.recv_from(&mut again).expect("it is asked again");
+    let Ok((_, from)) = socket.recv_from(&mut again) else { return false };
     assert_ne!(again[40..48], question[40..48], "another nonce");
     socket.send_to(&answer(&again, NOW), from).expect("the machine");
     let said = machine.wait_for("settled\n");
     assert!(said.ends_with(WOULD_SET), "{said}");
+    true
 }
 
 #[test]

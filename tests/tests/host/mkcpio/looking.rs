@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 use whit_tests::deadline::Deadline;
 use whit_tests::terminal::{read_until, resize, terminal};
-use whit_tests::{copy_program, tool};
+use whit_tests::{copy_program, tool, use_standard_umask};
 use whit_tools::archive::newc::{Kind, Meta, Writer};
 use whit_tools::archive::segment::{Reader, extract};
 
@@ -178,6 +178,7 @@ fn devices_are_left_out_without_root() {
     if !rustix::process::geteuid().is_root() {
         return; // the others are run like this then
     }
+    use_standard_umask();
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
     make(folder.path(), &["-o", "out.cpio", "--init", "/bin/busybox"]);

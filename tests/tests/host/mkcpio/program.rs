@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 use whit_tests::stdio::{closed_pipe, full_disk};
-use whit_tests::{copy_program, tool};
+use whit_tests::{copy_program, tool, use_standard_umask};
 
 /// A static program that is surely there; Debian: busybox-static.
 const BUSYBOX: &str = "/bin/busybox";
@@ -58,6 +58,7 @@ fn modules() -> TempDir {
 
 #[test]
 fn gnu_cpio_lists_what_was_asked_for() {
+    use_standard_umask();
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
     let modules = modules();

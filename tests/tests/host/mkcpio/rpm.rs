@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use whit_tests::deadline::Deadline;
 use whit_tests::terminal::{read_until, resize, terminal};
-use whit_tests::{debian, tool};
+use whit_tests::{debian, tool, use_standard_umask};
 use whit_tools::kernel::debian::Flavour;
 
 /// A static program that is surely there; Debian: busybox-static.
@@ -39,6 +39,7 @@ const LEFT_OUT: [&str; 4] = ["drivers/infiniband", "drivers/media", "drivers/net
 
 /// A folder with `tree`: modules of Debian's kernel as in its package, one of them with a name elsewhere too.
 fn folder() -> (tempfile::TempDir, String) {
+    use_standard_umask();
     let kernel = debian::kernel(Flavour::Cloud, Some("6.12"));
     let folder = tempfile::tempdir().unwrap();
     let modules = folder.path().join("tree/lib/modules");

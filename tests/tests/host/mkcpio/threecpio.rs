@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
-use whit_tests::tool;
+use whit_tests::{tool, use_standard_umask};
 use whit_tools::programs::{self, Program};
 use xtask::crates::{self, THREECPIO};
 
@@ -37,6 +37,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        use_standard_umask();
         let say = |line: &str| println!("{line}");
         programs::install(&PROGRAMS, say).unwrap();
         let threecpio = crates::build(&THREECPIO, say).unwrap();
