@@ -1,7 +1,7 @@
 //! What the init, the tools and the tests agree on: paths in the initramfs and the root, ports, marks in the init's bytes, lines of
 //! the console, exit codes.
 //!
-//! No such text is typed a second time: the host tests search the tree for them.
+//! No such text is typed a second time, except where a test says what it expects: a host test searches the tree for them.
 
 use core::ffi::CStr;
 

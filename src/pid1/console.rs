@@ -64,24 +64,20 @@ pub(crate) fn print_info() {
 const WAIT_MS: u64 = 200;
 /// What it has to send meanwhile, or it is stuck: a line of 9,600 baud sends 192 bytes.
 const MIN_SENT: i32 = 128;
-/// How often it is waited for: a line of 9,600 baud takes as long for all that its driver holds, which is 4 KiB.
-const MAX_WAITS: u8 = 25;
+/// How often it is waited for in vain: a reader may pause for so long, and the power button waits no longer.
+const MAX_WAITS: u8 = 15;
 
-/// How often the console is still waited for, before it has taken a whole line.
+/// How often the console is still waited for in vain, before it has taken a whole line.
 static WAITS: AtomicU8 = AtomicU8::new(MAX_WAITS);
 
-/// Waits until the console takes something; returns `false` when it does not, and once it did not.
+/// Waits until the console takes something, or has sent something; returns `false` when it has not for too long.
 #[inline(never)]
 pub(crate) fn wait_for_room() -> bool {
     let console = memory::console();
     let unsent = fd::unsent(console);
     let Some(left) = WAITS.load(Ordering::Relaxed).checked_sub(1) else { return false };
-    WAITS.store(left, Ordering::Relaxed);
-    if fd::wait_writable(console, WAIT_MS) {
-        return true;
-    }
-    if unsent - fd::unsent(console) < MIN_SENT {
-        WAITS.store(0, Ordering::Relaxed);
+    if !fd::wait_writable(console, WAIT_MS) && unsent - fd::unsent(console) < MIN_SENT {
+        WAITS.store(left, Ordering::Relaxed);
     }
     true
 }

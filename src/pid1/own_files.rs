@@ -86,7 +86,7 @@ fn replace(name: &CStr, text: &[u8]) -> Result<(), Errno> {
 }
 
 /// The new file, in the working directory.
-const NEW: &CStr = c".whit";
+const NEW: &CStr = c".whit.new";
 
 #[inline(never)]
 fn remove_new() {

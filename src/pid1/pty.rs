@@ -12,8 +12,9 @@ use crate::sys::fd::{self, Fd, STDERR};
 use crate::sys::memory;
 use crate::sys::stream::Stream;
 
-/// How often the streams are moved at a workload's end: a pty holds 12 KiB (drivers/tty/pty.c and n_tty.c). A daemon may write on.
-const MAX_DRAINED: u8 = 8;
+/// How often the streams are moved at a workload's end: a pty holds 12 KiB (drivers/tty/pty.c and n_tty.c), a slow console takes 128
+/// bytes at a time. A daemon may write on.
+const MAX_DRAINED: u8 = 100;
 
 /// From the workload to the console, and from its keyboard to the workload.
 static OUTPUT: Stream = Stream::new();

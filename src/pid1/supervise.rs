@@ -94,6 +94,7 @@ pub(crate) fn run_workloads(machine: &mut Machine<'_>) -> Result<Infallible, End
         starts += 1;
         // Processes that it left would be in the way of the next one.
         shutdown::kill_processes(machine);
+        machine.terminal.drain();
         machine.terminal.close();
         let now_ms = now_ms();
         if now_ms >= after_s(started_ms, STEADY_S) {

@@ -124,6 +124,7 @@ pub fn busybox_tar() -> PathBuf {
 }
 
 fn busybox_root() -> TempDir {
+    crate::use_standard_umask();
     let root = tempfile::tempdir().unwrap();
     for directory in ["bin", "dev", "etc", "proc", "sys", "tmp"] {
         std::fs::create_dir(root.path().join(directory)).unwrap();

@@ -7,12 +7,12 @@ use core::ffi::CStr;
 use core::mem::MaybeUninit;
 
 use linux_raw_sys::general::{
-    AT_FDCWD, F_SETFL, F_SETOWN, FASYNC, IUTF8, O_CLOEXEC, O_NONBLOCK, POLLIN, POLLOUT, RESOLVE_NO_XDEV, S_IFMT,
-    STATX_ATTR_MOUNT_ROOT, STATX_INO, STATX_TYPE, open_how, pollfd, statfs, statx, termios,
+    AT_FDCWD, CREAD, F_SETFL, F_SETOWN, FASYNC, IUTF8, O_CLOEXEC, O_NONBLOCK, POLLIN, POLLOUT, RESOLVE_NO_XDEV, S_IFMT,
+    STATX_ATTR_MOUNT_ROOT, STATX_INO, STATX_TYPE, TCIFLUSH, TCOON, open_how, pollfd, statfs, statx, termios,
 };
 use linux_raw_sys::ioctl::{
-    BLKGETSIZE64, EXT4_IOC_RESIZE_FS, FIFREEZE, RNDADDENTROPY, TCGETS, TCSETS, TIOCGPTPEER, TIOCGWINSZ, TIOCOUTQ,
-    TIOCSCTTY, TIOCSPTLCK, TIOCSWINSZ,
+    BLKGETSIZE64, EXT4_IOC_RESIZE_FS, FIFREEZE, RNDADDENTROPY, TCFLSH, TCGETS, TCSETS, TCXONC, TIOCGPTPEER, TIOCGWINSZ,
+    TIOCOUTQ, TIOCSCTTY, TIOCSPTLCK, TIOCSWINSZ,
 };
 use linux_raw_sys::net::MSG_DONTWAIT;
 use rustix::fd::{AsFd, BorrowedFd};
@@ -344,7 +344,8 @@ pub(crate) fn unsent(terminal: &Fd) -> i32 {
 
 /// `int ioctl(int fd, TCGETS, struct termios *settings)` and `int ioctl(int fd, TCSETS, const struct termios *settings)` —
 /// tty_ioctl(4): sets the modes of input, output and line discipline at once, whatever is still to be sent. The encoding of a
-/// screen stays (IUTF8). Returns whether it is a terminal.
+/// screen stays (IUTF8). With a line discipline the control characters are the kernel's too, output goes on if it was stopped, and
+/// what was typed before is discarded: by TIOCSTI it may be a workload's. Returns whether it is a terminal.
 pub(crate) fn set_modes(terminal: &Fd, [input, output, local]: [u32; 3]) -> bool {
     let mut settings = MaybeUninit::<termios>::uninit();
     // SAFETY: the struct lives over the calls; when the first succeeds the kernel has written the whole of it.
@@ -355,7 +356,16 @@ pub(crate) fn set_modes(terminal: &Fd, [input, output, local]: [u32; 3]) -> bool
         let settings = settings.assume_init_mut();
         settings.c_iflag = settings.c_iflag & IUTF8 | input;
         (settings.c_oflag, settings.c_lflag) = (output, local);
+        settings.c_cflag |= CREAD;
+        if local != 0 {
+            // include/linux/tty.h, INIT_C_CC
+            settings.c_cc = *b"\x03\x1c\x7f\x15\x04\0\x01\0\x11\x13\x1a\0\x12\x0f\x17\x16\0\0\0";
+        }
         sc::syscall!(IOCTL, raw(terminal), TCSETS, &raw const *settings);
+        if local != 0 {
+            sc::syscall!(IOCTL, raw(terminal), TCXONC, TCOON);
+            sc::syscall!(IOCTL, raw(terminal), TCFLSH, TCIFLUSH);
+        }
     }
     true
 }

@@ -89,7 +89,7 @@ fn begin(command: &mut Command, folder: &Path) -> Child {
 
 #[test]
 fn a_signal_leaves_the_old_file_and_nothing_else() {
-    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT] {
         let folder = folder();
         let out = folder.path().join("out");
         fs::write(out.join("disk.img"), "old").unwrap();

@@ -153,11 +153,25 @@ fn the_last_of_a_long_output_comes_before_the_exit_code() {
 #[ignore = "needs root: cargo selftest runs it"]
 fn without_ptys_the_shell_comes_after_the_last_process() {
     // What is mounted on /dev/pts already is no devpts.
-    let script = "tty; ( trap '' TERM HUP; sleep 1000 ) & exit 3";
-    let mut machine = machine(script).mounted("/dev/pts").shell().spawn();
+    let script =
+        "tty; ( trap '' TERM HUP; sleep 1000 ) & stty intr a erase b; /bin/attack sti 'echo one-$((1))\n'; exit 3";
+    let mut machine = machine(script).command_line("whit.user=33").mounted("/dev/pts").shell().spawn();
     let before = machine.wait_for(PROMPT);
     assert!(before.contains("/dev/console\n") || before.contains("/dev/pts/"), "{before}");
     assert_eq!(before.matches("whit: no ptys: ").count(), 1, "{before}");
     let shown = run(&mut machine, "ps | grep -c '[s]leep 1000'");
     assert!(shown.contains("\n0\n"), "{shown}");
+    // Nothing that it typed is left, and the control characters are the usual ones again: "run" types both of those it chose.
+    assert!(!(before + &shown).contains("one-1"), "{shown}");
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_reader_that_pauses_for_a_second_misses_nothing() {
+    let script = "i=0; while [ $i -lt 400 ]; do i=$((i + 1)); echo line $i xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; done; exit 3";
+    let machine = machine(script).spawn();
+    sleep(Duration::from_secs(1)); // The reader's pause is what is tested.
+    let console = machine.finish().console;
+    assert_eq!(console.matches("line ").count(), 400, "{console}");
+    assert!(console.contains("\nwhit: exit 3"), "{console}");
 }
