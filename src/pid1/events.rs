@@ -94,6 +94,7 @@ impl Machine<'_> {
             Wakeup { device: self.read_uevents() | (self.most_ms < NEVER), power_button, ..Wakeup::default() };
         if wakeup.device && self.phase == Phase::LoadingDrivers {
             hardware::load(self);
+            self.buttons.open();
         }
         self.handle_network();
         if wakeup.device && self.ports.may_appear {
