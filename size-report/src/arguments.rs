@@ -26,7 +26,10 @@ pub(crate) struct Arguments {
     /// Show the bytes of each feature that an init can be built without: some 15 builds more
     #[arg(long)]
     pub(crate) features: bool,
-    /// Write the committed report and picture, bench/size.txt and bench/size.svg; with --features bench/features.txt too
+    /// Show the bytes that each compiler flag of the init saves: as many builds more
+    #[arg(long)]
+    pub(crate) flags: bool,
+    /// Write the committed report and picture, bench/size.txt and bench/size.svg; with --features or --flags their tables too
     #[arg(long)]
     pub(crate) publish: bool,
     /// How many of the largest symbols and constants to show

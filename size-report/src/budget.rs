@@ -7,7 +7,7 @@ use std::fmt;
 use crate::totals::Totals;
 
 /// What can be limited, in the order of [`Totals`].
-const NAMES: [&str; 6] = ["file", "gzip", "text", "rodata", "data", "bss"];
+const NAMES: [&str; 10] = ["file", "gzip", "text", "rodata", "data", "bss", "min", "min.gzip", "seed", "seed.gzip"];
 
 /// How much larger an init may be that another compiler made. The limits are exact for the compiler of rust-toolchain.toml.
 pub(crate) const OTHER_COMPILER_PERCENT: u64 = 2;
@@ -99,9 +99,11 @@ impl fmt::Display for ParseError {
 mod tests {
     use super::*;
 
-    const GOOD: &str = "# sizes\n\nfile 60 # a\ngzip 50 # a\ntext 40 # a\nrodata 30 # a\ndata 20 # a\nbss 10  # a b\n";
+    const GOOD: &str = "# sizes\n\nfile 60 # a\ngzip 50 # a\ntext 40 # a\nrodata 30 # a\ndata 20 # a\nbss 10  # a b\n\
+    min 6 # a\nmin.gzip 5 # a\nseed 4 # a\nseed.gzip 3 # a\n";
 
     fn totals(sizes: [u64; 6]) -> Totals {
+        let sizes = sizes.into_iter().chain([6, 5, 4, 3]);
         Totals(NAMES.into_iter().zip(sizes).collect())
     }
 
@@ -130,12 +132,16 @@ mod tests {
         for (good, bad, message) in [
             ("text 40", "text", "5: not `name limit  # reason`"),
             ("text 40", "text 40 41", "5: not `name limit  # reason`"),
-            ("text 40", "txt 40", "5: `txt` is none of file, gzip, text, rodata, data, bss"),
+            (
+                "text 40",
+                "txt 40",
+                "5: `txt` is none of file, gzip, text, rodata, data, bss, min, min.gzip, seed, seed.gzip",
+            ),
             ("text 40", "gzip 40", "5: a second limit for gzip"),
             ("text 40", "text 40k", "5: `40k` is not a number of bytes"),
             ("text 40", "text -1", "5: `-1` is not a number of bytes"),
             ("bss 10  # a b", "bss 10  # ", "8: a limit needs its reason behind a #"),
-            ("bss 10  # a b", "", "8: the end, and no limit for bss"),
+            ("bss 10  # a b", "", "12: the end, and no limit for bss"),
         ] {
             let text = GOOD.replace(good, bad);
             assert_ne!(text, GOOD);

@@ -4,6 +4,9 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use xtask::init::{self, Init};
+use xtask::workspace;
+
 /// The files of one source.
 pub(crate) struct Files {
     /// The release build, stripped.
@@ -12,29 +15,37 @@ pub(crate) struct Files {
     pub(crate) named: PathBuf,
     /// What the linker says it placed where in `named`.
     pub(crate) map: PathBuf,
+    /// The smaller inits.
+    pub(crate) min: PathBuf,
+    pub(crate) seed: PathBuf,
 }
 
 /// Builds the init with some of its features, in a target directory of its own; returns the file.
-pub(crate) fn init_with(workspace: &Path, features: &[&str]) -> Result<PathBuf, String> {
-    let target = target(workspace)?.join("features");
-    build(workspace, &target, &["build", "--no-default-features", "--features", &features.join(",")], &[])?;
-    Ok(target.join("init/whit"))
+pub(crate) fn init_with(features: &[&str]) -> Result<PathBuf, String> {
+    let target = directory().join("features");
+    let file = target.join("init-of-features");
+    init::build_features(&features.join(","), &target, &file)?;
+    Ok(file)
 }
 
-/// Builds the init of `workspace`; each build keeps its own target directory, so that neither undoes the other.
-pub(crate) fn init(workspace: &Path) -> Result<Files, String> {
-    let target = target(workspace)?;
-    let with_symbols = target.join("size-report");
-    let map = with_symbols.join("whit.map");
-    build(workspace, &target, &["build"], &[])?;
+/// Builds the init; each build keeps its own target directory, so that neither undoes the other.
+pub(crate) fn init() -> Result<Files, String> {
+    let target = directory();
+    let map = target.join("whit.map");
     // Stripping is the linker's last act: the code is the same without it, and `Image::agrees_with` checks that. Said to
     // rustc behind the profile's own word: a profile of its own would change the crates' hashes, and with them the order
     // in which the linker meets functions and strings.
     let mut map_argument = OsString::from("link-arg=-Wl,-Map=");
     map_argument.push(&map);
-    let rustc = ["--", "-C", "strip=none", "-C", "link-arg=-Wl,--emit-relocs", "-C"].map(OsString::from);
-    build(workspace, &with_symbols, &["rustc", "--bin", "whit"], &[&rustc[..], &[map_argument]].concat())?;
-    Ok(Files { shipped: target.join("init/whit"), named: with_symbols.join("init/whit"), map })
+    let extra = [OsString::from("strip=none"), OsString::from("link-arg=-Wl,--emit-relocs"), map_argument];
+    let named = init::compile(Init::Whole.name(), &target, &extra)?;
+    Ok(Files { shipped: Init::Whole.build()?, named, map, min: Init::Min.build()?, seed: Init::Seed.build()? })
+}
+
+/// The directory of this program's own builds.
+pub(crate) fn directory() -> PathBuf {
+    let target = workspace::target().join("size-report");
+    std::path::absolute(&target).unwrap_or(target)
 }
 
 /// `rustc 1.95.0 (59807616e 2026-04-14)`: another compiler makes other sizes of the same source.
@@ -54,27 +65,4 @@ pub(crate) fn pinned(workspace: &Path) -> Result<String, String> {
     let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     let channel = text.lines().find_map(|line| line.strip_prefix("channel = \"")?.strip_suffix('"'));
     channel.map(str::to_owned).ok_or_else(|| format!("{}: no line `channel = \"VERSION\"`", path.display()))
-}
-
-fn target(workspace: &Path) -> Result<PathBuf, String> {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from);
-    std::path::absolute(&target).map_err(|error| format!("{}: {error}", target.display()))
-}
-
-/// The cargo that runs this program, or the one in PATH.
-pub(crate) fn cargo(workspace: &Path) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
-    command.current_dir(workspace);
-    command
-}
-
-fn build(workspace: &Path, target: &Path, command: &[&str], rustc: &[OsString]) -> Result<(), String> {
-    let status = cargo(workspace)
-        .args(command)
-        .args(["--quiet", "--profile", "init", "--package", "whit", "--target-dir"])
-        .arg(target)
-        .args(rustc)
-        .status()
-        .map_err(|error| format!("cargo: {error}"))?;
-    if status.success() { Ok(()) } else { Err("the init does not build: see cargo's message above".into()) }
 }

@@ -5,9 +5,9 @@
 
 use std::ffi::OsString;
 use std::fmt::Write;
-use std::path::Path;
 
 use serde_json::Value;
+use xtask::workspace;
 
 use crate::compile;
 use crate::totals::gzip_len;
@@ -20,10 +20,10 @@ struct Weight {
 }
 
 /// Builds the init with all features, without each, and with none; returns the table of what that made.
-pub(crate) fn table(workspace: &Path) -> Result<String, String> {
-    let features = names(&metadata(workspace)?)?;
+pub(crate) fn table() -> Result<String, String> {
+    let features = names(&metadata()?)?;
     let weigh = |wanted: &[&str]| {
-        let file = compile::init_with(workspace, wanted)?;
+        let file = compile::init_with(wanted)?;
         let bytes = std::fs::read(&file).map_err(|error| format!("{}: {error}", file.display()))?;
         Ok::<_, String>(Weight { file: bytes.len() as u64, gzip: gzip_len(&bytes) })
     };
@@ -63,9 +63,9 @@ fn names(metadata: &Value) -> Result<Vec<String>, String> {
     Ok(features.iter().filter_map(Value::as_str).map(str::to_owned).collect())
 }
 
-fn metadata(workspace: &Path) -> Result<Value, String> {
+fn metadata() -> Result<Value, String> {
     let arguments = ["metadata", "--no-deps", "--format-version", "1"].map(OsString::from);
-    let output = compile::cargo(workspace).args(arguments).output().map_err(|error| format!("cargo: {error}"))?;
+    let output = workspace::cargo().args(arguments).output().map_err(|error| format!("cargo: {error}"))?;
     if !output.status.success() {
         return Err(format!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr).trim()));
     }

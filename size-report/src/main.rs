@@ -10,6 +10,7 @@ mod budget;
 mod compile;
 mod constants;
 mod features;
+mod flags;
 mod image;
 mod label;
 mod linkmap;
@@ -92,8 +93,12 @@ fn run(arguments: &Arguments) -> Result<Vec<String>, String> {
     if let Some(path) = &arguments.svg {
         write_text(path, &init.picture())?;
     }
-    let features = if arguments.features { Some(features::table(workspace)?) } else { None };
+    let features = if arguments.features { Some(features::table()?) } else { None };
     if let Some(table) = &features {
+        show(&format!("\n{table}"))?;
+    }
+    let flags = if arguments.flags { Some(flags::table()?) } else { None };
+    if let Some(table) = &flags {
         show(&format!("\n{table}"))?;
     }
     if arguments.publish {
@@ -101,6 +106,9 @@ fn run(arguments: &Arguments) -> Result<Vec<String>, String> {
         write_text(&workspace.join("bench/size.txt"), &(head("--publish") + &init.report(&budget, PUBLISHED)))?;
         if let Some(table) = &features {
             write_text(&workspace.join("bench/features.txt"), &(head("--features --publish") + table))?;
+        }
+        if let Some(table) = &flags {
+            write_text(&workspace.join("bench/flags.txt"), &(head("--flags --publish") + table))?;
         }
         write_text(&workspace.join("bench/size.svg"), &init.picture())?;
     }
@@ -132,7 +140,7 @@ struct Init {
 
 impl Init {
     fn build(workspace: &Path) -> Result<Self, String> {
-        let files = compile::init(workspace)?;
+        let files = compile::init()?;
         let shipped = Image::read(&files.shipped)?;
         let named = Image::read(&files.named)?;
         named.agrees_with(&shipped)?;
@@ -141,7 +149,9 @@ impl Init {
         let constants = named.loaded_sections().filter(|(_, section)| !section.is_code);
         let traces = machinery::find(&pieces, constants.map(|(_, section)| section.data.as_slice()));
         let compiler = compile::compiler(workspace)?;
-        Ok(Self { compiler, totals: totals::totals(&shipped, &named), pieces, named, traces })
+        let read = |path: &Path| std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
+        let totals = totals::totals(&shipped, &named, &read(&files.min)?, &read(&files.seed)?);
+        Ok(Self { compiler, totals, pieces, named, traces })
     }
 
     fn report(&self, budget: &Budget, top: usize) -> String {

@@ -35,7 +35,7 @@ pub(crate) fn text(
 }
 
 fn sizes(out: &mut String, totals: &Totals, budget: &Budget) {
-    let _ = writeln!(out, "{:<10}{:>8}{:>8}{:>8}", "the init", "bytes", "limit", "left");
+    let _ = writeln!(out, "{:<10}{:>8}{:>8}{:>8}", "whole", "bytes", "limit", "left");
     for (name, size) in &totals.0 {
         let limit = budget.limit(name).unwrap_or(0);
         let left = i128::from(limit) - i128::from(*size);
@@ -128,7 +128,8 @@ mod tests {
 
     #[test]
     fn the_report_of_a_small_init() {
-        let budget = "file 32768 # a\ngzip 16384 # a\ntext 500 # a\nrodata 30 # a\ndata 20 # a\nbss 10 # a\n";
+        let budget = "file 32768 # a\ngzip 16384 # a\ntext 500 # a\nrodata 30 # a\ndata 20 # a\nbss 10 # a\n\
+            min 6 # a\nmin.gzip 5 # a\nseed 4 # a\nseed.gzip 3 # a\n";
         let sizes = [("file", 1000), ("gzip", 700), ("text", 535), ("rodata", 12), ("data", 0), ("bss", 0)];
         let mut lease = piece(What::Constant, "\"whit: lease\"", ".rodata", 12);
         lease.data = b"\0whit: lease".to_vec();
@@ -148,7 +149,7 @@ mod tests {
         let (head, rest) = text.split_once("\nsection ").unwrap();
         let (_, rest) = rest.split_once("\n\n").unwrap(); // the table of sections has its own test
         let expected = "\
-the init     bytes   limit    left
+whole        bytes   limit    left
 file          1000   32768   31768
 gzip           700   16384   15684
 text           535     500     -35

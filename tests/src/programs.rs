@@ -5,9 +5,13 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use xtask::init::{self, Init};
 use xtask::workspace;
 
 use crate::once::Once;
+
+/// The programs that are built already, by name.
+static BUILT: Once = Once::new();
 
 /// The program `name` of the tools package.
 pub fn tool(name: &str) -> PathBuf {
@@ -16,16 +20,38 @@ pub fn tool(name: &str) -> PathBuf {
 
 /// The init, as it goes into an initramfs.
 pub fn init() -> PathBuf {
-    built("whit", &["--profile", "init", "--package", "whit"])
+    init_named(Init::Whole)
+}
+
+/// An init that has a name.
+///
+/// # Panics
+/// When it does not build.
+pub fn init_named(init: Init) -> PathBuf {
+    BUILT.get(init.file_name(), || init.build().unwrap_or_else(|message| panic!("{message}")))
 }
 
 /// The init with these features only: features of its package, separated by commas.
+///
+/// # Panics
+/// When it does not build.
 pub fn init_of_features(features: &str) -> PathBuf {
-    // Another program of the same name.
     let target = workspace::target().join("features").join(if features.is_empty() { "none" } else { features });
+    BUILT.get(&format!("whit of {features:?}"), || {
+        let path = target.join("whit");
+        init::build_features(features, &target, &path).unwrap_or_else(|message| panic!("{message}"));
+        path
+    })
+}
+
+/// The init as `cargo build --profile init -p whit` makes it, without the flags of `cargo build-init`.
+///
+/// # Panics
+/// When it does not build.
+pub fn plain_init() -> PathBuf {
+    let target = workspace::target().join("plain");
     let target = target.to_str().expect("a path of characters");
-    let options = ["--no-default-features", "--features", features, "--target-dir", target];
-    built(&format!("whit of {features:?}"), &[&["--profile", "init", "--package", "whit"], &options[..]].concat())
+    built("plain whit", &["--profile", "init", "--package", "whit", "--target-dir", target])
 }
 
 /// A workload that attacks its terminal and PID 1: `tests/guest/src/attack.rs`.
@@ -48,7 +74,6 @@ pub(crate) fn enter() -> PathBuf {
 
 /// Builds a program with cargo, once per process.
 fn built(name: &str, arguments: &[&str]) -> PathBuf {
-    static BUILT: Once = Once::new();
     BUILT.get(name, || build(name, arguments))
 }
 

@@ -68,14 +68,14 @@ fn mkcpio_refuses_what_the_init_lacks_a_feature_for() {
         let _ = fs::remove_file(&output);
         String::from_utf8_lossy(&done.stderr).into_owned()
     };
-    for (feature, path, words) in [
-        ("hardware", "/lib/modules/alias", &["--modules", modules, "--for", "qemu"][..]),
-        ("rootfs", "/rootfs.needs", &["--rootfs", rootfs.to_str().unwrap()]),
-        ("entropy", "/seed", &["--seed"]),
+    for (feature, path, init_with_it, words) in [
+        ("hardware", "/lib/modules/alias", "seed", &["--modules", modules, "--for", "qemu"][..]),
+        ("rootfs", "/rootfs.needs", "seed", &["--rootfs", rootfs.to_str().unwrap()]),
+        ("entropy", "/seed", "whole", &["--seed"]),
     ] {
         let init = init_of_features("");
-        let advice = format!("as its feature \"{feature}\" was left out; build it with --features {feature}");
-        let said = format!("mkcpio: {}: does not read {path}, {advice}\n", init.display());
+        let advice = format!("it lacks the feature \"{feature}\", which --init {init_with_it} has");
+        let said = format!("mkcpio: {}: does not read {path}: {advice}\n", init.display());
         assert_eq!(made("", words), said);
         assert_eq!(made(feature, words), "");
     }

@@ -1,11 +1,18 @@
 //! The init without its optional features as PID 1.
 
-use whit_tests::init_of_features;
 use whit_tests::namespace::Machine;
+use whit_tests::{init_of_features, plain_init};
 
 /// A machine whose root is in its initramfs, as all in namespaces are.
 fn machine() -> Machine {
     Machine::new().program("/init", &init_of_features("rootfs"))
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn the_init_of_a_plain_cargo_build_is_an_init_too() {
+    let finished = Machine::new().program("/init", &plain_init()).script("echo pid $$; exit 3").run();
+    finished.powered_off_saying(&["pid 2", "whit: exit 3"]);
 }
 
 #[test]

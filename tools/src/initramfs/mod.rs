@@ -31,7 +31,7 @@ use tree::Tree;
 pub use archive::{Packing, Summary, write, write_into, write_plain};
 pub use input::{Addition, Input};
 pub use memory::Memory;
-pub use program::{INIT_HELP, default_init};
+pub use program::{INIT_HELP, find_init};
 pub use report::report;
 
 use program::Feature;

@@ -27,6 +27,14 @@ impl Feature {
         }
     }
 
+    /// The smallest init that has it and a name.
+    fn smallest_init(self) -> &'static str {
+        match self {
+            Self::Rootfs | Self::Hardware => "seed",
+            Self::Entropy => "whole",
+        }
+    }
+
     /// The file that it reads.
     fn reads(self) -> &'static CStr {
         match self {
@@ -53,33 +61,42 @@ pub(super) fn check_features(path: &Path, init: &[u8], features: &[(Feature, boo
     };
     let missing = features.iter().find(|(feature, is_needed)| *is_needed && !reads(feature.reads()));
     let Some((feature, _)) = missing.filter(|_| reads(RECORD)) else { return Ok(()) };
-    let (name, file) = (feature.name(), contract::path(feature.reads()));
-    let what = format!("does not read {file}, as its feature \"{name}\" was left out; build it with --features {name}");
+    let (name, file, smallest) = (feature.name(), contract::path(feature.reads()), feature.smallest_init());
+    let what = format!("does not read {file}: it lacks the feature \"{name}\", which --init {smallest} has");
     Err(Error::File { path: path.to_owned(), what })
 }
 
-/// Where an init is looked for, as a name in the directory of this program: where cargo leaves it (`target/init/whit` beside
+/// Where an init is looked for, seen from the directory of this program: where `cargo build-init` leaves it (`target/init/whit` beside
 /// `target/release/mkcpio`), where `cargo install` leaves it, and where a package does (`/usr/lib/whit/init` for
 /// `/usr/bin/mkcpio`).
 const PLACES: [&str; 3] = ["../init/whit", "whit", "../lib/whit/init"];
 
-/// What `--help` says of the init that is used.
-pub const INIT_HELP: &str = "The init, a static program [default: seen from this tool, the first of ../init/whit (as cargo builds \
-    it), whit (as cargo install leaves it) and ../lib/whit/init (as packages do)]";
+/// The inits with a name: the place of each has the suffix, `../init/whit-min`.
+const INITS: [(&str, &str); 3] = [("min", "-min"), ("seed", "-seed"), ("whole", "")];
 
-/// The init that is used when none is named: the first that exists beside this program.
+/// The help of `--init`.
+pub const INIT_HELP: &str = "The init: whole, seed or min, smaller ones that lack features, or the path of a static program \
+    [default: whole; each is, seen from this tool, the first of ../init/whit (as cargo build-init leaves it), whit (as cargo install \
+    does) and ../lib/whit/init (as packages do), followed by -seed or -min]";
+
+/// Returns the path of the init that is wanted: by its name, by its path, or `whole`.
 ///
 /// # Errors
-/// One line that names each place, and the ways to get an init.
-pub fn default_init() -> Result<PathBuf, String> {
+/// One line that names each place, and how to build one.
+pub fn find_init(wanted: Option<&Path>) -> Result<PathBuf, String> {
+    let wanted = wanted.unwrap_or(Path::new("whole"));
+    let Some((name, suffix)) = INITS.iter().find(|(name, _)| wanted == Path::new(name)) else {
+        return Ok(wanted.to_owned());
+    };
     let program = std::env::current_exe().map_err(|error| format!("cannot find its own directory: {error}"))?;
     let directory = program.parent().unwrap_or(Path::new("/"));
-    let found = PLACES.iter().map(|place| directory.join(place)).find(|place| place.is_file());
+    let places = PLACES.map(|place| format!("{place}{suffix}"));
+    let found = places.iter().map(|place| directory.join(place)).find(|place| place.is_file());
     found.and_then(|place| place.canonicalize().ok()).ok_or_else(|| {
         format!(
-            "no init: none of {} is in {}; name one with --init, or build it in whit's source tree by \
-             cargo build --profile init -p whit, or cargo install --profile init --path .",
-            PLACES.join(", "),
+            "no init \"{name}\": none of {} is in {}; name a file with --init, or build it in whit's source tree by \
+             cargo build-init {name}",
+            places.join(", "),
             directory.display()
         )
     })

@@ -22,29 +22,17 @@ pub fn cargo() -> Command {
     command
 }
 
-/// Builds the init as it ships and returns its path.
-///
-/// # Errors
-/// One line; what the compiler said is on standard error.
-pub fn build_init() -> Result<PathBuf, String> {
-    build("whit", "whit")
-}
-
 /// Builds the workload of measured boots and returns its path.
 ///
 /// # Errors
-/// See [`build_init`].
+/// One line; the compiler's messages are on standard error.
 pub fn build_probe() -> Result<PathBuf, String> {
-    build("whit-guest", "probe")
-}
-
-fn build(package: &str, program: &str) -> Result<PathBuf, String> {
     let status = cargo()
-        .args(["build", "--quiet", "--profile", "init", "--package", package])
+        .args(["build", "--quiet", "--profile", "init", "--package", "whit-guest"])
         .status()
         .map_err(|error| format!("cargo: {error}"))?;
     if !status.success() {
-        return Err(format!("{program} does not build: see cargo's message above"));
+        return Err("probe does not build: see cargo's message above".into());
     }
-    Ok(target().join("init").join(program))
+    Ok(target().join("init/probe"))
 }

@@ -230,7 +230,7 @@ fn the_init_is_found_where_cargo_or_a_package_leaves_it() {
     copy_program(&tool("mkcpio"), &at("tools/mkcpio"));
     let run = || Command::new(at("tools/mkcpio")).arg("-o").arg(at("out.cpio")).output().unwrap();
     let errors = String::from_utf8(run().stderr).unwrap();
-    assert!(errors.contains("--init") && errors.contains("cargo build --profile init -p whit"), "{errors}");
+    assert!(errors.contains("--init") && errors.contains("cargo build-init whole"), "{errors}");
     // The first that exists, in the order of --help; /bin/ls is refused, and the message names the file.
     for place in ["lib/whit/init", "tools/whit", "init/whit"] {
         fs::copy("/bin/ls", at(place)).unwrap();
@@ -239,6 +239,14 @@ fn the_init_is_found_where_cargo_or_a_package_leaves_it() {
     }
     fs::copy(BUSYBOX, at("init/whit")).unwrap();
     assert!(run().status.success());
+    let named = |name: &str| {
+        Command::new(at("tools/mkcpio")).arg("-o").arg(at("out.cpio")).args(["--init", name]).output().unwrap()
+    };
+    assert!(named("whole").status.success());
+    let errors = String::from_utf8(named("seed").stderr).unwrap();
+    assert!(errors.contains("../lib/whit/init-seed") && errors.contains("cargo build-init seed"), "{errors}");
+    fs::copy(BUSYBOX, at("lib/whit/init-seed")).unwrap();
+    assert!(named("seed").status.success());
 }
 
 #[test]

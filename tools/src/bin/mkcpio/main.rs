@@ -40,7 +40,7 @@ fn build(arguments: Build, inputs: Vec<Input>) -> Result<(), String> {
     }
     let package = open_packages(&arguments.modules)?;
     let recipe = Recipe {
-        init: arguments.init.clone().map_or_else(initramfs::default_init, Ok)?,
+        init: initramfs::find_init(arguments.init.as_deref())?,
         busybox: arguments.busybox.clone(),
         modules: package.as_ref().map(|package| package.directory().to_owned()).or(arguments.modules.first().cloned()),
         load: arguments.module.clone(),

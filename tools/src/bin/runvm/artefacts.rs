@@ -177,7 +177,7 @@ fn initramfs(
     shares: &[ShareKind],
     image: &Path,
 ) -> Result<PathBuf, String> {
-    let init = arguments.init.clone().map_or_else(initramfs::default_init, Ok)?;
+    let init = initramfs::find_init(arguments.init.as_deref())?;
     let (mut load, better) = modules(arguments, shares);
     load.extend(better.into_iter().filter(|module| kernel.has(module)));
     let directory = kernel.modules.as_ref().map(|modules| modules.directory().to_owned());

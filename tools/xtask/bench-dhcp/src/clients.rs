@@ -67,7 +67,7 @@ const PEERS: [(&str, &str, &[&str]); 5] = [
 /// The floor, the init, and the peers whose name holds `part`.
 pub(crate) fn all(folder: &Path, part: Option<&str>) -> Result<Vec<Client>, String> {
     let floor = build_floor()?;
-    let init = workspace::build_init()?;
+    let init = xtask::init::Init::Whole.build()?;
     let bytes = |path: &Path| path.metadata().map_or(0, |metadata| metadata.len());
     let mut clients = vec![
         Client {

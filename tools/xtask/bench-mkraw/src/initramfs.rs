@@ -41,7 +41,7 @@ pub(crate) fn compare(runs: u16, only: Option<&str>) -> Result<String, String> {
     let folder = workspace::target().join("bench-mkcpio");
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let mkcpio = build_mkcpio()?;
-    let init = workspace::build_init()?;
+    let init = xtask::init::Init::Whole.build()?;
     let threecpio = crates::build(&THREECPIO, |line| eprintln!("{line}"))?;
     let tree = tree(&folder)?;
     let mut text = report::header(runs);

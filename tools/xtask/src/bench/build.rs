@@ -9,6 +9,7 @@ use super::machine::{Card, IMAGE_MIB, RootKind};
 use super::recipe::{Making, Recipe, Source, Step};
 use super::script;
 use crate::images;
+use crate::init::Init;
 use crate::workspace;
 use whit_tools::cli::output::Output;
 use whit_tools::compress::Compression;
@@ -82,7 +83,7 @@ impl Workshop {
         let folder = workspace::target().join("bench");
         std::fs::create_dir_all(&folder).map_err(at(&folder))?;
         say("building the init and the probe");
-        let init = workspace::build_init()?;
+        let init = Init::Whole.build()?;
         let probe = workspace::build_probe()?;
         let image = folder.join("root.img");
         write_image(&image, &probe)?;

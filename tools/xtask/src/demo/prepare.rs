@@ -13,6 +13,7 @@ use whit_tools::initramfs::{self, Packing, Recipe};
 use whit_tools::kernel::debian::{Flavour, Store};
 use whit_tools::programs;
 use whit_tools::runrecord::RunRecord;
+use xtask::init::Init;
 use xtask::{images, workspace};
 
 use crate::{Arguments, disk, show};
@@ -56,7 +57,7 @@ pub(crate) fn artefacts(arguments: &Arguments) -> Result<Artefacts, String> {
     };
     drop(store);
     say("building the init");
-    let init = workspace::build_init()?;
+    let init = Init::Whole.build()?;
 
     let folder = workspace::target().join("demo");
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;

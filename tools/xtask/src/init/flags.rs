@@ -1,0 +1,117 @@
+//! Compiler flags that make the init smaller.
+//!
+//! `llvm-args` are no stable interface of rustc: another version may refuse one, or accept it without an effect. A refused one is left
+//! out, with a line on standard error; `cargo run -p size-report -- --flags` measures what each still gives.
+
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+/// An argument of rustc's `-C`, and why it is there.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Flag {
+    /// `relocation-model=static`
+    pub argument: &'static str,
+    /// What it changes.
+    pub reason: &'static str,
+}
+
+const fn flag(argument: &'static str, reason: &'static str) -> Flag {
+    Flag { argument, reason }
+}
+
+/// The flags. What each one saves is in bench/flags.txt.
+///
+/// Not among them: `-enable-ipra`, which saves 888 bytes more and has open miscompilations (llvm/llvm-project issues 109739, 196865).
+pub const FLAGS: &[Flag] = &[
+    flag(
+        "relocation-model=static",
+        "addresses are constants of 4 bytes: the program is linked to a fixed address anyway",
+    ),
+    flag("no-redzone=yes", "no code that keeps 128 bytes below the stack pointer free"),
+    flag(
+        "llvm-args=-disable-machine-licm",
+        "what a loop computes again and again is not kept in a register that must be saved",
+    ),
+    flag("llvm-args=-apply-ext-tsp-for-size", "blocks in an order with fewer and shorter jumps"),
+    flag(
+        "llvm-args=-disable-machine-cse",
+        "a value is computed again instead of kept in a register that must be saved",
+    ),
+    flag(
+        "llvm-args=-lsr-insns-cost=false",
+        "loops are strength-reduced for fewer registers, not for fewer instructions in the loop",
+    ),
+    flag(
+        "llvm-args=-jump-threading-across-loop-headers",
+        "a condition that is known on one way into a loop is not tested there",
+    ),
+    flag("llvm-args=-pre-RA-sched=list-burr", "instructions in an order with fewer live registers"),
+    flag("llvm-args=-inline-threshold=10", "functions are inlined only when that costs next to nothing"),
+    flag("llvm-args=-min-jump-table-entries=99", "comparisons instead of jump tables, which are 8 bytes a case"),
+    flag("llvm-args=-tail-merge-size=2", "two common instructions at the end of blocks are enough to share them"),
+    flag("llvm-args=-sink-common-insts", "instructions that end both ways of a branch stand once, after it"),
+    flag(
+        "llvm-args=-enable-split-backedge-in-load-pre",
+        "a load that one way into a loop has made already is not made again",
+    ),
+    flag("llvm-args=-bonus-inst-threshold=0", "no instruction is copied into a predecessor to save a branch"),
+];
+
+/// The flags that the compiler accepts.
+pub(super) fn accepted() -> Result<&'static [&'static Flag], String> {
+    static ACCEPTED: OnceLock<Vec<&'static Flag>> = OnceLock::new();
+    if let Some(flags) = ACCEPTED.get() {
+        return Ok(flags);
+    }
+    let all: Vec<&Flag> = FLAGS.iter().collect();
+    let flags = if is_accepted(&all)? {
+        all
+    } else {
+        let mut kept = Vec::new();
+        for flag in all {
+            if is_accepted(&[flag])? {
+                kept.push(flag);
+            } else {
+                eprintln!("warning: this rustc refuses -C {}: the init is built without it, and larger", flag.argument);
+            }
+        }
+        kept
+    };
+    Ok(ACCEPTED.get_or_init(|| flags))
+}
+
+/// Whether rustc takes these flags, for the smallest crate there is.
+fn is_accepted(flags: &[&Flag]) -> Result<bool, String> {
+    let folder = tempfile::tempdir().map_err(|error| format!("a temporary directory: {error}"))?;
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let mut command = Command::new(rustc);
+    command.current_dir(crate::workspace::root()).args([
+        "--crate-type",
+        "lib",
+        "--crate-name",
+        "probe",
+        "--emit",
+        "obj",
+    ]);
+    command.arg("-o").arg(folder.path().join("probe.o")).arg("-");
+    for flag in flags {
+        command.args(["-C", flag.argument]);
+    }
+    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    Ok(status.map_err(|error| format!("rustc: {error}"))?.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pinned_compiler_accepts_every_flag() {
+        assert_eq!(accepted().unwrap().len(), FLAGS.len());
+    }
+
+    #[test]
+    fn a_flag_that_llvm_does_not_have_is_refused() {
+        assert!(!is_accepted(&[&flag("llvm-args=-no-such-option", "")]).unwrap());
+    }
+}
