@@ -1,18 +1,28 @@
 //! The features of an init: the package's Cargo features, each of which a smaller init is built without.
 //!
-//! `src/pid1/NAME.rs` implements the feature NAME. `src/pid1/stubs/NAME.rs` takes its place in an init without the feature: the same
-//! functions, which do nothing. The feature's options are refused then, and so is an image that needs them.
+//! Most features are a module: `src/pid1/NAME.rs` (`network.rs` for `dhcp`). `src/pid1/stubs/NAME.rs` takes its place in an init
+//! without the feature: the same functions, which do nothing. The others are branches on [`Feature::is_enabled`]. The options of an
+//! absent feature are refused, and so is an image that needs them.
 
-/// The features that options belong to.
+/// The features that options belong to, and those that are no module of their own: code asks whether they are enabled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each is named and described in Cargo.toml")]
 pub enum Feature {
+    Arp,
+    Choice,
     Clock,
+    Dhcp,
+    Grow,
     Handover,
-    Network,
+    Ipv6,
+    LeaseFile,
+    Mtu,
+    Names,
     Notify,
     Overlay,
+    Release,
     Settings,
+    StaticIp,
     Terminal,
     Timeline,
     Volumes,
@@ -22,12 +32,21 @@ impl Feature {
     /// Whether this init was built with it.
     pub const fn is_enabled(self) -> bool {
         match self {
+            Self::Arp => cfg!(feature = "arp"),
+            Self::Choice => cfg!(feature = "choice"),
             Self::Clock => cfg!(feature = "clock"),
+            Self::Dhcp => cfg!(feature = "dhcp"),
+            Self::Grow => cfg!(feature = "grow"),
             Self::Handover => cfg!(feature = "handover"),
-            Self::Network => cfg!(feature = "network"),
+            Self::Ipv6 => cfg!(feature = "ipv6"),
+            Self::LeaseFile => cfg!(feature = "lease-file"),
+            Self::Mtu => cfg!(feature = "mtu"),
+            Self::Names => cfg!(feature = "names"),
             Self::Notify => cfg!(feature = "notify"),
             Self::Overlay => cfg!(feature = "overlay"),
+            Self::Release => cfg!(feature = "release"),
             Self::Settings => cfg!(feature = "settings"),
+            Self::StaticIp => cfg!(feature = "static-ip"),
             Self::Terminal => cfg!(feature = "terminal"),
             Self::Timeline => cfg!(feature = "timeline"),
             Self::Volumes => cfg!(feature = "volumes"),

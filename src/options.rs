@@ -5,6 +5,7 @@
 use self::table::{DEFAULT_TIMES, DISABLED, KERNEL_NAMES, KINDS, Kind, NAMES, SWITCHES, TIMES, VALUES};
 use crate::cmdline;
 use crate::contract::{IMAGE_RECORD, RECORD, join, joined_len};
+use crate::features::Feature;
 use crate::record::{self, Line, Record};
 use crate::text::{nth, number, position, split, strip_prefix};
 
@@ -276,6 +277,11 @@ impl<'a> Options<'a> {
         let place = split(NAMES, b' ').position(|known| cmdline::same_name(known, name)).ok_or(Problem::Unknown)?;
         match *KINDS.get(place).ok_or(Problem::Unknown)? {
             Kind::List => {} // read where it is used
+            Kind::Text(Value::Ip)
+                if !Feature::StaticIp.is_enabled() && position(WITHOUT_ADDRESS, b' ', text).is_none() =>
+            {
+                return Err(Problem::Disabled);
+            }
             Kind::Text(value) => {
                 self.values[value as usize] = text;
                 self.hand_over |= matches!(value, Value::Init);
@@ -289,6 +295,10 @@ impl<'a> Options<'a> {
                 let choice = position(b"wait wait6 require bg off", b' ', text);
                 let choices = [Net::Wait, Net::Wait6, Net::Require, Net::Background, Net::Off];
                 self.net = Some(*choice.and_then(|choice| choices.get(choice)).ok_or(Problem::Value)?);
+                if !Feature::Ipv6.is_enabled() && self.net == Some(Net::Wait6) {
+                    self.net = Some(Net::Wait);
+                    return Err(Problem::Disabled);
+                }
             }
             Kind::OnExit => self.on_exit = on_exit(text).ok_or(Problem::Value)?,
             Kind::Dhcp => self.classic_dhcp = position(b"fast rfc", b' ', text).ok_or(Problem::Value)? > 0,
@@ -299,6 +309,9 @@ impl<'a> Options<'a> {
         if DISABLED.wrapping_shr(place as u32) & 1 == 1 { Err(Problem::Disabled) } else { Ok(()) }
     }
 }
+
+/// The values of `ip` that an init without static addresses understands.
+const WITHOUT_ADDRESS: &[u8] = b"dhcp on any both off none";
 
 /// The values of `on_exit`; those from the second on are also systemd's words for how a machine ends.
 pub const ON_EXIT: &[u8] = b"shell,poweroff,reboot,halt,restart";

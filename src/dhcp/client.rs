@@ -6,6 +6,7 @@
 
 use super::lease::{Lease, Times};
 use super::wire::{self, HardwareAddress, Kind, Message, Query, code};
+use crate::features::Feature;
 use crate::ipv4::Address;
 use crate::time::{NEVER, after_ms, after_s};
 
@@ -281,7 +282,7 @@ impl Client {
         self.expiry_ms = self.lease.times.map_or(NEVER, |times| after_s(now_ms, times.expiry_s));
         // A link that was taken down has lost its routes.
         let was_kept = matches!(self.state, State::Renewing | State::Rebinding);
-        if !was_kept && self.timing.probe_ms > 0 {
+        if Feature::Arp.is_enabled() && !was_kept && self.timing.probe_ms > 0 {
             self.state = State::Probing;
             self.deadline_ms = after_ms(now_ms, self.timing.probe_ms).min(self.expiry_ms.saturating_sub(1));
             return Action::Probe(self.lease.address);

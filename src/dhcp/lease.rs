@@ -3,6 +3,7 @@
 use super::names::{self, MAX_LABEL, Search};
 use super::routes::{self, Routes};
 use super::wire::{Message, Value, code};
+use crate::features::Feature;
 use crate::ipv4::{self, Address};
 
 /// Servers of a kind that are kept: as many name servers as resolv.conf(5) has (MAXNS).
@@ -86,31 +87,35 @@ impl Lease {
     /// Takes the other options of an ACK. Returns whether they are the same as before.
     pub fn take_rest(&mut self, message: &Message<'_>) -> bool {
         let mut value = Value::new();
-        self.mtu = message.number(code::INTERFACE_MTU).filter(|mtu| *mtu >= MIN_MTU);
-        for (code, servers) in
-            [(code::DOMAIN_NAME_SERVER, &mut self.name_servers), (code::NTP_SERVERS, &mut self.time_servers)]
-        {
-            message.whole(code, &mut value);
-            servers.clear();
-            for host in ipv4::hosts(&value) {
-                let _ = servers.push(host);
-            }
+        if Feature::Mtu.is_enabled() {
+            self.mtu = message.number(code::INTERFACE_MTU).filter(|mtu| *mtu >= MIN_MTU);
         }
-        self.hostname.clear();
-        message.whole(code::HOST_NAME, &mut value);
-        let _ = self.hostname.extend_from_slice(names::host(&value));
-        message.whole(code::DOMAIN_SEARCH, &mut value);
-        self.search.clear();
-        if names::search_list(&value, &mut self.search).is_none() {
-            self.search.clear();
+        take_servers(message, code::DOMAIN_NAME_SERVER, &mut value, &mut self.name_servers);
+        if Feature::Clock.is_enabled() {
+            take_servers(message, code::NTP_SERVERS, &mut value, &mut self.time_servers);
         }
-        if self.search.is_empty() {
-            message.whole(code::DOMAIN_NAME, &mut value);
-            names::domains(&value, &mut self.search);
+        if Feature::Names.is_enabled() {
+            self.take_names(message, &mut value);
         }
         routes::read(message, &mut value, &mut self.routes);
         let sum = message.sum();
         core::mem::replace(&mut self.sum, sum) == sum
+    }
+
+    /// Takes the host name and the search list.
+    fn take_names(&mut self, message: &Message<'_>, value: &mut Value) {
+        self.hostname.clear();
+        message.whole(code::HOST_NAME, value);
+        let _ = self.hostname.extend_from_slice(names::host(value));
+        message.whole(code::DOMAIN_SEARCH, value);
+        self.search.clear();
+        if names::search_list(value, &mut self.search).is_none() {
+            self.search.clear();
+        }
+        if self.search.is_empty() {
+            message.whole(code::DOMAIN_NAME, value);
+            names::domains(value, &mut self.search);
+        }
     }
 
     /// The default gateway.
@@ -126,6 +131,15 @@ impl Times {
         let renewal_s =
             renewal_s.filter(|time| *time > 0 && *time < rebinding_s).unwrap_or((expiry_s / 2).min(rebinding_s));
         Self { renewal_s, rebinding_s, expiry_s }
+    }
+}
+
+/// Takes the servers of one kind.
+fn take_servers(message: &Message<'_>, code: u8, value: &mut Value, servers: &mut Servers) {
+    message.whole(code, value);
+    servers.clear();
+    for host in ipv4::hosts(value) {
+        let _ = servers.push(host);
     }
 }
 

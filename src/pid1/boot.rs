@@ -4,6 +4,7 @@ use linux_raw_sys::general::MS_RDONLY;
 use ufmt::uwrite;
 use whit::contract::{ROOT, ROOTFS, ROOTFS_VALUE};
 use whit::error::Errno;
+use whit::features::Feature;
 use whit::options::{Net, Switch, Time, Value};
 use whit::root;
 use whit::stage::Stage;
@@ -42,7 +43,7 @@ pub(crate) fn prepare_root_and_network(machine: &mut Machine<'_>) -> Result<Outc
     machine.timeline.reach(Stage::Root);
     let source = Text(device.path.text().to_bytes());
     info!("root {}{} on /mnt", source, if root.read_only { ", read-only," } else { "" });
-    if machine.options.has(Switch::Grow) && !root.read_only {
+    if Feature::Grow.is_enabled() && machine.options.has(Switch::Grow) && !root.read_only {
         device.grow(ROOT);
     }
     machine.root = Some(root);
@@ -133,14 +134,15 @@ fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<bool, En
             info!("network: no Ethernet interface");
             return Ok(true);
         }
-        let has_address = if net == Net::Wait6 { network.has_ipv6 } else { network.lease().is_some() };
+        let is_ipv6 = Feature::Ipv6.is_enabled() && net == Net::Wait6;
+        let has_address = if is_ipv6 { network.has_ipv6 } else { network.lease().is_some() };
         let awaits_time = network.lease().is_some() && machine.clock.awaits_answer(machine.options.value(Value::Ntp));
         if has_address && !awaits_time {
             return Ok(true);
         }
         if now_ms() >= deadline_ms {
             let outlook = if is_required { "" } else { "; the boot goes on, and so does the search" };
-            let wanted = if net == Net::Wait6 { "global IPv6 address" } else { "lease" };
+            let wanted = if is_ipv6 { "global IPv6 address" } else { "lease" };
             if has_address {
                 return Ok(true); // The time is still asked for.
             }

@@ -5,6 +5,7 @@ use rustix::system::uname;
 use ufmt::{uWrite, uwrite};
 use whit::contract::{LEASE_FILE, MARK};
 use whit::dhcp::lease::{Lease, MAX_SERVERS, Servers};
+use whit::features::Feature;
 use whit::ipv4::{self, Address};
 use whit::options::{Options, Source, Sources, Value};
 use whit::text::Text;
@@ -45,7 +46,7 @@ pub(crate) fn write(sources: &Sources<'_>, options: &Options<'_>, network: Optio
     for server in servers {
         address_line("nameserver ", server);
     }
-    if let Some(network) = network {
+    if let (true, Some(network)) = (Feature::Ipv6.is_enabled(), network) {
         for server in network.name_servers() {
             let _ = uwrite!(Line, "nameserver {}", server.address);
             if server.address.is_link_local() {
@@ -54,11 +55,13 @@ pub(crate) fn write(sources: &Sources<'_>, options: &Options<'_>, network: Optio
             let _ = Line.write_str("\n");
         }
     }
-    if let Some(Lease { search, .. }) = lease.filter(|lease| !lease.search.is_empty()) {
+    if let Some(Lease { search, .. }) = lease.filter(|lease| Feature::Names.is_enabled() && !lease.search.is_empty()) {
         let _ = uwrite!(Line, "search{}\n", Text(search));
     }
     own_files::write(c"etc/resolv.conf");
-    write_lease(lease);
+    if Feature::LeaseFile.is_enabled() {
+        write_lease(lease);
+    }
 }
 
 /// Writes the lease as shell variables: digits and dots only, no text from a server; empty after the lease is lost.

@@ -29,7 +29,7 @@ mod inside;
 mod machine;
 mod modules;
 mod mounting;
-#[cfg_attr(not(feature = "network"), path = "stubs/network.rs")]
+#[cfg_attr(not(feature = "dhcp"), path = "stubs/network.rs")]
 mod network;
 #[cfg_attr(not(feature = "notify"), path = "stubs/notify.rs")]
 mod notify;

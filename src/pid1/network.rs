@@ -7,6 +7,7 @@ use whit::dhcp::client::{CLASSIC_GAP_MS, Client, FIRST_GAP_MS, State, Timing};
 use whit::dhcp::lease::Lease;
 use whit::dhcp::wire::Message;
 use whit::error::Errno;
+use whit::features::Feature;
 use whit::ip::{self, Ip};
 use whit::ipv4;
 use whit::ipv6::{NameServer, NameServers};
@@ -31,7 +32,12 @@ const MAX_INTERFACES: usize = 8;
 /// Packets that are read before signals, devices and children have their turn: a flood must not starve them.
 const PACKETS_A_TURN: u8 = 64;
 /// Multicast groups of rtnetlink: links, IPv6 addresses, and options of router advertisements.
-const EVENTS: u32 = RTMGRP_LINK | RTMGRP_IPV6_IFADDR | 1 << (rtnetlink_groups::RTNLGRP_ND_USEROPT as u32 - 1);
+const EVENTS: u32 = RTMGRP_LINK
+    | if Feature::Ipv6.is_enabled() {
+        RTMGRP_IPV6_IFADDR | 1 << (rtnetlink_groups::RTNLGRP_ND_USEROPT as u32 - 1)
+    } else {
+        0
+    };
 /// QEMU's e1000 negotiates for 0.5 s (hw/net/e1000x_common.c, e1000x_restart_autoneg()) after its driver has reset it,
 /// which is right before the interface appears. Brought up meanwhile, the driver finds no link and looks again after 2 s,
 /// even if the card reports one earlier (e1000_intr(): schedule_delayed_work() does not advance pending work); then the
@@ -134,7 +140,8 @@ impl<'a> Network<'a> {
     pub(crate) fn deadline_ms(&self) -> u64 {
         let started_ms = if let Workload::Starts(until_ms) = self.workload { until_ms } else { NEVER };
         let files_due_ms = if self.shared.changed { self.files_due_ms } else { NEVER };
-        let own_ms = self.name_servers.deadline_ms().min(started_ms).min(files_due_ms);
+        let servers_ms = if Feature::Ipv6.is_enabled() { self.name_servers.deadline_ms() } else { NEVER };
+        let own_ms = servers_ms.min(started_ms).min(files_due_ms);
         self.interfaces.iter().fold(own_ms, |earliest_ms, interface| earliest_ms.min(interface.client.deadline_ms()))
     }
 
@@ -196,14 +203,18 @@ impl<'a> Network<'a> {
     pub(crate) fn handle(&mut self, now_ms: u64, timeline: &mut Timeline) {
         self.read_events(now_ms, timeline);
         self.read_packets(now_ms);
-        self.read_claims(now_ms);
+        if Feature::Arp.is_enabled() {
+            self.read_claims(now_ms);
+        }
         for interface in &mut self.interfaces {
             if interface.client.deadline_ms() <= now_ms {
                 let action = interface.client.timeout(now_ms);
                 interface.perform(&action, &mut self.shared);
             }
         }
-        self.shared.changed |= self.name_servers.expire(now_ms);
+        if Feature::Ipv6.is_enabled() {
+            self.shared.changed |= self.name_servers.expire(now_ms);
+        }
         if self.shared.changed && self.lease().is_some() {
             timeline.reach(Stage::Lease);
         }
@@ -220,7 +231,7 @@ impl<'a> Network<'a> {
     #[inline(never)]
     fn close_idle(&mut self) {
         let any = |wanted: fn(State) -> bool| self.interfaces.iter().any(|interface| wanted(interface.client.state()));
-        if !any(|state| state == State::Probing) {
+        if Feature::Arp.is_enabled() && !any(|state| state == State::Probing) {
             self.shared.arp = None;
         }
         if !any(|state| !matches!(state, State::Bound | State::Fixed | State::WaitLink)) {
@@ -241,17 +252,21 @@ impl<'a> Network<'a> {
                                 if let Some(gone) = gone {
                                     self.interfaces.remove(gone);
                                     self.shared.forget(index);
-                                    self.shared.changed |= self.name_servers.forget(index);
+                                    if Feature::Ipv6.is_enabled() {
+                                        self.shared.changed |= self.name_servers.forget(index);
+                                    }
                                 }
                             }
                             rtnetlink::Message::GlobalAddress(index, address)
-                                if !self.has_ipv6 && find(&mut self.interfaces, index).is_some() =>
+                                if Feature::Ipv6.is_enabled()
+                                    && !self.has_ipv6
+                                    && find(&mut self.interfaces, index).is_some() =>
                             {
                                 self.has_ipv6 = true;
                                 info!("{} {}", Text(self.name_of(index)), address);
                             }
                             rtnetlink::Message::RouterOption(index, option)
-                                if find(&mut self.interfaces, index).is_some() =>
+                                if Feature::Ipv6.is_enabled() && find(&mut self.interfaces, index).is_some() =>
                             {
                                 self.shared.changed |= self.name_servers.update(now_ms, index, option);
                             }
@@ -271,22 +286,30 @@ impl<'a> Network<'a> {
         let Some(chaddr) = link.ethernet() else { return };
         if find(&mut self.interfaces, index).is_none() {
             // Software interfaces (veth, bridges) that appear now are the workload's.
-            if link.by_software() && self.workload != Workload::None || !link.is_meant(self.wanted, chaddr) {
+            if link.by_software() && self.workload != Workload::None
+                || Feature::Choice.is_enabled() && !link.is_meant(self.wanted, chaddr)
+            {
                 return;
             }
             let mut lease = Lease::default();
-            let (mut fixed, device) = match ip::parse(self.ip, &mut lease) {
-                Some(Ip::Fixed(device)) => (true, device),
-                Some(Ip::Dhcp(device)) => (false, device),
-                Some(Ip::Off) => (false, &b""[..]), // whit.net= says otherwise
-                None => {
-                    error!("ip={}: not understood; a server is asked", Text(self.ip));
-                    (false, &b""[..])
+            let mut fixed = false;
+            if Feature::StaticIp.is_enabled() {
+                let device = match ip::parse(self.ip, &mut lease) {
+                    Some(Ip::Fixed(device)) => {
+                        fixed = true;
+                        device
+                    }
+                    Some(Ip::Dhcp(device)) => device,
+                    Some(Ip::Off) => b"", // whit.net= says otherwise
+                    None => {
+                        error!("ip={}: not understood; a server is asked", Text(self.ip));
+                        b""
+                    }
+                };
+                // One address is for one interface.
+                if !link.is_meant(device, chaddr) || fixed && !self.interfaces.is_empty() {
+                    return;
                 }
-            };
-            // One address is for one interface.
-            if !link.is_meant(device, chaddr) || fixed && !self.interfaces.is_empty() {
-                return;
             }
             let up_ms = if link.is_qemu_e1000() { now_ms.saturating_add(E1000_NEGOTIATES_MS) } else { NEVER };
             let mut interface = Interface {
@@ -301,11 +324,11 @@ impl<'a> Network<'a> {
                 renewal: None,
             };
             // What the kernel configured before it started its init stays as it is.
-            if !fixed && link.up() {
+            if Feature::StaticIp.is_enabled() && !fixed && link.up() {
                 fixed = interface::read_kernels(link.name(), &mut lease).is_some();
             }
             let _ = interface.name.extend_from_slice(name.0);
-            if fixed {
+            if Feature::StaticIp.is_enabled() && fixed {
                 interface.client.fix(lease);
             }
             if self.interfaces.push(interface).is_err() {

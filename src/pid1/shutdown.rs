@@ -9,6 +9,7 @@ use rustix::process::{chdir, chroot};
 use rustix::system::RebootCommand;
 use whit::contract::ROOT;
 use whit::error::Errno;
+use whit::features::Feature;
 use whit::options::{Switch, Time};
 use whit::text::{Text, nth, position, split};
 use whit::time::{NEVER, after_s};
@@ -41,7 +42,7 @@ pub(crate) fn end(machine: &mut Machine<'_>, end: End) -> ! {
     }
     machine.terminal.drain();
     console::set_raw(false);
-    if machine.options.has(Switch::Release) {
+    if Feature::Release.is_enabled() && machine.options.has(Switch::Release) {
         machine.release_network();
     }
     make_disks_clean(machine);

@@ -9,6 +9,7 @@ use whit::dhcp::lease::Lease;
 use whit::dhcp::wire::{Encoded, HardwareAddress, Kind, MAX_SENT, Query};
 use whit::dhcp::{CLIENT_PORT, SERVER_PORT};
 use whit::error::Errno;
+use whit::features::Feature;
 use whit::ipv4::{self, Address, Endpoint};
 use whit::pnp::{self, MAX_PNP};
 use whit::rtnetlink::{self, InterfaceAddress, Request};
@@ -63,15 +64,14 @@ impl Interface {
     /// Performs an action of the client.
     pub(super) fn perform(&mut self, action: &Action, shared: &mut Shared) {
         let done = match action {
-            Action::Nothing => return,
             Action::BringUp => shared.request(&rtnetlink::bring_up(self.index)),
             // A query that cannot be sent is one that was lost: the client tries again.
             Action::Send(query, destination) => self.send(query, *destination, shared),
-            Action::Probe(address) => {
+            Action::Probe(address) if Feature::Arp.is_enabled() => {
                 let packet = arp::probe(self.client.chaddr(), *address);
                 broadcast(&mut shared.arp, self.index, Protocol::Arp, &packet)
             }
-            Action::Decline(query) => {
+            Action::Decline(query) if Feature::Arp.is_enabled() => {
                 error!("{}: {} is another's, declined", Text(&self.name), query.requested.unwrap_or_default());
                 self.deconfigure(shared);
                 shared.forget(self.index);
@@ -89,6 +89,7 @@ impl Interface {
                 shared.forget(self.index);
                 Ok(())
             }
+            _ => return,
         };
         if let Err(errno) = done {
             log_failure("DHCP on ", &self.name, errno);
@@ -120,7 +121,7 @@ impl Interface {
 
     fn configure(&mut self, shared: &mut Shared) -> Result<(), Errno> {
         // To take a fixed address away and give it again would lose the routes that the kernel has set by itself.
-        if self.client.state() == State::Fixed {
+        if Feature::StaticIp.is_enabled() && self.client.state() == State::Fixed {
             shared.changed = true;
         } else {
             self.deconfigure(shared);
@@ -159,7 +160,8 @@ impl Interface {
 
     /// Sets the MTU; 0 leaves it.
     fn set_mtu(&self, mtu: u32, shared: &Shared) {
-        if mtu > 0
+        if Feature::Mtu.is_enabled()
+            && mtu > 0
             && mtu != self.mtu
             && let Err(errno) = shared.request(&rtnetlink::set_mtu(self.index, mtu))
         {
@@ -279,7 +281,7 @@ impl uDisplay for Granted<'_> {
         }
         match lease.times {
             Some(times) => uwrite!(f, ", lease {} s from {}", u64::from(times.expiry_s), lease.server),
-            None if lease.server == Address::UNSPECIFIED => f.write_str(", by hand"),
+            None if Feature::StaticIp.is_enabled() && lease.server == Address::UNSPECIFIED => f.write_str(", by hand"),
             None => uwrite!(f, ", lease without end from {}", lease.server),
         }
     }

@@ -1,7 +1,6 @@
 //! The init without its optional features: it compiles without each of them, and mkcpio knows which it has.
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use whit_tests::debian::cloud_kernels;
@@ -9,13 +8,25 @@ use whit_tests::whole::busybox_tar;
 use whit_tests::{init_of_features, tool};
 use xtask::workspace;
 
-/// Those that can be left out, by what stands in for them.
+/// The features that can be left out: those of `whole`.
 fn features() -> Vec<String> {
-    let folder = workspace::root().join("src/pid1/stubs");
-    let name = |file: &Path| file.file_stem().unwrap().to_str().unwrap().to_owned();
-    let mut features: Vec<String> = fs::read_dir(folder).unwrap().map(|entry| name(&entry.unwrap().path())).collect();
-    features.sort();
+    let manifest = fs::read_to_string(workspace::root().join("Cargo.toml")).unwrap();
+    let (_, rest) = manifest.split_once("\nwhole = [").unwrap();
+    let (list, _) = rest.split_once(']').unwrap();
+    let features: Vec<String> = list.split('"').skip(1).step_by(2).map(str::to_owned).collect();
+    assert!(features.is_sorted() && features.len() > 20, "{features:?}");
     features
+}
+
+#[test]
+fn each_stub_belongs_to_a_feature() {
+    let features = features();
+    for entry in fs::read_dir(workspace::root().join("src/pid1/stubs")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let feature = if name == "network" { "dhcp" } else { name };
+        assert!(features.iter().any(|known| known == feature), "{name}");
+    }
 }
 
 /// Lints the init with some features, in the workspace's target directory: its crates are compiled there.

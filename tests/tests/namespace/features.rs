@@ -1,7 +1,8 @@
 //! The init without its optional features as PID 1.
 
-use whit_tests::namespace::Machine;
-use whit_tests::{init_of_features, plain_init};
+use whit_tests::namespace::{Lan, Machine};
+use whit_tests::{init_named, init_of_features, plain_init};
+use xtask::init::Init;
 
 /// A machine whose root is in its initramfs, as all in namespaces are.
 fn machine() -> Machine {
@@ -13,6 +14,37 @@ fn machine() -> Machine {
 fn the_init_of_a_plain_cargo_build_is_an_init_too() {
     let finished = Machine::new().program("/init", &plain_init()).script("echo pid $$; exit 3").run();
     finished.powered_off_saying(&["pid 2", "whit: exit 3"]);
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn the_seed_init_gets_an_address_routes_and_name_servers() {
+    let script = "hostname; cat /etc/resolv.conf; ip route; ls /run/whit; echo settled; exec sleep 1000";
+    let machine = Machine::new()
+        .program("/init", &init_named(Init::Seed))
+        .directory("/rootfs/etc")
+        .directory("/rootfs/run")
+        .command_line("ip=192.0.2.1::192.0.2.254:255.255.255.0 BOOTIF=x whit.dhcp.arp=9 whit.net=wait6")
+        .script(script)
+        .prepare();
+    let lan = Lan::new();
+    lan.plug(&machine, "eth0");
+    let options = ["121,10.60.0.0/16,10.55.0.7,0.0.0.0/0,10.55.0.9", "6,10.55.0.2", "119,a.test", "26,1400"];
+    let _server = lan.serve(&options.map(|option| format!("dhcp-option={option}")).each_ref().map(String::as_str));
+    let said = machine.start().wait_for("settled\n");
+    for name in ["ip", "BOOTIF", "dhcp.arp", "net"] {
+        assert!(said.contains(&format!("whit: command line:1: not in this init: {name}\n")), "{name}: {said}");
+    }
+    for line in [
+        "whit: eth0 10.55.0.",
+        "whit: eth0 route to 10.60.0.0/16 by 10.55.0.7\n",
+        "# written by whit\nnameserver 10.55.0.2\n",
+        "default via 10.55.0.9 dev eth0",
+        "ls: /run/whit: No such file or directory\n",
+    ] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+    assert!(!said.contains("search") && !said.contains("192.0.2.1"), "{said}");
 }
 
 #[test]
