@@ -160,7 +160,7 @@ pub const TABLE: &[Row] = &[
     kernel("ip", Kind::Text(Value::Ip), "=ADDRESS::GATEWAY:MASK:NAME:DEVICE:off|dhcp|off", Fixed("dhcp"),
         "a static address in the kernel's form, such as `10.0.0.5::10.0.0.1:255.255.255.0:name:eth0:off:10.0.0.2`; DHCP; or no network").of(Feature::Dhcp),
     kernel("nameserver", Kind::List, "=ADDRESS", Nothing,
-        "a DNS server, asked before those of the network; repeatable"),
+        "a DNS server, asked before those of the network; repeatable").of(Feature::Etc),
     whit("cmd", Kind::List, "=ARG", Described("the image's CMD"),
         "an argument, as mkraw writes CMD to the record; repeatable"),
     whit("arg", Kind::List, "=ARG", Nothing,

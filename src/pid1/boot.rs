@@ -1,7 +1,6 @@
 //! The boot proper: waits for the root and the network at the same time.
 
 use linux_raw_sys::general::MS_RDONLY;
-use ufmt::uwrite;
 use whit::contract::{ROOT, ROOTFS, ROOTFS_VALUE};
 use whit::error::Errno;
 use whit::features::Feature;
@@ -12,11 +11,12 @@ use whit::text::Text;
 use whit::time::after_s;
 use whit::volume::Volume;
 
-use crate::console::{self, Line, error, info};
+use crate::console;
 use crate::devices::Device;
 use crate::end::End;
 use crate::filesystems::{self, Root};
 use crate::machine::{Machine, Phase, now_ms};
+use crate::message::{error, info, part};
 use crate::mounting::mount_when_there;
 use crate::sources;
 use crate::{files, overlay, rootfs, supervise, volumes};
@@ -87,14 +87,14 @@ fn wait_for_root(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Devic
         Ok(read_only) => return Ok(Some(Root { on_device: true, read_only })),
         Err(errno) => errno,
     };
-    let _ = uwrite!(Line, "root={}: ", Text(value));
-    let _ = match errno {
+    part!("root={}: ", Text(value));
+    match errno {
         _ if source.is_none() => {
-            uwrite!(Line, "not understood; it is MAJOR:MINOR or begins with one of {}", Text(root::PREFIXES))
+            part!("not understood; it is MAJOR:MINOR or begins with one of {}", Text(root::PREFIXES))
         }
         Errno::NOENT => {
             let wait_s = u64::from(options.time(Time::RootWait));
-            uwrite!(Line, "no such device within {} s; are its modules in the initramfs?", wait_s)
+            part!("no such device within {} s; are its modules in the initramfs?", wait_s)
         }
         errno => {
             let advice: &[u8] = match errno {
@@ -102,9 +102,9 @@ fn wait_for_root(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Devic
                 Errno::BADMSG | Errno::UCLEAN => b"it is damaged, and its fsck may help",
                 _ => b"is there a file system on it, and its module loaded?",
             };
-            uwrite!(Line, "mount: {}; {}", errno, Text(advice))
+            part!("mount: {}; {}", errno, Text(advice));
         }
-    };
+    }
     console::print();
     if errno == Errno::NOENT {
         device.log_all();

@@ -9,8 +9,9 @@ use whit::sntp::{self, MESSAGE};
 use whit::text::{Text, number, split};
 use whit::time::{NEVER, after_ms};
 
-use crate::console::{error, info, log_failure};
+use crate::console::log_failure;
 use crate::files;
+use crate::message::{error, info};
 use crate::sys::fd::{self, Fd};
 use crate::sys::{boot_time_ns, clock_ns, set_clock_ns};
 

@@ -6,12 +6,13 @@ use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use rustix::fs::OFlags;
 use rustix::io;
 use rustix::termios::isatty;
-use ufmt::{uWrite, uwrite};
+use ufmt::uWrite;
 use whit::contract::{PREFIX, join};
 use whit::error::Errno;
 use whit::text::{Text, split_once};
 
 use crate::files::{self, Path};
+use crate::message::{error, part};
 use crate::sys::fd::{self, Fd, STDERR};
 use crate::sys::memory;
 
@@ -32,20 +33,26 @@ impl uWrite for Line {
 
     #[inline(never)]
     fn write_str(&mut self, text: &str) -> Result<(), Infallible> {
-        memory::with_line(|line| {
-            let prefix = if line.is_empty() { START } else { b"" };
-            for byte in prefix.iter().copied().chain(text.bytes()) {
-                let _ = line.push(byte);
-            }
-        });
+        text.bytes().for_each(push);
         Ok(())
     }
+}
+
+/// Adds a byte to the text that is being put together.
+#[inline(never)]
+pub(crate) fn push(byte: u8) {
+    memory::with_line(|line| {
+        if line.is_empty() {
+            let _ = line.extend_from_slice(START);
+        }
+        let _ = line.push(byte);
+    });
 }
 
 /// Adds a line `KEYnumber` to the text that is being put together.
 #[inline(never)]
 pub(crate) fn number_line(key: &str, number: u32) {
-    let _ = uwrite!(Line, "{}{}\n", key, u64::from(number));
+    part!("{}{}\n", key, number);
 }
 
 /// Ends the log line and writes it at once, as an error. A failure is ignored: there is no other place to report it.
@@ -54,9 +61,12 @@ pub(crate) fn print() {
     print_at(ERROR);
 }
 
-/// Ends the log line and writes it at once, as information.
+/// Ends the log line and writes it at once, as information; drops it when only errors are logged.
 #[inline(never)]
 pub(crate) fn print_info() {
+    if QUIET.load(Ordering::Relaxed) {
+        return take(|_| ());
+    }
     print_at(INFORMATION);
 }
 
@@ -156,31 +166,6 @@ pub(crate) fn configure(quiet: bool, kernel_log: bool) {
     TO_KERNEL.store(kernel_log, Ordering::Relaxed);
 }
 
-pub(crate) fn is_quiet() -> bool {
-    QUIET.load(Ordering::Relaxed)
-}
-
-/// Logs a line that is always shown: an error, or a result such as the exit code. Numbers are passed as u64: each other width would
-/// link a function of its own.
-macro_rules! error {
-    ($($argument:tt)*) => {{
-        let _ = ufmt::uwrite!($crate::console::Line, $($argument)*);
-        $crate::console::print();
-    }};
-}
-
-/// Logs a line about the progress of the boot, unless `quiet` is given.
-macro_rules! info {
-    ($($argument:tt)*) => {
-        if !$crate::console::is_quiet() {
-            let _ = ufmt::uwrite!($crate::console::Line, $($argument)*);
-            $crate::console::print_info();
-        }
-    };
-}
-
-pub(crate) use {error, info};
-
 /// Logs a step that failed: `whit: mount /proc: EBUSY`.
 #[inline(never)]
 pub(crate) fn log_failure(step: &str, what: &[u8], errno: Errno) {
@@ -191,7 +176,7 @@ pub(crate) fn log_failure(step: &str, what: &[u8], errno: Errno) {
 #[inline(never)]
 pub(crate) fn log_unread(path: &[u8], limit: usize, errno: Errno) {
     match errno {
-        Errno::FBIG => error!("{}: {} bytes or more are not read", Text(path), limit as u64),
+        Errno::FBIG => error!("{}: {} bytes or more are not read", Text(path), limit),
         errno => log_failure("", path, errno),
     }
 }

@@ -8,14 +8,14 @@ use core::num::NonZero;
 use linux_raw_sys::general::S_IFBLK;
 use rustix::fs::OFlags;
 use rustix::process::chdir;
-use ufmt::uwrite;
 use whit::error::Errno;
 use whit::probe::{self, Format, Place};
 use whit::root::{Kind, RootSpec, device_number, is_written};
 use whit::text::{Text, number};
 
-use crate::console::{self, Line, log_failure};
+use crate::console::{self, log_failure};
 use crate::files::{self, Path};
+use crate::message::part;
 use crate::sys::c_str;
 use crate::sys::fd::{self, Fd};
 
@@ -114,10 +114,10 @@ impl Device {
 
     /// Logs the device whose line of that length was read.
     fn log(&mut self, length: usize) {
-        let _ = uwrite!(Line, "{}", Text(self.place.get(..length).unwrap_or_default()));
+        part!("{}", Text(self.place.get(..length).unwrap_or_default()));
         let _ = self.probe_current();
         if let Some(format) = self.format {
-            let _ = uwrite!(Line, " {} {}", Text(&format.fstype), Text(format.label(&self.place).0));
+            part!(" {} {}", Text(&format.fstype), Text(format.label(&self.place).0));
         }
         console::print();
     }

@@ -2,7 +2,7 @@
 //! /run/whit/net.env for scripts, where there is a /run/whit.
 
 use rustix::system::uname;
-use ufmt::{uWrite, uwrite};
+use ufmt::uWrite;
 use whit::contract::{LEASE_FILE, MARK};
 use whit::dhcp::lease::{Lease, MAX_SERVERS, Servers};
 use whit::features::Feature;
@@ -12,6 +12,7 @@ use whit::text::Text;
 
 use crate::console::{Line, number_line};
 use crate::hostname;
+use crate::message::part;
 use crate::network::Network;
 use crate::own_files;
 
@@ -22,18 +23,19 @@ pub(crate) fn write(sources: &Sources<'_>, options: &Options<'_>, network: Optio
     // An image of one program has no /etc, and its resolver reads these files all the same: it is created.
     let uname = uname();
     let hostname = Text(uname.nodename().to_bytes());
-    let _ = uwrite!(Line, "{}\n", hostname);
+    part!("{}\n", hostname);
     own_files::write(c"etc/hostname");
 
-    let _ = uwrite!(Line, "{}127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n", MARK);
+    let _ = Line.write_str(MARK);
+    part!("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n");
     match lease {
-        Some(lease) => drop(uwrite!(Line, "{} {}\n", lease.address, hostname)),
-        None => drop(uwrite!(Line, "127.0.1.1 {}\n", hostname)),
+        Some(lease) => part!("{} {}\n", lease.address, hostname),
+        None => part!("127.0.1.1 {}\n", hostname),
     }
     own_files::write(c"etc/hosts");
 
     // Written without a lease too: the name servers of a lost one must go.
-    let _ = uwrite!(Line, "{}", MARK);
+    let _ = Line.write_str(MARK);
     let mut servers = Servers::new();
     for source in Source::STRONGEST_FIRST {
         for given in sources.each(*source).filter(|given| given.name == b"nameserver") {
@@ -48,15 +50,15 @@ pub(crate) fn write(sources: &Sources<'_>, options: &Options<'_>, network: Optio
     }
     if let (true, Some(network)) = (Feature::Ipv6.is_enabled(), network) {
         for server in network.name_servers() {
-            let _ = uwrite!(Line, "nameserver {}", server.address);
+            part!("nameserver {}", &server.address);
             if server.address.is_link_local() {
-                let _ = uwrite!(Line, "%{}", Text(network.name_of(server.interface)));
+                part!("%{}", Text(network.name_of(server.interface)));
             }
-            let _ = Line.write_str("\n");
+            part!("\n");
         }
     }
     if let Some(Lease { search, .. }) = lease.filter(|lease| Feature::Names.is_enabled() && !lease.search.is_empty()) {
-        let _ = uwrite!(Line, "search{}\n", Text(search));
+        part!("search{}\n", Text(search));
     }
     own_files::write(c"etc/resolv.conf");
     if Feature::LeaseFile.is_enabled() {
@@ -96,5 +98,5 @@ fn write_lease(lease: Option<&Lease>) {
 
 #[inline(never)]
 fn address_line(key: &str, address: Address) {
-    let _ = uwrite!(Line, "{}{}\n", key, address);
+    part!("{}{}\n", key, address);
 }

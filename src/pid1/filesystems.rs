@@ -12,10 +12,11 @@ use whit::mounts::{LINKS, MOUNTS, NODES};
 use whit::text::{Text, position, split, strip_prefix};
 use whit::volume::{MountOption, Volume, mount_option};
 
-use crate::console::{info, log_failure};
+use crate::console::log_failure;
 use crate::devices::Device;
 use crate::files::{self, MAX_PATH, Path};
 use crate::inside;
+use crate::message::info;
 use crate::sys::c_str;
 use crate::sys::fd;
 

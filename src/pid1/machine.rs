@@ -8,9 +8,10 @@ use whit::time::NEVER;
 
 use crate::button::Buttons;
 use crate::clock::Clock;
-use crate::console::{error, log_failure};
+use crate::console::log_failure;
 use crate::etc;
 use crate::filesystems::Root;
+use crate::message::error;
 use crate::network::Network;
 use crate::port::Ports;
 use crate::pty::Terminal;

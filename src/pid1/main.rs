@@ -16,6 +16,7 @@ mod devices;
 mod end;
 #[cfg_attr(not(feature = "entropy"), path = "stubs/entropy.rs")]
 mod entropy;
+#[cfg_attr(not(feature = "etc"), path = "stubs/etc.rs")]
 mod etc;
 mod events;
 mod files;
@@ -27,6 +28,7 @@ mod hardware;
 mod hostname;
 mod inside;
 mod machine;
+mod message;
 mod modules;
 mod mounting;
 #[cfg_attr(not(feature = "dhcp"), path = "stubs/network.rs")]
@@ -67,9 +69,9 @@ use whit::options::Switch;
 use whit::stage::Stage;
 
 use crate::boot::Outcome;
-use crate::console::error;
 use crate::end::End;
 use crate::machine::Machine;
+use crate::message::error;
 use crate::network::Network;
 use crate::timeline::Timeline;
 

@@ -17,15 +17,17 @@ use whit::stage::Stage;
 use whit::text::Text;
 use whit::time::{NEVER, after_ms};
 
-use crate::console::{error, info, log_failure};
+use crate::console::log_failure;
 use crate::files;
+use crate::message::{error, info};
+use crate::sys::argument::Mac;
 use crate::sys::fd::{self, Fd};
 use crate::sys::packet;
 use crate::timeline::Timeline;
 
 mod interface;
 
-use interface::{Interface, Mac, Shared};
+use interface::{Interface, Shared};
 
 /// Interfaces that get a client.
 const MAX_INTERFACES: usize = 8;
@@ -263,7 +265,7 @@ impl<'a> Network<'a> {
                                     && find(&mut self.interfaces, index).is_some() =>
                             {
                                 self.has_ipv6 = true;
-                                info!("{} {}", Text(self.name_of(index)), address);
+                                info!("{} {}", Text(self.name_of(index)), &address);
                             }
                             rtnetlink::Message::RouterOption(index, option)
                                 if Feature::Ipv6.is_enabled() && find(&mut self.interfaces, index).is_some() =>

@@ -3,7 +3,7 @@
 //! They go to the address in `notify=` or in systemd's credential, in sd_notify(3)'s form: `READY=1`, and at shutdown the last exit
 //! code.
 
-use ufmt::{uWrite, uwrite};
+use ufmt::uWrite;
 use whit::contract::NOTIFY_CREDENTIAL;
 use whit::error::Errno;
 use whit::notify::{Host, parse};
@@ -13,6 +13,7 @@ use whit::text::{Text, nth};
 use crate::console::{self, Line, log_failure, number_line};
 use crate::end::End;
 use crate::machine::Machine;
+use crate::message::part;
 use crate::sys::vsock;
 use crate::{smbios, sys};
 
@@ -42,7 +43,7 @@ pub(crate) fn send(machine: &Machine<'_>, end: Option<End>) {
             let (mut key, mut number, mut wait_ms) = ("READY=", 1, 0);
             if let Some(end) = end {
                 let _ = Line.write_str("X_SYSTEMD_SHUTDOWN=");
-                let _ = uwrite!(Line, "{}", Text(nth(ON_EXIT, end as usize + 1)));
+                part!("{}", Text(nth(ON_EXIT, end as usize + 1)));
                 (key, number, wait_ms) = ("\nEXIT_STATUS=", machine.exit_code, LAST_WAIT_MS);
             }
             number_line(key, number.into());

@@ -6,9 +6,9 @@ use whit::contract::{ROOT, ROOTFS, ROOTFS_ATTRIBUTES, ROOTFS_END, ROOTFS_NEEDS, 
 use whit::rootfs::{BLOCK, MAX_NEEDS, take_value};
 use whit::text::Text;
 
-use crate::console::error;
 use crate::files;
 use crate::filesystems::{Root, next_text};
+use crate::message::error;
 use crate::sys::fd;
 
 /// Mounts the rootfs as the root. Returns `None` when there is none, or not all of it; the reason is logged.

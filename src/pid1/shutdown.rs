@@ -14,10 +14,11 @@ use whit::options::{Switch, Time};
 use whit::text::{Text, nth, position, split};
 use whit::time::{NEVER, after_s};
 
-use crate::console::{self, error, info, log_failure};
+use crate::console::{self, log_failure};
 use crate::end::End;
 use crate::files::{Path, each_line};
 use crate::machine::{Machine, is_machine, now_ms, signal};
+use crate::message::{error, info};
 use crate::notify;
 use crate::sys;
 use crate::sys::fd;

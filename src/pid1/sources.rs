@@ -7,10 +7,11 @@ use whit::options::{Complaint, Net, Source, Sources, Switch};
 use whit::record::{MAX_RECORD, Record};
 use whit::text::Text;
 
-use crate::console::{self, error, read_or_log};
+use crate::console::{self, read_or_log};
 use crate::files;
 use crate::inside;
 use crate::machine::Machine;
+use crate::message::error;
 use crate::sys::memory::Static;
 
 /// Reads the command line and the initramfs's record. /proc is mounted.

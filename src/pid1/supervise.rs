@@ -7,9 +7,10 @@ use whit::options::{OnExit, Switch};
 use whit::stage::Stage;
 use whit::time::{NEVER, after_ms, after_s};
 
-use crate::console::{error, info, log_failure};
+use crate::console::log_failure;
 use crate::end::End;
 use crate::machine::{Machine, now_ms, signal};
+use crate::message::{error, info};
 use crate::notify;
 use crate::shutdown;
 use crate::sys::process::kill;

@@ -1,12 +1,13 @@
 //! When each stage of the boot was reached.
 
-use ufmt::{uWrite, uwrite};
+use ufmt::uWrite;
 
 use whit::contract::{MARK, STAGE_SEPARATOR, TIMELINE, TIMELINE_FILE};
 use whit::stage::{NAMES, STAGES, Stage};
 use whit::text::{Text, split};
 
 use crate::console::{self, Line};
+use crate::message::part;
 use crate::{own_files, sys};
 
 /// Nanoseconds since the kernel's start; 0 for a stage that was not reached.
@@ -45,7 +46,8 @@ impl Timeline {
     #[inline(never)]
     fn write(&self, mut before: &str, between: &'static str) {
         for (name, time) in split(NAMES, b' ').zip(&self.0).filter(|(_, time)| **time > 0) {
-            let _ = uwrite!(Line, "{}{} {}", before, Text(name), time / 1000);
+            let _ = Line.write_str(before); // may be a line's end
+            part!("{} {}", Text(name), time / 1000);
             before = between;
         }
     }

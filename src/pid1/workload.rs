@@ -15,10 +15,11 @@ use whit::options::{Options, Sources, Value};
 use whit::passwd;
 use whit::text::{Text, nth, split, split_once};
 
-use crate::console::{error, lead_session, log_failure, read_or_log};
+use crate::console::{lead_session, log_failure, read_or_log};
 use crate::files::{Lines, Path};
 use crate::inside;
 use crate::machine::Machine;
+use crate::message::error;
 use crate::own_files;
 use crate::settings;
 use crate::sys;

@@ -2,11 +2,10 @@
 
 use linux_raw_sys::ioctl::{SIOCGIFADDR, SIOCGIFNETMASK};
 use rustix::net::{AddressFamily, SendFlags, SocketAddrV4, SocketType, bind, send, sendto, sockopt};
-use ufmt::{Formatter, uDisplay, uWrite, uwrite};
 use whit::arp;
 use whit::dhcp::client::{Action, Client, Destination, State};
 use whit::dhcp::lease::Lease;
-use whit::dhcp::wire::{Encoded, HardwareAddress, Kind, MAX_SENT, Query};
+use whit::dhcp::wire::{Encoded, Kind, MAX_SENT, Query};
 use whit::dhcp::{CLIENT_PORT, SERVER_PORT};
 use whit::error::Errno;
 use whit::features::Feature;
@@ -15,9 +14,10 @@ use whit::pnp::{self, MAX_PNP};
 use whit::rtnetlink::{self, InterfaceAddress, Request};
 use whit::text::Text;
 
-use crate::console::{error, info, log_failure};
+use crate::console::log_failure;
 use crate::files;
 use crate::hostname;
+use crate::message::{error, info, part};
 use crate::sys::fd::{self, Fd, IFNAMSIZ};
 use crate::sys::packet::{self, Protocol};
 
@@ -144,9 +144,9 @@ impl Interface {
             done = done.and_then(|()| shared.request(&address.route(route, metric)));
         }
         // Logged after it is done.
-        info!("{} {}", Text(&self.name), Granted(lease));
+        log_lease(&self.name, lease);
         for route in lease.routes.iter().filter(|route| route.prefix_length > 0) {
-            let (to, length, by) = (route.destination, u64::from(route.prefix_length), route.gateway);
+            let (to, length, by) = (route.destination, route.prefix_length, route.gateway);
             info!("{} route to {}/{} by {}", Text(&self.name), to, length, by);
         }
         done
@@ -246,43 +246,21 @@ fn send_to_server(message: &[u8], own: Address, server: Address) -> Result<Fd, E
     Ok(socket)
 }
 
-/// A hardware address as people write it.
-pub(super) struct Mac(pub(super) HardwareAddress);
-
-impl uDisplay for Mac {
-    fn fmt<W: uWrite + ?Sized>(&self, f: &mut Formatter<'_, W>) -> Result<(), W::Error> {
-        let digit = |nibble: u8| char::from(b"0123456789abcdef".get(usize::from(nibble)).copied().unwrap_or(b'?'));
-        let mut separator = "";
-        for byte in &self.0 {
-            f.write_str(separator)?;
-            f.write_char(digit(byte >> 4))?;
-            f.write_char(digit(byte & 0xf))?;
-            separator = ":";
-        }
-        Ok(())
+/// Logs a lease: `eth0 10.0.2.15/24, gateway 10.0.2.2, DNS 10.0.2.3, lease 86400 s from 10.0.2.2`
+#[inline(never)]
+fn log_lease(name: &[u8], lease: &Lease) {
+    part!("{} {}/{}", Text(name), lease.address, lease.prefix_length);
+    if let Some(router) = lease.router() {
+        part!(", gateway {}", router);
     }
-}
-
-/// `10.0.2.15/24, gateway 10.0.2.2, DNS 10.0.2.3, lease 86400 s from 10.0.2.2`
-struct Granted<'a>(&'a Lease);
-
-impl uDisplay for Granted<'_> {
-    #[inline(never)]
-    fn fmt<W: uWrite + ?Sized>(&self, f: &mut Formatter<'_, W>) -> Result<(), W::Error> {
-        let lease = self.0;
-        uwrite!(f, "{}/{}", lease.address, u64::from(lease.prefix_length))?;
-        if let Some(router) = lease.router() {
-            uwrite!(f, ", gateway {}", router)?;
-        }
-        let mut separator = ", DNS ";
-        for server in &lease.name_servers {
-            uwrite!(f, "{}{}", separator, *server)?;
-            separator = " ";
-        }
-        match lease.times {
-            Some(times) => uwrite!(f, ", lease {} s from {}", u64::from(times.expiry_s), lease.server),
-            None if Feature::StaticIp.is_enabled() && lease.server == Address::UNSPECIFIED => f.write_str(", by hand"),
-            None => uwrite!(f, ", lease without end from {}", lease.server),
-        }
+    let mut separator = ", DNS ";
+    for server in &lease.name_servers {
+        part!("{}{}", separator, *server);
+        separator = " ";
+    }
+    match lease.times {
+        Some(times) => info!(", lease {} s from {}", times.expiry_s, lease.server),
+        None if Feature::StaticIp.is_enabled() && lease.server == Address::UNSPECIFIED => info!(", by hand"),
+        None => info!(", lease without end from {}", lease.server),
     }
 }

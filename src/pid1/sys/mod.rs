@@ -3,6 +3,7 @@
 //! Three levels, as in the kernel's nolibc: `sc::syscall!` makes the call, one function here wraps it with types, and
 //! everything outside this folder is safe.
 
+pub(crate) mod argument;
 pub(crate) mod fd;
 mod mem;
 pub(crate) mod memory;

@@ -1,0 +1,111 @@
+//! Messages: a template whose `{}` are replaced by arguments, passed to one function.
+//!
+//! The first byte of a template says what becomes of the line. `core::fmt` would link kilobytes; ufmt's `uwrite!` makes a call of each
+//! part in each place that logs.
+
+use ufmt::{Formatter, uDisplay, uWrite, uwrite};
+
+use crate::console::{self, Line};
+use crate::sys::argument::{Argument, Mac, Template, Value};
+
+/// The text is added to the line that is being put together.
+const PART: u8 = b'+';
+/// The line is logged as information. An error's byte is any other.
+const INFORMATION: u8 = b'6';
+
+/// Adds a part to the text that is being put together.
+macro_rules! part {
+    ($($message:tt)*) => { $crate::message::message!("+", $($message)*) };
+}
+
+/// Logs a line that is always shown: an error, or a result such as the exit code.
+macro_rules! error {
+    ($($message:tt)*) => { $crate::message::message!("3", $($message)*) };
+}
+
+/// Logs a line about the progress of the boot, unless `quiet` is given.
+macro_rules! info {
+    ($($message:tt)*) => { $crate::message::message!("6", $($message)*) };
+}
+
+macro_rules! message {
+    ($kind:literal, $template:literal $(, $argument:expr)*) => {{
+        const TEMPLATE: $crate::sys::argument::Template =
+            $crate::sys::argument::Template::new(concat!($kind, $template, "\0"));
+        $crate::message::message!(@call TEMPLATE $(, $argument)*)
+    }};
+    (@call $template:ident) => { $crate::message::put(&[], $template) };
+    (@call $template:ident, $a:expr) => { $crate::message::put1($template, $a.into()) };
+    (@call $template:ident, $a:expr, $b:expr) => { $crate::message::put2($template, $a.into(), $b.into()) };
+    (@call $template:ident, $a:expr, $b:expr, $c:expr) => {
+        $crate::message::put3($template, $a.into(), $b.into(), $c.into())
+    };
+    (@call $template:ident, $a:expr, $b:expr, $c:expr, $d:expr) => {
+        $crate::message::put(&[$a.into(), $b.into(), $c.into(), $d.into()], $template)
+    };
+}
+
+pub(crate) use {error, info, message, part};
+
+#[inline(never)]
+pub(crate) fn put1(template: Template, a: Argument<'_>) {
+    put(&[a], template);
+}
+
+#[inline(never)]
+pub(crate) fn put2(template: Template, a: Argument<'_>, b: Argument<'_>) {
+    put(&[a, b], template);
+}
+
+#[inline(never)]
+pub(crate) fn put3(template: Template, a: Argument<'_>, b: Argument<'_>, c: Argument<'_>) {
+    put(&[a, b, c], template);
+}
+
+/// Adds the text of a message to the line, and logs the line unless it is a part.
+#[inline(never)]
+pub(crate) fn put(mut arguments: &[Argument<'_>], template: Template) {
+    let Some((kind, text)) = template.bytes().split_first() else { return };
+    for byte in text {
+        match byte {
+            b'{' => {
+                if let Some((first, rest)) = arguments.split_first() {
+                    arguments = rest;
+                    put_value(first.value());
+                }
+            }
+            b'}' => {}
+            byte => console::push(*byte),
+        }
+    }
+    match *kind {
+        PART => {}
+        INFORMATION => console::print_info(),
+        _ => console::print(),
+    }
+}
+
+fn put_value(value: Value<'_>) {
+    let _ = match value {
+        Value::Text(text) => uwrite!(Line, "{}", text),
+        Value::Number(number) => uwrite!(Line, "{}", number),
+        Value::Errno(errno) => uwrite!(Line, "{}", errno),
+        Value::Ipv4(address) => uwrite!(Line, "{}", address),
+        Value::Ipv6(address) => uwrite!(Line, "{}", *address),
+        Value::Mac(address) => uwrite!(Line, "{}", Mac(address)),
+    };
+}
+
+impl uDisplay for Mac {
+    fn fmt<W: uWrite + ?Sized>(&self, f: &mut Formatter<'_, W>) -> Result<(), W::Error> {
+        let digit = |nibble: u8| char::from(b"0123456789abcdef".get(usize::from(nibble)).copied().unwrap_or(b'?'));
+        let mut separator = "";
+        for byte in &self.0 {
+            f.write_str(separator)?;
+            f.write_char(digit(byte >> 4))?;
+            f.write_char(digit(byte & 0xf))?;
+            separator = ":";
+        }
+        Ok(())
+    }
+}

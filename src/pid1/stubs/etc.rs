@@ -1,0 +1,11 @@
+//! No files in the root's /etc: those of the image stay as they are.
+
+use whit::options::{Options, Sources, Value};
+
+use crate::hostname;
+use crate::network::Network;
+
+/// Sets the host name.
+pub(crate) fn write(_: &Sources<'_>, options: &Options<'_>, _: Option<&Network<'_>>) {
+    hostname::set(options.value(Value::Hostname), b"");
+}
