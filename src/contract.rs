@@ -36,6 +36,8 @@ pub const ROOTFS_ATTRIBUTES: &CStr = c"/rootfs.xattrs";
 /// there is and has no extended attributes; without one it is a tmpfs, which takes half of it (init/do_mounts.c,
 /// init_rootfs()).
 pub const ROOTFS_VALUE: &[u8] = b"initramfs";
+/// The option with [`ROOTFS_VALUE`], as the kernel's command line has it.
+pub const ROOTFS_OPTION: &str = text(&join::<{ b"root=".len() + ROOTFS_VALUE.len() }>(&[b"root=", ROOTFS_VALUE]));
 
 /// The first line of every file that the init writes into the root: no other file is overwritten.
 pub const MARK: &str = "# written by whit\n";

@@ -24,7 +24,7 @@ use std::process::{Command, Stdio};
 
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use tempfile::TempDir;
-use whit::contract::{ROOTFS, path};
+use whit::contract::{ROOT, ROOTFS, path};
 
 use crate::executable::{self, copy_program};
 use crate::programs::{enter, init};
@@ -57,7 +57,7 @@ impl Machine {
         let directory = tempfile::Builder::new().prefix("whit-machine-").tempdir().expect("a temporary directory");
         let machine =
             Self { directory, command_line: Vec::new(), mounted: Vec::new(), terminal: false, open_files: None };
-        fs::create_dir_all(machine.inside("/mnt")).expect("/mnt");
+        fs::create_dir_all(machine.inside(path(ROOT))).expect("the directory of the root");
         machine.program("/init", &init())
     }
 

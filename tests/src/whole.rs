@@ -12,6 +12,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use tempfile::TempDir;
+use whit::contract::{PREFIX, STAGE_SEPARATOR, TIMELINE};
 use whit_tools::cli::output::Output;
 use whit_tools::compress::Compression;
 use whit_tools::disk::image::{self, Options};
@@ -326,18 +327,17 @@ pub fn fetch_path(port: u16, path: &str) -> String {
 #[must_use]
 pub fn said<'a>(console: &'a str, subject: &str) -> Vec<&'a str> {
     // The first line of a quiet kernel continues the boot loader's last line.
-    let lines = console.lines().filter_map(|line| Some(line.split_once("whit: ")?.1.trim_end()));
+    let lines = console.lines().filter_map(|line| Some(line.split_once(PREFIX)?.1.trim_end()));
     lines.filter(|line| line.starts_with(subject)).collect()
 }
 
 /// The stages of a console's `whit: timeline` line, in microseconds since the kernel's start.
 #[must_use]
 pub fn timeline(console: &str) -> BTreeMap<String, u64> {
-    const MARK: &str = "timeline ";
-    let line = said(console, MARK)[0];
+    let line = said(console, TIMELINE)[0];
     let stage = |stage: &str| {
         let (name, time) = stage.split_once(' ').unwrap();
         (name.to_owned(), time.trim().parse().unwrap())
     };
-    line[MARK.len()..].split(", ").map(stage).collect()
+    line[TIMELINE.len()..].split(STAGE_SEPARATOR).map(stage).collect()
 }

@@ -14,7 +14,7 @@ use rustix::net::{
     socket_with,
 };
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-use whit::contract::{PREFIX, ROOTFS, path};
+use whit::contract::{PREFIX, ROOT, ROOTFS, path};
 use whit::ipv4::{self, Address, Datagram, Endpoint, UdpChecksum};
 
 use super::{Lan, Prepared, Running};
@@ -59,7 +59,7 @@ impl Lan {
         let frames = self.frames();
         let mut machine = machine.start();
         // Its interface is up before this line.
-        machine.wait_for(&format!("{PREFIX}root {} on /mnt\n", path(ROOTFS)));
+        machine.wait_for(&format!("{PREFIX}root {} on {}\n", path(ROOTFS), path(ROOT)));
         self.carrier(0, true);
         (machine, frames)
     }

@@ -2,7 +2,8 @@
 //! line, in little memory, and leaves nothing behind.
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufWriter, Write};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -147,6 +148,103 @@ fn many_paths_through_chains_of_links() {
     let files = (0..20_000).map(|number: u32| file(format!("l{}/{number}", 37 + number % 2).as_bytes()));
     let members = std::iter::once(first).chain(links).chain(files);
     refused(&tar(members), ["far more directories than its entries", "is longer than 4095 bytes with /rootfs"]);
+}
+
+/// A hard link, as a member.
+fn hard_link(path: &[u8], target: &[u8]) -> Vec<u8> {
+    [pax(b'x', &[record("path", path), record("linkpath", target)]), header(b"link", b'1', 0, b"")].concat()
+}
+
+/// A path of 3,700 bytes.
+fn long(first: &str) -> Vec<u8> {
+    [first.as_bytes(), &[b"/", &b"n".repeat(250)[..]].concat().repeat(14), b"/", first.as_bytes()].concat()
+}
+
+/// A zstd archive of `count` members, made without all of them in memory.
+fn write_members(path: &Path, count: u32, member: &dyn Fn(u32) -> Vec<u8>) {
+    let mut zstd = Command::new("zstd").args(["-q", "-1", "-o"]).arg(path).stdin(Stdio::piped()).spawn().unwrap();
+    let mut input = BufWriter::new(zstd.stdin.take().unwrap());
+    for number in 0..count {
+        input.write_all(&member(number)).unwrap();
+    }
+    input.write_all(&[0; 1024]).unwrap();
+    drop(input);
+    assert!(zstd.wait().unwrap().success());
+}
+
+#[test]
+fn long_names_take_little_memory() {
+    // Less than all the paths take, of which each has the name of one directory.
+    const LIMIT: u64 = 128 << 20;
+    const COUNT: u32 = 40_000;
+    let folder = tempfile::tempdir().unwrap();
+    let directory = long("d");
+    let path = |number: u32| [&directory[..], number.to_string().as_bytes()].concat();
+    assert!(u64::from(COUNT) * directory.len() as u64 > LIMIT);
+    write_members(&folder.path().join("names.tar.zst"), COUNT, &|number| file(&path(number)));
+    let run = |limit: u64| {
+        let mut command = Command::new("prlimit");
+        command.arg(format!("--data={limit}")).arg(tool("mkcpio"));
+        command.args(["-o", "out.cpio", "--init", BUSYBOX, "--rootfs", "names.tar.zst"]);
+        command.current_dir(folder.path()).env_remove("SOURCE_DATE_EPOCH").output().unwrap()
+    };
+    let output = run(LIMIT);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // That this limit is one: what is read ahead of a compressed file takes more.
+    assert!(!run(4 << 20).status.success());
+}
+
+#[test]
+fn more_text_than_entries() {
+    let too_large = "names, link targets and attributes of the archive take far more memory than its entries";
+    let too_deep = "the paths of the archive lead through far more directories than its entries";
+    let numbered = |number: u32| number.to_string().into_bytes();
+    let target = b"t".repeat(4000);
+    let attributes = |value: usize| [record("SCHILY.xattr.user.a", &b"v".repeat(value))].concat();
+    let with_attribute = |path: &[u8], value| {
+        [pax(b'x', &[record("path", path), attributes(value)]), header(b"f", b'0', 0, b"")].concat()
+    };
+    let directory = long("d");
+    let below = |number: u32| [&directory[..], &numbered(number)].concat();
+    let sparse = |number: u32| {
+        let map = b"0,0,".repeat(15_000);
+        let sizes = [record("GNU.sparse.size", b"0"), record("GNU.sparse.numblocks", b"15000")];
+        let records =
+            [&sizes[..], &[record("path", &numbered(number)), record("GNU.sparse.map", &map[..59_999])]].concat();
+        [pax(b'x', &records), header(b"f", b'0', 0, b"")].concat()
+    };
+    // What is said; mkraw need not keep all of it.
+    let cases: [(&str, u32, &dyn Fn(u32) -> Vec<u8>, &[&str], &str); 7] = [
+        ("directories", 40_000, &|number| file(&long(&number.to_string())), &["mkcpio"], too_large),
+        ("targets", 40_000, &|number| symlink(&numbered(number), &target), &["mkraw", "mkcpio"], too_large),
+        ("late", 25_000, &|number| hard_link(&below(number), &below(25_000)), &["mkraw", "mkcpio"], too_large),
+        (
+            "chain",
+            20_000,
+            &|number| hard_link(&numbered(number), &numbered(number + 1)),
+            &["mkraw", "mkcpio"],
+            too_deep,
+        ),
+        ("attributes", 40_000, &|number| with_attribute(&numbered(number), 3900), &["mkcpio"], too_large),
+        ("paths of attributes", 45_000, &|number| with_attribute(&below(number), 1), &["mkcpio"], too_large),
+        ("holes", 700, &sparse, &["mkcpio"], too_large),
+    ];
+    for (what, count, member, programs, words) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        // The last is a file, so that a chain of links has an end.
+        let last = numbered(count);
+        let member = |number| if number == count { file(&last) } else { member(number) };
+        write_members(&folder.path().join("bomb.tar.zst"), count + 1, &member);
+        for program in programs {
+            let arguments = match *program {
+                "mkraw" => &["-o", "disk.img", "bomb.tar.zst"][..],
+                _ => &["-o", "out.cpio", "--init", BUSYBOX, "--rootfs", "bomb.tar.zst"],
+            };
+            let line = refusal(&folder, program, arguments);
+            assert!(line.contains(words), "{what}: {line}");
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "{what}");
+    }
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! What the paths of an archive may cost, in proportion to its entries: a few hundred kilobytes can name hundreds of thousands of
-//! directories, or lead through them again and again by symbolic links.
+//! directories, lead through them again and again by symbolic links, or hold a gigabyte of names.
 
 /// Directories that no entry describes: this many, and this many for each entry.
 const MADE: u64 = 1 << 14;
@@ -8,12 +8,18 @@ const MADE_EACH: u64 = 64;
 /// of its own, takes two million.
 const STEPS: u64 = 1 << 22;
 const STEPS_EACH: u64 = 256;
+/// Bytes kept in memory beside the entries themselves: names, targets, attributes. This many, and this many for each entry.
+const BYTES: u64 = 128 << 20;
+const BYTES_EACH: u64 = 256;
+/// What a directory that no entry describes counts as, beside its name.
+const MADE_BYTES: u64 = 128;
 
 /// What is left.
 #[derive(Debug)]
 pub(crate) struct Budget {
     made: u64,
     steps: u64,
+    bytes: u64,
 }
 
 /// The paths cost more than that.
@@ -22,7 +28,7 @@ pub(crate) struct Spent;
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { made: MADE, steps: STEPS }
+        Self { made: MADE, steps: STEPS, bytes: BYTES }
     }
 }
 
@@ -31,6 +37,7 @@ impl Budget {
     pub(crate) fn path(&mut self) {
         self.made = self.made.saturating_add(MADE_EACH);
         self.steps = self.steps.saturating_add(STEPS_EACH);
+        self.bytes = self.bytes.saturating_add(BYTES_EACH);
     }
 
     /// A step of a path; the longer ones count as several.
@@ -42,6 +49,13 @@ impl Budget {
     /// A directory that no entry describes.
     pub(crate) fn make(&mut self) -> Result<(), Spent> {
         self.made = self.made.checked_sub(1).ok_or(Spent)?;
+        self.bytes = self.bytes.checked_sub(MADE_BYTES).ok_or(Spent)?;
+        Ok(())
+    }
+
+    /// Bytes that stay in memory.
+    pub(crate) fn keep(&mut self, bytes: usize) -> Result<(), Spent> {
+        self.bytes = self.bytes.checked_sub(bytes as u64).ok_or(Spent)?;
         Ok(())
     }
 }
@@ -59,5 +73,7 @@ mod tests {
         assert_eq!(made(&mut budget), MADE_EACH);
         assert_eq!(budget.step(STEPS as usize), Ok(()));
         assert_eq!((budget.step(STEPS_EACH as usize), budget.step(1)), (Ok(()), Err(Spent)));
+        let left = BYTES + BYTES_EACH - (MADE + MADE_EACH) * MADE_BYTES;
+        assert_eq!((budget.keep(left as usize), budget.keep(1), budget.make()), (Ok(()), Err(Spent), Err(Spent)));
     }
 }

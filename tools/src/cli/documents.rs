@@ -1,19 +1,47 @@
 //! What is made of a tool's own grammar for those who package it: shell completions and a man page.
 //!
-//! Every tool answers `--generate KIND`, which no help shows, with one of them on standard output.
+//! Every tool answers `--generate KIND` with one of them on standard output.
 
 use std::io::{self, Write};
 
-use clap::{Command, ValueEnum};
+use clap::{Arg, Command, Parser, ValueEnum};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-const OPTION: &str = "--generate";
+const NAME: &str = "generate";
+const KINDS: &str = "man, bash, zsh, fish, elvish or powershell";
+
+/// A tool's grammar, with `--generate`; ends the process when that is its first argument.
+#[must_use]
+pub fn command<P: Parser>() -> Command {
+    let help = format!("Write a man page or completions for a shell to standard output: {KINDS}");
+    let generate = Arg::new(NAME).long(NAME).value_name("KIND").help(help).exclusive(true);
+    let command = P::command().arg(generate);
+    answer(&command);
+    command
+}
+
+/// Parses the process's arguments, or answers `--generate`.
+#[must_use]
+pub fn parse<P: Parser>() -> P {
+    try_parse().unwrap_or_else(|error| error.exit())
+}
+
+/// Parses the process's arguments, or answers `--generate`.
+///
+/// # Errors
+/// Arguments that are not the tool's; help and version, which were asked for.
+pub fn try_parse<P: Parser>() -> Result<P, clap::Error> {
+    let mut command = command::<P>();
+    let mut matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    P::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+}
 
 /// Writes what `--generate KIND` asks for and ends the process, if these are its arguments.
-pub fn answer(command: &Command) {
+fn answer(command: &Command) {
     let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().is_none_or(|argument| argument != OPTION) {
+    if arguments.next().is_none_or(|argument| argument.to_str().and_then(|name| name.strip_prefix("--")) != Some(NAME))
+    {
         return;
     }
     let kind = arguments.next().unwrap_or_default();
@@ -21,19 +49,12 @@ pub fn answer(command: &Command) {
         (Some("man"), _) => man_page(command).and_then(|page| io::stdout().write_all(&page)),
         (_, Some(Ok(shell))) => io::stdout().write_all(&completion(command, shell)),
         _ => {
-            eprintln!("{}: {OPTION} makes man, bash, zsh, fish, elvish or powershell", command.get_name());
+            eprintln!("{}: --{NAME} makes {KINDS}", command.get_name());
             std::process::exit(2)
         }
     };
     // Whoever reads it may have seen enough.
     std::process::exit(i32::from(written.is_err()))
-}
-
-/// Parses the process's arguments, or answers `--generate`.
-#[must_use]
-pub fn parse<P: clap::Parser>() -> P {
-    answer(&P::command());
-    P::parse()
 }
 
 fn completion(command: &Command, shell: Shell) -> Vec<u8> {

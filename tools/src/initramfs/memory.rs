@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use whit::contract::ROOTFS_NEEDS;
+use whit::contract::{ROOTFS_NEEDS, ROOTFS_OPTION};
 use whit::rootfs::MAX_NEEDS;
 
 use crate::archive::newc::Unpacked;
@@ -73,7 +73,7 @@ impl Memory {
     pub(super) fn needs(self) -> String {
         let Self { tmpfs_mib, ramfs_mib } = self;
         let less =
-            if ramfs_mib < tmpfs_mib { format!(", or {ramfs_mib} MB with root=initramfs") } else { String::new() };
+            if ramfs_mib < tmpfs_mib { format!(", or {ramfs_mib} MB with {ROOTFS_OPTION}") } else { String::new() };
         format!("initramfs truncated, needs {tmpfs_mib} MB{less}")
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
+use whit_tests::commands::run_well;
 use whit_tests::tool;
 
 const BUSYBOX: &str = "/bin/busybox";
@@ -201,6 +202,13 @@ fn every_tool_makes_its_page_and_its_completions() {
         shell(folder.path(), "bash -n script");
         let output = Command::new(tool(name)).args(["--generate", "x"]).output().unwrap();
         assert_eq!(output.status.code(), Some(2));
+        let shown = |option: &str| String::from_utf8(run_well(Command::new(tool(name)).arg(option))).unwrap();
+        for help in ["-h", "--help"] {
+            assert!(shown(help).contains("--generate <KIND>"), "{name} {help}");
+        }
+        if ["mkcpio", "mkraw", "runvm"].contains(&name) {
+            assert_eq!(shown("--version"), format!("{name} {}\n", env!("CARGO_PKG_VERSION")));
+        }
     }
 }
 

@@ -10,7 +10,7 @@ mod write;
 pub use read::{Header, Malformed};
 pub(crate) use read::{hexadecimal, name_in};
 pub use refused::Refused;
-pub use write::{Finished, Kind, Meta, Unpacked, Writer};
+pub use write::{Finished, Kind, Meta, Names, Unpacked, Writer};
 
 /// The magic of an entry without checksum.
 const MAGIC: &[u8; 6] = b"070701";

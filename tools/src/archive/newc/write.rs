@@ -101,6 +101,11 @@ impl Unpacked {
     }
 }
 
+/// The names of one file, hard links to each other: a slice, or what makes them one by one, so that not all are in memory.
+pub trait Names: IntoIterator<Item: AsRef<[u8]>, IntoIter: ExactSizeIterator + DoubleEndedIterator + Clone> {}
+
+impl<T> Names for T where T: IntoIterator<Item: AsRef<[u8]>, IntoIter: ExactSizeIterator + DoubleEndedIterator + Clone> {}
+
 /// Writes entries one after the other; [`Writer::finish`] ends the archive.
 pub struct Writer<W> {
     out: W,
@@ -200,7 +205,8 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     /// See [`Writer::node`].
-    pub fn nodes<N: AsRef<[u8]>>(&mut self, names: &[N], meta: Meta, kind: &Kind) -> Result<(), Refused> {
+    pub fn nodes(&mut self, names: impl Names, meta: Meta, kind: &Kind) -> Result<(), Refused> {
+        let names = names.into_iter();
         let (links, bytes) = match kind {
             Kind::Directory => (2, 0),
             Kind::Symlink(target) if target.len() > SHORT_TARGET_BYTES => (1, target.len()),
@@ -248,12 +254,13 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     /// A name or size that the format has no room for; data that end early; those of reading and writing.
-    pub fn file<N: AsRef<[u8]>>(&mut self, names: &[N], meta: Meta, size: u64, data: impl Read) -> Result<(), Refused> {
+    pub fn file(&mut self, names: impl Names, meta: Meta, size: u64, data: impl Read) -> Result<(), Refused> {
+        let names = names.into_iter();
         if !self.is_summed {
             return self.file_with(names, meta, size, 0, data);
         }
         let mut bytes = Vec::new();
-        let name = || text(names.last().map(AsRef::as_ref).unwrap_or_default());
+        let name = || last(&names);
         data.take(size).read_to_end(&mut bytes).map_err(|error| Refused::Read { name: name(), error })?;
         self.file_with(names, meta, size, sum(&bytes), bytes.as_slice())
     }
@@ -262,43 +269,49 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     /// See [`Writer::file`]; those of opening.
-    pub fn file_of<N: AsRef<[u8]>, D: Read>(
+    pub fn file_of<D: Read>(
         &mut self,
-        names: &[N],
+        names: impl Names,
         meta: Meta,
         size: u64,
         open: impl Fn() -> io::Result<D>,
     ) -> Result<(), Refused> {
-        let name = || text(names.last().map(AsRef::as_ref).unwrap_or_default());
+        let names = names.into_iter();
+        let name = || last(&names);
         let opened = || open().map_err(|error| Refused::Read { name: name(), error });
         let mut check = 0;
         // What does not fit is not read for its sum.
         if self.is_summed && size <= u32::MAX.into() {
             check = sum_of(opened()?.take(size)).map_err(|error| Refused::Read { name: name(), error })?;
         }
-        self.file_with(names, meta, size, check, opened()?)
+        let data = opened()?;
+        self.file_with(names, meta, size, check, data)
     }
 
-    fn file_with<N: AsRef<[u8]>>(
+    fn file_with(
         &mut self,
-        names: &[N],
+        mut names: impl ExactSizeIterator<Item: AsRef<[u8]>> + DoubleEndedIterator + Clone,
         meta: Meta,
         size: u64,
         check: u32,
         data: impl Read,
     ) -> Result<(), Refused> {
-        let Some((last, others)) = names.split_last() else { return Ok(()) };
-        let name = text(last.as_ref());
-        let size = u32::try_from(size).map_err(|_| Refused::LargeFile { name: name.clone(), bytes: size })?;
+        if names.len() == 0 {
+            return Ok(());
+        }
+        let size = u32::try_from(size).map_err(|_| Refused::LargeFile { name: last(&names), bytes: size })?;
         let inode = self.next_inode();
         self.unpacked.add(u64::from(size));
         let links = u32::try_from(names.len()).unwrap_or(u32::MAX);
         let mode = file_type::REGULAR | meta.mode;
-        for other in others {
-            self.header(other.as_ref(), &Header { inode, mode, meta, links, size: 0, device: (0, 0) }, 0)?;
+        let header = |size| Header { inode, mode, meta, links, size, device: (0, 0) };
+        for name in names.clone().take(names.len() - 1) {
+            self.header(name.as_ref(), &header(0), 0)?;
         }
-        self.header(last.as_ref(), &Header { inode, mode, meta, links, size, device: (0, 0) }, check)?;
-        self.copy(&name, u64::from(size), data)?;
+        if let Some(name) = names.next_back() {
+            self.header(name.as_ref(), &header(size), check)?;
+            self.copy(name.as_ref(), u64::from(size), data)?;
+        }
         self.pad(4)
     }
 
@@ -346,19 +359,19 @@ impl<W: Write> Writer<W> {
     }
 
     /// Copies exactly `size` bytes. Not io::copy, which does not tell whether reading or writing failed.
-    fn copy(&mut self, name: &str, size: u64, mut data: impl Read) -> Result<(), Refused> {
+    fn copy(&mut self, name: &[u8], size: u64, mut data: impl Read) -> Result<(), Refused> {
         let mut buffer = vec![0; size.min(COPY_BYTES) as usize];
         let mut missing = size;
         while missing > 0 {
             let room = buffer.len().min(usize::try_from(missing).unwrap_or(usize::MAX));
             match data.read(&mut buffer[..room]) {
-                Ok(0) => return Err(Refused::Shrunk(name.to_owned())),
+                Ok(0) => return Err(Refused::Shrunk(text(name))),
                 Ok(count) => {
                     self.write(&buffer[..count])?;
                     missing -= count as u64;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Refused::Read { name: name.to_owned(), error }),
+                Err(error) => return Err(Refused::Read { name: text(name), error }),
             }
         }
         Ok(())
@@ -375,6 +388,11 @@ impl<W: Write> Writer<W> {
         let zeros = [0; BLOCK_BYTES as usize];
         self.write(&zeros[..padding(self.position, alignment) as usize])
     }
+}
+
+/// The last of several names, for a message.
+fn last(names: &(impl DoubleEndedIterator<Item: AsRef<[u8]>> + Clone)) -> String {
+    names.clone().next_back().map_or_else(String::new, |name| text(name.as_ref()))
 }
 
 /// What `check` must be of these bytes (buffer-format.rst: "the least-significant 32 bits of the sum of all bytes").

@@ -18,6 +18,23 @@ impl Content {
         Self { start, map }
     }
 
+    /// A file without holes.
+    pub(crate) fn whole(start: u64, size: u64) -> Self {
+        let mut map = Map::default();
+        map.set_whole(size);
+        Self { start, map }
+    }
+
+    /// Where it starts in the tar and its size, when it has no holes.
+    pub(crate) fn piece(&self) -> Option<(u64, u64)> {
+        self.map.is_whole().then(|| (self.start, self.map.size()))
+    }
+
+    /// Bytes that it keeps in memory for its holes.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        if self.map.is_whole() { 0 } else { size_of::<Self>() + self.map.kept_bytes() }
+    }
+
     /// Length of the file, holes included.
     #[must_use]
     pub fn size(&self) -> u64 {

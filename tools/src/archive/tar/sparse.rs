@@ -33,6 +33,20 @@ impl Map {
         self.size = size;
     }
 
+    /// Whether the file has no holes.
+    pub(super) fn is_whole(&self) -> bool {
+        match self.regions[..] {
+            [] => self.size == 0,
+            [Region { offset, length }] => offset == 0 && length == self.size,
+            _ => false,
+        }
+    }
+
+    /// Bytes of the regions in memory.
+    pub(super) fn kept_bytes(&self) -> usize {
+        size_of_val(self.regions.as_slice())
+    }
+
     /// Accepts regions that ascend, lie within the file, and add up to what is stored.
     pub(super) fn new(regions: Vec<Region>, size: u64, stored: u64) -> Result<Self, Problem> {
         let (mut end, mut sum) = (0, 0_u64);

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use whit_tools::cli::documents;
 use whit_tools::compress::Compression;
 use whit_tools::initramfs::{Addition, INIT_HELP, Input};
 use whit_tools::kernel::modules::For;
@@ -137,8 +138,7 @@ pub(crate) enum Command {
 impl Arguments {
     /// Takes the process's arguments, and the inputs in their order.
     pub(crate) fn read() -> (Self, Vec<Input>) {
-        whit_tools::cli::documents::answer(&Self::command());
-        let matches = Self::command().get_matches();
+        let matches = documents::command::<Self>().get_matches();
         match Self::from_arg_matches(&matches) {
             Ok(arguments) => {
                 let inputs = arguments.build.inputs(&matches);

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use arguments::{Arguments, Build, Command};
 use look::Stop;
+use whit::contract::ROOTFS_OPTION;
 use whit_tools::archive::segment::Reader;
 use whit_tools::cli::progress::{Bar, Progress};
 use whit_tools::cli::{output, size};
@@ -193,7 +194,7 @@ fn print_summary(out: &mut dyn Write, path: &Path, summary: &Summary, tree: &Tre
     let initramfs::Memory { tmpfs_mib, ramfs_mib } = memory;
     writeln!(
         out,
-        "memory: {tmpfs_mib} MB, or {ramfs_mib} MB with root=initramfs, and what the workload takes beside its files"
+        "memory: {tmpfs_mib} MB, or {ramfs_mib} MB with {ROOTFS_OPTION}, and what the workload takes beside its files"
     )
 }
 
@@ -234,7 +235,7 @@ fn print_rootfs(out: &mut dyn Write, rootfs: &Rootfs) -> io::Result<()> {
     if attributes.restored > 0 {
         writeln!(
             out,
-            "set at boot: {} extended attributes, {} of them capabilities; not with root=initramfs, whose ramfs has none",
+            "set at boot: {} extended attributes, {} of them capabilities; not with {ROOTFS_OPTION}, whose ramfs has none",
             attributes.restored, attributes.capabilities
         )?;
     }

@@ -30,6 +30,7 @@ use whit_tools::runrecord::{Overrides, RunRecord};
 #[derive(Parser)]
 #[command(
     name = "mkraw",
+    version,
     after_help = "Examples:\n  docker inspect web > web.json\n  docker export web | mkraw -o disk.img --config web.json\n  \
         docker save nginx -o nginx.tar && mkraw -o disk.img nginx.tar",
     max_term_width = 100,

@@ -140,7 +140,7 @@ pub(crate) struct Arguments {
     /// Show how long each stage of the boot took, on standard error
     #[arg(long, help_heading = "Boot")]
     pub(crate) timeline: bool,
-    /// Show QEMU's command line and do not run it
+    /// Make the files that the machine boots from, as a run does, and show QEMU's command line in place of running it
     #[arg(long, help_heading = "Boot")]
     pub(crate) print: bool,
 }

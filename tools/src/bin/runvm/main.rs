@@ -10,7 +10,6 @@ mod session;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
 use whit::contract::NOT_STARTED;
 use whit_tools::cli::{documents, output};
 use whit_tools::vm::qemu::{Board, CommandLine, DiskInterface, Forward, Nic, Protocol, Share};
@@ -26,8 +25,7 @@ const NO_STATUS: u8 = NOT_STARTED;
 const APPEND_MAX_BYTES: usize = 2047;
 
 fn main() -> ExitCode {
-    documents::answer(&Arguments::command());
-    let arguments = match Arguments::try_parse() {
+    let arguments = match documents::try_parse::<Arguments>() {
         Ok(arguments) => arguments,
         Err(error) => {
             // Nothing is left to do when standard error is closed.
@@ -51,6 +49,11 @@ fn run(arguments: &Arguments) -> Result<u8, String> {
     let (shares, daemons) = shares(arguments, &artefacts)?;
     let command = command_line(arguments, &artefacts, &append, shares);
     if arguments.print {
+        if !daemons.is_empty() {
+            eprintln!(
+                "runvm: this command needs a virtiofsd for each folder, which runvm starts; --share 9p needs none"
+            );
+        }
         output::print(|out| writeln!(out, "{command}"))?;
         if let Some(copy) = artefacts.temporary {
             eprintln!("runvm: the initramfs for this run is kept: {}", copy.keep().display());

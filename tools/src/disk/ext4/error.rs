@@ -83,6 +83,9 @@ pub enum Problem {
     /// A bomb of directories.
     #[error("the paths of the archive lead through far more directories than its entries")]
     TooDeep,
+    /// A bomb of link targets.
+    #[error("names, link targets and attributes of the archive take far more memory than its entries")]
+    TextTooLarge,
     /// The device number does not fit.
     #[error("the device number does not fit 12 bits of major and 20 of minor")]
     Device,

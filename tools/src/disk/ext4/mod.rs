@@ -190,6 +190,7 @@ impl<'a> Builder<'a> {
             let (start, length) = self.tree.store(target).map_err(|problem| entry(path, problem))?;
             Content::Target { start, length }
         } else {
+            self.resolver.keep(target.len()).map_err(|problem| entry(path, problem))?;
             self.resolver.long_targets.insert(node.0, target.to_vec());
             let mut block = [0; BLOCK_SIZE];
             block[..target.len()].copy_from_slice(target);
@@ -222,6 +223,7 @@ impl<'a> Builder<'a> {
     /// # Errors
     /// [`Error::Entry`].
     pub fn hard_link(&mut self, path: &[u8], target: &[u8]) -> Result<(), Error> {
+        self.resolver.budget.path();
         let found = self.resolver.find(&mut self.tree, target).map_err(|problem| entry(path, problem))?;
         match found {
             Some(node) => self.name(path, node),
@@ -230,6 +232,8 @@ impl<'a> Builder<'a> {
                 if let Place::Name(parent, name) = self.place(path)? {
                     self.remove(parent, name);
                 }
+                let kept = size_of::<Pending>() + path.len() + target.len();
+                self.resolver.keep(kept).map_err(|problem| entry(path, problem))?;
                 self.pending.push(Pending { path: path.to_vec(), target: target.to_vec() });
                 Ok(())
             }
@@ -267,6 +271,7 @@ impl<'a> Builder<'a> {
                     // What has the name by now came after the link, and the last one counts.
                     Ok(Some(_)) if self.exists(&link.path) => {}
                     Ok(Some(node)) => self.name(&link.path, node)?,
+                    Err(Problem::TooDeep) => return Err(entry(&link.path, Problem::TooDeep)),
                     _ => left.push(link),
                 }
             }

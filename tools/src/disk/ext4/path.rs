@@ -27,7 +27,7 @@ pub(super) struct Resolver {
     /// Long targets of symbolic links, which are blocks of the disk by now.
     pub(super) long_targets: std::collections::HashMap<u32, Vec<u8>>,
     time: (u32, u32),
-    budget: Budget,
+    pub(super) budget: Budget,
 }
 
 impl Resolver {
@@ -75,7 +75,6 @@ impl Resolver {
     /// What is at this path, if anything.
     pub(super) fn find(&mut self, tree: &mut Tree, path: &[u8]) -> Result<Option<NodeId>, Problem> {
         let (parents, last) = split(path);
-        self.budget.path();
         let Some(parent) = self.walk(tree, NodeId::ROOT, parents, false, &mut 0)? else { return Ok(None) };
         match last {
             b"" | b"." => Ok(Some(parent)),
@@ -126,6 +125,11 @@ impl Resolver {
         let id = tree.create(directory(parent, self.time))?;
         tree.link(parent, name, id)?;
         Ok(id)
+    }
+
+    /// Counts bytes that stay in memory.
+    pub(super) fn keep(&mut self, bytes: usize) -> Result<(), Problem> {
+        self.budget.keep(bytes).map_err(|Spent| Problem::TextTooLarge)
     }
 
     /// What a symbolic link leads to.

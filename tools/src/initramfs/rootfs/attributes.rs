@@ -1,12 +1,15 @@
 //! The table of extended attributes, which the init sets because cpio has no place for them: `whit::rootfs` has its form.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
+use std::convert::Infallible;
 
 use whit::rootfs::{BLOCK, Record};
 
 use super::Problem;
 use super::names::Names;
+use super::nodes::{NameId, Nodes};
 use super::write::inside;
+use crate::archive::budget::Spent;
 
 /// What the table holds, for people.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,40 +28,52 @@ const CAPABILITY: &[u8] = b"security.capability";
 
 /// One attribute of a file.
 struct Found<'a> {
-    path: &'a [u8],
+    path: NameId,
     name: &'a [u8],
     value: &'a [u8],
 }
 
 /// Makes the table; empty when there is nothing to set.
-pub(super) fn table(names: &Names, summary: &mut Attributes) -> Result<Vec<u8>, (Vec<u8>, Problem)> {
-    let mut seen = BTreeSet::new();
+pub(super) fn table(names: &mut Names, summary: &mut Attributes) -> Result<Vec<u8>, (Vec<u8>, Problem)> {
+    let (nodes, budget) = names.parts();
     // A tmpfs has the user's since Linux 6.6, all others since long: an older one refuses the second half alone.
     let (mut system, mut user) = (Vec::new(), Vec::new());
-    for (path, number) in names.iter().filter(|(_, number)| seen.insert(*number)) {
-        for (name, value) in &names.inode(number).attributes {
-            if !is_known(name) {
-                summary.left_out += 1;
-                continue;
+    let mut seen = HashSet::new();
+    let shown: Result<(), Infallible> = nodes.visit(|_, path, node| {
+        let attributes = nodes.attributes(node);
+        if !attributes.is_empty() && seen.insert(node) {
+            for (name, value) in attributes {
+                if !is_known(name) {
+                    summary.left_out += 1;
+                    continue;
+                }
+                summary.restored += 1;
+                summary.capabilities += u64::from(name == CAPABILITY);
+                let half = if name.starts_with(b"user.") { &mut user } else { &mut system };
+                half.push(Found { path, name, value });
             }
-            summary.restored += 1;
-            summary.capabilities += u64::from(name == CAPABILITY);
-            let half = if name.starts_with(b"user.") { &mut user } else { &mut system };
-            half.push(Found { path, name, value });
         }
-    }
+        Ok(())
+    });
+    let Ok(()) = shown;
     let mut table = Vec::new();
-    for (half, text) in [(&system, lost(&system)), (&user, lost_of_user(&user))] {
+    for (half, text) in [(&system, lost(nodes, &system)), (&user, lost_of_user(&user))] {
         let mut text = text.as_bytes();
         for &Found { path, name, value } in half {
-            let full = [b"/", inside(path).as_slice()].concat();
+            let path = nodes.path(path);
+            let full = [b"/", inside(&path).as_slice()].concat();
             let encoded = |text| Record { path: &full, name, text, value }.encode().map(Iterator::collect::<Vec<u8>>);
             let with_text = encoded(text).inspect(|_| text = b"");
-            let record = with_text.or_else(|| encoded(b"")).ok_or((path.to_vec(), Problem::AttributeTooLong))?;
+            let Some(record) = with_text.or_else(|| encoded(b"")) else {
+                return Err((path, Problem::AttributeTooLong));
+            };
+            let end = table.len();
             if table.len() % BLOCK + record.len() >= BLOCK {
                 table.resize(table.len().next_multiple_of(BLOCK), 0);
             }
             table.extend(record);
+            // The path in each of them may be far longer than the attribute.
+            budget.keep(table.len() - end).map_err(|Spent| (path, Problem::TooLarge))?;
         }
     }
     if !table.is_empty() {
@@ -76,12 +91,12 @@ fn is_known(name: &[u8]) -> bool {
 }
 
 /// What the init says on a ramfs.
-fn lost(attributes: &[Found<'_>]) -> String {
+fn lost(nodes: &Nodes, attributes: &[Found<'_>]) -> String {
     let mut text = "a ramfs keeps no attributes, rootfstype=tmpfs does; lost: ".to_owned();
     let start = text.len();
     let capable: Vec<_> = attributes.iter().filter(|found| found.name == CAPABILITY).map(|found| found.path).collect();
     for (index, path) in capable.iter().enumerate() {
-        let path = format!("/{}", path.escape_ascii());
+        let path = format!("/{}", nodes.path(*path).escape_ascii());
         if text.len() + path.len() > MAX_TEXT {
             text.push_str(&format!(" and {} more", capable.len() - index));
             break;
@@ -104,7 +119,7 @@ fn lost_of_user(attributes: &[Found<'_>]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::names::{Data, Inode};
+    use super::super::nodes::{Data, Inode};
     use super::*;
     use crate::archive::newc::Meta;
     use std::ffi::CStr;
@@ -151,7 +166,7 @@ mod tests {
         ]);
         names.hard_link(b"bin/ping6", b"bin/ping").unwrap();
         let mut summary = Attributes::default();
-        let table = table(&names, &mut summary).unwrap();
+        let table = table(&mut names, &mut summary).unwrap();
         assert_eq!(summary, Attributes { restored: 3, capabilities: 1, left_out: 3 });
         let lost = "a ramfs keeps no attributes, rootfstype=tmpfs does; lost: capabilities of /bin/ping; 1 attributes \
                     beside capabilities";
@@ -163,7 +178,7 @@ mod tests {
         let expected = expected
             .map(|(path, name, text, value)| (path.to_owned(), name.to_owned(), text.to_owned(), value.to_vec()));
         assert_eq!(read(&table), expected);
-        assert_eq!(super::table(&Names::new(), &mut summary), Ok(Vec::new()));
+        assert_eq!(super::table(&mut Names::new(), &mut summary), Ok(Vec::new()));
     }
 
     #[test]
@@ -173,7 +188,7 @@ mod tests {
         let attributes: Vec<_> = files.iter().map(|(_, value)| [("security.capability", value.as_slice())]).collect();
         let all: Vec<Listed<'_>> =
             files.iter().zip(&attributes).map(|((path, _), attributes)| (path.as_str(), &attributes[..])).collect();
-        let table = table(&names(&all), &mut Attributes::default()).unwrap();
+        let table = table(&mut names(&all), &mut Attributes::default()).unwrap();
         let records = read(&table);
         assert!(table.len() > 5 * BLOCK && records.len() == 100);
         for ((path, value), record) in files.iter().zip(&records) {
@@ -187,10 +202,10 @@ mod tests {
     fn a_value_that_fits_no_block_is_refused() {
         let room = BLOCK - 1 - "/rootfs/f".len() - "trusted.x".len() - 3 - 2;
         let value = vec![1; room + 1];
-        let fitting = names(&[("f", &[("trusted.x", &value[..room])])]);
-        let table_of = |names| table(names, &mut Attributes::default());
-        assert_eq!(table_of(&fitting).unwrap().len(), BLOCK);
-        let refused = table_of(&names(&[("f", &[("trusted.x", &value)])]));
+        let mut fitting = names(&[("f", &[("trusted.x", &value[..room])])]);
+        let table_of = |names: &mut Names| table(names, &mut Attributes::default());
+        assert_eq!(table_of(&mut fitting).unwrap().len(), BLOCK);
+        let refused = table_of(&mut names(&[("f", &[("trusted.x", &value)])]));
         assert_eq!(refused, Err((b"f".to_vec(), Problem::AttributeTooLong)));
     }
 }

@@ -1,7 +1,8 @@
 //! An image's files for the initramfs: the tar that `docker export` writes, below `/rootfs`.
 //!
 //! The archive is read twice: once for the names, which may replace each other in any order, and once for the contents, in
-//! the order of names. Nothing of the contents is kept in memory. What is no plain file is copied into one first.
+//! the order of names. Nothing of the contents is kept in memory, and of all else no more than `archive::budget` allows. What is
+//! no plain file is copied into one first.
 //!
 //! Owners, modes, times and hard links are those of the tar; files with holes become whole ones, since cpio has none. What
 //! cpio has no place for: extended attributes, which go into a table for the init, and parts of a second.
@@ -9,6 +10,7 @@
 mod attributes;
 mod input;
 mod names;
+mod nodes;
 mod write;
 
 use std::fs::File;
@@ -22,7 +24,8 @@ use whit::contract::IMAGE_RECORD;
 use crate::archive::newc::{Kind, Meta};
 use crate::archive::tar::{self, Entry, Reader};
 use crate::cli::path::shown;
-use names::{Data, HardLink, Inode, MAX_PATH, Names};
+use names::{HardLink, MAX_PATH, Names};
+use nodes::{Data, Inode};
 
 /// Directories that the init mounts on. It makes those that an image lacks, but it cannot when the root is read-only.
 const MOUNTED: [&[u8]; 3] = [b"dev", b"proc", b"sys"];
@@ -110,6 +113,9 @@ pub enum Problem {
     /// A bomb of directories.
     #[error("the paths of the archive lead through far more directories than its entries")]
     TooDeep,
+    /// A bomb of names, targets or attributes.
+    #[error("names, link targets and attributes of the archive take far more memory than its entries")]
+    TooLarge,
     /// An attribute does not fit the table.
     #[error("an extended attribute takes, with its name and the path, more than 4 KiB")]
     AttributeTooLong,
@@ -142,7 +148,7 @@ impl Rootfs {
                 names.enter(path, names::directory()).map_err(|problem| at((path.to_vec(), problem)))?;
             }
         }
-        let table = attributes::table(&names, &mut summary.attributes).map_err(at)?;
+        let table = attributes::table(&mut names, &mut summary.attributes).map_err(at)?;
         let has_record = names.exists(IMAGE_RECORD.to_bytes());
         drop(reader);
         Ok(Self { names, tar, table, has_record, summary })

@@ -4,49 +4,28 @@
 //! Parents that are missing are made. Symbolic links among the parents are followed, absolute ones from the image's root; `..`
 //! stays at the root. The last component is never followed. What comes later replaces what was there; a directory is changed.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-
 use whit::contract::ROOTFS;
 
 use super::Problem;
+use super::nodes::{Data, Inode, NodeId, Nodes};
 use crate::archive::budget::{Budget, Spent};
 use crate::archive::newc::{Kind, Meta, NAME_MAX_BYTES};
-use crate::archive::tar::{Attribute, Content};
+use crate::archive::tar::Attribute;
 
 /// As many symbolic links as the kernel follows in one path (`MAXSYMLINKS`).
 const MAX_SYMLINKS: u32 = 40;
 /// The longest path, with `rootfs/` before it, and the longest target: do_header() of the kernel skips what is longer.
 pub(super) const MAX_PATH: usize = NAME_MAX_BYTES - 1;
-/// A step along a path of so many bytes counts as one more: it is copied and compared.
+/// A step along a path of so many bytes counts as one more.
 const STEP_BYTES: usize = 512;
 
-/// What a name stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Inode {
-    pub(super) meta: Meta,
-    pub(super) data: Data,
-    pub(super) attributes: Vec<Attribute>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Data {
-    /// Anything but a regular file.
-    Special(Kind),
-    /// A regular file of the tar.
-    Stored(Content),
-    /// A regular file made here.
-    Bytes(Vec<u8>),
-}
-
-/// All names, by their paths from the root; the root's own is empty.
+/// All names, and the files that have them.
 pub(super) struct Names {
-    names: BTreeMap<Vec<u8>, usize>,
-    inodes: Vec<Inode>,
+    nodes: Nodes,
     /// Hard links to what has not come yet.
     pending: Vec<HardLink>,
     /// The directory that was wanted last, by a path of the archive: entries come directory by directory.
-    last: Option<(Vec<u8>, Vec<u8>)>,
+    last: Option<(Vec<u8>, NodeId)>,
     budget: Budget,
 }
 
@@ -58,31 +37,31 @@ pub(super) struct HardLink {
 }
 
 /// Where an entry goes.
-enum Place {
-    /// A path whose parent is a directory.
-    Name(Vec<u8>),
+enum Place<'a> {
+    /// A name in a directory.
+    Name(NodeId, &'a [u8]),
     /// A directory that is there: the path ends in `.`, `..` or is the root.
-    Directory(Vec<u8>),
+    Directory(NodeId),
 }
 
 impl Names {
     pub(super) fn new() -> Self {
-        Self {
-            names: BTreeMap::from([(Vec::new(), 0)]),
-            inodes: vec![directory()],
-            pending: Vec::new(),
-            last: None,
-            budget: Budget::default(),
-        }
+        Self { nodes: Nodes::new(), pending: Vec::new(), last: None, budget: Budget::default() }
     }
 
-    /// All names in the order of their bytes, so directories before what is in them; with the number of the inode.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], usize)> {
-        self.names.iter().map(|(name, inode)| (name.as_slice(), *inode))
+    /// The files, to be looked at.
+    pub(super) fn nodes(&self) -> &Nodes {
+        &self.nodes
     }
 
-    pub(super) fn inode(&self, number: usize) -> &Inode {
-        &self.inodes[number]
+    /// The files, and what may be kept beside them.
+    pub(super) fn parts(&mut self) -> (&Nodes, &mut Budget) {
+        (&self.nodes, &mut self.budget)
+    }
+
+    /// Counts bytes that stay in memory for the image.
+    fn keep(&mut self, bytes: usize) -> Result<(), Problem> {
+        self.budget.keep(bytes).map_err(|Spent| Problem::TooLarge)
     }
 
     /// Puts `inode` at `path`.
@@ -91,31 +70,50 @@ impl Names {
             return Err(Problem::TargetTooLong);
         }
         let place = self.place(path)?;
-        let (Place::Name(name) | Place::Directory(name)) = &place;
-        if let Some(number) = self.names.get(name).copied()
-            && self.inodes[number].is_directory()
-            && inode.is_directory()
-        {
-            self.inodes[number] = inode;
-            return Ok(());
+        self.keep(kept_bytes(&inode))?;
+        let (parent, name) = match place {
+            Place::Directory(directory) if inode.is_directory() => {
+                self.nodes.describe(directory, inode.meta, inode.attributes);
+                return Ok(());
+            }
+            Place::Directory(_) => return Err(Problem::NamesADirectory),
+            Place::Name(parent, name) => (parent, name),
+        };
+        let found = self.nodes.find(parent, name);
+        let is_directory = inode.is_directory();
+        match found.filter(|found| self.nodes.is_directory(*found)) {
+            Some(found) if is_directory => {
+                self.nodes.describe(found, inode.meta, inode.attributes);
+                return Ok(());
+            }
+            Some(_) => self.last = None,
+            None => {}
         }
-        let Place::Name(name) = place else { return Err(Problem::NamesADirectory) };
-        let directory = inode.is_directory().then(|| (trimmed(path).to_vec(), name.clone()));
-        self.inodes.push(inode);
-        self.link(name, self.inodes.len() - 1);
-        self.last = directory.or(self.last.take());
+        if found.is_none() {
+            self.keep(name.len())?;
+        } else {
+            // It may have been a link that led to the last directory.
+            self.last = None;
+        }
+        let node = self.nodes.put(parent, name, inode)?;
+        if is_directory {
+            self.last = Some((trimmed(path).to_vec(), node));
+        }
         Ok(())
     }
 
     /// Makes `path` another name of what `target` is, at once or when that has come.
     pub(super) fn hard_link(&mut self, path: &[u8], target: &[u8]) -> Result<(), Problem> {
+        self.budget.path();
         match self.find(target)? {
-            Some(number) => self.link_to(path, number),
+            Some(node) => self.link_to(path, node),
             None => {
                 // Whatever has this name now is replaced, even though the link itself is still to come.
-                if let Place::Name(name) = self.place(path)? {
-                    self.remove(&name);
+                if let Place::Name(parent, name) = self.place(path)? {
+                    self.nodes.remove(parent, name);
+                    self.last = None;
                 }
+                self.keep(size_of::<HardLink>() + path.len() + target.len())?;
                 self.pending.push(HardLink { path: path.to_vec(), target: target.to_vec() });
                 Ok(())
             }
@@ -133,7 +131,7 @@ impl Names {
                 match self.find(&link.target).map_err(at)? {
                     // What has the name by now came after the link, and the last one counts.
                     Some(_) if self.exists(&link.path) => {}
-                    Some(number) => self.link_to(&link.path, number).map_err(at)?,
+                    Some(node) => self.link_to(&link.path, node).map_err(at)?,
                     None => left.push(link),
                 }
             }
@@ -150,115 +148,94 @@ impl Names {
         matches!(self.find(path), Ok(Some(_)))
     }
 
-    fn link_to(&mut self, path: &[u8], number: usize) -> Result<(), Problem> {
-        if self.inodes[number].is_directory() {
+    fn link_to(&mut self, path: &[u8], node: NodeId) -> Result<(), Problem> {
+        if self.nodes.is_directory(node) {
             return Err(Problem::LinkToDirectory);
         }
-        let Place::Name(name) = self.place(path)? else { return Err(Problem::NamesADirectory) };
-        self.link(name, number);
+        let Place::Name(parent, name) = self.place(path)? else { return Err(Problem::NamesADirectory) };
+        self.keep(name.len())?;
+        self.nodes.link(parent, name, node)?;
+        self.last = None;
         Ok(())
     }
 
-    fn link(&mut self, name: Vec<u8>, number: usize) {
-        self.remove(&name);
-        self.names.insert(name, number);
-    }
-
-    /// Takes a name away, and all that is below it.
-    fn remove(&mut self, name: &[u8]) {
-        let Some(number) = self.names.remove(name) else { return };
-        self.last = None;
-        if self.inodes[number].is_directory() {
-            let below = [name, b"/"].concat();
-            let inside = self.names.range(below.clone()..).take_while(|(name, _)| name.starts_with(&below));
-            let inside: Vec<Vec<u8>> = inside.map(|(name, _)| name.clone()).collect();
-            for name in inside {
-                self.names.remove(&name);
-            }
-        }
-    }
-
-    fn place(&mut self, path: &[u8]) -> Result<Place, Problem> {
+    fn place<'a>(&mut self, path: &'a [u8]) -> Result<Place<'a>, Problem> {
         let (parents, last) = split(path);
         self.budget.path();
         let parent = match &self.last {
-            Some((path, name)) if path == parents => name.clone(),
+            Some((path, parent)) if path == parents => *parent,
             _ => {
-                let parent = self.walk(Vec::new(), parents, true, &mut 0)?.ok_or(Problem::NotADirectory)?;
-                self.last = Some((parents.to_vec(), parent.clone()));
+                let parent = self.walk(NodeId::ROOT, parents, true, &mut 0)?.ok_or(Problem::NotADirectory)?;
+                self.last = Some((parents.to_vec(), parent));
                 parent
             }
         };
         Ok(match last {
             b"" | b"." => Place::Directory(parent),
-            b".." => Place::Directory(above(parent)),
-            name => Place::Name(checked(join(&parent, name))?),
+            b".." => Place::Directory(self.nodes.above(parent)),
+            name => {
+                self.check(parent, name)?;
+                Place::Name(parent, name)
+            }
         })
     }
 
-    /// The inode at this path, if any.
-    fn find(&mut self, path: &[u8]) -> Result<Option<usize>, Problem> {
+    /// What is at this path, if anything.
+    fn find(&mut self, path: &[u8]) -> Result<Option<NodeId>, Problem> {
         let (parents, last) = split(path);
-        self.budget.path();
-        let Some(parent) = self.walk(Vec::new(), parents, false, &mut 0)? else { return Ok(None) };
-        let name = match last {
-            b"" | b"." => parent,
-            b".." => above(parent),
-            name => join(&parent, name),
-        };
-        Ok(self.names.get(&name).copied())
+        // Links to links may be looked for again and again.
+        self.budget.step(1)?;
+        let Some(parent) = self.walk(NodeId::ROOT, parents, false, &mut 0)? else { return Ok(None) };
+        Ok(match last {
+            b"" | b"." => Some(parent),
+            b".." => Some(self.nodes.above(parent)),
+            name => self.nodes.find(parent, name),
+        })
     }
 
     /// Goes from a directory along a path whose last component is followed too; `None` when it leads nowhere.
-    fn walk(
-        &mut self,
-        start: Vec<u8>,
-        path: &[u8],
-        make: bool,
-        followed: &mut u32,
-    ) -> Result<Option<Vec<u8>>, Problem> {
-        let mut at = if path.starts_with(b"/") { Vec::new() } else { start };
+    fn walk(&mut self, start: NodeId, path: &[u8], make: bool, followed: &mut u32) -> Result<Option<NodeId>, Problem> {
+        let mut at = if path.starts_with(b"/") { NodeId::ROOT } else { start };
         for component in path.split(|byte| *byte == b'/') {
             match component {
                 b"" | b"." => continue,
                 b".." => {
-                    at = above(at);
+                    at = self.nodes.above(at);
                     continue;
                 }
                 _ => {}
             }
-            self.budget.step(1 + at.len() / STEP_BYTES)?;
-            let next = checked(join(&at, component))?;
-            let number = match self.names.entry(next.clone()) {
-                Entry::Occupied(found) => *found.get(),
-                Entry::Vacant(_) if !make => return Ok(None),
-                Entry::Vacant(free) => {
+            self.budget.step(1 + self.check(at, component)? / STEP_BYTES)?;
+            let next = match self.nodes.find(at, component) {
+                Some(found) => found,
+                None if !make => return Ok(None),
+                None => {
                     self.budget.make()?;
-                    self.inodes.push(directory());
-                    *free.insert(self.inodes.len() - 1)
+                    self.keep(component.len())?;
+                    self.nodes.put(at, component, directory())?
                 }
             };
-            at = match &self.inodes[number].data {
-                Data::Special(Kind::Directory) => next,
-                Data::Special(Kind::Symlink(target)) => {
+            at = match self.nodes.target(next) {
+                Some(target) => {
                     *followed += 1;
                     if *followed > MAX_SYMLINKS {
                         return Err(Problem::SymlinkLoop);
                     }
-                    let target = target.clone();
+                    let target = target.to_vec();
                     let Some(reached) = self.walk(at, &target, make, followed)? else { return Ok(None) };
                     reached
                 }
-                _ => return Err(Problem::NotADirectory),
+                None if self.nodes.is_directory(next) => next,
+                None => return Err(Problem::NotADirectory),
             };
         }
         Ok(Some(at))
     }
-}
 
-impl Inode {
-    pub(super) fn is_directory(&self) -> bool {
-        self.data == Data::Special(Kind::Directory)
+    /// The length of a path that the kernel unpacks.
+    fn check(&self, directory: NodeId, name: &[u8]) -> Result<usize, Problem> {
+        let length = self.nodes.path_length(directory, name);
+        if ROOTFS.count_bytes() + length > MAX_PATH { Err(Problem::PathTooLong) } else { Ok(length) }
     }
 }
 
@@ -267,23 +244,22 @@ pub(super) fn directory() -> Inode {
     Inode { meta: Meta::root(0o755), data: Data::Special(Kind::Directory), attributes: Vec::new() }
 }
 
+/// What a file keeps in memory beside its node.
+fn kept_bytes(inode: &Inode) -> usize {
+    let data = match &inode.data {
+        Data::Special(Kind::Symlink(target)) => target.len(),
+        Data::Special(_) => 0,
+        Data::Stored(content) => content.kept_bytes(),
+        Data::Bytes(bytes) => bytes.len(),
+    };
+    let attribute = |(name, value): &Attribute| size_of::<Attribute>() + name.len() + value.len();
+    data + inode.attributes.iter().map(attribute).sum::<usize>()
+}
+
 impl From<Spent> for Problem {
     fn from(_: Spent) -> Self {
         Self::TooDeep
     }
-}
-
-fn checked(name: Vec<u8>) -> Result<Vec<u8>, Problem> {
-    if ROOTFS.count_bytes() + name.len() > MAX_PATH { Err(Problem::PathTooLong) } else { Ok(name) }
-}
-
-fn above(mut path: Vec<u8>) -> Vec<u8> {
-    path.truncate(path.iter().rposition(|byte| *byte == b'/').unwrap_or(0));
-    path
-}
-
-fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
-    if directory.is_empty() { name.to_vec() } else { [directory, b"/", name].concat() }
 }
 
 /// Without slashes and `/.` at the end.
@@ -321,16 +297,21 @@ mod tests {
 
     /// Names as they are; a directory's with a slash, a file's with its text, a link's with its target.
     fn listing(names: &Names) -> Vec<String> {
-        let show = |(name, number): (&[u8], usize)| {
-            let name = String::from_utf8(name.to_vec()).unwrap();
-            match &names.inode(number).data {
-                Data::Special(Kind::Directory) => name + "/",
-                Data::Special(Kind::Symlink(target)) => format!("{name} -> {}", String::from_utf8_lossy(target)),
-                Data::Bytes(text) => format!("{name} {}", String::from_utf8_lossy(text)),
-                data => format!("{name} {data:?}"),
-            }
-        };
-        names.iter().skip(1).map(show).collect()
+        let mut all = Vec::new();
+        let shown: Result<(), ()> = names.nodes().visit(|path, name, node| {
+            assert_eq!(path, names.nodes().path(name));
+            let path = String::from_utf8(path.to_vec()).unwrap();
+            all.push(match names.nodes().file(node).1 {
+                Data::Special(Kind::Directory) => path + "/",
+                Data::Special(Kind::Symlink(target)) => format!("{path} -> {}", String::from_utf8_lossy(&target)),
+                Data::Bytes(text) => format!("{path} {}", String::from_utf8_lossy(&text)),
+                data => format!("{path} {data:?}"),
+            });
+            Ok(())
+        });
+        shown.unwrap();
+        assert_eq!(all.remove(0), "/");
+        all
     }
 
     fn entered(entries: &[(&str, Inode)]) -> Names {
@@ -383,7 +364,7 @@ mod tests {
             ("z", symlink("x")),
             ("z", special(Kind::Directory)),
         ]);
-        assert_eq!(listing(&names), ["x/", "x-other near", "x/inner kept", "y -> x", "z/"]);
+        assert_eq!(listing(&names), ["x/", "x/inner kept", "x-other near", "y -> x", "z/"]);
         names.enter(b"x", file("now")).unwrap();
         assert_eq!(listing(&names), ["x now", "x-other near", "y -> x", "z/"]);
     }
@@ -412,8 +393,10 @@ mod tests {
             "third content",
         ];
         assert_eq!(listing(&names), expected);
-        let number = |path: &[u8]| names.names[path];
+        let mut number = |path: &[u8]| names.find(path).unwrap().unwrap();
         assert_eq!((number(b"first"), number(b"dir/made")), (number(b"third"), number(b"third")));
+        let (third, inside) = (number(b"third"), number(b"d"));
+        assert_eq!((names.nodes().links(third), names.nodes().links(inside)), (4, 1));
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! The image's files as entries of an archive.
 
+use std::collections::HashMap;
 use std::io::Write;
 
 use whit::contract::{ROOTFS, ROOTFS_END, ROOTFS_NEEDS};
 
 use super::Rootfs;
-use super::names::Data;
-use crate::archive::newc::{Kind, Meta, Refused, Writer};
+use super::nodes::{Data, NameId, NodeId};
+use crate::archive::newc::{Kind, Meta, Names, Refused, Writer};
 
 /// The end's target: `./` so often that the link needs a page of its own, and the first file.
 const END_STEPS: usize = 100;
@@ -17,29 +18,39 @@ impl Rootfs {
     /// # Errors
     /// What cpio cannot hold; those of reading the archive and of writing.
     pub(crate) fn write<W: Write>(&self, writer: &mut Writer<W>) -> Result<(), Refused> {
-        let mut links: Vec<Vec<Vec<u8>>> = Vec::new();
-        for (name, number) in self.names.iter() {
-            links.resize(links.len().max(number + 1), Vec::new());
-            links[number].push(inside(name));
-        }
-        for (name, number) in self.names.iter() {
-            let inode = self.names.inode(number);
-            let names = &links[number];
+        let nodes = self.names.nodes();
+        let mut links: HashMap<NodeId, Vec<NameId>> = HashMap::new();
+        nodes.visit(|path, name, node| {
+            let (meta, data) = nodes.file(node);
+            if nodes.links(node) == 1 {
+                return self.write_file(writer, [inside(path)].iter(), meta, &data);
+            }
+            let names = links.entry(node).or_default();
+            names.push(name);
             // With the last name, all of the directories that the names stand in are there.
-            if names.last() != Some(&inside(name)) {
-                continue;
+            if names.len() < nodes.links(node) as usize {
+                return Ok(());
             }
-            match &inode.data {
-                Data::Special(kind) => writer.nodes(names, inode.meta, kind)?,
-                Data::Stored(content) => {
-                    writer.file_of(names, inode.meta, content.size(), || Ok(content.read(&self.tar)))?;
-                }
-                Data::Bytes(bytes) => writer.file(names, inode.meta, bytes.len() as u64, bytes.as_slice())?,
-            }
-        }
+            let names = links.remove(&node).unwrap_or_default();
+            self.write_file(writer, names.iter().map(|name| inside(&nodes.path(*name))), meta, &data)
+        })?;
         let first = name_of(ROOTFS_NEEDS);
         let target = [&b"./".repeat(END_STEPS)[..], first].concat();
         writer.node(name_of(ROOTFS_END), Meta::root(0o777), &Kind::Symlink(target))
+    }
+
+    fn write_file<W: Write>(
+        &self,
+        writer: &mut Writer<W>,
+        names: impl Names,
+        meta: Meta,
+        data: &Data,
+    ) -> Result<(), Refused> {
+        match data {
+            Data::Special(kind) => writer.nodes(names, meta, kind),
+            Data::Stored(content) => writer.file_of(names, meta, content.size(), || Ok(content.read(&self.tar))),
+            Data::Bytes(bytes) => writer.file(names, meta, bytes.len() as u64, bytes.as_slice()),
+        }
     }
 }
 
