@@ -16,6 +16,7 @@ use super::{c_str, result};
 const SIGSET_SIZE: usize = 8;
 
 /// `int rt_sigprocmask(int how, const sigset_t *set, sigset_t *oldset, size_t size)` — sigprocmask(2).
+#[inline(never)]
 fn set_signal_mask(mask: &u64) {
     // SAFETY: the set lives over the call; the old one is not asked for.
     unsafe { sc::syscall!(RT_SIGPROCMASK, SIG_SETMASK, &raw const *mask, 0, SIGSET_SIZE) };
@@ -134,7 +135,7 @@ impl Pointers {
 }
 
 /// `int execve(const char *path, char *const argv[], char *const envp[])` — execve(2), with an empty signal mask.
-/// Returns only on failure.
+/// Returns only on failure, with every signal blocked as before: in PID 1 they are taken by [`next_signal`].
 #[inline(never)]
 pub(crate) fn execute(path: &CStr, arguments: &Strings, variables: &Strings) -> Errno {
     let (mut argv, mut envp) = (Pointers::none(), Pointers::none());
@@ -143,5 +144,6 @@ pub(crate) fn execute(path: &CStr, arguments: &Strings, variables: &Strings) -> 
     set_signal_mask(&0);
     // SAFETY: path and strings are NUL-terminated and live over the call; both arrays end in null.
     let returned = unsafe { sc::syscall!(EXECVE, path.as_ptr(), argv.0.as_ptr(), envp.0.as_ptr()) };
+    set_signal_mask(&u64::MAX);
     result(returned).err().unwrap_or(Errno::NOEXEC)
 }
