@@ -7,6 +7,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each is named and described in Cargo.toml")]
 pub enum Feature {
+    Caps,
     Clock,
     Handover,
     Network,
@@ -22,6 +23,7 @@ impl Feature {
     /// Whether this init was built with it.
     pub const fn is_enabled(self) -> bool {
         match self {
+            Self::Caps => cfg!(feature = "caps"),
             Self::Clock => cfg!(feature = "clock"),
             Self::Handover => cfg!(feature = "handover"),
             Self::Network => cfg!(feature = "network"),
