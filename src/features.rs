@@ -9,6 +9,7 @@
 #[allow(missing_docs, reason = "each is named and described in Cargo.toml")]
 pub enum Feature {
     Arp,
+    Caps,
     Choice,
     Clock,
     Dhcp,
@@ -34,6 +35,7 @@ impl Feature {
     pub const fn is_enabled(self) -> bool {
         match self {
             Self::Arp => cfg!(feature = "arp"),
+            Self::Caps => cfg!(feature = "caps"),
             Self::Choice => cfg!(feature = "choice"),
             Self::Clock => cfg!(feature = "clock"),
             Self::Dhcp => cfg!(feature = "dhcp"),

@@ -9,6 +9,7 @@
 
 pub mod argv;
 pub mod arp;
+pub mod caps;
 pub mod cmdline;
 pub mod contract;
 pub mod dhcp;

@@ -29,15 +29,20 @@ pub enum Source {
 }
 
 /// docker's PATH, when the image sets none; its settings of a network that is the container's own (moby,
-/// daemon/oci_linux.go, WithSysctls): every user may listen on every port, and ping; its limits of open files.
-const DOCKERS: Record<'_> = Record::decoded(if cfg!(feature = "settings") {
-    b"env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\0\
-    sysctl net.ipv4.ip_unprivileged_port_start=0\0\
-    sysctl net.ipv4.ping_group_range=0 2147483647\0\
-    rlimit nofile=1024:1048576"
-} else {
-    b"env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-});
+/// daemon/oci_linux.go, WithSysctls): every user may listen on every port, and ping; its limits of open files. Not docker's: a
+/// machine's root has every capability.
+const DOCKERS: Record<'_> = Record::decoded(&join::<{ joined_len(DOCKERS_PARTS) }>(DOCKERS_PARTS));
+const DOCKERS_PARTS: &[&[u8]] = &[
+    b"env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    if cfg!(feature = "caps") { b"\0caps all" } else { b"" },
+    if cfg!(feature = "settings") {
+        b"\0sysctl net.ipv4.ip_unprivileged_port_start=0\0\
+        sysctl net.ipv4.ping_group_range=0 2147483647\0\
+        rlimit nofile=1024:1048576"
+    } else {
+        b""
+    },
+];
 
 impl Source {
     /// The sources, each of which overrides those after it.

@@ -87,6 +87,7 @@ pub enum Value {
     Ntp,
     Notify,
     Shell,
+    Caps,
 }
 
 /// An option whose value is a time: in seconds, unless its name says otherwise.
@@ -108,12 +109,13 @@ pub enum Switch {
     Quiet,
     Timing,
     Release,
+    NoNewPrivs,
 }
 
 /// How many of each are kept.
-pub(super) const VALUES: usize = Value::Shell as usize + 1;
+pub(super) const VALUES: usize = Value::Caps as usize + 1;
 pub(super) const TIMES: usize = Time::ArpMs as usize + 1;
-pub(super) const SWITCHES: usize = Switch::Release as usize + 1;
+pub(super) const SWITCHES: usize = Switch::NoNewPrivs as usize + 1;
 
 const fn kernel(name: &'static str, kind: Kind, form: &'static str, default: Fallback, text: &'static str) -> Row {
     Row { name, kind, place: Place::Kernel, feature: None, form, default, text }
@@ -175,6 +177,10 @@ pub const TABLE: &[Row] = &[
         "a resource limit, as docker's `--ulimit`; repeatable").of(Feature::Settings),
     whit("sysctl", Kind::List, "=NAME=VALUE", Described("docker's"),
         "a kernel setting, as docker's `--sysctl`; repeatable").of(Feature::Settings),
+    whit("caps", Kind::Text(Value::Caps), "=[+|-]NAME,…", Fixed("all"),
+        "the capabilities that the workload may have: names as docker's `--cap-add` has them, `default` for docker's set, `all` or `none`; `-` takes out, as in `default,NET_ADMIN,-MKNOD`").of(Feature::Caps),
+    whit("no_new_privs", Kind::Switch(Switch::NoNewPrivs), "", Nothing,
+        "neither setuid programs nor file capabilities give privileges, as docker's `--security-opt no-new-privileges`").of(Feature::Caps),
     whit("overlay", Kind::Text(Value::Overlay), "=tmpfs[:OPTION,…]|SOURCE", Nothing,
         "the upper layer of an overlay: all writes go there, the root is not changed").of(Feature::Overlay),
     whit("grow", Kind::Switch(Switch::Grow), "", Nothing,

@@ -22,8 +22,8 @@ fn the_command_line_is_stronger_than_the_record_and_the_last_word_counts() {
     );
     assert_eq!(complaints, []);
     let expected = Options {
-        //     root, rootfstype, rootflags, overlay, workdir, user, hostname, init, net.dev, ip, ntp, notify, shell
-        values: [b"/dev/vdb", b"", b"", b"", b"/srv", b"", b"c", b"", b"", b"", b"", b"", b""],
+        //     root, rootfstype, rootflags, overlay, workdir, user, hostname, init, net.dev, ip, ntp, notify, shell, caps
+        values: [b"/dev/vdb", b"", b"", b"", b"/srv", b"", b"c", b"", b"", b"", b"", b"", b"", b"all"],
         times: [FOR_EVER_S, 2, 4, 3, 0],
         stop_signal: 3,
         ..Options::default()

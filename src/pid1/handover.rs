@@ -37,7 +37,9 @@ pub(crate) fn hand_over(machine: &mut Machine<'_>) -> u8 {
         leave_initramfs(root);
     }
     let (mut argv, mut env) = (<Strings>::new(), <Strings>::new());
-    if let Err(code) = fill(&machine.sources, &mut argv, &mut env).and_then(|()| enter_root()) {
+    if let Err(code) =
+        fill(&machine.sources, &mut argv, &mut env).and_then(|()| enter_root(&machine.sources, &machine.options))
+    {
         return code;
     }
     // No container, whatever its engine left in the image: without this word, systemd goes by /.dockerenv (its Container

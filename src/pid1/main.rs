@@ -9,6 +9,8 @@
 mod boot;
 #[cfg_attr(not(feature = "button"), path = "stubs/button.rs")]
 mod button;
+#[cfg_attr(not(feature = "caps"), path = "stubs/caps.rs")]
+mod caps;
 #[cfg_attr(not(feature = "clock"), path = "stubs/clock.rs")]
 mod clock;
 mod console;

@@ -15,6 +15,7 @@ use whit::options::{Options, Sources, Value};
 use whit::passwd;
 use whit::text::{Text, nth, split, split_once};
 
+use crate::caps;
 use crate::console::{lead_session, log_failure, read_or_log};
 use crate::files::{Lines, Path};
 use crate::inside;
@@ -106,10 +107,11 @@ fn overflow(full: Full) -> u8 {
     NOT_STARTED
 }
 
-/// Makes the new root the real `/` (MS_MOVE, then chroot), so that pivot_root(2) and user namespaces work inside. An error is logged,
-/// and returned as the exit code.
+/// Bounds the privileges, and makes the new root the real `/` (MS_MOVE, then chroot), so that pivot_root(2) and user namespaces work
+/// inside. An error is logged, and returned as the exit code.
 #[inline(never)]
-pub(crate) fn enter_root() -> Result<(), u8> {
+pub(crate) fn enter_root(sources: &Sources<'_>, options: &Options<'_>) -> Result<(), u8> {
+    caps::apply(sources, options)?;
     let moved = || -> rustix::io::Result<()> {
         chdir(ROOT)?;
         mount_move(c".", c"/")?;
@@ -122,7 +124,7 @@ pub(crate) fn enter_root() -> Result<(), u8> {
     })
 }
 
-/// Sets HOME, WORKDIR, the limits and USER; an error is logged, and returned as the exit code.
+/// Sets HOME, WORKDIR, the bounds of privileges, the limits and USER; an error is logged, and returned as the exit code.
 ///
 /// Never inlined: what follows it needs less stack than this had, however little is left to it.
 #[inline(never)]
@@ -136,7 +138,7 @@ fn become_user(sources: &Sources<'_>, options: &Options<'_>, env: &mut Strings) 
         error!("user {}: {}", Text(user), Text(problem.name()));
         NOT_STARTED
     })?;
-    enter_root()?;
+    enter_root(sources, options)?;
     // An empty one is none: runc, libcontainer/init_linux.go, setupUser.
     if env.variable(b"HOME").unwrap_or_default().is_empty() {
         env.set(b"HOME=", account.home).map_err(overflow)?;

@@ -4,6 +4,7 @@ use core::ffi::{CStr, c_char};
 use core::ptr;
 
 use linux_raw_sys::general::{O_CLOEXEC, O_NONBLOCK, RLIMIT_NOFILE, SIG_SETMASK};
+use linux_raw_sys::prctl::{PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS};
 use rustix::process::Pid;
 use whit::argv::{MAX_STRINGS, Strings};
 use whit::error::Errno;
@@ -16,6 +17,7 @@ use super::{c_str, result};
 const SIGSET_SIZE: usize = 8;
 
 /// `int rt_sigprocmask(int how, const sigset_t *set, sigset_t *oldset, size_t size)` — sigprocmask(2).
+#[inline(never)]
 fn set_signal_mask(mask: &u64) {
     // SAFETY: the set lives over the call; the old one is not asked for.
     unsafe { sc::syscall!(RT_SIGPROCMASK, SIG_SETMASK, &raw const *mask, 0, SIGSET_SIZE) };
@@ -117,6 +119,30 @@ pub(crate) fn become_user(uid: u32, gid: u32, groups: &[u32]) -> Result<(), Errn
     }
 }
 
+/// `int prctl(int option, unsigned long value, 0, 0, 0)` — prctl(2), an option that takes a number.
+#[inline(never)]
+fn prctl(option: usize, value: usize) -> Result<(), Errno> {
+    // SAFETY: there are no pointers.
+    result(unsafe { sc::syscall!(PRCTL, option, value, 0, 0, 0) }).map(drop)
+}
+
+/// PR_CAPBSET_DROP and PR_SET_NO_NEW_PRIVS of prctl(2): takes all capabilities but these, a bit for each number, out of the bounding
+/// set; and neither set-user-ID bits nor the capabilities of files have an effect from here on, if so asked.
+///
+/// # Errors
+/// EPERM without CAP_SETPCAP. EINVAL of a capability is none: the kernel does not have it.
+pub(crate) fn bound_privileges(capabilities: u64, no_new: bool) -> Result<(), Errno> {
+    for number in 0..64 {
+        if capabilities.wrapping_shr(number) & 1 == 0
+            && let Err(errno) = prctl(PR_CAPBSET_DROP as usize, number as usize)
+            && errno != Errno::INVAL
+        {
+            return Err(errno);
+        }
+    }
+    if no_new { prctl(PR_SET_NO_NEW_PRIVS as usize, 1) } else { Ok(()) }
+}
+
 /// Pointers to strings, as execve(2) takes them: one more than the most strings there can be, so that a null is left.
 struct Pointers([*const c_char; MAX_STRINGS + 1]);
 
@@ -134,7 +160,7 @@ impl Pointers {
 }
 
 /// `int execve(const char *path, char *const argv[], char *const envp[])` — execve(2), with an empty signal mask.
-/// Returns only on failure.
+/// Returns only on failure, with every signal blocked as before: in PID 1 they are taken by [`next_signal`].
 #[inline(never)]
 pub(crate) fn execute(path: &CStr, arguments: &Strings, variables: &Strings) -> Errno {
     let (mut argv, mut envp) = (Pointers::none(), Pointers::none());
@@ -143,5 +169,6 @@ pub(crate) fn execute(path: &CStr, arguments: &Strings, variables: &Strings) -> 
     set_signal_mask(&0);
     // SAFETY: path and strings are NUL-terminated and live over the call; both arrays end in null.
     let returned = unsafe { sc::syscall!(EXECVE, path.as_ptr(), argv.0.as_ptr(), envp.0.as_ptr()) };
+    set_signal_mask(&u64::MAX);
     result(returned).err().unwrap_or(Errno::NOEXEC)
 }

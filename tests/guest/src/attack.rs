@@ -1,8 +1,8 @@
 //! A workload that does what it should not to its terminal and to PID 1.
 //!
 //! `attack sti TEXT` types a text into its terminal (TIOCSTI), `attack foreground` takes the foreground and shows what is typed,
-//! `attack stop` stops the output and fills what room there is, `attack limit` lets PID 1 have four descriptors. `attack daemon
-//! SECONDS …` does it as a daemon, so much later.
+//! `attack stop` stops the output and fills what room there is, `attack limit` lets PID 1 have four descriptors, `attack
+//! effective` shows whether its effective user is root. `attack daemon SECONDS …` does it as a daemon, so much later.
 #![no_std]
 #![no_main]
 
@@ -35,6 +35,7 @@ extern "C" fn entry(stack: *const usize) -> ! {
         b"foreground" => take_foreground(),
         b"stop" => stop_output(),
         b"limit" => limit(),
+        b"effective" => show_effective_user(),
         _ => 2,
     };
     exit(code)
@@ -108,6 +109,12 @@ fn limit() -> usize {
     let done = call(sc::nr::PRLIMIT64, [1, RLIMIT_NOFILE, four.as_ptr() as usize, 0]) == 0;
     say(if done { "attack: limited\n" } else { "attack: no limit\n" });
     3
+}
+
+fn show_effective_user() -> usize {
+    let is_root = call(sc::nr::GETEUID, [0; 4]) == 0;
+    say(if is_root { "attack: is root\n" } else { "attack: is not root\n" });
+    0
 }
 
 #[panic_handler]

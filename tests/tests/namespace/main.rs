@@ -11,6 +11,7 @@ mod ipv6;
 mod lease;
 mod network;
 mod nodisk;
+mod privileges;
 mod servers;
 mod shell;
 mod supervise;

@@ -1,5 +1,7 @@
 //! The workload: what is run, as whom, with what around it, and the code that it ends with.
 
+use std::time::{Duration, Instant};
+
 use whit_tests::namespace::Machine;
 
 /// Shows its arguments, one a line in brackets.
@@ -152,6 +154,15 @@ fn what_cannot_be_run_says_why() {
             .run();
         finished.powered_off_saying(&[&format!("whit: {entrypoint}: {reason}"), &format!("whit: exit {code}")]);
     }
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn an_init_that_cannot_be_executed_delays_no_end() {
+    let started = Instant::now();
+    let finished = Machine::new().directory("/rootfs/bin").command_line("init=/no/init").run();
+    finished.powered_off_saying(&["whit: /no/init: not found (ENOENT)", "whit: exit 127", "whit: power off"]);
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
 }
 
 #[test]

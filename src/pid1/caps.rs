@@ -1,0 +1,25 @@
+//! The privileges that the workload can have at most: `caps=` and `no_new_privs`.
+//!
+//! The bounding set is reduced; the inheritable and ambient sets of PID 1 are empty (kernel/cred.c, init_cred). From these execve(2)
+//! computes the rest, as in a container of runc: a program of root has the bounding set permitted and effective, one of another user
+//! nothing, and file capabilities give no more than the bounding set. Until then this process keeps what it has: it has yet to
+//! become the user, or is PID 1, which ends the machine when the program cannot be executed.
+
+use whit::caps::parse;
+use whit::contract::NOT_STARTED;
+use whit::error::Errno;
+use whit::options::{Options, Sources, Switch, Value};
+
+use crate::console::log_failure;
+use crate::sys::process::bound_privileges;
+
+/// Bounds the privileges of what this process executes; an error is logged, and returned as the exit code.
+#[inline(never)]
+pub(crate) fn apply(_: &Sources<'_>, options: &Options<'_>) -> Result<(), u8> {
+    let text = options.value(Value::Caps);
+    let set = parse(text).ok_or(Errno::INVAL);
+    set.and_then(|set| bound_privileges(set, options.has(Switch::NoNewPrivs))).map_err(|errno| {
+        log_failure("caps ", text, errno);
+        NOT_STARTED
+    })
+}
