@@ -23,13 +23,10 @@ use crate::sys::packet::{self, Protocol};
 /// Metric of routes that are not the first lease's: those of the first lease are preferred.
 const LATER_METRIC: u32 = 100;
 
-/// An interface and its client.
+/// An interface and its client. Small fields come first, as in the client.
+#[repr(C)]
 pub(super) struct Interface {
     pub(super) index: u32,
-    pub(super) name: heapless::Vec<u8, IFNAMSIZ>,
-    pub(super) carrier: bool,
-    pub(super) client: Client,
-    pub(super) configured: Option<InterfaceAddress>,
     /// Its MTU.
     pub(super) mtu: u32,
     /// Its MTU before a lease changed it; 0 while none has.
@@ -39,6 +36,10 @@ pub(super) struct Interface {
     /// UDP socket to the lease's server. The answer is read from the packet socket; this one stays open until then, or the kernel would
     /// answer the server with ICMP port unreachable.
     pub(super) renewal: Option<Fd>,
+    pub(super) configured: Option<InterfaceAddress>,
+    pub(super) carrier: bool,
+    pub(super) name: heapless::Vec<u8, IFNAMSIZ>,
+    pub(super) client: Client,
 }
 
 /// State that all interfaces share.
