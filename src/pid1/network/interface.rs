@@ -6,7 +6,7 @@ use ufmt::{Formatter, uDisplay, uWrite, uwrite};
 use whit::arp;
 use whit::dhcp::client::{Action, Client, Destination, State};
 use whit::dhcp::lease::Lease;
-use whit::dhcp::wire::{Encoded, HardwareAddress, Kind, MAX_SENT, Query};
+use whit::dhcp::wire::{Encoded, HardwareAddress, Kind, MAX_SENT};
 use whit::dhcp::{CLIENT_PORT, SERVER_PORT};
 use whit::error::Errno;
 use whit::ipv4::{self, Address, Endpoint};
@@ -62,21 +62,21 @@ pub(super) struct Shared {
 
 impl Interface {
     /// Performs an action of the client.
-    pub(super) fn perform(&mut self, action: &Action, shared: &mut Shared) {
+    pub(super) fn perform(&mut self, action: Action, shared: &mut Shared) {
         let done = match action {
             Action::Nothing => return,
             Action::BringUp => shared.request(&rtnetlink::bring_up(self.index)),
             // A query that cannot be sent is one that was lost: the client tries again.
-            Action::Send(query, destination) => self.send(query, *destination, shared),
-            Action::Probe(address) => {
-                let packet = arp::probe(self.client.chaddr(), *address);
+            Action::Send => self.send(shared),
+            Action::Probe => {
+                let packet = arp::probe(self.client.chaddr(), self.client.address());
                 broadcast(&mut shared.arp, self.index, Protocol::Arp, &packet)
             }
-            Action::Decline(query) => {
-                error!("{}: {} is another's, declined", Text(&self.name), query.requested.unwrap_or_default());
+            Action::Decline => {
+                error!("{}: {} is another's, declined", Text(&self.name), self.client.address());
                 self.deconfigure(shared);
                 shared.forget(self.index);
-                self.send(query, Destination::Broadcast, shared)
+                self.send(shared)
             }
             Action::Configure => self.configure(shared),
             Action::Extend => {
@@ -96,10 +96,10 @@ impl Interface {
         }
     }
 
-    fn send(&mut self, query: &Query, destination: Destination, shared: &mut Shared) -> Result<(), Errno> {
-        let mut message = Encoded::new();
+    fn send(&mut self, shared: &mut Shared) -> Result<(), Errno> {
+        let (query, mut message) = (self.client.query(), Encoded::new());
         query.encode(hostname::known(&rustix::system::uname()), &mut message);
-        match destination {
+        match self.client.destination() {
             Destination::Broadcast => {
                 let source = Endpoint { address: query.ciaddr, port: CLIENT_PORT };
                 let servers = Endpoint { address: Address::BROADCAST, port: SERVER_PORT };
