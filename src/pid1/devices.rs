@@ -7,7 +7,6 @@ use core::num::NonZero;
 
 use linux_raw_sys::general::S_IFBLK;
 use rustix::fs::OFlags;
-use rustix::process::chdir;
 use ufmt::uwrite;
 use whit::error::Errno;
 use whit::probe::{self, Format, Place};
@@ -17,6 +16,7 @@ use whit::text::{Text, number};
 use crate::console::{self, Line, log_failure};
 use crate::files::{self, Path};
 use crate::sys::c_str;
+use crate::sys::call::chdir;
 use crate::sys::fd::{self, Fd};
 
 /// The device that is examined, or that was found. The fields used most come first, as in the machine.

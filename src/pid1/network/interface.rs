@@ -1,7 +1,8 @@
 //! One interface: performs the actions of its DHCP client, with the sockets that all interfaces share.
 
 use linux_raw_sys::ioctl::{SIOCGIFADDR, SIOCGIFNETMASK};
-use rustix::net::{AddressFamily, SendFlags, SocketAddrV4, SocketType, bind, send, sendto, sockopt};
+use linux_raw_sys::net::{SO_REUSEADDR, SOL_SOCKET};
+use rustix::net::{AddressFamily, SocketType};
 use ufmt::{Formatter, uDisplay, uWrite, uwrite};
 use whit::arp;
 use whit::dhcp::client::{Action, Client, Destination, State};
@@ -18,6 +19,7 @@ use crate::console::{error, info, log_failure};
 use crate::files;
 use crate::hostname;
 use crate::sys::fd::{self, Fd, IFNAMSIZ};
+use crate::sys::net;
 use crate::sys::packet::{self, Protocol};
 
 /// Metric of routes that are not the first lease's: those of the first lease are preferred.
@@ -188,8 +190,7 @@ impl Shared {
     }
 
     pub(super) fn ask_for_links(&self) -> Result<(), Errno> {
-        send(&self.events, rtnetlink::dump_links().bytes(), SendFlags::empty())?;
-        Ok(())
+        fd::write(&self.events, rtnetlink::dump_links().bytes())
     }
 
     pub(super) fn bring_up(&self, interface: u32, name: &[u8]) {
@@ -198,13 +199,13 @@ impl Shared {
         }
     }
 
-    /// Sends a request and reads the kernel's answer, which is there when send(2) returns (rtnetlink is synchronous).
+    /// Sends a request and reads the kernel's answer, which is there when write(2) returns (rtnetlink is synchronous).
     pub(super) fn request(&self, request: &Request) -> Result<(), Errno> {
-        send(&self.requests, request.bytes(), SendFlags::empty())?;
+        fd::write(&self.requests, request.bytes())?;
         let mut buffer = files::buffer::<512>();
         let bytes = fd::receive(&self.requests, &mut buffer)?;
         match rtnetlink::messages(bytes).next() {
-            Some(rtnetlink::Message::Acknowledgement(error @ ..0)) => Err(Errno(error.wrapping_neg())),
+            Some(rtnetlink::Message::Acknowledgement(result)) => Errno::check(result),
             _ => Ok(()),
         }
     }
@@ -239,9 +240,9 @@ pub(super) fn read_kernels(name: &[u8], lease: &mut Lease) -> Option<()> {
 /// Sends a message to the server as UDP, routed.
 fn send_to_server(message: &[u8], own: Address, server: Address) -> Result<Fd, Errno> {
     let socket = fd::socket(AddressFamily::INET, SocketType::DGRAM, 0)?;
-    sockopt::set_socket_reuseaddr(&socket, true)?;
-    bind(&socket, &SocketAddrV4::new(own.0.into(), CLIENT_PORT))?;
-    sendto(&socket, message, SendFlags::empty(), &SocketAddrV4::new(server.0.into(), SERVER_PORT))?;
+    net::set_option(&socket, SOL_SOCKET, SO_REUSEADDR, 1)?;
+    net::bind(&socket, &net::inet(own, CLIENT_PORT))?;
+    net::send_to(&socket, message, &net::inet(server, SERVER_PORT))?;
     Ok(socket)
 }
 
