@@ -1,13 +1,15 @@
 //! What failed, and why: the one error of everything that has an effect.
 
+use core::num::NonZeroI32;
+
 use linux_raw_sys::errno;
 use ufmt::{Formatter, uDisplay, uWrite, uwrite};
 
 use crate::text::{Text, nth};
 
-/// An error number of the kernel, shown by its name.
+/// An error number of the kernel, shown by its name. It is not 0: a `Result<(), Errno>` is one register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Errno(pub i32);
+pub struct Errno(pub NonZeroI32);
 
 /// The step that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,44 +21,50 @@ pub struct Error {
 }
 
 #[allow(missing_docs, reason = "each is named as in errno(3)")]
-#[allow(clippy::cast_possible_wrap, reason = "below 4096")]
 impl Errno {
-    pub const NOENT: Self = Self(errno::ENOENT as i32);
-    pub const INTR: Self = Self(errno::EINTR as i32);
-    pub const NXIO: Self = Self(errno::ENXIO as i32);
-    pub const NOEXEC: Self = Self(errno::ENOEXEC as i32);
-    pub const ACCESS: Self = Self(errno::EACCES as i32);
-    pub const NOTBLK: Self = Self(errno::ENOTBLK as i32);
-    pub const BUSY: Self = Self(errno::EBUSY as i32);
-    pub const EXIST: Self = Self(errno::EEXIST as i32);
-    pub const AGAIN: Self = Self(errno::EAGAIN as i32);
-    pub const NODEV: Self = Self(errno::ENODEV as i32);
-    pub const NOTDIR: Self = Self(errno::ENOTDIR as i32);
-    pub const INVAL: Self = Self(errno::EINVAL as i32);
-    pub const FBIG: Self = Self(errno::EFBIG as i32);
-    pub const ROFS: Self = Self(errno::EROFS as i32);
-    pub const NAMETOOLONG: Self = Self(errno::ENAMETOOLONG as i32);
-    pub const BADMSG: Self = Self(errno::EBADMSG as i32);
-    pub const NETDOWN: Self = Self(errno::ENETDOWN as i32);
-    pub const NOBUFS: Self = Self(errno::ENOBUFS as i32);
-    pub const UCLEAN: Self = Self(errno::EUCLEAN as i32);
-    pub const NOMEDIUM: Self = Self(errno::ENOMEDIUM as i32);
-    pub const LOOP: Self = Self(errno::ELOOP as i32);
+    pub const NOENT: Self = Self::of(errno::ENOENT);
+    pub const INTR: Self = Self::of(errno::EINTR);
+    pub const NXIO: Self = Self::of(errno::ENXIO);
+    pub const NOEXEC: Self = Self::of(errno::ENOEXEC);
+    pub const ACCESS: Self = Self::of(errno::EACCES);
+    pub const NOTBLK: Self = Self::of(errno::ENOTBLK);
+    pub const BUSY: Self = Self::of(errno::EBUSY);
+    pub const EXIST: Self = Self::of(errno::EEXIST);
+    pub const AGAIN: Self = Self::of(errno::EAGAIN);
+    pub const NODEV: Self = Self::of(errno::ENODEV);
+    pub const NOTDIR: Self = Self::of(errno::ENOTDIR);
+    pub const INVAL: Self = Self::of(errno::EINVAL);
+    pub const FBIG: Self = Self::of(errno::EFBIG);
+    pub const ROFS: Self = Self::of(errno::EROFS);
+    pub const NAMETOOLONG: Self = Self::of(errno::ENAMETOOLONG);
+    pub const BADMSG: Self = Self::of(errno::EBADMSG);
+    pub const NETDOWN: Self = Self::of(errno::ENETDOWN);
+    pub const NOBUFS: Self = Self::of(errno::ENOBUFS);
+    pub const UCLEAN: Self = Self::of(errno::EUCLEAN);
+    pub const NOMEDIUM: Self = Self::of(errno::ENOMEDIUM);
+    pub const LOOP: Self = Self::of(errno::ELOOP);
 
     /// No number of the kernel's: a file is left alone because it is no regular one.
-    pub const NOT_REGULAR: Self = Self(134);
-}
+    pub const NOT_REGULAR: Self = Self::of(134);
 
-impl From<rustix::io::Errno> for Errno {
-    fn from(errno: rustix::io::Errno) -> Self {
-        Self(errno.raw_os_error())
+    /// The result of what returns 0, or a negative errno.
+    pub fn check(returned: i32) -> Result<(), Self> {
+        NonZeroI32::new(returned.wrapping_neg()).map_or(Ok(()), |errno| Err(Self(errno)))
+    }
+
+    /// A number that is known.
+    const fn of(number: u32) -> Self {
+        match NonZeroI32::new(number.cast_signed()) {
+            Some(number) => Self(number),
+            None => panic!("no error has the number 0"),
+        }
     }
 }
 
 impl Errno {
     /// The symbol of errno(3), for those that a boot meets.
     pub fn name(self) -> Option<&'static [u8]> {
-        let place = usize::try_from(self.0).ok()?.checked_sub(1)?;
+        let place = usize::try_from(self.0.get()).ok()?.checked_sub(1)?;
         Some(nth(NAMES, place)).filter(|name| !name.is_empty())
     }
 }
@@ -80,7 +88,7 @@ impl uDisplay for Errno {
     fn fmt<W: uWrite + ?Sized>(&self, f: &mut Formatter<'_, W>) -> Result<(), W::Error> {
         match self.name() {
             Some(name) => Text(name).fmt(f),
-            None => uwrite!(f, "errno {}", u64::from(self.0.unsigned_abs())),
+            None => uwrite!(f, "errno {}", u64::from(self.0.get().unsigned_abs())),
         }
     }
 }
@@ -104,11 +112,11 @@ mod tests {
             (errno::EUCLEAN, "EUCLEAN"),
             (errno::ENOKEY, "ENOKEY"),
         ] {
-            assert_eq!(Errno(number.try_into().unwrap()).name(), Some(name.as_bytes()));
+            assert_eq!(Errno::of(number).name(), Some(name.as_bytes()));
         }
         assert_eq!(Errno::NOT_REGULAR.name(), Some(&b"not a regular file"[..]));
-        assert!(Errno::NOT_REGULAR.0 > errno::EHWPOISON.try_into().unwrap(), "the kernel's last");
-        assert_eq!(Errno(0).name(), None);
-        assert_eq!(Errno(-5).name(), None);
+        assert!(Errno::NOT_REGULAR.0.get() > errno::EHWPOISON.try_into().unwrap(), "the kernel's last");
+        assert_eq!(Errno::of(0x7fff_ffff).name(), None);
+        assert_eq!(Errno(NonZeroI32::new(-5).unwrap()).name(), None);
     }
 }

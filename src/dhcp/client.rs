@@ -1,7 +1,7 @@
 //! The client's state machine (RFC 2131 §4.4, figure 5), without I/O and without a clock of its own.
 //!
 //! The caller calls [`Client::link`], [`Client::receive`] and, at [`Client::deadline_ms`], [`Client::timeout`], and performs
-//! the [`Action`] that each returns. Times are milliseconds of one clock that never stands still
+//! the [`Action`] that each returns. What an action sends is [`Client::query`]. Times are milliseconds of one clock that never stands still
 //! (CLOCK_BOOTTIME).
 
 use super::lease::{Lease, Times};
@@ -64,18 +64,18 @@ pub enum Destination {
 }
 
 /// An action for the caller.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Nothing.
     Nothing,
     /// Bring the interface up.
     BringUp,
-    /// Send this.
-    Send(Query, Destination),
-    /// Send an ARP probe for this address.
-    Probe(Address),
-    /// Another host has the address: broadcast this, and remove the address from the interface.
-    Decline(Query),
+    /// Send [`Client::query`].
+    Send,
+    /// Send an ARP probe for [`Client::address`].
+    Probe,
+    /// Another host has [`Client::address`]: broadcast [`Client::query`], and remove the address from the interface.
+    Decline,
     /// Configure the interface from [`Client::lease`], in place of its previous address.
     Configure,
     /// Extend the lifetime of the address: the lease is the same otherwise.
@@ -93,30 +93,29 @@ pub struct Timing {
     pub probe_ms: u64,
 }
 
-/// The client of one interface.
+/// The client of one interface. Small fields come first: the code that reaches them is shorter.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Client {
-    chaddr: HardwareAddress,
+    deadline_ms: u64,
+    /// When the interface is to lose its address, or [`NEVER`].
+    expiry_ms: u64,
+    began_ms: u64,
+    random: u32,
     state: State,
     /// There is a carrier.
     link: bool,
     /// The interface is configured from a lease.
     configured: bool,
-    /// What was offered in [`State::Requesting`], what was leased from [`State::Bound`] on.
-    lease: Lease,
-    /// When the interface is to lose its address, or [`NEVER`].
-    expiry_ms: u64,
-    xid: u32,
-    random: u32,
-    timing: Timing,
-    began_ms: u64,
-    /// secs of the last DISCOVER: its REQUEST repeats it (RFC 2131 §4.4.1).
-    secs: u16,
     /// Messages sent in this state.
     sent: u8,
     /// NAKs in a row.
     naks: u8,
-    deadline_ms: u64,
+    /// The last message that was sent. Its `secs` is that of the last DISCOVER, which a REQUEST repeats (RFC 2131 §4.4.1).
+    query: Query,
+    timing: Timing,
+    /// What was offered in [`State::Requesting`], what was leased from [`State::Bound`] on.
+    lease: Lease,
 }
 
 impl Client {
@@ -127,18 +126,26 @@ impl Client {
         let [.., b2, b3, b4, b5] = chaddr;
         // xorshift needs a state that is not zero.
         let random = (random ^ u32::from_le_bytes([b2, b3, b4, b5])) | 1;
-        Self {
+        let query = Query {
+            kind: Kind::Discover,
+            xid: 0,
+            secs: 0,
+            ciaddr: Address::UNSPECIFIED,
+            requested: None,
+            server: None,
+            broadcast: false,
             chaddr,
+        };
+        Self {
+            query,
             state: State::WaitLink,
             link: false,
             configured: false,
             lease: Lease::default(),
             expiry_ms: NEVER,
-            xid: 0,
             random,
             timing,
             began_ms: 0,
-            secs: 0,
             sent: 0,
             naks: 0,
             deadline_ms: up_ms,
@@ -158,7 +165,26 @@ impl Client {
 
     /// The hardware address of its interface.
     pub fn chaddr(&self) -> HardwareAddress {
-        self.chaddr
+        self.query.chaddr
+    }
+
+    /// The message that [`Action::Send`] and [`Action::Decline`] mean.
+    pub fn query(&self) -> &Query {
+        &self.query
+    }
+
+    /// Where it goes.
+    pub fn destination(&self) -> Destination {
+        if self.query.kind == Kind::Release || self.state == State::Renewing {
+            Destination::Server(self.lease.server)
+        } else {
+            Destination::Broadcast
+        }
+    }
+
+    /// The address that was offered last, whether it is in use or not.
+    pub fn address(&self) -> Address {
+        self.lease.address
     }
 
     /// The state.
@@ -194,7 +220,8 @@ impl Client {
             }
             State::Bound | State::Renewing | State::Rebinding | State::Rebooting if up && !was_up => {
                 // It may lead to another network now.
-                self.start_over(State::Rebooting, now_ms, 0);
+                self.begin(State::Rebooting);
+                self.start_over(now_ms, 0);
                 return self.request(now_ms);
             }
             _ => {}
@@ -207,7 +234,8 @@ impl Client {
     pub fn timeout(&mut self, now_ms: u64) -> Action {
         if now_ms >= self.expiry_ms {
             // Also after the machine was suspended, without a renewal.
-            self.start_over(State::Rebooting, now_ms, 0);
+            self.begin(State::Rebooting);
+            self.start_over(now_ms, 0);
             (self.configured, self.expiry_ms) = (false, NEVER);
             return Action::Deconfigure;
         }
@@ -230,13 +258,13 @@ impl Client {
     /// Handles a message from `source`, of any transaction.
     #[inline(never)]
     pub fn receive(&mut self, now_ms: u64, message: &Message<'_>, source: Address) -> Action {
-        if message.xid() != self.xid || message.chaddr() != self.chaddr {
+        if message.xid() != self.query.xid || message.chaddr() != self.query.chaddr {
             return Action::Nothing;
         }
         // RFC 6842: the identifier comes back as it was sent, or not at all.
         if message
             .option(code::CLIENT_IDENTIFIER)
-            .is_some_and(|identifier| identifier != wire::identifier(&self.chaddr))
+            .is_some_and(|identifier| identifier != wire::identifier(&self.query.chaddr))
         {
             return Action::Nothing;
         }
@@ -285,7 +313,7 @@ impl Client {
         if Feature::Arp.is_enabled() && !was_kept && self.timing.probe_ms > 0 {
             self.state = State::Probing;
             self.deadline_ms = after_ms(now_ms, self.timing.probe_ms).min(self.expiry_ms.saturating_sub(1));
-            return Action::Probe(self.lease.address);
+            return Action::Probe;
         }
         let action = self.use_lease();
         if is_same && was_kept { Action::Extend } else { action }
@@ -306,34 +334,34 @@ impl Client {
 
     /// Handles an ARP claim: another host on the link has an address, or probes for it.
     pub fn address_claimed(&mut self, now_ms: u64, address: Address, by: HardwareAddress) -> Action {
-        if self.state != State::Probing || address != self.lease.address || by == self.chaddr {
+        if self.state != State::Probing || address != self.lease.address || by == self.query.chaddr {
             return Action::Nothing;
         }
-        self.secs = 0;
-        let mut query = self.query(Kind::Decline);
-        query.requested = Some(address);
-        query.server = Some(self.lease.server);
-        self.start_over(State::Selecting, now_ms, DECLINED_WAIT_MS);
+        self.ask(Kind::Decline);
+        self.query.requested = Some(address);
+        self.query.server = Some(self.lease.server);
+        (self.state, self.sent) = (State::Selecting, 0);
+        self.start_over(now_ms, DECLINED_WAIT_MS);
         (self.configured, self.expiry_ms) = (false, NEVER);
-        Action::Decline(query)
+        Action::Decline
     }
 
     /// Releases a lease in use. The last call on a client: the machine ends.
-    pub fn release(&self) -> Action {
+    pub fn release(&mut self) -> Action {
         if !matches!(self.state, State::Bound | State::Renewing | State::Rebinding) {
             return Action::Nothing;
         }
-        let mut query = self.query(Kind::Release);
-        query.secs = 0;
-        query.ciaddr = self.lease.address;
-        query.server = Some(self.lease.server);
-        Action::Send(query, Destination::Server(self.lease.server))
+        self.ask(Kind::Release);
+        self.query.secs = 0;
+        self.query.ciaddr = self.lease.address;
+        self.query.server = Some(self.lease.server);
+        Action::Send
     }
 
     /// Enters a state with a new transaction.
     fn begin(&mut self, state: State) {
         self.state = state;
-        self.xid = self.next_random();
+        self.query.xid = self.next_random();
         self.sent = 0;
     }
 
@@ -345,60 +373,63 @@ impl Client {
 
     /// Sends a DISCOVER: the same xid each time, so that a slow server's OFFER still counts.
     fn discover(&mut self, now_ms: u64) -> Action {
-        self.secs = u16::try_from(now_ms.saturating_sub(self.began_ms) / 1000).unwrap_or(u16::MAX);
+        self.query.secs = u16::try_from(now_ms.saturating_sub(self.began_ms) / 1000).unwrap_or(u16::MAX);
         self.wait_for_answer(now_ms);
-        Action::Send(self.query(Kind::Discover), Destination::Broadcast)
+        self.ask(Kind::Discover);
+        Action::Send
     }
 
     fn request(&mut self, now_ms: u64) -> Action {
-        let mut query = self.query(Kind::Request);
-        query.requested = Some(self.lease.address);
+        self.ask(Kind::Request);
+        self.query.requested = Some(self.lease.address);
         // RFC 2131 §4.3.2: INIT-REBOOT must not fill in the server identifier.
-        query.server = (self.state == State::Requesting).then_some(self.lease.server);
+        self.query.server = (self.state == State::Requesting).then_some(self.lease.server);
         self.wait_for_answer(now_ms);
-        Action::Send(query, Destination::Broadcast)
+        Action::Send
     }
 
     /// Sends the REQUEST of RENEWING or REBINDING.
     fn renew(&mut self, now_ms: u64) -> Action {
-        let Lease { address, server, times: Some(times), .. } = self.lease else { return Action::Nothing }; // For ever.
+        let Lease { address, times: Some(times), .. } = self.lease else { return Action::Nothing }; // For ever.
         let expiry_ms = self.expiry_ms;
         let rebinding_ms = self.moment_ms(times, times.rebinding_s);
-        let (next_ms, destination) = if now_ms < rebinding_ms {
-            (rebinding_ms, Destination::Server(server))
+        let next_ms = if now_ms < rebinding_ms {
+            rebinding_ms
         } else {
             self.state = State::Rebinding;
-            (expiry_ms, Destination::Broadcast)
+            expiry_ms
         };
         // RFC 2131 §4.4.5: wait half of the time that is left, at least 60 s; less when the whole lease is short.
         let min_gap_ms = MIN_RENEWAL_GAP_MS.min(u64::from(times.expiry_s) * (1000 / 8));
         let gap_ms = (next_ms.saturating_sub(now_ms) / 2).max(min_gap_ms);
         self.deadline_ms = after_ms(now_ms, gap_ms).min(next_ms);
-        self.secs = 0;
         // No options 50 and 54 here (RFC 2131 §4.3.2).
-        let mut query = self.query(Kind::Request);
-        query.ciaddr = address;
-        Action::Send(query, destination)
+        self.ask(Kind::Request);
+        self.query.secs = 0;
+        self.query.ciaddr = address;
+        Action::Send
     }
 
     /// Handles a NAK: starts over, at once after the first, later after each further one in a row.
     fn handle_nak(&mut self, now_ms: u64) -> Action {
         // 0, 1, 2, 4 … 64 s
-        self.start_over(State::Selecting, now_ms, if self.naks == 0 { 0 } else { 500 << self.naks });
+        self.begin(State::Selecting);
+        self.start_over(now_ms, if self.naks == 0 { 0 } else { 500 << self.naks });
         self.naks = (self.naks + 1).min(7);
         self.expiry_ms = NEVER;
         if core::mem::take(&mut self.configured) { Action::Deconfigure } else { Action::Nothing }
     }
 
-    fn start_over(&mut self, state: State, now_ms: u64, wait_ms: u64) {
-        self.begin(state);
+    /// The next message is the first one, after so long.
+    fn start_over(&mut self, now_ms: u64, wait_ms: u64) {
         self.began_ms = now_ms;
-        self.secs = 0;
+        self.query.secs = 0;
         // A lease may be lost while there is no carrier: the next one begins.
         self.deadline_ms = if self.link { after_ms(now_ms, wait_ms) } else { NEVER };
     }
 
     /// Sets the deadline for the answer to a message: 0.25 s, doubling up to 64 s, each ±10 %.
+    #[inline(never)]
     fn wait_for_answer(&mut self, now_ms: u64) {
         let gap_ms = (self.timing.first_gap_ms << self.sent).min(MAX_GAP_MS);
         // 0 to 1023 of 1024ths of a fifth.
@@ -407,17 +438,13 @@ impl Client {
         self.deadline_ms = after_ms(now_ms, gap_ms - gap_ms / 10 + jitter_ms);
     }
 
-    fn query(&self, kind: Kind) -> Query {
-        Query {
-            kind,
-            xid: self.xid,
-            secs: self.secs,
-            ciaddr: Address::UNSPECIFIED,
-            requested: None,
-            server: None,
-            broadcast: self.sent > UNICAST_TRIES && self.sent.is_multiple_of(2),
-            chaddr: self.chaddr,
-        }
+    /// Begins a query of this kind, without an address.
+    #[inline(never)]
+    fn ask(&mut self, kind: Kind) {
+        self.query.kind = kind;
+        self.query.ciaddr = Address::UNSPECIFIED;
+        (self.query.requested, self.query.server) = (None, None);
+        self.query.broadcast = self.sent > UNICAST_TRIES && self.sent.is_multiple_of(2);
     }
 
     /// Marsaglia's xorshift32.

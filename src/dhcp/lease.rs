@@ -20,19 +20,22 @@ const INFINITE_S: u32 = u32::MAX;
 /// Servers of a kind, best first.
 pub type Servers = heapless::Vec<Address, MAX_SERVERS>;
 
-/// An address and what comes with it.
+/// An address and what comes with it. Small fields come first: the code that reaches them is shorter.
 #[derive(Clone, Debug, Default)]
+#[repr(C)]
 pub struct Lease {
     /// The address that is ours.
     pub address: Address,
-    /// The length of its subnet's prefix.
-    pub prefix_length: u8,
     /// The server that leased it (option 54, else the sender).
     pub server: Address,
     /// Its times; `None` for a lease that does not expire.
     pub times: Option<Times>,
+    /// Checksum of the reply, lease times excluded.
+    sum: u32,
     /// The longest packet of the network (option 26).
     pub mtu: Option<u16>,
+    /// The length of its subnet's prefix.
+    pub prefix_length: u8,
     /// DNS servers (option 6).
     pub name_servers: Servers,
     /// NTP servers (option 42).
@@ -43,8 +46,6 @@ pub struct Lease {
     pub search: Search,
     /// The routes.
     pub routes: Routes,
-    /// Checksum of the reply, lease times excluded.
-    sum: u32,
 }
 
 /// The times of a lease that ends, in seconds from the ACK: `renewal <= rebinding <= expiry`.

@@ -1,6 +1,6 @@
 //! The time of day: never earlier than the image was made, and queried once by SNTP when `ntp=` is given.
 
-use rustix::net::{AddressFamily, SocketAddrV4, SocketType, connect};
+use rustix::net::{AddressFamily, SocketType};
 use whit::dhcp::lease::{Lease, Servers};
 use whit::error::Errno;
 use whit::ipv4;
@@ -13,7 +13,7 @@ use crate::console::log_failure;
 use crate::files;
 use crate::message::{error, info};
 use crate::sys::fd::{self, Fd};
-use crate::sys::{boot_time_ns, clock_ns, set_clock_ns};
+use crate::sys::{boot_time_ns, clock_ns, net, set_clock_ns};
 
 /// The port of time servers (RFC 5905 §7.3).
 const NTP_PORT: u16 = 123;
@@ -113,7 +113,7 @@ impl Clock {
 
     fn send_query(&mut self, server: ipv4::Address) -> Result<(), Errno> {
         let socket = fd::socket(AddressFamily::INET, SocketType::DGRAM, 0)?;
-        connect(&socket, &SocketAddrV4::new(server.0.into(), NTP_PORT))?;
+        net::connect(&socket, &net::inet(server, NTP_PORT))?;
         self.asked_ns = boot_time_ns();
         fd::write(&socket, &sntp::query(self.nonce()))?;
         self.socket = Some(socket);

@@ -7,7 +7,6 @@ use core::num::NonZero;
 
 use linux_raw_sys::general::S_IFBLK;
 use rustix::fs::OFlags;
-use rustix::process::chdir;
 use whit::error::Errno;
 use whit::probe::{self, Format, Place};
 use whit::root::{Kind, RootSpec, device_number, is_written};
@@ -17,6 +16,7 @@ use crate::console::{self, log_failure};
 use crate::files::{self, Path};
 use crate::message::part;
 use crate::sys::c_str;
+use crate::sys::call::chdir;
 use crate::sys::fd::{self, Fd};
 
 /// The device that is examined, or that was found. The fields used most come first, as in the machine.

@@ -3,12 +3,13 @@
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
 
-use rustix::fs::{Mode, OFlags, mkdir};
+use rustix::fs::OFlags;
 use whit::error::Errno;
 use whit::passwd::Lines as _;
 use whit::text::{split, strip_prefix};
 
 use crate::sys::c_str;
+use crate::sys::call::mkdir;
 use crate::sys::fd::{self, Fd};
 
 /// Room for a file of up to `SIZE - 1` bytes.
@@ -217,7 +218,7 @@ impl Path {
 
 /// Makes one directory; one that exists is fine.
 pub(crate) fn make_directory(path: &CStr) -> Result<(), Errno> {
-    match mkdir(path, Mode::from_raw_mode(0o755)).map_err(Errno::from) {
+    match mkdir(path) {
         Err(Errno::EXIST) => Ok(()),
         done => done,
     }

@@ -2,10 +2,9 @@
 
 use core::ffi::CStr;
 
-use linux_raw_sys::general::MS_RDONLY;
-use rustix::fs::{CWD, FileType, Mode, makedev, mknodat, symlink};
-use rustix::mount::{MountFlags, mount, mount_bind_recursive};
-use rustix::process::{chdir, umask};
+use linux_raw_sys::general::{MS_RDONLY, S_IFCHR};
+use rustix::fs::Mode;
+use rustix::process::umask;
 use whit::contract::ROOT;
 use whit::error::Errno;
 use whit::mounts::{LINKS, MOUNTS, NODES};
@@ -18,6 +17,7 @@ use crate::files::{self, MAX_PATH, Path};
 use crate::inside;
 use crate::message::info;
 use crate::sys::c_str;
+use crate::sys::call::{chdir, mknod, mount, mount_bind_recursive, symlink};
 use crate::sys::fd;
 
 /// Makes the mounts of a packed table, creating missing directories. A directory that is a mount already is skipped.
@@ -33,8 +33,7 @@ fn mount_next(rest: &mut &'static [u8]) -> bool {
     if fd::status(target).is_some_and(|status| status.is_mount) {
         return true;
     }
-    let flags = MountFlags::from_bits_retain(u32::from(*flags));
-    match make_and(target, || mount(fstype, target, fstype, flags, data)) {
+    match make_and(target, || mount(fstype, target, fstype, (*flags).into(), data)) {
         Ok(()) | Err(Errno::BUSY) => {}
         Err(Errno::NODEV) => info!("no {} in this kernel", Text(fstype.to_bytes())),
         Err(errno) => log_failure("mount ", target.to_bytes(), errno),
@@ -56,13 +55,13 @@ pub(crate) fn texts(packed: &[u8]) -> impl Iterator<Item = &CStr> {
 }
 
 /// Mounts on a directory, which is created first when it is missing.
-fn make_and(target: &CStr, attempt: impl Fn() -> rustix::io::Result<()>) -> Result<(), Errno> {
+fn make_and(target: &CStr, attempt: impl Fn() -> Result<(), Errno>) -> Result<(), Errno> {
     match attempt() {
-        Err(rustix::io::Errno::NOENT) => {
+        Err(Errno::NOENT) => {
             files::make_directory(target)?;
-            Ok(attempt()?)
+            attempt()
         }
-        done => Ok(done?),
+        done => done,
     }
 }
 
@@ -78,9 +77,10 @@ pub(crate) fn prepare(mut between: impl FnMut()) {
     }
     let kernels = umask(Mode::empty()); // 022: it would take write permission off the nodes.
     for node in &NODES {
-        let (mode, device) = (Mode::from_raw_mode(node.mode.into()), makedev(node.major.into(), node.minor.into()));
+        // Numbers below 256 (include/linux/kdev_t.h, new_encode_dev()).
+        let device = u32::from(node.major) << 8 | u32::from(node.minor);
         // devtmpfs has made them: EEXIST.
-        let _ = mknodat(CWD, c_str(&node.name), FileType::CharacterDevice, mode, device);
+        let _ = mknod(c_str(&node.name), S_IFCHR | u32::from(node.mode), device);
     }
     umask(kernels);
     let mut links = texts(LINKS);
@@ -139,9 +139,9 @@ pub(crate) fn mount_device(device: &Device, volume: &Volume<'_>) -> Result<bool,
         let mut name = Path::new();
         let fstype = name.set(fstype);
         for flags in [flags, flags | MS_RDONLY] {
-            match mount(device.path.text(), c".", fstype, MountFlags::from_bits_retain(flags), c_str(&data)) {
+            match mount(device.path.text(), c".", fstype, flags, c_str(&data)) {
                 Ok(()) => return Ok(flags & MS_RDONLY != 0),
-                Err(errno) => last = errno.into(),
+                Err(errno) => last = errno,
             }
             // As the kernel does (init/do_mounts.c, mount_root_generic): once more without writing.
             if !matches!(last, Errno::ACCESS | Errno::ROFS) {
@@ -167,7 +167,7 @@ pub(crate) fn bind_system_mounts() -> bool {
     let mut all = true;
     for inside in texts(b"/mnt/dev\0/mnt/proc\0/mnt/sys\0") {
         let ours = c_str(inside.to_bytes_with_nul().get(ROOT.count_bytes()..).unwrap_or_default());
-        let bound = inside::enter_plain(inside).and_then(|()| Ok(mount_bind_recursive(ours, c".")?));
+        let bound = inside::enter_plain(inside).and_then(|()| mount_bind_recursive(ours, c"."));
         inside::leave();
         if let Err(errno) = bound {
             log_failure("mount ", inside.to_bytes(), errno);

@@ -1,8 +1,8 @@
 //! PID 1 handed to the image's own init: systemd, s6, busybox's. The root is really switched, and the initramfs gives its
 //! memory back.
 
-use rustix::fs::{AtFlags, OFlags, unlinkat};
-use rustix::mount::{UnmountFlags, unmount};
+use linux_raw_sys::general::{AT_REMOVEDIR, MNT_DETACH};
+use rustix::fs::OFlags;
 use rustix::system::RebootCommand;
 use whit::argv::Strings;
 use whit::contract::{NOT_FOUND, ROOT};
@@ -17,6 +17,7 @@ use crate::inside;
 use crate::machine::Machine;
 use crate::shutdown;
 use crate::sys::c_str;
+use crate::sys::call::{unlink_at, unmount};
 use crate::sys::fd::{self, Fd};
 use crate::workload::{enter_root, execute, fill};
 
@@ -64,7 +65,7 @@ fn leave_initramfs(root: &Root) {
         filesystems::mount_table(&mounts::HERE);
     }
     for ours in texts(b"/dev\0/proc\0/sys\0/tmp\0/run\0") {
-        let _ = unmount(ours, UnmountFlags::DETACH);
+        let _ = unmount(ours, MNT_DETACH);
     }
     // A rootfs is part of the initramfs; a / that is not in memory is no initramfs.
     if root.on_device
@@ -82,11 +83,11 @@ fn remove_content(directory: &Fd) {
     let mut buffer = files::buffer::<1024>();
     while let Ok(entries @ [_, ..]) = fd::entries(directory, &mut buffer) {
         for name in names(entries).map(c_str) {
-            if unlinkat(directory, name, AtFlags::empty()).is_err()
+            if unlink_at(directory, name, 0).is_err()
                 && let Ok(below) = fd::open_below(directory, name)
             {
                 remove_content(&below);
-                let _ = unlinkat(directory, name, AtFlags::REMOVEDIR);
+                let _ = unlink_at(directory, name, AT_REMOVEDIR);
             }
         }
     }

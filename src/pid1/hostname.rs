@@ -1,8 +1,9 @@
 //! The host name of the machine.
 
-use rustix::system::{Uname, sethostname, uname};
+use rustix::system::{Uname, uname};
 
 use crate::console::log_failure;
+use crate::sys::call::set_hostname;
 
 /// Sets the host name: the option's, or the one that the kernel has, or the lease's, or `whit`.
 pub(crate) fn set(asked: &[u8], leased: &[u8]) {
@@ -15,8 +16,8 @@ pub(crate) fn set(asked: &[u8], leased: &[u8]) {
         b"" => leased,
         asked => asked,
     };
-    if let Err(errno) = sethostname(name) {
-        log_failure("hostname ", name, errno.into());
+    if let Err(errno) = set_hostname(name) {
+        log_failure("hostname ", name, errno);
     }
 }
 

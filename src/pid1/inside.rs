@@ -9,11 +9,11 @@ use core::ffi::CStr;
 use linux_raw_sys::general::{RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, S_IFREG};
 use rustix::fd::{AsFd, AsRawFd};
 use rustix::fs::OFlags;
-use rustix::process::{chdir, fchdir};
 use whit::contract::ROOT;
 use whit::error::Errno;
 
 use crate::files::{self, MAX_PATH, Path, make_directory};
+use crate::sys::call::{chdir, fchdir};
 use crate::sys::fd::{self, Fd};
 
 /// Opens a regular file in the root.
@@ -87,7 +87,7 @@ pub(crate) fn leave() {
 
 #[inline(never)]
 fn enter_found(root: &CStr, path: &CStr, flags: OFlags) -> Result<(), Errno> {
-    Ok(fchdir(find(root, path, flags | OFlags::DIRECTORY)?)?)
+    fchdir(&find(root, path, flags | OFlags::DIRECTORY)?)
 }
 
 /// Limit for the links of one path that lead nowhere yet, and for its directories that are missing.

@@ -1,20 +1,20 @@
 //! Kernel modules, in the order that mkcpio computed.
 
 use rustix::fs::OFlags;
-use rustix::system::finit_module;
 use whit::contract::MODULE_LIST;
 use whit::error::Errno;
 use whit::text::split;
 
 use crate::console::{log_failure, read_or_log};
 use crate::files::{self, Path};
+use crate::sys::call::load_module;
 use crate::sys::fd::{self, open};
 use crate::sys::memory::Static;
 
 /// Bytes of the list: some 200 modules.
 const MAX_LIST: usize = 16 * 1024;
 /// include/uapi/linux/module.h: the kernel takes .ko.xz, .ko.zst, .ko.gz apart itself (5.17).
-const MODULE_INIT_COMPRESSED_FILE: i32 = 4;
+const MODULE_INIT_COMPRESSED_FILE: u32 = 4;
 
 /// Loads each module of the list, and calls `between` after each. A failure is logged; the boot goes on.
 pub(crate) fn load(mut between: impl FnMut()) {
@@ -31,8 +31,7 @@ pub(crate) fn load(mut between: impl FnMut()) {
 #[inline(never)]
 pub(crate) fn load_one(directory: &[u8], file: &[u8]) {
     let flags = if file.ends_with(b".ko") { 0 } else { MODULE_INIT_COMPRESSED_FILE };
-    let done = open(Path::new().join(directory, file), OFlags::RDONLY)
-        .and_then(|module| finit_module(module, c"", flags).map_err(Errno::from));
+    let done = open(Path::new().join(directory, file), OFlags::RDONLY).and_then(|module| load_module(&module, flags));
     match done {
         // It is there, or in the kernel itself; or this machine has nothing for it, as with crc32c_intel.
         Ok(()) | Err(Errno::EXIST | Errno::NODEV) => {}

@@ -196,7 +196,7 @@ impl<'a> Network<'a> {
     pub(crate) fn release(&mut self) {
         for interface in &mut self.interfaces {
             let action = interface.client.release();
-            interface.perform(&action, &mut self.shared);
+            interface.perform(action, &mut self.shared);
         }
     }
 
@@ -211,7 +211,7 @@ impl<'a> Network<'a> {
         for interface in &mut self.interfaces {
             if interface.client.deadline_ms() <= now_ms {
                 let action = interface.client.timeout(now_ms);
-                interface.perform(&action, &mut self.shared);
+                interface.perform(action, &mut self.shared);
             }
         }
         if Feature::Ipv6.is_enabled() {
@@ -354,7 +354,7 @@ impl<'a> Network<'a> {
         interface.carrier = link.carrier();
         interface.mtu = link.mtu();
         let action = interface.client.link(now_ms, link.carrier());
-        interface.perform(&action, &mut self.shared);
+        interface.perform(action, &mut self.shared);
     }
 
     fn read_packets(&mut self, now_ms: u64) {
@@ -367,7 +367,7 @@ impl<'a> Network<'a> {
             let heard = find(&mut self.interfaces, received.interface);
             if let (CLIENT_PORT, Some(interface)) = (datagram.destination.port, heard) {
                 let action = interface.client.receive(now_ms, &message, datagram.source.address);
-                interface.perform(&action, &mut self.shared);
+                interface.perform(action, &mut self.shared);
             }
         }
     }
@@ -380,7 +380,7 @@ impl<'a> Network<'a> {
             let Some((by, address)) = arp::claim(received.packet) else { continue };
             if let Some(interface) = find(&mut self.interfaces, received.interface) {
                 let action = interface.client.address_claimed(now_ms, address, by);
-                interface.perform(&action, &mut self.shared);
+                interface.perform(action, &mut self.shared);
             }
         }
     }

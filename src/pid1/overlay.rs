@@ -1,6 +1,5 @@
 //! An overlay over a root that is not written to: writes go to memory or to another device.
 
-use rustix::mount::{MountFlags, mount, mount_move};
 use whit::contract::{LOWER, OVERLAY_DIRECTORIES, OVERLAY_OPTIONS, ROOT, UPPER};
 use whit::error::Errno;
 use whit::options::Value;
@@ -14,6 +13,7 @@ use crate::filesystems::texts;
 use crate::inside;
 use crate::machine::Machine;
 use crate::mounting::mount_when_there;
+use crate::sys::call::{mount, mount_move};
 
 /// Mounts the overlay of `overlay=` over the root; returns whether the boot can go on. Failures are logged.
 pub(crate) fn mount_overlay(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Device) -> Result<bool, End> {
@@ -43,5 +43,5 @@ fn mount_layers() -> Result<(), Errno> {
     inside::leave();
     all?;
     mount_move(ROOT, LOWER)?;
-    Ok(mount(c"overlay", ROOT, c"overlay", MountFlags::empty(), OVERLAY_OPTIONS)?)
+    mount(c"overlay", ROOT, c"overlay", 0, OVERLAY_OPTIONS)
 }

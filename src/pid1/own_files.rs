@@ -3,9 +3,7 @@
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use rustix::fs::{OFlags, ftruncate, rename, unlink};
-use rustix::io;
-use rustix::mount::mount_bind;
+use rustix::fs::OFlags;
 use whit::contract::{MARK, ROOT, RUN};
 use whit::error::Errno;
 use whit::text::strip_prefix;
@@ -13,6 +11,7 @@ use whit::text::strip_prefix;
 use crate::console::{self, log_failure};
 use crate::files::{self, Path};
 use crate::inside::{self, Walk};
+use crate::sys::call::{mount_bind, rename, truncate, unlink};
 use crate::sys::fd::{self, Fd};
 use crate::sys::memory::MAX_LINE;
 
@@ -80,7 +79,7 @@ fn replace(name: &CStr, text: &[u8]) -> Result<(), Errno> {
     remove_new(); // A power cut left it.
     let done = fd::open(NEW, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)
         .and_then(|file| fd::write(&file, text))
-        .and_then(|()| Ok(rename(NEW, name)?));
+        .and_then(|()| rename(NEW, name));
     remove_new(); // It was not renamed.
     done
 }
@@ -99,8 +98,8 @@ fn remove_new() {
 /// that have readers.
 #[inline(never)]
 fn overwrite(file: &Fd, text: &[u8]) -> Result<(), Errno> {
-    io::pwrite(file, text, 0)?;
-    Ok(ftruncate(file, u64::try_from(text.len()).unwrap_or_default())?)
+    fd::write_at_start(file, text)?;
+    truncate(file, text.len())
 }
 
 /// Writes a file outside the root, which is read-only, and binds it over that of the working directory.
@@ -109,5 +108,5 @@ fn bind_over(path: &[u8], theirs: &CStr, text: &[u8]) -> Result<(), Errno> {
     let mut room = Path::new();
     let ours = room.join(RUN.to_bytes(), strip_prefix(path, b"etc/").unwrap_or(path));
     overwrite(&fd::open(ours, OFlags::WRONLY | OFlags::CREATE)?, text)?;
-    Ok(mount_bind(ours, theirs)?)
+    mount_bind(ours, theirs)
 }

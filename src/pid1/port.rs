@@ -3,13 +3,14 @@
 //! The host names them; the kernel numbers them (drivers/char/virtio_console.c), and without udev there are no links
 //! with the names.
 
-use rustix::fs::{Access, OFlags, access};
+use rustix::fs::OFlags;
 use whit::contract::{EXIT_PORT, WINDOW_PORT, join, joined_len};
 use whit::text::position;
 
 use crate::console::{self, number_line};
 use crate::files::{self, Path};
 use crate::pty::Terminal;
+use crate::sys::call::exists;
 use crate::sys::fd::{self, Fd, WINDOW_SIZE};
 use crate::sys::memory;
 
@@ -35,7 +36,7 @@ impl Ports {
     /// An open port raises SIGIO when there is something to read, and when its host connects or disconnects; poll(2) would not do:
     /// a port without a host is always ready (port_fops_poll()).
     pub(crate) fn open(&mut self, terminal: &Terminal) {
-        if access(c"/sys/class/virtio-ports", Access::EXISTS).is_ok() {
+        if exists(c"/sys/class/virtio-ports") {
             for number in 0..NUMBERS {
                 self.open_one(number);
             }

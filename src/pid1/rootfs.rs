@@ -1,7 +1,7 @@
 //! A rootfs, which is a root inside the initramfs: it needs no disk and no copy.
 
-use rustix::fs::{Access, OFlags, XattrFlags, access, lsetxattr};
-use rustix::mount::{MountFlags, mount_bind, mount_remount};
+use linux_raw_sys::general::{MS_BIND, MS_RDONLY};
+use rustix::fs::OFlags;
 use whit::contract::{ROOT, ROOTFS, ROOTFS_ATTRIBUTES, ROOTFS_END, ROOTFS_NEEDS, join, joined_len};
 use whit::rootfs::{BLOCK, MAX_NEEDS, take_value};
 use whit::text::Text;
@@ -9,12 +9,13 @@ use whit::text::Text;
 use crate::files;
 use crate::filesystems::{Root, next_text};
 use crate::message::error;
+use crate::sys::call::{exists, mount_bind, remount, set_attribute};
 use crate::sys::fd;
 
 /// Mounts the rootfs as the root. Returns `None` when there is none, or not all of it; the reason is logged.
 pub(crate) fn mount(read_only: bool) -> Option<Root> {
     let mut room = files::buffer::<{ MAX_NEEDS + 1 }>();
-    if access(ROOTFS_END, Access::EXISTS).is_err()
+    if !exists(ROOTFS_END)
         && let Ok(text) = files::read(ROOTFS_NEEDS, &mut room)
     {
         error!("{}", Text(text));
@@ -28,7 +29,7 @@ pub(crate) fn mount(read_only: bool) -> Option<Root> {
         return None;
     }
     restore_attributes();
-    let read_only = read_only && mount_remount(ROOT, MountFlags::BIND | MountFlags::RDONLY, c"").is_ok();
+    let read_only = read_only && remount(ROOT, MS_BIND | MS_RDONLY).is_ok();
     Some(Root { on_device: false, read_only })
 }
 
@@ -40,7 +41,7 @@ fn restore_attributes() {
         loop {
             let (path, name, text) = (next_text(&mut rest), next_text(&mut rest), next_text(&mut rest));
             let Some(value) = take_value(&mut rest).filter(|_| !path.is_empty()) else { break };
-            if lsetxattr(path, name, value, XattrFlags::empty()).is_err() && !text.is_empty() {
+            if set_attribute(path, name, value).is_err() && !text.is_empty() {
                 error!("{}", Text(text.to_bytes()));
             }
         }

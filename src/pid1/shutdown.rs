@@ -2,10 +2,8 @@
 
 use core::ffi::CStr;
 
-use linux_raw_sys::general::{__WALL, __WCLONE};
+use linux_raw_sys::general::{__WALL, __WCLONE, MS_RDONLY};
 use rustix::fs::{OFlags, sync};
-use rustix::mount::{MountFlags, mount_remount};
-use rustix::process::{chdir, chroot};
 use rustix::system::RebootCommand;
 use whit::contract::ROOT;
 use whit::error::Errno;
@@ -21,6 +19,7 @@ use crate::machine::{Machine, is_machine, now_ms, signal};
 use crate::message::{error, info};
 use crate::notify;
 use crate::sys;
+use crate::sys::call::{chdir, chroot, remount};
 use crate::sys::fd;
 use crate::sys::process::{Fork, fork, kill, restore_limit, swap_off};
 
@@ -184,8 +183,8 @@ fn write_back(_: &CStr) {
 
 /// Makes a superblock read-only: an unmount can succeed here while another mount namespace keeps the file system writable.
 fn make_read_only(path: &CStr) {
-    if let Err(errno) = mount_remount(path, MountFlags::RDONLY, c"") {
-        log_failure("remount read-only: ", path.to_bytes(), errno.into());
+    if let Err(errno) = remount(path, MS_RDONLY) {
+        log_failure("remount read-only: ", path.to_bytes(), errno);
         // A process that cannot be killed has a file open for writing.
         if is_machine() {
             let _ = fd::open(path, OFlags::RDONLY).map(|mounted| fd::freeze(&mounted));

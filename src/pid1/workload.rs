@@ -4,9 +4,8 @@ use core::ffi::CStr;
 use core::mem::ManuallyDrop;
 
 use linux_raw_sys::general::{CLONE_NEWNS, SIGCHLD};
-use rustix::fs::{Access, OFlags, Uid, access, fchown};
-use rustix::mount::mount_move;
-use rustix::process::{Pid, chdir, chroot, getpid, setpgid};
+use rustix::fs::OFlags;
+use rustix::process::{Pid, getpid, setpgid};
 use rustix::termios::{isatty, tcsetpgrp};
 use whit::argv::{self, Full, MAX_BYTES, MAX_STRINGS, Strings};
 use whit::contract::{IMAGE_RECORD, NOT_EXECUTABLE, NOT_FOUND, NOT_STARTED, RECORD, ROOT, join, joined_len};
@@ -24,6 +23,7 @@ use crate::message::error;
 use crate::own_files;
 use crate::settings;
 use crate::sys;
+use crate::sys::call::{chdir, chroot, exists, mount_move, set_owner};
 use crate::sys::fd::{Fd, STDERR};
 use crate::sys::process::{self, Fork, fork};
 
@@ -39,13 +39,13 @@ pub(crate) fn start(machine: &Machine<'_>) -> Result<Pid, Error> {
             machine.terminal.enter();
             sys::exit(run(&machine.sources, &machine.options))
         }
-        Err(errno) => Err(at_step("fork")(errno)),
+        Err(errno) => Err(Error { step: "fork", errno }),
     }
 }
 
 /// Whether the initramfs has a shell.
 pub(crate) fn has_shell() -> bool {
-    access(SHELL, Access::EXISTS).is_ok()
+    exists(SHELL)
 }
 
 /// Starts the shell of the initramfs.
@@ -62,12 +62,8 @@ pub(crate) fn start_shell() -> Result<Pid, Error> {
             log_failure("", SHELL.to_bytes(), process::execute(SHELL, &argv, &env));
             sys::exit(NOT_EXECUTABLE)
         }
-        Err(errno) => Err(at_step("fork")(errno)),
+        Err(errno) => Err(Error { step: "fork", errno }),
     }
-}
-
-fn at_step<E: Into<Errno>>(step: &'static str) -> impl Fn(E) -> Error {
-    move |errno| Error { step, errno: errno.into() }
 }
 
 /// Makes the child a process group of its own, and the foreground one.
@@ -112,14 +108,14 @@ fn overflow(full: Full) -> u8 {
 #[inline(never)]
 pub(crate) fn enter_root(sources: &Sources<'_>, options: &Options<'_>) -> Result<(), u8> {
     caps::apply(sources, options)?;
-    let moved = || -> rustix::io::Result<()> {
+    let moved = || {
         chdir(ROOT)?;
         mount_move(c".", c"/")?;
         chroot(c".")?;
         chdir(c"/")
     };
     moved().map_err(|errno| {
-        log_failure("move /mnt to /", b"", errno.into());
+        log_failure("move /mnt to /", b"", errno);
         NOT_STARTED
     })
 }
@@ -152,7 +148,7 @@ fn become_user(sources: &Sources<'_>, options: &Options<'_>, env: &mut Strings) 
     settings::apply(sources)?;
     if account.uid != 0 {
         // The program may open /dev/stdout by name. Three descriptors, one file.
-        let _ = fchown(&STDERR, Some(Uid::from_raw(account.uid)), None);
+        let _ = set_owner(&STDERR, account.uid);
     }
     process::become_user(account.uid, account.gid, &groups).map_err(|errno| {
         log_failure("user ", user, errno);

@@ -160,7 +160,7 @@ impl Watched {
             0 => {
                 self.link = !random.once_in(3);
                 let action = self.client.link(self.now_ms, self.link);
-                self.check(&action);
+                self.check(action);
             }
             1..=3 if due_ms != NEVER => {
                 // At its time, or late: the machine was busy, or stood still for a week.
@@ -170,8 +170,8 @@ impl Watched {
                 let action = self.client.timeout(self.now_ms);
                 assert_eq!(ends, action == Action::Deconfigure, "{:?}", self.client);
                 assert!(action != Action::Nothing, "{:?}: a timeout for nothing", self.client);
-                self.check(&action);
-                if matches!(action, Action::Send(..)) {
+                self.check(action);
+                if action == Action::Send {
                     assert!(self.client.deadline_ms() > self.now_ms, "{:?} would send without a pause", self.client);
                 }
             }
@@ -180,7 +180,7 @@ impl Watched {
                 let by = if random.once_in(2) { CHADDR } else { [2, 0, 0, 0, 0, 9] };
                 let action = self.client.address_claimed(self.now_ms, whose, by);
                 assert!(action == Action::Nothing || by != CHADDR, "{:?} is in its own way", self.client);
-                self.check(&action);
+                self.check(action);
             }
             _ => self.answer(random),
         }
@@ -202,23 +202,26 @@ impl Watched {
         match action {
             Action::Configure | Action::Extend => assert_eq!(message.kind, Kind::Ack, "{before:?}"),
             Action::Deconfigure => assert_eq!(message.kind, Kind::Nak, "{before:?}"),
-            Action::Send(query, _) => assert_eq!((message.kind, query.kind), (Kind::Offer, Kind::Request)),
-            Action::Probe(address) => assert_eq!((message.kind, message.yiaddr()), (Kind::Ack, address)),
-            Action::Decline(_) => panic!("{before:?} declines what a server says"),
+            Action::Send => {
+                assert_eq!((message.kind, self.client.query().kind), (Kind::Offer, Kind::Request));
+            }
+            Action::Probe => assert_eq!((message.kind, message.yiaddr()), (Kind::Ack, self.client.address())),
+            Action::Decline => panic!("{before:?} declines what a server says"),
             Action::BringUp | Action::Nothing => {}
         }
-        self.check(&action);
+        self.check(action);
     }
 
-    fn check(&mut self, action: &Action) {
+    fn check(&mut self, action: Action) {
         let client = &self.client;
+        let query = *client.query();
         match action {
-            Action::Send(query, destination) => {
+            Action::Send => {
                 let renews = query.ciaddr != Address::UNSPECIFIED;
                 assert!(renews || self.link, "{client:?} asks for a lease without a carrier");
-                assert!(renews || *destination == Destination::Broadcast, "{client:?}");
+                assert!(renews || client.destination() == Destination::Broadcast, "{client:?}");
                 assert!(!renews || (query.requested, query.server) == (None, None), "RFC 2131 §4.3.2: {query:?}");
-                self.asked = Some(*query);
+                self.asked = Some(query);
             }
             Action::Configure => self.configured = true,
             Action::Extend => assert!(self.configured, "{client:?} extends what is not there"),
@@ -230,12 +233,12 @@ impl Watched {
                 );
                 assert!(client.lease().is_none(), "{client:?}");
             }
-            Action::Decline(query) => {
+            Action::Decline => {
                 self.configured = false;
                 assert_eq!((query.kind, query.ciaddr), (Kind::Decline, Address::UNSPECIFIED));
                 assert!(query.requested.is_some() && query.server.is_some() && client.lease().is_none(), "{client:?}");
             }
-            Action::Probe(_) | Action::BringUp | Action::Nothing => {}
+            Action::Probe | Action::BringUp | Action::Nothing => {}
         }
         if let Some(lease) = client.lease() {
             assert!(self.configured, "a lease that no ACK gave: {client:?}");

@@ -17,7 +17,7 @@ fn client() -> Client {
 
 /// A server's message: a kind, a server identifier, a mask, a lease of 1000 s.
 fn say(client: &mut Client, now_ms: u64, kind: u8, server: [u8; 4]) -> Action {
-    let xid = client.xid;
+    let xid = client.query.xid;
     say_with(client, now_ms, kind, server, xid)
 }
 
@@ -34,11 +34,9 @@ const ACK: u8 = 5;
 const NAK: u8 = 6;
 
 #[track_caller]
-fn sent(action: Action) -> (Query, Destination) {
-    match action {
-        Action::Send(query, destination) => (query, destination),
-        other => panic!("nothing was sent: {other:?}"),
-    }
+fn sent(action: Action, client: &Client) -> (Query, Destination) {
+    assert_eq!(action, Action::Send);
+    (*client.query(), client.destination())
 }
 
 /// Lets the deadline come and returns what is sent then, with the time.
@@ -50,8 +48,8 @@ fn fire(client: &mut Client) -> (u64, Action) {
 }
 
 fn bound(client: &mut Client, now_ms: u64) {
-    sent(client.link(now_ms, true));
-    sent(say(client, now_ms, OFFER, SERVER));
+    sent(client.link(now_ms, true), &client);
+    sent(say(client, now_ms, OFFER, SERVER), &client);
     assert_eq!(say(client, now_ms, ACK, SERVER), Action::Configure);
 }
 
@@ -61,21 +59,21 @@ fn an_interface_may_be_brought_up_later() {
     assert_eq!(client.link(3, false), Action::Nothing);
     assert_eq!(fire(&mut client), (500, Action::BringUp));
     assert_eq!(client.deadline_ms(), NEVER, "once");
-    sent(client.link(510, true));
+    sent(client.link(510, true), &client);
 
     // Somebody else brought it up before.
     let mut client = Client::new(CHADDR, 0x5eed, FAST, 500);
-    sent(client.link(100, true));
-    assert!(matches!(fire(&mut client), (300..400, Action::Send(..))));
+    sent(client.link(100, true), &client);
+    assert!(matches!(fire(&mut client), (300..400, Action::Send)));
 }
 
 #[test]
 fn four_messages_bind() {
     let mut client = client();
     assert_eq!(client.deadline_ms(), NEVER, "nothing happens without a link");
-    let (discover, to) = sent(client.link(5, true));
+    let (discover, to) = sent(client.link(5, true), &client);
     assert_eq!((discover.kind, discover.secs, to), (Kind::Discover, 0, Destination::Broadcast));
-    let (request, to) = sent(say(&mut client, 6, OFFER, SERVER));
+    let (request, to) = sent(say(&mut client, 6, OFFER, SERVER), &client);
     assert_eq!((request.kind, request.xid, to), (Kind::Request, discover.xid, Destination::Broadcast));
     assert_eq!((request.requested, request.server), (Some(Address(OURS)), Some(Address(SERVER))));
     assert_eq!(say(&mut client, 7, ACK, SERVER), Action::Configure);
@@ -87,19 +85,19 @@ fn four_messages_bind() {
 #[test]
 fn discovers_keep_their_xid_and_back_off() {
     let mut client = client();
-    let (first, _) = sent(client.link(0, true));
+    let (first, _) = sent(client.link(0, true), &client);
     let mut before_ms = 0;
     for gap_ms in [250, 500, 1000, 2000, 4000, 8000, 16_000, 32_000, 64_000, 64_000, 64_000] {
         let (now_ms, action) = fire(&mut client);
         let gap = now_ms - before_ms;
         assert!((gap_ms * 9 / 10..=gap_ms * 11 / 10).contains(&gap), "{gap} ms for {gap_ms} ms");
-        let (query, _) = sent(action);
+        let (query, _) = sent(action, &client);
         assert_eq!((query.kind, query.xid), (Kind::Discover, first.xid));
         assert_eq!(u64::from(query.secs), now_ms / 1000);
         before_ms = now_ms;
     }
     // A slow server's answer to the first counts, and the REQUEST repeats the DISCOVER's secs.
-    let (request, _) = sent(say(&mut client, before_ms + 1, OFFER, SERVER));
+    let (request, _) = sent(say(&mut client, before_ms + 1, OFFER, SERVER), &client);
     assert_eq!(u64::from(request.secs), before_ms / 1000);
 }
 
@@ -118,8 +116,8 @@ fn jitter_differs_between_clients() {
 #[test]
 fn what_is_not_ours_is_ignored() {
     let mut client = client();
-    sent(client.link(0, true));
-    let (xid, deadline_ms) = (client.xid, client.deadline_ms());
+    sent(client.link(0, true), &client);
+    let (xid, deadline_ms) = (client.query.xid, client.deadline_ms());
     assert_eq!(say_with(&mut client, 1, OFFER, SERVER, xid ^ 1), Action::Nothing);
     let mut bytes = reply(xid, OURS, &[53, 1, OFFER]);
     bytes[28] ^= 2;
@@ -132,8 +130,8 @@ fn what_is_not_ours_is_ignored() {
 #[test]
 fn the_first_offer_wins_and_only_its_server_counts() {
     let mut client = client();
-    sent(client.link(0, true));
-    sent(say(&mut client, 1, OFFER, SERVER));
+    sent(client.link(0, true), &client);
+    sent(say(&mut client, 1, OFFER, SERVER), &client);
     assert_eq!(say(&mut client, 2, OFFER, OTHER), Action::Nothing);
     assert_eq!(say(&mut client, 3, NAK, OTHER), Action::Nothing);
     assert_eq!(say(&mut client, 4, ACK, OTHER), Action::Nothing);
@@ -144,21 +142,21 @@ fn the_first_offer_wins_and_only_its_server_counts() {
 #[test]
 fn a_server_without_identifier_is_known_by_its_address() {
     let mut client = client();
-    sent(client.link(0, true));
-    let bytes = reply(client.xid, OURS, &[53, 1, OFFER]);
-    let (request, _) = sent(client.receive(1, &Message::parse(&bytes).unwrap(), Address(SERVER)));
+    sent(client.link(0, true), &client);
+    let bytes = reply(client.query.xid, OURS, &[53, 1, OFFER]);
+    let (request, _) = sent(client.receive(1, &Message::parse(&bytes).unwrap(), Address(SERVER)), &client);
     assert_eq!(request.server, Some(Address(SERVER)));
 }
 
 #[test]
 fn an_unanswered_request_is_given_up_after_four() {
     let mut client = client();
-    let (discover, _) = sent(client.link(0, true));
-    sent(say(&mut client, 1, OFFER, SERVER));
+    let (discover, _) = sent(client.link(0, true), &client);
+    sent(say(&mut client, 1, OFFER, SERVER), &client);
     for _ in 1..MAX_REQUESTS {
-        assert_eq!(sent(fire(&mut client).1).0.kind, Kind::Request);
+        assert_eq!(sent(fire(&mut client).1, &client).0.kind, Kind::Request);
     }
-    let (again, _) = sent(fire(&mut client).1);
+    let (again, _) = sent(fire(&mut client).1, &client);
     assert_eq!(again.kind, Kind::Discover);
     assert_ne!(again.xid, discover.xid);
 }
@@ -166,18 +164,18 @@ fn an_unanswered_request_is_given_up_after_four() {
 #[test]
 fn refusals_start_again_ever_later() {
     let mut client = client();
-    sent(client.link(0, true));
-    sent(say(&mut client, 0, OFFER, SERVER));
+    sent(client.link(0, true), &client);
+    sent(say(&mut client, 0, OFFER, SERVER), &client);
     let mut now_ms = 0;
     assert_eq!(say(&mut client, now_ms, NAK, SERVER), Action::Nothing);
     assert_eq!(client.deadline_ms(), now_ms, "at once the first time");
-    assert_eq!(sent(fire(&mut client).1).0.kind, Kind::Discover);
+    assert_eq!(sent(fire(&mut client).1, &client).0.kind, Kind::Discover);
     for wait_ms in [1000, 2000, 4000, 8000, 16_000, 32_000, 64_000, 64_000] {
-        sent(say(&mut client, now_ms, OFFER, SERVER));
+        sent(say(&mut client, now_ms, OFFER, SERVER), &client);
         assert_eq!(say(&mut client, now_ms, NAK, SERVER), Action::Nothing);
         assert_eq!(say(&mut client, now_ms, OFFER, SERVER), Action::Nothing, "not before a DISCOVER");
         let (then_ms, action) = fire(&mut client);
-        assert_eq!((sent(action).0.kind, then_ms - now_ms), (Kind::Discover, wait_ms));
+        assert_eq!((sent(action, &client).0.kind, then_ms - now_ms), (Kind::Discover, wait_ms));
         now_ms = then_ms;
     }
 }
@@ -192,7 +190,7 @@ fn a_lease_is_renewed_then_rebound_then_lost() {
         if action == Action::Deconfigure {
             break now_ms;
         }
-        let (query, to) = sent(action);
+        let (query, to) = sent(action, &client);
         assert_eq!((query.kind, query.ciaddr), (Kind::Request, Address(OURS)));
         assert_eq!((query.requested, query.server), (None, None), "RFC 2131 §4.3.2");
         trace.push((now_ms / 1000, to));
@@ -209,7 +207,7 @@ fn a_lease_is_renewed_then_rebound_then_lost() {
     ];
     assert_eq!((&trace[..], end_ms), (&expected[..], 1_000_000));
     assert!(client.lease().is_none());
-    let (query, _) = sent(fire(&mut client).1);
+    let (query, _) = sent(fire(&mut client).1, &client);
     assert_eq!((query.kind, query.requested), (Kind::Request, Some(Address(OURS))), "it may still be had");
 }
 
@@ -223,7 +221,7 @@ fn a_renewed_lease_counts_from_its_ack() {
     assert_eq!(client.deadline_ms(), now_ms + 5 + 500_000);
     let (now_ms, _) = fire(&mut client);
     let [a, b, c, d] = SERVER;
-    let bytes = reply(client.xid, OURS, &[53, 1, ACK, 54, 4, a, b, c, d, 51, 4, 0, 0, 3, 0xe8, 6, 4, 8, 8, 8, 8]);
+    let bytes = reply(client.query.xid, OURS, &[53, 1, ACK, 54, 4, a, b, c, d, 51, 4, 0, 0, 3, 0xe8, 6, 4, 8, 8, 8, 8]);
     let action = client.receive(now_ms, &Message::parse(&bytes).unwrap(), Address(SERVER));
     assert_eq!(action, Action::Configure, "another mask, and a name server");
 }
@@ -248,14 +246,14 @@ fn any_server_may_refuse_or_grant_while_rebinding() {
 #[test]
 fn a_server_may_skip_two_messages() {
     let mut client = client();
-    sent(client.link(0, true));
+    sent(client.link(0, true), &client);
     let rapid = |client: &Client, kind| {
         let [a, b, c, d] = SERVER;
-        reply(client.xid, OURS, &[53, 1, kind, 54, 4, a, b, c, d, 80, 0, 51, 4, 0, 0, 3, 0xe8])
+        reply(client.query.xid, OURS, &[53, 1, kind, 54, 4, a, b, c, d, 80, 0, 51, 4, 0, 0, 3, 0xe8])
     };
     let offer = rapid(&client, OFFER);
     let mut patient = client.clone();
-    sent(patient.receive(1, &Message::parse(&offer).unwrap(), Address(SERVER)));
+    sent(patient.receive(1, &Message::parse(&offer).unwrap(), Address(SERVER)), &patient);
     assert_eq!(patient.state(), State::Requesting, "an OFFER is an OFFER");
     let ack = rapid(&client, ACK);
     assert_eq!(client.receive(1, &Message::parse(&ack).unwrap(), Address(SERVER)), Action::Configure);
@@ -265,9 +263,9 @@ fn a_server_may_skip_two_messages() {
 #[test]
 fn who_refuses_says_who_it_is() {
     let mut client = client();
-    sent(client.link(0, true));
-    sent(say(&mut client, 1, OFFER, SERVER));
-    let nak = reply(client.xid, [0; 4], &[53, 1, NAK]);
+    sent(client.link(0, true), &client);
+    sent(say(&mut client, 1, OFFER, SERVER), &client);
+    let nak = reply(client.query.xid, [0; 4], &[53, 1, NAK]);
     assert_eq!(client.receive(2, &Message::parse(&nak).unwrap(), Address(SERVER)), Action::Nothing);
     assert_eq!(client.state(), State::Requesting);
     assert_eq!(say(&mut client, 3, ACK, SERVER), Action::Configure);
@@ -276,26 +274,26 @@ fn who_refuses_says_who_it_is() {
 #[test]
 fn an_identifier_comes_back_as_it_was_sent() {
     let mut client = client();
-    sent(client.link(0, true));
+    sent(client.link(0, true), &client);
     let mut options = std::vec![53, 1, OFFER, 61, 7, 1];
     options.extend(CHADDR);
     let mut other = options.clone();
     other[6] ^= 1;
     for options in [&other, &options[..6].iter().chain(b"\x01").copied().collect()] {
-        let bytes = reply(client.xid, OURS, options);
+        let bytes = reply(client.query.xid, OURS, options);
         let ignored = Message::parse(&bytes)
             .is_none_or(|message| client.receive(1, &message, Address(SERVER)) == Action::Nothing);
         assert!(ignored, "{options:?}");
     }
-    let bytes = reply(client.xid, OURS, &options);
-    sent(client.receive(1, &Message::parse(&bytes).unwrap(), Address(SERVER)));
+    let bytes = reply(client.query.xid, OURS, &options);
+    sent(client.receive(1, &Message::parse(&bytes).unwrap(), Address(SERVER)), &client);
 }
 
 #[test]
 fn some_messages_ask_for_a_broadcast_answer() {
     let mut client = client();
-    let mut asked = std::vec![sent(client.link(0, true)).0.broadcast];
-    asked.extend((0..11).map(|_| sent(fire(&mut client).1).0.broadcast));
+    let mut asked = std::vec![sent(client.link(0, true), &client).0.broadcast];
+    asked.extend((0..11).map(|_| sent(fire(&mut client).1, &client).0.broadcast));
     let expected = [false, false, false, true, false, true, false, true, false, true, false, true];
     assert_eq!(asked, expected);
 }
@@ -303,7 +301,7 @@ fn some_messages_ask_for_a_broadcast_answer() {
 #[test]
 fn the_classic_timing_can_be_had() {
     let mut client = Client::new(CHADDR, 0x5eed, Timing { first_gap_ms: CLASSIC_GAP_MS, ..FAST }, NEVER);
-    sent(client.link(0, true));
+    sent(client.link(0, true), &client);
     let mut before_ms = 0;
     for gap_ms in [4000, 8000, 16_000, 32_000, 64_000, 64_000, 64_000, 64_000, 64_000, 64_000, 64_000] {
         let (now_ms, _) = fire(&mut client);
@@ -318,7 +316,7 @@ fn returned() -> (Client, u64) {
     let mut client = client();
     bound(&mut client, 0);
     assert_eq!(client.link(5000, false), Action::Nothing);
-    let (query, to) = sent(client.link(6000, true));
+    let (query, to) = sent(client.link(6000, true), &client);
     assert_eq!((query.kind, query.requested, query.server), (Kind::Request, Some(Address(OURS)), None));
     assert_eq!((query.ciaddr, to), (Address::UNSPECIFIED, Destination::Broadcast), "RFC 2131 §4.3.2, INIT-REBOOT");
     assert!(client.lease().is_some(), "until somebody says otherwise");
@@ -335,17 +333,17 @@ fn a_link_that_returns_has_the_lease_confirmed_by_any_server() {
     let (mut client, now_ms) = returned();
     assert_eq!(say(&mut client, now_ms + 1, NAK, OTHER), Action::Deconfigure, "another network");
     assert!(client.lease().is_none());
-    assert_eq!(sent(fire(&mut client).1).0.kind, Kind::Discover);
+    assert_eq!(sent(fire(&mut client).1, &client).0.kind, Kind::Discover);
 }
 
 #[test]
 fn a_returned_link_without_an_answer_is_a_new_network() {
     let (mut client, now_ms) = returned();
-    assert_eq!(sent(fire(&mut client).1).0.kind, Kind::Request);
+    assert_eq!(sent(fire(&mut client).1, &client).0.kind, Kind::Request);
     let (then_ms, action) = fire(&mut client);
-    assert_eq!(sent(action).0.kind, Kind::Discover);
+    assert_eq!(sent(action, &client).0.kind, Kind::Discover);
     assert!((600..900).contains(&(then_ms - now_ms)), "{then_ms}");
-    sent(say(&mut client, then_ms, OFFER, SERVER));
+    sent(say(&mut client, then_ms, OFFER, SERVER), &client);
     assert_eq!(say(&mut client, then_ms, ACK, SERVER), Action::Configure, "also when it is the same address");
 }
 
@@ -378,7 +376,7 @@ fn a_link_that_goes_again_waits_for_the_next() {
     let (mut client, now_ms) = returned();
     assert_eq!(client.link(now_ms + 10, false), Action::Nothing);
     assert_eq!(client.deadline_ms(), 1_000_000, "or for the end of its lease");
-    assert_eq!(sent(client.link(now_ms + 60_000, true)).0.kind, Kind::Request);
+    assert_eq!(sent(client.link(now_ms + 60_000, true), &client).0.kind, Kind::Request);
 }
 
 #[test]
@@ -389,17 +387,17 @@ fn a_lease_that_is_lost_without_a_carrier_is_looked_for_with_the_next() {
     assert_eq!(client.link(5000, false), Action::Nothing);
     assert_eq!(client.timeout(1_000_000), Action::Deconfigure);
     assert_eq!(client.deadline_ms(), NEVER, "what was sent now would be lost");
-    let (query, _) = sent(client.link(2_000_000, true));
+    let (query, _) = sent(client.link(2_000_000, true), &client);
     assert_eq!((query.kind, query.requested), (Kind::Request, Some(Address(OURS))));
 
     // It is refused by what came in just before.
     let mut client = self::client();
     bound(&mut client, 0);
-    sent(client.timeout(500_000));
+    sent(client.timeout(500_000), &client);
     assert_eq!(client.link(500_001, false), Action::Nothing);
     assert_eq!(say(&mut client, 500_001, NAK, SERVER), Action::Deconfigure);
     assert_eq!(client.deadline_ms(), NEVER);
-    assert_eq!(sent(client.link(600_000, true)).0.kind, Kind::Discover);
+    assert_eq!(sent(client.link(600_000, true), &client).0.kind, Kind::Discover);
 }
 
 #[test]
@@ -408,7 +406,7 @@ fn a_machine_that_stood_still_past_its_lease_asks_whether_it_can_have_it_again()
     bound(&mut client, 0);
     assert_eq!(client.timeout(2_000_000), Action::Deconfigure);
     assert_eq!((client.lease().is_none(), client.deadline_ms()), (true, 2_000_000));
-    let (query, _) = sent(client.timeout(2_000_000));
+    let (query, _) = sent(client.timeout(2_000_000), &client);
     assert_eq!((query.kind, query.requested, query.server), (Kind::Request, Some(Address(OURS)), None));
     assert_eq!(say(&mut client, 2_000_001, ACK, SERVER), Action::Configure);
 }
@@ -416,7 +414,7 @@ fn a_machine_that_stood_still_past_its_lease_asks_whether_it_can_have_it_again()
 #[test]
 fn the_link_may_come_and_go() {
     let mut client = client();
-    sent(client.link(0, true));
+    sent(client.link(0, true), &client);
     assert_eq!(client.link(10, true), Action::Nothing);
     assert_eq!(client.link(20, false), Action::Nothing);
     assert_eq!(client.deadline_ms(), NEVER);
@@ -428,9 +426,9 @@ fn the_link_may_come_and_go() {
 #[test]
 fn an_infinite_lease_has_no_deadline() {
     let mut client = client();
-    sent(client.link(0, true));
+    sent(client.link(0, true), &client);
     for kind in [OFFER, ACK] {
-        let bytes = reply(client.xid, OURS, &[53, 1, kind, 51, 4, 255, 255, 255, 255]);
+        let bytes = reply(client.query.xid, OURS, &[53, 1, kind, 51, 4, 255, 255, 255, 255]);
         client.receive(0, &Message::parse(&bytes).unwrap(), Address(SERVER));
     }
     assert_eq!(client.state(), State::Bound);

@@ -1,11 +1,12 @@
 //! One interface: performs the actions of its DHCP client, with the sockets that all interfaces share.
 
 use linux_raw_sys::ioctl::{SIOCGIFADDR, SIOCGIFNETMASK};
-use rustix::net::{AddressFamily, SendFlags, SocketAddrV4, SocketType, bind, send, sendto, sockopt};
+use linux_raw_sys::net::{SO_REUSEADDR, SOL_SOCKET};
+use rustix::net::{AddressFamily, SocketType};
 use whit::arp;
 use whit::dhcp::client::{Action, Client, Destination, State};
 use whit::dhcp::lease::Lease;
-use whit::dhcp::wire::{Encoded, Kind, MAX_SENT, Query};
+use whit::dhcp::wire::{Encoded, Kind, MAX_SENT};
 use whit::dhcp::{CLIENT_PORT, SERVER_PORT};
 use whit::error::Errno;
 use whit::features::Feature;
@@ -19,18 +20,16 @@ use crate::files;
 use crate::hostname;
 use crate::message::{error, info, part};
 use crate::sys::fd::{self, Fd, IFNAMSIZ};
+use crate::sys::net;
 use crate::sys::packet::{self, Protocol};
 
 /// Metric of routes that are not the first lease's: those of the first lease are preferred.
 const LATER_METRIC: u32 = 100;
 
-/// An interface and its client.
+/// An interface and its client. Small fields come first, as in the client.
+#[repr(C)]
 pub(super) struct Interface {
     pub(super) index: u32,
-    pub(super) name: heapless::Vec<u8, IFNAMSIZ>,
-    pub(super) carrier: bool,
-    pub(super) client: Client,
-    pub(super) configured: Option<InterfaceAddress>,
     /// Its MTU.
     pub(super) mtu: u32,
     /// Its MTU before a lease changed it; 0 while none has.
@@ -40,6 +39,10 @@ pub(super) struct Interface {
     /// UDP socket to the lease's server. The answer is read from the packet socket; this one stays open until then, or the kernel would
     /// answer the server with ICMP port unreachable.
     pub(super) renewal: Option<Fd>,
+    pub(super) configured: Option<InterfaceAddress>,
+    pub(super) carrier: bool,
+    pub(super) name: heapless::Vec<u8, IFNAMSIZ>,
+    pub(super) client: Client,
 }
 
 /// State that all interfaces share.
@@ -62,20 +65,20 @@ pub(super) struct Shared {
 
 impl Interface {
     /// Performs an action of the client.
-    pub(super) fn perform(&mut self, action: &Action, shared: &mut Shared) {
+    pub(super) fn perform(&mut self, action: Action, shared: &mut Shared) {
         let done = match action {
             Action::BringUp => shared.request(&rtnetlink::bring_up(self.index)),
             // A query that cannot be sent is one that was lost: the client tries again.
-            Action::Send(query, destination) => self.send(query, *destination, shared),
-            Action::Probe(address) if Feature::Arp.is_enabled() => {
-                let packet = arp::probe(self.client.chaddr(), *address);
+            Action::Send => self.send(shared),
+            Action::Probe if Feature::Arp.is_enabled() => {
+                let packet = arp::probe(self.client.chaddr(), self.client.address());
                 broadcast(&mut shared.arp, self.index, Protocol::Arp, &packet)
             }
-            Action::Decline(query) if Feature::Arp.is_enabled() => {
-                error!("{}: {} is another's, declined", Text(&self.name), query.requested.unwrap_or_default());
+            Action::Decline if Feature::Arp.is_enabled() => {
+                error!("{}: {} is another's, declined", Text(&self.name), self.client.address());
                 self.deconfigure(shared);
                 shared.forget(self.index);
-                self.send(query, Destination::Broadcast, shared)
+                self.send(shared)
             }
             Action::Configure => self.configure(shared),
             Action::Extend => {
@@ -96,10 +99,10 @@ impl Interface {
         }
     }
 
-    fn send(&mut self, query: &Query, destination: Destination, shared: &mut Shared) -> Result<(), Errno> {
-        let mut message = Encoded::new();
+    fn send(&mut self, shared: &mut Shared) -> Result<(), Errno> {
+        let (query, mut message) = (self.client.query(), Encoded::new());
         query.encode(hostname::known(&rustix::system::uname()), &mut message);
-        match destination {
+        match self.client.destination() {
             Destination::Broadcast => {
                 let source = Endpoint { address: query.ciaddr, port: CLIENT_PORT };
                 let servers = Endpoint { address: Address::BROADCAST, port: SERVER_PORT };
@@ -189,8 +192,7 @@ impl Shared {
     }
 
     pub(super) fn ask_for_links(&self) -> Result<(), Errno> {
-        send(&self.events, rtnetlink::dump_links().bytes(), SendFlags::empty())?;
-        Ok(())
+        fd::write(&self.events, rtnetlink::dump_links().bytes())
     }
 
     pub(super) fn bring_up(&self, interface: u32, name: &[u8]) {
@@ -199,13 +201,13 @@ impl Shared {
         }
     }
 
-    /// Sends a request and reads the kernel's answer, which is there when send(2) returns (rtnetlink is synchronous).
+    /// Sends a request and reads the kernel's answer, which is there when write(2) returns (rtnetlink is synchronous).
     pub(super) fn request(&self, request: &Request) -> Result<(), Errno> {
-        send(&self.requests, request.bytes(), SendFlags::empty())?;
+        fd::write(&self.requests, request.bytes())?;
         let mut buffer = files::buffer::<512>();
         let bytes = fd::receive(&self.requests, &mut buffer)?;
         match rtnetlink::messages(bytes).next() {
-            Some(rtnetlink::Message::Acknowledgement(error @ ..0)) => Err(Errno(error.wrapping_neg())),
+            Some(rtnetlink::Message::Acknowledgement(result)) => Errno::check(result),
             _ => Ok(()),
         }
     }
@@ -240,9 +242,9 @@ pub(super) fn read_kernels(name: &[u8], lease: &mut Lease) -> Option<()> {
 /// Sends a message to the server as UDP, routed.
 fn send_to_server(message: &[u8], own: Address, server: Address) -> Result<Fd, Errno> {
     let socket = fd::socket(AddressFamily::INET, SocketType::DGRAM, 0)?;
-    sockopt::set_socket_reuseaddr(&socket, true)?;
-    bind(&socket, &SocketAddrV4::new(own.0.into(), CLIENT_PORT))?;
-    sendto(&socket, message, SendFlags::empty(), &SocketAddrV4::new(server.0.into(), SERVER_PORT))?;
+    net::set_option(&socket, SOL_SOCKET, SO_REUSEADDR, 1)?;
+    net::bind(&socket, &net::inet(own, CLIENT_PORT))?;
+    net::send_to(&socket, message, &net::inet(server, SERVER_PORT))?;
     Ok(socket)
 }
 

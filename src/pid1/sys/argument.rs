@@ -3,6 +3,7 @@
 
 use core::ffi::CStr;
 use core::marker::PhantomData;
+use core::num::NonZeroI32;
 
 use whit::dhcp::wire::HardwareAddress;
 use whit::error::Errno;
@@ -68,7 +69,7 @@ impl<'a> Argument<'a> {
             length @ 0.. => Value::Text(Text(unsafe {
                 core::slice::from_raw_parts(core::ptr::with_exposed_provenance(self.value), length as usize)
             })),
-            ERRNO => Value::Errno(Errno(self.value as i32)),
+            ERRNO => NonZeroI32::new(self.value as i32).map_or(Value::Number(0), |errno| Value::Errno(Errno(errno))),
             IPV4 if Feature::Etc.is_enabled() => Value::Ipv4(ipv4::Address((self.value as u32).to_ne_bytes())),
             IPV6 if Feature::Ipv6.is_enabled() => {
                 // SAFETY: this kind has the address of a value that was borrowed for 'a.
@@ -127,7 +128,7 @@ impl From<usize> for Argument<'_> {
 
 impl From<Errno> for Argument<'_> {
     fn from(errno: Errno) -> Self {
-        Self::of(errno.0 as usize, ERRNO)
+        Self::of(errno.0.get() as usize, ERRNO)
     }
 }
 

@@ -14,15 +14,15 @@ use linux_raw_sys::ioctl::{
     BLKGETSIZE64, EXT4_IOC_RESIZE_FS, FIFREEZE, RNDADDENTROPY, TCFLSH, TCGETS, TCSETS, TCXONC, TIOCGPTPEER, TIOCGWINSZ,
     TIOCOUTQ, TIOCSCTTY, TIOCSPTLCK, TIOCSWINSZ,
 };
-use linux_raw_sys::net::MSG_DONTWAIT;
+use linux_raw_sys::net::{AF_NETLINK, MSG_DONTWAIT};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::OFlags;
-use rustix::net::netlink::SocketAddrNetlink;
-use rustix::net::{AddressFamily, SocketType, bind};
+use rustix::net::{AddressFamily, SocketType};
 use whit::error::Errno;
 use whit::ipv4::Address;
 
-use super::result;
+use super::net::bind;
+use super::{done, result};
 
 /// An open descriptor; dropping it closes it.
 pub(crate) struct Fd(BorrowedFd<'static>);
@@ -135,7 +135,7 @@ fn file_system(file: &Fd) -> Result<FileSystem, Errno> {
     let mut status = MaybeUninit::<statfs>::uninit();
     // SAFETY: the struct lives over the call; when it succeeds the kernel has written the whole of it.
     let status = unsafe {
-        result(sc::syscall!(FSTATFS, raw(file), status.as_mut_ptr()))?;
+        done(sc::syscall!(FSTATFS, raw(file), status.as_mut_ptr()))?;
         status.assume_init_ref()
     };
     Ok(FileSystem { magic: status.f_type, block_bytes: status.f_bsize as u64 })
@@ -162,7 +162,7 @@ pub(crate) fn device_bytes(device: &Fd) -> u64 {
 pub(crate) fn grow_ext4(mounted: &Fd, bytes: u64) -> Result<(), Errno> {
     let blocks = bytes.checked_div(file_system(mounted)?.block_bytes).unwrap_or_default();
     // SAFETY: the number lives over the call.
-    result(unsafe { sc::syscall!(IOCTL, raw(mounted), EXT4_IOC_RESIZE_FS, &raw const blocks) }).map(drop)
+    done(unsafe { sc::syscall!(IOCTL, raw(mounted), EXT4_IOC_RESIZE_FS, &raw const blocks) })
 }
 
 /// `int ioctl(int fd, FIFREEZE)` — fs/ioctl.c: everything is written back, and from here on nothing can be written, even to
@@ -191,8 +191,8 @@ pub(crate) fn status(path: &CStr) -> Option<Status> {
     let mut status = MaybeUninit::<statx>::uninit();
     // SAFETY: path and struct live over the call; when it succeeds the kernel has written the whole struct.
     let status = unsafe {
-        let done = sc::syscall!(STATX, AT_FDCWD, path.as_ptr(), 0, STATX_TYPE | STATX_INO, status.as_mut_ptr());
-        result(done).ok()?;
+        let returned = sc::syscall!(STATX, AT_FDCWD, path.as_ptr(), 0, STATX_TYPE | STATX_INO, status.as_mut_ptr());
+        done(returned).ok()?;
         status.assume_init_ref()
     };
     Some(Status {
@@ -216,7 +216,7 @@ pub(crate) fn socket(family: AddressFamily, kind: SocketType, protocol: u32) -> 
 /// A socket of a netlink protocol (netlink(7)), in multicast groups, a bit each.
 pub(crate) fn netlink_socket(protocol: u32, groups: u32) -> Result<Fd, Errno> {
     let socket = socket(AddressFamily::NETLINK, SocketType::RAW, protocol)?;
-    bind(&socket, &SocketAddrNetlink::new(0, groups))?;
+    bind(&socket, &[AF_NETLINK, 0, groups])?;
     Ok(socket)
 }
 
@@ -229,7 +229,7 @@ pub(crate) fn interface_value(name: &[u8], command: u32) -> Option<Address> {
         *place = *byte;
     }
     // SAFETY: the request is writable over the call, and as long as a struct ifreq.
-    result(unsafe { sc::syscall!(IOCTL, raw(&socket), command, request.as_mut_ptr()) }).ok()?;
+    done(unsafe { sc::syscall!(IOCTL, raw(&socket), command, request.as_mut_ptr()) }).ok()?;
     request.get(IFNAMSIZ + 4..)?.first_chunk().copied().map(Address)
 }
 
@@ -265,6 +265,12 @@ pub(crate) fn write_some(fd: &Fd, text: &[u8]) -> Option<usize> {
 pub(crate) fn write(fd: &Fd, text: &[u8]) -> Result<(), Errno> {
     // SAFETY: that many bytes can be read over the call.
     result(unsafe { sc::syscall!(WRITE, raw(fd), text.as_ptr(), text.len()) }).map(drop)
+}
+
+/// `ssize_t pwrite64(int fd, const void *buffer, size_t count, loff_t offset)` — pwrite(2), at offset 0.
+pub(crate) fn write_at_start(fd: &Fd, text: &[u8]) -> Result<(), Errno> {
+    // SAFETY: that many bytes can be read over the call.
+    result(unsafe { sc::syscall!(PWRITE64, raw(fd), text.as_ptr(), text.len(), 0) }).map(drop)
 }
 
 /// `ssize_t recvfrom(int fd, void *buffer, size_t length, int flags, …)` — recv(2), without waiting.
@@ -350,7 +356,7 @@ pub(crate) fn set_modes(terminal: &Fd, [input, output, local]: [u32; 3]) -> bool
     let mut settings = MaybeUninit::<termios>::uninit();
     // SAFETY: the struct lives over the calls; when the first succeeds the kernel has written the whole of it.
     unsafe {
-        if result(sc::syscall!(IOCTL, raw(terminal), TCGETS, settings.as_mut_ptr())).is_err() {
+        if done(sc::syscall!(IOCTL, raw(terminal), TCGETS, settings.as_mut_ptr())).is_err() {
             return false;
         }
         let settings = settings.assume_init_mut();

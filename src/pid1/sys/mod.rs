@@ -4,15 +4,18 @@
 //! everything outside this folder is safe.
 
 pub(crate) mod argument;
+pub(crate) mod call;
 pub(crate) mod fd;
 mod mem;
 pub(crate) mod memory;
+pub(crate) mod net;
 pub(crate) mod packet;
 pub(crate) mod process;
 pub(crate) mod stream;
 pub(crate) mod vsock;
 
 use core::ffi::CStr;
+use core::num::NonZeroI32;
 
 use linux_raw_sys::auxvec::{AT_NULL, AT_RANDOM};
 use linux_raw_sys::general::{CLOCK_BOOTTIME, CLOCK_REALTIME};
@@ -110,7 +113,7 @@ pub(crate) fn clock_ns() -> u64 {
 pub(crate) fn set_clock_ns(time_ns: u64) -> Result<(), Errno> {
     let time = [time_ns / SECOND_NS, time_ns % SECOND_NS];
     // SAFETY: struct timespec is two 64-bit words on x86-64.
-    result(unsafe { sc::syscall!(CLOCK_SETTIME, CLOCK_REALTIME, time.as_ptr()) }).map(drop)
+    done(unsafe { sc::syscall!(CLOCK_SETTIME, CLOCK_REALTIME, time.as_ptr()) })
 }
 
 /// `int ioperm(unsigned long from, unsigned long count, int turn_on)` — ioperm(2), and one byte to that I/O port. Children would
@@ -119,7 +122,7 @@ pub(crate) fn set_clock_ns(time_ns: u64) -> Result<(), Errno> {
 pub(crate) fn write_port(port: u32, byte: u8) -> Result<(), Errno> {
     // SAFETY: ioperm takes no pointers. That it lets PID 1 execute the instruction, it says: no port has more than 16 bits.
     unsafe {
-        result(sc::syscall!(IOPERM, port, 1, 1))?;
+        done(sc::syscall!(IOPERM, port, 1, 1))?;
         core::arch::asm!("out dx, al", in("edx") port, in("al") byte, options(nomem, nostack, preserves_flags));
         sc::syscall!(IOPERM, port, 1, 0);
     }
@@ -137,6 +140,12 @@ pub(crate) fn write_port(_: u32, _: u8) -> Result<(), Errno> {
 fn result(value: usize) -> Result<usize, Errno> {
     match value as isize {
         0.. => Ok(value),
-        errno => Err(Errno(errno.wrapping_neg() as i32)),
+        // SAFETY: it is below 0, and not below -4095.
+        errno => Err(Errno(unsafe { NonZeroI32::new_unchecked(errno.wrapping_neg() as i32) })),
     }
+}
+
+/// The result of a system call that returns nothing: 0, or a negative errno.
+fn done(value: usize) -> Result<(), Errno> {
+    Errno::check(value as i32)
 }

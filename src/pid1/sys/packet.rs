@@ -1,29 +1,25 @@
 //! packet(7) sockets: one for DHCP's answers on every interface, with or without an address, another one for ARP.
 
 use core::mem::{self, MaybeUninit};
-use core::ptr;
 
 use linux_raw_sys::general::iovec;
 use linux_raw_sys::if_ether::{ETH_P_ARP, ETH_P_IP};
 use linux_raw_sys::if_packet::{
     PACKET_AUXDATA, PACKET_OTHERHOST, TP_STATUS_CSUMNOTREADY, sockaddr_ll, tpacket_auxdata,
 };
-use linux_raw_sys::net::{SO_ATTACH_FILTER, SOL_PACKET, SOL_SOCKET, cmsghdr, msghdr};
+use linux_raw_sys::net::{AF_PACKET, SO_ATTACH_FILTER, SOL_PACKET, SOL_SOCKET, cmsghdr, msghdr};
 use linux_raw_sys::ptrace::{sock_filter, sock_fprog};
-use rustix::net::addr::{SocketAddrArg, SocketAddrLen, SocketAddrOpaque};
-use rustix::net::{AddressFamily, SendFlags, SocketType, bind, sendto};
+use rustix::net::{AddressFamily, SocketType};
 use whit::dhcp::CLIENT_PORT;
 use whit::error::Errno;
 use whit::ipv4::UdpChecksum;
 
 use super::fd::{Fd, raw, socket, written};
+use super::net::{bind, send_to, set_option, set_option_to};
 use super::result;
 
 /// The longest packet that is received: an Ethernet frame's payload, and a bit.
 pub(crate) const MAX_PACKET: usize = 1536;
-
-/// struct sockaddr_ll: an interface and, for sending, the broadcast address of its link.
-struct LinkAddress(sockaddr_ll);
 
 /// The protocol of a socket.
 #[derive(Clone, Copy)]
@@ -32,25 +28,10 @@ pub(crate) enum Protocol {
     Arp = ETH_P_ARP as isize,
 }
 
-impl LinkAddress {
-    fn broadcast_address(interface: u32, protocol: Protocol) -> Self {
-        Self(sockaddr_ll {
-            sll_family: AddressFamily::PACKET.as_raw(),
-            sll_protocol: (protocol as u16).to_be(),
-            sll_ifindex: interface as i32,
-            sll_hatype: 0,
-            sll_pkttype: 0,
-            sll_halen: 6,
-            sll_addr: [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0],
-        })
-    }
-}
-
-// SAFETY: the pointer is to a whole sockaddr_ll that lives over the call of `f`.
-unsafe impl SocketAddrArg for LinkAddress {
-    unsafe fn with_sockaddr<R>(&self, f: impl FnOnce(*const SocketAddrOpaque, SocketAddrLen) -> R) -> R {
-        f((&raw const self.0).cast(), size_of::<sockaddr_ll>() as u32)
-    }
+/// struct sockaddr_ll: family, protocol, interface, hardware and packet type, and for sending the broadcast address of the link with
+/// its length (packet(7)).
+fn link_address(interface: u32, protocol: Protocol) -> [u32; 5] {
+    [AF_PACKET | u32::from((protocol as u16).to_be()) << 16, interface, 6 << 24, 0xffff_ffff, 0xffff]
 }
 
 /// Opens a socket for all interfaces. Created without a protocol and bound once: each later bind, like the close, would
@@ -58,9 +39,9 @@ unsafe impl SocketAddrArg for LinkAddress {
 pub(crate) fn open(protocol: Protocol) -> Result<Fd, Errno> {
     let socket = socket(AddressFamily::PACKET, SocketType::DGRAM, 0)?;
     if let Protocol::Ip = protocol {
-        set_option(&socket, SOL_PACKET, PACKET_AUXDATA, &1u32)?;
+        set_option(&socket, SOL_PACKET, PACKET_AUXDATA, 1)?;
     }
-    bind(&socket, &LinkAddress::broadcast_address(0, protocol))?;
+    bind(&socket, &link_address(0, protocol))?;
     Ok(socket)
 }
 
@@ -68,20 +49,12 @@ pub(crate) fn open(protocol: Protocol) -> Result<Fd, Errno> {
 /// it everything is as it was.
 pub(crate) fn filter(socket: &Fd) {
     let program = sock_fprog { len: FILTER.len() as u16, filter: FILTER.as_ptr().cast_mut() };
-    let _ = set_option(socket, SOL_SOCKET, SO_ATTACH_FILTER, &program);
-}
-
-/// `int setsockopt(int fd, int level, int name, const void *value, socklen_t length)` — setsockopt(2).
-fn set_option<T>(socket: &Fd, level: u32, name: u32, value: &T) -> Result<(), Errno> {
-    let value = ptr::from_ref(value);
-    // SAFETY: the value lives over the call and has that size; the kernel copies the filter it points to.
-    result(unsafe { sc::syscall!(SETSOCKOPT, raw(socket), level, name, value, size_of::<T>()) }).map(drop)
+    let _ = set_option_to(socket, SOL_SOCKET, SO_ATTACH_FILTER, &program);
 }
 
 /// Broadcasts a packet on an interface's link.
 pub(crate) fn broadcast(socket: &Fd, interface: u32, protocol: Protocol, packet: &[u8]) -> Result<(), Errno> {
-    sendto(socket, packet, SendFlags::empty(), &LinkAddress::broadcast_address(interface, protocol))?;
-    Ok(())
+    send_to(socket, packet, &link_address(interface, protocol))
 }
 
 /// The instructions that pass an unfragmented UDP datagram to our port with a server's message, and nothing else

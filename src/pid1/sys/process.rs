@@ -11,7 +11,7 @@ use whit::error::Errno;
 use whit::status::Status;
 
 use super::fd::Fd;
-use super::{c_str, result};
+use super::{c_str, done, result};
 
 /// Bytes of a signal set: one bit for each of 64.
 const SIGSET_SIZE: usize = 8;
@@ -77,7 +77,7 @@ pub(crate) fn wait4(options: u32) -> Result<(Option<Pid>, Status), Errno> {
 /// `int kill(pid_t pid, int sig)` — kill(2): a process, its group when negative, everyone but PID 1 when -1.
 pub(crate) fn kill(pid: i32, signal: u8) -> Result<(), Errno> {
     // SAFETY: kill takes no pointers.
-    result(unsafe { sc::syscall!(KILL, pid.cast_unsigned(), signal) }).map(drop)
+    done(unsafe { sc::syscall!(KILL, pid.cast_unsigned(), signal) })
 }
 
 /// `int swapoff(const char *path)` — swapoff(2).
@@ -92,13 +92,13 @@ pub(crate) fn set_limit(resource: u32, [soft, hard]: [u64; 2]) -> Result<(), Err
     let mut limits = [soft, hard];
     // SAFETY: struct rlimit64 is two 64-bit numbers, read or written during the calls.
     unsafe {
-        let done = result(sc::syscall!(PRLIMIT64, 0, resource, limits.as_ptr(), 0)).map(drop);
-        if done.is_err() {
+        let set = done(sc::syscall!(PRLIMIT64, 0, resource, limits.as_ptr(), 0));
+        if set.is_err() {
             sc::syscall!(PRLIMIT64, 0, resource, 0, limits.as_mut_ptr());
             limits[0] = soft;
             sc::syscall!(PRLIMIT64, 0, resource, limits.as_ptr(), 0);
         }
-        done
+        set
     }
 }
 
@@ -113,9 +113,9 @@ pub(crate) fn restore_limit() {
 pub(crate) fn become_user(uid: u32, gid: u32, groups: &[u32]) -> Result<(), Errno> {
     // SAFETY: that many ids can be read over the call; the others take no pointers.
     unsafe {
-        result(sc::syscall!(SETGROUPS, groups.len(), groups.as_ptr()))?;
-        result(sc::syscall!(SETGID, gid))?;
-        result(sc::syscall!(SETUID, uid)).map(drop)
+        done(sc::syscall!(SETGROUPS, groups.len(), groups.as_ptr()))?;
+        done(sc::syscall!(SETGID, gid))?;
+        done(sc::syscall!(SETUID, uid))
     }
 }
 

@@ -5,7 +5,7 @@ use linux_raw_sys::net::AF_VSOCK;
 use whit::error::Errno;
 
 use super::fd::{Fd, raw};
-use super::result;
+use super::net;
 
 /// SHUT_WR of shutdown(2).
 const SHUT_WR: u32 = 1;
@@ -21,13 +21,13 @@ pub(crate) fn send(kind: u32, [cid, port]: [u32; 2], write: impl FnOnce(&Fd) -> 
     // SAFETY: the descriptor is new; address and struct live over the calls and have the lengths they say.
     unsafe {
         let socket = Fd::from_result(sc::syscall!(SOCKET, AF_VSOCK, kind, 0))?;
-        let connected = result(sc::syscall!(CONNECT, raw(&socket), address.as_ptr(), size_of_val(&address)));
+        let connected = net::connect(&socket, &address);
         if connected.is_ok() {
             let wait_ms = write(&socket);
             sc::syscall!(SHUTDOWN, raw(&socket), SHUT_WR);
             let mut closed = pollfd { fd: raw(&socket).cast_signed(), events: POLLIN as i16, revents: 0 };
             sc::syscall!(POLL, &raw mut closed, 1, wait_ms);
         }
-        connected.map(drop)
+        connected
     }
 }

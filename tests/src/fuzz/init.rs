@@ -3,7 +3,7 @@
 use whit::argv::{self, Strings};
 use whit::arp;
 use whit::cmdline;
-use whit::dhcp::client::{Action, Client, Timing};
+use whit::dhcp::client::{Client, Timing};
 use whit::dhcp::lease::Lease;
 use whit::dhcp::wire::Message;
 use whit::ipv4::{self, Address, UdpChecksum};
@@ -169,26 +169,19 @@ pub(super) fn dhcp_client(input: &[u8]) {
     let timing = Timing { first_gap_ms: 250, probe_ms: 0 };
     let mut client = Client::new([2, 0, 0, 0, 0, 1], 1, timing, 0);
     let (mut now_ms, mut rest) = (0u64, input);
-    let mut xid = [0; 4];
-    let mut note = |action: &Action| {
-        if let Action::Send(query, _) = action {
-            xid = query.xid.to_be_bytes();
-        }
-        xid
-    };
-    note(&client.link(0, true));
+    client.link(0, true);
     while let [wait, low, high, tail @ ..] = rest {
         let length = usize::from(u16::from_le_bytes([*low, *high])).min(tail.len());
         let (message, tail) = tail.split_at(length);
         rest = tail;
         now_ms += u64::from(*wait) * 16;
-        let xid = note(&client.timeout(now_ms));
+        client.timeout(now_ms);
         let mut message = message.to_vec();
         if let Some(place) = message.get_mut(4..8) {
-            place.copy_from_slice(&xid);
+            place.copy_from_slice(&client.query().xid.to_be_bytes());
         }
         if let Some(message) = Message::parse(&message) {
-            note(&client.receive(now_ms, &message, Address([10, 0, 0, 1])));
+            client.receive(now_ms, &message, Address([10, 0, 0, 1]));
         }
         let _ = (client.state(), client.deadline_ms());
         if let Some(lease) = client.lease() {
