@@ -7,6 +7,7 @@ pub mod commands;
 pub mod deadline;
 pub mod debian;
 pub mod disks;
+pub mod documents;
 mod executable;
 pub mod fuzz;
 pub mod images;

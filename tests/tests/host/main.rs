@@ -7,6 +7,7 @@ mod bombs;
 mod debian;
 mod demo;
 mod dhcp;
+mod documents;
 mod features;
 mod fuzz;
 mod ginit;

@@ -4,6 +4,7 @@ mod boundary;
 mod clock;
 mod console;
 mod demo;
+mod documents;
 mod drivers;
 mod end;
 mod entropy;
