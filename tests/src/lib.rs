@@ -13,6 +13,7 @@ pub mod fuzz;
 pub mod images;
 pub mod namespace;
 mod once;
+pub mod postgres;
 pub mod power;
 mod programs;
 pub mod snapshot;

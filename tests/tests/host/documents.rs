@@ -1,5 +1,8 @@
 //! The documentation: its commands are run, its links lead somewhere.
 
+use std::collections::BTreeSet;
+use std::path::Path;
+
 use whit_tests::documents::{self, Tier, blocks, pages, read};
 use xtask::workspace;
 
@@ -31,6 +34,62 @@ fn the_commands_that_need_no_machine_do_what_the_pages_show() {
             scope.spawn(|| documents::run(page, Tier::Host));
         }
     });
+}
+
+/// The links of a page: `[text](target)`, not in code.
+fn links(markdown: &str) -> Vec<String> {
+    let mut links = Vec::new();
+    let mut is_code = false;
+    for line in markdown.lines() {
+        if line.starts_with("```") {
+            is_code = !is_code;
+        }
+        let text: String = line.split('`').step_by(2).collect();
+        if !is_code {
+            links.extend(text.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0.to_owned())));
+        }
+    }
+    links
+}
+
+/// The anchors of a page, as GitHub makes them of its headings.
+fn anchors(markdown: &str) -> BTreeSet<String> {
+    let mut is_code = false;
+    let headings = markdown.lines().filter(|line| {
+        is_code ^= line.starts_with("```");
+        !is_code && line.starts_with('#')
+    });
+    let anchor = |heading: &str| {
+        let text = heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+        text.chars().filter(|char| char.is_alphanumeric() || "-_".contains(*char)).collect()
+    };
+    headings.map(anchor).collect()
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let root = workspace::root();
+    let mut broken = Vec::new();
+    for page in pages().into_iter().chain(["tests/golden/README.md".to_owned()]) {
+        let folder = root.join(&page).parent().unwrap().to_owned();
+        let markdown = read(&page);
+        for link in links(&markdown).into_iter().filter(|link| !link.contains("://")) {
+            let (path, anchor) = link.split_once('#').unwrap_or((&link, ""));
+            let target = if path.is_empty() { root.join(&page) } else { folder.join(path) };
+            let has_anchor =
+                || anchor.is_empty() || anchors(&std::fs::read_to_string(&target).unwrap()).contains(anchor);
+            if !Path::exists(&target) || !has_anchor() {
+                broken.push(format!("{page}: {link}"));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn links_and_anchors_are_found() {
+    assert_eq!(links("a [b](c#d), `[x](y)`\n```sh\n[e](f)\n```\n![g](h.svg)"), ["c#d", "h.svg"]);
+    assert!(anchors("## Coming from `docker run`\n```sh\n# no\n```\n").contains("coming-from-docker-run"));
 }
 
 /// The front page is read in one sitting.

@@ -8,6 +8,7 @@ mod debian;
 mod demo;
 mod dhcp;
 mod documents;
+mod examples;
 mod features;
 mod fuzz;
 mod ginit;

@@ -8,6 +8,7 @@ mod documents;
 mod drivers;
 mod end;
 mod entropy;
+mod examples;
 mod features;
 mod handover;
 mod images;
