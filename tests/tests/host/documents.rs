@@ -92,6 +92,54 @@ fn links_and_anchors_are_found() {
     assert!(anchors("## Coming from `docker run`\n```sh\n# no\n```\n").contains("coming-from-docker-run"));
 }
 
+#[test]
+fn every_feature_has_a_row() {
+    let manifest = read("Cargo.toml");
+    let features = manifest.lines().find_map(|line| line.strip_prefix("whole = ")).unwrap();
+    let page = read("docs/smaller-init.md");
+    for feature in features.split('"').skip(1).step_by(2) {
+        assert!(page.contains(&format!("\n| `{feature}` |")), "docs/smaller-init.md: no row for {feature}");
+    }
+}
+
+/// The numbers of a text: digits with `,` between thousands and at most one `.`.
+fn numbers(text: &str) -> Vec<&str> {
+    let parts = text.split(|char: char| !(char.is_ascii_digit() || ".,".contains(char)));
+    let parts = parts.map(|part| part.trim_matches(['.', ',']));
+    parts.filter(|part| part.starts_with(|char: char| char.is_ascii_digit())).collect()
+}
+
+fn parse(number: &str) -> Option<f64> {
+    number.replace(',', "").parse().ok()
+}
+
+/// A figure of the documentation is one of `bench/`, rounded.
+#[test]
+fn every_figure_is_a_measured_one() {
+    let files = std::fs::read_dir(workspace::root().join("bench")).unwrap().map(|file| file.unwrap().path());
+    let files = files.filter(|file| file.extension().is_some_and(|extension| extension == "txt"));
+    let results: String = files.map(|file| std::fs::read_to_string(file).unwrap()).collect();
+    let measured: Vec<f64> = numbers(&results).into_iter().filter_map(parse).collect();
+    let mut unknown = Vec::new();
+    for page in ["README.md", "docs/benchmarks.md", "docs/smaller-init.md"] {
+        let markdown = read(page);
+        // The cells of tables, without the names in the first column; on the front page also the claims with their links.
+        let cells = markdown.lines().filter_map(|line| Some(line.strip_prefix("| ")?.split_once(" |")?.1));
+        let claims = markdown.split("\n- **").skip(1).map(|claim| claim.split_once("](").map_or("", |(text, _)| text));
+        let texts = cells.chain(claims.filter(|_| page == "README.md"));
+        let texts: Vec<String> = texts.map(|text| text.split('`').step_by(2).collect()).collect();
+        for figure in texts.iter().flat_map(|text| numbers(text)) {
+            let decimals = figure.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+            let step = 0.1_f64.powi(i32::try_from(decimals).unwrap());
+            let is_measured = |value: f64| measured.iter().any(|known| (known - value).abs() <= 0.5001 * step);
+            if !parse(figure).is_some_and(is_measured) {
+                unknown.push(format!("{page}: {figure} is in no file of bench/"));
+            }
+        }
+    }
+    assert!(unknown.is_empty(), "{}", unknown.join("\n"));
+}
+
 /// The front page is read in one sitting.
 #[test]
 fn the_readme_is_short() {
