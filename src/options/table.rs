@@ -1,4 +1,4 @@
-//! The table of options: what the parser, the defaults, the README and the tools' `--help` know of each.
+//! The table of options: what the parser, the defaults, docs/configuration.md and the tools' `--help` know of each.
 //!
 //! What the parser needs is computed from it at compile time; the documentation does not reach the init.
 

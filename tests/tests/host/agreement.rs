@@ -1,4 +1,4 @@
-//! What stands once stands once: the texts of `whit::contract`, and the table of options that the README shows.
+//! What stands once stands once: the texts of `whit::contract`, and the table of options in docs/configuration.md.
 
 use std::ffi::CStr;
 use std::fs;
@@ -143,17 +143,16 @@ fn literals_are_found_and_comments_are_not() {
 }
 
 #[test]
-fn the_readme_has_the_table_of_options() {
-    let readme = workspace::root().join("README.md");
-    let text = fs::read_to_string(&readme).unwrap();
+fn the_documentation_has_the_table_of_options() {
+    let page = workspace::root().join("docs/configuration.md");
+    let text = fs::read_to_string(&page).unwrap();
     let (before, rest) = text.split_once("<!-- options: ").expect("the mark before the table");
     let (mark, rest) = rest.split_once("-->\n").expect("the end of that mark");
     let (table, after) = rest.split_once("<!-- end of options -->").expect("the mark after the table");
     let expected = options::markdown();
     if std::env::var_os("UPDATE").is_some_and(|value| value == "1") {
-        fs::write(&readme, format!("{before}<!-- options: {mark}-->\n{expected}<!-- end of options -->{after}"))
-            .unwrap();
+        fs::write(&page, format!("{before}<!-- options: {mark}-->\n{expected}<!-- end of options -->{after}")).unwrap();
     } else {
-        assert_eq!(table, expected, "README.md has another table; UPDATE=1 makes it anew");
+        assert_eq!(table, expected, "docs/configuration.md has another table; UPDATE=1 writes it");
     }
 }

@@ -7,6 +7,8 @@ mod bombs;
 mod debian;
 mod demo;
 mod dhcp;
+mod documents;
+mod examples;
 mod features;
 mod fuzz;
 mod ginit;

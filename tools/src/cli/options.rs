@@ -1,4 +1,4 @@
-//! The init's options as documentation: a section of a tool's `--help`, and the README's table. Both are made of
+//! The init's options as documentation: a section of a tool's `--help`, and the table of docs/configuration.md. Both are made of
 //! [`whit::options::table`].
 
 use std::fmt::Write;

@@ -9,7 +9,7 @@ mod csv;
 mod goals;
 mod host;
 mod json;
-mod kernel;
+pub mod kernel;
 mod machine;
 mod matrix;
 mod probe;

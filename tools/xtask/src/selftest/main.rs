@@ -26,7 +26,7 @@ use crate::steps::{Step, Tier};
 #[derive(Parser)]
 #[command(
     name = "selftest",
-    after_help = "Example: cargo selftest -- --quick\nThe tests that only --long runs: tests/README.md"
+    after_help = "Example: cargo selftest -- --quick\nThe tests that only --long runs: docs/testing.md"
 )]
 struct Arguments {
     /// Leave out the tests that need root, QEMU or Debian's archive

@@ -8,12 +8,13 @@ use xtask::workspace;
 use crate::steps::Tier;
 
 /// The programs of other projects that the tests run.
-const PROGRAMS: [Program; 23] = [
+const PROGRAMS: [Program; 24] = [
     QEMU,
     Program { name: "bsdtar", package: "libarchive-tools" },
     Program { name: "busybox", package: "busybox-static" },
     Program { name: "bzip2", package: "bzip2" },
     Program { name: "cpio", package: "cpio" },
+    Program { name: "curl", package: "curl" },
     Program { name: "dnsmasq", package: "dnsmasq-base" },
     Program { name: "e2fsck", package: "e2fsprogs" },
     Program { name: "gdisk", package: "gdisk" },
