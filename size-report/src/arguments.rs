@@ -29,6 +29,10 @@ pub(crate) struct Arguments {
     /// Show the bytes that each compiler flag of the init saves: as many builds more
     #[arg(long)]
     pub(crate) flags: bool,
+    /// Try each function of the init with and without #[inline(never)], and list what saves bytes of whole and min: hours; with PLACE
+    /// only those whose path:line contains it
+    #[arg(long, value_name = "PLACE", exclusive = true)]
+    pub(crate) search_inlining: Option<Option<String>>,
     /// Write the committed report and picture, bench/size.txt and bench/size.svg; with --features or --flags their tables too
     #[arg(long)]
     pub(crate) publish: bool,

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fmt::Write;
 
 use xtask::init::{self, FLAGS, Flag, Init};
+use xtask::workspace;
 
 use crate::compile;
 use crate::totals::gzip_len;
@@ -28,7 +29,10 @@ fn weigh(flags: &[&Flag]) -> Result<Weight, String> {
     let target = compile::directory().join("flags");
     let file = target.join("init-of-flags");
     let codegen = flags.iter().map(|flag| OsStr::new(flag.argument));
-    let Ok(built) = init::compile_with(Init::Whole.name(), &target, codegen) else { return Ok(None) };
+    let Ok(built) = init::compile_with(&workspace::root().join("Cargo.toml"), Init::Whole.name(), &target, codegen)
+    else {
+        return Ok(None);
+    };
     init::cut(&built, &file)?;
     let bytes = std::fs::read(&file).map_err(|error| format!("{}: {error}", file.display()))?;
     Ok(Some((bytes.len() as u64, gzip_len(&bytes))))

@@ -18,6 +18,7 @@ mod machinery;
 mod origin;
 mod pieces;
 mod report;
+mod search;
 mod sections;
 mod squarify;
 mod strings;
@@ -59,6 +60,9 @@ fn main() -> ExitCode {
 
 /// Prints the report and writes what was asked for; returns one line for each promise that the init breaks.
 fn run(arguments: &Arguments) -> Result<Vec<String>, String> {
+    if let Some(filter) = &arguments.search_inlining {
+        return search::run(filter.as_deref().unwrap_or_default(), &show).map(|()| Vec::new());
+    }
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     let workspace = package.parent().unwrap_or(package);
     let budget_path = arguments.budget.clone().unwrap_or_else(|| package.join("budget.txt"));

@@ -97,23 +97,26 @@ pub fn cut(built: &Path, path: &Path) -> Result<(), String> {
 pub fn compile(features: &str, target: &Path, extra: &[OsString]) -> Result<PathBuf, String> {
     let flags = flags::accepted()?;
     compile_with(
+        &workspace::root().join("Cargo.toml"),
         features,
         target,
         flags.iter().map(|flag| flag.argument).map(OsStr::new).chain(extra.iter().map(OsString::as_os_str)),
     )
 }
 
-/// Compiles an init with exactly these arguments of rustc's `-C`.
+/// Compiles the init of a manifest with exactly these arguments of rustc's `-C`.
 ///
 /// # Errors
 /// One line; the compiler's messages are on standard error.
 pub fn compile_with<'a>(
+    manifest: &Path,
     features: &str,
     target: &Path,
     codegen: impl Iterator<Item = &'a OsStr>,
 ) -> Result<PathBuf, String> {
     let mut cargo = workspace::cargo();
-    cargo.args(["rustc", "--quiet", "--profile", "init", "--package", "whit", "--bin", "whit"]);
+    cargo.args(["rustc", "--quiet", "--profile", "init", "--package", "whit", "--bin", "whit", "--manifest-path"]);
+    cargo.arg(manifest);
     cargo.args(["--no-default-features", "--features", features, "--target-dir"]).arg(target).arg("--");
     for argument in codegen {
         cargo.arg("-C").arg(argument);
