@@ -67,9 +67,9 @@ impl Request {
     #[inline(never)]
     fn put(&mut self, bytes: &[u8]) {
         let _ = self.bytes.extend_from_slice(bytes);
-        let length = self.bytes.len().to_ne_bytes();
-        for (place, byte) in self.bytes.iter_mut().zip(length).take(ALIGNMENT) {
-            *place = byte;
+        let length = self.bytes.len() as u32;
+        if let Some(place) = self.bytes.first_chunk_mut() {
+            *place = length.to_ne_bytes();
         }
     }
 

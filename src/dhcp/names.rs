@@ -74,7 +74,7 @@ fn push(search: &mut Search, separator: u8, text: &[u8]) -> Option<()> {
 
 /// Some servers end their texts as C does.
 fn without_nuls(mut value: &[u8]) -> &[u8] {
-    while let Some(shorter) = value.strip_suffix(b"\0") {
+    while let [shorter @ .., 0] = value {
         value = shorter;
     }
     value

@@ -6,11 +6,15 @@
 use rustix::fs::OFlags;
 use whit::error::Errno;
 
+use crate::console::read_or_log;
 use crate::files::{self, Path};
 use crate::sys::fd::{self, Fd};
 
 /// Buttons that are listened to: the chassis's, and those that a board has twice.
 pub(crate) const MAX_BUTTONS: usize = 2;
+
+/// Input devices that are looked at: event0 to event9, one digit. Buttons are among the first, as their drivers are.
+const MAX_DEVICES: u8 = 10;
 
 /// sizeof(struct input_event): 16 bytes of time, then type, code and value (include/uapi/linux/input.h).
 const EVENT: usize = 24;
@@ -25,20 +29,21 @@ const POWER_ALONE: &[u8] = b"10000000000000 0\n";
 pub(crate) struct Buttons([Option<Fd>; MAX_BUTTONS]);
 
 impl Buttons {
-    /// Finds the buttons that there are now: their drivers are loaded.
+    /// Opens the buttons that there are now: their drivers are loaded. Logs any error except ENOENT.
     pub(crate) fn open(&mut self) {
         let mut places = self.0.iter_mut();
-        for number in b'0'..=b'9' {
+        for number in 0..MAX_DEVICES {
             let mut file = *b"event0/device/capabilities/key";
-            file[5] = number;
+            file[5] = b'0' + number;
             let mut path = Path::new();
             let mut buffer = files::buffer::<64>();
-            // An error: there is no further device, or no input at all.
-            let Ok(keys) = files::read(path.join(b"/sys/class/input", &file), &mut buffer) else { return };
-            if keys.ends_with(POWER_ALONE) {
-                let Some(place) = places.next() else { return };
+            // An error: there is no device of this number, and may be one of the next.
+            if let Ok(keys) = files::read(path.join(b"/sys/class/input", &file), &mut buffer)
+                && keys.ends_with(POWER_ALONE)
+                && let Some(place) = places.next()
+            {
                 let event = path.join(b"/dev/input", &file[..b"event0".len()]);
-                *place = fd::open(event, OFlags::NONBLOCK).ok();
+                *place = read_or_log(event.to_bytes(), 0, fd::open(event, OFlags::NONBLOCK));
             }
         }
     }

@@ -95,15 +95,16 @@ pub(crate) fn wait_for_room() -> bool {
 /// The console is raw: its lines end in `\r\n`.
 static IS_RAW: AtomicBool = AtomicBool::new(false);
 
-/// Makes the console raw, or sane as the kernel makes a terminal; returns whether it is one.
+/// drivers/tty/tty_io.c, tty_std_termios: ICRNL and IXON; OPOST and ONLCR; ISIG, ICANON, ECHO, ECHOE, ECHOK, ECHOCTL, ECHOKE and
+/// IEXTEN.
+pub(crate) const SANE: [u32; 3] = [0x500, 5, 0x8a3b];
+
+/// Makes the console raw, or sane as the kernel makes a terminal; returns its encoding ([`fd::set_modes`]) when it is one.
 #[inline(never)]
-pub(crate) fn set_raw(raw: bool) -> bool {
-    /// drivers/tty/tty_io.c, tty_std_termios: ICRNL and IXON; OPOST and ONLCR; ISIG, ICANON, ECHO, ECHOE, ECHOK, ECHOCTL, ECHOKE
-    /// and IEXTEN.
-    const SANE: [u32; 3] = [0x500, 5, 0x8a3b];
-    let is_terminal = fd::set_modes(memory::console(), if raw { [0; 3] } else { SANE });
-    IS_RAW.store(raw && is_terminal, Ordering::Relaxed);
-    is_terminal
+pub(crate) fn set_raw(raw: bool) -> Option<u32> {
+    let encoding = fd::set_modes(memory::console(), if raw { [0; 3] } else { SANE });
+    IS_RAW.store(raw && encoding.is_some(), Ordering::Relaxed);
+    encoding
 }
 
 fn print_at(level: u8) {

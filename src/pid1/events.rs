@@ -101,7 +101,7 @@ impl Machine<'_> {
             self.stop_listening_for_devices();
         }
         wakeup.read_signals(u64::from(!waited));
-        self.ports.update_window_size(&self.terminal); // After its signal was read: what comes later brings another one.
+        self.ports.update_window_size(); // After its signal was read: what comes later brings another one.
         self.reap();
         wakeup
     }

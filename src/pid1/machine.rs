@@ -173,7 +173,7 @@ impl<'a> Machine<'a> {
     /// Stops waiting for devices, except for a port of the host.
     pub(crate) fn stop_listening_for_devices(&mut self) {
         self.phase = self.phase.max(Phase::DriversLoaded);
-        self.ports.open(&self.terminal);
+        self.ports.open();
         if !self.ports.may_appear {
             self.uevents = None;
         }

@@ -30,7 +30,7 @@ pub(crate) fn send(machine: &Machine<'_>, end: Option<End>) {
             return;
         }
     }
-    let told = match parse(host) {
+    let sent = match parse(host) {
         None => Err(Errno::INVAL),
         Some(Host::DebugExit(port)) => {
             // QEMU's status is never 0 then.
@@ -51,7 +51,7 @@ pub(crate) fn send(machine: &Machine<'_>, end: Option<End>) {
             wait_ms
         }),
     };
-    if let Err(errno) = told {
+    if let Err(errno) = sent {
         log_failure("notify ", host, errno);
     }
 }

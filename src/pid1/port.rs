@@ -9,7 +9,6 @@ use whit::text::position;
 
 use crate::console::{self, number_line};
 use crate::files::{self, Path};
-use crate::pty::Terminal;
 use crate::sys::call::exists;
 use crate::sys::fd::{self, Fd, WINDOW_SIZE};
 use crate::sys::memory;
@@ -35,14 +34,14 @@ impl Ports {
     ///
     /// An open port raises SIGIO when there is something to read, and when its host connects or disconnects; poll(2) would not do:
     /// a port without a host is always ready (port_fops_poll()).
-    pub(crate) fn open(&mut self, terminal: &Terminal) {
+    pub(crate) fn open(&mut self) {
         if exists(c"/sys/class/virtio-ports") {
             for number in 0..NUMBERS {
                 self.open_one(number);
             }
             self.may_appear = self.window.is_none() || self.exit.is_none();
         }
-        self.update_window_size(terminal);
+        self.update_window_size();
     }
 
     /// Sends an exit code, if there is a port for it.
@@ -70,13 +69,12 @@ impl Ports {
         }
     }
 
-    /// Sets the size of the console and of the workload's terminal to that of the host's window; their foreground gets SIGWINCH.
-    pub(crate) fn update_window_size(&self, terminal: &Terminal) {
+    /// Sets the size of the console to that of the host's window; the workload's terminal follows it.
+    pub(crate) fn update_window_size(&self) {
         let mut buffer = files::buffer::<WINDOW_SIZE>();
         // Nothing at all is what can be read without a host.
         while let Some(Ok(size @ [_, ..])) = self.window.as_ref().map(|port| fd::read(port, &mut buffer)) {
             fd::set_window_size(memory::console(), size);
-            terminal.resize();
         }
     }
 }

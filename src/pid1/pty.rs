@@ -7,8 +7,8 @@
 
 use whit::time::NEVER;
 
-use crate::console;
-use crate::sys::fd::{self, Fd, STDERR};
+use crate::console::{self, SANE};
+use crate::sys::fd::{self, Fd, STDERR, WINDOW_SIZE};
 use crate::sys::memory;
 use crate::sys::stream::Stream;
 
@@ -25,6 +25,8 @@ static KEYS: Stream = Stream::new();
 pub(crate) struct Terminal {
     /// The side that PID 1 reads and writes, and the workload's.
     pty: Option<[Fd; 2]>,
+    /// The console's size when the terminal got it. In between the workload may have set another one (stty(1), resize(1)).
+    size: [u8; WINDOW_SIZE],
     /// What is typed on the console goes to the workload.
     has_keyboard: bool,
     /// The kernel has no ptys: the workload has the console itself.
@@ -34,15 +36,18 @@ pub(crate) struct Terminal {
 impl Terminal {
     /// Opens a terminal for the next workload, if the console is one.
     pub(crate) fn open(&mut self) {
-        let is_terminal = console::set_raw(true);
-        self.pty = is_terminal.then(fd::open_pty).and_then(Result::ok);
+        let encoding = console::set_raw(true);
+        self.pty = encoding.and_then(|_| fd::open_pty().ok());
         self.has_keyboard = true;
+        self.size = [0; _]; // A new one has none.
         self.resize();
         let terminal = if let Some([_, slave]) = &self.pty {
+            let [input, output, local] = SANE;
+            fd::set_modes(slave, [input | encoding.unwrap_or_default(), output, local]);
             slave
         } else {
             console::set_raw(false);
-            self.is_console = is_terminal;
+            self.is_console = encoding.is_some();
             &STDERR
         };
         console::lead_session(terminal);
@@ -67,15 +72,21 @@ impl Terminal {
         console::set_raw(false);
     }
 
-    /// Gives the terminal the size of the console; the workload hears of a change by SIGWINCH.
-    pub(crate) fn resize(&self) {
-        if let Some([_, slave]) = &self.pty {
-            fd::copy_window_size(memory::console(), slave);
+    /// Gives the terminal the size of the console if that has changed; the workload's foreground gets SIGWINCH.
+    fn resize(&mut self) {
+        let size = fd::window_size(memory::console());
+        if let Some([_, slave]) = &self.pty
+            && size != self.size
+        {
+            self.size = size;
+            fd::set_window_size(slave, &size);
         }
     }
 
-    /// Moves what can be moved now. Returns in how many milliseconds there may be more, without a signal.
+    /// Moves what can be moved now, and follows the console's size: no signal tells PID 1 of its change, as PID 1 has another
+    /// controlling terminal. Returns in how many milliseconds there may be more, without a signal.
     pub(crate) fn advance(&mut self) -> u64 {
+        self.resize();
         let Some([master, _]) = &self.pty else { return NEVER };
         let console = memory::console();
         let wait_ms = if self.has_keyboard { KEYS.advance(console, master) } else { NEVER };

@@ -54,7 +54,7 @@ impl<'a> Link<'a> {
     /// Its name, without NUL.
     pub fn name(&self) -> &'a [u8] {
         let name = attribute(self.attributes, IFLA_IFNAME).unwrap_or_default();
-        name.strip_suffix(b"\0").unwrap_or(name)
+        if let [name @ .., 0] = name { name } else { name }
     }
 
     /// How long its packets may be.

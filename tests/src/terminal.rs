@@ -1,10 +1,10 @@
 //! Pseudo-terminals.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{Winsize, tcsetwinsize};
+use rustix::termios::{InputModes, OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize};
 
 /// Opens a pseudo-terminal: the controlling side and the program's side.
 #[must_use]
@@ -19,8 +19,15 @@ pub fn terminal() -> (OwnedFd, OwnedFd) {
 }
 
 /// Sets the size of a terminal; its foreground process group gets SIGWINCH.
-pub fn resize(terminal: &OwnedFd, rows: u16, columns: u16) {
+pub fn resize(terminal: impl AsFd, rows: u16, columns: u16) {
     tcsetwinsize(terminal, Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).expect("a terminal");
+}
+
+/// Sets IUTF8 of a terminal: one character that is erased is all its bytes.
+pub fn set_utf8(terminal: impl AsFd) {
+    let mut settings = tcgetattr(&terminal).expect("a terminal");
+    settings.input_modes |= InputModes::IUTF8;
+    tcsetattr(&terminal, OptionalActions::Now, &settings).expect("a terminal");
 }
 
 /// Appends the output of a terminal to `said` until it contains `words`.

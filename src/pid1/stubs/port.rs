@@ -1,7 +1,5 @@
 //! No ports: the host talks by the console alone.
 
-use crate::pty::Terminal;
-
 /// None is opened, and none waited for.
 #[derive(Default)]
 pub(crate) struct Ports {
@@ -9,9 +7,9 @@ pub(crate) struct Ports {
 }
 
 impl Ports {
-    pub(crate) fn open(&mut self, _: &Terminal) {}
+    pub(crate) fn open(&mut self) {}
 
     pub(crate) fn send_exit_code(&self, _: u8) {}
 
-    pub(crate) fn update_window_size(&self, _: &Terminal) {}
+    pub(crate) fn update_window_size(&self) {}
 }

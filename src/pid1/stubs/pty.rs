@@ -25,8 +25,6 @@ impl Terminal {
         console::set_raw(false);
     }
 
-    pub(crate) fn resize(&self) {}
-
     pub(crate) fn advance(&mut self) -> u64 {
         NEVER
     }

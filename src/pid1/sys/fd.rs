@@ -332,12 +332,12 @@ pub(crate) fn set_window_size(terminal: &Fd, size: &[u8]) {
     }
 }
 
-/// `int ioctl(int fd, TIOCGWINSZ, struct winsize *size)` — tty_ioctl(4), and the other terminal gets that size.
-pub(crate) fn copy_window_size(from: &Fd, to: &Fd) {
+/// `int ioctl(int fd, TIOCGWINSZ, struct winsize *size)` — tty_ioctl(4); zeros for what is no terminal.
+pub(crate) fn window_size(terminal: &Fd) -> [u8; WINDOW_SIZE] {
     let mut size = [0; WINDOW_SIZE];
     // SAFETY: that many bytes are writable over the call.
-    unsafe { sc::syscall!(IOCTL, raw(from), TIOCGWINSZ, size.as_mut_ptr()) };
-    set_window_size(to, &size);
+    unsafe { sc::syscall!(IOCTL, raw(terminal), TIOCGWINSZ, size.as_mut_ptr()) };
+    size
 }
 
 /// `int ioctl(int fd, TIOCOUTQ, int *bytes)` — tty_ioctl(4): what a terminal has taken and not sent yet.
@@ -350,30 +350,30 @@ pub(crate) fn unsent(terminal: &Fd) -> i32 {
 
 /// `int ioctl(int fd, TCGETS, struct termios *settings)` and `int ioctl(int fd, TCSETS, const struct termios *settings)` —
 /// tty_ioctl(4): sets the modes of input, output and line discipline at once, whatever is still to be sent. The encoding of a
-/// screen stays (IUTF8). With a line discipline the control characters are the kernel's too, output goes on if it was stopped, and
-/// what was typed before is discarded: by TIOCSTI it may be a workload's. Returns whether it is a terminal.
-pub(crate) fn set_modes(terminal: &Fd, [input, output, local]: [u32; 3]) -> bool {
+/// screen stays (IUTF8), the control characters are the kernel's. With a line discipline output goes on if it was stopped, and what was
+/// typed before is discarded: by TIOCSTI it may be a workload's. Returns IUTF8 or 0; `None` when it is no
+/// terminal.
+pub(crate) fn set_modes(terminal: &Fd, [input, output, local]: [u32; 3]) -> Option<u32> {
     let mut settings = MaybeUninit::<termios>::uninit();
     // SAFETY: the struct lives over the calls; when the first succeeds the kernel has written the whole of it.
     unsafe {
         if done(sc::syscall!(IOCTL, raw(terminal), TCGETS, settings.as_mut_ptr())).is_err() {
-            return false;
+            return None;
         }
         let settings = settings.assume_init_mut();
-        settings.c_iflag = settings.c_iflag & IUTF8 | input;
+        let encoding = settings.c_iflag & IUTF8;
+        settings.c_iflag = encoding | input;
         (settings.c_oflag, settings.c_lflag) = (output, local);
         settings.c_cflag |= CREAD;
-        if local != 0 {
-            // include/linux/tty.h, INIT_C_CC
-            settings.c_cc = *b"\x03\x1c\x7f\x15\x04\0\x01\0\x11\x13\x1a\0\x12\x0f\x17\x16\0\0\0";
-        }
+        // include/linux/tty.h, INIT_C_CC
+        settings.c_cc = *b"\x03\x1c\x7f\x15\x04\0\x01\0\x11\x13\x1a\0\x12\x0f\x17\x16\0\0\0";
         sc::syscall!(IOCTL, raw(terminal), TCSETS, &raw const *settings);
         if local != 0 {
             sc::syscall!(IOCTL, raw(terminal), TCXONC, TCOON);
             sc::syscall!(IOCTL, raw(terminal), TCFLSH, TCIFLUSH);
         }
+        Some(encoding)
     }
-    true
 }
 
 /// `int ioctl(int fd, TIOCSCTTY, int force)` — tty_ioctl(4): makes a terminal that of the session that this process leads, whoever has

@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::{host_namespaces, namespaces, settings};
-use crate::Transcript;
+use crate::{Transcript, terminal};
 
 /// How a machine ended: what its kernel does with reboot(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +107,16 @@ impl Prepared {
         assert!(status.expect("apt-get install util-linux").success(), "{script}");
     }
 
+    /// Sets the size of the console.
+    pub fn resize(&self, rows: u16, columns: u16) {
+        self.0.resize(rows, columns);
+    }
+
+    /// The console's screen shows UTF-8.
+    pub fn set_utf8(&self) {
+        terminal::set_utf8(self.0.keyboard.as_ref().expect("a terminal"));
+    }
+
     /// Executes the init.
     pub fn start(mut self) -> Running {
         self.0.go.write_all(b"!").expect("the machine waits");
@@ -130,6 +140,11 @@ impl Running {
     /// Types on the console's keyboard.
     pub fn type_text(&mut self, text: &str) {
         self.keyboard.as_ref().expect("a terminal").write_all(text.as_bytes()).expect("a reader");
+    }
+
+    /// Sets the size of the console.
+    pub fn resize(&self, rows: u16, columns: u16) {
+        terminal::resize(self.keyboard.as_ref().expect("a terminal"), rows, columns);
     }
 
     /// Sends a signal to PID 1, as ctrl-alt-del or the host would.

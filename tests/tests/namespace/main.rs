@@ -3,6 +3,7 @@
 mod address;
 mod boot;
 mod boundary;
+mod button;
 mod clock;
 mod descriptors;
 mod features;

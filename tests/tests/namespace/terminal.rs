@@ -55,6 +55,59 @@ fn what_is_typed_reaches_the_workload_through_its_line_discipline() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
+fn the_terminal_follows_the_consoles_size_and_no_other() {
+    let script = "trap 'echo resized' WINCH; stty size; while read line; do stty size; done";
+    let prepared = machine(script).prepare();
+    prepared.resize(20, 40);
+    let mut machine = prepared.start();
+    machine.wait_for("20 40\n");
+    machine.resize(33, 101);
+    // PID 1 looks when it is woken: by a key, or by output.
+    machine.type_text("\n");
+    machine.wait_for("resized\n");
+    machine.wait_for("33 101\n");
+    machine.type_text("\n");
+    let shown = machine.wait_for("33 101\n");
+    assert!(!shown.contains("resized"), "{shown}");
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_size_that_the_workload_chose_stays() {
+    // As by resize(1) on a serial console, which has none.
+    let mut machine = machine("stty rows 7 cols 8; echo up; while read line; do stty size; done").spawn();
+    machine.wait_for("up\n");
+    for _ in 0..2 {
+        machine.type_text("\n");
+        machine.wait_for("7 8\n");
+    }
+    machine.resize(9, 10);
+    machine.type_text("\n");
+    machine.wait_for("9 10\n");
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn the_encoding_is_the_consoles() {
+    for is_utf8 in [false, true] {
+        let prepared =
+            machine("echo up; read line; echo \"$line\" | wc -c").command_line("whit.on_exit=restart:1").prepare();
+        if is_utf8 {
+            prepared.set_utf8();
+        }
+        let mut machine = prepared.start();
+        for _ in 0..2 {
+            machine.wait_for("up\n");
+            // A letter of two bytes, erased once.
+            machine.type_text("\u{e9}\x7fx\n");
+            let length = if is_utf8 { "\n2\n" } else { "\n3\n" };
+            machine.wait_for(length);
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
 fn a_raw_terminal_is_left_to_nobody() {
     let mut machine = machine("stty raw -echo; exit 3").shell().spawn();
     machine.wait_for("whit: exit 3\n");
