@@ -2,7 +2,7 @@
 //!
 //! [`table`] has them all. The last value of an option counts.
 
-use self::table::{DEFAULT_TIMES, DISABLED, KERNEL_NAMES, KINDS, Kind, NAMES, SWITCHES, TIMES, VALUES};
+use self::table::{CHOICES, DEFAULT_TIMES, DISABLED, KERNEL_NAMES, KINDS, Kind, NAMES, SWITCHES, TIMES, VALUES};
 use crate::cmdline;
 use crate::contract::{IMAGE_RECORD, RECORD, join, joined_len};
 use crate::features::Feature;
@@ -11,7 +11,7 @@ use crate::text::{nth, number, position, split, strip_prefix};
 
 pub mod table;
 
-pub use table::{Switch, Time, Value};
+pub use table::{Choice, Switch, Time, Value};
 
 /// Where options come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,9 +96,8 @@ impl<'a> Iterator for Each<'a> {
             return Some(Given { line: 1, name: b"cmd", text: self.lines.whole()? });
         }
         loop {
-            let Line { number, entry } = self.lines.next()?;
-            let (name, value) = entry.unwrap_or_default();
-            let mut given = Given { line: number, name, text: value.unwrap_or_default() };
+            let Line { number, key: name, value } = self.lines.next()?;
+            let mut given = Given { line: number, name, text: value };
             if self.source == Source::CommandLine {
                 given.line = 1;
                 match strip_prefix(name, b"whit.") {
@@ -187,8 +186,8 @@ pub enum OnExit {
     Reboot,
     /// Halt.
     Halt,
-    /// The workload starts again, so many times at most; then as for [`OnExit::Shell`].
-    Restart(u32),
+    /// The workload starts again, [`Options::restarts`] times at most; then as for [`OnExit::Shell`].
+    Restart,
 }
 
 /// How the boot treats the network.
@@ -215,21 +214,15 @@ const FOR_EVER_S: u32 = u32::MAX;
 #[repr(C)]
 pub struct Options<'a> {
     times: [u32; TIMES],
+    /// How often the workload is restarted at most ([`OnExit::Restart`]).
+    pub restarts: u32,
     switches: [bool; SWITCHES],
+    /// The places of the words that were chosen, or [`NOT_GIVEN`].
+    choices: [u8; CHOICES],
     /// Whether the root is mounted read-only.
     pub read_only: bool,
-    /// Whether the image's own init becomes PID 1.
-    pub hand_over: bool,
-    /// Whether messages go to the kernel's log, and not to the console.
-    pub kernel_log: bool,
-    /// Whether DHCP's messages are repeated as slowly as in RFC 2131's example.
-    pub classic_dhcp: bool,
     /// The signal that asks the workload to end.
     pub stop_signal: u8,
-    /// How the boot treats the network; `None` when it is not given.
-    net: Option<Net>,
-    /// What follows the workload's exit.
-    pub on_exit: OnExit,
     values: [&'a [u8]; VALUES],
 }
 
@@ -238,19 +231,19 @@ impl Default for Options<'_> {
         Self {
             values: [b""; _],
             times: DEFAULT_TIMES,
+            restarts: u32::MAX,
             switches: [false; _],
+            choices: [0, 0, 0, NOT_GIVEN, 0], // Dhcp, Log, Pid1, Net, OnExit
             read_only: false,
-            hand_over: false,
-            kernel_log: false,
-            classic_dhcp: false,
             stop_signal: SIGTERM,
-            net: None,
-            on_exit: OnExit::Shell,
         }
     }
 }
 
 const SIGTERM: u8 = 15;
+/// The values of `ip` that an init without static addresses understands.
+const DYNAMIC: &[u8] = b"dhcp on any both off none";
+const NOT_GIVEN: u8 = u8::MAX;
 
 impl<'a> Options<'a> {
     /// The value of a text.
@@ -270,8 +263,40 @@ impl<'a> Options<'a> {
 
     /// How the boot treats the network. When it is not given, an image with an init of its own configures it itself.
     pub fn net(&self) -> Net {
-        let is_off = self.hand_over || matches!(self.value(Value::Ip), b"off" | b"none");
-        self.net.unwrap_or(if is_off { Net::Off } else { Net::Wait })
+        match self.choices[Choice::Net as usize] {
+            NOT_GIVEN if self.hand_over() || position(b"off none", b' ', self.value(Value::Ip)).is_some() => Net::Off,
+            1 => Net::Wait6,
+            2 => Net::Require,
+            3 => Net::Background,
+            4 => Net::Off,
+            _ => Net::Wait,
+        }
+    }
+
+    /// What follows the workload's exit.
+    pub fn on_exit(&self) -> OnExit {
+        match self.choices[Choice::OnExit as usize] {
+            0 => OnExit::Shell,
+            1 => OnExit::PowerOff,
+            2 => OnExit::Reboot,
+            3 => OnExit::Halt,
+            _ => OnExit::Restart,
+        }
+    }
+
+    /// Whether the image's own init becomes PID 1.
+    pub fn hand_over(&self) -> bool {
+        self.choices[Choice::Pid1 as usize] > 0
+    }
+
+    /// Whether messages go to the kernel's log, and not to the console.
+    pub fn kernel_log(&self) -> bool {
+        self.choices[Choice::Log as usize] > 0
+    }
+
+    /// Whether DHCP's messages are repeated as slowly as in RFC 2131's example.
+    pub fn classic_dhcp(&self) -> bool {
+        self.choices[Choice::Dhcp as usize] > 0
     }
 
     #[inline(never)] // Its result stays in memory; inlined, every option is a variable of its own that is copied.
@@ -280,75 +305,62 @@ impl<'a> Options<'a> {
             return Err(Problem::Malformed);
         }
         let place = split(NAMES, b' ').position(|known| cmdline::same_name(known, name)).ok_or(Problem::Unknown)?;
-        match *KINDS.get(place).ok_or(Problem::Unknown)? {
+        let kind = *KINDS.get(place).ok_or(Problem::Unknown)?;
+        self.take(kind, text).ok_or(Problem::Value)?;
+        // The value is kept all the same: the stub of the feature refuses to go on when there is one.
+        let is_disabled = DISABLED.wrapping_shr(place as u32) & 1 == 1
+            || !Feature::StaticIp.is_enabled()
+                && kind == Kind::Text(Value::Ip)
+                && position(DYNAMIC, b' ', text).is_none()
+            || !Feature::Ipv6.is_enabled() && kind == Kind::Choice(Choice::Net) && self.net() == Net::Wait6;
+        if is_disabled { Err(Problem::Disabled) } else { Ok(()) }
+    }
+
+    /// Takes a value; `None` when the option has no such.
+    #[inline(never)] // Inlined, each comparison of a kind is one of its place with a set of places.
+    fn take(&mut self, kind: Kind, text: &'a [u8]) -> Option<()> {
+        match kind {
             Kind::List => {} // read where it is used
-            Kind::Text(Value::Ip)
-                if !Feature::StaticIp.is_enabled() && position(WITHOUT_ADDRESS, b' ', text).is_none() =>
-            {
-                return Err(Problem::Disabled);
-            }
             Kind::Text(value) => {
-                self.values[value as usize] = text;
-                self.hand_over |= matches!(value, Value::Init);
-            }
-            Kind::Time(Time::RootWait) if text.is_empty() => self.times[Time::RootWait as usize] = FOR_EVER_S,
-            Kind::Time(time) => self.times[time as usize] = number(text).ok_or(Problem::Value)?,
-            Kind::Switch(switch) => self.switches[switch as usize] = true,
-            Kind::ReadOnly(read_only) => self.read_only = read_only,
-            Kind::StopSignal => self.stop_signal = signal(text).ok_or(Problem::Value)?,
-            Kind::Net => {
-                let choice = position(b"wait wait6 require bg off", b' ', text);
-                let choices = [Net::Wait, Net::Wait6, Net::Require, Net::Background, Net::Off];
-                self.net = Some(*choice.and_then(|choice| choices.get(choice)).ok_or(Problem::Value)?);
-                if !Feature::Ipv6.is_enabled() && self.net == Some(Net::Wait6) {
-                    self.net = Some(Net::Wait);
-                    return Err(Problem::Disabled);
+                *self.values.get_mut(value as usize)? = text;
+                if matches!(value, Value::Init) {
+                    self.choices[Choice::Pid1 as usize] = 1;
                 }
             }
-            Kind::OnExit => self.on_exit = on_exit(text).ok_or(Problem::Value)?,
-            Kind::Dhcp => self.classic_dhcp = position(b"fast rfc", b' ', text).ok_or(Problem::Value)? > 0,
-            Kind::Log => self.kernel_log = position(b"console kmsg", b' ', text).ok_or(Problem::Value)? > 0,
-            Kind::Pid1 => self.hand_over = position(b"child exec", b' ', text).ok_or(Problem::Value)? > 0,
+            Kind::Time(Time::RootWait) if text.is_empty() => self.times[Time::RootWait as usize] = FOR_EVER_S,
+            Kind::Time(time) => *self.times.get_mut(time as usize)? = number(text)?,
+            Kind::Switch(switch) => *self.switches.get_mut(switch as usize)? = true,
+            Kind::ReadOnly(read_only) => self.read_only = read_only,
+            Kind::StopSignal => self.stop_signal = signal(text)?,
+            Kind::Choice(choice) => {
+                let (mut word, mut restarts) = (text, u32::MAX);
+                if let (Choice::OnExit, Some(most)) = (choice, strip_prefix(text, b"restart:")) {
+                    (word, restarts) = (b"restart", number(most)?);
+                }
+                *self.choices.get_mut(choice as usize)? = choice.words().position(|known| known == word)? as u8;
+                if matches!(choice, Choice::OnExit) {
+                    self.restarts = restarts;
+                }
+            }
         }
-        // The value is kept all the same: the stub of the feature refuses to go on when there is one.
-        if DISABLED.wrapping_shr(place as u32) & 1 == 1 { Err(Problem::Disabled) } else { Ok(()) }
+        Some(())
     }
-}
-
-/// The values of `ip` that an init without static addresses understands.
-const WITHOUT_ADDRESS: &[u8] = b"dhcp on any both off none";
-
-/// The values of `on_exit`; those from the second on are also systemd's words for how a machine ends.
-pub const ON_EXIT: &[u8] = b"shell,poweroff,reboot,halt,restart";
-
-fn on_exit(text: &[u8]) -> Option<OnExit> {
-    let mut words = split(text, b':');
-    let place = position(ON_EXIT, b',', words.next()?)?;
-    let most = words.next();
-    if let (Some(most), 4) = (most, place) {
-        return number(most).map(OnExit::Restart);
-    }
-    let choice = [OnExit::Shell, OnExit::PowerOff, OnExit::Reboot, OnExit::Halt, OnExit::Restart(u32::MAX)];
-    choice.get(place).copied().filter(|_| most.is_none())
 }
 
 /// A signal as docker's STOPSIGNAL names it: `SIGQUIT`, `QUIT`, `3`, `RTMIN+3`.
 fn signal(name: &[u8]) -> Option<u8> {
+    // In the order of their numbers, from 1 (signal(7)); a C library has no name for the two before RTMIN.
     const NAMED: &[u8] =
         b"HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP \
-        TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS";
+        TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS 32 33 RTMIN";
     // The first real-time signal that a C library leaves to programs, and the last there is (signal(7)).
     const RTMIN: u32 = 34;
     const LAST: u8 = 64;
     let name = strip_prefix(name, b"SIG").unwrap_or(name);
-    // In the order of their numbers, from 1 (signal(7)).
-    if let Some(place) = position(NAMED, b' ', name) {
-        return u8::try_from(place).ok()?.checked_add(1);
-    }
-    let signal = match strip_prefix(name, b"RTMIN") {
-        Some(b"") => RTMIN,
-        Some(offset) => RTMIN.saturating_add(number(strip_prefix(offset, b"+")?)?),
-        None => number(name)?,
+    let signal = match (position(NAMED, b' ', name), strip_prefix(name, b"RTMIN+")) {
+        (Some(place), _) => place as u32 + 1,
+        (_, Some(offset)) => RTMIN.saturating_add(number(offset)?),
+        _ => number(name)?,
     };
     u8::try_from(signal).ok().filter(|signal| signal.wrapping_sub(1) < LAST)
 }

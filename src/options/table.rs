@@ -3,6 +3,7 @@
 //! What the parser needs is computed from it at compile time; the documentation does not reach the init.
 
 use crate::features::Feature;
+use crate::text::{Split, nth, split};
 
 /// An option.
 #[derive(Clone, Copy, Debug)]
@@ -58,16 +59,33 @@ pub enum Kind {
     ReadOnly(bool),
     /// A signal.
     StopSignal,
-    /// How the boot treats the network.
-    Net,
-    /// What follows the workload's exit.
-    OnExit,
+    /// One word of a list.
+    Choice(Choice),
+}
+
+/// An option whose value is one word of a list: what is kept is the word's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
     /// The intervals of DHCP.
     Dhcp,
-    /// Which program is PID 1.
-    Pid1,
     /// Where log lines go.
     Log,
+    /// Which program is PID 1.
+    Pid1,
+    /// How the boot treats the network, in the order of [`Net`](super::Net).
+    Net,
+    /// What follows the workload's exit, in the order of [`OnExit`](super::OnExit). From the second on they are also systemd's words
+    /// for how a machine ends.
+    OnExit,
+}
+
+impl Choice {
+    /// Its words.
+    pub fn words(self) -> Split<'static> {
+        const WORDS: &[u8] =
+            b"fast rfc,console kmsg,child exec,wait wait6 require bg off,shell poweroff reboot halt restart";
+        split(nth(WORDS, self as usize), b' ')
+    }
 }
 
 /// An option whose value is a text; an empty one is the same as none.
@@ -116,6 +134,7 @@ pub enum Switch {
 pub(super) const VALUES: usize = Value::Caps as usize + 1;
 pub(super) const TIMES: usize = Time::ArpMs as usize + 1;
 pub(super) const SWITCHES: usize = Switch::NoNewPrivs as usize + 1;
+pub(super) const CHOICES: usize = Choice::OnExit as usize + 1;
 
 const fn kernel(name: &'static str, kind: Kind, form: &'static str, default: Fallback, text: &'static str) -> Row {
     Row { name, kind, place: Place::Kernel, feature: None, form, default, text }
@@ -195,15 +214,15 @@ pub const TABLE: &[Row] = &[
         "the signal that asks the workload to exit"),
     whit("grace", Kind::Time(Time::Grace), "=S", Fixed("10"),
         "how many seconds the workload has to exit before SIGKILL"),
-    whit("on_exit", Kind::OnExit, "=shell|poweroff|reboot|halt|restart[:N]", Described("`shell`, or `poweroff` without one"),
+    whit("on_exit", Kind::Choice(Choice::OnExit), "=shell|poweroff|reboot|halt|restart[:N]", Described("`shell`, or `poweroff` without one"),
         "what follows the workload's exit; it is restarted after 0.1 s, doubled each time up to a minute, at most N times"),
-    whit("net", Kind::Net, "=wait|wait6|require|bg|off", Described("`wait`, or `off` with `whit.pid1=exec`"),
+    whit("net", Kind::Choice(Choice::Net), "=wait|wait6|require|bg|off", Described("`wait`, or `off` with `whit.pid1=exec`"),
         "start with a lease, with a global IPv6 address, only with a lease, at once, or without network").of(Feature::Dhcp),
     whit("net.dev", Kind::Text(Value::NetDevice), "=NAME|MAC", Described("every interface"),
         "the one network interface to use").of(Feature::Choice),
     whit("net.timeout", Kind::Time(Time::NetTimeout), "=S", Fixed("10"),
         "wait so many seconds for a lease; then the boot goes on").of(Feature::Dhcp),
-    whit("dhcp", Kind::Dhcp, "=fast|rfc", Fixed("fast"),
+    whit("dhcp", Kind::Choice(Choice::Dhcp), "=fast|rfc", Fixed("fast"),
         "the second DHCP message after 0.25 s, or after RFC 2131's 4 s").of(Feature::Dhcp),
     whit("dhcp.arp", Kind::Time(Time::ArpMs), "=MS", Fixed("0"),
         "probe the link so many milliseconds for another host with the address, which is declined then").of(Feature::Arp),
@@ -213,7 +232,7 @@ pub const TABLE: &[Row] = &[
         "ask these time servers, or the network's, once before the workload starts").of(Feature::Clock),
     whit("time", Kind::List, "=S", Described("the image's time, from `mkraw --config`"),
         "the clock is at least this many seconds after 1970"),
-    whit("pid1", Kind::Pid1, "=child|exec", Fixed("child"),
+    whit("pid1", Kind::Choice(Choice::Pid1), "=child|exec", Fixed("child"),
         "`exec` hands PID 1 to the image: its entrypoint, or /sbin/init (systemd, s6, busybox)").of(Feature::Handover),
     whit("timing", Kind::Switch(Switch::Timing), "", Nothing,
         "log when each stage of the boot was reached").of(Feature::Timeline),
@@ -221,7 +240,7 @@ pub const TABLE: &[Row] = &[
         "notify the host: `READY=1`, `X_SYSTEMD_SHUTDOWN=` and `EXIT_STATUS=N` as sd_notify(3) over vsock (also `vsock:`, `vsock-seqpacket:`, `vsock-dgram:`); or QEMU's isa-debug-exit, which exits with 2N+1 unless N is 0").of(Feature::Notify),
     whit("shell", Kind::Text(Value::Shell), "=TTY", Nothing,
         "run the initramfs's shell on this terminal, beside the workload, whose root is below /mnt").of(Feature::Terminal),
-    whit("log", Kind::Log, "=console|kmsg", Fixed("console"),
+    whit("log", Kind::Choice(Choice::Log), "=console|kmsg", Fixed("console"),
         "log to every console, or to the kernel's log, which filters by level (`loglevel`)"),
 ];
 

@@ -53,20 +53,24 @@ fn what_cannot_be_understood_is_said_with_its_place() {
 #[test]
 fn what_follows_the_workload_can_be_chosen() {
     for (text, expected) in [
-        (&b"poweroff"[..], Some(OnExit::PowerOff)),
-        (b"reboot", Some(OnExit::Reboot)),
-        (b"halt", Some(OnExit::Halt)),
-        (b"shell", Some(OnExit::Shell)),
-        (b"restart", Some(OnExit::Restart(u32::MAX))),
-        (b"restart:0", Some(OnExit::Restart(0))),
-        (b"restart:3", Some(OnExit::Restart(3))),
+        (&b"poweroff"[..], Some((OnExit::PowerOff, u32::MAX))),
+        (b"reboot", Some((OnExit::Reboot, u32::MAX))),
+        (b"halt", Some((OnExit::Halt, u32::MAX))),
+        (b"shell", Some((OnExit::Shell, u32::MAX))),
+        (b"restart", Some((OnExit::Restart, u32::MAX))),
+        (b"restart:0", Some((OnExit::Restart, 0))),
+        (b"restart:3", Some((OnExit::Restart, 3))),
         (b"restart:", None),
         (b"restart:x", None),
         (b"reboot:3", None),
         (b"", None),
         (b"never", None),
     ] {
-        assert_eq!(on_exit(text), expected, "{text:?}");
+        let mut options = Options { restarts: 7, ..Options::default() };
+        let taken = options.set(b"on_exit", text);
+        assert_eq!(taken, if expected.is_some() { Ok(()) } else { Err(Problem::Value) }, "{text:?}");
+        let expected = expected.unwrap_or((OnExit::Shell, 7));
+        assert_eq!((options.on_exit(), options.restarts), expected, "{text:?}");
     }
 }
 

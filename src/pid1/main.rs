@@ -92,7 +92,7 @@ fn main(seed: u32) -> ! {
     filesystems::mount_table(&mounts::PROC);
     let sources = sources::read();
     let options = sources.options(&mut sources::log_complaint);
-    console::configure(options.has(Switch::Quiet), options.kernel_log);
+    console::configure(options.has(Switch::Quiet), options.kernel_log());
     let network = Network::open(seed, &options);
     let mut machine = Machine::new(sources, options, network, Timeline::new(init_ns), seed);
     machine.handle_network();
@@ -118,7 +118,7 @@ fn main(seed: u32) -> ! {
 /// Boots, supervises, and returns how the machine ends.
 fn run(machine: &mut Machine<'_>) -> Result<Infallible, End> {
     let code = match boot::prepare_root_and_network(machine)? {
-        Outcome::Ready if machine.options.hand_over => handover::hand_over(machine),
+        Outcome::Ready if machine.options.hand_over() => handover::hand_over(machine),
         Outcome::Ready => return supervise::run_workloads(machine),
         Outcome::Failed => NOT_STARTED,
     };

@@ -104,7 +104,7 @@ impl<'a> Network<'a> {
             shared,
             seed,
             timing: Timing {
-                first_gap_ms: if options.classic_dhcp { CLASSIC_GAP_MS } else { FIRST_GAP_MS },
+                first_gap_ms: if options.classic_dhcp() { CLASSIC_GAP_MS } else { FIRST_GAP_MS },
                 probe_ms: options.time(Time::ArpMs).into(),
             },
             wanted: options.value(Value::NetDevice),

@@ -7,8 +7,8 @@ use ufmt::uWrite;
 use whit::contract::NOTIFY_CREDENTIAL;
 use whit::error::Errno;
 use whit::notify::{Host, parse};
-use whit::options::{ON_EXIT, Value};
-use whit::text::{Text, nth};
+use whit::options::{Choice, Value};
+use whit::text::Text;
 
 use crate::console::{self, Line, log_failure, number_line};
 use crate::end::End;
@@ -43,7 +43,7 @@ pub(crate) fn send(machine: &Machine<'_>, end: Option<End>) {
             let (mut key, mut number, mut wait_ms) = ("READY=", 1, 0);
             if let Some(end) = end {
                 let _ = Line.write_str("X_SYSTEMD_SHUTDOWN=");
-                part!("{}", Text(nth(ON_EXIT, end as usize + 1)));
+                part!("{}", Text(Choice::OnExit.words().nth(end as usize + 1).unwrap_or_default()));
                 (key, number, wait_ms) = ("\nEXIT_STATUS=", machine.exit_code, LAST_WAIT_MS);
             }
             number_line(key, number.into());

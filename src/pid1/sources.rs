@@ -45,7 +45,7 @@ pub(crate) fn read_image_record(machine: &mut Machine<'_>) {
             log_complaint(source, complaint);
         }
     });
-    console::configure(machine.options.has(Switch::Quiet), machine.options.kernel_log);
+    console::configure(machine.options.has(Switch::Quiet), machine.options.kernel_log());
     if machine.options.net() == Net::Off {
         machine.network = None;
     }

@@ -65,7 +65,7 @@ fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
     };
     // Daemons that it started are the workload now, unless it failed or the shell takes the console.
     let is_shell_next =
-        machine.options.on_exit == OnExit::Shell && workload::has_shell() && !machine.terminal.is_console;
+        machine.options.on_exit() == OnExit::Shell && workload::has_shell() && !machine.terminal.is_console;
     if code == 0 && !is_shell_next {
         if !machine.no_children {
             info!("the entrypoint ended, its daemons run on");
@@ -85,12 +85,12 @@ pub(crate) fn run_workloads(machine: &mut Machine<'_>) -> Result<Infallible, End
         let started_ms = now_ms();
         let code = run_workload(machine)?;
         machine.report_exit(code);
-        match machine.options.on_exit {
+        match machine.options.on_exit() {
             OnExit::PowerOff => return Err(End::PowerOff),
             OnExit::Reboot => return Err(End::Reboot),
             OnExit::Halt => return Err(End::Halt),
-            OnExit::Restart(most) if starts < most => {}
-            OnExit::Shell | OnExit::Restart(_) => return run_shell(machine),
+            OnExit::Restart if starts < machine.options.restarts => {}
+            OnExit::Shell | OnExit::Restart => return run_shell(machine),
         }
         starts += 1;
         // Processes that it left would be in the way of the next one.

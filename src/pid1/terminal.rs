@@ -21,7 +21,7 @@ const GAP_MS: u64 = 1000;
 /// Starts the keeper, if a shell is asked for and none runs.
 pub(crate) fn keep_shell(machine: &mut Machine<'_>) {
     let name = machine.options.value(Value::Shell);
-    if machine.has_terminal || machine.options.hand_over || name.is_empty() {
+    if machine.has_terminal || machine.options.hand_over() || name.is_empty() {
         return;
     }
     match fork(signal::IO.into()) {
