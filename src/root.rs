@@ -5,6 +5,7 @@
 
 use core::num::NonZero;
 
+use crate::features::Feature;
 use crate::text::{hexadecimal, number, split, split_once, strip_prefix};
 
 /// The source of a root or a volume.
@@ -45,8 +46,14 @@ pub enum Kind {
     Number,
 }
 
-/// The prefixes of the kinds, numbers excepted.
-pub const PREFIXES: &[u8] = b"UUID= LABEL= PARTUUID= PARTLABEL= SERIAL= /dev/ virtiofs: 9p:";
+/// The prefixes of the kinds, numbers excepted; an init without names of devices has the last ones.
+pub const PREFIXES: &[u8] = if Feature::DeviceNames.is_enabled() {
+    b"UUID= LABEL= PARTUUID= PARTLABEL= SERIAL= /dev/ virtiofs: 9p:"
+} else {
+    b"/dev/ virtiofs: 9p:"
+};
+/// The place of the first of them in [`Kind::IN_ORDER`].
+const FIRST: usize = if Feature::DeviceNames.is_enabled() { 0 } else { 5 };
 
 impl Kind {
     /// The type of file system that the kind implies; empty for one on a device.
@@ -59,7 +66,7 @@ impl Kind {
         }
     }
 
-    /// In the order of [`PREFIXES`].
+    /// In the order of [`PREFIXES`], all of them.
     const IN_ORDER: [Self; 8] = [
         Self::Uuid,
         Self::Label,
@@ -80,7 +87,7 @@ pub fn parse<'a>(value: &'a [u8], fstype: &[u8]) -> Option<RootSpec<'a>> {
     for (index, prefix) in split(PREFIXES, b' ').enumerate() {
         let name = strip_prefix(value, prefix);
         if name.is_some() || strip_prefix(prefix, fstype).is_some_and(|rest| rest == b":") {
-            spec.kind = Kind::IN_ORDER[index & 7];
+            spec.kind = Kind::IN_ORDER[(FIRST + index) & 7];
             spec.name = name.unwrap_or(value);
         }
     }
@@ -91,7 +98,8 @@ pub fn parse<'a>(value: &'a [u8], fstype: &[u8]) -> Option<RootSpec<'a>> {
         }
         spec.name = value;
     }
-    if spec.kind == Kind::PartUuid
+    if Feature::DeviceNames.is_enabled()
+        && spec.kind == Kind::PartUuid
         && let Some((uuid, behind)) = split_once(spec.name, b'/')
     {
         spec.offset = number(strip_prefix(behind, b"PARTNROFF=")?)?;
@@ -99,7 +107,7 @@ pub fn parse<'a>(value: &'a [u8], fstype: &[u8]) -> Option<RootSpec<'a>> {
     }
     if matches!(spec.kind, Kind::Uuid | Kind::PartUuid | Kind::Number) {
         let number = if spec.kind == Kind::Number { device_number(value) } else { None };
-        spec.number = Some(number.or_else(|| hexadecimal(spec.name))?);
+        spec.number = Some(number.or_else(|| hexadecimal(spec.name))?); // `b302` is a device's number too
     }
     (!spec.name.iter().all(|byte| *byte == b'"')).then_some(spec)
 }

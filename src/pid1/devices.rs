@@ -8,6 +8,7 @@ use core::num::NonZero;
 use linux_raw_sys::general::S_IFBLK;
 use rustix::fs::OFlags;
 use whit::error::Errno;
+use whit::features::Feature;
 use whit::probe::{self, Format, Place};
 use whit::root::{Kind, RootSpec, device_number, is_written};
 use whit::text::{Text, number};
@@ -122,13 +123,17 @@ impl Device {
         part!("{}", Text(self.place.get(..length).unwrap_or_default()));
         let _ = self.probe_current();
         if let Some(format) = self.format {
-            part!(" {} {}", Text(&format.fstype), Text(format.label(&self.place).0));
+            let label = if Feature::DeviceNames.is_enabled() { format.label(&self.place).0 } else { b"" };
+            part!(" {} {}", Text(&format.fstype), Text(label));
         }
         console::print();
     }
 
     fn is_meant(&mut self, spec: &RootSpec<'_>) -> bool {
         match spec.kind {
+            _ if !Feature::DeviceNames.is_enabled() => {
+                device_number(field(&mut self.place, c"dev", b"")) == spec.number
+            }
             Kind::Number => device_number(field(&mut self.place, c"dev", b"")) == spec.number,
             Kind::Uuid | Kind::Label => {
                 let _ = self.probe_current();
