@@ -88,6 +88,7 @@ impl uDisplay for Errno {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::tests::shown;
 
     #[test]
     fn names_are_those_of_errno() {
@@ -110,5 +111,11 @@ mod tests {
         assert!(Errno::NOT_REGULAR.0 > errno::EHWPOISON.try_into().unwrap(), "the kernel's last");
         assert_eq!(Errno(0).name(), None);
         assert_eq!(Errno(-5).name(), None);
+    }
+
+    #[test]
+    fn an_errno_is_shown_by_its_name_or_its_number() {
+        assert_eq!(shown(&Errno::from(rustix::io::Errno::BUSY)), "EBUSY");
+        assert_eq!([shown(&Errno(44)), shown(&Errno(-5))], ["errno 44", "errno 5"]);
     }
 }

@@ -214,7 +214,8 @@ fn more_text_than_entries() {
         [pax(b'x', &records), header(b"f", b'0', 0, b"")].concat()
     };
     // What is said; mkraw need not keep all of it.
-    let cases: [(&str, u32, &dyn Fn(u32) -> Vec<u8>, &[&str], &str); 7] = [
+    type Case<'a> = (&'a str, u32, &'a dyn Fn(u32) -> Vec<u8>, &'a [&'a str], &'a str);
+    let cases: [Case<'_>; 7] = [
         ("directories", 40_000, &|number| file(&long(&number.to_string())), &["mkcpio"], too_large),
         ("targets", 40_000, &|number| symlink(&numbered(number), &target), &["mkraw", "mkcpio"], too_large),
         ("late", 25_000, &|number| hard_link(&below(number), &below(25_000)), &["mkraw", "mkcpio"], too_large),
