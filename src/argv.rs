@@ -274,4 +274,14 @@ mod tests {
         env.set(b"PATH=", b"/a").unwrap();
         assert_eq!(env.variable(b"PATH"), Some(&b"/a"[..]));
     }
+
+    #[test]
+    fn a_tail_is_a_string_and_all_that_follow() {
+        let argv = with("entrypoint=\"/bin/a b\"", "", "", |sources| {
+            let mut argv = <Strings>::new();
+            arguments(sources, &mut argv).unwrap();
+            argv
+        });
+        assert_eq!(argv.tails().collect::<Vec<_>>(), [&b"/bin/a\0b\0"[..], b"b\0"]);
+    }
 }

@@ -152,4 +152,12 @@ mod tests {
     fn texts_of(packed: &[u8]) -> impl Iterator<Item = &[u8]> {
         packed.split(|byte| *byte == 0)
     }
+
+    #[test]
+    fn texts_are_joined_at_run_time_as_by_the_compiler() {
+        let texts = [PREFIX.as_bytes(), EXIT.as_bytes()];
+        assert_eq!(joined_len(&texts), EXIT_LINE.len());
+        assert_eq!(join::<{ EXIT_LINE.len() }>(&texts), EXIT_LINE.as_bytes());
+        assert_eq!(join::<4>(&[b"ab"]), *b"ab\0\0");
+    }
 }

@@ -96,6 +96,7 @@ impl uDisplay for Errno {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::tests::shown;
 
     #[test]
     fn names_are_those_of_errno() {
@@ -118,5 +119,11 @@ mod tests {
         assert!(Errno::NOT_REGULAR.0.get() > errno::EHWPOISON.try_into().unwrap(), "the kernel's last");
         assert_eq!(Errno::of(0x7fff_ffff).name(), None);
         assert_eq!(Errno(NonZeroI32::new(-5).unwrap()).name(), None);
+    }
+
+    #[test]
+    fn an_errno_is_shown_by_its_name_or_its_number() {
+        assert_eq!(shown(&Errno::from(rustix::io::Errno::BUSY)), "EBUSY");
+        assert_eq!([shown(&Errno(44)), shown(&Errno(-5))], ["errno 44", "errno 5"]);
     }
 }

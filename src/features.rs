@@ -59,3 +59,24 @@ impl Feature {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_library_is_tested_with_every_feature() {
+        let all = [
+            Feature::Clock,
+            Feature::Handover,
+            Feature::Network,
+            Feature::Notify,
+            Feature::Overlay,
+            Feature::Settings,
+            Feature::Terminal,
+            Feature::Timeline,
+            Feature::Volumes,
+        ];
+        assert!(all.iter().all(|feature| feature.is_enabled()));
+    }
+}

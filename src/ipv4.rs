@@ -197,6 +197,7 @@ pub fn datagram(packet: &[u8], udp_checksum: UdpChecksum) -> Option<Datagram<'_>
 mod tests {
     extern crate std;
     use super::*;
+    use crate::text::tests::shown;
     use std::vec::Vec;
 
     const CLIENT: Endpoint = Endpoint { address: Address::UNSPECIFIED, port: 68 };
@@ -319,5 +320,22 @@ mod tests {
         for text in ["", "1.2.3", "1.2.3.4.5", "1.2.3.256", "1.2..4", "a.b.c.d", " 1.2.3.4"] {
             assert_eq!(parse(text.as_bytes()), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn an_address_is_shown_with_dots() {
+        assert_eq!(shown(&Address([10, 0, 200, 255])), "10.0.200.255");
+    }
+
+    #[test]
+    fn a_checksum_of_zero_is_sent_as_all_ones() {
+        // Each payload of two bytes changes the sum; one of them makes it zero, which would mean that none was computed.
+        let checksum = |payload: u16| {
+            let packet = packet(&payload.to_be_bytes());
+            assert!(datagram(&packet, UdpChecksum::Verify).is_some());
+            u16::from_be_bytes([packet[26], packet[27]])
+        };
+        let sums: Vec<u16> = (0..=u16::MAX).map(checksum).collect();
+        assert!(!sums.contains(&0) && sums.contains(&0xffff));
     }
 }

@@ -117,25 +117,10 @@ impl NameServers {
 mod tests {
     extern crate std;
     use super::*;
+    use crate::text::tests::shown;
     use std::net::Ipv6Addr;
     use std::string::{String, ToString};
     use std::vec::Vec;
-
-    fn shown(address: Address) -> String {
-        let mut text = String::new();
-        let Ok(()) = uwrite!(Written(&mut text), "{}", address);
-        text
-    }
-
-    struct Written<'a>(&'a mut String);
-
-    impl uWrite for Written<'_> {
-        type Error = core::convert::Infallible;
-        fn write_str(&mut self, text: &str) -> Result<(), Self::Error> {
-            self.0.push_str(text);
-            Ok(())
-        }
-    }
 
     #[test]
     fn addresses_are_written_as_by_std() {
@@ -149,7 +134,7 @@ mod tests {
                 let expected = Ipv6Addr::from(groups);
                 // std writes an IPv4 address into these (RFC 5952 §5), which no network has.
                 if expected.to_ipv4().is_none() {
-                    assert_eq!(shown(Address(expected.octets())), expected.to_string());
+                    assert_eq!(shown(&Address(expected.octets())), expected.to_string());
                 }
             }
         }
@@ -168,7 +153,7 @@ mod tests {
     }
 
     fn known(servers: &NameServers) -> Vec<String> {
-        servers.all().iter().map(|server| shown(server.address)).collect()
+        servers.all().iter().map(|server| shown(&server.address)).collect()
     }
 
     #[test]
@@ -206,5 +191,12 @@ mod tests {
             assert!(!servers.update(0, 2, &wrong), "{units} units");
         }
         assert!(servers.update(0, 2, &whole));
+    }
+
+    #[test]
+    fn link_local_addresses_are_fe80_to_febf() {
+        let is_link_local = |text: &str| Address(text.parse::<Ipv6Addr>().unwrap().octets()).is_link_local();
+        assert!(is_link_local("fe80::1") && is_link_local("febf:ffff::1"));
+        assert!(!is_link_local("fec0::1") && !is_link_local("fe7f::1") && !is_link_local("2001:db8::1"));
     }
 }

@@ -258,4 +258,16 @@ mod tests {
         assert_eq!(groups_of_web(MAX_GROUPS), Err(Problem::TooManyGroups));
         assert_eq!(groups_of_web(MAX_GROUPS + 1), Err(Problem::TooManyGroups));
     }
+
+    #[test]
+    fn each_problem_has_a_text() {
+        for (problem, name) in [
+            (Problem::User, "no such user in /etc/passwd"),
+            (Problem::Group, "no such group in /etc/group"),
+            (Problem::TooManyGroups, "in more than 64 groups"),
+        ] {
+            assert_eq!(problem.name(), name.as_bytes());
+        }
+        assert_eq!(MAX_GROUPS, 64);
+    }
 }

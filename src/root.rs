@@ -327,4 +327,17 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn kinds_that_name_no_device_imply_a_file_system() {
+        for (kind, tag) in [
+            (Kind::Virtiofs, "virtiofs"),
+            (Kind::P9, "9p"),
+            (Kind::Tmpfs, "tmpfs"),
+            (Kind::Device, ""),
+            (Kind::Uuid, ""),
+        ] {
+            assert_eq!(kind.tag(), tag.as_bytes());
+        }
+    }
 }

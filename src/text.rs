@@ -113,8 +113,27 @@ pub fn split_once(text: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    extern crate std;
     use super::*;
+    use std::string::String;
+
+    /// What a value is shown as.
+    pub(crate) fn shown(value: &impl uDisplay) -> String {
+        let mut text = String::new();
+        let Ok(()) = ufmt::uwrite!(Written(&mut text), "{}", value);
+        text
+    }
+
+    struct Written<'a>(&'a mut String);
+
+    impl uWrite for Written<'_> {
+        type Error = core::convert::Infallible;
+        fn write_str(&mut self, text: &str) -> Result<(), Self::Error> {
+            self.0.push_str(text);
+            Ok(())
+        }
+    }
 
     #[derive(Default)]
     struct Buffer(heapless::Vec<u8, 64>);

@@ -129,3 +129,14 @@ fn signals_have_dockers_names() {
         assert_eq!(signal(name.as_bytes()), number, "{name:?}");
     }
 }
+
+#[test]
+fn what_was_given_can_be_asked_for() {
+    let (given, complaints) = options("whit.grow whit.grace=7", "mount a:/b\n");
+    assert_eq!(complaints, []);
+    assert_eq!((given.time(Time::Grace), given.time(Time::RootDelay)), (7, 0));
+    assert_eq!((given.has(Switch::Grow), given.has(Switch::Release)), (true, false));
+    let image = Record::decode(Vec::leak(b"mount a:/b\n".to_vec()));
+    let sources = Sources { image, ..Sources::default() };
+    assert!(sources.any_has(b"tmpfs mount") && !sources.any_has(b"tmpfs grow"));
+}

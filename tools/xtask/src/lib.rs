@@ -1,6 +1,6 @@
 //! The repository's chores: what builds, shows, checks and measures whit. Nothing of it is installed.
 //!
-//! The programs are `build-init`, `demo`, `selftest` and `bootbench`; two more benchmarks are workspaces of their own beside this package.
+//! The programs are `build-init`, `demo`, `selftest`, `coverage` and `bootbench`; two more benchmarks are workspaces of their own.
 #![forbid(unsafe_code)]
 
 pub mod bench;
