@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use whit_tests::init;
 use whit_tests::namespace::Machine;
-use whit_tests::whole::said;
+use whit_tests::whole::init_messages;
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
@@ -321,7 +321,7 @@ fn tools_find_the_timeline_where_there_is_a_place_for_it() {
         .command_line("whit.tmpfs=/run/whit whit.timing")
         .script("cat /run/whit/timeline; echo end")
         .run();
-    let timeline = said(&finished.console, "timeline ")[0];
+    let timeline = init_messages(&finished.console, "timeline ")[0];
     let (_, kept) = finished.console.split_once("# written by whit\n").expect("the file");
     let (kept, _) = kept.split_once("end\n").expect("its end");
     // The line that is printed may stand in the middle of it.

@@ -6,7 +6,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use tempfile::TempDir;
 use whit_tests::Transcript;
 use whit_tests::debian::{cloud_kernels, kernel};
-use whit_tests::whole::{Copy, Guest, Shell, VIRTIO, alone, assert_clean, busybox_disk, machine, said};
+use whit_tests::whole::{Copy, Guest, Shell, VIRTIO, alone, assert_clean, busybox_disk, init_messages, machine};
 use whit_tools::kernel::debian::Flavour;
 use whit_tools::vm::qemu::{CommandLine, DiskInterface, Nic};
 
@@ -52,7 +52,7 @@ fn what_the_init_says_reaches_every_console_once() {
         let console = guest.end();
         let (before, screen) = console.split_once("whit: root /dev/vda on /mnt\n").unwrap();
         guest.assert(!before.contains("whit: "), "the serial console shows it once");
-        let shown = said(screen, "");
+        let shown = init_messages(screen, "");
         guest.assert(shown == ["root /dev/vda on /mnt", "exit 7", "power off"], &format!("the screen: {shown:?}"));
     }
 }
@@ -126,6 +126,6 @@ fn a_terminal_that_is_not_there_is_said_once_and_keeps_nobody() {
     let command = alone(&kernel(Flavour::Cloud, None), &busybox_disk()).append(&format!("whit.shell=ttyX9 {ENDS}"));
     let mut guest = Guest::start(&command);
     let console = guest.end();
-    guest.assert(said(&console, "shell=") == ["shell=ttyX9: ENOENT"], "the terminal is said to be missing");
-    guest.assert(said(&console, "exit") == ["exit 7"], "the workload ran");
+    guest.assert(init_messages(&console, "shell=") == ["shell=ttyX9: ENOENT"], "the terminal is said to be missing");
+    guest.assert(init_messages(&console, "exit") == ["exit 7"], "the workload ran");
 }

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use whit_tests::archive;
 use whit_tests::deadline::output;
 use whit_tests::debian::{cloud_kernels, kernel, store};
-use whit_tests::whole::{Guest, busybox, busybox_tar, fetch, free_port, said, unpacked};
+use whit_tests::whole::{Guest, busybox, busybox_tar, fetch, free_port, init_messages, unpacked};
 use whit_tests::{init, tool};
 use whit_tools::archive::newc::{Meta, Writer};
 use whit_tools::compress::Compression;
@@ -224,7 +224,7 @@ END
         // Linux 6.6: "tmpfs: Support for user xattrs".
         let lost = ["lost: 1 attributes user.*, which a tmpfs has since Linux 6.6"];
         let expected = if kernel.release.starts_with("6.1.") { &lost[..] } else { &[] };
-        assert_eq!(said(&console, "lost"), expected, "{console}");
+        assert_eq!(init_messages(&console, "lost"), expected, "{console}");
     }
 }
 

@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use whit_tests::debian::kernel;
-use whit_tests::whole::{Copy, Guest, Shell, VIRTIO, alone, busybox_disk, machine, said, timeline};
+use whit_tests::whole::{Copy, Guest, Shell, VIRTIO, alone, busybox_disk, init_messages, machine, timeline};
 use whit_tools::kernel::debian::Flavour;
 use whit_tools::vm::qemu::{DiskInterface, Nic};
 
@@ -18,7 +18,8 @@ fn refuses(disk: Option<PathBuf>, words: &str, line: &str, code: u8) {
     };
     let mut guest = Guest::start(&command.append(words));
     let console = guest.end();
-    let lines: Vec<&str> = said(&console, "").into_iter().filter(|line| !line.starts_with("root /dev/")).collect();
+    let lines: Vec<&str> =
+        init_messages(&console, "").into_iter().filter(|line| !line.starts_with("root /dev/")).collect();
     let expected = [line, &format!("exit {code}"), "power off"];
     guest.assert(lines == expected, &format!("the init said {lines:#?}, not {expected:#?}"));
 }
@@ -89,7 +90,7 @@ fn without_a_network_card_the_boot_goes_on_at_once() {
     let mut guest = Guest::start(&command);
     guest.line("whit: exit 5");
     let console = guest.end();
-    let lines = said(&console, "network");
+    let lines = init_messages(&console, "network");
     guest.assert(lines == ["network: no Ethernet interface"], &format!("{lines:?}"));
     let stages = timeline(&console);
     // 60 ms; on a busy host not yet the 10 s that a lease is waited for.
@@ -112,7 +113,7 @@ fn without_an_answer_the_boot_goes_on_when_the_time_is_over() {
     let mut guest = Guest::start(&command);
     guest.line("whit: exit 6");
     let console = guest.end();
-    let lines = said(&console, "network");
+    let lines = init_messages(&console, "network");
     let expected = "network: no lease within 2 s; the boot goes on, and so does the search";
     guest.assert(lines == [expected], &format!("{lines:?}"));
     guest.assert(!console.contains("nameserver"), "a name server that nobody granted");

@@ -15,7 +15,7 @@ use serde_json::json;
 use whit_tests::debian::{cloud_kernels, kernel};
 use whit_tests::disks::Disks;
 use whit_tests::init;
-use whit_tests::whole::{Guest, Shell, VIRTIO, busybox, machine, said};
+use whit_tests::whole::{Guest, Shell, VIRTIO, busybox, init_messages, machine};
 use whit_tools::kernel::debian::Flavour;
 use whit_tools::vm::qemu::{CommandLine, DiskInterface, Nic};
 
@@ -74,8 +74,8 @@ fn assert_each_is_found(command: CommandLine, driver: &Path, forms: &[Form]) -> 
     guest.assert(tried.len() == forms.len(), "not every form was tried");
     let mut failures = Vec::new();
     for ((words, expected), shown) in forms.iter().zip(tried) {
-        if said(shown, "root").first() != Some(expected) {
-            failures.push(format!("{words}: {}", said(shown, "").join(", ")));
+        if init_messages(shown, "root").first() != Some(expected) {
+            failures.push(format!("{words}: {}", init_messages(shown, "").join(", ")));
         }
     }
     guest.assert(failures.is_empty(), &failures.join("\n"));
@@ -232,7 +232,7 @@ fn a_virtiofs_share_is_a_root() {
         let mut guest = Guest::start(&command);
         guest.line("the_root on / type virtiofs (rw,");
         let console = guest.end();
-        let lines = said(&console, "");
+        let lines = init_messages(&console, "");
         guest.assert(lines == ["root the_root on /mnt", "exit 7", "power off"], &format!("the init said {lines:#?}"));
     }
 }
@@ -273,7 +273,7 @@ fn when_the_time_is_over_the_devices_that_there_are_are_listed() {
         .disk(DiskInterface::Virtio, btrfs);
     let mut guest = Guest::start(&command);
     let console = guest.end();
-    let lines = said(&console, "");
+    let lines = init_messages(&console, "");
     let expected = [
         "root=LABEL=nowhere: no such device within 1 s; are its modules in the initramfs?",
         "major minor  #blocks  name",
@@ -299,7 +299,7 @@ fn a_device_that_cannot_be_opened_is_listed_without_the_type_of_the_last() {
         .disk(DiskInterface::Virtio, ext4)
         .disk(DiskInterface::Virtio, gone);
     let console = assert_each_is_found(command, &driver(&disks, "rm /dev/vdb", &forms), &forms);
-    let lines = said(&console, " 254 ");
+    let lines = init_messages(&console, " 254 ");
     let expected = [
         " 254        0       8192 vda ext4 on-ext4",
         " 254       16      65536 vdb",

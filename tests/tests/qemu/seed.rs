@@ -2,7 +2,9 @@
 //! the machine ends in order. On each kernel that apt offers; and on the seed's own line, with an IDE disk and e1000.
 
 use whit_tests::debian::{cloud_kernels, kernel};
-use whit_tests::whole::{Copy, Guest, Shell, VIRTIO, assert_clean, fetch, free_port, machine, nginx_disk, said};
+use whit_tests::whole::{
+    Copy, Guest, Shell, VIRTIO, assert_clean, fetch, free_port, init_messages, machine, nginx_disk,
+};
 use whit_tools::kernel::debian::{Flavour, Kernel};
 use whit_tools::vm::qemu::{CommandLine, DiskInterface, Forward, Nic};
 
@@ -49,7 +51,7 @@ fn first_boot(command: &CommandLine, port: u16) {
     guest.line("whit: power off");
     let console = guest.end();
     // Nothing else is said: nothing failed on the way. Root and network come in any order.
-    let mut lines = said(&console, "");
+    let mut lines = init_messages(&console, "");
     lines.sort_unstable();
     let expected = [
         "eth0 10.0.2.15/24, gateway 10.0.2.2, DNS 10.0.2.3, lease 86400 s from 10.0.2.2",
@@ -176,5 +178,5 @@ fn the_seeds_own_line_serves_a_page() {
     guest.line("whit: power off");
     let console = guest.end();
     // This processor has nothing for crc32c_intel, a soft dependency of ext4: that is no failure.
-    assert_eq!(said(&console, "module"), [""; 0]);
+    assert_eq!(init_messages(&console, "module"), [""; 0]);
 }
