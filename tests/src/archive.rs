@@ -1,4 +1,4 @@
-//! Archives: by GNU tar from a directory, or member by member where no tar would write such a thing.
+//! Archives: written by GNU tar from a directory, or built member by member where no tar writes such a member.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,37 +8,37 @@ use crate::commands::run_well;
 /// Two blocks of zeros.
 pub const END: [u8; 1024] = [0; 1024];
 
-/// What GNU tar writes of a directory's content.
+/// Returns the archive that GNU tar writes of a directory's content.
 pub fn of_directory(directory: &Path, options: &[&str]) -> Vec<u8> {
     run_well(Command::new("tar").arg("-cC").arg(directory).arg("--sort=name").args(options).arg("."))
 }
 
-/// An archive of members.
+/// Returns an archive of members.
 pub fn of(members: &[Vec<u8>]) -> Vec<u8> {
     [&members.concat(), &END[..]].concat()
 }
 
-/// A regular file.
+/// Encodes a regular file.
 pub fn file(path: &str, content: &[u8]) -> Vec<u8> {
     member(path, b'0', "", content)
 }
 
-/// A directory.
+/// Encodes a directory.
 pub fn directory(path: &str) -> Vec<u8> {
     member(path, b'5', "", b"")
 }
 
-/// A symbolic link.
+/// Encodes a symbolic link.
 pub fn symlink(path: &str, target: &str) -> Vec<u8> {
     member(path, b'2', target, b"")
 }
 
-/// A hard link.
+/// Encodes a hard link.
 pub fn hard_link(path: &str, target: &str) -> Vec<u8> {
     member(path, b'1', target, b"")
 }
 
-/// A header with its content; what does not fit is put into GNU headers before it.
+/// Encodes a header with its content; a name that is too long goes into a GNU header before it.
 pub fn member(path: &str, kind: u8, link: &str, content: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (text, kind) in [(path, b'L'), (link, b'K')] {
@@ -51,7 +51,7 @@ pub fn member(path: &str, kind: u8, link: &str, content: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A header of exactly this, mode 0640, owned by 1:2, from second 1,000,000,000.
+/// Encodes a header of exactly these fields, with mode 0640, owner 1:2 and time 1,000,000,000.
 fn plain(path: &[u8], kind: u8, link: &[u8], content: &[u8]) -> Vec<u8> {
     let mut header = [0; 512];
     header[..path.len()].copy_from_slice(path);
@@ -68,7 +68,7 @@ fn plain(path: &[u8], kind: u8, link: &[u8], content: &[u8]) -> Vec<u8> {
     [&header, content, &[0; 512][..padding]].concat()
 }
 
-/// Puts the checksum into a header.
+/// Writes the checksum of a header into it.
 pub fn seal(header: &mut [u8]) {
     header[148..156].fill(b' ');
     let sum: u32 = header[..512].iter().map(|byte| u32::from(*byte)).sum();

@@ -1,9 +1,9 @@
-//! Programs of other projects that tests run, and e2fsck as the judge of an image.
+//! Programs of other projects that tests run, and e2fsck as the check of an image.
 
 use std::path::Path;
 use std::process::{Command, Output};
 
-/// Runs `e2fsck -fn`; any line beside its passes and its summary is a failure.
+/// Runs `e2fsck -fn`; any line except its passes and its summary is a failure.
 pub fn assert_clean(image: &Path) {
     let output = run(Command::new("e2fsck").arg("-fn").arg(image));
     let text = String::from_utf8_lossy(&output.stdout);

@@ -10,8 +10,8 @@ use rustix::process::{Pid, Signal, kill_process};
 /// Longer than anything takes on a busy host.
 const DEADLINE: Duration = Duration::from_secs(180);
 
-/// A guard: while it lives, a program that runs for too long is ended.
-pub struct Deadline(#[expect(dead_code, reason = "what counts is its end")] Sender<()>);
+/// A guard that ends a program which runs for too long. Dropping it stops the guard.
+pub struct Deadline(#[expect(dead_code, reason = "dropping it stops the guard")] Sender<()>);
 
 impl Deadline {
     /// Starts the guard of a program. At the deadline it sends SIGTERM twice, which makes runvm end its machine at once.

@@ -12,13 +12,13 @@ pub fn store() -> Store {
         .unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// A kernel that every Debian offers in some version, of a given series if that matters.
+/// Returns a kernel that every release of Debian offers in some version; `series` selects the version.
 pub fn kernel(flavour: Flavour, series: Option<&str>) -> Kernel {
     store().kernel(flavour, series).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// The cloud kernels that a test boots. With `WHIT_KERNELS=all` they are all that this Debian offers; otherwise each test has one
-/// of them, chosen by the test's name, so that all tests together boot each.
+/// Returns the cloud kernels that a test boots. With `WHIT_KERNELS=all` these are all that this Debian offers; otherwise it is one,
+/// chosen by the test's name, so that all tests together boot each kernel.
 pub fn cloud_kernels() -> Vec<Kernel> {
     let mut kernels = all_cloud_kernels();
     if std::env::var_os("WHIT_KERNELS").is_none_or(|kernels| kernels != "all") {
@@ -30,7 +30,7 @@ pub fn cloud_kernels() -> Vec<Kernel> {
     kernels
 }
 
-/// The cloud kernels of both kinds that this Debian offers; a missing one is reported as skipped.
+/// Returns the cloud kernels of both kinds that this Debian offers; a missing one is reported as skipped.
 pub fn all_cloud_kernels() -> Vec<Kernel> {
     let mut kernels = Vec::new();
     for series in SERIES {

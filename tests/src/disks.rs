@@ -30,13 +30,13 @@ impl Disks {
         Self { directory }
     }
 
-    /// A tree of the directories that an init mounts over.
+    /// Returns a tree of the directories that an init mounts over.
     #[must_use]
     pub fn tree(&self) -> PathBuf {
         self.directory.path().join("tree")
     }
 
-    /// A disk formatted by `program`, a command line to which the disk's path is appended.
+    /// Makes a disk formatted by `program`, a command line to which the disk's path is appended.
     #[must_use]
     pub fn formatted(&self, name: &str, mib: u64, program: &[&str]) -> PathBuf {
         let path = self.blank(name, mib);
@@ -44,7 +44,7 @@ impl Disks {
         path
     }
 
-    /// A disk made from [`Disks::tree`] by `program`, a command line in which `{disk}` and `{tree}` are replaced by
+    /// Makes a disk from [`Disks::tree`] by `program`, a command line in which `{disk}` and `{tree}` are replaced by
     /// their paths.
     #[must_use]
     pub fn packed(&self, name: &str, program: &[&str]) -> PathBuf {
@@ -60,7 +60,7 @@ impl Disks {
         path
     }
 
-    /// A disk with the partition table of an sfdisk script, and another disk's content in the partition at
+    /// Makes a disk with the partition table of an sfdisk script, and another disk's content in the partition at
     /// `first_sector`.
     #[must_use]
     pub fn partitioned(&self, name: &str, mib: u64, script: &str, content: &Path, first_sector: u64) -> PathBuf {
@@ -76,7 +76,7 @@ impl Disks {
         path
     }
 
-    /// A disk of zeros.
+    /// Makes a disk of zeros.
     fn blank(&self, name: &str, mib: u64) -> PathBuf {
         let path = self.path(name);
         File::create(&path).unwrap().set_len(mib << 20).unwrap();

@@ -17,7 +17,7 @@ use crate::{deadline, executable, init, tool};
 
 /// The languages of blocks that are commands.
 const COMMANDS: [&str; 2] = ["sh", "console"];
-/// The languages of blocks that are not.
+/// The languages of other blocks.
 const OTHERS: [&str; 5] = ["text", "json", "ini", "rust", "dockerfile"];
 
 /// What a block needs to run. Each tier runs the blocks of those before it too.
@@ -45,7 +45,7 @@ pub struct Block {
 }
 
 impl Block {
-    /// The tier that runs the block; `None` for one that is not run.
+    /// Returns the tier that runs the block; `None` for one that is not run.
     ///
     /// # Errors
     /// The block has no valid mark.
@@ -119,7 +119,7 @@ pub fn blocks(markdown: &str) -> Vec<Block> {
 /// Executes the blocks of a page up to a tier.
 ///
 /// # Panics
-/// When a command fails, or prints something else than the page shows.
+/// When a command fails, or prints other text than the page shows.
 pub fn run(page: &str, tier: Tier) {
     let scratch = Scratch::new(tier);
     let mut ran = 0;
@@ -137,21 +137,21 @@ pub fn run(page: &str, tier: Tier) {
     assert!(ran > 0, "{page}: no block for {tier:?}");
 }
 
-/// A folder with the files that the documentation's commands use, and programs that stand in for those of a user's host.
+/// A folder with the files that the documentation's commands use, and stand-ins for programs of a user's host.
 pub struct Scratch {
     folder: TempDir,
     tier: Tier,
     kernel: Option<(PathBuf, PathBuf)>,
 }
 
-/// Plays docker: hands out the image that is in the scratch folder, whatever the container's name.
+/// A stand-in for docker. It returns the image in the scratch folder for any container name.
 const DOCKER: &str = r#"#!/bin/sh
 here=${0%/bin/docker}/.docker
 case $1 in
 create) echo 4f66ad9a0b2e ;;
 export) cat "$here/web.tar" ;;
 inspect) cat "$here/web.json" ;;
-*) echo "docker $1 is not played" >&2; exit 1 ;;
+*) echo "the stand-in for docker has no $1" >&2; exit 1 ;;
 esac
 "#;
 
@@ -167,10 +167,10 @@ done
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin exec qemu-system-x86_64 "${arguments[@]}"
 "#;
 
-/// What runvm says on such a host; the pages leave it out.
+/// The warning of runvm on such a host; the pages leave it out.
 const EMULATED: &str = "runvm: KVM cannot be used here; the machine is emulated, and slower";
 
-/// What `docker inspect` shows of the container `web`.
+/// The output of `docker inspect` for the container `web`.
 const INSPECTED: &str = r#"[{"Config": {"Hostname": "web", "User": "", "Env": ["PATH=/bin"], "WorkingDir": "/www",
     "Entrypoint": ["/bin/serve"], "Cmd": ["80"], "StopSignal": "SIGTERM"}}]
 "#;
@@ -179,7 +179,8 @@ const INSPECTED: &str = r#"[{"Config": {"Hostname": "web", "User": "", "Env": ["
 const SERVE: &str = "#!/bin/sh\ntrap 'kill $!; exit 0' TERM\nhttpd -f -p $1 -h /www & wait\n";
 
 impl Scratch {
-    /// Makes the folder: `web.tar` and `web.json`, a container with a web server; mkraw, mkcpio, runvm and a played docker in PATH.
+    /// Makes the folder. It has a container with a web server as `web.tar` and `web.json`; mkraw, mkcpio, runvm and stand-ins for docker
+    /// and QEMU are in PATH.
     #[must_use]
     pub fn new(tier: Tier) -> Self {
         let folder = tempfile::tempdir_in(workspace::target()).unwrap();
@@ -218,7 +219,7 @@ impl Scratch {
     /// Runs commands with `bash -e`; returns what they print.
     ///
     /// # Panics
-    /// When they fail. `at` is where they are from.
+    /// When they fail. `at` is their place in the page.
     pub fn run(&self, at: &str, commands: &str) -> String {
         self.execute(at, &format!("set -euo pipefail\n{commands}"))
     }
@@ -226,7 +227,7 @@ impl Scratch {
     fn execute(&self, at: &str, commands: &str) -> String {
         let script = format!("exec 2>&1\n{commands}");
         let mut command = if self.tier > Tier::Host {
-            // Ports of its own: pages are tested at the same time.
+            // A network of its own: pages are tested at the same time and use the same ports.
             let mut command = self.command("unshare");
             command.args(["--net", "sh", "-c", "ip link set lo up; exec \"$@\"", "sh", "bash"]);
             command
@@ -239,7 +240,7 @@ impl Scratch {
         shown
     }
 
-    /// A program in the folder, with the environment of the documentation's commands.
+    /// Returns a command in the folder, with the environment of the documentation's commands.
     #[must_use]
     pub fn command(&self, program: &str) -> Command {
         let path = format!("{}:{}", self.path("bin").display(), std::env::var("PATH").unwrap_or_default());
@@ -296,7 +297,7 @@ fn make_web(image: &Path, tar: &Path) {
     assert!(made.success());
 }
 
-/// Whether lines are as a page shows them.
+/// Returns whether lines match those of a page.
 fn is_like(lines: &[&str], expected: &[&str]) -> bool {
     match (lines, expected) {
         ([], []) => true,
@@ -306,7 +307,7 @@ fn is_like(lines: &[&str], expected: &[&str]) -> bool {
     }
 }
 
-/// Whether a line is as a pattern: each `…` stands for any text.
+/// Returns whether a line matches a pattern, in which each `…` stands for any text.
 fn is_line_like(line: &str, pattern: &str) -> bool {
     match pattern.split_once('…') {
         None => line == pattern,

@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_runs_whatever_else_is_started() {
+    fn a_written_program_runs_while_others_are_started() {
         let folder = tempfile::tempdir().unwrap();
         let script = folder.path().join("script");
         let copy = folder.path().join("busybox");

@@ -1,4 +1,4 @@
-//! Fuzz targets: one function for each parser of bytes that the init or the tools did not make.
+//! Fuzz targets: one function for each parser of foreign bytes.
 //!
 //! `cargo fuzz` runs them with coverage from `tests/fuzz`; [`Mutator`] feeds them for a bounded time on a stable compiler. A target
 //! panics when the parser does, or when its result breaks a promise of its documentation.
@@ -11,15 +11,15 @@ use std::path::{Path, PathBuf};
 
 /// A parser under test.
 pub struct Target {
-    /// Its name: that of its file in `tests/fuzz/fuzz_targets` and of its folder in `tests/fuzz/corpus`.
+    /// Its name, also the name of its file in `tests/fuzz/fuzz_targets` and of its folder in `tests/fuzz/corpus`.
     pub name: &'static str,
     /// Parses one input.
     pub run: fn(&[u8]),
-    /// Inputs that are made, not kept: too large for a corpus.
+    /// Generates inputs that are too large to keep in the corpus.
     pub seeds: fn() -> Vec<Vec<u8>>,
 }
 
-/// All targets: those of the init's library, then those of the host's tools.
+/// All targets: first of the init's library, then of the host tools.
 pub const TARGETS: &[Target] = &[
     target("command_line", init::command_line),
     target("record", init::record),
@@ -58,7 +58,7 @@ pub fn run(name: &str, input: &[u8]) {
 }
 
 impl Target {
-    /// The inputs to start from, in the order of their names: those of the corpus, then those that are made.
+    /// Returns the initial inputs: the corpus in the order of its names, then the generated ones.
     pub fn inputs(&self) -> Vec<Vec<u8>> {
         let mut paths: Vec<PathBuf> =
             fs::read_dir(self.corpus()).expect("a corpus").map(|entry| entry.unwrap().path()).collect();
@@ -66,7 +66,7 @@ impl Target {
         paths.iter().map(|path| fs::read(path).unwrap()).chain((self.seeds)()).collect()
     }
 
-    /// Its folder of kept inputs.
+    /// Returns the folder of its corpus.
     pub fn corpus(&self) -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(self.name)
     }
@@ -81,7 +81,7 @@ impl Mutator {
         Self(seed | 1 << 63)
     }
 
-    /// A number below `limit`, by Marsaglia's xorshift64.
+    /// Returns a number below `limit`, by Marsaglia's xorshift64.
     fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -89,7 +89,7 @@ impl Mutator {
         usize::try_from(self.0 >> 33).unwrap_or_default() % limit.max(1)
     }
 
-    /// One of the inputs with up to eight changes.
+    /// Returns one of the inputs with up to eight changes.
     pub fn mutated(&mut self, inputs: &[Vec<u8>]) -> Vec<u8> {
         let mut input = inputs[self.below(inputs.len())].clone();
         for _ in 0..self.below(9) {

@@ -20,7 +20,7 @@ use crate::whole::{make_disk, once};
 /// A container image.
 pub struct Image {
     name: &'static str,
-    /// Sets of packages, one per Debian release: the first that apt offers is used. Empty: no system at all.
+    /// Sets of packages, one per Debian release: the first that apt offers is used. Empty for an image without packages.
     packages: &'static [&'static [&'static str]],
     /// Symbolic links and their targets.
     links: &'static [(&'static str, &'static str)],
@@ -125,14 +125,14 @@ enum Entry {
 }
 
 impl Image {
-    /// A disk with the image's files and its run record, as mkraw makes it.
+    /// Returns a disk with the image's files and its run record, as mkraw makes it.
     #[must_use]
     pub fn disk(&self) -> PathBuf {
         let tar = self.tar();
         once(&format!("image-{}.img", self.name), |path| make_disk(File::open(&tar).unwrap(), &self.record(), path))
     }
 
-    /// What `docker inspect` would show, as the init reads it.
+    /// Returns the run record of what `docker inspect` would show.
     fn record(&self) -> RunRecord {
         let path = self.folder().join("config.json");
         RunRecord::parse(&fs::read(&path).unwrap()).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -142,7 +142,7 @@ impl Image {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("images").join(self.name)
     }
 
-    /// The image's files, as `docker export` would write them.
+    /// Returns the image's files, as `docker export` would write them.
     #[must_use]
     pub fn tar(&self) -> PathBuf {
         let (system, entries) = (self.system(), self.entries());
@@ -152,7 +152,7 @@ impl Image {
         let path = folder.join(format!("{}-{:016x}.tar", self.name, hasher.finish()));
         if !path.is_file() {
             fs::create_dir_all(&folder).unwrap();
-            // Under its name only when it is complete.
+            // It gets its name when it is complete.
             let temporary = tempfile::tempdir_in(&folder).unwrap();
             let unfinished = temporary.path().join("tar");
             pack(system.as_deref(), &entries, &temporary.path().join("files"), &unfinished);
@@ -161,7 +161,7 @@ impl Image {
         path
     }
 
-    /// The packages, unpacked.
+    /// Unpacks the packages.
     fn system(&self) -> Option<PathBuf> {
         let mut last = None;
         for packages in self.packages {
@@ -175,7 +175,7 @@ impl Image {
         None
     }
 
-    /// The files that are the image's own, by their paths.
+    /// Returns the image's own files by their paths.
     fn entries(&self) -> BTreeMap<PathBuf, Entry> {
         let mut entries = BTreeMap::new();
         if !self.packages.is_empty() {
@@ -229,7 +229,7 @@ fn pack(system: Option<&Path>, entries: &BTreeMap<PathBuf, Entry>, folder: &Path
         tar
     };
     if let Some(system) = system {
-        // What is replaced is left out: no path is there twice.
+        // Replaced files are left out: no path is in the tar twice.
         let left_out = LEFT_OUT.iter().map(Path::new).chain(entries.keys().map(PathBuf::as_path));
         let left_out = left_out.map(|path| format!("--exclude={}", path.display()));
         let mut names: Vec<_> = fs::read_dir(system).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -255,7 +255,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_configuration_is_one() {
+    fn every_configuration_is_valid() {
         for image in [NGINX, REDIS, PYTHON, POSTGRES, BUSYBOX, STATIC, SYSTEMD] {
             assert!(!image.record().is_empty(), "{}", image.name);
         }

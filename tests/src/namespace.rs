@@ -1,7 +1,7 @@
 //! The real init as PID 1 of a machine made of namespaces. It starts in milliseconds and ends with its last process.
 //!
 //! [`Machine`] is the only way in which tests start the init outside QEMU. unshare(1) makes the namespaces; the program
-//! `enter` checks that none is the host's, makes the unpacked initramfs the only root there is, and executes `/init`.
+//! `enter` checks that none is the host's, makes the unpacked initramfs the only root, and executes `/init`.
 //! A [`Lan`] connects it to a DHCP server in a namespace of its own; the machine's interfaces are never touched.
 //!
 //! reboot(2) there ends the namespace: pid_namespaces(7), "reboot(2) and PID namespaces".
@@ -35,7 +35,7 @@ const NAMESPACES: [&str; 6] = ["pid", "mnt", "net", "uts", "ipc", "cgroup"];
 
 /// A machine that is not started yet: its initramfs, its command line, its console.
 pub struct Machine {
-    /// `initramfs`, `cmdline` and `go`; goes with the machine.
+    /// Has `initramfs`, `cmdline` and `go`; removed with the machine.
     directory: TempDir,
     command_line: Vec<String>,
     mounted: Vec<String>,
@@ -50,7 +50,7 @@ impl Default for Machine {
 }
 
 impl Machine {
-    /// A machine with nothing but the init, and /mnt as mkcpio makes it.
+    /// Creates a machine that has only the init, and /mnt as mkcpio makes it.
     #[must_use]
     pub fn new() -> Self {
         crate::use_standard_umask();
@@ -65,7 +65,7 @@ impl Machine {
         self.directory.path().join("initramfs").join(path.trim_start_matches('/'))
     }
 
-    /// A path in the initramfs; creates its directory.
+    /// Returns a path in the initramfs; creates its directory.
     fn place(&self, path: &str) -> PathBuf {
         let place = self.inside(path);
         fs::create_dir_all(place.parent().expect("a directory")).expect("the file's directory");
@@ -79,20 +79,20 @@ impl Machine {
         self
     }
 
-    /// Puts a file into the initramfs; what is below `/rootfs` is the root's.
+    /// Adds a file to the initramfs; files below `/rootfs` are in the root.
     #[must_use]
     pub fn file(self, path: &str, contents: &str) -> Self {
         self.bytes(path, contents.as_bytes())
     }
 
-    /// Puts a file that is no text into the initramfs.
+    /// Adds a binary file to the initramfs.
     #[must_use]
     pub fn bytes(self, path: &str, contents: &[u8]) -> Self {
         executable::write(&self.place(path), contents, 0o644);
         self
     }
 
-    /// Puts a program into the initramfs.
+    /// Adds a program to the initramfs.
     #[must_use]
     pub fn program(self, path: &str, program: &Path) -> Self {
         copy_program(program, &self.place(path));
@@ -106,14 +106,14 @@ impl Machine {
         self
     }
 
-    /// Puts a symbolic link into the initramfs.
+    /// Adds a symbolic link to the initramfs.
     #[must_use]
     pub fn link(self, path: &str, target: &str) -> Self {
         symlink(target, self.place(path)).expect("a link");
         self
     }
 
-    /// Puts a FIFO, a socket or a character device into the initramfs.
+    /// Adds a FIFO, a socket or a character device to the initramfs.
     #[must_use]
     pub fn special(self, path: &str, kind: FileType, (major, minor): (u32, u32)) -> Self {
         mknodat(CWD, self.place(path), kind, Mode::from_raw_mode(0o666), makedev(major, minor))
@@ -135,13 +135,13 @@ impl Machine {
         self
     }
 
-    /// busybox and its applets as the root: `/rootfs/bin`, and no other directory.
+    /// Adds busybox and its applets as the root: `/rootfs/bin`, and no other directory.
     #[must_use]
     pub fn busybox_root(self) -> Self {
         self.busybox(&format!("{}/bin", path(ROOTFS)))
     }
 
-    /// busybox and its applets in the initramfs: its console has a shell.
+    /// Adds busybox and its applets to the initramfs, so that the console has a shell.
     #[must_use]
     pub fn shell(self) -> Self {
         self.busybox("/bin")
@@ -158,7 +158,7 @@ impl Machine {
         machine
     }
 
-    /// A busybox root with this script as its entrypoint.
+    /// Adds a busybox root with this script as its entrypoint.
     #[must_use]
     pub fn script(self, script: &str) -> Self {
         let file = format!("{}/script", path(ROOTFS));
@@ -172,7 +172,7 @@ impl Machine {
         self
     }
 
-    /// The console is a terminal, not a pipe.
+    /// Makes the console a terminal instead of a pipe.
     #[must_use]
     pub fn terminal(mut self) -> Self {
         self.terminal = true;
@@ -205,13 +205,13 @@ impl Machine {
         let (command_line, go) = (directory.join("cmdline"), directory.join("go"));
         fs::write(&command_line, self.command_line.join(" ") + "\n").expect("the command line");
         mknodat(CWD, &go, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a FIFO");
-        // For reading too: it opens without waiting for the other side.
+        // Opened for reading too: open(2) then does not wait for the other end.
         let go_end = fs::OpenOptions::new().read(true).write(true).open(&go).expect("the FIFO");
 
-        // The kernel's first program finds no signal ignored, whatever nohup(1) or a shell's & left to these tests.
+        // The kernel starts its first program with no signal ignored; nohup(1) or a shell's & may have left some ignored.
         let mut command = Command::new("env");
         command.arg("--default-signal");
-        // The end of this thread ends unshare, and with it PID 1 and all in its namespace.
+        // When this thread ends, unshare is killed, and with it PID 1 and every process of its namespace.
         command.args(["setpriv", "--pdeathsig", "KILL"]);
         if let Some(limit) = self.open_files {
             command.args(["--bounding-set", "-sys_resource", "prlimit", &format!("--nofile={limit}")]);
@@ -231,13 +231,13 @@ impl Machine {
             (OwnedFd::from(reader), None)
         };
         let child = command.spawn().expect("apt-get install util-linux");
-        // Its copies of the console's other side: with them here the output would not end.
+        // Closes its copies of the console's other side: while they are open here, the output does not end.
         drop(command);
         Prepared::wait_for(child, console, keyboard, go_end, self.directory)
     }
 }
 
-/// The names of this process's namespaces.
+/// Returns the names of this process's namespaces.
 fn host_namespaces() -> Vec<String> {
     namespaces("self")
 }

@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_made_once_and_keeps_no_other_name_waiting() {
+    fn a_path_is_made_once_and_other_names_do_not_wait() {
         let once = Once::new();
         let both = Barrier::new(2);
         let make = |name: &'static str| {

@@ -1,12 +1,13 @@
 //! A disk whose power can fail: writes that were not flushed are in a cache that can lose them.
 //!
 //! It is a server of the Network Block Device protocol (NetworkBlockDevice/nbd, doc/proto.md), fixed newstyle with simple
-//! replies: QEMU passes every write, FUA bit and flush of its guest on. When the power fails, each physical sector of the cache is
+//! replies. QEMU passes on every write, FUA bit and flush of its guest. When the power fails, each physical sector of the cache is
 //! lost or kept as the caller decides: a real cache keeps no order either.
 //!
-//! A physical sector has 4 KiB, as on the disks of today. Where it has 512 bytes ext4 does not survive every failure: the checksum
-//! of its superblock is in the second of two, the time and the state are in the first, and each replay of the journal writes both
-//! again. Torn between them it is refused (fs/ext4/super.c, ext4_superblock_csum_verify()) before the journal could restore it.
+//! A physical sector has 4 KiB, as on the disks of today. With sectors of 512 bytes ext4 does not survive every failure. Its
+//! superblock then has two sectors: the time and the state are in the first, the checksum is in the second, and each replay of the
+//! journal writes both. If the power fails between the two writes, the kernel refuses the superblock (fs/ext4/super.c,
+//! ext4_superblock_csum_verify()) before the journal can restore it.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -18,9 +19,9 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-/// Bytes of a logical sector: what requests are made of.
+/// Bytes of a logical sector, the unit of requests.
 const SECTOR: usize = 512;
-/// Logical sectors of a physical one, which is written whole or not at all.
+/// Logical sectors in a physical one. A physical sector is written whole or not at all.
 const PHYSICAL: usize = 8;
 /// The duration of a write or a flush, as on a slow disk: most power failures then hit a request in flight.
 const LATENCY: Duration = Duration::from_millis(5);
@@ -33,7 +34,7 @@ pub struct Disk {
     folder: TempDir,
 }
 
-/// What is on it.
+/// The contents of the disk.
 struct State {
     flushed: Vec<u8>,
     cache: BTreeMap<usize, [u8; SECTOR]>,
@@ -54,26 +55,26 @@ impl Disk {
         let state = Arc::clone(&disk.state);
         thread::spawn(move || {
             for stream in listener.incoming() {
-                // Its end is that of its machine.
+                // The connection ends with its machine.
                 let _ = stream.and_then(|stream| serve(stream, &state));
             }
         });
         disk
     }
 
-    /// The socket that it listens on.
+    /// Returns the path of the socket that it listens on.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
         self.folder.path().join("disk")
     }
 
-    /// Lets the power fail. Of the physical sectors in the cache those are kept for which `survives` returns true. Returns
-    /// the number of physical sectors in the cache, and of flushes so far.
+    /// Cuts the power. Keeps the physical sectors in the cache for which `survives` returns true. Returns the number of physical
+    /// sectors in the cache, and of flushes so far.
     pub fn lose_power(&self, survives: impl FnMut() -> bool) -> (usize, u64) {
         lock(&self.state).lose_power(survives)
     }
 
-    /// Writes what is flushed to a file.
+    /// Writes the flushed data to a file.
     pub fn save(&self, path: &Path) {
         std::fs::write(path, &lock(&self.state).flushed).expect("room");
     }
@@ -144,7 +145,7 @@ impl State {
                 }
             }
             Request::FLUSH => self.flush(0..self.flushed.len() / SECTOR),
-            _ => return None, // Disconnect; nothing else was offered.
+            _ => return None, // Disconnect; no other request was offered.
         }
         Some(Vec::new())
     }
@@ -174,7 +175,7 @@ impl Request {
         let offset = u64::from_be_bytes(number(stream)?) as usize;
         let length = u32::from_be_bytes(number(stream)?);
         if length > MAX_REQUEST {
-            return Err(io::Error::other("a request without measure"));
+            return Err(io::Error::other("a request of more than 32 MiB"));
         }
         let length = length as usize;
         let mut data = vec![0; if kind == Self::WRITE { length } else { 0 }];
@@ -214,7 +215,7 @@ fn negotiate(stream: &mut UnixStream, size: u64) -> io::Result<()> {
     const ACK: u32 = 1;
     const INFO: u32 = 3;
     const UNSUPPORTED: u32 = 0x8000_0001;
-    /// There are flags; flushes and FUA are understood.
+    /// NBD_FLAG_HAS_FLAGS, NBD_FLAG_SEND_FLUSH, NBD_FLAG_SEND_FUA.
     const FLAGS: u16 = 1 | 4 | 8;
     stream.write_all(b"NBDMAGICIHAVEOPT\0\x03")?;
     let _flags: [u8; 4] = number(stream)?;
@@ -255,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_flushed_stays_and_a_physical_sector_is_lost_as_a_whole() {
+    fn flushed_data_stays_and_a_physical_sector_is_lost_as_a_whole() {
         let mut state = disk();
         let write = request(Request::WRITE, 0, &[1; 3 * BYTES]);
         assert!(state.execute(0, &write).is_some());
@@ -264,7 +265,7 @@ mod tests {
         assert_eq!(state.lose_power(|| draws.next().unwrap()), (3, 0));
         let left: Vec<u8> = state.flushed.chunks(SECTOR).map(|sector| sector[0]).collect();
         assert_eq!(left, [[1; PHYSICAL], [0; PHYSICAL], [1; PHYSICAL], [0; PHYSICAL]].concat());
-        // Part of one, and its end alone to stay.
+        // The last logical sector of a physical one, written with FUA; then the first of another, flushed.
         let last = request(Request::WRITE, 4 * BYTES - SECTOR, &[2; SECTOR]);
         assert!(state.execute(1, &Request { is_fua: true, ..last }).is_some());
         assert!(state.execute(1, &request(Request::WRITE, BYTES, &[3; SECTOR])).is_some());
@@ -274,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_machine_asked_for_before_the_power_failed_comes_too_late() {
+    fn requests_from_before_a_power_failure_are_dropped() {
         let mut state = disk();
         let write = Request { is_fua: true, ..request(Request::WRITE, 0, &[1; SECTOR]) };
         state.lose_power(|| true);
@@ -285,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_behind_the_end() {
+    fn requests_past_the_end_are_refused() {
         let mut state = disk();
         for offset in [4 * BYTES, usize::MAX] {
             for kind in [Request::READ, Request::WRITE] {

@@ -13,17 +13,17 @@ use crate::once::Once;
 /// The programs that are built already, by name.
 static BUILT: Once = Once::new();
 
-/// The program `name` of the tools package.
+/// Returns the path of the program `name` of the tools package.
 pub fn tool(name: &str) -> PathBuf {
     built(name, &["--bin", name])
 }
 
-/// The init, as it goes into an initramfs.
+/// Returns the init, as it goes into an initramfs.
 pub fn init() -> PathBuf {
     init_named(Init::Whole)
 }
 
-/// An init that has a name.
+/// Returns one of the named inits.
 ///
 /// # Panics
 /// When it does not build.
@@ -31,7 +31,7 @@ pub fn init_named(init: Init) -> PathBuf {
     BUILT.get(init.file_name(), || init.build().unwrap_or_else(|message| panic!("{message}")))
 }
 
-/// The init with these features only: features of its package, separated by commas.
+/// Returns the init with these features only: features of its package, separated by commas.
 ///
 /// # Panics
 /// When it does not build.
@@ -44,7 +44,7 @@ pub fn init_of_features(features: &str) -> PathBuf {
     })
 }
 
-/// The init as `cargo build --profile init -p whit` makes it, without the flags of `cargo build-init`.
+/// Returns the init as `cargo build --profile init -p whit` makes it, without the flags of `cargo build-init`.
 ///
 /// # Panics
 /// When it does not build.
@@ -54,7 +54,7 @@ pub fn plain_init() -> PathBuf {
     built("plain whit", &["--profile", "init", "--package", "whit", "--target-dir", target])
 }
 
-/// A workload that attacks its terminal and PID 1: `tests/guest/src/attack.rs`.
+/// Returns a workload that attacks its terminal and PID 1: `tests/guest/src/attack.rs`.
 ///
 /// # Panics
 /// When it does not build.
@@ -62,8 +62,8 @@ pub fn attack() -> PathBuf {
     built("attack", &["--profile", "init", "--package", "whit-guest", "--bin", "attack"])
 }
 
-/// The program `enter`, which checks the namespaces and then executes the init. Cargo builds it together with this package's
-/// tests; for any other caller it is built here.
+/// Returns the program `enter`, which checks the namespaces and then executes the init. Cargo builds it together with this
+/// package's tests; for any other caller it is built here.
 pub(crate) fn enter() -> PathBuf {
     let test = std::env::current_exe().expect("the path of this test");
     // target/debug/deps/test-0123456789abcdef and target/debug/enter
@@ -82,7 +82,7 @@ fn build(name: &str, arguments: &[&str]) -> PathBuf {
     let output = Command::new(cargo)
         .args(["build", "--quiet", "--message-format=json"])
         .args(arguments)
-        // The workspace: of one package's dependencies alone other features would be enabled, and all of them compiled again.
+        // The workspace's root: for one package alone, cargo enables other features of the dependencies and compiles them again.
         .current_dir(workspace::root())
         .output()
         .expect("cargo runs");
@@ -91,5 +91,5 @@ fn build(name: &str, arguments: &[&str]) -> PathBuf {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
         Some(PathBuf::from(message.get("executable")?.as_str()?))
     });
-    path.unwrap_or_else(|| panic!("cargo does not say where {name} is"))
+    path.unwrap_or_else(|| panic!("cargo does not report the path of {name}"))
 }

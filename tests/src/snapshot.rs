@@ -1,4 +1,4 @@
-//! Snapshots of a tree as one of its readers sees it, in a form to compare.
+//! Snapshots of a tree as the kernel or ext4-view shows it, in a form to compare.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -8,7 +8,7 @@ use std::path::Path;
 
 use ext4_view::Ext4;
 
-/// Everything by its path from the root; the root is the empty path.
+/// The files of a tree by their paths from the root; the root is the empty path.
 pub type Snapshot = BTreeMap<Vec<u8>, Seen>;
 
 /// One file.
@@ -20,7 +20,7 @@ pub struct Seen {
     pub owner: (u32, u32),
     /// Seconds and nanoseconds.
     pub mtime: (i64, i64),
-    /// Content of a file, target of a link; nothing else has any.
+    /// Content of a file, target of a link; empty for the other types.
     pub content: Vec<u8>,
     /// The part that ext4-view does not report.
     pub rest: Rest,
@@ -39,7 +39,7 @@ pub struct Rest {
     pub same_as: Vec<u8>,
 }
 
-/// A tree as the kernel shows it.
+/// Reads a tree as the kernel shows it.
 pub fn of_directory(root: &Path) -> Snapshot {
     let mut snapshot = Snapshot::new();
     let mut inodes = BTreeMap::new();
@@ -95,7 +95,7 @@ fn attributes(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
     names.map(|name| (name.to_vec(), value(name))).collect()
 }
 
-/// A tree as ext4-view reads it from an image, without the part it does not tell.
+/// Reads a tree as ext4-view shows it in an image, with a default [`Rest`].
 pub fn of_image(image: &Path) -> Snapshot {
     let ext4 = Ext4::load_from_path(image).unwrap();
     let mut snapshot = Snapshot::new();
@@ -139,7 +139,7 @@ fn kind_bits(kind: ext4_view::FileType) -> u32 {
     }
 }
 
-/// Takes away what an image has and an extracted archive has not.
+/// Removes lost+found, which an image has and an extracted archive has not.
 pub fn without_lost_found(mut snapshot: Snapshot) -> Snapshot {
     snapshot.remove(&b"lost+found"[..]);
     let root = snapshot.get_mut(&b""[..]).unwrap();
@@ -147,7 +147,7 @@ pub fn without_lost_found(mut snapshot: Snapshot) -> Snapshot {
     snapshot
 }
 
-/// Fails with the first difference: whole trees are too long to read.
+/// Asserts that two trees are the same. Shows only the first difference: whole trees are too long to read.
 pub fn assert_same(found: &Snapshot, expected: &Snapshot) {
     for (path, seen) in expected {
         let other = found.get(path);

@@ -3,7 +3,7 @@
 use std::fs::OpenOptions;
 use std::process::Stdio;
 
-/// A pipe without a reader: EPIPE.
+/// Returns a pipe without a reader: EPIPE.
 pub fn closed_pipe() -> Stdio {
     let (_, writer) = std::io::pipe().expect("a pipe");
     writer.into()

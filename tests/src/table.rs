@@ -32,10 +32,10 @@ pub fn check(table: &str, numbers: RangeInclusive<u32>) {
     assert!(seen.into_iter().eq(numbers), "each number has a row");
 }
 
-/// Whether there is such a function, with `#[test]` among the attributes right above it.
+/// Returns whether there is such a function, with `#[test]` among the attributes right above it.
 fn has_test(text: &str, name: &str) -> bool {
     let Some((before, _)) = text.split_once(&format!("fn {name}()")) else { return false };
-    // The first is what stands before the function on its own line.
+    // The first is the text before the function on its own line.
     let attributes = before.lines().rev().map(str::trim).skip_while(|line| line.is_empty());
     attributes.take_while(|line| line.starts_with("#[")).any(|line| line == "#[test]")
 }
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_test_is_not_taken_for_one() {
+    fn a_function_without_the_attribute_is_no_test() {
         let text = "#[test]\n#[ignore]\nfn one() {}\n\n#[test]\nfn two() {}\n\n    #[test]\n    fn three() {}\n\nfn four() {}\n";
         for (name, expected) in [("one", true), ("two", true), ("three", true), ("four", false), ("five", false)] {
             assert_eq!(has_test(text, name), expected, "{name}");

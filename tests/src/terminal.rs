@@ -30,13 +30,13 @@ pub fn set_utf8(terminal: impl AsFd) {
     tcsetattr(&terminal, OptionalActions::Now, &settings).expect("a terminal");
 }
 
-/// Appends the output of a terminal to `said` until it contains `words`.
-pub fn read_until(terminal: &OwnedFd, said: &mut String, words: &str) {
+/// Appends the output of a terminal to `output` until it contains `marker`.
+pub fn read_until(terminal: &OwnedFd, output: &mut String, marker: &str) {
     let mut room = [0; 4096];
-    while !said.contains(words) {
-        // A terminal that its last user has closed reads as EIO.
+    while !output.contains(marker) {
+        // A terminal reads as EIO when all descriptors of its other side are closed.
         let count = rustix::io::read(terminal, &mut room).unwrap_or(0);
-        assert!(count > 0, "no \"{words}\": {said}");
-        said.push_str(&String::from_utf8_lossy(&room[..count]));
+        assert!(count > 0, "no \"{marker}\": {output}");
+        output.push_str(&String::from_utf8_lossy(&room[..count]));
     }
 }

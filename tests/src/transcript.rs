@@ -26,7 +26,7 @@ impl Transcript {
         Self { source: source.into(), name: name.into(), text: String::new(), seen: 0, ended: false }
     }
 
-    /// The output so far, with `\n` as the end of a line.
+    /// Returns the output so far, with `\n` as the end of a line.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -73,9 +73,9 @@ impl Transcript {
         }
         let mut buffer = [0; 4096];
         match read(&self.source, &mut buffer) {
-            // A terminal whose other side is closed by everybody says EIO.
+            // A terminal reads as EIO when all descriptors of its other side are closed.
             Ok(0) | Err(Errno::IO) => self.ended = true,
-            // A terminal ends lines by \r\n. A character that is cut in two by a read is nothing that we look for.
+            // A terminal ends lines by \r\n. A read may cut a character in two; no marker has one of several bytes.
             Ok(length) => self.text += &String::from_utf8_lossy(&buffer[..length]).replace('\r', ""),
             Err(error) => panic!("{}: read: {error}", self.name),
         }

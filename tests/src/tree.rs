@@ -50,7 +50,7 @@ pub fn make_tree(root: &Path, as_root: bool) {
     set_times(root);
 }
 
-/// Enough names for a hash tree, some not ASCII.
+/// Creates enough files for a hash tree, with names that are not ASCII.
 fn make_large_directory(directory: &Path, count: u32) {
     fs::create_dir(directory).unwrap();
     for number in 0..count {
@@ -79,7 +79,7 @@ fn make_privileged(root: &Path) {
     set("block", "security.capability", b"\x01\0\0\x02\0\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
     set("more", "trusted.overlay.opaque", b"y");
     set("a/link59", "trusted.of.a.link", b"value");
-    // The user has no name here, so that GNU tar writes its number into an ACL as text.
+    // The user has no name on this host, so GNU tar writes its number into the text of an ACL.
     let entries =
         [(1_u16, 6_u16, u32::MAX), (2, 4, 54_321), (4, 4, u32::MAX), (0x10, 6, u32::MAX), (0x20, 0, u32::MAX)];
     let acl = entries.iter().flat_map(|(tag, permissions, id)| {
@@ -88,12 +88,12 @@ fn make_privileged(root: &Path) {
     let acl: Vec<u8> = 2_u32.to_le_bytes().into_iter().chain(acl).collect();
     set("piece", "system.posix_acl_access", &acl);
     set("a/b/c", "system.posix_acl_default", &acl);
-    // Times before 1970, which ext4-view takes for damage.
+    // Times before 1970, which ext4-view reports as damage.
     set_time(root, "one", -2_147_483_648);
     set_time(root, "empty", -1);
 }
 
-/// Times that ext4 can hold, to its last second.
+/// Sets times that ext4 can hold, up to its last second.
 fn set_times(root: &Path) {
     set_time(root, "block", 4_294_967_296);
     set_time(root, "more", 15_032_385_535);

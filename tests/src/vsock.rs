@@ -1,5 +1,5 @@
-//! A host that machines talk to over vsock(7), without /dev/vhost-vsock: rust-vmm's vhost-device-vsock has the device, and a
-//! socket of this host for each port of CID 2.
+//! A host for vsock(7) connections of machines, without /dev/vhost-vsock: rust-vmm's vhost-device-vsock provides the device, and a
+//! Unix socket of this host for each port of CID 2.
 
 use std::io::Read;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -42,7 +42,7 @@ impl Host {
         let device = command.stdin(Stdio::null()).spawn().unwrap();
         let host = Self { folder, device, listener };
         let start = Instant::now();
-        // Nothing tells that a program listens: net/unix/af_unix.c, unix_seq_show(), shows __SO_ACCEPTCON.
+        // The program does not report that it listens. net/unix/af_unix.c, unix_seq_show(), shows __SO_ACCEPTCON.
         let listens = |line: &str| line.ends_with(socket.to_str().unwrap()) && line.contains(" 00010000 ");
         while !std::fs::read_to_string("/proc/net/unix").unwrap().lines().any(listens) {
             assert!(start.elapsed() < DEADLINE, "vhost-device-vsock does not listen");
@@ -73,7 +73,7 @@ impl Host {
                 Ok((stream, _)) => break stream,
                 Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock, "{error}"),
             }
-            assert!(start.elapsed() < DEADLINE, "nobody connects");
+            assert!(start.elapsed() < DEADLINE, "the machine does not connect");
             thread::sleep(Duration::from_millis(10));
         };
         stream.set_nonblocking(false).unwrap();
@@ -82,7 +82,12 @@ impl Host {
         let mut buffer = [0; 256];
         while !message.ends_with(end.as_bytes()) {
             let count = stream.read(&mut buffer).unwrap();
-            assert_ne!(count, 0, "\"{}\" and the end, not \"{end}\"", String::from_utf8_lossy(&message));
+            assert_ne!(
+                count,
+                0,
+                "the message ended after \"{}\", without \"{end}\"",
+                String::from_utf8_lossy(&message)
+            );
             message.extend_from_slice(&buffer[..count]);
         }
         (String::from_utf8(message).unwrap(), stream)
@@ -91,7 +96,7 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        // It ends with its machine, or now.
+        // Its machine may have ended it already.
         let _ = self.device.kill();
         let _ = self.device.wait();
     }

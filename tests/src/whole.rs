@@ -1,5 +1,5 @@
-//! Whole machines in QEMU: a kernel of Debian's, the initramfs with the real init, a disk made by mkraw's library, and
-//! a console and shell that tests read and type into.
+//! Whole machines in QEMU: a kernel of Debian's, the initramfs with the real init, a disk made by mkraw's library, and a console
+//! with a shell, which tests read from and type into.
 //!
 //! The files that machines boot are made once per process, below `target/whole`. A machine that writes gets a copy.
 
@@ -41,14 +41,14 @@ pub const BUTTON: [&str; 2] = ["evdev", "button"];
 pub enum Shell {
     /// The init alone: the machine ends with the workload.
     No,
-    /// busybox beside it.
+    /// The init and busybox.
     Busybox,
 }
 
-/// A machine that boots `kernel` with whit's initramfs, one virtio network card, and no disk yet.
+/// Returns a machine that boots `kernel` with whit's initramfs, one virtio network card, and no disk yet.
 ///
 /// The kernel logs errors only, the init logs everything (`quiet` would silence both), and a panic ends QEMU. The kernel's tests of
-/// its own ciphers take a fifth of an emulated boot (crypto/algboss.c): they are left out. So is the check of its timer, which fails
+/// its own ciphers take a fifth of an emulated boot (crypto/algboss.c) and are disabled. So is the check of its timer, which fails
 /// when a busy host runs QEMU too late (arch/x86/kernel/apic/io_apic.c, check_timer()).
 #[must_use]
 pub fn machine(kernel: &Kernel, modules: &[&str], shell: Shell) -> CommandLine {
@@ -58,15 +58,15 @@ pub fn machine(kernel: &Kernel, modules: &[&str], shell: Shell) -> CommandLine {
         .append("console=ttyS0 loglevel=4 panic=-1 cryptomgr.notests no_timer_check")
 }
 
-/// The ELF file in a vmlinuz, which QEMU starts by its PVH note (Documentation/arch/x86/boot.rst, payload_offset). Unpacking is the
-/// host's work then: emulated it takes a third of a boot. The tests of runvm and the demo boot vmlinuz.
+/// Unpacks the ELF file in a vmlinuz (Documentation/arch/x86/boot.rst, payload_offset), which QEMU starts by its PVH note. Unpacking
+/// in the emulated machine takes a third of a boot. The tests of runvm and the demo boot vmlinuz.
 #[must_use]
 pub fn unpacked(kernel: &Kernel) -> PathBuf {
     let name = format!("vmlinux-{}", kernel.release);
     once(&name, |path| std::fs::write(path, bzimage::content(&kernel.vmlinuz).unwrap()).unwrap())
 }
 
-/// [`machine`] for a workload that needs no network and no shell, with a virtio disk that is not written to.
+/// Returns a [`machine`] for a workload without network and shell, with a virtio disk that is not written to.
 #[must_use]
 pub fn alone(kernel: &Kernel, disk: &Path) -> CommandLine {
     let machine = machine(kernel, &VIRTIO, Shell::No).nic(Nic::None).append("root=/dev/vda whit.net=off");
@@ -88,13 +88,13 @@ fn initramfs(kernel: &Kernel, modules: &[&str], shell: Shell) -> PathBuf {
     })
 }
 
-/// A statically linked busybox: many programs in one file.
+/// Returns a statically linked busybox: many programs in one file.
 #[must_use]
 pub fn busybox() -> PathBuf {
     store().busybox().unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// A disk with Debian's nginx, which daemonises.
+/// Returns a disk with Debian's nginx, which daemonises.
 #[must_use]
 pub fn nginx_disk() -> PathBuf {
     let tar = images::nginx::tar(&mut store()).unwrap_or_else(|error| panic!("{error}"));
@@ -102,14 +102,14 @@ pub fn nginx_disk() -> PathBuf {
     once("nginx.img", |path| make_disk(File::open(&tar).unwrap(), &record, path))
 }
 
-/// A disk with [`busybox_tar`]'s files.
+/// Returns a disk with [`busybox_tar`]'s files.
 #[must_use]
 pub fn busybox_disk() -> PathBuf {
     let tar = busybox_tar();
     once("busybox.img", |path| make_disk(File::open(&tar).unwrap(), &RunRecord::default(), path))
 }
 
-/// A disk with [`busybox_tar`]'s files, changed by `change`, which is given the folder that holds them.
+/// Returns a disk with [`busybox_tar`]'s files after `change` has changed the folder that holds them.
 #[must_use]
 pub fn busybox_disk_with(name: &str, change: impl FnOnce(&Path)) -> PathBuf {
     let root = busybox_root();
@@ -117,7 +117,7 @@ pub fn busybox_disk_with(name: &str, change: impl FnOnce(&Path)) -> PathBuf {
     disk(name, root.path(), &RunRecord::default())
 }
 
-/// A container image with busybox, its shell, and the empty files and directories that container engines mount over.
+/// Returns a container image with busybox, its shell, and the empty files and directories that container engines mount over.
 #[must_use]
 pub fn busybox_tar() -> PathBuf {
     let root = busybox_root();
@@ -138,7 +138,7 @@ fn busybox_root() -> TempDir {
     root
 }
 
-/// A disk with one file in it: busybox, as `/busybox`.
+/// Returns a disk with one file in it: busybox, as `/busybox`.
 #[must_use]
 pub fn one_program_disk() -> PathBuf {
     let root = tempfile::tempdir().unwrap();
@@ -146,7 +146,7 @@ pub fn one_program_disk() -> PathBuf {
     disk("one-program.img", root.path(), &RunRecord::default())
 }
 
-/// A disk with a directory's files, by way of a tar.
+/// Returns a disk with a directory's files, by way of a tar.
 fn disk(name: &str, root: &Path, record: &RunRecord) -> PathBuf {
     once(name, |path| make_disk(&*tar_of(root), record, path))
 }
@@ -169,7 +169,7 @@ pub(crate) fn once(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
     MADE.get(name, || {
         let folder = workspace::target().join("whole");
         std::fs::create_dir_all(&folder).unwrap();
-        // Under its name only when it is complete: another program's tests may read it.
+        // It gets its name when it is complete: another program's tests may read it.
         let unfinished = tempfile::tempdir_in(&folder).unwrap();
         let (complete, path) = (unfinished.path().join(name), folder.join(name));
         make(&complete);
@@ -189,21 +189,21 @@ impl Copy {
     pub fn of(disk: &Path) -> Self {
         let directory = tempfile::tempdir_in(workspace::target()).unwrap();
         let copy = Self { directory };
-        // With its holes.
+        // The copy keeps the holes.
         let mut cp = Command::new("cp");
         let copied = cp.args(["--sparse=always", "--reflink=auto"]).arg(disk).arg(copy.path()).status();
         assert!(copied.unwrap().success());
         copy
     }
 
-    /// The copy.
+    /// Returns the copy.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         self.directory.path().join("disk.img")
     }
 }
 
-/// Asserts that the guest left a disk in order, which it opened files of: e2fsck finds no error, and the file system was cleanly
+/// Asserts that the guest opened files of a disk and left it in order: e2fsck finds no error, and the file system was cleanly
 /// unmounted.
 pub fn assert_clean(disk: &Path) {
     let described = assert_not_dirty(disk);
@@ -211,7 +211,7 @@ pub fn assert_clean(disk: &Path) {
     assert_ne!(mounted.trim(), "<not available>", "the guest had it mounted: {described}");
 }
 
-/// Asserts that a disk is in order, whether or not the guest opened a file of it; returns what dumpe2fs says.
+/// Asserts that a disk is in order, whether or not the guest opened a file of it; returns the output of dumpe2fs.
 pub fn assert_not_dirty(disk: &Path) -> String {
     let checked = Command::new("e2fsck").arg("-fn").arg(disk).output().expect("apt-get install e2fsprogs");
     assert!(checked.status.success(), "e2fsck -fn: {}", String::from_utf8_lossy(&checked.stdout));
@@ -219,7 +219,7 @@ pub fn assert_not_dirty(disk: &Path) -> String {
     let described = String::from_utf8_lossy(&described.stdout).into_owned();
     let field = |name: &str| described.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
     assert_eq!(field("Filesystem state:"), "clean");
-    // The journal has nothing that would have to be replayed.
+    // The journal has nothing to replay.
     assert!(!field("Filesystem features:").contains("needs_recovery"), "{described}");
     described
 }
@@ -234,7 +234,7 @@ impl Guest {
         Self(Machine::start(command).unwrap())
     }
 
-    /// The machine itself.
+    /// Returns the machine itself.
     pub fn machine(&mut self) -> &mut Machine {
         &mut self.0
     }
@@ -252,7 +252,7 @@ impl Guest {
 
     /// Runs a command in the shell; returns what it printed, and `$?` as the last line.
     pub fn run(&mut self, command: &str) -> String {
-        // The shell echoes what is typed: as an echo, the marks look different.
+        // The shell echoes what is typed; the marks are not expanded in the echo.
         self.type_line(&format!("echo begin$((1)); {command}; echo end$((1)) $?"));
         while !self.0.next_line(DEADLINE).unwrap().ends_with("begin1") {}
         let mut shown = String::new();
@@ -285,7 +285,7 @@ impl Guest {
         let status = self.0.wait(DEADLINE).unwrap();
         self.assert(status.success(), &format!("QEMU ended with {status}"));
         let console = self.0.transcript();
-        // What a kernel in trouble says (kernel/panic.c, arch/x86/kernel/dumpstack.c).
+        // Messages of a failing kernel (kernel/panic.c, arch/x86/kernel/dumpstack.c).
         for trouble in ["Kernel panic", "not syncing", "Oops", "BUG:", "Call Trace", "a bug: "] {
             self.assert(!console.contains(trouble), &format!("the console shows \"{trouble}\""));
         }
@@ -293,7 +293,7 @@ impl Guest {
     }
 }
 
-/// A free TCP port of this host.
+/// Returns a free TCP port of this host.
 #[must_use]
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
@@ -323,18 +323,18 @@ pub fn fetch_path(port: u16, path: &str) -> String {
     answer
 }
 
-/// The init's messages that start with `subject`, without the prefix `whit: `.
+/// Returns the init's messages that start with `subject`, without the prefix `whit: `.
 #[must_use]
-pub fn said<'a>(console: &'a str, subject: &str) -> Vec<&'a str> {
-    // The first line of a quiet kernel continues the boot loader's last line.
+pub fn init_messages<'a>(console: &'a str, subject: &str) -> Vec<&'a str> {
+    // With `quiet`, the first line continues the boot loader's last line.
     let lines = console.lines().filter_map(|line| Some(line.split_once(PREFIX)?.1.trim_end()));
     lines.filter(|line| line.starts_with(subject)).collect()
 }
 
-/// The stages of a console's `whit: timeline` line, in microseconds since the kernel's start.
+/// Parses the stages of a console's `whit: timeline` line, in microseconds since the kernel's start.
 #[must_use]
 pub fn timeline(console: &str) -> BTreeMap<String, u64> {
-    let line = said(console, TIMELINE)[0];
+    let line = init_messages(console, TIMELINE)[0];
     let stage = |stage: &str| {
         let (name, time) = stage.split_once(' ').unwrap();
         (name.to_owned(), time.trim().parse().unwrap())

@@ -1,8 +1,8 @@
-//! A workload that does what it should not to its terminal and to PID 1.
+//! A workload that attacks its terminal and PID 1.
 //!
 //! `attack sti TEXT` types a text into its terminal (TIOCSTI), `attack foreground` takes the foreground and shows what is typed,
-//! `attack stop` stops the output and fills what room there is, `attack limit` lets PID 1 have four descriptors, `attack
-//! effective` shows whether its effective user is root. `attack daemon SECONDS …` does it as a daemon, so much later.
+//! `attack stop` stops the output and fills its buffer, `attack limit` limits PID 1 to four descriptors, `attack effective` shows
+//! whether its effective user is root. `attack daemon SECONDS …` does one of these as a daemon, after that time.
 #![no_std]
 #![no_main]
 
@@ -20,7 +20,7 @@ unsafe extern "C" fn _start() -> ! {
 
 extern "C" fn entry(stack: *const usize) -> ! {
     let argument = |place: usize| {
-        // SAFETY: argv has argc strings and a null behind argc.
+        // SAFETY: after argc come argc pointers to strings and a null pointer.
         unsafe {
             if place < stack.read() { CStr::from_ptr(stack.add(1 + place).read() as *const _).to_bytes() } else { b"" }
         }
@@ -41,10 +41,10 @@ extern "C" fn entry(stack: *const usize) -> ! {
     exit(code)
 }
 
-/// A system call that takes numbers, and pointers into static memory or to what lives over the call.
+/// Calls the kernel with numbers, and with pointers to static memory or to values that outlive the call.
 fn call(number: usize, arguments: [usize; 4]) -> isize {
     let [a, b, c, d] = arguments;
-    // SAFETY: every caller below passes what its system call wants.
+    // SAFETY: every caller below passes the arguments that its system call requires.
     unsafe { sc::syscall4(number, a, b, c, d) as isize }
 }
 
@@ -54,11 +54,11 @@ fn exit(code: usize) -> ! {
     }
 }
 
-fn say(text: &str) {
+fn print(text: &str) {
     call(sc::nr::WRITE, [1, text.as_ptr() as usize, text.len(), 0]);
 }
 
-/// The parent ends; the child is a process group of its own that no terminal stops.
+/// Exits in the parent; the child is a process group of its own that no terminal stops.
 fn become_daemon(seconds: usize) {
     const IGNORED: [usize; 4] = [1, 0, 0, 0]; // SIG_IGN (struct sigaction)
     if call(sc::nr::FORK, [0; 4]) > 0 {
@@ -75,7 +75,7 @@ fn become_daemon(seconds: usize) {
 fn type_text(text: &[u8]) -> usize {
     const TIOCSTI: usize = 0x5412;
     let typed = text.iter().all(|byte| call(sc::nr::IOCTL, [0, TIOCSTI, &raw const *byte as usize, 0]) == 0);
-    say(if typed { "attack: typed\n" } else { "attack: typed nothing\n" });
+    print(if typed { "attack: typed\n" } else { "attack: typed nothing\n" });
     0
 }
 
@@ -83,12 +83,12 @@ fn take_foreground() -> usize {
     const TIOCSPGRP: usize = 0x5410;
     let group = call(sc::nr::GETPID, [0; 4]) as u32;
     call(sc::nr::IOCTL, [0, TIOCSPGRP, &raw const group as usize, 0]);
-    say("attack: foreground\n");
+    print("attack: foreground\n");
     let mut line = [0; 64];
     loop {
         let length = call(sc::nr::READ, [0, line.as_mut_ptr() as usize, line.len(), 0]);
         let Some(text) = usize::try_from(length).ok().and_then(|length| line.get(..length)) else { return 0 };
-        say("attack: heard ");
+        print("attack: heard ");
         call(sc::nr::WRITE, [1, text.as_ptr() as usize, text.len(), 0]);
     }
 }
@@ -107,13 +107,13 @@ fn limit() -> usize {
     const RLIMIT_NOFILE: usize = 7;
     let four = [4_usize; 2];
     let done = call(sc::nr::PRLIMIT64, [1, RLIMIT_NOFILE, four.as_ptr() as usize, 0]) == 0;
-    say(if done { "attack: limited\n" } else { "attack: no limit\n" });
+    print(if done { "attack: limited\n" } else { "attack: no limit\n" });
     3
 }
 
 fn show_effective_user() -> usize {
     let is_root = call(sc::nr::GETEUID, [0; 4]) == 0;
-    say(if is_root { "attack: is root\n" } else { "attack: is not root\n" });
+    print(if is_root { "attack: is root\n" } else { "attack: is not root\n" });
     0
 }
 

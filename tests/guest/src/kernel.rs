@@ -1,9 +1,9 @@
-//! System calls: one function each, and the entry point. The only unsafe code of the probe.
+//! System calls, one function for each, and the entry point. This is the probe's only unsafe code.
 
 use core::ffi::CStr;
 use core::mem::size_of;
 
-/// The stack is aligned as the ABI wants it before a call (fs/binfmt_elf.c, create_elf_tables).
+/// Starts the program. The stack is aligned as the ABI requires before a call (fs/binfmt_elf.c, create_elf_tables).
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn _start() -> ! {
@@ -14,18 +14,18 @@ extern "C" fn entry() -> ! {
     crate::main()
 }
 
-/// A result that is not an error (include/linux/err.h, MAX_ERRNO).
+/// Returns a result that is not an error (include/linux/err.h, MAX_ERRNO).
 fn ok(value: usize) -> Option<usize> {
     (!(1..=4095).contains(&value.wrapping_neg())).then_some(value)
 }
 
-/// Nanoseconds since the kernel began to keep time.
+/// Returns the nanoseconds since the kernel started its clock.
 pub(crate) fn clock_boottime_ns() -> u64 {
     const CLOCK_BOOTTIME: usize = 7;
     clock_ns(CLOCK_BOOTTIME)
 }
 
-/// Nanoseconds since 1970.
+/// Returns the nanoseconds since 1970.
 pub(crate) fn clock_realtime_ns() -> u64 {
     const CLOCK_REALTIME: usize = 0;
     clock_ns(CLOCK_REALTIME)
@@ -39,13 +39,13 @@ fn clock_ns(clock: usize) -> u64 {
     seconds.wrapping_mul(1_000_000_000).wrapping_add(nanoseconds)
 }
 
-/// This process's number.
+/// Returns this process's number.
 pub(crate) fn pid() -> u64 {
     // SAFETY: getpid takes nothing.
     unsafe { sc::syscall!(GETPID) as u64 }
 }
 
-/// Writes to standard output, all of it or as much as can be.
+/// Writes to standard output until the first error.
 pub(crate) fn write_console(mut bytes: &[u8]) {
     while !bytes.is_empty() {
         // SAFETY: pointer and length are a slice's.
@@ -59,7 +59,7 @@ fn open(path: &CStr, flags: usize) -> Option<usize> {
     ok(unsafe { sc::syscall!(OPEN, path.as_ptr(), flags, 0) })
 }
 
-/// Reads up to the end or to the buffer's.
+/// Reads a file, up to the size of the buffer.
 fn read(path: &CStr, buffer: &mut [u8]) -> Option<usize> {
     let file = open(path, 0)?;
     let mut length = 0;
@@ -76,7 +76,7 @@ fn read(path: &CStr, buffer: &mut [u8]) -> Option<usize> {
     Some(length)
 }
 
-/// A file of /proc, which is mounted when it is not; empty when there is none.
+/// Reads a file of /proc, and mounts /proc first if it is missing; empty when there is no such file.
 pub(crate) fn read_proc<'a>(path: &CStr, buffer: &'a mut [u8]) -> &'a [u8] {
     let mut length = read(path, buffer);
     if length.is_none() {
@@ -90,7 +90,7 @@ pub(crate) fn read_proc<'a>(path: &CStr, buffer: &'a mut [u8]) -> &'a [u8] {
     buffer.get(..length.unwrap_or(0)).unwrap_or_default()
 }
 
-/// Writes a line into the kernel's log; tells when. The image has a node for it where no /dev is mounted.
+/// Writes a line into the kernel's log; returns the time. Where no /dev is mounted, the image has a node for the log.
 pub(crate) fn mark(line: &[u8]) -> u64 {
     const O_WRONLY: usize = 1;
     let log = open(c"/dev/kmsg", O_WRONLY).or_else(|| open(c"/kmsg", O_WRONLY));
@@ -102,7 +102,7 @@ pub(crate) fn mark(line: &[u8]) -> u64 {
     now_ns
 }
 
-/// The kernel's log.
+/// Reads the kernel's log.
 pub(crate) fn log(buffer: &mut [u8]) -> &[u8] {
     const SYSLOG_ACTION_READ_ALL: usize = 3;
     // SAFETY: pointer and length are a slice's.
@@ -110,13 +110,13 @@ pub(crate) fn log(buffer: &mut [u8]) -> &[u8] {
     buffer.get(..length.unwrap_or(0)).unwrap_or_default()
 }
 
-/// A new socket.
+/// Opens a socket.
 pub(crate) fn socket(family: usize, kind: usize, protocol: usize) -> Option<usize> {
     // SAFETY: socket takes no pointers.
     ok(unsafe { sc::syscall!(SOCKET, family, kind, protocol) })
 }
 
-/// An ioctl whose argument is `argument`, which the kernel knows by `request`.
+/// Calls ioctl(2) with the structure that belongs to `request`.
 pub(crate) fn ioctl<T>(file: usize, request: usize, argument: &mut T) -> Option<usize> {
     // SAFETY: the one caller passes the structure that netdevice(7) gives for its request.
     ok(unsafe { sc::syscall!(IOCTL, file, request, argument as *mut T) })
@@ -130,7 +130,7 @@ pub(crate) fn send_to<T>(socket: usize, packet: &[u8], to: &T) -> Option<usize> 
 
 /// Waits until there is something to read.
 pub(crate) fn wait_readable(socket: usize, timeout_ms: usize) -> Option<()> {
-    // struct pollfd (poll(2)): the descriptor, and events asked for and seen; POLLIN is 1.
+    // struct pollfd (poll(2)): the descriptor, the requested events and the returned ones; POLLIN is 1.
     let mut descriptor = [socket as u32, 1];
     // SAFETY: the array has the structure's layout on a little-endian machine.
     let count = ok(unsafe { sc::syscall!(POLL, descriptor.as_mut_ptr(), 1, timeout_ms) })?;
@@ -144,7 +144,7 @@ pub(crate) fn receive(socket: usize, buffer: &mut [u8]) -> Option<&[u8]> {
     buffer.get(..length)
 }
 
-/// Ends the machine once everything that was printed has left the serial port.
+/// Powers the machine off once all output has left the serial port.
 pub(crate) fn power_off() -> ! {
     const TCSBRK: usize = 0x5409;
     const MAGIC: (usize, usize) = (0xfee1_dead, 672_274_793);

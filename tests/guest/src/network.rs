@@ -1,11 +1,11 @@
-//! Whether the machine is on a network: its address, its default route, and whether the router answers.
+//! The machine's network: its address, its default gateway, and whether the gateway answers.
 
 use core::mem::size_of_val;
 
 use crate::kernel::{self, clock_boottime_ns};
 use crate::text::{lines, word};
 
-/// What was found.
+/// The address and the default gateway that were found.
 pub(crate) struct Network {
     pub(crate) address: Option<[u8; 4]>,
     pub(crate) router: Option<[u8; 4]>,
@@ -16,7 +16,7 @@ const SOCK_DGRAM: usize = 2;
 const SOCK_RAW: usize = 3;
 const IPPROTO_ICMP: usize = 1;
 
-/// Looks for an address and a default route.
+/// Finds the address and the default gateway.
 pub(crate) fn look() -> Network {
     Network { address: address(), router: router() }
 }
@@ -39,7 +39,7 @@ struct InterfaceList {
     requests: *mut InterfaceRequest,
 }
 
-/// The first IPv4 address that is not a loopback one.
+/// Returns the first IPv4 address that is not a loopback one.
 fn address() -> Option<[u8; 4]> {
     const SIOCGIFCONF: usize = 0x8912;
     const NONE: InterfaceRequest =
@@ -53,7 +53,7 @@ fn address() -> Option<[u8; 4]> {
     addresses.into_iter().find(|address| !matches!(address, [127 | 0, ..]))
 }
 
-/// The gateway of the default route.
+/// Returns the default gateway.
 fn router() -> Option<[u8; 4]> {
     let mut buffer = [0; 4096];
     // Iface Destination Gateway Flags …: addresses in hexadecimal, least byte first.
@@ -78,9 +78,9 @@ struct SocketAddress {
     zero: [u8; 8],
 }
 
-/// Sends an ICMP echo request (RFC 792) and waits for the answer; tells when it came. It is the first packet of the
-/// workload, so it waits for the router's hardware address too.
-pub(crate) fn ask(router: [u8; 4], own: [u8; 4]) -> Option<u64> {
+/// Sends an ICMP echo request (RFC 792), waits for the reply, and returns its time. It is the first packet of the workload, so it
+/// waits for the router's hardware address too.
+pub(crate) fn ping(router: [u8; 4], own: [u8; 4]) -> Option<u64> {
     const TIMEOUT_MS: usize = 2000;
     const ECHO: [u8; 8] = [8, 0, 0xf7, 0xfe, 0, 1, 0, 0];
     const ECHO_REPLY: u8 = 0;
@@ -88,7 +88,7 @@ pub(crate) fn ask(router: [u8; 4], own: [u8; 4]) -> Option<u64> {
     let to = SocketAddress { family: AF_INET as u16, port: 0, address: router, zero: [0; 8] };
     kernel::send_to(socket, &ECHO, &to)?;
     let mut packet = [0; 256];
-    // A raw socket hears every ICMP message, with its IPv4 header; the limit is for a network that talks of other things.
+    // A raw socket receives every ICMP message, with its IPv4 header; the limit is for a network with other ICMP traffic.
     for _ in 0..16 {
         kernel::wait_readable(socket, TIMEOUT_MS)?;
         let packet = kernel::receive(socket, &mut packet)?;

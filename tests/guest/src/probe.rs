@@ -1,8 +1,7 @@
-//! The workload of a measured boot: it says when it ran and what it found, and powers the machine off.
+//! The workload of a measured boot: it reports its start time and the machine's state, and powers the machine off.
 //!
-//! It is the same file whichever init starts it, as a child or as PID 1, in a chroot or not, with or without /proc: what
-//! is missing it makes, after it has looked at the clock. Its lines begin with `probe: `; `tools/xtask/src/bench/probe.rs`
-//! reads them.
+//! Every init starts the same file, as a child or as PID 1, in a chroot or not, with or without /proc. It makes missing files
+//! itself, after it has read the clock. Its lines begin with `probe: `; `tools/xtask/src/bench/probe.rs` reads them.
 #![no_std]
 #![no_main]
 
@@ -15,12 +14,12 @@ mod text;
 use kernel::{clock_boottime_ns, clock_realtime_ns};
 use text::{Line, lines, number, word};
 
-/// Where the entry point arrives.
+/// Measures and reports; called by the entry point.
 fn main() -> ! {
     let ran_ns = clock_boottime_ns();
-    // Before the ring is read: what is measured comes first.
+    // The log is read later: measurements come first.
     let network = network::look();
-    let answered_ns = network.router.and_then(|router| network::ask(router, network.address?));
+    let answered_ns = network.router.and_then(|router| network::ping(router, network.address?));
 
     let mut line = Line::new();
     line.text("probe: ran ").number(ran_ns);
@@ -34,17 +33,17 @@ fn main() -> ! {
     if let Some(answered_ns) = answered_ns {
         line.text(" answered ").number(answered_ns);
     }
-    say_status(&mut line);
+    report_status(&mut line);
     // The wall clock as the init left it: an init that sets none shows the RTC's.
     line.text(" unix ").number(clock_realtime_ns() / 1_000_000_000);
     line.print();
-    say_kernel_log();
+    report_kernel_log();
     Line::new().text("probe: end").print();
     kernel::power_off()
 }
 
-/// What the kernel knows of PID 1: its memory at the most, and its threads.
-fn say_status(line: &mut Line) {
+/// Reports the peak memory and the number of threads of PID 1.
+fn report_status(line: &mut Line) {
     let mut buffer = [0; 4096];
     for entry in lines(kernel::read_proc(c"/proc/1/status", &mut buffer)) {
         for (name, title) in [(&b"VmHWM:"[..], " peak_kib "), (b"Threads:", " threads ")] {
@@ -55,9 +54,9 @@ fn say_status(line: &mut Line) {
     }
 }
 
-/// Lines of the kernel's log that name a stage. Their times are the scheduler's clock, which started a little before
-/// CLOCK_BOOTTIME: a mark of our own shows both at one moment.
-fn say_kernel_log() {
+/// Reports the lines of the kernel's log that name a stage. Their times are of the scheduler's clock, which started a little before
+/// CLOCK_BOOTTIME: the probe's own line in the log has both times of one moment.
+fn report_kernel_log() {
     const STAGES: [&[u8]; 5] = [b"Run ", b"EXT4-fs (", b"IP-Config: Complete", b"VFS: Mounted root", b"bench: "];
     let marked_ns = kernel::mark(b"<7>bench: mark\n");
     Line::new().text("probe: marked ").number(marked_ns).print();
@@ -76,7 +75,7 @@ fn say_kernel_log() {
     }
 }
 
-/// Nothing here panics on purpose; should it, the missing `probe: end` shows.
+/// Powers off. No code here panics on purpose; if it does, the missing `probe: end` shows it.
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     kernel::power_off()

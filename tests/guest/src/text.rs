@@ -1,8 +1,8 @@
-//! Lines in and lines out, without core::fmt.
+//! Parsing and printing of lines, without core::fmt.
 
 use crate::kernel;
 
-/// A line for the console; what does not fit is left out.
+/// A line for the console; text past its end is dropped.
 pub(crate) struct Line {
     bytes: [u8; 512],
     length: usize,
@@ -58,17 +58,17 @@ impl Line {
     }
 }
 
-/// The lines of a text.
+/// Splits a text into lines, without empty ones.
 pub(crate) fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
 }
 
-/// A line's word, counted from 0.
+/// Returns a word of a line, counted from 0.
 pub(crate) fn word(line: &[u8], index: usize) -> Option<&[u8]> {
     line.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty()).nth(index)
 }
 
-/// A decimal number.
+/// Parses a decimal number.
 pub(crate) fn number(word: &[u8]) -> Option<u64> {
     word.iter().try_fold(0_u64, |value, byte| {
         let digit = byte.checked_sub(b'0').filter(|digit| *digit < 10)?;

@@ -1,8 +1,8 @@
-//! Becomes the init of a machine made of namespaces: the last step before the real init, and the guard in front of it.
+//! Becomes the init of a machine made of namespaces: the last step before the real init, and the guard of the host.
 //!
 //! The init mounts over /dev, /proc and /tmp and calls reboot(2). This program is started by `namespace::Machine` in
-//! namespaces that unshare(1) has made; it goes on only when it is PID 1 and shares not one of them with the host,
-//! makes the unpacked initramfs the only root there is, waits for a word, and executes `/init`.
+//! namespaces that unshare(1) has made; it goes on only when it is PID 1 and shares none of them with the host,
+//! makes the unpacked initramfs the only root, waits for a byte, and executes `/init`.
 #![forbid(unsafe_code)]
 
 use std::error::Error;
@@ -20,16 +20,17 @@ use rustix::mount::{
 use rustix::process::{getpid, pivot_root};
 use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
 
-/// The nodes of /dev, but for full: the init makes what is missing. devtmpfs is one instance for the whole kernel: a tmpfs takes its place, and the init keeps it. (One
-/// that did not would see the host's nodes, and leave its empty mount points among them.)
+/// The nodes of /dev. full is left out: the init creates missing nodes. A tmpfs takes the place of devtmpfs, and the init keeps it.
+/// devtmpfs has one instance for the whole kernel: an init that mounted it would see the host's nodes and leave empty mount points
+/// among them.
 const NODES: [(&str, u32, u32); 6] =
     [("null", 1, 3), ("zero", 1, 5), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0), ("ptmx", 5, 2)];
 
-/// What the command line says, in its order.
+/// The arguments, in the order of the command line.
 struct Request {
     /// The unpacked initramfs.
     tree: PathBuf,
-    /// What /proc/cmdline shows.
+    /// The file that /proc/cmdline shows.
     command_line: PathBuf,
     /// A FIFO; a byte from it starts the init.
     go: PathBuf,
@@ -65,34 +66,34 @@ fn main() -> ExitCode {
 }
 
 fn enter(request: &Request) -> Result<std::convert::Infallible, Box<dyn Error>> {
-    refuse_to_touch_the_host(&request.host_namespaces)?;
-    // Nothing that is mounted from here on is seen outside.
+    check_namespaces(&request.host_namespaces)?;
+    // From here on the host sees no mount of this process.
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
     let host_pid = read_link("/proc/self")?;
     let mut go = File::open(&request.go)?;
     prepare_tree(request)?;
-    keep_the_kernel()?;
-    leave_the_host(&request.tree)?;
-    // As the kernel names a machine that nobody has named yet (init/version.c).
+    protect_clock_and_modules()?;
+    detach_the_host(&request.tree)?;
+    // The kernel's name of a machine that has none yet (init/version.c).
     rustix::system::sethostname(b"(none)")?;
 
     println!("enter: ready as {}", host_pid.display());
     go.read_exact(&mut [0])?;
-    // What the kernel gives its init (init/main.c, envp_init), and a word of the command line that it did not know.
+    // The environment of the kernel's init (init/main.c, envp_init), with an option that the kernel does not know.
     let kernels = [("HOME", "/"), ("TERM", "linux"), ("BOOT_IMAGE", "/vmlinuz")];
     Err(Command::new("/init").env_clear().envs(kernels).exec().into())
 }
 
-/// The clock and the kernel's modules are the same in all namespaces: PID 1 must not be able to change them.
-fn keep_the_kernel() -> Result<(), Box<dyn Error>> {
+/// Removes the capabilities to set the clock and to load modules: all namespaces share these.
+fn protect_clock_and_modules() -> Result<(), Box<dyn Error>> {
     for capability in [CapabilitySet::SYS_TIME, CapabilitySet::SYS_MODULE] {
         remove_capability_from_bounding_set(capability)?;
     }
     Ok(())
 }
 
-/// Before any effect: every namespace that the init could harm must be our own.
-fn refuse_to_touch_the_host(host_namespaces: &[String]) -> Result<(), Box<dyn Error>> {
+/// Checks, before any effect, that every namespace that the init could harm is not the host's.
+fn check_namespaces(host_namespaces: &[String]) -> Result<(), Box<dyn Error>> {
     if !getpid().is_init() {
         return Err("this is not PID 1 of a namespace".into());
     }
@@ -107,19 +108,19 @@ fn refuse_to_touch_the_host(host_namespaces: &[String]) -> Result<(), Box<dyn Er
     Ok(())
 }
 
-/// Gives the tree its /proc and /dev: the two that the init must not make here.
+/// Mounts /proc and /dev in the tree: the two that the init must not mount here.
 fn prepare_tree(request: &Request) -> Result<(), Box<dyn Error>> {
     let tree = &request.tree;
     mount_bind_recursive(tree, tree)?;
     let proc = directory(tree, "proc")?;
     mount("proc", &proc, "proc", MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, None)?;
     mount_bind(&request.command_line, proc.join("cmdline"))?;
-    // One byte into this one would reach the host's disks. A kernel without CONFIG_MAGIC_SYSRQ has none.
+    // A byte in this file can act on the host's disks. A kernel without CONFIG_MAGIC_SYSRQ has none.
     let trigger = proc.join("sysrq-trigger");
     if trigger.exists() {
         mount_bind("/dev/null", trigger)?;
     }
-    // So would the settings that no namespace divides; those of the network are our own.
+    // So can settings that belong to no namespace; those of the network belong to this one.
     let settings = proc.join("sys");
     mount_bind(&settings, &settings)?;
     mount_bind(settings.join("net"), settings.join("net"))?;
@@ -135,7 +136,7 @@ fn prepare_tree(request: &Request) -> Result<(), Box<dyn Error>> {
         File::create(&console)?;
         mount_bind(read_link("/proc/self/fd/0")?, &console)?;
     } else {
-        // Never the host's: the null device by another name.
+        // Never the host's console: a node of the null device.
         make_node(&console, 1, 3)?;
     }
     for mounted in &request.mounted {
@@ -151,14 +152,14 @@ fn directory(tree: &Path, name: impl AsRef<Path>) -> std::io::Result<PathBuf> {
     Ok(directory)
 }
 
-/// A device for everybody, whatever the umask.
+/// Creates a device node of mode 0666, whatever the umask.
 fn make_node(path: &Path, major: u32, minor: u32) -> Result<(), Box<dyn Error>> {
     mknodat(CWD, path, FileType::CharacterDevice, Mode::from_raw_mode(0o666), makedev(major, minor))?;
     Ok(rustix::fs::chmod(path, Mode::from_raw_mode(0o666))?)
 }
 
-/// Makes the tree the root of this mount namespace, and takes everything of the host's out of it.
-fn leave_the_host(tree: &Path) -> Result<(), Box<dyn Error>> {
+/// Makes the tree the root of this mount namespace, and detaches the host's root.
+fn detach_the_host(tree: &Path) -> Result<(), Box<dyn Error>> {
     std::env::set_current_dir(tree)?;
     // pivot_root(2), "pivot_root(".", ".")": the old root is stacked on the new one, and taken off.
     pivot_root(".", ".")?;

@@ -15,10 +15,10 @@ use whit_tools::kernel::modules::{Modules, Package};
 use whit_tools::kernel::{bzimage, config::Config};
 use whit_tools::runrecord::RunRecord;
 
-/// An input makes at most this much of work: content that is longer was seen often enough.
+/// Limit for the content that is read from one input. More takes time and tests nothing new.
 const MAX_READ: u64 = 1 << 20;
 
-/// A file with the input, from which it is read.
+/// Returns a file with the input, open at its start.
 fn file_of(input: &[u8]) -> File {
     let mut file = tempfile().unwrap();
     file.write_all(input).unwrap();
@@ -26,14 +26,14 @@ fn file_of(input: &[u8]) -> File {
     file
 }
 
-/// A folder with the input as the file `name`.
+/// Creates a folder with the input as the file `name`.
 fn folder_with(name: &str, input: &[u8]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join(name), input).unwrap();
     folder
 }
 
-/// A tar, entry by entry.
+/// Reads a tar, entry by entry.
 pub(super) fn tar(input: &[u8]) {
     let mut reader = Reader::new(input);
     let mut entry = Entry::default();
@@ -54,7 +54,7 @@ pub(super) fn tar(input: &[u8]) {
     }
 }
 
-/// Small archives with one entry of each kind.
+/// Returns small archives with one entry of each kind.
 pub(super) fn tar_seeds() -> Vec<Vec<u8>> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
@@ -73,7 +73,7 @@ pub(super) fn tar_seeds() -> Vec<Vec<u8>> {
     ["gnu", "posix", "ustar"].map(make).into()
 }
 
-/// A tar as mkraw takes it: a disk whose files are read back.
+/// Makes a disk of a tar, as mkraw does, and reads its files back.
 pub(super) fn tar_to_disk(input: &[u8]) {
     let output = tempfile().unwrap();
     let options = Options { is_verified: true, ..Options::default() };
@@ -83,14 +83,14 @@ pub(super) fn tar_to_disk(input: &[u8]) {
     }
 }
 
-/// A tar as `mkcpio --rootfs` takes it.
+/// Reads a tar as `mkcpio --rootfs` does.
 pub(super) fn tar_to_rootfs(input: &[u8]) {
     if let Err(error) = Rootfs::open(file_of(input)) {
         assert!(one_line(&error.to_string()), "{error}");
     }
 }
 
-/// An initramfs: segments of newc, each compressed or not.
+/// Reads an initramfs: segments of newc, each compressed or not.
 pub(super) fn initramfs(input: &[u8]) {
     let mut reader = segment::Reader::new(input);
     let (mut buffer, mut read) = (vec![0; 4096], 0);
@@ -105,7 +105,7 @@ pub(super) fn initramfs(input: &[u8]) {
     }
 }
 
-/// An image of layers, as `docker save` and OCI tools write it.
+/// Reads an image of layers, as `docker save` and OCI tools write it.
 pub(super) fn image_layers(input: &[u8]) {
     match image::Input::open(file_of(input), &Choice::default()) {
         Ok(input) => {
@@ -117,17 +117,17 @@ pub(super) fn image_layers(input: &[u8]) {
     }
 }
 
-/// `docker inspect`, or an image's configuration; then the record that is made of it, read back.
+/// Parses `docker inspect`'s output or an image's configuration, and reads back the run record that is made of it.
 pub(super) fn image_config(input: &[u8]) {
     let Ok(record) = RunRecord::parse(input) else { return };
     let _ = record.describe();
     if let Ok(text) = record.encode() {
         let decoded = RunRecord::decode(text.as_bytes());
-        assert_eq!(decoded.encode().ok(), Some(text), "a record is not what was written");
+        assert_eq!(decoded.encode().ok(), Some(text), "a record that is read back differs");
     }
 }
 
-/// The files of a modules directory: modules.dep, a NUL, modules.alias, a NUL, modules.builtin.
+/// Reads the files of a modules directory. The input is modules.dep, a NUL, modules.alias, a NUL, modules.builtin.
 pub(super) fn module_index(input: &[u8]) {
     let folder = tempfile::tempdir().unwrap();
     let mut parts = input.splitn(3, |byte| *byte == 0);
@@ -140,7 +140,7 @@ pub(super) fn module_index(input: &[u8]) {
     let _ = modules.drivers(&names);
 }
 
-/// A package of a kernel: the first byte chooses the kind that its name says.
+/// Opens a kernel package. The first byte selects its file name, and so its kind.
 pub(super) fn kernel_package(input: &[u8]) {
     let Some((kind, input)) = input.split_first() else { return };
     let names = ["package.deb", "package.rpm", "package.apk", "package.pkg.tar"];
@@ -151,7 +151,7 @@ pub(super) fn kernel_package(input: &[u8]) {
     }
 }
 
-/// A kernel: the header of a bzImage, and the configuration in it.
+/// Reads a kernel: the header of a bzImage, and the configuration in it.
 pub(super) fn kernel_file(input: &[u8]) {
     let folder = folder_with("vmlinuz", input);
     let path = folder.path().join("vmlinuz");
@@ -159,7 +159,7 @@ pub(super) fn kernel_file(input: &[u8]) {
     let _ = Config::of(&path).map(|config| config.map(|config| config.best_compression()));
 }
 
-/// Disks that mkraw makes: one of each kind of entry.
+/// Returns a disk of mkraw's with one entry of each kind.
 pub(super) fn disk_seeds() -> Vec<Vec<u8>> {
     let tar = tar_seeds().swap_remove(0);
     let mut output = tempfile().unwrap();
@@ -170,7 +170,7 @@ pub(super) fn disk_seeds() -> Vec<Vec<u8>> {
     vec![disk]
 }
 
-/// A disk, as `mkraw inspect` reads it.
+/// Reads a disk as `mkraw inspect` does.
 pub(super) fn disk(input: &[u8]) {
     let _ = gpt::root(input.get(..gpt::FRONT).unwrap_or_default());
     let file = file_of(input);
@@ -180,7 +180,7 @@ pub(super) fn disk(input: &[u8]) {
     }
 }
 
-/// Reads the root directory, and what is in it.
+/// Reads the root directory and its entries.
 fn walk(disk: &FileSystem<'_>) {
     const ROOT: u32 = 2;
     let Ok(root) = disk.inode(ROOT) else { return };

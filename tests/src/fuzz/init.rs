@@ -12,13 +12,13 @@ use whit::options::{Source, Sources};
 use whit::record::Record;
 use whit::{dirent, ip, modalias, notify, passwd, pnp, probe, rlimit, root, rtnetlink, sntp, volume};
 
-/// The input up to its first NUL, and the rest.
+/// Splits the input at its first NUL.
 fn halves(input: &[u8]) -> (&[u8], &[u8]) {
     let middle = input.iter().position(|byte| *byte == 0).unwrap_or(input.len());
     (&input[..middle], input.get(middle + 1..).unwrap_or_default())
 }
 
-/// All that the init does with the options of some sources.
+/// Calls everything that the init calls with the options of some sources.
 fn use_sources(sources: &Sources<'_>) {
     let options = sources.options(&mut |source, complaint| {
         let _ = (source.name(), complaint.problem.name());
@@ -38,14 +38,14 @@ fn use_sources(sources: &Sources<'_>) {
     }
 }
 
-/// The kernel command line.
+/// Parses the kernel command line.
 pub(super) fn command_line(input: &[u8]) {
     let mut line = input.to_vec();
     let (command_line, arguments) = cmdline::decode(&mut line);
     use_sources(&Sources { command_line, arguments, ..Sources::default() });
 }
 
-/// A run record, as the image's under a fixed command line.
+/// Parses the run record of an image; the command line is empty.
 pub(super) fn record(input: &[u8]) {
     let mut text = input.to_vec();
     let image = Record::decode(&mut text);
@@ -54,7 +54,7 @@ pub(super) fn record(input: &[u8]) {
     use_sources(&Sources { image, ..Sources::default() });
 }
 
-/// `root=`, and what else names a device.
+/// Parses `root=` and the other values that name a device.
 pub(super) fn root(input: &[u8]) {
     let (value, fstype) = halves(input);
     let _ = root::parse(value, fstype);
@@ -63,7 +63,7 @@ pub(super) fn root(input: &[u8]) {
     let _ = volume::parse(value, false).map(|volume| volume.spec());
 }
 
-/// The start of a disk: superblocks and partition tables.
+/// Identifies the start of a disk: superblocks and partition tables.
 pub(super) fn probe(input: &[u8]) {
     let mut place: probe::Place = [0; size_of::<probe::Place>()];
     let length = input.len().min(place.len());
@@ -79,7 +79,7 @@ pub(super) fn probe(input: &[u8]) {
     let _ = probe::gpt_uuid(&place);
 }
 
-/// An account file: USER, a NUL, passwd, a NUL, group.
+/// Looks up a user. The input is USER, a NUL, passwd, a NUL, group.
 pub(super) fn passwd(input: &[u8]) {
     let (user, files) = halves(input);
     let (accounts, group) = halves(files);
@@ -91,7 +91,7 @@ pub(super) fn passwd(input: &[u8]) {
 
 /// The lines of an account file, cut after each comma.
 struct Parts<'a> {
-    /// Each with whether it continues the one before.
+    /// Each with true if it continues the previous one.
     parts: Vec<(&'a [u8], bool)>,
     next: usize,
 }
@@ -123,7 +123,7 @@ impl passwd::Lines for Parts<'_> {
     }
 }
 
-/// The values of options that have a grammar of their own.
+/// Parses the values of options that have a grammar of their own.
 pub(super) fn option_values(input: &[u8]) {
     let _ = notify::parse(input);
     let _ = rlimit::parse(input);
@@ -138,7 +138,7 @@ pub(super) fn option_values(input: &[u8]) {
     }
 }
 
-/// A packet from the link: ARP, or UDP over IPv4.
+/// Parses a packet from the link: ARP, or UDP over IPv4.
 pub(super) fn datagram(input: &[u8]) {
     let _ = arp::claim(input);
     for checksum in [UdpChecksum::Verify, UdpChecksum::NotComputed] {
@@ -148,7 +148,7 @@ pub(super) fn datagram(input: &[u8]) {
     }
 }
 
-/// A DHCP message, and the lease that is made of it.
+/// Parses a DHCP message, and makes a lease of it.
 pub(super) fn dhcp_message(input: &[u8]) {
     let Some(message) = Message::parse(input) else { return };
     let _ = (message.xid(), message.yiaddr(), message.chaddr(), message.sum());
@@ -163,8 +163,8 @@ pub(super) fn dhcp_message(input: &[u8]) {
     }
 }
 
-/// A server's messages to a client: each a byte of milliseconds, two of length, and that many bytes of message, whose transaction is
-/// set to the client's.
+/// Passes a server's messages to a client. For each message the input has a byte of time in units of 16 ms, two bytes of length, and
+/// that many bytes of message; its xid is replaced by the client's.
 pub(super) fn dhcp_client(input: &[u8]) {
     let timing = Timing { first_gap_ms: 250, probe_ms: 0 };
     let mut client = Client::new([2, 0, 0, 0, 0, 1], 1, timing, 0);
@@ -191,7 +191,7 @@ pub(super) fn dhcp_client(input: &[u8]) {
     let _ = client.release();
 }
 
-/// A datagram of the kernel's rtnetlink.
+/// Parses a datagram of the kernel's rtnetlink.
 pub(super) fn netlink(input: &[u8]) {
     let mut servers = NameServers::default();
     for message in rtnetlink::messages(input) {
@@ -207,7 +207,7 @@ pub(super) fn netlink(input: &[u8]) {
     }
 }
 
-/// Options of router advertisements, each a byte of seconds, a byte of length, and that many bytes.
+/// Parses options of router advertisements. The input has for each a byte of seconds, a byte of length, and that many bytes.
 pub(super) fn router_advertisement(input: &[u8]) {
     let mut servers = NameServers::default();
     let (mut now_ms, mut rest) = (0u64, input);
@@ -218,13 +218,13 @@ pub(super) fn router_advertisement(input: &[u8]) {
         let _ = servers.update(now_ms, u32::from(*wait & 1), option);
         assert!(
             servers.deadline_ms() >= now_ms || servers.expire(now_ms),
-            "a deadline in the past that changes nothing"
+            "a deadline in the past at which no server expires"
         );
     }
     let _ = servers.forget(0);
 }
 
-/// An answer to an SNTP query.
+/// Parses a reply to an SNTP query.
 pub(super) fn sntp(input: &[u8]) {
     let _ = sntp::time_ns(input, 0);
     if let Some(nonce) = input.get(24..32).and_then(|nonce| nonce.first_chunk()) {
@@ -232,15 +232,15 @@ pub(super) fn sntp(input: &[u8]) {
     }
 }
 
-/// A pattern, a NUL, and a device's modalias.
+/// Matches a pattern against a device's modalias. The input is the pattern, a NUL, and the modalias.
 pub(super) fn modalias(input: &[u8]) {
     let (pattern, device) = halves(input);
     if modalias::matches(pattern, device) && !pattern.iter().any(|byte| b"*?[".contains(byte)) {
-        assert_eq!(pattern.len(), device.len(), "a pattern without wildcards matches what is as long");
+        assert_eq!(pattern.len(), device.len(), "a pattern without wildcards matches only a modalias of its length");
     }
 }
 
-/// Tables that the kernel writes: directory entries and /proc/net/pnp.
+/// Parses tables that the kernel writes: directory entries and /proc/net/pnp.
 pub(super) fn kernel_tables(input: &[u8]) {
     for name in dirent::names(input) {
         assert!(name.len() <= input.len());

@@ -1,7 +1,7 @@
-//! A DHCP server that builds its answers frame by frame, to send what no real server sends.
+//! A DHCP server that builds its answers frame by frame, to send frames that no real server sends.
 //!
-//! [`Frames`] is a packet socket in a [`Lan`]'s namespace. It hears the machine's messages as [`Query`]; an [`Answer`] is a
-//! server's message with every field open to be broken, from the options up to the Ethernet header.
+//! [`Frames`] is a packet socket in a [`Lan`]'s namespace. It receives the machine's messages as [`Query`]; an [`Answer`] is a
+//! server's message in which every field can be made wrong, from the options up to the Ethernet header.
 
 use std::fs::File;
 use std::net::UdpSocket;
@@ -42,7 +42,7 @@ pub const DECLINE: u8 = 4;
 pub const NAK: u8 = 6;
 
 impl Lan {
-    /// Hears and sends every frame of its cables.
+    /// Opens a socket that receives every frame of its cables and sends frames to them.
     #[must_use]
     pub fn frames(&self) -> Frames {
         let protocol = Protocol::from_raw(u32::from(ETH_P_ALL.to_be()).try_into().expect("not zero"));
@@ -50,8 +50,8 @@ impl Lan {
         Frames { socket: in_network_of(self.process(), open).expect("a packet socket"), interface: None }
     }
 
-    /// Starts a machine whose first cable, `eth0`, ends in our hands. Its carrier comes once the machine waits for it: one
-    /// that came with the machine's own end would leave ours without a queue for a moment, and the first answers lost
+    /// Starts a machine whose first cable, `eth0`, is served by the test. The carrier is set once the machine waits for it: if it
+    /// came together with the machine's end, this end would have no queue for a moment, and the first answers would be lost
     /// (net/core/link_watch.c, linkwatch_do_dev()).
     #[must_use]
     pub fn start(&self, machine: Prepared) -> (Running, Frames) {
@@ -64,8 +64,8 @@ impl Lan {
         (machine, frames)
     }
 
-    /// Sends a message from the server's port by way of the kernel, to everybody on the first cable. A cable of two
-    /// interfaces has no need of UDP's checksum: the kernel leaves it half done (TP_STATUS_CSUMNOTREADY).
+    /// Broadcasts a message from the server's port on the first cable, through the kernel. veth needs no UDP checksum: the kernel
+    /// leaves it incomplete (TP_STATUS_CSUMNOTREADY).
     pub fn send_by_kernel(&self, message: &[u8]) {
         let sent = in_network_of(self.process(), || {
             let socket = UdpSocket::bind((Self::ADDRESS, 67))?;
@@ -108,11 +108,11 @@ impl Frames {
         Some(query)
     }
 
-    /// Waits for the next message of a client as [`Frames::query`] does; `None` when an ICMP packet comes first, which
-    /// refuses a packet.
+    /// Waits for the next message of a client as [`Frames::query`] does; `None` when an ICMP packet comes first, which reports that
+    /// the client's kernel refused a packet.
     #[track_caller]
     pub fn query_or_refusal(&mut self) -> Option<Query> {
-        // ICMP in IPv4, and not of our own kernel, which has no server.
+        // ICMP over IPv4, except from this end's kernel, which has no server.
         let is_refusal = |frame: &[u8]| {
             let (protocol, source) = (frame.get(ETHERNET + 9), frame.get(ETHERNET + 12..ETHERNET + 16));
             frame.get(12..ETHERNET) == Some(&[8, 0]) && protocol == Some(&1) && source != Some(&Answer::SERVER)
@@ -162,7 +162,7 @@ impl Frames {
         assert!(self.try_send(frame), "a cable");
     }
 
-    /// The same when the cable may be gone; returns whether it still exists.
+    /// Sends a frame as [`Frames::send`] does; returns false when the cable is gone.
     #[track_caller]
     pub fn try_send(&self, frame: &[u8]) -> bool {
         let interface = self.interface.as_ref().expect("a query before an answer");
@@ -191,19 +191,19 @@ impl Query {
         })
     }
 
-    /// The transaction identifier (xid).
+    /// Returns the transaction identifier (xid).
     #[must_use]
     pub fn xid(&self) -> [u8; 4] {
         self.message[4..8].try_into().expect("four bytes")
     }
 
-    /// The client's hardware address.
+    /// Returns the client's hardware address.
     #[must_use]
     pub fn chaddr(&self) -> [u8; 6] {
         self.message[28..34].try_into().expect("six bytes")
     }
 
-    /// The address of the client (ciaddr).
+    /// Returns the address of the client (ciaddr).
     #[must_use]
     pub fn ciaddr(&self) -> [u8; 4] {
         self.message[12..16].try_into().expect("four bytes")
@@ -215,35 +215,35 @@ impl Query {
         self.option(53).and_then(|value| value.first().copied()).unwrap_or(0)
     }
 
-    /// An option's value.
+    /// Returns an option's value.
     #[must_use]
     pub fn option(&self, wanted: u8) -> Option<&[u8]> {
         option(&self.message, wanted)
     }
 }
 
-/// The DHCP message to a port that a frame carries.
+/// Returns the DHCP message to a port that a frame carries.
 fn datagram(frame: &[u8], port: u16) -> Option<Datagram<'_>> {
     if frame.get(12..ETHERNET)? != [8, 0] {
         return None;
     }
-    // What goes by way of the kernel has no whole checksum here.
+    // A message that was sent through the kernel has an incomplete checksum here.
     let datagram = ipv4::datagram(&frame[ETHERNET..], UdpChecksum::NotComputed)?;
     (datagram.destination.port == port && datagram.payload.len() > FIXED).then_some(datagram)
 }
 
-/// The first value of an option of a message.
+/// Returns the first value of an option of a message.
 fn option(message: &[u8], wanted: u8) -> Option<&[u8]> {
     let mut rest = message.get(FIXED + 4..)?;
     loop {
         match rest {
-            [0, behind @ ..] => rest = behind,
-            [code, length, behind @ ..] if *code != 255 => {
-                let (value, behind) = behind.split_at_checked(usize::from(*length))?;
+            [0, tail @ ..] => rest = tail,
+            [code, length, tail @ ..] if *code != 255 => {
+                let (value, tail) = tail.split_at_checked(usize::from(*length))?;
                 if *code == wanted {
                     return Some(value);
                 }
-                rest = behind;
+                rest = tail;
             }
             _ => return None,
         }
@@ -273,7 +273,7 @@ impl Answer {
     /// The server address of [`Answer::new`].
     pub const SERVER: [u8; 4] = [10, 55, 0, 1];
 
-    /// A correct answer: an address in a /24, for an hour, sent as broadcast. It has no END yet.
+    /// Creates a correct answer: an address in a /24, for an hour, sent as broadcast. It has no END yet.
     #[must_use]
     pub fn new(query: &Query, kind: u8, yiaddr: [u8; 4]) -> Self {
         let mut fixed = vec![0; FIXED];
@@ -293,7 +293,7 @@ impl Answer {
         }
     }
 
-    /// The same with one more option.
+    /// Adds an option.
     #[must_use]
     pub fn with(mut self, code: u8, value: &[u8]) -> Self {
         self.options.push(code);
@@ -302,52 +302,52 @@ impl Answer {
         self
     }
 
-    /// The same with other options instead of all.
+    /// Replaces all options.
     #[must_use]
     pub fn with_options(mut self, options: &[u8]) -> Self {
         self.options = options.to_vec();
         self
     }
 
-    /// The same with another byte before the cookie.
+    /// Replaces a byte before the cookie.
     #[must_use]
     pub fn with_byte(mut self, position: usize, value: u8) -> Self {
         self.fixed[position] = value;
         self
     }
 
-    /// From op on, with END.
+    /// Encodes the message from op on, with END.
     #[must_use]
     pub fn message(&self) -> Vec<u8> {
         [&self.fixed[..], &self.cookie, &self.options, &[255]].concat()
     }
 
-    /// From the IPv4 header on.
+    /// Encodes the packet, from the IPv4 header on.
     #[must_use]
     pub fn packet(&self) -> Vec<u8> {
         self.packet_of(&self.message())
     }
 
-    /// A packet with another payload.
+    /// Encodes a packet with another payload.
     #[must_use]
     pub fn packet_of(&self, payload: &[u8]) -> Vec<u8> {
         [&ipv4::headers(self.source, self.destination, payload)[..], payload].concat()
     }
 
-    /// The frame.
+    /// Encodes the frame.
     #[must_use]
     pub fn frame(&self) -> Vec<u8> {
         self.frame_of(&self.packet())
     }
 
-    /// A frame with another packet.
+    /// Encodes a frame with another packet.
     #[must_use]
     pub fn frame_of(&self, packet: &[u8]) -> Vec<u8> {
         [&self.to[..], &[2, 0, 0, 0, 0, 1], &self.protocol, packet].concat()
     }
 }
 
-/// The packet with another byte in its headers and a corrected IPv4 checksum.
+/// Replaces a byte in a packet's headers, and corrects the IPv4 checksum.
 #[must_use]
 pub fn with_header_byte(packet: &[u8], position: usize, value: u8) -> Vec<u8> {
     let mut packet = packet.to_vec();

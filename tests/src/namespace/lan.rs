@@ -1,5 +1,5 @@
-//! A network for a machine: a namespace of its own with cables into the machine's, and a DHCP server. The cables are made
-//! between the two; no interface is ever in the host's namespace.
+//! A network for a machine: a namespace of its own with cables into the machine's, and a DHCP server. The cables are created
+//! between these two namespaces; no interface is ever in the host's.
 
 use std::cell::Cell;
 use std::ffi::OsStr;
@@ -29,7 +29,7 @@ impl Lan {
     /// The address of the server on the first cable; its subnet is /24.
     pub const ADDRESS: &'static str = "10.55.0.1";
 
-    /// A namespace with nothing in it.
+    /// Creates an empty network namespace.
     #[must_use]
     pub fn new() -> Self {
         let mut holder = Command::new("unshare")
@@ -38,7 +38,7 @@ impl Lan {
             .stdout(Stdio::piped())
             .spawn()
             .expect("apt-get install util-linux");
-        // An echo: unshare has become cat, in its namespace.
+        // The echo shows that unshare has executed cat in its namespace.
         holder.stdin.as_mut().expect("a pipe").write_all(b"made\n").expect("a pipe");
         Transcript::new("unshare", holder.stdout.take().expect("a pipe")).wait_for("made");
         settings::reset(holder.id());
@@ -77,7 +77,7 @@ impl Lan {
         self.ip(&["link", "set", &format!("lan{cable}"), if there { "up" } else { "down" }]);
     }
 
-    /// A process in the network.
+    /// Returns the number of a process in the network.
     #[must_use]
     pub fn process(&self) -> u32 {
         self.holder.id()
@@ -105,7 +105,7 @@ impl Lan {
         self.serve_with_ping(&[lines, &["no-ping"]].concat())
     }
 
-    /// The same server, which pings an address for three seconds before it offers it.
+    /// Starts the same server, but with a ping of three seconds before each offer.
     #[must_use]
     pub fn serve_with_ping(&self, lines: &[&str]) -> Server {
         let directory = tempfile::Builder::new().prefix("whit-dnsmasq-").tempdir().expect("a temporary directory");
@@ -122,11 +122,11 @@ impl Lan {
         fs::write(&configuration, text).expect("a file");
         let mut dnsmasq = self.command("dnsmasq");
         dnsmasq.args(["--no-daemon", "--pid-file="]).arg(format!("--conf-file={}", configuration.display()));
-        // Its socket is bound before it says so.
+        // dnsmasq prints this line after it has bound its socket.
         Server::start("dnsmasq (apt-get install dnsmasq-base)", dnsmasq, "DHCP, IP range", directory)
     }
 
-    /// A command that will run in the network.
+    /// Returns a command that will run in the network.
     pub(super) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = inside(self.process());
         command.arg(program);
@@ -152,13 +152,13 @@ impl Server {
     /// Starts a server that prints `marker` once it listens; its files are in `directory`.
     #[track_caller]
     pub(super) fn start(name: &str, mut command: Command, marker: &str, directory: TempDir) -> Self {
-        let (said, says): (PipeReader, _) = pipe().expect("a pipe");
-        let errors = says.try_clone().expect("a descriptor");
-        let process = command.stdin(Stdio::null()).stdout(says).stderr(errors).spawn();
-        // Its copies of the log's other side: with them here the log would not end.
+        let (log, log_writer): (PipeReader, _) = pipe().expect("a pipe");
+        let errors = log_writer.try_clone().expect("a descriptor");
+        let process = command.stdin(Stdio::null()).stdout(log_writer).stderr(errors).spawn();
+        // Closes its copies of the log's other side: while they are open here, the log does not end.
         drop(command);
         let process = process.expect("apt-get install util-linux");
-        let mut server = Self { process, transcript: Transcript::new(name, said), _directory: directory };
+        let mut server = Self { process, transcript: Transcript::new(name, log), _directory: directory };
         server.wait_for(marker);
         server
     }
@@ -185,7 +185,7 @@ impl Running {
     }
 }
 
-/// A command that will run in the network of a process.
+/// Returns a command that will run in the network of a process.
 fn inside(process: u32) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "nsenter", &format!("--net=/proc/{process}/ns/net")]);

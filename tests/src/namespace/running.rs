@@ -15,14 +15,14 @@ use tempfile::TempDir;
 use super::{host_namespaces, namespaces, settings};
 use crate::{Transcript, terminal};
 
-/// How a machine ended: what its kernel does with reboot(2).
+/// How a machine ended: the effect of reboot(2) in its namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// LINUX_REBOOT_CMD_POWER_OFF, or HALT.
     PowerOff,
     /// LINUX_REBOOT_CMD_RESTART.
     Reboot,
-    /// PID 1 ended: a kernel's panic.
+    /// PID 1 exited; on hardware the kernel panics.
     Panic(ExitStatus),
 }
 
@@ -36,7 +36,7 @@ pub struct Finished {
 }
 
 impl Finished {
-    /// Whether the console has this line.
+    /// Returns whether the console has this line.
     #[must_use]
     pub fn says(&self, line: &str) -> bool {
         self.console.lines().any(|shown| shown == line)
@@ -83,7 +83,7 @@ impl Prepared {
         machine.console.wait_for("enter: ready as ");
         machine.init = machine.console.wait_for("\n").parse().expect("the number of a process");
         machine.inherited = inherited(machine.init);
-        // The other half of the guard, from the outside.
+        // `enter` has checked the namespaces from the inside; this checks them from the outside.
         let host = host_namespaces();
         for own in namespaces(&machine.init.to_string()) {
             assert!(!host.contains(&own), "{own} is the host's");
@@ -93,7 +93,7 @@ impl Prepared {
         Self(machine)
     }
 
-    /// The number of the process that will be PID 1, as the host counts.
+    /// Returns the number of the process that will be PID 1, as the host counts.
     #[must_use]
     pub fn init(&self) -> i32 {
         self.0.init
@@ -131,7 +131,7 @@ impl Running {
         self.console.wait_for(marker)
     }
 
-    /// The console output read so far: up to the last text waited for, or more.
+    /// Returns the console output read so far: up to the last text waited for, or more.
     #[must_use]
     pub fn console(&self) -> &str {
         self.console.text()
@@ -152,7 +152,7 @@ impl Running {
         kill_process(self.pid(), signal).expect("PID 1 lives");
     }
 
-    /// The number of PID 1, as the host counts.
+    /// Returns the number of PID 1, as the host counts.
     #[must_use]
     pub fn init(&self) -> i32 {
         self.init
@@ -169,7 +169,7 @@ impl Running {
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
-    /// The permissions of a path as PID 1 sees it.
+    /// Returns the permissions of a path as PID 1 sees it.
     #[track_caller]
     #[must_use]
     pub fn mode_of_init(&self, path: &str) -> u32 {
@@ -184,25 +184,25 @@ impl Running {
         self.try_write_for_init(path, text).unwrap_or_else(|error| panic!("{path}: {error}"));
     }
 
-    /// The same; the reader of a FIFO may close it between the opening and the writing (EPIPE).
+    /// Writes as [`Running::write_for_init`] does. Fails with EPIPE when the reader of a FIFO closes it before the write.
     pub fn try_write_for_init(&self, path: &str, text: &str) -> io::Result<()> {
         let path = format!("/proc/{}/root{path}", self.init);
         OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes())
     }
 
-    /// Whether a path exists for PID 1.
+    /// Returns whether a path exists for PID 1.
     #[must_use]
     pub fn exists_for_init(&self, path: &str) -> bool {
         fs::exists(format!("/proc/{}/root{path}", self.init)).unwrap_or(false)
     }
 
-    /// The descriptors that the test's own parents left open, and their targets.
+    /// Returns the descriptors that the test's own parents left open, and their targets.
     #[must_use]
     pub fn inherited(&self) -> &[(String, PathBuf)] {
         &self.inherited
     }
 
-    /// The open descriptors of PID 1 and their targets, inherited ones excluded.
+    /// Returns the open descriptors of PID 1 and their targets, inherited ones excluded.
     #[must_use]
     pub fn descriptors_of_init(&self) -> Vec<(String, PathBuf)> {
         let mut descriptors = descriptors(self.init);

@@ -1,9 +1,9 @@
-//! DHCP servers beside dnsmasq, as Debian builds them: fetched, unpacked, run in a network by their own loader. Nothing is
+//! DHCP servers other than dnsmasq, from Debian's packages: fetched, unpacked, and run in a network by their own loader. Nothing is
 //! installed.
 //!
-//! All of them lease .50 to .99 of the first cable's subnet for [`LEASE_S`], with a router that is not the server, two name
-//! servers, a search list of two, a route to 10.60.0.0/16 by .7, and the time from .6. A function fetches its server, and
-//! returns what starts it: no machine has to wait for Debian's archive.
+//! All of them lease .50 to .99 of the first cable's subnet for [`LEASE_S`], with a router that is not the server, two DNS servers,
+//! a search list of two domains, a route to 10.60.0.0/16 through .7, and .6 as the NTP server. Each function fetches its server and
+//! returns a function that starts it, so that no machine waits for Debian's archive.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use xtask::images;
 
 /// Seconds of every lease.
 const LEASE_S: u32 = 3600;
-/// Option 121 of all of them: 10.60.0.0/16 by 10.55.0.7, everything by 10.55.0.254.
+/// Option 121 of all of them: 10.60.0.0/16 through 10.55.0.7, and the default route through 10.55.0.254.
 const ROUTES: [u8; 12] = [16, 10, 60, 10, 55, 0, 7, 0, 10, 55, 0, 254];
 
 /// busybox's udhcpd. It probes an address by ARP for two seconds before it offers it.
@@ -39,7 +39,7 @@ pub fn udhcpd(more: &str) -> impl FnOnce(&Lan) -> Server {
     }
 }
 
-/// ISC's dhcpd. `more` stands in the subnet's braces.
+/// ISC's dhcpd. `more` is inserted into the subnet's braces.
 pub fn dhcpd(more: &str) -> impl FnOnce(&Lan) -> Server {
     let root = system(&["isc-dhcp-server"]);
     move |lan| {
@@ -62,7 +62,7 @@ pub fn dhcpd(more: &str) -> impl FnOnce(&Lan) -> Server {
     }
 }
 
-/// Kea's DHCPv4 server. It uses no interface without a carrier: the machine must be up.
+/// Kea's DHCPv4 server. It uses no interface without a carrier: the machine's end must be up first.
 pub fn kea() -> impl FnOnce(&Lan) -> Server {
     let root = system(&["kea-dhcp4-server", "kea-common"]);
     move |lan| {
@@ -95,7 +95,7 @@ pub fn kea() -> impl FnOnce(&Lan) -> Server {
     }
 }
 
-/// ISC's relay between two interfaces of the network, to the server.
+/// ISC's relay between two interfaces of the network, to this server.
 pub fn relay(down: &str, up: &str, server: &str) -> impl FnOnce(&Lan) -> Server {
     let root = system(&["isc-dhcp-relay"]);
     move |lan| {
@@ -118,7 +118,7 @@ pub fn chronyd() -> impl FnOnce(&Lan) -> Server {
     }
 }
 
-/// A program of an unpacked system, with that system's libraries.
+/// Returns a command for a program of an unpacked system, with that system's libraries.
 fn loaded(lan: &Lan, root: &Path, program: &str) -> Command {
     let mut command = lan.command(root.join("lib64/ld-linux-x86-64.so.2"));
     command.arg("--library-path").arg(root.join("usr/lib/x86_64-linux-gnu")).arg(root.join(program));
@@ -130,10 +130,10 @@ fn system(packages: &[&str]) -> PathBuf {
     images::system::root(&mut store(), &names).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// A directory for a server, and its configuration, which may name the directory.
+/// Creates a directory for a server, and in it its configuration; `text` gets the directory's path.
 fn directory(text: impl FnOnce(&str) -> String) -> (TempDir, PathBuf) {
     let directory = tempfile::Builder::new().prefix("whit-server-").tempdir().expect("a temporary directory");
     let path = directory.path().join("configuration");
-    fs::write(&path, text(directory.path().to_str().expect("a path of ours"))).expect("a file");
+    fs::write(&path, text(directory.path().to_str().expect("a path in UTF-8"))).expect("a file");
     (directory, path)
 }

@@ -1,8 +1,8 @@
 //! The settings of a new network namespace.
 //!
 //! It inherits the settings of IPv4 interfaces from the host's (net/ipv4/devinet.c, devinet_init_net()), and those of IPv6 as well
-//! where net.core.devconf_inherit_init_net is 1. A host that forwards packets or filters them by their route would have every
-//! machine do so; a machine that boots has the kernel's own defaults.
+//! where net.core.devconf_inherit_init_net is 1. A host that forwards packets or filters them by route would pass that on to every
+//! machine; a machine that boots has the kernel's defaults.
 
 use std::fs;
 use std::path::Path;
@@ -23,17 +23,17 @@ const IPV4: [(&str, &str); 7] = [
 /// The IPv6 settings that the tests rely on (net/ipv6/addrconf.c, ipv6_devconf).
 const IPV6: [(&str, &str); 4] = [("disable_ipv6", "0"), ("forwarding", "0"), ("accept_ra", "1"), ("autoconf", "1")];
 
-/// Gives the network of a process, which has no interface but lo yet, the kernel's defaults.
+/// Resets the network of a process to the kernel's defaults. It has only lo yet.
 pub(super) fn reset(process: u32) {
     in_network_of(process, || {
         // lo is made with the namespace, and has the default settings of that moment.
         for scope in ["all", "default", "lo"] {
             let folder = Path::new("/proc/sys/net/ipv4/conf").join(scope);
-            // It resets others (net/ipv4/devinet.c, inet_forward_change()).
+            // Writing it resets other settings (net/ipv4/devinet.c, inet_forward_change()).
             write(&folder.join("forwarding"), "0");
             for entry in fs::read_dir(&folder).expect("settings of IPv4") {
                 let name = entry.expect("a setting").file_name();
-                let name = name.to_str().expect("a name of the kernel's");
+                let name = name.to_str().expect("a name in UTF-8");
                 let default = match IPV4.iter().find(|(other, _)| *other == name) {
                     Some((_, value)) => value,
                     None if name == "accept_source_route" && scope != "all" => "1",

@@ -1,4 +1,4 @@
-//! What is fetched from Debian's archive is what the demo and the machine tests need.
+//! Packages fetched from Debian's archive: they have the files that the demo and the machine tests need.
 
 use std::process::{Command, Output};
 use std::sync::Mutex;
@@ -33,21 +33,21 @@ fn each_kernel_comes_with_its_modules() {
 
 #[test]
 #[ignore = "needs Debian's archive: cargo selftest runs it"]
-fn what_nobody_offers_is_said_after_a_look_at_new_lists() {
-    static SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
+fn a_package_that_is_not_offered_is_an_error_after_new_lists_are_fetched() {
+    static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
     let folder = tempfile::tempdir().unwrap();
-    let mut store = Store::open(folder.path(), |line| SAID.lock().unwrap().push(line.to_owned())).unwrap();
+    let mut store = Store::open(folder.path(), |line| LINES.lock().unwrap().push(line.to_owned())).unwrap();
     for _ in 0..2 {
         let error = store.kernel(Flavour::Cloud, Some("2.4")).unwrap_err().to_string();
         assert_eq!(error, "apt offers no linux-image-2.4.*-cloud-amd64");
     }
-    assert_eq!(*SAID.lock().unwrap(), ["fetching package lists"]);
-    assert!(!folder.path().join("apt").exists(), "lists that did not help are not kept");
+    assert_eq!(*LINES.lock().unwrap(), ["fetching package lists"]);
+    assert!(!folder.path().join("apt").exists(), "lists without the package are not kept");
 }
 
 #[test]
 #[ignore = "needs Debian's archive: cargo selftest runs it"]
-fn busybox_runs_by_itself() {
+fn busybox_runs_without_libraries() {
     let busybox = store().busybox().unwrap();
     assert_eq!(run(busybox.to_str().unwrap(), &["echo", "whole"]).stdout, b"whole\n");
 }
@@ -60,8 +60,8 @@ fn the_nginx_tar_is_a_root_that_nginx_accepts() {
     let root = directory.path();
     run("tar", &["--extract", "--file", tar.to_str().unwrap(), "--directory", root.to_str().unwrap()]);
     let checked = run("chroot", &[root.to_str().unwrap(), "/usr/sbin/nginx", "-t"]);
-    let said = String::from_utf8(checked.stderr).unwrap();
-    assert!(said.contains("configuration file /etc/nginx/nginx.conf test is successful"), "{said}");
+    let output = String::from_utf8(checked.stderr).unwrap();
+    assert!(output.contains("configuration file /etc/nginx/nginx.conf test is successful"), "{output}");
     let page = std::fs::read_to_string(root.join("var/www/html/index.html")).unwrap();
     assert!(page.contains("Welcome to nginx!"));
 }

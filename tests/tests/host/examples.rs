@@ -1,9 +1,9 @@
-//! The examples that no test can run: their files have the form that their users document.
+//! The examples that no test can run: their files have the documented fields.
 
 use serde_json::Value;
 use xtask::workspace;
 
-/// The fields of a configuration of Firecracker's, which its API documents (src/firecracker/swagger/firecracker.yaml; the file has
+/// The fields of Firecracker's configuration as its API documents them (src/firecracker/swagger/firecracker.yaml; the sections have
 /// the names of the API's paths, docs/getting-started.md), and whether each is required.
 const FIELDS: [(&str, &[(&str, bool)]); 4] = [
     ("boot-source", &[("kernel_image_path", true), ("initrd_path", false), ("boot_args", false)]),

@@ -1,4 +1,4 @@
-//! The init without its optional features: it compiles without each of them, and mkcpio knows which it has.
+//! The init without its optional features: it compiles without each of them, and mkcpio finds out which it has.
 
 use std::fs;
 use std::process::Command;
@@ -8,7 +8,7 @@ use whit_tests::whole::busybox_tar;
 use whit_tests::{init_of_features, tool};
 use xtask::workspace;
 
-/// The features that can be left out: those of `whole`.
+/// Returns the features that can be left out: those of `whole`.
 fn features() -> Vec<String> {
     let manifest = fs::read_to_string(workspace::root().join("Cargo.toml")).unwrap();
     let (_, rest) = manifest.split_once("\nwhole = [").unwrap();
@@ -29,7 +29,7 @@ fn each_stub_belongs_to_a_feature() {
     }
 }
 
-/// Lints the init with some features, in the workspace's target directory: its crates are compiled there.
+/// Lints the init with some features, in the workspace's target directory, where its crates are compiled already.
 fn lint(features: &str) {
     let output = workspace::cargo()
         .args(["clippy", "--quiet", "--profile", "init", "--package", "whit"])
@@ -40,7 +40,7 @@ fn lint(features: &str) {
     assert!(output.status.success(), "with {features:?}:\n{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// With all of them `cargo clippy --profile init -p whit` lints it.
+/// `cargo clippy --profile init -p whit` lints it with all of them.
 #[test]
 #[ignore = "checks the init as often as it has features: cargo selftest runs it"]
 fn each_feature_can_be_left_out() {
@@ -65,30 +65,30 @@ fn an_initramfs_with_the_smallest_init_is_less_than_21_kib() {
 
 #[test]
 #[ignore = "needs Debian's archive: cargo selftest runs it"]
-fn mkcpio_refuses_what_the_init_lacks_a_feature_for() {
+fn mkcpio_refuses_inputs_that_the_init_has_no_feature_for() {
     let kernel = &cloud_kernels()[0];
     let modules = kernel.modules.to_str().unwrap();
     let rootfs = busybox_tar();
     let directory = tempfile::tempdir().unwrap();
     let output = directory.path().join("initramfs.cpio");
-    let made = |features: &str, words: &[&str]| {
+    let errors_of = |features: &str, arguments: &[&str]| {
         let mut mkcpio = Command::new(tool("mkcpio"));
-        let mkcpio = mkcpio.arg("--init").arg(init_of_features(features)).arg("-o").arg(&output).args(words);
+        let mkcpio = mkcpio.arg("--init").arg(init_of_features(features)).arg("-o").arg(&output).args(arguments);
         let done = mkcpio.output().unwrap();
         assert_eq!(output.exists(), done.status.success());
         let _ = fs::remove_file(&output);
         String::from_utf8_lossy(&done.stderr).into_owned()
     };
-    for (feature, path, init_with_it, words) in [
+    for (feature, path, init_with_it, arguments) in [
         ("hardware", "/lib/modules/alias", "seed", &["--modules", modules, "--for", "qemu"][..]),
         ("rootfs", "/rootfs.needs", "seed", &["--rootfs", rootfs.to_str().unwrap()]),
         ("entropy", "/seed", "whole", &["--seed"]),
     ] {
         let init = init_of_features("");
         let advice = format!("it lacks the feature \"{feature}\", which --init {init_with_it} has");
-        let said = format!("mkcpio: {}: does not read {path}: {advice}\n", init.display());
-        assert_eq!(made("", words), said);
-        assert_eq!(made(feature, words), "");
+        let error = format!("mkcpio: {}: does not read {path}: {advice}\n", init.display());
+        assert_eq!(errors_of("", arguments), error);
+        assert_eq!(errors_of(feature, arguments), "");
     }
 }
 

@@ -1,6 +1,6 @@
 //! Every fuzz target on its corpus, then on random changes of it for a bounded time.
 //!
-//! `WHIT_SEED=NUMBER` starts from another seed and `WHIT_FUZZ_MS=NUMBER` takes longer; a failure prints its seed and keeps its input.
+//! `WHIT_SEED=NUMBER` sets the seed and `WHIT_FUZZ_MS=NUMBER` the time; a failure prints its seed and keeps its input.
 
 use std::panic;
 use std::path::Path;
@@ -16,7 +16,7 @@ fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-/// Runs a target; when it panics, keeps the input and says how to repeat it.
+/// Runs a target; when it panics, keeps the input and prints how to repeat it.
 fn run(target: &Target, input: &[u8], seed: u64) {
     if let Err(cause) = panic::catch_unwind(|| (target.run)(input)) {
         let path = workspace::target().join(format!("fuzz-{}", target.name));

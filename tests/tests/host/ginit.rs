@@ -1,6 +1,6 @@
-//! `tests/ginit.md` names tests; each of them is there.
+//! Checks that each test that `tests/ginit.md` names exists.
 
 #[test]
-fn every_test_that_the_table_names_is_there() {
+fn every_test_in_the_table_exists() {
     whit_tests::table::check("ginit.md", 1..=28);
 }

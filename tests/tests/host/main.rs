@@ -1,6 +1,6 @@
-//! Tests that need no machine: the tools as programs, against those of others.
+//! Tests that need no machine: the tools as programs, compared with those of other projects.
 //!
-//! What needs root, Debian's archive or crates.io is ignored by default.
+//! Tests that need root, Debian's archive or crates.io are ignored by default.
 
 mod agreement;
 mod bombs;

@@ -1,4 +1,4 @@
-//! mkcpio against outside judges: GNU cpio, GNU tar, 3cpio, rpmbuild, and each compression's own program.
+//! mkcpio compared with other programs: GNU cpio, GNU tar, 3cpio, rpmbuild, and each compression's own program.
 
 mod inputs;
 mod looking;

@@ -1,4 +1,4 @@
-//! mkraw against outside judges: e2fsck, the kernel, GNU tar's own extraction, ext4-view, resize2fs.
+//! mkraw compared with other programs: e2fsck, the kernel, GNU tar's extraction, ext4-view, resize2fs.
 
 mod extraction;
 mod folder;
@@ -19,14 +19,14 @@ use tempfile::TempDir;
 use whit_tests::commands::assert_clean;
 use whit_tools::disk::image::{self, Options, Summary};
 
-/// An image in a directory of its own, and what was said of it.
+/// An image in a directory of its own, and its summary.
 struct Image {
     directory: TempDir,
     path: PathBuf,
     summary: Summary,
 }
 
-/// Builds an image through the library, and has e2fsck look at it.
+/// Builds an image through the library, and checks it by e2fsck.
 fn build(tar: &[u8], options: &Options) -> Result<Image, image::Error> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("disk.img");

@@ -1,4 +1,4 @@
-//! What becomes of the files that the tools write: replaced as a whole, never lost, never half-written.
+//! The output files of the tools: replaced as a whole, never lost, never half-written.
 
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
@@ -16,10 +16,10 @@ use whit_tests::tool;
 
 /// A static program that stands for the init.
 const BUSYBOX: &str = "/bin/busybox";
-/// How long a tool may take to get to a certain point.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Limit for a tool to reach a certain point.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A directory with `in.tar`, which has one file.
+/// Makes a directory with `in.tar`, which has one file.
 fn folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("file"), "content").unwrap();
@@ -28,8 +28,7 @@ fn folder() -> TempDir {
     folder
 }
 
-/// A tool with the signals as the kernel has them: whatever started the tests may ignore some, as a shell does for its jobs in the
-/// background.
+/// Returns a command for a tool with default signals. The tests' parent may ignore some, as a shell does for background jobs.
 fn with_default_signals(name: &str) -> Command {
     let mut command = Command::new("env");
     command.arg("--default-signal").arg(tool(name));
@@ -54,7 +53,7 @@ fn run_well(command: &mut Command) -> Output {
     output
 }
 
-/// Runs what must fail with status 1 and one line, and gives the line.
+/// Runs a command that must fail with status 1 and one line; returns the line.
 fn refusal(command: &mut Command) -> String {
     let output = command.output().unwrap();
     let line = String::from_utf8(output.stderr).unwrap();
@@ -71,14 +70,14 @@ fn names(folder: &Path) -> Vec<String> {
 
 /// Waits until a directory has a temporary file.
 fn wait_for_temporary(folder: &Path, child: &mut Child) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while !names(folder).iter().any(|name| name.starts_with(".whit-")) {
-        assert!(Instant::now() < deadline && child.try_wait().unwrap().is_none(), "it writes no file");
+        assert!(Instant::now() < deadline && child.try_wait().unwrap().is_none(), "no temporary file");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
-/// mkraw in the middle of its work: its input goes on when something is written to the child's standard input.
+/// Starts mkraw and returns it in the middle of its work: it waits for the rest of its standard input.
 fn begin(command: &mut Command, folder: &Path) -> Child {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let tar = fs::read(folder.parent().unwrap().join("in.tar")).unwrap();
@@ -94,7 +93,7 @@ fn a_signal_leaves_the_old_file_and_nothing_else() {
         let out = folder.path().join("out");
         fs::write(out.join("disk.img"), "old").unwrap();
         let mut child = begin(&mut mkraw(&folder, "out/disk.img"), &out);
-        // Its input goes on: waiting for it would close that.
+        // Its input must stay open; wait_with_output() would close it.
         let _stdin = child.stdin.take();
         let _deadline = Deadline::of(&child);
         kill_process(Pid::from_child(&child), signal).unwrap();
@@ -105,7 +104,7 @@ fn a_signal_leaves_the_old_file_and_nothing_else() {
 }
 
 #[test]
-fn a_signal_during_unpacking_takes_the_directory_away() {
+fn a_signal_during_unpacking_removes_the_directory() {
     let folder = folder();
     let mut child = with_default_signals("mkcpio")
         .args(["extract", "-", "-C", "out/new"])
@@ -125,10 +124,10 @@ fn a_signal_during_unpacking_takes_the_directory_away() {
     let start = [header("d", 0o40755, 0), header("d/f", 0o100_644, 1 << 20)].concat();
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(&start).unwrap();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     let is_begun = || fs::read_dir(folder.path().join("out/new")).is_ok_and(|mut entries| entries.next().is_some());
     while !is_begun() {
-        assert!(Instant::now() < deadline, "it makes no directory");
+        assert!(Instant::now() < deadline, "no directory");
         std::thread::sleep(Duration::from_millis(1));
     }
     kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
@@ -152,7 +151,7 @@ fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
 }
 
 #[test]
-fn what_is_no_file_is_refused_and_stays_what_it_is() {
+fn outputs_that_are_no_files_are_refused_and_unchanged() {
     let folder = folder();
     let at = |name: &str| folder.path().join(name);
     mknodat(CWD, at("pipe"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
@@ -181,7 +180,7 @@ fn what_is_no_file_is_refused_and_stays_what_it_is() {
 }
 
 #[test]
-fn an_input_is_no_output() {
+fn an_output_that_is_an_input_is_refused() {
     let folder = folder();
     let at = |name: &str| folder.path().join(name);
     let tar = fs::read(at("in.tar")).unwrap();
@@ -206,14 +205,14 @@ fn an_input_is_no_output() {
         }
         assert!(fs::read(at("in.tar")).unwrap() == tar && at("soft").is_symlink());
     }
-    // By appending to it as standard output.
+    // An input that is standard output, opened for appending.
     let appended = fs::OpenOptions::new().append(true).open(at("hard")).unwrap();
     assert!(refusal(mkraw(&folder, "-").arg("in.tar").stdout(appended)).contains(": -: is the input in.tar"));
     assert!(fs::read(at("in.tar")).unwrap() == tar);
 }
 
 #[test]
-fn mode_owner_and_links_stay() {
+fn mode_owner_and_links_are_kept() {
     let folder = folder();
     let at = |name: &str| folder.path().join(name);
     fs::write(at("out/target"), "old").unwrap();
@@ -233,7 +232,7 @@ fn mode_owner_and_links_stay() {
     assert!(!is_root || (metadata.uid(), metadata.gid()) == (64055, 64056));
     assert_eq!(names(&at("out")), ["dangling", "target"]);
     assert!(fs::read(at("out/target")).unwrap() == fs::read(at("out/dangling")).unwrap());
-    // A new file has the mode that the umask gives it; one with a seed is a secret.
+    // A new file has the mode of the umask, except one with a seed, which is a secret.
     let umasked = |umask: &str, arguments: &str| {
         let script = format!("umask {umask}; exec \"$0\" --init {BUSYBOX} -o new.cpio {arguments}");
         run_well(Command::new("sh").arg("-c").arg(script).arg(tool("mkcpio")).current_dir(folder.path()));
@@ -245,10 +244,10 @@ fn mode_owner_and_links_stay() {
 }
 
 #[test]
-fn a_file_with_a_seed_is_its_owners_alone() {
+fn a_file_with_a_seed_is_private_to_its_owner() {
     let folder = folder();
     fs::write(folder.path().join("seed"), "random").unwrap();
-    fs::write(folder.path().join("out.cpio"), "anybody may read it").unwrap();
+    fs::write(folder.path().join("out.cpio"), "readable by all").unwrap();
     for output in ["out.cpio", "new.cpio"] {
         run_well(mkcpio(&folder, output).args(["--add", "seed"]));
         assert_eq!(fs::metadata(folder.path().join(output)).unwrap().mode() & 0o777, 0o600);
@@ -256,7 +255,7 @@ fn a_file_with_a_seed_is_its_owners_alone() {
 }
 
 #[test]
-fn a_name_is_never_without_a_whole_file() {
+fn a_name_always_has_a_complete_file() {
     let folder = folder();
     let path = folder.path().join("disk.img");
     let magic = |path: &Path| {
@@ -278,7 +277,7 @@ fn a_name_is_never_without_a_whole_file() {
 }
 
 #[test]
-fn standard_output_takes_the_same_bytes() {
+fn standard_output_gets_the_same_bytes() {
     let folder = folder();
     run_well(mkraw(&folder, "disk.img").arg("in.tar"));
     run_well(mkcpio(&folder, "out.cpio").args(["--rootfs", "in.tar"]));
@@ -311,7 +310,7 @@ fn a_full_disk_keeps_the_old_file() {
     );
 }
 
-/// A loop device, in place of a disk.
+/// A loop device, as a stand-in for a disk.
 struct Loop(String);
 
 impl Loop {
@@ -328,12 +327,12 @@ impl Drop for Loop {
 }
 
 #[test]
-fn a_block_device_is_written_into_unless_it_is_in_use_or_too_small() {
+fn a_block_device_is_written_unless_it_is_in_use_or_too_small() {
     let folder = folder();
     let at = |name: &str| folder.path().join(name);
     run_well(mkraw(&folder, "disk.img").arg("in.tar"));
     let expected = fs::read(at("disk.img")).unwrap();
-    // What was on the device shows through nowhere.
+    // Old content of the device must not show through.
     fs::write(at("device"), vec![0xa5; expected.len() + (16 << 20)]).unwrap();
     fs::write(at("small"), vec![0xa5; 1 << 20]).unwrap();
     let (device, small) = (Loop::on(&at("device")), Loop::on(&at("small")));
@@ -356,7 +355,7 @@ fn a_block_device_is_written_into_unless_it_is_in_use_or_too_small() {
 }
 
 #[test]
-fn a_link_in_a_sticky_directory_leads_root_nowhere() {
+fn root_does_not_follow_a_link_in_a_sticky_directory() {
     let is_protected = fs::read_to_string("/proc/sys/fs/protected_symlinks").is_ok_and(|text| text.trim() == "1");
     if !rustix::process::geteuid().is_root() || !is_protected {
         return;

@@ -1,4 +1,4 @@
-//! runvm as a program, with a QEMU that is played by a script.
+//! runvm as a program, with a script that stands in for QEMU.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -9,8 +9,8 @@ use tempfile::TempDir;
 use whit_tests::stdio::{closed_pipe, full_disk};
 use whit_tests::{tool, write_program};
 
-/// A directory with a kernel, an initramfs, and a QEMU that does what `script` says.
-fn played(script: &str) -> TempDir {
+/// Makes a directory with a kernel, an initramfs, and this script as QEMU.
+fn with_script(script: &str) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     let qemu = directory.path().join("qemu-system-x86_64");
     write_program(&qemu, format!("#!/bin/sh\n{script}\n").as_bytes());
@@ -34,16 +34,16 @@ fn outcome(output: &Output) -> (Option<i32>, String, String) {
     (output.status.code(), text(&output.stdout), text(&output.stderr))
 }
 
-/// What runs have left in the folder for temporary files.
+/// Returns the number of files that runs have left in the folder for temporary files.
 fn left(directory: &TempDir) -> usize {
     fs::read_dir(directory.path().join("tmp")).unwrap().count()
 }
 
-/// Finds the file behind the port `org.whit.exit` on QEMU's command line.
+/// Finds the file of the port `org.whit.exit` on QEMU's command line.
 const PORT: &str = r#"until file=${1#file,id=port?,path=}; test "$file" != "$1"; do shift; done"#;
 
 #[test]
-fn the_status_is_what_the_port_or_the_last_exit_line_says() {
+fn the_status_comes_from_the_port_or_the_last_exit_line() {
     for (script, status, words) in [
         ("echo 'whit: exit 7'", 7, ""),
         ("printf 'whit: exit 1\\r\\n# whit: exit 0\\r\\n[ 1.0] Power down\\r\\n'", 0, ""),
@@ -51,11 +51,11 @@ fn the_status_is_what_the_port_or_the_last_exit_line_says() {
         ("echo 'whit: timeline init 1'", 125, "runvm: the machine ended without telling the workload's status\n"),
         ("echo 'qemu: no kernel' >&2; exit 1", 125, "runvm: qemu: no kernel\nrunvm: QEMU failed (exit status: 1)"),
         ("kill -ABRT $$", 125, "runvm: QEMU failed (signal: 6"),
-        // The port is stronger than the console, but not when it says nothing.
+        // The port takes precedence over the console if it has a line.
         (&format!("{PORT}; printf '3\n7\n' >$file; echo 'whit: exit 0'"), 7, ""),
         (&format!("{PORT}; : >$file; echo 'whit: exit 4'"), 4, ""),
     ] {
-        let directory = played(script);
+        let directory = with_script(script);
         let (code, shown, errors) = outcome(&runvm(&directory, &["-t"]).output().unwrap());
         assert_eq!((code, left(&directory)), (Some(status), 0), "{script}: {shown}{errors}");
         assert!(errors.starts_with(words) && errors.is_empty() == words.is_empty(), "{script}: {errors}");
@@ -63,18 +63,18 @@ fn the_status_is_what_the_port_or_the_last_exit_line_says() {
 }
 
 #[test]
-fn the_console_is_shown_and_the_input_passed_on() {
-    let directory = played("read -r line; printf '\\033[1mgot %s\\r\\n' \"$line\"; echo 'whit: exit 3'");
+fn the_console_is_shown_and_the_input_is_forwarded() {
+    let directory = with_script("read -r line; printf '\\033[1mgot %s\\r\\n' \"$line\"; echo 'whit: exit 3'");
     fs::write(directory.path().join("keys"), "a\u{1}b\n").unwrap();
     let keys = fs::File::open(directory.path().join("keys")).unwrap();
     let (code, shown, _) = outcome(&runvm(&directory, &[]).stdin(keys).output().unwrap());
-    // QEMU's own ctrl-a is doubled, so that the guest gets one; what is for tools is left out.
+    // QEMU's escape character ctrl-a is doubled, so that the guest gets one; lines for tools are left out.
     assert_eq!((code, shown.as_str()), (Some(3), "\u{1b}[1mgot a\u{1}\u{1}b\r\n"));
 }
 
 #[test]
 fn the_second_signal_ends_the_machine_and_is_the_status() {
-    let directory = played("echo $$; exec sleep 1000");
+    let directory = with_script("echo $$; exec sleep 1000");
     let mut child = runvm(&directory, &[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut shown = BufReader::new(child.stdout.take().unwrap());
     let mut pid = String::new();
@@ -94,8 +94,8 @@ fn the_second_signal_ends_the_machine_and_is_the_status() {
 }
 
 #[test]
-fn print_shows_the_line_and_runs_nothing() {
-    let directory = played("echo ran");
+fn print_shows_the_command_line_and_runs_nothing() {
+    let directory = with_script("echo ran");
     let arguments = ["--print", "--disk", "kernel", "--disk-interface", "ide", "-p", "8080:80", "--nic", "e1000"];
     let (code, shown, errors) = outcome(&runvm(&directory, &arguments).output().unwrap());
     assert_eq!((code, errors.as_str()), (Some(0), ""));
@@ -114,12 +114,12 @@ fn print_shows_the_line_and_runs_nothing() {
 }
 
 #[test]
-fn arguments_travel_in_a_record() {
-    // The played QEMU shows the initramfs that it was given: `-initrd FILE`.
-    let directory = played("while test \"$1\" != -initrd; do shift; done; cat \"$2\"; echo; echo 'whit: exit 0'");
+fn arguments_are_passed_in_a_record() {
+    // The script prints the initramfs of its option `-initrd FILE`.
+    let directory = with_script("while test \"$1\" != -initrd; do shift; done; cat \"$2\"; echo; echo 'whit: exit 0'");
     let (code, shown, errors) = outcome(&runvm(&directory, &["--", "-x", "", "two words"]).output().unwrap());
     assert_eq!((code, left(&directory)), (Some(0), 0), "{errors}");
-    // Zeros part it from what stands in front.
+    // Zeros separate it from the initramfs before it.
     assert!(shown.trim_start_matches('\0').starts_with("070701") && shown.contains("whit.conf"), "{shown}");
     assert!(shown.contains("cmd -x\ncmd \ncmd two words\n"), "{shown}");
     assert_eq!(fs::read(directory.path().join("initrd")).unwrap(), b"");
@@ -127,7 +127,7 @@ fn arguments_travel_in_a_record() {
 
 #[test]
 fn bad_arguments_are_refused_before_anything_runs() {
-    let directory = played("echo ran");
+    let directory = with_script("echo ran");
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let busy = format!("{}:80", listener.local_addr().unwrap().port());
     let long = "x".repeat(2048);
@@ -159,7 +159,7 @@ fn bad_arguments_are_refused_before_anything_runs() {
 
 #[test]
 fn a_missing_qemu_names_its_package() {
-    let directory = played("");
+    let directory = with_script("");
     fs::remove_file(directory.path().join("qemu-system-x86_64")).unwrap();
     let output = runvm(&directory, &[]).env("PATH", directory.path()).output().unwrap();
     let (code, _, errors) = outcome(&output);
@@ -169,7 +169,7 @@ fn a_missing_qemu_names_its_package() {
 
 #[test]
 fn without_a_disk_the_image_and_its_memory_are_in_the_initramfs() {
-    let directory = played("echo ran");
+    let directory = with_script("echo ran");
     let at = |name: &str| directory.path().join(name);
     fs::create_dir(at("tree")).unwrap();
     fs::write(at("tree/file"), vec![1; 70 << 20]).unwrap();
@@ -182,7 +182,7 @@ fn without_a_disk_the_image_and_its_memory_are_in_the_initramfs() {
         outcome(&command.args(["--nic", "none", "--print"]).args(more).output().unwrap())
     };
     let (code, shown, errors) = run(&[]);
-    // 70 MiB of files in half of the memory, the file they come from, the kernel.
+    // 70 MiB of files in half of the memory, the initramfs file, the kernel.
     let memory = errors.strip_prefix("runvm: the machine has ").and_then(|rest| rest.split_once('M'));
     let (memory, rest) = memory.unwrap_or_else(|| panic!("{errors}"));
     assert_eq!((code, rest), (Some(0), " of memory, as the image is in it; -m says otherwise\n"));
@@ -200,7 +200,7 @@ fn without_a_disk_the_image_and_its_memory_are_in_the_initramfs() {
     let names: Vec<&[u8]> = names.filter(|name| name.starts_with(b"rootfs")).collect();
     let expected = ["rootfs.needs", "rootfs", "rootfs/dev", "rootfs/file", "rootfs/proc", "rootfs/sys", "rootfs.end"];
     assert_eq!(names, expected.map(str::as_bytes));
-    // The second time it is there; and who asks for less gets it.
+    // The second time the file is in the cache; -m may set less memory.
     let (code, shown, errors) = run(&["-m", "200M", "--read-only"]);
     assert_eq!((code, errors.as_str()), (Some(0), ""));
     assert!(shown.contains(" -m 200M ") && shown.contains("quiet panic=-1 ro'"), "{shown}");

@@ -1,4 +1,4 @@
-//! What a machine can reach of its host: folders that are shared, files that it is given. QEMU and virtiofsd are played by scripts.
+//! Access of a machine to its host: shared folders and disks. Scripts stand in for QEMU and virtiofsd.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use whit_tests::{tool, write_program};
 
-/// A directory with a kernel, an initramfs, a QEMU and a virtiofsd that do what these scripts say.
-fn played(qemu: &str, virtiofsd: &str) -> TempDir {
+/// Makes a directory with a kernel, an initramfs, and these scripts as QEMU and virtiofsd.
+fn with_scripts(qemu: &str, virtiofsd: &str) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
     write_program(&at("qemu-system-x86_64"), format!("#!/bin/sh\n{qemu}\n").as_bytes());
@@ -43,15 +43,15 @@ fn run(directory: &TempDir, arguments: &[&str]) -> (Option<i32>, String, String)
 }
 
 #[test]
-fn a_daemon_that_ends_takes_the_machine_with_it_and_says_why() {
+fn a_daemon_that_ends_ends_the_machine_with_its_error() {
     for (daemon, words) in [
         ("echo 'no room' >&2; exit 3", "has ended (exit status: 3): no room\n"),
         ("kill -KILL $$", "has ended (signal: 9 (SIGKILL))\n"),
         ("exit 0", "has ended (exit status: 0)\n"),
     ] {
-        // A guest that waits for the folder for ever.
+        // A guest that waits for the folder without end.
         let directory =
-            played("echo 'whit: exit 0'; exec sleep 1000", &format!("test \"$1\" = --help || {{ {daemon}; }}"));
+            with_scripts("echo 'whit: exit 0'; exec sleep 1000", &format!("test \"$1\" = --help || {{ {daemon}; }}"));
         let start = Instant::now();
         let (code, _, errors) = run(&directory, &["--share", "virtiofs", "-v", "shared:/data"]);
         assert_eq!(code, Some(125), "{errors}");
@@ -62,22 +62,23 @@ fn a_daemon_that_ends_takes_the_machine_with_it_and_says_why() {
 
 #[test]
 fn a_daemon_that_ends_with_the_machine_is_no_failure() {
-    let directory = played("touch over; echo 'whit: exit 4'", "test \"$1\" = --help || until test -e over; do :; done");
+    let directory =
+        with_scripts("touch over; echo 'whit: exit 4'", "test \"$1\" = --help || until test -e over; do :; done");
     let (code, _, errors) = run(&directory, &["--share", "virtiofs", "-v", "shared:/data"]);
     assert_eq!((code, errors.as_str()), (Some(4), ""));
 }
 
-/// A daemon that tries to write into what it is told to share, and shows its arguments and what came of it.
+/// A daemon that tries to write to its shared folder, and logs its arguments and the results.
 const WRITER: &str = r#"for word; do case $word in source=*) folder=${word#source=};; esac; done
 { touch "$folder/new" && echo written; touch "$folder/inner/new" && echo written; echo "$@"; cat "$folder/in"; } >log 2>&1"#;
 
 #[test]
-fn a_folder_to_read_is_read_only_for_a_daemon_without_such_an_option() {
+fn a_read_only_folder_is_mounted_read_only_for_a_daemon_without_such_an_option() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
     let daemon = format!("test \"$1\" = --help && exit\n{WRITER}\ntouch done; until test -e over; do sleep 0.1; done");
-    let directory = played("until test -e done; do sleep 0.1; done; touch over; echo 'whit: exit 0'", &daemon);
+    let directory = with_scripts("until test -e done; do sleep 0.1; done; touch over; echo 'whit: exit 0'", &daemon);
     let at = |name: &str| directory.path().join(name);
     fs::write(at("shared/in"), "from the host\n").unwrap();
     fs::create_dir(at("shared/inner")).unwrap();
@@ -92,10 +93,10 @@ fn a_folder_to_read_is_read_only_for_a_daemon_without_such_an_option() {
 }
 
 #[test]
-fn a_daemon_that_can_is_told_that_a_folder_is_to_be_read() {
+fn a_read_only_folder_gives_a_daemon_its_read_only_option() {
     let daemon = "test \"$1\" = --help && { echo '  --shared-dir DIR'; echo '  --readonly'; exit; }\n\
                   echo \"$@\" >log; touch done; until test -e over; do sleep 0.1; done";
-    let directory = played("until test -e done; do sleep 0.1; done; touch over; echo 'whit: exit 0'", daemon);
+    let directory = with_scripts("until test -e done; do sleep 0.1; done; touch over; echo 'whit: exit 0'", daemon);
     let (code, _, errors) = run(&directory, &["--share", "virtiofs", "-v", "shared:/data:ro"]);
     assert_eq!((code, errors.as_str()), (Some(0), ""));
     let log = fs::read_to_string(directory.path().join("log")).unwrap();
@@ -104,7 +105,7 @@ fn a_daemon_that_can_is_told_that_a_folder_is_to_be_read() {
 
 #[test]
 fn a_folder_that_cannot_be_made_read_only_is_not_shared() {
-    let directory = played("echo ran", "test \"$1\" = --help || touch ran");
+    let directory = with_scripts("echo ran", "test \"$1\" = --help || touch ran");
     let writable = directory.path().metadata().unwrap().mode();
     assert_ne!(writable & 0o700, 0);
     // Without the capability to mount.
@@ -120,8 +121,8 @@ fn a_folder_that_cannot_be_made_read_only_is_not_shared() {
 }
 
 #[test]
-fn a_comma_in_a_folder_is_no_option() {
-    let directory = played("", "");
+fn a_comma_in_a_folders_name_starts_no_option() {
+    let directory = with_scripts("", "");
     let name = "d,source=/etc,path=x";
     fs::create_dir_all(directory.path().join(name)).unwrap();
     for (kind, option) in [("9p", ",path=d,,source=/etc,,path=x"), ("virtiofs", "/virtiofs")] {
@@ -133,8 +134,8 @@ fn a_comma_in_a_folder_is_no_option() {
 }
 
 #[test]
-fn a_disk_is_no_input_and_no_device_in_use() {
-    let directory = played("echo ran", "");
+fn a_disk_that_is_an_input_or_a_character_device_is_refused() {
+    let directory = with_scripts("echo ran", "");
     let at = |name: &str| directory.path().join(name);
     fs::hard_link(at("kernel"), at("linked")).unwrap();
     let output = Command::new("mkfifo").arg("pipe").current_dir(directory.path()).status();
@@ -154,9 +155,9 @@ fn a_disk_is_no_input_and_no_device_in_use() {
 }
 
 #[test]
-fn what_is_kept_and_what_is_temporary_is_its_owners_alone() {
+fn cached_and_temporary_files_are_private_to_their_owner() {
     let show = "export LC_ALL=C; stat -c '%a %F' tmp/* tmp/*/*; until test \"$1\" = -initrd; do shift; done; stat -c '%a %F' \"$2\"";
-    let directory = played(show, "");
+    let directory = with_scripts(show, "");
     let (_, shown, errors) = run(&directory, &["--", "secret"]);
     assert!(shown.lines().count() >= 6, "{shown}{errors}");
     for line in shown.lines() {

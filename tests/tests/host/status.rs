@@ -1,4 +1,4 @@
-//! The status that a machine ends with, and who can tell it. QEMU is played by a script.
+//! The exit status of a machine, and which sources runvm takes it from. A script stands in for QEMU.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 use whit_tests::{tool, write_program};
 
-/// Speaks QEMU's machine protocol on the last `-chardev socket`, as if the guest had opened the port of the exit codes.
+/// Sends events of QEMU's machine protocol to the last `-chardev socket`, as if the guest had opened the port of the exit codes.
 const OPEN_PORT: &str = r#"for word; do case $word in socket,id=control1,path=*) socket=${word#*path=};; esac; done
 perl -MIO::Socket::UNIX -e '
     my $qmp = IO::Socket::UNIX->new($ARGV[0]) or die; $qmp->autoflush;
@@ -14,8 +14,8 @@ perl -MIO::Socket::UNIX -e '
     print $qmp "{\"event\": \"VSERPORT_CHANGE\", \"data\": {\"id\": \"org.whit.exit\", \"open\": true}}\n";
 ' "$socket""#;
 
-/// A directory with a kernel, an initramfs, and a QEMU that does what `script` says.
-fn played(script: &str) -> TempDir {
+/// Makes a directory with a kernel, an initramfs, and this script as QEMU.
+fn with_script(script: &str) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
     write_program(&at("qemu-system-x86_64"), format!("#!/bin/sh\n{script}\n").as_bytes());
@@ -25,7 +25,7 @@ fn played(script: &str) -> TempDir {
     directory
 }
 
-/// Runs the machine; status, standard output, standard error.
+/// Runs the machine; returns status, standard output and standard error.
 fn run(directory: &TempDir) -> (Option<i32>, String, String) {
     let mut command = Command::new(tool("runvm"));
     let path = format!("{}:/usr/bin:/bin", directory.path().display());
@@ -38,24 +38,24 @@ fn run(directory: &TempDir) -> (Option<i32>, String, String) {
 }
 
 #[test]
-fn the_console_tells_no_status_once_the_guest_has_opened_the_port() {
-    let untold = "runvm: the machine ended without telling the workload's status\n";
+fn once_the_guest_has_opened_the_port_the_console_sets_no_status() {
+    let no_status = "runvm: the machine ended without telling the workload's status\n";
     for (script, status, words) in [
         ("echo 'whit: exit 0'".to_owned(), 0, ""),
-        (format!("echo 'whit: exit 0'\n{OPEN_PORT}"), 125, untold),
-        (format!("{OPEN_PORT}\necho 'whit: exit 0'"), 125, untold),
+        (format!("echo 'whit: exit 0'\n{OPEN_PORT}"), 125, no_status),
+        (format!("{OPEN_PORT}\necho 'whit: exit 0'"), 125, no_status),
     ] {
-        let directory = played(&script);
+        let directory = with_script(&script);
         let (code, _, errors) = run(&directory);
         assert_eq!((code, errors.as_str()), (Some(status), words), "{script}");
     }
 }
 
 #[test]
-fn the_port_takes_any_number_of_bytes_and_keeps_few() {
+fn the_port_accepts_any_number_of_bytes_and_keeps_few() {
     let find = r#"until file=${1#file,id=port?,path=}; test "$file" != "$1"; do shift; done"#;
     let script = format!("{find}; head -c 50000000 /dev/zero >$file; echo >$file; echo 5 >$file; du -s tmp | cut -f1");
-    let directory = played(&script);
+    let directory = with_script(&script);
     let (code, shown, errors) = run(&directory);
     assert_eq!((code, errors.as_str()), (Some(5), ""));
     assert!(shown.trim().parse::<u32>().unwrap() < 100, "{shown} KiB");

@@ -1,16 +1,16 @@
-//! The boot, from PID 1's first instruction to the entrypoint: mounts, devices, the root, and what is said of each.
+//! The boot, from PID 1's first instruction to the entrypoint: mounts, devices, the root, and their messages.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use whit_tests::init;
 use whit_tests::namespace::Machine;
-use whit_tests::whole::said;
+use whit_tests::whole::init_messages;
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn without_being_pid_1_it_says_so_and_does_nothing() {
-    // Inside a machine: a mistake here would mount over the host's /dev.
+fn an_init_that_is_not_pid_1_reports_it_and_does_nothing() {
+    // This runs inside a machine: on the host, a mistake would mount over /dev.
     let script = "
         cat /proc/self/mountinfo >/before
         /init >/said 2>&1; echo status $?
@@ -21,8 +21,7 @@ fn without_being_pid_1_it_says_so_and_does_nothing() {
     finished.powered_off_saying(&["status 1", "unchanged", "1", "whit: I am an init,", "whit: exit 0"]);
 }
 
-/// What /proc/mounts says of each directory: type and options. The last mount of several on one directory counts, and
-/// that there were several is an error.
+/// Returns the type and options of each mount point in /proc/mounts. Two mounts on one directory are an error.
 fn mounts(table: &str) -> BTreeMap<&str, (&str, &str)> {
     let mut mounts = BTreeMap::new();
     for line in table.lines() {
@@ -33,7 +32,7 @@ fn mounts(table: &str) -> BTreeMap<&str, (&str, &str)> {
     mounts
 }
 
-/// The early mounts that the guard in front of the init leaves to it, and the options that each must have.
+/// The early mounts that `enter` leaves to the init, and the options that each must have.
 const EARLY: [(&str, &str, &[&str]); 7] = [
     ("/sys", "sysfs", &["nosuid", "nodev", "noexec"]),
     ("/tmp", "tmpfs", &["nosuid", "nodev"]),
@@ -67,10 +66,10 @@ fn every_early_mount_is_made_once_and_a_tmpfs_has_its_mode() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn what_is_mounted_already_is_kept() {
+fn directories_that_are_mounts_already_are_kept() {
     let mut machine = Machine::new().mounted("/run").mounted("/sys").script("echo up; exec sleep 1000").spawn();
     machine.wait_for("up\n");
-    // The sources tell who mounted: a second mount over the first would be one more line.
+    // The sources show which mount it is: a second mount over the first would be one more line.
     let table = machine.of_init("mounts");
     mounts(&table);
     for first in ["before /run tmpfs", "before /sys tmpfs", "dev /dev tmpfs"] {
@@ -102,7 +101,7 @@ fn a_root_without_directories_gets_dev_proc_and_sys() {
         "/proc 1",
         "/sys 1",
         "/sys/fs/cgroup 1",
-        // The image's own stay as they are.
+        // The image's own directories stay as they are.
         "0",
     ]);
 }
@@ -143,7 +142,7 @@ fn a_program_finds_its_devices_links_and_terminals() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn without_a_root_it_says_what_to_give_and_ends_with_125() {
+fn without_a_root_the_message_names_the_option_and_the_code_is_125() {
     let no_root = "whit: no root: neither a device as root= nor an image in the initramfs at /rootfs";
     for (command_line, line) in [
         ("entrypoint=/x", no_root),
@@ -173,7 +172,7 @@ fn without_a_root_it_says_what_to_give_and_ends_with_125() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn the_root_is_not_looked_for_before_its_delay_is_over() {
+fn the_root_is_searched_after_rootdelay() {
     let started = Instant::now();
     let finished = Machine::new().command_line("root=/dev/nowhere rootdelay=1 rootwait=0").run();
     let line = "whit: root=/dev/nowhere: no such device within 0 s; are its modules in the initramfs?";
@@ -183,7 +182,7 @@ fn the_root_is_not_looked_for_before_its_delay_is_over() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn what_cannot_be_understood_is_said_with_file_and_line() {
+fn invalid_options_are_reported_with_file_and_line() {
     let finished = Machine::new()
         .command_line("whit.colour=red whit.net=maybe colour=red")
         .file("/whit.conf", "# a comment\nusr x\n bad\n\nenv A=\\t\n")
@@ -202,12 +201,12 @@ fn what_cannot_be_understood_is_said_with_file_and_line() {
         "whit: exit 0",
     ]);
     let complaints = finished.console.lines().filter(|line| line.contains(".conf:") || line.contains("line:1:"));
-    assert_eq!(complaints.count(), 7, "each is said once:\n{}", finished.console);
+    assert_eq!(complaints.count(), 7, "each is reported once:\n{}", finished.console);
 }
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn a_record_that_is_too_long_is_said_and_ignored() {
+fn a_record_that_is_too_long_is_reported_and_ignored() {
     let long = format!("entrypoint /bin/false\n#{}\n", "x".repeat(16 * 1024));
     let finished = Machine::new().file("/whit.conf", &long).script("echo up").run();
     finished.powered_off_saying(&["whit: /whit.conf: 16384 bytes or more are not read", "up", "whit: exit 0"]);
@@ -215,7 +214,7 @@ fn a_record_that_is_too_long_is_said_and_ignored() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn quiet_leaves_the_errors_and_the_exit_code() {
+fn quiet_keeps_the_errors_and_the_exit_code() {
     let finished = Machine::new().command_line("quiet whit.net=off").script("echo up").run();
     finished.powered_off_saying(&[]);
     assert_eq!(finished.console, "up\nwhit: exit 0\n");
@@ -244,7 +243,7 @@ fn the_timeline_has_its_stages_in_order() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn a_machine_has_the_name_that_was_asked_for() {
+fn a_machine_has_the_configured_host_name() {
     for (command_line, name) in [("", "whit"), ("whit.hostname=box", "box")] {
         let script = "hostname; cat /etc/hostname; grep -c box /etc/hosts; grep 127.0.0.1 /etc/hosts";
         let count = if name == "box" { "1" } else { "0" };
@@ -310,21 +309,21 @@ fn pid_1_is_small() {
     println!("PID 1: peak {peak_kib} KiB, {threads} thread, {} descriptors {descriptors:?}", descriptors.len());
     assert!(peak_kib <= 128, "{peak_kib} KiB");
     assert_eq!(threads, 1);
-    // The console three times, signals, three sockets of the network; where the kernel knows virtio's ports, news of devices.
+    // The console three times, signals, three sockets of the network, and uevents where the kernel has virtio ports.
     assert!(descriptors.len() <= 8, "{descriptors:?}");
 }
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn tools_find_the_timeline_where_there_is_a_place_for_it() {
+fn the_timeline_is_written_if_its_directory_exists() {
     let finished = Machine::new()
         .command_line("whit.tmpfs=/run/whit whit.timing")
         .script("cat /run/whit/timeline; echo end")
         .run();
-    let timeline = said(&finished.console, "timeline ")[0];
+    let timeline = init_messages(&finished.console, "timeline ")[0];
     let (_, kept) = finished.console.split_once("# written by whit\n").expect("the file");
     let (kept, _) = kept.split_once("end\n").expect("its end");
-    // The line that is printed may stand in the middle of it.
+    // The init's own log line may be in the middle of the file's text.
     let stages: Vec<&str> = kept.lines().filter(|line| !line.starts_with("whit: ")).collect();
     assert_eq!(timeline, format!("timeline {}", stages.join(", ")), "{}", finished.console);
     assert!(stages[0].starts_with("init ") && stages.last().unwrap().starts_with("entrypoint "), "{stages:?}");

@@ -1,5 +1,5 @@
-//! The boundary of the root: whatever an image has in it, nothing is mounted, created or opened outside of it, and no file of it
-//! keeps PID 1. Each table begins with a control: the same machine without the hostile file.
+//! The boundary of the root: whatever an image contains, the init mounts, creates and opens nothing outside of it, and no file of it
+//! blocks PID 1. Each table begins with a control: the same machine without the hostile file.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -7,13 +7,13 @@ use std::os::unix::fs::MetadataExt;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use whit_tests::namespace::{Machine, Running};
 
-/// The directories in PID 1's mount namespace that something is mounted on.
+/// Returns the mount points in PID 1's mount namespace.
 fn mounts(machine: &Running) -> Vec<String> {
     machine.of_init("mounts").lines().filter_map(|line| Some(line.split(' ').nth(1)?.to_owned())).collect()
 }
 
-/// Asserts that PID 1 is in its own root directory.
-fn is_at_home(machine: &Running, case: &str) {
+/// Asserts that the working directory of PID 1 is its root directory.
+fn assert_in_own_root(machine: &Running, case: &str) {
     let at = |link: &str| {
         let directory = fs::metadata(format!("/proc/{}/{link}", machine.init())).expect("PID 1 lives");
         (directory.dev(), directory.ino())
@@ -58,13 +58,13 @@ fn no_link_leads_a_volume_out_of_the_root() {
             .collect();
         let expected: Vec<&str> = ["/", "/proc"].into_iter().chain(mounted).collect();
         assert_eq!(below, expected, "{case}:\n{}", machine.console());
-        is_at_home(&machine, &case);
+        assert_in_own_root(&machine, &case);
     }
 }
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn a_volume_whose_device_is_none_is_not_opened() {
+fn a_volume_that_is_no_block_device_is_not_opened() {
     for (record, line, code) in [
         ("", "runs", 0),
         ("mount /dev/zero:/data\n", "whit: mount=/dev/zero:/data: ENOTBLK", 125),
@@ -79,7 +79,7 @@ fn a_volume_whose_device_is_none_is_not_opened() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn a_system_directory_that_is_none_ends_the_boot() {
+fn a_system_directory_that_is_no_directory_ends_the_boot() {
     let run = |name: &str, machine: Machine, line: &str| {
         let finished = machine.script("echo runs").command_line("whit.net=off").run();
         finished.powered_off_saying(&[line, "whit: power off"]);
@@ -155,7 +155,7 @@ fn run_of_a_root_that_gets_pid_1_is_mounted_inside_it() {
     }
 }
 
-/// What may stand in the place of a file.
+/// A file type in the place of a regular file.
 #[derive(Clone, Copy, Debug)]
 enum Odd {
     Nothing,
@@ -179,7 +179,7 @@ const ODD: [Odd; 12] = [
     Odd::Link("/proc/1/fd/2"),
 ];
 
-/// The files of the image that PID 1 opens, and the workload's process before it is the workload.
+/// The files of the image that PID 1 opens, and those that the workload's process opens before execve(2).
 const OPENED: [&str; 8] = [
     "/etc/whit.conf",
     "/etc/hosts",
@@ -193,7 +193,7 @@ const OPENED: [&str; 8] = [
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn what_is_no_regular_file_is_said_once_and_left() {
+fn other_than_regular_files_are_reported_once_and_left() {
     for odd in ODD {
         let mut machine = Machine::new().directory("/rootfs/etc").directory("/rootfs/run/whit");
         for path in OPENED {
@@ -210,7 +210,7 @@ fn what_is_no_regular_file_is_said_once_and_left() {
             let complaints: Vec<&str> = finished.console.lines().filter(|line| line.contains(path)).collect();
             let problem = match odd {
                 Odd::Nothing => None,
-                // /proc and /dev are bound after the record was read.
+                // /proc and /dev are mounted after the record was read.
                 Odd::Link(_) if path == "/etc/whit.conf" => None,
                 Odd::Link(target) if target.contains("/fd/") => Some("ELOOP"),
                 _ => Some("not a regular file"),
@@ -238,16 +238,16 @@ fn a_read_only_root_gets_its_files_whatever_links_it_has() {
         };
         let script = format!("echo 127.0.0.1 nothing; cat {path}; exit 0");
         let mut machine = machine.script(&script).command_line("ro whit.on_exit=shell whit.net=off").spawn();
-        let said = machine.wait_for("whit: exit 0\n");
-        assert!(said.contains(line), "{target:?}: {said}");
+        let output = machine.wait_for("whit: exit 0\n");
+        assert!(output.contains(line), "{target:?}: {output}");
         assert!(!mounts(&machine).contains(&"/lib/x".to_owned()), "{target:?}");
-        is_at_home(&machine, path);
+        assert_in_own_root(&machine, path);
     }
 }
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn a_link_that_leads_nowhere_gets_its_target_in_the_root() {
+fn the_target_of_a_dangling_link_is_made_in_the_root() {
     for (links, target) in [
         (
             &[("/etc/resolv.conf", "../run/systemd/resolve/stub-resolv.conf")][..],
@@ -265,8 +265,8 @@ fn a_link_that_leads_nowhere_gets_its_target_in_the_root() {
         }
         let script = format!("ls -l {target}; cat {target}; ls -a {target}/.. | grep whit; exec sleep 1000");
         let mut machine = machine.script(&script).command_line("whit.net=off").spawn();
-        let said = machine.wait_for("# written by whit\n");
-        assert!(said.contains(&format!(" {target}\n")) && said.contains("-rw-r--r--"), "{links:?}: {said}");
+        let output = machine.wait_for("# written by whit\n");
+        assert!(output.contains(&format!(" {target}\n")) && output.contains("-rw-r--r--"), "{links:?}: {output}");
         assert!(!machine.exists_for_init(target), "{target} is in the initramfs");
         assert!(!machine.console().contains(".whit\n"), "{}", machine.console());
     }

@@ -1,4 +1,4 @@
-//! PID 1 hears what it is asked, whatever descriptors it can have.
+//! PID 1 receives signals whatever descriptors it can open.
 
 use std::fs;
 use std::process::Command;
@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use whit_tests::attack;
 use whit_tests::namespace::{Machine, Running};
 
-/// Clock ticks that PID 1 has used.
+/// Returns the clock ticks that PID 1 has used.
 fn ticks(machine: &Running) -> u64 {
     let stat = machine.of_init("stat");
     let (_, rest) = stat.rsplit_once(") ").expect("the name's end");
@@ -18,12 +18,12 @@ fn ticks(machine: &Running) -> u64 {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn a_lowered_limit_of_descriptors_makes_pid_1_neither_deaf_nor_busy() {
+fn with_a_low_limit_of_descriptors_pid_1_receives_signals_and_is_idle() {
     let script = "/bin/attack limit; echo up; exec sleep 1000";
     let mut machine = Machine::new().program("/rootfs/bin/attack", &attack()).script(script).spawn();
     machine.wait_for("attack: limited\n");
     machine.wait_for("up\n");
-    machine.signal(Signal::CHILD); // It waits anew.
+    machine.signal(Signal::CHILD); // PID 1 wakes up and waits again.
     let before = ticks(&machine);
     sleep(Duration::from_secs(1));
     let used = ticks(&machine) - before;
@@ -34,7 +34,7 @@ fn a_lowered_limit_of_descriptors_makes_pid_1_neither_deaf_nor_busy() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn without_signals_or_device_events_pid_1_is_still_ended() {
+fn without_signalfd_uevents_or_poll_pid_1_can_be_ended() {
     for (call, errno) in [("signalfd4", "ENOSYS"), ("socket", "EMFILE"), ("poll", "EINVAL")] {
         let machine = Machine::new().script("echo up; exec sleep 1000").prepare();
         let process = machine.init().to_string();
@@ -52,6 +52,6 @@ fn without_signals_or_device_events_pid_1_is_still_ended() {
         machine.wait_for("up\n");
         machine.signal(Signal::TERM);
         machine.finish().powered_off_saying(&["whit: exit 143", "whit: power off"]);
-        strace.wait().expect("it ends with what it traces");
+        strace.wait().expect("strace ends with the machine");
     }
 }

@@ -1,24 +1,24 @@
-//! The init without its optional features as PID 1.
+//! The init as PID 1, without its optional features.
 
 use whit_tests::namespace::{Lan, Machine};
 use whit_tests::{init_named, init_of_features, plain_init};
 use xtask::init::Init;
 
-/// A machine whose root is in its initramfs, as all in namespaces are.
+/// Returns a machine with the feature `rootfs` only: in namespaces, all roots are in the initramfs.
 fn machine() -> Machine {
     Machine::new().program("/init", &init_of_features("rootfs"))
 }
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn the_init_of_a_plain_cargo_build_is_an_init_too() {
+fn the_init_of_a_plain_cargo_build_works() {
     let finished = Machine::new().program("/init", &plain_init()).script("echo pid $$; exit 3").run();
     finished.powered_off_saying(&["pid 2", "whit: exit 3"]);
 }
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn the_seed_init_gets_an_address_routes_and_name_servers() {
+fn the_seed_init_gets_an_address_routes_and_dns_servers() {
     let script = "hostname; cat /etc/resolv.conf; ip route; ls /run/whit; echo settled; exec sleep 1000";
     let machine = Machine::new()
         .program("/init", &init_named(Init::Seed))
@@ -31,9 +31,9 @@ fn the_seed_init_gets_an_address_routes_and_name_servers() {
     lan.plug(&machine, "eth0");
     let options = ["121,10.60.0.0/16,10.55.0.7,0.0.0.0/0,10.55.0.9", "6,10.55.0.2", "119,a.test", "26,1400"];
     let _server = lan.serve(&options.map(|option| format!("dhcp-option={option}")).each_ref().map(String::as_str));
-    let said = machine.start().wait_for("settled\n");
+    let output = machine.start().wait_for("settled\n");
     for name in ["ip", "BOOTIF", "dhcp.arp", "net"] {
-        assert!(said.contains(&format!("whit: command line:1: not in this init: {name}\n")), "{name}: {said}");
+        assert!(output.contains(&format!("whit: command line:1: not in this init: {name}\n")), "{name}: {output}");
     }
     for line in [
         "whit: eth0 10.55.0.",
@@ -42,15 +42,15 @@ fn the_seed_init_gets_an_address_routes_and_name_servers() {
         "default via 10.55.0.9 dev eth0",
         "ls: /run/whit: No such file or directory\n",
     ] {
-        assert!(said.contains(line), "{line}: {said}");
+        assert!(output.contains(line), "{line}: {output}");
     }
-    assert!(!said.contains("search") && !said.contains("192.0.2.1"), "{said}");
+    assert!(!output.contains("search") && !output.contains("192.0.2.1"), "{output}");
 }
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
 fn a_small_init_runs_a_workload_and_its_children() {
-    // Nobody brings the loopback up: IFF_UP would make its flags 0x9.
+    // The loopback interface stays down: IFF_UP would make its flags 0x9.
     let script = "
         echo pid $$ of $(cat /proc/1/comm) on $(hostname), PATH=$PATH
         grep -c ' / ' /proc/self/mounts
@@ -63,9 +63,9 @@ fn a_small_init_runs_a_workload_and_its_children() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn the_words_of_an_absent_feature_are_said() {
-    let words = "ip=dhcp BOOTIF=x whit.net.timeout=1 whit.ntp=dhcp whit.notify=vsock:2:1 whit.shell=ttyS1 whit.timing nameserver=192.0.2.1";
-    let machine = machine().command_line(words).file("/rootfs/etc/whit.conf", "dhcp.arp 1\ngrace 1\n");
+fn options_of_absent_features_are_reported() {
+    let options = "ip=dhcp BOOTIF=x whit.net.timeout=1 whit.ntp=dhcp whit.notify=vsock:2:1 whit.shell=ttyS1 whit.timing nameserver=192.0.2.1";
+    let machine = machine().command_line(options).file("/rootfs/etc/whit.conf", "dhcp.arp 1\ngrace 1\n");
     let finished = machine.script("echo up; ls /etc").run();
     let names = ["ip", "BOOTIF", "net.timeout", "ntp", "notify", "shell", "timing", "nameserver"];
     let mut lines = names.map(|name| format!("whit: command line:1: not in this init: {name}")).to_vec();
@@ -76,7 +76,7 @@ fn the_words_of_an_absent_feature_are_said() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn what_cannot_be_given_is_not_left_out_in_silence() {
+fn without_a_feature_that_its_workload_needs_nothing_runs() {
     for (name, line) in [
         ("overlay", "overlay tmpfs"),
         ("mount", "mount LABEL=data:/data"),
@@ -87,8 +87,8 @@ fn what_cannot_be_given_is_not_left_out_in_silence() {
         ("init", "init /script"),
     ] {
         let finished = machine().file("/whit.conf", line).script("echo up").run();
-        let said = format!("whit: /whit.conf:1: not in this init: {name}");
-        finished.powered_off_saying(&[&said, "whit: exit 125"]);
+        let message = format!("whit: /whit.conf:1: not in this init: {name}");
+        finished.powered_off_saying(&[&message, "whit: exit 125"]);
         assert!(!finished.says("up"), "{}", finished.console);
     }
 }

@@ -1,5 +1,5 @@
-//! A server that says what none should, frame by frame. The classic timing leaves 4 s until the init would say anything
-//! twice: that its next message is the right one shows what it made of each frame, in their order.
+//! A server that sends invalid answers, frame by frame. With the timing of the RFC the init repeats a message after 4 s at the
+//! earliest, so its next message shows what it did with each frame.
 
 mod exchange;
 mod flood;
@@ -9,12 +9,12 @@ mod taken;
 use whit_tests::namespace::frames::{ACK, Answer, DISCOVER, Frames, OFFER, Query, REQUEST, with_header_byte};
 use whit_tests::namespace::{Lan, Machine, Running};
 
-/// The address of every message that is to be ignored.
+/// The address in every message that is to be ignored.
 const WRONG: [u8; 4] = [10, 55, 0, 66];
 const RIGHT: [u8; 4] = [10, 55, 0, 77];
 const BOUND: &str = "whit: eth0 10.55.0.77/24, lease 3600 s from 10.55.0.1\n";
 
-/// A machine at its cable, whose other end is ours.
+/// Starts a machine whose cable is served by the test.
 fn machine() -> (Running, Lan, Frames) {
     let machine = Machine::new()
         .directory("/rootfs/etc")
@@ -30,10 +30,10 @@ fn right(query: &Query, kind: u8) -> Vec<u8> {
     Answer::new(query, kind, RIGHT).frame()
 }
 
-/// Makes frames out of a message that is right but for its address.
+/// Makes frames of a message that is correct except for its address.
 type Break = fn(&Answer) -> Vec<Vec<u8>>;
 
-/// Sends broken frames in front of each right one: the init must not have seen them.
+/// Sends broken frames before each right one, and asserts that the init ignores them.
 #[track_caller]
 fn are_ignored(cases: &[(&str, Break)]) {
     for (what, broken) in cases {
@@ -56,7 +56,7 @@ fn are_ignored(cases: &[(&str, Break)]) {
     }
 }
 
-/// Sends odd frames, and no others: the init must take them.
+/// Sends only odd frames, and asserts that the init accepts them.
 #[track_caller]
 fn are_taken(cases: &[(&str, Break)]) {
     for (what, odd) in cases {
@@ -68,18 +68,18 @@ fn are_taken(cases: &[(&str, Break)]) {
             }
         }
         machine.wait_for("whit: eth0 10.55.0.77/24");
-        let said = machine.wait_for("settled\n");
-        assert!(said.contains(", lease 3600 s from 10.55.0.1\n"), "{what}: {said}");
+        let logged = machine.wait_for("settled\n");
+        assert!(logged.contains(", lease 3600 s from 10.55.0.1\n"), "{what}: {logged}");
     }
 }
 
-/// Frames of one packet with a byte of its headers changed to each of these.
+/// Returns frames of one packet, each with one of these changes to a byte of its headers.
 fn header_bytes(answer: &Answer, changes: &[(usize, u8)]) -> Vec<Vec<u8>> {
     let packet = answer.packet();
     changes.iter().map(|(at, value)| answer.frame_of(&with_header_byte(&packet, *at, *value))).collect()
 }
 
-/// Frames of one packet with two of its bytes changed to each of these numbers, and no UDP checksum that would tell.
+/// Returns frames of one packet, each with one of these numbers in two of its bytes, and without a UDP checksum.
 fn header_numbers(answer: &Answer, at: usize, numbers: &[u16]) -> Vec<Vec<u8>> {
     let frame = |number: &u16| {
         let [high, low] = number.to_be_bytes();

@@ -1,4 +1,4 @@
-//! IPv6: the kernel finds its addresses; the init waits for them, and tells programs of the name servers.
+//! IPv6: the kernel configures the addresses; the init waits for them, and writes the DNS servers to resolv.conf.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -12,17 +12,17 @@ use rustix::process::Signal;
 use whit_tests::namespace::frames::{ACK, Answer, DISCOVER, Frames, OFFER, REQUEST};
 use whit_tests::namespace::{Lan, Machine, Running};
 
-/// Shows the resolver's file, and again each time that it has changed.
+/// Prints the resolver's file, and again after each change.
 const SHOW: &str = "echo settled; while :; do new=$(cat /etc/resolv.conf); \
     if [ \"$new\" != \"$old\" ]; then echo \"$new\"; echo shown; old=$new; fi; sleep 0.1; done";
 
-fn machine(words: &str) -> Machine {
-    Machine::new().directory("/rootfs/etc").script(SHOW).command_line(words)
+fn machine(options: &str) -> Machine {
+    Machine::new().directory("/rootfs/etc").script(SHOW).command_line(options)
 }
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn a_machine_that_waits_for_ipv6_starts_with_a_global_address_and_its_name_servers() {
+fn a_machine_that_waits_for_ipv6_starts_with_a_global_address_and_its_dns_servers() {
     let prepared = machine("whit.net=wait6").prepare();
     let lan = Lan::new();
     lan.plug(&prepared, "eth0");
@@ -35,41 +35,41 @@ fn a_machine_that_waits_for_ipv6_starts_with_a_global_address_and_its_name_serve
         "dhcp-option=option6:dns-server,[fd55::53],[fe80::]",
     ]);
     let mut machine = prepared.start();
-    let said = machine.wait_for("settled\n");
-    assert!(said.contains("whit: eth0 fd55::") && !said.contains("the boot goes on"), "{said}");
+    let output = machine.wait_for("settled\n");
+    assert!(output.contains("whit: eth0 fd55::") && !output.contains("the boot goes on"), "{output}");
     let addresses = machine.ip(&["-6", "address", "show", "dev", "eth0", "scope", "global", "-tentative"]);
     assert!(addresses.contains("inet6 fd55::"), "{addresses}");
     let text = machine.wait_for("shown\n");
     assert!(text.contains("nameserver fd55::53\n"), "{text}");
-    let local = text.lines().find(|line| line.starts_with("nameserver fe80::")).expect("a server of the link");
+    let local = text.lines().find(|line| line.starts_with("nameserver fe80::")).expect("a link-local server");
     assert!(local.ends_with("%eth0"), "{local}");
 }
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn a_network_without_ipv6_is_said_and_the_boot_goes_on() {
+fn without_ipv6_one_line_is_logged_and_the_boot_goes_on() {
     let prepared = machine("whit.net=wait6 whit.net.timeout=1").prepare();
     let lan = Lan::new();
     lan.plug(&prepared, "eth0");
     let _server = lan.serve(&[]);
     let mut machine = prepared.start();
-    let said = machine.wait_for("settled\n");
-    let outlook = "whit: network: no global IPv6 address within 1 s; the boot goes on, and so does the search\n";
-    assert!(said.contains("whit: eth0 10.55.0.") && said.contains(outlook), "{said}");
+    let output = machine.wait_for("settled\n");
+    let message = "whit: network: no global IPv6 address within 1 s; the boot goes on, and so does the search\n";
+    assert!(output.contains("whit: eth0 10.55.0.") && output.contains(message), "{output}");
 }
 
-/// The sum of 16-bit words that checksums are made of (RFC 1071).
+/// Returns the sum of 16-bit options for a checksum (RFC 1071).
 fn sum(bytes: &[u8]) -> u32 {
     bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1])).sum()
 }
 
-/// A frame with a router's advertisement (RFC 4861 §4.2) that has these options.
+/// Encodes a frame with a router advertisement (RFC 4861 §4.2) of these options.
 fn advertisement(options: &[u8]) -> Vec<u8> {
     let address = |text: &str| text.parse::<Ipv6Addr>().expect("an address").octets();
     let (router, all_hosts) = (address("fe80::99"), address("ff02::1"));
     let mut message = [&[134, 0, 0, 0, 64, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0][..], options].concat();
     let length = u16::try_from(message.len()).expect("short");
-    // RFC 8200 §8.1: the addresses, the length and ICMPv6's number are summed, too.
+    // RFC 8200 §8.1: the addresses, the length and ICMPv6's number are in the sum too.
     let folded = sum(&router) + sum(&all_hosts) + u32::from(length) + 58 + sum(&message);
     let folded = (folded & 0xffff) + (folded >> 16);
     let checksum = !u16::try_from((folded & 0xffff) + (folded >> 16)).expect("folded twice");
@@ -79,7 +79,7 @@ fn advertisement(options: &[u8]) -> Vec<u8> {
     [&ethernet[..], &[0x60, 0, 0, 0, l0, l1, 58, 255], &router, &all_hosts, &message].concat()
 }
 
-/// RFC 8106 §5.1.
+/// Encodes an option with DNS servers (RFC 8106 §5.1).
 fn servers(lifetime_s: u32, addresses: &[&str]) -> Vec<u8> {
     let units = u8::try_from(1 + 2 * addresses.len()).expect("few");
     let mut option = [&[25, units, 0, 0][..], &lifetime_s.to_be_bytes()].concat();
@@ -87,7 +87,7 @@ fn servers(lifetime_s: u32, addresses: &[&str]) -> Vec<u8> {
     option
 }
 
-/// A machine with a lease, and its cable.
+/// Starts a machine and gives it a lease; returns it with its cable.
 fn leased() -> (Running, Lan, Frames) {
     let machine = machine("").prepare();
     let lan = Lan::new();
@@ -103,20 +103,20 @@ fn leased() -> (Running, Lan, Frames) {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn name_servers_of_routers_come_and_go() {
+fn dns_servers_of_routers_come_and_go() {
     let (mut machine, _lan, frames) = leased();
     frames.send(&advertisement(&[servers(1000, &["2001:db8::53"]), servers(2, &["2001:db8::54"])].concat()));
     let both = "# written by whit\nnameserver 10.55.0.1\nnameserver 2001:db8::53\nnameserver 2001:db8::54\n";
-    // Each option is told of by itself.
+    // The kernel reports each option by itself.
     let mut seen = machine.wait_for("shown\n");
     if seen != both {
         seen = machine.wait_for("shown\n");
     }
     assert_eq!(seen, both);
-    // Nobody speaks of the second one again.
+    // The second one is not advertised again and expires.
     let first = "# written by whit\nnameserver 10.55.0.1\nnameserver 2001:db8::53\n";
     assert_eq!(machine.wait_for("shown\n"), first);
-    // Options that are cut, of length 0, or of another kind, change nothing; then the first one is taken back.
+    // Options that are cut, of length 0, or of another kind change nothing; then a lifetime of 0 removes the first server.
     let mut broken = servers(1000, &["2001:db8::55"]);
     broken[1] = 200;
     frames.send(&advertisement(&broken));
@@ -129,7 +129,7 @@ fn name_servers_of_routers_come_and_go() {
 #[ignore = "needs root: cargo selftest runs it"]
 fn a_router_cannot_write_lines_into_the_resolvers_file() {
     let (mut machine, _lan, frames) = leased();
-    // Bytes that would be lines, were they copied.
+    // An address whose bytes are a line of text.
     frames.send(&advertisement(&servers(1000, &["a6e:616d:6573:6572:7665:7220:362e:360a"])));
     let expected = "# written by whit\nnameserver 10.55.0.1\nnameserver a6e:616d:6573:6572:7665:7220:362e:360a\n";
     assert_eq!(machine.wait_for("shown\n"), expected);
@@ -137,7 +137,7 @@ fn a_router_cannot_write_lines_into_the_resolvers_file() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn name_servers_that_alternate_are_written_once_a_second() {
+fn dns_servers_that_alternate_are_written_once_a_second() {
     let (mut machine, _lan, frames) = leased();
     let path = format!("/proc/{}/root/rootfs/etc/resolv.conf", machine.init());
     let version = || fs::metadata(&path).map(|file| (file.ino(), file.mtime(), file.mtime_nsec())).expect("the file");
@@ -153,7 +153,7 @@ fn name_servers_that_alternate_are_written_once_a_second() {
     }
     println!("{sent} advertisements, {writings} writings");
     assert!(sent > 500 && (1..=5).contains(&writings), "{sent} advertisements, {writings} writings");
-    // The last word is written all the same.
+    // The last advertisement is written in any case.
     frames.send(&advertisement(&servers(1000, &["2001:db8::54"])));
     while !machine.wait_for("shown\n").contains("nameserver 2001:db8::54\n") {}
 }
@@ -176,7 +176,7 @@ fn a_reader_sees_the_old_file_or_the_new_one() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn a_fifo_in_the_place_of_a_file_does_not_keep_pid_1() {
+fn a_fifo_in_the_place_of_a_file_does_not_block_pid_1() {
     let (machine, _lan, frames) = leased();
     let path = format!("/proc/{}/root/rootfs/etc/resolv.conf", machine.init());
     fs::remove_file(&path).expect("the file");

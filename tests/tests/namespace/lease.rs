@@ -1,8 +1,8 @@
-//! All that a lease brings beside the address, and what becomes of it when the link or the server changes.
+//! The options of a lease beside the address, and its fate when the link or the server changes.
 
 use whit_tests::namespace::{Lan, Machine, Running, Server};
 
-/// Shows what a program finds, and stays.
+/// Prints the files that a program finds, and goes on running.
 const SHOW: &str = "hostname; cat /etc/resolv.conf; cat /run/whit/net.env; echo settled; exec sleep 1000";
 
 fn machine() -> Machine {
@@ -13,11 +13,11 @@ fn machine() -> Machine {
         .file("/whit.conf", "tmpfs /run/whit\n")
 }
 
-/// Addresses for who hangs on either of two cables.
+/// A DHCP server's address ranges for two cables.
 const TWO_CABLES: [&str; 2] =
     ["dhcp-range=10.55.0.50,10.55.0.99,255.255.255.0,1h", "dhcp-range=10.55.1.50,10.55.1.99,255.255.255.0,1h"];
 
-/// A machine with one cable, and its server.
+/// Starts a machine with one cable and a DHCP server.
 fn served(lines: &[&str]) -> (Running, Lan, Server) {
     let machine = machine().prepare();
     let lan = Lan::new();
@@ -26,16 +26,16 @@ fn served(lines: &[&str]) -> (Running, Lan, Server) {
     (machine.start(), lan, server)
 }
 
-/// The address that the machine says it has.
+/// Returns the address that the machine logs.
 #[track_caller]
-fn address_said(machine: &mut Running) -> String {
+fn logged_address(machine: &mut Running) -> String {
     machine.wait_for("whit: eth0 10.");
     format!("10.{}", machine.wait_for("/").trim_end_matches('/'))
 }
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn all_that_comes_with_an_address_is_used() {
+fn all_options_of_a_lease_are_used() {
     let (mut machine, _lan, _server) = served(&[
         "dhcp-option=3,10.55.0.254",
         "dhcp-option=121,10.60.0.0/16,10.55.0.7,0.0.0.0/0,10.55.0.9",
@@ -46,18 +46,18 @@ fn all_that_comes_with_an_address_is_used() {
         "dhcp-option=42,10.55.0.6",
         "dhcp-option-force=12,node7.example.test",
     ]);
-    let address = address_said(&mut machine);
-    let said = machine.wait_for("settled\n");
-    assert!(said.contains("whit: eth0 route to 10.60.0.0/16 by 10.55.0.7\n"), "{said}");
-    assert!(said.contains("\nnode7\n"), "{said}");
+    let address = logged_address(&mut machine);
+    let logged = machine.wait_for("settled\n");
+    assert!(logged.contains("whit: eth0 route to 10.60.0.0/16 by 10.55.0.7\n"), "{logged}");
+    assert!(logged.contains("\nnode7\n"), "{logged}");
     let resolver =
         "# written by whit\nnameserver 10.55.0.2\nnameserver 10.55.0.3\nnameserver 10.55.0.4\nsearch a.test b.a.test\n";
-    assert!(said.contains(resolver), "{said}");
+    assert!(logged.contains(resolver), "{logged}");
     let facts = format!(
         "# written by whit\nADDRESS={address}\nPREFIX=24\nSERVER=10.55.0.1\nROUTER=10.55.0.9\nDNS1=10.55.0.2\n\
          DNS2=10.55.0.3\nDNS3=10.55.0.4\nNTP1=10.55.0.6\nRENEWAL=1800\nREBINDING=3150\nEXPIRY=3600\n"
     );
-    assert!(said.contains(&facts), "{said}");
+    assert!(logged.contains(&facts), "{logged}");
     let routes = machine.ip(&["route"]);
     assert!(routes.contains("default via 10.55.0.9 dev eth0"), "{routes}");
     assert!(routes.contains("10.60.0.0/16 via 10.55.0.7 dev eth0"), "{routes}");
@@ -68,10 +68,10 @@ fn all_that_comes_with_an_address_is_used() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn an_mtu_that_the_card_refuses_is_said_and_the_lease_kept() {
+fn an_mtu_that_the_card_refuses_is_logged_and_the_lease_kept() {
     let prepared = machine().prepare();
     let lan = Lan::new();
-    // A card above another can carry no more than that (drivers/net/macvlan.c, macvlan_change_mtu()).
+    // The MTU of a macvlan cannot exceed that of the card below it (drivers/net/macvlan.c, macvlan_change_mtu()).
     lan.ip(&["link", "add", "lan0", "type", "veth", "peer", "name", "low0"]);
     lan.ip(&["address", "add", "10.55.0.1/24", "dev", "lan0"]);
     lan.ip(&["link", "set", "low0", "up"]);
@@ -81,7 +81,7 @@ fn an_mtu_that_the_card_refuses_is_said_and_the_lease_kept() {
     let _server = lan.serve(&["dhcp-option=26,9000"]);
     let mut machine = prepared.start();
     machine.wait_for("whit: MTU of eth0: EINVAL\n");
-    let address = address_said(&mut machine);
+    let address = logged_address(&mut machine);
     machine.wait_for("settled\n");
     let addresses = machine.ip(&["-4", "address", "show", "dev", "eth0"]);
     assert!(addresses.contains(&format!("inet {address}/24 ")) && addresses.contains(" mtu 1500 "), "{addresses}");
@@ -90,7 +90,7 @@ fn an_mtu_that_the_card_refuses_is_said_and_the_lease_kept() {
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
 fn an_address_without_a_subnet_reaches_its_router() {
-    // As Google's and Hetzner's clouds have it.
+    // As in Google's and Hetzner's clouds.
     let (mut machine, _lan, _server) = served(&[
         "dhcp-option=1,255.255.255.255",
         "dhcp-option=28",
@@ -105,18 +105,18 @@ fn an_address_without_a_subnet_reaches_its_router() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn a_server_that_may_skip_two_messages_does() {
+fn rapid_commit_takes_two_messages() {
     let (mut machine, _lan, mut server) = served(&["dhcp-rapid-commit"]);
-    let address = address_said(&mut machine);
+    let address = logged_address(&mut machine);
     let log = server.wait_for(&format!("DHCPACK(lan0) {address}"));
     assert!(log.contains("DHCPDISCOVER(lan0)") && !log.contains("DHCPOFFER") && !log.contains("DHCPREQUEST"), "{log}");
 }
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn a_link_that_returns_has_its_lease_confirmed() {
+fn after_a_lost_carrier_the_lease_is_confirmed() {
     let (mut machine, lan, mut server) = served(&[]);
-    let address = address_said(&mut machine);
+    let address = logged_address(&mut machine);
     machine.wait_for("settled\n");
     server.wait_for(&format!("DHCPACK(lan0) {address}"));
     lan.carrier(0, false);
@@ -124,7 +124,7 @@ fn a_link_that_returns_has_its_lease_confirmed() {
     let log = server.wait_for(&format!("DHCPACK(lan0) {address}"));
     assert!(log.contains(&format!("DHCPREQUEST(lan0) {address}")) && !log.contains("DHCPDISCOVER"), "{log}");
     machine.wait_for(": link up\n");
-    assert_eq!(address_said(&mut machine), address);
+    assert_eq!(logged_address(&mut machine), address);
     machine.wait_for("\n");
     let routes = machine.ip(&["route"]);
     assert!(routes.contains("default via 10.55.0.1 dev eth0"), "{routes}");
@@ -132,9 +132,9 @@ fn a_link_that_returns_has_its_lease_confirmed() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn a_link_that_returns_in_another_network_gets_an_address_of_that() {
+fn after_a_move_to_another_network_the_machine_gets_a_new_address() {
     let (mut machine, lan, server) = served(&[]);
-    let address = address_said(&mut machine);
+    let address = logged_address(&mut machine);
     machine.wait_for("settled\n");
     lan.carrier(0, false);
     drop(server);
@@ -143,7 +143,7 @@ fn a_link_that_returns_in_another_network_gets_an_address_of_that() {
     let _server = lan.serve(&["dhcp-range=10.56.0.50,10.56.0.99,255.255.255.0,1h"]);
     lan.carrier(0, true);
     machine.wait_for("whit: eth0: the lease is lost\n");
-    let other = address_said(&mut machine);
+    let other = logged_address(&mut machine);
     machine.wait_for("\n");
     assert!(other.starts_with("10.56.0."), "{other}");
     let addresses = machine.ip(&["-4", "address", "show", "dev", "eth0"]);
@@ -154,7 +154,7 @@ fn a_link_that_returns_in_another_network_gets_an_address_of_that() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn a_machine_that_must_have_a_lease_does_not_start_without() {
+fn with_net_require_nothing_runs_without_a_lease() {
     let finished = machine().command_line("whit.net=require").run();
     finished.powered_off_saying(&["whit: network: no lease within 10 s", "whit: exit 125"]);
     assert!(!finished.says("settled"), "{}", finished.console);
@@ -166,10 +166,10 @@ fn a_machine_that_must_have_a_lease_does_not_start_without() {
     machine.wait_for("settled\n");
 }
 
-/// A machine at two cables, which uses the second alone, as these words have it.
+/// Starts a machine with two cables that uses only the second because of these options.
 #[track_caller]
-fn second_alone(words: &str) -> (Running, Lan, Server) {
-    let prepared = machine().command_line(words).prepare();
+fn only_second(options: &str) -> (Running, Lan, Server) {
+    let prepared = machine().command_line(options).prepare();
     let lan = Lan::new();
     lan.plug(&prepared, "first");
     lan.plug(&prepared, "second");
@@ -177,21 +177,21 @@ fn second_alone(words: &str) -> (Running, Lan, Server) {
     let server = lan.serve(&TWO_CABLES);
     let mut machine = prepared.start();
     machine.wait_for("whit: second 10.55.1.");
-    let said = machine.wait_for("settled\n");
-    assert!(!said.contains("whit: first"), "{said}");
+    let logged = machine.wait_for("settled\n");
+    assert!(!logged.contains("whit: first"), "{logged}");
     (machine, lan, server)
 }
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn the_one_interface_that_is_named_is_used() {
-    let (machine, _lan, _server) = second_alone("whit.net.dev=second");
+fn only_the_named_interface_is_used() {
+    let (machine, _lan, _server) = only_second("whit.net.dev=second");
     assert!(machine.ip(&["link", "show", "dev", "first"]).contains("state DOWN"));
 }
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn the_first_lease_and_not_the_first_interface_is_in_front() {
+fn the_first_lease_has_the_preferred_default_route_on_any_interface() {
     let prepared = machine().prepare();
     let lan = Lan::new();
     lan.plug_without_carrier(&prepared, "first");
@@ -212,22 +212,22 @@ fn the_first_lease_and_not_the_first_interface_is_in_front() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn an_address_that_was_chosen_by_hand_needs_no_server() {
-    let words = "ip=10.55.0.5::10.99.0.1:255.255.255.0:node7:eth0:off:10.55.0.2::10.55.0.4 nameserver=10.55.0.3";
-    let prepared = machine().command_line(words).prepare();
+fn a_static_address_needs_no_server() {
+    let options = "ip=10.55.0.5::10.99.0.1:255.255.255.0:node7:eth0:off:10.55.0.2::10.55.0.4 nameserver=10.55.0.3";
+    let prepared = machine().command_line(options).prepare();
     let lan = Lan::new();
     lan.plug(&prepared, "eth0");
     let mut machine = prepared.start();
     machine.wait_for("whit: eth0 10.55.0.5/24, gateway 10.99.0.1, DNS 10.55.0.2, by hand\n");
-    let said = machine.wait_for("settled\n");
-    assert!(said.contains("\nnode7\n"), "{said}");
-    assert!(said.contains("# written by whit\nnameserver 10.55.0.3\nnameserver 10.55.0.2\n# written"), "{said}");
+    let logged = machine.wait_for("settled\n");
+    assert!(logged.contains("\nnode7\n"), "{logged}");
+    assert!(logged.contains("# written by whit\nnameserver 10.55.0.3\nnameserver 10.55.0.2\n# written"), "{logged}");
     let facts = "ADDRESS=10.55.0.5\nPREFIX=24\nROUTER=10.99.0.1\nDNS1=10.55.0.2\nNTP1=10.55.0.4\n";
-    assert!(said.ends_with(facts), "{said}");
+    assert!(logged.ends_with(facts), "{logged}");
     let addresses = machine.ip(&["-4", "address", "show", "dev", "eth0"]);
     assert!(addresses.contains("inet 10.55.0.5/24 brd 10.55.0.255 ") && addresses.contains("valid_lft forever"));
     assert!(machine.ip(&["route"]).contains("default via 10.99.0.1 dev eth0"));
-    // A link that returns has it again.
+    // When the carrier returns, the interface gets the address again.
     lan.carrier(0, false);
     lan.carrier(0, true);
     machine.wait_for(": link up\n");
@@ -237,23 +237,23 @@ fn an_address_that_was_chosen_by_hand_needs_no_server() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn the_kernels_word_names_the_interface_or_nothing() {
-    let _second = second_alone("ip=:::::second:dhcp");
+fn the_kernels_ip_option_names_the_interface_or_turns_the_network_off() {
+    let _second = only_second("ip=:::::second:dhcp");
 
-    for (words, said, state) in [
+    for (options, logged, state) in [
         ("ip=off", "settled\n", "state DOWN"),
         ("ip=10.55.0.300", "whit: ip=10.55.0.300: not understood; a server is asked\n", "state UP"),
     ] {
-        let prepared = Machine::new().command_line(words).script("echo settled; exec sleep 1000").prepare();
+        let prepared = Machine::new().command_line(options).script("echo settled; exec sleep 1000").prepare();
         let lan = Lan::new();
         lan.plug(&prepared, "eth0");
         let _server = lan.serve(&[]);
         let mut machine = prepared.start();
-        machine.wait_for(said);
+        machine.wait_for(logged);
         if state != "state DOWN" {
             machine.wait_for("settled\n");
         }
         let link = machine.ip(&["link", "show", "dev", "eth0"]);
-        assert!(link.contains(state), "{words}: {link}");
+        assert!(link.contains(state), "{options}: {link}");
     }
 }

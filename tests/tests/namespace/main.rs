@@ -1,4 +1,4 @@
-//! The init as PID 1 of a machine made of namespaces. All of it needs root, and is ignored by default.
+//! The init as PID 1 of a machine made of namespaces. All tests need root, and are ignored by default.
 
 mod address;
 mod boot;

@@ -1,13 +1,13 @@
-//! The network: what a real DHCP server says is what the machine has, whenever carrier and server come.
+//! The network: the machine uses the answers of a real DHCP server, whenever carrier and server come.
 
 use std::time::{Duration, Instant};
 
 use whit_tests::namespace::{Lan, Machine, Running};
 
-/// Shows its files and stays.
+/// Prints its files and goes on running.
 const STAY: &str = "cat /etc/hosts /etc/resolv.conf 2>/dev/null; echo settled; exec sleep 1000";
 
-/// Shows that a name server came later than the workload.
+/// Prints when a DNS server comes after the start of the workload.
 const FOLLOW: &str = "
     grep nameserver /etc/resolv.conf; echo settled
     until grep nameserver /etc/resolv.conf; do sleep 0.01; done
@@ -17,9 +17,9 @@ fn machine() -> Machine {
     Machine::new().directory("/rootfs/etc").script(STAY)
 }
 
-/// The address that the machine says it has: `10.55.0.77/24`.
+/// Returns the address that the machine logs: `10.55.0.77/24`.
 #[track_caller]
-fn address_said(machine: &mut Running, interface: &str) -> String {
+fn logged_address(machine: &mut Running, interface: &str) -> String {
     machine.wait_for(&format!("whit: {interface} 10."));
     format!("10.{}", machine.wait_for(", lease "))
 }
@@ -36,8 +36,8 @@ fn a_lease_becomes_address_route_and_files() {
     machine.wait_for("whit: eth0 ");
     let hardware = machine.wait_for(": link up\n");
     assert!(machine.ip(&["link", "show", "dev", "eth0"]).contains(&format!("link/ether {hardware} ")), "{hardware}");
-    let said = address_said(&mut machine, "eth0");
-    let (address, rest) = said.split_once('/').expect("a prefix");
+    let logged = logged_address(&mut machine, "eth0");
+    let (address, rest) = logged.split_once('/').expect("a prefix");
     assert_eq!(rest, "24, gateway 10.55.0.254, DNS 10.55.0.2 10.55.0.3");
     machine.wait_for(&format!("3600 s from {}\n", Lan::ADDRESS));
     let files = machine.wait_for("settled\n");
@@ -55,7 +55,7 @@ fn a_lease_becomes_address_route_and_files() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn an_address_ends_with_its_lease_by_the_kernels_own_clock() {
+fn the_kernel_removes_an_address_at_the_end_of_its_lease() {
     let machine = machine().prepare();
     let lan = Lan::new();
     lan.plug(&machine, "eth0");
@@ -76,7 +76,7 @@ fn an_address_ends_with_its_lease_by_the_kernels_own_clock() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn of_several_routers_the_first_is_the_default() {
+fn the_first_of_several_routers_is_the_default_gateway() {
     let machine = machine().prepare();
     let lan = Lan::new();
     lan.plug(&machine, "eth0");
@@ -95,22 +95,22 @@ fn without_a_router_there_is_no_default_route() {
     lan.plug(&machine, "eth0");
     let _server = lan.serve(&["dhcp-option=3", "dhcp-option=6"]);
     let mut machine = machine.start();
-    assert!(address_said(&mut machine, "eth0").ends_with("/24"));
+    assert!(logged_address(&mut machine, "eth0").ends_with("/24"));
     machine.wait_for("settled\n");
     assert!(!machine.ip(&["route"]).contains("default"));
 }
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn without_a_mask_the_prefix_is_that_of_the_class() {
+fn without_a_mask_the_prefix_follows_from_the_class() {
     let machine = machine().prepare();
     let lan = Lan::new();
     lan.plug(&machine, "eth0");
     let _server = lan.serve(&["dhcp-option=1", "dhcp-option=28"]);
     let mut machine = machine.start();
-    let said = address_said(&mut machine, "eth0");
-    let (address, rest) = said.split_once('/').expect("a prefix");
-    assert!(rest.starts_with("8, gateway 10.55.0.1"), "{said}");
+    let logged = logged_address(&mut machine, "eth0");
+    let (address, rest) = logged.split_once('/').expect("a prefix");
+    assert!(rest.starts_with("8, gateway 10.55.0.1"), "{logged}");
     machine.wait_for("settled\n");
     let addresses = machine.ip(&["-4", "address", "show", "dev", "eth0"]);
     assert!(addresses.contains(&format!("inet {address}/8 ")), "{addresses}");
@@ -118,7 +118,7 @@ fn without_a_mask_the_prefix_is_that_of_the_class() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn a_router_outside_of_the_subnet_is_reached_all_the_same() {
+fn a_router_outside_of_the_subnet_is_reached() {
     let machine = machine().prepare();
     let lan = Lan::new();
     lan.plug(&machine, "eth0");
@@ -132,14 +132,14 @@ fn a_router_outside_of_the_subnet_is_reached_all_the_same() {
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
 fn an_interface_may_have_any_name() {
-    // The longest, and one that sysctl(8) would read as two.
+    // The longest name, and names with a dot, which sysctl(8) would split.
     for name in ["a.b", "enp0s31f6u1u2u3", "0", "veth-with.dots"] {
         let machine = machine().prepare();
         let lan = Lan::new();
         lan.plug(&machine, name);
         let _server = lan.serve(&[]);
         let mut machine = machine.start();
-        address_said(&mut machine, name);
+        logged_address(&mut machine, name);
         machine.wait_for("settled\n");
         assert!(machine.ip(&["route"]).contains(&format!("default via 10.55.0.1 dev {name}")));
     }
@@ -147,7 +147,7 @@ fn an_interface_may_have_any_name() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn strict_reverse_path_filtering_is_no_obstacle() {
+fn a_lease_comes_despite_strict_reverse_path_filtering() {
     let machine = machine().prepare();
     let lan = Lan::new();
     lan.plug(&machine, "eth0");
@@ -155,30 +155,30 @@ fn strict_reverse_path_filtering_is_no_obstacle() {
     machine.set("ipv4/conf/all/rp_filter", "1");
     machine.set("ipv4/conf/eth0/rp_filter", "1");
     let mut machine = machine.start();
-    address_said(&mut machine, "eth0");
+    logged_address(&mut machine, "eth0");
 }
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
 fn a_carrier_that_comes_late_is_used_at_once() {
-    // IFF_RUNNING comes up to a second behind IFF_LOWER_UP, a first retransmission 250 ms behind the carrier.
+    // IFF_RUNNING is set up to a second after IFF_LOWER_UP; the first retransmission is 250 ms after the carrier.
     assert!(once_within(Duration::from_millis(200), from_carrier_to_lease));
 }
 
-/// With a process of ip(8) in it.
+/// Measures the time from the carrier to the lease. It includes one process of ip(8).
 fn from_carrier_to_lease() -> Duration {
     let machine = machine().prepare();
     let lan = Lan::new();
     lan.plug_without_carrier(&machine, "eth0");
     let _server = lan.serve(&[]);
     let mut machine = machine.start();
-    // The interface is up, and the init waits: this line comes between.
+    // The interface is up before this line, and the init waits for the carrier after it.
     machine.wait_for("whit: root /rootfs on /mnt\n");
-    // Nobody can wait for nothing to happen: the time is what is tested.
+    // No event shows that the init waits; it has to wait for this time.
     std::thread::sleep(Duration::from_millis(100));
     let began = Instant::now();
     lan.carrier(0, true);
-    address_said(&mut machine, "eth0");
+    logged_address(&mut machine, "eth0");
     began.elapsed()
 }
 
@@ -188,7 +188,7 @@ fn a_server_that_comes_late_is_found_by_the_second_discover() {
     assert!(once_within(Duration::from_millis(1500), from_lost_discover_to_lease));
 }
 
-/// With the server's start in it.
+/// Measures the time from a lost DISCOVER to the lease. It includes the start of the server.
 fn from_lost_discover_to_lease() -> Duration {
     let machine = machine().prepare();
     let lan = Lan::new();
@@ -196,15 +196,15 @@ fn from_lost_discover_to_lease() -> Duration {
     let mut machine = machine.start();
     machine.wait_for("whit: eth0 ");
     machine.wait_for(": link up\n");
-    // The first DISCOVER has gone to nobody.
+    // The first DISCOVER has been sent, without a server.
     let began = Instant::now();
     let mut server = lan.serve(&[]);
     server.wait_for("DHCPDISCOVER(lan0)");
-    address_said(&mut machine, "eth0");
+    logged_address(&mut machine, "eth0");
     began.elapsed()
 }
 
-/// Whether something takes less than a limit in one of five tries: whatever else a host does, it makes nothing faster.
+/// Returns whether one of five tries takes less than the limit: a busy host makes a try slower, never faster.
 fn once_within(limit: Duration, try_once: fn() -> Duration) -> bool {
     let tries = (0..5).map(|_| try_once());
     tries.inspect(|took| println!("took {took:?}, limit {limit:?}")).any(|took| took < limit)
@@ -212,7 +212,7 @@ fn once_within(limit: Duration, try_once: fn() -> Duration) -> bool {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn without_a_server_one_line_is_said_and_the_boot_goes_on() {
+fn without_a_server_one_line_is_logged_and_the_boot_goes_on() {
     let machine = Machine::new().directory("/rootfs/etc").script(FOLLOW).command_line("whit.net.timeout=1").prepare();
     let lan = Lan::new();
     lan.plug(&machine, "eth0");
@@ -224,10 +224,10 @@ fn without_a_server_one_line_is_said_and_the_boot_goes_on() {
     assert_eq!(before.lines().filter(|line| line.starts_with("whit: network")).count(), 0, "{before}");
     machine.wait_for("settled\n");
     assert!(machine.of_init("root/rootfs/etc/hosts").contains("\n127.0.1.1 whit\n"));
-    // So does the search: the lease comes, and the files follow it.
+    // The search goes on too: the lease comes, and the files are updated.
     let _server = lan.serve(&["dhcp-option=6,10.55.0.2"]);
-    let said = address_said(&mut machine, "eth0");
-    let address = said.split('/').next().expect("an address");
+    let logged = logged_address(&mut machine, "eth0");
+    let address = logged.split('/').next().expect("an address");
     machine.wait_for("nameserver 10.55.0.2\n");
     let hosts = machine.wait_for("followed\n");
     assert!(hosts.contains(&format!("\n{address} whit\n")), "{hosts}");
@@ -235,7 +235,7 @@ fn without_a_server_one_line_is_said_and_the_boot_goes_on() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn without_an_interface_one_line_is_said_at_once() {
+fn without_an_interface_one_line_is_logged_at_once() {
     let began = Instant::now();
     let mut machine = machine().command_line("whit.net.timeout=1000").spawn();
     machine.wait_for("whit: network: no Ethernet interface\n");
@@ -255,13 +255,13 @@ fn a_machine_that_does_not_wait_gets_its_lease_later() {
     let before = machine.wait_for("settled\n");
     assert!(!before.contains("10.55"), "{before}");
     lan.carrier(0, true);
-    address_said(&mut machine, "eth0");
+    logged_address(&mut machine, "eth0");
     machine.wait_for("nameserver 10.55.0.2\n");
 }
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn a_network_that_is_off_is_not_touched() {
+fn with_the_network_off_interfaces_stay_down() {
     let machine = machine().command_line("whit.net=off").prepare();
     let lan = Lan::new();
     lan.plug(&machine, "eth0");
@@ -273,27 +273,27 @@ fn a_network_that_is_off_is_not_touched() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn name_servers_of_the_image_stay() {
+fn dns_servers_of_the_image_stay() {
     let machine = machine().file("/rootfs/etc/resolv.conf", "nameserver 9.9.9.9\n").prepare();
     let lan = Lan::new();
     lan.plug(&machine, "eth0");
     let _server = lan.serve(&["dhcp-option=6,10.55.0.2"]);
     let mut machine = machine.start();
-    address_said(&mut machine, "eth0");
+    logged_address(&mut machine, "eth0");
     let files = machine.wait_for("settled\n");
     assert!(files.ends_with("nameserver 9.9.9.9\n") && !files.contains("nameserver 10.55"), "{files}");
 }
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn of_two_interfaces_the_one_with_a_server_is_enough() {
+fn one_of_two_interfaces_with_a_server_is_enough() {
     let machine = machine().prepare();
     let lan = Lan::new();
     lan.plug(&machine, "first");
     lan.plug_without_carrier(&machine, "second");
     let _server = lan.serve(&[]);
     let mut machine = machine.start();
-    address_said(&mut machine, "first");
+    logged_address(&mut machine, "first");
     machine.wait_for("settled\n");
     let routes = machine.ip(&["route"]);
     assert_eq!(routes.matches("default").count(), 1, "{routes}");
@@ -301,7 +301,7 @@ fn of_two_interfaces_the_one_with_a_server_is_enough() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn two_leases_have_one_default_route_in_front() {
+fn with_two_leases_the_first_has_the_preferred_default_route() {
     let machine = machine().prepare();
     let lan = Lan::new();
     lan.plug(&machine, "first");
@@ -311,9 +311,9 @@ fn two_leases_have_one_default_route_in_front() {
         "dhcp-range=10.55.1.50,10.55.1.99,255.255.255.0,1h",
     ]);
     let mut machine = machine.start();
-    address_said(&mut machine, "first");
+    logged_address(&mut machine, "first");
     lan.carrier(1, true);
-    address_said(&mut machine, "second");
+    logged_address(&mut machine, "second");
     machine.wait_for("\n");
     let routes = machine.ip(&["route"]);
     let defaults: Vec<&str> = routes.lines().filter(|line| line.starts_with("default")).collect();
@@ -323,14 +323,14 @@ fn two_leases_have_one_default_route_in_front() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn interfaces_that_the_workload_makes_are_its_own() {
+fn interfaces_of_the_workload_are_not_configured() {
     let script = "ip link add own0 type veth peer name own1; echo settled; exec sleep 1000";
     let machine = Machine::new().script(script).command_line("whit.net=bg").prepare();
     let lan = Lan::new();
     lan.plug_without_carrier(&machine, "eth0");
     let mut machine = machine.start();
     machine.wait_for("settled\n");
-    // The init hears of links in their order: it has heard of own0 when it says this.
+    // The kernel reports links in order: when the init logs this, it has received own0 too.
     lan.carrier(0, true);
     machine.wait_for(": link up\n");
     let links = machine.ip(&["link", "show", "dev", "own0"]);
@@ -339,15 +339,15 @@ fn interfaces_that_the_workload_makes_are_its_own() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn a_lease_is_renewed_in_silence() {
+fn renewals_are_not_logged() {
     let machine = machine().prepare();
     let lan = Lan::new();
     lan.plug(&machine, "eth0");
-    // T1, in seconds; dnsmasq takes none that is shorter.
+    // T1, in seconds; dnsmasq accepts no shorter one.
     let mut server = lan.serve(&["dhcp-option=58,3"]);
     let mut machine = machine.start();
-    let said = address_said(&mut machine, "eth0");
-    let address = said.split('/').next().expect("an address");
+    let logged = logged_address(&mut machine, "eth0");
+    let address = logged.split('/').next().expect("an address");
     machine.wait_for("settled\n");
     for _ in 0..2 {
         server.wait_for(&format!("DHCPREQUEST(lan0) {address} "));
@@ -359,7 +359,7 @@ fn a_lease_is_renewed_in_silence() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn a_machine_that_is_not_named_yet_gives_the_server_no_name() {
+fn without_a_host_name_the_server_gets_none() {
     let machine = machine().prepare();
     let lan = Lan::new();
     lan.plug(&machine, "eth0");
@@ -367,6 +367,6 @@ fn a_machine_that_is_not_named_yet_gives_the_server_no_name() {
     let mut machine = machine.start();
     machine.wait_for("settled\n");
     let log = server.wait_for("DHCPACK(lan0) ");
-    // What the kernel calls it until then; once it is named, requests say so.
+    // The kernel's default name. Once the machine has a name, requests carry it.
     assert!(log.contains("requested options: ") && !log.contains("(none)"), "{log}");
 }

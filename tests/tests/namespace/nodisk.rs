@@ -1,4 +1,4 @@
-//! The root in the initramfs itself: whole or not, with the attributes that cpio has no place for, writable or not.
+//! The root in the initramfs itself: truncated, read-only, and with attributes that cpio cannot hold.
 
 use std::iter::repeat_n;
 
@@ -10,14 +10,14 @@ const NEEDS: &str = "initramfs truncated, needs 210 MB, or 120 MB with root=init
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn an_initramfs_without_its_last_entry_says_what_it_needs() {
+fn a_truncated_initramfs_reports_the_memory_that_it_needs() {
     let line = format!("whit: {NEEDS}");
     for command_line in ["", "root=initramfs"] {
         let cut = || Machine::new().command_line(command_line).file("/rootfs.needs", NEEDS).script("echo up");
         let finished = cut().run();
         finished.powered_off_saying(&[&line, "whit: exit 125"]);
         assert!(!finished.console.contains("up\n") && !finished.console.contains("no root"), "{}", finished.console);
-        // The last entry leads to the first.
+        // The last entry is a link to the first.
         let finished = cut().link("/rootfs.end", "././rootfs.needs").run();
         finished.powered_off_saying(&["whit: root /rootfs on /mnt", "up", "whit: exit 0"]);
     }
@@ -28,7 +28,7 @@ fn an_initramfs_without_its_last_entry_says_what_it_needs() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn a_root_of_the_initramfs_that_is_not_there_is_said() {
+fn an_initramfs_without_a_root_is_reported() {
     let finished = Machine::new().command_line("root=initramfs").run();
     let line = "whit: no root: neither a device as root= nor an image in the initramfs at /rootfs";
     finished.powered_off_saying(&[line, "whit: exit 125"]);
@@ -50,7 +50,7 @@ fn a_read_only_root_of_the_initramfs_cannot_be_written_to() {
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
 fn pivot_root_works_in_a_root_of_the_initramfs() {
-    // As runc does it: a mount of its own becomes /, and the old root is put into it.
+    // As runc does it: a bind mount becomes /, and the old root is mounted in it.
     let script = "
         mkdir -p /next/old /next/bin && cp /bin/busybox /next/bin/
         cat >/pivot <<'END'
@@ -70,10 +70,10 @@ fn record(path: &str, name: &str, text: &str, value: &str) -> Vec<u8> {
 fn attributes_are_restored_from_every_block_of_the_table() {
     // cap_net_bind_service+ep, as setcap writes it.
     let capability = "\x01\0\0\x02\0\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
-    let mut table = record("/rootfs/bin/busybox", "security.capability", "not said", capability);
+    let mut table = record("/rootfs/bin/busybox", "security.capability", "not logged", capability);
     let label = "x".repeat(1000);
     for number in 0..12 {
-        let record = record(&format!("/rootfs/{number}"), "trusted.label", "not said", &label);
+        let record = record(&format!("/rootfs/{number}"), "trusted.label", "not logged", &label);
         if table.len() % BLOCK + record.len() >= BLOCK {
             table.extend(repeat_n(0, BLOCK - table.len() % BLOCK));
         }
@@ -81,7 +81,7 @@ fn attributes_are_restored_from_every_block_of_the_table() {
     }
     table.extend(record("/rootfs/absent", "trusted.label", "lost: label of /absent", "y"));
     table.extend(record("/rootfs/absent", "trusted.more", "", "y"));
-    table.extend(record("/rootfs/bin/sh", "trusted.of.a.link", "not said", "z"));
+    table.extend(record("/rootfs/bin/sh", "trusted.of.a.link", "not logged", "z"));
     table.push(0);
     assert!(table.len() > 3 * BLOCK);
     let machine = (0..12).fold(Machine::new(), |machine, number| machine.file(&format!("/rootfs/{number}"), ""));
@@ -98,7 +98,7 @@ fn attributes_are_restored_from_every_block_of_the_table() {
         assert_eq!(value(&format!("/{number}"), "trusted.label"), label);
     }
     assert_eq!(value("/bin/sh", "trusted.of.a.link"), "z");
-    let said: Vec<&str> =
-        machine.console().lines().filter(|line| line.contains("lost") || line.contains("not said")).collect();
-    assert_eq!(said, ["whit: lost: label of /absent"]);
+    let logged: Vec<&str> =
+        machine.console().lines().filter(|line| line.contains("lost") || line.contains("not logged")).collect();
+    assert_eq!(logged, ["whit: lost: label of /absent"]);
 }

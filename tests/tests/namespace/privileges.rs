@@ -1,4 +1,4 @@
-//! What the workload may do at most: its capabilities, as the kernel shows them, and `no_new_privs`.
+//! The privileges of the workload: its capabilities, as the kernel shows them, and `no_new_privs`.
 
 use std::fs;
 
@@ -16,13 +16,13 @@ fn machine(options: &str) -> Machine {
     Machine::new().command_line(options).script(SHOW)
 }
 
-/// Those that a machine's PID 1 has: the tests' own, without CAP_SYS_MODULE and CAP_SYS_TIME, which the guard takes away.
+/// Returns the capabilities of a machine's PID 1: the tests' own, without CAP_SYS_MODULE and CAP_SYS_TIME, which `enter` removes.
 fn all() -> u64 {
     let status = fs::read_to_string("/proc/self/status").expect("procfs");
     set(&status.replace('\t', " "), "CapBnd") & !(1 << 16 | 1 << 25)
 }
 
-/// The set that a line of /proc/self/status has.
+/// Parses the set in a line of /proc/self/status.
 #[track_caller]
 fn set(text: &str, name: &str) -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
@@ -30,7 +30,7 @@ fn set(text: &str, name: &str) -> u64 {
     set.unwrap_or_else(|| panic!("no {name}:\n{text}")) & NAMED
 }
 
-/// Asserts the workload's sets: the bounding one, and the permitted and effective ones. A machine has no more than these tests.
+/// Asserts the workload's bounding, permitted and effective sets, as far as these tests have the capabilities themselves.
 #[track_caller]
 fn has(finished: &Finished, bounding: u64, permitted: u64) {
     finished.powered_off_saying(&["whit: exit 0", "whit: power off"]);
@@ -52,7 +52,7 @@ fn root_has_every_capability_unless_they_are_bounded() {
         ("whit.caps=none", 0),
         ("whit.caps=default,+NET_ADMIN,-MKNOD", (DEFAULT | 1 << 12) & !(1 << 27)),
         ("whit.caps=cap_net_raw,CHOWN", 1 << 13 | 1),
-        // What PID 1 does not have, it cannot give.
+        // PID 1 cannot give a capability that it does not have.
         ("whit.caps=sys_time,chown", 1),
     ] {
         let finished = machine(options).run();
@@ -63,16 +63,16 @@ fn root_has_every_capability_unless_they_are_bounded() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn another_user_has_none_and_the_bound_is_kept_for_its_programs() {
+fn another_user_has_no_capabilities_and_its_programs_keep_the_bounding_set() {
     has(&machine("whit.user=33:44").run(), NAMED, 0);
     has(&machine("whit.user=33:44 whit.caps=default").run(), DEFAULT, 0);
-    // To change the user and to set a limit needs none of those that are left.
+    // The user, the limit and the directory are set without any capability of the remaining set.
     has(&machine("whit.user=33:44 whit.caps=none whit.rlimit=nofile=100:200 whit.workdir=/made").run(), 0, 0);
 }
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn the_command_line_decides_whatever_the_image_says() {
+fn the_command_line_overrides_the_image() {
     let records = || machine("").file("/rootfs/etc/whit.conf", "caps all\n");
     has(&records().file("/whit.conf", "caps default\nno_new_privs\n").run(), DEFAULT, DEFAULT);
     has(&records().file("/whit.conf", "caps default\n").command_line("whit.caps=kill").run(), 1 << 5, 1 << 5);
@@ -80,7 +80,7 @@ fn the_command_line_decides_whatever_the_image_says() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn with_a_name_that_is_unknown_nothing_runs() {
+fn with_an_unknown_capability_nothing_runs() {
     for (line, shown) in [
         ("caps default,NET_ADMN", "whit: caps default,NET_ADMN: EINVAL"),
         ("caps default none", "whit: caps default none: EINVAL"),
@@ -112,7 +112,7 @@ fn an_init_of_the_image_is_bounded_too() {
         }
         assert!(finished.says(&format!("NoNewPrivs: {no_new_privs}")), "{}", finished.console);
     }
-    // PID 1 that has nothing to execute still ends the machine.
+    // When PID 1 cannot execute the image's init, it still ends the machine.
     let without =
         Machine::new().directory("/rootfs/bin").command_line("whit.pid1=exec whit.caps=none init=/no/init").run();
     without.powered_off_saying(&["whit: /no/init: not found (ENOENT)", "whit: exit 127", "whit: power off"]);
@@ -155,7 +155,7 @@ fn every_start_is_bounded_and_the_shell_is_not() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn an_init_without_the_feature_starts_nothing_that_was_to_be_bounded() {
+fn an_init_without_the_feature_starts_no_workload_that_should_be_bounded() {
     let machine = |line: &str| Machine::new().program("/init", &init_of_features("rootfs")).file("/whit.conf", line);
     for line in ["caps default", "caps ", "no_new_privs"] {
         let finished = machine(line).script(SHOW).run();

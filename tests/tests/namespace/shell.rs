@@ -1,4 +1,4 @@
-//! The console's shell, on a terminal: it comes behind the workload, ctrl-c works in it, and it ends the machine.
+//! The console's shell, on a terminal: it starts after the workload, ctrl-c works in it, and it ends the machine.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ fn with_shell() -> Machine {
     Machine::new().shell().terminal()
 }
 
-/// Types a line and shows that it runs: the marker is computed, so that its echo is none.
+/// Types a line and waits until it has run. The shell computes the marker, so that the terminal's echo does not match.
 #[track_caller]
 fn runs(machine: &mut Running, line: &str) -> String {
     machine.type_text(&format!("{line}; echo did-$((40 + 2))\n"));
@@ -23,7 +23,7 @@ fn runs(machine: &mut Running, line: &str) -> String {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn a_shell_with_job_control_comes_behind_the_workload() {
+fn a_shell_with_job_control_follows_the_workload() {
     let mut machine = with_shell().script("echo up; exit 7").spawn();
     let before = machine.wait_for(PROMPT);
     let (up, exit) = (before.find("up\n"), before.find("whit: exit 7\n"));
@@ -35,12 +35,12 @@ fn a_shell_with_job_control_comes_behind_the_workload() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn ctrl_c_reaches_what_runs_in_the_shell_and_not_the_shell() {
+fn ctrl_c_reaches_the_command_in_the_shell_and_not_the_shell() {
     let mut machine = with_shell().script("").spawn();
     machine.wait_for(PROMPT);
     let shell = runs(&mut machine, "echo pid-$$");
     for command in ["exec sleep 1000", "exec cat", "sleep 1000; echo not", "while :; do sleep 1000; done"] {
-        // Said by the command itself: it is in the foreground then.
+        // The command itself prints this: it is in the foreground then.
         machine.type_text(&format!("sh -c 'echo start\"\"ed; {command}'\n"));
         machine.wait_for("started\n");
         machine.type_text(CTRL_C);
@@ -105,7 +105,7 @@ fn the_shell_ends_the_machine() {
         machine.type_text(&format!("{command}\n"));
         let finished = machine.finish();
         assert_eq!(finished.end, end, "{command}:\n{}", finished.console);
-        // Perhaps behind the prompt that comes when the command has told PID 1.
+        // The line may follow a prompt, which comes when the command has signalled PID 1.
         assert!(finished.console.ends_with(&format!("{word}\n")), "{command}:\n{}", finished.console);
         let exits = finished.console.lines().filter(|line| *line == "whit: exit 0").count();
         assert_eq!(exits, 1, "{command}:\n{}", finished.console);
@@ -114,26 +114,26 @@ fn the_shell_ends_the_machine() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn a_daemon_lives_beside_the_shell_and_ends_with_the_machine() {
+fn a_daemon_runs_on_beside_the_shell_and_ends_with_the_machine() {
     let daemon = "
         ( trap 'echo hung up' HUP; sleep 0.05
           exec setsid /bin/sh -c 'trap \"echo asked; exit\" TERM; echo daemon lives; mkfifo /fifo; read line <>/fifo' ) &";
     let mut machine = with_shell().script(daemon).spawn();
-    // Whichever comes first.
+    // Before or after the prompt.
     machine.wait_for("daemon lives\n");
     let shown = runs(&mut machine, "ps | grep -c '[m]kfifo'");
     assert!(shown.contains("\n1\n"), "{shown}");
     machine.type_text("poweroff\n");
     let finished = machine.finish();
     finished.powered_off_saying(&["whit: exit 0"]);
-    // Perhaps behind the prompt.
+    // The line may follow a prompt.
     assert!(finished.console.contains("asked\nwhit: power off\n"), "{}", finished.console);
     assert!(!finished.says("hung up"), "{}", finished.console);
 }
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn a_workload_that_cannot_start_leaves_the_shell() {
+fn without_a_workload_the_shell_starts() {
     for (machine, lines) in [
         (with_shell(), ["whit: no root: ", "whit: exit 125"]),
         (
@@ -165,7 +165,7 @@ fn the_workload_has_the_terminal_under_its_user() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn what_the_init_makes_in_the_initramfs_can_be_looked_into() {
+fn directories_made_in_the_initramfs_are_readable() {
     let mut machine = with_shell().without("/mnt").command_line("root=/dev/nowhere rootwait=0").spawn();
     machine.wait_for(PROMPT);
     let shown = runs(&mut machine, "for made in /mnt /proc /sys /dev/pts; do stat -c '%n %a' $made; done");

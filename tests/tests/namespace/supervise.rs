@@ -1,4 +1,4 @@
-//! The life of the workload: orphans and daemons, signals, the order of the end.
+//! Supervision of the workload: orphans and daemons, signals, and the orderly end.
 
 use std::io::ErrorKind;
 use std::time::Instant;
@@ -9,7 +9,7 @@ use whit_tests::namespace::{End, Lan, Machine, Running};
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
 fn orphans_are_reaped_while_the_workload_runs() {
-    // Each parent ends before its child does: the child becomes PID 1's.
+    // Each parent ends before its child does: PID 1 adopts the child.
     let script = "
         for number in $(seq 200); do ( : <&- & ) ; done
         echo forked
@@ -18,7 +18,7 @@ fn orphans_are_reaped_while_the_workload_runs() {
     Machine::new().script(script).run().powered_off_saying(&["forked", "none is left", "whit: exit 0"]);
 }
 
-/// A daemon that is slow to leave the session of its parent, and the parent that has long ended then.
+/// A daemon that leaves the session of its parent only after the parent has ended.
 const SLOW_DAEMON: &str = "
     ( trap 'echo hung up' HUP; sleep 0.05; exec setsid /bin/sh -c 'echo daemon lives; read line </fifo; echo daemon ends' ) &
     mkfifo /fifo";
@@ -40,11 +40,11 @@ fn a_daemon_that_is_slow_to_setsid_keeps_the_machine() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn a_workload_that_fails_takes_its_daemons_with_it() {
-    let script = "( trap 'echo asked; exit' TERM; mkfifo /fifo; echo up >/ready; read line <>/fifo ) &
+fn a_workload_that_fails_ends_its_daemons() {
+    let script = "( trap 'echo caught TERM; exit' TERM; mkfifo /fifo; echo up >/ready; read line <>/fifo ) &
         until test -e /ready; do :; done; exit 3";
     let finished = Machine::new().script(script).run();
-    finished.powered_off_saying(&["whit: exit 3", "asked", "whit: power off"]);
+    finished.powered_off_saying(&["whit: exit 3", "caught TERM", "whit: power off"]);
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn signals_to_pid_1_reach_the_workload() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn a_workload_that_does_not_want_a_signal_dies_of_it() {
+fn a_workload_without_a_handler_dies_of_the_signal() {
     let mut machine = Machine::new().script("echo up; exec sleep 1000").spawn();
     machine.wait_for("up\n");
     machine.signal(Signal::TERM);
@@ -79,12 +79,12 @@ fn a_workload_that_does_not_want_a_signal_dies_of_it() {
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
 fn a_stopped_workload_goes_on() {
-    // ctrl-z: in a container nothing would have stopped.
+    // ctrl-z: in a container it would not stop.
     let script = "echo up; kill -TSTP $$; echo went on";
     Machine::new().terminal().script(script).run().powered_off_saying(&["up", "went on", "whit: exit 0"]);
 }
 
-/// A daemon that says which signals ask it to end, and its parent, which ends when it is ready.
+/// Returns a script that starts a daemon with these signal handlers and ends when the daemon is ready.
 fn daemon(on_signals: &str) -> String {
     format!(
         "( {on_signals} mkfifo /fifo; echo up >/ready; while :; do read line <>/fifo; done ) &
@@ -94,8 +94,8 @@ fn daemon(on_signals: &str) -> String {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn daemons_are_asked_to_end_by_the_stop_signal() {
-    // Not QUIT: a shell has it ignored in what it starts in the background, and what was ignored cannot be trapped.
+fn daemons_get_the_stop_signal() {
+    // Not QUIT: a shell ignores it in its background processes, and an ignored signal cannot be trapped.
     for (command_line, name) in [
         ("", "TERM"),
         ("whit.stopsignal=SIGHUP", "HUP"),
@@ -103,30 +103,30 @@ fn daemons_are_asked_to_end_by_the_stop_signal() {
         ("whit.stopsignal=SIGRTMIN+3", "37"),
         ("whit.grace=1000", "TERM"),
     ] {
-        let script = daemon(&format!("trap 'echo asked by {name}; exit' {name};"));
+        let script = daemon(&format!("trap 'echo caught {name}; exit' {name};"));
         let mut machine = Machine::new().command_line(command_line).script(&script).spawn();
         machine.wait_for("its daemons run on\n");
         machine.signal(Signal::USR2);
-        machine.finish().powered_off_saying(&[&format!("asked by {name}"), "whit: exit 0", "whit: power off"]);
+        machine.finish().powered_off_saying(&[&format!("caught {name}"), "whit: exit 0", "whit: power off"]);
     }
 }
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn daemons_that_do_not_end_are_killed_after_the_grace() {
+fn daemons_that_do_not_end_are_killed_after_the_grace_period() {
     let script = daemon("trap '' TERM;");
     let mut machine = Machine::new().command_line("whit.grace=1").script(&script).spawn();
     machine.wait_for("its daemons run on\n");
-    let asked = Instant::now();
+    let sent = Instant::now();
     machine.signal(Signal::USR2);
     machine.finish().powered_off_saying(&["whit: exit 0", "whit: power off"]);
-    let took = asked.elapsed();
+    let took = sent.elapsed();
     assert!((1.0..10.0).contains(&took.as_secs_f64()), "{took:?}");
 }
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn a_machine_ends_as_pid_1_is_asked() {
+fn signals_of_busyboxs_init_end_the_machine() {
     for (signal, end, word) in [
         (Signal::USR2, End::PowerOff, "whit: power off"),
         (Signal::USR1, End::PowerOff, "whit: halt"),
@@ -144,7 +144,7 @@ fn a_machine_ends_as_pid_1_is_asked() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn a_machine_ends_as_systemds_signals_ask() {
+fn signals_of_systemd_end_the_machine() {
     // SIGRTMIN+3 to +6, also while the workload runs.
     for (signal, end, word) in [
         (37, End::PowerOff, "whit: halt"),
@@ -161,7 +161,7 @@ fn a_machine_ends_as_systemds_signals_ask() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn a_machine_that_still_waits_can_be_ended() {
+fn a_machine_that_waits_for_its_root_or_network_can_be_ended() {
     for command_line in ["root=/dev/nowhere rootwait", "root=/dev/nowhere rootdelay=1000", "whit.net.timeout=1000"] {
         let machine = Machine::new().command_line(command_line).script("echo not").prepare();
         let lan = Lan::new();
@@ -177,8 +177,8 @@ fn a_machine_that_still_waits_can_be_ended() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn what_follows_the_workload_is_as_asked() {
-    // A halt is a power-off to whoever waits for a namespace.
+fn on_exit_decides_what_follows_the_workload() {
+    // The parent of a namespace cannot distinguish a halt from a power-off.
     for (choice, end, word) in [
         ("poweroff", End::PowerOff, "whit: power off"),
         ("reboot", End::Reboot, "whit: reboot"),
@@ -193,7 +193,7 @@ fn what_follows_the_workload_is_as_asked() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn a_workload_is_started_again_as_often_as_asked() {
+fn a_workload_is_restarted_up_to_the_limit() {
     let script = "echo ran $$; (trap '' TERM HUP; sleep 1000) & exit 3";
     let finished = Machine::new().command_line("whit.on_exit=restart:2").script(script).run();
     let words = ["whit: exit 3", "whit: start 1 in 100 ms", "whit: exit 3", "whit: start 2 in 200 ms", "whit: exit 3"];
@@ -203,14 +203,14 @@ fn a_workload_is_started_again_as_often_as_asked() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn a_workload_that_waits_for_its_next_start_is_no_obstacle() {
+fn a_machine_that_waits_for_the_next_start_can_be_ended() {
     let mut machine = Machine::new().command_line("whit.on_exit=restart").script("exit 1").spawn();
     machine.wait_for("whit: start 3 in 400 ms\n");
     machine.signal(Signal::USR2);
     machine.finish().powered_off_saying(&["whit: power off"]);
 }
 
-/// How much of PID 1 is in memory and was at most, in KiB, its threads, and the descriptors that it has open.
+/// Returns the memory of PID 1 in KiB, now and at its peak, and the numbers of its threads and open descriptors.
 fn footprint(machine: &Running) -> [usize; 4] {
     let status = machine.of_init("status");
     let number = |name: &str| {
@@ -220,7 +220,7 @@ fn footprint(machine: &Running) -> [usize; 4] {
     [number("VmRSS:"), number("VmHWM:"), number("Threads:"), machine.descriptors_of_init().len()]
 }
 
-/// A workload that leaves orphans and then counts signals; asked, it says how many, and it ends with the last.
+/// A workload that leaves orphans and then counts signals. It prints the count on request, and ends with the last signal.
 const SOAKED: &str = "
     test -p /fifo || mkfifo /fifo; exec 3<>/fifo
     seen=0; trap 'seen=$((seen + 1))' USR1
@@ -231,16 +231,16 @@ const SOAKED: &str = "
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn ten_thousand_orphans_a_thousand_signals_and_five_runs_leave_pid_1_as_it_was() {
+fn pid_1_does_not_grow_with_orphans_signals_and_restarts() {
     let mut machine = Machine::new().command_line("whit.on_exit=restart").script(SOAKED).spawn();
     let mut first = None;
     for run in 1..=5 {
         machine.wait_for("orphaned\n");
         for sent in 1..200 {
             machine.signal(Signal::USR1);
-            // The next one comes when this one was seen: two would be one.
+            // The next signal is sent after the workload has counted this one: two pending signals would be one.
             loop {
-                machine.write_for_init("/rootfs/fifo", "asked\n");
+                machine.write_for_init("/rootfs/fifo", "count\n");
                 machine.wait_for("seen ");
                 if machine.wait_for("\n").parse() == Ok(sent) {
                     break;
@@ -250,7 +250,7 @@ fn ten_thousand_orphans_a_thousand_signals_and_five_runs_leave_pid_1_as_it_was()
         machine.signal(Signal::USR1);
         // A signal that comes right before the shell reads is handled after the read; one that comes earlier ends the shell
         // without it.
-        if let Err(error) = machine.try_write_for_init("/rootfs/fifo", "asked\n") {
+        if let Err(error) = machine.try_write_for_init("/rootfs/fifo", "count\n") {
             assert_eq!(error.kind(), ErrorKind::BrokenPipe);
         }
         machine.wait_for("all seen\n");
@@ -264,8 +264,8 @@ fn ten_thousand_orphans_a_thousand_signals_and_five_runs_leave_pid_1_as_it_was()
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn what_is_stopped_does_not_keep_the_machine() {
-    // A job that somebody stopped, and the workload itself: neither hears SIGTERM.
+fn stopped_processes_do_not_keep_the_machine() {
+    // A stopped job, and the stopped workload itself: neither receives SIGTERM.
     for script in [
         "sleep 1000 & kill -STOP $!; echo stopped; exit 3",
         "( until grep -q 'State:.T' /proc/$$/status; do :; done; echo stopped; kill -38 1 ) & kill -STOP $$",

@@ -1,4 +1,4 @@
-//! DHCP over time: what is lost, what comes late, and what a lease becomes until it ends.
+//! DHCP over time: lost messages, late events, and the states of a lease until it ends.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ fn machine() -> Machine {
     Machine::new().directory("/rootfs/etc").script("echo settled; exec sleep 1000").command_line("whit.net.timeout=20")
 }
 
-/// A machine at its cable, whose other end is ours.
+/// Starts a machine whose cable is served by the test.
 fn wired() -> (Running, Lan, Frames) {
     let machine = machine().prepare();
     let lan = Lan::new();
@@ -20,7 +20,7 @@ fn wired() -> (Running, Lan, Frames) {
     (machine, lan, frames)
 }
 
-/// An answer with a lease of ten seconds, T1 after one and T2 after three, and packets of 1400 bytes.
+/// Returns an answer with a lease of ten seconds, T1 after one and T2 after three, and an MTU of 1400.
 fn short(query: &Query, kind: u8) -> Vec<u8> {
     let mut answer =
         Answer::new(query, kind, ADDRESS).with(58, &[0, 0, 0, 1]).with(59, &[0, 0, 0, 3]).with(26, &[5, 120]);
@@ -30,12 +30,12 @@ fn short(query: &Query, kind: u8) -> Vec<u8> {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn a_message_that_is_lost_is_sent_again() {
+fn a_lost_message_is_sent_again() {
     let (mut machine, _lan, mut frames) = wired();
     let lost = frames.next(DISCOVER);
     let discover = frames.next(DISCOVER);
     assert_eq!(discover.xid(), lost.xid());
-    // An answer to the one that was believed lost counts, too.
+    // An answer to the first message is accepted too.
     frames.send(&Answer::new(&lost, OFFER, ADDRESS).frame());
     let lost = frames.next(REQUEST);
     let request = frames.next(REQUEST);
@@ -53,7 +53,7 @@ fn nothing_is_sent_before_there_is_a_carrier() {
     let mut frames = lan.frames();
     let mut machine = machine.start();
     machine.wait_for("whit: root /rootfs on /mnt\n");
-    // The time in which nothing comes is what is tested.
+    // No message may come in this time.
     assert!(frames.query_within(Duration::from_millis(2500)).is_none());
     lan.carrier(0, true);
     let discover = frames.next(DISCOVER);
@@ -93,37 +93,37 @@ fn a_lease_of_ten_seconds_is_renewed_rebound_and_lost() {
     let mut before = request.xid();
     for _ in 0..5 {
         let renewal = frames.next(REQUEST);
-        assert_eq!((renewal.source.0, renewal.destination.0), (ADDRESS, Answer::SERVER), "to the server alone");
+        assert_eq!((renewal.source.0, renewal.destination.0), (ADDRESS, Answer::SERVER), "unicast to the server");
         assert_eq!((renewal.ciaddr(), renewal.option(50), renewal.option(54)), (ADDRESS, None, None));
-        assert_ne!(renewal.xid(), before, "a transaction of its own");
+        assert_ne!(renewal.xid(), before, "a new transaction");
         before = renewal.xid();
         frames.send(&short(&renewal, ACK));
     }
-    // Nobody answers any more.
-    let mut asked_all = 0;
+    // The server does not answer any more.
+    let mut broadcasts = 0;
     let last = loop {
         let query = frames.next(REQUEST);
         if query.option(50).is_some() {
             break query;
         }
-        assert!(asked_all == 0 || query.destination.0 == [255; 4], "from T2 on everybody is asked");
-        asked_all += u32::from(query.destination.0 == [255; 4]);
+        assert!(broadcasts == 0 || query.destination.0 == [255; 4], "from T2 on by broadcast");
+        broadcasts += u32::from(query.destination.0 == [255; 4]);
     };
-    assert!(asked_all > 0);
-    assert_eq!((last.option(50), last.ciaddr()), (Some(&ADDRESS[..]), [0; 4]), "whether it can be had again");
-    let said = machine.wait_for("whit: eth0: the lease is lost\n");
-    assert_eq!(said, "", "renewed in silence");
+    assert!(broadcasts > 0);
+    assert_eq!((last.option(50), last.ciaddr()), (Some(&ADDRESS[..]), [0; 4]), "INIT-REBOOT with the old address");
+    let logged = machine.wait_for("whit: eth0: the lease is lost\n");
+    assert_eq!(logged, "", "renewals are not logged");
     let addresses = machine.ip(&["-4", "address", "show", "dev", "eth0"]);
     assert!(!addresses.contains("10.55."), "{addresses}");
     assert!(machine.ip(&["link", "show", "dev", "eth0"]).contains(" mtu 1500 "), "as before the lease");
-    // Another network.
+    // A NAK, as from another network.
     frames.send(&Answer::new(&last, NAK, [0; 4]).frame());
     assert_eq!(frames.query().kind(), DISCOVER);
 }
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn a_lease_that_ends_without_a_carrier_is_asked_for_with_the_next() {
+fn a_lease_that_ends_without_a_carrier_is_requested_with_the_next_carrier() {
     let (mut machine, lan, mut frames) = wired();
     let discover = frames.next(DISCOVER);
     frames.send(&short(&discover, OFFER));
@@ -132,7 +132,7 @@ fn a_lease_that_ends_without_a_carrier_is_asked_for_with_the_next() {
     machine.wait_for("settled\n");
     lan.carrier(0, false);
     machine.wait_for("whit: eth0: the lease is lost\n");
-    // Long enough for its questions to be over, if it asked without a carrier.
+    // Long enough for all repetitions, if it sent messages without a carrier.
     while frames.query_within(Duration::from_secs(2)).is_some() {}
     lan.carrier(0, true);
     let again = frames.next(REQUEST);
@@ -143,7 +143,7 @@ fn a_lease_that_ends_without_a_carrier_is_asked_for_with_the_next() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn a_server_that_comes_back_with_another_pool_is_obeyed() {
+fn the_nak_of_a_server_with_another_pool_is_obeyed() {
     let machine = machine().prepare();
     let lan = Lan::new();
     lan.plug(&machine, "eth0");

@@ -1,4 +1,4 @@
-//! What `mount=` and `tmpfs=` bring into the root.
+//! Volumes that `mount=` and `tmpfs=` mount in the root.
 
 use whit_tests::namespace::Machine;
 
@@ -6,7 +6,7 @@ const SHOW: &str = "grep -E ' /(data|scratch|mnt|run)[^ ]* ' /proc/mounts; stat 
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn a_tmpfs_is_dockers_and_its_options_are_the_users() {
+fn a_tmpfs_has_dockers_defaults_and_the_users_options() {
     let finished = Machine::new()
         .script(SHOW)
         .file("/whit.conf", "tmpfs /scratch:exec,size=64k\n")
@@ -17,7 +17,7 @@ fn a_tmpfs_is_dockers_and_its_options_are_the_users() {
     for mount in [
         "tmpfs /data/a tmpfs rw,nosuid,nodev,noexec,relatime 0 0",
         "tmpfs /scratch tmpfs rw,nosuid,nodev,relatime,size=64k 0 0",
-        // The weakest source's first: what the image wants may be mounted on.
+        // The image's volumes are mounted first, so that those of the command line can be mounted on them.
         "tmpfs /data/a/b tmpfs ro,noatime,mode=700 0 0",
     ] {
         assert!(finished.says(mount), "{mount}:\n{}", finished.console);
@@ -26,7 +26,7 @@ fn a_tmpfs_is_dockers_and_its_options_are_the_users() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn links_in_the_path_lead_where_they_lead_in_the_root() {
+fn links_in_the_path_are_resolved_in_the_root() {
     let finished = Machine::new()
         .script("grep scratch /proc/mounts; ls -d /away/deep /data; read line </data/deep/file; echo $line")
         .directory("/rootfs/away")
@@ -39,19 +39,19 @@ fn links_in_the_path_lead_where_they_lead_in_the_root() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn what_cannot_be_mounted_ends_the_boot_unless_it_may_fail() {
-    for (words, problem) in [
+fn a_volume_that_cannot_be_mounted_ends_the_boot_without_nofail() {
+    for (options, problem) in [
         ("whit.mount=nothing", "whit: mount=nothing: EINVAL"),
         ("whit.tmpfs=scratch", "whit: tmpfs=scratch: EINVAL"),
         ("whit.mount=nosuchfs:tag:/data", "whit: mount=nosuchfs:tag:/data: EINVAL"),
         ("whit.mount=tmpfs:/script/x", "whit: mount=tmpfs:/script/x: ENOTDIR"),
         ("whit.tmpfs=/data:no_such_option", "whit: tmpfs=/data:no_such_option: EINVAL"),
     ] {
-        let finished = Machine::new().script("echo runs").command_line(words).run();
+        let finished = Machine::new().script("echo runs").command_line(options).run();
         finished.powered_off_saying(&[problem, "whit: exit 125", "whit: power off"]);
-        assert!(!finished.says("runs"), "{words}");
+        assert!(!finished.says("runs"), "{options}");
     }
-    let words = "whit.mount=/dev/nosuch:/data::ro,nofail whit.tmpfs=/scratch";
-    let finished = Machine::new().script("grep -c /scratch /proc/mounts").command_line(words).run();
+    let options = "whit.mount=/dev/nosuch:/data::ro,nofail whit.tmpfs=/scratch";
+    let finished = Machine::new().script("grep -c /scratch /proc/mounts").command_line(options).run();
     finished.powered_off_saying(&["whit: mount=/dev/nosuch:/data::ro,nofail: ENOENT", "1", "whit: exit 0"]);
 }

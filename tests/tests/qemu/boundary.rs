@@ -1,4 +1,4 @@
-//! What a workload cannot do to PID 1 and to who uses the console after it, and what the README's own commands make.
+//! Attacks of a workload on PID 1 and on the shell that uses the console after it, and the initramfs of the README's commands.
 
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Command;
@@ -43,15 +43,15 @@ fn the_power_button_works_with_the_readmes_initramfs() {
     }
 }
 
-/// A machine with a shell for its console, whose workload is user 33 and does this.
-fn attacked(words: &str, script: &str) -> CommandLine {
+/// Returns a machine with a shell on its console, whose workload is this script as user 33.
+fn attacked(options: &str, script: &str) -> CommandLine {
     let disk = busybox_disk_with("attack.img", |root| {
         std::fs::copy(attack(), root.join("bin/attack")).unwrap();
     });
     machine(&cloud_kernels()[0], &[VIRTIO.as_slice(), &["virtio_console"], &BUTTON].concat(), Shell::Busybox)
         .nic(Nic::None)
         .append("root=/dev/vda whit.net=off whit.user=33:44 whit.grace=1")
-        .append(&format!("{words} entrypoint=/bin/sh -- -c \"{script}\""))
+        .append(&format!("{options} entrypoint=/bin/sh -- -c \"{script}\""))
         .disk(DiskInterface::Virtio, disk)
         .snapshot()
 }
@@ -59,49 +59,49 @@ fn attacked(words: &str, script: &str) -> CommandLine {
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
 fn nothing_that_a_workload_types_reaches_the_shell() {
-    // Before its end, and as a daemon that it leaves.
+    // The workload types before its end, and its daemon types after it.
     let mut guest = Guest::start(&attacked(
         "",
         "/bin/attack sti 'echo one-$((1)) '; /bin/attack daemon 2 sti 'echo two-$((2)) '; exit 3",
     ));
     guest.line("whit: exit 3");
     guest.line("attack: typed");
-    guest.machine().send(b"\n").unwrap(); // The prompt is in front of that line.
-    // What was typed would have run in front of this.
+    guest.machine().send(b"\n").unwrap(); // The prompt is before that line.
+    // Typed input would have run before this.
     let shown = guest.run("echo mine");
     guest.assert(shown == "mine\n0", &shown);
     guest.machine().power_down().unwrap();
     let console = guest.end();
-    guest.assert(!console.contains("one-1") && !console.contains("two-2"), "it was typed into the shell");
+    guest.assert(!console.contains("one-1") && !console.contains("two-2"), "the shell received typed input");
 }
 
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
-fn nobody_else_hears_what_is_typed_into_the_shell() {
+fn no_daemon_receives_input_of_the_shell() {
     let mut guest = Guest::start(&attacked("", "/bin/busybox stty raw -echo; /bin/attack daemon 2 foreground; exit 3"));
     guest.line("attack: foreground");
-    guest.machine().send(b"\n").unwrap(); // The prompt is in front of that line.
+    guest.machine().send(b"\n").unwrap(); // The prompt is before that line.
     for _ in 0..3 {
         let shown = guest.run("echo secret; /bin/busybox stty -a 2>/dev/null | /bin/busybox grep -o ' icanon'");
         guest.assert(shown == "secret\n icanon\n0", &shown);
-        // The kernel hangs the console up when its shell ends; the next one has it again.
+        // When the shell ends, the kernel hangs up the console; the next shell opens it again.
         guest.type_line("exit");
     }
     guest.machine().power_down().unwrap();
     let console = guest.end();
-    guest.assert(!console.contains("heard"), "the daemon heard what was typed");
+    guest.assert(!console.contains("heard"), "the daemon received input of the shell");
 }
 
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
-fn a_stopped_terminal_and_a_host_that_does_not_read_delay_no_end() {
+fn a_stopped_terminal_or_a_host_that_does_not_read_delays_no_end() {
     let (folder, host) = (tempfile::tempdir().unwrap(), Host::new());
     let exit = folder.path().join("exit");
     for script in ["exec /bin/attack stop", "( while :; do echo more; done ) & /bin/busybox sleep 2; exit 5"] {
         let command = attacked("whit.on_exit=poweroff console=ttyS1", script).port_into("org.whit.exit", &exit);
         let mut guest = Guest::start(&command.option("-serial", host.socket()));
         let started = Instant::now();
-        // Nobody reads this.
+        // The test does not read from it.
         let _console = host.accept();
         guest.end();
         assert_eq!(std::fs::read_to_string(&exit).unwrap(), "5\n");

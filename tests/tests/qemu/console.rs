@@ -1,4 +1,4 @@
-//! Machines with a second terminal: who hears what the init says, and who may speak with whom.
+//! Machines with a second terminal: which consoles show the init's messages, and a shell beside the workload.
 
 use std::io::Write;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -6,7 +6,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use tempfile::TempDir;
 use whit_tests::Transcript;
 use whit_tests::debian::{cloud_kernels, kernel};
-use whit_tests::whole::{Copy, Guest, Shell, VIRTIO, alone, assert_clean, busybox_disk, machine, said};
+use whit_tests::whole::{Copy, Guest, Shell, VIRTIO, alone, assert_clean, busybox_disk, init_messages, machine};
 use whit_tools::kernel::debian::Flavour;
 use whit_tools::vm::qemu::{CommandLine, DiskInterface, Nic};
 
@@ -31,7 +31,7 @@ impl Port {
         command.option("-serial", format!("unix:{}", self.socket()))
     }
 
-    /// The machine has started: what it writes there, and the way to write to it.
+    /// Waits for the machine's start; returns the port's output, and a stream to write to it.
     fn open(&self) -> (Transcript, UnixStream) {
         let stream = self.listener.accept().unwrap().0;
         (Transcript::new("ttyS1", stream.try_clone().unwrap()), stream)
@@ -42,9 +42,9 @@ const ENDS: &str = "entrypoint=/bin/sh -- -c \"exit 7\"";
 
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
-fn what_the_init_says_reaches_every_console_once() {
+fn the_inits_messages_reach_every_console_once() {
     for kernel in cloud_kernels() {
-        // The last one is /dev/console; /dev/vcs1 is what the screen of the other shows.
+        // The last console is /dev/console; /dev/vcs1 has the text on the screen of the other one.
         let command = alone(&kernel, &busybox_disk()).append(
             "console=tty0 console=ttyS0 entrypoint=/bin/sh -- -c \"/bin/busybox fold -w 80 /dev/vcs1; exit 7\"",
         );
@@ -52,28 +52,28 @@ fn what_the_init_says_reaches_every_console_once() {
         let console = guest.end();
         let (before, screen) = console.split_once("whit: root /dev/vda on /mnt\n").unwrap();
         guest.assert(!before.contains("whit: "), "the serial console shows it once");
-        let shown = said(screen, "");
+        let shown = init_messages(screen, "");
         guest.assert(shown == ["root /dev/vda on /mnt", "exit 7", "power off"], &format!("the screen: {shown:?}"));
     }
 }
 
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
-fn in_the_kernels_log_messages_have_levels_and_the_kernel_shows_them() {
+fn messages_in_the_kernels_log_have_levels_and_the_kernel_shows_them() {
     let kernel = &kernel(Flavour::Cloud, None);
     let script = "entrypoint=\"/bin/busybox dmesg -r\" whit.log=kmsg whit.shell=ttyX9";
-    for (words, shown) in [("loglevel=7", true), ("quiet", false)] {
-        let mut guest = Guest::start(&alone(kernel, &busybox_disk()).append(&format!("{words} {script}")));
+    for (options, shown) in [("loglevel=7", true), ("quiet", false)] {
+        let mut guest = Guest::start(&alone(kernel, &busybox_disk()).append(&format!("{options} {script}")));
         let console = guest.end();
         let is_log = |line: &&str| line.contains("> [") || line.starts_with('<');
         let (log, console): (Vec<&str>, Vec<&str>) =
             console.lines().filter(|line| line.contains("whit: ")).partition(is_log);
-        // Facility 1 is a process's: <8 + level>.
+        // Facility 1 is for processes: <8 + level>.
         for (level, text) in [("<11>[", "] whit: shell=ttyX9: ENOENT"), ("<14>[", "] whit: root /dev/vda on /mnt")] {
             let found: Vec<_> = log.iter().filter(|line| line.contains(text)).collect();
             guest.assert(found.len() == 1 && found[0].starts_with(level), &format!("{text}: {log:#?}"));
             let count = console.iter().filter(|line| line.contains(text)).count();
-            guest.assert(count == usize::from(shown || level == "<11>["), &format!("{words}: {text}: {console:#?}"));
+            guest.assert(count == usize::from(shown || level == "<11>["), &format!("{options}: {text}: {console:#?}"));
         }
     }
 }
@@ -101,7 +101,7 @@ fn another_terminal_has_a_shell_beside_the_workload() {
             guest.assert(!pids.contains(&pid), "another shell");
             pids.push(pid);
             shell.wait_for("# ");
-            // Said by the command itself: it is in the foreground then.
+            // The command itself prints this: it is in the foreground then.
             keys.write_all(b"sh -c 'echo start\"\"ed; exec sleep 1000'\n").unwrap();
             shell.wait_for("started\n");
             keys.write_all(b"\x03").unwrap();
@@ -110,7 +110,7 @@ fn another_terminal_has_a_shell_beside_the_workload() {
         }
         shell.wait_for("# ");
         guest.assert(!shell.text().contains("can't access tty"), shell.text());
-        // It is no daemon that would keep the machine.
+        // The shell does not keep the machine running as a daemon does.
         guest.machine().send(b"word\n").unwrap();
         for line in ["down", "whit: exit 0", "whit: power off"] {
             guest.line(line);
@@ -122,10 +122,10 @@ fn another_terminal_has_a_shell_beside_the_workload() {
 
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
-fn a_terminal_that_is_not_there_is_said_once_and_keeps_nobody() {
+fn a_missing_terminal_is_logged_once_and_does_not_delay_the_workload() {
     let command = alone(&kernel(Flavour::Cloud, None), &busybox_disk()).append(&format!("whit.shell=ttyX9 {ENDS}"));
     let mut guest = Guest::start(&command);
     let console = guest.end();
-    guest.assert(said(&console, "shell=") == ["shell=ttyX9: ENOENT"], "the terminal is said to be missing");
-    guest.assert(said(&console, "exit") == ["exit 7"], "the workload ran");
+    guest.assert(init_messages(&console, "shell=") == ["shell=ttyX9: ENOENT"], "the missing terminal is logged");
+    guest.assert(init_messages(&console, "exit") == ["exit 7"], "the workload ran");
 }

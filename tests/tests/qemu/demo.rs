@@ -1,4 +1,4 @@
-//! The README's first command does what the README says.
+//! The README's first command prints the lines that the README shows.
 
 use std::process::Command;
 
@@ -9,8 +9,8 @@ use whit_tests::tool;
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
 fn the_demo_serves_a_page_and_powers_off() {
     let demo = output(Command::new(tool("demo")).args(["--accel", "tcg"]));
-    let (shown, said) = (String::from_utf8_lossy(&demo.stdout), String::from_utf8_lossy(&demo.stderr));
-    assert!(demo.status.success(), "{shown}\n{said}");
+    let (shown, errors) = (String::from_utf8_lossy(&demo.stdout), String::from_utf8_lossy(&demo.stderr));
+    assert!(demo.status.success(), "{shown}\n{errors}");
     let mut rest = &*shown;
     for expected in [
         "kernel starts  ",

@@ -1,4 +1,4 @@
-//! Machines whose initramfs has the drivers of many, and which load those of their own hardware.
+//! Machines whose initramfs has drivers for many kinds of hardware, and which load only those of their own.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -14,19 +14,19 @@ use whit_tools::kernel::modules::For;
 use whit_tools::vm::qemu::{Accelerator, Board, CommandLine, DiskInterface, Nic};
 use xtask::workspace;
 
-/// What is loaded when the workload starts, a module a line.
+/// Prints the loaded modules when the workload starts, one in each line.
 const SHOW: &str = r#"entrypoint=/bin/sh -- -c "cut -d ' ' -f 1 /proc/modules; echo shown""#;
 
 fn initramfs(folder: &Path, kernel: &Kernel, set: For) -> PathBuf {
     let path = folder.join("initramfs");
     let recipe = Recipe { init: init(), modules: Some(kernel.modules.clone()), sets: vec![set], ..Recipe::default() };
     let (tree, _) = recipe.tree().unwrap_or_else(|error| panic!("{error}"));
-    // As it is: what unpacks it is slow in a machine that is translated.
+    // Not compressed: unpacking is slow in an emulated machine.
     initramfs::write(&tree, &path, &Packing::new(Compression::None)).unwrap_or_else(|error| panic!("{error}"));
     path
 }
 
-/// Boots to a lease and a root on this hardware; returns the lines of the console, among them the modules that were loaded.
+/// Boots to a lease and a root on this hardware; returns the lines of the console, among them the loaded modules.
 fn boot(kernel: &Kernel, initramfs: &Path, board: Board, disk: DiskInterface, nic: Nic) -> Vec<String> {
     let command = CommandLine::new(unpacked(kernel))
         .initrd(initramfs)
@@ -50,7 +50,7 @@ fn boot(kernel: &Kernel, initramfs: &Path, board: Board, disk: DiskInterface, ni
 
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
-fn one_initramfs_boots_every_machine_with_its_own_drivers_alone() {
+fn one_initramfs_boots_every_machine_and_loads_only_its_drivers() {
     let kernel = kernel(Flavour::Generic, None);
     let folder = tempfile::tempdir_in(workspace::target()).unwrap();
     let initramfs = initramfs(folder.path(), &kernel, For::BareMetal);
@@ -93,7 +93,7 @@ fn modules_of_another_kernel_are_refused() {
         .args([OsStr::new("--modules"), other.modules.as_os_str()])
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&made.stderr);
-    assert!(!made.status.success() && !output.exists() && said.lines().count() == 1, "{said}");
-    assert!(said.contains(&kernel.release) && said.contains(&other.release), "{said}");
+    let errors = String::from_utf8_lossy(&made.stderr);
+    assert!(!made.status.success() && !output.exists() && errors.lines().count() == 1, "{errors}");
+    assert!(errors.contains(&kernel.release) && errors.contains(&other.release), "{errors}");
 }

@@ -1,4 +1,4 @@
-//! Machines that somebody ends from the outside.
+//! Machines that are ended from the outside, and the state of their disks.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -42,13 +42,13 @@ fn the_power_button_ends_a_boot_that_waits_and_a_shell() {
     let modules = [VIRTIO.as_slice(), &BUTTON].concat();
     let mut guest = Guest::start(&machine(kernel, &modules, Shell::No).append("root=/dev/vda rootwait loglevel=7"));
     guest.line("ACPI: button: Power Button");
-    // The driver's last words come before it listens: what is pressed in between is lost.
+    // The driver logs this before it handles events: a press in between is lost.
     for press in 0.. {
         guest.machine().power_down().unwrap();
         if guest.machine().wait_for("whit: power off", Duration::from_secs(1)).is_ok() {
             break;
         }
-        guest.assert(press < 60, "nobody hears the power button");
+        guest.assert(press < 60, "the power button has no effect");
     }
     guest.end();
 
@@ -74,7 +74,7 @@ fn a_machine_that_cannot_be_switched_off_is_reset() {
             .disk(DiskInterface::Virtio, disk.path());
         let mut guest = Guest::start(&command);
         guest.line("whit: power off");
-        // Halted, it would stay for ever. QEMU takes a reset for the end, as Firecracker does.
+        // A halted machine would run on. QEMU ends at a reset, as Firecracker does.
         guest.end();
         assert_clean(&disk.path());
     }
@@ -104,8 +104,8 @@ fn press_ctrl_alt_del(guest: &mut Guest) {
     guest.machine().execute("send-key", &json!({ "keys": keys })).unwrap();
 }
 
-/// All that a workload may hold when the machine ends: files of the root, of a disk that it mounted itself, of an overlay and of
-/// a disk image; other mounts of theirs, also in a mount namespace of somebody else; a file that is swapped to.
+/// A script that holds all that a workload may hold at the end of the machine: open files of the root, of a disk that it mounted
+/// itself, of an overlay and of a disk image; bind mounts, also in another mount namespace; a swap file.
 const ENTANGLED: &str = r#"
 set -e
 mount -t ext4 /dev/vdb /data
@@ -119,7 +119,7 @@ mount -o loop -t ext2 /image /root-of/looped; exec 6>/root-of/looped/held
 echo entangled
 "#;
 
-/// The disks of the machine, and what it runs.
+/// Makes the disks of the machine, with [`ENTANGLED`] and its programs.
 fn entangled(disks: &Disks) -> [PathBuf; 2] {
     let tree = disks.tree();
     fs::create_dir(tree.join("bin")).unwrap();
@@ -176,14 +176,14 @@ fn every_way_to_end_leaves_the_disks_clean() {
                 guest.machine().quit().unwrap();
             }
             let console = guest.end();
-            guest.assert(!console.contains("emergency"), "nothing was left to the kernel");
+            guest.assert(!console.contains("emergency"), "no emergency remount");
             assert_clean(&root);
             assert_clean(&data);
         }
     }
 }
 
-/// A machine that runs `then` behind [`ENTANGLED`].
+/// Starts a machine that runs [`ENTANGLED`], then `then`.
 fn entangled_machine(kernel: &Kernel, disks: &Disks, then: &str) -> (Guest, [PathBuf; 2]) {
     let [root, data] = entangled(disks);
     let command = machine(kernel, &[VIRTIO.as_slice(), &["overlay", "loop"]].concat(), Shell::No)
@@ -199,8 +199,8 @@ fn entangled_machine(kernel: &Kernel, disks: &Disks, then: &str) -> (Guest, [Pat
 
 #[test]
 #[ignore = "needs QEMU, Debian's archive and mkfs programs: cargo selftest runs it"]
-fn what_pid_1_cannot_reach_is_left_to_the_kernel() {
-    // The disk is in nobody's mount namespace any more, and yet in use.
+fn the_kernel_remounts_disks_out_of_reach_of_pid_1() {
+    // The disk is in no mount namespace any more, but in use for swap.
     let swap = "dd if=/dev/zero of=/data/swap bs=64k count=32; chmod 600 /data/swap; mkswap /data/swap; swapon /data/swap; exit 7";
     for kernel in cloud_kernels() {
         let disks = Disks::new();
@@ -215,14 +215,14 @@ fn what_pid_1_cannot_reach_is_left_to_the_kernel() {
 
 #[test]
 #[ignore = "needs QEMU, Debian's archive and mkfs programs: cargo selftest runs it"]
-fn a_disk_that_hangs_keeps_neither_the_machine_nor_the_other_disk() {
-    // What hangs holds a file of the root, and cannot be ended.
+fn a_disk_that_hangs_blocks_neither_the_machine_nor_the_other_disk() {
+    // The process that hangs holds a file of the root, and cannot be killed.
     let script = "exec 3>/held; echo ready; read line; dd if=/dev/zero of=/data/file bs=64k count=1 conv=fsync &
         until grep -q State:.D /proc/$!/status; do :; done; echo stuck; wait";
     let no_writes =
         json!({ "device": "disk1", "bps": 0, "bps_rd": 0, "bps_wr": 1, "iops": 0, "iops_rd": 0, "iops_wr": 0 });
     let disks: Vec<Disks> = cloud_kernels().iter().map(|_| Disks::new()).collect();
-    // At the same time: for a minute they only wait.
+    // All machines run at the same time: for a minute they only wait.
     let mut machines = Vec::new();
     for (kernel, disks) in cloud_kernels().iter().zip(&disks) {
         let (mut guest, [root, _]) = entangled_machine(kernel, disks, script);

@@ -1,4 +1,4 @@
-//! Randomness that is handed to a machine that has none of its own.
+//! A seed of random bytes for a machine without a source of its own.
 
 use whit_tests::debian::kernel;
 use whit_tests::init;
@@ -10,11 +10,11 @@ use whit_tools::runrecord::RunRecord;
 use whit_tools::vm::qemu::{Accelerator, CommandLine, Nic};
 use xtask::workspace;
 
-/// What the kernel says when it can tell random numbers (drivers/char/random.c).
+/// The kernel's message when its random numbers are ready (drivers/char/random.c).
 const READY: &str = "random: crng init done";
 
-/// Boots a machine whose processor has no RDRAND and whose boot loader is not believed; `ready` is whether the kernel has randomness
-/// when the workload starts.
+/// Boots a machine whose kernel trusts neither the processor's RDRAND nor the boot loader; `ready` is whether its random numbers are
+/// ready when the workload starts.
 fn boot(seed: bool, credential: Option<&str>, ready: bool) {
     let kernel = kernel(Flavour::Cloud, Some("6.1"));
     let folder = tempfile::tempdir_in(workspace::target()).unwrap();
@@ -48,7 +48,7 @@ fn boot(seed: bool, credential: Option<&str>, ready: bool) {
 
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
-fn a_seed_of_the_initramfs_or_of_the_host_is_entropy() {
+fn a_seed_in_the_initramfs_or_from_the_host_is_credited() {
     boot(false, None, false);
     boot(true, None, true);
     boot(false, Some(&"0123456789abcdef".repeat(4)), true);

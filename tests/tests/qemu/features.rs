@@ -1,4 +1,4 @@
-//! The init without its optional features under real kernels.
+//! The init without its optional features, under real kernels.
 
 use whit_tests::debian::cloud_kernels;
 use whit_tests::init_of_features;
@@ -22,14 +22,14 @@ fn the_smallest_init_boots_a_disk() {
         let (tree, _) = recipe.tree().unwrap_or_else(|error| panic!("{error}"));
         initramfs::write(&tree, &initramfs, &Packing::new(Compression::None)).unwrap();
         let disk = Copy::of(&busybox_disk());
-        let words = "root=/dev/vda entrypoint=/bin/sh -- -c \"echo up as $$; exit 7\"";
+        let options = "root=/dev/vda entrypoint=/bin/sh -- -c \"echo up as $$; exit 7\"";
         let machine = CommandLine::new(unpacked(&kernel))
             .initrd(&initramfs)
             .accelerator(Accelerator::Tcg)
             .nic(Nic::None)
             .disk(DiskInterface::Virtio, disk.path())
             .append("console=ttyS0 loglevel=4 panic=-1 cryptomgr.notests no_timer_check")
-            .append(words);
+            .append(options);
         let mut guest = Guest::start(&machine);
         for line in ["whit: root /dev/vda on /mnt", "up as ", "whit: exit 7", "whit: power off"] {
             guest.line(line);

@@ -1,4 +1,4 @@
-//! PID 1 handed to an init of the image's own.
+//! The image's own init as PID 1.
 
 use std::fs;
 
@@ -12,12 +12,12 @@ use whit_tools::initramfs::tree::Owner;
 use whit_tools::initramfs::{self, Addition, Input, Packing, Recipe};
 use whit_tools::vm::qemu::{DiskInterface, Nic};
 
-/// What busybox's init is told (busybox's examples/inittab); the console is its own.
+/// The inittab of busybox's init (busybox's examples/inittab); init itself opens the console.
 const INITTAB: &str = "::sysinit:/bin/busybox sh /etc/rc\n";
 
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
-fn busyboxs_init_becomes_pid_1_of_a_root_that_is_the_only_one() {
+fn busyboxs_init_becomes_pid_1_and_the_initramfs_is_freed() {
     let rc = "exec 2>&1; export PATH=/bin
         busybox echo pid $$ of $(busybox cat /proc/1/comm) in $(busybox ls -d /rc-ran /lib/modules 2>&1)
         busybox grep -E ' (/|/run|/dev|/proc) ' /proc/mounts
@@ -33,7 +33,7 @@ fn busyboxs_init_becomes_pid_1_of_a_root_that_is_the_only_one() {
         fs::create_dir(root.join("run")).unwrap();
     });
     for kernel in cloud_kernels() {
-        // Of 160 MiB the initramfs takes 64.
+        // The initramfs takes 64 of 160 MiB.
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("large"), vec![7; 64 << 20]).unwrap();
         let recipe = Recipe {
@@ -49,9 +49,9 @@ fn busyboxs_init_becomes_pid_1_of_a_root_that_is_the_only_one() {
         };
         let initramfs = folder.path().join("initramfs");
         initramfs::write(&recipe.tree().unwrap().0, &initramfs, &Packing::new(Compression::Gzip(1))).unwrap();
-        for (words, network) in [("whit.pid1=exec", false), ("init=/sbin/init whit.net=wait", true)] {
+        for (options, network) in [("whit.pid1=exec", false), ("init=/sbin/init whit.net=wait", true)] {
             let command = machine(&kernel, &VIRTIO, Shell::No).initrd(&initramfs).memory_mib(160);
-            let command = command.append("root=/dev/vda").append(words).disk(DiskInterface::Virtio, &disk).snapshot();
+            let command = command.append("root=/dev/vda").append(options).disk(DiskInterface::Virtio, &disk).snapshot();
             let mut guest = Guest::start(&command.nic(Nic::VirtioNet));
             for line in [
                 "of init in ls: /lib/modules: No such file or directory /rc-ran",
@@ -65,18 +65,15 @@ fn busyboxs_init_becomes_pid_1_of_a_root_that_is_the_only_one() {
                 guest.line("inet 10.0.2.15/24 brd 10.0.2.255 scope global eth0");
             }
             let console = guest.end();
-            guest.assert(
-                console.contains("inet ") == network,
-                "an address where none was asked for, or none where one was",
-            );
+            guest.assert(console.contains("inet ") == network, "an address exactly when one is configured");
         }
     }
 }
 
-/// The image has docker's /.dockerenv: taken for a container's init, systemd would leave the root as it was, and dirty.
+/// The image has docker's /.dockerenv. If systemd took itself for a container's init, it would leave the root mounted and dirty.
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
-fn debians_systemd_comes_up_asks_for_a_name_and_goes_down_in_order() {
+fn debians_systemd_boots_shows_a_login_prompt_and_ends_in_order() {
     let (kernel, disk) = (&cloud_kernels()[0], Copy::of(&SYSTEMD.disk()));
     let command = machine(kernel, &VIRTIO, Shell::No)
         .memory_mib(512)
@@ -93,7 +90,7 @@ fn debians_systemd_comes_up_asks_for_a_name_and_goes_down_in_order() {
     ] {
         guest.line(line);
     }
-    // udev has found the console's terminal: before or after.
+    // The prompt waits for udev: it comes before or after these lines.
     if !guest.machine().transcript().contains("debian login: ") {
         guest.machine().wait_for("debian login: ", DEADLINE).unwrap();
     }
@@ -105,7 +102,7 @@ fn debians_systemd_comes_up_asks_for_a_name_and_goes_down_in_order() {
 
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
-fn an_image_without_an_init_is_said_and_the_machine_ends() {
+fn an_image_without_an_init_is_reported_and_the_machine_ends() {
     let kernel = &cloud_kernels()[0];
     let disk = busybox_disk_with("no-init.img", |root| fs::remove_file(root.join("bin/sh")).unwrap());
     let command = machine(kernel, &VIRTIO, Shell::No).append("root=/dev/vda whit.pid1=exec").nic(Nic::None);

@@ -1,7 +1,7 @@
-//! Images as people have them, in machines: each finds what it finds in docker, does its work, and ends as its STOPSIGNAL says.
+//! Typical container images in machines: each finds the environment that it has in docker, works, and ends at its STOPSIGNAL.
 //!
-//! What is expected is what docker 20.10 showed for the same images (`tests/images`), but for what a machine has and a
-//! container has not: a console, so TERM; a PID 1 that is not the workload; and limits that nobody above keeps low.
+//! The expected output is docker 20.10's for the same images (`tests/images`), except for three differences of a machine: a console,
+//! so TERM is set; a PID 1 that is not the workload; and limits that no host lowers.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -19,7 +19,7 @@ use whit_tests::whole::{
 use whit_tools::kernel::debian::Flavour;
 use whit_tools::vm::qemu::DiskInterface;
 
-/// A server's machine, with a disk that it writes to and a port of this host that leads to its own.
+/// Starts a server's machine, with a copy of its disk and a port of this host that is forwarded to the server's.
 fn server(image: &Image, port: u16, guest_port: u16) -> (Copy, Guest) {
     let (kernel, disk) = (kernel(Flavour::Cloud, None), Copy::of(&image.disk()));
     let command = machine(&kernel, &[VIRTIO.as_slice(), &BUTTON].concat(), Shell::No)
@@ -30,17 +30,17 @@ fn server(image: &Image, port: u16, guest_port: u16) -> (Copy, Guest) {
     (disk, guest)
 }
 
-/// Presses the power button; sees to it that the workload ends as it does at its STOPSIGNAL, and the disk is in order.
-fn stop(mut guest: Guest, disk: &Copy, last_words: &[&str]) {
+/// Presses the power button; asserts that the workload ends as at its STOPSIGNAL, and that the disk is in order.
+fn stop(mut guest: Guest, disk: &Copy, last_lines: &[&str]) {
     guest.machine().power_down().unwrap();
-    for line in last_words.iter().chain(&["whit: exit 0", "whit: power off"]) {
+    for line in last_lines.iter().chain(&["whit: exit 0", "whit: power off"]) {
         guest.line(line);
     }
     guest.end();
     assert_clean(&disk.path());
 }
 
-/// The lines that begin with `prefix`, up to one that has `end` in it.
+/// Returns the lines that begin with `prefix`, up to a line that contains `end`.
 fn lines_up_to(guest: &mut Guest, prefix: &str, end: &str) -> Vec<String> {
     let mut lines = Vec::new();
     loop {
@@ -71,7 +71,7 @@ fn nginx_runs_with_the_stock_images_configuration() {
         "env TERM=xterm",
     ];
     guest.assert(shown == expected, &format!("{shown:#?}"));
-    // Its error log is linked to /dev/stderr, the other one to /dev/stdout.
+    // nginx's error log is linked to /dev/stderr, its access log to /dev/stdout.
     guest.line("getrlimit(RLIMIT_NOFILE): 1024:1048576");
     guest.line("start worker process ");
     guest.assert_has(&fetch(port), &["HTTP/1.1 200 OK", "<title>Welcome to nginx!</title>"]);
@@ -83,15 +83,15 @@ fn nginx_runs_with_the_stock_images_configuration() {
     stop(guest, &disk, &["signal 3 (SIGQUIT) received from 1, shutting down", "gracefully shutting down", ": exit"]);
 }
 
-/// What a server answers: as many bytes as are expected.
-fn ask(stream: &mut TcpStream, question: &[u8], expected: &[u8]) -> String {
-    stream.write_all(question).unwrap();
+/// Sends a request to a server; returns as many bytes of the answer as are expected.
+fn request_answer(stream: &mut TcpStream, request: &[u8], expected: &[u8]) -> String {
+    stream.write_all(request).unwrap();
     let mut answer = vec![0; expected.len()];
     stream.read_exact(&mut answer).unwrap();
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// The owner and the permissions of a file on a disk that is at rest, and what is in it.
+/// Returns the owner, permissions and content of a file on a disk that is not in use.
 fn on_disk(disk: &Copy, path: &str) -> (u32, u32, u16, Vec<u8>) {
     let disk = Ext4::load_from_path(disk.path()).unwrap();
     let metadata = disk.metadata(path).unwrap();
@@ -110,11 +110,11 @@ fn redis_drops_its_privileges_and_saves_its_data_at_the_end() {
     ] {
         guest.line(line);
     }
-    let (question, expected) = (
+    let (request, expected) = (
         b"SET greeting hello\r\nGET greeting\r\nCONFIG GET dir\r\n",
         b"+OK\r\n$5\r\nhello\r\n*2\r\n$3\r\ndir\r\n$5\r\n/data\r\n",
     );
-    let answer = ask(&mut connect(port), question, expected);
+    let answer = request_answer(&mut connect(port), request, expected);
     guest.assert(answer.as_bytes() == expected, &answer);
     stop(guest, &disk, &["Received SIGTERM scheduling shutdown", "DB saved on disk", "ready to exit, bye bye"]);
     let (uid, gid, mode, dump) = on_disk(&disk, "/data/dump.rdb");
@@ -125,7 +125,7 @@ fn redis_drops_its_privileges_and_saves_its_data_at_the_end() {
 
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
-fn a_python_program_finds_what_it_finds_in_docker() {
+fn a_python_program_has_the_environment_of_docker() {
     let kernel = kernel(Flavour::Cloud, None);
     let mut guest = Guest::start(&alone(&kernel, &PYTHON.disk()));
     let line = guest.line("report: ");
@@ -135,24 +135,24 @@ fn a_python_program_finds_what_it_finds_in_docker() {
     guest.end();
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/docker-python.json");
     let mut docker: Value = serde_json::from_slice(&fs::read(golden).unwrap()).unwrap();
-    // That docker was not allowed more; this is what it sets where it may.
+    // That docker had lower limits; these are the ones that it sets where it may.
     docker.as_object_mut().unwrap().insert("open files".to_owned(), json!([1024, 1 << 20]));
     for (key, expected) in docker.as_object().unwrap() {
         let found = report.as_object_mut().unwrap().remove(key).unwrap_or_default();
         assert_eq!(found, *expected, "{key}");
     }
-    assert_eq!(report, json!({}), "all was compared");
+    assert_eq!(report, json!({}), "all fields are compared");
 }
 
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
-fn postgres_makes_its_cluster_answers_and_shuts_down_in_order() {
+fn postgres_creates_its_cluster_answers_and_shuts_down_in_order() {
     let port = free_port();
     let (disk, mut guest) = server(&POSTGRES, port, 5432);
     for line in [
         "\"root\" execution of the PostgreSQL server is not permitted.",
         "The files belonging to this database system will be owned by user \"postgres\".",
-        // By way of /dev/shm.
+        // This uses /dev/shm.
         "selecting dynamic shared memory implementation ... posix",
         "PostgreSQL init process complete; ready for start up.",
         "database system is ready to accept connections",
@@ -193,7 +193,7 @@ fn one_static_program_is_an_image() {
         "lone has 127.0.0.1 localhost",
         "lone has ::1 localhost ip6-localhost ip6-loopback",
         "furnished",
-        // PID 1 would have ignored it: docker run shows 0, docker run --init 143.
+        // As PID 1 it would ignore the signal: docker run shows 0, docker run --init 143.
         "whit: exit 143",
     ] {
         guest.line(line);

@@ -1,5 +1,5 @@
-//! Images whose links lead out of the root, on machines with a kernel and disks of their own: what is mounted of them, and that an
-//! orderly end leaves their file system clean.
+//! Images whose links lead out of the root, on machines with a kernel and disks of their own: what is mounted, and that an orderly
+//! end leaves the file systems clean.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -12,7 +12,7 @@ use whit_tests::disks::Disks;
 use whit_tests::whole::{Copy, Guest, Shell, VIRTIO, assert_not_dirty, busybox_disk, busybox_disk_with, machine};
 use whit_tools::vm::qemu::{DiskInterface, Nic};
 
-/// Puts a link in the place of a directory.
+/// Replaces a directory by a link.
 fn link(root: &Path, name: &str, target: &str) {
     fs::remove_dir(root.join(name)).unwrap();
     symlink(target, root.join(name)).unwrap();
@@ -28,7 +28,7 @@ fn an_image_with_links_for_system_directories_is_left_clean() {
         (Some("sys"), "/proc"),
         (Some("sys"), "/dev"),
         (Some("proc"), "/mnt"),
-        // Its list of swap files is a FIFO.
+        // /proc/swaps is then a FIFO.
         (Some("proc"), "/etc"),
     ] {
         let title = format!("links-{}{}.img", name.unwrap_or("none"), target.replace('/', "-"));

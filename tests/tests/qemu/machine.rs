@@ -1,4 +1,4 @@
-//! mkcpio's files and runvm under real kernels: the kernel unpacks what was written, and the machine library sees it.
+//! mkcpio's archives, the machine library and runvm, under real kernels that unpack the archives.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -17,10 +17,10 @@ const BUSYBOX: &str = "/bin/busybox";
 /// An emulated machine on a busy host boots within seconds; minutes are a failure.
 const DEADLINE: Duration = Duration::from_secs(180);
 
-/// An initramfs whose init is busybox's, which runs `script` on the console.
+/// Makes an initramfs whose init is busybox's, which runs `script` on the console.
 fn initramfs(directory: &TempDir, script: &str, arguments: &[&str]) -> PathBuf {
     let at = |name: &str| directory.path().join(name);
-    // It is not a whit: it mounts and loads nothing by itself.
+    // busybox's init mounts and loads nothing by itself.
     let start = "#!/bin/sh\nmount -t proc proc /proc\n";
     fs::write(at("rcS"), format!("{start}{script}")).unwrap();
     Command::new("chmod").arg("755").arg(at("rcS")).status().unwrap();
@@ -44,7 +44,7 @@ fn command(kernel: &Path, initramfs: &Path) -> CommandLine {
 
 #[test]
 #[ignore = "needs QEMU: cargo selftest runs it"]
-fn kernels_unpack_every_kind_of_file_and_take_the_modules() {
+fn kernels_unpack_every_kind_of_file_and_insert_the_modules() {
     const SCRIPT: &str = r#"
 for module in $(cat /lib/modules/load); do insmod $module || echo "failed $module"; done
 grep -q '^virtio_net ' /proc/modules && echo "ok: modules"
@@ -85,7 +85,7 @@ poweroff -f
 
 #[test]
 #[ignore = "needs QEMU: cargo selftest runs it"]
-fn a_machine_is_talked_to_and_ended() {
+fn a_machine_can_be_read_from_written_to_and_ended() {
     const SCRIPT: &str = r#"
 while read -r line; do
     echo "got <$line>"
@@ -99,7 +99,7 @@ done
 
     let mut machine = Machine::start(&command).unwrap();
     assert_eq!(machine.wait_for("READY", DEADLINE).unwrap(), "READY");
-    machine.send(b"one \x01 two\n").unwrap(); // QEMU's own key among it
+    machine.send(b"one \x01 two\n").unwrap(); // with QEMU's escape character
     assert_eq!(
         machine.wait_for_line("got ", DEADLINE).unwrap(),
         "got <one  two>",
@@ -130,7 +130,7 @@ done
 
 #[test]
 #[ignore = "needs QEMU: cargo selftest runs it"]
-fn runvm_forwards_a_port_passes_arguments_and_ends_as_the_workload() {
+fn runvm_forwards_a_port_passes_arguments_and_has_the_workloads_status() {
     const SCRIPT: &str = r#"
 for module in $(cat /lib/modules/load); do insmod $module; done
 ip addr add 10.0.2.15/24 dev eth0 && ip link set eth0 up

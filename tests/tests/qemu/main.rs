@@ -1,4 +1,4 @@
-//! The whole under real kernels in QEMU. All of it is ignored by default.
+//! Whole machines under real kernels in QEMU. All tests are ignored by default.
 
 mod boundary;
 mod clock;

@@ -1,4 +1,4 @@
-//! Kernels of other ages as the judges, in QEMU: each mounts an image, plain and in a partition, finds in it what went into it,
+//! mkraw's images under several kernels in QEMU: each mounts an image, plain and in a partition, finds the files that were archived,
 //! and leaves it in order.
 
 use std::fs::{self, File};
@@ -15,7 +15,7 @@ use whit_tools::disk::gpt;
 use whit_tools::disk::image::{self, Options};
 use whit_tools::vm::qemu::{DiskInterface, Nic};
 
-/// Says all of a tree that busybox can say, in an order of its own: the same program runs on the host and in the machine.
+/// Describes a tree as far as busybox can, sorted. The same program runs on the host and in the machine.
 const DESCRIBE: &str = "
 cd \"$1\"
 find . ! -type d -exec stat -c '%N %f %u:%g %Y %h %t,%T %s' {} + | sort
@@ -23,7 +23,7 @@ find . -type d -exec stat -c '%n %f %u:%g %Y' {} + | sort
 find . -type f -exec sha256sum {} + | sort
 ";
 
-/// Compares, then writes into what mkraw made: the hash tree of a large directory, a file that grows, names that go.
+/// Compares the tree, then writes to mkraw's structures: the hash tree of a large directory, a growing file, removed names.
 const CHECK: &str = "
 /bin/sh /describe /tree > /tmp/found
 cmp /expected /tmp/found && echo all is there: $(wc -l < /expected) lines
@@ -33,7 +33,7 @@ rm -r /tree/p* /tree/sparse
 ls /tree/many | wc -l
 ";
 
-/// The image's root: busybox, the tree, and what must be found of it.
+/// Makes the image's root: busybox, the tree, and its expected description.
 fn make_root(root: &Path) {
     for directory in ["bin", "dev", "proc", "sys", "tmp", "tree"] {
         fs::create_dir(root.join(directory)).unwrap();
@@ -50,7 +50,7 @@ fn make_root(root: &Path) {
     fs::write(root.join("expected"), run_well(&mut describe)).unwrap();
 }
 
-/// A disk of that root, and the word that names it to the machine.
+/// Makes a disk of that root, and returns the option that names it.
 fn make_disk(directory: &Path, tar: &[u8], is_partitioned: bool) -> (PathBuf, String) {
     let path = directory.join(if is_partitioned { "partitioned.img" } else { "plain.img" });
     let output = File::create_new(&path).unwrap();
@@ -60,8 +60,8 @@ fn make_disk(directory: &Path, tar: &[u8], is_partitioned: bool) -> (PathBuf, St
     }
     let dump = String::from_utf8(run_well(Command::new("sfdisk").arg("--dump").arg(&path))).unwrap();
     let guid = dump.split("uuid=").nth(1).and_then(|rest| rest.get(..36)).expect("a partition with a GUID");
-    let word = format!("root=PARTUUID={guid}");
-    (path, word)
+    let option = format!("root=PARTUUID={guid}");
+    (path, option)
 }
 
 fn assert_file_system_is_clean(disk: &Path, is_partitioned: bool) {
@@ -77,24 +77,24 @@ fn assert_file_system_is_clean(disk: &Path, is_partitioned: bool) {
 
 #[test]
 #[ignore = "needs root, QEMU and Debian's archive: cargo selftest runs it"]
-fn kernels_find_what_went_in_and_leave_it_clean() {
+fn kernels_find_the_archived_files_and_leave_images_clean() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().join("root");
     fs::create_dir(&root).unwrap();
     make_root(&root);
     let tar = archive::of_directory(&root, &["--format=pax", "--xattrs", "--xattrs-include=*", "--numeric-owner"]);
     for is_partitioned in [false, true] {
-        let (disk, word) = make_disk(directory.path(), &tar, is_partitioned);
+        let (disk, option) = make_disk(directory.path(), &tar, is_partitioned);
         for kernel in cloud_kernels() {
             let disk = Copy::of(&disk);
             let command = machine(&kernel, &VIRTIO, Shell::No).nic(Nic::None).append("whit.net=off");
-            let command = command.append(&word).append("entrypoint=/bin/sh -- /check");
+            let command = command.append(&option).append("entrypoint=/bin/sh -- /check");
             let mut guest = Guest::start(&command.disk(DiskInterface::Virtio, disk.path()));
             guest.line("all is there: ");
             guest.line("3500");
             guest.line("whit: exit 0");
             let console = guest.end();
-            guest.assert(!console.contains("EXT4-fs"), "the kernel complains of the file system");
+            guest.assert(!console.contains("EXT4-fs"), "the kernel reports errors of the file system");
             assert_file_system_is_clean(&disk.path(), is_partitioned);
         }
     }

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use whit_tests::archive;
 use whit_tests::deadline::output;
 use whit_tests::debian::{cloud_kernels, kernel, store};
-use whit_tests::whole::{Guest, busybox, busybox_tar, fetch, free_port, said, unpacked};
+use whit_tests::whole::{Guest, busybox, busybox_tar, fetch, free_port, init_messages, unpacked};
 use whit_tests::{init, tool};
 use whit_tools::archive::newc::{Meta, Writer};
 use whit_tools::compress::Compression;
@@ -24,7 +24,7 @@ fn folder() -> TempDir {
     tempfile::tempdir_in(workspace::target()).unwrap()
 }
 
-/// A machine with an image in its initramfs, and as much memory as that says it needs; `command` is what it runs.
+/// Returns a machine that runs `command` from an image in its initramfs, with the memory that mkcpio reports for it.
 fn machine(
     folder: &TempDir,
     kernel: &Kernel,
@@ -55,7 +55,7 @@ fn machine(
 
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
-fn nginx_serves_from_the_initramfs_in_the_memory_that_was_said() {
+fn nginx_serves_from_the_initramfs_in_the_reported_memory() {
     let nginx = ["/usr/sbin/nginx", "-g", "daemon off; error_log stderr notice;"];
     for kernel in cloud_kernels() {
         let compression = if kernel.release.starts_with("6.1.") { Compression::None } else { Compression::Gzip(1) };
@@ -72,7 +72,7 @@ fn nginx_serves_from_the_initramfs_in_the_memory_that_was_said() {
     }
 }
 
-/// An archive with one file.
+/// Makes an archive with one file.
 fn cpio(folder: &TempDir, name: &str, text: &str) -> PathBuf {
     let mut writer = Writer::new(Vec::new(), 0);
     writer.file(&[name], Meta::root(0o644), text.len() as u64, text.as_bytes()).unwrap();
@@ -83,9 +83,10 @@ fn cpio(folder: &TempDir, name: &str, text: &str) -> PathBuf {
 
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
-fn each_compression_that_a_kernel_has_boots_between_microcode_and_what_is_appended() {
+fn each_compression_of_a_kernel_boots_between_microcode_and_an_appended_archive() {
     for kernel in cloud_kernels() {
-        let config = Config::of(&kernel.vmlinuz).unwrap().expect("Debian has the configuration beside the kernel");
+        let config =
+            Config::of(&kernel.vmlinuz).unwrap().expect("Debian's package has the configuration beside the kernel");
         let all = ["none", "gzip:1", "zstd:19", "xz", "lz4"].map(|text| text.parse().unwrap());
         for compression in all {
             assert!(Compression::method(compression).is_none_or(|method| config.has(method)), "{compression}");
@@ -118,7 +119,7 @@ fn each_compression_that_a_kernel_has_boots_between_microcode_and_what_is_append
     }
 }
 
-/// A member of an archive with a mode; owned by 1:2, from second 1,000,000,000, device 1:3.
+/// Encodes a member of an archive with a mode; owner 1:2, time 1,000,000,000, device 1:3.
 fn member(path: &str, kind: u8, mode: u16, link: &str, content: &[u8]) -> Vec<u8> {
     let mut bytes = archive::member(path, kind, link, content);
     let header = bytes.len() - content.len().next_multiple_of(512) - 512;
@@ -136,19 +137,19 @@ fn special(path: &str, kind: u8, mode: u16, link: &str) -> Vec<u8> {
     member(path, kind, mode, link, b"")
 }
 
-/// Extended attributes for the member behind it, as PAX has them.
+/// Encodes extended attributes for the next member, as PAX records.
 fn attributes(attributes: &[(&str, &[u8])]) -> Vec<u8> {
     let mut records = Vec::new();
     for (name, value) in attributes {
         let record = [b" SCHILY.xattr.", name.as_bytes(), b"=", value, b"\n"].concat();
-        // With its own two or three digits.
+        // The length includes its own two or three digits.
         let length = (record.len()..).find(|length| record.len() + length.to_string().len() == *length).unwrap();
         records.extend([length.to_string().as_bytes(), &record].concat());
     }
     archive::member("PaxHeaders/x", b'x', "", &records)
 }
 
-/// A busybox image that runs `script`, with a program that has cap_net_raw, and some files to look at.
+/// Makes a busybox image that runs `script`, with a program that has cap_net_raw, and some files to check.
 fn tar_of(folder: &TempDir, script: &str) -> PathBuf {
     let busybox = fs::read(busybox()).unwrap();
     let mut members = vec![
@@ -224,13 +225,13 @@ END
         // Linux 6.6: "tmpfs: Support for user xattrs".
         let lost = ["lost: 1 attributes user.*, which a tmpfs has since Linux 6.6"];
         let expected = if kernel.release.starts_with("6.1.") { &lost[..] } else { &[] };
-        assert_eq!(said(&console, "lost"), expected, "{console}");
+        assert_eq!(init_messages(&console, "lost"), expected, "{console}");
     }
 }
 
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
-fn a_ramfs_has_no_capabilities_and_that_is_said() {
+fn a_ramfs_has_no_capabilities_and_reports_it() {
     let (kernel, folder) = (kernel(Flavour::Cloud, None), folder());
     let (command, memory) = machine(&folder, &kernel, &tar_of(&folder, CAPABLE), &SCRIPT, Compression::None);
     let command = command.memory_mib(u32::try_from(memory.ramfs_mib).unwrap()).nic(Nic::None);
@@ -244,7 +245,7 @@ fn a_ramfs_has_no_capabilities_and_that_is_said() {
 
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
-fn a_machine_with_too_little_memory_says_how_much_it_needs() {
+fn a_machine_with_too_little_memory_reports_how_much_it_needs() {
     let (kernel, folder) = (kernel(Flavour::Cloud, None), folder());
     let tar = folder.path().join("image.tar");
     fs::write(&tar, archive::of(&[archive::file("zeros", &vec![0; 60 << 20])])).unwrap();
@@ -274,7 +275,7 @@ fn runvm_runs_an_image_without_a_disk() {
         let text = |bytes| String::from_utf8(bytes).unwrap().replace('\r', "");
         (output.status.code(), text(output.stdout), text(output.stderr))
     };
-    // A kernel on a busy host may have said something before.
+    // A kernel on a busy host may log messages before.
     for (options, code, expected) in
         [(&[][..], 0, "an argument\n"), (&["--read-only"], 7, "an argument\ntouch: /new: Read-only file system\n")]
     {

@@ -1,4 +1,4 @@
-//! The oldest kernel that Debian offers: the README promises Linux 5.6 and later, and this is as near as the archive comes.
+//! The oldest kernel that Debian offers: the README promises Linux 5.6 and later, and this is the nearest version in the archive.
 
 use whit_tests::debian::store;
 use whit_tests::whole::{Guest, alone, busybox_disk};

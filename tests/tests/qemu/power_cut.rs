@@ -1,8 +1,8 @@
-//! The power fails while the workload writes, and no write that was acknowledged is lost.
+//! The power fails while the workload writes, and no acknowledged write is lost.
 //!
-//! The disk has a write cache that forgets what was not flushed, sector by sector as the seed draws (`whit_tests::power`), and QEMU
-//! is killed. So this is proved: whit mounts the root such that fsync(2) reaches the disk, and the next boot mounts what the
-//! failure left, again and again, also when the failure came in the middle of that. A moment in four lies in the boot.
+//! The disk has a write cache that loses unflushed sectors, each as the seed decides (`whit_tests::power`), and QEMU is killed. This
+//! proves that whit mounts the root such that fsync(2) reaches the disk, and that each next boot mounts the disk after the failure,
+//! also when the failure came during such a boot. One moment in four is during the boot.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,7 +17,7 @@ use whit_tests::whole::{DEADLINE, Guest, Shell, assert_clean, busybox, machine};
 use whit_tools::kernel::debian::Kernel;
 use whit_tools::vm::qemu::Nic;
 
-/// Says what there is of each round, and writes records of this one until the power fails. Without a number it ends.
+/// Prints the number of records of each round, and writes records of this round until the power fails. Without a number it ends.
 const WRITER: &str = r#"
 for log in /logs/*; do
     test -f $log || continue
@@ -27,7 +27,7 @@ for log in /logs/*; do
 done
 echo "checked"
 test -n "$1" || exit 0
-# What nobody waits for is in the cache as well.
+# The cache has writes without a sync as well.
 while :; do echo noise >/noise; mv /noise /still; done &
 number=0
 while :; do
@@ -50,7 +50,7 @@ impl Random {
     }
 }
 
-/// The whole lines `WORD ROUND COUNT.` of a console; the last one of a round counts.
+/// Parses the complete lines `WORD ROUND COUNT.` of a console; the last one of a round counts.
 fn counts(console: &str, word: &str) -> BTreeMap<usize, u64> {
     let whole = console.lines().filter_map(|line| line.trim_end().strip_suffix('.')?.strip_prefix(word));
     let pairs = whole.filter_map(|line| line.trim_start().split_once(' '));
@@ -86,7 +86,7 @@ fn cut(kernel: &Kernel, seed: u64, cuts: usize) -> u64 {
     let disk = Disk::new(content());
     let mut acknowledged = BTreeMap::new();
     let check = |guest: &Guest, console: &str, acknowledged: &BTreeMap<usize, u64>| {
-        guest.assert(!console.contains("broken"), "what is on the disk is not what was written");
+        guest.assert(!console.contains("broken"), "the disk has other data than was written");
         let have = counts(console, "have");
         for (round, count) in acknowledged {
             let there = have.get(round).copied().unwrap_or_default();
@@ -99,7 +99,7 @@ fn cut(kernel: &Kernel, seed: u64, cuts: usize) -> u64 {
         if !in_boot {
             guest.machine().wait_for(&format!("wrote {round} "), DEADLINE).unwrap();
         }
-        // The moment is what is drawn.
+        // The moment is random.
         let moment_ms = random.below(if in_boot { 4000 } else { 1000 });
         thread::sleep(Duration::from_millis(moment_ms));
         guest.machine().kill();
@@ -128,7 +128,7 @@ fn cut(kernel: &Kernel, seed: u64, cuts: usize) -> u64 {
     acknowledged.values().sum()
 }
 
-/// The seed of the moments: `WHIT_SEED`, or the time.
+/// Returns the seed of the moments: `WHIT_SEED`, or the time.
 fn seed() -> u64 {
     let given = std::env::var("WHIT_SEED").ok().and_then(|seed| seed.parse().ok());
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
@@ -137,27 +137,27 @@ fn seed() -> u64 {
     seed
 }
 
-/// The last moment lies in the boot.
+/// The last moment is during the boot.
 #[test]
 #[ignore = "needs QEMU, Debian's archive and mkfs programs: cargo selftest runs it"]
-fn nothing_that_was_acknowledged_is_lost_when_the_power_fails_at_four_moments() {
+fn no_acknowledged_write_is_lost_when_the_power_fails_at_four_moments() {
     assert!(cut(&cloud_kernels()[0], seed(), 4) > 0);
 }
 
 mod long {
     use super::*;
 
-    /// Of two series of machines, which run at the same time.
+    /// Two series of machines run at the same time.
     #[test]
     #[ignore = "needs QEMU, Debian's archive and mkfs programs: cargo selftest -- --long runs it"]
-    fn nothing_that_was_acknowledged_is_lost_when_the_power_fails_at_fifty_moments() {
+    fn no_acknowledged_write_is_lost_when_the_power_fails_at_fifty_moments() {
         const CUTS: usize = 25;
         let (seed, kernels) = (seed(), cloud_kernels());
         let kernel = &kernels[0];
         thread::scope(|scope| {
             let machines = [seed, seed.rotate_left(32)].map(|seed| scope.spawn(move || cut(kernel, seed, CUTS)));
             let records: u64 = machines.map(|machine| machine.join().unwrap()).iter().sum();
-            println!("{records} records were acknowledged in {} cuts, and all were there", 2 * CUTS);
+            println!("{records} records were acknowledged in {} cuts, and none was lost", 2 * CUTS);
             assert!(records > 0);
         });
     }

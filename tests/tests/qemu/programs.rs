@@ -1,4 +1,4 @@
-//! The README's way from an image to a machine, with the programs themselves: mkraw, mkcpio, runvm.
+//! The README's steps from an image to a machine, with the programs mkraw, mkcpio and runvm.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -13,7 +13,7 @@ use whit_tools::kernel::debian::{Flavour, Kernel};
 use xtask::images;
 use xtask::workspace;
 
-/// What `docker inspect` says of an nginx container, as far as it matters.
+/// The relevant fields of `docker inspect` for an nginx container.
 const INSPECTED: &str = r#"[{"Id": "4f66ad9a0b2e", "Path": "nginx", "Config": {"Hostname": "web", "User": "",
     "Env": ["PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/bin", "NGINX_VERSION=1.22.1"], "WorkingDir": "/var/www",
     "Cmd": ["nginx", "-g", "daemon off; error_log stderr notice;"], "Entrypoint": null, "StopSignal": "SIGQUIT"}}]"#;
@@ -23,7 +23,7 @@ fn run(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// `disk.img` and `initramfs.cpio.gz`, made as the README says.
+/// Makes `disk.img` and `initramfs.cpio.gz` as the README does.
 fn make(kernel: &Kernel) -> TempDir {
     let directory = tempfile::tempdir_in(workspace::target()).unwrap();
     let exported = File::open(images::nginx::tar(&mut store()).unwrap()).unwrap();
@@ -49,7 +49,7 @@ fn runvm(kernel: &Kernel, directory: &TempDir, arguments: &[&str]) -> Command {
 
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
-fn an_exported_container_becomes_a_machine_that_ends_as_its_workload() {
+fn an_exported_container_becomes_a_machine_with_the_status_of_its_workload() {
     let kernel = kernel(Flavour::Cloud, None);
     let directory = make(&kernel);
     let port = free_port();
@@ -67,7 +67,7 @@ fn an_exported_container_becomes_a_machine_that_ends_as_its_workload() {
     assert_eq!(machine.wait().unwrap().code(), Some(0), "{shown}");
     assert_clean(&directory.path().join("disk.img"));
 
-    // Words behind -- are in CMD's place, and the status is the workload's.
+    // Words after -- replace CMD, and the status is the workload's.
     let mut machine = runvm(&kernel, &directory, &["--", "nginx", "-g", "no such directive;"]);
     let machine = output(&mut machine);
     let shown = String::from_utf8_lossy(&machine.stdout);
@@ -76,7 +76,7 @@ fn an_exported_container_becomes_a_machine_that_ends_as_its_workload() {
     assert_clean(&directory.path().join("disk.img"));
 }
 
-/// The commands of the README's first way from an image to a machine, each in one line.
+/// Returns the README's first commands from an image to a machine, each in one line.
 fn readme_commands() -> Vec<String> {
     let readme = fs::read_to_string(workspace::root().join("README.md")).unwrap();
     let section = readme.split("## From an image to a machine").nth(1).unwrap();
@@ -90,7 +90,7 @@ fn the_readmes_own_commands_serve_a_page() {
     let kernel = kernel(Flavour::Cloud, None);
     let directory = make(&kernel);
     let port = free_port();
-    // What stands for the reader's own kernel, busybox and port, and for the port that nobody else has.
+    // Placeholders for the reader's kernel and busybox, and for a free port.
     let places = [
         ("/lib/modules/$(uname -r)", kernel.modules.display().to_string()),
         ("/boot/vmlinuz-$(uname -r)", kernel.vmlinuz.display().to_string()),

@@ -1,7 +1,7 @@
-//! Each form of `root=`, on machines whose disks were made by the tools that users make theirs with.
+//! Each form of `root=`, on machines with disks made by the usual tools.
 //!
-//! A kernel is booted once for all of its forms: the init is started again for each, as PID 1 of a namespace inside the
-//! machine. A disk that comes late, one that does not, and shares of the host have machines of their own.
+//! A kernel is booted once for all forms: for each, the init is started again as PID 1 of a namespace inside the machine. A disk
+//! that comes late, one that does not come, and shares of the host have machines of their own.
 
 use std::fs;
 use std::os::fd::AsRawFd;
@@ -15,7 +15,7 @@ use serde_json::json;
 use whit_tests::debian::{cloud_kernels, kernel};
 use whit_tests::disks::Disks;
 use whit_tests::init;
-use whit_tests::whole::{Guest, Shell, VIRTIO, busybox, machine, said};
+use whit_tests::whole::{Guest, Shell, VIRTIO, busybox, init_messages, machine};
 use whit_tools::kernel::debian::Flavour;
 use whit_tools::vm::qemu::{CommandLine, DiskInterface, Nic};
 
@@ -26,7 +26,7 @@ const GPT: &str = "label: gpt
 start=2048, size=2048, uuid=11111111-2222-3333-4444-555555555555, name=\"first part\"
 start=4096, uuid=66666666-7777-8888-9999-AAAAAAAAAAAA, name=root/part
 ";
-/// The first sector of its second partition.
+/// The first sector of the second partition.
 const SECOND: u64 = 4096;
 
 const MSDOS: &str = "label: dos
@@ -35,11 +35,11 @@ start=2048, size=2048, type=83
 start=4096, type=83
 ";
 
-/// The words of a command line, and what the init says of the root.
+/// The options of a command line, and the init's message about the root.
 type Form = (&'static str, &'static str);
 
-/// A disk whose `/try` starts the init for each form, as PID 1 of a namespace: with a command line of its own in the place of
-/// the machine's, and without the shell in /bin. `first` is a command that is run before.
+/// Makes a disk whose `/try` starts the init for each form, as PID 1 of a namespace, with a command line of its own and without the
+/// shell in /bin. `first` is a command that runs before.
 fn driver(disks: &Disks, first: &str, forms: &[Form]) -> PathBuf {
     const TRY: &str = "
 while read -r form; do
@@ -60,22 +60,22 @@ done < /forms
     }
     fs::copy(init(), tree.join("init")).unwrap();
     fs::write(tree.join("try"), format!("{first}{TRY}")).unwrap();
-    let lines: String = forms.iter().map(|(words, _)| format!("{words}\n")).collect();
+    let lines: String = forms.iter().map(|(options, _)| format!("{options}\n")).collect();
     fs::write(tree.join("forms"), lines).unwrap();
     disks.packed("driver", &["mkfs.ext4", "-q", "-d", "{tree}", "{disk}", "16M"])
 }
 
-/// Boots a machine into its [`driver`]; panics with all that went another way, returns the console.
+/// Boots a machine into its [`driver`]; panics with all forms that gave another message; returns the console.
 fn assert_each_is_found(command: CommandLine, driver: &Path, forms: &[Form]) -> String {
     let command = with_serial(command, "virtio-blk-pci", "driver", driver);
-    let mut guest = Guest::start(&alone(command).append("root=SERIAL=driver entrypoint=/bin/sh -- /try"));
+    let mut guest = Guest::start(&unchanged(command).append("root=SERIAL=driver entrypoint=/bin/sh -- /try"));
     let console = guest.end();
     let tried: Vec<&str> = console.split("--- ").skip(1).collect();
     guest.assert(tried.len() == forms.len(), "not every form was tried");
     let mut failures = Vec::new();
-    for ((words, expected), shown) in forms.iter().zip(tried) {
-        if said(shown, "root").first() != Some(expected) {
-            failures.push(format!("{words}: {}", said(shown, "").join(", ")));
+    for ((options, expected), shown) in forms.iter().zip(tried) {
+        if init_messages(shown, "root").first() != Some(expected) {
+            failures.push(format!("{options}: {}", init_messages(shown, "").join(", ")));
         }
     }
     guest.assert(failures.is_empty(), &failures.join("\n"));
@@ -152,8 +152,8 @@ fn every_form_finds_its_device() {
     }
 }
 
-/// A machine without a network, that leaves disks as they are.
-fn alone(command: CommandLine) -> CommandLine {
+/// Adds options for no network and unchanged disks.
+fn unchanged(command: CommandLine) -> CommandLine {
     command.nic(Nic::None).append("whit.net=off").snapshot()
 }
 
@@ -162,7 +162,7 @@ fn with_serial(command: CommandLine, device: &str, serial: &str, disk: &Path) ->
     command.option("-drive", drive).option("-device", format!("{device},drive={serial},serial={serial}"))
 }
 
-/// Debian's other kernel has what the cloud kernel has not.
+/// With Debian's generic kernel: the cloud kernel has neither f2fs nor 9p.
 #[test]
 #[ignore = "needs QEMU, Debian's archive and mkfs programs: cargo selftest runs it"]
 fn f2fs_and_9p_are_roots() {
@@ -185,14 +185,14 @@ fn f2fs_and_9p_are_roots() {
     assert_each_is_found(command, &driver(&disks, "", &forms), &forms);
 }
 
-/// QEMU's own, up to Debian 12. Its successor has other options.
+/// QEMU's own virtiofsd, up to Debian 12. Its successor has other options.
 const VIRTIOFSD: &str = "/usr/lib/qemu/virtiofsd";
 
 /// A virtiofsd, which serves one machine.
 struct Share(Child);
 
 impl Share {
-    /// Shares a folder by way of a socket, which is listened on from here on: the machine may connect at once.
+    /// Shares a folder through a socket. The socket listens from here on: the machine may connect at once.
     fn of(folder: &Path, socket: &Path) -> Self {
         let listener = UnixListener::bind(socket).unwrap();
         fcntl_setfd(&listener, FdFlags::empty()).unwrap(); // The daemon inherits it.
@@ -223,7 +223,7 @@ fn a_virtiofs_share_is_a_root() {
         let folder = tempfile::tempdir().unwrap(); // The path of a socket is short.
         let socket = folder.path().join("socket");
         let _share = Share::of(&disks.tree(), &socket);
-        let command = alone(machine(&kernel, &["virtio_pci", "virtiofs"], Shell::No))
+        let command = unchanged(machine(&kernel, &["virtio_pci", "virtiofs"], Shell::No))
             .append("root=virtiofs:the_root entrypoint=/busybox -- sh -c \"/busybox mount; exit 7\"")
             .option("-object", "memory-backend-memfd,id=memory,size=256M,share=on")
             .option("-numa", "node,memdev=memory")
@@ -232,12 +232,12 @@ fn a_virtiofs_share_is_a_root() {
         let mut guest = Guest::start(&command);
         guest.line("the_root on / type virtiofs (rw,");
         let console = guest.end();
-        let lines = said(&console, "");
-        guest.assert(lines == ["root the_root on /mnt", "exit 7", "power off"], &format!("the init said {lines:#?}"));
+        let lines = init_messages(&console, "");
+        guest.assert(lines == ["root the_root on /mnt", "exit 7", "power off"], &format!("the init logged {lines:#?}"));
     }
 }
 
-/// By an event alone: everybody has looked before, and nobody looks again by himself.
+/// Only a uevent leads to the disk: the init has searched before, and searches again only after an event.
 #[test]
 #[ignore = "needs QEMU, Debian's archive and mkfs programs: cargo selftest runs it"]
 fn a_disk_that_comes_late_is_found() {
@@ -251,7 +251,7 @@ fn a_disk_that_comes_late_is_found() {
             .option("-drive", format!("if=none,id=late,format=raw,file={}", gpt.display()))
             .snapshot();
         let mut guest = Guest::start(&command);
-        guest.line(", lease "); // The root is waited for at the same time.
+        guest.line(", lease "); // The init waits for the root at the same time.
         let device = json!({ "driver": "virtio-blk-pci", "drive": "late" });
         guest.machine().execute("device_add", &device).unwrap();
         guest.line("whit: root /dev/vda2 on /mnt");
@@ -262,18 +262,18 @@ fn a_disk_that_comes_late_is_found() {
 
 #[test]
 #[ignore = "needs QEMU, Debian's archive and mkfs programs: cargo selftest runs it"]
-fn when_the_time_is_over_the_devices_that_there_are_are_listed() {
+fn after_the_timeout_the_existing_devices_are_listed() {
     let disks = Disks::new();
     let ext4 = disks.formatted("ext4", 8, &["mkfs.ext4", "-q", "-L", "two words"]);
     let gpt = disks.partitioned("gpt", 12, GPT, &ext4, SECOND);
     let btrfs = disks.formatted("btrfs", 128, &["mkfs.btrfs", "-q", "-L", "on btrfs"]);
-    let command = alone(machine(&kernel(Flavour::Cloud, None), &VIRTIO, Shell::No))
+    let command = unchanged(machine(&kernel(Flavour::Cloud, None), &VIRTIO, Shell::No))
         .append("root=LABEL=nowhere rootwait=1")
         .disk(DiskInterface::Virtio, gpt)
         .disk(DiskInterface::Virtio, btrfs);
     let mut guest = Guest::start(&command);
     let console = guest.end();
-    let lines = said(&console, "");
+    let lines = init_messages(&console, "");
     let expected = [
         "root=LABEL=nowhere: no such device within 1 s; are its modules in the initramfs?",
         "major minor  #blocks  name",
@@ -284,12 +284,12 @@ fn when_the_time_is_over_the_devices_that_there_are_are_listed() {
         "exit 125",
         "power off",
     ];
-    guest.assert(lines == expected, &format!("the init said {lines:#?}"));
+    guest.assert(lines == expected, &format!("the init logged {lines:#?}"));
 }
 
 #[test]
 #[ignore = "needs QEMU, Debian's archive and mkfs programs: cargo selftest runs it"]
-fn a_device_that_cannot_be_opened_is_listed_without_the_type_of_the_last() {
+fn a_device_that_cannot_be_opened_is_listed_without_the_type_of_the_previous_one() {
     let disks = Disks::new();
     let ext4 = disks.formatted("ext4", 8, &["mkfs.ext4", "-q", "-L", "on-ext4"]);
     let gone = disks.formatted("gone", 64, &["mkfs.vfat", "-F", "32", "-s", "1", "-n", "GONE"]);
@@ -299,7 +299,7 @@ fn a_device_that_cannot_be_opened_is_listed_without_the_type_of_the_last() {
         .disk(DiskInterface::Virtio, ext4)
         .disk(DiskInterface::Virtio, gone);
     let console = assert_each_is_found(command, &driver(&disks, "rm /dev/vdb", &forms), &forms);
-    let lines = said(&console, " 254 ");
+    let lines = init_messages(&console, " 254 ");
     let expected = [
         " 254        0       8192 vda ext4 on-ext4",
         " 254       16      65536 vdb",

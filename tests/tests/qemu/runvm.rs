@@ -1,4 +1,4 @@
-//! runvm from an image to a machine: what it makes and keeps, folders of the host, ctrl-c, the terminal's size.
+//! runvm from an image to a machine: its cache, folders of the host, ctrl-c, the terminal's size.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -20,7 +20,7 @@ fn folder() -> TempDir {
     tempfile::tempdir_in(workspace::target()).unwrap()
 }
 
-/// runvm of `image` in `folder`, where the cache is too.
+/// Returns a command of runvm for `image` in `folder`, which has the cache too.
 fn runvm(kernel: &Kernel, folder: &TempDir, image: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(tool("runvm"));
     command.arg(image).arg("--kernel").arg(&kernel.vmlinuz).arg("--modules").arg(&kernel.modules);
@@ -30,7 +30,7 @@ fn runvm(kernel: &Kernel, folder: &TempDir, image: &Path, arguments: &[&str]) ->
     command
 }
 
-/// Status, standard output, standard error.
+/// Runs a command; returns status, standard output and standard error.
 fn outcome(mut command: Command) -> (Option<i32>, String, String) {
     let output = output(&mut command);
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
@@ -46,7 +46,7 @@ fn cached(folder: &TempDir) -> Vec<PathBuf> {
 
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
-fn an_image_runs_as_docker_would_run_it_and_nothing_is_made_twice() {
+fn an_image_runs_as_in_docker_and_the_cache_is_used() {
     for kernel in cloud_kernels() {
         let folder = folder();
         fs::create_dir(folder.path().join("share")).unwrap();
@@ -93,7 +93,7 @@ fn an_image_runs_as_docker_would_run_it_and_nothing_is_made_twice() {
 
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
-fn a_disk_keeps_what_is_written_and_the_cache_does_not() {
+fn a_disk_keeps_writes_and_the_cache_does_not() {
     let (kernel, folder) = (kernel(Flavour::Cloud, None), folder());
     let run = |disk: &[&str], program: &str| {
         let arguments = [disk, &["--nic", "none", "--entrypoint", "/bin/sh", "--", "-c", program]].concat();
@@ -116,10 +116,10 @@ fn interrupt(child: &Child) {
     kill_process(Pid::from_child(child), Signal::INT).unwrap();
 }
 
-/// Who ends last has the last word on the console; the port is the init's alone.
+/// The last process to end can print the last line on the console, but only the init writes to the port.
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
-fn a_workload_cannot_lie_about_its_status() {
+fn a_workload_cannot_forge_its_status_at_its_end() {
     for kernel in cloud_kernels() {
         let folder = folder();
         let script = "mkfifo /fifo; (trap 'echo whit: exit 0; exit' TERM; echo >/fifo; while :; do sleep 1; done) &
@@ -172,18 +172,18 @@ fn ctrl_c_ends_the_workload_in_order() {
 
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
-fn a_terminal_is_as_large_in_the_machine_as_outside() {
+fn a_terminal_has_the_same_size_in_the_machine_as_outside() {
     for kernel in cloud_kernels() {
         let folder = folder();
         let (ours, theirs) = terminal();
         resize(&ours, 33, 101);
-        // Until the size is the one that comes: the machine may be quicker than the word of it.
+        // Waits for the size: the machine may start before it receives the size.
         let script = "until stty size | grep -q '33 101'; do :; done; trap 'stty size; exit 5' WINCH; echo ready
             while :; do read line; done";
         let arguments = ["-t", "--nic", "none", "--entrypoint", "/bin/sh", "--", "-c", script];
         let mut command = runvm(&kernel, &folder, &busybox_tar(), &arguments);
         let copy = || theirs.try_clone().unwrap();
-        // Its session and its terminal are the test's own: the size is told by a signal to the foreground.
+        // The machine has a session and a terminal of its own: SIGWINCH goes to the foreground process group.
         let mut machine = Command::new("setsid")
             .args(["--ctty", "--wait"])
             .arg(command.get_program())

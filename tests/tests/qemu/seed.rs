@@ -1,8 +1,10 @@
-//! The main job, seen from the console's shell and from outside: nginx daemonises, the shell comes, the page is served,
-//! the machine ends in order. On each kernel that apt offers; and on the seed's own line, with an IDE disk and e1000.
+//! The main use case, seen from the console's shell and from outside: nginx daemonises, the shell starts, the page is served, the
+//! machine ends in order. On each kernel that apt offers; and with the command line of the seed project, an IDE disk and e1000.
 
 use whit_tests::debian::{cloud_kernels, kernel};
-use whit_tests::whole::{Copy, Guest, Shell, VIRTIO, assert_clean, fetch, free_port, machine, nginx_disk, said};
+use whit_tests::whole::{
+    Copy, Guest, Shell, VIRTIO, assert_clean, fetch, free_port, init_messages, machine, nginx_disk,
+};
 use whit_tools::kernel::debian::{Flavour, Kernel};
 use whit_tools::vm::qemu::{CommandLine, DiskInterface, Forward, Nic};
 
@@ -19,7 +21,7 @@ fn assert_serves(guest: &Guest, port: u16) {
 
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
-fn nginx_daemonises_the_shell_comes_and_poweroff_leaves_all_in_order() {
+fn nginx_daemonises_the_shell_starts_and_poweroff_ends_in_order() {
     for kernel in cloud_kernels() {
         let disk = Copy::of(&nginx_disk());
         let port = free_port();
@@ -37,7 +39,7 @@ fn nginx_daemonises_the_shell_comes_and_poweroff_leaves_all_in_order() {
 fn first_boot(command: &CommandLine, port: u16) {
     let mut guest = Guest::start(command);
     guest.line("whit: exit 0");
-    // nginx listens before it goes into the background: nobody has to wait.
+    // nginx listens before it goes into the background: no wait is needed.
     assert_serves(&guest, port);
     processes_and_mounts(&mut guest);
     network(&mut guest);
@@ -48,8 +50,8 @@ fn first_boot(command: &CommandLine, port: u16) {
     guest.type_line("poweroff");
     guest.line("whit: power off");
     let console = guest.end();
-    // Nothing else is said: nothing failed on the way. Root and network come in any order.
-    let mut lines = said(&console, "");
+    // There is no other message: nothing failed. Root and network come in any order.
+    let mut lines = init_messages(&console, "");
     lines.sort_unstable();
     let expected = [
         "eth0 10.0.2.15/24, gateway 10.0.2.2, DNS 10.0.2.3, lease 86400 s from 10.0.2.2",
@@ -58,10 +60,10 @@ fn first_boot(command: &CommandLine, port: u16) {
         "power off",
         "root /dev/vda on /mnt",
     ];
-    guest.assert(lines == expected, &format!("the init said {lines:#?}"));
+    guest.assert(lines == expected, &format!("the init logged {lines:#?}"));
 }
 
-/// What was written is there, by a boot whose end is `reboot`: QEMU's -no-reboot makes an end of it.
+/// Boots again, finds the written file, and ends with `reboot`, at which QEMU ends because of -no-reboot.
 fn second_boot(command: &CommandLine) {
     let mut guest = Guest::start(command);
     let kept = guest.run("cat /mnt/root/kept");
@@ -124,7 +126,7 @@ fn network(guest: &mut Guest) {
     );
 }
 
-/// ctrl-c reaches what runs in the foreground, and nothing else; a shell that is left is followed by another.
+/// Checks that ctrl-c reaches only the foreground process group, and that another shell follows one that exits.
 fn ctrl_c_and_exit(guest: &mut Guest) {
     for (program, typed) in [("sleep 1000", ""), ("cat", "typed")] {
         guest.type_line(&format!("sh -c 'echo run$((1)); exec {program}'"));
@@ -142,12 +144,12 @@ fn ctrl_c_and_exit(guest: &mut Guest) {
     let shell = guest.run("echo $$");
     guest.type_line("exit 3");
     let next = guest.run("echo $$");
-    guest.assert(shell != next, "the shell that was left is still there");
+    guest.assert(shell != next, "no new shell after exit");
 }
 
-/// PID 1 takes leave of processes that it is not the parent of.
+/// Checks that PID 1 reaps orphans.
 fn orphans(guest: &mut Guest) {
-    // A zombie keeps its name: the second loop ends when PID 1 has taken leave of all.
+    // A zombie keeps its name: the second loop ends when PID 1 has reaped all.
     let adopted = "test $(ps -o ppid,comm | grep -c '^ *1 sleep$') = 100";
     guest.run(&format!("for i in $(seq 100); do (sleep 1000 &); done; until {adopted}; do :; done"));
     let left = guest.run("killall sleep; while pidof sleep > /dev/null; do :; done; ps -o stat,comm");
@@ -157,7 +159,7 @@ fn orphans(guest: &mut Guest) {
 
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
-fn the_seeds_own_line_serves_a_page() {
+fn the_seeds_command_line_serves_a_page() {
     let kernel: Kernel = kernel(Flavour::Generic, None);
     let port = free_port();
     let command = machine(&kernel, &["ata_piix", "sd_mod", "e1000", "ext4"], Shell::Busybox)
@@ -175,6 +177,6 @@ fn the_seeds_own_line_serves_a_page() {
     guest.type_line("poweroff");
     guest.line("whit: power off");
     let console = guest.end();
-    // This processor has nothing for crc32c_intel, a soft dependency of ext4: that is no failure.
-    assert_eq!(said(&console, "module"), [""; 0]);
+    // This processor lacks the instruction of crc32c_intel, a soft dependency of ext4: that is no failure.
+    assert_eq!(init_messages(&console, "module"), [""; 0]);
 }

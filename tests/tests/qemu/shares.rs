@@ -1,4 +1,4 @@
-//! What a machine in QEMU can reach of its host, with the default kernel and the daemon that this host has.
+//! Access of a machine in QEMU to its host, with the default kernel and this host's virtiofsd.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -16,7 +16,7 @@ fn folder() -> TempDir {
     tempfile::tempdir_in(workspace::target()).unwrap()
 }
 
-/// Runs a shell script as root in a machine; status, standard output, standard error.
+/// Runs a shell script as root in a machine; returns status, standard output and standard error.
 fn run(kernel: &Kernel, folder: &Path, options: &[&str], script: &str) -> (Option<i32>, String, String) {
     let mut command = Command::new(tool("runvm"));
     command.arg(busybox_tar()).arg("--kernel").arg(&kernel.vmlinuz).arg("--modules").arg(&kernel.modules);
@@ -29,7 +29,7 @@ fn run(kernel: &Kernel, folder: &Path, options: &[&str], script: &str) -> (Optio
 
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
-fn root_in_the_machine_cannot_write_to_a_folder_to_read() {
+fn root_in_the_machine_cannot_write_to_a_read_only_folder() {
     let (kernel, folder) = (kernel(Flavour::Cloud, None), folder());
     let shared = folder.path().join("shared");
     fs::create_dir_all(shared.join("inner")).unwrap();
@@ -50,9 +50,9 @@ fn root_in_the_machine_cannot_write_to_a_folder_to_read() {
 
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
-fn a_comma_in_a_folder_shares_that_folder() {
+fn a_folder_with_a_comma_in_its_name_is_shared() {
     let (kernel, folder) = (kernel(Flavour::Cloud, None), folder());
-    // As an option, its second half would be /etc.
+    // If the comma started an option, the second half would share /etc.
     for name in ["d,source=/etc", "a\\b, c"] {
         fs::create_dir_all(folder.path().join(name)).unwrap();
         fs::write(folder.path().join(name).join("in"), "the folder\n").unwrap();
@@ -79,7 +79,7 @@ fn a_workload_cannot_forge_its_status_on_the_console() {
 
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
-fn a_disk_of_a_strange_name_is_a_file() {
+fn a_disk_with_a_name_of_qemus_syntax_is_a_file() {
     let (kernel, folder) = (kernel(Flavour::Cloud, None), folder());
     let name = "nbd:x,readonly=on";
     let (status, shown, errors) = run(&kernel, folder.path(), &["--disk", name], "echo written >/file && sync");

@@ -1,4 +1,4 @@
-//! Machines without a shell: they live as long as the workload and end as it ends.
+//! Machines without a shell: they run as long as the workload and end with its exit code.
 
 use std::io::Write;
 use std::os::unix::net::UnixStream;
@@ -17,8 +17,8 @@ use whit_tools::vm::qemu::{DiskInterface, Nic};
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
 fn an_image_of_one_program_is_enough() {
     let kernel = kernel(Flavour::Cloud, None);
-    let words = r#"entrypoint=/busybox -- sh -c "ls -1d /* /dev/null /proc/self/; echo $0; exit 7" "two words""#;
-    let mut guest = Guest::start(&alone(&kernel, &one_program_disk()).append(words));
+    let options = r#"entrypoint=/busybox -- sh -c "ls -1d /* /dev/null /proc/self/; echo $0; exit 7" "two words""#;
+    let mut guest = Guest::start(&alone(&kernel, &one_program_disk()).append(options));
     guest.line("whit: root /dev/vda on /mnt");
     for found in ["/busybox", "/dev", "/dev/null", "/etc", "/lost+found", "/proc", "/proc/self/", "/sys", "two words"] {
         let line = guest.machine().next_line(whit_tests::whole::DEADLINE).unwrap();
@@ -52,7 +52,7 @@ fn a_server_in_the_foreground_serves_until_ctrl_c() {
 
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
-fn a_read_only_root_has_our_files_over_its_own_and_is_not_written_to() {
+fn a_read_only_root_gets_its_files_and_is_not_written_to() {
     let kernel = kernel(Flavour::Cloud, None);
     let disk = Copy::of(&busybox_disk());
     let script = "cat /etc/resolv.conf /etc/hosts /etc/hostname; grep ' / ' /proc/mounts; touch /new; exit 3";
@@ -81,10 +81,10 @@ fn a_read_only_root_has_our_files_over_its_own_and_is_not_written_to() {
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
 fn a_daemon_that_leaves_the_console_late_keeps_the_machine_running() {
     let kernel = kernel(Flavour::Cloud, None);
-    // Its parent ends 50 ms before it leaves the console's session: SIGHUP would reach it there.
+    // Its parent ends 50 ms before the daemon leaves the console's session, where SIGHUP would reach it.
     let daemon = "(sleep 0.05; exec setsid sh -c 'sleep 1; echo daemon over') & exit 0";
-    let words = format!("entrypoint=/bin/sh -- -c \"{daemon}\"");
-    let mut guest = Guest::start(&alone(&kernel, &busybox_disk()).append(&words));
+    let options = format!("entrypoint=/bin/sh -- -c \"{daemon}\"");
+    let mut guest = Guest::start(&alone(&kernel, &busybox_disk()).append(&options));
     for line in ["whit: the entrypoint ended, its daemons run on", "daemon over", "whit: exit 0", "whit: power off"] {
         guest.line(line);
     }
@@ -93,15 +93,15 @@ fn a_daemon_that_leaves_the_console_late_keeps_the_machine_running() {
 
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
-fn a_root_that_is_plugged_in_late_is_mounted_when_it_comes() {
+fn a_root_that_is_plugged_in_late_is_mounted() {
     let kernel = kernel(Flavour::Cloud, None);
     let disk = Copy::of(&busybox_disk());
-    let words = r#"root=/dev/vda rootwait entrypoint=/bin/sh -- -c "echo running; exit 4""#;
+    let options = r#"root=/dev/vda rootwait entrypoint=/bin/sh -- -c "echo running; exit 4""#;
     let command = machine(&kernel, &VIRTIO, Shell::No)
-        .append(words)
+        .append(options)
         .option("-drive", format!("if=none,id=late,format=raw,file={}", disk.path().display()));
     let mut guest = Guest::start(&command);
-    // The network does not wait for the root.
+    // The network is configured before the root comes.
     guest.line("whit: eth0 10.0.2.15/24");
     guest
         .machine()
@@ -114,10 +114,10 @@ fn a_root_that_is_plugged_in_late_is_mounted_when_it_comes() {
     assert_clean(&disk.path());
 }
 
-/// The host of a port may come whenever it likes, and so may the port.
+/// The port and its host may appear at any time.
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
-fn the_windows_size_is_followed_from_when_it_is_told_on() {
+fn the_terminal_gets_each_window_size_of_the_host() {
     let folder = tempfile::tempdir().unwrap(); // The path of a socket is short.
     let socket = folder.path().join("window");
     let script = "trap 'stty size' WINCH; echo up; while :; do read line; done";
@@ -135,7 +135,7 @@ fn the_windows_size_is_followed_from_when_it_is_told_on() {
             json!({ "driver": "virtserialport", "bus": "serial.0", "chardev": "window", "name": "org.whit.window" });
         guest.machine().execute("device_add", &port).unwrap();
         for (size, expected) in [([33, 0, 101, 0, 0, 0, 0, 0], "33 101"), ([20, 0, 40, 0, 0, 0, 0, 0], "20 40")] {
-            // Each time somebody else, who is gone again when the next one comes.
+            // Each size comes over a new connection, after the last one is closed.
             let mut host = UnixStream::connect(&socket).unwrap();
             host.write_all(&size).unwrap();
             guest.line(expected);

@@ -1,4 +1,4 @@
-//! mkcpio's inputs and compressions as a program: each in its place, and every wrapping undone by the program it is named for.
+//! mkcpio's inputs and compressions: the order of the inputs, and each compression decompressed by the program of its name.
 
 use std::fs;
 use std::os::unix::fs::chown;
@@ -47,7 +47,7 @@ fn folder() -> TempDir {
 }
 
 #[test]
-fn inputs_replace_each_other_in_their_order_and_have_the_owners_named() {
+fn later_inputs_replace_earlier_ones_and_have_the_given_owners() {
     let folder = folder();
     let tree = "tree:/etc:1000:33";
     make(folder.path(), &["-o", "a", "--add", tree, "--manifest", "list"]);
@@ -71,7 +71,7 @@ fn inputs_replace_each_other_in_their_order_and_have_the_owners_named() {
 }
 
 #[test]
-fn archives_come_before_and_behind_as_they_are() {
+fn prepended_and_appended_archives_are_copied_unchanged() {
     let folder = folder();
     shell(
         folder.path(),
@@ -105,7 +105,7 @@ fn archives_come_before_and_behind_as_they_are() {
 }
 
 #[test]
-fn each_compression_is_undone_by_its_own_program_and_is_the_same_every_time() {
+fn each_compression_is_reproducible_and_read_by_its_own_program() {
     let folder = folder();
     make(folder.path(), &["-o", "plain"]);
     for (name, program) in [("a.gz", "gzip"), ("a.zst", "zstd"), ("a.xz", "xz"), ("a.lz4", "lz4")] {
@@ -124,7 +124,7 @@ fn each_compression_is_undone_by_its_own_program_and_is_the_same_every_time() {
 }
 
 #[test]
-fn the_kernels_configuration_chooses_and_refuses() {
+fn the_kernels_configuration_selects_and_refuses_compressions() {
     let folder = folder();
     let with = |options: &[&str]| {
         let lines: Vec<String> = options.iter().map(|option| format!("CONFIG_{option}=y\n")).collect();
@@ -169,22 +169,22 @@ fn a_dry_run_lists_and_writes_nothing_and_a_report_counts() {
     assert!(listed.contains("input "), "{listed}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
     make(folder.path(), &["-o", "other", "--compress", "none"]);
-    let said = make(folder.path(), &["-o", "out.gz", "--add", "tree:/srv", "--append", "other", "--report"]);
+    let report = make(folder.path(), &["-o", "out.gz", "--add", "tree:/srv", "--append", "other", "--report"]);
     let row = |name: &str| -> Vec<u64> {
-        let line = said.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}: {said}"));
+        let line = report.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}: {report}"));
         line.split_whitespace().rev().take(3).map(|word| word.parse().unwrap()).collect()
     };
     let length = |name: &str| fs::metadata(folder.path().join(name)).unwrap().len();
     let (tree, init, appended) = (row("add tree "), row("init /bin/busybox "), row("archive other "));
-    // Two names: 110 bytes of header each, names of 4 and 9 bytes with their padding, 13 bytes of data with theirs.
+    // Two entries: headers of 110 bytes, names of 4 and 9 bytes with their padding, 13 bytes of data with its padding.
     assert_eq!((tree[2], tree[1]), (2, 116 + 120 + 16));
     assert_eq!((init[2], init[1]), (1, 116 + length(BUSYBOX).next_multiple_of(4)));
     assert_eq!((appended[2], appended[0]), (11, length("other")));
-    assert!(init[0] > length(BUSYBOX) / 3 && init[0] < length(BUSYBOX), "{said}");
+    assert!(init[0] > length(BUSYBOX) / 3 && init[0] < length(BUSYBOX), "{report}");
 }
 
 #[test]
-fn every_tool_makes_its_page_and_its_completions() {
+fn every_tool_generates_its_man_page_and_completions() {
     for name in ["mkcpio", "mkraw", "runvm", "bootbench", "demo", "selftest"] {
         let generated = |kind: &str| {
             let output = Command::new(tool(name)).args(["--generate", kind]).output().unwrap();
@@ -217,7 +217,7 @@ mod long {
 
     #[test]
     #[ignore = "takes a minute: cargo selftest -- --long runs it"]
-    fn a_file_of_4_gib_is_refused_and_one_byte_less_is_not() {
+    fn a_file_of_4_gib_is_refused_and_one_byte_less_is_accepted() {
         let folder = folder();
         let sparse = |length: u64| fs::File::create(folder.path().join("huge")).unwrap().set_len(length).unwrap();
         sparse(1 << 32);

@@ -1,5 +1,4 @@
-//! mkcpio list and extract as programs: what GNU cpio reads of the same archives, Debian's own initrds, and archives
-//! that are hostile.
+//! mkcpio list and extract as programs: compared with GNU cpio on the same archives, and given damaged and hostile archives.
 
 use std::fs;
 use std::io::Write;
@@ -32,7 +31,7 @@ fn shell(folder: &Path, script: &str) -> Vec<u8> {
     output.stdout
 }
 
-/// A tree with what GNU cpio archives.
+/// Makes a tree with all types of file that GNU cpio archives.
 fn tree() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
@@ -53,8 +52,8 @@ fn tree() -> TempDir {
     folder
 }
 
-/// What is below a folder: name, mode, links, size, whole seconds, owner, target. Of directories name, mode and owner: GNU cpio
-/// leaves them the time of the last file in them.
+/// Lists everything below a folder: name, mode, links, size, whole seconds, owner, target. Directories have only name, mode and
+/// owner: GNU cpio leaves them the time of the last file in them.
 fn listing(root: &Path) -> String {
     let script = "find . -mindepth 1 -type d -printf '%P %M %U:%G\\n' -o -printf '%P %M %n %s %T@ %U:%G %l\\n'";
     let listed = shell(root, &format!("{script} | sed 's/\\.[0-9]* / /' | sort"));
@@ -62,7 +61,7 @@ fn listing(root: &Path) -> String {
 }
 
 #[test]
-fn what_gnu_cpio_archived_is_listed_and_unpacked_in_every_wrapping() {
+fn archives_of_gnu_cpio_are_listed_and_unpacked_in_every_compression() {
     let folder = tree();
     let at = |name: &str| folder.path().join(name);
     for (format, compressor) in [
@@ -102,7 +101,7 @@ fn what_gnu_cpio_archived_is_listed_and_unpacked_in_every_wrapping() {
     ] {
         assert!(lines.contains(line), "{line}:\n{lines}");
     }
-    // Through a pipe, and one file of it.
+    // Through a pipe, and one file of the archive.
     assert_eq!(shell(folder.path(), &format!("cat archive | {} list -n - | wc -l", tool("mkcpio").display())), b"14\n");
     assert!(make(folder.path(), &["list", "archive", "--cat", "/sub/five"]) == "x".repeat(25));
     assert!(make(folder.path(), &["list", "archive", "--cat", "5"]) == "x".repeat(25));
@@ -113,15 +112,18 @@ fn what_gnu_cpio_archived_is_listed_and_unpacked_in_every_wrapping() {
 }
 
 #[test]
-fn what_mkcpio_writes_with_checksums_gnu_cpio_verifies() {
+fn gnu_cpio_verifies_the_checksums_of_mkcpio() {
     let folder = tree();
     make(folder.path(), &["-o", "out.cpio", "--init", "/bin/busybox", "--checksum", "--add", "tree:/"]);
-    shell(folder.path(), "cpio -i --only-verify-crc --quiet < out.cpio 2> said; test ! -s said");
+    shell(folder.path(), "cpio -i --only-verify-crc --quiet < out.cpio 2> output; test ! -s output");
     let mut bytes = fs::read(folder.path().join("out.cpio")).unwrap();
     let place = bytes.windows(4).rposition(|window| window == b"xxxx").unwrap();
     bytes[place] = b'y';
     fs::write(folder.path().join("out.cpio"), bytes).unwrap();
-    shell(folder.path(), "cpio -i --only-verify-crc --quiet < out.cpio 2> said || true; grep -q 'checksum error' said");
+    shell(
+        folder.path(),
+        "cpio -i --only-verify-crc --quiet < out.cpio 2> output || true; grep -q 'checksum error' output",
+    );
     let output = mkcpio(folder.path(), &["list", "out.cpio"]);
     assert!(String::from_utf8(output.stderr).unwrap().contains("do not add up to its checksum"));
 }
@@ -162,7 +164,7 @@ fn bad_archives_are_one_line_and_leave_no_folder() {
         shell(folder.path(), "gzip -c bad")
     };
     out(&gzip[..gzip.len() - 9], "segment 1 (gzip): ");
-    // Only extracting looks at the names.
+    // Only extracting checks the names.
     let place = archive.windows(4).position(|window| window == b"file").unwrap();
     let mut outside = archive.clone();
     outside[place..place + 4].copy_from_slice(b"../x");
@@ -176,7 +178,7 @@ fn bad_archives_are_one_line_and_leave_no_folder() {
 #[test]
 fn devices_are_left_out_without_root() {
     if !rustix::process::geteuid().is_root() {
-        return; // the others are run like this then
+        return; // without root, the other tests cover this
     }
     use_standard_umask();
     let folder = tempfile::tempdir().unwrap();
@@ -185,15 +187,15 @@ fn devices_are_left_out_without_root() {
     let copy = folder.path().join("mkcpio");
     copy_program(&tool("mkcpio"), &copy);
     let user = "setpriv --reuid 1234 --regid 1234 --clear-groups";
-    let said = shell(folder.path(), &format!("{user} {} extract out.cpio -C out", copy.display()));
-    let said = String::from_utf8(said).unwrap();
-    assert!(said.contains("left out: 1 devices, which only root can make"), "{said}");
+    let output = shell(folder.path(), &format!("{user} {} extract out.cpio -C out", copy.display()));
+    let output = String::from_utf8(output).unwrap();
+    assert!(output.contains("left out: 1 devices, which only root can make"), "{output}");
     let metadata = fs::metadata(folder.path().join("out/proc")).unwrap();
     assert_eq!((metadata.uid(), metadata.mode()), (1234, 0o40_555));
 }
 
 #[test]
-fn long_work_shows_a_bar_where_no_line_comes_between() {
+fn long_work_shows_a_progress_bar_if_no_lines_go_to_the_terminal() {
     let folder = tempfile::tempdir().unwrap();
     let mut writer = Writer::new(Vec::new(), 0);
     writer.file(&["one"], Meta::root(0o644), 4, &b"text"[..]).unwrap();
@@ -214,31 +216,31 @@ fn long_work_shows_a_bar_where_no_line_comes_between() {
         let deadline = Deadline::of(&child);
         let mut input = child.stdin.take().unwrap();
         input.write_all(first).unwrap();
-        let mut said = String::new();
-        // The input does not end before the bar is there.
-        read_until(&ours, &mut said, "120 B, 1 files, ");
+        let mut output = String::new();
+        // The rest of the input comes after the bar is shown.
+        read_until(&ours, &mut output, "120 B, 1 files, ");
         input.write_all(rest).unwrap();
         drop(input);
         assert!(child.wait().unwrap().success(), "{arguments:?}");
         drop(deadline);
-        // And the line is cleared in the end.
-        read_until(&ours, &mut said, "\r\x1b[2K");
+        // The line is cleared at the end.
+        read_until(&ours, &mut output, "\r\x1b[2K");
         assert!(fs::metadata(folder.path().join("lines")).unwrap().len() > 0);
     }
-    // A listing on the terminal itself, or through a pipe to what may write there, has none, however long it takes.
+    // A listing on the terminal itself, or through a pipe to a program that may write there, has no bar.
     let (ours, theirs) = terminal();
     let script = format!("(printf x; sleep 0.4; printf y) | {0} list - | cat", tool("mkcpio").display());
     let status = Command::new("sh").args(["-c", &script]).stdout(Stdio::null()).stderr(theirs).status().unwrap();
     assert!(status.success());
-    let mut said = String::new();
-    read_until(&ours, &mut said, "not an initramfs");
-    assert!(said.starts_with("mkcpio: standard input: "), "{said}");
+    let mut output = String::new();
+    read_until(&ours, &mut output, "not an initramfs");
+    assert!(output.starts_with("mkcpio: standard input: "), "{output}");
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-    /// Whatever bytes change, there is one line or an archive, and nothing outside.
+    /// Any changed bytes give an error or an archive, and no file outside of the folder.
     #[test]
     fn any_damage_is_survived(changes in prop::collection::vec((0..600_usize, any::<u8>()), 1..4), digits in any::<bool>()) {
         let folder = tempfile::tempdir().unwrap();
@@ -258,9 +260,9 @@ proptest! {
         prop_assert_eq!(left, usize::from(result.is_ok()));
     }
 
-    /// What is written is read: by this reader and by GNU cpio.
+    /// A written archive is read by this reader and by GNU cpio.
     #[test]
-    fn what_is_written_is_unpacked(
+    fn a_written_archive_is_unpacked(
         files in prop::collection::btree_map("([a-z]{4,6}/){0,2}[a-z]{1,3}", (prop::collection::vec(any::<u8>(), 0..40), 0..0o7777_u32), 1..8),
         summed in any::<bool>()
     ) {

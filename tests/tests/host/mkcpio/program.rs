@@ -1,4 +1,4 @@
-//! mkcpio as a program: GNU cpio and gzip read what it writes, and bad input leaves nothing behind.
+//! mkcpio as a program: GNU cpio and gzip read its archives, and bad input leaves no file.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use whit_tests::stdio::{closed_pipe, full_disk};
 use whit_tests::{copy_program, tool, use_standard_umask};
 
-/// A static program that is surely there; Debian: busybox-static.
+/// A static program; Debian's package busybox-static.
 const BUSYBOX: &str = "/bin/busybox";
 
 fn mkcpio(directory: &Path, arguments: &[&str]) -> Output {
@@ -38,12 +38,12 @@ fn cpio(directory: &Path, archive: &Path, arguments: &[&str]) -> String {
         .output()
         .expect("Debian's package cpio must be installed");
     let errors = String::from_utf8_lossy(&output.stderr);
-    // cpio counts blocks on standard error, and complains there even where it goes on.
+    // cpio writes a count of blocks to standard error, and also errors after which it goes on.
     assert!(output.status.success() && errors.lines().count() == 1, "{errors}");
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A modules directory as depmod leaves it; the modules themselves are not looked into then.
+/// Makes a modules directory as depmod leaves it: the modules themselves are not read then.
 fn modules() -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     let version = directory.path().join("lib/modules/6.1-test");
@@ -57,7 +57,7 @@ fn modules() -> TempDir {
 }
 
 #[test]
-fn gnu_cpio_lists_what_was_asked_for() {
+fn gnu_cpio_lists_the_requested_files() {
     use_standard_umask();
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
@@ -69,7 +69,7 @@ fn gnu_cpio_lists_what_was_asked_for() {
     fs::set_permissions(at("tree/one"), fs::Permissions::from_mode(0o4711)).unwrap();
     symlink("one", at("tree/link")).unwrap();
     let from = modules.path().to_str().unwrap();
-    let said = make(
+    let output = make(
         directory.path(),
         &[
             "-o",
@@ -94,7 +94,7 @@ fn gnu_cpio_lists_what_was_asked_for() {
             "record:/etc/",
         ],
     );
-    assert!(said.contains("modules to load: core net\nmodules built into this kernel: ext4\n"), "{said}");
+    assert!(output.contains("modules to load: core net\nmodules built into this kernel: ext4\n"), "{output}");
     let listing = cpio(directory.path(), &at("out.cpio"), &["-itv"]);
     for line in [
         "crw-------   1 root     root       5,   1 Jan  1  1970 dev/console",
@@ -201,7 +201,7 @@ fn bad_input_is_one_line_and_no_file() {
 }
 
 #[test]
-fn an_output_that_cannot_be_written_is_said_and_an_old_one_survives_failure() {
+fn an_output_that_cannot_be_written_is_an_error_and_an_old_one_survives() {
     let directory = tempfile::tempdir().unwrap();
     fs::create_dir(directory.path().join("folder")).unwrap();
     fs::write(directory.path().join("old"), "old").unwrap();
@@ -250,7 +250,7 @@ fn the_init_is_found_where_cargo_or_a_package_leaves_it() {
 }
 
 #[test]
-fn a_reader_that_leaves_is_no_failure_and_a_full_disk_is_one_line() {
+fn a_closed_pipe_is_no_failure_and_a_full_disk_is_one_line() {
     let directory = tempfile::tempdir().unwrap();
     let into = |stdout: Stdio| {
         let mut mkcpio = Command::new(tool("mkcpio"));
@@ -260,7 +260,7 @@ fn a_reader_that_leaves_is_no_failure_and_a_full_disk_is_one_line() {
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
     assert_eq!(into(closed_pipe()), (Some(0), String::new()));
-    let (code, said) = into(full_disk());
+    let (code, output) = into(full_disk());
     assert_eq!(code, Some(1));
-    assert!(said.starts_with("mkcpio: cannot be shown: ") && said.lines().count() == 1, "{said}");
+    assert!(output.starts_with("mkcpio: cannot be shown: ") && output.lines().count() == 1, "{output}");
 }

@@ -1,4 +1,4 @@
-//! mkcpio --rootfs as a program: GNU cpio unpacks what GNU tar unpacks from the same archive, whatever it is wrapped in.
+//! mkcpio --rootfs as a program: GNU cpio unpacks from the initramfs the files that GNU tar unpacks from the tar, in any compression.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -18,12 +18,12 @@ use whit_tests::tool;
 use whit_tools::archive::newc::Header;
 use whit_tools::archive::segment::{self, Member};
 
-/// A static program that is surely there; Debian: busybox-static.
+/// A static program; Debian's package busybox-static.
 const BUSYBOX: &str = "/bin/busybox";
 /// cap_net_raw+ep, as setcap writes it.
 const CAPABILITY: &[u8] = b"\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 
-/// `mkcpio -o out.cpio --init …` in `folder`, with `input` on standard input.
+/// Runs `mkcpio -o out.cpio --init …` in `folder`, with `input` on standard input.
 fn mkcpio(folder: &Path, arguments: &[&str], input: &[u8]) -> Output {
     let mut command = Command::new(tool("mkcpio"));
     command.args(["-o", "out.cpio", "--init", BUSYBOX]).args(arguments).current_dir(folder);
@@ -31,20 +31,20 @@ fn mkcpio(folder: &Path, arguments: &[&str], input: &[u8]) -> Output {
     let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     std::thread::scope(|scope| {
-        // It need not read all of it.
+        // mkcpio need not read all of it.
         scope.spawn(move || drop(stdin.write_all(input)));
         child.wait_with_output().unwrap()
     })
 }
 
-/// What mkcpio said, and the archive.
+/// Returns the output of mkcpio, and the archive.
 fn make(folder: &Path, arguments: &[&str], input: &[u8]) -> (String, Vec<u8>) {
     let output = mkcpio(folder, arguments, input);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     (String::from_utf8(output.stdout).unwrap(), fs::read(folder.join("out.cpio")).unwrap())
 }
 
-/// The archive of a tar, and what was said of it.
+/// Returns the output for a tar, and the archive.
 fn archive_of(tar: &[u8]) -> (String, Vec<u8>) {
     make(tempfile::tempdir().unwrap().path(), &["--rootfs", "-"], tar)
 }
@@ -61,12 +61,12 @@ fn entries(archive: &[u8]) -> Vec<Entry> {
     entries.into_iter().map(|(Member { name, header, .. }, data)| Entry { name, header, data }).collect()
 }
 
-/// The path in the image of an entry that is there; the image's own is empty.
+/// Returns the path in the image of an entry below rootfs; the path of rootfs is empty.
 fn inside(entry: &Entry) -> Option<&[u8]> {
     if entry.name == b"rootfs" { Some(b"") } else { entry.name.strip_prefix(b"rootfs/") }
 }
 
-/// The image's files by name: `mode nlink data`.
+/// Lists the image's files by name: `mode nlink data`.
 fn listing(archive: &[u8]) -> BTreeMap<String, String> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let all = entries(archive).into_iter().filter_map(|entry| {
@@ -76,7 +76,7 @@ fn listing(archive: &[u8]) -> BTreeMap<String, String> {
     all.collect()
 }
 
-/// A tree with everything that an image has and cpio can hold; without root the devices, owners and attributes are left out.
+/// Makes a tree of all that an image has and cpio can hold; without root the devices, owners and attributes are left out.
 fn make_tree(root: &Path, as_root: bool) {
     for (name, length) in [("empty", 0), ("one", 1), ("block", 4096), ("more", 4097), ("long", 1_000_001)] {
         let bytes: Vec<u8> = (0..length).map(|index: u32| (index.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
@@ -127,7 +127,7 @@ fn make_tree(root: &Path, as_root: bool) {
     }
 }
 
-/// What GNU cpio makes of the image in an archive.
+/// Unpacks the image in an archive by GNU cpio.
 fn unpacked(archive: &Path) -> (TempDir, Snapshot) {
     let folder = tempfile::tempdir().unwrap();
     run_well(
@@ -137,7 +137,7 @@ fn unpacked(archive: &Path) -> (TempDir, Snapshot) {
             .stdin(File::open(archive).unwrap()),
     );
     let mut snapshot = snapshot::of_directory(&folder.path().join("rootfs"));
-    // cpio makes hard links when directories have their times, and gives symbolic links none: these are the archive's.
+    // cpio makes hard links after it has set the times of directories, and sets none for symbolic links. Take these from the archive.
     let bytes = fs::read(archive).unwrap();
     for entry in entries(&bytes).iter().filter(|entry| matches!(entry.header.mode & 0o170_000, 0o040_000 | 0o120_000)) {
         if let Some(path) = inside(entry) {
@@ -147,7 +147,7 @@ fn unpacked(archive: &Path) -> (TempDir, Snapshot) {
     (folder, snapshot)
 }
 
-/// What GNU tar makes of an archive, without what cpio cannot hold: fractions of seconds and attributes.
+/// Unpacks a tar by GNU tar; drops fractions of seconds and attributes, which cpio cannot hold.
 fn extracted(tar: &Path) -> Snapshot {
     let folder = tempfile::tempdir().unwrap();
     run_well(
@@ -209,10 +209,10 @@ fn attributes_go_into_a_table_beside_the_image() {
     let tree = tempfile::tempdir().unwrap();
     make_tree(tree.path(), true);
     let tar = archive::of_directory(tree.path(), &["--format=pax", "--xattrs", "--xattrs-include=*"]);
-    let (said, archive) = archive_of(&tar);
+    let (output, archive) = archive_of(&tar);
     let line =
         "set at boot: 2 extended attributes, 1 of them capabilities; not with root=initramfs, whose ramfs has none\n";
-    assert!(said.contains(line), "{said}");
+    assert!(output.contains(line), "{output}");
     let all = entries(&archive);
     let table = all.iter().find(|entry| entry.name == b"rootfs.xattrs").unwrap();
     let mut expected =
@@ -226,25 +226,25 @@ fn attributes_go_into_a_table_beside_the_image() {
 }
 
 #[test]
-fn the_image_stands_between_what_it_needs_and_its_end() {
-    let (said, archive) = archive_of(&archive::of(&[directory("bin"), file("bin/x", &[b'x'; 10_000])]));
+fn the_image_is_between_the_memory_that_it_needs_and_an_end_mark() {
+    let (output, archive) = archive_of(&archive::of(&[directory("bin"), file("bin/x", &[b'x'; 10_000])]));
     let all = entries(&archive);
     let names: Vec<String> = all.iter().map(|entry| String::from_utf8_lossy(&entry.name).into_owned()).collect();
     assert_eq!(names.first().unwrap(), "rootfs.needs");
-    // The directories that the init mounts on are there, even when the root will be read-only.
+    // The directories that the init mounts on are created, even for a read-only root.
     let last = ["rootfs", "rootfs/bin", "rootfs/bin/x", "rootfs/dev", "rootfs/proc", "rootfs/sys", "rootfs.end"];
     assert_eq!(names[names.len() - last.len()..], last);
     let end = all.last().unwrap();
-    // Longer than what a tmpfs keeps without a page, and it leads to the first.
+    // A link to the first entry, longer than a tmpfs stores without a page.
     assert!(end.header.mode == 0o120_777 && end.data.len() > 128 && end.data.ends_with(b"././rootfs.needs"));
-    // busybox as the init and little else: the running kernel is what needs most.
-    let memory = said.lines().find_map(|line| line.strip_prefix("memory: ")).unwrap();
+    // busybox as the init and little else: most of the memory is for the running kernel.
+    let memory = output.lines().find_map(|line| line.strip_prefix("memory: ")).unwrap();
     let mib = memory.split(' ').next().unwrap();
     assert_eq!(all[0].data, format!("initramfs truncated, needs {mib} MB").as_bytes());
     assert!((85..100).contains(&mib.parse::<u32>().unwrap()), "{memory}");
-    assert!(said.contains("runs: nothing is set; give --config or --record"), "{said}");
-    assert!(said.contains("rootfs: 1 files with 9.8 KiB, 1 directories, 0 others\n"), "{said}");
-    // Nothing of this without an image.
+    assert!(output.contains("runs: nothing is set; give --config or --record"), "{output}");
+    assert!(output.contains("rootfs: 1 files with 9.8 KiB, 1 directories, 0 others\n"), "{output}");
+    // Without an image there are none of these entries.
     let (_, without) = make(tempfile::tempdir().unwrap().path(), &[], b"");
     assert!(entries(&without).iter().all(|entry| !entry.name.starts_with(b"rootfs")));
 }
@@ -256,7 +256,7 @@ fn a_compressed_initramfs_is_one_archive_for_gunzip() {
     make(folder.path(), &["--rootfs", "image.tar", "--compress", "gzip"], b"");
     let plain = run_well(Command::new("sh").arg("-c").arg("gzip -dc <out.cpio").current_dir(folder.path()));
     let (_, uncompressed) = make(folder.path(), &["--rootfs", "image.tar"], b"");
-    // They differ in how much memory they need, and so only in the first entry.
+    // They differ in the memory that they need, and so only in the first entry.
     let (gzip, none) = (entries(&plain), entries(&uncompressed));
     assert!(gzip.len() == none.len() && gzip[1..] == none[1..] && plain.len() == uncompressed.len());
     assert!(gzip[0].data.starts_with(b"initramfs truncated, needs "), "{}", gzip[0].data.escape_ascii());
@@ -265,7 +265,7 @@ fn a_compressed_initramfs_is_one_archive_for_gunzip() {
 }
 
 #[test]
-fn paths_lead_nowhere_out_of_the_image() {
+fn no_path_leads_out_of_the_image() {
     let tar = archive::of(&[
         file("../../up", b"1"),
         file("/absolute", b"2"),
@@ -307,7 +307,7 @@ fn the_run_record_is_the_images_own() {
     let at = |name: &str| folder.path().join(name);
     fs::write(at("web.json"), r#"[{"Config": {"Cmd": ["nginx"], "User": "www-data"}}]"#).unwrap();
     fs::write(at("record"), "hostname box\n").unwrap();
-    // The image has its configuration elsewhere, and one of these already.
+    // The image's /etc is a link, and it has a record already.
     let tar = archive::of(&[archive::symlink("etc", "usr/etc"), file("usr/etc/whit.conf", b"user old\n")]);
     fs::write(at("image.tar"), tar).unwrap();
     let data = |archive: &[u8], name: &str| {
@@ -316,19 +316,19 @@ fn the_run_record_is_the_images_own() {
             .find(|entry| entry.name == name.as_bytes())
             .map(|entry| String::from_utf8(entry.data.to_vec()).unwrap())
     };
-    let (said, archive) =
+    let (output, archive) =
         make(folder.path(), &["--rootfs", "image.tar", "--config", "web.json", "--record", "record"], b"");
-    assert!(said.contains("runs: nginx (user www-data)\n"), "{said}");
+    assert!(output.contains("runs: nginx (user www-data)\n"), "{output}");
     assert_eq!(data(&archive, "rootfs/usr/etc/whit.conf").unwrap(), "cmd nginx\nuser www-data\n");
     assert_eq!(data(&archive, "whit.conf").unwrap(), "hostname box\n");
-    let (said, _) = make(folder.path(), &["--rootfs", "image.tar"], b"");
-    assert!(!said.contains("runs: "), "{said}");
+    let (output, _) = make(folder.path(), &["--rootfs", "image.tar"], b"");
+    assert!(!output.contains("runs: "), "{output}");
     let (_, archive) = make(folder.path(), &["--config", "web.json"], b"");
     assert_eq!(data(&archive, "whit.conf").unwrap(), "cmd nginx\nuser www-data\n");
 }
 
 #[test]
-fn times_that_cpio_cannot_hold_are_moved_and_said() {
+fn times_that_cpio_cannot_hold_are_moved_and_reported() {
     let tree = tempfile::tempdir().unwrap();
     for (name, seconds) in [("before", -1), ("after", i64::from(u32::MAX) + 1), ("between", 7)] {
         fs::write(tree.path().join(name), "").unwrap();
@@ -336,8 +336,8 @@ fn times_that_cpio_cannot_hold_are_moved_and_said() {
         let times = Timestamps { last_access: time, last_modification: time };
         rustix::fs::utimensat(CWD, tree.path().join(name), &times, AtFlags::empty()).unwrap();
     }
-    let (said, archive) = archive_of(&archive::of_directory(tree.path(), &["--format=pax"]));
-    assert!(said.contains("moved: 2 times outside of 1970 to 2106, which a cpio archive cannot hold\n"), "{said}");
+    let (output, archive) = archive_of(&archive::of_directory(tree.path(), &["--format=pax"]));
+    assert!(output.contains("moved: 2 times outside of 1970 to 2106, which a cpio archive cannot hold\n"), "{output}");
     let mtime = |name: &str| entries(&archive).iter().find(|entry| entry.name == name.as_bytes()).unwrap().header.mtime;
     assert_eq!(["rootfs/before", "rootfs/after", "rootfs/between"].map(mtime), [0, u32::MAX, 7]);
 }
@@ -410,6 +410,6 @@ fn bad_input_is_one_line_and_no_file() {
         let message = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{arguments:?}: {message}");
         assert!(message.starts_with(expected) && message.lines().count() == 1, "{arguments:?}: {message}");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), before, "{arguments:?} leaves something behind");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), before, "{arguments:?} leaves a file");
     }
 }

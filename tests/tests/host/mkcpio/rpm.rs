@@ -1,4 +1,4 @@
-//! mkcpio takes modules from an .rpm as from a .deb: rpmbuild makes the one, dpkg-deb the other, both of Debian's kernel.
+//! mkcpio takes modules from an .rpm as from a .deb. rpmbuild and dpkg-deb make both packages of Debian's kernel.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use whit_tests::terminal::{read_until, resize, terminal};
 use whit_tests::{debian, tool, use_standard_umask};
 use whit_tools::kernel::debian::Flavour;
 
-/// A static program that is surely there; Debian: busybox-static.
+/// A static program; Debian's package busybox-static.
 const BUSYBOX: &str = "/bin/busybox";
 
-/// Each way in which rpmbuild compresses a payload (rpm's macros.in, _binary_payload), and the name it goes by then.
+/// The compressions of a payload by rpmbuild (rpm's macros.in, _binary_payload), and the name that the package has for each.
 const PAYLOADS: [(&str, &str); 6] = [
     ("w0.ufdio", "(none)"),
     ("w1.gzdio", "gzip"),
@@ -22,11 +22,11 @@ const PAYLOADS: [(&str, &str); 6] = [
     ("w1.lzdio", "lzma"),
 ];
 
-/// A package that is made of a folder as it is.
+/// A package of a folder's files.
 const SPEC: &str = "Name: kernel\nVersion: 1\nRelease: 1\nSummary: a kernel\nLicense: GPL-2.0-only\nAutoReqProv: no\n\
                     %description\nA kernel.\n%install\ncp -a %{from}/. %{buildroot}\n%files\n/\n";
 
-/// A program that must succeed; what it prints.
+/// Runs a program that must succeed; returns its output.
 fn run(program: &str, arguments: &[&str], folder: &Path) -> String {
     let output = Command::new(program).args(arguments).current_dir(folder).env_remove("SOURCE_DATE_EPOCH").output();
     let output = output.unwrap_or_else(|error| panic!("{program}: {error}; cargo selftest installs it"));
@@ -34,10 +34,10 @@ fn run(program: &str, arguments: &[&str], folder: &Path) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What no virtual machine needs: half of the kernel is compressed six times.
+/// Modules that no virtual machine needs, left out to save time: the others are compressed six times.
 const LEFT_OUT: [&str; 4] = ["drivers/infiniband", "drivers/media", "drivers/net/ethernet", "net/netfilter"];
 
-/// A folder with `tree`: modules of Debian's kernel as in its package, one of them with a name elsewhere too.
+/// Makes a folder with `tree`: modules of Debian's kernel as in its package, one of them with a second name elsewhere.
 fn folder() -> (tempfile::TempDir, String) {
     use_standard_umask();
     let kernel = debian::kernel(Flavour::Cloud, Some("6.12"));
@@ -48,7 +48,7 @@ fn folder() -> (tempfile::TempDir, String) {
     for left_out in LEFT_OUT {
         fs::remove_dir_all(modules.join(&kernel.release).join("kernel").join(left_out)).unwrap();
     }
-    // rpm has the content of both with the name that sorts last, and that one is no module.
+    // rpm stores the content with the name that sorts last, which is not the module's.
     let modules = modules.join(&kernel.release);
     let module = run("find", &[".", "-name", "virtio_blk.ko*"], &modules);
     fs::create_dir_all(folder.path().join("tree/usr/share")).unwrap();
@@ -57,7 +57,7 @@ fn folder() -> (tempfile::TempDir, String) {
     (folder, kernel.release)
 }
 
-/// A package of the files below `tree`.
+/// Makes a package of the files below `tree`.
 fn rpm(folder: &Path, tree: &str, payload: &str) -> PathBuf {
     fs::write(folder.join("kernel.spec"), SPEC).unwrap();
     let (top, from) = (folder.join("rpmbuild"), folder.join(tree));
@@ -91,8 +91,8 @@ fn initramfs(folder: &Path, packages: &[&Path]) -> Vec<u8> {
     let packages = from.iter().flat_map(|package| ["--modules", package]);
     let arguments = ["-o", "out", "--init", BUSYBOX, "--for", "virtio,xfs", "--report"];
     let arguments: Vec<&str> = arguments.into_iter().chain(packages).collect();
-    let said = run(tool("mkcpio").to_str().unwrap(), &arguments, folder);
-    assert!(said.contains("modules that devices may ask for: ") && said.contains(&from.join(", ")), "{said}");
+    let output = run(tool("mkcpio").to_str().unwrap(), &arguments, folder);
+    assert!(output.contains("modules that devices may ask for: ") && output.contains(&from.join(", ")), "{output}");
     fs::read(folder.join("out")).unwrap()
 }
 
@@ -105,11 +105,11 @@ fn every_payload_of_rpmbuild_gives_the_initramfs_that_the_deb_gives() {
     assert!(names.contains("virtio_blk.ko") && names.contains("xfs.ko"), "{release}: {names}");
     for (payload, name) in PAYLOADS {
         let package = rpm(folder.path(), "tree", payload);
-        let said = run("rpm", &["-qp", "--qf", "%{PAYLOADCOMPRESSOR}", package.to_str().unwrap()], folder.path());
-        assert_eq!(said, name, "{payload}");
+        let output = run("rpm", &["-qp", "--qf", "%{PAYLOADCOMPRESSOR}", package.to_str().unwrap()], folder.path());
+        assert_eq!(output, name, "{payload}");
         assert!(initramfs(folder.path(), &[&package]) == expected, "{payload}");
     }
-    // In parts, as Fedora has it: what the kernel has built in, and the modules.
+    // In two packages, as in Fedora: the lists of modules, and the modules.
     let (core, modules) = (folder.path().join("core/lib/modules").join(&release), Path::new("tree/lib/modules"));
     fs::create_dir_all(&core).unwrap();
     let (core, modules) = (core.to_str().unwrap(), modules.join(&release));
@@ -133,16 +133,16 @@ mod long {
         let needs = run("rpm", &["-qp", "--requires", package.to_str().unwrap()], folder.path());
         assert!(needs.contains("rpmlib(LargeFiles)"), "{needs}");
         assert!(initramfs(folder.path(), &[&package]) == expected);
-        // As that takes long, it is said how far it is.
+        // It takes long and shows its progress.
         let (ours, theirs) = terminal();
         resize(&ours, 24, 80);
         let mut mkcpio = Command::new(tool("mkcpio"));
         mkcpio.args(["--dry-run", "--init", BUSYBOX, "--for", "virtio", "--modules"]).arg(package);
         let mut child = mkcpio.stdout(Stdio::null()).stderr(theirs).spawn().unwrap();
         let deadline = Deadline::of(&child);
-        let mut said = String::new();
+        let mut output = String::new();
         for words in [" of ", " files, ", " left"] {
-            read_until(&ours, &mut said, words);
+            read_until(&ours, &mut output, words);
         }
         drop(deadline);
         child.kill().unwrap();

@@ -1,7 +1,7 @@
-//! mkcpio beside 3cpio, which reads and writes what the kernel does and was written by others: the same names, modes, owners,
-//! sizes and bytes of the same archives, whoever wrote them.
+//! mkcpio compared with 3cpio, an independent program that reads and writes the kernel's formats: both read the same names, modes,
+//! owners, sizes and bytes from archives of mkcpio, of 3cpio and of GNU cpio.
 //!
-//! Root alone makes the devices and owners that are compared.
+//! Only root can create the devices and owners that are compared.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -13,7 +13,7 @@ use whit_tests::{tool, use_standard_umask};
 use whit_tools::programs::{self, Program};
 use xtask::crates::{self, THREECPIO};
 
-/// What writes archives beside mkcpio and 3cpio, and what the latter starts.
+/// GNU cpio, and the compressors that 3cpio starts.
 const PROGRAMS: [Program; 7] = [
     Program { name: "cpio", package: "cpio" },
     Program { name: "gzip", package: "gzip" },
@@ -23,12 +23,12 @@ const PROGRAMS: [Program; 7] = [
     Program { name: "bzip2", package: "bzip2" },
     Program { name: "lzma", package: "xz-utils" },
 ];
-/// What an early segment has: the kernel's loader of microcode looks for it, in what is not compressed.
+/// The file of an early segment. The kernel's loader of microcode looks for it in the uncompressed part.
 const EARLY: &str = "kernel/x86/microcode/GenuineIntel.bin";
-/// The longest name of a file, in a directory whose own is as long: include/uapi/linux/limits.h, NAME_MAX.
+/// The longest name of a file or directory: include/uapi/linux/limits.h, NAME_MAX.
 const NAME_MAX: usize = 255;
 
-/// Programs, and the early and the late content below `early` and `late`, with an archive `early.cpio` of the first.
+/// The programs, and a folder with the content of both segments in `early` and `late`, and the archive `early.cpio`.
 struct Bench {
     folder: TempDir,
     mkcpio: String,
@@ -38,9 +38,9 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         use_standard_umask();
-        let say = |line: &str| println!("{line}");
-        programs::install(&PROGRAMS, say).unwrap();
-        let threecpio = crates::build(&THREECPIO, say).unwrap();
+        let report = |line: &str| println!("{line}");
+        programs::install(&PROGRAMS, report).unwrap();
+        let threecpio = crates::build(&THREECPIO, report).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let microcode = folder.path().join("early").join(EARLY);
         fs::create_dir_all(microcode.parent().unwrap()).unwrap();
@@ -59,7 +59,7 @@ impl Bench {
         command.env_remove("SOURCE_DATE_EPOCH").output().unwrap()
     }
 
-    /// What a program that must succeed prints; what it says beside that is a failure too.
+    /// Runs a program that must succeed without output on standard error; returns its standard output.
     fn print(&self, program: &str, arguments: &[&str]) -> String {
         let Output { status, stdout, stderr } = self.run(program, arguments);
         let errors = String::from_utf8_lossy(&stderr);
@@ -71,7 +71,7 @@ impl Bench {
         self.print("sh", &["-ec", script])
     }
 
-    /// Both list `archive` alike and unpack the same from it; returns the list.
+    /// Asserts that both programs list an archive alike and unpack the same files from it; returns the list.
     fn compare(&self, archive: &str) -> Vec<String> {
         let ours = of_mkcpio(&self.print(&self.mkcpio, &["list", archive]));
         let theirs = of_threecpio(&self.print(&self.threecpio, &["--list", "--verbose", archive]));
@@ -86,8 +86,8 @@ impl Bench {
         ours
     }
 
-    /// Everything below a folder: mode, links, size and target, and device; the sum of what is in it; in lines of their own owner and
-    /// seconds. The folders' own sizes and links are the file system's.
+    /// Describes everything below a folder: mode, links, size, target and device, the checksum of the content, and in lines of their
+    /// own the owner and the time. Sizes and links of folders are left out: they depend on the file system.
     fn unpacked(&self, folder: &str) -> String {
         let script = "find . -mindepth 1 ! -type d -printf '%P %M %n %s %l\\n' -o -printf '%P %M\\n' | sort
             find . '(' -type b -o -type c ')' -exec stat -c '%n %t:%T' {} + | sort
@@ -97,20 +97,20 @@ impl Bench {
     }
 }
 
-/// A tree with all that an archive can hold.
+/// Fills a tree with all that an archive can hold.
 fn fill(tree: &Path) {
     let at = |name: &str| tree.join(name);
     let long = "d".repeat(NAME_MAX);
     for folder in ["sub/deep", "empty", &long] {
         fs::create_dir_all(at(folder)).unwrap();
     }
-    // Each length modulo four, for the padding; and more than a buffer.
+    // Each length modulo four, for the padding; and a file larger than a buffer.
     for length in 0..5_usize {
         fs::write(at(&format!("sub/{length}")), &b"1234"[..length.min(4)]).unwrap();
     }
     fs::write(at("big"), (0..300_000_u32).map(|index| (index / 7) as u8).collect::<Vec<_>>()).unwrap();
     fs::write(at(&format!("{long}/{}", "n".repeat(NAME_MAX))), "of a long name").unwrap();
-    // The first, a middle and the last of the names that sort.
+    // The first, a middle and the last name in sorted order.
     fs::write(at("a-first"), "one file of three names").unwrap();
     fs::hard_link(at("a-first"), at("sub/deep/second")).unwrap();
     fs::hard_link(at("a-first"), at("z-last")).unwrap();
@@ -127,7 +127,7 @@ fn fill(tree: &Path) {
     }
 }
 
-/// mkcpio's list with each entry as `mode links user:group size name`, where a device has its numbers for a size.
+/// Converts mkcpio's list to lines of `mode links user:group size name`, with a device's numbers as its size.
 fn of_mkcpio(list: &str) -> Vec<String> {
     let entries = list.lines().filter(|line| !line.starts_with("segment "));
     let entry = |line: &str| {
@@ -137,7 +137,7 @@ fn of_mkcpio(list: &str) -> Vec<String> {
     entries.map(entry).collect()
 }
 
-/// The same of 3cpio's, which has names of owners and a blank between a device's numbers.
+/// Converts 3cpio's list to the same form. It has names of owners, and a blank between a device's numbers.
 fn of_threecpio(list: &str) -> Vec<String> {
     let number = |owner: &str| if owner == "root" { "0".to_owned() } else { owner.to_owned() };
     let entry = |line: &str| {
@@ -150,7 +150,7 @@ fn of_threecpio(list: &str) -> Vec<String> {
     list.lines().map(entry).collect()
 }
 
-/// The first words of a line, and what follows the blank behind them.
+/// Splits a line into its first words and the rest after the next blank.
 fn columns<const COUNT: usize>(line: &str) -> ([&str; COUNT], &str) {
     let mut rest = line;
     let words = std::array::from_fn(|_| {
@@ -163,7 +163,7 @@ fn columns<const COUNT: usize>(line: &str) -> ([&str; COUNT], &str) {
 
 #[test]
 #[ignore = "needs root and builds 3cpio: cargo selftest runs it"]
-fn what_mkcpio_writes_both_read_alike() {
+fn archives_of_mkcpio_are_read_alike() {
     let bench = Bench::new();
     for compression in ["none", "gzip", "zstd", "xz", "lz4"] {
         let archive = format!("mkcpio.{compression}");
@@ -182,7 +182,7 @@ fn what_mkcpio_writes_both_read_alike() {
         ] {
             assert!(list.iter().any(|line| line == entry), "{archive} has no \"{entry}\":\n{}", list.join("\n"));
         }
-        // What went in came out; the owners and the time are those that were asked for.
+        // The unpacked files are the inputs; owners and times are the requested ones.
         let (late, out) = (bench.unpacked("late"), bench.unpacked("ours"));
         for line in late.lines().filter(|line| !line.starts_with("owner ")) {
             assert!(out.lines().any(|other| other == line), "{archive}: {line}\n{out}");
@@ -192,14 +192,14 @@ fn what_mkcpio_writes_both_read_alike() {
 
 #[test]
 #[ignore = "needs root and builds 3cpio: cargo selftest runs it"]
-fn what_gnu_cpio_writes_both_read_alike() {
+fn archives_of_gnu_cpio_are_read_alike() {
     let bench = Bench::new();
-    // Of newc alone: 3cpio refuses the checksums of 070702, which GNU cpio verifies in looking.rs.
+    // Only newc: 3cpio refuses the checksums of 070702, which GNU cpio verifies in looking.rs.
     for compressor in ["cat", "gzip", "zstd -q", "xz --check=crc32", "lz4 -lq", "bzip2", "lzma"] {
         let cpio = "find . -mindepth 1 | sort | cpio -oH newc --quiet";
         bench.shell(&format!("cp early.cpio archive; cd late; {cpio} | {compressor} >> ../archive"));
         let list = bench.compare("archive");
-        // GNU cpio leaves a file of several names for the end: its last name has the content.
+        // GNU cpio writes a file with several names last: its last name has the content.
         assert!(list.iter().any(|line| line == "-rw----r-- 3 0:0 23 z-last"), "{compressor}: {list:?}");
         bench.shell("rm -r ours/kernel");
         assert_eq!(bench.unpacked("ours"), bench.unpacked("late"), "{compressor}");
@@ -208,10 +208,10 @@ fn what_gnu_cpio_writes_both_read_alike() {
 
 #[test]
 #[ignore = "needs root and builds 3cpio: cargo selftest runs it"]
-fn what_3cpio_writes_both_read_alike() {
+fn archives_of_3cpio_are_read_alike() {
     let bench = Bench::new();
     for compressor in ["", ": gzip -9", ": zstd -3", ": xz -6", ": lz4 -9", ": bzip2", ": lzma"] {
-        // A segment out of a manifest's own words, then one of the files that are there.
+        // A segment whose fields come from a manifest, then one of files of the host.
         let manifest = format!(
             "#cpio\n-\tkernel\tdir\t750\t12001\t12002\t1000000001\n../early/{EARLY}\tcode\tfile\t640\t12003\t12004\t1000000002\n\
              -\tconsole\tchar\t600\t0\t0\t1000000003\t5\t1\n-\tback\tlink\t777\t0\t0\t1000000004\tkernel\n#cpio{compressor}\n"
@@ -224,7 +224,7 @@ fn what_3cpio_writes_both_read_alike() {
             ["drwxr-x--- 2 12001:12002 0 kernel", "-rw-r----- 1 12003:12004 9 code", "crw------- 1 0:0 5,1 console"];
         assert_eq!(list[..3], first, "{compressor}");
         bench.shell("cd ours; rm -r kernel code console back");
-        // It writes each name of an empty file as a file of its own.
+        // 3cpio writes each name of an empty file as a file of its own.
         let late = bench.unpacked("late").replace(" -rw-r--r-- 2 0 ", " -rw-r--r-- 1 0 ");
         assert_eq!(bench.unpacked("ours"), late, "{compressor}");
     }

@@ -1,4 +1,4 @@
-//! Archives that no tar writes today but that GNU tar extracts: the kernel shows of the image what tar makes of the archive.
+//! Archives that no tar writes today but that GNU tar extracts: the mounted image has the files that tar extracts.
 
 use std::process::Command;
 
@@ -11,7 +11,7 @@ use whit_tools::disk::image::Options;
 use super::build;
 use super::kernel::{ATTRIBUTES, Mounted, extract};
 
-/// One PAX record with its length in front.
+/// Encodes one PAX record, which starts with its length.
 fn record(text: &[u8]) -> Vec<u8> {
     let mut length = text.len() + 3;
     while format!("{length} ").len() + text.len() + 1 != length {
@@ -24,7 +24,7 @@ fn pax(kind: u8, records: &[&[u8]]) -> Vec<u8> {
     member("PaxHeaders/x", kind, "", &records.iter().flat_map(|text| record(text)).collect::<Vec<u8>>())
 }
 
-/// A member whose header says this, at these places.
+/// Changes these fields in the header of a member.
 fn with(mut member: Vec<u8>, fields: &[(usize, &[u8])]) -> Vec<u8> {
     for (at, value) in fields {
         member[*at..at + value.len()].copy_from_slice(value);
@@ -47,7 +47,7 @@ fn assert_extracts(what: &str, members: &[Vec<u8>], options: &[&str]) {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn what_tar_extracts_of_odd_archives_is_in_the_image() {
+fn odd_archives_give_the_files_that_tar_extracts() {
     let root = || directory("./");
     let cases: [(&str, Vec<Vec<u8>>); 9] = [
         (
@@ -160,7 +160,7 @@ fn what_tar_extracts_of_odd_archives_is_in_the_image() {
             vec![
                 root(),
                 [pax(b'x', &[b"size=700"]), with(file("f", &[1; 700]), &[(124, b"00000000000\0")])].concat(),
-                file("g", b"behind"),
+                file("g", b"next"),
             ],
         ),
     ];
@@ -180,7 +180,7 @@ fn archives_of_every_format_of_tars_are_extracted_alike() {
         let mut tar = Command::new("tar");
         tar.args(["-c", "--numeric-owner", "--sort=name"]).arg(format!("--format={format}")).arg("-C").arg(tree.path());
         if matches!(format, "ustar" | "v7") {
-            // What these have no place for: large numbers, times before 1970, long names and targets, and devices in v7.
+            // These formats cannot hold large numbers, times before 1970, and long names and targets; v7 cannot hold devices.
             for name in ["one", "empty", "a", "p*", "large", "largest", "more", "zzz*", "block"] {
                 tar.arg(format!("--exclude=./{name}"));
             }

@@ -1,4 +1,4 @@
-//! Directories as input: GNU tar of the same directory is the judge, and the kernel.
+//! Directories as input, compared with GNU tar of the same directory and with the mounted image.
 
 use std::fs::{self, File};
 use std::os::unix::net::UnixListener;
@@ -30,7 +30,10 @@ fn assert_same_as_tar(tree: &Path) -> Image {
     let options = Options::default();
     let image = build(tree, &options);
     let of_tar = super::build(&tar, &options).unwrap();
-    assert!(fs::read(&image.path).unwrap() == fs::read(&of_tar.path).unwrap(), "other bytes than by way of tar");
+    assert!(
+        fs::read(&image.path).unwrap() == fs::read(&of_tar.path).unwrap(),
+        "the bytes differ from those for the tar"
+    );
     image
 }
 
@@ -45,7 +48,7 @@ fn a_directory_gives_the_bytes_that_its_tar_gives() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn owners_devices_and_attributes_are_those_of_the_directory() {
+fn owners_devices_and_attributes_of_the_directory_are_kept() {
     let tree = tempfile::tempdir().unwrap();
     make_tree(tree.path(), true);
     let image = assert_same_as_tar(tree.path());
@@ -59,7 +62,7 @@ fn owners_devices_and_attributes_are_those_of_the_directory() {
 fn large_holes_are_not_read() {
     let tree = tempfile::tempdir().unwrap();
     let sparse = File::create(tree.path().join("sparse")).unwrap();
-    // As zeros this would take minutes, and more space than there is.
+    // Stored as zeros, this would take minutes and more space than the host has.
     sparse.set_len(8 << 40).unwrap();
     std::os::unix::fs::FileExt::write_all_at(&sparse, b"in the middle", (1 << 30) + 5).unwrap();
     let image = build(tree.path(), &Options::default());
@@ -74,18 +77,18 @@ fn large_holes_are_not_read() {
 }
 
 #[test]
-fn sockets_and_images_stay_out() {
+fn sockets_and_the_output_itself_are_left_out() {
     let tree = tempfile::tempdir().unwrap();
     let at = |name: &str| tree.path().join(name);
     fs::write(at("file"), "content").unwrap();
     drop(UnixListener::bind(at("socket")).unwrap());
-    fs::write(at("disk.img"), "an image that was there").unwrap();
-    let said = |output: &str| {
+    fs::write(at("disk.img"), "an old image").unwrap();
+    let make = |output: &str| {
         let output =
             run_well(Command::new(tool("mkraw")).args(["-o", output]).arg(tree.path()).current_dir(tree.path()));
         String::from_utf8(output).unwrap()
     };
-    let text = said("disk.img");
+    let text = make("disk.img");
     assert!(
         text.contains("left out: 1 sockets\n") && text.contains("left out: 2 files that are this disk\n"),
         "{text}"
@@ -97,7 +100,7 @@ fn sockets_and_images_stay_out() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn what_is_mounted_stays_out() {
+fn mounted_file_systems_are_left_out() {
     let tree = tempfile::tempdir().unwrap();
     fs::create_dir_all(tree.path().join("mounted/hidden")).unwrap();
     fs::write(tree.path().join("mounted/hidden/file"), "").unwrap();

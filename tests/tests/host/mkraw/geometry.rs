@@ -1,4 +1,4 @@
-//! Sizes, extents and growth: e2fsck looks at every image that `build` makes.
+//! Sizes, extents and growth: e2fsck checks every image that `build` makes.
 
 use std::process::Command;
 
@@ -39,7 +39,7 @@ fn every_size_is_a_clean_file_system_of_that_size() {
     }
     for bytes in [0, 1, 1 << 20, 10 << 30, 20 << 30] {
         let image = build(&tar, &sized(Size::Free(bytes))).unwrap();
-        // ext4-view does not know meta_bg, which starts at 16 GiB.
+        // ext4-view does not support meta_bg, which starts at 16 GiB.
         if bytes < 16 << 30 {
             let ext4 = Ext4::load_from_path(&image.path).unwrap();
             assert_eq!(ext4.read("/file").unwrap(), b"content");
@@ -49,7 +49,7 @@ fn every_size_is_a_clean_file_system_of_that_size() {
 }
 
 #[test]
-fn a_size_too_small_names_the_least_that_does() {
+fn a_size_that_is_too_small_names_the_smallest_possible() {
     let tar = archive::of(&[archive::file("file", &[7; 5_000_000])]);
     let Err(Error::FileSystem(Ext4Error::TooSmall(least))) = build(&tar, &sized(Size::Exact(8 << 20))) else {
         panic!("it fits")
@@ -73,16 +73,16 @@ fn the_smallest_size_is_the_smallest() {
 }
 
 #[test]
-fn inodes_are_as_many_as_asked_for() {
+fn the_number_of_inodes_is_the_requested_one() {
     let members: Vec<_> = (0..100).map(|number| archive::file(&format!("f{number}"), b"")).collect();
     let tar = archive::of(&members);
     let with = |inodes| build(&tar, &Options { inodes: Some(inodes), ..Options::default() });
-    for (asked, made) in [(112, 112), (113, 128), (1_000_000, 1_000_000)] {
-        let image = with(asked).unwrap();
+    for (requested, made) in [(112, 112), (113, 128), (1_000_000, 1_000_000)] {
+        let image = with(requested).unwrap();
         let text = String::from_utf8(run_well(Command::new("dumpe2fs").arg("-h").arg(&image.path))).unwrap();
         let line = text.lines().find(|line| line.starts_with("Inode count:")).unwrap();
         let count: u64 = line.split_whitespace().last().unwrap().parse().unwrap();
-        assert!((made..made + 1_000).contains(&count), "{line} for {asked}");
+        assert!((made..made + 1_000).contains(&count), "{line} for {requested}");
     }
     let error = with(110).err().unwrap().to_string();
     assert_eq!(error, "the files need 111 inodes: give that many or more, or no number");
@@ -116,8 +116,8 @@ fn extent_trees_of_every_depth_hold_the_file() {
 }
 
 #[test]
-fn files_are_whole_across_the_copies_of_the_superblock() {
-    // 420 MiB cross groups 1 and 3, in files that do not end at a piece's boundary, so that pieces are cut everywhere.
+fn files_across_the_copies_of_the_superblock_are_intact() {
+    // 420 MiB cross groups 1 and 3, in files that do not end at a piece's boundary, so that pieces are split at any place.
     let content = |number: u8| vec![number | 1; 7_777_777];
     let members: Vec<_> = (0..56).map(|number| archive::file(&format!("f{number}"), &content(number))).collect();
     let image = build(&archive::of(&members), &Options::default()).unwrap();
@@ -125,8 +125,8 @@ fn files_are_whole_across_the_copies_of_the_superblock() {
     for number in 0..56 {
         assert!(ext4.read(format!("/f{number}").as_str()).unwrap() == content(number), "f{number}");
     }
-    // From a copy e2fsck does not trust the flags of unused groups, so it always complains of their bitmaps: of nothing
-    // else, here.
+    // With a copy of the superblock, e2fsck does not trust the flags of unused groups, so it always reports their bitmaps. Here it
+    // must report nothing else.
     for block in ["32768", "98304"] {
         let output = run(Command::new("e2fsck").args(["-fn", "-b", block, "-B", "4096"]).arg(&image.path));
         let text = String::from_utf8_lossy(&output.stdout);

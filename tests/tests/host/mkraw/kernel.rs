@@ -1,4 +1,4 @@
-//! The kernel as the judge: it mounts an image read-write and shows what GNU tar extracts from the same archive.
+//! Images checked by the kernel: it mounts them read-write and shows the files that GNU tar extracts from the same archive.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -14,7 +14,7 @@ use whit_tools::disk::image::Options;
 
 use super::{Image, build};
 
-/// An image mounted in a mount namespace of its own, seen through /proc.
+/// An image mounted in a mount namespace of its own, accessed through /proc.
 pub(crate) struct Mounted {
     holder: Child,
     pub(crate) root: PathBuf,
@@ -40,7 +40,7 @@ impl Mounted {
         Self { holder, root }
     }
 
-    /// Unmounts, and has e2fsck look at what the kernel left.
+    /// Unmounts the image, and checks it by e2fsck.
     pub(crate) fn end(mut self, image: &Image) {
         drop(self.holder.stdin.take());
         assert!(self.holder.wait().unwrap().success(), "umount fails");
@@ -48,7 +48,7 @@ impl Mounted {
     }
 }
 
-/// What GNU tar makes of an archive.
+/// Extracts an archive by GNU tar.
 pub(crate) fn extract(tar: &[u8], options: &[&str]) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     let mut child = Command::new("tar")
@@ -67,7 +67,7 @@ pub(crate) const ATTRIBUTES: [&str; 2] = ["--xattrs", "--xattrs-include=*"];
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn a_mounted_image_is_what_tar_extracts() {
+fn a_mounted_image_has_the_files_that_tar_extracts() {
     let tree = tempfile::tempdir().unwrap();
     make_tree(tree.path(), true);
     for format in
@@ -89,10 +89,10 @@ fn a_mounted_image_is_what_tar_extracts() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn acls_as_text_are_those_of_the_tree() {
+fn acls_as_text_are_kept() {
     let tree = tempfile::tempdir().unwrap();
     make_tree(tree.path(), true);
-    // GNU tar itself does not bring back a directory's default ACL, so the tree is what to compare with.
+    // GNU tar itself does not restore a directory's default ACL, so the image is compared with the tree.
     let options = ["--format=pax", "--acls", "--xattrs", "--xattrs-exclude=system.*", "--numeric-owner"];
     let image = build(&archive::of_directory(tree.path(), &options), &Options::default()).unwrap();
     let mounted = Mounted::new(&image);
@@ -103,13 +103,13 @@ fn acls_as_text_are_those_of_the_tree() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn an_archive_of_libarchives_is_read_too() {
+fn archives_of_libarchive_are_read() {
     let tree = tempfile::tempdir().unwrap();
     make_tree(tree.path(), true);
     for options in [&["--format=pax"][..], &["--format=pax", "--options=xattrheader=LIBARCHIVE"]] {
         let mut bsdtar = Command::new("bsdtar");
         bsdtar.args(["-c", "--xattrs", "--acls", "--numeric-owner"]).args(options);
-        // Times before 1970 become others there.
+        // bsdtar changes times before 1970.
         let tar = run_well(bsdtar.arg("-C").arg(tree.path()).args(["--exclude=one", "--exclude=empty", "."]));
         let image = build(&tar, &Options::default()).unwrap();
         let mounted = Mounted::new(&image);
@@ -123,14 +123,14 @@ fn an_archive_of_libarchives_is_read_too() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn the_kernel_writes_to_an_image_as_to_its_own() {
+fn the_kernel_writes_to_an_image() {
     let tree = tempfile::tempdir().unwrap();
     make_tree(tree.path(), true);
     let tar = archive::of_directory(tree.path(), &["--format=pax"]);
     let image = build(&tar, &Options::default()).unwrap();
     let mounted = Mounted::new(&image);
     let root = &mounted.root;
-    // Names go into the hash tree that mkraw made and split its blocks; files grow, shrink, come and go.
+    // New names split blocks of mkraw's hash tree; files grow, shrink, and are created and removed.
     for number in 0..2_000 {
         fs::write(root.join("many").join(format!("new-{number}")), number.to_string()).unwrap();
     }

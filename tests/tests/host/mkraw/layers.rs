@@ -1,4 +1,4 @@
-//! Images of layers: as folders and archives, in the forms of OCI and of docker, whole and damaged.
+//! Images of layers: as folders and archives, in OCI's and docker's formats, intact and damaged.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -13,7 +13,7 @@ use whit_tests::commands::assert_clean;
 use whit_tests::snapshot;
 use whit_tools::disk::image::{self, Choice, Input, Options};
 
-/// The parts of an archive by their names.
+/// The files of an archive by their names.
 type Parts = BTreeMap<String, Vec<u8>>;
 
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
@@ -21,7 +21,7 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 
-/// What a program makes of bytes.
+/// Returns the output of a program for this input.
 fn filter(program: &str, options: &[&str], input: &[u8]) -> Vec<u8> {
     let mut child =
         Command::new(program).args(options).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect(program);
@@ -31,13 +31,13 @@ fn filter(program: &str, options: &[&str], input: &[u8]) -> Vec<u8> {
     output.stdout
 }
 
-/// The digest as coreutils computes it.
+/// Returns the digest, computed by coreutils.
 fn digest(bytes: &[u8]) -> String {
     let hash = String::from_utf8(filter("sha256sum", &[], bytes)).unwrap();
     format!("sha256:{}", &hash[..64])
 }
 
-/// Adds a blob; gives its descriptor.
+/// Adds a blob; returns its descriptor.
 fn add_blob(parts: &mut Parts, media_type: &str, bytes: Vec<u8>) -> Value {
     let digest = digest(&bytes);
     let descriptor = json!({"mediaType": media_type, "digest": digest, "size": bytes.len()});
@@ -55,7 +55,7 @@ fn config(layers: &[Vec<u8>], architecture: &str) -> Value {
     })
 }
 
-/// Adds an image of these layers, each compressed by a program or by none; gives its manifest's descriptor.
+/// Adds an image of these layers, each compressed by a program or by none; returns its manifest's descriptor.
 fn add_image(parts: &mut Parts, layers: &[Vec<u8>], programs: &[&str], architecture: &str) -> Value {
     let config = config(layers, architecture).to_string().into_bytes();
     let config = add_blob(parts, CONFIG, config);
@@ -71,7 +71,7 @@ fn add_image(parts: &mut Parts, layers: &[Vec<u8>], programs: &[&str], architect
     add_blob(parts, MANIFEST, manifest.to_string().into_bytes())
 }
 
-/// An OCI layout with these manifests.
+/// Makes an OCI layout with these manifests.
 fn oci(mut parts: Parts, manifests: &[Value]) -> Parts {
     let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests});
     parts.insert("index.json".to_owned(), index.to_string().into_bytes());
@@ -85,7 +85,7 @@ fn layout(layers: &[Vec<u8>], programs: &[&str]) -> Parts {
     oci(parts, &[manifest])
 }
 
-/// What `docker save` wrote before it wrote OCI layouts.
+/// Makes an image as `docker save` wrote it before OCI layouts.
 fn saved(layers: &[Vec<u8>]) -> Parts {
     let mut parts = Parts::new();
     let config = config(layers, "amd64").to_string().into_bytes();
@@ -112,7 +112,7 @@ fn as_tar(parts: &Parts) -> Vec<u8> {
     archive::of(&members)
 }
 
-/// An image in a directory of its own, and what it is to run.
+/// An image in a directory of its own, and its run record.
 struct Built {
     directory: TempDir,
     record: String,
@@ -128,7 +128,7 @@ impl Built {
         fs::read(self.path()).unwrap()
     }
 
-    /// Paths with contents; of directories a slash and the permissions.
+    /// Lists paths and contents; directories have a slash and their permissions.
     fn listing(&self) -> Vec<String> {
         let mut list = Vec::new();
         for (path, seen) in snapshot::of_image(&self.path()) {
@@ -217,11 +217,11 @@ const WEB: [&str; 11] = [
 ];
 
 #[test]
-fn layers_are_applied_in_order_whatever_they_are_stored_in() {
+fn layers_are_applied_in_order_from_every_format_and_compression() {
     let first = build(&layout(&web(), &[])).unwrap();
     assert_eq!(first.listing(), WEB[..10]);
     assert_eq!(first.record, "/bin/web -p 80");
-    assert!(first.allocated < 250_000, "{}: what is hidden takes place", first.allocated);
+    assert!(first.allocated < 250_000, "{}: hidden files take space", first.allocated);
     for programs in [&["gzip", "zstd", "xz"][..], &["bzip2", "", "gzip"]] {
         assert!(build(&layout(&web(), programs)).unwrap().bytes() == first.bytes(), "{programs:?}");
     }
@@ -235,12 +235,12 @@ fn layers_are_applied_in_order_whatever_they_are_stored_in() {
 }
 
 #[test]
-fn an_archive_may_have_links_and_folders_and_dots() {
+fn an_archive_may_have_links_folders_and_names_that_start_with_a_dot() {
     let parts = saved(&web());
     let mut members = vec![directory("./")];
     for (name, bytes) in &parts {
         match name.strip_suffix("/layer.tar") {
-            // podman and skopeo store a layer under its own hash, and a link where docker has it.
+            // podman and skopeo store a layer under its hash, and a link at docker's name.
             Some(hash) => members.extend([
                 file(&format!("./{hash}.tar"), bytes),
                 directory(&format!("./{hash}/")),
@@ -318,7 +318,7 @@ fn every_cut_of_an_archive_is_refused() {
     let small = [archive::of(&[file("a", b"content")]), archive::of(&[file(".wh.a", b"")])];
     for parts in [layout(&small, &["gzip"]), saved(&small)] {
         let tar = as_tar(&parts);
-        // Without the last part's padding and the end mark it has all its parts.
+        // Without the last file's padding and the end mark it is still complete.
         let last = parts.values().last().unwrap().len();
         let complete = tar.len() - 1024 - (last.next_multiple_of(512) - last);
         for length in (0..complete).step_by(13).chain([511, 512, 513, complete - 1]) {
@@ -341,7 +341,7 @@ fn every_cut_of_an_archive_is_refused() {
 }
 
 #[test]
-fn what_is_no_image_says_so() {
+fn an_archive_that_is_no_image_is_an_error() {
     let mut parts = Parts::new();
     let config = add_blob(&mut parts, "application/vnd.cncf.helm.config.v1+json", b"{}".to_vec());
     let manifest = json!({"schemaVersion": 2, "config": config, "layers": []});
@@ -373,13 +373,13 @@ fn config_of_windows() -> (Parts, Value) {
 }
 
 #[test]
-fn layers_from_a_pipe_or_compressed_are_one_clear_line() {
+fn layers_from_a_pipe_or_compressed_are_refused_in_one_line() {
     let tar = as_tar(&saved(&web()));
-    let said = "is an archive of layers, as `docker save` makes it, whose parts are needed in another order: give it as \
+    let message = "is an archive of layers, as `docker save` makes it, whose parts are needed in another order: give it as \
                 an uncompressed file, or unpacked as a folder";
     let output = tempfile::tempfile().unwrap();
     let error = image::build(tar.as_slice(), &output, &Options::default()).err().unwrap();
-    assert_eq!(error.to_string(), said);
+    assert_eq!(error.to_string(), message);
     let error = build_tar(&filter("gzip", &["-c"], &tar), &Choice::default()).err().unwrap();
-    assert_eq!(error, said);
+    assert_eq!(error, message);
 }

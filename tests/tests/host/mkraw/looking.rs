@@ -1,4 +1,4 @@
-//! Images looked at by `mkraw inspect`, and read back by --verify.
+//! Images shown by `mkraw inspect`, and read back by --verify.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -27,7 +27,7 @@ fn options() -> Options {
 }
 
 #[test]
-fn a_report_says_what_the_image_is_and_runs() {
+fn a_report_describes_the_image_and_its_run_record() {
     let tar = archive::of(&[archive::directory("etc"), archive::file("etc/name", b"web\n")]);
     for (options, partition) in [
         (options(), false),
@@ -61,13 +61,13 @@ fn a_report_says_what_the_image_is_and_runs() {
 }
 
 #[test]
-fn every_file_is_shown_as_it_is() {
+fn every_file_is_shown_unchanged() {
     let tree = tempfile::tempdir().unwrap();
     make_tree(tree.path(), false);
     let image = build(&archive::of_directory(tree.path(), &["--format=pax"]), &Options::default()).unwrap();
     let listed = text(&image.path, &["--tree"]);
     let found = run_well(Command::new("find").arg(tree.path()).args(["-printf", "\\n"]));
-    assert_eq!(listed.lines().count(), found.len() + 1, "all and lost+found");
+    assert_eq!(listed.lines().count(), found.len() + 1, "all files and lost+found");
     for line in ["/a/link59 -> target/target/", "/a/latin-\\xe9 and \\xff\\n newline\n", "\nprw", "/fifo\n"] {
         assert!(listed.contains(line), "{line}");
     }
@@ -77,7 +77,7 @@ fn every_file_is_shown_as_it_is() {
 }
 
 #[test]
-fn holes_are_zeros_for_either_reader() {
+fn holes_are_read_as_zeros_in_both_layouts() {
     let mut content = vec![0; 1_000_001];
     content[300_000] = 1;
     let tar = archive::of(&[archive::file("f", &content)]);
@@ -88,7 +88,7 @@ fn holes_are_zeros_for_either_reader() {
 }
 
 #[test]
-fn what_cannot_be_shown_is_one_line() {
+fn files_that_cannot_be_shown_are_one_line() {
     let image = build(&archive::of(&[archive::directory("d"), archive::file("f", b"")]), &Options::default()).unwrap();
     fs::write(image.directory.path().join("text"), "no image").unwrap();
     let path = image.path.to_str().unwrap();
@@ -102,9 +102,9 @@ fn what_cannot_be_shown_is_one_line() {
     ] {
         let output =
             run(Command::new(tool("mkraw")).arg("inspect").args(arguments).current_dir(image.directory.path()));
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(!output.status.success() && said.lines().count() == 1, "{arguments:?}: {said}");
-        assert!(said.starts_with("mkraw: ") && said.contains(expected), "{arguments:?}: {said}");
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && errors.lines().count() == 1, "{arguments:?}: {errors}");
+        assert!(errors.starts_with("mkraw: ") && errors.contains(expected), "{arguments:?}: {errors}");
     }
     let output =
         run(Command::new("sh").args(["-c", "\"$0\" inspect \"$1\" --tree | true"]).args([&tool("mkraw"), &image.path]));
@@ -134,7 +134,7 @@ fn images_of_other_programs_are_shown() {
                 .arg("20M"),
         );
         if options.contains(&"inline_data") {
-            // Neither reader knows it; the superblock is shown all the same.
+            // Neither reader supports it; the superblock is shown in any case.
             assert!(text(&path, &[]).contains("\nruns      not known: "), "{options:?}");
             continue;
         }
@@ -146,7 +146,7 @@ fn images_of_other_programs_are_shown() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn an_image_that_was_not_unmounted_says_so() {
+fn an_image_that_was_not_unmounted_is_reported() {
     let image = build(&archive::of(&[archive::file("f", b"")]), &Options::default()).unwrap();
     let mounted = Mounted::new(&image);
     fs::write(mounted.root.join("written"), "by the machine").unwrap();
@@ -171,7 +171,7 @@ fn verified(tar: &[u8], options: Options) -> Image {
 }
 
 #[test]
-fn what_is_verified_is_the_same_image() {
+fn verification_does_not_change_the_image() {
     let tree = tempfile::tempdir().unwrap();
     make_tree(tree.path(), false);
     let tar = archive::of_directory(tree.path(), &["--format=pax", "--xattrs", "--xattrs-include=*"]);
@@ -183,7 +183,7 @@ fn what_is_verified_is_the_same_image() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn all_that_root_can_put_into_a_tar_is_verified() {
+fn an_image_with_all_that_root_can_archive_is_verified() {
     let tree = tempfile::tempdir().unwrap();
     make_tree(tree.path(), true);
     drop(verified(

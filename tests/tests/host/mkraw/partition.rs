@@ -1,4 +1,4 @@
-//! Disks with a partition table: sgdisk and sfdisk judge the table, e2fsck what is in the partition.
+//! Disks with a partition table: sgdisk and sfdisk check the table, e2fsck the file system in the partition.
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
@@ -28,7 +28,7 @@ fn label(text: &[u8]) -> [u8; 16] {
 }
 
 #[test]
-fn both_tables_are_those_of_a_root_partition() {
+fn both_tables_have_one_root_partition() {
     let directory = tempfile::tempdir().unwrap();
     for size in [Size::Auto, Size::Min, Size::Exact(100 << 20), Size::Exact((100 << 20) + 3 * 512), Size::Percent(10)] {
         let path = disk(directory.path(), Options { size, label: label(b"web"), ..Options::default() });
@@ -64,7 +64,7 @@ fn a_table_is_repaired_from_its_copy() {
     let mut damaged = before.clone();
     damaged[512..1024].fill(0);
     fs::write(&path, damaged).unwrap();
-    // r: recovery, b: the header from its copy, w: write, y: really.
+    // r: recovery, b: the header from its copy, w: write, y: yes.
     let script = "printf 'r\\nb\\nw\\ny\\n' | gdisk \"$0\"";
     let output = run(Command::new("sh").args(["-c", script]).arg(&path));
     assert!(fs::read(&path).unwrap() == before, "{}", String::from_utf8_lossy(&output.stdout));
@@ -93,7 +93,7 @@ fn the_kernel_mounts_the_partition() {
 }
 
 #[test]
-fn a_disk_too_small_names_one_that_is_not() {
+fn a_size_that_is_too_small_names_the_smallest_possible() {
     let tar = archive::of(&[archive::file("file", &[7; 500_000])]);
     let build = |bytes| {
         let options = Options { is_partitioned: true, size: Size::Exact(bytes), ..Options::default() };

@@ -1,4 +1,4 @@
-//! The program itself: its options, its messages, its files.
+//! mkraw as a program: its options, messages and files.
 
 use std::fs;
 use std::io::Write;
@@ -10,7 +10,7 @@ use whit_tests::archive;
 use whit_tests::commands::assert_clean;
 use whit_tests::tool;
 
-/// Runs mkraw in a directory, with this on its standard input.
+/// Runs mkraw in a directory, with `input` on its standard input.
 fn mkraw(directory: &Path, arguments: &[&str], input: &[u8]) -> Output {
     let mut child = Command::new(tool("mkraw"))
         .args(arguments)
@@ -23,7 +23,7 @@ fn mkraw(directory: &Path, arguments: &[&str], input: &[u8]) -> Output {
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_vec();
-    // It may end before it has read everything.
+    // mkraw may end before it has read everything.
     let writer = std::thread::spawn(move || stdin.write_all(&input).is_ok());
     let output = child.wait_with_output().unwrap();
     writer.join().unwrap();
@@ -70,11 +70,11 @@ fn a_pipe_a_file_and_every_compression_give_the_same_bytes() {
     let other = mkraw(directory.path(), &["-o", "9.img", "web.tar", "--label", "web"], b"");
     assert!(other.status.success());
     let uuid = |name: &str| Ext4::load_from_path(at(name)).unwrap().uuid().as_bytes().to_owned();
-    assert_ne!(uuid("1.img"), uuid("9.img"), "other metadata, other UUID");
+    assert_ne!(uuid("1.img"), uuid("9.img"), "other metadata has another UUID");
 }
 
 #[test]
-fn label_uuid_and_time_are_those_given() {
+fn label_uuid_and_time_are_set() {
     let directory = tempfile::tempdir().unwrap();
     let text = "01234567-89ab-cdef-0123-456789abcdef";
     fs::write(directory.path().join("web.tar"), tar()).unwrap();
@@ -93,7 +93,7 @@ fn label_uuid_and_time_are_those_given() {
 }
 
 #[test]
-fn a_random_uuid_is_another_each_time() {
+fn a_random_uuid_differs_each_time() {
     let directory = tempfile::tempdir().unwrap();
     let uuids = [1, 2].map(|_| {
         let output = mkraw(directory.path(), &["-o", "disk.img", "--uuid", "random"], &tar());
@@ -111,7 +111,7 @@ fn a_random_uuid_is_another_each_time() {
 }
 
 #[test]
-fn a_pipe_is_made_larger() {
+fn the_input_pipe_is_enlarged() {
     let directory = tempfile::tempdir().unwrap();
     let mut child = Command::new(tool("mkraw"))
         .args(["-o", "disk.img"])
@@ -122,7 +122,7 @@ fn a_pipe_is_made_larger() {
         .unwrap();
     let stdin = child.stdin.take().unwrap();
     let size = || rustix::pipe::fcntl_getpipe_size(&stdin).unwrap();
-    // More than it holds: it has been read from when this is written.
+    // More than a pipe holds: mkraw has read some of it when all is written.
     let tar = tar();
     (&stdin).write_all(&tar).unwrap();
     assert_eq!(size(), 1 << 20);
@@ -131,7 +131,7 @@ fn a_pipe_is_made_larger() {
 }
 
 #[test]
-fn a_terminal_sees_how_far_it_is_and_then_the_summary_alone() {
+fn a_terminal_shows_the_progress_and_then_only_the_summary() {
     let directory = tempfile::tempdir().unwrap();
     let controller = rustix::pty::openpt(rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY).unwrap();
     rustix::pty::grantpt(&controller).unwrap();
@@ -151,7 +151,7 @@ fn a_terminal_sees_how_far_it_is_and_then_the_summary_alone() {
     stdin.write_all(&tar[..tar.len() / 2]).unwrap();
     let mut controller = fs::File::from(controller);
     let (mut shown, mut buffer) = (String::new(), [0; 4096]);
-    // It draws again and again, so it shows the files that are there by now at some time.
+    // The bar is drawn repeatedly, and in the end shows the number of files so far.
     while !shown.contains(" KiB, 25 files, ") {
         let count = std::io::Read::read(&mut controller, &mut buffer).unwrap();
         shown.push_str(&String::from_utf8_lossy(&buffer[..count]));
@@ -177,14 +177,14 @@ fn sizes_are_absolute_or_relative() {
     assert!(length(&["--size", "+50%"]) >= least * 3 / 2);
     assert_eq!(length(&["--size", "100M"]), 100 << 20);
     assert!(length(&["--inodes", "50000", "--no-journal"]) > 64 << 20);
-    for (options, said) in [
+    for (options, message) in [
         (&["--size", "+x%"][..], "\"+x%\" is no percentage"),
         (&["--size", "+1x"], "is no size; write bytes, or a number with K, M, G or T; or +512M, +20%, min"),
         (&["--size", "max"], "is no size; "),
         (&["--size", "1G", "--free", "1G"], "cannot be used with"),
     ] {
         let output = mkraw(directory.path(), &[&["-o", "disk.img"], options].concat(), b"");
-        assert!(!output.status.success() && stderr(&output).contains(said), "{}", stderr(&output));
+        assert!(!output.status.success() && stderr(&output).contains(message), "{}", stderr(&output));
     }
 }
 
@@ -206,22 +206,22 @@ fn the_run_record_comes_from_inspect_and_options() {
         });
         (text, String::from_utf8(output.stdout).unwrap())
     };
-    let (text, said) = record(&["--config", "web.json"]);
+    let (text, message) = record(&["--config", "web.json"]);
     assert_eq!(
         text.unwrap(),
         "entrypoint /entry.sh\ncmd nginx\ncmd -g\ncmd daemon off;\nenv A=1\nworkdir /srv\nuser www-data\n\
          stopsignal SIGQUIT\nhostname web\n"
     );
-    assert!(said.contains("runs: /entry.sh nginx -g 'daemon off;' (user www-data, in /srv)\n"), "{said}");
+    assert!(message.contains("runs: /entry.sh nginx -g 'daemon off;' (user www-data, in /srv)\n"), "{message}");
     let options = ["--entrypoint", "/bin/sh", "--entrypoint", "-c", "--cmd", "a\nb", "--env", "A=2", "--user", "0:0"];
     let (text, _) = record(&[&["--config", "web.json"], &options[..]].concat());
     assert_eq!(
         text.unwrap(),
         "entrypoint /bin/sh\nentrypoint -c\ncmd a\\nb\nenv A=2\nworkdir /srv\nuser 0:0\nstopsignal SIGQUIT\nhostname web\n"
     );
-    let (text, said) = record(&[]);
+    let (text, message) = record(&[]);
     assert_eq!(text, None);
-    assert!(said.contains("runs: nothing is set"), "{said}");
+    assert!(message.contains("runs: nothing is set"), "{message}");
 }
 
 #[test]
@@ -258,7 +258,7 @@ fn bad_input_is_one_line_and_no_file() {
         let message = stderr(&output);
         assert_eq!(output.status.code(), Some(1), "{arguments:?}: {message}");
         assert!(message.starts_with(expected) && message.lines().count() == 1, "{arguments:?}: {message}");
-        assert_eq!(names(directory.path()), before, "{arguments:?} leaves something behind");
+        assert_eq!(names(directory.path()), before, "{arguments:?} leaves a file");
     }
 }
 
@@ -283,16 +283,16 @@ fn every_truncation_is_one_line_and_no_file() {
 }
 
 #[test]
-fn a_failure_keeps_the_image_that_was_there() {
+fn a_failure_keeps_the_old_image() {
     let directory = tempfile::tempdir().unwrap();
-    fs::write(directory.path().join("disk.img"), "what was there").unwrap();
+    fs::write(directory.path().join("disk.img"), "old image").unwrap();
     let output = mkraw(directory.path(), &["-o", "disk.img"], &tar()[..5000]);
     assert!(!output.status.success());
-    assert_eq!(fs::read(directory.path().join("disk.img")).unwrap(), b"what was there");
+    assert_eq!(fs::read(directory.path().join("disk.img")).unwrap(), b"old image");
 }
 
 #[test]
-fn a_summary_that_nobody_reads_is_no_failure() {
+fn a_summary_without_a_reader_is_no_failure() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("web.tar"), tar()).unwrap();
     let (reader, writer) = std::io::pipe().unwrap();

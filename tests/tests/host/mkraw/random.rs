@@ -1,4 +1,4 @@
-//! Random trees and random sequences of entries, with a model of what must come of them. e2fsck and --verify look at each.
+//! Random trees and random sequences of entries, compared with a model of the result. e2fsck and --verify check each image.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -12,7 +12,7 @@ use whit_tests::snapshot::{self, Rest, Seen, Snapshot, assert_same};
 use whit_tools::disk::ext4;
 use whit_tools::disk::image::{self, Options};
 
-/// Few cases, for each makes an image; the same ones each time, so that a failure is one for everybody.
+/// Few cases, because each makes an image. The seed is fixed, so that a failure is the same on every host.
 fn config() -> ProptestConfig {
     let rng_seed = proptest::test_runner::RngSeed::Fixed(20_260_101);
     ProptestConfig { cases: 48, failure_persistence: None, rng_seed, ..ProptestConfig::default() }
@@ -40,7 +40,7 @@ enum Tree {
 fn name() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => "[a-e]{1,3}",
-        2 => "[a-zA-Z0-9._ -]{1,40}é?".prop_filter("these are no names", |name| !matches!(name.as_str(), "." | "..")),
+        2 => "[a-zA-Z0-9._ -]{1,40}é?".prop_filter("not . or ..", |name| !matches!(name.as_str(), "." | "..")),
         1 => proptest::string::string_regex("[x-z]{200,255}").unwrap(),
     ]
 }
@@ -63,7 +63,7 @@ fn tree() -> impl Strategy<Value = Tree> {
     })
 }
 
-/// Bytes with zeros among them, some long enough to be holes.
+/// Returns bytes with runs of zeros, some long enough to be holes.
 fn content(length: usize, seed: u8) -> Vec<u8> {
     let byte =
         |index: usize| if index / 70_000 % 2 == 1 { 0 } else { (index as u8).wrapping_mul(31).wrapping_add(seed) };
@@ -86,7 +86,7 @@ fn write(tree: &Tree, path: &Path) {
     }
 }
 
-/// An entry of an archive, over few names, so that they meet.
+/// An entry of an archive. There are few names, so that entries collide.
 #[derive(Clone, Debug)]
 enum Step {
     Directory(String),
@@ -109,7 +109,7 @@ fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..most)
 }
 
-/// What a container engine makes of the entries: paths, with a file's content, a link's target, or none for directories.
+/// The result of the entries in a container engine: paths with a file's content, a link's target, or none for directories.
 #[derive(Clone, Debug, Default)]
 struct Model(BTreeMap<String, Option<String>>);
 
@@ -125,7 +125,7 @@ impl Model {
         self.0.retain(|other, _| other != path && !other.starts_with(&below));
     }
 
-    /// Applies a step; false when the entry has no place, which the model leaves to other tests.
+    /// Applies a step; false when the entry cannot be placed, which other tests cover.
     fn apply(&mut self, step: &Step) -> bool {
         let (path, what) = match step {
             Step::Directory(path) => (path, None),
@@ -177,7 +177,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn a_random_tree_is_what_it_was(tree in tree(), options in 0..4_usize) {
+    fn a_random_tree_is_unchanged_in_the_image(tree in tree(), options in 0..4_usize) {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().join("root");
         fs::create_dir(&root).unwrap();
@@ -220,13 +220,13 @@ proptest! {
         for (at, byte) in changes {
             let at = at.index(tar.len());
             tar[at] = byte;
-            // Under a checksum that fits, the change has to be looked at.
+            // With a checksum that fits, the changed field is parsed.
             let header = at / 512 * 512;
             if tar[header + 257..].starts_with(b"ustar") {
                 archive::seal(&mut tar[header..header + 512]);
             }
         }
-        // An image has satisfied e2fsck by now; what is refused must be so because of the archive.
+        // A successful build has passed e2fsck; an error must be caused by the archive.
         if let Err(image::Error::FileSystem(error)) = verified_image(&tar) {
             prop_assert!(matches!(error, ext4::Error::Entry { .. } | ext4::Error::LinkTarget { .. }), "{error}");
         }

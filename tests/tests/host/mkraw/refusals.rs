@@ -1,4 +1,4 @@
-//! Bad input: an error that says what and where, and no image.
+//! Bad input: an error that names the problem and its place, and no image.
 
 use whit_tests::archive;
 use whit_tools::archive::tar::{Error as TarError, Problem};
@@ -49,7 +49,7 @@ fn every_truncation_is_an_error_that_names_its_place() {
 }
 
 #[test]
-fn a_missing_end_is_accepted_only_when_asked() {
+fn a_missing_end_mark_is_accepted_only_with_the_option() {
     let tar = small();
     let without_end = &tar[..tar.len() - 1024];
     let options = Options { missing_end_accepted: true, ..Options::default() };
@@ -58,7 +58,7 @@ fn a_missing_end_is_accepted_only_when_asked() {
     assert!(build(&tar[..tar.len() - 512], &options).is_ok());
     assert!(build(&tar[..tar.len() - 1025], &options).is_err());
     assert!(matches!(build(&[], &options), Err(Error::Archive(TarError::Empty))));
-    // Padding behind the last content may be missing, the content not.
+    // Padding after the last content may be missing, but not content.
     let content = archive::file("f", &[1; 700]);
     assert!(build(&content[..512 + 700], &options).is_ok());
     assert!(build(&content[..512 + 800], &options).is_ok());
@@ -94,7 +94,7 @@ fn damage_is_named_with_its_offset() {
 }
 
 #[test]
-fn what_is_no_tar_is_told_apart() {
+fn other_files_than_tars_are_distinguished() {
     assert!(matches!(refusal(b"\x7fELF".repeat(1000).as_slice()), TarError::NotTar));
     assert!(matches!(refusal(b"text"), TarError::NotTar));
     assert!(matches!(attempt(&[0; 10_240]), Err(Error::NoFiles)));
@@ -104,8 +104,8 @@ fn what_is_no_tar_is_told_apart() {
 }
 
 #[test]
-fn no_header_whatever_it_says_is_taken_at_its_word() {
-    // Any byte of any header may be anything, under a checksum that fits: the answer is an image or an error.
+fn any_change_of_a_header_is_an_image_or_an_error() {
+    // Any byte of any header is changed, with a checksum that fits: the result is an image or an error.
     let map = b"30 GNU.sparse.map=0,10,100,20\n23 GNU.sparse.size=200\n";
     let mut old_sparse = archive::member("old", b'S', "", &[1; 700]);
     for (at, value) in [(386, 4096), (398, 700), (483, 10_000)] {

@@ -1,4 +1,4 @@
-//! Shapes of archives that GNU tar does not write, or does not extract: each with what is expected of it.
+//! Archives that GNU tar does not write or does not extract, each with its expected result.
 
 use ext4_view::Ext4;
 use whit_tests::archive;
@@ -23,7 +23,7 @@ fn open(image: &Image) -> Ext4 {
     Ext4::load_from_path(&image.path).unwrap()
 }
 
-/// Paths and contents of all files and links; directories end in a slash and have no content.
+/// Lists paths and contents of all files and links; directories end in a slash and have no content.
 fn listing(image: &Image) -> Vec<(String, String)> {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let mut list = Vec::new();
@@ -43,7 +43,7 @@ fn assert_listing(members: &[Vec<u8>], expected: &[(&str, &str)]) {
 }
 
 #[test]
-fn a_second_reader_sees_what_tar_extracts() {
+fn ext4_view_reads_the_files_that_tar_extracts() {
     let tree = tempfile::tempdir().unwrap();
     make_tree(tree.path(), false);
     for options in [&["--format=gnu"][..], &["--format=pax"], &["--format=gnu", "--sparse"]].into_iter().chain(
@@ -86,7 +86,7 @@ fn the_last_of_several_entries_counts() {
         &[file("a", b"first"), file("b", b"first"), file("a", b"second"), symlink("b", "second")],
         &[("a", "second"), ("b", "second")],
     );
-    // Types change in every direction; a directory that stays keeps what is in it.
+    // A type may change to any other; a directory that stays keeps its entries.
     assert_listing(
         &[
             directory("x"),
@@ -104,7 +104,7 @@ fn the_last_of_several_entries_counts() {
 }
 
 #[test]
-fn what_is_replaced_leaves_no_trace() {
+fn replaced_content_is_not_in_the_image() {
     let secret = b"do not find me ".repeat(20_000);
     let image =
         image(&[file("a", &secret), directory("d"), file("d/b", &secret), file("a", b"new"), file("d", b"new")]);
@@ -159,7 +159,7 @@ fn a_hard_link_to_nothing_names_both() {
 }
 
 #[test]
-fn parents_are_made_and_may_be_described_later() {
+fn missing_parents_are_made_and_may_have_an_entry_later() {
     let image = image(&[file("a/b/file", b"x"), directory("a/b"), file("./c//d/", b"")]);
     let ext4 = open(&image);
     let seen = |path| {
@@ -212,7 +212,7 @@ fn the_archives_own_root_and_lost_found_are_used() {
 
 #[test]
 fn the_longest_target_fits_and_a_longer_one_does_not() {
-    let target = "target/".repeat(585); // ext4-view wants names of 255 bytes at most
+    let target = "target/".repeat(585); // ext4-view requires names of at most 255 bytes
     assert_eq!(target.len(), 4095);
     assert_listing(&[symlink("link", &target)], &[("link", &target)]);
     for (target, problem) in [("t".repeat(4096), Problem::TargetTooLong), (String::new(), Problem::NoTarget)] {
@@ -224,7 +224,7 @@ fn the_longest_target_fits_and_a_longer_one_does_not() {
 }
 
 #[test]
-fn what_ext4_cannot_hold_is_refused_by_name() {
+fn entries_that_ext4_cannot_hold_are_refused_by_name() {
     let long = "n".repeat(256);
     for (members, path, problem) in [
         (vec![file(&long, b"")], long.as_str(), Problem::NameTooLong),
@@ -241,19 +241,19 @@ fn what_ext4_cannot_hold_is_refused_by_name() {
 }
 
 #[test]
-fn links_and_subdirectories_by_the_ten_thousands() {
+fn tens_of_thousands_of_links_and_subdirectories_are_counted() {
     let mut links = vec![file("f", b"x")];
     links.extend((1..65_000).map(|number| hard_link(&format!("d{}/l{number}", number % 7), "f")));
     drop(image(&links)); // e2fsck counts them
     links.push(hard_link("one more", "f"));
     assert!(matches!(refusal(&links), Error::FileSystem(Ext4Error::Entry { problem: Problem::TooManyLinks, .. })));
     let directories: Vec<_> = (0..66_000).map(|number| directory(&format!("d{number}"))).collect();
-    drop(image(&directories)); // more than a link count can say: dir_nlink
+    drop(image(&directories)); // more than a link count can hold: dir_nlink
 }
 
 #[test]
 fn a_directory_with_two_levels_of_index_is_found_by_its_hashes() {
-    // More leaves than a root has pointers: long names make leaves of few entries.
+    // More leaves than a root has pointers: with long names, leaves have few entries.
     let name = |number: u32| format!("{number:05}{}", "é".repeat(100));
     let members: Vec<_> = (0..12_000).map(|number| file(&format!("d/{}", name(number)), b"")).collect();
     let ext4 = open(&image(&members));
@@ -263,7 +263,7 @@ fn a_directory_with_two_levels_of_index_is_found_by_its_hashes() {
 }
 
 #[test]
-fn concatenated_archives_are_one_and_their_padding_none() {
+fn concatenated_archives_are_read_as_one() {
     let mut tar = archive::of(&[file("a", b"first")]);
     tar.extend([0; 4096]);
     tar.extend(archive::of(&[file("b", b"second")]));
@@ -273,7 +273,7 @@ fn concatenated_archives_are_one_and_their_padding_none() {
 }
 
 #[test]
-fn global_records_hold_until_they_are_taken_back() {
+fn global_records_hold_until_they_are_reset() {
     // `git archive` starts with a comment; others set what all entries share.
     let record = |text: &str| format!("{} {text}\n", text.len() + 4).into_bytes();
     let global = |text: &str| member("pax_global_header", b'g', "", &record(text));
@@ -312,7 +312,7 @@ fn times_that_ext4_cannot_hold_are_moved_and_counted() {
 }
 
 #[test]
-fn unknown_types_are_files_and_labels_nothing() {
+fn unknown_types_are_files_and_labels_are_ignored() {
     assert_listing(
         &[member("volume", b'V', "", b""), member("contiguous", b'7', "", b"7"), member("odd", b'Q', "", b"Q")],
         &[("contiguous", "7"), ("odd", "Q")],

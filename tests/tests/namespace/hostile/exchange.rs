@@ -1,4 +1,4 @@
-//! Servers whose messages are whole, and not what was asked for.
+//! Servers whose messages are valid, but no answer to the request.
 
 use whit_tests::namespace::frames::{ACK, Answer, DISCOVER, NAK, OFFER, REQUEST};
 
@@ -6,16 +6,16 @@ use super::{BOUND, RIGHT, WRONG, machine, right};
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn only_what_was_asked_for_is_answered() {
+fn only_requested_answers_are_accepted() {
     let (mut machine, _lan, mut frames) = machine();
     let discover = frames.next(DISCOVER);
-    // 86: an ACK that nobody requested, and without option 80; a NAK.
+    // 86: an unsolicited ACK without option 80; a NAK.
     frames.send(&Answer::new(&discover, ACK, WRONG).frame());
     frames.send(&Answer::new(&discover, NAK, [0; 4]).frame());
     frames.send(&right(&discover, OFFER));
     let request = frames.next(REQUEST);
     assert_eq!(request.option(54), Some(&Answer::SERVER[..]));
-    // 88: a second offer. 47: an ACK of another server. 89: a NAK of another server, and of nobody.
+    // 88: a second offer. 47: an ACK of another server. 89: a NAK of another server, and one without a server identifier.
     frames.send(&Answer::new(&request, OFFER, WRONG).frame());
     for kind in [ACK, NAK] {
         let mut other = Answer::new(&request, kind, WRONG);
@@ -30,7 +30,7 @@ fn only_what_was_asked_for_is_answered() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn a_server_that_gives_another_address_than_it_offered_is_believed() {
+fn an_ack_with_another_address_than_the_offer_is_accepted() {
     let (mut machine, _lan, mut frames) = machine();
     let discover = frames.next(DISCOVER);
     frames.send(&Answer::new(&discover, OFFER, WRONG).frame());
@@ -42,7 +42,7 @@ fn a_server_that_gives_another_address_than_it_offered_is_believed() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn a_grant_that_was_not_offered_needs_option_80() {
+fn an_ack_without_an_offer_needs_option_80() {
     let (mut machine, _lan, mut frames) = machine();
     let discover = frames.next(DISCOVER);
     assert_eq!(discover.option(80), Some(&[][..]));
@@ -56,12 +56,12 @@ fn a_router_of_an_address_without_a_subnet_is_on_the_link() {
     let cases: [(&[u8], &[&str]); 3] = [
         // 44: option 3 alone.
         (&[3, 4, 10, 55, 0, 1], &["default via 10.55.0.1 dev eth0"]),
-        // 75: what leads to the router stands behind what goes by it.
+        // 75: the route to the router follows the route through it.
         (
             &[121, 14, 0, 10, 55, 0, 1, 32, 10, 55, 0, 1, 0, 0, 0, 0],
             &["default via 10.55.0.1 dev eth0", "10.55.0.1 dev eth0 "],
         ),
-        // 77: both halves of everything.
+        // 77: both halves of the default route.
         (
             &[121, 12, 1, 0, 10, 55, 0, 1, 1, 128, 10, 55, 0, 1],
             &["0.0.0.0/1 via 10.55.0.1 dev eth0", "128.0.0.0/1 via 10.55.0.1 dev eth0"],
@@ -77,13 +77,13 @@ fn a_router_of_an_address_without_a_subnet_is_on_the_link() {
             frames.send(&answer.frame());
         }
         machine.wait_for("whit: eth0 10.55.0.77/32");
-        let said = machine.wait_for("settled\n");
+        let logged = machine.wait_for("settled\n");
         let routes = machine.ip(&["route"]);
         for route in expected {
             assert!(routes.contains(route), "{option:?}: {routes}");
         }
-        let halves = said.matches("/1 by 10.55.0.1\n").count();
-        assert_eq!(halves, if expected[0].starts_with("0.0.0.0/1") { 2 } else { 0 }, "{said}");
+        let halves = logged.matches("/1 by 10.55.0.1\n").count();
+        assert_eq!(halves, if expected[0].starts_with("0.0.0.0/1") { 2 } else { 0 }, "{logged}");
     }
 }
 
@@ -97,13 +97,13 @@ fn a_server_cannot_order_a_renewal() {
     frames.send(&right(&request, ACK));
     machine.wait_for(BOUND);
     machine.wait_for("settled\n");
-    // RFC 3203. A NAK and an ACK have no more to say now.
+    // FORCERENEW (RFC 3203), and answers to no request.
     for kind in [9, NAK, ACK, OFFER] {
         frames.send(&Answer::new(&request, kind, WRONG).frame());
     }
     lan.carrier(0, false);
     lan.carrier(0, true);
-    // Its next message is that of a link that returned.
+    // Its next message is the one after a carrier that returned (INIT-REBOOT).
     let next = frames.next(REQUEST);
     assert_eq!((next.option(50), next.option(54), next.ciaddr()), (Some(&RIGHT[..]), None, [0; 4]));
     assert!(!machine.console().contains("lost"), "{}", machine.console());

@@ -1,4 +1,4 @@
-//! Many frames.
+//! Floods of frames.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
@@ -12,17 +12,17 @@ use super::{BOUND, WRONG, machine, right};
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn a_storm_of_refusals_is_one_refusal() {
+fn a_storm_of_naks_counts_as_one() {
     let (mut machine, _lan, mut frames) = machine();
     let discover = frames.next(DISCOVER);
     frames.send(&right(&discover, OFFER));
     let request = frames.next(REQUEST);
-    // 66: with a message that would write over the console.
+    // 66: with a text that would write over the console.
     let nak = Answer::new(&request, NAK, [0; 4]).with(56, b"bye\n\x1b[31mwhit: exit 0\n").frame();
     for _ in 0..2000 {
         frames.send(&nak);
     }
-    // 90: at once, in a transaction of its own. The storm may have left no room in the init's queue for the first answer.
+    // 90: at once, in a new transaction. After the storm the init's queue may have no room for the first answer.
     let mut discovers = 0;
     let request = loop {
         let query = frames.query();
@@ -33,14 +33,14 @@ fn a_storm_of_refusals_is_one_refusal() {
         discovers += 1;
         frames.send(&right(&query, OFFER));
     };
-    assert!(discovers < 5, "91: {discovers} DISCOVERs for 2000 refusals");
+    assert!(discovers < 5, "91: {discovers} DISCOVERs for 2000 NAKs");
     frames.send(&right(&request, ACK));
     machine.wait_for(BOUND);
-    let said = machine.wait_for("settled\n");
-    assert!(!machine.console().contains("bye") && !said.contains('\x1b'), "{}", machine.console());
+    let logged = machine.wait_for("settled\n");
+    assert!(!machine.console().contains("bye") && !logged.contains('\x1b'), "{}", machine.console());
 }
 
-/// Random bytes that are the same each time: Marsaglia's xorshift64.
+/// Returns reproducible random bytes, by Marsaglia's xorshift64.
 fn random_bytes(state: &mut u64, length: usize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(length + 8);
     while bytes.len() < length {
@@ -53,10 +53,10 @@ fn random_bytes(state: &mut u64, length: usize) -> Vec<u8> {
     bytes
 }
 
-/// Frames that are sent before the machine is to end: some two seconds of them.
+/// Frames that are sent before the machine gets SIGTERM; they take about two seconds.
 const FLOOD: usize = 200_000;
 
-/// What passes the init's filter and what does not: random packets, messages and options.
+/// Returns frames that pass the init's filter and frames that do not: random packets, messages and options.
 fn junk(discover: &Query) -> Vec<Vec<u8>> {
     let (mut state, template) = (0x5eed, Answer::new(discover, OFFER, WRONG));
     let frame = |number: u8| match number % 4 {
@@ -74,22 +74,22 @@ fn in_a_flood_a_lease_is_taken_and_the_end_is_orderly() {
     let lan = Lan::new();
     let mut flood = lan.frames();
     let (mut machine, mut server) = lan.start(machine);
-    let (began, over, (rose, risen)) = (Instant::now(), AtomicBool::new(false), channel());
+    let (began, over, (flood_started, wait_for_flood)) = (Instant::now(), AtomicBool::new(false), channel());
     std::thread::scope(|scope| {
         let over = &over;
-        // As fast as it can, until the network is gone with its machine, however the test ends.
+        // Sends as fast as it can until the network is removed with its machine, however the test ends.
         let flood = scope.spawn(move || {
             let (junk, mut sent) = (junk(&flood.next(DISCOVER)), 0);
             while flood.try_send(&junk[sent % junk.len()]) {
                 sent += 1;
                 if sent == FLOOD {
-                    let _ = rose.send(());
+                    let _ = flood_started.send(());
                 }
             }
             over.store(true, Ordering::Relaxed);
             sent
         });
-        // The queue of the init's socket is full: some answers are lost, and asked for again.
+        // The queue of the init's socket is full: some answers are lost, and the init repeats its message.
         scope.spawn(move || {
             while !over.load(Ordering::Relaxed) {
                 if let Some(query) = server.query_within(Duration::from_millis(50)) {
@@ -99,7 +99,7 @@ fn in_a_flood_a_lease_is_taken_and_the_end_is_orderly() {
         });
         machine.wait_for(BOUND);
         machine.wait_for("settled\n");
-        risen.recv().expect("a flood");
+        wait_for_flood.recv().expect("a flood");
         machine.signal(Signal::TERM);
         machine.finish().powered_off_saying(&["settled", "whit: exit 143", "whit: power off"]);
         let sent = flood.join().expect("the flood");

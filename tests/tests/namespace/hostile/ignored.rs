@@ -1,4 +1,4 @@
-//! Frames that the init does not take.
+//! Frames that the init ignores.
 
 use whit_tests::namespace::frames::{ACK, NAK, OFFER, with_header_byte};
 
@@ -6,7 +6,7 @@ use super::{are_ignored, header_bytes, header_numbers};
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn what_is_for_somebody_else_is_ignored() {
+fn messages_for_other_clients_are_ignored() {
     are_ignored(&[
         ("2: another transaction", |answer| vec![answer.clone().with_byte(4, answer.fixed[4] ^ 1).frame()]),
         ("3: another client", |answer| vec![answer.clone().with_byte(33, answer.fixed[33] ^ 1).frame()]),
@@ -50,7 +50,7 @@ fn headers_that_do_not_fit_their_packet_are_ignored() {
             frames.push(answer.frame_of(&with_header_byte(cut, 0, 0x4f)));
             frames
         }),
-        ("13: nothing, and next to nothing", |answer| {
+        ("13: packets of 0 to 27 bytes", |answer| {
             (0..28).map(|length| answer.frame_of(&answer.packet()[..length])).collect()
         }),
         ("16: UDP's checksum", |answer| {
@@ -70,9 +70,9 @@ fn headers_that_do_not_fit_their_packet_are_ignored() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn messages_that_are_not_whole_are_ignored() {
+fn incomplete_messages_are_ignored() {
     are_ignored(&[
-        ("14, 15: cut in front of the options", |answer| {
+        ("14, 15: cut before the options", |answer| {
             let message = answer.message();
             let frame = |length: usize| answer.frame_of(&answer.packet_of(&message[..length]));
             [0, 1, 100, 235, 236, 237, 238, 239, 240].map(frame).to_vec()
@@ -89,13 +89,13 @@ fn messages_that_are_not_whole_are_ignored() {
             }
             frames
         }),
-        ("32: no type, an odd one", |answer| {
+        ("32: no type, an invalid one", |answer| {
             let rest = &answer.options[3..];
             let types = [&[][..], &[53, 0], &[53, 2, 5, 5], &[53, 1, 0], &[53, 1, 9], &[53, 1, 255]];
             types.map(|kind| answer.clone().with_options(&[kind, rest].concat()).frame()).to_vec()
         }),
         ("33: two types", |answer| [OFFER, ACK, NAK].map(|kind| answer.clone().with(53, &[kind]).frame()).to_vec()),
-        ("less than its headers say", |answer| vec![answer.frame_of(&answer.packet()[..answer.packet().len() - 2])]),
+        ("shorter than its headers", |answer| vec![answer.frame_of(&answer.packet()[..answer.packet().len() - 2])]),
     ]);
 }
 
@@ -103,8 +103,8 @@ fn messages_that_are_not_whole_are_ignored() {
 #[ignore = "needs root: cargo selftest runs it"]
 fn grants_that_cannot_be_used_are_ignored() {
     are_ignored(&[
-        ("45: nobody's addresses", |answer| {
-            let nobodys: [[u8; 4]; 8] = [
+        ("45: addresses that no host may have", |answer| {
+            let unusable: [[u8; 4]; 8] = [
                 [0; 4],
                 [127, 0, 0, 5],
                 [224, 0, 0, 1],
@@ -119,9 +119,9 @@ fn grants_that_cannot_be_used_are_ignored() {
                 answer.fixed[16..20].copy_from_slice(&address);
                 answer.frame()
             };
-            nobodys.map(frame).to_vec()
+            unusable.map(frame).to_vec()
         }),
-        ("48: a lease of no time", |answer| {
+        ("48: a lease of 0 s", |answer| {
             let mut options = answer.options.clone();
             options[11..15].fill(0);
             vec![answer.clone().with_options(&options).frame()]

@@ -1,4 +1,4 @@
-//! Frames that are odd and that the init takes.
+//! Frames that are odd and that the init accepts.
 
 use whit_tests::namespace::frames::{ACK, Answer, DISCOVER, OFFER, REQUEST, with_header_byte};
 use whit_tests::namespace::{Lan, Machine};
@@ -7,9 +7,9 @@ use super::{BOUND, RIGHT, WRONG, are_taken, machine, right};
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn odd_frames_that_are_whole_are_taken() {
+fn odd_frames_are_accepted() {
     are_taken(&[
-        ("1: one as it should be", |answer| vec![answer.frame()]),
+        ("1: an ordinary one", |answer| vec![answer.frame()]),
         ("17: no UDP checksum", |answer| {
             let mut packet = answer.packet();
             packet[26..28].fill(0);
@@ -27,7 +27,7 @@ fn odd_frames_that_are_whole_are_taken() {
             relayed.source.port = 1067;
             vec![relayed.frame()]
         }),
-        ("38: unicast to an address that nobody has yet", |answer| {
+        ("38: unicast to an address that is not assigned yet", |answer| {
             let mut unicast = answer.clone();
             unicast.to = answer.fixed[28..34].try_into().expect("six bytes");
             unicast.destination.address.0 = RIGHT;
@@ -44,7 +44,7 @@ fn odd_frames_that_are_whole_are_taken() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn odd_messages_that_are_whole_are_taken() {
+fn odd_messages_are_accepted() {
     are_taken(&[
         ("6: no server identifier", |answer| {
             let mut options = answer.options.clone();
@@ -71,7 +71,7 @@ fn odd_messages_that_are_whole_are_taken() {
             let options = [&[0; 500][..], &answer.options, &[0; 500]].concat();
             vec![answer.clone().with_options(&options).frame()]
         }),
-        ("29: bytes behind END", |answer| {
+        ("29: bytes after END", |answer| {
             let options = [&answer.options[..], &[255, 53, 1, 9, 51, 200, 7]].concat();
             vec![answer.clone().with_options(&options).frame()]
         }),
@@ -89,13 +89,13 @@ fn odd_messages_that_are_whole_are_taken() {
             assert_eq!(full.packet().len(), 1500);
             vec![full.frame()]
         }),
-        ("103: what nobody asked for", |answer| vec![answer.clone().with(108, &[0, 0, 7, 8]).frame()]),
+        ("103: an option that was not requested", |answer| vec![answer.clone().with(108, &[0, 0, 7, 8]).frame()]),
     ]);
 }
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn a_checksum_that_the_kernel_left_half_done_is_no_reason_to_refuse() {
+fn an_incomplete_checksum_of_the_kernel_is_accepted() {
     let (mut machine, lan, mut frames) = machine();
     for (kind, answer) in [(DISCOVER, OFFER), (REQUEST, ACK)] {
         let query = frames.next(kind);
@@ -106,7 +106,7 @@ fn a_checksum_that_the_kernel_left_half_done_is_no_reason_to_refuse() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn a_jumbo_frame_that_does_not_fit_is_no_short_one() {
+fn a_truncated_jumbo_frame_is_ignored() {
     let machine = Machine::new().script("echo settled; exec sleep 1000").command_line("whit.dhcp=rfc").prepare();
     let lan = Lan::new();
     lan.plug_without_carrier(&machine, "eth0");
