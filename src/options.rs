@@ -312,6 +312,7 @@ impl<'a> Options<'a> {
             || !Feature::StaticIp.is_enabled()
                 && kind == Kind::Text(Value::Ip)
                 && position(DYNAMIC, b' ', text).is_none()
+            || !Feature::Restart.is_enabled() && self.on_exit() == OnExit::Restart
             || !Feature::Ipv6.is_enabled() && kind == Kind::Choice(Choice::Net) && self.net() == Net::Wait6;
         if is_disabled { Err(Problem::Disabled) } else { Ok(()) }
     }

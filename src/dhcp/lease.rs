@@ -135,7 +135,8 @@ impl Times {
     }
 }
 
-/// Takes the servers of one kind.
+/// Takes the servers of an option, with `value` as room.
+#[inline(never)]
 fn take_servers(message: &Message<'_>, code: u8, value: &mut Value, servers: &mut Servers) {
     message.whole(code, value);
     servers.clear();

@@ -66,6 +66,7 @@ use core::convert::Infallible;
 use rustix::process::getpid;
 use rustix::system::RebootCommand;
 use whit::contract::NOT_STARTED;
+use whit::features::Feature;
 use whit::mounts;
 use whit::options::Switch;
 use whit::stage::Stage;
@@ -107,7 +108,9 @@ fn main(seed: u32) -> ! {
     hardware::load(&mut machine);
     entropy::credit();
     machine.timeline.reach(Stage::Modules);
-    console::open_others();
+    if Feature::Consoles.is_enabled() {
+        console::open_others();
+    }
     machine.buttons.open();
     terminal::keep_shell(&mut machine);
 

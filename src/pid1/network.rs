@@ -313,7 +313,11 @@ impl<'a> Network<'a> {
                     return;
                 }
             }
-            let up_ms = if link.is_qemu_e1000() { now_ms.saturating_add(E1000_NEGOTIATES_MS) } else { NEVER };
+            let up_ms = if Feature::E1000.is_enabled() && link.is_qemu_e1000() {
+                now_ms.saturating_add(E1000_NEGOTIATES_MS)
+            } else {
+                NEVER
+            };
             let mut interface = Interface {
                 index,
                 name: heapless::Vec::new(),

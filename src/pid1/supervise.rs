@@ -3,6 +3,7 @@
 use core::convert::Infallible;
 
 use whit::contract::NOT_STARTED;
+use whit::features::Feature;
 use whit::options::{OnExit, Switch};
 use whit::stage::Stage;
 use whit::time::{NEVER, after_ms, after_s};
@@ -89,7 +90,7 @@ pub(crate) fn run_workloads(machine: &mut Machine<'_>) -> Result<Infallible, End
             OnExit::PowerOff => return Err(End::PowerOff),
             OnExit::Reboot => return Err(End::Reboot),
             OnExit::Halt => return Err(End::Halt),
-            OnExit::Restart if starts < machine.options.restarts => {}
+            OnExit::Restart if Feature::Restart.is_enabled() && starts < machine.options.restarts => {}
             OnExit::Shell | OnExit::Restart => return run_shell(machine),
         }
         starts += 1;
