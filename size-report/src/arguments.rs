@@ -1,14 +1,14 @@
-//! What a user can ask for.
+//! The command line.
 
 use std::path::PathBuf;
 
 use clap::Parser;
 
-/// Builds the init and says where each of its bytes went
+/// Builds the init and reports where each of its bytes is
 #[derive(Parser)]
 #[command(after_help = "Example: cargo run -p size-report -- --compare")]
 pub(crate) struct Arguments {
-    /// Limits to hold instead of size-report/budget.txt
+    /// Limits to use instead of size-report/budget.txt
     #[arg(long, value_name = "FILE")]
     pub(crate) budget: Option<PathBuf>,
     /// Write all sizes to FILE, for --compare; without FILE the committed baseline, size-report/baseline.txt
@@ -17,16 +17,16 @@ pub(crate) struct Arguments {
     /// Show what changed since FILE was saved; without FILE since the committed baseline
     #[arg(long, value_name = "FILE")]
     pub(crate) compare: Option<Option<PathBuf>>,
-    /// List every string, longest first, with its address and who holds it
+    /// List every string, longest first, with its address and its holder
     #[arg(long)]
     pub(crate) strings: bool,
     /// Draw a treemap: crate, module, symbol, by their bytes in the file
     #[arg(long, value_name = "FILE")]
     pub(crate) svg: Option<PathBuf>,
-    /// Show the bytes of each feature that an init can be built without: some 15 builds more
+    /// Show the bytes of each feature that an init can be built without; needs one more build for each
     #[arg(long)]
     pub(crate) features: bool,
-    /// Show the bytes that each compiler flag of the init saves: as many builds more
+    /// Show the bytes that each compiler flag of the init saves; needs one more build for each
     #[arg(long)]
     pub(crate) flags: bool,
     /// Try each function of the init with and without #[inline(never)], and list what saves bytes of whole and min: hours; with PLACE

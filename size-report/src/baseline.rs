@@ -1,29 +1,29 @@
-//! The sizes of one build kept as text, and what changed since.
+//! The sizes of one build as text, and the changes since then.
 //!
 //! A line is `place bytes name`: `total 28672 file`, then every byte of the file and of `.bss` under the section that
-//! holds it: `text 412 whit::dhcp::client::Client::step`, `rodata 24 "no such user"`, `file 64 ELF header`. What has one
-//! name (a generic function with several types, the numbers that a module uses) is one line, and no name holds a hash, so
-//! that only what moved makes a difference. Sorted by name, so that two baselines also diff as text.
+//! holds it: `text 412 whit::dhcp::client::Client::step`, `rodata 24 "no such user"`, `file 64 ELF header`. Pieces of one
+//! name (a generic function with several types, the numbers that a module uses) are one line, and no name has a hash, so
+//! that only changed sizes differ. The lines are sorted by name, so that two baselines also diff as text.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::pieces::{Piece, What};
+use crate::pieces::{Piece, PieceKind};
 use crate::totals::{self, Totals};
 
 /// The first line of the file.
 const HEADER: &str = "# size-report 2: place bytes name";
 
-/// How the second line begins.
+/// The beginning of the second line.
 const COMPILER: &str = "# made with ";
 
 /// The place of [`Totals`].
 const TOTAL: &str = "total";
 
-/// The places of pieces: sections, and what of the file is in none of them.
+/// The places of pieces: sections, and `file` for bytes in none of them.
 const PLACES: [&str; 5] = ["file", "text", "rodata", "data", BSS];
 
-/// The place that is memory alone.
+/// The place of bytes that are only in memory.
 const BSS: &str = "bss";
 
 /// All sizes of one init.
@@ -36,7 +36,7 @@ pub(crate) struct Baseline {
 }
 
 impl Baseline {
-    /// The sizes of an init.
+    /// Collects the sizes of an init.
     pub(crate) fn new(compiler: &str, totals: &Totals, pieces: &[Piece]) -> Self {
         let mut baseline = Self { compiler: compiler.to_owned(), ..Self::default() };
         for (name, size) in &totals.0 {
@@ -48,7 +48,7 @@ impl Baseline {
         baseline
     }
 
-    /// Parses what `to_string` made; an error begins with the line's number.
+    /// Parses the output of `to_string`; an error begins with the line's number.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut lines = text.lines().enumerate().map(|(index, line)| (index + 1, line));
         if lines.next().map(|(_, line)| line) != Some(HEADER) {
@@ -80,7 +80,7 @@ impl Baseline {
         if twice.is_some() { Err(format!("a second size of {name}")) } else { Ok(()) }
     }
 
-    /// Two baselines merged line by line are neither's: the pieces of each place add up to its total.
+    /// Checks that the pieces of each place add up to its total: after a merge line by line they do not.
     fn check_sums(&self) -> Result<(), String> {
         for place in PLACES {
             let belongs = |piece: &str| if place == "file" { piece != BSS } else { piece == place };
@@ -93,7 +93,7 @@ impl Baseline {
         Ok(())
     }
 
-    /// `file +0, gzip -3, text -12`: the three that count, and what else moved; another compiler moves sizes too.
+    /// Returns `file +0, gzip -3, text -12`: the three main totals and the other changed ones. Another compiler changes sizes too.
     pub(crate) fn summary(&self, before: &Self) -> String {
         let always = ["file", "gzip", "text"];
         let delta = |name: &str| delta(before.totals.get(name).copied(), self.totals.get(name).copied());
@@ -103,7 +103,7 @@ impl Baseline {
         parts.join(", ") + &compiler.unwrap_or_default()
     }
 
-    /// What changed since `before`, as text: totals, then each piece that moved, by how much it did.
+    /// Describes the changes since `before`: totals, then each changed piece, the largest change first.
     pub(crate) fn difference(&self, before: &Self) -> String {
         let mut out = "\nsince the baseline\n".to_owned();
         if self.compiler != before.compiler {
@@ -124,12 +124,12 @@ impl Baseline {
     }
 }
 
-/// Where a piece is counted: what is in no section of the running program belongs to the file as a whole.
+/// Returns the place of a piece. A piece in no section of the running program belongs to the file as a whole.
 fn place(piece: &Piece) -> &'static str {
     let kind = totals::kind(&piece.section);
     match PLACES.into_iter().find(|place| *place == kind) {
         _ if !piece.is_in_file() => BSS,
-        Some(place) if piece.what != What::Header => place,
+        Some(place) if piece.kind != PieceKind::Header => place,
         _ => "file",
     }
 }
@@ -179,12 +179,12 @@ mod tests {
     use super::*;
     use crate::pieces::tests::piece;
 
-    /// Functions of an init; the rest of the file is its header.
+    /// Returns a baseline of these functions; the rest of the file is its header.
     fn baseline(file: u64, functions: &[(&str, u64)]) -> Baseline {
         let text: u64 = functions.iter().map(|(_, size)| size).sum();
         let mut pieces: Vec<Piece> =
-            functions.iter().map(|(name, size)| piece(What::Named, name, ".text", *size)).collect();
-        pieces.push(piece(What::Header, "ELF header", "ELF header", file - text));
+            functions.iter().map(|(name, size)| piece(PieceKind::Named, name, ".text", *size)).collect();
+        pieces.push(piece(PieceKind::Header, "ELF header", "ELF header", file - text));
         Baseline::new("rustc 1.95.0", &Totals(vec![("file", file), ("gzip", 60), ("text", text)]), &pieces)
     }
 
@@ -200,7 +200,7 @@ text 5 whit::tell
 ";
 
     #[test]
-    fn saved_and_read_again_it_is_the_same() {
+    fn a_saved_baseline_is_read_back_unchanged() {
         let saved = baseline(900, &[("whit::main", 10), ("whit::tell", 5), ("whit::main", 7)]);
         assert_eq!(saved.to_string(), SAVED);
         assert_eq!(Baseline::parse(SAVED), Ok(saved));
@@ -216,20 +216,20 @@ text 5 whit::tell
     #[test]
     fn every_piece_has_a_place() {
         let pieces = [
-            piece(What::Padding, "padding", ".text", 1),
-            piece(What::Constant, "\"halt\"", ".rodata", 2),
-            piece(What::Constant, "1", ".rodata.cst16", 16),
-            piece(What::Padding, "padding", "padding", 3),
-            piece(What::Header, ".text", ".text", 4),
-            piece(What::Named, "table", ".got", 8),
-            piece(What::Named, "BUFFER", ".bss", 5),
-            piece(What::Named, "LOCAL", ".bss.tls", 6),
+            piece(PieceKind::Padding, "padding", ".text", 1),
+            piece(PieceKind::Constant, "\"halt\"", ".rodata", 2),
+            piece(PieceKind::Constant, "1", ".rodata.cst16", 16),
+            piece(PieceKind::Padding, "padding", "padding", 3),
+            piece(PieceKind::Header, ".text", ".text", 4),
+            piece(PieceKind::Named, "table", ".got", 8),
+            piece(PieceKind::Named, "BUFFER", ".bss", 5),
+            piece(PieceKind::Named, "LOCAL", ".bss.tls", 6),
         ];
         assert_eq!(pieces.each_ref().map(place), ["text", "rodata", "rodata", "file", "file", "file", "bss", "bss"]);
     }
 
     #[test]
-    fn the_difference_names_each_piece_that_moved() {
+    fn the_difference_names_each_changed_piece() {
         let before = baseline(900, &[("same", 1), ("grown", 10), ("gone", 30)]);
         let now = baseline(800, &[("same", 1), ("grown", 12), ("new", 4)]);
         let expected = "
@@ -253,7 +253,7 @@ since the baseline
     }
 
     #[test]
-    fn each_mistake_has_its_line() {
+    fn an_error_names_the_line() {
         for (good, bad, message) in [
             ("# size-report 2: place bytes name\n", "", "1: not a file that this version's --save wrote"),
             ("# made with rustc", "# by rustc", "2: not `# made with COMPILER`"),

@@ -1,22 +1,22 @@
-//! The limits in `budget.txt`: one `name limit  # reason` a line.
+//! The limits in `budget.txt`: one `name limit  # reason` in each line.
 //!
-//! Each size has exactly one limit, and each limit a reason: raising one is a decision that a reviewer sees.
+//! Each size has exactly one limit, and each limit has a reason: a reviewer sees when one is raised.
 
 use std::fmt;
 
 use crate::totals::Totals;
 
-/// What can be limited, in the order of [`Totals`].
+/// The names of sizes, in the order of [`Totals`].
 const NAMES: [&str; 10] = ["file", "gzip", "text", "rodata", "data", "bss", "min", "min.gzip", "seed", "seed.gzip"];
 
-/// How much larger an init may be that another compiler made. The limits are exact for the compiler of rust-toolchain.toml.
+/// How much larger an init of another compiler may be. The limits are exact for the compiler of rust-toolchain.toml.
 pub(crate) const OTHER_COMPILER_PERCENT: u64 = 2;
 
 /// A limit for each of [`NAMES`].
 #[derive(Debug, PartialEq)]
 pub(crate) struct Budget([u64; NAMES.len()]);
 
-/// What is wrong with a budget, and in which line.
+/// An error of a budget file, and its line.
 #[derive(Debug, PartialEq)]
 pub(crate) struct ParseError {
     line: usize,
@@ -61,17 +61,17 @@ impl Budget {
         Ok(budget)
     }
 
-    /// The limit of a size.
+    /// Returns the limit of a size.
     pub(crate) fn limit(&self, name: &str) -> Option<u64> {
         NAMES.iter().position(|known| *known == name).and_then(|position| self.0.get(position)).copied()
     }
 
-    /// The same limits with what another compiler than the pinned one may add.
+    /// Returns the limits for another compiler than the pinned one.
     pub(crate) fn for_other_compiler(&self) -> Self {
         Self(self.0.map(|limit| limit + limit * OTHER_COMPILER_PERCENT / 100))
     }
 
-    /// One line for each size over its limit.
+    /// Returns one line for each size over its limit.
     pub(crate) fn broken_by(&self, totals: &Totals) -> Vec<String> {
         let over = |(name, size): &(&str, u64)| {
             let limit = self.limit(name)?;
@@ -89,8 +89,8 @@ impl fmt::Display for ParseError {
             Cause::Name(name) => write!(f, "`{name}` is none of {}", NAMES.join(", ")),
             Cause::Twice(name) => write!(f, "a second limit for {name}"),
             Cause::Limit(limit) => write!(f, "`{limit}` is not a number of bytes"),
-            Cause::Reason => write!(f, "a limit needs its reason behind a #"),
-            Cause::Missing(name) => write!(f, "the end, and no limit for {name}"),
+            Cause::Reason => write!(f, "a limit needs its reason after a #"),
+            Cause::Missing(name) => write!(f, "the file ends without a limit for {name}"),
         }
     }
 }
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn each_mistake_has_its_line() {
+    fn an_error_names_the_line() {
         for (good, bad, message) in [
             ("text 40", "text", "5: not `name limit  # reason`"),
             ("text 40", "text 40 41", "5: not `name limit  # reason`"),
@@ -140,8 +140,8 @@ mod tests {
             ("text 40", "gzip 40", "5: a second limit for gzip"),
             ("text 40", "text 40k", "5: `40k` is not a number of bytes"),
             ("text 40", "text -1", "5: `-1` is not a number of bytes"),
-            ("bss 10  # a b", "bss 10  # ", "8: a limit needs its reason behind a #"),
-            ("bss 10  # a b", "", "12: the end, and no limit for bss"),
+            ("bss 10  # a b", "bss 10  # ", "8: a limit needs its reason after a #"),
+            ("bss 10  # a b", "", "12: the file ends without a limit for bss"),
         ] {
             let text = GOOD.replace(good, bad);
             assert_ne!(text, GOOD);
@@ -150,10 +150,10 @@ mod tests {
     }
 
     #[test]
-    fn the_committed_budget_is_one() {
+    fn the_committed_budget_is_valid() {
         let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/budget.txt")).unwrap();
         let budget = Budget::parse(&text).unwrap();
-        // The report must fail before the machine does: linker/whit.ld asserts 64 KiB of memory.
+        // The report must fail before the link does: linker/whit.ld asserts 64 KiB of memory.
         assert!(budget.limit("bss").is_some_and(|limit| limit <= 64 * 1024) && budget.limit("file").is_some());
         assert_eq!(budget.limit("name"), None);
     }

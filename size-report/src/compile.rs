@@ -7,13 +7,13 @@ use std::process::Command;
 use xtask::init::{self, Init};
 use xtask::workspace;
 
-/// The files of one source.
+/// The files that are built of one source.
 pub(crate) struct Files {
     /// The release build, stripped.
     pub(crate) shipped: PathBuf,
     /// The same program with its symbol table and its relocations.
     pub(crate) named: PathBuf,
-    /// What the linker says it placed where in `named`.
+    /// The linker's map of `named`.
     pub(crate) map: PathBuf,
     /// The smaller inits.
     pub(crate) min: PathBuf,
@@ -28,13 +28,13 @@ pub(crate) fn init_with(features: &[&str]) -> Result<PathBuf, String> {
     Ok(file)
 }
 
-/// Builds the init; each build keeps its own target directory, so that neither undoes the other.
+/// Builds the init. Each build has its own target directory, so that neither invalidates the other.
 pub(crate) fn init() -> Result<Files, String> {
     let target = directory();
     let map = target.join("whit.map");
-    // Stripping is the linker's last act: the code is the same without it, and `Image::agrees_with` checks that. Said to
-    // rustc behind the profile's own word: a profile of its own would change the crates' hashes, and with them the order
-    // in which the linker meets functions and strings.
+    // Stripping is the linker's last step: the code is the same without it, and `Image::agrees_with` checks that. The option
+    // follows the profile's and overrides it: another profile would change the crates' hashes, and with them the order in
+    // which the linker reads functions and strings.
     let mut map_argument = OsString::from("link-arg=-Wl,-Map=");
     map_argument.push(&map);
     let extra = [OsString::from("strip=none"), OsString::from("link-arg=-Wl,--emit-relocs"), map_argument];
@@ -42,13 +42,13 @@ pub(crate) fn init() -> Result<Files, String> {
     Ok(Files { shipped: Init::Whole.build()?, named, map, min: Init::Min.build()?, seed: Init::Seed.build()? })
 }
 
-/// The directory of this program's own builds.
+/// Returns the directory of this program's own builds.
 pub(crate) fn directory() -> PathBuf {
     let target = workspace::target().join("size-report");
     std::path::absolute(&target).unwrap_or(target)
 }
 
-/// `rustc 1.95.0 (59807616e 2026-04-14)`: another compiler makes other sizes of the same source.
+/// Returns `rustc 1.95.0 (59807616e 2026-04-14)`: another compiler makes other sizes of the same source.
 pub(crate) fn compiler(workspace: &Path) -> Result<String, String> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| OsString::from("rustc"));
     let output = Command::new(&rustc)
@@ -59,7 +59,7 @@ pub(crate) fn compiler(workspace: &Path) -> Result<String, String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// The version that rust-toolchain.toml pins, which the limits are for.
+/// Returns the version that rust-toolchain.toml pins, which the limits are for.
 pub(crate) fn pinned(workspace: &Path) -> Result<String, String> {
     let path = workspace.join("rust-toolchain.toml");
     let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;

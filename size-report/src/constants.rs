@@ -1,4 +1,4 @@
-//! Constants without a name: where one ends and the next begins, what it holds, and whose it is.
+//! Constants without a name: their borders, their content, and their users.
 
 use std::collections::BTreeSet;
 
@@ -8,16 +8,16 @@ use crate::origin::{self, Origin};
 use crate::pieces::{Owner, Span};
 use crate::strings;
 
-/// The module or crate of what several of them use.
+/// The module or crate of a constant that several of them use.
 pub(crate) const SEVERAL: &str = "(several)";
 
-/// The crate of what no instruction names.
+/// The crate of a constant that no instruction names.
 pub(crate) const UNKNOWN: &str = "(unknown)";
 
-/// How much of a string stands for the whole of it.
+/// Limit for the characters of a string in a label.
 const LABEL_LEN: usize = 48;
 
-/// What is known of a constant.
+/// A constant and its users.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Constant {
     pub(crate) name: String,
@@ -25,7 +25,7 @@ pub(crate) struct Constant {
     pub(crate) users: Vec<String>,
 }
 
-/// The constants in a section of an object file, as (address, size): one, unless the linker merged equal ones.
+/// Returns the constants in a section of an object file, as (address, size): one, unless the linker merged equal ones.
 pub(crate) fn elements(placed: &Placed, section_start: u64, section: &[u8]) -> Vec<(u64, u64)> {
     let start = usize::try_from(placed.address.saturating_sub(section_start)).unwrap_or(usize::MAX);
     let len = usize::try_from(placed.size).unwrap_or(usize::MAX);
@@ -50,7 +50,7 @@ enum Merged {
     Numbers(usize),
 }
 
-/// LLVM's names for mergeable sections: `.rodata.str1.1` of strings that end with a zero byte, `.rodata.cst16` of numbers.
+/// Parses LLVM's names of mergeable sections: `.rodata.str1.1` of strings that end with a zero byte, `.rodata.cst16` of numbers.
 fn merged_size(placed: &Placed) -> Merged {
     let kind = placed.section.rsplit_once(".rodata.").filter(|_| placed.is_merged).map_or("", |(_, kind)| kind);
     let number = kind.strip_prefix("cst").and_then(|size| size.parse().ok()).filter(|size| *size > 0);
@@ -61,7 +61,7 @@ fn merged_size(placed: &Placed) -> Merged {
     }
 }
 
-/// For each span, which spans with a symbol name it, be it through a table without a name.
+/// Returns for each span the spans with a symbol that refer to it, directly or through a table without a name.
 pub(crate) fn users(spans: &[Span<'_>], references: &[Reference]) -> Vec<BTreeSet<usize>> {
     let find = |address: u64| {
         let index = spans.partition_point(|span| span.address <= address).checked_sub(1)?;
@@ -96,7 +96,7 @@ fn named_users(spans: &[Span<'_>], direct: &[BTreeSet<usize>], index: usize) -> 
     named
 }
 
-/// Names a constant of the object file's `section` by what it holds, and places it where its users are.
+/// Names a constant of the object file's `section` by its content, and places it at its users.
 pub(crate) fn describe<'a>(section: &str, data: &[u8], users: impl Iterator<Item = (&'a str, &'a Origin)>) -> Constant {
     let (names, origins): (Vec<&str>, Vec<&Origin>) = users.unzip();
     let origin = common(&origins);
@@ -104,7 +104,7 @@ pub(crate) fn describe<'a>(section: &str, data: &[u8], users: impl Iterator<Item
     Constant { name, origin, users: names.into_iter().map(str::to_owned).collect() }
 }
 
-/// The place that all of `origins` share.
+/// Returns the place that all of `origins` share.
 fn common(origins: &[&Origin]) -> Origin {
     let place = |krate: &str, module: &str| Origin { krate: krate.into(), module: module.into() };
     let Some(first) = origins.first() else { return place(UNKNOWN, "") };
@@ -117,7 +117,7 @@ fn common(origins: &[&Origin]) -> Origin {
     }
 }
 
-/// The tables that a compiler makes of a `match` (LLVM names their sections for the function), and the linker's own.
+/// Names the tables that a compiler makes of a `match` (LLVM names their sections after the function), and the linker's own.
 fn table(section: &str) -> Option<String> {
     if section == ".got" {
         return Some("global offset table".into());
@@ -135,7 +135,7 @@ fn table(section: &str) -> Option<String> {
     (origin.krate != origin::UNMANGLED).then(|| format!("{kind} of {name}"))
 }
 
-/// The text in quotes, when a constant is mostly text.
+/// Returns the text in quotes, when a constant is mostly text.
 fn label(data: &[u8]) -> Option<String> {
     let (_, text) = strings::runs(data).max_by_key(|(_, text)| text.len())?;
     let end = text.char_indices().nth(LABEL_LEN).map(|(end, _)| end);
@@ -153,14 +153,14 @@ mod tests {
     }
 
     #[test]
-    fn merged_strings_and_numbers_are_told_apart() {
+    fn merged_strings_and_numbers_are_distinguished() {
         let data = b"....ab\0c\0\0d";
         let of = |placed: &Placed| elements(placed, 100, data);
         let strings = [(104, 3), (107, 2), (109, 1), (110, 1)];
         assert_eq!(of(&placed(104, 7, ".rodata.str1.1", true)), strings);
         assert_eq!(of(&placed(104, 6, ".rodata.cst4", true)), [(104, 4), (108, 2)]);
         assert_eq!(of(&placed(104, 6, ".rodata.cst0", true)), [(104, 6)]);
-        assert_eq!(of(&placed(104, 7, ".rodata.str1.1", false)), [(104, 7)], "nobody merged these");
+        assert_eq!(of(&placed(104, 7, ".rodata.str1.1", false)), [(104, 7)], "these are not merged");
         assert_eq!(of(&placed(999, 4, ".rodata.cst4", true)), [], "outside");
     }
 
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_constant_is_named_by_what_it_holds() {
+    fn a_constant_is_named_by_its_content() {
         let origin = Origin { krate: "whit".into(), module: "argv".into() };
         let name = |section: &str, data: &[u8]| describe(section, data, [("f", &origin)].into_iter()).name;
         for (section, data, expected) in [

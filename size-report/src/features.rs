@@ -1,7 +1,7 @@
-//! What each feature of the init weighs: the init is built once without it.
+//! The size of each feature of the init: the init is built once without it.
 //!
-//! A feature's modules in the report are less than that: its words, and the code that calls it, go with it. All features together do not
-//! weigh the sum: they share code, and what refuses their words takes some.
+//! This is more than the feature's modules in the report: its options, and the code that calls it, go with it. All features together
+//! are not the sum of the rows: they share code, and the code that refuses their options has a size too.
 
 use std::ffi::OsString;
 use std::fmt::Write;
@@ -19,7 +19,7 @@ struct Weight {
     gzip: u64,
 }
 
-/// Builds the init with all features, without each, and with none; returns the table of what that made.
+/// Builds the init with all features, without each, and with none; returns the table of sizes.
 pub(crate) fn table() -> Result<String, String> {
     let features = names(&metadata()?)?;
     let weigh = |wanted: &[&str]| {
@@ -54,7 +54,7 @@ fn text(whole: Weight, least: Weight, mut rows: Vec<(&str, Weight)>) -> String {
     out
 }
 
-/// The features, as Cargo.toml has them: the features that are in `whole`.
+/// Returns the features that Cargo.toml has in `whole`.
 fn names(metadata: &Value) -> Result<Vec<String>, String> {
     let packages = metadata.get("packages").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let init = packages.iter().find(|package| package.get("name").is_some_and(|name| name == "whit"));
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_heaviest_feature_stands_first_and_one_may_weigh_less_than_nothing() {
+    fn the_largest_feature_is_first_and_a_size_may_be_negative() {
         let weight = |file, gzip| Weight { file, gzip };
         let rows = vec![("light", weight(101, 49)), ("heavy", weight(60, 30))];
         let expected = "\
@@ -98,9 +98,9 @@ with none                 50      25          50      25
         let of = |packages: &[Value]| names(&json!({"packages": packages}));
         let init = package("whit", json!({"default": ["whole"], "whole": ["a", "b"], "a": [], "b": []}));
         assert_eq!(of(&[package("other", json!({"whole": ["x"]})), init]).unwrap(), ["a", "b"]);
-        let said = "cargo metadata: the package whit has no feature \"whole\"";
+        let message = "cargo metadata: the package whit has no feature \"whole\"";
         for packages in [vec![], vec![package("whit", json!({}))], vec![package("other", json!({"whole": []}))]] {
-            assert_eq!(of(&packages).unwrap_err(), said);
+            assert_eq!(of(&packages).unwrap_err(), message);
         }
     }
 }

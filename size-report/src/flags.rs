@@ -1,4 +1,4 @@
-//! What each compiler flag of the init saves: the init is built once without it.
+//! The bytes that each compiler flag of the init saves: the init is built once without it.
 
 use std::ffi::OsStr;
 use std::fmt::Write;
@@ -24,7 +24,7 @@ pub(crate) fn table() -> Result<String, String> {
     Ok(text(&rows))
 }
 
-/// Weighs the init that these flags make.
+/// Builds the init with these flags; returns its sizes.
 fn weigh(flags: &[&Flag]) -> Result<Weight, String> {
     let target = compile::directory().join("flags");
     let file = target.join("init-of-flags");

@@ -1,4 +1,4 @@
-//! An ELF file read whole: where its parts lie, its symbols, and which bytes name which.
+//! An ELF file: the places of its parts, its symbols, and the references between its bytes.
 
 use std::path::{Path, PathBuf};
 
@@ -29,7 +29,7 @@ pub(crate) struct Run {
     pub(crate) size: u64,
 }
 
-/// What the kernel maps: PT_LOAD.
+/// A part that the kernel maps: PT_LOAD.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Segment {
     pub(crate) address: u64,
@@ -38,11 +38,11 @@ pub(crate) struct Segment {
     pub(crate) memory_size: u64,
 }
 
-/// A section, in memory or in the file alone.
+/// A section, in memory or only in the file.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Section {
     pub(crate) name: String,
-    /// Nothing without a place in memory.
+    /// `None` without a place in memory.
     pub(crate) address: Option<u64>,
     pub(crate) size: u64,
     /// Its bytes in the file; none for `.bss`.
@@ -53,13 +53,13 @@ pub(crate) struct Section {
 }
 
 impl Section {
-    /// Whether `address` is one of its bytes.
+    /// Returns whether `address` is one of its bytes.
     pub(crate) fn contains(&self, address: u64) -> bool {
         self.address.is_some_and(|start| address.checked_sub(start).is_some_and(|distance| distance < self.size))
     }
 }
 
-/// A function or variable, by the name that the linker knows it under.
+/// A function or variable, by the linker's name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Symbol {
     pub(crate) address: u64,
@@ -67,14 +67,14 @@ pub(crate) struct Symbol {
     pub(crate) mangled: String,
 }
 
-/// Bytes that hold the address of others, or the distance to them.
+/// Bytes that have the address of other bytes, or the distance to them.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Reference {
     pub(crate) at: u64,
     pub(crate) target: Target,
 }
 
-/// Where a reference leads.
+/// The target of a reference.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Target {
     Address(u64),
@@ -107,14 +107,14 @@ impl Image {
         Ok(Self { path: path.to_owned(), headers, segments, sections, symbols, references, file })
     }
 
-    /// Fails unless both files hold the same program: then what this one's symbols say is true of the other.
+    /// Fails unless both files hold the same program, so that the symbols of this one are valid for the other.
     pub(crate) fn agrees_with(&self, shipped: &Self) -> Result<(), String> {
         let same_bytes = self.loaded_sections().all(|(address, section)| {
             section.data.is_empty() || shipped.loaded(address, section.size) == Some(section.data.as_slice())
         });
         let (ours, theirs) = (self.path.display(), shipped.path.display());
         if self.symbols.is_empty() {
-            Err(format!("{ours} has no symbols: nothing could be said of its parts"))
+            Err(format!("{ours} has no symbols: its parts cannot be measured"))
         } else if same_bytes && self.segments == shipped.segments {
             Ok(())
         } else {
@@ -122,12 +122,12 @@ impl Image {
         }
     }
 
-    /// The sections that are part of the running program, with their addresses.
+    /// Returns the sections that are part of the running program, with their addresses.
     pub(crate) fn loaded_sections(&self) -> impl Iterator<Item = (u64, &Section)> {
         self.sections.iter().filter_map(|section| Some((section.address?, section)))
     }
 
-    /// Where in the file the byte at `address` is, unless it is memory alone.
+    /// Returns the place in the file of the byte at `address`, unless it is only in memory.
     pub(crate) fn offset(&self, address: u64) -> Option<u64> {
         self.segments.iter().find_map(|segment| {
             let distance = address.checked_sub(segment.address).filter(|distance| *distance < segment.file_size)?;
@@ -135,7 +135,7 @@ impl Image {
         })
     }
 
-    /// At which address the byte at `offset` of the file is, if it is loaded.
+    /// Returns the address of the byte at `offset` of the file, if it is loaded.
     pub(crate) fn address(&self, offset: u64) -> Option<u64> {
         self.segments.iter().find_map(|segment| {
             let distance = offset.checked_sub(segment.offset).filter(|distance| *distance < segment.file_size)?;
@@ -182,7 +182,7 @@ fn sections(elf: &ElfFile64<'_, Endianness>) -> object::Result<Vec<Section>> {
     Ok(sections)
 }
 
-/// Functions and variables, by address. `.L` begins names that a compiler makes up for what has none.
+/// Returns functions and variables, by address. `.L` begins names that a compiler generates for bytes without a name.
 fn symbols(elf: &ElfFile64<'_, Endianness>) -> object::Result<Vec<Symbol>> {
     let mut symbols = Vec::new();
     for symbol in elf.symbols() {
@@ -197,7 +197,7 @@ fn symbols(elf: &ElfFile64<'_, Endianness>) -> object::Result<Vec<Symbol>> {
     Ok(symbols)
 }
 
-/// What `ld --emit-relocs` left of the relocations. Where a program is linked already, their places are addresses.
+/// Returns the relocations that `ld --emit-relocs` keeps. In a linked program, their places are addresses.
 fn references(elf: &ElfFile64<'_, Endianness>) -> object::Result<Vec<Reference>> {
     let is_x86_64 = elf.architecture() == Architecture::X86_64;
     let mut references = Vec::new();
@@ -209,7 +209,7 @@ fn references(elf: &ElfFile64<'_, Endianness>) -> object::Result<Vec<Reference>>
             let target = elf.symbol_by_index(index)?.address().wrapping_add_signed(relocation.addend());
             let target = match relocation.kind() {
                 RelocationKind::Absolute | RelocationKind::Unknown => Target::Address(target),
-                // What the linker made of it is exact where an entry of the global offset table stands for the symbol.
+                // The linked instruction is exact where an entry of the global offset table replaces the symbol.
                 _ if is_code && is_x86_64 => Target::Address(displaced(&section, at)?.unwrap_or(target)),
                 _ if is_code => Target::Address(target),
                 _ => Target::InTable(target),
@@ -220,8 +220,8 @@ fn references(elf: &ElfFile64<'_, Endianness>) -> object::Result<Vec<Reference>>
     Ok(references)
 }
 
-/// Where an instruction of x86-64 leads whose four bytes at `at` are a distance. It counts from the instruction's end, which
-/// is theirs but for the few that carry a number behind it.
+/// Returns the target of an instruction of x86-64 whose four bytes at `at` are a distance. The distance counts from the end of the
+/// instruction, which is the end of these bytes except in the few instructions with a number after it.
 fn displaced<'data>(section: &impl ObjectSection<'data>, at: u64) -> object::Result<Option<u64>> {
     let bytes = section.data_range(at, 4)?.and_then(|bytes| <[u8; 4]>::try_from(bytes).ok());
     Ok(bytes.map(|bytes| at.wrapping_add(4).wrapping_add_signed(i32::from_le_bytes(bytes).into())))
@@ -231,7 +231,7 @@ fn displaced<'data>(section: &impl ObjectSection<'data>, at: u64) -> object::Res
 pub(crate) mod tests {
     use super::*;
 
-    /// An image of sections that lie one behind the other, in memory as in the file; `.bss` has no bytes there.
+    /// Returns an image of consecutive sections, in memory as in the file; `.bss` has no bytes in the file.
     pub(crate) fn image(sections: &[(&str, &[u8])]) -> Image {
         const START: u64 = 0x40_0000;
         let mut image = Image {
@@ -266,7 +266,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn another_program_under_the_same_name_is_noticed() {
+    fn another_program_of_the_same_name_is_detected() {
         let ours = image(&[(".text", &[1; 10])]);
         assert_eq!(ours.agrees_with(&image(&[(".text", &[1; 10])])), Ok(()));
         assert!(ours.agrees_with(&image(&[(".text", &[1; 11])])).is_err());
@@ -289,14 +289,14 @@ pub(crate) mod tests {
         let shipped = image(&[(".text", &[1; 10])]);
         let mut ours = image(&[(".text", &[1; 10])]);
         ours.symbols.clear();
-        assert_eq!(ours.agrees_with(&shipped).unwrap_err(), "whit has no symbols: nothing could be said of its parts");
+        assert_eq!(ours.agrees_with(&shipped).unwrap_err(), "whit has no symbols: its parts cannot be measured");
     }
 
     #[test]
-    fn addresses_and_offsets_lead_to_each_other() {
+    fn addresses_and_offsets_are_converted() {
         let image = image(&[(".text", &[1; 10]), (".bss", &[0; 5])]);
         assert_eq!((image.offset(0x40_0009), image.address(9)), (Some(9), Some(0x40_0009)));
-        assert_eq!((image.offset(0x40_000a), image.address(10)), (None, None), "memory alone");
+        assert_eq!((image.offset(0x40_000a), image.address(10)), (None, None), "only in memory");
         assert_eq!(image.offset(0x3f_ffff), None);
     }
 
@@ -316,7 +316,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_not_an_elf_file_is_an_error() {
+    fn a_file_that_is_not_elf_is_an_error() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("whit");
         assert!(Image::read(&path).is_err());

@@ -1,15 +1,14 @@
-//! What is written into a box of the picture: as many lines as fit, and nothing that does not.
+//! The text in a box of the picture: as many lines as fit.
 //!
-//! Whoever looks has fonts that are not known here. Widths are those of DejaVu Sans, a wide one: text that fits in it fits
-//! in the others.
+//! The reader's fonts are not known. Widths are those of DejaVu Sans, a wide font: text that fits in it fits in others too.
 
 /// Font sizes, the best first.
 const SIZES: [f64; 2] = [11.0, 9.0];
 
-/// From one line to the next, in font sizes.
+/// The height of a line, in font sizes.
 const LINE: f64 = 1.18;
 
-/// Between text and border, in font sizes.
+/// The space between text and border, in font sizes.
 const PADDING: f64 = 0.3;
 
 /// How much wider bold letters are.
@@ -20,7 +19,7 @@ const BOLD: f64 = 1.12;
 pub(crate) struct Label {
     pub(crate) lines: Vec<Line>,
     pub(crate) font_size: f64,
-    /// Written downwards, in a box too narrow for anything else.
+    /// Written downwards, in a box that is too narrow for a horizontal line.
     pub(crate) is_turned: bool,
 }
 
@@ -31,7 +30,7 @@ pub(crate) struct Line {
     pub(crate) style: Style,
 }
 
-/// How a line looks: each has a class in the picture.
+/// The style of a line; each has a class in the picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Style {
     Module,
@@ -44,12 +43,12 @@ impl Label {
         self.font_size * LINE
     }
 
-    /// The width of the widest line, without padding.
+    /// Returns the width of the widest line, without padding.
     pub(crate) fn width(&self) -> f64 {
         self.lines.iter().map(|line| text_width(&line.text, line.style, self.font_size)).fold(0.0, f64::max)
     }
 
-    /// Between text and border.
+    /// Returns the space between text and border.
     pub(crate) fn padding(&self) -> f64 {
         self.font_size * PADDING
     }
@@ -59,7 +58,7 @@ impl Label {
     }
 }
 
-/// The label of a box that also names its module: the bytes are left out first, then the box's own name.
+/// Returns the label of a box that also names its module. If it does not fit, the bytes are left out first, then the box's own name.
 pub(crate) fn of_first(module: &str, names: &[String], bytes: u64, width: f64, height: f64) -> Option<Label> {
     let (module, bytes) = ((module, Style::Module), number(bytes));
     let of_name = |name: &String| {
@@ -69,7 +68,7 @@ pub(crate) fn of_first(module: &str, names: &[String], bytes: u64, width: f64, h
     names.iter().find_map(of_name).or_else(|| choose(&[&[module]], width, height))
 }
 
-/// The label of a box: the first of its names that fits, with its bytes or without.
+/// Returns the label of a box: the first of its names that fits, with its bytes or without.
 pub(crate) fn of_box(names: &[String], bytes: u64, width: f64, height: f64) -> Option<Label> {
     let bytes = number(bytes);
     let upright = |name: &String| {
@@ -84,12 +83,12 @@ pub(crate) fn of_box(names: &[String], bytes: u64, width: f64, height: f64) -> O
     names.iter().find_map(upright).or_else(|| names.iter().find_map(turned))
 }
 
-/// The name of a module or crate in one line.
+/// Returns the name of a module or crate in one line.
 pub(crate) fn of_area(name: &str, width: f64, height: f64) -> Option<Label> {
     choose(&[&[(name, Style::Module)]], width, height).filter(|label| label.lines.len() == 1)
 }
 
-/// The first of the texts that fits, rather in large letters than whole.
+/// Returns the first of the texts that fits. A shorter text in large letters comes before a longer one in small letters.
 fn choose(texts: &[&[(&str, Style)]], width: f64, height: f64) -> Option<Label> {
     let sizes = SIZES.into_iter().flat_map(|font_size| texts.iter().map(move |text| (font_size, *text)));
     let mut labels = sizes.filter_map(|(font_size, text)| {
@@ -100,14 +99,14 @@ fn choose(texts: &[&[(&str, Style)]], width: f64, height: f64) -> Option<Label> 
     labels.find(|label| label.fits(height))
 }
 
-/// Breaks a name into lines, between its words if it must; nothing if a part is too wide for a line.
+/// Breaks a name into lines, if necessary between its words; `None` if a part is too wide for a line.
 fn wrap(text: &str, style: Style, font_size: f64, width: f64) -> Option<Vec<Line>> {
     let fits = |text: &str| text_width(text.trim_end(), style, font_size) <= width;
     let lines = fill(parts(text, b" :,/="), fits).or_else(|| fill(parts(text, b" :,/=_"), fits))?;
     Some(lines.into_iter().map(|line| Line { text: line.trim_end().to_owned(), style }).collect())
 }
 
-/// As many parts into each line as fit.
+/// Puts as many parts into each line as fit.
 fn fill<'a>(parts: impl Iterator<Item = &'a str>, fits: impl Fn(&str) -> bool) -> Option<Vec<String>> {
     let mut lines: Vec<String> = Vec::new();
     for part in parts {
@@ -121,7 +120,7 @@ fn fill<'a>(parts: impl Iterator<Item = &'a str>, fits: impl Fn(&str) -> bool) -
     Some(lines)
 }
 
-/// Pieces of a name that stay together: each ends with one of `ends`, and `::` is one end.
+/// Splits a name into parts that stay together: each ends with one of `ends`, and `::` is one end.
 fn parts<'a>(text: &'a str, ends: &'static [u8]) -> impl Iterator<Item = &'a str> {
     let bytes = text.as_bytes();
     let is_end = |index: usize| match bytes.get(index) {
@@ -138,7 +137,7 @@ fn parts<'a>(text: &'a str, ends: &'static [u8]) -> impl Iterator<Item = &'a str
     })
 }
 
-/// 27996 as `27,996`.
+/// Formats 27996 as `27,996`.
 pub(crate) fn number(value: u64) -> String {
     let digits = value.to_string();
     let mut out = String::new();
@@ -151,13 +150,13 @@ pub(crate) fn number(value: u64) -> String {
     out
 }
 
-/// The width of a line in the units of the picture.
+/// Returns the width of a line in the units of the picture.
 pub(crate) fn text_width(text: &str, style: Style, font_size: f64) -> f64 {
     let bold = if style == Style::Module { BOLD } else { 1.0 };
     text.chars().map(em).sum::<f64>() * font_size * bold
 }
 
-/// The width of a letter, in font sizes.
+/// Returns the width of a letter, in font sizes.
 fn em(letter: char) -> f64 {
     match letter {
         'i' | 'j' | 'l' | '\'' => 0.28,
@@ -184,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_left_out() {
+    fn lines_that_do_not_fit_are_left_out() {
         let names = names(&["Machine::handle_network", "handle_network"]);
         let of = |width, height| texts(of_first("machine", &names, 3724, width, height));
         assert_eq!(of(200.0, 100.0), ["machine", "Machine::handle_network", "3,724"]);
@@ -198,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn small_letters_are_taken_before_words_are_left_out() {
+    fn small_letters_are_tried_before_words_are_left_out() {
         let names = names(&["handle_network", "network"]);
         let label = |width, height| of_box(&names, 99, width, height).unwrap();
         assert_eq!((label(110.0, 40.0).font_size, texts(Some(label(110.0, 40.0))).len()), (11.0, 2));
@@ -230,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_the_whole() {
+    fn parts_add_up_to_the_name() {
         for (text, expected) in [
             ("Machine::handle_network", vec!["Machine::", "handle_", "network"]),
             ("<Each as Iterator>::next", vec!["<Each ", "as ", "Iterator>::", "next"]),

@@ -1,14 +1,14 @@
-//! What the linker says it placed where: the map that lld writes with `-Map`.
+//! The linker's map, which lld writes with `-Map`.
 //!
-//! Constants have no symbols (a compiler names them `.Lanon…`, which ends with the object file), but each is a section of
-//! the object file, and the map lists those with address and size. Strings and numbers that many places share are merged
+//! Constants have no symbols (a compiler's names `.Lanon…` are only in the object file), but each is a section of the object
+//! file, and the map lists these sections with address and size. Strings and numbers that many places share are merged
 //! into sections of the linker's own, `<internal>`.
 
 use std::path::Path;
 
 use crate::image::Image;
 
-/// The columns of lld's map (lld/ELF/MapFile.cpp): an output section stands below `Out`, its parts below `In`.
+/// The columns of lld's map (lld/ELF/MapFile.cpp): an output section is below `Out`, its parts are below `In`.
 const HEADER: [&str; 7] = ["VMA", "LMA", "Size", "Align", "Out", "In", "Symbol"];
 
 /// Sections of object files, in the order of the map.
@@ -23,9 +23,9 @@ pub(crate) struct LinkMap {
 pub(crate) struct Placed {
     pub(crate) address: u64,
     pub(crate) size: u64,
-    /// `.rodata..Lanon.d329c8da.2`, `.rodata.str1.1`: a compiler's name for it.
+    /// The compiler's name for it: `.rodata..Lanon.d329c8da.2`, `.rodata.str1.1`.
     pub(crate) section: String,
-    /// Whether the linker made it of sections with equal content.
+    /// Whether the linker merged sections with equal content into it.
     pub(crate) is_merged: bool,
 }
 
@@ -38,7 +38,7 @@ impl LinkMap {
             None => Ok(map),
             Some((_, section)) => {
                 let (map, name, image) = (path.display(), &section.name, image.path.display());
-                Err(format!("{map}: has another {name} than {image}: remove both, they are made anew"))
+                Err(format!("{map}: has another {name} than {image}: remove both, they are built again"))
             }
         }
     }
@@ -58,7 +58,7 @@ impl LinkMap {
             match rest.len() - name.len() {
                 1 => map.outputs.push(Placed { address, size, section: name.to_owned(), is_merged: false }),
                 9 => map.inputs.extend(input(address, size, name)),
-                _ => {} // a symbol: the ELF file says it better
+                _ => {} // a symbol: the ELF file has more about it
             }
         }
         Ok(map)
@@ -71,7 +71,7 @@ impl LinkMap {
     }
 }
 
-/// Address, size, and what follows the four numbers with its indentation.
+/// Parses address and size; returns them with the rest after the four numbers, indentation included.
 fn numbers(line: &str) -> Option<(u64, u64, &str)> {
     let mut rest = line;
     let mut fields = [""; 4];
@@ -84,7 +84,7 @@ fn numbers(line: &str) -> Option<(u64, u64, &str)> {
     Some((u64::from_str_radix(vma, 16).ok()?, u64::from_str_radix(size, 16).ok()?, rest))
 }
 
-/// `path/of/file.o:(.section)`; other lines, such as an assignment of the linker script, place nothing.
+/// Parses `path/of/file.o:(.section)`; other lines, such as an assignment of the linker script, place no section.
 fn input(address: u64, size: u64, name: &str) -> Option<Placed> {
     let (file, section) = name.strip_suffix(')')?.rsplit_once(":(")?;
     Some(Placed { address, size, section: section.to_owned(), is_merged: file == "<internal>" })
@@ -124,18 +124,18 @@ mod tests {
     }
 
     #[test]
-    fn the_map_of_another_link_is_noticed() {
+    fn the_map_of_another_program_is_detected() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("map");
         std::fs::write(&path, MAP).unwrap();
         let image = |text: usize| image::tests::image(&[(".text", &[0; 99][..text]), (".rodata", &[0; 32])]);
         assert!(LinkMap::read(&path, &image(24)).is_ok());
         let message = LinkMap::read(&path, &image(25)).unwrap_err();
-        assert!(message.ends_with("map: has another .text than whit: remove both, they are made anew"), "{message}");
+        assert!(message.ends_with("map: has another .text than whit: remove both, they are built again"), "{message}");
     }
 
     #[test]
-    fn each_mistake_has_its_line() {
+    fn an_error_names_the_line() {
         for (text, message) in [
             ("", "1: not a map of lld, rustc's linker"),
             ("Archive member included\n", "1: not a map of lld, rustc's linker"),
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn every_truncation_has_an_answer() {
+    fn every_truncation_is_handled() {
         for length in 0..MAP.len() {
             let _ = LinkMap::parse(&MAP[..length]);
         }

@@ -1,12 +1,12 @@
-//! Finds what the init promises to be without: `core::fmt`, and anything that can panic.
+//! Finds code that the init must not have: `core::fmt`, and code that can panic.
 //!
-//! Two kinds of evidence. Symbols, while the optimiser leaves them as functions of their own; and in the constants the
-//! texts of core's panics and the names of source files, which every panic passes along, when it did not.
+//! There are two kinds of evidence: symbols, if the optimiser has not inlined the functions; and otherwise the constants, with the
+//! texts of core's panics and the names of source files, which every panic passes on.
 
-use crate::pieces::{Piece, What};
+use crate::pieces::{Piece, PieceKind};
 use crate::strings;
 
-/// How core's panic messages begin (library/core: panicking.rs, slice/index.rs, option.rs, result.rs, cell.rs, str/mod.rs).
+/// The beginnings of core's panic messages (library/core: panicking.rs, slice/index.rs, option.rs, result.rs, cell.rs, str/mod.rs).
 const PANIC_TEXTS: [&str; 13] = [
     "index out of bounds",
     "attempt to ",
@@ -23,7 +23,7 @@ const PANIC_TEXTS: [&str; 13] = [
     "copy_from_slice: ",
 ];
 
-/// What was found; nothing of it should be there.
+/// The traces that were found; there should be none.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Traces {
     /// Functions of `core::fmt`, and implementations of its traits.
@@ -34,10 +34,10 @@ pub(crate) struct Traces {
     pub(crate) texts: Vec<String>,
 }
 
-/// Looks through the symbols of an init and through its `data`, whole sections: a text is found however it was divided.
+/// Searches the symbols of an init and its `data`. These are whole sections, so that a text is found however it is divided.
 pub(crate) fn find<'a>(pieces: &[Piece], data: impl IntoIterator<Item = &'a [u8]>) -> Traces {
     let names = |chosen: fn(&Piece) -> bool| {
-        let named = pieces.iter().filter(|piece| piece.what == What::Named);
+        let named = pieces.iter().filter(|piece| piece.kind == PieceKind::Named);
         named.filter(|piece| chosen(piece)).map(|piece| piece.name.clone()).collect()
     };
     let texts = data.into_iter().flat_map(strings::runs).map(|(_, text)| text);
@@ -49,7 +49,7 @@ pub(crate) fn find<'a>(pieces: &[Piece], data: impl IntoIterator<Item = &'a [u8]
 }
 
 impl Traces {
-    /// One line for each kind found, with an example.
+    /// Returns one line for each kind found, with an example.
     pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
         [
             ("core::fmt is linked", &self.fmt),
@@ -68,7 +68,7 @@ fn is_fmt(symbol: &Piece) -> bool {
 }
 
 fn is_panicking(symbol: &Piece) -> bool {
-    // core keeps its panics out of line, in functions named for it: slice_index_fail, unwrap_failed, panic_bounds_check.
+    // core has its panics in functions of their own: slice_index_fail, unwrap_failed, panic_bounds_check.
     let core = symbol.origin.krate == "core"
         && symbol.name.split("::").any(|part| {
             part.starts_with("panic") || part.ends_with("_fail") || part.ends_with("_failed") || part == "fail"
@@ -80,7 +80,7 @@ fn is_panic_text(text: &str) -> bool {
     PANIC_TEXTS.iter().any(|panic| text.contains(panic)) || names_a_source_file(text)
 }
 
-/// `src/network.rs` or `/library/core/src/slice/mod.rs`: the file of a `core::panic::Location`.
+/// Returns whether a text has the file of a `core::panic::Location`: `src/network.rs`, `/library/core/src/slice/mod.rs`.
 fn names_a_source_file(text: &str) -> bool {
     text.match_indices(".rs").any(|(dot, _)| {
         let path = text.get(..dot).unwrap_or_default();
@@ -95,11 +95,11 @@ mod tests {
     use crate::pieces::tests::piece;
 
     fn symbol(mangled: &str) -> Piece {
-        piece(What::Named, mangled, ".text", 1)
+        piece(PieceKind::Named, mangled, ".text", 1)
     }
 
     #[test]
-    fn formatting_is_found_wherever_it_was_written() {
+    fn formatting_is_found_in_every_crate() {
         for mangled in [
             "_ZN4core3fmt9Formatter9pad_inner17h0123456789abcdefE",
             "_ZN4core3fmt3num3imp52_$LT$impl$u20$core..fmt..Display$u20$for$u20$u32$GT$3fmt17h0123456789abcdefE",
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_panic_says_is_found_in_the_constants() {
+    fn texts_of_panics_are_found_in_the_constants() {
         for rodata in [
             &b"\0\0index out of bounds: the len is \0"[..],
             b"\x01attempt to divide by zero",

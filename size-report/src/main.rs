@@ -1,7 +1,7 @@
-//! Builds the init and says where each of its bytes went.
+//! Builds the init and reports where each of its bytes is.
 //!
-//! `cargo run -p size-report` is the whole use of it. It exits 1 when a size is over its limit in `budget.txt`, or when
-//! `core::fmt` or the panic machinery of core is part of the init.
+//! Run it by `cargo run -p size-report`. It exits with 1 when a size is over its limit in `budget.txt`, or when `core::fmt` or the
+//! panic machinery of core is part of the init.
 #![forbid(unsafe_code)]
 
 mod arguments;
@@ -58,7 +58,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints the report and writes what was asked for; returns one line for each promise that the init breaks.
+/// Prints the report and writes the requested files; returns one line for each limit and rule that the init breaks.
 fn run(arguments: &Arguments) -> Result<Vec<String>, String> {
     if let Some(filter) = &arguments.search_inlining {
         return search::run(filter.as_deref().unwrap_or_default(), &show).map(|()| Vec::new());
@@ -121,7 +121,7 @@ fn run(arguments: &Arguments) -> Result<Vec<String>, String> {
     Ok(broken)
 }
 
-/// Writes to standard output. Who reads no further has seen enough: the work goes on all the same.
+/// Writes to standard output. A closed pipe is no error: the work goes on.
 fn show(text: &str) -> Result<(), String> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -167,12 +167,12 @@ impl Init {
     }
 }
 
-/// The baseline to compare with; only the committed one may be missing.
+/// Returns the baseline to compare with; only the committed one may be missing.
 fn read_before(arguments: &Arguments, committed: &Path) -> Result<Option<Baseline>, String> {
     match &arguments.compare {
         Some(path) => read_baseline(path.as_deref().unwrap_or(committed)).map(Some),
         None if !committed.exists() => Ok(None),
-        // What is written anew need not be readable: a merge may have left it in pieces.
+        // A file that --save replaces need not be valid: a merge may have broken it.
         None if arguments.save.is_some() => Ok(read_baseline(committed).ok()),
         None => read_baseline(committed).map(Some),
     }
@@ -186,7 +186,7 @@ fn read_text(path: &Path) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// Writes a file whole or not at all; `-` is standard output.
+/// Writes a file completely or not at all; `-` is standard output.
 fn write_text(path: &Path, text: &str) -> Result<(), String> {
     output::write(path, text.as_bytes()).map_err(|error| format!("{}: {error}", path.display()))
 }

@@ -1,8 +1,8 @@
-//! From a mangled name to the crate and module that a symbol was written in.
+//! Finds the crate and module of a symbol's source from its mangled name.
 //!
-//! Rust's v0 scheme (RFC 2603) says it exactly: an `impl` carries the path of the module around it. The legacy scheme
-//! keeps a readable path only; for `<A as B>::f` the crate is that of `A`, unless `A` is one of core's own types.
-//! Generic functions belong to the crate that wrote them, not to the one that filled in the types.
+//! Rust's v0 scheme (RFC 2603) is exact: an `impl` has the path of the module around it. The legacy scheme has only a readable
+//! path; for `<A as B>::f` the crate is that of `A`, unless `A` is one of core's types. Generic functions belong to the crate of
+//! their source, not to the one that instantiates them.
 
 use std::fmt;
 
@@ -24,25 +24,25 @@ impl fmt::Display for Origin {
     }
 }
 
-/// The crate of `memcpy` and `_start`: names that Rust was told to leave alone.
+/// The crate of `memcpy` and `_start`: names that are not mangled (`no_mangle`).
 pub(crate) const UNMANGLED: &str = "no_mangle";
 
 /// Crates whose types other crates implement their traits for.
 const STANDARD_CRATES: [&str; 3] = ["core", "alloc", "std"];
 
-/// The readable name of a symbol without its hash, and where it was written.
+/// Returns the readable name of a symbol without its hash, and the place of its source.
 pub(crate) fn of(mangled: &str) -> (String, Origin) {
     let Ok(demangled) = rustc_demangle::try_demangle(mangled) else {
         return (mangled.to_owned(), Origin { krate: UNMANGLED.into(), module: String::new() });
     };
     let name = format!("{demangled:#}");
     let exact = mangled.strip_prefix("_R").and_then(|rest| v0::origin(rest.as_bytes()));
-    // `Y` is a trait's own default method for some type: it was written where the trait was.
+    // `Y` is a trait's default method for some type: its source is the trait's.
     let origin = exact.unwrap_or_else(|| readable(&name, mangled.starts_with("_RNvY")));
     (name, origin)
 }
 
-/// Guesses the origin from a demangled name, as the legacy scheme forces one to.
+/// Guesses the origin from a demangled name, as the legacy scheme requires.
 fn readable(name: &str, of_its_trait: bool) -> Origin {
     if let Some(inside) = name.strip_prefix('<') {
         let inside = split_top(inside, ">").0;
@@ -58,7 +58,7 @@ fn readable(name: &str, of_its_trait: bool) -> Origin {
     path(name)
 }
 
-/// A type without references, pointers and brackets around its path.
+/// Strips references, pointers and brackets around the path of a type.
 fn bare(text: &str) -> &str {
     let mut text = text;
     loop {
@@ -72,7 +72,7 @@ fn bare(text: &str) -> &str {
     }
 }
 
-/// The crate and modules of `krate::module::Type::function`. A primitive type has no crate.
+/// Parses the crate and modules of `krate::module::Type::function`. A primitive type has no crate.
 fn path(text: &str) -> Origin {
     let mut parts = Vec::new();
     let mut rest = Some(text);
@@ -125,14 +125,14 @@ mod tests {
     }
 
     #[test]
-    fn names_left_alone_have_no_crate() {
+    fn unmangled_names_have_no_crate() {
         expect("memcpy", "memcpy", "no_mangle|");
         expect("_start", "_start", "no_mangle|");
     }
 
-    // The names below are what rustc 1.95 made: nm of the init and of a std program.
+    // The names below are of rustc 1.95: from nm of the init and of a std program.
     #[test]
-    fn legacy_paths_end_where_types_begin() {
+    fn legacy_paths_end_before_types() {
         expect("_ZN4whit3sys5entry17hdbc2d704cd7fe591E", "whit::sys::entry", "whit|sys");
         expect("_ZN4whit4main17hf3828d5be280a9e5E", "whit::main", "whit|");
         expect(
@@ -209,7 +209,7 @@ mod tests {
     );
 
     #[test]
-    fn every_truncation_of_a_name_has_an_answer() {
+    fn every_truncation_of_a_name_is_handled() {
         let names = [
             "_RINvMs4_NtCsgY6Mt91CT9J_14rustc_demangle2v0NtB6_7Printer14print_sep_listNCNvB2_11print_consts1_0EB8_",
             DEFAULT_METHOD,

@@ -1,6 +1,6 @@
-//! Every byte of the file and of the memory it asks for, each in one piece: a symbol, a constant, a header, padding.
+//! Every byte of the file and of the memory that it requests, each in one piece: a symbol, a constant, a header, padding.
 //!
-//! Symbols come first, then the sections of object files that the linker's map lists; what neither claims is padding.
+//! Symbols come first, then the sections of object files that the linker's map lists; bytes of neither are padding.
 
 use crate::constants::{self, Constant};
 use crate::image::{Image, Section};
@@ -12,17 +12,17 @@ use crate::origin::{self, Origin};
 pub(crate) struct Piece {
     /// Readable, without a compiler's hash; several pieces may have the same.
     pub(crate) name: String,
-    /// Where it was written; of a constant, who uses it.
+    /// The place of its source; of a constant, the place of its users.
     pub(crate) origin: Origin,
     /// The section that holds it, `padding` between sections, or the name of a header.
     pub(crate) section: String,
-    pub(crate) what: What,
+    pub(crate) kind: PieceKind,
     pub(crate) size: u64,
     /// Its place in memory, if it is loaded.
     pub(crate) address: Option<u64>,
     /// Its place in the file; nothing for `.bss`.
     pub(crate) offset: Option<u64>,
-    /// What a constant or variable holds.
+    /// The content of a constant or variable.
     pub(crate) data: Vec<u8>,
     /// The symbols that name a constant, directly or through a table.
     pub(crate) users: Vec<String>,
@@ -30,24 +30,24 @@ pub(crate) struct Piece {
 
 /// Kinds of pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum What {
+pub(crate) enum PieceKind {
     /// A function or variable with a symbol.
     Named,
     /// A message, number or table that its source gave no name.
     Constant,
-    /// What only the loader or tools read.
+    /// Bytes that only the loader or tools read.
     Header,
     Padding,
 }
 
 impl Piece {
-    /// Whether its bytes are in the file; those of `.bss` are memory alone.
+    /// Returns whether its bytes are in the file; those of `.bss` are only in memory.
     pub(crate) fn is_in_file(&self) -> bool {
         self.offset.is_some()
     }
 }
 
-/// The crate of what no source wrote.
+/// The crate of bytes that come from no source.
 pub(crate) const HEADERS: &str = "headers and padding";
 
 /// The section of bytes between sections.
@@ -69,7 +69,7 @@ pub(crate) fn pieces(shipped: &Image, named: &Image, map: &LinkMap) -> Vec<Piece
     pieces
 }
 
-/// A run of loaded bytes and whose they are.
+/// A run of loaded bytes and its owner.
 pub(crate) struct Span<'a> {
     pub(crate) address: u64,
     pub(crate) size: u64,
@@ -77,16 +77,16 @@ pub(crate) struct Span<'a> {
     pub(crate) owner: Owner<'a>,
 }
 
-/// Whose bytes are.
+/// The owner of bytes.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Owner<'a> {
     Symbol { name: String, origin: Origin },
     Constant(&'a Placed),
-    Nobody,
+    Unclaimed,
 }
 
 impl Span<'_> {
-    /// Its bytes in the file; none for `.bss`.
+    /// Returns its bytes in the file; none for `.bss`.
     pub(crate) fn data(&self) -> &[u8] {
         let range = || {
             let start = usize::try_from(self.address.checked_sub(self.section.address?)?).ok()?;
@@ -113,7 +113,7 @@ fn spans<'a>(named: &'a Image, map: &'a LinkMap, start: u64, section: &'a Sectio
     let mut address = start;
     let mut spans = Vec::new();
     for (claim, size) in divide(section.size, extents) {
-        let owner = claim.and_then(|claim| claims.get(claim)).map_or(Owner::Nobody, |(.., owner)| owner.clone());
+        let owner = claim.and_then(|claim| claims.get(claim)).map_or(Owner::Unclaimed, |(.., owner)| owner.clone());
         spans.push(Span { address, size, section, owner });
         address = address.saturating_add(size);
     }
@@ -138,21 +138,21 @@ fn loaded(shipped: &Image, span: &Span<'_>, users: &[&Owner<'_>]) -> Piece {
         Owner::Symbol { name, origin } => Some((name.as_str(), origin)),
         _ => None,
     });
-    let (name, origin, what, users) = match &span.owner {
-        Owner::Symbol { name, origin } => (name.clone(), origin.clone(), What::Named, Vec::new()),
+    let (name, origin, kind, users) = match &span.owner {
+        Owner::Symbol { name, origin } => (name.clone(), origin.clone(), PieceKind::Named, Vec::new()),
         Owner::Constant(placed) => {
             let Constant { name, origin, users } = constants::describe(&placed.section, span.data(), used_by);
-            (name, origin, What::Constant, users)
+            (name, origin, PieceKind::Constant, users)
         }
-        Owner::Nobody => ("padding".into(), headers(), What::Padding, Vec::new()),
+        Owner::Unclaimed => ("padding".into(), headers(), PieceKind::Padding, Vec::new()),
     };
     let data = if span.section.is_code { Vec::new() } else { span.data().to_vec() };
     let offset = if span.section.data.is_empty() { None } else { shipped.offset(span.address) };
     let section = span.section.name.clone();
-    Piece { name, origin, section, what, size: span.size, address: Some(span.address), offset, data, users }
+    Piece { name, origin, section, kind, size: span.size, address: Some(span.address), offset, data, users }
 }
 
-/// What the file holds beside the loaded sections: headers, sections for tools, and the bytes between them all.
+/// Returns the rest of the file: headers, sections for tools, and the bytes between all of them.
 fn around(shipped: &Image, loaded: &[Piece]) -> Vec<Piece> {
     let mut claims: Vec<(u64, u64, Option<&str>)> =
         loaded.iter().filter_map(|piece| Some((piece.offset?, piece.size, None))).collect();
@@ -168,12 +168,12 @@ fn around(shipped: &Image, loaded: &[Piece]) -> Vec<Piece> {
             None => Some(BETWEEN),
         };
         if let Some(name) = name {
-            let what = if name == BETWEEN { What::Padding } else { What::Header };
+            let kind = if name == BETWEEN { PieceKind::Padding } else { PieceKind::Header };
             pieces.push(Piece {
                 name: name.to_owned(),
                 origin: headers(),
                 section: name.to_owned(),
-                what,
+                kind,
                 size,
                 address: shipped.address(offset),
                 offset: Some(offset),
@@ -195,12 +195,12 @@ pub(crate) mod tests {
     use super::*;
     use crate::image::{Run, Symbol, tests::image};
 
-    /// A piece for the tests of what reads pieces.
-    pub(crate) fn piece(what: What, name: &str, section: &str, size: u64) -> Piece {
-        let (name, origin) = if what == What::Named { origin::of(name) } else { (name.to_owned(), headers()) };
+    /// Returns a piece for tests.
+    pub(crate) fn piece(kind: PieceKind, name: &str, section: &str, size: u64) -> Piece {
+        let (name, origin) = if kind == PieceKind::Named { origin::of(name) } else { (name.to_owned(), headers()) };
         let offset = (!section.starts_with(".bss")).then_some(0);
         let (data, users) = (Vec::new(), Vec::new());
-        Piece { name, origin, section: section.into(), what, size, address: Some(0), offset, data, users }
+        Piece { name, origin, section: section.into(), kind, size, address: Some(0), offset, data, users }
     }
 
     fn symbol(address: u64, size: u64, mangled: &str) -> Symbol {
@@ -227,17 +227,17 @@ pub(crate) mod tests {
         let pieces = pieces(&shipped, &named, &map);
         let rows: Vec<_> = pieces
             .iter()
-            .map(|piece| (piece.name.as_str(), piece.section.as_str(), piece.size, piece.offset, piece.what))
+            .map(|piece| (piece.name.as_str(), piece.section.as_str(), piece.size, piece.offset, piece.kind))
             .collect();
         let expected = [
-            ("ELF header", "ELF header", 4, Some(0), What::Header),
-            ("_start", ".text", 5, Some(4), What::Named),
-            ("padding", ".text", 3, Some(9), What::Padding),
-            ("\"hello\"", ".rodata", 6, Some(12), What::Constant),
-            ("padding", ".rodata", 3, Some(18), What::Padding),
-            ("padding", "padding", 2, Some(21), What::Padding),
-            ("BUFFER", ".bss", 6, None, What::Named),
-            ("padding", ".bss", 2, None, What::Padding),
+            ("ELF header", "ELF header", 4, Some(0), PieceKind::Header),
+            ("_start", ".text", 5, Some(4), PieceKind::Named),
+            ("padding", ".text", 3, Some(9), PieceKind::Padding),
+            ("\"hello\"", ".rodata", 6, Some(12), PieceKind::Constant),
+            ("padding", ".rodata", 3, Some(18), PieceKind::Padding),
+            ("padding", "padding", 2, Some(21), PieceKind::Padding),
+            ("BUFFER", ".bss", 6, None, PieceKind::Named),
+            ("padding", ".bss", 2, None, PieceKind::Padding),
         ];
         assert_eq!(rows, expected);
         let in_file: u64 = pieces.iter().filter(|piece| piece.is_in_file()).map(|piece| piece.size).sum();

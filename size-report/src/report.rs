@@ -7,11 +7,11 @@ use crate::budget::Budget;
 use crate::image::Image;
 use crate::machinery::Traces;
 use crate::origin::Origin;
-use crate::pieces::{Piece, What};
+use crate::pieces::{Piece, PieceKind};
 use crate::totals::{self, Totals};
 use crate::{sections, strings};
 
-/// The whole report. Writing to a `String` cannot fail, so its results are dropped.
+/// Returns the whole report. Writing to a `String` cannot fail, so its results are dropped.
 pub(crate) fn text(
     totals: &Totals,
     budget: &Budget,
@@ -47,24 +47,24 @@ fn sizes(out: &mut String, totals: &Totals, budget: &Budget) {
 #[derive(Clone, Copy, Default)]
 struct Share {
     in_file: u64,
-    /// How much of that is code.
+    /// Bytes of that which are code.
     code: u64,
-    in_memory_alone: u64,
+    only_in_memory: u64,
     symbols: usize,
 }
 
 impl Share {
     fn add(&mut self, piece: &Piece) {
-        *(if piece.is_in_file() { &mut self.in_file } else { &mut self.in_memory_alone }) += piece.size;
+        *(if piece.is_in_file() { &mut self.in_file } else { &mut self.only_in_memory }) += piece.size;
         if totals::kind(&piece.section) == "text" {
             self.code += piece.size;
         }
-        self.symbols += usize::from(piece.what == What::Named);
+        self.symbols += usize::from(piece.kind == PieceKind::Named);
     }
 
     fn columns(&self) -> String {
-        let Self { in_file, code, in_memory_alone, symbols } = self;
-        format!("{in_file:>8}{code:>8}{:>8}{in_memory_alone:>8}{symbols:>9}", in_file - code)
+        let Self { in_file, code, only_in_memory, symbols } = self;
+        format!("{in_file:>8}{code:>8}{:>8}{only_in_memory:>8}{symbols:>9}", in_file - code)
     }
 }
 
@@ -100,10 +100,10 @@ fn largest_first<V>(map: BTreeMap<&str, V>, bytes: impl Fn(&V) -> u64) -> Vec<(&
 
 fn largest(out: &mut String, pieces: &[Piece], top: usize) {
     let mut owned: Vec<&Piece> =
-        pieces.iter().filter(|piece| matches!(piece.what, What::Named | What::Constant)).collect();
+        pieces.iter().filter(|piece| matches!(piece.kind, PieceKind::Named | PieceKind::Constant)).collect();
     owned.sort_by(|left, right| right.size.cmp(&left.size).then_with(|| left.name.cmp(&right.name)));
-    let (in_file, in_memory_alone): (Vec<&Piece>, _) = owned.into_iter().partition(|piece| piece.is_in_file());
-    for (title, pieces) in [("in the file", in_file), ("in memory alone", in_memory_alone)] {
+    let (in_file, only_in_memory): (Vec<&Piece>, _) = owned.into_iter().partition(|piece| piece.is_in_file());
+    for (title, pieces) in [("in the file", in_file), ("only in memory", only_in_memory)] {
         if pieces.is_empty() || top == 0 {
             continue;
         }
@@ -131,17 +131,17 @@ mod tests {
         let budget = "file 32768 # a\ngzip 16384 # a\ntext 500 # a\nrodata 30 # a\ndata 20 # a\nbss 10 # a\n\
             min 6 # a\nmin.gzip 5 # a\nseed 4 # a\nseed.gzip 3 # a\n";
         let sizes = [("file", 1000), ("gzip", 700), ("text", 535), ("rodata", 12), ("data", 0), ("bss", 0)];
-        let mut lease = piece(What::Constant, "\"whit: lease\"", ".rodata", 12);
+        let mut lease = piece(PieceKind::Constant, "\"whit: lease\"", ".rodata", 12);
         lease.data = b"\0whit: lease".to_vec();
         lease.origin = Origin { krate: "whit".into(), module: "dhcp::lease".into() };
         let pieces = [
-            piece(What::Header, "ELF header", "ELF header", 64),
-            piece(What::Named, "_ZN4whit4dhcp6client6Client4step17hf3828d5be280a9e5E", ".text", 400),
-            piece(What::Named, "_ZN4whit4dhcp5lease5Lease5parse17hf3828d5be280a9e5E", ".text", 100),
-            piece(What::Named, "_ZN4whit4main17hf3828d5be280a9e5E", ".text", 30),
-            piece(What::Named, "memcpy", ".text", 5),
+            piece(PieceKind::Header, "ELF header", "ELF header", 64),
+            piece(PieceKind::Named, "_ZN4whit4dhcp6client6Client4step17hf3828d5be280a9e5E", ".text", 400),
+            piece(PieceKind::Named, "_ZN4whit4dhcp5lease5Lease5parse17hf3828d5be280a9e5E", ".text", 100),
+            piece(PieceKind::Named, "_ZN4whit4main17hf3828d5be280a9e5E", ".text", 30),
+            piece(PieceKind::Named, "memcpy", ".text", 5),
             lease,
-            piece(What::Named, "_ZN4whit6BUFFER17hf3828d5be280a9e5E", ".bss", 9),
+            piece(PieceKind::Named, "_ZN4whit6BUFFER17hf3828d5be280a9e5E", ".bss", 9),
         ];
         let traces = machinery::find(&pieces, []);
         let named = image(&[(".text", &[0; 535]), (".rodata", &[0; 12]), (".bss", &[0; 9])]);
@@ -172,7 +172,7 @@ bytes   section  in the file: the largest 2 of 5 symbols and constants
 400     .text    whit::dhcp::client::Client::step
 100     .text    whit::dhcp::lease::Lease::parse
 
-bytes   section  in memory alone: the largest 1 of 1 symbols and constants
+bytes   section  only in memory: the largest 1 of 1 symbols and constants
 9       .bss     whit::BUFFER
 
 strings   1, 11 of the 12 bytes of .rodata and .data

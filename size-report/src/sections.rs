@@ -1,9 +1,9 @@
-//! The table of sections: each with its place and what it is, headers and gaps between them, so that the sum is the file.
+//! The table of sections: each with its place and purpose, with headers and gaps between them, so that the sum is the file.
 
 use std::fmt::Write;
 
 use crate::image::Image;
-use crate::pieces::{BETWEEN, Piece, What};
+use crate::pieces::{BETWEEN, Piece, PieceKind};
 
 /// Pieces that follow each other in one section.
 struct Row<'a> {
@@ -11,11 +11,11 @@ struct Row<'a> {
     address: Option<u64>,
     offset: Option<u64>,
     size: u64,
-    /// How much of it is padding between its symbols.
+    /// Bytes of padding between its symbols.
     padding: u64,
 }
 
-/// The table for people. `named` says which sections are code.
+/// Returns the table for people. `named` has the sections with code.
 pub(crate) fn table(pieces: &[Piece], named: &Image) -> String {
     let mut out = String::new();
     let _ = writeln!(out, "{:<18}{:>10}{:>8}{:>8}{:>8}  what it is", "section", "address", "offset", "file", "memory");
@@ -37,7 +37,7 @@ fn rows(pieces: &[Piece]) -> Vec<Row<'_>> {
     let runs = pieces.chunk_by(|left, right| left.section == right.section && left.is_in_file() == right.is_in_file());
     let row = |run: &'_ [Piece]| {
         let first = run.first()?;
-        let padding = run.iter().filter(|piece| piece.what == What::Padding).map(|piece| piece.size).sum();
+        let padding = run.iter().filter(|piece| piece.kind == PieceKind::Padding).map(|piece| piece.size).sum();
         let size = run.iter().map(|piece| piece.size).sum();
         Some((first.address, first.offset, size, padding))
     };
@@ -54,7 +54,7 @@ fn describe(row: &Row<'_>, named: &Image) -> String {
         _ if row.section == BETWEEN => return "up to the next one's alignment".into(),
         None if row.address.is_some() => return "for the kernel".into(),
         None => return "for tools, not loaded".into(),
-        Some(_) if row.offset.is_none() => "variables that begin as zero: memory alone",
+        Some(_) if row.offset.is_none() => "variables that begin as zero: only in memory",
         Some(section) if section.is_code => "code",
         Some(section) if section.is_writable => "variables, and constants with addresses in them",
         Some(_) => "constants",
@@ -80,15 +80,15 @@ mod tests {
     fn the_table_adds_up() {
         let named = image(&[(".text", &[0; 20]), (".rodata", &[0; 4]), (".data", &[0; 4]), (".bss", &[0; 9])]);
         let mut pieces = [
-            piece(What::Header, "ELF header", "ELF header", 64),
-            piece(What::Named, "_start", ".text", 12),
-            piece(What::Padding, "padding", ".text", 2),
-            piece(What::Named, "memcpy", ".text", 6),
-            piece(What::Padding, "padding", BETWEEN, 4),
-            piece(What::Constant, "\"halt\"", ".rodata", 4),
-            piece(What::Constant, "constants of whit", ".data", 4),
-            piece(What::Header, ".shstrtab", ".shstrtab", 36),
-            piece(What::Named, "BUFFER", ".bss", 9),
+            piece(PieceKind::Header, "ELF header", "ELF header", 64),
+            piece(PieceKind::Named, "_start", ".text", 12),
+            piece(PieceKind::Padding, "padding", ".text", 2),
+            piece(PieceKind::Named, "memcpy", ".text", 6),
+            piece(PieceKind::Padding, "padding", BETWEEN, 4),
+            piece(PieceKind::Constant, "\"halt\"", ".rodata", 4),
+            piece(PieceKind::Constant, "constants of whit", ".data", 4),
+            piece(PieceKind::Header, ".shstrtab", ".shstrtab", 36),
+            piece(PieceKind::Named, "BUFFER", ".bss", 9),
         ];
         let (mut address, mut offset) = (0x40_0000, 0);
         for piece in &mut pieces {
@@ -105,7 +105,7 @@ padding             0x400054      84       4       4  up to the next one's align
 .rodata             0x400058      88       4       4  constants
 .data               0x40005c      92       4       4  variables, and constants with addresses in them
 .shstrtab                  -      96      36       -  for tools, not loaded
-.bss                0x400084       -       -       9  variables that begin as zero: memory alone
+.bss                0x400084       -       -       9  variables that begin as zero: only in memory
 sum                                      132     105
 ";
         assert_eq!(table(&pieces, &named), expected);

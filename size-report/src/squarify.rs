@@ -1,7 +1,6 @@
 //! Squarified treemaps (Bruls, Huizing, van Wijk, 2000): a rectangle divided by weight into pieces that are nearly square.
 //!
-//! Pure: weights in, rectangles out. The largest weight lies in the top left corner, and the area of each piece is its
-//! share of the whole.
+//! The function is pure. The largest weight is in the top left corner, and the area of each piece is its share of the whole.
 
 /// A rectangle; y grows downwards.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -17,14 +16,14 @@ impl Rect {
         self.width * self.height
     }
 
-    /// How far from a square: 1 is one.
+    /// Returns the ratio of the longer to the shorter side: 1 for a square.
     #[cfg(test)]
     fn aspect(&self) -> f64 {
         (self.width / self.height).max(self.height / self.width)
     }
 }
 
-/// Divides `whole` by `weights`: a rectangle for each, in their order. What weighs nothing is an empty one.
+/// Divides `whole` by `weights`: a rectangle for each, in their order. A weight of 0 has an empty one.
 pub(crate) fn squarify(weights: &[u64], whole: Rect) -> Vec<Rect> {
     let mut order: Vec<usize> = (0..weights.len()).collect();
     order.sort_by_key(|index| std::cmp::Reverse(weights[*index]));
@@ -46,7 +45,7 @@ pub(crate) fn squarify(weights: &[u64], whole: Rect) -> Vec<Rect> {
     rects
 }
 
-/// Where the row that begins at `start` ends: before the first area that would make its worst piece less square.
+/// Returns the end of the row that begins at `start`: before the first area that would make its worst piece less square.
 fn row_end(areas: &[f64], start: usize, side: f64) -> usize {
     let mut sum = areas[start];
     let mut end = start + 1;
@@ -61,13 +60,13 @@ fn row_end(areas: &[f64], start: usize, side: f64) -> usize {
     end
 }
 
-/// The worst aspect ratio in a row of areas that sum up to `sum`, laid along a side of this length.
+/// Returns the worst aspect ratio in a row of areas that sum up to `sum`, placed along a side of this length.
 fn worst(largest: f64, smallest: f64, sum: f64, side: f64) -> f64 {
     let (side, sum) = (side * side, sum * sum);
     (side * largest / sum).max(sum / (side * smallest))
 }
 
-/// Cuts a row off the shorter side of `rest`; the last row has all that is left, so that roundings leave no gap.
+/// Cuts a row off the shorter side of `rest`; the last row gets all of the rest, so that rounding leaves no gap.
 fn take_row(rest: &mut Rect, areas: &[f64], is_last: bool) -> Vec<Rect> {
     let sum: f64 = areas.iter().sum();
     let is_column = rest.width >= rest.height;
@@ -98,10 +97,10 @@ mod tests {
 
     const WHOLE: Rect = Rect { x: 10.0, y: 20.0, width: 600.0, height: 400.0 };
 
-    /// Roundings of f64 at these sizes, with room.
+    /// Tolerance for the rounding of f64 at these sizes.
     const NEARLY: f64 = 1e-6;
 
-    /// Areas are shares, all lies inside, nothing overlaps.
+    /// Checks that areas are shares, that all rectangles are inside the whole, and that none overlap.
     fn check(weights: &[u64], rects: &[Rect]) {
         assert_eq!(weights.len(), rects.len());
         let total: u64 = weights.iter().sum();
@@ -143,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_and_one() {
+    fn no_weights_and_one() {
         assert_eq!(squarify(&[], WHOLE), []);
         assert_eq!(squarify(&[7], WHOLE), [WHOLE]);
         let empty = Rect { width: 0.0, height: 0.0, ..WHOLE };
@@ -170,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn many_tiny_ones_beside_a_large_one_stay_boxes() {
+    fn many_tiny_weights_beside_a_large_one_are_not_slivers() {
         let weights = [vec![1_000_000], vec![3; 1000], vec![1; 1000]].concat();
         let rects = squarify(&weights, WHOLE);
         check(&weights, &rects);
@@ -179,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_the_weights_nothing_overlaps_and_nothing_is_lost() {
+    fn random_weights_do_not_overlap_and_fill_the_whole() {
         let mut state = 1u64;
         let mut random = |below: u64| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407); // Knuth's MMIX

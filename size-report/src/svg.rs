@@ -1,7 +1,7 @@
 //! The file as a picture: a treemap whose areas are bytes.
 //!
 //! Self-contained (SVG 1.1, no scripts, no fonts of its own): a README shows it as an image, and its colours follow the
-//! reader's light or dark page by a media query. In a browser each box says its name and bytes.
+//! reader's light or dark page by a media query. In a browser each box shows its name and bytes as a tooltip.
 
 use std::fmt::Write;
 
@@ -31,7 +31,7 @@ text{font:11px system-ui,sans-serif;fill:#1f2328;pointer-events:none}.small{font
 /// The size of text beside the map.
 const FONT_SIZE: f64 = 11.0;
 
-/// Draws the tree; `head` says what made it.
+/// Draws the tree; `head` names the compiler.
 pub(crate) fn svg(head: &str, totals: &Totals, groups: &[Group]) -> String {
     let mut body = String::new();
     title(&mut body, head, totals, groups);
@@ -46,7 +46,7 @@ pub(crate) fn svg(head: &str, totals: &Totals, groups: &[Group]) -> String {
     }
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" \
-         role=\"img\" aria-label=\"Where each byte of the init went\">\n<style>{STYLE}</style>\n\
+         role=\"img\" aria-label=\"Where each byte of the init is\">\n<style>{STYLE}</style>\n\
          <rect class=\"page\" width=\"{WIDTH}\" height=\"{HEIGHT}\" rx=\"6\"/>\n{body}</svg>\n"
     )
 }
@@ -80,10 +80,10 @@ fn title(body: &mut String, head: &str, totals: &Totals, groups: &[Group]) {
 fn draw_group(body: &mut String, group: &Group, rect: Rect) {
     let bytes: Vec<u64> = group.modules.iter().map(Module::bytes).collect();
     let rects = squarify(&bytes, rect);
-    // A crate that is a guest here is named as a whole: its modules have a few bytes each.
+    // A library is named as a whole: each of its modules has only a few bytes.
     let is_one = group.kind == Kind::Library;
     let tag = if is_one { tag(&group.name, rect) } else { None };
-    // Neighbours are mostly next to each other in size: taking the tints in that order keeps them apart.
+    // Neighbours are mostly next to each other in size: tints in that order differ between them.
     let mut order: Vec<usize> = (0..bytes.len()).collect();
     order.sort_by_key(|index| std::cmp::Reverse(bytes[*index]));
     for (rank, index) in order.into_iter().enumerate() {
@@ -100,7 +100,7 @@ fn draw_group(body: &mut String, group: &Group, rect: Rect) {
     }
 }
 
-/// Draws the boxes of a module. Its name stands in the largest, which is top left, or on a tag over several.
+/// Draws the boxes of a module. Its name is in the largest box, at the top left, or on a tag over several boxes.
 fn draw_module(body: &mut String, module: &Module, rect: Rect, class: &str, name: Option<&str>, above: Option<&Tag>) {
     let bytes: Vec<u64> = module.leaves.iter().map(|leaf| leaf.bytes).collect();
     let rects = squarify(&bytes, rect);
@@ -127,14 +127,14 @@ fn draw_module(body: &mut String, module: &Module, rect: Rect, class: &str, name
     }
 }
 
-/// A name on a ground of its own, over the boxes of a module or crate.
+/// A name with a background of its own, over the boxes of a module or crate.
 struct Tag {
     label: Label,
     rect: Rect,
 }
 
 impl Tag {
-    /// What the tag leaves free of a box.
+    /// Returns the part of a box that the tag does not cover.
     fn below(&self, rect: Rect) -> Rect {
         let (tag, bottom) = (&self.rect, self.rect.y + self.rect.height);
         let is_clear = rect.x >= tag.x + tag.width || rect.x + rect.width <= tag.x || rect.y >= bottom;
@@ -160,7 +160,7 @@ fn draw_tag(body: &mut String, tag: &Tag) {
 fn draw_label(body: &mut String, rect: &Rect, label: &Label) {
     let (padding, size) = (label.padding(), if label.font_size < FONT_SIZE { " small" } else { "" });
     for (index, line) in label.lines.iter().enumerate() {
-        // Most letters reach less than nine tenths of their size above the line that they stand on.
+        // Most letters reach less than nine tenths of their size above the baseline.
         let down = 0.6 * padding + 0.9 * label.font_size + index as f64 * label.line_height();
         let (class, text) = (format!("{}{size}", style(line)), escape(&line.text));
         let _ = if label.is_turned {
@@ -224,7 +224,7 @@ mod tests {
         svg("rustc 1.95.0", &Totals(vec![("file", 32768), ("gzip", 20929)]), groups)
     }
 
-    /// Width times height of each leaf, by title.
+    /// Returns the width times the height of each leaf, by title.
     fn areas(picture: &str) -> Vec<(&str, f64)> {
         let number = |line: &str, name: &str| -> f64 {
             let (_, rest) = line.split_once(&format!(" {name}=\"")).unwrap();
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn areas_are_bytes_and_each_box_says_its_name() {
+    fn areas_are_bytes_and_each_box_has_its_name() {
         let groups = [
             group(
                 Kind::Own,
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn the_picture_is_whole_and_has_both_pages() {
+    fn the_picture_is_complete_and_has_both_colour_schemes() {
         let picture = picture(&[group(Kind::Own, "whit", vec![("argv", vec![leaf("set", 500)])])]);
         assert!(picture.starts_with("<svg ") && picture.ends_with("</svg>\n"));
         assert!(picture.contains("prefers-color-scheme:dark") && picture.contains("rustc 1.95.0"));

@@ -11,7 +11,7 @@ use crate::image::Image;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Totals(pub(crate) Vec<(&'static str, u64)>);
 
-/// The sizes of the shipped file; sections are those of the same program in `named`. Then those of the smaller inits.
+/// Returns the sizes of the shipped file, with the sections of the same program in `named`, and of the smaller inits.
 pub(crate) fn totals(shipped: &Image, named: &Image, min: &[u8], seed: &[u8]) -> Totals {
     let file = u64::try_from(shipped.file.len()).unwrap_or(u64::MAX);
     let mut totals = vec![("file", file), ("gzip", gzip_len(&shipped.file))];
@@ -23,7 +23,7 @@ pub(crate) fn totals(shipped: &Image, named: &Image, min: &[u8], seed: &[u8]) ->
     Totals(totals)
 }
 
-/// `.rodata.cst16` and `.rodata` are both `rodata`: a linker may keep them apart.
+/// Returns the kind of a section: `.rodata.cst16` and `.rodata` are both `rodata`, and a linker may keep them separate.
 pub(crate) fn kind(section: &str) -> &str {
     section.split('.').nth(1).unwrap_or(section)
 }
@@ -32,11 +32,11 @@ fn section_size(image: &Image, name: &str) -> u64 {
     image.loaded_sections().filter(|(_, section)| kind(&section.name) == name).map(|(_, section)| section.size).sum()
 }
 
-/// How long `file` is after `gzip -9`, as mkcpio writes it.
+/// Returns the length of `file` after `gzip -9`, as mkcpio writes it.
 pub(crate) fn gzip_len(file: &[u8]) -> u64 {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     let compressed = encoder.write_all(file).and_then(|()| encoder.finish());
-    // Writing to memory cannot fail; a size over every limit is what a failure would deserve.
+    // Writing to memory cannot fail; a failure would give a size over every limit.
     compressed.map_or(u64::MAX, |bytes| bytes.len() as u64)
 }
 
@@ -46,7 +46,7 @@ mod tests {
     use crate::image::tests::image;
 
     #[test]
-    fn totals_add_what_the_linker_left_apart() {
+    fn totals_add_sections_that_the_linker_kept_separate() {
         let named =
             image(&[(".text", &[0; 10]), (".text.unlikely", &[0; 5]), (".textile", &[0; 3]), (".bss", &[0; 7])]);
         let mut shipped = image(&[]);

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use crate::origin::{self, Origin};
-use crate::pieces::{HEADERS, Piece, What};
+use crate::pieces::{HEADERS, Piece, PieceKind};
 
-/// The crate whose file it is.
+/// The crate of the file.
 const OWN: &str = "whit";
 
 /// The group of constants without a name, by the modules that use them.
 const CONSTANTS: &str = "constants";
 
-/// What colour a group has.
+/// The kind of a group, which decides its colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     Own,
@@ -20,7 +20,7 @@ pub(crate) enum Kind {
     Headers,
 }
 
-/// A crate, or what belongs to none.
+/// A crate, or the bytes that belong to none.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Group {
     pub(crate) kind: Kind,
@@ -28,7 +28,7 @@ pub(crate) struct Group {
     pub(crate) modules: Vec<Module>,
 }
 
-/// A module, and what of it is in the file.
+/// A module, and its bytes in the file.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Module {
     pub(crate) name: String,
@@ -40,7 +40,7 @@ pub(crate) struct Module {
 pub(crate) struct Leaf {
     /// Names inside its module, the best first.
     pub(crate) labels: Vec<String>,
-    /// The whole name, and who uses it.
+    /// The whole name, and its users.
     pub(crate) title: String,
     pub(crate) bytes: u64,
 }
@@ -60,7 +60,7 @@ impl Module {
 /// The leaves of a group, by module and name.
 type Modules<'a> = BTreeMap<&'a str, BTreeMap<&'a str, Leaf>>;
 
-/// All that is in the file.
+/// Returns all bytes of the file as a tree.
 pub(crate) fn tree(pieces: &[Piece]) -> Vec<Group> {
     let mut groups: BTreeMap<(Kind, &str), Modules<'_>> = BTreeMap::new();
     for piece in pieces.iter().filter(|piece| piece.is_in_file()) {
@@ -82,24 +82,26 @@ pub(crate) fn tree(pieces: &[Piece]) -> Vec<Group> {
 
 fn place(piece: &Piece) -> ((Kind, &str), &str) {
     let Origin { krate, module } = &piece.origin;
-    match piece.what {
-        What::Header | What::Padding => ((Kind::Headers, HEADERS), ""),
-        What::Constant if krate == OWN => ((Kind::Constants, CONSTANTS), if module.is_empty() { OWN } else { module }),
-        What::Constant => ((Kind::Constants, CONSTANTS), krate),
-        What::Named if krate == OWN => ((Kind::Own, krate), module),
-        What::Named => ((Kind::Library, krate), module),
+    match piece.kind {
+        PieceKind::Header | PieceKind::Padding => ((Kind::Headers, HEADERS), ""),
+        PieceKind::Constant if krate == OWN => {
+            ((Kind::Constants, CONSTANTS), if module.is_empty() { OWN } else { module })
+        }
+        PieceKind::Constant => ((Kind::Constants, CONSTANTS), krate),
+        PieceKind::Named if krate == OWN => ((Kind::Own, krate), module),
+        PieceKind::Named => ((Kind::Library, krate), module),
     }
 }
 
-/// A leaf that weighs nothing yet.
+/// Returns a leaf of size 0.
 fn leaf(piece: &Piece) -> Leaf {
     let Piece { name, origin, users, .. } = piece;
-    let labels = if piece.what == What::Named { short_names(name, origin) } else { shorter(name) };
+    let labels = if piece.kind == PieceKind::Named { short_names(name, origin) } else { shorter(name) };
     let title = if users.is_empty() { name.clone() } else { format!("{name}, used by {}", users.join(", ")) };
     Leaf { labels, title, bytes: 0 }
 }
 
-/// A name as it is read inside its own module, and without its type: `Machine::wait`, `wait`.
+/// Returns a name as used inside its own module, and without its type: `Machine::wait`, `wait`.
 fn short_names(name: &str, origin: &Origin) -> Vec<String> {
     let inside = format!("{origin}::");
     let name = if origin.krate == origin::UNMANGLED { name } else { name.strip_prefix(&inside).unwrap_or(name) };
@@ -112,7 +114,7 @@ fn short_names(name: &str, origin: &Origin) -> Vec<String> {
             out.push(first);
             rest = &rest[first.len_utf8()..];
         } else {
-            // `>::next` goes on after the bracket; inside brackets the last part of a path is enough.
+            // `>::next` continues after the bracket; inside brackets the last part of a path is enough.
             let is_inside = out.contains('<') && !path.starts_with("::");
             out.push_str(if is_inside { path.rsplit("::").next().unwrap_or(path) } else { path });
             rest = after;
@@ -125,7 +127,7 @@ fn short_names(name: &str, origin: &Origin) -> Vec<String> {
     }
 }
 
-/// A constant's text and how it begins.
+/// Returns a constant's text, and its beginnings of two lengths.
 fn shorter(name: &str) -> Vec<String> {
     let begin = |len: usize| name.char_indices().nth(len).map(|(end, _)| format!("{}…", name[..end].trim_end()));
     let begins = [24, 12].into_iter().filter_map(|len| begin(len).filter(|_| name.starts_with('"')));
@@ -140,21 +142,21 @@ mod tests {
 
     #[test]
     fn the_tree_holds_every_byte_of_the_file_once() {
-        let mut message = piece(What::Constant, "\"no room\"", ".rodata", 8);
+        let mut message = piece(PieceKind::Constant, "\"no room\"", ".rodata", 8);
         message.origin = Origin { krate: "whit".into(), module: "argv".into() };
         message.users = vec!["whit::argv::set".into()];
         let mut shared = message.clone();
         shared.origin = Origin { krate: SEVERAL.into(), module: String::new() };
         let pieces = [
-            piece(What::Header, "ELF header", "ELF header", 64),
-            piece(What::Named, "_ZN4whit4argv3set17hf3828d5be280a9e5E", ".text", 40),
-            piece(What::Named, "_ZN4whit4argv3set17h0123456789abcdefE", ".text", 2),
-            piece(What::Named, "_ZN4whit4main17hf3828d5be280a9e5E", ".text", 30),
-            piece(What::Padding, "padding", ".text", 3),
-            piece(What::Named, "memcpy", ".text", 5),
+            piece(PieceKind::Header, "ELF header", "ELF header", 64),
+            piece(PieceKind::Named, "_ZN4whit4argv3set17hf3828d5be280a9e5E", ".text", 40),
+            piece(PieceKind::Named, "_ZN4whit4argv3set17h0123456789abcdefE", ".text", 2),
+            piece(PieceKind::Named, "_ZN4whit4main17hf3828d5be280a9e5E", ".text", 30),
+            piece(PieceKind::Padding, "padding", ".text", 3),
+            piece(PieceKind::Named, "memcpy", ".text", 5),
             message,
             shared,
-            piece(What::Named, "_ZN4whit6BUFFER17hf3828d5be280a9e5E", ".bss", 99),
+            piece(PieceKind::Named, "_ZN4whit6BUFFER17hf3828d5be280a9e5E", ".bss", 99),
         ];
         let tree = tree(&pieces);
         let rows: Vec<_> = tree
@@ -199,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_may_be_cut_and_other_constants_not() {
+    fn texts_may_be_shortened_and_other_constants_not() {
         let cut = ["\"no such user in /etc/passwd\"", "\"no such user in /etc/pa…", "\"no such use…"];
         assert_eq!(shorter(cut[0]), cut);
         assert_eq!(shorter("\"halt\""), ["\"halt\""]);

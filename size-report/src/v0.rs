@@ -1,11 +1,11 @@
-//! As much of Rust's v0 names (RFC 2603) as tells where a symbol was written.
+//! Parses as much of Rust's v0 names (RFC 2603) as is needed for the crate and module of a symbol.
 
 use crate::origin::Origin;
 
-/// A back reference points backwards, so that their chain ends; this bounds the stack on a name that is not a compiler's.
+/// Limit for nesting. Chains of back references end, as each points backwards; this bounds the stack for a forged name.
 const MAX_DEPTH: usize = 64;
 
-/// Reads a v0 name without its `_R` as far as the crate and the modules go.
+/// Parses a v0 name without its `_R` up to the end of the modules.
 pub(crate) fn origin(name: &[u8]) -> Option<Origin> {
     let mut parser = V0 { name, position: 0 };
     let (krate, modules, _) = parser.path(0)?;
@@ -18,7 +18,7 @@ struct V0<'a> {
 }
 
 impl V0<'_> {
-    /// Crate, modules, and whether this was a plain path: what follows an impl or generic arguments is not read.
+    /// Parses the crate and modules; returns them with true for a plain path. Text after an impl or generic arguments is not read.
     fn path(&mut self, depth: usize) -> Option<(String, Vec<String>, bool)> {
         if depth > MAX_DEPTH {
             return None;
@@ -86,7 +86,7 @@ impl V0<'_> {
         Some(())
     }
 
-    /// `_` is 0, `0_` is 1, `Z_` is 62, …
+    /// Parses a number: `_` is 0, `0_` is 1, `Z_` is 62, …
     fn base62(&mut self) -> Option<u64> {
         let mut value = 0u64;
         let mut digits = false;
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn back_references_are_followed_but_not_forwards() {
+    fn back_references_are_followed_only_backwards() {
         assert_eq!(place("NvNtC3one3two3foo").as_deref(), Some("one|two"));
         assert_eq!(place("INvC3one3fooNvNtB2_3two3barE").as_deref(), Some("one|"));
         assert_eq!(place("NvB_3foo"), None, "to itself");

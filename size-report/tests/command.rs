@@ -1,4 +1,4 @@
-//! The command as a person types it, on the init of this workspace.
+//! The command on the init of this workspace.
 
 use std::fs;
 use std::path::Path;
@@ -18,7 +18,7 @@ fn path(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// The committed budget with other limits, which every init holds or none does.
+/// Writes the committed budget with one limit for all sizes.
 fn budget(directory: &Path, name: &str, limit: &str) -> String {
     let lines = fs::read_to_string(COMMITTED).unwrap();
     let replaced = lines.lines().map(|line| {
@@ -51,7 +51,7 @@ fn a_size_over_its_limit_fails_the_command() {
 }
 
 #[test]
-fn a_reader_that_leaves_is_no_failure_and_a_full_disk_is_one() {
+fn a_closed_pipe_is_no_failure_and_a_full_disk_is_one() {
     let directory = tempfile::tempdir().unwrap();
     let budget = budget(directory.path(), "any", "9999999");
     let into = |stdout: Stdio| {
@@ -63,13 +63,13 @@ fn a_reader_that_leaves_is_no_failure_and_a_full_disk_is_one() {
     drop(reader);
     assert_eq!(into(writer.into()), (Some(0), String::new()));
     let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let (code, said) = into(full.into());
+    let (code, errors) = into(full.into());
     assert_eq!(code, Some(1));
-    assert!(said.starts_with("size-report: standard output: ") && said.lines().count() == 1, "{said}");
+    assert!(errors.starts_with("size-report: standard output: ") && errors.lines().count() == 1, "{errors}");
 }
 
 #[test]
-fn the_sums_are_the_file_and_what_is_saved_compares_equal() {
+fn the_sums_are_the_file_and_a_saved_baseline_compares_equal() {
     let directory = tempfile::tempdir().unwrap();
     let budget = budget(directory.path(), "any", "9999999");
     let (saved, picture) = (directory.path().join("baseline.txt"), directory.path().join("size.svg"));
@@ -88,22 +88,22 @@ fn the_sums_are_the_file_and_what_is_saved_compares_equal() {
     assert!(report.ends_with("\nsince the baseline\n  nothing changed\n"), "{report}");
     assert!(report.contains("/etc/whit.conf\"  for whit::"), "a message of the init: {report}");
     let strings = report.lines().filter(|line| line.contains("  0x40"));
-    let (lost, held): (Vec<&str>, Vec<&str>) = strings.partition(|line| line.ends_with("  nobody known"));
+    let (lost, held): (Vec<&str>, Vec<&str>) = strings.partition(|line| line.ends_with("  no known user"));
     assert!(lost.len() * 10 < held.len(), "relocations lead from code to constants: {lost:?}");
     let picture = fs::read_to_string(picture).unwrap();
     assert!(picture.contains("machine") && picture.ends_with("</svg>\n"));
-    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 3, "nothing half-written is left");
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 3, "no temporary file is left");
 }
 
 #[test]
-fn a_mistake_is_one_line_before_anything_is_built() {
+fn an_error_is_one_line_before_the_build() {
     let directory = tempfile::tempdir().unwrap();
     let (missing, wrong) = (directory.path().join("missing"), directory.path().join("wrong"));
     fs::write(&wrong, "file 12\n").unwrap();
     for (arguments, message) in [
         (["--compare", path(&missing)], "missing: No such file or directory (os error 2)\n"),
         (["--compare", path(&wrong)], "wrong:1: not a file that this version's --save wrote\n"),
-        (["--budget", path(&wrong)], "wrong:1: a limit needs its reason behind a #\n"),
+        (["--budget", path(&wrong)], "wrong:1: a limit needs its reason after a #\n"),
     ] {
         let output = size_report(&arguments);
         assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{arguments:?}");

@@ -31,7 +31,7 @@ fn no_input_breaks_a_parser() {
     let (seed, time) = (number("WHIT_SEED", 0x5eed), Duration::from_millis(number("WHIT_FUZZ_MS", TIME_MS)));
     for target in TARGETS {
         let inputs = target.inputs();
-        assert!(!inputs.is_empty(), "{}: no input to start from", target.name);
+        assert!(!inputs.is_empty(), "{}: no initial input", target.name);
         inputs.iter().for_each(|input| run(target, input, seed));
         run(target, b"", seed);
         let (mut mutator, start, mut count) = (Mutator::new(seed), Instant::now(), 0);

@@ -1,4 +1,4 @@
-//! The repository's chores: what builds, shows, checks and measures whit. Nothing of it is installed.
+//! Tasks of the repository: builds, demo, checks and measurements of whit. None of them is installed.
 //!
 //! The programs are `build-init`, `demo`, `selftest`, `coverage` and `bootbench`; two more benchmarks are workspaces of their own.
 #![forbid(unsafe_code)]

@@ -1,21 +1,21 @@
-//! The source tree that this package is part of: its folders, its cargo, and the programs that are built from it.
+//! The workspace of this package: its folders, its cargo, and the programs that are built from it.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The folder with the workspace's Cargo.toml.
+/// Returns the folder with the workspace's Cargo.toml.
 pub fn root() -> &'static Path {
     let package = Path::new(env!("CARGO_MANIFEST_DIR")); // tools/xtask
     package.ancestors().nth(2).unwrap_or(package)
 }
 
-/// The folder that cargo builds into, and that everything fetched or made is kept below.
+/// Returns the folder that cargo builds into; all fetched and generated files are below it too.
 pub fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
-/// The cargo that runs this program, or the one in PATH.
+/// Returns a command for the cargo that runs this program, or the one in PATH.
 pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
     command.current_dir(root());
@@ -32,7 +32,7 @@ pub fn build_probe() -> Result<PathBuf, String> {
         .status()
         .map_err(|error| format!("cargo: {error}"))?;
     if !status.success() {
-        return Err("probe does not build: see cargo's message above".into());
+        return Err("the probe does not build: see cargo's message above".into());
     }
     Ok(target().join("init/probe"))
 }

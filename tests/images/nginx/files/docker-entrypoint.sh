@@ -1,5 +1,5 @@
 #!/bin/sh
-# What the stock image's does: for nginx, whatever is in /docker-entrypoint.d, then the command.
+# As in the stock image: for nginx, runs the scripts in /docker-entrypoint.d, then the command.
 set -e
 
 if [ "$1" = "nginx" ] || [ "$1" = "nginx-debug" ]; then

@@ -1,4 +1,4 @@
-//! Link arguments: those of the init, as far as they matter to how fast it starts.
+//! The link arguments of the init that affect the time of its start.
 
 fn main() {
     for argument in ["-nostartfiles", "-nostdlib", "-static", "-no-pie", "-Wl,--gc-sections", "-Wl,--build-id=none"] {

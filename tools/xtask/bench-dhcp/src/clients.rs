@@ -1,4 +1,4 @@
-//! Who is measured: the init, the floor, and the peers with what makes each of them fast.
+//! The measured clients: the init, the floor, and the peers with the options that make each of them fast.
 
 use std::path::{Path, PathBuf};
 
@@ -13,16 +13,16 @@ pub(crate) struct Client {
     pub(crate) name: &'static str,
     /// Its package and version.
     pub(crate) version: String,
-    /// How it is called.
+    /// Its command line.
     pub(crate) command: String,
     start: Start,
 }
 
-/// How a client is started.
+/// The way to start a client.
 enum Start {
     /// The init, as PID 1 of a machine.
     Init,
-    /// A program in the init's place.
+    /// A program instead of the init.
     Floor(PathBuf),
     /// A command in a Debian system.
     Peer { root: PathBuf, words: &'static [&'static str] },
@@ -64,7 +64,7 @@ const PEERS: [(&str, &str, &[&str]); 5] = [
     ),
 ];
 
-/// The floor, the init, and the peers whose name holds `part`.
+/// Returns the floor, the init, and the peers whose name contains `part`.
 pub(crate) fn all(folder: &Path, part: Option<&str>) -> Result<Vec<Client>, String> {
     let floor = build_floor()?;
     let init = xtask::init::Init::Whole.build()?;
@@ -107,7 +107,11 @@ fn build_floor() -> Result<PathBuf, String> {
     cargo.args(["build", "--quiet", "--profile", "floor", "--package", "floor", "--manifest-path", manifest]);
     let status = cargo.arg("--target-dir").arg(workspace::target()).status();
     let status = status.map_err(|error| format!("cargo: {error}"))?;
-    if status.success() { Ok(workspace::target().join("floor/floor")) } else { Err("floor does not build".to_owned()) }
+    if status.success() {
+        Ok(workspace::target().join("floor/floor"))
+    } else {
+        Err("the floor does not build".to_owned())
+    }
 }
 
 impl Client {
@@ -119,7 +123,7 @@ impl Client {
         matches!(self.start, Start::Init)
     }
 
-    /// Makes its namespaces; it waits in them for [`Waiting::start`].
+    /// Makes namespaces for the client, which waits in them for [`Waiting::start`].
     pub(crate) fn prepare(&self) -> Result<Waiting, String> {
         let machine = || Machine::new().directory("/rootfs/etc").script("exec sleep 1000");
         Ok(match &self.start {
@@ -136,15 +140,15 @@ pub(crate) enum Waiting {
     Peer(Launched),
 }
 
-/// A client that runs. Dropped, it is killed.
-#[allow(dead_code, reason = "held for their end")]
+/// A running client. Dropping it kills the client.
+#[allow(dead_code, reason = "dropping them kills the client")]
 pub(crate) enum Started {
     Machine(Running),
     Peer(Launched),
 }
 
 impl Waiting {
-    /// The number of its process.
+    /// Returns the number of its process.
     pub(crate) fn process(&self) -> u32 {
         match self {
             Self::Machine(machine) => machine.init().unsigned_abs(),
@@ -152,7 +156,7 @@ impl Waiting {
         }
     }
 
-    /// Executes it.
+    /// Executes the client.
     pub(crate) fn start(self) -> Result<Started, String> {
         Ok(match self {
             Self::Machine(machine) => Started::Machine(machine.start()),
@@ -165,11 +169,11 @@ impl Waiting {
 }
 
 impl Started {
-    /// What it said.
-    pub(crate) fn said(self) -> String {
+    /// Returns its output.
+    pub(crate) fn output(self) -> String {
         match self {
             Self::Machine(machine) => machine.console().to_owned(),
-            Self::Peer(launched) => launched.said(),
+            Self::Peer(launched) => launched.output(),
         }
     }
 }

@@ -1,15 +1,15 @@
-//! What whit is to reach.
+//! The goals of whit.
 
 use xtask::bench::Sample;
 
-/// A goal of whit's median.
+/// A goal for whit's median.
 #[derive(Clone, Copy)]
 pub(crate) enum Goal {
-    /// At most so many times the floor's.
+    /// At most this many times the floor's median.
     TimesFloor(f64),
-    /// Below every peer's.
+    /// Below every peer's median.
     AheadOfAll,
-    /// At most so many milliseconds.
+    /// At most this many milliseconds.
     AtMostMs(f64),
 }
 
@@ -22,7 +22,7 @@ pub(crate) struct Medians {
 }
 
 impl Goal {
-    /// A line that says whether it is held; none where there is nothing to compare with.
+    /// Returns a line with the result; `None` without a median to compare with.
     pub(crate) fn judge(self, medians: &Medians) -> Option<String> {
         let (goal, figure, held) = match self {
             Self::TimesFloor(most) => {
@@ -42,12 +42,12 @@ impl Goal {
     }
 }
 
-/// Nanoseconds as milliseconds.
+/// Converts nanoseconds to milliseconds.
 pub(crate) fn ms(nanoseconds: u64) -> f64 {
     nanoseconds as f64 / 1e6
 }
 
-/// The median of a sample.
+/// Returns the median of a sample.
 pub(crate) fn median_ms(sample: &Sample) -> f64 {
     ms(sample.median())
 }

@@ -1,5 +1,5 @@
-//! What small clients wait for: the kernel lets a grace period of RCU pass when a packet socket that hears already is bound
-//! anew, and when one is closed (net/packet/af_packet.c, packet_do_bind() and packet_release()).
+//! Measures waits of small clients: the kernel waits for a grace period of RCU when a packet socket that receives already is bound
+//! again, and when one is closed (net/packet/af_packet.c, packet_do_bind() and packet_release()).
 
 use std::os::fd::OwnedFd;
 use std::time::Instant;
@@ -21,7 +21,7 @@ const ETH_P_IP: u16 = 0x0800;
 struct Calls {
     /// bind(2) of a socket that was created with a protocol.
     bind_again: u64,
-    /// bind(2) of one that was created without.
+    /// bind(2) of a socket that was created without one.
     bind_first: u64,
     close: u64,
 }
@@ -35,7 +35,7 @@ struct Packets {
     rest: [u8; 12],
 }
 
-// SAFETY: the pointer is to a whole sockaddr_ll that lives over the call of `f`.
+// SAFETY: the pointer is to a complete sockaddr_ll that outlives the call of `f`.
 unsafe impl SocketAddrArg for Packets {
     unsafe fn with_sockaddr<R>(&self, f: impl FnOnce(*const SocketAddrOpaque, SocketAddrLen) -> R) -> R {
         f(std::ptr::from_ref(self).cast(), size_of::<Self>() as u32)
@@ -58,7 +58,7 @@ pub(crate) fn table(rounds: u16) -> Result<String, String> {
         format!("{name:<42}{median:>9.2}{least:>9.2}{p90:>9.2}\n")
     };
     Ok(format!(
-        "\ncalls of a packet socket, by themselves{:>12}{:>9}{:>9}\n{}{}{}",
+        "\ncalls of a packet socket              {:>12}{:>9}{:>9}\n{}{}{}",
         "median",
         "least",
         "p90",
@@ -79,7 +79,7 @@ fn measure() -> rustix::io::Result<Calls> {
     Ok(Calls { bind_again, bind_first, close })
 }
 
-/// A socket that is bound to the interface, and what that took.
+/// Binds a socket to the interface; returns it with the time of the call.
 fn bound(protocol: Option<Protocol>) -> rustix::io::Result<(OwnedFd, u64)> {
     let socket = socket_with(AddressFamily::PACKET, SocketType::DGRAM, SocketFlags::CLOEXEC, protocol)?;
     let index = name_to_index(&socket, "lan0")?;

@@ -1,4 +1,4 @@
-//! A peer in namespaces of its own, as the tests' `enter` does it for the init: prepared, and then waiting for a word.
+//! A peer in namespaces of its own, as the tests' `enter` makes them for the init: prepared, and then waiting for a byte.
 
 use std::convert::Infallible;
 use std::fs::{self, File};
@@ -13,13 +13,13 @@ use rustix::process::{Pid, Signal, getpid, kill_process, pivot_root};
 use rustix::stdio::{dup2_stdin, stdin};
 use whit_tests::Transcript;
 
-/// The folders that a peer writes to: each has them empty.
+/// The folders that a peer writes to; they are empty for each peer.
 const EMPTY: [&str; 4] = ["dev", "run", "tmp", "var/lib"];
 /// Character devices and their minor number; the major one is 1.
 const NODES: [(&str, u32); 4] = [("null", 3), ("zero", 5), ("random", 8), ("urandom", 9)];
 const READY: &str = "launch: ready as ";
 
-/// A peer that waits, or runs. Dropped, it is killed.
+/// A waiting or running peer. Dropping it kills the peer.
 pub(crate) struct Launched {
     unshare: Child,
     process: u32,
@@ -30,24 +30,24 @@ impl Launched {
     /// Makes the namespaces.
     pub(crate) fn prepare(root: &Path, words: &[&str]) -> Result<Self, String> {
         let own = std::env::current_exe().map_err(|error| error.to_string())?;
-        let (said, says): (PipeReader, _) = pipe().map_err(|error| error.to_string())?;
-        let errors = says.try_clone().map_err(|error| error.to_string())?;
+        let (log, log_writer): (PipeReader, _) = pipe().map_err(|error| error.to_string())?;
+        let errors = log_writer.try_clone().map_err(|error| error.to_string())?;
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "unshare", "--kill-child", "--fork"]);
         command.args(["--pid", "--mount", "--net", "--uts", "--ipc", "--cgroup", "--propagation", "private"]);
         command.arg(own).arg("launch").arg(root).arg("--").args(words);
-        command.stdin(Stdio::piped()).stdout(says).stderr(errors);
+        command.stdin(Stdio::piped()).stdout(log_writer).stderr(errors);
         let unshare = command.spawn().map_err(|error| format!("setpriv: {error}"))?;
-        // Its copies of the transcript's other side: with them here it would not end.
+        // Closes its copies of the log's other side: while they are open here, the log does not end.
         drop(command);
-        let mut launched = Self { unshare, process: 0, transcript: Transcript::new(words.join(" "), said) };
+        let mut launched = Self { unshare, process: 0, transcript: Transcript::new(words.join(" "), log) };
         launched.transcript.wait_for(READY);
         let process = launched.transcript.wait_for("\n");
         launched.process = process.parse().map_err(|error| format!("{process}: {error}"))?;
         Ok(launched)
     }
 
-    /// The number of its process.
+    /// Returns the number of its process.
     pub(crate) fn process(&self) -> u32 {
         self.process
     }
@@ -58,15 +58,15 @@ impl Launched {
         input.write_all(b"!").map_err(|error| error.to_string())
     }
 
-    /// Ends it, and returns what it said.
-    pub(crate) fn said(mut self) -> String {
+    /// Kills the client, and returns its output.
+    pub(crate) fn output(mut self) -> String {
         self.kill();
         self.transcript.wait_for_end();
         self.transcript.text().to_owned()
     }
 
-    /// Ends it and all in its namespace. That the end of its parent ends it, as unshare(1) wants it, does not hold for a client
-    /// that becomes another user (systemd-networkd): the kernel forgets it then (kernel/cred.c, commit_creds()).
+    /// Kills the client and every process in its namespace. The parent-death signal of unshare(1) is not enough: the kernel clears it
+    /// when a client changes its user, as systemd-networkd does (kernel/cred.c, commit_creds()).
     fn kill(&mut self) {
         if let Some(process) = i32::try_from(self.process).ok().and_then(Pid::from_raw) {
             let _ = kill_process(process, Signal::KILL);
@@ -82,9 +82,9 @@ impl Drop for Launched {
     }
 }
 
-/// Makes `root` the only root there is, waits for a byte, and executes the client.
+/// Makes `root` the only root, waits for a byte, and executes the client.
 pub(crate) fn launch(root: &Path, words: &[String]) -> Result<Infallible, String> {
-    // Before any effect: in the host's namespaces nobody is PID 1 but its init.
+    // Before any effect: in the host's namespaces, only its init is PID 1.
     if !getpid().is_init() || fs::read_link("/proc/self").is_ok_and(|own| own == Path::new("1")) {
         return Err("this is for namespaces that the benchmark has made".to_owned());
     }
@@ -97,7 +97,7 @@ pub(crate) fn launch(root: &Path, words: &[String]) -> Result<Infallible, String
 }
 
 fn prepare(root: &Path) -> std::io::Result<()> {
-    // Nothing that is mounted from here on is seen outside.
+    // From here on the host sees no mount of this process.
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
     let host_pid = fs::read_link("/proc/self")?;
     mount_bind(root, root)?;
@@ -109,7 +109,7 @@ fn prepare(root: &Path) -> std::io::Result<()> {
         mknodat(CWD, root.join("dev").join(name), FileType::CharacterDevice, mode, makedev(1, minor))?;
     }
     mount("none", root.join("proc"), "proc", MountFlags::empty(), None)?;
-    // Where /sys cannot be written to there is no udev to wait for (systemd: src/shared/udev-util.c, udev_available()).
+    // With a read-only /sys, systemd does not wait for udev (systemd: src/shared/udev-util.c, udev_available()).
     mount("none", root.join("sys"), "sysfs", MountFlags::RDONLY, None)?;
     std::env::set_current_dir(root)?;
     // pivot_root(2), "pivot_root(".", ".")": the old root is stacked on the new one, and taken off.

@@ -1,9 +1,8 @@
-//! The init's DHCP client beside its peers, and beside the least that a client can do.
+//! Compares the init's DHCP client with its peers, and with the least that a client can do.
 //!
-//! Each run has namespaces of its own, with a pair of interfaces between client and server; no interface of the host is
-//! touched. The clients take turns, so that what else the host does hits all of them alike. A client waits in its
-//! namespaces, ready to be executed, and is measured from the byte that starts it to the kernel's own word that its
-//! interface has an address: not to its end, and nothing is asked again and again.
+//! Each run has namespaces of its own, with a pair of interfaces between client and server; no interface of the host is touched.
+//! The clients take turns, so that other load of the host affects all of them alike. A client waits in its namespaces, ready to be
+//! executed. The time is from the byte that starts it to the kernel's message that its interface has an address, without polling.
 
 mod clients;
 mod goals;
@@ -34,19 +33,19 @@ use scenarios::Scenario;
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
-    /// How often each client is run; half as often where most of them take seconds
+    /// Runs of each client; half of them in scenarios where most clients take seconds
     #[arg(long, default_value = "20", value_parser = clap::value_parser!(u16).range(1..=1000))]
     runs: u16,
-    /// Only tables whose name holds this: normal, dnsmasq, late, lost
+    /// Only tables whose name contains TEXT: normal, dnsmasq, late, lost
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
-    /// Only whit, the floor, and clients whose name holds this
+    /// Only whit, the floor, and clients whose name contains TEXT
     #[arg(long, value_name = "TEXT")]
     peers: Option<String>,
-    /// Whether the benchmark itself works: three runs of whit and the floor
+    /// Check that the benchmark itself works: three runs of whit and the floor
     #[arg(long)]
     quick: bool,
-    /// Write the tables there too
+    /// Write the tables to FILE too
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -58,7 +57,7 @@ enum Command {
     Launch { root: PathBuf, words: Vec<String> },
 }
 
-/// What is run beside the clients.
+/// The programs that run beside the clients.
 const PROGRAMS: [Program; 5] = [
     Program { name: "busybox", package: "busybox-static" },
     Program { name: "dnsmasq", package: "dnsmasq-base" },
@@ -78,10 +77,10 @@ fn main() -> ExitCode {
 
 fn compare(arguments: &Arguments) -> Result<(), String> {
     if !rustix::process::geteuid().is_root() {
-        return Err("namespaces are made by root".to_owned());
+        return Err("only root can make namespaces".to_owned());
     }
     programs::install(&PROGRAMS, |line| eprintln!("{line}"))?;
-    // An initramfs is memory; a disk would be waited for at each directory that the init makes.
+    // An initramfs is in memory; on a disk, each directory that the init makes would take time.
     tempfile::env::override_temp_dir(Path::new("/dev/shm"))
         .map_err(|_| "another folder for temporary files is in use")?;
     let folder = workspace::target().join("bench-dhcp");
@@ -105,8 +104,8 @@ fn compare(arguments: &Arguments) -> Result<(), String> {
     }
 }
 
-/// Runs every client once, then once more, and so on; one that fails is left out from then on. The first round reads
-/// programs from the disk, and does not count.
+/// Runs the clients in rounds, each once in a round; a client that fails is not run again. The first round reads programs from the
+/// disk, and does not count.
 fn take_turns<'a>(scenario: &Scenario, clients: &'a [Client], rounds: u16) -> Results<'a> {
     let taking_part = clients.iter().filter(|client| scenario.lost == 0 || !client.is_floor());
     let mut results: Results<'a> = taking_part.map(|client| (client, Ok(Vec::new()))).collect();

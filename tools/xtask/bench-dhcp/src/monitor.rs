@@ -1,4 +1,4 @@
-//! The kernel's own word of an interface, heard in the interface's network: its state, and its address.
+//! Receives the kernel's messages about an interface, in the interface's network: its state, and its address.
 
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -19,17 +19,17 @@ const IFF_RUNNING: u32 = 0x40;
 const AF_INET: u8 = 2;
 /// struct nlmsghdr
 const HEADER: usize = 16;
-/// How long anything is waited for: dhclient takes up to 7 s for a DISCOVER that was lost.
+/// Limit for every wait: dhclient takes up to 7 s after a lost DISCOVER.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
-/// Hears of one interface.
+/// A socket for messages about one interface.
 pub(crate) struct Monitor {
     socket: OwnedFd,
     index: u32,
 }
 
 impl Monitor {
-    /// Listens in the network of a process.
+    /// Opens the socket in the network of a process.
     pub(crate) fn open(process: u32, interface: &str) -> Result<Self, String> {
         let open = || -> rustix::io::Result<Self> {
             let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
@@ -47,7 +47,7 @@ impl Monitor {
         Ok(())
     }
 
-    /// Waits until frames can pass and all that the kernel does about it is done: IFF_RUNNING (net/core/link_watch.c).
+    /// Waits until the link is operational and the kernel has finished its set-up: IFF_RUNNING (net/core/link_watch.c).
     pub(crate) fn wait_until_running(&self) -> Result<(), String> {
         self.wait("link", |kind, payload| {
             // struct ifinfomsg: family, padding, type, index, flags, change
@@ -57,7 +57,7 @@ impl Monitor {
         Ok(())
     }
 
-    /// Waits for an IPv4 address; returns when it was heard of.
+    /// Waits for an IPv4 address; returns the time of the kernel's message.
     pub(crate) fn wait_for_address(&self) -> Result<Instant, String> {
         self.wait("address", |kind, payload| {
             // struct ifaddrmsg: family, prefix length, flags, scope, index
@@ -78,7 +78,7 @@ impl Monitor {
             let mut buffer = [0; rtnetlink::MAX_REPLY];
             let (length, _) =
                 recv(&self.socket, &mut buffer[..], RecvFlags::empty()).map_err(|error| error.to_string())?;
-            let heard = Instant::now();
+            let received = Instant::now();
             let mut rest = &buffer[..length];
             while let Some((kind, payload)) = next_message(&mut rest) {
                 // An acknowledgement is an error of 0.
@@ -86,19 +86,19 @@ impl Monitor {
                     return Err(format!("no {what}: the kernel refuses it"));
                 }
                 if is_it(kind, payload).is_some() {
-                    return Ok(heard);
+                    return Ok(received);
                 }
             }
         }
     }
 }
 
-/// The index in the second word of a struct ifinfomsg or ifaddrmsg.
+/// Returns the index, the second 32-bit word of a struct ifinfomsg or ifaddrmsg.
 fn number(payload: &[u8]) -> Option<u32> {
     Some(u32::from_ne_bytes(*payload.get(4..)?.first_chunk()?))
 }
 
-/// Kind and payload of the next message.
+/// Returns kind and payload of the next message.
 fn next_message<'a>(rest: &mut &'a [u8]) -> Option<(u16, &'a [u8])> {
     let length = usize::try_from(u32::from_ne_bytes(*rest.first_chunk()?)).ok()?;
     let kind = u16::from_ne_bytes(*rest.get(4..)?.first_chunk()?);

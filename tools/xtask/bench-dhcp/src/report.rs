@@ -9,10 +9,10 @@ use crate::goals::{Medians, median_ms, ms};
 use crate::run::Times;
 use crate::scenarios::Scenario;
 
-/// The runs of each client, or why it failed.
+/// The runs of each client, or its error.
 pub(crate) type Results<'a> = Vec<(&'a Client, Result<Vec<Times>, String>)>;
 
-/// What the figures were measured on, and who took part.
+/// Returns the head: the command, the host and the clients.
 pub(crate) fn header(clients: &[Client], rounds: u16) -> String {
     let host = Host::look();
     let command: Vec<String> = std::env::args().skip(1).collect();
@@ -26,12 +26,12 @@ pub(crate) fn header(clients: &[Client], rounds: u16) -> String {
         host.load,
     );
     for client in clients {
-        let _ = writeln!(text, "{:<18}{}\n    {}", client.name, client.version, client.command); // a string takes everything
+        let _ = writeln!(text, "{:<18}{}\n    {}", client.name, client.version, client.command); // writing to a string cannot fail
     }
     text
 }
 
-/// One scenario's table.
+/// Returns the table of one scenario.
 pub(crate) fn table(scenario: &Scenario, results: &Results<'_>) -> String {
     let median = |times: &[Times]| whole(times).map(|sample| median_ms(&sample));
     let of = |wanted: fn(&Client) -> bool| {

@@ -1,4 +1,4 @@
-//! One run of one client: its network is made, it is started, and what follows is timed.
+//! One run of one client: makes its network, starts it, and takes the times.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use crate::clients::Client;
 use crate::monitor::{LIMIT, Monitor};
 use crate::scenarios::{LATE, Scenario, Server};
 
-/// What the scripted server leases.
+/// The address that the scripted server leases.
 const ADDRESS: [u8; 4] = [10, 55, 0, 77];
 
 /// Nanoseconds of a run.
@@ -17,13 +17,13 @@ const ADDRESS: [u8; 4] = [10, 55, 0, 77];
 pub(crate) struct Times {
     /// From the start, or from a late carrier, to the address.
     pub(crate) whole_ns: u64,
-    /// From there to the first DISCOVER, as the server hears it; unknown with a server that is not ours.
+    /// From there to the first DISCOVER, as the server receives it; unknown with dnsmasq.
     pub(crate) to_discover_ns: Option<u64>,
-    /// From the ACK, as the server sends it, to the address.
+    /// From the sending of the ACK to the address; unknown with dnsmasq.
     pub(crate) from_ack_ns: Option<u64>,
 }
 
-/// What the server saw.
+/// The times of the server.
 struct Served {
     discover: Instant,
     ack: Instant,
@@ -54,12 +54,12 @@ pub(crate) fn run(scenario: &Scenario, client: &Client) -> Result<Times, String>
         }
         let address = match theirs.wait_for_address() {
             Ok(address) => address,
-            Err(error) => return Err(format!("{error}; it said: {}", started.said().trim())),
+            Err(error) => return Err(format!("{error}; its output: {}", started.output().trim())),
         };
         let served = server.and_then(|server| server.join().ok().flatten());
         let since = |from: Instant, to: Instant| u64::try_from(to.saturating_duration_since(from).as_nanos()).ok();
         Ok(Times {
-            whole_ns: since(start, address).ok_or("a clock that is out of its mind")?,
+            whole_ns: since(start, address).ok_or("a clock that overflows")?,
             to_discover_ns: served.as_ref().and_then(|served| since(start, served.discover)),
             from_ack_ns: served.as_ref().and_then(|served| since(served.ack, address)),
         })
@@ -86,7 +86,7 @@ fn serve(mut frames: Frames, mut lost: u32) -> Option<Served> {
             }
             REQUEST => {
                 let answer = answer(ACK);
-                // Before it is sent: the client may be done with it when sendto(2) returns.
+                // Taken before sendto(2): the client may have its address when that returns.
                 let ack = Instant::now();
                 frames.send(&answer);
                 return Some(Served { discover: discover?, ack });

@@ -1,4 +1,4 @@
-//! What happens to the clients.
+//! The scenarios of the measurement.
 
 use crate::goals::Goal;
 
@@ -7,25 +7,25 @@ pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) title: &'static str,
     pub(crate) server: Server,
-    /// The carrier comes when the client has waited for it for [`LATE`].
+    /// The carrier comes after the client has waited for [`LATE`].
     pub(crate) carrier_is_late: bool,
-    /// So many DISCOVERs are lost.
+    /// The number of lost DISCOVERs.
     pub(crate) lost: u32,
     /// The runs are divided by this.
     pub(crate) divisor: u16,
     pub(crate) goals: &'static [Goal],
 }
 
-/// Who answers.
+/// The server of a scenario.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Server {
-    /// One that has its answer ready.
+    /// A server that answers at once.
     Immediate,
-    /// dnsmasq, which does not look first whether somebody has the address (`no-ping`) and writes each lease to its file.
+    /// dnsmasq, which does not check first whether the address is in use (`no-ping`) and writes each lease to its file.
     Dnsmasq,
 }
 
-/// How late a late carrier is.
+/// The delay of a late carrier.
 pub(crate) const LATE: std::time::Duration = std::time::Duration::from_millis(100);
 
 pub(crate) const ALL: [Scenario; 4] = [
@@ -49,7 +49,7 @@ pub(crate) const ALL: [Scenario; 4] = [
     },
     Scenario {
         name: "late",
-        title: "from the carrier to the address: it comes 100 ms behind the start",
+        title: "from the carrier to the address: it comes 100 ms after the start",
         server: Server::Immediate,
         carrier_is_late: true,
         lost: 0,

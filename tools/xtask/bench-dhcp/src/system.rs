@@ -1,4 +1,4 @@
-//! The Debian system that the peers run in: their packages and libraries, with the few files that they are given.
+//! The Debian system of the peers: their packages and libraries, and a few configuration files.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,7 +9,7 @@ use whit_tools::kernel::debian::Store;
 use whit_tools::programs;
 use xtask::{images, workspace};
 
-/// Files of the system: what a maintainer script would make, and what makes each peer as fast as it can be.
+/// Files of the system: those of maintainer scripts, and configurations that make each peer as fast as possible.
 const FILES: [(&str, &str); 9] = [
     (
         "etc/passwd",
@@ -38,7 +38,7 @@ const NETWORK: &str = "etc/systemd/network/eth0.network";
 /// Packages, and their versions.
 pub(crate) type Versions = Vec<(&'static str, String)>;
 
-/// Makes the system anew, as a folder; returns it, and the versions of the packages.
+/// Makes the system in a new folder; returns it, and the versions of the packages.
 pub(crate) fn make(folder: &Path, packages: &[&'static str]) -> Result<(PathBuf, Versions), String> {
     let mut store = Store::open(&workspace::target().join("debian"), |line| eprintln!("{line}")).map_err(text)?;
     let mut versions = Vec::new();
@@ -60,13 +60,13 @@ pub(crate) fn make(folder: &Path, packages: &[&'static str]) -> Result<(PathBuf,
         let mode = if contents.starts_with("#!") { 0o755 } else { 0o644 };
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).map_err(at)?;
     }
-    // With a cache the loader need not look for libraries.
+    // With a cache the loader need not search for libraries.
     let ldconfig = programs::find("ldconfig").ok_or("no ldconfig")?;
     run(Command::new(ldconfig).arg("-r").arg(&root))?;
     Ok((root, versions))
 }
 
-/// The files of ours that a command names, as text behind it.
+/// Returns the configuration files that a command names, as text to append to it.
 pub(crate) fn configuration(words: &[&str]) -> String {
     let is_named = |path: &str| words.iter().any(|word| word.trim_start_matches('/') == path);
     let is_networkd = words.iter().any(|word| word.ends_with("systemd-networkd"));

@@ -1,4 +1,4 @@
-//! Packing what is in Debian's own initramfs: mkcpio beside GNU cpio with a compressor behind it, and 3cpio, which starts one.
+//! Packs the files of Debian's initramfs: by mkcpio, by GNU cpio with a compressor, and by 3cpio, which starts a compressor.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -23,7 +23,7 @@ const PROGRAMS: [Program; 6] = [
     Program { name: "xz", package: "xz-utils" },
     Program { name: "lz4", package: "lz4" },
 ];
-/// mkcpio's words and the compressor's, at the same level, each with as many threads as it can use.
+/// The option of mkcpio and the compressor's command, at the same level, each with as many threads as it can use.
 const COMPRESSIONS: [(&str, &str); 8] = [
     ("none", "cat"),
     ("gzip:6", "gzip -6"),
@@ -35,7 +35,7 @@ const COMPRESSIONS: [(&str, &str); 8] = [
     ("xz:6", "xz -6 -T0 --check=crc32"),
 ];
 
-/// Measures all, and gives the tables.
+/// Measures all compressions, and returns the tables.
 pub(crate) fn compare(runs: u16, only: Option<&str>) -> Result<String, String> {
     programs::install(&PROGRAMS, |line| eprintln!("{line}"))?;
     let folder = workspace::target().join("bench-mkcpio");
@@ -65,7 +65,7 @@ fn build_mkcpio() -> Result<PathBuf, String> {
     }
 }
 
-/// The files of the initramfs that Debian makes for its cloud kernel in a fresh system.
+/// Returns a folder with the files of the initramfs that Debian makes for its cloud kernel in a fresh system.
 fn tree(folder: &Path) -> Result<PathBuf, String> {
     let tree = folder.join("tree");
     if tree.exists() {
@@ -79,7 +79,7 @@ fn tree(folder: &Path) -> Result<PathBuf, String> {
         let mut make = Command::new("mmdebstrap");
         make.args(["--quiet", "--variant=minbase", "--include=linux-image-cloud-amd64,initramfs-tools,busybox,zstd"]);
         run(make.args(["--format=tar", "bookworm"]).arg(&tar))?;
-        // Under its name only when it is complete.
+        // It gets its name when it is complete.
         let unfinished = initrd.with_extension("new");
         let mut take = Command::new("tar");
         take.args(["--wildcards", "-xOf"]).arg(&tar).arg("./boot/initrd.img-*");
@@ -95,7 +95,7 @@ fn tree(folder: &Path) -> Result<PathBuf, String> {
 fn run(command: &mut Command) -> Result<(), String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let status = command.status().map_err(|error| format!("{name}: {error}"))?;
-    if status.success() { Ok(()) } else { Err(format!("{name} fails: see above")) }
+    if status.success() { Ok(()) } else { Err(format!("{name} failed: see its message above")) }
 }
 
 fn tools(
@@ -119,7 +119,7 @@ fn tools(
     let cpio = format!(
         "cd \"$0\"; find . -mindepth 1 | sort | cpio -o -H newc --quiet --reproducible -C 1048576 | {compressor} > \"$1\""
     );
-    // The level alone: it has words of its own for threads and for what the kernel reads, and says of others that it ignores them.
+    // Only the level: 3cpio sets the options for threads and for the kernel's formats itself, and warns that it ignores others.
     let header = kind.split_once(':').map(|(program, level)| format!("echo \"#cpio: {program} -{level}\"; "));
     let header = header.unwrap_or_default();
     let manifest = format!("cd \"$0\"; {{ {header}find . -mindepth 1 | sort; }} | \"$2\" -c \"$1\"");
@@ -130,7 +130,7 @@ fn tools(
     ])
 }
 
-/// What each tool's file takes.
+/// Returns the size of each tool's file.
 fn sizes(tools: &[Tool]) -> Result<Vec<Option<u64>>, String> {
     let mut sizes = Vec::new();
     for tool in tools {
@@ -157,7 +157,7 @@ fn table(
     let ours = results.first().and_then(|first| first.as_ref().ok()).map_or(f64::NAN, |runs| wall(runs));
     let columns = ["median ms", "least ms", "x mkcpio", "processor ms", "peak MiB", "size"];
     let [median_ms, least_ms, ratio, processor, peak, size] = columns;
-    // A string takes everything.
+    // Writing to a string cannot fail.
     let _ = writeln!(text, "{:<12}{median_ms:>10}{least_ms:>10}{ratio:>10}{processor:>14}{peak:>10}{size:>12}", "");
     for ((tool, result), size) in tools.iter().zip(results).zip(sizes) {
         let line = match result {

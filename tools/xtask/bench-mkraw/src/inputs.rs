@@ -1,4 +1,4 @@
-//! The archives: of the shapes of the study behind mkraw, made here, the same on every host but for Debian's updates.
+//! The archives, in the shapes of mkraw's study. They are made here, and the same on every host except for Debian's updates.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -12,11 +12,11 @@ pub(crate) struct Input {
     pub(crate) name: &'static str,
     pub(crate) file: &'static str,
     pub(crate) write: fn(&Path, &Path) -> Result<(), String>,
-    /// What mkraw is to hold, where there is a goal.
+    /// The goal of mkraw, if there is one.
     pub(crate) goal: Option<&'static str>,
 }
 
-/// All of them.
+/// All archives.
 pub(crate) const ALL: [Input; 6] = [
     Input { name: "nginx root", file: "nginx.tar", write: write_debian, goal: Some("1.3 x cp") },
     Input { name: "50,400 small files", file: "many.tar", write: write_many, goal: Some("2.5 x cp") },
@@ -34,23 +34,23 @@ pub(crate) const ALL: [Input; 6] = [
 const MMDEBSTRAP: Program = Program { name: "mmdebstrap", package: "mmdebstrap" };
 const BUSYBOX: Program = Program { name: "busybox", package: "busybox-static" };
 
-/// Debian's smallest system and nginx, as `docker export` would give it.
+/// Writes Debian's smallest system with nginx, as `docker export` would.
 fn write_debian(path: &Path, _: &Path) -> Result<(), String> {
     programs::install(&[MMDEBSTRAP], |line| eprintln!("{line}"))?;
     let mut command = Command::new("mmdebstrap");
     command.args(["--quiet", "--variant=minbase", "--include=nginx-light", "--format=tar", "bookworm"]).arg(path);
     let status = command.status().map_err(|error| format!("mmdebstrap: {error}"))?;
-    if status.success() { Ok(()) } else { Err("mmdebstrap fails: see above".to_owned()) }
+    if status.success() { Ok(()) } else { Err("mmdebstrap failed: see its message above".to_owned()) }
 }
 
 fn write_gzip(path: &Path, folder: &Path) -> Result<(), String> {
     let plain = ALL[0].make(folder)?;
     let output = File::create(path).map_err(|error| error.to_string())?;
     let status = Command::new("gzip").arg("-c").arg(plain).stdout(Stdio::from(output)).status();
-    if status.is_ok_and(|status| status.success()) { Ok(()) } else { Err("gzip fails".to_owned()) }
+    if status.is_ok_and(|status| status.success()) { Ok(()) } else { Err("gzip failed".to_owned()) }
 }
 
-/// 800 directories of 48 files, and one of 12,000: lengths as in /usr/share, most of a few hundred bytes to a few KiB.
+/// Writes 800 directories of 48 files, and one of 12,000: lengths as in /usr/share, most of a few hundred bytes to a few KiB.
 fn write_many(path: &Path, _: &Path) -> Result<(), String> {
     let mut random = Random(1);
     write(path, |tar| {
@@ -70,7 +70,7 @@ fn write_many(path: &Path, _: &Path) -> Result<(), String> {
     })
 }
 
-/// Every twentieth 64 KiB of a GiB, the zeros written out as `docker export` does.
+/// Writes a file of 1 GiB with data in every twentieth piece of 64 KiB, and the zeros written out as by `docker export`.
 fn write_sparse(path: &Path, _: &Path) -> Result<(), String> {
     const PIECE: usize = 64 << 10;
     const PIECES: usize = (1 << 30) / PIECE;
@@ -85,10 +85,10 @@ fn write_sparse(path: &Path, _: &Path) -> Result<(), String> {
     })
 }
 
-/// A static busybox and a link for each of its programs.
+/// Writes a static busybox and a link for each of its programs.
 fn write_busybox(path: &Path, _: &Path) -> Result<(), String> {
     programs::install(&[BUSYBOX], |line| eprintln!("{line}"))?;
-    let program = programs::find("busybox").ok_or("busybox is not there")?;
+    let program = programs::find("busybox").ok_or("busybox is not installed")?;
     let content = std::fs::read(&program).map_err(|error| error.to_string())?;
     let list = Command::new(&program).arg("--list").output().map_err(|error| error.to_string())?;
     let list = String::from_utf8_lossy(&list.stdout).into_owned();
@@ -161,7 +161,7 @@ impl Tar {
     }
 }
 
-/// Numbers that look random and are the same each time (SplitMix64).
+/// Reproducible random numbers (SplitMix64).
 struct Random(u64);
 
 impl Random {
@@ -182,7 +182,7 @@ impl Random {
         bytes
     }
 
-    /// Up to 32 KiB, in the mean 1.6 KiB: each doubling is half as likely.
+    /// Returns up to 48 KiB, on average 1.6 KiB: each doubling is half as likely.
     fn bytes_of_some_length(&mut self) -> Vec<u8> {
         let doublings = self.next().trailing_ones().min(6);
         let most = 512_u64 << doublings;

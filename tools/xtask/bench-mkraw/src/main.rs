@@ -1,6 +1,6 @@
-//! `bench-mkraw`: mkraw, and mkcpio, beside `cp` of the same archive, which is the physical limit, and beside its peers.
+//! `bench-mkraw`: compares mkraw and mkcpio with their peers, and mkraw with `cp` of the same archive, which is the physical limit.
 //!
-//! Outputs are removed and everything is synced before each run; tools take turns, so that a busy host is busy for all.
+//! Outputs are removed and all file systems are synced before each run; tools take turns, so that a busy host affects all alike.
 #![forbid(unsafe_code)]
 
 mod drivers;
@@ -28,16 +28,16 @@ use tools::Tool;
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
-    /// How often each tool makes each image
+    /// Runs of each tool for each image
     #[arg(long, global = true, default_value = "7", value_parser = clap::value_parser!(u16).range(1..=1000))]
     runs: u16,
-    /// Only inputs, or compressions, whose name holds this
+    /// Only inputs, or compressions, whose name contains TEXT
     #[arg(long, global = true, value_name = "TEXT")]
     only: Option<String>,
-    /// Only cp, mkraw and tools whose name holds this
+    /// Only cp, mkraw and tools whose name contains TEXT
     #[arg(long, value_name = "TEXT")]
     peers: Option<String>,
-    /// Write the table there too
+    /// Write the table to FILE too
     #[arg(long, global = true, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -46,7 +46,7 @@ struct Arguments {
 enum Command {
     /// Pack Debian's own initramfs by mkcpio and other programs, and report medians
     Initramfs,
-    /// Run a command and print what it took (used by the benchmark itself)
+    /// Run a command and print its cost (used by the benchmark itself)
     #[command(hide = true)]
     Measure { words: Vec<String> },
     /// Make an image by a library (used by the benchmark itself)
@@ -80,7 +80,7 @@ fn compare(arguments: &Arguments) -> Result<(), String> {
             .collect();
         eprintln!("{}: {} tools, {} runs each", input.name, tools.len(), arguments.runs);
         let runs = take_turns(&tools, arguments.runs)?;
-        let _ = write!(text, "{}", report::table(input, &path, &tools, &runs)); // a string takes everything
+        let _ = write!(text, "{}", report::table(input, &path, &tools, &runs)); // writing to a string cannot fail
     }
     show(&text, arguments.output.as_deref())
 }
@@ -93,7 +93,7 @@ fn show(text: &str, output: Option<&Path>) -> Result<(), String> {
     }
 }
 
-/// Runs every tool once, then once more, and so on; a tool that fails is left out from then on.
+/// Runs the tools in rounds, each once in a round; a tool that fails is not run again.
 fn take_turns(tools: &[Tool], runs: u16) -> Result<Vec<Result<Vec<Run>, String>>, String> {
     let mut results: Vec<Result<Vec<Run>, String>> = tools.iter().map(|_| Ok(Vec::new())).collect();
     for _ in 0..runs {
@@ -129,13 +129,13 @@ fn prepare(removed: &[PathBuf]) -> Result<(), String> {
     Ok(())
 }
 
-/// The path as text, for a command line.
+/// Returns the path as text, for a command line.
 fn text(path: &Path) -> Result<String, String> {
-    path.to_str().map(str::to_owned).ok_or_else(|| format!("{}: is no UTF-8", path.display()))
+    path.to_str().map(str::to_owned).ok_or_else(|| format!("{}: is not UTF-8", path.display()))
 }
 
 impl Input {
-    /// The archive, made if it is not there.
+    /// Returns the archive; makes it if it does not exist yet.
     fn make(&self, folder: &Path) -> Result<PathBuf, String> {
         let path = folder.join(self.file);
         if path.exists() {

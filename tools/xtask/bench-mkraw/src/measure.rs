@@ -1,13 +1,13 @@
-//! What a command takes: time, processor time, memory.
+//! Measures a command: time, processor time, memory.
 //!
-//! Each command is started by a process of its own, whose only child it is: so the kernel's account of children is its.
+//! Each command is the only child of a process of its own, so that the kernel's accounting of children (getrusage(2)) is for it.
 
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use nix::sys::resource::{UsageWho, getrusage};
 
-/// What one run took.
+/// The cost of one run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run {
     pub(crate) wall_ms: f64,
@@ -21,7 +21,7 @@ pub(crate) fn run(words: &[String]) -> Result<Run, String> {
     let output = Command::new(own).args(["measure", "--"]).args(words).output().map_err(|error| error.to_string())?;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        return Err(text.lines().last().unwrap_or("fails").to_owned());
+        return Err(text.lines().last().unwrap_or("failed").to_owned());
     }
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let numbers: Vec<f64> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
@@ -33,7 +33,7 @@ pub(crate) fn run(words: &[String]) -> Result<Run, String> {
     }
 }
 
-/// The measuring process.
+/// Runs in the measuring process: starts the command, and prints its measurements.
 pub(crate) fn measure(words: &[String]) -> Result<(), String> {
     let (program, arguments) = words.split_first().ok_or("no command")?;
     let mut command = Command::new(program);
@@ -42,7 +42,7 @@ pub(crate) fn measure(words: &[String]) -> Result<(), String> {
     let status = command.status().map_err(|error| format!("{program}: {error}"))?;
     let wall = start.elapsed();
     if !status.success() {
-        // What timeout(1) says when it had to end it.
+        // The status of timeout(1) after its time limit.
         return Err(if status.code() == Some(124) {
             "takes too long".to_owned()
         } else {
@@ -56,7 +56,7 @@ pub(crate) fn measure(words: &[String]) -> Result<(), String> {
     Ok(())
 }
 
-/// The value in the middle.
+/// Returns the median.
 pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut sorted: Vec<f64> = values.collect();
     sorted.sort_by(f64::total_cmp);

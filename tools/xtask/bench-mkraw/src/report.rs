@@ -9,7 +9,7 @@ use crate::inputs::Input;
 use crate::measure::{Run, median};
 use crate::tools::Tool;
 
-/// What the figures were measured on, and how.
+/// Returns the head: the command, the host and the method.
 pub(crate) fn header(runs: u16) -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let cpu = read("/proc/cpuinfo");
@@ -25,7 +25,7 @@ pub(crate) fn header(runs: u16) -> String {
     )
 }
 
-/// The command line, for whoever wants the same again: .cargo/config.toml has a name for each benchmark.
+/// Returns the command line, to repeat the measurement; .cargo/config.toml has a name for each benchmark.
 fn typed(arguments: &[String]) -> String {
     match arguments.split_first() {
         Some((first, rest)) if first == "initramfs" => format!("cargo bench-mkcpio {}", rest.join(" ")),
@@ -35,7 +35,7 @@ fn typed(arguments: &[String]) -> String {
     .to_owned()
 }
 
-/// One input's table, `cp` being 1.
+/// Returns the table of one input; `cp` is 1.
 pub(crate) fn table(input: &Input, path: &Path, tools: &[Tool], results: &[Result<Vec<Run>, String>]) -> String {
     let bytes = path.metadata().map_or(0, |metadata| metadata.len());
     let mut text = format!("\n{} ({})\n", input.name, show(bytes));
@@ -45,7 +45,7 @@ pub(crate) fn table(input: &Input, path: &Path, tools: &[Tool], results: &[Resul
         text,
         "{:<34}{:>10}{:>10}{:>8}{:>16}{:>10}",
         "", "median ms", "least ms", "x cp", "processor ms", "peak MiB"
-    ); // a string takes everything
+    ); // writing to a string cannot fail
     for (tool, result) in tools.iter().zip(results) {
         let line = match result {
             Err(error) => format!("{:<34}{error}\n", tool.name),

@@ -1,4 +1,4 @@
-//! What is run on an archive.
+//! The tools that make an image of an archive.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -14,22 +14,22 @@ use crate::text;
 pub(crate) struct Tool {
     pub(crate) name: &'static str,
     pub(crate) words: Vec<String>,
-    /// What it leaves behind.
+    /// The files that it writes, to be removed before the next run.
     pub(crate) removed: Vec<PathBuf>,
-    /// Runs that are enough: some take many seconds.
+    /// Limit for its runs: some tools take many seconds.
     pub(crate) most_runs: usize,
-    /// mkraw, and the limit.
+    /// Whether it is mkraw or the physical limit, cp.
     pub(crate) is_ours: bool,
 }
 
-/// What tools must be told that do not see it for themselves.
+/// Sizes of an image for tools that do not compute them.
 struct Counts {
     inodes: u64,
-    /// An image that certainly holds the content.
+    /// The size of an image that is surely large enough for the content.
     mib: u64,
 }
 
-/// Builds mkraw as it is meant to be used.
+/// Builds mkraw with its release profile.
 pub(crate) fn build_mkraw() -> Result<PathBuf, String> {
     let arguments = ["build", "--quiet", "--release", "--package", "whit-tools", "--bin", "mkraw"];
     let status = workspace::cargo().args(arguments).status().map_err(|error| format!("cargo: {error}"))?;
@@ -40,7 +40,7 @@ pub(crate) fn build_mkraw() -> Result<PathBuf, String> {
     }
 }
 
-/// All tools that are here; the limit comes first.
+/// Returns all installed tools; the limit comes first.
 pub(crate) fn all(input: &Input, archive: &Path, folder: &Path, mkraw: &Path) -> Result<Vec<Tool>, String> {
     let own = text(&std::env::current_exe().map_err(|error| error.to_string())?)?;
     let (archive, mkraw) = (text(archive)?, text(mkraw)?);
@@ -54,7 +54,7 @@ pub(crate) fn all(input: &Input, archive: &Path, folder: &Path, mkraw: &Path) ->
         most_runs,
         is_ours,
     };
-    // Some take minutes for many files.
+    // Some tools take minutes for many files.
     let limited = |name, words: &[&str]| tool(name, false, 2, &[&["timeout", "40"], words].concat());
     let mut tools = Vec::new();
     if input.file.ends_with(".gz") {
@@ -100,14 +100,14 @@ pub(crate) fn all(input: &Input, archive: &Path, folder: &Path, mkraw: &Path) ->
     Ok(tools)
 }
 
-/// Counts what is in an archive.
+/// Computes the sizes of an image for an archive.
 fn count(path: &Path) -> Result<Counts, String> {
-    let say = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-    let file = File::open(path).map_err(|error| say(&error))?;
+    let describe = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let file = File::open(path).map_err(|error| describe(&error))?;
     let mut reader = Reader::seekable(&file);
     let mut entry = Entry::default();
     let (mut entries, mut bytes) = (0, 0);
-    while reader.next(&mut entry).map_err(|error| say(&error))? {
+    while reader.next(&mut entry).map_err(|error| describe(&error))? {
         entries += 1;
         bytes += if entry.kind == Kind::File { entry.size.next_multiple_of(4096) } else { 4096 };
     }

@@ -1,4 +1,4 @@
-//! What is booted, made ready: the probe, the image, the initramfs of each init for each kernel, card and root.
+//! Builds the files that are booted: the probe, the image, the initramfs of each init for each kernel, card and root.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -33,12 +33,12 @@ pub enum Contender {
     Whit,
     /// Another init, by its recipe.
     Recipe(Recipe),
-    /// A finished initramfs: name, file, words for the kernel's command line.
+    /// A finished initramfs: name, file, options for the kernel command line.
     File(String, PathBuf, String),
 }
 
 impl Contender {
-    /// Its name in tables.
+    /// Returns its name in tables.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
@@ -48,7 +48,7 @@ impl Contender {
         }
     }
 
-    /// Its words for the kernel's command line.
+    /// Returns its options for the kernel command line.
     pub(super) fn words(&self, root: RootKind) -> String {
         let words = match self {
             Self::Whit => match root {
@@ -62,14 +62,14 @@ impl Contender {
     }
 }
 
-/// Where everything is made, below `target/`.
+/// The folder in which all files are made, below `target/`.
 pub struct Workshop {
     folder: PathBuf,
     init: PathBuf,
     probe: PathBuf,
     /// The root as a disk.
     pub(super) image: PathBuf,
-    /// What scripts made, or why they did not.
+    /// The results of scripts.
     scripted: BTreeMap<PathBuf, Result<(), String>>,
     say: fn(&str),
 }
@@ -98,10 +98,10 @@ impl Workshop {
         name.prepare(self.say)
     }
 
-    /// Makes the initramfs of a contender; `None` is the kernel alone.
+    /// Makes the initramfs of a contender; `None` is the kernel without_initramfs.
     ///
     /// # Errors
-    /// One line: what cannot be, such as a module that the kernel does not have.
+    /// One line: the reason, such as a module that the kernel does not have.
     pub(super) fn initramfs(
         &mut self,
         contender: &Contender,
@@ -114,11 +114,11 @@ impl Workshop {
         let path = self.folder.join(name);
         let tree = match contender {
             Contender::Recipe(_) | Contender::File(..) if root == RootKind::Initramfs => {
-                return Err("it wants a disk".into());
+                return Err("it needs a disk".into());
             }
             Contender::File(_, path, _) => return Ok(Some(path.clone())),
             Contender::Recipe(recipe) => match &recipe.making {
-                Making::None => return alone(kernel),
+                Making::None => return without_initramfs(kernel),
                 Making::Script(script, packages) => return self.run_script(recipe, script, packages, kernel).map(Some),
                 Making::Steps(steps) => self.follow(recipe, steps, kernel, &modules)?,
             },
@@ -141,7 +141,7 @@ impl Workshop {
         Ok(tree)
     }
 
-    /// Has a recipe's script make its initramfs, once for a kernel: it holds the modules of every card and root.
+    /// Makes an initramfs by a recipe's script, once for each kernel: it has the modules of every card and root.
     fn run_script(
         &mut self,
         recipe: &Recipe,
@@ -216,17 +216,17 @@ impl Workshop {
     }
 }
 
-/// Debian's packages, for as long as one of them is asked for: others wait for the folder meanwhile.
+/// Opens the store of Debian's packages. It is locked while it is open: other processes wait.
 pub(super) fn store(say: fn(&str)) -> Result<Store, String> {
     Store::open(&workspace::target().join("debian"), say).map_err(|error| error.to_string())
 }
 
-/// A kernel without an initramfs has to bring everything itself.
-fn alone(kernel: &BenchKernel) -> Result<Option<PathBuf>, String> {
+/// Checks that a kernel can boot without an initramfs: all drivers have to be built in.
+fn without_initramfs(kernel: &BenchKernel) -> Result<Option<PathBuf>, String> {
     if kernel.modules.is_some() { Err("this kernel has its drivers as modules".into()) } else { Ok(None) }
 }
 
-/// The root: folders that inits mount on, the probe, and two devices for an init that mounts no /dev.
+/// Writes the root: folders that inits mount on, the probe, and two devices for an init that mounts no /dev.
 fn write_image(path: &Path, probe: &Path) -> Result<(), String> {
     let program = std::fs::read(probe).map_err(at(probe))?;
     let mut output = Output::create(path).map_err(at(path))?;

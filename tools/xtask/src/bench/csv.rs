@@ -1,9 +1,9 @@
-//! The report for spreadsheets (RFC 4180, but for its line ends): one line a machine and stage.
+//! The report for spreadsheets (RFC 4180, except for line ends): one line for each machine and stage.
 
 use super::run::Measured;
 use super::stages::STAGES;
 
-/// Head lines as comments, then the columns' names, then nanoseconds.
+/// Returns head lines as comments, then the names of the columns, then nanoseconds.
 #[must_use]
 pub fn csv(head: &[String], measured: &[Measured]) -> String {
     let mut text: String = head.iter().map(|line| format!("# {line}\n")).collect();
@@ -32,7 +32,7 @@ pub fn csv(head: &[String], measured: &[Measured]) -> String {
     text
 }
 
-/// A field that may hold anything.
+/// Quotes a field if necessary.
 fn quoted(field: &str) -> String {
     if field.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", field.replace('"', "\"\""))

@@ -1,18 +1,18 @@
-//! What whit sets out to hold beside the others, and whether it did in these boots.
+//! The goals of whit compared with the other inits, and whether these boots meet them.
 
 use super::machine::Card;
 use super::run::Measured;
 use super::stages::Stage;
 use super::table::millis;
 
-/// Who is compared, by the names of recipes.
+/// The compared inits, by the names of their recipes.
 const WHIT: &str = "whit";
 const SCRIPT: &str = "busybox-script";
 const KERNEL: &str = "kernel-alone";
-/// From the carrier to the lease, in nanoseconds.
+/// Limit for the time from the carrier to the lease.
 const LEASE_NS: u64 = 5_000_000;
 
-/// A line for each goal that these boots can tell of: held or not, the figure, the limit.
+/// Returns a line for each goal that these boots measure: held or not, the figure, the limit.
 #[must_use]
 pub fn goals(measured: &[Measured]) -> Vec<String> {
     let mut lines = Vec::new();
@@ -33,7 +33,7 @@ pub fn goals(measured: &[Measured]) -> Vec<String> {
         goal("init -> entrypoint, a fifth of the busybox script's", entrypoint, script);
         let kernel = peer(KERNEL).map(|sample| sample.median() * 3 / 2);
         goal("init -> entrypoint, 1.5 times the kernel's own mount and exec", entrypoint, kernel);
-        // QEMU's e1000 holds every packet for a second behind each change of its receive mode.
+        // QEMU's e1000 holds every packet for a second after each change of its receive mode.
         if whit.cell.card != Card::E1000 {
             let carrier = whit.sample(Stage::Carrier).map(|sample| sample.median());
             goal("carrier -> lease", carrier, Some(LEASE_NS));
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn goals_are_told_of_what_was_measured() {
+    fn goals_need_measured_boots() {
         let boots = [measured(WHIT, &[3_000_000]), measured(SCRIPT, &[20_000_000]), measured(KERNEL, &[1_000_000])];
         let machine = "micro, virtio-net, root on memory";
         assert_eq!(

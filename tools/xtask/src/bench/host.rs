@@ -1,4 +1,4 @@
-//! Where and with what was measured: the head of every report.
+//! The host and the programs of a measurement: the head of every report.
 
 use std::fs;
 use std::process::Command;
@@ -7,25 +7,25 @@ use std::thread::available_parallelism;
 use super::kernel::BenchKernel;
 use super::machine::Clock;
 
-/// What is known of the host.
+/// A description of the host.
 #[derive(Clone, Debug)]
 pub struct Host {
-    /// Its processor, by its own name.
+    /// The model name of its processor.
     pub processor: String,
-    /// How many of them this program may use.
+    /// The number of processors that this program may use.
     pub processors: usize,
     /// Its memory in MiB.
     pub memory_mib: u64,
     /// Its kernel.
     pub kernel: String,
-    /// QEMU's first line about itself.
+    /// The first line of QEMU's version.
     pub qemu: String,
-    /// How many programs wanted to run in the last minute, on average, before the first boot.
+    /// The load average of the last minute, before the first boot.
     pub load: String,
 }
 
 impl Host {
-    /// Looks around; what cannot be seen is said to be unknown.
+    /// Reads the description; missing values are "unknown".
     #[must_use]
     pub fn look() -> Self {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
@@ -44,13 +44,13 @@ impl Host {
     }
 }
 
-/// The value of a `name : value` line.
+/// Returns the value of a `name : value` line.
 fn field(text: &str, name: &str) -> Option<String> {
     let line = text.lines().find(|line| line.starts_with(name))?;
     Some(line.split_once(':')?.1.trim().to_owned())
 }
 
-/// The head as lines of text.
+/// Returns the head as lines of text.
 #[must_use]
 pub fn header(host: &Host, kernels: &[BenchKernel], clock: Clock, command: &str) -> Vec<String> {
     let time = match clock {

@@ -1,4 +1,4 @@
-//! The report for programs: everything that was measured, each boot by itself.
+//! The report for programs: all measurements, with each single boot.
 
 use serde_json::{Map, Value, json};
 
@@ -8,7 +8,7 @@ use super::run::{Boot, Measured};
 use super::stages::STAGES;
 use crate::workspace;
 
-/// One object: `command`, `host`, `machines` with their `boots` in nanoseconds, `skipped`.
+/// Returns one object: `command`, `host`, `machines` with their `boots` in nanoseconds, `skipped`.
 #[must_use]
 pub fn json(command: &str, host: &Host, measured: &[Measured], skipped: &[Skipped]) -> String {
     let machines: Vec<Value> = measured.iter().map(machine).collect();
@@ -46,7 +46,7 @@ fn machine(one: &Measured) -> Value {
         "kernel": one.cell.kernel,
         "card": one.cell.card.name(),
         "root": one.cell.root.name(),
-        // What was made here is named as from the source tree: the file is committed.
+        // Paths are relative to the source tree: the file is committed.
         "qemu": one.cell.command(&one.cell.image).to_string().replace(&here, ""),
         "initramfs_bytes": one.cell.initramfs_bytes,
         "peak_kib": one.peak_kib(),
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_reads_back() {
+    fn the_report_is_valid_json() {
         let skipped = [Skipped { name: "m".into(), why: "w".into() }];
         let text = json("c", &Host::look(), &[measured("whit", &[7, 5])], &skipped);
         let value: Value = serde_json::from_str(&text).unwrap();

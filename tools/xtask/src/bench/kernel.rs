@@ -1,4 +1,4 @@
-//! The kernels that are booted: Debian's, a file, or a small one with everything built in that is made here.
+//! The kernels that are booted: Debian's, a file, or a small one with all drivers built in, which is compiled here.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,11 +12,11 @@ use whit_tools::programs::{self, Program};
 
 /// The package with the small kernel's source.
 const SOURCE_PACKAGE: &str = "linux-source-6.12";
-/// Where a build leaves what is kept of it.
+/// The folder of a build with the files that are kept.
 const MADE: &str = "made";
-/// What is chosen over `make tinyconfig`.
+/// The options on top of `make tinyconfig`.
 const CONFIG: &str = include_str!("../../micro-kernel.config");
-/// What builds it; a header is found by its path.
+/// The programs that build it; a header is found by its path.
 const PROGRAMS: [Program; 9] = [
     Program { name: "/usr/include/gelf.h", package: "libelf-dev" }, // for objtool, which x86 always runs
     Program { name: "/usr/include/stdio.h", package: "libc6-dev" }, // gcc only recommends it
@@ -29,7 +29,7 @@ const PROGRAMS: [Program; 9] = [
     Program { name: "xz", package: "xz-utils" },
 ];
 
-/// A kernel as the command line names it.
+/// A kernel on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KernelName {
     /// `micro`: the small one.
@@ -45,15 +45,15 @@ pub enum KernelName {
 pub struct BenchKernel {
     /// Its name in tables.
     pub name: String,
-    /// What is known of where it comes from.
+    /// Its origin, as far as known.
     pub version: String,
-    /// What `uname -r` says in it; of a file that is not known.
+    /// Its release (`uname -r`); unknown for a file.
     pub release: Option<String>,
-    /// What QEMU loads.
+    /// The file that QEMU loads.
     pub vmlinuz: PathBuf,
-    /// Its modules; none: all is built in.
+    /// Its modules; `None` if all drivers are built in.
     pub modules: Option<PathBuf>,
-    /// What it was built with; of a file that is not known.
+    /// Its configuration; unknown for a file.
     pub config: Option<PathBuf>,
 }
 
@@ -71,7 +71,7 @@ impl FromStr for KernelName {
 }
 
 impl KernelName {
-    /// Fetches or makes it.
+    /// Fetches or compiles the kernel.
     ///
     /// # Errors
     /// One line.
@@ -98,21 +98,21 @@ impl KernelName {
     }
 }
 
-/// The small kernel, made when it is not there yet: some six minutes on two processors.
+/// Returns the small kernel; compiles it if it does not exist yet, which takes about six minutes on two processors.
 fn micro(say: fn(&str)) -> Result<BenchKernel, String> {
     let package = store(say)?.package(SOURCE_PACKAGE).map_err(|error| error.to_string())?;
     let version = package.file_name().unwrap_or_default().to_string_lossy();
     let version = version.rsplit('_').next().unwrap_or_default().to_owned();
-    // Another source or another choice is another kernel.
+    // Another source or another configuration is another kernel.
     let made = workspace::target().join("bench");
     let folder = made.join(format!("micro-{version}-{:08x}", crc32c::crc32c(CONFIG.as_bytes())));
     if !folder.is_dir() {
         programs::install(&PROGRAMS, say)?;
-        say("building the small kernel, some six minutes");
+        say("building the small kernel (about six minutes)");
         std::fs::create_dir_all(&made).map_err(at(&made))?;
         let tree = Temporary::directory(&made, ".kernel-").map_err(at(&made))?;
         build_micro(&package, tree.path(), &tree.path().join(MADE))?;
-        // Under its name only when it is complete.
+        // It gets its name when it is complete.
         std::fs::rename(tree.path().join(MADE), &folder).map_err(at(&folder))?;
     }
     let release = std::fs::read_to_string(folder.join("release")).map_err(at(&folder))?;
@@ -126,7 +126,7 @@ fn micro(say: fn(&str)) -> Result<BenchKernel, String> {
     })
 }
 
-/// Unpacks the source into `tree`, builds it there, and puts what is wanted of it into `made`.
+/// Unpacks the source into `tree`, builds it there, and moves the files to keep into `made`.
 fn build_micro(package: &Path, tree: &Path, made: &Path) -> Result<(), String> {
     let archive = package.join(format!("usr/src/{SOURCE_PACKAGE}.tar.xz"));
     step(Command::new("tar").arg("--extract").arg("--file").arg(&archive).arg("--strip-components=1"), tree)?;
@@ -149,13 +149,13 @@ fn build_micro(package: &Path, tree: &Path, made: &Path) -> Result<(), String> {
 
 fn make() -> Command {
     let mut make = Command::new("make");
-    // The same source and choice make the same kernel, wherever and whenever.
+    // The same source and configuration make the same kernel on every host and at every time.
     make.arg("--silent").env("KBUILD_BUILD_TIMESTAMP", "2026-01-01").env("KBUILD_BUILD_USER", "bench");
     make.env("KBUILD_BUILD_HOST", "bench").env_remove("MAKEFLAGS");
     make
 }
 
-/// Runs a program in the kernel's tree; what it says is shown when it fails.
+/// Runs a program in the kernel's tree; the error has its standard error.
 fn step(command: &mut Command, tree: &Path) -> Result<(), String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.current_dir(tree).stdin(Stdio::null()).output();

@@ -1,20 +1,19 @@
-//! The machine of a measured boot: one processor, a card, a root; and what makes its clock exact.
+//! The machine of a measured boot: one processor, a card, a root; and the options that make its clock exact.
 //!
-//! With `-icount sleep=off` a guest that waits jumps to its next timer, the tick (4 ms) at the latest, unless what it waits
-//! for has come by then. Whatever QEMU leaves to threads of its own comes sooner or later, and another number of ticks in
-//! each run. Therefore
-//! - the root is memory: QEMU loads the image into the guest's RAM (`-device loader`) and the kernel takes that region for
-//!   a persistent-memory disk (`memmap=SIZE!START`, /dev/pmem0), which needs no answer from the host;
-//! - `virtio-blk` is there for comparison: on a copy of the image of its own, so that nothing is kept (`-snapshot` would put
-//!   qcow2's bookkeeping between) and nothing has to reach the host's disk (`cache=unsafe`); its requests begin within the
-//!   register write (`ioeventfd=off`);
+//! With `-icount sleep=off` an idle guest jumps to its next timer, the tick (4 ms) at the latest, unless the event that it waits
+//! for comes before. Work that QEMU does in threads of its own ends after another number of ticks in each run. Therefore
+//! - the root is memory: QEMU loads the image into the guest's RAM (`-device loader`) and the kernel uses that region as a
+//!   persistent-memory disk (`memmap=SIZE!START`, /dev/pmem0), which needs no answer from the host;
+//! - `virtio-blk` is for comparison: on a copy of the image, so that no write is kept (`-snapshot` would add qcow2's
+//!   bookkeeping) and no write has to reach the host's disk (`cache=unsafe`); its requests begin within the register write
+//!   (`ioeventfd=off`);
 //! - virtio-net sends by a timer of the guest's clock (`tx=timer`, 10 µs) and without an ioeventfd: the packet, the user-mode
 //!   network's answer and its interrupt then come from the processor's own thread, at a fixed instruction. e1000 and
 //!   vmxnet3 send within the register write anyway;
-//! - all threads of a QEMU are on one processor of the host (see [`super::run`]): the one that a request of the guest wakes
-//!   runs in the guest's stead, and the answer is there before the guest goes on.
+//! - all threads of a QEMU are on one processor of the host (see [`super::run`]): a thread that a request of the guest wakes
+//!   runs instead of the guest, and its answer is complete before the guest goes on.
 //!
-//! In wall time all of this is as QEMU has it by default, but for the root in memory.
+//! In wall time all of this is as in QEMU's defaults, except for the root in memory.
 
 use std::path::Path;
 
@@ -22,27 +21,27 @@ use clap::ValueEnum;
 
 use whit_tools::vm::qemu::{Accelerator, CommandLine, DiskInterface, Nic};
 
-/// The guest's memory. The image lies in its middle: firmware and initramfs are at both ends.
+/// The guest's memory. The image is in its middle: firmware and initramfs are at both ends.
 const MEMORY_MIB: u32 = 512;
-/// Where the image lies.
+/// The address of the image.
 const IMAGE_ADDRESS_MIB: u32 = 256;
-/// How large it is.
+/// The size of the image.
 pub(super) const IMAGE_MIB: u32 = 32;
 
 /// A network card.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Card {
-    /// The paravirtual one of KVM.
+    /// KVM's paravirtual card.
     VirtioNet,
-    /// VMware's paravirtual one.
+    /// VMware's paravirtual card.
     Vmxnet3,
-    /// Intel's of 2002, QEMU's default; its model holds what it receives for a second behind each write of the receive mode
+    /// Intel's card of 2002, QEMU's default; its model holds received packets for a second after each write of the receive mode
     /// (hw/net/e1000.c, set_rx_control()).
     E1000,
 }
 
 impl Card {
-    /// Its name on QEMU's command line, in tables and files.
+    /// Returns its name on QEMU's command line, in tables and files.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -52,7 +51,7 @@ impl Card {
         }
     }
 
-    /// The modules that drive it.
+    /// Returns the modules that drive it.
     pub(super) const fn modules(self) -> &'static [&'static str] {
         match self {
             Self::VirtioNet => &["virtio_pci", "virtio_net"],
@@ -73,7 +72,7 @@ impl Card {
     }
 }
 
-/// Where the root is.
+/// The kind of the root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum RootKind {
     /// A disk in memory, /dev/pmem0.
@@ -85,7 +84,7 @@ pub enum RootKind {
 }
 
 impl RootKind {
-    /// Its name in tables and files.
+    /// Returns its name in tables and files.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -95,7 +94,7 @@ impl RootKind {
         }
     }
 
-    /// The root device.
+    /// Returns the root device.
     pub(super) const fn device(self) -> Option<&'static str> {
         match self {
             Self::Memory => Some("/dev/pmem0"),
@@ -104,7 +103,7 @@ impl RootKind {
         }
     }
 
-    /// The modules that drive it.
+    /// Returns the modules that drive it.
     pub(super) const fn modules(self) -> &'static [&'static str] {
         match self {
             Self::Memory => &["nd_e820", "nd_pmem", "ext4"],
@@ -114,16 +113,16 @@ impl RootKind {
     }
 }
 
-/// Which time is measured.
+/// The measured clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clock {
     /// One guest instruction is one nanosecond.
     Exact,
-    /// The host's.
+    /// The host's clock.
     Wall,
 }
 
-/// The machine that boots `kernel`, with or without an initramfs.
+/// Returns the machine that boots `kernel`, with or without an initramfs.
 pub(super) fn machine(
     kernel: &Path,
     initramfs: Option<&Path>,
@@ -162,7 +161,7 @@ fn loader(image: &Path) -> String {
     format!("loader,file={},addr={:#x},force-raw=on", value(image), u64::from(IMAGE_ADDRESS_MIB) << 20)
 }
 
-/// A file's name inside `key=value,…`: QEMU reads a doubled comma as one.
+/// Escapes a file's name inside `key=value,…`: QEMU reads a doubled comma as one.
 fn value(file: &Path) -> String {
     file.to_string_lossy().replace(',', ",,")
 }
@@ -176,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_an_exact_machine_waits_for_the_host() {
+    fn an_exact_machine_does_not_wait_for_the_host() {
         let line = line(Card::VirtioNet, RootKind::Memory, Clock::Exact);
         for words in [
             "-icount shift=0,sleep=off",

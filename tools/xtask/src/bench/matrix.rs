@@ -1,4 +1,4 @@
-//! Which boots there are: inits x kernels x cards x roots, and why some of them cannot be.
+//! The matrix of boots: inits x kernels x cards x roots, and the combinations that are not possible.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ pub struct Plan {
     pub cards: Vec<Card>,
     /// The kinds of roots.
     pub roots: Vec<RootKind>,
-    /// How often each machine is booted.
+    /// Boots of each machine.
     pub runs: usize,
 }
 
@@ -31,46 +31,46 @@ pub struct Cell {
     pub card: Card,
     /// The root.
     pub root: RootKind,
-    /// Whose time is measured.
+    /// The measured clock.
     pub clock: Clock,
     /// The kernel's file.
     pub vmlinuz: PathBuf,
-    /// The initramfs; none is the kernel alone.
+    /// The initramfs; `None` for the kernel alone.
     pub initramfs: Option<PathBuf>,
     /// Its size in bytes.
     pub initramfs_bytes: Option<u64>,
     /// The root as a file.
     pub image: PathBuf,
-    /// The init's words for the kernel's command line.
+    /// The init's options for the kernel command line.
     pub words: String,
-    /// How often.
+    /// Boots of this machine.
     pub runs: usize,
 }
 
-/// A machine that cannot be.
+/// A combination that is not possible.
 #[derive(Clone, Debug)]
 pub struct Skipped {
     /// Init, kernel, card and root.
     pub name: String,
-    /// Why.
+    /// The reason.
     pub why: String,
 }
 
 impl Cell {
-    /// Init, kernel, card and root in one word.
+    /// Returns init, kernel, card and root as one name.
     #[must_use]
     pub fn name(&self) -> String {
         name(&self.contender, &self.kernel, self.card, self.root)
     }
 
-    /// What is run, on a root in the file `image`.
+    /// Returns the machine's command line, with its root in the file `image`.
     #[must_use]
     pub fn command(&self, image: &Path) -> CommandLine {
         let parts = (self.card, self.root, self.clock);
         machine(&self.vmlinuz, self.initramfs.as_deref(), image, parts, &self.words)
     }
 
-    /// What inits are compared on.
+    /// Returns the name of the machine without the init: inits on the same machine are compared.
     #[must_use]
     pub fn machine(&self) -> String {
         format!("{}, {}, root on {}", self.kernel, self.card.name(), self.root.name())
@@ -84,7 +84,7 @@ fn name(contender: &str, kernel: &str, card: Card, root: RootKind) -> String {
 /// Prepares every machine of a plan.
 ///
 /// # Errors
-/// A file that cannot be looked at; what only one machine lacks skips that machine.
+/// A file that cannot be read; if only one machine lacks something, that machine is skipped.
 pub fn matrix(
     workshop: &mut Workshop,
     contenders: &[Contender],

@@ -1,8 +1,8 @@
 //! Measured boots: inits, network cards, kernels and kinds of roots in a matrix, each booted many times.
 //!
 //! Under QEMU's exact clock one guest instruction is one nanosecond and an idle guest jumps to its next timer, so the
-//! same boot takes the same time on any host, however busy. What would answer late (a disk of the host, a packet that
-//! waits for QEMU's main loop) is kept out: see [`machine`].
+//! same boot takes the same time on any host, however busy. Devices that would answer late (a disk of the host, a packet that
+//! waits for QEMU's main loop) are avoided: see [`machine`].
 
 mod build;
 mod csv;

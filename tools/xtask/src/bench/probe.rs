@@ -1,21 +1,21 @@
-//! What the probe (tests/guest/src/probe.rs) and whit's `whit.timing` left on the console, as numbers.
+//! Parses the output of the probe (tests/guest/src/probe.rs) and of whit's `whit.timing` on the console.
 
 use std::net::Ipv4Addr;
 
 use whit::contract::{STAGE_SEPARATOR, TIMELINE_LINE};
 
-/// What a boot told.
+/// The report of a boot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// When the workload ran, by CLOCK_BOOTTIME in nanoseconds.
+    /// The start of the workload, by CLOCK_BOOTTIME in nanoseconds.
     pub ran_ns: u64,
-    /// Its process number; 1 when the init handed itself over.
+    /// Its process number; 1 when the workload became PID 1.
     pub pid: u64,
     /// The machine's address.
     pub address: Option<Ipv4Addr>,
-    /// Its default route.
+    /// Its default gateway.
     pub router: Option<Ipv4Addr>,
-    /// When the router answered the workload's first packet.
+    /// The time of the router's answer to the workload's first packet.
     pub answered_ns: Option<u64>,
     /// VmHWM of PID 1.
     pub peak_kib: Option<u64>,
@@ -29,11 +29,11 @@ pub struct Report {
 
 /// The line of the kernel's log that shows both clocks at one moment.
 const MARK: &str = "bench: mark";
-/// What ends the probe's report.
+/// The last line of the probe's report.
 pub(crate) const END: &str = "probe: end";
 
 impl Report {
-    /// Reads a console.
+    /// Parses a console's output.
     ///
     /// # Errors
     /// A sentence on what is missing.
@@ -54,7 +54,7 @@ impl Report {
                 "answered" => report.answered_ns = Some(number(value)?),
                 "peak_kib" => report.peak_kib = Some(number(value)?),
                 "threads" => report.threads = Some(number(value)?),
-                _ => {} // `unix`, and what later probes may know
+                _ => {} // `unix`, and fields of later probes
             }
         }
         report.read_log(console)?;
@@ -67,13 +67,13 @@ impl Report {
         Ok(report)
     }
 
-    /// A stage of whit's own timeline.
+    /// Returns a stage of whit's timeline.
     #[must_use]
     pub fn stage(&self, name: &str) -> Option<u64> {
         self.timeline.iter().find(|(stage, _)| stage == name).map(|(_, time_ns)| *time_ns)
     }
 
-    /// When the kernel's log first shows `message`.
+    /// Returns the time of the first `message` in the kernel's log.
     #[must_use]
     pub fn logged(&self, message: &str) -> Option<u64> {
         self.log.iter().find(|(_, text)| text.contains(message)).map(|(time_ns, _)| *time_ns)
@@ -91,14 +91,14 @@ impl Report {
         let mark = lines.iter().rev().find(|(_, message)| *message == MARK);
         let Some((logged_ns, _)) = mark else { return Err("the kernel's log does not show the mark".into()) };
         let (logged_ns, lines) = (*logged_ns, &lines);
-        // The scheduler's clock and CLOCK_BOOTTIME tick alike and began at different moments.
+        // The scheduler's clock and CLOCK_BOOTTIME have the same rate and different starts.
         let mapped = |time_ns: u64| (time_ns + marked_ns).saturating_sub(logged_ns);
         self.log = lines.iter().map(|(time_ns, message)| (mapped(*time_ns), (*message).to_owned())).collect();
         Ok(())
     }
 }
 
-/// What follows `marker`, on each line that has it; the firmware leaves its own last words on the same line.
+/// Returns the text after `marker` on each line that has it; the firmware's last message may be on the same line.
 fn after<'a>(console: &'a str, marker: &'a str) -> impl Iterator<Item = &'a str> {
     console.lines().filter_map(move |line| line.find(marker).map(|at| line[at + marker.len()..].trim_end()))
 }
@@ -113,7 +113,7 @@ fn address(word: Option<&str>) -> Result<Ipv4Addr, String> {
     word.parse().map_err(|_| format!("\"{word}\" is not an address"))
 }
 
-/// Microseconds of the kernel's `seconds.micros`.
+/// Parses the kernel's `seconds.micros` as microseconds.
 fn micros(time: &str) -> Option<u64> {
     let (seconds, micros) = time.split_once('.')?;
     seconds.parse::<u64>().ok()?.checked_mul(1_000_000)?.checked_add(micros.parse().ok()?)
@@ -123,7 +123,7 @@ fn micros(time: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// As a boot of whit left it.
+    /// The console of a boot of whit.
     pub(crate) const CONSOLE: &str = "\
 Booting from ROM..probe: ran 667841084 pid 46 address 10.0.2.15 router 10.0.2.2 answered 667938015 peak_kib 112 threads 1 unix 1767225601\r
 probe: marked 668083121\r

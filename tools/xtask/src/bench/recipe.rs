@@ -1,7 +1,7 @@
-//! Recipes: text files that say how the initramfs of another init is made from Debian's packages.
+//! Recipes: text files that describe how the initramfs of another init is made from Debian's packages.
 //!
-//! A line is an instruction and its words; `#` starts a comment line. File names are those of a package
-//! (`busybox-static:bin/busybox`, several places separated by `|`) or of files beside the recipe.
+//! A line is an instruction and its arguments; `#` starts a comment line. A file name is in a package
+//! (`busybox-static:bin/busybox`, several paths separated by `|`) or beside the recipe.
 //!
 //! ```text
 //! busybox PACKAGE:PATH          a static busybox as /bin/busybox, with its applets' links
@@ -9,9 +9,9 @@
 //! link /NAME TARGET             a symbolic link
 //! directory /NAME MODE          a directory
 //! modules                       the kernel's modules for card and root, and their list in /lib/modules/load
-//! make SCRIPT PACKAGE…          in place of all these: what a script beside the recipe makes in a root of packages
-//! none                          in place of all these: no initramfs, the kernel alone
-//! words WORD…                   for the kernel's command line; {root} is the root device, {workload} the program
+//! make SCRIPT PACKAGE…          instead of these: the initramfs that a script beside the recipe makes in a root of packages
+//! none                          instead of these: no initramfs, the kernel alone
+//! words WORD…                   options for the kernel command line; {root} is the root device, {workload} the program
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -21,27 +21,27 @@ use std::path::{Path, PathBuf};
 pub struct Recipe {
     /// The file's name without its ending.
     pub name: String,
-    /// Where files beside it are.
+    /// The folder of the recipe and of files beside it.
     pub folder: PathBuf,
     /// How its initramfs is made.
     pub making: Making,
-    /// For the kernel's command line.
+    /// Options for the kernel command line.
     pub words: String,
 }
 
 /// How an initramfs is made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Making {
-    /// Not at all: the kernel alone.
+    /// No initramfs: the kernel alone.
     #[default]
     None,
-    /// Of what these say, in order.
+    /// By these steps, in order.
     Steps(Vec<Step>),
     /// By a script beside the recipe, in a root of these packages and their libraries.
     Script(PathBuf, Vec<String>),
 }
 
-/// An instruction that puts something into the initramfs.
+/// An instruction that adds to the initramfs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// A busybox with its links.
@@ -56,23 +56,23 @@ pub enum Step {
     Modules,
 }
 
-/// Where a file comes from.
+/// The source of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A package, and places in it of which the first that exists is taken.
+    /// A package, and paths in it, of which the first that exists is used.
     Package(String, Vec<String>),
     /// A file beside the recipe.
     Beside(PathBuf),
 }
 
-/// What is wrong with a recipe whose instructions do not go together.
+/// The error of a recipe whose instructions cannot be combined.
 const EITHER: &str = "1: a recipe has either steps that fill an initramfs, or one \"make\", or one \"none\"";
 
 impl Recipe {
     /// Reads a recipe.
     ///
     /// # Errors
-    /// `FILE:LINE: what`.
+    /// `FILE:LINE: message`.
     pub fn read(path: &Path) -> Result<Self, String> {
         let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
         let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn an_initramfs_may_be_made_by_others_or_not_at_all() {
+    fn an_initramfs_may_be_made_by_a_script_or_left_out() {
         let alone = Recipe::parse("none\nwords ip=dhcp\n").unwrap();
         assert_eq!((alone.making, alone.words.as_str()), (Making::None, "ip=dhcp"));
         let script = Recipe::parse("make d/make a b-c\n").unwrap();
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_named_with_their_line() {
+    fn an_error_names_the_line() {
         for (text, error) in [
             ("", EITHER),
             ("none\nmodules", EITHER),

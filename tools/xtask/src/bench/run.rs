@@ -1,8 +1,7 @@
-//! Boots every machine of the matrix, round after round, and keeps what each told.
+//! Boots every machine of the matrix, round after round, and collects the reports.
 //!
-//! With the exact clock each worker stays on one processor, and its QEMU with it: whichever of QEMU's threads a guest wakes
-//! runs before the guest goes on, as it must for every run to be the same. It also makes room for as many machines as there
-//! are processors.
+//! With the exact clock each worker stays on one processor, and its QEMU with it: any thread of QEMU that a guest wakes runs before
+//! the guest goes on, which makes every run the same. It also allows as many machines at a time as there are processors.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,7 +18,7 @@ use super::stats::Sample;
 use whit_tools::cli::temporary::Temporary;
 use whit_tools::vm::qemu::Machine;
 
-/// An emulated machine on a busy host boots within seconds, and with a distribution's own initramfs within minutes.
+/// Limit for a boot: an emulated machine on a busy host boots within seconds, and with a distribution's initramfs within minutes.
 const DEADLINE: Duration = Duration::from_secs(600);
 
 /// One boot.
@@ -27,7 +26,7 @@ const DEADLINE: Duration = Duration::from_secs(600);
 pub struct Boot {
     /// Its stages.
     pub times: Times,
-    /// What the machine said of itself.
+    /// The machine's report.
     pub report: Report,
     /// From QEMU's start to the end of the report, by the host's clock.
     pub wall: Duration,
@@ -40,25 +39,25 @@ pub struct Measured {
     pub cell: Cell,
     /// Its boots.
     pub boots: Vec<Boot>,
-    /// Why there are fewer than asked for.
+    /// The reason for fewer boots than requested.
     pub failure: Option<String>,
 }
 
 impl Measured {
-    /// A stage over all boots, if it happened in each.
+    /// Returns a stage over all boots, if it happened in each.
     #[must_use]
     pub fn sample(&self, stage: Stage) -> Option<Sample> {
         let values: Option<Vec<u64>> = self.boots.iter().map(|boot| boot.times.get(stage)).collect();
         Sample::new(values?)
     }
 
-    /// The greatest VmHWM of PID 1, in KiB; none when the init handed itself over to the workload.
+    /// Returns the largest VmHWM of PID 1, in KiB; `None` when the workload became PID 1.
     #[must_use]
     pub fn peak_kib(&self) -> Option<u64> {
         self.boots.iter().filter(|boot| boot.report.pid != 1).filter_map(|boot| boot.report.peak_kib).max()
     }
 
-    /// Whether the workload had an address and a route in every boot.
+    /// Returns whether the workload had an address and a default route in every boot.
     #[must_use]
     pub fn has_network(&self) -> bool {
         let has = |boot: &Boot| boot.report.address.is_some() && boot.report.router.is_some();
@@ -66,9 +65,9 @@ impl Measured {
     }
 }
 
-/// Boots each cell as often as it says, in rounds, `jobs` machines at a time; `say` hears of each boot. A machine that
-/// fails once is left alone from then on.
-pub fn measure(cells: Vec<Cell>, jobs: usize, say: impl Fn(&str) + Sync) -> Vec<Measured> {
+/// Boots each cell as often as it requires, in rounds, `jobs` machines at a time; `progress` gets a line for each boot. A machine
+/// that fails once is not booted again.
+pub fn measure(cells: Vec<Cell>, jobs: usize, progress: impl Fn(&str) + Sync) -> Vec<Measured> {
     let order = rounds(&cells);
     let total = order.len();
     let results: Vec<Mutex<Measured>> =
@@ -93,7 +92,7 @@ pub fn measure(cells: Vec<Cell>, jobs: usize, say: impl Fn(&str) + Sync) -> Vec<
                 }
                 Err(error) => error.lines().next().unwrap_or_default().to_owned(),
             };
-            say(&format!("{:>4}/{total}  {}: {text}", number + 1, cell.name()));
+            progress(&format!("{:>4}/{total}  {}: {text}", number + 1, cell.name()));
             let mut result = lock(result);
             match outcome {
                 Ok(boot) => result.boots.push(boot),
@@ -120,8 +119,8 @@ fn lock(result: &Mutex<Measured>) -> MutexGuard<'_, Measured> {
     result.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Leaves the calling thread, and the programs that it will start, one of its processors. Where that cannot be, boots are
-/// less equal, and the report shows it.
+/// Restricts the calling thread, and the programs that it starts, to one of its processors. If that fails, boots differ more, and
+/// the report shows it.
 fn stay_on_one_processor(job: usize) {
     let Ok(allowed) = sched_getaffinity(None) else { return };
     let processors: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|processor| allowed.is_set(*processor)).collect();
@@ -131,7 +130,7 @@ fn stay_on_one_processor(job: usize) {
     let _ = sched_setaffinity(None, &one);
 }
 
-/// Which cell is booted when: a round of all that want one more boot, then the next.
+/// Returns the order of boots: a round of all cells that need one more boot, then the next round.
 fn rounds(cells: &[Cell]) -> Vec<usize> {
     let most = cells.iter().map(|cell| cell.runs).max().unwrap_or(0);
     let round = |round| cells.iter().enumerate().filter(move |(_, cell)| cell.runs > round).map(|(index, _)| index);
@@ -148,12 +147,12 @@ fn boot(cell: &Cell) -> Result<Boot, String> {
     machine.wait_for(END, DEADLINE).map_err(|error| error.to_string())?;
     let wall = start.elapsed();
     machine.wait(DEADLINE).map_err(|error| error.to_string())?;
-    let told = Report::parse(&machine.transcript()).and_then(|report| Ok((Times::of(&report)?, report)));
-    let (times, report) = told.map_err(|what| machine.failed(what).to_string())?;
+    let parsed = Report::parse(&machine.transcript()).and_then(|report| Ok((Times::of(&report)?, report)));
+    let (times, report) = parsed.map_err(|what| machine.failed(what).to_string())?;
     Ok(Boot { times, report, wall })
 }
 
-/// A copy of a file, beside it.
+/// Copies a file, into the same folder.
 fn copy(file: &Path) -> Result<Temporary, String> {
     let folder = file.parent().unwrap_or(Path::new("."));
     let copy = Temporary::file(folder, ".root-", 0o600).map(|(_, copy)| copy);
@@ -166,7 +165,7 @@ pub(super) mod tests {
     use super::*;
     use crate::bench::machine::Card;
 
-    /// Boots of a played init that took these times from its start to the entrypoint, a third of it to the root.
+    /// Returns made-up boots of an init, with these times from its start to the entrypoint.
     pub(in crate::bench) fn measured(contender: &str, entrypoint_ns: &[u64]) -> Measured {
         let boot = |ns: &u64| {
             let init = 100_000_000;
@@ -209,6 +208,6 @@ pub(super) mod tests {
         assert_eq!((one.peak_kib(), one.has_network()), (Some(112), false));
         one.boots[0].report.pid = 1;
         one.boots[1].report.pid = 1;
-        assert_eq!(one.peak_kib(), None, "it is the workload's own");
+        assert_eq!(one.peak_kib(), None, "PID 1 is the workload");
     }
 }

@@ -1,8 +1,8 @@
-//! An initramfs by its distribution's own means: a script runs in a root of Debian's packages, beside the kernel's modules,
-//! and leaves `/initramfs` there.
+//! Makes an initramfs by its distribution's programs: a script runs in a root of Debian's packages, beside the kernel's modules, and
+//! writes `/initramfs` there.
 //!
-//! Nothing is installed on the host and nobody has to be root: the root is a folder of its own, entered by chroot in a
-//! mount namespace of its own, and for others than root in a user namespace. The script finds
+//! Nothing is installed on the host and root is not needed: the root is a folder, entered by chroot in a mount namespace of its
+//! own, and without root in a user namespace too. The script finds
 //! - its recipe's folder at /recipe;
 //! - the kernel's modules in /lib/modules/$KERNEL, its configuration in /boot/config-$KERNEL;
 //! - the host's /dev and /proc;
@@ -15,22 +15,22 @@ use super::kernel::BenchKernel;
 use whit_tools::cli::temporary::Temporary;
 use whit_tools::programs::{self, Program};
 
-/// What the root is entered with.
+/// The programs that enter the root.
 const PROGRAMS: [Program; 3] = [
     Program { name: "chroot", package: "coreutils" },
     Program { name: "mount", package: "mount" },
     Program { name: "unshare", package: "util-linux" },
 ];
 
-/// Run in the new namespace; `$0` is the root, the rest the command in it.
+/// The script in the new namespace; `$0` is the root, the rest is the command in it.
 const ENTER: &str = "\
 set -e
 mount --rbind /dev \"$0/dev\"
 mount --rbind /proc \"$0/proc\"
 exec chroot \"$0\" \"$@\"";
 
-/// Runs `script` of the folder `beside` in a copy of `system`, and moves what it made to `output`. `workspace` is where the
-/// copy is made.
+/// Runs `script` of the folder `beside` in a copy of `system`, and moves its initramfs to `output`. The copy is made in
+/// `workspace`.
 pub(super) fn run(
     system: &Path,
     (beside, script): (&Path, &Path),
@@ -39,7 +39,7 @@ pub(super) fn run(
     say: fn(&str),
 ) -> Result<(), String> {
     let (Some(release), Some(config)) = (&kernel.release, &kernel.config) else {
-        return Err("its script wants the kernel's release and configuration, and this kernel is a file alone".into());
+        return Err("its script needs the kernel's release and configuration, and this kernel is only a file".into());
     };
     programs::install(&PROGRAMS, say)?;
     let temporary = Temporary::directory(workspace, ".root-").map_err(|error| at(workspace, &error))?;
@@ -68,13 +68,13 @@ pub(super) fn run(
     let made = root.join("initramfs");
     if !done.status.success() || !made.is_file() {
         let words = String::from_utf8_lossy(&done.stderr);
-        let last = words.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it left no /initramfs");
+        let last = words.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no /initramfs was written");
         return Err(format!("{}: {}", beside.join(script).display(), last.trim()));
     }
     std::fs::rename(&made, output).map_err(|error| at(output, &error))
 }
 
-/// What `make modules_install` leaves of a kernel without modules.
+/// Makes the folder that `make modules_install` makes for a kernel without modules.
 fn without_modules(folder: &Path) -> Result<(), String> {
     std::fs::create_dir(folder).map_err(|error| at(folder, &error))?;
     for name in ["modules.builtin", "modules.order"] {

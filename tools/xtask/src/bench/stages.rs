@@ -1,35 +1,35 @@
-//! The stages that are compared, and how each is taken from a boot.
+//! The compared stages, and their sources in a boot.
 //!
-//! Every init is measured alike: the kernel's log has the start of `/init` and the mount of the root, the workload has
-//! its own first moment and the router's answer. Only the lease has to be told by whoever got it: whit's `whit.timing`,
-//! a recipe's `bench: lease` in the kernel's log, or the kernel's `IP-Config: Complete`.
+//! Every init is measured alike: the kernel's log has the start of `/init` and the mount of the root, the workload reports its
+//! own start and the router's answer. Only the lease has to be reported by the DHCP client: by whit's `whit.timing`, a recipe's
+//! `bench: lease` in the kernel's log, or the kernel's `IP-Config: Complete`.
 
 use super::probe::Report;
 
-/// A stage: how long something took.
+/// A stage of a boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Stage {
-    /// From the kernel's start to the start of the init. Without an initramfs, to the end of the kernel's own DHCP:
-    /// what the kernel then does, an init would.
+    /// From the kernel's start to the start of the init. Without an initramfs, to the end of the kernel's own DHCP: the kernel does
+    /// the rest in place of an init.
     Kernel,
     /// From the init's start to the mounted root.
     Root,
     /// From the init's start to the lease.
     Lease,
-    /// From the carrier to the lease, as far as the init tells.
+    /// From the carrier to the lease, if the init reports it.
     Carrier,
-    /// From the init's start to the first instruction of the workload that is its own.
+    /// From the init's start to the first instruction of the workload.
     Entrypoint,
     /// From the init's start to the router's answer to the workload's first packet.
     Answer,
 }
 
-/// All stages in the order in which they are shown.
+/// All stages, in the order of the tables.
 pub const STAGES: [Stage; 6] =
     [Stage::Kernel, Stage::Root, Stage::Lease, Stage::Carrier, Stage::Entrypoint, Stage::Answer];
 
 impl Stage {
-    /// Its title in tables for people.
+    /// Returns its title in tables for people.
     #[must_use]
     pub const fn title(self) -> &'static str {
         match self {
@@ -42,7 +42,7 @@ impl Stage {
         }
     }
 
-    /// Its name in files for machines.
+    /// Returns its name in files for programs.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -56,12 +56,12 @@ impl Stage {
     }
 }
 
-/// How long each stage took in one boot, in nanoseconds; stages that did not happen are absent.
+/// The durations of the stages of one boot, in nanoseconds; stages that did not happen are absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Times([Option<u64>; STAGES.len()]);
 
 impl Times {
-    /// Takes the stages from a report.
+    /// Computes the stages of a report.
     ///
     /// # Errors
     /// A sentence when the log does not show the start of the init.
@@ -69,7 +69,7 @@ impl Times {
         let run = report.logged("Run ").ok_or("the kernel's log does not show the start of the init")?;
         let own_dhcp = report.logged("IP-Config: Complete");
         let mounted = report.logged("EXT4-fs (").or_else(|| report.stage("root"));
-        // The kernel alone mounts before it runs anything.
+        // Only a kernel without an init mounts the root before it runs a program.
         let init = if mounted.is_some_and(|mounted| mounted < run) { own_dhcp.or(mounted) } else { Some(run) };
         let init = init.unwrap_or(run);
         let lease = report.logged("bench: lease").or_else(|| report.stage("lease"));
@@ -88,7 +88,7 @@ impl Times {
         Ok(times)
     }
 
-    /// How long a stage took.
+    /// Returns the duration of a stage.
     #[must_use]
     pub fn get(&self, stage: Stage) -> Option<u64> {
         self.0[stage as usize]
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn whit_tells_of_its_carrier_and_lease() {
+    fn whit_reports_its_carrier_and_lease() {
         let report = report(
             &[(100, "Run /init as init process"), (130, "EXT4-fs (pmem0): mounted filesystem")],
             &[("init", 101), ("link", 120), ("root", 131), ("lease", 140)],
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recipe_tells_of_its_lease_in_the_log() {
+    fn a_recipe_reports_its_lease_in_the_log() {
         let log =
             [(100, "Run /init as init process"), (150, "bench: lease"), (180, "EXT4-fs (vda): mounted filesystem")];
         assert_eq!(all(&report(&log, &[])), [Some(100), Some(80), Some(50), None, Some(100), Some(110)]);
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_root_in_the_initramfs_is_whits_to_tell() {
+    fn a_root_in_the_initramfs_is_reported_by_whit() {
         let report = report(&[(100, "Run /init as init process")], &[("root", 120)]);
         assert_eq!(Times::of(&report).unwrap().get(Stage::Root), Some(20));
         assert!(Times::of(&Report::default()).is_err());

@@ -1,15 +1,15 @@
-//! The report as a picture: a panel for each kernel, card and root, an init a group, a stage a lane.
+//! The report as a picture: a panel for each machine, with a group for each init and a lane for each stage.
 //!
 //! Self-contained (SVG 1.1, no scripts, no fonts of its own): a README shows it as an image, and its colours follow the
-//! reader's light or dark page by a media query. Time is logarithmic: a bar of one init is a thousand times as long as one of
-//! another, and both are to be read.
+//! reader's light or dark page by a media query. Time is logarithmic: the times of inits differ by a factor of up to a thousand,
+//! and all must be readable.
 
 use super::run::Measured;
 use super::stages::Stage;
 use super::table::millis;
 
 const WIDTH: f64 = 900.0;
-/// Where time begins: names stand to the left.
+/// The place of time 0; names are to the left of it.
 const ORIGIN: f64 = 230.0;
 /// Room for figures to the right of the longest bar.
 const FIGURES: f64 = 110.0;
@@ -17,10 +17,10 @@ const LANE: f64 = 15.0;
 const GAP: f64 = 9.0;
 const TITLE: f64 = 30.0;
 
-/// Where the logarithmic scale begins, in nanoseconds: what is shorter has no bar to speak of.
+/// The start of the logarithmic scale, in nanoseconds: shorter times have the shortest bar.
 const SHORTEST_NS: f64 = 1e5;
 
-/// The lanes of an init; all begin where the init does.
+/// The lanes of an init; all begin at the init's start.
 const LANES: [Stage; 4] = [Stage::Root, Stage::Lease, Stage::Entrypoint, Stage::Answer];
 
 const STYLE: &str = "\
@@ -57,7 +57,7 @@ pub fn svg(head: &[String], measured: &[Measured]) -> String {
     )
 }
 
-/// Draws one panel from `top` on; returns where it ends.
+/// Draws one panel from `top` on; returns its end.
 fn draw_panel(body: &mut String, top: f64, title: &str, panel: &[&Measured]) -> f64 {
     let lanes = |one: &Measured| -> Vec<(Stage, u64)> {
         LANES.into_iter().filter_map(|stage| Some((stage, one.sample(stage)?.median()))).collect()
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn without_boots_there_is_the_head() {
+    fn without_boots_only_the_head_is_drawn() {
         let picture = svg(&["head".to_owned()], &[measured("whit", &[])]);
         assert!(picture.contains("head") && !picture.contains("whit"));
     }

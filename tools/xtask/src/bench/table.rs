@@ -1,4 +1,4 @@
-//! The report for people: a table for each kernel and root, an init a row, a stage a column.
+//! The report for people: a table for each machine, with a row for each init and a column for each stage.
 
 use super::goals::goals;
 use super::matrix::Skipped;
@@ -7,7 +7,7 @@ use super::stages::{STAGES, Stage};
 use super::stats::Sample;
 use whit_tools::cli::size;
 
-/// Medians in milliseconds, the widest spread of any stage, memory and sizes.
+/// Returns the tables: medians in milliseconds, the widest spread of any stage, memory and sizes.
 #[must_use]
 pub fn table(head: &[String], measured: &[Measured], skipped: &[Skipped]) -> String {
     let mut text = head.join("\n");
@@ -82,7 +82,7 @@ fn row(one: &Measured) -> Vec<String> {
     row
 }
 
-/// The widest spread of any stage of the init's: nanoseconds while they are few, and percent.
+/// Returns the widest spread of any stage of the init, in percent and milliseconds.
 fn spread(one: &Measured) -> String {
     let samples = STAGES.iter().filter(|stage| **stage != Stage::Kernel).filter_map(|stage| one.sample(*stage));
     let widest = samples.max_by(|left, right| left.spread_percent().total_cmp(&right.spread_percent()));
@@ -95,7 +95,7 @@ fn spread(one: &Measured) -> String {
     }
 }
 
-/// Milliseconds with microseconds behind the point.
+/// Formats milliseconds with microseconds after the point.
 pub(super) fn millis(nanoseconds: u64) -> String {
     let micros = (nanoseconds + 500) / 1000;
     format!("{}.{:03}", micros / 1000, micros % 1000)

@@ -1,4 +1,4 @@
-//! `bootbench`: boots inits side by side and says how long each took for what.
+//! `bootbench`: boots inits side by side and reports the time of each stage.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -14,18 +14,18 @@ use xtask::bench::{
 };
 use xtask::workspace;
 
-/// Where results are committed, below the source tree.
+/// The folder of committed results, in the source tree.
 const BENCH: &str = "bench";
-/// Where the recipes of other inits are.
+/// The folder of the recipes of other inits.
 const RECIPES: &str = "tools/xtask/recipes";
-/// Boots of a machine whose boots do not differ: enough to see that they do not.
+/// Boots of a machine with reproducible boots: enough to show that they do not differ.
 const EXACT_RUNS: usize = 2;
-/// Boots of a machine whose boots do.
+/// Boots of a machine whose boots differ.
 const DISK_RUNS: usize = 5;
 
-/// Boot whit and other inits side by side in QEMU, and report how long each took for what.
+/// Boot whit and other inits side by side in QEMU, and report the time of each stage.
 ///
-/// Times are the guest's, exact to the instruction and the same on any host; --wall measures the host's instead.
+/// Times are guest times, exact to the instruction and the same on any host; --wall measures the host's time instead.
 #[derive(Parser)]
 #[command(
     name = "bootbench",
@@ -34,16 +34,16 @@ const DISK_RUNS: usize = 5;
                   cargo bench-all        # everything, into bench/"
 )]
 struct Arguments {
-    /// How often each machine is booted.
+    /// Boots of each machine.
     #[arg(long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u16).range(1..=1000))]
     runs: u16,
-    /// Another init: a finished initramfs, and words for the kernel's command line ({root} is the root device).
-    #[arg(long, value_name = "NAME=INITRAMFS[,WORDS]")]
+    /// Another init: a finished initramfs, and options for the kernel command line ({root} is the root device).
+    #[arg(long, value_name = "NAME=INITRAMFS[,OPTIONS]")]
     peer: Vec<String>,
     /// Another init by its recipe [default: all of tools/xtask/recipes].
     #[arg(long, value_name = "FILE")]
     recipe: Vec<PathBuf>,
-    /// Only inits of these names, whit among them.
+    /// Only inits of these names; whit is one.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     only: Vec<String>,
     /// Network cards.
@@ -52,16 +52,16 @@ struct Arguments {
     /// Kernels: micro (small, all built in), debian-6.12, debian-6.1, or a file.
     #[arg(long, value_name = "KERNEL", value_delimiter = ',', default_value = "micro")]
     kernel: Vec<KernelName>,
-    /// Where the root is.
+    /// Kinds of roots.
     #[arg(long, value_delimiter = ',', default_value = "memory")]
     root: Vec<RootKind>,
-    /// Measure the host's time, one machine after the other, with KVM where it can be used.
+    /// Measure the host's time, one machine after the other, with KVM if it can be used.
     #[arg(long)]
     wall: bool,
-    /// Machines at a time [default: as many as processors; 1 with --wall].
+    /// Machines at a time [default: the number of processors; 1 with --wall].
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
-    /// Boot the committed matrix instead, and write bench/boot.txt, .csv, .json and .svg.
+    /// Boot the matrix of the committed results instead, and write bench/boot.txt, .csv, .json and .svg.
     #[arg(long, conflicts_with_all = ["runs", "nic", "kernel", "root", "wall", "text", "csv", "json", "svg"])]
     all: bool,
     /// Write the table to this file too.
@@ -70,7 +70,7 @@ struct Arguments {
     /// Write stages and figures to this file.
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
-    /// Write everything, each boot by itself, to this file.
+    /// Write all results, with each single boot, to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Draw a picture into this file.
@@ -84,8 +84,8 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), String> {
     let contenders = contenders(arguments)?;
-    programs::install(&[QEMU], say)?;
-    let mut workshop = Workshop::open(say)?;
+    programs::install(&[QEMU], progress)?;
+    let mut workshop = Workshop::open(progress)?;
     let clock = if arguments.wall { Clock::Wall } else { Clock::Exact };
     let plans = plans(arguments, &workshop)?;
     let (mut cells, mut skipped) = (Vec::new(), Vec::new());
@@ -102,7 +102,7 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     }
     let host = Host::look();
     let jobs = arguments.jobs.unwrap_or(if arguments.wall { 1 } else { host.processors });
-    let measured = measure(cells, jobs, say);
+    let measured = measure(cells, jobs, progress);
 
     let command = typed();
     let mut kernels: Vec<BenchKernel> = Vec::new();
@@ -115,7 +115,7 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     let text = table(&head, &measured, &skipped);
     writeln!(std::io::stdout(), "{text}").map_err(|error| format!("standard output: {error}"))?;
     let committed = |ending| arguments.all.then(|| workspace::root().join(BENCH).join("boot").with_extension(ending));
-    // The picture shows what the first plan compares; all of them would be taller than a page.
+    // The picture shows only the machines of the first plan; all of them would be taller than a page.
     let is_shown = |one: &&Measured| {
         let first = plans.first();
         first.is_some_and(|plan| plan.roots.contains(&one.cell.root) && plan.kernels[0].name == one.cell.kernel)
@@ -137,7 +137,8 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     }
 }
 
-/// A distribution's own initramfs takes minutes for an exact boot: of the committed matrices it is in the one of its kernel.
+/// Returns whether an init is in a plan. A distribution's initramfs takes minutes for an exact boot: of the committed plans, it is
+/// only in the one with its kernel.
 fn takes_part(contender: &Contender, plan: &Plan, is_committed: bool) -> bool {
     let is_debians = plan.kernels.iter().any(|kernel| kernel.modules.is_some());
     let is_distributions =
@@ -145,7 +146,7 @@ fn takes_part(contender: &Contender, plan: &Plan, is_committed: bool) -> bool {
     !is_committed || is_debians || !is_distributions
 }
 
-/// The matrix that was asked for, or the committed ones.
+/// Returns the requested matrix, or those of the committed results.
 fn plans(arguments: &Arguments, workshop: &Workshop) -> Result<Vec<Plan>, String> {
     let plan = |kernels: &[KernelName], cards: &[Card], roots: &[RootKind], runs| {
         let kernels = kernels.iter().map(|name| workshop.kernel(name)).collect::<Result<Vec<_>, String>>()?;
@@ -158,14 +159,14 @@ fn plans(arguments: &Arguments, workshop: &Workshop) -> Result<Vec<Plan>, String
     let (cards, card) = ([Card::VirtioNet, Card::Vmxnet3, Card::E1000], [Card::VirtioNet]);
     Ok(vec![
         plan(&[KernelName::Micro], &cards, &[RootKind::Memory], EXACT_RUNS)?,
-        // A root that answers when the host lets it: more boots, to see how far they differ.
+        // The host decides when this root answers: more boots show how far they differ.
         plan(&[KernelName::Micro], &card, &[RootKind::VirtioBlk], DISK_RUNS)?,
         plan(&[KernelName::Micro], &card, &[RootKind::Initramfs], EXACT_RUNS)?,
         plan(&[KernelName::Debian("6.1".to_owned())], &card, &[RootKind::Memory], EXACT_RUNS)?,
     ])
 }
 
-/// whit, the recipes, and the files that were given.
+/// Returns whit, the inits of recipes, and those of --peer.
 fn contenders(arguments: &Arguments) -> Result<Vec<Contender>, String> {
     let mut contenders = vec![Contender::Whit];
     let recipes = if arguments.recipe.is_empty() { all_recipes()? } else { arguments.recipe.clone() };
@@ -186,7 +187,7 @@ fn contenders(arguments: &Arguments) -> Result<Vec<Contender>, String> {
 }
 
 fn peer_of(text: &str) -> Result<Contender, String> {
-    let (name, rest) = text.split_once('=').ok_or_else(|| format!("--peer {text}: not NAME=INITRAMFS[,WORDS]"))?;
+    let (name, rest) = text.split_once('=').ok_or_else(|| format!("--peer {text}: not NAME=INITRAMFS[,OPTIONS]"))?;
     let (file, words) = rest.split_once(',').unwrap_or((rest, "root={root} init={workload}"));
     if !Path::new(file).is_file() {
         return Err(format!("--peer {name}: {file}: no such file"));
@@ -194,7 +195,7 @@ fn peer_of(text: &str) -> Result<Contender, String> {
     Ok(Contender::File(name.to_owned(), file.into(), words.to_owned()))
 }
 
-/// The recipes of the source tree, by name.
+/// Returns the recipes of the source tree, by name.
 fn all_recipes() -> Result<Vec<PathBuf>, String> {
     let folder = workspace::root().join(RECIPES);
     let entries = std::fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
@@ -205,7 +206,7 @@ fn all_recipes() -> Result<Vec<PathBuf>, String> {
     Ok(recipes)
 }
 
-/// The command line, for whoever wants the same again.
+/// Returns the command line, to repeat the measurement.
 fn typed() -> String {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     format!("bootbench {}", arguments.join(" ")).trim_end().to_owned()
@@ -215,7 +216,7 @@ fn write(path: &Path, content: &str) -> Result<(), String> {
     output::write(path, content.as_bytes()).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// Says what happens, on standard error: the report alone is on standard output.
-fn say(line: &str) {
+/// Prints progress to standard error: standard output has only the report.
+fn progress(line: &str) {
     eprintln!("{line}");
 }

@@ -17,13 +17,13 @@ use xtask::workspace;
     Example: cargo build-init --features dhcp,hardware -o /tmp/init"
 )]
 struct Arguments {
-    /// The inits: target/init/whit is `whole`, target/init/whit-NAME another [default: whole]
+    /// The inits: `whole` is target/init/whit, another one target/init/whit-NAME [default: whole]
     #[arg(value_name = "INIT")]
     inits: Vec<Init>,
     /// Build an init with these features of Cargo.toml instead, separated by commas
     #[arg(long, value_name = "LIST", conflicts_with = "inits", requires = "output")]
     features: Option<String>,
-    /// Where to write it
+    /// Write the init to FILE
     #[arg(short, long, value_name = "FILE", requires = "features")]
     output: Option<PathBuf>,
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
-/// The superblock's place in an ext4 file system, and of its fields in it (Documentation/filesystems/ext4/super.rst).
+/// The offset of the superblock in an ext4 file system; the offsets of its fields follow (Documentation/filesystems/ext4/super.rst).
 const SUPERBLOCK: u64 = 1024;
 const S_STATE: u64 = 0x3a;
 const S_FEATURE_INCOMPAT: u64 = 0x60;
@@ -13,7 +13,7 @@ const EXT4_VALID_FS: u16 = 0x0001;
 /// In `s_feature_incompat`: the journal has to be replayed.
 const INCOMPAT_RECOVER: u32 = 0x0004;
 
-/// Whether the guest unmounted the file system, or made it read-only, before it went.
+/// Returns whether the guest unmounted the file system, or made it read-only, before it ended.
 pub(crate) fn is_clean(image: &Path) -> Result<bool, String> {
     let describe = |error| format!("{}: {error}", image.display());
     let file = File::open(image).map_err(describe)?;
@@ -25,9 +25,9 @@ pub(crate) fn is_clean(image: &Path) -> Result<bool, String> {
     Ok(is_valid && u32::from_le_bytes(features) & INCOMPAT_RECOVER == 0)
 }
 
-/// The size of a file, and how much of it takes place on this disk: images have holes.
+/// Returns the size of a file, and the space that it takes on the disk: images have holes.
 pub(crate) fn sizes(path: &Path) -> Result<(u64, u64), String> {
-    const BLOCK_BYTES: u64 = 512; // of st_blocks, whatever the file system's are
+    const BLOCK_BYTES: u64 = 512; // the unit of st_blocks on every file system
     let metadata = path.metadata().map_err(|error| format!("{}: {error}", path.display()))?;
     Ok((metadata.len(), metadata.blocks() * BLOCK_BYTES))
 }

@@ -1,4 +1,4 @@
-//! Ctrl-c: ends the machine with the demo, or, when the machine was to be kept, asks for its orderly end.
+//! Ctrl-c: kills the machine with the demo, or, with --keep, starts its orderly end.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -10,21 +10,21 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use whit_tools::cli::terminal::Raw;
 
-/// What ctrl-c sends to a terminal that makes no signal of it.
+/// The byte of ctrl-c in raw mode.
 const CTRL_C: u8 = 0x03;
 
-/// What became of the signals that ask a program to end.
+/// The state of the signals that end a program.
 pub(crate) struct Interrupt {
-    /// Whether somebody waits for one.
+    /// Whether [`Interrupt::wait`] waits for one.
     awaited: Arc<AtomicBool>,
-    /// Whether one came when nobody did.
+    /// Whether one came at another time.
     came: Arc<AtomicBool>,
     sender: Sender<()>,
     receiver: Receiver<()>,
 }
 
 impl Interrupt {
-    /// Takes over the signals: unless one is awaited, it calls `end`.
+    /// Handles the signals: one that is not awaited calls `end`.
     pub(crate) fn watch(end: impl Fn() + Send + 'static) -> io::Result<Self> {
         let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
         let (sender, receiver) = channel();
@@ -43,27 +43,27 @@ impl Interrupt {
         Ok(interrupt)
     }
 
-    /// Whether a signal ended the machine.
+    /// Returns whether a signal ended the machine.
     pub(crate) fn came(&self) -> bool {
         self.came.load(Ordering::SeqCst)
     }
 
-    /// Returns when ctrl-c is pressed, or a signal asks for the end.
+    /// Waits until ctrl-c is pressed, or a signal comes.
     ///
-    /// A terminal's signal would reach QEMU too, and end it as a power cut ends a machine: meanwhile the terminal makes
-    /// none, and the key is read.
+    /// A terminal's signal would reach QEMU too, and end it like a power failure: meanwhile the terminal is in raw mode, and the key
+    /// is read.
     pub(crate) fn wait(&self) -> io::Result<()> {
         self.awaited.store(true, Ordering::SeqCst);
         let terminal = Raw::enter()?;
         if terminal.is_some() {
             let sender = self.sender.clone();
             thread::spawn(move || {
-                // The terminal's end is as good as the key.
+                // The terminal's end is treated like the key.
                 io::stdin().lock().bytes().any(|byte| byte.map_or(true, |byte| byte == CTRL_C));
                 sender.send(()).ok();
             });
         }
-        // It cannot fail: this value has a sender of its own.
+        // This cannot fail: `self` has a sender of its own.
         self.receiver.recv().ok();
         self.awaited.store(false, Ordering::SeqCst);
         Ok(())

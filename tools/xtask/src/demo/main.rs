@@ -1,6 +1,6 @@
-//! The README's first command: from nothing to a page served by a machine made of an image.
+//! The README's first command: makes a machine of an image, and shows a page that it serves.
 //!
-//! Everything that was fetched or built is kept below `target/`, so that a second run takes seconds.
+//! All fetched and built files are kept below `target/`, so that a second run takes seconds.
 #![forbid(unsafe_code)]
 
 mod disk;
@@ -23,7 +23,7 @@ use whit_tools::vm::qemu::{Accelerator, CommandLine, DiskInterface, Forward, Mac
 use interrupt::Interrupt;
 use prepare::Artefacts;
 
-/// Boots nginx, out of Debian's packages, as a machine of its own, and shows the page that it serves
+/// Boots nginx, made of Debian's packages, as a machine, and shows the page that it serves
 #[derive(Parser)]
 #[command(
     name = "demo",
@@ -34,22 +34,22 @@ pub(crate) struct Arguments {
     /// Leave the machine running until ctrl-c
     #[arg(long)]
     keep: bool,
-    /// A `docker export` tar to boot instead of Debian's nginx; it has to serve HTTP
+    /// A tar of `docker export` to boot instead of Debian's nginx; it has to serve HTTP
     #[arg(long, value_name = "TAR")]
     image: Option<PathBuf>,
-    /// What `docker inspect` says of it; without, it is started as /usr/sbin/nginx
+    /// The output of `docker inspect` for it; without, /usr/sbin/nginx is started
     #[arg(long, value_name = "FILE", requires = "image")]
     config: Option<PathBuf>,
-    /// The port that it serves
+    /// The port of the server in the image
     #[arg(long, value_name = "PORT", default_value_t = 80)]
     port: u16,
     /// A kernel to boot instead of Debian's newest cloud kernel
     #[arg(long, value_name = "FILE")]
     kernel: Option<PathBuf>,
-    /// Its modules; without, it has to have virtio and ext4 built in
+    /// The modules of the kernel; without, it needs virtio and ext4 built in
     #[arg(long, value_name = "DIR", requires = "kernel")]
     modules: Option<PathBuf>,
-    /// What executes the machine: auto is kvm where it can be used, else tcg
+    /// The accelerator: auto is kvm if it can be used, else tcg
     #[arg(long, value_name = "KIND", default_value = "auto")]
     accel: Accel,
 }
@@ -61,15 +61,15 @@ enum Accel {
     Tcg,
 }
 
-/// From QEMU's start to the entrypoint, and on to the page: a busy host that translates is slow.
+/// Limit for the time from QEMU's start to the page: a busy host that emulates is slow.
 const BOOT: Duration = Duration::from_secs(180);
-/// From the word to power off to QEMU's end.
+/// Limit for the time from the command `poweroff` to QEMU's end.
 const POWER_OFF: Duration = Duration::from_secs(60);
-/// Within this a workload that daemonises has done so.
+/// The time in which a workload that daemonises has done so.
 const DAEMONISED: Duration = Duration::from_secs(2);
-/// The port of the host, if nobody has it yet: an address that a person can type.
-const WANTED_PORT: u16 = 8080;
-/// How much of the page is shown.
+/// The preferred port of the host: an address that a person can type.
+const PREFERRED_PORT: u16 = 8080;
+/// Lines of the page that are shown.
 const PAGE_LINES: usize = 6;
 
 fn main() -> ExitCode {
@@ -89,15 +89,16 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     show(&format!("\n{command}\n"))?;
     let mut machine = Machine::start(&command).map_err(|error| error.to_string())?;
     let interrupt = Interrupt::watch(machine.terminator()).map_err(|error| format!("cannot take signals: {error}"))?;
-    let mut live = || {
+    let mut serve_and_end = || {
         serve(&mut machine, port)?;
         if arguments.keep {
-            show(&format!("\nopen http://127.0.0.1:{port}/ as long as you like; ctrl-c powers the machine off"))?;
+            show(&format!("\nopen http://127.0.0.1:{port}/; ctrl-c powers the machine off"))?;
             interrupt.wait().map_err(|error| format!("waiting for ctrl-c: {error}"))?;
         }
         power_off(&mut machine, &artefacts)
     };
-    live().map_err(|error| if interrupt.came() { "interrupted, the machine is gone".to_owned() } else { error })?;
+    serve_and_end()
+        .map_err(|error| if interrupt.came() { "interrupted; the machine was killed".to_owned() } else { error })?;
     let (prepared, all) = (prepared.as_secs_f64(), start.elapsed().as_secs_f64());
     show(&format!("\npowered off, file system clean; {all:.1} s in all, {prepared:.1} s of it to fetch and build"))
 }
@@ -122,12 +123,12 @@ fn command_line(arguments: &Arguments, artefacts: &Artefacts, port: u16) -> Comm
         .forward(Forward { protocol: Protocol::Tcp, address: Ipv4Addr::LOCALHOST, host: port, guest: arguments.port })
 }
 
-/// How busybox's shell asks root for a command.
+/// The prompt of busybox's shell for root.
 const PROMPT: &str = "# ";
 /// The kernel's last line (kernel/reboot.c, kernel_power_off()).
 const POWERED_OFF: &str = "reboot: Power down";
 
-/// Waits for the page; shows it and how long everything took.
+/// Waits for the page; shows it and the timeline.
 fn serve(machine: &mut Machine, port: u16) -> Result<(), String> {
     let deadline = Instant::now() + BOOT;
     let mut timeline = wait_for_entrypoint(machine, deadline)?;
@@ -145,7 +146,7 @@ fn serve(machine: &mut Machine, port: u16) -> Result<(), String> {
     Ok(())
 }
 
-/// Reads the console up to the init's timeline, or to its word that there is nothing to wait for.
+/// Reads the console up to the init's timeline; an exit line before it is an error.
 fn wait_for_entrypoint(machine: &mut Machine, deadline: Instant) -> Result<Timeline, String> {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -163,7 +164,7 @@ fn ended_early(status: u8) -> String {
     format!("the workload ended with status {status} before it served a page")
 }
 
-/// Ends the workload if it is in the foreground, and then the machine, from the shell on its console.
+/// Ends the workload if it is in the foreground, and then powers the machine off from the shell on its console.
 fn power_off(machine: &mut Machine, artefacts: &Artefacts) -> Result<(), String> {
     let finish = |machine: &mut Machine| {
         if machine.wait_for(EXIT_LINE, DAEMONISED).is_err() {
@@ -184,8 +185,8 @@ fn power_off(machine: &mut Machine, artefacts: &Artefacts) -> Result<(), String>
     Err(machine.failed(what).to_string())
 }
 
-/// 8080, or any port when that is taken.
+/// Returns 8080, or any free port when that is in use.
 fn free_port() -> io::Result<u16> {
     let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
-    bind(WANTED_PORT).or_else(|_| bind(0))?.local_addr().map(|address| address.port())
+    bind(PREFERRED_PORT).or_else(|_| bind(0))?.local_addr().map(|address| address.port())
 }

@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 /// A page is shown by its first lines; a server that sends more than this is cut off.
 const MAX_ANSWER_BYTES: u64 = 1 << 20;
 
-/// How long one connection may be silent before another is tried: QEMU takes it at once and may find nobody behind it.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Timeout of a connection before a retry: QEMU accepts it at once, even without a server in the guest.
+const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Between two tries that the guest turned down: no event on this side tells when its server listens.
+/// The time between two tries that the guest refused: no event on the host shows when its server listens.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Asks `port` of this host, which QEMU forwards, for `/` until there is an answer, or `failure` has a reason to stop.
+/// Requests `/` from `port` of this host, which QEMU forwards, until there is an answer, or `failure` returns a reason to stop.
 pub(crate) fn fetch(port: u16, deadline: Instant, failure: impl Fn() -> Option<String>) -> Result<Vec<u8>, String> {
     loop {
-        let problem = match ask(port) {
+        let problem = match request(port) {
             Ok(answer) if answer.starts_with(b"HTTP/") => return Ok(answer),
             Ok(answer) if answer.is_empty() => "closed without an answer".to_owned(),
             Ok(_) => return Err(format!("port {port} answers, but not as a web server does")),
@@ -36,16 +36,16 @@ pub(crate) fn fetch(port: u16, deadline: Instant, failure: impl Fn() -> Option<S
     }
 }
 
-fn ask(port: u16) -> io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+fn request(port: u16) -> io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
     stream.write_all(b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
     let mut answer = Vec::new();
     stream.take(MAX_ANSWER_BYTES).read_to_end(&mut answer)?;
     Ok(answer)
 }
 
-/// The status line, and the first lines of the body that say something.
+/// Returns the status line, and the first lines of the body that are not empty.
 pub(crate) fn first_lines(answer: &[u8], count: usize) -> Vec<String> {
     let text = String::from_utf8_lossy(answer);
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
@@ -54,7 +54,7 @@ pub(crate) fn first_lines(answer: &[u8], count: usize) -> Vec<String> {
     std::iter::once(status).chain(body).map(printable).collect()
 }
 
-/// A page must not move the cursor of whoever looks at it.
+/// Replaces control characters: a page must not move the terminal's cursor.
 fn printable(line: &str) -> String {
     line.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
 }
@@ -64,15 +64,15 @@ mod tests {
     use super::*;
     use std::net::TcpListener;
 
-    /// A server that answers its connections in turn with `answers`.
+    /// Returns a server that answers its connections in turn with `answers`.
     fn server(answers: &'static [&'static [u8]]) -> u16 {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         std::thread::spawn(move || {
             for answer in answers {
                 let (mut stream, _) = listener.accept().unwrap();
-                let mut request = [0; 64];
-                assert!(stream.read(&mut request).unwrap() > 0);
+                let mut received = [0; 64];
+                assert!(stream.read(&mut received).unwrap() > 0);
                 stream.write_all(answer).unwrap();
             }
         });
@@ -95,18 +95,18 @@ mod tests {
         let port = server(&[b"", b""]);
         let error = fetch(port, Instant::now(), || None).unwrap_err();
         assert_eq!(error, format!("no page from port {port}: closed without an answer"));
-        let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-        assert_eq!(fetch(nobody, soon(), || None).unwrap_err(), "the machine has ended");
+        let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        assert_eq!(fetch(closed, soon(), || None).unwrap_err(), "the machine has ended");
     }
 
     #[test]
     fn a_reason_to_stop_ends_it() {
         let port = server(&[b"", b""]);
-        assert_eq!(fetch(port, soon(), || Some("it is over".into())).unwrap_err(), "it is over");
+        assert_eq!(fetch(port, soon(), || Some("a reason".into())).unwrap_err(), "a reason");
     }
 
     #[test]
-    fn another_protocol_is_said() {
+    fn another_protocol_is_an_error() {
         let port = server(&[b"SSH-2.0-OpenSSH_9.2\r\n"]);
         let error = fetch(port, soon(), || None).unwrap_err();
         assert_eq!(error, format!("port {port} answers, but not as a web server does"));

@@ -1,4 +1,4 @@
-//! What the demo boots: everything fetched or made, and how large it is.
+//! Fetches and makes the files that the demo boots, and shows their sizes.
 
 use std::fs::File;
 use std::io;
@@ -21,31 +21,31 @@ use crate::{Arguments, disk, show};
 /// The drivers that the machine of the demo needs, where a kernel has them as modules.
 const MODULES: [&str; 4] = ["virtio_pci", "virtio_blk", "virtio_net", "ext4"];
 
-/// What an image without a configuration starts: the image is nginx's, and it goes into the background.
+/// The entrypoint of an image without a configuration: nginx, which goes into the background.
 const ENTRYPOINT: &str = "/usr/sbin/nginx";
 
-/// The files of a machine, and a word about each.
+/// The files of a machine, with notes for the output.
 pub(crate) struct Artefacts {
     init: PathBuf,
     image: PathBuf,
-    /// What QEMU loads.
+    /// The kernel that QEMU loads.
     pub(crate) kernel: PathBuf,
-    /// What the kernel unpacks.
+    /// The initramfs that the kernel unpacks.
     pub(crate) initramfs: PathBuf,
-    /// What the init mounts.
+    /// The disk that the init mounts.
     pub(crate) disk: PathBuf,
-    /// The kernel's release, when it is Debian's.
+    /// The release of a kernel of Debian's.
     release: Option<String>,
     modules: usize,
 }
 
-/// Fetches, builds and packs.
+/// Fetches, builds and packs all files.
 pub(crate) fn artefacts(arguments: &Arguments) -> Result<Artefacts, String> {
     for file in [&arguments.image, &arguments.config, &arguments.kernel].into_iter().flatten() {
         File::open(file).map_err(|error| format!("{}: {error}", file.display()))?;
     }
-    programs::install(&[programs::QEMU], say)?;
-    let mut store = Store::open(&workspace::target().join("debian"), say).map_err(|error| error.to_string())?;
+    programs::install(&[programs::QEMU], progress)?;
+    let mut store = Store::open(&workspace::target().join("debian"), progress).map_err(|error| error.to_string())?;
     let debian = match arguments.kernel {
         Some(_) => None,
         None => Some(store.kernel(Flavour::Cloud, None).map_err(|error| error.to_string())?),
@@ -56,7 +56,7 @@ pub(crate) fn artefacts(arguments: &Arguments) -> Result<Artefacts, String> {
         None => images::nginx::tar(&mut store).map_err(|error| error.to_string())?,
     };
     drop(store);
-    say("building the init");
+    progress("building the init");
     let init = Init::Whole.build()?;
 
     let folder = workspace::target().join("demo");
@@ -80,7 +80,7 @@ pub(crate) fn artefacts(arguments: &Arguments) -> Result<Artefacts, String> {
     Ok(Artefacts { init, image, kernel, initramfs, disk, release, modules })
 }
 
-/// A short name for a file with a long one: the command line is for people too.
+/// Makes a link with a short name to a file with a long one: people read the command line.
 fn link(file: &Path, name: PathBuf) -> Result<PathBuf, String> {
     match std::fs::remove_file(&name) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -90,7 +90,7 @@ fn link(file: &Path, name: PathBuf) -> Result<PathBuf, String> {
     Ok(name)
 }
 
-/// The image as a disk, with the run record that says what to start.
+/// Makes a disk of the image, with the run record that has the entrypoint.
 fn make_disk(image: &Path, config: Option<&Path>, disk: &Path) -> Result<(), String> {
     let record = match config {
         Some(path) => {
@@ -108,7 +108,7 @@ fn make_disk(image: &Path, config: Option<&Path>, disk: &Path) -> Result<(), Str
 }
 
 impl Artefacts {
-    /// One line for each: what, how large, where.
+    /// Returns one line for each file: its kind, size and path.
     pub(crate) fn lines(&self) -> Result<Vec<String>, String> {
         let (_, used) = disk::sizes(&self.disk)?;
         let rows = [
@@ -126,12 +126,12 @@ impl Artefacts {
     }
 }
 
-/// Says what takes a while; a closed standard output shows when something is shown.
-fn say(line: &str) {
+/// Prints a step that takes some time. A closed standard output is ignored here; the next line of the demo reports it.
+fn progress(line: &str) {
     show(&format!("{line} …")).ok();
 }
 
-/// A path as a person would type it here.
+/// Returns a path relative to the current directory, as a person would type it.
 fn from_here(path: PathBuf) -> PathBuf {
     let here = std::env::current_dir().unwrap_or_default();
     path.strip_prefix(here).map(Path::to_owned).unwrap_or(path)

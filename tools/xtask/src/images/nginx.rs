@@ -1,8 +1,8 @@
-//! nginx's packages as the tar that `docker export` would make of them.
+//! nginx's packages as a tar like that of `docker export`.
 //!
-//! What makes it one: names without `./`, sorted; root owns everything whoever unpacked it; the merged `/usr` and its
-//! links; and the empty files that the engine mounts over (`/etc/hosts`, `/etc/hostname`, `/etc/resolv.conf`,
-//! `/dev/console`, `.dockerenv`). What Debian's maintainer scripts would do is done here: the users, the site, its page.
+//! It has the properties of such a tar: sorted names without `./`; root as the owner of everything; the merged `/usr` and its
+//! links; and the empty files that the engine mounts over (`/etc/hosts`, `/etc/hostname`, `/etc/resolv.conf`, `/dev/console`,
+//! `.dockerenv`). The work of Debian's maintainer scripts is done here: the users, the site, its page.
 
 use std::collections::BTreeSet;
 use std::fs::Permissions;
@@ -20,13 +20,13 @@ use whit_tools::kernel::debian::{Error, Store, at, run};
 /// Libraries may need further libraries; a chain of packages longer than this is a mistake.
 const MAX_ROUNDS: usize = 4;
 
-/// Where Debian's dynamic loader looks without a cache.
+/// The directory in which Debian's dynamic loader searches without a cache.
 const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
 
 /// The time of every entry, 2025-01-01: the same packages make the same tar.
 const MTIME: &str = "--mtime=@1735689600";
 
-/// A folder that the packages do not bring and a site has.
+/// A folder of a site, which is not in the packages.
 const SITE: &str = "var/www/html";
 
 /// Small files of an image, those of the engine first.
@@ -49,7 +49,7 @@ const FILES: [(&str, &str); 9] = [
     ("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n"),
 ];
 
-/// The tar of the nginx that apt offers, made when it is not there yet.
+/// Returns the tar of the nginx that apt offers; makes it if it does not exist yet.
 pub fn tar(store: &mut Store) -> Result<PathBuf, Error> {
     store.fresh(make)
 }
@@ -64,7 +64,7 @@ fn make(store: &mut Store) -> Result<PathBuf, Error> {
     let root = temporary.path().join("root");
     lay_out(&root, &[SITE])?;
     let mtab = root.join("etc/mtab");
-    symlink("/proc/mounts", &mtab).map_err(at(&mtab))?; // docker leaves it for mount(8)
+    symlink("/proc/mounts", &mtab).map_err(at(&mtab))?; // docker creates it for mount(8)
     fill(store, &root)?;
     configure(&root)?;
 
@@ -74,7 +74,7 @@ fn make(store: &mut Store) -> Result<PathBuf, Error> {
     Ok(path)
 }
 
-/// Unpacks nginx, then what its program turns out to lack, a round of dependencies at a time.
+/// Unpacks nginx, then one round of dependencies after the other until its program has all libraries.
 fn fill(store: &Store, root: &Path) -> Result<(), Error> {
     let mut unpacked = BTreeSet::new();
     let mut round = BTreeSet::from(["nginx".to_owned()]);
@@ -83,22 +83,22 @@ fn fill(store: &Store, root: &Path) -> Result<(), Error> {
         unpack(store, &names, root)?;
         let next = store.depends(&names)?;
         unpacked.append(&mut round);
-        // The first round is nginx alone: its configuration is in a package of its own, whatever its program needs.
+        // The first round is nginx alone. Its configuration is in a package of its own and comes with the second.
         if unpacked.len() > 1 && missing_libraries(root)?.is_empty() {
             return Ok(());
         }
-        // iproute2 and debconf serve the maintainer scripts; a program needs libraries and its own files.
+        // iproute2 and debconf are for the maintainer scripts; a program needs libraries and its own files.
         let wanted = |name: &String| name.starts_with("lib") || name == "zlib1g" || name.starts_with("nginx-");
         round = next.into_iter().filter(wanted).filter(|name| !unpacked.contains(name)).collect();
         if round.is_empty() {
             break;
         }
     }
-    let detail = format!("no package brought {}", missing_libraries(root)?.join(", "));
+    let detail = format!("no package has {}", missing_libraries(root)?.join(", "));
     Err(Error::Package { what: "nginx".into(), detail })
 }
 
-/// The libraries that nginx and its libraries name and that are not there.
+/// Returns the missing libraries of nginx and of its libraries.
 fn missing_libraries(root: &Path) -> Result<Vec<String>, Error> {
     let mut missing = Vec::new();
     let mut seen = BTreeSet::new();
@@ -115,7 +115,7 @@ fn missing_libraries(root: &Path) -> Result<Vec<String>, Error> {
     Ok(missing)
 }
 
-/// The `DT_NEEDED` names of an ELF file.
+/// Returns the `DT_NEEDED` names of an ELF file.
 fn needed(path: &Path) -> Result<Vec<String>, Error> {
     let bytes = std::fs::read(path).map_err(at(path))?;
     let names = || -> object::Result<Vec<String>> {
@@ -129,7 +129,7 @@ fn needed(path: &Path) -> Result<Vec<String>, Error> {
     names().map_err(|error| Error::Package { what: path.display().to_string(), detail: error.to_string() })
 }
 
-/// What the maintainer scripts and the engine do.
+/// Does the work of the maintainer scripts and of the engine.
 fn configure(root: &Path) -> Result<(), Error> {
     for (name, content) in FILES {
         let path = root.join(name);
@@ -149,7 +149,7 @@ fn pack(root: &Path, archive: &Path) -> Result<(), Error> {
     names.sort();
     let mut tar = Command::new("tar");
     tar.args(["--create", "--sort=name", "--owner=root:0", "--group=root:0", MTIME]);
-    // Go's archive/tar, so docker's: pax records where ustar is too small, and none for times that nobody asked for.
+    // As Go's archive/tar, and so docker: pax records only where ustar is too small, and none for other times than mtime.
     tar.args(["--format=posix", "--pax-option=delete=atime,delete=ctime"]);
     run("tar", tar.arg("--directory").arg(root).arg("--file").arg(archive).args(names), "nginx")?;
     Ok(())

@@ -13,15 +13,15 @@ use whit_tools::kernel::debian::{Error, Store, at, run};
 /// The links of a merged `/usr`.
 const LINKS: [(&str, &str); 4] = [("bin", "usr/bin"), ("sbin", "usr/sbin"), ("lib", "usr/lib"), ("lib64", "usr/lib64")];
 
-/// Folders that the packages do not bring.
+/// Folders that are not in the packages.
 const FOLDERS: [&str; 14] =
     ["boot", "dev/pts", "dev/shm", "etc", "home", "mnt", "opt", "proc", "root", "run", "srv", "sys", "tmp", "var/tmp"];
 
 /// Libraries may need further libraries; a chain of packages longer than this is a mistake.
 const MAX_ROUNDS: usize = 8;
 
-/// The root of a system with these packages and the libraries that they need, made when it is not there yet. Programs
-/// that others call have to be asked for: what is not a library is not followed.
+/// Returns the root of a system with these packages and the libraries that they need; makes it if it does not exist yet. Other
+/// dependencies than libraries are not followed, so programs that others call have to be named.
 pub fn root(store: &mut Store, names: &[String]) -> Result<PathBuf, Error> {
     store.fresh(|store| make(store, names))
 }
@@ -43,15 +43,15 @@ fn make(store: &Store, names: &[String]) -> Result<PathBuf, Error> {
     Ok(path)
 }
 
-/// What was asked for, and every library that any of it needs. Of alternatives those that are offered are taken.
-fn with_libraries(store: &Store, asked: &[String]) -> Result<BTreeSet<String>, Error> {
-    let mut all: BTreeSet<String> = asked.iter().cloned().collect();
+/// Returns the requested packages, and every library that they need. Of alternatives, the offered ones are taken.
+fn with_libraries(store: &Store, requested: &[String]) -> Result<BTreeSet<String>, Error> {
+    let mut all: BTreeSet<String> = requested.iter().cloned().collect();
     let mut round = all.clone();
     for _ in 0..MAX_ROUNDS {
         let names: Vec<&str> = round.iter().map(String::as_str).collect();
         let offered = store.candidates(&names)?;
         let is_offered = |name: &String| offered.iter().any(|(offered, _)| offered == name);
-        if let Some(name) = asked.iter().find(|name| round.contains(*name) && !is_offered(name)) {
+        if let Some(name) = requested.iter().find(|name| round.contains(*name) && !is_offered(name)) {
             return Err(Error::NotOffered(name.clone()));
         }
         let names: Vec<&str> = offered.iter().map(|(name, _)| name.as_str()).collect();
@@ -63,11 +63,11 @@ fn with_libraries(store: &Store, asked: &[String]) -> Result<BTreeSet<String>, E
         }
         all.extend(round.iter().cloned());
     }
-    Err(Error::Package { what: asked.join(", "), detail: "their libraries need ever more libraries".into() })
+    Err(Error::Package { what: requested.join(", "), detail: "the chain of their libraries is too long".into() })
 }
 
-/// Makes the folders, `more` of them, and the links that packages are unpacked through; the modes are a system's, not
-/// this process's umask.
+/// Makes the folders, those of `more` too, and the links that packages are unpacked through, with the modes of a system
+/// whatever the umask.
 pub(super) fn lay_out(root: &Path, more: &[&str]) -> Result<(), Error> {
     let merged = LINKS.map(|(_, target)| target);
     for folder in FOLDERS.iter().chain(more).chain(&merged) {
@@ -88,7 +88,7 @@ pub(super) fn lay_out(root: &Path, more: &[&str]) -> Result<(), Error> {
     Ok(())
 }
 
-/// `dpkg-deb --extract` would replace the links of the merged `/usr` by folders; tar is told to follow them.
+/// Unpacks packages. `dpkg-deb --extract` would replace the links of the merged `/usr` by folders; tar follows them by an option.
 pub(super) fn unpack(store: &Store, names: &[&str], root: &Path) -> Result<(), Error> {
     let temporary = store.temporary()?;
     for archive in store.archives(names, temporary.path())? {

@@ -1,4 +1,4 @@
-//! Removes what the kernel does not read of a program's file: the section headers, and the names of the sections.
+//! Removes the parts of a program's file that the kernel does not read: the section headers, and the names of the sections.
 
 use object::LittleEndian as LE;
 use object::elf::{FileHeader64, PT_LOAD};
@@ -46,7 +46,7 @@ mod tests {
         assert!(parsed.section_headers(LE, &*cut).unwrap().is_empty());
         std::fs::write(&program, &cut).unwrap();
         assert_eq!(run(&program), Some(7));
-        // Twice is once.
+        // A second cut changes nothing.
         assert_eq!(without_section_headers(&cut).unwrap(), cut);
     }
 

@@ -1,17 +1,17 @@
 //! Compiler flags that make the init smaller.
 //!
-//! `llvm-args` are no stable interface of rustc: another version may refuse one, or accept it without an effect. A refused one is left
-//! out, with a line on standard error; `cargo run -p size-report -- --flags` measures what each still gives.
+//! `llvm-args` are no stable interface of rustc: another version may refuse one, or accept it without an effect. A refused flag is
+//! left out, with a line on standard error; `cargo run -p size-report -- --flags` measures the bytes that each flag saves.
 
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-/// An argument of rustc's `-C`, and why it is there.
+/// An argument of rustc's `-C`, and the reason for it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Flag {
     /// `relocation-model=static`
     pub argument: &'static str,
-    /// What it changes.
+    /// The change that it makes.
     pub reason: &'static str,
 }
 
@@ -19,7 +19,7 @@ const fn flag(argument: &'static str, reason: &'static str) -> Flag {
     Flag { argument, reason }
 }
 
-/// The flags. What each one saves is in bench/flags.txt.
+/// The flags. bench/flags.txt has the bytes that each one saves.
 ///
 /// Not among them: `-enable-ipra`, which saves 888 bytes more and has open miscompilations (llvm/llvm-project issues 109739, 196865).
 pub const FLAGS: &[Flag] = &[
@@ -30,7 +30,7 @@ pub const FLAGS: &[Flag] = &[
     flag("no-redzone=yes", "no code that keeps 128 bytes below the stack pointer free"),
     flag(
         "llvm-args=-disable-machine-licm",
-        "what a loop computes again and again is not kept in a register that must be saved",
+        "a value that a loop computes repeatedly is not kept in a register that must be saved",
     ),
     flag("llvm-args=-apply-ext-tsp-for-size", "blocks in an order with fewer and shorter jumps"),
     flag(
@@ -43,21 +43,21 @@ pub const FLAGS: &[Flag] = &[
     ),
     flag(
         "llvm-args=-jump-threading-across-loop-headers",
-        "a condition that is known on one way into a loop is not tested there",
+        "a condition that is known on one path into a loop is not tested there",
     ),
     flag("llvm-args=-pre-RA-sched=list-burr", "instructions in an order with fewer live registers"),
-    flag("llvm-args=-inline-threshold=10", "functions are inlined only when that costs next to nothing"),
+    flag("llvm-args=-inline-threshold=10", "functions are inlined only when that costs almost nothing"),
     flag("llvm-args=-min-jump-table-entries=99", "comparisons instead of jump tables, which are 8 bytes a case"),
     flag("llvm-args=-tail-merge-size=2", "two common instructions at the end of blocks are enough to share them"),
-    flag("llvm-args=-sink-common-insts", "instructions that end both ways of a branch stand once, after it"),
+    flag("llvm-args=-sink-common-insts", "instructions that end both paths of a branch are moved after it"),
     flag(
         "llvm-args=-enable-split-backedge-in-load-pre",
-        "a load that one way into a loop has made already is not made again",
+        "a load that one path into a loop has already done is not repeated",
     ),
     flag("llvm-args=-bonus-inst-threshold=0", "no instruction is copied into a predecessor to save a branch"),
 ];
 
-/// The flags that the compiler accepts.
+/// Returns the flags that the compiler accepts.
 pub(super) fn accepted() -> Result<&'static [&'static Flag], String> {
     static ACCEPTED: OnceLock<Vec<&'static Flag>> = OnceLock::new();
     if let Some(flags) = ACCEPTED.get() {
@@ -80,7 +80,7 @@ pub(super) fn accepted() -> Result<&'static [&'static Flag], String> {
     Ok(ACCEPTED.get_or_init(|| flags))
 }
 
-/// Whether rustc takes these flags, for the smallest crate there is.
+/// Returns whether rustc accepts these flags, by compiling an empty crate.
 fn is_accepted(flags: &[&Flag]) -> Result<bool, String> {
     let folder = tempfile::tempdir().map_err(|error| format!("a temporary directory: {error}"))?;
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());

@@ -1,6 +1,6 @@
 //! Builds the init as it ships: with compiler flags for its size, and without the section headers of its file.
 //!
-//! `cargo build --profile init -p whit` builds the same program without either; it works too, and is some 6 % larger.
+//! `cargo build --profile init -p whit` builds the same program without the flags and with the headers, about 6 % larger.
 
 mod cut;
 mod flags;
@@ -17,7 +17,7 @@ pub use flags::{FLAGS, Flag};
 
 use crate::workspace;
 
-/// An init that is built by name: a feature of Cargo.toml that is a list of others.
+/// A named init: a feature of Cargo.toml that is a list of others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Init {
     /// A root on a disk, its entrypoint, a shell, an orderly end
@@ -29,10 +29,10 @@ pub enum Init {
 }
 
 impl Init {
-    /// All of them, smallest first.
+    /// All named inits, smallest first.
     pub const ALL: [Self; 3] = [Self::Min, Self::Seed, Self::Whole];
 
-    /// The name: of the Cargo feature, and of the directory that it is built in.
+    /// Returns the name of the Cargo feature, and of the directory that the init is built in.
     pub fn name(self) -> &'static str {
         match self {
             Self::Min => "min",
@@ -41,7 +41,7 @@ impl Init {
         }
     }
 
-    /// The file name in `target/init`. The tools use `whit` unless told otherwise.
+    /// Returns the file name in `target/init`. The tools use `whit` by default.
     pub fn file_name(self) -> &'static str {
         match self {
             Self::Min => "whit-min",
@@ -50,7 +50,7 @@ impl Init {
         }
     }
 
-    /// Builds it and returns its path, `target/init/whit` or `target/init/whit-NAME`.
+    /// Builds the init and returns its path, `target/init/whit` or `target/init/whit-NAME`.
     ///
     /// # Errors
     /// One line; the compiler's messages are on standard error.
@@ -61,8 +61,8 @@ impl Init {
     }
 }
 
-/// Builds an init with these features, separated by commas, in the target directory `target`, and writes it to `path`. A reader of
-/// `path` sees the file before or after, each whole.
+/// Builds an init with these features, separated by commas, in the target directory `target`, and writes it to `path`. The file is
+/// replaced atomically.
 ///
 /// # Errors
 /// One line; the compiler's messages are on standard error.
@@ -70,7 +70,7 @@ pub fn build_features(features: &str, target: &Path, path: &Path) -> Result<(), 
     cut(&compile(features, target, &[])?, path)
 }
 
-/// Writes the program `built` to `path` without its section headers, unless it is there already.
+/// Writes the program `built` to `path` without its section headers, unless the file has this content already.
 ///
 /// # Errors
 /// One line.

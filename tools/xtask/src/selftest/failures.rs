@@ -1,15 +1,15 @@
-//! What of the output of `cargo test` tells why it failed.
+//! Extracts the cause of a failure from the output of `cargo test`.
 
-/// Lines of a message that are shown from its beginning: what was expected.
+/// Lines that are shown from the beginning of a message, which has the expectation.
 const FIRST_LINES: usize = 4;
-/// And from its end: of a console, the last words.
+/// Lines that are shown from its end: of a console, the last output.
 const LAST_LINES: usize = 10;
 /// Characters of a line that are shown.
 const MAX_COLUMNS: usize = 200;
-/// How many panics are told. What breaks everything is told by the first as well.
+/// Limit for the panics that are shown. If everything fails, the first ones are enough.
 const MAX_PANICS: usize = 10;
 
-/// The output of those test programs that did not pass; all of it when there are none, as where something does not compile.
+/// Returns the output of the test programs that failed; the whole output without such a program, as after a compile error.
 pub(crate) fn of_failed_programs(output: &str) -> String {
     let mut programs = vec![String::new()];
     for line in output.lines() {
@@ -24,7 +24,7 @@ pub(crate) fn of_failed_programs(output: &str) -> String {
     if failed.is_empty() { output.to_owned() } else { failed }
 }
 
-/// Who failed, where, and the beginning and the end of what was said: a long output in a few lines.
+/// Summarises the output in a few lines: each failed test, its place, and the beginning and end of its message.
 pub(crate) fn summary(output: &str) -> Vec<String> {
     let panics = panics(output);
     let mut summary = Vec::new();
@@ -44,7 +44,7 @@ pub(crate) fn summary(output: &str) -> Vec<String> {
     summary
 }
 
-/// A line of at most [`MAX_COLUMNS`]: an assertion of two files shows each byte.
+/// Cuts a line to [`MAX_COLUMNS`]: an assertion of two files shows each byte.
 fn clipped(line: &str) -> String {
     let Some((end, _)) = line.char_indices().nth(MAX_COLUMNS) else { return line.to_owned() };
     format!("{} [{} more bytes]", &line[..end], line.len() - end)
@@ -57,7 +57,7 @@ struct Panic<'o> {
     message: Vec<&'o str>,
 }
 
-/// All of them. Those of tests that passed were to come.
+/// Returns all panics of failed tests. Panics of tests that passed were expected.
 fn panics(output: &str) -> Vec<Panic<'_>> {
     let mut panics = Vec::new();
     let mut test = "";
@@ -70,8 +70,7 @@ fn panics(output: &str) -> Vec<Panic<'_>> {
             _ => test = test_of(line).unwrap_or(test),
         }
         if let Some(place) = place_of(line).filter(|_| is_failure) {
-            let mut message: Vec<&str> =
-                std::iter::from_fn(|| lines.next_if(|line| !is_behind_message(line))).collect();
+            let mut message: Vec<&str> = std::iter::from_fn(|| lines.next_if(|line| !is_after_message(line))).collect();
             message.truncate(message.iter().rposition(|line| !line.is_empty()).map_or(0, |last| last + 1));
             panics.push(Panic { test, place, message });
         }
@@ -79,18 +78,18 @@ fn panics(output: &str) -> Vec<Panic<'_>> {
     panics
 }
 
-/// The test of libtest's line over what it printed: `---- root_is_late stdout ----`.
+/// Parses the test's name in libtest's line before its output: `---- root_is_late stdout ----`.
 fn test_of(line: &str) -> Option<&str> {
     line.strip_prefix("---- ")?.strip_suffix(" stdout ----")
 }
 
-/// The place of a panic's first line: `thread 'root_is_late' (12) panicked at tests/qemu_root.rs:4:9:`.
+/// Parses the place in a panic's first line: `thread 'root_is_late' (12) panicked at tests/qemu_root.rs:4:9:`.
 fn place_of(line: &str) -> Option<&str> {
     line.strip_prefix("thread '")?.split_once(" panicked at ")?.1.strip_suffix(':')
 }
 
-/// Whether a line is behind a panic's message (std, `default_hook`): only the first of a program is told how to see the stack.
-fn is_behind_message(line: &str) -> bool {
+/// Returns whether a line is after a panic's message (std, `default_hook`): only a program's first panic has the note on backtraces.
+fn is_after_message(line: &str) -> bool {
     matches!(line, "stack backtrace:" | "failures:")
         || line.starts_with("note: run with `RUST_BACKTRACE")
         || test_of(line).is_some()
@@ -101,7 +100,7 @@ fn is_behind_message(line: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// Of cargo 1.96, cut.
+    /// Output of cargo 1.96, shortened.
     const OUTPUT: &str = "\
      Running tests/good.rs (target/debug/deps/good-1)
 
@@ -166,8 +165,8 @@ error: test failed, to rerun pass `-p whit-tests --test bad`
 ";
 
     #[test]
-    fn each_panic_of_a_failed_test_is_told_without_its_stack() {
-        let told = [
+    fn each_panic_of_a_failed_test_is_shown_without_its_stack() {
+        let expected = [
             "power, tests/bad.rs:4:9",
             "    the console did not show \"wrote\"",
             "power, tests/bad.rs:20:5",
@@ -175,7 +174,7 @@ error: test failed, to rerun pass `-p whit-tests --test bad`
             "power, tests/bad.rs:21:5",
             "    again",
         ];
-        assert_eq!(summary(OUTPUT), told);
+        assert_eq!(summary(OUTPUT), expected);
     }
 
     #[test]

@@ -70,7 +70,7 @@ fn main() -> ExitCode {
         let results = thread::scope(|scope| {
             let steps: Vec<_> =
                 steps.iter().map(|(index, step)| scope.spawn(move || Done::of(*index, step, tier))).collect();
-            steps.into_iter().map(|step| step.join().expect("it does not panic")).collect::<Vec<_>>()
+            steps.into_iter().map(|step| step.join().expect("a step does not panic")).collect::<Vec<_>>()
         });
         for (done, (index, step)) in results.iter().zip(&steps) {
             let number = if steps.len() > 1 { format!("{}: ", index + 1) } else { String::new() };
@@ -87,7 +87,7 @@ fn main() -> ExitCode {
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// The steps with their indices, those together that run at the same time.
+/// Groups the steps that run at the same time, with their indices.
 fn groups<'s>(steps: &[&'s Step]) -> Vec<Vec<(usize, &'s Step)>> {
     let mut groups: Vec<Vec<_>> = Vec::new();
     for (index, step) in steps.iter().enumerate() {
@@ -133,7 +133,7 @@ impl Done {
                     println!("     {line}");
                 }
                 println!("     all of its output: {}\n     repeat it with: {typed}", self.log.display());
-                // For where only this output is kept; after the summary, in case it is cut.
+                // For hosts that keep only this output; after the summary, in case it is cut.
                 if !std::io::stdout().is_terminal() {
                     println!("\n{}", failures::of_failed_programs(&self.output));
                 }
@@ -142,7 +142,7 @@ impl Done {
     }
 }
 
-/// The tests that passed, summed over all of `test result: ok. 12 passed; …`; none when there were no test programs.
+/// Sums the passed tests of all lines `test result: ok. 12 passed; …`; `None` without test programs.
 fn count_tests(output: &str) -> Option<usize> {
     let results = output.lines().filter_map(|line| line.strip_prefix("test result: ok. "));
     results.filter_map(|line| line.split(' ').next()?.parse::<usize>().ok()).reduce(|sum, count| sum + count)

@@ -35,7 +35,7 @@ const PROGRAMS: [Program; 24] = [
     Program { name: "zstd", package: "zstd" },
 ];
 
-/// Installs what is missing, so that no test fails for it.
+/// Installs missing programs, so that no test fails for lack of one.
 pub(crate) fn prepare(tier: Tier) -> Result<(), String> {
     for tool in ["fmt", "clippy"] {
         let installed =

@@ -1,4 +1,4 @@
-//! A step: started, its output kept in a file, and ended when it takes too long.
+//! Runs a step: starts it, writes its output to a file, and kills it when it takes too long.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
@@ -13,13 +13,13 @@ use xtask::workspace;
 
 use crate::steps::{Step, Tier};
 
-/// Time limit of a step: several times what it takes.
+/// Time limit of a step: several times its usual duration.
 const LIMIT: Duration = Duration::from_secs(20 * 60);
 /// Time limit of a step with machines in it.
 const MACHINES_LIMIT: Duration = Duration::from_secs(60 * 60);
 /// Time limit of a step with machines in the long tier.
 const LONG_LIMIT: Duration = Duration::from_secs(180 * 60);
-/// How often a step that takes long reports how far it is.
+/// Interval of progress reports.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// An event of a step.
@@ -29,7 +29,7 @@ enum Event {
     Ended(io::Result<ExitStatus>),
 }
 
-/// Runs a step with its output into `log`; prints how far its tests are once a minute.
+/// Runs a step with its output into `log`; prints the progress of its tests once a minute.
 pub(crate) fn execute(step: &Step, tier: Tier, log: &Path) -> Result<(), String> {
     let describe = |error: io::Error| format!("{}: {error}", log.display());
     fs::create_dir_all(log.parent().map(PathBuf::from).unwrap_or_default()).map_err(describe)?;
@@ -41,7 +41,7 @@ pub(crate) fn execute(step: &Step, tier: Tier, log: &Path) -> Result<(), String>
     command.stdout(writer.try_clone().map_err(describe)?).stderr(writer);
     command.env_remove("CARGO_TERM_QUIET"); // of .ci/run, for the compilation of this program alone
     let mut cargo = command.spawn().map_err(|error| format!("cargo: {error}"))?;
-    drop(command); // and with it the pipe's side here
+    drop(command); // closes the pipe's writing end here
     let id = cargo.id();
     let (sender, events) = mpsc::channel();
     let lines = sender.clone();
@@ -67,7 +67,7 @@ pub(crate) fn execute(step: &Step, tier: Tier, log: &Path) -> Result<(), String>
             }
             Ok(Event::Ended(status)) => {
                 let status = status.map_err(|error| format!("cargo: {error}"))?;
-                // What it wrote before it ended is on its way.
+                // The last lines before its end may still be in the channel.
                 while let Ok(Event::Line(line)) = events.recv_timeout(Duration::from_millis(100)) {
                     file.write_all(&[&line, &b"\n"[..]].concat()).map_err(describe)?;
                 }
@@ -75,7 +75,7 @@ pub(crate) fn execute(step: &Step, tier: Tier, log: &Path) -> Result<(), String>
             }
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                 end(id);
-                return Err(format!("it did not end within {} minutes", limit.as_secs() / 60));
+                return Err(format!("no end within {} minutes", limit.as_secs() / 60));
             }
         }
     }
@@ -92,7 +92,7 @@ fn limit(step: &Step, tier: Tier) -> Duration {
 /// The tests of a step so far.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Tests {
-    /// Those of the programs that have started, filtered ones excluded.
+    /// Tests of the programs that have started, filtered ones excluded.
     known: usize,
     ended: usize,
 }
@@ -110,7 +110,7 @@ impl Tests {
 /// Kills a process and all of its descendants.
 fn end(id: u32) {
     let Some(process) = i32::try_from(id).ok().and_then(Pid::from_raw) else { return };
-    let _ = kill_process(process, Signal::STOP); // It starts no more.
+    let _ = kill_process(process, Signal::STOP); // It starts no more children.
     let threads = fs::read_dir(format!("/proc/{id}/task")).into_iter().flatten().flatten();
     let children = threads.map(|thread| fs::read_to_string(thread.path().join("children")).unwrap_or_default());
     let children: Vec<String> = children.collect();
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn a_process_is_killed_with_its_descendants() {
         let mut shell = std::process::Command::new("sh");
-        // The pipe is at its end when no process is left that could write to it.
+        // The pipe ends when no process that can write to it is left.
         shell.args(["-c", "sh -c 'echo up; sleep 1000 & sleep 1000' & wait"]).stdout(Stdio::piped());
         let mut shell = shell.spawn().unwrap();
         let mut lines = BufReader::new(shell.stdout.take().unwrap()).lines();

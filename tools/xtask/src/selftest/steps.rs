@@ -1,17 +1,17 @@
-//! The steps: each a command that a person can type, and the tiers that have it.
+//! The steps: each is a command that a person can type, with the tiers that have it.
 
-/// How much is checked.
+/// The extent of the checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tier {
-    /// What needs no root, no QEMU and no Debian archive.
+    /// Checks without root, QEMU and Debian's archive.
     Quick,
-    /// Everything that tells whether a change is good.
+    /// All checks before a merge.
     Default,
     /// The tests of every module `long` too, and each cloud kernel in every test that boots one of them by default.
     Long,
 }
 
-/// A command of cargo and what it is for.
+/// A command of cargo with its title.
 pub(crate) struct Step {
     pub(crate) title: &'static str,
     arguments: &'static [&'static str],
@@ -28,7 +28,7 @@ impl Step {
         Self { title, arguments, tiers, is_beside: false, has_machines: false }
     }
 
-    /// The step needs root, QEMU or Debian's archive. Of tests, those below a module `long` are left out by the default tier.
+    /// Marks a step that needs root, QEMU or Debian's archive. The default tier leaves out tests in modules `long`.
     const fn of_default(self) -> Self {
         Self { tiers: &[Tier::Default, Tier::Long], ..self }
     }
@@ -41,26 +41,26 @@ impl Step {
         Self { has_machines: true, ..self }
     }
 
-    /// The arguments of cargo.
+    /// Returns the arguments of cargo.
     pub(crate) fn arguments(&self, tier: Tier) -> Vec<&'static str> {
         let runs_ignored = self.arguments.contains(&"--ignored");
         let without_long: &[&str] = if runs_ignored && tier != Tier::Long { &["--skip", "::long::"] } else { &[] };
         [self.arguments, without_long].concat()
     }
 
-    /// A variable of the environment, and its value.
+    /// Returns a variable of the environment, and its value.
     pub(crate) fn environment(&self, tier: Tier) -> Option<(&'static str, &'static str)> {
         (self.has_machines && tier == Tier::Long).then_some(("WHIT_KERNELS", "all"))
     }
 
-    /// The command as a person types it.
+    /// Returns the command as a person types it.
     pub(crate) fn typed(&self, tier: Tier) -> String {
         let environment = self.environment(tier).map(|(name, value)| format!("{name}={value} ")).unwrap_or_default();
         format!("{environment}cargo {}", self.arguments(tier).join(" "))
     }
 }
 
-/// The steps of a tier, in their order.
+/// Returns the steps of a tier, in their order.
 pub(crate) fn of(tier: Tier) -> Vec<&'static Step> {
     STEPS.iter().filter(|step| step.tiers.contains(&tier)).collect()
 }
@@ -87,7 +87,7 @@ macro_rules! lints_of {
 
 const STEPS: &[Step] = &[
     Step::new("format", &["fmt", "--check"]),
-    // The init and the guests' programs have no unwinder, and so no dev profile; the rest is compiled once, for its tests.
+    // The init and the guest programs have no unwinder, and so no dev profile; the rest is compiled once, for its tests.
     Step::new(
         "lints of the init",
         &["clippy", "--profile", "init", "-p", "whit", "-p", "whit-guest", "--", "-D", "warnings"],
@@ -117,14 +117,14 @@ const STEPS: &[Step] = &[
     Step::new("tests on the host as root", &["test", "--test", "host", "--", "--ignored", "--show-output"])
         .of_default()
         .beside(),
-    // Most of them wait for a lease or a signal, and need no processor meanwhile.
+    // Most of these tests wait for a lease or a signal, and need no processor meanwhile.
     Step::new(
         "tests in namespaces",
         &["test", "--test", "namespace", "--", "--ignored", "--show-output", "--test-threads=8"],
     )
     .of_default()
     .beside(),
-    // Two at a time: an emulated machine takes a processor, and its deadlines are made for having one.
+    // Two at a time: an emulated machine takes a processor, and its deadlines assume that it has one.
     Step::new("tests in QEMU", &["test", "--test", "qemu", "--", "--ignored", "--show-output", "--test-threads=2"])
         .of_default()
         .beside()

@@ -1,5 +1,5 @@
 #!/bin/sh
-# As in the stock image: IPv6 where the kernel has it.
+# As in the stock image: IPv6 if the kernel has it.
 set -e
 
 test -f "/proc/net/if_inet6" || exit 0

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Says in a line of JSON what a process of this image finds, and ends with the status that it is told."""
+"""Prints the environment of a process of this image as a line of JSON, and ends with the given status."""
 
 import json
 import multiprocessing
@@ -23,7 +23,7 @@ def mode(path):
 
 
 def attempt(action):
-    """What an action returns, or its error."""
+    """Returns the result of an action, or its error."""
     try:
         return action()
     except OSError as error:

@@ -1,7 +1,7 @@
-//! The bare exchange: what every client is measured against. DISCOVER, OFFER, REQUEST, ACK, the address, and nothing else.
+//! The bare exchange, which every client is compared with: DISCOVER, OFFER, REQUEST, ACK, the address, and nothing else.
 //!
-//! It sends nothing twice, believes whoever answers, and has no end. Like the init it has neither a libc nor a loader, and
-//! it uses the init's own codec: what a client takes beyond this is what it does beyond this.
+//! It has no retransmission, accepts any server, and does not end. Like the init it has neither a libc nor a loader, and it uses
+//! the init's codec: the additional time of a client is the time of its additional work.
 #![no_std]
 #![no_main]
 
@@ -48,7 +48,7 @@ unsafe extern "C" fn _start() -> ! {
 }
 
 extern "C" fn main() -> ! {
-    // Before any effect: outside the namespaces that are made for it, it would talk to the host's own network.
+    // Before any effect: outside of the benchmark's namespaces, it would send to the host's network.
     // SAFETY: getpid(2) takes nothing.
     if unsafe { sc::syscall!(GETPID) } == 1 {
         exchange();
@@ -62,12 +62,12 @@ extern "C" fn main() -> ! {
 fn exchange() -> Option<()> {
     let links = socket(AF_NETLINK, SOCK_RAW)?;
     let address = NetlinkAddress { family: AF_NETLINK, padding: 0, port: 0, groups: RTMGRP_LINK };
-    // SAFETY: the address lives over the call and has that size.
+    // SAFETY: the address outlives the call and has that size.
     unsafe { sc::syscall!(BIND, links, &raw const address, size_of::<NetlinkAddress>()) };
-    ask_kernel(links, &rtnetlink::dump_links());
+    send_to_kernel(links, &rtnetlink::dump_links());
     let packets = socket(AF_PACKET, SOCK_DGRAM)?;
     let (index, chaddr) = wait_for_carrier(links);
-    let everybody = LinkAddress {
+    let broadcast_address = LinkAddress {
         family: AF_PACKET,
         protocol: ETH_P_IP.to_be(),
         index,
@@ -76,8 +76,8 @@ fn exchange() -> Option<()> {
         length: 6,
         address: [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0],
     };
-    // SAFETY: the address lives over the call and has that size.
-    unsafe { sc::syscall!(BIND, packets, &raw const everybody, size_of::<LinkAddress>()) };
+    // SAFETY: the address outlives the call and has that size.
+    unsafe { sc::syscall!(BIND, packets, &raw const broadcast_address, size_of::<LinkAddress>()) };
     let mut query = Query {
         kind: Kind::Discover,
         xid: u32::from_le_bytes(*chaddr.last_chunk()?),
@@ -88,10 +88,10 @@ fn exchange() -> Option<()> {
         broadcast: false,
         chaddr,
     };
-    let (offered, server, _) = ask_server(packets, &everybody, &query, Kind::Offer)?;
+    let (offered, server, _) = exchange_message(packets, &broadcast_address, &query, Kind::Offer)?;
     query = Query { kind: Kind::Request, requested: Some(offered), server: Some(server), ..query };
-    let (address, _, prefix_length) = ask_server(packets, &everybody, &query, Kind::Ack)?;
-    ask_kernel(links, &InterfaceAddress { interface: index, address, prefix_length }.add(None));
+    let (address, _, prefix_length) = exchange_message(packets, &broadcast_address, &query, Kind::Ack)?;
+    send_to_kernel(links, &InterfaceAddress { interface: index, address, prefix_length }.add(None));
     Some(())
 }
 
@@ -101,19 +101,19 @@ fn socket(family: u16, kind: usize) -> Option<usize> {
     (descriptor < 1024).then_some(descriptor)
 }
 
-fn ask_kernel(links: usize, request: &Request) {
+fn send_to_kernel(links: usize, request: &Request) {
     let bytes = request.bytes();
-    // SAFETY: that many bytes can be read over the call.
+    // SAFETY: that many bytes are readable during the call.
     unsafe { sc::syscall!(SENDTO, links, bytes.as_ptr(), bytes.len(), 0, 0, 0) };
 }
 
 fn receive(socket: usize, buffer: &mut [u8]) -> &[u8] {
-    // SAFETY: the buffer is writable over the call.
+    // SAFETY: the buffer is writable during the call.
     let length = unsafe { sc::syscall!(RECVFROM, socket, buffer.as_mut_ptr(), buffer.len(), 0, 0, 0) };
     buffer.get(..length).unwrap_or_default()
 }
 
-/// The first Ethernet interface that can send.
+/// Waits for the first Ethernet interface with a carrier.
 fn wait_for_carrier(links: usize) -> (u32, HardwareAddress) {
     let mut buffer = [0; rtnetlink::MAX_REPLY];
     loop {
@@ -126,8 +126,13 @@ fn wait_for_carrier(links: usize) -> (u32, HardwareAddress) {
     }
 }
 
-/// Sends a query, and waits for its answer: the address, who leases it, and the length of its prefix.
-fn ask_server(socket: usize, everybody: &LinkAddress, query: &Query, wanted: Kind) -> Option<(Address, Address, u8)> {
+/// Sends a query, and waits for its answer; returns the address, the server, and the length of the prefix.
+fn exchange_message(
+    socket: usize,
+    broadcast_address: &LinkAddress,
+    query: &Query,
+    wanted: Kind,
+) -> Option<(Address, Address, u8)> {
     let mut message = Encoded::new();
     query.encode(b"", &mut message);
     let source = Endpoint { address: Address::UNSPECIFIED, port: CLIENT_PORT };
@@ -137,8 +142,8 @@ fn ask_server(socket: usize, everybody: &LinkAddress, query: &Query, wanted: Kin
     headers.copy_from_slice(&ipv4::headers(source, destination, &message));
     payload.get_mut(..message.len())?.copy_from_slice(&message);
     let (length, size) = (ipv4::HEADERS + message.len(), size_of::<LinkAddress>());
-    // SAFETY: that many bytes can be read over the call, and so can the address.
-    unsafe { sc::syscall!(SENDTO, socket, packet.as_ptr(), length, 0, core::ptr::from_ref(everybody), size) };
+    // SAFETY: that many bytes are readable during the call, and so is the address.
+    unsafe { sc::syscall!(SENDTO, socket, packet.as_ptr(), length, 0, core::ptr::from_ref(broadcast_address), size) };
     let mut buffer = [0; 1536];
     loop {
         let Some(datagram) = ipv4::datagram(receive(socket, &mut buffer), UdpChecksum::NotComputed) else { continue };

@@ -1,5 +1,5 @@
 #!/bin/sh
-# What the stock image's does: as root it gives the data to postgres and becomes it; at the first start it makes the cluster.
+# As in the stock image: as root it gives the data to the user postgres, and becomes it; at the first start it creates the cluster.
 set -e
 
 if [ "${1#-}" != "$1" ]; then
@@ -11,7 +11,7 @@ if [ "$1" = 'postgres' ] && [ "$(id -u)" = '0' ]; then
     chown postgres:postgres "$PGDATA" /var/run/postgresql
     chmod 700 "$PGDATA"
     chmod 3777 /var/run/postgresql
-    # The server refuses to be root.
+    # The server refuses to run as root.
     ! "$@" || exit 1
     exec setpriv --reuid=postgres --regid=postgres --init-groups "$0" "$@"
 fi

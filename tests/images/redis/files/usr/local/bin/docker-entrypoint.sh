@@ -1,5 +1,5 @@
 #!/bin/sh
-# What the stock image's does: an option or a file is redis-server's; as root it gives the data to redis and becomes it.
+# As in the stock image: an option or a file is passed to redis-server; as root it gives the data to the user redis, and becomes it.
 set -e
 
 if [ "${1#-}" != "$1" ] || [ "${1%.conf}" != "$1" ]; then
