@@ -1,10 +1,10 @@
 //! The host half of whit: turns a container image and a kernel into files that boot, and boots them.
 //!
-//! Each program in `bin/` has a wing: [`disk`] is mkraw's, [`initramfs`] mkcpio's, [`vm`] runvm's. All three stand on [`kernel`],
-//! [`archive`] and [`compress`], and everything on [`cli`]; no arrow goes the other way.
+//! Each program in `bin/` has its own module: [`disk`] for mkraw, [`initramfs`] for mkcpio, [`vm`] for runvm. All three use
+//! [`kernel`], [`archive`] and [`compress`]; everything uses [`cli`]. No dependency goes the other way.
 //!
-//! The programs are thin: arguments in, a call into this library, a message out. Bad input gets one line that names what,
-//! where and what to do, a non-zero exit status, and leaves no output behind.
+//! The programs are thin: they parse arguments, call this library and print a message. Bad input gets one line that names the
+//! problem, the place and the remedy, and a non-zero exit status. It leaves no output file.
 #![forbid(unsafe_code)]
 
 pub mod archive;

@@ -1,20 +1,20 @@
-//! What the paths of an archive may cost, in proportion to its entries: a few hundred kilobytes can name hundreds of thousands of
-//! directories, lead through them again and again by symbolic links, or hold a gigabyte of names.
+//! Limits on the cost of an archive's paths, in proportion to its entries. A few hundred kilobytes can name hundreds of thousands
+//! of directories, walk through them many times by symbolic links, or hold a gigabyte of names.
 
-/// Directories that no entry describes: this many, and this many for each entry.
+/// Implied directories (named only as a parent in a path): this many, plus this many for each entry.
 const MADE: u64 = 1 << 14;
 const MADE_EACH: u64 = 64;
-/// Steps from a directory to the next: this many, and this many for each path. A path of 2,000 directories, each with an entry
-/// of its own, takes two million.
+/// Steps of a path lookup, from one directory to the next: this many, plus this many for each path. A path of 2,000 directories,
+/// each with its own entry, takes two million.
 const STEPS: u64 = 1 << 22;
 const STEPS_EACH: u64 = 256;
-/// Bytes kept in memory beside the entries themselves: names, targets, attributes. This many, and this many for each entry.
+/// Bytes kept in memory in addition to the entries: names, targets, attributes. This many, plus this many for each entry.
 const BYTES: u64 = 128 << 20;
 const BYTES_EACH: u64 = 256;
-/// What a directory that no entry describes counts as, beside its name.
+/// Bytes counted for an implied directory, in addition to its name.
 const MADE_BYTES: u64 = 128;
 
-/// What is left.
+/// The remaining budget.
 #[derive(Debug)]
 pub(crate) struct Budget {
     made: u64,
@@ -22,7 +22,7 @@ pub(crate) struct Budget {
     bytes: u64,
 }
 
-/// The paths cost more than that.
+/// The budget is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Spent;
 
@@ -33,27 +33,27 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// Another path.
+    /// Adds the allowance of one more path.
     pub(crate) fn path(&mut self) {
         self.made = self.made.saturating_add(MADE_EACH);
         self.steps = self.steps.saturating_add(STEPS_EACH);
         self.bytes = self.bytes.saturating_add(BYTES_EACH);
     }
 
-    /// A step of a path; the longer ones count as several.
+    /// Spends `count` steps of a path lookup.
     pub(crate) fn step(&mut self, count: usize) -> Result<(), Spent> {
         self.steps = self.steps.checked_sub(count as u64).ok_or(Spent)?;
         Ok(())
     }
 
-    /// A directory that no entry describes.
+    /// Spends one implied directory.
     pub(crate) fn make(&mut self) -> Result<(), Spent> {
         self.made = self.made.checked_sub(1).ok_or(Spent)?;
         self.bytes = self.bytes.checked_sub(MADE_BYTES).ok_or(Spent)?;
         Ok(())
     }
 
-    /// Bytes that stay in memory.
+    /// Spends bytes that stay in memory.
     pub(crate) fn keep(&mut self, bytes: usize) -> Result<(), Spent> {
         self.bytes = self.bytes.checked_sub(bytes as u64).ok_or(Spent)?;
         Ok(())

@@ -100,7 +100,7 @@ fn prepended_and_appended_archives_are_copied_unchanged() {
         assert!(segments.iter().zip(starts).all(|(segment, start)| segment.starts_with(start)), "{listed}");
     }
     let output = mkcpio(folder.path(), &["-o", "never", "--append", "odd"]);
-    assert!(String::from_utf8(output.stderr).unwrap().starts_with("mkcpio: odd: not an initramfs"));
+    assert!(String::from_utf8(output.stderr).unwrap().starts_with("mkcpio: odd: byte 0 starts neither a cpio archive"));
     assert!(!folder.path().join("never").exists());
 }
 
@@ -230,7 +230,7 @@ mod long {
             let errors = String::from_utf8(output.stderr).unwrap();
             assert_eq!(
                 errors,
-                "mkcpio: \"huge\" has 4294967296 bytes, and a cpio archive takes less than 4 GiB a file\n"
+                "mkcpio: \"huge\" has 4294967296 bytes; a file in a cpio archive must be smaller than 4 GiB\n"
             );
             assert!(!folder.path().join("out").exists());
         }

@@ -389,7 +389,7 @@ fn bad_input_is_one_line_and_no_file() {
         (&["--rootfs", "device.tar"], "mkcpio: the number of device \"rootfs/dev\" does not fit 12 bits"),
         (
             &["--rootfs", "large.tar"],
-            "mkcpio: \"rootfs/large\" has 4294967296 bytes, and a cpio archive takes less than 4 GiB",
+            "mkcpio: \"rootfs/large\" has 4294967296 bytes; a file in a cpio archive must be smaller than 4 GiB",
         ),
         (&["--rootfs", "cut.tar.gz"], "mkcpio: cut.tar.gz: cannot be read: "),
         (

@@ -1,7 +1,7 @@
-//! The archive that the kernel unpacks into its first root: cpio "newc".
+//! The archive that the kernel unpacks into its initial root: cpio "newc".
 //!
-//! The format is Documentation/driver-api/early-userspace/buffer-format.rst; its one reader that matters is the kernel's
-//! init/initramfs.c, whose limits are checked here, because it skips what it cannot take without a word.
+//! The format is described in Documentation/driver-api/early-userspace/buffer-format.rst. The reader that matters is the
+//! kernel's init/initramfs.c. Its limits are checked here, because it skips invalid entries silently.
 
 mod read;
 mod refused;
@@ -25,7 +25,7 @@ pub(crate) const NAME_MAX_BYTES: usize = 4096;
 /// NAME_MAX of the kernel: the longest single component of a path.
 const COMPONENT_MAX_BYTES: usize = 255;
 
-/// The largest device number of the kernel's: 12 bits of major, 20 of minor (include/linux/kdev_t.h).
+/// The kernel's largest device number: 12 bits of major, 20 of minor (include/linux/kdev_t.h).
 pub(crate) const DEVICE_MAX: (u32, u32) = ((1 << 12) - 1, (1 << 20) - 1);
 
 /// The type bits of `mode`, as in stat(2).
@@ -40,7 +40,7 @@ pub(crate) mod file_type {
     pub(crate) const FIFO: u32 = 0o010_000;
 }
 
-/// How many zero bytes stand between `length` and the next multiple of `alignment`, a power of two.
+/// Returns the number of bytes from `length` to the next multiple of `alignment`, a power of two.
 pub(crate) const fn padding(length: u64, alignment: u64) -> u64 {
     length.wrapping_neg() & (alignment - 1)
 }

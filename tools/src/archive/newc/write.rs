@@ -1,7 +1,7 @@
 //! Writes newc archives: the same entries give the same bytes.
 //!
-//! Inode numbers are counted, the device is 0:0, every digit is upper case as GNU cpio's are. What the kernel would skip
-//! or cut (init/initramfs.c, do_header() and do_name()) is refused.
+//! Inode numbers count up, the device is 0:0, and digits are upper case as in GNU cpio. Entries that the kernel would skip
+//! or truncate (init/initramfs.c, do_header() and do_name()) are refused.
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -10,18 +10,18 @@ use super::refused::{Refused, check_name, text};
 use super::{DEVICE_MAX, HEADER_BYTES, MAGIC, MAGIC_CHECKSUM, NAME_MAX_BYTES, TRAILER, file_type, padding};
 use crate::cli::progress::Progress;
 
-/// GNU cpio's block: archives end on it, so that another segment may follow one with `cat`.
+/// GNU cpio's block size. Archives are padded to it, so that `cat` can append another segment.
 const BLOCK_BYTES: u64 = 512;
-/// What is read of a file at a time.
+/// Bytes read from a file at a time.
 const COPY_BYTES: u64 = 256 << 10;
-/// The page of every machine that whit runs on.
+/// The page size of x86-64.
 const PAGE_BYTES: u64 = 4096;
-/// Targets of symbolic links that a tmpfs keeps without a page (mm/shmem.c, SHORT_SYMLINK_LEN, with the NUL).
+/// The longest symbolic link that a tmpfs stores without a page (mm/shmem.c, SHORT_SYMLINK_LEN, with the NUL).
 const SHORT_TARGET_BYTES: usize = 127;
-/// The name must be usable through a system call: PATH_MAX counts its NUL.
+/// The longest target that a system call accepts: PATH_MAX counts the NUL.
 const TARGET_MAX_BYTES: usize = NAME_MAX_BYTES - 1;
 
-/// What kind of file an entry makes.
+/// The type of file that an entry creates; regular files have their own functions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A directory.
@@ -51,7 +51,7 @@ impl Kind {
     }
 }
 
-/// Who owns a file and what they may do with it.
+/// The permissions, owner and modification time of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Meta {
     /// The permission bits, with set-user-id, set-group-id and sticky.
@@ -60,35 +60,35 @@ pub struct Meta {
     pub uid: u32,
     /// The group.
     pub gid: u32,
-    /// When it was modified, in seconds since 1970; none: as all that says nothing of that.
+    /// The modification time, in seconds since 1970; `None` for the archive's default.
     pub mtime: Option<u32>,
 }
 
 impl Meta {
-    /// Files of root with the permissions `mode`.
+    /// Returns the metadata of a file owned by root, with the permissions `mode`.
     #[must_use]
     pub const fn root(mode: u32) -> Self {
         Self { mode, uid: 0, gid: 0, mtime: None }
     }
 }
 
-/// What [`Writer::finish`] gives back.
+/// The result of [`Writer::finish`].
 #[derive(Debug, PartialEq, Eq)]
 pub struct Finished<W> {
-    /// What the archive was written to.
+    /// The output.
     pub out: W,
     /// Its length.
     pub bytes: u64,
-    /// How many names it has.
+    /// The number of entries.
     pub entries: u64,
-    /// What its files take.
+    /// The memory that its files take when unpacked.
     pub unpacked: Unpacked,
 }
 
-/// What files take once the kernel has unpacked them.
+/// The memory that files take when the kernel has unpacked them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unpacked {
-    /// Inodes: files of any kind, however many names they have.
+    /// Inodes: files of any type. Hard links count once.
     pub inodes: u64,
     /// Pages of 4 KiB.
     pub pages: u64,
@@ -101,12 +101,12 @@ impl Unpacked {
     }
 }
 
-/// The names of one file, hard links to each other: a slice, or what makes them one by one, so that not all are in memory.
+/// The names of one file, hard links to each other: a slice, or an iterator that builds them one by one to save memory.
 pub trait Names: IntoIterator<Item: AsRef<[u8]>, IntoIter: ExactSizeIterator + DoubleEndedIterator + Clone> {}
 
 impl<T> Names for T where T: IntoIterator<Item: AsRef<[u8]>, IntoIter: ExactSizeIterator + DoubleEndedIterator + Clone> {}
 
-/// Writes entries one after the other; [`Writer::finish`] ends the archive.
+/// Writes entries in sequence; [`Writer::finish`] ends the archive.
 pub struct Writer<W> {
     out: W,
     position: u64,
@@ -129,58 +129,58 @@ struct Header {
 }
 
 impl<W: Write> Writer<W> {
-    /// An archive in which every file was modified at `mtime`, in seconds since 1970.
+    /// Creates a writer; `mtime` is the default modification time, in seconds since 1970.
     pub fn new(out: W, mtime: u32) -> Self {
         let (unpacked, progress) = (Unpacked::default(), Arc::default());
         Self { out, position: 0, entries: 0, last_inode: 0, mtime, is_summed: false, unpacked, progress }
     }
 
-    /// With checksums, or without: those that a kernel compares with what it unpacks (`070702`).
+    /// Selects entries with checksums (`070702`), which a kernel compares with the data that it unpacks.
     #[must_use]
     pub fn summed(self, is_summed: bool) -> Self {
         Self { is_summed, ..self }
     }
 
-    /// Tells how far it is.
+    /// Reports progress to `progress`.
     #[must_use]
     pub fn watched(self, progress: Arc<Progress>) -> Self {
         Self { progress, ..self }
     }
 
-    /// Where the archive goes.
+    /// Returns the output.
     pub fn out(&self) -> &W {
         &self.out
     }
 
-    /// How many bytes it has.
+    /// Returns the number of bytes written so far.
     pub(crate) fn position(&self) -> u64 {
         self.position
     }
 
-    /// How many names it has.
+    /// Returns the number of entries written so far.
     pub(crate) fn entries(&self) -> u64 {
         self.entries
     }
 
-    /// Leaves the archive without an end.
+    /// Returns the output without writing a trailer.
     pub(crate) fn into_inner(self) -> W {
         self.out
     }
 
-    /// Goes on with the same archive in another place.
-    pub fn continue_in<V>(self, turn: impl FnOnce(W) -> V) -> Writer<V> {
+    /// Continues the same archive in another output.
+    pub fn continue_in<V>(self, convert: impl FnOnce(W) -> V) -> Writer<V> {
         let Self { out, position, entries, last_inode, mtime, is_summed, unpacked, progress } = self;
-        Writer { out: turn(out), position, entries, last_inode, mtime, is_summed, unpacked, progress }
+        Writer { out: convert(out), position, entries, last_inode, mtime, is_summed, unpacked, progress }
     }
 
-    /// Adds a regular file of root's, in as many bytes as one that holds `most` would take: NULs behind the name make up for
-    /// what it is shorter (buffer-format.rst: `namesize` counts them). So it can be written once more with another text.
+    /// Adds a regular file owned by root that takes as many bytes as one with `most` bytes of data: NULs after the name fill
+    /// the difference (buffer-format.rst: `namesize` counts them). It can be overwritten later with another text.
     ///
     /// # Errors
     /// See [`Writer::file`].
     pub fn padded(&mut self, name: &[u8], text: &[u8], most: usize) -> Result<(), Refused> {
         check_name(name)?;
-        let (size, most) = (text.len() as u32, most.max(text.len()) as u32); // a line
+        let (size, most) = (text.len() as u32, most.max(text.len()) as u32); // one line of text
         let padding = most.next_multiple_of(4) - size.next_multiple_of(4);
         self.entries += 1;
         self.unpacked.add(size.into());
@@ -192,16 +192,16 @@ impl<W: Write> Writer<W> {
         self.pad(4)
     }
 
-    /// Adds what is not a regular file.
+    /// Adds an entry that is not a regular file.
     ///
     /// # Errors
-    /// A name, target or device that the kernel would not take; those of writing.
+    /// A name, target or device that the kernel would not accept; errors of writing.
     pub fn node(&mut self, name: &[u8], meta: Meta, kind: &Kind) -> Result<(), Refused> {
         self.nodes(&[name], meta, kind)
     }
 
-    /// Adds what is not a regular file under each of `names`, which are hard links to each other. But for symbolic links, of
-    /// which the kernel makes one for each name (init/initramfs.c, do_symlink()).
+    /// Adds an entry that is not a regular file under each of `names`, which are hard links to each other. The exception are
+    /// symbolic links: the kernel creates a separate one for each name (init/initramfs.c, do_symlink()).
     ///
     /// # Errors
     /// See [`Writer::node`].
@@ -249,11 +249,11 @@ impl<W: Write> Writer<W> {
 
     /// Adds a regular file of `size` bytes under each of `names`, which are hard links to each other.
     ///
-    /// The data stand with the last name, where every reader expects them (GNU cpio, copyin.c: an earlier name is made
-    /// when the last comes). With checksums all of them are in memory for a while: [`Writer::file_of`] reads twice instead.
+    /// The data follow the last name, where every reader expects them (GNU cpio, copyin.c: earlier names are created when
+    /// the last one is read). With checksums, all data are kept in memory; [`Writer::file_of`] reads them twice instead.
     ///
     /// # Errors
-    /// A name or size that the format has no room for; data that end early; those of reading and writing.
+    /// A name or size that the format cannot hold; data that end early; errors of reading and writing.
     pub fn file(&mut self, names: impl Names, meta: Meta, size: u64, data: impl Read) -> Result<(), Refused> {
         let names = names.into_iter();
         if !self.is_summed {
@@ -265,10 +265,10 @@ impl<W: Write> Writer<W> {
         self.file_with(names, meta, size, sum(&bytes), bytes.as_slice())
     }
 
-    /// [`Writer::file`] of data that can be opened again, which a checksum takes: it stands before them.
+    /// Adds a regular file whose data can be opened twice. A checksum needs that: it precedes the data.
     ///
     /// # Errors
-    /// See [`Writer::file`]; those of opening.
+    /// See [`Writer::file`]; errors of opening.
     pub fn file_of<D: Read>(
         &mut self,
         names: impl Names,
@@ -280,7 +280,7 @@ impl<W: Write> Writer<W> {
         let name = || last(&names);
         let opened = || open().map_err(|error| Refused::Read { name: name(), error });
         let mut check = 0;
-        // What does not fit is not read for its sum.
+        // A file that is too large is refused below; it is not read for its sum.
         if self.is_summed && size <= u32::MAX.into() {
             check = sum_of(opened()?.take(size)).map_err(|error| Refused::Read { name: name(), error })?;
         }
@@ -315,10 +315,10 @@ impl<W: Write> Writer<W> {
         self.pad(4)
     }
 
-    /// Ends the archive.
+    /// Writes the trailer and the padding.
     ///
     /// # Errors
-    /// Those of writing.
+    /// Errors of writing.
     pub fn finish(mut self) -> Result<Finished<W>, Refused> {
         self.raw_header(TRAILER, 0, [0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0], 0)?;
         self.pad(BLOCK_BYTES)?;
@@ -341,11 +341,11 @@ impl<W: Write> Writer<W> {
         self.raw_header(name, 0, fields, check)
     }
 
-    /// Writes magic, `ino mode uid gid nlink mtime filesize devmajor devminor rdevmajor rdevminor namesize check`, name, and more
-    /// NULs behind it.
+    /// Writes the magic, `ino mode uid gid nlink mtime filesize devmajor devminor rdevmajor rdevminor namesize check`, the name,
+    /// its NUL, and `nuls` more.
     fn raw_header(&mut self, name: &[u8], nuls: usize, fields: [u32; 11], check: u32) -> Result<(), Refused> {
         const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-        let namesize = (name.len() + 1 + nuls) as u32; // check_name: at most NAME_MAX_BYTES, and a line
+        let namesize = (name.len() + 1 + nuls) as u32; // check_name: at most NAME_MAX_BYTES; `nuls`: one line of text
         let mut bytes = Vec::with_capacity(HEADER_BYTES + name.len() + 4);
         bytes.extend_from_slice(if self.is_summed { MAGIC_CHECKSUM } else { MAGIC });
         let check = if self.is_summed { check } else { 0 };
@@ -358,7 +358,7 @@ impl<W: Write> Writer<W> {
         self.pad(4)
     }
 
-    /// Copies exactly `size` bytes. Not io::copy, which does not tell whether reading or writing failed.
+    /// Copies exactly `size` bytes. io::copy does not report whether reading or writing failed.
     fn copy(&mut self, name: &[u8], size: u64, mut data: impl Read) -> Result<(), Refused> {
         let mut buffer = vec![0; size.min(COPY_BYTES) as usize];
         let mut missing = size;
@@ -390,14 +390,14 @@ impl<W: Write> Writer<W> {
     }
 }
 
-/// The last of several names, for a message.
+/// Returns the last of the names, for a message.
 fn last(names: &(impl DoubleEndedIterator<Item: AsRef<[u8]>> + Clone)) -> String {
     names.clone().next_back().map_or_else(String::new, |name| text(name.as_ref()))
 }
 
-/// What `check` must be of these bytes (buffer-format.rst: "the least-significant 32 bits of the sum of all bytes").
+/// Returns the value of `check` for these bytes (buffer-format.rst: "the least-significant 32 bits of the sum of all bytes").
 fn sum(bytes: &[u8]) -> u32 {
-    // Parts of 64 KiB cannot overflow 32 bits, so that the compiler may add several bytes at once.
+    // A part of 64 KiB cannot overflow 32 bits, so the compiler can vectorise its sum.
     bytes.chunks(1 << 16).fold(0, |sum, part| sum.wrapping_add(part.iter().map(|byte| u32::from(*byte)).sum()))
 }
 

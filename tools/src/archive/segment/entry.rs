@@ -1,4 +1,4 @@
-//! What an initramfs is read as: segments, entries, or an error.
+//! The parts of an initramfs, segments and entries, and the errors of reading one.
 
 use std::io;
 
@@ -9,9 +9,9 @@ use crate::compress::Method;
 /// A piece of an initramfs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
-    /// Where it begins in the file.
+    /// Its offset in the file.
     pub start: u64,
-    /// How it is compressed.
+    /// Its compression.
     pub method: Option<Method>,
     /// Its length in the file.
     pub bytes: u64,
@@ -22,23 +22,23 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// The name of its compression, or `none`.
+    /// Returns the name of the compression, or `none`.
     #[must_use]
     pub fn method_name(&self) -> &'static str {
         self.method.map_or("none", Method::name)
     }
 }
 
-/// An entry, but for the data of a regular file: [`super::Reader::read_data`] has these.
+/// An entry without the data of a regular file, which [`super::Reader::read_data`] reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// The name, as it is in the archive.
+    /// The name, as stored in the archive.
     pub name: Vec<u8>,
-    /// What the header says; the mode is of a known type.
+    /// The header; its file type is a known one.
     pub header: Header,
     /// The target of a symbolic link.
     pub target: Option<Vec<u8>>,
-    /// How many trailers came before: names of one archive alone can be hard links to each other.
+    /// The number of trailers before this entry. Only names in the same archive can be hard links to each other.
     pub archive: u64,
 }
 
@@ -53,15 +53,16 @@ impl Member {
 /// Why an initramfs cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The file.
+    /// Reading the file failed.
     #[error("cannot be read: {0}")]
     Read(io::Error),
-    /// A segment is not what it seems.
+    /// A segment is malformed.
     #[error("{}{error}", place(*.segment))]
     Malformed {
-        /// Its number, from 1 on, and its compression, where it has one: positions are those in its content then.
+        /// Its number, from 1 on, and its compression. `None` for a plain one. Offsets in a compressed segment are those of its
+        /// content.
         segment: Option<(usize, Method)>,
-        /// What is wrong.
+        /// The problem.
         error: Malformed,
     },
     /// A segment does not decompress.
@@ -69,13 +70,13 @@ pub enum Error {
     Compressed {
         /// Its number, from 1 on, and its compression.
         segment: (usize, Method),
-        /// What the decoder says.
+        /// The decoder's message.
         error: String,
     },
-    /// Neither an archive nor compressed in a way that is read here.
-    #[error("not an initramfs, or not one compressed by gzip, zstd, xz, lz4, bzip2 or lzma, at byte {0}")]
+    /// Neither an archive nor a known compression.
+    #[error("byte {0} starts neither a cpio archive nor one compressed by gzip, zstd, xz, lz4, bzip2 or lzma")]
     Unknown(u64),
-    /// More segments than an initramfs has.
+    /// Too many segments.
     #[error("more than {MAX_SEGMENTS} segments")]
     Segments,
 }

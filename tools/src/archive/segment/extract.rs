@@ -1,8 +1,8 @@
-//! An initramfs unpacked into a directory: all of it, or nothing.
+//! Unpacks an initramfs into a directory: all of it, or nothing.
 //!
-//! Files are made in a directory of their own inside the target, which only its owner may enter, and moved to the target when
-//! the last byte was read. Names are looked up with the target as the root, as the kernel does with its own: a link leads
-//! nowhere else. What a later entry names again replaces what was there (init/initramfs.c, do_name()).
+//! Files are created in a temporary directory inside the target, which only its owner may enter. They move to the target after
+//! the last byte was read. Names are resolved with the target as the root, as the kernel does with its own: no link leads out
+//! of it. A later entry of the same name replaces an earlier one (init/initramfs.c, do_name()).
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -18,12 +18,12 @@ use super::target::Target;
 use crate::archive::newc::{DEVICE_MAX, Header, file_type};
 use crate::cli::path::shown;
 
-/// What is remembered of directories and of files with several names: so many bytes, each taking some beside its name.
+/// The most memory for directories and for files with several names; each takes `HELD_BYTES` in addition to its name.
 const MAX_HELD_BYTES: usize = 64 << 20;
 const HELD_BYTES: usize = 128;
 const COPY_BYTES: usize = 256 << 10;
 
-/// What was unpacked.
+/// Counts of the unpacked entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Extracted {
     /// Names of regular files.
@@ -34,72 +34,72 @@ pub struct Extracted {
     pub others: u64,
     /// Bytes of the files.
     pub content_bytes: u64,
-    /// Devices that only root can make.
+    /// Devices left out because only root can create them.
     pub devices_left_out: u64,
-    /// The segments that there were.
+    /// The segments of the initramfs.
     pub segments: Vec<Segment>,
 }
 
-/// Why nothing was unpacked.
+/// Why an initramfs cannot be unpacked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The initramfs.
+    /// The initramfs cannot be read.
     #[error("{0}")]
     Read(#[from] ReadError),
-    /// A file without an archive in it.
-    #[error("holds no archive")]
+    /// The file contains no archive.
+    #[error("contains no archive")]
     Empty,
-    /// The target.
-    #[error("{}: {what}", .path.display())]
+    /// The target directory cannot be used.
+    #[error("{}: {problem}", .path.display())]
     Target {
         /// The directory.
         path: PathBuf,
-        /// What is wrong with it.
-        what: String,
+        /// The problem.
+        problem: String,
     },
-    /// An entry.
+    /// An entry cannot be unpacked.
     #[error("{}: {problem}", shown(.name))]
     Entry {
         /// Its name.
         name: Vec<u8>,
-        /// What is wrong with it.
+        /// The problem.
         problem: Problem,
     },
 }
 
-/// What is wrong with an entry.
+/// Why an entry cannot be unpacked.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
     /// A name with `..`.
-    #[error("its name has \"..\" in it, and could lead out of the archive")]
+    #[error("its name contains \"..\" and could lead out of the directory")]
     Outside,
-    /// The root is a directory.
-    #[error("it names the root, and is no directory")]
+    /// An entry for the root that is not a directory.
+    #[error("it is an entry for the root, but not a directory")]
     Root,
-    /// The first name of a file is another file by now.
+    /// The first name of a file was replaced since.
     #[error("it is a hard link to a file that another entry has replaced")]
     Replaced,
-    /// No device has such a number.
+    /// A device number that no device has.
     #[error("its device number does not fit 12 bits of major and 20 of minor")]
     Device,
-    /// No user or group has such a number.
-    #[error("its owner or group is 4294967295, which is nobody")]
+    /// An owner or group of -1, which chown(2) treats as "no change".
+    #[error("its owner or group is 4294967295, which is not a valid id")]
     Owner,
-    /// Memory is bounded.
+    /// The limit on memory is reached.
     #[error("the names of directories and hard links take more than 64 MiB")]
     TooMany,
-    /// The file system.
-    #[error("cannot be made: {0}")]
+    /// The file system refuses it.
+    #[error("cannot be created: {0}")]
     Make(#[from] io::Error),
 }
 
-/// Unpacks an initramfs, of which nothing was read yet, into `directory`, which is made, or is there and empty.
+/// Unpacks an initramfs into `directory`, which must be empty or is created. `reader` must be at the start.
 ///
 /// # Errors
-/// What is malformed, what leads outside or cannot be made. Nothing is left in the directory then.
+/// Malformed input; names that lead outside; files that cannot be created. The directory then stays empty.
 pub fn extract<R: Read>(mut reader: Reader<R>, directory: &Path) -> Result<Extracted, Error> {
-    let target = Target::prepare(directory).map_err(|what| Error::Target { path: directory.to_owned(), what })?;
-    let failed = |error: io::Error| Error::Target { path: directory.to_owned(), what: error.to_string() };
+    let target = Target::prepare(directory).map_err(|problem| Error::Target { path: directory.to_owned(), problem })?;
+    let failed = |error: io::Error| Error::Target { path: directory.to_owned(), problem: error.to_string() };
     let mut unpacker = Unpacker::new(Place::open(target.inner()).map_err(failed)?);
     while let Some(member) = reader.next_entry()? {
         unpacker.take(&member, &mut reader).map_err(|fault| match fault {
@@ -116,7 +116,7 @@ pub fn extract<R: Read>(mut reader: Reader<R>, directory: &Path) -> Result<Extra
     Ok(extracted)
 }
 
-/// The first name of a file that has several, and what the file is.
+/// The first name of a file that has several, and the file's identity.
 struct Linked {
     path: Vec<u8>,
     identity: (u64, u64, u32),
@@ -124,9 +124,9 @@ struct Linked {
 
 struct Unpacker {
     place: Place,
-    /// What directories become when all is there.
+    /// The owners, permissions and times of directories, which are set last.
     directories: BTreeMap<Vec<u8>, Header>,
-    /// By device, inode and type, as the kernel's find_link().
+    /// Files by device, inode and type, as in the kernel's find_link().
     links: HashMap<((u32, u32), u32, u32), Linked>,
     held_bytes: usize,
     archive: u64,
@@ -219,7 +219,7 @@ impl Unpacker {
         Ok(())
     }
 
-    /// Makes room at a spot, unless a directory stays there, and forgets what was.
+    /// Removes the file at a spot, unless it is a directory that stays, and forgets its hard links.
     fn clear(&mut self, path: &[u8], spot: &Spot, header: &Header) -> Result<Option<Stat>, Problem> {
         if stat(spot)?.is_some() {
             self.links.retain(|_, linked| linked.path != path);
@@ -227,13 +227,13 @@ impl Unpacker {
         Ok(self.place.clear(spot, header.mode)?)
     }
 
-    /// Counts what is remembered of a path.
+    /// Counts the memory for a path.
     fn hold(&mut self, path: &[u8]) -> Result<(), Problem> {
         self.held_bytes += path.len() + HELD_BYTES;
         if self.held_bytes > MAX_HELD_BYTES { Err(Problem::TooMany) } else { Ok(()) }
     }
 
-    /// Makes a hard link when this is another name of a file that is there.
+    /// Creates a hard link if this is another name of an unpacked file. Returns whether it did.
     fn link(&mut self, path: &[u8], spot: &Spot, header: &Header) -> Result<bool, Problem> {
         if header.nlink < 2 {
             return Ok(false);
@@ -252,7 +252,7 @@ impl Unpacker {
     }
 }
 
-/// What a file is: the number of its inode may soon be another's, its type then may not.
+/// Returns a file's identity. The type is part of it, because a removed file's inode number can be reused.
 fn identity(there: &Stat) -> (u64, u64, u32) {
     (there.st_dev, there.st_ino, there.st_mode & file_type::MASK)
 }
@@ -261,7 +261,7 @@ fn key(header: &Header) -> ((u32, u32), u32, u32) {
     (header.dev, header.ino, header.mode & file_type::MASK)
 }
 
-/// The path below the root that a name means to the kernel: slashes in front say nothing.
+/// Returns the path below the root that the kernel uses for a name: leading slashes are ignored.
 fn inside(name: &[u8]) -> Result<Vec<u8>, Problem> {
     let components: Vec<&[u8]> =
         name.split(|byte| *byte == b'/').filter(|component| !matches!(*component, b"" | b".")).collect();

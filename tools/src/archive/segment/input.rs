@@ -1,4 +1,4 @@
-//! An initramfs's bytes, some of which can be seen before they are read.
+//! The input of an initramfs: a buffered reader with lookahead.
 
 use std::io::{self, BufRead, Read};
 use std::ops::Range;
@@ -8,11 +8,11 @@ use crate::cli::progress::Progress;
 
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// A file with a buffer of which as many bytes as a magic has can be seen at once, and how far it is read.
+/// A file with a buffer that can look ahead by the length of a magic, and its position.
 pub(super) struct Input<R> {
     input: R,
     buffer: Vec<u8>,
-    /// What of the buffer was read from the file and is not used yet.
+    /// The part of the buffer that was read and is not consumed yet.
     filled: Range<usize>,
     pub(super) position: u64,
     progress: Arc<Progress>,
@@ -29,7 +29,7 @@ impl<R> Input<R> {
 }
 
 impl<R: Read> Input<R> {
-    /// The next bytes: so many at least, but at the end.
+    /// Returns the next bytes without consuming them: at least `count`, fewer only at the end.
     pub(super) fn at_least(&mut self, count: usize) -> io::Result<&[u8]> {
         while self.filled.len() < count {
             self.buffer.copy_within(self.filled.clone(), 0);

@@ -1,8 +1,8 @@
-//! The segments of an initramfs: archives one behind the other, each compressed or not, of which the last to name a file
-//! wins (init/initramfs.c, unpack_to_rootfs()).
+//! The segments of an initramfs: concatenated archives, each compressed or not. If several contain a file, the last one wins
+//! (init/initramfs.c, unpack_to_rootfs()).
 //!
-//! A run's own arguments come into an initramfs this way: its record is read, and a small segment with the new one is
-//! written behind a copy.
+//! runvm changes the run record of an initramfs this way: it reads the record, and appends a small segment with the new one to
+//! a copy.
 
 mod entry;
 mod extract;
@@ -25,17 +25,17 @@ pub use entry::{Error as ReadError, Member, Segment};
 pub use extract::{Error as ExtractError, Extracted, extract};
 pub use read::Reader;
 
-/// The run record, as a member.
+/// The name of the run record in the archive.
 const RECORD: &str = contract::relative(contract::RECORD);
-/// Where a segment begins behind another. The kernel needs a multiple of 4; behind LZ4's frame, which has no end mark, also
-/// four zeros (lib/decompress_unlz4.c).
+/// The alignment of an appended segment: the kernel needs a multiple of 4. After an LZ4 frame, which has no end mark, it also
+/// needs four zeros (lib/decompress_unlz4.c).
 const ALIGNMENT: u64 = 4;
 const GAP: u64 = 4;
 
 /// Why a segment cannot be appended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file that cannot be read.
+    /// The initramfs cannot be read.
     #[error("{}: {error}", .path.display())]
     Read {
         /// The file.
@@ -44,20 +44,21 @@ pub enum Error {
         error: ReadError,
     },
     /// The record would be longer than the init reads.
-    #[error("arguments and environment make a run record of {0} bytes, and the init reads {MAX_RECORD}")]
+    #[error("arguments and environment make a run record of {0} bytes; the init reads at most {MAX_RECORD}")]
     LongRecord(usize),
     /// The copy cannot be written.
     #[error("temporary initramfs: {0}")]
     Write(#[from] Refused),
 }
 
-/// How many zeros go between `length` bytes and the segment that follows, behind LZ4's frame or something unknown.
-pub(crate) const fn gap(length: u64, is_behind_lz4: bool) -> u64 {
+/// Returns the number of zeros between `length` bytes and the next segment. `is_after_lz4` if the bytes end in an LZ4 frame, or
+/// may do so.
+pub(crate) const fn gap(length: u64, is_after_lz4: bool) -> u64 {
     let padding = crate::archive::newc::padding(length, ALIGNMENT);
-    if is_behind_lz4 { padding + GAP } else { padding }
+    if is_after_lz4 { padding + GAP } else { padding }
 }
 
-/// The run record in the initramfs `path`; empty when there is none.
+/// Reads the run record of the initramfs `path`; empty if it has none.
 ///
 /// # Errors
 /// An initramfs that cannot be read.
@@ -67,10 +68,10 @@ pub fn record(path: &Path) -> Result<Vec<u8>, Error> {
     Ok(last_file(file, RECORD.as_bytes()).map_err(failure)?.unwrap_or_default())
 }
 
-/// A copy of the initramfs `path` with another run record.
+/// Copies the initramfs `path` and appends another run record.
 ///
 /// # Errors
-/// An initramfs that cannot be read, a record that is too long, a copy that cannot be written.
+/// An initramfs that cannot be read; a record that is too long; a copy that cannot be written.
 pub fn with_record(path: &Path, record: &[u8]) -> Result<Temporary, Error> {
     if record.len() > MAX_RECORD {
         return Err(Error::LongRecord(record.len()));
@@ -89,8 +90,8 @@ pub fn with_record(path: &Path, record: &[u8]) -> Result<Temporary, Error> {
     Ok(write().map_err(Refused::Write)?)
 }
 
-/// The data of the file `name` as the kernel would leave it: those of the last entry that has it. More than a run record has
-/// are not read.
+/// Returns the data of the last entry `name`, which is the one that the kernel keeps. Reads at most one byte more than the
+/// longest run record.
 fn last_file(input: impl Read, name: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
     let mut found = None;
     let mut reader = Reader::new(input);
@@ -107,7 +108,7 @@ fn last_file(input: impl Read, name: &[u8]) -> Result<Option<Vec<u8>>, ReadError
     Ok(found)
 }
 
-/// The entries of a small initramfs, each with its data or its target.
+/// Reads all entries of a small initramfs, each with its data or its target.
 ///
 /// # Errors
 /// See [`Reader::next_entry`].
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_initramfs_is_said() {
+    fn an_invalid_initramfs_is_an_error() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("initrd");
         assert!(
@@ -196,20 +197,20 @@ mod tests {
     }
 
     #[test]
-    fn a_record_behind_lz4_is_found_by_the_kernel() {
+    fn a_record_after_lz4_is_found_by_the_kernel() {
         let lz4 = crate::compress::lz4::stored(&archive(&[("init", "x")]));
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("initrd");
         std::fs::write(&path, &lz4).unwrap();
         let copy = with_record(&path, b"user v\n").unwrap();
         assert_eq!(record(copy.path()).unwrap(), b"user v\n");
-        // The frame ends at the four zeros that a block's length would be.
+        // The four zeros stand in place of a block's length and end the frame.
         let bytes = std::fs::read(copy.path()).unwrap();
         assert_eq!(bytes[lz4.len()..lz4.len() + 4], [0; 4]);
     }
 
     #[test]
-    fn a_record_comes_behind_the_one_that_was_there() {
+    fn a_new_record_is_appended_after_the_old_one() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("initrd");
         let odd = [gzip(&archive(&[(RECORD, "user u")])), vec![0]].concat();

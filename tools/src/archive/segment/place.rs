@@ -1,4 +1,4 @@
-//! A directory that files are made in, as if it were the root: links lead nowhere else, absolute ones and `..` neither
+//! A directory that acts as the root for the files created in it: no symbolic link, absolute or with `..`, leads out of it
 //! (openat2(2), RESOLVE_IN_ROOT).
 
 use std::ffi::OsString;
@@ -19,17 +19,17 @@ use crate::archive::newc::{Header, file_type};
 /// Permissions, with set-user-id, set-group-id and sticky.
 const MODE_BITS: u32 = 0o7777;
 
-/// See the module's head.
+/// A root directory; see the module's documentation.
 pub(super) struct Place {
     root: OwnedFd,
-    /// The directory that was wanted last.
+    /// The directory that was used last.
     last: Option<(Vec<u8>, OwnedFd)>,
-    /// Whether owners can be set.
+    /// Whether the process is root, and can set owners.
     is_root: bool,
     budget: Budget,
 }
 
-/// What a path leads to: a directory and a name in it.
+/// A resolved path: a directory and a name in it.
 pub(super) struct Spot {
     pub(super) parent: OwnedFd,
     pub(super) name: OsString,
@@ -45,12 +45,12 @@ impl Place {
         self.is_root
     }
 
-    /// Opens what `path` leads to; an empty one is the place itself.
+    /// Opens `path`; an empty one is the root itself.
     fn resolve(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
         let path = if path.is_empty() { b"." } else { path };
         let within = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         loop {
-            // EAGAIN: something in the way was renamed meanwhile.
+            // EAGAIN: a directory of the path was renamed during the lookup.
             match openat2(&self.root, path, flags | OFlags::CLOEXEC, Mode::empty(), within) {
                 Err(Errno::AGAIN) => {}
                 result => return result,
@@ -58,7 +58,7 @@ impl Place {
         }
     }
 
-    /// The spot of a path without `.`, `..` and doubled slashes. Directories on the way are made.
+    /// Resolves a path without `.`, `..` and doubled slashes. Missing directories are created.
     pub(super) fn spot(&mut self, path: &[u8]) -> io::Result<Spot> {
         let (parent, name) = match path.iter().rposition(|byte| *byte == b'/') {
             Some(slash) => (&path[..slash], &path[slash + 1..]),
@@ -84,7 +84,7 @@ impl Place {
         }
         let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
         let ends: Vec<usize> = [0].into_iter().chain(slashes).chain([path.len()]).collect();
-        // Where one is missing, so are all that come after it.
+        // If one is missing, all after it are missing too.
         let first_missing =
             ends.partition_point(|end| !matches!(self.resolve(&path[..*end], FLAGS), Err(Errno::NOENT)));
         let mut parent = self.resolve(&path[..ends[first_missing.saturating_sub(1)]], FLAGS)?;
@@ -97,7 +97,7 @@ impl Place {
         Ok(parent)
     }
 
-    /// Removes what is at a spot, if it is of another type or must be new. Gives back what stays.
+    /// Removes the file at a spot, unless it and the new entry are directories. Returns the directory that stays.
     pub(super) fn clear(&mut self, spot: &Spot, mode: u32) -> io::Result<Option<Stat>> {
         let Some(there) = stat(spot)? else { return Ok(None) };
         let is_directory = FileType::from_raw_mode(there.st_mode) == FileType::Directory;
@@ -110,7 +110,7 @@ impl Place {
         Ok(None)
     }
 
-    /// Makes what has no content.
+    /// Creates an entry that has no content.
     pub(super) fn node(&self, spot: &Spot, header: &Header, target: Option<&[u8]>) -> io::Result<()> {
         match header.mode & file_type::MASK {
             file_type::DIRECTORY => mkdirat(&spot.parent, &spot.name, Mode::RWXU)?,
@@ -124,24 +124,24 @@ impl Place {
         Ok(())
     }
 
-    /// Makes an empty file to write to.
+    /// Creates an empty file for writing.
     pub(super) fn file(&self, spot: &Spot) -> io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(openat(&spot.parent, &spot.name, flags, Mode::RUSR | Mode::WUSR)?.into())
     }
 
-    /// Opens a file that was made here, to write over its start.
+    /// Opens a file that was created here, to overwrite its start.
     pub(super) fn reopen(&self, spot: &Spot) -> io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         Ok(openat(&spot.parent, &spot.name, flags, Mode::empty())?.into())
     }
 
-    /// Makes another name of the file at `old`.
+    /// Creates a hard link to the file at `old`.
     pub(super) fn link(&self, old: &Spot, new: &Spot) -> io::Result<()> {
         Ok(linkat(&old.parent, &old.name, &new.parent, &new.name, AtFlags::empty())?)
     }
 
-    /// Gives an open file owner, permissions and time. Permissions come last: a change of owner takes some away.
+    /// Sets owner, permissions and time of an open file. Permissions follow the owner: chown(2) clears some of them.
     pub(super) fn finish(&self, file: impl AsFd, header: &Header) -> io::Result<()> {
         if self.is_root {
             fchown(&file, Some(Uid::from_raw(header.uid)), Some(Gid::from_raw(header.gid)))?;
@@ -150,14 +150,14 @@ impl Place {
         Ok(futimens(&file, &times(header))?)
     }
 
-    /// The same for what cannot be opened.
+    /// Does the same for a file that cannot be opened.
     pub(super) fn finish_node(&self, spot: &Spot, header: &Header) -> io::Result<()> {
         if self.is_root {
             let (owner, group) = (Some(Uid::from_raw(header.uid)), Some(Gid::from_raw(header.gid)));
             rustix::fs::chownat(&spot.parent, &spot.name, owner, group, AtFlags::SYMLINK_NOFOLLOW)?;
         }
         if header.mode & file_type::MASK != file_type::SYMLINK {
-            // It is what was made here a moment ago, in a directory that only its owner may enter.
+            // The file was just created here, in a directory that only its owner may enter.
             rustix::fs::chmodat(
                 &spot.parent,
                 &spot.name,
@@ -168,7 +168,7 @@ impl Place {
         Ok(utimensat(&spot.parent, &spot.name, &times(header), AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
-    /// [`Place::finish`] for a directory, if it is still one.
+    /// Does the same for a directory, if the path still is one.
     pub(super) fn finish_directory(&self, path: &[u8], header: &Header) -> io::Result<()> {
         match self.resolve(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW) {
             Ok(directory) => self.finish(directory, header),
@@ -179,10 +179,10 @@ impl Place {
 }
 
 fn too_deep() -> io::Error {
-    io::Error::other("the names of the archive lead through far more directories than its entries")
+    io::Error::other("the names of the archive lead through far more directories than it has entries")
 }
 
-/// What is at a spot itself.
+/// Returns the metadata of the file at a spot, without following a symbolic link; `None` if there is none.
 pub(super) fn stat(spot: &Spot) -> io::Result<Option<Stat>> {
     match statat(&spot.parent, &spot.name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(there) => Ok(Some(there)),

@@ -1,8 +1,8 @@
-//! Reads an initramfs from its start to its end as the kernel does: archives one behind the other, plain ones at multiples
-//! of four, compressed ones anywhere, zeros between them (init/initramfs.c, unpack_to_rootfs()).
+//! Reads an initramfs from start to end as the kernel does: concatenated archives, plain ones at multiples of four,
+//! compressed ones anywhere, zeros between them (init/initramfs.c, unpack_to_rootfs()).
 //!
-//! An archive may go on from one compressed piece to the next where an entry ends. Whatever the input, no more is kept in
-//! memory than a decoder's window, one name and one link's target. What the kernel would skip without a word is an error.
+//! An archive may continue in the next compressed segment at the end of an entry. For every input, the memory is bounded by a
+//! decoder's window, one name and one link's target. Input that the kernel would skip silently is an error.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
@@ -13,22 +13,22 @@ use crate::archive::newc::{self, Header, Malformed, file_type};
 use crate::cli::progress::Progress;
 use crate::compress::{Decoder, MAGIC_BYTES, Method};
 
-/// Where the kernel looks for a plain header: at multiples of this.
+/// The kernel looks for a plain header at multiples of this.
 const ALIGNMENT: u64 = 4;
-/// Segments of a file; an initramfs has two or three.
+/// The most segments of a file; an initramfs has two or three.
 pub(super) const MAX_SEGMENTS: usize = 4096;
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// An initramfs; see the module's head.
+/// Reads the entries of an initramfs; see the module's documentation.
 pub struct Reader<R: Read> {
-    /// Gone once a decoder could not be made.
+    /// `None` after the creation of a decoder failed.
     source: Option<Source<R>>,
     segments: Vec<Segment>,
-    /// How far the content of the segment is read, or the file where it is plain.
+    /// The position in the content of a compressed segment, or in the file.
     position: u64,
-    /// Whether an archive has begun and its trailer not come.
+    /// Whether the current archive has entries and no trailer yet.
     is_open: bool,
-    /// Whether the last segment is plain and not over.
+    /// Whether a plain segment is being read.
     is_plain: bool,
     trailers: u64,
     data: Data,
@@ -40,23 +40,23 @@ enum Source<R: Read> {
     Packed(Box<BufReader<Decoder<Input<R>>>>),
 }
 
-/// The data of the entry that was read last, as far as nobody has read them.
+/// The unread data of the last entry.
 #[derive(Clone, Copy, Default)]
 struct Data {
     left: u64,
-    /// Where its header was, what its bytes must add up to, and what they do so far.
+    /// The offset of its header, the expected checksum, and the sum so far.
     start: u64,
     expected: Option<u32>,
     sum: u32,
 }
 
 impl<R: Read> Reader<R> {
-    /// Starts to read.
+    /// Creates a reader.
     pub fn new(input: R) -> Self {
         Self::watched(input, Arc::default())
     }
 
-    /// Starts to read, and tells how far it is: bytes of the file, and entries.
+    /// Creates a reader that reports its progress: bytes of the file, and entries.
     pub fn watched(input: R, progress: Arc<Progress>) -> Self {
         let source = Some(Source::Plain(Input::new(input, Arc::clone(&progress))));
         Self {
@@ -71,22 +71,22 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// The segments that were read so far; complete after the last entry.
+    /// Returns the segments read so far; complete after the last entry.
     #[must_use]
     pub fn segments(&self) -> &[Segment] {
         &self.segments
     }
 
-    /// The next entry; what is left of the last one's data is passed over.
+    /// Reads the next entry. Unread data of the last one are skipped.
     ///
     /// # Errors
-    /// What is malformed; those of reading.
+    /// Malformed input; errors of reading.
     pub fn next_entry(&mut self) -> Result<Option<Member>, Error> {
         let mut passed = vec![0; BUFFER_BYTES.min(usize::try_from(self.data.left).unwrap_or(BUFFER_BYTES))];
         while self.read_data(&mut passed)? > 0 {}
         loop {
             match self.peek()?.first().copied() {
-                None if self.packed().is_some() => self.leave(),
+                None if self.packed().is_some() => self.leave_compressed(),
                 None if self.is_open => return Err(self.malformed(Malformed::Truncated(self.position))),
                 None => return Ok(None),
                 Some(0) => {
@@ -99,15 +99,15 @@ impl<R: Read> Reader<R> {
                     }
                 }
                 Some(_) if self.packed().is_some() => return Err(self.malformed(Malformed::Magic(self.position))),
-                Some(_) => self.enter()?,
+                Some(_) => self.enter_compressed()?,
             }
         }
     }
 
-    /// Reads of the data of the regular file that [`Reader::next_entry`] gave last; 0 bytes at their end.
+    /// Reads data of the regular file that [`Reader::next_entry`] returned last; 0 bytes at their end.
     ///
     /// # Errors
-    /// An archive that ends in them, or data that are not those that were summed; those of reading.
+    /// An archive that ends within the data; data that do not match their checksum; errors of reading.
     pub fn read_data(&mut self, target: &mut [u8]) -> Result<usize, Error> {
         if self.data.left == 0 {
             return Ok(0);
@@ -128,7 +128,7 @@ impl<R: Read> Reader<R> {
         Ok(count)
     }
 
-    /// Reads an entry up to its data; none when it is a trailer.
+    /// Reads an entry up to its data; `None` for a trailer.
     fn member(&mut self) -> Result<Option<Member>, Error> {
         let start = self.position;
         if self.packed().is_none() && !self.is_plain {
@@ -164,16 +164,16 @@ impl<R: Read> Reader<R> {
     }
 
     fn target(&mut self, header: &Header) -> Result<Vec<u8>, Error> {
-        let wrong = Malformed::Target(self.data.start);
+        let invalid = Malformed::Target(self.data.start);
         if !(1..newc::NAME_MAX_BYTES as u64).contains(&self.data.left) {
-            return Err(self.malformed(wrong));
+            return Err(self.malformed(invalid));
         }
         let mut target = vec![0; header.filesize as usize];
         let mut filled = 0;
         while filled < target.len() {
             filled += self.read_data(&mut target[filled..])?;
         }
-        if target.contains(&0) { Err(self.malformed(wrong)) } else { Ok(target) }
+        if target.contains(&0) { Err(self.malformed(invalid)) } else { Ok(target) }
     }
 
     fn end_archive(&mut self) -> Result<(), Error> {
@@ -193,13 +193,13 @@ impl<R: Read> Reader<R> {
         Ok(())
     }
 
-    /// Steps into a compressed segment.
-    fn enter(&mut self) -> Result<(), Error> {
+    /// Starts a compressed segment.
+    fn enter_compressed(&mut self) -> Result<(), Error> {
         let Some(Source::Plain(mut input)) = self.source.take() else { return Ok(()) };
         let start = input.position;
         let method = Method::of(input.at_least(MAGIC_BYTES).map_err(Error::Read)?);
         let method = method.ok_or(Error::Unknown(start))?;
-        // One without a trailer goes on in this.
+        // An archive without a trailer continues in this segment.
         self.end_plain(start);
         self.begin(Segment { start, method: Some(method), bytes: 0, content_bytes: 0, entries: 0 })?;
         let number = self.segments.len();
@@ -210,7 +210,7 @@ impl<R: Read> Reader<R> {
         Ok(())
     }
 
-    /// Says where a plain segment ends, if one is being read.
+    /// Records the end of the plain segment, if one is being read.
     fn end_plain(&mut self, end: u64) {
         if std::mem::take(&mut self.is_plain)
             && let Some(segment) = self.segments.last_mut()
@@ -220,8 +220,8 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// Steps out of a compressed segment that is over.
-    fn leave(&mut self) {
+    /// Ends a compressed segment and returns to the plain input.
+    fn leave_compressed(&mut self) {
         if let Some(Source::Packed(decoder)) = self.source.take() {
             let input = decoder.into_inner().into_inner();
             if let Some(segment) = self.segments.last_mut() {
@@ -247,7 +247,7 @@ impl<R: Read> Reader<R> {
             None => Error::Read(io::Error::new(error.kind(), error.to_string())),
             Some(segment) => {
                 let error = match error.kind() {
-                    io::ErrorKind::UnexpectedEof => "the data end too early; they were cut off".to_owned(),
+                    io::ErrorKind::UnexpectedEof => "the data are truncated".to_owned(),
                     _ => error.to_string(),
                 };
                 Error::Compressed { segment, error }

@@ -1,8 +1,8 @@
-//! POSIX ACLs as text (acl(5), "ACL TEXT FORMS"), which GNU tar and star store in `SCHILY.acl.*` records, turned into
-//! the form of getxattr(2).
+//! Converts POSIX ACLs from text (acl(5), "ACL TEXT FORMS"), which GNU tar and star store in `SCHILY.acl.*` records, to
+//! the binary form of getxattr(2).
 //!
-//! Names of users and groups mean what they mean on the host that made the archive, so only numbers can be taken: those
-//! in place of a name, and those that star and libarchive add behind the permissions.
+//! Names of users and groups are only valid on the host that made the archive. Only numeric ids are used: those in place
+//! of a name, and those that star and libarchive add after the permissions.
 
 /// An entry: tag, permissions, and the id or `NO_ID`. The kernel wants them in this order (`posix_acl_valid`).
 type AclEntry = (u16, u16, u32);
@@ -16,16 +16,16 @@ const GROUP: u16 = 0x08;
 const MASK: u16 = 0x10;
 const OTHER: u16 = 0x20;
 
-/// What a text says.
+/// A parsed ACL, in binary form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Acl {
-    /// No more than the permission bits.
+    /// Three entries, equal to the permission bits.
     Minimal(Vec<u8>),
-    /// More.
+    /// More than the permission bits.
     Extended(Vec<u8>),
 }
 
-/// Reads entries that commas or newlines part; none when one is not understood, or has a name without a number.
+/// Parses entries that are separated by commas or newlines. `None` if an entry is invalid, or has a name without a number.
 pub(super) fn parse(text: &[u8]) -> Option<Acl> {
     let text = std::str::from_utf8(text).ok()?;
     let mut entries = Vec::new();
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_of_all_writers_mean_the_same() {
+    fn texts_of_all_writers_give_the_same_acl() {
         let expected = binary(&[
             (USER_OBJ, 6, NO_ID),
             (USER, 4, 1000),
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_kept_is_not() {
+    fn invalid_texts_and_names_without_ids_are_refused() {
         for text in [
             "",
             "user::rw-,group::r--",

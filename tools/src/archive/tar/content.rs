@@ -1,4 +1,4 @@
-//! The content of one entry, to be read later and apart from the stream: of a tar that is a file.
+//! The content of one entry of a tar file, for reading later and outside the stream.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 
 use super::sparse::Map;
 
-/// Where a content lies in the tar: its stored bytes one behind the other, and which bytes of the file they are.
+/// The location of a content: the offset of its stored bytes in the tar, and the map from these bytes to the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Content {
     start: u64,
@@ -18,30 +18,30 @@ impl Content {
         Self { start, map }
     }
 
-    /// A file without holes.
+    /// Returns the content of a file without holes.
     pub(crate) fn whole(start: u64, size: u64) -> Self {
         let mut map = Map::default();
         map.set_whole(size);
         Self { start, map }
     }
 
-    /// Where it starts in the tar and its size, when it has no holes.
+    /// Returns the offset in the tar and the size, if the file has no holes.
     pub(crate) fn piece(&self) -> Option<(u64, u64)> {
         self.map.is_whole().then(|| (self.start, self.map.size()))
     }
 
-    /// Bytes that it keeps in memory for its holes.
+    /// Returns the bytes of memory that the map of holes takes.
     pub(crate) fn kept_bytes(&self) -> usize {
         if self.map.is_whole() { 0 } else { size_of::<Self>() + self.map.kept_bytes() }
     }
 
-    /// Length of the file, holes included.
+    /// Returns the size of the file, holes included.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.map.size()
     }
 
-    /// Reads it from the tar that it is of; a hole is zeros.
+    /// Returns a reader of the content in `tar`, the archive that it belongs to. Holes read as zeros.
     #[must_use]
     pub fn read<'a>(&'a self, tar: &'a File) -> impl Read + use<'a> {
         ContentReader { tar, content: self, region: 0, position: 0, stored: self.start }
@@ -53,9 +53,9 @@ struct ContentReader<'a> {
     content: &'a Content,
     /// The region that `position` is in or before.
     region: usize,
-    /// In the file.
+    /// The position in the file.
     position: u64,
-    /// In the tar: the next stored byte.
+    /// The position in the tar: the next stored byte.
     stored: u64,
 }
 
@@ -93,7 +93,7 @@ mod tests {
     use std::io::Write;
 
     #[test]
-    fn holes_are_zeros_between_what_is_stored() {
+    fn holes_read_as_zeros_between_stored_bytes() {
         let mut tar = tempfile::tempfile().unwrap();
         tar.write_all(b"headABCDEFtail").unwrap();
         for (regions, size, expected) in [

@@ -1,4 +1,4 @@
-//! What can be wrong with an archive, and where.
+//! Errors of reading an archive, with their position.
 
 use std::io;
 
@@ -16,57 +16,57 @@ pub enum Error {
     /// The first block is no tar header.
     #[error("is not a tar archive; give it the output of `docker export`")]
     NotTar,
-    /// The input ends early.
-    #[error("ends at byte {offset}, in the middle of the archive{}; it was cut off: make it again", context(.path))]
+    /// The input is truncated.
+    #[error("ends at byte {offset}, in the middle of the archive{}; it is truncated: make it again", context(.path))]
     Truncated {
         /// Length of the input.
         offset: u64,
-        /// The entry it ended in, empty when between entries.
+        /// The entry that is truncated; empty between entries.
         path: Vec<u8>,
     },
-    /// The archive is damaged, or holds what is not understood.
+    /// The archive is damaged, or has an unsupported entry.
     #[error("byte {offset}: {problem}{}", context(.path))]
     Damaged {
-        /// Start of the header in question.
+        /// Offset of the header.
         offset: u64,
-        /// What is wrong.
+        /// The problem.
         problem: Problem,
         /// The entry's name, empty when it is not known yet.
         path: Vec<u8>,
     },
 }
 
-/// What is wrong with one header.
+/// A problem of one header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    /// The stored checksum fits neither the signed nor the unsigned sum.
-    #[error("the header's checksum does not fit: the archive is damaged")]
+    /// The stored checksum is neither the signed nor the unsigned sum.
+    #[error("the header's checksum is wrong: the archive is damaged")]
     Checksum,
-    /// A numeric field is neither octal nor base-256, or does not fit.
-    #[error("the header's field {0} is no number that fits")]
+    /// A numeric field is neither octal nor base-256, or out of range.
+    #[error("the header's field {0} is not a number, or out of range")]
     Number(&'static str),
     /// A PAX record is not `length key=value newline`.
     #[error("a PAX record is malformed")]
     PaxRecord,
-    /// A PAX value that should be a number or a time is not.
-    #[error("the PAX record {0} has a value out of place")]
+    /// A PAX value is not a number or a time, as its key needs.
+    #[error("the PAX record {0} has an invalid value")]
     PaxValue(&'static str),
     /// A name or a set of PAX records is implausibly long.
     #[error("an extended header is longer than 16 MiB")]
     HeaderTooLong,
-    /// A path or a link's target that no file system has.
+    /// A path or a link's target is too long.
     #[error("a path or a link's target is longer than 65,535 bytes")]
     PathTooLong,
-    /// A global header is copied to each entry.
+    /// The global headers are too long: they are copied to each entry.
     #[error("a global PAX header is longer than 64 KiB")]
     GlobalTooLong,
-    /// More extended attributes than a file has.
+    /// An entry has too many extended attributes.
     #[error("an entry has more than 1,024 extended attributes")]
     TooManyAttributes,
     /// A long name or PAX header has no entry after it.
-    #[error("an extended header belongs to no entry")]
+    #[error("an extended header has no entry after it")]
     HeaderAlone,
-    /// The map of a sparse file is out of order or does not fit its sizes.
+    /// The map of a sparse file is out of order, or disagrees with its sizes.
     #[error("the map of a sparse file is malformed")]
     SparseMap,
     /// The entry continues from another volume.

@@ -1,14 +1,14 @@
-//! One 512-byte header: its fields by offset, its checksum, its dialect.
+//! One 512-byte header: its fields by offset, its checksum, its format (POSIX or GNU).
 
 use super::{Entry, Kind, Problem, number};
 
 /// Headers and contents come in blocks of this size.
 pub(super) const BLOCK: usize = 512;
 
-/// A header block whose checksum fits.
+/// A header block with a correct checksum.
 pub(super) struct Header<'a>(&'a [u8; BLOCK]);
 
-/// What a header's type flag announces.
+/// The meaning of a header's type flag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     /// An entry of its own.
@@ -23,14 +23,14 @@ pub(super) enum Role {
     Records,
     /// PAX records for all entries that follow (`g`).
     GlobalRecords,
-    /// Content to pass over: a volume's label (`V`).
+    /// Content to skip: a volume's label (`V`).
     Skip,
     /// The rest of a file from another volume (`M`).
     Continuation,
 }
 
 impl<'a> Header<'a> {
-    /// Takes a block for a header if its checksum says that it is one.
+    /// Parses a block as a header if its checksum is correct.
     pub(super) fn parse(block: &'a [u8; BLOCK]) -> Result<Self, Problem> {
         const CHECKSUM: std::ops::Range<usize> = 148..156;
         let stored = number::parse(&block[CHECKSUM]).ok_or(Problem::Checksum)?;
@@ -47,7 +47,7 @@ impl<'a> Header<'a> {
         if stored == signed { Ok(Self(block)) } else { Err(Problem::Checksum) }
     }
 
-    /// What the header announces.
+    /// Returns the meaning of the type flag.
     pub(super) fn role(&self) -> Role {
         match self.0[156] {
             b'1' => Role::Entry(Kind::HardLink),
@@ -69,8 +69,8 @@ impl<'a> Header<'a> {
         }
     }
 
-    /// Bytes of content behind the header. For links, devices, directories and FIFOs POSIX has none, whatever `size`
-    /// says; for a GNU directory (`D`) there are.
+    /// Returns the bytes of content after the header. POSIX has none for links, devices, directories and FIFOs, whatever
+    /// the value of `size`. A GNU directory (`D`) has content.
     pub(super) fn content_size(&self) -> Result<u64, Problem> {
         match self.0[156] {
             b'1'..=b'6' => Ok(0),
@@ -78,7 +78,7 @@ impl<'a> Header<'a> {
         }
     }
 
-    /// Fills in what the header says of an entry of this kind.
+    /// Fills `entry` from the header's fields, for this kind of entry.
     pub(super) fn describe(&self, kind: Kind, entry: &mut Entry) -> Result<(), Problem> {
         entry.kind = kind;
         entry.path.clear();
@@ -105,25 +105,25 @@ impl<'a> Header<'a> {
         Ok(())
     }
 
-    /// The parts of GNU's old sparse form: four regions, whether more follow, and the file's real size.
+    /// Returns the fields of GNU's old sparse form: four regions, whether more follow, and the file's real size.
     pub(super) fn sparse(&self) -> Result<(&'a [u8], bool, u64), Problem> {
         Ok((&self.0[386..482], self.0[482] != 0, unsigned(&self.0[483..495], "realsize")?))
     }
 
-    /// The directory part that ustar keeps apart; GNU uses those bytes for something else.
+    /// Returns ustar's separate directory part of the name. GNU uses these bytes for other fields.
     fn prefix(&self) -> &'a [u8] {
         let is_posix = &self.0[257..263] == b"ustar\0";
         if is_posix { text(&self.0[345..500]) } else { &[] }
     }
 }
 
-/// A text field ends at its first NUL, or at its end.
+/// Returns a text field up to its first NUL, or all of it.
 fn text(field: &[u8]) -> &[u8] {
     let end = field.iter().position(|byte| *byte == 0).unwrap_or(field.len());
     &field[..end]
 }
 
-/// A numeric field that must not be negative and must fit.
+/// Parses a numeric field that must not be negative and must fit `T`.
 pub(super) fn unsigned<T: TryFrom<i64>>(field: &[u8], name: &'static str) -> Result<T, Problem> {
     number::parse(field).and_then(|value| T::try_from(value).ok()).ok_or(Problem::Number(name))
 }
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn both_sums_are_accepted_and_no_other() {
+    fn the_signed_and_the_unsigned_sum_are_accepted() {
         let mut block = header();
         block[0] = 0xe9; // latin-1: the sums differ
         seal(&mut block);
@@ -165,14 +165,14 @@ mod tests {
         for position in 0..BLOCK {
             let mut block = header();
             block[position] ^= 0x11;
-            // The blanks behind the sum's digits are not part of it.
+            // The bytes after the sum's digits are blanks; any other byte makes the field invalid.
             let accepted = Header::parse(&block).is_ok();
             assert!(!accepted, "byte {position}");
         }
     }
 
     #[test]
-    fn the_prefix_counts_for_posix_and_not_for_gnu() {
+    fn the_prefix_is_used_for_posix_and_not_for_gnu() {
         let mut entry = Entry::default();
         let mut block = header();
         block[345..348].copy_from_slice(b"usr");

@@ -1,10 +1,10 @@
-//! Our own tar reader: POSIX.1-2017 `pax` ("pax Interchange Format"), ustar, GNU (tar.5, "GNU tar Archives") and v7.
+//! A tar reader: POSIX.1-2017 `pax` ("pax Interchange Format"), ustar, GNU (tar.5, "GNU tar Archives") and v7.
 //!
-//! It reads one stream once, in order, and keeps nothing but the current entry. Names, link targets and extended
+//! It reads one stream once, in order, and keeps only the current entry. Names, link targets and extended
 //! attributes are bytes: a container's file names need not be UTF-8, and a PAX value may hold any byte, newlines
-//! included. A damaged or cut archive is an error that says where; it is never a shorter list of files.
+//! included. A damaged or truncated archive is an error with its position, never a shorter list of files.
 //!
-//! Left out: multi-volume archives (an error), and ACLs as text with names of users (counted).
+//! Not supported: multi-volume archives (an error), and text ACLs with user names (counted).
 
 mod acl;
 mod content;
@@ -20,7 +20,7 @@ pub use content::Content;
 pub use error::{Error, Problem};
 pub use reader::Reader;
 
-/// What an entry is.
+/// The type of an entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
     /// A regular file; its content follows in the archive.
@@ -40,7 +40,7 @@ pub enum Kind {
     Fifo,
 }
 
-/// A time: seconds since 1970, and nanoseconds after them.
+/// A time, in seconds since 1970 and nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time {
     /// Seconds since 1970; negative before.
@@ -52,12 +52,12 @@ pub struct Time {
 /// An extended attribute: full name (`security.capability`) and raw value.
 pub type Attribute = (Vec<u8>, Vec<u8>);
 
-/// One entry, as the last of its headers has it.
+/// One entry, with all its headers and records applied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entry {
     /// The name as stored: it may be absolute, hold `.` and `..`, or end in a slash.
     pub path: Vec<u8>,
-    /// What it is.
+    /// The type.
     pub kind: Kind,
     /// The permission bits, with set-user-id, set-group-id and sticky: the low 12 bits.
     pub mode: u16,
@@ -65,7 +65,7 @@ pub struct Entry {
     pub uid: u32,
     /// The group.
     pub gid: u32,
-    /// When the content was last changed.
+    /// The modification time.
     pub mtime: Time,
     /// Length of the content in bytes, holes included; 0 for everything but files.
     pub size: u64,
@@ -75,6 +75,6 @@ pub struct Entry {
     pub device: (u32, u32),
     /// Extended attributes, in the archive's order.
     pub attributes: Vec<Attribute>,
-    /// How many `SCHILY.acl.*` records the entry has that were not understood.
+    /// Number of the entry's `SCHILY.acl.*` records that could not be converted.
     pub text_acls: u32,
 }

@@ -1,9 +1,9 @@
 //! The numeric fields of a header: octal text, or GNU's base-256 when the first bit is set.
 
-/// Reads a numeric field. An empty one is 0, as in headers that leave out what does not apply.
+/// Parses a numeric field. An empty field is 0: some headers leave unused fields empty.
 ///
 /// Octal digits may have spaces or NULs before them and must have only those after them. Base-256 is a big-endian
-/// two's complement number whose topmost bit is the mark and whose next bit is the sign.
+/// two's complement number. Its top bit marks the encoding, the next bit is the sign.
 pub(super) fn parse(field: &[u8]) -> Option<i64> {
     match field.first() {
         Some(first) if first & 0x80 != 0 => parse_binary(*first, field.get(1..)?),
@@ -12,7 +12,7 @@ pub(super) fn parse(field: &[u8]) -> Option<i64> {
 }
 
 fn parse_binary(first: u8, rest: &[u8]) -> Option<i64> {
-    // Bit 6 is the sign; shifting the mark out and back spreads it over bit 7.
+    // Bit 6 is the sign. Shifting left, then right (arithmetic), drops the mark and copies the sign into bit 7.
     let start = i64::from(((first << 1) as i8) >> 1);
     rest.iter().try_fold(start, |value, byte| Some(value.checked_mul(256)? | i64::from(*byte)))
 }
@@ -37,7 +37,7 @@ mod tests {
     use super::parse;
 
     #[test]
-    fn octal_with_every_padding_seen_in_the_wild() {
+    fn octal_numbers_parse_with_every_known_padding() {
         for field in
             [&b"0000644\0"[..], b"000644 \0", b"   644 \0", b"    644\0", b"644     ", b"\0\x000644\0 ", b"00000644"]
         {
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_or_too_large_is_refused() {
+    fn invalid_and_too_large_numbers_are_refused() {
         for field in [&b"0000648\0"[..], b"-000001\0", b"12 34 \0\0", b"0x1ff\0\0\0", b"\x80\0\0\0\x80\0\0\0\0\0\0\0"] {
             assert_eq!(parse(field), None, "{}", field.escape_ascii());
         }

@@ -1,7 +1,7 @@
 //! PAX records: `length key=value newline`, where `length` counts the whole record (POSIX, pax, "Extended Header").
 //!
-//! Values are bytes and may hold newlines: a record ends where its length says. An empty value takes back what a
-//! global header said. Read are the keys that an image can hold; the rest (atime, comment, uname, …) is passed over.
+//! Values are bytes and may hold newlines: the length alone ends a record. An empty value cancels the value of a global
+//! header. Only keys that apply to an image are read; the rest (atime, comment, uname, …) is skipped.
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
@@ -22,7 +22,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// More attributes than this are refused: ext4 has room for 4 KiB of them.
 const MAX_ATTRIBUTES: usize = 1024;
 
-/// What records have said so far.
+/// The values of the records read so far.
 #[derive(Clone, Default)]
 pub(super) struct Records {
     path: Option<Vec<u8>>,
@@ -49,7 +49,7 @@ pub(super) struct Sparse {
 }
 
 impl Records {
-    /// Adds all records of one extended header.
+    /// Reads all records of one extended header.
     pub(super) fn read(&mut self, mut bytes: &[u8]) -> Result<(), Problem> {
         while !bytes.is_empty() {
             let (key, value, rest) = split(bytes).ok_or(Problem::PaxRecord)?;
@@ -59,7 +59,7 @@ impl Records {
         Ok(())
     }
 
-    /// Lets the records override what the header says.
+    /// Overrides the header's values by the records.
     pub(super) fn apply(&mut self, entry: &mut Entry) {
         if let Some(path) = self.path.take() {
             entry.path = path;
@@ -152,7 +152,7 @@ impl Records {
     }
 }
 
-/// The first record's key and value, and what follows it.
+/// Splits off the first record. Returns its key, its value and the rest.
 fn split(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let space = bytes.iter().take(20).position(|byte| *byte == b' ')?; // 20 digits hold any u64
     let length: usize = decimal(bytes.get(..space)?)?.try_into().ok()?;
@@ -162,7 +162,7 @@ fn split(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     Some((record.get(..equals)?, record.get(equals + 1..)?, rest))
 }
 
-/// A name as in a URL: `%3D` is `=`.
+/// Decodes a percent-encoded name (`%3D` is `=`).
 fn percent_decoded(name: &[u8]) -> Vec<u8> {
     let mut decoded = Vec::new();
     let mut rest = name;
@@ -186,7 +186,7 @@ fn some(value: &[u8]) -> Option<Vec<u8>> {
     (!value.is_empty()).then(|| value.to_vec())
 }
 
-/// A number that fits, or none for the empty value.
+/// Parses a number that fits `T`; `None` for the empty value.
 fn number<T: TryFrom<u64>>(value: &[u8], key: &'static str) -> Result<Option<T>, Problem> {
     if value.is_empty() {
         return Ok(None);
@@ -205,7 +205,7 @@ fn decimal(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// Decimal seconds with an optional fraction; digits behind the ninth are cut. -1.25 is 0.75 s after -2.
+/// Parses decimal seconds with an optional fraction; digits after the ninth are dropped. -1.25 is 0.75 s after -2.
 fn time(value: &[u8]) -> Option<Time> {
     let (negative, value) = match value.strip_prefix(b"-") {
         Some(rest) => (true, rest),
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_value_takes_back() {
+    fn an_empty_value_cancels_an_earlier_one() {
         assert_eq!(apply(b"9 path=a\n8 path=\n").unwrap().path, b"");
     }
 

@@ -1,4 +1,4 @@
-//! The stream of entries: headers that describe the next one gathered, contents handed out, the end verified.
+//! The stream of entries: collects the headers that describe the next entry, returns contents, and verifies the end.
 
 use std::io::{Read, Seek};
 
@@ -8,11 +8,11 @@ use super::source::Source;
 use super::sparse::{self, Map, TextMap};
 use super::{Content, Entry, Error, Kind, Problem};
 
-/// Long names and PAX headers beyond this are taken for damage.
+/// Longer long names and PAX headers are refused as damage.
 const MAX_EXTENDED: u64 = 16 << 20;
-/// A path or a target longer than this is refused: Linux opens one of 4,095 bytes, but a directory's own tree may be deeper.
+/// The longest path or target. Linux opens a path of at most 4,095 bytes, but a directory tree may be deeper.
 const MAX_PATH: usize = 65_535;
-/// What global headers may have in all: it is copied to each entry.
+/// The most bytes of all global headers together: they are copied to each entry.
 const MAX_GLOBAL: u64 = 64 << 10;
 /// An archive ends in this many blocks of zeros.
 const END_BLOCKS: u32 = 2;
@@ -24,8 +24,8 @@ pub struct Reader<R> {
     missing_end_accepted: bool,
     global: Records,
     global_bytes: u64,
-    /// The current entry's content: its map, the region that `position` is in or before, and the bytes left in the
-    /// archive with their padding.
+    /// The current entry's content: its map, the region that contains or follows `position`, the stored bytes left in
+    /// the archive, and their padding.
     map: Map,
     region: usize,
     position: u64,
@@ -36,12 +36,12 @@ pub struct Reader<R> {
 }
 
 impl<R: Read> Reader<R> {
-    /// Starts at the first byte of `input`.
+    /// Creates a reader that starts at the first byte of `input`.
     pub fn new(input: R) -> Self {
         Self::with_source(Source::new(input))
     }
 
-    /// Starts at the position of `input`, of which contents that nobody asks for are not read.
+    /// Creates a reader that starts at the position of `input`, and seeks past contents that the caller does not read.
     pub fn seekable(input: R) -> Self
     where
         R: Seek,
@@ -64,33 +64,33 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// Takes an archive that stops between entries for complete. Some writers leave out the end mark; without it a cut
-    /// at that place cannot be told from the end.
+    /// Accepts an archive that stops between entries as complete. Some writers leave out the end mark; without it, an
+    /// archive that is truncated between entries looks complete.
     #[must_use]
     pub fn accept_missing_end(mut self, accept: bool) -> Self {
         self.missing_end_accepted = accept;
         self
     }
 
-    /// Where the current entry's content starts: bytes from the start of the input.
+    /// Returns the offset of the current entry's content, in bytes from the start of the input.
     pub fn content_offset(&self) -> u64 {
         self.source.offset()
     }
 
-    /// Where the current entry's content lies, before any of it is read.
+    /// Returns the location of the current entry's content. Call it before reading the content.
     pub fn content(&self) -> Content {
         Content::new(self.source.offset(), self.map.clone())
     }
 
     /// Reads up to the next entry's content; false at the end of the archive.
     ///
-    /// After the end the input is read to its own end, so that a program writing into a pipe can finish; further
-    /// archives behind the first are read as its continuation.
+    /// At the end of the archive, the rest of the input is read, so that a program writing into a pipe can finish.
+    /// Archives that follow the first one are read as its continuation.
     ///
     /// # Errors
-    /// The input's own, a cut or damaged archive, or one that is none.
+    /// Errors of reading the input; an archive that is truncated or damaged; an input that is not a tar archive.
     pub fn next(&mut self, entry: &mut Entry) -> Result<bool, Error> {
-        self.pass(self.stored)?;
+        self.skip(self.stored)?;
         let is_padded = self.source.skip(self.padding)? == self.padding;
         // Writers that leave out the end mark may leave out the last content's padding too: umoci does.
         if !is_padded && !self.missing_end_accepted {
@@ -100,11 +100,11 @@ impl<R: Read> Reader<R> {
         self.path.clear();
         let mut records = self.global.clone();
         let (mut long_name, mut long_link) = (None, None);
-        let mut extended = false;
+        let mut has_extended_header = false;
         loop {
             let offset = self.source.offset();
             let Some(block) = self.header_block()? else {
-                return if extended { Err(self.damaged(offset, Problem::HeaderAlone)) } else { Ok(false) };
+                return if has_extended_header { Err(self.damaged(offset, Problem::HeaderAlone)) } else { Ok(false) };
             };
             let header = match Header::parse(&block) {
                 Ok(header) => header,
@@ -118,7 +118,7 @@ impl<R: Read> Reader<R> {
                 Role::SparseFile => Kind::File,
                 Role::Continuation => return Err(at(Problem::MultiVolume)),
                 Role::Skip => {
-                    self.pass(padded(size))?;
+                    self.skip(padded(size))?;
                     continue;
                 }
                 role => {
@@ -133,11 +133,11 @@ impl<R: Read> Reader<R> {
                             }
                             self.global.read(&content).map_err(at)?;
                             records = self.global.clone();
-                            continue; // it needs no entry after it
+                            continue; // a global header needs no entry after it
                         }
                         _ => records.read(&content).map_err(at)?,
                     }
-                    extended = true;
+                    has_extended_header = true;
                     continue;
                 }
             };
@@ -165,10 +165,11 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// Fills `target` with the content's next bytes; says how many there were before the content's end.
+    /// Fills `target` with the content's next bytes. Returns the byte count, which is less than its length only at the
+    /// content's end.
     ///
     /// # Errors
-    /// The input's own, or its early end.
+    /// Errors of reading the input; a truncated archive.
     pub fn read(&mut self, target: &mut [u8]) -> Result<usize, Error> {
         let mut filled = 0;
         while filled < target.len() {
@@ -194,25 +195,25 @@ impl<R: Read> Reader<R> {
         Ok(filled)
     }
 
-    /// How many bytes from here on are a hole: zeros that are not stored.
+    /// Returns the length of the hole at the current position: zeros that are not stored.
     pub fn hole(&self) -> u64 {
         let end = self.map.region(self.region).map_or(self.map.size(), |region| region.offset);
         end.saturating_sub(self.position)
     }
 
-    /// Passes over `count` bytes of the hole that starts here.
+    /// Skips `count` bytes of the hole at the current position.
     pub fn skip_hole(&mut self, count: u64) {
         self.position += count.min(self.hole());
     }
 
-    /// Moves on to the region that `position` is in or before.
+    /// Advances to the region that contains or follows `position`.
     fn settle(&mut self) {
         while self.map.region(self.region).is_some_and(|region| region.offset + region.length <= self.position) {
             self.region += 1;
         }
     }
 
-    /// Finds where the content of the entry lies: behind the header, behind tables of regions, or nowhere.
+    /// Finds the content of the entry: after the header, after tables of regions, or none.
     fn begin_content(
         &mut self,
         header: &Header,
@@ -266,7 +267,7 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// The next header, none at the end of the archive.
+    /// Reads the next header; `None` at the end of the archive.
     fn header_block(&mut self) -> Result<Option<[u8; BLOCK]>, Error> {
         let mut block = [0; BLOCK];
         let mut zeros = 0;
@@ -277,7 +278,7 @@ impl<R: Read> Reader<R> {
             match count {
                 BLOCK if is_zero => zeros += 1,
                 BLOCK if zeros >= END_BLOCKS && Header::parse(&block).is_err() => {
-                    self.source.skip(u64::MAX)?; // whatever follows the end mark is not ours
+                    self.source.skip(u64::MAX)?; // data after the end mark is not part of the archive
                     return Ok(None);
                 }
                 BLOCK => return Ok(Some(block)),
@@ -290,7 +291,7 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// The content of a header that describes the next entry.
+    /// Reads the content of a header that describes the next entry.
     fn extended(&mut self, size: u64, offset: u64) -> Result<Vec<u8>, Error> {
         if size > MAX_EXTENDED {
             return Err(self.damaged(offset, Problem::HeaderTooLong));
@@ -299,7 +300,7 @@ impl<R: Read> Reader<R> {
         if self.source.read(&mut content)? < content.len() {
             return Err(self.truncated());
         }
-        self.pass(padded(size) - size)?;
+        self.skip(padded(size) - size)?;
         Ok(content)
     }
 
@@ -308,7 +309,7 @@ impl<R: Read> Reader<R> {
         if self.source.read(&mut block)? < BLOCK { Err(self.truncated()) } else { Ok(block) }
     }
 
-    fn pass(&mut self, count: u64) -> Result<(), Error> {
+    fn skip(&mut self, count: u64) -> Result<(), Error> {
         if self.source.skip(count)? < count { Err(self.truncated()) } else { Ok(()) }
     }
 

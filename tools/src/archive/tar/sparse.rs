@@ -1,12 +1,12 @@
-//! Files with holes: where the stored bytes belong.
+//! Sparse files: the map from stored bytes to positions in the file.
 //!
-//! GNU tar has four forms (its manual, "Storing Sparse Files"): regions in the header and in blocks behind it (old),
+//! GNU tar has four forms (its manual, "Storing Sparse Files"): regions in the header and in blocks after it (old),
 //! in PAX records (0.0 and 0.1), and as text before the content (1.0). All end up as one [`Map`].
 
 use super::Problem;
 use super::header::{BLOCK, unsigned};
 
-/// How many regions a file may have: a bound on memory, far above what a file system reports.
+/// The most regions of a file: a bound on memory, far above the number that a file system reports.
 const MAX_REGIONS: usize = 1 << 22;
 
 /// Stored bytes: `length` of them at `offset` of the file.
@@ -42,12 +42,12 @@ impl Map {
         }
     }
 
-    /// Bytes of the regions in memory.
+    /// Returns the bytes of memory that the regions take.
     pub(super) fn kept_bytes(&self) -> usize {
         size_of_val(self.regions.as_slice())
     }
 
-    /// Accepts regions that ascend, lie within the file, and add up to what is stored.
+    /// Checks that the regions ascend, lie within the file, and add up to `stored` bytes.
     pub(super) fn new(regions: Vec<Region>, size: u64, stored: u64) -> Result<Self, Problem> {
         let (mut end, mut sum) = (0, 0_u64);
         for region in &regions {
@@ -63,12 +63,12 @@ impl Map {
         Ok(Self { regions, size })
     }
 
-    /// The file's size, holes included.
+    /// Returns the size of the file, holes included.
     pub(super) fn size(&self) -> u64 {
         self.size
     }
 
-    /// The region at or behind number `index`, none after the last.
+    /// Returns region number `index`; `None` after the last one.
     pub(super) fn region(&self, index: usize) -> Option<Region> {
         self.regions.get(index).copied()
     }
@@ -87,13 +87,13 @@ pub(super) fn append_table(table: &[u8], regions: &mut Vec<Region>) -> Result<()
     Ok(())
 }
 
-/// An extension block of the old form: 21 regions, and whether another block follows.
+/// Appends the regions of one extension block of the old form (21 regions). Returns whether another block follows.
 pub(super) fn append_extension(block: &[u8; BLOCK], regions: &mut Vec<Region>) -> Result<bool, Problem> {
     append_table(&block[..504], regions)?;
     Ok(block[504] != 0)
 }
 
-/// Appends one region, within the bound.
+/// Appends one region, up to `MAX_REGIONS`.
 pub(super) fn push(regions: &mut Vec<Region>, region: Region) -> Result<(), Problem> {
     if regions.len() >= MAX_REGIONS {
         return Err(Problem::SparseMap);
@@ -102,7 +102,7 @@ pub(super) fn push(regions: &mut Vec<Region>, region: Region) -> Result<(), Prob
     Ok(())
 }
 
-/// The text map of form 1.0: decimal lines (count, then offset and length of each) in front of the content.
+/// The text map of form 1.0: decimal lines (count, then offset and length of each) before the content.
 #[derive(Default)]
 pub(super) struct TextMap {
     number: Option<u64>,
@@ -112,7 +112,7 @@ pub(super) struct TextMap {
 }
 
 impl TextMap {
-    /// Takes one block; gives the regions once the last line is complete. The rest of that block is padding.
+    /// Parses one block. Returns the regions when the last line is complete; the rest of that block is padding.
     pub(super) fn take(&mut self, block: &[u8; BLOCK]) -> Result<Option<Vec<Region>>, Problem> {
         for byte in block {
             match byte {
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_map_of_anything_but_lines_of_digits_is_refused() {
+    fn a_text_map_with_anything_but_lines_of_digits_is_refused() {
         for start in ["\n", "2\n\n", "x", "99999999999999999999\n", "1\0"] {
             let mut block = [b'\n'; BLOCK];
             block[..start.len()].copy_from_slice(start.as_bytes());

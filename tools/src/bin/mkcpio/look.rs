@@ -114,7 +114,7 @@ pub(crate) fn list_into<R: Read>(reader: &mut Reader<R>, out: &mut dyn Write, na
 }
 
 fn not_empty<R: Read>(reader: &Reader<R>) -> Result<(), Stop> {
-    if reader.segments().is_empty() { Err(Stop::Read("holds no archive".to_owned())) } else { Ok(()) }
+    if reader.segments().is_empty() { Err(Stop::Read("contains no archive".to_owned())) } else { Ok(()) }
 }
 
 fn segment_line(number: usize, segment: &Segment) -> String {

@@ -103,7 +103,7 @@ pub enum Error {
         error: segment::ReadError,
     },
     /// A file without an archive in it.
-    #[error("{}: holds no archive", .0.display())]
+    #[error("{}: contains no archive", .0.display())]
     NoArchive(PathBuf),
     /// The archive cannot be written, or cannot hold a file.
     #[error("{0}")]

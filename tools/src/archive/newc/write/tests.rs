@@ -11,9 +11,9 @@ fn golden(header: &str, name: &[u8], data: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// What `cpio -o -H newc --reproducible` (GNU cpio 2.13) writes of these files, but for `ino`: there it counts from 0.
+/// The expected bytes are the output of `cpio -o -H newc --reproducible` (GNU cpio 2.13), except `ino`, which cpio counts from 0.
 #[test]
-fn bytes_are_those_of_gnu_cpio() {
+fn the_bytes_equal_those_of_gnu_cpio() {
     let mut writer = Writer::new(Vec::new(), 0x6500_0000);
     writer.node(b"dev", Meta::root(0o755), &Kind::Directory).unwrap();
     writer.node(b"dev/console", Meta::root(0o600), &Kind::Character(5, 1)).unwrap();
@@ -62,7 +62,7 @@ fn bytes_are_those_of_gnu_cpio() {
 }
 
 #[test]
-fn each_limit_of_the_kernel_is_refused() {
+fn entries_beyond_each_limit_of_the_kernel_are_refused() {
     let deep = |length: usize| "abcdefg/".repeat(512).into_bytes()[..length].to_vec();
     let mut writer = Writer::new(io::sink(), 0);
     let mut directory = |name: &[u8]| writer.node(name, Meta::root(0o755), &Kind::Directory);
@@ -90,7 +90,7 @@ fn each_limit_of_the_kernel_is_refused() {
     let limit = u64::from(u32::MAX);
     let mut file = |size, data: &mut dyn Read| writer.file(&["file"], Meta::root(0o644), size, data);
     assert!(matches!(file(limit + 1, &mut io::empty()), Err(Refused::LargeFile { bytes, .. }) if bytes == limit + 1));
-    // The largest size passes the check, and then wants its data.
+    // The largest size passes the check; then its data is missing.
     assert!(matches!(file(limit, &mut io::empty()), Err(Refused::Shrunk(_))));
     assert!(matches!(file(2, &mut &b"x"[..]), Err(Refused::Shrunk(_))));
 }
@@ -105,7 +105,7 @@ fn data_of_every_length_are_aligned() {
 }
 
 #[test]
-fn a_padded_entry_is_as_long_whatever_it_holds() {
+fn a_padded_entry_has_the_same_length_for_every_text() {
     let archive = |text: &str| {
         let mut writer = Writer::new(Vec::new(), 0);
         writer.padded(b"needs", text.as_bytes(), 21).unwrap();
@@ -122,7 +122,7 @@ fn a_padded_entry_is_as_long_whatever_it_holds() {
 }
 
 #[test]
-fn the_names_of_a_node_share_it_but_for_links() {
+fn the_names_of_a_node_share_an_inode_except_symbolic_links() {
     let mut writer = Writer::new(Vec::new(), 0);
     writer.nodes(&["a", "b"], Meta::root(0o600), &Kind::Character(1, 3)).unwrap();
     writer.nodes(&["c", "d"], Meta::root(0o777), &Kind::Symlink(vec![b'x'; 128])).unwrap();

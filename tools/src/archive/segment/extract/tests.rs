@@ -24,7 +24,7 @@ fn directory(writer: &mut Archive, name: &str, mode: u32) {
     writer.node(name.as_bytes(), Meta::root(mode), &Kind::Directory).unwrap();
 }
 
-/// Other names for an entry than a writer takes; as long.
+/// Replaces an entry's name by one of the same length, which a writer may refuse.
 fn renamed(mut bytes: Vec<u8>, old: &str, new: &str) -> Vec<u8> {
     assert_eq!(old.len(), new.len());
     let place = bytes.windows(old.len()).position(|window| window == old.as_bytes()).unwrap();
@@ -32,7 +32,7 @@ fn renamed(mut bytes: Vec<u8>, old: &str, new: &str) -> Vec<u8> {
     bytes
 }
 
-/// A folder with a neighbour that nothing may touch, and what becomes of an archive in it.
+/// A directory with the target and a neighbour that must not change.
 struct Scene {
     folder: TempDir,
 }
@@ -56,10 +56,10 @@ impl Scene {
         result
     }
 
-    /// What is said of an archive that leaves nothing.
+    /// Returns the error for an archive, and checks that it leaves no file.
     fn refusal(bytes: &[u8]) -> String {
         let scene = Self::new();
-        let error = scene.extract(bytes).expect_err("it was taken").to_string();
+        let error = scene.extract(bytes).expect_err("it was unpacked").to_string();
         assert!(!scene.target().exists(), "{error}");
         fs::create_dir(scene.target()).unwrap();
         assert!(scene.extract(bytes).is_err());
@@ -69,7 +69,7 @@ impl Scene {
 }
 
 #[test]
-fn all_kinds_become_what_they_say() {
+fn all_types_are_unpacked_with_their_metadata() {
     let bytes = archive(|writer| {
         directory(writer, "closed", 0o500);
         file(writer, "closed/file", "text");
@@ -106,7 +106,7 @@ fn all_kinds_become_what_they_say() {
 }
 
 #[test]
-fn a_file_through_a_link_stays_inside() {
+fn a_file_below_a_symbolic_link_stays_inside() {
     let folder = Scene::new();
     let outside = folder.folder.path().join("outside").to_str().unwrap().to_owned();
     for target in [outside.as_str(), "../outside", "../../../../../../../../..", "/"] {
@@ -116,13 +116,13 @@ fn a_file_through_a_link_stays_inside() {
         });
         let scene = Scene::new();
         let result = scene.extract(&bytes);
-        // Where it leads to must be there; the root itself is.
+        // The target must exist below the root; the root itself does.
         match target {
             "/" | "../../../../../../../../.." => {
                 assert_eq!(result.unwrap().files, 1, "{target}");
                 assert_eq!(fs::read(scene.target().join("file")).unwrap(), b"inside");
             }
-            _ => assert!(result.unwrap_err().to_string().starts_with("link/file: cannot be made"), "{target}"),
+            _ => assert!(result.unwrap_err().to_string().starts_with("link/file: cannot be created"), "{target}"),
         }
     }
     // Debian's /lib is a link to usr/lib.
@@ -138,7 +138,7 @@ fn a_file_through_a_link_stays_inside() {
 }
 
 #[test]
-fn a_file_in_place_of_a_link_replaces_it() {
+fn a_file_with_the_name_of_a_symbolic_link_replaces_it() {
     let scene = Scene::new();
     let outside = scene.folder.path().join("outside/file").to_str().unwrap().to_owned();
     let bytes = archive(|writer| {
@@ -166,7 +166,7 @@ fn names_that_lead_outside_are_refused_and_absolute_ones_are_inside() {
         }
         if padded.len() == "aa/outside/file".len() {
             let error = Scene::refusal(&renamed(bytes.clone(), "aa/outside/file", &padded));
-            assert!(error.contains("its name has \"..\" in it"), "{name}: {error}");
+            assert!(error.contains("its name contains \"..\""), "{name}: {error}");
         }
     }
     for name in ["/a/outside/file", "//a/outside//ff", "./././a/././fff"] {
@@ -177,7 +177,7 @@ fn names_that_lead_outside_are_refused_and_absolute_ones_are_inside() {
 }
 
 #[test]
-fn hard_links_join_only_what_is_in_the_same_archive() {
+fn hard_links_join_only_names_of_the_same_archive() {
     let linked = |names: &[&str], text: &str| {
         archive(|writer| writer.file(names, Meta::root(0o600), text.len() as u64, text.as_bytes()).unwrap())
     };
@@ -187,12 +187,12 @@ fn hard_links_join_only_what_is_in_the_same_archive() {
     assert_eq!([read("a"), read("b"), read("c"), read("d")], ["one", "one", "two", "two"]);
 }
 
-/// The entries of an archive without its trailer.
+/// Returns the entries of an archive without its trailer.
 fn entries_of(bytes: &[u8]) -> &[u8] {
     &bytes[..bytes.windows(6).rposition(|window| window == b"070701").unwrap()]
 }
 
-/// Two names of one file, and `between` them.
+/// Writes two names of one file, with `between` between them.
 fn with_between(names: [&str; 2], between: &[u8]) -> Vec<u8> {
     let bytes = archive(|writer| writer.file(&names, Meta::root(0o600), 4, &b"text"[..]).unwrap());
     let second = entries_of(entries_of(&bytes)).len();
@@ -200,13 +200,13 @@ fn with_between(names: [&str; 2], between: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_hard_link_to_what_was_replaced_leads_nowhere_else() {
+fn a_hard_link_to_a_replaced_file_does_not_link_the_new_one() {
     let scene = Scene::new();
     let outside = scene.folder.path().join("outside/file").to_str().unwrap().to_owned();
     let symlink = archive(|writer| link(writer, "a", &outside));
     scene.extract(&with_between(["a", "b"], entries_of(&symlink))).unwrap();
     assert_eq!(fs::read(scene.target().join("b")).unwrap(), b"text");
-    // The first name leads to another file by now.
+    // The first name now resolves to another file.
     let setup = archive(|writer| {
         directory(writer, "x", 0o755);
         directory(writer, "y", 0o755);
@@ -219,7 +219,7 @@ fn a_hard_link_to_what_was_replaced_leads_nowhere_else() {
 }
 
 #[test]
-fn what_cannot_be_is_refused_and_leaves_nothing() {
+fn invalid_entries_are_refused_and_leave_nothing() {
     let with = |fill: &dyn Fn(&mut Archive)| {
         archive(|writer| {
             file(writer, "first", "text");
@@ -231,37 +231,37 @@ fn what_cannot_be_is_refused_and_leaves_nothing() {
         bytes[6 + number * 8..14 + number * 8].copy_from_slice(text.as_bytes());
         bytes
     };
-    for (bytes, words) in [
-        (with(&|writer| file(writer, "first/second", "")), "first/second: cannot be made: Not a directory"),
+    for (bytes, message) in [
+        (with(&|writer| file(writer, "first/second", "")), "first/second: cannot be created: Not a directory"),
         (
             with(&|writer| {
                 directory(writer, "full", 0o755);
                 file(writer, "full/file", "");
                 file(writer, "full", "");
             }),
-            "full: cannot be made: Directory not empty",
+            "full: cannot be created: Directory not empty",
         ),
         (
             with(&|writer| {
                 link(writer, "round", "round");
                 file(writer, "round/file", "");
             }),
-            "round/file: cannot be made: Too many levels of symbolic links",
+            "round/file: cannot be created: Too many levels of symbolic links",
         ),
         (field(2, "ffffffff"), "dev: its owner or group is 4294967295"),
         (field(3, "FFFFFFFF"), "dev: its owner or group is 4294967295"),
         (field(9, "00001000"), "dev: its device number does not fit"),
         (field(10, "00100000"), "dev: its device number does not fit"),
-        (field(1, "00000000"), "mode of no file type"),
+        (field(1, "00000000"), "mode with an unknown file type"),
         (with(&|_| ())[..200].to_vec(), "without a trailer"),
-        (vec![0; 512], "holds no archive"),
-        (vec![], "holds no archive"),
+        (vec![0; 512], "contains no archive"),
+        (vec![], "contains no archive"),
     ] {
         let error = Scene::refusal(&bytes);
-        assert!(error.contains(words), "{words}: {error}");
+        assert!(error.contains(message), "{message}: {error}");
     }
     let root = renamed(archive(|writer| file(writer, "xx", "")), "xx", "./");
-    assert_eq!(Scene::refusal(&root), "./: it names the root, and is no directory");
+    assert_eq!(Scene::refusal(&root), "./: it is an entry for the root, but not a directory");
 }
 
 #[test]
@@ -284,14 +284,14 @@ fn the_target_is_new_or_empty() {
     let bytes = archive(|writer| file(writer, "file", ""));
     fs::create_dir(scene.target()).unwrap();
     fs::write(scene.target().join("mine"), "").unwrap();
-    let said = |result: Result<Extracted, Error>| result.unwrap_err().to_string();
-    assert!(said(scene.extract(&bytes)).ends_with("target: is not empty; name a new directory, or an empty one"));
+    let error_of = |result: Result<Extracted, Error>| result.unwrap_err().to_string();
+    assert!(error_of(scene.extract(&bytes)).ends_with("target: is not empty; name a new directory, or an empty one"));
     assert_eq!(fs::read_dir(scene.target()).unwrap().count(), 1);
     let place = scene.target().join("mine");
-    assert!(said(extract(Reader::new(bytes.as_slice()), &place)).contains("mine: Not a directory"));
+    assert!(error_of(extract(Reader::new(bytes.as_slice()), &place)).contains("mine: Not a directory"));
     assert!(
-        said(extract(Reader::new(bytes.as_slice()), &scene.target().join("a/b")))
-            .contains("cannot be made: No such file")
+        error_of(extract(Reader::new(bytes.as_slice()), &scene.target().join("a/b")))
+            .contains("cannot be created: No such file")
     );
 }
 

@@ -52,7 +52,7 @@ fn zstd(bytes: &[u8]) -> Vec<u8> {
     zstd::encode_all(bytes, 1).unwrap()
 }
 
-/// Names with their data, and the segments; reads a byte at a time if told.
+/// Reads the names with their data, and the segments; one byte at a time if `by_bytes`.
 fn read(bytes: &[u8], by_bytes: bool) -> Result<(Vec<Named>, Vec<Segment>), Error> {
     struct Slow<'a>(&'a [u8]);
     impl Read for Slow<'_> {
@@ -78,12 +78,13 @@ fn read(bytes: &[u8], by_bytes: bool) -> Result<(Vec<Named>, Vec<Segment>), Erro
     Ok((found, reader.segments().to_vec()))
 }
 
-fn said(bytes: &[u8]) -> String {
+/// Returns the error, or the names with their data.
+fn result(bytes: &[u8]) -> String {
     read(bytes, false).map_or_else(|error| error.to_string(), |(found, _)| format!("{found:?}"))
 }
 
 #[test]
-fn segments_of_every_compression_are_read_at_any_pace() {
+fn segments_of_every_compression_are_read_at_any_read_size() {
     let plain = archive(false);
     let pieces = [&plain, &gzip(&plain), &zstd(&plain), &xz(&plain), &bzip2(&plain), &lz4(&plain), &archive(true)];
     let methods =
@@ -96,7 +97,7 @@ fn segments_of_every_compression_are_read_at_any_pace() {
         bytes.extend_from_slice(piece);
     }
     bytes.resize(bytes.len().next_multiple_of(4), 0);
-    bytes.extend(lzma(&plain)); // the last: nothing follows what has no end
+    bytes.extend(lzma(&plain)); // the last one: lzma has no end mark, so nothing can follow it
     for by_bytes in [false, true] {
         let (found, segments) = read(&bytes, by_bytes).unwrap();
         let one = [("dev", ""), ("dev/vda", ""), ("link", ""), ("one", ""), ("two", "abc")];
@@ -107,13 +108,13 @@ fn segments_of_every_compression_are_read_at_any_pace() {
         for ((segment, method), start) in segments.iter().zip(methods).zip(&starts) {
             assert_eq!((segment.method, segment.start, segment.entries), (method, *start, 5));
         }
-        // A plain segment ends with its trailer; what follows are zeros.
+        // A plain segment ends with its trailer; only zeros follow.
         assert_eq!((segments[0].bytes, segments[1].content_bytes), (716, plain.len() as u64));
     }
 }
 
 #[test]
-fn an_archive_goes_on_in_the_next_piece() {
+fn an_archive_continues_in_the_next_segment() {
     let plain = archive(false);
     for cut in [116, 236, 356, 472] {
         for bytes in [
@@ -126,7 +127,7 @@ fn an_archive_goes_on_in_the_next_piece() {
         }
     }
     let cut = [gzip(&plain[..100]), gzip(&plain[100..])].concat();
-    assert_eq!(said(&cut), "segment 1 (gzip): the cpio archive ends at byte 100 without a trailer");
+    assert_eq!(result(&cut), "segment 1 (gzip): the cpio archive ends at byte 100 without a trailer");
 }
 
 #[test]
@@ -134,19 +135,19 @@ fn every_truncation_is_an_error() {
     let plain = archive(true);
     let end = plain.iter().rposition(|byte| *byte != 0).unwrap() + 3;
     for length in 1..end {
-        let error = said(&plain[..length]);
+        let error = result(&plain[..length]);
         assert!(error.contains("without a trailer"), "{length}: {error}");
     }
     for packed in [gzip(&plain), zstd(&plain), xz(&plain), bzip2(&plain)] {
         for length in MAGIC_BYTES..packed.len() {
-            let error = said(&packed[..length]);
+            let error = result(&packed[..length]);
             assert!(error.starts_with("segment 1 ("), "{length}: {error}");
         }
     }
 }
 
 #[test]
-fn each_mutated_field_is_its_own_error_or_none() {
+fn each_mutated_field_gives_its_own_error_or_none() {
     const SECOND: usize = 116;
     const LINK: usize = 236;
     const FILE: usize = 472;
@@ -154,14 +155,14 @@ fn each_mutated_field_is_its_own_error_or_none() {
     // c_namesize c_chksum.
     let field = |number: usize| MAGIC_AND + number * 8;
     const MAGIC_AND: usize = 6;
-    for (header, field, text, words) in [
+    for (header, field, text, message) in [
         (SECOND, 0, "070703", "no cpio header at byte 116"),
         (SECOND, 0, "070707", "no cpio header at byte 116"),
         (SECOND, 0, "0x0701", "no cpio header at byte 116"),
         (SECOND, field(0), "0000000g", "at byte 116 has a field that is not hexadecimal"),
         (SECOND, field(0), "ffffffff", "[(\"dev\""),
-        (SECOND, field(1), "000001b0", "at byte 116 has a mode of no file type"),
-        (SECOND, field(1), "0000f1b0", "at byte 116 has a mode of no file type"),
+        (SECOND, field(1), "000001b0", "at byte 116 has a mode with an unknown file type"),
+        (SECOND, field(1), "0000f1b0", "at byte 116 has a mode with an unknown file type"),
         (SECOND, field(2), "+0000000", "at byte 116 has a field that is not hexadecimal"),
         (SECOND, field(3), "ffffffff", "[(\"dev\""),
         (SECOND, field(4), "00000000", "[(\"dev\""),
@@ -175,51 +176,51 @@ fn each_mutated_field_is_its_own_error_or_none() {
         (SECOND, field(8), "-0000001", "not hexadecimal"),
         (SECOND, field(9), "ffffffff", "[(\"dev\""),
         (SECOND, field(10), "ffffffff", "[(\"dev\""),
-        (SECOND, field(11), "00000000", "at byte 116 has a name that is empty, too long, or not ended"),
-        (SECOND, field(11), "00000001", "at byte 116 has a name that is empty, too long, or not ended"),
-        (SECOND, field(11), "00000007", "at byte 116 has a name that is empty, too long, or not ended"),
-        (SECOND, field(11), "00001001", "at byte 116 has a name that is empty, too long, or not ended"),
-        (SECOND, field(11), "ffffffff", "at byte 116 has a name that is empty, too long, or not ended"),
+        (SECOND, field(11), "00000000", "at byte 116 has a name that is empty, too long, or not terminated"),
+        (SECOND, field(11), "00000001", "at byte 116 has a name that is empty, too long, or not terminated"),
+        (SECOND, field(11), "00000007", "at byte 116 has a name that is empty, too long, or not terminated"),
+        (SECOND, field(11), "00001001", "at byte 116 has a name that is empty, too long, or not terminated"),
+        (SECOND, field(11), "ffffffff", "at byte 116 has a name that is empty, too long, or not terminated"),
         (SECOND, field(12), "ffffffff", "[(\"dev\""),
-        (FILE, field(12), "00000125", "do not add up to its checksum"),
+        (FILE, field(12), "00000125", "do not match its checksum"),
         (FILE, HEADER_BYTES, "\0", "at byte 472 has a name that is empty"),
-        (FILE, HEADER_BYTES + 6, "x", "at byte 472 do not add up to its checksum"),
+        (FILE, HEADER_BYTES + 6, "x", "at byte 472 do not match its checksum"),
     ] {
         let mut bytes = archive(true);
         assert!(bytes[header..].starts_with(b"070702"), "{header}");
         bytes[header + field..header + field + text.len()].copy_from_slice(text.as_bytes());
-        let plain = said(&bytes);
-        assert!(plain.contains(words), "{field} {text:?}: {plain}");
-        let packed = said(&gzip(&bytes));
-        assert!(packed.contains(words), "{field} {text:?}: {packed}");
+        let plain = result(&bytes);
+        assert!(plain.contains(message), "{field} {text:?}: {plain}");
+        let packed = result(&gzip(&bytes));
+        assert!(packed.contains(message), "{field} {text:?}: {packed}");
     }
 }
 
 #[test]
-fn what_is_no_initramfs_is_said_with_its_place() {
-    assert_eq!(said(b""), "[]");
-    assert_eq!(said(&[0; 100]), "[]");
-    let unknown = "not an initramfs, or not one compressed by gzip, zstd, xz, lz4, bzip2 or lzma, at byte ";
+fn the_error_for_an_invalid_initramfs_has_the_offset() {
+    assert_eq!(result(b""), "[]");
+    assert_eq!(result(&[0; 100]), "[]");
+    let unknown = " starts neither a cpio archive nor one compressed by gzip, zstd, xz, lz4, bzip2 or lzma";
     for (bytes, position) in [(&b"text"[..], 0), (&[0, 0, b'x'], 2), (b"\0\x1f", 1), (b"\0\x30707", 1)] {
-        assert_eq!(said(bytes), format!("{unknown}{position}"));
+        assert_eq!(result(bytes), format!("byte {position}{unknown}"));
     }
-    // Plain headers stand at multiples of four.
+    // Plain headers are at multiples of four.
     let odd = [vec![0; 2], archive(false)].concat();
-    assert_eq!(said(&odd), format!("{unknown}2"));
-    let behind = [gzip(&archive(false)), b"text".to_vec()].concat();
-    assert!(said(&behind).starts_with(unknown));
-    assert_eq!(said(&gzip(b"text")), "segment 1 (gzip): no cpio header at byte 0");
+    assert_eq!(result(&odd), format!("byte 2{unknown}"));
+    let after_gzip = [gzip(&archive(false)), b"text".to_vec()].concat();
+    assert!(result(&after_gzip).ends_with(unknown));
+    assert_eq!(result(&gzip(b"text")), "segment 1 (gzip): no cpio header at byte 0");
     let damaged = {
         let mut bytes = gzip(&archive(false));
         let last = bytes.len() - 5;
         bytes[last] ^= 1;
         bytes
     };
-    assert!(said(&damaged).starts_with("segment 1 (gzip): "), "{}", said(&damaged));
+    assert!(result(&damaged).starts_with("segment 1 (gzip): "), "{}", result(&damaged));
 }
 
 #[test]
-fn a_bomb_is_read_in_little_memory_and_many_segments_are_refused() {
+fn a_decompression_bomb_takes_little_memory_and_many_segments_are_refused() {
     let mut writer = Writer::new(Vec::new(), 0);
     let size = 300 << 20;
     writer.file(&["zeros"], Meta::root(0o600), 5, &b"zeros"[..]).unwrap();
@@ -238,22 +239,22 @@ fn a_bomb_is_read_in_little_memory_and_many_segments_are_refused() {
     let grown = peak_kib() - before;
     assert!(grown < 64 << 10, "{} bytes took {grown} KiB", bomb.len());
     let many = gzip(&[]).repeat(MAX_SEGMENTS + 1);
-    assert_eq!(said(&many), "more than 4096 segments");
+    assert_eq!(result(&many), "more than 4096 segments");
 }
 
-/// The most memory that this process had.
+/// Returns the peak memory use of this process.
 fn peak_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// Every compression of an initramfs.
+/// All compressions of an initramfs.
 const ALL: [Compression; 5] =
     [Compression::None, Compression::Gzip(9), Compression::Zstd(9), Compression::Xz(6), Compression::Lz4(9)];
 
 #[test]
-fn stored_pieces_are_as_long_whatever_they_say_and_are_read() {
+fn stored_segments_have_the_same_length_for_every_text() {
     for compression in ALL {
         let piece = |text: &str| {
             let mut writer = Writer::new(Vec::new(), 0);
@@ -275,7 +276,7 @@ fn stored_pieces_are_as_long_whatever_they_say_and_are_read() {
 }
 
 #[test]
-fn what_is_compressed_is_an_initramfs_of_one_segment() {
+fn a_compressed_archive_is_an_initramfs_of_one_segment() {
     let mut writer = Writer::new(Vec::new(), 0);
     let data: Vec<u8> = (0..9_000_000_u32).map(|index| (index >> 9) as u8).collect();
     writer.file(&["big"], Meta::root(0o644), data.len() as u64, data.as_slice()).unwrap();
