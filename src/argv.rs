@@ -68,6 +68,7 @@ impl<const BYTES: usize, const COUNT: usize> Strings<BYTES, COUNT> {
         self.starts.iter().map(|start| self.tail(*start))
     }
 
+    #[inline(never)]
     fn tail(&self, start: u16) -> &[u8] {
         self.bytes.get(usize::from(start)..).unwrap_or_default()
     }

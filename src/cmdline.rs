@@ -86,9 +86,12 @@ mod tests {
     fn options(line: &str) -> Vec<String> {
         let mut line = line.as_bytes().to_vec();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let entries = decode(&mut line).0.lines().map(|line| line.entry.unwrap_or_default());
-        entries
-            .map(|(key, value)| text(key) + &value.map_or(String::new(), |value| " -> ".to_owned() + &text(value)))
+        let lines = decode(&mut line).0.lines();
+        lines
+            .map(|line| {
+                text(line.key)
+                    + &if line.value.is_empty() { String::new() } else { " -> ".to_owned() + &text(line.value) }
+            })
             .collect()
     }
 
@@ -110,8 +113,8 @@ mod tests {
             ("\"two words\"", &["two?words"]),
             ("a=\"b", &["a -> b"]),
             ("a=\"b c", &["a -> b c"]),
-            ("a=\"", &["a -> "]),
-            ("a=", &["a -> "]),
+            ("a=\"", &["a"]),
+            ("a=", &["a"]),
             ("=a", &["=a"]),
             ("==a", &["= -> a"]),
             ("a=b\"c d\"e", &["a -> b\"c d\"e"]),

@@ -90,9 +90,8 @@ impl<'a> Iterator for Each<'a> {
             return Some(Given { line: 1, name: b"cmd", text: self.lines.whole()? });
         }
         loop {
-            let Line { number, entry } = self.lines.next()?;
-            let (name, value) = entry.unwrap_or_default();
-            let mut given = Given { line: number, name, text: value.unwrap_or_default() };
+            let Line { number, key: name, value } = self.lines.next()?;
+            let mut given = Given { line: number, name, text: value };
             if self.source == Source::CommandLine {
                 given.line = 1;
                 match strip_prefix(name, b"whit.") {

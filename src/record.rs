@@ -3,7 +3,7 @@
 //! One `key value` a line, the value up to the end of the line; `\n` and `\\` are the only escapes; a repeated key
 //! appends; empty lines and lines that begin with `#` are skipped.
 
-use crate::text::{Split, split};
+use crate::text::{Split, split, split_once};
 
 /// A record has fewer bytes than this.
 pub const MAX_RECORD: usize = 16 * 1024;
@@ -20,8 +20,10 @@ pub struct Record<'a> {
 pub struct Line<'a> {
     /// Its number in the file, from 1.
     pub number: u32,
-    /// Key and value; `None` when the line is malformed: no key, another escape, a NUL.
-    pub entry: Option<(&'a [u8], Option<&'a [u8]>)>,
+    /// Its key; empty when the line is malformed: no key, another escape, a NUL.
+    pub key: &'a [u8],
+    /// Its value; empty when there is none.
+    pub value: &'a [u8],
 }
 
 impl<'a> Record<'a> {
@@ -36,44 +38,46 @@ impl<'a> Record<'a> {
         let mut line_start = 0usize;
         let mut malformed = false;
         let mut read = 0usize;
-        while let Some(byte) = buffer.get(read).copied() {
-            read = read.saturating_add(1);
+        loop {
+            let byte = buffer.get(read).copied();
+            read += 1;
             let decoded = match byte {
-                b'\n' => {
+                None | Some(b'\n') => {
                     // A line that begins with a space has no key: that is how a malformed one is remembered.
                     if let (true, Some(first)) = (malformed, buffer.get_mut(line_start)) {
                         *first = b' ';
                     }
+                    if byte.is_none() {
+                        break;
+                    }
                     malformed = false;
-                    line_start = written.saturating_add(1);
+                    line_start = written + 1;
                     0
                 }
-                b'\\' => {
-                    let escaped = buffer.get(read).copied();
-                    read = read.saturating_add(1);
-                    match escaped {
-                        Some(b'n') => b'\n',
-                        Some(b'\\') => b'\\',
-                        _ => {
-                            malformed = true;
-                            read = read.saturating_sub(1);
-                            b'\\'
-                        }
+                Some(b'\\') => match buffer.get(read) {
+                    Some(b'n') => {
+                        read += 1;
+                        b'\n'
                     }
-                }
-                0 => {
+                    Some(b'\\') => {
+                        read += 1;
+                        b'\\'
+                    }
+                    _ => {
+                        malformed = true;
+                        b'\\'
+                    }
+                },
+                Some(0) => {
                     malformed = true;
                     b'?'
                 }
-                byte => byte,
+                Some(byte) => byte,
             };
             if let Some(place) = buffer.get_mut(written) {
                 *place = decoded;
             }
-            written = written.saturating_add(1);
-        }
-        if let (true, Some(first)) = (malformed, buffer.get_mut(line_start)) {
-            *first = b' ';
+            written += 1;
         }
         Self { text: buffer.get(..written).unwrap_or_default() }
     }
@@ -106,15 +110,11 @@ impl<'a> Iterator for Lines<'a> {
         loop {
             let line = self.whole()?;
             if !matches!(line, [] | [b'#', ..]) {
-                return Some(Line { number: self.number, entry: entry(line) });
+                let (key, value) = split_once(line, b' ').unwrap_or((line, b""));
+                return Some(Line { number: self.number, key, value });
             }
         }
     }
-}
-
-fn entry(line: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
-    let entry = crate::text::split_once(line, b' ').map_or((line, None), |(key, value)| (key, Some(value)));
-    (!entry.0.is_empty()).then_some(entry)
 }
 
 #[cfg(test)]
@@ -123,14 +123,15 @@ mod tests {
     use super::*;
     use std::vec::Vec;
 
-    fn lines(text: &str) -> Vec<(u32, Option<(Vec<u8>, Option<Vec<u8>>)>)> {
+    /// Number, key and value of each line; of a malformed one the number.
+    fn lines(text: &str) -> Vec<(u32, Option<(Vec<u8>, Vec<u8>)>)> {
         let mut buffer = text.as_bytes().to_vec();
-        let entry = |(key, value): (&[u8], Option<&[u8]>)| (key.to_vec(), value.map(<[u8]>::to_vec));
-        Record::decode(&mut buffer).lines().map(|line| (line.number, line.entry.map(entry))).collect()
+        let entry = |line: &Line<'_>| (!line.key.is_empty()).then(|| (line.key.to_vec(), line.value.to_vec()));
+        Record::decode(&mut buffer).lines().map(|line| (line.number, entry(&line))).collect()
     }
 
-    fn line(number: u32, key: &str, value: &str) -> (u32, Option<(Vec<u8>, Option<Vec<u8>>)>) {
-        (number, Some((key.into(), Some(value.into()))))
+    fn line(number: u32, key: &str, value: &str) -> (u32, Option<(Vec<u8>, Vec<u8>)>) {
+        (number, Some((key.into(), value.into())))
     }
 
     #[test]
@@ -142,7 +143,7 @@ mod tests {
                 line(4, "entrypoint", "-c"),
                 line(5, "cmd", "echo \"a  b\" "),
                 line(6, "cmd", ""),
-                (7, Some((b"grow".to_vec(), None))),
+                line(7, "grow", ""),
                 line(8, "env", "A=b=c"),
             ]
         );

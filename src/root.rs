@@ -301,8 +301,8 @@ mod tests {
     fn the_kernels_command_line_leaves_quotes_inside_a_value() {
         for line in [r#"root=LABEL="two words" ro"#, r#""root=LABEL=two words" ro"#, r#"root="LABEL=two words" ro"#] {
             let mut line = line.as_bytes().to_vec();
-            let (_, value) = crate::cmdline::decode(&mut line).0.lines().next().unwrap().entry.unwrap();
-            let spec = parse(value.unwrap(), b"").unwrap();
+            let value = crate::cmdline::decode(&mut line).0.lines().next().unwrap().value;
+            let spec = parse(value, b"").unwrap();
             assert!(spec.kind == Kind::Label && is_written(b"two words", 1, spec.name));
         }
     }

@@ -56,10 +56,10 @@ pub(crate) fn each_line(path: &CStr, visit: &mut dyn FnMut(&[u8])) -> bool {
 
 /// The lines of a file, each without its newline. One that is longer than the window is cut into parts, at a comma where it has any:
 /// the list of a group's members is parts of a list then.
+#[repr(C)] // Small fields first, as in the machine.
 pub(crate) struct Lines<'a> {
     /// None has no lines.
     file: Option<&'a Fd>,
-    window: [u8; 4096],
     /// The line in the window.
     start: usize,
     length: usize,
@@ -72,6 +72,7 @@ pub(crate) struct Lines<'a> {
     is_cut: bool,
     /// The line is a part, and not the first.
     continues: bool,
+    window: [u8; 4096],
 }
 
 impl<'a> Lines<'a> {

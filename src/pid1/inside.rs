@@ -93,15 +93,16 @@ fn enter_found(root: &CStr, path: &CStr, flags: OFlags) -> Result<(), Errno> {
 /// Limit for the links of one path that lead nowhere yet, and for its directories that are missing.
 const MAX_STEPS: u8 = 64;
 
-/// The way to a directory, or to the one that a file is in, or is to be created in.
+/// The way to a directory, or to the one that a file is in, or is to be created in. Small fields come first, as in the machine.
+#[repr(C)]
 pub(crate) struct Walk<'a> {
-    path: Path,
     /// Where the name begins that was looked at last.
     start: usize,
-    root: &'a CStr,
     is_file: bool,
     /// Links and new directories that there may still be.
     steps: u8,
+    root: &'a CStr,
+    path: Path,
 }
 
 impl<'a> Walk<'a> {
@@ -138,7 +139,8 @@ impl<'a> Walk<'a> {
                 Ok(()) if separator == 0 => return Ok(()),
                 Ok(()) => {}
                 Err(Errno::NOENT) => {
-                    self.steps = self.steps.checked_sub(1).ok_or(Errno::LOOP)?;
+                    let Some(steps) = self.steps.checked_sub(1) else { return Err(Errno::LOOP) };
+                    self.steps = steps;
                     match fd::read_link(self.name(), &mut room) {
                         Ok(text) => link = text,
                         Err(_) if is_file => return Ok(()),

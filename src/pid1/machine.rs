@@ -93,6 +93,7 @@ pub(crate) struct Machine<'a> {
 const TICK_MS: u64 = 1000;
 
 /// Milliseconds since the kernel's start.
+#[inline(never)]
 pub(crate) fn now_ms() -> u64 {
     sys::boot_time_ns() / 1_000_000
 }

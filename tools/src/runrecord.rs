@@ -164,9 +164,9 @@ impl RunRecord {
     pub fn decode(lines: &[u8]) -> Self {
         let mut record = Self::default();
         let mut buffer = lines.to_vec();
-        for (key, value) in whit::record::Record::decode(&mut buffer).lines().filter_map(|line| line.entry) {
-            let Ok(value) = String::from_utf8(value.unwrap_or_default().to_vec()) else { continue };
-            match key {
+        for line in whit::record::Record::decode(&mut buffer).lines() {
+            let Ok(value) = String::from_utf8(line.value.to_vec()) else { continue };
+            match line.key {
                 b"entrypoint" => record.entrypoint.push(value),
                 b"cmd" => record.cmd.push(value),
                 b"env" => record.env.push(value),

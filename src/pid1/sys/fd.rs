@@ -294,10 +294,12 @@ const MAX_POLLED: usize = 8;
 /// # Errors
 /// EINVAL, at once, when PID 1 may have fewer descriptors open than are listed (fs/select.c, do_sys_poll()).
 pub(crate) fn poll(descriptors: [Option<&Fd>; MAX_POLLED], wait_ms: u64) -> Result<(), Errno> {
-    let mut polled = descriptors.map(|descriptor| {
-        let fd = descriptor.map_or(-1, |fd| raw(fd).cast_signed());
-        pollfd { fd, events: POLLIN as i16, revents: 0 }
-    });
+    let mut polled = [pollfd { fd: -1, events: POLLIN as i16, revents: 0 }; MAX_POLLED];
+    for (place, descriptor) in polled.iter_mut().zip(descriptors) {
+        if let Some(fd) = descriptor {
+            place.fd = raw(fd).cast_signed();
+        }
+    }
     let timeout = i32::try_from(wait_ms).unwrap_or(i32::MAX);
     // SAFETY: the array is writable over the call and has that many members.
     result(unsafe { sc::syscall!(POLL, polled.as_mut_ptr(), MAX_POLLED, timeout) }).map(drop)

@@ -302,7 +302,7 @@ fn read_record(path: &Path) -> Result<Vec<u8>, Error> {
         return Err(failure(format!("a run record of {} bytes, and the init reads {MAX_RECORD}", bytes.len())));
     }
     let mut decoded = bytes.clone();
-    match Record::decode(&mut decoded).lines().find(|line| line.entry.is_none()) {
+    match Record::decode(&mut decoded).lines().find(|line| line.key.is_empty()) {
         None => Ok(bytes),
         Some(line) => Err(failure(format!(
             "line {} of the run record is not \"key value\" (the escapes are \\n and \\\\ alone)",
