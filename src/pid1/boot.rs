@@ -82,10 +82,10 @@ fn wait_for_root(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Devic
         flags: if options.read_only || is_lower { MS_RDONLY } else { 0 },
     };
     let source = root::parse(value, wanted);
-    let errno = match mount_when_there(machine, deadline_ms, device, c"/", &source, &root)? {
-        Ok(read_only) => return Ok(Some(Root { on_device: true, read_only })),
-        Err(errno) => errno,
-    };
+    if mount_when_there(machine, deadline_ms, device, c"/", &source, &root)? {
+        return Ok(Some(Root { on_device: true, read_only: device.read_only }));
+    }
+    let errno = device.failure;
     let _ = uwrite!(Line, "root={}: ", Text(value));
     let _ = match errno {
         _ if source.is_none() => {

@@ -26,6 +26,10 @@ pub(crate) struct Device {
     format: Option<&'static Format>,
     /// The type of what has no device: a directory that the host shares, or memory.
     tag: &'static [u8],
+    /// Whether it was mounted read-only.
+    pub(crate) read_only: bool,
+    /// Why it was not mounted.
+    pub(crate) failure: Errno,
     /// What was read last.
     place: Place,
     /// What mount(2) takes.
@@ -34,7 +38,8 @@ pub(crate) struct Device {
 
 impl Device {
     pub(crate) fn new() -> Self {
-        Self { path: Path::new(), format: None, tag: b"", place: [0; _] }
+        let (read_only, failure) = (false, Errno::NOENT);
+        Self { format: None, tag: b"", read_only, failure, place: [0; _], path: Path::new() }
     }
 
     /// Finds the device of a source. Whether the host has a tag is only known at mount(2).

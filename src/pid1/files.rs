@@ -218,6 +218,7 @@ impl Path {
 }
 
 /// Makes one directory; one that exists is fine.
+#[inline(never)]
 pub(crate) fn make_directory(path: &CStr) -> Result<(), Errno> {
     match mkdir(path) {
         Err(Errno::EXIST) => Ok(()),

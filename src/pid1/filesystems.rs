@@ -98,12 +98,12 @@ pub(crate) struct Root {
 }
 
 /// Mounts a volume's device on the working directory, trying its file system types in turn; read-only where it cannot be written
-/// to. Returns whether it is read-only.
+/// to.
 ///
 /// # Errors
 /// ENOENT for a tag that the host does not have (yet), and the kernel's.
 #[inline(never)]
-pub(crate) fn mount_device(device: &Device, volume: &Volume<'_>) -> Result<bool, Errno> {
+pub(crate) fn mount_device(device: &mut Device, volume: &Volume<'_>) -> Result<(), Errno> {
     let Volume { fstype, options, mut flags, .. } = *volume;
     let mut buffer = files::buffer::<4096>();
     let fstypes = device.fstypes(fstype);
@@ -139,7 +139,10 @@ pub(crate) fn mount_device(device: &Device, volume: &Volume<'_>) -> Result<bool,
         let fstype = name.set(fstype);
         for flags in [flags, flags | MS_RDONLY] {
             match mount(device.path.text(), c".", fstype, flags, c_str(&data)) {
-                Ok(()) => return Ok(flags & MS_RDONLY != 0),
+                Ok(()) => {
+                    device.read_only = flags & MS_RDONLY != 0;
+                    return Ok(());
+                }
                 Err(errno) => last = errno,
             }
             // As the kernel does (init/do_mounts.c, mount_root_generic): once more without writing.

@@ -14,7 +14,8 @@ use crate::machine::{Machine, now_ms};
 use crate::supervise;
 
 /// Tries to mount a volume, with its parsed source, below `root`: at once, then each time that a device appears or changes, until
-/// the deadline. Returns whether it is read-only; EINVAL for a source that is `None`, ENOENT for a device that did not appear.
+/// the deadline. Returns whether it is mounted; [`Device::failure`] is why not: EINVAL for a source that is `None`, ENOENT for a device
+/// that did not appear.
 pub(crate) fn mount_when_there(
     machine: &mut Machine<'_>,
     deadline_ms: u64,
@@ -22,8 +23,11 @@ pub(crate) fn mount_when_there(
     root: &CStr,
     source: &Option<RootSpec<'_>>,
     volume: &Volume<'_>,
-) -> Result<Result<bool, Errno>, End> {
-    let Some(source) = source else { return Ok(Err(Errno::INVAL)) };
+) -> Result<bool, End> {
+    let Some(source) = source else {
+        device.failure = Errno::INVAL;
+        return Ok(false);
+    };
     loop {
         let mut entered = Ok(());
         let mounted = device.find(source).and_then(|()| {
@@ -31,17 +35,16 @@ pub(crate) fn mount_when_there(
             entered.and_then(|()| filesystems::mount_device(device, volume))
         });
         inside::leave();
-        if entered.is_err() {
-            return Ok(mounted); // Not the device is missing.
+        let Err(errno) = mounted else { return Ok(true) };
+        device.failure = errno;
+        // The device is not missing; or the node may appear before the medium.
+        if entered.is_err() || !matches!(errno, Errno::NOENT | Errno::NXIO | Errno::NOMEDIUM) {
+            return Ok(false);
         }
-        match mounted {
-            // The node may appear before the medium.
-            Err(Errno::NOENT | Errno::NXIO | Errno::NOMEDIUM) => {}
-            done => return Ok(done),
-        }
+        device.failure = Errno::NOENT;
         loop {
             if now_ms() >= deadline_ms {
-                return Ok(Err(Errno::NOENT));
+                return Ok(false);
             }
             if supervise::wait_or_end(machine, deadline_ms)? {
                 break;

@@ -26,10 +26,10 @@ pub(crate) fn mount_overlay(machine: &mut Machine<'_>, deadline_ms: u64, device:
         None => (value, &b""[..]),
     };
     let upper = Volume { source, path: UPPER.to_bytes(), fstype: b"", options, flags: 0 };
-    let mounted = mount_when_there(machine, deadline_ms, device, c"/", &upper.spec(), &upper)?;
-    let laid = mounted.and_then(|read_only| mount_layers().map(|()| read_only));
+    let is_mounted = mount_when_there(machine, deadline_ms, device, c"/", &upper.spec(), &upper)?;
+    let laid = if is_mounted { mount_layers() } else { Err(device.failure) };
     match (laid, &mut machine.root) {
-        (Ok(read_only), Some(root)) => root.read_only = read_only,
+        (Ok(()), Some(root)) => root.read_only = device.read_only,
         (Err(errno), _) => log_failure("overlay=", value, errno),
         _ => {}
     }

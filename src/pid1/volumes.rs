@@ -22,20 +22,18 @@ pub(crate) fn mount_volumes(machine: &mut Machine<'_>, deadline_ms: u64, device:
                 Some(_) => ("tmpfs=", true),
                 None => continue,
             };
-            let mut may_fail = false;
-            let mounted = match parse(text, is_tmpfs) {
-                Some(volume) => {
-                    may_fail = position(volume.options, b',', b"nofail").is_some();
-                    let deadline_ms = if may_fail { 0 } else { deadline_ms };
-                    mount_when_there(machine, deadline_ms, device, ROOT, &volume.spec(), &volume)?
+            let (mut may_fail, mut errno) = (false, Errno::INVAL);
+            if let Some(volume) = parse(text, is_tmpfs) {
+                may_fail = position(volume.options, b',', b"nofail").is_some();
+                let deadline_ms = if may_fail { 0 } else { deadline_ms };
+                if mount_when_there(machine, deadline_ms, device, ROOT, &volume.spec(), &volume)? {
+                    continue;
                 }
-                None => Err(Errno::INVAL),
-            };
-            if let Err(errno) = mounted {
-                log_failure(step, text, errno);
-                if !may_fail {
-                    return Ok(false);
-                }
+                errno = device.failure;
+            }
+            log_failure(step, text, errno);
+            if !may_fail {
+                return Ok(false);
             }
         }
     }

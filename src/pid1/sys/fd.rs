@@ -295,7 +295,7 @@ const MAX_POLLED: usize = 8;
 /// EINVAL, at once, when PID 1 may have fewer descriptors open than are listed (fs/select.c, do_sys_poll()).
 pub(crate) fn poll(descriptors: [Option<&Fd>; MAX_POLLED], wait_ms: u64) -> Result<(), Errno> {
     let mut polled = [pollfd { fd: -1, events: POLLIN as i16, revents: 0 }; MAX_POLLED];
-    for (place, descriptor) in polled.iter_mut().zip(descriptors) {
+    for (place, descriptor) in polled.iter_mut().zip(&descriptors) {
         if let Some(fd) = descriptor {
             place.fd = raw(fd).cast_signed();
         }
