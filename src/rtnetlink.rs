@@ -19,7 +19,7 @@ pub const MAX_REQUEST: usize = 96;
 const HEADER: usize = 16;
 /// Everything in a message begins at a multiple of this.
 const ALIGNMENT: usize = 4;
-const AF_INET: u8 = 2;
+const AF_INET: u32 = 2;
 const AF_INET6: u8 = 10;
 
 // The bindings have these as enums of C; they are numbers on the wire.
@@ -52,32 +52,33 @@ pub struct Request {
 }
 
 impl Request {
-    fn new(kind: u16, flags: u32, fixed: &[u8]) -> Self {
+    /// A message of `words`, as a little-endian machine has them, each with a kind: 0 for a word of the struct that comes first, else
+    /// that of the attribute whose payload it is. An attribute that is 0 is left out, which is the same to the kernel. Sequence and
+    /// port stay 0: one request is out at a time.
+    #[inline(never)]
+    fn new(head: u32, words: &[u32], kinds: &[u8]) -> Self {
         let mut request = Self { bytes: heapless::Vec::new() };
-        // The length is put right by each `put`. Sequence and port stay 0: one request is out at a time.
-        let [k0, k1] = kind.to_ne_bytes();
-        let [f0, f1, ..] = (flags | nl::NLM_F_REQUEST).to_ne_bytes();
-        request.put(&[0, 0, 0, 0, k0, k1, f0, f1, 0, 0, 0, 0, 0, 0, 0, 0]);
-        request.put(fixed);
+        let _ = request.bytes.extend_from_slice(&(u128::from(head) << 32).to_le_bytes());
+        for (word, kind) in words.iter().zip(kinds) {
+            if *kind != 0 {
+                if *word == 0 {
+                    continue;
+                }
+                request.put(8 | u32::from(*kind) << 16);
+            }
+            request.put(*word);
+        }
+        let length = request.bytes.len() as u32;
+        if let Some(first) = request.bytes.first_chunk_mut() {
+            *first = length.to_le_bytes();
+        }
         request
     }
 
-    /// Appends bytes, and the length so far to the front. What does not fit is a mistake in this file: the tests build the
-    /// longest of each.
+    /// Appends a word. What does not fit is a mistake in this file: the tests build the longest request of each kind.
     #[inline(never)]
-    fn put(&mut self, bytes: &[u8]) {
-        let _ = self.bytes.extend_from_slice(bytes);
-        let length = self.bytes.len().to_ne_bytes();
-        for (place, byte) in self.bytes.iter_mut().zip(length).take(ALIGNMENT) {
-            *place = byte;
-        }
-    }
-
-    /// Appends an attribute whose payload is one word: every one of ours but the lifetimes.
-    #[inline(never)]
-    fn word(&mut self, kind: u8, payload: [u8; 4]) {
-        let [p0, p1, p2, p3] = payload;
-        self.put(&[8, 0, kind, 0, p0, p1, p2, p3]);
+    fn put(&mut self, word: u32) {
+        let _ = self.bytes.extend_from_slice(&word.to_le_bytes());
     }
 
     /// What is sent.
@@ -86,25 +87,29 @@ impl Request {
     }
 }
 
+/// The flags of what is added, or replaced when it is there.
+const SET: u32 = nl::NLM_F_ACK | nl::NLM_F_CREATE | nl::NLM_F_REPLACE;
+
+/// Type and flags of a request.
+const fn head(kind: u16, flags: u32) -> u32 {
+    kind as u32 | (flags | nl::NLM_F_REQUEST) << 16
+}
+
 /// Asks for all interfaces; the answer is one [`Message::Link`] each.
 pub fn dump_links() -> Request {
-    Request::new(RTM_GETLINK, nl::NLM_F_DUMP, &[0; 16])
+    Request::new(const { head(RTM_GETLINK, nl::NLM_F_DUMP) }, &[0; 4], &[0; 4])
 }
 
 /// Sets IFF_UP.
 pub fn bring_up(interface: u32) -> Request {
-    let [i0, i1, i2, i3] = interface.to_ne_bytes();
-    let [f0, f1, f2, f3] = (IFF_UP as u32).to_ne_bytes();
-    // struct ifinfomsg: family, padding, type, index, flags, change
-    let fixed = [0, 0, 0, 0, i0, i1, i2, i3, f0, f1, f2, f3, f0, f1, f2, f3];
-    Request::new(RTM_NEWLINK, nl::NLM_F_ACK, &fixed)
+    set_mtu(interface, 0)
 }
 
 /// Sets how long the packets of an interface that is up may be.
 pub fn set_mtu(interface: u32, mtu: u32) -> Request {
-    let mut request = bring_up(interface);
-    request.word(IFLA_MTU as u8, mtu.to_ne_bytes());
-    request
+    // struct ifinfomsg: family, padding, type; index; flags; change
+    let words = [0, interface, IFF_UP as u32, IFF_UP as u32, mtu];
+    Request::new(const { head(RTM_NEWLINK, nl::NLM_F_ACK) }, &words, &[0, 0, 0, 0, IFLA_MTU as u8])
 }
 
 /// An address on an interface.
@@ -119,65 +124,58 @@ pub struct InterfaceAddress {
 }
 
 impl InterfaceAddress {
-    /// struct ifaddrmsg: family, prefix length, flags, scope, index.
-    fn fixed(&self) -> [u8; 8] {
-        let [i0, i1, i2, i3] = self.interface.to_ne_bytes();
-        [AF_INET, self.prefix_length, 0, 0, i0, i1, i2, i3]
+    /// struct ifaddrmsg: family, prefix length, flags, scope; index.
+    fn fixed(&self) -> [u32; 2] {
+        [AF_INET | u32::from(self.prefix_length) << 8, self.interface]
     }
 
-    fn broadcast(&self) -> Address {
+    /// The broadcast address of the subnet; 0 for a /31, which has none (RFC 3021), and a /32.
+    fn broadcast(&self) -> u32 {
         let host_mask = u32::MAX.checked_shr(u32::from(self.prefix_length)).unwrap_or(0);
-        Address((self.address.bits() | host_mask).to_be_bytes())
+        if self.prefix_length < 31 { (self.address.bits() | host_mask).to_be() } else { 0 }
     }
 
     /// Adds the address, or renews its lifetime: the kernel drops it after `lifetime_s` by itself.
     pub fn add(&self, lifetime_s: Option<u32>) -> Request {
         // include/net/addrconf.h: all ones is for ever.
-        let [l0, l1, l2, l3] = lifetime_s.unwrap_or(u32::MAX).to_ne_bytes();
-        let flags = nl::NLM_F_ACK | nl::NLM_F_CREATE | nl::NLM_F_REPLACE;
-        let mut request = Request::new(RTM_NEWADDR, flags, &self.fixed());
-        request.word(IFA_LOCAL, self.address.0);
-        request.word(IFA_ADDRESS, self.address.0);
+        let lifetime_s = lifetime_s.unwrap_or(u32::MAX);
+        let ([fixed, interface], address) = (self.fixed(), u32::from_le_bytes(self.address.0));
         // struct ifa_cacheinfo: preferred, valid, created, updated
-        request.put(&[20, 0, IFA_CACHEINFO, 0, l0, l1, l2, l3, l0, l1, l2, l3, 0, 0, 0, 0, 0, 0, 0, 0]);
-        // RFC 3021: a /31 has no broadcast address.
-        if self.prefix_length < 31 {
-            request.word(IFA_BROADCAST, self.broadcast().0);
-        }
-        request
+        let cacheinfo = 20 | u32::from(IFA_CACHEINFO) << 16;
+        Request::new(
+            const { head(RTM_NEWADDR, SET) },
+            &[fixed, interface, cacheinfo, lifetime_s, lifetime_s, 0, 0, address, address, self.broadcast()],
+            &[0, 0, 0, 0, 0, 0, 0, IFA_LOCAL, IFA_ADDRESS, IFA_BROADCAST],
+        )
     }
 
     /// Takes the address away, and the routes through it with it.
     pub fn delete(&self) -> Request {
-        let mut request = Request::new(RTM_DELADDR, nl::NLM_F_ACK, &self.fixed());
-        request.word(IFA_LOCAL, self.address.0);
-        request
+        let [fixed, interface] = self.fixed();
+        let words = [fixed, interface, u32::from_le_bytes(self.address.0)];
+        Request::new(const { head(RTM_DELADDR, nl::NLM_F_ACK) }, &words, &[0, 0, IFA_LOCAL])
     }
 
     /// A route from the address, through a gateway that need not be in the subnet (clouds lease a /32) or to the link itself.
     #[inline(never)]
     pub fn route(&self, route: &Route, metric: u32) -> Request {
-        const RTN_UNICAST: u8 = 1;
-        let flags = nl::NLM_F_ACK | nl::NLM_F_CREATE | nl::NLM_F_REPLACE;
-        #[allow(clippy::cast_possible_truncation, reason = "constants below 256")]
-        let (table, protocol) = (nl::rt_class_t::RT_TABLE_MAIN as u8, nl::RTPROT_DHCP as u8);
-        let on_link = route.gateway == Address::UNSPECIFIED;
-        #[allow(clippy::cast_possible_truncation, reason = "constants below 256")]
-        let scope = if on_link { nl::rt_scope_t::RT_SCOPE_LINK } else { nl::rt_scope_t::RT_SCOPE_UNIVERSE } as u8;
-        let [f0, f1, f2, f3] = if on_link { 0 } else { nl::RTNH_F_ONLINK }.to_ne_bytes();
-        // struct rtmsg: family, destination's and source's prefix, tos, table, protocol, scope, type, flags
-        let fixed = [AF_INET, route.prefix_length, 0, 0, table, protocol, scope, RTN_UNICAST, f0, f1, f2, f3];
-        let mut request = Request::new(RTM_NEWROUTE, flags, &fixed);
-        if route.prefix_length > 0 {
-            request.word(RTA_DST, route.destination.0);
-        }
-        if !on_link {
-            request.word(RTA_GATEWAY, route.gateway.0);
-        }
-        request.word(RTA_OIF, self.interface.to_ne_bytes());
-        request.word(RTA_PREFSRC, self.address.0);
-        request.word(RTA_PRIORITY, metric.to_ne_bytes());
-        request
+        const RTN_UNICAST: u32 = 1;
+        let gateway = u32::from_le_bytes(route.gateway.0);
+        let on_link = gateway == 0;
+        let scope = if on_link { nl::rt_scope_t::RT_SCOPE_LINK } else { nl::rt_scope_t::RT_SCOPE_UNIVERSE } as u32;
+        // struct rtmsg: family, destination's and source's prefix, tos; table, protocol, scope, type; flags
+        let words = [
+            AF_INET | u32::from(route.prefix_length) << 8,
+            nl::rt_class_t::RT_TABLE_MAIN as u32 | nl::RTPROT_DHCP << 8 | scope << 16 | RTN_UNICAST << 24,
+            if on_link { 0 } else { nl::RTNH_F_ONLINK },
+            u32::from_le_bytes(route.destination.0),
+            gateway,
+            self.interface,
+            u32::from_le_bytes(self.address.0),
+            metric,
+        ];
+        let kinds = [0, 0, 0, RTA_DST, RTA_GATEWAY, RTA_OIF, RTA_PREFSRC, RTA_PRIORITY];
+        Request::new(const { head(RTM_NEWROUTE, SET) }, &words, &kinds)
     }
 }
 
@@ -191,8 +189,8 @@ mod tests {
         // struct nlmsghdr, struct ifaddrmsg, attributes of rtnetlink(7), for a machine that has the low byte first.
         let expected = [
             &[68, 0, 0, 0, 20, 0, 5, 5, 0, 0, 0, 0, 0, 0, 0, 0, 2, 24, 0, 0, 2, 0, 0, 0][..],
-            &[8, 0, 2, 0, 10, 0, 2, 15, 8, 0, 1, 0, 10, 0, 2, 15],
             &[20, 0, 6, 0, 60, 0, 0, 0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            &[8, 0, 2, 0, 10, 0, 2, 15, 8, 0, 1, 0, 10, 0, 2, 15],
             &[8, 0, 4, 0, 10, 0, 2, 255],
         ]
         .concat();

@@ -4,7 +4,6 @@ use core::convert::Infallible;
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use rustix::fs::OFlags;
-use rustix::io;
 use rustix::termios::isatty;
 use ufmt::{uWrite, uwrite};
 use whit::contract::{PREFIX, join};
@@ -209,7 +208,7 @@ pub(crate) fn read_or_log<T>(path: &[u8], limit: usize, read: Result<T, Errno>) 
 /// Keeps descriptors 0 to 2 from other files when the kernel found no console in the initramfs (init/main.c, console_on_rootfs());
 /// returns whether that is so.
 pub(crate) fn reserve() -> bool {
-    let is_missing = io::fcntl_getfd(&STDERR).is_err();
+    let is_missing = !fd::is_open(&STDERR);
     if is_missing {
         for _ in 0..3 {
             let _ = fd::open(c"/", OFlags::PATH).map(core::mem::forget);

@@ -201,19 +201,24 @@ fn attribute(attributes: &[u8], wanted: u16) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     extern crate std;
-    use super::super::Request;
     use super::*;
     use std::vec::Vec;
+
+    /// A message of this kind.
+    fn made(kind: u16, payload: &[&[u8]]) -> Vec<u8> {
+        let payload = payload.concat();
+        let length = u32::try_from(HEADER + payload.len()).unwrap();
+        [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), &[0; 10], &payload].concat()
+    }
 
     fn eth0() -> Vec<u8> {
         let mut fixed = [0; 16];
         fixed[2..4].copy_from_slice(&1u16.to_ne_bytes());
         fixed[4..8].copy_from_slice(&2u32.to_ne_bytes());
         fixed[8..12].copy_from_slice(&(IFF_UP as u32 | IFF_LOWER_UP as u32).to_ne_bytes());
-        let mut request = Request::new(RTM_NEWLINK, 0, &fixed);
-        request.put(&[9, 0, 3, 0, b'e', b't', b'h', b'0', 0, 0, 0, 0]); // IFLA_IFNAME, padded
-        request.put(&[10, 0, 1, 0, 2, 0, 0, 0, 0, 7, 0, 0]); // IFLA_ADDRESS, padded
-        request.bytes().to_vec()
+        let name = [9, 0, 3, 0, b'e', b't', b'h', b'0', 0, 0, 0, 0]; // IFLA_IFNAME, padded
+        let address = [10, 0, 1, 0, 2, 0, 0, 0, 0, 7, 0, 0]; // IFLA_ADDRESS, padded
+        made(RTM_NEWLINK, &[&fixed, &name, &address])
     }
 
     fn is_eth0(message: &Message<'_>) -> bool {
@@ -225,8 +230,7 @@ mod tests {
 
     #[test]
     fn a_datagram_may_hold_several_messages() {
-        let error = Request::new(2, 0, &(-17i32).to_ne_bytes());
-        let bytes = [&eth0(), error.bytes(), &eth0()].concat();
+        let bytes = [eth0(), made(2, &[&(-17i32).to_ne_bytes()]), eth0()].concat();
         let messages: Vec<_> = messages(&bytes).collect();
         let [first, Message::Acknowledgement(-17), last] = &messages[..] else { panic!("{messages:?}") };
         assert!(is_eth0(first) && is_eth0(last));

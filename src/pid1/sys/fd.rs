@@ -7,8 +7,9 @@ use core::ffi::CStr;
 use core::mem::MaybeUninit;
 
 use linux_raw_sys::general::{
-    AT_FDCWD, CREAD, F_SETFL, F_SETOWN, FASYNC, IUTF8, O_CLOEXEC, O_NONBLOCK, POLLIN, POLLOUT, RESOLVE_NO_XDEV, S_IFMT,
-    STATX_ATTR_MOUNT_ROOT, STATX_INO, STATX_TYPE, TCIFLUSH, TCOON, open_how, pollfd, statfs, statx, termios,
+    AT_FDCWD, CREAD, F_GETFD, F_SETFL, F_SETOWN, FASYNC, IUTF8, O_CLOEXEC, O_NONBLOCK, POLLIN, POLLOUT,
+    RESOLVE_NO_XDEV, S_IFMT, STATX_ATTR_MOUNT_ROOT, STATX_INO, STATX_TYPE, TCIFLUSH, TCOON, open_how, pollfd, statfs,
+    statx, termios,
 };
 use linux_raw_sys::ioctl::{
     BLKGETSIZE64, EXT4_IOC_RESIZE_FS, FIFREEZE, RNDADDENTROPY, TCFLSH, TCGETS, TCSETS, TCXONC, TIOCGPTPEER, TIOCGWINSZ,
@@ -310,6 +311,12 @@ pub(crate) fn wait_writable(fd: &Fd, wait_ms: u64) -> bool {
     let mut polled = pollfd { fd: raw(fd).cast_signed(), events: POLLOUT as i16, revents: 0 };
     // SAFETY: the struct is writable over the call.
     result(unsafe { sc::syscall!(POLL, &raw mut polled, 1, wait_ms) }) != Ok(0)
+}
+
+/// `int fcntl(int fd, int command, …)` — F_GETFD of fcntl(2): whether there is such a descriptor.
+pub(crate) fn is_open(fd: &Fd) -> bool {
+    // SAFETY: fcntl takes no pointers here.
+    result(unsafe { sc::syscall!(FCNTL, raw(fd), F_GETFD) }).is_ok()
 }
 
 /// `int fcntl(int fd, int command, …)` — F_SETOWN and O_ASYNC of fcntl(2): it is non-blocking, and this process
