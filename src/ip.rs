@@ -3,7 +3,7 @@
 //! `<client>:<server>:<gateway>:<netmask>:<hostname>:<device>:<autoconf>:<dns0>:<dns1>:<ntp0>`, each of which may be empty; or
 //! one word; or dracut's `<device>:dhcp`.
 
-use crate::dhcp::lease::Lease;
+use crate::dhcp::lease::{Lease, Servers};
 use crate::dhcp::routes::Route;
 use crate::ipv4::{self, Address};
 use crate::text::{number, position, split};
@@ -34,7 +34,7 @@ pub fn parse<'a>(value: &'a [u8], lease: &mut Lease) -> Option<Ip<'a>> {
     if is_asked(server) {
         return Some(Ip::Dhcp(client));
     }
-    if matches!(client, b"off" | b"none") && server.is_empty() {
+    if server.is_empty() && position(b"off none", b' ', client).is_some() {
         return Some(Ip::Off);
     }
     let (gateway, netmask, hostname, device, autoconf) = (field(), field(), field(), field(), field());
@@ -53,16 +53,19 @@ pub fn parse<'a>(value: &'a [u8], lease: &mut Lease) -> Option<Ip<'a>> {
         let _ = lease.routes.push(Route { destination: Address::UNSPECIFIED, prefix_length: 0, gateway });
     }
     let _ = lease.hostname.extend_from_slice(hostname);
-    for text in [field(), field()] {
-        if !text.is_empty() {
-            let _ = lease.name_servers.push(ipv4::parse(text)?);
-        }
-    }
-    let time_server = field();
-    if !time_server.is_empty() {
-        let _ = lease.time_servers.push(ipv4::parse(time_server)?);
-    }
+    push(&mut lease.name_servers, field())?;
+    push(&mut lease.name_servers, field())?;
+    push(&mut lease.time_servers, field())?;
     fields.next().is_none().then_some(Ip::Fixed(device))
+}
+
+/// Adds a server, unless the field is empty; `None` when it is no address.
+#[inline(never)]
+fn push(servers: &mut Servers, field: &[u8]) -> Option<()> {
+    if !field.is_empty() {
+        let _ = servers.push(ipv4::parse(field)?);
+    }
+    Some(())
 }
 
 /// `dhcp`, also as in `dhcp,<id-type>,<id>`.

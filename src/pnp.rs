@@ -4,7 +4,7 @@
 use crate::dhcp::lease::Lease;
 use crate::dhcp::names;
 use crate::ipv4;
-use crate::text::{split, split_once};
+use crate::text::{split, strip_prefix};
 
 /// Bytes of the file that are read: three name servers and a domain of 64 bytes are less.
 pub const MAX_PNP: usize = 512;
@@ -12,11 +12,11 @@ pub const MAX_PNP: usize = 512;
 /// Takes name servers and domain. (`bootserver` is the TFTP server, not the DHCP server.)
 pub fn parse(text: &[u8], lease: &mut Lease) {
     for line in split(text, b'\n') {
-        let Some((word, value)) = split_once(line, b' ') else { continue };
-        match word {
-            b"domain" => names::domains(value, &mut lease.search),
-            b"nameserver" => drop(ipv4::parse(value).map(|server| lease.name_servers.push(server))),
-            _ => {}
+        if let Some(domains) = strip_prefix(line, b"domain ") {
+            names::domains(domains, &mut lease.search);
+        }
+        if let Some(server) = strip_prefix(line, b"nameserver ").and_then(ipv4::parse) {
+            let _ = lease.name_servers.push(server);
         }
     }
 }
