@@ -4,7 +4,6 @@ use core::convert::Infallible;
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use rustix::fs::OFlags;
-use rustix::termios::isatty;
 use ufmt::{uWrite, uwrite};
 use whit::contract::{PREFIX, join};
 use whit::error::Errno;
@@ -205,15 +204,11 @@ pub(crate) fn read_or_log<T>(path: &[u8], limit: usize, read: Result<T, Errno>) 
     None
 }
 
-/// Keeps descriptors 0 to 2 from other files when the kernel found no console in the initramfs (init/main.c, console_on_rootfs());
-/// returns whether that is so.
+/// Keeps descriptors 0 to 2 from other files; returns whether the kernel found no console in the initramfs (init/main.c,
+/// console_on_rootfs()).
 pub(crate) fn reserve() -> bool {
     let is_missing = !fd::is_open(&STDERR);
-    if is_missing {
-        for _ in 0..3 {
-            let _ = fd::open(c"/", OFlags::PATH).map(core::mem::forget);
-        }
-    }
+    fd::reserve();
     is_missing
 }
 
@@ -228,7 +223,7 @@ pub(crate) fn open(is_missing: bool) {
     {
         use_terminal(&console);
     }
-    let is_terminal = isatty(&STDERR);
+    let is_terminal = fd::is_terminal(&STDERR);
     let flags = if is_terminal { OFlags::RDWR } else { OFlags::WRONLY | OFlags::APPEND };
     if let Ok(console) = fd::open(c"/proc/self/fd/2", flags | OFlags::NOCTTY | OFlags::NONBLOCK) {
         if is_terminal {
@@ -250,11 +245,11 @@ pub(crate) fn open_others() {
     });
 }
 
-/// Makes a terminal descriptors 0 to 2, without O_CLOEXEC: a copy of a copy, as it may be descriptor 0 itself.
+/// Makes a terminal descriptors 0 to 2, without O_CLOEXEC.
 pub(crate) fn use_terminal(terminal: &Fd) {
-    let _ = rustix::stdio::dup2_stdout(terminal);
-    let _ = rustix::stdio::dup2_stderr(terminal);
-    let _ = rustix::stdio::dup2_stdin(&STDERR);
+    fd::duplicate(terminal, 0);
+    fd::duplicate(terminal, 1);
+    fd::duplicate(terminal, 2);
 }
 
 /// Makes this process the leader of a session of its own, and a terminal that session's.

@@ -7,7 +7,6 @@
 use core::ffi::CStr;
 
 use linux_raw_sys::general::{RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, S_IFREG};
-use rustix::fd::{AsFd, AsRawFd};
 use rustix::fs::OFlags;
 use whit::contract::ROOT;
 use whit::error::Errno;
@@ -53,7 +52,7 @@ pub(crate) fn open_regular(found: &Fd, mut flags: OFlags) -> Result<Fd, Errno> {
 fn path_of<'a>(file: &Fd, room: &'a mut Path) -> &'a CStr {
     const FIELD: &[u8] = b"/proc/self/fd//////////";
     room.set(FIELD);
-    let (mut number, mut place) = (file.as_fd().as_raw_fd().cast_unsigned(), FIELD.len());
+    let (mut number, mut place) = (file.number(), FIELD.len());
     loop {
         place = place.wrapping_sub(1);
         room.put(place, b'0' + (number % 10) as u8);

@@ -6,7 +6,6 @@ use core::mem::ManuallyDrop;
 use linux_raw_sys::general::{CLONE_NEWNS, SIGCHLD};
 use rustix::fs::OFlags;
 use rustix::process::{Pid, getpid, setpgid};
-use rustix::termios::{isatty, tcsetpgrp};
 use whit::argv::{self, Full, MAX_BYTES, MAX_STRINGS, Strings};
 use whit::contract::{IMAGE_RECORD, NOT_EXECUTABLE, NOT_FOUND, NOT_STARTED, RECORD, ROOT, join, joined_len};
 use whit::error::{Errno, Error};
@@ -22,7 +21,7 @@ use crate::own_files;
 use crate::settings;
 use crate::sys;
 use crate::sys::call::{chdir, chroot, exists, mount_move, set_owner};
-use crate::sys::fd::{Fd, STDERR};
+use crate::sys::fd::{self, Fd, STDERR};
 use crate::sys::process::{self, Fork, fork};
 
 /// The shell of the initramfs.
@@ -68,7 +67,7 @@ pub(crate) fn start_shell() -> Result<Pid, Error> {
 fn take_foreground() {
     let _ = setpgid(None, None);
     // SIGTTOU is blocked still. A console that is no terminal has no foreground.
-    let _ = tcsetpgrp(&STDERR, getpid());
+    fd::set_foreground(&STDERR, getpid().as_raw_pid());
 }
 
 /// Does everything up to execve; returns the exit code when that is not reached.
@@ -85,7 +84,7 @@ fn run(sources: &Sources<'_>, options: &Options<'_>) -> u8 {
 #[inline(never)]
 pub(crate) fn fill(sources: &Sources<'_>, argv: &mut Strings, env: &mut Strings) -> Result<(), u8> {
     let uname = rustix::system::uname();
-    let terminal = isatty(&STDERR);
+    let terminal = fd::is_terminal(&STDERR);
     argv::arguments(sources, argv)
         .and_then(|()| argv::variables(sources, uname.nodename().to_bytes(), terminal, env))
         .map_err(overflow)

@@ -1,10 +1,9 @@
 //! No ptys: the workload has the console, and the shell gets it when the workload's processes have ended.
 
-use rustix::termios::isatty;
 use whit::time::NEVER;
 
 use crate::console;
-use crate::sys::fd::STDERR;
+use crate::sys::fd::{self, STDERR};
 
 #[derive(Default)]
 pub(crate) struct Terminal {
@@ -13,7 +12,7 @@ pub(crate) struct Terminal {
 
 impl Terminal {
     pub(crate) fn open(&mut self) {
-        self.is_console = isatty(&STDERR);
+        self.is_console = fd::is_terminal(&STDERR);
         console::lead_session(&STDERR);
     }
 

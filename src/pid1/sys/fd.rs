@@ -1,22 +1,23 @@
 //! File descriptors that are open for as long as their value lives, and the calls that make and read them.
 //!
 //! rustix has all of these; but without std its `OwnedFd` asserts at each use that it is not -1, which would link the
-//! panic machinery and cost at every call. This one was checked once, when it was made.
+//! panic machinery and cost at every call. This one was checked once, when it was made: it is not 0, so that an `Option<Fd>` is one
+//! number.
 
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
+use core::num::NonZeroI32;
 
 use linux_raw_sys::general::{
-    AT_FDCWD, CREAD, F_GETFD, F_SETFL, F_SETOWN, FASYNC, IUTF8, O_CLOEXEC, O_NONBLOCK, POLLIN, POLLOUT,
+    AT_FDCWD, CREAD, F_GETFD, F_SETFL, F_SETOWN, FASYNC, IUTF8, O_CLOEXEC, O_NONBLOCK, O_PATH, POLLIN, POLLOUT,
     RESOLVE_NO_XDEV, S_IFMT, STATX_ATTR_MOUNT_ROOT, STATX_INO, STATX_TYPE, TCIFLUSH, TCOON, open_how, pollfd, statfs,
     statx, termios,
 };
 use linux_raw_sys::ioctl::{
     BLKGETSIZE64, EXT4_IOC_RESIZE_FS, FIFREEZE, RNDADDENTROPY, TCFLSH, TCGETS, TCSETS, TCXONC, TIOCGPTPEER, TIOCGWINSZ,
-    TIOCOUTQ, TIOCSCTTY, TIOCSPTLCK, TIOCSWINSZ,
+    TIOCOUTQ, TIOCSCTTY, TIOCSPGRP, TIOCSPTLCK, TIOCSWINSZ,
 };
 use linux_raw_sys::net::{AF_NETLINK, MSG_DONTWAIT};
-use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::OFlags;
 use rustix::net::{AddressFamily, SocketType};
 use whit::error::Errno;
@@ -25,33 +26,31 @@ use whit::ipv4::Address;
 use super::net::bind;
 use super::{done, result};
 
-/// An open descriptor; dropping it closes it.
-pub(crate) struct Fd(BorrowedFd<'static>);
+/// An open descriptor other than 0; dropping it closes it.
+pub(crate) struct Fd(NonZeroI32);
 
 impl Fd {
     /// Descriptor 2, which is never closed: the value is not to be dropped.
     pub(super) const fn standard_error() -> Self {
-        // SAFETY: it was opened by the kernel or by `console::reserve`.
-        Self(unsafe { BorrowedFd::borrow_raw(2) })
+        match NonZeroI32::new(2) {
+            Some(number) => Self(number),
+            None => panic!("2 is not 0"),
+        }
     }
 
-    /// What a system call returned: a new descriptor, or an error.
+    /// What a system call returned: a new descriptor, or an error. Descriptor 0 is an error, and stays open: it is reserved
+    /// ([`reserve`]), and would be from then on.
     ///
     /// # Safety
     /// No other value owns the descriptor.
     #[inline(never)]
     pub(super) unsafe fn from_result(returned: usize) -> Result<Self, Errno> {
-        // A descriptor is an int from 0 on: the mask changes nothing, but shows the compiler that it is not -1, which
-        // `borrow_raw` would panic for.
-        let descriptor = result(returned)? as i32 & i32::MAX;
-        // SAFETY: it is open until this value closes it; no copy of what is inside leaves by a safe way that outlives it.
-        Ok(Self(unsafe { BorrowedFd::borrow_raw(descriptor) }))
+        NonZeroI32::new(result(returned)? as i32).map(Self).ok_or(Errno::AGAIN)
     }
-}
 
-impl AsFd for Fd {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0
+    /// The number.
+    pub(crate) fn number(&self) -> u32 {
+        raw(self)
     }
 }
 
@@ -67,7 +66,39 @@ pub(crate) static STDERR: Fd = Fd::standard_error();
 
 /// The number of a descriptor. It is not negative; without a sign it takes no instruction to make an argument of it.
 pub(super) fn raw(fd: &Fd) -> u32 {
-    rustix::fd::AsRawFd::as_raw_fd(&fd.0).cast_unsigned()
+    fd.0.get().cast_unsigned()
+}
+
+/// Keeps descriptors 0 to 2 from other files: opens `/` until the next is another one, or there is an error.
+pub(crate) fn reserve() {
+    // SAFETY: the path lives over the call; no value owns the descriptors that stay open, and the last one is closed.
+    unsafe {
+        while let Ok(descriptor) = result(sc::syscall!(OPENAT, AT_FDCWD, c"/".as_ptr(), O_PATH)) {
+            if descriptor > 2 {
+                sc::syscall!(CLOSE, descriptor);
+                break;
+            }
+        }
+    }
+}
+
+/// `int dup2(int old, int new)` — dup2(2), without O_CLOEXEC.
+pub(crate) fn duplicate(fd: &Fd, number: u32) {
+    // SAFETY: 0 to 2, which callers name, are owned by no value that is dropped.
+    unsafe { sc::syscall!(DUP2, raw(fd), number) };
+}
+
+/// `int ioctl(int fd, TIOCGWINSZ, struct winsize *size)` — tty_ioctl(4), as isatty(3): whether it is a terminal.
+pub(crate) fn is_terminal(fd: &Fd) -> bool {
+    let mut size = [0u8; WINDOW_SIZE];
+    // SAFETY: that many bytes are writable over the call.
+    done(unsafe { sc::syscall!(IOCTL, raw(fd), TIOCGWINSZ, size.as_mut_ptr()) }).is_ok()
+}
+
+/// `int ioctl(int fd, TIOCSPGRP, const pid_t *group)` — tty_ioctl(4): sets the foreground process group.
+pub(crate) fn set_foreground(terminal: &Fd, group: i32) {
+    // SAFETY: the number lives over the call.
+    unsafe { sc::syscall!(IOCTL, raw(terminal), TIOCSPGRP, &raw const group) };
 }
 
 /// `int openat(int directory, const char *path, int flags, mode_t mode)` — open(2), with O_CLOEXEC and mode 0644.
