@@ -88,15 +88,8 @@ impl Lease {
     pub fn take_rest(&mut self, message: &Message<'_>) -> bool {
         let mut value = Value::new();
         self.mtu = message.number(code::INTERFACE_MTU).filter(|mtu| *mtu >= MIN_MTU);
-        for (code, servers) in
-            [(code::DOMAIN_NAME_SERVER, &mut self.name_servers), (code::NTP_SERVERS, &mut self.time_servers)]
-        {
-            message.whole(code, &mut value);
-            servers.clear();
-            for host in ipv4::hosts(&value) {
-                let _ = servers.push(host);
-            }
-        }
+        take_servers(message, code::DOMAIN_NAME_SERVER, &mut value, &mut self.name_servers);
+        take_servers(message, code::NTP_SERVERS, &mut value, &mut self.time_servers);
         self.hostname.clear();
         message.whole(code::HOST_NAME, &mut value);
         let _ = self.hostname.extend_from_slice(names::host(&value));
@@ -117,6 +110,16 @@ impl Lease {
     /// The default gateway.
     pub fn router(&self) -> Option<Address> {
         self.routes.iter().find(|route| route.prefix_length == 0).map(|route| route.gateway)
+    }
+}
+
+/// Takes the servers of an option, with `value` as room.
+#[inline(never)]
+fn take_servers(message: &Message<'_>, code: u8, value: &mut Value, servers: &mut Servers) {
+    message.whole(code, value);
+    servers.clear();
+    for host in ipv4::hosts(value) {
+        let _ = servers.push(host);
     }
 }
 

@@ -259,13 +259,12 @@ impl<'a> Message<'a> {
     /// Checksum of the address and all options, message type and lease times excluded (FNV-1a): equal for messages that grant the
     /// same.
     pub fn sum(&self) -> u32 {
+        let add = |sum: u32, byte: u8| (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193);
         let mut sum = self.yiaddr().bits();
         for area in &self.areas {
             for (code, value) in Options(area) {
                 if !matches!(code, code::LEASE_TIME | code::MESSAGE_TYPE | code::RENEWAL_TIME | code::REBINDING_TIME) {
-                    for byte in [code].iter().chain(value) {
-                        sum = (sum ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
-                    }
+                    sum = value.iter().fold(add(sum, code), |sum, byte| add(sum, *byte));
                 }
             }
         }
