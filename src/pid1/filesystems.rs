@@ -32,7 +32,17 @@ fn mount_next(rest: &mut &'static [u8]) -> bool {
     if fd::status(target).is_some_and(|status| status.is_mount) {
         return true;
     }
-    match make_and(target, || mount(fstype, target, fstype, (*flags).into(), data)) {
+    let mut is_missing = false;
+    let done = loop {
+        match mount(fstype, target, fstype, (*flags).into(), data) {
+            Err(Errno::NOENT) if !is_missing => is_missing = true,
+            done => break done,
+        }
+        if let Err(errno) = files::make_directory(target) {
+            break Err(errno);
+        }
+    };
+    match done {
         Ok(()) | Err(Errno::BUSY) => {}
         Err(Errno::NODEV) => info!("no {} in this kernel", Text(fstype.to_bytes())),
         Err(errno) => log_failure("mount ", target.to_bytes(), errno),
@@ -51,17 +61,6 @@ pub(crate) fn next_text<'a>(rest: &mut &'a [u8]) -> &'a CStr {
 pub(crate) fn texts(packed: &[u8]) -> impl Iterator<Item = &CStr> {
     let mut rest = packed;
     core::iter::from_fn(move || (!rest.is_empty()).then(|| next_text(&mut rest)))
-}
-
-/// Mounts on a directory, which is created first when it is missing.
-fn make_and(target: &CStr, attempt: impl Fn() -> Result<(), Errno>) -> Result<(), Errno> {
-    match attempt() {
-        Err(Errno::NOENT) => {
-            files::make_directory(target)?;
-            attempt()
-        }
-        done => done,
-    }
 }
 
 /// Makes the other early mounts, then the device nodes and links that are missing; calls `between` after each mount. /proc

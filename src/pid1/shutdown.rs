@@ -17,7 +17,7 @@ use crate::files::{Path, each_line};
 use crate::machine::{Machine, is_machine, now_ms, signal};
 use crate::notify;
 use crate::sys;
-use crate::sys::call::{chdir, chroot, remount};
+use crate::sys::call::{chdir, chroot, exists, remount};
 use crate::sys::fd;
 use crate::sys::process::{Fork, fork, kill, restore_limit, swap_off};
 
@@ -67,8 +67,7 @@ pub(crate) fn end(machine: &mut Machine<'_>, end: End) -> ! {
 /// cannot, the kernel would halt it (kernel/reboot.c, reboot(2)), and a virtual machine stand still for ever: Firecracker's ends
 /// when it is reset.
 fn can_power_off() -> bool {
-    let is_there = |path| fd::status(path).is_some();
-    if !cfg!(target_arch = "x86_64") || !is_there(c"/sys/firmware") || is_there(c"/sys/hypervisor/type") {
+    if !cfg!(target_arch = "x86_64") || !exists(c"/sys/firmware") || exists(c"/sys/hypervisor/type") {
         return true;
     }
     let table = match fd::open(c"/sys/firmware/acpi/tables/DSDT", OFlags::RDONLY) {
@@ -151,7 +150,7 @@ fn make_disks_clean(machine: &mut Machine<'_>) {
         let _ = fd::open(c"/proc/sysrq-trigger", OFlags::WRONLY).and_then(|trigger| fd::write(&trigger, key));
     }
     // The kernel does not report when it begins; a remount after that waits until it is done with the file system.
-    let _ = fd::poll([None; _], EMERGENCY_BEGINS_MS);
+    fd::sleep(EMERGENCY_BEGINS_MS);
     disks_are_read_only(true);
     wait_for_children(machine, __WCLONE, EMERGENCY_WAIT_S);
 }
