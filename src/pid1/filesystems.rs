@@ -81,8 +81,9 @@ pub(crate) fn prepare(mut between: impl FnMut()) {
         let _ = mknod(c_str(&node.name), S_IFCHR | u32::from(node.mode), device);
     }
     umask(kernels);
-    let mut links = texts(LINKS);
-    while let (Some(name), Some(target)) = (links.next(), links.next()) {
+    let mut links = LINKS;
+    while !links.is_empty() {
+        let (name, target) = (next_text(&mut links), next_text(&mut links));
         let _ = symlink(target, name);
     }
     let _ = chdir(c"/");
