@@ -33,7 +33,17 @@ fn mount_next(rest: &mut &'static [u8]) -> bool {
     if fd::status(target).is_some_and(|status| status.is_mount) {
         return true;
     }
-    match make_and(target, || mount(fstype, target, fstype, (*flags).into(), data)) {
+    let mut is_missing = false;
+    let done = loop {
+        match mount(fstype, target, fstype, (*flags).into(), data) {
+            Err(Errno::NOENT) if !is_missing => is_missing = true,
+            done => break done,
+        }
+        if let Err(errno) = files::make_directory(target) {
+            break Err(errno);
+        }
+    };
+    match done {
         Ok(()) | Err(Errno::BUSY) => {}
         Err(Errno::NODEV) => info!("no {} in this kernel", Text(fstype.to_bytes())),
         Err(errno) => log_failure("mount ", target.to_bytes(), errno),
@@ -54,17 +64,6 @@ pub(crate) fn texts(packed: &[u8]) -> impl Iterator<Item = &CStr> {
     core::iter::from_fn(move || (!rest.is_empty()).then(|| next_text(&mut rest)))
 }
 
-/// Mounts on a directory, which is created first when it is missing.
-fn make_and(target: &CStr, attempt: impl Fn() -> Result<(), Errno>) -> Result<(), Errno> {
-    match attempt() {
-        Err(Errno::NOENT) => {
-            files::make_directory(target)?;
-            attempt()
-        }
-        done => done,
-    }
-}
-
 /// Makes the other early mounts, then the device nodes and links that are missing; calls `between` after each mount. /proc
 /// is mounted.
 pub(crate) fn prepare(mut between: impl FnMut()) {
@@ -83,8 +82,9 @@ pub(crate) fn prepare(mut between: impl FnMut()) {
         let _ = mknod(c_str(&node.name), S_IFCHR | u32::from(node.mode), device);
     }
     umask(kernels);
-    let mut links = texts(LINKS);
-    while let (Some(name), Some(target)) = (links.next(), links.next()) {
+    let mut links = LINKS;
+    while !links.is_empty() {
+        let (name, target) = (next_text(&mut links), next_text(&mut links));
         let _ = symlink(target, name);
     }
     let _ = chdir(c"/");

@@ -154,7 +154,7 @@ impl<'a> Machine<'a> {
             network.handle(now_ms(), &mut self.timeline);
         }
         let lease = self.network.as_ref().and_then(Network::lease);
-        self.clock.handle(now_ms(), self.options.value(Value::Ntp), lease);
+        self.clock.handle(self.options.value(Value::Ntp), lease);
         if self.network.as_ref().is_some_and(|network| network.has_changed(now_ms())) {
             self.write_etc();
         }

@@ -135,6 +135,6 @@ fn run(machine: &mut Machine<'_>) -> Result<Infallible, End> {
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     error!("a bug: panic in PID 1");
     loop {
-        let _ = sys::fd::poll([None; _], whit::time::NEVER);
+        sys::fd::sleep(whit::time::NEVER);
     }
 }

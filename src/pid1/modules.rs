@@ -7,8 +7,8 @@ use whit::text::split;
 
 use crate::console::{log_failure, read_or_log};
 use crate::files::{self, Path};
-use crate::sys::call::load_module;
-use crate::sys::fd::{self, open};
+use crate::sys::call::{exists, load_module};
+use crate::sys::fd::open;
 use crate::sys::memory::Static;
 
 /// Bytes of the list: some 200 modules.
@@ -46,5 +46,5 @@ pub(crate) fn is_loaded(file: &[u8]) -> bool {
     let name = split(name, b'.').next().unwrap_or_default();
     path.join(b"/sys/module", name);
     path.replace(b'-', b'_');
-    fd::status(path.text()).is_some()
+    exists(path.text())
 }

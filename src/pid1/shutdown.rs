@@ -9,7 +9,7 @@ use whit::contract::ROOT;
 use whit::error::Errno;
 use whit::features::Feature;
 use whit::options::{Switch, Time};
-use whit::text::{Text, nth, position, split};
+use whit::text::{Text, nth, position, split, strip_prefix};
 use whit::time::{NEVER, after_s};
 
 use crate::console::{self, log_failure};
@@ -19,7 +19,7 @@ use crate::machine::{Machine, is_machine, now_ms, signal};
 use crate::message::{error, info};
 use crate::notify;
 use crate::sys;
-use crate::sys::call::{chdir, chroot, remount};
+use crate::sys::call::{chdir, chroot, exists, remount};
 use crate::sys::fd;
 use crate::sys::process::{Fork, fork, kill, restore_limit, swap_off};
 
@@ -69,8 +69,7 @@ pub(crate) fn end(machine: &mut Machine<'_>, end: End) -> ! {
 /// cannot, the kernel would halt it (kernel/reboot.c, reboot(2)), and a virtual machine stand still for ever: Firecracker's ends
 /// when it is reset.
 fn can_power_off() -> bool {
-    let is_there = |path| fd::status(path).is_some();
-    if !cfg!(target_arch = "x86_64") || !is_there(c"/sys/firmware") || is_there(c"/sys/hypervisor/type") {
+    if !cfg!(target_arch = "x86_64") || !exists(c"/sys/firmware") || exists(c"/sys/hypervisor/type") {
         return true;
     }
     let table = match fd::open(c"/sys/firmware/acpi/tables/DSDT", OFlags::RDONLY) {
@@ -153,7 +152,7 @@ fn make_disks_clean(machine: &mut Machine<'_>) {
         let _ = fd::open(c"/proc/sysrq-trigger", OFlags::WRONLY).and_then(|trigger| fd::write(&trigger, key));
     }
     // The kernel does not report when it begins; a remount after that waits until it is done with the file system.
-    let _ = fd::poll([None; _], EMERGENCY_BEGINS_MS);
+    fd::sleep(EMERGENCY_BEGINS_MS);
     disks_are_read_only(true);
     wait_for_children(machine, __WCLONE, EMERGENCY_WAIT_S);
 }
@@ -219,12 +218,12 @@ fn disks_are_read_only(make: bool) -> bool {
     let mut all = true;
     let read = each_line(c"/proc/self/mounts", &mut |line| {
         let mut fields = split(line, b' ');
-        let (source, target) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
-        if source.starts_with(b"/dev/") || position(b"overlay", b' ', source).is_some() {
+        let (Some(source), Some(target)) = (fields.next(), fields.next()) else { return };
+        if strip_prefix(source, b"/dev/").is_some() || position(b"overlay", b' ', source).is_some() {
             let mut room = Path::new();
             let path = room.set_listed(target);
             if fd::status(path).is_some_and(|status| status.device != ours.device) {
-                all &= fields.nth(1).is_some_and(|options| options.starts_with(b"ro"));
+                all &= fields.nth(1).is_some_and(|options| strip_prefix(options, b"ro").is_some());
                 if make {
                     in_child(make_read_only, path);
                 }

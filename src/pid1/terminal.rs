@@ -57,6 +57,6 @@ fn run_shells(name: &[u8]) -> Errno {
             }
             Err(errno) => return errno,
         }
-        let _ = fd::poll([None; _], GAP_MS);
+        fd::sleep(GAP_MS);
     }
 }

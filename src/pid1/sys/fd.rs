@@ -337,6 +337,12 @@ pub(crate) fn poll(descriptors: [Option<&Fd>; MAX_POLLED], wait_ms: u64) -> Resu
     result(unsafe { sc::syscall!(POLL, polled.as_mut_ptr(), MAX_POLLED, timeout) }).map(drop)
 }
 
+/// poll(2) of no descriptor: waits so long.
+pub(crate) fn sleep(wait_ms: u64) {
+    // SAFETY: there is no array of no members.
+    unsafe { sc::syscall!(POLL, 0, 0, wait_ms) };
+}
+
 /// poll(2) of one descriptor: returns whether it can be written to.
 pub(crate) fn wait_writable(fd: &Fd, wait_ms: u64) -> bool {
     let mut polled = pollfd { fd: raw(fd).cast_signed(), events: POLLOUT as i16, revents: 0 };

@@ -1,6 +1,7 @@
 //! Processes and signals.
 
 use core::ffi::{CStr, c_char};
+use core::mem::MaybeUninit;
 use core::ptr;
 
 use linux_raw_sys::general::{O_CLOEXEC, O_NONBLOCK, RLIMIT_NOFILE, SIG_SETMASK};
@@ -38,13 +39,15 @@ pub(crate) fn signal_fd() -> Result<Fd, Errno> {
 pub(crate) fn next_signal(wait_s: u64) -> Option<(u8, i32)> {
     let (all, timeout) = (u64::MAX, [wait_s, 0]);
     // siginfo_t begins with si_signo, si_errno and si_code, and has 128 bytes (include/uapi/asm-generic/siginfo.h).
-    let mut information = [0i32; 32];
-    // SAFETY: set and time live over the call; as many bytes as a siginfo_t has are writable.
-    let signal = unsafe {
-        let (set, information) = (&raw const all, information.as_mut_ptr());
-        sc::syscall!(RT_SIGTIMEDWAIT, set, information, timeout.as_ptr(), SIGSET_SIZE)
-    };
-    result(signal).ok().map(|signal| (signal as u8, information[2]))
+    let mut information = MaybeUninit::<[i32; 32]>::uninit();
+    // SAFETY: set and time live over the call; as many bytes as a siginfo_t has are writable. When there is a signal the kernel has
+    // written all of them (kernel/signal.c, copy_siginfo_to_user()).
+    unsafe {
+        let set = &raw const all;
+        let signal = sc::syscall!(RT_SIGTIMEDWAIT, set, information.as_mut_ptr(), timeout.as_ptr(), SIGSET_SIZE);
+        let signal = result(signal).ok()?;
+        Some((signal as u8, information.assume_init_ref()[2]))
+    }
 }
 
 /// Which of two processes one is after a fork.
