@@ -10,7 +10,7 @@ use rustix::system::RebootCommand;
 use whit::contract::ROOT;
 use whit::error::Errno;
 use whit::options::{Switch, Time};
-use whit::text::{Text, nth, position, split};
+use whit::text::{Text, nth, position, split, strip_prefix};
 use whit::time::{NEVER, after_s};
 
 use crate::console::{self, error, info, log_failure};
@@ -219,11 +219,11 @@ fn disks_are_read_only(make: bool) -> bool {
     let read = each_line(c"/proc/self/mounts", &mut |line| {
         let mut fields = split(line, b' ');
         let (source, target) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
-        if source.starts_with(b"/dev/") || position(b"overlay", b' ', source).is_some() {
+        if strip_prefix(source, b"/dev/").is_some() || position(b"overlay", b' ', source).is_some() {
             let mut room = Path::new();
             let path = room.set_listed(target);
             if fd::status(path).is_some_and(|status| status.device != ours.device) {
-                all &= fields.nth(1).is_some_and(|options| options.starts_with(b"ro"));
+                all &= matches!(fields.nth(1), Some([b'r', b'o', ..]));
                 if make {
                     in_child(make_read_only, path);
                 }

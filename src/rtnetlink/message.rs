@@ -83,7 +83,7 @@ impl<'a> Link<'a> {
     /// (drivers/net/ethernet/intel/e1000/e1000_main.c, e1000_probe()).
     pub fn is_qemu_e1000(&self) -> bool {
         let address = attribute(self.attributes, IFLA_ADDRESS).unwrap_or_default();
-        address.starts_with(&[0x52, 0x54, 0]) && self.number(IFLA_MAX_MTU) == 16_110
+        matches!(address, [0x52, 0x54, 0, ..]) && self.number(IFLA_MAX_MTU) == 16_110
     }
 
     /// Whether it is the one that people mean: all when they name none, by its name, or by its hardware address at the end of
