@@ -214,11 +214,14 @@ pub(crate) fn open(is_missing: bool) {
     }
     let is_terminal = fd::is_terminal(&STDERR);
     let flags = if is_terminal { OFlags::RDWR } else { OFlags::WRONLY | OFlags::APPEND };
-    if let Ok(console) = fd::open(c"/proc/self/fd/2", flags | OFlags::NOCTTY | OFlags::NONBLOCK) {
-        if is_terminal {
-            fd::signal_when_ready(&console);
-        }
-        memory::set_console(console);
+    let opened = fd::open(c"/proc/self/fd/2", flags | OFlags::NOCTTY | OFlags::NONBLOCK);
+    if is_terminal {
+        // Descriptor 2 at worst: the workload has a terminal of its own.
+        fd::signal_when_ready(opened.as_ref().unwrap_or(&STDERR));
+    }
+    match opened {
+        Ok(console) => memory::set_console(console),
+        Err(errno) => log_failure("console", b"", errno),
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) fn load(mut between: impl FnMut()) {
 /// Loads a module's file in a directory; a failure is logged.
 #[inline(never)]
 pub(crate) fn load_one(directory: &[u8], file: &[u8]) {
-    let flags = if file.ends_with(b".ko") { 0 } else { MODULE_INIT_COMPRESSED_FILE };
+    let flags = if let [.., b'.', b'k', b'o'] = file { 0 } else { MODULE_INIT_COMPRESSED_FILE };
     let done = open(Path::new().join(directory, file), OFlags::RDONLY).and_then(|module| load_module(&module, flags));
     match done {
         // It is there, or in the kernel itself; or this machine has nothing for it, as with crc32c_intel.

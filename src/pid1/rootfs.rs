@@ -3,9 +3,11 @@
 use linux_raw_sys::general::{MS_BIND, MS_RDONLY};
 use rustix::fs::OFlags;
 use whit::contract::{ROOT, ROOTFS, ROOTFS_ATTRIBUTES, ROOTFS_END, ROOTFS_NEEDS, join, joined_len};
+use whit::error::Errno;
 use whit::rootfs::{BLOCK, MAX_NEEDS, take_value};
 use whit::text::Text;
 
+use crate::console::log_failure;
 use crate::files;
 use crate::filesystems::{Root, next_text};
 use crate::message::error;
@@ -21,16 +23,22 @@ pub(crate) fn mount(read_only: bool) -> Option<Root> {
         error!("{}", Text(text));
         return None;
     }
-    // A mount, and so one that can be moved to / and that pivot_root(2) takes for the old root. The kernel's first root is none.
-    if mount_bind(ROOTFS, ROOT).is_err() {
-        const TEXTS: &[&[u8]] =
-            &[b"no root: neither a device as root= nor an image in the initramfs at ", ROOTFS.to_bytes()];
-        error!("{}", Text(const { &join::<{ joined_len(TEXTS) }>(TEXTS) }));
-        return None;
-    }
     restore_attributes();
-    let read_only = read_only && remount(ROOT, MS_BIND | MS_RDONLY).is_ok();
-    Some(Root { on_device: false, read_only })
+    // A mount, and so one that can be moved to / and that pivot_root(2) takes for the old root. The kernel's first root is none.
+    let mut mounted = mount_bind(ROOTFS, ROOT);
+    if read_only && mounted.is_ok() {
+        mounted = remount(ROOT, MS_BIND | MS_RDONLY);
+    }
+    match mounted {
+        Ok(()) => return Some(Root { on_device: false, read_only }),
+        Err(Errno::NOENT) => {
+            const TEXTS: &[&[u8]] =
+                &[b"no root: neither a device as root= nor an image in the initramfs at ", ROOTFS.to_bytes()];
+            error!("{}", Text(const { &join::<{ joined_len(TEXTS) }>(TEXTS) }));
+        }
+        Err(errno) => log_failure("mount ", ROOTFS.to_bytes(), errno),
+    }
+    None
 }
 
 /// Sets the extended attributes that cpio has no place for, a block of the table at a time.

@@ -11,7 +11,6 @@ use super::{
 };
 use crate::dhcp::wire::HardwareAddress;
 use crate::ipv6;
-use crate::text::strip_prefix;
 
 /// Bytes of one reply: the kernel fills no more at a time (include/linux/netlink.h, NLMSG_GOODSIZE).
 pub const MAX_REPLY: usize = 8192;
@@ -84,7 +83,7 @@ impl<'a> Link<'a> {
     /// (drivers/net/ethernet/intel/e1000/e1000_main.c, e1000_probe()).
     pub fn is_qemu_e1000(&self) -> bool {
         let address = attribute(self.attributes, IFLA_ADDRESS).unwrap_or_default();
-        strip_prefix(address, &[0x52, 0x54, 0]).is_some() && self.number(IFLA_MAX_MTU) == 16_110
+        matches!(address, [0x52, 0x54, 0, ..]) && self.number(IFLA_MAX_MTU) == 16_110
     }
 
     /// Whether it is the one that people mean: all when they name none, by its name, or by its hardware address at the end of

@@ -11,9 +11,11 @@ mod lan;
 mod running;
 pub mod servers;
 mod settings;
+mod strace;
 
 pub use lan::{Lan, Server};
 pub use running::{End, Finished, Prepared, Running};
+pub use strace::Strace;
 
 use std::fs::{self, Permissions};
 use std::io::pipe;

@@ -62,6 +62,13 @@ impl Transcript {
         }
     }
 
+    /// Waits for the end of the output; `false` when it has none within `limit`.
+    pub fn ends_within(&mut self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        while !self.ended && self.read_more(deadline) {}
+        self.ended
+    }
+
     /// Waits for output; `false` at the deadline.
     fn read_more(&mut self, deadline: Instant) -> bool {
         let left = deadline.saturating_duration_since(Instant::now());

@@ -356,8 +356,8 @@ pub(crate) fn is_open(fd: &Fd) -> bool {
     result(unsafe { sc::syscall!(FCNTL, raw(fd), F_GETFD) }).is_ok()
 }
 
-/// `int fcntl(int fd, int command, …)` — F_SETOWN and O_ASYNC of fcntl(2): it is non-blocking, and this process
-/// gets SIGIO when it is ready.
+/// `int fcntl(int fd, int command, …)` — F_SETOWN and O_ASYNC of fcntl(2): this process gets SIGIO when it is ready. It was opened
+/// non-blocking: a call that fails for want of memory changes nothing.
 pub(crate) fn signal_when_ready(fd: &Fd) {
     let own = 1; // PID 1
     // SAFETY: fcntl takes numbers here.
@@ -432,7 +432,7 @@ pub(crate) fn control_terminal(terminal: &Fd) {
 /// A new pty, the side of PID 1 and the other: `int ioctl(int master, TIOCSPTLCK, const int *locked)` and `int ioctl(int master,
 /// TIOCGPTPEER, int flags)` — pty(7), ioctl_tty(2) (Linux 4.13). By its name the other side would be whatever /dev/pts has.
 pub(crate) fn open_pty() -> Result<[Fd; 2], Errno> {
-    let master = open(c"/dev/ptmx", OFlags::RDWR | OFlags::NOCTTY)?;
+    let master = open(c"/dev/ptmx", OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK)?;
     signal_when_ready(&master);
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
     let locked = 0;

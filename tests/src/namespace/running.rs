@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
+use std::time::Duration;
 
 use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process};
@@ -214,6 +215,15 @@ impl Running {
     #[track_caller]
     pub fn finish(mut self) -> Finished {
         self.console.wait_for_end();
+        self.ended()
+    }
+
+    /// Waits for the end of the machine; returns the console output when it runs for longer than `limit`.
+    pub fn finish_within(mut self, limit: Duration) -> Result<Finished, String> {
+        if self.console.ends_within(limit) { Ok(self.ended()) } else { Err(self.console.text().to_owned()) }
+    }
+
+    fn ended(mut self) -> Finished {
         // unshare(1) ends by the signal that ended its child.
         let status = self.unshare.wait().expect("unshare");
         let end = match status.signal().and_then(Signal::from_named_raw) {

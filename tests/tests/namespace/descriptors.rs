@@ -1,7 +1,5 @@
 //! PID 1 receives signals whatever descriptors it can open.
 
-use std::fs;
-use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -37,14 +35,7 @@ fn with_a_low_limit_of_descriptors_pid_1_receives_signals_and_is_idle() {
 fn without_signalfd_uevents_or_poll_pid_1_can_be_ended() {
     for (call, errno) in [("signalfd4", "ENOSYS"), ("socket", "EMFILE"), ("poll", "EINVAL")] {
         let machine = Machine::new().script("echo up; exec sleep 1000").prepare();
-        let process = machine.init().to_string();
-        let inject = format!("inject={call}:error={errno}");
-        let strace = ["--quiet=all", "--output=/dev/null", "-e", &inject, "-p", &process];
-        let mut strace = Command::new("strace").args(strace).spawn().expect("apt-get install strace");
-        let status = format!("/proc/{process}/status");
-        while fs::read_to_string(&status).expect("it waits").contains("TracerPid:\t0\n") {
-            sleep(Duration::from_millis(1));
-        }
+        let strace = machine.strace(&["-e", &format!("inject={call}:error={errno}")]);
         let mut machine = machine.start();
         if call != "poll" {
             machine.wait_for(&format!("whit: signals or device events: {errno}\n"));
@@ -52,6 +43,6 @@ fn without_signalfd_uevents_or_poll_pid_1_can_be_ended() {
         machine.wait_for("up\n");
         machine.signal(Signal::TERM);
         machine.finish().powered_off_saying(&["whit: exit 143", "whit: power off"]);
-        strace.wait().expect("strace ends with the machine");
+        assert!(strace.finish().contains("(INJECTED)"), "{call}");
     }
 }

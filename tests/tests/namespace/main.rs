@@ -6,6 +6,7 @@ mod boundary;
 mod button;
 mod clock;
 mod descriptors;
+mod faults;
 mod features;
 mod hostile;
 mod ipv6;

@@ -8,7 +8,7 @@ use xtask::workspace;
 use crate::steps::Tier;
 
 /// The programs of other projects that the tests run.
-const PROGRAMS: [Program; 24] = [
+const PROGRAMS: [Program; 25] = [
     QEMU,
     Program { name: "bsdtar", package: "libarchive-tools" },
     Program { name: "busybox", package: "busybox-static" },
@@ -30,6 +30,7 @@ const PROGRAMS: [Program; 24] = [
     Program { name: "mount", package: "mount" },
     Program { name: "rpmbuild", package: "rpm" },
     Program { name: "sfdisk", package: "fdisk" },
+    Program { name: "strace", package: "strace" },
     Program { name: "unshare", package: "util-linux" },
     Program { name: "xz", package: "xz-utils" },
     Program { name: "zstd", package: "zstd" },
