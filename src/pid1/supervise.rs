@@ -79,6 +79,7 @@ fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
 }
 
 /// Runs the workload, and again as `on_exit` asks; returns how the machine ends.
+#[inline(never)]
 pub(crate) fn run_workloads(machine: &mut Machine<'_>) -> Result<Infallible, End> {
     let mut delay_ms = FIRST_DELAY_MS;
     let mut starts = 0;
