@@ -11,7 +11,7 @@ const LINE: f64 = 1.18;
 /// The space between text and border, in font sizes.
 const PADDING: f64 = 0.3;
 
-/// How much wider bold letters are.
+/// The width of bold letters, relative to others.
 const BOLD: f64 = 1.12;
 
 /// The text of a box.

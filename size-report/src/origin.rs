@@ -8,7 +8,7 @@ use std::fmt;
 
 use crate::v0;
 
-/// Where the source of a symbol is.
+/// The place of a symbol's source.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Origin {
     /// The crate, `UNMANGLED` for names without one.

@@ -20,7 +20,7 @@ const COMMANDS: [&str; 2] = ["sh", "console"];
 /// The languages of other blocks.
 const OTHERS: [&str; 5] = ["text", "json", "ini", "rust", "dockerfile"];
 
-/// What a block needs to run. Each tier runs the blocks of those before it too.
+/// The requirements of a block. Each tier runs the blocks of the tiers before it too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Tier {
     /// No root, no QEMU.

@@ -1,6 +1,6 @@
 //! The programs under test, built when a test first needs them.
 //!
-//! Cargo tells a package's tests the paths of that package's own programs only.
+//! Cargo passes the paths of programs only to the tests of the package that has them.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

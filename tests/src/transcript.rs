@@ -1,4 +1,4 @@
-//! The output of a program, read as it comes. Every wait is for a text or for the end, has a deadline, and shows the whole
+//! The output of a program, read while it runs. Every wait is for a text or for the end, has a deadline, and shows the whole
 //! output on failure.
 
 use std::os::fd::OwnedFd;

@@ -146,7 +146,7 @@ pub fn one_program_disk() -> PathBuf {
     disk("one-program.img", root.path(), &RunRecord::default())
 }
 
-/// Returns a disk with a directory's files, by way of a tar.
+/// Returns a disk with a directory's files, made through a tar.
 fn disk(name: &str, root: &Path, record: &RunRecord) -> PathBuf {
     once(name, |path| make_disk(&*tar_of(root), record, path))
 }

@@ -1,4 +1,4 @@
-//! Running machines, and how they end.
+//! Running machines, and their ends.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use super::{host_namespaces, namespaces, settings};
 use crate::{Transcript, terminal};
 
-/// How a machine ended: the effect of reboot(2) in its namespace.
+/// The end of a machine: the effect of reboot(2) in its namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// LINUX_REBOOT_CMD_POWER_OFF, or HALT.
@@ -30,7 +30,7 @@ pub enum End {
 /// A machine that has ended.
 #[derive(Debug)]
 pub struct Finished {
-    /// How it ended.
+    /// Its end.
     pub end: End,
     /// Its console output.
     pub console: String,
