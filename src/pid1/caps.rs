@@ -14,7 +14,6 @@ use crate::console::log_failure;
 use crate::sys::process::bound_privileges;
 
 /// Bounds the privileges of what this process executes; an error is logged, and returned as the exit code.
-#[inline(never)]
 pub(crate) fn apply(_: &Sources<'_>, options: &Options<'_>) -> Result<(), u8> {
     let text = options.value(Value::Caps);
     let set = parse(text).ok_or(Errno::INVAL);

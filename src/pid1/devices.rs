@@ -59,7 +59,6 @@ impl Device {
     }
 
     /// The types to mount it as: `wanted` ones, or that of the file system on it, or that of its tag; empty when none is known.
-    #[inline(never)]
     pub(crate) fn fstypes<'a>(&self, wanted: &'a [u8]) -> &'a [u8] {
         match self.format {
             _ if !self.tag.is_empty() => self.tag,

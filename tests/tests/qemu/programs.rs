@@ -1,4 +1,4 @@
-//! The README's steps from an image to a machine, with the programs mkraw, mkcpio and runvm.
+//! The steps from an image to a machine, with the programs mkraw, mkcpio and runvm. `documents.rs` runs the README's own commands.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 use whit_tests::deadline::{Deadline, output};
 use whit_tests::debian::{kernel, store};
-use whit_tests::whole::{VIRTIO, assert_clean, busybox, fetch, free_port};
+use whit_tests::whole::{VIRTIO, assert_clean, fetch, free_port};
 use whit_tests::{init, tool};
 use whit_tools::kernel::debian::{Flavour, Kernel};
 use xtask::images;
@@ -73,54 +73,5 @@ fn an_exported_container_becomes_a_machine_with_the_status_of_its_workload() {
     let shown = String::from_utf8_lossy(&machine.stdout);
     assert!(shown.contains("unknown directive \"no\" in command line"), "{shown}");
     assert_eq!(machine.status.code(), Some(1), "{shown}");
-    assert_clean(&directory.path().join("disk.img"));
-}
-
-/// Returns the README's first commands from an image to a machine, each in one line.
-fn readme_commands() -> Vec<String> {
-    let readme = fs::read_to_string(workspace::root().join("README.md")).unwrap();
-    let section = readme.split("## From an image to a machine").nth(1).unwrap();
-    let block = section.split("```").nth(1).unwrap();
-    block.trim().replace("\\\n", "").lines().map(str::to_owned).collect()
-}
-
-#[test]
-#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
-fn the_readmes_own_commands_serve_a_page() {
-    let kernel = kernel(Flavour::Cloud, None);
-    let directory = make(&kernel);
-    let port = free_port();
-    // Placeholders for the reader's kernel and busybox, and for a free port.
-    let places = [
-        ("/lib/modules/$(uname -r)", kernel.modules.display().to_string()),
-        ("/boot/vmlinuz-$(uname -r)", kernel.vmlinuz.display().to_string()),
-        ("/bin/busybox", busybox().display().to_string()),
-        ("127.0.0.1:8080", format!("127.0.0.1:{port}")),
-    ];
-    let commands: Vec<String> = readme_commands();
-    let command = |program: &str| {
-        let command = commands.iter().find(|command| command.starts_with(program)).expect(program).clone();
-        let command = places.iter().fold(command, |command, (place, value)| command.replace(place, value));
-        let mut shell = Command::new("sh");
-        let tools = tool("mkcpio").parent().unwrap().display().to_string();
-        shell.env("PATH", format!("{tools}:{}", std::env::var("PATH").unwrap()));
-        shell.arg("-c").arg(format!("exec {command}")).current_dir(directory.path());
-        shell
-    };
-    run(&mut command("mkcpio "));
-    let mut machine = command("qemu-system-x86_64 ").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let _deadline = Deadline::of(&machine);
-    let mut console = BufReader::new(machine.stdout.take().unwrap());
-    let mut shown = String::new();
-    while !shown.contains("whit: exit 0") {
-        assert_ne!(console.read_line(&mut shown).unwrap(), 0, "QEMU ended:\n{shown}");
-    }
-    let answer = fetch(port);
-    assert!(answer.contains("<title>Welcome to nginx!</title>"), "{answer}\n{shown}");
-    // The shell of the initramfs.
-    machine.stdin.take().unwrap().write_all(b"poweroff\n").unwrap();
-    let mut rest = Vec::new();
-    console.read_to_end(&mut rest).unwrap();
-    assert_eq!(machine.wait().unwrap().code(), Some(0), "{shown}{}", String::from_utf8_lossy(&rest));
     assert_clean(&directory.path().join("disk.img"));
 }
