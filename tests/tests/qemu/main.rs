@@ -12,6 +12,7 @@ mod examples;
 mod features;
 mod handover;
 mod images;
+mod kvm;
 mod layers;
 mod links;
 mod machine;

@@ -120,7 +120,7 @@ pub(crate) struct Arguments {
     /// The board
     #[arg(long, value_name = "BOARD", default_value = "pc", help_heading = "Machine")]
     pub(crate) machine: BoardArgument,
-    /// What executes the guest: auto is kvm where it can be used, else tcg
+    /// What executes the guest: auto is kvm where it runs a guest, else tcg
     #[arg(long, value_name = "KIND", default_value = "auto", help_heading = "Machine")]
     pub(crate) accel: AcceleratorArgument,
 

@@ -15,7 +15,7 @@ use whit_tools::cli::{documents, output};
 use whit_tools::vm::qemu::{Board, CommandLine, DiskInterface, Forward, Nic, Protocol, Share};
 use whit_tools::vm::{Daemon, ShareKind};
 
-use arguments::{AcceleratorArgument, Arguments};
+use arguments::Arguments;
 use artefacts::{Artefacts, artefacts};
 use session::Session;
 
@@ -63,8 +63,8 @@ fn run(arguments: &Arguments) -> Result<u8, String> {
     for forward in &arguments.publish {
         check_free(*forward)?;
     }
-    if matches!(arguments.accel, AcceleratorArgument::Auto) && command.is_emulated() {
-        eprintln!("runvm: KVM cannot be used here; the machine is emulated, and slower");
+    if let Some(why) = command.kvm_obstacle() {
+        eprintln!("runvm: KVM cannot be used here: {why}; the machine is emulated, and slower");
     }
     let (tty, timeline, has_button) = (arguments.tty, arguments.timeline, artefacts.has_button);
     Session { daemons, tty, timeline, has_button }.run(command)

@@ -77,6 +77,9 @@ impl Session {
         console.lock().unwrap_or_else(PoisonError::into_inner).finish();
         drop(terminal);
         let failures: Vec<_> = self.daemons.into_iter().filter_map(|daemon| daemon.end(is_missed)).collect();
+        if let Some(error) = machine.internal_error() {
+            return Err(error.to_string());
+        }
         for line in machine.messages().lines() {
             eprintln!("runvm: {line}");
         }

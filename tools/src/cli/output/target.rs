@@ -14,6 +14,8 @@ use crate::cli::identity::Identity;
 
 /// As many symbolic links as the kernel follows in one path (`MAXSYMLINKS`).
 const MAX_SYMLINKS: u32 = 40;
+/// How often a name is looked at anew because another program puts a new file there meanwhile, as this one does itself.
+const MAX_LOOKS: u32 = 16;
 const COPY_BYTES: u64 = 1 << 20;
 
 /// See the module's head.
@@ -42,10 +44,21 @@ impl Access {
 
 impl Target {
     pub(super) fn find(path: &Path) -> io::Result<Self> {
+        for _ in 0..MAX_LOOKS {
+            if let Some(found) = Self::look(path)? {
+                return Ok(found);
+            }
+        }
+        // A link of /proc leads to a file that may have another name by now, or none.
+        Err(refused("is an open file without a name of its own; name a file"))
+    }
+
+    /// Finds it; `None` where a file and its name do not belong together.
+    fn look(path: &Path) -> io::Result<Option<Self>> {
         if is_stream(path) {
             return match stdout()?.metadata()?.file_type() {
                 kind if kind.is_block_device() => Err(refused("is a block device: name it as the output instead")),
-                _ => Ok(Self::Stream),
+                _ => Ok(Some(Self::Stream)),
             };
         }
         // Through the kernel, which follows no link that it should not (fs.protected_symlinks).
@@ -55,7 +68,7 @@ impl Target {
                 if path.as_os_str().is_empty() || path.as_os_str().as_bytes().ends_with(b"/") {
                     return Err(refused("names no file"));
                 }
-                return Ok(Self::File { path: followed(path)?, replaced: None });
+                return Ok(Some(Self::File { path: followed(path)?, replaced: None }));
             }
             Err(error) => return Err(error),
         };
@@ -63,14 +76,11 @@ impl Target {
         if kind.is_file() {
             let path = followed(path)?;
             let found = path.symlink_metadata().map(|found| Identity::of(&found));
-            // A link of /proc leads to a file that may have another name by now, or none.
-            if found.ok() != Some(Identity::of(&metadata)) {
-                return Err(refused("is an open file without a name of its own; name a file"));
-            }
-            return Ok(Self::File { path, replaced: Some(Access::of(&metadata)) });
+            let is_same = found.ok() == Some(Identity::of(&metadata));
+            return Ok(is_same.then(|| Self::File { path, replaced: Some(Access::of(&metadata)) }));
         }
         let what = match kind {
-            _ if kind.is_block_device() => return Device::open(path, &metadata).map(Self::Device),
+            _ if kind.is_block_device() => return Device::open(path, &metadata).map(Self::Device).map(Some),
             _ if kind.is_dir() => "a directory",
             _ if kind.is_fifo() => "a pipe",
             _ if kind.is_socket() => "a socket",

@@ -75,6 +75,30 @@ fn links_are_followed_and_stay() {
 }
 
 #[test]
+fn a_name_that_gets_new_files_all_the_time_is_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    fs::write(at("image"), "").unwrap();
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                fs::write(at("new"), "").unwrap();
+                fs::rename(at("new"), at("image")).unwrap();
+            }
+        });
+        let failed = (0..20_000).find_map(|_| check(&at("image")).err());
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(failed.is_none(), "{failed:?}");
+    });
+    // What never has its name stays refused.
+    let file = fs::File::open(at("image")).unwrap();
+    fs::remove_file(at("image")).unwrap();
+    let link = PathBuf::from(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file)));
+    assert!(check(&link).unwrap_err().to_string().starts_with("is an open file without a name"));
+}
+
+#[test]
 fn what_is_no_file_is_refused_and_stays() {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);

@@ -25,7 +25,7 @@ pub enum Board {
 /// What executes the guest's instructions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Accelerator {
-    /// The host's processor where /dev/kvm can be used, else translation.
+    /// The host's processor where KVM runs a guest, else translation.
     #[default]
     Auto,
     /// The host's processor.
@@ -241,9 +241,15 @@ impl CommandLine {
         self.exact_time
             || match self.accelerator {
                 Accelerator::Kvm => false,
-                Accelerator::Auto => !kvm::is_usable(),
+                Accelerator::Auto => kvm::obstacle().is_some(),
                 Accelerator::Tcg => true,
             }
+    }
+
+    /// Why [`Accelerator::Auto`] does not use KVM, in words that follow `KVM cannot be used here: `.
+    #[must_use]
+    pub fn kvm_obstacle(&self) -> Option<&'static str> {
+        if self.accelerator == Accelerator::Auto && !self.exact_time { kvm::obstacle() } else { None }
     }
 
     /// Makes the guest's clock count its instructions, one a nanosecond: the same boot takes the same time on any host.

@@ -43,13 +43,13 @@ impl Control {
         ask(stream, command, arguments, note)
     }
 
-    /// Gives events to `note` until QEMU ends.
-    pub(super) fn listen_on(&mut self, note: &mut dyn FnMut(&Value)) -> io::Result<()> {
-        let Some(stream) = &mut self.stream else { return Ok(()) };
+    /// Waits for the next event, however long it takes. A command was executed before.
+    pub(super) fn event(&mut self) -> io::Result<Value> {
+        let stream = self.stream.as_mut().ok_or(io::ErrorKind::NotConnected)?;
         stream.get_ref().set_read_timeout(None)?;
-        loop {
-            note(&read(stream)?);
-        }
+        let event = read(stream);
+        stream.get_ref().set_read_timeout(Some(ANSWER))?;
+        event
     }
 }
 

@@ -26,6 +26,9 @@ pub enum Error {
         /// QEMU's standard error.
         messages: String,
     },
+    /// QEMU stopped the machine.
+    #[error("an internal error stopped the machine ({0}); --accel tcg runs it without KVM")]
+    Stopped(String),
     /// QEMU's control socket.
     #[error("QEMU's control socket: {0}")]
     Control(io::Error),

@@ -1,9 +1,12 @@
-//! Which of its ports a guest has opened, as QEMU reports it (QMP event VSERPORT_CHANGE).
+//! What QEMU reports of a machine: which of its ports the guest has opened (QMP event VSERPORT_CHANGE), and an internal error that
+//! stops it (STOP, of which `query-status` says why).
 
 use std::collections::BTreeSet;
 use std::io;
+use std::mem::take;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -11,10 +14,11 @@ use serde_json::Value;
 
 use super::control::Control;
 
-/// Watches a machine's ports, by a machine protocol of its own.
+/// Watches a machine, by a machine protocol of its own.
 pub(super) struct Watch {
     socket: PathBuf,
     opened: Arc<Mutex<BTreeSet<String>>>,
+    has_failed: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -27,11 +31,13 @@ impl Watch {
         let open = move |name: &str| {
             found.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
         };
+        let has_failed = Arc::new(AtomicBool::new(false));
+        let failed = Arc::clone(&has_failed);
         let thread = thread::spawn(move || {
             // Ends with QEMU, or where there never was one that speaks the protocol.
-            let _ = watch(&mut control, &ports, open);
+            let _ = watch(&mut control, &ports, open, &failed);
         });
-        Ok(Self { socket: socket.to_owned(), opened, thread: Some(thread) })
+        Ok(Self { socket: socket.to_owned(), opened, has_failed, thread: Some(thread) })
     }
 
     /// Reads what QEMU, which has ended, still said.
@@ -46,28 +52,53 @@ impl Watch {
     pub(super) fn has_opened(&self, name: &str) -> bool {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
     }
+
+    /// Whether an internal error stopped the machine, which was ended then.
+    pub(super) fn has_failed(&self) -> bool {
+        self.has_failed.load(Ordering::Relaxed)
+    }
 }
 
-fn watch(control: &mut Control, ports: &[(String, String)], open: impl Fn(&str)) -> io::Result<()> {
-    let mut note = |event: &Value| {
+fn watch(
+    control: &mut Control,
+    ports: &[(String, String)],
+    open: impl Fn(&str),
+    has_failed: &AtomicBool,
+) -> io::Result<()> {
+    let mut has_stopped = false;
+    let note = |event: &Value, has_stopped: &mut bool| {
+        *has_stopped |= event["event"] == "STOP";
         if event["event"] == "VSERPORT_CHANGE" && event["data"]["open"] == true {
             event["data"]["id"].as_str().into_iter().for_each(&open);
         }
     };
     // What was opened before there were events.
-    let ends = control.ask("query-chardev", &Value::Null, &mut note)?;
+    let ends = control.ask("query-chardev", &Value::Null, &mut |event| note(event, &mut has_stopped))?;
     for end in ends.as_array().into_iter().flatten().filter(|end| end["frontend-open"] == true) {
         if let Some((_, name)) = ports.iter().find(|(id, _)| end["label"] == id.as_str()) {
             open(name);
         }
     }
-    control.listen_on(&mut note)
+    // The machine may have stopped before there were events.
+    has_stopped = true;
+    loop {
+        if take(&mut has_stopped) {
+            let status = control.ask("query-status", &Value::Null, &mut |event| note(event, &mut has_stopped));
+            // A QEMU that has ended does not answer, but has left its events.
+            if status.is_ok_and(|status| status["status"] == "internal-error") {
+                has_failed.store(true, Ordering::Relaxed);
+                // Nothing else would end it.
+                control.execute("quit", &Value::Null)?;
+            }
+        }
+        note(&control.event()?, &mut has_stopped);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::{BufRead, BufReader, Write};
+    use std::io::{BufRead, BufReader, Read, Write};
 
     /// Plays a QEMU that answers three lines and says `more`.
     fn play(chardev: &str, more: &str) -> Watch {
@@ -102,6 +133,29 @@ mod tests {
         ] {
             assert_eq!(play(&chardev, &more).has_opened("org.x"), expected, "{chardev} {more}");
         }
+    }
+
+    #[test]
+    fn a_machine_that_an_internal_error_stopped_is_ended() {
+        let play = |status: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            let socket = folder.path().join("qmp");
+            let mut watch = Watch::listen(&socket, Vec::new()).unwrap();
+            let mut stream = BufReader::new(UnixStream::connect(&socket).unwrap());
+            stream.get_mut().write_all(b"{\"QMP\": {}}\n").unwrap();
+            let mut asked = String::new();
+            for answer in ["{}", "[]", "{\"status\": \"running\"}", &format!("{{\"status\": \"{status}\"}}")] {
+                stream.read_line(&mut asked).unwrap();
+                let event = if asked.contains("query-status") { "{\"event\": \"STOP\"}\n" } else { "" };
+                write!(stream.get_mut(), "{{\"return\": {answer}}}\n{event}").unwrap();
+            }
+            stream.get_ref().shutdown(std::net::Shutdown::Write).unwrap();
+            stream.read_to_string(&mut asked).unwrap();
+            watch.finish();
+            (watch.has_failed(), asked.contains("\"quit\""))
+        };
+        assert_eq!(play("internal-error"), (true, true));
+        assert_eq!(play("paused"), (false, false));
     }
 
     #[test]

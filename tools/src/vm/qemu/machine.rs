@@ -25,8 +25,8 @@ pub struct Machine {
     /// How far the console was read by those who wait.
     position: usize,
     control: Arc<Mutex<Control>>,
-    /// What the guest has opened, if there are ports.
-    watch: Option<Watch>,
+    /// What the guest has opened, and whether it was stopped.
+    watch: Watch,
     /// With the control's socket. Not the control's own: a thread that presses a button may still have that at the end.
     _folder: Temporary,
     command: String,
@@ -77,13 +77,9 @@ impl Machine {
         let folder = Temporary::directory(&std::env::temp_dir(), "whit-").map_err(Error::Control)?;
         let path = folder.path().join("qmp");
         let control = Control::listen(&path).map_err(Error::Control)?;
-        let mut command = command.clone().control(&path);
-        let mut watch_ports = None;
-        if !command.ports().is_empty() {
-            let path = folder.path().join("events");
-            watch_ports = Some(Watch::listen(&path, command.ports()).map_err(Error::Control)?);
-            command = command.control(&path);
-        }
+        let events = folder.path().join("events");
+        let command = command.clone().control(&path).control(&events);
+        let watch_events = Watch::listen(&events, command.ports()).map_err(Error::Control)?;
         let mut child = Command::new(PROGRAM)
             .args(command.arguments())
             // A terminal's signals are for whoever runs the machine, not for the machine.
@@ -125,7 +121,7 @@ impl Machine {
             console,
             position: 0,
             control,
-            watch: watch_ports,
+            watch: watch_events,
             _folder: folder,
             command,
             messages,
@@ -206,9 +202,21 @@ impl Machine {
         String::from_utf8_lossy(&self.messages.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
     }
 
+    /// The error of a machine that an internal error stopped: KVM cannot run the guest.
+    #[must_use]
+    pub fn internal_error(&self) -> Option<Error> {
+        let messages = self.messages();
+        // QEMU shows the processor's registers as well.
+        let first = messages.lines().find(|line| line.contains("KVM")).unwrap_or("QEMU does not say which");
+        self.watch.has_failed().then(|| Error::Stopped(first.to_owned()))
+    }
+
     /// QEMU's own words and the command line, as [`Error::Failed`] has them, for a failure that someone else saw.
     #[must_use]
     pub fn failed(&self, what: String) -> Error {
+        if let Some(error) = self.internal_error() {
+            return error;
+        }
         Error::Failed { what, command: self.command.clone(), console: self.transcript(), messages: self.messages() }
     }
 
@@ -289,14 +297,14 @@ impl Machine {
             // A reader that panicked has said so.
             let _ = reader.join();
         }
-        self.watch.iter_mut().for_each(Watch::finish);
+        self.watch.finish();
         Ok(status)
     }
 
     /// Whether the guest opened the port of this name at any time; complete once the machine was waited for.
     #[must_use]
     pub fn has_opened(&self, port: &str) -> bool {
-        self.watch.as_ref().is_some_and(|watch| watch.has_opened(port))
+        self.watch.has_opened(port)
     }
 
     /// Kills QEMU: for the guest, the power fails.

@@ -49,7 +49,7 @@ pub(crate) struct Arguments {
     /// The modules of the kernel; without, it needs virtio and ext4 built in
     #[arg(long, value_name = "DIR", requires = "kernel")]
     modules: Option<PathBuf>,
-    /// The accelerator: auto is kvm if it can be used, else tcg
+    /// The accelerator: auto is kvm where it runs a guest, else tcg
     #[arg(long, value_name = "KIND", default_value = "auto")]
     accel: Accel,
 }
@@ -87,6 +87,9 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     let port = free_port().map_err(|error| format!("no free port on 127.0.0.1: {error}"))?;
     let command = command_line(arguments, &artefacts, port);
     show(&format!("\n{command}\n"))?;
+    if let Some(why) = command.kvm_obstacle() {
+        show(&format!("  KVM cannot be used here: {why}; the machine is emulated, and slower"))?;
+    }
     let mut machine = Machine::start(&command).map_err(|error| error.to_string())?;
     let interrupt = Interrupt::watch(machine.terminator()).map_err(|error| format!("cannot take signals: {error}"))?;
     let mut serve_and_end = || {

@@ -45,7 +45,8 @@ fn exact_time_is_translated() {
 
 #[test]
 fn a_microvm_has_no_pci_devices() {
-    let command = CommandLine::new("k").board(Board::Microvm).disk(DiskInterface::Virtio, "d");
+    let command =
+        CommandLine::new("k").accelerator(Accelerator::Tcg).board(Board::Microvm).disk(DiskInterface::Virtio, "d");
     assert!(words(&command).contains("virtio-blk-device,drive=disk0") && !words(&command).contains("-pci"));
 }
 
@@ -53,7 +54,8 @@ fn a_microvm_has_no_pci_devices() {
 fn folders_and_ports_have_channels() {
     let plan9 = Share::Plan9 { folder: "/a,b".into(), read_only: true };
     let virtiofs = Share::Virtiofs { socket: "/run/s".into() };
-    let command = CommandLine::new("k").share(plan9).share(virtiofs).port("org.x", "/run/p");
+    let command =
+        CommandLine::new("k").accelerator(Accelerator::Tcg).share(plan9).share(virtiofs).port("org.x", "/run/p");
     let command = command.port_into("org.y", "/run/f").memory_mib(64);
     let line = words(&command);
     for part in [
@@ -76,6 +78,7 @@ fn folders_and_ports_have_channels() {
 fn no_path_is_taken_for_an_option_or_a_protocol() {
     let share = |folder: &str| Share::Plan9 { folder: folder.into(), read_only: false };
     let command = CommandLine::new("k")
+        .accelerator(Accelerator::Tcg)
         .disk(DiskInterface::Virtio, "nbd:host:1")
         .disk(DiskInterface::Virtio, "json:{\"driver\": \"raw\"},x")
         .disk(DiskInterface::Virtio, "/a:b,readonly=off")
