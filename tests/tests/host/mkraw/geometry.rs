@@ -85,7 +85,7 @@ fn inodes_are_as_many_as_asked_for() {
         assert!((made..made + 1_000).contains(&count), "{line} for {asked}");
     }
     let error = with(110).err().unwrap().to_string();
-    assert_eq!(error, "the files need 111 inodes: give that many or more, or no number");
+    assert_eq!(error, "the files need 111 inodes: give that many or more, or leave out the number");
 }
 
 #[test]
