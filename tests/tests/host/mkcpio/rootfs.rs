@@ -394,16 +394,16 @@ fn bad_input_is_one_line_and_no_file() {
         (&["--rootfs", "cut.tar.gz"], "mkcpio: cut.tar.gz: cannot be read: "),
         (
             &["--rootfs", "good.tar", "--add", "record:/rootfs/etc/"],
-            "mkcpio: /rootfs/etc/record cannot be there, because /rootfs",
+            "mkcpio: /rootfs/etc/record cannot be added, because /rootfs",
         ),
         (
             &["--rootfs", "good.tar", "--add", "record:/rootfs.end"],
-            "mkcpio: /rootfs.end cannot be there, because /rootfs",
+            "mkcpio: /rootfs.end cannot be added, because /rootfs",
         ),
         (&["--rootfs", "good.tar", "--config", "bad.json"], "mkcpio: bad.json: is not JSON"),
         (
             &["--config", "good.json", "--record", "record"],
-            "mkcpio: record: would be /whit.conf, and so would --config, without --rootfs",
+            "mkcpio: record: is /whit.conf in the initramfs, and so is --config without --rootfs",
         ),
     ] {
         let output = mkcpio(folder.path(), arguments, b"");
