@@ -1,4 +1,4 @@
-//! Programs of the host: found in PATH, or installed from Debian's packages where that is allowed.
+//! Programs of the host: finds them in PATH, or installs their Debian packages if the process may do so.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -6,29 +6,29 @@ use std::process::{Command, Stdio};
 /// A program and the Debian package that has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Program {
-    /// What is run.
+    /// The program's name.
     pub name: &'static str,
-    /// What apt installs.
+    /// The package's name.
     pub package: &'static str,
 }
 
-/// The machine that everything boots in.
+/// The virtual machine.
 pub const QEMU: Program = Program { name: "qemu-system-x86_64", package: "qemu-system-x86" };
 
-/// A user's PATH on Debian has no `sbin`, and e2fsck lives there.
+/// On Debian, a user's PATH has no `sbin`, which has e2fsck.
 const MORE_FOLDERS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 
-/// Where a program is, if it is anywhere.
+/// Returns the path of a program, if it is installed.
 pub fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(MORE_FOLDERS.map(PathBuf::from));
     folders.map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
-/// Installs what is missing of `programs`: root may, others are told the command.
+/// Installs the packages of missing `programs`. For a user other than root, the error has the command.
 ///
 /// # Errors
-/// One line that ends in what to type.
+/// A message of one line that ends with the command to type.
 pub fn install(programs: &[Program], say: fn(&str)) -> Result<(), String> {
     let packages = missing(programs, |name| find(name).is_some());
     if packages.is_empty() {
@@ -37,21 +37,21 @@ pub fn install(programs: &[Program], say: fn(&str)) -> Result<(), String> {
     let command = install_command(&packages, find("qemu-img").is_some());
     let typed = format!("apt-get {}", command.join(" "));
     if find("apt-get").is_none() {
-        return Err(format!("missing here: {}; on Debian they come with: {typed}", packages.join(", ")));
+        return Err(format!("not installed: {}; on Debian, run: {typed}", packages.join(", ")));
     }
     if !rustix::process::geteuid().is_root() {
-        return Err(format!("missing here, and only root may install: sudo {typed}"));
+        return Err(format!("not installed; run: sudo {typed}"));
     }
     say(&format!("installing {}", packages.join(", ")));
     if has_package_lists() && apt_get(&command) {
         return Ok(());
     }
-    // No lists, or lists so old that the archive has moved on.
+    // No package lists, or lists older than the archive.
     say("fetching package lists");
-    if apt_get(&["update"]) && apt_get(&command) { Ok(()) } else { Err(format!("this failed: {typed}")) }
+    if apt_get(&["update"]) && apt_get(&command) { Ok(()) } else { Err(format!("failed: {typed}")) }
 }
 
-/// The packages to install, each once.
+/// Returns the packages to install, each once.
 fn missing(programs: &[Program], exists: impl Fn(&str) -> bool) -> Vec<&'static str> {
     let mut packages: Vec<_> =
         programs.iter().filter(|program| !exists(program.name)).map(|program| program.package).collect();
@@ -63,8 +63,8 @@ fn missing(programs: &[Program], exists: impl Fn(&str) -> bool) -> Vec<&'static 
 fn install_command<'a>(packages: &[&'a str], has_qemu_utils: bool) -> Vec<&'a str> {
     let mut command = vec!["install", "--yes", "--no-install-recommends"];
     command.extend(packages);
-    // A backport of qemu-utils can conflict with the QEMU that apt chooses. Nobody here needs it: it is left out
-    // (the minus sign) where it is not installed; where it is, apt must not take that for an order to remove it.
+    // A backport of qemu-utils can conflict with the QEMU that apt selects. It is not needed, so a minus sign excludes it.
+    // If it is installed, the minus sign would remove it.
     if packages.contains(&QEMU.package) && !has_qemu_utils {
         command.push("qemu-utils-");
     }
@@ -76,7 +76,7 @@ fn has_package_lists() -> bool {
     entries.filter_map(Result::ok).any(|entry| entry.file_name().to_string_lossy().contains("_Packages"))
 }
 
-/// apt's progress is not shown, its errors are.
+/// Runs apt-get. Its progress is hidden, its errors are shown.
 fn apt_get(arguments: &[&str]) -> bool {
     let mut command = Command::new("apt-get");
     command.args(["--quiet", "--quiet"]).args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
@@ -92,7 +92,7 @@ mod tests {
     const E2FSCK: Program = Program { name: "e2fsck", package: "e2fsprogs" };
 
     #[test]
-    fn packages_are_named_once_and_only_when_needed() {
+    fn a_missing_package_is_listed_once() {
         let programs = [QEMU, MKE2FS, E2FSCK, CPIO];
         assert_eq!(missing(&programs, |name| name == "cpio"), ["e2fsprogs", "qemu-system-x86"]);
         assert_eq!(missing(&programs, |_| true), [""; 0]);

@@ -1,30 +1,30 @@
-//! The run record: what a machine runs, as lines that the init reads without a parser for JSON.
+//! The run record: the configuration of a workload, in lines that the init reads without a JSON parser.
 //!
-//! One `key value` a line, the value up to the line's end, `\n` and `\\` its only escapes. `entrypoint` and `cmd` have
-//! one element of argv a line, `env` one `KEY=VALUE`, `mount` and `tmpfs` one mount, `rlimit` and `sysctl` one setting;
-//! `workdir`, `user`, `stopsignal`, `hostname`, `grace` and `time` come once. The record is made from what `docker inspect` prints
-//! of a container or an image, from an OCI image configuration, and from options that override both.
+//! Each line is `key value`. The value goes to the end of the line; its only escapes are `\n` and `\\`. `entrypoint` and `cmd`
+//! have one element of argv a line, `env` one `KEY=VALUE`, `mount` and `tmpfs` one mount, `rlimit` and `sysctl` one setting;
+//! `workdir`, `user`, `stopsignal`, `hostname`, `grace` and `time` occur once. The record is made from the output of
+//! `docker inspect` for a container or an image, or from an OCI image configuration, and from options that override it.
 
 use serde_json::Value;
 use whit::record::MAX_RECORD;
 use whit::rlimit;
 
-/// What a machine runs.
+/// A run record: the configuration of a workload.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunRecord {
     /// The first elements of argv.
     pub entrypoint: Vec<String>,
-    /// The elements behind them.
+    /// The elements after the entrypoint.
     pub cmd: Vec<String>,
     /// `KEY=VALUE`.
     pub env: Vec<String>,
-    /// Directory that the workload starts in.
+    /// The working directory.
     pub workdir: Option<String>,
     /// `user`, `uid`, `user:group` or `uid:gid`.
     pub user: Option<String>,
     /// Signal that ends the workload.
     pub stopsignal: Option<String>,
-    /// The machine's name.
+    /// The host name.
     pub hostname: Option<String>,
     /// `SOURCE:/PATH[:FSTYPE[:OPTIONS]]`.
     pub mount: Vec<String>,
@@ -34,20 +34,20 @@ pub struct RunRecord {
     pub rlimit: Vec<String>,
     /// `NAME=VALUE`.
     pub sysctl: Vec<String>,
-    /// Seconds that the workload has to end.
+    /// Seconds from the stop signal to SIGKILL.
     pub grace: Option<String>,
-    /// When the image was made, in seconds since 1970: a machine's clock is not before that.
+    /// The creation time of the image, in seconds since 1970: the earliest time that the machine's clock may have.
     pub time: Option<u32>,
 }
 
 /// Options that override an image's configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
-    /// Replaces the entrypoint and drops the image's CMD; one empty element takes the entrypoint away.
+    /// Replaces the entrypoint and removes the image's CMD; one empty element removes the entrypoint.
     pub entrypoint: Option<Vec<String>>,
     /// Replaces the CMD.
     pub cmd: Option<Vec<String>>,
-    /// `KEY=VALUE` each, replacing or added.
+    /// `KEY=VALUE` each; replaces a variable or adds one.
     pub env: Vec<String>,
     /// Replaces the working directory.
     pub workdir: Option<String>,
@@ -65,17 +65,17 @@ pub struct Overrides {
     pub rlimit: Vec<String>,
     /// Added.
     pub sysctl: Vec<String>,
-    /// Replaces the seconds that the workload has to end.
+    /// Replaces the seconds from the stop signal to SIGKILL.
     pub grace: Option<String>,
 }
 
-/// Why there is no record.
+/// Why a record cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The text is no JSON.
+    /// The text is not JSON.
     #[error("is not JSON ({0}); give it the output of `docker inspect`")]
     Json(#[from] serde_json::Error),
-    /// The JSON is of another kind.
+    /// The JSON is not a container or image configuration.
     #[error(
         "has no run configuration: `docker inspect` of a container or image has one under Config, an OCI image under config"
     )]
@@ -83,15 +83,15 @@ pub enum Error {
     /// More than one container or image.
     #[error("describes {0} containers or images; inspect one")]
     Several(usize),
-    /// A value of another type.
+    /// A value has the wrong type.
     #[error("{0} should be {1}")]
     Type(&'static str, &'static str),
     /// A NUL cannot be in argv or the environment.
-    #[error("{0} holds a NUL byte")]
+    #[error("{0} contains a NUL byte")]
     Nul(&'static str),
-    /// More than the init reads.
+    /// The record is longer than the init reads.
     #[error(
-        "the run record has {0} bytes, and the init reads fewer than {MAX_RECORD}; shorten the arguments or the environment"
+        "the run record has {0} bytes; the init reads fewer than {MAX_RECORD}: shorten the arguments or the environment"
     )]
     TooLong(usize),
     /// Not `KEY=VALUE`.
@@ -106,12 +106,12 @@ pub enum Error {
 }
 
 impl Overrides {
-    /// The record `before`, as lines, with these options over it: an entrypoint or command of its own goes, what else it says
-    /// stays, and gives way where both say something.
+    /// Appends these options to the lines of the record `before`. A new entrypoint or command removes the old one; other lines
+    /// stay, and a later line overrides an earlier one.
     ///
     /// # Errors
     /// Those of [`RunRecord::encode`] and [`RunRecord::override_with`].
-    pub fn over(self, before: &[u8]) -> Result<Vec<u8>, Error> {
+    pub fn append_to(self, before: &[u8]) -> Result<Vec<u8>, Error> {
         let replaced: &[&[u8]] = match (&self.entrypoint, &self.cmd) {
             (Some(_), _) => &[b"entrypoint", b"cmd"],
             (None, Some(_)) => &[b"cmd"],
@@ -125,7 +125,7 @@ impl Overrides {
         if !lines.is_empty() {
             lines.push(b'\n');
         }
-        // The init takes one empty element for "none": the image's is not to count either.
+        // The init reads one empty element as "no entrypoint", which also cancels the image's.
         let entrypoint = self.entrypoint.clone().unwrap_or_default();
         let mut record = RunRecord::default();
         record.override_with(self)?;
@@ -136,10 +136,10 @@ impl Overrides {
 }
 
 impl RunRecord {
-    /// Reads the configuration of one container or image.
+    /// Parses the configuration of one container or image.
     ///
     /// # Errors
-    /// What is not of the forms named above.
+    /// Any [`Error`] about the JSON.
     pub fn parse(json: &[u8]) -> Result<Self, Error> {
         let document: Value = serde_json::from_slice(json)?;
         let (object, config) = find_config(&document)?;
@@ -147,7 +147,7 @@ impl RunRecord {
         Ok(Self {
             entrypoint: list(config, "Entrypoint")?,
             cmd: list(config, "Cmd")?,
-            // An element without `=` says that a variable is to be taken away, and there is nothing to take it from.
+            // An element without `=` removes a variable; there is none to remove.
             env: list(config, "Env")?.into_iter().filter(|element| element.contains('=')).collect(),
             workdir: text(config, "WorkingDir")?,
             user: text(config, "User")?,
@@ -155,12 +155,12 @@ impl RunRecord {
             hostname: text(config, "Hostname")?,
             rlimit: limits(host)?,
             sysctl: settings(host)?,
-            time: made(object),
+            time: created(object),
             ..Self::default()
         })
     }
 
-    /// Reads the lines of a record; keys that are not known here, and values that are no text, are passed over.
+    /// Parses the lines of a record. Unknown keys, and values that are not UTF-8, are skipped.
     pub fn decode(lines: &[u8]) -> Self {
         let mut record = Self::default();
         let mut buffer = lines.to_vec();
@@ -181,13 +181,13 @@ impl RunRecord {
         record
     }
 
-    /// Applies options, with docker's meaning of them.
+    /// Applies options, with docker's semantics.
     ///
     /// # Errors
-    /// An environment element that is not `KEY=VALUE`, a limit or a setting that is none.
+    /// An invalid environment element, limit or sysctl setting.
     pub fn override_with(&mut self, overrides: Overrides) -> Result<(), Error> {
         if let Some(entrypoint) = overrides.entrypoint {
-            // docker run --entrypoint "" takes it away.
+            // docker run --entrypoint "" removes it.
             self.entrypoint = if entrypoint == [""] { Vec::new() } else { entrypoint };
             self.cmd.clear();
         }
@@ -231,12 +231,12 @@ impl RunRecord {
         Ok(())
     }
 
-    /// Whether nothing is set.
+    /// Returns whether nothing is set.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// The record's lines.
+    /// Encodes the record as lines.
     ///
     /// # Errors
     /// A value with a NUL byte, or more than the init reads.
@@ -274,7 +274,7 @@ impl RunRecord {
         if lines.len() >= MAX_RECORD { Err(Error::TooLong(lines.len())) } else { Ok(lines) }
     }
 
-    /// One line for people: the command as a shell would take it.
+    /// Describes the record in one line: the command with shell quoting, the user and the working directory.
     pub fn describe(&self) -> String {
         let mut line: Vec<String> = self.entrypoint.iter().chain(&self.cmd).map(|word| quote(word)).collect();
         if line.is_empty() {
@@ -307,8 +307,8 @@ fn quote(word: &str) -> String {
     }
 }
 
-/// `[{"Config": {…}}]` of `docker inspect`, one element of it, `{"config": {…}}` of OCI, or the inner object itself; and what
-/// it is the inner object of.
+/// Finds the configuration in `[{"Config": {…}}]` of `docker inspect`, in one element of it, in `{"config": {…}}` of OCI, or
+/// takes the object as the configuration itself. Returns the outer and the inner object.
 fn find_config(document: &Value) -> Result<(&Value, &Value), Error> {
     let object = match document {
         Value::Array(elements) => match elements.as_slice() {
@@ -325,7 +325,7 @@ fn find_config(document: &Value) -> Result<(&Value, &Value), Error> {
     }
 }
 
-/// An array of strings; a single string counts as one element, as in docker's `strslice`.
+/// Reads an array of strings; a single string counts as one element, as in docker's `strslice`.
 fn list(config: &Value, key: &'static str) -> Result<Vec<String>, Error> {
     const EXPECTED: &str = "an array of strings";
     let element = |value: &Value| value.as_str().map(str::to_owned).ok_or(Error::Type(key, EXPECTED));
@@ -337,41 +337,41 @@ fn list(config: &Value, key: &'static str) -> Result<Vec<String>, Error> {
     }
 }
 
-/// What `docker run --ulimit` left: `[{"Name": "nofile", "Hard": 4096, "Soft": 1024}]`.
+/// Reads the limits of `docker run --ulimit`: `[{"Name": "nofile", "Hard": 4096, "Soft": 1024}]`.
 fn limits(host: &Value) -> Result<Vec<String>, Error> {
     const EXPECTED: &str = "an array of objects with Name, Soft and Hard";
     let limit = |value: &Value| {
         let (name, number) = (value.get("Name")?.as_str()?, |key| value.get(key)?.as_i64());
         Some(format!("{name}={}:{}", number("Soft")?, number("Hard")?))
     };
-    let wrong = || Error::Type("Ulimits", EXPECTED);
+    let invalid = || Error::Type("Ulimits", EXPECTED);
     match host.get("Ulimits") {
         None | Some(Value::Null) => Ok(Vec::new()),
-        Some(Value::Array(values)) => values.iter().map(|value| limit(value).ok_or_else(wrong)).collect(),
-        Some(_) => Err(wrong()),
+        Some(Value::Array(values)) => values.iter().map(|value| limit(value).ok_or_else(invalid)).collect(),
+        Some(_) => Err(invalid()),
     }
 }
 
-/// What `docker run --sysctl` left: `{"net.core.somaxconn": "1024"}`.
+/// Reads the settings of `docker run --sysctl`: `{"net.core.somaxconn": "1024"}`.
 fn settings(host: &Value) -> Result<Vec<String>, Error> {
-    let wrong = || Error::Type("Sysctls", "an object of strings");
+    let invalid = || Error::Type("Sysctls", "an object of strings");
     let setting = |(name, value): (&String, &Value)| Some(format!("{name}={}", value.as_str()?));
     match host.get("Sysctls") {
         None | Some(Value::Null) => Ok(Vec::new()),
-        Some(Value::Object(values)) => values.iter().map(|value| setting(value).ok_or_else(wrong)).collect(),
-        Some(_) => Err(wrong()),
+        Some(Value::Object(values)) => values.iter().map(|value| setting(value).ok_or_else(invalid)).collect(),
+        Some(_) => Err(invalid()),
     }
 }
 
-/// `Created` of docker inspect, `created` of OCI (RFC 3339). Images that are built the same each time say 1970, or the year 1: they
-/// do not tell.
-fn made(object: &Value) -> Option<u32> {
+/// Reads `Created` of docker inspect, or `created` of OCI (RFC 3339). Reproducible images have the year 1970 or 1, which is
+/// ignored.
+fn created(object: &Value) -> Option<u32> {
     let text = object.get("Created").or_else(|| object.get("created"))?.as_str()?;
     let seconds = text.parse::<jiff::Timestamp>().ok()?.as_second();
     u32::try_from(seconds).ok().filter(|seconds| *seconds > 0)
 }
 
-/// A string that is not empty; podman writes a signal as its number.
+/// Reads a string; an empty one counts as none. podman writes a signal as a number.
 fn text(config: &Value, key: &'static str) -> Result<Option<String>, Error> {
     match config.get(key) {
         None | Some(Value::Null) => Ok(None),

@@ -97,7 +97,7 @@ fn each_compression_of_a_kernel_boots_between_microcode_and_an_appended_archive(
                 rootfs: Some(busybox_tar()),
                 config: Some(RunRecord { cmd: words.to_vec(), ..RunRecord::default() }),
                 inputs: vec![
-                    Input::Behind(cpio(&folder, "whit.conf", &format!("hostname after-{compression}\n"))),
+                    Input::After(cpio(&folder, "whit.conf", &format!("hostname after-{compression}\n"))),
                     Input::Before(cpio(&folder, "kernel/x86/microcode/GenuineWhit.bin", "nothing")),
                 ],
                 ..Recipe::default()

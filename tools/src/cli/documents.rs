@@ -1,6 +1,6 @@
-//! What is made of a tool's own grammar for those who package it: shell completions and a man page.
+//! Generates a tool's man page and shell completions from its command-line grammar, for packages.
 //!
-//! Every tool answers `--generate KIND` with one of them on standard output.
+//! `--generate KIND` of every tool writes one of them to standard output.
 
 use std::io::{self, Write};
 
@@ -11,34 +11,34 @@ use clap_mangen::Man;
 const NAME: &str = "generate";
 const KINDS: &str = "man, bash, zsh, fish, elvish or powershell";
 
-/// A tool's grammar, with `--generate`; ends the process when that is its first argument.
+/// Returns a tool's grammar, with `--generate`. If that is the first argument, writes the document and exits.
 #[must_use]
 pub fn command<P: Parser>() -> Command {
     let help = format!("Write a man page or completions for a shell to standard output: {KINDS}");
     let generate = Arg::new(NAME).long(NAME).value_name("KIND").help(help).exclusive(true);
     let command = P::command().arg(generate);
-    answer(&command);
+    handle_generate(&command);
     command
 }
 
-/// Parses the process's arguments, or answers `--generate`.
+/// Parses the process's arguments, or handles `--generate`. Exits on an error.
 #[must_use]
 pub fn parse<P: Parser>() -> P {
     try_parse().unwrap_or_else(|error| error.exit())
 }
 
-/// Parses the process's arguments, or answers `--generate`.
+/// Parses the process's arguments, or handles `--generate`.
 ///
 /// # Errors
-/// Arguments that are not the tool's; help and version, which were asked for.
+/// Invalid arguments; also `--help` and `--version`.
 pub fn try_parse<P: Parser>() -> Result<P, clap::Error> {
     let mut command = command::<P>();
     let mut matches = command.try_get_matches_from_mut(std::env::args_os())?;
     P::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
 }
 
-/// Writes what `--generate KIND` asks for and ends the process, if these are its arguments.
-fn answer(command: &Command) {
+/// Writes the document of `--generate KIND` and exits, if that is the first argument.
+fn handle_generate(command: &Command) {
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next().is_none_or(|argument| argument.to_str().and_then(|name| name.strip_prefix("--")) != Some(NAME))
     {
@@ -49,11 +49,11 @@ fn answer(command: &Command) {
         (Some("man"), _) => man_page(command).and_then(|page| io::stdout().write_all(&page)),
         (_, Some(Ok(shell))) => io::stdout().write_all(&completion(command, shell)),
         _ => {
-            eprintln!("{}: --{NAME} makes {KINDS}", command.get_name());
+            eprintln!("{}: --{NAME} writes {KINDS}", command.get_name());
             std::process::exit(2)
         }
     };
-    // Whoever reads it may have seen enough.
+    // The reader may have closed the pipe.
     std::process::exit(i32::from(written.is_err()))
 }
 
@@ -64,7 +64,7 @@ fn completion(command: &Command, shell: Shell) -> Vec<u8> {
     script
 }
 
-/// One page, with the options of each subcommand in a section of its own.
+/// Returns one page, with a section for the options of each subcommand.
 fn man_page(command: &Command) -> io::Result<Vec<u8>> {
     let mut command = command.clone().disable_help_flag(true);
     command.build();
@@ -86,7 +86,7 @@ fn man_page(command: &Command) -> io::Result<Vec<u8>> {
         page.extend(format!(".SH \"{name}\"\n{text}").into_bytes());
     }
     man.render_extra_section(&mut page)?;
-    // What stands behind the options are examples in all tools.
+    // In all tools, the text after the options are examples.
     let mut extra = Vec::new();
     man.render_extra_section(&mut extra)?;
     page.extend(String::from_utf8_lossy(&extra).replace(".SH EXTRA", ".SH EXAMPLES").into_bytes());

@@ -1,4 +1,4 @@
-//! Whether two names lead to the same data: by device and inode number, and through block devices to what they are parts of.
+//! Detects whether two paths are the same file, by device and inode number, or overlap as block devices.
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{major, makedev, minor};
 
-/// A loop device on a file on a loop device …: no more levels than this are looked through.
+/// The most levels that are followed (a loop device on a file on a loop device …).
 const MAX_LEVELS: u32 = 8;
 
-/// A file, whatever its names.
+/// The identity of a file, independent of its names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Identity {
     /// A file of a file system: device and inode number.
@@ -19,7 +19,7 @@ pub enum Identity {
 }
 
 impl Identity {
-    /// The identity of what has these metadata.
+    /// Returns the identity of the file with these metadata.
     #[must_use]
     pub fn of(metadata: &Metadata) -> Self {
         if metadata.file_type().is_block_device() {
@@ -29,26 +29,26 @@ impl Identity {
         }
     }
 
-    /// Whether one of the two is the other or a part of it: a partition of a disk, a loop device on a file.
+    /// Returns whether the two are equal, or one is a part of the other: a partition of a disk, a loop device on a file.
     #[must_use]
     pub fn overlaps(self, other: Self) -> bool {
-        self.wholes().contains(&other) || other.wholes().contains(&self)
+        self.with_parents().contains(&other) || other.with_parents().contains(&self)
     }
 
-    /// Itself, and all that it is a part of.
-    fn wholes(self) -> Vec<Self> {
-        let mut wholes = vec![self];
+    /// Returns this identity and those that it is a part of.
+    fn with_parents(self) -> Vec<Self> {
+        let mut identities = vec![self];
         let mut at = self;
         for _ in 0..MAX_LEVELS {
-            let Some(next) = at.whole() else { break };
-            wholes.push(next);
+            let Some(next) = at.parent() else { break };
+            identities.push(next);
             at = next;
         }
-        wholes
+        identities
     }
 
-    /// The disk of a partition, or the file below a loop device (sysfs-block).
-    fn whole(self) -> Option<Self> {
+    /// Returns the disk of a partition, or the file below a loop device (sysfs-block).
+    fn parent(self) -> Option<Self> {
         let Self::BlockDevice(device) = self else { return None };
         let folder = PathBuf::from(format!("/sys/dev/block/{}:{}", major(device), minor(device)));
         if folder.join("partition").exists() {
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_one_file_are_one_identity() {
+    fn links_to_one_file_have_the_same_identity() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         fs::write(at("file"), "").unwrap();

@@ -1,30 +1,30 @@
-//! The line that `ls -l` prints for a file: for the trees of disks and initramfs files.
+//! Formats a file as a line of `ls -l`, for listings of disks and initramfs files.
 
 use rustix::fs::FileType;
 
-/// One line of a tree.
+/// One file of a listing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entry {
-    /// From the root on, with a slash in front.
+    /// The path from the root, with a leading slash.
     pub path: Vec<u8>,
-    /// Type and permissions, as `st_mode` has them.
+    /// Type and permissions, as in `st_mode`.
     pub mode: u16,
-    /// Names of the file; none when the reader does not tell.
+    /// The number of hard links; `None` if unknown.
     pub links: Option<u16>,
     /// Owner and group.
     pub owner: (u32, u32),
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// Major and minor number of a device; none when the reader does not tell.
+    /// Major and minor number of a device; `None` if unknown.
     pub device: Option<(u32, u32)>,
-    /// Seconds since 1970.
+    /// The modification time, in seconds since 1970.
     pub seconds: i64,
     /// A symbolic link's target.
     pub target: Option<Vec<u8>>,
 }
 
 impl Entry {
-    /// The line as `ls -l` has it, but with the time in UTC.
+    /// Returns the line as `ls -l` prints it, with the time in UTC.
     pub fn line(&self) -> String {
         let links = self.links.map_or_else(|| "?".to_owned(), |links| links.to_string());
         let size = match self.device {
@@ -37,7 +37,7 @@ impl Entry {
         format!("{} {links:>3} {owner:>11} {size:>11} {time} {}{target}", self.permissions(), shown(&self.path))
     }
 
-    /// `drwxr-xr-t`.
+    /// Formats the type and permissions, as `drwxr-xr-t`.
     fn permissions(&self) -> String {
         let kind = match FileType::from_raw_mode(self.mode.into()) {
             FileType::Fifo => 'p',
@@ -64,7 +64,7 @@ impl Entry {
     }
 }
 
-/// Text as it is, anything else with escapes.
+/// Returns printable text unchanged, and other bytes with escapes.
 pub(crate) fn shown(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) if !text.chars().any(char::is_control) => text.to_owned(),
@@ -72,10 +72,10 @@ pub(crate) fn shown(bytes: &[u8]) -> String {
     }
 }
 
-/// `2026-11-25 22:33:52`, in UTC.
+/// Formats a time in UTC, as `2026-11-25 22:33:52`.
 pub fn utc(seconds: i64) -> String {
     let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    // Days to a date of the Gregorian calendar, in years that begin with March and eras of 400 years.
+    // Converts days to a date of the Gregorian calendar, with years that begin in March and eras of 400 years.
     let days = days + 719_468;
     let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
     let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_those_of_date() {
+    fn times_equal_those_of_date() {
         // date --utc --date=@N '+%F %T'
         for (seconds, text) in [
             (0, "1970-01-01 00:00:00"),
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_as_ls_has_them() {
+    fn lines_have_the_format_of_ls() {
         let entry = Entry { path: b"/a\xff".to_vec(), mode: 0o104_755, links: Some(2), size: 5, ..Entry::default() };
         assert_eq!(entry.line(), "-rwsr-xr-x   2         0:0           5 1970-01-01 00:00:00 /a\\xff");
         let entry = Entry { mode: 0o041_776, owner: (1, 2), target: Some("é".into()), ..entry };

@@ -1,5 +1,5 @@
-//! What every program does at its edges: documents about itself, output files and messages, progress, the terminal, and
-//! sizes, UUIDs and files as people write and list them.
+//! Command-line functions that all programs share: man pages and completions, output files and messages, progress, the
+//! terminal, and the text forms of sizes, UUIDs and file listings.
 
 pub mod documents;
 pub mod identity;

@@ -1,5 +1,5 @@
-//! The init's options as documentation: a section of a tool's `--help`, and the table of docs/configuration.md. Both are made of
-//! [`whit::options::table`].
+//! The documentation of the init's options: a section of a tool's `--help`, and the table of docs/configuration.md. Both are
+//! generated from [`whit::options::table`].
 
 use std::fmt::Write;
 
@@ -53,7 +53,7 @@ pub fn markdown() -> String {
     table
 }
 
-/// The name on the kernel command line.
+/// Returns the name on the kernel command line.
 fn name(row: &Row) -> String {
     match row.place {
         Place::Kernel => row.name.to_owned(),
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn help_has_short_lines_without_markdown() {
-        let help = help("Words.");
+        let help = help("Introduction.");
         assert!(help.contains("\nwhit.grow\n    grow an ext4 root to the size of its device\n"), "{help}");
         assert!(
             help.contains(

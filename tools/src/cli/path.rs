@@ -1,9 +1,9 @@
-//! Paths out of archives, for messages: any bytes, of any length, on one line.
+//! Formats a path of an archive (any bytes, any length) on one line for a message.
 
-/// Of a longer path, the start and the end are shown.
+/// The most bytes that are shown; of a longer path, the start and the end.
 const MAX_SHOWN: usize = 240;
 
-/// The path, escaped, and cut in the middle when it is long.
+/// Escapes a path, and shortens a long one in the middle.
 #[must_use]
 pub fn shown(path: &[u8]) -> String {
     if path.len() <= MAX_SHOWN {
@@ -18,7 +18,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_path_stays_a_line() {
+    fn a_long_path_is_shown_on_one_line() {
         assert_eq!(shown(b"a\nb"), "a\\nb");
         let long = shown(&b"d/".repeat(200_000));
         assert!(long.starts_with("d/d/") && long.ends_with("d/ (400000 bytes)") && long.len() < 300, "{long}");

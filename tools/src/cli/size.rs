@@ -1,12 +1,12 @@
-//! Sizes as people write and read them.
+//! Parses and formats sizes in bytes.
 
 /// Powers of 1024.
 const UNITS: [(char, u32); 4] = [('K', 10), ('M', 20), ('G', 30), ('T', 40)];
 
-/// Reads a number of bytes, or one of KiB, MiB, GiB or TiB: `4096`, `64K`, `512M`, `4G`, `1.5T` is none.
+/// Parses a whole number of bytes, KiB, MiB, GiB or TiB: `4096`, `64K`, `512M`, `4G`, but not `1.5T`.
 ///
 /// # Errors
-/// A sentence for the user.
+/// A message for the user.
 pub fn parse_size(text: &str) -> Result<u64, String> {
     let upper = text.trim().to_ascii_uppercase();
     let short = upper.strip_suffix("IB").unwrap_or(&upper);
@@ -17,10 +17,10 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     value
         .and_then(|value| value.checked_mul(1 << shift))
         .filter(|value| i64::try_from(*value).is_ok())
-        .ok_or_else(|| format!("{text:?} is no size; write bytes, or a number with K, M, G or T"))
+        .ok_or_else(|| format!("{text:?} is not a size; write bytes, or a whole number with K, M, G or T"))
 }
 
-/// Shows a number of bytes with three or four digits.
+/// Formats a number of bytes with one decimal place and a unit.
 pub fn show(bytes: u64) -> String {
     match UNITS.iter().rev().find(|(_, shift)| bytes >> shift > 0) {
         Some((unit, shift)) => format!("{:.1} {unit}iB", bytes as f64 / f64::from(*shift).exp2()),
@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_is_short() {
+    fn sizes_are_formatted_with_a_unit() {
         for (bytes, text) in
             [(0, "0 bytes"), (1023, "1023 bytes"), (1024, "1.0 KiB"), (278 << 20, "278.0 MiB"), (40 << 30, "40.0 GiB")]
         {

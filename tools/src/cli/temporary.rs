@@ -1,7 +1,7 @@
-//! Temporary files and directories, which neither an error nor a signal leaves behind.
+//! Temporary files and directories that are removed after errors and signals too.
 //!
-//! Each is registered before it is made. SIGHUP, SIGINT and SIGTERM remove all that are registered; then the process ends by
-//! the signal, as it does without a handler. A signal that was ignored at the start (nohup) stays ignored.
+//! Each is registered before it is created. SIGHUP, SIGINT, SIGQUIT and SIGTERM remove all registered ones; then the process
+//! ends by the signal, as it does without a handler. A signal that was ignored at the start (nohup) stays ignored.
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -21,7 +21,7 @@ use signal_hook::low_level::emulate_default_handler;
 
 /// The signals that end a tool.
 const ENDING: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
-/// How often the removal of a directory starts again, while another thread still writes into it.
+/// The most times that the removal of a directory restarts while another thread still writes into it.
 const MAX_ROUNDS: u32 = 1000;
 
 /// All temporary paths of this process.
@@ -32,54 +32,54 @@ struct Register {
     watch: Watch,
 }
 
-/// Who answers the signals.
+/// The handler of the signals.
 enum Watch {
-    /// The system's default, as there is nothing to remove.
+    /// The system's default: there is nothing to remove.
     None,
     /// The thread of this module.
     Own(Handle),
-    /// A part of the program that ends in order, and so removes everything.
+    /// Another part of the program, which ends normally and so removes everything.
     Other,
 }
 
-/// A temporary file or directory. Dropping it removes it, with all that is in it.
+/// A temporary file or directory. Dropping it removes it with its contents.
 #[derive(Debug)]
 pub struct Temporary(PathBuf);
 
 impl Temporary {
-    /// Makes an empty file, open to read and write, in `directory`; `mode` is subject to the umask.
+    /// Creates an empty file in `directory`, open for reading and writing; `mode` is subject to the umask.
     ///
     /// # Errors
-    /// Those of open(2), and of installing a signal handler.
+    /// Errors of open(2), and of installing a signal handler.
     pub fn file(directory: &Path, prefix: &str, mode: u32) -> io::Result<(File, Self)> {
         make(directory, prefix, |path| OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(path))
     }
 
-    /// Makes a directory, which only its owner may enter, in `parent`.
+    /// Creates a directory in `parent`, which only its owner may enter.
     ///
     /// # Errors
-    /// Those of mkdir(2), and of installing a signal handler.
+    /// Errors of mkdir(2), and of installing a signal handler.
     pub fn directory(parent: &Path, prefix: &str) -> io::Result<Self> {
         make(parent, prefix, |path| DirBuilder::new().mode(0o700).create(path)).map(|((), made)| made)
     }
 
-    /// Makes the directory `path`, as if it were temporary until it is kept.
+    /// Creates the directory `path`, which is temporary until [`Temporary::keep`].
     ///
     /// # Errors
-    /// Those of mkdir(2), and of installing a signal handler.
+    /// Errors of mkdir(2), and of installing a signal handler.
     pub fn named(path: &Path) -> io::Result<Self> {
         register(path)?;
         fs::create_dir(path).inspect_err(|_| forget(&mut lock(), path))?;
         Ok(Self(path.to_owned()))
     }
 
-    /// Its path.
+    /// Returns the path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// Leaves the file or directory where it is.
+    /// Makes the file or directory permanent.
     #[must_use]
     pub fn keep(self) -> PathBuf {
         let path = std::mem::take(&mut ManuallyDrop::new(self).0);
@@ -87,10 +87,10 @@ impl Temporary {
         path
     }
 
-    /// Lets `change` rename or unlink the file. A signal waits for it; on success there is nothing left to remove.
+    /// Calls `change`, which renames or unlinks the file. Signals wait for it. After success the file is not temporary any more.
     ///
     /// # Errors
-    /// Those of `change`.
+    /// Errors of `change`.
     pub fn settle(self, change: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
         let mut register = lock();
         change(&self.0)?;
@@ -103,33 +103,33 @@ impl Temporary {
 impl Drop for Temporary {
     fn drop(&mut self) {
         let mut register = lock();
-        // Whatever led here was reported, or is success.
+        // The error that led here was reported; an error of the removal is ignored.
         let _ = remove(&self.0);
         forget(&mut register, &self.0);
     }
 }
 
-/// Waits while a signal's thread removes files, after which the process ends: its last message is not an error about a file
-/// that is gone.
+/// Waits while the signal thread removes files, after which the process ends. This prevents an error message about a file that
+/// the thread has removed.
 pub(super) fn wait_for_removal() {
     drop(lock());
 }
 
-/// The signals that end a tool and were not ignored when it started.
+/// Returns the signals that end a tool and were not ignored when it started.
 #[must_use]
 pub fn ending_signals() -> Vec<i32> {
     let ignored = ignored_signals();
     ENDING.into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0).collect()
 }
 
-/// Leaves the signals to another part of the program, which has its handlers installed and ends in order.
+/// Stops handling signals: another part of the program has installed its handlers, and ends normally.
 pub fn leave_signals() {
     if let Watch::Own(handle) = std::mem::replace(&mut lock().watch, Watch::Other) {
         handle.close();
     }
 }
 
-/// The mask of ignored signals (proc_pid_status(5), `SigIgn`); none where there is no /proc.
+/// Returns the mask of ignored signals (proc_pid_status(5), `SigIgn`); none where there is no /proc.
 fn ignored_signals() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -145,7 +145,7 @@ fn make<T>(parent: &Path, prefix: &str, mut create: impl FnMut(&Path) -> io::Res
     Ok((value, Temporary(path.keep().map_err(|error| error.error)?)))
 }
 
-/// Registers a path that is to be made, and watches for signals from the first one on.
+/// Registers a path before its creation; the first one starts the signal thread.
 fn register(path: &Path) -> io::Result<()> {
     let mut register = lock();
     if matches!(register.watch, Watch::None) {
@@ -168,23 +168,23 @@ fn watch() -> io::Result<Handle> {
     let handle = signals.handle();
     thread::spawn(move || {
         let Some(signal) = signals.forever().next() else { return };
-        // Held to the end: no other thread makes, renames or reports anything from here on.
+        // Held until the process ends: no other thread creates, renames or reports anything from here on.
         let register = lock();
         if matches!(register.watch, Watch::Other) {
             return;
         }
         for path in register.paths.iter().rev() {
-            let _ = remove(path); // there is nobody to report to
+            let _ = remove(path); // the process ends; errors cannot be reported
         }
         let _ = emulate_default_handler(signal); // does not return
     });
     Ok(handle)
 }
 
-/// Removes a file, or a directory with all that is in it.
+/// Removes a file, or a directory with its contents.
 ///
 /// # Errors
-/// Those of unlink(2), and of listing directories.
+/// Errors of unlink(2), and of listing directories.
 pub fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::IsADirectory => {}
@@ -199,8 +199,8 @@ pub fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes a directory with all that is in it. Directories inside are moved to the top before they are emptied: a tree of any
-/// depth takes two descriptors, and no stack.
+/// Removes a directory with its contents. Subdirectories move to the top before they are emptied, so that a tree of any depth
+/// needs two descriptors and no recursion.
 fn remove_tree(path: &Path) -> Result<(), Errno> {
     const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
     let top = openat(CWD, path, FLAGS, Mode::empty())?;
@@ -217,7 +217,7 @@ fn remove_tree(path: &Path) -> Result<(), Errno> {
                 Ok(()) | Err(Errno::NOENT) => continue,
                 Err(error) => return Err(error),
             }
-            // It may have its final mode already, by which its owner cannot list it.
+            // It may already have its final mode, which can deny its owner access.
             rustix::fs::chmodat(&top, &name, Mode::RWXU, AtFlags::empty())?;
             let inner = openat(&top, &name, FLAGS, Mode::empty())?;
             for name in self::names(&inner)? {
@@ -244,19 +244,19 @@ fn names(directory: &impl std::os::fd::AsFd) -> Result<Vec<OsString>, Errno> {
     Ok(names)
 }
 
-/// Moves a directory to `top`, under a name that is free there.
+/// Moves a directory to `top`, under an unused name.
 fn move_up(
     parent: &impl std::os::fd::AsFd,
     name: &OsString,
     top: &impl std::os::fd::AsFd,
     moved: &mut u64,
 ) -> Result<(), Errno> {
-    // A directory that gets another parent is written to: its entry `..` changes.
+    // Moving a directory to another parent needs write permission for it: its entry `..` changes.
     rustix::fs::chmodat(parent, name, Mode::RWXU, AtFlags::empty())?;
     loop {
         *moved += 1;
         match renameat(parent, name, top, moved.to_string()) {
-            // An empty directory of this name is replaced; anything else stays.
+            // rename(2) replaces an empty directory of this name; for any other file, the next name is tried.
             Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR) => {}
             result => return result,
         }
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_dropped_is_gone_and_what_is_kept_stays() {
+    fn dropped_files_are_removed_and_kept_files_stay() {
         let folder = tempfile::tempdir().unwrap();
         let (file, dropped) = Temporary::file(folder.path(), ".x-", 0o600).unwrap();
         let directory = Temporary::directory(folder.path(), ".y-").unwrap();
@@ -289,11 +289,11 @@ mod tests {
     }
 
     #[test]
-    fn a_tree_goes_however_deep_and_whatever_its_modes() {
+    fn a_tree_of_any_depth_and_mode_is_removed() {
         let folder = tempfile::tempdir().unwrap();
         let made = Temporary::directory(folder.path(), ".x-").unwrap();
         let mut at = openat(CWD, made.path(), OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).unwrap();
-        // Names that the removal may choose itself; deeper than a path can tell, and than there are descriptors.
+        // Names that the removal uses itself; a tree deeper than PATH_MAX and the limit of descriptors.
         for _ in 0..5000 {
             rustix::fs::mkdirat(&at, "1", Mode::RWXU).unwrap();
             rustix::fs::symlinkat("/etc/passwd", &at, "2").unwrap();

@@ -1,19 +1,19 @@
-//! The terminal that a tool runs in, handed over to a guest.
+//! The terminal of a tool: raw mode and size, for a guest's console.
 
 use std::io::{self, IsTerminal};
 
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
-/// Standard input in raw mode: each key goes to the guest, ctrl-c too. Dropping it puts back what was.
+/// Standard input in raw mode: every key, ctrl-c too, goes to the guest. Dropping it restores the mode.
 pub struct Raw {
     before: Termios,
 }
 
 impl Raw {
-    /// Switches standard input to raw mode; none when it is not a terminal.
+    /// Switches standard input to raw mode; `None` if it is not a terminal.
     ///
     /// # Errors
-    /// Those of tcgetattr(3) and tcsetattr(3).
+    /// Errors of tcgetattr(3) and tcsetattr(3).
     pub fn enter() -> io::Result<Option<Self>> {
         let stdin = io::stdin();
         if !stdin.is_terminal() {
@@ -27,7 +27,7 @@ impl Raw {
     }
 }
 
-/// The size of the terminal that standard output or input is, as a `struct winsize` (tty_ioctl(4)): rows, columns and two
+/// Returns the size of the terminal on standard output or input, as a `struct winsize` (tty_ioctl(4)): rows, columns and two
 /// sizes in pixels, 16 bits each.
 #[must_use]
 pub fn size() -> Option<[u8; 8]> {
@@ -38,7 +38,7 @@ pub fn size() -> Option<[u8; 8]> {
 
 impl Drop for Raw {
     fn drop(&mut self) {
-        // A terminal that is gone needs no mode.
+        // If the terminal is gone, there is no mode to restore.
         let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &self.before);
     }
 }

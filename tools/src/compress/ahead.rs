@@ -1,15 +1,15 @@
-//! Reading ahead: one thread decompresses while another writes the image.
+//! Read-ahead: one thread decompresses while another writes the image.
 
 use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::Scope;
 
-/// Bytes handed over at once: few enough to stay in the second-level cache, so many that waking a thread costs nothing.
+/// The size of a buffer: it fits the second-level cache, and is large enough that the cost of waking a thread is negligible.
 const BUFFER: usize = 256 << 10;
-/// Buffers under way: one being filled, one being read, two to even out.
+/// The number of buffers: one being filled, one being read, and two spare.
 const BUFFERS: usize = 4;
 
-/// What a reader in another thread has read so far.
+/// Reads from a reader that runs in another thread.
 pub(crate) struct Ahead {
     full: Receiver<io::Result<Vec<u8>>>,
     empty: Sender<Vec<u8>>,
@@ -17,12 +17,12 @@ pub(crate) struct Ahead {
     position: usize,
 }
 
-/// Starts to read `reader` in a thread, which ends with it or when the result is dropped.
+/// Starts a thread that reads `reader`. The thread stops at the end of the input, or when the result is dropped.
 pub(crate) fn ahead<'scope>(scope: &'scope Scope<'scope, '_>, mut reader: impl Read + Send + 'scope) -> Ahead {
     let (full_sender, full) = channel();
     let (empty, empty_receiver) = channel::<Vec<u8>>();
     for _ in 0..BUFFERS {
-        // The receiver is right here.
+        // It cannot fail: the receiver exists.
         let _ = empty.send(Vec::new());
     }
     scope.spawn(move || {
@@ -31,7 +31,7 @@ pub(crate) fn ahead<'scope>(scope: &'scope Scope<'scope, '_>, mut reader: impl R
             buffer.reserve_exact(BUFFER);
             let result = reader.by_ref().take(BUFFER as u64).read_to_end(&mut buffer);
             let is_last = !matches!(result, Ok(1..));
-            // A failed send says that nobody reads on.
+            // A failed send means that the result was dropped.
             if full_sender.send(result.map(|_| buffer)).is_err() || is_last {
                 break;
             }
@@ -43,7 +43,7 @@ pub(crate) fn ahead<'scope>(scope: &'scope Scope<'scope, '_>, mut reader: impl R
 impl Read for Ahead {
     fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
         if self.position == self.current.len() {
-            // The thread is gone once it has handed over the end or an error.
+            // The thread stops after it has sent the end or an error.
             let Ok(next) = self.full.recv() else { return Ok(0) };
             let used = std::mem::replace(&mut self.current, next?);
             self.position = 0;
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_read_ahead_is_what_was_there() {
+    fn read_ahead_returns_all_bytes_of_the_input() {
         let bytes: Vec<u8> = (0..3_000_000_u32).map(|index| (index % 251) as u8).collect();
         for length in [0, 1, BUFFER - 1, BUFFER, BUFFER + 1, bytes.len()] {
             let read = std::thread::scope(|scope| {
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_comes_behind_what_was_read_before_it() {
+    fn an_error_follows_the_bytes_before_it() {
         struct Broken;
         impl Read for Broken {
             fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_is_dropped_ends_the_thread() {
+    fn dropping_the_reader_stops_the_thread() {
         std::thread::scope(|scope| {
             let mut reader = ahead(scope, io::repeat(1));
             reader.read_exact(&mut [0; 10]).unwrap();

@@ -1,6 +1,6 @@
-//! gzip on all processors, as pigz does it: one member (RFC 1952), whose pieces are compressed at the same time. Each knows the
-//! 32 KiB before it, so that little is lost, and ends at a byte (RFC 1951 §3.2.4, an empty stored block). Several members would
-//! be shorter to write, but the kernel wants the end of an entry at the end of each.
+//! Parallel gzip, as in pigz: one member (RFC 1952) whose pieces are compressed at the same time. Each piece uses the 32 KiB
+//! before it as a dictionary, so that the ratio stays good, and ends at a byte boundary (RFC 1951 §3.2.4, an empty stored
+//! block). Several members would be simpler, but the kernel accepts them only if each ends at the end of a cpio entry.
 
 use std::io::{self, Write};
 use std::num::NonZero;
@@ -8,18 +8,18 @@ use std::thread::{self, ScopedJoinHandle};
 
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 
-/// Content of a piece.
+/// The uncompressed size of a piece.
 const PIECE_BYTES: usize = 1 << 20;
-/// As far back as deflate looks.
+/// The window of deflate.
 const WINDOW_BYTES: usize = 32 << 10;
-/// Pieces that a processor compresses between two writes.
+/// The number of pieces per processor between two writes.
 const PIECES_EACH: usize = 4;
 
-/// Compresses what is written to it; [`Writer::finish`] ends the member.
+/// Compresses the bytes written to it; [`Writer::finish`] ends the member.
 pub(crate) struct Writer<W> {
     out: W,
     level: u32,
-    /// What was compressed last, of which pieces may use the end, and what was not yet.
+    /// The end of the compressed content, as a dictionary, and the content that is not compressed yet, which begins at `start`.
     content: Vec<u8>,
     start: usize,
     batch: usize,
@@ -27,7 +27,7 @@ pub(crate) struct Writer<W> {
 }
 
 impl<W: Write> Writer<W> {
-    /// Starts a member without a name and a time: the same input gives the same bytes.
+    /// Starts a member without a name or time: the same input gives the same bytes.
     pub(crate) fn new(mut out: W, level: u32) -> io::Result<Self> {
         const UNKNOWN_SYSTEM: u8 = 255;
         // XFL: 2 for the slowest compressor, 4 for the fastest (RFC 1952 §2.3.1).
@@ -42,7 +42,7 @@ impl<W: Write> Writer<W> {
         Ok(Self { out, level, content: Vec::new(), start: 0, batch, crc: Crc::new() })
     }
 
-    /// Writes the rest, and the checksum and length of all.
+    /// Writes the last pieces, the checksum and the length.
     pub(crate) fn finish(mut self) -> io::Result<W> {
         self.write_pieces(true)?;
         self.out.write_all(&self.crc.sum().to_le_bytes())?;
@@ -76,7 +76,7 @@ impl<W: Write> Writer<W> {
 
 impl<W: Write> Write for Writer<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // Not before there is more: the last piece must know that it is the last, whatever the batch.
+        // Only when more bytes come: the last piece must be flushed as the last one, for every batch size.
         if self.content.len() - self.start == self.batch && !bytes.is_empty() {
             self.write_pieces(false)?;
         }
@@ -90,9 +90,9 @@ impl<W: Write> Write for Writer<W> {
     }
 }
 
-/// Compresses `content`, which stands behind `window`.
+/// Compresses `content`, which follows `window`.
 fn piece(window: &[u8], content: &[u8], level: u32, flush: FlushCompress) -> io::Result<Vec<u8>> {
-    /// More than deflate needs for its last block and for the mark behind it.
+    /// More than deflate needs for its last block and the empty block after it.
     const SLACK: usize = 64;
     let mut deflate = Compress::new(Compression::new(level), false);
     if !window.is_empty() {
@@ -102,7 +102,7 @@ fn piece(window: &[u8], content: &[u8], level: u32, flush: FlushCompress) -> io:
     loop {
         let done = usize::try_from(deflate.total_in()).unwrap_or(usize::MAX);
         let status = deflate.compress_vec(&content[done..], &mut out, flush)?;
-        // With room left, all that there was is out (zlib.h, deflate()).
+        // If room is left, all output was written (zlib.h, deflate()).
         let has_room = out.len() < out.capacity();
         if status == Status::StreamEnd || has_room && flush == FlushCompress::Sync {
             return Ok(out);
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn processors_make_no_difference() {
+    fn the_number_of_processors_does_not_change_the_bytes() {
         for length in [4 * PIECE_BYTES, 5 * PIECE_BYTES + 77] {
             let batches = [1, 2, 3, 8].map(|pieces| compressed(&content(length), 1, pieces * PIECE_BYTES));
             assert!(batches.iter().all(|batch| *batch == batches[0]), "{length}");
@@ -150,8 +150,8 @@ mod tests {
     }
 
     #[test]
-    fn pieces_use_what_is_before_them() {
-        // The second piece is the end of the first again.
+    fn a_piece_uses_the_one_before_it_as_its_dictionary() {
+        // The second piece repeats the end of the first.
         let mut random = 1_u32;
         let mut bytes: Vec<u8> = (0..PIECE_BYTES)
             .map(|_| {

@@ -1,5 +1,5 @@
-//! The LZ4 frame that the kernel reads, which is the legacy one (lib/decompress_unlz4.c): a magic, and blocks of 8 MiB of
-//! content at most, each behind its compressed length. It has no end mark, no checksum and no length of the whole.
+//! The legacy LZ4 frame, the only one that the kernel reads (lib/decompress_unlz4.c): a magic, then blocks of up to 8 MiB of
+//! content, each preceded by its compressed length. It has no end mark, no checksum and no total length.
 
 use std::io::{self, BufRead, Read, Write};
 use std::num::NonZero;
@@ -7,22 +7,22 @@ use std::thread::{self, ScopedJoinHandle};
 
 use lz4::block::{self, CompressionMode};
 
-/// What a frame starts with; another one may stand where a block's length would (unlz4(), ARCHIVE_MAGICNUMBER).
+/// The magic of a frame. Another magic may follow in place of a block's length (unlz4(), ARCHIVE_MAGICNUMBER).
 pub(crate) const MAGIC: [u8; 4] = 0x184c_2102_u32.to_le_bytes();
-/// Content of a block (LZ4_DEFAULT_UNCOMPRESSED_CHUNK_SIZE).
+/// The uncompressed size of a block (LZ4_DEFAULT_UNCOMPRESSED_CHUNK_SIZE).
 const BLOCK_BYTES: usize = 8 << 20;
 
-/// Compresses what is written to it, as many blocks at once as there are processors; [`Writer::finish`] writes the last.
+/// Compresses the bytes written to it, one block on each processor; [`Writer::finish`] writes the last blocks.
 pub(crate) struct Writer<W> {
     out: W,
     level: i32,
     content: Vec<u8>,
-    /// Bytes that are compressed at once.
+    /// The bytes of the blocks that are compressed at the same time.
     batch: usize,
 }
 
 impl<W: Write> Writer<W> {
-    /// Starts a frame; `level` 1 is the fast compressor, 2 to 12 are those of LZ4 HC.
+    /// Starts a frame. `level` 1 is the fast compressor, 2 to 12 are LZ4 HC.
     pub(crate) fn new(mut out: W, level: u32) -> io::Result<Self> {
         out.write_all(&MAGIC)?;
         let threads = thread::available_parallelism().map_or(1, NonZero::get);
@@ -68,7 +68,8 @@ impl<W: Write> Write for Writer<W> {
     }
 }
 
-/// A frame with `bytes` as they are, which is as long whatever they say: one sequence of literals (lz4_Block_format.md).
+/// Returns a frame with `bytes` uncompressed, as one sequence of literals (lz4_Block_format.md). Its length depends only on that
+/// of `bytes`.
 pub(crate) fn stored(bytes: &[u8]) -> Vec<u8> {
     const NIBBLE: usize = 15;
     let mut block = match bytes.len().checked_sub(NIBBLE) {
@@ -79,12 +80,12 @@ pub(crate) fn stored(bytes: &[u8]) -> Vec<u8> {
     [&MAGIC[..], &length(block.len()), &block].concat()
 }
 
-/// A block's length; a block is 8 MiB and a little at most.
+/// Encodes a block's length, which is at most `compress_bound(BLOCK_BYTES)`.
 fn length(bytes: usize) -> [u8; 4] {
     u32::try_from(bytes).unwrap_or(u32::MAX).to_le_bytes()
 }
 
-/// Decompresses a frame, up to the four zeros or the end of input behind it, as the kernel does.
+/// Decompresses a frame, up to four zeros or the end of the input, as the kernel does.
 pub(crate) struct Reader<R> {
     input: R,
     content: Vec<u8>,
@@ -101,7 +102,7 @@ impl<R: BufRead> Reader<R> {
         self.input
     }
 
-    /// Reads the next block; leaves nothing at the end.
+    /// Reads the next block; `content` is empty at the end.
     fn fill(&mut self) -> io::Result<()> {
         self.position = 0;
         let limit = block::compress_bound(BLOCK_BYTES)? as u64;
@@ -111,7 +112,7 @@ impl<R: BufRead> Reader<R> {
             match <[u8; 4]>::try_from(field.as_slice()) {
                 Ok(MAGIC) => {}
                 Ok(field) => break u64::from(u32::from_le_bytes(field)),
-                // Zeros that fill up the file.
+                // Zeros that pad the file.
                 Err(_) if field.iter().all(|byte| *byte == 0) => break 0,
                 Err(_) => return Err(io::ErrorKind::UnexpectedEof.into()),
             }
@@ -122,7 +123,7 @@ impl<R: BufRead> Reader<R> {
             return Ok(());
         }
         if size > limit {
-            return Err(io::Error::other(format!("a block of {size} bytes, and the kernel takes {limit}")));
+            return Err(io::Error::other(format!("a block of {size} bytes; the kernel accepts at most {limit}")));
         }
         let mut compressed = Vec::new();
         self.input.by_ref().take(size).read_to_end(&mut compressed)?;
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_compressed_is_read_in_blocks() {
+    fn compressed_blocks_are_read_back() {
         for length in [0, 1, 1000, BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 1, 3 * BLOCK_BYTES + 1] {
             for level in [1, 9] {
                 let bytes = compressed(&content(length), level);
@@ -183,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn stored_frames_are_as_long_whatever_they_say() {
+    fn stored_frames_have_the_same_length_for_every_content() {
         for length in [0, 1, 14, 15, 16, 269, 270, 271, 525, 5000] {
             let (one, other) = (stored(&content(length)), stored(&vec![7; length]));
             assert_eq!(one.len(), other.len());
@@ -202,16 +203,16 @@ mod tests {
     }
 
     #[test]
-    fn every_cut_and_a_block_that_is_none_are_errors() {
+    fn every_truncation_and_an_invalid_block_are_errors() {
         let frame = compressed(&content(3000), 1);
         for length in 5..frame.len() {
             assert!(length == 8 && frame[4..8] == [0; 4] || read(&frame[..length]).is_err(), "{length}");
         }
-        for (bytes, words) in [(&b"0707"[..], "a block of"), (b"\x04\0\0\0\xff\xff\xff\xff", "damaged")] {
+        for (bytes, message) in [(&b"0707"[..], "a block of"), (b"\x04\0\0\0\xff\xff\xff\xff", "damaged")] {
             let error = read(&[&MAGIC[..], bytes].concat()).unwrap_err().to_string();
-            assert!(error.contains(words), "{error}");
+            assert!(error.contains(message), "{error}");
         }
-        // A block that becomes more than a block may.
+        // A block that decompresses to more than 8 MiB.
         let bomb = block::compress(&vec![0; BLOCK_BYTES + 1], None, false).unwrap();
         let framed = [&MAGIC[..], &length(bomb.len()), &bomb].concat();
         assert!(read(&framed).is_err());

@@ -1,4 +1,4 @@
-//! How a segment is compressed: the kernel's own list (lib/decompress.c, decompress_method()), but for LZO.
+//! The compressions of a segment: those that the kernel supports (lib/decompress.c, decompress_method()), except LZO.
 
 use std::io::{self, BufRead, Read};
 
@@ -9,9 +9,9 @@ use liblzma::stream::Stream;
 
 use super::lz4;
 
-/// As many bytes as the longest magic has.
+/// The length of the longest magic.
 pub(crate) const MAGIC_BYTES: usize = 6;
-/// What a decoder of xz or lzma may take; `xz -9` takes 65 MiB of it.
+/// The memory limit of the xz and lzma decoders; `xz -9` needs 65 MiB.
 pub(crate) const MEMORY_BYTES: u64 = 160 << 20;
 
 /// A compression.
@@ -32,7 +32,7 @@ pub enum Method {
 }
 
 impl Method {
-    /// Tells by the first bytes.
+    /// Detects the compression by the magic.
     pub(crate) fn of(start: &[u8]) -> Option<Self> {
         const MAGIC: [(&[u8], Method); 6] = [
             (b"\x1f\x8b", Method::Gzip),
@@ -45,7 +45,7 @@ impl Method {
         MAGIC.iter().find(|(magic, _)| start.starts_with(magic)).map(|(_, method)| *method)
     }
 
-    /// The name that it goes by, also after the kernel's `CONFIG_RD_` in upper case.
+    /// Returns the name; in upper case, it is also the end of the kernel's `CONFIG_RD_` option.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -59,7 +59,7 @@ impl Method {
     }
 }
 
-/// One compressed piece of an input, which is given back when it is over.
+/// Decompresses one frame of an input; [`Decoder::into_inner`] returns the input after it.
 pub(crate) enum Decoder<R: BufRead> {
     Gzip(GzDecoder<R>),
     Zstd(zstd::stream::read::Decoder<'static, R>),

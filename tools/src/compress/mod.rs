@@ -1,7 +1,7 @@
 //! Compressions: every decoder and encoder that the tools use.
 //!
-//! [`Decoder`] undoes one compressed piece and gives its input back, for the segments of an initramfs; [`decoder`] undoes all
-//! pieces of an archive or file; [`Compression`] says how an initramfs is compressed.
+//! [`Decoder`] decompresses one frame and returns its input, for the segments of an initramfs; [`decoder`] decompresses all
+//! frames of an archive or file; [`Compression`] is the compression of a new initramfs.
 
 mod ahead;
 mod gzip;

@@ -1,4 +1,4 @@
-//! What an archive or a layer is wrapped in, told by its first bytes.
+//! Detects the compression of an archive or a layer by its magic, and decompresses it.
 
 use std::io::{self, Cursor, Read};
 use std::thread::Scope;
@@ -11,19 +11,21 @@ use liblzma::stream::{CONCATENATED, Stream};
 use super::ahead::ahead;
 use super::method::{MAGIC_BYTES, MEMORY_BYTES, Method};
 
-/// Undoes a compression, also of several pieces one behind the other, as `cat a.gz b.gz` makes them.
-fn undo<'a>(method: Method, input: impl Read + Send + 'a) -> io::Result<Box<dyn Read + Send + 'a>> {
+/// Decompresses all concatenated frames (as from `cat a.gz b.gz`).
+fn all_frames<'a>(method: Method, input: impl Read + Send + 'a) -> io::Result<Box<dyn Read + Send + 'a>> {
     Ok(match method {
         Method::Gzip => Box::new(MultiGzDecoder::new(input)),
         Method::Zstd => Box::new(zstd::stream::read::Decoder::new(input)?),
         Method::Xz => Box::new(XzDecoder::new_stream(input, Stream::new_stream_decoder(MEMORY_BYTES, CONCATENATED)?)),
         Method::Bzip2 => Box::new(MultiBzDecoder::new(input)),
-        // An initramfs may be; images and packages are not.
-        Method::Lz4 | Method::Lzma => return Err(io::Error::other("no archive or layer is compressed so")),
+        // Used for an initramfs, not for images and packages.
+        Method::Lz4 | Method::Lzma => {
+            return Err(io::Error::other(format!("{} is not supported for archives and layers", method.name())));
+        }
     })
 }
 
-/// How `input` is compressed, and its content.
+/// Returns the compression of `input`, and its content.
 pub(crate) fn decoder<'a>(mut input: impl Read + Send + 'a) -> io::Result<(Option<Method>, Box<dyn Read + Send + 'a>)> {
     let mut start = Vec::with_capacity(MAGIC_BYTES);
     input.by_ref().take(MAGIC_BYTES as u64).read_to_end(&mut start)?;
@@ -31,12 +33,12 @@ pub(crate) fn decoder<'a>(mut input: impl Read + Send + 'a) -> io::Result<(Optio
     let whole = Cursor::new(start).chain(input);
     let content: Box<dyn Read + Send + 'a> = match method {
         None => Box::new(whole),
-        Some(method) => Box::new(Named { name: method.name(), decoder: undo(method, whole)? }),
+        Some(method) => Box::new(Named { name: method.name(), decoder: all_frames(method, whole)? }),
     };
     Ok((method, content))
 }
 
-/// The content of `input`: its own bytes, or what they decompress to in a thread of its own.
+/// Returns the content of `input`. If it is compressed, another thread decompresses it.
 pub(crate) fn decompress<'scope>(
     scope: &'scope Scope<'scope, '_>,
     input: impl Read + Send + 'scope,
@@ -45,7 +47,7 @@ pub(crate) fn decompress<'scope>(
     Ok(if method.is_none() { content } else { Box::new(ahead(scope, content)) })
 }
 
-/// A decoder whose errors say what it decodes.
+/// A decoder whose errors begin with the name of the compression.
 struct Named<R> {
     name: &'static str,
     decoder: R,
@@ -56,7 +58,7 @@ impl<R: Read> Read for Named<R> {
         self.decoder.read(target).map_err(|error| {
             let text = match error.kind() {
                 io::ErrorKind::Interrupted => return error,
-                io::ErrorKind::UnexpectedEof => "the data end too early; they were cut off: make them again".to_owned(),
+                io::ErrorKind::UnexpectedEof => "the data are truncated; make the file again".to_owned(),
                 _ => error.to_string(),
             };
             io::Error::new(error.kind(), format!("{}: {text}", self.name))
@@ -99,7 +101,7 @@ mod tests {
                 write(&mut encoder);
                 encoder.finish().unwrap()
             }
-            Method::Lz4 | Method::Lzma => unreachable!("no archive is"),
+            Method::Lz4 | Method::Lzma => unreachable!("not supported for archives"),
         }
     }
 
@@ -111,7 +113,7 @@ mod tests {
         })
     }
 
-    /// What is said of bytes that do not decompress.
+    /// Returns the error for bytes that do not decompress.
     fn refusal(input: &[u8], context: &str) -> String {
         match read(input) {
             Err(error) => error.to_string(),
@@ -122,7 +124,7 @@ mod tests {
     const ALL: [Method; 4] = [Method::Gzip, Method::Zstd, Method::Xz, Method::Bzip2];
 
     #[test]
-    fn each_is_told_by_its_magic_and_undone_in_several_pieces_too() {
+    fn each_compression_is_detected_and_several_frames_are_decompressed() {
         for compression in ALL {
             let bytes = compressed(compression, &content());
             assert_eq!(Method::of(&bytes), Some(compression));
@@ -133,20 +135,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_compressed_is_left_alone() {
+    fn uncompressed_input_is_unchanged() {
         for input in [&b"plain text"[..], b"x", b"", b"BZ", b"\x28\xb5\x2f"] {
             assert_eq!(read(input).unwrap(), input);
         }
     }
 
     #[test]
-    fn every_cut_is_an_error_that_names_the_format() {
+    fn every_truncation_is_an_error_that_names_the_format() {
         for compression in ALL {
             let bytes = compressed(compression, b"content");
             let name = compression.name();
             for length in MAGIC_BYTES..bytes.len() {
                 let error = refusal(&bytes[..length], name);
-                assert!(error.starts_with(name) && error.contains("cut off"), "cut at {length}: {error}");
+                assert!(error.starts_with(name) && error.contains("truncated"), "cut at {length}: {error}");
             }
             let mut damaged = compressed(compression, &content());
             let middle = damaged.len() / 2;
@@ -157,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_of_xz_that_takes_much_memory_is_refused() {
+    fn an_xz_dictionary_over_the_memory_limit_is_refused() {
         let packed = |megabytes: u32| {
             let mut options = LzmaOptions::new_preset(0).unwrap();
             options.dict_size(megabytes << 20);
@@ -168,17 +170,17 @@ mod tests {
             encoder.write_all(b"content").unwrap();
             encoder.finish().unwrap()
         };
-        // As much as xz -9 takes, and more than anything has.
+        // The dictionary of xz -9, and one over the limit.
         assert_eq!(read(&packed(64)).unwrap(), b"content");
         let error = refusal(&packed(512), "512 MiB");
         assert!(error.starts_with("xz: ") && error.to_lowercase().contains("mem"), "{error}");
     }
 
     #[test]
-    fn a_compression_of_initramfses_alone_is_named() {
+    fn a_compression_that_only_an_initramfs_has_is_refused() {
         for magic in [&b"\x02\x21\x4c\x18"[..], b"\x5d\0\0\0"] {
             let error = decoder(magic).map(|(method, _)| method).unwrap_err().to_string();
-            assert!(error.contains("compressed so"), "{error}");
+            assert!(error.contains("not supported for archives"), "{error}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How an initramfs is compressed, so that the kernel can undo it.
+//! Compresses an initramfs in a form that the kernel can decompress.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -15,11 +15,11 @@ use super::{Method, gzip, lz4};
 /// A compression, with its level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
-    /// Not at all.
+    /// No compression.
     None,
     /// gzip at a level from 1 to 9.
     Gzip(u32),
-    /// Zstandard at a level from 1 to 19: higher ones want windows that a kernel may refuse.
+    /// Zstandard at a level from 1 to 19: higher levels need windows that a kernel may refuse.
     Zstd(u32),
     /// xz with the preset 0 to 9.
     Xz(u32),
@@ -28,7 +28,7 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// The one that a file's name asks for.
+    /// Returns the compression for a file's extension.
     #[must_use]
     pub fn of_name(path: &Path) -> Option<Self> {
         Some(match path.extension()?.to_str()? {
@@ -40,13 +40,13 @@ impl Compression {
         })
     }
 
-    /// The same at another level.
+    /// Returns the same compression at another level.
     ///
     /// # Errors
-    /// One line, when there is no such level.
+    /// A message of one line, for an invalid level.
     pub fn with_level(self, level: u32) -> Result<Self, String> {
         let (levels, found) = match self {
-            Self::None => return Err("there is no level without a compression".to_owned()),
+            Self::None => return Err("none has no level".to_owned()),
             Self::Gzip(_) => (1..=9, Self::Gzip(level)),
             Self::Zstd(_) => (1..=19, Self::Zstd(level)),
             Self::Xz(_) => (0..=9, Self::Xz(level)),
@@ -56,7 +56,7 @@ impl Compression {
         if levels.contains(&level) { Ok(found) } else { Err(format!("{self} has levels from {least} to {most}")) }
     }
 
-    /// What undoes it.
+    /// Returns the method that decompresses it.
     #[must_use]
     pub fn method(self) -> Option<Method> {
         match self {
@@ -68,7 +68,7 @@ impl Compression {
         }
     }
 
-    /// Starts to compress. The same input gives the same bytes, on however many processors.
+    /// Creates an encoder. The same input gives the same bytes, for any number of processors.
     pub(crate) fn encoder<W: Write>(self, out: W) -> io::Result<Encoder<W>> {
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
         let threads = u32::try_from(threads).unwrap_or(1);
@@ -78,12 +78,12 @@ impl Compression {
             Self::Zstd(level) => {
                 let mut encoder = zstd::stream::write::Encoder::new(out, level.cast_signed())?;
                 encoder.include_checksum(true)?;
-                // One worker makes what several make; none would make something else (zstd.h, ZSTD_c_nbWorkers).
+                // One worker or more give the same bytes; no worker would give others (zstd.h, ZSTD_c_nbWorkers).
                 encoder.multithread(threads)?;
                 Encoder::Zstd(encoder)
             }
             Self::Xz(level) => {
-                // The kernel has no other check, and of filters only those of its own machine (Documentation/staging/xz.rst).
+                // The kernel supports only this check, and only its own architecture's filters (Documentation/staging/xz.rst).
                 let stream = MtStreamBuilder::new().threads(threads).preset(level).check(Check::Crc32).encoder()?;
                 Encoder::Xz(XzEncoder::new_stream(out, stream))
             }
@@ -91,8 +91,8 @@ impl Compression {
         })
     }
 
-    /// A piece of its own that holds `bytes`: as long whatever they say, since they are as they are in it. But for xz, where
-    /// zeros behind it make up for what it is shorter.
+    /// Returns a separate segment with `bytes` uncompressed, so that its length depends only on that of `bytes`. xz has no such
+    /// mode; its segment is compressed, and padded with zeros.
     pub(crate) fn stored(self, bytes: &[u8]) -> io::Result<Vec<u8>> {
         match self {
             Self::None => Ok(bytes.to_vec()),
@@ -116,17 +116,17 @@ impl Compression {
     }
 }
 
-/// More than xz adds to what it cannot make smaller.
+/// More than xz adds to incompressible data.
 const XZ_FRAME_BYTES: usize = 128;
 
-/// A zstd frame of one raw block (RFC 8878 §3.1.1): up to 64 KiB and 255 bytes.
+/// Returns a zstd frame of one raw block (RFC 8878 §3.1.1): up to 64 KiB and 255 bytes.
 fn stored_zstd(bytes: &[u8]) -> Vec<u8> {
     const MAGIC: [u8; 4] = 0xfd2f_b528_u32.to_le_bytes();
     /// Frame_Content_Size of 4 bytes, Single_Segment.
     const DESCRIPTOR: u8 = 2 << 6 | 1 << 5;
     /// Last_Block; Block_Type 0 is raw.
     const LAST: u32 = 1;
-    let length = bytes.len() as u32; // an entry with a line of text
+    let length = bytes.len() as u32; // an entry with one line of text
     [&MAGIC[..], &[DESCRIPTOR], &length.to_le_bytes(), &(length << 3 | LAST).to_le_bytes()[..3], bytes].concat()
 }
 
@@ -151,15 +151,15 @@ impl FromStr for Compression {
             "xz" | "lz4" => Self::of_name(&Path::new("a").with_extension(kind)),
             _ => None,
         };
-        let compression = known.ok_or_else(|| "not none, gzip, zstd, xz or lz4, with :LEVEL if wanted".to_owned())?;
+        let compression = known.ok_or_else(|| "not none, gzip, zstd, xz or lz4, optionally with :LEVEL".to_owned())?;
         match level {
             None => Ok(compression),
-            Some(level) => compression.with_level(level.parse().map_err(|_| format!("\"{level}\" is no level"))?),
+            Some(level) => compression.with_level(level.parse().map_err(|_| format!("\"{level}\" is not a level"))?),
         }
     }
 }
 
-/// What is written to it is compressed; [`Encoder::finish`] ends that.
+/// Compresses the bytes written to it; [`Encoder::finish`] writes the rest.
 pub(crate) enum Encoder<W: Write> {
     None(W),
     Gzip(gzip::Writer<W>),

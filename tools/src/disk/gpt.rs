@@ -1,7 +1,7 @@
-//! A GUID partition table (UEFI specification, section 5.3) around one file system, and the table's reader.
+//! Writes a GUID partition table (UEFI specification, section 5.3) with one partition, and finds the root partition in one.
 //!
-//! The disk is a protective MBR, the table, one partition of the type that systemd and others take for the root (the
-//! Discoverable Partitions Specification), and the table's copy at the end. Sectors have 512 bytes.
+//! The disk has a protective MBR, the table, one partition of the root type of the Discoverable Partitions Specification
+//! (used by systemd and others), and the backup table at the end. Sectors have 512 bytes.
 
 use std::hash::Hasher as _;
 
@@ -10,9 +10,9 @@ use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
 /// Bytes of a sector.
 const SECTOR: u64 = 512;
-/// Where the partition starts, and the multiple that its length is of: 1 MiB, as all partitioning programs have it.
+/// The alignment of the partition's start and length: 1 MiB, as in all partitioning programs.
 pub const ALIGNMENT: u64 = 1 << 20;
-/// Entries of a table: the least that the specification allows.
+/// Entries of a table: the minimum of the specification.
 const ENTRIES: usize = 128;
 const ENTRY: usize = 128;
 /// Sectors of all entries.
@@ -23,23 +23,23 @@ const SIGNATURE: &[u8; 8] = b"EFI PART";
 /// Characters of a partition's name.
 const NAME_UNITS: usize = 36;
 
-/// The root of an x86-64 system: 4f68bce3-e8cd-4db1-96e7-fbcaf984b709.
+/// The type of an x86-64 root partition: 4f68bce3-e8cd-4db1-96e7-fbcaf984b709.
 const ROOT_X86_64: Guid = Guid(0x4f68_bce3_e8cd_4db1_96e7_fbca_f984_b709_u128.to_be_bytes());
 
 /// A GUID in the order of its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Guid([u8; 16]);
 
-/// One root partition of a disk.
+/// The location of a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Partition {
-    /// Where it starts, in bytes.
+    /// Its offset in bytes.
     pub start: u64,
-    /// How long it is, in bytes.
+    /// Its length in bytes.
     pub length: u64,
 }
 
-/// The table of a disk with one root partition of a file system.
+/// The table of a disk with one root partition.
 pub struct Table {
     sectors: u64,
     partition: Partition,
@@ -49,7 +49,7 @@ pub struct Table {
 }
 
 impl Guid {
-    /// The first three of its five numbers are little-endian on disk.
+    /// Encodes the GUID. The first three of its five numbers are little-endian on disk.
     fn encode(self) -> [u8; 16] {
         let mut bytes = self.0;
         bytes[0..4].reverse();
@@ -58,7 +58,7 @@ impl Guid {
         bytes
     }
 
-    /// A GUID derived from another (RFC 9562, version 8).
+    /// Returns a GUID derived from another (RFC 9562, version 8).
     fn derive(uuid: [u8; 16], purpose: &[u8]) -> Self {
         let mut state = SipHasher13::new();
         state.write(&uuid);
@@ -71,8 +71,8 @@ impl Guid {
 }
 
 impl Table {
-    /// Lays out a disk of `disk` bytes for a file system of `length` bytes, a multiple of [`ALIGNMENT`]. The GUIDs come
-    /// from its UUID, so that the same disk has the same table; the name is cut at 36 units of UTF-16.
+    /// Lays out a disk of `disk` bytes for a file system of `length` bytes, a multiple of [`ALIGNMENT`]. The GUIDs are derived
+    /// from its UUID, so that the same disk has the same table; the name is truncated at 36 units of UTF-16.
     pub fn new(disk: u64, length: u64, uuid: [u8; 16], name: &str) -> Self {
         let partition = Partition { start: ALIGNMENT, length };
         let mut units = [0; NAME_UNITS];
@@ -88,7 +88,7 @@ impl Table {
         }
     }
 
-    /// The disk's first sectors: protective MBR, header, entries.
+    /// Returns the disk's first sectors: protective MBR, header, entries.
     pub fn front(&self) -> Vec<u8> {
         let mut bytes = self.protective_mbr().to_vec();
         bytes.extend(self.header(1, self.sectors - 1, 2));
@@ -96,7 +96,7 @@ impl Table {
         bytes
     }
 
-    /// The disk's last sectors, the header's copy behind the entries, and where they start.
+    /// Returns the offset and the content of the disk's last sectors: entries, then the backup header.
     pub fn back(&self) -> (u64, Vec<u8>) {
         let mut bytes = self.entries();
         bytes.extend(self.header(self.sectors - 1, 1, self.first_of_back()));
@@ -107,7 +107,7 @@ impl Table {
         self.sectors - 1 - ENTRY_SECTORS
     }
 
-    /// One partition that spans the disk keeps programs that know no GPT from writing to it (section 5.2.3).
+    /// Encodes the protective MBR: one partition that spans the disk, for programs that do not support GPT (section 5.2.3).
     fn protective_mbr(&self) -> [u8; SECTOR as usize] {
         let mut bytes = [0; SECTOR as usize];
         let length = u32::try_from(self.sectors - 1).unwrap_or(u32::MAX);
@@ -153,21 +153,21 @@ impl Table {
     }
 }
 
-/// How long a disk is whose partition has `length` bytes: the table's copy takes a MiB of its own.
+/// Returns the length of a disk whose partition has `length` bytes. The backup table takes one more MiB.
 pub fn disk_length(length: u64) -> u64 {
     length.saturating_add(2 * ALIGNMENT)
 }
 
-/// How long the partition of a disk of `disk` bytes is.
+/// Returns the length of the partition of a disk of `disk` bytes.
 pub fn partition_length(disk: u64) -> u64 {
     (disk - disk % ALIGNMENT).saturating_sub(2 * ALIGNMENT)
 }
 
-/// Bytes at the start of a disk that [`root`] looks at.
+/// Bytes at the start of a disk that [`root`] reads.
 pub const FRONT: usize = (2 + ENTRY_SECTORS as usize) * SECTOR as usize;
 
-/// Finds the root partition in the first [`FRONT`] bytes of a disk; without one of the type, the first there is. None
-/// when there is no table.
+/// Finds the root partition in the first [`FRONT`] bytes of a disk; without one of this type, returns the first partition.
+/// `None` if there is no table.
 pub fn root(front: &[u8]) -> Option<Partition> {
     let header = front.get(SECTOR as usize..2 * SECTOR as usize)?;
     if !header.starts_with(SIGNATURE) {
@@ -193,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_read_as_it_was_written() {
+    fn a_written_table_is_read_back() {
         let length = 5 << 20;
         let table = Table::new(disk_length(length), length, [7; 16], "root");
         let front = table.front();
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn disk_and_partition_fit_each_other() {
+    fn disk_and_partition_lengths_are_consistent() {
         for (disk, partition) in [(0, 0), (2 << 20, 0), (3 << 20, 1 << 20), (4 << 30, (4 << 30) - (2 << 20))] {
             assert_eq!(partition_length(disk), partition);
         }
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn guids_are_mixed_endian_and_differ() {
-        // lsblk -o PARTTYPE of a partition that sgdisk -t 1:8304 made, and its bytes on disk.
+        // lsblk -o PARTTYPE of a partition created by sgdisk -t 1:8304, and its bytes on disk.
         assert_eq!(ROOT_X86_64.encode(), *b"\xe3\xbc\x68\x4f\xcd\xe8\xb1\x4d\x96\xe7\xfb\xca\xf9\x84\xb7\x09");
         let (one, other) = (Guid::derive([1; 16], b"disk"), Guid::derive([1; 16], b"partition"));
         assert_ne!(one, other);
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn long_names_are_cut() {
+    fn long_names_are_truncated() {
         let table = Table::new(3 << 20, 1 << 20, [0; 16], &"é".repeat(40));
         assert_eq!(table.name, [0xe9; NAME_UNITS]);
         assert_eq!(table.entries()[56 + 72..][..ENTRY].len(), ENTRY);

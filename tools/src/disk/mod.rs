@@ -1,4 +1,4 @@
-//! mkraw's wing: disks made of container images, and what is in a disk.
+//! The library of mkraw: writes disks from container images, and inspects disks.
 
 pub mod ext4;
 pub mod gpt;

@@ -1,4 +1,4 @@
-//! How the files become an archive, and the archive a file.
+//! Writes the files as an archive, and the archive as a file.
 
 use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::FileExt;
@@ -17,21 +17,21 @@ use crate::compress::{Compression, Method};
 use crate::initramfs::rootfs::name_of;
 use crate::initramfs::tree::{self, Archive, Tree};
 
-/// What is chosen about an initramfs.
+/// The options of an archive.
 #[derive(Clone, Debug)]
 pub struct Packing {
-    /// How it is compressed.
+    /// The compression.
     pub compression: Compression,
-    /// The time of all files that say nothing of that, in seconds since 1970.
+    /// The default modification time, in seconds since 1970.
     pub mtime: u32,
-    /// Whether the kernel is to compare what it unpacks with checksums.
+    /// Whether the archive has checksums, which the kernel verifies.
     pub is_summed: bool,
-    /// Learns how far the work is.
+    /// The progress counters.
     pub progress: Arc<Progress>,
 }
 
 impl Packing {
-    /// Files of second 0 without checksums.
+    /// Creates options with modification time 0 and without checksums.
     #[must_use]
     pub fn new(compression: Compression) -> Self {
         Self { compression, mtime: 0, is_summed: false, progress: Arc::default() }
@@ -42,7 +42,7 @@ impl Packing {
     }
 }
 
-/// What was written.
+/// The result of writing an initramfs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Summary {
     /// Names in the archive.
@@ -51,17 +51,17 @@ pub struct Summary {
     pub archive_bytes: u64,
     /// Bytes of the file.
     pub file_bytes: u64,
-    /// What a machine needs that boots it, when its root is in it.
+    /// The memory of a machine that boots it, if it contains the root.
     pub memory: Memory,
 }
 
-/// Writes `tree` to the file `path`, which appears when it is complete.
+/// Writes `tree` to the file `path`, which is created when it is complete.
 ///
 /// # Errors
-/// Those of the inputs and of the file.
+/// Errors of the inputs and of the file.
 pub fn write(tree: &Tree, path: &Path, packing: &Packing) -> Result<Summary, Error> {
     let failure = |error: io::Error| Error::File { path: path.to_owned(), what: error.to_string() };
-    let refused = |what| Error::File { path: path.to_owned(), what };
+    let refused = |problem| Error::File { path: path.to_owned(), what: problem };
     if output::is_stream(path) || path.exists() {
         for input in tree.host_files() {
             if let Ok(metadata) = input.metadata() {
@@ -79,16 +79,16 @@ pub fn write(tree: &Tree, path: &Path, packing: &Packing) -> Result<Summary, Err
     Ok(summary)
 }
 
-/// Writes `tree` into a file, which is empty.
+/// Writes `tree` to an empty file.
 ///
-/// When an image's files are in it, the first entry tells how much memory they need: that is known when the rest is
-/// written, so it is written twice.
+/// With an image's files, the first entry states the memory that they need. This is known only after the rest is written,
+/// so the entry is written twice.
 ///
 /// # Errors
-/// Those of the inputs and of the file.
+/// Errors of the inputs and of the file.
 pub fn write_into(tree: &Tree, output: &mut Output, packing: &Packing) -> Result<Summary, Error> {
     let file = output.file();
-    let (before, behind) = tree.archives();
+    let (before, after) = tree.archives();
     let mut out = BufWriter::with_capacity(1 << 20, &*file);
     let start = copy_archives(before, Place::default(), &mut out)?;
     let start = start.fill(&mut out).map_err(failed)?;
@@ -97,35 +97,35 @@ pub fn write_into(tree: &Tree, output: &mut Output, packing: &Packing) -> Result
     let Finished { mut out, bytes: archive_bytes, entries, mut unpacked } = pack(tree, writer, packing, out)?;
     out.flush().map_err(failed)?;
     let length = file.metadata().map_err(failed)?.len();
-    copy_archives(behind, Place { length, last: packing.compression.method() }, &mut out)?;
+    copy_archives(after, Place { length, last: packing.compression.method() }, &mut out)?;
     out.flush().map_err(failed)?;
     drop(out);
     let file_bytes = file.metadata().map_err(failed)?.len();
-    unpacked.pages += behind.iter().map(|archive| archive.content_bytes.div_ceil(4096)).sum::<u64>();
+    unpacked.pages += after.iter().map(|archive| archive.content_bytes.div_ceil(4096)).sum::<u64>();
     let memory = Memory::of(file_bytes, unpacked);
     file.write_all_at(&begin(tree, packing, memory)?.1, start.length).map_err(failed)?;
     Ok(Summary { entries, archive_bytes, file_bytes, memory })
 }
 
-/// What the files that came with one origin take in an archive and in a file of their own.
+/// Measures the files of one origin: their bytes in an archive, and compressed alone.
 ///
 /// # Errors
-/// Those of the inputs.
+/// Errors of the inputs.
 pub(super) fn measure(tree: &Tree, origin: usize, packing: &Packing) -> Result<Summary, Error> {
     let encoder = packing.compression.encoder(Length(0)).map_err(failed)?;
     let mut writer = packing.writer().continue_in(|_| encoder);
     tree.write_origin(origin, &mut writer)?;
     let bytes = writer.position();
-    // Without the trailer, which is nobody's.
+    // Without the trailer, which belongs to no origin.
     let entries = writer.entries();
     let length = writer.into_inner().finish().map_err(failed)?.0;
     Ok(Summary { entries, archive_bytes: bytes, file_bytes: length, memory: Memory::default() })
 }
 
-/// Writes the archive of `tree` alone to `out`, not compressed.
+/// Writes the archive of `tree` to `out`, uncompressed and without copied archives.
 ///
 /// # Errors
-/// Those of the inputs and of writing.
+/// Errors of the inputs and of writing.
 pub fn write_plain(tree: &Tree, mut out: impl Write, packing: &Packing) -> Result<Summary, Error> {
     let packing = Packing { compression: Compression::None, ..packing.clone() };
     let (writer, first) = begin(tree, &packing, Memory::default())?;
@@ -142,8 +142,9 @@ fn pack<W: Write>(tree: &Tree, writer: Writer<Vec<u8>>, packing: &Packing, out: 
     Ok(Finished { out: out.finish().map_err(failed)?, bytes, entries, unpacked })
 }
 
-/// Begins an archive. The bytes are as many whatever the memory: in a compressed file a piece of their own, stored. The
-/// kernel goes from one to the next at the end of an entry (init/initramfs.c, unpack_to_rootfs()), and gunzip does.
+/// Starts an archive. Returns the first bytes, whose length does not depend on `memory`: in a compressed file they are a
+/// separate, uncompressed segment. The kernel continues with the next segment at the end of an entry (init/initramfs.c,
+/// unpack_to_rootfs()), and so does gunzip.
 fn begin(tree: &Tree, packing: &Packing, memory: Memory) -> Result<(Writer<Vec<u8>>, Vec<u8>), Error> {
     let mut writer = packing.writer();
     if tree.rootfs().is_none() {
@@ -154,11 +155,11 @@ fn begin(tree: &Tree, packing: &Packing, memory: Memory) -> Result<(Writer<Vec<u
     Ok((writer, first))
 }
 
-/// Where the next segment may begin.
+/// The end of the last segment.
 #[derive(Clone, Copy, Default)]
 struct Place {
     length: u64,
-    /// How what is before it is compressed.
+    /// The compression of the last segment.
     last: Option<Method>,
 }
 
@@ -189,7 +190,7 @@ fn failed(error: io::Error) -> Error {
     Error::Tree(tree::Error::Archive(Refused::Write(error)))
 }
 
-/// Counts what is written to it.
+/// Counts the bytes written to it.
 struct Length(u64);
 
 impl Write for Length {

@@ -1,4 +1,4 @@
-//! What is added to an initramfs beside what whit itself needs.
+//! The user's additions to an initramfs.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -8,17 +8,17 @@ use std::os::unix::ffi::OsStrExt;
 use super::{Error, manifest};
 use crate::initramfs::tree::{Owner, Tree};
 
-/// More files; those that come later replace what has the same name.
+/// An addition; a later one replaces files of the same name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// Of the host.
+    /// Files of the host.
     Files(Addition),
-    /// As a manifest in the form of the kernel's `gen_init_cpio` says.
+    /// A manifest in the form of the kernel's `gen_init_cpio`.
     Manifest(PathBuf),
-    /// An archive that stands before all others, as it is.
+    /// An archive that is copied to the start.
     Before(PathBuf),
-    /// An archive that stands behind all others, as it is.
-    Behind(PathBuf),
+    /// An archive that is copied to the end.
+    After(PathBuf),
 }
 
 impl Input {
@@ -33,29 +33,29 @@ impl Input {
                 manifest::add(tree, path)?;
             }
             Self::Before(path) => tree.prepend(path)?,
-            Self::Behind(path) => tree.append(path)?,
+            Self::After(path) => tree.append(path)?,
         }
         Ok(())
     }
 }
 
-/// A file or directory of the host, and where it goes.
+/// A file or directory of the host, and its destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Addition {
     /// The file on the host.
     pub source: PathBuf,
     /// Its name in the initramfs.
     pub destination: Vec<u8>,
-    /// Who owns it there.
+    /// Its owner in the initramfs.
     pub owner: Owner,
 }
 
 impl FromStr for Addition {
     type Err = String;
 
-    /// `SRC[:DEST[:UID:GID|:keep]]`. DEST begins with `/`; what ends with `/` is the directory that SRC goes into under its
-    /// own name, but for `/` alone, which a directory's files go right into. Without DEST, SRC goes into `/` under its own
-    /// name.
+    /// Parses `SRC[:DEST[:UID:GID|:keep]]`. DEST begins with `/`. If it ends with `/`, SRC is added to this directory under
+    /// its own name, except for `/` alone: the files of a directory are added to it directly. Without DEST, SRC is added to
+    /// `/` under its own name.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (source, destination, owner) = match text.rfind(":/") {
             Some(colon) => {
@@ -66,15 +66,14 @@ impl FromStr for Addition {
         };
         let mut destination = destination.as_bytes().to_owned();
         if destination != b"/" && matches!(destination.last(), None | Some(b'/')) {
-            let name =
-                source.file_name().ok_or_else(|| format!("\"{text}\" has no name of its own; write SRC:/DEST"))?;
+            let name = source.file_name().ok_or_else(|| format!("\"{text}\" has no file name; write SRC:/DEST"))?;
             destination.extend(name.as_bytes());
         }
         Ok(Self { source: source.to_owned(), destination, owner })
     }
 }
 
-/// Takes the owner off a destination.
+/// Splits the owner from a destination.
 fn split_owner(text: &str) -> Result<(&str, Owner), String> {
     if let Some(destination) = text.strip_suffix(":keep") {
         return Ok((destination, Owner::Kept));
@@ -88,11 +87,11 @@ fn split_owner(text: &str) -> Result<(&str, Owner), String> {
     }
 }
 
-/// Reads the number of a user or group.
+/// Parses a numeric user or group id.
 pub(super) fn parse_id(text: &str) -> Result<u32, String> {
-    // The largest is (uid_t) -1, which chown(2) takes for "as it is".
+    // The largest is (uid_t) -1, which chown(2) treats as "no change".
     let id = text.parse().ok().filter(|id| *id != u32::MAX);
-    id.ok_or_else(|| format!("\"{text}\" is no number of a user or group, from 0 to 4294967294"))
+    id.ok_or_else(|| format!("\"{text}\" is not a user or group id, from 0 to 4294967294"))
 }
 
 #[cfg(test)]
@@ -100,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn additions_name_source_destination_and_owner() {
+    fn additions_have_source_destination_and_owner() {
         for (text, source, destination, owner) in [
             ("file", "file", "file", Owner::Root),
             ("a/b/file", "a/b/file", "file", Owner::Root),

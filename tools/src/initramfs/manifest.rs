@@ -1,4 +1,4 @@
-//! A list of files in the form of the kernel's usr/gen_init_cpio.c, as CONFIG_INITRAMFS_SOURCE takes it. A line is one of
+//! Parses a list of files in the form of the kernel's usr/gen_init_cpio.c (CONFIG_INITRAMFS_SOURCE). A line is one of
 //!
 //! ```text
 //! # a comment
@@ -10,8 +10,8 @@
 //! sock NAME MODE UID GID
 //! ```
 //!
-//! Modes are octal; `${NAME}` in a LOCATION is replaced by the variable. A LOCATION that is relative is one from where the
-//! tool runs, as there.
+//! Modes are octal; `${NAME}` in a LOCATION is replaced by the environment variable. A relative LOCATION starts at the
+//! working directory, as in gen_init_cpio.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,12 +21,16 @@ use super::input::parse_id;
 use crate::archive::newc::{Kind, Meta};
 use crate::initramfs::tree::{self, Tree};
 
-/// Adds all that the manifest `path` lists.
+/// Adds the files of the manifest `path`.
 pub(super) fn add(tree: &mut Tree, path: &Path) -> Result<(), Error> {
     let text =
         fs::read_to_string(path).map_err(|error| Error::File { path: path.to_owned(), what: error.to_string() })?;
     for (index, line) in text.lines().enumerate() {
-        add_line(tree, line).map_err(|what| Error::Manifest { path: path.to_owned(), number: index + 1, what })?;
+        add_line(tree, line).map_err(|problem| Error::Manifest {
+            path: path.to_owned(),
+            number: index + 1,
+            problem,
+        })?;
     }
     Ok(())
 }
@@ -39,32 +43,32 @@ fn add_line(tree: &mut Tree, line: &str) -> Result<(), String> {
         Some(word) => word,
     };
     let words: Vec<&str> = words.collect();
-    let said = |error: tree::Error| error.to_string();
+    let text = |error: tree::Error| error.to_string();
     match (kind, words.as_slice()) {
         ("file", [name, location, mode, uid, gid, links @ ..]) => {
             let names: Vec<&[u8]> = [name].into_iter().chain(links).map(|name| name.as_bytes()).collect();
             let location = PathBuf::from(expanded(location)?);
-            tree.linked_file(&names, meta(mode, uid, gid)?, &location).map_err(said)
+            tree.linked_file(&names, meta(mode, uid, gid)?, &location).map_err(text)
         }
         ("dir", [name, mode, uid, gid]) => {
-            tree.node(name.as_bytes(), meta(mode, uid, gid)?, Kind::Directory).map_err(said)
+            tree.node(name.as_bytes(), meta(mode, uid, gid)?, Kind::Directory).map_err(text)
         }
         ("nod", [name, mode, uid, gid, kind, major, minor]) => {
-            let number = |text: &str| text.parse().map_err(|_| format!("\"{text}\" is no device number"));
+            let number = |text: &str| text.parse().map_err(|_| format!("\"{text}\" is not a device number"));
             let device = match *kind {
                 "c" => Kind::Character(number(major)?, number(minor)?),
                 "b" => Kind::Block(number(major)?, number(minor)?),
                 other => return Err(format!("a device is c or b, not \"{other}\"")),
             };
-            tree.node(name.as_bytes(), meta(mode, uid, gid)?, device).map_err(said)
+            tree.node(name.as_bytes(), meta(mode, uid, gid)?, device).map_err(text)
         }
         ("slink", [name, target, mode, uid, gid]) => {
             let target = Kind::Symlink(target.as_bytes().to_owned());
-            tree.node(name.as_bytes(), meta(mode, uid, gid)?, target).map_err(said)
+            tree.node(name.as_bytes(), meta(mode, uid, gid)?, target).map_err(text)
         }
-        ("pipe", [name, mode, uid, gid]) => tree.node(name.as_bytes(), meta(mode, uid, gid)?, Kind::Fifo).map_err(said),
+        ("pipe", [name, mode, uid, gid]) => tree.node(name.as_bytes(), meta(mode, uid, gid)?, Kind::Fifo).map_err(text),
         ("sock", [name, mode, uid, gid]) => {
-            tree.node(name.as_bytes(), meta(mode, uid, gid)?, Kind::Socket).map_err(said)
+            tree.node(name.as_bytes(), meta(mode, uid, gid)?, Kind::Socket).map_err(text)
         }
         (kind, _) => Err(match form(kind) {
             Some(form) => format!("a line of this kind is: {kind} {form}"),
@@ -89,16 +93,16 @@ fn meta(mode: &str, uid: &str, gid: &str) -> Result<Meta, String> {
     Ok(Meta { uid: parse_id(uid)?, gid: parse_id(gid)?, ..Meta::root(mode) })
 }
 
-/// Puts the environment's variables into a location.
+/// Replaces environment variables in a location.
 fn expanded(location: &str) -> Result<String, String> {
     let mut text = String::new();
     let mut rest = location;
     while let Some((before, variable)) = rest.split_once("${") {
-        let (name, behind) =
+        let (name, after) =
             variable.split_once('}').ok_or_else(|| format!("\"{location}\" has \"${{\" without \"}}\""))?;
         text.push_str(before);
         text.push_str(&std::env::var(name).map_err(|_| format!("the environment has no {name} for \"{location}\""))?);
-        rest = behind;
+        rest = after;
     }
     text.push_str(rest);
     Ok(text)
@@ -129,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_line_is_one_of_gen_init_cpio() {
+    fn each_kind_of_line_of_gen_init_cpio_is_parsed() {
         let text = "# a comment\n\n dir /dev 755 0 0\nnod /dev/console 0600 0 5 c 5 1\nnod /dev/vda 660 0 6 b 254 16\n\
                     slink /bin /usr/bin 777 1 2\nfile /etc/a DATA 4644 3 4 /b /usr/c\npipe /p 600 0 0\nsock /s 600 0 0\n";
         let expected = [
@@ -151,22 +155,22 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_with_its_line() {
-        for (line, words) in [
+    fn errors_have_the_line_number() {
+        for (line, message) in [
             ("file /a DATA 0x755 0 0", "list:2: mode \"0x755\" is not octal"),
             ("file /a DATA 10000 0 0", "mode \"10000\""),
             ("file /a DATA 755 0", "file NAME LOCATION MODE UID GID"),
             ("file /a DATA.absent 755 0 0", "data.absent: No such file"),
             ("file /a ${WHIT_ABSENT}/x 755 0 0", "no WHIT_ABSENT"),
             ("file /a ${x 755 0 0", "without \"}\""),
-            ("dir /a/../../b 755 0 0", "cannot have \"..\""),
-            ("dir /a 755 root 0", "\"root\" is no number"),
+            ("dir /a/../../b 755 0 0", "cannot contain \"..\""),
+            ("dir /a 755 root 0", "\"root\" is not a user or group id"),
             ("nod /a 755 0 0 p 1 2", "c or b"),
-            ("nod /a 755 0 0 c x 2", "\"x\" is no device number"),
+            ("nod /a 755 0 0 c x 2", "\"x\" is not a device number"),
             ("link /a /b", "not one of file, dir"),
         ] {
             let error = listing(&format!("dir /x 755 0 0\n{line}\n")).unwrap_err();
-            assert!(error.contains("list:2: ") && error.contains(words), "{line}: {error}");
+            assert!(error.contains("list:2: ") && error.contains(message), "{line}: {error}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is in whit's initramfs, and how it becomes a file.
+//! The library of mkcpio: collects the files of an initramfs and writes it.
 
 mod archive;
 mod input;
@@ -38,7 +38,7 @@ pub use smaller::smaller_init;
 
 use program::Feature;
 
-/// Directories that are always there: what the init mounts on, and where people look first.
+/// Directories of every initramfs: mount points of the init, and the usual ones.
 const DIRECTORIES: [(&str, u32); 9] = [
     ("bin", 0o755),
     ("dev", 0o755),
@@ -52,7 +52,7 @@ const DIRECTORIES: [(&str, u32); 9] = [
 ];
 const BUSYBOX: &str = "bin/busybox";
 
-/// What goes into an initramfs.
+/// The inputs of an initramfs.
 #[derive(Debug, Default)]
 pub struct Recipe {
     /// The init; a static program.
@@ -63,11 +63,11 @@ pub struct Recipe {
     pub modules: Option<PathBuf>,
     /// The modules to load from it.
     pub load: Vec<String>,
-    /// The hardware and file systems that modules are taken for.
+    /// The hardware and file systems to select modules for.
     pub sets: Vec<For>,
-    /// Where the firmware is that modules name; without it, beside the modules.
+    /// The firmware directory; by default the one beside the modules.
     pub firmware: Option<PathBuf>,
-    /// More files, later ones over earlier ones.
+    /// Further files; later ones replace earlier ones.
     pub inputs: Vec<Input>,
     /// Random bytes for one boot.
     pub seed: bool,
@@ -75,11 +75,11 @@ pub struct Recipe {
     pub record: Option<PathBuf>,
     /// A tar of an image's files, which become the root; `-` is standard input.
     pub rootfs: Option<PathBuf>,
-    /// The image's own run record, or the initramfs's when the image is elsewhere.
+    /// The image's run record; without an image in the initramfs, that of the initramfs.
     pub config: Option<RunRecord>,
 }
 
-/// Why an initramfs cannot be made.
+/// Why an initramfs cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A program that cannot run in it.
@@ -95,38 +95,38 @@ pub enum Error {
     File {
         /// The file.
         path: PathBuf,
-        /// What went wrong.
+        /// The problem.
         what: String,
     },
-    /// Modules.
+    /// Modules cannot be added.
     #[error("{0}")]
     Modules(#[from] modules::Error),
-    /// Files.
+    /// A file cannot be added.
     #[error("{0}")]
     Tree(#[from] tree::Error),
-    /// A line of a manifest.
-    #[error("{}:{number}: {what}", .path.display())]
+    /// A line of a manifest is invalid.
+    #[error("{}:{number}: {problem}", .path.display())]
     Manifest {
         /// The file.
         path: PathBuf,
         /// The line, from 1 on.
         number: usize,
-        /// What is wrong with it.
-        what: String,
+        /// The problem.
+        problem: String,
     },
-    /// The image's files.
+    /// The image's files cannot be added.
     #[error("{0}")]
     Rootfs(#[from] rootfs::Error),
-    /// The image's run record.
+    /// The image's run record cannot be encoded.
     #[error("{0}")]
     Record(#[from] runrecord::Error),
 }
 
 impl Recipe {
-    /// Collects the files; also says which modules were taken.
+    /// Collects the files. Returns the selected modules too.
     ///
     /// # Errors
-    /// The first input that is not what it should be.
+    /// The first invalid input.
     pub fn tree(&self) -> Result<(Tree, Closure), Error> {
         let mut tree = Tree::default();
         tree.origin("directories and /dev/console");
@@ -154,8 +154,8 @@ impl Recipe {
             }
             let mut releases = closure.releases.iter();
             if let (Some((one, module)), Some((other, second))) = (releases.next(), releases.next()) {
-                let what = format!("modules of several kernels: {module} is for {one}, {second} for {other}");
-                return Err(Error::File { path: modules.directory().to_owned(), what });
+                let problem = format!("modules of several kernels: {module} is for {one}, {second} for {other}");
+                return Err(Error::File { path: modules.directory().to_owned(), what: problem });
             }
         }
         let features = [
@@ -186,8 +186,8 @@ impl Recipe {
                 (None, None) => tree.bytes(relative(RECORD), 0o644, config)?,
                 (None, Some(record)) => {
                     let place = contract::path(RECORD);
-                    let what = format!("would be {place}, and so would --config, without --rootfs; give one of them");
-                    return Err(Error::File { path: record.clone(), what });
+                    let problem = format!("is {place} in the initramfs, and so is --config without --rootfs; give one");
+                    return Err(Error::File { path: record.clone(), what: problem });
                 }
             }
         }
@@ -197,7 +197,7 @@ impl Recipe {
         Ok((tree, closure))
     }
 
-    /// Adds the modules that devices may ask for, their index, and the firmware that they name.
+    /// Adds the modules that are loaded by device, their index, and their firmware.
     fn add_drivers(
         &self,
         tree: &mut Tree,
@@ -217,7 +217,7 @@ impl Recipe {
         let directory = self.firmware.clone().unwrap_or_else(beside);
         tree.origin(format!("firmware {}", directory.display()));
         for name in drivers.firmware {
-            // The kernel looks for compressed ones, too (drivers/base/firmware_loader/main.c, fw_get_filesystem_firmware()).
+            // The kernel also looks for compressed ones (drivers/base/firmware_loader/main.c, fw_get_filesystem_firmware()).
             let found = ["", ".zst", ".xz"]
                 .iter()
                 .map(|suffix| format!("{name}{suffix}"))
@@ -234,7 +234,7 @@ impl Recipe {
 /// Adds a busybox as /bin/busybox, with a link for each applet.
 ///
 /// # Errors
-/// A file that is no static program, or does not list its applets.
+/// A file that is not a static program, or does not list its applets.
 pub fn add_busybox(tree: &mut Tree, busybox: &Path) -> Result<(), Error> {
     program::read(busybox)?;
     tree.file(BUSYBOX.as_bytes(), 0o755, busybox)?;
@@ -246,9 +246,9 @@ pub fn add_busybox(tree: &mut Tree, busybox: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// What this busybox was built with: paths without the leading slash, one a line.
+/// Returns the applets of a busybox: paths without the leading slash, one a line.
 fn applets(busybox: &Path) -> Result<Vec<u8>, Error> {
-    let failure = |what: String| Error::File { path: busybox.to_owned(), what };
+    let failure = |problem: String| Error::File { path: busybox.to_owned(), what: problem };
     let cannot_run = |error: io::Error| failure(format!("cannot be run here to ask for its applets: {error}"));
     // A bare name would be looked up in PATH.
     let path = fs::canonicalize(busybox).map_err(cannot_run)?;
@@ -259,7 +259,7 @@ fn applets(busybox: &Path) -> Result<Vec<u8>, Error> {
     Ok(answer.stdout)
 }
 
-/// Adds modules with those they need, and the list in load order.
+/// Adds modules with their dependencies, and the list in load order.
 ///
 /// # Errors
 /// A module that does not exist or cannot be read.
@@ -276,7 +276,7 @@ pub fn add_modules(tree: &mut Tree, modules: &Modules, names: &[String]) -> Resu
     Ok(closure)
 }
 
-/// Adds a module's file, as the kernel loads it fastest: decompressed. Returns its name.
+/// Adds a module's file, decompressed, which the kernel loads fastest. Returns its name.
 fn add_module(
     tree: &mut Tree,
     modules: &Modules,
@@ -296,24 +296,24 @@ fn add_module(
     Ok(name)
 }
 
-/// Reads a run record, if the init would read all of it.
+/// Reads a run record, and checks that the init would accept all of it.
 fn read_record(path: &Path) -> Result<Vec<u8>, Error> {
-    let failure = |what: String| Error::File { path: path.to_owned(), what };
+    let failure = |problem: String| Error::File { path: path.to_owned(), what: problem };
     let bytes = fs::read(path).map_err(|error| failure(error.to_string()))?;
     if bytes.len() > MAX_RECORD {
-        return Err(failure(format!("a run record of {} bytes, and the init reads {MAX_RECORD}", bytes.len())));
+        return Err(failure(format!("a run record of {} bytes; the init reads at most {MAX_RECORD}", bytes.len())));
     }
     let mut decoded = bytes.clone();
     match Record::decode(&mut decoded).lines().find(|line| line.key.is_empty()) {
         None => Ok(bytes),
         Some(line) => Err(failure(format!(
-            "line {} of the run record is not \"key value\" (the escapes are \\n and \\\\ alone)",
+            "line {} of the run record is not \"key value\" (with only the escapes \\n and \\\\)",
             line.number
         ))),
     }
 }
 
-/// 512 bits, of which the init says that half are nobody else's.
+/// Returns 512 random bits, of which the init credits half as entropy.
 fn random() -> Result<Vec<u8>, Error> {
     let path = Path::new("/dev/urandom");
     let mut bytes = vec![0; 64];
@@ -328,8 +328,8 @@ fn open_rootfs(path: &Path) -> Result<Rootfs, Error> {
     let (opened, path) = if path == Path::new("-") {
         let stdin = io::stdin();
         if stdin.is_terminal() {
-            let what = "is a terminal; write docker export CONTAINER | mkcpio --rootfs - …".to_owned();
-            return Err(Error::File { path: "standard input".into(), what });
+            let problem = "is a terminal; write docker export CONTAINER | mkcpio --rootfs - …".to_owned();
+            return Err(Error::File { path: "standard input".into(), what: problem });
         }
         (stdin.as_fd().try_clone_to_owned().map(File::from), PathBuf::from("standard input"))
     } else {
@@ -339,10 +339,10 @@ fn open_rootfs(path: &Path) -> Result<Rootfs, Error> {
     Rootfs::open(opened.map_err(|error| failure(&error))?).map_err(|error| failure(&error))
 }
 
-/// The modification time that `SOURCE_DATE_EPOCH` gives to every file; 0 when it is not set.
+/// Returns the modification time of `SOURCE_DATE_EPOCH`; 0 if it is not set.
 ///
 /// # Errors
-/// A value that is not a number of seconds in 32 bits, as a cpio header has them.
+/// A value that is not a number of seconds in 32 bits, the range of a cpio header.
 pub fn mtime(source_date_epoch: Option<&OsStr>) -> Result<u32, String> {
     let Some(value) = source_date_epoch else { return Ok(0) };
     let value = value.to_string_lossy();

@@ -1,4 +1,4 @@
-//! What docker, podman and OCI write, and what becomes of it.
+//! Configurations of docker, podman and OCI, and the run records made from them.
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn parse(json: &str) -> RunRecord {
 }
 
 #[test]
-fn a_container_becomes_lines() {
+fn a_container_is_encoded_as_lines() {
     assert_eq!(
         parse(CONTAINER).encode().unwrap(),
         "entrypoint /docker-entrypoint.sh\ncmd nginx\ncmd -g\ncmd daemon off;\nenv PATH=/usr/sbin:/usr/bin\n\
@@ -34,7 +34,7 @@ fn all_forms_of_a_configuration_are_found() {
 }
 
 #[test]
-fn the_time_at_which_an_image_was_made_is_kept() {
+fn the_creation_time_of_an_image_is_kept() {
     let time = |created: &str| parse(&format!(r#"[{{{created}"Config": {{"Cmd": ["sh"]}}}}]"#)).time;
     assert_eq!(time(r#""Created": "2026-11-26T00:00:00.123456789Z", "#), Some(1_795_651_200));
     assert_eq!(time(r#""created": "2026-11-26T02:00:00+02:00", "#), Some(1_795_651_200));
@@ -48,7 +48,7 @@ fn the_time_at_which_an_image_was_made_is_kept() {
 }
 
 #[test]
-fn what_is_no_configuration_says_so() {
+fn each_invalid_configuration_has_its_error() {
     let error = |json: &str| RunRecord::parse(json.as_bytes()).unwrap_err();
     assert!(matches!(error("{"), Error::Json(_)));
     assert!(matches!(error(""), Error::Json(_)));
@@ -69,7 +69,7 @@ fn what_is_no_configuration_says_so() {
 }
 
 #[test]
-fn limits_and_settings_of_the_container_are_taken_over() {
+fn limits_and_settings_of_the_container_are_copied() {
     // docker 20.10: create --ulimit nofile=1024:4096 --ulimit core=-1 --sysctl net.core.somaxconn=100 \
     //     --sysctl "net.ipv4.ping_group_range=0 1"
     let created = r#"[{"Config": {"Cmd": ["sh"]}, "HostConfig": {
@@ -85,7 +85,7 @@ fn limits_and_settings_of_the_container_are_taken_over() {
 }
 
 #[test]
-fn limits_and_settings_are_looked_at_before_the_machine_does() {
+fn invalid_limits_and_settings_are_refused() {
     let with = |rlimit: &str, sysctl: &str| {
         let list = |text: &str| if text.is_empty() { Vec::new() } else { vec![text.to_owned()] };
         let mut record = RunRecord::default();
@@ -135,20 +135,20 @@ fn env_options_replace_or_add() {
 }
 
 #[test]
-fn options_go_over_the_lines_that_were_there() {
+fn options_are_appended_to_the_old_lines() {
     const BEFORE: &[u8] = b"entrypoint /e\ncmd old\ncmd\ncmdline y\n\nuser u";
     let words = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect::<Vec<String>>());
-    let over = |overrides: Overrides| String::from_utf8(overrides.over(BEFORE).unwrap()).unwrap();
+    let appended = |overrides: Overrides| String::from_utf8(overrides.append_to(BEFORE).unwrap()).unwrap();
     let (cmd, entrypoint) = (words(&["-c", "", "a\nb\\c d"]), words(&["/x"]));
-    assert_eq!(over(Overrides::default()), "entrypoint /e\ncmd old\ncmd\ncmdline y\nuser u\n");
+    assert_eq!(appended(Overrides::default()), "entrypoint /e\ncmd old\ncmd\ncmdline y\nuser u\n");
     let with_cmd = Overrides { cmd, user: Some("v".to_owned()), ..Overrides::default() };
-    assert_eq!(over(with_cmd), "entrypoint /e\ncmdline y\nuser u\ncmd -c\ncmd \ncmd a\\nb\\\\c d\nuser v\n");
+    assert_eq!(appended(with_cmd), "entrypoint /e\ncmdline y\nuser u\ncmd -c\ncmd \ncmd a\\nb\\\\c d\nuser v\n");
     let mount = vec!["9p:share0:/data".to_owned()];
     let with_entrypoint = Overrides { entrypoint, mount, ..Overrides::default() };
-    assert_eq!(over(with_entrypoint), "cmdline y\nuser u\nentrypoint /x\nmount 9p:share0:/data\n");
+    assert_eq!(appended(with_entrypoint), "cmdline y\nuser u\nentrypoint /x\nmount 9p:share0:/data\n");
     let without_entrypoint = Overrides { entrypoint: words(&[""]), ..Overrides::default() };
-    assert_eq!(over(without_entrypoint), "cmdline y\nuser u\nentrypoint \n");
-    assert_eq!(Overrides::default().over(b"").unwrap(), b"");
+    assert_eq!(appended(without_entrypoint), "cmdline y\nuser u\nentrypoint \n");
+    assert_eq!(Overrides::default().append_to(b"").unwrap(), b"");
 }
 
 #[test]
@@ -161,14 +161,14 @@ fn values_are_escaped_and_a_nul_is_refused() {
 }
 
 #[test]
-fn the_init_reads_what_is_written_and_no_more() {
+fn the_init_reads_the_encoded_record_up_to_its_limit() {
     let env = ["A=", "B=a\\nb\nc \\", "C=#"].map(str::to_owned).to_vec();
     let mut record = RunRecord { cmd: vec![String::new(), " x".to_owned()], env, ..RunRecord::default() };
     let mut bytes = record.encode().unwrap().into_bytes();
     let lines: Vec<_> = whit::record::Record::decode(&mut bytes).lines().map(|line| (line.key, line.value)).collect();
     let expected = [("cmd", ""), ("cmd", " x"), ("env", "A="), ("env", "B=a\\nb\nc \\"), ("env", "C=#")];
     assert_eq!(lines, expected.map(|(key, value)| (key.as_bytes(), value.as_bytes())));
-    // The init's buffer must not be full: "cmd ", the newline, and one byte less than it holds.
+    // The init's buffer must not be full: "cmd ", the newline, and one byte less than its size.
     (record.env, record.cmd) = (Vec::new(), vec!["x".repeat(MAX_RECORD - 6)]);
     assert_eq!(record.encode().unwrap().len(), MAX_RECORD - 1);
     record.cmd = vec!["x".repeat(MAX_RECORD - 5)];
@@ -176,7 +176,7 @@ fn the_init_reads_what_is_written_and_no_more() {
 }
 
 #[test]
-fn what_is_encoded_is_decoded() {
+fn an_encoded_record_decodes_to_itself() {
     let mut record = parse(CONTAINER);
     record.cmd = ["", "a\nb", "c\\n d "].map(str::to_owned).to_vec();
     assert_eq!(RunRecord::decode(record.encode().unwrap().as_bytes()), record);

@@ -377,13 +377,13 @@ fn bad_input_is_one_line_and_no_file() {
         (&["--rootfs", "cut.tar"][..], "mkcpio: cut.tar: ends at byte "),
         (&["--rootfs", "empty.tar"], "mkcpio: empty.tar: is empty; "),
         (&["--rootfs", "-"], "mkcpio: standard input: is empty; "),
-        (&["--rootfs", "none.tar"], "mkcpio: none.tar: holds no files"),
+        (&["--rootfs", "none.tar"], "mkcpio: none.tar: contains no files"),
         (&["--rootfs", "note.txt"], "mkcpio: note.txt: is not a tar archive; "),
         (&["--rootfs", "absent.tar"], "mkcpio: absent.tar: No such file"),
         (&["--rootfs", "tree"], "mkcpio: tree: cannot be read: Is a directory"),
         (&["--rootfs", "layers.tar"], "mkcpio: layers.tar: is an archive of layers, as `docker save` makes it; "),
-        (&["--rootfs", "link.tar"], "mkcpio: link.tar: a: is a hard link to b/c, which is not there"),
-        (&["--rootfs", "parent.tar"], "mkcpio: parent.tar: f/x: a parent of it is no directory"),
+        (&["--rootfs", "link.tar"], "mkcpio: link.tar: a: is a hard link to b/c, which does not exist"),
+        (&["--rootfs", "parent.tar"], "mkcpio: parent.tar: f/x: one of its parents is not a directory"),
         (&["--rootfs", "target.tar"], "mkcpio: target.tar: l: the symbolic link's target is longer than 4095 bytes"),
         (&["--rootfs", "name.tar"], "mkcpio: \"rootfs/nnn"),
         (&["--rootfs", "device.tar"], "mkcpio: the number of device \"rootfs/dev\" does not fit 12 bits"),
@@ -394,16 +394,16 @@ fn bad_input_is_one_line_and_no_file() {
         (&["--rootfs", "cut.tar.gz"], "mkcpio: cut.tar.gz: cannot be read: "),
         (
             &["--rootfs", "good.tar", "--add", "record:/rootfs/etc/"],
-            "mkcpio: /rootfs/etc/record cannot be there, because /rootfs",
+            "mkcpio: /rootfs/etc/record cannot be added, because /rootfs",
         ),
         (
             &["--rootfs", "good.tar", "--add", "record:/rootfs.end"],
-            "mkcpio: /rootfs.end cannot be there, because /rootfs",
+            "mkcpio: /rootfs.end cannot be added, because /rootfs",
         ),
         (&["--rootfs", "good.tar", "--config", "bad.json"], "mkcpio: bad.json: is not JSON"),
         (
             &["--config", "good.json", "--record", "record"],
-            "mkcpio: record: would be /whit.conf, and so would --config, without --rootfs",
+            "mkcpio: record: is /whit.conf in the initramfs, and so is --config without --rootfs",
         ),
     ] {
         let output = mkcpio(folder.path(), arguments, b"");

@@ -85,7 +85,7 @@ fn the_number_of_inodes_is_the_requested_one() {
         assert!((made..made + 1_000).contains(&count), "{line} for {requested}");
     }
     let error = with(110).err().unwrap().to_string();
-    assert_eq!(error, "the files need 111 inodes: give that many or more, or no number");
+    assert_eq!(error, "the files need 111 inodes: give that many or more, or leave out the number");
 }
 
 #[test]

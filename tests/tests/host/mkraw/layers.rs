@@ -288,13 +288,13 @@ fn one_of_several_images_is_chosen() {
     let all = "docker.io/library/web:1 (linux/amd64), docker.io/library/db:2 (linux/amd64)";
     assert_eq!(
         name(None, None).unwrap_err(),
-        format!("holds several images; choose one with --tag or --platform: {all}")
+        format!("contains several images; select one with --tag or --platform: {all}")
     );
     assert!(name(Some("x"), None).unwrap_err().starts_with(&format!("has no image x; it has {all}, ")));
     let error = name(None, Some("linux/riscv64")).unwrap_err();
-    assert!(error.starts_with("names docker.io/library/db:2 (linux/riscv64) and does not hold it"), "{error}");
+    assert!(error.starts_with("lists docker.io/library/db:2 (linux/riscv64), but does not contain it"), "{error}");
     let error = build_tar(&archive::of(&[file("a", b"")]), &chosen(Some("x"), None)).err().unwrap();
-    assert_eq!(error, "is no archive of layers, so there is nothing to choose by --tag or --platform");
+    assert_eq!(error, "is not an archive of layers, so --tag and --platform do not apply");
 }
 
 #[test]
@@ -336,7 +336,7 @@ fn every_cut_of_an_archive_is_refused() {
     parts.remove(&format!("blobs/{layer}")).unwrap();
     assert_eq!(
         refusal(&parts),
-        format!("layer 2 (blobs/{layer}): names blobs/{layer}, which is not in it; make it again")
+        format!("layer 2 (blobs/{layer}): refers to blobs/{layer}, which is missing; make the archive again")
     );
 }
 
@@ -346,8 +346,8 @@ fn an_archive_that_is_no_image_is_an_error() {
     let config = add_blob(&mut parts, "application/vnd.cncf.helm.config.v1+json", b"{}".to_vec());
     let manifest = json!({"schemaVersion": 2, "config": config, "layers": []});
     let manifest = add_blob(&mut parts, MANIFEST, manifest.to_string().into_bytes());
-    assert!(refusal(&oci(parts, &[manifest])).starts_with("is no container image: "));
-    assert_eq!(refusal(&oci(Parts::from([(format!("{}/json", "0".repeat(64)), vec![])]), &[])), "holds no image");
+    assert!(refusal(&oci(parts, &[manifest])).starts_with("is not a container image: "));
+    assert_eq!(refusal(&oci(Parts::from([(format!("{}/json", "0".repeat(64)), vec![])]), &[])), "contains no image");
 
     let mut windows = config_of_windows();
     let manifest = windows.1.take();
@@ -358,9 +358,9 @@ fn an_archive_that_is_no_image_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     write_folder(&parts, folder.path());
     let error = build_path(folder.path(), &Choice::default()).err().unwrap();
-    assert_eq!(error, "names ../../etc/passwd, which is not in it; make it again");
+    assert_eq!(error, "refers to ../../etc/passwd, which is missing; make the archive again");
     parts.insert("manifest.json".to_owned(), b"[{\"Config\": 1, \"Layers\": []}]".to_vec());
-    assert_eq!(refusal(&parts), "manifest.json: is not understood: an image has no Config");
+    assert_eq!(refusal(&parts), "manifest.json: is invalid: an image has no Config");
 }
 
 fn config_of_windows() -> (Parts, Value) {
@@ -375,8 +375,8 @@ fn config_of_windows() -> (Parts, Value) {
 #[test]
 fn layers_from_a_pipe_or_compressed_are_refused_in_one_line() {
     let tar = as_tar(&saved(&web()));
-    let message = "is an archive of layers, as `docker save` makes it, whose parts are needed in another order: give it as \
-                an uncompressed file, or unpacked as a folder";
+    let message = "is an archive of layers, as `docker save` makes it, which cannot be read in order: give it as an \
+                uncompressed file, or unpacked as a folder";
     let output = tempfile::tempfile().unwrap();
     let error = image::build(tar.as_slice(), &output, &Options::default()).err().unwrap();
     assert_eq!(error.to_string(), message);

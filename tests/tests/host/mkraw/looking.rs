@@ -95,9 +95,9 @@ fn files_that_cannot_be_shown_are_one_line() {
     for (arguments, expected) in [
         (&[path, "--cat", "/none"][..], "/none: file not found"),
         (&[path, "--cat", "/f/x"], "/f/x: "),
-        (&[path, "--cat", "/d"], "/d: is no regular file"),
+        (&[path, "--cat", "/d"], "/d: is not a regular file"),
         (&["none"], "none: No such file"),
-        (&["text"], "text: holds no ext4 file system"),
+        (&["text"], "text: has no ext4 file system"),
         (&["."], ".: Is a directory"),
     ] {
         let output =
@@ -135,7 +135,7 @@ fn images_of_other_programs_are_shown() {
         );
         if options.contains(&"inline_data") {
             // Neither reader supports it; the superblock is shown in any case.
-            assert!(text(&path, &[]).contains("\nruns      not known: "), "{options:?}");
+            assert!(text(&path, &[]).contains("\nruns      unknown: "), "{options:?}");
             continue;
         }
         assert!(text(&path, &[]).contains("\nruns      nothing is set"), "{options:?}");

@@ -179,8 +179,8 @@ fn sizes_are_absolute_or_relative() {
     assert!(length(&["--inodes", "50000", "--no-journal"]) > 64 << 20);
     for (options, message) in [
         (&["--size", "+x%"][..], "\"+x%\" is no percentage"),
-        (&["--size", "+1x"], "is no size; write bytes, or a number with K, M, G or T; or +512M, +20%, min"),
-        (&["--size", "max"], "is no size; "),
+        (&["--size", "+1x"], "is not a size; write bytes, or a whole number with K, M, G or T; or +512M, +20%, min"),
+        (&["--size", "max"], "is not a size; "),
         (&["--size", "1G", "--free", "1G"], "cannot be used with"),
     ] {
         let output = mkraw(directory.path(), &[&["-o", "disk.img"], options].concat(), b"");

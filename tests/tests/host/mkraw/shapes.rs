@@ -153,7 +153,7 @@ fn a_link_may_replace_the_directory_that_its_target_is_in() {
 #[test]
 fn a_hard_link_to_nothing_names_both() {
     let error = refusal(&[file("a", b""), hard_link("b", "missing/c")]);
-    assert_eq!(error.to_string(), "b: is a hard link to missing/c, which is not there");
+    assert_eq!(error.to_string(), "b: is a hard link to missing/c, which does not exist");
     let error = refusal(&[hard_link("a", "b"), hard_link("b", "a")]);
     assert!(matches!(error, Error::FileSystem(Ext4Error::LinkTarget { .. })));
 }

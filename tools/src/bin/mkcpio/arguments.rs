@@ -158,7 +158,7 @@ impl Build {
         take("add", self.add.iter().cloned().map(Input::Files).collect());
         take("manifest", self.manifest.iter().cloned().map(Input::Manifest).collect());
         take("prepend", self.prepend.iter().cloned().map(Input::Before).collect());
-        take("append", self.append.iter().cloned().map(Input::Behind).collect());
+        take("append", self.append.iter().cloned().map(Input::After).collect());
         inputs.sort_by_key(|(index, _)| *index);
         inputs.into_iter().map(|(_, input)| input).collect()
     }

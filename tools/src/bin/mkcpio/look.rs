@@ -172,8 +172,8 @@ fn watch((input, length): Opened, is_shown: bool) -> (Reader<Box<dyn Read>>, Opt
     (reader, is_shown.then(|| Bar::start(progress, length)))
 }
 
-/// Whether a bar stays apart from the lines of the output: these go to a file or nowhere, not to a terminal, nor through a pipe to
-/// a program that may write to one.
+/// Returns whether a bar stays apart from the lines of the output: these go to a file or nowhere, not to a terminal, nor
+/// through a pipe to a program that may write to one.
 fn has_output_apart() -> bool {
     let kind = rustix::fs::fstat(io::stdout()).map(|stat| FileType::from_raw_mode(stat.st_mode));
     match kind {

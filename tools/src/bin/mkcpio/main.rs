@@ -100,7 +100,7 @@ fn check_apart(output: &Path, arguments: &Build, inputs: &[Input]) -> Result<(),
     let named = [init, busybox, record, config, kernel].into_iter().flatten().chain(modules);
     let more = inputs.iter().map(|input| match input {
         Input::Files(addition) => &addition.source,
-        Input::Manifest(path) | Input::Before(path) | Input::Behind(path) => path,
+        Input::Manifest(path) | Input::Before(path) | Input::After(path) => path,
     });
     let stdin = Path::new("/dev/stdin");
     let rootfs = rootfs.as_deref().map(|path| if output::is_stream(path) { stdin } else { path });
@@ -140,14 +140,14 @@ fn check_release(modules: &Closure, kernel: Option<&Path>) -> Result<(), String>
     }
 }
 
-/// The configuration of a kernel, or the one that was named itself.
+/// Returns the configuration of a kernel, or the one that was named itself.
 fn read_kernel(path: &Path) -> Result<Config, String> {
     let say = |what: &dyn std::fmt::Display| format!("{}: {what}", path.display());
     let found = Config::of(path).map_err(|error| say(&error))?;
     found.ok_or_else(|| say(&"its configuration is neither beside it nor in it; name that instead"))
 }
 
-/// The compression that was asked for, or that the output's name asks for, or that the kernel has.
+/// Returns the compression that was asked for, or that the output's name asks for, or that the kernel has.
 fn compression(arguments: &Build, config: Option<&Config>) -> Result<Compression, String> {
     let of_name = || arguments.output.as_deref().and_then(Compression::of_name);
     let asked = arguments.compress.or_else(of_name);

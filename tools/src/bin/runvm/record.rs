@@ -8,7 +8,7 @@ use whit_tools::vm::qemu::share_tag;
 
 use crate::arguments::Arguments;
 
-/// The record for this run, over `before`, that of the initramfs.
+/// Returns the record for this run, over `before`, that of the initramfs.
 pub(crate) fn record(arguments: &Arguments, shares: &[ShareKind], before: &[u8]) -> Result<Vec<u8>, String> {
     let config = match &arguments.config {
         Some(path) => {
@@ -20,7 +20,7 @@ pub(crate) fn record(arguments: &Arguments, shares: &[ShareKind], before: &[u8])
         None => String::new(),
     };
     let before = [before, config.as_bytes()].concat();
-    overrides(arguments, shares)?.over(&before).map_err(|error| error.to_string())
+    overrides(arguments, shares)?.append_to(&before).map_err(|error| error.to_string())
 }
 
 fn overrides(arguments: &Arguments, shares: &[ShareKind]) -> Result<Overrides, String> {
@@ -54,7 +54,8 @@ fn overrides(arguments: &Arguments, shares: &[ShareKind]) -> Result<Overrides, S
     })
 }
 
-/// A variable with its value: without one, that of this program's own environment; none when it is not set there either.
+/// Returns a variable with its value: without one, that of this program's own environment; none when it is not set there
+/// either.
 fn with_value(variable: &str) -> Option<String> {
     if variable.contains('=') {
         return Some(variable.to_owned());
@@ -62,7 +63,7 @@ fn with_value(variable: &str) -> Option<String> {
     std::env::var(variable).ok().map(|value| format!("{variable}={value}"))
 }
 
-/// The variables of a file, as `docker run --env-file` reads it.
+/// Returns the variables of a file, as `docker run --env-file` reads it.
 fn variables(path: &Path) -> Result<Vec<String>, String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let lines = text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));

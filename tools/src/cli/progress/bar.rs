@@ -11,21 +11,21 @@ use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use super::Progress;
 
-/// What is over before this shows no bar.
+/// The delay before the bar appears; shorter work shows none.
 const FIRST: Duration = Duration::from_millis(150);
 const REFRESH: Duration = Duration::from_millis(100);
 
 const WITH_TOTAL: &str = "{bar:30} {binary_bytes} of {binary_total_bytes}, {files}, {binary_bytes_per_sec}, {eta} left";
 const WITHOUT_TOTAL: &str = "{spinner} {binary_bytes}, {files}, {binary_bytes_per_sec}";
 
-/// A bar that a thread draws until it is dropped.
+/// A progress bar, drawn by a thread until it is dropped.
 pub struct Bar {
     end: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Bar {
-    /// Starts to show how far the work is, of so many bytes if that is known. Without a terminal nothing is shown.
+    /// Starts to draw the progress; `total` is the number of bytes, if known. Draws nothing without a terminal.
     pub fn start(progress: Arc<Progress>, total: Option<u64>) -> Self {
         if !std::io::stderr().is_terminal() {
             return Self { end: None, thread: None };
@@ -51,7 +51,7 @@ impl Drop for Bar {
     fn drop(&mut self) {
         drop(self.end.take());
         if let Some(thread) = self.thread.take() {
-            // It only draws: if it panicked there is nothing to do about it.
+            // The thread only draws: a panic in it is ignored.
             let _ = thread.join();
         }
     }
@@ -64,10 +64,10 @@ fn new_bar(progress: &Arc<Progress>, total: Option<u64>) -> ProgressBar {
     };
     let progress = Arc::clone(progress);
     let files = move |_: &ProgressState, text: &mut dyn Write| {
-        // It goes to a string; were it to fail, the bar would be shorter.
+        // Writing to a string; an error would only shorten the bar.
         let _ = write!(text, "{} files", progress.files());
     };
-    // The templates are ours; instead of one that is malformed, indicatif's own would be shown.
+    // The templates are valid (see the test); for an invalid one, indicatif's default would be used.
     match ProgressStyle::with_template(template) {
         Ok(style) => bar.with_style(style.with_key("files", files)),
         Err(_) => bar,
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_templates_are_templates() {
+    fn the_templates_are_valid() {
         for template in [WITH_TOTAL, WITHOUT_TOTAL] {
             assert!(ProgressStyle::with_template(template).is_ok());
         }

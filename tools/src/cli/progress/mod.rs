@@ -1,4 +1,4 @@
-//! How far the work is, for another thread to show.
+//! Progress counters, which another thread displays.
 
 mod bar;
 
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use bar::Bar;
 
-/// Counters that only grow.
+/// Counters of bytes and files.
 #[derive(Debug, Default)]
 pub struct Progress {
     bytes: AtomicU64,
@@ -15,12 +15,12 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Bytes of the input that were read.
+    /// Returns the number of input bytes that were read.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Files, directories and all else that was taken over.
+    /// Returns the number of files, directories and other entries that were processed.
     pub fn files(&self) -> u64 {
         self.files.load(Ordering::Relaxed)
     }
@@ -34,7 +34,7 @@ impl Progress {
     }
 }
 
-/// A reader whose bytes are counted.
+/// A reader that counts its bytes.
 pub(crate) struct Counted<'p, R> {
     pub(crate) input: R,
     pub(crate) progress: &'p Progress,

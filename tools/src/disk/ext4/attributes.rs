@@ -1,7 +1,7 @@
-//! Extended attributes (Documentation/filesystems/ext4/attributes.rst): behind the inode's fields what fits there, the
-//! rest in one block.
+//! Extended attributes (Documentation/filesystems/ext4/attributes.rst): in the inode after its fields, as far as they fit;
+//! the rest in one block.
 //!
-//! Names carry their prefix as a number. A POSIX ACL is stored in a short form of its own, not in that of getxattr(2).
+//! The prefix of a name is stored as a number. A POSIX ACL has a shorter form than that of getxattr(2).
 
 use std::collections::HashMap;
 
@@ -14,10 +14,10 @@ const BLOCK_HEADER: usize = 32;
 const BLOCK_CHECKSUM: usize = 16;
 /// `EXT4_XATTR_INDEX_POSIX_ACL_ACCESS`.
 const ACCESS_ACL: u8 = 2;
-/// Bytes behind the inode's fields.
+/// Bytes after the inode's fields.
 const IN_INODE: usize = INODE_SIZE - Inode::ATTRIBUTES;
 
-/// One attribute as it is stored.
+/// One attribute in its stored form.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Stored {
     // The order of these fields is the order of entries in a block.
@@ -27,15 +27,15 @@ pub(super) struct Stored {
     value: Vec<u8>,
 }
 
-/// The attributes of one inode, as bytes.
+/// The encoded attributes of one inode.
 pub(super) struct Encoded {
-    /// What goes behind the inode's fields.
+    /// The bytes after the inode's fields.
     pub(super) in_inode: Vec<u8>,
     /// The block, without its checksum.
     pub(super) block: Option<Box<[u8; BLOCK_SIZE]>>,
 }
 
-/// All different sets of attributes: many files have the same.
+/// All distinct sets of attributes; many files share one.
 #[derive(Default)]
 pub(super) struct Sets {
     sets: Vec<Vec<Stored>>,
@@ -43,7 +43,7 @@ pub(super) struct Sets {
 }
 
 impl Sets {
-    /// The number of a set; 0 is the empty one.
+    /// Adds a set, if it is new. Returns its number; 0 is the empty set.
     pub(super) fn intern(&mut self, mut set: Vec<Stored>) -> u32 {
         if set.is_empty() {
             return 0;
@@ -58,19 +58,19 @@ impl Sets {
         number
     }
 
-    /// The set with this number.
+    /// Returns the set with this number.
     pub(super) fn get(&self, number: u32) -> &[Stored] {
         (number as usize).checked_sub(1).and_then(|index| self.sets.get(index)).map_or(&[], Vec::as_slice)
     }
 
-    /// All sets, for the hash of the metadata.
+    /// Returns all sets, for the hash of the metadata.
     pub(super) fn all(&self) -> &[Vec<Stored>] {
         &self.sets
     }
 }
 
 impl Stored {
-    /// Takes an attribute by its full name; none when ext4 has no place for it, or the ACL is malformed.
+    /// Converts an attribute with its full name; `None` if ext4 cannot store it, or an ACL is malformed.
     pub(super) fn new(full_name: &[u8], value: &[u8]) -> Option<Self> {
         const PREFIXES: [(u8, &[u8]); 4] = [(1, b"user."), (4, b"trusted."), (6, b"security."), (7, b"system.")];
         let (index, name, value) = match full_name {
@@ -84,8 +84,8 @@ impl Stored {
         Some(Self { index, name_length: name.len(), name: name.to_vec(), value })
     }
 
-    /// The permissions that an access ACL says, none for another attribute. The group's are the mask, if there is one
-    /// (`posix_acl_equiv_mode`).
+    /// Returns the permission bits of an access ACL; `None` for other attributes. The group's bits are the mask, if there is
+    /// one (`posix_acl_equiv_mode`).
     pub(super) fn permissions(&self) -> Option<u16> {
         if self.index != ACCESS_ACL {
             return None;
@@ -107,7 +107,7 @@ impl Stored {
         Some(mask.map_or(mode, |mask| mode & !0o070 | mask << 3))
     }
 
-    /// Name and value, for the hash of the metadata.
+    /// Returns prefix, name and value, for the hash of the metadata.
     pub(super) fn parts(&self) -> (u8, &[u8], &[u8]) {
         (self.index, &self.name, &self.value)
     }
@@ -120,7 +120,7 @@ impl Stored {
         self.value.len().next_multiple_of(4)
     }
 
-    /// `ext4_xattr_hash_entry`: over the name, then over the value in words.
+    /// Computes `ext4_xattr_hash_entry`: over the name, then over the value in words.
     fn hash(&self) -> u32 {
         let name = self.name.iter().fold(0_u32, |hash, byte| hash.rotate_left(5) ^ u32::from(*byte));
         self.value.chunks(4).fold(name, |hash, bytes| {
@@ -131,9 +131,9 @@ impl Stored {
     }
 }
 
-/// Lays out a sorted set; none when it is larger than inode and block together.
+/// Encodes a sorted set; `None` if it does not fit inode and block together.
 pub(super) fn encode(set: &[Stored]) -> Option<Encoded> {
-    let mut room = IN_INODE - 4 - 4; // the magic, and the four zeros behind the last entry
+    let mut room = IN_INODE - 4 - 4; // the magic, and the four zeros after the last entry
     let (mut near, mut far) = (Vec::new(), Vec::new());
     for stored in set {
         let length = stored.entry_length() + stored.value_length();
@@ -168,18 +168,18 @@ pub(super) fn encode(set: &[Stored]) -> Option<Encoded> {
     Some(Encoded { in_inode, block: Some(block) })
 }
 
-/// Puts the checksum into an attribute block that will lie at block `number`.
+/// Sets the checksum of an attribute block with the block number `number`.
 pub(super) fn seal(block: &mut [u8; BLOCK_SIZE], number: u32, seed: FileSystemSeed) {
     seed.seal_attribute_block(u64::from(number), block, BLOCK_CHECKSUM);
 }
 
-/// `ext4_xattr_rehash`: one entry whose hash is 0 makes the block one that is never shared.
+/// Computes `ext4_xattr_rehash`: one entry with hash 0 gives 0, and such a block is never shared.
 fn block_hash(set: &[&Stored]) -> u32 {
     let hashes = || set.iter().map(|stored| stored.hash());
     if hashes().any(|hash| hash == 0) { 0 } else { hashes().fold(0, |sum, hash| sum.rotate_left(16) ^ hash) }
 }
 
-/// `struct ext4_xattr_entry` one after the other from `at`, their values from the area's end downwards.
+/// Encodes `struct ext4_xattr_entry` in sequence from `at` on, and their values from the area's end downwards.
 fn put_entries(area: &mut [u8], mut at: usize, set: &[&Stored], hash: impl Fn(&Stored) -> u32) {
     let mut value_at = area.len();
     for stored in set {
@@ -196,8 +196,8 @@ fn put_entries(area: &mut [u8], mut at: usize, set: &[&Stored], hash: impl Fn(&S
     }
 }
 
-/// From `struct posix_acl_xattr_entry` (version 2: tag, permissions, id) to `struct ext4_acl_entry` (version 1: the id
-/// only for named users and groups).
+/// Converts `struct posix_acl_xattr_entry` (version 2: tag, permissions, id) to `struct ext4_acl_entry` (version 1: an id only
+/// for named users and groups).
 fn convert_acl(value: &[u8]) -> Option<Vec<u8>> {
     const XATTR_VERSION: [u8; 4] = 2_u32.to_le_bytes();
     const DISK_VERSION: [u8; 4] = 1_u32.to_le_bytes();
@@ -223,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_acl_loses_the_ids_it_does_not_need() {
+    fn unused_ids_of_an_acl_are_removed() {
         let mut value = 2_u32.to_le_bytes().to_vec();
         for (tag, permissions, id) in [(1_u16, 6_u16, u32::MAX), (2, 4, 1000), (4, 4, u32::MAX), (0x10, 4, u32::MAX)] {
             value.extend(tag.to_le_bytes().into_iter().chain(permissions.to_le_bytes()).chain(id.to_le_bytes()));
@@ -239,14 +239,14 @@ mod tests {
     }
 
     #[test]
-    fn names_without_a_place_are_refused() {
+    fn names_that_ext4_cannot_store_are_refused() {
         for name in [&b"user."[..], b"osx.thing", b"user", &[&b"user."[..], &[b'x'; 256]].concat()] {
             assert!(Stored::new(name, b"v").is_none(), "{}", name.escape_ascii());
         }
     }
 
     #[test]
-    fn a_set_goes_into_the_inode_then_into_a_block_then_nowhere() {
+    fn a_set_is_stored_in_the_inode_or_a_block_or_refused() {
         let stored = |length: usize| vec![Stored::new(b"user.k", &vec![b'v'; length]).unwrap()];
         // 96 bytes less magic, end and an entry of 20.
         assert!(encode(&stored(68)).unwrap().block.is_none());

@@ -1,7 +1,7 @@
-//! A directory's content: one block of entries, or a hash tree over as many as it takes.
+//! Encodes a directory's content: one block of entries, or a hash tree (Documentation/filesystems/ext4/directory.rst).
 //!
-//! (Documentation/filesystems/ext4/directory.rst.) A tree has its root in block 0, then further nodes if one level is
-//! not enough, then the blocks of entries in the order of their hashes. The kernel reads and extends it as its own.
+//! A tree has its root in block 0, then inner nodes if one level is not enough, then the blocks of entries in the order of
+//! their hashes. The kernel can extend it.
 
 use super::checksum::InodeSeed;
 use super::hash::hash;
@@ -10,7 +10,7 @@ use super::spec::{
     encode_dx_root, record_length,
 };
 
-/// How far a block of a tree is filled: some room keeps the first names added later from splitting blocks.
+/// The fill level of a tree's blocks: free space prevents the first names added later from splitting blocks.
 const FILL: usize = DIRECTORY_USABLE * 7 / 8;
 
 /// One entry.
@@ -21,7 +21,7 @@ pub(super) struct Child<'a> {
     pub(super) file_type: FileType,
 }
 
-/// What a directory is to itself.
+/// The numbers and seeds of a directory.
 #[derive(Clone, Copy)]
 pub(super) struct Identity {
     pub(super) inode: u32,
@@ -30,7 +30,7 @@ pub(super) struct Identity {
     pub(super) hash_seed: [u8; 16],
 }
 
-/// Puts the directory's blocks into `blocks`; false when it has more entries than a tree of two levels can hold.
+/// Encodes the directory into `blocks`. Returns false if it has more entries than a tree of two levels can hold.
 pub(super) fn encode(identity: Identity, children: &[Child], blocks: &mut Vec<u8>) -> bool {
     blocks.clear();
     let own = record_length(b".") + record_length(b"..");
@@ -85,14 +85,14 @@ fn encode_tree(identity: Identity, children: &[Child], blocks: &mut Vec<u8>) -> 
 
 type Hashed<'a> = ((u32, u32), &'a Child<'a>);
 
-/// Cuts sorted entries into blocks, each with the hash that its pointer carries: that of its first entry, with the
-/// lowest bit set when entries of the same hash are in the block before (`dx_insert_block`, "continued").
+/// Divides sorted entries into blocks. Returns each with the hash of its pointer: that of its first entry, with the lowest
+/// bit set if the previous block has entries with the same hash (`dx_insert_block`, "continued").
 fn divide<'a, 'b>(sorted: &'b [Hashed<'a>]) -> Vec<(u32, &'b [Hashed<'a>])> {
     let mut leaves = Vec::new();
     let (mut start, mut filled) = (0, 0);
     for (index, ((major, _), child)) in sorted.iter().enumerate() {
         let length = record_length(child.name);
-        // Names of one hash stay together while the block has room at all.
+        // Names with one hash stay together while the block has room.
         let continues = index > start && sorted[index - 1].0.0 == *major;
         let most = if continues { DIRECTORY_USABLE } else { FILL };
         if filled + length > most {
@@ -135,7 +135,7 @@ mod tests {
         names.iter().map(|name| Child { name, inode: 99, file_type: FileType::File }).collect()
     }
 
-    /// The names in all blocks of entries, walked by record length.
+    /// Returns the names in all blocks of entries, walked by record length.
     fn listed(blocks: &[u8]) -> Vec<Vec<u8>> {
         let mut names = Vec::new();
         for block in blocks.chunks_exact(BLOCK_SIZE) {
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn every_name_is_listed_once_whatever_the_size() {
+    fn every_name_is_listed_once_for_every_size() {
         for (count, blocks_expected) in [(0, Some(1)), (203, Some(1)), (204, Some(3)), (100_000, None)] {
             let mut names: Vec<Vec<u8>> = (0..count).map(|index| format!("name{index:06}").into_bytes()).collect();
             let mut blocks = Vec::new();

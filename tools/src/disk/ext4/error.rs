@@ -1,4 +1,4 @@
-//! Why a file system cannot be written.
+//! Errors of writing a file system.
 
 use std::io;
 
@@ -6,7 +6,7 @@ use super::read;
 use super::verify::Difference;
 use crate::cli::path::shown;
 
-/// Why there is no disk.
+/// Why a file system cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Writing failed.
@@ -17,35 +17,35 @@ pub enum Error {
     Entry {
         /// Its path.
         path: Vec<u8>,
-        /// What is wrong.
+        /// The problem.
         problem: Problem,
     },
-    /// A hard link to what never came.
-    #[error("{}: is a hard link to {}, which is not there", shown(.path), shown(.target))]
+    /// A hard link without a target.
+    #[error("{}: is a hard link to {}, which does not exist", shown(.path), shown(.target))]
     LinkTarget {
         /// The link.
         path: Vec<u8>,
-        /// What it should be another name of.
+        /// Its target.
         target: Vec<u8>,
     },
     /// The finished disk cannot be read back.
-    #[error("the finished disk {0}: the storage that it is on, or mkraw, is at fault")]
+    #[error("the finished disk {0}: the host's storage, or mkraw, is at fault")]
     ReadBack(read::Error),
-    /// The finished disk is not what went into it.
-    #[error("{}: {difference} is another on the finished disk: the storage that it is on, or mkraw, is at fault", shown(.path))]
+    /// The finished disk differs from the input.
+    #[error("{}: the finished disk has the wrong {difference}: the host's storage, or mkraw, is at fault", shown(.path))]
     Differs {
         /// The path on the disk.
         path: Vec<u8>,
-        /// What differs.
+        /// The difference.
         difference: Difference,
     },
-    /// The size asked for does not hold the content.
-    #[error("the files do not fit; the smallest size that holds them is {0} bytes: give that or more, or no size")]
+    /// The requested size is too small.
+    #[error("the files do not fit; the smallest size is {0} bytes: give that or more, or leave out the size")]
     TooSmall(u64),
-    /// The number of inodes asked for does not do.
-    #[error("the files need {0} inodes: give that many or more, or no number")]
+    /// The requested number of inodes is too small.
+    #[error("the files need {0} inodes: give that many or more, or leave out the number")]
     TooFewInodes(u32),
-    /// More than block or inode numbers can count.
+    /// More blocks or inodes than the format can number.
     #[error("the disk would be larger than 16 TiB")]
     TooLarge,
 }
@@ -56,22 +56,22 @@ pub enum Problem {
     /// A component is longer than 255 bytes.
     #[error("a name is longer than 255 bytes")]
     NameTooLong,
-    /// A name or link target holds a NUL.
-    #[error("the name or the link's target holds a NUL byte")]
+    /// A name or link target contains a NUL.
+    #[error("the name or the link's target contains a NUL byte")]
     Nul,
-    /// A parent is a file.
-    #[error("a parent of it is no directory")]
+    /// A parent is not a directory.
+    #[error("one of its parents is not a directory")]
     NotADirectory,
-    /// Symbolic links lead in circles.
-    #[error("its parents are symbolic links without end")]
+    /// Too many symbolic links.
+    #[error("its parents form a loop of symbolic links")]
     SymlinkLoop,
-    /// The path is `.`, `..` or `/`, and the entry is no directory.
-    #[error("its path names a directory, and it is none")]
+    /// The path is `.`, `..` or `/`, and the entry is not a directory.
+    #[error("its path is that of a directory, but it is not one")]
     NamesADirectory,
     /// A hard link to a directory.
     #[error("is a hard link to a directory")]
     LinkToDirectory,
-    /// A file with more names than ext4 can count.
+    /// More hard links than ext4 supports.
     #[error("has more than 65,000 hard links")]
     TooManyLinks,
     /// A symbolic link without a target.
@@ -80,10 +80,10 @@ pub enum Problem {
     /// A symbolic link's target does not fit a block.
     #[error("the symbolic link's target is longer than 4,095 bytes")]
     TargetTooLong,
-    /// A bomb of directories.
-    #[error("the paths of the archive lead through far more directories than its entries")]
+    /// Too many implied directories or path steps: a bomb.
+    #[error("the paths of the archive lead through far more directories than it has entries")]
     TooDeep,
-    /// A bomb of link targets.
+    /// Too many bytes of names, link targets and attributes: a bomb.
     #[error("names, link targets and attributes of the archive take far more memory than its entries")]
     TextTooLarge,
     /// The device number does not fit.
@@ -98,12 +98,12 @@ pub enum Problem {
     /// More entries in one directory than a hash tree of two levels holds.
     #[error("the directory has too many entries")]
     DirectoryTooLarge,
-    /// More files or names than their numbers can count.
+    /// More files or names than the builder can number.
     #[error("there are too many files")]
     TooMany,
 }
 
-/// The error about one entry.
+/// Creates the error for one entry.
 pub(super) fn entry(path: &[u8], problem: Problem) -> Error {
     Error::Entry { path: path.to_vec(), problem }
 }

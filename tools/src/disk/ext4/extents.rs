@@ -1,6 +1,6 @@
-//! Extents (Documentation/filesystems/ext4/ifork.rst): which blocks hold which part of a file.
+//! Extents (Documentation/filesystems/ext4/ifork.rst): the map from a file's blocks to the disk's.
 //!
-//! Four fit into the inode; more go into a tree of blocks with 340 each, as deep as it takes.
+//! Four fit into the inode; more are in a tree of blocks with 340 entries each, as deep as necessary.
 
 use super::checksum::InodeSeed;
 use super::layout::Run;
@@ -16,7 +16,7 @@ const IN_BLOCK: usize = (BLOCK_SIZE - HEADER - 4) / ENTRY;
 /// `EXT_INIT_MAX_LEN`: longer lengths mean unwritten extents.
 const MAX_LENGTH: u32 = 1 << 15;
 
-/// Blocks `run` hold the file's blocks from `logical` on.
+/// The blocks `run`, which contain the file's blocks from `logical` on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Extent {
     pub(super) logical: u32,
@@ -40,7 +40,8 @@ pub(super) fn append(extents: &mut Vec<Extent>, first: usize, mut logical: u32, 
     }
 }
 
-/// `i_block` of a file, and how many blocks its tree takes besides. `store` writes a block and says where it is.
+/// Encodes `i_block` of a file, and writes its tree. Returns the number of the tree's blocks too. `store` writes a block and
+/// returns its number.
 pub(super) fn encode_tree<E>(
     extents: &[Extent],
     seed: InodeSeed,
@@ -64,7 +65,7 @@ pub(super) fn encode_tree<E>(
     Ok((encode_root(&level, depth), blocks))
 }
 
-/// `i_block` of a file with at most [`IN_INODE`] extents.
+/// Encodes `i_block` of a file with at most [`IN_INODE`] extents.
 pub(super) fn encode_short(extents: &[Extent]) -> [u8; 60] {
     let entries: Vec<_> = extents.iter().map(|extent| (extent.logical, leaf(extent))).collect();
     encode_root(&entries, 0)
@@ -76,7 +77,7 @@ fn encode_root(entries: &[(u32, [u8; ENTRY])], depth: u16) -> [u8; 60] {
     root
 }
 
-/// `struct ext4_extent_header` and the entries.
+/// Encodes `struct ext4_extent_header` and the entries.
 fn encode_node(node: &mut [u8], entries: &[(u32, [u8; ENTRY])], most: usize, depth: u16) {
     node[0..2].copy_from_slice(&MAGIC.to_le_bytes()); // eh_magic
     node[2..4].copy_from_slice(&(entries.len() as u16).to_le_bytes()); // eh_entries
@@ -87,7 +88,7 @@ fn encode_node(node: &mut [u8], entries: &[(u32, [u8; ENTRY])], most: usize, dep
     }
 }
 
-/// `struct ext4_extent`.
+/// Encodes `struct ext4_extent`.
 fn leaf(extent: &Extent) -> [u8; ENTRY] {
     let mut bytes = [0; ENTRY];
     bytes[0..4].copy_from_slice(&extent.logical.to_le_bytes()); // ee_block
@@ -96,7 +97,7 @@ fn leaf(extent: &Extent) -> [u8; ENTRY] {
     bytes
 }
 
-/// `struct ext4_extent_idx`.
+/// Encodes `struct ext4_extent_idx`.
 fn index(logical: u32, block: u32) -> [u8; ENTRY] {
     let mut bytes = [0; ENTRY];
     bytes[0..4].copy_from_slice(&logical.to_le_bytes()); // ei_block
@@ -110,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_continues_is_merged_up_to_the_longest() {
+    fn adjacent_runs_are_merged_up_to_the_longest_extent() {
         let mut extents = Vec::new();
         append(&mut extents, 0, 0, Run { start: 100, length: 32_000 });
         append(&mut extents, 0, 32_000, Run { start: 32_100, length: 40_000 });
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tree_is_as_deep_as_it_must_be() {
+    fn the_tree_has_the_least_depth() {
         let seed = FileSystemSeed::new([0; 16]).inode(12);
         for (count, depth, blocks) in [(0, 0, 0), (4, 0, 0), (5, 1, 1), (1360, 1, 4), (1361, 2, 6), (120_000, 2, 355)] {
             let extents: Vec<Extent> = (0..count)

@@ -1,4 +1,4 @@
-//! The content of one file, written where the cursor stands, with its zeros left out.
+//! Writes the content of one file at the cursor, with holes for zeros.
 
 use super::disk::is_zero;
 use super::extents;
@@ -7,12 +7,12 @@ use super::tree::NodeId;
 use super::verify::ContentHash;
 use super::{Builder, Error, offset};
 
-/// Content is taken in pieces of this size; one of zeros becomes a hole. Smaller holes would cost more in extents and
-/// in scattered blocks than they save.
+/// Content is written in pieces of this size; a piece of zeros becomes a hole. Smaller holes would cost more in extents
+/// and scattered blocks than they save.
 const PIECE: usize = 64 << 10;
 
-/// Takes the content of a file. Each piece is read into [`FileWriter::room`], then kept by [`FileWriter::keep`]; zeros
-/// that need not be read are passed over by [`FileWriter::skip`].
+/// Writes the content of a file. The caller fills [`FileWriter::room`] and calls [`FileWriter::keep`] for each piece;
+/// [`FileWriter::skip`] skips zeros without reading them.
 pub struct FileWriter<'b, 'a> {
     builder: &'b mut Builder<'a>,
     node: NodeId,
@@ -29,10 +29,10 @@ impl<'b, 'a> FileWriter<'b, 'a> {
         Self { builder, node, size, position: 0, first_extent, hash }
     }
 
-    /// Where the next piece of the content goes: to be filled wholly. Empty at the end of the file.
+    /// Returns a buffer for the next piece, which the caller fills completely. Empty at the end of the file.
     ///
     /// # Errors
-    /// Those of writing what was kept before.
+    /// Errors of writing earlier pieces.
     pub fn room(&mut self) -> Result<&mut [u8], Error> {
         let length = (self.size - self.position).min(PIECE as u64) as usize;
         let place = self.builder.cursor.next() * BLOCK_SIZE as u64;
@@ -40,10 +40,10 @@ impl<'b, 'a> FileWriter<'b, 'a> {
         Ok(&mut room[..length])
     }
 
-    /// Keeps the piece that the last `room` was filled with.
+    /// Adds the piece in the last [`FileWriter::room`] to the file.
     ///
     /// # Errors
-    /// Those of writing.
+    /// Errors of writing.
     pub fn keep(&mut self) -> Result<(), Error> {
         let length = (self.size - self.position).min(PIECE as u64) as usize;
         let Builder { disk, cursor, extents, .. } = &mut *self.builder;
@@ -66,17 +66,17 @@ impl<'b, 'a> FileWriter<'b, 'a> {
             disk.advance(whole);
             return Ok(());
         }
-        // A copy of the superblock lies in between: the rest of the piece goes behind it.
+        // A copy of the superblock is in the way: the rest of the piece follows it.
         let (now, later) = (run.length as usize * BLOCK_SIZE, whole);
         let rest = disk.room(place, whole)?[now..later].to_vec();
         disk.advance(now);
-        let behind = cursor.take(blocks - run.length).ok_or(Error::TooLarge)?;
-        disk.write(offset(behind.start), &rest)?;
-        extents::append(extents, self.first_extent, logical + run.length, behind);
+        let after = cursor.take(blocks - run.length).ok_or(Error::TooLarge)?;
+        disk.write(offset(after.start), &rest)?;
+        extents::append(extents, self.first_extent, logical + run.length, after);
         Ok(())
     }
 
-    /// Passes over up to `zeros` bytes that are zeros; says how many, which is a multiple of a piece.
+    /// Skips up to `zeros` bytes that are zeros. Returns the number, a multiple of a piece.
     pub fn skip(&mut self, zeros: u64) -> u64 {
         let zeros = zeros.min(self.size - self.position);
         let skipped = zeros - zeros % PIECE as u64;

@@ -1,4 +1,4 @@
-//! The end of a disk: everything that is known only once all files are there.
+//! The last step: writes all metadata that is known only after the last file.
 
 use std::collections::HashMap;
 
@@ -15,28 +15,28 @@ use super::spec::{BLOCK_SIZE, FIRST_INODE, FileType, JOURNAL_INODE, ROOT_INODE, 
 use super::tree::{Content, Name, NodeId, mode};
 use super::{Builder, Error, Problem, Size, offset};
 
-/// The least that the kernel takes (`JBD2_MIN_JOURNAL_BLOCKS`), 4 MiB; a log this small is enough for a machine's root.
+/// The kernel's minimum (`JBD2_MIN_JOURNAL_BLOCKS`), 4 MiB, which is enough for a machine's root.
 const JOURNAL_BLOCKS: u32 = 1024;
 
-/// What is chosen about the file system as a whole.
+/// The options of the file system.
 #[derive(Clone, Copy, Debug)]
 pub struct Finish {
-    /// How large it becomes.
+    /// Its size.
     pub size: Size,
-    /// The number of blocks is to be a multiple of this, unless the size is exact.
+    /// The number of blocks becomes a multiple of this, unless the size is exact.
     pub multiple: u32,
-    /// How many inodes it has; by default more than are in use.
+    /// The number of inodes; by default more than are in use.
     pub inodes: Option<u32>,
     /// Whether it has a journal.
     pub has_journal: bool,
     /// Its UUID; derived from the metadata if none.
     pub uuid: Option<[u8; 16]>,
-    /// Its label, with NULs behind.
+    /// Its label, padded with NULs.
     pub label: [u8; 16],
-    /// When it was made: seconds since 1970.
+    /// Its creation time, in seconds since 1970.
     pub time: u32,
-    /// Whether it is read back and compared with what went into it; contents only if
-    /// [`Builder::record_contents`] was called before them.
+    /// Whether it is read back and compared with the input. Contents are compared only if
+    /// [`Builder::record_contents`] was called before they were added.
     pub is_verified: bool,
 }
 
@@ -55,7 +55,7 @@ impl Default for Finish {
     }
 }
 
-/// What has become of it.
+/// Counts of the finished file system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Totals {
     /// Regular files.
@@ -68,9 +68,9 @@ pub struct Totals {
     pub content_bytes: u64,
     /// Length of the disk in bytes.
     pub image_bytes: u64,
-    /// Extended attributes that ext4 has no place for.
+    /// Extended attributes that ext4 cannot store.
     pub attributes_left_out: u64,
-    /// Times before 1901-12-13 or after 2446-05-10, moved to those days.
+    /// Times before 1901-12-13 or after 2446-05-10, which were clamped to these days.
     pub times_clamped: u64,
     /// The file system's UUID.
     pub uuid: [u8; 16],
@@ -83,9 +83,9 @@ pub(super) struct Numbering {
 }
 
 impl Numbering {
-    /// The highest inode number in use.
+    /// Returns the highest inode number in use.
     fn last(&self) -> u32 {
-        FIRST_INODE + self.order.len() as u32 - 2 // the root has a number of its own; nodes are counted by u32
+        FIRST_INODE + self.order.len() as u32 - 2 // the root has a reserved number; nodes are counted by u32
     }
 
     fn node(&self, number: u32) -> Option<NodeId> {
@@ -100,7 +100,7 @@ impl Builder<'_> {
     /// Writes all metadata and sets the file's length.
     ///
     /// # Errors
-    /// A hard link without its target, a size too small, failing writes, or a file that differs when it is read back.
+    /// A hard link without a target; a size that is too small; errors of writing; a failed verification.
     pub fn finish(mut self, finish: &Finish) -> Result<Totals, Error> {
         let (totals, numbers) = self.write_metadata(finish)?;
         if finish.is_verified {
@@ -119,7 +119,7 @@ impl Builder<'_> {
         let outside = self.write_outside(&numbers, seed)?;
         let journal = if finish.has_journal { Some(self.write_journal(identity, seed)?) } else { None };
 
-        // From here on it is known what the disk holds, and so where the groups' metadata goes.
+        // All contents are written. The location of the groups' metadata can be computed.
         let demand = Demand {
             size: finish.size,
             inodes_used: numbers.last(),
@@ -186,7 +186,7 @@ impl Builder<'_> {
         Numbering { by_node, order }
     }
 
-    /// Writes all directories, each with the names that have it as their parent, and counts their links.
+    /// Writes all directories with their entries, and counts their links.
     fn write_directories(
         &mut self,
         numbers: &Numbering,
@@ -223,7 +223,7 @@ impl Builder<'_> {
             let inner = children.iter().filter(|child| child.file_type == FileType::Directory).count();
             let content = self.store(&blocks)?;
             let node = self.tree.node_mut(id);
-            node.links = 2 + inner as u32; // its name and `.`, and each one's `..`
+            node.links = 2 + inner as u32; // its name, `.`, and the `..` of each subdirectory
             node.size = blocks.len() as u64;
             node.content = content;
         }
@@ -254,7 +254,7 @@ impl Builder<'_> {
         Ok(outside)
     }
 
-    /// Writes an empty journal: its first block, the others being zeros as they are.
+    /// Writes an empty journal: its first block. The others are holes, and so zeros.
     fn write_journal(&mut self, identity: Identity, seed: FileSystemSeed) -> Result<Journal, Error> {
         let mut own = Vec::new();
         let mut logical = 0;
@@ -277,7 +277,7 @@ impl Builder<'_> {
         Ok(run.start)
     }
 
-    /// Writes the part of the inode tables that is in use; reserved inodes stay zeros.
+    /// Writes the used part of the inode tables; reserved inodes stay zeros.
     fn write_inodes(
         &mut self,
         groups: &mut Groups,

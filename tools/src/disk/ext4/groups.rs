@@ -1,4 +1,4 @@
-//! The groups' bitmaps and descriptors, and the superblock with its copies.
+//! Writes the groups' bitmaps and descriptors, and the superblock with its copies.
 
 use std::io;
 
@@ -14,10 +14,10 @@ use super::spec::{
     INODE_UNINIT, INODE_ZEROED, Superblock,
 };
 
-/// Byte of the first superblock; its copies lie at the start of their blocks.
+/// Offset of the first superblock; its copies are at the start of their blocks.
 const SUPERBLOCK_OFFSET: u64 = 1024;
 
-/// The descriptors of all groups while they are filled in.
+/// The descriptors of all groups, under construction.
 pub(super) struct Groups<'p> {
     plan: &'p Plan,
     geometry: Geometry,
@@ -27,7 +27,7 @@ pub(super) struct Groups<'p> {
 }
 
 impl<'p> Groups<'p> {
-    /// Inodes 1 to `inodes_used` are in use.
+    /// Creates the descriptors; inodes 1 to `inodes_used` are in use.
     pub(super) fn new(plan: &'p Plan, inodes_used: u32, seed: FileSystemSeed) -> Self {
         let descriptor = |group: usize| GroupDescriptor {
             block_bitmap: plan.block_bitmaps[group],
@@ -40,7 +40,7 @@ impl<'p> Groups<'p> {
         Self { plan, geometry: plan.geometry, inodes_used, seed, descriptors }
     }
 
-    /// Where an inode lies on the disk.
+    /// Returns the offset of an inode on the disk.
     pub(super) fn inode_offset(&self, number: u32) -> u64 {
         let (group, index) = self.place(number);
         offset(self.descriptors[group].inode_table) + u64::from(index) * INODE_SIZE as u64
@@ -58,7 +58,7 @@ impl<'p> Groups<'p> {
         for (group, descriptor) in (0..).zip(&mut self.descriptors) {
             let start = u64::from(group) * u64::from(BLOCKS_PER_GROUP);
             let blocks = self.geometry.blocks_in(group);
-            // The last group's bitmap must mark the blocks that do not exist, so it is always there.
+            // The last group's bitmap must mark the blocks that do not exist, so it is always written.
             if start >= self.plan.end && group != last {
                 descriptor.flags |= BLOCK_UNINIT;
                 descriptor.free_blocks_count = (blocks - reserved_blocks(group)) as u16; // at most a group's
@@ -91,7 +91,7 @@ impl<'p> Groups<'p> {
             }
             let mut bitmap = [0; BLOCK_SIZE];
             set(&mut bitmap, 0, used);
-            // The bits behind the last inode are ones (e2fsck 1.47: "Padding at end of inode bitmap is not set").
+            // The bits after the last inode are ones (e2fsck 1.47: "Padding at end of inode bitmap is not set").
             set(&mut bitmap, per_group, BLOCKS_PER_GROUP);
             descriptor.inode_bitmap_csum = self.seed.bitmap(&bitmap[..per_group as usize / 8]);
             disk.write(offset(descriptor.inode_bitmap), &bitmap)?;
@@ -116,7 +116,7 @@ impl<'p> Groups<'p> {
         Ok(())
     }
 
-    /// Writes the superblock and its copies: the last thing, that makes it a file system.
+    /// Writes the superblock and its copies. This is last, so that an unfinished file is not a valid file system.
     pub(super) fn write_superblocks(
         &self,
         disk: &mut Disk,
@@ -147,7 +147,7 @@ impl<'p> Groups<'p> {
         Ok(())
     }
 
-    /// Blocks that no file can have: superblocks, descriptors, bitmaps, inode tables (`ext4_calculate_overhead`).
+    /// Returns the number of blocks for metadata: superblocks, descriptors, bitmaps, inode tables (`ext4_calculate_overhead`).
     fn overhead(&self) -> u32 {
         let reserved: u32 = (0..self.geometry.groups).map(reserved_blocks).sum();
         reserved + self.geometry.groups * (2 + self.geometry.inode_table_blocks())
@@ -163,18 +163,18 @@ impl<'p> Groups<'p> {
     }
 }
 
-/// The parts of sorted `runs` that lie in the `length` blocks from `start` on, counted from there.
+/// Returns the parts of sorted `runs` within the `length` blocks from `start` on, relative to `start`.
 fn free_within(runs: &[Run], start: u64, length: u64) -> impl Iterator<Item = Run> {
     let end = start + length;
     let from = runs.partition_point(|run| u64::from(run.start) + u64::from(run.length) <= start);
     runs[from..].iter().take_while(move |run| u64::from(run.start) < end).map(move |run| {
         let first = u64::from(run.start).max(start);
-        let behind = (u64::from(run.start) + u64::from(run.length)).min(end);
-        Run { start: (first - start) as u32, length: (behind - first) as u32 } // within a group
+        let after = (u64::from(run.start) + u64::from(run.length)).min(end);
+        Run { start: (first - start) as u32, length: (after - first) as u32 } // within a group
     })
 }
 
-/// Sets the bits from `start` up to, not with, `end`.
+/// Sets the bits from `start` to `end`, exclusive.
 fn set(bitmap: &mut [u8; BLOCK_SIZE], start: u32, end: u32) {
     each_byte(start, end, |index, mask| bitmap[index] |= mask);
 }
@@ -201,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bits_are_set_and_cleared_one_by_one_alike() {
+    fn ranges_of_bits_are_set_and_cleared() {
         for (start, end) in [(0, 0), (0, 1), (3, 5), (5, 8), (7, 9), (0, 32_768), (32_767, 32_768), (100, 1000)] {
             let mut bitmap = [0; BLOCK_SIZE];
             set(&mut bitmap, start, end);
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_are_cut_at_the_group() {
+    fn runs_are_clipped_to_the_group() {
         let runs = [(10, 5), (90, 20), (150, 10), (195, 100)].map(|(start, length)| Run { start, length });
         let cut: Vec<_> = free_within(&runs, 100, 100).map(|run| (run.start, run.length)).collect();
         assert_eq!(cut, [(0, 10), (50, 10), (95, 5)]);

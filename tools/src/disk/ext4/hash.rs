@@ -1,12 +1,12 @@
 //! The hash of names in a directory's tree: half MD4 over signed characters (`ext4fs_dirhash`, fs/ext4/hash.c).
 //!
-//! The superblock says signed or unsigned, and the kernel heeds it on every architecture; some readers know the signed form
-//! alone, that of mke2fs on x86.
+//! A flag in the superblock selects signed or unsigned characters, and the kernel follows it on every architecture. Some
+//! readers support only the signed form, that of mke2fs on x86.
 
-/// Stands for the end of a directory, so no name may have it (`EXT4_HTREE_EOF_32BIT` shifted).
+/// Reserved for the end of a directory, so no name may have it (`EXT4_HTREE_EOF_32BIT` shifted).
 const END: u32 = 0xffff_fffe;
 
-/// The major hash, whose lowest bit is clear, and the minor one.
+/// Returns the major hash, whose lowest bit is clear, and the minor one.
 pub(super) fn hash(seed: &[u8; 16], name: &[u8]) -> (u32, u32) {
     let mut state = [0; 4];
     for (word, bytes) in state.iter_mut().zip(seed.chunks_exact(4)) {
@@ -21,9 +21,9 @@ pub(super) fn hash(seed: &[u8; 16], name: &[u8]) -> (u32, u32) {
     (if major == END { END - 2 } else { major }, state[2])
 }
 
-/// Up to 32 bytes as eight words, the last ones filled up with the length (`str2hashbuf_signed`).
+/// Converts up to 32 bytes to eight words, padded with the length (`str2hashbuf_signed`).
 fn words(name: &[u8]) -> [u32; 8] {
-    // A name is at most 255 bytes, so its length fits into each byte of the filling.
+    // A name is at most 255 bytes, so its length fits into each byte of the padding.
     let padding = (name.len() as u32).wrapping_mul(0x0101_0101);
     let mut words = [padding; 8];
     for (word, bytes) in words.iter_mut().zip(name.chunks(4)) {
@@ -32,7 +32,7 @@ fn words(name: &[u8]) -> [u32; 8] {
     words
 }
 
-/// `half_md4_transform`: three of MD4's rounds, with half the input.
+/// Computes `half_md4_transform`: three of MD4's rounds, with half the input.
 fn transform(state: &mut [u32; 4], input: &[u32; 8]) {
     const ROUND_2: u32 = 0x5a82_7999;
     const ROUND_3: u32 = 0x6ed9_eba1;
@@ -62,7 +62,7 @@ mod tests {
     use super::hash;
 
     #[test]
-    fn hashes_are_those_of_debugfs() {
+    fn hashes_equal_those_of_debugfs() {
         // debugfs 1.47.0: dx_hash -h half_md4 -s 01234567-89ab-cdef-0123-456789abcdef NAME
         let seed = 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef_u128.to_be_bytes();
         for (name, major, minor) in [

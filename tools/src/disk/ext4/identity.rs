@@ -1,7 +1,7 @@
-//! UUID and hash seed derived from the metadata: the same files give the same disk, others another.
+//! Derives the UUID and the hash seed from the metadata: the same files give the same disk.
 //!
-//! Contents are not part of it, only where they lie and how long they are: reading them again would cost as much as
-//! writing them. SipHash is none against an adversary with a known key; it need only tell disks apart.
+//! Of contents, only location and length are hashed: reading them again would cost as much as writing them. SipHash with a
+//! known key does not resist an attacker; it only has to distinguish disks.
 
 use std::hash::Hasher as _;
 
@@ -11,14 +11,14 @@ use super::attributes::Sets;
 use super::extents::Extent;
 use super::tree::{Content, Tree};
 
-/// What tells a file system from others.
+/// The identifiers of a file system.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Identity {
     pub(super) uuid: [u8; 16],
     pub(super) hash_seed: [u8; 16],
 }
 
-/// Derives an identity; a UUID that is given is kept.
+/// Derives an identity; a given UUID is kept.
 pub(super) fn derive(
     tree: &Tree,
     extents: &[Extent],
@@ -68,7 +68,7 @@ pub(super) fn derive(
     Identity { uuid: uuid.unwrap_or_else(|| custom_uuid(derived)), hash_seed }
 }
 
-/// A version 8 UUID (RFC 9562 §5.8): 122 bits of the maker's own.
+/// Makes a version 8 UUID (RFC 9562 §5.8), with 122 custom bits.
 fn custom_uuid(mut bytes: [u8; 16]) -> [u8; 16] {
     bytes[6] = bytes[6] & 0x0f | 0x80;
     bytes[8] = bytes[8] & 0x3f | 0x80;

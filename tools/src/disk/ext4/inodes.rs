@@ -1,4 +1,4 @@
-//! From nodes to inodes.
+//! Encodes nodes as inodes.
 
 use std::collections::HashMap;
 
@@ -9,11 +9,11 @@ use super::extents::encode_short;
 use super::spec::{BLOCK_SIZE, EXTENTS_FL, FileType, INDEX_FL, INODE_SIZE, Inode, encode_device, encode_time};
 use super::tree::{Content, Node, NodeId, mode};
 
-/// A directory with more links than this says 1: unknown (`dir_nlink`).
+/// A directory with more links than this has a link count of 1, for unknown (`dir_nlink`).
 pub(super) const MAX_DIRECTORY_LINKS: u32 = 65_000;
 const SECTORS_PER_BLOCK: u64 = BLOCK_SIZE as u64 / 512;
 
-/// What lies outside of inodes that are too small for it.
+/// Data of inodes that is stored in separate blocks.
 pub(super) struct Outside {
     /// Roots of extent trees, with the blocks below them.
     pub(super) trees: HashMap<NodeId, ([u8; 60], u32)>,
@@ -32,12 +32,12 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Bytes of the log.
+    /// Returns the bytes of the log.
     pub(super) fn size(&self) -> u64 {
         u64::from(self.blocks) * BLOCK_SIZE as u64
     }
 
-    /// Its inode.
+    /// Encodes its inode.
     pub(super) fn encode(&self, time: u32, seed: InodeSeed) -> [u8; INODE_SIZE] {
         let mut bytes = Inode {
             mode: mode::FILE | 0o600,
@@ -58,7 +58,7 @@ impl Journal {
 }
 
 impl Builder<'_> {
-    /// The inode of a node, once its content has its place.
+    /// Encodes the inode of a node whose content is written.
     pub(super) fn encode_inode(&self, id: NodeId, outside: &Outside, seed: InodeSeed) -> [u8; INODE_SIZE] {
         let node = self.tree.node(id);
         let attribute_block = outside.attributes.get(&id).copied();
@@ -86,7 +86,7 @@ impl Builder<'_> {
         bytes
     }
 
-    /// `i_block`, and how many blocks the content takes.
+    /// Encodes `i_block`. Returns the number of the content's blocks too.
     fn encode_content(&self, id: NodeId, node: &Node, outside: &Outside) -> ([u8; 60], u64) {
         match node.content {
             Content::Extents { first, count } => {
@@ -109,7 +109,7 @@ impl Builder<'_> {
     }
 }
 
-/// What a directory entry says of a node.
+/// Returns the type of a node for a directory entry.
 pub(super) fn file_type(node: &Node) -> FileType {
     match node.kind() {
         mode::DIRECTORY => FileType::Directory,

@@ -1,7 +1,7 @@
-//! Layers: what one of them hides of those below it (OCI image specification, "Image Layer Filesystem Changeset").
+//! Layers, whiteouts and opaque directories (OCI image specification, "Image Layer Filesystem Changeset").
 //!
-//! A whiteout, and an opaque directory, hide only what lower layers put there, wherever in their own layer they come: so
-//! each node and name belongs to the layer that made it, told by its number.
+//! A whiteout or an opaque directory hides only entries of lower layers, at any position in its own layer. So each node and
+//! name belongs to the layer that created it, which its number shows.
 
 use std::collections::HashSet;
 
@@ -11,15 +11,15 @@ use super::{Builder, Error, Problem, path, tree};
 /// The layer that is being applied.
 #[derive(Default)]
 pub(super) struct Layer {
-    /// Nodes and names with lower numbers are those of lower layers.
+    /// Nodes and names with lower numbers belong to lower layers.
     first_node: u32,
     first_name: u32,
-    /// Directories of lower layers that this one describes too.
+    /// Directories of lower layers for which this layer has an entry.
     described: HashSet<NodeId>,
 }
 
 impl Layer {
-    /// Keeps in mind that the layer describes a directory that was there.
+    /// Records that the layer has an entry for a directory of a lower layer.
     pub(super) fn describe(&mut self, directory: NodeId) {
         if directory.0 < self.first_node {
             self.described.insert(directory);
@@ -28,13 +28,13 @@ impl Layer {
 }
 
 impl Builder<'_> {
-    /// Starts a layer above what is there.
+    /// Starts a layer on top of the current tree.
     pub fn begin_layer(&mut self) {
         self.layer =
             Layer { first_node: self.tree.node_count(), first_name: self.tree.name_count(), ..Layer::default() };
     }
 
-    /// Ends a layer: its hard links find their targets in it or below.
+    /// Ends a layer. The targets of its hard links must be in it or below.
     ///
     /// # Errors
     /// [`Error::LinkTarget`].
@@ -42,10 +42,10 @@ impl Builder<'_> {
         self.link_pending()
     }
 
-    /// Hides `name` in the directory `parent`, as far as lower layers made it. Nothing there is nothing to hide.
+    /// Hides `name` in the directory `parent`, as far as lower layers created it. A missing name is no error.
     ///
     /// # Errors
-    /// [`Error::Entry`] when the path leads through links without end.
+    /// [`Error::Entry`] for a path with a loop of symbolic links.
     pub fn hide(&mut self, parent: &[u8], name: &[u8]) -> Result<(), Error> {
         let Some(directory) = self.layered_directory(parent)? else { return Ok(()) };
         let Some((number, node)) = self.tree.find_name(directory, name) else { return Ok(()) };
@@ -63,7 +63,7 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// Hides everything in the directory `path` that lower layers put there.
+    /// Hides all entries of lower layers in the directory `path`.
     ///
     /// # Errors
     /// See [`Builder::hide`].
@@ -74,7 +74,7 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// Takes away a name and all below it, whichever layer made it.
+    /// Removes a name and its subtree, of all layers.
     ///
     /// # Errors
     /// See [`Builder::hide`].
@@ -93,8 +93,8 @@ impl Builder<'_> {
         }
     }
 
-    /// Takes away what lower layers put below a directory; says whether something of this layer is left there. Older
-    /// directories on the way to it stay, as if this layer had made them.
+    /// Removes the entries of lower layers below a directory. Returns whether entries of this layer are left. Older
+    /// directories that contain them stay, as if this layer had created them.
     fn prune(&mut self, directory: NodeId) -> bool {
         self.resolver.forget();
         let (extents, free, layer) = (&self.extents, &mut self.free, &self.layer);
@@ -107,11 +107,11 @@ impl Builder<'_> {
         pruned.left
     }
 
-    /// Makes a directory one that the input does not describe.
+    /// Resets the metadata of a directory to those of an implied one.
     fn undescribe(&mut self, directory: NodeId) {
-        let made = path::directory(NodeId::ROOT, self.resolver.time());
+        let implied = path::directory(NodeId::ROOT, self.resolver.time());
         let node = self.tree.node_mut(directory);
-        *node = tree::Node { content: node.content, links: node.links, size: node.size, ..made };
+        *node = tree::Node { content: node.content, links: node.links, size: node.size, ..implied };
     }
 }
 
@@ -130,7 +130,7 @@ mod tests {
     }
     use Step::{Directory, File, Hide, HideAll, Link};
 
-    /// The paths that are left, with the permissions of directories: each layer's own are its number.
+    /// Applies the layers. Returns the remaining paths, with the mode of directories, which is the number of their layer.
     fn apply(layers: &[&[Step]]) -> Vec<String> {
         let file = tempfile::tempfile().unwrap();
         let mut builder = Builder::new(&file, 0).unwrap();
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whiteout_hides_lower_layers_wherever_it_comes() {
+    fn a_whiteout_hides_lower_layers_at_any_position() {
         let lower = [Directory("d"), File("d/a"), File("d/b"), File("x")];
         assert_eq!(apply(&[&lower, &[Hide("d", "a"), Hide("", "x")]]), ["d/1", "d/b"]);
         assert_eq!(apply(&[&lower, &[Hide("", "d")]]), ["x"]);
@@ -180,12 +180,12 @@ mod tests {
         assert_eq!(apply(&[&lower, &[File("d/new"), Hide("", "d")]]), ["d/755", "d/new", "x"]);
         assert_eq!(apply(&[&lower, &[Directory("d"), File("d/new"), Hide("", "d")]]), ["d/2", "d/new", "x"]);
         assert_eq!(apply(&[&lower, &[Directory("d"), Hide("", "d")]]), ["d/2", "x"]);
-        // The third layer hides what the second put there.
+        // The third layer hides a file of the second.
         assert_eq!(apply(&[&lower, &[File("d/c")], &[Hide("d", "c"), Hide("d", "a")]]), ["d/1", "d/b", "x"]);
     }
 
     #[test]
-    fn an_opaque_directory_hides_what_was_in_it() {
+    fn an_opaque_directory_hides_entries_of_lower_layers() {
         let lower = [Directory("d"), Directory("d/s"), File("d/s/a"), Directory("d/t"), File("d/t/b"), File("d/c")];
         assert_eq!(apply(&[&lower, &[HideAll("d")]]), ["d/1"]);
         assert_eq!(apply(&[&lower, &[HideAll("d"), File("d/new")]]), ["d/1", "d/new"]);
@@ -198,14 +198,14 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_hidden_leaves_its_other_names() {
+    fn hiding_a_name_keeps_the_other_hard_links() {
         let lower = [File("a"), Link("b", "a"), Directory("d"), Link("d/c", "a")];
         assert_eq!(apply(&[&lower, &[Hide("", "a")]]), ["b", "d/1", "d/c"]);
         assert_eq!(apply(&[&lower, &[Link("new", "a"), Hide("", "a"), Hide("", "d")]]), ["b", "new"]);
     }
 
     #[test]
-    fn what_is_not_there_is_not_hidden() {
+    fn hiding_a_missing_name_has_no_effect() {
         let lower = [File("a")];
         let upper = [Hide("", "b"), Hide("a", "b"), Hide("none", "b"), HideAll("none"), HideAll("a"), Hide("", "..")];
         assert_eq!(apply(&[&lower, &upper]), ["a"]);

@@ -1,20 +1,20 @@
-//! Where things lie: pure geometry, no bytes and no files.
+//! The layout of the disk: pure geometry, without bytes or files.
 //!
-//! Block groups are 128 MiB. Some start with a copy of the superblock and a block of group descriptors; those places
-//! are known before anything else is. All other blocks are handed out by one [`Cursor`] that only goes up: first to
-//! file contents as they arrive, at the end to directories, journal, bitmaps and inode tables, whose sizes are known
-//! only then. Feature `flex_bg` lets a group's bitmaps and inode table lie anywhere.
+//! Block groups are 128 MiB. Some start with a copy of the superblock and a block of group descriptors; these places are
+//! known in advance. A [`Cursor`] allocates all other blocks in ascending order: first to file contents as they arrive, at
+//! the end to directories, journal, bitmaps and inode tables, whose sizes are known only then. Feature `flex_bg` allows a
+//! group's bitmaps and inode table at any place.
 //!
-//! One block of descriptors serves 128 groups, 16 GiB. Beyond that `meta_bg` with `s_first_meta_bg` 1 puts each further
-//! block of descriptors at the start of groups that it describes, again known in advance.
+//! One block of descriptors covers 128 groups, 16 GiB. For larger disks, `meta_bg` with `s_first_meta_bg` 1 puts each
+//! further block of descriptors at the start of groups that it describes, which is also known in advance.
 
 use super::spec::{BLOCK_SIZE, BLOCKS_PER_GROUP, DESCRIPTORS_PER_BLOCK, INODES_PER_BLOCK};
 
-/// As many as one block of bitmap has bits.
+/// The number of bits in one block of bitmap.
 const MAX_INODES_PER_GROUP: u32 = BLOCKS_PER_GROUP;
-/// One inode for 16 KiB, as mke2fs has it: a disk that is grown later gets inodes in this proportion.
+/// One inode for 16 KiB, as in mke2fs: a disk that grows later gets inodes in this proportion.
 const USUAL_INODES_PER_GROUP: u32 = BLOCKS_PER_GROUP / 4;
-/// A last group with less than this is not worth having (mke2fs: its own metadata and 50 blocks).
+/// The smallest last group (mke2fs: its own metadata and 50 blocks).
 const MIN_LAST_GROUP: u32 = 64;
 
 /// Consecutive blocks.
@@ -24,7 +24,7 @@ pub(super) struct Run {
     pub(super) length: u32,
 }
 
-/// Whether a group starts with a copy of the superblock: 0, 1 and the powers of 3, 5 and 7 (`sparse_super`).
+/// Returns whether a group starts with a copy of the superblock: 0, 1 and the powers of 3, 5 and 7 (`sparse_super`).
 pub(super) fn holds_superblock(group: u32) -> bool {
     let is_power = |base: u32| {
         let mut power = base;
@@ -36,7 +36,7 @@ pub(super) fn holds_superblock(group: u32) -> bool {
     group <= 1 || is_power(3) || is_power(5) || is_power(7)
 }
 
-/// Whether a group holds a block of descriptors: with the superblock in the first 128 groups, in the first, second and
+/// Returns whether a group has a block of descriptors: with the superblock in the first 128 groups; in the first, second and
 /// last of every further 128 (`ext4_bg_num_gdb`).
 pub(super) fn holds_descriptors(group: u32) -> bool {
     if group < DESCRIPTORS_PER_BLOCK {
@@ -46,36 +46,36 @@ pub(super) fn holds_descriptors(group: u32) -> bool {
     }
 }
 
-/// Blocks at the start of a group that hold superblock and descriptors.
+/// Returns the number of blocks at the start of a group for superblock and descriptors.
 pub(super) fn reserved_blocks(group: u32) -> u32 {
     u32::from(holds_superblock(group)) + u32::from(holds_descriptors(group))
 }
 
-/// Hands out blocks in ascending order and steps over what is reserved.
+/// Allocates blocks in ascending order and skips reserved ones.
 #[derive(Clone, Debug)]
 pub(super) struct Cursor {
     next: u64,
 }
 
 impl Cursor {
-    /// Starts behind the first group's superblock and descriptors.
+    /// Creates a cursor after the first group's superblock and descriptors.
     pub(super) fn new() -> Self {
         Self { next: u64::from(reserved_blocks(0)) }
     }
 
-    /// The next block that will be handed out.
+    /// Returns the next block to be allocated.
     pub(super) fn next(&self) -> u64 {
         self.next
     }
 
-    /// Up to `wanted` consecutive blocks, at least one; none when block numbers run out (16 TiB).
+    /// Allocates up to `wanted` consecutive blocks, at least one; `None` when block numbers run out (16 TiB).
     pub(super) fn take(&mut self, wanted: u32) -> Option<Run> {
         let run = Run { start: u32::try_from(self.next).ok()?, length: wanted.min(self.available(wanted)) };
         self.advance(run.length);
         u32::try_from(self.next).ok().map(|_| run)
     }
 
-    /// Exactly `wanted` consecutive blocks. What is passed over to find them is added to `gaps`.
+    /// Allocates exactly `wanted` consecutive blocks. Skipped blocks are added to `gaps`.
     pub(super) fn take_together(&mut self, wanted: u32, gaps: &mut Vec<Run>) -> Option<Run> {
         while self.available(wanted) < wanted {
             gaps.push(self.take(wanted)?);
@@ -83,7 +83,7 @@ impl Cursor {
         self.take(wanted)
     }
 
-    /// How many blocks follow without a reserved one; counting stops once it is `enough`.
+    /// Returns the number of blocks up to the next reserved one; counting stops at `enough`.
     fn available(&self, enough: u32) -> u32 {
         let per_group = u64::from(BLOCKS_PER_GROUP);
         let mut group = self.next / per_group + 1;
@@ -101,33 +101,33 @@ impl Cursor {
     }
 }
 
-/// What is asked of a disk's size.
+/// The requested size of a disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Size {
-    /// What the content takes, and a fifth of it free, at least 64 MiB.
+    /// The content, and a fifth of it free, at least 64 MiB.
     #[default]
     Auto,
-    /// What the content takes, and nothing else: no free block and no free inode but by rounding.
+    /// The content alone: no free blocks or inodes, except by rounding.
     Min,
-    /// What the content takes, and this many free bytes.
+    /// The content, and this many free bytes.
     Free(u64),
-    /// What the content takes, and so many hundredths of it free.
+    /// The content, and this percentage of it free.
     Percent(u32),
-    /// This many bytes.
+    /// Exactly this many bytes.
     Exact(u64),
 }
 
-/// What a file system has to hold, and what is asked of it.
+/// The requirements of a file system.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Demand {
     pub(super) size: Size,
     /// Inodes 1 to this one are in use.
     pub(super) inodes_used: u32,
-    /// Inodes in all, if that is asked for.
+    /// The requested number of inodes, if any.
     pub(super) inodes: Option<u32>,
-    /// Blocks behind the cursor that are free again.
+    /// Blocks before the cursor that are free again.
     pub(super) free_blocks: u64,
-    /// The number of blocks is to be a multiple of this, unless the size is exact.
+    /// The number of blocks becomes a multiple of this, unless the size is exact.
     pub(super) multiple: u32,
 }
 
@@ -139,60 +139,60 @@ pub(super) struct Geometry {
     pub(super) inodes_per_group: u32,
 }
 
-/// A geometry, and where the groups' metadata lies in it.
+/// A geometry, and the places of the groups' metadata.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) geometry: Geometry,
     pub(super) block_bitmaps: Vec<u32>,
     pub(super) inode_bitmaps: Vec<u32>,
     pub(super) inode_tables: Vec<u32>,
-    /// Free blocks below `end`, left so that an inode table is in one piece.
+    /// Free blocks below `end`, skipped so that an inode table is contiguous.
     pub(super) gaps: Vec<Run>,
-    /// From here on all blocks are free but the reserved ones.
+    /// From here on, all blocks except the reserved ones are free.
     pub(super) end: u64,
 }
 
-/// Why there is no plan.
+/// Why a plan is impossible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoPlan {
-    /// The size asked for is too small; so many bytes would do.
+    /// The requested size is too small; with the minimum in bytes.
     TooSmall(u64),
     /// More than 16 TiB.
     TooLarge,
-    /// Fewer inodes are asked for than there are; so many would do.
+    /// Fewer inodes are requested than are in use; with the minimum.
     Inodes(u32),
 }
 
 impl Geometry {
-    /// Blocks of a group; the last may have fewer.
+    /// Returns the blocks of a group; the last may have fewer.
     pub(super) fn blocks_in(&self, group: u32) -> u32 {
         (self.blocks - group * BLOCKS_PER_GROUP).min(BLOCKS_PER_GROUP)
     }
 
-    /// Inodes of all groups.
+    /// Returns the inodes of all groups.
     pub(super) fn inodes(&self) -> u32 {
         self.groups * self.inodes_per_group
     }
 
-    /// Blocks of one inode table.
+    /// Returns the blocks of one inode table.
     pub(super) fn inode_table_blocks(&self) -> u32 {
         self.inodes_per_group.div_ceil(INODES_PER_BLOCK)
     }
 }
 
-/// How many inodes are made besides those in use.
+/// The number of unused inodes.
 #[derive(Clone, Copy)]
 enum Spare {
-    /// As many as mke2fs makes, and a quarter and 1,024 more than are in use.
+    /// As many as mke2fs makes, and at least a quarter of those in use plus 1,024.
     Usual,
-    /// A quarter and 1,024.
+    /// A quarter of those in use plus 1,024.
     Some,
-    /// What fills the last block of a table.
+    /// Only those that fill the last block of a table.
     None,
 }
 
 impl Demand {
-    /// Inodes in all, and in each group, at least.
+    /// Returns the minimum number of inodes in total, and in each group.
     fn inodes(&self, spare: Spare) -> (u64, u32) {
         let used = u64::from(self.inodes_used);
         match (self.inodes, spare) {
@@ -203,7 +203,7 @@ impl Demand {
         }
     }
 
-    /// Free blocks to be made behind the metadata, if `used` are in use.
+    /// Returns the number of free blocks to add after the metadata, if `used` blocks are in use.
     fn free(&self, used: u64) -> u64 {
         let free = match self.size {
             Size::Auto => blocks(64 << 20).max(used / 5),
@@ -215,7 +215,7 @@ impl Demand {
     }
 }
 
-/// Lays out the groups' metadata behind what `cursor` has handed out.
+/// Lays out the groups' metadata after the blocks that `cursor` has allocated.
 pub(super) fn plan(cursor: &Cursor, demand: &Demand) -> Result<Plan, NoPlan> {
     if demand.inodes.is_some_and(|inodes| inodes < demand.inodes_used) {
         return Err(NoPlan::Inodes(demand.inodes_used));
@@ -227,7 +227,7 @@ pub(super) fn plan(cursor: &Cursor, demand: &Demand) -> Result<Plan, NoPlan> {
     }
 }
 
-/// Finds the fewest groups that hold everything and the free blocks: more groups need more metadata.
+/// Finds the smallest number of groups for the content and the free blocks: more groups need more metadata.
 fn plan_growing(cursor: &Cursor, demand: &Demand, spare: Spare) -> Result<Plan, NoPlan> {
     let (inodes, usual) = demand.inodes(spare);
     let mut groups = inodes.div_ceil(u64::from(MAX_INODES_PER_GROUP)).max(1);
@@ -239,7 +239,7 @@ fn plan_growing(cursor: &Cursor, demand: &Demand, spare: Spare) -> Result<Plan, 
         let needed = total.div_ceil(u64::from(BLOCKS_PER_GROUP));
         if needed <= groups {
             let least = (groups - 1) * u64::from(BLOCKS_PER_GROUP) + u64::from(MIN_LAST_GROUP);
-            // A group is such a multiple itself, so this adds none.
+            // The size of a group is itself a multiple, so rounding does not add a group.
             let total = total.max(least).next_multiple_of(u64::from(demand.multiple.max(1)));
             plan.geometry.blocks = u32::try_from(total).map_err(|_| NoPlan::TooLarge)?;
             return Ok(plan);
@@ -254,7 +254,7 @@ fn plan_exact(cursor: &Cursor, demand: &Demand, bytes: u64) -> Result<Plan, NoPl
         blocks -= blocks % BLOCKS_PER_GROUP;
     }
     let groups = blocks.div_ceil(BLOCKS_PER_GROUP).max(1);
-    // Where there is no room for the usual number of inodes, fewer will do.
+    // Without room for the usual number of inodes, fewer are made.
     for spare in [Spare::Usual, Spare::Some, Spare::None] {
         let (inodes, usual) = demand.inodes(spare);
         let inodes_per_group = inodes_per_group(groups, inodes, usual.min(blocks / groups / 4));
@@ -268,7 +268,7 @@ fn plan_exact(cursor: &Cursor, demand: &Demand, bytes: u64) -> Result<Plan, NoPl
     Err(NoPlan::TooSmall(u64::from(least.geometry.blocks) * BLOCK_SIZE as u64))
 }
 
-/// Inodes of each group, as whole blocks of its table.
+/// Returns the inodes of each group, rounded up to whole blocks of its table.
 fn inodes_per_group(groups: u32, inodes: u64, usual: u32) -> u32 {
     let needed = u32::try_from(inodes.div_ceil(u64::from(groups))).unwrap_or(MAX_INODES_PER_GROUP);
     needed.max(usual).next_multiple_of(INODES_PER_BLOCK).min(MAX_INODES_PER_GROUP)
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn copies_lie_where_mke2fs_puts_them() {
+    fn superblock_copies_are_at_the_places_of_mke2fs() {
         // mke2fs -n of 16 GiB: "Superblock backups stored on blocks: 32768, 98304, 163840, …, 2654208, 4096000".
         let groups: Vec<u32> = (0..128).filter(|group| holds_superblock(*group)).collect();
         assert_eq!(groups, [0, 1, 3, 5, 7, 9, 25, 27, 49, 81, 125]);
@@ -309,17 +309,17 @@ mod tests {
     }
 
     #[test]
-    fn the_cursor_steps_over_reserved_blocks_and_nothing_else() {
+    fn the_cursor_skips_only_reserved_blocks() {
         let mut cursor = Cursor::new();
         assert_eq!(cursor.take(40_000), Some(Run { start: 2, length: 32_766 }));
         assert_eq!(cursor.take(1), Some(Run { start: 32_770, length: 1 }));
-        // Group 2 holds nothing, group 3 does.
+        // Group 2 has no reserved blocks, group 3 has.
         assert_eq!(cursor.take(100_000), Some(Run { start: 32_771, length: 65_533 }));
         assert_eq!(cursor.next(), 98_306);
     }
 
     #[test]
-    fn a_table_in_one_piece_leaves_a_gap_in_front_of_a_copy() {
+    fn a_contiguous_table_leaves_a_gap_before_a_superblock_copy() {
         let mut cursor = cursor_at(32_760);
         let mut gaps = Vec::new();
         assert_eq!(cursor.take_together(512, &mut gaps), Some(Run { start: 32_770, length: 512 }));
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn every_plan_holds_what_it_promises() {
+    fn every_plan_meets_its_requirements() {
         const SIZES: [Size; 7] = [
             Size::Auto,
             Size::Min,
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_free_already_counts_as_free() {
+    fn blocks_that_are_already_free_count_as_free() {
         let plan = |free_blocks| {
             let demand = Demand { size: Size::Free(100 << 20), inodes_used: 100, free_blocks, ..Demand::default() };
             plan(&cursor_at(50_000), &demand).unwrap()
@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn inodes_are_as_many_as_asked_for_or_refused() {
+    fn the_requested_number_of_inodes_is_met_or_refused() {
         let with = |inodes| plan(&cursor_at(1000), &Demand { inodes_used: 500, inodes, ..Demand::default() });
         assert_eq!(with(Some(500)).unwrap().geometry.inodes(), 512);
         assert_eq!(with(Some(100_000)).unwrap().geometry.inodes(), 100_032); // three groups' whole blocks
@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn a_size_too_small_names_one_that_does() {
+    fn a_size_that_is_too_small_is_refused_with_the_minimum() {
         let with = |size| plan(&cursor_at(50_000), &Demand { size, inodes_used: 500, ..Demand::default() });
         let Err(NoPlan::TooSmall(bytes)) = with(Size::Exact(100 << 20)) else { panic!("it fits") };
         assert_eq!(u64::from(with(Size::Exact(bytes)).unwrap().geometry.blocks) * 4096, bytes);

@@ -1,21 +1,21 @@
-//! ext4 written in one pass: file contents as they come, all metadata behind the last of them, then the group
-//! descriptors and the superblock in front. No root, no mount, no mke2fs.
+//! Writes ext4 in one pass: file contents as they arrive, then all metadata, then the group descriptors and the superblock
+//! at the start. No root, no mount, no mke2fs.
 //!
-//! The format is that of the kernel's Documentation/filesystems/ext4/. What is written has the features has_journal,
-//! ext_attr, dir_index, filetype, extent, flex_bg, sparse_super, large_file, huge_file, dir_nlink, extra_isize and
-//! metadata_csum, and every inode table counts as zeroed, so that the kernel has nothing left to do after the mount.
+//! The format is that of the kernel's Documentation/filesystems/ext4/. The features are has_journal, ext_attr, dir_index,
+//! filetype, extent, flex_bg, sparse_super, large_file, huge_file, dir_nlink, extra_isize and metadata_csum. Every inode
+//! table is marked as zeroed, so that the kernel has no work after the mount.
 //! Left out on purpose: `resize_inode` and `64bit` (the kernel grows the file system online without them),
-//! `orphan_file` (slow to mount), `sparse_super2` (bars online growth).
+//! `orphan_file` (slow to mount), `sparse_super2` (prevents online growth).
 //!
-//! The same calls give the same bytes: nothing here asks a clock or for random numbers.
+//! The same calls give the same bytes: the code uses no clock and no random numbers.
 //!
 //! - `spec`, `checksum`, `hash`: the structures and sums, byte by byte
-//! - `layout`: which block is for what; pure
-//! - `tree`, `path`, `layer`: the namespace, how paths lead through it, and what layers hide of it
+//! - `layout`: the allocation of blocks; pure
+//! - `tree`, `path`, `layer`: the namespace, the resolution of paths, and whiteouts of layers
 //! - `file`, `extents`, `directory`, `attributes`: contents
 //! - `disk`, `writer`: the disk file
 //! - `finish`, `inodes`, `groups`, `identity`: the metadata at the end
-//! - `read`, `verify`: the finished disk read back
+//! - `read`, `verify`: reads the finished disk
 
 mod attributes;
 mod checksum;
@@ -62,12 +62,12 @@ pub(crate) use tree::mode;
 /// Bytes of a block.
 pub const BLOCK_BYTES: u64 = BLOCK_SIZE as u64;
 
-/// Targets of symbolic links shorter than this lie within the inode.
+/// Targets of symbolic links shorter than this are stored in the inode.
 const INLINE_TARGET: usize = 60;
-/// The longest target: with its NUL it fills a block.
+/// The longest target: it fills a block with its NUL.
 const MAX_TARGET: usize = BLOCK_SIZE - 1;
 
-/// What an entry is besides its content.
+/// The metadata of an entry.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Metadata<'a> {
     /// Permissions: 12 bits.
@@ -80,7 +80,7 @@ pub struct Metadata<'a> {
     pub seconds: i64,
     /// Nanoseconds after `seconds`.
     pub nanoseconds: u32,
-    /// Extended attributes: full names and values as getxattr(2) gives them.
+    /// Extended attributes: full names and values, as getxattr(2) returns them.
     pub attributes: &'a [(Vec<u8>, Vec<u8>)],
 }
 
@@ -94,7 +94,7 @@ pub struct Builder<'a> {
     sets: Sets,
     /// Blocks of files that were replaced.
     free: Vec<Run>,
-    /// Hard links to what has not come yet.
+    /// Hard links to targets that have not been added yet.
     pending: Vec<Pending>,
     layer: Layer,
     /// Hashes of contents, if the disk will be read back.
@@ -109,16 +109,16 @@ struct Pending {
 }
 
 impl<'a> Builder<'a> {
-    /// Starts with a root directory and lost+found in `file`, which must be new and empty. `time` is theirs, and that of
-    /// parents that are missing.
+    /// Creates a file system with a root directory and lost+found in `file`, which must be new and empty. `time` is the time
+    /// of these, and of implied directories.
     ///
     /// # Errors
-    /// None here: the signature is that of all steps.
+    /// None in practice; the signature is the same for all steps.
     pub fn new(file: &'a File, time: i64) -> Result<Self, Error> {
         Self::new_at(file, 0, time)
     }
 
-    /// The same, for a file system that starts at byte `base` of the file.
+    /// Creates a file system that starts at byte `base` of the file.
     ///
     /// # Errors
     /// See [`Builder::new`].
@@ -138,11 +138,11 @@ impl<'a> Builder<'a> {
             attributes_left_out: 0,
             times_clamped: 0,
         };
-        builder.found(time).map_err(|problem| Error::Entry { path: b"/".to_vec(), problem })?;
+        builder.create_root_entries(time).map_err(|problem| Error::Entry { path: b"/".to_vec(), problem })?;
         Ok(builder)
     }
 
-    fn found(&mut self, time: (u32, u32)) -> Result<(), Problem> {
+    fn create_root_entries(&mut self, time: (u32, u32)) -> Result<(), Problem> {
         let root = self.tree.create(Node { links: 1, ..path::directory(NodeId::ROOT, time) })?;
         let mut lost_found = path::directory(root, time);
         lost_found.mode = mode::DIRECTORY | 0o700;
@@ -150,7 +150,7 @@ impl<'a> Builder<'a> {
         self.tree.link(root, b"lost+found", lost_found)
     }
 
-    /// Makes a directory, or changes one that is there.
+    /// Adds a directory, or changes the metadata of an existing one.
     ///
     /// # Errors
     /// [`Error::Entry`].
@@ -158,7 +158,7 @@ impl<'a> Builder<'a> {
         self.enter(path, metadata, mode::DIRECTORY, |parent| Content::Directory { parent }).map(|_| ())
     }
 
-    /// Makes a file of `size` bytes, whose content is to be written next.
+    /// Adds a file of `size` bytes, whose content must be written next.
     ///
     /// # Errors
     /// [`Error::Entry`].
@@ -170,7 +170,7 @@ impl<'a> Builder<'a> {
         Ok(FileWriter::new(self, node, size))
     }
 
-    /// Makes a symbolic link.
+    /// Adds a symbolic link.
     ///
     /// # Errors
     /// [`Error::Entry`], [`Error::Write`].
@@ -199,7 +199,7 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    /// Makes a character device, or a block device.
+    /// Adds a character device, or a block device.
     ///
     /// # Errors
     /// [`Error::Entry`].
@@ -210,7 +210,7 @@ impl<'a> Builder<'a> {
         self.enter(path, metadata, kind, |_| Content::Device { major, minor }).map(|_| ())
     }
 
-    /// Makes a named pipe.
+    /// Adds a named pipe.
     ///
     /// # Errors
     /// [`Error::Entry`].
@@ -218,7 +218,7 @@ impl<'a> Builder<'a> {
         self.enter(path, metadata, mode::FIFO, |_| Content::Nothing).map(|_| ())
     }
 
-    /// Makes `path` another name of `target`, at once or when that has come.
+    /// Adds `path` as a hard link to `target`, which may be added later.
     ///
     /// # Errors
     /// [`Error::Entry`].
@@ -228,7 +228,7 @@ impl<'a> Builder<'a> {
         match found {
             Some(node) => self.name(path, node),
             None => {
-                // Whatever has this name now is replaced, even though the link itself is still to come.
+                // An entry with this name is replaced now, although the link is created later.
                 if let Place::Name(parent, name) = self.place(path)? {
                     self.remove(parent, name);
                 }
@@ -240,7 +240,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Whether something is at this path.
+    /// Returns whether an entry exists at this path.
     pub fn exists(&mut self, path: &[u8]) -> bool {
         matches!(self.resolver.find(&mut self.tree, path), Ok(Some(_)))
     }
@@ -253,14 +253,14 @@ impl<'a> Builder<'a> {
         if self.tree.find(parent, name) == Some(node) {
             return Ok(());
         }
-        // Held, in case what the link replaces is a directory with the target in it.
+        // Keeps the target if the link replaces a directory that contains it.
         self.tree.node_mut(node).links += 1;
         self.remove(parent, name);
         self.tree.node_mut(node).links -= 1;
         self.tree.link(parent, name, node).map_err(|problem| entry(path, problem))
     }
 
-    /// Gives pending hard links their targets, in as many rounds as links to links need.
+    /// Creates pending hard links, in as many rounds as links to links need.
     fn link_pending(&mut self) -> Result<(), Error> {
         let mut pending = std::mem::take(&mut self.pending);
         loop {
@@ -268,7 +268,7 @@ impl<'a> Builder<'a> {
             let mut left = Vec::new();
             for link in pending {
                 match self.resolver.find(&mut self.tree, &link.target) {
-                    // What has the name by now came after the link, and the last one counts.
+                    // An entry of this name was added after the link, and replaces it.
                     Ok(Some(_)) if self.exists(&link.path) => {}
                     Ok(Some(node)) => self.name(&link.path, node)?,
                     Err(Problem::TooDeep) => return Err(entry(&link.path, Problem::TooDeep)),
@@ -286,7 +286,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Creates what goes to `path`, in place of what is there; a directory is changed instead.
+    /// Adds an entry at `path`, and replaces an existing one. An existing directory gets the new metadata instead.
     fn enter(
         &mut self,
         path: &[u8],
@@ -297,7 +297,8 @@ impl<'a> Builder<'a> {
         let time = encode_time(metadata.seconds, metadata.nanoseconds);
         self.times_clamped += u64::from(spec::decode_seconds(time) != metadata.seconds);
         let attributes = self.attributes(path, metadata.attributes)?;
-        // Writers differ in whether a mode with an ACL has the mask or the group's own permissions; the kernel has the mask.
+        // With an ACL, some writers store the mask in the mode's group bits, others the group's own permissions. The kernel
+        // uses the mask.
         let acl = self.sets.get(attributes).iter().find_map(Stored::permissions);
         let mode = kind | acl.map_or(metadata.mode, |permissions| metadata.mode & !0o777 | permissions);
         let place = self.place(path)?;
@@ -350,7 +351,7 @@ impl<'a> Builder<'a> {
         self.tree.unlink(parent, name, |node| free.extend(tree::runs(node, extents)));
     }
 
-    /// Writes whole blocks to the next free ones.
+    /// Writes whole blocks at the cursor.
     fn store(&mut self, bytes: &[u8]) -> Result<Content, Error> {
         let first = self.extents.len();
         let (mut logical, mut rest) = (0, bytes);
@@ -366,7 +367,7 @@ impl<'a> Builder<'a> {
         self.content_since(first)
     }
 
-    /// The extents from index `first` on as a content.
+    /// Returns the extents from index `first` on as a content.
     fn content_since(&self, first: usize) -> Result<Content, Error> {
         let count = self.extents.len() - first;
         match (u32::try_from(first), u32::try_from(count)) {
@@ -376,7 +377,7 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// Where a block lies in the file.
+/// Returns the offset of a block.
 fn offset(block: u32) -> u64 {
     u64::from(block) * BLOCK_SIZE as u64
 }
@@ -387,10 +388,10 @@ mod tests {
     use std::process::Command;
 
     #[test]
-    fn files_beyond_16_gib_lie_around_the_descriptors_there() {
+    fn files_beyond_16_gib_are_placed_around_the_descriptors() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let mut builder = Builder::new(file.as_file(), 0).unwrap();
-        // As if 16 GiB of files had come and gone: the next ones end up in groups 127 to 129, all with descriptors.
+        // As if 16 GiB of files had been added and removed: the next ones are in groups 127 to 129, all with descriptors.
         let start = 127 * spec::BLOCKS_PER_GROUP + 30_000;
         while builder.cursor.next() < u64::from(start) {
             let left = u64::from(start) - builder.cursor.next();

@@ -1,57 +1,57 @@
-//! Paths of entries, resolved inside the disk: as if it were the root directory, whatever a path says.
+//! Resolves the paths of entries with the disk as the root directory: no path leads out of it.
 //!
-//! Parents that are missing are made. Symbolic links among the parents are followed, absolute ones from the disk's
-//! root; `..` goes up one directory and stays at the root. The last component is never followed.
+//! Missing parents are created. Symbolic links among the parents are followed, absolute ones from the disk's root; `..`
+//! goes up one directory and stays at the root. The last component is never followed.
 
 use super::tree::{Content, Node, NodeId, Tree, mode};
 use super::{Problem, spec};
 use crate::archive::budget::{Budget, Spent};
 
-/// As many symbolic links as the kernel follows in one path (`MAXSYMLINKS`).
+/// The most symbolic links in one path, as in the kernel (`MAXSYMLINKS`).
 const MAX_SYMLINKS: u32 = 40;
 
-/// Where an entry goes.
+/// The place of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place<'a> {
     /// A name in a directory.
     Name(NodeId, &'a [u8]),
-    /// A directory that exists: the path ends in `.`, `..` or is the root.
+    /// An existing directory: the path ends in `.` or `..`, or is the root.
     Directory(NodeId),
 }
 
-/// Resolves paths, and remembers the last directory: entries come directory by directory.
+/// Resolves paths, and caches the last directory: archives are sorted by directory.
 #[derive(Default)]
 pub(super) struct Resolver {
     last_path: Vec<u8>,
     last: Option<NodeId>,
-    /// Long targets of symbolic links, which are blocks of the disk by now.
+    /// Long targets of symbolic links, which were written to blocks of the disk.
     pub(super) long_targets: std::collections::HashMap<u32, Vec<u8>>,
     time: (u32, u32),
     pub(super) budget: Budget,
 }
 
 impl Resolver {
-    /// Starts at the root; `time` is that of directories that are made.
+    /// Creates a resolver; `time` is the time of implied directories.
     pub(super) fn new(time: (u32, u32)) -> Self {
         Self { time, ..Self::default() }
     }
 
-    /// Forgets the last directory: a name was removed.
+    /// Clears the cached directory, because a name was removed.
     pub(super) fn forget(&mut self) {
         self.last = None;
     }
 
-    /// The time of directories that are made.
+    /// Returns the time of implied directories.
     pub(super) fn time(&self) -> (u32, u32) {
         self.time
     }
 
-    /// The directory at this path, if there is one; the last component is followed too.
+    /// Returns the directory at this path, if it exists; the last component is followed too.
     pub(super) fn directory(&mut self, tree: &mut Tree, path: &[u8]) -> Result<Option<NodeId>, Problem> {
         self.walk(tree, NodeId::ROOT, path, false, &mut 0)
     }
 
-    /// Finds where an entry of this path goes, and makes the parents that are missing.
+    /// Resolves the path of an entry, and creates missing parents.
     pub(super) fn place<'a>(&mut self, tree: &mut Tree, path: &'a [u8]) -> Result<Place<'a>, Problem> {
         let (parents, last) = split(path);
         self.budget.path();
@@ -72,7 +72,7 @@ impl Resolver {
         }
     }
 
-    /// What is at this path, if anything.
+    /// Returns the node at this path, if it exists.
     pub(super) fn find(&mut self, tree: &mut Tree, path: &[u8]) -> Result<Option<NodeId>, Problem> {
         let (parents, last) = split(path);
         let Some(parent) = self.walk(tree, NodeId::ROOT, parents, false, &mut 0)? else { return Ok(None) };
@@ -83,7 +83,7 @@ impl Resolver {
         }
     }
 
-    /// Goes from a directory along a path whose last component is followed too.
+    /// Follows a path from a directory, the last component included. `make` creates missing directories.
     fn walk(
         &mut self,
         tree: &mut Tree,
@@ -127,12 +127,12 @@ impl Resolver {
         Ok(id)
     }
 
-    /// Counts bytes that stay in memory.
+    /// Spends bytes that stay in memory.
     pub(super) fn keep(&mut self, bytes: usize) -> Result<(), Problem> {
         self.budget.keep(bytes).map_err(|Spent| Problem::TextTooLarge)
     }
 
-    /// What a symbolic link leads to.
+    /// Returns the target of a symbolic link.
     pub(super) fn target(&self, tree: &Tree, link: NodeId) -> Vec<u8> {
         match tree.node(link).content {
             Content::Target { start, length } => tree.slice(start, length).to_vec(),
@@ -141,7 +141,7 @@ impl Resolver {
     }
 }
 
-/// A directory that the input does not describe: root's, 0755.
+/// Returns an implied directory: owned by root, mode 0755.
 pub(super) fn directory(parent: NodeId, time: (u32, u32)) -> Node {
     let content = Content::Directory { parent };
     Node {
@@ -163,7 +163,7 @@ fn above(tree: &Tree, id: NodeId) -> NodeId {
     }
 }
 
-/// The directory part and the last component. Slashes and `.` behind that are no components of their own.
+/// Splits a path into the directory part and the last component. Trailing slashes and `.` do not count as components.
 fn split(path: &[u8]) -> (&[u8], &[u8]) {
     let mut path = path;
     while let Some(shorter) = path.strip_suffix(b"/").or_else(|| path.strip_suffix(b"/.")) {
@@ -179,7 +179,7 @@ fn split(path: &[u8]) -> (&[u8], &[u8]) {
 mod tests {
     use super::*;
 
-    /// A root with `dir/sub` and the links `rel` -> `dir`, `abs` -> `/dir/sub`, `up` -> `../../dir`, `loop` -> `loop`.
+    /// Returns a root with `dir/sub` and the links `rel` -> `dir`, `abs` -> `/dir/sub`, `up` -> `../../dir`, `loop` -> `loop`.
     fn tree() -> (Tree, NodeId, NodeId) {
         let mut tree = Tree::default();
         let root = tree.create(directory(NodeId::ROOT, (0, 0))).unwrap();
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_lead_where_chroot_would() {
+    fn paths_resolve_as_in_a_chroot() {
         let (mut tree, dir, sub) = tree();
         let mut resolver = Resolver::default();
         for (path, place) in [
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_parents_are_made_through_links_too() {
+    fn missing_parents_are_created_through_links_too() {
         let (mut tree, dir, _) = tree();
         let mut resolver = Resolver::default();
         let Ok(Place::Name(parent, b"x")) = resolver.place(&mut tree, b"rel/a/b/x") else { panic!("no place") };
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_no_parent_and_finding_makes_nothing() {
+    fn a_file_cannot_be_a_parent_and_find_creates_nothing() {
         let (mut tree, dir, _) = tree();
         let mut file = directory(dir, (0, 0));
         file.mode = mode::FILE;

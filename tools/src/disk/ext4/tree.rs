@@ -1,7 +1,7 @@
-//! The namespace while it grows: inodes, the names that point to them, and an index to find a name in a directory.
+//! The namespace under construction: inodes, the names that refer to them, and an index of names by directory.
 //!
-//! A million files should fit into little memory: a node has a fixed size, all names lie in one buffer, and the index
-//! holds numbers. Paths are resolved in `super::path`.
+//! A million files must fit into little memory: a node has a fixed size, all names are in one buffer, and the index
+//! contains numbers. Paths are resolved in `super::path`.
 
 use std::hash::{BuildHasher, Hasher};
 
@@ -11,7 +11,7 @@ use super::Problem;
 use super::layout::Run;
 use super::spec::MAX_NAME;
 
-/// More names than this for one file do not fit `i_links_count` (`EXT4_LINK_MAX`).
+/// The most hard links of a file (`EXT4_LINK_MAX`).
 const MAX_LINKS: u32 = 65_000;
 
 /// Number of a node: the order of creation.
@@ -20,20 +20,20 @@ pub(super) struct NodeId(pub(super) u32);
 
 impl NodeId {
     pub(super) const ROOT: Self = Self(0);
-    /// Stands in a name that was removed.
+    /// The node of a removed name.
     const NONE: Self = Self(u32::MAX);
 }
 
-/// What will be an inode.
+/// A future inode.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Node {
-    /// Type and permissions, as `st_mode` has them.
+    /// Type and permissions, as in `st_mode`.
     pub(super) mode: u16,
     pub(super) uid: u32,
     pub(super) gid: u32,
-    /// As `spec::encode_time` has it.
+    /// The time, encoded by `spec::encode_time`.
     pub(super) time: (u32, u32),
-    /// Names of a file; of a directory 1 while it exists. 0: removed.
+    /// The number of names of a file; 1 for a directory. 0: removed.
     pub(super) links: u32,
     pub(super) size: u64,
     pub(super) content: Content,
@@ -41,16 +41,16 @@ pub(super) struct Node {
     pub(super) attributes: u32,
 }
 
-/// What a node holds.
+/// The content of a node.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Content {
     /// Nothing: a FIFO.
     Nothing,
-    /// A directory, whose blocks come at the end.
+    /// A directory, whose blocks are written at the end.
     Directory { parent: NodeId },
     /// Blocks: `count` extents from index `first` of the common list.
     Extents { first: u32, count: u32 },
-    /// A short symbolic link: its target lies at `start` of the common text.
+    /// A short symbolic link: its target is at `start` of the common text.
     Target { start: u32, length: u8 },
     /// A device.
     Device { major: u32, minor: u32 },
@@ -65,7 +65,7 @@ pub(super) struct Name {
     length: u8,
 }
 
-/// A name in the index. Its hash is kept so that the index can grow without a look at the names, which lie scattered.
+/// A name in the index. Its hash is stored so that the index can grow without reading the names, which are scattered.
 #[derive(Clone, Copy)]
 struct Slot {
     entry: u32,
@@ -73,17 +73,17 @@ struct Slot {
 }
 
 impl Slot {
-    /// The hash as the index wants it: the tag of a slot comes from the highest bits, its place from the lowest.
+    /// Returns the hash for the index, which takes the tag of a slot from the highest bits and its place from the lowest.
     fn spread(hash: u32) -> u64 {
         u64::from(hash) << 32 | u64::from(hash)
     }
 }
 
-/// What is left of a directory.
+/// The result of [`Tree::prune`].
 pub(super) struct Pruned {
-    /// Whether something is left in it.
+    /// Whether the directory still has entries.
     pub(super) left: bool,
-    /// Directories in it that stay for what is in them, and that nobody describes.
+    /// Directories below it that stay because of their entries, and have no entry in the layer.
     pub(super) undescribed: Vec<NodeId>,
 }
 
@@ -128,37 +128,37 @@ impl Tree {
         &mut self.nodes[id.0 as usize]
     }
 
-    /// All nodes in the order of creation, removed ones included.
+    /// Returns all nodes in the order of creation, removed ones included.
     pub(super) fn nodes(&self) -> &[Node] {
         &self.nodes
     }
 
-    /// How many nodes were created so far: the number of the next one.
+    /// Returns the number of nodes created so far, which is the number of the next one.
     pub(super) fn node_count(&self) -> u32 {
         self.nodes.len() as u32 // bounded by `create`
     }
 
-    /// How many names were given so far: the number of the next one.
+    /// Returns the number of names added so far, which is the number of the next one.
     pub(super) fn name_count(&self) -> u32 {
         self.names.len() as u32 // bounded by `link`
     }
 
-    /// All names that were not removed, in the order of creation.
+    /// Returns all names that were not removed, in the order of creation.
     pub(super) fn names(&self) -> impl Iterator<Item = &Name> {
         self.names.iter().filter(|name| name.node != NodeId::NONE)
     }
 
-    /// The bytes of a name.
+    /// Returns the bytes of a name.
     pub(super) fn text(&self, name: &Name) -> &[u8] {
         self.slice(name.start, name.length)
     }
 
-    /// Bytes stored by `store`.
+    /// Returns the bytes stored by [`Tree::store`].
     pub(super) fn slice(&self, start: u32, length: u8) -> &[u8] {
         &self.text[start as usize..][..usize::from(length)]
     }
 
-    /// Keeps up to 255 bytes in the common text.
+    /// Stores up to 255 bytes in the common text.
     pub(super) fn store(&mut self, bytes: &[u8]) -> Result<(u32, u8), Problem> {
         let length = u8::try_from(bytes.len()).map_err(|_| Problem::NameTooLong)?;
         let start = u32::try_from(self.text.len()).map_err(|_| Problem::TooMany)?;
@@ -173,12 +173,12 @@ impl Tree {
         Ok(NodeId(id))
     }
 
-    /// What `name` is in `parent`.
+    /// Returns the node of `name` in `parent`.
     pub(super) fn find(&self, parent: NodeId, name: &[u8]) -> Option<NodeId> {
         self.find_name(parent, name).map(|(_, node)| node)
     }
 
-    /// The number of a name in `parent`, and what it names.
+    /// Returns the number of a name in `parent`, and its node.
     pub(super) fn find_name(&self, parent: NodeId, name: &[u8]) -> Option<(u32, NodeId)> {
         let hash = self.hash(parent, name);
         let is_it = |slot: &Slot| slot.hash == hash && self.is(slot.entry, parent, name);
@@ -186,7 +186,7 @@ impl Tree {
         Some((slot.entry, self.names[slot.entry as usize].node))
     }
 
-    /// Gives a node a name that `parent` does not have yet.
+    /// Adds a name for a node; `parent` must not have it yet.
     pub(super) fn link(&mut self, parent: NodeId, name: &[u8], node: NodeId) -> Result<(), Problem> {
         if name.len() > MAX_NAME {
             return Err(Problem::NameTooLong);
@@ -206,14 +206,14 @@ impl Tree {
         Ok(())
     }
 
-    /// Takes a name away; a directory goes with all it holds. Each file that has no name left is given to `removed`.
+    /// Removes a name; a directory with its subtree. Calls `removed` for each file without a remaining name.
     pub(super) fn unlink(&mut self, parent: NodeId, name: &[u8], mut removed: impl FnMut(&Node)) {
         let Some((entry, _)) = self.find_name(parent, name) else { return };
         let node = self.remove(entry, &mut removed);
         if !self.node(node).is_directory() {
             return;
         }
-        // A directory is older than what is in it, so one pass finds all of the subtree.
+        // A directory is older than its entries, so one pass finds the whole subtree.
         let mut gone = vec![false; self.nodes.len()];
         gone[node.0 as usize] = true;
         for entry in entry + 1..self.names.len() as u32 {
@@ -225,8 +225,8 @@ impl Tree {
         }
     }
 
-    /// Takes away the names below `directory` whose numbers are lower than `before`, but for directories that are
-    /// described, or lead to a name that stays.
+    /// Removes the names below `directory` whose numbers are lower than `before`, except directories that are described
+    /// (have an entry in the layer), or contain a name that stays.
     pub(super) fn prune(
         &mut self,
         directory: NodeId,
@@ -238,14 +238,14 @@ impl Tree {
         let mut is_below = vec![false; self.nodes.len()];
         is_below[directory.0 as usize] = true;
         let mut old = Vec::new();
-        // A directory is older than what is in it, so one pass finds all of the subtree, parents first.
+        // A directory is older than its entries, so one pass finds the whole subtree, parents first.
         for (entry, name) in (0..).zip(&self.names) {
             if name.node == NodeId::NONE || !is_below[name.parent.0 as usize] {
                 continue;
             }
             children[name.parent.0 as usize] += 1;
             is_below[name.node.0 as usize] = self.node(name.node).is_directory();
-            // The first name is lost+found, which no layer brought.
+            // The first name is lost+found, which belongs to no layer.
             if (1..before).contains(&entry) {
                 old.push(entry);
             }
@@ -292,11 +292,11 @@ impl Tree {
         let mut state = self.hasher.build_hasher();
         state.write_u32(parent.0);
         state.write(name);
-        state.finish() as u32 // the lower half is as good as the whole
+        state.finish() as u32 // the lower half is a good hash too
     }
 }
 
-/// The runs of a removed file, to be free again.
+/// Returns the runs of a removed file, which become free.
 pub(super) fn runs<'a>(node: &Node, extents: &'a [super::extents::Extent]) -> impl Iterator<Item = Run> + use<'a> {
     let range = match node.content {
         Content::Extents { first, count } => first as usize..first as usize + count as usize,
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_removed_directory_takes_its_subtree_but_not_what_is_linked_elsewhere() {
+    fn removing_a_directory_removes_its_subtree_except_files_linked_elsewhere() {
         let mut tree = Tree::default();
         let root = tree.create(node(mode::DIRECTORY, NodeId::ROOT)).unwrap();
         let top = add(&mut tree, root, b"top", mode::DIRECTORY);
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_directory_cannot_hold_is_refused() {
+    fn names_that_a_directory_cannot_hold_are_refused() {
         let mut tree = Tree::default();
         let root = tree.create(node(mode::DIRECTORY, NodeId::ROOT)).unwrap();
         let file = tree.create(node(mode::FILE, root)).unwrap();

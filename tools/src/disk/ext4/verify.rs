@@ -1,7 +1,7 @@
-//! The finished disk read back and compared with what went into it.
+//! Reads the finished disk back and compares it with the input.
 //!
-//! Contents are read by ext4-view, which shares no code with the writer. What it does not know (attributes, devices,
-//! link counts, times before 1970, more than 16 GiB, large holes) is read by `super::read`.
+//! ext4-view, which shares no code with the writer, reads the contents. `super::read` reads what ext4-view does not support:
+//! attributes, devices, link counts, times before 1970, more than 16 GiB, large holes.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -20,39 +20,39 @@ use super::spec::{BLOCK_SIZE, decode_nanoseconds, decode_seconds};
 use super::tree::{Content, Name, NodeId, mode};
 use super::{BLOCK_BYTES, Builder, Error};
 
-/// Holes that ext4-view would read as so many zeros.
+/// The most bytes of holes in a file that ext4-view reads: it returns them as zeros.
 const MAX_ZEROS: u64 = 16 << 20;
 
-/// What differs.
+/// A difference between the input and the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Difference {
     /// The content of a file, or the target of a link.
-    #[error("its content")]
+    #[error("content")]
     Content,
     /// Type or permissions.
-    #[error("its mode")]
+    #[error("mode")]
     Mode,
     /// Owner or group.
-    #[error("its owner")]
+    #[error("owner")]
     Owner,
-    /// The number of its names.
-    #[error("its link count")]
+    /// The number of hard links.
+    #[error("link count")]
     Links,
     /// Its modification time.
-    #[error("its time")]
+    #[error("time")]
     Time,
     /// Its extended attributes.
-    #[error("its attributes")]
+    #[error("attributes")]
     Attributes,
     /// The number of a device.
-    #[error("its device number")]
+    #[error("device number")]
     Device,
-    /// What is in a directory.
-    #[error("the names in it")]
+    /// The entries of a directory.
+    #[error("directory entries")]
     Names,
 }
 
-/// A hash of content that is not zeros: blocks with their positions.
+/// A hash of content: of all blocks that are not zeros, with their positions.
 pub(super) struct ContentHash(SipHasher13);
 
 impl ContentHash {
@@ -60,7 +60,7 @@ impl ContentHash {
         Self(SipHasher13::new())
     }
 
-    /// Takes bytes from a position that is a multiple of a block.
+    /// Hashes bytes from `position`, a multiple of a block.
     pub(super) fn update(&mut self, position: u64, bytes: &[u8]) {
         for (block, at) in bytes.chunks(BLOCK_SIZE).zip((position..).step_by(BLOCK_SIZE)) {
             if !is_zero(block) {
@@ -75,7 +75,7 @@ impl ContentHash {
     }
 }
 
-/// The disk as ext4-view reads it.
+/// The file system, for ext4-view.
 struct Part {
     file: File,
     base: u64,
@@ -87,22 +87,22 @@ impl Ext4Read for Part {
     }
 }
 
-/// Readers of one disk.
+/// The two readers of one disk.
 struct Readers<'f> {
     own: FileSystem<'f>,
     other: Option<Ext4>,
 }
 
 impl Builder<'_> {
-    /// Keeps hashes of all contents from here on, for [`super::Finish::is_verified`].
+    /// Records hashes of all contents from now on, for [`super::Finish::is_verified`].
     pub fn record_contents(&mut self) {
         self.hashes = Some(HashMap::new());
     }
 
-    /// Compares everything in the finished disk.
+    /// Compares all files of the finished disk with the input.
     pub(super) fn verify(&self, numbers: &Numbering) -> Result<(), Error> {
         let (file, base) = self.disk.place();
-        // What was written shall come from the disk, as far as the host's kernel agrees.
+        // Drops the page cache, so that reads come from the storage. The kernel may ignore it.
         file.sync_data()?;
         let _ = fadvise(file, 0, None, Advice::DontNeed);
         let own = FileSystem::open(file, base).map_err(Error::ReadBack)?;
@@ -137,7 +137,7 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// What differs of an inode, apart from files' contents and directories' names.
+    /// Returns the difference of an inode, except in files' contents and directories' entries.
     fn compare_inode(
         &self,
         id: NodeId,
@@ -216,7 +216,7 @@ impl Builder<'_> {
         Ok(found == *expected)
     }
 
-    /// One of the paths of a node.
+    /// Returns one of the paths of a node.
     fn path_of(&self, id: NodeId, firsts: &HashMap<NodeId, &Name>) -> Vec<u8> {
         let mut components = Vec::new();
         let mut at = id;
@@ -229,7 +229,7 @@ impl Builder<'_> {
     }
 }
 
-/// The hash of a file as ext4-view reads it; none for what it does not read.
+/// Returns the hash of a file as ext4-view reads it; `None` if it cannot.
 fn hash_by_view(view: &Ext4, path: &[u8]) -> Option<u128> {
     const PIECE: usize = 64 << 10;
     let mut file = view.open(ext4_view::Path::try_from(path).ok()?).ok()?;
@@ -257,7 +257,7 @@ mod tests {
     use super::super::{Finish, Metadata, Size};
     use super::*;
 
-    /// Bytes that are found again on a disk.
+    /// Bytes that the test searches for on the disk.
     const CONTENT: &[u8] = b"the content of a file";
     const TARGET: &[u8] = b"the target of a link";
     const VALUE: &[u8] = b"the value of an attribute";
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_found_again() {
+    fn an_undamaged_disk_is_verified() {
         for base in [0, 1 << 20] {
             let file = tempfile::tempfile().unwrap();
             let (builder, numbers) = build(&file, base);
@@ -303,14 +303,14 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_damage_is_named() {
+    fn each_damage_has_its_difference() {
         let file = tempfile::tempfile().unwrap();
         let (builder, numbers) = build(&file, 0);
         let length = file.metadata().unwrap().len() as usize;
         let mut bytes = vec![0; length];
         file.read_exact_at(&mut bytes, 0).unwrap();
-        let find = |what: &[u8], nth: usize| {
-            bytes.windows(what.len()).enumerate().filter(|(_, w)| *w == what).nth(nth).unwrap().0
+        let find = |wanted: &[u8], nth: usize| {
+            bytes.windows(wanted.len()).enumerate().filter(|(_, w)| *w == wanted).nth(nth).unwrap().0
         };
         let own = FileSystem::open(&file, 0).unwrap();
         let inode = |path: &str| own.inode_offset(own.find(path.as_bytes()).unwrap().number).unwrap() as usize;
@@ -318,7 +318,7 @@ mod tests {
         let field = |path: &str, at: usize| (inode(path) + at, named(path));
         for ((place, path), difference) in [
             ((find(CONTENT, 0), named("again")), Difference::Content),
-            // Read by the other reader, for its time is before 1970.
+            // Read by super::read, because its time is before 1970.
             ((find(CONTENT, 5), named("old")), Difference::Content),
             ((find(TARGET, 0), named("link")), Difference::Content),
             ((find(&[b't'; 300], 0), named("long link")), Difference::Content),
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_ext4_view_knows_is_verified_too() {
+    fn a_disk_that_ext4_view_does_not_support_is_verified() {
         let file = tempfile::tempfile().unwrap();
         let mut builder = Builder::new(&file, 0).unwrap();
         builder.record_contents();

@@ -1,4 +1,4 @@
-//! The thread that writes, so that the archive is read meanwhile: most of the time of both goes into the kernel's copies.
+//! A writing thread, so that the archive is read at the same time: both spend most of their time in the kernel's copies.
 
 use std::fs::File;
 use std::io;
@@ -6,23 +6,23 @@ use std::os::unix::fs::FileExt;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
-/// Bytes of a buffer. Measured with 128 KiB to 1 MiB: smaller ones cost more calls, larger ones leave the cache.
+/// Bytes of a buffer. Measured with 128 KiB to 1 MiB: smaller ones cost more calls, larger ones exceed the cache.
 pub(super) const BUFFER: usize = 512 << 10;
-/// Buffers in all: one being filled, one being written, one to even out.
+/// The number of buffers: one being filled, one being written, one spare.
 const BUFFERS: usize = 3;
 
-/// Writes buffers, one after the other.
+/// Writes buffers in sequence.
 pub(super) struct Writer {
     full: Option<Sender<Filled>>,
     written: Receiver<io::Result<Box<[u8]>>>,
-    /// Buffers that go round, besides the one being filled.
+    /// Buffers in circulation, without the one being filled.
     buffers: usize,
-    /// Of those, how many the thread has.
+    /// The number of these that the thread has.
     under_way: usize,
     thread: Option<JoinHandle<()>>,
 }
 
-/// The start of a buffer, and where in the file it goes.
+/// A filled buffer, with its length and its offset in the file.
 pub(super) struct Filled {
     pub(super) buffer: Box<[u8]>,
     pub(super) length: usize,
@@ -45,10 +45,10 @@ impl Writer {
         Self { full: Some(full), written, buffers: 0, under_way: 0, thread: Some(thread) }
     }
 
-    /// Hands over a buffer, and gives one to fill.
+    /// Passes a buffer to the thread. Returns one to fill.
     ///
     /// # Errors
-    /// Those of an earlier write.
+    /// Errors of an earlier write.
     pub(super) fn write(&mut self, filled: Filled) -> io::Result<Box<[u8]>> {
         self.full.as_ref().and_then(|full| full.send(filled).ok()).ok_or_else(gone)?;
         self.under_way += 1;
@@ -62,7 +62,7 @@ impl Writer {
     /// Waits until everything is written.
     ///
     /// # Errors
-    /// Those of writing.
+    /// Errors of writing.
     pub(super) fn wait(&mut self) -> io::Result<()> {
         while self.under_way > 0 {
             self.take()?;
@@ -80,21 +80,21 @@ impl Writer {
 }
 
 impl Drop for Writer {
-    /// Ends the thread: who is told of an error may use the file for something else.
+    /// Ends the thread: after an error, the caller may use the file for another purpose.
     fn drop(&mut self) {
         drop(self.full.take());
         if let Some(thread) = self.thread.take() {
-            let _ = thread.join(); // what it has to say came through the channel
+            let _ = thread.join(); // errors came through the channel
         }
     }
 }
 
-/// A buffer; its pages come when they are filled.
+/// Allocates a buffer; its pages are allocated when they are filled.
 pub(super) fn new_buffer() -> Box<[u8]> {
     vec![0; BUFFER].into_boxed_slice()
 }
 
-/// The thread ends before its channels only if it panics.
+/// Returns the error for a thread that has ended early, which happens only if it panicked.
 fn gone() -> io::Error {
     io::Error::other("the writing thread is gone")
 }
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_comes_back_and_what_was_written_before_stays() {
+    fn an_error_is_returned_and_buffers_are_written_in_order() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         let read_only = File::open(file.path()).unwrap();
         let filled = |byte, offset| Filled { buffer: vec![byte; 10].into_boxed_slice(), length: 5, offset };

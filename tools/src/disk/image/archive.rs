@@ -1,20 +1,20 @@
-//! The entries of a tar, one after the other, into a file system.
+//! Adds the entries of a tar, in order, to a file system.
 
 use std::io::Read;
 
+use super::Counts;
 use super::Error;
-use super::Notes;
 use super::layers::{Class, classify};
 use crate::archive::tar::{self, Entry, Kind, Reader};
 use crate::compress;
 use crate::disk::ext4::{Builder, FileWriter, Metadata};
 
-/// Reads a tar that may be compressed, from a stream.
+/// Adds all entries of a tar, plain or compressed, from a stream.
 pub(super) fn apply(
     input: impl Read + Send,
     missing_end_accepted: bool,
     builder: &mut Builder,
-    notes: &mut Notes,
+    counts: &mut Counts,
 ) -> Result<(), Error> {
     std::thread::scope(|scope| {
         let input = compress::decompress(scope, input).map_err(tar::Error::Read)?;
@@ -29,7 +29,7 @@ pub(super) fn apply(
                     Class::Foreign => may_be_layers = false,
                 }
             }
-            add(builder, &mut reader, &entry, notes)?;
+            add(builder, &mut reader, &entry, counts)?;
             is_empty = false;
         }
         if is_empty {
@@ -40,12 +40,12 @@ pub(super) fn apply(
     })
 }
 
-/// Adds an entry, and its content from `reader`; counts it in `notes`.
+/// Adds an entry with its content from `reader`, and counts it in `counts`.
 pub(super) fn add<R: Read>(
     builder: &mut Builder,
     reader: &mut Reader<R>,
     entry: &Entry,
-    notes: &mut Notes,
+    counts: &mut Counts,
 ) -> Result<(), Error> {
     let metadata = Metadata {
         mode: entry.mode,
@@ -65,8 +65,8 @@ pub(super) fn add<R: Read>(
         Kind::BlockDevice => builder.device(path, metadata, true, entry.device)?,
         Kind::Fifo => builder.fifo(path, metadata)?,
     }
-    notes.attributes_left_out += u64::from(entry.text_acls);
-    notes.progress.add_file();
+    counts.attributes_left_out += u64::from(entry.text_acls);
+    counts.progress.add_file();
     Ok(())
 }
 

@@ -1,8 +1,8 @@
-//! A directory of the host: its tree as lstat(2) shows it, in the order of names, so that the same tree gives the same
+//! Adds a directory of the host: its tree as lstat(2) returns it, sorted by name, so that the same tree gives the same
 //! image.
 //!
-//! As with `tar --one-file-system`, what is mounted in it stays out: the directory it is mounted on is there and empty.
-//! Sockets stay out too, for they are nothing without the program that made them, and so does the disk itself.
+//! As with `tar --one-file-system`, file systems mounted in it are left out: a mount point becomes an empty directory.
+//! Sockets are left out, because they are useless without the program that created them, and so is the disk itself.
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
@@ -20,20 +20,20 @@ use crate::archive::tar::Attribute;
 use crate::cli::progress::Progress;
 use crate::disk::ext4::{Builder, Metadata};
 
-/// What stayed out.
+/// Counts of files that were left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LeftOut {
     /// Sockets.
     pub sockets: u64,
-    /// Directories that something is mounted on.
+    /// Mount points.
     pub mounts: u64,
-    /// The disk itself, and the one that it replaces.
+    /// The disk itself, and the file that it replaces.
     pub disks: u64,
 }
 
-/// Each level takes a descriptor and a part of the stack. A path that Linux opens (PATH_MAX) has no more.
+/// The deepest directory: each level takes a descriptor and stack. A path of PATH_MAX bytes has at most this many components.
 const MAX_DEPTH: usize = 2048;
-/// Room for so many levels, of which those that are not there take nothing.
+/// The stack for `MAX_DEPTH` levels; unused pages take no memory.
 const STACK_BYTES: usize = 64 << 20;
 
 /// Device and inode number.
@@ -43,7 +43,7 @@ struct Walk<'w, 'b> {
     builder: &'w mut Builder<'b>,
     progress: &'w Progress,
     device: u64,
-    /// Files that are not read.
+    /// Files to leave out.
     disks: &'w [Identity],
     /// First names of files that have several.
     names: HashMap<Identity, Vec<u8>>,
@@ -51,7 +51,7 @@ struct Walk<'w, 'b> {
     buffers: Buffers,
 }
 
-/// Adds all of the directory `root`, but for `disks`.
+/// Adds the directory `root`, without the files `disks`.
 pub(super) fn apply(
     root: &File,
     disks: &[Identity],
@@ -70,12 +70,12 @@ pub(super) fn apply(
             Ok(walk.left_out)
         });
         let walked = thread.map_err(|error| failed(b".", error))?.join();
-        walked.unwrap_or_else(|_| Err(failed(b".", io::Error::other("the thread that reads it has failed"))))
+        walked.unwrap_or_else(|_| Err(failed(b".", io::Error::other("the reading thread has failed"))))
     })
 }
 
 impl Walk<'_, '_> {
-    /// Adds what is in a directory; `path` is its own, and is so again at the end.
+    /// Adds the contents of a directory; `path` is its path, and is restored at the end.
     fn children(&mut self, directory: BorrowedFd, path: &mut Vec<u8>) -> Result<(), Error> {
         let length = path.len();
         if path.iter().filter(|byte| **byte == b'/').count() > MAX_DEPTH {
@@ -137,10 +137,10 @@ impl Walk<'_, '_> {
         }
     }
 
-    /// Adds a file with its content, as large as it is once it is open.
+    /// Adds a file with its content; the size is that of the open file.
     fn content(&mut self, directory: BorrowedFd, name: &CStr, path: &[u8], metadata: Metadata) -> Result<(), Error> {
         let failed = |error: io::Error| failed(path, error);
-        // Without NONBLOCK, opening a FIFO that has taken the file's place would wait for ever.
+        // Without NONBLOCK, opening a FIFO that has replaced the file would block for ever.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = File::from(openat(directory, name, flags, Mode::empty()).map_err(|error| failed(error.into()))?);
         let stat = fstat(&file).map_err(|error| failed(error.into()))?;
@@ -170,15 +170,15 @@ impl Walk<'_, '_> {
     }
 }
 
-/// Where a file has no data.
+/// Finds the holes of a file.
 struct Holes {
     is_sparse: bool,
-    /// Up to here there is known to be data.
+    /// The end of the last known data.
     data_end: u64,
 }
 
 impl Holes {
-    /// How many bytes from `position` on are a hole.
+    /// Returns the length of the hole at `position`.
     fn at(&mut self, file: &File, position: u64, size: u64) -> io::Result<u64> {
         if !self.is_sparse || position < self.data_end || position >= size {
             return Ok(0);
@@ -218,7 +218,7 @@ fn metadata<'a>(stat: &Stat, attributes: &'a [Attribute]) -> Metadata<'a> {
     }
 }
 
-/// Room for a list of names of attributes, and for a value.
+/// Buffers for the names of attributes, and for a value.
 struct Buffers {
     list: Vec<u8>,
     value: Vec<u8>,
@@ -230,7 +230,7 @@ impl Buffers {
         Self { list: vec![0; MAX_BYTES], value: vec![0; MAX_BYTES] }
     }
 
-    /// The extended attributes of a name, whatever it names: by way of /proc, since not everything can be opened.
+    /// Returns the extended attributes of a file of any type. Uses a path below /proc, since not every file can be opened.
     fn attributes(&mut self, directory: BorrowedFd, name: &CStr) -> io::Result<Vec<Attribute>> {
         let path = [format!("/proc/self/fd/{}/", directory.as_raw_fd()).as_bytes(), name.to_bytes()].concat();
         let length = match rustix::fs::llistxattr(path.as_slice(), self.list.as_mut_slice()) {
@@ -247,7 +247,7 @@ impl Buffers {
 }
 
 fn changed() -> io::Error {
-    io::Error::other("has changed while it was read")
+    io::Error::other("changed while it was read")
 }
 
 fn failed(path: &[u8], error: impl Into<io::Error>) -> Error {

@@ -1,4 +1,4 @@
-//! Container images made into disks: a tar, an image of layers or a directory into an ext4 file system.
+//! Builds disks: an ext4 file system from a tar, an image in layers, or a directory.
 
 mod archive;
 mod folder;
@@ -21,32 +21,32 @@ use crate::runrecord::RunRecord;
 pub use folder::{Identity, LeftOut};
 pub use layers::{Choice, Layers, Platform};
 
-/// What is chosen about a disk.
+/// The options of a disk.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The run record's text, written to [`IMAGE_RECORD`]; none is written when it is empty.
+    /// The run record's text, written to [`IMAGE_RECORD`] unless it is empty.
     pub run_record: String,
-    /// How large the disk becomes.
+    /// The size of the disk.
     pub size: Size,
-    /// How many inodes it has; by default more than its files need.
+    /// The number of inodes; by default more than its files need.
     pub inodes: Option<u32>,
     /// Whether the file system has a journal.
     pub has_journal: bool,
-    /// Whether the file system lies in the one partition of a disk with a GPT.
+    /// Whether the disk has a GPT, with the file system in its only partition.
     pub is_partitioned: bool,
     /// The file system's UUID; derived from the metadata if none.
     pub uuid: Option<[u8; 16]>,
-    /// The file system's label, with NULs behind.
+    /// The file system's label, padded with NULs.
     pub label: [u8; 16],
-    /// When the file system was made, and the time of what the archive says nothing of: seconds since 1970.
+    /// The creation time of the file system and of implied directories, in seconds since 1970.
     pub time: u32,
-    /// The file that the disk will replace: it is no part of a directory that it lies in.
+    /// The file that the disk will replace; it is left out of a directory that contains it.
     pub replaces: Option<Identity>,
-    /// Learns how far the work is.
+    /// The progress counters.
     pub progress: Arc<Progress>,
-    /// Whether the finished disk is read back and compared with what went into it.
+    /// Whether the finished disk is read back and compared with the input.
     pub is_verified: bool,
-    /// Take an archive that stops between entries for complete.
+    /// Whether an archive without an end mark is accepted.
     pub missing_end_accepted: bool,
 }
 
@@ -69,76 +69,76 @@ impl Default for Options {
     }
 }
 
-/// What a disk is made of.
+/// The input of a disk.
 pub enum Input<'a> {
-    /// A tar, plain or compressed by gzip, zstd, xz or bzip2, read once from its start to its end.
+    /// A tar, plain or compressed by gzip, zstd, xz or bzip2, read once from start to end.
     Tar(Box<dyn Read + Send + 'a>),
-    /// An image of layers.
+    /// An image in layers.
     Layers(Box<Layers>),
     /// A directory of the host.
     Folder(File),
 }
 
-/// What has become of it.
+/// The result of a build.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Summary {
-    /// What the disk holds, and its size.
+    /// Counts of the files, and the size of the disk.
     pub totals: ext4::Totals,
-    /// What it takes on the host's disk.
+    /// The space that it takes on the host.
     pub allocated_bytes: u64,
-    /// Extended attributes that were left out: of unknown kinds, or ACLs with names of users.
+    /// Extended attributes that were left out: unknown ones, and ACLs with names of users.
     pub attributes_left_out: u64,
-    /// What of a directory stayed out.
+    /// Files of a directory that were left out.
     pub left_out: LeftOut,
 }
 
-/// What the parts of the work tell.
-pub(super) struct Notes<'p> {
+/// Counters of a build.
+pub(super) struct Counts<'p> {
     pub(super) progress: &'p Progress,
-    /// Attributes of the input that nothing was made of.
+    /// Attributes of the input that were left out.
     pub(super) attributes_left_out: u64,
 }
 
-/// Why there is no disk.
+/// Why a disk cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The archive.
+    /// The archive cannot be read.
     #[error("{0}")]
     Archive(#[from] tar::Error),
-    /// The file system.
+    /// The file system cannot be written.
     #[error("{0}")]
     FileSystem(#[from] ext4::Error),
     /// A file of a directory cannot be read.
     #[error("{}: {error}", shown(.path))]
     Folder {
-        /// Its path from the directory on.
+        /// Its path in the directory.
         path: Vec<u8>,
         /// Why.
         error: io::Error,
     },
     /// An archive without entries.
-    #[error("holds no files")]
+    #[error("contains no files")]
     NoFiles,
-    /// Layers, in an order that is not theirs.
+    /// An archive of layers that is not a seekable file.
     #[error(
-        "is an archive of layers, as `docker save` makes it, whose parts are needed in another order: give it as an \
-         uncompressed file, or unpacked as a folder"
+        "is an archive of layers, as `docker save` makes it, which cannot be read in order: give it as an uncompressed \
+         file, or unpacked as a folder"
     )]
     Layers,
-    /// The image in an archive of layers.
+    /// An image in an archive of layers cannot be read.
     #[error("{0}")]
     Image(#[from] layers::Error),
-    /// A choice where there is none.
-    #[error("is no archive of layers, so there is nothing to choose by --tag or --platform")]
+    /// A choice for an input that is not in layers.
+    #[error("is not an archive of layers, so --tag and --platform do not apply")]
     NoChoice,
 }
 
 impl Input<'_> {
-    /// Looks at what a file is: layers, in an archive or a directory, of which an image is chosen, another archive, or
-    /// another directory. An archive of layers must be a file that can be read in any order.
+    /// Detects the type of an input: an archive or a directory of layers, of which an image is selected, another archive, or
+    /// another directory. An archive of layers must be a seekable file.
     ///
     /// # Errors
-    /// Those of the archive and the choice.
+    /// Errors of the archive and the choice.
     pub fn open(file: File, choice: &Choice) -> Result<Self, Error> {
         match Layers::open(file, choice)? {
             Ok(layers) => Ok(Self::Layers(Box::new(layers))),
@@ -148,7 +148,7 @@ impl Input<'_> {
         }
     }
 
-    /// What the input itself says of running it.
+    /// Returns the run record from the input's own configuration.
     pub fn config(&self) -> Option<&RunRecord> {
         match self {
             Self::Tar(_) | Self::Folder(_) => None,
@@ -156,7 +156,7 @@ impl Input<'_> {
         }
     }
 
-    /// What was chosen of several.
+    /// Returns the selected image's name and platform.
     pub fn title(&self) -> Option<&str> {
         match self {
             Self::Tar(_) | Self::Folder(_) => None,
@@ -165,7 +165,7 @@ impl Input<'_> {
     }
 }
 
-/// Writes the files of a tar, plain or compressed, into `output`: a new and empty file.
+/// Writes a disk with the files of a tar, plain or compressed, to `output`, a new and empty file.
 ///
 /// # Errors
 /// See [`build_from`].
@@ -173,25 +173,25 @@ pub fn build(tar: impl Read + Send, output: &File, options: &Options) -> Result<
     build_from(Input::Tar(Box::new(tar)), output, options)
 }
 
-/// Writes all files of the input into `output`: a new and empty file.
+/// Writes a disk with the files of the input to `output`, a new and empty file.
 ///
 /// # Errors
-/// A damaged, cut or foreign input, what ext4 cannot hold, or failing reads and writes. What `output` holds then is of
-/// no use.
+/// An input that is damaged, truncated or of another type; files that ext4 cannot store; errors of reading and writing.
+/// After an error the content of `output` is undefined.
 pub fn build_from(input: Input, output: &File, options: &Options) -> Result<Summary, Error> {
     let base = if options.is_partitioned { gpt::ALIGNMENT } else { 0 };
     let mut builder = Builder::new_at(output, base, i64::from(options.time))?;
     if options.is_verified {
         builder.record_contents();
     }
-    let mut notes = Notes { progress: &options.progress, attributes_left_out: 0 };
+    let mut counts = Counts { progress: &options.progress, attributes_left_out: 0 };
     let mut left_out = LeftOut::default();
     match input {
         Input::Tar(tar) => {
             let tar = Counted { input: tar, progress: &options.progress };
-            archive::apply(tar, options.missing_end_accepted, &mut builder, &mut notes)?;
+            archive::apply(tar, options.missing_end_accepted, &mut builder, &mut counts)?;
         }
-        Input::Layers(layers) => layers.apply(&mut builder, &mut notes)?,
+        Input::Layers(layers) => layers.apply(&mut builder, &mut counts)?,
         Input::Folder(folder) => {
             let metadata = output.metadata().map_err(ext4::Error::Write)?;
             let disks: Vec<Identity> = [(metadata.dev(), metadata.ino())].into_iter().chain(options.replaces).collect();
@@ -213,7 +213,7 @@ pub fn build_from(input: Input, output: &File, options: &Options) -> Result<Summ
     Ok(Summary {
         totals,
         allocated_bytes: output.metadata().map_err(ext4::Error::Write)?.blocks() * 512,
-        attributes_left_out: notes.attributes_left_out + totals.attributes_left_out,
+        attributes_left_out: counts.attributes_left_out + totals.attributes_left_out,
         left_out,
     })
 }
@@ -231,7 +231,7 @@ fn finish(options: &Options) -> Finish {
     Finish { size, multiple: (gpt::ALIGNMENT / ext4::BLOCK_BYTES) as u32, ..finish } // 256
 }
 
-/// Puts the partition table around a file system that is done.
+/// Writes the partition table around a finished file system.
 fn write_table(output: &File, options: &Options, totals: &mut ext4::Totals) -> io::Result<()> {
     let label: Vec<u8> = options.label.iter().copied().take_while(|byte| *byte != 0).collect();
     let name = if label.is_empty() { "root".into() } else { String::from_utf8_lossy(&label) };

@@ -1,8 +1,8 @@
-//! A finished disk looked at: what its superblock says, what it runs, its tree, a file.
+//! Inspects a disk: its superblock, its run record, its tree, a file.
 //!
-//! Two readers, both apart from the writer. A file's content is read by ext4-view, which knows file systems of other
-//! programs and replays some journals; the tree by ours, which tells all that an inode says. Each stands in where the other
-//! does not know a feature.
+//! There are two readers, both independent of the writer. ext4-view reads a file's content: it supports file systems of
+//! other programs and replays some journals. The tree is read by `ext4::read`, which returns all fields of an inode. Each
+//! replaces the other for features that the other does not support.
 
 mod report;
 
@@ -24,39 +24,39 @@ pub use report::report;
 /// Each level takes a part of the stack.
 const MAX_DEPTH: usize = 2048;
 
-/// Why a disk cannot be looked at.
+/// Why a disk cannot be inspected.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be opened or read.
     #[error("{0}")]
     Read(#[from] io::Error),
-    /// Our reader's.
+    /// An error of `ext4::read`.
     #[error("{0}")]
     Disk(#[from] read::Error),
-    /// ext4-view's.
+    /// An error of ext4-view.
     #[error("{0}")]
     View(#[from] ext4_view::Ext4Error),
-    /// A path on the disk.
+    /// An error about a path on the disk.
     #[error("{}: {error}", shown(.path))]
     Path {
         /// The path.
         path: Vec<u8>,
-        /// What is wrong.
+        /// The error.
         error: Box<Error>,
     },
-    /// A journal that nobody here replays: ext4-view does for some.
-    #[error("was not unmounted, and its journal holds what is newer: let e2fsck -p bring it in first")]
+    /// A journal that must be replayed, with features that ext4-view does not support.
+    #[error("was not unmounted cleanly: run e2fsck -p first, which replays its journal")]
     Journal,
-    /// A directory in itself, or a tree that is too deep.
+    /// A directory that contains itself, or a tree that is too deep.
     #[error("is more than {MAX_DEPTH} directories deep")]
     TooDeep,
-    /// A path that names no regular file.
-    #[error("is no regular file")]
+    /// A path that is not a regular file.
+    #[error("is not a regular file")]
     NotRegular,
 }
 
 impl Error {
-    /// Whether the output is a pipe that nobody reads any more.
+    /// Returns whether the output is a pipe that its reader has closed.
     pub fn is_broken_pipe(&self) -> bool {
         match self {
             Self::Path { error, .. } => error.is_broken_pipe(),
@@ -65,7 +65,7 @@ impl Error {
         }
     }
 
-    /// Whether a path leads to nothing.
+    /// Returns whether a path does not exist.
     fn is_not_found(&self) -> bool {
         match self {
             Self::Path { error, .. } => error.is_not_found(),
@@ -76,14 +76,14 @@ impl Error {
     }
 }
 
-/// A disk, and where the file system lies in it.
+/// A disk, and the location of its file system.
 pub struct Disk {
     file: File,
     partition: Option<Partition>,
     superblock: Superblock,
 }
 
-/// ext4-view's reader of a file system at an offset.
+/// A file system at an offset, for ext4-view.
 struct Part {
     file: File,
     base: u64,
@@ -99,7 +99,7 @@ impl Disk {
     /// Opens a disk, with or without a partition table.
     ///
     /// # Errors
-    /// A file that cannot be read, or holds no ext4.
+    /// A file that cannot be read, or has no ext4 file system.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let file = File::open(path)?;
         let mut front = Vec::new();
@@ -107,7 +107,7 @@ impl Disk {
         let partition = gpt::root(&front);
         let superblock = match FileSystem::open(&file, partition.map_or(0, |partition| partition.start)) {
             Ok(own) => own.superblock().clone(),
-            // Shorter than a superblock's end.
+            // The file ends before the superblock.
             Err(read::Error::Read(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 return Err(read::Error::NoFileSystem.into());
             }
@@ -116,17 +116,17 @@ impl Disk {
         Ok(Self { file, partition, superblock })
     }
 
-    /// The file.
+    /// Returns the file.
     pub fn file(&self) -> &File {
         &self.file
     }
 
-    /// The partition that the file system lies in.
+    /// Returns the partition with the file system.
     pub fn partition(&self) -> Option<Partition> {
         self.partition
     }
 
-    /// What the superblock says.
+    /// Returns the superblock.
     pub fn superblock(&self) -> &Superblock {
         &self.superblock
     }
@@ -149,10 +149,10 @@ impl Disk {
         if self.superblock.needs_recovery() { Error::Journal } else { error }
     }
 
-    /// Writes a file's content; links are followed where ext4-view can read the disk.
+    /// Writes a file's content to `output`. Symbolic links are followed if ext4-view can read the disk.
     ///
     /// # Errors
-    /// A path that is none, damage, or failing writes.
+    /// A path that is not a regular file; damage; errors of writing.
     pub fn cat(&self, path: &[u8], output: &mut impl Write) -> Result<(), Error> {
         let result = match (self.view(), self.own()) {
             (Ok(view), _) => cat_by_view(&view, path, output),
@@ -162,10 +162,10 @@ impl Disk {
         result.map_err(|error| Error::Path { path: path.to_vec(), error: Box::new(error) })
     }
 
-    /// Hands out everything on the disk, directories before what is in them, in the order of names.
+    /// Calls `take` with every file on the disk, directories before their contents, sorted by name.
     ///
     /// # Errors
-    /// Damage, failing reads, or what `take` returns.
+    /// Damage; errors of reading; errors of `take`.
     pub fn tree(&self, take: &mut dyn FnMut(Entry) -> io::Result<()>) -> Result<(), Error> {
         match self.own() {
             Ok(own) => {
@@ -282,7 +282,7 @@ fn tree_by_view(view: &Ext4, path: Vec<u8>, take: &mut dyn FnMut(Entry) -> io::R
     Ok(())
 }
 
-/// A directory may be in itself, on a disk that is damaged.
+/// Checks the depth: on a damaged disk, a directory may contain itself.
 fn check_depth(path: &[u8]) -> Result<(), Error> {
     let is_deep = path.iter().filter(|byte| **byte == b'/').count() > MAX_DEPTH;
     if is_deep { Err(Error::Path { path: path.to_vec(), error: Box::new(Error::TooDeep) }) } else { Ok(()) }

@@ -1,4 +1,4 @@
-//! What is said of a disk as a whole.
+//! The summary of a disk.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -10,10 +10,10 @@ use crate::cli::listing::{shown, utc};
 use crate::cli::size::show;
 use crate::runrecord::RunRecord;
 
-/// Lines of a name and a value: the disk, the file system, how full it is, what runs.
+/// Returns lines of a name and a value: the disk, the file system, its free space, the run record.
 ///
 /// # Errors
-/// Those of asking for the file's size.
+/// Errors of stat(2).
 pub fn report(disk: &Disk) -> Result<String, Error> {
     let metadata = disk.file().metadata()?;
     let superblock = disk.superblock();
@@ -41,7 +41,7 @@ pub fn report(disk: &Disk) -> Result<String, Error> {
         ("inodes", format!("{}, {} free", superblock.inodes, superblock.free_inodes)),
     ]);
     match record(disk) {
-        Err(error) => lines.push(("runs", format!("not known: {error}"))),
+        Err(error) => lines.push(("runs", format!("unknown: {error}"))),
         Ok(None) => lines.push(("runs", format!("nothing is set: there is no {}", contract::path(IMAGE_RECORD)))),
         Ok(Some(text)) => {
             lines.push(("runs", RunRecord::decode(&text).describe()));
@@ -52,9 +52,9 @@ pub fn report(disk: &Disk) -> Result<String, Error> {
     Ok(lines.into_iter().map(|(name, value)| format!("{name:<10}{value}\n")).collect())
 }
 
-/// The run record's text, if the disk has one.
+/// Returns the run record's text, if the disk has one.
 fn record(disk: &Disk) -> Result<Option<Vec<u8>>, Error> {
-    /// More than any init reads.
+    /// More than the init reads.
     const MAX_BYTES: usize = 1 << 20;
 
     struct Bounded(Vec<u8>);

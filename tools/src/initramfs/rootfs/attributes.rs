@@ -1,4 +1,4 @@
-//! The table of extended attributes, which the init sets because cpio has no place for them: `whit::rootfs` has its form.
+//! The table of extended attributes, which cpio cannot store and the init sets; `whit::rootfs` defines its format.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -11,18 +11,18 @@ use super::nodes::{NameId, Nodes};
 use super::write::inside;
 use crate::archive::budget::Spent;
 
-/// What the table holds, for people.
+/// Counts of the table's attributes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Attributes {
     /// Attributes that are set at boot.
     pub restored: u64,
     /// Files of these that have capabilities.
     pub capabilities: u64,
-    /// Attributes that no tmpfs has, and ACLs as text.
+    /// Attributes that a tmpfs does not support, and ACLs as text.
     pub left_out: u64,
 }
 
-/// Bytes of a text that the init says: its lines have 512 at most.
+/// The longest text for the init's log, whose lines have at most 512 bytes.
 const MAX_TEXT: usize = 400;
 const CAPABILITY: &[u8] = b"security.capability";
 
@@ -33,10 +33,10 @@ struct Found<'a> {
     value: &'a [u8],
 }
 
-/// Makes the table; empty when there is nothing to set.
+/// Encodes the table; empty if there are no attributes.
 pub(super) fn table(names: &mut Names, summary: &mut Attributes) -> Result<Vec<u8>, (Vec<u8>, Problem)> {
     let (nodes, budget) = names.parts();
-    // A tmpfs has the user's since Linux 6.6, all others since long: an older one refuses the second half alone.
+    // A tmpfs supports user.* since Linux 6.6 and the others for long: an older kernel refuses only the second half.
     let (mut system, mut user) = (Vec::new(), Vec::new());
     let mut seen = HashSet::new();
     let shown: Result<(), Infallible> = nodes.visit(|_, path, node| {
@@ -72,7 +72,7 @@ pub(super) fn table(names: &mut Names, summary: &mut Attributes) -> Result<Vec<u
                 table.resize(table.len().next_multiple_of(BLOCK), 0);
             }
             table.extend(record);
-            // The path in each of them may be far longer than the attribute.
+            // The path in each record may be far longer than the attribute.
             budget.keep(table.len() - end).map_err(|Spent| (path, Problem::TooLarge))?;
         }
     }
@@ -82,7 +82,7 @@ pub(super) fn table(names: &mut Names, summary: &mut Attributes) -> Result<Vec<u
     Ok(table)
 }
 
-/// Whether a tmpfs may have it (mm/shmem.c, shmem_xattr_handlers).
+/// Returns whether a tmpfs may support an attribute (mm/shmem.c, shmem_xattr_handlers).
 fn is_known(name: &[u8]) -> bool {
     let has_prefix = [&b"security."[..], b"trusted.", b"user."].iter().any(|prefix| {
         name.strip_prefix(*prefix).is_some_and(|rest| !rest.is_empty() && !rest.contains(&0) && name.len() <= 255)
@@ -90,7 +90,7 @@ fn is_known(name: &[u8]) -> bool {
     has_prefix || matches!(name, b"system.posix_acl_access" | b"system.posix_acl_default")
 }
 
-/// What the init says on a ramfs.
+/// Returns the text that the init logs on a ramfs.
 fn lost(nodes: &Nodes, attributes: &[Found<'_>]) -> String {
     let mut text = "a ramfs keeps no attributes, rootfstype=tmpfs does; lost: ".to_owned();
     let start = text.len();
@@ -112,7 +112,7 @@ fn lost(nodes: &Nodes, attributes: &[Found<'_>]) -> String {
     text
 }
 
-/// What the init says on a ramfs, or a tmpfs before Linux 6.6.
+/// Returns the text that the init logs on a ramfs, or on a tmpfs before Linux 6.6.
 fn lost_of_user(attributes: &[Found<'_>]) -> String {
     format!("lost: {} attributes user.*, which a tmpfs has since Linux 6.6", attributes.len())
 }
@@ -139,7 +139,7 @@ mod tests {
         names
     }
 
-    /// The records as the init reads them, block by block.
+    /// Returns the records as the init reads them, block by block.
     fn read(table: &[u8]) -> Vec<(String, String, String, Vec<u8>)> {
         let mut found = Vec::new();
         for mut rest in table.chunks(BLOCK) {
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn capabilities_come_before_what_only_a_new_tmpfs_has() {
+    fn capabilities_precede_attributes_that_only_a_new_tmpfs_supports() {
         let mut names = names(&[
             ("bin/ping", &[("user.note", b"\0x\n"), ("security.capability", b"\x01\0\0\x02")]),
             ("a", &[("security.selinux", b"label\0"), ("system.nfs4_acl", b"x"), ("user.", b"y"), ("other.x", b"z")]),
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn no_record_crosses_a_block_and_a_text_is_cut() {
+    fn no_record_crosses_a_block_and_a_long_text_is_shortened() {
         let files: Vec<(String, Vec<u8>)> =
             (0..100_usize).map(|number| (format!("{number:03}"), vec![7; number * 37 % 900])).collect();
         let attributes: Vec<_> = files.iter().map(|(_, value)| [("security.capability", value.as_slice())]).collect();
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_fits_no_block_is_refused() {
+    fn a_value_larger_than_a_block_is_refused() {
         let room = BLOCK - 1 - "/rootfs/f".len() - "trusted.x".len() - 3 - 2;
         let value = vec![1; room + 1];
         let mut fitting = names(&[("f", &[("trusted.x", &value[..room])])]);

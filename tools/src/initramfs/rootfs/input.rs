@@ -1,4 +1,4 @@
-//! The archive as a file that can be read anywhere: contents are wanted in the order of names, not in the archive's.
+//! Makes the archive a seekable file: contents are read in the order of names, not in that of the archive.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
@@ -9,8 +9,8 @@ use crate::compress;
 
 const COPY_BYTES: usize = 256 << 10;
 
-/// `input` itself when it is a plain file. What comes through a pipe, or is compressed (by gzip, xz, zstd or bzip2), goes into a
-/// temporary file first (in `TMPDIR`), which has no name and goes with the process.
+/// Returns `input` itself if it is a plain file. A pipe, or a compressed file (gzip, xz, zstd or bzip2), is copied to a
+/// temporary file (in `TMPDIR`), which has no name and is removed with the process.
 pub(super) fn seekable(mut input: File) -> Result<File, Error> {
     let read = tar::Error::Read;
     let is_file = input.metadata().map_err(read)?.is_file() && input.stream_position().map_err(read)? == 0;
@@ -23,7 +23,7 @@ pub(super) fn seekable(mut input: File) -> Result<File, Error> {
     Ok(input)
 }
 
-/// Copies to a temporary file. Not io::copy, which does not tell whether reading or writing failed.
+/// Copies to a temporary file. io::copy does not report whether reading or writing failed.
 fn spool(mut input: impl Read) -> Result<File, Error> {
     let mut file = tempfile::tempfile().map_err(Error::Temporary)?;
     let mut buffer = vec![0; COPY_BYTES];
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_compressed_is_undone_in_several_pieces_too() {
+    fn compressed_input_is_decompressed_with_all_its_frames() {
         for (name, bytes) in compressed() {
             assert!(read(file(&bytes)).unwrap() == content(), "{name}");
             assert!(read(file(&bytes.repeat(2))).unwrap() == content().repeat(2), "{name} twice");
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_file_is_itself_and_a_pipe_is_copied() {
+    fn a_plain_file_is_used_and_a_pipe_is_copied() {
         use std::os::unix::fs::MetadataExt;
         for bytes in [&b"plain"[..], b"x", b"", b"\x1f", b"\xfd7zXZ"] {
             let plain = file(bytes);
@@ -100,9 +100,9 @@ mod tests {
             drop(writer);
             assert_eq!(read(File::from(std::os::fd::OwnedFd::from(reader))).unwrap(), bytes);
         }
-        // What is behind the position of standard input, say, is not the whole file.
-        let mut behind = file(b"before and after");
-        behind.seek(io::SeekFrom::Start(11)).unwrap();
-        assert_eq!(read(behind).unwrap(), b"after");
+        // A file whose position is not 0, as standard input may be, is copied from there on.
+        let mut advanced = file(b"before and after");
+        advanced.seek(io::SeekFrom::Start(11)).unwrap();
+        assert_eq!(read(advanced).unwrap(), b"after");
     }
 }

@@ -1,11 +1,11 @@
-//! An image's files for the initramfs: the tar that `docker export` writes, below `/rootfs`.
+//! An image's files in the initramfs: the tar of `docker export`, below `/rootfs`.
 //!
 //! The archive is read twice: once for the names, which may replace each other in any order, and once for the contents, in
-//! the order of names. Nothing of the contents is kept in memory, and of all else no more than `archive::budget` allows. What is
-//! no plain file is copied into one first.
+//! the order of names. Contents are not kept in memory; `archive::budget` limits everything else. An input that is not a
+//! plain file is copied to one first.
 //!
-//! Owners, modes, times and hard links are those of the tar; files with holes become whole ones, since cpio has none. What
-//! cpio has no place for: extended attributes, which go into a table for the init, and parts of a second.
+//! Owners, modes, times and hard links are those of the tar. Holes are written as zeros, since cpio has no sparse files. cpio
+//! has no extended attributes, which are stored in a table for the init, and no fractions of a second, which are lost.
 
 mod attributes;
 mod input;
@@ -27,7 +27,7 @@ use crate::cli::path::shown;
 use names::{HardLink, MAX_PATH, Names};
 use nodes::{Data, Inode};
 
-/// Directories that the init mounts on. It makes those that an image lacks, but it cannot when the root is read-only.
+/// The init's mount points. It creates missing ones, but cannot do so on a read-only root.
 const MOUNTED: [&[u8]; 3] = [b"dev", b"proc", b"sys"];
 
 /// The files of an image.
@@ -39,7 +39,7 @@ pub struct Rootfs {
     summary: Summary,
 }
 
-/// What an archive holds.
+/// Counts of an archive's entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Entries that are regular files.
@@ -50,70 +50,70 @@ pub struct Summary {
     pub others: u64,
     /// Bytes of the files' content, holes included.
     pub content_bytes: u64,
-    /// Times that cpio cannot hold, moved to the nearest it can.
+    /// Times that cpio cannot store, clamped to its range.
     pub times_clamped: u64,
     /// Extended attributes.
     pub attributes: Attributes,
 }
 
-/// Why an archive's files cannot be in an initramfs.
+/// Why an archive's files cannot be added to an initramfs.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The archive.
+    /// The archive cannot be read.
     #[error("{0}")]
     Archive(#[from] tar::Error),
-    /// One entry.
+    /// One entry cannot be stored.
     #[error("{}: {problem}", shown(.path))]
     Entry {
         /// Its path.
         path: Vec<u8>,
-        /// What is wrong.
+        /// The problem.
         problem: Problem,
     },
-    /// A hard link to what never came.
-    #[error("{}: is a hard link to {}, which is not there", shown(.path), shown(.target))]
+    /// A hard link without a target.
+    #[error("{}: is a hard link to {}, which does not exist", shown(.path), shown(.target))]
     LinkTarget {
         /// The link.
         path: Vec<u8>,
-        /// What it should be another name of.
+        /// Its target.
         target: Vec<u8>,
     },
     /// An archive without entries.
-    #[error("holds no files")]
+    #[error("contains no files")]
     NoFiles,
     /// An archive of another kind.
     #[error("is an archive of layers, as `docker save` makes it; give it the output of `docker export`")]
     Layers,
-    /// What is no plain file is copied into one.
-    #[error("cannot be copied to a temporary file: {0}; TMPDIR says where these are")]
+    /// An input that is not a plain file cannot be copied to one.
+    #[error("cannot be copied to a temporary file: {0}; TMPDIR sets the directory")]
     Temporary(io::Error),
 }
 
-/// What is wrong with an entry.
+/// Why an entry cannot be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    /// A parent is a file.
-    #[error("a parent of it is no directory")]
+    /// A parent is not a directory.
+    #[error("one of its parents is not a directory")]
     NotADirectory,
-    /// Symbolic links lead in circles.
-    #[error("its parents are symbolic links without end")]
+    /// Too many symbolic links.
+    #[error("its parents form a loop of symbolic links")]
     SymlinkLoop,
-    /// The path is `.`, `..` or `/`, and the entry is no directory.
-    #[error("its path names a directory, and it is none")]
+    /// The path is `.`, `..` or `/`, and the entry is not a directory.
+    #[error("its path is that of a directory, but it is not one")]
     NamesADirectory,
     /// A hard link to a directory.
     #[error("is a hard link to a directory")]
     LinkToDirectory,
-    /// The kernel would skip it without a word.
-    #[error("is longer than {MAX_PATH} bytes with /rootfs, which is what the kernel unpacks")]
+    /// The path is too long; the kernel would skip the entry silently.
+    #[error("is longer than {MAX_PATH} bytes with /rootfs, the limit of the kernel")]
     PathTooLong,
-    /// The kernel would skip it without a word.
-    #[error("the symbolic link's target is longer than {MAX_PATH} bytes, which is what the kernel unpacks")]
+    /// The target is too long; the kernel would skip the entry silently.
+    #[error("the symbolic link's target is longer than {MAX_PATH} bytes, the limit of the kernel")]
     TargetTooLong,
-    /// A bomb of directories.
-    #[error("the paths of the archive lead through far more directories than its entries")]
+    /// Too many implied directories or path steps: a bomb.
+    #[error("the paths of the archive lead through far more directories than it has entries")]
     TooDeep,
-    /// A bomb of names, targets or attributes.
+    /// Too many bytes of names, targets or attributes: a bomb.
     #[error("names, link targets and attributes of the archive take far more memory than its entries")]
     TooLarge,
     /// An attribute does not fit the table.
@@ -122,10 +122,10 @@ pub enum Problem {
 }
 
 impl Rootfs {
-    /// Reads the names in the tar that `input` is, plain or compressed by gzip, xz or zstd, from a file or a pipe.
+    /// Reads the names of the tar `input`, plain or compressed, from a file or a pipe.
     ///
     /// # Errors
-    /// A damaged, cut or foreign archive, paths that cannot be, an attribute that is too long.
+    /// An archive that is damaged, truncated or of another type; invalid paths; an attribute that is too long.
     pub fn open(input: File) -> Result<Self, Error> {
         let tar = input::seekable(input)?;
         let mut reader = Reader::new(&tar);
@@ -154,28 +154,28 @@ impl Rootfs {
         Ok(Self { names, tar, table, has_record, summary })
     }
 
-    /// Puts a file of root's into the image, in place of what is there.
+    /// Adds a file owned by root to the image, and replaces an existing one.
     ///
     /// # Errors
-    /// A path that cannot be.
+    /// An invalid path.
     pub fn insert(&mut self, path: &[u8], bytes: Vec<u8>) -> Result<(), Error> {
         let inode = Inode { meta: Meta::root(0o644), data: Data::Bytes(bytes), attributes: Vec::new() };
         self.names.enter(path, inode).map_err(|problem| Error::Entry { path: path.to_vec(), problem })
     }
 
-    /// Whether the image has a run record of its own.
+    /// Returns whether the image contains a run record.
     #[must_use]
     pub fn has_record(&self) -> bool {
         self.has_record
     }
 
-    /// What the archive holds.
+    /// Returns the counts of the archive's entries.
     #[must_use]
     pub fn summary(&self) -> &Summary {
         &self.summary
     }
 
-    /// The table of extended attributes for the init; empty when there are none.
+    /// Returns the table of extended attributes for the init; empty if there are none.
     pub(crate) fn table(&self) -> &[u8] {
         &self.table
     }

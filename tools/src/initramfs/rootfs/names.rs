@@ -1,8 +1,8 @@
-//! The names of an image while its archive is read, and what has them. Paths lead where they would with the image as the root,
-//! whatever they say: what the kernel is given later has no link among its parents, and no `..`.
+//! The names and files of an image while its archive is read. Paths are resolved with the image as the root: the names that the
+//! kernel unpacks have no symbolic link among their parents, and no `..`.
 //!
-//! Parents that are missing are made. Symbolic links among the parents are followed, absolute ones from the image's root; `..`
-//! stays at the root. The last component is never followed. What comes later replaces what was there; a directory is changed.
+//! Missing parents are created. Symbolic links among the parents are followed, absolute ones from the image's root; `..` stays
+//! at the root. The last component is never followed. A later entry replaces an earlier one; a directory only gets new metadata.
 
 use whit::contract::ROOTFS;
 
@@ -12,35 +12,35 @@ use crate::archive::budget::{Budget, Spent};
 use crate::archive::newc::{Kind, Meta, NAME_MAX_BYTES};
 use crate::archive::tar::Attribute;
 
-/// As many symbolic links as the kernel follows in one path (`MAXSYMLINKS`).
+/// The most symbolic links in one path, as in the kernel (`MAXSYMLINKS`).
 const MAX_SYMLINKS: u32 = 40;
-/// The longest path, with `rootfs/` before it, and the longest target: do_header() of the kernel skips what is longer.
+/// The longest path, with `rootfs/` before it, and the longest target: the kernel's do_header() skips longer ones.
 pub(super) const MAX_PATH: usize = NAME_MAX_BYTES - 1;
-/// A step along a path of so many bytes counts as one more.
+/// A step counts once more for each so many bytes of its path.
 const STEP_BYTES: usize = 512;
 
-/// All names, and the files that have them.
+/// All names and files.
 pub(super) struct Names {
     nodes: Nodes,
-    /// Hard links to what has not come yet.
+    /// Hard links to targets that have not been added yet.
     pending: Vec<HardLink>,
-    /// The directory that was wanted last, by a path of the archive: entries come directory by directory.
+    /// The directory that was used last, with its path in the archive: archives are sorted by directory.
     last: Option<(Vec<u8>, NodeId)>,
     budget: Budget,
 }
 
-/// A path that is to be another name of what the target is.
+/// A hard link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct HardLink {
     pub(super) path: Vec<u8>,
     pub(super) target: Vec<u8>,
 }
 
-/// Where an entry goes.
+/// The place of an entry.
 enum Place<'a> {
     /// A name in a directory.
     Name(NodeId, &'a [u8]),
-    /// A directory that is there: the path ends in `.`, `..` or is the root.
+    /// An existing directory: the path ends in `.` or `..`, or is the root.
     Directory(NodeId),
 }
 
@@ -49,22 +49,22 @@ impl Names {
         Self { nodes: Nodes::new(), pending: Vec::new(), last: None, budget: Budget::default() }
     }
 
-    /// The files, to be looked at.
+    /// Returns the files.
     pub(super) fn nodes(&self) -> &Nodes {
         &self.nodes
     }
 
-    /// The files, and what may be kept beside them.
+    /// Returns the files, and the budget.
     pub(super) fn parts(&mut self) -> (&Nodes, &mut Budget) {
         (&self.nodes, &mut self.budget)
     }
 
-    /// Counts bytes that stay in memory for the image.
+    /// Spends bytes that stay in memory for the image.
     fn keep(&mut self, bytes: usize) -> Result<(), Problem> {
         self.budget.keep(bytes).map_err(|Spent| Problem::TooLarge)
     }
 
-    /// Puts `inode` at `path`.
+    /// Adds `inode` at `path`.
     pub(super) fn enter(&mut self, path: &[u8], inode: Inode) -> Result<(), Problem> {
         if matches!(&inode.data, Data::Special(Kind::Symlink(target)) if target.len() > MAX_PATH) {
             return Err(Problem::TargetTooLong);
@@ -92,7 +92,7 @@ impl Names {
         if found.is_none() {
             self.keep(name.len())?;
         } else {
-            // It may have been a link that led to the last directory.
+            // The replaced file may have been a link in the path of the last directory.
             self.last = None;
         }
         let node = self.nodes.put(parent, name, inode)?;
@@ -102,13 +102,13 @@ impl Names {
         Ok(())
     }
 
-    /// Makes `path` another name of what `target` is, at once or when that has come.
+    /// Adds `path` as a hard link to `target`, which may be added later.
     pub(super) fn hard_link(&mut self, path: &[u8], target: &[u8]) -> Result<(), Problem> {
         self.budget.path();
         match self.find(target)? {
             Some(node) => self.link_to(path, node),
             None => {
-                // Whatever has this name now is replaced, even though the link itself is still to come.
+                // An entry with this name is replaced now, although the link is created later.
                 if let Place::Name(parent, name) = self.place(path)? {
                     self.nodes.remove(parent, name);
                     self.last = None;
@@ -120,7 +120,7 @@ impl Names {
         }
     }
 
-    /// Gives pending hard links their targets, in as many rounds as links to links need; returns one that has none.
+    /// Creates pending hard links, in as many rounds as links to links need. Returns one without a target.
     pub(super) fn link_pending(&mut self) -> Result<Option<HardLink>, (Vec<u8>, Problem)> {
         let mut pending = std::mem::take(&mut self.pending);
         while !pending.is_empty() {
@@ -129,7 +129,7 @@ impl Names {
             for link in pending {
                 let at = |problem| (link.path.clone(), problem);
                 match self.find(&link.target).map_err(at)? {
-                    // What has the name by now came after the link, and the last one counts.
+                    // An entry of this name was added after the link, and replaces it.
                     Some(_) if self.exists(&link.path) => {}
                     Some(node) => self.link_to(&link.path, node).map_err(at)?,
                     None => left.push(link),
@@ -143,7 +143,7 @@ impl Names {
         Ok(None)
     }
 
-    /// Whether something is at this path.
+    /// Returns whether an entry exists at this path.
     pub(super) fn exists(&mut self, path: &[u8]) -> bool {
         matches!(self.find(path), Ok(Some(_)))
     }
@@ -180,10 +180,10 @@ impl Names {
         })
     }
 
-    /// What is at this path, if anything.
+    /// Returns the file at this path, if it exists.
     fn find(&mut self, path: &[u8]) -> Result<Option<NodeId>, Problem> {
         let (parents, last) = split(path);
-        // Links to links may be looked for again and again.
+        // Links to links are looked up many times.
         self.budget.step(1)?;
         let Some(parent) = self.walk(NodeId::ROOT, parents, false, &mut 0)? else { return Ok(None) };
         Ok(match last {
@@ -193,7 +193,8 @@ impl Names {
         })
     }
 
-    /// Goes from a directory along a path whose last component is followed too; `None` when it leads nowhere.
+    /// Follows a path from a directory, the last component included; `None` if it does not exist. `make` creates missing
+    /// directories.
     fn walk(&mut self, start: NodeId, path: &[u8], make: bool, followed: &mut u32) -> Result<Option<NodeId>, Problem> {
         let mut at = if path.starts_with(b"/") { NodeId::ROOT } else { start };
         for component in path.split(|byte| *byte == b'/') {
@@ -232,19 +233,19 @@ impl Names {
         Ok(Some(at))
     }
 
-    /// The length of a path that the kernel unpacks.
+    /// Checks the length of a path against the kernel's limit, and returns it.
     fn check(&self, directory: NodeId, name: &[u8]) -> Result<usize, Problem> {
         let length = self.nodes.path_length(directory, name);
         if ROOTFS.count_bytes() + length > MAX_PATH { Err(Problem::PathTooLong) } else { Ok(length) }
     }
 }
 
-/// A directory that the archive does not describe: root's, 0755.
+/// Returns an implied directory: owned by root, mode 0755.
 pub(super) fn directory() -> Inode {
     Inode { meta: Meta::root(0o755), data: Data::Special(Kind::Directory), attributes: Vec::new() }
 }
 
-/// What a file keeps in memory beside its node.
+/// Returns the bytes that a file keeps in memory in addition to its node.
 fn kept_bytes(inode: &Inode) -> usize {
     let data = match &inode.data {
         Data::Special(Kind::Symlink(target)) => target.len(),
@@ -262,7 +263,7 @@ impl From<Spent> for Problem {
     }
 }
 
-/// Without slashes and `/.` at the end.
+/// Removes trailing slashes and `/.`.
 fn trimmed(mut path: &[u8]) -> &[u8] {
     while let Some(shorter) = path.strip_suffix(b"/").or_else(|| path.strip_suffix(b"/.")) {
         path = shorter;
@@ -270,7 +271,7 @@ fn trimmed(mut path: &[u8]) -> &[u8] {
     path
 }
 
-/// The directory part and the last component. Slashes and `.` behind that are no components of their own.
+/// Splits a path into the directory part and the last component. Trailing slashes and `.` do not count as components.
 fn split(path: &[u8]) -> (&[u8], &[u8]) {
     let path = trimmed(path);
     match path.iter().rposition(|byte| *byte == b'/') {
@@ -295,7 +296,7 @@ mod tests {
         special(Kind::Symlink(target.into()))
     }
 
-    /// Names as they are; a directory's with a slash, a file's with its text, a link's with its target.
+    /// Lists all names: a directory with a slash, a file with its text, a link with its target.
     fn listing(names: &Names) -> Vec<String> {
         let mut all = Vec::new();
         let shown: Result<(), ()> = names.nodes().visit(|path, name, node| {
@@ -353,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_several_counts_and_directories_stay() {
+    fn the_last_entry_of_a_name_wins_and_directories_stay() {
         let mut names = entered(&[
             ("x", special(Kind::Directory)),
             ("x/inner", file("kept")),
@@ -370,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn hard_links_come_in_any_order() {
+    fn hard_links_may_precede_their_targets() {
         let mut names = Names::new();
         for (path, target) in [("first", "second"), ("second", "third"), ("dir/made", "/third"), ("late", "last")] {
             names.hard_link(path.as_bytes(), target.as_bytes()).unwrap();
@@ -379,7 +380,7 @@ mod tests {
             names.enter(path.as_bytes(), file(text)).unwrap();
         }
         names.hard_link(b"third", b"third").unwrap();
-        // What the link replaces is the directory with its target in it.
+        // The link replaces the directory that contains its target.
         names.hard_link(b"d", b"d/target").unwrap();
         assert_eq!(names.link_pending(), Ok(None));
         let expected = [
@@ -400,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hard_link_to_nothing_is_found() {
+    fn a_hard_link_without_a_target_is_returned() {
         let mut names = entered(&[("a", file(""))]);
         names.hard_link(b"b", b"missing/c").unwrap();
         assert_eq!(names.link_pending(), Ok(Some(HardLink { path: b"b".to_vec(), target: b"missing/c".to_vec() })));
@@ -410,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_refused() {
+    fn invalid_entries_are_refused() {
         let mut names = entered(&[("f", file("")), ("l", symlink("l")), ("d", special(Kind::Directory))]);
         for (path, problem) in [
             ("f/x", Problem::NotADirectory),

@@ -1,7 +1,7 @@
-//! The files of an image and their names, in little memory: a million files take about 100 MB.
+//! The files of an image and their names, in a compact form: a million files take about 100 MB.
 //!
-//! A file has a node of a fixed size, a name its parent's number. The bytes of all names and targets lie in one buffer, and the
-//! index, which finds a name in a directory, holds numbers.
+//! A file has a node of a fixed size; a name has its parent's number. The bytes of all names and targets are in one buffer. The
+//! index, which finds a name in a directory, contains numbers.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher};
@@ -12,17 +12,17 @@ use super::Problem;
 use crate::archive::newc::{Kind, Meta};
 use crate::archive::tar::{Attribute, Content};
 
-/// Number of a file.
+/// The number of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct NodeId(u32);
 
 impl NodeId {
     pub(super) const ROOT: Self = Self(0);
-    /// Stands in a name that was removed.
+    /// The node of a removed name.
     const NONE: Self = Self(u32::MAX);
 }
 
-/// Number of a name. The root has none.
+/// The number of a name. The root has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct NameId(u32);
 
@@ -30,7 +30,7 @@ impl NameId {
     pub(super) const NONE: Self = Self(u32::MAX);
 }
 
-/// A file as it comes and goes.
+/// A file, as it is added.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Inode {
     pub(super) meta: Meta,
@@ -44,7 +44,7 @@ pub(super) enum Data {
     Special(Kind),
     /// A regular file of the tar.
     Stored(Content),
-    /// A regular file made here.
+    /// A regular file with these bytes.
     Bytes(Vec<u8>),
 }
 
@@ -54,10 +54,10 @@ impl Inode {
     }
 }
 
-/// A file as it is kept.
+/// A file, in its stored form.
 struct Node {
     meta: Meta,
-    /// How many names it has.
+    /// The number of its names.
     links: u32,
     form: Form,
 }
@@ -66,7 +66,7 @@ struct Node {
 enum Form {
     Directory {
         name: NameId,
-        /// The name that came last in it; each leads to the one before.
+        /// The name that was added last to it; each name has the number of the one before.
         newest: NameId,
         /// Length of its path.
         length: u16,
@@ -80,27 +80,27 @@ enum Form {
     Block(u32, u32),
     Fifo,
     Socket,
-    /// A file that lies in one piece in the tar.
+    /// A file that is contiguous in the tar.
     Whole {
         start: u64,
         size: u64,
     },
-    /// Number of a file with holes.
+    /// The index of a sparse file's content.
     Sparse(u32),
-    /// Number of a file made here.
+    /// The index of a file's bytes.
     Bytes(u32),
 }
 
 struct Name {
     parent: NodeId,
     node: NodeId,
-    /// The one before in the same directory.
+    /// The name that was added before it to the same directory.
     before: NameId,
     start: u32,
     length: u16,
 }
 
-/// A name in the index. Its hash is kept so that the index can grow without a look at the names, which lie scattered.
+/// A name in the index. Its hash is stored so that the index can grow without reading the names, which are scattered.
 #[derive(Clone, Copy)]
 struct Slot {
     name: u32,
@@ -108,27 +108,27 @@ struct Slot {
 }
 
 impl Slot {
-    /// The hash as the index wants it: the tag of a slot comes from the highest bits, its place from the lowest.
+    /// Returns the hash for the index, which takes the tag of a slot from the highest bits and its place from the lowest.
     fn spread(hash: u32) -> u64 {
         u64::from(hash) << 32 | u64::from(hash)
     }
 }
 
-/// All files and names; see the module's head.
+/// All files and names; see the module's documentation.
 pub(super) struct Nodes {
     nodes: Vec<Node>,
     names: Vec<Name>,
     text: Vec<u8>,
     index: HashTable<Slot>,
     hasher: DefaultHashBuilder,
-    /// What few files have.
+    /// Data that few files have.
     sparse: Vec<Content>,
     bytes: Vec<Vec<u8>>,
     attributes: HashMap<NodeId, Vec<Attribute>>,
 }
 
 impl Nodes {
-    /// An image with nothing but its root.
+    /// Creates an image that contains only its root.
     pub(super) fn new() -> Self {
         let form = Form::Directory { name: NameId::NONE, newest: NameId::NONE, length: 0 };
         Self {
@@ -143,7 +143,7 @@ impl Nodes {
         }
     }
 
-    /// What `name` is in the directory `parent`.
+    /// Returns the file `name` in the directory `parent`.
     pub(super) fn find(&self, parent: NodeId, name: &[u8]) -> Option<NodeId> {
         self.find_name(parent, name).map(|found| self.name(found).node)
     }
@@ -152,7 +152,7 @@ impl Nodes {
         matches!(self.node(node).form, Form::Directory { .. })
     }
 
-    /// The target of a symbolic link.
+    /// Returns the target of a symbolic link.
     pub(super) fn target(&self, node: NodeId) -> Option<&[u8]> {
         match self.node(node).form {
             Form::Symlink { start, length } => Some(self.slice(start, length)),
@@ -160,7 +160,7 @@ impl Nodes {
         }
     }
 
-    /// The directory that this one is in; the root is in itself.
+    /// Returns the parent of a directory; the root is its own parent.
     pub(super) fn above(&self, directory: NodeId) -> NodeId {
         match self.node(directory).form {
             Form::Directory { name, .. } if name != NameId::NONE => self.name(name).parent,
@@ -168,18 +168,18 @@ impl Nodes {
         }
     }
 
-    /// Length of the path of `name` in `directory`.
+    /// Returns the length of the path of `name` in `directory`.
     pub(super) fn path_length(&self, directory: NodeId, name: &[u8]) -> usize {
         let length = usize::from(self.length(directory));
         length + usize::from(length > 0) + name.len()
     }
 
-    /// How many names a file has.
+    /// Returns the number of a file's names.
     pub(super) fn links(&self, node: NodeId) -> u32 {
         self.node(node).links
     }
 
-    /// The file of this number, without its attributes.
+    /// Returns a file, without its attributes.
     pub(super) fn file(&self, node: NodeId) -> (Meta, Data) {
         let Node { meta, form, .. } = *self.node(node);
         let data = match form {
@@ -196,31 +196,31 @@ impl Nodes {
         (meta, data)
     }
 
-    /// The extended attributes of a file.
+    /// Returns the extended attributes of a file.
     pub(super) fn attributes(&self, node: NodeId) -> &[Attribute] {
         self.attributes.get(&node).map_or(&[], Vec::as_slice)
     }
 
-    /// Gives a directory other permissions, times and attributes.
+    /// Replaces the permissions, times and attributes of a directory.
     pub(super) fn describe(&mut self, directory: NodeId, meta: Meta, attributes: Vec<Attribute>) {
         self.node_mut(directory).meta = meta;
         self.set_attributes(directory, attributes);
     }
 
-    /// Puts a file at `name` of a directory, in place of what is there. A path of at most `u16::MAX` bytes.
+    /// Adds a file as `name` in a directory, and replaces an existing one. The path has at most `u16::MAX` bytes.
     pub(super) fn put(&mut self, parent: NodeId, name: &[u8], inode: Inode) -> Result<NodeId, Problem> {
         let Inode { meta, data, attributes } = inode;
         let length = u16::try_from(self.path_length(parent, name)).map_err(|_| Problem::PathTooLong)?;
         let form = self.form(data, length)?;
         let id = self.number_name(parent, name)?;
         let node = match self.name(id).node {
-            // The only name of what it was: its node serves again.
+            // The only name of the replaced file: its node is reused.
             node if node != NodeId::NONE && self.node(node).links == 1 && !self.is_directory(node) => node,
             _ => {
                 let number = u32::try_from(self.nodes.len()).ok().filter(|number| *number < u32::MAX);
                 let node = NodeId(number.ok_or(Problem::TooLarge)?);
                 self.nodes.push(Node { meta, links: 0, form });
-                self.lead(id, node);
+                self.set_node(id, node);
                 node
             }
         };
@@ -233,26 +233,26 @@ impl Nodes {
         Ok(node)
     }
 
-    /// Makes `name` of a directory another name of `node`, in place of what is there.
+    /// Adds `name` in a directory as a hard link to `node`, and replaces an existing file.
     pub(super) fn link(&mut self, parent: NodeId, name: &[u8], node: NodeId) -> Result<(), Problem> {
         let id = self.number_name(parent, name)?;
         if self.name(id).node != node {
-            // Counted first: what goes may be the directory with its last name in it.
+            // Counted first: the link may replace the directory that contains the last name.
             self.node_mut(node).links += 1;
-            self.lead(id, node);
+            self.set_node(id, node);
         }
         Ok(())
     }
 
-    /// Takes a name away, and all that is below it.
+    /// Removes a name and its subtree.
     pub(super) fn remove(&mut self, parent: NodeId, name: &[u8]) {
         if let Some(id) = self.find_name(parent, name) {
-            self.lead(id, NodeId::NONE);
+            self.set_node(id, NodeId::NONE);
             self.forget(id);
         }
     }
 
-    /// The path of a name.
+    /// Returns the path of a name.
     pub(super) fn path(&self, name: NameId) -> Vec<u8> {
         let mut parts = Vec::new();
         let mut at = name;
@@ -268,12 +268,12 @@ impl Nodes {
         parts.join(&b'/')
     }
 
-    /// Shows every name with its path and its file, in the order of the names in each directory and each directory before what
-    /// is in it; the root first.
-    pub(super) fn visit<E>(&self, mut show: impl FnMut(&[u8], NameId, NodeId) -> Result<(), E>) -> Result<(), E> {
+    /// Calls `take` with every name, its path and its file: the root first, directories before their entries, entries sorted
+    /// by name.
+    pub(super) fn visit<E>(&self, mut take: impl FnMut(&[u8], NameId, NodeId) -> Result<(), E>) -> Result<(), E> {
         let mut path = Vec::new();
-        show(&path, NameId::NONE, NodeId::ROOT)?;
-        // The names that are left of each directory on the way, the next last.
+        take(&path, NameId::NONE, NodeId::ROOT)?;
+        // The remaining names of each directory of the path; the next one is last.
         let mut pending = vec![self.children(NodeId::ROOT)];
         while let Some(names) = pending.last_mut() {
             let Some(id) = names.pop() else {
@@ -287,7 +287,7 @@ impl Nodes {
                 path.push(b'/');
             }
             path.extend_from_slice(self.slice(start, length));
-            show(&path, id, node)?;
+            take(&path, id, node)?;
             if self.is_directory(node) {
                 pending.push(self.children(node));
             } else {
@@ -297,7 +297,7 @@ impl Nodes {
         Ok(())
     }
 
-    /// The names in a directory, the first of them last.
+    /// Returns the names in a directory in descending order.
     fn children(&self, directory: NodeId) -> Vec<NameId> {
         let mut names: Vec<NameId> =
             self.all_in(directory).filter(|name| self.name(*name).node != NodeId::NONE).collect();
@@ -306,7 +306,7 @@ impl Nodes {
         names
     }
 
-    /// The names that were ever given in a directory.
+    /// Returns all names ever added to a directory, removed ones included.
     fn all_in(&self, directory: NodeId) -> impl Iterator<Item = NameId> {
         let newest = match self.node(directory).form {
             Form::Directory { newest, .. } => newest,
@@ -350,7 +350,7 @@ impl Nodes {
         }
     }
 
-    /// The number of a name in a directory; a new one leads to nothing.
+    /// Returns the number of a name in a directory; a new one has no file yet.
     fn number_name(&mut self, parent: NodeId, name: &[u8]) -> Result<NameId, Problem> {
         if let Some(found) = self.find_name(parent, name) {
             return Ok(found);
@@ -368,8 +368,8 @@ impl Nodes {
         Ok(NameId(number))
     }
 
-    /// Lets a name lead to `node`. What it led to loses a name; a directory goes with all that is in it.
-    fn lead(&mut self, name: NameId, node: NodeId) {
+    /// Sets the file of a name. The old file loses this name; a directory is removed with its subtree.
+    fn set_node(&mut self, name: NameId, node: NodeId) {
         let mut gone = vec![std::mem::replace(&mut self.name_mut(name).node, node)];
         while let Some(node) = gone.pop() {
             if node == NodeId::NONE {
@@ -387,7 +387,7 @@ impl Nodes {
         }
     }
 
-    /// Takes a name out of the index.
+    /// Removes a name from the index.
     fn forget(&mut self, id: NameId) {
         let Name { parent, start, length, .. } = *self.name(id);
         let hash = self.hash(parent, self.slice(start, length));
@@ -409,7 +409,7 @@ impl Nodes {
         let mut state = self.hasher.build_hasher();
         state.write_u32(parent.0);
         state.write(name);
-        state.finish() as u32 // the lower half is as good as the whole
+        state.finish() as u32 // the lower half is a good hash too
     }
 
     fn length(&self, directory: NodeId) -> u16 {

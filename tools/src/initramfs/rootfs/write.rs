@@ -1,4 +1,4 @@
-//! The image's files as entries of an archive.
+//! Writes the image's files as entries of an archive.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -9,14 +9,14 @@ use super::Rootfs;
 use super::nodes::{Data, NameId, NodeId};
 use crate::archive::newc::{Kind, Meta, Names, Refused, Writer};
 
-/// The end's target: `./` so often that the link needs a page of its own, and the first file.
+/// The number of `./` in the target of the end link: enough that the link needs its own page.
 const END_STEPS: usize = 100;
 
 impl Rootfs {
-    /// Writes all files below `rootfs`, in the order of their names, and the link that says that all are there.
+    /// Writes all files below `rootfs`, sorted by name, and the link that marks the end.
     ///
     /// # Errors
-    /// What cpio cannot hold; those of reading the archive and of writing.
+    /// Files that cpio cannot store; errors of reading the archive and of writing.
     pub(crate) fn write<W: Write>(&self, writer: &mut Writer<W>) -> Result<(), Refused> {
         let nodes = self.names.nodes();
         let mut links: HashMap<NodeId, Vec<NameId>> = HashMap::new();
@@ -27,7 +27,7 @@ impl Rootfs {
             }
             let names = links.entry(node).or_default();
             names.push(name);
-            // With the last name, all of the directories that the names stand in are there.
+            // At the last name, the directories of all names are written.
             if names.len() < nodes.links(node) as usize {
                 return Ok(());
             }
@@ -54,13 +54,13 @@ impl Rootfs {
     }
 }
 
-/// A path of the init's as a name of the archive.
+/// Returns a path of the init as a name in the archive.
 pub(crate) fn name_of(path: &std::ffi::CStr) -> &[u8] {
     let path = path.to_bytes();
     path.strip_prefix(b"/").unwrap_or(path)
 }
 
-/// The name in the archive of what is `path` in the image.
+/// Returns the name in the archive of the image's file `path`.
 pub(super) fn inside(path: &[u8]) -> Vec<u8> {
     let root = name_of(ROOTFS);
     if path.is_empty() { root.to_vec() } else { [root, b"/", path].concat() }

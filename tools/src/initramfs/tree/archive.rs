@@ -1,4 +1,4 @@
-//! An archive made elsewhere, which becomes part of an initramfs as it is.
+//! An existing archive, which is copied unchanged into an initramfs.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,14 +8,14 @@ use super::Error;
 use crate::archive::segment::{self, Reader};
 use crate::compress::Method;
 
-/// See the module's head; it was read to its end.
+/// An archive that was read to its end; see the module's documentation.
 #[derive(Debug)]
 pub(crate) struct Archive {
     pub(crate) path: PathBuf,
     pub(crate) bytes: u64,
     pub(crate) content_bytes: u64,
     pub(crate) entries: u64,
-    /// How its last segment is compressed.
+    /// The compression of its last segment.
     pub(crate) last: Option<Method>,
     /// All compressions in it.
     pub(crate) methods: Vec<Method>,
@@ -40,7 +40,7 @@ impl Archive {
         })
     }
 
-    /// The file, as long as it was when it was read.
+    /// Returns a reader of the file, up to the length that it had when it was opened.
     pub(crate) fn read(&self) -> io::Result<impl Read> {
         Ok(File::open(&self.path)?.take(self.bytes))
     }

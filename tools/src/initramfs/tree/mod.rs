@@ -1,7 +1,7 @@
-//! The files of an initramfs before they are an archive: held by name, so that the order they came in leaves no trace.
+//! The files of an initramfs before they are written: sorted by name, so that the order of adding does not matter.
 //!
-//! Files of the host are read when the archive is written. What is added later replaces what was there; the owner is
-//! root, whoever runs the tool, unless another is named.
+//! Files of the host are read when the archive is written. A later file replaces an earlier one. The owner is root, for
+//! every user of the tool, unless another is given.
 
 mod archive;
 
@@ -21,30 +21,30 @@ use crate::archive::segment;
 use crate::compress::Method;
 use crate::initramfs::rootfs::{Rootfs, name_of};
 
-/// A tree of files; see the module's head.
+/// A tree of files; see the module's documentation.
 #[derive(Default)]
 pub struct Tree {
     nodes: BTreeMap<Vec<u8>, Node>,
-    /// How many directories of the host were added.
+    /// The number of additions from the host.
     additions: u32,
-    /// An image's files, which come behind all others: what the init needs is there when the kernel has no room for these.
+    /// An image's files, which follow all others: if the kernel runs out of memory, the init's files are already unpacked.
     rootfs: Option<Rootfs>,
-    /// What was added, in order; each node has the number of the one it came with.
+    /// Names of the inputs, in order; each node has the number of its input.
     origins: Vec<String>,
-    /// Archives that are copied as they are, before and behind all of these.
+    /// Archives that are copied before and after all files.
     before: Vec<Archive>,
-    behind: Vec<Archive>,
+    after: Vec<Archive>,
 }
 
-/// Who owns what is added from the host.
+/// The owner of files that are added from the host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Owner {
-    /// Root, whoever owns it there.
+    /// Root.
     #[default]
     Root,
     /// This user and group.
     Of(u32, u32),
-    /// Who owns it there.
+    /// The owner on the host.
     Kept,
 }
 
@@ -59,17 +59,17 @@ struct Node {
 enum Content {
     /// Anything but a regular file.
     Special(Kind),
-    /// A regular file made here.
+    /// A regular file with these bytes.
     Bytes(Vec<u8>),
     /// A regular file of the host.
     Host { path: PathBuf, size: u64, identity: Option<Identity> },
 }
 
-/// What the names of one file share: addition, device, inode number. Names of two additions are never hard links: who
-/// adds a file twice wants two files.
+/// The identity of a file: addition, device, inode number. Names of two additions are never hard links: a file that is added
+/// twice becomes two files.
 type Identity = (u32, u64, u64);
 
-/// Why a file cannot be in the tree, or the tree not be written.
+/// Why a file cannot be added, or the tree cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file of the host cannot be read.
@@ -81,20 +81,20 @@ pub enum Error {
         error: io::Error,
     },
     /// A name with `..` in it.
-    #[error("\"{0}\": a name in the initramfs cannot have \"..\" in it")]
+    #[error("\"{0}\": a name in the initramfs cannot contain \"..\"")]
     Name(String),
     /// A file would have to be both a directory and something else.
-    #[error("/{inner} cannot be there, because /{outer} is not a directory")]
+    #[error("/{inner} cannot be added, because /{outer} is not a directory")]
     NotDirectory {
-        /// What is not a directory.
+        /// The name that is not a directory.
         outer: String,
-        /// What would be in it.
+        /// The name below it.
         inner: String,
     },
-    /// A file where the image's go.
-    #[error("/{0} cannot be there, because {path} and what describes it are the image's; put the file into the image", path = contract::path(ROOTFS))]
+    /// A file in a place that is reserved for the image.
+    #[error("/{0} cannot be added, because {path} and its metadata are reserved for the image; put the file into the image", path = contract::path(ROOTFS))]
     Taken(String),
-    /// An archive that would be copied cannot be read.
+    /// An archive to be copied cannot be read.
     #[error("{}: {error}", .path.display())]
     Archived {
         /// The file.
@@ -102,35 +102,35 @@ pub enum Error {
         /// Why.
         error: segment::ReadError,
     },
-    /// A file without an archive in it.
+    /// A file that contains no archive.
     #[error("{}: contains no archive", .0.display())]
     NoArchive(PathBuf),
-    /// The archive cannot be written, or cannot hold a file.
+    /// The archive cannot be written, or cannot store a file.
     #[error("{0}")]
     Archive(#[from] Refused),
 }
 
 impl Tree {
-    /// Names what is added from now on, for a report.
+    /// Sets the name of the following additions, for the report.
     pub fn origin(&mut self, name: impl Into<String>) {
         self.origins.push(name.into());
     }
 
-    /// What was added, by the names given to [`Tree::origin`].
+    /// Returns the names given to [`Tree::origin`].
     #[must_use]
     pub fn origins(&self) -> &[String] {
         &self.origins
     }
 
-    /// Makes a directory.
+    /// Adds a directory.
     ///
     /// # Errors
-    /// A name that cannot be, as for every function that adds.
+    /// An invalid name, as for every function that adds a file.
     pub fn directory(&mut self, name: &str, mode: u32) -> Result<(), Error> {
         self.insert(name.as_bytes(), Meta::root(mode), Content::Special(Kind::Directory))
     }
 
-    /// Makes a character device.
+    /// Adds a character device.
     ///
     /// # Errors
     /// See [`Tree::directory`].
@@ -138,7 +138,7 @@ impl Tree {
         self.insert(name.as_bytes(), Meta::root(mode), Content::Special(Kind::Character(major, minor)))
     }
 
-    /// Makes a symbolic link.
+    /// Adds a symbolic link.
     ///
     /// # Errors
     /// See [`Tree::directory`].
@@ -146,7 +146,7 @@ impl Tree {
         self.insert(name, Meta::root(0o777), Content::Special(Kind::Symlink(target.to_owned())))
     }
 
-    /// Makes a regular file of bytes.
+    /// Adds a regular file with these bytes.
     ///
     /// # Errors
     /// See [`Tree::directory`].
@@ -154,10 +154,10 @@ impl Tree {
         self.insert(name.as_bytes(), Meta::root(mode), Content::Bytes(bytes))
     }
 
-    /// Adds a regular file of the host, with the mode given here.
+    /// Adds a regular file of the host with the given mode.
     ///
     /// # Errors
-    /// See [`Tree::directory`]; a file that is not there or not regular.
+    /// See [`Tree::directory`]; a file that does not exist or is not regular.
     pub fn file(&mut self, name: &[u8], mode: u32, path: &Path) -> Result<(), Error> {
         let metadata = fs::metadata(path).map_err(|error| host(path, error))?;
         if !metadata.is_file() {
@@ -167,7 +167,7 @@ impl Tree {
         self.insert(name, Meta::root(mode), content)
     }
 
-    /// Makes what is not a regular file.
+    /// Adds a file that is not regular.
     ///
     /// # Errors
     /// See [`Tree::directory`].
@@ -193,12 +193,12 @@ impl Tree {
         Ok(())
     }
 
-    /// Adds a file or a whole directory of the host, with the modes that it has there.
+    /// Adds a file or a whole directory of the host, with its modes.
     ///
-    /// A symbolic link given as `path` is followed; those inside a directory stay what they are.
+    /// A symbolic link given as `path` is followed; links inside a directory are added as links.
     ///
     /// # Errors
-    /// See [`Tree::directory`]; what cannot be read.
+    /// See [`Tree::directory`]; errors of reading.
     pub fn add(&mut self, name: &[u8], path: &Path, owner: Owner) -> Result<(), Error> {
         let metadata = fs::metadata(path).map_err(|error| host(path, error))?;
         self.additions += 1;
@@ -221,7 +221,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Puts an archive of any compression before all of these files, as it is: the kernel looks for microcode at the start.
+    /// Copies an archive of any compression before all files: the kernel looks for microcode at the start.
     ///
     /// # Errors
     /// An archive that cannot be read to its end.
@@ -230,36 +230,36 @@ impl Tree {
         Ok(())
     }
 
-    /// Puts an archive of any compression behind all of these files, as it is: what it names replaces what they are.
+    /// Copies an archive of any compression after all files, which it can replace.
     ///
     /// # Errors
     /// See [`Tree::prepend`].
     pub fn append(&mut self, path: &Path) -> Result<(), Error> {
-        self.behind.push(Archive::open(path)?);
+        self.after.push(Archive::open(path)?);
         Ok(())
     }
 
-    /// The archives before these files, and those behind them.
+    /// Returns the archives before and after the files.
     pub(crate) fn archives(&self) -> (&[Archive], &[Archive]) {
-        (&self.before, &self.behind)
+        (&self.before, &self.after)
     }
 
-    /// The archives that are copied, with each compression in them.
+    /// Returns the copied archives with each of their compressions.
     pub fn archived(&self) -> impl Iterator<Item = (&Path, Method)> {
-        let archives = self.before.iter().chain(&self.behind);
+        let archives = self.before.iter().chain(&self.after);
         archives.flat_map(|archive| archive.methods.iter().map(|method| (archive.path.as_path(), *method)))
     }
 
-    /// The host's files that are read when the archive is written.
+    /// Returns the host's files that are read when the archive is written.
     pub(crate) fn host_files(&self) -> impl Iterator<Item = &Path> {
         let own = self.nodes.values().filter_map(|node| match &node.content {
             Content::Host { path, .. } => Some(path.as_path()),
             _ => None,
         });
-        own.chain(self.before.iter().chain(&self.behind).map(|archive| archive.path.as_path()))
+        own.chain(self.before.iter().chain(&self.after).map(|archive| archive.path.as_path()))
     }
 
-    /// Whether there is randomness in it, which is a secret.
+    /// Returns whether the tree contains a random seed, which is secret.
     pub(crate) fn has_seed(&self) -> bool {
         self.nodes.contains_key(contract::relative(contract::SEED).as_bytes())
     }
@@ -274,22 +274,22 @@ impl Tree {
         }
     }
 
-    /// Bytes of the files, holes included.
+    /// Returns the bytes of the files, holes included.
     #[must_use]
     pub fn content_bytes(&self) -> u64 {
         let own: u64 = self.nodes.values().map(|node| node.content.bytes()).sum();
         own + self.rootfs.as_ref().map_or(0, |rootfs| rootfs.summary().content_bytes)
     }
 
-    /// Puts an image's files below `/rootfs`, and beside it what the init is told of them.
+    /// Adds an image's files below `/rootfs`, and their metadata for the init.
     ///
     /// # Errors
-    /// A file that is there already.
+    /// A file that is already in a reserved place.
     pub fn embed(&mut self, rootfs: Rootfs) -> Result<(), Error> {
         let own = [ROOTFS, ROOTFS_NEEDS, ROOTFS_END, ROOTFS_ATTRIBUTES].map(name_of);
         let is_own =
             |name: &[u8]| name.strip_prefix(own[0]).is_some_and(|rest| rest.starts_with(b"/")) || own.contains(&name);
-        // The last: before it are the directories it is in.
+        // The last one: its parent directories are before it.
         if let Some(name) = self.nodes.keys().rfind(|name| is_own(name)) {
             return Err(Error::Taken(String::from_utf8_lossy(name).into_owned()));
         }
@@ -302,7 +302,7 @@ impl Tree {
         Ok(())
     }
 
-    /// The image's files, if there are any.
+    /// Returns the image's files, if there are any.
     #[must_use]
     pub fn rootfs(&self) -> Option<&Rootfs> {
         self.rootfs.as_ref()
@@ -344,7 +344,7 @@ impl Tree {
             return Err(Error::Name(String::from_utf8_lossy(name).into_owned()));
         }
         let Some((_, parents)) = components.split_last() else {
-            return Ok(()); // the root itself, which the kernel has made
+            return Ok(()); // the root itself, which the kernel creates
         };
         let not_directory = |outer: &[u8], inner: &[u8]| Error::NotDirectory {
             outer: String::from_utf8_lossy(outer).into_owned(),
@@ -373,17 +373,16 @@ impl Tree {
         Ok(())
     }
 
-    /// Writes every file to `writer`, in the order of their names: directories before what is in them. An image's files are
-    /// last.
+    /// Writes all files to `writer`, sorted by name, so directories precede their entries. An image's files are last.
     ///
     /// # Errors
-    /// Those of reading the host's files and of the archive.
+    /// Errors of reading the host's files and of the archive.
     pub fn write<W: io::Write>(&self, writer: &mut Writer<W>) -> Result<(), Error> {
         self.write_nodes(writer, |_| true)?;
         Ok(self.rootfs.as_ref().map_or(Ok(()), |rootfs| rootfs.write(writer))?)
     }
 
-    /// Writes what came with the origin of this number alone; an image comes with the last.
+    /// Writes only the files of one input; an image belongs to the last one.
     pub(crate) fn write_origin<W: io::Write>(&self, origin: usize, writer: &mut Writer<W>) -> Result<(), Error> {
         self.write_nodes(writer, |node| node.origin == origin)?;
         match &self.rootfs {
@@ -410,7 +409,7 @@ impl Tree {
                 Content::Host { path, size, identity } => {
                     let alone = [name.as_slice()];
                     let names = identity.and_then(|identity| links.get(&identity)).map_or(&alone[..], Vec::as_slice);
-                    // With the last name, all of the directories that the names stand in are there.
+                    // At the last name, the directories of all names are written.
                     if names.last() == Some(&name.as_slice()) {
                         let open = || File::open(path);
                         writer.file_of(names, node.meta, *size, open).map_err(|error| match error {

@@ -7,7 +7,7 @@ fn archive(tree: &Tree) -> Vec<u8> {
     writer.finish().unwrap().out
 }
 
-/// `name mode nlink data` of each entry.
+/// Returns `name mode nlink data` of each entry.
 fn listing(tree: &Tree) -> Vec<String> {
     let line = |(member, data): &(Member, Vec<u8>)| {
         let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
@@ -17,7 +17,7 @@ fn listing(tree: &Tree) -> Vec<String> {
 }
 
 #[test]
-fn parents_come_first_and_order_of_adding_leaves_no_trace() {
+fn parents_come_first_and_the_order_of_adding_does_not_matter() {
     let mut one = Tree::default();
     one.bytes("/usr/lib/a", 0o644, b"A".to_vec()).unwrap();
     one.directory("usr", 0o700).unwrap();
@@ -29,7 +29,7 @@ fn parents_come_first_and_order_of_adding_leaves_no_trace() {
 }
 
 #[test]
-fn what_comes_later_replaces() {
+fn a_later_file_replaces_an_earlier_one() {
     let mut tree = Tree::default();
     tree.symlink(b"a", b"b").unwrap();
     tree.bytes("a", 0o600, b"now".to_vec()).unwrap();
@@ -81,7 +81,7 @@ fn a_directory_of_the_host_keeps_links_and_modes() {
 }
 
 #[test]
-fn what_cannot_be_read_is_named() {
+fn errors_of_reading_have_the_path() {
     let mut tree = Tree::default();
     let error = tree.add(b"x", Path::new("/nowhere/x"), Owner::Root).unwrap_err().to_string();
     assert!(error.starts_with("/nowhere/x: No such file"), "{error}");

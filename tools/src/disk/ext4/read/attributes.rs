@@ -1,15 +1,15 @@
-//! Extended attributes: behind an inode's fields, and in its block.
+//! Reads extended attributes: after an inode's fields, and in its block.
 
 use super::{Damage, Error, FileSystem, Inode, number};
 
 const MAGIC: u64 = 0xea02_0000;
 const BLOCK_HEADER: usize = 32;
 
-/// One attribute as it is stored: the number of its prefix, the rest of its name, its value.
+/// One attribute in its stored form: the number of its prefix, the rest of its name, its value.
 pub(in crate::disk::ext4) type Raw = (u8, Vec<u8>, Vec<u8>);
 
 impl FileSystem<'_> {
-    /// All attributes of an inode as they are stored.
+    /// Returns all attributes of an inode in their stored form.
     pub(in crate::disk::ext4) fn raw_attributes(&self, inode: &Inode) -> Result<Vec<Raw>, Error> {
         let damaged = || Error::Damaged(Damage::Attributes(inode.number));
         let mut attributes = Vec::new();
@@ -30,7 +30,7 @@ impl FileSystem<'_> {
     }
 }
 
-/// `struct ext4_xattr_entry` one after the other, up to four zeros.
+/// Parses a sequence of `struct ext4_xattr_entry`, up to four zeros.
 fn parse(area: &[u8], mut at: usize, attributes: &mut Vec<Raw>) -> Option<()> {
     while number(area.get(at..at + 4)?, 0, 4) != 0 {
         let entry = area.get(at..at + 16)?;

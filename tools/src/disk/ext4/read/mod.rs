@@ -1,7 +1,7 @@
-//! A reader for what the writer writes, and all that it writes: attributes, devices, link counts, times before 1970,
-//! file systems beyond 16 GiB. It shares no code with the writer.
+//! Reads everything that the writer writes: attributes, devices, link counts, times before 1970, file systems beyond
+//! 16 GiB. It shares no code with the writer.
 //!
-//! Left out: a journal that has to be replayed, files without extents, data within inodes.
+//! Not supported: a journal that must be replayed, files without extents, data within inodes.
 
 mod attributes;
 mod superblock;
@@ -14,34 +14,34 @@ pub use superblock::Superblock;
 
 /// Inode of the root directory.
 pub(super) const ROOT: u32 = 2;
-/// Extent trees are never deeper (`EXT4_MAX_EXTENT_DEPTH`).
+/// The deepest extent tree (`EXT4_MAX_EXTENT_DEPTH`).
 const MAX_DEPTH: u16 = 5;
 
-/// Why something cannot be read.
+/// Why a file system or file cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Reading failed.
     #[error("cannot be read: {0}")]
     Read(#[from] io::Error),
-    /// Something else.
-    #[error("holds no ext4 file system")]
+    /// Not an ext4 file system.
+    #[error("has no ext4 file system")]
     NoFileSystem,
-    /// A feature that is not known here.
-    #[error("has a feature that is not read here, of {0}")]
+    /// An unsupported feature.
+    #[error("has an unsupported feature among {0}")]
     Features(String),
-    /// A structure that is none.
-    #[error("is damaged: {0}; e2fsck -f says more")]
+    /// An invalid structure.
+    #[error("is damaged: {0}; e2fsck -f reports details")]
     Damaged(Damage),
     /// No such file.
     #[error("no such file on the disk")]
     NotFound,
 }
 
-/// What is damaged.
+/// A damaged structure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Damage {
     /// The superblock.
-    #[error("the superblock has values out of place")]
+    #[error("the superblock has invalid values")]
     Superblock,
     /// An inode number.
     #[error("inode {0} does not exist")]
@@ -77,20 +77,20 @@ pub struct Inode {
     pub gid: u32,
     /// Bytes of content, or of the target.
     pub size: u64,
-    /// How many names it has.
+    /// The number of hard links.
     pub links: u16,
-    /// Seconds since 1970.
+    /// Modification time, in seconds since 1970.
     pub seconds: i64,
-    /// Nanoseconds after them.
+    /// Nanoseconds after `seconds`.
     pub nanoseconds: u32,
     flags: u32,
     block: [u8; 60],
     attribute_block: u64,
-    /// What is behind the fields.
+    /// The bytes after the fields.
     tail: Vec<u8>,
 }
 
-/// Blocks of the disk that hold a part of a file.
+/// Blocks of the disk with a part of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Extent {
     logical: u64,
@@ -99,7 +99,7 @@ struct Extent {
     is_written: bool,
 }
 
-/// A little-endian number of up to 8 bytes.
+/// Returns a little-endian number of up to 8 bytes.
 fn number(bytes: &[u8], at: usize, length: usize) -> u64 {
     bytes[at..at + length].iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
 }
@@ -108,18 +108,18 @@ impl<'f> FileSystem<'f> {
     /// Opens the file system at byte `base`.
     ///
     /// # Errors
-    /// What is none.
+    /// A file without a valid superblock; errors of reading.
     pub fn open(file: &'f File, base: u64) -> Result<Self, Error> {
         let superblock = Superblock::read(|offset, target| Ok(file.read_exact_at(target, base + offset)?));
         Ok(Self { file, base, superblock: superblock? })
     }
 
-    /// What its superblock says.
+    /// Returns the superblock.
     pub fn superblock(&self) -> &Superblock {
         &self.superblock
     }
 
-    /// Says so if the file system has features that its files cannot be read without.
+    /// Checks that all features needed for reading are supported.
     ///
     /// # Errors
     /// [`Error::Features`].
@@ -130,7 +130,7 @@ impl<'f> FileSystem<'f> {
     /// Reads an inode.
     ///
     /// # Errors
-    /// A number that is none, or failing reads.
+    /// An invalid number; errors of reading.
     pub fn inode(&self, inode: u32) -> Result<Inode, Error> {
         let mut bytes = vec![0; self.superblock.inode_size as usize]; // at most a block
         self.read_at(self.inode_offset(inode)?, &mut bytes)?;
@@ -153,7 +153,7 @@ impl<'f> FileSystem<'f> {
         })
     }
 
-    /// Where an inode lies.
+    /// Returns the offset of an inode.
     pub(super) fn inode_offset(&self, inode: u32) -> Result<u64, Error> {
         let superblock = &self.superblock;
         if inode == 0 || inode > superblock.inodes {
@@ -164,13 +164,13 @@ impl<'f> FileSystem<'f> {
         Ok(table * superblock.block_size + u64::from(index) * superblock.inode_size)
     }
 
-    /// The block that a group's inodes start at.
+    /// Returns the first block of a group's inode table.
     fn inode_table(&self, group: u64) -> Result<u64, Error> {
         let superblock = &self.superblock;
         let per_block = superblock.block_size / superblock.descriptor_size;
         let index = group / per_block;
         let block = if superblock.has_meta_bg() && index >= superblock.first_meta_bg {
-            // The first group that a block describes holds it, behind a copy of the superblock if there is one.
+            // The block is in the first group that it describes, after a copy of the superblock if there is one.
             let first = index * per_block;
             let start = superblock.first_data_block + first * u64::from(superblock.blocks_per_group);
             start + u64::from(holds_copy(first))
@@ -183,7 +183,7 @@ impl<'f> FileSystem<'f> {
         Ok(number(&bytes, 0x08, 4) | high)
     }
 
-    /// Follows a path from the root; links in it are not followed.
+    /// Resolves a path from the root, without following symbolic links.
     ///
     /// # Errors
     /// [`Error::NotFound`], damage, or failing reads.
@@ -200,7 +200,7 @@ impl<'f> FileSystem<'f> {
         Ok(at)
     }
 
-    /// The names in a directory and their inodes, but for `.` and `..`.
+    /// Returns the names in a directory and their inodes, except `.` and `..`.
     ///
     /// # Errors
     /// Damage, or failing reads.
@@ -209,7 +209,7 @@ impl<'f> FileSystem<'f> {
         let mut names = Vec::new();
         let mut blocks = Vec::new();
         self.read(directory, &mut |_, piece| blocks.extend_from_slice(piece))?;
-        // A block of a hash tree is one of entries without inodes, but for the root: `.` and `..` come first there.
+        // A node of a hash tree looks like a block of entries without inodes. The root begins with `.` and `..`.
         for block in blocks.chunks_exact(self.superblock.block_size as usize) {
             let mut rest = block;
             while rest.len() >= 8 {
@@ -224,7 +224,7 @@ impl<'f> FileSystem<'f> {
         Ok(names)
     }
 
-    /// Hands out the content of a file in pieces, with their offsets; holes are left out.
+    /// Calls `take` with the content of a file in pieces, with their offsets; holes are left out.
     ///
     /// # Errors
     /// Damage, or failing reads.
@@ -274,7 +274,7 @@ impl<'f> FileSystem<'f> {
         Ok(())
     }
 
-    /// The target of a symbolic link.
+    /// Returns the target of a symbolic link.
     ///
     /// # Errors
     /// Damage, or failing reads.
@@ -294,24 +294,24 @@ impl<'f> FileSystem<'f> {
 }
 
 impl Inode {
-    /// Its type, as `st_mode` has it.
+    /// Returns the file type bits, as in `st_mode`.
     pub fn kind(&self) -> u16 {
         self.mode & super::mode::TYPE
     }
 
-    /// Whether it is a directory.
+    /// Returns whether this is a directory.
     pub fn is_directory(&self) -> bool {
         self.kind() == super::mode::DIRECTORY
     }
 
-    /// Major and minor number of a device (`old_decode_dev`, `new_decode_dev`).
+    /// Returns the major and minor number of a device (`old_decode_dev`, `new_decode_dev`).
     pub fn device(&self) -> (u32, u32) {
         let (old, new) = (number(&self.block, 0, 4) as u32, number(&self.block, 4, 4) as u32);
         if old != 0 { (old >> 8 & 0xff, old & 0xff) } else { (new >> 8 & 0xfff, new & 0xff | new >> 12 & 0xf_ff00) }
     }
 }
 
-/// Whether a group starts with a copy of the superblock.
+/// Returns whether a group starts with a copy of the superblock.
 fn holds_copy(group: u64) -> bool {
     let is_power = |base: u64| {
         std::iter::successors(Some(base), |power| power.checked_mul(base))

@@ -1,8 +1,8 @@
-//! What a superblock says.
+//! Reads a superblock.
 
 use super::{Damage, Error, number};
 
-/// Where it lies in a file system.
+/// Its offset in a file system.
 const OFFSET: u64 = 1024;
 const SIZE: usize = 1024;
 const MAGIC: u64 = 0xef53;
@@ -12,7 +12,7 @@ const META_BG: u32 = 0x10;
 const EXTENTS: u32 = 0x40;
 const WIDE: u32 = 0x80;
 
-/// Features by their bits, with the names that mke2fs has for them.
+/// Features by their bits, with the names of mke2fs.
 const COMPATIBLE: [(u32, &str); 6] = [
     (0x4, "has_journal"),
     (0x8, "ext_attr"),
@@ -44,7 +44,7 @@ const READ_ONLY: [(u32, &str); 9] = [
     (0x8000, "verity"),
 ];
 
-/// The fields that say what a file system is.
+/// The fields of a superblock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Superblock {
     /// Bytes of a block.
@@ -63,11 +63,11 @@ pub struct Superblock {
     pub inodes_per_group: u32,
     /// Its UUID.
     pub uuid: [u8; 16],
-    /// Its label, without the NULs behind.
+    /// Its label, without trailing NULs.
     pub label: Vec<u8>,
-    /// When it was made: seconds since 1970.
+    /// Its creation time, in seconds since 1970.
     pub made: u32,
-    /// When it was last written to: seconds since 1970.
+    /// The time of the last write, in seconds since 1970.
     pub written: u32,
     pub(super) inode_size: u64,
     pub(super) descriptor_size: u64,
@@ -77,7 +77,7 @@ pub struct Superblock {
 }
 
 impl Superblock {
-    /// Reads it from a file system that starts at byte `base`.
+    /// Reads a superblock; `read_at` reads from an offset in the file system.
     pub(super) fn read(read_at: impl Fn(u64, &mut [u8]) -> Result<(), Error>) -> Result<Self, Error> {
         let mut bytes = [0; SIZE];
         read_at(OFFSET, &mut bytes)?;
@@ -121,7 +121,7 @@ impl Superblock {
         if is_sane { Ok(self) } else { Err(Error::Damaged(Damage::Superblock)) }
     }
 
-    /// The names of its features, in mke2fs's order.
+    /// Returns the names of the features, in mke2fs's order.
     pub fn features(&self) -> Vec<&'static str> {
         let named = |table: &'static [(u32, &str)], bits: u32| {
             table.iter().filter(move |(bit, _)| bits & bit != 0).map(|(_, name)| *name)
@@ -133,17 +133,17 @@ impl Superblock {
             .collect()
     }
 
-    /// Whether its journal holds what is newer.
+    /// Returns whether the journal must be replayed.
     pub fn needs_recovery(&self) -> bool {
         self.features[1] & RECOVERY != 0
     }
 
-    /// Whether the reader knows everything that it needs: `filetype`, `meta_bg`, `extent`, `64bit`, `flex_bg`.
+    /// Returns whether the reader supports all incompatible features: `filetype`, `meta_bg`, `extent`, `64bit`, `flex_bg`.
     pub(super) fn is_readable(&self) -> bool {
         self.features[1] & !(0x2 | META_BG | EXTENTS | WIDE | 0x200) == 0 && self.features[1] & EXTENTS != 0
     }
 
-    /// Whether descriptors beyond the first blocks lie in their own groups.
+    /// Returns whether descriptors after the first blocks are in their own groups.
     pub(super) fn has_meta_bg(&self) -> bool {
         self.features[1] & META_BG != 0
     }

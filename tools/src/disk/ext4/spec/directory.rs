@@ -11,10 +11,10 @@ const TAIL: usize = 12;
 const TAIL_FILE_TYPE: u8 = 0xde;
 const DX_HASH_HALF_MD4: u8 = 1;
 
-/// How many blocks a hash tree's root points to: 8 bytes each, behind the two entries and the root's information, before
-/// the 8 bytes of `struct dx_tail`.
+/// The most blocks that a hash tree's root points to: 8 bytes each, after the two entries and the root's information, and
+/// before the 8 bytes of `struct dx_tail`.
 pub(in crate::disk::ext4) const DX_ROOT_LIMIT: usize = (BLOCK_SIZE - DX_ROOT_ENTRIES) / 8 - 1;
-/// How many blocks a further node points to.
+/// The most blocks that an inner node points to.
 pub(in crate::disk::ext4) const DX_NODE_LIMIT: usize = (BLOCK_SIZE - DX_NODE_ENTRIES) / 8 - 1;
 const DX_ROOT_ENTRIES: usize = 32;
 const DX_NODE_ENTRIES: usize = 8;
@@ -31,7 +31,7 @@ pub(in crate::disk::ext4) enum FileType {
     Symlink = 7,
 }
 
-/// Bytes that an entry takes: its header and name, rounded up to four.
+/// Returns the bytes of an entry: its header and name, rounded up to four.
 pub(in crate::disk::ext4) fn record_length(name: &[u8]) -> usize {
     (8 + name.len()).next_multiple_of(4)
 }
@@ -39,13 +39,13 @@ pub(in crate::disk::ext4) fn record_length(name: &[u8]) -> usize {
 /// A block of entries under construction.
 pub(in crate::disk::ext4) struct DirectoryBlock {
     bytes: [u8; BLOCK_SIZE],
-    /// Start of the last entry, and where the next one goes.
+    /// The offsets of the last entry and of the next one.
     last: usize,
     end: usize,
 }
 
 impl DirectoryBlock {
-    /// A block without entries.
+    /// Returns a block without entries.
     pub(in crate::disk::ext4) fn new() -> Self {
         Self { bytes: [0; BLOCK_SIZE], last: 0, end: 0 }
     }
@@ -58,7 +58,7 @@ impl DirectoryBlock {
         self.end += length;
     }
 
-    /// The bytes, without the checksum. The last entry reaches up to the tail.
+    /// Encodes the block, without the checksum. The last entry extends to the tail.
     pub(in crate::disk::ext4) fn finish(mut self) -> [u8; BLOCK_SIZE] {
         let length = (USABLE - self.last) as u16; // at most a block
         put(&mut self.bytes, self.last + 4, length.to_le_bytes());
@@ -67,8 +67,8 @@ impl DirectoryBlock {
     }
 }
 
-/// The first block of a directory with a hash tree: entries for `.` and `..` that hide the root behind them.
-/// `children` are pairs of the lowest hash and the block within the directory; the first one's hash is not stored.
+/// Encodes the first block of a directory with a hash tree: the entries `.` and `..`, whose record length hides the root.
+/// `children` are pairs of the lowest hash and the block within the directory; the first hash is not stored.
 pub(in crate::disk::ext4) fn encode_dx_root(
     inode: u32,
     parent: u32,
@@ -84,7 +84,7 @@ pub(in crate::disk::ext4) fn encode_dx_root(
     bytes
 }
 
-/// A further node: an empty entry that spans the block hides it.
+/// Encodes an inner node, hidden by an empty entry that spans the block.
 pub(in crate::disk::ext4) fn encode_dx_node(children: &[(u32, u32)]) -> [u8; BLOCK_SIZE] {
     let mut bytes = [0; BLOCK_SIZE];
     put_entry(&mut bytes, 0, BLOCK_SIZE, &[], 0);
@@ -97,7 +97,7 @@ fn put_children(entries: &mut [u8], limit: usize, children: &[(u32, u32)]) {
         put(entries, index * 8, hash.to_le_bytes());
         put(entries, index * 8 + 4, block.to_le_bytes());
     }
-    // struct dx_countlimit lies over the first hash.
+    // struct dx_countlimit replaces the first hash.
     put(entries, 0, (limit as u16).to_le_bytes());
     put(entries, 2, (children.len() as u16).to_le_bytes());
 }

@@ -1,10 +1,10 @@
-//! `struct ext4_group_desc`, its first 32 bytes: all there is without the `64bit` feature.
+//! `struct ext4_group_desc`: its first 32 bytes, which are all without the `64bit` feature.
 
 use super::{DESCRIPTOR_SIZE, put};
 
 /// No inode of the group is in use: its bitmap is not read.
 pub(in crate::disk::ext4) const INODE_UNINIT: u16 = 1;
-/// No block of the group is in use but its own copy of the superblock: its bitmap is not read.
+/// No block of the group is in use except its copy of the superblock: its bitmap is not read.
 pub(in crate::disk::ext4) const BLOCK_UNINIT: u16 = 2;
 /// The unused part of the inode table is zeros already: the kernel need not write it after the first mount.
 pub(in crate::disk::ext4) const INODE_ZEROED: u16 = 4;
@@ -21,7 +21,7 @@ pub(in crate::disk::ext4) struct GroupDescriptor {
     pub(in crate::disk::ext4) flags: u16,
     pub(in crate::disk::ext4) block_bitmap_csum: u16,
     pub(in crate::disk::ext4) inode_bitmap_csum: u16,
-    /// Inodes at the table's end that were never used.
+    /// The number of never used inodes at the table's end.
     pub(in crate::disk::ext4) itable_unused: u16,
 }
 
@@ -29,7 +29,7 @@ impl GroupDescriptor {
     /// Offset of `bg_checksum`, the last field.
     pub(in crate::disk::ext4) const CHECKSUM: usize = 0x1e;
 
-    /// The bytes, without the checksum.
+    /// Encodes the descriptor, without the checksum.
     pub(in crate::disk::ext4) fn encode(&self) -> [u8; DESCRIPTOR_SIZE] {
         let mut bytes = [0; DESCRIPTOR_SIZE];
         let b = &mut bytes;

@@ -1,4 +1,4 @@
-//! `struct ext4_inode` and what follows it in a 256-byte inode.
+//! `struct ext4_inode` and the rest of a 256-byte inode.
 
 use super::{INODE_SIZE, put};
 
@@ -6,10 +6,10 @@ use super::{INODE_SIZE, put};
 pub(in crate::disk::ext4) const EXTENTS_FL: u32 = 0x8_0000;
 /// The directory has a hash tree.
 pub(in crate::disk::ext4) const INDEX_FL: u32 = 0x1000;
-/// Bytes in use behind the first 128: up to and with `i_projid`.
+/// Bytes in use after the first 128: up to and including `i_projid`.
 const EXTRA_ISIZE: u16 = 32;
 
-/// What varies in an inode. Access, change and creation time are the modification time.
+/// The variable fields of an inode. Access, change and creation time equal the modification time.
 #[derive(Clone, Debug)]
 pub(in crate::disk::ext4) struct Inode {
     pub(in crate::disk::ext4) mode: u16,
@@ -23,7 +23,7 @@ pub(in crate::disk::ext4) struct Inode {
     pub(in crate::disk::ext4) block: [u8; 60],
     /// Block with extended attributes, 0 for none.
     pub(in crate::disk::ext4) file_acl: u32,
-    /// `encode_time`'s two halves.
+    /// The two words of `encode_time`.
     pub(in crate::disk::ext4) time: (u32, u32),
 }
 
@@ -32,10 +32,10 @@ impl Inode {
     pub(in crate::disk::ext4) const CHECKSUM_LOW: usize = 0x7c;
     /// Offset of its high half, `i_checksum_hi`.
     pub(in crate::disk::ext4) const CHECKSUM_HIGH: usize = 0x82;
-    /// Where extended attributes within the inode start.
+    /// Offset of the extended attributes within the inode.
     pub(in crate::disk::ext4) const ATTRIBUTES: usize = 128 + EXTRA_ISIZE as usize;
 
-    /// The bytes, without checksum and attributes.
+    /// Encodes the inode, without checksum and attributes.
     pub(in crate::disk::ext4) fn encode(&self) -> [u8; INODE_SIZE] {
         let mut bytes = [0; INODE_SIZE];
         let b = &mut bytes;
@@ -66,32 +66,31 @@ impl Inode {
     }
 }
 
-/// A time as `i_mtime` and `i_mtime_extra`, clamped to what fits: 1901-12-13 to 2446-05-10.
+/// Encodes a time as `i_mtime` and `i_mtime_extra`, clamped to their range: 1901-12-13 to 2446-05-10.
 ///
-/// The low word is signed; two bits of the other count the times it wrapped since (`ext4_encode_extra_time`).
+/// The low word is signed; two bits of the other one count its overflows (`ext4_encode_extra_time`).
 pub(in crate::disk::ext4) fn encode_time(seconds: i64, nanoseconds: u32) -> (u32, u32) {
     const EARLIEST: i64 = i32::MIN as i64;
     const LATEST: i64 = i32::MAX as i64 + (3 << 32);
     let seconds = seconds.clamp(EARLIEST, LATEST);
-    let low = seconds as i32; // the wrap is what the two bits count
+    let low = seconds as i32; // the two bits count the overflow
     let epoch = ((seconds - i64::from(low)) >> 32) as u32 & 3;
     (low as u32, epoch | nanoseconds << 2)
 }
 
-/// The seconds that the two words stand for.
+/// Decodes the seconds from the two words.
 pub(in crate::disk::ext4) fn decode_seconds(time: (u32, u32)) -> i64 {
     i64::from(time.0 as i32) + (i64::from(time.1 & 3) << 32)
 }
 
-/// The nanoseconds after them.
+/// Decodes the nanoseconds.
 pub(in crate::disk::ext4) fn decode_nanoseconds(time: (u32, u32)) -> u32 {
     time.1 >> 2
 }
 
-/// A device number as the first two words of `i_block`; none when it does not fit Linux's 12 and 20 bits.
+/// Encodes a device number in the first two words of `i_block`; `None` if it does not fit Linux's 12 and 20 bits.
 ///
-/// The old form (8 and 8 bits) goes into the first word, the new one into the second (`ext4_iget`,
-/// `new_encode_dev`).
+/// The old form (8 and 8 bits) is in the first word, the new one in the second (`ext4_iget`, `new_encode_dev`).
 pub(in crate::disk::ext4) fn encode_device(major: u32, minor: u32) -> Option<[u8; 60]> {
     if major >= 1 << 12 || minor >= 1 << 20 {
         return None;
@@ -111,7 +110,7 @@ mod tests {
 
     #[test]
     fn times_follow_the_table_of_the_kernel() {
-        // Documentation/filesystems/ext4/inodes.rst, "Inode Timestamps": extra bits and the range they stand for.
+        // Documentation/filesystems/ext4/inodes.rst, "Inode Timestamps": the extra bits and their ranges.
         for (seconds, low, epoch) in [
             (-1, u32::MAX, 0),
             (-0x8000_0000, 0x8000_0000, 0),

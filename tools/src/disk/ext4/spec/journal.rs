@@ -5,8 +5,7 @@ use super::{BLOCK_SIZE, put};
 const MAGIC: u32 = 0xc03b_3998;
 const SUPERBLOCK_V2: u32 = 4;
 
-/// The first block of a journal of `blocks` blocks. The others need no content: `s_start` 0 says that nothing is in
-/// them.
+/// Encodes the first block of a journal of `blocks` blocks. The others need no content: `s_start` 0 means an empty log.
 pub(in crate::disk::ext4) fn encode_journal_superblock(blocks: u32, uuid: [u8; 16]) -> [u8; 1024] {
     let mut bytes = [0; 1024];
     let b = &mut bytes;
@@ -26,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_what_mke2fs_writes() {
+    fn the_bytes_equal_those_of_mke2fs() {
         // mke2fs 1.47.0 -t ext4 -b 4096 -J size=4, `debugfs -R 'dump <8> FILE'`, first 80 bytes; the rest is zeros.
         let mut expected = [0; 1024];
         expected[..32]

@@ -1,7 +1,7 @@
 //! The on-disk structures, byte by byte, with the kernel's names and offsets (Documentation/filesystems/ext4/, and
-//! fs/ext4/ext4.h). Each is a struct of what varies and an `encode` that reads as a table of offsets.
+//! fs/ext4/ext4.h). Each is a struct of its variable fields, and an `encode` that reads as a table of offsets.
 //!
-//! All numbers are little-endian, but for the journal's (big-endian). Checksums are in `super::checksum`.
+//! All numbers are little-endian, except the journal's (big-endian). Checksums are in `super::checksum`.
 
 mod directory;
 mod group;
@@ -18,11 +18,11 @@ pub(super) use inode::{EXTENTS_FL, INDEX_FL, Inode, decode_nanoseconds, decode_s
 pub(super) use journal::encode_journal_superblock;
 pub(super) use superblock::{SIGNATURE_OFFSET, Superblock};
 
-/// Bytes of a block; everything here is for this size alone.
+/// Bytes of a block: the only supported size.
 pub(crate) const BLOCK_SIZE: usize = 4096;
-/// log2(`BLOCK_SIZE`) - 10, as `s_log_block_size` has it.
+/// log2(`BLOCK_SIZE`) - 10, for `s_log_block_size`.
 const LOG_BLOCK_SIZE: u32 = 2;
-/// One block of bitmap covers a group.
+/// Blocks of a group: one block of bitmap covers it.
 pub(crate) const BLOCKS_PER_GROUP: u32 = 8 * BLOCK_SIZE as u32;
 /// Bytes of an inode: room for nanoseconds, a checksum and small attributes.
 pub(crate) const INODE_SIZE: usize = 256;
@@ -33,14 +33,14 @@ pub(crate) const DESCRIPTOR_SIZE: usize = 32;
 /// Group descriptors in one block.
 pub(crate) const DESCRIPTORS_PER_BLOCK: u32 = (BLOCK_SIZE / DESCRIPTOR_SIZE) as u32;
 
-/// Inode numbers with a meaning of their own.
+/// The inode of the root directory.
 pub(crate) const ROOT_INODE: u32 = 2;
-/// The journal's.
+/// The inode of the journal.
 pub(crate) const JOURNAL_INODE: u32 = 8;
-/// The first that is free to use; by custom that of lost+found.
+/// The first inode that is not reserved; by convention that of lost+found.
 pub(crate) const FIRST_INODE: u32 = 11;
 
-/// Puts `bytes` at `offset`.
+/// Writes `bytes` at `offset`.
 fn put<const N: usize>(buffer: &mut [u8], offset: usize, bytes: [u8; N]) {
     buffer[offset..offset + N].copy_from_slice(&bytes);
 }

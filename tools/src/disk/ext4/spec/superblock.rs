@@ -7,16 +7,16 @@ const SIZE: usize = 1024;
 /// Offset of `s_checksum`, the last field.
 pub(in crate::disk::ext4) const SIGNATURE_OFFSET: usize = 0x3fc;
 
-// Compatible features: a kernel that does not know one may write all the same.
+// Compatible features: a kernel that does not know one may still write.
 const HAS_JOURNAL: u32 = 0x4;
 const EXT_ATTR: u32 = 0x8;
 const DIR_INDEX: u32 = 0x20;
-// Incompatible ones: a kernel that does not know one must not mount.
+// Incompatible features: a kernel that does not know one must not mount.
 const FILETYPE: u32 = 0x2;
 const META_BG: u32 = 0x10;
 const EXTENTS: u32 = 0x40;
 const FLEX_BG: u32 = 0x200;
-// Read-only compatible ones: it may read.
+// Read-only compatible features: a kernel that does not know one may only read.
 const SPARSE_SUPER: u32 = 0x1;
 const LARGE_FILE: u32 = 0x2;
 const HUGE_FILE: u32 = 0x8;
@@ -24,18 +24,18 @@ const DIR_NLINK: u32 = 0x20;
 const EXTRA_ISIZE: u32 = 0x40;
 const METADATA_CSUM: u32 = 0x400;
 
-/// Names hash as signed characters (`ext4::hash`).
+/// Names are hashed as signed characters (`ext4::hash`).
 const SIGNED_HASH: u32 = 0x1;
 const DX_HASH_HALF_MD4: u8 = 1;
 const CHECKSUM_CRC32C: u8 = 1;
-/// 16 groups per flex group, as mke2fs has it: hcsshim's 31 made online growth impossible.
+/// 16 groups per flex group, as in mke2fs: hcsshim's 31 made online growth impossible.
 const LOG_GROUPS_PER_FLEX: u8 = 4;
 /// `user_xattr` and `acl`, as mke2fs sets them.
 const DEFAULT_MOUNT_OPTIONS: u32 = 0x4 | 0x8;
-/// How much of an inode's second half is in use: up to and with `i_projid`.
+/// The used bytes of an inode's second half: up to and including `i_projid`.
 const EXTRA_ISIZE_BYTES: u16 = 32;
 
-/// What varies in a superblock.
+/// The variable fields of a superblock.
 #[derive(Clone, Debug)]
 pub(in crate::disk::ext4) struct Superblock {
     pub(in crate::disk::ext4) inodes_count: u32,
@@ -44,19 +44,19 @@ pub(in crate::disk::ext4) struct Superblock {
     pub(in crate::disk::ext4) free_inodes_count: u32,
     pub(in crate::disk::ext4) inodes_per_group: u32,
     pub(in crate::disk::ext4) overhead_clusters: u32,
-    /// Group descriptors beyond the first block lie in their own groups.
+    /// Group descriptors after the first block are in their own groups.
     pub(in crate::disk::ext4) meta_bg: bool,
-    /// Seconds since 1970: made, written and checked.
+    /// The times of creation, last write and last check, in seconds since 1970.
     pub(in crate::disk::ext4) time: u32,
     pub(in crate::disk::ext4) uuid: [u8; 16],
     pub(in crate::disk::ext4) hash_seed: [u8; 16],
     pub(in crate::disk::ext4) volume_name: [u8; 16],
-    /// `i_block` and `i_size` of the journal's inode, for a repair that finds it damaged; none without a journal.
+    /// `i_block` and `i_size` of the journal's inode, for the repair of a damaged one; `None` without a journal.
     pub(in crate::disk::ext4) journal: Option<([u8; 60], u64)>,
 }
 
 impl Superblock {
-    /// The bytes, without the checksum; `group` is the one that this copy lies in.
+    /// Encodes the superblock, without the checksum; `group` is the group of this copy.
     pub(in crate::disk::ext4) fn encode(&self, group: u32) -> [u8; SIZE] {
         let mut bytes = [0; SIZE];
         let b = &mut bytes;
@@ -73,7 +73,7 @@ impl Superblock {
         put(b, 0x24, BLOCKS_PER_GROUP.to_le_bytes()); // s_clusters_per_group
         put(b, 0x28, self.inodes_per_group.to_le_bytes()); // s_inodes_per_group
         put(b, 0x30, self.time.to_le_bytes()); // s_wtime
-        put(b, 0x36, u16::MAX.to_le_bytes()); // s_max_mnt_count: no check after so many mounts
+        put(b, 0x36, u16::MAX.to_le_bytes()); // s_max_mnt_count: no check after a number of mounts
         put(b, 0x38, MAGIC.to_le_bytes()); // s_magic
         put(b, 0x3a, 1_u16.to_le_bytes()); // s_state: cleanly unmounted
         put(b, 0x3c, 1_u16.to_le_bytes()); // s_errors: continue
@@ -81,7 +81,7 @@ impl Superblock {
         put(b, 0x4c, 1_u32.to_le_bytes()); // s_rev_level: dynamic inode sizes
         put(b, 0x54, FIRST_INODE.to_le_bytes()); // s_first_ino
         put(b, 0x58, (INODE_SIZE as u16).to_le_bytes()); // s_inode_size
-        put(b, 0x5a, (group as u16).to_le_bytes()); // s_block_group_nr: the low bits, as mke2fs has them
+        put(b, 0x5a, (group as u16).to_le_bytes()); // s_block_group_nr: the low bits, as in mke2fs
         put(b, 0x5c, compatible.to_le_bytes()); // s_feature_compat
         put(b, 0x60, incompatible.to_le_bytes()); // s_feature_incompat
         put(b, 0x64, read_only.to_le_bytes()); // s_feature_ro_compat

@@ -1,4 +1,4 @@
-//! Which of several images in an archive is meant.
+//! Selects one of several images in an archive.
 
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use super::Error;
 
-/// The platform that is taken when an image is there for several and none is asked for: that of the init.
-const USUAL: &str = "linux/amd64";
+/// The default platform for an image with several: that of the init.
+const DEFAULT_PLATFORM: &str = "linux/amd64";
 
-/// What is asked for.
+/// The requested image.
 #[derive(Clone, Debug, Default)]
 pub struct Choice {
     /// The image's name, or its tag alone.
@@ -19,7 +19,7 @@ pub struct Choice {
     pub platform: Option<Platform>,
 }
 
-/// A system and a processor, as `linux/arm64/v8`.
+/// An operating system and a processor, as `linux/arm64/v8`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Platform {
     os: String,
@@ -33,33 +33,33 @@ pub(super) struct Candidate<I> {
     /// Its names: none, one, or several.
     pub(super) names: Vec<String>,
     pub(super) platform: Option<Platform>,
-    /// Whether its manifest is in the archive: of an image for several platforms, often one is.
+    /// Whether its manifest is in the archive. An image for several platforms is often saved for one.
     pub(super) is_present: bool,
-    /// How its parts are found.
+    /// The reference to its parts.
     pub(super) image: I,
 }
 
 impl Platform {
-    /// Reads the fields of a descriptor's `platform`, or of a configuration.
+    /// Parses the fields of a descriptor's `platform`, or of a configuration.
     pub(super) fn of(document: &Value) -> Option<Self> {
         let field = |key: &str| document.get(key)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
         Some(Self { os: field("os")?, architecture: field("architecture")?, variant: field("variant") })
     }
 
-    /// Whether it is that of a note about an image, as `docker buildx` adds them.
+    /// Returns whether this is the platform of an attestation, as `docker buildx` adds them.
     pub(super) fn is_unknown(&self) -> bool {
         self.os == "unknown"
     }
 
-    /// Whether its programs run on Linux.
+    /// Returns whether the operating system is Linux.
     pub(super) fn is_linux(&self) -> bool {
         self.os == "linux"
     }
 
-    /// Whether this is what `asked` says; a variant that is not asked for may be any.
-    fn is(&self, asked: &Self) -> bool {
-        let fits = asked.variant.is_none() || asked.variant == self.variant;
-        self.os == asked.os && self.architecture == asked.architecture && fits
+    /// Returns whether this matches `requested`; without a requested variant, any variant matches.
+    fn matches(&self, requested: &Self) -> bool {
+        let has_variant = requested.variant.is_none() || requested.variant == self.variant;
+        self.os == requested.os && self.architecture == requested.architecture && has_variant
     }
 }
 
@@ -75,7 +75,7 @@ impl FromStr for Platform {
             _ => ("", "", None),
         };
         if os.is_empty() || architecture.is_empty() {
-            return Err(format!("{text:?} is no platform; write linux/amd64 or linux/arm/v7"));
+            return Err(format!("{text:?} is not a platform; write linux/amd64 or linux/arm/v7"));
         }
         Ok(Self { os: os.to_owned(), architecture: architecture.to_owned(), variant })
     }
@@ -98,7 +98,7 @@ impl<I> Display for Candidate<I> {
     }
 }
 
-/// Chooses one of the candidates.
+/// Selects one of the candidates.
 pub(super) fn choose<I: PartialEq>(candidates: Vec<Candidate<I>>, choice: &Choice) -> Result<Candidate<I>, Error> {
     let list = |candidates: &[Candidate<I>]| candidates.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     if candidates.is_empty() {
@@ -107,14 +107,14 @@ pub(super) fn choose<I: PartialEq>(candidates: Vec<Candidate<I>>, choice: &Choic
     let all = list(&candidates);
     let mut left = candidates;
     if let Some(tag) = &choice.tag {
-        left.retain(|candidate| candidate.names.iter().any(|name| is_called(name, tag)));
+        left.retain(|candidate| candidate.names.iter().any(|name| matches_name(name, tag)));
         if left.is_empty() {
             return Err(Error::NoTag { tag: tag.clone(), list: all });
         }
     }
     if let Some(platform) = &choice.platform {
         let tagged = list(&left);
-        left.retain(|candidate| candidate.platform.as_ref().is_some_and(|own| own.is(platform)));
+        left.retain(|candidate| candidate.platform.as_ref().is_some_and(|own| own.matches(platform)));
         if left.is_empty() {
             return Err(Error::NoPlatform { platform: platform.clone(), list: tagged });
         }
@@ -124,9 +124,10 @@ pub(super) fn choose<I: PartialEq>(candidates: Vec<Candidate<I>>, choice: &Choic
     if left.is_empty() {
         return Err(Error::Absent { list: named });
     }
-    let is_usual = |candidate: &Candidate<I>| candidate.platform.as_ref().is_some_and(|own| own.to_string() == USUAL);
-    if left.len() > 1 && left.iter().any(is_usual) {
-        left.retain(is_usual);
+    let is_default =
+        |candidate: &Candidate<I>| candidate.platform.as_ref().is_some_and(|own| own.to_string() == DEFAULT_PLATFORM);
+    if left.len() > 1 && left.iter().any(is_default) {
+        left.retain(is_default);
     }
     // One image under several names is one image.
     let is_one = left.windows(2).all(|pair| pair[0].image == pair[1].image);
@@ -136,19 +137,19 @@ pub(super) fn choose<I: PartialEq>(candidates: Vec<Candidate<I>>, choice: &Choic
     }
 }
 
-/// Whether an image of this name is meant: the name in full, as docker shortens it, or its tag.
-fn is_called(name: &str, asked: &str) -> bool {
-    full(name) == full(asked) || tag(name) == Some(asked)
+/// Returns whether `requested` is this name: in full, as docker shortens it, or its tag alone.
+fn matches_name(name: &str, requested: &str) -> bool {
+    full(name) == full(requested) || tag(name) == Some(requested)
 }
 
-/// `nginx` is docker.io/library/nginx:latest.
+/// Normalizes a name: `nginx` is docker.io/library/nginx:latest.
 fn full(name: &str) -> String {
     let short = ["index.docker.io/", "docker.io/"].iter().find_map(|host| name.strip_prefix(host)).unwrap_or(name);
     let short = short.strip_prefix("library/").unwrap_or(short);
     if tag(short).is_some() || short.contains('@') { short.to_owned() } else { format!("{short}:latest") }
 }
 
-/// What is behind the colon of the last component: one before that is a port.
+/// Returns the text after the colon in the last component; a colon in an earlier one precedes a port.
 fn tag(name: &str) -> Option<&str> {
     name.rsplit('/').next()?.split_once(':').map(|(_, tag)| tag)
 }
@@ -169,12 +170,12 @@ mod tests {
     }
 
     #[test]
-    fn the_only_one_is_taken() {
+    fn the_only_image_is_selected() {
         for candidate in [candidate("web:1", "linux/amd64", 1), candidate("", "linux/arm64", 1), candidate("a", "", 1)]
         {
             assert_eq!(chosen(&[candidate], "", ""), Ok(1));
         }
-        assert!(chosen(&[], "", "").unwrap_err().starts_with("holds no image"));
+        assert!(chosen(&[], "", "").unwrap_err().starts_with("contains no image"));
     }
 
     #[test]
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_platform_is_chosen_or_that_of_the_init_taken() {
+    fn the_requested_or_the_default_platform_is_selected() {
         let candidates = [
             candidate("web:1", "linux/arm/v6", 1),
             candidate("web:1", "linux/arm/v7", 2),
@@ -223,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_named_but_absent_is_no_choice() {
+    fn an_image_without_a_manifest_is_not_selected() {
         let absent = Candidate { is_present: false, ..candidate("web:1", "linux/amd64", 1) };
         let candidates = [absent, candidate("web:1", "linux/arm64", 2)];
         assert_eq!(chosen(&candidates, "", ""), Ok(2));
@@ -231,13 +232,13 @@ mod tests {
     }
 
     #[test]
-    fn one_image_of_two_names_is_one() {
+    fn one_image_with_two_names_is_unambiguous() {
         let candidates = [candidate("web:1", "linux/amd64", 7), candidate("web:latest", "linux/amd64", 7)];
         assert_eq!(chosen(&candidates, "", ""), Ok(7));
     }
 
     #[test]
-    fn what_is_no_platform_is_refused() {
+    fn an_invalid_platform_is_refused() {
         for text in ["", "/", "linux/", "a/b/c/d"] {
             assert!(text.parse::<Platform>().is_err(), "{text}");
         }

@@ -5,13 +5,13 @@ use std::io::{self, Read};
 
 use sha2::{Digest as _, Sha256, Sha512};
 
-/// What a content must hash to.
+/// The expected hash of a content.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Digest {
     text: String,
 }
 
-/// The content is another.
+/// The content does not match its digest.
 #[derive(Debug, thiserror::Error)]
 #[error("does not match its digest {0}: the archive is damaged; make it again")]
 pub(super) struct Mismatch(Digest);
@@ -22,7 +22,7 @@ enum Hasher {
 }
 
 impl Digest {
-    /// Reads a digest of an algorithm that is known here.
+    /// Parses a digest of a supported algorithm.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (algorithm, digits) = text.split_once(':')?;
         let length = match algorithm {
@@ -34,17 +34,17 @@ impl Digest {
         (is_hex && digits.len() == length).then(|| Self { text: text.to_owned() })
     }
 
-    /// Where an OCI layout has its content.
+    /// Returns the path of the content in an OCI layout.
     pub(super) fn blob(&self) -> String {
         format!("blobs/{}", self.text.replacen(':', "/", 1))
     }
 
-    /// Enough of it to tell it from others.
+    /// Returns the first 12 digits.
     pub(super) fn short(&self) -> String {
         self.text.split(':').nth(1).unwrap_or_default().chars().take(12).collect()
     }
 
-    /// Hashes what is there.
+    /// Compares the content with the digest.
     pub(super) fn check(&self, content: &[u8]) -> Result<(), Mismatch> {
         let mut hasher = self.hasher();
         hasher.update(content);
@@ -74,7 +74,7 @@ impl Hasher {
         }
     }
 
-    /// The hash in hexadecimal digits.
+    /// Returns the hash in hexadecimal digits.
     fn finish(self) -> String {
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         match self {
@@ -84,7 +84,7 @@ impl Hasher {
     }
 }
 
-/// Hands content through; its end is an error if the whole does not match.
+/// Passes content through, and returns an error at its end if it does not match its digest.
 pub(super) struct Verified<R> {
     input: R,
     expected: Digest,
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn only_whole_digests_are_taken() {
+    fn only_complete_digests_are_accepted() {
         assert_eq!(Digest::parse(SHA256).unwrap().blob(), SHA256.replace("sha256:", "blobs/sha256/"));
         assert_eq!(Digest::parse(SHA256).unwrap().short(), "ed7002b439e9");
         for text in ["", "sha256:", "sha256", "md5:0123", &SHA256[..70], &SHA256.to_uppercase(), "sha256:../../x"] {

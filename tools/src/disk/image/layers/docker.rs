@@ -1,5 +1,5 @@
-//! `docker save` as it was before it wrote OCI layouts, and as podman and builders still write it: `manifest.json` lists
-//! images with their configuration and layers.
+//! The older form of `docker save`, before OCI layouts, which podman and builders still write: `manifest.json` lists images
+//! with their configuration and layers.
 
 use serde_json::Value;
 
@@ -17,40 +17,40 @@ pub(super) struct Saved {
     layers: Vec<String>,
 }
 
-/// Whether `manifest.json` is that of `docker save`: other programs have files of this name.
+/// Returns whether `manifest.json` is from `docker save`: other programs have files of this name.
 pub(super) fn is_manifest(store: &Store) -> bool {
-    let elements = store.document(MANIFEST).and_then(|bytes| reads_as(bytes, MANIFEST));
+    let elements = store.document(MANIFEST).and_then(|bytes| parse_json(bytes, MANIFEST));
     let is_image = |element: &Value| element.get("Config").is_some() && element.get("Layers").is_some();
     elements.is_ok_and(|elements| elements.as_array().is_some_and(|all| all.iter().all(is_image)))
 }
 
-/// All images of the list.
+/// Returns all images of the list.
 pub(super) fn candidates(store: &Store) -> Result<Vec<Candidate<Saved>>, Error> {
-    let manifest = reads_as(store.document(MANIFEST)?, MANIFEST)?;
+    let manifest = parse_json(store.document(MANIFEST)?, MANIFEST)?;
     let problem = |problem| Error::Document { name: MANIFEST.to_owned(), problem };
-    let elements = manifest.as_array().ok_or_else(|| problem("it is no list"))?;
+    let elements = manifest.as_array().ok_or_else(|| problem("it is not a list"))?;
     let candidate = |element: &Value| {
         let config = element.get("Config").and_then(Value::as_str).ok_or_else(|| problem("an image has no Config"))?;
         let layers = strings(element, "Layers").ok_or_else(|| problem("an image has no Layers"))?;
         let names = strings(element, "RepoTags").unwrap_or_default();
-        let platform = Platform::of(&reads_as(configuration(store, config)?, config)?);
+        let platform = Platform::of(&parse_json(configuration(store, config)?, config)?);
         Ok(Candidate { names, platform, is_present: true, image: Saved { config: config.to_owned(), layers } })
     };
     elements.iter().map(candidate).collect()
 }
 
-/// Reads an image's configuration, which has the digests of its layers before any compression.
+/// Reads an image's configuration, which has the digests of its uncompressed layers.
 pub(super) fn find(store: &Store, saved: &Saved) -> Result<Found, Error> {
     let config = configuration(store, &saved.config)?;
-    let document = reads_as(config.clone(), &saved.config)?;
+    let document = parse_json(config.clone(), &saved.config)?;
     let problem = |problem| Error::Document { name: saved.config.clone(), problem };
     let digests = document.get("rootfs").and_then(|rootfs| strings(rootfs, "diff_ids"));
     let digests = digests.ok_or_else(|| problem("it has no digests of layers (rootfs.diff_ids)"))?;
     if digests.len() != saved.layers.len() {
-        return Err(problem("it has another number of layers than manifest.json"));
+        return Err(problem("its number of layers differs from manifest.json"));
     }
     let layer = |(name, digest): (&String, &String)| {
-        let digest = Digest::parse(digest).ok_or_else(|| problem("a digest in it is none"))?;
+        let digest = Digest::parse(digest).ok_or_else(|| problem("it has an invalid digest"))?;
         Ok(Layer { name: name.clone(), check: Check::Content(digest) })
     };
     let layers = saved.layers.iter().zip(&digests).map(layer).collect::<Result<_, Error>>()?;
@@ -58,7 +58,7 @@ pub(super) fn find(store: &Store, saved: &Saved) -> Result<Found, Error> {
     Ok(Found { config, config_name: saved.config.clone(), layers, id })
 }
 
-/// Reads a configuration, and compares it with its digest if that is its name.
+/// Reads a configuration, and checks its digest if its name is one.
 fn configuration(store: &Store, name: &str) -> Result<Vec<u8>, Error> {
     let bytes = store.document(name)?;
     if let Some(digest) = named_digest(name) {
@@ -68,15 +68,15 @@ fn configuration(store: &Store, name: &str) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-/// The digest that a configuration is named by: `HASH.json`, or `sha256:HASH`.
+/// Returns the digest in a configuration's name: `HASH.json`, or `sha256:HASH`.
 fn named_digest(name: &str) -> Option<Digest> {
     let name = name.strip_suffix(".json").unwrap_or(name);
     let name = name.strip_prefix("sha256:").or_else(|| name.strip_prefix("blobs/sha256/")).unwrap_or(name);
     Digest::parse(&format!("sha256:{name}"))
 }
 
-/// Reads JSON.
-pub(super) fn reads_as(bytes: Vec<u8>, name: &str) -> Result<Value, Error> {
+/// Parses JSON.
+pub(super) fn parse_json(bytes: Vec<u8>, name: &str) -> Result<Value, Error> {
     serde_json::from_slice(&bytes).map_err(|error| Error::Json { name: name.to_owned(), error })
 }
 

@@ -1,13 +1,13 @@
-//! Images as they are stored: layers, one on top of the other, in an archive or a folder.
+//! Images in layers, from an archive or a folder.
 //!
-//! The archive is indexed and not unpacked. Layers are read from the lowest to the highest, each once and in a thread of
-//! its own, which decompresses it and compares it with its digest. A file that a higher layer replaces or hides has been
-//! written by then; its blocks are free again in the image, and holes in its file.
+//! The archive is indexed and not unpacked. Layers are read from the lowest to the highest, each once and in its own
+//! thread, which decompresses it and checks its digest. When a higher layer replaces or hides a file, the file was already
+//! written; its blocks become free in the file system, and a hole in the disk.
 //!
-//! - `choice`: which of several images
+//! - `choice`: selects one of several images
 //! - `oci`, `docker`: the two forms of archive
-//! - `store`, `digest`: parts by their names, and whether they are what they should be
-//! - `names`: what names mean in an archive, and in a layer
+//! - `store`, `digest`: finds parts by name, and checks them
+//! - `names`: the meaning of names in an archive and in a layer
 
 mod choice;
 mod digest;
@@ -23,7 +23,7 @@ use std::thread::{self, Scope};
 pub use choice::{Choice, Platform};
 pub(super) use names::{Class, classify};
 
-use super::Notes;
+use super::Counts;
 use super::archive;
 use crate::archive::tar::{self, Entry, Reader};
 use crate::cli::progress::{Counted, Progress};
@@ -35,11 +35,11 @@ use digest::{Digest, Mismatch, Verified};
 use names::{AUFS_LINKS, Mark, mark};
 use store::Store;
 
-/// Why an image cannot be taken from an archive of layers.
+/// Why an image cannot be read from an archive of layers.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A part is named and not there.
-    #[error("names {0}, which is not in it; make it again")]
+    /// A referenced part is missing.
+    #[error("refers to {0}, which is missing; make the archive again")]
     Missing(String),
     /// A part cannot be read.
     #[error("{name}: cannot be read: {error}")]
@@ -49,7 +49,7 @@ pub enum Error {
         /// Why.
         error: io::Error,
     },
-    /// A document is no JSON.
+    /// A document is not JSON.
     #[error("{name}: is not JSON ({error})")]
     Json {
         /// Its name.
@@ -57,90 +57,90 @@ pub enum Error {
         /// Why.
         error: serde_json::Error,
     },
-    /// A document is not what it should be.
-    #[error("{name}: is not understood: {problem}")]
+    /// A document is invalid.
+    #[error("{name}: is invalid: {problem}")]
     Document {
         /// Its name.
         name: String,
-        /// What is wrong.
+        /// The problem.
         problem: &'static str,
     },
-    /// A part is not what its digest says.
+    /// A part does not match its digest.
     #[error("{name}: {mismatch}")]
     Digest {
         /// Its name.
         name: String,
-        /// What is said of it.
+        /// The message.
         mismatch: String,
     },
-    /// The archive itself.
+    /// The archive cannot be read.
     #[error("{0}")]
     Archive(#[from] tar::Error),
-    /// A layer's archive, or what it holds.
+    /// A layer cannot be applied.
     #[error("layer {number} ({name}): {error}")]
     Layer {
         /// Counted from 1, the lowest.
         number: usize,
         /// Its name.
         name: String,
-        /// What is wrong.
+        /// The error.
         error: Box<super::Error>,
     },
-    /// The image's configuration.
+    /// The image's configuration is invalid.
     #[error("{name}: {error}")]
     Config {
         /// Its name.
         name: String,
-        /// What is wrong.
+        /// The error.
         error: runrecord::Error,
     },
-    /// Nothing to choose.
-    #[error("holds no image")]
+    /// The archive has no image.
+    #[error("contains no image")]
     NoImage,
     /// No image of this name.
     #[error("has no image {tag}; it has {list}")]
     NoTag {
-        /// The name asked for.
+        /// The requested name.
         tag: String,
-        /// All there are.
+        /// All images.
         list: String,
     },
     /// No image for this platform.
     #[error("has no image for {platform}; it has {list}")]
     NoPlatform {
-        /// The platform asked for.
+        /// The requested platform.
         platform: Platform,
-        /// All there are.
+        /// All images.
         list: String,
     },
-    /// The image is named, and its manifest left out.
-    #[error("names {list} and does not hold it: pull it for that platform and save it again")]
+    /// The index has the image, but the archive lacks its manifest.
+    #[error("lists {list}, but does not contain it: pull it for that platform and save it again")]
     Absent {
-        /// What was chosen.
+        /// The selected image.
         list: String,
     },
     /// More than one image.
-    #[error("holds several images; choose one with --tag or --platform: {list}")]
+    #[error("contains several images; select one with --tag or --platform: {list}")]
     Several {
-        /// All there are.
+        /// All images.
         list: String,
     },
-    /// Something else in the form of an image.
-    #[error("is no container image: its configuration is of type {0:?}")]
+    /// An artifact that is not a container image.
+    #[error("is not a container image: its configuration has type {0:?}")]
     NoContainer(String),
     /// An image for another system.
-    #[error("is an image for {0}, and the machine runs Linux")]
+    #[error("is an image for {0}; the machine runs Linux")]
     System(Platform),
-    /// A layer that nobody here has the key of.
+    /// An encrypted layer.
     #[error("layer {0} is encrypted; decrypt the image first")]
     Encrypted(String),
 }
 
-/// What of a layer its digest is of.
+/// The digest of a layer.
 enum Check {
-    /// The part as it is stored.
+    /// Digest of the stored part.
     Stored(Digest),
-    /// What it decompresses to.
+    /// Digest of the uncompressed content.
     Content(Digest),
 }
 
@@ -155,7 +155,7 @@ struct Found {
     config: Vec<u8>,
     config_name: String,
     layers: Vec<Layer>,
-    /// What to call it when it has no name.
+    /// The title of an image without a name.
     id: String,
 }
 
@@ -169,11 +169,11 @@ pub struct Layers {
 }
 
 impl Layers {
-    /// Looks whether a regular file is an archive of layers, or a folder holds one, and chooses an image. What is
-    /// something else comes back, at the position it had.
+    /// Detects an archive of layers, or a folder with one, and selects an image. Any other file is returned, at its
+    /// original position.
     ///
     /// # Errors
-    /// An archive that cannot be read, an image that is not there, a choice that is none.
+    /// An archive that cannot be read; a missing image; an ambiguous choice.
     pub fn open(file: File, choice: &Choice) -> Result<Result<Self, File>, Error> {
         let is_folder = file.metadata().map_err(tar::Error::Read)?.is_dir();
         let store = if is_folder {
@@ -213,29 +213,29 @@ impl Layers {
         Ok(Self { store, layers: found.layers, config, title })
     }
 
-    /// What the image's configuration says of running it.
+    /// Returns the run record from the image's configuration.
     pub fn config(&self) -> &RunRecord {
         &self.config
     }
 
-    /// The image's name and platform.
+    /// Returns the image's name and platform.
     pub fn title(&self) -> &str {
         &self.title
     }
 
-    /// Bytes of all layers as they are stored.
+    /// Returns the stored bytes of all layers.
     pub fn stored_bytes(&self) -> u64 {
         self.layers.iter().filter_map(|layer| self.store.open(&layer.name).ok()).map(|part| part.left()).sum()
     }
 
     /// Applies all layers.
-    pub(super) fn apply(&self, builder: &mut Builder, notes: &mut Notes) -> Result<(), Error> {
+    pub(super) fn apply(&self, builder: &mut Builder, counts: &mut Counts) -> Result<(), Error> {
         for (number, layer) in (1..).zip(&self.layers) {
             builder.begin_layer();
-            let progress = notes.progress;
-            let result = thread::scope(|scope| apply(self.content(scope, layer, progress)?, builder, notes));
+            let progress = counts.progress;
+            let result = thread::scope(|scope| apply(self.content(scope, layer, progress)?, builder, counts));
             if let Err(error) = result {
-                // Damage shows in many ways; the digest names it.
+                // Damage causes many errors; a digest mismatch is reported instead of them.
                 let error = self.damage(layer).unwrap_or(error);
                 return Err(Error::Layer { number, name: layer.name.clone(), error: Box::new(error) });
             }
@@ -243,7 +243,7 @@ impl Layers {
         Ok(())
     }
 
-    /// The layer's tar, compared with its digest at its end.
+    /// Returns a reader of the layer's tar, which checks the digest at the end.
     fn content<'scope>(
         &'scope self,
         scope: &'scope Scope<'scope, '_>,
@@ -262,7 +262,7 @@ impl Layers {
         })
     }
 
-    /// Reads a layer whose content made trouble to its end: the digest that it does not match, if so.
+    /// Reads a layer to its end after an error. Returns a digest mismatch, if there is one.
     fn damage(&self, layer: &Layer) -> Option<super::Error> {
         let Check::Stored(digest) = &layer.check else { return None };
         let part = self.store.open(&layer.name).ok()?;
@@ -272,16 +272,16 @@ impl Layers {
     }
 }
 
-/// Applies one layer. Without an end mark it is complete too: its digest says so.
-fn apply(input: impl Read, builder: &mut Builder, notes: &mut Notes) -> Result<(), super::Error> {
+/// Applies one layer. The end mark may be missing: the digest shows that the layer is complete.
+fn apply(input: impl Read, builder: &mut Builder, counts: &mut Counts) -> Result<(), super::Error> {
     let mut reader = Reader::new(input).accept_missing_end(true);
     let mut entry = Entry::default();
     while reader.next(&mut entry)? {
         match mark(&entry.path) {
-            Mark::None => archive::add(builder, &mut reader, &entry, notes)?,
+            Mark::None => archive::add(builder, &mut reader, &entry, counts)?,
             Mark::Hidden { directory, name } => builder.hide(directory, name)?,
             Mark::Opaque { directory } => builder.hide_all(directory)?,
-            Mark::Notes => {}
+            Mark::DriverData => {}
         }
     }
     builder.end_layer()?;

@@ -1,17 +1,17 @@
-//! Names within an archive of layers, and names within a layer that stand for something else.
+//! Names in an archive of layers, and whiteout names in a layer.
 
-/// What a name says of the archive that it is in.
+/// The kind of a name, which shows whether the archive consists of layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::disk::image) enum Class {
-    /// Part of an image, called by its hash.
+    /// A part of an image, named by its hash.
     Layer,
-    /// Found in archives of layers, and it may be elsewhere too.
+    /// A name found in archives of layers and in others.
     Neutral,
-    /// No archive of layers has it.
+    /// A name that no archive of layers has.
     Foreign,
 }
 
-/// Tells archives of layers by their names: those of OCI layouts (`blobs/sha256/HASH`), of docker (`HASH/layer.tar`,
+/// Classifies the names of archives of layers: those of OCI layouts (`blobs/sha256/HASH`), of docker (`HASH/layer.tar`,
 /// `HASH.json`), podman (`HASH.tar`) and of builders (`HASH.tar.gz`, `sha256:HASH`).
 pub(in crate::disk::image) fn classify(path: &[u8]) -> Class {
     let name = normalize(b"", path);
@@ -32,37 +32,37 @@ pub(in crate::disk::image) fn classify(path: &[u8]) -> Class {
     if is_hash && is_known { Class::Layer } else { Class::Foreign }
 }
 
-/// What an entry of a layer stands for.
+/// The meaning of an entry of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mark<'a> {
-    /// Itself.
+    /// An ordinary entry.
     None,
     /// `.wh.NAME` in a directory: the name is hidden.
     Hidden { directory: &'a [u8], name: &'a [u8] },
-    /// `.wh..wh..opq` in a directory: all that was in it is hidden.
+    /// `.wh..wh..opq` in a directory: all its entries of lower layers are hidden.
     Opaque { directory: &'a [u8] },
-    /// Notes of a storage driver, no files.
-    Notes,
+    /// Data of a storage driver, which is skipped.
+    DriverData,
 }
 
-/// Where aufs kept files with several names while it had their layer open: their hard links lead there.
+/// The directory in which aufs kept files with several names; their hard links refer to it.
 pub(super) const AUFS_LINKS: &[u8] = b".wh..wh.plnk";
 
-/// Reads the mark in a name, whatever type the entry has: some builders write hard links.
+/// Parses the mark in a name. The entry may have any type: some builders write hard links.
 pub(super) fn mark(path: &[u8]) -> Mark<'_> {
     const PREFIX: &[u8] = b".wh.";
-    const NOTES: &[u8] = b".wh..wh.";
+    const DRIVER_DATA: &[u8] = b".wh..wh.";
     let path = path.strip_suffix(b"/").unwrap_or(path);
     let directory = directory(path);
     let name = &path[directory.len()..];
     let name = name.strip_prefix(b"/").unwrap_or(name);
-    let is_in = |notes: &[u8]| path.split(|byte| *byte == b'/').any(|component| component.starts_with(notes));
+    let is_in = |prefix: &[u8]| path.split(|byte| *byte == b'/').any(|component| component.starts_with(prefix));
     if name == b".wh..wh..opq" {
         Mark::Opaque { directory }
     } else if is_in(AUFS_LINKS) {
         Mark::None
-    } else if is_in(NOTES) {
-        Mark::Notes
+    } else if is_in(DRIVER_DATA) {
+        Mark::DriverData
     } else if let Some(name) = name.strip_prefix(PREFIX) {
         Mark::Hidden { directory, name }
     } else {
@@ -70,12 +70,12 @@ pub(super) fn mark(path: &[u8]) -> Mark<'_> {
     }
 }
 
-/// What is before the last slash.
+/// Returns the part before the last slash.
 pub(super) fn directory(path: &[u8]) -> &[u8] {
     path.iter().rposition(|byte| *byte == b'/').map_or(&[], |slash| &path[..slash])
 }
 
-/// A path from the archive's root on, without `.`, `..` and doubled slashes; a relative one starts at `base`.
+/// Returns a path from the archive's root, without `.`, `..` and doubled slashes; a relative one starts at `base`.
 pub(super) fn normalize(base: &[u8], path: &[u8]) -> Vec<u8> {
     let base = if path.starts_with(b"/") { &[][..] } else { base };
     let mut components: Vec<&[u8]> = Vec::new();
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn archives_of_layers_are_told_by_their_names() {
+    fn names_of_archives_of_layers_are_classified() {
         let hash = "0123456789abcdef".repeat(4);
         for name in ["", "/", "/layer.tar", "/VERSION", ".json", ".tar", ".tar.gz"] {
             assert_eq!(classify(format!("{hash}{name}").as_bytes()), Class::Layer, "{name}");
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn marks_are_names_whatever_is_before_them() {
+    fn marks_are_found_in_any_directory() {
         let hidden = |directory: &'static str, name: &'static str| Mark::Hidden {
             directory: directory.as_bytes(),
             name: name.as_bytes(),
@@ -122,8 +122,8 @@ mod tests {
             ("./a/.wh.b/", hidden("./a", "b")),
             ("a/.wh..wh..opq", Mark::Opaque { directory: b"a" }),
             (".wh..wh..opq", Mark::Opaque { directory: b"" }),
-            (".wh..wh.aufs", Mark::Notes),
-            (".wh..wh.orph/12.34", Mark::Notes),
+            (".wh..wh.aufs", Mark::DriverData),
+            (".wh..wh.orph/12.34", Mark::DriverData),
             (".wh..wh.plnk/12.34", Mark::None),
             ("a/.what", Mark::None),
             (".wh/x", Mark::None),

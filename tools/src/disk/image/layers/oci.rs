@@ -1,15 +1,15 @@
-//! OCI image layouts (image specification, "Image Layout", "Image Index", "Image Manifest"): `index.json` leads to
-//! manifests, those to configurations and layers, each named by its digest. Docker's older media types are the same.
+//! OCI image layouts (image specification, "Image Layout", "Image Index", "Image Manifest"): `index.json` refers to
+//! manifests, and these to configurations and layers, each named by its digest. Docker's older media types are equivalent.
 
 use serde_json::Value;
 
 use super::choice::{Candidate, Platform};
 use super::digest::Digest;
-use super::docker::reads_as;
+use super::docker::parse_json;
 use super::store::Store;
 use super::{Check, Error, Found, Layer};
 
-/// Indexes within indexes: docker writes one for an image of several platforms.
+/// The most nested indexes: docker writes one for an image with several platforms.
 const MAX_DEPTH: u32 = 4;
 
 /// A reference to a part: `descriptor` of the specification.
@@ -25,7 +25,7 @@ impl Descriptor {
         let media_type = document.get("mediaType").and_then(Value::as_str).unwrap_or_default().to_owned();
         match Digest::parse(digest) {
             Some(digest) => Ok(Self { media_type, digest }),
-            None => Err(Error::Document { name: name.to_owned(), problem: "a digest in it is none" }),
+            None => Err(Error::Document { name: name.to_owned(), problem: "it has an invalid digest" }),
         }
     }
 
@@ -42,10 +42,10 @@ impl Descriptor {
     }
 }
 
-/// All images that the index names.
+/// Returns all images in the index.
 pub(super) fn candidates(store: &Store) -> Result<Vec<Candidate<Descriptor>>, Error> {
     let mut candidates = Vec::new();
-    let index = reads_as(store.document("index.json")?, "index.json")?;
+    let index = parse_json(store.document("index.json")?, "index.json")?;
     visit(store, &index, "index.json", &[], 0, &mut candidates)?;
     Ok(candidates)
 }
@@ -67,14 +67,14 @@ fn visit(
         let blob = descriptor.digest.blob();
         if descriptor.is_index() {
             if depth == MAX_DEPTH {
-                return Err(problem("it is the deepest of too many indexes"));
+                return Err(problem("indexes are nested too deeply"));
             }
-            // What another index would name may be left out of the archive, as a manifest may.
+            // An index may be missing from the archive, as a manifest may.
             if store.has(&blob) {
                 let inner = document(store, &descriptor)?;
                 visit(store, &inner, &blob, &names, depth + 1, candidates)?;
             }
-        } else if descriptor.is_manifest() && !is_note(entry) {
+        } else if descriptor.is_manifest() && !is_attestation(entry) {
             let is_present = store.has(&blob);
             let platform = match entry.get("platform").and_then(Platform::of) {
                 None if is_present => configured_platform(store, &descriptor)?,
@@ -86,22 +86,22 @@ fn visit(
     Ok(())
 }
 
-/// `docker save` and containerd write the name in full, others what they call the reference.
+/// Returns the image's name. `docker save` and containerd write the full name, other programs the reference name.
 fn names(entry: &Value) -> Vec<String> {
     const KEYS: [&str; 2] = ["io.containerd.image.name", "org.opencontainers.image.ref.name"];
     let annotation = |key: &&str| entry.get("annotations")?.get(key)?.as_str().map(str::to_owned);
     KEYS.iter().find_map(annotation).into_iter().collect()
 }
 
-/// Whether it is about an image and none itself: provenance, a list of packages, a signature.
-fn is_note(entry: &Value) -> bool {
+/// Returns whether an entry describes another image: provenance, a list of packages, a signature.
+fn is_attestation(entry: &Value) -> bool {
     let annotations = entry.get("annotations");
-    let is_attestation = annotations.and_then(|all| all.get("vnd.docker.reference.type")).is_some();
+    let has_reference = annotations.and_then(|all| all.get("vnd.docker.reference.type")).is_some();
     let is_unknown = entry.get("platform").and_then(Platform::of).is_some_and(|platform| platform.is_unknown());
-    is_attestation || is_unknown
+    has_reference || is_unknown
 }
 
-/// The platform that an image's configuration states; none for what is no image.
+/// Returns the platform in an image's configuration; `None` if the entry is not an image.
 fn configured_platform(store: &Store, manifest: &Descriptor) -> Result<Option<Platform>, Error> {
     let config = config_of(&document(store, manifest)?, manifest)?;
     let is_readable = config.is_config() && store.has(&config.digest.blob());
@@ -139,7 +139,7 @@ pub(super) fn find(store: &Store, manifest: &Descriptor) -> Result<Found, Error>
 }
 
 fn document(store: &Store, descriptor: &Descriptor) -> Result<Value, Error> {
-    reads_as(checked(store, descriptor)?, &descriptor.digest.blob())
+    parse_json(checked(store, descriptor)?, &descriptor.digest.blob())
 }
 
 fn checked(store: &Store, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {

@@ -1,4 +1,4 @@
-//! Where the parts of an image lie: files in a folder, or members of a tar, which is indexed and not unpacked.
+//! The parts of an image: files in a folder, or members of a tar, which is indexed and not unpacked.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -11,12 +11,12 @@ use rustix::fs::{Mode, OFlags, openat};
 use super::{Error, names};
 use crate::archive::tar::{self, Entry, Kind, Reader};
 
-/// A manifest or a configuration longer than this is taken for damage: those of images with 127 layers have some 100 KiB.
+/// The longest manifest or configuration: those of images with 127 layers have about 100 KiB.
 const MAX_DOCUMENT: u64 = 16 << 20;
-/// Links from member to member: one is usual, from a layer to an equal one.
+/// The most links from member to member; usually there is one, from a layer to an equal one.
 const MAX_LINKS: u32 = 8;
 
-/// The parts by their names.
+/// Finds parts by name.
 pub(super) enum Store {
     Folder(File),
     Archive { file: Arc<File>, members: HashMap<Vec<u8>, Member> },
@@ -28,7 +28,7 @@ pub(super) enum Member {
     Link(Vec<u8>),
 }
 
-/// A part that is read from its start to its end.
+/// A reader of a part.
 pub(super) struct Part {
     file: Arc<File>,
     offset: u64,
@@ -36,7 +36,7 @@ pub(super) struct Part {
 }
 
 impl Store {
-    /// Indexes a tar from the file's position on; none when its first names are not those of an archive of layers.
+    /// Indexes a tar from the file's position on. Returns the file if the first names are not those of an archive of layers.
     pub(super) fn index(file: File) -> Result<Result<Self, File>, Error> {
         let Ok(start) = (&file).stream_position() else { return Ok(Err(file)) };
         let mut reader = Reader::seekable(&file).accept_missing_end(true);
@@ -47,7 +47,7 @@ impl Store {
             match reader.next(&mut entry) {
                 Ok(true) => {}
                 Ok(false) => break Ok(has_layers),
-                // Whoever reads it as an ordinary archive says what is wrong with it.
+                // The error is reported when the file is read as an ordinary archive.
                 Err(_) if !has_layers => break Ok(false),
                 Err(error) => break Err(error),
             }
@@ -72,7 +72,7 @@ impl Store {
         Ok(Err(file))
     }
 
-    /// Whether a part is there.
+    /// Returns whether a part exists.
     pub(super) fn has(&self, name: &str) -> bool {
         self.open(name).is_ok()
     }
@@ -112,7 +112,7 @@ impl Store {
         }
     }
 
-    /// Reads a part that is a document.
+    /// Reads a JSON document.
     pub(super) fn document(&self, name: &str) -> Result<Vec<u8>, Error> {
         let mut part = self.open(name)?;
         let failed = |error| Error::Part { name: name.to_owned(), error };
@@ -126,7 +126,7 @@ impl Store {
 }
 
 impl Part {
-    /// Bytes that were not read yet.
+    /// Returns the number of unread bytes.
     pub(super) fn left(&self) -> u64 {
         self.left
     }

@@ -64,17 +64,17 @@ impl Header {
         Ok(Self { index, data: take(input, data_bytes, name)? })
     }
 
-    /// Its length in the package.
+    /// Returns its length in the package.
     pub(super) fn bytes(&self) -> u64 {
         (INTRO_BYTES + self.index.len() + self.data.len()) as u64
     }
 
-    /// Whether it has a value.
+    /// Returns whether it has a value.
     pub(super) fn has(&self, tag: Tag) -> bool {
         self.find(tag).is_some()
     }
 
-    /// The numbers of a tag.
+    /// Returns the numbers of a tag.
     pub(super) fn numbers(&self, tag: Tag) -> io::Result<Numbers<'_>> {
         let (data, count) = self.values(tag)?;
         let width = tag.2.bytes();
@@ -82,7 +82,7 @@ impl Header {
         Ok(Numbers { bytes, width })
     }
 
-    /// The strings of a tag.
+    /// Returns the strings of a tag.
     pub(super) fn strings(&self, tag: Tag) -> io::Result<Vec<&[u8]>> {
         let (data, count) = self.values(tag)?;
         let ended = data.split_inclusive(|byte| *byte == 0).map_while(|string| string.strip_suffix(b"\0"));
@@ -90,7 +90,7 @@ impl Header {
         if strings.len() == count { Ok(strings) } else { Err(outside(tag)) }
     }
 
-    /// The data from a tag's values on, and how many there are.
+    /// Returns the data from a tag's values on, and how many there are.
     fn values(&self, tag: Tag) -> io::Result<(&[u8], usize)> {
         let wrong = |what: &str| io::Error::other(format!("the .rpm's header {what} {}", tag.1));
         let entry = self.find(tag).ok_or_else(|| wrong("has no"))?;
@@ -139,11 +139,11 @@ pub(super) fn take(input: &mut impl Read, count: u64, name: &str) -> io::Result<
     if input.take(count).read_to_end(&mut bytes)? as u64 == count {
         Ok(bytes)
     } else {
-        Err(io::Error::other(format!("the .rpm ends within its {name}; it was cut off: fetch it again")))
+        Err(io::Error::other(format!("the .rpm ends within its {name}; it is truncated: fetch it again")))
     }
 }
 
-/// A number of up to 8 bytes.
+/// Returns a number of up to 8 bytes.
 fn number(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0, |value, byte| value << 8 | u64::from(*byte))
 }

@@ -121,7 +121,7 @@ impl<'h> List<'h> {
         Ok(list)
     }
 
-    /// The file that an entry means, by its number and two bytes behind it.
+    /// Returns the file that an entry means, by its number and two bytes behind it.
     fn file(&self, number: &[u8]) -> io::Result<File> {
         let wrong = |what: &str| {
             let number = String::from_utf8_lossy(number.get(..8).unwrap_or_default()).into_owned();

@@ -13,7 +13,7 @@ mod stripped;
 /// A value: tag, type, count and bytes.
 type Value = (u32, u32, u32, Vec<u8>);
 
-/// A header with these values, as rpm's are: each number at a multiple of its width.
+/// Returns a header with these values, as rpm's are: each number at a multiple of its width.
 fn header(values: &[Value]) -> Vec<u8> {
     let (mut index, mut data) = (Vec::new(), Vec::new());
     for (tag, kind, count, bytes) in values {
@@ -32,7 +32,7 @@ fn strings(tag: u32, all: &[&str]) -> Value {
     (tag, 8, all.len() as u32, all.iter().flat_map(|one| [one.as_bytes(), b"\0"].concat()).collect())
 }
 
-/// A package; the signature's length is no multiple of 8.
+/// Returns a package; the signature's length is no multiple of 8.
 fn package(values: &[Value], payload: &[u8]) -> Vec<u8> {
     let lead = [MAGIC, &[3, 0], &[0; 90]].concat();
     let mut signature = header(&[(62, 7, 5, b"\0\0\0\0\0".to_vec())]);
@@ -44,7 +44,7 @@ fn package(values: &[Value], payload: &[u8]) -> Vec<u8> {
 const SIGNATURE: usize = 96;
 const MAIN: usize = 96 + 16 + 16 + 8;
 
-/// An archive as rpm writes it: names of one file behind each other, the data with the last.
+/// Returns an archive as rpm writes it: names of one file behind each other, the data with the last.
 fn archive() -> Vec<u8> {
     let mut writer = Writer::new(Vec::new(), 0);
     writer.node(b"lib", Meta::root(0o755), &Kind::Directory).unwrap();
@@ -56,7 +56,7 @@ fn archive() -> Vec<u8> {
     ended(writer)
 }
 
-/// An archive that ends with its trailer, as rpm's do.
+/// Returns an archive that ends with its trailer, as rpm's do.
 fn ended(writer: Writer<Vec<u8>>) -> Vec<u8> {
     let mut bytes = writer.finish().unwrap().out;
     let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 2;

@@ -27,7 +27,7 @@ fn listed() -> Vec<Value> {
     all
 }
 
-/// A payload of rpm's own format: number and data of each file.
+/// Returns a payload of rpm's own format: number and data of each file.
 fn stripped(files: &[(&str, &str)]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (number, data) in files {
@@ -66,7 +66,7 @@ fn every_cut_of_rpms_own_format_is_an_error() {
         let bytes = package(&listed(), &payload);
         for length in bytes.len() - payload.len()..bytes.len() {
             let said = open(&bytes[..length]).expect_err(&format!("{method:?} cut at {length}"));
-            assert!(said.contains("cut off"), "{method:?} cut at {length}: {said}");
+            assert!(said.contains("truncated"), "{method:?} cut at {length}: {said}");
         }
     }
 }
