@@ -7,6 +7,7 @@ mod memory;
 mod program;
 mod report;
 pub mod rootfs;
+mod smaller;
 pub mod tree;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,7 @@ pub use input::{Addition, Input};
 pub use memory::Memory;
 pub use program::{INIT_HELP, find_init};
 pub use report::report;
+pub use smaller::smaller_init;
 
 use program::Feature;
 

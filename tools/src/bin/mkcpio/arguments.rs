@@ -102,7 +102,7 @@ pub(crate) struct Build {
     /// Write checksums (070702), which the kernel compares with what it unpacks.
     #[arg(long)]
     pub(crate) checksum: bool,
-    /// Say what each input adds: names, bytes, and what it takes compressed alone.
+    /// Say what each input adds: names, bytes, and what it takes compressed alone; and which smaller init would do.
     #[arg(long)]
     pub(crate) report: bool,
     /// Read all inputs and list what would be written, but write nothing.

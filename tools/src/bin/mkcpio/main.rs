@@ -84,7 +84,12 @@ fn build(arguments: Build, inputs: Vec<Input>) -> Result<(), String> {
     let about = arguments.output.as_deref().filter(|_| !arguments.dry_run).unwrap_or(Path::new(""));
     if arguments.report {
         let report = named(initramfs::report(&tree, &packing).map_err(said)?);
-        output::print_about(about, |out| out.write_all(report.as_bytes()))?;
+        let is_whole = arguments.init.as_deref().is_none_or(|init| init == Path::new("whole"));
+        let smaller = if is_whole { initramfs::smaller_init(&recipe, &tree) } else { None };
+        output::print_about(about, |out| {
+            out.write_all(report.as_bytes())?;
+            smaller.map_or(Ok(()), |name| writeln!(out, "init: whole; {name} has all that this initramfs asks for"))
+        })?;
     }
     output::print_about(about, |out| print_modules(out, &modules))
 }

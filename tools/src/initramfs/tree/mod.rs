@@ -264,6 +264,16 @@ impl Tree {
         self.nodes.contains_key(contract::relative(contract::SEED).as_bytes())
     }
 
+    /// Returns the content of a file; nothing where there is none of this name.
+    pub(crate) fn content(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        match self.nodes.get(name.as_bytes()).map(|node| &node.content) {
+            None => Ok(None),
+            Some(Content::Bytes(bytes)) => Ok(Some(bytes.clone())),
+            Some(Content::Host { path, .. }) => fs::read(path).map(Some),
+            Some(Content::Special(_)) => Err(io::ErrorKind::InvalidInput.into()),
+        }
+    }
+
     /// Bytes of the files, holes included.
     #[must_use]
     pub fn content_bytes(&self) -> u64 {
