@@ -1,23 +1,23 @@
-//! The workload's arguments and environment, in bounded storage, as execve(2) wants them.
+//! The workload's arguments and environment for execve(2), in bounded storage.
 
 use crate::options::{Given, Source, Sources};
 use crate::text::{position, split, split_once, strip_prefix};
 
-/// Arguments of a command, or variables of an environment.
+/// The limit of arguments, and of environment variables.
 pub const MAX_STRINGS: usize = 256;
-/// Bytes of all of them, each with its NUL.
+/// The limit of their bytes, each string with its NUL.
 pub const MAX_BYTES: usize = 16 * 1024;
 
 /// A capacity that was exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Full {
-    /// [`MAX_BYTES`].
+    /// The bytes ([`MAX_BYTES`]).
     Bytes,
-    /// [`MAX_STRINGS`].
+    /// The number of strings ([`MAX_STRINGS`]).
     Count,
 }
 
-/// NUL-terminated strings, one after the other.
+/// NUL-terminated strings in one buffer.
 #[derive(Default)]
 pub struct Strings<const BYTES: usize = MAX_BYTES, const COUNT: usize = MAX_STRINGS> {
     bytes: heapless::Vec<u8, BYTES>,
@@ -25,21 +25,21 @@ pub struct Strings<const BYTES: usize = MAX_BYTES, const COUNT: usize = MAX_STRI
 }
 
 impl<const BYTES: usize, const COUNT: usize> Strings<BYTES, COUNT> {
-    /// No strings.
+    /// Creates an empty list.
     pub const fn new() -> Self {
         const { assert!(BYTES <= 1 << 16, "a start is 16 bits") }
         Self { bytes: heapless::Vec::new(), starts: heapless::Vec::new() }
     }
 
-    /// Appends one string.
+    /// Appends a string.
     ///
     /// # Errors
-    /// [`Full`], and nothing is appended, when it has no room.
+    /// [`Full`] if it does not fit; nothing is appended then.
     pub fn push(&mut self, text: &[u8]) -> Result<(), Full> {
         self.append(text, b"")
     }
 
-    /// Appends one string, made of two.
+    /// Appends the concatenation of two texts as one string.
     #[inline(never)]
     fn append(&mut self, text: &[u8], rest: &[u8]) -> Result<(), Full> {
         let start = self.bytes.len();
@@ -54,7 +54,7 @@ impl<const BYTES: usize, const COUNT: usize> Strings<BYTES, COUNT> {
         pushed
     }
 
-    /// The strings in order, without their NULs.
+    /// Returns the strings in order, without their NULs.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         self.starts.iter().map(|start| self.at(*start))
     }
@@ -63,7 +63,7 @@ impl<const BYTES: usize, const COUNT: usize> Strings<BYTES, COUNT> {
         split(self.tail(start), 0).next().unwrap_or_default()
     }
 
-    /// The stored bytes from each string on: the string, its NUL, and the strings after it.
+    /// Returns, for each string, the stored bytes from its start on: the string, its NUL, and the strings after it.
     pub fn tails(&self) -> impl Iterator<Item = &[u8]> {
         self.starts.iter().map(|start| self.tail(*start))
     }
@@ -73,13 +73,13 @@ impl<const BYTES: usize, const COUNT: usize> Strings<BYTES, COUNT> {
         self.bytes.get(usize::from(start)..).unwrap_or_default()
     }
 
-    /// Whether there is none.
+    /// Whether there are no strings.
     pub fn is_empty(&self) -> bool {
         self.starts.is_empty()
     }
 
-    /// Sets a variable to `NAME=value`: a text that begins with `NAME=`, and the rest of the value. One of that name goes. A name
-    /// alone takes it away, as docker has it (moby, container/env.go, ReplaceOrAppendEnvValues).
+    /// Sets a variable, in place of one of the same name. `text` begins with `NAME=`; `rest` is the rest of the value. A `text`
+    /// without `=` removes the variable, as in docker (moby, container/env.go, ReplaceOrAppendEnvValues).
     ///
     /// # Errors
     /// As [`Strings::push`].
@@ -94,21 +94,23 @@ impl<const BYTES: usize, const COUNT: usize> Strings<BYTES, COUNT> {
         if assigned.is_some() { self.append(text, rest) } else { Ok(()) }
     }
 
-    /// The value of a variable.
+    /// Returns the value of a variable.
     pub fn variable(&self, name: &[u8]) -> Option<&[u8]> {
         self.iter().find_map(|text| value_of(text, name))
     }
 }
 
+/// Returns the value of a `NAME=value` if it has this name.
 fn value_of<'a>(variable: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     strip_prefix(strip_prefix(variable, name)?, b"=")
 }
 
-/// Puts together what is to be run, as docker does: the strongest entrypoint, then the strongest command that is not
-/// weaker than it (overriding ENTRYPOINT drops the image's CMD). The words after `--` are stronger than all others.
+/// Assembles the command to run, as docker does: the entrypoint of the strongest source that has one, then the command of the
+/// strongest source that has one and is not weaker (overriding ENTRYPOINT drops the image's CMD). The words after `--` come
+/// first.
 ///
 /// # Errors
-/// [`Full`] when it does not fit.
+/// [`Full`] if it does not fit.
 pub fn arguments(sources: &Sources<'_>, argv: &mut Strings) -> Result<(), Full> {
     let mut weakest = Source::Docker;
     for part in [Part::Entrypoint, Part::Command] {
@@ -122,17 +124,17 @@ pub fn arguments(sources: &Sources<'_>, argv: &mut Strings) -> Result<(), Full> 
     Ok(())
 }
 
-/// The two that docker puts together.
+/// The parts of a command.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
     Entrypoint,
     Command,
 }
 
-/// Appends the values of an option, in all its names, and returns whether the source has it.
+/// Appends the values of a part from a source. Returns whether the source has it.
 fn push_all(sources: &Sources<'_>, source: Source, part: Part, argv: &mut Strings) -> Result<bool, Full> {
     let mut found = false;
-    // On the command line an entrypoint is one word with its arguments; in a record it is one of them a line.
+    // On the command line an entrypoint is one word with its arguments. In a record each element has its line.
     let is_one_text = source == Source::CommandLine && part == Part::Entrypoint;
     for Given { name, text, .. } in sources.each(source) {
         let names = match part {
@@ -148,7 +150,7 @@ fn push_all(sources: &Sources<'_>, source: Source, part: Part, argv: &mut String
                 argv.push(word)?;
             }
         } else if part == Part::Entrypoint && text.is_empty() && argv.is_empty() {
-            // An empty first element is none: what is weaker does not count either.
+            // An empty first element means no entrypoint, and overrides weaker sources.
         } else {
             argv.push(text)?;
         }
@@ -156,10 +158,11 @@ fn push_all(sources: &Sources<'_>, source: Source, part: Part, argv: &mut String
     Ok(found)
 }
 
-/// Puts the environment together: docker's variables, the image's ENV over them, what the user set over that.
+/// Assembles the environment: docker's variables, overridden by the image's ENV, overridden by `env` of stronger sources.
+/// `terminal` adds `TERM=xterm`.
 ///
 /// # Errors
-/// [`Full`] when it does not fit.
+/// [`Full`] if it does not fit.
 pub fn variables(sources: &Sources<'_>, hostname: &[u8], terminal: bool, env: &mut Strings) -> Result<(), Full> {
     env.set(b"HOSTNAME=", hostname)?;
     if terminal {
@@ -208,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn entrypoint_and_command_combine_as_docker_combines_them() {
+    fn entrypoint_and_command_combine_as_in_docker() {
         const IMAGE: &str = "entrypoint /e\nentrypoint -x\ncmd c d\ncmd \n";
         for (command_line, initramfs, image, expected) in [
             ("", "", IMAGE, &["/e", "-x", "c d", ""][..]),
@@ -233,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn stronger_variables_replace_weaker_ones() {
+    fn variables_of_stronger_sources_replace_weaker_ones() {
         let env =
             with("whit.env=\"A=1 2\"", "env B=i\nenv PATH=/x\n", "env A=image\nenv B=image\nenv C=\n", |sources| {
                 let mut env = <Strings>::new();
@@ -244,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_without_a_value_is_taken_away() {
+    fn a_name_without_a_value_removes_the_variable() {
         let env = with("whit.env=B whit.env=N", "env HOSTNAME\n", "env A=\nenv B=b\nenv BB=b\n", |sources| {
             let mut env = <Strings>::new();
             variables(sources, b"box", false, &mut env).unwrap();
@@ -254,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_names_its_limit_and_changes_nothing() {
+    fn a_string_that_does_not_fit_names_its_limit_and_changes_nothing() {
         let mut strings = Strings::<8, 2>::new();
         strings.push(b"abc").unwrap();
         assert_eq!(strings.append(b"de", b"fg"), Err(Full::Bytes));
@@ -276,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tail_is_a_string_and_all_that_follow() {
+    fn a_tail_has_a_string_and_all_after_it() {
         let argv = with("entrypoint=\"/bin/a b\"", "", "", |sources| {
             let mut argv = <Strings>::new();
             arguments(sources, &mut argv).unwrap();

@@ -1,15 +1,15 @@
-//! ARP (RFC 826), as far as an address probe needs it (RFC 5227 §2.1.1).
+//! ARP packets (RFC 826) for IPv4 on Ethernet: address probes and conflicts (RFC 5227 §2.1.1).
 
 use crate::dhcp::wire::HardwareAddress;
 use crate::ipv4::Address;
 use crate::text::strip_prefix;
 
-/// The length of a packet for IPv4 on Ethernet.
+/// The length of a packet for IPv4 on Ethernet, in bytes.
 pub const PACKET: usize = 28;
-/// Ethernet, IPv4, and how long an address of each is.
+/// Hardware type Ethernet, protocol type IPv4, and the lengths of their addresses.
 const KIND: [u8; 6] = [0, 1, 8, 0, 6, 4];
 
-/// Encodes an address probe: its sender address is zero, so that no ARP cache is changed.
+/// Encodes an address probe. Its sender address is zero, so that no ARP cache changes (RFC 5227 §2.1.1).
 pub fn probe(own: HardwareAddress, address: Address) -> [u8; PACKET] {
     let [k0, k1, k2, k3, k4, k5] = KIND;
     let ([o0, o1, o2, o3, o4, o5], [a0, a1, a2, a3]) = (own, address.0);
@@ -22,8 +22,8 @@ pub fn probe(own: HardwareAddress, address: Address) -> [u8; PACKET] {
     packet
 }
 
-/// Parses a claim: the host that has an address, or probes for it as we do, and the address. Bytes after the packet are Ethernet's
-/// padding. `None` for anything that is not ARP.
+/// Parses a claim to an address. Returns the hardware address of the host that uses the address or probes for it, and the
+/// address. Returns `None` for anything but ARP. Bytes after the packet are Ethernet padding.
 pub fn claim(packet: &[u8]) -> Option<(HardwareAddress, Address)> {
     let (_operation, rest) = strip_prefix(packet, &KIND)?.split_first_chunk::<2>()?;
     let (hardware, rest) = rest.split_first_chunk()?;
@@ -41,26 +41,26 @@ mod tests {
     const WANTED: Address = Address([10, 55, 0, 77]);
 
     #[test]
-    fn a_probe_is_these_bytes() {
+    fn a_probe_has_these_bytes() {
         let expected = [0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 10, 55, 0, 77];
         assert_eq!(probe(OWN, WANTED), expected);
-        assert_eq!(claim(&expected), Some((OWN, WANTED)), "who probes wants it as well");
+        assert_eq!(claim(&expected), Some((OWN, WANTED)), "a probe is a claim");
     }
 
     #[test]
-    fn an_answer_and_an_announcement_name_their_sender() {
-        let mut answer = probe(OWN, Address([10, 55, 0, 1]));
-        answer[14..18].copy_from_slice(&WANTED.0);
+    fn replies_and_announcements_claim_the_sender_address() {
+        let mut reply = probe(OWN, Address([10, 55, 0, 1]));
+        reply[14..18].copy_from_slice(&WANTED.0);
         for operation in [1, 2] {
-            answer[7] = operation;
-            assert_eq!(claim(&answer), Some((OWN, WANTED)));
+            reply[7] = operation;
+            assert_eq!(claim(&reply), Some((OWN, WANTED)));
         }
-        let padded: std::vec::Vec<u8> = answer.iter().copied().chain([0; 18]).collect();
+        let padded: std::vec::Vec<u8> = reply.iter().copied().chain([0; 18]).collect();
         assert_eq!(claim(&padded), Some((OWN, WANTED)));
     }
 
     #[test]
-    fn what_is_cut_or_of_another_kind_claims_nothing() {
+    fn truncated_packets_and_other_kinds_claim_nothing() {
         let whole = probe(OWN, WANTED);
         for length in 0..whole.len() {
             assert_eq!(claim(&whole[..length]), None);

@@ -1,4 +1,4 @@
-//! `caps=`: the capabilities that a workload may have (capabilities(7)), in the words of docker's `--cap-add` and `--cap-drop`.
+//! `caps=`: the capabilities that a workload may have (capabilities(7)), by the names of docker's `--cap-add` and `--cap-drop`.
 
 use crate::text::split;
 
@@ -47,7 +47,7 @@ const NAMES: [&str; 41] = [
     "checkpoint_restore",
 ];
 
-/// docker's default set (moby, daemon/pkg/oci/caps/defaults.go), a bit for each number.
+/// docker's default set (moby, daemon/pkg/oci/caps/defaults.go): bit N is the capability of number N.
 const DEFAULT: u64 = set_of(&[
     "chown",
     "dac_override",
@@ -65,10 +65,10 @@ const DEFAULT: u64 = set_of(&[
     "audit_write",
 ]);
 
-/// The names of sets, after those of single capabilities.
+/// The names of sets, in the order of [`set_named`].
 const SETS: [&str; 3] = ["default", "all", "none"];
 
-/// The hashes of all names, which take a third of the names' own bytes. That an unknown name has one of them is as likely as 1 in 10^8.
+/// The hashes of all names: a third of the bytes of the names. An unknown name has one of them with a probability of 1 in 10^8.
 const HASHES: [u32; NAMES.len() + SETS.len()] = {
     let mut hashes = [0; _];
     let mut place = 0;
@@ -80,29 +80,29 @@ const HASHES: [u32; NAMES.len() + SETS.len()] = {
     hashes
 };
 
-/// Reads a list of names with commas between them, in either case, with or without `CAP_`: each is added to the set, which is empty
-/// first, or taken out of it when `-` precedes the name. The set has a bit for each number; `all` has every bit, whatever there is.
-/// `None` when a name is unknown, or empty.
+/// Parses a list of names, separated by commas, in either case, with or without `CAP_`. Each name is added to the set, or removed
+/// from it after a `-`. The set is empty at first; bit N is the capability of number N. `all` has all 64 bits. Returns `None` if
+/// a name is unknown or empty.
 pub fn parse(text: &[u8]) -> Option<u64> {
     let mut set = 0;
     for part in split(text, b',') {
-        let (mut name, mut is_taken) = (0, false);
+        let (mut name, mut is_removed) = (0, false);
         for byte in part {
             match byte {
-                b'+' | b'-' if name == 0 => is_taken = *byte == b'-',
+                b'+' | b'-' if name == 0 => is_removed = *byte == b'-',
                 byte => name = hash_further(name, *byte),
             }
         }
         let bits = set_named(name)?;
         set |= bits;
-        if is_taken {
+        if is_removed {
             set ^= bits;
         }
     }
     Some(set)
 }
 
-/// The set that the name of this hash stands for.
+/// Returns the set whose name has this hash.
 fn set_named(name: u32) -> Option<u64> {
     let place = HASHES.iter().position(|hash| *hash == name)?;
     Some(match place.checked_sub(NAMES.len()) {
@@ -113,7 +113,7 @@ fn set_named(name: u32) -> Option<u64> {
     })
 }
 
-/// The hash of a name.
+/// Returns the hash of a name.
 const fn hash(name: &[u8]) -> u32 {
     let (mut hash, mut place) = (0, 0);
     while place < name.len() {
@@ -123,7 +123,7 @@ const fn hash(name: &[u8]) -> u32 {
     hash
 }
 
-/// The hash of a name and one more byte, in lower case; without `cap_` at its start.
+/// Returns the hash of a name extended by a byte, in lower case. A leading `cap_` is dropped.
 const fn hash_further(hash: u32, byte: u8) -> u32 {
     const BASE: u32 = 101;
     const PREFIX: u32 = ((b'c' as u32 * BASE + b'a' as u32) * BASE + b'p' as u32) * BASE + (b'_' | 0x20) as u32;
@@ -133,6 +133,7 @@ const fn hash_further(hash: u32, byte: u8) -> u32 {
     }
 }
 
+/// Returns the set of these capabilities.
 const fn set_of(names: &[&str]) -> u64 {
     let (mut set, mut place) = (0, 0);
     while place < NAMES.len() {
@@ -157,7 +158,7 @@ mod tests {
     use std::string::{String, ToString};
     use std::vec::Vec;
 
-    /// The constants of linux/capability.h, each by its own name.
+    /// The constants of linux/capability.h with their names.
     macro_rules! of_the_kernel {
         ($($name:ident)*) => { [$((stringify!($name), $name)),*] };
     }
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn each_name_of_the_kernels_is_its_bit() {
+    fn each_name_of_the_kernel_gives_its_bit() {
         assert_eq!(NAMES.len(), CAP_LAST_CAP as usize + 1);
         for (name, number) in KERNELS {
             let short = name.strip_prefix("CAP_").unwrap();
@@ -195,14 +196,14 @@ mod tests {
     }
 
     #[test]
-    fn sets_have_names_of_their_own() {
-        // CapBnd of a container of docker's, without options.
+    fn named_sets_are_parsed() {
+        // CapBnd of a docker container without options.
         assert_eq!(set("default"), Some(0xa804_25fb));
         assert_eq!((set("none"), set("all"), set("ALL")), (Some(0), Some(u64::MAX), Some(u64::MAX)));
     }
 
     #[test]
-    fn names_are_added_and_taken_out_in_their_order() {
+    fn names_are_added_and_removed_in_order() {
         let (admin, mknod) = (1 << CAP_NET_ADMIN, 1 << CAP_MKNOD);
         for (text, expected) in [
             ("NET_ADMIN,MKNOD", admin | mknod),
@@ -220,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_name_is_refused() {
+    fn unknown_names_are_refused() {
         for text in [
             "",
             ",",
@@ -251,7 +252,7 @@ mod tests {
         }
     }
 
-    /// The hashes stand for the names alone: among all that is like them, and all that is short, nothing else has one.
+    /// No text within one edit of a name, and none of up to three bytes, has the hash of a name.
     #[test]
     fn no_other_text_has_the_hash_of_a_name() {
         const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyz_0123456789 ./";

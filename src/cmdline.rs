@@ -1,24 +1,24 @@
-//! The kernel command line, word by word (lib/cmdline.c, `next_arg`), as two records.
+//! The kernel command line (lib/cmdline.c, `next_arg`), as two records.
 //!
-//! Words are split at white space outside double quotes; the first `=` after the first byte splits a word into key
-//! and value; quotes around the whole word or around the value are dropped, any others stay. There is no escape.
+//! White space outside double quotes separates words. The first `=` after the first byte of a word separates key and value.
+//! Quotes around the whole word or the value are dropped; others stay. There are no escapes.
 
 use crate::record::Record;
 
-/// Bytes of a command line that are read. x86-64 and arm64 pass 2048 at most (COMMAND_LINE_SIZE).
+/// Bytes of the command line that are read. x86-64 and arm64 have at most 2048 (COMMAND_LINE_SIZE).
 pub const MAX_COMMAND_LINE: usize = 4096;
 
-/// Splits the line in place. The first record has the options, a line `key value` each; the second the words after the first
-/// `--`, which are the entrypoint's arguments, a line each. White space in a key is a `?`: no option has any.
+/// Splits the line in place into two records: the options, each a line `key value`, and the words after the first `--`, each a
+/// line, which are the workload's arguments. White space in a key becomes `?`: no option has any.
 pub fn decode(line: &mut [u8]) -> (Record<'_>, Record<'_>) {
     let (mut read, mut written) = (0usize, 0usize);
-    // Where the arguments begin, once they do.
+    // The start of the arguments, once known.
     let mut arguments = usize::MAX;
     while read < line.len() {
         let start = written;
         let is_argument = arguments <= start;
         let (mut in_quote, mut was_quoted, mut has_value) = (false, false, false);
-        // Where a quote is dropped: at the start of the word, then at that of its value.
+        // The offset where a quote is dropped: the start of the word, then that of its value.
         let mut opening = start;
         while let Some(byte) = line.get(read).copied() {
             read += 1;
@@ -47,7 +47,7 @@ pub fn decode(line: &mut [u8]) -> (Record<'_>, Record<'_>) {
         if let (true, Some((b'"', inner))) = (was_quoted, word.split_last()) {
             word = inner;
         } else if word.is_empty() && !was_quoted {
-            continue; // There was more white space than one.
+            continue; // repeated white space
         }
         written = start + word.len();
         if !is_argument && word == b"--" {
@@ -61,7 +61,7 @@ pub fn decode(line: &mut [u8]) -> (Record<'_>, Record<'_>) {
     (Record::decoded(options), Record::decoded(arguments))
 }
 
-/// Writes a byte where one was read before; only the end of the last word has no place.
+/// Writes a byte to an offset that was read before. Only the NUL of the last word may have no room.
 fn put(line: &mut [u8], written: &mut usize, byte: u8) {
     if let Some(place) = line.get_mut(*written) {
         *place = byte;
@@ -69,7 +69,7 @@ fn put(line: &mut [u8], written: &mut usize, byte: u8) {
     }
 }
 
-/// Whether two names are the same word to the kernel: `-` and `_` are alike (kernel/params.c, `parameq`).
+/// Whether two names are equal to the kernel, which treats `-` and `_` alike (kernel/params.c, `parameq`).
 pub fn same_name(left: &[u8], right: &[u8]) -> bool {
     let dashed = |byte: &u8| if *byte == b'_' { b'-' } else { *byte };
     left.iter().map(dashed).eq(right.iter().map(dashed))
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn words_split_as_the_kernel_splits_them() {
+    fn words_are_split_as_in_the_kernel() {
         for (line, expected) in [
             ("", &[][..]),
             (" \t\n", &[]),
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_dashes_end_the_options_and_the_second_stay() {
+    fn the_first_double_dash_ends_the_options_and_the_second_is_kept() {
         let line = "root=/dev/vda -- sh -c \"echo a\" -- x=\"y z\"";
         assert_eq!(options(line), ["root -> /dev/vda"]);
         assert_eq!(arguments(line), ["sh", "-c", "echo a", "--", "x=y z"]);
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn every_prefix_of_a_line_ends() {
+    fn every_truncation_of_a_line_terminates() {
         let line = "a=\"b c\" \"d=e f\" -- \"g\" =h \"\" i=";
         for end in 0..=line.len() {
             assert!(options(&line[..end]).len() + arguments(&line[..end]).len() <= end);
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn dashes_and_underscores_name_the_same_word() {
+    fn dashes_and_underscores_are_alike_in_names() {
         assert!(same_name(b"whit.on-exit", b"whit.on_exit"));
         assert!(!same_name(b"whit.on", b"whit.on_exit"));
     }

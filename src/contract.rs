@@ -1,47 +1,46 @@
-//! What the init, the tools and the tests agree on: paths in the initramfs and the root, ports, marks in the init's bytes, lines of
-//! the console, exit codes.
+//! The interface between the init, the tools and the tests: paths in the initramfs and the root, ports, markers in the init's
+//! bytes, log lines, exit codes.
 //!
-//! No such text is typed a second time, except where a test says what it expects: a host test searches the tree for them.
+//! Each text is defined here only, except for the expectations of tests. A host test searches the tree for copies.
 
 use core::ffi::CStr;
 
-/// The run record in the initramfs. Its path, with the NUL, is in the bytes of every init: mkcpio knows whit by it.
+/// The run record in the initramfs. Its path, with the NUL, is in the bytes of every init: mkcpio identifies whit by it.
 pub const RECORD: &CStr = c"/whit.conf";
 /// The run record in the root.
 pub const IMAGE_RECORD: &CStr = c"/etc/whit.conf";
 /// The list of modules in the initramfs: one path a line, dependencies first.
 pub const MODULE_LIST: &CStr = c"/lib/modules/load";
-/// The index of drivers in the initramfs ([`modalias`](crate::modalias)): the mark of the feature `hardware` in an init's bytes.
+/// The index of drivers in the initramfs ([`modalias`](crate::modalias)), and the marker of the feature `hardware`.
 pub const DRIVER_INDEX: &CStr = c"/lib/modules/alias";
-/// The random seed in the initramfs, for one boot: the mark of the feature `entropy` in an init's bytes.
+/// The random seed in the initramfs, for one boot, and the marker of the feature `entropy`.
 pub const SEED: &CStr = c"/seed";
-/// The start of the SMBIOS OEM string that has a seed from the host.
+/// The prefix of the SMBIOS OEM string with a seed from the host.
 pub const SEED_CREDENTIAL: &[u8] = b"io.systemd.credential:whit.seed=";
-/// The start of the SMBIOS OEM string that has the value of `notify=`; systemd-vmspawn's name for it.
+/// The prefix of the SMBIOS OEM string with the value of `notify=`, as systemd-vmspawn has it.
 pub const NOTIFY_CREDENTIAL: &[u8] = b"io.systemd.credential:vmm.notify_socket=";
 
-/// Where PID 1 mounts the root: the shell of the initramfs finds it there.
+/// The mount point of the root for PID 1 and the shell of the initramfs.
 pub const ROOT: &CStr = c"/mnt";
 /// The rootfs: a root inside the initramfs.
 pub const ROOTFS: &CStr = c"/rootfs";
-/// The first file of the archive, with the text that [`ROOTFS_END`] explains: the mark of the feature `rootfs` in an init's bytes.
+/// The first file of the archive, with the text that [`ROOTFS_END`] explains, and the marker of the feature `rootfs`.
 pub const ROOTFS_NEEDS: &CStr = c"/rootfs.needs";
-/// The last file of the archive: a symbolic link, so long that it needs a page of its own (mm/shmem.c, SHORT_SYMLINK_LEN). It
-/// exists when there was memory for everything else. An empty file would exist without; one with data would exist too, with
-/// zeros in it.
+/// The last file of the archive: a symbolic link that is long enough to need a page (mm/shmem.c, SHORT_SYMLINK_LEN). It exists
+/// only if the kernel had memory for the whole archive. An empty file would exist anyway; so would one with data, as zeros.
 pub const ROOTFS_END: &CStr = c"/rootfs.end";
-/// The table of the rootfs's extended attributes ([`rootfs`](crate::rootfs)); it is left out when no file has any.
+/// The table of the rootfs's extended attributes ([`rootfs`](crate::rootfs)); absent if no file has any.
 pub const ROOTFS_ATTRIBUTES: &CStr = c"/rootfs.xattrs";
-/// The value of `root=` that means the rootfs. With any `root=` the kernel's first root is a ramfs, which takes all the memory
-/// there is and has no extended attributes; without one it is a tmpfs, which takes half of it (init/do_mounts.c,
+/// The value of `root=` that selects the rootfs. With any `root=` the kernel's initial root is a ramfs, which may use all memory
+/// and has no extended attributes. Without `root=` it is a tmpfs, which may use half of the memory (init/do_mounts.c,
 /// init_rootfs()).
 pub const ROOTFS_VALUE: &[u8] = b"initramfs";
-/// The option with [`ROOTFS_VALUE`], as the kernel's command line has it.
+/// The option with [`ROOTFS_VALUE`] on the kernel command line.
 pub const ROOTFS_OPTION: &str = text(&join::<{ b"root=".len() + ROOTFS_VALUE.len() }>(&[b"root=", ROOTFS_VALUE]));
 
-/// The first line of every file that the init writes into the root: no other file is overwritten.
+/// The first line of every file that the init writes into the root. Files without it are not overwritten.
 pub const MARK: &str = "# written by whit\n";
-/// The init's own files while the machine runs.
+/// The directory of the init's files while the machine runs.
 pub const RUN: &CStr = c"/run/whit";
 /// The lease as shell variables, as a path in the root.
 pub const LEASE_FILE: &CStr = c"run/whit/net.env";
@@ -49,7 +48,7 @@ pub const LEASE_FILE: &CStr = c"run/whit/net.env";
 pub const TIMELINE_FILE: &CStr = c"run/whit/timeline";
 /// The lower layer of an overlay.
 pub const LOWER: &CStr = c"/run/whit/lower";
-/// The mount whose directories are the upper layer and the work directory of an overlay.
+/// The mount with the upper layer and the work directory of an overlay.
 pub const UPPER: &CStr = c"/run/whit/upper";
 /// The directories of an overlay, each with its NUL.
 pub const OVERLAY_DIRECTORIES: &[u8] = b"/run/whit/lower\0/run/whit/upper/upper\0/run/whit/upper/work\0";
@@ -57,15 +56,15 @@ pub const OVERLAY_DIRECTORIES: &[u8] = b"/run/whit/lower\0/run/whit/upper/upper\
 pub const OVERLAY_OPTIONS: &CStr =
     c"lowerdir=/run/whit/lower,upperdir=/run/whit/upper/upper,workdir=/run/whit/upper/work";
 
-/// The virtio port by which the host sends the size of its terminal: a `struct winsize` for each change.
+/// The virtio port on which the host sends the size of its terminal: a `struct winsize` for each change.
 pub const WINDOW_PORT: &str = "org.whit.window";
-/// The virtio port by which the init sends the exit code of the workload: a line for each time that it exits. No other process of
-/// the guest can write there, unlike on the console.
+/// The virtio port on which the init sends the exit code of the workload, one line for each exit. Unlike on the console, no other
+/// process of the guest can write to it.
 pub const EXIT_PORT: &str = "org.whit.exit";
 
 /// The start of every log line of the init.
 pub const PREFIX: &str = "whit: ";
-/// The message with the exit code of the workload, up to the code.
+/// The message with the workload's exit code, up to the code.
 pub const EXIT: &str = "exit ";
 /// The log line of [`EXIT`].
 pub const EXIT_LINE: &str = text(&join::<{ PREFIX.len() + EXIT.len() }>(&[PREFIX.as_bytes(), EXIT.as_bytes()]));
@@ -77,14 +76,14 @@ pub const TIMELINE_LINE: &str =
 /// The separator between two stages of that line.
 pub const STAGE_SEPARATOR: &str = ", ";
 
-/// Exit code of a workload that was not started: something failed before its program was looked up (docker's 125).
+/// The exit code of a workload that was not started: a step before the lookup of its program failed (docker's 125).
 pub const NOT_STARTED: u8 = 125;
-/// Exit code of a program that was found and could not be executed (docker's 126).
+/// The exit code of a program that was found and could not be executed (docker's 126).
 pub const NOT_EXECUTABLE: u8 = 126;
-/// Exit code of a program that was not found (docker's 127).
+/// The exit code of a program that was not found (docker's 127).
 pub const NOT_FOUND: u8 = 127;
 
-/// A path without its leading slash: as a member of an archive, or below a directory.
+/// Returns a path without its leading slash, as the name of an archive member or below a directory.
 pub const fn relative(path: &CStr) -> &str {
     match path.to_bytes().split_first() {
         Some((b'/', name)) => text(name),
@@ -92,12 +91,12 @@ pub const fn relative(path: &CStr) -> &str {
     }
 }
 
-/// A path as text.
+/// Returns a path as text.
 pub const fn path(path: &CStr) -> &str {
     text(path.to_bytes())
 }
 
-/// The text of constants that are ASCII.
+/// Returns ASCII constants as text.
 const fn text(bytes: &[u8]) -> &str {
     match core::str::from_utf8(bytes) {
         Ok(text) => text,
@@ -105,7 +104,7 @@ const fn text(bytes: &[u8]) -> &str {
     }
 }
 
-/// The length of texts that [`join`] joins.
+/// Returns the total length of texts, for [`join`].
 pub const fn joined_len(texts: &[&[u8]]) -> usize {
     let (mut length, mut place) = (0, 0);
     while place < texts.len() {
@@ -115,7 +114,7 @@ pub const fn joined_len(texts: &[&[u8]]) -> usize {
     length
 }
 
-/// Joins texts at compile time: what has a constant of this module in it is put together from it.
+/// Concatenates texts at compile time. `SIZE` is their [`joined_len`].
 pub const fn join<const SIZE: usize>(texts: &[&[u8]]) -> [u8; SIZE] {
     let mut joined = [0; SIZE];
     let (mut length, mut place) = (0, 0);
@@ -132,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_relative_without_its_slash() {
+    fn a_relative_path_has_no_leading_slash() {
         for path in [RECORD, IMAGE_RECORD, MODULE_LIST, DRIVER_INDEX, SEED, ROOTFS, ROOTFS_NEEDS, ROOTFS_END, RUN] {
             assert_eq!(relative(path).as_bytes(), path.to_bytes().strip_prefix(b"/").unwrap());
         }
@@ -140,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_below_another_begin_with_it() {
+    fn paths_below_a_directory_begin_with_it() {
         let run = RUN.to_bytes();
         assert!([LOWER, UPPER].iter().all(|path| path.to_bytes().starts_with(run)));
         assert!([LEASE_FILE, TIMELINE_FILE].iter().all(|path| path.to_bytes().starts_with(&run[1..])));
@@ -154,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_joined_at_run_time_as_by_the_compiler() {
+    fn texts_are_joined_at_run_time_as_at_compile_time() {
         let texts = [PREFIX.as_bytes(), EXIT.as_bytes()];
         assert_eq!(joined_len(&texts), EXIT_LINE.len());
         assert_eq!(join::<{ EXIT_LINE.len() }>(&texts), EXIT_LINE.as_bytes());

@@ -1,7 +1,7 @@
 //! The kernel's option `ip=` (Documentation/admin-guide/nfs/nfsroot.rst): a static address, or the interface for DHCP.
 //!
-//! `<client>:<server>:<gateway>:<netmask>:<hostname>:<device>:<autoconf>:<dns0>:<dns1>:<ntp0>`, each of which may be empty; or
-//! one word; or dracut's `<device>:dhcp`.
+//! The forms: `<client>:<server>:<gateway>:<netmask>:<hostname>:<device>:<autoconf>:<dns0>:<dns1>:<ntp0>`, where each field may
+//! be empty; a protocol alone; and dracut's `<device>:dhcp`.
 
 use crate::dhcp::lease::{Lease, Servers};
 use crate::dhcp::routes::Route;
@@ -11,40 +11,41 @@ use crate::text::{number, position, split};
 /// The meaning of `ip=`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ip<'a> {
-    /// DHCP, on one interface; on every one when it is empty.
+    /// DHCP on this interface; on every interface if the name is empty.
     Dhcp(&'a [u8]),
-    /// The static address that was parsed into the lease; the interface as above.
+    /// A static address, which was stored in the lease, on this interface; on the first one if the name is empty.
     Fixed(&'a [u8]),
     /// No network.
     Off,
 }
 
-/// Protocols. All of them are DHCP here: BOOTP servers answer to that too, and RARP is gone.
-const ASKED: &[u8] = b"dhcp on any both bootp rarp";
+/// Protocols that mean DHCP. A BOOTP server also replies to DHCP, and RARP is out of use.
+const PROTOCOLS: &[u8] = b"dhcp on any both bootp rarp";
 
-/// Reads the value of the word, into an empty `lease` when it is an address. `None` when it is not understood.
+/// Parses the value of `ip=`. Stores a static address, its default gateway, host name, DNS and NTP servers in an empty `lease`.
+/// Returns `None` for a malformed value.
 #[inline(never)]
 pub fn parse<'a>(value: &'a [u8], lease: &mut Lease) -> Option<Ip<'a>> {
     let mut fields = split(value, b':');
     let mut field = || fields.next().unwrap_or_default();
     let (client, server) = (field(), field());
-    if is_asked(client) && server.is_empty() {
+    if is_dhcp(client) && server.is_empty() {
         return Some(Ip::Dhcp(b""));
     }
-    if is_asked(server) {
+    if is_dhcp(server) {
         return Some(Ip::Dhcp(client));
     }
     if server.is_empty() && position(b"off none", b' ', client).is_some() {
         return Some(Ip::Off);
     }
     let (gateway, netmask, hostname, device, autoconf) = (field(), field(), field(), field(), field());
-    if is_asked(autoconf) || client.is_empty() && autoconf.is_empty() {
+    if is_dhcp(autoconf) || client.is_empty() && autoconf.is_empty() {
         return Some(Ip::Dhcp(device));
     }
     lease.address = ipv4::parse(client).filter(|address| address.is_host())?;
     lease.prefix_length = ipv4::class_prefix_length(lease.address);
     if !netmask.is_empty() {
-        // As a mask, or as the length of its prefix.
+        // A mask, or a prefix length.
         let length = || u8::try_from(number(netmask)?).ok().filter(|length| (1..=32).contains(length));
         lease.prefix_length = ipv4::parse(netmask).map_or_else(length, ipv4::prefix_length)?;
     }
@@ -59,7 +60,7 @@ pub fn parse<'a>(value: &'a [u8], lease: &mut Lease) -> Option<Ip<'a>> {
     fields.next().is_none().then_some(Ip::Fixed(device))
 }
 
-/// Adds a server, unless the field is empty; `None` when it is no address.
+/// Appends a server, unless the field is empty. Returns `None` if the field is not an address.
 #[inline(never)]
 fn push(servers: &mut Servers, field: &[u8]) -> Option<()> {
     if !field.is_empty() {
@@ -68,9 +69,9 @@ fn push(servers: &mut Servers, field: &[u8]) -> Option<()> {
     Some(())
 }
 
-/// `dhcp`, also as in `dhcp,<id-type>,<id>`.
-fn is_asked(word: &[u8]) -> bool {
-    split(word, b',').next().is_some_and(|word| position(ASKED, b' ', word).is_some())
+/// Whether a field is a protocol that means DHCP, also in the form `dhcp,<id-type>,<id>`.
+fn is_dhcp(word: &[u8]) -> bool {
+    split(word, b',').next().is_some_and(|word| position(PROTOCOLS, b' ', word).is_some())
 }
 
 #[cfg(test)]
@@ -84,7 +85,7 @@ mod tests {
         let address = |address: &Address| address.0.map(|byte| byte.to_string()).join(".");
         let mut lease = Lease::default();
         match parse(value.as_bytes(), &mut lease) {
-            None => "not understood".to_string(),
+            None => "malformed".to_string(),
             Some(Ip::Off) => "off".to_string(),
             Some(Ip::Dhcp(device)) => format!("dhcp on {}", String::from_utf8_lossy(device)),
             Some(Ip::Fixed(device)) => {
@@ -105,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernels_forms_are_understood() {
+    fn the_kernels_forms_are_parsed() {
         for (value, expected) in [
             ("172.16.0.2::172.16.0.1:255.255.255.252::eth0:off", "172.16.0.2/30 by 172.16.0.1 on eth0 as  dns  ntp "),
             ("10.0.0.5", "10.0.0.5/8 by  on  as  dns  ntp "),
@@ -126,7 +127,7 @@ mod tests {
             ("", "dhcp on "),
             ("off", "off"),
             ("none", "off"),
-            // dracut's
+            // The form of dracut.
             ("eth1:dhcp", "dhcp on eth1"),
             ("enp0s3:on", "dhcp on enp0s3"),
         ] {
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn one_mistake_makes_it_none() {
+    fn malformed_values_are_refused() {
         for value in [
             "10.0.0",
             "10.0.0.256",
@@ -153,14 +154,14 @@ mod tests {
             "10.0.0.5:::::eth0:off:1.1.1.1:2.2.2.2:3.3.3.3:more",
             "[fe80::1]:::64::eth0:off",
             "eth0:auto6",
-            "nobody",
+            "nothing",
         ] {
-            assert_eq!(shown(value), "not understood", "{value}");
+            assert_eq!(shown(value), "malformed", "{value}");
         }
     }
 
     #[test]
-    fn a_long_name_is_left_out() {
+    fn a_host_name_that_is_too_long_is_ignored() {
         let value = format!("10.0.0.5::::{}:", "x".repeat(64));
         let mut lease = Lease::default();
         assert_eq!(parse(value.as_bytes(), &mut lease), Some(Ip::Fixed(b"")));

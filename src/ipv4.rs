@@ -1,6 +1,6 @@
-//! IPv4 addresses and prefixes, and the IPv4 + UDP header that a raw socket needs (RFC 791, RFC 768).
+//! IPv4 addresses and prefixes, and the IPv4 and UDP headers for a raw socket (RFC 791, RFC 768).
 //!
-//! No fragments, no IP options on what is sent; options are skipped on what is received.
+//! Fragments are not supported. IP options are never sent, and are skipped in received packets.
 
 use ufmt::{Formatter, uDisplay, uWrite, uwrite};
 
@@ -9,18 +9,18 @@ use ufmt::{Formatter, uDisplay, uWrite, uwrite};
 pub struct Address(pub [u8; 4]);
 
 impl Address {
-    /// 0.0.0.0
+    /// 0.0.0.0.
     pub const UNSPECIFIED: Self = Self([0; 4]);
-    /// 255.255.255.255
+    /// 255.255.255.255.
     pub const BROADCAST: Self = Self([255; 4]);
 
-    /// Whether a host may have it: not 0/8, not loopback (127/8), not multicast, reserved or broadcast (224/3).
+    /// Whether a host can have the address: not 0/8, loopback (127/8), multicast, reserved or broadcast (224/3).
     pub fn is_host(self) -> bool {
         let [first, ..] = self.0;
         !matches!(first, 0 | 127 | 224..)
     }
 
-    /// The address as a number, most significant byte first.
+    /// Returns the address as a number, its first byte the most significant.
     pub fn bits(self) -> u32 {
         u32::from_be_bytes(self.0)
     }
@@ -37,13 +37,13 @@ impl uDisplay for Address {
     }
 }
 
-/// The addresses of a list that a host may have; fewer than four bytes at the end are ignored.
+/// Returns the addresses of a list that a host can have. Fewer than four bytes at the end are ignored.
 pub fn hosts(list: &[u8]) -> impl Iterator<Item = Address> {
     let (addresses, _) = list.as_chunks::<4>();
     addresses.iter().copied().map(Address).filter(|address| address.is_host())
 }
 
-/// Parses `a.b.c.d`.
+/// Parses `a.b.c.d`, each number decimal and below 256.
 #[inline(never)]
 pub fn parse(text: &[u8]) -> Option<Address> {
     let mut parts = crate::text::split(text, b'.');
@@ -54,7 +54,7 @@ pub fn parse(text: &[u8]) -> Option<Address> {
     parts.next().is_none().then_some(Address(address))
 }
 
-/// The length of a subnet mask's prefix; `None` for 0.0.0.0 and for a mask with holes.
+/// Returns the prefix length of a subnet mask, 1 to 32; `None` for 0.0.0.0 and for a mask with holes.
 pub fn prefix_length(mask: Address) -> Option<u8> {
     let bits = mask.bits();
     let ones = bits.leading_ones();
@@ -62,7 +62,7 @@ pub fn prefix_length(mask: Address) -> Option<u8> {
     (ones > 0 && holes == 0).then_some(u8::try_from(ones).ok()?)
 }
 
-/// The prefix of the address's class (RFC 791 §2.3), for a server that names no mask.
+/// Returns the prefix length of the address's class (RFC 791 §2.3), for a lease without a subnet mask.
 pub fn class_prefix_length(address: Address) -> u8 {
     match address.0 {
         [0..=127, ..] => 8,
@@ -71,11 +71,11 @@ pub fn class_prefix_length(address: Address) -> u8 {
     }
 }
 
-/// Bytes in front of the payload of a datagram that is sent.
+/// Bytes of the IPv4 and UDP headers before the payload.
 pub const HEADERS: usize = IP_HEADER + UDP_HEADER;
 const IP_HEADER: usize = 20;
 const UDP_HEADER: usize = 8;
-/// Both addresses: the end of an IPv4 header.
+/// Bytes of both addresses, which end an IPv4 header.
 const ADDRESSES: usize = 8;
 const PROTOCOL_UDP: u8 = 17;
 
@@ -88,7 +88,7 @@ pub struct Endpoint {
     pub port: u16,
 }
 
-/// Writes the headers of a datagram in front of `payload`: 20 bytes of IPv4, 8 of UDP, both checksums.
+/// Encodes the headers of a datagram with this `payload`: 20 bytes of IPv4, 8 of UDP, with both checksums.
 pub fn headers(source: Endpoint, destination: Endpoint, payload: &[u8]) -> [u8; HEADERS] {
     let udp_length = u16::try_from(payload.len().wrapping_add(UDP_HEADER)).unwrap_or(u16::MAX);
     let ([t0, t1], [u0, u1]) = (udp_length.wrapping_add(IP_HEADER as u16).to_be_bytes(), udp_length.to_be_bytes());
@@ -104,7 +104,7 @@ pub fn headers(source: Endpoint, destination: Endpoint, payload: &[u8]) -> [u8; 
     ];
     let ip_checksum = checksum(sum(headers.first_chunk::<IP_HEADER>().unwrap_or(&[0; _])));
     let covered = headers.last_chunk::<{ ADDRESSES + UDP_HEADER }>().unwrap_or(&[0; _]);
-    // RFC 768: a sum of zero is sent as all ones; zero means "not computed".
+    // RFC 768: a checksum of zero is sent as all ones; zero means "not computed".
     let udp_checksum = match checksum(sum(covered).wrapping_add(pseudo_header(udp_length)).wrapping_add(sum(payload))) {
         0 => 0xffff,
         sum => sum,
@@ -115,13 +115,13 @@ pub fn headers(source: Endpoint, destination: Endpoint, payload: &[u8]) -> [u8; 
     headers
 }
 
-/// What UDP's checksum covers besides the datagram and the addresses: protocol and length (RFC 768).
+/// Returns the sum of the pseudo header without its addresses: protocol and UDP length (RFC 768).
 fn pseudo_header(udp_length: u16) -> u32 {
     u32::from(PROTOCOL_UDP).wrapping_add(u32::from(udp_length))
 }
 
-/// The sum of 16-bit words that the Internet checksum is made of (RFC 1071), 65,536 of them fit; an odd byte at the end is
-/// the upper half of a word.
+/// Returns the sum of 16-bit words for the Internet checksum (RFC 1071), without overflow for up to 65,536 words. An odd byte at
+/// the end is the upper half of a word.
 #[inline(never)]
 fn sum(bytes: &[u8]) -> u32 {
     let (pairs, odd) = bytes.as_chunks::<2>();
@@ -129,7 +129,7 @@ fn sum(bytes: &[u8]) -> u32 {
     even.wrapping_add(odd.first().map_or(0, |last| u32::from(*last) << 8))
 }
 
-/// The Internet checksum of a sum.
+/// Returns the Internet checksum of a sum.
 fn checksum(sum: u32) -> u16 {
     let folded = (sum & 0xffff).wrapping_add(sum >> 16);
     let [_, _, high, low] = (!(folded & 0xffff).wrapping_add(folded >> 16)).to_be_bytes();
@@ -139,24 +139,24 @@ fn checksum(sum: u32) -> u16 {
 /// The state of a received frame's checksum (packet(7), `PACKET_AUXDATA`, `TP_STATUS_CSUMNOTREADY`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UdpChecksum {
-    /// It stands in the frame.
+    /// The frame has a checksum.
     Verify,
-    /// The sender is on this host or hypervisor and left it to hardware that was never passed.
+    /// The checksum was left to hardware that the frame did not pass: the sender is on this host or hypervisor.
     NotComputed,
 }
 
-/// A UDP datagram out of an IPv4 packet.
+/// A UDP datagram of an IPv4 packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Datagram<'a> {
     /// The sender.
     pub source: Endpoint,
     /// The receiver.
     pub destination: Endpoint,
-    /// What UDP carries.
+    /// The payload, without headers.
     pub payload: &'a [u8],
 }
 
-/// Takes an IPv4 packet apart; `None` unless it is a whole, unfragmented UDP datagram with right checksums.
+/// Parses an IPv4 packet. Returns `None` unless it is a whole, unfragmented UDP datagram with correct checksums.
 pub fn datagram(packet: &[u8], udp_checksum: UdpChecksum) -> Option<Datagram<'_>> {
     let first = packet.first()?;
     if first >> 4 != 4 {
@@ -166,13 +166,13 @@ pub fn datagram(packet: &[u8], udp_checksum: UdpChecksum) -> Option<Datagram<'_>
     let (header, _) = packet.split_at_checked(header_length)?;
     let (fixed, _) = header.split_first_chunk::<IP_HEADER>()?;
     let [_, _, t0, t1, _, _, f0, f1, _, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = *fixed;
-    // Bit 15 is reserved, bit 14 says "do not fragment"; the rest is "more fragments" and the offset.
+    // Bit 15 is reserved, bit 14 is "don't fragment". The rest is "more fragments" and the offset.
     let fragment = u16::from_be_bytes([f0, f1]) & 0x3fff;
     if protocol != PROTOCOL_UDP || fragment != 0 || checksum(sum(header)) != 0 {
         return None;
     }
     let total_length = usize::from(u16::from_be_bytes([t0, t1]));
-    // Ethernet pads short frames: bytes past the total length are not the packet's.
+    // Ethernet pads short frames: bytes past the total length are not part of the packet.
     let segment = packet.get(header_length..total_length)?;
     let (udp, _) = segment.split_first_chunk::<UDP_HEADER>()?;
     let [sp0, sp1, dp0, dp1, u0, u1, c0, c1] = *udp;
@@ -209,7 +209,7 @@ mod tests {
         packet
     }
 
-    /// The bytes of `packet` with one changed, and the header's checksum made right again.
+    /// Returns `packet` with one byte changed and the header's checksum corrected.
     fn with(packet: &[u8], position: usize, value: u8) -> Vec<u8> {
         let mut packet = packet.to_vec();
         packet[position] = value;
@@ -230,10 +230,10 @@ mod tests {
     }
 
     #[test]
-    fn the_checksum_is_that_of_rfc_1071() {
+    fn the_checksum_matches_rfc_1071() {
         // RFC 1071 §3: the sum of these words is ddf2.
         assert_eq!(checksum(sum(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7])), !0xddf2);
-        // An IPv4 header (with its own checksum in it, a header sums to zero).
+        // An IPv4 header, which has the checksum zero with its own checksum in it.
         let header = [
             0x45, 0x00, 0x00, 0x73, 0x00, 0x00, 0x40, 0x00, 0x40, 0x11, 0xb8, 0x61, 0xc0, 0xa8, 0x00, 0x01, 0xc0, 0xa8,
             0x00, 0xc7,
@@ -252,7 +252,7 @@ mod tests {
     #[test]
     fn one_mutation_for_each_refusal() {
         let good = packet(b"payload");
-        assert!(datagram(&with(&good, 0, 0x45), UdpChecksum::Verify).is_some(), "the helper itself breaks nothing");
+        assert!(datagram(&with(&good, 0, 0x45), UdpChecksum::Verify).is_some(), "the helper alone changes nothing");
         for (position, value, what) in [
             (0, 0x65, "version 6"),
             (0, 0x44, "a header of 16 bytes"),
@@ -323,13 +323,13 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_shown_with_dots() {
+    fn an_address_is_written_with_dots() {
         assert_eq!(shown(&Address([10, 0, 200, 255])), "10.0.200.255");
     }
 
     #[test]
     fn a_checksum_of_zero_is_sent_as_all_ones() {
-        // Each payload of two bytes changes the sum; one of them makes it zero, which would mean that none was computed.
+        // Each payload of two bytes gives another sum. One of them is zero, which would mean "not computed".
         let checksum = |payload: u16| {
             let packet = packet(&payload.to_be_bytes());
             assert!(datagram(&packet, UdpChecksum::Verify).is_some());

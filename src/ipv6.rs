@@ -1,4 +1,4 @@
-//! IPv6 addresses, and DNS servers in router advertisements (RFC 8106).
+//! IPv6 addresses, and the DNS servers of router advertisements (RFC 8106).
 
 use ufmt::{Formatter, uDisplay, uWrite, uwrite};
 
@@ -10,12 +10,12 @@ use crate::time::{NEVER, after_s};
 pub struct Address(pub [u8; 16]);
 
 impl Address {
-    /// fe80::/10: it means something on one link only (RFC 4291 §2.5.6).
+    /// Whether the address is link-local, in fe80::/10 (RFC 4291 §2.5.6).
     pub fn is_link_local(&self) -> bool {
         matches!(self.0, [0xfe, 0x80..=0xbf, ..])
     }
 
-    /// Whether a host may have it: not `::` or the loopback, not multicast.
+    /// Whether a host can have the address: not `::`, `::1` or multicast.
     fn is_host(&self) -> bool {
         let number = u128::from_be_bytes(self.0);
         number > 1 && number >> 120 != 0xff
@@ -23,7 +23,7 @@ impl Address {
 }
 
 impl uDisplay for Address {
-    /// RFC 5952 §4: the longest run of zeros, of two groups at least, is `::`; the first of those that are equally long.
+    /// Writes the address as in RFC 5952 §4: `::` is the longest run of at least two zero groups, the first among equals.
     #[inline(never)]
     fn fmt<W: uWrite + ?Sized>(&self, f: &mut Formatter<'_, W>) -> Result<(), W::Error> {
         let (groups, _) = self.0.as_chunks::<2>();
@@ -36,7 +36,7 @@ impl uDisplay for Address {
         }
         let mut separator = "";
         for (place, group) in groups.iter().enumerate() {
-            // How far it is to the run's end, which is 0 when there is no run.
+            // The distance to the end of the run; `end` is 0 without a run.
             if (1..=longest).contains(&end.wrapping_sub(place)) {
                 separator = "::";
             } else {
@@ -44,12 +44,12 @@ impl uDisplay for Address {
                 separator = ":";
             }
         }
-        // A run that nothing follows.
+        // A run at the end of the address.
         f.write_str(if separator == "::" { separator } else { "" })
     }
 }
 
-/// A DNS server of an interface, with its lifetime.
+/// A DNS server of an interface, with the end of its lifetime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NameServer {
     /// The address.
@@ -64,19 +64,19 @@ pub struct NameServer {
 pub struct NameServers(heapless::Vec<NameServer, MAX_SERVERS>);
 
 impl NameServers {
-    /// All of them.
+    /// Returns all servers.
     pub fn all(&self) -> &[NameServer] {
         &self.0
     }
 
-    /// Takes the servers of an option of a router's advertisement (RFC 8106 §5.1); of another kind of option, or one that is cut,
-    /// nothing. Returns whether they have changed.
+    /// Adds, refreshes and removes servers as an RDNSS option of a router advertisement says (RFC 8106 §5.1). Options of other
+    /// types and truncated ones are ignored. Returns whether the list of servers has changed.
     #[inline(never)]
     pub fn update(&mut self, now_ms: u64, interface: u32, option: &[u8]) -> bool {
         const RDNSS: u8 = 25;
         let [RDNSS, units, _, _, l0, l1, l2, l3, ..] = *option else { return false };
         let addresses = option.get(8..usize::from(units).wrapping_mul(8)).unwrap_or_default();
-        // A lifetime of all ones is for ever: 136 years.
+        // A lifetime of all ones is infinite (RFC 8106 §5.1), here 136 years.
         let until_ms = after_s(now_ms, u32::from_be_bytes([l0, l1, l2, l3]));
         let mut is_new = false;
         for address in addresses.as_chunks().0.iter().copied().map(Address).filter(Address::is_host) {
@@ -87,16 +87,16 @@ impl NameServers {
                 None => is_new |= self.0.push(NameServer { address, interface, until_ms }).is_ok(),
             }
         }
-        // A lifetime of 0 is the end of a server.
+        // A lifetime of 0 removes a server (RFC 8106 §5.1).
         self.expire(now_ms) || is_new
     }
 
-    /// Removes those of an interface that is gone. Returns whether there were any.
+    /// Removes the servers of an interface that was removed. Returns whether there were any.
     pub fn forget(&mut self, interface: u32) -> bool {
         self.keep(|server| server.interface != interface)
     }
 
-    /// Removes those whose lifetime is over. Returns whether there were any.
+    /// Removes the servers whose lifetime is over. Returns whether there were any.
     pub fn expire(&mut self, now_ms: u64) -> bool {
         self.keep(|server| server.until_ms > now_ms)
     }
@@ -107,7 +107,7 @@ impl NameServers {
         self.0.len() < before
     }
 
-    /// When [`NameServers::expire`] wants to be called, or [`NEVER`].
+    /// Returns the time of the next [`NameServers::expire`] call, or [`NEVER`].
     pub fn deadline_ms(&self) -> u64 {
         self.0.iter().fold(NEVER, |earliest_ms, server| earliest_ms.min(server.until_ms))
     }
@@ -132,7 +132,7 @@ mod tests {
                     *group = if pattern >> place & 1 == 0 { 0 } else { value };
                 }
                 let expected = Ipv6Addr::from(groups);
-                // std writes an IPv4 address into these (RFC 5952 §5), which no network has.
+                // std writes these with an IPv4 address (RFC 5952 §5). No network uses them.
                 if expected.to_ipv4().is_none() {
                     assert_eq!(shown(&Address(expected.octets())), expected.to_string());
                 }
@@ -157,25 +157,25 @@ mod tests {
     }
 
     #[test]
-    fn servers_come_stay_and_go() {
+    fn servers_are_added_refreshed_and_removed() {
         let mut servers = NameServers::default();
         assert_eq!(servers.deadline_ms(), NEVER);
         assert!(servers.update(1000, 2, &option(60, &["2001:db8::53", "fe80::1"])));
-        assert!(!servers.update(2000, 2, &option(60, &["2001:db8::53"])), "longer, and not another one");
-        assert!(servers.update(2000, 3, &option(u32::MAX, &["fe80::1"])), "another link's");
-        assert!(!servers.update(2000, 2, &option(60, &["2001:db8::54"])), "there is room for three");
+        assert!(!servers.update(2000, 2, &option(60, &["2001:db8::53"])), "a longer lifetime is no change");
+        assert!(servers.update(2000, 3, &option(u32::MAX, &["fe80::1"])), "the same address on another link");
+        assert!(!servers.update(2000, 2, &option(60, &["2001:db8::54"])), "the limit is three");
         assert_eq!(servers.deadline_ms(), 61_000);
         assert!(!servers.expire(60_999) && servers.expire(61_000));
         assert_eq!(known(&servers), ["2001:db8::53", "fe80::1"]);
-        assert!(servers.update(61_500, 2, &option(0, &["2001:db8::53"])), "its router takes it back");
+        assert!(servers.update(61_500, 2, &option(0, &["2001:db8::53"])), "its router removes it");
         assert_eq!(known(&servers), ["fe80::1"]);
-        assert!(!servers.update(61_500, 2, &option(0, &["2001:db8::53"])), "nobody knew it");
-        assert!(!servers.forget(2) && servers.forget(3), "its interface is gone");
+        assert!(!servers.update(61_500, 2, &option(0, &["2001:db8::53"])), "it is unknown");
+        assert!(!servers.forget(2) && servers.forget(3), "its interface was removed");
         assert!(servers.all().is_empty());
     }
 
     #[test]
-    fn what_no_server_can_have_and_other_options_are_left() {
+    fn unusable_addresses_and_other_options_are_ignored() {
         let mut servers = NameServers::default();
         assert!(!servers.update(0, 2, &option(60, &["::", "::1", "ff02::1"])));
         let mut other = option(60, &["2001:db8::53"]);

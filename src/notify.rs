@@ -1,18 +1,18 @@
-//! `notify=`: the host's address for notifications that the workload runs, and how the machine ends.
+//! `notify=`: the host's address for notifications of the workload's start and of the machine's end.
 //!
 //! | text | receiver |
 //! |---|---|
 //! | `vsock:CID:PORT`, `vsock-stream:…`, `vsock-dgram:…`, `vsock-seqpacket:…` | a receiver of sd_notify(3) messages, such as systemd-vmspawn |
 //! | `isa:0xPORT` | QEMU's isa-debug-exit |
 //!
-//! The first are the forms of systemd's credential `vmm.notify_socket` (systemd.system-credentials(7)).
+//! The vsock forms are those of systemd's credential `vmm.notify_socket` (systemd.system-credentials(7)).
 
 use crate::text::{hexadecimal, number, position, split, strip_prefix};
 
 /// The host's address for notifications.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Host {
-    /// An I/O port: a write there ends the machine, with that exit status.
+    /// The I/O port of QEMU's isa-debug-exit. Writing N to it ends QEMU with status 2N+1.
     DebugExit(u32),
     /// A socket of vsock(7).
     Vsock {
@@ -20,20 +20,20 @@ pub enum Host {
         kind: u32,
         /// Its CID; 2 is the host.
         cid: u32,
-        /// Its port there.
+        /// Its port.
         port: u32,
     },
 }
 
-/// The kinds of sockets at the places of their numbers (include/linux/net.h); the kernel has none for a dash.
+/// The types of sockets, indexed by their SOCK_* numbers (include/linux/net.h); a dash is a type that vsock does not have.
 const KINDS: &[u8] = b"vsock vsock-stream vsock-dgram - - vsock-seqpacket";
-/// systemd's default for a kind that is not given: the transports to a host have no datagrams.
+/// SOCK_SEQPACKET, systemd's default type: the vsock transports to a host have no datagrams.
 const SEQPACKET: u32 = 5;
 
-/// Parses the text.
+/// Parses the value of `notify=`. Returns `None` if it has none of the forms.
 pub fn parse(text: &[u8]) -> Option<Host> {
     if let Some(port) = strip_prefix(text, b"isa:0x") {
-        return Some(Host::DebugExit(hexadecimal(port)?.get() as u32)); // The kernel refuses what has more than 16 bits.
+        return Some(Host::DebugExit(hexadecimal(port)?.get() as u32)); // The kernel refuses ports of more than 16 bits.
     }
     let mut fields = split(text, b':');
     let kind = match position(KINDS, b' ', fields.next()?)? as u32 {
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_have_systemds_forms_and_qemus() {
+    fn addresses_have_the_forms_of_systemd_and_qemu() {
         let vsock = |kind| Some(Host::Vsock { kind, cid: 2, port: 1234 });
         for (text, host) in [
             ("vsock:2:1234", vsock(5)),
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_host_is_refused() {
+    fn malformed_addresses_are_refused() {
         for text in [
             "",
             "vsock",

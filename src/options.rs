@@ -1,6 +1,6 @@
-//! Options: the kernel command line over the initramfs's run record over the image's over docker's defaults.
+//! Options, from the kernel command line, the run records of the initramfs and the image, and docker's defaults.
 //!
-//! [`table`] has them all. The last value of an option counts.
+//! An earlier source overrides a later one. Within a source, the last value of an option counts. [`table`] has every option.
 
 use self::table::{CHOICES, DEFAULT_TIMES, DISABLED, KERNEL_NAMES, KINDS, Kind, NAMES, SWITCHES, TIMES, VALUES};
 use crate::cmdline;
@@ -13,24 +13,24 @@ pub mod table;
 
 pub use table::{Choice, Switch, Time, Value};
 
-/// Where options come from.
+/// A source of options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// The words after `--` on the kernel command line.
     Arguments,
-    /// The words before it.
+    /// The words before `--` on the kernel command line.
     CommandLine,
     /// `/whit.conf` in the initramfs.
     Initramfs,
     /// `/etc/whit.conf` in the root.
     Image,
-    /// docker's defaults for every container.
+    /// docker's defaults for every container, built into the init.
     Docker,
 }
 
-/// docker's PATH, when the image sets none; its settings of a network that is the container's own (moby,
-/// daemon/oci_linux.go, WithSysctls): every user may listen on every port, and ping; its limits of open files. Not docker's: a
-/// machine's root has every capability.
+/// docker's defaults: its PATH; its sysctls for a container with its own network (moby, daemon/oci_linux.go, WithSysctls), with
+/// which every user may listen on every port and ping; its limits of open files. Unlike in docker, the workload has every
+/// capability.
 const DOCKERS: Record<'_> = Record::decoded(&join::<{ joined_len(DOCKERS_PARTS) }>(DOCKERS_PARTS));
 const DOCKERS_PARTS: &[&[u8]] = &[
     b"env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -45,42 +45,42 @@ const DOCKERS_PARTS: &[&[u8]] = &[
 ];
 
 impl Source {
-    /// The sources, each of which overrides those after it.
+    /// The sources. Each overrides those after it.
     pub const STRONGEST_FIRST: &[Self] =
         &[Self::Arguments, Self::CommandLine, Self::Initramfs, Self::Image, Self::Docker];
 
-    /// Its name in a message; an argument and docker's defaults are never wrong.
+    /// Returns its name in a message. Arguments and docker's defaults have none: they cause no complaint.
     pub fn name(self) -> &'static [u8] {
         const TEXTS: &[&[u8]] = &[b",command line,", RECORD.to_bytes(), b",", IMAGE_RECORD.to_bytes()];
         nth(const { &join::<{ joined_len(TEXTS) }>(TEXTS) }, self as usize)
     }
 }
 
-/// The records of all sources; one that is not there (yet) is empty.
+/// The records of all sources. A record that is absent, or not read yet, is empty.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sources<'a> {
-    /// The words after `--` on the kernel command line, one a line.
+    /// The words after `--` on the kernel command line, one on each line.
     pub arguments: Record<'a>,
-    /// The words before it.
+    /// The words before `--`.
     pub command_line: Record<'a>,
-    /// `/whit.conf`.
+    /// `/whit.conf` in the initramfs.
     pub initramfs: Record<'a>,
-    /// `/etc/whit.conf`.
+    /// `/etc/whit.conf` in the root.
     pub image: Record<'a>,
 }
 
-/// One option, as a source has it.
+/// An option in a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Given<'a> {
-    /// The line it stands on.
+    /// Its line, from 1; 1 on the command line.
     pub line: u32,
     /// Its name without `whit.`; empty for a malformed line.
     pub name: &'a [u8],
-    /// Its value.
+    /// Its value, without quotes and escapes; empty if it has none.
     pub text: &'a [u8],
 }
 
-/// What [`Sources::each`] returns.
+/// The iterator of [`Sources::each`].
 #[derive(Clone, Copy, Debug)]
 pub struct Each<'a> {
     source: Source,
@@ -103,7 +103,7 @@ impl<'a> Iterator for Each<'a> {
                 match strip_prefix(name, b"whit.") {
                     Some(name) => given.name = name,
                     None if position(KERNEL_NAMES, b' ', name).is_some() => {}
-                    None => continue, // The kernel's, or a module's.
+                    None => continue, // an option of the kernel or of a module
                 }
             }
             return Some(given);
@@ -112,7 +112,7 @@ impl<'a> Iterator for Each<'a> {
 }
 
 impl<'a> Sources<'a> {
-    /// The options of a source, in order.
+    /// Returns the options of a source, in order.
     pub fn each(&self, source: Source) -> Each<'a> {
         let record = match source {
             Source::Arguments => self.arguments,
@@ -124,13 +124,13 @@ impl<'a> Sources<'a> {
         Each { source, lines: record.lines() }
     }
 
-    /// Whether any source has one of these options, whose names have a space between them.
+    /// Whether any source has one of these options. `names` is separated by spaces.
     pub fn any_has(&self, names: &[u8]) -> bool {
         let has = |source: &Source| self.each(*source).any(|given| position(names, b' ', given.name).is_some());
         Source::STRONGEST_FIRST.iter().any(has)
     }
 
-    /// Parses the options of all sources; passes those that are not taken to `complain`.
+    /// Parses the options of all sources. Passes each refused option to `complain`.
     pub fn options(&self, complain: &mut dyn FnMut(Source, Complaint<'a>)) -> Options<'a> {
         let mut options = Options::default();
         for &source in Source::STRONGEST_FIRST.iter().rev() {
@@ -144,41 +144,41 @@ impl<'a> Sources<'a> {
     }
 }
 
-/// An option that was not taken, and its place.
+/// A refused option, and its line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Complaint<'a> {
     /// The line, from 1.
     pub line: u32,
     /// The name of the option; empty for a malformed line.
     pub name: &'a [u8],
-    /// Why.
+    /// The reason.
     pub problem: Problem,
 }
 
-/// Why an option was not taken.
+/// The reason why an option was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Problem {
     /// The line is not `key value`, has an escape that is neither `\n` nor `\\`, or a NUL.
     Malformed,
     /// There is no such option.
     Unknown,
-    /// The option has no such value.
+    /// The value is invalid.
     Value,
-    /// It belongs to a feature that this init was built without.
+    /// The option belongs to a disabled feature.
     Disabled,
 }
 
 impl Problem {
-    /// Its text in a message.
+    /// Returns its text in a message.
     pub fn name(self) -> &'static [u8] {
         nth(b"malformed line,unknown option,bad value,not in this init", self as usize)
     }
 }
 
-/// What follows the workload's exit.
+/// The action after the workload's exit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnExit {
-    /// The shell; power off without one.
+    /// Run the shell; power off if there is none.
     Shell,
     /// Power off.
     PowerOff,
@@ -186,42 +186,42 @@ pub enum OnExit {
     Reboot,
     /// Halt.
     Halt,
-    /// The workload starts again, [`Options::restarts`] times at most; then as for [`OnExit::Shell`].
+    /// Restart the workload, at most [`Options::restarts`] times; then act as for [`OnExit::Shell`].
     Restart,
 }
 
 /// How the boot treats the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Net {
-    /// The workload starts with a lease, or when the time for one is over.
+    /// The workload starts after a lease, or after `net.timeout`.
     Wait,
-    /// The same, but for a global address of IPv6 that the network's routers give, instead of a lease.
+    /// The workload starts after a global IPv6 address from a router advertisement, or after `net.timeout`.
     Wait6,
-    /// As [`Net::Wait`], but without a lease there is no workload.
+    /// The workload starts after a lease. Without one it does not start.
     Require,
-    /// The workload starts at once.
+    /// The workload starts without waiting for the network.
     Background,
-    /// The network is left alone.
+    /// The init does not configure the network.
     Off,
 }
 
-/// A time without an end: 136 years.
-const FOR_EVER_S: u32 = u32::MAX;
+/// A time without a limit: 136 years.
+const UNLIMITED_S: u32 = u32::MAX;
 
-/// The options that are single values. Those of one kind are an array: one function reads them. Small fields come first: the code
-/// that reaches them is shorter.
+/// The options that have a single value. Options of one kind are an array, which one function reads. Small fields come first: the
+/// code that reaches them is shorter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Options<'a> {
     times: [u32; TIMES],
-    /// How often the workload is restarted at most ([`OnExit::Restart`]).
+    /// The maximum number of restarts ([`OnExit::Restart`]).
     pub restarts: u32,
     switches: [bool; SWITCHES],
-    /// The places of the words that were chosen, or [`NOT_GIVEN`].
+    /// The indices of the chosen words, or [`NOT_GIVEN`].
     choices: [u8; CHOICES],
     /// Whether the root is mounted read-only.
     pub read_only: bool,
-    /// The signal that asks the workload to end.
+    /// The number of the signal that requests the workload to exit.
     pub stop_signal: u8,
     values: [&'a [u8]; VALUES],
 }
@@ -241,17 +241,17 @@ impl Default for Options<'_> {
 }
 
 const SIGTERM: u8 = 15;
-/// The values of `ip` that an init without static addresses understands.
+/// The values of `ip` that an init without the feature `static-ip` accepts.
 const DYNAMIC: &[u8] = b"dhcp on any both off none";
 const NOT_GIVEN: u8 = u8::MAX;
 
 impl<'a> Options<'a> {
-    /// The value of a text.
+    /// Returns the value of a text option; empty if it is not given.
     pub fn value(&self, value: Value) -> &'a [u8] {
         self.values[value as usize]
     }
 
-    /// The value of a time.
+    /// Returns the value of a time option, in the unit of [`Time`].
     pub fn time(&self, time: Time) -> u32 {
         self.times[time as usize]
     }
@@ -261,7 +261,8 @@ impl<'a> Options<'a> {
         self.switches[switch as usize]
     }
 
-    /// How the boot treats the network. When it is not given, an image with an init of its own configures it itself.
+    /// Returns how the boot treats the network. Without `net=`, it is [`Net::Off`] if the image's init becomes PID 1, which
+    /// configures the network itself.
     pub fn net(&self) -> Net {
         match self.choices[Choice::Net as usize] {
             NOT_GIVEN if self.hand_over() || position(b"off none", b' ', self.value(Value::Ip)).is_some() => Net::Off,
@@ -273,7 +274,7 @@ impl<'a> Options<'a> {
         }
     }
 
-    /// What follows the workload's exit.
+    /// Returns the action after the workload's exit.
     pub fn on_exit(&self) -> OnExit {
         match self.choices[Choice::OnExit as usize] {
             0 => OnExit::Shell,
@@ -289,25 +290,26 @@ impl<'a> Options<'a> {
         self.choices[Choice::Pid1 as usize] > 0
     }
 
-    /// Whether messages go to the kernel's log, and not to the console.
+    /// Whether messages go to the kernel's log instead of the console.
     pub fn kernel_log(&self) -> bool {
         self.choices[Choice::Log as usize] > 0
     }
 
-    /// Whether DHCP's messages are repeated as slowly as in RFC 2131's example.
+    /// Whether DHCP retransmits at the intervals of RFC 2131's example (`dhcp=rfc`).
     pub fn classic_dhcp(&self) -> bool {
         self.choices[Choice::Dhcp as usize] > 0
     }
 
-    #[inline(never)] // Its result stays in memory; inlined, every option is a variable of its own that is copied.
+    /// Sets an option by its name.
+    #[inline(never)] // Inlined, every option becomes a variable that is copied.
     fn set(&mut self, name: &[u8], text: &'a [u8]) -> Result<(), Problem> {
         if name.is_empty() {
             return Err(Problem::Malformed);
         }
         let place = split(NAMES, b' ').position(|known| cmdline::same_name(known, name)).ok_or(Problem::Unknown)?;
         let kind = *KINDS.get(place).ok_or(Problem::Unknown)?;
-        self.take(kind, text).ok_or(Problem::Value)?;
-        // The value is kept all the same: the stub of the feature refuses to go on when there is one.
+        self.store(kind, text).ok_or(Problem::Value)?;
+        // The value is stored nevertheless: the stub of the feature stops the boot if it has one.
         let is_disabled = DISABLED.wrapping_shr(place as u32) & 1 == 1
             || !Feature::StaticIp.is_enabled()
                 && kind == Kind::Text(Value::Ip)
@@ -317,18 +319,18 @@ impl<'a> Options<'a> {
         if is_disabled { Err(Problem::Disabled) } else { Ok(()) }
     }
 
-    /// Takes a value; `None` when the option has no such.
-    #[inline(never)] // Inlined, each comparison of a kind is one of its place with a set of places.
-    fn take(&mut self, kind: Kind, text: &'a [u8]) -> Option<()> {
+    /// Stores a value. Returns `None` if it is invalid.
+    #[inline(never)] // Inlined, each comparison of a kind becomes one of its index with a set.
+    fn store(&mut self, kind: Kind, text: &'a [u8]) -> Option<()> {
         match kind {
-            Kind::List => {} // read where it is used
+            Kind::List => {} // parsed where it is used
             Kind::Text(value) => {
                 *self.values.get_mut(value as usize)? = text;
                 if matches!(value, Value::Init) {
                     self.choices[Choice::Pid1 as usize] = 1;
                 }
             }
-            Kind::Time(Time::RootWait) if text.is_empty() => self.times[Time::RootWait as usize] = FOR_EVER_S,
+            Kind::Time(Time::RootWait) if text.is_empty() => self.times[Time::RootWait as usize] = UNLIMITED_S,
             Kind::Time(time) => *self.times.get_mut(time as usize)? = number(text)?,
             Kind::Switch(switch) => *self.switches.get_mut(switch as usize)? = true,
             Kind::ReadOnly(read_only) => self.read_only = read_only,
@@ -348,13 +350,13 @@ impl<'a> Options<'a> {
     }
 }
 
-/// A signal as docker's STOPSIGNAL names it: `SIGQUIT`, `QUIT`, `3`, `RTMIN+3`.
+/// Returns the number of a signal in the forms of docker's STOPSIGNAL: `SIGQUIT`, `QUIT`, `3`, `RTMIN+3`.
 fn signal(name: &[u8]) -> Option<u8> {
-    // In the order of their numbers, from 1 (signal(7)); a C library has no name for the two before RTMIN.
+    // In the order of their numbers, from 1 (signal(7)). The two before RTMIN have no names: C libraries reserve them.
     const NAMED: &[u8] =
         b"HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP \
         TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS 32 33 RTMIN";
-    // The first real-time signal that a C library leaves to programs, and the last there is (signal(7)).
+    // The first real-time signal that C libraries leave to programs, and the last one (signal(7)).
     const RTMIN: u32 = 34;
     const LAST: u8 = 64;
     let name = strip_prefix(name, b"SIG").unwrap_or(name);

@@ -1,63 +1,63 @@
 //! The user of the workload: docker's USER, looked up in the image's passwd(5) and group(5).
 //!
-//! `user`, `uid`, `user:group`, `uid:gid` and the mixed forms. A number is an id, even if it is also a name, and needs
-//! no line; a name does. A line that is malformed is passed over. The files are read line by line: they may be of any size.
+//! The forms are `user`, `uid`, `user:group`, `uid:gid` and the mixed ones. A number is an id, even if it is also a name, and
+//! needs no line in the files; a name needs one. Malformed lines are skipped. The files are read by lines, and may have any size.
 
 use crate::text::{Split, nth, number, position, split, split_once};
 
-/// Supplementary groups of an account.
+/// The limit of supplementary groups of an account.
 pub const MAX_GROUPS: usize = 64;
-/// The highest id that docker takes.
+/// The highest id that docker accepts.
 const MAX_ID: u32 = i32::MAX.cast_unsigned();
 
-/// Supplementary groups.
+/// Supplementary groups, by their ids.
 pub type Groups = heapless::Vec<u32, MAX_GROUPS>;
 
-/// What setgid(2) and setuid(2) are given, and HOME.
+/// An account: the arguments of setuid(2) and setgid(2), and HOME.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account<'a> {
-    /// The user.
+    /// The user id.
     pub uid: u32,
-    /// The group.
+    /// The group id.
     pub gid: u32,
-    /// The home directory; `/` without a passwd line.
+    /// The home directory; `/` if passwd has none.
     pub home: &'a [u8],
 }
 
 /// The lines of passwd or group, from a file of any size.
 pub trait Lines {
-    /// Goes to the next line, or part of a long one, which ends at the end of the line or after a member of a list. Returns
-    /// `false`, and the line is empty, after the last.
+    /// Advances to the next line, or to the next part of a long line. A part ends at the end of the line or after a member of a
+    /// list. Returns `false` after the last line; [`Lines::line`] is empty then.
     fn advance(&mut self) -> bool;
-    /// The line.
+    /// Returns the line, or its part.
     fn line(&self) -> &[u8];
-    /// Whether it is a part of a line, and not the first.
+    /// Whether this is a further part of a line, not its first.
     fn continues(&self) -> bool;
 }
 
-/// Why a USER cannot be had.
+/// The reason why a USER cannot be resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Problem {
     /// No passwd line has that name, or the number is out of range.
     User,
     /// No group line has that name, or the number is out of range.
     Group,
-    /// More than [`MAX_GROUPS`].
+    /// The user is in more than [`MAX_GROUPS`] groups.
     TooManyGroups,
 }
 
 impl Problem {
-    /// Its text in a message.
+    /// Returns its text in a message.
     pub fn name(self) -> &'static [u8] {
         nth(b"no such user in /etc/passwd,no such group in /etc/group,in more than 64 groups", self as usize)
     }
 }
 
-/// Finds the account of a USER; an empty one is root. `groups` gets those that list the user, when USER names no group, and
-/// the account's own: a program may give that up as its current one (CVE-2022-36109).
+/// Finds the account of a USER; an empty one is root. Appends to `groups` the groups that list the user, unless USER names a
+/// group, and the account's primary group: a process may drop that as its effective group (CVE-2022-36109).
 ///
 /// # Errors
-/// [`Problem`] when a name has no line.
+/// [`Problem`] if a name has no line, an id is out of range, or `groups` is full.
 pub fn account<'a, L: Lines>(
     user: &[u8],
     passwd: &'a mut L,
@@ -67,9 +67,9 @@ pub fn account<'a, L: Lines>(
     let (user, group_name) = split_once(user, b':').unwrap_or((user, b""));
     let user = if user.is_empty() { b"0" } else { user };
     let user_id = id(user);
-    let is_meant =
+    let is_wanted =
         |line: &Fields<'_>| id(line.fourth).is_some() && user_id.map_or(line.name == user, |id| line.id == id);
-    while passwd.advance() && (passwd.continues() || !fields(passwd.line()).is_some_and(|line| is_meant(&line))) {}
+    while passwd.advance() && (passwd.continues() || !fields(passwd.line()).is_some_and(|line| is_wanted(&line))) {}
     let mut account = Account { uid: 0, gid: 0, home: b"" };
     let mut name = &b""[..];
     match fields(passwd.line()) {
@@ -116,7 +116,7 @@ pub fn account<'a, L: Lines>(
     Ok(account)
 }
 
-/// A line of passwd or group that is well formed so far.
+/// The fields of a line of passwd or group, of which the first four are well formed.
 struct Fields<'a> {
     name: &'a [u8],
     id: u32,
@@ -124,6 +124,7 @@ struct Fields<'a> {
     rest: Split<'a>,
 }
 
+/// Splits a line; `None` if it is malformed.
 #[inline(never)]
 fn fields(line: &[u8]) -> Option<Fields<'_>> {
     let mut rest = split(line, b':');
@@ -132,6 +133,7 @@ fn fields(line: &[u8]) -> Option<Fields<'_>> {
     Some(Fields { name, id, fourth: rest.next()?, rest })
 }
 
+/// Parses an id up to [`MAX_ID`].
 fn id(text: &[u8]) -> Option<u32> {
     number(text).filter(|id| *id <= MAX_ID)
 }
@@ -151,7 +153,7 @@ mod tests {
     const GROUP: &[u8] =
         b"root:x:0:\nweb:x:44:\nbroken:x:x:web\nlogs:x:4:syslog,web\nspare:x:9:web,\n70:x:71:\nlogs:x:72:\nshort:x:5";
 
-    /// The lines of a text, of which those that are longer are read in parts of at most that many bytes.
+    /// The lines of a text. Longer lines are read in parts of at most that many bytes.
     struct Parts<'a>(Split<'a>, usize, &'a [u8], &'a [u8], bool);
 
     fn parts(text: &[u8], longest: usize) -> Parts<'_> {
@@ -192,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn all_six_forms_are_found() {
+    fn all_forms_of_a_user_are_found() {
         for (user, uid, gid, groups, home) in [
             ("", 0, 0, &[0][..], "/root"),
             ("web", 33, 44, &[4, 9, 44], "/srv/web"),
@@ -203,7 +205,7 @@ mod tests {
             ("33:logs", 33, 4, &[4], "/srv/web"),
             ("4321:1234", 4321, 1234, &[1234], "/"),
             ("4321", 4321, 0, &[0], "/"),
-            // Names that are numbers: an id is meant.
+            // Numbers that are also names are ids.
             ("1000", 1000, 0, &[0], "/"),
             ("55", 55, 66, &[66], "/number"),
             ("web:70", 33, 70, &[70], "/srv/web"),

@@ -1,15 +1,15 @@
-//! The kernel's report of the network that it configured by itself (`ip=`, /proc/net/pnp; net/ipv4/ipconfig.c,
-//! pnp_seq_show()).
+//! /proc/net/pnp: the DNS servers and domain that the kernel received when it configured the network (`ip=`;
+//! net/ipv4/ipconfig.c, pnp_seq_show()).
 
 use crate::dhcp::lease::Lease;
 use crate::dhcp::names;
 use crate::ipv4;
 use crate::text::{split, strip_prefix};
 
-/// Bytes of the file that are read: three name servers and a domain of 64 bytes are less.
+/// Bytes of the file that are read. Its longest content is shorter: three DNS servers and a domain of 64 bytes.
 pub const MAX_PNP: usize = 512;
 
-/// Takes name servers and domain. (`bootserver` is the TFTP server, not the DHCP server.)
+/// Appends the file's DNS servers and domain to a lease. (`bootserver` is the TFTP server, not the DHCP server.)
 pub fn parse(text: &[u8], lease: &mut Lease) {
     for line in split(text, b'\n') {
         if let Some(domains) = strip_prefix(line, b"domain ") {
@@ -27,7 +27,7 @@ mod tests {
     use crate::ipv4::Address;
 
     #[test]
-    fn what_the_kernel_was_granted_is_read() {
+    fn dns_servers_and_domain_of_the_kernel_are_read() {
         let mut lease = Lease::default();
         parse(
             b"#PROTO: DHCP\ndomain a.test\nnameserver 10.0.2.3\nnameserver 10.0.2.4\nbootserver 10.0.2.2\n",
@@ -38,7 +38,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_that_was_told_nothing_says_so() {
+    fn a_file_without_servers_and_malformed_lines_add_nothing() {
         let mut lease = Lease::default();
         parse(b"#MANUAL\n", &mut lease);
         assert!(lease.name_servers.is_empty() && lease.search.is_empty());

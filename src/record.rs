@@ -1,17 +1,17 @@
-//! The run record, `whit.conf`: mkraw and mkcpio write it from `docker inspect`, so that the init needs no JSON.
+//! The run record, `whit.conf`. mkraw and mkcpio write it from an image's configuration, so that the init needs no JSON parser.
 //!
-//! One `key value` a line, the value up to the end of the line; `\n` and `\\` are the only escapes; a repeated key
-//! appends; empty lines and lines that begin with `#` are skipped.
+//! Each line is `key value`; the value extends to the end of the line. `\n` and `\\` are the only escapes. A repeated key
+//! appends. Empty lines and lines that begin with `#` are skipped.
 
 use crate::text::{Split, split, split_once};
 
-/// A record has fewer bytes than this.
+/// The limit of a record, in bytes: it must be shorter.
 pub const MAX_RECORD: usize = 16 * 1024;
 
-/// A record that was decoded, in the buffer that held it.
+/// A decoded record, in the buffer that it was read into.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Record<'a> {
-    /// The lines with their escapes undone, separated by NUL: a value may contain a newline now.
+    /// The decoded lines, separated by NULs: a value may contain a newline.
     text: &'a [u8],
 }
 
@@ -20,19 +20,19 @@ pub struct Record<'a> {
 pub struct Line<'a> {
     /// Its number in the file, from 1.
     pub number: u32,
-    /// Its key; empty when the line is malformed: no key, another escape, a NUL.
+    /// Its key; empty if the line is malformed (no key, an unknown escape, or a NUL).
     pub key: &'a [u8],
-    /// Its value; empty when there is none.
+    /// Its value; empty if it has none.
     pub value: &'a [u8],
 }
 
 impl<'a> Record<'a> {
-    /// A record in the program itself: lines that need no escapes, with a NUL between them.
+    /// Creates a record from decoded lines, separated by NULs.
     pub(crate) const fn decoded(text: &'a [u8]) -> Self {
         Self { text }
     }
 
-    /// Undoes the escapes in place.
+    /// Decodes the bytes of a file in place.
     pub fn decode(buffer: &'a mut [u8]) -> Self {
         let mut written = 0usize;
         let mut line_start = 0usize;
@@ -43,7 +43,7 @@ impl<'a> Record<'a> {
             read += 1;
             let decoded = match byte {
                 None | Some(b'\n') => {
-                    // A line that begins with a space has no key: that is how a malformed one is remembered.
+                    // A malformed line gets a leading space: it has no key then.
                     if let (true, Some(first)) = (malformed, buffer.get_mut(line_start)) {
                         *first = b' ';
                     }
@@ -82,13 +82,13 @@ impl<'a> Record<'a> {
         Self { text: buffer.get(..written).unwrap_or_default() }
     }
 
-    /// The lines, malformed ones included, without empty lines and comments.
+    /// Returns the lines, malformed ones included, without empty lines and comments.
     pub fn lines(&self) -> Lines<'a> {
         Lines { rest: split(self.text, 0), number: 0 }
     }
 }
 
-/// What [`Record::lines`] returns.
+/// The iterator of [`Record::lines`].
 #[derive(Clone, Copy, Debug)]
 pub struct Lines<'a> {
     rest: Split<'a>,
@@ -96,7 +96,7 @@ pub struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    /// The next line, even an empty one or a comment; there is no line after the last NUL.
+    /// Returns the next line, even an empty one or a comment. No line follows the last NUL.
     pub(crate) fn whole(&mut self) -> Option<&'a [u8]> {
         self.number = self.number.wrapping_add(1);
         self.rest.next().filter(|line| !(line.is_empty() && self.rest.is_done()))
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
     use std::vec::Vec;
 
-    /// Number, key and value of each line; of a malformed one the number.
+    /// Returns number, key and value of each line; the number alone of a malformed one.
     fn lines(text: &str) -> Vec<(u32, Option<(Vec<u8>, Vec<u8>)>)> {
         let mut buffer = text.as_bytes().to_vec();
         let entry = |line: &Line<'_>| (!line.key.is_empty()).then(|| (line.key.to_vec(), line.value.to_vec()));
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn values_reach_to_the_end_of_the_line() {
+    fn values_extend_to_the_end_of_the_line() {
         assert_eq!(
             lines("# made by mkraw\n\nentrypoint /bin/sh\nentrypoint -c\ncmd echo \"a  b\" \ncmd \ngrow\nenv A=b=c"),
             [
@@ -150,12 +150,12 @@ mod tests {
     }
 
     #[test]
-    fn escapes_are_two() {
+    fn newlines_and_backslashes_are_escaped() {
         assert_eq!(lines("cmd a\\nb\\\\n\\\\\nuser u\n"), [line(1, "cmd", "a\nb\\n\\"), line(2, "user", "u")]);
     }
 
     #[test]
-    fn malformed_lines_keep_their_number_and_spoil_no_other() {
+    fn a_malformed_line_does_not_affect_the_others() {
         for bad in ["cmd \\t", "cmd \\", "cmd a\0b", " cmd a", " ", "\\nx y\\q"] {
             let text = std::format!("user u\n{bad}\ncmd c");
             assert_eq!(lines(&text), [line(1, "user", "u"), (2, None), line(3, "cmd", "c")], "{bad:?}");
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn every_truncation_is_read() {
+    fn every_truncation_is_decoded() {
         let text = b"entrypoint /bin/sh\\n\ncmd \\\\ \n#x\nenv A=b";
         for end in 0..=text.len() {
             let mut buffer = text[..end].to_vec();

@@ -1,4 +1,4 @@
-//! `rlimit=`: what a process may use at most, in the words of docker's `--ulimit`.
+//! `rlimit=`: resource limits (getrlimit(2)), in the form of docker's `--ulimit`.
 
 use crate::text::{long_number, position, split};
 
@@ -9,17 +9,17 @@ pub const UNLIMITED: u64 = u64::MAX;
 const NAMES: &[u8] =
     b"cpu fsize data stack core rss nproc nofile memlock as locks sigpending msgqueue nice rtprio rttime";
 
-/// What setrlimit(2) is given.
+/// The arguments of setrlimit(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
-    /// RLIMIT_*.
+    /// The RLIMIT_* number.
     pub resource: u32,
-    /// The limit that holds, and the one up to which a process may raise it.
+    /// The soft limit, which applies, and the hard limit, up to which a process may raise it.
     pub soft_hard: [u64; 2],
 }
 
-/// Reads `NAME=SOFT[:HARD]`; without HARD both are SOFT. `unlimited` and docker's `-1` are no limit. Whether the soft one
-/// is above the hard one is left to the kernel, which refuses it.
+/// Parses `NAME=SOFT[:HARD]`; without HARD both limits are SOFT. `unlimited` and docker's `-1` mean no limit. Returns `None` for
+/// any other text. A soft limit above the hard limit is not checked here: the kernel refuses it.
 pub fn parse(text: &[u8]) -> Option<Limit> {
     let mut fields = split(text, b'=');
     let resource = position(NAMES, b' ', fields.next()?)?;
@@ -30,6 +30,7 @@ pub fn parse(text: &[u8]) -> Option<Limit> {
     is_whole.then_some(Limit { resource: resource as u32, soft_hard: [soft, hard] })
 }
 
+/// Parses one limit.
 fn value(text: &[u8]) -> Option<u64> {
     if position(b"unlimited -1", b' ', text).is_some() { Some(UNLIMITED) } else { long_number(text) }
 }
@@ -40,7 +41,7 @@ mod tests {
     use linux_raw_sys::general::{RLIMIT_CORE, RLIMIT_CPU, RLIMIT_MEMLOCK, RLIMIT_NOFILE, RLIMIT_NPROC, RLIMIT_RTTIME};
 
     #[test]
-    fn dockers_words_are_limits() {
+    fn limits_are_parsed_as_in_docker() {
         for (text, resource, soft, hard) in [
             ("nofile=1024:1048576", RLIMIT_NOFILE, 1024, 1 << 20),
             ("nproc=5", RLIMIT_NPROC, 5, 5),
@@ -55,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_is_refused() {
+    fn malformed_limits_are_refused() {
         for text in [
             "",
             "nofile",
@@ -78,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn every_truncation_has_an_answer() {
+    fn every_truncation_is_parsed_or_refused() {
         let text = b"nofile=10:20";
         for end in 0..text.len() {
             // "nofile=1", "nofile=10", "nofile=10:2"

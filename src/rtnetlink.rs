@@ -1,6 +1,6 @@
-//! rtnetlink(7) messages: the few that bring an interface up, set its address and routes, and report its carrier.
+//! rtnetlink(7) messages that bring an interface up, set its address and routes, and report its carrier.
 //!
-//! Requests are built into bounded storage; replies are taken apart by total functions.
+//! Requests are built in bounded storage. Replies are parsed by total functions.
 
 use linux_raw_sys::net::net_device_flags::IFF_UP;
 use linux_raw_sys::netlink as nl;
@@ -12,17 +12,17 @@ mod message;
 
 pub use message::{Link, MAX_REPLY, Message, messages};
 
-/// The longest request: an address with its lifetimes.
+/// The limit of a request, in bytes. The longest is an address with its lifetimes.
 pub const MAX_REQUEST: usize = 96;
 
-/// struct nlmsghdr: length, type, flags, sequence, port.
+/// Bytes of struct nlmsghdr: length, type, flags, sequence, port.
 const HEADER: usize = 16;
-/// Everything in a message begins at a multiple of this.
+/// The alignment of messages and attributes (NLMSG_ALIGNTO, RTA_ALIGNTO).
 const ALIGNMENT: usize = 4;
 const AF_INET: u32 = 2;
 const AF_INET6: u8 = 10;
 
-// The bindings have these as enums of C; they are numbers on the wire.
+// linux-raw-sys has these as C enums; a message has them as u16 or u8.
 const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
 const RTM_GETLINK: u16 = 18;
@@ -52,9 +52,9 @@ pub struct Request {
 }
 
 impl Request {
-    /// A message of `words`, as a little-endian machine has them, each with a kind: 0 for a word of the struct that comes first, else
-    /// that of the attribute whose payload it is. An attribute that is 0 is left out, which is the same to the kernel. Sequence and
-    /// port stay 0: one request is out at a time.
+    /// Builds a request from little-endian words. The kind of a word is 0 for the leading struct, and otherwise the type of the
+    /// attribute whose payload it is. An attribute of value 0 is omitted, which the kernel treats alike. Sequence and port are 0:
+    /// only one request is pending at a time.
     #[inline(never)]
     fn new(head: u32, words: &[u32], kinds: &[u8]) -> Self {
         let mut request = Self { bytes: heapless::Vec::new() };
@@ -75,37 +75,37 @@ impl Request {
         request
     }
 
-    /// Appends a word. What does not fit is a mistake in this file: the tests build the longest request of each kind.
+    /// Appends a word. It always fits: the tests build the longest request of each kind.
     #[inline(never)]
     fn put(&mut self, word: u32) {
         let _ = self.bytes.extend_from_slice(&word.to_le_bytes());
     }
 
-    /// What is sent.
+    /// Returns the bytes to send.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-/// The flags of what is added, or replaced when it is there.
+/// The flags of a request that creates or replaces.
 const SET: u32 = nl::NLM_F_ACK | nl::NLM_F_CREATE | nl::NLM_F_REPLACE;
 
-/// Type and flags of a request.
+/// Returns the type and flags of a request, as in its header.
 const fn head(kind: u16, flags: u32) -> u32 {
     kind as u32 | (flags | nl::NLM_F_REQUEST) << 16
 }
 
-/// Asks for all interfaces; the answer is one [`Message::Link`] each.
+/// Requests all interfaces (RTM_GETLINK). The reply has one [`Message::Link`] for each.
 pub fn dump_links() -> Request {
     Request::new(const { head(RTM_GETLINK, nl::NLM_F_DUMP) }, &[0; 4], &[0; 4])
 }
 
-/// Sets IFF_UP.
+/// Brings an interface up (RTM_NEWLINK, IFF_UP).
 pub fn bring_up(interface: u32) -> Request {
     set_mtu(interface, 0)
 }
 
-/// Sets how long the packets of an interface that is up may be.
+/// Sets the MTU of an interface in bytes, and brings it up; an MTU of 0 is left unchanged.
 pub fn set_mtu(interface: u32, mtu: u32) -> Request {
     // struct ifinfomsg: family, padding, type; index; flags; change
     let words = [0, interface, IFF_UP as u32, IFF_UP as u32, mtu];
@@ -119,25 +119,26 @@ pub struct InterfaceAddress {
     pub interface: u32,
     /// The address.
     pub address: Address,
-    /// The length of its subnet's prefix.
+    /// The prefix length of its subnet.
     pub prefix_length: u8,
 }
 
 impl InterfaceAddress {
-    /// struct ifaddrmsg: family, prefix length, flags, scope; index.
+    /// Returns struct ifaddrmsg: family, prefix length, flags, scope; index.
     fn fixed(&self) -> [u32; 2] {
         [AF_INET | u32::from(self.prefix_length) << 8, self.interface]
     }
 
-    /// The broadcast address of the subnet; 0 for a /31, which has none (RFC 3021), and a /32.
+    /// Returns the broadcast address of the subnet; 0 for a /31 (RFC 3021) and a /32, which have none.
     fn broadcast(&self) -> u32 {
         let host_mask = u32::MAX.checked_shr(u32::from(self.prefix_length)).unwrap_or(0);
         if self.prefix_length < 31 { (self.address.bits() | host_mask).to_be() } else { 0 }
     }
 
-    /// Adds the address, or renews its lifetime: the kernel drops it after `lifetime_s` by itself.
+    /// Adds the address, or sets its lifetime (RTM_NEWADDR). The kernel removes it after `lifetime_s`; `None` is
+    /// unlimited.
     pub fn add(&self, lifetime_s: Option<u32>) -> Request {
-        // include/net/addrconf.h: all ones is for ever.
+        // include/net/addrconf.h, INFINITY_LIFE_TIME: all ones do not expire.
         let lifetime_s = lifetime_s.unwrap_or(u32::MAX);
         let ([fixed, interface], address) = (self.fixed(), u32::from_le_bytes(self.address.0));
         // struct ifa_cacheinfo: preferred, valid, created, updated
@@ -149,14 +150,15 @@ impl InterfaceAddress {
         )
     }
 
-    /// Takes the address away, and the routes through it with it.
+    /// Removes the address, and with it its routes (RTM_DELADDR).
     pub fn delete(&self) -> Request {
         let [fixed, interface] = self.fixed();
         let words = [fixed, interface, u32::from_le_bytes(self.address.0)];
         Request::new(const { head(RTM_DELADDR, nl::NLM_F_ACK) }, &words, &[0, 0, IFA_LOCAL])
     }
 
-    /// A route from the address, through a gateway that need not be in the subnet (clouds lease a /32) or to the link itself.
+    /// Adds or replaces a route with the address as its source (RTM_NEWROUTE). Its destination is on the link, or past a gateway
+    /// that may be outside the subnet (RTNH_F_ONLINK): clouds lease a /32.
     #[inline(never)]
     pub fn route(&self, route: &Route, metric: u32) -> Request {
         const RTN_UNICAST: u32 = 1;
@@ -184,9 +186,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_are_these_bytes() {
+    fn requests_have_these_bytes() {
         let address = InterfaceAddress { interface: 2, address: Address([10, 0, 2, 15]), prefix_length: 24 };
-        // struct nlmsghdr, struct ifaddrmsg, attributes of rtnetlink(7), for a machine that has the low byte first.
+        // struct nlmsghdr, struct ifaddrmsg, attributes of rtnetlink(7), little-endian.
         let expected = [
             &[68, 0, 0, 0, 20, 0, 5, 5, 0, 0, 0, 0, 0, 0, 0, 0, 2, 24, 0, 0, 2, 0, 0, 0][..],
             &[20, 0, 6, 0, 60, 0, 0, 0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
@@ -195,30 +197,30 @@ mod tests {
         ]
         .concat();
         assert_eq!(address.add(Some(60)).bytes(), expected);
-        let by_default = Route { destination: Address::UNSPECIFIED, prefix_length: 0, gateway: Address([10, 0, 2, 2]) };
-        let route = address.route(&by_default, 7);
+        let default_route =
+            Route { destination: Address::UNSPECIFIED, prefix_length: 0, gateway: Address([10, 0, 2, 2]) };
+        let route = address.route(&default_route, 7);
         let expected = [
             &[60, 0, 0, 0, 24, 0, 5, 5, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 254, 16, 0, 1, 4, 0, 0, 0][..],
             &[8, 0, 5, 0, 10, 0, 2, 2, 8, 0, 4, 0, 2, 0, 0, 0, 8, 0, 7, 0, 10, 0, 2, 15, 8, 0, 6, 0, 7, 0, 0, 0],
         ]
         .concat();
         assert_eq!(route.bytes(), expected);
-        let neighbours =
-            Route { destination: Address([10, 9, 0, 0]), prefix_length: 16, gateway: Address::UNSPECIFIED };
-        let on_link = address.route(&neighbours, 7);
+        let on_link = Route { destination: Address([10, 9, 0, 0]), prefix_length: 16, gateway: Address::UNSPECIFIED };
+        let route_on_link = address.route(&on_link, 7);
         let expected = [
             &[60, 0, 0, 0, 24, 0, 5, 5, 0, 0, 0, 0, 0, 0, 0, 0, 2, 16, 0, 0, 254, 16, 253, 1, 0, 0, 0, 0][..],
             &[8, 0, 1, 0, 10, 9, 0, 0, 8, 0, 4, 0, 2, 0, 0, 0, 8, 0, 7, 0, 10, 0, 2, 15, 8, 0, 6, 0, 7, 0, 0, 0],
         ]
         .concat();
-        assert_eq!(on_link.bytes(), expected);
-        let longest = address.route(&Route { gateway: Address([10, 0, 2, 2]), ..neighbours }, 7);
+        assert_eq!(route_on_link.bytes(), expected);
+        let longest = address.route(&Route { gateway: Address([10, 0, 2, 2]), ..on_link }, 7);
         for request in
             [bring_up(2), set_mtu(2, 1400), dump_links(), address.delete(), address.add(None), route, longest]
         {
             let length = u32::from_ne_bytes(request.bytes()[..4].try_into().unwrap());
             assert_eq!(usize::try_from(length), Ok(request.bytes().len()));
-            assert!(request.bytes().len() < MAX_REQUEST, "not cut");
+            assert!(request.bytes().len() < MAX_REQUEST, "it is not truncated");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Volumes, which `mount=` and `tmpfs=` mount in the root: the words are those of docker's `--mount` and fstab(5).
+//! Volumes, which `mount=` and `tmpfs=` mount in the root. Their options are those of fstab(5) and docker's `--tmpfs`.
 
 use linux_raw_sys::general::{MS_NODEV, MS_NOEXEC, MS_NOSUID};
 
@@ -8,20 +8,20 @@ use crate::text::{position, split};
 /// A mount in the root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Volume<'a> {
-    /// The text that [`Volume::spec`] parses.
+    /// The source, for [`Volume::spec`].
     pub source: &'a [u8],
-    /// The directory in the root, from `/` on.
+    /// The absolute path of the mount point in the root.
     pub path: &'a [u8],
-    /// The file system's type; empty when the source implies it.
+    /// The file system type; empty if it is not given.
     pub fstype: &'a [u8],
-    /// What fstab(5) has in its fourth field.
+    /// The mount options, as in the fourth field of fstab(5).
     pub options: &'a [u8],
-    /// The MS_* flags that hold unless the options say otherwise.
+    /// The default MS_* flags, which the options may clear.
     pub flags: u32,
 }
 
 impl<'a> Volume<'a> {
-    /// Reads the source: in the forms of `root=`, or `tmpfs`; `None` when it has none of them.
+    /// Parses the source: one of the forms of `root=`, or `tmpfs`. Returns `None` for any other.
     pub fn spec(&self) -> Option<RootSpec<'a>> {
         match self.source {
             TMPFS => Some(RootSpec { kind: Kind::Tmpfs, name: TMPFS, number: None, offset: 0 }),
@@ -32,8 +32,8 @@ impl<'a> Volume<'a> {
 
 /// Parses the value of `mount=`, `SOURCE:/PATH[:FSTYPE[:OPTIONS]]`, or `tmpfs=`, `/PATH[:OPTIONS]`.
 ///
-/// The first field that begins with a slash, but for the first of all, is the path: a source may have colons of its own. A
-/// tmpfs is without programs, devices and set-id bits unless its options say so, as docker's `--tmpfs`.
+/// In `mount=`, the path is the first field after the first that begins with a slash: a source may contain colons. A `tmpfs=` has
+/// the flags noexec, nodev and nosuid by default, as docker's `--tmpfs`. Returns `None` without a source or path.
 pub fn parse(text: &[u8], is_tmpfs: bool) -> Option<Volume<'_>> {
     let mut fields = split(text, b':');
     let (mut source, mut fstype, mut flags) = (TMPFS, TMPFS, MS_NOSUID | MS_NODEV | MS_NOEXEC);
@@ -55,30 +55,30 @@ pub fn parse(text: &[u8], is_tmpfs: bool) -> Option<Volume<'_>> {
     is_whole.then_some(Volume { source, path, fstype, options: fields.rest(), flags })
 }
 
-/// The type of memory, and the source.
+/// The type of a tmpfs, which is also its source.
 pub const TMPFS: &[u8] = b"tmpfs";
 
-/// One of a mount's options.
+/// The effect of a mount option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MountOption<'a> {
-    /// These MS_* flags are set.
+    /// Sets these MS_* flags.
     Set(u32),
-    /// These are cleared.
+    /// Clears these MS_* flags.
     Clear(u32),
-    /// It means nothing to the kernel.
+    /// None: the option is not for the kernel.
     Nothing,
-    /// The file system's own.
+    /// An option of the file system, passed as data.
     Data(&'a [u8]),
 }
 
-/// Flags by their names, in the order of their bits from MS_RDONLY = 1 on (include/uapi/linux/mount.h), and what undoes them;
-/// a dash is a bit that is none of them.
+/// The options that set a flag, in the order of the bits from MS_RDONLY = 1 on (include/uapi/linux/mount.h), and those that clear
+/// it. A dash is a bit without an option.
 const SET: &[u8] = b"ro nosuid nodev noexec sync - mand dirsync nosymfollow - noatime nodiratime";
 const CLEARED: &[u8] = b"rw suid dev exec async - - - - - atime diratime";
-/// What is not for the kernel: fstab's words, that dash, and no word at all.
+/// The options without effect: those of fstab(5) for user space, the dash above, and the empty option.
 const NOTHING: &[u8] = b"defaults nofail - ";
 
-/// The meaning of an option (mount(8), "FILESYSTEM-INDEPENDENT MOUNT OPTIONS").
+/// Returns the effect of an option (mount(8), "FILESYSTEM-INDEPENDENT MOUNT OPTIONS").
 pub fn mount_option(word: &[u8]) -> MountOption<'_> {
     let bit = |names| position(names, b' ', word).map(|place| 1u32.wrapping_shl(place as u32));
     match (position(NOTHING, b' ', word), bit(SET), bit(CLEARED)) {
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_colon_before_a_slash_ends_the_source() {
+    fn a_colon_before_a_slash_ends_the_source() {
         for (text, expected) in [
             ("virtiofs:src:/data", volume("virtiofs:src", "/data", "", "")),
             ("/dev/vdb:/var/lib:ext4:ro,noatime", volume("/dev/vdb", "/var/lib", "ext4", "ro,noatime")),
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn every_truncation_has_an_answer() {
+    fn every_truncation_is_parsed_or_refused() {
         let text = b"/dev/vdb:/var/lib:ext4:ro,noatime";
         for end in 0..text.len() {
             assert_eq!(parse(&text[..end], false).is_some(), end > 9, "{end}");
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tmpfs_is_named_by_its_place() {
+    fn a_tmpfs_needs_only_a_path() {
         let flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
         let tmpfs = |path, options| Some(Volume { flags, ..volume("tmpfs", path, "tmpfs", options)? });
         assert_eq!(parse(b"/run:exec,size=1m", true), tmpfs("/run", "exec,size=1m"));
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn options_are_flags_or_the_file_systems_own() {
+    fn options_are_flags_or_data() {
         for (word, expected) in [
             ("ro", MountOption::Set(MS_RDONLY)),
             ("nosuid", MountOption::Set(MS_NOSUID)),

@@ -1,8 +1,8 @@
 //! The client's state machine (RFC 2131 §4.4, figure 5), without I/O and without a clock of its own.
 //!
 //! The caller calls [`Client::link`], [`Client::receive`] and, at [`Client::deadline_ms`], [`Client::timeout`], and performs
-//! the [`Action`] that each returns. What an action sends is [`Client::query`]. Times are milliseconds of one clock that never stands still
-//! (CLOCK_BOOTTIME).
+//! the [`Action`] that each returns. [`Client::query`] is the message to send. Times are milliseconds of CLOCK_BOOTTIME, which
+//! also counts while the machine is suspended.
 
 use super::lease::{Lease, Times};
 use super::wire::{self, HardwareAddress, Kind, Message, Query, code};
@@ -10,75 +10,76 @@ use crate::features::Feature;
 use crate::ipv4::Address;
 use crate::time::{NEVER, after_ms, after_s};
 
-/// RFC 2131 §4.1 gives 4 s as an example for 10 Mb/s Ethernet; what it demands is exponential growth with jitter. The
-/// first frame after a link came up is often lost, which costs one gap: a quarter of a second.
+/// The first retransmission interval. RFC 2131 §4.1 requires exponential backoff with jitter; its 4 s are an example for 10 Mb/s
+/// Ethernet. The first frame after the link comes up is often lost, which costs one interval.
 pub const FIRST_GAP_MS: u64 = 250;
-/// RFC 2131 §4.1's example: `dhcp=rfc`.
+/// The first retransmission interval of `dhcp=rfc`: RFC 2131 §4.1's example.
 pub const CLASSIC_GAP_MS: u64 = 4000;
-/// RFC 2131 §4.1: up to 64 s.
+/// The longest retransmission interval (RFC 2131 §4.1).
 const MAX_GAP_MS: u64 = 64_000;
-/// REQUESTs for one offer before the next DISCOVER.
+/// REQUESTs for one offer before the client returns to DISCOVER.
 const MAX_REQUESTS: u8 = 4;
-/// REQUESTs of the address from before: for some 0.75 s.
+/// REQUESTs in INIT-REBOOT before the client returns to DISCOVER, after about 0.75 s.
 const MAX_REBOOTS: u8 = 2;
-/// RFC 2131 §3.1, step 5: at least ten seconds between an address that was another's and the next.
+/// The pause after a DECLINE (RFC 2131 §3.1, step 5: at least ten seconds).
 const DECLINED_WAIT_MS: u64 = 10_000;
-/// So many messages ask for a unicast answer, then every other one does.
+/// Messages that request a unicast reply. After these, every other message requests a broadcast reply.
 const UNICAST_TRIES: u8 = 3;
-/// Messages are counted up to here, where the gaps do not grow any more; from there on the last two are meant in turn.
+/// The limit of the message count, where intervals have stopped growing. From there the count alternates between the last two
+/// values, and so does the broadcast flag.
 const LAST_TRY: u8 = 9;
-/// RFC 2131 §4.4.5: at least 60 s between REQUESTs of a lease that is in use.
+/// The shortest interval between renewal REQUESTs (RFC 2131 §4.4.5).
 const MIN_RENEWAL_GAP_MS: u64 = 60_000;
 
-/// The state of the client: RFC 2131's figure 5, WaitLink before it, and Fixed.
+/// The state of the client: those of RFC 2131's figure 5, and WaitLink, Probing and Fixed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// There is no carrier: what is sent would be lost without a word. At the deadline the interface is brought up.
+    /// No carrier, so nothing is sent. The interface is brought up at the deadline.
     WaitLink,
-    /// A DISCOVER is out, or will be at the deadline.
+    /// A DISCOVER has been sent, or is due at the deadline.
     Selecting,
-    /// A REQUEST for an offer is out.
+    /// A REQUEST for an offer has been sent.
     Requesting,
-    /// An address was granted: ARP probes the link for another host that has it, until the deadline.
+    /// The server has acknowledged an address, and ARP probes the link for another host that uses it, until the deadline.
     Probing,
-    /// The lease holds.
+    /// The lease is valid.
     Bound,
-    /// T1 has passed: the server is asked.
+    /// T1 has passed: the client requests a renewal from its server.
     Renewing,
-    /// T2 has passed: every server is asked.
+    /// T2 has passed: the client requests a renewal from any server.
     Rebinding,
-    /// The link was gone, or the lease ended: whether the address from before can be had is asked, or will be at the deadline
-    /// (the RFC's INIT-REBOOT and REBOOTING).
+    /// The link was down, or the lease expired. A REQUEST for the previous address has been sent, or is due at the deadline (the
+    /// RFC's INIT-REBOOT and REBOOTING).
     Rebooting,
-    /// The address was chosen by hand, and is used whenever there is a carrier.
+    /// The address is static. It is configured whenever the link comes up.
     Fixed,
 }
 
 /// The destination of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Destination {
-    /// All hosts on the link.
+    /// 255.255.255.255: all hosts on the link.
     Broadcast,
-    /// The server of the lease, routed.
+    /// The server of the lease, by unicast.
     Server(Address),
 }
 
 /// An action for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Nothing.
+    /// Do nothing.
     Nothing,
     /// Bring the interface up.
     BringUp,
-    /// Send [`Client::query`].
+    /// Send [`Client::query`] to [`Client::destination`].
     Send,
     /// Send an ARP probe for [`Client::address`].
     Probe,
-    /// Another host has [`Client::address`]: broadcast [`Client::query`], and remove the address from the interface.
+    /// Another host uses [`Client::address`]: broadcast [`Client::query`], and remove the address from the interface.
     Decline,
     /// Configure the interface from [`Client::lease`], in place of its previous address.
     Configure,
-    /// Extend the lifetime of the address: the lease is the same otherwise.
+    /// Extend the lifetime of the address. The rest of the lease is unchanged.
     Extend,
     /// Remove the address and the lease's routes from the interface.
     Deconfigure,
@@ -87,9 +88,9 @@ pub enum Action {
 /// Intervals of a client, in milliseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
-    /// Between the first two messages; doubled from then on.
+    /// The interval between the first two messages. It doubles with each further message.
     pub first_gap_ms: u64,
-    /// How long ARP probes for another host with the granted address; 0: no probe.
+    /// How long ARP probes a new address before it is used; 0 disables the probe.
     pub probe_ms: u64,
 }
 
@@ -98,33 +99,34 @@ pub struct Timing {
 #[repr(C)]
 pub struct Client {
     deadline_ms: u64,
-    /// When the interface is to lose its address, or [`NEVER`].
+    /// When the lease expires, or [`NEVER`].
     expiry_ms: u64,
+    /// When the acquisition began: `secs` counts from here.
     began_ms: u64,
     random: u32,
     state: State,
-    /// There is a carrier.
+    /// Whether the link has a carrier.
     link: bool,
-    /// The interface is configured from a lease.
+    /// Whether the interface is configured from a lease.
     configured: bool,
-    /// Messages sent in this state.
+    /// Messages sent in this state, as far as [`LAST_TRY`].
     sent: u8,
-    /// NAKs in a row.
+    /// Consecutive NAKs.
     naks: u8,
-    /// The last message that was sent. Its `secs` is that of the last DISCOVER, which a REQUEST repeats (RFC 2131 §4.4.1).
+    /// The last message. Its `secs` is from the last DISCOVER, which a REQUEST repeats (RFC 2131 §4.4.1).
     query: Query,
     timing: Timing,
-    /// What was offered in [`State::Requesting`], what was leased from [`State::Bound`] on.
+    /// The offer in [`State::Requesting`], the lease from [`State::Probing`] on.
     lease: Lease,
 }
 
 impl Client {
-    /// A client that wants its interface up at `up_ms` and waits for its link. `random` should differ between machines
-    /// and boots.
+    /// Creates a client in [`State::WaitLink`], which requests [`Action::BringUp`] at `up_ms`. `random` seeds transaction
+    /// identifiers and jitter, and should differ between machines and boots.
     #[inline(never)]
     pub fn new(chaddr: HardwareAddress, random: u32, timing: Timing, up_ms: u64) -> Self {
         let [.., b2, b3, b4, b5] = chaddr;
-        // xorshift needs a state that is not zero.
+        // xorshift needs a nonzero state.
         let random = (random ^ u32::from_le_bytes([b2, b3, b4, b5])) | 1;
         let query = Query {
             kind: Kind::Discover,
@@ -152,28 +154,28 @@ impl Client {
         }
     }
 
-    /// Sets a static address: no server is asked, and it does not expire.
+    /// Sets a static address, which needs no server and does not expire.
     pub fn fix(&mut self, lease: Lease) {
         self.lease = lease;
         self.state = State::Fixed;
     }
 
-    /// When [`Client::timeout`] wants to be called, or [`NEVER`].
+    /// Returns the time of the next [`Client::timeout`] call, or [`NEVER`].
     pub fn deadline_ms(&self) -> u64 {
         self.deadline_ms
     }
 
-    /// The hardware address of its interface.
+    /// Returns the hardware address of the interface.
     pub fn chaddr(&self) -> HardwareAddress {
         self.query.chaddr
     }
 
-    /// The message that [`Action::Send`] and [`Action::Decline`] mean.
+    /// Returns the message to send on [`Action::Send`] and [`Action::Decline`].
     pub fn query(&self) -> &Query {
         &self.query
     }
 
-    /// Where it goes.
+    /// Returns the destination of [`Client::query`].
     pub fn destination(&self) -> Destination {
         if self.query.kind == Kind::Release || self.state == State::Renewing {
             Destination::Server(self.lease.server)
@@ -182,23 +184,23 @@ impl Client {
         }
     }
 
-    /// The address that was offered last, whether it is in use or not.
+    /// Returns the address of the last offer or lease, in use or not.
     pub fn address(&self) -> Address {
         self.lease.address
     }
 
-    /// The state.
+    /// Returns the state.
     pub fn state(&self) -> State {
         self.state
     }
 
-    /// The lease in use.
+    /// Returns the lease in use, or `None`.
     pub fn lease(&self) -> Option<&Lease> {
         let holds = self.configured && !matches!(self.state, State::Selecting | State::Requesting);
         holds.then_some(&self.lease)
     }
 
-    /// Handles a change of the carrier. A lease in use survives a short loss.
+    /// Handles a change of the carrier. A lease in use survives its loss, and is confirmed when it returns (INIT-REBOOT).
     pub fn link(&mut self, now_ms: u64, up: bool) -> Action {
         let was_up = core::mem::replace(&mut self.link, up);
         match self.state {
@@ -209,7 +211,7 @@ impl Client {
             State::Selecting | State::Requesting | State::Probing if !up => {
                 self.state = State::WaitLink;
                 if !self.configured {
-                    self.expiry_ms = NEVER; // of what was only probed
+                    self.expiry_ms = NEVER; // the address was probed, but not yet in use
                 }
                 self.deadline_ms = self.expiry_ms;
             }
@@ -219,7 +221,7 @@ impl Client {
                 return Action::Configure;
             }
             State::Bound | State::Renewing | State::Rebinding | State::Rebooting if up && !was_up => {
-                // It may lead to another network now.
+                // The link may lead to another network now.
                 self.begin(State::Rebooting);
                 self.start_over(now_ms, 0);
                 return self.request(now_ms);
@@ -229,11 +231,11 @@ impl Client {
         Action::Nothing
     }
 
-    /// Handles the deadline.
+    /// Handles the deadline: retransmits, renews, or expires the lease.
     #[inline(never)]
     pub fn timeout(&mut self, now_ms: u64) -> Action {
         if now_ms >= self.expiry_ms {
-            // Also after the machine was suspended, without a renewal.
+            // The machine may have been suspended past its renewal.
             self.begin(State::Rebooting);
             self.start_over(now_ms, 0);
             (self.configured, self.expiry_ms) = (false, NEVER);
@@ -255,25 +257,25 @@ impl Client {
         }
     }
 
-    /// Handles a message from `source`, of any transaction.
+    /// Handles a message from `source`. Messages of other transactions and other clients are ignored.
     #[inline(never)]
     pub fn receive(&mut self, now_ms: u64, message: &Message<'_>, source: Address) -> Action {
         if message.xid() != self.query.xid || message.chaddr() != self.query.chaddr {
             return Action::Nothing;
         }
-        // RFC 6842: the identifier comes back as it was sent, or not at all.
+        // RFC 6842 §3: a server returns the client identifier unchanged; older servers omit it.
         if message
             .option(code::CLIENT_IDENTIFIER)
             .is_some_and(|identifier| identifier != wire::identifier(&self.query.chaddr))
         {
             return Action::Nothing;
         }
-        // A server without option 54 is known by its address; a NAK must have the option.
+        // RFC 2131 §4.3.1, table 3: a NAK must have option 54. Without it, another message's server is its source address.
         let named = message.address(code::SERVER_IDENTIFIER);
         let server = named.unwrap_or(source);
         let from_ours = self.lease.server == server && (named.is_some() || message.kind != Kind::Nak);
         match (self.state, message.kind) {
-            // RFC 4039: the server has skipped two messages, as it was offered to.
+            // RFC 4039 §3.1: the server replies to the DISCOVER with an ACK (Rapid Commit).
             (State::Selecting, Kind::Ack) if self.sent > 0 && message.option(code::RAPID_COMMIT).is_some() => {
                 return self.bind(now_ms, message, server);
             }
@@ -290,7 +292,7 @@ impl Client {
         Action::Nothing
     }
 
-    /// Accepts an offer, if its address is usable.
+    /// Accepts an offer if its address is usable, and sends the REQUEST.
     fn accept(&mut self, now_ms: u64, message: &Message<'_>, server: Address) -> Action {
         if self.lease.take_address(message, server).is_none() {
             return Action::Nothing;
@@ -300,7 +302,7 @@ impl Client {
         self.request(now_ms)
     }
 
-    /// Takes the lease of an ACK, and probes its address or uses it.
+    /// Stores the lease of an ACK, and probes its address or configures it.
     fn bind(&mut self, now_ms: u64, message: &Message<'_>, server: Address) -> Action {
         if self.lease.take_address(message, server).is_none() {
             return Action::Nothing;
@@ -308,7 +310,7 @@ impl Client {
         let is_same = self.lease.take_rest(message);
         self.naks = 0;
         self.expiry_ms = self.lease.times.map_or(NEVER, |times| after_s(now_ms, times.expiry_s));
-        // A link that was taken down has lost its routes.
+        // A link that went down has lost its routes, which Extend would not restore.
         let was_kept = matches!(self.state, State::Renewing | State::Rebinding);
         if Feature::Arp.is_enabled() && !was_kept && self.timing.probe_ms > 0 {
             self.state = State::Probing;
@@ -319,7 +321,7 @@ impl Client {
         if is_same && was_kept { Action::Extend } else { action }
     }
 
-    /// Enters BOUND.
+    /// Enters BOUND, with T1 as the deadline.
     fn use_lease(&mut self) -> Action {
         self.state = State::Bound;
         self.configured = true;
@@ -327,17 +329,17 @@ impl Client {
         Action::Configure
     }
 
-    /// When so much of a lease is over.
+    /// Returns the time that is `time_s` after the lease's ACK.
     fn moment_ms(&self, times: Times, time_s: u32) -> u64 {
         self.expiry_ms.saturating_sub(u64::from(times.expiry_s.wrapping_sub(time_s)) * 1000)
     }
 
-    /// Handles an ARP claim: another host on the link has an address, or probes for it.
+    /// Handles an ARP claim: the host `by` uses `address`, or probes for it. A conflict with the probed address is declined.
     pub fn address_claimed(&mut self, now_ms: u64, address: Address, by: HardwareAddress) -> Action {
         if self.state != State::Probing || address != self.lease.address || by == self.query.chaddr {
             return Action::Nothing;
         }
-        self.ask(Kind::Decline);
+        self.prepare(Kind::Decline);
         self.query.requested = Some(address);
         self.query.server = Some(self.lease.server);
         (self.state, self.sent) = (State::Selecting, 0);
@@ -346,12 +348,12 @@ impl Client {
         Action::Decline
     }
 
-    /// Releases a lease in use. The last call on a client: the machine ends.
+    /// Releases the lease in use, if any (RFC 2131 §4.4.6). Must be the last call on a client: it does not change the state.
     pub fn release(&mut self) -> Action {
         if !matches!(self.state, State::Bound | State::Renewing | State::Rebinding) {
             return Action::Nothing;
         }
-        self.ask(Kind::Release);
+        self.prepare(Kind::Release);
         self.query.secs = 0;
         self.query.ciaddr = self.lease.address;
         self.query.server = Some(self.lease.server);
@@ -375,14 +377,15 @@ impl Client {
     fn discover(&mut self, now_ms: u64) -> Action {
         self.query.secs = u16::try_from(now_ms.saturating_sub(self.began_ms) / 1000).unwrap_or(u16::MAX);
         self.wait_for_answer(now_ms);
-        self.ask(Kind::Discover);
+        self.prepare(Kind::Discover);
         Action::Send
     }
 
+    /// Sends the REQUEST of REQUESTING or REBOOTING.
     fn request(&mut self, now_ms: u64) -> Action {
-        self.ask(Kind::Request);
+        self.prepare(Kind::Request);
         self.query.requested = Some(self.lease.address);
-        // RFC 2131 §4.3.2: INIT-REBOOT must not fill in the server identifier.
+        // RFC 2131 §4.3.2: in INIT-REBOOT the server identifier must not be filled in.
         self.query.server = (self.state == State::Requesting).then_some(self.lease.server);
         self.wait_for_answer(now_ms);
         Action::Send
@@ -390,7 +393,7 @@ impl Client {
 
     /// Sends the REQUEST of RENEWING or REBINDING.
     fn renew(&mut self, now_ms: u64) -> Action {
-        let Lease { address, times: Some(times), .. } = self.lease else { return Action::Nothing }; // For ever.
+        let Lease { address, times: Some(times), .. } = self.lease else { return Action::Nothing }; // It does not expire.
         let expiry_ms = self.expiry_ms;
         let rebinding_ms = self.moment_ms(times, times.rebinding_s);
         let next_ms = if now_ms < rebinding_ms {
@@ -399,18 +402,18 @@ impl Client {
             self.state = State::Rebinding;
             expiry_ms
         };
-        // RFC 2131 §4.4.5: wait half of the time that is left, at least 60 s; less when the whole lease is short.
+        // RFC 2131 §4.4.5: wait half of the remaining time, at least 60 s. Deviation: at least an eighth of a lease under 480 s.
         let min_gap_ms = MIN_RENEWAL_GAP_MS.min(u64::from(times.expiry_s) * (1000 / 8));
         let gap_ms = (next_ms.saturating_sub(now_ms) / 2).max(min_gap_ms);
         self.deadline_ms = after_ms(now_ms, gap_ms).min(next_ms);
         // No options 50 and 54 here (RFC 2131 §4.3.2).
-        self.ask(Kind::Request);
+        self.prepare(Kind::Request);
         self.query.secs = 0;
         self.query.ciaddr = address;
         Action::Send
     }
 
-    /// Handles a NAK: starts over, at once after the first, later after each further one in a row.
+    /// Handles a NAK: returns to SELECTING, immediately after the first, with a growing delay after each further consecutive NAK.
     fn handle_nak(&mut self, now_ms: u64) -> Action {
         // 0, 1, 2, 4 … 64 s
         self.begin(State::Selecting);
@@ -420,34 +423,34 @@ impl Client {
         if core::mem::take(&mut self.configured) { Action::Deconfigure } else { Action::Nothing }
     }
 
-    /// The next message is the first one, after so long.
+    /// Restarts the acquisition: the first message is due in `wait_ms`, or when the link comes up.
     fn start_over(&mut self, now_ms: u64, wait_ms: u64) {
         self.began_ms = now_ms;
         self.query.secs = 0;
-        // A lease may be lost while there is no carrier: the next one begins.
+        // A lease may expire without a carrier. Client::link then sends the first message.
         self.deadline_ms = if self.link { after_ms(now_ms, wait_ms) } else { NEVER };
     }
 
-    /// Sets the deadline for the answer to a message: 0.25 s, doubling up to 64 s, each ±10 %.
+    /// Sets the deadline for a reply: the first interval, doubled with each message up to 64 s, ±10 % jitter.
     #[inline(never)]
     fn wait_for_answer(&mut self, now_ms: u64) {
         let gap_ms = (self.timing.first_gap_ms << self.sent).min(MAX_GAP_MS);
-        // 0 to 1023 of 1024ths of a fifth.
+        // 0 to 1023/1024 of a fifth of the interval.
         let jitter_ms = gap_ms / 5 * u64::from(self.next_random() % 1024) / 1024;
         self.sent = if self.sent < LAST_TRY { self.sent + 1 } else { LAST_TRY - 1 };
         self.deadline_ms = after_ms(now_ms, gap_ms - gap_ms / 10 + jitter_ms);
     }
 
-    /// Begins a query of this kind, without an address.
+    /// Resets the query to this kind, without addresses.
     #[inline(never)]
-    fn ask(&mut self, kind: Kind) {
+    fn prepare(&mut self, kind: Kind) {
         self.query.kind = kind;
         self.query.ciaddr = Address::UNSPECIFIED;
         (self.query.requested, self.query.server) = (None, None);
         self.query.broadcast = self.sent > UNICAST_TRIES && self.sent.is_multiple_of(2);
     }
 
-    /// Marsaglia's xorshift32.
+    /// Returns the next number of Marsaglia's xorshift32.
     fn next_random(&mut self) -> u32 {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 17;

@@ -1,4 +1,4 @@
-//! A lease: the values of an OFFER or ACK, each checked.
+//! A lease: the validated options of an OFFER or ACK (RFC 2132).
 
 use super::names::{self, MAX_LABEL, Search};
 use super::routes::{self, Routes};
@@ -6,62 +6,62 @@ use super::wire::{Message, Value, code};
 use crate::features::Feature;
 use crate::ipv4::{self, Address};
 
-/// Servers of a kind that are kept: as many name servers as resolv.conf(5) has (MAXNS).
+/// The limit of DNS servers and of NTP servers; further ones are dropped. resolv.conf(5) has the same limit (MAXNS).
 pub const MAX_SERVERS: usize = 3;
-/// The least that an IPv4 network must carry whole (RFC 791 §3.1, total length); what asks for less is broken.
+/// The smallest MTU that is accepted. Every IPv4 host must accept datagrams of 576 bytes (RFC 791 §3.1, total length).
 const MIN_MTU: u16 = 576;
-/// The lease of a server that names none.
+/// The lease time when a server sends none.
 const DEFAULT_LEASE_S: u32 = 3600;
-/// The shortest lease that is believed: less would be all renewal.
+/// The shortest lease time. A shorter one is raised to it, to limit renewals.
 const MIN_LEASE_S: u32 = 10;
-/// RFC 2131 §3.3: this value is for ever.
+/// The lease time of a lease that does not expire (RFC 2131 §3.3).
 const INFINITE_S: u32 = u32::MAX;
 
-/// Servers of a kind, best first.
+/// The servers of one option, in the option's order of preference.
 pub type Servers = heapless::Vec<Address, MAX_SERVERS>;
 
-/// An address and what comes with it. Small fields come first: the code that reaches them is shorter.
+/// An address and the options that a server sent with it. Small fields come first: the code that reaches them is shorter.
 #[derive(Clone, Debug, Default)]
 #[repr(C)]
 pub struct Lease {
-    /// The address that is ours.
+    /// The interface's address.
     pub address: Address,
-    /// The server that leased it (option 54, else the sender).
+    /// The server that granted the lease (option 54, or else the source address).
     pub server: Address,
-    /// Its times; `None` for a lease that does not expire.
+    /// Its times; `None` if the lease does not expire.
     pub times: Option<Times>,
     /// Checksum of the reply, lease times excluded.
     sum: u32,
-    /// The longest packet of the network (option 26).
+    /// The MTU of the interface (option 26), at least 576 bytes.
     pub mtu: Option<u16>,
-    /// The length of its subnet's prefix.
+    /// The prefix length of the subnet (option 1, or else the address's class).
     pub prefix_length: u8,
-    /// DNS servers (option 6).
+    /// DNS servers (option 6), at most [`MAX_SERVERS`].
     pub name_servers: Servers,
-    /// NTP servers (option 42).
+    /// NTP servers (option 42), at most [`MAX_SERVERS`].
     pub time_servers: Servers,
-    /// The machine's own name (option 12); empty when there is none.
+    /// The host name (option 12), one label; empty without the option.
     pub hostname: heapless::Vec<u8, MAX_LABEL>,
-    /// The search list: option 119, or else 15.
+    /// The search list (option 119, or else 15).
     pub search: Search,
-    /// The routes.
+    /// The routes (option 121, or else 249, or else 3).
     pub routes: Routes,
 }
 
-/// The times of a lease that ends, in seconds from the ACK: `renewal <= rebinding <= expiry`.
+/// The times of a lease, in seconds from the ACK: `renewal <= rebinding < expiry`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
-    /// T1: ask the server again.
+    /// T1: the client requests a renewal from its server (option 58).
     pub renewal_s: u32,
-    /// T2: ask any server.
+    /// T2: the client requests a renewal from any server (option 59).
     pub rebinding_s: u32,
-    /// The address expires.
+    /// The lease expires (option 51).
     pub expiry_s: u32,
 }
 
 impl Lease {
-    /// Takes the address of an OFFER or ACK that came from `source`, with its prefix, server and times. `None` when it cannot be
-    /// used: nothing is changed then.
+    /// Sets the address, prefix length, server and times from an OFFER or ACK that came from `source`. Returns `None` and changes
+    /// nothing if no host can use the address, or if the lease time is 0.
     pub fn take_address(&mut self, message: &Message<'_>, source: Address) -> Option<()> {
         let address = message.yiaddr();
         let prefix_length = message
@@ -85,7 +85,7 @@ impl Lease {
         Some(())
     }
 
-    /// Takes the other options of an ACK. Returns whether they are the same as before.
+    /// Sets all other fields from an ACK. Returns whether its options are the same as before, lease times excluded.
     pub fn take_rest(&mut self, message: &Message<'_>) -> bool {
         let mut value = Value::new();
         if Feature::Mtu.is_enabled() {
@@ -103,7 +103,7 @@ impl Lease {
         core::mem::replace(&mut self.sum, sum) == sum
     }
 
-    /// Takes the host name and the search list.
+    /// Sets the host name and the search list.
     fn take_names(&mut self, message: &Message<'_>, value: &mut Value) {
         self.hostname.clear();
         message.whole(code::HOST_NAME, value);
@@ -119,14 +119,15 @@ impl Lease {
         }
     }
 
-    /// The default gateway.
+    /// Returns the default gateway, if the lease has one.
     pub fn router(&self) -> Option<Address> {
         self.routes.iter().find(|route| route.prefix_length == 0).map(|route| route.gateway)
     }
 }
 
 impl Times {
-    /// T1 and T2 from the server, or a half and seven eighths (RFC 2131 §4.4.5) when they are out of order.
+    /// Returns the server's T1 and T2, each replaced by its default, a half and seven eighths of the lease time (RFC 2131
+    /// §4.4.5), if it is absent or out of order.
     fn of(expiry_s: u32, renewal_s: Option<u32>, rebinding_s: Option<u32>) -> Self {
         let rebinding_s = rebinding_s.filter(|time| *time > 0 && *time < expiry_s).unwrap_or(expiry_s - expiry_s / 8);
         let renewal_s =
@@ -135,7 +136,7 @@ impl Times {
     }
 }
 
-/// Takes the servers of an option, with `value` as room.
+/// Sets `servers` from an option. `value` is scratch space.
 #[inline(never)]
 fn take_servers(message: &Message<'_>, code: u8, value: &mut Value, servers: &mut Servers) {
     message.whole(code, value);
@@ -145,7 +146,7 @@ fn take_servers(message: &Message<'_>, code: u8, value: &mut Value, servers: &mu
     }
 }
 
-/// Whether an address is a subnet's first or last one, which no host has; /31 (RFC 3021) and /32 have no such.
+/// Whether an address is the first or last of its subnet, which no host can use. /31 (RFC 3021) and /32 have no such addresses.
 fn is_subnet_or_broadcast(address: Address, prefix_length: u8) -> bool {
     let host_mask = u32::MAX.checked_shr(u32::from(prefix_length)).unwrap_or(0);
     let host = address.bits() & host_mask;
@@ -167,7 +168,7 @@ mod tests {
         let message = Message::parse(&bytes).unwrap();
         let mut lease = Lease::default();
         lease.take_address(&message, SOURCE)?;
-        assert!(!lease.take_rest(&message) && lease.take_rest(&message), "only the second is as before");
+        assert!(!lease.take_rest(&message) && lease.take_rest(&message), "only the second call finds the same options");
         Some(lease)
     }
 
@@ -185,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_real_servers_lease_is_what_they_were_told_to() {
+    fn leases_of_real_servers_match_their_configuration() {
         use super::super::wire::tests::{GOLDEN, message_of};
         let (offers, acks): (Vec<_>, Vec<_>) = GOLDEN[2..].iter().partition(|golden| golden.name.ends_with("-offer"));
         assert_eq!(offers.len(), acks.len());
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_absent_has_a_default() {
+    fn absent_options_have_defaults() {
         let lease = read([172, 16, 5, 5], &[]).unwrap();
         assert_eq!((lease.prefix_length, lease.server, lease.router()), (16, SOURCE, None));
         assert_eq!((lease.mtu, &lease.search[..], &lease.hostname[..]), (None, &b""[..], &b""[..]));
@@ -228,7 +229,7 @@ mod tests {
         assert_eq!((&all.hostname[..], &all.search[..]), (&b"node7"[..], &b" a.test"[..]));
         assert_eq!((all.mtu, &all.time_servers[..]), (Some(1400), &[Address([10, 0, 0, 3])][..]));
         let broken = lease(&[&text(15, b"example.test"), &text(119, &search[..5])]);
-        assert_eq!(&broken.search[..], b" example.test", "a list with a mistake counts as absent");
+        assert_eq!(&broken.search[..], b" example.test", "a malformed list counts as absent");
         for (mtu, expected) in [(0_u16, None), (67, None), (575, None), (576, Some(576)), (65535, Some(65535))] {
             let [m0, m1] = mtu.to_be_bytes();
             assert_eq!(lease(&[&[26, 2, m0, m1]]).mtu, expected);
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_that_are_nobodys_are_refused() {
+    fn addresses_that_no_host_can_use_are_refused() {
         let mask = [1, 4, 255, 255, 255, 0];
         for address in
             [[0; 4], [127, 0, 0, 5], [224, 0, 0, 1], [240, 0, 0, 1], [255; 4], [10, 0, 0, 0], [10, 0, 0, 255]]
@@ -249,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn options_of_no_length_are_absent() {
+    fn options_of_length_zero_count_as_absent() {
         let absent = read([172, 16, 5, 5], &[]).unwrap();
         for code in [1, 3, 6, 12, 15, 26, 42, 51, 54, 58, 59, 119, 121, 249] {
             let lease = read([172, 16, 5, 5], &[code, 0]).unwrap();
@@ -259,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mask_that_is_none_is_absent() {
+    fn an_invalid_mask_counts_as_absent() {
         for mask in
             [&[1, 4, 255, 0, 255, 0][..], &[1, 4, 0, 0, 0, 0], &[1, 3, 255, 255, 255], &[1, 5, 255, 255, 255, 0, 0]]
         {
@@ -270,11 +271,11 @@ mod tests {
     }
 
     #[test]
-    fn of_name_servers_the_first_three_that_somebody_can_have_are_kept() {
+    fn the_first_three_dns_servers_with_usable_addresses_are_kept() {
         let servers =
             |value: &[u8]| read([10, 0, 0, 5], &[&[6, value.len() as u8], value].concat()).unwrap().name_servers;
-        let nobodys = [[0; 4], [255; 4], [127, 0, 0, 1], [224, 0, 0, 251]].concat();
-        assert_eq!(servers(&[&nobodys[..], &[10, 0, 0, 2]].concat()), [Address([10, 0, 0, 2])]);
+        let unusable = [[0; 4], [255; 4], [127, 0, 0, 1], [224, 0, 0, 251]].concat();
+        assert_eq!(servers(&[&unusable[..], &[10, 0, 0, 2]].concat()), [Address([10, 0, 0, 2])]);
         assert_eq!(servers(&[10, 0, 0, 2, 9]), [Address([10, 0, 0, 2])], "five bytes");
         assert_eq!(servers(&[10, 0, 0]), []);
         let many: Vec<u8> = (1..=60).flat_map(|number| [10, 0, 0, number]).collect();
@@ -282,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_of_a_second_is_one_of_ten() {
+    fn a_lease_of_one_second_is_raised_to_ten() {
         let times = read([10, 0, 0, 5], &[51, 4, 0, 0, 0, 1]).unwrap().times.unwrap();
         assert_eq!(times, Times { renewal_s: 5, rebinding_s: 9, expiry_s: 10 });
         for seconds in [0x7fff_ffff, 0xffff_fffe_u32] {
@@ -293,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_always_in_order() {
+    fn lease_times_are_always_in_order() {
         for (lease, t1, t2) in
             [(100, 0, 0), (100, 90, 50), (100, 50, 50), (100, 200, 300), (1, 1, 1), (u32::MAX - 1, 5, u32::MAX)]
         {
@@ -309,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_of_zero_is_none_and_one_of_all_ones_is_for_ever() {
+    fn a_lease_time_of_zero_is_refused_and_all_ones_is_infinite() {
         assert!(read([10, 0, 0, 5], &[51, 4, 0, 0, 0, 0]).is_none());
         assert_eq!(read([10, 0, 0, 5], &[51, 4, 255, 255, 255, 255]).unwrap().times, None);
     }

@@ -1,22 +1,23 @@
-//! Names in a server's options, validated: they end up in files and in the kernel.
+//! Domain names in a server's options. They are validated because they are written to files and to the kernel.
 
 use crate::text::split;
 
-/// Bytes of a search list: what old resolvers take (resolv.conf(5)).
+/// Bytes of a search list: the limit of old resolvers (resolv.conf(5)).
 pub const MAX_SEARCH: usize = 256;
-/// A label (RFC 1035 §2.3.4), and so a host's own name.
+/// Bytes of a label (RFC 1035 §2.3.4), and so of a host name.
 pub const MAX_LABEL: usize = 63;
 
-/// Domains to search, a space before each.
+/// A search list: domains, each preceded by a space.
 pub type Search = heapless::Vec<u8, MAX_SEARCH>;
 
-/// A host's own name: the first label of option 12.
+/// Returns the first label of option 12; empty if the value is not a domain name.
 pub fn host(value: &[u8]) -> &[u8] {
     let name = without_nuls(value);
     if is_name(name) { split(name, b'.').next().unwrap_or_default() } else { b"" }
 }
 
-/// The domains of option 15, which some servers give several of; none when one of them is no name.
+/// Appends the domains of option 15, of which some servers send several. Appends none if one of them is not a domain name, and as
+/// many as fit otherwise.
 pub fn domains(value: &[u8], search: &mut Search) {
     let value = without_nuls(value);
     for name in split(value, b' ').filter(|_| split(value, b' ').all(is_name)) {
@@ -27,8 +28,9 @@ pub fn domains(value: &[u8], search: &mut Search) {
     }
 }
 
-/// The domains of option 119 (RFC 3397), as far as there is room. `None` when it is malformed: a pointer leads only to what
-/// stands before the name that it is in, and before the last pointer's target, so that there is an end.
+/// Appends the domains of option 119 (RFC 3397), as many as fit. Returns `None` if the value is malformed.
+///
+/// A pointer must lead to an offset before its own name, and before the previous pointer's target: this ensures termination.
 #[inline(never)]
 pub fn search_list(value: &[u8], search: &mut Search) -> Option<()> {
     let mut at = 0;
@@ -67,12 +69,13 @@ pub fn search_list(value: &[u8], search: &mut Search) -> Option<()> {
     Some(())
 }
 
+/// Appends a separator and a text; `None` if they do not fit.
 fn push(search: &mut Search, separator: u8, text: &[u8]) -> Option<()> {
     search.push(separator).ok()?;
     search.extend_from_slice(text).ok()
 }
 
-/// Some servers end their texts as C does.
+/// Removes trailing NULs, which some servers send.
 fn without_nuls(mut value: &[u8]) -> &[u8] {
     while let [shorter @ .., 0] = value {
         value = shorter;
@@ -84,7 +87,7 @@ fn is_name(name: &[u8]) -> bool {
     split(name, b'.').all(is_label)
 }
 
-/// Letters, digits, `-` but not first, and the `_` of some networks (RFC 952, RFC 1123 §2.1).
+/// Whether a label has only letters, digits, `-` except as the first, and `_`, which some networks use (RFC 952, RFC 1123 §2.1).
 fn is_label(label: &[u8]) -> bool {
     let is_allowed = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     matches!(label, [first, ..] if *first != b'-') && label.len() <= MAX_LABEL && label.iter().all(is_allowed)
@@ -102,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_the_first_label_of_a_strict_name() {
+    fn a_host_name_is_the_first_label_of_a_valid_name() {
         for (value, expected) in [
             (&b"node7"[..], "node7"),
             (b"node7.example.test", "node7"),
@@ -127,7 +130,7 @@ mod tests {
         }
     }
 
-    fn of(value: &[u8]) -> Option<String> {
+    fn search_of(value: &[u8]) -> Option<String> {
         let mut search = Search::new();
         let value = Value::from_slice(value).unwrap();
         search_list(&value, &mut search).map(|()| text(&search))
@@ -146,48 +149,48 @@ mod tests {
         assert_eq!(domains_of(b""), "");
         assert_eq!(domains_of(b"a.test\n"), "");
         let many = [&b"twenty.characters.xx"[..]; 13].join(&b' ');
-        assert_eq!(domains_of(&many).len(), 252, "12 whole ones");
+        assert_eq!(domains_of(&many).len(), 252, "12 whole domains");
     }
 
     #[test]
-    fn the_example_of_rfc_3397_is_two_domains() {
+    fn the_example_of_rfc_3397_has_two_domains() {
         // eng.apple.com, marketing.apple.com
         let value = b"\x03eng\x05apple\x03com\x00\x09marketing\xc0\x04";
-        assert_eq!(of(value).unwrap(), " eng.apple.com marketing.apple.com");
+        assert_eq!(search_of(value).unwrap(), " eng.apple.com marketing.apple.com");
         for end in 1..value.len() {
-            let cut = of(&value[..end]);
+            let cut = search_of(&value[..end]);
             assert!(cut.is_none() || end == 15, "{end}: {cut:?}");
         }
     }
 
     #[test]
-    fn pointers_lead_back_and_end() {
-        assert_eq!(of(b"\x01a\x00\xc0\x00\xc0\x00").unwrap(), " a a a");
+    fn pointers_lead_backwards_and_terminate() {
+        assert_eq!(search_of(b"\x01a\x00\xc0\x00\xc0\x00").unwrap(), " a a a");
         for (value, what) in [
             (&b"\xc0\x00"[..], "at itself"),
-            (b"\x01a\xc0\x02", "at itself, behind a label"),
+            (b"\x01a\xc0\x02", "at itself, after a label"),
             (b"\x01a\xc0\x00", "into its own name"),
             (b"\xc0\x02\xc0\x00", "in a circle"),
             (b"\xc0\x02\x01a\x00", "forward"),
-            (b"\xc0", "cut"),
-            (b"\x40a", "a label of another kind"),
-            (b"\x80a", "a label of another kind"),
+            (b"\xc0", "truncated"),
+            (b"\x40a", "a reserved label type"),
+            (b"\x80a", "a reserved label type"),
             (b"\x05a", "past the end"),
             (b"\x02a\n\x00", "a newline"),
             (b"\x03a b\x00", "a space"),
-            (b"\x02-a\x00", "a hyphen first"),
-            (b"\x01a", "no end"),
+            (b"\x02-a\x00", "a leading hyphen"),
+            (b"\x01a", "without a root label"),
         ] {
-            assert_eq!(of(value), None, "{what}");
+            assert_eq!(search_of(value), None, "{what}");
         }
-        assert_eq!(of(b"\x00").unwrap(), "", "the root");
+        assert_eq!(search_of(b"\x00").unwrap(), "", "the root");
     }
 
     #[test]
-    fn a_list_that_is_too_long_is_cut_at_a_whole_domain() {
+    fn a_long_search_list_is_truncated_between_domains() {
         let label = [&[63][..], &[b'x'; 63], &[0]].concat();
-        assert_eq!(of(&label.repeat(7)).unwrap().len(), 4 * 64);
+        assert_eq!(search_of(&label.repeat(7)).unwrap().len(), 4 * 64);
         let bomb = [&label[..64], &label[..64], &label[..64], &label[..64], &label].concat();
-        assert_eq!(of(&bomb).unwrap(), "", "one name of 320 bytes");
+        assert_eq!(search_of(&bomb).unwrap(), "", "one name of 320 bytes");
     }
 }

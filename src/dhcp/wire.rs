@@ -1,33 +1,33 @@
-//! DHCP messages (RFC 2131 §2, options RFC 2132), Ethernet only. Overload (option 52) is honoured, and values that come in
-//! several parts (RFC 3396).
+//! DHCP messages (RFC 2131 §2, options RFC 2132), Ethernet only. Option overload (52) and values in several parts (RFC 3396) are
+//! supported.
 //!
-//! [`Message::parse`] takes any bytes; every accessor of what it returns is total.
+//! [`Message::parse`] accepts any bytes and returns; every accessor after it is total.
 
 use crate::ipv4::Address;
 use crate::text::strip_prefix;
 
-/// An Ethernet address.
+/// An Ethernet address, in transmission order.
 pub type HardwareAddress = [u8; 6];
 
 const HTYPE_ETHERNET: u8 = 1;
 const COOKIE: [u8; 4] = [99, 130, 83, 99];
-/// op to the end of chaddr's 16 bytes; sname, file, cookie and options follow.
+/// Bytes from op to the end of chaddr's 16 bytes; sname, file, cookie and options follow.
 const FIXED: usize = 44;
-/// Where chaddr begins.
+/// The offset of chaddr.
 const CHADDR: usize = 28;
 const SNAME: usize = 64;
 const FILE: usize = 128;
 const OPTIONS_START: usize = FIXED + SNAME + FILE + COOKIE.len();
-/// RFC 1542 §2.1: a message is padded to the length of BOOTP's; some relays drop shorter ones.
+/// Messages are padded to the length of BOOTP messages (RFC 1542 §2.1): some relays drop shorter ones.
 const MIN_MESSAGE: usize = 300;
-/// What a server must be able to send us whole: a frame without fragments (option 57).
+/// The longest message that a server may send, in bytes (option 57): an Ethernet frame without fragmentation.
 const MAX_RECEIVED: u16 = 1500;
-/// A host name that is sent: one label of DNS (RFC 1035 §2.3.4).
+/// The longest host name that is sent, in bytes: one DNS label (RFC 1035 §2.3.4).
 pub const MAX_HOSTNAME: usize = 63;
-/// The longest message that is sent.
+/// The longest message that is sent, in bytes.
 pub const MAX_SENT: usize = 384;
-// Type, identifier, requested address, server, rapid commit, size and parameter list, host name, end: all of them fit.
-const _: () = assert!(OPTIONS_START + 3 + 9 + 6 + 6 + 2 + WISHES.len() + 2 + MAX_HOSTNAME < MAX_SENT);
+// Type, client identifier, requested address, server, rapid commit, size and parameter list, host name and END fit.
+const _: () = assert!(OPTIONS_START + 3 + 9 + 6 + 6 + 2 + REQUEST_OPTIONS.len() + 2 + MAX_HOSTNAME < MAX_SENT);
 const _: () = assert!(MIN_MESSAGE <= MAX_SENT);
 
 /// Option codes (RFC 2132).
@@ -57,26 +57,26 @@ pub mod code {
     pub const DOMAIN_SEARCH: u8 = 119;
     /// RFC 3442.
     pub const CLASSLESS_ROUTES: u8 = 121;
-    /// The same, as Microsoft numbered it before.
+    /// Microsoft's number for option 121.
     pub const CLASSLESS_ROUTES_MICROSOFT: u8 = 249;
     pub const END: u8 = 255;
 }
 
-/// What is the same in every query: how long an answer may be, and what is asked for. Classless routes stand before the
+/// The options that every DISCOVER and REQUEST has: maximum message size and parameter request list. Classless routes precede the
 /// router, which they replace (RFC 3442).
-const WISHES: [u8; 18] = {
+const REQUEST_OPTIONS: [u8; 18] = {
     let [m0, m1] = MAX_RECEIVED.to_be_bytes();
     #[rustfmt::skip]
-    let wishes = [
+    let options = [
         code::MAX_MESSAGE_SIZE, 2, m0, m1,
         code::PARAMETER_LIST, 12, code::SUBNET_MASK, code::CLASSLESS_ROUTES, code::CLASSLESS_ROUTES_MICROSOFT, code::ROUTER,
         code::DOMAIN_NAME_SERVER, code::DOMAIN_NAME, code::DOMAIN_SEARCH, code::HOST_NAME, code::INTERFACE_MTU,
         code::NTP_SERVERS, code::RENEWAL_TIME, code::REBINDING_TIME,
     ];
-    wishes
+    options
 };
 
-/// The kinds of message a client deals with (option 53).
+/// The message types that a client sends or receives (option 53).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each is named as in RFC 2131 §3.1, table 2")]
 pub enum Kind {
@@ -90,7 +90,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// A server's kinds only: a client has no use for another's.
+    /// Returns a server's message type; `None` for any other number.
     fn from_server(number: u8) -> Option<Self> {
         match number {
             2 => Some(Self::Offer),
@@ -104,45 +104,45 @@ impl Kind {
 /// A client's message (RFC 2131 §4.4.1, table 5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Query {
-    /// DISCOVER or REQUEST.
+    /// DISCOVER, REQUEST, DECLINE or RELEASE.
     pub kind: Kind,
-    /// The transaction.
+    /// The transaction identifier.
     pub xid: u32,
-    /// Seconds since the client began.
+    /// Seconds since the client began to acquire an address.
     pub secs: u16,
-    /// The address in use, when renewing; else 0.0.0.0.
+    /// The address in use, when renewing or releasing it; otherwise 0.0.0.0.
     pub ciaddr: Address,
-    /// The address that is asked for: that of the offer, or of a lease from before (option 50).
+    /// The requested address, from the offer or a previous lease, or the declined address (option 50).
     pub requested: Option<Address>,
-    /// The server whose offer is accepted (option 54).
+    /// The server whose offer is accepted, or whose lease is declined or released (option 54).
     pub server: Option<Address>,
-    /// The server is to broadcast its answer: some networks lose a unicast to an address that is not configured yet.
+    /// Whether the server should broadcast its reply: some networks lose a unicast to an address that is not configured yet.
     pub broadcast: bool,
-    /// The interface's own address.
+    /// The hardware address of the interface.
     pub chaddr: HardwareAddress,
 }
 
-/// The longest value that is put together; what goes beyond is cut off.
+/// The longest value that is concatenated from parts, in bytes; a longer one is truncated.
 pub const MAX_VALUE: usize = 512;
 
-/// The value of an option.
+/// The value of an option, concatenated.
 pub type Value = heapless::Vec<u8, MAX_VALUE>;
 
-/// A message to be sent.
+/// An encoded message.
 pub type Encoded = heapless::Vec<u8, MAX_SENT>;
 
 impl Query {
-    /// Appends the bytes of the message to an empty `out`, with `hostname` as option 12 unless it is empty or too long for a label.
+    /// Appends the bytes of the message to an empty `out`. `hostname` is option 12, unless it is empty or too long for a label.
     pub fn encode(&self, hostname: &[u8], out: &mut Encoded) {
         let mut head = [0; HEAD];
         set(&mut head, 0, [1, HTYPE_ETHERNET, 6, 0]); // op BOOTREQUEST, htype, hlen, hops
         set(&mut head, 4, self.xid.to_be_bytes());
         set(&mut head, 8, self.secs.to_be_bytes());
-        set(&mut head, 10, [u8::from(self.broadcast) << 7]); // flags: the raw socket hears either answer
+        set(&mut head, 10, [u8::from(self.broadcast) << 7]); // flags: the raw socket receives either reply
         set(&mut head, 12, self.ciaddr.0);
         set(&mut head, CHADDR, self.chaddr);
         set(&mut head, OPTIONS_START - COOKIE.len(), COOKIE);
-        // The type is first, as some servers expect it.
+        // The message type is first: some servers expect it there.
         set(&mut head, OPTIONS_START, [code::MESSAGE_TYPE, 1, self.kind as u8]);
         set(&mut head, OPTIONS_START + 3, [code::CLIENT_IDENTIFIER, IDENTIFIER as u8]);
         set(&mut head, OPTIONS_START + 5, identifier(&self.chaddr));
@@ -154,7 +154,7 @@ impl Query {
         }
         // RFC 2131 §4.4.1, table 5: DECLINE and RELEASE have no parameter list and no host name.
         if matches!(self.kind, Kind::Discover | Kind::Request) {
-            put(out, &WISHES);
+            put(out, &REQUEST_OPTIONS);
             if let (1..=MAX_HOSTNAME, Ok(length)) = (hostname.len(), u8::try_from(hostname.len())) {
                 put(out, &[code::HOST_NAME, length]);
                 put(out, hostname);
@@ -165,18 +165,18 @@ impl Query {
     }
 }
 
-/// Bytes that every message begins with: up to its second option, the identifier.
+/// Bytes from the start of a message to the end of its second option, the client identifier.
 const HEAD: usize = OPTIONS_START + 3 + 2 + IDENTIFIER;
 
-/// Sets bytes at a place of the head. All of them lie in it; the compiler knows each place and checks none.
+/// Sets bytes of the head. Every offset is a constant inside it, so that the compiler removes the check.
 #[inline(always)]
 fn set<const SIZE: usize>(head: &mut [u8; HEAD], place: usize, bytes: [u8; SIZE]) {
-    if let Some(found) = head.get_mut(place..).and_then(|rest| rest.first_chunk_mut()) {
-        *found = bytes;
+    if let Some(bytes_there) = head.get_mut(place..).and_then(|rest| rest.first_chunk_mut()) {
+        *bytes_there = bytes;
     }
 }
 
-/// Appends an option that is an address.
+/// Appends an option whose value is an address, if there is one.
 #[inline(never)]
 fn put_address(out: &mut Encoded, code: u8, address: Option<Address>) {
     if let Some(Address([a0, a1, a2, a3])) = address {
@@ -186,37 +186,39 @@ fn put_address(out: &mut Encoded, code: u8, address: Option<Address>) {
 
 const IDENTIFIER: usize = 1 + size_of::<HardwareAddress>();
 
-/// The client identifier (option 61): type and address, the same as iPXE's and udhcpc's, so that a lease survives a network boot.
+/// Returns the client identifier (option 61): hardware type and address. iPXE and udhcpc send the same one, so that a lease
+/// survives a network boot.
 pub fn identifier(chaddr: &HardwareAddress) -> [u8; IDENTIFIER] {
     let [c0, c1, c2, c3, c4, c5] = *chaddr;
     [HTYPE_ETHERNET, c0, c1, c2, c3, c4, c5]
 }
 
-/// Everything fits, by the assertion above.
+/// Appends bytes. They fit, by the assertion above.
 #[inline(never)]
 fn put(out: &mut Encoded, bytes: &[u8]) {
     let _ = out.extend_from_slice(bytes);
 }
 
-/// Pads to a length with zeros, which are [`code::PAD`] after the cookie.
+/// Pads a message to a length with [`code::PAD`].
 #[inline(never)]
 fn pad(out: &mut Encoded, length: usize) {
     while out.len() < length && out.push(code::PAD).is_ok() {}
 }
 
-/// A server's message whose options are all whole.
+/// A server's message whose options all end inside their field.
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'a> {
     /// OFFER, ACK or NAK.
     pub kind: Kind,
-    /// op to the end of chaddr.
+    /// The bytes from op to the end of chaddr.
     fixed: &'a [u8; FIXED],
-    /// The option fields in the order of RFC 3396 §5: options, file, sname; the latter two only when overloaded.
+    /// The option fields in the order of RFC 3396 §5: options, file, sname. The latter two are empty unless overloaded.
     areas: [&'a [u8]; 3],
 }
 
 impl<'a> Message<'a> {
-    /// Reads a BOOTREPLY for Ethernet; `None` for anything else, and for one whose options run past their field.
+    /// Parses a BOOTREPLY for Ethernet with the message type of a server. Returns `None` for anything else, and if an option of
+    /// the options field runs past its end.
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
         let (fixed, rest) = bytes.split_first_chunk::<FIXED>()?;
         let (sname, rest) = rest.split_at_checked(SNAME)?;
@@ -234,30 +236,30 @@ impl<'a> Message<'a> {
         let areas = [options, area(1, file), area(2, sname)];
         let mut kind = Value::new();
         whole(&areas, code::MESSAGE_TYPE, &mut kind);
-        // The second of two types makes it a longer value, which is none.
+        // Two message types concatenate to a longer value, which is invalid.
         let [kind] = *kind else { return None };
         Some(Self { kind: Kind::from_server(kind)?, fixed, areas })
     }
 
-    /// The transaction it answers.
+    /// Returns the transaction identifier.
     pub fn xid(&self) -> u32 {
         let [_, _, _, _, x0, x1, x2, x3, ..] = *self.fixed;
         u32::from_be_bytes([x0, x1, x2, x3])
     }
 
-    /// "Your" address.
+    /// Returns the client's address ("your" address).
     pub fn yiaddr(&self) -> Address {
         let [.., y0, y1, y2, y3] = *self.fixed.first_chunk::<20>().unwrap_or(&[0; 20]);
         Address([y0, y1, y2, y3])
     }
 
-    /// The client it is for.
+    /// Returns the hardware address of the client, 6 bytes.
     pub fn chaddr(&self) -> &'a [u8] {
         self.fixed.get(CHADDR..CHADDR + size_of::<HardwareAddress>()).unwrap_or_default()
     }
 
-    /// Checksum of the address and all options, message type and lease times excluded (FNV-1a): equal for messages that grant the
-    /// same.
+    /// Returns a checksum (FNV-1a) of the address and all options, message type and lease times excluded. Replies that differ
+    /// only in these have the same checksum.
     pub fn sum(&self) -> u32 {
         let add = |sum: u32, byte: u8| (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193);
         let mut sum = self.yiaddr().bits();
@@ -271,34 +273,34 @@ impl<'a> Message<'a> {
         sum
     }
 
-    /// The first part of an option's value: all of what is never longer than that.
+    /// Returns the first part of an option's value: the whole value, unless it is split (RFC 3396).
     pub fn option(&self, code: u8) -> Option<&'a [u8]> {
         self.areas.iter().find_map(|area| find(area, code))
     }
 
-    /// The whole value of an option, in the place of what `value` held; empty when it is not there.
+    /// Replaces `value` by the whole value of an option; empty if the option is absent.
     pub fn whole(&self, code: u8, value: &mut Value) {
         value.clear();
         whole(&self.areas, code, value);
     }
 
-    /// An option that is one address.
+    /// Returns the value of an option of one address; `None` if absent or of another length.
     pub fn address(&self, code: u8) -> Option<Address> {
         <[u8; 4]>::try_from(self.option(code)?).ok().map(Address)
     }
 
-    /// An option that is a number of 16 bits.
+    /// Returns the value of a 16-bit option; `None` if absent or of another length.
     pub fn number(&self, code: u8) -> Option<u16> {
         <[u8; 2]>::try_from(self.option(code)?).ok().map(u16::from_be_bytes)
     }
 
-    /// An option that is a time in seconds.
+    /// Returns the value of an option of 32 bits, a time in seconds; `None` if absent or of another length.
     pub fn seconds(&self, code: u8) -> Option<u32> {
         <[u8; 4]>::try_from(self.option(code)?).ok().map(u32::from_be_bytes)
     }
 }
 
-/// Options up to END or the end of the field. Ends early at an option that is not whole: see [`well_formed`].
+/// The options of a field up to END or its end. Ends early at a truncated option: see [`well_formed`].
 struct Options<'a>(&'a [u8]);
 
 impl<'a> Iterator for Options<'a> {
@@ -321,14 +323,14 @@ impl<'a> Iterator for Options<'a> {
     }
 }
 
-/// Whether every option up to END is whole.
+/// Whether no option up to END is truncated.
 fn well_formed(area: &[u8]) -> bool {
     let mut options = Options(area);
     options.by_ref().for_each(drop);
     matches!(options.0, [] | [code::END, ..])
 }
 
-/// Concatenates the parts of an option's value (RFC 3396 §7).
+/// Appends the parts of an option's value (RFC 3396 §7), up to [`MAX_VALUE`] bytes.
 #[inline(never)]
 fn whole(areas: &[&[u8]; 3], wanted: u8, value: &mut Value) {
     for area in areas {
@@ -339,6 +341,7 @@ fn whole(areas: &[&[u8]; 3], wanted: u8, value: &mut Value) {
     }
 }
 
+/// Returns the value of the first such option in a field.
 fn find(area: &[u8], wanted: u8) -> Option<&[u8]> {
     Options(area).find(|(code, _)| *code == wanted).map(|(_, value)| value)
 }

@@ -1,6 +1,6 @@
-//! The table of options: what the parser, the defaults, docs/configuration.md and the tools' `--help` know of each.
+//! The table of options: the source of the parser, the defaults, docs/configuration.md and the tools' `--help`.
 //!
-//! What the parser needs is computed from it at compile time; the documentation does not reach the init.
+//! The tables of the parser are computed from it at compile time. The documentation is not part of the init.
 
 use crate::features::Feature;
 use crate::text::{Split, nth, split};
@@ -10,77 +10,77 @@ use crate::text::{Split, nth, split};
 pub struct Row {
     /// Its name in a record.
     pub name: &'static str,
-    /// What its value is.
+    /// The kind of its value.
     pub kind: Kind,
-    /// Its place on the kernel command line. A record may have every option.
+    /// The form of its name on the kernel command line. In a record the name is bare.
     pub place: Place,
-    /// The feature without which it is refused.
+    /// The feature that it belongs to. An init without the feature refuses the option.
     pub feature: Option<Feature>,
-    /// The form of its value, from the `=` on.
+    /// The syntax of its value, from the `=` on; empty for a switch.
     pub form: &'static str,
-    /// Its value when no source has it.
+    /// Its value if no source has it.
     pub default: Fallback,
-    /// One line of documentation.
+    /// Its documentation, one line.
     pub text: &'static str,
 }
 
-/// The name of an option on the kernel command line.
+/// The form of an option's name on the kernel command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// `NAME`: the kernel knows it too, or ginit did.
+    /// `NAME`: an option that the kernel or ginit has too.
     Kernel,
     /// `whit.NAME`.
     Whit,
 }
 
-/// The value of an option that no source has.
+/// The default of an option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fallback {
-    /// There is none.
+    /// No value.
     Nothing,
     /// This value.
     Fixed(&'static str),
-    /// The one that this text describes.
+    /// The value that this text describes.
     Described(&'static str),
 }
 
-/// The kind of an option's value, and where the value is kept.
+/// The kind of an option's value, with the field that stores it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// One of a list: read where it is used.
+    /// One value of a list, parsed where it is used.
     List,
     /// A text.
     Text(Value),
-    /// A time.
+    /// A number of seconds or milliseconds.
     Time(Time),
     /// A switch.
     Switch(Switch),
     /// Whether the root is read-only.
     ReadOnly(bool),
-    /// A signal.
+    /// The name or number of a signal.
     StopSignal,
-    /// One word of a list.
+    /// One of several words.
     Choice(Choice),
 }
 
-/// An option whose value is one word of a list: what is kept is the word's place.
+/// An option whose value is one of several words. The index of the word is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
-    /// The intervals of DHCP.
+    /// The retransmission intervals of DHCP.
     Dhcp,
-    /// Where log lines go.
+    /// The destination of log lines.
     Log,
-    /// Which program is PID 1.
+    /// Whether the workload is a child of PID 1 or becomes PID 1.
     Pid1,
     /// How the boot treats the network, in the order of [`Net`](super::Net).
     Net,
-    /// What follows the workload's exit, in the order of [`OnExit`](super::OnExit). From the second on they are also systemd's words
-    /// for how a machine ends.
+    /// The action after the workload's exit, in the order of [`OnExit`](super::OnExit). From the second on, these are also the
+    /// values of systemd's `X_SYSTEMD_SHUTDOWN=`.
     OnExit,
 }
 
 impl Choice {
-    /// Its words.
+    /// Returns its words, in the order of their indices.
     pub fn words(self) -> Split<'static> {
         const WORDS: &[u8] =
             b"fast rfc,console kmsg,child exec,wait wait6 require bg off,shell poweroff reboot halt restart";
@@ -88,7 +88,7 @@ impl Choice {
     }
 }
 
-/// An option whose value is a text; an empty one is the same as none.
+/// An option whose value is a text. An empty text is the same as none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the table describes each")]
 pub enum Value {
@@ -108,7 +108,7 @@ pub enum Value {
     Caps,
 }
 
-/// An option whose value is a time: in seconds, unless its name says otherwise.
+/// An option whose value is a time, in seconds unless its name ends in another unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the table describes each")]
 pub enum Time {
@@ -130,22 +130,24 @@ pub enum Switch {
     NoNewPrivs,
 }
 
-/// How many of each are kept.
+/// The number of options of each kind.
 pub(super) const VALUES: usize = Value::Caps as usize + 1;
 pub(super) const TIMES: usize = Time::ArpMs as usize + 1;
 pub(super) const SWITCHES: usize = Switch::NoNewPrivs as usize + 1;
 pub(super) const CHOICES: usize = Choice::OnExit as usize + 1;
 
+/// An option that has the same name on the kernel command line.
 const fn kernel(name: &'static str, kind: Kind, form: &'static str, default: Fallback, text: &'static str) -> Row {
     Row { name, kind, place: Place::Kernel, feature: None, form, default, text }
 }
 
+/// An option with the prefix `whit.` on the kernel command line.
 const fn whit(name: &'static str, kind: Kind, form: &'static str, default: Fallback, text: &'static str) -> Row {
     Row { name, kind, place: Place::Whit, feature: None, form, default, text }
 }
 
 impl Row {
-    /// The same option, which belongs to a feature.
+    /// Sets the feature that the option belongs to.
     const fn of(self, feature: Feature) -> Self {
         Self { feature: Some(feature), ..self }
     }
@@ -153,7 +155,7 @@ impl Row {
 
 use Fallback::{Described, Fixed, Nothing};
 
-/// The options, those with a name of the kernel's first.
+/// The options, those without the prefix `whit.` first.
 #[rustfmt::skip]
 pub const TABLE: &[Row] = &[
     kernel("root", Kind::Text(Value::Root), "=SOURCE", Described("the rootfs in the initramfs"),
@@ -163,33 +165,33 @@ pub const TABLE: &[Row] = &[
     kernel("rootflags", Kind::Text(Value::RootFlags), "=OPTION,…", Nothing,
         "mount options of the root"),
     kernel("rootwait", Kind::Time(Time::RootWait), "[=S]", Fixed("30"),
-        "wait so many seconds for devices; without a value for ever"),
+        "the number of seconds to wait for devices; without a value, no limit"),
     kernel("rootdelay", Kind::Time(Time::RootDelay), "=S", Fixed("0"),
-        "wait so many seconds before the first try"),
+        "the number of seconds to wait before the first attempt"),
     kernel("ro", Kind::ReadOnly(true), "", Nothing,
         "mount the root read-only"),
     kernel("rw", Kind::ReadOnly(false), "", Described("yes"),
         "mount the root writable"),
     kernel("init", Kind::Text(Value::Init), "=PROGRAM", Nothing,
-        "hand PID 1 to this program of the image").of(Feature::Handover),
+        "run this program of the image as PID 1").of(Feature::Handover),
     kernel("quiet", Kind::Switch(Switch::Quiet), "", Nothing,
         "log only errors"),
     kernel("entrypoint", Kind::List, "=\"PROGRAM ARG…\"", Described("the image's ENTRYPOINT"),
-        "the program to run, split at spaces; overrides the image's CMD too. In a record one element a line"),
+        "the program to run, split at spaces; overrides the image's CMD too. In a record, one line for each element"),
     kernel("BOOTIF", Kind::Text(Value::NetDevice), "=01-MAC", Described("every interface"),
         "the same as `whit.net.dev`, as boot loaders pass it").of(Feature::Choice),
     kernel("ip", Kind::Text(Value::Ip), "=ADDRESS::GATEWAY:MASK:NAME:DEVICE:off|dhcp|off", Fixed("dhcp"),
         "a static address in the kernel's form, such as `10.0.0.5::10.0.0.1:255.255.255.0:name:eth0:off:10.0.0.2`; DHCP; or no network").of(Feature::Dhcp),
     kernel("nameserver", Kind::List, "=ADDRESS", Nothing,
-        "a DNS server, asked before those of the network; repeatable").of(Feature::Etc),
+        "a DNS server, queried before those of the network; repeatable").of(Feature::Etc),
     whit("cmd", Kind::List, "=ARG", Described("the image's CMD"),
-        "an argument, as mkraw writes CMD to the record; repeatable"),
+        "an argument of the image's CMD, as mkraw writes it to the record; repeatable"),
     whit("arg", Kind::List, "=ARG", Nothing,
-        "an argument, in place of the image's CMD, as the words after `--` are; repeatable"),
+        "an argument that replaces the image's CMD, as the words after `--` do; repeatable"),
     whit("env", Kind::List, "=NAME=VALUE", Described("the image's ENV, docker's PATH"),
-        "a variable of the environment; repeatable"),
+        "an environment variable; repeatable"),
     whit("mount", Kind::List, "=SOURCE:/PATH[:TYPE[:OPTION,…]]", Nothing,
-        "a volume: the source in a form of `root=`; with the option `nofail` the boot goes on without it; repeatable").of(Feature::Volumes),
+        "a volume, its source in a form of `root=`; with the option `nofail` the boot continues without it; repeatable").of(Feature::Volumes),
     whit("tmpfs", Kind::List, "=/PATH[:OPTION,…]", Nothing,
         "a tmpfs, as docker's `--tmpfs`; repeatable").of(Feature::Volumes),
     whit("rlimit", Kind::List, "=NAME=SOFT[:HARD]", Described("docker's"),
@@ -197,41 +199,41 @@ pub const TABLE: &[Row] = &[
     whit("sysctl", Kind::List, "=NAME=VALUE", Described("docker's"),
         "a kernel setting, as docker's `--sysctl`; repeatable").of(Feature::Settings),
     whit("caps", Kind::Text(Value::Caps), "=[+|-]NAME,…", Fixed("all"),
-        "the capabilities that the workload may have: names as docker's `--cap-add` has them, `default` for docker's set, `all` or `none`; `-` takes out, as in `default,NET_ADMIN,-MKNOD`").of(Feature::Caps),
+        "the capabilities that the workload may have: names as in docker's `--cap-add`, `default` for docker's set, `all` or `none`; `-` removes, as in `default,NET_ADMIN,-MKNOD`").of(Feature::Caps),
     whit("no_new_privs", Kind::Switch(Switch::NoNewPrivs), "", Nothing,
-        "neither setuid programs nor file capabilities give privileges, as docker's `--security-opt no-new-privileges`").of(Feature::Caps),
+        "setuid programs and file capabilities give no privileges, as with docker's `--security-opt no-new-privileges`").of(Feature::Caps),
     whit("overlay", Kind::Text(Value::Overlay), "=tmpfs[:OPTION,…]|SOURCE", Nothing,
-        "the upper layer of an overlay: all writes go there, the root is not changed").of(Feature::Overlay),
+        "the upper layer of an overlay, which receives all writes; the root stays unchanged").of(Feature::Overlay),
     whit("grow", Kind::Switch(Switch::Grow), "", Nothing,
         "grow an ext4 root to the size of its device").of(Feature::Grow),
     whit("workdir", Kind::Text(Value::Workdir), "=/PATH", Fixed("/"),
-        "the working directory, created when it is missing"),
+        "the working directory, created if it is missing"),
     whit("user", Kind::Text(Value::User), "=USER[:GROUP]", Described("root"),
         "the user of the workload, by names or numbers"),
     whit("hostname", Kind::Text(Value::Hostname), "=NAME", Described("DHCP's, or `whit`"),
         "the host name"),
     whit("stopsignal", Kind::StopSignal, "=SIGNAL", Fixed("TERM"),
-        "the signal that asks the workload to exit"),
+        "the signal that requests the workload to exit"),
     whit("grace", Kind::Time(Time::Grace), "=S", Fixed("10"),
-        "how many seconds the workload has to exit before SIGKILL"),
+        "the number of seconds from that signal to SIGKILL"),
     whit("on_exit", Kind::Choice(Choice::OnExit), "=shell|poweroff|reboot|halt|restart[:N]", Described("`shell`, or `poweroff` without one"),
-        "what follows the workload's exit; it is restarted after 0.1 s, doubled each time up to a minute, at most N times"),
+        "the action after the workload's exit; `restart` follows after 0.1 s, doubled each time up to a minute, at most N times"),
     whit("net", Kind::Choice(Choice::Net), "=wait|wait6|require|bg|off", Described("`wait`, or `off` with `whit.pid1=exec`"),
-        "start with a lease, with a global IPv6 address, only with a lease, at once, or without network").of(Feature::Dhcp),
+        "wait for a lease, wait for a global IPv6 address, require a lease, do not wait, or use no network").of(Feature::Dhcp),
     whit("net.dev", Kind::Text(Value::NetDevice), "=NAME|MAC", Described("every interface"),
-        "the one network interface to use").of(Feature::Choice),
+        "the only network interface to use").of(Feature::Choice),
     whit("net.timeout", Kind::Time(Time::NetTimeout), "=S", Fixed("10"),
-        "wait so many seconds for a lease; then the boot goes on").of(Feature::Dhcp),
+        "the number of seconds to wait for a lease before the boot continues").of(Feature::Dhcp),
     whit("dhcp", Kind::Choice(Choice::Dhcp), "=fast|rfc", Fixed("fast"),
-        "the second DHCP message after 0.25 s, or after RFC 2131's 4 s").of(Feature::Dhcp),
+        "the first DHCP retransmission after 0.25 s, or after RFC 2131's 4 s").of(Feature::Dhcp),
     whit("dhcp.arp", Kind::Time(Time::ArpMs), "=MS", Fixed("0"),
-        "probe the link so many milliseconds for another host with the address, which is declined then").of(Feature::Arp),
+        "the number of milliseconds to probe the link for another host with the address; an address in use is declined").of(Feature::Arp),
     whit("dhcp.release", Kind::Switch(Switch::Release), "", Nothing,
         "release the lease at shutdown").of(Feature::Release),
     whit("ntp", Kind::Text(Value::Ntp), "=ADDRESS,…|dhcp", Nothing,
-        "ask these time servers, or the network's, once before the workload starts").of(Feature::Clock),
+        "query these NTP servers, or those from DHCP, once before the workload starts").of(Feature::Clock),
     whit("time", Kind::List, "=S", Described("the image's time, from `mkraw --config`"),
-        "the clock is at least this many seconds after 1970"),
+        "the earliest time of the clock, in seconds since 1970"),
     whit("pid1", Kind::Choice(Choice::Pid1), "=child|exec", Fixed("child"),
         "`exec` hands PID 1 to the image: its entrypoint, or /sbin/init (systemd, s6, busybox)").of(Feature::Handover),
     whit("timing", Kind::Switch(Switch::Timing), "", Nothing,
@@ -239,18 +241,18 @@ pub const TABLE: &[Row] = &[
     whit("notify", Kind::Text(Value::Notify), "=vsock-stream:CID:PORT|isa:0xPORT", Described("systemd's credential `vmm.notify_socket`"),
         "notify the host: `READY=1`, `X_SYSTEMD_SHUTDOWN=` and `EXIT_STATUS=N` as sd_notify(3) over vsock (also `vsock:`, `vsock-seqpacket:`, `vsock-dgram:`); or QEMU's isa-debug-exit, which exits with 2N+1 unless N is 0").of(Feature::Notify),
     whit("shell", Kind::Text(Value::Shell), "=TTY", Nothing,
-        "run the initramfs's shell on this terminal, beside the workload, whose root is below /mnt").of(Feature::Terminal),
+        "run the initramfs's shell on this terminal, in parallel with the workload, whose root is at /mnt").of(Feature::Terminal),
     whit("log", Kind::Choice(Choice::Log), "=console|kmsg", Fixed("console"),
         "log to every console, or to the kernel's log, which filters by level (`loglevel`)"),
 ];
 
-/// The names, with a space between them.
+/// The names, separated by spaces.
 pub(super) const NAMES: &[u8] = &joined::<{ joined_len(TABLE.len()) }>();
 
-/// The names that stand on the kernel command line without `whit.`: the first ones.
+/// The names that have no prefix `whit.` on the kernel command line: the first ones.
 pub(super) const KERNEL_NAMES: &[u8] = NAMES.split_at(joined_len(kernel_rows())).0;
 
-/// The kinds, at the places of their names.
+/// The kinds, in the order of the names.
 pub(super) const KINDS: [Kind; TABLE.len()] = {
     let mut kinds = [Kind::List; TABLE.len()];
     let mut place = 0;
@@ -261,7 +263,7 @@ pub(super) const KINDS: [Kind; TABLE.len()] = {
     kinds
 };
 
-/// The options of features that this init was built without: a bit for each place.
+/// The options of disabled features: a bit for each row.
 pub(super) const DISABLED: u64 = {
     let (mut disabled, mut place) = (0, 0);
     while place < TABLE.len() {
@@ -275,7 +277,7 @@ pub(super) const DISABLED: u64 = {
     disabled
 };
 
-/// The times' defaults.
+/// The defaults of the times; without one, no limit.
 pub(super) const DEFAULT_TIMES: [u32; TIMES] = {
     let mut times = [u32::MAX; TIMES];
     let mut place = 0;
@@ -288,7 +290,7 @@ pub(super) const DEFAULT_TIMES: [u32; TIMES] = {
     times
 };
 
-/// Decimal digits as a number, at compile time.
+/// Parses decimal digits at compile time.
 const fn seconds(digits: &[u8]) -> u32 {
     let (mut value, mut place) = (0, 0);
     while place < digits.len() {
@@ -299,12 +301,12 @@ const fn seconds(digits: &[u8]) -> u32 {
     value
 }
 
-/// How many rows, from the first on, have a name of the kernel's; no other row has.
+/// Returns the number of rows without the prefix `whit.`. Fails to compile unless they come first.
 const fn kernel_rows() -> usize {
     let (mut rows, mut place) = (0, 0);
     while place < TABLE.len() {
         if matches!(TABLE[place].place, Place::Kernel) {
-            assert!(rows == place, "names of the kernel's come first");
+            assert!(rows == place, "rows without the prefix `whit.` come first");
             rows += 1;
         }
         place += 1;
@@ -312,7 +314,7 @@ const fn kernel_rows() -> usize {
     rows
 }
 
-/// The length of the first names, with a space between them.
+/// Returns the length of the first names, separated by spaces.
 const fn joined_len(rows: usize) -> usize {
     let (mut length, mut place) = (rows - 1, 0);
     while place < rows {
@@ -322,6 +324,7 @@ const fn joined_len(rows: usize) -> usize {
     length
 }
 
+/// Joins all names, separated by spaces.
 const fn joined<const SIZE: usize>() -> [u8; SIZE] {
     let mut joined = [b' '; SIZE];
     let (mut start, mut place) = (0, 0);

@@ -1,4 +1,4 @@
-//! Words, records and which is stronger.
+//! Tests of the parser: command line, records and their precedence.
 
 extern crate std;
 use super::table::{Fallback, Place, TABLE};
@@ -15,7 +15,7 @@ fn options(command_line: &'static str, image: &'static str) -> (Options<'static>
 }
 
 #[test]
-fn the_command_line_is_stronger_than_the_record_and_the_last_word_counts() {
+fn the_command_line_overrides_records_and_the_last_value_counts() {
     let (options, complaints) = options(
         "BOOT_IMAGE=x root=/dev/vda root=/dev/vdb ro rw rootwait rootdelay=2 whit.hostname=c whit.net.timeout=3 -- root=/dev/no",
         "hostname image\nworkdir /srv\ngrace 4\nstopsignal SIGQUIT\nentrypoint /e\n",
@@ -24,7 +24,7 @@ fn the_command_line_is_stronger_than_the_record_and_the_last_word_counts() {
     let expected = Options {
         //     root, rootfstype, rootflags, overlay, workdir, user, hostname, init, net.dev, ip, ntp, notify, shell, caps
         values: [b"/dev/vdb", b"", b"", b"", b"/srv", b"", b"c", b"", b"", b"", b"", b"", b"", b"all"],
-        times: [FOR_EVER_S, 2, 4, 3, 0],
+        times: [UNLIMITED_S, 2, 4, 3, 0],
         stop_signal: 3,
         ..Options::default()
     };
@@ -32,7 +32,7 @@ fn the_command_line_is_stronger_than_the_record_and_the_last_word_counts() {
 }
 
 #[test]
-fn what_cannot_be_understood_is_said_with_its_place() {
+fn refused_options_are_reported_with_their_line() {
     let (options, complaints) =
         options("whit.colour=red whit.net=maybe colour=red", "\nusr x\n bad\ngrace soon\nworkdir /x");
     assert_eq!(options.value(Value::Workdir), b"/x");
@@ -51,7 +51,7 @@ fn what_cannot_be_understood_is_said_with_its_place() {
 }
 
 #[test]
-fn what_follows_the_workload_can_be_chosen() {
+fn each_action_after_the_exit_is_parsed() {
     for (text, expected) in [
         (&b"poweroff"[..], Some((OnExit::PowerOff, u32::MAX))),
         (b"reboot", Some((OnExit::Reboot, u32::MAX))),
@@ -67,15 +67,15 @@ fn what_follows_the_workload_can_be_chosen() {
         (b"never", None),
     ] {
         let mut options = Options { restarts: 7, ..Options::default() };
-        let taken = options.set(b"on_exit", text);
-        assert_eq!(taken, if expected.is_some() { Ok(()) } else { Err(Problem::Value) }, "{text:?}");
+        let result = options.set(b"on_exit", text);
+        assert_eq!(result, if expected.is_some() { Ok(()) } else { Err(Problem::Value) }, "{text:?}");
         let expected = expected.unwrap_or((OnExit::Shell, 7));
         assert_eq!((options.on_exit(), options.restarts), expected, "{text:?}");
     }
 }
 
 #[test]
-fn names_are_those_of_the_table_and_the_kernels_come_first() {
+fn names_match_the_table_with_those_of_the_kernel_first() {
     assert!(split(NAMES, b' ').eq(TABLE.iter().map(|row| row.name.as_bytes())));
     assert!(KERNEL_NAMES.starts_with(b"root rootfstype ") && KERNEL_NAMES.ends_with(b" nameserver"));
     let kernels = TABLE.iter().filter(|row| row.place == Place::Kernel).count();
@@ -83,11 +83,11 @@ fn names_are_those_of_the_table_and_the_kernels_come_first() {
 }
 
 #[test]
-fn every_default_is_what_its_option_sets() {
+fn every_default_equals_its_value_when_given() {
     for row in TABLE {
         let Fallback::Fixed(value) = row.default else { continue };
         if matches!(row.kind, Kind::Text(_)) {
-            continue; // Applied where the text is used.
+            continue; // A text's default is applied where it is used.
         }
         let mut options = Options::default();
         assert_eq!(options.set(row.name.as_bytes(), value.as_bytes()), Ok(()), "{}", row.name);
@@ -131,7 +131,7 @@ fn signals_have_dockers_names() {
 }
 
 #[test]
-fn what_was_given_can_be_asked_for() {
+fn accessors_return_the_given_options() {
     let (given, complaints) = options("whit.grow whit.grace=7", "mount a:/b\n");
     assert_eq!(complaints, []);
     assert_eq!((given.time(Time::Grace), given.time(Time::RootDelay)), (7, 0));

@@ -1,5 +1,6 @@
-//! Messages from the kernel: interfaces and their carriers, addresses, options of router advertisements, acknowledgements. Total for
-//! every input.
+//! Messages from the kernel: interfaces and their carriers, addresses, options of router advertisements, acknowledgements.
+//!
+//! Every function returns for every input.
 
 use linux_raw_sys::if_arp::ARPHRD_ETHER;
 use linux_raw_sys::net::net_device_flags::{IFF_LOWER_UP, IFF_UP};
@@ -12,13 +13,13 @@ use super::{
 use crate::dhcp::wire::HardwareAddress;
 use crate::ipv6;
 
-/// Bytes of one reply: the kernel fills no more at a time (include/linux/netlink.h, NLMSG_GOODSIZE).
+/// The longest datagram from the kernel, in bytes (include/linux/netlink.h, NLMSG_GOODSIZE).
 pub const MAX_REPLY: usize = 8192;
 
 /// An interface, from RTM_NEWLINK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Link<'a> {
-    /// struct ifinfomsg: family, padding, type, index, flags, change
+    /// struct ifinfomsg: family, padding, type, index, flags, change.
     fixed: &'a [u8; 16],
     attributes: &'a [u8],
 }
@@ -26,11 +27,11 @@ pub struct Link<'a> {
 impl<'a> Link<'a> {
     fn parse(payload: &'a [u8]) -> Option<Self> {
         let (fixed, attributes) = payload.split_first_chunk::<16>()?;
-        // Another family than AF_UNSPEC (AF_BRIDGE) is about a bridge's port, not of the interface (net/bridge/br_if.c, del_nbp()).
+        // A message of family AF_BRIDGE is about a bridge's port, not about the interface (net/bridge/br_if.c, del_nbp()).
         (fixed.first() == Some(&0)).then_some(Self { fixed, attributes })
     }
 
-    /// Its index.
+    /// Returns the index.
     pub fn interface(&self) -> u32 {
         let [_, _, _, _, i0, i1, i2, i3, ..] = *self.fixed;
         u32::from_ne_bytes([i0, i1, i2, i3])
@@ -41,53 +42,53 @@ impl<'a> Link<'a> {
         u32::from_ne_bytes([f0, f1, f2, f3])
     }
 
-    /// IFF_LOWER_UP: frames can be sent. IFF_RUNNING follows up to a second later (net/core/link_watch.c).
+    /// Whether the link has a carrier (IFF_LOWER_UP). IFF_RUNNING follows up to a second later (net/core/link_watch.c).
     pub fn carrier(&self) -> bool {
         self.flags() & IFF_LOWER_UP as u32 != 0
     }
 
-    /// IFF_UP.
+    /// Whether the interface is up (IFF_UP).
     pub fn up(&self) -> bool {
         self.flags() & IFF_UP as u32 != 0
     }
 
-    /// Its name, without NUL.
+    /// Returns the name, without NUL.
     pub fn name(&self) -> &'a [u8] {
         let name = attribute(self.attributes, IFLA_IFNAME).unwrap_or_default();
         if let [name @ .., 0] = name { name } else { name }
     }
 
-    /// How long its packets may be.
+    /// Returns the MTU in bytes; 0 if unknown.
     pub fn mtu(&self) -> u32 {
         self.number(IFLA_MTU)
     }
 
-    /// How often the carrier has come so far. One that was gone for less than a second shows by this alone: the kernel tells
-    /// of a loss up to a second later, and then of the state that it finds (net/core/link_watch.c).
+    /// Returns how often the carrier has come up so far. Only this counter shows a loss of less than a second: the kernel reports
+    /// a change up to a second later, with the state at that time (net/core/link_watch.c).
     pub fn carrier_ups(&self) -> u32 {
         self.number(IFLA_CARRIER_UP_COUNT)
     }
 
-    /// An attribute that is a number; 0 when it is absent.
+    /// Returns the value of a numeric attribute; 0 if absent.
     fn number(&self, kind: u16) -> u32 {
         let number = attribute(self.attributes, kind).and_then(|number| number.try_into().ok());
         number.map_or(0, u32::from_ne_bytes)
     }
 
-    /// It was made by software (a bridge, a veth): it has an IFLA_LINKINFO.
+    /// Whether the interface is virtual, such as a bridge or a veth: these have an IFLA_LINKINFO.
     pub fn by_software(&self) -> bool {
         attribute(self.attributes, IFLA_LINKINFO).is_some()
     }
 
-    /// Whether it is QEMU's e1000: an address in QEMU's range, and the driver that alone takes an MTU of 16,110 bytes
-    /// (drivers/net/ethernet/intel/e1000/e1000_main.c, e1000_probe()).
+    /// Whether the interface is QEMU's e1000: its address is in QEMU's range, and its maximum MTU is 16,110 bytes, which only
+    /// this driver has (drivers/net/ethernet/intel/e1000/e1000_main.c, e1000_probe()).
     pub fn is_qemu_e1000(&self) -> bool {
         let address = attribute(self.attributes, IFLA_ADDRESS).unwrap_or_default();
         matches!(address, [0x52, 0x54, 0, ..]) && self.number(IFLA_MAX_MTU) == 16_110
     }
 
-    /// Whether it is the one that people mean: all when they name none, by its name, or by its hardware address at the end of
-    /// a text, as in pxelinux's `BOOTIF=01-52-54-00-12-34-56`.
+    /// Whether the text of `whit.net.dev=` or `BOOTIF=` selects the interface: by its name, or by its hardware address at the end
+    /// of the text, as in pxelinux's `BOOTIF=01-52-54-00-12-34-56`. An empty text selects every interface.
     pub fn is_meant(&self, wanted: &[u8], address: HardwareAddress) -> bool {
         let written = wanted.len().checked_sub(MAC).and_then(|start| wanted.get(start..)).unwrap_or_default();
         let is_address = (0..MAC).all(|place| {
@@ -101,7 +102,7 @@ impl<'a> Link<'a> {
         wanted.is_empty() || wanted == self.name() || is_address
     }
 
-    /// Its hardware address, when it is Ethernet.
+    /// Returns the hardware address; `None` unless the interface is Ethernet.
     pub fn ethernet(&self) -> Option<HardwareAddress> {
         let [_, _, t0, t1, ..] = *self.fixed;
         let address = attribute(self.attributes, IFLA_ADDRESS)?.try_into().ok()?;
@@ -109,21 +110,23 @@ impl<'a> Link<'a> {
     }
 }
 
-/// struct ifaddrmsg: family, prefix length, flags, scope, interface. Only a usable global IPv6 address is returned.
+/// Parses struct ifaddrmsg: family, prefix length, flags, scope, interface. Returns a usable global IPv6 address only.
 fn global_address(payload: &[u8]) -> Option<Message<'_>> {
     const SCOPE_GLOBAL: u8 = 0;
-    /// Another host has it, or may have it (include/uapi/linux/if_addr.h: IFA_F_DADFAILED, IFA_F_TENTATIVE).
-    const NOT_OURS: u8 = 0x08 | 0x40;
+    /// Duplicate address detection has failed, or has not finished (include/uapi/linux/if_addr.h: IFA_F_DADFAILED,
+    /// IFA_F_TENTATIVE).
+    const UNUSABLE: u8 = 0x08 | 0x40;
     let ([AF_INET6, _, flags, SCOPE_GLOBAL, interface @ ..], attributes) = payload.split_first_chunk::<8>()? else {
         return None;
     };
     let address = attribute(attributes, IFA_ADDRESS.into())?.try_into().ok()?;
-    (flags & NOT_OURS == 0).then_some(Message::GlobalAddress(u32::from_ne_bytes(*interface), ipv6::Address(address)))
+    (flags & UNUSABLE == 0).then_some(Message::GlobalAddress(u32::from_ne_bytes(*interface), ipv6::Address(address)))
 }
 
-/// A hardware address as people write it.
+/// The length of a hardware address as text, in bytes.
 const MAC: usize = b"52:54:00:12:34:56".len();
 
+/// Whether a character is this hexadecimal digit.
 fn is_digit(digit: u8, value: u8) -> bool {
     char::from(digit).to_digit(16) == Some(u32::from(value))
 }
@@ -133,19 +136,19 @@ fn is_digit(digit: u8, value: u8) -> bool {
 pub enum Message<'a> {
     /// An interface appeared or changed.
     Link(Link<'a>),
-    /// The interface of this index is gone.
+    /// The interface of this index was removed.
     LinkGone(u32),
-    /// The interface of this index has a global address of IPv6, for use.
+    /// The interface of this index has a usable global IPv6 address.
     GlobalAddress(u32, ipv6::Address),
-    /// A router of the interface of this index has sent this option to all hosts.
+    /// A router on the interface of this index has advertised this option (RFC 4861 §4.6), type and length included.
     RouterOption(u32, &'a [u8]),
-    /// The answer to a request: 0, or a negative errno.
+    /// The reply to a request: 0, or a negative errno.
     Acknowledgement(i32),
     /// Anything else.
     Other,
 }
 
-/// Takes a datagram of netlink apart; ends at the first message that is not whole.
+/// Splits a netlink datagram into its messages. Ends at the first truncated message.
 pub fn messages(bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
     let mut rest = bytes;
     core::iter::from_fn(move || {
@@ -157,7 +160,7 @@ pub fn messages(bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
     })
 }
 
-/// NLMSG_ALIGN, RTA_ALIGN
+/// Rounds up to the alignment (NLMSG_ALIGN, RTA_ALIGN).
 fn aligned(length: usize) -> usize {
     length.wrapping_add(ALIGNMENT - 1) & !(ALIGNMENT - 1)
 }
@@ -176,21 +179,21 @@ fn message(kind: u16, payload: &[u8]) -> Message<'_> {
     read.unwrap_or(Message::Other)
 }
 
-/// struct nduseroptmsg: family, padding, the option's length, interface, type and code of the ICMP message, padding.
+/// Parses struct nduseroptmsg: family, padding, the option's length, interface, type and code of the ICMP message, padding.
 fn router_option(payload: &[u8]) -> Option<Message<'_>> {
     let ([_, _, o0, o1, i0, i1, i2, i3, ..], option) = payload.split_first_chunk::<16>()?;
     let option = option.get(..usize::from(u16::from_ne_bytes([*o0, *o1])))?;
     Some(Message::RouterOption(u32::from_ne_bytes([*i0, *i1, *i2, *i3]), option))
 }
 
-/// The payload of the first attribute of a kind.
+/// Returns the payload of the first attribute of a type.
 fn attribute(attributes: &[u8], wanted: u16) -> Option<&[u8]> {
     let mut rest = attributes;
     loop {
         let [l0, l1, k0, k1] = *rest.first_chunk::<ALIGNMENT>()?;
         let length = usize::from(u16::from_ne_bytes([l0, l1]));
         let payload = rest.get(ALIGNMENT..length)?;
-        // The two highest bits say how the payload is to be read (NLA_TYPE_MASK).
+        // The two highest bits are flags (NLA_TYPE_MASK).
         if u16::from_ne_bytes([k0, k1]) & 0x3fff == wanted {
             return Some(payload);
         }
@@ -204,8 +207,8 @@ mod tests {
     use super::*;
     use std::vec::Vec;
 
-    /// A message of this kind.
-    fn made(kind: u16, payload: &[&[u8]]) -> Vec<u8> {
+    /// Builds a message of this type.
+    fn encoded(kind: u16, payload: &[&[u8]]) -> Vec<u8> {
         let payload = payload.concat();
         let length = u32::try_from(HEADER + payload.len()).unwrap();
         [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), &[0; 10], &payload].concat()
@@ -218,7 +221,7 @@ mod tests {
         fixed[8..12].copy_from_slice(&(IFF_UP as u32 | IFF_LOWER_UP as u32).to_ne_bytes());
         let name = [9, 0, 3, 0, b'e', b't', b'h', b'0', 0, 0, 0, 0]; // IFLA_IFNAME, padded
         let address = [10, 0, 1, 0, 2, 0, 0, 0, 0, 7, 0, 0]; // IFLA_ADDRESS, padded
-        made(RTM_NEWLINK, &[&fixed, &name, &address])
+        encoded(RTM_NEWLINK, &[&fixed, &name, &address])
     }
 
     fn is_eth0(message: &Message<'_>) -> bool {
@@ -230,14 +233,14 @@ mod tests {
 
     #[test]
     fn a_datagram_may_hold_several_messages() {
-        let bytes = [eth0(), made(2, &[&(-17i32).to_ne_bytes()]), eth0()].concat();
+        let bytes = [eth0(), encoded(2, &[&(-17i32).to_ne_bytes()]), eth0()].concat();
         let messages: Vec<_> = messages(&bytes).collect();
         let [first, Message::Acknowledgement(-17), last] = &messages[..] else { panic!("{messages:?}") };
         assert!(is_eth0(first) && is_eth0(last));
     }
 
     #[test]
-    fn a_bridges_word_on_its_port_is_not_of_the_interface() {
+    fn a_message_about_a_bridge_port_is_not_about_the_interface() {
         let mut left = eth0();
         left[4..6].copy_from_slice(&RTM_DELLINK.to_ne_bytes());
         assert_eq!(messages(&left).next(), Some(Message::LinkGone(2)));
@@ -246,11 +249,11 @@ mod tests {
     }
 
     #[test]
-    fn every_truncation_ends() {
+    fn every_truncation_terminates() {
         let bytes = eth0();
         for end in 0..bytes.len() {
             assert_eq!(messages(&bytes[..end]).count(), 0);
-            // A length that lies within what is there: attributes are cut.
+            // A shorter length in the header truncates the attributes.
             let mut short = bytes.clone();
             short[..4].copy_from_slice(&u32::try_from(end).unwrap().to_ne_bytes());
             let first = messages(&short).next();
@@ -259,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn attributes_of_any_length_end() {
+    fn attributes_of_any_length_terminate() {
         let mut bytes = eth0();
         for length in 0..=255 {
             bytes[HEADER + 16] = length;
@@ -271,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interface_is_meant_by_its_name_or_address() {
+    fn an_interface_is_selected_by_its_name_or_address() {
         let bytes = eth0();
         let Some(Message::Link(link)) = messages(&bytes).next() else { panic!() };
         let is_meant = |wanted: &str| link.is_meant(wanted.as_bytes(), [2, 0, 0xab, 0, 0, 7]);
@@ -285,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn the_e1000_is_known_by_its_address_and_its_greatest_mtu() {
+    fn the_e1000_is_identified_by_its_address_and_maximum_mtu() {
         // From a 6.12 kernel: IFLA_ADDRESS and IFLA_MAX_MTU.
         let attributes = [10, 0, 1, 0, 0x52, 0x54, 0, 0x12, 0x34, 0x56, 0, 0, 8, 0, 51, 0, 0xee, 0x3e, 0, 0];
         let is_e1000 = |attributes: &[u8]| Link { fixed: &[0; 16], attributes }.is_qemu_e1000();

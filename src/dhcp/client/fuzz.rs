@@ -1,6 +1,6 @@
-//! What no server says and no network does: broken packets through the codec, random events through the machine.
+//! Randomized tests: broken packets through the codec, random events through the state machine.
 //!
-//! The same seed gives the same run; `WHIT_SEED=number` gives another, and a failure prints the one that it had.
+//! The same seed gives the same run. `WHIT_SEED=number` selects another; a failure prints its seed.
 
 extern crate std;
 use super::super::wire::tests::{CHADDR, GOLDEN, Golden, message_of};
@@ -9,9 +9,9 @@ use crate::ipv4::{self, UdpChecksum};
 use std::vec::Vec;
 use std::{env, eprintln};
 
-/// Messages through the codec.
+/// Messages for the codec.
 const MESSAGES: usize = 10_000;
-/// Clients, and what happens to each.
+/// Clients, and events for each.
 const CLIENTS: usize = 200;
 const EVENTS: usize = 100;
 
@@ -36,7 +36,7 @@ impl Random {
         u8::try_from(self.below(256)).unwrap()
     }
 
-    /// Once in so many times.
+    /// Returns true once in so many times.
     fn once_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }
@@ -45,7 +45,7 @@ impl Random {
         &choices[self.below(choices.len())]
     }
 
-    /// A message of one of these packets, in the transaction, with up to a few mistakes.
+    /// Returns the message of one of these packets, with this transaction identifier and up to three mistakes.
     fn message(&mut self, xid: u32, packets: &[Golden]) -> Vec<u8> {
         let mut bytes = message_of(self.of(packets)).to_vec();
         bytes[4..8].copy_from_slice(&xid.to_be_bytes());
@@ -61,7 +61,7 @@ impl Random {
     }
 
     fn break_one(&mut self, bytes: &mut Vec<u8>) {
-        // The options, mostly: what is in front of them is soon looked at.
+        // Mostly in the options: the fields before them have few branches.
         let front = if self.once_in(8) { 0 } else { bytes.len().min(240) };
         let at = front + self.below(bytes.len() - front);
         match self.below(5) {
@@ -82,7 +82,7 @@ impl Random {
     }
 }
 
-/// What holds of every lease that was taken, whatever it was made of.
+/// Asserts the invariants of every accepted lease.
 fn check_lease(lease: &Lease) {
     assert!(lease.address.is_host() && (1..=32).contains(&lease.prefix_length), "{lease:?}");
     if let Some(times) = lease.times {
@@ -102,7 +102,7 @@ fn check_lease(lease: &Lease) {
 }
 
 #[test]
-fn broken_messages_give_whole_leases_or_none() {
+fn broken_messages_give_valid_leases_or_none() {
     let mut random = Random::new();
     let (mut read, mut leased) = (0, 0);
     for _ in 0..MESSAGES {
@@ -112,17 +112,17 @@ fn broken_messages_give_whole_leases_or_none() {
         let mut lease = Lease::default();
         if lease.take_address(&message, Address([10, 0, 0, 9])).is_some() {
             let _ = lease.take_rest(&message);
-            assert!(lease.take_rest(&message), "the second time it is the same");
+            assert!(lease.take_rest(&message), "the second call finds the same options");
             check_lease(&lease);
             leased += 1;
         }
     }
-    // Else it would be noise that nothing looks at.
+    // Enough messages must reach the code after the first checks.
     assert!(read > MESSAGES / 4 && leased > MESSAGES / 8, "{read} read, {leased} leases");
 }
 
 #[test]
-fn broken_packets_are_datagrams_or_none() {
+fn broken_packets_give_valid_datagrams_or_none() {
     let mut random = Random::new();
     for _ in 0..MESSAGES {
         let mut packet = random.of(GOLDEN).packet.to_vec();
@@ -139,16 +139,16 @@ fn broken_packets_are_datagrams_or_none() {
     }
 }
 
-/// A client, and what is known of it from the outside.
+/// A client, and its state as an observer knows it.
 struct Watched {
     client: Client,
-    /// Which of the golden servers is there.
+    /// The index of its server in the golden packets.
     server: usize,
     now_ms: u64,
     link: bool,
-    /// What it sent last.
-    asked: Option<Query>,
-    /// It has configured its interface.
+    /// The last query that it sent.
+    last_query: Option<Query>,
+    /// Whether the interface is configured.
     configured: bool,
 }
 
@@ -163,7 +163,7 @@ impl Watched {
                 self.check(action);
             }
             1..=3 if due_ms != NEVER => {
-                // At its time, or late: the machine was busy, or stood still for a week.
+                // At the deadline, or late: the machine was busy, or suspended for a week.
                 let late_ms = if random.once_in(20) { 604_800_000 } else { 0 };
                 self.now_ms = self.now_ms.max(due_ms + late_ms);
                 let ends = self.now_ms >= self.client.expiry_ms;
@@ -172,32 +172,36 @@ impl Watched {
                 assert!(action != Action::Nothing, "{:?}: a timeout for nothing", self.client);
                 self.check(action);
                 if action == Action::Send {
-                    assert!(self.client.deadline_ms() > self.now_ms, "{:?} would send without a pause", self.client);
+                    assert!(
+                        self.client.deadline_ms() > self.now_ms,
+                        "{:?} would send without an interval",
+                        self.client
+                    );
                 }
             }
             4 => {
-                let whose = if random.once_in(2) { self.client.lease.address } else { Address([10, 0, 0, 9]) };
+                let address = if random.once_in(2) { self.client.lease.address } else { Address([10, 0, 0, 9]) };
                 let by = if random.once_in(2) { CHADDR } else { [2, 0, 0, 0, 0, 9] };
-                let action = self.client.address_claimed(self.now_ms, whose, by);
-                assert!(action == Action::Nothing || by != CHADDR, "{:?} is in its own way", self.client);
+                let action = self.client.address_claimed(self.now_ms, address, by);
+                assert!(action == Action::Nothing || by != CHADDR, "{:?} conflicts with itself", self.client);
                 self.check(action);
             }
-            _ => self.answer(random),
+            _ => self.reply(random),
         }
     }
 
-    /// A server's message comes, now and then of another transaction.
-    fn answer(&mut self, random: &mut Random) {
-        let xid = self.asked.map_or(0, |query| query.xid) ^ u32::from(random.once_in(8));
-        // Mostly of the same server, whose OFFER and ACK stand together.
+    /// Delivers a server's message, one in eight of another transaction.
+    fn reply(&mut self, random: &mut Random) {
+        let xid = self.last_query.map_or(0, |query| query.xid) ^ u32::from(random.once_in(8));
+        // Mostly from the same server. Its OFFER and ACK are adjacent.
         let packets = if random.once_in(8) { GOLDEN } else { GOLDEN.chunks(2).nth(self.server).unwrap() };
         let bytes = random.message(xid, packets);
         let Some(message) = Message::parse(&bytes) else { return };
         let before = self.client.clone();
         let action = self.client.receive(self.now_ms, &message, Address([10, 0, 2, 2]));
         if action != Action::Nothing {
-            let ours = self.asked.is_some_and(|query| query.xid == message.xid()) && message.chaddr() == CHADDR;
-            assert!(ours, "{before:?}: {action:?} by what was not for us");
+            let ours = self.last_query.is_some_and(|query| query.xid == message.xid()) && message.chaddr() == CHADDR;
+            assert!(ours, "{before:?}: {action:?} for a message to another client");
         }
         match action {
             Action::Configure | Action::Extend => assert_eq!(message.kind, Kind::Ack, "{before:?}"),
@@ -206,7 +210,7 @@ impl Watched {
                 assert_eq!((message.kind, self.client.query().kind), (Kind::Offer, Kind::Request));
             }
             Action::Probe => assert_eq!((message.kind, message.yiaddr()), (Kind::Ack, self.client.address())),
-            Action::Decline => panic!("{before:?} declines what a server says"),
+            Action::Decline => panic!("{before:?} declines a server's message"),
             Action::BringUp | Action::Nothing => {}
         }
         self.check(action);
@@ -218,18 +222,18 @@ impl Watched {
         match action {
             Action::Send => {
                 let renews = query.ciaddr != Address::UNSPECIFIED;
-                assert!(renews || self.link, "{client:?} asks for a lease without a carrier");
+                assert!(renews || self.link, "{client:?} requests a lease without a carrier");
                 assert!(renews || client.destination() == Destination::Broadcast, "{client:?}");
                 assert!(!renews || (query.requested, query.server) == (None, None), "RFC 2131 §4.3.2: {query:?}");
-                self.asked = Some(query);
+                self.last_query = Some(query);
             }
             Action::Configure => self.configured = true,
-            Action::Extend => assert!(self.configured, "{client:?} extends what is not there"),
+            Action::Extend => assert!(self.configured, "{client:?} extends an address that is not configured"),
             Action::Deconfigure => {
-                // But for what was granted, and the machine stood still while it was probed.
+                // Exception: the lease expired while its address was probed, as after a suspend.
                 assert!(
                     core::mem::take(&mut self.configured) || client.timing.probe_ms > 0,
-                    "{client:?} gives up what it has not"
+                    "{client:?} removes an address that is not configured"
                 );
                 assert!(client.lease().is_none(), "{client:?}");
             }
@@ -241,14 +245,14 @@ impl Watched {
             Action::Probe | Action::BringUp | Action::Nothing => {}
         }
         if let Some(lease) = client.lease() {
-            assert!(self.configured, "a lease that no ACK gave: {client:?}");
+            assert!(self.configured, "a lease without an ACK: {client:?}");
             check_lease(lease);
         }
-        let has_no_end = client.expiry_ms == NEVER;
-        assert!(client.configured || has_no_end || client.state() == State::Probing, "{client:?}");
+        let never_expires = client.expiry_ms == NEVER;
+        assert!(client.configured || never_expires || client.state() == State::Probing, "{client:?}");
         let waits_for_ever = match client.state() {
-            State::WaitLink | State::Fixed | State::Bound => has_no_end,
-            State::Selecting | State::Rebooting => !self.link && has_no_end,
+            State::WaitLink | State::Fixed | State::Bound => never_expires,
+            State::Selecting | State::Rebooting => !self.link && never_expires,
             State::Requesting | State::Probing | State::Renewing | State::Rebinding => false,
         };
         assert_eq!(client.deadline_ms() == NEVER, waits_for_ever, "{client:?}");
@@ -256,11 +260,11 @@ impl Watched {
 }
 
 #[test]
-fn random_events_leave_the_client_in_order() {
+fn random_events_keep_the_client_consistent() {
     let mut random = Random::new();
     let mut bound = 0;
     for number in 0..CLIENTS {
-        // Every other one probes what it is granted.
+        // Every other client probes its address.
         let timing = Timing { first_gap_ms: FIRST_GAP_MS, probe_ms: if number % 2 == 0 { 0 } else { 200 } };
         let client = Client::new(CHADDR, u32::try_from(number).unwrap(), timing, NEVER);
         let mut watched = Watched {
@@ -268,7 +272,7 @@ fn random_events_leave_the_client_in_order() {
             server: number % (GOLDEN.len() / 2),
             now_ms: 0,
             link: false,
-            asked: None,
+            last_query: None,
             configured: false,
         };
         for _ in 0..EVENTS {

@@ -1,4 +1,4 @@
-//! The machine as traces: what comes in at which time, what goes out.
+//! Tests of the state machine, as traces of events with explicit times.
 
 extern crate std;
 use super::super::wire::tests::{CHADDR, reply};
@@ -15,13 +15,13 @@ fn client() -> Client {
     Client::new(CHADDR, 0x5eed, FAST, NEVER)
 }
 
-/// A server's message: a kind, a server identifier, a mask, a lease of 1000 s.
-fn say(client: &mut Client, now_ms: u64, kind: u8, server: [u8; 4]) -> Action {
+/// Delivers a server's message: a type, a server identifier, a mask, a lease of 1000 s.
+fn deliver(client: &mut Client, now_ms: u64, kind: u8, server: [u8; 4]) -> Action {
     let xid = client.query.xid;
-    say_with(client, now_ms, kind, server, xid)
+    deliver_with(client, now_ms, kind, server, xid)
 }
 
-fn say_with(client: &mut Client, now_ms: u64, kind: u8, server: [u8; 4], xid: u32) -> Action {
+fn deliver_with(client: &mut Client, now_ms: u64, kind: u8, server: [u8; 4], xid: u32) -> Action {
     let [a, b, c, d] = server;
     let options = [53, 1, kind, 54, 4, a, b, c, d, 1, 4, 255, 255, 255, 0, 51, 4, 0, 0, 0x03, 0xe8];
     let yiaddr = if kind == NAK { [0; 4] } else { OURS };
@@ -39,7 +39,7 @@ fn sent(action: Action, client: &Client) -> (Query, Destination) {
     (*client.query(), client.destination())
 }
 
-/// Lets the deadline come and returns what is sent then, with the time.
+/// Runs the client at its deadline. Returns the time and the action.
 #[track_caller]
 fn fire(client: &mut Client) -> (u64, Action) {
     let now_ms = client.deadline_ms();
@@ -49,8 +49,8 @@ fn fire(client: &mut Client) -> (u64, Action) {
 
 fn bound(client: &mut Client, now_ms: u64) {
     sent(client.link(now_ms, true), &client);
-    sent(say(client, now_ms, OFFER, SERVER), &client);
-    assert_eq!(say(client, now_ms, ACK, SERVER), Action::Configure);
+    sent(deliver(client, now_ms, OFFER, SERVER), &client);
+    assert_eq!(deliver(client, now_ms, ACK, SERVER), Action::Configure);
 }
 
 #[test]
@@ -61,22 +61,22 @@ fn an_interface_may_be_brought_up_later() {
     assert_eq!(client.deadline_ms(), NEVER, "once");
     sent(client.link(510, true), &client);
 
-    // Somebody else brought it up before.
+    // Another program brought it up before.
     let mut client = Client::new(CHADDR, 0x5eed, FAST, 500);
     sent(client.link(100, true), &client);
     assert!(matches!(fire(&mut client), (300..400, Action::Send)));
 }
 
 #[test]
-fn four_messages_bind() {
+fn four_messages_lead_to_bound() {
     let mut client = client();
     assert_eq!(client.deadline_ms(), NEVER, "nothing happens without a link");
     let (discover, to) = sent(client.link(5, true), &client);
     assert_eq!((discover.kind, discover.secs, to), (Kind::Discover, 0, Destination::Broadcast));
-    let (request, to) = sent(say(&mut client, 6, OFFER, SERVER), &client);
+    let (request, to) = sent(deliver(&mut client, 6, OFFER, SERVER), &client);
     assert_eq!((request.kind, request.xid, to), (Kind::Request, discover.xid, Destination::Broadcast));
     assert_eq!((request.requested, request.server), (Some(Address(OURS)), Some(Address(SERVER))));
-    assert_eq!(say(&mut client, 7, ACK, SERVER), Action::Configure);
+    assert_eq!(deliver(&mut client, 7, ACK, SERVER), Action::Configure);
     let lease = client.lease().expect("a lease");
     assert_eq!((lease.address, lease.prefix_length), (Address(OURS), 24));
     assert_eq!(client.deadline_ms(), 7 + 500_000, "T1");
@@ -97,7 +97,7 @@ fn discovers_keep_their_xid_and_back_off() {
         before_ms = now_ms;
     }
     // A slow server's answer to the first counts, and the REQUEST repeats the DISCOVER's secs.
-    let (request, _) = sent(say(&mut client, before_ms + 1, OFFER, SERVER), &client);
+    let (request, _) = sent(deliver(&mut client, before_ms + 1, OFFER, SERVER), &client);
     assert_eq!(u64::from(request.secs), before_ms / 1000);
 }
 
@@ -114,16 +114,16 @@ fn jitter_differs_between_clients() {
 }
 
 #[test]
-fn what_is_not_ours_is_ignored() {
+fn messages_for_other_clients_and_unsolicited_ones_are_ignored() {
     let mut client = client();
     sent(client.link(0, true), &client);
     let (xid, deadline_ms) = (client.query.xid, client.deadline_ms());
-    assert_eq!(say_with(&mut client, 1, OFFER, SERVER, xid ^ 1), Action::Nothing);
+    assert_eq!(deliver_with(&mut client, 1, OFFER, SERVER, xid ^ 1), Action::Nothing);
     let mut bytes = reply(xid, OURS, &[53, 1, OFFER]);
     bytes[28] ^= 2;
     assert_eq!(client.receive(1, &Message::parse(&bytes).unwrap(), Address(SERVER)), Action::Nothing);
-    assert_eq!(say(&mut client, 1, ACK, SERVER), Action::Nothing, "an ACK that nobody asked for");
-    assert_eq!(say(&mut client, 1, NAK, SERVER), Action::Nothing);
+    assert_eq!(deliver(&mut client, 1, ACK, SERVER), Action::Nothing, "an unsolicited ACK");
+    assert_eq!(deliver(&mut client, 1, NAK, SERVER), Action::Nothing);
     assert_eq!((client.state(), client.deadline_ms()), (State::Selecting, deadline_ms));
 }
 
@@ -131,16 +131,16 @@ fn what_is_not_ours_is_ignored() {
 fn the_first_offer_wins_and_only_its_server_counts() {
     let mut client = client();
     sent(client.link(0, true), &client);
-    sent(say(&mut client, 1, OFFER, SERVER), &client);
-    assert_eq!(say(&mut client, 2, OFFER, OTHER), Action::Nothing);
-    assert_eq!(say(&mut client, 3, NAK, OTHER), Action::Nothing);
-    assert_eq!(say(&mut client, 4, ACK, OTHER), Action::Nothing);
-    assert_eq!(say(&mut client, 5, ACK, SERVER), Action::Configure);
-    assert_eq!(say(&mut client, 6, ACK, SERVER), Action::Nothing, "a second copy");
+    sent(deliver(&mut client, 1, OFFER, SERVER), &client);
+    assert_eq!(deliver(&mut client, 2, OFFER, OTHER), Action::Nothing);
+    assert_eq!(deliver(&mut client, 3, NAK, OTHER), Action::Nothing);
+    assert_eq!(deliver(&mut client, 4, ACK, OTHER), Action::Nothing);
+    assert_eq!(deliver(&mut client, 5, ACK, SERVER), Action::Configure);
+    assert_eq!(deliver(&mut client, 6, ACK, SERVER), Action::Nothing, "a second copy");
 }
 
 #[test]
-fn a_server_without_identifier_is_known_by_its_address() {
+fn a_server_without_identifier_is_identified_by_its_address() {
     let mut client = client();
     sent(client.link(0, true), &client);
     let bytes = reply(client.query.xid, OURS, &[53, 1, OFFER]);
@@ -149,10 +149,10 @@ fn a_server_without_identifier_is_known_by_its_address() {
 }
 
 #[test]
-fn an_unanswered_request_is_given_up_after_four() {
+fn four_unanswered_requests_lead_to_a_discover() {
     let mut client = client();
     let (discover, _) = sent(client.link(0, true), &client);
-    sent(say(&mut client, 1, OFFER, SERVER), &client);
+    sent(deliver(&mut client, 1, OFFER, SERVER), &client);
     for _ in 1..MAX_REQUESTS {
         assert_eq!(sent(fire(&mut client).1, &client).0.kind, Kind::Request);
     }
@@ -162,18 +162,18 @@ fn an_unanswered_request_is_given_up_after_four() {
 }
 
 #[test]
-fn refusals_start_again_ever_later() {
+fn consecutive_naks_back_off() {
     let mut client = client();
     sent(client.link(0, true), &client);
-    sent(say(&mut client, 0, OFFER, SERVER), &client);
+    sent(deliver(&mut client, 0, OFFER, SERVER), &client);
     let mut now_ms = 0;
-    assert_eq!(say(&mut client, now_ms, NAK, SERVER), Action::Nothing);
-    assert_eq!(client.deadline_ms(), now_ms, "at once the first time");
+    assert_eq!(deliver(&mut client, now_ms, NAK, SERVER), Action::Nothing);
+    assert_eq!(client.deadline_ms(), now_ms, "no delay after the first");
     assert_eq!(sent(fire(&mut client).1, &client).0.kind, Kind::Discover);
     for wait_ms in [1000, 2000, 4000, 8000, 16_000, 32_000, 64_000, 64_000] {
-        sent(say(&mut client, now_ms, OFFER, SERVER), &client);
-        assert_eq!(say(&mut client, now_ms, NAK, SERVER), Action::Nothing);
-        assert_eq!(say(&mut client, now_ms, OFFER, SERVER), Action::Nothing, "not before a DISCOVER");
+        sent(deliver(&mut client, now_ms, OFFER, SERVER), &client);
+        assert_eq!(deliver(&mut client, now_ms, NAK, SERVER), Action::Nothing);
+        assert_eq!(deliver(&mut client, now_ms, OFFER, SERVER), Action::Nothing, "not before a DISCOVER");
         let (then_ms, action) = fire(&mut client);
         assert_eq!((sent(action, &client).0.kind, then_ms - now_ms), (Kind::Discover, wait_ms));
         now_ms = then_ms;
@@ -181,7 +181,7 @@ fn refusals_start_again_ever_later() {
 }
 
 #[test]
-fn a_lease_is_renewed_then_rebound_then_lost() {
+fn a_lease_is_renewed_then_rebound_then_expires() {
     let mut client = client();
     bound(&mut client, 0);
     let mut trace = Vec::new();
@@ -208,7 +208,7 @@ fn a_lease_is_renewed_then_rebound_then_lost() {
     assert_eq!((&trace[..], end_ms), (&expected[..], 1_000_000));
     assert!(client.lease().is_none());
     let (query, _) = sent(fire(&mut client).1, &client);
-    assert_eq!((query.kind, query.requested), (Kind::Request, Some(Address(OURS))), "it may still be had");
+    assert_eq!((query.kind, query.requested), (Kind::Request, Some(Address(OURS))), "INIT-REBOOT");
 }
 
 #[test]
@@ -216,18 +216,18 @@ fn a_renewed_lease_counts_from_its_ack() {
     let mut client = client();
     bound(&mut client, 0);
     let (now_ms, _) = fire(&mut client);
-    assert_eq!(say(&mut client, now_ms, ACK, OTHER), Action::Nothing, "RENEWING: only the chosen server");
-    assert_eq!(say(&mut client, now_ms + 5, ACK, SERVER), Action::Extend);
+    assert_eq!(deliver(&mut client, now_ms, ACK, OTHER), Action::Nothing, "RENEWING: only the server of the lease");
+    assert_eq!(deliver(&mut client, now_ms + 5, ACK, SERVER), Action::Extend);
     assert_eq!(client.deadline_ms(), now_ms + 5 + 500_000);
     let (now_ms, _) = fire(&mut client);
     let [a, b, c, d] = SERVER;
     let bytes = reply(client.query.xid, OURS, &[53, 1, ACK, 54, 4, a, b, c, d, 51, 4, 0, 0, 3, 0xe8, 6, 4, 8, 8, 8, 8]);
     let action = client.receive(now_ms, &Message::parse(&bytes).unwrap(), Address(SERVER));
-    assert_eq!(action, Action::Configure, "another mask, and a name server");
+    assert_eq!(action, Action::Configure, "another mask, and a DNS server");
 }
 
 #[test]
-fn any_server_may_refuse_or_grant_while_rebinding() {
+fn any_server_may_reply_while_rebinding() {
     for kind in [ACK, NAK] {
         let mut client = client();
         bound(&mut client, 0);
@@ -235,16 +235,16 @@ fn any_server_may_refuse_or_grant_while_rebinding() {
             fire(&mut client);
         }
         let now_ms = 900_000;
-        let action = say(&mut client, now_ms, kind, OTHER);
+        let action = deliver(&mut client, now_ms, kind, OTHER);
         assert_eq!(action, if kind == ACK { Action::Configure } else { Action::Deconfigure });
         if kind == NAK {
-            assert_eq!(client.deadline_ms(), now_ms, "and begins at once");
+            assert_eq!(client.deadline_ms(), now_ms, "no delay");
         }
     }
 }
 
 #[test]
-fn a_server_may_skip_two_messages() {
+fn a_rapid_commit_skips_two_messages() {
     let mut client = client();
     sent(client.link(0, true), &client);
     let rapid = |client: &Client, kind| {
@@ -252,27 +252,27 @@ fn a_server_may_skip_two_messages() {
         reply(client.query.xid, OURS, &[53, 1, kind, 54, 4, a, b, c, d, 80, 0, 51, 4, 0, 0, 3, 0xe8])
     };
     let offer = rapid(&client, OFFER);
-    let mut patient = client.clone();
-    sent(patient.receive(1, &Message::parse(&offer).unwrap(), Address(SERVER)), &patient);
-    assert_eq!(patient.state(), State::Requesting, "an OFFER is an OFFER");
+    let mut other = client.clone();
+    sent(other.receive(1, &Message::parse(&offer).unwrap(), Address(SERVER)), &other);
+    assert_eq!(other.state(), State::Requesting, "an OFFER with option 80 is still an OFFER");
     let ack = rapid(&client, ACK);
     assert_eq!(client.receive(1, &Message::parse(&ack).unwrap(), Address(SERVER)), Action::Configure);
     assert_eq!((client.state(), client.deadline_ms()), (State::Bound, 500_001));
 }
 
 #[test]
-fn who_refuses_says_who_it_is() {
+fn a_nak_needs_a_server_identifier() {
     let mut client = client();
     sent(client.link(0, true), &client);
-    sent(say(&mut client, 1, OFFER, SERVER), &client);
+    sent(deliver(&mut client, 1, OFFER, SERVER), &client);
     let nak = reply(client.query.xid, [0; 4], &[53, 1, NAK]);
     assert_eq!(client.receive(2, &Message::parse(&nak).unwrap(), Address(SERVER)), Action::Nothing);
     assert_eq!(client.state(), State::Requesting);
-    assert_eq!(say(&mut client, 3, ACK, SERVER), Action::Configure);
+    assert_eq!(deliver(&mut client, 3, ACK, SERVER), Action::Configure);
 }
 
 #[test]
-fn an_identifier_comes_back_as_it_was_sent() {
+fn a_reply_with_another_client_identifier_is_ignored() {
     let mut client = client();
     sent(client.link(0, true), &client);
     let mut options = std::vec![53, 1, OFFER, 61, 7, 1];
@@ -290,16 +290,16 @@ fn an_identifier_comes_back_as_it_was_sent() {
 }
 
 #[test]
-fn some_messages_ask_for_a_broadcast_answer() {
+fn some_messages_request_a_broadcast_reply() {
     let mut client = client();
-    let mut asked = std::vec![sent(client.link(0, true), &client).0.broadcast];
-    asked.extend((0..11).map(|_| sent(fire(&mut client).1, &client).0.broadcast));
+    let mut flags = std::vec![sent(client.link(0, true), &client).0.broadcast];
+    flags.extend((0..11).map(|_| sent(fire(&mut client).1, &client).0.broadcast));
     let expected = [false, false, false, true, false, true, false, true, false, true, false, true];
-    assert_eq!(asked, expected);
+    assert_eq!(flags, expected);
 }
 
 #[test]
-fn the_classic_timing_can_be_had() {
+fn the_classic_timing_starts_at_four_seconds() {
     let mut client = Client::new(CHADDR, 0x5eed, Timing { first_gap_ms: CLASSIC_GAP_MS, ..FAST }, NEVER);
     sent(client.link(0, true), &client);
     let mut before_ms = 0;
@@ -311,7 +311,7 @@ fn the_classic_timing_can_be_had() {
     }
 }
 
-/// A client whose link was gone for a second; and the time.
+/// A client whose link was down for a second, and the time.
 fn returned() -> (Client, u64) {
     let mut client = client();
     bound(&mut client, 0);
@@ -319,37 +319,37 @@ fn returned() -> (Client, u64) {
     let (query, to) = sent(client.link(6000, true), &client);
     assert_eq!((query.kind, query.requested, query.server), (Kind::Request, Some(Address(OURS)), None));
     assert_eq!((query.ciaddr, to), (Address::UNSPECIFIED, Destination::Broadcast), "RFC 2131 §4.3.2, INIT-REBOOT");
-    assert!(client.lease().is_some(), "until somebody says otherwise");
+    assert!(client.lease().is_some(), "until a NAK or its expiry");
     (client, 6000)
 }
 
 #[test]
-fn a_link_that_returns_has_the_lease_confirmed_by_any_server() {
+fn any_server_may_confirm_the_lease_when_the_link_returns() {
     let (mut client, now_ms) = returned();
-    assert_eq!(say(&mut client, now_ms + 1, ACK, SERVER), Action::Configure, "its routes may be gone");
+    assert_eq!(deliver(&mut client, now_ms + 1, ACK, SERVER), Action::Configure, "its routes may have been lost");
     assert_eq!((client.state(), client.deadline_ms()), (State::Bound, now_ms + 1 + 500_000));
     let (mut client, now_ms) = returned();
-    assert_eq!(say(&mut client, now_ms + 1, ACK, OTHER), Action::Configure, "another server: its lease");
+    assert_eq!(deliver(&mut client, now_ms + 1, ACK, OTHER), Action::Configure, "the lease of another server");
     let (mut client, now_ms) = returned();
-    assert_eq!(say(&mut client, now_ms + 1, NAK, OTHER), Action::Deconfigure, "another network");
+    assert_eq!(deliver(&mut client, now_ms + 1, NAK, OTHER), Action::Deconfigure, "another network");
     assert!(client.lease().is_none());
     assert_eq!(sent(fire(&mut client).1, &client).0.kind, Kind::Discover);
 }
 
 #[test]
-fn a_returned_link_without_an_answer_is_a_new_network() {
+fn a_returned_link_without_a_reply_counts_as_a_new_network() {
     let (mut client, now_ms) = returned();
     assert_eq!(sent(fire(&mut client).1, &client).0.kind, Kind::Request);
     let (then_ms, action) = fire(&mut client);
     assert_eq!(sent(action, &client).0.kind, Kind::Discover);
     assert!((600..900).contains(&(then_ms - now_ms)), "{then_ms}");
-    sent(say(&mut client, then_ms, OFFER, SERVER), &client);
-    assert_eq!(say(&mut client, then_ms, ACK, SERVER), Action::Configure, "also when it is the same address");
+    sent(deliver(&mut client, then_ms, OFFER, SERVER), &client);
+    assert_eq!(deliver(&mut client, then_ms, ACK, SERVER), Action::Configure, "even for the same address");
 }
 
 #[test]
-fn a_lease_ends_also_while_another_is_looked_for() {
-    // Nobody answers any more.
+fn a_lease_expires_also_while_another_is_requested() {
+    // No server replies any more.
     let (mut client, _) = returned();
     let lost_ms = loop {
         let (now_ms, action) = fire(&mut client);
@@ -359,10 +359,10 @@ fn a_lease_ends_also_while_another_is_looked_for() {
         }
     };
     assert!(lost_ms >= 1_000_000, "{lost_ms}");
-    // The link goes meanwhile, as before an answer or behind all questions.
-    for questions in [0, 3] {
+    // The link goes down meanwhile: before the first retransmission, or after the last.
+    for timeouts in [0, 3] {
         let (mut client, _) = returned();
-        for _ in 0..questions {
+        for _ in 0..timeouts {
             fire(&mut client);
         }
         assert_eq!(client.link(7500, false), Action::Nothing);
@@ -372,47 +372,47 @@ fn a_lease_ends_also_while_another_is_looked_for() {
 }
 
 #[test]
-fn a_link_that_goes_again_waits_for_the_next() {
+fn a_link_that_goes_down_again_is_waited_for() {
     let (mut client, now_ms) = returned();
     assert_eq!(client.link(now_ms + 10, false), Action::Nothing);
-    assert_eq!(client.deadline_ms(), 1_000_000, "or for the end of its lease");
+    assert_eq!(client.deadline_ms(), 1_000_000, "or the lease expires");
     assert_eq!(sent(client.link(now_ms + 60_000, true), &client).0.kind, Kind::Request);
 }
 
 #[test]
-fn a_lease_that_is_lost_without_a_carrier_is_looked_for_with_the_next() {
-    // It ends.
+fn a_lease_lost_without_a_carrier_is_requested_when_the_link_returns() {
+    // The lease expires.
     let mut client = client();
     bound(&mut client, 0);
     assert_eq!(client.link(5000, false), Action::Nothing);
     assert_eq!(client.timeout(1_000_000), Action::Deconfigure);
-    assert_eq!(client.deadline_ms(), NEVER, "what was sent now would be lost");
+    assert_eq!(client.deadline_ms(), NEVER, "a message sent now would be lost");
     let (query, _) = sent(client.link(2_000_000, true), &client);
     assert_eq!((query.kind, query.requested), (Kind::Request, Some(Address(OURS))));
 
-    // It is refused by what came in just before.
+    // A NAK that was received just before ends it.
     let mut client = self::client();
     bound(&mut client, 0);
     sent(client.timeout(500_000), &client);
     assert_eq!(client.link(500_001, false), Action::Nothing);
-    assert_eq!(say(&mut client, 500_001, NAK, SERVER), Action::Deconfigure);
+    assert_eq!(deliver(&mut client, 500_001, NAK, SERVER), Action::Deconfigure);
     assert_eq!(client.deadline_ms(), NEVER);
     assert_eq!(sent(client.link(600_000, true), &client).0.kind, Kind::Discover);
 }
 
 #[test]
-fn a_machine_that_stood_still_past_its_lease_asks_whether_it_can_have_it_again() {
+fn a_machine_suspended_past_its_lease_requests_the_same_address() {
     let mut client = client();
     bound(&mut client, 0);
     assert_eq!(client.timeout(2_000_000), Action::Deconfigure);
     assert_eq!((client.lease().is_none(), client.deadline_ms()), (true, 2_000_000));
     let (query, _) = sent(client.timeout(2_000_000), &client);
     assert_eq!((query.kind, query.requested, query.server), (Kind::Request, Some(Address(OURS)), None));
-    assert_eq!(say(&mut client, 2_000_001, ACK, SERVER), Action::Configure);
+    assert_eq!(deliver(&mut client, 2_000_001, ACK, SERVER), Action::Configure);
 }
 
 #[test]
-fn the_link_may_come_and_go() {
+fn a_lease_survives_a_short_loss_of_the_link() {
     let mut client = client();
     sent(client.link(0, true), &client);
     assert_eq!(client.link(10, true), Action::Nothing);
@@ -420,7 +420,7 @@ fn the_link_may_come_and_go() {
     assert_eq!(client.deadline_ms(), NEVER);
     bound(&mut client, 5000);
     assert_eq!(client.link(6000, false), Action::Nothing);
-    assert!(client.lease().is_some(), "a lease outlives a short loss");
+    assert!(client.lease().is_some(), "the lease is kept");
 }
 
 #[test]
@@ -436,7 +436,7 @@ fn an_infinite_lease_has_no_deadline() {
 }
 
 #[test]
-fn an_offer_of_an_address_that_no_host_may_have_is_left() {
+fn offers_of_unusable_addresses_are_ignored() {
     let mut client = client();
     assert_eq!(client.chaddr(), CHADDR);
     let _ = client.link(0, true);
@@ -448,9 +448,9 @@ fn an_offer_of_an_address_that_no_host_may_have_is_left() {
             assert!(matches!(action, Action::Nothing), "{address:?} {kind}: {action:?}");
         }
     }
-    let action = say(&mut client, 2, OFFER, SERVER);
+    let action = deliver(&mut client, 2, OFFER, SERVER);
     assert_eq!(sent(action, &client).0.kind, Kind::Request);
-    assert_eq!(say(&mut client, 3, ACK, SERVER), Action::Configure);
+    assert_eq!(deliver(&mut client, 3, ACK, SERVER), Action::Configure);
 }
 
 mod address;

@@ -1,4 +1,4 @@
-//! Messages of real servers and broken ones, and the bytes that are sent.
+//! Tests of parsing, with messages of real servers and broken ones, and of encoding.
 
 extern crate std;
 use super::*;
@@ -7,7 +7,7 @@ use std::vec::Vec;
 
 pub(crate) const CHADDR: HardwareAddress = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
 
-/// A server's message with the given options behind the cookie.
+/// A server's message with the given options after the cookie.
 pub(crate) fn reply(xid: u32, yiaddr: [u8; 4], options: &[u8]) -> Vec<u8> {
     let mut bytes = std::vec![0; OPTIONS_START];
     bytes[..3].copy_from_slice(&[2, 1, 6]);
@@ -39,7 +39,7 @@ fn encoded(query: &Query, hostname: &[u8]) -> Encoded {
 }
 
 #[test]
-fn a_discover_is_these_bytes() {
+fn a_discover_has_these_bytes() {
     let bytes = encoded(&discover(), b"node7");
     assert_eq!(bytes.len(), 300);
     assert_eq!(&bytes[..12], [1, 1, 6, 0, 0x12, 0x34, 0x56, 0x78, 0, 2, 0, 0]);
@@ -58,20 +58,21 @@ fn a_discover_is_these_bytes() {
 }
 
 #[test]
-fn what_gives_an_address_back_has_no_wishes() {
-    let gone = Query {
+fn declines_and_releases_have_no_parameter_list() {
+    let release = Query {
         kind: Kind::Release,
         ciaddr: Address([10, 0, 0, 50]),
         server: Some(Address([10, 0, 0, 1])),
         ..discover()
     };
-    let declined = Query { kind: Kind::Decline, requested: Some(gone.ciaddr), ciaddr: Address::UNSPECIFIED, ..gone };
+    let decline =
+        Query { kind: Kind::Decline, requested: Some(release.ciaddr), ciaddr: Address::UNSPECIFIED, ..release };
     let identifier = (61, &[1, 0x52, 0x54, 0, 0x12, 0x34, 0x56][..]);
     let (server, requested) = ((54, &[10, 0, 0, 1][..]), (50, &[10, 0, 0, 50][..]));
     // RFC 2131 §4.4.1, table 5.
     for (query, ciaddr, expected) in [
-        (gone, [10, 0, 0, 50], std::vec![(53, &[7][..]), identifier, server]),
-        (declined, [0; 4], std::vec![(53, &[4][..]), identifier, requested, server]),
+        (release, [10, 0, 0, 50], std::vec![(53, &[7][..]), identifier, server]),
+        (decline, [0; 4], std::vec![(53, &[4][..]), identifier, requested, server]),
     ] {
         let bytes = encoded(&query, b"node7");
         assert_eq!((bytes.len(), &bytes[12..16]), (300, &ciaddr[..]));
@@ -80,7 +81,7 @@ fn what_gives_an_address_back_has_no_wishes() {
 }
 
 #[test]
-fn the_longest_request_fits() {
+fn the_longest_request_fits_the_buffer() {
     let query = Query { requested: Some(Address([1; 4])), server: Some(Address([2; 4])), ..discover() };
     let bytes = encoded(&query, &[b'a'; MAX_HOSTNAME]);
     assert!(bytes.len() <= MAX_SENT && bytes.contains(&code::END));
@@ -105,11 +106,11 @@ macro_rules! golden {
     };
 }
 
-/// An OFFER and its ACK, of each server.
+/// An OFFER and its ACK from each server.
 pub(crate) const GOLDEN: &[Golden] = golden! {
     "slirp-offer" Verify,
     "slirp-ack" Verify,
-    "dnsmasq-offer" NotComputed, // by the kernel, for a cable that needs no checksum
+    "dnsmasq-offer" NotComputed, // the kernel leaves it incomplete on a virtual link
     "dnsmasq-ack" NotComputed,
     "udhcpd-offer" Verify,
     "udhcpd-ack" Verify,
@@ -152,7 +153,7 @@ fn every_truncation_of_a_real_packet_is_refused() {
         }
         let message = message_of(golden);
         for end in 0..message.len() {
-            // Some servers say the type late; behind the last option it is padding.
+            // Some servers send the message type late. After the last option there is only padding.
             let options = message.get(OPTIONS_START..end).unwrap_or_default();
             assert_eq!(
                 Message::parse(&message[..end]).is_some(),
@@ -186,7 +187,7 @@ fn one_mutation_for_each_refusal() {
 #[test]
 fn overloaded_fields_are_read_once() {
     let mut bytes = reply(7, [10, 0, 2, 15], &[52, 1, 3, 255]);
-    // file: the kind, and an overload of its own that must not be followed; sname: a router, no END.
+    // file: the message type, and an overload option that must be ignored. sname: a router, no END.
     bytes[108..114].copy_from_slice(&[52, 1, 3, 53, 1, 2]);
     bytes[44..50].copy_from_slice(&[3, 4, 10, 0, 0, 1]);
     let message = Message::parse(&bytes).unwrap();
@@ -199,7 +200,7 @@ fn overloaded_fields_are_read_once() {
 }
 
 #[test]
-fn odd_option_lengths_are_absent_values() {
+fn options_of_a_wrong_length_count_as_absent() {
     let bytes = reply(7, [10, 0, 2, 15], &[53, 1, 5, 1, 3, 255, 255, 255, 51, 0, 3, 5, 10, 0, 0, 1, 9, 255]);
     let message = Message::parse(&bytes).unwrap();
     assert_eq!(message.address(code::SUBNET_MASK), None);
@@ -207,7 +208,7 @@ fn odd_option_lengths_are_absent_values() {
 }
 
 #[test]
-fn the_parts_of_a_value_are_one() {
+fn the_parts_of_a_value_are_concatenated() {
     // In the order of RFC 3396 §5: options, file, sname.
     let mut bytes = reply(7, [10, 0, 2, 15], &[119, 1, 1, 53, 1, 5, 119, 0, 119, 2, 2, 3, 52, 1, 3, 255]);
     bytes[44..48].copy_from_slice(&[119, 2, 5, 6]);
@@ -232,7 +233,7 @@ fn the_parts_of_a_value_are_one() {
 fn options_that_are_only_in_an_overloaded_field_are_used() {
     let mut bytes = reply(7, [10, 0, 2, 15], &[53, 1, 5, 52, 1, 1, 255]);
     bytes[108..121].copy_from_slice(&[3, 4, 10, 0, 0, 1, 6, 4, 10, 0, 0, 2, 255]);
-    // sname is not overloaded: what stands there is a name.
+    // sname is not overloaded: it holds a name.
     bytes[44..50].copy_from_slice(&[3, 4, 9, 9, 9, 9]);
     let message = Message::parse(&bytes).unwrap();
     assert_eq!(message.address(code::ROUTER), Some(Address([10, 0, 0, 1])));
@@ -240,7 +241,7 @@ fn options_that_are_only_in_an_overloaded_field_are_used() {
 }
 
 #[test]
-fn an_overload_of_another_length_or_value_is_none() {
+fn an_overload_of_another_length_or_value_is_ignored() {
     for overload in [&[52, 0][..], &[52, 2, 3, 3], &[52, 1, 0], &[52, 1, 4], &[52, 1, 255]] {
         let mut bytes = reply(7, [10, 0, 2, 15], &[&[53, 1, 5], overload, &[255]].concat());
         bytes[108..114].copy_from_slice(&[3, 4, 9, 9, 9, 9]);
@@ -250,7 +251,7 @@ fn an_overload_of_another_length_or_value_is_none() {
 }
 
 #[test]
-fn overloaded_fields_end_where_they_stop_making_sense() {
+fn overloaded_fields_end_at_a_truncated_option() {
     let mut bytes = reply(7, [10, 0, 2, 15], &[53, 1, 5, 52, 1, 3, 255]);
     bytes[44..50].copy_from_slice(&[3, 4, 10, 0, 0, 1]);
     bytes[108..114].copy_from_slice(&[6, 4, 10, 0, 0, 2]);
@@ -266,7 +267,7 @@ fn overloaded_fields_end_where_they_stop_making_sense() {
 }
 
 #[test]
-fn options_past_the_end_spoil_a_message_wherever_they_stand() {
+fn an_option_past_the_end_invalidates_the_message() {
     let good = [53, 1, 2, 54, 4, 10, 0, 0, 1];
     for code in [53, 54, 6, 43, 125] {
         for odd in [&[code][..], &[code, 1], &[code, 200, 7], &[code, 255]] {
@@ -281,7 +282,7 @@ fn options_past_the_end_spoil_a_message_wherever_they_stand() {
 }
 
 #[test]
-fn what_is_between_and_behind_options_does_not_matter() {
+fn padding_unknown_options_and_bytes_after_end_are_ignored() {
     let unknown = (128..=254).filter(|code| *code != 249).flat_map(|code| [code, 1, 7]);
     let (unknown, pads): (Vec<u8>, _) = (unknown.collect(), [0; 1000]);
     for options in [
@@ -296,7 +297,7 @@ fn what_is_between_and_behind_options_does_not_matter() {
 }
 
 #[test]
-fn a_message_without_its_cookie_is_none() {
+fn a_message_without_its_cookie_is_refused() {
     let bytes = reply(7, [10, 0, 2, 15], &[53, 1, 5, 255]);
     for end in [0, 1, 100, 235, 236, 237, 238, 239, 240] {
         assert!(Message::parse(&bytes[..end]).is_none(), "{end} bytes");
@@ -304,7 +305,7 @@ fn a_message_without_its_cookie_is_none() {
 }
 
 #[test]
-fn a_message_has_one_type() {
+fn a_message_has_exactly_one_type() {
     for (options, kind) in [
         (&[53, 1, 5][..], Some(Kind::Ack)),
         (&[53, 1, 5, 53, 1, 2], None),

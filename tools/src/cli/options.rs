@@ -76,9 +76,9 @@ mod tests {
     fn a_table_has_a_row_for_each_option_and_three_columns() {
         let table = markdown();
         assert_eq!(table.lines().count(), 2 + TABLE.len());
-        assert!(
-            table.contains("| `rootwait[=S]` | wait so many seconds for devices; without a value for ever | `30` |\n")
-        );
+        assert!(table.contains(
+            "| `rootwait[=S]` | the number of seconds to wait for devices; without a value, no limit | `30` |\n"
+        ));
         for line in table.lines() {
             assert_eq!(line.replace("\\|", "").matches('|').count(), 4, "{line}");
         }
@@ -89,9 +89,7 @@ mod tests {
         let help = help("Introduction.");
         assert!(help.contains("\nwhit.grow\n    grow an ext4 root to the size of its device\n"), "{help}");
         assert!(
-            help.contains(
-                "\nwhit.grace=S\n    how many seconds the workload has to exit before SIGKILL [default:\n    10]\n"
-            ),
+            help.contains("\nwhit.grace=S\n    the number of seconds from that signal to SIGKILL [default: 10]\n"),
             "{help}"
         );
         for line in help.lines().filter(|line| line.starts_with(INDENT)) {
