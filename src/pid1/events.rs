@@ -64,7 +64,7 @@ impl Machine<'_> {
     pub(crate) fn next_wakeup(&mut self, deadline_ms: u64) -> Wakeup {
         let network_deadline_ms = self.network.as_ref().map_or(NEVER, Network::deadline_ms);
         let wait_ms = deadline_ms.min(network_deadline_ms).min(self.clock.deadline_ms()).saturating_sub(now_ms());
-        let wait_ms = wait_ms.min(self.most_ms).min(self.terminal.advance());
+        let wait_ms = wait_ms.min(self.max_wait_ms).min(self.terminal.advance());
         if wait_ms > 0 {
             self.network.iter_mut().for_each(Network::filter_packets);
         }
@@ -91,7 +91,7 @@ impl Machine<'_> {
         }
         let power_button = self.buttons.pressed();
         let mut wakeup =
-            Wakeup { device: self.read_uevents() | (self.most_ms < NEVER), power_button, ..Wakeup::default() };
+            Wakeup { device: self.read_uevents() | (self.max_wait_ms < NEVER), power_button, ..Wakeup::default() };
         if wakeup.device && self.phase == Phase::LoadingDrivers {
             hardware::load(self);
             self.buttons.open();
