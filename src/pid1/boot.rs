@@ -1,4 +1,4 @@
-//! The boot proper: waits for the root and the network at the same time.
+//! The main part of the boot: waits for the root and the network at the same time.
 
 use linux_raw_sys::general::MS_RDONLY;
 use whit::contract::{ROOT, ROOTFS, ROOTFS_VALUE};
@@ -29,7 +29,7 @@ pub(crate) enum Outcome {
     Failed,
 }
 
-/// Mounts the root as soon as its device is there and, unless it is not wanted, waits for a lease.
+/// Mounts the root as soon as its device appears, then its overlay and volumes. Waits for a lease, unless `net=` says otherwise.
 pub(crate) fn prepare_root_and_network(machine: &mut Machine<'_>) -> Result<Outcome, End> {
     let started_ms = now_ms();
     let _ = files::make_directory(ROOT); // A failure shows again at the mount, and is logged there.
@@ -98,8 +98,8 @@ fn wait_for_root(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Devic
         }
         errno => {
             let advice: &[u8] = match errno {
-                // EFSBADCRC and EFSCORRUPTED, as file systems call them.
-                Errno::BADMSG | Errno::UCLEAN => b"it is damaged, and its fsck may help",
+                // File systems call these EFSBADCRC and EFSCORRUPTED.
+                Errno::BADMSG | Errno::UCLEAN => b"the file system is damaged: run fsck",
                 _ => b"is there a file system on it, and its module loaded?",
             };
             part!("mount: {}; {}", errno, Text(advice));
@@ -112,11 +112,11 @@ fn wait_for_root(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Devic
     Ok(None)
 }
 
-/// Waits for the first lease, or an IPv6 address, for as long as the options allow; not at all without an interface. Returns whether
-/// the workload may start.
+/// Waits for the first lease, or for an IPv6 address, at most `net.timeout`. Without an interface it waits only if the network is
+/// required. Returns whether the workload may start.
 fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<bool, End> {
     if machine.phase == Phase::LoadingDrivers {
-        // Devices that have appeared by now get their drivers.
+        // Loads the drivers of the devices that have appeared by now.
         supervise::wait_or_end(machine, 0)?;
     }
     machine.handle_network();
@@ -141,10 +141,10 @@ fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<bool, En
             return Ok(true);
         }
         if now_ms() >= deadline_ms {
-            let outlook = if is_required { "" } else { "; the boot goes on, and so does the search" };
+            let outlook = if is_required { "" } else { "; the boot continues, with retries" };
             let wanted = if is_ipv6 { "global IPv6 address" } else { "lease" };
             if has_address {
-                return Ok(true); // The time is still asked for.
+                return Ok(true); // The NTP queries continue.
             }
             error!("network: no {} within {} s{}", wanted, u64::from(wait_s), outlook);
             return Ok(!is_required);

@@ -1,7 +1,7 @@
 //! The power button, read from evdev: the machine has no acpid.
 //!
 //! ACPI's button is an input device of its own (drivers/acpi/button.c), for PIIX, ICH9 and the generic event device of a
-//! microvm alike. The modules `button` and `evdev` make it, where the kernel has them as modules.
+//! microvm alike. The modules `button` and `evdev` create it, if the kernel has them as modules.
 
 use rustix::fs::OFlags;
 use whit::error::Errno;
@@ -10,26 +10,26 @@ use crate::console::read_or_log;
 use crate::files::{self, Path};
 use crate::sys::fd::{self, Fd};
 
-/// Buttons that are listened to: the chassis's, and those that a board has twice.
+/// Buttons that are opened: the chassis's, and the second one of some boards.
 pub(crate) const MAX_BUTTONS: usize = 2;
 
-/// Input devices that are looked at: event0 to event9, one digit. Buttons are among the first, as their drivers are.
+/// Input devices that are examined: event0 to event9, one digit. Buttons are among the first, as their drivers are.
 const MAX_DEVICES: u8 = 10;
 
 /// sizeof(struct input_event): 16 bytes of time, then type, code and value (include/uapi/linux/input.h).
 const EVENT: usize = 24;
 /// Type EV_KEY, code KEY_POWER, value 1: pressed. Bytes of a little-endian machine, as x86-64 and arm64 are.
 const PRESSED: [u8; 8] = [1, 0, 116, 0, 1, 0, 0, 0];
-/// How sysfs shows that of keys 0 to 127 a device has KEY_POWER alone: words of 64 bits, the highest first. A keyboard's power
-/// key is the keyboard's. It is not asked by opening it, either: the PS/2 port takes 20 ms for that.
+/// The end of the sysfs attribute of a device that has only KEY_POWER among keys 0 to 127: words of 64 bits, the highest first. A
+/// keyboard with a power key has others too. Devices are not opened to find this out: the PS/2 port takes 20 ms for that.
 const POWER_ALONE: &[u8] = b"10000000000000 0\n";
 
-/// The buttons of this machine, once they were looked for.
+/// The power buttons that were found.
 #[derive(Default)]
 pub(crate) struct Buttons([Option<Fd>; MAX_BUTTONS]);
 
 impl Buttons {
-    /// Opens the buttons that there are now: their drivers are loaded. Logs any error except ENOENT.
+    /// Opens the present power buttons. Their drivers are loaded. Logs any error except ENOENT.
     pub(crate) fn open(&mut self) {
         let mut places = self.0.iter_mut();
         for number in 0..MAX_DEVICES {
@@ -37,7 +37,7 @@ impl Buttons {
             file[5] = b'0' + number;
             let mut path = Path::new();
             let mut buffer = files::buffer::<64>();
-            // An error: there is no device of this number, and may be one of the next.
+            // An error: no device has this number; one may have the next.
             if let Ok(keys) = files::read(path.join(b"/sys/class/input", &file), &mut buffer)
                 && keys.ends_with(POWER_ALONE)
                 && let Some(place) = places.next()
@@ -54,7 +54,7 @@ impl Buttons {
         [one.as_ref(), other.as_ref()]
     }
 
-    /// Whether one was pressed since the last call.
+    /// Returns whether a button was pressed since the last call.
     pub(crate) fn pressed(&mut self) -> bool {
         let mut pressed = false;
         let mut buffer = files::buffer::<EVENT>();
@@ -63,7 +63,7 @@ impl Buttons {
                 match fd::read(button, &mut buffer) {
                     Ok(event) => pressed |= event.last_chunk() == Some(&PRESSED),
                     Err(Errno::AGAIN) => break,
-                    Err(_) => *place = None, // It is gone.
+                    Err(_) => *place = None, // The device is gone.
                 }
             }
         }

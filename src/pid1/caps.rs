@@ -1,9 +1,9 @@
-//! The privileges that the workload can have at most: `caps=` and `no_new_privs`.
+//! The bounds of the workload's privileges: `caps=` and `no_new_privs`.
 //!
-//! The bounding set is reduced; the inheritable and ambient sets of PID 1 are empty (kernel/cred.c, init_cred). From these execve(2)
-//! computes the rest, as in a container of runc: a program of root has the bounding set permitted and effective, one of another user
-//! nothing, and file capabilities give no more than the bounding set. Until then this process keeps what it has: it has yet to
-//! become the user, or is PID 1, which ends the machine when the program cannot be executed.
+//! The bounding set is reduced; the inheritable and ambient sets of PID 1 are empty (kernel/cred.c, init_cred). execve(2) computes the
+//! other sets from these, as in a container of runc: a program of root has the bounding set permitted and effective, a program of
+//! another user has no capabilities, and file capabilities give no more than the bounding set. Before execve(2) this process keeps
+//! its capabilities: it has yet to become the user, or it is PID 1, which ends the machine when the program cannot be executed.
 
 use whit::caps::parse;
 use whit::contract::NOT_STARTED;
@@ -13,7 +13,7 @@ use whit::options::{Options, Sources, Switch, Value};
 use crate::console::log_failure;
 use crate::sys::process::bound_privileges;
 
-/// Bounds the privileges of what this process executes; an error is logged, and returned as the exit code.
+/// Bounds the privileges of the program that this process executes; an error is logged, and returned as the exit code.
 pub(crate) fn apply(_: &Sources<'_>, options: &Options<'_>) -> Result<(), u8> {
     let text = options.value(Value::Caps);
     let set = parse(text).ok_or(Errno::INVAL);

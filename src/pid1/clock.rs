@@ -1,4 +1,4 @@
-//! The time of day: never earlier than the image was made, and queried once by SNTP when `ntp=` is given.
+//! The time of day: not earlier than the time of the records and the command line, and set once by SNTP when `ntp=` is given.
 
 use rustix::net::{AddressFamily, SocketType};
 use whit::dhcp::lease::{Lease, Servers};
@@ -16,22 +16,24 @@ use crate::message::{error, info};
 use crate::sys::fd::{self, Fd};
 use crate::sys::{boot_time_ns, clock_ns, net, set_clock_ns};
 
-/// The port of time servers (RFC 5905 §7.3).
+/// The port of NTP servers (RFC 5905 §7.3).
 const NTP_PORT: u16 = 123;
 /// Time between two queries, doubled each time.
 const FIRST_GAP_MS: u64 = 500;
-/// Queries, to the servers in turn.
-const MAX_QUESTIONS: u8 = 4;
+/// Limit on queries, which go to the servers in turn.
+const MAX_QUERIES: u8 = 4;
 
 /// The SNTP client.
 pub(crate) struct Clock {
-    /// Connected to the server that was asked last.
+    /// Connected to the server of the last query.
     socket: Option<Fd>,
-    asked: u8,
-    /// No server is asked any more.
+    /// The number of queries that were sent.
+    queries: u8,
+    /// No more queries are sent.
     done: bool,
     seed: u32,
-    asked_ns: u64,
+    /// The time of the last query.
+    query_ns: u64,
     deadline_ms: u64,
     /// The newest time of the records and the command line: an earlier answer is wrong.
     least_ns: u64,
@@ -39,18 +41,18 @@ pub(crate) struct Clock {
 
 impl Clock {
     pub(crate) fn new(seed: u32) -> Self {
-        Self { socket: None, asked: 0, done: false, seed, asked_ns: 0, deadline_ms: NEVER, least_ns: 0 }
+        Self { socket: None, queries: 0, done: false, seed, query_ns: 0, deadline_ms: NEVER, least_ns: 0 }
     }
 
-    /// The clock is not before the newest time that the records and the command line name: a machine without a battery believes
-    /// that it is 1970, and then no certificate holds.
+    /// Sets the clock to the newest time of the records and the command line, if it is before that: a machine without a battery
+    /// starts in 1970, when no certificate is valid.
     pub(crate) fn advance(&mut self, sources: &Sources<'_>) {
         let mut newest_s = 0;
         for source in Source::STRONGEST_FIRST {
             for given in sources.each(*source).filter(|given| given.name == b"time") {
                 match number(given.text) {
                     Some(time_s) => newest_s = newest_s.max(time_s),
-                    None => error!("time={}: no number of seconds since 1970", Text(given.text)),
+                    None => error!("time={}: not seconds since 1970", Text(given.text)),
                 }
             }
         }
@@ -60,12 +62,12 @@ impl Clock {
         }
     }
 
-    /// Whether an answer is still to come to what `ntp=` asks for.
+    /// Returns whether `ntp=` is given and its queries are not finished.
     pub(crate) fn awaits_answer(&self, wanted: &[u8]) -> bool {
         !self.done && !wanted.is_empty()
     }
 
-    /// What is waited for.
+    /// The descriptor to poll.
     pub(crate) fn descriptor(&self) -> Option<&Fd> {
         self.socket.as_ref()
     }
@@ -97,13 +99,13 @@ impl Clock {
                 let _ = servers.push(server);
             }
         }
-        let next = usize::from(self.asked).checked_rem(servers.len()).and_then(|next| servers.get(next));
-        let (Some(server), ..MAX_QUESTIONS) = (next, self.asked) else {
-            error!("ntp={}: nobody tells the time", Text(wanted));
+        let next = usize::from(self.queries).checked_rem(servers.len()).and_then(|next| servers.get(next));
+        let (Some(server), ..MAX_QUERIES) = (next, self.queries) else {
+            error!("ntp={}: no server answers", Text(wanted));
             return self.stop();
         };
-        self.deadline_ms = after_ms(now_ms, FIRST_GAP_MS << self.asked);
-        self.asked += 1;
+        self.deadline_ms = after_ms(now_ms, FIRST_GAP_MS << self.queries);
+        self.queries += 1;
         if let Err(errno) = self.send_query(*server) {
             log_failure("ntp", b"", errno);
         }
@@ -116,24 +118,25 @@ impl Clock {
     fn send_query(&mut self, server: ipv4::Address) -> Result<(), Errno> {
         let socket = fd::socket(AddressFamily::INET, SocketType::DGRAM, 0)?;
         net::connect(&socket, &net::inet(server, NTP_PORT))?;
-        self.asked_ns = boot_time_ns();
+        self.query_ns = boot_time_ns();
         fd::write(&socket, &sntp::query(self.nonce()))?;
         self.socket = Some(socket);
         Ok(())
     }
 
-    /// Another one for each question.
+    /// Returns the nonce of the last query, which no other query has.
     fn nonce(&self) -> u64 {
-        self.asked_ns ^ u64::from(self.seed) << 32
+        self.query_ns ^ u64::from(self.seed) << 32
     }
 
+    /// Reads answers, and sets the clock from the first valid one. Returns whether there was one.
     fn has_answer(&mut self) -> bool {
         let Some(socket) = &self.socket else { return false };
         let mut buffer = files::buffer::<{ 2 * MESSAGE }>();
         while let Ok(message) = fd::receive(socket, &mut buffer) {
             if let Some(time_ns) = sntp::time_ns(message, self.nonce()).filter(|time_ns| *time_ns >= self.least_ns) {
-                // It was half of the way's time ago.
-                set_clock(time_ns.wrapping_add(boot_time_ns().wrapping_sub(self.asked_ns) / 2));
+                // The answer is older by half of the round trip.
+                set_clock(time_ns.wrapping_add(boot_time_ns().wrapping_sub(self.query_ns) / 2));
                 return true;
             }
         }

@@ -1,4 +1,4 @@
-//! Log lines of the init: whole lines on the consoles, each by one write, or in the kernel's log.
+//! Log lines of the init: whole lines on the consoles, one write each, or in the kernel's log.
 
 use core::convert::Infallible;
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -15,16 +15,16 @@ use crate::message::{error, part};
 use crate::sys::fd::{self, Fd, STDERR};
 use crate::sys::memory;
 
-/// The start of every line: its level, which only the kernel's log sees, and `whit: `.
+/// The start of every line: its level, which only the kernel's log gets, and `whit: `.
 const START: &[u8] = &join::<{ LEVEL + PREFIX.len() }>(&[b"<3>", PREFIX.as_bytes()]);
-/// Bytes of the level, and the place of its digit (include/linux/kern_levels.h): 3 is an error, 6 information.
+/// Length of the level, and the index of its digit (include/linux/kern_levels.h): 3 is an error, 6 information.
 const LEVEL: usize = 3;
 const LEVEL_DIGIT: usize = 1;
 const ERROR: u8 = b'3';
 const INFORMATION: u8 = b'6';
 
-/// The text that is being put together: a log line, or the content of a small file. There is one, in static memory: on the stack
-/// of each function that logs, it would make every access to that stack longer.
+/// The text buffer: it holds a log line, or the content of a small file. There is one, in static memory: on the stack of each
+/// function that logs, it would make every access to that stack longer.
 pub(crate) struct Line;
 
 impl uWrite for Line {
@@ -37,7 +37,7 @@ impl uWrite for Line {
     }
 }
 
-/// Adds a byte to the text that is being put together.
+/// Appends a byte to the text buffer.
 #[inline(never)]
 pub(crate) fn push(byte: u8) {
     memory::with_line(|line| {
@@ -48,7 +48,7 @@ pub(crate) fn push(byte: u8) {
     });
 }
 
-/// Adds a line `KEYnumber` to the text that is being put together.
+/// Appends a line `KEYnumber` to the text buffer.
 #[inline(never)]
 pub(crate) fn number_line(key: &str, number: u32) {
     part!("{}{}\n", key, number);
@@ -69,17 +69,17 @@ pub(crate) fn print_info() {
     print_at(INFORMATION);
 }
 
-/// How long the console is waited for at a time.
+/// Timeout of one wait for the console.
 const WAIT_MS: u64 = 200;
-/// What it has to send meanwhile, or it is stuck: a line of 9,600 baud sends 192 bytes.
+/// Bytes that it must send in that time, or it is stuck: at 9,600 baud it sends 192.
 const MIN_SENT: i32 = 128;
-/// How often it is waited for in vain: a reader may pause for so long, and the power button waits no longer.
+/// Timeouts before the rest of a line is dropped, 3 s: a reader may pause for that long, and the power button waits no longer.
 const MAX_WAITS: u8 = 15;
 
-/// How often the console is still waited for in vain, before it has taken a whole line.
+/// Timeouts that are left; reset when the console has taken a whole line.
 static WAITS: AtomicU8 = AtomicU8::new(MAX_WAITS);
 
-/// Waits until the console takes something, or has sent something; returns `false` when it has not for too long.
+/// Waits until the console can take bytes, at most [`WAIT_MS`]. Returns `false` when no timeouts are left.
 #[inline(never)]
 pub(crate) fn wait_for_room() -> bool {
     let console = memory::console();
@@ -94,11 +94,11 @@ pub(crate) fn wait_for_room() -> bool {
 /// The console is raw: its lines end in `\r\n`.
 static IS_RAW: AtomicBool = AtomicBool::new(false);
 
-/// drivers/tty/tty_io.c, tty_std_termios: ICRNL and IXON; OPOST and ONLCR; ISIG, ICANON, ECHO, ECHOE, ECHOK, ECHOCTL, ECHOKE and
-/// IEXTEN.
+/// The modes of a new terminal (drivers/tty/tty_io.c, tty_std_termios): ICRNL and IXON; OPOST and ONLCR; ISIG, ICANON, ECHO, ECHOE,
+/// ECHOK, ECHOCTL, ECHOKE and IEXTEN.
 pub(crate) const SANE: [u32; 3] = [0x500, 5, 0x8a3b];
 
-/// Makes the console raw, or sane as the kernel makes a terminal; returns its encoding ([`fd::set_modes`]) when it is one.
+/// Sets the console to raw mode, or to [`SANE`]. Returns its encoding ([`fd::set_modes`]) if it is a terminal.
 #[inline(never)]
 pub(crate) fn set_raw(raw: bool) -> Option<u32> {
     let encoding = fd::set_modes(memory::console(), if raw { [0; 3] } else { SANE });
@@ -112,7 +112,7 @@ fn print_at(level: u8) {
         if let Some(digit) = line.get_mut(LEVEL_DIGIT) {
             *digit = level;
         }
-        // Opened each time: on a descriptor that stays open, the kernel takes ten lines in five seconds (kernel/printk/printk.c,
+        // Opened each time: on a descriptor that stays open, the kernel accepts ten lines in five seconds (kernel/printk/printk.c,
         // devkmsg_write()).
         if TO_KERNEL.load(Ordering::Relaxed)
             && fd::open(c"/dev/kmsg", OFlags::WRONLY).and_then(|log| fd::write(&log, line)).is_ok()
@@ -136,18 +136,18 @@ fn print_at(level: u8) {
     });
 }
 
-/// Passes the text that was put together, for a file and without the prefix, to `use_text`, which must not log.
+/// Passes the text buffer, without the prefix of a log line, to `use_text`, which must not log. Empties it.
 pub(crate) fn finish<R>(use_text: impl FnOnce(&[u8]) -> R) -> R {
     take(|line| use_text(line.get(START.len()..).unwrap_or_default()))
 }
 
-/// Writes the text that was put together, as [`finish`] passes it on, to a descriptor. A failure is ignored.
+/// Writes the text buffer to a descriptor, as [`finish`] passes it. A failure is ignored.
 #[inline(never)]
 pub(crate) fn finish_into(file: &Fd) {
     let _ = finish(|text| fd::write(file, text));
 }
 
-/// Passes the line that was put together to `use_line`; the next one begins empty.
+/// Passes the text buffer to `use_line`, and empties it.
 fn take<R>(use_line: impl FnOnce(&mut [u8]) -> R) -> R {
     memory::with_line(|line| {
         let done = use_line(line);
@@ -183,7 +183,7 @@ pub(crate) fn log_unread(path: &[u8], limit: usize, errno: Errno) {
     }
 }
 
-/// Returns what was read of a file; logs any error except ENOENT.
+/// Returns the content of a file; logs any error except ENOENT.
 pub(crate) fn read_or_log<T>(path: &[u8], limit: usize, read: Result<T, Errno>) -> Option<T> {
     match read {
         Ok(value) => return Some(value),
@@ -193,7 +193,7 @@ pub(crate) fn read_or_log<T>(path: &[u8], limit: usize, read: Result<T, Errno>) 
     None
 }
 
-/// Keeps descriptors 0 to 2 from other files; returns whether the kernel found no console in the initramfs (init/main.c,
+/// Reserves descriptors 0 to 2: no other file gets them. Returns whether the kernel found no console in the initramfs (init/main.c,
 /// console_on_rootfs()).
 pub(crate) fn reserve() -> bool {
     let is_missing = !fd::is_open(&STDERR);
@@ -201,10 +201,10 @@ pub(crate) fn reserve() -> bool {
     is_missing
 }
 
-/// Opens the console on descriptors 0 to 2 when it is missing, and anew for PID 1 itself: O_NONBLOCK belongs to the open file
-/// description, and those of descriptors 0 to 2 are the workload's and the shell's too. /dev and /proc are mounted.
+/// Opens the console on descriptors 0 to 2 when it is missing, and once more for PID 1 alone: O_NONBLOCK belongs to the open file
+/// description, which the workload and the shell share on descriptors 0 to 2. /dev and /proc are mounted.
 ///
-/// One that the kernel opened as /dev/console, or that is opened so, stays open when its terminal is hung up
+/// A descriptor that was opened as /dev/console, by the kernel or here, stays open when its terminal is hung up
 /// (drivers/tty/tty_io.c, __tty_hangup()).
 pub(crate) fn open(is_missing: bool) {
     if is_missing
@@ -216,7 +216,7 @@ pub(crate) fn open(is_missing: bool) {
     let flags = if is_terminal { OFlags::RDWR } else { OFlags::WRONLY | OFlags::APPEND };
     let opened = fd::open(c"/proc/self/fd/2", flags | OFlags::NOCTTY | OFlags::NONBLOCK);
     if is_terminal {
-        // Descriptor 2 at worst: the workload has a terminal of its own.
+        // Descriptor 2 if the open failed: the workload has a terminal of its own.
         fd::signal_when_ready(opened.as_ref().unwrap_or(&STDERR));
     }
     match opened {
@@ -228,7 +228,7 @@ pub(crate) fn open(is_missing: bool) {
 /// Opens the consoles other than /dev/console. Their drivers are loaded.
 pub(crate) fn open_others() {
     files::each_line(c"/proc/consoles", &mut |line| {
-        // `ttyS0                -W- (EC p a)    4:64` (fs/proc/consoles.c): enabled, and the one that /dev/console is.
+        // `ttyS0                -W- (EC p a)    4:64` (fs/proc/consoles.c): E is enabled, C is /dev/console.
         const FLAGS: usize = 26;
         if let (Some((name, _)), Some([b'E', b' ', ..])) = (split_once(line, b' '), line.get(FLAGS..)) {
             let other = OFlags::WRONLY | OFlags::NOCTTY | OFlags::NONBLOCK;
@@ -237,14 +237,14 @@ pub(crate) fn open_others() {
     });
 }
 
-/// Makes a terminal descriptors 0 to 2, without O_CLOEXEC.
+/// Duplicates a terminal to descriptors 0 to 2, without O_CLOEXEC.
 pub(crate) fn use_terminal(terminal: &Fd) {
     fd::duplicate(terminal, 0);
     fd::duplicate(terminal, 1);
     fd::duplicate(terminal, 2);
 }
 
-/// Makes this process the leader of a session of its own, and a terminal that session's.
+/// Makes this process the leader of a new session, and a terminal its controlling terminal.
 pub(crate) fn lead_session(terminal: &Fd) {
     let _ = rustix::process::setsid();
     fd::control_terminal(terminal);

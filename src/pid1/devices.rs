@@ -1,6 +1,6 @@
 //! Block devices: finds the one that a source names, or lists all.
 //!
-//! /proc/partitions lists each device that has a size, and so a medium; sysfs has the names; the superblock the rest.
+//! /proc/partitions lists each device that has a size, and so a medium. sysfs has the names, the superblock has label and UUID.
 
 use core::ffi::CStr;
 use core::num::NonZero;
@@ -25,15 +25,15 @@ use crate::sys::fd::{self, Fd};
 pub(crate) struct Device {
     /// The file system on it.
     format: Option<&'static Format>,
-    /// The type of what has no device: a directory that the host shares, or memory.
+    /// The file system type of a source without a device: a directory that the host shares, or memory.
     tag: &'static [u8],
     /// Whether it was mounted read-only.
     pub(crate) read_only: bool,
     /// Why it was not mounted.
     pub(crate) failure: Errno,
-    /// What was read last.
+    /// The bytes that were read last.
     place: Place,
-    /// What mount(2) takes.
+    /// The source for mount(2).
     pub(crate) path: Path,
 }
 
@@ -46,7 +46,7 @@ impl Device {
     /// Finds the device of a source. Whether the host has a tag is only known at mount(2).
     ///
     /// # Errors
-    /// ENOENT when there is no such device; those of one that is not ready.
+    /// ENOENT when there is no such device; the errors of open(2) when it is not ready.
     #[inline(never)]
     pub(crate) fn find(&mut self, spec: &RootSpec<'_>) -> Result<(), Errno> {
         self.path.set(spec.name);
@@ -58,7 +58,7 @@ impl Device {
         }
     }
 
-    /// The types to mount it as: `wanted` ones, or that of the file system on it, or that of its tag; empty when none is known.
+    /// Returns the file system types to try: the one of the tag, else `wanted`, else the one on the device; empty when none is known.
     pub(crate) fn fstypes<'a>(&self, wanted: &'a [u8]) -> &'a [u8] {
         match self.format {
             _ if !self.tag.is_empty() => self.tag,
@@ -67,7 +67,7 @@ impl Device {
         }
     }
 
-    /// Grows the ext4 on it, which is mounted there, to the size of the device.
+    /// Grows the ext4 on the device, which is mounted at `mounted`, to the size of the device.
     pub(crate) fn grow(&self, mounted: &CStr) {
         let grown = fd::open(self.path.text(), OFlags::RDONLY)
             .and_then(|device| fd::grow_ext4(&fd::open(mounted, OFlags::RDONLY)?, fd::device_bytes(&device)));
@@ -81,7 +81,7 @@ impl Device {
         let _ = self.search(None);
     }
 
-    /// Examines device after device until one is meant by the source; logs each when there is no source.
+    /// Examines each device until one matches the source; logs all devices when there is no source.
     fn search(&mut self, spec: Option<&RootSpec<'_>>) -> Result<(), Errno> {
         let list = fd::open(c"/proc/partitions", OFlags::RDONLY)?;
         let mut at = 0;
@@ -89,7 +89,7 @@ impl Device {
             let Some(length) = self.go_to(&list, at) else { break Err(Errno::NOENT) };
             at += length as u64 + 1;
             match spec {
-                Some(spec) if self.is_meant(spec) && self.probe_current().is_ok() => break Ok(()),
+                Some(spec) if self.matches_spec(spec) && self.probe_current().is_ok() => break Ok(()),
                 None if length > 0 => self.log(length),
                 _ => {}
             }
@@ -98,8 +98,8 @@ impl Device {
         found
     }
 
-    /// Goes to the device whose line stands at `at` in /proc/partitions: the folder that sysfs has of it is the working
-    /// directory then. Returns the length of the line, which was read.
+    /// Reads the line at offset `at` of /proc/partitions, and makes the sysfs directory of its device the working directory. Returns
+    /// the length of the line.
     fn go_to(&mut self, list: &Fd, at: u64) -> Option<usize> {
         fd::read_at(list, &mut self.place, at);
         let length = self.place.iter().position(|byte| *byte == b'\n')?;
@@ -110,14 +110,14 @@ impl Device {
         }
         let name = self.place.get(start..=length).unwrap_or_default();
         let _ = chdir(c"/sys/class/block");
-        // Not to a floppy or CD drive: to read from it may take seconds. It is a root by its path alone.
+        // Floppy and CD drives are skipped: reading from one may take seconds. Only a path selects one as root.
         if !matches!(name, [b'f', b'd', ..] | [b's', b'r', ..]) {
             let _ = chdir(c_str(name));
         }
         Some(length)
     }
 
-    /// Logs the device whose line of that length was read.
+    /// Logs the device whose line, of `length` bytes, was read last.
     fn log(&mut self, length: usize) {
         part!("{}", Text(self.place.get(..length).unwrap_or_default()));
         let _ = self.probe_current();
@@ -128,7 +128,8 @@ impl Device {
         console::print();
     }
 
-    fn is_meant(&mut self, spec: &RootSpec<'_>) -> bool {
+    /// Returns whether the source names the device whose sysfs directory is the working directory.
+    fn matches_spec(&mut self, spec: &RootSpec<'_>) -> bool {
         match spec.kind {
             _ if !Feature::DeviceNames.is_enabled() => {
                 device_number(field(&mut self.place, c"dev", b"")) == spec.number
@@ -143,7 +144,7 @@ impl Device {
                 let (label, width) = format.label(&self.place);
                 is_written(label, width, spec.name)
             }
-            // virtio-blk's; or NVMe's, which is the controller's.
+            // Of virtio-blk; or of NVMe, where the controller has it.
             Kind::Serial => {
                 is_written(field(&mut self.place, c"serial", b""), 1, spec.name)
                     || is_written(field(&mut self.place, c"device/serial", b""), 1, spec.name)
@@ -154,8 +155,8 @@ impl Device {
         }
     }
 
-    /// The UUID of the partition that many numbers before this one, from the table on its disk: up to Linux 6.12 at least
-    /// the kernel does not export it.
+    /// Returns the UUID of the partition whose number is lower by `offset`, from the partition table of the disk: up to Linux 6.12 at
+    /// least, the kernel does not export it.
     fn partition_uuid(&mut self, offset: u32) -> Option<NonZero<u128>> {
         let number = number(field(&mut self.place, c"uevent", b"PARTN="))?.wrapping_sub(offset);
         self.set_path(c"../uevent");
@@ -174,13 +175,13 @@ impl Device {
         probe::msdos_uuid(&self.place, number)
     }
 
-    /// Sets the path to that of the device with this uevent file.
+    /// Sets the path to the node of the device with this uevent file.
     fn set_path(&mut self, uevent: &CStr) {
         let name = field(&mut self.place, uevent, b"DEVNAME=");
         self.path.join(b"/dev", name);
     }
 
-    /// Looks for a file system on the device in whose folder it is.
+    /// Looks for a file system on the device whose sysfs directory is the working directory.
     #[inline(never)]
     fn probe_current(&mut self) -> Result<(), Errno> {
         self.set_path(c"uevent");
@@ -189,8 +190,8 @@ impl Device {
 
     /// Looks for a file system on the device.
     fn probe(&mut self) -> Result<(), Errno> {
-        self.format = None; // The last device's, when this one cannot be opened.
-        // An image's record may name any file of /dev: to open a terminal or a watchdog has an effect.
+        self.format = None; // Otherwise the previous device's would remain when this one cannot be opened.
+        // An image's record may name any file in /dev: opening a terminal or a watchdog has an effect.
         if fd::status(self.path.text()).is_some_and(|status| status.kind != S_IFBLK) {
             return Err(Errno::NOTBLK);
         }
@@ -208,7 +209,7 @@ impl Device {
     }
 }
 
-/// The value of `key` in a small file of the working directory, up to the end of the line; empty when there is none.
+/// Returns the value of `key` in a small file of the working directory, up to the end of the line; empty when there is none.
 fn field<'a>(place: &'a mut Place, file: &CStr, key: &[u8]) -> &'a [u8] {
     files::value_of(place, file, 0, b'\n', key)
 }

@@ -1,5 +1,5 @@
-//! The network as programs see it: the host name, resolv.conf, hosts and hostname in the root's /etc, and the lease in
-//! /run/whit/net.env for scripts, where there is a /run/whit.
+//! The host name, the files resolv.conf, hosts and hostname in the root's /etc, and the lease in /run/whit/net.env for scripts, if
+//! there is a /run/whit.
 
 use rustix::system::uname;
 use ufmt::uWrite;
@@ -20,7 +20,7 @@ use crate::own_files;
 pub(crate) fn write(sources: &Sources<'_>, options: &Options<'_>, network: Option<&Network<'_>>) {
     let lease = network.and_then(Network::lease);
     hostname::set(options.value(Value::Hostname), lease.map_or(b"", |lease| &lease.hostname));
-    // An image of one program has no /etc, and its resolver reads these files all the same: it is created.
+    // An image of one program may have no /etc, but its resolver reads these files: /etc is created.
     let uname = uname();
     let hostname = Text(uname.nodename().to_bytes());
     part!("{}\n", hostname);
@@ -34,7 +34,7 @@ pub(crate) fn write(sources: &Sources<'_>, options: &Options<'_>, network: Optio
     }
     own_files::write(c"etc/hosts");
 
-    // Written without a lease too: the name servers of a lost one must go.
+    // Written without a lease too: the DNS servers of a lost lease are removed.
     let _ = Line.write_str(MARK);
     let mut servers = Servers::new();
     for source in Source::STRONGEST_FIRST {

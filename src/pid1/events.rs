@@ -16,7 +16,7 @@ use crate::sys::process::{kill, next_signal, restore_limit, wait4};
 /// The events that [`Machine::next_wakeup`] returns for.
 #[derive(Default)]
 pub(crate) struct Wakeup {
-    /// Signals, bit by number.
+    /// The signals that came, one bit each.
     signals: u64,
     /// The kernel itself sent SIGINT: ctrl-alt-del.
     ctrl_alt_del: bool,
@@ -31,7 +31,7 @@ impl Wakeup {
         self.signals & bit(signal) != 0
     }
 
-    /// A shutdown request from the console, the power button or systemd's signals, none of which is forwarded to the workload.
+    /// Returns the shutdown request by ctrl-alt-del, the power button or systemd's signals, which are not forwarded to the workload.
     pub(crate) fn end(&self) -> Option<End> {
         if self.power_button || self.has(signal::SYSTEMD_POWER_OFF) {
             return Some(End::PowerOff);
@@ -42,7 +42,7 @@ impl Wakeup {
         self.has(signal::SYSTEMD_HALT).then_some(End::Halt)
     }
 
-    /// Takes the signals that are pending, the first of which is waited for so long.
+    /// Takes all pending signals; waits for the first one at most `wait_s`.
     fn read_signals(&mut self, mut wait_s: u64) {
         /// include/uapi/asm-generic/siginfo.h
         const SI_KERNEL: i32 = 0x80;
@@ -54,7 +54,7 @@ impl Wakeup {
     }
 }
 
-/// Signals are numbered from 1 to 64: the last has the place that the first leaves free.
+/// Returns the bit of a signal. Signals are numbered from 1 to 64: signal 64 has bit 0, which no other signal uses.
 fn bit(signal: u8) -> u64 {
     1u64.wrapping_shl(u32::from(signal))
 }
@@ -64,13 +64,13 @@ impl Machine<'_> {
     pub(crate) fn next_wakeup(&mut self, deadline_ms: u64) -> Wakeup {
         let network_deadline_ms = self.network.as_ref().map_or(NEVER, Network::deadline_ms);
         let wait_ms = deadline_ms.min(network_deadline_ms).min(self.clock.deadline_ms()).saturating_sub(now_ms());
-        let wait_ms = wait_ms.min(self.most_ms).min(self.terminal.advance());
+        let wait_ms = wait_ms.min(self.max_wait_ms).min(self.terminal.advance());
         if wait_ms > 0 {
             self.network.iter_mut().for_each(Network::filter_packets);
         }
         let [links, packets, claims] = self.network.as_ref().map_or([None; 3], Network::descriptors);
         let [button, other] = self.buttons.descriptors();
-        // Whichever it was: each source below is read until it is empty.
+        // The result is not needed: each source below is read until it is empty.
         let polled = poll(
             [
                 self.signals.as_ref(),
@@ -91,7 +91,7 @@ impl Machine<'_> {
         }
         let power_button = self.buttons.pressed();
         let mut wakeup =
-            Wakeup { device: self.read_uevents() | (self.most_ms < NEVER), power_button, ..Wakeup::default() };
+            Wakeup { device: self.read_uevents() | (self.max_wait_ms < NEVER), power_button, ..Wakeup::default() };
         if wakeup.device && self.phase == Phase::LoadingDrivers {
             hardware::load(self);
             self.buttons.open();
@@ -101,22 +101,22 @@ impl Machine<'_> {
             self.stop_listening_for_devices();
         }
         wakeup.read_signals(u64::from(!waited));
-        self.ports.update_window_size(); // After its signal was read: what comes later brings another one.
+        self.ports.update_window_size(); // After SIGIO was read: a later change raises it again.
         self.reap();
         wakeup
     }
 
     fn read_uevents(&self) -> bool {
-        let mut heard = false;
+        let mut received = false;
         let mut buffer = [MaybeUninit::uninit(); 64];
         while let Some(uevents) = &self.uevents {
             match fd::receive(uevents, &mut buffer) {
-                // Some were lost: look, in any case.
-                Ok(_) | Err(Errno::NOBUFS) => heard = true,
+                // ENOBUFS: events were lost, any device may have changed.
+                Ok(_) | Err(Errno::NOBUFS) => received = true,
                 Err(_) => break,
             }
         }
-        heard
+        received
     }
 
     /// Reaps every exited child, its own or an orphan.
@@ -125,7 +125,7 @@ impl Machine<'_> {
             let (child, status) = match wait4(WNOHANG | WUNTRACED | self.children) {
                 Ok((Some(child), status)) => (child, status),
                 none => {
-                    // The only error: PID 1 has no children.
+                    // ECHILD, the only error: PID 1 has no children.
                     self.no_children = none.is_err();
                     return;
                 }

@@ -12,7 +12,7 @@ use crate::sys::c_str;
 use crate::sys::call::mkdir;
 use crate::sys::fd::{self, Fd};
 
-/// Room for a file of up to `SIZE - 1` bytes.
+/// Returns room for a file of up to `SIZE - 1` bytes.
 pub(crate) const fn buffer<const SIZE: usize>() -> [MaybeUninit<u8>; SIZE] {
     [MaybeUninit::uninit(); SIZE]
 }
@@ -33,8 +33,8 @@ pub(crate) fn read_open<'a>(file: &Fd, buffer: &'a mut [MaybeUninit<u8>]) -> Res
     if text.len() < size { Ok(text) } else { Err(Errno::FBIG) }
 }
 
-/// The value of `key` in a small file: the rest of the first part that starts with it. The parts begin at byte `at`, and each ends
-/// with `end`. Empty when there is none.
+/// Returns the value of `key` in a small file: the rest of the first text that starts with it. The texts begin at byte `at`, and each
+/// ends with `end`. Empty when there is none.
 #[inline(never)]
 pub(crate) fn value_of<'a>(room: &'a mut [u8], file: &CStr, at: u64, end: u8, key: &[u8]) -> &'a [u8] {
     let length = fd::open(file, OFlags::RDONLY).map_or(0, |file| fd::read_at(&file, room, at));
@@ -42,8 +42,8 @@ pub(crate) fn value_of<'a>(room: &'a mut [u8], file: &CStr, at: u64, end: u8, ke
     texts.find_map(|text| strip_prefix(text, key)).unwrap_or_default()
 }
 
-/// Passes every line of a list of the kernel's to `visit`, however long the list: one read(2) returns a page of it at most. Returns
-/// whether the whole list was read.
+/// Passes every line of a file in /proc to `visit`. The file may have any length: one read(2) returns at most a page of it. Returns
+/// whether the whole file was read.
 #[inline(never)]
 pub(crate) fn each_line(path: &CStr, visit: &mut dyn FnMut(&[u8])) -> bool {
     let Ok(list) = fd::open(path, OFlags::RDONLY) else { return false };
@@ -54,21 +54,21 @@ pub(crate) fn each_line(path: &CStr, visit: &mut dyn FnMut(&[u8])) -> bool {
     lines.is_at_end()
 }
 
-/// The lines of a file, each without its newline. One that is longer than the window is cut into parts, at a comma where it has any:
-/// the list of a group's members is parts of a list then.
+/// The lines of a file, each without its newline. A line that is longer than the window is cut into parts, at a comma if it has one: a
+/// long list of group members is then several lists.
 #[repr(C)] // Small fields first, as in the machine.
 pub(crate) struct Lines<'a> {
-    /// None has no lines.
+    /// `None` has no lines.
     file: Option<&'a Fd>,
-    /// The line in the window.
+    /// The current line in the window.
     start: usize,
     length: usize,
-    /// What of the window comes after it.
+    /// The part of the window after it.
     rest: usize,
     end: usize,
-    /// Where the window stands in the file.
+    /// The offset of the window in the file.
     at: u64,
-    /// The line goes on in the next part.
+    /// The line continues in the next part.
     is_cut: bool,
     /// The line is a part, and not the first.
     continues: bool,
@@ -81,7 +81,7 @@ impl<'a> Lines<'a> {
         Self { file, window: [0; _], start: 0, length: 0, rest: 0, end: 0, at: 0, is_cut: false, continues: false }
     }
 
-    /// Whether the last line that was returned was the file's last.
+    /// Returns whether the last line that was returned was the file's last.
     fn is_at_end(&self) -> bool {
         self.rest == self.end && !self.is_cut
     }
@@ -90,7 +90,7 @@ impl<'a> Lines<'a> {
         self.window.get(self.rest..self.end)?.iter().position(|byte| *byte == b'\n')
     }
 
-    /// The next line; none after the last, and none that is longer than the window.
+    /// Returns the next line; `None` after the last, and for a line that is longer than the window.
     pub(crate) fn next(&mut self) -> Option<&[u8]> {
         (self.advance() && !self.is_cut).then(|| self.line())
     }
@@ -139,20 +139,20 @@ impl Path {
         Self(heapless::Vec::new())
     }
 
-    /// Makes it the path of a file in a directory. One that has no room becomes a name of more than 255 bytes, at which the
-    /// kernel says ENAMETOOLONG.
+    /// Sets the path of a file in a directory. A path that is too long becomes a name of more than 255 bytes, for which the kernel
+    /// returns ENAMETOOLONG.
     #[inline(never)]
     pub(crate) fn join(&mut self, directory: &[u8], name: &[u8]) -> &CStr {
         self.fill(&[directory, b"/", name])
     }
 
-    /// Makes it a text, as [`Path::join`] does.
+    /// Sets a text, as [`Path::join`] does.
     #[inline(never)]
     pub(crate) fn set(&mut self, text: &[u8]) -> &CStr {
         self.fill(&[text])
     }
 
-    /// Makes it a path as the kernel lists it: a space, tab, newline or backslash is a backslash and three octal digits there
+    /// Sets a path from a list of the kernel, where a space, tab, newline or backslash is a backslash and three octal digits
     /// (fs/seq_file.c, mangle_path()).
     pub(crate) fn set_listed(&mut self, mut text: &[u8]) -> &CStr {
         self.0.clear();
@@ -169,7 +169,7 @@ impl Path {
         self.text()
     }
 
-    /// Makes it a text of these parts, as [`Path::join`] does.
+    /// Joins these parts to a text, as [`Path::join`] does.
     #[inline(never)]
     pub(crate) fn fill(&mut self, parts: &[&[u8]]) -> &CStr {
         self.0.clear();
@@ -181,35 +181,35 @@ impl Path {
         self.text()
     }
 
-    /// The text.
+    /// Returns the text.
     pub(crate) fn text(&self) -> &CStr {
         c_str(&self.0)
     }
 
-    /// The text up to a place.
+    /// Returns the text before index `end`.
     pub(crate) fn head(&self, end: usize) -> &[u8] {
         self.0.get(..end).unwrap_or_default()
     }
 
-    /// The text from a place on.
+    /// Returns the text from index `start` on.
     #[inline(never)]
     pub(crate) fn tail(&self, start: usize) -> &CStr {
         c_str(self.0.get(start..).unwrap_or_default())
     }
 
-    /// The byte at a place; NUL after the text.
+    /// Returns the byte at index `place`; NUL after the text.
     pub(crate) fn byte(&self, place: usize) -> u8 {
         self.0.get(place).copied().unwrap_or_default()
     }
 
-    /// Puts a byte at a place; a NUL ends the text there.
+    /// Sets the byte at index `place`; a NUL ends the text there.
     pub(crate) fn put(&mut self, place: usize, byte: u8) {
         if let Some(place) = self.0.get_mut(place) {
             *place = byte;
         }
     }
 
-    /// Puts one byte in the place of another, wherever that stands.
+    /// Replaces every byte `old` with `new`.
     pub(crate) fn replace(&mut self, old: u8, new: u8) {
         for byte in self.0.iter_mut().filter(|byte| **byte == old) {
             *byte = new;
@@ -217,7 +217,7 @@ impl Path {
     }
 }
 
-/// Makes one directory; one that exists is fine.
+/// Creates one directory, unless it exists.
 #[inline(never)]
 pub(crate) fn make_directory(path: &CStr) -> Result<(), Errno> {
     match mkdir(path) {

@@ -20,12 +20,12 @@ use crate::sys::c_str;
 use crate::sys::call::{chdir, mknod, mount, mount_bind_recursive, symlink};
 use crate::sys::fd;
 
-/// Makes the mounts of a packed table, creating missing directories. A directory that is a mount already is skipped.
+/// Mounts the entries of a packed table, creating missing directories. A directory that is a mount already is skipped.
 pub(crate) fn mount_table(mut packed: &'static [u8]) {
     while mount_next(&mut packed) {}
 }
 
-/// Makes the next mount of the table; returns `false` at its end.
+/// Mounts the next entry of the table; returns `false` at its end.
 fn mount_next(rest: &mut &'static [u8]) -> bool {
     let Some((flags, texts)) = rest.split_first() else { return false };
     *rest = texts;
@@ -51,6 +51,7 @@ fn mount_next(rest: &mut &'static [u8]) -> bool {
     true
 }
 
+/// Removes the first text from a packed list, and returns it.
 #[inline(never)]
 pub(crate) fn next_text<'a>(rest: &mut &'a [u8]) -> &'a CStr {
     let text = c_str(rest);
@@ -58,14 +59,14 @@ pub(crate) fn next_text<'a>(rest: &mut &'a [u8]) -> &'a CStr {
     text
 }
 
-/// The texts of a packed list, each with its NUL.
+/// Iterates over the texts of a packed list, each with its NUL.
 pub(crate) fn texts(packed: &[u8]) -> impl Iterator<Item = &CStr> {
     let mut rest = packed;
     core::iter::from_fn(move || (!rest.is_empty()).then(|| next_text(&mut rest)))
 }
 
-/// Makes the other early mounts, then the device nodes and links that are missing; calls `between` after each mount. /proc
-/// is mounted.
+/// Mounts the other early file systems, then creates the device nodes and links that are missing. Calls `between` after each mount.
+/// /proc is mounted.
 pub(crate) fn prepare(mut between: impl FnMut()) {
     let mut rest: &'static [u8] = &MOUNTS;
     while mount_next(&mut rest) {
@@ -74,14 +75,14 @@ pub(crate) fn prepare(mut between: impl FnMut()) {
     if chdir(c"/dev").is_err() {
         return;
     }
-    let kernels = umask(Mode::empty()); // 022: it would take write permission off the nodes.
+    let kernel_umask = umask(Mode::empty()); // 022 would remove write permission from the nodes.
     for node in &NODES {
         // Numbers below 256 (include/linux/kdev_t.h, new_encode_dev()).
         let device = u32::from(node.major) << 8 | u32::from(node.minor);
-        // devtmpfs has made them: EEXIST.
+        // EEXIST where devtmpfs has made them.
         let _ = mknod(c_str(&node.name), S_IFCHR | u32::from(node.mode), device);
     }
-    umask(kernels);
+    umask(kernel_umask);
     let mut links = LINKS;
     while !links.is_empty() {
         let (name, target) = (next_text(&mut links), next_text(&mut links));
@@ -92,17 +93,17 @@ pub(crate) fn prepare(mut between: impl FnMut()) {
 
 /// The mounted root.
 pub(crate) struct Root {
-    /// Whether it is a file system of its own.
+    /// Whether it is a file system of its own, and not part of the initramfs.
     pub(crate) on_device: bool,
-    /// Whether nothing can be written to it.
+    /// Whether it is mounted read-only.
     pub(crate) read_only: bool,
 }
 
-/// Mounts a volume's device on the working directory, trying its file system types in turn; read-only where it cannot be written
-/// to.
+/// Mounts a volume's device on the working directory, trying its file system types in turn; read-only if the device is
+/// write-protected.
 ///
 /// # Errors
-/// ENOENT for a tag that the host does not have (yet), and the kernel's.
+/// ENOENT for a tag that the host does not have (yet), and the errors of mount(2).
 #[inline(never)]
 pub(crate) fn mount_device(device: &mut Device, volume: &Volume<'_>) -> Result<(), Errno> {
     let Volume { fstype, options, mut flags, .. } = *volume;
@@ -132,7 +133,7 @@ pub(crate) fn mount_device(device: &mut Device, volume: &Volume<'_>) -> Result<(
                 .map_err(|_| Errno::NAMETOOLONG)?,
         }
     }
-    // A trailing comma is no option to the kernel; a full text has no room for its NUL.
+    // The kernel ignores a trailing comma. A full buffer has no room for the NUL.
     data.push(0).map_err(|_| Errno::NAMETOOLONG)?;
     let mut last = Errno::INVAL;
     for fstype in split(list, separator).filter_map(|line| strip_prefix(line, prefix)) {
@@ -146,34 +147,35 @@ pub(crate) fn mount_device(device: &mut Device, volume: &Volume<'_>) -> Result<(
                 }
                 Err(errno) => last = errno,
             }
-            // As the kernel does (init/do_mounts.c, mount_root_generic): once more without writing.
+            // Retries read-only, as the kernel does (init/do_mounts.c, mount_root_generic).
             if !matches!(last, Errno::ACCESS | Errno::ROFS) {
                 break;
             }
         }
     }
-    // virtiofs has no such tag (fs/fuse/virtio_fs.c, virtio_fs_get_tree), or it is an option that it does not know. 9P says
-    // ENOENT (net/9p/trans_virtio.c, p9_virtio_create).
+    // EINVAL of virtiofs: no such tag (fs/fuse/virtio_fs.c, virtio_fs_get_tree), or an unknown option. 9P returns ENOENT for a
+    // missing tag (net/9p/trans_virtio.c, p9_virtio_create).
     Err(if last == Errno::INVAL && fstypes == b"virtiofs" { Errno::NOENT } else { last })
 }
 
-/// How the kernel and QEMU's 9p server agree (Documentation/filesystems/9p.rst); the default message size before Linux 5.16,
-/// 8 KiB, makes every transfer slow.
+/// The options for QEMU's 9p server (Documentation/filesystems/9p.rst). The default message size before Linux 5.16, 8 KiB, makes
+/// every transfer slow.
 const DATA_9P: &[u8] = b"trans=virtio,version=9p2000.L,msize=262144,";
 /// A directory that every user may write to, as docker makes it.
 const DATA_TMPFS: &[u8] = b"mode=1777,";
 
-/// Binds /dev, /proc and /sys, with the mounts in them, into the root; returns whether the boot can go on. Failures are logged. In
-/// the place of a link or file of the image there is none: the boot ends, as runc refuses such an image (libcontainer,
-/// mountToRootfs()). What a read-only root has no directory for it goes without.
+/// Binds /dev, /proc and /sys, with the mounts in them, into the root. Returns whether the boot can go on. Failures are logged.
+///
+/// A link or a file of the image in the place of a directory ends the boot, as runc refuses such an image (libcontainer,
+/// mountToRootfs()). A mount whose directory is missing in a read-only root is skipped.
 pub(crate) fn bind_system_mounts() -> bool {
     let mut all = true;
-    for inside in texts(b"/mnt/dev\0/mnt/proc\0/mnt/sys\0") {
-        let ours = c_str(inside.to_bytes_with_nul().get(ROOT.count_bytes()..).unwrap_or_default());
-        let bound = inside::enter_plain(inside).and_then(|()| mount_bind_recursive(ours, c"."));
+    for target in texts(b"/mnt/dev\0/mnt/proc\0/mnt/sys\0") {
+        let source = c_str(target.to_bytes_with_nul().get(ROOT.count_bytes()..).unwrap_or_default());
+        let bound = inside::enter_plain(target).and_then(|()| mount_bind_recursive(source, c"."));
         inside::leave();
         if let Err(errno) = bound {
-            log_failure("mount ", inside.to_bytes(), errno);
+            log_failure("mount ", target.to_bytes(), errno);
             all &= errno == Errno::ROFS;
         }
     }

@@ -1,5 +1,5 @@
-//! PID 1 handed to the image's own init: systemd, s6, busybox's. The root is really switched, and the initramfs gives its
-//! memory back.
+//! Hands PID 1 over to the image's own init: systemd, s6, busybox's. The root is switched as switch_root(8) does it, and the memory
+//! of the initramfs is freed.
 
 use linux_raw_sys::general::{AT_REMOVEDIR, MNT_DETACH};
 use rustix::fs::OFlags;
@@ -26,7 +26,7 @@ const INITS: &[u8] = b"/sbin/init /etc/init /bin/init /bin/sh";
 
 /// Hands PID 1 to the image: to `init=`, to its entrypoint, or to the kernel's default inits. Returns the exit code when none of
 /// them can be executed.
-#[inline(never)] // Its 32 KiB of strings would be on the stack of every machine, and the compiler touches each page of a frame.
+#[inline(never)] // Inlined, its 32 KiB of strings would be in the frame of `main`, and the compiler touches each page of a frame.
 pub(crate) fn hand_over(machine: &mut Machine<'_>) -> u8 {
     if let Some(network) = &mut machine.network {
         network.make_addresses_permanent();
@@ -43,10 +43,10 @@ pub(crate) fn hand_over(machine: &mut Machine<'_>) -> u8 {
     {
         return code;
     }
-    // No container, whatever its engine left in the image: without this word, systemd goes by /.dockerenv (its Container
-    // Interface), and neither starts udev nor unmounts the root.
+    // Not a container, even if an engine left its files in the image: without this variable, systemd detects one by /.dockerenv
+    // (its Container Interface), and neither starts udev nor unmounts the root.
     let _ = env.set(b"container=", b"");
-    // Of one that is there nothing comes back.
+    // `execute` returns only on failure.
     let mut code = NOT_FOUND;
     let given = machine.options.value(Value::Init);
     for init in split(if given.is_empty() && argv.is_empty() { INITS } else { given }, b' ') {
@@ -59,7 +59,8 @@ pub(crate) fn hand_over(machine: &mut Machine<'_>) -> u8 {
     code
 }
 
-/// Leaves the initramfs: unmounts what the root has of its own, and removes all files. The root is still to be moved to `/`.
+/// Unmounts the early mounts, which the root has too, and removes all files of the initramfs: no shell of it can be started any more.
+/// The root is not at `/` yet.
 fn leave_initramfs(root: &Root) {
     if inside::enter(ROOT, b"run").is_ok() {
         filesystems::mount_table(&mounts::HERE);
@@ -74,7 +75,7 @@ fn leave_initramfs(root: &Root) {
     {
         remove_content(&directory);
     }
-    // As the kernel has it when it starts an init.
+    // Ctrl-alt-del resets at once, as when the kernel starts an init.
     shutdown::reboot(RebootCommand::CadOn);
 }
 

@@ -1,7 +1,7 @@
 //! Drivers for the machine's hardware, from the index that mkcpio writes.
 //!
-//! Every device of a bus has a modalias in sysfs, and so has every input device, which is a class's. Each module of the index with a pattern that matches one is loaded, and then the devices
-//! that have appeared since are looked up. No bus is treated specially.
+//! Every device of a bus has a modalias in sysfs, and so has every input device, which belongs to a class. Each module of the index
+//! with a matching pattern is loaded; then the devices that have appeared since are looked up. No bus is treated specially.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,7 +18,7 @@ use crate::modules;
 use crate::sys::c_str;
 use crate::sys::fd::{self, Fd};
 
-/// Modaliases of devices, a line each: so many are looked up in one reading of the index.
+/// Modaliases of devices, a line each: those that are looked up in one pass over the index.
 type Devices = heapless::Vec<u8, { 2 * MAX_DEVICE }>;
 
 /// Bytes of a modalias.
@@ -30,7 +30,7 @@ const MAX_MODULES: usize = 2048;
 /// Which modules of the index were loaded, or could not be: none is tried twice.
 static TRIED: [AtomicU64; MAX_MODULES / 64] = [const { AtomicU64::new(0) }; _];
 
-/// Marks a module of the index as tried; returns whether it was not yet. One that is past the last place always was.
+/// Marks a module of the index as tried; returns whether this is the first try. A module past [`MAX_MODULES`] counts as tried.
 fn first_try(module: usize) -> bool {
     let Some(word) = TRIED.get(module / 64) else { return false };
     let before = word.load(Ordering::Relaxed);
@@ -79,8 +79,8 @@ impl Search<'_, '_> {
         Ok(())
     }
 
-    /// Adds a device's modalias, which ends with a newline. A processor's lists its features in over a kilobyte; the next processor's
-    /// is the same, and skipped.
+    /// Adds a device's modalias, which ends with a newline. A processor's modalias lists its features in over a kilobyte; the next
+    /// processor has the same one, which is skipped.
     fn collect(&mut self, device: &Fd) -> Result<(), Errno> {
         let mut room = files::buffer::<MAX_DEVICE>();
         let device = files::read_open(&fd::open_at(device, c"modalias", OFlags::RDONLY)?, &mut room)?;
@@ -93,7 +93,7 @@ impl Search<'_, '_> {
         Ok(())
     }
 
-    /// Loads the modules that have a pattern for one of those collected, in the index's order.
+    /// Loads the modules with a pattern for a collected modalias, in the order of the index.
     #[inline(never)]
     fn look_up(&mut self) {
         let mut lines = Lines::of(Some(&self.index));

@@ -5,23 +5,23 @@ use rustix::system::{Uname, uname};
 use crate::console::log_failure;
 use crate::sys::call::set_hostname;
 
-/// Sets the host name: the option's, or the one that the kernel has, or the lease's, or `whit`.
-pub(crate) fn set(asked: &[u8], leased: &[u8]) {
+/// Sets the host name: that of the option, else the kernel's own, else that of the lease, else `whit`.
+pub(crate) fn set(wanted: &[u8], leased: &[u8]) {
     const OURS: &[u8] = b"whit";
     let uname = uname();
     let known = known(&uname);
-    let name = match asked {
+    let name = match wanted {
         b"" if !known.is_empty() && known != OURS => return,
         b"" if leased.is_empty() => OURS,
         b"" => leased,
-        asked => asked,
+        wanted => wanted,
     };
     if let Err(errno) = set_hostname(name) {
         log_failure("hostname ", name, errno);
     }
 }
 
-/// The host name; empty while it is the kernel's "(none)" (init/version.c).
+/// Returns the host name; empty while it is the kernel's "(none)" (init/version.c).
 #[inline(never)]
 pub(crate) fn known(uname: &Uname) -> &[u8] {
     let name = uname.nodename().to_bytes();

@@ -1,8 +1,8 @@
-//! Paths inside a root that another party made: no link leads out of it, and missing directories are created in it.
+//! Paths inside an untrusted root: no link leads out of it, and missing directories are created in it.
 //!
-//! The kernel follows the links ([`find`]). Where it says ENOENT, the path is gone through name by name: a link that leads
-//! nowhere yet is replaced by its text, as docker follows it, and a directory that is missing then is created. Each directory is
-//! made the working directory by its descriptor: what is done there has no path that could lead elsewhere.
+//! The kernel follows the links ([`find`]). After ENOENT, [`Walk`] resolves the path name by name: a dangling link is replaced by its
+//! text, as docker does, and a missing directory is created. Each directory becomes the working directory by its descriptor:
+//! operations there use a single name, which cannot lead elsewhere.
 
 use core::ffi::CStr;
 
@@ -20,15 +20,14 @@ pub(crate) fn open(path: &CStr, flags: OFlags) -> Result<Fd, Errno> {
     open_regular(&find(ROOT, path, OFlags::empty())?, flags)
 }
 
-/// Finds a file inside a root, with O_PATH: it is not opened, which would have an effect on a device. RESOLVE_IN_ROOT: links in the
-/// path, absolute ones too, stay in the root. RESOLVE_NO_MAGICLINKS: those of /proc, which lead to what a process has open, are
-/// ELOOP.
+/// Finds a file inside a root, with O_PATH: opening a device would have an effect. RESOLVE_IN_ROOT: links in the path, absolute ones
+/// too, stay in the root. RESOLVE_NO_MAGICLINKS: links of /proc to the open files of a process are ELOOP.
 pub(crate) fn find(root: &CStr, path: &CStr, flags: OFlags) -> Result<Fd, Errno> {
     fd::openat2(&fd::open(root, OFlags::PATH)?, path, OFlags::PATH | flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
 }
 
-/// Opens a file that was found, if it is a regular one: others may block, or do something when they are opened. What is to be
-/// written is opened for reading alone where nothing can be written.
+/// Opens a file that was found, if it is a regular file: opening another one may block, or have an effect. On a read-only file system
+/// it is opened for reading only.
 ///
 /// # Errors
 /// [`Errno::NOT_REGULAR`].
@@ -47,7 +46,7 @@ pub(crate) fn open_regular(found: &Fd, mut flags: OFlags) -> Result<Fd, Errno> {
     }
 }
 
-/// The path by which open(2) takes a file that was found: `/proc/self/fd/N` (proc(5)). Slashes fill the number's field.
+/// Returns the path by which open(2) opens a file that was found: `/proc/self/fd/N` (proc(5)). Slashes fill the number's field.
 #[inline(never)]
 fn path_of<'a>(file: &Fd, room: &'a mut Path) -> &'a CStr {
     const FIELD: &[u8] = b"/proc/self/fd//////////";
@@ -63,22 +62,23 @@ fn path_of<'a>(file: &Fd, room: &'a mut Path) -> &'a CStr {
     }
 }
 
-/// Makes a directory the working directory; it is created when it is missing.
+/// Makes a directory the working directory. It is created if it is missing.
 pub(crate) fn enter(root: &CStr, path: &[u8]) -> Result<(), Errno> {
     Walk::new(root, false).to(path)
 }
 
-/// Makes a directory the working directory that is no link, in a directory of ours; it is created when it is missing.
+/// Makes a directory the working directory, without following a link in its place. It is created if it is missing. The path of its
+/// parent has no links.
 ///
 /// # Errors
-/// ENOTDIR for a link, and any other file.
+/// ENOTDIR for a link or another file.
 #[inline(never)]
 pub(crate) fn enter_plain(path: &CStr) -> Result<(), Errno> {
     make_directory(path)?;
     enter_found(c"/", path, OFlags::NOFOLLOW)
 }
 
-/// Goes back to PID 1's own root.
+/// Makes PID 1's own `/` the working directory.
 #[inline(never)]
 pub(crate) fn leave() {
     let _ = chdir(c"/");
@@ -89,16 +89,18 @@ fn enter_found(root: &CStr, path: &CStr, flags: OFlags) -> Result<(), Errno> {
     fchdir(&find(root, path, flags | OFlags::DIRECTORY)?)
 }
 
-/// Limit for the links of one path that lead nowhere yet, and for its directories that are missing.
+/// Limit on the dangling links and missing directories of one path.
 const MAX_STEPS: u8 = 64;
 
-/// The way to a directory, or to the one that a file is in, or is to be created in. Small fields come first, as in the machine.
+/// A walk to a directory, or to the parent directory of a file that exists or is to be created. Small fields come first, as in the
+/// machine.
 #[repr(C)]
 pub(crate) struct Walk<'a> {
-    /// Where the name begins that was looked at last.
+    /// The index of the current name in the path.
     start: usize,
+    /// The last name is a file's.
     is_file: bool,
-    /// Links and new directories that there may still be.
+    /// Dangling links and missing directories that are still allowed.
     steps: u8,
     root: &'a CStr,
     path: Path,
@@ -109,15 +111,15 @@ impl<'a> Walk<'a> {
         Self { path: Path::new(), start: 0, root, is_file, steps: MAX_STEPS }
     }
 
-    /// The last name: the file's in its directory, after all links.
+    /// Returns the last name: the file's in its directory, after all links.
     pub(crate) fn name(&self) -> &CStr {
         self.path.tail(self.start)
     }
 
-    /// Goes there: the directory is the working directory then.
+    /// Walks along a path, and makes the directory the working directory.
     #[inline(never)]
     pub(crate) fn to(&mut self, path: &[u8]) -> Result<(), Errno> {
-        // The first name is the root's own: no part of the path, up to a slash, is empty.
+        // The first name is `.`, the root itself: no part of the path, up to a slash, is empty.
         self.path.fill(&[b"./", path]);
         self.start = 0;
         loop {

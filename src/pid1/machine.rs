@@ -1,4 +1,4 @@
-//! The machine as PID 1 sees it.
+//! The state of PID 1, and the operations that involve several parts of it.
 
 use linux_raw_sys::netlink::NETLINK_KOBJECT_UEVENT;
 use rustix::process::Pid;
@@ -33,19 +33,19 @@ pub(crate) mod signal {
     pub(crate) const TSTP: u8 = 20;
     pub(crate) const WINCH: u8 = 28;
     pub(crate) const IO: u8 = 29;
-    /// SIGRTMIN+3 to +6 of a C library's: systemd's words to a PID 1 (systemd(1), SIGNALS).
+    /// SIGRTMIN+3 to +6 of a C library: the shutdown requests to PID 1 that systemd defines (systemd(1), SIGNALS).
     pub(crate) const SYSTEMD_HALT: u8 = 37;
     pub(crate) const SYSTEMD_POWER_OFF: u8 = 38;
     pub(crate) const SYSTEMD_REBOOT: u8 = 39;
     pub(crate) const SYSTEMD_KEXEC: u8 = 40;
 }
 
-/// How far the boot is: each phase is followed by the next, or by none.
+/// The phase of driver loading. It only moves forward.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
-    /// Each device that appears gets its driver.
+    /// The drivers of each device that appears are loaded.
     LoadingDrivers,
-    /// No driver is loaded any more: there is no index of them, or no device is waited for.
+    /// No more drivers are loaded: there is no driver index, or the boot no longer waits for devices.
     DriversLoaded,
 }
 
@@ -54,10 +54,10 @@ pub(crate) enum Phase {
 pub(crate) struct Machine<'a> {
     /// Readable when a signal is pending.
     pub(crate) signals: Option<Fd>,
-    /// Reports devices, while one is waited for.
+    /// Netlink socket for device events, while PID 1 waits for a device.
     pub(crate) uevents: Option<Fd>,
-    /// How long PID 1 waits at most: for ever, unless one of these two could not be opened.
-    pub(crate) most_ms: u64,
+    /// The longest wait of PID 1: unlimited, unless one of these two descriptors could not be opened.
+    pub(crate) max_wait_ms: u64,
     /// The host's virtio ports.
     pub(crate) ports: Ports,
     /// The power buttons; none before their drivers are loaded.
@@ -70,11 +70,11 @@ pub(crate) struct Machine<'a> {
     pub(crate) shell: Option<Pid>,
     /// The exit code of the workload, once it has ended.
     pub(crate) ended: Option<u8>,
-    /// The exit code of the last workload, or of one that was never started.
+    /// The exit code that was reported last; NOT_STARTED before the first.
     pub(crate) exit_code: u8,
-    /// PID 1 has no children of the kind that it looks for.
+    /// PID 1 has no children of the kind that it waits for.
     pub(crate) no_children: bool,
-    /// Which children it looks for: 0, __WALL or __WCLONE.
+    /// The kind of children that it waits for: 0, __WALL or __WCLONE (wait4(2)).
     pub(crate) children: u32,
     /// The shell of the other terminal (`shell=`) runs.
     pub(crate) has_terminal: bool,
@@ -82,7 +82,7 @@ pub(crate) struct Machine<'a> {
     pub(crate) root: Option<Root>,
     /// The SNTP client.
     pub(crate) clock: Clock,
-    /// How far the boot is.
+    /// The phase of driver loading.
     pub(crate) phase: Phase,
     pub(crate) options: Options<'a>,
     pub(crate) timeline: Timeline,
@@ -90,25 +90,26 @@ pub(crate) struct Machine<'a> {
     pub(crate) network: Option<Network<'a>>,
 }
 
-/// How long PID 1 waits at most when it is not woken by everything.
+/// The longest wait when signals or device events cannot wake PID 1.
 const TICK_MS: u64 = 1000;
 
-/// Milliseconds since the kernel's start.
+/// Returns the milliseconds since the kernel started.
 #[inline(never)]
 pub(crate) fn now_ms() -> u64 {
     sys::boot_time_ns() / 1_000_000
 }
 
-/// Whether PID 1 is that of the kernel, and not of a namespace: swap, sysrq, entropy and the switch are the whole kernel's.
+/// Returns whether this is the kernel's own PID 1, and not that of a PID namespace: swap, sysrq, entropy and power-off belong to the
+/// whole kernel.
 pub(crate) fn is_machine() -> bool {
-    /// include/uapi/linux/nsfs.h, PID_NS_INIT_INO; before Linux 6.18 include/linux/proc_ns.h. No other has it.
+    /// include/uapi/linux/nsfs.h, PID_NS_INIT_INO; before Linux 6.18 include/linux/proc_ns.h. No other namespace has it.
     const PID_NS_INIT_INO: u64 = 0xEFFF_FFFC;
     fd::status(c"/proc/self/ns/pid").is_some_and(|status| status.inode == PID_NS_INIT_INO)
 }
 
 impl<'a> Machine<'a> {
     /// Opens the descriptors that PID 1 waits on. Signals are blocked and device events queued from here on.
-    #[inline(always)] // It is made where it stays: all of it would be copied, and all that it is made of.
+    #[inline(always)] // Built in place: otherwise the struct and its parts would be copied.
     pub(crate) fn new(
         sources: Sources<'a>,
         options: Options<'a>,
@@ -117,15 +118,15 @@ impl<'a> Machine<'a> {
         seed: u32,
     ) -> Self {
         let signals = signal_fd();
-        // Group 1 is the kernel's own voice; 2 is udev's.
+        // Multicast group 1 has the kernel's events; group 2 has udev's.
         let uevents = fd::netlink_socket(NETLINK_KOBJECT_UEVENT, 1);
-        let mut most_ms = NEVER;
+        let mut max_wait_ms = NEVER;
         if let Some(errno) = signals.as_ref().err().or(uevents.as_ref().err()) {
             log_failure("signals or device events", b"", *errno);
-            most_ms = TICK_MS;
+            max_wait_ms = TICK_MS;
         }
         Self {
-            most_ms,
+            max_wait_ms,
             signals: signals.ok(),
             uevents: uevents.ok(),
             sources,
@@ -160,7 +161,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Writes the files of /etc that depend on the network: at the end of the boot, and then each time that it changes.
+    /// Writes the files in /etc that depend on the network. Called at the end of the boot, and then after each change of the network.
     pub(crate) fn write_etc(&mut self) {
         self.network.iter_mut().for_each(|network| network.files_written(now_ms()));
         etc::write(&self.sources, &self.options, self.network.as_ref());
@@ -171,7 +172,7 @@ impl<'a> Machine<'a> {
         self.network.take().iter_mut().for_each(Network::release);
     }
 
-    /// Stops waiting for devices, except for a port of the host.
+    /// Stops listening for device events, unless a port of the host may still appear.
     pub(crate) fn stop_listening_for_devices(&mut self) {
         self.phase = self.phase.max(Phase::DriversLoaded);
         self.ports.open();
@@ -180,12 +181,12 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Reports the exit code of the workload, or of one that could not be started: to the host's port, which waits for nobody; then,
-    /// after what the workload wrote, to the console.
+    /// Reports the exit code of the workload, or of one that could not be started: to the host's port, which is non-blocking; then,
+    /// after the workload's output, to the console.
     pub(crate) fn report_exit(&mut self, code: u8) {
         self.ended = None;
         self.exit_code = code;
-        // The port may have appeared a moment ago; without a root it was never looked for.
+        // The port may have appeared since the last search; without a root there was no search.
         self.stop_listening_for_devices();
         self.ports.send_exit_code(code);
         self.terminal.drain();

@@ -78,10 +78,10 @@ use crate::message::error;
 use crate::network::Network;
 use crate::timeline::Timeline;
 
-/// Called by the entry point, on the stack that the kernel made.
+/// Runs the init. Called by the entry point, on the stack that the kernel set up.
 fn main(seed: u32) -> ! {
     if !getpid().is_init() {
-        error!("I am an init, for PID 1 of a machine: put me into an initramfs as /init (mkcpio does)");
+        error!("an init runs as PID 1 of a machine: put it into an initramfs as /init (mkcpio does)");
         sys::exit(1);
     }
     // The point of no return: PID 1 must not exit. Failures from here on are logged, and the boot goes on or the machine
@@ -98,7 +98,7 @@ fn main(seed: u32) -> ! {
     let mut machine = Machine::new(sources, options, network, Timeline::new(init_ns), seed);
     machine.handle_network();
 
-    // A server on the same link answers within the time of a mount or two.
+    // A DHCP server on the same link answers within the time of one or two mounts.
     filesystems::prepare(|| machine.handle_network());
     if let Some(network) = &machine.network {
         network.bring_up_loopback();
@@ -129,8 +129,8 @@ fn run(machine: &mut Machine<'_>) -> Result<Infallible, End> {
     supervise::run_shell(machine)
 }
 
-/// Never called: every parser is total, and the size report shows that no panic is linked. Should one be, the machine stands still
-/// with a message on the console, instead of a kernel panic.
+/// Logs an error and sleeps forever, instead of a kernel panic. Never called: every parser is total, and the size report shows that
+/// no panic is linked.
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     error!("a bug: panic in PID 1");

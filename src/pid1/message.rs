@@ -1,19 +1,19 @@
 //! Messages: a template whose `{}` are replaced by arguments, passed to one function.
 //!
-//! The first byte of a template says what becomes of the line. `core::fmt` would link kilobytes; ufmt's `uwrite!` makes a call of each
-//! part in each place that logs.
+//! The first byte of a template is the kind of the message: a part of a line, an error, or information. `core::fmt` would link
+//! kilobytes; ufmt's `uwrite!` expands to one call for each part at each call site.
 
 use ufmt::{Formatter, uDisplay, uWrite, uwrite};
 
 use crate::console::{self, Line};
 use crate::sys::argument::{Argument, Mac, Template, Value};
 
-/// The text is added to the line that is being put together.
+/// The text is appended to the text buffer.
 const PART: u8 = b'+';
-/// The line is logged as information. An error's byte is any other.
+/// The line is logged as information. Any other byte means an error.
 const INFORMATION: u8 = b'6';
 
-/// Adds a part to the text that is being put together.
+/// Appends a part to the text buffer.
 macro_rules! part {
     ($($message:tt)*) => { $crate::message::message!("+", $($message)*) };
 }
@@ -62,7 +62,7 @@ pub(crate) fn put3(template: Template, a: Argument<'_>, b: Argument<'_>, c: Argu
     put(&[a, b, c], template);
 }
 
-/// Adds the text of a message to the line, and logs the line unless it is a part.
+/// Appends a message to the text buffer; logs the line, unless the message is a part.
 #[inline(never)]
 pub(crate) fn put(mut arguments: &[Argument<'_>], template: Template) {
     let Some((kind, text)) = template.bytes().split_first() else { return };

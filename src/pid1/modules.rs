@@ -13,7 +13,7 @@ use crate::sys::memory::Static;
 
 /// Bytes of the list: some 200 modules.
 const MAX_LIST: usize = 16 * 1024;
-/// include/uapi/linux/module.h: the kernel takes .ko.xz, .ko.zst, .ko.gz apart itself (5.17).
+/// include/uapi/linux/module.h: the kernel decompresses .ko.xz, .ko.zst, .ko.gz itself (5.17).
 const MODULE_INIT_COMPRESSED_FILE: u32 = 4;
 
 /// Loads each module of the list, and calls `between` after each. A failure is logged; the boot goes on.
@@ -33,13 +33,13 @@ pub(crate) fn load_one(directory: &[u8], file: &[u8]) {
     let flags = if let [.., b'.', b'k', b'o'] = file { 0 } else { MODULE_INIT_COMPRESSED_FILE };
     let done = open(Path::new().join(directory, file), OFlags::RDONLY).and_then(|module| load_module(&module, flags));
     match done {
-        // It is there, or in the kernel itself; or this machine has nothing for it, as with crc32c_intel.
+        // EEXIST: it is loaded or built in. ENODEV: this machine has no hardware for it, as with crc32c_intel.
         Ok(()) | Err(Errno::EXIST | Errno::NODEV) => {}
         Err(errno) => log_failure("module ", file, errno),
     }
 }
 
-/// Whether the kernel has the module of a file, loaded or its own.
+/// Returns whether the module of a file is loaded or built in.
 pub(crate) fn is_loaded(file: &[u8]) -> bool {
     let mut path = Path::new();
     let name = file.rsplit(|byte| *byte == b'/').next().unwrap_or_default();

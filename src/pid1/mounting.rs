@@ -1,4 +1,4 @@
-//! Mounts of volumes whose device may appear later than the mount is asked for.
+//! Mounts of volumes whose device may not have appeared yet.
 
 use core::ffi::CStr;
 
@@ -14,8 +14,8 @@ use crate::machine::{Machine, now_ms};
 use crate::supervise;
 
 /// Tries to mount a volume, with its parsed source, below `root`: at once, then each time that a device appears or changes, until
-/// the deadline. Returns whether it is mounted; [`Device::failure`] is why not: EINVAL for a source that is `None`, ENOENT for a device
-/// that did not appear.
+/// the deadline. Returns whether it is mounted. If not, [`Device::failure`] is the reason: EINVAL for a source that is `None`, ENOENT
+/// for a device that did not appear.
 pub(crate) fn mount_when_there(
     machine: &mut Machine<'_>,
     deadline_ms: u64,
@@ -37,7 +37,7 @@ pub(crate) fn mount_when_there(
         inside::leave();
         let Err(errno) = mounted else { return Ok(true) };
         device.failure = errno;
-        // The device is not missing; or the node may appear before the medium.
+        // Other errors are final: the device is there. ENXIO and ENOMEDIUM: the node may appear before the medium.
         if entered.is_err() || !matches!(errno, Errno::NOENT | Errno::NXIO | Errno::NOMEDIUM) {
             return Ok(false);
         }

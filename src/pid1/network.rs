@@ -41,16 +41,16 @@ const EVENTS: u32 = RTMGRP_LINK
         0
     };
 /// QEMU's e1000 negotiates for 0.5 s (hw/net/e1000x_common.c, e1000x_restart_autoneg()) after its driver has reset it,
-/// which is right before the interface appears. Brought up meanwhile, the driver finds no link and looks again after 2 s,
+/// which is right before the interface appears. If it is brought up in that time, the driver finds no link and looks again after 2 s,
 /// even if the card reports one earlier (e1000_intr(): schedule_delayed_work() does not advance pending work); then the
 /// model holds packets for a further second, as it does after each write of its receive mode, such as when IPv6 joins a group
-/// at the carrier (hw/net/e1000.c, set_rx_control()). So: a lease after 1.5 s, not after 3.
+/// at the carrier (hw/net/e1000.c, set_rx_control()). With this wait there is a lease after 1.5 s, without it after 3 s.
 const E1000_NEGOTIATES_MS: u64 = 500;
 /// An upper bound on the time that a workload takes to start.
 const STARTS_MS: u64 = 1000;
-/// The shortest time from one writing of the files to the next: what a router advertises may change with each packet.
+/// The shortest time between two writes of the files: the advertisements of a router may change with each packet.
 const FILES_GAP_MS: u64 = 1000;
-/// The loopback's index in every network (include/net/flow.h, LOOPBACK_IFINDEX).
+/// The loopback's index in every network namespace (include/net/flow.h, LOOPBACK_IFINDEX).
 const LOOPBACK: u32 = 1;
 
 /// The stage of the workload, as far as the network depends on it.
@@ -58,10 +58,10 @@ const LOOPBACK: u32 = 1;
 enum Workload {
     /// There is none yet.
     None,
-    /// It starts, until that time: nothing that blocks is done meanwhile.
-    Starts(u64),
+    /// It starts. Until this time nothing that blocks is done.
+    Starting(u64),
     /// It runs.
-    Runs,
+    Running,
 }
 
 /// All interfaces, and their sockets. Small fields come first, as in the machine.
@@ -69,17 +69,17 @@ enum Workload {
 pub(crate) struct Network<'a> {
     shared: Shared,
     seed: u32,
-    /// Of the clients.
+    /// The timing of the DHCP clients.
     timing: Timing,
-    /// The one interface that is used; every one when it is empty.
+    /// The only interface that is used; all are used when it is empty.
     wanted: &'a [u8],
     /// The value of `ip=`.
     ip: &'a [u8],
     /// The stage of the workload.
     workload: Workload,
-    /// There is a global address of IPv6.
+    /// There is a global IPv6 address.
     pub(crate) has_ipv6: bool,
-    /// When the files may be written again; never before they were first written.
+    /// When the files may be written again; NEVER until they have been written once.
     files_due_ms: u64,
     /// DNS servers from router advertisements.
     name_servers: NameServers,
@@ -99,7 +99,7 @@ impl<'a> Network<'a> {
     fn open_sockets(seed: u32, options: &Options<'a>) -> Result<Self, Errno> {
         let (events, requests) = (fd::netlink_socket(NETLINK_ROUTE, EVENTS)?, fd::netlink_socket(NETLINK_ROUTE, 0)?);
         let shared = Shared { events, requests, packets: None, arp: None, filtered: false, changed: false, first: 0 };
-        shared.ask_for_links()?;
+        shared.request_links()?;
         Ok(Self {
             shared,
             seed,
@@ -117,16 +117,16 @@ impl<'a> Network<'a> {
         })
     }
 
-    /// Brings up the loopback, after the first queries are out: it takes as long as everything before them.
+    /// Brings up the loopback. Called after the first queries are sent: it takes as long as everything before them.
     pub(crate) fn bring_up_loopback(&self) {
         self.shared.bring_up(LOOPBACK, b"lo");
     }
 
-    /// Attaches a filter to the packet socket before PID 1 waits, to save wakeups. Not while the workload starts, which would wait for
-    /// it.
+    /// Attaches a filter to the packet socket before PID 1 waits, to save wakeups. Does nothing while the workload starts: that would
+    /// be delayed.
     pub(crate) fn filter_packets(&mut self) {
         if let (Some(socket), false) = (&self.shared.packets, self.shared.filtered)
-            && !matches!(self.workload, Workload::Starts(_))
+            && !matches!(self.workload, Workload::Starting(_))
         {
             packet::filter(socket);
             self.shared.filtered = true;
@@ -140,19 +140,19 @@ impl<'a> Network<'a> {
 
     /// When [`Network::handle`] is to be called without an event.
     pub(crate) fn deadline_ms(&self) -> u64 {
-        let started_ms = if let Workload::Starts(until_ms) = self.workload { until_ms } else { NEVER };
+        let started_ms = if let Workload::Starting(until_ms) = self.workload { until_ms } else { NEVER };
         let files_due_ms = if self.shared.changed { self.files_due_ms } else { NEVER };
         let servers_ms = if Feature::Ipv6.is_enabled() { self.name_servers.deadline_ms() } else { NEVER };
         let own_ms = servers_ms.min(started_ms).min(files_due_ms);
         self.interfaces.iter().fold(own_ms, |earliest_ms, interface| earliest_ms.min(interface.client.deadline_ms()))
     }
 
-    /// Whether there is an interface to wait for.
+    /// Returns whether there is an interface to wait for.
     pub(crate) fn has_interfaces(&self) -> bool {
         !self.interfaces.is_empty()
     }
 
-    /// The first lease, or another one when the first is lost.
+    /// Returns the lease of the first interface, or another one when that is lost.
     pub(crate) fn lease(&self) -> Option<&Lease> {
         let mut leases = self.interfaces.iter().filter_map(|known| Some((known.index, known.client.lease()?)));
         let first = leases.clone().find(|(index, _)| *index == self.shared.first);
@@ -164,17 +164,18 @@ impl<'a> Network<'a> {
         self.name_servers.all()
     }
 
-    /// The name of an interface.
+    /// Returns the name of an interface.
     pub(crate) fn name_of(&self, interface: u32) -> &[u8] {
         self.interfaces.iter().find(|known| known.index == interface).map_or(b"", |known| &known.name)
     }
 
-    /// Whether a lease or a name server changed since [`Network::files_written`], and that is to be written by now.
+    /// Returns whether the files must be written now: a lease or a DNS server has changed since [`Network::files_written`], and the
+    /// shortest time has passed.
     pub(crate) fn has_changed(&self, now_ms: u64) -> bool {
         self.shared.changed && now_ms >= self.files_due_ms
     }
 
-    /// The changes so far are written. Those that follow the first writing, at the end of the boot, do not wait.
+    /// Notes that the files are up to date. Changes after the first write, at the end of the boot, are written without delay.
     pub(crate) fn files_written(&mut self, now_ms: u64) {
         self.shared.changed = false;
         self.files_due_ms = if self.files_due_ms == NEVER { now_ms } else { after_ms(now_ms, FILES_GAP_MS) };
@@ -182,7 +183,7 @@ impl<'a> Network<'a> {
 
     /// Notes that the workload starts: it may create interfaces of its own from here on.
     pub(crate) fn workload_starts(&mut self, now_ms: u64) {
-        self.workload = Workload::Starts(after_ms(now_ms, STARTS_MS));
+        self.workload = Workload::Starting(after_ms(now_ms, STARTS_MS));
     }
 
     /// Makes the leased addresses permanent: no process will renew the leases.
@@ -220,10 +221,10 @@ impl<'a> Network<'a> {
         if self.shared.changed && self.lease().is_some() {
             timeline.reach(Stage::Lease);
         }
-        if matches!(self.workload, Workload::Starts(until_ms) if now_ms >= until_ms) {
-            self.workload = Workload::Runs;
+        if matches!(self.workload, Workload::Starting(until_ms) if now_ms >= until_ms) {
+            self.workload = Workload::Running;
         }
-        if self.workload == Workload::Runs {
+        if self.workload == Workload::Running {
             self.close_idle();
         }
     }
@@ -276,8 +277,8 @@ impl<'a> Network<'a> {
                         }
                     }
                 }
-                // Events were lost: ask for the present state.
-                Err(Errno::NOBUFS) => drop(self.shared.ask_for_links()),
+                // Events were lost: requests the present state.
+                Err(Errno::NOBUFS) => drop(self.shared.request_links()),
                 Err(_) => return,
             }
         }
@@ -302,13 +303,13 @@ impl<'a> Network<'a> {
                         device
                     }
                     Some(Ip::Dhcp(device)) => device,
-                    Some(Ip::Off) => b"", // whit.net= says otherwise
+                    Some(Ip::Off) => b"", // whit.net= overrides it
                     None => {
-                        error!("ip={}: not understood; a server is asked", Text(self.ip));
+                        error!("ip={}: not understood; using DHCP", Text(self.ip));
                         b""
                     }
                 };
-                // One address is for one interface.
+                // A static address is for one interface only.
                 if !link.is_meant(device, chaddr) || fixed && !self.interfaces.is_empty() {
                     return;
                 }
@@ -329,16 +330,16 @@ impl<'a> Network<'a> {
                 ups: 0,
                 renewal: None,
             };
-            // What the kernel configured before it started its init stays as it is.
+            // An address that the kernel configured before it started the init is kept.
             if Feature::StaticIp.is_enabled() && !fixed && link.up() {
-                fixed = interface::read_kernels(link.name(), &mut lease).is_some();
+                fixed = interface::read_kernel_config(link.name(), &mut lease).is_some();
             }
             let _ = interface.name.extend_from_slice(name.0);
             if Feature::StaticIp.is_enabled() && fixed {
                 interface.client.fix(lease);
             }
             if self.interfaces.push(interface).is_err() {
-                return error!("{}: more than {} interfaces, left alone", name, MAX_INTERFACES);
+                return error!("{}: more than {} interfaces, ignored", name, MAX_INTERFACES);
             }
             if up_ms == NEVER && !link.up() {
                 self.shared.bring_up(index, name.0);
@@ -347,7 +348,7 @@ impl<'a> Network<'a> {
         let Some(interface) = find(&mut self.interfaces, index) else { return };
         let ups = link.carrier_ups();
         if core::mem::replace(&mut interface.ups, ups) != ups && interface.carrier {
-            // It was gone in between.
+            // The carrier was lost in between.
             interface.carrier = false;
             let _ = interface.client.link(now_ms, false);
         }
@@ -368,8 +369,8 @@ impl<'a> Network<'a> {
             let Some(received) = packet::receive(packets, &mut buffer) else { return };
             let Some(datagram) = ipv4::datagram(received.packet, received.udp_checksum) else { continue };
             let Some(message) = Message::parse(datagram.payload) else { continue };
-            let heard = find(&mut self.interfaces, received.interface);
-            if let (CLIENT_PORT, Some(interface)) = (datagram.destination.port, heard) {
+            let receiver = find(&mut self.interfaces, received.interface);
+            if let (CLIENT_PORT, Some(interface)) = (datagram.destination.port, receiver) {
                 let action = interface.client.receive(now_ms, &message, datagram.source.address);
                 interface.perform(action, &mut self.shared);
             }
@@ -381,9 +382,9 @@ impl<'a> Network<'a> {
         for _ in 0..PACKETS_A_TURN {
             let Some(socket) = &self.shared.arp else { return };
             let Some(received) = packet::receive(socket, &mut buffer) else { return };
-            let Some((by, address)) = arp::claim(received.packet) else { continue };
+            let Some((claimant, address)) = arp::claim(received.packet) else { continue };
             if let Some(interface) = find(&mut self.interfaces, received.interface) {
-                let action = interface.client.address_claimed(now_ms, address, by);
+                let action = interface.client.address_claimed(now_ms, address, claimant);
                 interface.perform(action, &mut self.shared);
             }
         }

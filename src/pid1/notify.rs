@@ -17,7 +17,7 @@ use crate::message::part;
 use crate::sys::vsock;
 use crate::{smbios, sys};
 
-/// How long the host may take to read the last message: what it has not read when the machine is gone is lost.
+/// Timeout for the host to read the last message: unread bytes are lost when the machine ends.
 const LAST_WAIT_MS: u32 = 2000;
 
 /// Notifies the host that the workload runs; or, once the disks are clean, how the machine ends.
@@ -33,7 +33,7 @@ pub(crate) fn send(machine: &Machine<'_>, end: Option<End>) {
     let sent = match parse(host) {
         None => Err(Errno::INVAL),
         Some(Host::DebugExit(port)) => {
-            // QEMU's status is never 0 then.
+            // After a write to this port QEMU's exit status is never 0.
             if machine.exit_code == 0 || end != Some(End::PowerOff) {
                 return;
             }

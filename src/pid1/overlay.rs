@@ -27,18 +27,18 @@ pub(crate) fn mount_overlay(machine: &mut Machine<'_>, deadline_ms: u64, device:
     };
     let upper = Volume { source, path: UPPER.to_bytes(), fstype: b"", options, flags: 0 };
     let is_mounted = mount_when_there(machine, deadline_ms, device, c"/", &upper.spec(), &upper)?;
-    let laid = if is_mounted { mount_layers() } else { Err(device.failure) };
-    match (laid, &mut machine.root) {
+    let done = if is_mounted { mount_layers() } else { Err(device.failure) };
+    match (done, &mut machine.root) {
         (Ok(()), Some(root)) => root.read_only = device.read_only,
         (Err(errno), _) => log_failure("overlay=", value, errno),
         _ => {}
     }
-    Ok(laid.is_ok())
+    Ok(done.is_ok())
 }
 
-/// Mounts the overlay itself. The upper layer is mounted.
+/// Mounts the overlay itself. The device of the upper layer is mounted.
 fn mount_layers() -> Result<(), Errno> {
-    // A link on the upper layer's device would make another directory of the initramfs the layer.
+    // No links are followed: one on the upper layer's device would make another directory of the initramfs the layer.
     let all = texts(OVERLAY_DIRECTORIES).try_for_each(inside::enter_plain);
     inside::leave();
     all?;

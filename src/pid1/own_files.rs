@@ -1,4 +1,4 @@
-//! The files that the init writes into the root: each begins with [`MARK`] or was empty, and none takes the place of the image's own.
+//! The files that the init writes into the root. It replaces only files that are empty or begin with [`MARK`], never the image's own.
 
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -15,12 +15,13 @@ use crate::sys::call::{mount_bind, rename, truncate, unlink};
 use crate::sys::fd::{self, Fd};
 use crate::sys::memory::MAX_LINE;
 
-/// Whether the root has a /run/whit. It is not created: to make it, and a file in it, takes ext4 a tenth of a boot.
+/// Returns whether the root has a /run/whit. The init does not create it: to create it, and a file in it, takes ext4 a tenth of a
+/// boot.
 pub(crate) fn has_run_whit() -> bool {
     inside::find(ROOT, RUN, OFlags::DIRECTORY).is_ok()
 }
 
-/// The workload runs, and must not see half of a file.
+/// The workload runs, and must not read half of a file.
 static HAS_READERS: AtomicBool = AtomicBool::new(false);
 
 /// Notes that the workload runs from here on.
@@ -28,7 +29,7 @@ pub(crate) fn set_readers() {
     HAS_READERS.store(true, Ordering::Relaxed);
 }
 
-/// Writes the text that was put together ([`Line`](console::Line)) to a file of the root. A failure is logged once.
+/// Writes the text buffer ([`Line`](console::Line)) to a file of the root. A failure is logged once per file.
 pub(crate) fn write(path: &CStr) {
     /// A bit for each length of a path: no two of these files have paths of the same length.
     static FAILED: AtomicU32 = AtomicU32::new(0);
@@ -41,7 +42,7 @@ pub(crate) fn write(path: &CStr) {
     }
 }
 
-/// Writes a file in the root where the image has none, an empty one (as docker export leaves it), or one of ours with another text.
+/// Writes a file in the root if the image has none, an empty one (as docker export leaves it), or an older one of the init's.
 fn write_inside(path: &CStr, text: &[u8]) -> Result<(), Errno> {
     let file = match inside::open(path, OFlags::RDWR) {
         Err(Errno::NOENT) => None,
@@ -70,21 +71,21 @@ fn write_inside(path: &CStr, text: &[u8]) -> Result<(), Errno> {
         }
     }
     inside::leave();
-    // A root that is read-only goes without what it does not have.
+    // A file that is missing in a read-only root is skipped.
     if done == Err(Errno::ROFS) { Ok(()) } else { done }
 }
 
-/// Puts a new file in the place of one in the working directory, or where there is none: no reader sees half of it.
+/// Creates a file in the working directory, or replaces it by rename(2): no reader gets half of it.
 fn replace(name: &CStr, text: &[u8]) -> Result<(), Errno> {
-    remove_new(); // A power cut left it.
+    remove_new(); // A power cut may have left it.
     let done = fd::open(NEW, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)
         .and_then(|file| fd::write(&file, text))
         .and_then(|()| rename(NEW, name));
-    remove_new(); // It was not renamed.
+    remove_new(); // It is left when the rename failed.
     done
 }
 
-/// The new file, in the working directory.
+/// The name of the new file before the rename.
 const NEW: &CStr = c".whit.new";
 
 #[inline(never)]
@@ -94,19 +95,19 @@ fn remove_new() {
 
 /// Replaces the content of a file, never through length 0: ext4 would allocate blocks for the file when it is
 /// closed, and read bitmaps from the disk for that (fs/ext4/inode.c, ext4_truncate, EXT4_STATE_DA_ALLOC_CLOSE): 12 ms of a
-/// boot of 30. So it would for a new file in the place of the old one (fs/ext4/namei.c, ext4_rename): [`replace`] is for files
-/// that have readers.
+/// boot of 30. A rename over the old file has the same cost (fs/ext4/namei.c, ext4_rename): [`replace`] is for files that have
+/// readers.
 #[inline(never)]
 fn overwrite(file: &Fd, text: &[u8]) -> Result<(), Errno> {
     fd::write_at_start(file, text)?;
     truncate(file, text.len())
 }
 
-/// Writes a file outside the root, which is read-only, and binds it over that of the working directory.
-fn bind_over(path: &[u8], theirs: &CStr, text: &[u8]) -> Result<(), Errno> {
+/// Writes a file outside the root, which is read-only, and binds it over the one in the working directory.
+fn bind_over(path: &[u8], target: &CStr, text: &[u8]) -> Result<(), Errno> {
     files::make_directory(RUN)?;
     let mut room = Path::new();
-    let ours = room.join(RUN.to_bytes(), strip_prefix(path, b"etc/").unwrap_or(path));
-    overwrite(&fd::open(ours, OFlags::WRONLY | OFlags::CREATE)?, text)?;
-    mount_bind(ours, theirs)
+    let source = room.join(RUN.to_bytes(), strip_prefix(path, b"etc/").unwrap_or(path));
+    overwrite(&fd::open(source, OFlags::WRONLY | OFlags::CREATE)?, text)?;
+    mount_bind(source, target)
 }

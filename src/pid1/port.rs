@@ -13,14 +13,14 @@ use crate::sys::call::exists;
 use crate::sys::fd::{self, Fd, WINDOW_SIZE};
 use crate::sys::memory;
 
-/// From the host: the size of the terminal that it shows the console in, each time that it changes. To the host: the exit code of
-/// the workload, a line for each time that it exits.
+/// The names of the ports. From the host: the size of the terminal in which it shows the console, after each change. To the host: the
+/// exit code of the workload, a line for each exit.
 const NAMES: &[u8] = &join::<{ joined_len(NAME_PARTS) }>(NAME_PARTS);
 const NAME_PARTS: &[&[u8]] = &[WINDOW_PORT.as_bytes(), b"\n ", EXIT_PORT.as_bytes(), b"\n"];
-/// Ports that are looked at: 1 to 4 of the first ten virtio devices, of whatever kind those are.
+/// Ports that are examined: 1 to 4 of the first ten virtio devices, of any kind.
 const NUMBERS: u8 = 40;
 
-/// The ports that are there.
+/// The ports that are open.
 #[derive(Default)]
 pub(crate) struct Ports {
     window: Option<Fd>,
@@ -30,10 +30,10 @@ pub(crate) struct Ports {
 }
 
 impl Ports {
-    /// Opens the ports that are not open yet. No other process can open them from then on (port_fops_open()), including the workload.
+    /// Opens the ports that are not open yet. After that no other process can open them (port_fops_open()), including the workload.
     ///
-    /// An open port raises SIGIO when there is something to read, and when its host connects or disconnects; poll(2) would not do:
-    /// a port without a host is always ready (port_fops_poll()).
+    /// An open port raises SIGIO when there are bytes to read, and when its host connects or disconnects. poll(2) cannot be used: a
+    /// port without a host is always ready (port_fops_poll()).
     pub(crate) fn open(&mut self) {
         if exists(c"/sys/class/virtio-ports") {
             for number in 0..NUMBERS {
@@ -69,10 +69,10 @@ impl Ports {
         }
     }
 
-    /// Sets the size of the console to that of the host's window; the workload's terminal follows it.
+    /// Sets the size of the console to the size of the host's window; the workload's terminal follows it.
     pub(crate) fn update_window_size(&self) {
         let mut buffer = files::buffer::<WINDOW_SIZE>();
-        // Nothing at all is what can be read without a host.
+        // Without a host a read returns no bytes.
         while let Some(Ok(size @ [_, ..])) = self.window.as_ref().map(|port| fd::read(port, &mut buffer)) {
             fd::set_window_size(memory::console(), size);
         }

@@ -1,9 +1,9 @@
-//! The workload's terminal: a pty of its own. The console is PID 1's alone.
+//! The workload's terminal: a pty. Only PID 1 uses the console.
 //!
-//! Line discipline, ctrl-c, job control and size are the pty's. PID 1 makes the console raw and moves bytes between the two: what the
-//! workload does to its terminal (TIOCSTI, TIOCSPGRP, TCOOFF, a raw mode that it leaves) ends there. PID 1 leads the session, so
-//! that a daemon that is slow to call setsid does not get SIGHUP when its parent ends; and holds both sides, so that a daemon
-//! keeps its terminal.
+//! The pty has the line discipline, ctrl-c, job control and a size. PID 1 makes the console raw and moves bytes between the two:
+//! changes that the workload makes to its terminal (TIOCSTI, TIOCSPGRP, TCOOFF, a raw mode that it leaves) do not reach the console.
+//! PID 1 leads the session: a daemon that is slow to call setsid(2) does not get SIGHUP when its parent ends. PID 1 holds both sides
+//! open: a daemon keeps its terminal.
 
 use whit::time::NEVER;
 
@@ -12,22 +12,23 @@ use crate::sys::fd::{self, Fd, STDERR, WINDOW_SIZE};
 use crate::sys::memory;
 use crate::sys::stream::Stream;
 
-/// How often the streams are moved at a workload's end: a pty holds 12 KiB (drivers/tty/pty.c and n_tty.c), a slow console takes 128
-/// bytes at a time. A daemon may write on.
+/// Limit on the rounds of [`Terminal::drain`]: a pty holds 12 KiB (drivers/tty/pty.c and n_tty.c), a slow console takes 128 bytes at
+/// a time. A daemon may continue to write.
 const MAX_DRAINED: u8 = 100;
 
-/// From the workload to the console, and from its keyboard to the workload.
+/// From the workload to the console.
 static OUTPUT: Stream = Stream::new();
+/// From the console's keyboard to the workload.
 static KEYS: Stream = Stream::new();
 
 /// The terminal of the workload.
 #[derive(Default)]
 pub(crate) struct Terminal {
-    /// The side that PID 1 reads and writes, and the workload's.
+    /// The master side, which PID 1 reads and writes, and the slave side, for the workload.
     pty: Option<[Fd; 2]>,
-    /// The console's size when the terminal got it. In between the workload may have set another one (stty(1), resize(1)).
+    /// The console's size when it was copied to the terminal. The workload may have set another one since (stty(1), resize(1)).
     size: [u8; WINDOW_SIZE],
-    /// What is typed on the console goes to the workload.
+    /// The console's keyboard is connected to the workload.
     has_keyboard: bool,
     /// The kernel has no ptys: the workload has the console itself.
     pub(crate) is_console: bool,
@@ -39,7 +40,7 @@ impl Terminal {
         let encoding = console::set_raw(true);
         self.pty = encoding.and_then(|_| fd::open_pty().ok());
         self.has_keyboard = true;
-        self.size = [0; _]; // A new one has none.
+        self.size = [0; _]; // A new pty has no size.
         self.resize();
         let terminal = if let Some([_, slave]) = &self.pty {
             let [input, output, local] = SANE;
@@ -58,21 +59,21 @@ impl Terminal {
         self.pty = None;
     }
 
-    /// Makes the terminal descriptors 0 to 2: in the process that becomes the workload.
+    /// Duplicates the terminal to descriptors 0 to 2. Called in the process that becomes the workload.
     pub(crate) fn enter(&self) {
         if let Some([_, slave]) = &self.pty {
             console::use_terminal(slave);
         }
     }
 
-    /// Leaves the console to the shell; what the workload writes is still shown.
+    /// Gives the keyboard to the shell; the workload's output is still shown on the console.
     pub(crate) fn leave_console(&mut self) {
         self.has_keyboard = false;
         KEYS.clear();
         console::set_raw(false);
     }
 
-    /// Gives the terminal the size of the console if that has changed; the workload's foreground gets SIGWINCH.
+    /// Copies the console's size to the terminal if it has changed; the foreground process group gets SIGWINCH.
     fn resize(&mut self) {
         let size = fd::window_size(memory::console());
         if let Some([_, slave]) = &self.pty
@@ -83,8 +84,8 @@ impl Terminal {
         }
     }
 
-    /// Moves what can be moved now, and follows the console's size: no signal tells PID 1 of its change, as PID 1 has another
-    /// controlling terminal. Returns in how many milliseconds there may be more, without a signal.
+    /// Moves the bytes that can be moved now, and copies the console's size: PID 1 gets no signal when it changes, as PID 1 has
+    /// another controlling terminal. Returns in how many milliseconds to call this again if there is no signal before.
     pub(crate) fn advance(&mut self) -> u64 {
         self.resize();
         let Some([master, _]) = &self.pty else { return NEVER };
@@ -93,7 +94,7 @@ impl Terminal {
         OUTPUT.advance(master, console).min(wait_ms)
     }
 
-    /// Lets the console show what the workload has written, for as long as it takes something.
+    /// Moves the workload's remaining output to the console, for as long as the console takes bytes.
     pub(crate) fn drain(&mut self) {
         for _ in 0..MAX_DRAINED {
             if self.advance() == NEVER || !console::wait_for_room() {

@@ -14,7 +14,8 @@ use crate::message::error;
 use crate::sys::call::{exists, mount_bind, remount, set_attribute};
 use crate::sys::fd;
 
-/// Mounts the rootfs as the root. Returns `None` when there is none, or not all of it; the reason is logged.
+/// Mounts the rootfs as the root. Returns `None` when it is missing or incomplete; the reason is logged.
+#[inline(never)]
 pub(crate) fn mount(read_only: bool) -> Option<Root> {
     let mut room = files::buffer::<{ MAX_NEEDS + 1 }>();
     if !exists(ROOTFS_END)
@@ -24,7 +25,7 @@ pub(crate) fn mount(read_only: bool) -> Option<Root> {
         return None;
     }
     restore_attributes();
-    // A mount, and so one that can be moved to / and that pivot_root(2) takes for the old root. The kernel's first root is none.
+    // A bind mount can be moved to /, and pivot_root(2) accepts it as the old root. The kernel's initial root allows neither.
     let mut mounted = mount_bind(ROOTFS, ROOT);
     if read_only && mounted.is_ok() {
         mounted = remount(ROOT, MS_BIND | MS_RDONLY);
@@ -41,7 +42,7 @@ pub(crate) fn mount(read_only: bool) -> Option<Root> {
     None
 }
 
-/// Sets the extended attributes that cpio has no place for, a block of the table at a time.
+/// Sets the extended attributes, which cpio cannot store, one block of the table at a time.
 fn restore_attributes() {
     let Ok(table) = fd::open(ROOTFS_ATTRIBUTES, OFlags::RDONLY) else { return };
     let mut room = files::buffer::<BLOCK>();

@@ -21,7 +21,7 @@ pub(crate) fn apply(sources: &Sources<'_>) -> Result<(), u8> {
                 Some(_) => ("rlimit ", set_limit(text)),
                 None => continue,
             };
-            // A kernel may lack what docker sets, and a machine that is a container itself may raise no limit.
+            // A kernel may lack a setting of docker's, and a machine that is itself a container may not raise limits.
             if source != Source::Docker
                 && let Err(errno) = done
             {

@@ -49,7 +49,7 @@ pub(crate) fn end(machine: &mut Machine<'_>, end: End) -> ! {
     info!("{}", Text(nth(b"power off,reboot,halt", end as usize)));
     notify::send(machine, Some(end));
     if end == End::PowerOff && is_machine() && !can_power_off() {
-        error!("there is no switch: reset");
+        error!("cannot power off: reset");
         reboot(RebootCommand::Restart);
     }
     reboot(match end {
@@ -65,16 +65,15 @@ pub(crate) fn end(machine: &mut Machine<'_>, end: End) -> ! {
     }
 }
 
-/// Whether the machine can be switched off: a PC by ACPI's S5, which the firmware's table of itself names, or by Xen. Where it
-/// cannot, the kernel would halt it (kernel/reboot.c, reboot(2)), and a virtual machine stand still for ever: Firecracker's ends
-/// when it is reset.
+/// Returns whether the machine can power off: a PC by ACPI's S5, which the firmware's DSDT names, or by Xen. Otherwise the kernel
+/// would halt it (kernel/reboot.c, reboot(2)), and a virtual machine would never end. Firecracker's ends when it is reset.
 fn can_power_off() -> bool {
     if !cfg!(target_arch = "x86_64") || !exists(c"/sys/firmware") || exists(c"/sys/hypervisor/type") {
         return true;
     }
     let table = match fd::open(c"/sys/firmware/acpi/tables/DSDT", OFlags::RDONLY) {
         Ok(table) => table,
-        // Only a table that is not there says that there is no switch.
+        // Only a missing table means that the machine cannot power off.
         Err(errno) => return errno != Errno::NOENT,
     };
     const SOFT_OFF: &[u8] = b"_S5_";
@@ -91,13 +90,13 @@ fn can_power_off() -> bool {
     }
 }
 
-/// reboot(2), which is refused in a PID namespace.
+/// reboot(2). In a PID namespace it ends the namespace, or fails (kernel/pid_namespace.c, reboot_pid_ns()).
 #[inline(never)]
 pub(crate) fn reboot(command: RebootCommand) {
     let _ = rustix::system::reboot(command);
 }
 
-/// Sends STOPSIGNAL to the workload, or to the daemons it left; SIGTERM to the rest once it has ended; SIGKILL after the grace.
+/// Sends STOPSIGNAL to the workload, or to the daemons it left; SIGTERM to the rest once it has ended; SIGKILL after the grace time.
 fn stop_processes(machine: &mut Machine<'_>) {
     let stop_signal = machine.options.stop_signal;
     let deadline_ms = after_s(now_ms(), machine.options.time(Time::Grace));
@@ -125,7 +124,7 @@ pub(crate) fn kill_processes(machine: &mut Machine<'_>) {
     wait_for_children(machine, __WALL, KILL_WAIT_S);
 }
 
-/// Waits until there are no such children, or the time is up.
+/// Reaps children of a kind until there are none, for at most `seconds`.
 fn wait_for_children(machine: &mut Machine<'_>, children: u32, seconds: u32) {
     let deadline_ms = after_s(now_ms(), seconds);
     machine.children = children;
@@ -137,7 +136,7 @@ fn wait_for_children(machine: &mut Machine<'_>, children: u32, seconds: u32) {
 }
 
 /// Writes everything back and makes the disks read-only. Each step that may hang with its disk runs in a child. After the time
-/// limits the kernel's emergency remount does what is left. File systems are not unmounted: that would change nothing on a disk.
+/// limits the kernel's emergency remount does the rest. File systems are not unmounted: that would change nothing on a disk.
 fn make_disks_clean(machine: &mut Machine<'_>) {
     let (all_ended, is_machine) = (machine.no_children, is_machine());
     in_child(write_back, c"");
@@ -157,7 +156,7 @@ fn make_disks_clean(machine: &mut Machine<'_>) {
     wait_for_children(machine, __WCLONE, EMERGENCY_WAIT_S);
 }
 
-/// Runs a function in a child whose exit signal is not SIGCHLD: it is waited for apart from all others (__WCLONE).
+/// Runs a function in a child whose exit signal is not SIGCHLD, so that PID 1 can wait for such children alone (__WCLONE).
 #[inline(never)]
 fn in_child(work: fn(&CStr), path: &CStr) {
     match fork(signal::IO.into()) {
@@ -166,12 +165,12 @@ fn in_child(work: fn(&CStr), path: &CStr) {
             work(path);
             sys::exit(0)
         }
-        // PID 1 itself must not hang, nor go elsewhere.
+        // PID 1 itself must not remount, which may hang, nor change its root.
         Err(_) => sync(),
     }
 }
 
-/// Writes everything back. A swap file would keep its file system from becoming read-only.
+/// Turns off swap files, each of which would keep its file system from becoming read-only; writes everything back.
 fn write_back(_: &CStr) {
     if is_machine() {
         let _ = chdir(ROOT);
@@ -191,8 +190,8 @@ fn make_read_only(path: &CStr) {
     }
 }
 
-/// Whether there is no swap file in use; `make` turns them off.
-fn no_swap_files(make: bool) -> bool {
+/// Returns whether no swap file is in use; `turn_off` turns them off.
+fn no_swap_files(turn_off: bool) -> bool {
     let mut none = true;
     let read = each_line(c"/proc/swaps", &mut |line| {
         // `/swap                 file\t\t1024\t…` (mm/swapfile.c, swap_show()).
@@ -200,8 +199,8 @@ fn no_swap_files(make: bool) -> bool {
         let (path, kind) = (columns.next(), columns.find(|column| !column.is_empty()));
         if let (Some(path), Some([b'f', ..])) = (path, kind) {
             none = false;
-            if make {
-                // Where the path leads. The list is PID 1's own: it is open.
+            if turn_off {
+                // The path is one of the workload's root, the working directory. The list is open already.
                 let _ = chroot(c".");
                 swap_off(Path::new().set_listed(path));
             }
@@ -210,10 +209,9 @@ fn no_swap_files(make: bool) -> bool {
     none && read
 }
 
-/// Whether no disk is mounted writable; `make` remounts them read-only.
-fn disks_are_read_only(make: bool) -> bool {
-    // Of the file system that PID 1 itself is in nothing is made read-only: it is memory, or, where the machine is made of
-    // namespaces, the host's.
+/// Returns whether no disk is mounted writable; `remount` remounts them read-only.
+fn disks_are_read_only(remount: bool) -> bool {
+    // PID 1's own file system is not made read-only: it is memory, or, where the machine is made of namespaces, the host's.
     let Some(ours) = fd::status(c"/") else { return false };
     let mut all = true;
     let read = each_line(c"/proc/self/mounts", &mut |line| {
@@ -224,7 +222,7 @@ fn disks_are_read_only(make: bool) -> bool {
             let path = room.set_listed(target);
             if fd::status(path).is_some_and(|status| status.device != ours.device) {
                 all &= fields.nth(1).is_some_and(|options| strip_prefix(options, b"ro").is_some());
-                if make {
+                if remount {
                     in_child(make_read_only, path);
                 }
             }

@@ -32,7 +32,7 @@ pub(crate) fn read() -> Sources<'static> {
     }
 }
 
-/// Reads the record that mkraw left in the image, then all options again: the image's are the weakest.
+/// Reads the image's run record, which mkraw wrote, then parses all options again: those of the image are the weakest.
 pub(crate) fn read_image_record(machine: &mut Machine<'_>) {
     static BUFFER: Static<MAX_RECORD> = Static::new();
     let file = inside::open(IMAGE_RECORD, OFlags::RDONLY);
@@ -51,7 +51,7 @@ pub(crate) fn read_image_record(machine: &mut Machine<'_>) {
     }
 }
 
-/// Logs an option that was not taken: `whit: /whit.conf:3: unknown option: colour`.
+/// Logs an option that was rejected: `whit: /whit.conf:3: unknown option: colour`.
 pub(crate) fn log_complaint(source: Source, complaint: Complaint<'_>) {
     let (source, problem) = (Text(source.name()), Text(complaint.problem.name()));
     error!("{}:{}: {}: {}", source, u64::from(complaint.line), problem, Text(complaint.name));

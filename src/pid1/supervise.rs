@@ -20,8 +20,7 @@ use crate::{terminal, workload};
 /// Time from one start of the shell to the next.
 const SHELL_GAP_S: u32 = 1;
 
-/// What docker waits before it starts a container again, twice as long each time, and anew for one that ran for a while (moby,
-/// restartmanager).
+/// Docker's delays before it restarts a container: doubled each time, and reset for one that ran for 10 s (moby, restartmanager).
 const FIRST_DELAY_MS: u64 = 100;
 const MAX_DELAY_MS: u64 = 60_000;
 const STEADY_S: u32 = 10;
@@ -78,7 +77,7 @@ fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
     Ok(code)
 }
 
-/// Runs the workload, and again as `on_exit` asks; returns how the machine ends.
+/// Runs the workload, and restarts it as `on_exit` requires; returns how the machine ends.
 #[inline(never)]
 pub(crate) fn run_workloads(machine: &mut Machine<'_>) -> Result<Infallible, End> {
     let mut delay_ms = FIRST_DELAY_MS;
@@ -95,7 +94,7 @@ pub(crate) fn run_workloads(machine: &mut Machine<'_>) -> Result<Infallible, End
             OnExit::Shell | OnExit::Restart => return run_shell(machine),
         }
         starts += 1;
-        // Processes that it left would be in the way of the next one.
+        // Processes that it left could disturb the next one.
         shutdown::kill_processes(machine);
         machine.terminal.drain();
         machine.terminal.close();
@@ -112,10 +111,10 @@ pub(crate) fn run_workloads(machine: &mut Machine<'_>) -> Result<Infallible, End
     }
 }
 
-/// Keeps a shell on the console until a shutdown request; returns power off at once when the initramfs has no shell.
+/// Runs shells on the console until a shutdown request; returns power off at once when the initramfs has no shell.
 pub(crate) fn run_shell(machine: &mut Machine<'_>) -> Result<Infallible, End> {
     if machine.terminal.is_console {
-        error!("no ptys: the workload ends before the shell");
+        error!("no ptys: killing the workload's processes");
         shutdown::kill_processes(machine);
     }
     let mut next_ms = 0;
@@ -142,7 +141,7 @@ pub(crate) fn run_shell(machine: &mut Machine<'_>) -> Result<Infallible, End> {
 
 /// Waits as [`Machine::next_wakeup`] does, and returns whether a device appeared or changed; an error is a shutdown request: from the
 /// console or the power button, or by the signals that busybox's and sysvinit's halt, poweroff and reboot send to PID 1. Not for
-/// use while a workload runs, which those signals are forwarded to.
+/// use while a workload runs: those signals are forwarded to it.
 #[inline(never)]
 pub(crate) fn wait_or_end(machine: &mut Machine<'_>, deadline_ms: u64) -> Result<bool, End> {
     let wakeup = machine.next_wakeup(deadline_ms);

@@ -1,8 +1,8 @@
 //! A shell on a terminal that is not the console, beside the workload: `whit.shell=ttyS1`. It is the shell of the initramfs; the
 //! workload's root is below /mnt.
 //!
-//! A keeper process restarts the shell. Its exit signal is not SIGCHLD, so that neither it nor the
-//! shell counts as a daemon of the workload.
+//! A keeper process restarts the shell. Its exit signal is not SIGCHLD, so that neither the keeper nor the shell counts as a daemon
+//! of the workload.
 
 use rustix::fs::OFlags;
 use whit::error::Errno;
@@ -15,10 +15,10 @@ use crate::sys::process::{Fork, fork, wait4};
 use crate::sys::{self, fd, memory};
 use crate::workload;
 
-/// From one shell to the next.
+/// Time from the end of one shell to the start of the next.
 const GAP_MS: u64 = 1000;
 
-/// Starts the keeper, if a shell is asked for and none runs.
+/// Starts the keeper, if `shell=` is given and no keeper runs.
 pub(crate) fn keep_shell(machine: &mut Machine<'_>) {
     let name = machine.options.value(Value::Shell);
     if machine.has_terminal || machine.options.hand_over() || name.is_empty() {
@@ -26,7 +26,7 @@ pub(crate) fn keep_shell(machine: &mut Machine<'_>) {
     }
     match fork(signal::IO.into()) {
         Ok(Fork::Child) => {
-            // PID 1's descriptors would stay open here for ever.
+            // Otherwise PID 1's descriptors would stay open in the keeper.
             memory::close_all();
             let errno = run_shells(name);
             log_failure("shell=", name, errno);
@@ -36,11 +36,11 @@ pub(crate) fn keep_shell(machine: &mut Machine<'_>) {
     }
 }
 
-/// Runs a shell on the terminal, again and again; returns the error when the terminal cannot be used.
+/// Runs one shell after another on the terminal; returns the error when the terminal cannot be used.
 fn run_shells(name: &[u8]) -> Errno {
-    let mut said = false;
+    let mut logged = false;
     loop {
-        // Each time: one that hung up does not come back.
+        // Opened each time: after a hangup a descriptor cannot be used again.
         match fd::open(Path::new().join(b"/dev", name), OFlags::RDWR) {
             Ok(terminal) => {
                 console::use_terminal(&terminal);
@@ -49,11 +49,11 @@ fn run_shells(name: &[u8]) -> Errno {
                 }
                 let _ = wait4(0);
             }
-            // A driver may be on its way.
-            Err(Errno::NOENT | Errno::NXIO) if said => {}
+            // Its driver may not be loaded yet.
+            Err(Errno::NOENT | Errno::NXIO) if logged => {}
             Err(errno @ (Errno::NOENT | Errno::NXIO)) => {
                 log_failure("shell=", name, errno);
-                said = true;
+                logged = true;
             }
             Err(errno) => return errno,
         }

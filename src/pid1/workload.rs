@@ -29,7 +29,7 @@ use crate::sys::process::{self, Fork, fork};
 /// The shell of the initramfs.
 const SHELL: &CStr = c"/bin/sh";
 
-/// Starts the workload in the root, with mounts of its own.
+/// Starts the workload in the root, in its own mount namespace.
 pub(crate) fn start(machine: &Machine<'_>) -> Result<Pid, Error> {
     own_files::set_readers();
     match fork(SIGCHLD | CLONE_NEWNS) {
@@ -42,7 +42,7 @@ pub(crate) fn start(machine: &Machine<'_>) -> Result<Pid, Error> {
     }
 }
 
-/// Whether the initramfs has a shell.
+/// Returns whether the initramfs has a shell.
 pub(crate) fn has_shell() -> bool {
     exists(SHELL)
 }
@@ -65,14 +65,14 @@ pub(crate) fn start_shell() -> Result<Pid, Error> {
     }
 }
 
-/// Makes the child a process group of its own, and the foreground one.
+/// Puts this process into a new process group, and makes it the foreground process group.
 fn take_foreground() {
     let _ = setpgid(None, None);
-    // SIGTTOU is blocked still. A console that is no terminal has no foreground.
+    // SIGTTOU is still blocked. A console that is not a terminal has no foreground process group.
     fd::set_foreground(&STDERR, getpid().as_raw_pid());
 }
 
-/// Does everything up to execve; returns the exit code when that is not reached.
+/// Prepares the workload and executes it; returns the exit code when that fails.
 fn run(sources: &Sources<'_>, options: &Options<'_>) -> u8 {
     take_foreground();
     let (mut argv, mut env) = (<Strings>::new(), <Strings>::new());
@@ -121,11 +121,11 @@ pub(crate) fn enter_root(sources: &Sources<'_>, options: &Options<'_>) -> Result
 
 /// Sets HOME, WORKDIR, the bounds of privileges, the limits and USER; an error is logged, and returned as the exit code.
 ///
-/// Never inlined: what follows it needs less stack than this had, however little is left to it.
+/// Never inlined: [`execute`] then fits into the stack that this function has used, whatever limit `rlimit=` sets.
 #[inline(never)]
 fn become_user(sources: &Sources<'_>, options: &Options<'_>, env: &mut Strings) -> Result<(), u8> {
     let (user, workdir) = (options.value(Value::User), options.value(Value::Workdir));
-    // Here, where /proc is PID 1's own.
+    // Opened before the root changes: /proc is still PID 1's own.
     let (passwd, group) = (open_accounts(c"/etc/passwd"), open_accounts(c"/etc/group"));
     let (mut passwd, mut group) = (Lines::of(passwd.as_ref()), Lines::of(group.as_ref()));
     let mut groups = passwd::Groups::new();
@@ -134,7 +134,7 @@ fn become_user(sources: &Sources<'_>, options: &Options<'_>, env: &mut Strings) 
         NOT_STARTED
     })?;
     enter_root(sources, options)?;
-    // An empty one is none: runc, libcontainer/init_linux.go, setupUser.
+    // An empty HOME counts as unset: runc, libcontainer/init_linux.go, setupUser.
     if env.variable(b"HOME").unwrap_or_default().is_empty() {
         env.set(b"HOME=", account.home).map_err(overflow)?;
     }
@@ -146,7 +146,7 @@ fn become_user(sources: &Sources<'_>, options: &Options<'_>, env: &mut Strings) 
     // This process may still raise limits, and is the only one that they apply to.
     settings::apply(sources)?;
     if account.uid != 0 {
-        // The program may open /dev/stdout by name. Three descriptors, one file.
+        // The program may open /dev/stdout by name. Descriptors 0 to 2 are one file.
         let _ = set_owner(&STDERR, account.uid);
     }
     process::become_user(account.uid, account.gid, &groups).map_err(|errno| {
@@ -155,18 +155,18 @@ fn become_user(sources: &Sources<'_>, options: &Options<'_>, env: &mut Strings) 
     })
 }
 
-/// Opens an account file of the root, which execve(2) or the end of the process closes. None when it is missing, or no regular file,
-/// which is logged.
+/// Opens an account file of the root; execve(2) or the end of the process closes it. Returns `None` when it is missing, or when it is
+/// not a regular file, which is logged.
 #[inline(never)]
 fn open_accounts(path: &CStr) -> ManuallyDrop<Option<Fd>> {
     ManuallyDrop::new(read_or_log(path.to_bytes(), 0, inside::open(path, OFlags::RDONLY)))
 }
 
-/// Why a program is not run.
+/// The reasons why a program is not run.
 const REASONS: &[u8] =
-    b"not found,permission denied,exec format error: neither a program of this machine nor a script with #!,cannot be run";
+    b"not found,permission denied,exec format error: not a program for this machine or a #! script,cannot be run";
 
-/// Executes the program, searched in the environment's PATH; returns the exit code when it cannot.
+/// Executes the program, searching the environment's PATH; returns the exit code when that fails.
 pub(crate) fn execute(argv: &Strings, env: &Strings) -> u8 {
     let Some(name) = argv.iter().next() else {
         const TEXTS: &[&[u8]] = &[
@@ -187,7 +187,7 @@ pub(crate) fn execute(argv: &Strings, env: &Strings) -> u8 {
             let mut path = Path::new();
             match process::execute(path.join(directory, name), argv, env) {
                 Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG => {}
-                // It may stand in a later directory, with permission.
+                // A later directory may have it with permission.
                 Errno::ACCESS => errno = Errno::ACCESS,
                 other => {
                     errno = other;

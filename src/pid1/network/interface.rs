@@ -23,16 +23,16 @@ use crate::sys::fd::{self, Fd, IFNAMSIZ};
 use crate::sys::net;
 use crate::sys::packet::{self, Protocol};
 
-/// Metric of routes that are not the first lease's: those of the first lease are preferred.
+/// Metric of the routes of later leases: the routes of the first lease are preferred.
 const LATER_METRIC: u32 = 100;
 
 /// An interface and its client. Small fields come first, as in the client.
 #[repr(C)]
 pub(super) struct Interface {
     pub(super) index: u32,
-    /// Its MTU.
+    /// Its current MTU.
     pub(super) mtu: u32,
-    /// Its MTU before a lease changed it; 0 while none has.
+    /// Its MTU before a lease changed it; 0 until then.
     pub(super) own_mtu: u32,
     /// How often its carrier has come up.
     pub(super) ups: u32,
@@ -59,7 +59,7 @@ pub(super) struct Shared {
     pub(super) arp: Option<Fd>,
     /// A lease or a DNS server changed: the files in /etc are out of date.
     pub(super) changed: bool,
-    /// Index of the interface that had the first lease: its routes come before the others', its servers are asked. 0: none.
+    /// Index of the interface that had the first lease: its routes are preferred, and its DNS and NTP servers are used. 0: none.
     pub(super) first: u32,
 }
 
@@ -68,14 +68,14 @@ impl Interface {
     pub(super) fn perform(&mut self, action: Action, shared: &mut Shared) {
         let done = match action {
             Action::BringUp => shared.request(&rtnetlink::bring_up(self.index)),
-            // A query that cannot be sent is one that was lost: the client tries again.
+            // A query that cannot be sent counts as lost: the client tries again.
             Action::Send => self.send(shared),
             Action::Probe if Feature::Arp.is_enabled() => {
                 let packet = arp::probe(self.client.chaddr(), self.client.address());
                 broadcast(&mut shared.arp, self.index, Protocol::Arp, &packet)
             }
             Action::Decline if Feature::Arp.is_enabled() => {
-                error!("{}: {} is another's, declined", Text(&self.name), self.client.address());
+                error!("{}: {} is in use, declined", Text(&self.name), self.client.address());
                 self.deconfigure(shared);
                 shared.forget(self.index);
                 self.send(shared)
@@ -115,7 +115,7 @@ impl Interface {
                 if query.kind == Kind::Request {
                     open_packets(&mut shared.packets, Protocol::Ip)?; // for the answer
                 }
-                self.renewal = None; // The port is free for the next.
+                self.renewal = None; // Closes the old socket, which is bound to the port.
                 self.renewal = Some(send_to_server(&message, query.ciaddr, server)?);
                 Ok(())
             }
@@ -123,7 +123,7 @@ impl Interface {
     }
 
     fn configure(&mut self, shared: &mut Shared) -> Result<(), Errno> {
-        // To take a fixed address away and give it again would lose the routes that the kernel has set by itself.
+        // Deleting a static address and adding it again would lose the routes that the kernel has configured.
         if Feature::StaticIp.is_enabled() && self.client.state() == State::Fixed {
             shared.changed = true;
         } else {
@@ -149,8 +149,8 @@ impl Interface {
         // Logged after it is done.
         log_lease(&self.name, lease);
         for route in lease.routes.iter().filter(|route| route.prefix_length > 0) {
-            let (to, length, by) = (route.destination, route.prefix_length, route.gateway);
-            info!("{} route to {}/{} by {}", Text(&self.name), to, length, by);
+            let (to, length, gateway) = (route.destination, route.prefix_length, route.gateway);
+            info!("{} route {}/{} via {}", Text(&self.name), to, length, gateway);
         }
         done
     }
@@ -191,7 +191,8 @@ impl Shared {
         }
     }
 
-    pub(super) fn ask_for_links(&self) -> Result<(), Errno> {
+    /// Requests the list of interfaces; the answer comes as events.
+    pub(super) fn request_links(&self) -> Result<(), Errno> {
         fd::write(&self.events, rtnetlink::dump_links().bytes())
     }
 
@@ -227,11 +228,11 @@ fn broadcast(socket: &mut Option<Fd>, interface: u32, protocol: Protocol, packet
     packet::broadcast(open_packets(socket, protocol)?, interface, protocol, packet)
 }
 
-/// Reads the address that the kernel configured by itself (`ip=`); `None` when it has not.
+/// Reads the address that the kernel configured by itself (`ip=`). Returns `None` if it did not.
 #[inline(never)]
-pub(super) fn read_kernels(name: &[u8], lease: &mut Lease) -> Option<()> {
+pub(super) fn read_kernel_config(name: &[u8], lease: &mut Lease) -> Option<()> {
     let mut buffer = files::buffer::<MAX_PNP>();
-    // Only a kernel with CONFIG_IP_PNP has it.
+    // Only a kernel with CONFIG_IP_PNP has this file.
     let text = files::read(c"/proc/net/pnp", &mut buffer).ok()?;
     lease.address = fd::interface_value(name, SIOCGIFADDR)?;
     lease.prefix_length = ipv4::prefix_length(fd::interface_value(name, SIOCGIFNETMASK)?)?;
@@ -239,7 +240,7 @@ pub(super) fn read_kernels(name: &[u8], lease: &mut Lease) -> Option<()> {
     Some(())
 }
 
-/// Sends a message to the server as UDP, routed.
+/// Sends a message to the server as a routed UDP datagram.
 fn send_to_server(message: &[u8], own: Address, server: Address) -> Result<Fd, Errno> {
     let socket = fd::socket(AddressFamily::INET, SocketType::DGRAM, 0)?;
     net::set_option(&socket, SOL_SOCKET, SO_REUSEADDR, 1)?;
@@ -262,7 +263,7 @@ fn log_lease(name: &[u8], lease: &Lease) {
     }
     match lease.times {
         Some(times) => info!(", lease {} s from {}", times.expiry_s, lease.server),
-        None if Feature::StaticIp.is_enabled() && lease.server == Address::UNSPECIFIED => info!(", by hand"),
-        None => info!(", lease without end from {}", lease.server),
+        None if Feature::StaticIp.is_enabled() && lease.server == Address::UNSPECIFIED => info!(", static"),
+        None => info!(", infinite lease from {}", lease.server),
     }
 }

@@ -1,10 +1,10 @@
-//! No power button: it is ignored.
+//! Without the feature: the power button is ignored.
 
 use crate::sys::fd::Fd;
 
 pub(crate) const MAX_BUTTONS: usize = 2;
 
-/// None is listened to.
+/// No buttons are opened.
 #[derive(Default)]
 pub(crate) struct Buttons {}
 

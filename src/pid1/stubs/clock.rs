@@ -1,4 +1,4 @@
-//! No clock: the time of day is the kernel's.
+//! Without the feature: the time of day is the kernel's.
 
 use whit::dhcp::lease::Lease;
 use whit::options::Sources;
@@ -6,7 +6,7 @@ use whit::time::NEVER;
 
 use crate::sys::fd::Fd;
 
-/// No server is asked for the time.
+/// An SNTP client that sends no queries.
 pub(crate) struct Clock;
 
 impl Clock {

@@ -1,3 +1,3 @@
-//! No seed from outside: randomness is the kernel's own.
+//! Without the feature: no seed is credited.
 
 pub(crate) fn credit() {}

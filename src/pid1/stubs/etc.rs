@@ -1,4 +1,4 @@
-//! No files in the root's /etc: those of the image stay as they are.
+//! Without the feature: the files in the root's /etc stay as they are in the image.
 
 use whit::options::{Options, Sources, Value};
 

@@ -1,10 +1,10 @@
-//! No handing over. An image that was to have PID 1 is not run.
+//! Without the feature: an image that is to become PID 1 is not run.
 
 use whit::contract::NOT_STARTED;
 
 use crate::machine::Machine;
 
-/// The word was complained of.
+/// Fails: the option is logged already as not in this init.
 pub(crate) fn hand_over(_: &mut Machine<'_>) -> u8 {
     NOT_STARTED
 }

@@ -1,4 +1,4 @@
-//! No drivers by hardware: modules are those of the list alone.
+//! Without the feature: only the modules of the list are loaded.
 
 use crate::machine::{Machine, Phase};
 

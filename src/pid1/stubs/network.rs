@@ -1,4 +1,4 @@
-//! No network: its interfaces are as the kernel has them.
+//! Without the feature: interfaces stay as the kernel configured them.
 
 use core::convert::Infallible;
 use core::marker::PhantomData;
@@ -10,7 +10,7 @@ use whit::options::Options;
 use crate::sys::fd::Fd;
 use crate::timeline::Timeline;
 
-/// There is none.
+/// A network that is never opened.
 pub(crate) struct Network<'a> {
     none: Infallible,
     pub(crate) has_ipv6: bool,

@@ -1,4 +1,4 @@
-//! No notices: the host goes by the machine's end.
+//! Without the feature: the host gets no notifications.
 
 use crate::end::End;
 use crate::machine::Machine;

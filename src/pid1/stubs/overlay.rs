@@ -1,4 +1,4 @@
-//! No overlay. A root that was to stay as it is, is not run.
+//! Without the feature: a machine with `overlay=` does not boot.
 
 use whit::options::Value;
 
@@ -6,7 +6,7 @@ use crate::devices::Device;
 use crate::end::End;
 use crate::machine::Machine;
 
-/// The word was complained of.
+/// Fails if such an option is given; the error is logged already.
 pub(crate) fn mount_overlay(machine: &mut Machine<'_>, _: u64, _: &mut Device) -> Result<bool, End> {
     Ok(machine.options.value(Value::Overlay).is_empty())
 }

@@ -1,6 +1,6 @@
-//! No ports: the host talks by the console alone.
+//! Without the feature: host and init communicate only by the console.
 
-/// None is opened, and none waited for.
+/// No ports are opened or waited for.
 #[derive(Default)]
 pub(crate) struct Ports {
     pub(crate) may_appear: bool,

@@ -1,4 +1,4 @@
-//! No ptys: the workload has the console, and the shell gets it when the workload's processes have ended.
+//! Without the feature: the workload has the console, and the shell gets it when the workload's processes have ended.
 
 use whit::time::NEVER;
 

@@ -1,4 +1,4 @@
-//! No root in the initramfs: it is on a device.
+//! Without the feature: the root is on a device.
 
 use crate::filesystems::Root;
 use crate::message::error;

@@ -1,4 +1,4 @@
-//! No other terminal: the shell is the console's.
+//! Without the feature: only the console has a shell.
 
 use crate::machine::Machine;
 

@@ -1,8 +1,8 @@
-//! No timeline: no stage is recorded.
+//! Without the feature: no stage is recorded.
 
 use whit::stage::Stage;
 
-/// It keeps nothing.
+/// A timeline that records nothing.
 pub(crate) struct Timeline;
 
 impl Timeline {

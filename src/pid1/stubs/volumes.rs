@@ -1,10 +1,10 @@
-//! No volumes. A root that was to have some is not run.
+//! Without the feature: a machine with `mount=` or `tmpfs=` does not boot.
 
 use crate::devices::Device;
 use crate::end::End;
 use crate::machine::Machine;
 
-/// The words were complained of.
+/// Fails if such an option is given; the error is logged already.
 pub(crate) fn mount_volumes(machine: &mut Machine<'_>, _: u64, _: &mut Device) -> Result<bool, End> {
     Ok(!machine.sources.any_has(b"mount tmpfs"))
 }

@@ -1,5 +1,5 @@
-//! The parts of a message, packed: a template is one register, an argument two. Passed as references to slices and values of their
-//! own types, they take several instructions more in each place that logs.
+//! The parts of a message, packed: a template is one register, an argument two. References to slices, and values of their own types,
+//! would take several more instructions at each call site.
 
 use core::ffi::CStr;
 use core::marker::PhantomData;
@@ -17,6 +17,8 @@ use whit::text::Text;
 pub(crate) struct Template(*const u8);
 
 impl Template {
+    /// Packs a literal.
+    ///
     /// # Panics
     /// At compile time, in the constants that are made of it: when the text does not end in NUL.
     pub(crate) const fn new(text: &'static str) -> Self {
@@ -24,7 +26,7 @@ impl Template {
         Self(text.as_ptr())
     }
 
-    /// Its bytes, up to the NUL.
+    /// Returns its bytes, up to the NUL.
     pub(crate) fn bytes(self) -> &'static [u8] {
         // SAFETY: `new` took the pointer of a text that is never freed and ends in NUL.
         unsafe { CStr::from_ptr(self.0.cast()) }.to_bytes()
@@ -34,14 +36,14 @@ impl Template {
 /// The value of one `{}`.
 #[derive(Clone, Copy)]
 pub(crate) struct Argument<'a> {
-    /// A number, or the address of what is borrowed.
+    /// A number, or the address of a borrowed value.
     value: usize,
     /// The length of a text, or one of the kinds below 0.
     kind: isize,
     borrowed: PhantomData<&'a [u8]>,
 }
 
-/// What an [`Argument`] holds.
+/// The value of an [`Argument`], unpacked.
 pub(crate) enum Value<'a> {
     Text(Text<'a>),
     Number(u64),
@@ -62,7 +64,7 @@ impl<'a> Argument<'a> {
         Self { value, kind, borrowed: PhantomData }
     }
 
-    /// Unpacks it.
+    /// Unpacks the value.
     pub(crate) fn value(self) -> Value<'a> {
         match self.kind {
             // SAFETY: a kind from 0 on is the length of a slice that was borrowed for 'a, and the value its pointer.
@@ -95,7 +97,7 @@ impl<'a> From<Text<'a>> for Argument<'a> {
     }
 }
 
-/// Shown as a [`Text`] is, and so without line breaks.
+/// Printed as a [`Text`] is, and so without line breaks.
 impl<'a> From<&'a str> for Argument<'a> {
     fn from(text: &'a str) -> Self {
         Text(text.as_bytes()).into()

@@ -86,7 +86,7 @@ pub(crate) fn set_owner(file: &Fd, uid: u32) -> Result<(), Errno> {
 
 /// `int lsetxattr(const char *path, const char *name, const void *value, size_t size, int flags)` — setxattr(2).
 pub(crate) fn set_attribute(path: &CStr, name: &CStr, value: &[u8]) -> Result<(), Errno> {
-    // SAFETY: path and name end in NUL; so many bytes of the value can be read over the call.
+    // SAFETY: path and name end in NUL; `value.len()` bytes can be read over the call.
     done(unsafe { sc::syscall!(LSETXATTR, path.as_ptr(), name.as_ptr(), value.as_ptr(), value.len(), 0) })
 }
 
@@ -98,29 +98,29 @@ pub(crate) fn mount(source: &CStr, target: &CStr, fstype: &CStr, flags: u32, dat
     done(unsafe { sc::syscall!(MOUNT, source, target, fstype.as_ptr(), flags, data.as_ptr()) })
 }
 
-/// mount(2) of what is mounted already.
+/// mount(2) of an existing mount or directory, which needs no type.
 #[inline(never)]
 fn mount_again(source: *const c_char, target: &CStr, flags: u32) -> Result<(), Errno> {
-    // SAFETY: the texts end in NUL and live over the call; the kernel takes null for one that it does not need.
+    // SAFETY: the texts end in NUL and live over the call; the kernel accepts null for one that it does not need.
     done(unsafe { sc::syscall!(MOUNT, source, target.as_ptr(), ptr::null::<c_char>(), flags, ptr::null::<c_char>()) })
 }
 
-/// MS_BIND.
+/// mount(2) with MS_BIND.
 pub(crate) fn mount_bind(source: &CStr, target: &CStr) -> Result<(), Errno> {
     mount_again(source.as_ptr(), target, MS_BIND)
 }
 
-/// MS_BIND with MS_REC: with the mounts inside.
+/// mount(2) with MS_BIND and MS_REC: includes the mounts inside.
 pub(crate) fn mount_bind_recursive(source: &CStr, target: &CStr) -> Result<(), Errno> {
     mount_again(source.as_ptr(), target, MS_BIND | MS_REC)
 }
 
-/// MS_MOVE.
+/// mount(2) with MS_MOVE.
 pub(crate) fn mount_move(source: &CStr, target: &CStr) -> Result<(), Errno> {
     mount_again(source.as_ptr(), target, MS_MOVE)
 }
 
-/// MS_REMOUNT.
+/// mount(2) with MS_REMOUNT.
 pub(crate) fn remount(target: &CStr, flags: u32) -> Result<(), Errno> {
     mount_again(ptr::null(), target, MS_REMOUNT | flags)
 }

@@ -1,7 +1,7 @@
 //! File descriptors that are open for as long as their value lives, and the calls that make and read them.
 //!
 //! rustix has all of these; but without std its `OwnedFd` asserts at each use that it is not -1, which would link the
-//! panic machinery and cost at every call. This one was checked once, when it was made: it is not 0, so that an `Option<Fd>` is one
+//! panic machinery and cost at every call. An [`Fd`] is checked once, when it is made: it is not 0, so that an `Option<Fd>` is one
 //! number.
 
 use core::ffi::CStr;
@@ -30,7 +30,7 @@ use super::{done, result};
 pub(crate) struct Fd(NonZeroI32);
 
 impl Fd {
-    /// Descriptor 2, which is never closed: the value is not to be dropped.
+    /// Descriptor 2, which is never closed: the value must not be dropped.
     pub(super) const fn standard_error() -> Self {
         match NonZeroI32::new(2) {
             Some(number) => Self(number),
@@ -38,8 +38,8 @@ impl Fd {
         }
     }
 
-    /// What a system call returned: a new descriptor, or an error. Descriptor 0 is an error, and stays open: it is reserved
-    /// ([`reserve`]), and would be from then on.
+    /// Converts the result of a system call: a new descriptor, or an error. Descriptor 0 is an error, and stays open: it is reserved
+    /// from then on, if it was not before ([`reserve`]).
     ///
     /// # Safety
     /// No other value owns the descriptor.
@@ -48,7 +48,7 @@ impl Fd {
         NonZeroI32::new(result(returned)? as i32).map(Self).ok_or(Errno::AGAIN)
     }
 
-    /// The number.
+    /// Returns the number.
     pub(crate) fn number(&self) -> u32 {
         raw(self)
     }
@@ -61,15 +61,16 @@ impl Drop for Fd {
     }
 }
 
-/// The console as the kernel opened it, or what took its place: in this process, or in the one that becomes a workload or a shell.
+/// Descriptor 2: the console as the kernel opened it, or the terminal that replaced it, in this process or in the one that becomes a
+/// workload or a shell.
 pub(crate) static STDERR: Fd = Fd::standard_error();
 
-/// The number of a descriptor. It is not negative; without a sign it takes no instruction to make an argument of it.
+/// Returns the number of a descriptor. It is not negative; as an unsigned number it becomes an argument without an instruction.
 pub(super) fn raw(fd: &Fd) -> u32 {
     fd.0.get().cast_unsigned()
 }
 
-/// Keeps descriptors 0 to 2 from other files: opens `/` until the next is another one, or there is an error.
+/// Reserves descriptors 0 to 2: opens `/` until it gets a higher one, or an error.
 pub(crate) fn reserve() {
     // SAFETY: the path lives over the call; no value owns the descriptors that stay open, and the last one is closed.
     unsafe {
@@ -84,7 +85,7 @@ pub(crate) fn reserve() {
 
 /// `int dup2(int old, int new)` — dup2(2), without O_CLOEXEC.
 pub(crate) fn duplicate(fd: &Fd, number: u32) {
-    // SAFETY: 0 to 2, which callers name, are owned by no value that is dropped.
+    // SAFETY: callers pass 0 to 2, which no value that is dropped owns.
     unsafe { sc::syscall!(DUP2, raw(fd), number) };
 }
 
@@ -107,18 +108,18 @@ pub(crate) fn open(path: &CStr, flags: OFlags) -> Result<Fd, Errno> {
     unsafe { Fd::from_result(sc::syscall!(OPENAT, AT_FDCWD, path.as_ptr(), flags.bits() | O_CLOEXEC, 0o644)) }
 }
 
-/// Opens what is in a directory; a link leads where it does.
+/// Opens a file in a directory; links are followed.
 pub(crate) fn open_at(directory: &Fd, name: &CStr, flags: OFlags) -> Result<Fd, Errno> {
     openat2(directory, name, flags, 0)
 }
 
-/// Opens a directory in a directory, with RESOLVE_NO_XDEV: one that something is mounted on is EXDEV.
+/// Opens a directory in a directory, with RESOLVE_NO_XDEV: a mount point is EXDEV.
 pub(crate) fn open_below(directory: &Fd, name: &CStr) -> Result<Fd, Errno> {
     openat2(directory, name, OFlags::DIRECTORY | OFlags::NOFOLLOW, RESOLVE_NO_XDEV)
 }
 
-/// EAGAIN: a rename or mount anywhere on the machine happened while the kernel followed `..` (fs/namei.c, handle_dots()). A workload
-/// that renames all the time does not keep PID 1 here.
+/// Limit on tries after EAGAIN: a rename or mount anywhere on the machine happened while the kernel followed `..` (fs/namei.c,
+/// handle_dots()). A workload that renames all the time must not block PID 1.
 const MAX_TRIES: u8 = 64;
 
 /// `int openat2(int directory, const char *path, const struct open_how *how, size_t size)` — openat2(2).
@@ -149,7 +150,7 @@ pub(crate) fn read_link<'a>(path: &CStr, buffer: &'a mut [MaybeUninit<u8>]) -> R
     Ok(written(buffer, length))
 }
 
-/// `ssize_t getdents64(int fd, void *entries, size_t count)` — getdents64(2): the next entries, none at the end.
+/// `ssize_t getdents64(int fd, void *entries, size_t count)` — getdents64(2): reads the next entries, none at the end.
 pub(crate) fn entries<'a>(directory: &Fd, buffer: &'a mut [MaybeUninit<u8>]) -> Result<&'a mut [u8], Errno> {
     // SAFETY: the buffer is writable over the call.
     let length = result(unsafe { sc::syscall!(GETDENTS64, raw(directory), buffer.as_mut_ptr(), buffer.len()) })?;
@@ -181,7 +182,7 @@ pub(crate) fn is_in_memory(file: &Fd) -> bool {
     file_system(file).is_ok_and(|found| matches!(found.magic, RAMFS_MAGIC | TMPFS_MAGIC))
 }
 
-/// `int ioctl(int fd, BLKGETSIZE64, uint64_t *bytes)` — block/ioctl.c; 0 for what is no block device.
+/// `int ioctl(int fd, BLKGETSIZE64, uint64_t *bytes)` — block/ioctl.c; 0 if it is not a block device.
 pub(crate) fn device_bytes(device: &Fd) -> u64 {
     let mut bytes = 0u64;
     // SAFETY: the number is writable over the call.
@@ -189,35 +190,34 @@ pub(crate) fn device_bytes(device: &Fd) -> u64 {
     bytes
 }
 
-/// `int ioctl(int fd, EXT4_IOC_RESIZE_FS, uint64_t *blocks)` — fs/ext4/ioctl.c: grows a mounted ext4 to that many bytes, while
-/// it is used.
+/// `int ioctl(int fd, EXT4_IOC_RESIZE_FS, uint64_t *blocks)` — fs/ext4/ioctl.c: grows a mounted ext4 to that many bytes, online.
 pub(crate) fn grow_ext4(mounted: &Fd, bytes: u64) -> Result<(), Errno> {
     let blocks = bytes.checked_div(file_system(mounted)?.block_bytes).unwrap_or_default();
     // SAFETY: the number lives over the call.
     done(unsafe { sc::syscall!(IOCTL, raw(mounted), EXT4_IOC_RESIZE_FS, &raw const blocks) })
 }
 
-/// `int ioctl(int fd, FIFREEZE)` — fs/ioctl.c: everything is written back, and from here on nothing can be written, even to
-/// open files. Of a journal nothing is left to be replayed (fs/ext4/super.c, ext4_freeze()).
+/// `int ioctl(int fd, FIFREEZE)` — fs/ioctl.c: writes everything back and blocks all later writes, even to open files. The journal
+/// has nothing to replay afterwards (fs/ext4/super.c, ext4_freeze()).
 pub(crate) fn freeze(mounted: &Fd) {
-    // SAFETY: the number that the kernel could take is not looked at.
+    // SAFETY: the kernel does not read the argument.
     unsafe { sc::syscall!(IOCTL, raw(mounted), FIFREEZE, 0) };
 }
 
-/// What is known of a file.
+/// Properties of a file.
 pub(crate) struct Status {
-    /// Something is mounted there (Linux 5.8; fs/stat.c, vfs_statx).
+    /// It is the root of a mount (Linux 5.8; fs/stat.c, vfs_statx).
     pub(crate) is_mount: bool,
     /// Its type, S_IFREG or another (inode(7)).
     pub(crate) kind: u32,
     /// The file system that it is in: major and minor number.
     pub(crate) device: [u32; 2],
-    /// Its number there.
+    /// Its inode number in the file system.
     pub(crate) inode: u64,
 }
 
-/// `int statx(int directory, const char *path, int flags, unsigned mask, struct statx *status)` — statx(2). rustix's first
-/// looks whether there is such a call.
+/// `int statx(int directory, const char *path, int flags, unsigned mask, struct statx *status)` — statx(2). rustix's version first
+/// checks whether the kernel has the call.
 #[inline(never)]
 pub(crate) fn status(path: &CStr) -> Option<Status> {
     let mut status = MaybeUninit::<statx>::uninit();
@@ -245,14 +245,14 @@ pub(crate) fn socket(family: AddressFamily, kind: SocketType, protocol: u32) -> 
     }
 }
 
-/// A socket of a netlink protocol (netlink(7)), in multicast groups, a bit each.
+/// Opens a socket of a netlink protocol (netlink(7)), in multicast groups, a bit each.
 pub(crate) fn netlink_socket(protocol: u32, groups: u32) -> Result<Fd, Errno> {
     let socket = socket(AddressFamily::NETLINK, SocketType::RAW, protocol)?;
     bind(&socket, &[AF_NETLINK, 0, groups])?;
     Ok(socket)
 }
 
-/// `int ioctl(int socket, SIOCGIFADDR, struct ifreq *request)` and its like — netdevice(7): what IPv4 has for an interface.
+/// `int ioctl(int socket, SIOCGIFADDR, struct ifreq *request)` and similar — netdevice(7): returns an IPv4 property of an interface.
 pub(crate) fn interface_value(name: &[u8], command: u32) -> Option<Address> {
     let socket = socket(AddressFamily::INET, SocketType::DGRAM, 0).ok()?;
     // struct ifreq: the name, with its NUL; struct sockaddr_in: family, port, address; to the length of the longest union member
@@ -265,15 +265,15 @@ pub(crate) fn interface_value(name: &[u8], command: u32) -> Option<Address> {
     request.get(IFNAMSIZ + 4..)?.first_chunk().copied().map(Address)
 }
 
-/// `ssize_t read(int fd, void *buffer, size_t count)` — read(2), into memory that holds nothing yet.
+/// `ssize_t read(int fd, void *buffer, size_t count)` — read(2), into uninitialized memory.
 pub(crate) fn read<'a>(fd: &Fd, buffer: &'a mut [MaybeUninit<u8>]) -> Result<&'a mut [u8], Errno> {
     // SAFETY: the buffer is writable over the call.
     let length = result(unsafe { sc::syscall!(READ, raw(fd), buffer.as_mut_ptr(), buffer.len()) })?;
     Ok(written(buffer, length))
 }
 
-/// `ssize_t pread64(int fd, void *buffer, size_t count, loff_t offset)` — pread(2). What is not there, or cannot be read, is
-/// zeros; returns how much is not.
+/// `ssize_t pread64(int fd, void *buffer, size_t count, loff_t offset)` — pread(2). Bytes that are missing, or cannot be read, are
+/// zeros. Returns the number of bytes that were read.
 #[inline(never)]
 pub(crate) fn read_at(fd: &Fd, buffer: &mut [u8], offset: u64) -> usize {
     buffer.fill(0);
@@ -281,8 +281,8 @@ pub(crate) fn read_at(fd: &Fd, buffer: &mut [u8], offset: u64) -> usize {
     result(unsafe { sc::syscall!(PREAD64, raw(fd), buffer.as_mut_ptr(), buffer.len(), offset) }).unwrap_or_default()
 }
 
-/// `ssize_t write(int fd, const void *buffer, size_t count)` — write(2), to a non-blocking descriptor: none when it takes nothing
-/// now. What it will never take counts as written.
+/// `ssize_t write(int fd, const void *buffer, size_t count)` — write(2), to a non-blocking descriptor: `None` after EAGAIN. After any
+/// other error the text counts as written.
 #[inline(never)]
 pub(crate) fn write_some(fd: &Fd, text: &[u8]) -> Option<usize> {
     // SAFETY: that many bytes can be read over the call.
@@ -293,7 +293,7 @@ pub(crate) fn write_some(fd: &Fd, text: &[u8]) -> Option<usize> {
     }
 }
 
-/// `ssize_t write(int fd, const void *buffer, size_t count)` — write(2), of what is taken whole or not at all.
+/// `ssize_t write(int fd, const void *buffer, size_t count)` — write(2), to a file that takes all bytes or none.
 pub(crate) fn write(fd: &Fd, text: &[u8]) -> Result<(), Errno> {
     // SAFETY: that many bytes can be read over the call.
     result(unsafe { sc::syscall!(WRITE, raw(fd), text.as_ptr(), text.len()) }).map(drop)
@@ -307,7 +307,7 @@ pub(crate) fn write_at_start(fd: &Fd, text: &[u8]) -> Result<(), Errno> {
 
 /// `ssize_t recvfrom(int fd, void *buffer, size_t length, int flags, …)` — recv(2), without waiting.
 pub(crate) fn receive<'a>(fd: &Fd, buffer: &'a mut [MaybeUninit<u8>]) -> Result<&'a mut [u8], Errno> {
-    // SAFETY: the buffer is writable over the call; the sender is not asked for.
+    // SAFETY: the buffer is writable over the call; the sender is not requested.
     let received = unsafe { sc::syscall!(RECVFROM, raw(fd), buffer.as_mut_ptr(), buffer.len(), MSG_DONTWAIT, 0, 0) };
     let length = result(received)?;
     Ok(written(buffer, length))
@@ -316,15 +316,15 @@ pub(crate) fn receive<'a>(fd: &Fd, buffer: &'a mut [MaybeUninit<u8>]) -> Result<
 /// An interface's name with its NUL (include/uapi/linux/if.h).
 pub(crate) const IFNAMSIZ: usize = 16;
 
-/// Descriptors that are waited for.
+/// Descriptors that [`poll`] waits for.
 const MAX_POLLED: usize = 8;
 
-/// `int poll(struct pollfd *descriptors, nfds_t count, int timeout)` — poll(2): waits until one of those that are there
-/// can be read, and not much longer than `wait_ms`; a wait that does not fit an `int` ends after 24 days. rustix's has no
-/// word for a descriptor that is absent, which is -1 to the kernel.
+/// `int poll(struct pollfd *descriptors, nfds_t count, int timeout)` — poll(2): waits until one of the present descriptors
+/// can be read, and not much longer than `wait_ms`; a wait that does not fit an `int` ends after 24 days. rustix's version cannot
+/// express an absent descriptor, which is -1 to the kernel.
 ///
 /// # Errors
-/// EINVAL, at once, when PID 1 may have fewer descriptors open than are listed (fs/select.c, do_sys_poll()).
+/// EINVAL, at once, when PID 1's limit on descriptors is below the number that is listed (fs/select.c, do_sys_poll()).
 pub(crate) fn poll(descriptors: [Option<&Fd>; MAX_POLLED], wait_ms: u64) -> Result<(), Errno> {
     let mut polled = [pollfd { fd: -1, events: POLLIN as i16, revents: 0 }; MAX_POLLED];
     for (place, descriptor) in polled.iter_mut().zip(&descriptors) {
@@ -337,9 +337,9 @@ pub(crate) fn poll(descriptors: [Option<&Fd>; MAX_POLLED], wait_ms: u64) -> Resu
     result(unsafe { sc::syscall!(POLL, polled.as_mut_ptr(), MAX_POLLED, timeout) }).map(drop)
 }
 
-/// poll(2) of no descriptor: waits so long.
+/// poll(2) of no descriptor: sleeps for `wait_ms`.
 pub(crate) fn sleep(wait_ms: u64) {
-    // SAFETY: there is no array of no members.
+    // SAFETY: the kernel reads no array of no members.
     unsafe { sc::syscall!(POLL, 0, 0, wait_ms) };
 }
 
@@ -350,14 +350,14 @@ pub(crate) fn wait_writable(fd: &Fd, wait_ms: u64) -> bool {
     result(unsafe { sc::syscall!(POLL, &raw mut polled, 1, wait_ms) }) != Ok(0)
 }
 
-/// `int fcntl(int fd, int command, …)` — F_GETFD of fcntl(2): whether there is such a descriptor.
+/// `int fcntl(int fd, int command, …)` — F_GETFD of fcntl(2): whether the descriptor is open.
 pub(crate) fn is_open(fd: &Fd) -> bool {
     // SAFETY: fcntl takes no pointers here.
     result(unsafe { sc::syscall!(FCNTL, raw(fd), F_GETFD) }).is_ok()
 }
 
-/// `int fcntl(int fd, int command, …)` — F_SETOWN and O_ASYNC of fcntl(2): this process gets SIGIO when it is ready. It was opened
-/// non-blocking: a call that fails for want of memory changes nothing.
+/// `int fcntl(int fd, int command, …)` — F_SETOWN and O_ASYNC of fcntl(2): PID 1 gets SIGIO when the file is ready. It was opened
+/// non-blocking: a call that fails for lack of memory changes nothing.
 pub(crate) fn signal_when_ready(fd: &Fd) {
     let own = 1; // PID 1
     // SAFETY: fcntl takes numbers here.
@@ -370,7 +370,7 @@ pub(crate) fn signal_when_ready(fd: &Fd) {
 /// sizeof(struct winsize).
 pub(crate) const WINDOW_SIZE: usize = 8;
 
-/// `int ioctl(int fd, TIOCSWINSZ, const struct winsize *size)` — tty_ioctl(4). A size that is cut is none.
+/// `int ioctl(int fd, TIOCSWINSZ, const struct winsize *size)` — tty_ioctl(4). A truncated size is ignored.
 pub(crate) fn set_window_size(terminal: &Fd, size: &[u8]) {
     if size.len() == WINDOW_SIZE {
         // SAFETY: that many bytes can be read over the call, and every value of them is a size.
@@ -378,7 +378,7 @@ pub(crate) fn set_window_size(terminal: &Fd, size: &[u8]) {
     }
 }
 
-/// `int ioctl(int fd, TIOCGWINSZ, struct winsize *size)` — tty_ioctl(4); zeros for what is no terminal.
+/// `int ioctl(int fd, TIOCGWINSZ, struct winsize *size)` — tty_ioctl(4); zeros if it is not a terminal.
 pub(crate) fn window_size(terminal: &Fd) -> [u8; WINDOW_SIZE] {
     let mut size = [0; WINDOW_SIZE];
     // SAFETY: that many bytes are writable over the call.
@@ -386,7 +386,7 @@ pub(crate) fn window_size(terminal: &Fd) -> [u8; WINDOW_SIZE] {
     size
 }
 
-/// `int ioctl(int fd, TIOCOUTQ, int *bytes)` — tty_ioctl(4): what a terminal has taken and not sent yet.
+/// `int ioctl(int fd, TIOCOUTQ, int *bytes)` — tty_ioctl(4): the bytes that a terminal has not sent yet.
 pub(crate) fn unsent(terminal: &Fd) -> i32 {
     let mut bytes = 0;
     // SAFETY: the number is writable over the call.
@@ -395,10 +395,9 @@ pub(crate) fn unsent(terminal: &Fd) -> i32 {
 }
 
 /// `int ioctl(int fd, TCGETS, struct termios *settings)` and `int ioctl(int fd, TCSETS, const struct termios *settings)` —
-/// tty_ioctl(4): sets the modes of input, output and line discipline at once, whatever is still to be sent. The encoding of a
-/// screen stays (IUTF8), the control characters are the kernel's. With a line discipline output goes on if it was stopped, and what was
-/// typed before is discarded: by TIOCSTI it may be a workload's. Returns IUTF8 or 0; `None` when it is no
-/// terminal.
+/// tty_ioctl(4): sets the modes of input, output and line discipline at once, without waiting for unsent output. The encoding of a
+/// screen stays (IUTF8), the control characters are the kernel's. With a line discipline, stopped output continues and pending input
+/// is discarded: a workload may have put it there by TIOCSTI. Returns IUTF8 or 0; `None` when it is not a terminal.
 pub(crate) fn set_modes(terminal: &Fd, [input, output, local]: [u32; 3]) -> Option<u32> {
     let mut settings = MaybeUninit::<termios>::uninit();
     // SAFETY: the struct lives over the calls; when the first succeeds the kernel has written the whole of it.
@@ -422,15 +421,15 @@ pub(crate) fn set_modes(terminal: &Fd, [input, output, local]: [u32; 3]) -> Opti
     }
 }
 
-/// `int ioctl(int fd, TIOCSCTTY, int force)` — tty_ioctl(4): makes a terminal that of the session that this process leads, whoever has
-/// it.
+/// `int ioctl(int fd, TIOCSCTTY, int force)` — tty_ioctl(4): makes a terminal the controlling terminal of the session that this
+/// process leads, even if another session has it.
 pub(crate) fn control_terminal(terminal: &Fd) {
     // SAFETY: it takes a number.
     unsafe { sc::syscall!(IOCTL, raw(terminal), TIOCSCTTY, 1) };
 }
 
-/// A new pty, the side of PID 1 and the other: `int ioctl(int master, TIOCSPTLCK, const int *locked)` and `int ioctl(int master,
-/// TIOCGPTPEER, int flags)` — pty(7), ioctl_tty(2) (Linux 4.13). By its name the other side would be whatever /dev/pts has.
+/// Opens a new pty, master and slave: `int ioctl(int master, TIOCSPTLCK, const int *locked)` and `int ioctl(int master,
+/// TIOCGPTPEER, int flags)` — pty(7), ioctl_tty(2) (Linux 4.13). Opened by name, the slave could be any file in /dev/pts.
 pub(crate) fn open_pty() -> Result<[Fd; 2], Errno> {
     let master = open(c"/dev/ptmx", OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK)?;
     signal_when_ready(&master);
@@ -444,11 +443,11 @@ pub(crate) fn open_pty() -> Result<[Fd; 2], Errno> {
     Ok([master, slave])
 }
 
-/// Bytes of a seed that are given on.
+/// Bytes of a seed that are passed to the kernel.
 pub(crate) const MAX_SEED: usize = 512;
 
-/// `int ioctl(int fd, RNDADDENTROPY, const struct rand_pool_info *info)` — random(4): bytes that no other party knows, four bits
-/// of it in each byte, at most the 256 that the kernel wants.
+/// `int ioctl(int fd, RNDADDENTROPY, const struct rand_pool_info *info)` — random(4): credits secret bytes with four bits of entropy
+/// each, at most the 256 bits that the kernel needs.
 pub(crate) fn add_entropy(seed: &[u8]) {
     /// struct rand_pool_info: bits of entropy, bytes, the bytes.
     #[repr(C)]
@@ -468,7 +467,7 @@ pub(crate) fn add_entropy(seed: &[u8]) {
     }
 }
 
-/// The part of a buffer that the kernel wrote.
+/// Returns the part of a buffer that the kernel wrote.
 pub(super) fn written(buffer: &mut [MaybeUninit<u8>], length: usize) -> &mut [u8] {
     let length = length.min(buffer.len());
     // SAFETY: the kernel has written that many bytes, from the first on.

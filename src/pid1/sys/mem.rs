@@ -22,7 +22,7 @@ unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, count: usize) -> *mut 
 #[cfg_attr(not(test), unsafe(no_mangle))]
 unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, count: usize) -> *mut u8 {
     if to.addr().wrapping_sub(from.addr()) >= count {
-        // SAFETY: `to` is below `from`, or behind its end: ascending order reads each byte before it is overwritten.
+        // SAFETY: `to` is below `from`, or past its end: ascending order reads each byte before it is overwritten.
         return unsafe { memcpy(to, from, count) };
     }
     // SAFETY: the caller owns both ranges; `to` lies inside `from`'s, so `count` is at least 1. The flag is restored.
@@ -45,13 +45,13 @@ unsafe extern "C" fn memset(to: *mut u8, value: i32, count: usize) -> *mut u8 {
     to
 }
 
-/// Compares `count` bytes; negative, zero or positive as the first difference tells.
+/// Compares `count` bytes; negative, zero or positive by the first difference.
 #[inline(never)]
 #[cfg_attr(not(test), unsafe(no_mangle))]
 unsafe extern "C" fn memcmp(left: *const u8, right: *const u8, count: usize) -> i32 {
     let difference: i32;
     // SAFETY: the caller owns both ranges of `count` bytes. `cmp eax, eax` sets ZF, so that a count of 0 is equal; the
-    // string instruction leaves both pointers one behind the first difference.
+    // string instruction leaves both pointers one past the first difference.
     unsafe {
         asm!("xor eax, eax", "cmp eax, eax", "repe cmpsb", "je 2f",
              "movzx eax, byte ptr [rdi - 1]", "movzx ecx, byte ptr [rsi - 1]", "sub eax, ecx", "2:",
@@ -69,7 +69,7 @@ unsafe extern "C" fn bcmp(left: *const u8, right: *const u8, count: usize) -> i3
     unsafe { memcmp(left, right, count) }
 }
 
-/// Counts the bytes in front of the first NUL.
+/// Counts the bytes before the first NUL.
 #[inline(never)]
 #[cfg_attr(not(test), unsafe(no_mangle))]
 unsafe extern "C" fn strlen(text: *const u8) -> usize {
@@ -98,7 +98,7 @@ mod tests {
         for length in LENGTHS {
             let from = pattern(length);
             let mut to = vec![0xaa; length + 2];
-            // SAFETY: `to` has room for `length` bytes behind its first.
+            // SAFETY: `to` has room for `length` bytes after its first.
             unsafe { memcpy(to.as_mut_ptr().add(1), from.as_ptr(), length) };
             assert_eq!((to[0], &to[1..=length], to[length + 1]), (0xaa, &from[..], 0xaa));
             // SAFETY: the same range.
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_as_long_as_what_stands_before_its_nul() {
+    fn strlen_counts_the_bytes_before_the_nul() {
         for length in LENGTHS {
             let text = [vec![1; length], vec![0, 1, 0]].concat();
             // SAFETY: it has a NUL.

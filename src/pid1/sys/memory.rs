@@ -1,6 +1,6 @@
-//! Memory for what lives as long as the machine, and is too large for the stack.
+//! Static memory for values that live as long as the machine, and are too large for the stack.
 //!
-//! The compiler touches every page of a large stack frame; of these only what is used is ever there.
+//! The compiler touches every page of a large stack frame; of static memory the kernel maps only the pages that are used.
 
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
@@ -22,7 +22,7 @@ impl<const SIZE: usize> Static<SIZE> {
         Self { bytes: UnsafeCell::new([MaybeUninit::uninit(); SIZE]), taken: AtomicBool::new(false) }
     }
 
-    /// The buffer; an empty one for the second caller.
+    /// Returns the buffer; an empty one for the second caller.
     #[allow(clippy::mut_from_ref, reason = "the flag lets one caller through")]
     #[inline(never)]
     pub(crate) fn take(&'static self) -> &'static mut [MaybeUninit<u8>] {
@@ -37,7 +37,7 @@ impl<const SIZE: usize> Static<SIZE> {
 /// Bytes of a line of console output.
 pub(crate) const MAX_LINE: usize = 640;
 
-/// The line that is being made.
+/// The text buffer of console.rs.
 struct SharedLine(UnsafeCell<heapless::Vec<u8, MAX_LINE>>);
 
 // SAFETY: the init has one thread; `with_line` is never called from within itself.
@@ -45,36 +45,36 @@ unsafe impl Sync for SharedLine {}
 
 static LINE: SharedLine = SharedLine(UnsafeCell::new(heapless::Vec::new()));
 
-/// Lends the line of console output to `change`, which must not ask for it again.
+/// Passes the text buffer to `change`, which must not call this function.
 pub(crate) fn with_line<R>(change: impl FnOnce(&mut heapless::Vec<u8, MAX_LINE>) -> R) -> R {
-    // SAFETY: one thread, and neither of the two callers (console.rs) calls anything that comes back here.
+    // SAFETY: one thread, and neither of the two callers (console.rs) calls a function that calls this one.
     change(unsafe { &mut *LINE.0.get() })
 }
 
 /// The console that PID 1 itself uses.
 struct Console(UnsafeCell<Fd>);
 
-// SAFETY: the init has one thread; nothing keeps the reference that `console` returns while another takes its place.
+// SAFETY: the init has one thread; no reference that `console` returned is in use when `set_console` replaces the value.
 unsafe impl Sync for Console {}
 
 static CONSOLE: Console = Console(UnsafeCell::new(Fd::standard_error()));
 
-/// The console that PID 1 itself uses: descriptor 2 until it is opened anew.
+/// Returns the console that PID 1 itself uses: descriptor 2 until [`set_console`] replaces it.
 pub(crate) fn console() -> &'static Fd {
     // SAFETY: one thread; see above.
     unsafe { &*CONSOLE.0.get() }
 }
 
-/// Puts another descriptor in the place of the console's, which stays open.
+/// Replaces the descriptor of the console; the old one stays open.
 pub(crate) fn set_console(console: Fd) {
     // SAFETY: as above.
     core::mem::forget(core::mem::replace(unsafe { &mut *CONSOLE.0.get() }, console));
 }
 
-/// Consoles beside /dev/console.
+/// Limit on the consoles other than /dev/console.
 const MAX_CONSOLES: usize = 3;
 
-/// The consoles beside /dev/console.
+/// The consoles other than /dev/console.
 struct Consoles(UnsafeCell<heapless::Vec<Fd, MAX_CONSOLES>>);
 
 // SAFETY: the init has one thread; a console is never added while they are iterated.
@@ -82,17 +82,17 @@ unsafe impl Sync for Consoles {}
 
 static CONSOLES: Consoles = Consoles(UnsafeCell::new(heapless::Vec::new()));
 
-/// Adds a console; what is too many is closed.
+/// Adds a console; closes it if there are too many.
 pub(crate) fn add_console(console: Fd) {
-    // SAFETY: one thread, and `consoles` is not borrowed: console.rs adds and goes through them in functions of their own.
+    // SAFETY: one thread, and `consoles` is not borrowed: console.rs adds and iterates in separate functions.
     let _ = unsafe { &mut *CONSOLES.0.get() }.push(console);
 }
 
-/// `int close_range(unsigned first, unsigned last, unsigned flags)` — close_range(2): all but descriptors 0 to 2 (Linux 5.9). The
-/// consoles that log lines go to are dropped first, and descriptor 2 is the console then; other values that own a descriptor are not
-/// to be used any more.
+/// `int close_range(unsigned first, unsigned last, unsigned flags)` — close_range(2): closes all but descriptors 0 to 2 (Linux 5.9).
+/// The consoles that log lines go to are dropped first, and descriptor 2 is the console then. Other values that own a descriptor must
+/// not be used any more.
 pub(crate) fn close_all() {
-    // SAFETY: as above; close_range takes no pointers, and the process has no other use for what PID 1 had open.
+    // SAFETY: as above; close_range takes no pointers, and the process does not use the other descriptors of PID 1.
     unsafe {
         (*CONSOLES.0.get()).clear();
         set_console(Fd::standard_error());
@@ -100,8 +100,8 @@ pub(crate) fn close_all() {
     }
 }
 
-/// The consoles that were added.
+/// Returns the consoles that were added.
 pub(crate) fn consoles() -> &'static [Fd] {
-    // SAFETY: one thread, and console.rs adds none meanwhile.
+    // SAFETY: one thread, and console.rs adds none while it iterates.
     unsafe { &*CONSOLES.0.get() }
 }

@@ -21,15 +21,14 @@ use linux_raw_sys::auxvec::{AT_NULL, AT_RANDOM};
 use linux_raw_sys::general::{CLOCK_BOOTTIME, CLOCK_REALTIME};
 use whit::error::Errno;
 
-/// Starts at the stack that the kernel made: argc, argv, envp, auxv upwards from `rsp` (fs/binfmt_elf.c,
-/// create_elf_tables).
+/// The entry point. The kernel has set up the stack: argc, argv, envp, auxv upwards from `rsp` (fs/binfmt_elf.c, create_elf_tables).
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn _start() -> ! {
     core::arch::naked_asm!(
         "mov rdi, rsp", // The first argument of `entry`.
         "xor ebp, ebp", // No frame above this one.
-        "call {entry}", // `rsp` is 16-byte aligned here; the call leaves it as the ABI wants it.
+        "call {entry}", // `rsp` is 16-byte aligned here; after the call it is as the ABI requires.
         "ud2",
         entry = sym entry,
     )
@@ -41,13 +40,13 @@ extern "C" fn entry(stack: *const usize) -> ! {
     crate::main(seed)
 }
 
-/// Four of the 16 random bytes that the kernel gives every program (getauxval(3), AT_RANDOM): they cost no system call,
+/// Returns four of the 16 random bytes that the kernel gives every program (getauxval(3), AT_RANDOM): they cost no system call,
 /// and getrandom(2) may block at boot.
 ///
 /// # Safety
 /// `stack` is the stack pointer at the entry point.
 unsafe fn random_seed(stack: *const usize) -> u32 {
-    // SAFETY: behind argc there are that many pointers and a null, environment pointers and a null, then pairs up to
+    // SAFETY: after argc there are that many pointers and a null, environment pointers and a null, then pairs up to
     // AT_NULL.
     unsafe {
         let mut word = stack.add(stack.read().wrapping_add(2));
@@ -76,8 +75,8 @@ pub(crate) fn exit(status: u8) -> ! {
     }
 }
 
-/// A text up to its first NUL, when it ends in one; else an empty text. It takes its length by strlen, which is one
-/// instruction: core's checked conversions search with half a kilobyte of code.
+/// Returns a text up to its first NUL, when it ends in one; else an empty text. strlen, which is one instruction, finds the length:
+/// core's checked conversions search with half a kilobyte of code.
 pub(crate) fn c_str(text: &[u8]) -> &CStr {
     match text.last() {
         // SAFETY: there is a NUL in the slice, at its end at the latest.
@@ -88,8 +87,8 @@ pub(crate) fn c_str(text: &[u8]) -> &CStr {
 
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// `int clock_gettime(clockid_t clock, struct timespec *tp)` — clock_gettime(2), in nanoseconds. Without the vDSO, whose lookup
-/// is more than it saves.
+/// `int clock_gettime(clockid_t clock, struct timespec *tp)` — clock_gettime(2), in nanoseconds. Not through the vDSO, whose lookup
+/// costs more than it saves.
 #[inline(never)]
 fn time_ns(clock: u32) -> u64 {
     let mut time = [0u64; 2];
@@ -99,7 +98,7 @@ fn time_ns(clock: u32) -> u64 {
     seconds.wrapping_mul(SECOND_NS).wrapping_add(nanoseconds)
 }
 
-/// CLOCK_BOOTTIME: since the kernel began to keep time, whatever happens to the machine.
+/// CLOCK_BOOTTIME: since the kernel started to keep time, suspended time included.
 pub(crate) fn boot_time_ns() -> u64 {
     time_ns(CLOCK_BOOTTIME)
 }
@@ -116,11 +115,11 @@ pub(crate) fn set_clock_ns(time_ns: u64) -> Result<(), Errno> {
     done(unsafe { sc::syscall!(CLOCK_SETTIME, CLOCK_REALTIME, time.as_ptr()) })
 }
 
-/// `int ioperm(unsigned long from, unsigned long count, int turn_on)` — ioperm(2), and one byte to that I/O port. Children would
-/// inherit the permission: it is given back.
+/// `int ioperm(unsigned long from, unsigned long count, int turn_on)` — ioperm(2); writes one byte to that I/O port. Children would
+/// inherit the permission: it is dropped afterwards.
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn write_port(port: u32, byte: u8) -> Result<(), Errno> {
-    // SAFETY: ioperm takes no pointers. That it lets PID 1 execute the instruction, it says: no port has more than 16 bits.
+    // SAFETY: ioperm takes no pointers. Its success means that PID 1 may execute the instruction, and that the port has at most 16 bits.
     unsafe {
         done(sc::syscall!(IOPERM, port, 1, 1))?;
         core::arch::asm!("out dx, al", in("edx") port, in("al") byte, options(nomem, nostack, preserves_flags));
@@ -135,8 +134,8 @@ pub(crate) fn write_port(_: u32, _: u8) -> Result<(), Errno> {
     Err(Errno::NODEV)
 }
 
-/// The result of a system call: a value, or a negative errno. (No call here returns an address, which may be above the
-/// middle.)
+/// Converts the result of a system call: a value, or a negative errno. (No call here returns an address, which may be in the upper
+/// half.)
 fn result(value: usize) -> Result<usize, Errno> {
     match value as isize {
         0.. => Ok(value),
@@ -145,7 +144,7 @@ fn result(value: usize) -> Result<usize, Errno> {
     }
 }
 
-/// The result of a system call that returns nothing: 0, or a negative errno.
+/// Converts the result of a system call that returns nothing: 0, or a negative errno.
 fn done(value: usize) -> Result<(), Errno> {
     Errno::check(value as i32)
 }

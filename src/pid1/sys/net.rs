@@ -1,6 +1,7 @@
 //! Addresses of sockets, and the calls that take one.
 //!
-//! An address is words of a little-endian machine, as its struct has them: the family and 16 bits more, then what the family has.
+//! An address is an array of words of a little-endian machine, laid out as its struct: the family and 16 bits more, then the fields of
+//! the family.
 
 use core::ptr;
 
@@ -31,7 +32,7 @@ pub(crate) fn connect(socket: &Fd, address: &[u32]) -> Result<(), Errno> {
 /// `ssize_t sendto(int socket, const void *bytes, size_t count, int flags, const struct sockaddr *address, socklen_t length)` —
 /// send(2), of a datagram.
 pub(crate) fn send_to(socket: &Fd, bytes: &[u8], address: &[u32]) -> Result<(), Errno> {
-    // SAFETY: bytes and address live over the call and have the lengths they say.
+    // SAFETY: bytes and address live over the call and have the lengths that are passed.
     let sent = unsafe {
         let length = size_of_val(address);
         sc::syscall!(SENDTO, raw(socket), bytes.as_ptr(), bytes.len(), 0, address.as_ptr(), length)
@@ -44,7 +45,7 @@ pub(crate) fn set_option(socket: &Fd, level: u32, name: u32, value: u32) -> Resu
     set_option_to(socket, level, name, &value)
 }
 
-/// The same, of any value.
+/// setsockopt(2), of any value.
 pub(super) fn set_option_to<T>(socket: &Fd, level: u32, name: u32, value: &T) -> Result<(), Errno> {
     let value = ptr::from_ref(value);
     // SAFETY: the value lives over the call and has that size; the kernel copies the filter it points to.

@@ -1,4 +1,4 @@
-//! packet(7) sockets: one for DHCP's answers on every interface, with or without an address, another one for ARP.
+//! packet(7) sockets: one for DHCP answers on every interface, with or without an address, and one for ARP.
 
 use core::mem::{self, MaybeUninit};
 
@@ -18,7 +18,7 @@ use super::fd::{Fd, raw, socket, written};
 use super::net::{bind, send_to, set_option, set_option_to};
 use super::result;
 
-/// The longest packet that is received: an Ethernet frame's payload, and a bit.
+/// The longest packet that is received: an Ethernet frame's payload, and some room.
 pub(crate) const MAX_PACKET: usize = 1536;
 
 /// The protocol of a socket.
@@ -45,8 +45,8 @@ pub(crate) fn open(protocol: Protocol) -> Result<Fd, Errno> {
     Ok(socket)
 }
 
-/// Keeps other packets than a server's answers from waking PID 1. The kernel takes 0.1 ms to make machine code of it; without
-/// it everything is as it was.
+/// Attaches a filter: only answers of DHCP servers wake PID 1. The kernel takes 0.1 ms to compile it. A failure is ignored: the filter
+/// only saves wakeups.
 pub(crate) fn filter(socket: &Fd) {
     let program = sock_fprog { len: FILTER.len() as u16, filter: FILTER.as_ptr().cast_mut() };
     let _ = set_option_to(socket, SOL_SOCKET, SO_ATTACH_FILTER, &program);
@@ -57,8 +57,8 @@ pub(crate) fn broadcast(socket: &Fd, interface: u32, protocol: Protocol, packet:
     send_to(socket, packet, &link_address(interface, protocol))
 }
 
-/// The instructions that pass an unfragmented UDP datagram to our port with a server's message, and nothing else
-/// (Documentation/networking/filter.rst). Everything is checked again in Rust: this only spares PID 1 the wakeups.
+/// The instructions that pass an unfragmented UDP datagram to the client's port with a server's message, and nothing else
+/// (Documentation/networking/filter.rst). Everything is checked again in Rust: the filter only saves wakeups.
 static FILTER: [sock_filter; 13] = {
     // Offsets of the kernel's own data (include/uapi/linux/filter.h, SKF_AD_OFF + SKF_AD_PKTTYPE).
     const PACKET_TYPE: u32 = (-0x1000i32).cast_unsigned() + 4;
@@ -74,7 +74,7 @@ static FILTER: [sock_filter; 13] = {
     const fn load(code: u16, k: u32) -> sock_filter {
         sock_filter { code, jt: 0, jf: 0, k }
     }
-    /// Goes on when equal, drops otherwise; `at` is the place of the instruction.
+    /// Continues when equal, drops otherwise; `at` is the index of the instruction.
     const fn want(at: u8, k: u32) -> sock_filter {
         sock_filter { code: JUMP_EQUAL, jt: 0, jf: DROP - at - 1, k }
     }
@@ -98,11 +98,11 @@ static FILTER: [sock_filter; 13] = {
 
 /// A packet that was received.
 pub(crate) struct Received<'a> {
-    /// The interface it came in by.
+    /// The interface that received it.
     pub(crate) interface: u32,
-    /// From the header of its protocol on.
+    /// Its bytes from the header of its protocol on.
     pub(crate) packet: &'a [u8],
-    /// Whether UDP's checksum stands in it.
+    /// Whether its UDP checksum was computed.
     pub(crate) udp_checksum: UdpChecksum,
 }
 
@@ -113,8 +113,8 @@ struct Ancillary {
     auxdata: tpacket_auxdata,
 }
 
-/// `ssize_t recvmsg(int fd, struct msghdr *message, int flags)` — recvmsg(2). `None` when nothing waits; packets that do
-/// not fit the buffer are passed over.
+/// `ssize_t recvmsg(int fd, struct msghdr *message, int flags)` — recvmsg(2). `None` when no packet waits; packets that do
+/// not fit the buffer are skipped.
 #[inline(never)]
 pub(crate) fn receive<'a>(socket: &Fd, buffer: &'a mut [MaybeUninit<u8>; MAX_PACKET]) -> Option<Received<'a>> {
     loop {
@@ -128,7 +128,7 @@ pub(crate) fn receive<'a>(socket: &Fd, buffer: &'a mut [MaybeUninit<u8>; MAX_PAC
         message.msg_iovlen = 1;
         message.msg_control = (&raw mut ancillary).cast();
         message.msg_controllen = size_of::<Ancillary>();
-        // SAFETY: everything that the message points to lives over the call and has the length it says.
+        // SAFETY: everything that the message points to lives over the call and has the length that is passed.
         let received = result(unsafe { sc::syscall!(RECVMSG, raw(socket), &raw mut message, MSG_TRUNC) });
         let length = match received {
             // A frame for another host, of a foreign VLAN, may have been received before the filter.
@@ -147,5 +147,5 @@ pub(crate) fn receive<'a>(socket: &Fd, buffer: &'a mut [MaybeUninit<u8>; MAX_PAC
     }
 }
 
-/// Return the real length of a packet that was cut.
+/// Returns the real length of a packet that was cut.
 const MSG_TRUNC: u32 = 0x20;

@@ -20,7 +20,7 @@ const SIGSET_SIZE: usize = 8;
 /// `int rt_sigprocmask(int how, const sigset_t *set, sigset_t *oldset, size_t size)` — sigprocmask(2).
 #[inline(never)]
 fn set_signal_mask(mask: &u64) {
-    // SAFETY: the set lives over the call; the old one is not asked for.
+    // SAFETY: the set lives over the call; the old one is not requested.
     unsafe { sc::syscall!(RT_SIGPROCMASK, SIG_SETMASK, &raw const *mask, 0, SIGSET_SIZE) };
 }
 
@@ -34,8 +34,8 @@ pub(crate) fn signal_fd() -> Result<Fd, Errno> {
     unsafe { Fd::from_result(sc::syscall!(SIGNALFD4, -1i32, &raw const all, SIGSET_SIZE, O_CLOEXEC | O_NONBLOCK)) }
 }
 
-/// `int rt_sigtimedwait(const sigset_t *set, siginfo_t *info, const struct timespec *timeout, size_t size)` — sigtimedwait(2): the
-/// next signal that is pending, waited for at most so long: its number, and its code (sigaction(2), si_code).
+/// `int rt_sigtimedwait(const sigset_t *set, siginfo_t *info, const struct timespec *timeout, size_t size)` — sigtimedwait(2): takes
+/// the next pending signal, waiting for it at most `wait_s`. Returns its number and its code (sigaction(2), si_code).
 pub(crate) fn next_signal(wait_s: u64) -> Option<(u8, i32)> {
     let (all, timeout) = (u64::MAX, [wait_s, 0]);
     // siginfo_t begins with si_signo, si_errno and si_code, and has 128 bytes (include/uapi/asm-generic/siginfo.h).
@@ -50,11 +50,11 @@ pub(crate) fn next_signal(wait_s: u64) -> Option<(u8, i32)> {
     }
 }
 
-/// Which of two processes one is after a fork.
+/// The process in which a fork returned.
 pub(crate) enum Fork {
-    /// The new one.
+    /// This is the new process.
     Child,
-    /// The old one.
+    /// This is the old process; the child is this one.
     Parent(Pid),
 }
 
@@ -66,18 +66,18 @@ pub(crate) fn fork(flags: u32) -> Result<Fork, Errno> {
     Ok(Pid::from_raw(pid as i32).map_or(Fork::Child, Fork::Parent))
 }
 
-/// `pid_t wait4(pid_t pid, int *status, int options, struct rusage *usage)` — wait4(2): the next child that ended; none when
-/// there is no such, and an error when there are no children. They are those whose exit signal is SIGCHLD; with __WCLONE the
-/// others, with __WALL both.
+/// `pid_t wait4(pid_t pid, int *status, int options, struct rusage *usage)` — wait4(2): reaps the next exited child; `None` when
+/// no child has exited, and an error when there are no children. Children are those whose exit signal is SIGCHLD; with __WCLONE
+/// the others, with __WALL both.
 pub(crate) fn wait4(options: u32) -> Result<(Option<Pid>, Status), Errno> {
     const ANY: i32 = -1;
     let mut status = 0u32;
-    // SAFETY: the word is writable over the call; the usage is not asked for.
+    // SAFETY: the word is writable over the call; the usage is not requested.
     let pid = result(unsafe { sc::syscall!(WAIT4, ANY, &raw mut status, options, 0) })?;
     Ok((Pid::from_raw(pid as i32), Status(status)))
 }
 
-/// `int kill(pid_t pid, int sig)` — kill(2): a process, its group when negative, everyone but PID 1 when -1.
+/// `int kill(pid_t pid, int sig)` — kill(2): a process, its group when negative, all processes but PID 1 when -1.
 pub(crate) fn kill(pid: i32, signal: u8) -> Result<(), Errno> {
     // SAFETY: kill takes no pointers.
     done(unsafe { sc::syscall!(KILL, pid.cast_unsigned(), signal) })
@@ -90,7 +90,7 @@ pub(crate) fn swap_off(path: &CStr) {
 }
 
 /// `int prlimit64(pid_t pid, unsigned resource, const struct rlimit64 *new, struct rlimit64 *old)` — prlimit(2), of this
-/// process: sets a soft and a hard limit. When it may not, the soft one is set alone, and the error returned all the same.
+/// process: sets a soft and a hard limit. When that fails, only the soft limit is set, and the error is still returned.
 pub(crate) fn set_limit(resource: u32, [soft, hard]: [u64; 2]) -> Result<(), Errno> {
     let mut limits = [soft, hard];
     // SAFETY: struct rlimit64 is two 64-bit numbers, read or written during the calls.
@@ -112,7 +112,7 @@ pub(crate) fn restore_limit() {
 }
 
 /// `int setgroups(size_t count, const gid_t *groups)`, `int setgid(gid_t gid)`, `int setuid(uid_t uid)` — setgroups(2),
-/// setgid(2), setuid(2), in the order in which each still may.
+/// setgid(2), setuid(2), in the order in which each is still permitted.
 pub(crate) fn become_user(uid: u32, gid: u32, groups: &[u32]) -> Result<(), Errno> {
     // SAFETY: that many ids can be read over the call; the others take no pointers.
     unsafe {
@@ -125,15 +125,15 @@ pub(crate) fn become_user(uid: u32, gid: u32, groups: &[u32]) -> Result<(), Errn
 /// `int prctl(int option, unsigned long value, 0, 0, 0)` — prctl(2), an option that takes a number.
 #[inline(never)]
 fn prctl(option: usize, value: usize) -> Result<(), Errno> {
-    // SAFETY: there are no pointers.
+    // SAFETY: the options that callers pass take no pointers.
     result(unsafe { sc::syscall!(PRCTL, option, value, 0, 0, 0) }).map(drop)
 }
 
-/// PR_CAPBSET_DROP and PR_SET_NO_NEW_PRIVS of prctl(2): takes all capabilities but these, a bit for each number, out of the bounding
-/// set; and neither set-user-ID bits nor the capabilities of files have an effect from here on, if so asked.
+/// PR_CAPBSET_DROP and PR_SET_NO_NEW_PRIVS of prctl(2): drops all capabilities but `capabilities`, a bit for each number, from the
+/// bounding set. With `no_new`, set-user-ID bits and file capabilities have no effect from here on.
 ///
 /// # Errors
-/// EPERM without CAP_SETPCAP. EINVAL of a capability is none: the kernel does not have it.
+/// EPERM without CAP_SETPCAP. EINVAL is ignored: the kernel does not have that capability.
 pub(crate) fn bound_privileges(capabilities: u64, no_new: bool) -> Result<(), Errno> {
     for number in 0..64 {
         if capabilities.wrapping_shr(number) & 1 == 0
@@ -146,7 +146,7 @@ pub(crate) fn bound_privileges(capabilities: u64, no_new: bool) -> Result<(), Er
     if no_new { prctl(PR_SET_NO_NEW_PRIVS as usize, 1) } else { Ok(()) }
 }
 
-/// Pointers to strings, as execve(2) takes them: one more than the most strings there can be, so that a null is left.
+/// Pointers to strings, as execve(2) takes them: one more than MAX_STRINGS, so that the last is null.
 struct Pointers([*const c_char; MAX_STRINGS + 1]);
 
 impl Pointers {

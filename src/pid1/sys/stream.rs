@@ -1,8 +1,8 @@
 //! A stream of bytes from one descriptor to another, through a small buffer.
 //!
 //! Both are non-blocking, and raise SIGIO when they are ready ([`signal_when_ready`](super::fd::signal_when_ready)). The source is
-//! read when the buffer is empty: a sink that takes nothing stops the source, and never PID 1. One that is hung up is no event
-//! again and again, as it would be for poll(2).
+//! read when the buffer is empty: a sink that takes nothing stops the source, and never PID 1. A descriptor that is hung up raises no
+//! further signals; poll(2) would return at once each time.
 
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
@@ -17,14 +17,14 @@ use super::result;
 const BUFFER: usize = 1024;
 /// Buffers that are moved before signals, devices and children have their turn: a flood must not starve them.
 const MAX_MOVED: u8 = 16;
-/// When a sink is tried again at the latest: its signal is lost when it is ready before the kernel notes that one is wanted
-/// (drivers/tty/n_tty.c, n_tty_write(), TTY_DO_WRITE_WAKEUP).
+/// The longest time until a sink is tried again: its signal is lost when it becomes ready before the kernel notes that a signal is
+/// wanted (drivers/tty/n_tty.c, n_tty_write(), TTY_DO_WRITE_WAKEUP).
 const RETRY_MS: u64 = 1000;
 
 /// A stream, in static memory.
 pub(crate) struct Stream(UnsafeCell<Pending>);
 
-/// What was read, and not written yet.
+/// The bytes that were read, and not written yet.
 #[repr(C)] // Code that reaches small fields is shorter when they come first.
 struct Pending {
     start: usize,
@@ -32,7 +32,7 @@ struct Pending {
     buffer: [MaybeUninit<u8>; BUFFER],
 }
 
-// SAFETY: the init has one thread, and neither function below calls anything that comes back to it.
+// SAFETY: the init has one thread, and no function below calls one of them.
 unsafe impl Sync for Stream {}
 
 impl Stream {
@@ -41,8 +41,8 @@ impl Stream {
     }
 
     /// `ssize_t read(int fd, void *buffer, size_t count)` and `ssize_t write(int fd, const void *buffer, size_t count)` — read(2),
-    /// write(2): moves what can be moved now; what the sink will never take is discarded. Returns in how many milliseconds there may
-    /// be more, without a signal: [`NEVER`] when the source has nothing.
+    /// write(2): moves the bytes that can be moved now; discards them after an error of the sink other than EAGAIN. Returns in how many
+    /// milliseconds to call this again if there is no signal before: [`NEVER`] when the source has no bytes.
     #[inline(never)]
     pub(crate) fn advance(&self, source: &Fd, sink: &Fd) -> u64 {
         // SAFETY: see above.
@@ -57,7 +57,7 @@ impl Stream {
                     return NEVER;
                 }
             }
-            // SAFETY: from `start` on so many bytes were read and not written yet.
+            // SAFETY: from `start` on, `length` bytes of the buffer were read and not written yet.
             match result(unsafe { sc::syscall!(WRITE, raw(sink), buffer.wrapping_add(pending.start), pending.length) })
             {
                 Ok(length) => {
@@ -71,7 +71,7 @@ impl Stream {
         0
     }
 
-    /// Discards what was read.
+    /// Discards the bytes that were read and not written yet.
     pub(crate) fn clear(&self) {
         // SAFETY: see above.
         unsafe { &mut *self.0.get() }.length = 0;

@@ -47,7 +47,7 @@ fn an_address_in_use_is_declined_and_another_one_taken() {
     let declined = Instant::now();
     assert_eq!((decline.option(50), decline.option(54)), (Some(&TAKEN[..]), Some(&Answer::SERVER[..])));
     assert_eq!((decline.source.0, decline.ciaddr()), ([0; 4], [0; 4]), "it was never ours");
-    let output = machine.wait_for("whit: eth0: 10.55.0.77 is another's, declined\n");
+    let output = machine.wait_for("whit: eth0: 10.55.0.77 is in use, declined\n");
     assert!(!output.contains("10.55.0.77/24"), "{output}");
 
     grant(&mut frames, FREE);
@@ -144,7 +144,7 @@ fn an_interface_that_the_kernel_has_configured_is_kept_and_its_dns_servers_used(
     fs::write(format!("/proc/{init}/root/proc/1/net/pnp"), text).expect("a file");
     let mut machine = prepared.start();
     let output = machine.wait_for("settled\n");
-    assert!(output.contains("whit: eth0 10.55.0.123/25, DNS 10.55.0.3, by hand\n"), "{output}");
+    assert!(output.contains("whit: eth0 10.55.0.123/25, DNS 10.55.0.3, static\n"), "{output}");
     assert!(output.contains("nameserver 10.55.0.3\nsearch a.test\n"), "{output}");
     let network = machine.ip(&["-4", "address", "show", "dev", "eth0"]) + &machine.ip(&["route"]);
     assert!(network.contains("10.55.0.123/25") && network.contains("default via 10.55.0.1"), "{network}");

@@ -16,9 +16,9 @@ fn an_init_that_is_not_pid_1_reports_it_and_does_nothing() {
         /init >/said 2>&1; echo status $?
         cat /proc/self/mountinfo >/after
         cmp /before /after && echo unchanged
-        wc -l </said; cut -c1-19 /said";
+        wc -l </said; cut -c1-27 /said";
     let finished = Machine::new().program("/rootfs/init", &init()).script(script).run();
-    finished.powered_off_saying(&["status 1", "unchanged", "1", "whit: I am an init,", "whit: exit 0"]);
+    finished.powered_off_saying(&["status 1", "unchanged", "1", "whit: an init runs as PID 1", "whit: exit 0"]);
 }
 
 /// Returns the type and options of each mount point in /proc/mounts. Two mounts on one directory are an error.

@@ -37,7 +37,7 @@ fn the_seed_init_gets_an_address_routes_and_dns_servers() {
     }
     for line in [
         "whit: eth0 10.55.0.",
-        "whit: eth0 route to 10.60.0.0/16 by 10.55.0.7\n",
+        "whit: eth0 route 10.60.0.0/16 via 10.55.0.7\n",
         "# written by whit\nnameserver 10.55.0.2\n",
         "default via 10.55.0.9 dev eth0",
         "ls: /run/whit: No such file or directory\n",

@@ -36,7 +36,7 @@ fn a_machine_that_waits_for_ipv6_starts_with_a_global_address_and_its_dns_server
     ]);
     let mut machine = prepared.start();
     let output = machine.wait_for("settled\n");
-    assert!(output.contains("whit: eth0 fd55::") && !output.contains("the boot goes on"), "{output}");
+    assert!(output.contains("whit: eth0 fd55::") && !output.contains("the boot continues"), "{output}");
     let addresses = machine.ip(&["-6", "address", "show", "dev", "eth0", "scope", "global", "-tentative"]);
     assert!(addresses.contains("inet6 fd55::"), "{addresses}");
     let text = machine.wait_for("shown\n");
@@ -54,7 +54,7 @@ fn without_ipv6_one_line_is_logged_and_the_boot_goes_on() {
     let _server = lan.serve(&[]);
     let mut machine = prepared.start();
     let output = machine.wait_for("settled\n");
-    let message = "whit: network: no global IPv6 address within 1 s; the boot goes on, and so does the search\n";
+    let message = "whit: network: no global IPv6 address within 1 s; the boot continues, with retries\n";
     assert!(output.contains("whit: eth0 10.55.0.") && output.contains(message), "{output}");
 }
 

@@ -48,7 +48,7 @@ fn all_options_of_a_lease_are_used() {
     ]);
     let address = logged_address(&mut machine);
     let logged = machine.wait_for("settled\n");
-    assert!(logged.contains("whit: eth0 route to 10.60.0.0/16 by 10.55.0.7\n"), "{logged}");
+    assert!(logged.contains("whit: eth0 route 10.60.0.0/16 via 10.55.0.7\n"), "{logged}");
     assert!(logged.contains("\nnode7\n"), "{logged}");
     let resolver =
         "# written by whit\nnameserver 10.55.0.2\nnameserver 10.55.0.3\nnameserver 10.55.0.4\nsearch a.test b.a.test\n";
@@ -218,7 +218,7 @@ fn a_static_address_needs_no_server() {
     let lan = Lan::new();
     lan.plug(&prepared, "eth0");
     let mut machine = prepared.start();
-    machine.wait_for("whit: eth0 10.55.0.5/24, gateway 10.99.0.1, DNS 10.55.0.2, by hand\n");
+    machine.wait_for("whit: eth0 10.55.0.5/24, gateway 10.99.0.1, DNS 10.55.0.2, static\n");
     let logged = machine.wait_for("settled\n");
     assert!(logged.contains("\nnode7\n"), "{logged}");
     assert!(logged.contains("# written by whit\nnameserver 10.55.0.3\nnameserver 10.55.0.2\n# written"), "{logged}");
@@ -231,7 +231,7 @@ fn a_static_address_needs_no_server() {
     lan.carrier(0, false);
     lan.carrier(0, true);
     machine.wait_for(": link up\n");
-    machine.wait_for(", by hand\n");
+    machine.wait_for(", static\n");
     assert!(machine.ip(&["route"]).contains("default via 10.99.0.1 dev eth0"));
 }
 
@@ -242,7 +242,7 @@ fn the_kernels_ip_option_names_the_interface_or_turns_the_network_off() {
 
     for (options, logged, state) in [
         ("ip=off", "settled\n", "state DOWN"),
-        ("ip=10.55.0.300", "whit: ip=10.55.0.300: not understood; a server is asked\n", "state UP"),
+        ("ip=10.55.0.300", "whit: ip=10.55.0.300: not understood; using DHCP\n", "state UP"),
     ] {
         let prepared = Machine::new().command_line(options).script("echo settled; exec sleep 1000").prepare();
         let lan = Lan::new();

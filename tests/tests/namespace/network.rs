@@ -218,13 +218,13 @@ fn without_a_server_one_line_is_logged_and_the_boot_goes_on() {
     lan.plug(&machine, "eth0");
     let began = Instant::now();
     let mut machine = machine.start();
-    let before = machine.wait_for("whit: network: no lease within 1 s; the boot goes on, and so does the search\n");
+    let before = machine.wait_for("whit: network: no lease within 1 s; the boot continues, with retries\n");
     let took = began.elapsed();
     assert!((0.9..10.0).contains(&took.as_secs_f64()), "{took:?}");
     assert_eq!(before.lines().filter(|line| line.starts_with("whit: network")).count(), 0, "{before}");
     machine.wait_for("settled\n");
     assert!(machine.of_init("root/rootfs/etc/hosts").contains("\n127.0.1.1 whit\n"));
-    // The search goes on too: the lease comes, and the files are updated.
+    // The search continues: the lease comes, and the files are updated.
     let _server = lan.serve(&["dhcp-option=6,10.55.0.2"]);
     let logged = logged_address(&mut machine, "eth0");
     let address = logged.split('/').next().expect("an address");

@@ -39,7 +39,7 @@ fn assert_all_options(golden: Option<&str>, start: impl FnOnce(&Lan) -> Server) 
     machine.wait_for("whit: eth0 10.55.0.");
     let address = format!("10.55.0.{}", machine.wait_for("/24, "));
     machine.wait_for("gateway 10.55.0.254, DNS 10.55.0.2 10.55.0.3, lease 3600 s from 10.55.0.1\n");
-    machine.wait_for("whit: eth0 route to 10.60.0.0/16 by 10.55.0.7\n");
+    machine.wait_for("whit: eth0 route 10.60.0.0/16 via 10.55.0.7\n");
     let output = machine.wait_for("settled\n");
     assert!(output.contains("nameserver 10.55.0.2\nnameserver 10.55.0.3\nsearch a.test b.a.test\n"), "{output}");
     assert!(output.contains(&format!("ADDRESS={address}\nPREFIX=24\nSERVER=10.55.0.1\n")), "{output}");

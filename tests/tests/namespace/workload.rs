@@ -129,7 +129,7 @@ fn exit_codes_are_those_of_a_shell() {
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
 fn what_cannot_be_run_says_why() {
-    let no_format = "exec format error: neither a program of this machine nor a script with #!";
+    let no_format = "exec format error: not a program for this machine or a #! script";
     for (entrypoint, reason, code) in [
         ("/no/such", "not found (ENOENT)", 127),
         ("/etc/plain/x", "not found (ENOTDIR)", 127),

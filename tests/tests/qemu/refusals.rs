@@ -54,7 +54,7 @@ fn a_damaged_root_is_reported_as_damaged() {
     // The state after a power failure between the two sectors of a superblock: s_wtime does not match the checksum.
     let disk = OpenOptions::new().write(true).open(copy.path()).unwrap();
     disk.write_all_at(&[0x55; 4], 1024 + 0x30).unwrap();
-    let line = "root=/dev/vda: mount: EBADMSG; it is damaged, and its fsck may help";
+    let line = "root=/dev/vda: mount: EBADMSG; the file system is damaged: run fsck";
     refuses(Some(copy.path()), "", line, 125);
 }
 
@@ -114,7 +114,7 @@ fn without_an_answer_the_boot_goes_on_after_the_timeout() {
     guest.line("whit: exit 6");
     let console = guest.end();
     let lines = init_messages(&console, "network");
-    let expected = "network: no lease within 2 s; the boot goes on, and so does the search";
+    let expected = "network: no lease within 2 s; the boot continues, with retries";
     guest.assert(lines == [expected], &format!("{lines:?}"));
     guest.assert(!console.contains("nameserver"), "a DNS server without a lease");
     let stages = timeline(&console);

@@ -82,7 +82,7 @@ fn a_router_of_an_address_without_a_subnet_is_on_the_link() {
         for route in expected {
             assert!(routes.contains(route), "{option:?}: {routes}");
         }
-        let halves = logged.matches("/1 by 10.55.0.1\n").count();
+        let halves = logged.matches("/1 via 10.55.0.1\n").count();
         assert_eq!(halves, if expected[0].starts_with("0.0.0.0/1") { 2 } else { 0 }, "{logged}");
     }
 }
