@@ -181,7 +181,7 @@ fn bad_input_is_one_line_and_no_file() {
         (&["--init", "/"], "/: Is a directory"),
         (&["--init", BUSYBOX, "--busybox", "/sbin/ldconfig"], "/sbin/ldconfig: does not list its applets"),
         (&["--init", BUSYBOX, "--busybox", "/bin/ls"], "/bin/ls: is dynamically linked"),
-        (&["--init", BUSYBOX, "--modules", "/etc", "--module", "x"], "/etc: no kernel's modules there"),
+        (&["--init", BUSYBOX, "--modules", "/etc", "--module", "x"], "/etc: contains no kernel modules"),
         (&["--init", BUSYBOX, "--modules", modules, "--module", "absent"], "no module \"absent\""),
         (&["--init", BUSYBOX, "--modules", broken, "--module", "a"], "module \"a\" needs \"b\""),
         (&["--init", BUSYBOX, "--add", "absent:/x"], "absent: No such file"),
