@@ -143,7 +143,7 @@ fn bad_arguments_are_refused_before_anything_runs() {
         (&["--cpus", "0"], "--cpus"),
         (&["--append", &long], "runvm: --append: 2077 bytes with what comes before, and the kernel takes 2047"),
         (&["--machine", "microvm", "--nic", "e1000"], "runvm: --machine microvm has virtio devices alone"),
-        (&["-v", "text:/data"], "runvm: -v text: is no folder"),
+        (&["-v", "text:/data"], "runvm: -v text: is not a folder"),
         (&["-v", "absent:/data"], "runvm: -v absent: No such file"),
         (&["-v", "/data"], "not DIR:/PATH"),
         (&["--disk", "absent"], "runvm: absent: No such file"),

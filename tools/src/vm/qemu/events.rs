@@ -1,4 +1,4 @@
-//! Which of its ports a guest has opened, as QEMU reports it (QMP event VSERPORT_CHANGE).
+//! Records the ports that a guest has opened, from the QMP event VSERPORT_CHANGE.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::control::Control;
 
-/// Watches a machine's ports, by a machine protocol of its own.
+/// Watches a machine's ports over a separate QMP connection.
 pub(super) struct Watch {
     socket: PathBuf,
     opened: Arc<Mutex<BTreeSet<String>>>,
@@ -19,7 +19,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Waits for QEMU at `socket`. `ports` are the names of the ports by the names of their ends (`-chardev id=`).
+    /// Listens for QEMU at `socket`. `ports` are pairs of chardev id and port name.
     pub(super) fn listen(socket: &Path, ports: Vec<(String, String)>) -> io::Result<Self> {
         let mut control = Control::listen(socket)?;
         let opened = Arc::new(Mutex::new(BTreeSet::new()));
@@ -28,21 +28,21 @@ impl Watch {
             found.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
         };
         let thread = thread::spawn(move || {
-            // Ends with QEMU, or where there never was one that speaks the protocol.
+            // Ends with QEMU, or with an invalid answer.
             let _ = watch(&mut control, &ports, open);
         });
         Ok(Self { socket: socket.to_owned(), opened, thread: Some(thread) })
     }
 
-    /// Reads what QEMU, which has ended, still said.
+    /// Reads the remaining events of a QEMU that has ended.
     pub(super) fn finish(&mut self) {
         let Some(thread) = self.thread.take() else { return };
-        // Where QEMU has not connected, this is what is waited for.
+        // If QEMU has not connected, this connection wakes the thread.
         drop(UnixStream::connect(&self.socket));
         let _ = thread.join(); // a thread that panicked has reported it
     }
 
-    /// Whether the guest opened this port at any time.
+    /// Returns whether the guest has ever opened this port.
     pub(super) fn has_opened(&self, name: &str) -> bool {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
     }
@@ -54,7 +54,7 @@ fn watch(control: &mut Control, ports: &[(String, String)], open: impl Fn(&str))
             event["data"]["id"].as_str().into_iter().for_each(&open);
         }
     };
-    // What was opened before there were events.
+    // Ports that were opened before this connection.
     let ends = control.ask("query-chardev", &Value::Null, &mut note)?;
     for end in ends.as_array().into_iter().flatten().filter(|end| end["frontend-open"] == true) {
         if let Some((_, name)) = ports.iter().find(|(id, _)| end["label"] == id.as_str()) {
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
     use std::io::{BufRead, BufReader, Write};
 
-    /// Plays a QEMU that answers three lines and says `more`.
+    /// Simulates a QEMU that sends three answers and `more`.
     fn play(chardev: &str, more: &str) -> Watch {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("qmp");
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_was_ever_open_is_known() {
+    fn a_port_that_was_ever_open_is_recorded() {
         let end = |is_open| format!("[{{\"label\": \"port0\", \"frontend-open\": {is_open}}}]");
         let event = |id, is_open| {
             format!("{{\"event\": \"VSERPORT_CHANGE\", \"data\": {{\"id\": \"{id}\", \"open\": {is_open}}}}}\n")
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_qemu_that_never_came_is_not_waited_for() {
+    fn finish_does_not_wait_for_a_qemu_that_never_connected() {
         let folder = tempfile::tempdir().unwrap();
         let mut watch = Watch::listen(&folder.path().join("qmp"), Vec::new()).unwrap();
         watch.finish();
