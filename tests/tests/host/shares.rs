@@ -144,7 +144,7 @@ fn a_disk_is_no_input_and_no_device_in_use() {
         ("initrd", "initrd: is the input initrd as well"),
         ("pipe", "pipe: is a pipe; "),
         ("/dev/null", "/dev/null: is a character device; "),
-        ("-", "-: a disk is a file or a block device"),
+        ("-", "-: a disk must be a file or a block device"),
     ] {
         let (code, shown, errors) = run(&directory, &["--disk", disk]);
         assert_eq!((code, shown.as_str(), errors.lines().count()), (Some(125), "", 1), "{disk}: {errors}");

@@ -39,7 +39,7 @@ fn run(directory: &TempDir) -> (Option<i32>, String, String) {
 
 #[test]
 fn the_console_tells_no_status_once_the_guest_has_opened_the_port() {
-    let untold = "runvm: the machine ended without telling the workload's status\n";
+    let untold = "runvm: the machine ended without reporting the workload's status\n";
     for (script, status, words) in [
         ("echo 'whit: exit 0'".to_owned(), 0, ""),
         (format!("echo 'whit: exit 0'\n{OPEN_PORT}"), 125, untold),

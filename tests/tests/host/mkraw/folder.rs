@@ -109,7 +109,7 @@ fn what_is_mounted_stays_out() {
             .args([tool("mkraw"), image.clone()])
             .current_dir(tree.path()),
     );
-    assert!(String::from_utf8(output).unwrap().contains("left out: 1 directories' content"));
+    assert!(String::from_utf8(output).unwrap().contains("left out: 1 mounted file systems"));
     assert_clean(&image);
     let seen = snapshot::of_image(&image);
     fs::remove_file(&image).unwrap();
