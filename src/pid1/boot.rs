@@ -29,7 +29,7 @@ pub(crate) enum Outcome {
     Failed,
 }
 
-/// Mounts the root as soon as its device appears, then its overlay and volumes. Waits for a lease, unless `net=` says otherwise.
+/// Mounts the root as soon as its device appears, then its overlay and volumes. Waits for a lease, unless `net=` turns that off.
 pub(crate) fn prepare_root_and_network(machine: &mut Machine<'_>) -> Result<Outcome, End> {
     let started_ms = now_ms();
     let _ = files::make_directory(ROOT); // A failure shows again at the mount, and is logged there.

@@ -170,8 +170,8 @@ pub(crate) fn configure(quiet: bool, kernel_log: bool) {
 
 /// Logs a step that failed: `whit: mount /proc: EBUSY`.
 #[inline(never)]
-pub(crate) fn log_failure(step: &str, what: &[u8], errno: Errno) {
-    error!("{}{}: {}", step, Text(what), errno);
+pub(crate) fn log_failure(step: &str, subject: &[u8], errno: Errno) {
+    error!("{}{}: {}", step, Text(subject), errno);
 }
 
 /// Logs a file that was not read: `whit: /whit.conf: 16384 bytes or more are not read`.

@@ -94,11 +94,11 @@ pub(crate) fn fill(sources: &Sources<'_>, argv: &mut Strings, env: &mut Strings)
 
 /// Logs which capacity was exceeded.
 fn overflow(full: Full) -> u8 {
-    let (limit, what) = match full {
+    let (limit, unit) = match full {
         Full::Bytes => (MAX_BYTES as u64, "bytes"),
         Full::Count => (MAX_STRINGS as u64, "strings"),
     };
-    error!("arguments or environment: more than {} {}", limit, what);
+    error!("arguments or environment: more than {} {}", limit, unit);
     NOT_STARTED
 }
 

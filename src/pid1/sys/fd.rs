@@ -462,7 +462,7 @@ pub(crate) fn add_entropy(seed: &[u8]) {
         *place = *byte;
     }
     if let Ok(random) = open(c"/dev/random", OFlags::WRONLY) {
-        // SAFETY: the struct lives over the call, and has as many bytes as it says.
+        // SAFETY: the struct lives over the call, and `bytes` has room for `length` bytes.
         unsafe { sc::syscall!(IOCTL, raw(&random), RNDADDENTROPY, &raw const pool) };
     }
 }

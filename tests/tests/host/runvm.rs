@@ -48,7 +48,7 @@ fn the_status_comes_from_the_port_or_the_last_exit_line() {
         ("echo 'whit: exit 7'", 7, ""),
         ("printf 'whit: exit 1\\r\\n# whit: exit 0\\r\\n[ 1.0] Power down\\r\\n'", 0, ""),
         ("printf 'open linewhit: exit 143'", 143, ""),
-        ("echo 'whit: timeline init 1'", 125, "runvm: the machine ended without telling the workload's status\n"),
+        ("echo 'whit: timeline init 1'", 125, "runvm: the machine ended without reporting the workload's status\n"),
         ("echo 'qemu: no kernel' >&2; exit 1", 125, "runvm: qemu: no kernel\nrunvm: QEMU failed (exit status: 1)"),
         ("kill -ABRT $$", 125, "runvm: QEMU failed (signal: 6"),
         // The port takes precedence over the console if it has a line.
@@ -84,7 +84,7 @@ fn the_second_signal_ends_the_machine_and_is_the_status() {
     assert!(kill(&child.id().to_string()).success());
     let mut message = String::new();
     messages.read_line(&mut message).unwrap();
-    assert_eq!(message, "runvm: asking the machine to power off; once more ends it at once\r\n");
+    assert_eq!(message, "runvm: requesting power-off; a second signal ends the machine at once\r\n");
     assert!(kill(&child.id().to_string()).success());
     shown.read_to_string(&mut String::new()).unwrap();
     let status = child.wait().unwrap();
@@ -141,9 +141,12 @@ fn bad_arguments_are_refused_before_anything_runs() {
         (&["--memory", "0M"], "is not a size"),
         (&["--memory", "99999999G"], "is not a size"),
         (&["--cpus", "0"], "--cpus"),
-        (&["--append", &long], "runvm: --append: 2077 bytes with what comes before, and the kernel takes 2047"),
-        (&["--machine", "microvm", "--nic", "e1000"], "runvm: --machine microvm has virtio devices alone"),
-        (&["-v", "text:/data"], "runvm: -v text: is no folder"),
+        (
+            &["--append", &long],
+            "runvm: --append: the kernel's command line has 2077 bytes; the kernel accepts at most 2047",
+        ),
+        (&["--machine", "microvm", "--nic", "e1000"], "runvm: --machine microvm has only virtio devices"),
+        (&["-v", "text:/data"], "runvm: -v text: is not a folder"),
         (&["-v", "absent:/data"], "runvm: -v absent: No such file"),
         (&["-v", "/data"], "not DIR:/PATH"),
         (&["--disk", "absent"], "runvm: absent: No such file"),
@@ -185,7 +188,7 @@ fn without_a_disk_the_image_and_its_memory_are_in_the_initramfs() {
     // 70 MiB of files in half of the memory, the initramfs file, the kernel.
     let memory = errors.strip_prefix("runvm: the machine has ").and_then(|rest| rest.split_once('M'));
     let (memory, rest) = memory.unwrap_or_else(|| panic!("{errors}"));
-    assert_eq!((code, rest), (Some(0), " of memory, as the image is in it; -m says otherwise\n"));
+    assert_eq!((code, rest), (Some(0), " of memory, because the image is in memory; -m overrides this\n"));
     assert!((280..300).contains(&memory.parse::<u32>().unwrap()), "{errors}");
     let kept = fs::read_dir(at("cache")).unwrap().next().unwrap().unwrap().path();
     let line = format!(

@@ -145,7 +145,7 @@ fn a_disk_that_is_an_input_or_a_character_device_is_refused() {
         ("initrd", "initrd: is the input initrd as well"),
         ("pipe", "pipe: is a pipe; "),
         ("/dev/null", "/dev/null: is a character device; "),
-        ("-", "-: a disk is a file or a block device"),
+        ("-", "-: a disk must be a file or a block device"),
     ] {
         let (code, shown, errors) = run(&directory, &["--disk", disk]);
         assert_eq!((code, shown.as_str(), errors.lines().count()), (Some(125), "", 1), "{disk}: {errors}");
@@ -183,5 +183,6 @@ fn cached_and_temporary_files_are_private_to_their_owner() {
     let mode = |path: &Path| path.metadata().unwrap().mode() & 0o777;
     assert_eq!(mode(&cache), 0o700);
     let kept: Vec<_> = fs::read_dir(&cache).unwrap().map(|file| mode(&file.unwrap().path())).collect();
-    assert_eq!(kept, [0o600, 0o600]);
+    // The disk, the initramfs, and the outcome of the check of KVM where there is one.
+    assert!(kept.len() >= 2 && kept.iter().all(|mode| *mode == 0o600), "{kept:?}");
 }

@@ -38,8 +38,8 @@ fn run(directory: &TempDir) -> (Option<i32>, String, String) {
 }
 
 #[test]
-fn once_the_guest_has_opened_the_port_the_console_sets_no_status() {
-    let no_status = "runvm: the machine ended without telling the workload's status\n";
+fn the_console_is_no_status_once_the_guest_has_opened_the_port() {
+    let no_status = "runvm: the machine ended without reporting the workload's status\n";
     for (script, status, words) in [
         ("echo 'whit: exit 0'".to_owned(), 0, ""),
         (format!("echo 'whit: exit 0'\n{OPEN_PORT}"), 125, no_status),

@@ -167,7 +167,7 @@ fn ctrl_c_ends_the_workload_in_order() {
     assert!(shown.contains("signal 3 (SIGQUIT) received from 1, shutting down"), "{shown}");
     assert!(!shown.contains("whit: ") && !shown.contains("reboot: "), "{shown}");
     assert!(errors.contains("entrypoint running "), "{errors}");
-    assert!(errors.ends_with("runvm: asking the machine to power off; once more ends it at once\r\n"), "{errors}");
+    assert!(errors.ends_with("runvm: requesting power-off; a second signal ends the machine at once\r\n"), "{errors}");
 }
 
 #[test]

@@ -72,7 +72,7 @@ fn a_workload_cannot_forge_its_status_on_the_console() {
     let script = "echo 'whit: exit 0'; sleep 1; echo c >/proc/sysrq-trigger";
     let (status, shown, errors) = run(&kernel, folder.path(), &[], script);
     assert_eq!(status, Some(125), "{shown}{errors}");
-    assert!(errors.contains("without telling the workload's status"), "{errors}");
+    assert!(errors.contains("without reporting the workload's status"), "{errors}");
     let (status, shown, errors) = run(&kernel, folder.path(), &[], "echo 'whit: exit 0'; exit 9");
     assert_eq!(status, Some(9), "{shown}{errors}");
 }

@@ -1,4 +1,4 @@
-//! bzImage, the file that a boot loader takes for an x86 kernel (Documentation/arch/x86/boot.rst).
+//! bzImage, the file format of an x86 kernel for boot loaders (Documentation/arch/x86/boot.rst).
 
 use std::fs::File;
 use std::io::{self, Cursor, Read};
@@ -7,13 +7,13 @@ use std::path::Path;
 
 use crate::compress::{Decoder, Method};
 
-/// What a kernel may decompress to.
+/// The largest decompressed kernel.
 const KERNEL_MAX_BYTES: u64 = 512 << 20;
 
-/// The release in the header of a bzImage (Documentation/arch/x86/boot.rst, kernel_version); none in other files.
+/// Returns the release in the header of a bzImage (Documentation/arch/x86/boot.rst, kernel_version); `None` for other files.
 ///
 /// # Errors
-/// Those of reading.
+/// Errors of reading.
 pub fn release(vmlinuz: &Path) -> std::io::Result<Option<String>> {
     const MAGIC: (u64, &[u8; 4]) = (0x202, b"HdrS");
     const VERSION: u64 = 0x20e;
@@ -30,10 +30,10 @@ pub fn release(vmlinuz: &Path) -> std::io::Result<Option<String>> {
     Ok(std::str::from_utf8(word).ok().filter(|word| !word.is_empty()).map(str::to_owned))
 }
 
-/// The kernel that a bzImage unpacks (Documentation/arch/x86/boot.rst, payload_offset); another file as it is.
+/// Returns the kernel that a bzImage unpacks (Documentation/arch/x86/boot.rst, payload_offset); another file unchanged.
 ///
 /// # Errors
-/// Those of reading and decompressing.
+/// Errors of reading and decompressing.
 pub fn content(path: &Path) -> io::Result<Vec<u8>> {
     const MAGIC: (usize, &[u8; 4]) = (0x202, b"HdrS");
     const SETUP_SECTORS: usize = 0x1f1;
@@ -55,7 +55,7 @@ pub fn content(path: &Path) -> io::Result<Vec<u8>> {
     io::Seek::seek(&mut &file, io::SeekFrom::Start(start))?;
     (&file).take(length).read_to_end(&mut payload)?;
     let Some(method) = Method::of(&payload) else { return Ok(bytes) };
-    // Behind it is its length, which a decoder may take for more of it: what came before counts.
+    // The payload is followed by its length, which a decoder may report as damage. The content before it is used.
     let decoder = Decoder::new(method, Cursor::new(payload))?;
     let _ = decoder.take(KERNEL_MAX_BYTES).read_to_end(&mut bytes);
     Ok(bytes)
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
     use std::fs;
 
-    /// A file that has what a bzImage has at its start.
+    /// Writes a file with the start of a bzImage.
     fn bzimage(path: &Path, version: &str) {
         let mut bytes = vec![0; 0x400];
         bytes[0x202..0x206].copy_from_slice(b"HdrS");
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_tells_its_release() {
+    fn the_release_of_a_kernel_is_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("vmlinuz");
         bzimage(&path, "6.12.9-cloud (somebody@somewhere) #1");

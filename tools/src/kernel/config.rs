@@ -1,6 +1,6 @@
-//! What a kernel was configured with: which compressions of an initramfs it undoes.
+//! The configuration of a kernel: which compressions of an initramfs it supports.
 //!
-//! The configuration is a file beside the kernel, as distributions install it, or in the kernel itself (CONFIG_IKCONFIG).
+//! It is a file beside the kernel, as distributions install it, or in the kernel itself (CONFIG_IKCONFIG).
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -9,25 +9,25 @@ use std::path::{Path, PathBuf};
 use super::bzimage;
 use crate::compress::{Compression, Decoder, Method};
 
-/// A distribution's configuration is 300 KiB.
+/// The largest configuration; a distribution's has 300 KiB.
 const CONFIG_MAX_BYTES: u64 = 16 << 20;
 
 /// The configuration of a kernel.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where it was found.
+    /// The file with the configuration.
     pub place: PathBuf,
     text: String,
 }
 
 impl Config {
-    /// The configuration of the kernel `path`, or the one that `path` itself is; none when there is none to be found.
+    /// Finds the configuration of the kernel `path`, or reads `path` itself if it is a configuration. `None` if there is none.
     ///
     /// # Errors
-    /// Those of reading.
+    /// Errors of reading.
     pub fn of(path: &Path) -> io::Result<Option<Self>> {
         let mut start = String::new();
-        // A kernel is no text: then there is no need to know why.
+        // A kernel is not UTF-8; the error is ignored.
         let _ = File::open(path)?.take(CONFIG_MAX_BYTES).read_to_string(&mut start);
         if start.contains("CONFIG_") {
             return Ok(Some(Self { place: path.to_owned(), text: start }));
@@ -44,20 +44,20 @@ impl Config {
         Ok(embedded(path)?.map(|text| Self { place: path.to_owned(), text }))
     }
 
-    /// Whether an option is built in.
+    /// Returns whether an option is built in.
     #[must_use]
     pub fn is_set(&self, option: &str) -> bool {
         self.text.lines().any(|line| line.strip_prefix(option).is_some_and(|value| value == "=y"))
     }
 
-    /// Whether the kernel undoes this compression of an initramfs.
+    /// Returns whether the kernel can decompress this compression of an initramfs.
     #[must_use]
     pub fn has(&self, method: Method) -> bool {
         self.is_set("CONFIG_BLK_DEV_INITRD")
             && self.is_set(&format!("CONFIG_RD_{}", method.name().to_ascii_uppercase()))
     }
 
-    /// The best compression that the kernel undoes: zstd is small and fast to undo, gzip is everywhere.
+    /// Returns the best compression that the kernel supports: zstd is small and fast to decompress, gzip is common.
     #[must_use]
     pub fn best_compression(&self) -> Compression {
         let best = [Compression::Zstd(9), Compression::Gzip(9), Compression::Lz4(9), Compression::Xz(6)];
@@ -66,7 +66,7 @@ impl Config {
     }
 }
 
-/// Where distributions have the configuration of a kernel: beside it (Debian, Fedora's /lib/modules/VERSION), in /boot, with
+/// Returns the places of a kernel's configuration in distributions: beside it (Debian, Fedora's /lib/modules/VERSION), in /boot, with
 /// the modules.
 fn places(path: &Path, release: Option<&str>) -> Vec<PathBuf> {
     let folder = path.parent().unwrap_or(Path::new(""));
@@ -80,7 +80,7 @@ fn places(path: &Path, release: Option<&str>) -> Vec<PathBuf> {
     places
 }
 
-/// The configuration in a kernel: kernel/configs.c puts it between two marks, compressed by gzip.
+/// Returns the embedded configuration of a kernel: kernel/configs.c stores it between two marks, compressed by gzip.
 fn embedded(path: &Path) -> io::Result<Option<String>> {
     const MARK: &[u8] = b"IKCFG_ST";
     let kernel = bzimage::content(path)?;
@@ -103,7 +103,7 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    /// A bzImage of one sector of setup code, version text and payload.
+    /// Returns a bzImage of one sector of setup code, version text and payload.
     fn bzimage(version: &str, payload: &[u8]) -> Vec<u8> {
         let mut bytes = vec![0; 0x600];
         bytes[0x1f1] = 1;
@@ -128,7 +128,7 @@ mod tests {
         assert_eq!(config.place, folder.path().join("config-9.8.7-whit"));
         let has = [Method::Gzip, Method::Xz, Method::Lz4, Method::Zstd].map(|method| config.has(method));
         assert_eq!(has, [true, false, false, false]);
-        // The configuration itself, and a kernel of another machine, which tells no release.
+        // The configuration itself, and a kernel of another architecture, which has no release in its header.
         assert!(Config::of(&config.place).unwrap().unwrap().has(Method::Gzip));
         let image = folder.path().join("Image-9.8.7-whit");
         fs::write(&image, [0xff; 100]).unwrap();
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_in_the_kernel_is_found_however_that_is_compressed() {
+    fn an_embedded_configuration_is_found_for_every_compression() {
         let inside = [&b"code IKCFG_ST"[..], &gzip(TEXT.as_bytes()), b"IKCFG_ED code"].concat();
         let lz4 = {
             let mut writer = crate::compress::lz4::Writer::new(Vec::new(), 9).unwrap();

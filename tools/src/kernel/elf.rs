@@ -1,4 +1,4 @@
-//! What the tools must know of ELF files: whether a program can be the first of a machine, and a module's description.
+//! ELF files: checks that a program is static, and reads a section of a module.
 
 use std::fmt;
 
@@ -7,10 +7,10 @@ use object::elf;
 use object::read::elf::{Dyn, ElfFile64, FileHeader, ProgramHeader};
 use object::read::{Object, ObjectSection};
 
-/// The machine that the init is made for.
+/// The architecture of the init.
 const MACHINE: (u16, &str) = (elf::EM_X86_64, "x86-64");
 
-/// Why a program cannot run in an initramfs that holds no libraries.
+/// Why a program cannot run in an initramfs without libraries.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
     /// Not a well-formed 64-bit ELF file.
@@ -23,11 +23,11 @@ pub enum Unfit {
     #[error("is {0}, not a program")]
     NotProgram(NotProgram),
     /// It names a dynamic loader or libraries.
-    #[error("is dynamically linked (it wants {0}), and an initramfs holds no libraries: link it statically")]
+    #[error("is dynamically linked (it needs {0}), and an initramfs has no libraries: link it statically")]
     Dynamic(String),
 }
 
-/// What an ELF file can be instead of a program.
+/// Types of ELF files that are not programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotProgram {
     /// ET_REL, as `.o` and `.ko` files are.
@@ -43,15 +43,15 @@ impl fmt::Display for NotProgram {
         formatter.write_str(match self {
             Self::ObjectFile => "an object file",
             Self::SharedLibrary => "a shared library",
-            Self::Other => "an ELF file of another kind",
+            Self::Other => "an ELF file of another type",
         })
     }
 }
 
-/// Checks that the program `bytes` needs nothing but a kernel: ET_EXEC or static-pie, without a loader or libraries.
+/// Checks that the program `bytes` needs only a kernel: ET_EXEC or static-pie, without a loader or libraries.
 ///
 /// # Errors
-/// The first thing that is wrong.
+/// The first problem found.
 pub fn check_static_program(bytes: &[u8]) -> Result<(), Unfit> {
     let not_elf = |error: object::read::Error| Unfit::NotElf(error.to_string());
     let header = elf::FileHeader64::<Endianness>::parse(bytes).map_err(not_elf)?;
@@ -67,7 +67,7 @@ pub fn check_static_program(bytes: &[u8]) -> Result<(), Unfit> {
             return Err(Unfit::Dynamic(String::from_utf8_lossy(loader).into_owned()));
         }
         if segment.p_type(endian) == elf::PT_LOAD {
-            segment.data(endian, bytes).map_err(|()| Unfit::NotElf("cut short".to_owned()))?;
+            segment.data(endian, bytes).map_err(|()| Unfit::NotElf("truncated".to_owned()))?;
             is_loadable = true;
         }
         for entry in segment.dynamic(endian, bytes).map_err(not_elf)?.unwrap_or_default() {
@@ -89,10 +89,10 @@ pub fn check_static_program(bytes: &[u8]) -> Result<(), Unfit> {
     }
 }
 
-/// The bytes of the section `name`, if `bytes` is a 64-bit ELF file that has one.
+/// Returns the bytes of the section `name`, if `bytes` is a 64-bit ELF file that has one.
 ///
 /// # Errors
-/// What is malformed.
+/// A malformed file.
 pub fn section<'a>(bytes: &'a [u8], name: &str) -> Result<Option<&'a [u8]>, object::read::Error> {
     let file = ElfFile64::<Endianness>::parse(bytes)?;
     file.section_by_name(name).map(|section| section.data()).transpose()
@@ -107,18 +107,18 @@ mod tests {
     }
 
     #[test]
-    fn a_static_program_is_fit_and_a_dynamic_one_names_its_loader() {
+    fn a_static_program_passes_and_the_error_for_a_dynamic_one_has_its_loader() {
         assert_eq!(check("/bin/busybox"), Ok(()), "busybox-static must be installed");
         assert_eq!(check("/sbin/ldconfig"), Ok(()), "libc-bin's is static-pie");
         assert_eq!(check("/bin/ls"), Err(Unfit::Dynamic("/lib64/ld-linux-x86-64.so.2".to_owned())));
     }
 
     #[test]
-    fn other_files_are_named_for_what_they_are() {
+    fn the_error_for_other_files_has_their_type() {
         assert!(matches!(check_static_program(b"#!/bin/sh\n"), Err(Unfit::NotElf(_))));
         assert!(matches!(check_static_program(b""), Err(Unfit::NotElf(_))));
         let busybox = std::fs::read("/bin/busybox").unwrap();
-        assert_eq!(check_static_program(&busybox[..busybox.len() / 2]), Err(Unfit::NotElf("cut short".to_owned())));
+        assert_eq!(check_static_program(&busybox[..busybox.len() / 2]), Err(Unfit::NotElf("truncated".to_owned())));
         let with = |position: usize, byte: u8| {
             let mut bytes = busybox.clone();
             bytes[position] = byte;
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn every_truncated_head_is_an_error() {
+    fn every_truncated_header_is_an_error() {
         let busybox = std::fs::read("/bin/busybox").unwrap();
         for length in 0..512 {
             assert!(check_static_program(&busybox[..length]).is_err(), "{length}");

@@ -1,4 +1,4 @@
-//! Files that can be made again, kept under names that tell what they were made from.
+//! A cache of generated files, named by a hash of their inputs.
 
 use std::fs::{self, DirBuilder, File, FileTimes};
 use std::io;
@@ -8,51 +8,51 @@ use std::time::{Duration, SystemTime};
 
 use crate::cli::output::Output;
 
-/// A file that nobody has asked for in so long goes.
+/// A file that was not used for this long is removed.
 const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
-/// Where the cache is, if that is to be somewhere else.
+/// The variable for another cache folder.
 const VARIABLE: &str = "WHIT_CACHE";
 
-/// A folder of such files.
+/// A cache folder.
 pub struct Cache(PathBuf);
 
 impl Cache {
-    /// Opens the user's: `$WHIT_CACHE`, `$XDG_CACHE_HOME/whit` or `~/.cache/whit` (XDG Base Directory Specification). What
-    /// was not asked for in a month is removed.
+    /// Opens the user's cache: `$WHIT_CACHE`, `$XDG_CACHE_HOME/whit` or `~/.cache/whit` (XDG Base Directory Specification).
+    /// Removes files that were not used for 30 days.
     ///
     /// # Errors
-    /// One line: no home, or no way to make the folder.
+    /// A message of one line: no home, or a folder that cannot be created.
     pub fn open() -> Result<Self, String> {
         let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let folder = variable(VARIABLE)
             .or_else(|| Some(variable("XDG_CACHE_HOME")?.join("whit")))
             .or_else(|| Some(variable("HOME")?.join(".cache/whit")))
-            .ok_or_else(|| format!("neither {VARIABLE} nor HOME is set: where are images to be kept?"))?;
+            .ok_or_else(|| format!("neither {VARIABLE} nor HOME is set: there is no folder for the cache"))?;
         let cache = Self::at(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-        cache.forget_older_than(KEPT);
+        cache.remove_older_than(KEPT);
         Ok(cache)
     }
 
-    /// Opens a folder, which is made when it is missing.
+    /// Opens a folder, and creates it if necessary.
     ///
     /// # Errors
-    /// Those of mkdir(2).
+    /// Errors of mkdir(2).
     pub fn at(folder: &Path) -> io::Result<Self> {
-        // Of its owner alone, as the XDG specification has it: an image's secrets are in the disks.
+        // Mode 0700, as in the XDG specification: disks contain the secrets of their images.
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         Ok(Self(folder.to_owned()))
     }
 
-    /// A folder of its own in the cache, for what has an order of its own.
+    /// Returns the path of a subfolder, which has its own structure.
     #[must_use]
     pub fn folder(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 
-    /// The file of a kind that was made from what `key` stands for; `make` writes it when it is not there.
+    /// Returns the file of this kind for `key`; calls `make` to write it if it does not exist.
     ///
     /// # Errors
-    /// Those of `make`, and of writing.
+    /// Errors of `make`, and of writing.
     pub fn file(
         &self,
         kind: &str,
@@ -62,7 +62,7 @@ impl Cache {
         let path = self.0.join(format!("{kind}-{}", key.name()));
         let say = |error: io::Error| format!("{}: {error}", path.display());
         match File::open(&path) {
-            // Used today; a cache that cannot be written to still serves.
+            // Records the use; this may fail in a read-only cache.
             Ok(file) => drop(file.set_times(FileTimes::new().set_modified(SystemTime::now()))),
             Err(_) => {
                 let mut output = Output::create_private(&path).map_err(say)?;
@@ -73,8 +73,8 @@ impl Cache {
         Ok(path)
     }
 
-    /// Removes files that were not asked for in so long.
-    fn forget_older_than(&self, age: Duration) {
+    /// Removes files that were not used for `age`.
+    fn remove_older_than(&self, age: Duration) {
         let Ok(entries) = fs::read_dir(&self.0) else { return };
         let is_old = |file: &fs::Metadata| {
             let unused = file.modified().map(|used| used.elapsed().unwrap_or_default());
@@ -82,21 +82,21 @@ impl Cache {
         };
         for entry in entries.filter_map(Result::ok) {
             if entry.metadata().is_ok_and(|file| is_old(&file)) {
-                // Another run may have been quicker.
+                // Another process may have removed it already.
                 let _ = fs::remove_file(entry.path());
             }
         }
     }
 }
 
-/// What a file is made from.
+/// A hash of a file's inputs.
 pub struct Key(blake3::Hasher);
 
 impl Key {
-    /// The program that makes the file is part of what it is made from: another build may make another one.
+    /// Creates a key from the running program, because another build may generate a different file.
     ///
     /// # Errors
-    /// Those of looking at the running program.
+    /// Errors of reading the metadata of the running program.
     pub fn new() -> io::Result<Self> {
         let program = std::env::current_exe()?.metadata()?;
         let mut key = Self(blake3::Hasher::new());
@@ -106,17 +106,17 @@ impl Key {
         Ok(key)
     }
 
-    /// Adds a value; where it ends is part of it.
+    /// Adds a value and its length.
     pub fn add(&mut self, value: &[u8]) -> &mut Self {
         self.0.update(&(value.len() as u64).to_le_bytes());
         self.0.update(value);
         self
     }
 
-    /// Adds what a file holds.
+    /// Adds the content of a file.
     ///
     /// # Errors
-    /// Those of reading.
+    /// Errors of reading.
     pub fn add_file(&mut self, path: &Path) -> io::Result<&mut Self> {
         let mut content = blake3::Hasher::new();
         content.update_reader(File::open(path)?)?;
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_its_owners_alone() {
+    fn cached_files_are_private() {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::at(&folder.path().join("new/cache")).unwrap();
         let path = cache.file("disk", &key(&[]), |_| Ok(())).unwrap();
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_made_is_not_there() {
+    fn a_failed_file_is_not_cached() {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::at(folder.path()).unwrap();
         let fail =
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_tells_where_its_values_end() {
+    fn a_key_depends_on_the_lengths_of_its_values() {
         let names =
             [key(&[b"ab", b"c"]), key(&[b"a", b"bc"]), key(&[b"abc"]), key(&[b"abc", b""])].map(|key| key.name());
         for (index, name) in names.iter().enumerate() {
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn the_forgotten_goes_and_the_used_stays() {
+    fn unused_files_are_removed_and_used_ones_stay() {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::at(folder.path()).unwrap();
         let (old, used) = (folder.path().join("old"), cache.file("disk", &key(&[]), |_| Ok(())).unwrap());
@@ -201,7 +201,7 @@ mod tests {
         }
         fs::create_dir(cache.folder("kernels")).unwrap();
         cache.file("disk", &key(&[]), |_| panic!("it is there")).unwrap();
-        cache.forget_older_than(KEPT);
+        cache.remove_older_than(KEPT);
         assert!(!old.exists() && used.exists() && cache.folder("kernels").exists());
     }
 }

@@ -1,29 +1,29 @@
-//! A machine's console as its user wants to see it: what the workload says, and what went wrong.
+//! Filters a machine's console for its user: shows the output of the workload, and errors.
 //!
-//! Left out are the lines by which the init tells tools of the boot and the end, and the kernel's last: they are whole
-//! lines, but for a workload that leaves its own last line open. Everything else is shown as soon as it comes.
+//! The init's lines for tools (timeline, exit code) and the kernel's last line are left out. These are whole lines, except
+//! after a workload whose last line has no newline. Everything else is shown at once.
 
 use whit::contract::{EXIT_LINE, TIMELINE_LINE};
 
-/// The exit code's line; [`crate::vm::qemu::exit_line`] reads it.
+/// The line with the exit code; [`crate::vm::qemu::exit_line`] parses it.
 const EXIT: &[u8] = EXIT_LINE.as_bytes();
-/// What begins a line that is left out, and what the line has further on.
+/// Lines that are left out: their start, and a text after it.
 const LINES: [(&[u8], &[u8]); 2] = [(TIMELINE, b""), (b"[", b"reboot: ")];
 const TIMELINE: &[u8] = TIMELINE_LINE.as_bytes();
 
-/// Takes bytes as they come, and gives those to show.
+/// Filters the bytes of a console.
 #[derive(Default)]
 pub struct Clean {
-    /// What may be the beginning of something to leave out.
+    /// Bytes that may be the start of a line to leave out.
     held: Vec<u8>,
-    /// Whether something was shown of the line that `held` is in.
+    /// Whether a part of the line before `held` was shown.
     inside_line: bool,
-    /// The init's timeline, when it has come.
+    /// The init's timeline, once received.
     timeline: Option<String>,
 }
 
 impl Clean {
-    /// What is to be shown now that `bytes` came.
+    /// Adds `bytes` and returns the bytes to show.
     pub fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut shown = Vec::new();
         for byte in bytes {
@@ -33,17 +33,17 @@ impl Clean {
         shown
     }
 
-    /// The line with the timeline, once.
+    /// Returns the line with the timeline, once.
     pub fn take_timeline(&mut self) -> Option<String> {
         self.timeline.take()
     }
 
-    /// What is left at the end.
+    /// Returns the remaining bytes at the end.
     pub fn finish(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.held)
     }
 
-    /// Shows or drops what is held as far as it is clear what it is.
+    /// Shows or drops held bytes, as far as this is decided.
     fn settle(&mut self, shown: &mut Vec<u8>) {
         let Some(last) = self.held.last().copied() else { return };
         let ends = last == b'\n';
@@ -51,7 +51,7 @@ impl Clean {
             if self.held.starts_with(TIMELINE) {
                 self.timeline = Some(String::from_utf8_lossy(&self.held).trim_end().to_owned());
             }
-            // The line that the workload left open ends here.
+            // Ends the workload's last line, which has no newline.
             if self.inside_line {
                 shown.push(b'\n');
             }
@@ -66,7 +66,7 @@ impl Clean {
         }
     }
 
-    /// Whether `held`, a whole line or the end of one, is to be left out.
+    /// Returns whether to leave out `held`, a whole line or the end of one.
     fn is_left_out(&self) -> bool {
         let line = self.held.as_slice().trim_ascii_end();
         let is_exit = line.strip_prefix(EXIT).is_some_and(|status| status.iter().all(u8::is_ascii_digit));
@@ -74,7 +74,7 @@ impl Clean {
         is_exit || !self.inside_line && LINES.iter().any(|(start, further)| line.starts_with(start) && has(further))
     }
 
-    /// Whether what is held may become something to leave out when more comes.
+    /// Returns whether the held bytes may become a line to leave out.
     fn may_be_left_out(&self) -> bool {
         let is_open = !self.held.contains(&b'\n');
         let begins = |pattern: &[u8]| {
@@ -89,7 +89,7 @@ impl Clean {
 mod tests {
     use super::*;
 
-    /// What is shown of a text that comes whole, and byte by byte.
+    /// Filters a text whole and byte by byte, and returns the result.
     fn shown(text: &str) -> String {
         let mut clean = Clean::default();
         let mut whole = clean.push(text.as_bytes());
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_for_tools_is_left_out() {
+    fn lines_for_tools_are_left_out() {
         for (text, expected) in [
             ("hello\r\nwhit: exit 0\r\n[    1.234567] reboot: Power down\r\n", "hello\r\n"),
             ("whit: timeline init 1, root 2\r\nhello\r\n", "hello\r\n"),
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_looks_like_it_is_shown() {
+    fn similar_lines_are_shown() {
         for text in [
             "whit: exit soon\n",
             "whit: exi",
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn the_timeline_is_kept_for_who_wants_it() {
+    fn the_timeline_is_returned_once() {
         let mut clean = Clean::default();
         clean.push(b"whit: timeline init 1\r\nhello\n");
         assert_eq!(clean.take_timeline().as_deref(), Some("whit: timeline init 1"));

@@ -1,4 +1,4 @@
-//! The kernel that a machine boots: one that was named, one that was kept, or the host's own.
+//! The kernel of a machine: a given one, one in the cache, or the host's own.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -8,27 +8,27 @@ use crate::kernel::bzimage;
 use crate::kernel::debian::{Flavour, Store};
 use crate::kernel::modules::Modules;
 
-/// Where kernels of Debian's are kept in the cache.
+/// The subfolder of the cache for Debian's kernels.
 const KEPT: &str = "debian";
-/// Where a host has its kernels, and their modules.
+/// The host's kernels, and their modules.
 const BOOT: &str = "/boot";
 const MODULES: &str = "/lib/modules";
 
-/// A kernel, and what can be loaded into it.
+/// A kernel and its modules.
 pub struct Kernel {
     /// The file that QEMU loads.
     pub vmlinuz: PathBuf,
-    /// Its release, as `uname -r` says it, when the file tells.
+    /// Its release, as `uname -r` prints it, if the file contains it.
     pub release: Option<String>,
-    /// Its modules; none: everything is built in.
+    /// Its modules; `None` if everything is built in.
     pub modules: Option<Modules>,
 }
 
 impl Kernel {
-    /// The kernel that was named; its modules are those that were named too, or else the host's for its release.
+    /// Opens a given kernel, with the given modules, or else the host's for its release.
     ///
     /// # Errors
-    /// One line: what cannot be read.
+    /// A message of one line: a file that cannot be read.
     pub fn given(vmlinuz: &Path, modules: Option<&Path>) -> Result<Self, String> {
         let release = bzimage::release(vmlinuz).map_err(|error| format!("{}: {error}", vmlinuz.display()))?;
         let modules = match (modules, &release) {
@@ -39,10 +39,10 @@ impl Kernel {
         Ok(Self { vmlinuz: vmlinuz.to_owned(), release, modules })
     }
 
-    /// The kernel that was kept in the cache, or else the host's, or else Debian's newest for virtual machines, fetched.
+    /// Finds a kernel: the newest in the cache, or else in the host's /boot; else fetches Debian's newest for virtual machines.
     ///
     /// # Errors
-    /// One line that says what can be done.
+    /// A message of one line with the remedy.
     pub fn find(cache: &Cache, say: fn(&str)) -> Result<Self, String> {
         if let Some(kernel) = crate::kernel::debian::kept_kernel(&cache.folder(KEPT), Flavour::Cloud) {
             return Self::given(&kernel.vmlinuz, Some(&kernel.modules));
@@ -54,20 +54,20 @@ impl Kernel {
         match fetched {
             Ok(kernel) => Self::given(&kernel.vmlinuz, Some(&kernel.modules)),
             Err(error) => Err(format!(
-                "no kernel: none in {BOOT} that can be read and has its modules, and Debian's cannot be had ({error}); \
-                 name one with --kernel"
+                "no kernel: none in {BOOT} is readable and has its modules, and fetching Debian's failed ({error}); \
+                 give one with --kernel"
             )),
         }
     }
 
-    /// Whether the kernel has a module, built in or to be loaded. One whose modules are not known has all.
+    /// Returns whether the kernel has a module, built in or as a file. A kernel without known modules counts as having all.
     #[must_use]
     pub fn has(&self, module: &str) -> bool {
         self.modules.as_ref().is_none_or(|modules| modules.has(module))
     }
 }
 
-/// The newest kernel in `boot` that can be read and whose modules are there.
+/// Returns the newest kernel in `boot` that is readable and has its modules.
 fn of_host(boot: &Path, modules: &Path) -> Option<PathBuf> {
     let entries = std::fs::read_dir(boot).ok()?;
     let usable = entries.filter_map(Result::ok).filter_map(|entry| {
@@ -79,7 +79,7 @@ fn of_host(boot: &Path, modules: &Path) -> Option<PathBuf> {
     usable.max().map(|(_, path)| path)
 }
 
-/// The numbers of a version, in order: 6.12 is newer than 6.9.
+/// Returns the numbers of a version, in order: 6.12 is newer than 6.9.
 fn numbers(version: &str) -> Vec<u32> {
     let digits = version.split(|character: char| !character.is_ascii_digit());
     digits.filter_map(|digits| digits.parse().ok()).collect()
@@ -91,13 +91,13 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn a_kernel_that_is_not_there_is_named() {
+    fn the_error_for_a_missing_kernel_has_its_path() {
         let absent = Path::new("/absent/vmlinuz");
         assert!(Kernel::given(absent, None).err().unwrap().contains("/absent/vmlinuz: No such file"));
     }
 
     #[test]
-    fn the_newest_with_modules_is_the_hosts() {
+    fn the_newest_kernel_with_modules_is_found() {
         let folder = tempfile::tempdir().unwrap();
         let (boot, modules) = (folder.path().join("boot"), folder.path().join("modules"));
         assert_eq!(of_host(&boot, &modules), None);

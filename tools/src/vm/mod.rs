@@ -1,4 +1,4 @@
-//! From an image to a machine that runs: what `runvm` makes, keeps and starts before QEMU does.
+//! The library of runvm: the cache, the kernel, shared folders, the console, and QEMU.
 
 mod cache;
 mod console;

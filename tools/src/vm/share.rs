@@ -1,7 +1,6 @@
-//! Folders of the host in the machine: `-v DIR:/PATH`, by virtiofs or by 9p.
+//! Shared folders of the host: `-v DIR:/PATH`, by virtiofs or 9p.
 //!
-//! 9p is a part of QEMU; virtiofs has a daemon of its own for each folder, and is faster. Debian's cloud kernels know
-//! virtiofs alone.
+//! 9p is a part of QEMU; virtiofs needs a daemon for each folder, and is faster. Debian's cloud kernels support only virtiofs.
 
 mod daemon;
 mod readonly;
@@ -13,14 +12,14 @@ use super::Kernel;
 
 pub use daemon::Daemon;
 
-/// `DIR:/PATH[:ro|:rw]`, as `docker run -v` has it.
+/// A shared folder: `DIR:/PATH[:ro|:rw]`, as for `docker run -v`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Volume {
     /// The folder of the host.
     pub folder: PathBuf,
-    /// Where it is in the machine.
+    /// Its path in the machine.
     pub path: String,
-    /// Whether the machine may only read it.
+    /// Whether it is read-only in the machine.
     pub read_only: bool,
 }
 
@@ -33,44 +32,48 @@ impl FromStr for Volume {
             (_, Some(before)) => (before, false),
             _ => (text, false),
         };
-        // The last colon before a slash: a folder's name may have others.
+        // The last colon before a slash: a folder's name may contain others.
         let colon = text_before.rfind(":/").filter(|colon| *colon > 0).ok_or("not DIR:/PATH or DIR:/PATH:ro")?;
         let (folder, path) = (&text_before[..colon], &text_before[colon + 1..]);
         if path.contains(':') {
-            return Err(format!("\"{path}\": a path with a colon in it cannot be told from an option"));
+            return Err(format!("\"{path}\": a path with a colon is ambiguous with an option"));
         }
         Ok(Self { folder: folder.into(), path: path.to_owned(), read_only })
     }
 }
 
 impl Volume {
-    /// Sees to it that there is a folder to share.
+    /// Checks that the folder exists.
     ///
     /// # Errors
-    /// One line.
+    /// A message of one line.
     pub fn check(&self) -> Result<(), String> {
-        let describe = |what: String| format!("-v {}: {what}", self.folder.display());
+        let describe = |problem: String| format!("-v {}: {problem}", self.folder.display());
         let metadata = self.folder.metadata().map_err(|error| describe(error.to_string()))?;
-        if metadata.is_dir() { Ok(()) } else { Err(describe("is no folder; share the one that holds it".into())) }
+        if metadata.is_dir() {
+            Ok(())
+        } else {
+            Err(describe("is not a folder; share the folder that contains it".into()))
+        }
     }
 }
 
-/// How a folder comes into the machine.
+/// The way to share a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum ShareKind {
-    /// By a daemon of its own; the faster.
+    /// virtiofs, by a daemon; faster.
     Virtiofs,
-    /// By QEMU itself.
+    /// 9p, by QEMU itself.
     #[value(name = "9p")]
     Plan9,
 }
 
 impl ShareKind {
-    /// The kind that this kernel and this host can do: virtiofs where its daemon is, else 9p. What is only to be read is
-    /// shared by 9p where that goes, which every QEMU can refuse to write to.
+    /// Returns the kind that the kernel and the host support: virtiofs if its daemon is installed, else 9p. A read-only folder
+    /// is shared by 9p if possible, because every QEMU can make it read-only.
     ///
     /// # Errors
-    /// One line that says what is missing.
+    /// A message of one line with the missing program or feature.
     pub fn choose(kernel: &Kernel, read_only: bool) -> Result<Self, String> {
         let (plan9, virtiofs) = (kernel.has("9p"), kernel.has("virtiofs"));
         let daemon = daemon::find();
@@ -88,7 +91,7 @@ impl ShareKind {
         Ok(kind)
     }
 
-    /// The modules that it needs.
+    /// Returns the kernel modules that it needs.
     #[must_use]
     pub const fn modules(self) -> &'static [&'static str] {
         match self {
@@ -97,7 +100,7 @@ impl ShareKind {
         }
     }
 
-    /// Its name in front of a tag.
+    /// Returns the name of the file system type, which precedes a tag.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -137,7 +140,7 @@ mod tests {
         std::fs::write(&file, "").unwrap();
         let check = |path: &Path| Volume { folder: path.into(), path: "/".into(), read_only: false }.check();
         assert_eq!(check(folder.path()), Ok(()));
-        assert!(check(&file).unwrap_err().ends_with("file: is no folder; share the one that holds it"));
+        assert!(check(&file).unwrap_err().ends_with("file: is not a folder; share the folder that contains it"));
         assert!(check(&folder.path().join("absent")).unwrap_err().contains("No such file"));
     }
 }

@@ -1,17 +1,17 @@
-//! When what happened during a boot: the init's own line, and the first answer as the host saw it.
+//! The timeline of a boot: the stages that the init logs, and the first answer that the host received.
 
 use std::time::Duration;
 
 use whit::contract::{STAGE_SEPARATOR, TIMELINE_LINE};
 
-/// Stages and when they were reached, from the kernel's start on.
+/// The stages with their times since the kernel's start.
 #[derive(Debug, PartialEq)]
 pub struct Timeline(Vec<(String, Duration)>);
 
 impl Timeline {
     /// Parses `whit: timeline init 812345, root 823456, …` (microseconds).
     ///
-    /// It is the first line of a quiet boot: the boot loader's last dot may stand right before it.
+    /// It is the first line of a quiet boot, so the boot loader's last dot may precede it.
     pub fn parse(line: &str) -> Option<Self> {
         let stages = line.get(line.find(TIMELINE_LINE)? + TIMELINE_LINE.len()..)?.trim_end().split(STAGE_SEPARATOR);
         let stage = |stage: &str| {
@@ -21,13 +21,13 @@ impl Timeline {
         stages.map(stage).collect::<Option<_>>().map(Self)
     }
 
-    /// Adds what the host saw `after` the line came.
+    /// Adds the first answer, which the host received `after` the line.
     pub fn answered(&mut self, after: Duration) {
         let printed = self.0.last().map_or(Duration::ZERO, |(_, time)| *time);
         self.0.push(("answer".to_owned(), printed + after));
     }
 
-    /// One line a stage, in the order of time: its name, milliseconds since the kernel's start and since the line before.
+    /// Returns one line per stage, sorted by time: its name, milliseconds since the kernel's start and since the previous stage.
     pub fn lines(&self) -> Vec<String> {
         let mut stages = vec![("kernel", Duration::ZERO)];
         stages.extend(self.0.iter().map(|(name, time)| (name.as_str(), *time)));
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_line_of_the_init_and_the_answer() {
+    fn the_timeline_includes_the_answer() {
         let line = "whit: timeline init 812345, root 823456, lease 830001, entrypoint 831000\r\n";
         let mut timeline = Timeline::parse(line).unwrap();
         timeline.answered(Duration::from_millis(120));
@@ -79,14 +79,14 @@ mod tests {
     }
 
     #[test]
-    fn stages_are_shown_in_the_order_of_time() {
+    fn stages_are_sorted_by_time() {
         let timeline = Timeline::parse("whit: timeline init 2000, root 9000, lease 5000, entrypoint 9500").unwrap();
         let order: Vec<String> = timeline.lines().iter().map(|line| line[..6].trim_end().to_owned()).collect();
         assert_eq!(order, ["kernel", "init s", "lease", "root m", "entryp"]);
     }
 
     #[test]
-    fn stages_may_be_absent_but_not_garbled() {
+    fn stages_may_be_missing_but_not_invalid() {
         let timeline = Timeline::parse(".whit: timeline init 5").unwrap();
         assert_eq!(timeline.lines().len(), 2);
         for line in ["", "whit: exit 0", "whit: timeline ", "whit: timeline init", "whit: timeline init 5, root x"] {

@@ -105,7 +105,7 @@ fn archives_of_gnu_cpio_are_listed_and_unpacked_in_every_compression() {
     assert_eq!(shell(folder.path(), &format!("cat archive | {} list -n - | wc -l", tool("mkcpio").display())), b"14\n");
     assert!(make(folder.path(), &["list", "archive", "--cat", "/sub/five"]) == "x".repeat(25));
     assert!(make(folder.path(), &["list", "archive", "--cat", "5"]) == "x".repeat(25));
-    for (path, words) in [("sub", "archive: sub is no regular file"), ("none", "archive: has no none")] {
+    for (path, words) in [("sub", "archive: sub is not a regular file"), ("none", "archive: has no none")] {
         let output = mkcpio(folder.path(), &["list", "archive", "--cat", path]);
         assert_eq!(String::from_utf8(output.stderr).unwrap(), format!("mkcpio: {words}\n"));
     }
@@ -187,9 +187,9 @@ fn devices_are_left_out_without_root() {
     let copy = folder.path().join("mkcpio");
     copy_program(&tool("mkcpio"), &copy);
     let user = "setpriv --reuid 1234 --regid 1234 --clear-groups";
-    let output = shell(folder.path(), &format!("{user} {} extract out.cpio -C out", copy.display()));
-    let output = String::from_utf8(output).unwrap();
-    assert!(output.contains("left out: 1 devices, which only root can make"), "{output}");
+    let said = shell(folder.path(), &format!("{user} {} extract out.cpio -C out", copy.display()));
+    let said = String::from_utf8(said).unwrap();
+    assert!(said.contains("left out: 1 devices, which only root can create"), "{said}");
     let metadata = fs::metadata(folder.path().join("out/proc")).unwrap();
     assert_eq!((metadata.uid(), metadata.mode()), (1234, 0o40_555));
 }

@@ -181,7 +181,7 @@ fn bad_input_is_one_line_and_no_file() {
         (&["--init", "/"], "/: Is a directory"),
         (&["--init", BUSYBOX, "--busybox", "/sbin/ldconfig"], "/sbin/ldconfig: does not list its applets"),
         (&["--init", BUSYBOX, "--busybox", "/bin/ls"], "/bin/ls: is dynamically linked"),
-        (&["--init", BUSYBOX, "--modules", "/etc", "--module", "x"], "/etc: no kernel's modules there"),
+        (&["--init", BUSYBOX, "--modules", "/etc", "--module", "x"], "/etc: contains no kernel modules"),
         (&["--init", BUSYBOX, "--modules", modules, "--module", "absent"], "no module \"absent\""),
         (&["--init", BUSYBOX, "--modules", broken, "--module", "a"], "module \"a\" needs \"b\""),
         (&["--init", BUSYBOX, "--add", "absent:/x"], "absent: No such file"),
@@ -263,60 +263,6 @@ fn a_closed_pipe_is_no_failure_and_a_full_disk_is_one_line() {
     let (code, output) = into(full_disk());
     assert_eq!(code, Some(1));
     assert!(output.starts_with("mkcpio: cannot be shown: ") && output.lines().count() == 1, "{output}");
-}
-
-#[test]
-fn a_report_names_the_smaller_init_that_is_enough() {
-    let directory = tempfile::tempdir().unwrap();
-    let at = |path: &str| directory.path().join(path);
-    // Beside the tool, as cargo install puts it.
-    copy_program(&tool("mkcpio"), &at("mkcpio"));
-    for name in ["whit", "whit-seed"] {
-        fs::copy(BUSYBOX, at(name)).unwrap();
-    }
-    fs::write(at("plain.conf"), "entrypoint /bin/sh\nip dhcp\n").unwrap();
-    fs::write(at("clock.conf"), "ntp 10.0.0.1\n").unwrap();
-    fs::write(at("config"), r#"{"config": {"Cmd": ["/bin/sh"]}}"#).unwrap();
-    fs::write(
-        at("limits"),
-        r#"{"Config": {"Cmd": ["/bin/sh"]}, "HostConfig": {"Ulimits": [{"Name": "core", "Soft": 0, "Hard": 0}]}}"#,
-    )
-    .unwrap();
-    fs::create_dir_all(at("root/etc")).unwrap();
-    let pack =
-        |name: &str| Command::new("tar").arg("-cf").arg(at(name)).arg("-C").arg(at("root")).arg(".").status().unwrap();
-    assert!(pack("plain.tar").success());
-    fs::write(at("root/etc/whit.conf"), "overlay tmpfs\n").unwrap();
-    assert!(pack("record.tar").success());
-    let named = |words: &[&str]| {
-        let mut mkcpio = Command::new(at("mkcpio"));
-        let output = mkcpio.args(["-o", "out.cpio", "--report"]).args(words).current_dir(&directory).output().unwrap();
-        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
-        let shown = String::from_utf8(output.stdout).unwrap();
-        let line = shown.lines().find(|line| line.starts_with("init: "));
-        assert!(line.is_none_or(|line| line == "init: whole; seed has all that this initramfs asks for"), "{shown}");
-        line.is_some()
-    };
-    make(directory.path(), &["--init", BUSYBOX, "-o", "other.cpio"]);
-    for (words, expected) in [
-        (&[][..], true),
-        (&["--init", "whole"], true),
-        (&["--record", "plain.conf"], true),
-        (&["--add", "plain.conf:/whit.conf"], true),
-        (&["--rootfs", "plain.tar", "--config", "config"], true),
-        (&["--rootfs", "record.tar", "--config", "config"], true),
-        // Of another init nothing is known.
-        (&["--init", "seed"], false),
-        (&["--init", "whit"], false),
-        (&["--seed"], false),
-        (&["--record", "clock.conf"], false),
-        (&["--add", "clock.conf:/whit.conf"], false),
-        (&["--config", "limits"], false),
-        (&["--rootfs", "record.tar"], false),
-        (&["--append", "other.cpio"], false),
-    ] {
-        assert_eq!(named(words), expected, "{words:?}");
-    }
 }
 
 #[test]

@@ -91,8 +91,8 @@ fn initramfs(folder: &Path, packages: &[&Path]) -> Vec<u8> {
     let packages = from.iter().flat_map(|package| ["--modules", package]);
     let arguments = ["-o", "out", "--init", BUSYBOX, "--for", "virtio,xfs", "--report"];
     let arguments: Vec<&str> = arguments.into_iter().chain(packages).collect();
-    let output = run(tool("mkcpio").to_str().unwrap(), &arguments, folder);
-    assert!(output.contains("modules that devices may ask for: ") && output.contains(&from.join(", ")), "{output}");
+    let said = run(tool("mkcpio").to_str().unwrap(), &arguments, folder);
+    assert!(said.contains("modules loaded by device: ") && said.contains(&from.join(", ")), "{said}");
     fs::read(folder.join("out")).unwrap()
 }
 

@@ -112,7 +112,7 @@ fn mounted_file_systems_are_left_out() {
             .args([tool("mkraw"), image.clone()])
             .current_dir(tree.path()),
     );
-    assert!(String::from_utf8(output).unwrap().contains("left out: 1 directories' content"));
+    assert!(String::from_utf8(output).unwrap().contains("left out: 1 mounted file systems"));
     assert_clean(&image);
     let seen = snapshot::of_image(&image);
     fs::remove_file(&image).unwrap();

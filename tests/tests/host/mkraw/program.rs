@@ -178,7 +178,7 @@ fn sizes_are_absolute_or_relative() {
     assert_eq!(length(&["--size", "100M"]), 100 << 20);
     assert!(length(&["--inodes", "50000", "--no-journal"]) > 64 << 20);
     for (options, message) in [
-        (&["--size", "+x%"][..], "\"+x%\" is no percentage"),
+        (&["--size", "+x%"][..], "\"+x%\" is not a percentage"),
         (&["--size", "+1x"], "is not a size; write bytes, or a whole number with K, M, G or T; or +512M, +20%, min"),
         (&["--size", "max"], "is not a size; "),
         (&["--size", "1G", "--free", "1G"], "cannot be used with"),

@@ -1,7 +1,7 @@
-//! `mkcpio`: makes whit's initramfs, the same bytes from the same inputs, without root; lists and unpacks any initramfs.
+//! `mkcpio`: writes whit's initramfs, reproducibly and without root; lists and unpacks any initramfs.
 
 mod arguments;
-mod look;
+mod inspect;
 
 use std::env;
 use std::io::{self, Write};
@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use arguments::{Arguments, Build, Command};
-use look::Stop;
+use inspect::Stop;
 use whit::contract::ROOTFS_OPTION;
 use whit_tools::archive::segment::Reader;
 use whit_tools::cli::progress::{Bar, Progress};
@@ -27,9 +27,9 @@ use whit_tools::runrecord::RunRecord;
 fn main() -> ExitCode {
     let (arguments, inputs) = Arguments::read();
     let result = match arguments.command {
-        Some(Command::List { file, cat: Some(name), .. }) => look::cat(&file, &name),
-        Some(Command::List { file, names, .. }) => look::list(&file, names),
-        Some(Command::Extract { file, directory }) => look::extract(&file, &directory),
+        Some(Command::List { file, cat: Some(name), .. }) => inspect::cat(&file, &name),
+        Some(Command::List { file, names, .. }) => inspect::list(&file, names),
+        Some(Command::Extract { file, directory }) => inspect::extract(&file, &directory),
         None => build(arguments.build, inputs),
     };
     output::report("mkcpio", result)
@@ -57,33 +57,33 @@ fn build(arguments: Build, inputs: Vec<Input>) -> Result<(), String> {
     let config = arguments.kernel.as_deref().map(read_kernel).transpose()?;
     let compression = compression(&arguments, config.as_ref())?;
     let packing = Packing { mtime, is_summed: arguments.checksum, ..Packing::new(compression) };
-    // Where packages were unpacked says nothing to anybody.
-    let named = |text: String| match &package {
+    // Replaces the temporary directory of unpacked packages by their names.
+    let with_package_names = |text: String| match &package {
         Some(package) => {
             let names: Vec<_> = arguments.modules.iter().map(|path| path.to_string_lossy()).collect();
             text.replace(&*package.directory().to_string_lossy(), &names.join(", "))
         }
         None => text,
     };
-    let (tree, modules) = recipe.tree().map_err(|error| named(error.to_string()))?;
+    let (tree, modules) = recipe.tree().map_err(|error| with_package_names(error.to_string()))?;
     check_release(&modules, arguments.kernel.as_deref())?;
     for (path, method) in tree.archived() {
         check_method(method, config.as_ref()).map_err(|error| format!("{}: {error}", path.display()))?;
     }
-    let said = |error: initramfs::Error| error.to_string();
+    let message = |error: initramfs::Error| error.to_string();
     match &arguments.output {
         Some(path) if !arguments.dry_run => {
             let bar = Bar::start(Arc::clone(&packing.progress), Some(tree.content_bytes()));
             let written = initramfs::write(&tree, path, &packing);
             drop(bar);
-            let summary = written.map_err(said)?;
+            let summary = written.map_err(message)?;
             output::print_about(path, |out| print_summary(out, path, &summary, &tree, &recipe))?;
         }
         _ => list(&tree, &packing)?,
     }
     let about = arguments.output.as_deref().filter(|_| !arguments.dry_run).unwrap_or(Path::new(""));
     if arguments.report {
-        let report = named(initramfs::report(&tree, &packing).map_err(said)?);
+        let report = with_package_names(initramfs::report(&tree, &packing).map_err(message)?);
         let is_whole = arguments.init.as_deref().is_none_or(|init| init == Path::new("whole"));
         let smaller = if is_whole { initramfs::smaller_init(&recipe, &tree) } else { None };
         output::print_about(about, |out| {
@@ -94,7 +94,7 @@ fn build(arguments: Build, inputs: Vec<Input>) -> Result<(), String> {
     output::print_about(about, |out| print_modules(out, &modules))
 }
 
-/// Refuses an output that is one of the files that are named; those that are found on the way are checked later.
+/// Refuses an output that is one of the given inputs. Files in directories are checked later.
 fn check_apart(output: &Path, arguments: &Build, inputs: &[Input]) -> Result<(), String> {
     let Build { init, busybox, record, rootfs, config, kernel, modules, .. } = arguments;
     let named = [init, busybox, record, config, kernel].into_iter().flatten().chain(modules);
@@ -105,7 +105,7 @@ fn check_apart(output: &Path, arguments: &Build, inputs: &[Input]) -> Result<(),
     let stdin = Path::new("/dev/stdin");
     let rootfs = rootfs.as_deref().map(|path| if output::is_stream(path) { stdin } else { path });
     for input in named.chain(more).map(PathBuf::as_path).chain(rootfs) {
-        // What cannot be read is reported where it is needed.
+        // A file that cannot be read is reported when it is used.
         if let Ok(metadata) = input.metadata() {
             let checked = output::check_apart(output, &input.display(), &metadata);
             checked.map_err(|error| format!("{}: {error}", output.display()))?;
@@ -114,11 +114,13 @@ fn check_apart(output: &Path, arguments: &Build, inputs: &[Input]) -> Result<(),
     Ok(())
 }
 
-/// Unpacks what --modules names, unless that is a directory.
+/// Unpacks the packages of --modules; a directory is used directly.
 fn open_packages(paths: &[PathBuf]) -> Result<Option<Package>, String> {
     match (paths, paths.iter().find(|path| !path.is_file())) {
         ([] | [_], Some(_)) | ([], None) => Ok(None),
-        (_, Some(path)) => Err(format!("{}: is no file; of several --modules, each must be a package", path.display())),
+        (_, Some(path)) => {
+            Err(format!("{}: is not a file; with several --modules, each must be a package", path.display()))
+        }
         (_, None) => {
             let progress = Arc::new(Progress::default());
             let lengths = paths.iter().map(|path| std::fs::metadata(path).map_or(0, |metadata| metadata.len()));
@@ -128,30 +130,30 @@ fn open_packages(paths: &[PathBuf]) -> Result<Option<Package>, String> {
     }
 }
 
-/// Refuses modules that the kernel would not load.
+/// Refuses modules of another kernel.
 fn check_release(modules: &Closure, kernel: Option<&Path>) -> Result<(), String> {
     let Some(path) = kernel else { return Ok(()) };
     let release = bzimage::release(path).map_err(|error| format!("{}: {error}", path.display()))?;
     match (release, modules.releases.first_key_value()) {
         (Some(release), Some((other, module))) if *other != release => {
-            Err(format!("{} is {release}, and the modules are for {other} ({module} says so)", path.display()))
+            Err(format!("{} is {release}, but the modules are for {other} (according to {module})", path.display()))
         }
         _ => Ok(()),
     }
 }
 
-/// Returns the configuration of a kernel, or the one that was named itself.
+/// Reads the configuration of a kernel, or the given configuration itself.
 fn read_kernel(path: &Path) -> Result<Config, String> {
-    let say = |what: &dyn std::fmt::Display| format!("{}: {what}", path.display());
-    let found = Config::of(path).map_err(|error| say(&error))?;
-    found.ok_or_else(|| say(&"its configuration is neither beside it nor in it; name that instead"))
+    let describe = |problem: &dyn std::fmt::Display| format!("{}: {problem}", path.display());
+    let found = Config::of(path).map_err(|error| describe(&error))?;
+    found.ok_or_else(|| describe(&"its configuration is neither beside it nor in it; give the configuration instead"))
 }
 
-/// Returns the compression that was asked for, or that the output's name asks for, or that the kernel has.
+/// Returns the compression of --compress, or of the output's name, or the best one of the kernel.
 fn compression(arguments: &Build, config: Option<&Config>) -> Result<Compression, String> {
     let of_name = || arguments.output.as_deref().and_then(Compression::of_name);
-    let asked = arguments.compress.or_else(of_name);
-    let chosen = asked.unwrap_or_else(|| config.map_or(Compression::None, Config::best_compression));
+    let requested = arguments.compress.or_else(of_name);
+    let chosen = requested.unwrap_or_else(|| config.map_or(Compression::None, Config::best_compression));
     if let Some(method) = chosen.method() {
         check_method(method, config)?;
     }
@@ -161,20 +163,20 @@ fn compression(arguments: &Build, config: Option<&Config>) -> Result<Compression
     }
 }
 
-/// Refuses a compression that the kernel is known not to have.
+/// Refuses a compression that the kernel does not support.
 fn check_method(method: Method, config: Option<&Config>) -> Result<(), String> {
     let Some(config) = config.filter(|config| !config.has(method)) else { return Ok(()) };
     let (place, name) = (config.place.display(), method.name());
     Err(format!("the kernel does not unpack {name}: CONFIG_RD_{} is not set in {place}", name.to_uppercase()))
 }
 
-/// Lists what would be written.
+/// Lists the entries without writing the file.
 fn list(tree: &Tree, packing: &Packing) -> Result<(), String> {
     let (reader, writer) = std::io::pipe().map_err(|error| format!("pipe: {error}"))?;
     std::thread::scope(|scope| {
         let written = scope.spawn(|| initramfs::write_plain(tree, writer, packing));
-        let listed = look::print(|out| match look::list_into(&mut Reader::new(&reader), out, false) {
-            // When writing fails, the archive ends early: that is said instead.
+        let listed = inspect::print(|out| match inspect::list_into(&mut Reader::new(&reader), out, false) {
+            // If writing fails, the archive ends early; the error of writing is reported instead.
             Err(Stop::Read(_)) => Ok(()),
             result => result,
         });
@@ -194,12 +196,12 @@ fn print_summary(out: &mut dyn Write, path: &Path, summary: &Summary, tree: &Tre
     match &recipe.config {
         Some(config) if !config.is_empty() => writeln!(out, "runs: {}", config.describe())?,
         _ if recipe.record.is_some() || rootfs.has_record() => {}
-        _ => writeln!(out, "runs: nothing is set; give --config or --record, or entrypoint= when it boots")?,
+        _ => writeln!(out, "runs: nothing is set; give --config or --record, or entrypoint= at boot")?,
     }
     let initramfs::Memory { tmpfs_mib, ramfs_mib } = memory;
     writeln!(
         out,
-        "memory: {tmpfs_mib} MB, or {ramfs_mib} MB with {ROOTFS_OPTION}, and what the workload takes beside its files"
+        "memory: {tmpfs_mib} MB, or {ramfs_mib} MB with {ROOTFS_OPTION}, plus the memory of the running workload"
     )
 }
 
@@ -209,10 +211,10 @@ fn print_modules(out: &mut dyn Write, modules: &Closure) -> io::Result<()> {
         writeln!(out, "modules to load: {}", names.join(" "))?;
     }
     if let (count @ 1.., patterns) = modules.by_device {
-        writeln!(out, "modules that devices may ask for: {count}, by {patterns} patterns")?;
+        writeln!(out, "modules loaded by device: {count}, with {patterns} patterns")?;
     }
     if let [first, rest @ ..] = modules.missing_firmware.as_slice() {
-        writeln!(out, "firmware that is not there, and that some devices need: {first} and {} more", rest.len())?;
+        writeln!(out, "missing firmware, which some devices need: {first} and {} more", rest.len())?;
     }
     if !modules.builtin.is_empty() {
         writeln!(out, "modules built into this kernel: {}", modules.builtin.join(" "))?;
@@ -221,9 +223,9 @@ fn print_modules(out: &mut dyn Write, modules: &Closure) -> io::Result<()> {
 }
 
 fn read_config(path: &Path) -> Result<RunRecord, String> {
-    let say = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-    let json = std::fs::read(path).map_err(|error| say(&error))?;
-    RunRecord::parse(&json).map_err(|error| say(&error))
+    let describe = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let json = std::fs::read(path).map_err(|error| describe(&error))?;
+    RunRecord::parse(&json).map_err(|error| describe(&error))
 }
 
 fn print_rootfs(out: &mut dyn Write, rootfs: &Rootfs) -> io::Result<()> {
@@ -245,12 +247,12 @@ fn print_rootfs(out: &mut dyn Write, rootfs: &Rootfs) -> io::Result<()> {
         )?;
     }
     if attributes.left_out > 0 {
-        writeln!(out, "left out: {} extended attributes that a tmpfs has no place for", attributes.left_out)?;
+        writeln!(out, "left out: {} extended attributes that a tmpfs does not support", attributes.left_out)?;
     }
     if summary.times_clamped > 0 {
         writeln!(
             out,
-            "moved: {} times outside of 1970 to 2106, which a cpio archive cannot hold",
+            "clamped: {} times outside of 1970 to 2106, which a cpio archive cannot store",
             summary.times_clamped
         )?;
     }

@@ -1,4 +1,4 @@
-//! mkraw: makes a disk of a container image. See `whit_tools::disk::image`.
+//! `mkraw`: makes a disk from a container image. See `whit_tools::disk::image`.
 
 use std::ffi::OsString;
 use std::fs::{File, Metadata};
@@ -22,11 +22,10 @@ use whit_tools::disk::image::{self, Choice, Input, Options, Platform, Summary};
 use whit_tools::disk::inspect::{self, Disk};
 use whit_tools::runrecord::{Overrides, RunRecord};
 
-/// Make a disk with an ext4 file system out of a container image. No root, no loop mount, no mke2fs.
+/// Make a disk with an ext4 file system from a container image. No root, no loop mount, no mke2fs.
 ///
-/// The disk grows with its content: size and number of inodes need not be given. The same input gives the same bytes.
-/// What the machine runs is taken from the image's own configuration or --config, overridden by the options below, and
-/// written to /etc/whit.conf.
+/// By default, size and number of inodes follow from the content. The same input gives the same bytes. The run record comes
+/// from the image's own configuration or --config, overridden by the options below, and is written to /etc/whit.conf.
 #[derive(Parser)]
 #[command(
     name = "mkraw",
@@ -41,45 +40,45 @@ use whit_tools::runrecord::{Overrides, RunRecord};
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
-    /// The disk to write: a raw file, which replaces what is there, or a block device; - is standard output
+    /// The disk to write: a raw file, which replaces an existing one, or a block device; - is standard output
     #[arg(short, long, value_name = "DISK", required = true)]
     output: Option<PathBuf>,
-    /// A `docker export` tar, plain or compressed by gzip, zstd, xz or bzip2, or an image with its layers: a
-    /// `docker save` or OCI archive, or such a folder, or any other directory, without what is mounted in it. Without
-    /// INPUT a tar is read from standard input
+    /// A `docker export` tar, plain or compressed by gzip, zstd, xz or bzip2; an image in layers: a `docker save` or OCI
+    /// archive, or such a folder; or any other directory, without file systems mounted in it. By default, a tar is read
+    /// from standard input
     input: Option<PathBuf>,
-    /// The image's name or tag, where the archive holds several images
+    /// The image's name or tag, if the archive contains several images
     #[arg(long, value_name = "NAME")]
     tag: Option<String>,
-    /// The image's platform, as linux/arm64; by default linux/amd64 where the archive holds several
+    /// The image's platform, as linux/arm64; by default linux/amd64 if the archive contains several
     #[arg(long)]
     platform: Option<Platform>,
-    /// What `docker inspect` prints of the container or image, or an OCI image configuration
+    /// The output of `docker inspect` for the container or image, or an OCI image configuration
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// One element of the entrypoint, repeated for each; drops the image's CMD. An empty one takes the entrypoint away
+    /// One element of the entrypoint, repeatable; removes the image's CMD. An empty one removes the entrypoint
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
     entrypoint: Option<Vec<String>>,
-    /// One element of the command behind the entrypoint, repeated for each
+    /// One element of the command after the entrypoint, repeatable
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
     cmd: Option<Vec<String>>,
-    /// A variable of the environment; repeatable
+    /// An environment variable; repeatable
     #[arg(long, value_name = "KEY=VALUE")]
     env: Vec<String>,
-    /// The directory to start in
+    /// The working directory
     #[arg(long, value_name = "DIR")]
     workdir: Option<String>,
-    /// The user to run as: name or number, with :group if wanted
+    /// The user: name or number, optionally with :group
     #[arg(long)]
     user: Option<String>,
-    /// The machine's name
+    /// The host name
     #[arg(long, value_name = "NAME")]
     hostname: Option<String>,
     /// The signal that ends the workload
     #[arg(long, value_name = "SIGNAL")]
     stopsignal: Option<String>,
-    /// The disk's size: 4G, or what the files take and +512M or +20% of it free, or min without any free space; by
-    /// default +20%, at least +64M
+    /// The disk's size: 4G; or free space in addition to the files: +512M or +20%; or min, without free space; by default
+    /// +20%, at least +64M
     #[arg(long, value_parser = parse_image_size, conflicts_with = "free")]
     size: Option<Size>,
     /// Free space on the disk, as --size +SIZE
@@ -88,19 +87,19 @@ struct Arguments {
     /// The number of inodes; by default more than the files need
     #[arg(long, value_name = "NUMBER")]
     inodes: Option<u32>,
-    /// Make a file system without a journal: for roots that are only read, or thrown away
+    /// Make a file system without a journal: for read-only or temporary roots
     #[arg(long)]
     no_journal: bool,
-    /// Put the file system into the one partition of a disk with a GPT, of the type of an x86-64 root; --size is the disk's
+    /// Add a GPT with one partition for the file system, of the type of an x86-64 root; --size is the size of the disk
     #[arg(long)]
     gpt: bool,
     /// The file system's UUID, or `random`; by default derived from the files' metadata
     #[arg(long, value_parser = uuid::parse)]
     uuid: Option<[u8; 16]>,
-    /// The file system's label, up to 16 bytes; the partition's too
+    /// The label of the file system and the partition, up to 16 bytes
     #[arg(long, default_value = "", value_parser = parse_label, hide_default_value = true)]
     label: [u8; 16],
-    /// Read the finished disk back and compare every file with what went in
+    /// Read the finished disk back and compare every file with the input
     #[arg(long)]
     verify: bool,
     /// Accept a tar without the two blocks of zeros at its end
@@ -110,14 +109,14 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Show what is on a disk: file system, free space, what it runs
+    /// Show a disk: its file system, free space and run record
     ///
-    /// Disks of other programs are shown too, and those of machines that were switched off. To read an input of the
-    /// name `inspect`, write ./inspect.
+    /// Supports disks of other programs, and disks that were not unmounted cleanly. For an input named `inspect`, write
+    /// ./inspect.
     Inspect {
         /// The disk, with or without a partition table
         disk: PathBuf,
-        /// List everything in it
+        /// List all files
         #[arg(long)]
         tree: bool,
         /// Write the content of one file in it to standard output
@@ -146,7 +145,7 @@ fn inspect(path: &Path, tree: bool, cat: Option<&OsString>) -> Result<(), String
         None => inspect::report(&disk).and_then(|text| Ok(output.write_all(text.as_bytes())?)),
     };
     match shown.and_then(|()| Ok(output.flush()?)) {
-        // Whoever reads it has seen enough.
+        // The reader has closed the pipe.
         Err(error) if error.is_broken_pipe() => Ok(()),
         result => result.map_err(failed),
     }
@@ -155,23 +154,23 @@ fn inspect(path: &Path, tree: bool, cat: Option<&OsString>) -> Result<(), String
 fn build(arguments: &Arguments, path: &Path) -> Result<(), String> {
     let start = Instant::now();
     let (file, input_name) = open_input(arguments.input.as_deref())?;
-    let say_input = |error: image::Error| format!("{input_name}: {error}");
+    let input_error = |error: image::Error| format!("{input_name}: {error}");
     let choice = Choice { tag: arguments.tag.clone(), platform: arguments.platform.clone() };
-    let say_output = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let output_error = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let metadata = file.metadata().map_err(|error| format!("{input_name}: {error}"))?;
-    output::check_apart(path, &input_name, &metadata).map_err(|error| say_output(&error))?;
+    output::check_apart(path, &input_name, &metadata).map_err(|error| output_error(&error))?;
     if let Some(config) = &arguments.config {
         let metadata = config.metadata().map_err(|error| format!("{}: {error}", config.display()))?;
-        output::check_apart(path, &config.display(), &metadata).map_err(|error| say_output(&error))?;
+        output::check_apart(path, &config.display(), &metadata).map_err(|error| output_error(&error))?;
     }
     let length = Some(metadata).filter(Metadata::is_file).map(|metadata| metadata.len());
-    let input = Input::open(file, &choice).map_err(say_input)?;
+    let input = Input::open(file, &choice).map_err(input_error)?;
     let total = match &input {
         Input::Layers(layers) => Some(layers.stored_bytes()),
         _ => length,
     };
     if let (Input::Layers(_), Some(folder)) = (&input, arguments.input.as_deref()) {
-        check_outside(path, folder).map_err(|error| say_output(&error))?;
+        check_outside(path, folder).map_err(|error| output_error(&error))?;
     }
     let record = run_record(arguments, input.config())?;
     let title = input.title().map(str::to_owned);
@@ -189,40 +188,40 @@ fn build(arguments: &Arguments, path: &Path) -> Result<(), String> {
         missing_end_accepted: arguments.no_end_mark,
         ..Options::default()
     };
-    let mut output = Output::create(path).map_err(|error| say_output(&error))?;
+    let mut output = Output::create(path).map_err(|error| output_error(&error))?;
     let bar = Bar::start(Arc::clone(&options.progress), total);
     let summary = image::build_from(input, output.file(), &options);
     drop(bar);
     let summary = summary.map_err(|error| match error {
         image::Error::FileSystem(_) => format!("{}: {error}", path.display()),
-        _ => say_input(error),
+        _ => input_error(error),
     })?;
-    output.commit().map_err(|error| say_output(&error))?;
+    output.commit().map_err(|error| output_error(&error))?;
     let mut lines = summary_lines(path, &summary, start.elapsed().as_secs_f64());
     lines.extend(run_lines(title.as_deref(), &record));
-    // The disk is there, whether this can be shown or not.
+    // The disk is written; an error of printing the summary is ignored.
     let _ = output::print_about(path, |out| writeln!(out, "{}", lines.join("\n")));
     Ok(())
 }
 
-/// Refuses an output that is a file in a folder of layers, which are read by their names.
+/// Refuses an output in a folder of layers, which are found by name.
 fn check_outside(path: &Path, folder: &Path) -> Result<(), String> {
     match (path.canonicalize(), folder.canonicalize()) {
         (Ok(path), Ok(folder)) if path.starts_with(&folder) => {
-            Err(format!("is a part of the input {}; name another output", folder.display()))
+            Err(format!("is inside of the input {}; give another output", folder.display()))
         }
         _ => Ok(()),
     }
 }
 
-/// What --config says, or the image itself, with the options' overrides.
+/// Returns the run record of --config, or of the image itself, with the options' overrides.
 fn run_record(arguments: &Arguments, own: Option<&RunRecord>) -> Result<RunRecord, String> {
     let mut record = match &arguments.config {
         None => own.cloned().unwrap_or_default(),
         Some(path) => {
-            let say = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-            let json = std::fs::read(path).map_err(|error| say(&error))?;
-            RunRecord::parse(&json).map_err(|error| say(&error))?
+            let describe = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+            let json = std::fs::read(path).map_err(|error| describe(&error))?;
+            RunRecord::parse(&json).map_err(|error| describe(&error))?
         }
     };
     let overrides = Overrides {
@@ -239,7 +238,7 @@ fn run_record(arguments: &Arguments, own: Option<&RunRecord>) -> Result<RunRecor
     Ok(record)
 }
 
-/// The input, and what to call it.
+/// Opens the input. Returns its name for messages too.
 fn open_input(path: Option<&Path>) -> Result<(File, String), String> {
     if let Some(path) = path.filter(|path| *path != Path::new("-")) {
         let file = File::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -249,21 +248,21 @@ fn open_input(path: Option<&Path>) -> Result<(File, String), String> {
     let stdin = std::io::stdin();
     if stdin.is_terminal() {
         return Err(
-            "standard input is a terminal; name a tar, or write docker export CONTAINER | mkraw -o DISK".to_owned()
+            "standard input is a terminal; give a tar, or write docker export CONTAINER | mkraw -o DISK".to_owned()
         );
     }
     let input = stdin.as_fd().try_clone_to_owned().map_err(|error| format!("{name}: {error}"))?;
-    // A larger pipe halves the time (measured: 189 ms to 90 ms for 187 MB). It is no pipe, or not allowed: no matter.
+    // A larger pipe halves the time (measured: 189 ms to 90 ms for 187 MB). This fails if it is not a pipe, or over the limit.
     const PIPE_BYTES: usize = 1 << 20;
     let _ = rustix::pipe::fcntl_setpipe_size(&input, PIPE_BYTES);
     Ok((File::from(input), name))
 }
 
-/// The time that is to stand for now in what is built (https://reproducible-builds.org/specs/source-date-epoch).
+/// Returns SOURCE_DATE_EPOCH, or 0 (https://reproducible-builds.org/specs/source-date-epoch).
 fn source_date_epoch() -> Result<u32, String> {
     match std::env::var("SOURCE_DATE_EPOCH") {
         Ok(text) => {
-            text.parse().map_err(|_| format!("SOURCE_DATE_EPOCH {text:?} is no number of seconds that fits 32 bits"))
+            text.parse().map_err(|_| format!("SOURCE_DATE_EPOCH {text:?} is not a number of seconds in 32 bits"))
         }
         Err(_) => Ok(0),
     }
@@ -275,7 +274,7 @@ fn parse_image_size(text: &str) -> Result<Size, String> {
         None if text == "min" => Ok(Size::Min),
         None => parse_size(text).map(Size::Exact).map_err(hint),
         Some(free) => match free.strip_suffix('%') {
-            Some(percent) => percent.parse().map(Size::Percent).map_err(|_| format!("{text:?} is no percentage")),
+            Some(percent) => percent.parse().map(Size::Percent).map_err(|_| format!("{text:?} is not a percentage")),
             None => parse_size(free).map(Size::Free).map_err(hint),
         },
     }
@@ -288,7 +287,7 @@ fn parse_label(text: &str) -> Result<[u8; 16], String> {
     Ok(label)
 }
 
-/// What has become of the input, one line for each thing to know.
+/// Returns the lines of the summary.
 fn summary_lines(path: &Path, summary: &Summary, seconds: f64) -> Vec<String> {
     let show = size::show;
     let totals = &summary.totals;
@@ -302,28 +301,28 @@ fn summary_lines(path: &Path, summary: &Summary, seconds: f64) -> Vec<String> {
         totals.directories,
         totals.others,
     )];
-    for (count, what) in [
+    for (count, files) in [
         (
             summary.attributes_left_out,
-            "extended attributes: of a kind that ext4 has no place for, or ACLs with names in place of numbers",
+            "extended attributes: of a type that ext4 does not support, or ACLs with names instead of ids",
         ),
         (summary.left_out.sockets, "sockets"),
-        (summary.left_out.mounts, "directories' content, for something is mounted there"),
+        (summary.left_out.mounts, "mounted file systems"),
         (summary.left_out.disks, "files that are this disk"),
     ] {
         if count > 0 {
-            lines.push(format!("left out: {count} {what}"));
+            lines.push(format!("left out: {count} {files}"));
         }
     }
     if totals.times_clamped > 0 {
-        lines.push(format!("moved: {} times outside of 1901 to 2446, which ext4 cannot hold", totals.times_clamped));
+        lines.push(format!("clamped: {} times outside of 1901 to 2446, which ext4 cannot store", totals.times_clamped));
     }
     lines
 }
 
 fn run_lines(title: Option<&str>, record: &RunRecord) -> Vec<String> {
     let runs = if record.is_empty() {
-        "nothing is set; give --config or --entrypoint, or entrypoint= when it boots".to_owned()
+        "nothing is set; give --config or --entrypoint, or entrypoint= at boot".to_owned()
     } else {
         record.describe()
     };

@@ -1,4 +1,4 @@
-//! The command line: `docker run`'s words for what both have, QEMU's for the rest.
+//! The command line: option names of `docker run` where it has them, those of QEMU for the rest.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -10,15 +10,15 @@ use whit_tools::initramfs::INIT_HELP;
 use whit_tools::vm::qemu::{Accelerator, Board, DiskInterface, Forward, Nic};
 use whit_tools::vm::{ShareKind, Volume};
 
-/// What --append takes.
-const APPEND: &str = "Words for the kernel's command line, after \"console=ttyS0 quiet panic=-1\" and root=";
+/// The help of --append.
+const APPEND: &str = "Options for the kernel's command line, after \"console=ttyS0 quiet panic=-1\" and root=";
 
-/// Run a container image as a machine of its own, and end with the workload's exit status.
+/// Run a container image as a virtual machine, and exit with the workload's status.
 ///
-/// The image becomes a disk and an initramfs, which are kept under ~/.cache/whit by what they were made from; what the
-/// machine writes is gone with it, unless --disk names a file to keep it in. Ctrl-c presses the machine's power button, twice
-/// ends it at once; with -t every key goes to the machine, ctrl-a x ends it, and ctrl-a c opens QEMU's monitor. The status is
-/// 125 when the machine could not run, or ended without telling one.
+/// The image becomes a disk and an initramfs, which are cached under ~/.cache/whit. The machine's writes are lost at its end,
+/// unless --disk gives a file for them. Ctrl-c presses the machine's power button; a second ctrl-c ends it at once. With -t,
+/// every key goes to the machine, ctrl-a x ends it, and ctrl-a c opens QEMU's monitor. The status is 125 if the machine could
+/// not run, or ended without reporting a status.
 #[derive(Parser)]
 #[command(
     name = "runvm",
@@ -38,46 +38,46 @@ pub(crate) struct Arguments {
     #[arg(last = true, value_name = "ARGS")]
     pub(crate) arguments: Vec<OsString>,
 
-    /// What `docker inspect` prints of the container or image, or an OCI image configuration
+    /// The output of `docker inspect` for the container or image, or an OCI image configuration
     #[arg(long, value_name = "FILE", help_heading = "Workload")]
     pub(crate) config: Option<PathBuf>,
     /// The program, in place of the image's ENTRYPOINT and CMD
     #[arg(long, value_name = "PROGRAM", allow_hyphen_values = true, help_heading = "Workload")]
     pub(crate) entrypoint: Option<String>,
-    /// A variable; without =VALUE, the one of this program's own environment; repeatable
+    /// An environment variable; without =VALUE, its value in runvm's environment; repeatable
     #[arg(short, long, value_name = "KEY[=VALUE]", help_heading = "Workload")]
     pub(crate) env: Vec<String>,
-    /// Variables, one a line; empty lines and # comments are skipped
+    /// A file of environment variables, one per line; empty lines and # comments are skipped
     #[arg(long, value_name = "FILE", help_heading = "Workload")]
     pub(crate) env_file: Vec<PathBuf>,
-    /// The directory to start in
+    /// The working directory
     #[arg(short, long, value_name = "DIR", help_heading = "Workload")]
     pub(crate) workdir: Option<String>,
-    /// The user to run as: name or number, with :group if wanted
+    /// The user: name or number, optionally with :group
     #[arg(short, long, help_heading = "Workload")]
     pub(crate) user: Option<String>,
-    /// The machine's name
+    /// The host name
     #[arg(long, value_name = "NAME", help_heading = "Workload")]
     pub(crate) hostname: Option<String>,
-    /// The signal that asks the workload to end
+    /// The signal that stops the workload
     #[arg(long, value_name = "SIGNAL", help_heading = "Workload")]
     pub(crate) stop_signal: Option<String>,
-    /// How many seconds it has to end before it is killed
+    /// Seconds from the stop signal to SIGKILL
     #[arg(long, value_name = "SECONDS", help_heading = "Workload")]
     pub(crate) stop_timeout: Option<u32>,
-    /// What the workload may use, as nofile=1024:4096; repeatable
+    /// A resource limit, as nofile=1024:4096; repeatable
     #[arg(long, value_name = "NAME=SOFT[:HARD]", help_heading = "Workload")]
     pub(crate) ulimit: Vec<String>,
-    /// A setting of the kernel, as net.core.somaxconn=1024; repeatable
+    /// A kernel setting, as net.core.somaxconn=1024; repeatable
     #[arg(long, value_name = "NAME=VALUE", help_heading = "Workload")]
     pub(crate) sysctl: Vec<String>,
-    /// Keys go to the machine one by one, and the terminal's size with them
+    /// Connect the terminal: every key goes to the machine, and so does the terminal's size
     #[arg(short, long, help_heading = "Workload")]
     pub(crate) tty: bool,
-    /// Accepted for docker's sake: standard input always goes to the machine
+    /// Accepted for compatibility with docker: standard input always goes to the machine
     #[arg(short, long, hide = true)]
     pub(crate) interactive: bool,
-    /// Accepted for docker's sake: a machine never outlives this program
+    /// Accepted for compatibility with docker: a machine never outlives this program
     #[arg(long, hide = true)]
     pub(crate) rm: bool,
 
@@ -87,31 +87,31 @@ pub(crate) struct Arguments {
     /// Share a folder of the host; repeatable
     #[arg(short, long, value_name = "DIR:/PATH[:ro]", help_heading = "Machine")]
     pub(crate) volume: Vec<Volume>,
-    /// How folders are shared [default: virtiofs where kernel and host have it, else 9p]
+    /// The way to share folders [default: virtiofs if kernel and host support it, else 9p]
     #[arg(long, value_name = "KIND", help_heading = "Machine")]
     pub(crate) share: Option<ShareKind>,
     /// Mount a tmpfs; repeatable
     #[arg(long, value_name = "/PATH[:OPTIONS]", help_heading = "Machine")]
     pub(crate) tmpfs: Vec<String>,
-    /// Memory, as 256M or 1G [default: 256M; with --no-disk what the image needs, if that is more]
+    /// Memory, as 256M or 1G [default: 256M; with --no-disk, as much as the image needs, if that is more]
     #[arg(short, long, value_name = "SIZE", value_parser = memory_mib, help_heading = "Machine")]
     pub(crate) memory: Option<u32>,
     /// Processors
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=255), help_heading = "Machine")]
     pub(crate) cpus: u32,
-    /// The root cannot be written to
+    /// Mount the root read-only
     #[arg(long, help_heading = "Machine")]
     pub(crate) read_only: bool,
-    /// Free space on the disk that IMAGE becomes; by default a fifth of what its files take, at least 64M
+    /// Free space on the disk of IMAGE; by default a fifth of the size of its files, at least 64M
     #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Machine")]
     pub(crate) free: Option<u64>,
-    /// Put IMAGE into the initramfs: it runs in memory, and without a disk
+    /// Put IMAGE into the initramfs: it runs in memory, without a disk
     #[arg(long, conflicts_with_all = ["disk", "free", "initrd"], help_heading = "Machine")]
     pub(crate) no_disk: bool,
-    /// A raw disk image, which the machine writes to; with IMAGE, made from it when it is not there yet
+    /// A raw disk image, which the machine writes to; with IMAGE, it is created from it if it does not exist
     #[arg(long, value_name = "FILE", help_heading = "Machine")]
     pub(crate) disk: Option<PathBuf>,
-    /// How the disk is attached
+    /// The interface of the disk
     #[arg(long, value_name = "KIND", default_value = "virtio", help_heading = "Machine")]
     pub(crate) disk_interface: DiskArgument,
     /// The network card
@@ -124,23 +124,23 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "KIND", default_value = "auto", help_heading = "Machine")]
     pub(crate) accel: AcceleratorArgument,
 
-    /// The kernel, as bzImage [default: one of Debian's that was kept, or the host's, or Debian's, fetched]
+    /// The kernel, as bzImage [default: Debian's from the cache, or the host's, or Debian's, fetched]
     #[arg(long, value_name = "FILE", help_heading = "Boot")]
     pub(crate) kernel: Option<PathBuf>,
-    /// Its modules [default: those of the host for its release; none: all is built in]
+    /// Its modules [default: the host's for its release; if there are none, everything is built in]
     #[arg(long, value_name = "DIR", requires = "kernel", conflicts_with = "initrd", help_heading = "Boot")]
     pub(crate) modules: Option<PathBuf>,
-    /// The initramfs, in place of one that is made from IMAGE
+    /// The initramfs, instead of one made from IMAGE
     #[arg(long, value_name = "FILE", requires = "kernel", help_heading = "Boot")]
     pub(crate) initrd: Option<PathBuf>,
     #[arg(long, help = INIT_HELP, value_name = "FILE", conflicts_with = "initrd", help_heading = "Boot")]
     pub(crate) init: Option<PathBuf>,
     #[arg(long, help = format!("{APPEND}; --help lists the init's"), long_help = options::help(APPEND), value_name = "WORDS", help_heading = "Boot")]
     pub(crate) append: Option<String>,
-    /// Show how long each stage of the boot took, on standard error
+    /// Print the duration of each stage of the boot to standard error
     #[arg(long, help_heading = "Boot")]
     pub(crate) timeline: bool,
-    /// Make the files that the machine boots from, as a run does, and show QEMU's command line in place of running it
+    /// Make the files that the machine boots from, and print QEMU's command line instead of running it
     #[arg(long, help_heading = "Boot")]
     pub(crate) print: bool,
 }
@@ -214,12 +214,12 @@ impl From<AcceleratorArgument> for Accelerator {
 }
 
 fn memory_mib(text: &str) -> Result<u32, String> {
-    let wrong = || format!("\"{text}\" is not a size as 256M or 1G");
+    let invalid = || format!("\"{text}\" is not a size as 256M or 1G");
     let (number, mib) = match text.strip_suffix(['M', 'm']) {
         Some(number) => (number, 1),
-        None => (text.strip_suffix(['G', 'g']).ok_or_else(wrong)?, 1024),
+        None => (text.strip_suffix(['G', 'g']).ok_or_else(invalid)?, 1024),
     };
-    number.parse::<u32>().ok().and_then(|number| number.checked_mul(mib)).filter(|mib| *mib > 0).ok_or_else(wrong)
+    number.parse::<u32>().ok().and_then(|number| number.checked_mul(mib)).filter(|mib| *mib > 0).ok_or_else(invalid)
 }
 
 #[cfg(test)]
@@ -228,12 +228,12 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
-    fn the_grammar_has_no_contradictions() {
+    fn the_grammar_is_valid() {
         Arguments::command().debug_assert();
     }
 
     #[test]
-    fn an_image_and_an_initramfs_are_two_ways() {
+    fn an_image_and_an_initramfs_exclude_each_other() {
         let parse = |line: &str| Arguments::try_parse_from(line.split(' ')).map(|arguments| arguments.image.is_some());
         assert!(parse("runvm web.tar -p 80:80 -- a -b").unwrap());
         assert!(!parse("runvm --kernel k --initrd i -- a").unwrap());

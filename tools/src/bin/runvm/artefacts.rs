@@ -1,4 +1,4 @@
-//! The files that a machine boots from: made from an image and kept, or given.
+//! The files that a machine boots from: made from an image and cached, or given.
 
 use std::fmt::Display;
 use std::fs::File;
@@ -17,23 +17,23 @@ use whit_tools::vm::{Cache, Kernel, Key, ShareKind};
 use crate::arguments::{Arguments, NicArgument};
 use crate::record::record;
 
-/// What QEMU is given.
+/// The files and settings for QEMU.
 pub(crate) struct Artefacts {
     pub(crate) kernel: PathBuf,
     pub(crate) initramfs: PathBuf,
-    /// The disk, and whether what is written to it stays.
+    /// The disk, and whether writes to it are kept.
     pub(crate) disk: Option<(PathBuf, bool)>,
-    /// How much memory the machine has.
+    /// The machine's memory.
     pub(crate) memory_mib: u32,
-    /// How each folder is shared.
+    /// The kind of each share.
     pub(crate) shares: Vec<ShareKind>,
-    /// Whether the machine hears its power button.
+    /// Whether the machine reacts to its power button.
     pub(crate) has_button: bool,
-    /// The initramfs, when it was made for this run alone.
+    /// The initramfs, if it was made only for this run.
     pub(crate) temporary: Option<Temporary>,
 }
 
-/// Makes what is to be made.
+/// Makes or checks the files.
 pub(crate) fn artefacts(arguments: &Arguments) -> Result<Artefacts, String> {
     for folder in &arguments.volume {
         folder.check()?;
@@ -44,7 +44,7 @@ pub(crate) fn artefacts(arguments: &Arguments) -> Result<Artefacts, String> {
     match (&arguments.initrd, &arguments.kernel, &arguments.image) {
         (Some(initrd), Some(kernel), _) => given(arguments, kernel, initrd),
         (_, _, Some(image)) => from_image(arguments, image),
-        _ => Err("an image, or --kernel and --initrd".to_owned()), // The command line's grammar has it so.
+        _ => Err("an image, or --kernel and --initrd".to_owned()), // clap requires it
     }
 }
 
@@ -55,7 +55,7 @@ fn given(arguments: &Arguments, kernel: &Path, initrd: &Path) -> Result<Artefact
     let kernel = Kernel::given(kernel, None)?;
     let shares = shares(arguments, &kernel)?;
     let before = segment::record(initrd).map_err(|error| error.to_string());
-    // An initramfs of somebody else's is booted as it is, unless it is to be told something.
+    // A given initramfs is booted unchanged, unless options change its run record.
     let record = record(arguments, &shares, before.as_deref().unwrap_or_default())?;
     let temporary = if record == before.as_deref().unwrap_or_default() || record.is_empty() {
         None
@@ -79,7 +79,7 @@ fn from_image(arguments: &Arguments, image: &Path) -> Result<Artefacts, String> 
     let cache = Cache::open()?;
     let kernel = match &arguments.kernel {
         Some(kernel) => Kernel::given(kernel, arguments.modules.as_deref())?,
-        None => Kernel::find(&cache, say)?,
+        None => Kernel::find(&cache, log)?,
     };
     let shares = shares(arguments, &kernel)?;
     let base = initramfs(arguments, &cache, &kernel, &shares, image)?;
@@ -111,10 +111,10 @@ fn from_image(arguments: &Arguments, image: &Path) -> Result<Artefacts, String> 
     })
 }
 
-/// Memory that nobody asked for, in MiB.
+/// The default memory, in MiB.
 const MEMORY_MIB: u32 = 256;
 
-/// The memory that was asked for, or as much as an image in the initramfs needs.
+/// Returns the memory of -m, or as much as an image in the initramfs needs.
 fn memory_mib(arguments: &Arguments, initramfs: &Path) -> Result<u32, String> {
     let needed = match arguments.memory {
         Some(memory_mib) => return Ok(memory_mib),
@@ -123,7 +123,7 @@ fn memory_mib(arguments: &Arguments, initramfs: &Path) -> Result<u32, String> {
     };
     let memory_mib = u32::try_from(needed.tmpfs_mib).unwrap_or(u32::MAX).max(MEMORY_MIB);
     if memory_mib > MEMORY_MIB {
-        say(&format!("the machine has {memory_mib}M of memory, as the image is in it; -m says otherwise"));
+        log(&format!("the machine has {memory_mib}M of memory, because the image is in memory; -m overrides this"));
     }
     Ok(memory_mib)
 }
@@ -133,14 +133,14 @@ fn shares(arguments: &Arguments, kernel: &Kernel) -> Result<Vec<ShareKind>, Stri
     arguments.volume.iter().map(|volume| kind(volume.read_only)).collect()
 }
 
-/// What ctrl-c is heard by.
+/// The modules of the power button, which ctrl-c presses.
 const BUTTON: [&str; 2] = ["evdev", "button"];
-/// What the terminal's size and the workload's status are told by.
+/// The module of the ports for the terminal's size and the workload's status.
 const PORT: &str = "virtio_console";
-/// What a host is told by that listens on vsock: whoever asks for it has a device for it among QEMU's.
+/// The module for whit.notify=vsock, whose user adds the device to QEMU.
 const VSOCK: &str = "vmw_vsock_virtio_transport";
 
-/// The modules that this machine needs, and those that it is better with.
+/// Returns the required and the optional modules of this machine.
 fn modules(arguments: &Arguments, shares: &[ShareKind]) -> (Vec<&'static str>, Vec<&'static str>) {
     let board = Board::from(arguments.machine);
     let mut needed = vec![if board == Board::Microvm { "virtio_mmio" } else { "virtio_pci" }];
@@ -162,14 +162,14 @@ fn modules(arguments: &Arguments, shares: &[ShareKind]) -> (Vec<&'static str>, V
     for share in shares {
         needed.extend(share.modules());
     }
-    let mut better = [BUTTON.as_slice(), &[PORT]].concat();
+    let mut optional = [BUTTON.as_slice(), &[PORT]].concat();
     if arguments.append.as_ref().is_some_and(|words| words.contains("whit.notify=vsock")) {
-        better.push(VSOCK);
+        optional.push(VSOCK);
     }
-    (needed, better)
+    (needed, optional)
 }
 
-/// The initramfs for this kernel and machine, kept by what is in it: without a disk, the image too.
+/// Returns the initramfs for this kernel and machine, cached by its inputs; without a disk, these include the image.
 fn initramfs(
     arguments: &Arguments,
     cache: &Cache,
@@ -178,8 +178,8 @@ fn initramfs(
     image: &Path,
 ) -> Result<PathBuf, String> {
     let init = initramfs::find_init(arguments.init.as_deref())?;
-    let (mut load, better) = modules(arguments, shares);
-    load.extend(better.into_iter().filter(|module| kernel.has(module)));
+    let (mut load, optional) = modules(arguments, shares);
+    load.extend(optional.into_iter().filter(|module| kernel.has(module)));
     let directory = kernel.modules.as_ref().map(|modules| modules.directory().to_owned());
     let load = if directory.is_some() { load.iter().map(|module| (*module).to_owned()).collect() } else { Vec::new() };
     let mut recipe = Recipe { init, modules: directory, load, ..Recipe::default() };
@@ -204,7 +204,7 @@ fn initramfs(
     })
 }
 
-/// The disk with the image's files, kept by what they are.
+/// Returns the disk with the image's files, cached by their content.
 fn cached_disk(arguments: &Arguments, cache: &Cache, image: &Path) -> Result<PathBuf, String> {
     let mut key = new_key()?;
     key.add_file(image).map_err(|error| format!("{}: {error}", image.display()))?;
@@ -224,24 +224,24 @@ fn describe(path: &Path, error: &dyn Display) -> String {
 }
 
 fn new_key() -> Result<Key, String> {
-    Key::new().map_err(|error| format!("cannot look at its own file: {error}"))
+    Key::new().map_err(|error| format!("cannot read the metadata of runvm itself: {error}"))
 }
 
-/// Refuses a disk that is not the machine's alone to write to: one of the inputs, or a device that is in use.
+/// Refuses a disk that is one of the inputs, or a device in use.
 fn check_disk(arguments: &Arguments, disk: &Path) -> Result<(), String> {
     if output::is_stream(disk) {
-        return Err("a disk is a file or a block device".to_owned());
+        return Err("a disk must be a file or a block device".to_owned());
     }
     let Arguments { image, kernel, initrd, config, .. } = arguments;
     for input in [image, kernel, initrd, config].into_iter().flatten() {
-        // What cannot be read is reported where it is needed.
+        // A file that cannot be read is reported when it is used.
         if let Ok(metadata) = input.metadata() {
             output::check_apart(disk, &input.display(), &metadata)?;
         }
     }
     match disk.metadata() {
         Ok(_) => output::check(disk).map_err(|error| error.to_string()),
-        Err(_) => Ok(()), // it is made, or missed, later
+        Err(_) => Ok(()), // it is created later, or reported as missing
     }
 }
 
@@ -251,7 +251,7 @@ fn check_readable(path: &Path) -> Result<(), String> {
     if metadata.is_dir() { Err(failure("is a directory".to_owned())) } else { Ok(()) }
 }
 
-/// Says what takes a while.
-fn say(line: &str) {
+/// Logs a long step.
+fn log(line: &str) {
     eprintln!("runvm: {line}");
 }

@@ -1,4 +1,4 @@
-//! `runvm`: `docker run` for machines. An image becomes a machine in QEMU, which ends as its workload ends.
+//! `runvm`: `docker run` for virtual machines. Runs an image as a machine in QEMU, which ends with its workload.
 #![forbid(unsafe_code)]
 
 mod arguments;
@@ -19,7 +19,7 @@ use arguments::Arguments;
 use artefacts::{Artefacts, artefacts};
 use session::Session;
 
-/// The status of a run that could not take place, or ended without a word about the workload: docker's.
+/// The status if the machine could not run, or did not report the workload's status. It is the same as docker's.
 const NO_STATUS: u8 = NOT_STARTED;
 /// COMMAND_LINE_SIZE of the kernel (arch/x86/include/asm/setup.h), without its NUL.
 const APPEND_MAX_BYTES: usize = 2047;
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     let arguments = match documents::try_parse::<Arguments>() {
         Ok(arguments) => arguments,
         Err(error) => {
-            // Nothing is left to do when standard error is closed.
+            // An error of printing is ignored: standard error is closed.
             let _ = error.print();
             return if error.use_stderr() { ExitCode::from(NO_STATUS) } else { ExitCode::SUCCESS };
         }
@@ -50,13 +50,11 @@ fn run(arguments: &Arguments) -> Result<u8, String> {
     let command = command_line(arguments, &artefacts, &append, shares);
     if arguments.print {
         if !daemons.is_empty() {
-            eprintln!(
-                "runvm: this command needs a virtiofsd for each folder, which runvm starts; --share 9p needs none"
-            );
+            eprintln!("runvm: this command needs a running virtiofsd for each folder; --share 9p needs none");
         }
         output::print(|out| writeln!(out, "{command}"))?;
         if let Some(copy) = artefacts.temporary {
-            eprintln!("runvm: the initramfs for this run is kept: {}", copy.keep().display());
+            eprintln!("runvm: the initramfs for this run is {}", copy.keep().display());
         }
         return Ok(0);
     }
@@ -70,20 +68,20 @@ fn run(arguments: &Arguments) -> Result<u8, String> {
     Session { daemons, tty, timeline, has_button }.run(command)
 }
 
-/// A microvm has no PCI bus.
+/// Checks that a microvm, which has no PCI bus, has only virtio devices.
 fn check_board(arguments: &Arguments) -> Result<(), String> {
     let board = Board::from(arguments.machine);
     let is_virtio = DiskInterface::from(arguments.disk_interface) == DiskInterface::Virtio
         && Nic::from(arguments.nic) != Nic::E1000;
     if board == Board::Microvm && !is_virtio {
         return Err(
-            "--machine microvm has virtio devices alone: no --disk-interface ide or nvme, no --nic e1000".to_owned()
+            "--machine microvm has only virtio devices: no --disk-interface ide or nvme, no --nic e1000".to_owned()
         );
     }
     Ok(())
 }
 
-/// The kernel's command line.
+/// Returns the kernel's command line.
 fn words(arguments: &Arguments) -> Result<String, String> {
     let mut words = "console=ttyS0 quiet panic=-1".to_owned();
     if arguments.image.is_some() && !arguments.no_disk || arguments.disk.is_some() {
@@ -98,14 +96,14 @@ fn words(arguments: &Arguments) -> Result<String, String> {
     }
     if words.len() > APPEND_MAX_BYTES {
         return Err(format!(
-            "--append: {} bytes with what comes before, and the kernel takes {APPEND_MAX_BYTES}",
+            "--append: the kernel's command line has {} bytes; the kernel accepts at most {APPEND_MAX_BYTES}",
             words.len()
         ));
     }
     Ok(words)
 }
 
-/// The folders as QEMU has them, and the daemons that some of them need.
+/// Returns the shares for QEMU, and the daemons that some of them need.
 fn shares(arguments: &Arguments, artefacts: &Artefacts) -> Result<(Vec<Share>, Vec<Daemon>), String> {
     let (mut shares, mut daemons) = (Vec::new(), Vec::new());
     for (volume, kind) in arguments.volume.iter().zip(&artefacts.shares) {
@@ -141,7 +139,7 @@ fn command_line(arguments: &Arguments, artefacts: &Artefacts, append: &str, shar
     shares.into_iter().fold(command, CommandLine::share)
 }
 
-/// QEMU would say "Could not set up host forwarding rule" and not why.
+/// Checks that a port is free. QEMU would only report "Could not set up host forwarding rule", without the cause.
 fn check_free(forward: Forward) -> Result<(), String> {
     let address = SocketAddr::from((forward.address, forward.host));
     let bound = match forward.protocol {

@@ -1,5 +1,5 @@
-//! The port by which the init tells the workload's exit codes: a pipe that QEMU writes to, which is always emptied, and of which
-//! only the last line is kept.
+//! The port on which the init reports the workload's exit codes: a pipe that QEMU writes to. It is always drained, and only the
+//! last line is kept.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -9,21 +9,21 @@ use std::thread::{self, JoinHandle};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, fcntl_setfl, mknodat};
 
-/// A line longer than this is no exit code.
+/// The longest line that can be an exit code.
 const MAX_LINE: usize = 8;
 
 /// The host's end of the port.
 pub(crate) struct ExitPort {
-    /// As long as this is open, the pipe has no end.
+    /// Keeps the pipe open.
     writer: File,
     reader: JoinHandle<Option<u8>>,
 }
 
 impl ExitPort {
-    /// Makes the pipe, and starts to read it.
+    /// Creates the pipe, and starts a thread that reads it.
     pub(crate) fn listen(path: &Path) -> io::Result<Self> {
         mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
-        // Non-blocking, since the writer comes later.
+        // Non-blocking, because the writer opens the pipe later.
         let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
         let reader = OpenOptions::new().read(true).custom_flags(nonblocking).open(path)?;
         let writer = OpenOptions::new().write(true).open(path)?;
@@ -31,14 +31,14 @@ impl ExitPort {
         Ok(Self { writer, reader: thread::spawn(move || last_code(reader)) })
     }
 
-    /// The last exit code, once QEMU has ended; `None` where the machine has no driver for the port, or never came so far.
+    /// Returns the last exit code, after QEMU has ended; `None` if the machine has no driver for the port, or did not boot so far.
     pub(crate) fn finish(self) -> Option<u8> {
         drop(self.writer);
         self.reader.join().ok().flatten()
     }
 }
 
-/// The last line, if it is an exit code.
+/// Returns the last line, if it is an exit code.
 fn last_code(mut input: impl Read) -> Option<u8> {
     let (mut line, mut code) = (Vec::new(), None);
     let mut buffer = [0; 4096];
@@ -70,7 +70,7 @@ mod tests {
     use std::io::Write;
 
     #[test]
-    fn the_last_line_counts_however_much_comes_before() {
+    fn the_last_line_is_used_after_any_amount_of_output() {
         let flood = [&[b'7'; 100_000][..], b"\n1\n"].concat();
         for (text, code) in [
             (&b"3\n7\n"[..], Some(7)),
@@ -87,12 +87,12 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_is_emptied_until_its_writers_are_gone() {
+    fn a_pipe_is_drained_until_its_writers_have_closed_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("exit");
         let port = ExitPort::listen(&path).unwrap();
         let mut qemu = OpenOptions::new().write(true).open(&path).unwrap();
-        // More than a pipe holds: QEMU must not stop because of it.
+        // More than the capacity of a pipe: QEMU must not block.
         for _ in 0..100 {
             qemu.write_all(&[b'\n'; 4096]).unwrap();
         }

@@ -1,4 +1,4 @@
-//! What the workload is, from the options that say something of it: the run record that lies over the image's own.
+//! Makes the run record from the options; it overrides the image's own.
 
 use std::path::Path;
 
@@ -8,14 +8,14 @@ use whit_tools::vm::qemu::share_tag;
 
 use crate::arguments::Arguments;
 
-/// Returns the record for this run, over `before`, that of the initramfs.
+/// Returns the record for this run: `before`, that of the initramfs, overridden by the options.
 pub(crate) fn record(arguments: &Arguments, shares: &[ShareKind], before: &[u8]) -> Result<Vec<u8>, String> {
     let config = match &arguments.config {
         Some(path) => {
-            let say = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-            let json = std::fs::read(path).map_err(|error| say(&error))?;
-            let record = RunRecord::parse(&json).map_err(|error| say(&error))?;
-            record.encode().map_err(|error| say(&error))?
+            let describe = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+            let json = std::fs::read(path).map_err(|error| describe(&error))?;
+            let record = RunRecord::parse(&json).map_err(|error| describe(&error))?;
+            record.encode().map_err(|error| describe(&error))?
         }
         None => String::new(),
     };
@@ -54,8 +54,7 @@ fn overrides(arguments: &Arguments, shares: &[ShareKind]) -> Result<Overrides, S
     })
 }
 
-/// Returns a variable with its value: without one, that of this program's own environment; none when it is not set there
-/// either.
+/// Returns a variable with its value; by default, the value in this program's environment. `None` if that is not set.
 fn with_value(variable: &str) -> Option<String> {
     if variable.contains('=') {
         return Some(variable.to_owned());
@@ -63,7 +62,7 @@ fn with_value(variable: &str) -> Option<String> {
     std::env::var(variable).ok().map(|value| format!("{variable}={value}"))
 }
 
-/// Returns the variables of a file, as `docker run --env-file` reads it.
+/// Reads the variables of a file, as `docker run --env-file` does.
 fn variables(path: &Path) -> Result<Vec<String>, String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let lines = text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
@@ -81,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn options_become_lines() {
+    fn options_are_encoded_as_lines() {
         let words = [
             "-e",
             "A=1 2",
@@ -121,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_docker_knows_lies_below_the_options() {
+    fn options_override_the_configuration_of_docker() {
         let folder = tempfile::tempdir().unwrap();
         let (config, env) = (folder.path().join("config"), folder.path().join("env"));
         std::fs::write(

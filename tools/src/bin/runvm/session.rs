@@ -1,4 +1,4 @@
-//! A machine that runs, and its user: keys, signals, the terminal's size, what is shown.
+//! Runs a machine, and connects it with its user: keys, signals, the terminal's size, the console.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -20,41 +20,41 @@ use whit_tools::vm::{Clean, Daemon, Timeline};
 
 use crate::port::ExitPort;
 
-/// What belongs to one run.
+/// One run of a machine.
 pub(crate) struct Session {
-    /// The daemons behind shared folders.
+    /// The daemons of shared folders.
     pub(crate) daemons: Vec<Daemon>,
     /// Whether each key goes to the machine.
     pub(crate) tty: bool,
     /// Whether the boot's stages are shown.
     pub(crate) timeline: bool,
-    /// Whether ctrl-c presses a button that the machine hears.
+    /// Whether the machine reacts to its power button.
     pub(crate) has_button: bool,
 }
 
 impl Session {
-    /// Boots, and waits for the machine's end; returns the status to end with.
+    /// Boots, and waits for the machine's end. Returns the exit status.
     pub(crate) fn run(mut self, mut command: CommandLine) -> Result<u8, String> {
-        let untold = |error| format!("cannot talk with the machine: {error}");
-        // Gone at the end of this; the thread that talks by the socket is there until the program's end.
-        let folder = Temporary::directory(&std::env::temp_dir(), "whit-").map_err(untold)?;
+        let failed = |error| format!("cannot create the machine's ports: {error}");
+        // The folder is removed at the end of this function. The thread of the socket runs until the program ends.
+        let folder = Temporary::directory(&std::env::temp_dir(), "whit-").map_err(failed)?;
         let mut window = None;
         if self.tty {
             let path = folder.path().join("window");
-            window = Some(Window::listen(&path).map_err(untold)?);
+            window = Some(Window::listen(&path).map_err(failed)?);
             command = command.port(WINDOW_PORT, path);
         }
         let path = folder.path().join("exit");
-        let port = ExitPort::listen(&path).map_err(untold)?;
+        let port = ExitPort::listen(&path).map_err(failed)?;
         command = command.port_into(EXIT_PORT, path);
-        // Before the machine starts: a signal in between would leave it behind.
+        // Before the machine starts: a signal in between would leave it running.
         let signals = Signals::new(temporary::ending_signals().into_iter().chain([SIGWINCH]))
             .map_err(|error| format!("cannot wait for signals: {error}"))?;
         temporary::leave_signals();
         let (ended, daemon_ends) = channel();
         for daemon in &mut self.daemons {
             let ended = ended.clone();
-            // At the end of the program there is no receiver any more.
+            // It fails at the end of the program, when the receiver is dropped.
             daemon.start(move || ended.send(()).unwrap_or_default())?;
         }
         let console = Console { clean: Clean::default(), timeline: self.timeline };
@@ -63,10 +63,10 @@ impl Session {
         let watch = move |bytes: &[u8]| shown.lock().unwrap_or_else(PoisonError::into_inner).show(bytes);
         let mut machine = Machine::start_with(&command, watch).map_err(|error| error.to_string())?;
         let is_over = Arc::new(AtomicBool::new(false));
-        let missed = miss_daemons(daemon_ends, machine.signaller(), Arc::clone(&is_over));
-        let signal = answer_signals(signals, &machine, self.has_button, window);
+        let missed = watch_daemons(daemon_ends, machine.signaller(), Arc::clone(&is_over));
+        let signal = handle_signals(signals, &machine, self.has_button, window);
         let terminal = if self.tty { Raw::enter() } else { Ok(None) };
-        let terminal = terminal.map_err(|error| format!("cannot hand over the terminal: {error}"))?;
+        let terminal = terminal.map_err(|error| format!("cannot set the terminal to raw mode: {error}"))?;
         if let Some(input) = machine.take_input() {
             let is_raw = terminal.is_some();
             thread::spawn(move || copy_keyboard(input, is_raw));
@@ -89,35 +89,37 @@ impl Session {
         for line in failures {
             eprintln!("runvm: {line}");
         }
-        // Any process in the machine can write an exit line on the console, but only the init can open the port.
-        let is_heard = machine.has_opened(EXIT_PORT);
-        let told = port.finish();
-        let told = told.or_else(|| if is_heard { None } else { last_exit_line(&machine) });
-        match (told, signal.load(Ordering::Relaxed)) {
+        // Any process in the machine can write an exit line to the console, but only the init can open the port.
+        let has_port = machine.has_opened(EXIT_PORT);
+        let reported = port.finish();
+        let reported = reported.or_else(|| if has_port { None } else { last_exit_line(&machine) });
+        match (reported, signal.load(Ordering::Relaxed)) {
             (Some(status), _) => Ok(status),
             (None, signal @ 1..) => Ok(128_u8.wrapping_add(signal as u8)), // one of three small numbers
-            (None, _) if status.success() => Err("the machine ended without telling the workload's status".to_owned()),
+            (None, _) if status.success() => {
+                Err("the machine ended without reporting the workload's status".to_owned())
+            }
             (None, _) => Err(format!("QEMU failed ({status}); its command line: {command}")),
         }
     }
 }
 
-/// The exit code that the console tells, for a machine without a driver for the port.
+/// Returns the exit code from the console, for a machine without a driver for the port.
 fn last_exit_line(machine: &Machine) -> Option<u8> {
     machine.transcript().lines().rev().find_map(qemu::exit_line)
 }
 
-/// Ends a machine whose folders have no daemon any more, as its processes would wait for them for ever. Returns whether that
-/// happened.
-fn miss_daemons(
+/// Starts a thread that ends the machine if a daemon ends, because its processes would wait for the folder for ever. The
+/// returned flag is set if that happens.
+fn watch_daemons(
     ends: Receiver<()>,
     signal: impl Fn(Signal) + Send + 'static,
     is_over: Arc<AtomicBool>,
 ) -> Arc<AtomicBool> {
-    /// A daemon ends just before QEMU does when the machine powers off.
+    /// The grace period: at power-off, a daemon ends just before QEMU.
     const ORDERLY_END: Duration = Duration::from_secs(1);
     let missed = Arc::new(AtomicBool::new(false));
-    let told = Arc::clone(&missed);
+    let is_missed = Arc::clone(&missed);
     thread::spawn(move || {
         if ends.recv().is_err() {
             return;
@@ -127,7 +129,7 @@ fn miss_daemons(
             if is_over.load(Ordering::Relaxed) {
                 return;
             }
-            told.store(true, Ordering::Relaxed);
+            is_missed.store(true, Ordering::Relaxed);
             signal(end);
             thread::sleep(ORDERLY_END);
         }
@@ -135,7 +137,7 @@ fn miss_daemons(
     missed
 }
 
-/// What is shown of the machine's console.
+/// Shows the machine's console.
 struct Console {
     clean: Clean,
     timeline: bool,
@@ -147,7 +149,7 @@ impl Console {
         self.write(&shown);
         if let Some(line) = self.clean.take_timeline().filter(|_| self.timeline) {
             for line in Timeline::parse(&line).iter().flat_map(Timeline::lines) {
-                // A raw terminal wants to be told where a line begins.
+                // A raw terminal needs a carriage return.
                 eprint!("{line}\r\n");
             }
         }
@@ -160,7 +162,7 @@ impl Console {
 
     fn write(&mut self, bytes: &[u8]) {
         let mut stdout = io::stdout();
-        // Whoever closed standard output does not want to see more; the machine's work goes on.
+        // If standard output is closed, the machine continues without it.
         let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
     }
 }
@@ -180,31 +182,31 @@ fn copy_keyboard(mut input: Input, is_raw: bool) {
     }
 }
 
-/// Presses the power button at the first signal, and ends QEMU at the next; passes the terminal's size on. Returns where the
-/// last signal that asked for an end is told.
-fn answer_signals(
+/// Starts a thread that presses the power button at the first signal, ends QEMU at the next, and sends the terminal's size.
+/// The returned number is the last ending signal, or 0.
+fn handle_signals(
     mut signals: Signals,
     machine: &Machine,
     has_button: bool,
     mut window: Option<Window>,
 ) -> Arc<AtomicI32> {
     let received = Arc::new(AtomicI32::new(0));
-    let told = Arc::clone(&received);
+    let last = Arc::clone(&received);
     let (press, end) = (Arc::new(machine.power_button()), Arc::new(machine.terminator()));
     thread::spawn(move || {
-        window.iter_mut().for_each(Window::tell);
+        window.iter_mut().for_each(Window::send_size);
         for signal in signals.forever() {
             if signal == SIGWINCH {
-                window.iter_mut().for_each(Window::tell);
+                window.iter_mut().for_each(Window::send_size);
                 continue;
             }
-            let is_first = told.swap(signal, Ordering::Relaxed) == 0;
+            let is_first = last.swap(signal, Ordering::Relaxed) == 0;
             if !is_first || !has_button {
                 end();
                 continue;
             }
-            eprint!("runvm: asking the machine to power off; once more ends it at once\r\n");
-            // QEMU may take its time to answer, and the next signal must not wait for that.
+            eprint!("runvm: requesting power-off; a second signal ends the machine at once\r\n");
+            // QEMU may answer late, and the next signal must not wait for that.
             let (press, end) = (Arc::clone(&press), Arc::clone(&end));
             thread::spawn(move || {
                 if press().is_err() {
@@ -216,7 +218,7 @@ fn answer_signals(
     received
 }
 
-/// The way by which the machine hears how large the terminal is.
+/// The port on which the machine receives the terminal's size.
 struct Window {
     listener: UnixListener,
     stream: Option<UnixStream>,
@@ -227,8 +229,8 @@ impl Window {
         Ok(Self { listener: UnixListener::bind(path)?, stream: None })
     }
 
-    /// Tells the size; the machine reads it when it comes to that. There is nothing to do when it does not.
-    fn tell(&mut self) {
+    /// Sends the size, which the machine reads later. Errors are ignored.
+    fn send_size(&mut self) {
         let stream = match &mut self.stream {
             Some(stream) => stream,
             none => match self.listener.accept() {

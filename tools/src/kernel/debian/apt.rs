@@ -1,4 +1,4 @@
-//! apt as its command lines offer it: apt-cache(8), apt-get(8).
+//! Runs apt-cache(8) and apt-get(8).
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -8,14 +8,14 @@ use std::time::SystemTime;
 use super::{Error, at, run};
 use crate::cli::output;
 
-/// Where the system's package lists are.
+/// The system's package lists.
 const SYSTEM_LISTS: &str = "/var/lib/apt/lists";
 
 /// apt, with the system's package lists or with a private copy of them.
 pub(super) struct Apt {
-    /// Where the private copy is.
+    /// The folder of the private copy.
     state: PathBuf,
-    /// What apt-cache answered before, a file for each question.
+    /// Cached output of apt-cache, a file for each query.
     answers: PathBuf,
     /// Whether the private copy is in use.
     private: bool,
@@ -24,21 +24,21 @@ pub(super) struct Apt {
 }
 
 impl Apt {
-    /// Takes the newer of both lists; the private ones, in `folder`, exist because the system's fell short once.
+    /// Selects the newer of both lists; private ones, in `folder`, exist if those of the system were insufficient before.
     pub(super) fn new(folder: &Path) -> Self {
         let (state, answers) = (folder.join("apt"), folder.join("answers"));
         let private = modified(&state.join("lists")).is_some_and(|ours| modified(Path::new(SYSTEM_LISTS)) < Some(ours));
         Self { state, answers, private, renewed: false }
     }
 
-    /// Whether this process has tried to renew the lists.
+    /// Returns whether this process has tried to renew the lists.
     pub(super) fn is_renewed(&self) -> bool {
         self.renewed
     }
 
     /// Fetches the lists of the system's sources into the private copy, and uses it. Needs no root.
     ///
-    /// After an error the copy may still hold what is wanted: one of several sources failed.
+    /// After an error the copy may still be sufficient, if only one of several sources failed.
     pub(super) fn renew(&mut self) -> Result<(), Error> {
         for folder in ["lists/partial", "cache"] {
             let folder = self.state.join(folder);
@@ -46,47 +46,47 @@ impl Apt {
         }
         (self.private, self.renewed) = (true, true);
         let mut update = self.command("apt-get");
-        // Without this apt calls it a success when no source answers.
+        // Without this, apt succeeds even if no source answers.
         fetch(update.args(["--option", "APT::Update::Error-Mode=any", "update"]), "package lists")
     }
 
-    /// Goes back to the system's lists: the private copy did not help.
+    /// Returns to the system's lists, because the private copy did not help.
     pub(super) fn discard(&mut self) {
         self.private = false;
-        // What cannot be removed is renewed before its next use, or is as good as the system's.
+        // A copy that cannot be removed is fetched again before its next use, or is as good as the system's.
         std::fs::remove_dir_all(&self.state).ok();
     }
 
-    /// The names of packages that begin with `prefix`; some are only spoken of by others.
+    /// Returns the names of packages that begin with `prefix`; some are only mentioned by other packages.
     pub(super) fn names(&self, prefix: &str) -> Result<Vec<String>, Error> {
         Ok(self.ask("package names", &["pkgnames", prefix])?.lines().map(str::to_owned).collect())
     }
 
-    /// Which version of each package apt would fetch; packages without one are left out.
+    /// Returns the version of each package that apt would fetch; packages without one are left out.
     pub(super) fn candidates(&self, names: &[&str]) -> Result<Vec<(String, String)>, Error> {
         let question: Vec<&str> = ["policy"].iter().chain(names).copied().collect();
         Ok(parse_policy(&self.ask("package versions", &question)?))
     }
 
-    /// The version of one package that apt would fetch.
+    /// Returns the version of one package that apt would fetch.
     pub(super) fn candidate(&self, name: &str) -> Result<String, Error> {
         let mut found = self.candidates(&[name])?.into_iter();
         found.next().map(|(_, version)| version).ok_or_else(|| Error::NotOffered(name.into()))
     }
 
-    /// What any of `names` needs directly.
+    /// Returns the direct dependencies of `names`.
     pub(super) fn depends(&self, names: &[&str]) -> Result<Vec<String>, Error> {
         let question: Vec<&str> = ["depends", "--important"].iter().chain(names).copied().collect();
         Ok(parse_depends(&self.ask("dependencies", &question)?))
     }
 
-    /// Asks apt-cache, which reads all lists each time; its answer holds as long as they do.
+    /// Runs apt-cache, or returns its cached output if the lists have not changed. apt-cache reads all lists each time.
     fn ask(&self, what: &str, question: &[&str]) -> Result<String, Error> {
         let lists = if self.private { self.state.join("lists") } else { PathBuf::from(SYSTEM_LISTS) };
         let mut hasher = DefaultHasher::new();
         (&lists, question).hash(&mut hasher);
         let kept = self.answers.join(format!("{:016x}", hasher.finish()));
-        // apt replaces lists by renaming, which changes their folder's time.
+        // apt replaces lists by renaming, which changes the modification time of their folder.
         if let (Some(asked), Some(changed)) = (modified(&kept), modified(&lists))
             && asked > changed
             && let Ok(answer) = std::fs::read_to_string(&kept)
@@ -95,7 +95,7 @@ impl Apt {
         }
         let answer = run("apt-cache", self.command("apt-cache").args(question), what)?;
         let answer = String::from_utf8_lossy(&answer).into_owned();
-        // Without this copy the same question takes half a second again, and nothing else is lost.
+        // Without the cache, the same query only takes half a second again.
         let _ = std::fs::create_dir_all(&self.answers).and_then(|()| output::write(&kept, answer.as_bytes()));
         Ok(answer)
     }
@@ -118,7 +118,7 @@ impl Apt {
                 command.arg("--option").arg(format!("{option}={}", self.state.join(folder).display()));
             }
         }
-        // As root, apt would fetch as its own user, who may not write here, and warn.
+        // As root, apt would fetch as its own user, which has no write permission here, and print a warning.
         command.args(["--option", "APT::Sandbox::User=root"]);
         command
     }
@@ -128,7 +128,7 @@ fn modified(path: &Path) -> Option<SystemTime> {
     path.metadata().and_then(|metadata| metadata.modified()).ok()
 }
 
-/// The package archives in a folder.
+/// Returns the package archives in a folder.
 fn archives(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let mut archives = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(at(folder))? {
@@ -163,7 +163,7 @@ fn parse_policy(text: &str) -> Vec<(String, String)> {
     candidates
 }
 
-/// Of alternatives (`|Depends: a`, then `Depends: b`) each is named; `<virtual>` packages are not.
+/// Parses the output of `apt-cache depends`: all alternatives (`|Depends: a`, then `Depends: b`), but no `<virtual>` packages.
 fn parse_depends(text: &str) -> Vec<String> {
     let fields = text.lines().filter_map(|line| line.trim_start_matches([' ', '|']).split_once("epends: "));
     let mut names: Vec<String> =
@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_holds_as_long_as_the_lists() {
+    fn an_answer_is_cached_until_the_lists_change() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(folder.path().join("apt/lists/partial")).unwrap();
         let apt = Apt { private: true, ..Apt::new(folder.path()) };
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn policy_gives_what_can_be_fetched() {
+    fn policy_gives_the_versions_that_can_be_fetched() {
         let text = "\
 nginx:
   Installed: (none)

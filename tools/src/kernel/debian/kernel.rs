@@ -7,7 +7,7 @@ use super::{Error, Flavour, Kernel, first_of};
 
 const PREFIX: &str = "linux-image-";
 
-/// The name and version of the newest package that apt would fetch.
+/// Returns the name and version of the newest kernel package that apt offers.
 pub(super) fn newest(apt: &Apt, flavour: Flavour, series: Option<&str>) -> Result<(String, String), Error> {
     let names = apt.names(PREFIX)?;
     let wanted: Vec<&str> = names.iter().map(String::as_str).filter(|name| is_wanted(name, flavour, series)).collect();
@@ -19,7 +19,7 @@ pub(super) fn newest(apt: &Apt, flavour: Flavour, series: Option<&str>) -> Resul
     })
 }
 
-/// The oldest series that apt offers a kernel of: `6.1`.
+/// Returns the oldest series of kernels that apt offers: `6.1`.
 pub(super) fn oldest_series(apt: &Apt, flavour: Flavour) -> Result<String, Error> {
     let names = apt.names(PREFIX)?;
     let wanted: Vec<&str> = names.iter().map(String::as_str).filter(|name| is_wanted(name, flavour, None)).collect();
@@ -31,7 +31,7 @@ pub(super) fn oldest_series(apt: &Apt, flavour: Flavour) -> Result<String, Error
     }
 }
 
-/// The newest among unpacked packages, which are folders called `NAME_VERSION`.
+/// Returns the newest kernel among unpacked packages, which are folders named `NAME_VERSION`.
 pub(super) fn newest_kept(folder: &Path, packages: &[String], flavour: Flavour) -> Option<Kernel> {
     let split = packages.iter().filter_map(|package| Some((package.split_once('_')?.0, package)));
     let kept = split.filter_map(|(name, package)| Some((numbers(release(name, flavour)?), name, package)));
@@ -60,17 +60,17 @@ fn is_wanted(name: &str, flavour: Flavour, series: Option<&str>) -> bool {
     series.is_none_or(|series| release.strip_prefix(series).is_some_and(|rest| rest.starts_with('.')))
 }
 
-/// `6.1.0-56` of `linux-image-6.1.0-56-cloud-amd64`; none for other flavours, metapackages, debug symbols and the like.
+/// Returns `6.1.0-56` for `linux-image-6.1.0-56-cloud-amd64`; `None` for other flavours, metapackages and debug symbols.
 fn release(name: &str, flavour: Flavour) -> Option<&str> {
     let release = name.strip_prefix(PREFIX)?.strip_suffix(suffix(flavour))?.strip_suffix('-')?;
     // A metapackage has two numbers or none: linux-image-6.12-cloud-amd64, linux-image-cloud-amd64.
     let is_whole = release.starts_with(|first: char| first.is_ascii_digit()) && numbers(release).len() >= 3;
-    // The generic suffix ends other flavours too: 6.1.0-56-cloud, 6.1.0-56-rt; and Debian's versions: +bpo, ~deb.
+    // Other flavours also have the generic suffix: 6.1.0-56-cloud, 6.1.0-56-rt. Debian's versions may have +bpo or ~deb.
     let is_plain = !release.contains("-cloud") && !release.contains("-rt");
     (is_whole && is_plain).then_some(release)
 }
 
-/// The numbers of a release, in order: `6.12.117+deb12` is newer than `6.12.9+deb12`.
+/// Returns the numbers of a release, in order: `6.12.117+deb12` is newer than `6.12.9+deb12`.
 fn numbers(release: &str) -> Vec<u32> {
     let digits = release.split(|character: char| !character.is_ascii_digit());
     digits.filter(|digits| !digits.is_empty()).map(|digits| digits.parse().unwrap_or(u32::MAX)).collect()
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flavour_has_its_own_releases() {
+    fn each_flavour_matches_only_its_own_packages() {
         for (name, cloud, generic) in [
             ("linux-image-6.1.0-56-cloud-amd64", Some("6.1.0-56"), None),
             ("linux-image-6.1.0-56-amd64", None, Some("6.1.0-56")),

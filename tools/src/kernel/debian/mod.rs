@@ -1,8 +1,8 @@
-//! Kernels and programs out of Debian's archive, for the demo and for the tests.
+//! Fetches kernels and programs from Debian's archive, for the demo and for the tests.
 //!
-//! Nothing is installed and nobody is root: packages are fetched by `apt-get download`, so with apt's own checks of
-//! origin and content, and unpacked by dpkg-deb into folders of their own below `target/`. What is there is not fetched
-//! again. Lists that are missing or too old are renewed in a private copy, the system's stay as they are.
+//! Nothing is installed, and root is not needed. `apt-get download` fetches packages, and so verifies origin and content;
+//! dpkg-deb unpacks each into its own folder below `target/`. An unpacked package is not fetched again. Package lists that
+//! are missing or too old are fetched into a private copy; those of the system do not change.
 
 mod apt;
 mod kernel;
@@ -15,18 +15,18 @@ use std::process::Command;
 use crate::cli::temporary::Temporary;
 use apt::Apt;
 
-/// A kernel as its package has it.
+/// A kernel in its unpacked package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kernel {
-    /// What `uname -r` says in it: `6.12.117+deb12-cloud-amd64`.
+    /// The release, as `uname -r` prints it: `6.12.117+deb12-cloud-amd64`.
     pub release: String,
-    /// The compressed kernel that QEMU's `-kernel` takes.
+    /// The compressed kernel, for QEMU's `-kernel`.
     pub vmlinuz: PathBuf,
-    /// The folder with `kernel/`, `modules.builtin` and `modules.order`; depmod has not been there.
+    /// The folder with `kernel/`, `modules.builtin` and `modules.order`, without depmod's files.
     pub modules: PathBuf,
 }
 
-/// Which of Debian's kernels.
+/// A flavour of Debian's kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flavour {
     /// For virtual machines: virtio and little else. Up to 6.1 its modules are plain, later ones are compressed.
@@ -35,32 +35,32 @@ pub enum Flavour {
     Generic,
 }
 
-/// Why something of Debian's is not there.
+/// Why a package cannot be fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// This is not a Debian machine, or a strange one.
-    #[error("{0} is not installed: Debian's packages are fetched with it")]
+    /// A program of Debian is not installed.
+    #[error("{0} is not installed; it is needed to fetch Debian's packages")]
     NoProgram(&'static str),
-    /// The archive does not have it.
+    /// The archive does not have the package.
     #[error("apt offers no {0}")]
     NotOffered(String),
-    /// The archive could not be asked, or did not answer.
+    /// Fetching failed.
     #[error("fetching {what}: {detail}")]
     Fetch {
-        /// What was asked for.
+        /// The package, or the lists.
         what: String,
-        /// What apt said.
+        /// The message of apt.
         detail: String,
     },
-    /// A package was there and is not what it should be.
+    /// A fetched package is invalid.
     #[error("{what}: {detail}")]
     Package {
         /// The package, or a file of it.
         what: String,
-        /// What is wrong with it.
+        /// The problem.
         detail: String,
     },
-    /// The folder that keeps what was fetched fails.
+    /// The store's folder cannot be used.
     #[error("{path}: {error}", path = path.display())]
     Folder {
         /// The file or folder.
@@ -70,7 +70,7 @@ pub enum Error {
     },
 }
 
-/// The newest kernel of a flavour in the folder of a [`Store`], without a look at the archive.
+/// Returns the newest kernel of a flavour in the folder of a [`Store`], without asking apt.
 #[must_use]
 pub fn kept_kernel(folder: &Path, flavour: Flavour) -> Option<Kernel> {
     let entries = std::fs::read_dir(folder).ok()?.filter_map(Result::ok);
@@ -78,7 +78,7 @@ pub fn kept_kernel(folder: &Path, flavour: Flavour) -> Option<Kernel> {
     kernel::newest_kept(folder, &names, flavour)
 }
 
-/// The folder with everything that was fetched. One process at a time works in it; others wait for its lock.
+/// The folder with all fetched packages. One process at a time uses it; others wait for its lock.
 pub struct Store {
     folder: PathBuf,
     apt: Apt,
@@ -87,10 +87,10 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens `folder`, making it when there is none. `say` is told of what takes a while.
+    /// Opens `folder`, and creates it if necessary. Calls `say` before long steps.
     ///
     /// # Errors
-    /// When the folder cannot be made or locked.
+    /// A folder that cannot be created or locked.
     pub fn open(folder: &Path, say: fn(&str)) -> Result<Self, Error> {
         std::fs::create_dir_all(folder).map_err(at(folder))?;
         let folder = folder.canonicalize().map_err(at(folder))?;
@@ -100,10 +100,10 @@ impl Store {
         Ok(Self { apt: Apt::new(&folder), folder, say, _lock: lock })
     }
 
-    /// The newest kernel that apt offers of a flavour; with `series` ("6.1"), of that series alone.
+    /// Returns the newest kernel of a flavour that apt offers; with `series` ("6.1"), of that series only.
     ///
     /// # Errors
-    /// [`Error::NotOffered`] when apt has none, and those of fetching.
+    /// [`Error::NotOffered`] if apt has none; errors of fetching.
     pub fn kernel(&mut self, flavour: Flavour, series: Option<&str>) -> Result<Kernel, Error> {
         self.fresh(|store| {
             let (name, version) = kernel::newest(&store.apt, flavour, series)?;
@@ -111,18 +111,18 @@ impl Store {
         })
     }
 
-    /// The oldest series that apt offers a kernel of, as [`Store::kernel`] takes it.
+    /// Returns the oldest series of kernels that apt offers, for [`Store::kernel`].
     ///
     /// # Errors
-    /// [`Error::NotOffered`] when apt has none, and those of fetching.
+    /// [`Error::NotOffered`] if apt has none; errors of fetching.
     pub fn oldest_series(&mut self, flavour: Flavour) -> Result<String, Error> {
         self.fresh(|store| kernel::oldest_series(&store.apt, flavour))
     }
 
-    /// A statically linked busybox.
+    /// Returns the path of a statically linked busybox.
     ///
     /// # Errors
-    /// [`Error::NotOffered`] when apt has none, and those of fetching.
+    /// [`Error::NotOffered`] if apt has none; errors of fetching.
     pub fn busybox(&mut self) -> Result<PathBuf, Error> {
         self.fresh(|store| {
             let version = store.apt.candidate("busybox-static")?;
@@ -131,10 +131,10 @@ impl Store {
         })
     }
 
-    /// The folder of any package that apt offers, unpacked.
+    /// Returns the folder of an unpacked package.
     ///
     /// # Errors
-    /// [`Error::NotOffered`] when apt does not have it, and those of fetching.
+    /// [`Error::NotOffered`] if apt does not have it; errors of fetching.
     pub fn package(&mut self, name: &str) -> Result<PathBuf, Error> {
         self.fresh(|store| {
             let version = store.apt.candidate(name)?;
@@ -142,48 +142,48 @@ impl Store {
         })
     }
 
-    /// The version of a package that apt offers.
+    /// Returns the version of a package that apt offers.
     ///
     /// # Errors
-    /// [`Error::NotOffered`] when apt does not have it, and those of fetching.
+    /// [`Error::NotOffered`] if apt does not have it; errors of fetching.
     pub fn version(&mut self, name: &str) -> Result<String, Error> {
         self.fresh(|store| store.apt.candidate(name))
     }
 
-    /// The folder that keeps what was fetched, and what was made of it.
+    /// Returns the folder with the fetched packages and files derived from them.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Names and versions of those of `names` that apt offers.
+    /// Returns names and versions of those of `names` that apt offers.
     ///
     /// # Errors
-    /// Those of asking apt.
+    /// Errors of running apt.
     pub fn candidates(&self, names: &[&str]) -> Result<Vec<(String, String)>, Error> {
         self.apt.candidates(names)
     }
 
-    /// The version of a package that apt offers, by the lists as they are.
+    /// Returns the version of a package that apt offers, without fetching lists.
     ///
     /// # Errors
-    /// [`Error::NotOffered`] when apt does not have it.
+    /// [`Error::NotOffered`] if apt does not have it.
     pub fn candidate(&self, name: &str) -> Result<String, Error> {
         self.apt.candidate(name)
     }
 
-    /// The packages that those of `names` depend on.
+    /// Returns the packages that `names` depend on.
     ///
     /// # Errors
-    /// Those of asking apt.
+    /// Errors of running apt.
     pub fn depends(&self, names: &[&str]) -> Result<Vec<String>, Error> {
         self.apt.depends(names)
     }
 
-    /// Makes an attempt that needs package lists; repeats it with new lists when they fall short.
+    /// Calls `attempt`, which needs package lists; on failure, fetches new lists and repeats it.
     ///
     /// # Errors
-    /// Those of the last attempt, and those of fetching the lists.
+    /// Errors of the last attempt, and of fetching the lists.
     pub fn fresh<T>(&mut self, attempt: impl Fn(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
         match attempt(self) {
             Err(Error::NotOffered(_) | Error::Fetch { .. }) if !self.apt.is_renewed() => {
@@ -191,20 +191,20 @@ impl Store {
                 let renewed = self.apt.renew();
                 attempt(self).map_err(|error| {
                     self.apt.discard();
-                    renewed.err().unwrap_or(error) // no network rather than no such package
+                    renewed.err().unwrap_or(error) // a network error explains a missing package better
                 })
             }
             other => other,
         }
     }
 
-    /// The folder of an unpacked package, fetched when it is not there yet.
+    /// Returns the folder of an unpacked package, and fetches it if necessary.
     fn unpacked(&self, name: &str, version: &str) -> Result<PathBuf, Error> {
         let folder = self.folder.join(format!("{name}_{version}"));
         if folder.is_dir() {
             return Ok(folder);
         }
-        // Under its name only when it is complete.
+        // The folder gets its name only when it is complete.
         let temporary = self.temporary()?;
         let root = temporary.path().join("root");
         for archive in self.archives(&[name], temporary.path())? {
@@ -217,7 +217,7 @@ impl Store {
     /// Downloads the archives of packages into the empty folder `into`.
     ///
     /// # Errors
-    /// Those of fetching.
+    /// Errors of fetching.
     pub fn archives(&self, names: &[&str], into: &Path) -> Result<Vec<PathBuf>, Error> {
         (self.say)(&format!("fetching {}", names.join(", ")));
         self.apt.download(names, into)
@@ -226,7 +226,7 @@ impl Store {
     /// Makes a temporary folder below that of the store.
     ///
     /// # Errors
-    /// When there is no room.
+    /// A folder that cannot be created.
     pub fn temporary(&self) -> Result<Temporary, Error> {
         Temporary::directory(&self.folder, ".new-").map_err(at(&self.folder))
     }
@@ -247,12 +247,12 @@ pub fn run(program: &'static str, command: &mut Command, what: &str) -> Result<V
     Err(Error::Package { what: what.into(), detail: cause(&output.stderr, program) })
 }
 
-/// The line that names the cause: apt's first error, or the first line of a program that marks none.
+/// Returns the line with the cause: apt's first error, or the first line of a program without such a mark.
 fn cause(stderr: &[u8], program: &str) -> String {
     let text = String::from_utf8_lossy(stderr);
     let marked = text.lines().find_map(|line| line.strip_prefix("E: "));
     let first = || text.lines().find(|line| !line.trim().is_empty() && !line.starts_with("W: "));
-    marked.or_else(first).map_or_else(|| format!("{program} failed and said nothing"), |line| line.trim().to_owned())
+    marked.or_else(first).map_or_else(|| format!("{program} failed without a message"), |line| line.trim().to_owned())
 }
 
 fn first_of(package: &Path, places: &[&str]) -> Result<PathBuf, Error> {
@@ -263,7 +263,7 @@ fn first_of(package: &Path, places: &[&str]) -> Result<PathBuf, Error> {
     })
 }
 
-/// Makes an [`Error::Folder`] of an error at `path`.
+/// Converts an error at `path` to [`Error::Folder`].
 pub fn at(path: &Path) -> impl FnOnce(io::Error) -> Error {
     let path = path.to_owned();
     move |error| Error::Folder { path, error }
@@ -279,11 +279,11 @@ mod tests {
         assert_eq!(cause(apt, "apt-get"), "Failed to fetch http://x  404 Not Found");
         let tar = b"\ntar: root: Cannot mkdir\ntar: Exiting with failure status\n";
         assert_eq!(cause(tar, "tar"), "tar: root: Cannot mkdir");
-        assert_eq!(cause(b"W: only a warning\n", "apt-get"), "apt-get failed and said nothing");
+        assert_eq!(cause(b"W: only a warning\n", "apt-get"), "apt-get failed without a message");
     }
 
     #[test]
-    fn a_folder_that_cannot_be_made_is_named() {
+    fn the_error_for_an_unusable_folder_has_its_path() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("file");
         std::fs::write(&file, "").unwrap();
@@ -292,8 +292,8 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_is_not_there_is_named() {
+    fn the_error_for_a_missing_program_has_its_name() {
         let error = run("no-such-dpkg-deb", &mut Command::new("no-such-dpkg-deb"), "nginx").unwrap_err();
-        assert_eq!(error.to_string(), "no-such-dpkg-deb is not installed: Debian's packages are fetched with it");
+        assert_eq!(error.to_string(), "no-such-dpkg-deb is not installed; it is needed to fetch Debian's packages");
     }
 }

@@ -1,5 +1,5 @@
-//! Drivers for the hardware that a machine turns out to have: sets of modules, and the index from which the init loads what
-//! devices ask for.
+//! Drivers for hardware that is only known at boot: sets of modules, and the index from which the init loads modules by
+//! device.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -9,24 +9,24 @@ use whit::modalias::MAX_LINE;
 
 use super::{Error, Module, Modules, normal_name};
 
-/// What an initramfs is for.
+/// A set of modules: for a kind of machine, or for a file system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum For {
     /// Virtual machines of KVM: virtio on PCI and MMIO.
     Virtio,
-    /// What QEMU can be told to have: virtio, its IDE, AHCI, NVMe and SCSI disks, its network cards.
+    /// QEMU's devices: virtio, IDE, AHCI, NVMe and SCSI disks, network cards.
     Qemu,
     /// Firecracker's virtio on MMIO.
     Firecracker,
-    /// Amazon's machines: NVMe and ENA, and those of Xen before.
+    /// Amazon's machines: NVMe and ENA, and the older ones on Xen.
     Aws,
-    /// Any machine: every driver of disks, of network cards by wire, and of the buses before them.
+    /// Any machine: all drivers of disks, of wired network cards, and of their buses.
     BareMetal,
     /// A file system, by the name of its type.
     FileSystem(String),
 }
 
-/// Of [`For::BareMetal`]: where a kernel has such drivers.
+/// The files and directories of [`For::BareMetal`] in a kernel.
 const BARE_METAL: &[&str] = &[
     "drivers/acpi",
     "drivers/ata",
@@ -74,7 +74,7 @@ const VIRTIO: &[&str] = &[
     "evdev",
 ];
 
-/// What only QEMU has beside virtio.
+/// QEMU's devices other than virtio.
 const EMULATED: &[&str] = &[
     "ata_piix",
     "ata_generic",
@@ -126,35 +126,35 @@ impl FromStr for For {
             other if !other.is_empty() && other.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)) => {
                 Ok(Self::FileSystem(other.to_owned()))
             }
-            other => Err(format!(
-                "\"{other}\" is neither virtio, qemu, firecracker, aws, bare-metal nor the type of a file system"
-            )),
+            other => {
+                Err(format!("\"{other}\" is neither virtio, qemu, firecracker, aws, bare-metal nor a file system type"))
+            }
         }
     }
 }
 
-/// What is put into an initramfs for the hardware that it may meet.
+/// The drivers of an initramfs that are loaded by device.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Drivers {
-    /// Every module that may be loaded, in the order of their names.
+    /// All modules that may be loaded, sorted by name.
     pub modules: Vec<Module>,
-    /// What the init reads (`whit::modalias`).
+    /// The index for the init (`whit::modalias`).
     pub index: Vec<u8>,
-    /// How many patterns are in it.
+    /// The number of patterns in the index.
     pub patterns: usize,
-    /// Files below /lib/firmware that the modules name.
+    /// Files below /lib/firmware that the modules may request.
     pub firmware: BTreeSet<String>,
 }
 
 impl Modules {
-    /// The modules of sets, by name, as far as this kernel has them as files: those to be loaded in any case, and those that
-    /// devices ask for.
+    /// Returns the names of the sets' modules that this kernel has as files: those that are always loaded, and those that
+    /// are loaded by device.
     ///
     /// # Errors
     /// A file system that this kernel has neither as a module nor built in.
     pub fn of_sets(&self, sets: &[For]) -> Result<(Vec<String>, Vec<String>), Error> {
         let (mut always, mut by_device) = (Vec::new(), BTreeSet::new());
-        // What mkraw writes, for which no device asks.
+        // The file system of mkraw's disks; no device has it as an alias.
         if sets.iter().any(|set| !matches!(set, For::FileSystem(_))) && self.index.paths.contains_key("ext4") {
             always.push("ext4".to_owned());
         }
@@ -178,7 +178,7 @@ impl Modules {
             };
             let names = named.into_iter().flatten().map(|name| normal_name(name));
             by_device.extend(names.filter(|name| self.index.paths.contains_key(name)));
-            // A file system for which no device asks.
+            // A file system; no device has it as an alias.
             if self.index.paths.contains_key("9p") && matches!(set, For::Virtio | For::Qemu) {
                 always.push("9p".to_owned());
             }
@@ -186,7 +186,7 @@ impl Modules {
         Ok((always, by_device.into_iter().collect()))
     }
 
-    /// The names of the modules whose files are these, or below these, in `kernel/`.
+    /// Returns the names of the modules whose files are among `places` in `kernel/`, or below them.
     fn below(&self, places: &[&str]) -> impl Iterator<Item = String> {
         self.index.paths.iter().filter_map(move |(name, path)| {
             let path = path.strip_prefix("kernel").unwrap_or(path);
@@ -199,12 +199,12 @@ impl Modules {
         })
     }
 
-    /// Makes the index of the modules `names`, of those that have a pattern for devices, with what each needs.
+    /// Makes the index of those modules `names` that have a device pattern, with their dependencies.
     ///
     /// # Errors
-    /// A module that is not there, a circle, a file that is no module.
+    /// A missing module; a dependency cycle; a file that is not a module.
     pub fn drivers(&self, names: &[String]) -> Result<Drivers, Error> {
-        // The directory that the files are in, as the init will see it.
+        // The directory of the files in the initramfs.
         let index = format!("/lib/modules/{}\n", self.version()).into_bytes();
         let mut drivers = Drivers { index, ..Drivers::default() };
         let mut modules = BTreeSet::new();
@@ -216,7 +216,7 @@ impl Modules {
             let load = self.closure(&[name])?.load;
             let line = load.iter().map(Module::plain).collect::<Vec<_>>().join(&b' ');
             if line.len() >= MAX_LINE {
-                let what = format!("needs {} modules, more than the init reads in one line", load.len());
+                let what = format!("needs {} modules, more than fit in one line of the init's index", load.len());
                 return Err(Error::Unreadable { path: self.directory.join(&self.index.paths[name]), what });
             }
             drivers.index.extend([&line[..], b"\n"].concat());
@@ -234,13 +234,13 @@ impl Modules {
     }
 }
 
-/// A pattern as short as it can be: where all that is left are fields of any value, one star says so. A device of these buses
-/// always has all fields.
+/// Shortens a pattern: one star replaces the trailing fields that match any value. A device of these buses always has all
+/// fields.
 pub(super) fn shortened(pattern: &str) -> String {
     let is_value = |c: char| matches!(c, '*' | ']') || c.is_ascii_digit() || c.is_ascii_uppercase();
     let mut rest = pattern;
     if ["pci:", "usb:", "virtio:"].iter().any(|bus| pattern.starts_with(bus)) {
-        // `v*` and the like, behind a value.
+        // A field such as `v*`, after a value.
         while let Some(field) =
             rest.strip_suffix('*').map(|rest| rest.trim_end_matches(|c: char| c.is_ascii_lowercase()))
             && field.len() + 1 < rest.len()
@@ -257,7 +257,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_of_any_value_at_the_end_are_one_star() {
+    fn one_star_replaces_trailing_fields_that_match_any_value() {
         for (pattern, expected) in [
             ("pci:v00008086d0000100Esv*sd*bc*sc*i*", "pci:v00008086d0000100E*"),
             ("pci:v*d*sv*sd*bc01sc06i01*", "pci:v*d*sv*sd*bc01sc06i01*"),

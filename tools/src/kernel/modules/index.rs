@@ -1,7 +1,7 @@
-//! What a kernel's modules directory (`/lib/modules/VERSION`) says: which modules there are and what each needs.
+//! Reads a kernel's modules directory (`/lib/modules/VERSION`): the modules and their dependencies.
 //!
-//! depmod's files are read when they are there. A package that was only unpacked has none (its postinst would have made
-//! them): then the modules themselves are asked, and of them only those that something needs.
+//! depmod's files are used if they exist. A package that was only unpacked has none (its postinst would create them): then
+//! the modules themselves are read, but only those that are needed.
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,18 +14,18 @@ use super::hardware::shortened;
 use super::modinfo::{self, Modinfo};
 use super::{Error, Needs, normal_name};
 
-/// Modules by name, with what depmod recorded of them if it ran.
+/// Modules by name, with their dependencies from depmod, if it ran.
 pub(super) struct Index {
     directory: PathBuf,
     /// Name -> path below the directory.
     pub(super) paths: BTreeMap<String, PathBuf>,
-    /// Modules that are part of the kernel itself.
+    /// Modules that are built into the kernel.
     pub(super) builtin: BTreeSet<String>,
     recorded: Option<BTreeMap<String, Needs>>,
     aliases: OnceCell<BTreeMap<String, Vec<String>>>,
     /// Module -> its patterns, as depmod recorded them.
     patterns: OnceCell<BTreeMap<String, Vec<String>>>,
-    /// What was read of modules' files.
+    /// The descriptions read from modules' files.
     read: RefCell<BTreeMap<String, Rc<Modinfo>>>,
 }
 
@@ -49,7 +49,7 @@ impl Index {
         Ok(index)
     }
 
-    /// Takes over `modules.dep` (`PATH: PATH…`) and `modules.softdep` (`softdep NAME pre: NAME… post: NAME…`).
+    /// Reads `modules.dep` (`PATH: PATH…`) and `modules.softdep` (`softdep NAME pre: NAME… post: NAME…`).
     fn take_depmod(&mut self, dependencies: &[String]) -> Result<(), Error> {
         let mut recorded: BTreeMap<String, Needs> = BTreeMap::new();
         for (path, needs) in dependencies.iter().filter_map(|line| line.split_once(':')) {
@@ -73,7 +73,7 @@ impl Index {
         Ok(())
     }
 
-    /// What the module `name` needs; it must be one of `paths`.
+    /// Returns the dependencies of the module `name`, which must be one of `paths`.
     pub(super) fn needs(&self, name: &str) -> Result<Needs, Error> {
         if let Some(recorded) = &self.recorded {
             return Ok(recorded.get(name).cloned().unwrap_or_default());
@@ -81,7 +81,7 @@ impl Index {
         Ok(self.modinfo(name)?.needs.clone())
     }
 
-    /// What the file of a module says; nothing for what is no file.
+    /// Returns the description in a module's file; an empty one if there is no file.
     pub(super) fn modinfo(&self, name: &str) -> Result<Rc<Modinfo>, Error> {
         if let Some(read) = self.read.borrow().get(name) {
             return Ok(Rc::clone(read));
@@ -94,7 +94,7 @@ impl Index {
         Ok(modinfo)
     }
 
-    /// The patterns of devices that a module drives, shortened, each once.
+    /// Returns the device patterns of a module, shortened, without duplicates.
     pub(super) fn patterns(&self, name: &str) -> Result<Vec<String>, Error> {
         let patterns = if self.recorded.is_some() {
             let patterns = match self.patterns.get() {
@@ -120,7 +120,7 @@ impl Index {
         Ok(patterns.into_iter().collect())
     }
 
-    /// The modules that answer to the alias `name` (without wildcards), in the order of their names.
+    /// Returns the modules with the alias `name` (without wildcards), sorted by name.
     pub(super) fn with_alias(&self, name: &str) -> Result<&[String], Error> {
         let aliases = match self.aliases.get() {
             Some(aliases) => aliases,
@@ -132,7 +132,7 @@ impl Index {
         Ok(aliases.get(name).map(Vec::as_slice).unwrap_or_default())
     }
 
-    /// `modules.alias`: `alias PATTERN NAME`.
+    /// Reads `modules.alias`: `alias PATTERN NAME`.
     fn recorded_aliases(&self) -> Result<BTreeMap<String, Vec<String>>, Error> {
         let mut aliases: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for line in lines(&self.directory, "modules.alias")?.unwrap_or_default() {
@@ -144,10 +144,10 @@ impl Index {
         Ok(aliases)
     }
 
-    /// The aliases of the modules in directories called `crypto`.
+    /// Returns the aliases of the modules in directories named `crypto`.
     ///
-    /// A soft dependency that is no module's name is an algorithm's (ext4: `pre: crc32c`, which both crc32c_generic and
-    /// crc32c_intel offer). Looking there alone spares reading thousands of modules.
+    /// A soft dependency that is not the name of a module is an algorithm (ext4: `pre: crc32c`, an alias of crc32c_generic
+    /// and crc32c_intel). Reading only these directories avoids reading thousands of modules.
     fn crypto_aliases(&self) -> Result<BTreeMap<String, Vec<String>>, Error> {
         let mut aliases: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (name, path) in &self.paths {
@@ -162,7 +162,7 @@ impl Index {
     }
 }
 
-/// The lines of depmod's or the kernel's file `name`; none when the file is not there.
+/// Returns the lines of depmod's or the kernel's file `name`; `None` if it does not exist.
 fn lines(directory: &Path, name: &str) -> Result<Option<Vec<String>>, Error> {
     let path = directory.join(name);
     match fs::read(&path) {
@@ -175,7 +175,7 @@ fn lines(directory: &Path, name: &str) -> Result<Option<Vec<String>>, Error> {
     }
 }
 
-/// Every module file below `directory`, by name. Of two with one name, that in `updates/` wins, as for depmod.
+/// Returns all module files below `directory` by name. Of two with one name, the one in `updates/` wins, as in depmod.
 fn walk(directory: &Path) -> Result<BTreeMap<String, PathBuf>, Error> {
     let mut paths: BTreeMap<String, PathBuf> = BTreeMap::new();
     let mut pending = vec![PathBuf::new()];
@@ -185,7 +185,7 @@ fn walk(directory: &Path) -> Result<BTreeMap<String, PathBuf>, Error> {
         for entry in fs::read_dir(&path).map_err(unreadable)? {
             let entry = entry.map_err(unreadable)?;
             let below = below.join(entry.file_name());
-            // Not through symbolic links: `build` and `source` lead to the kernel's sources.
+            // Symbolic links are not followed: `build` and `source` are links to the kernel's sources.
             if entry.file_type().map_err(unreadable)?.is_dir() {
                 pending.push(below);
             } else if let Some(name) = module_name(&below) {
@@ -200,7 +200,7 @@ fn walk(directory: &Path) -> Result<BTreeMap<String, PathBuf>, Error> {
     Ok(paths)
 }
 
-/// The module that the file `path` holds, if its name is a module file's.
+/// Returns the name of the module in the file `path`, if that is a module file.
 fn module_name(path: &Path) -> Option<String> {
     let file = path.file_name()?.to_str()?;
     let stem = [".ko", ".ko.xz", ".ko.zst", ".ko.gz"].iter().find_map(|suffix| file.strip_suffix(suffix))?;
@@ -212,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_taken_from_module_files_alone() {
+    fn only_module_files_have_module_names() {
         for (path, expected) in [
             ("kernel/drivers/char/hw_random/virtio-rng.ko", Some("virtio_rng")),
             ("virtio_net.ko.xz", Some("virtio_net")),
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn updates_win_over_the_kernel_whatever_the_order() {
+    fn updates_win_over_the_kernel_in_any_order() {
         let directory = tempfile::tempdir().unwrap();
         for folder in ["aaa", "updates/dkms", "zzz"] {
             fs::create_dir_all(directory.path().join(folder)).unwrap();

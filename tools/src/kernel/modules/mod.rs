@@ -1,8 +1,7 @@
-//! Which kernel modules to load, and in which order, so that the ones that were named work.
+//! Kernel modules: resolves the dependencies of named modules, and their load order.
 //!
-//! The rules are modprobe's (libkmod): `-` and `_` are alike in names; what a module needs comes before it; soft
-//! dependencies come before or behind it, and are left out in silence when this kernel has them not; what is built into
-//! the kernel is there already.
+//! The rules are those of modprobe (libkmod). `-` and `_` are equal in names. Dependencies are loaded before a module; soft
+//! dependencies before or after it, and a missing one is ignored. Modules built into the kernel need no loading.
 
 mod hardware;
 mod index;
@@ -34,29 +33,29 @@ pub struct Module {
     pub below: PathBuf,
 }
 
-/// The answer to [`Modules::closure`].
+/// The result of [`Modules::closure`].
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Closure {
-    /// What to load, first to last.
+    /// The modules to load, in this order.
     pub load: Vec<Module>,
-    /// Those of the named modules that the kernel has built in.
+    /// The named modules that are built into the kernel.
     pub builtin: Vec<String>,
-    /// How many are loaded only when a device asks for one, and by how many patterns.
+    /// The number of modules that are loaded by device, and of their patterns.
     pub by_device: (usize, usize),
     /// The releases of the kernels that the modules were built for, each with one of its modules.
     pub releases: BTreeMap<String, String>,
-    /// Firmware that modules name and that was not found.
+    /// Firmware of the modules that was not found.
     pub missing_firmware: Vec<String>,
 }
 
-/// What must be loaded with a module.
+/// The dependencies of a module.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Needs {
-    /// `depends=`: before it, or it cannot be loaded.
+    /// `depends=`: required, loaded before it.
     modules: Vec<String>,
-    /// `softdep=pre:`: before it, if there.
+    /// `softdep=pre:`: optional, loaded before it.
     before: Vec<String>,
-    /// `softdep=post:`: behind it, if there.
+    /// `softdep=post:`: optional, loaded after it.
     after: Vec<String>,
 }
 
@@ -74,16 +73,16 @@ impl Needs {
     }
 }
 
-/// Why modules cannot be told.
+/// Why modules cannot be resolved.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No modules below a directory.
-    #[error("{}: no kernel's modules there; name a directory as /lib/modules/VERSION", .0.display())]
+    /// A directory without modules.
+    #[error("{}: contains no kernel modules; give a directory as /lib/modules/VERSION", .0.display())]
     NotModules(PathBuf),
-    /// Modules of several kernels below a directory.
-    #[error("{}: modules of several kernels there; name one of them: {}", .directory.display(), .versions.join(", "))]
+    /// A directory with modules of several kernels.
+    #[error("{}: contains modules of several kernels; give one of {}", .directory.display(), .versions.join(", "))]
     Several {
-        /// The directory that was named.
+        /// The given directory.
         directory: PathBuf,
         /// The kernels found there.
         versions: Vec<String>,
@@ -97,35 +96,35 @@ pub enum Error {
         name: String,
     },
     /// A module needs one that is neither a file nor built in.
-    #[error("{}: module \"{by}\" needs \"{name}\", which is not there; is the kernel's package complete?", .directory.display())]
+    #[error("{}: module \"{by}\" needs \"{name}\", which is missing; is the kernel's package complete?", .directory.display())]
     MissingDependency {
         /// The modules directory.
         directory: PathBuf,
-        /// The module that is not there.
+        /// The missing module.
         name: String,
         /// The module that needs it.
         by: String,
     },
-    /// Modules need each other.
-    #[error("{}: modules need each other in a circle: {}", .directory.display(), .names.join(" -> "))]
-    Circle {
+    /// A dependency cycle.
+    #[error("{}: dependency cycle of modules: {}", .directory.display(), .names.join(" -> "))]
+    Cycle {
         /// The modules directory.
         directory: PathBuf,
-        /// The circle, from a module to itself.
+        /// The cycle, from a module to itself.
         names: Vec<String>,
     },
-    /// A file is not what it should be.
+    /// A file is invalid or cannot be read.
     #[error("{}: {what}", .path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         what: String,
     },
 }
 
 impl Module {
-    /// The name of its file in an initramfs, where it is not compressed: `kernel/fs/ext4/ext4.ko`.
+    /// Returns the name of its uncompressed file in an initramfs: `kernel/fs/ext4/ext4.ko`.
     #[must_use]
     pub fn plain(&self) -> &[u8] {
         let name = self.below.as_os_str().as_bytes();
@@ -147,20 +146,20 @@ impl Modules {
         Ok(Self { directory, version, index })
     }
 
-    /// The directory itself, `…/VERSION`.
+    /// Returns the directory itself, `…/VERSION`.
     #[must_use]
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// The kernel's version, as `uname -r` says it.
+    /// Returns the kernel's version, as `uname -r` prints it.
     #[must_use]
     pub fn version(&self) -> &str {
         &self.version
     }
 
-    /// The content of a module's file, decompressed: the kernel loads it faster, an older one (before 5.17) at all, and a compressed
-    /// initramfs is the smaller for it.
+    /// Returns the decompressed content of a module's file. The kernel loads it faster, kernels before 5.17 cannot load
+    /// compressed modules, and a compressed initramfs becomes smaller.
     ///
     /// # Errors
     /// A file that cannot be read or decompressed.
@@ -169,24 +168,24 @@ impl Modules {
         modinfo::decompressed(&path).map_err(|error| Error::Unreadable { path, what: error.to_string() })
     }
 
-    /// The release of the kernel that a module was built for, when it says so.
+    /// Returns the release of the kernel that a module was built for, if known.
     #[must_use]
     pub fn release(&self, module: &Module) -> Option<String> {
         let release = self.index.modinfo(&module.name).ok()?.release.clone();
         Some(release).filter(|release| !release.is_empty())
     }
 
-    /// Whether there is a module of this name, built in or to be loaded.
+    /// Returns whether the kernel has a module of this name, built in or as a file.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         let name = normal_name(name);
         self.index.builtin.contains(&name) || self.index.paths.contains_key(&name)
     }
 
-    /// What to load so that the modules `names` work, each once, what is needed first.
+    /// Resolves the modules `names` and their dependencies, in load order without duplicates.
     ///
     /// # Errors
-    /// A module that is not there, a circle, a file that is no module.
+    /// A missing module; a dependency cycle; a file that is not a module.
     pub fn closure<N: AsRef<str>>(&self, names: &[N]) -> Result<Closure, Error> {
         let mut walk = Walk { modules: self, load: Vec::new(), path: Vec::new() };
         let mut builtin = Vec::new();
@@ -207,19 +206,19 @@ impl Modules {
     }
 }
 
-/// How one module came to want another.
+/// The type of a dependency.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Edge {
     Hard,
     Soft,
 }
 
-/// A walk in depth over what modules need.
+/// A depth-first walk over dependencies.
 struct Walk<'a> {
     modules: &'a Modules,
-    /// What is complete, in load order.
+    /// The completed modules, in load order.
     load: Vec<String>,
-    /// From a named module down to the one being visited, each with the edge that led to it.
+    /// The path from a named module to the current one, each with the edge to it.
     path: Vec<(String, Edge)>,
 }
 
@@ -229,13 +228,13 @@ impl Walk<'_> {
             return Ok(());
         }
         if let Some(position) = self.path.iter().position(|(visited, _)| visited == name) {
-            let circle = &self.path[position..];
-            // A soft dependency is only an order that is good to have: it gives way.
-            if edge == Edge::Soft || circle.iter().skip(1).any(|(_, edge)| *edge == Edge::Soft) {
+            let cycle = &self.path[position..];
+            // A soft dependency is optional: it is dropped to break the cycle.
+            if edge == Edge::Soft || cycle.iter().skip(1).any(|(_, edge)| *edge == Edge::Soft) {
                 return Ok(());
             }
-            let names = circle.iter().map(|(name, _)| name.as_str()).chain([name]).map(str::to_owned).collect();
-            return Err(Error::Circle { directory: self.modules.directory.clone(), names });
+            let names = cycle.iter().map(|(name, _)| name.as_str()).chain([name]).map(str::to_owned).collect();
+            return Err(Error::Cycle { directory: self.modules.directory.clone(), names });
         }
         let needs = self.modules.index.needs(name)?;
         self.path.push((name.to_owned(), edge));
@@ -258,10 +257,10 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Visits a soft dependency: a module, or every module that has it as an alias, or nothing.
+    /// Visits a soft dependency: a module, or all modules with this alias, or none.
     ///
-    /// Whether a module of that name is built in does not matter, as for modprobe: f2fs wants the algorithm `crc32`, of
-    /// modules, while the library `crc32` is built in.
+    /// As in modprobe, a built-in module of that name makes no difference: f2fs needs the algorithm `crc32`, which modules
+    /// provide, while the library `crc32` is built in.
     fn visit_soft(&mut self, name: &str) -> Result<(), Error> {
         let index = &self.modules.index;
         if index.paths.contains_key(name) {
@@ -276,18 +275,18 @@ impl Walk<'_> {
     }
 }
 
-/// Names of modules are equal when they differ in `-` and `_` alone.
+/// Normalizes the name of a module: `-` and `_` are equal.
 fn normal_name(name: &str) -> String {
     name.replace('-', "_")
 }
 
-/// The modules directory that `directory` is, or holds as an unpacked package does.
+/// Finds the modules directory: `directory` itself, or the only one in an unpacked package.
 fn find(directory: &Path) -> Result<PathBuf, Error> {
     if is_modules(directory) {
         return Ok(directory.to_owned());
     }
     for below in ["lib/modules", "usr/lib/modules", ""] {
-        // What cannot be listed holds no modules.
+        // A directory that cannot be listed counts as empty.
         let entries = fs::read_dir(directory.join(below)).into_iter().flatten().flatten();
         let mut found: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| is_modules(path)).collect();
         found.sort();

@@ -1,4 +1,4 @@
-//! A kernel module's own description: the `.modinfo` section, NUL-separated `key=value` (include/linux/moduleparam.h).
+//! Reads the description of a kernel module: the `.modinfo` section, NUL-separated `key=value` (include/linux/moduleparam.h).
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -7,18 +7,18 @@ use std::path::Path;
 use super::{Error, Needs, normal_name};
 use crate::compress;
 
-/// What a module file may decompress to; Debian's largest has 11 MB.
+/// The largest decompressed module; Debian's largest has 11 MB.
 const MODULE_MAX_BYTES: u64 = 256 << 20;
 
-/// What a module says of itself, as far as loading it goes.
+/// The description of a module, as far as it affects loading.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Modinfo {
     pub(super) needs: Needs,
-    /// Names that it answers to besides its own, wildcards included.
+    /// Its aliases, with wildcards.
     pub(super) aliases: Vec<String>,
-    /// Files below /lib/firmware that it may ask for.
+    /// Files below /lib/firmware that it may request.
     pub(super) firmware: Vec<String>,
-    /// The release of the kernel that it was built for; empty when it does not say.
+    /// The release of the kernel that it was built for; empty if unknown.
     pub(super) release: String,
 }
 
@@ -53,7 +53,7 @@ fn parse(section: &[u8]) -> Modinfo {
             }
             Some(("softdep", value)) => modinfo.needs.add_softdep(value),
             Some(("alias", value)) => modinfo.aliases.push(value.to_owned()),
-            // include/linux/vermagic.h: the release, and what else must be the same.
+            // include/linux/vermagic.h: the release, and other properties that must match.
             Some(("vermagic", value)) => modinfo.release = value.split(' ').next().unwrap_or_default().to_owned(),
             Some(("firmware", value)) => modinfo.firmware.push(value.to_owned()),
             _ => {}
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_repeat_and_others_are_skipped() {
+    fn repeated_keys_are_collected_and_others_are_skipped() {
         let section = b"license=GPL\0softdep=pre: crc32c\0\0alias=fs-ext4\0alias=ext3\0depends=jbd2,crypto-x,\0\
                         softdep=post: b-c pre: d\0depends\0name=ext4\0";
         let modinfo = parse(section);

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use tempfile::TempDir;
 
-/// A directory as depmod leaves it.
+/// Creates a modules directory with depmod's files.
 fn depmod(dependencies: &str, softdeps: &str, aliases: &str) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     for (name, text) in [
@@ -23,7 +23,7 @@ fn load(directory: &TempDir, names: &[&str]) -> Result<String, String> {
     Ok(closure.load.into_iter().map(|module| module.name).collect::<Vec<_>>().join(" "))
 }
 
-/// A module as small as ELF allows: a header, two sections, `.modinfo` and the names.
+/// Returns the smallest ELF module: a header, two sections, `.modinfo` and the names.
 fn module(modinfo: &[u8]) -> Vec<u8> {
     const HEADER: usize = 64;
     let names = b"\0.modinfo\0";
@@ -49,7 +49,7 @@ fn module(modinfo: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A directory as dpkg unpacks it, each module compressed as its name says.
+/// Creates a modules directory as dpkg unpacks it, with each module compressed according to its name.
 fn unpacked(modules: &[(&str, &[u8])]) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("modules.builtin"), "kernel/fs/ext4/ext4.ko\n").unwrap();
@@ -73,7 +73,7 @@ fn unpacked(modules: &[(&str, &[u8])]) -> TempDir {
 }
 
 #[test]
-fn what_is_needed_comes_first_and_once() {
+fn dependencies_are_loaded_first_and_once() {
     let directory = depmod(
         "kernel/net/virtio_net.ko: kernel/net/net_failover.ko kernel/net/failover.ko\n\
          kernel/net/net_failover.ko: kernel/net/failover.ko\nkernel/net/failover.ko:\n\
@@ -92,7 +92,7 @@ fn what_is_needed_comes_first_and_once() {
 }
 
 #[test]
-fn soft_dependencies_stand_before_and_behind() {
+fn soft_dependencies_are_loaded_before_and_after() {
     let directory = depmod(
         "f2fs.ko: lz4.ko\nlz4.ko:\ncrc32_generic.ko:\ncrc32-pclmul.ko:\nlate.ko:\n",
         "# made by depmod\nsoftdep f2fs pre: crc32 absent crc16\nsoftdep f2fs post: late\n",
@@ -102,17 +102,17 @@ fn soft_dependencies_stand_before_and_behind() {
 }
 
 #[test]
-fn circles_end() {
+fn soft_cycles_are_broken_and_hard_cycles_are_errors() {
     let soft = depmod("a.ko:\nb.ko:\n", "softdep a pre: b\nsoftdep b pre: a\n", "");
     assert_eq!(load(&soft, &["a"]).unwrap(), "b a");
     let mixed = depmod("a.ko:\nb.ko: a.ko\n", "softdep a post: b\n", "");
     assert_eq!(load(&mixed, &["b"]).unwrap(), "a b");
     let hard = depmod("a.ko: b.ko\nb.ko: c.ko\nc.ko: b.ko\n", "", "");
-    assert!(load(&hard, &["a"]).unwrap_err().ends_with("circle: b -> c -> b"));
+    assert!(load(&hard, &["a"]).unwrap_err().ends_with("cycle of modules: b -> c -> b"));
 }
 
 #[test]
-fn modules_of_an_unpacked_package_are_asked_themselves() {
+fn without_depmod_the_modules_themselves_are_read() {
     let directory = unpacked(&[
         ("kernel/fs/btrfs.ko.xz", b"softdep=pre: crc32c\0depends=raid6-pq,xor\0"),
         ("kernel/lib/raid6_pq.ko.zst", b"depends=\0"),
@@ -127,7 +127,7 @@ fn modules_of_an_unpacked_package_are_asked_themselves() {
 }
 
 #[test]
-fn a_file_that_is_no_module_is_named() {
+fn the_error_for_an_invalid_module_has_its_file() {
     let directory = unpacked(&[("kernel/cut.ko.xz", b""), ("kernel/text.ko", b"")]);
     let path = directory.path().join("kernel/cut.ko.xz");
     let whole = fs::read(&path).unwrap();
@@ -140,7 +140,7 @@ fn a_file_that_is_no_module_is_named() {
 }
 
 #[test]
-fn a_missing_module_is_named_with_its_directory() {
+fn the_error_for_a_missing_module_has_its_directory() {
     let directory = depmod("a.ko:\n", "", "");
     let error = load(&directory, &["virtio-blk"]).unwrap_err();
     assert!(error.contains("no module \"virtio_blk\"") && error.contains(directory.path().to_str().unwrap()));
@@ -166,7 +166,7 @@ fn the_only_kernel_of_a_package_is_found() {
 }
 
 #[test]
-fn drivers_have_an_index_of_their_patterns_with_what_each_needs() {
+fn drivers_have_an_index_of_their_patterns_and_dependencies() {
     let nic =
         b"depends=mii,crc16\0alias=pci:v00008086d0000100Esv*sd*bc*sc*i*\0alias=pci:v00008086d0000100Fsv*sd*bc*sc*i*\0\
                 firmware=nic/a.fw\0";
@@ -197,13 +197,13 @@ fn drivers_have_an_index_of_their_patterns_with_what_each_needs() {
 }
 
 #[test]
-fn depmods_patterns_are_those_of_the_modules() {
+fn patterns_are_read_from_depmods_files() {
     let directory = depmod(
         "kernel/drivers/net/virtio_net.ko:\nkernel/fs/xfs/xfs.ko:\nkernel/fs/9p/9p.ko:\n",
         "",
         "alias virtio:d00000001v* virtio_net\nalias fs-xfs xfs\n",
     );
-    // It is asked for the firmware that it names.
+    // The module's file is read for its firmware.
     let nic = directory.path().join("kernel/drivers/net/virtio_net.ko");
     fs::create_dir_all(nic.parent().unwrap()).unwrap();
     fs::write(nic, module(b"")).unwrap();

@@ -1,4 +1,4 @@
-//! QEMU's command line: what a machine is made of, in the words of qemu-system-x86_64(1).
+//! Builds the command line of qemu-system-x86_64(1).
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -22,19 +22,19 @@ pub enum Board {
     Microvm,
 }
 
-/// What executes the guest's instructions.
+/// The executor of the guest's instructions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Accelerator {
     /// The host's processor where KVM runs a guest, else translation.
     #[default]
     Auto,
-    /// The host's processor.
+    /// KVM: the host's processor.
     Kvm,
-    /// Translation, on any host.
+    /// TCG: translation, on any host.
     Tcg,
 }
 
-/// How a disk is attached.
+/// The interface of a disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DiskInterface {
     /// virtio-blk: /dev/vda.
@@ -47,7 +47,7 @@ pub enum DiskInterface {
 }
 
 impl DiskInterface {
-    /// The first disk's device in the guest.
+    /// Returns the first disk's device in the guest.
     #[must_use]
     pub const fn first_device(self) -> &'static str {
         match self {
@@ -70,29 +70,29 @@ pub enum Nic {
     None,
 }
 
-/// A folder of the host in the guest.
+/// A shared folder of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Share {
-    /// A folder that QEMU serves.
+    /// 9p, served by QEMU.
     Plan9 {
         /// The folder.
         folder: PathBuf,
         /// Whether writing is refused.
         read_only: bool,
     },
-    /// A daemon that listens on a socket.
+    /// virtiofs, served by a daemon that listens on a socket.
     Virtiofs {
         /// The socket.
         socket: PathBuf,
     },
 }
 
-/// What is behind a port.
+/// The host's end of a port.
 #[derive(Clone, Debug)]
 enum PortEnd {
     /// A socket that QEMU connects to.
     Socket(PathBuf),
-    /// A file that QEMU makes, of what the guest says.
+    /// A file to which QEMU writes the guest's output.
     File(PathBuf),
 }
 
@@ -111,7 +111,7 @@ pub struct CommandLine {
     nic: Nic,
     forwards: Vec<Forward>,
     shares: Vec<Share>,
-    /// What is behind ports of a virtio serial device, by the ports' names.
+    /// The ports of a virtio serial device, with their names.
     ports: Vec<(&'static str, PortEnd)>,
     exact_time: bool,
     more: Vec<OsString>,
@@ -119,7 +119,7 @@ pub struct CommandLine {
 }
 
 impl CommandLine {
-    /// One processor, 256 MiB, virtio-net; nothing else.
+    /// Creates a machine with one processor, 256 MiB and virtio-net.
     pub fn new(kernel: impl Into<PathBuf>) -> Self {
         Self {
             board: Board::default(),
@@ -193,7 +193,7 @@ impl CommandLine {
         self
     }
 
-    /// Leaves the disk images as they are: what the guest writes is lost with the machine.
+    /// Keeps the disk images unchanged: the guest's writes are lost with the machine.
     #[must_use]
     pub fn snapshot(mut self) -> Self {
         self.snapshot = true;
@@ -221,21 +221,21 @@ impl CommandLine {
         self
     }
 
-    /// Adds a port of a virtio serial device (/sys/class/virtio-ports in the guest), behind a socket that QEMU connects to.
+    /// Adds a port of a virtio serial device (/sys/class/virtio-ports in the guest); QEMU connects it to a socket.
     #[must_use]
     pub fn port(mut self, name: &'static str, socket: impl Into<PathBuf>) -> Self {
         self.ports.push((name, PortEnd::Socket(socket.into())));
         self
     }
 
-    /// Adds a port as [`CommandLine::port`] does, whose words go into a file.
+    /// Adds a port like [`CommandLine::port`]; QEMU writes its output to a file.
     #[must_use]
     pub fn port_into(mut self, name: &'static str, file: impl Into<PathBuf>) -> Self {
         self.ports.push((name, PortEnd::File(file.into())));
         self
     }
 
-    /// Whether the guest's instructions are translated.
+    /// Returns whether the machine runs without KVM.
     #[must_use]
     pub fn is_emulated(&self) -> bool {
         self.exact_time
@@ -259,30 +259,30 @@ impl CommandLine {
         self
     }
 
-    /// Adds an option of QEMU's own, for devices that have no name here.
+    /// Adds any other option of QEMU.
     #[must_use]
     pub fn option(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.more.extend([name.into(), value.as_ref().to_owned()]);
         self
     }
 
-    /// Has QEMU connect a machine protocol to this socket.
+    /// Makes QEMU connect a machine protocol (QMP) to this socket.
     pub(super) fn control(mut self, socket: &Path) -> Self {
         self.controls.push(socket.to_owned());
         self
     }
 
-    /// The ports: the names of their ends in QEMU, and those that the guest knows.
+    /// Returns the ports: their chardev ids in QEMU, and their names in the guest.
     pub(super) fn ports(&self) -> Vec<(String, String)> {
         (0..).zip(&self.ports).map(|(number, (name, _))| (port_end(number), (*name).to_owned())).collect()
     }
 
-    /// The arguments, without the program's name.
+    /// Returns the arguments, without the program's name.
     #[must_use]
     pub fn arguments(&self) -> Vec<OsString> {
         let mut arguments = Arguments(Vec::new());
-        // The serial port on standard input and output, shared with QEMU's monitor (ctrl-a c), and no screen. -nographic
-        // would have the firmware talk on that port too.
+        // The serial port is on standard input and output, shared with QEMU's monitor (ctrl-a c). There is no screen. With
+        // -nographic, the firmware would write to the port too.
         arguments.option("-display", "none").option("-vga", "none").option("-serial", "mon:stdio").flag("-no-reboot");
         self.machine(&mut arguments);
         self.execution(&mut arguments);
@@ -318,7 +318,7 @@ impl CommandLine {
         arguments.0
     }
 
-    /// The board; its memory is one that a daemon of the host can map, where one has to.
+    /// Adds the board; for virtiofs, with memory that a daemon of the host can map.
     fn machine(&self, arguments: &mut Arguments) {
         let board = match self.board {
             Board::Pc => "pc",
@@ -339,13 +339,12 @@ impl CommandLine {
             arguments.option("-rtc", "base=2026-01-01T00:00:00,clock=vm").option("-seed", "1");
             return;
         }
-        // All that QEMU can do: images of today want x86-64-v2 at least, and entropy comes with RDRAND.
+        // All features: current images need at least x86-64-v2, and RDRAND provides entropy.
         let accelerator = if self.is_emulated() { "tcg" } else { "kvm" };
         arguments.option("-accel", accelerator).option("-cpu", "max");
         if self.is_emulated() && self.board == Board::Microvm {
-            // A microvm's only clock to measure the processor's by is the PIT, and on a busy host the kernel finds the two at
-            // odds, gives both up and stands still ("tsc: Unable to calibrate against PIT", 6.1 and 6.12). Counted in
-            // instructions they agree.
+            // On a microvm, the kernel can calibrate the TSC only against the PIT. On a busy host this fails, and the boot hangs
+            // ("tsc: Unable to calibrate against PIT", 6.1 and 6.12). With -icount both clocks count instructions and agree.
             arguments.option("-icount", "shift=2");
         }
     }
@@ -356,7 +355,7 @@ impl CommandLine {
                 arguments.option("-nic", "none");
                 return;
             }
-            // Without the boot ROM, which nothing here boots from and not every installation has.
+            // Without the boot ROM, which is not used and not always installed.
             (Nic::VirtioNet, Board::Microvm) => "virtio-net-device,netdev=net0",
             (Nic::VirtioNet, _) => "virtio-net-pci,netdev=net0,romfile=",
             (Nic::E1000, _) => "e1000,netdev=net0,romfile=",
@@ -370,10 +369,10 @@ impl CommandLine {
 }
 
 impl CommandLine {
-    /// What else leads out of the guest: shared folders and serial ports.
+    /// Adds shared folders and serial ports.
     fn channels(&self, arguments: &mut Arguments) {
         let bus = if self.board == Board::Microvm { "device" } else { "pci" };
-        // Before the folders: the init looks for ports at the first ten devices.
+        // Before the folders, because the init looks for ports only at the first ten devices.
         if !self.ports.is_empty() {
             arguments.option("-device", format!("virtio-serial-{bus}"));
         }
@@ -381,7 +380,7 @@ impl CommandLine {
             let tag = share_tag(number);
             match share {
                 Share::Plan9 { folder, read_only } => {
-                    // Owners are kept by whoever may change them; others' files are all theirs.
+                    // Only root can set owners; for other users, all files belong to them.
                     let model = if rustix::process::geteuid().is_root() { "passthrough" } else { "none" };
                     let access = if *read_only { ",readonly=on" } else { "" };
                     let mut device = OsString::from(format!("local,id={tag},security_model={model}{access},path="));
@@ -409,12 +408,12 @@ impl CommandLine {
     }
 }
 
-/// The name of a port's end in QEMU, by its place.
+/// Returns the chardev id of a port.
 fn port_end(number: usize) -> String {
     format!("port{number}")
 }
 
-/// The tag of a share, by its place.
+/// Returns the tag of a share.
 #[must_use]
 pub fn share_tag(number: usize) -> String {
     format!("share{number}")
@@ -451,13 +450,14 @@ impl Arguments {
     }
 }
 
-/// A name that QEMU takes for a file's: before the first slash, a colon ends the name of a protocol (`path_has_protocol()`).
+/// Returns a path that QEMU does not parse as a protocol: a colon before the first slash ends a protocol name
+/// (`path_has_protocol()`).
 fn plain_name(path: &Path) -> PathBuf {
     let is_protocol = path.as_os_str().as_encoded_bytes().iter().find(|byte| b":/".contains(byte)) == Some(&b':');
     if is_protocol { Path::new(".").join(path) } else { path.to_owned() }
 }
 
-/// A file's name inside `key=value,…`: QEMU reads a doubled comma as one.
+/// Escapes a file's name for `key=value,…`: a comma is doubled.
 fn option_value(name: &OsStr) -> OsString {
     use std::os::unix::ffi::{OsStrExt, OsStringExt};
     let mut bytes = Vec::new();
@@ -467,7 +467,7 @@ fn option_value(name: &OsStr) -> OsString {
     OsString::from_vec(bytes)
 }
 
-/// A word as a POSIX shell reads it back.
+/// Quotes a word for a POSIX shell.
 fn shell_word(word: &str) -> String {
     let plain = |character: char| character.is_ascii_alphanumeric() || "-_=+,./:@%".contains(character);
     if !word.is_empty() && word.chars().all(plain) {

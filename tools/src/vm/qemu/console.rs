@@ -1,9 +1,9 @@
-//! What a machine said on its serial port: kept as text, and waited for by condition.
+//! The output of a machine's serial port: stored as text, with waiting for a condition.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What is kept of a console; of a longer one, the end. A boot with everything switched on has less than 1 MiB.
+/// The most bytes of a console that are stored; of a longer one, the end. A boot with all debug output has less than 1 MiB.
 const TRANSCRIPT_MAX_BYTES: usize = 16 << 20;
 
 /// A console's text, filled by one thread and waited on by others.
@@ -16,23 +16,23 @@ pub(super) struct Console {
 #[derive(Default)]
 struct Text {
     bytes: Vec<u8>,
-    /// How many bytes were dropped before the first of `bytes`.
+    /// The number of bytes dropped before `bytes`.
     dropped: usize,
     cleaner: Cleaner,
     ended: bool,
 }
 
-/// Why waiting ended without what was waited for.
+/// Why waiting failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lost {
     /// The machine ended.
     Ended,
-    /// The time was over.
+    /// The timeout expired.
     Late,
 }
 
 impl Console {
-    /// Adds what came from the serial port.
+    /// Adds bytes from the serial port.
     pub(super) fn push(&self, raw: &[u8]) {
         let mut text = self.lock();
         let Text { bytes, dropped, cleaner, .. } = &mut *text;
@@ -45,21 +45,21 @@ impl Console {
         self.changed.notify_all();
     }
 
-    /// Says that nothing more will come.
+    /// Marks the end of the output.
     pub(super) fn end(&self) {
         self.lock().ended = true;
         self.changed.notify_all();
     }
 
-    /// Everything so far, without terminal control.
+    /// Returns the output so far, without terminal control.
     pub(super) fn transcript(&self) -> String {
         let text = self.lock();
         let cut = if text.dropped > 0 { format!("[{} bytes before this]\n", text.dropped) } else { String::new() };
         cut + &String::from_utf8_lossy(&text.bytes)
     }
 
-    /// Waits until `find` finds something in what came behind `position`, which it is given anew after each change: the
-    /// number of bytes to step over, and what to return.
+    /// Waits until `find` succeeds. `find` gets the output after `position`, again after each change. It returns the number of
+    /// bytes to advance, and the result.
     pub(super) fn wait<T>(
         &self,
         position: &mut usize,
@@ -91,13 +91,13 @@ impl Console {
         }
     }
 
-    /// The text; what a thread that panicked left of it is still text.
+    /// Locks the text; it is valid even if a thread has panicked.
     fn lock(&self) -> MutexGuard<'_, Text> {
         self.text.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Takes terminal control (ECMA-48) out of a stream of bytes.
+/// Removes terminal control (ECMA-48) from a stream of bytes.
 #[derive(Debug, Default)]
 struct Cleaner {
     state: State,
@@ -105,14 +105,14 @@ struct Cleaner {
     line_is_open: bool,
 }
 
-/// Where in a control sequence a stream is.
+/// The state of the parser of control sequences.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
     #[default]
     Text,
-    /// Behind ESC.
+    /// After ESC.
     Escape,
-    /// Behind ESC and an intermediate byte, as in ESC ( B.
+    /// After ESC and an intermediate byte, as in ESC ( B.
     Intermediate,
     /// In a control sequence, ESC [ … final byte.
     Control,
@@ -121,11 +121,11 @@ enum State {
 }
 
 impl Cleaner {
-    /// The byte, if it is text.
+    /// Returns the byte, if it is text.
     fn clean(&mut self, byte: u8) -> Option<u8> {
         const ESCAPE: u8 = 0x1b;
         const BELL: u8 = 0x07;
-        // What is broken off by a newline was not a sequence: a crash in the middle of one must stay readable.
+        // A newline ends an incomplete sequence, so that a crash in the middle of one stays readable.
         if byte == b'\n' {
             *self = Self::default();
             return Some(byte);
@@ -145,7 +145,7 @@ impl Cleaner {
                 b'[' => State::Control,
                 b']' | b'P' | b'X' | b'^' | b'_' => State::String,
                 _ if intermediate => State::Intermediate,
-                // A terminal that is reset shows an empty screen, and what follows is no part of the line before.
+                // A reset clears the screen, so the following text starts a new line.
                 b'c' if self.line_is_open => {
                     *self = Self::default();
                     return Some(b'\n');
@@ -161,7 +161,7 @@ impl Cleaner {
     }
 }
 
-/// Where `needle` begins in `haystack`.
+/// Returns the offset of `needle` in `haystack`.
 pub(super) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     haystack.windows(needle.len().max(1)).position(|window| window == needle)
 }
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn text_stays_and_terminal_control_goes() {
+    fn terminal_control_is_removed_and_text_stays() {
         for (raw, expected) in [
             (&b"\x1bc\x1b[?7l\x1b[2J\x1b[0mSeaBIOS (version 1.16)\r\n"[..], "SeaBIOS (version 1.16)\n"),
             (b"Booting from ROM..\x1bc\x1b[?7l\x1b[2J6.1\r\n\x1bc", "Booting from ROM..\n6.1\n"),
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn waiting_ends_with_what_is_found_or_with_the_machine() {
+    fn waiting_ends_with_a_match_the_end_of_the_machine_or_a_timeout() {
         let console = Arc::new(Console::default());
         let mut position = 0;
         let marker = |unread: &[u8], _| find(unread, b"go").map(|at| (at + 2, at));

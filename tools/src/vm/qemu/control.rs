@@ -1,4 +1,4 @@
-//! QEMU's machine protocol (QMP, docs/interop/qmp-spec): one JSON object a line.
+//! A client of QEMU's machine protocol (QMP, docs/interop/qmp-spec): one JSON object per line.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -8,17 +8,17 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
 
-/// How long QEMU may take to answer; it does so within milliseconds unless the host stands still.
+/// The timeout for an answer of QEMU, which takes milliseconds unless the host is stalled.
 const ANSWER: Duration = Duration::from_secs(30);
 
-/// The control socket of a machine. It listens before QEMU starts and QEMU connects to it, so that nothing is raced.
+/// The control socket of a machine. It listens before QEMU starts, and QEMU connects to it, so there is no race.
 pub(super) struct Control {
     listener: UnixListener,
     stream: Option<BufReader<UnixStream>>,
 }
 
 impl Control {
-    /// Makes the socket at `path`.
+    /// Creates the socket at `path`.
     pub(super) fn listen(path: &Path) -> io::Result<Self> {
         Ok(Self { listener: UnixListener::bind(path)?, stream: None })
     }
@@ -28,7 +28,7 @@ impl Control {
         self.ask(command, arguments, &mut |_| ()).map(drop)
     }
 
-    /// Executes a command and returns the answer. `note` is given the events that come before it.
+    /// Executes a command and returns the answer. Calls `note` with events that precede it.
     pub(super) fn ask(&mut self, command: &str, arguments: &Value, note: &mut dyn FnMut(&Value)) -> io::Result<Value> {
         let stream = match &mut self.stream {
             Some(stream) => stream,
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
     use std::thread;
 
-    /// Plays QEMU: greets, answers the commands with `answers`, and returns what it was asked.
+    /// Simulates QEMU: sends a greeting, answers the commands with `answers`, and returns the received commands.
     fn play(answers: &'static [&'static str]) -> (Control, thread::JoinHandle<Vec<String>>) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("qmp");
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_are_answered_past_events() {
+    fn events_before_an_answer_are_skipped() {
         let (mut control, qemu) = play(&["{\"return\": {}}\r\n", "{\"event\": \"POWERDOWN\"}\r\n{\"return\": {}}\r\n"]);
         control.execute("device_del", &json!({ "id": "disk0" })).unwrap();
         assert_eq!(
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn refusal_and_end_are_errors() {
+    fn refused_commands_and_the_end_of_qemu_are_errors() {
         let (mut control, qemu) = play(&["{\"return\": {}}\n", "{\"error\": {\"desc\": \"no such command\"}}\n", ""]);
         assert!(control.execute("nix", &Value::Null).unwrap_err().to_string().contains("no such command"));
         assert_eq!(control.execute("quit", &Value::Null).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);

@@ -1,11 +1,11 @@
-//! What can go wrong with a machine, told with all that is needed to see why.
+//! Errors of a machine, with the context for finding the cause.
 
 use std::fmt;
 use std::io;
 
 use super::command::PROGRAM;
 
-/// Why a machine did not do what was asked.
+/// Why an operation on a machine failed.
 #[derive(thiserror::Error)]
 pub enum Error {
     /// QEMU is not installed.
@@ -14,10 +14,10 @@ pub enum Error {
     /// QEMU cannot be started.
     #[error("{PROGRAM}: cannot be started: {0}")]
     Start(io::Error),
-    /// The machine did not say or do what was waited for.
-    #[error("{what}\n--- command\n{command}\n--- console\n{console}\n--- QEMU's own words\n{messages}")]
+    /// The machine did not reach an expected state.
+    #[error("{what}\n--- command\n{command}\n--- console\n{console}\n--- messages of QEMU\n{messages}")]
     Failed {
-        /// What was waited for.
+        /// The failed expectation.
         what: String,
         /// The command line.
         command: String,
@@ -34,7 +34,7 @@ pub enum Error {
     Control(io::Error),
 }
 
-/// As [`fmt::Display`]: tests unwrap results, and a console on one line with escapes helps nobody.
+/// The same as [`fmt::Display`]: tests unwrap results, and a console on one line with escapes is unreadable.
 impl fmt::Debug for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, formatter)

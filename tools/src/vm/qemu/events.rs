@@ -23,7 +23,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Waits for QEMU at `socket`. `ports` are the names of the ports by the names of their ends (`-chardev id=`).
+    /// Listens for QEMU at `socket`. `ports` are pairs of chardev id and port name.
     pub(super) fn listen(socket: &Path, ports: Vec<(String, String)>) -> io::Result<Self> {
         let mut control = Control::listen(socket)?;
         let opened = Arc::new(Mutex::new(BTreeSet::new()));
@@ -40,15 +40,15 @@ impl Watch {
         Ok(Self { socket: socket.to_owned(), opened, has_failed, thread: Some(thread) })
     }
 
-    /// Reads what QEMU, which has ended, still said.
+    /// Reads the remaining events of a QEMU that has ended.
     pub(super) fn finish(&mut self) {
         let Some(thread) = self.thread.take() else { return };
-        // Where QEMU has not connected, this is what is waited for.
+        // If QEMU has not connected, this connection wakes the thread.
         drop(UnixStream::connect(&self.socket));
         let _ = thread.join(); // a thread that panicked has reported it
     }
 
-    /// Whether the guest opened this port at any time.
+    /// Returns whether the guest has ever opened this port.
     pub(super) fn has_opened(&self, name: &str) -> bool {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
     }
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
     use std::io::{BufRead, BufReader, Read, Write};
 
-    /// Plays a QEMU that answers three lines and says `more`.
+    /// Simulates a QEMU that sends three answers and `more`.
     fn play(chardev: &str, more: &str) -> Watch {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("qmp");
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_was_ever_open_is_known() {
+    fn a_port_that_was_ever_open_is_recorded() {
         let end = |is_open| format!("[{{\"label\": \"port0\", \"frontend-open\": {is_open}}}]");
         let event = |id, is_open| {
             format!("{{\"event\": \"VSERPORT_CHANGE\", \"data\": {{\"id\": \"{id}\", \"open\": {is_open}}}}}\n")

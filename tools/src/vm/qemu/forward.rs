@@ -1,10 +1,10 @@
-//! Ports of the host that lead into the guest, as `docker run -p` names them.
+//! Forwarded ports, in the form of `docker run -p`.
 
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 
-/// What a port is one of.
+/// The protocol of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// TCP.
@@ -13,12 +13,12 @@ pub enum Protocol {
     Udp,
 }
 
-/// A port of the host that leads to one of the guest.
+/// A port of the host that is forwarded to the guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Forward {
-    /// What both ports are ports of.
+    /// The protocol.
     pub protocol: Protocol,
-    /// The host's address that is listened on.
+    /// The host's listening address.
     pub address: Ipv4Addr,
     /// The host's port.
     pub host: u16,
@@ -29,7 +29,7 @@ pub struct Forward {
 impl FromStr for Forward {
     type Err = String;
 
-    /// `[ADDR:]HOST:GUEST[/tcp|/udp]`; the address is 127.0.0.1 when it is left out.
+    /// Parses `[ADDR:]HOST:GUEST[/tcp|/udp]`; the default address is 127.0.0.1.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (ports, protocol) = match text.split_once('/') {
             None => (text, Protocol::Tcp),
@@ -54,7 +54,7 @@ impl FromStr for Forward {
     }
 }
 
-/// As QEMU's `hostfwd=` has it.
+/// Formats a forward for QEMU's `hostfwd=`.
 impl fmt::Display for Forward {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { protocol, address, host, guest } = self;
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn qemu_reads_what_is_shown() {
+    fn a_forward_has_the_format_of_qemu() {
         let forward: Forward = "0.0.0.0:5353:53/udp".parse().unwrap();
         assert_eq!(forward.to_string(), "udp:0.0.0.0:5353-:53");
     }

@@ -1,4 +1,4 @@
-//! A machine that runs: its console as text to wait for, its keyboard, its power button, its end.
+//! A running machine: its console, its keyboard, its power button, its end.
 
 use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
@@ -22,7 +22,7 @@ pub struct Machine {
     child: Child,
     input: Option<Input>,
     console: Arc<Console>,
-    /// How far the console was read by those who wait.
+    /// The position in the console up to which waiting has matched.
     position: usize,
     control: Arc<Mutex<Control>>,
     /// What the guest has opened, and whether it was stopped.
@@ -34,23 +34,23 @@ pub struct Machine {
     readers: Vec<JoinHandle<()>>,
 }
 
-/// The way to a machine's serial port.
+/// The input of a machine's serial port.
 pub struct Input(ChildStdin);
 
 impl Input {
     /// Types `bytes`.
     ///
     /// # Errors
-    /// Those of writing to a pipe: a machine that ended.
+    /// Errors of writing to the pipe, if the machine has ended.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        // QEMU's own key before each of its commands; twice, it is itself.
+        // The escape key of QEMU's commands; doubled, it is sent to the guest.
         const CONTROL_A: u8 = 0x01;
         let repeats = |byte: &u8| if *byte == CONTROL_A { 2 } else { 1 };
         let escaped: Vec<u8> = bytes.iter().flat_map(|byte| std::iter::repeat_n(*byte, repeats(byte))).collect();
         self.send_keys(&escaped)
     }
 
-    /// Types `bytes` as a person would: `ctrl-a x` ends QEMU, `ctrl-a c` opens its monitor.
+    /// Types `bytes` with QEMU's commands: `ctrl-a x` ends QEMU, `ctrl-a c` opens its monitor.
     ///
     /// # Errors
     /// See [`Input::send`].
@@ -64,12 +64,12 @@ impl Machine {
     /// Starts QEMU.
     ///
     /// # Errors
-    /// A QEMU that is not there or cannot be started. One that starts and then fails shows when it is waited for.
+    /// A QEMU that is not installed or cannot be started. If it fails later, waiting reports it.
     pub fn start(command: &CommandLine) -> Result<Self, Error> {
         Self::start_with(command, |_| {})
     }
 
-    /// Starts QEMU; `watch` is given the console's bytes as they come, in a thread of their own.
+    /// Starts QEMU. Another thread calls `watch` with the console's bytes as they arrive.
     ///
     /// # Errors
     /// See [`Machine::start`].
@@ -82,7 +82,7 @@ impl Machine {
         let watch_events = Watch::listen(&events, command.ports()).map_err(Error::Control)?;
         let mut child = Command::new(PROGRAM)
             .args(command.arguments())
-            // A terminal's signals are for whoever runs the machine, not for the machine.
+            // A separate process group: the terminal's signals go to the caller, not to QEMU.
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -129,15 +129,14 @@ impl Machine {
         })
     }
 
-    /// Waits until the console shows `marker` behind what was waited for before; returns its line up to the marker's
-    /// end.
+    /// Waits until the console shows `marker` after the last match. Returns its line up to the marker's end.
     ///
     /// # Errors
-    /// A machine that ends first, or a time that is over: the error shows command and console.
+    /// The machine ends first, or the timeout expires; the error contains command and console.
     pub fn wait_for(&mut self, marker: &str, within: Duration) -> Result<String, Error> {
         let mut searched = 0;
         let found = self.console.wait(&mut self.position, Some(within), |unread, _| {
-            // The marker may have begun in what was searched before.
+            // The marker may begin in the part that was searched before.
             let start = searched.min(unread.len()).saturating_sub(marker.len());
             searched = unread.len();
             let end = start + find(&unread[start..], marker.as_bytes())? + marker.len();
@@ -147,7 +146,7 @@ impl Machine {
         found.map_err(|lost| self.lost(lost, &format!("the console did not show \"{marker}\""), within))
     }
 
-    /// Waits for a whole line with `marker` in it, and returns it.
+    /// Waits for a line that contains `marker`, and returns it.
     ///
     /// # Errors
     /// See [`Machine::wait_for`].
@@ -157,7 +156,7 @@ impl Machine {
         Ok(start + &rest)
     }
 
-    /// The next line of the console, without its newline; at the machine's end, what there is of one.
+    /// Waits for the next line of the console, and returns it without its newline; at the machine's end, an incomplete one.
     ///
     /// # Errors
     /// See [`Machine::wait_for`].
@@ -185,18 +184,18 @@ impl Machine {
         sent.map_err(|error| self.failed(format!("the console took no input: {error}")))
     }
 
-    /// Gives the way to the serial port away, to a thread that copies a keyboard, say.
+    /// Takes the input of the serial port, for example for a thread that copies the keyboard.
     pub fn take_input(&mut self) -> Option<Input> {
         self.input.take()
     }
 
-    /// Everything that the console showed, without terminal control.
+    /// Returns the console's output, without terminal control.
     #[must_use]
     pub fn transcript(&self) -> String {
         self.console.transcript()
     }
 
-    /// QEMU's standard error; complete once the machine was waited for.
+    /// Returns QEMU's standard error; complete after waiting for the machine's end.
     #[must_use]
     pub fn messages(&self) -> String {
         String::from_utf8_lossy(&self.messages.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
@@ -223,52 +222,52 @@ impl Machine {
     /// Presses the power button.
     ///
     /// # Errors
-    /// A QEMU that does not answer.
+    /// QEMU does not answer.
     pub fn power_down(&mut self) -> Result<(), Error> {
         self.execute("system_powerdown", &Value::Null)
     }
 
-    /// Resets the machine as its reset button does.
+    /// Presses the reset button.
     ///
     /// # Errors
-    /// A QEMU that does not answer.
+    /// QEMU does not answer.
     pub fn reset(&mut self) -> Result<(), Error> {
         self.execute("system_reset", &Value::Null)
     }
 
-    /// Has QEMU execute a command of its machine protocol; `arguments` is an object, or null for none.
+    /// Executes a command of QEMU's machine protocol; `arguments` is an object, or null for none.
     ///
     /// # Errors
-    /// A QEMU that refuses or does not answer.
+    /// QEMU refuses the command or does not answer.
     pub fn execute(&mut self, command: &str, arguments: &Value) -> Result<(), Error> {
         execute(&self.control, command, arguments)
     }
 
-    /// Ends QEMU at once; what the guest wrote and QEMU took reaches the disk image.
+    /// Ends QEMU at once. Writes that QEMU has accepted reach the disk image.
     ///
     /// # Errors
-    /// A QEMU that does not answer.
+    /// QEMU does not answer.
     pub fn quit(&mut self) -> Result<(), Error> {
         self.execute("quit", &Value::Null)
     }
 
-    /// What presses the power button from another thread, as [`Machine::power_down`] does.
+    /// Returns a function that presses the power button from another thread, as [`Machine::power_down`] does.
     pub fn power_button(&self) -> impl Fn() -> Result<(), Error> + Send + Sync + 'static {
         let control = Arc::clone(&self.control);
         move || execute(&control, "system_powerdown", &Value::Null)
     }
 
-    /// What ends this QEMU from another thread: by SIGTERM, which QEMU answers by an orderly end of its own.
+    /// Returns a function that ends QEMU from another thread by SIGTERM, on which QEMU ends normally.
     pub fn terminator(&self) -> impl Fn() + Send + Sync + 'static {
         let end = self.signaller();
         move || end(Signal::TERM)
     }
 
-    /// What sends this QEMU a signal from another thread.
+    /// Returns a function that sends QEMU a signal from another thread.
     pub fn signaller(&self) -> impl Fn(Signal) + Send + Sync + 'static {
         let pid = Pid::from_child(&self.child);
         move |signal| {
-            // It has ended already, then.
+            // It fails only if QEMU has ended already.
             let _ = kill_process(pid, signal);
         }
     }
@@ -276,7 +275,7 @@ impl Machine {
     /// Waits for the machine's end.
     ///
     /// # Errors
-    /// A time that is over: the error shows command and console.
+    /// The timeout expires; the error contains command and console.
     pub fn wait(&mut self, within: Duration) -> Result<ExitStatus, Error> {
         match self.ended(Some(within)) {
             Ok(()) => self.join(),
@@ -284,32 +283,31 @@ impl Machine {
         }
     }
 
-    /// Waits for the machine's end, however long it takes.
+    /// Waits for the machine's end without a timeout.
     ///
     /// # Errors
-    /// Those of waitpid(2).
+    /// Errors of waitpid(2).
     pub fn join(&mut self) -> Result<ExitStatus, Error> {
-        // The end of the console is that of QEMU, which closes both by exiting; there is no other way to wait with a
-        // deadline than by reading.
+        // The console ends when QEMU exits, which closes its outputs. Waiting with a deadline works only by reading.
         let _ = self.ended(None);
         let status = self.child.wait().map_err(Error::Start)?;
         for reader in self.readers.drain(..) {
-            // A reader that panicked has said so.
+            // A panic of the reader was already reported.
             let _ = reader.join();
         }
         self.watch.finish();
         Ok(status)
     }
 
-    /// Whether the guest opened the port of this name at any time; complete once the machine was waited for.
+    /// Returns whether the guest has ever opened the port of this name; complete after waiting for the machine's end.
     #[must_use]
     pub fn has_opened(&self, port: &str) -> bool {
         self.watch.has_opened(port)
     }
 
-    /// Kills QEMU: for the guest, the power fails.
+    /// Kills QEMU, which is a power failure for the guest.
     pub fn kill(&mut self) {
-        // Both fail only when it has ended and was waited for.
+        // Both fail only after QEMU has ended and was waited for.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -338,7 +336,7 @@ fn execute(control: &Mutex<Control>, command: &str, arguments: &Value) -> Result
     control.execute(command, arguments).map_err(Error::Control)
 }
 
-/// Reads to the end, which any error is too.
+/// Reads to the end; an error counts as the end.
 fn read_all(mut source: impl Read, mut sink: impl FnMut(&[u8])) {
     let mut buffer = [0; 8192];
     loop {

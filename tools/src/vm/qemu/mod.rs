@@ -1,4 +1,4 @@
-//! Machines in QEMU: a command line that is built, shown and started, and the machine that runs.
+//! Machines in QEMU: builds and prints a command line, and runs the machine.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -26,9 +26,9 @@ pub use error::Error;
 pub use forward::{Forward, Protocol};
 pub use machine::{Input, Machine};
 
-/// The exit status that a console line tells, if it is `whit: exit N`.
+/// Parses the exit status from a console line `whit: exit N`.
 ///
-/// A workload that leaves its last line open has the init's words right behind its own.
+/// If the workload's last line has no newline, the init's text follows it on the same line.
 #[must_use]
 pub fn exit_line(line: &str) -> Option<u8> {
     line.get(line.rfind(EXIT_LINE)? + EXIT_LINE.len()..)?.trim_end().parse().ok()
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn exit_lines_end_with_the_number() {
+    fn an_exit_line_must_end_with_the_number() {
         for (line, expected) in [
             ("whit: exit 0", Some(0)),
             ("whit: exit 255", Some(255)),

@@ -1,4 +1,4 @@
-//! virtiofsd, one for each folder: the program in C that was a part of QEMU up to 7.2, or the later one in Rust.
+//! Runs virtiofsd, one for each folder: the C program of QEMU up to 7.2, or the later one in Rust.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -20,17 +20,17 @@ use crate::cli::temporary::Temporary;
 use crate::programs;
 use crate::vm::qemu::Share;
 
-/// Where distributions put the daemon: beside other helpers, not into PATH.
+/// The daemon's paths in distributions, outside of PATH.
 const PLACES: [&str; 3] = ["/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd", "/usr/lib/virtiofsd"];
-/// What is kept of a daemon's messages: their start, where the cause is.
+/// The number of bytes that are kept of a daemon's messages: the start has the cause.
 const MAX_MESSAGE_BYTES: u64 = 4096;
-/// How often it is looked whether a daemon, whose standard error has ended, has ended too.
+/// The polling interval for the end of a daemon that has closed its standard error.
 const INTERVAL: Duration = Duration::from_millis(10);
 
-/// virtiofsd for one folder. Dropping it ends it.
+/// virtiofsd for one folder. Dropping it kills it.
 pub struct Daemon {
     running: Option<Running>,
-    /// Gone once the daemon has it: a QEMU that talks to nobody notices.
+    /// The socket; closed after the daemon has inherited it, so that QEMU notices the daemon's end.
     listener: Option<OwnedFd>,
     directory: Temporary,
     folder: PathBuf,
@@ -49,19 +49,19 @@ struct Ended {
     message: String,
 }
 
-/// What a program understands.
+/// The options that a program supports.
 struct Abilities {
-    /// `--shared-dir`, whose value has no options in it: the program in Rust.
+    /// `--shared-dir`, whose value is a plain path: the program in Rust.
     shared_dir: bool,
-    /// `--readonly`: Rust, from 1.12 on.
+    /// `--readonly`: the program in Rust, from 1.12 on.
     readonly: bool,
 }
 
 impl Daemon {
-    /// Listens for QEMU in the daemon's stead: a connection that comes before the daemon waits and is not refused.
+    /// Creates the listening socket for the daemon, so that QEMU can connect before the daemon runs.
     ///
     /// # Errors
-    /// One line.
+    /// A message of one line.
     pub fn listen(volume: &Volume) -> Result<Self, String> {
         let describe = |error: io::Error| format!("-v {}: {error}", volume.folder.display());
         let directory = Temporary::directory(&std::env::temp_dir(), "whit-").map_err(describe)?;
@@ -71,22 +71,22 @@ impl Daemon {
         Ok(Self { running: None, listener: Some(listener.into()), directory, folder, read_only })
     }
 
-    /// What QEMU is told.
+    /// Returns the share for QEMU's command line.
     #[must_use]
     pub fn share(&self) -> Share {
         Share::Virtiofs { socket: self.directory.path().join("virtiofs") }
     }
 
-    /// Starts the daemon; `ended` is called when it has ended.
+    /// Starts the daemon. Calls `ended` when it has ended.
     ///
     /// # Errors
-    /// One line; also that this host cannot keep the folder from being written to.
+    /// A message of one line; also if the host cannot make the folder read-only.
     pub fn start(&mut self, ended: impl FnOnce() + Send + 'static) -> Result<(), String> {
         let program = find().ok_or("-v: virtiofsd is not installed")?;
         let describe = |error: io::Error| format!("{}: {error}", program.display());
         let Some(listener) = self.listener.take() else { return Ok(()) };
         let abilities = Abilities::of(&program).map_err(describe)?;
-        // It inherits the socket; no other program is started until it has it.
+        // The daemon inherits the socket. No other program is started in between.
         fcntl_setfd(&listener, FdFlags::empty()).map_err(|errno| describe(errno.into()))?;
         let start = |folder: &Path| command(&program, &abilities, &listener, folder, self.read_only).spawn();
         let child = if self.read_only && !abilities.readonly {
@@ -109,10 +109,10 @@ impl Daemon {
         Ok(())
     }
 
-    /// Ends the daemon; one line if it has failed. `is_missed` tells that it ended while the machine ran.
+    /// Ends the daemon. Returns a message of one line if it has failed. `is_missed` means that it ended while the machine ran.
     pub fn end(mut self, is_missed: bool) -> Option<String> {
         let running = self.running.take()?;
-        // It ends by itself when QEMU has; one that still runs has nothing left to serve.
+        // It ends by itself after QEMU. If it still runs, it has no client any more.
         let is_killed = !running.has_ended();
         running.kill();
         let ended = running.watch.join().ok().flatten()?;
@@ -139,7 +139,7 @@ impl Running {
         let watch = thread::spawn(move || {
             let mut message = Vec::new();
             if let Some(mut stderr) = stderr {
-                // A message that cannot be read is none.
+                // Errors of reading the messages are ignored.
                 let _ = stderr.by_ref().take(MAX_MESSAGE_BYTES).read_to_end(&mut message);
                 let _ = io::copy(&mut stderr, &mut io::sink());
             }
@@ -162,7 +162,7 @@ impl Running {
     }
 
     fn kill(&self) {
-        // It may have ended by itself.
+        // It may have ended already.
         let _ = lock(&self.child).kill();
     }
 }
@@ -191,12 +191,12 @@ fn command(program: &Path, abilities: &Abilities, listener: &OwnedFd, folder: &P
     } else {
         command.arg("-o").arg(source_option(folder)).args(["-o", "cache=auto", "-f"]);
     }
-    // Ctrl-c is for the machine, which needs the folder until its end.
+    // A separate process group: ctrl-c must not end the daemon, because the machine needs the folder until its end.
     command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     command
 }
 
-/// `source=FOLDER`, as libfuse reads it back from a list of options: a comma ends one unless a backslash stands before it.
+/// Returns `source=FOLDER` for libfuse's list of options, with a backslash before commas and backslashes.
 fn source_option(folder: &Path) -> OsString {
     let mut bytes = b"source=".to_vec();
     for byte in folder.as_os_str().as_bytes() {
@@ -208,7 +208,7 @@ fn source_option(folder: &Path) -> OsString {
     OsString::from_vec(bytes)
 }
 
-/// Where the daemon is.
+/// Returns the path of the daemon, if it is installed.
 pub(super) fn find() -> Option<PathBuf> {
     programs::find("virtiofsd").or_else(|| PLACES.iter().map(PathBuf::from).find(|path| File::open(path).is_ok()))
 }
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn each_program_is_given_what_it_understands() {
+    fn each_program_gets_the_options_that_it_supports() {
         let listener = OwnedFd::from(File::open("/dev/null").unwrap());
         let line = |shared_dir, readonly, read_only| {
             let command =

@@ -1,5 +1,5 @@
-//! A folder that cannot be written to, for a program that is started here: a read-only bind mount in a mount namespace of the
-//! program's own (mount_namespaces(7)). No other process sees the mount, and it goes with the last process in the namespace.
+//! Starts a program with a read-only folder: a read-only bind mount in the program's own mount namespace
+//! (mount_namespaces(7)). No other process sees the mount. It ends with the last process in the namespace.
 
 use std::ffi::OsString;
 use std::fs;
@@ -12,11 +12,11 @@ use rustix::fs::{StatVfsMountFlags, statvfs};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount_bind_recursive, mount_change, mount_remount};
 use rustix::thread::UnshareFlags;
 
-/// Runs `start` in a thread whose mount namespace has `folder`, and all that is mounted in it, at `point`, read-only. The
-/// processes that it starts stay in that namespace.
+/// Runs `start` in a thread whose mount namespace has `folder`, with all mounts below it, read-only at `point`. Processes
+/// started by `start` stay in that namespace.
 ///
 /// # Errors
-/// Those of the system calls, which take root, and of `start`.
+/// Errors of the system calls, which need root, and of `start`.
 pub(super) fn with_folder<T: Send>(
     folder: &Path,
     point: &Path,
@@ -33,22 +33,22 @@ pub(super) fn with_folder<T: Send>(
     thread::scope(|scope| scope.spawn(run).join()).unwrap_or_else(|_| Err(io::Error::other("a thread failed")))
 }
 
-/// Gives this thread a mount namespace, from which no mount propagates.
+/// Moves this thread to a new mount namespace with private propagation.
 fn enter_namespace() -> io::Result<()> {
-    // Deprecated because descriptor tables can be unshared by it too, which this does not.
+    // Deprecated because it can also unshare descriptor tables; this call does not.
     #[expect(deprecated, reason = "the other function is unsafe for flags that are not used here")]
     rustix::thread::unshare(UnshareFlags::NEWNS)?;
     Ok(mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?)
 }
 
-/// The mount points at and below `point`, in the order in which they were mounted (proc_pid_mountinfo(5)).
+/// Returns the mount points at and below `point`, in mount order (proc_pid_mountinfo(5)).
 fn mounts_below(point: &Path) -> io::Result<Vec<PathBuf>> {
     let table = fs::read("/proc/thread-self/mountinfo")?;
     let points = table.split(|byte| *byte == b'\n').filter_map(|line| line.split(|byte| *byte == b' ').nth(4));
     Ok(points.map(|point| PathBuf::from(unescaped(point))).filter(|path| path.starts_with(point)).collect())
 }
 
-/// A path of mountinfo: space, tab, newline and backslash are three octal digits.
+/// Decodes a path of mountinfo: space, tab, newline and backslash are escaped as three octal digits.
 fn unescaped(path: &[u8]) -> OsString {
     let mut bytes = Vec::new();
     let mut rest = path;
@@ -68,7 +68,7 @@ fn unescaped(path: &[u8]) -> OsString {
     OsString::from_vec(bytes)
 }
 
-/// The flags that a mount has and a remount would take away.
+/// Returns the flags of a mount that a remount would clear.
 fn kept_flags(mount: &Path) -> io::Result<MountFlags> {
     let has = statvfs(mount.as_os_str().as_bytes())?.f_flag;
     let flags = [
@@ -89,12 +89,12 @@ mod tests {
     use std::process::Command;
 
     #[test]
-    fn escapes_are_read_back() {
+    fn escapes_are_decoded() {
         assert_eq!(unescaped(br"/a\040b\134c\012d\0"), OsString::from("/a b\\c\nd\\0"));
     }
 
     #[test]
-    fn a_folder_and_what_is_mounted_in_it_are_read_only_there_alone() {
+    fn a_folder_and_mounts_below_it_are_read_only_in_the_namespace() {
         if !rustix::process::geteuid().is_root() {
             return;
         }
@@ -107,7 +107,7 @@ mod tests {
             "cd '{}' && cat file && ! touch new && ! touch inner/new && ! rm file && mount -t tmpfs none /mnt && touch /mnt/x",
             point.display()
         );
-        // In a namespace of its own, for the mount that is in the folder.
+        // Runs in a separate namespace, because it mounts a file system below the folder.
         let output = thread::scope(|scope| {
             let run = || {
                 enter_namespace()?;
@@ -118,7 +118,7 @@ mod tests {
         });
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         assert_eq!(output.stdout, b"content");
-        // Here it is as it was.
+        // Outside of the namespace, the folder is unchanged.
         fs::write(folder.join("new"), "").unwrap();
         assert_eq!(fs::read_dir(&point).unwrap().count(), 0);
     }

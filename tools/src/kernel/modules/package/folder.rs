@@ -1,4 +1,4 @@
-//! Where modules and firmware of a package go: a directory, and nothing of them outside of it.
+//! Writes modules and firmware of a package to a directory; no file is written outside of it.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -9,24 +9,24 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::cli::progress::Progress;
 
-/// Where in a package such files are.
+/// The directories of modules and firmware in a package.
 const WANTED: [&str; 4] = ["lib/modules", "usr/lib/modules", "lib/firmware", "usr/lib/firmware"];
-/// Files of several names whose content has not come yet. rpm writes the names of one file behind each other, so that there
-/// is one, and one for each that is empty.
+/// The most files with several names whose content has not been read yet. rpm writes the names of one file in sequence, so there
+/// is one such file at a time, and each empty file.
 const MAX_LINKED: usize = 4096;
 const COPY_BYTES: usize = 1 << 16;
 
-/// What tells a file from others when it has several names: numbers of a device and an inode.
+/// The identity of a file with several names: device and inode number.
 pub(super) type Identity = (u64, u64);
 
-/// A directory that is being filled.
+/// A target directory.
 pub(super) struct Folder<'d> {
     directory: &'d Path,
-    /// Files below some `modules`.
+    /// The number of files below a directory `modules`.
     pub(super) modules: usize,
-    /// Where the first name of a file is, of which others may come.
+    /// The first name of each file that may have further names.
     linked: HashMap<Identity, PathBuf>,
-    /// Counts the files.
+    /// The progress counters.
     progress: &'d Progress,
 }
 
@@ -35,14 +35,14 @@ impl<'d> Folder<'d> {
         Self { directory, modules: 0, linked: HashMap::new(), progress }
     }
 
-    /// Takes over a file when it is wanted; `read` gives its content, and 0 bytes at the end.
+    /// Writes a file if it is a module or firmware; `read` returns its content, and 0 bytes at the end.
     pub(super) fn file(&mut self, name: &[u8], read: impl FnMut(&mut [u8]) -> io::Result<usize>) -> io::Result<()> {
         let Some(below) = wanted(name) else { return Ok(()) };
         let path = self.make_room(&below)?;
         write(&path, read)
     }
 
-    /// Takes over one name of a file that has several. The content comes with the last of them, be that wanted or not.
+    /// Writes one name of a file that has several. The content follows the last name, even if that one is not wanted.
     pub(super) fn linked_file(
         &mut self,
         name: &[u8],
@@ -55,7 +55,7 @@ impl<'d> Folder<'d> {
             match self.linked.get(&identity) {
                 Some(first) => fs::hard_link(first, path)?,
                 None if self.linked.len() == MAX_LINKED => {
-                    return Err(io::Error::other(format!("more than {MAX_LINKED} files of several names at once")));
+                    return Err(io::Error::other(format!("more than {MAX_LINKED} files with several names at once")));
                 }
                 None => {
                     File::create(&path)?;
@@ -69,13 +69,13 @@ impl<'d> Folder<'d> {
         Ok(())
     }
 
-    /// Takes over another name of a file that came before, as a tar has it.
+    /// Adds a hard link to an earlier file, as in a tar.
     pub(super) fn link(&mut self, name: &[u8], first: &[u8]) -> io::Result<()> {
         let Some(below) = wanted(name) else { return Ok(()) };
         let first_below = wanted(first).filter(|first| self.directory.join(first).is_file());
         let Some(first_below) = first_below else {
             let (name, first) = (String::from_utf8_lossy(name), String::from_utf8_lossy(first));
-            return Err(io::Error::other(format!("{name} is a link to {first}, which is not there or no module")));
+            return Err(io::Error::other(format!("{name} is a link to {first}, which is missing or not a module")));
         };
         if first_below == below {
             return Ok(());
@@ -84,11 +84,11 @@ impl<'d> Folder<'d> {
         fs::hard_link(self.directory.join(first_below), path)
     }
 
-    /// The path of a file that is not there, in a directory that is.
+    /// Returns the path for a new file: removes an old one, and creates its directory.
     fn make_room(&mut self, below: &Path) -> io::Result<PathBuf> {
         let path = self.directory.join(below);
         fs::create_dir_all(path.parent().unwrap_or(self.directory))?;
-        // A package may name a file twice; written over, all its names would change.
+        // A package may contain a file twice. Overwriting it would change its hard links.
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -107,7 +107,7 @@ fn write(path: &Path, mut read: impl FnMut(&mut [u8]) -> io::Result<usize>) -> i
     Ok(())
 }
 
-/// The name of a file below the directory, when it is wanted: without what leads out of it.
+/// Returns the path of a module or firmware file below the directory; `None` for other files, and paths that lead outside.
 fn wanted(name: &[u8]) -> Option<PathBuf> {
     let path = Path::new(OsStr::from_bytes(name));
     let plain: PathBuf =
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_leads_out_of_the_directory() {
+    fn no_path_leads_out_of_the_directory() {
         for (name, expected) in [
             ("./lib/modules/6.1/a.ko", Some("lib/modules/6.1/a.ko")),
             ("/lib/modules/a.ko", Some("lib/modules/a.ko")),
@@ -134,13 +134,13 @@ mod tests {
         }
     }
 
-    /// Reads `text`, once.
+    /// Returns a function that reads `text` once.
     fn content(mut text: &[u8]) -> impl FnMut(&mut [u8]) -> io::Result<usize> {
         move |target| io::Read::read(&mut text, target)
     }
 
     #[test]
-    fn all_names_of_a_file_have_the_content_of_the_last() {
+    fn all_names_of_a_file_have_the_content_after_the_last() {
         let directory = tempfile::tempdir().unwrap();
         let progress = Progress::default();
         let mut folder = Folder::new(directory.path(), &progress);
@@ -149,9 +149,9 @@ mod tests {
             let text = if is_last { "text" } else { "" };
             folder.linked_file(name.as_bytes(), (1, 2), is_last, content(text.as_bytes())).unwrap();
         }
-        // Another file with the number of the first, whose names have all come.
+        // Another file with the identity of the first, which is complete.
         folder.linked_file(b"lib/firmware/d", (1, 2), true, content(b"other")).unwrap();
-        // And one that takes the place of a name.
+        // A file that replaces one of the names.
         folder.file(b"lib/firmware/b", content(b"new")).unwrap();
         let read = |name: &str| fs::read_to_string(directory.path().join(name)).unwrap();
         let found = ["lib/firmware/a", "lib/firmware/b", "lib/firmware/d"].map(read);
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn links_are_names_of_what_came_before() {
+    fn links_refer_to_earlier_files() {
         let directory = tempfile::tempdir().unwrap();
         let progress = Progress::default();
         let mut folder = Folder::new(directory.path(), &progress);
@@ -175,12 +175,12 @@ mod tests {
         assert_eq!(folder.modules, 2);
         for first in ["lib/modules/6.1/c.ko", "../lib/modules/6.1/a.ko", "etc/passwd", "lib/modules/6.1"] {
             let error = folder.link(b"lib/modules/6.1/d.ko", first.as_bytes()).unwrap_err().to_string();
-            assert_eq!(error, format!("lib/modules/6.1/d.ko is a link to {first}, which is not there or no module"));
+            assert_eq!(error, format!("lib/modules/6.1/d.ko is a link to {first}, which is missing or not a module"));
         }
     }
 
     #[test]
-    fn files_of_several_names_are_limited() {
+    fn files_with_several_names_are_limited() {
         let directory = tempfile::tempdir().unwrap();
         let progress = Progress::default();
         let mut folder = Folder::new(directory.path(), &progress);

@@ -1,9 +1,9 @@
-//! A kernel's package as a distribution ships it: its modules and firmware, unpacked to a temporary directory without the
-//! distribution's tools.
+//! Unpacks the modules and firmware of a distribution's kernel package to a temporary directory, without the distribution's
+//! tools.
 //!
-//! Debian's and Ubuntu's .deb is an ar archive whose member `data.tar` is compressed in one of several ways; Arch's
-//! .pkg.tar.zst and Alpine's .apk are tars; the .rpm of Fedora, RHEL, openSUSE and Amazon has a cpio archive. Symbolic links are
-//! left out, and signatures are not looked at.
+//! The .deb of Debian and Ubuntu is an ar archive with a member `data.tar`, which may be compressed; Arch's .pkg.tar.zst and
+//! Alpine's .apk are tars; the .rpm of Fedora, RHEL, openSUSE and Amazon has a cpio archive. Symbolic links are left out, and
+//! signatures are not verified.
 
 mod deb;
 mod folder;
@@ -21,15 +21,15 @@ use crate::cli::temporary::Temporary;
 use crate::compress;
 use folder::Folder;
 
-/// Packages that were unpacked, for as long as this lives.
+/// Unpacked packages. Dropping it removes the files.
 pub struct Package(Temporary);
 
 impl Package {
-    /// Unpacks modules and firmware out of package files, which belong to one kernel; a file of a later one replaces the same
-    /// of an earlier one. Tells how far it is: bytes of the packages, and files that were taken.
+    /// Unpacks modules and firmware from the packages of one kernel; a file of a later package replaces that of an earlier one.
+    /// Reports progress: bytes of the packages, and unpacked files.
     ///
     /// # Errors
-    /// A file that cannot be read, or no package that has modules.
+    /// A file that cannot be read; packages without modules.
     pub fn open(paths: &[PathBuf], progress: &Progress) -> Result<Self, Error> {
         let unreadable = |path: &Path, what: String| Error::Unreadable { path: path.to_owned(), what };
         let directory = Temporary::directory(&env::temp_dir(), "mkcpio-");
@@ -42,20 +42,20 @@ impl Package {
         }
         match paths {
             [path, ..] if modules == 0 => {
-                Err(unreadable(path, "no kernel's modules in this package; name the one that has them".to_owned()))
+                Err(unreadable(path, "contains no kernel modules; give the package that does".to_owned()))
             }
             _ => Ok(Self(directory)),
         }
     }
 
-    /// Where they are: `lib/modules` is below.
+    /// Returns the directory, which contains `lib/modules`.
     #[must_use]
     pub fn directory(&self) -> &Path {
         self.0.path()
     }
 }
 
-/// Unpacks what is wanted; returns how many files those were.
+/// Unpacks modules and firmware of a package. Returns the number of files below `modules`.
 fn unpack(package: &Path, directory: &Path, progress: &Progress) -> io::Result<usize> {
     let mut file = File::open(package)?;
     let mut start = Vec::new();
@@ -75,12 +75,12 @@ fn unpack(package: &Path, directory: &Path, progress: &Progress) -> io::Result<u
 
 fn unpack_tar(input: impl Read + Send, folder: &mut Folder) -> io::Result<()> {
     let (_, content) = compress::decoder(BufReader::new(input))?;
-    // An .apk is several tars, one behind the other, the first two without an end mark.
+    // An .apk is a sequence of tars, the first two without an end mark.
     let mut reader = Reader::new(content).accept_missing_end(true);
     let mut entry = Entry::default();
-    while reader.next(&mut entry).map_err(said)? {
+    while reader.next(&mut entry).map_err(io_error)? {
         match entry.kind {
-            Kind::File => folder.file(&entry.path, |target| reader.read(target).map_err(said))?,
+            Kind::File => folder.file(&entry.path, |target| reader.read(target).map_err(io_error))?,
             Kind::HardLink => folder.link(&entry.path, &entry.link)?,
             _ => {}
         }
@@ -88,8 +88,8 @@ fn unpack_tar(input: impl Read + Send, folder: &mut Folder) -> io::Result<()> {
     Ok(())
 }
 
-/// What is wrong with a tar; what to do about one that is none is told by who asked.
-fn said(error: tar::Error) -> io::Error {
+/// Converts an error of a tar. The caller adds the advice for a file that is not a tar.
+fn io_error(error: tar::Error) -> io::Error {
     match error {
         tar::Error::NotTar => io::Error::other("not a tar archive"),
         error => io::Error::other(error),

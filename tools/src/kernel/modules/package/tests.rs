@@ -1,10 +1,10 @@
-//! Packages as distributions make them, and what is none.
+//! Packages of distributions, and invalid ones.
 
 use super::*;
 use std::fs;
 use std::process::Command;
 
-/// A directory with a module and what does not belong to one, as a tar.
+/// Returns a tar of a directory with a module and other files.
 fn tar(compression: &str) -> Vec<u8> {
     let root = tempfile::tempdir().unwrap();
     let modules = root.path().join("usr/lib/modules/6.1/kernel");
@@ -18,7 +18,7 @@ fn tar(compression: &str) -> Vec<u8> {
     output.stdout
 }
 
-/// A .deb as dpkg-deb makes it: members of odd and even length, and the data.
+/// Returns a .deb as dpkg-deb makes it: members of odd and even length, and the data.
 fn deb(data: &[u8]) -> Vec<u8> {
     let member = |name: &str, content: &[u8]| {
         let header = format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, 100_644, content.len());
@@ -52,7 +52,7 @@ fn open_all(packages: &[&[u8]]) -> Result<Vec<String>, String> {
         }
     }
     found.sort();
-    // Nothing is read twice, and all of a package but what stands behind its end.
+    // All of a package is read once, except data after its end.
     let bytes: u64 = packages.iter().map(|package| package.len() as u64).sum();
     assert!((bytes / 2..=bytes).contains(&progress.bytes()), "{} of {bytes}", progress.bytes());
     assert!(progress.files() >= found.len() as u64);
@@ -65,13 +65,13 @@ fn packages_of_several_distributions_are_unpacked() {
     for bytes in [deb(&tar("--xz")), deb(&tar("--gzip")), tar("--gzip"), tar("--xz"), tar("--create")] {
         assert_eq!(open(&bytes).unwrap(), expected);
     }
-    // Alpine's: tars one behind the other.
+    // Alpine: a sequence of tars.
     let apk = [tar("--gzip"), tar("--gzip")].concat();
     assert_eq!(open(&apk).unwrap(), expected);
 }
 
 #[test]
-fn a_name_that_a_tar_links_to_a_module_is_one() {
+fn a_hard_link_to_a_module_is_unpacked() {
     let root = tempfile::tempdir().unwrap();
     let modules = root.path().join("lib/modules/6.1");
     fs::create_dir_all(&modules).unwrap();
@@ -96,19 +96,19 @@ fn packages_of_one_kernel_are_unpacked_together() {
     assert_eq!(open_all(&[&firmware, &deb(&module)]).unwrap(), expected);
     // In any order, but one must have modules.
     assert_eq!(open_all(&[&module, &firmware]).unwrap(), expected);
-    assert!(open_all(&[&firmware, &firmware]).unwrap_err().contains("/0: no kernel's modules in this package"));
+    assert!(open_all(&[&firmware, &firmware]).unwrap_err().contains("/0: contains no kernel modules"));
     assert!(open_all(&[&module, b"neither"]).unwrap_err().contains("/1: cannot be read as"));
 }
 
 #[test]
-fn what_is_cut_or_no_package_is_refused() {
+fn truncated_and_invalid_packages_are_refused() {
     let whole = deb(&tar("--xz"));
     for length in (0..whole.len()).step_by(7) {
-        let said = open(&whole[..length]).unwrap_err();
-        assert!(said.contains("cannot be read as") || said.contains("no kernel's modules"), "{length}: {said}");
+        let error = open(&whole[..length]).unwrap_err();
+        assert!(error.contains("cannot be read as") || error.contains("no kernel modules"), "{length}: {error}");
     }
     assert!(open(b"not a package at all, whatever its name").unwrap_err().contains("cannot be read as"));
     let mut wrong = whole;
     wrong[deb::MAGIC.len() + 48..][..10].fill(b'x');
-    assert!(open(&wrong).unwrap_err().contains("no size"));
+    assert!(open(&wrong).unwrap_err().contains("invalid size"));
 }

@@ -1,4 +1,4 @@
-//! What QEMU is told.
+//! QEMU's arguments.
 
 use super::*;
 
@@ -7,7 +7,7 @@ fn words(command: &CommandLine) -> String {
 }
 
 #[test]
-fn a_whole_machine_reads_as_a_shell_line() {
+fn a_complete_machine_is_printed_as_a_shell_line() {
     let command = CommandLine::new("my kernel")
         .accelerator(Accelerator::Tcg)
         .initrd("init.gz")
@@ -31,7 +31,7 @@ fn a_whole_machine_reads_as_a_shell_line() {
 }
 
 #[test]
-fn exact_time_is_translated() {
+fn exact_time_uses_tcg() {
     let command =
         CommandLine::new("k").accelerator(Accelerator::Kvm).exact_time().nic(Nic::None).memory_mib(64).cpus(2);
     let command = command.option("-device", "e1000,mac=52:54:00:00:00:01");
@@ -51,7 +51,7 @@ fn a_microvm_has_no_pci_devices() {
 }
 
 #[test]
-fn folders_and_ports_have_channels() {
+fn folders_and_ports_have_devices() {
     let plan9 = Share::Plan9 { folder: "/a,b".into(), read_only: true };
     let virtiofs = Share::Virtiofs { socket: "/run/s".into() };
     let command =
@@ -75,7 +75,7 @@ fn folders_and_ports_have_channels() {
 }
 
 #[test]
-fn no_path_is_taken_for_an_option_or_a_protocol() {
+fn no_path_is_parsed_as_an_option_or_a_protocol() {
     let share = |folder: &str| Share::Plan9 { folder: folder.into(), read_only: false };
     let command = CommandLine::new("k")
         .accelerator(Accelerator::Tcg)

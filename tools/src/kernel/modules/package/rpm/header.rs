@@ -4,22 +4,22 @@ use std::io::{self, Read};
 
 /// Three bytes of magic, the version, and four that are reserved.
 const MAGIC: [u8; 8] = [0x8e, 0xad, 0xe8, 1, 0, 0, 0, 0];
-/// The magic, how many entries the index has, how many bytes of data there are.
+/// The magic, the number of index entries, and the number of data bytes.
 const INTRO_BYTES: usize = 16;
 /// Tag, type, offset in the data and count.
 const ENTRY_BYTES: usize = 16;
 /// rpm's own limit (lib/header.c, HEADER_TAGS_MAX).
 const MAX_ENTRIES: u64 = 0xffff;
-/// rpm's own limit of signatures; of the other header it is 256 MiB. Kernels need some 2 MiB.
+/// rpm's limit for signatures; for the other header it is 256 MiB. Kernel packages have about 2 MiB.
 const MAX_DATA_BYTES: u64 = 64 << 20;
-/// Values of one tag: as many as a package has files. A package of a kernel has some 10 000.
+/// The most values of one tag, which is the number of files in a package. A kernel package has about 10,000.
 const MAX_VALUES: usize = 1 << 20;
 
-/// A value's number in rpm's include/rpm/rpmtag.h, its name and its type there.
+/// A tag: its number, name and type in rpm's include/rpm/rpmtag.h.
 #[derive(Clone, Copy)]
 pub(super) struct Tag(pub(super) u32, pub(super) &'static str, pub(super) Type);
 
-/// The types that are read here, by their numbers.
+/// The supported types, by their numbers.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Type {
     Int16 = 3,
@@ -29,7 +29,7 @@ pub(super) enum Type {
 }
 
 impl Type {
-    /// Of a number.
+    /// Returns the width of a value.
     const fn bytes(self) -> usize {
         match self {
             Self::Int16 => 2,
@@ -40,24 +40,24 @@ impl Type {
     }
 }
 
-/// A header: its index and its data, as they are.
+/// A header: its raw index and data.
 pub(super) struct Header {
     index: Vec<u8>,
     data: Vec<u8>,
 }
 
 impl Header {
-    /// Reads a header, of which `name` says which of the two it is.
+    /// Reads a header; `name` is its name for errors.
     pub(super) fn read(input: &mut impl Read, name: &str) -> io::Result<Self> {
         let intro = take(input, INTRO_BYTES as u64, name)?;
         let (magic, lengths) = intro.split_at(MAGIC.len());
         if magic != MAGIC {
-            return Err(io::Error::other(format!("the .rpm has no {name} where it must be")));
+            return Err(io::Error::other(format!("the .rpm has no {name} at its place")));
         }
         let (entries, data_bytes) = (number(&lengths[..4]), number(&lengths[4..]));
         if entries > MAX_ENTRIES || data_bytes > MAX_DATA_BYTES {
             return Err(io::Error::other(format!(
-                "the .rpm's {name} claims {entries} entries and {data_bytes} bytes, which none has"
+                "the .rpm's {name} claims {entries} entries and {data_bytes} bytes, over the limit"
             )));
         }
         let index = take(input, entries * ENTRY_BYTES as u64, name)?;
@@ -69,7 +69,7 @@ impl Header {
         (INTRO_BYTES + self.index.len() + self.data.len()) as u64
     }
 
-    /// Returns whether it has a value.
+    /// Returns whether the header has a tag.
     pub(super) fn has(&self, tag: Tag) -> bool {
         self.find(tag).is_some()
     }
@@ -90,16 +90,16 @@ impl Header {
         if strings.len() == count { Ok(strings) } else { Err(outside(tag)) }
     }
 
-    /// Returns the data from a tag's values on, and how many there are.
+    /// Returns the data from a tag's values on, and their number.
     fn values(&self, tag: Tag) -> io::Result<(&[u8], usize)> {
-        let wrong = |what: &str| io::Error::other(format!("the .rpm's header {what} {}", tag.1));
-        let entry = self.find(tag).ok_or_else(|| wrong("has no"))?;
+        let invalid = |problem: &str| io::Error::other(format!("the .rpm's header {problem} {}", tag.1));
+        let entry = self.find(tag).ok_or_else(|| invalid("has no"))?;
         let [kind, offset, count] = [4, 8, 12].map(|at| number(&entry[at..at + 4]) as usize);
         if kind != tag.2 as usize {
-            return Err(wrong("has another type of"));
+            return Err(invalid("has another type of"));
         }
         if count > MAX_VALUES {
-            return Err(wrong("has too many values of"));
+            return Err(invalid("has too many values of"));
         }
         Ok((self.data.get(offset..).ok_or_else(|| outside(tag))?, count))
     }
@@ -121,19 +121,19 @@ pub(super) struct Numbers<'h> {
 }
 
 impl Numbers<'_> {
-    /// How many there are.
+    /// Returns the number of values.
     pub(super) fn len(&self) -> usize {
         self.bytes.len().checked_div(self.width).unwrap_or(0)
     }
 
-    /// One of them.
+    /// Returns one value.
     pub(super) fn get(&self, index: usize) -> Option<u64> {
         let start = index.checked_mul(self.width)?;
         self.bytes.get(start..start + self.width).filter(|bytes| !bytes.is_empty()).map(number)
     }
 }
 
-/// So many bytes, which are only made room for when they come.
+/// Reads `count` bytes; memory is allocated only as they arrive.
 pub(super) fn take(input: &mut impl Read, count: u64, name: &str) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if input.take(count).read_to_end(&mut bytes)? as u64 == count {
@@ -143,7 +143,7 @@ pub(super) fn take(input: &mut impl Read, count: u64, name: &str) -> io::Result<
     }
 }
 
-/// Returns a number of up to 8 bytes.
+/// Decodes a big-endian number of up to 8 bytes.
 fn number(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0, |value, byte| value << 8 | u64::from(*byte))
 }

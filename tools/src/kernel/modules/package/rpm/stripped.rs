@@ -1,8 +1,8 @@
-//! Payloads in rpm's own format, which packages of version 6 have, and those of version 4 with a file of 4 GiB (rpm's
+//! Payloads in rpm's own format, used by packages of version 6, and by those of version 4 with a file of 4 GiB or more (rpm's
 //! docs/manual/format_v6.md, lib/cpio.c).
 //!
-//! A cpio archive whose entries are stripped to `07070X` and the number of a file: the package's header has all else. It
-//! ends with the trailer of other archives.
+//! This is a cpio archive whose entries are stripped to `07070X` and the number of a file; the package's header has the rest.
+//! It ends with an ordinary trailer.
 
 use std::collections::HashMap;
 use std::io::{self, Read};
@@ -13,11 +13,11 @@ use crate::archive::newc::{self, HEADER_BYTES, NAME_MAX_BYTES, TRAILER, file_typ
 use crate::compress;
 
 const MAGIC: &[u8] = b"07070X";
-/// A number as 8 hexadecimal digits, and what is between 14 and the next multiple of 4.
+/// A number in 8 hexadecimal digits, and the padding from 14 to the next multiple of 4.
 const NUMBER_BYTES: u64 = 8 + 2;
 const ALIGNMENT: u64 = 4;
 
-/// A package that has these, and not FILESIZES, has such a payload (lib/rpmfi.c, rpmfiArchiveWriteHeader()).
+/// The tag of a package with such a payload, in place of FILESIZES (lib/rpmfi.c, rpmfiArchiveWriteHeader()).
 pub(super) const LONGFILESIZES: Tag = Tag(5008, "LONGFILESIZES", Type::Int64);
 const FILEMODES: Tag = Tag(1030, "FILEMODES", Type::Int16);
 const FILEFLAGS: Tag = Tag(1037, "FILEFLAGS", Type::Int32);
@@ -29,7 +29,7 @@ const DIRNAMES: Tag = Tag(1118, "DIRNAMES", Type::Strings);
 /// The flag of a file that is not in the payload (include/rpm/rpmfiles.h).
 const RPMFILE_GHOST: u64 = 1 << 6;
 
-/// Unpacks what is wanted of a payload.
+/// Unpacks modules and firmware of a payload.
 pub(super) fn unpack(input: impl Read + Send, header: &Header, folder: &mut Folder) -> io::Result<()> {
     let list = List::of(header)?;
     let (_, mut content) = compress::decoder(input)?;
@@ -47,21 +47,21 @@ pub(super) fn unpack(input: impl Read + Send, header: &Header, folder: &mut Fold
             Kind::Other => {}
         }
         io::copy(&mut data, &mut io::sink())?;
-        // Of data that were cut, one byte more is one too many.
+        // If the data are truncated, reading one more byte reports it.
         let left = data.limit();
         header::take(&mut content, left.min(1) + newc::padding(file.bytes, ALIGNMENT), "payload")?;
     }
 }
 
-/// Reads the trailer, of which `start` is the magic, and to the end, for the sake of what a decoder checks there.
+/// Reads the trailer after its magic `start`, and the rest of the input, so that a decoder verifies its checksum.
 fn end(start: &[u8], mut content: impl Read) -> io::Result<()> {
     let rest = header::take(&mut content, (HEADER_BYTES - start.len()) as u64, "payload")?;
     let trailer = [start, &rest].concat();
-    let wrong = || io::Error::other("the .rpm's payload has an entry that is neither a file's nor the last");
-    let header = trailer.first_chunk().and_then(|bytes| newc::Header::parse(bytes, 0).ok()).ok_or_else(wrong)?;
+    let invalid = || io::Error::other("the .rpm's payload has an entry that is neither a file nor the trailer");
+    let header = trailer.first_chunk().and_then(|bytes| newc::Header::parse(bytes, 0).ok()).ok_or_else(invalid)?;
     let name = header::take(&mut content, header.namesize as u64, "payload")?;
     if newc::name_in(&name) != Some(TRAILER) {
-        return Err(wrong());
+        return Err(invalid());
     }
     header::take(&mut content, newc::padding((HEADER_BYTES + name.len()) as u64, ALIGNMENT), "payload")?;
     io::copy(&mut content, &mut io::sink()).map(drop)
@@ -84,7 +84,7 @@ struct List<'h> {
 struct File {
     name: Vec<u8>,
     kind: Kind,
-    /// How much data it has in the payload.
+    /// Bytes of its data in the payload.
     bytes: u64,
 }
 
@@ -121,19 +121,19 @@ impl<'h> List<'h> {
         Ok(list)
     }
 
-    /// Returns the file that an entry means, by its number and two bytes behind it.
+    /// Returns the file of an entry, from its number and the two bytes after it.
     fn file(&self, number: &[u8]) -> io::Result<File> {
-        let wrong = |what: &str| {
+        let invalid = |problem: &str| {
             let number = String::from_utf8_lossy(number.get(..8).unwrap_or_default()).into_owned();
-            io::Error::other(format!("the .rpm's payload has file \"{number}\", {what}"))
+            io::Error::other(format!("the .rpm's payload has file \"{number}\", {problem}"))
         };
-        let index = newc::hexadecimal(&number[..8]).ok_or_else(|| wrong("which is no number"))? as usize;
-        let missing = || wrong("and its header none of that number");
+        let index = newc::hexadecimal(&number[..8]).ok_or_else(|| invalid("which is not a number"))? as usize;
+        let missing = || invalid("which its header does not list");
         let size = self.sizes.get(index).ok_or_else(missing)?;
         let directory = self.directory_of.get(index).and_then(|number| self.directories.get(number as usize));
         let name = [directory.ok_or_else(missing)?, *self.names.get(index).ok_or_else(missing)?].concat();
         if name.len() >= NAME_MAX_BYTES {
-            return Err(wrong("whose name is longer than 4095 bytes"));
+            return Err(invalid("whose name is longer than 4095 bytes"));
         }
         let links = self.identity(index).and_then(|identity| Some((identity, self.links.get(&identity)?)));
         let (kind, bytes) = match (self.file_type(index).ok_or_else(missing)?, links) {
@@ -152,7 +152,7 @@ impl<'h> List<'h> {
         self.modes.get(index).map(|mode| mode as u32 & file_type::MASK) // 16 bits
     }
 
-    /// What names of one file share; none when the package does not tell.
+    /// Returns the identity of a file with several names; `None` if the package has none.
     fn identity(&self, index: usize) -> Option<Identity> {
         self.devices.get(index).zip(self.inodes.get(index)).filter(|(_, inode)| *inode > 0)
     }

@@ -1,4 +1,4 @@
-//! Packages made here by the format's documents; tests/tests/host/mkcpio/rpm.rs has those that rpmbuild makes.
+//! Packages built from the format's documents; tests/tests/host/mkcpio/rpm.rs tests packages from rpmbuild.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -13,7 +13,7 @@ mod stripped;
 /// A value: tag, type, count and bytes.
 type Value = (u32, u32, u32, Vec<u8>);
 
-/// Returns a header with these values, as rpm's are: each number at a multiple of its width.
+/// Returns a header with these values, aligned as in rpm: each number at a multiple of its width.
 fn header(values: &[Value]) -> Vec<u8> {
     let (mut index, mut data) = (Vec::new(), Vec::new());
     for (tag, kind, count, bytes) in values {
@@ -32,7 +32,7 @@ fn strings(tag: u32, all: &[&str]) -> Value {
     (tag, 8, all.len() as u32, all.iter().flat_map(|one| [one.as_bytes(), b"\0"].concat()).collect())
 }
 
-/// Returns a package; the signature's length is no multiple of 8.
+/// Returns a package; the signature's length is not a multiple of 8.
 fn package(values: &[Value], payload: &[u8]) -> Vec<u8> {
     let lead = [MAGIC, &[3, 0], &[0; 90]].concat();
     let mut signature = header(&[(62, 7, 5, b"\0\0\0\0\0".to_vec())]);
@@ -40,11 +40,11 @@ fn package(values: &[Value], payload: &[u8]) -> Vec<u8> {
     [lead, signature, header(values), payload.to_vec()].concat()
 }
 
-/// Where its two headers begin.
+/// The offsets of its two headers.
 const SIGNATURE: usize = 96;
 const MAIN: usize = 96 + 16 + 16 + 8;
 
-/// Returns an archive as rpm writes it: names of one file behind each other, the data with the last.
+/// Returns an archive as rpm writes it: the names of one file in sequence, the data after the last.
 fn archive() -> Vec<u8> {
     let mut writer = Writer::new(Vec::new(), 0);
     writer.node(b"lib", Meta::root(0o755), &Kind::Directory).unwrap();
@@ -56,7 +56,7 @@ fn archive() -> Vec<u8> {
     ended(writer)
 }
 
-/// Returns an archive that ends with its trailer, as rpm's do.
+/// Ends an archive directly after its trailer, as rpm does.
 fn ended(writer: Writer<Vec<u8>>) -> Vec<u8> {
     let mut bytes = writer.finish().unwrap().out;
     let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 2;
@@ -89,7 +89,7 @@ fn compressed(method: Option<Method>, bytes: &[u8]) -> Vec<u8> {
 
 const ALL: [Option<Method>; 5] = [None, Some(Method::Gzip), Some(Method::Zstd), Some(Method::Xz), Some(Method::Bzip2)];
 
-/// What is unpacked: names and contents.
+/// Unpacks a package. Returns names and contents.
 fn open(bytes: &[u8]) -> Result<BTreeMap<String, String>, String> {
     let directory = tempfile::tempdir().unwrap();
     unpack(bytes, &mut Folder::new(directory.path(), &Progress::default())).map_err(|error| error.to_string())?;
@@ -136,53 +136,53 @@ fn every_compression_is_unpacked() {
 }
 
 #[test]
-fn every_cut_is_an_error() {
+fn every_truncation_is_an_error() {
     let mut small = Writer::new(Vec::new(), 0);
     small.file(&["lib/modules/6.1/a.ko"], Meta::root(0o644), 8, &b"a module"[..]).unwrap();
     let small = ended(small);
     for method in ALL {
-        // What is in front of the payload is the same for all.
+        // The part before the payload is the same for all.
         let payload = compressed(method, &small);
         let bytes = package(&values(), &payload);
         let start = bytes.len() - payload.len();
         for length in if method.is_none() { 0 } else { start }..bytes.len() {
-            let said = open(&bytes[..length]).expect_err(&format!("{method:?} cut at {length}"));
+            let error = open(&bytes[..length]).expect_err(&format!("{method:?} cut at {length}"));
             let part = match length {
                 0..SIGNATURE => "ends within its lead",
                 SIGNATURE..MAIN => "ends within its signature",
                 _ if length < start => "ends within its header",
                 _ => "the .rpm",
             };
-            assert!(said.contains(part), "{method:?} cut at {length}: {said}");
+            assert!(error.contains(part), "{method:?} cut at {length}: {error}");
         }
     }
 }
 
 #[test]
-fn each_field_of_a_header_is_looked_at() {
-    let change = |at: usize, bytes: &[u8], words: &str| {
+fn each_field_of_a_header_is_checked() {
+    let change = |at: usize, bytes: &[u8], message: &str| {
         let mut package = package(&values(), &archive());
         package[at..at + bytes.len()].copy_from_slice(bytes);
-        let said = open(&package).expect_err(words);
-        assert!(said.contains(words), "{words}: {said}");
+        let error = open(&package).expect_err(message);
+        assert!(error.contains(message), "{message}: {error}");
     };
     for (start, name) in [(SIGNATURE, "signature"), (MAIN, "header")] {
         for byte in 0..8 {
-            change(start + byte, &[0x55], &format!("no {name} where it must be"));
+            change(start + byte, &[0x55], &format!("no {name} at its place"));
         }
         change(start + 8, &[0, 1, 0, 0], &format!("{name} claims 65536 entries"));
         change(start + 8, &[0, 0, 0xff, 0xff], &format!("ends within its {name}"));
-        change(start + 12, &[0xff; 4], "and 4294967295 bytes, which none has");
-        change(start + 12, &[4, 0, 0, 1], "and 67108865 bytes, which none has");
+        change(start + 12, &[0xff; 4], "and 4294967295 bytes, over the limit");
+        change(start + 12, &[4, 0, 0, 1], "and 67108865 bytes, over the limit");
         change(start + 12, &[4, 0, 0, 0], &format!("ends within its {name}"));
     }
-    // One entry or some bytes fewer or more: the next part is not where it was.
-    change(SIGNATURE + 11, &[0], "no header where it must be");
-    change(SIGNATURE + 11, &[2], "no header where it must be");
-    change(SIGNATURE + 15, &[14], "no header where it must be");
-    change(MAIN + 11, &[1], "payload is no cpio archive");
+    // One entry or some bytes fewer or more: the next part is at another place.
+    change(SIGNATURE + 11, &[0], "no header at its place");
+    change(SIGNATURE + 11, &[2], "no header at its place");
+    change(SIGNATURE + 15, &[14], "no header at its place");
+    change(MAIN + 11, &[1], "payload is not a cpio archive");
     change(MAIN + 15, &[0], "has REQUIRENAME outside of its data");
-    // The second value, and what it says: its type, its place, its count.
+    // The fields of the second value: its type, its offset, its count.
     let second = MAIN + 32;
     change(second + 7, &[6], "has another type of REQUIRENAME");
     change(second + 8, &[1], "has REQUIRENAME outside of its data");
@@ -192,7 +192,7 @@ fn each_field_of_a_header_is_looked_at() {
 }
 
 #[test]
-fn no_damage_of_a_header_gives_other_files() {
+fn a_damaged_header_never_gives_wrong_files() {
     let whole = package(&values(), &archive());
     let mut unharmed = 0;
     for at in SIGNATURE..whole.len() - archive().len() {
@@ -205,13 +205,13 @@ fn no_damage_of_a_header_gives_other_files() {
             }
         }
     }
-    // Most of all is what nobody reads: names, signatures. The rest is an error.
+    // Many bytes are not read: names, signatures. Damage of the others is an error.
     assert!(unharmed > 100, "{unharmed}");
 }
 
 #[test]
-fn payloads_that_are_none_are_said() {
-    assert!(open(&package(&values(), b"text")).unwrap_err().contains("payload is no cpio archive"));
+fn invalid_payloads_are_refused() {
+    assert!(open(&package(&values(), b"text")).unwrap_err().contains("payload is not a cpio archive"));
     assert!(open(&package(&values(), b"")).unwrap_err().contains("ends before its payload"));
     let aligned = [strings(1049, &["rpmlib(LargeFiles)", "rpmlib(PayloadAlignment)"])];
     assert!(open(&package(&aligned, &archive())).unwrap_err().contains("aligned content"));

@@ -6,7 +6,7 @@ fn numbers<const N: usize>(tag: u32, kind: u32, all: &[[u8; N]]) -> Value {
     (tag, kind, all.len() as u32, all.as_flattened().to_vec())
 }
 
-/// What a header says of the files below, which have names in three directories; the fifth is a ghost.
+/// Returns the header values of the files below, which are in three directories; the fifth is a ghost.
 fn listed() -> Vec<Value> {
     let sizes: [u64; 8] = [0, 8, 4, 4, 5, 0, 5, 8];
     let modes: [u16; 8] = [0o40_755, 0o100_644, 0o100_644, 0o100_644, 0o100_644, 0o100_644, 0o100_644, 0o120_777];
@@ -60,49 +60,49 @@ fn payloads_of_rpms_own_format_are_unpacked() {
 }
 
 #[test]
-fn every_cut_of_rpms_own_format_is_an_error() {
+fn every_truncation_of_rpms_own_format_is_an_error() {
     for method in [None, Some(Method::Gzip), Some(Method::Zstd)] {
         let payload = compressed(method, &stripped(&FILES));
         let bytes = package(&listed(), &payload);
         for length in bytes.len() - payload.len()..bytes.len() {
-            let said = open(&bytes[..length]).expect_err(&format!("{method:?} cut at {length}"));
-            assert!(said.contains("truncated"), "{method:?} cut at {length}: {said}");
+            let error = open(&bytes[..length]).expect_err(&format!("{method:?} cut at {length}"));
+            assert!(error.contains("truncated"), "{method:?} cut at {length}: {error}");
         }
     }
 }
 
 #[test]
-fn each_field_of_a_list_of_files_is_looked_at() {
-    let change = |tag: u32, at: usize, bytes: &[u8], words: &str| {
+fn each_field_of_a_list_of_files_is_checked() {
+    let change = |tag: u32, at: usize, bytes: &[u8], message: &str| {
         let mut values = listed();
         let value = values.iter_mut().find(|value| value.0 == tag).unwrap();
         value.3[at..at + bytes.len()].copy_from_slice(bytes);
-        let said = open(&package(&values, &stripped(&FILES))).expect_err(words);
-        assert!(said.contains(words), "{tag}: {said}");
+        let error = open(&package(&values, &stripped(&FILES))).expect_err(message);
+        assert!(error.contains(message), "{tag}: {error}");
     };
     change(5008, 8, &[0xff; 8], "ends within its payload");
-    change(5008, 15, &[4], "an entry that is neither a file's nor the last");
-    change(5008, 15, &[20], "an entry that is neither a file's nor the last");
+    change(5008, 15, &[4], "an entry that is neither a file nor the trailer");
+    change(5008, 15, &[20], "an entry that is neither a file nor the trailer");
     change(1030, 2, &[0o40_755_u16.to_be_bytes()[0]], "an entry that is neither");
-    change(1116, 7, &[3], "file \"00000001\", and its header none of that number");
-    // Values that are fewer than files, of another type, or not there.
+    change(1116, 7, &[3], "file \"00000001\", which its header does not list");
+    // Values that are fewer than files, of another type, or missing.
     for tag in [1030, 1116, 1117, 1118, 5008] {
         let whole = listed();
         let place = whole.iter().position(|value| value.0 == tag).unwrap();
         let mut fewer = whole.clone();
         fewer[place].2 = 1;
-        let said = open(&package(&fewer, &stripped(&FILES))).unwrap_err();
-        assert!(said.contains("and its header none of that number"), "{tag}: {said}");
+        let error = open(&package(&fewer, &stripped(&FILES))).unwrap_err();
+        assert!(error.contains("which its header does not list"), "{tag}: {error}");
         let mut other = whole.clone();
         other[place].1 = 7;
-        let said = open(&package(&other, &stripped(&FILES))).unwrap_err();
-        assert!(said.contains("has another type of"), "{tag}: {said}");
+        let error = open(&package(&other, &stripped(&FILES))).unwrap_err();
+        assert!(error.contains("has another type of"), "{tag}: {error}");
         let mut none = whole.clone();
         none.remove(place);
-        // Without the sizes, it is no such package.
-        let words = if tag == 5008 { "no cpio header at byte 0" } else { "has no " };
-        let said = open(&package(&none, &stripped(&FILES))).unwrap_err();
-        assert!(said.contains(words), "{tag}: {said}");
+        // Without the sizes, it is an ordinary package.
+        let message = if tag == 5008 { "no cpio header at byte 0" } else { "has no " };
+        let error = open(&package(&none, &stripped(&FILES))).unwrap_err();
+        assert!(error.contains(message), "{tag}: {error}");
     }
     let mut endless = listed();
     endless.iter_mut().find(|value| value.0 == 1118).unwrap().3[0..2].copy_from_slice(b"//");
@@ -113,18 +113,18 @@ fn each_field_of_a_list_of_files_is_looked_at() {
 }
 
 #[test]
-fn each_field_of_an_entry_of_rpms_own_is_looked_at() {
-    for (files, words) in [
-        (&[("8", "")][..], "file \"00000008\", and its header none of that number"),
-        (&[("ffffffff", "")], "and its header none of that number"),
-        (&[("g", "")], "file \"0000000g\", which is no number"),
+fn each_field_of_a_stripped_entry_is_checked() {
+    for (files, message) in [
+        (&[("8", "")][..], "file \"00000008\", which its header does not list"),
+        (&[("ffffffff", "")], "which its header does not list"),
+        (&[("g", "")], "file \"0000000g\", which is not a number"),
     ] {
-        let said = open(&package(&listed(), &stripped(files))).unwrap_err();
-        assert!(said.contains(words), "{said}");
+        let error = open(&package(&listed(), &stripped(files))).unwrap_err();
+        assert!(error.contains(message), "{error}");
     }
     let mut other = stripped(&FILES);
     other[5] = b'Y';
-    assert!(open(&package(&listed(), &other)).unwrap_err().contains("neither a file's nor the last"));
-    // An archive of the other kind.
-    assert!(open(&package(&listed(), &archive())).unwrap_err().contains("neither a file's nor the last"));
+    assert!(open(&package(&listed(), &other)).unwrap_err().contains("neither a file nor the trailer"));
+    // An ordinary archive.
+    assert!(open(&package(&listed(), &archive())).unwrap_err().contains("neither a file nor the trailer"));
 }

@@ -1,4 +1,4 @@
-//! What is in an initramfs, for people.
+//! The commands `list` and `extract`.
 
 use std::fmt::Display;
 use std::fs::{File, Metadata};
@@ -14,11 +14,11 @@ use whit_tools::cli::output;
 use whit_tools::cli::progress::Bar;
 use whit_tools::cli::size;
 
-/// Why a listing stops before its end.
+/// Why a listing stops early.
 pub(crate) enum Stop {
-    /// What it is of cannot be read.
+    /// The archive cannot be read.
     Read(String),
-    /// It cannot be written.
+    /// The output cannot be written.
     Write(io::Error),
 }
 
@@ -28,13 +28,13 @@ impl From<io::Error> for Stop {
     }
 }
 
-/// The lines of `list`: `ls -l` of each entry, and each segment.
+/// Prints the entries as `ls -l` does, and the segments.
 pub(crate) fn list(path: &Path, names: bool) -> Result<(), String> {
     let (mut reader, _bar) = watch(open(path)?, has_output_apart());
     print(|out| list_into(&mut reader, out, names).and_then(|()| not_empty(&reader))).map_err(|error| at(path, error))
 }
 
-/// The content of the file `name`, as the kernel would leave it: that of the last entry of the name.
+/// Writes the content of the file `name` to standard output: that of its last entry, which the kernel keeps.
 pub(crate) fn cat(path: &Path, name: &std::ffi::OsStr) -> Result<(), String> {
     let failed = |error: segment::ReadError| at(path, error);
     let wanted = trimmed(name.as_bytes());
@@ -47,12 +47,12 @@ pub(crate) fn cat(path: &Path, name: &std::ffi::OsStr) -> Result<(), String> {
         let key = (member.archive, member.header.dev, member.header.ino);
         if trimmed(&member.name) == wanted {
             if !member.is_file() {
-                return Err(at(path, format!("{} is no regular file", wanted.escape_ascii())));
+                return Err(at(path, format!("{} is not a regular file", wanted.escape_ascii())));
             }
             found = Some(count);
             links = (member.header.nlink > 1 && member.header.filesize == 0).then_some(key);
         } else if links == Some(key) && member.header.filesize > 0 {
-            // The data stand with another name of the file.
+            // The data follow another name of the file.
             found = Some(count);
         }
     }
@@ -74,7 +74,7 @@ pub(crate) fn cat(path: &Path, name: &std::ffi::OsStr) -> Result<(), String> {
     .map_err(|error| at(path, error))
 }
 
-/// Unpacks an initramfs, and says what it was.
+/// Unpacks an initramfs, and prints a summary.
 pub(crate) fn extract(path: &Path, directory: &Path) -> Result<(), String> {
     let (reader, bar) = watch(open(path)?, true);
     let extracted = segment::extract(reader, directory);
@@ -92,9 +92,9 @@ pub(crate) fn extract(path: &Path, directory: &Path) -> Result<(), String> {
         extracted.others
     )];
     if extracted.devices_left_out > 0 {
-        lines.push(format!("left out: {} devices, which only root can make", extracted.devices_left_out));
+        lines.push(format!("left out: {} devices, which only root can create", extracted.devices_left_out));
     }
-    // It is done, whether anybody reads this or not.
+    // The archive is unpacked; an error of printing the summary is ignored.
     let _ = writeln!(io::stdout(), "{}", lines.join("\n"));
     Ok(())
 }
@@ -140,7 +140,7 @@ fn line(member: Member) -> String {
     .line()
 }
 
-/// Slashes in front, and `./`, say nothing.
+/// Removes leading slashes and `./`.
 fn trimmed(mut name: &[u8]) -> &[u8] {
     while let Some(rest) = name.strip_prefix(b"/").or_else(|| name.strip_prefix(b"./")) {
         name = rest;
@@ -152,7 +152,7 @@ fn at(path: &Path, error: impl Display) -> String {
     if path == Path::new("-") { format!("standard input: {error}") } else { format!("{}: {error}", path.display()) }
 }
 
-/// An initramfs, and its length where that is known.
+/// An initramfs, and its length if known.
 type Opened = (Box<dyn Read>, Option<u64>);
 
 fn open(path: &Path) -> Result<Opened, String> {
@@ -165,15 +165,15 @@ fn open_file(path: &Path) -> Result<Opened, String> {
     Ok((Box::new(file), length))
 }
 
-/// Starts to read, and to show how far that is.
+/// Creates a reader, with a progress bar if `is_shown`.
 fn watch((input, length): Opened, is_shown: bool) -> (Reader<Box<dyn Read>>, Option<Bar>) {
     let progress = Arc::default();
     let reader = Reader::watched(input, Arc::clone(&progress));
     (reader, is_shown.then(|| Bar::start(progress, length)))
 }
 
-/// Returns whether a bar stays apart from the lines of the output: these go to a file or nowhere, not to a terminal, nor
-/// through a pipe to a program that may write to one.
+/// Returns whether a bar cannot mix with the output: that is a file or a device other than a terminal. A pipe may lead to a
+/// program that writes to the terminal.
 fn has_output_apart() -> bool {
     let kind = rustix::fs::fstat(io::stdout()).map(|stat| FileType::from_raw_mode(stat.st_mode));
     match kind {
@@ -183,7 +183,7 @@ fn has_output_apart() -> bool {
     }
 }
 
-/// [`output::print`], which gives back what stops the reading as well.
+/// Calls [`output::print`], and returns errors of reading too.
 pub(crate) fn print(write: impl FnOnce(&mut dyn Write) -> Result<(), Stop>) -> Result<(), String> {
     let mut read = Ok(());
     output::print(|out| match write(out) {
