@@ -1,4 +1,4 @@
-//! Link arguments for the init alone, one reason each.
+//! Linker arguments of the init, each with its reason.
 
 fn main() {
     let root = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR");
@@ -7,12 +7,12 @@ fn main() {
         "-nostartfiles",               // `_start` is ours, in src/pid1/sys/
         "-nostdlib",                   // no libc, no libgcc
         "-static",                     // there is no dynamic loader in the initramfs
-        "-no-pie",                     // fixed addresses: no relocations to apply before the first line of Rust
-        "-Wl,--gc-sections",           // what nothing calls is not there
-        "-Wl,--icf=all",               // functions that are the same bytes are one
-        "-Wl,-O2",                     // a string that ends another is not there twice
+        "-no-pie",                     // fixed addresses: no relocations to apply before the first Rust code
+        "-Wl,--gc-sections",           // drops unused functions
+        "-Wl,--icf=all",               // merges functions of the same bytes
+        "-Wl,-O2",                     // merges a string with one that ends in it
         "-Wl,--build-id=none",         // the same source gives the same bytes
-        "-Wl,-z,nognustack",           // the stack's permissions are the linker script's business
+        "-Wl,-z,nognustack",           // the linker script sets the permissions of the stack
         "-Wl,-z,max-page-size=0x1000", // segments follow each other at 4 KiB, not at 2 MiB
         &script,
     ] {

@@ -2,12 +2,12 @@
 
 use crate::text::position;
 
-/// The names in what one call returned, each with its NUL, without `.` and `..`.
+/// Returns the names in the result of one call, each with its NUL, without `.` and `..`. Ends at a truncated entry.
 pub fn names(entries: &[u8]) -> Names<'_> {
     Names { rest: entries }
 }
 
-/// What [`names`] returns.
+/// The iterator of [`names`].
 #[derive(Clone, Debug)]
 pub struct Names<'a> {
     rest: &'a [u8],
@@ -49,14 +49,14 @@ mod tests {
     }
 
     #[test]
-    fn dots_are_left_out() {
+    fn dot_and_dot_dot_are_skipped() {
         let listed = [entry(b"."), entry(b"init"), entry(b".."), entry(b"..."), entry(b"lib64")].concat();
         assert!(names(&listed).eq([&b"init\0"[..], b"...\0", b"lib64\0"]));
         assert_eq!(names(&[]).next(), None);
     }
 
     #[test]
-    fn every_truncation_ends() {
+    fn every_truncation_terminates() {
         let listed = [entry(b"one"), entry(b"two")].concat();
         for end in 0..listed.len() {
             assert!(names(&listed[..end]).count() < 2, "{end}");

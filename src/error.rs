@@ -1,4 +1,4 @@
-//! What failed, and why: the one error of everything that has an effect.
+//! The error of every function with an effect: the step that failed, and the kernel's error number.
 
 use core::num::NonZeroI32;
 
@@ -7,16 +7,16 @@ use ufmt::{Formatter, uDisplay, uWrite, uwrite};
 
 use crate::text::{Text, nth};
 
-/// An error number of the kernel, shown by its name. It is not 0: a `Result<(), Errno>` is one register.
+/// An error number of the kernel, displayed by its name. It is not 0, so that a `Result<(), Errno>` fits a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Errno(pub NonZeroI32);
 
-/// The step that failed.
+/// A failed step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Error {
-    /// What was being done: a system call, and on what.
+    /// The step: a system call and its object.
     pub step: &'static str,
-    /// Why it failed.
+    /// The error number.
     pub errno: Errno,
 }
 
@@ -44,33 +44,33 @@ impl Errno {
     pub const NOMEDIUM: Self = Self::of(errno::ENOMEDIUM);
     pub const LOOP: Self = Self::of(errno::ELOOP);
 
-    /// No number of the kernel's: a file is left alone because it is no regular one.
+    /// Not a number of the kernel: a file is not a regular file, and was skipped.
     pub const NOT_REGULAR: Self = Self::of(134);
 
-    /// The result of what returns 0, or a negative errno.
+    /// Converts a return value of 0 or a negative errno.
     pub fn check(returned: i32) -> Result<(), Self> {
         NonZeroI32::new(returned.wrapping_neg()).map_or(Ok(()), |errno| Err(Self(errno)))
     }
 
-    /// A number that is known.
+    /// Creates an error number from a constant; 0 does not compile.
     const fn of(number: u32) -> Self {
         match NonZeroI32::new(number.cast_signed()) {
             Some(number) => Self(number),
-            None => panic!("no error has the number 0"),
+            None => panic!("an error number is not 0"),
         }
     }
 }
 
 impl Errno {
-    /// The symbol of errno(3), for those that a boot meets.
+    /// Returns the name in errno(3); `None` for numbers that do not occur in a boot.
     pub fn name(self) -> Option<&'static [u8]> {
         let place = usize::try_from(self.0.get()).ok()?.checked_sub(1)?;
         Some(nth(NAMES, place)).filter(|name| !name.is_empty())
     }
 }
 
-/// The names of include/uapi/asm-generic/errno-base.h and errno.h in the order of their numbers from 1 on, ten a line; nothing
-/// stands for those that no boot meets, and the fifth line is 41 to 70. After them, [`Errno::NOT_REGULAR`].
+/// The names of include/uapi/asm-generic/errno-base.h and errno.h in the order of their numbers from 1 on, ten on each line but
+/// for the fifth, which has 41 to 70. Names that do not occur in a boot are empty. The last is [`Errno::NOT_REGULAR`].
 const NAMES: &[u8] = b"EPERM,ENOENT,,,EIO,ENXIO,E2BIG,ENOEXEC,EBADF,,\
     EAGAIN,ENOMEM,EACCES,EFAULT,ENOTBLK,EBUSY,EEXIST,,ENODEV,ENOTDIR,\
     EISDIR,EINVAL,,EMFILE,ENOTTY,ETXTBSY,EFBIG,ENOSPC,,EROFS,\
@@ -99,7 +99,7 @@ mod tests {
     use crate::text::tests::shown;
 
     #[test]
-    fn names_are_those_of_errno() {
+    fn names_match_errno_3() {
         for (number, name) in [
             (errno::EPERM, "EPERM"),
             (errno::EBUSY, "EBUSY"),
@@ -116,13 +116,13 @@ mod tests {
             assert_eq!(Errno::of(number).name(), Some(name.as_bytes()));
         }
         assert_eq!(Errno::NOT_REGULAR.name(), Some(&b"not a regular file"[..]));
-        assert!(Errno::NOT_REGULAR.0.get() > errno::EHWPOISON.try_into().unwrap(), "the kernel's last");
+        assert!(Errno::NOT_REGULAR.0.get() > errno::EHWPOISON.try_into().unwrap(), "past the kernel's last number");
         assert_eq!(Errno::of(0x7fff_ffff).name(), None);
         assert_eq!(Errno(NonZeroI32::new(-5).unwrap()).name(), None);
     }
 
     #[test]
-    fn an_errno_is_shown_by_its_name_or_its_number() {
+    fn an_errno_is_displayed_by_name_or_number() {
         assert_eq!(shown(&Errno::BUSY), "EBUSY");
         assert_eq!([shown(&Errno::of(44)), shown(&Errno(NonZeroI32::new(-5).unwrap()))], ["errno 44", "errno 5"]);
     }

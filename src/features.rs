@@ -1,10 +1,10 @@
-//! The features of an init: the package's Cargo features, each of which a smaller init is built without.
+//! The features of an init: the Cargo features of the package. A smaller init is built without some of them.
 //!
-//! Most features are a module: `src/pid1/NAME.rs` (`network.rs` for `dhcp`). `src/pid1/stubs/NAME.rs` takes its place in an init
-//! without the feature: the same functions, which do nothing. The others are branches on [`Feature::is_enabled`]. The options of an
-//! absent feature are refused, and so is an image that needs them.
+//! Most features are a module, `src/pid1/NAME.rs` (`network.rs` for `dhcp`). In an init without the feature,
+//! `src/pid1/stubs/NAME.rs` replaces it by functions that do nothing. The other features are branches on [`Feature::is_enabled`].
+//! The init refuses the options of a disabled feature, and an image that needs them.
 
-/// The features that options belong to, and those that are no module of their own: code asks whether they are enabled.
+/// A feature that has options, or that is a branch instead of a module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each is named and described in Cargo.toml")]
 pub enum Feature {
@@ -35,7 +35,7 @@ pub enum Feature {
 }
 
 impl Feature {
-    /// Whether this init was built with it.
+    /// Whether this init was built with the feature.
     pub const fn is_enabled(self) -> bool {
         match self {
             Self::Arp => cfg!(feature = "arp"),

@@ -1,9 +1,10 @@
-//! The pure half of whit: what the init computes, without a system call and without `unsafe`.
+//! The library of whit, a very small Linux init: parsers, encoders and state machines without system calls and `unsafe`. The
+//! binary (`src/pid1`) performs the effects.
 //!
-//! Goals, highest first:
-//! 1. **Total.** Every function returns for every input: PID 1 must not panic.
-//! 2. **Small.** No heap, no `core::fmt`; every capacity is a named constant.
-//! 3. **Readable** beside the standard that each module names.
+//! Goals, from highest to lowest priority:
+//! 1. **Total.** Every function returns for every input: a panic of PID 1 stops the machine.
+//! 2. **Small.** There is no heap and no `core::fmt`. Every capacity is a named constant.
+//! 3. **Readable.** Each module names its standard, and reads alongside it.
 #![no_std]
 #![forbid(unsafe_code)]
 

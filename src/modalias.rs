@@ -1,25 +1,25 @@
-//! The modules that drive a device: the patterns of modules.alias(5), and the index that mkcpio makes of them.
+//! The drivers of a device: matching of the patterns of modules.alias(5), and the index that mkcpio builds from them.
 //!
-//! The index is lines, each module's followed by those of its patterns, after a space: `drivers/virtio/virtio.ko
-//! drivers/virtio/virtio_pci.ko` (what is to be loaded, in this order) and ` pci:v00001AF4*`. The first line is the directory that
-//! the files are in.
+//! The index is a text. Its first line is the directory of the modules. Then follows, for each driver, a line with the modules to
+//! load in this order, as `drivers/virtio/virtio.ko drivers/virtio/virtio_pci.ko`, and a line for each of its patterns, which
+//! begins with a space, as ` pci:v00001AF4*`.
 
 use crate::text::split_once;
 
-/// The most bytes of a line of it, and of a device's modalias; a longer pattern is left out.
+/// The longest line of the index, and the longest modalias of a device, in bytes. Longer patterns are omitted.
 pub const MAX_LINE: usize = 1024;
 
-/// Whether a pattern is that of a device: `*` stands for any text, `?` for any byte, `[0-9a]` for one of those; `-` and `_` are
-/// alike, as they are in modules' names.
+/// Whether a pattern matches the modalias of a device. `*` matches any text, `?` any byte, `[0-9a]` any of these bytes. `-` and
+/// `_` are alike, as in the names of modules.
 #[inline(never)]
 pub fn matches<'a>(mut pattern: &'a [u8], mut device: &'a [u8]) -> bool {
-    // What follows the last star, and where it was tried: it takes a byte more each time that the rest does not fit.
+    // The pattern after the last star, and the offset where it was tried. After a mismatch the star takes one more byte.
     let mut retry: Option<(&[u8], &[u8])> = None;
     loop {
         if let [b'*', rest @ ..] = pattern {
             (pattern, retry) = (rest, Some((rest, device)));
-        } else if let Some(behind) = first(pattern, device) {
-            (pattern, device) = behind;
+        } else if let Some(rests) = first(pattern, device) {
+            (pattern, device) = rests;
         } else if pattern.is_empty() && device.is_empty() {
             return true;
         } else {
@@ -29,15 +29,15 @@ pub fn matches<'a>(mut pattern: &'a [u8], mut device: &'a [u8]) -> bool {
     }
 }
 
-/// The rests after the first byte of each, when these match.
+/// Returns the rests of both if the first element of the pattern matches the first byte of the device.
 #[inline(always)] // Its one caller is a loop.
 fn first<'a>(pattern: &'a [u8], device: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
     let ((wanted, mut pattern), (byte, device)) = (pattern.split_first()?, device.split_first()?);
     let fits = match wanted {
         b'?' => true,
         b'[' => {
-            let (mut set, behind) = split_once(pattern, b']')?;
-            pattern = behind;
+            let (mut set, after) = split_once(pattern, b']')?;
+            pattern = after;
             let mut fits = false;
             while let [low, rest @ ..] = set {
                 let (high, rest) = if let [b'-', high, rest @ ..] = rest { (high, rest) } else { (low, rest) };
@@ -51,6 +51,7 @@ fn first<'a>(pattern: &'a [u8], device: &'a [u8]) -> Option<(&'a [u8], &'a [u8])
     fits.then_some((pattern, device))
 }
 
+/// Replaces `-` by `_`.
 fn plain(byte: u8) -> u8 {
     if byte == b'-' { b'_' } else { byte }
 }
@@ -91,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn stars_that_do_not_fit_end() {
+    fn many_stars_terminate() {
         let pattern = [b"*a".repeat(200).as_slice(), b"b"].concat();
         assert!(!matches(&pattern, &[b'a'; 2000]));
     }
@@ -100,8 +101,8 @@ mod tests {
     use std::vec::Vec;
 
     #[test]
-    fn every_short_pattern_is_as_a_plain_search_says() {
-        // All patterns and texts of up to four bytes out of few.
+    fn every_short_pattern_matches_as_in_a_recursive_search() {
+        // All patterns and texts of up to four bytes from a small alphabet.
         let words = |alphabet: &[u8]| -> Vec<Vec<u8>> {
             let mut words = std::vec![Vec::new()];
             let mut last = words.clone();
@@ -112,18 +113,18 @@ mod tests {
             }
             words
         };
-        fn plain_search(pattern: &[u8], text: &[u8]) -> bool {
+        fn recursive_search(pattern: &[u8], text: &[u8]) -> bool {
             match pattern {
                 [] => text.is_empty(),
-                [b'*', rest @ ..] => (0..=text.len()).any(|start| plain_search(rest, &text[start..])),
-                [byte, rest @ ..] => {
-                    text.first().is_some_and(|first| (*byte == b'?' || byte == first) && plain_search(rest, &text[1..]))
-                }
+                [b'*', rest @ ..] => (0..=text.len()).any(|start| recursive_search(rest, &text[start..])),
+                [byte, rest @ ..] => text
+                    .first()
+                    .is_some_and(|first| (*byte == b'?' || byte == first) && recursive_search(rest, &text[1..])),
             }
         }
         for pattern in words(b"ab*?") {
             for text in words(b"ab") {
-                assert_eq!(matches(&pattern, &text), plain_search(&pattern, &text));
+                assert_eq!(matches(&pattern, &text), recursive_search(&pattern, &text));
             }
         }
     }

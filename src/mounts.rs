@@ -1,12 +1,13 @@
-//! The early mounts, in the order in which they are made, and what /dev lacks without devtmpfs.
+//! The early mounts, in their order; the device nodes for a kernel without devtmpfs; and the links in /dev.
 
 use core::ffi::CStr;
 
 use linux_raw_sys::general::{MS_NODEV, MS_NOEXEC, MS_NOSUID};
 
-/// A text that ends in NUL, and NULs up to the size of its column: less than a pointer, a length and the text elsewhere.
+/// A text padded with NULs to a fixed size, at least one NUL: smaller than a pointer, a length and the text.
 pub type Column<const SIZE: usize> = [u8; SIZE];
 
+/// Pads a text.
 const fn column<const SIZE: usize>(text: &CStr) -> Column<SIZE> {
     let text = text.to_bytes_with_nul();
     let mut column = [0; SIZE];
@@ -17,13 +18,13 @@ const fn column<const SIZE: usize>(text: &CStr) -> Column<SIZE> {
 /// One mount; the arguments of mount(2).
 #[derive(Clone, Copy, Debug)]
 struct Mount {
-    /// MS_*: those that we use are below 256.
+    /// MS_* flags, all of which are below 256 here.
     flags: u32,
-    /// The directory, made when missing.
+    /// The directory, created if it is missing.
     target: &'static CStr,
-    /// The type, which is also the name of its source.
+    /// The file system type, which is also the source.
     fstype: &'static CStr,
-    /// Options of the file system.
+    /// The options of the file system.
     data: &'static CStr,
 }
 
@@ -31,15 +32,15 @@ const fn mount(fstype: &'static CStr, target: &'static CStr, flags: u32, data: &
     Mount { flags, target, fstype, data }
 }
 
-/// The first of all: the command line is there.
+/// The first mount, which has the kernel command line.
 const FIRST: [Mount; 1] = [mount(c"proc", c"/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, c"")];
 
-/// The others. A kernel that lacks one goes without.
+/// The other mounts. Those that the kernel does not support are skipped.
 const OTHERS: [Mount; 8] = [
     mount(c"devtmpfs", c"/dev", MS_NOSUID, c"mode=0755"),
     mount(c"sysfs", c"/sys", MS_NOSUID | MS_NODEV | MS_NOEXEC, c""),
     mount(c"tmpfs", c"/tmp", MS_NOSUID | MS_NODEV, c"mode=1777"),
-    // Programs may be run from /run: s6 does.
+    // Without MS_NOEXEC: s6 runs programs from /run.
     mount(c"tmpfs", c"/run", MS_NOSUID | MS_NODEV, c"mode=0755"),
     mount(c"devpts", c"/dev/pts", MS_NOSUID | MS_NOEXEC, c"gid=5,mode=620,ptmxmode=666"),
     mount(c"tmpfs", c"/dev/shm", MS_NOSUID | MS_NODEV, c"mode=1777"),
@@ -47,19 +48,19 @@ const OTHERS: [Mount; 8] = [
     mount(c"cgroup2", c"/sys/fs/cgroup", MS_NOSUID | MS_NODEV | MS_NOEXEC, c""),
 ];
 
-/// /run of the root that an init of its own is started in: the working directory then.
+/// The mount of /run for an image's own init, whose /run is the working directory.
 const INSIDE: [Mount; 1] = [mount(c"tmpfs", c".", MS_NOSUID | MS_NODEV, c"mode=0755")];
 
-/// The mount of /proc, as [`MOUNTS`] has the others.
+/// The mount of /proc, packed as [`MOUNTS`].
 pub static PROC: [u8; packed(&FIRST, [0; 0]).1] = packed(&FIRST, [0; _]).0;
-/// The mounts packed: a byte of flags, then directory, type and options, each with its NUL. A third of what a table of
-/// pointers is.
+/// The other mounts, packed: a byte of flags, then directory, type and options, each with its NUL. This has a third of the size
+/// of a table of pointers.
 pub static MOUNTS: [u8; packed(&OTHERS, [0; 0]).1] = packed(&OTHERS, [0; _]).0;
 
-/// The mount of /run in the root, on the working directory.
+/// The mount of /run on the working directory, packed as [`MOUNTS`].
 pub static HERE: [u8; packed(&INSIDE, [0; 0]).1] = packed(&INSIDE, [0; _]).0;
 
-/// Packs as much as there is room for, and returns how much there is.
+/// Packs mounts into `room`, as far as they fit. Returns it with the length that all of them need.
 const fn packed<const SIZE: usize>(mounts: &[Mount], mut room: [u8; SIZE]) -> ([u8; SIZE], usize) {
     let mut length = 0;
     let mut rest = mounts;
@@ -80,16 +81,16 @@ const fn packed<const SIZE: usize>(mounts: &[Mount], mut room: [u8; SIZE]) -> ([
     (room, length)
 }
 
-/// A character device that every program expects: for a kernel without devtmpfs.
+/// A character device in /dev, for a kernel without devtmpfs.
 #[derive(Clone, Copy, Debug)]
 pub struct Node {
-    /// Its permissions.
+    /// The permissions.
     pub mode: u16,
-    /// Its numbers (Documentation/admin-guide/devices.txt).
+    /// The major number (Documentation/admin-guide/devices.txt).
     pub major: u8,
-    /// Its numbers.
+    /// The minor number.
     pub minor: u8,
-    /// Its name in /dev.
+    /// The name in /dev.
     pub name: Column<8>,
 }
 
@@ -108,7 +109,7 @@ pub static NODES: [Node; 7] = [
     node(c"console", 0o600, 5, 1),
 ];
 
-/// The links in /dev that shells and images use: a name, and where it leads, each with its NUL.
+/// The symbolic links in /dev that shells and images use: name and target, each with its NUL.
 pub const LINKS: &[u8] =
     b"fd\0/proc/self/fd\0stdin\0/proc/self/fd/0\0stdout\0/proc/self/fd/1\0stderr\0/proc/self/fd/2\0";
 
@@ -117,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mount_comes_after_the_one_it_stands_in() {
+    fn a_mount_comes_after_its_parent() {
         for (position, mount) in OTHERS.iter().enumerate() {
             for later in &OTHERS[position + 1..] {
                 assert!(!mount.target.to_bytes().starts_with(later.target.to_bytes()), "{:?}", mount.target);
@@ -126,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn mounts_are_packed_in_their_order() {
+    fn mounts_are_packed_in_order() {
         assert_eq!(&PROC, b"\x0e/proc\0proc\0\0");
         assert!(MOUNTS.starts_with(b"\x02/dev\0devtmpfs\0mode=0755\0\x0e/sys\0sysfs\0\0"));
         assert!(MOUNTS.ends_with(b"\x0e/sys/fs/cgroup\0cgroup2\0\0"));

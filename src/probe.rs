@@ -1,59 +1,61 @@
-//! Probing of a block device: its file system, from the superblock; its partitions, from the partition table.
+//! Probing of a block device: its file system, from the superblock, and its partitions, from the partition table.
 //!
-//! Superblocks are taken by their word, without their checksums: the kernel looks again when it mounts. Left out are file
-//! systems that no root is on, and what spans devices (md, LVM, LUKS).
+//! Checksums of superblocks are not verified: the kernel does so when it mounts. File systems that no root uses are out of scope,
+//! and so are md, LVM and LUKS.
 
 use core::num::NonZero;
 
-/// Bytes of each of the two places where superblocks are, and of what is read at once; what a device does not have is zeros.
+/// The bytes of one of the two places that may hold a superblock, which is also the unit of a read. Bytes past the end of the
+/// device are zeros.
 pub type Place = [u8; 4096];
-/// Where the second place begins, in bytes from the start of the device: btrfs leaves what is before to boot loaders.
+/// The offset of the second place, in bytes from the start of the device: btrfs leaves the space before it to boot loaders.
 pub const SECOND_PLACE: u64 = 64 * 1024;
 
-/// A kind of file system: where in its place the superblock has what.
+/// A file system format: the offsets of its superblock's fields in their place, in bytes.
 #[derive(Debug)]
 pub struct Format {
-    /// Its four bytes of magic, the first in the lowest digits.
+    /// Four bytes of magic, little-endian.
     magic: u32,
     magic_at: u16,
     uuid_at: u16,
     label_at: u16,
     label_bytes: u16,
-    /// How many bits of the magic, from the highest on, may be anything.
+    /// The number of bits of the magic, from the highest on, that are not compared.
     unknown_bits: u8,
-    /// Whether the UUID is a FAT's serial number: four bytes, the first in the lowest digits.
+    /// Whether the UUID is the serial number of a FAT: four bytes, little-endian.
     is_fat: bool,
-    /// Whether it is the second place.
+    /// Whether the superblock is in the second place.
     is_second: bool,
-    /// What mount(2) calls it, with NULs at the end.
+    /// The type for mount(2), padded with NULs.
     pub fstype: [u8; 9],
 }
 
-/// The known formats. ext4 comes after those that may have its two bytes of magic by chance.
+/// The known formats. ext4 is after the formats that may have its two bytes of magic by chance.
 static FORMATS: [Format; 8] = [
     // fs/xfs/libxfs/xfs_format.h, struct xfs_dsb
     format(b"xfs\0\0\0\0\0\0", b"XFSB", 0, 32, (108, 12)),
-    // fs/squashfs/squashfs_fs.h: neither UUID nor label
+    // fs/squashfs/squashfs_fs.h, struct squashfs_super_block: neither UUID nor label
     format(b"squashfs\0", b"hsqs", 0, NOWHERE, (0, 0)),
     // fs/erofs/erofs_fs.h, struct erofs_super_block at 1024
     format(b"erofs\0\0\0\0", b"\xe2\xe1\xf5\xe0", 1024, 1024 + 48, (1024 + 64, 16)),
     // include/linux/f2fs_fs.h, struct f2fs_super_block at 1024
     format(b"f2fs\0\0\0\0\0", b"\x10\x20\xf5\xf2", 1024, 1024 + 108, (1024 + 124, UTF16_LABEL)),
     // include/uapi/linux/msdos_fs.h, struct fat_boot_sector: FAT12 and FAT16, then FAT32. The label is that of the boot
-    // sector: the one in the root directory is elsewhere.
+    // sector; that of the root directory is not read.
     Format { is_fat: true, ..format(b"vfat\0\0\0\0\0", b"FAT1", 54, 39, (43, 11)) },
     Format { is_fat: true, ..format(b"vfat\0\0\0\0\0", b"FAT3", 82, 67, (71, 11)) },
-    // fs/ext4/ext4.h, struct ext4_super_block at 1024; ext4 mounts ext2 and ext3 as well
+    // fs/ext4/ext4.h, struct ext4_super_block at 1024; ext4 also mounts ext2 and ext3
     Format { unknown_bits: 16, ..format(b"ext4\0\0\0\0\0", b"\x53\xef\0\0", 1024 + 56, 1024 + 104, (1024 + 120, 16)) },
     // include/uapi/linux/btrfs_tree.h, struct btrfs_super_block
     Format { is_second: true, ..format(b"btrfs\0\0\0\0", b"_BHR", 64, 32, (299, 256)) },
 ];
 
-/// There is no UUID: bytes past the place are zeros.
+/// The offset of an absent UUID: bytes past the place are zeros.
 const NOWHERE: u16 = size_of::<Place>() as u16;
-/// Of f2fs's 512 characters, which are UTF-16, those that are looked at, in bytes; no other label has that size.
+/// The bytes of f2fs's label that are compared, which is UTF-16 and has 512 characters. No other label has this size.
 const UTF16_LABEL: u16 = 512;
 
+/// A format with a magic of 32 bits in the first place.
 const fn format(
     fstype: &[u8; 9],
     magic: &[u8; 4],
@@ -66,7 +68,7 @@ const fn format(
     Format { magic, magic_at, uuid_at, label_at, label_bytes, unknown_bits, is_fat, is_second, fstype: *fstype }
 }
 
-/// The file system whose superblock this is, if any. The place was read from `at`, in bytes.
+/// Returns the format of the superblock in a place, if any. `at` is the offset of the place on the device, in bytes.
 pub fn identify(place: &Place, at: u64) -> Option<&'static Format> {
     FORMATS.iter().find(|format| {
         let difference = u32::from_le_bytes(bytes(place, format.magic_at)) ^ format.magic;
@@ -75,7 +77,7 @@ pub fn identify(place: &Place, at: u64) -> Option<&'static Format> {
 }
 
 impl Format {
-    /// The UUID in its superblock, as a number from the first digit on.
+    /// Returns the UUID in the superblock, its first digit the highest; `None` if the superblock has none.
     pub fn uuid(&self, place: &Place) -> Option<NonZero<u128>> {
         NonZero::new(if self.is_fat {
             u32::from_le_bytes(bytes(place, self.uuid_at)).into()
@@ -84,7 +86,7 @@ impl Format {
         })
     }
 
-    /// The label in its superblock, with what fills its field, and the width of a character in bytes.
+    /// Returns the label in the superblock with its padding, and the width of a character in bytes.
     pub fn label<'a>(&self, place: &'a Place) -> (&'a [u8], usize) {
         let start = usize::from(self.label_at);
         let label = place.get(start..start + usize::from(self.label_bytes)).unwrap_or_default();
@@ -92,13 +94,13 @@ impl Format {
     }
 }
 
-/// Bytes of a place; zeros where it ends.
+/// Returns bytes of a place; zeros past its end.
 fn bytes<const SIZE: usize>(place: &Place, at: u16) -> [u8; SIZE] {
     place.get(usize::from(at)..).and_then(|bytes| bytes.first_chunk()).copied().unwrap_or([0; SIZE])
 }
 
-/// Where a GPT has the entry of the partition `number`, in bytes from the start of the disk; `None` when `header` is none or
-/// has no such entry (UEFI 2.10, 5.3.2). The kernel took the partition from it: its checksum is right.
+/// Returns the offset of the GPT entry of the partition `number`, in bytes from the start of the disk. Returns `None` if `header`
+/// is not a GPT header, or has no such entry (UEFI 2.10, 5.3.2). The kernel has verified the header.
 pub fn gpt_entry(header: &Place, block_bytes: u64, number: u32) -> Option<u64> {
     let index = number.wrapping_sub(1);
     if bytes(header, 0) != *b"EFI PART" || index >= u32::from_le_bytes(bytes(header, 80)) {
@@ -109,8 +111,8 @@ pub fn gpt_entry(header: &Place, block_bytes: u64, number: u32) -> Option<u64> {
     Some(entries.wrapping_add(u64::from(index).wrapping_mul(entry_bytes.into())))
 }
 
-/// The UUID of a partition, from its entry in a GPT (UEFI 2.10, 5.3.3): the first three fields have the first byte in the
-/// lowest digits (appendix A).
+/// Returns the UUID of a partition from its GPT entry (UEFI 2.10, 5.3.3). The first three fields of a UUID are little-endian
+/// (appendix A).
 pub fn gpt_uuid(entry: &Place) -> Option<NonZero<u128>> {
     let time_low = u64::from(u32::from_le_bytes(bytes(entry, 16)));
     let time_mid = u64::from(u16::from_le_bytes(bytes(entry, 20)));
@@ -119,8 +121,8 @@ pub fn gpt_uuid(entry: &Place) -> Option<NonZero<u128>> {
     NonZero::new(u128::from(time_low << 32 | time_mid << 16 | time_high) << 64 | u128::from(rest))
 }
 
-/// What the kernel takes for the UUID of the partition `number` of a disk with an MSDOS table, from the disk's first block:
-/// the disk's signature and two digits of number (block/partitions/msdos.c, set_info).
+/// Returns the kernel's UUID of the partition `number` in an MSDOS table, from the first block of the disk: the disk's signature
+/// and two digits of the number (block/partitions/msdos.c, set_info).
 pub fn msdos_uuid(block: &Place, number: u32) -> Option<NonZero<u128>> {
     let signature = u64::from(u32::from_le_bytes(bytes(block, 440)));
     NonZero::new(u128::from(signature << 8 | u64::from(number)))
@@ -135,7 +137,7 @@ mod tests {
     use std::string::{String, ToString};
     use std::vec::Vec;
 
-    /// Disks that real tools made, as `hexdump -C` shows them: see tests/golden/README.md.
+    /// Disks of real tools, as dumps of `hexdump -C`: see tests/golden/README.md.
     macro_rules! disk {
         ($name:literal) => {
             undump(include_str!(concat!("../tests/golden/disks/", $name, ".hexdump")))
@@ -149,7 +151,7 @@ mod tests {
             let mut fields = line.split('|').next().unwrap().split_whitespace();
             let at = usize::from_str_radix(fields.next().unwrap(), 16).unwrap();
             while bytes.len() < at {
-                bytes.extend_from_slice(&last); // lines that a "*" stood for
+                bytes.extend_from_slice(&last); // lines that a "*" replaces
             }
             last = fields.map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
             bytes.extend_from_slice(&last);
@@ -157,17 +159,17 @@ mod tests {
         bytes
     }
 
-    /// What `pread` finds: zeros where the device ends.
+    /// Returns a place as pread(2) does, with zeros past the end of the device.
     fn place(disk: &[u8], at: u64) -> Place {
         let mut place = [0; _];
-        let there = disk.get(at as usize..).unwrap_or_default();
-        let length = there.len().min(place.len());
-        place[..length].copy_from_slice(&there[..length]);
+        let available = disk.get(at as usize..).unwrap_or_default();
+        let length = available.len().min(place.len());
+        place[..length].copy_from_slice(&available[..length]);
         place
     }
 
-    /// The file system, and the place of its superblock.
-    fn look(disk: &[u8]) -> Option<(&'static Format, Place)> {
+    /// Returns the format, and the place with its superblock.
+    fn probed(disk: &[u8]) -> Option<(&'static Format, Place)> {
         [0, SECOND_PLACE].into_iter().find_map(|at| Some((identify(&place(disk, at), at)?, place(disk, at))))
     }
 
@@ -192,19 +194,19 @@ mod tests {
     }
 
     #[test]
-    fn file_systems_are_what_blkid_says() {
+    fn file_systems_are_identified_as_by_blkid() {
         let mut blkid = include_str!("../tests/golden/disks/blkid.tsv").lines();
         for (name, disk) in disks() {
             let mut fields = blkid.next().unwrap().split('\t');
             assert_eq!(fields.next(), Some(name));
             let fields: Vec<_> = fields.map(|field| field.split_once('=').unwrap()).collect();
-            let field = |key| fields.iter().find(|(its_key, _)| *its_key == key).map(|(_, value)| *value);
+            let field = |key| fields.iter().find(|(other, _)| *other == key).map(|(_, value)| *value);
 
-            let (format, place) = look(&disk).unwrap();
+            let (format, place) = probed(&disk).unwrap();
             let mounts_as = field("TYPE").map(|fstype| if fstype.starts_with("ext") { "ext4" } else { fstype });
             assert_eq!(Some(fstype(format)), mounts_as);
             assert_eq!(format.uuid(&place), field("UUID").map(|uuid| hexadecimal(uuid.as_bytes()).unwrap()), "{name}");
-            // blkid has a backslash before a space.
+            // blkid escapes a space by a backslash.
             let label = field("LABEL").unwrap_or_default().replace('\\', "");
             let (found, width) = format.label(&place);
             assert!(is_written(found, width, label.as_bytes()), "{name}: {label}");
@@ -214,23 +216,23 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_that_ends_early_is_unknown_or_the_same() {
+    fn a_truncated_disk_is_unknown_or_identified_alike() {
         for (name, disk) in disks() {
-            let (whole, _) = look(&disk).unwrap();
+            let (whole, _) = probed(&disk).unwrap();
             let magic_end = if whole.is_second { SECOND_PLACE as usize } else { 0 } + usize::from(whole.magic_at) + 4;
             for end in (0..disk.len()).filter(|end| *end < 4096 || *end > SECOND_PLACE as usize) {
-                let found = look(&disk[..end]).map(|(format, _)| core::ptr::from_ref(format));
+                let found = probed(&disk[..end]).map(|(format, _)| core::ptr::from_ref(format));
                 let expected = (end >= magic_end).then_some(core::ptr::from_ref(whole));
-                // Of the four bytes of ext4's magic two are not, and so the last that count may be zeros.
+                // The last two bytes of ext4's magic are not compared, so they may be zeros.
                 assert!(found == expected || end + 2 >= magic_end, "{name}, {end} bytes");
             }
         }
     }
 
     #[test]
-    fn each_field_is_where_it_is_looked_for() {
+    fn each_field_is_read_at_its_offset() {
         for (name, disk) in disks() {
-            let (format, place) = look(&disk).unwrap();
+            let (format, place) = probed(&disk).unwrap();
             let at = if format.is_second { SECOND_PLACE } else { 0 };
             let changed = |position: u16| {
                 let mut place = place;
@@ -256,16 +258,16 @@ mod tests {
     }
 
     #[test]
-    fn other_things_are_no_file_system() {
+    fn partition_tables_and_constant_bytes_are_no_file_system() {
         for disk in [disk!("gpt"), disk!("msdos"), std::vec![0; 70_000], std::vec![0xff; 70_000]] {
-            assert!(look(&disk).is_none());
+            assert!(probed(&disk).is_none());
         }
-        assert_eq!(size_of::<Format>(), 24, "eight of them are a fifth of a kilobyte");
+        assert_eq!(size_of::<Format>(), 24, "the table has 192 bytes");
     }
 
     #[test]
-    fn a_label_beyond_ascii_is_not_taken_for_another() {
-        let (format, mut place) = look(&disk!("f2fs")).unwrap();
+    fn a_label_outside_ascii_does_not_match_an_ascii_one() {
+        let (format, mut place) = probed(&disk!("f2fs")).unwrap();
         let label = |place: &Place, written: &str| {
             let (label, width) = format.label(place);
             is_written(label, width, written.as_bytes())
@@ -275,7 +277,7 @@ mod tests {
         assert!(!label(&place, "f2fs root"));
     }
 
-    /// The UUID of a partition as the kernel has it, the way the init looks for it.
+    /// Returns the kernel's UUID of a partition, found as the init finds it.
     fn partition(disk: &[u8], number: u32) -> Option<String> {
         let gpt = [512, 4096].into_iter().find_map(|block_bytes| {
             let entry = gpt_entry(&place(disk, block_bytes), block_bytes, number)?;
@@ -285,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn partitions_have_the_uuids_that_partx_shows() {
+    fn partitions_have_the_uuids_of_partx() {
         for (disk, name) in [(disk!("gpt"), "gpt"), (disk!("gpt-4096"), "gpt-4096"), (disk!("msdos"), "msdos")] {
             let partx = include_str!("../tests/golden/disks/partx.tsv").lines();
             let mut count = 0;
@@ -302,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gpt_has_as_many_entries_as_it_says() {
+    fn entries_of_a_gpt_are_found_by_its_header() {
         let header = place(&disk!("gpt"), 512);
         assert_eq!(gpt_entry(&header, 512, 1), Some(1024));
         assert_eq!(gpt_entry(&header, 512, 128), Some(1024 + 127 * 128));
@@ -313,9 +315,9 @@ mod tests {
             (0, b'e', None),                 // the signature
             (7, b'!', None),                 // its last byte
             (72, 3, Some(1536 + 128)),       // the first block of entries
-            (80, 1, None),                   // how many there are
-            (85, 1, Some(1024 + 128 + 256)), // how long each is
-            (79, 0xff, Some(1024 + 128)),    // a block that no disk has: what cannot be read is zeros
+            (80, 1, None),                   // the number of entries
+            (85, 1, Some(1024 + 128 + 256)), // the size of an entry
+            (79, 0xff, Some(1024 + 128)),    // a block past the end of any disk
         ] {
             let mut header = header;
             header[position] = byte;

@@ -1,7 +1,7 @@
-//! `root=`: which device, or which directory of the host, is the root.
+//! `root=`: the device, or the shared directory of the host, that is the root.
 //!
-//! The forms are the kernel's (block/early-lookup.c, `early_lookup_bdev`); `UUID=`, `LABEL=` and `SERIAL=`, which only user
-//! space knows; and dracut's for a directory that the host shares.
+//! The forms are those of the kernel (block/early-lookup.c, `early_lookup_bdev`); `UUID=`, `LABEL=` and `SERIAL=`, which the
+//! kernel does not resolve; and dracut's forms for a directory that the host shares.
 
 use core::num::NonZero;
 
@@ -11,13 +11,13 @@ use crate::text::{hexadecimal, number, split, split_once, strip_prefix};
 /// The source of a root or a volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RootSpec<'a> {
-    /// The kind of its name.
+    /// The kind of name.
     pub kind: Kind,
-    /// The name: a path, a tag, or what [`is_written`] reads.
+    /// The name: a path, a tag, or a text for [`is_written`].
     pub name: &'a [u8],
-    /// The name as a number, when it is a UUID, or the number of a device as [`device_number`] has it.
+    /// The UUID, its first digit the highest, or the device's number as from [`device_number`]; `None` for other kinds.
     pub number: Option<NonZero<u128>>,
-    /// The partition's number, relative to the one with that UUID on the same disk.
+    /// The number of the partition relative to the one with the UUID on the same disk (`PARTNROFF=`).
     pub offset: u32,
 }
 
@@ -28,35 +28,35 @@ pub enum Kind {
     Uuid,
     /// The label of a file system.
     Label,
-    /// The UUID of a partition in a GPT; in an MSDOS table the disk's signature and the partition's number.
+    /// The UUID of a partition in a GPT, or an MSDOS disk's signature and the partition's number.
     PartUuid,
     /// The name of a partition in a GPT.
     PartLabel,
     /// The serial number of a disk.
     Serial,
-    /// The path of a device.
+    /// The path of a device, below /dev.
     Device,
     /// The tag of a directory that the host shares by virtiofs.
     Virtiofs,
     /// The tag of a directory that the host shares by 9P.
     P9,
-    /// Memory.
+    /// A tmpfs.
     Tmpfs,
-    /// The number of a device.
+    /// The number of a device: `MAJOR:MINOR` or hexadecimal.
     Number,
 }
 
-/// The prefixes of the kinds, numbers excepted; an init without names of devices has the last ones.
+/// The prefixes of the kinds, except [`Kind::Tmpfs`] and [`Kind::Number`]. An init without `device-names` has only the last ones.
 pub const PREFIXES: &[u8] = if Feature::DeviceNames.is_enabled() {
     b"UUID= LABEL= PARTUUID= PARTLABEL= SERIAL= /dev/ virtiofs: 9p:"
 } else {
     b"/dev/ virtiofs: 9p:"
 };
-/// The place of the first of them in [`Kind::IN_ORDER`].
+/// The index of the first prefix's kind in [`Kind::IN_ORDER`].
 const FIRST: usize = if Feature::DeviceNames.is_enabled() { 0 } else { 5 };
 
 impl Kind {
-    /// The type of file system that the kind implies; empty for one on a device.
+    /// Returns the file system type that the kind implies; empty for a device.
     pub fn tag(self) -> &'static [u8] {
         match self {
             Self::Virtiofs => b"virtiofs",
@@ -66,7 +66,7 @@ impl Kind {
         }
     }
 
-    /// In the order of [`PREFIXES`], all of them.
+    /// The kinds in the order of [`PREFIXES`] with every feature.
     const IN_ORDER: [Self; 8] = [
         Self::Uuid,
         Self::Label,
@@ -79,8 +79,8 @@ impl Kind {
     ];
 }
 
-/// Parses the value of `root=`; `None` when it has none of the forms. When `fstype` is `virtiofs` or `9p` it may be the tag
-/// alone.
+/// Parses the value of `root=`. Returns `None` if it has none of the forms. If `fstype` is `virtiofs` or `9p`, the value may be
+/// the tag alone.
 #[inline(never)]
 pub fn parse<'a>(value: &'a [u8], fstype: &[u8]) -> Option<RootSpec<'a>> {
     let mut spec = RootSpec { kind: Kind::Number, name: value, number: None, offset: 0 };
@@ -92,7 +92,7 @@ pub fn parse<'a>(value: &'a [u8], fstype: &[u8]) -> Option<RootSpec<'a>> {
         }
     }
     if spec.kind == Kind::Device {
-        // devtmpfs has no name with a dot in front: neither this directory nor the one above.
+        // devtmpfs has no names with a leading dot. This excludes `.` and `..`.
         if split(spec.name, b'/').any(|part| matches!(part, [] | [b'.', ..])) {
             return None;
         }
@@ -100,19 +100,19 @@ pub fn parse<'a>(value: &'a [u8], fstype: &[u8]) -> Option<RootSpec<'a>> {
     }
     if Feature::DeviceNames.is_enabled()
         && spec.kind == Kind::PartUuid
-        && let Some((uuid, behind)) = split_once(spec.name, b'/')
+        && let Some((uuid, offset)) = split_once(spec.name, b'/')
     {
-        spec.offset = number(strip_prefix(behind, b"PARTNROFF=")?)?;
+        spec.offset = number(strip_prefix(offset, b"PARTNROFF=")?)?;
         spec.name = uuid;
     }
     if matches!(spec.kind, Kind::Uuid | Kind::PartUuid | Kind::Number) {
         let number = if spec.kind == Kind::Number { device_number(value) } else { None };
-        spec.number = Some(number.or_else(|| hexadecimal(spec.name))?); // `b302` is a device's number too
+        spec.number = Some(number.or_else(|| hexadecimal(spec.name))?); // `b302` is the number of a device
     }
     (!spec.name.iter().all(|byte| *byte == b'"')).then_some(spec)
 }
 
-/// The number of a device from `MAJOR:MINOR`, as `root=b302` has it: 12 bits of major between 12 and 8 of minor
+/// Parses `MAJOR:MINOR` to the number of a device, as in `root=b302`: 12 bits of major between 12 and 8 bits of minor
 /// (include/linux/kdev_t.h, new_encode_dev).
 pub fn device_number(text: &[u8]) -> Option<NonZero<u128>> {
     let (major, minor) = split_once(text, b':')?;
@@ -120,9 +120,10 @@ pub fn device_number(text: &[u8]) -> Option<NonZero<u128>> {
     NonZero::new(u128::from((minor & 0xff) | (major << 8) | ((minor & !0xff) << 12)))
 }
 
-/// Whether `written` is a way to write `name`, whose characters take `width` bytes: as it is, or with any byte as `\x20`, which
-/// is what udev makes of a space in the names of its links. Quotes do not count: the kernel leaves those inside a value. Nor do
-/// NULs and spaces at the end of the name, which fill its field.
+/// Whether `written`, from an option, is the name `name`, whose characters have `width` bytes each.
+///
+/// `written` may have any byte as `\x20`, as udev writes a space in the names of its links. Its quotes are ignored: the kernel
+/// keeps quotes inside a value. NULs and spaces at the end of `name` are padding, and are ignored.
 pub fn is_written(mut name: &[u8], width: usize, mut written: &[u8]) -> bool {
     while let [first, rest @ ..] = written {
         let mut byte = *first;
@@ -148,7 +149,7 @@ mod tests {
     extern crate std;
     use super::*;
 
-    /// What a value is named by, and the name.
+    /// Asserts the kind and the name of a value.
     #[track_caller]
     fn check(value: &str, expected: Option<(Kind, &str)>) {
         let spec = parse(value.as_bytes(), b"");
@@ -159,7 +160,7 @@ mod tests {
         );
     }
 
-    /// What a value is named by, the number, and the offset.
+    /// Asserts the kind, the number and the offset of a value.
     #[track_caller]
     fn check_number(value: &str, expected: Option<(Kind, u128, u32)>) {
         let spec = parse(value.as_bytes(), b"");
@@ -183,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_the_kernels() {
+    fn device_numbers_are_as_in_the_kernel() {
         // MKDEV(254, 1), MKDEV(179, 2), MKDEV(259, 0x12345) through new_encode_dev
         for (value, number) in [
             ("254:1", 0xfe01),
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_of_five_kinds() {
+    fn labels_serial_numbers_and_uuids_are_parsed() {
         check("LABEL=root", Some((Kind::Label, "root")));
         check("LABEL=a=b:c/d", Some((Kind::Label, "a=b:c/d")));
         check("PARTLABEL=root", Some((Kind::PartLabel, "root")));
@@ -223,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partition_is_found_from_another_of_its_disk() {
+    fn a_partition_may_be_given_relative_to_another() {
         let partition = |offset| Some((Kind::PartUuid, 0x1a_2b3c_4d01, offset));
         check_number("PARTUUID=1a2b3c4d-01", partition(0));
         check_number("PARTUUID=1A2B3C4D-01/PARTNROFF=3", partition(3));
@@ -246,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn with_its_type_a_tag_stands_alone() {
+    fn a_tag_needs_no_prefix_if_its_type_is_given() {
         for (value, fstype, expected) in [
             ("root", "virtiofs", Some((Kind::Virtiofs, "root"))),
             ("/dev/root", "9p", Some((Kind::P9, "/dev/root"))),
@@ -264,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_can_be_written_with_quotes_and_escapes() {
+    fn a_name_may_have_quotes_and_escapes() {
         for (name, written, same) in [
             ("two words", "two words", true),
             ("two words", r"two\x20words", true),
@@ -295,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wide_name_is_written_in_ascii() {
+    fn a_utf16_name_matches_ascii() {
         let wide = |name: &str| name.encode_utf16().flat_map(u16::to_le_bytes).collect::<std::vec::Vec<u8>>();
         assert!(is_written(&wide("two words\0\0"), 2, br"two\x20words"));
         assert!(!is_written(&wide("two"), 2, b"two words"));
@@ -306,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernels_command_line_leaves_quotes_inside_a_value() {
+    fn quotes_inside_a_value_of_the_command_line_are_ignored() {
         for line in [r#"root=LABEL="two words" ro"#, r#""root=LABEL=two words" ro"#, r#"root="LABEL=two words" ro"#] {
             let mut line = line.as_bytes().to_vec();
             let value = crate::cmdline::decode(&mut line).0.lines().next().unwrap().value;
@@ -316,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn every_prefix_of_a_value_is_read() {
+    fn every_truncation_of_a_value_is_parsed_or_refused() {
         for value in
             ["PARTUUID=1a2b3c4d-01/PARTNROFF=1", r#"LABEL="a\x20b""#, "virtiofs:tag", "/dev/a/b", "1:2", "b302"]
         {
@@ -329,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_that_name_no_device_imply_a_file_system() {
+    fn kinds_without_a_device_imply_a_file_system() {
         for (kind, tag) in [
             (Kind::Virtiofs, "virtiofs"),
             (Kind::P9, "9p"),

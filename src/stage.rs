@@ -1,24 +1,24 @@
-//! The stages of a boot.
+//! The stages of a boot, which the timeline reports.
 
-/// A stage, in the order in which they are shown.
+/// A stage, in the order of the report.
 #[derive(Clone, Copy, Debug)]
 pub enum Stage {
     /// The init runs.
     Init,
-    /// The modules of the list are loaded, and what the hardware asked for.
+    /// The modules of the list and the drivers of the hardware are loaded.
     Modules,
     /// A network interface has a carrier.
     Link,
     /// The root is mounted.
     Root,
-    /// There is a lease.
+    /// The first lease is configured.
     Lease,
     /// The workload starts.
     Entrypoint,
 }
 
-/// Their names, in that order.
+/// The names of the stages in this order, separated by spaces.
 pub const NAMES: &[u8] = b"init modules link root lease entrypoint";
 
-/// How many there are.
+/// The number of stages.
 pub const STAGES: usize = Stage::Entrypoint as usize + 1;

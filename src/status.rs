@@ -1,18 +1,19 @@
-//! The exit of a process: wait4(2)'s status, and the exit code of a shell and docker.
+//! The status of a child (wait4(2)), and its exit code for a shell and docker.
 
-/// The status word of a child that ended or stopped (include/uapi/linux/wait.h; wait(2)): a signal in the lowest seven bits,
-/// or an exit status in the byte above; 0x7f in the lowest byte is a child that stopped, by the signal in the byte above.
+/// The status word of a child that exited or stopped (include/uapi/linux/wait.h; wait(2)). The lowest seven bits are the signal
+/// that killed it; if they are 0, the next byte is the exit status. If the lowest byte is 0x7f, the next byte is the signal that
+/// stopped it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status(pub u32);
 
 impl Status {
-    /// The signal that stopped it; `None` when it ended.
+    /// Returns the signal that stopped the child; `None` if it exited or was killed.
     pub fn stopped_by(self) -> Option<u8> {
         let [lowest, signal, ..] = self.0.to_le_bytes();
         (lowest == 0x7f).then_some(signal)
     }
 
-    /// The exit code of a shell for one that ended: the status, or 128 + the signal.
+    /// Returns the exit code of a child that exited or was killed, as in a shell: the status, or 128 + the signal.
     pub fn code(self) -> u8 {
         let [lowest, status, ..] = self.0.to_le_bytes();
         match lowest & 0x7f {
@@ -27,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_are_those_of_a_shell() {
+    fn exit_codes_are_as_in_a_shell() {
         assert_eq!(Status(7 << 8).code(), 7);
         assert_eq!(Status(9).code(), 137);
         assert_eq!(Status(11 | 0x80).code(), 139); // with a core dump
@@ -35,7 +36,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stopped_did_not_end() {
+    fn a_stopped_child_has_not_exited() {
         assert_eq!(Status(20 << 8 | 0x7f).stopped_by(), Some(20));
         assert_eq!(Status(20 << 8).stopped_by(), None);
         assert_eq!(Status(9).stopped_by(), None);

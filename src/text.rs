@@ -1,11 +1,11 @@
-//! Text for people: what goes into a message, made safe to print.
+//! Texts: safe display of foreign bytes, numbers, and splitting.
 
 use core::num::NonZero;
 
 use ufmt::{Formatter, uDisplay, uWrite};
 
-/// Bytes from outside (a command line, a server, a disk) as printable ASCII: NULs, which only fill a field, are not shown, and
-/// anything else is a `?`.
+/// Bytes from outside (a command line, a server, a disk), displayed as printable ASCII. NULs, which pad a field, are skipped; any
+/// other byte is displayed as `?`.
 #[derive(Clone, Copy)]
 pub struct Text<'a>(pub &'a [u8]);
 
@@ -19,12 +19,12 @@ impl uDisplay for Text<'_> {
     }
 }
 
-/// Decimal digits, and nothing else, as a number; `None` when there are none, others, or too many.
+/// Parses decimal digits. Returns `None` for an empty text, any other byte, or a number of more than 32 bits.
 pub fn number(digits: &[u8]) -> Option<u32> {
     long_number(digits)?.try_into().ok()
 }
 
-/// [`number`] of twice the bits.
+/// Parses decimal digits, as [`number`], up to 64 bits.
 pub fn long_number(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
@@ -35,8 +35,8 @@ pub fn long_number(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// Hexadecimal digits of either case as a number that is not 0, whatever dashes and quotes are among them; `None` when there
-/// is anything else, or too many.
+/// Parses hexadecimal digits of either case; dashes and quotes are ignored. Returns `None` for 0, any other byte, or a number of
+/// more than 128 bits.
 pub fn hexadecimal(digits: &[u8]) -> Option<NonZero<u128>> {
     let mut value = 0u128;
     for digit in digits.iter().filter(|digit| !matches!(digit, b'-' | b'"')) {
@@ -46,8 +46,8 @@ pub fn hexadecimal(digits: &[u8]) -> Option<NonZero<u128>> {
     NonZero::new(value)
 }
 
-/// The parts of a text between separators, as `slice::split` returns them: empty ones too, and one for an empty text. The
-/// separator is a value and not a closure, so that one function serves every caller.
+/// The parts of a text between separators, as from `slice::split`: empty parts are returned, and one part for an empty text. The
+/// separator is a value, not a closure, so that every caller shares one function.
 #[derive(Clone, Copy, Debug)]
 pub struct Split<'a> {
     rest: Option<&'a [u8]>,
@@ -60,12 +60,12 @@ pub fn split(text: &[u8], separator: u8) -> Split<'_> {
 }
 
 impl<'a> Split<'a> {
-    /// Whether there is no part any more.
+    /// Whether all parts have been returned.
     pub fn is_done(&self) -> bool {
         self.rest.is_none()
     }
 
-    /// The rest of the text, which is not split yet.
+    /// Returns the rest of the text, which is not split yet.
     pub fn rest(&self) -> &'a [u8] {
         self.rest.unwrap_or_default()
     }
@@ -77,35 +77,35 @@ impl<'a> Iterator for Split<'a> {
     #[inline(never)]
     fn next(&mut self) -> Option<&'a [u8]> {
         let rest = self.rest?;
-        let (part, behind) = match split_once(rest, self.separator) {
-            Some((part, behind)) => (part, Some(behind)),
+        let (part, after) = match split_once(rest, self.separator) {
+            Some((part, after)) => (part, Some(after)),
             None => (rest, None),
         };
-        self.rest = behind;
+        self.rest = after;
         Some(part)
     }
 }
 
-/// The text at a place in a list with commas; empty when there is none. Texts that are chosen by a number are kept like this: a
-/// table of them has a pointer and a length for each.
+/// Returns the text at an index of a comma-separated list; empty past its end. Such a list is smaller than a table, which has a
+/// pointer and a length for each text.
 #[inline(never)]
 pub fn nth(texts: &[u8], place: usize) -> &[u8] {
     split(texts, b',').nth(place).unwrap_or_default()
 }
 
-/// The place of a part among the parts of a text between separators.
+/// Returns the index of a part of a text between separators.
 #[inline(never)]
 pub fn position(text: &[u8], separator: u8, wanted: &[u8]) -> Option<usize> {
     split(text, separator).position(|part| part == wanted)
 }
 
-/// The text after a prefix. (core's is generic over the type of the prefix: every length of a literal is a copy.)
+/// Returns the text after a prefix. (core's function is generic over the prefix: the length of each literal makes a copy.)
 #[inline(never)]
 pub fn strip_prefix<'a>(text: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
     text.strip_prefix(prefix)
 }
 
-/// Splits at the first `separator`; `None` when there is none.
+/// Splits at the first `separator`; `None` without one.
 pub fn split_once(text: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
     let position = text.iter().position(|byte| *byte == separator)?;
     let (before, after) = text.split_at_checked(position)?;
@@ -118,7 +118,7 @@ pub(crate) mod tests {
     use super::*;
     use std::string::String;
 
-    /// What a value is shown as.
+    /// Returns the text of a value.
     pub(crate) fn shown(value: &impl uDisplay) -> String {
         let mut text = String::new();
         let Ok(()) = ufmt::uwrite!(Written(&mut text), "{}", value);
@@ -147,28 +147,28 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn text_from_outside_cannot_command_a_terminal() {
+    fn foreign_text_cannot_control_a_terminal() {
         let mut shown = Buffer::default();
         ufmt::uwrite!(shown, "{}", Text(b"bye\n\x1b[31m\xff")).unwrap();
         assert_eq!(shown.0, b"bye??[31m?");
     }
 
     #[test]
-    fn what_fills_a_field_is_not_shown() {
+    fn padding_is_not_displayed() {
         let mut shown = Buffer::default();
         ufmt::uwrite!(shown, "{}", Text(b"x\0f\0s\0\0")).unwrap();
         assert_eq!(shown.0, b"xfs");
     }
 
     #[test]
-    fn parts_are_those_of_split() {
+    fn parts_are_as_from_slice_split() {
         for text in ["", ":", "a", "a:", ":a", "a::b:c", "::"] {
             assert!(split(text.as_bytes(), b':').eq(text.as_bytes().split(|byte| *byte == b':')), "{text:?}");
         }
     }
 
     #[test]
-    fn a_part_is_found_as_a_whole() {
+    fn only_whole_parts_are_found() {
         for (text, wanted, place) in [
             ("a bc d", "bc", Some(1)),
             ("a bc d", "b", None),
@@ -181,7 +181,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn numbers_are_digits_and_fit() {
+    fn numbers_have_only_digits_and_fit() {
         for (text, value) in [
             ("0", Some(0)),
             ("4294967295", Some(u32::MAX)),
@@ -199,7 +199,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn hexadecimal_numbers_are_digits_and_fit() {
+    fn hexadecimal_numbers_have_only_digits_and_fit() {
         for (text, value) in [
             ("1", Some(1)),
             ("b302", Some(0xb302)),

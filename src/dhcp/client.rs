@@ -1,4 +1,4 @@
-//! The client's state machine (RFC 2131 §4.4, figure 5), without I/O and without a clock of its own.
+//! The client's state machine (RFC 2131 §4.4, figure 5), without I/O or a clock: the caller passes the time.
 //!
 //! The caller calls [`Client::link`], [`Client::receive`] and, at [`Client::deadline_ms`], [`Client::timeout`], and performs
 //! the [`Action`] that each returns. [`Client::query`] is the message to send. Times are milliseconds of CLOCK_BOOTTIME, which

@@ -36,7 +36,7 @@ impl Random {
         u8::try_from(self.below(256)).unwrap()
     }
 
-    /// Returns true once in so many times.
+    /// Returns true once in `times` calls, on average.
     fn once_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }
