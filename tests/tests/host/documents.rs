@@ -95,9 +95,12 @@ fn links_and_anchors_are_found() {
 #[test]
 fn every_feature_has_a_row() {
     let manifest = read("Cargo.toml");
-    let features = manifest.lines().find_map(|line| line.strip_prefix("whole = ")).unwrap();
+    let (_, list) = manifest.split_once("\nwhole = [").unwrap();
+    let (list, _) = list.split_once(']').unwrap();
     let page = read("docs/smaller-init.md");
-    for feature in features.split('"').skip(1).step_by(2) {
+    let features: Vec<&str> = list.split('"').skip(1).step_by(2).collect();
+    assert!(features.len() > 20, "{features:?}");
+    for feature in features {
         assert!(page.contains(&format!("\n| `{feature}` |")), "docs/smaller-init.md: no row for {feature}");
     }
 }
