@@ -110,7 +110,7 @@ impl Overrides {
     /// stay, and a later line overrides an earlier one.
     ///
     /// # Errors
-    /// Those of [`RunRecord::encode`] and [`RunRecord::override_with`].
+    /// Errors of [`RunRecord::encode`] and [`RunRecord::override_with`].
     pub fn append_to(self, before: &[u8]) -> Result<Vec<u8>, Error> {
         let replaced: &[&[u8]] = match (&self.entrypoint, &self.cmd) {
             (Some(_), _) => &[b"entrypoint", b"cmd"],

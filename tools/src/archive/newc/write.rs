@@ -200,8 +200,8 @@ impl<W: Write> Writer<W> {
         self.nodes(&[name], meta, kind)
     }
 
-    /// Adds an entry that is not a regular file under each of `names`, which are hard links to each other. The exception are
-    /// symbolic links: the kernel creates a separate one for each name (init/initramfs.c, do_symlink()).
+    /// Adds an entry that is not a regular file under each of `names`, which are hard links to each other. Symbolic
+    /// links are an exception: the kernel creates a separate one for each name (init/initramfs.c, do_symlink()).
     ///
     /// # Errors
     /// See [`Writer::node`].

@@ -35,15 +35,16 @@ impl FileSystemSeed {
         InodeSeed(crc(crc(self.0, &number.to_le_bytes()), &[0; 4]))
     }
 
-    /// Sets the checksum of a group descriptor: the low half of `crc(fs_seed, le32(group) ‖ bytes before bg_checksum ‖ two zeros)`.
+    /// Sets the checksum of a group descriptor: the low half of `crc(fs_seed, le32(group) ‖ bytes before bg_checksum ‖ two
+    /// zeros)`.
     pub(super) fn seal_descriptor(self, group: u32, bytes: &mut [u8; 32]) {
         let start = crc(self.0, &group.to_le_bytes());
         let sum = crc(crc(start, &bytes[..GroupDescriptor::CHECKSUM]), &[0; 2]);
         bytes[GroupDescriptor::CHECKSUM..].copy_from_slice(&(sum as u16).to_le_bytes());
     }
 
-    /// Computes the checksum of a bitmap: the low half of `crc(fs_seed, the bytes with bits of existing slots)`: all of a block bitmap,
-    /// `inodes_per_group / 8` of an inode bitmap.
+    /// Computes the checksum of a bitmap: the low half of `crc(fs_seed, the bytes with bits of existing slots)`. These are all
+    /// bytes of a block bitmap, and `inodes_per_group / 8` of an inode bitmap.
     pub(super) fn bitmap(self, bytes: &[u8]) -> u16 {
         crc(self.0, bytes) as u16
     }
