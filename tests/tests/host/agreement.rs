@@ -1,4 +1,4 @@
-//! What stands once stands once: the texts of `whit::contract`, and the table of options in docs/configuration.md.
+//! No duplicates of the texts of `whit::contract`, and the table of options in docs/configuration.md.
 
 use std::ffi::CStr;
 use std::fs;
@@ -14,13 +14,12 @@ const ALLOWED: [(&str, Option<&str>, &str); 3] = [
     ("src/pid1/filesystems.rs", Some("/mnt"), "paths below it in one packed text"),
     ("tools/xtask/bench-dhcp/src/clients.rs", None, "a workspace of its own, which mounts below the rootfs"),
 ];
-/// The constants of the contract that are no text: numbers, and functions.
+/// Constants of the contract that are not texts: numbers and functions.
 const NO_TEXTS: [&str; 3] = ["NOT_STARTED", "NOT_EXECUTABLE", "NOT_FOUND"];
-/// Those that are too short to be looked for anywhere in a literal: a path that others begin
-/// with, a word, a separator.
+/// Texts too short to be searched for inside of a literal: the prefix of other paths, a word, a separator.
 const SHORT: [&str; 7] = ["ROOT", "ROOTFS", "ROOTFS_VALUE", "SEED", "EXIT", "TIMELINE", "STAGE_SEPARATOR"];
 
-/// The texts that are looked for anywhere in a literal, by the names of their constants.
+/// Texts that are searched for inside of literals, by the names of their constants.
 fn texts() -> Vec<(&'static str, String)> {
     let path = |name, path: &'static CStr| (name, relative(path).to_owned());
     let text = |name, text: &[u8]| (name, String::from_utf8(text.to_vec()).unwrap().replace('\0', "\\0"));
@@ -118,7 +117,7 @@ fn every_text_of_the_contract_is_looked_for() {
         |name: &&str| texts.iter().any(|(known, _)| known == name) || [&SHORT[..], &NO_TEXTS].concat().contains(name);
     let missing: Vec<_> = constants.into_iter().filter(|name| !known(name)).collect();
     assert!(missing.is_empty(), "{missing:?}");
-    // Each is found where it would be typed.
+    // Control: each is found where it is typed.
     for (literal, text) in [
         ("/mnt/etc", "/mnt"),
         ("/mnt\\0", "/mnt"),

@@ -1,5 +1,5 @@
 //! Archives that name far more than they hold: a few hundred kilobytes that would take gigabytes, or hours. Each ends in one
-//! line, in little memory, and leaves nothing behind.
+//! line, in little memory, and leaves no file.
 
 use std::fs;
 use std::io::{BufWriter, Write};
@@ -13,9 +13,9 @@ use tempfile::TempDir;
 use whit_tests::tool;
 
 const BUSYBOX: &str = "/bin/busybox";
-/// What a tool may have of address space.
+/// The limit for the address space of a tool.
 const MAX_BYTES: u64 = 1 << 30;
-/// What it may take, on a machine that is busy.
+/// The time limit, on a busy machine.
 const MAX_TIME: Duration = Duration::from_secs(120);
 
 /// A tar header: `kind` as in ustar.
@@ -72,7 +72,7 @@ fn tar(members: impl IntoIterator<Item = Vec<u8>>) -> Vec<u8> {
     gzip(&[members.into_iter().collect::<Vec<_>>().concat(), vec![0; 1024]].concat())
 }
 
-/// Runs a tool within the limits, and gives the one line that it ends with.
+/// Runs a tool within the limits, and returns its one line of error.
 fn refusal(folder: &TempDir, program: &str, arguments: &[&str]) -> String {
     let start = Instant::now();
     let output = Command::new("prlimit")
@@ -91,7 +91,7 @@ fn refusal(folder: &TempDir, program: &str, arguments: &[&str]) -> String {
     line
 }
 
-/// Has mkraw and mkcpio refuse a tar with these words.
+/// Asserts that mkraw and mkcpio refuse a tar with these messages.
 fn refused(tar: &[u8], [mkraw, mkcpio]: [&str; 2]) {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("bomb.tar.gz"), tar).unwrap();
@@ -174,7 +174,7 @@ fn write_members(path: &Path, count: u32, member: &dyn Fn(u32) -> Vec<u8>) {
 
 #[test]
 fn long_names_take_little_memory() {
-    // Less than all the paths take, of which each has the name of one directory.
+    // Less than the sum of the paths, each of which contains the name of one directory.
     const LIMIT: u64 = 128 << 20;
     const COUNT: u32 = 40_000;
     let folder = tempfile::tempdir().unwrap();
@@ -190,7 +190,7 @@ fn long_names_take_little_memory() {
     };
     let output = run(LIMIT);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    // That this limit is one: what is read ahead of a compressed file takes more.
+    // The limit works: the read-ahead of a compressed file takes more.
     assert!(!run(4 << 20).status.success());
 }
 
@@ -215,7 +215,7 @@ fn more_text_than_entries(kind: Option<&str>) {
     };
     /// Its name, the number of members, each member, the programs that refuse the archive, and their words.
     type Case<'a> = (&'a str, u32, &'a dyn Fn(u32) -> Vec<u8>, &'a [&'a str], &'a str);
-    // mkraw need not keep all of it.
+    // mkraw does not keep all of it.
     let cases: [Case<'_>; 7] = [
         ("directories", 40_000, &|number| file(&long(&number.to_string())), &["mkcpio"], too_large),
         ("targets", 40_000, &|number| symlink(&numbered(number), &target), &["mkraw", "mkcpio"], too_large),
@@ -322,7 +322,7 @@ fn an_initramfs_of_many_directories_leaves_nothing() {
 fn a_folder_of_many_directories() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("top")).unwrap();
-    // Deeper than a path can tell: made from inside.
+    // Deeper than PATH_MAX: created by chdir.
     let script = "i=0; while test $i -lt 3000; do mkdir d && cd -P d || exit; i=$((i+1)); done";
     let made = Command::new("sh").arg("-c").arg(script).current_dir(folder.path().join("top")).status().unwrap();
     assert!(made.success());

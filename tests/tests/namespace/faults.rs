@@ -1,7 +1,7 @@
 //! Each system call of a boot fails once, by strace's fault injection, with errors that it can have. No failure stops PID 1.
 //!
-//! [`TABLE`] has every call from the first of `/init` to the end of the machine, those of the process that becomes the workload among
-//! them, and what must come of its failure. A call that is not in the table fails the test.
+//! [`TABLE`] has every call from the first of `/init` to the end of the machine, of the process that becomes the workload too, and the
+//! required outcome of its failure. A call that is not in the table fails the test.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use whit_tests::attack;
 use whit_tests::namespace::{End, Finished, Lan, Machine};
 
-/// What must come of a failure. In any case the machine powers off in time.
+/// The required outcome of a failure. In any case the machine powers off in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Outcome {
     /// The workload runs, and its exit code is the machine's.
@@ -20,7 +20,7 @@ enum Outcome {
     GoesOnSaying,
     /// The workload runs, but a line of the console may be missing.
     LosesALine,
-    /// The workload runs or does not, by what the call is for; a line of the console has the error's name.
+    /// The workload runs or not, depending on the purpose of the call; a line of the console has the error's name.
     Says,
     /// The workload does not run: exit code 125 or 126, and a line of the console has the error's name.
     EndsInOrder,
@@ -29,12 +29,12 @@ enum Outcome {
 use Outcome::{EndsInOrder, GoesOn, GoesOnSaying, LosesALine, Says};
 
 /// The start of a call as strace shows it, after `init ` or `child ` when only that process's is meant; a part of the same line; errors
-/// that the call can have, the most likely first; and what must come of each. Of the rows that fit a call, the first counts.
+/// that the call can have, the most likely first; and the required outcome. The first row that matches a call counts.
 type Row = (&'static str, &'static str, &'static [&'static str], Outcome);
 
 /// A call that has no errors, or none that a kernel gives PID 1.
 const NEVER: &[&str] = &[];
-/// Errors of a path's, and of a new descriptor.
+/// Errors of a path, and of a new descriptor.
 const PATH: &[&str] = &["EIO", "ENOMEM"];
 const OPEN: &[&str] = &["EMFILE", "ENOMEM", "EIO"];
 /// Without EROFS, which is no failure: a root may be read-only.
@@ -150,7 +150,7 @@ fn name(line: &str) -> Option<&str> {
     name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_').then_some(name)
 }
 
-/// What a machine has beside a root and a workload of another user with bounded privileges.
+/// The parts of a machine beside a root and a workload of another user with bounded privileges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Has {
     /// A DHCP server; the console is a pipe.
@@ -163,7 +163,7 @@ enum Has {
 
 /// Boots a machine in which one call fails.
 fn boot(has: Has, fault: Option<&str>) -> Boot {
-    // strace can lose a process that it has just attached to, or interrupt what that waits in.
+    // strace can lose a process that it has just attached to, or interrupt its system call.
     (0..5).find_map(|_| boot_once(has, fault)).expect("a log of strace's with /init")
 }
 
@@ -227,7 +227,7 @@ fn row_of(line: &str) -> Option<&'static Row> {
     TABLE.iter().find(|(start, part, ..)| (line.starts_with(start) || call.starts_with(start)) && line.contains(part))
 }
 
-/// What is wrong with a boot in which a call had this error; `None` when it was not hit.
+/// Returns the violation of a boot in which a call had this error; `None` when the fault was not injected.
 fn judge(boot: &Boot, errno: &str) -> Option<Result<Outcome, String>> {
     let hit: Vec<&String> = boot.calls.iter().filter(|line| line.ends_with("(INJECTED)")).collect();
     let rows: Option<Vec<_>> = hit.iter().map(|line| row_of(line)).collect();
@@ -254,7 +254,7 @@ fn judge(boot: &Boot, errno: &str) -> Option<Result<Outcome, String>> {
     Some(Err(format!("{hit:#?}\nis not {required:?}, but {:?}:\n{}", finished.end, finished.console)))
 }
 
-/// Boots with each of these faults, and asserts what comes of it.
+/// Boots with each of these faults, and asserts the outcome.
 fn all_are_right(has: Has, faults: Vec<(String, usize, &str)>) {
     let (faults, wrong) = (Mutex::new(faults), Mutex::new(Vec::new()));
     let counts = Mutex::new(BTreeMap::<String, u32>::new());
@@ -312,7 +312,7 @@ fn faults(has: Has, most: usize, all_errors: bool) -> Vec<(String, usize, &'stat
         }
     }
     assert!(unknown.is_empty(), "not in the table: {unknown:#?}");
-    // A call of the same number in each process fails: not one of `enter`, the guard, and none that must not.
+    // The call of the same number fails in each process: `enter`, the guard and calls that must not fail are left out.
     never.extend(boot.before.iter().flat_map(|(call, count)| (0..=*count).map(|count| (call.clone(), count))));
     faults.into_iter().filter(|(call, count, _)| !never.contains(&(call.clone(), *count))).collect()
 }
@@ -329,7 +329,7 @@ impl Has {
     }
 }
 
-/// Calls of one row that fail by default, and in the long tier: some look through the numbers of devices.
+/// Limits for the calls of one row by default and in the long tier: some rows are loops over device numbers.
 const FEW: usize = 4;
 const MANY: usize = 60;
 

@@ -1,10 +1,10 @@
-//! The workload: what is run, as whom, with what around it, and the code that it ends with.
+//! The workload: its arguments, environment, user, limits and settings, and its exit code.
 
 use std::time::{Duration, Instant};
 
 use whit_tests::namespace::Machine;
 
-/// Shows its arguments, one a line in brackets.
+/// Prints its arguments, one per line in brackets.
 const SHOW: &str = "#!/bin/sh\nfor argument in \"$0\" \"$@\"; do echo \"[$argument]\"; done\n";
 
 fn with_show() -> Machine {
@@ -43,7 +43,7 @@ fn a_stronger_entrypoint_drops_the_weaker_command() {
         ("entrypoint=/bin/show", "cmd of-initramfs\n", ""),
         ("-- of-line", "cmd of-initramfs\n", "[image][of-line]"),
         ("entrypoint=/bin/show -- of-line", "entrypoint /bin/no\n", "[of-line]"),
-        // What stands behind -- is what docker run has behind the image: CMD, whoever else says one.
+        // The words after -- are those after the image of docker run: they replace CMD from any other source.
         ("whit.arg=of-word", "cmd of-initramfs\n", "[image][of-word]"),
         ("whit.arg=of-word -- of-line", "cmd of-initramfs\n", "[image][of-line]"),
         ("whit.arg=of-word --", "cmd of-initramfs\n", "[image][of-word]"),
@@ -60,7 +60,7 @@ fn a_stronger_entrypoint_drops_the_weaker_command() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn the_environment_is_dockers_and_nothing_of_the_kernels() {
+fn the_environment_is_dockers_without_the_kernels_variables() {
     let finished = Machine::new()
         .busybox_root()
         .command_line("whit.hostname=box whit.env=\"C=from line\" entrypoint=/bin/env")
@@ -75,7 +75,7 @@ fn the_environment_is_dockers_and_nothing_of_the_kernels() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn an_empty_home_is_none_and_a_variable_without_value_is_taken_away() {
+fn an_empty_home_is_ignored_and_a_variable_without_value_is_removed() {
     let finished = Machine::new()
         .command_line("whit.env=HOME= whit.env=A whit.env=HOSTNAME")
         .file("/rootfs/etc/passwd", "root:x:0:0::/home/of-passwd:\n")
@@ -87,7 +87,7 @@ fn an_empty_home_is_none_and_a_variable_without_value_is_taken_away() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn a_name_without_a_slash_is_looked_for_in_the_images_path() {
+fn a_name_without_a_slash_is_looked_up_in_the_images_path() {
     let machine = || {
         with_show()
             .file("/rootfs/first/tool", "not to be run")
@@ -96,12 +96,12 @@ fn a_name_without_a_slash_is_looked_for_in_the_images_path() {
             .mode("/rootfs/second/tool", 0o755)
     };
     for (path, name, line, code) in [
-        // One that may not be run is passed over for one that may.
+        // A file that is not executable is skipped for one that is.
         ("/nowhere:/first:/second", "tool", "second", 0),
         ("/second/tool:/second", "tool", "second", 0),
         ("/first", "tool", "whit: tool: permission denied (EACCES)", 126),
         ("/nowhere", "tool", "whit: tool: not found (ENOENT)", 127),
-        // A directory is nothing to run, but may stand in the way of no program.
+        // A directory is not a program, and does not hide one that follows in PATH.
         ("/third:/second", "tool", "second", 0),
         ("/third", "tool", "whit: tool: permission denied (EACCES)", 126),
         ("", "tool", "whit: tool: not found (ENOENT)", 127),
@@ -111,7 +111,7 @@ fn a_name_without_a_slash_is_looked_for_in_the_images_path() {
         let finished = machine().file("/rootfs/etc/whit.conf", &record).run();
         finished.powered_off_saying(&[line, &format!("whit: exit {code}")]);
     }
-    // In the current directory, by an empty element.
+    // An empty element of PATH is the current directory.
     let record = "env PATH=:/nowhere\nworkdir /second\nentrypoint tool\n";
     machine().file("/rootfs/etc/whit.conf", record).run().powered_off_saying(&["second", "whit: exit 0"]);
 }
@@ -128,7 +128,7 @@ fn exit_codes_are_those_of_a_shell() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn what_cannot_be_run_says_why() {
+fn an_entrypoint_that_cannot_run_is_logged_with_the_reason() {
     let no_format = "exec format error: not a program for this machine or a #! script";
     for (entrypoint, reason, code) in [
         ("/no/such", "not found (ENOENT)", 127),
@@ -167,14 +167,14 @@ fn an_init_that_cannot_be_executed_delays_no_end() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn without_an_entrypoint_it_says_where_one_could_be() {
+fn without_an_entrypoint_the_places_for_one_are_logged() {
     let line = "whit: nothing to run: no entrypoint on the command line, in /whit.conf or in /etc/whit.conf";
     Machine::new().busybox_root().run().powered_off_saying(&[line, "whit: exit 125"]);
 }
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn more_than_fits_is_an_error_that_names_the_limit() {
+fn arguments_over_a_limit_are_an_error_that_names_it() {
     let failed = "whit: exit 125";
     let (strings, bytes) = (
         "whit: arguments or environment: more than 256 strings",
@@ -185,7 +185,7 @@ fn more_than_fits_is_an_error_that_names_the_limit() {
     for (initramfs, image, lines) in [
         ("cmd x\n".repeat(255), String::new(), ["whit: exit 0"].as_slice()),
         ("cmd x\n".repeat(256), String::new(), &[strings, failed]),
-        // One variable, set over and over, is one; two are two.
+        // One variable, set repeatedly, counts once; two count twice.
         ("env A=x\n".repeat(300), String::new(), &["whit: exit 0"]),
         ((0..300).map(|number| format!("env A{number}=\n")).collect(), String::new(), &[strings, failed]),
         (format!("env A={long}\n"), format!("env B={long}\n"), &[bytes, failed]),
@@ -220,8 +220,8 @@ const GROUP: &str = "root:x:0:\nweb:x:44:\nlogs:x:4:web\nspare:x:9:web\nadmins:x
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn the_user_is_who_docker_would_take() {
-    // What docker 20.10 showed of the same two files.
+fn the_user_is_resolved_as_docker_does() {
+    // The output of docker 20.10 for the same two files.
     for (user, ids, groups, home) in [
         ("", "0 0", "0 6", "/root"),
         ("web", "33 44", "4 9 44", "/srv/web"),
@@ -250,7 +250,7 @@ fn the_user_is_who_docker_would_take() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn a_user_or_group_that_is_not_there_is_an_error() {
+fn an_unknown_user_or_group_is_an_error() {
     for (user, reason) in [
         ("nobody", "no such user in /etc/passwd"),
         ("web:nogroup", "no such group in /etc/group"),
@@ -293,7 +293,7 @@ fn the_workload_starts_with_no_signal_blocked_or_ignored_and_three_descriptors()
     let mut machine = Machine::new().script(script).spawn();
     machine.wait_for("SigBlk:\t0000000000000000\n");
     machine.wait_for("SigIgn:\t");
-    // glibc's posix_spawn(3), in front of unshare(1), has its two internal signals ignored: 32 and 33.
+    // glibc's posix_spawn(3), before unshare(1), ignores its two internal signals: 32 and 33.
     let ignored = u64::from_str_radix(&machine.wait_for("\n"), 16).expect("a set of signals");
     assert_eq!(ignored & !(0b11 << 31), 0, "{ignored:#x}");
     machine.wait_for("open files 1024, umask 0022\n");
@@ -305,7 +305,7 @@ fn the_workload_starts_with_no_signal_blocked_or_ignored_and_three_descriptors()
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn limits_are_those_that_were_asked_for() {
+fn limits_are_set_as_requested() {
     let finished = Machine::new()
         .command_line("whit.rlimit=data=unlimited whit.rlimit=nproc=10")
         .file("/whit.conf", "rlimit fsize=8589934592:-1\nrlimit nproc=15\n")
@@ -323,7 +323,7 @@ fn limits_are_those_that_were_asked_for() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn a_limit_that_cannot_be_is_an_error_and_dockers_own_is_none() {
+fn a_limit_that_cannot_be_set_is_an_error_unless_it_is_dockers_default() {
     for (limit, reason) in [
         ("files=1", "EINVAL"),
         ("nofile", "EINVAL"),
@@ -348,18 +348,18 @@ fn a_limit_that_cannot_be_is_an_error_and_dockers_own_is_none() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn a_small_stack_is_the_workloads_alone() {
+fn a_small_stack_limit_applies_to_the_workload_only() {
     let finished = Machine::new().command_line("whit.rlimit=stack=65536").script("echo stack $(ulimit -s)").run();
     finished.powered_off_saying(&["stack 64", "whit: exit 0"]);
 }
 
-/// Shows settings of the network, below /proc/sys/net/ipv4.
+/// Prints network settings below /proc/sys/net/ipv4.
 const SETTINGS: &str =
     "cd /proc/sys/net/ipv4; grep -H . ip_unprivileged_port_start ping_group_range ip_forward | tr '\\t' ' '";
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn everybody_may_listen_on_every_port_and_ping() {
+fn every_user_may_listen_on_every_port_and_ping() {
     let listen =
         "nc -l -p 80 -e /bin/true & until netstat -ltn | grep ':80 '; do :; done; nc 127.0.0.1 80 </dev/null; wait $!";
     let finished =
@@ -371,7 +371,7 @@ fn everybody_may_listen_on_every_port_and_ping() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn settings_are_those_that_were_asked_for() {
+fn settings_are_set_as_requested() {
     let finished = Machine::new()
         .command_line("whit.sysctl=\"net.ipv4.ping_group_range=5 6\"")
         .file("/whit.conf", "sysctl net/ipv4/ip_forward=1\nsysctl net.ipv4.ping_group_range=1 2\n")
@@ -388,7 +388,7 @@ fn settings_are_those_that_were_asked_for() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn a_setting_that_cannot_be_is_an_error_and_dockers_own_is_none() {
+fn a_setting_that_cannot_be_set_is_an_error_unless_it_is_dockers_default() {
     for (setting, reason) in [
         ("net.ipv4.nothing=1", "ENOENT"),
         ("net.ipv4.ip_forward=x", "EINVAL"),
@@ -418,7 +418,7 @@ fn what_the_workload_mounts_is_its_own() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn its_root_is_no_chroot_but_the_root() {
+fn the_root_is_the_real_root_and_not_a_chroot() {
     // Both are refused in a chroot: pivot_root(2), EINVAL; user_namespaces(7), EPERM.
     let script = "
         unshare -U /bin/sh -c 'echo own users $(id -u)' || echo no user namespace
@@ -435,7 +435,7 @@ fn its_root_is_no_chroot_but_the_root() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn nothing_of_the_initramfs_is_reached_from_the_root() {
+fn no_file_of_the_initramfs_can_be_reached_from_the_root() {
     let script =
         "ls -a /; cd ../../..; ls /init /whit.conf /mnt /rootfs 2>/dev/null || echo none; ls /proc/1/root/init";
     Machine::new().file("/whit.conf", "").script(script).run().powered_off_saying(&["none", "/proc/1/root/init"]);

@@ -1,4 +1,4 @@
-//! The programs of an initramfs: the init above all.
+//! The programs of an initramfs, the init above all.
 
 use std::ffi::CStr;
 use std::fs;
@@ -27,7 +27,7 @@ impl Feature {
         }
     }
 
-    /// The smallest init that has it and a name.
+    /// The smallest init by name that has it.
     fn smallest_init(self) -> &'static str {
         match self {
             Self::Rootfs | Self::Hardware => "seed",
@@ -54,7 +54,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
 
 /// Refuses an init without a feature that the initramfs needs. An init other than whit is not checked.
 pub(super) fn check_features(path: &Path, init: &[u8], features: &[(Feature, bool)]) -> Result<(), Error> {
-    // A path stands in the init as it opens it.
+    // The init contains each path that it opens, with its NUL.
     let reads = |path: &CStr| {
         let path = path.to_bytes_with_nul();
         init.windows(path.len()).any(|window| window == path)
@@ -66,7 +66,7 @@ pub(super) fn check_features(path: &Path, init: &[u8], features: &[(Feature, boo
     Err(Error::File { path: path.to_owned(), what })
 }
 
-/// Where an init is looked for, seen from the directory of this program: where `cargo build-init` leaves it (`target/init/whit` beside
+/// Places of an init, relative to the directory of this program: where `cargo build-init` leaves it (`target/init/whit` beside
 /// `target/release/mkcpio`), where `cargo install` leaves it, and where a package does (`/usr/lib/whit/init` for
 /// `/usr/bin/mkcpio`).
 const PLACES: [&str; 3] = ["../init/whit", "whit", "../lib/whit/init"];

@@ -1,6 +1,6 @@
-//! How every tool ends: a finished file under its name, or one line and no file; and what it prints.
+//! Output of every tool: a finished file under its name, or one line of error and no file; and printing.
 //!
-//! A regular file is replaced by one rename, with the mode and owner that it had: its name always leads to a whole file. A
+//! A regular file is replaced by one rename and keeps its mode and owner: its name always leads to a whole file. A
 //! symbolic link is followed, a dangling one too. A block device that is not in use is written to once the content is complete.
 //! `-` is standard output. Anything else is refused: a FIFO, a socket, a character device.
 
@@ -23,7 +23,7 @@ use target::{Access, Device, Target};
 
 /// The mode of a new file, subject to the umask.
 const DEFAULT_MODE: u32 = 0o666;
-/// The mode of a file that is a secret, or has one in it.
+/// The mode of a file that contains a secret.
 const PRIVATE_MODE: u32 = 0o600;
 
 /// A file that appears under its name only when it is finished.
@@ -45,7 +45,7 @@ enum Destination {
 }
 
 impl Output {
-    /// Starts the file `path`; `-` is standard output. What is at `path` stays as it is for now.
+    /// Starts the file `path`; `-` is standard output. The file at `path` is not changed yet.
     ///
     /// # Errors
     /// A `path` that cannot be written, or must not: see the module's head.
@@ -53,7 +53,7 @@ impl Output {
         Self::create_as(path, false)
     }
 
-    /// Starts the file `path` for its owner alone: mode 0600, whatever the file that it replaces has.
+    /// Starts the file `path` with mode 0600, whatever the mode of the file that it replaces.
     ///
     /// # Errors
     /// See [`Output::create`].
@@ -66,12 +66,12 @@ impl Output {
             Target::Stream => (tempfile::tempfile()?, Destination::Stream),
             Target::Device(device) => (tempfile::tempfile()?, Destination::Device(device)),
             Target::File { path, replaced } => {
-                // What replaces a file is not more open than that, at no time.
+                // The temporary file is never more accessible than the file that it replaces.
                 let mode = if is_private || replaced.is_some() { PRIVATE_MODE } else { DEFAULT_MODE };
                 let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
                 let made = Temporary::file(directory.unwrap_or(Path::new(".")), ".whit-", mode);
                 let (file, temporary) = made.map_err(|error| match error.kind() {
-                    // The error's own text names the temporary file, which means nothing to the user.
+                    // The error names the temporary file, which the user does not know.
                     kind @ io::ErrorKind::NotFound => {
                         io::Error::new(kind, "cannot be written: its directory does not exist")
                     }
@@ -116,7 +116,7 @@ fn keep_access(file: &File, replaced: Access, is_private: bool) -> io::Result<()
     let group = (own.gid() != replaced.gid).then_some(replaced.gid);
     let is_root = rustix::process::geteuid().is_root();
     match fchown(file, owner.filter(|_| is_root), group) {
-        // Another user's file, in a directory that is this user's: what replaces it is this user's.
+        // Another user's file in this user's directory: the new file belongs to this user.
         Err(error) if is_root || error.kind() != io::ErrorKind::PermissionDenied => return Err(error),
         _ => {}
     }
@@ -155,7 +155,7 @@ pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     output.commit()
 }
 
-/// Sees that a file or block device can be written to, without writing.
+/// Checks that a file or block device can be written to, without writing.
 ///
 /// # Errors
 /// See [`Output::create`].
@@ -169,7 +169,7 @@ pub fn is_stream(path: &Path) -> bool {
     path == Path::new("-")
 }
 
-/// Refuses an output that is one of the inputs, by another name too. `name` is how the user knows the input.
+/// Refuses an output that is one of the inputs, also under another name. `name` is the input as the user wrote it.
 ///
 /// # Errors
 /// One line, without the output's path.
@@ -205,7 +205,7 @@ pub fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(),
     print_to(io::stdout().lock(), write)
 }
 
-/// Writes what is to be read about an output: to standard output, or to standard error where the output itself is there.
+/// Prints a text about an output: to standard output, or to standard error where the output itself is there.
 ///
 /// # Errors
 /// See [`print`].

@@ -1,4 +1,4 @@
-//! What an output's path leads to, before anything is written.
+//! Finds the target of an output's path, before anything is written.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
@@ -12,9 +12,9 @@ use rustix::io::Errno;
 use super::{is_stream, stdout};
 use crate::cli::identity::Identity;
 
-/// As many symbolic links as the kernel follows in one path (`MAXSYMLINKS`).
+/// Symbolic links that the kernel follows in one path (`MAXSYMLINKS`).
 const MAX_SYMLINKS: u32 = 40;
-/// How often a name is looked at anew because another program puts a new file there meanwhile, as this one does itself.
+/// Limit for retries when another program replaces the file at the same time, as this one does itself.
 const MAX_LOOKS: u32 = 16;
 const COPY_BYTES: u64 = 1 << 20;
 
@@ -28,7 +28,7 @@ pub(super) enum Target {
     Stream,
 }
 
-/// Whose a file is, and who may read it.
+/// Owner, group and mode of a file.
 #[derive(Clone, Copy)]
 pub(super) struct Access {
     pub(super) uid: u32,
@@ -53,7 +53,7 @@ impl Target {
         Err(refused("is an open file without a name of its own; name a file"))
     }
 
-    /// Finds it; `None` where a file and its name do not belong together.
+    /// Finds it; `None` when the file and its name do not match.
     fn look(path: &Path) -> io::Result<Option<Self>> {
         if is_stream(path) {
             return match stdout()?.metadata()?.file_type() {
@@ -61,7 +61,7 @@ impl Target {
                 _ => Ok(Some(Self::Stream)),
             };
         }
-        // Through the kernel, which follows no link that it should not (fs.protected_symlinks).
+        // By the kernel, which honours fs.protected_symlinks.
         let metadata = match fs::metadata(path) {
             Ok(metadata) => metadata,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -109,7 +109,7 @@ fn refused(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, what)
 }
 
-/// A block device that belongs to this process alone: no file system, swap or other device is on it, nor can be meanwhile.
+/// A block device opened exclusively: no file system, swap or other device uses it meanwhile.
 pub(super) struct Device {
     device: File,
     bytes: u64,
@@ -133,7 +133,7 @@ impl Device {
         Ok(Self { device, bytes })
     }
 
-    /// Writes all of `content`, whose holes become zeros, and waits until the device has it.
+    /// Writes all of `content`, whose holes become zeros, and flushes the device.
     pub(super) fn write(&self, content: &File) -> io::Result<()> {
         let length = content.metadata()?.len();
         if length > self.bytes {

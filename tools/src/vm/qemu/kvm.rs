@@ -1,4 +1,4 @@
-//! Whether KVM can run guests here: QEMU is asked, as a /dev/kvm that opens is not yet one that works.
+//! Checks whether KVM runs guests here: a /dev/kvm that can be opened may still not work.
 //!
 //! In a machine that is itself a guest, QEMU may abort as it sets up the first processor, or KVM may fail at a kernel's instructions. A
 //! small guest is run to find out ([`firmware`]), and the answer is kept in the cache until the host boots again.
@@ -23,14 +23,14 @@ use crate::cli::temporary::Temporary;
 use crate::vm::cache::{Cache, Key};
 
 const DEVICE: &str = "/dev/kvm";
-/// How long the guest may take; it takes 0.1 s on an idle host.
+/// Time limit of the guest; it takes 0.1 s on an idle host.
 const LIMIT: Duration = Duration::from_secs(3);
-/// How many seconds of a processor QEMU may take, should this program be killed meanwhile.
+/// CPU time limit of QEMU in seconds, in case this program is killed meanwhile.
 const CPU_SECONDS: u64 = 10;
 /// The status that QEMU exits with after the guest's last instruction.
 const STATUS: i32 = (firmware::DONE as i32) << 1 | 1;
 
-/// Why QEMU cannot use KVM here, if it cannot. Asked once.
+/// Returns why QEMU cannot use KVM here, if it cannot. Checked once per process.
 pub(super) fn obstacle() -> Option<&'static str> {
     static OBSTACLE: OnceLock<Option<String>> = OnceLock::new();
     OBSTACLE.get_or_init(|| find_obstacle(Path::new(DEVICE))).as_deref()
@@ -44,13 +44,13 @@ fn find_obstacle(device: &Path) -> Option<String> {
     }
 }
 
-/// What the check found.
+/// The outcome of the check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Runs,
-    /// QEMU stops the machine by itself, which it does for an internal error of KVM.
+    /// QEMU stopped the machine by itself, as for an internal error of KVM.
     Stops,
-    /// QEMU ends before the guest does, as where KVM_CREATE_VCPU fails.
+    /// QEMU ended before the guest, as when KVM_CREATE_VCPU fails.
     Ends,
     Late,
 }
@@ -66,14 +66,14 @@ impl Outcome {
     }
 }
 
-/// The outcome from the cache, or found and kept there. `None` where nothing can be kept.
+/// Returns the outcome from the cache, or checks and stores it. `None` when it cannot be stored.
 fn remembered(device: &Metadata) -> Option<Outcome> {
     let (cache, key) = (Cache::open().ok()?, key(device).ok()?);
     let mut found = None;
     let kept = cache.file("kvm", &key, |output| {
         let outcome = check(Command::new(PROGRAM), LIMIT);
         found = Some(outcome);
-        // A host may be too busy, or have too little memory, for the moment.
+        // The host may be too busy, or short of memory, at the moment.
         if matches!(outcome, Outcome::Ends | Outcome::Late) {
             return Err(String::new());
         }
@@ -87,7 +87,7 @@ fn remembered(device: &Metadata) -> Option<Outcome> {
     })
 }
 
-/// This boot, this device (another one when the driver is loaded again), and this QEMU.
+/// The key of the outcome: this boot, this device (a new one when the driver is reloaded), and this QEMU.
 fn key(device: &Metadata) -> io::Result<Key> {
     let mut key = Key::new()?;
     key.add(&fs::read("/proc/sys/kernel/random/boot_id")?);
@@ -103,7 +103,7 @@ fn key(device: &Metadata) -> io::Result<Key> {
 
 /// Runs the guest with KVM.
 fn check(qemu: Command, limit: Duration) -> Outcome {
-    // A QEMU that cannot be asked is one that cannot be started.
+    // Without a control socket QEMU cannot be started.
     run(qemu, limit).unwrap_or(Outcome::Ends)
 }
 
@@ -120,12 +120,12 @@ fn run(mut qemu: Command, limit: Duration) -> io::Result<Outcome> {
     let _ = prlimit(Some(Pid::from_child(&child.0)), Resource::Cpu, limits);
     let (sender, receiver) = channel();
     if let Some(output) = child.0.stdout.take() {
-        // Nobody listens any more when the time is over.
+        // The receiver is gone when the time is over.
         thread::spawn(move || sender.send(stops(output)).unwrap_or_default());
     }
     let mut input = child.0.stdin.take();
     if let Some(input) = &mut input {
-        // Events are reported from the first command on. A QEMU that has ended reads nothing; its status tells.
+        // Events are reported from the first command on. The status of a QEMU that has ended is read below.
         let _ = input.write_all(b"{\"execute\": \"qmp_capabilities\"}\n{\"execute\": \"cont\"}\n");
     }
     Ok(match receiver.recv_timeout(limit) {
