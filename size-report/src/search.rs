@@ -157,7 +157,7 @@ fn places_of(file: &Path, text: &str) -> Vec<Place> {
         if content == "#[cfg(test)]" {
             break;
         }
-        if content == ATTRIBUTE {
+        if content.starts_with(ATTRIBUTE) {
             has_attribute = Some(line);
         } else if is_function(content) {
             let place = Place {
@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     const SOURCE: &str = "\
-#[inline(never)]
+#[inline(never)] // It is called twice.
 pub(crate) fn a(x: u32) -> u32 {
     x
 }
