@@ -130,6 +130,7 @@ impl Clock {
     }
 
     /// Reads answers, and sets the clock from the first valid one. Returns whether there was one.
+    #[inline(never)]
     fn has_answer(&mut self) -> bool {
         let Some(socket) = &self.socket else { return false };
         let mut buffer = files::buffer::<{ 2 * MESSAGE }>();

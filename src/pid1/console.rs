@@ -137,6 +137,7 @@ fn print_at(level: u8) {
 }
 
 /// Passes the text buffer, without the prefix of a log line, to `use_text`, which must not log. Empties it.
+#[inline(never)]
 pub(crate) fn finish<R>(use_text: impl FnOnce(&[u8]) -> R) -> R {
     take(|line| use_text(line.get(START.len()..).unwrap_or_default()))
 }
@@ -245,6 +246,7 @@ pub(crate) fn use_terminal(terminal: &Fd) {
 }
 
 /// Makes this process the leader of a new session, and a terminal its controlling terminal.
+#[inline(never)]
 pub(crate) fn lead_session(terminal: &Fd) {
     let _ = rustix::process::setsid();
     fd::control_terminal(terminal);

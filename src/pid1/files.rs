@@ -198,6 +198,7 @@ impl Path {
     }
 
     /// Returns the byte at index `place`; NUL after the text.
+    #[inline(never)]
     pub(crate) fn byte(&self, place: usize) -> u8 {
         self.0.get(place).copied().unwrap_or_default()
     }

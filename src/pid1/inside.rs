@@ -31,7 +31,6 @@ pub(crate) fn find(root: &CStr, path: &CStr, flags: OFlags) -> Result<Fd, Errno>
 ///
 /// # Errors
 /// [`Errno::NOT_REGULAR`].
-#[inline(never)]
 pub(crate) fn open_regular(found: &Fd, mut flags: OFlags) -> Result<Fd, Errno> {
     let mut room = Path::new();
     let path = path_of(found, &mut room);
@@ -47,7 +46,6 @@ pub(crate) fn open_regular(found: &Fd, mut flags: OFlags) -> Result<Fd, Errno> {
 }
 
 /// Returns the path by which open(2) opens a file that was found: `/proc/self/fd/N` (proc(5)). Slashes fill the number's field.
-#[inline(never)]
 fn path_of<'a>(file: &Fd, room: &'a mut Path) -> &'a CStr {
     const FIELD: &[u8] = b"/proc/self/fd//////////";
     room.set(FIELD);

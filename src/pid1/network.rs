@@ -88,6 +88,7 @@ pub(crate) struct Network<'a> {
 
 impl<'a> Network<'a> {
     /// Opens the network, unless `net=off`. Failures are logged.
+    #[inline(never)]
     pub(crate) fn open(seed: u32, options: &Options<'a>) -> Option<Self> {
         if options.net() == Net::Off {
             return None;
@@ -139,6 +140,7 @@ impl<'a> Network<'a> {
     }
 
     /// When [`Network::handle`] is to be called without an event.
+    #[inline(never)]
     pub(crate) fn deadline_ms(&self) -> u64 {
         let started_ms = if let Workload::Starting(until_ms) = self.workload { until_ms } else { NEVER };
         let files_due_ms = if self.shared.changed { self.files_due_ms } else { NEVER };

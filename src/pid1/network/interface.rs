@@ -250,7 +250,6 @@ fn send_to_server(message: &[u8], own: Address, server: Address) -> Result<Fd, E
 }
 
 /// Logs a lease: `eth0 10.0.2.15/24, gateway 10.0.2.2, DNS 10.0.2.3, lease 86400 s from 10.0.2.2`
-#[inline(never)]
 fn log_lease(name: &[u8], lease: &Lease) {
     part!("{} {}/{}", Text(name), lease.address, lease.prefix_length);
     if let Some(router) = lease.router() {
