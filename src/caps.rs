@@ -86,16 +86,16 @@ const HASHES: [u32; NAMES.len() + SETS.len()] = {
 pub fn parse(text: &[u8]) -> Option<u64> {
     let mut set = 0;
     for part in split(text, b',') {
-        let (mut name, mut is_removed) = (0, false);
+        let (mut name, mut sign) = (0, 0);
         for byte in part {
             match byte {
-                b'+' | b'-' if name == 0 => is_removed = *byte == b'-',
+                b'+' | b'-' if name == 0 && sign == 0 => sign = *byte,
                 byte => name = hash_further(name, *byte),
             }
         }
         let bits = set_named(name)?;
         set |= bits;
-        if is_removed {
+        if sign == b'-' {
             set ^= bits;
         }
     }
@@ -245,6 +245,9 @@ mod tests {
             "mknod+chown",
             "ch-own",
             "nobody",
+            "-+mknod",
+            "+-mknod",
+            "-cap_+mknod",
             "SYS_ADMIN\0",
             "\u{fe}",
         ] {

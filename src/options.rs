@@ -126,7 +126,8 @@ impl<'a> Sources<'a> {
 
     /// Whether any source has one of these options. `names` is separated by spaces.
     pub fn any_has(&self, names: &[u8]) -> bool {
-        let has = |source: &Source| self.each(*source).any(|given| position(names, b' ', given.name).is_some());
+        let is_one = |name: &[u8]| split(names, b' ').any(|known| cmdline::same_name(known, name));
+        let has = |source: &Source| self.each(*source).any(|given| is_one(given.name));
         Source::STRONGEST_FIRST.iter().any(has)
     }
 
@@ -314,7 +315,9 @@ impl<'a> Options<'a> {
             || !Feature::StaticIp.is_enabled()
                 && kind == Kind::Text(Value::Ip)
                 && position(DYNAMIC, b' ', text).is_none()
-            || !Feature::Restart.is_enabled() && self.on_exit() == OnExit::Restart
+            || !Feature::Restart.is_enabled()
+                && kind == Kind::Choice(Choice::OnExit)
+                && self.on_exit() == OnExit::Restart
             || !Feature::Ipv6.is_enabled() && kind == Kind::Choice(Choice::Net) && self.net() == Net::Wait6;
         if is_disabled { Err(Problem::Disabled) } else { Ok(()) }
     }

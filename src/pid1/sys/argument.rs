@@ -72,7 +72,9 @@ impl<'a> Argument<'a> {
                 core::slice::from_raw_parts(core::ptr::with_exposed_provenance(self.value), length as usize)
             })),
             ERRNO => NonZeroI32::new(self.value as i32).map_or(Value::Number(0), |errno| Value::Errno(Errno(errno))),
-            IPV4 if Feature::Etc.is_enabled() => Value::Ipv4(ipv4::Address((self.value as u32).to_ne_bytes())),
+            IPV4 if Feature::Dhcp.is_enabled() || Feature::Etc.is_enabled() => {
+                Value::Ipv4(ipv4::Address((self.value as u32).to_ne_bytes()))
+            }
             IPV6 if Feature::Ipv6.is_enabled() => {
                 // SAFETY: this kind has the address of a value that was borrowed for 'a.
                 let address = unsafe { &*core::ptr::with_exposed_provenance(self.value) };

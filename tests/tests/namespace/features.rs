@@ -24,7 +24,9 @@ fn the_seed_init_gets_an_address_routes_and_dns_servers() {
         .program("/init", &init_named(Init::Seed))
         .directory("/rootfs/etc")
         .directory("/rootfs/run")
-        .command_line("ip=192.0.2.1::192.0.2.254:255.255.255.0 BOOTIF=x whit.dhcp.arp=9 whit.net=wait6")
+        .command_line(
+            "whit.on_exit=restart ip=192.0.2.1::192.0.2.254:255.255.255.0 BOOTIF=x whit.dhcp.arp=9 whit.net=wait6",
+        )
         .script(script)
         .prepare();
     let lan = Lan::new();
@@ -32,9 +34,10 @@ fn the_seed_init_gets_an_address_routes_and_dns_servers() {
     let options = ["121,10.60.0.0/16,10.55.0.7,0.0.0.0/0,10.55.0.9", "6,10.55.0.2", "119,a.test", "26,1400"];
     let _server = lan.serve(&options.map(|option| format!("dhcp-option={option}")).each_ref().map(String::as_str));
     let output = machine.start().wait_for("settled\n");
-    for name in ["ip", "BOOTIF", "dhcp.arp", "net"] {
+    for name in ["on_exit", "ip", "BOOTIF", "dhcp.arp", "net"] {
         assert!(output.contains(&format!("whit: command line:1: not in this init: {name}\n")), "{name}: {output}");
     }
+    assert_eq!(output.matches("not in this init").count(), 5, "{output}");
     for line in [
         "whit: eth0 10.55.0.",
         "whit: eth0 route 10.60.0.0/16 via 10.55.0.7\n",
@@ -90,5 +93,28 @@ fn without_a_feature_that_its_workload_needs_nothing_runs() {
         let message = format!("whit: /whit.conf:1: not in this init: {name}");
         finished.powered_off_saying(&[&message, "whit: exit 125"]);
         assert!(!finished.says("up"), "{}", finished.console);
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn dhcp_without_etc_logs_addresses() {
+    let machine = Machine::new()
+        .program("/init", &init_of_features("rootfs,dhcp"))
+        .script("echo settled; exec sleep 1000")
+        .prepare();
+    let lan = Lan::new();
+    lan.plug(&machine, "eth0");
+    let _server = lan.serve(&["dhcp-option=6,10.55.0.2"]);
+    let output = machine.start().wait_for("settled\n");
+    assert!(output.contains("whit: eth0 10.55.0."), "{output}");
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn an_absent_option_is_refused_with_a_dash_or_an_underscore() {
+    for line in ["no-new-privs", "no_new_privs"] {
+        let finished = machine().file("/whit.conf", line).script("echo up").run();
+        assert!(!finished.says("up"), "{line}: {}", finished.console);
     }
 }
