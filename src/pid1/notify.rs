@@ -3,14 +3,13 @@
 //! They go to the address in `notify=` or in systemd's credential, in sd_notify(3)'s form: `READY=1`, and at shutdown the last exit
 //! code.
 
-use ufmt::uWrite;
 use whit::contract::NOTIFY_CREDENTIAL;
 use whit::error::Errno;
 use whit::notify::{Host, parse};
 use whit::options::{Choice, Value};
 use whit::text::Text;
 
-use crate::console::{self, Line, log_failure, number_line};
+use crate::console::{self, log_failure, number_line};
 use crate::end::End;
 use crate::machine::Machine;
 use crate::message::part;
@@ -42,9 +41,11 @@ pub(crate) fn send(machine: &Machine<'_>, end: Option<End>) {
         Some(Host::Vsock { kind, cid, port }) => vsock::send(kind, [cid, port], |socket| {
             let (mut key, mut number, mut wait_ms) = ("READY=", 1, 0);
             if let Some(end) = end {
-                let _ = Line.write_str("X_SYSTEMD_SHUTDOWN=");
-                part!("{}", Text(Choice::OnExit.words().nth(end as usize + 1).unwrap_or_default()));
-                (key, number, wait_ms) = ("\nEXIT_STATUS=", machine.exit_code, LAST_WAIT_MS);
+                part!(
+                    "X_SYSTEMD_SHUTDOWN={}\n",
+                    Text(Choice::OnExit.words().nth(end as usize + 1).unwrap_or_default())
+                );
+                (key, number, wait_ms) = ("EXIT_STATUS=", machine.exit_code, LAST_WAIT_MS);
             }
             number_line(key, number.into());
             console::finish_into(socket);

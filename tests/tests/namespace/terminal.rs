@@ -56,7 +56,7 @@ fn input_reaches_the_workload_through_the_line_discipline_of_the_pty() {
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
 fn the_pty_follows_the_size_of_the_console() {
-    let script = "trap 'echo resized' WINCH; stty size; while read line; do stty size; done";
+    let script = "trap 'echo resized' WINCH; stty size; while :; do read line && stty size; done"; // The signal ends a read.
     let prepared = machine(script).prepare();
     prepared.resize(20, 40);
     let mut machine = prepared.start();

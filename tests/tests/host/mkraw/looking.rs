@@ -156,7 +156,7 @@ fn an_image_that_was_not_unmounted_is_reported() {
     mounted.end(&image);
     assert!(text(&copy, &[]).contains("needs_recovery"));
     let output = run(Command::new(tool("mkraw")).arg("inspect").arg(&copy).arg("--tree"));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("let e2fsck -p bring it in first"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("run e2fsck -p first"));
     run_well(Command::new("e2fsck").args(["-p", "-v"]).arg(&copy));
     assert!(text(&copy, &["--tree"]).contains(" /written\n"));
     assert_eq!(inspect(&copy, &["--cat", "written"]), b"by the machine");
