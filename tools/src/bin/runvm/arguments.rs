@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Parser, ValueEnum};
 use whit_tools::cli::options;
@@ -74,9 +75,12 @@ pub(crate) struct Arguments {
     /// Connect the terminal: every key goes to the machine, and so does the terminal's size
     #[arg(short, long, help_heading = "Workload")]
     pub(crate) tty: bool,
-    /// Accepted for compatibility with docker: standard input always goes to the machine
-    #[arg(short, long, hide = true)]
+    /// Connect standard input to the workload
+    #[arg(short, long, help_heading = "Workload")]
     pub(crate) interactive: bool,
+    /// The streams to connect, STDIN, STDOUT or STDERR [default: STDOUT and STDERR, with -i STDIN too]; repeatable
+    #[arg(short, long, value_name = "STREAM", help_heading = "Workload")]
+    pub(crate) attach: Vec<Stream>,
     /// Accepted for compatibility with docker: a machine never outlives this program
     #[arg(long, hide = true)]
     pub(crate) rm: bool,
@@ -143,6 +147,28 @@ pub(crate) struct Arguments {
     /// Make the files that the machine boots from, and print QEMU's command line instead of running it
     #[arg(long, help_heading = "Boot")]
     pub(crate) print: bool,
+}
+
+/// A standard stream of the workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stream {
+    Stdin,
+    Stdout,
+    Stderr,
+}
+
+impl FromStr for Stream {
+    type Err = &'static str;
+
+    /// Parses the name of a stream in any case, as docker does (docker/cli, opts/opts.go, ValidateAttach).
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.to_ascii_lowercase().as_str() {
+            "stdin" => Ok(Self::Stdin),
+            "stdout" => Ok(Self::Stdout),
+            "stderr" => Ok(Self::Stderr),
+            _ => Err("not STDIN, STDOUT or STDERR"),
+        }
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -230,6 +256,16 @@ mod tests {
     #[test]
     fn the_grammar_is_valid() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn streams_to_attach_have_dockers_names() {
+        let parse = |line: &str| Arguments::try_parse_from(line.split(' ')).map(|arguments| arguments.attach);
+        assert_eq!(
+            parse("runvm web.tar -a stdin -aSTDOUT --attach=Stderr").unwrap(),
+            [Stream::Stdin, Stream::Stdout, Stream::Stderr]
+        );
+        assert!(parse("runvm web.tar -a all").is_err());
     }
 
     #[test]
