@@ -29,6 +29,8 @@ pub(crate) struct Artefacts {
     pub(crate) shares: Vec<ShareKind>,
     /// Whether the machine reacts to its power button.
     pub(crate) has_button: bool,
+    /// Whether the init connects the workload's streams to a port.
+    pub(crate) has_streams: bool,
     /// The initramfs, if it was made only for this run.
     pub(crate) temporary: Option<Temporary>,
 }
@@ -56,7 +58,10 @@ fn given(arguments: &Arguments, kernel: &Path, initrd: &Path) -> Result<Artefact
     let shares = shares(arguments, &kernel)?;
     let before = segment::record(initrd).map_err(|error| error.to_string());
     // A given initramfs is booted unchanged, unless options change its run record.
-    let record = record(arguments, &shares, before.as_deref().unwrap_or_default())?;
+    // Without a driver of the port, the init uses the console.
+    let init = segment::init(initrd).unwrap_or_default();
+    let has_streams = takes_streams(arguments) && initramfs::has_streams(&init);
+    let record = record(arguments, &shares, before.as_deref().unwrap_or_default(), has_streams)?;
     let temporary = if record == before.as_deref().unwrap_or_default() || record.is_empty() {
         None
     } else {
@@ -70,6 +75,7 @@ fn given(arguments: &Arguments, kernel: &Path, initrd: &Path) -> Result<Artefact
         memory_mib: arguments.memory.unwrap_or(MEMORY_MIB),
         shares,
         has_button: true,
+        has_streams,
         temporary,
     })
 }
@@ -84,7 +90,11 @@ fn from_image(arguments: &Arguments, image: &Path) -> Result<Artefacts, String> 
     let shares = shares(arguments, &kernel)?;
     let base = initramfs(arguments, &cache, &kernel, &shares, image)?;
     let memory_mib = memory_mib(arguments, &base)?;
-    let record = record(arguments, &shares, b"")?;
+    let has_streams = takes_streams(arguments) && kernel.has(PORT) && {
+        let init = initramfs::find_init(arguments.init.as_deref())?;
+        initramfs::has_streams(&std::fs::read(&init).map_err(|error| describe(&init, &error))?)
+    };
+    let record = record(arguments, &shares, b"", has_streams)?;
     let temporary = match record.as_slice() {
         [] => None,
         record => Some(segment::with_record(&base, record).map_err(|error| error.to_string())?),
@@ -107,8 +117,14 @@ fn from_image(arguments: &Arguments, image: &Path) -> Result<Artefacts, String> 
         memory_mib,
         shares,
         has_button: BUTTON.iter().all(|module| kernel.has(module)),
+        has_streams,
         temporary,
     })
+}
+
+/// Returns whether the options leave the workload's streams to this program. A command line that is printed has no ports.
+fn takes_streams(arguments: &Arguments) -> bool {
+    !arguments.print && !arguments.append.as_ref().is_some_and(|words| words.contains("whit.streams="))
 }
 
 /// The default memory, in MiB.
