@@ -49,6 +49,8 @@ pub struct Overrides {
     pub cmd: Option<Vec<String>>,
     /// `KEY=VALUE` each; replaces a variable or adds one.
     pub env: Vec<String>,
+    /// Names of variables to remove, which none of `env` sets.
+    pub unset: Vec<String>,
     /// Replaces the working directory.
     pub workdir: Option<String>,
     /// Replaces the user.
@@ -203,6 +205,11 @@ impl RunRecord {
                 Some(old) => *old = element,
                 None => self.env.push(element),
             }
+        }
+        for name in overrides.unset {
+            self.env.retain(|old| old.split('=').next() != Some(&name));
+            // The name alone stays in the record, and removes a variable of a weaker one.
+            self.env.push(name);
         }
         let replace = |old: &mut Option<String>, new: Option<String>| {
             if new.is_some() {

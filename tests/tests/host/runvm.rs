@@ -103,8 +103,8 @@ fn print_shows_the_command_line_and_runs_nothing() {
     assert_eq!((code, errors.as_str()), (Some(0), ""));
     assert_eq!(
         shown,
-        "qemu-system-x86_64 -display none -vga none -serial mon:stdio -no-reboot -machine pc -accel tcg -cpu max -m 256M -smp 1 \
-         -kernel kernel -initrd initrd -append 'console=ttyS0 quiet panic=-1 root=/dev/sda' \
+        "qemu-system-x86_64 -display none -vga none -serial mon:stdio -no-reboot -nodefaults -machine pc -accel tcg -cpu max,-la57 -m 256M -smp 1 \
+         -kernel kernel -initrd initrd -append 'console=ttyS0 quiet panic=-1 cryptomgr.notests no_timer_check root=/dev/sda' \
          -drive if=none,id=disk0,format=raw,file=kernel -device ide-hd,drive=disk0 \
          -netdev user,id=net0,hostfwd=tcp:127.0.0.1:8080-:80 -device e1000,netdev=net0,romfile=\n"
     );
@@ -127,6 +127,72 @@ fn arguments_are_passed_in_a_record() {
     assert_eq!(fs::read(directory.path().join("initrd")).unwrap(), b"");
 }
 
+/// Runs the words of `docker run`, and returns the lines of the record.
+fn record_of(words: &[&str]) -> Result<String, String> {
+    let directory = with_script("while test \"$1\" != -initrd; do shift; done; cp \"$2\" kept; echo 'whit: exit 0'");
+    let at = |name: &str| directory.path().join(name);
+    fs::create_dir_all(at("tree/etc")).unwrap();
+    fs::write(at("tree/etc/passwd"), "root:x:0:0::/root:/bin/sh\n").unwrap();
+    let tar = Command::new("tar").args(["-cf", "image.tar", "-C", "tree", "."]).current_dir(directory.path()).status();
+    assert!(tar.unwrap().success());
+    let mut command = Command::new(tool("runvm"));
+    let path = format!("{}:/usr/bin:/bin", directory.path().display());
+    command.current_dir(directory.path()).env("PATH", path).env("WHIT_CACHE", at("cache")).env("TMPDIR", at("tmp"));
+    command.args(["--kernel", "kernel", "--init", "/bin/busybox", "--accel", "tcg"]).args(words).stdin(Stdio::null());
+    let (code, _, errors) = outcome(&command.output().unwrap());
+    assert_eq!(left(&directory), 0, "{words:?}");
+    if code != Some(0) {
+        assert!(!at("kept").exists(), "{words:?}: it is not refused before a boot");
+        return Err(format!("{code:?} {errors}"));
+    }
+    let record = whit_tools::archive::segment::record(&at("kept")).unwrap();
+    Ok(String::from_utf8(record).unwrap())
+}
+
+#[test]
+fn the_words_of_docker_run_mean_the_same() {
+    for (line, expected) in [
+        ("image.tar echo -n hello", "cmd echo\ncmd -n\ncmd hello\n"),
+        ("-i --rm image.tar cat", "cmd cat\n"),
+        ("--entrypoint /bin/sh image.tar -c true -- x", "entrypoint /bin/sh\ncmd -c\ncmd true\ncmd --\ncmd x\n"),
+        ("image.tar --entrypoint /bin/sh -- -c true", "entrypoint /bin/sh\ncmd -c\ncmd true\n"),
+        ("-eA=1 -e B=2 --env=NOT_SET_ANYWHERE image.tar", "env A=1\nenv B=2\nenv NOT_SET_ANYWHERE\n"),
+        ("-w/srv -u 7:8 -h box image.tar", "workdir /srv\nuser 7:8\nhostname box\n"),
+        ("--stop-signal=int --stop-timeout=5 image.tar", "stopsignal INT\ngrace 5\n"),
+        ("--read-only=false --network none -m 0.25g --cpus 0.5 -a stdout image.tar x", "cmd x\n"),
+        ("--ulimit nofile=5:6 --tmpfs /t --sysctl a=b image.tar", "tmpfs /t\nrlimit nofile=5:6\nsysctl a=b\n"),
+    ] {
+        let words: Vec<&str> = line.split(' ').collect();
+        assert_eq!(record_of(&words).as_deref(), Ok(expected), "{line}");
+    }
+}
+
+#[test]
+fn what_docker_run_would_refuse_is_refused_before_a_boot() {
+    let many = vec!["x"; 300];
+    for (line, message) in [
+        ("-d image.tar", "runvm: -d: no option of runvm: a machine ends with runvm; systemd-run "),
+        ("-itd image.tar", "runvm: -d: no option of runvm: "),
+        ("--privileged image.tar", "runvm: --privileged: no option of runvm: "),
+        ("--mount type=bind,source=/a,target=/b image.tar", "runvm: --mount: no option of runvm: -v DIR:/PATH"),
+        ("--rm=maybe image.tar", "runvm: --rm=maybe: not true or false\n"),
+        ("--stop-signal NOPE image.tar", "runvm: stopsignal \"NOPE\": "),
+        ("-u nope image.tar", "runvm: user nope: no such user in /etc/passwd\n"),
+        ("-u 7:nope image.tar", "runvm: user 7:nope: no such group in /etc/group\n"),
+        ("-w data image.tar", "runvm: -w data: not an absolute path\n"),
+        ("-e =1 image.tar", "runvm: -e =1: a variable has a name\n"),
+        ("--tmpfs data image.tar", "runvm: --tmpfs data: "),
+        ("--network host image.tar", "--network"),
+        ("-a all image.tar", "not STDIN, STDOUT or STDERR"),
+    ] {
+        let words: Vec<&str> = line.split(' ').collect();
+        let error = record_of(&words).unwrap_err();
+        assert!(error.starts_with("Some(125) ") && error.contains(message), "{line}: {error}");
+    }
+    let error = record_of(&[&["image.tar"][..], &many].concat()).unwrap_err();
+    assert!(error.contains("runvm: the command and its arguments: more than 256 strings"), "{error}");
+}
+
 #[test]
 fn bad_arguments_are_refused_before_anything_runs() {
     let directory = with_script("echo ran");
@@ -145,7 +211,7 @@ fn bad_arguments_are_refused_before_anything_runs() {
         (&["--cpus", "0"], "--cpus"),
         (
             &["--append", &long],
-            "runvm: --append: the kernel's command line has 2077 bytes; the kernel accepts at most 2047",
+            "runvm: --append: the kernel's command line has 2110 bytes; the kernel accepts at most 2047",
         ),
         (&["--machine", "microvm", "--nic", "e1000"], "runvm: --machine microvm has only virtio devices"),
         (&["-v", "text:/data"], "runvm: -v text: is not a folder"),
@@ -194,8 +260,8 @@ fn without_a_disk_the_image_and_its_memory_are_in_the_initramfs() {
     assert!((280..300).contains(&memory.parse::<u32>().unwrap()), "{errors}");
     let kept = fs::read_dir(at("cache")).unwrap().next().unwrap().unwrap().path();
     let line = format!(
-        "qemu-system-x86_64 -display none -vga none -serial mon:stdio -no-reboot -machine pc -accel tcg -cpu max -m {memory}M \
-         -smp 1 -kernel kernel -initrd {} -append 'console=ttyS0 quiet panic=-1' -nic none\n",
+        "qemu-system-x86_64 -display none -vga none -serial mon:stdio -no-reboot -nodefaults -machine q35 -accel tcg -cpu max,-la57 -m {memory}M \
+         -smp 1 -kernel kernel -initrd {} -append 'console=ttyS0 quiet panic=-1 cryptomgr.notests no_timer_check' -nic none\n",
         kept.display()
     );
     assert_eq!(shown, line);
@@ -208,6 +274,9 @@ fn without_a_disk_the_image_and_its_memory_are_in_the_initramfs() {
     // The second time the file is in the cache; -m may set less memory.
     let (code, shown, errors) = run(&["-m", "200M", "--read-only"]);
     assert_eq!((code, errors.as_str()), (Some(0), ""));
-    assert!(shown.contains(" -m 200M ") && shown.contains("quiet panic=-1 ro'"), "{shown}");
+    assert!(
+        shown.contains(" -m 200M ") && shown.contains("quiet panic=-1 cryptomgr.notests no_timer_check ro'"),
+        "{shown}"
+    );
     assert_eq!(fs::read_dir(at("cache")).unwrap().count(), 1);
 }

@@ -83,7 +83,7 @@ fn an_image_runs_as_in_docker_and_the_cache_is_used() {
         assert_eq!(fs::read_to_string(folder.path().join("share/out")).unwrap(), "the first\n");
         assert!(folder.path().join("share/ro").exists());
         let made = cached(&folder);
-        assert_eq!(made.len(), 2, "{made:?}");
+        assert_eq!(made.len(), 3, "{made:?}");
         let (status, _, errors) = run("the second");
         assert_eq!((status, errors.as_str()), (Some(7), expected.1));
         assert_eq!(fs::read_to_string(folder.path().join("share/out")).unwrap(), "the second\n");

@@ -2,6 +2,7 @@
 //!
 //! `--generate KIND` of every tool writes one of them to standard output.
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 
 use clap::{Arg, Command, Parser, ValueEnum};
@@ -32,8 +33,18 @@ pub fn parse<P: Parser>() -> P {
 /// # Errors
 /// Invalid arguments; also `--help` and `--version`.
 pub fn try_parse<P: Parser>() -> Result<P, clap::Error> {
-    let mut command = command::<P>();
-    let mut matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    try_parse_words(command::<P>(), std::env::args_os())
+}
+
+/// Parses `words`, the first of which is the program's name, with a grammar of [`command`].
+///
+/// # Errors
+/// See [`try_parse`].
+pub fn try_parse_words<P: Parser>(
+    mut command: Command,
+    words: impl IntoIterator<Item = OsString>,
+) -> Result<P, clap::Error> {
+    let mut matches = command.try_get_matches_from_mut(words)?;
     P::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
 }
 

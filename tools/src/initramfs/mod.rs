@@ -63,6 +63,8 @@ pub struct Recipe {
     pub modules: Option<PathBuf>,
     /// The modules to load from it.
     pub load: Vec<String>,
+    /// Whether those lose their signatures.
+    pub unsigned: bool,
     /// The hardware and file systems to select modules for.
     pub sets: Vec<For>,
     /// The firmware directory; by default the one beside the modules.
@@ -148,7 +150,7 @@ impl Recipe {
             let modules = Modules::open(modules)?;
             let (mut load, by_device) = modules.of_sets(&self.sets)?;
             load.extend(self.load.iter().cloned());
-            closure = add_modules(&mut tree, &modules, &load)?;
+            closure = add_modules(&mut tree, &modules, &load, self.unsigned)?;
             if !by_device.is_empty() {
                 self.add_drivers(&mut tree, &modules, &by_device, &mut closure)?;
             }
@@ -209,7 +211,7 @@ impl Recipe {
         closure.by_device = (drivers.modules.len(), drivers.patterns);
         tree.origin(format!("drivers {}", modules.directory().display()));
         for module in drivers.modules.iter().filter(|module| !closure.load.contains(module)) {
-            add_module(tree, modules, module, &mut closure.releases)?;
+            add_module(tree, modules, module, false, &mut closure.releases)?;
         }
         tree.bytes(relative(DRIVER_INDEX), 0o644, drivers.index)?;
         // /lib/firmware beside /lib/modules/VERSION.
@@ -259,15 +261,15 @@ fn applets(busybox: &Path) -> Result<Vec<u8>, Error> {
     Ok(answer.stdout)
 }
 
-/// Adds modules with their dependencies, and the list in load order.
+/// Adds modules with their dependencies, and the list in load order. They lose their signatures if they are to be `unsigned`.
 ///
 /// # Errors
 /// A module that does not exist or cannot be read.
-pub fn add_modules(tree: &mut Tree, modules: &Modules, names: &[String]) -> Result<Closure, Error> {
+pub fn add_modules(tree: &mut Tree, modules: &Modules, names: &[String], unsigned: bool) -> Result<Closure, Error> {
     let mut closure = modules.closure(names)?;
     let mut list = Vec::new();
     for module in &closure.load {
-        let name = add_module(tree, modules, module, &mut closure.releases)?;
+        let name = add_module(tree, modules, module, unsigned, &mut closure.releases)?;
         list.extend([b"/", name.as_slice(), b"\n"].concat());
     }
     if !list.is_empty() {
@@ -281,6 +283,7 @@ fn add_module(
     tree: &mut Tree,
     modules: &Modules,
     module: &Module,
+    unsigned: bool,
     releases: &mut BTreeMap<String, String>,
 ) -> Result<Vec<u8>, Error> {
     if let Some(release) = modules.release(module) {
@@ -288,10 +291,11 @@ fn add_module(
     }
     let plain = module.plain();
     let name = [b"lib/modules/", modules.version().as_bytes(), b"/", plain].concat();
-    if plain == module.below.as_os_str().as_bytes() {
+    if plain == module.below.as_os_str().as_bytes() && !unsigned {
         tree.file(&name, 0o644, &modules.directory().join(&module.below))?;
     } else {
-        tree.bytes(OsStr::from_bytes(&name).to_string_lossy().as_ref(), 0o644, modules.content(module)?)?;
+        let content = if unsigned { modules.unsigned(module)? } else { modules.content(module)? };
+        tree.bytes(OsStr::from_bytes(&name).to_string_lossy().as_ref(), 0o644, content)?;
     }
     Ok(name)
 }

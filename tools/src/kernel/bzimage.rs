@@ -62,12 +62,33 @@ pub fn content(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::fs;
+    use std::io::Write;
+
+    pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    /// Returns a bzImage of one sector of setup code, version text and payload.
+    pub(crate) fn bzimage(version: &str, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0; 0x600];
+        bytes[0x1f1] = 1;
+        bytes[0x202..0x206].copy_from_slice(b"HdrS");
+        bytes[0x20e..0x210].copy_from_slice(&0x100_u16.to_le_bytes());
+        bytes[0x300..0x300 + version.len()].copy_from_slice(version.as_bytes());
+        bytes[0x248..0x24c].copy_from_slice(&0x200_u32.to_le_bytes());
+        bytes[0x24c..0x250].copy_from_slice(&(payload.len() as u32 + 4).to_le_bytes());
+        bytes.extend_from_slice(payload);
+        bytes.extend_from_slice(&0x0123_4567_u32.to_le_bytes());
+        bytes
+    }
 
     /// Writes a file with the start of a bzImage.
-    fn bzimage(path: &Path, version: &str) {
+    fn start(path: &Path, version: &str) {
         let mut bytes = vec![0; 0x400];
         bytes[0x202..0x206].copy_from_slice(b"HdrS");
         bytes[0x20e..0x210].copy_from_slice(&0x180_u16.to_le_bytes());
@@ -79,7 +100,7 @@ mod tests {
     fn the_release_of_a_kernel_is_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("vmlinuz");
-        bzimage(&path, "6.12.9-cloud (somebody@somewhere) #1");
+        start(&path, "6.12.9-cloud (somebody@somewhere) #1");
         assert_eq!(release(&path).unwrap().as_deref(), Some("6.12.9-cloud"));
         let whole = fs::read(&path).unwrap();
         for length in [0, 0x202, 0x205] {

@@ -93,29 +93,10 @@ fn embedded(path: &Path) -> io::Result<Option<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::bzimage::tests::{bzimage, gzip};
     use std::io::Write;
 
     const TEXT: &str = "CONFIG_BLK_DEV_INITRD=y\nCONFIG_RD_GZIP=y\n# CONFIG_RD_XZ is not set\nCONFIG_RD_LZ4=m\n";
-
-    fn gzip(bytes: &[u8]) -> Vec<u8> {
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        encoder.write_all(bytes).unwrap();
-        encoder.finish().unwrap()
-    }
-
-    /// Returns a bzImage of one sector of setup code, version text and payload.
-    fn bzimage(version: &str, payload: &[u8]) -> Vec<u8> {
-        let mut bytes = vec![0; 0x600];
-        bytes[0x1f1] = 1;
-        bytes[0x202..0x206].copy_from_slice(b"HdrS");
-        bytes[0x20e..0x210].copy_from_slice(&0x100_u16.to_le_bytes());
-        bytes[0x300..0x300 + version.len()].copy_from_slice(version.as_bytes());
-        bytes[0x248..0x24c].copy_from_slice(&0x200_u32.to_le_bytes());
-        bytes[0x24c..0x250].copy_from_slice(&(payload.len() as u32 + 4).to_le_bytes());
-        bytes.extend_from_slice(payload);
-        bytes.extend_from_slice(&0x0123_4567_u32.to_le_bytes());
-        bytes
-    }
 
     #[test]
     fn a_configuration_beside_the_kernel_is_found_by_its_release() {

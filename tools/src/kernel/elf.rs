@@ -1,4 +1,4 @@
-//! ELF files: checks that a program is static, and reads a section of a module.
+//! ELF files: checks that a program is static, reads a section of a module, and looks for a kernel's PVH entry.
 
 use std::fmt;
 
@@ -98,9 +98,84 @@ pub fn section<'a>(bytes: &'a [u8], name: &str) -> Result<Option<&'a [u8]>, obje
     file.section_by_name(name).map(|section| section.data()).transpose()
 }
 
+/// Returns whether `bytes` is a whole x86-64 kernel that a hypervisor can enter by PVH, in protected mode and without its
+/// decompressor: its ELF notes have the entry (Xen's public/elfnote.h, XEN_ELFNOTE_PHYS32_ENTRY).
+#[must_use]
+pub fn has_pvh_entry(bytes: &[u8]) -> bool {
+    find_pvh_entry(bytes).is_ok_and(|is_found| is_found)
+}
+
+fn find_pvh_entry(bytes: &[u8]) -> Result<bool, object::read::Error> {
+    const OWNER: &[u8] = b"Xen";
+    const ENTRY: u32 = 18;
+    let header = elf::FileHeader64::<Endianness>::parse(bytes)?;
+    let endian = header.endian()?;
+    let mut is_found = false;
+    for segment in header.program_headers(endian, bytes)? {
+        if segment.p_type(endian) == elf::PT_LOAD && segment.data(endian, bytes).is_err() {
+            return Ok(false);
+        }
+        let Some(mut notes) = segment.notes(endian, bytes)? else { continue };
+        while let Some(note) = notes.next()? {
+            is_found |= note.name() == OWNER && note.n_type(endian) == ENTRY;
+        }
+    }
+    Ok(is_found && header.e_machine(endian) == MACHINE.0)
+}
+
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// Returns an ELF file with a segment that holds a note of this owner and type, and that note's header.
+    pub(crate) fn kernel(owner: &[u8; 3], kind: u32) -> Vec<u8> {
+        let mut file = b"\x7fELF\x02\x01\x01".to_vec();
+        file.resize(16, 0);
+        for half in [elf::ET_EXEC, MACHINE.0] {
+            file.extend(half.to_le_bytes());
+        }
+        file.extend(1_u32.to_le_bytes());
+        // Entry, program headers, section headers; flags; sizes and numbers of the headers.
+        for long in [0x100_0000_u64, 64, 0] {
+            file.extend(long.to_le_bytes());
+        }
+        file.extend([0; 4]);
+        for half in [64_u16, 56, 2, 64, 0, 0] {
+            file.extend(half.to_le_bytes());
+        }
+        for kind in [elf::PT_LOAD, elf::PT_NOTE] {
+            file.extend(kind.to_le_bytes());
+            file.extend([0; 4]);
+            // Offset, virtual and physical address, sizes in the file and in memory, alignment.
+            for long in [176_u64, 0x100_0000, 0x100_0000, 20, 20, 4] {
+                file.extend(long.to_le_bytes());
+            }
+        }
+        for word in [4, 4, kind] {
+            file.extend(word.to_le_bytes());
+        }
+        file.extend(owner);
+        file.push(0);
+        file.extend(0x100_0a30_u32.to_le_bytes());
+        file
+    }
+
+    #[test]
+    fn a_kernel_with_a_pvh_note_is_found() {
+        let whole = kernel(b"Xen", 18);
+        assert!(has_pvh_entry(&whole));
+        assert!(has_pvh_entry(&[&whole[..], b"relocations"].concat()));
+        for (owner, kind) in [(b"Xen", 1), (b"GNU", 18)] {
+            assert!(!has_pvh_entry(&kernel(owner, kind)), "{kind}");
+        }
+        for length in 0..whole.len() {
+            assert!(!has_pvh_entry(&whole[..length]), "{length}");
+        }
+        const E_MACHINE: usize = 18;
+        let mut other = whole;
+        other[E_MACHINE] = 183;
+        assert!(!has_pvh_entry(&other));
+    }
 
     fn check(path: &str) -> Result<(), Unfit> {
         check_static_program(&std::fs::read(path).unwrap_or_else(|error| panic!("{path}: {error}")))

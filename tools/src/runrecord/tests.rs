@@ -135,6 +135,15 @@ fn env_options_replace_or_add() {
 }
 
 #[test]
+fn unset_variables_are_removed() {
+    let mut record = parse(CONTAINER);
+    let overrides =
+        Overrides { env: vec!["A=1".into()], unset: vec!["PATH".into(), "NEW".into()], ..Overrides::default() };
+    record.override_with(overrides).unwrap();
+    assert_eq!(record.env, ["NGINX_VERSION=1.27.0", "A=1", "PATH", "NEW"]);
+}
+
+#[test]
 fn options_are_appended_to_the_old_lines() {
     const BEFORE: &[u8] = b"entrypoint /e\ncmd old\ncmd\ncmdline y\n\nuser u";
     let words = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect::<Vec<String>>());

@@ -1,13 +1,16 @@
 //! The kernel of a machine: a given one, one in the cache, or the host's own.
 
 use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::Cache;
-use crate::kernel::bzimage;
+use super::{Cache, Key};
 use crate::kernel::debian::{Flavour, Store};
 use crate::kernel::modules::Modules;
+use crate::kernel::{bzimage, elf};
 
+/// The kind of unpacked kernels in the cache.
+const UNPACKED: &str = "vmlinux";
 /// The subfolder of the cache for Debian's kernels.
 const KEPT: &str = "debian";
 /// The host's kernels, and their modules.
@@ -60,6 +63,23 @@ impl Kernel {
         }
     }
 
+    /// Returns the kernel's ELF form, which QEMU enters by PVH: unpacked once into the cache, under its content. `None` if the kernel
+    /// has no such entry, or cannot be unpacked; the file itself then boots, slower.
+    #[must_use]
+    pub fn unpacked(&self, cache: &Cache) -> Option<PathBuf> {
+        // Only a bzImage has something to unpack.
+        self.release.as_ref()?;
+        let mut key = Key::new().ok()?;
+        key.add_file(&self.vmlinuz).ok()?;
+        let path = cache.file(UNPACKED, &key, |output| {
+            let content = bzimage::content(&self.vmlinuz).map_err(|error| error.to_string())?;
+            // An empty file: the next run need not unpack it to find out.
+            let kept = if elf::has_pvh_entry(&content) { content.as_slice() } else { &[] };
+            output.file().write_all(kept).map_err(|error| error.to_string())
+        });
+        path.ok().filter(|path| path.metadata().is_ok_and(|metadata| metadata.len() > 0))
+    }
+
     /// Returns whether the kernel has a module, built in or as a file. A kernel without known modules counts as having all.
     #[must_use]
     pub fn has(&self, module: &str) -> bool {
@@ -94,6 +114,29 @@ mod tests {
     fn the_error_for_a_missing_kernel_has_its_path() {
         let absent = Path::new("/absent/vmlinuz");
         assert!(Kernel::given(absent, None).err().unwrap().contains("/absent/vmlinuz: No such file"));
+    }
+
+    #[test]
+    fn a_kernel_is_unpacked_once_and_only_with_a_pvh_entry() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::at(&folder.path().join("cache")).unwrap();
+        let path = folder.path().join("vmlinuz");
+        let unpacked = |content: &[u8]| {
+            fs::write(&path, bzimage::tests::bzimage("9.8.7", content)).unwrap();
+            Kernel::given(&path, None).unwrap().unpacked(&cache)
+        };
+        let kernel = elf::tests::kernel(b"Xen", 18);
+        let first = unpacked(&bzimage::tests::gzip(&kernel)).unwrap();
+        assert_eq!(fs::read(&first).unwrap(), kernel);
+        assert_eq!(unpacked(&bzimage::tests::gzip(&kernel)), Some(first));
+        for other in [&b"no ELF"[..], &elf::tests::kernel(b"GNU", 18), &kernel[..kernel.len() - 1]] {
+            assert_eq!(unpacked(&bzimage::tests::gzip(other)), None);
+            assert_eq!(unpacked(&bzimage::tests::gzip(other)), None);
+        }
+        assert_eq!(fs::read_dir(folder.path().join("cache")).unwrap().count(), 4);
+        // The file of another kernel, or of none.
+        fs::write(&path, &kernel).unwrap();
+        assert_eq!(Kernel::given(&path, None).unwrap().unpacked(&cache), None);
     }
 
     #[test]

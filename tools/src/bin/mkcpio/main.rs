@@ -45,6 +45,7 @@ fn build(arguments: Build, inputs: Vec<Input>) -> Result<(), String> {
         busybox: arguments.busybox.clone(),
         modules: package.as_ref().map(|package| package.directory().to_owned()).or(arguments.modules.first().cloned()),
         load: arguments.module.clone(),
+        unsigned: false,
         sets: arguments.sets.clone(),
         firmware: arguments.firmware.clone(),
         inputs,

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{Parser, ValueEnum};
+use clap::{ArgAction, Parser, ValueEnum};
 use whit_tools::cli::options;
 use whit_tools::cli::size::parse_size;
 use whit_tools::initramfs::INIT_HELP;
@@ -12,7 +12,7 @@ use whit_tools::vm::qemu::{Accelerator, Board, DiskInterface, Forward, Nic};
 use whit_tools::vm::{ShareKind, Volume};
 
 /// The help of --append.
-const APPEND: &str = "Options for the kernel's command line, after \"console=ttyS0 quiet panic=-1\" and root=";
+const APPEND: &str = "Options for the kernel's command line, after \"console=ttyS0 quiet panic=-1\", words that spare the kernel work, and root=";
 
 /// Run a container image as a virtual machine, and exit with the workload's status.
 ///
@@ -24,12 +24,14 @@ const APPEND: &str = "Options for the kernel's command line, after \"console=tty
 #[command(
     name = "runvm",
     version,
-    override_usage = "runvm [OPTIONS] IMAGE [-- ARGS]\n       runvm [OPTIONS] --kernel FILE --initrd FILE [--disk FILE] [-- ARGS]",
+    override_usage = "runvm [OPTIONS] IMAGE [ARGS]\n       runvm [OPTIONS] --kernel FILE --initrd FILE [--disk FILE] [-- ARGS]",
     after_help = "Examples:\n  docker export web > web.tar; docker inspect web > web.json\n  \
-                  runvm web.tar --config web.json -p 8080:80 -v ./site:/var/www:ro -e DEBUG=1\n  \
-                  runvm alpine.tar -t --entrypoint /bin/sh\n  \
+                  runvm --config web.json -p 8080:80 -v ./site:/var/www:ro -e DEBUG=1 web.tar\n  \
+                  runvm -it alpine.tar /bin/sh\n  \
                   runvm --kernel vmlinuz --initrd initramfs.cpio.gz --disk disk.img --print",
-    max_term_width = 100
+    max_term_width = 100,
+    args_override_self = true,
+    disable_help_flag = true
 )]
 pub(crate) struct Arguments {
     /// A `docker export` tar
@@ -45,7 +47,7 @@ pub(crate) struct Arguments {
     /// The program, in place of the image's ENTRYPOINT and CMD
     #[arg(long, value_name = "PROGRAM", allow_hyphen_values = true, help_heading = "Workload")]
     pub(crate) entrypoint: Option<String>,
-    /// An environment variable; without =VALUE, its value in runvm's environment; repeatable
+    /// An environment variable; without =VALUE, its value in runvm's environment, or none if it is not set there; repeatable
     #[arg(short, long, value_name = "KEY[=VALUE]", help_heading = "Workload")]
     pub(crate) env: Vec<String>,
     /// A file of environment variables, one per line; empty lines and # comments are skipped
@@ -58,14 +60,14 @@ pub(crate) struct Arguments {
     #[arg(short, long, help_heading = "Workload")]
     pub(crate) user: Option<String>,
     /// The host name
-    #[arg(long, value_name = "NAME", help_heading = "Workload")]
+    #[arg(short = 'h', long, value_name = "NAME", help_heading = "Workload")]
     pub(crate) hostname: Option<String>,
     /// The signal that stops the workload
     #[arg(long, value_name = "SIGNAL", help_heading = "Workload")]
     pub(crate) stop_signal: Option<String>,
-    /// Seconds from the stop signal to SIGKILL
+    /// Seconds from the stop signal to SIGKILL; a negative number is no limit
     #[arg(long, value_name = "SECONDS", help_heading = "Workload")]
-    pub(crate) stop_timeout: Option<u32>,
+    pub(crate) stop_timeout: Option<i32>,
     /// A resource limit, as nofile=1024:4096; repeatable
     #[arg(long, value_name = "NAME=SOFT[:HARD]", help_heading = "Workload")]
     pub(crate) ulimit: Vec<String>,
@@ -84,6 +86,9 @@ pub(crate) struct Arguments {
     /// The streams to connect, STDIN, STDOUT or STDERR [default: STDOUT and STDERR, with -i STDIN too]; repeatable
     #[arg(short, long, value_name = "STREAM", help_heading = "Workload")]
     pub(crate) attach: Vec<Stream>,
+    /// Print this help
+    #[arg(long, action = ArgAction::Help)]
+    pub(crate) help: Option<bool>,
     /// Accepted for compatibility with docker: a machine never outlives this program
     #[arg(long, hide = true)]
     pub(crate) rm: bool,
@@ -100,11 +105,11 @@ pub(crate) struct Arguments {
     /// Mount a tmpfs; repeatable
     #[arg(long, value_name = "/PATH[:OPTIONS]", help_heading = "Machine")]
     pub(crate) tmpfs: Vec<String>,
-    /// Memory, as 256M or 1G [default: 256M; with --no-disk, as much as the image needs, if that is more]
+    /// Memory, as 256M or 1G, or a number of bytes [default: 256M; with --no-disk, as much as the image needs, if that is more]
     #[arg(short, long, value_name = "SIZE", value_parser = memory_mib, help_heading = "Machine")]
     pub(crate) memory: Option<u32>,
-    /// Processors
-    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=255), help_heading = "Machine")]
+    /// Processors; a fraction is rounded up
+    #[arg(long, value_name = "N", default_value = "1", value_parser = processors, help_heading = "Machine")]
     pub(crate) cpus: u32,
     /// Mount the root read-only
     #[arg(long, help_heading = "Machine")]
@@ -124,9 +129,12 @@ pub(crate) struct Arguments {
     /// The network card
     #[arg(long, value_name = "MODEL", default_value = "virtio-net", help_heading = "Machine")]
     pub(crate) nic: NicArgument,
-    /// The board
-    #[arg(long, value_name = "BOARD", default_value = "pc", help_heading = "Machine")]
-    pub(crate) machine: BoardArgument,
+    /// The network: none, or a network of the machine's own
+    #[arg(long, alias = "net", value_name = "KIND", conflicts_with = "nic", value_parser = network, help_heading = "Machine")]
+    pub(crate) network: Option<Network>,
+    /// The board [default: q35; with --disk-interface ide, pc]
+    #[arg(long, value_name = "BOARD", help_heading = "Machine")]
+    pub(crate) machine: Option<BoardArgument>,
     /// What executes the guest: auto is kvm where it runs a guest, else tcg
     #[arg(long, value_name = "KIND", default_value = "auto", help_heading = "Machine")]
     pub(crate) accel: AcceleratorArgument,
@@ -134,6 +142,9 @@ pub(crate) struct Arguments {
     /// The kernel, as bzImage [default: Debian's from the cache, or the host's, or Debian's, fetched]
     #[arg(long, value_name = "FILE", help_heading = "Boot")]
     pub(crate) kernel: Option<PathBuf>,
+    /// Boot the kernel as it is, at a random address: slower than its unpacked form, which has a fixed one
+    #[arg(long, help_heading = "Boot")]
+    pub(crate) kaslr: bool,
     /// Its modules [default: the host's for its release; if there are none, everything is built in]
     #[arg(long, value_name = "DIR", requires = "kernel", conflicts_with = "initrd", help_heading = "Boot")]
     pub(crate) modules: Option<PathBuf>,
@@ -245,13 +256,65 @@ impl From<AcceleratorArgument> for Accelerator {
     }
 }
 
+/// The network that `--network` chooses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Network {
+    None,
+    Own,
+}
+
+impl Arguments {
+    /// Returns the board. The kernel takes less time on a q35: on a pc, ACPI computes the interrupt of each device anew. Its ATA
+    /// controller however is the one that every kernel has a driver for.
+    pub(crate) fn board(&self) -> Board {
+        match (self.machine, self.disk_interface) {
+            (Some(machine), _) => machine.into(),
+            (None, DiskArgument::Ide) => Board::Pc,
+            (None, _) => Board::Q35,
+        }
+    }
+
+    /// Returns the network card.
+    pub(crate) fn nic(&self) -> NicArgument {
+        if self.network == Some(Network::None) { NicArgument::None } else { self.nic }
+    }
+}
+
+fn network(text: &str) -> Result<Network, String> {
+    match text {
+        "none" => Ok(Network::None),
+        "bridge" | "default" => Ok(Network::Own),
+        _ => Err("a machine has a network of its own, or none; -p forwards ports of the host".to_owned()),
+    }
+}
+
+/// Parses a number of processors, which docker takes as a fraction.
+fn processors(text: &str) -> Result<u32, String> {
+    const MOST: f64 = 255.0;
+    let number = text.parse::<f64>().ok().filter(|number| *number > 0.0 && *number <= MOST);
+    number
+        .map(|number| number.ceil() as u32)
+        .ok_or_else(|| format!("\"{text}\" is not a number of processors from 1 to {MOST}"))
+}
+
+/// Parses a size as docker does (docker/go-units, RAMInBytes): a number and a unit of 1024, in any case; without one, bytes.
+/// Returns MiB, rounded up.
 fn memory_mib(text: &str) -> Result<u32, String> {
+    const MIB: f64 = 1048576.0;
     let invalid = || format!("\"{text}\" is not a size as 256M or 1G");
-    let (number, mib) = match text.strip_suffix(['M', 'm']) {
-        Some(number) => (number, 1),
-        None => (text.strip_suffix(['G', 'g']).ok_or_else(invalid)?, 1024),
-    };
-    number.parse::<u32>().ok().and_then(|number| number.checked_mul(mib)).filter(|mib| *mib > 0).ok_or_else(invalid)
+    let lower = text.to_ascii_lowercase();
+    let split = lower.find(|character: char| !character.is_ascii_digit() && character != '.').unwrap_or(lower.len());
+    let (number, unit) = lower.split_at(split);
+    let unit = unit.strip_prefix(' ').unwrap_or(unit);
+    let unit = unit.strip_suffix('b').unwrap_or(unit);
+    let unit = unit.strip_suffix('i').unwrap_or(unit);
+    let place = ["", "k", "m", "g", "t", "p"].iter().position(|known| *known == unit).ok_or_else(invalid)?;
+    let bytes = number.parse::<f64>().map_err(|_| invalid())? * 1024_f64.powi(place as i32);
+    match (bytes / MIB).ceil() {
+        _ if bytes < MIB => Err(format!("{}: it is less than 1M", invalid())),
+        mib if mib <= f64::from(i32::MAX) => Ok(mib as u32),
+        _ => Err(invalid()),
+    }
 }
 
 #[cfg(test)]
@@ -262,6 +325,37 @@ mod tests {
     #[test]
     fn the_grammar_is_valid() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_are_dockers() {
+        for (text, mib) in [
+            ("256M", 256),
+            ("1g", 1024),
+            ("0.5G", 512),
+            ("512MiB", 512),
+            ("512mb", 512),
+            ("512 m", 512),
+            ("268435456", 256),
+            ("268435457b", 257),
+            ("262144k", 256),
+            ("1t", 1 << 20),
+        ] {
+            assert_eq!(memory_mib(text), Ok(mib), "{text}");
+        }
+        for text in ["", "M", "256", "0M", "1x", "-1M", "1.2.3M", "1e9", "inf", "nan", "1  M", "99999999G", "1mbb"] {
+            assert!(memory_mib(text).unwrap_err().contains("is not a size"), "{text}");
+        }
+    }
+
+    #[test]
+    fn processors_are_rounded_up() {
+        for (text, number) in [("1", 1), ("1.5", 2), ("0.5", 1), ("255", 255)] {
+            assert_eq!(processors(text), Ok(number), "{text}");
+        }
+        for text in ["0", "-1", "256", "x", "", "nan"] {
+            assert!(processors(text).is_err(), "{text}");
+        }
     }
 
     #[test]
@@ -279,6 +373,7 @@ mod tests {
         let parse = |line: &str| Arguments::try_parse_from(line.split(' ')).map(|arguments| arguments.image.is_some());
         assert!(parse("runvm web.tar -p 80:80 -- a -b").unwrap());
         assert!(!parse("runvm --kernel k --initrd i -- a").unwrap());
+        assert!(Arguments::try_parse_from(["runvm", "--network=none", "--nic=e1000", "i"]).is_err());
         for line in [
             "runvm",
             "runvm --kernel k",

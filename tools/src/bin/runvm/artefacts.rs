@@ -11,10 +11,12 @@ use whit_tools::compress::Compression;
 use whit_tools::disk::ext4::Size;
 use whit_tools::disk::image::{self, Options};
 use whit_tools::initramfs::{self, Memory, Packing, Recipe};
+use whit_tools::kernel::config::Config;
 use whit_tools::vm::qemu::{Board, DiskInterface};
 use whit_tools::vm::{Cache, Kernel, Key, ShareKind};
 
 use crate::arguments::{Arguments, NicArgument};
+use crate::check::{self, Files};
 use crate::record::record;
 
 /// The files and settings for QEMU.
@@ -36,7 +38,7 @@ pub(crate) struct Artefacts {
 }
 
 /// Makes or checks the files.
-pub(crate) fn artefacts(arguments: &Arguments) -> Result<Artefacts, String> {
+pub(crate) fn artefacts(arguments: &Arguments, append: &str) -> Result<Artefacts, String> {
     for folder in &arguments.volume {
         folder.check()?;
     }
@@ -44,13 +46,13 @@ pub(crate) fn artefacts(arguments: &Arguments) -> Result<Artefacts, String> {
         check_disk(arguments, disk).map_err(|error| describe(disk, &error))?;
     }
     match (&arguments.initrd, &arguments.kernel, &arguments.image) {
-        (Some(initrd), Some(kernel), _) => given(arguments, kernel, initrd),
-        (_, _, Some(image)) => from_image(arguments, image),
+        (Some(initrd), Some(kernel), _) => given(arguments, append, kernel, initrd),
+        (_, _, Some(image)) => from_image(arguments, append, image),
         _ => Err("an image, or --kernel and --initrd".to_owned()), // clap requires it
     }
 }
 
-fn given(arguments: &Arguments, kernel: &Path, initrd: &Path) -> Result<Artefacts, String> {
+fn given(arguments: &Arguments, append: &str, kernel: &Path, initrd: &Path) -> Result<Artefacts, String> {
     for file in [Some(kernel), Some(initrd), arguments.disk.as_deref()].into_iter().flatten() {
         check_readable(file)?;
     }
@@ -62,6 +64,7 @@ fn given(arguments: &Arguments, kernel: &Path, initrd: &Path) -> Result<Artefact
     let init = segment::init(initrd).unwrap_or_default();
     let has_streams = takes_streams(arguments) && initramfs::has_streams(&init);
     let record = record(arguments, &shares, before.as_deref().unwrap_or_default(), has_streams)?;
+    check::check(append, &record, &image_files(arguments, arguments.disk.as_deref()))?;
     let temporary = if record == before.as_deref().unwrap_or_default() || record.is_empty() {
         None
     } else {
@@ -69,7 +72,7 @@ fn given(arguments: &Arguments, kernel: &Path, initrd: &Path) -> Result<Artefact
         Some(segment::with_record(initrd, &record).map_err(|error| error.to_string())?)
     };
     Ok(Artefacts {
-        kernel: kernel.vmlinuz,
+        kernel: boot_file(arguments, Cache::open().ok().as_ref(), &kernel),
         initramfs: temporary.as_ref().map_or(initrd, Temporary::path).to_owned(),
         disk: arguments.disk.clone().map(|disk| (disk, true)),
         memory_mib: arguments.memory.unwrap_or(MEMORY_MIB),
@@ -80,7 +83,7 @@ fn given(arguments: &Arguments, kernel: &Path, initrd: &Path) -> Result<Artefact
     })
 }
 
-fn from_image(arguments: &Arguments, image: &Path) -> Result<Artefacts, String> {
+fn from_image(arguments: &Arguments, append: &str, image: &Path) -> Result<Artefacts, String> {
     check_readable(image)?;
     let cache = Cache::open()?;
     let kernel = match &arguments.kernel {
@@ -110,8 +113,10 @@ fn from_image(arguments: &Arguments, image: &Path) -> Result<Artefacts, String> 
         }
         None => Some((cached_disk(arguments, &cache, image)?, false)),
     };
+    let path = disk.as_ref().map(|(path, _)| path.as_path());
+    check::check(append, &record, &image_files(arguments, path))?;
     Ok(Artefacts {
-        kernel: kernel.vmlinuz.clone(),
+        kernel: boot_file(arguments, Some(&cache), &kernel),
         initramfs: temporary.as_ref().map_or(base.as_path(), Temporary::path).to_owned(),
         disk,
         memory_mib,
@@ -125,6 +130,24 @@ fn from_image(arguments: &Arguments, image: &Path) -> Result<Artefacts, String> 
 /// Returns whether the options leave the workload's streams to this program. A command line that is printed has no ports.
 fn takes_streams(arguments: &Arguments) -> bool {
     !arguments.print && !arguments.append.as_ref().is_some_and(|words| words.contains("whit.streams="))
+}
+
+/// Reads the files of the root that the checks need, unless another root, an overlay or a shared folder provides them.
+fn image_files(arguments: &Arguments, disk: Option<&Path>) -> Files {
+    let words = arguments.append.as_deref().unwrap_or_default();
+    let is_other = ["root=", "whit.overlay"].iter().any(|word| words.contains(word));
+    let is_covered = arguments.volume.iter().any(|volume| ["/", "/etc", "/etc/"].contains(&volume.path.as_str()));
+    match disk {
+        Some(disk) if !is_other && !is_covered => Files::of_disk(disk),
+        _ => Files::default(),
+    }
+}
+
+/// Returns the file that QEMU boots: the kernel's ELF form, except with --kaslr: only the decompressor of a bzImage chooses an
+/// address.
+fn boot_file(arguments: &Arguments, cache: Option<&Cache>, kernel: &Kernel) -> PathBuf {
+    let unpacked = cache.filter(|_| !arguments.kaslr).and_then(|cache| kernel.unpacked(cache));
+    unpacked.unwrap_or_else(|| kernel.vmlinuz.clone())
 }
 
 /// The default memory, in MiB.
@@ -158,7 +181,7 @@ const VSOCK: &str = "vmw_vsock_virtio_transport";
 
 /// Returns the required and the optional modules of this machine.
 fn modules(arguments: &Arguments, shares: &[ShareKind]) -> (Vec<&'static str>, Vec<&'static str>) {
-    let board = Board::from(arguments.machine);
+    let board = arguments.board();
     let mut needed = vec![if board == Board::Microvm { "virtio_mmio" } else { "virtio_pci" }];
     needed.extend(match (DiskInterface::from(arguments.disk_interface), board) {
         _ if arguments.no_disk => &[][..],
@@ -170,7 +193,7 @@ fn modules(arguments: &Arguments, shares: &[ShareKind]) -> (Vec<&'static str>, V
     if !arguments.no_disk {
         needed.push("ext4");
     }
-    needed.extend(match arguments.nic {
+    needed.extend(match arguments.nic() {
         NicArgument::VirtioNet => Some("virtio_net"),
         NicArgument::E1000 => Some("e1000"),
         NicArgument::None => None,
@@ -183,6 +206,23 @@ fn modules(arguments: &Arguments, shares: &[ShareKind]) -> (Vec<&'static str>, V
         optional.push(VSOCK);
     }
     (needed, optional)
+}
+
+/// Returns whether no word of the kernel's command line requires signatures of modules.
+fn may_be_unsigned(arguments: &Arguments) -> bool {
+    let words = arguments.append.as_deref().unwrap_or_default();
+    !["sig_enforce", "lockdown", "ima_"].iter().any(|word| words.contains(word))
+}
+
+/// Returns whether the kernel loads modules without a signature: its configuration is known and does not require one.
+fn accepts_unsigned(kernel: &Kernel) -> bool {
+    const REQUIRED: [&str; 3] = [
+        "CONFIG_MODULE_SIG_FORCE",
+        "CONFIG_LOCK_DOWN_KERNEL_FORCE_INTEGRITY",
+        "CONFIG_LOCK_DOWN_KERNEL_FORCE_CONFIDENTIALITY",
+    ];
+    let config = Config::of(&kernel.vmlinuz).ok().flatten();
+    config.is_some_and(|config| !REQUIRED.iter().any(|option| config.is_set(option)))
 }
 
 /// Returns the initramfs for this kernel and machine, cached by its inputs; without a disk, these include the image.
@@ -202,6 +242,9 @@ fn initramfs(
     let (mut tree, closure) = recipe.tree().map_err(|error| error.to_string())?;
     let files = closure.load.iter().filter_map(|module| Some(kernel.modules.as_ref()?.directory().join(&module.below)));
     let mut key = new_key()?;
+    let may_be_unsigned = may_be_unsigned(arguments);
+    key.add(&[u8::from(may_be_unsigned)]);
+    key.add_file(&kernel.vmlinuz).map_err(|error| describe(&kernel.vmlinuz, &error))?;
     for file in std::iter::once(recipe.init.clone()).chain(files) {
         key.add(file.as_os_str().as_encoded_bytes());
         key.add_file(&file).map_err(|error| describe(&file, &error))?;
@@ -211,7 +254,8 @@ fn initramfs(
         recipe.rootfs = Some(image.to_owned());
     }
     cache.file("initramfs", &key, |output| {
-        if arguments.no_disk {
+        recipe.unsigned = may_be_unsigned && accepts_unsigned(kernel);
+        if arguments.no_disk || recipe.unsigned {
             tree = recipe.tree().map_err(|error| error.to_string())?.0;
         }
         initramfs::write_into(&tree, output, &Packing::new(Compression::None))

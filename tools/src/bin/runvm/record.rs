@@ -1,7 +1,9 @@
 //! Makes the run record from the options; it overrides the image's own.
 
+use std::env::VarError;
 use std::path::Path;
 
+use whit::volume;
 use whit_tools::runrecord::{Overrides, RunRecord};
 use whit_tools::vm::ShareKind;
 use whit_tools::vm::qemu::share_tag;
@@ -42,9 +44,22 @@ fn overrides(arguments: &Arguments, shares: &[ShareKind]) -> Result<Overrides, S
     let words = words.collect::<Result<Vec<String>, String>>()?;
     let mut env = Vec::new();
     for path in &arguments.env_file {
-        env.extend(variables(path)?);
+        env.extend(variables(path).map_err(|error| format!("--env-file {}: {error}", path.display()))?);
     }
-    env.extend(arguments.env.iter().filter_map(|variable| with_value(variable)));
+    for variable in &arguments.env {
+        if variable.split('=').next().unwrap_or_default().is_empty() {
+            return Err(format!("-e {variable}: a variable has a name"));
+        }
+        // docker passes on the name alone of a variable that is not set: it removes the image's.
+        env.push(with_value(variable)?.unwrap_or_else(|| variable.clone()));
+    }
+    let (env, unset) = last_of_each(env).into_iter().partition(|variable| variable.contains('='));
+    if let Some(workdir) = arguments.workdir.as_ref().filter(|workdir| !workdir.starts_with('/')) {
+        return Err(format!("-w {workdir}: not an absolute path"));
+    }
+    if let Some(tmpfs) = arguments.tmpfs.iter().find(|tmpfs| volume::parse(tmpfs.as_bytes(), true).is_none()) {
+        return Err(format!("--tmpfs {tmpfs}: not /PATH or /PATH:OPTIONS"));
+    }
     let mount = |(number, (volume, kind)): (usize, (&whit_tools::vm::Volume, &ShareKind))| {
         let access = if volume.read_only { "::ro" } else { "" };
         format!("{}:{}:{}{access}", kind.name(), share_tag(number), volume.path)
@@ -53,31 +68,68 @@ fn overrides(arguments: &Arguments, shares: &[ShareKind]) -> Result<Overrides, S
         entrypoint: arguments.entrypoint.as_ref().map(|program| vec![program.clone()]),
         cmd: (!words.is_empty()).then_some(words),
         env,
+        unset,
         workdir: arguments.workdir.clone(),
         user: arguments.user.clone(),
-        stopsignal: arguments.stop_signal.clone(),
+        // docker takes it in any case.
+        stopsignal: arguments.stop_signal.as_ref().map(|signal| signal.to_ascii_uppercase()),
         hostname: arguments.hostname.clone(),
         mount: arguments.volume.iter().zip(shares).enumerate().map(mount).collect(),
         tmpfs: arguments.tmpfs.clone(),
         rlimit: arguments.ulimit.clone(),
         sysctl: arguments.sysctl.clone(),
-        grace: arguments.stop_timeout.map(|seconds| seconds.to_string()),
+        // docker waits without a limit for a negative number.
+        grace: arguments.stop_timeout.map(|seconds| u32::try_from(seconds).unwrap_or(u32::MAX).to_string()),
     })
 }
 
 /// Returns a variable with its value; by default, the value in this program's environment. `None` if that is not set.
-fn with_value(variable: &str) -> Option<String> {
+fn with_value(variable: &str) -> Result<Option<String>, String> {
     if variable.contains('=') {
-        return Some(variable.to_owned());
+        return Ok(Some(variable.to_owned()));
     }
-    std::env::var(variable).ok().map(|value| format!("{variable}={value}"))
+    match std::env::var(variable) {
+        Ok(value) => Ok(Some(format!("{variable}={value}"))),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err(format!("the variable {variable} is not UTF-8")),
+    }
 }
 
-/// Reads the variables of a file, as `docker run --env-file` does.
+/// Returns the last element for each name, in order.
+fn last_of_each(variables: Vec<String>) -> Vec<String> {
+    let name = |variable: &str| variable.split('=').next().unwrap_or_default().to_owned();
+    let mut kept: Vec<String> = Vec::new();
+    for variable in variables {
+        match kept.iter_mut().find(|old| name(old) == name(&variable)) {
+            Some(old) => *old = variable,
+            None => kept.push(variable),
+        }
+    }
+    kept
+}
+
+/// Reads the variables of a file, as `docker run --env-file` does (docker/cli, pkg/kvfile): a variable without a value that is not
+/// set is left out. A byte order mark is refused, which docker skips.
 fn variables(path: &Path) -> Result<Vec<String>, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let lines = text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    Ok(lines.filter_map(with_value).collect())
+    const MARK: &[u8] = "\u{feff}".as_bytes();
+    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+    if bytes.starts_with(MARK) {
+        return Err("line 1: begins with a byte order mark; save the file as UTF-8 without one".to_owned());
+    }
+    let mut found = Vec::new();
+    for (number, line) in (1..).zip(bytes.split(|byte| *byte == b'\n')) {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let line = str::from_utf8(line).map_err(|_| format!("line {number}: is not UTF-8"))?.trim_start();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let name = line.split('=').next().unwrap_or_default();
+        if name.is_empty() || name.contains([' ', '\t']) {
+            return Err(format!("line {number}: \"{name}\" is not the name of a variable"));
+        }
+        found.extend(with_value(line).map_err(|error| format!("line {number}: {error}"))?);
+    }
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -146,5 +198,53 @@ mod tests {
             lines(&["--config", config, "--env-file", env, "-e", "A=option", "--", "d"], &[], ""),
             format!("entrypoint /e\nenv A=config\nenv B=config\ncmd d\nenv A=option\nenv PATH={path}\n")
         );
+    }
+
+    fn refused(line: &[&str]) -> String {
+        let arguments = Arguments::parse_from(["runvm", "image"].iter().chain(line));
+        record(&arguments, &[], b"", false).unwrap_err()
+    }
+
+    #[test]
+    fn a_variable_that_is_not_set_is_removed() {
+        let words = ["-e", "NOT_SET_ANYWHERE", "-e", "A=1", "-e", "B", "-e", "A", "-e", "B=2"];
+        assert_eq!(lines(&words, &[], "env A=old\n"), "env A=old\nenv B=2\nenv NOT_SET_ANYWHERE\nenv A\n");
+        for bad in ["", "=1"] {
+            assert_eq!(refused(&["-e", bad]), format!("-e {bad}: a variable has a name"));
+        }
+    }
+
+    #[test]
+    fn files_of_variables_are_parsed_as_in_docker() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap();
+        let parse = |content: &[u8]| {
+            std::fs::write(file.path(), content).unwrap();
+            variables(file.path())
+        };
+        let parsed = parse(b"# comment\n\n  A= v \r\nB='x y'\nC=\nNOT_SET_ANYWHERE\nD=1=2").unwrap();
+        assert_eq!(parsed, ["A= v ", "B='x y'", "C=", "D=1=2"]);
+        for (content, error) in [
+            (&b"A=1\nB C=2\n"[..], "line 2: \"B C\" is not the name of a variable"),
+            (b"A\t=1", "line 1: \"A\t\" is not the name of a variable"),
+            (b"=1", "line 1: \"\" is not the name of a variable"),
+            (b"A=\xff", "line 1: is not UTF-8"),
+            (b"\xef\xbb\xbfA=1", "line 1: begins with a byte order mark; save the file as UTF-8 without one"),
+        ] {
+            assert_eq!(parse(content).unwrap_err(), error);
+        }
+        assert_eq!(
+            refused(&["--env-file", path]),
+            format!("--env-file {path}: line 1: begins with a byte order mark; save the file as UTF-8 without one")
+        );
+    }
+
+    #[test]
+    fn values_are_those_of_docker() {
+        let words = ["--stop-signal", "sigquit", "--stop-timeout=-1"];
+        assert_eq!(lines(&words, &[], ""), "stopsignal SIGQUIT\ngrace 4294967295\n");
+        assert_eq!(refused(&["-w", "data"]), "-w data: not an absolute path");
+        assert_eq!(refused(&["--tmpfs", "data"]), "--tmpfs data: not /PATH or /PATH:OPTIONS");
+        assert!(refused(&["--ulimit", "nofile=5:4"]).contains("nofile=5:4"));
     }
 }

@@ -66,7 +66,7 @@ impl Error {
     }
 
     /// Returns whether a path does not exist.
-    fn is_not_found(&self) -> bool {
+    pub fn is_not_found(&self) -> bool {
         match self {
             Self::Path { error, .. } => error.is_not_found(),
             Self::Disk(error) => matches!(error, read::Error::NotFound),

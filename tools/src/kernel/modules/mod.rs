@@ -168,6 +168,17 @@ impl Modules {
         modinfo::decompressed(&path).map_err(|error| Error::Unreadable { path, what: error.to_string() })
     }
 
+    /// Returns the content of a module's file without its signature. The kernel then does not verify it, which takes most of the
+    /// time that it loads a small module, and is tainted by it (kernel/module/main.c, `module_sig_check()`).
+    ///
+    /// # Errors
+    /// See [`Modules::content`].
+    pub fn unsigned(&self, module: &Module) -> Result<Vec<u8>, Error> {
+        let mut content = self.content(module)?;
+        content.truncate(unsigned_length(&content));
+        Ok(content)
+    }
+
     /// Returns the release of the kernel that a module was built for, if known.
     #[must_use]
     pub fn release(&self, module: &Module) -> Option<String> {
@@ -273,6 +284,20 @@ impl Walk<'_> {
         }
         Ok(())
     }
+}
+
+/// Returns the length of a module without its signature: include/linux/module_signature.h, which ends in a length of 32 bits and
+/// a mark.
+fn unsigned_length(content: &[u8]) -> usize {
+    const MARK: &[u8] = b"~Module signature appended~\n";
+    const TRAILER: usize = 12;
+    let unmarked = content.strip_suffix(MARK);
+    let parts = unmarked.and_then(|rest| rest.split_last_chunk::<4>());
+    let length = parts.and_then(|(rest, length)| {
+        let signature = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+        (rest.len() + 4).checked_sub(TRAILER)?.checked_sub(signature)
+    });
+    length.unwrap_or(content.len())
 }
 
 /// Normalizes the name of a module: `-` and `_` are equal.

@@ -214,3 +214,15 @@ fn patterns_are_read_from_depmods_files() {
     assert!(String::from_utf8(drivers.index).unwrap().ends_with("virtio_net.ko\n virtio:d00000001*\n"));
     assert!(matches!(modules.of_sets(&[For::FileSystem("zfs".to_owned())]), Err(Error::Missing { .. })));
 }
+
+#[test]
+fn a_signature_is_cut_off() {
+    let mark = b"~Module signature appended~\n";
+    let signed =
+        |length: u32| [&b"ELF"[..], b"PKCS#7", &[0, 0, 2, 0, 0, 0, 0, 0], &length.to_be_bytes(), mark].concat();
+    assert_eq!(unsigned_length(&signed(6)), 3);
+    assert_eq!(unsigned_length(&signed(9)), 0);
+    for whole in [signed(10), signed(u32::MAX), b"ELF".to_vec(), mark.to_vec(), vec![]] {
+        assert_eq!(unsigned_length(&whole), whole.len());
+    }
+}

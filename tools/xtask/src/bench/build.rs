@@ -196,7 +196,7 @@ impl Workshop {
                     if let Some(folder) = &kernel.modules {
                         let names: Vec<String> = modules.iter().map(|name| (*name).to_owned()).collect();
                         let kernel = Modules::open(folder).map_err(|error| error.to_string())?;
-                        add_modules(&mut tree, &kernel, &names).map_err(|error| error.to_string())?;
+                        add_modules(&mut tree, &kernel, &names, false).map_err(|error| error.to_string())?;
                     }
                 }
             }

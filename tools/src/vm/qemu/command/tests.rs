@@ -21,7 +21,7 @@ fn a_complete_machine_is_printed_as_a_shell_line() {
         .snapshot();
     assert_eq!(
         words(&command),
-        "qemu-system-x86_64 -display none -vga none -serial mon:stdio -no-reboot -machine pc -accel tcg -cpu max -m 256M -smp 1 -kernel 'my kernel' \
+        "qemu-system-x86_64 -display none -vga none -serial mon:stdio -no-reboot -nodefaults -machine pc -accel tcg -cpu max,-la57 -m 256M -smp 1 -kernel 'my kernel' \
          -initrd init.gz -append 'console=ttyS0 root=/dev/vda it'\\''s' \
          -drive if=none,id=disk0,format=raw,file=a,,b.img -device virtio-blk-pci,drive=disk0 \
          -drive if=none,id=disk1,format=raw,file=c.img -device nvme,drive=disk1,serial=disk1 -snapshot \
@@ -37,7 +37,7 @@ fn exact_time_uses_tcg() {
     let command = command.option("-device", "e1000,mac=52:54:00:00:00:01");
     assert_eq!(
         words(&command),
-        "qemu-system-x86_64 -display none -vga none -serial mon:stdio -no-reboot -machine pc -accel tcg -icount shift=0,sleep=off \
+        "qemu-system-x86_64 -display none -vga none -serial mon:stdio -no-reboot -nodefaults -machine pc -accel tcg -icount shift=0,sleep=off \
          -rtc base=2026-01-01T00:00:00,clock=vm -seed 1 -m 64M -smp 2 -kernel k -nic none \
          -device e1000,mac=52:54:00:00:00:01"
     );
