@@ -343,6 +343,31 @@ fn times_that_cpio_cannot_hold_are_moved_and_reported() {
 }
 
 #[test]
+fn sparse_files_of_gnu_tar_keep_their_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = ["plain".to_owned(), "ü.img".to_owned(), "é".repeat(60)];
+    for name in &names {
+        File::create(folder.path().join(name)).unwrap().set_len(1 << 20).unwrap();
+    }
+    for version in ["0.0", "0.1", "1.0"] {
+        let option = format!("--sparse-version={version}");
+        let tar = archive::of_directory(folder.path(), &["--format=pax", "--sparse", &option]);
+        let (_, archive) = archive_of(&tar);
+        let mut found: Vec<String> = listing(&archive).into_keys().collect();
+        found.retain(|name| !matches!(name.as_str(), "dev" | "proc" | "sys"));
+        assert!(found.iter().eq(names.iter().collect::<std::collections::BTreeSet<_>>()), "{version}: {found:?}");
+    }
+}
+
+#[test]
+fn data_after_the_end_of_the_archive_are_reported() {
+    let tar = [archive::of(&[file("a", b"first")]), archive::of(&[file("b", b"second")])].concat();
+    let (said, archive) = archive_of(&tar);
+    assert!(said.contains("ignored: data after the end of the archive, from byte 2048 on\n"), "{said}");
+    assert!(!listing(&archive).contains_key("b"));
+}
+
+#[test]
 fn bad_input_is_one_line_and_no_file() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);

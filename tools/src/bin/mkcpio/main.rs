@@ -249,6 +249,9 @@ fn print_rootfs(out: &mut dyn Write, rootfs: &Rootfs) -> io::Result<()> {
     if attributes.left_out > 0 {
         writeln!(out, "left out: {} extended attributes that a tmpfs does not support", attributes.left_out)?;
     }
+    if let Some(offset) = summary.after_end {
+        writeln!(out, "ignored: data after the end of the archive, from byte {offset} on")?;
+    }
     if summary.times_clamped > 0 {
         writeln!(
             out,

@@ -314,6 +314,9 @@ fn summary_lines(path: &Path, summary: &Summary, seconds: f64) -> Vec<String> {
             lines.push(format!("left out: {count} {files}"));
         }
     }
+    if let Some(after) = summary.after_end {
+        lines.push(format!("ignored: {after}"));
+    }
     if totals.times_clamped > 0 {
         lines.push(format!("clamped: {} times outside of 1901 to 2446, which ext4 cannot store", totals.times_clamped));
     }

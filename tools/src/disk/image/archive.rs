@@ -35,6 +35,7 @@ pub(super) fn apply(
         if is_empty {
             return Err(Error::NoFiles);
         }
+        counts.note_end(None, reader.after_end());
         let has_only_documents = may_be_layers && (builder.exists(b"oci-layout") || builder.exists(b"manifest.json"));
         if has_only_documents { Err(Error::Layers) } else { Ok(()) }
     })

@@ -4,6 +4,7 @@ mod archive;
 mod folder;
 mod layers;
 
+use std::fmt::{self, Display, Formatter};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -90,6 +91,17 @@ pub struct Summary {
     pub attributes_left_out: u64,
     /// Files of a directory that were left out.
     pub left_out: LeftOut,
+    /// Data after the end of an archive, which were ignored.
+    pub after_end: Option<AfterEnd>,
+}
+
+/// Data after the end mark of an archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AfterEnd {
+    /// The layer, counted from 1; `None` for an archive that is the input itself.
+    pub layer: Option<usize>,
+    /// The offset in the uncompressed archive.
+    pub offset: u64,
 }
 
 /// Counters of a build.
@@ -97,6 +109,23 @@ pub(super) struct Counts<'p> {
     pub(super) progress: &'p Progress,
     /// Attributes of the input that were left out.
     pub(super) attributes_left_out: u64,
+    /// The first archive with data after its end.
+    pub(super) after_end: Option<AfterEnd>,
+}
+
+impl Counts<'_> {
+    /// Notes data after the end of an archive, the first time.
+    pub(super) fn note_end(&mut self, layer: Option<usize>, offset: Option<u64>) {
+        self.after_end = self.after_end.or(offset.map(|offset| AfterEnd { layer, offset }));
+    }
+}
+
+impl Display for AfterEnd {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        let Self { layer, offset } = self;
+        let place = layer.map_or_else(String::new, |number| format!(" of layer {number}"));
+        write!(formatter, "data after the end of the archive{place}, from byte {offset} on")
+    }
 }
 
 /// Why a disk cannot be built.
@@ -184,7 +213,7 @@ pub fn build_from(input: Input, output: &File, options: &Options) -> Result<Summ
     if options.is_verified {
         builder.record_contents();
     }
-    let mut counts = Counts { progress: &options.progress, attributes_left_out: 0 };
+    let mut counts = Counts { progress: &options.progress, attributes_left_out: 0, after_end: None };
     let mut left_out = LeftOut::default();
     match input {
         Input::Tar(tar) => {
@@ -215,6 +244,7 @@ pub fn build_from(input: Input, output: &File, options: &Options) -> Result<Summ
         allocated_bytes: output.metadata().map_err(ext4::Error::Write)?.blocks() * 512,
         attributes_left_out: counts.attributes_left_out + totals.attributes_left_out,
         left_out,
+        after_end: counts.after_end,
     })
 }
 

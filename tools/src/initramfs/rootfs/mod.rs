@@ -54,6 +54,8 @@ pub struct Summary {
     pub times_clamped: u64,
     /// Extended attributes.
     pub attributes: Attributes,
+    /// The offset of data after the end of the archive, which were ignored.
+    pub after_end: Option<u64>,
 }
 
 /// Why an archive's files cannot be added to an initramfs.
@@ -133,6 +135,7 @@ impl Rootfs {
         while reader.next(&mut entry)? {
             add(&mut names, &reader, &mut entry, &mut summary)?;
         }
+        summary.after_end = reader.after_end();
         if summary.files + summary.directories + summary.others == 0 {
             return Err(Error::NoFiles);
         }

@@ -233,7 +233,7 @@ impl Layers {
         for (number, layer) in (1..).zip(&self.layers) {
             builder.begin_layer();
             let progress = counts.progress;
-            let result = thread::scope(|scope| apply(self.content(scope, layer, progress)?, builder, counts));
+            let result = thread::scope(|scope| apply(self.content(scope, layer, progress)?, number, builder, counts));
             if let Err(error) = result {
                 // Damage causes many errors; a digest mismatch is reported instead of them.
                 let error = self.damage(layer).unwrap_or(error);
@@ -273,7 +273,7 @@ impl Layers {
 }
 
 /// Applies one layer. The end mark may be missing: the digest shows that the layer is complete.
-fn apply(input: impl Read, builder: &mut Builder, counts: &mut Counts) -> Result<(), super::Error> {
+fn apply(input: impl Read, number: usize, builder: &mut Builder, counts: &mut Counts) -> Result<(), super::Error> {
     let mut reader = Reader::new(input).accept_missing_end(true);
     let mut entry = Entry::default();
     while reader.next(&mut entry)? {
@@ -284,6 +284,7 @@ fn apply(input: impl Read, builder: &mut Builder, counts: &mut Counts) -> Result
             Mark::DriverData => {}
         }
     }
+    counts.note_end(Some(number), reader.after_end());
     builder.end_layer()?;
     builder.discard(b"", AUFS_LINKS)?;
     Ok(())
