@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use whit_tests::archive::{self, directory, file, hard_link, symlink};
 use whit_tests::commands::assert_clean;
 use whit_tests::snapshot;
-use whit_tools::disk::image::{self, Choice, Input, Options};
+use whit_tools::disk::image::{self, Choice, Options};
 
 /// The files of an archive by their names.
 type Parts = BTreeMap<String, Vec<u8>>;
@@ -149,9 +149,12 @@ fn build_path(path: &Path, choice: &Choice) -> Result<Built, String> {
     let directory = tempfile::tempdir().unwrap();
     let output = File::create_new(directory.path().join("disk.img")).unwrap();
     let build = || {
-        let input = Input::open(File::open(path).unwrap(), choice)?;
-        let record = input.config().map(|record| record.describe()).unwrap_or_default();
-        Ok((record, image::build_from(input, &output, &Options::default())?.allocated_bytes))
+        let mut record = String::new();
+        let summary = image::build_file(&File::open(path).unwrap(), choice, &output, |input| {
+            record = input.config().map(|record| record.describe()).unwrap_or_default();
+            Ok::<_, image::Error>(Options::default())
+        })?;
+        Ok((record, summary.allocated_bytes))
     };
     let (record, allocated) = build().map_err(|error: image::Error| error.to_string())?;
     assert_clean(&directory.path().join("disk.img"));
@@ -318,14 +321,15 @@ fn every_cut_of_an_archive_is_refused() {
     let small = [archive::of(&[file("a", b"content")]), archive::of(&[file(".wh.a", b"")])];
     for parts in [layout(&small, &["gzip"]), saved(&small)] {
         let tar = as_tar(&parts);
-        // Without the last file's padding and the end mark it is still complete.
-        let last = parts.values().last().unwrap().len();
-        let complete = tar.len() - 1024 - (last.next_multiple_of(512) - last);
+        // Without the marker of a layout, the last file's padding and the end mark it is still complete.
+        let needed: Parts = parts.clone().into_iter().filter(|(name, _)| name != "oci-layout").collect();
+        let last = needed.values().last().unwrap().len();
+        let complete = as_tar(&needed).len() - 1024 - (last.next_multiple_of(512) - last);
         for length in (0..complete).step_by(13).chain([511, 512, 513, complete - 1]) {
             assert!(build_tar(&tar[..length], &Choice::default()).is_err(), "cut at {length}");
         }
         assert!(build_tar(&tar[..complete], &Choice::default()).is_ok());
-        for name in parts.keys() {
+        for name in needed.keys() {
             let mut parts = parts.clone();
             parts.remove(name);
             assert!(build(&parts).is_err(), "{name} is missing");
@@ -373,13 +377,137 @@ fn config_of_windows() -> (Parts, Value) {
 }
 
 #[test]
-fn layers_from_a_pipe_or_compressed_are_refused_in_one_line() {
-    let tar = as_tar(&saved(&web()));
-    let message = "is an archive of layers, as `docker save` makes it, which cannot be read in order: give it as an \
-                uncompressed file, or unpacked as a folder";
+fn layers_from_a_pipe_are_refused_in_one_line() {
+    let message =
+        "is an image in layers, as `docker save` makes it, which cannot be read from a pipe: give it as a file";
     let output = tempfile::tempfile().unwrap();
-    let error = image::build(tar.as_slice(), &output, &Options::default()).err().unwrap();
-    assert_eq!(error.to_string(), message);
-    let error = build_tar(&filter("gzip", &["-c"], &tar), &Choice::default()).err().unwrap();
-    assert_eq!(error, message);
+    for parts in [saved(&web()), layout(&web(), &[])] {
+        let error = image::build(as_tar(&parts).as_slice(), &output, &Options::default()).err().unwrap();
+        assert_eq!(error.to_string(), message);
+    }
+}
+
+/// Returns the folder that skopeo's `dir:` makes of a layout's parts.
+fn directory_of(layout: &Parts) -> Parts {
+    let index: Value = serde_json::from_slice(&layout["index.json"]).unwrap();
+    let blob = |digest: &str| layout[&format!("blobs/{}", digest.replace(':', "/"))].clone();
+    let manifest = blob(index["manifests"][0]["digest"].as_str().unwrap());
+    let blobs = layout.iter().filter_map(|(name, bytes)| Some((name.strip_prefix("blobs/sha256/")?.to_owned(), bytes)));
+    let mut parts: Parts =
+        blobs.filter(|(_, bytes)| **bytes != manifest).map(|(name, bytes)| (name, bytes.clone())).collect();
+    parts.insert("manifest.json".to_owned(), manifest);
+    parts.insert("version".to_owned(), b"Directory Transport Version: 1.1\n".to_vec());
+    parts
+}
+
+#[test]
+fn the_whole_table_of_contents_decides_what_an_input_is() {
+    let layers = [archive::of(&[file("a", b"1")])];
+    let expected = build(&layout(&layers, &[])).unwrap().listing();
+    let mut unmarked = layout(&layers, &[]);
+    unmarked.remove("oci-layout");
+    let mut jib = saved(&layers);
+    let manifest: Value = serde_json::from_slice(&jib["manifest.json"]).unwrap();
+    let config = jib.remove(manifest[0]["Config"].as_str().unwrap()).unwrap();
+    let manifest = json!([{"Config": "config.json", "RepoTags": [], "Layers": manifest[0]["Layers"]}]);
+    jib.insert("config.json".to_owned(), config);
+    jib.insert("manifest.json".to_owned(), manifest.to_string().into_bytes());
+    for parts in [layout(&layers, &[]), unmarked, saved(&layers), jib, directory_of(&layout(&layers, &[]))] {
+        let members: Vec<Vec<u8>> = parts.iter().map(|(name, bytes)| file(&format!("./{name}"), bytes)).collect();
+        for other in [
+            directory("./ingest"),
+            directory("./blobs"),
+            file("./._index.json", b"\0\x05\x16\x07"),
+            file("README", b"x"),
+            file("./index.json.lock", b""),
+            file("usr/share/doc/x", b"x"),
+            symlink("latest", "index.json"),
+        ] {
+            for first in [true, false] {
+                let mut all = members.clone();
+                all.insert(if first { 0 } else { all.len() }, other.clone());
+                let mut reversed = all.clone();
+                reversed.reverse();
+                for members in [all, reversed] {
+                    let built = build_tar(&archive::of(&members), &Choice::default());
+                    assert_eq!(
+                        built.unwrap().listing(),
+                        expected,
+                        "{first} {:?}",
+                        String::from_utf8_lossy(&other[..20])
+                    );
+                }
+            }
+        }
+        for program in ["gzip", "zstd", "xz"] {
+            // The foreign member comes first, so that only the end shows layers.
+            let tar = archive::of(&[&[file("usr/x", b"")][..], &members].concat());
+            for tar in [archive::of(&members), tar] {
+                let built = build_tar(&filter(program, &["-c"], &tar), &Choice::default());
+                assert_eq!(built.unwrap().listing(), expected, "{program}");
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        write_folder(&parts, folder.path());
+        fs::write(folder.path().join("README"), "").unwrap();
+        assert_eq!(build_path(folder.path(), &Choice::default()).unwrap().listing(), expected);
+    }
+}
+
+#[test]
+fn a_root_may_have_the_names_of_an_image_in_layers() {
+    let hash = "0123456789abcdef".repeat(4);
+    for other in [
+        file("manifest.json", b"[]"),
+        file("manifest.json", b"{\"name\": \"app\"}"),
+        file("manifest.json", b"[{\"Config\": \"c.json\", \"Layers\": [\"l.tar\"]}]"),
+        file("index.json", b"{\"manifests\": []}"),
+        file("oci-layout", b"{}"),
+        file("repositories", b"{}"),
+        file(&hash, b"x"),
+        file(&format!("{hash}/layer.tar"), b"x"),
+        file(&format!("blobs/sha256/{hash}"), b"x"),
+    ] {
+        for members in [[file("bin/sh", b"x"), other.clone()], [other.clone(), file("bin/sh", b"x")]] {
+            let listing = build_tar(&archive::of(&members), &Choice::default()).unwrap().listing();
+            assert!(listing.contains(&"bin/sh x".to_owned()) && listing.len() > 2, "{listing:?}");
+        }
+    }
+}
+
+#[test]
+fn a_part_of_an_image_is_refused_by_its_name() {
+    let parts = layout(&[archive::of(&[file("a", b"1")])], &[]);
+    let mut unlisted = parts.clone();
+    unlisted.remove("index.json");
+    assert!(
+        refusal(&unlisted).starts_with("has the blobs of an OCI layout, but no index.json"),
+        "{}",
+        refusal(&unlisted)
+    );
+    let mut old = saved(&[archive::of(&[file("a", b"1")])]);
+    old.remove("manifest.json");
+    assert!(refusal(&old).starts_with("has layers as docker saves them, but no manifest.json"), "{}", refusal(&old));
+    let below: Parts = parts.iter().map(|(name, bytes)| (format!("saved/{name}"), bytes.clone())).collect();
+    let expected = "has an image in layers in its folder saved; give the content of that folder";
+    assert_eq!(refusal(&below), expected);
+    let folder = tempfile::tempdir().unwrap();
+    write_folder(&below, folder.path());
+    assert_eq!(build_path(folder.path(), &Choice::default()).err().unwrap(), expected);
+}
+
+#[test]
+fn a_layer_may_be_a_sparse_member() {
+    let layer = archive::of(&[file("a", b"1")]);
+    let parts = layout(&[[&layer[..], &[0; 1 << 20]].concat()], &[]);
+    let folder = tempfile::tempdir().unwrap();
+    write_folder(&parts, folder.path());
+    for name in parts.keys() {
+        // Punches holes, which tar finds.
+        let status = Command::new("fallocate").arg("--dig-holes").arg(folder.path().join(name)).status().unwrap();
+        assert!(status.success());
+    }
+    let tar = archive::of_directory(folder.path(), &["--sparse", "--format=pax"]);
+    assert!(tar.len() < 200_000);
+    assert_eq!(build_tar(&tar, &Choice::default()).unwrap().listing(), ["a 1"]);
 }

@@ -290,6 +290,14 @@ fn an_archive_ends_at_its_end_mark_and_later_data_are_reported() {
 }
 
 #[test]
+fn an_archive_without_entries_is_an_empty_root() {
+    for zeros in [512, 1024, 10_240] {
+        let image = build(&vec![0; zeros], &Options::default()).unwrap();
+        assert!(image.summary.is_empty && listing(&image).is_empty());
+    }
+}
+
+#[test]
 fn sparse_files_of_gnu_tar_keep_their_names() {
     let folder = tempfile::tempdir().unwrap();
     let names = ["plain".to_owned(), "ü.img".to_owned(), "x".repeat(120), "é".repeat(60)];

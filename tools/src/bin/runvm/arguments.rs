@@ -31,7 +31,7 @@ const APPEND: &str = "Options for the kernel's command line, after \"console=tty
     max_term_width = 100
 )]
 pub(crate) struct Arguments {
-    /// A `docker export` tar
+    /// A `docker export` tar, or an image in layers: a `docker save` or OCI archive, whose configuration is then used
     #[arg(required_unless_present = "initrd", conflicts_with = "initrd")]
     pub(crate) image: Option<PathBuf>,
     /// The workload's arguments, in place of the image's CMD

@@ -39,6 +39,13 @@ pub(super) struct Candidate<I> {
     pub(super) image: I,
 }
 
+impl Choice {
+    /// Returns whether a name or a platform is requested.
+    pub(in crate::disk::image) fn is_made(&self) -> bool {
+        self.tag.is_some() || self.platform.is_some()
+    }
+}
+
 impl Platform {
     /// Parses the fields of a descriptor's `platform`, or of a configuration.
     pub(super) fn of(document: &Value) -> Option<Self> {

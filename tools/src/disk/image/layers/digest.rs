@@ -34,6 +34,18 @@ impl Digest {
         (is_hex && digits.len() == length).then(|| Self { text: text.to_owned() })
     }
 
+    /// Computes the SHA-256 of a content.
+    pub(super) fn of(content: &[u8]) -> Self {
+        let mut hasher = Hasher::Sha256(Sha256::new());
+        hasher.update(content);
+        Self { text: format!("sha256:{}", hasher.finish()) }
+    }
+
+    /// Returns the hexadecimal digits.
+    pub(super) fn digits(&self) -> &str {
+        self.text.split(':').nth(1).unwrap_or_default()
+    }
+
     /// Returns the path of the content in an OCI layout.
     pub(super) fn blob(&self) -> String {
         format!("blobs/{}", self.text.replacen(':', "/", 1))
@@ -41,7 +53,7 @@ impl Digest {
 
     /// Returns the first 12 digits.
     pub(super) fn short(&self) -> String {
-        self.text.split(':').nth(1).unwrap_or_default().chars().take(12).collect()
+        self.digits().chars().take(12).collect()
     }
 
     /// Compares the content with the digest.

@@ -7,6 +7,7 @@ use super::choice::{Candidate, Platform};
 use super::digest::{Digest, Mismatch};
 use super::store::Store;
 use super::{Check, Error, Found, Layer};
+use crate::archive::contents;
 
 const MANIFEST: &str = "manifest.json";
 
@@ -15,13 +16,6 @@ const MANIFEST: &str = "manifest.json";
 pub(super) struct Saved {
     config: String,
     layers: Vec<String>,
-}
-
-/// Returns whether `manifest.json` is from `docker save`: other programs have files of this name.
-pub(super) fn is_manifest(store: &Store) -> bool {
-    let elements = store.document(MANIFEST).and_then(|bytes| parse_json(bytes, MANIFEST));
-    let is_image = |element: &Value| element.get("Config").is_some() && element.get("Layers").is_some();
-    elements.is_ok_and(|elements| elements.as_array().is_some_and(|all| all.iter().all(is_image)))
 }
 
 /// Returns all images of the list.
@@ -77,7 +71,7 @@ fn named_digest(name: &str) -> Option<Digest> {
 
 /// Parses JSON.
 pub(super) fn parse_json(bytes: Vec<u8>, name: &str) -> Result<Value, Error> {
-    serde_json::from_slice(&bytes).map_err(|error| Error::Json { name: name.to_owned(), error })
+    contents::parse_json(&bytes).map_err(|error| Error::Json { name: name.to_owned(), error })
 }
 
 fn strings(document: &Value, key: &str) -> Option<Vec<String>> {

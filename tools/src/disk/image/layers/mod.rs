@@ -21,10 +21,10 @@ use std::io::{self, Read};
 use std::thread::{self, Scope};
 
 pub use choice::{Choice, Platform};
-pub(super) use names::{Class, classify};
 
 use super::Counts;
 use super::archive;
+use crate::archive::contents::{Contents, Incomplete, Survey};
 use crate::archive::tar::{self, Entry, Reader};
 use crate::cli::progress::{Counted, Progress};
 use crate::compress::{self, Ahead, ahead};
@@ -94,6 +94,9 @@ pub enum Error {
         /// The error.
         error: runrecord::Error,
     },
+    /// An image in layers that is not whole.
+    #[error("{0}")]
+    Incomplete(#[from] Incomplete),
     /// The archive has no image.
     #[error("contains no image")]
     NoImage,
@@ -169,35 +172,40 @@ pub struct Layers {
 }
 
 impl Layers {
-    /// Detects an archive of layers, or a folder with one, and selects an image. Any other file is returned, at its
-    /// original position.
+    /// Opens an image in an archive. `None` if the archive has the files of a root.
     ///
     /// # Errors
-    /// An archive that cannot be read; a missing image; an ambiguous choice.
-    pub fn open(file: File, choice: &Choice) -> Result<Result<Self, File>, Error> {
-        let is_folder = file.metadata().map_err(tar::Error::Read)?.is_dir();
-        let store = if is_folder {
-            Store::Folder(file)
-        } else {
-            match Store::index(file)? {
-                Ok(store) => store,
-                Err(file) => return Ok(Err(file)),
+    /// An archive that cannot be read; an incomplete or missing image; an ambiguous choice.
+    pub fn open(archive: File, choice: &Choice) -> Result<Option<Self>, Error> {
+        let (store, survey) = Store::index(archive)?;
+        Ok(Self::select(store, &survey, choice)?.ok())
+    }
+
+    /// Opens an image in a folder. Returns a folder with the files of a root.
+    ///
+    /// # Errors
+    /// See [`Layers::open`].
+    pub fn open_folder(folder: File, choice: &Choice) -> Result<Result<Self, Option<File>>, Error> {
+        let (store, survey) = Store::folder(folder)?;
+        Ok(Self::select(store, &survey, choice)?.map_err(Store::into_folder))
+    }
+
+    fn select(mut store: Store, survey: &Survey, choice: &Choice) -> Result<Result<Self, Store>, Error> {
+        let form = survey.decide(&mut &store)?;
+        store.set_form(form);
+        let index = match form {
+            Contents::Root => return Ok(Err(store)),
+            Contents::Saved => {
+                let candidate = choose(docker::candidates(&store)?, choice)?;
+                let found = docker::find(&store, &candidate.image)?;
+                return Self::new(store, found, candidate.names, candidate.platform).map(Ok);
             }
+            Contents::Layout => "index.json",
+            Contents::Directory => "manifest.json",
         };
-        if store.has("oci-layout") && store.has("index.json") {
-            let candidate = choose(oci::candidates(&store)?, choice)?;
-            let found = oci::find(&store, &candidate.image)?;
-            return Self::new(store, found, candidate.names, candidate.platform).map(Ok);
-        }
-        if docker::is_manifest(&store) {
-            let candidate = choose(docker::candidates(&store)?, choice)?;
-            let found = docker::find(&store, &candidate.image)?;
-            return Self::new(store, found, candidate.names, candidate.platform).map(Ok);
-        }
-        match store {
-            Store::Folder(folder) => Ok(Err(folder)),
-            Store::Archive { .. } => Err(Error::NoImage),
-        }
+        let candidate = choose(oci::candidates(&store, index)?, choice)?;
+        let found = oci::find(&store, &candidate.image)?;
+        Self::new(store, found, candidate.names, candidate.platform).map(Ok)
     }
 
     fn new(store: Store, found: Found, names: Vec<String>, platform: Option<Platform>) -> Result<Self, Error> {

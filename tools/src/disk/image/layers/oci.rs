@@ -1,5 +1,6 @@
 //! OCI image layouts (image specification, "Image Layout", "Image Index", "Image Manifest"): `index.json` refers to
-//! manifests, and these to configurations and layers, each named by its digest. Docker's older media types are equivalent.
+//! manifests, and these to configurations and layers, each named by its digest. Docker's older media types are equivalent. The
+//! folders of skopeo's `dir:` have the same documents under other names.
 
 use serde_json::Value;
 
@@ -42,11 +43,18 @@ impl Descriptor {
     }
 }
 
-/// Returns all images in the index.
-pub(super) fn candidates(store: &Store) -> Result<Vec<Candidate<Descriptor>>, Error> {
+/// Returns all images in the index `name`, or the one whose manifest it is.
+pub(super) fn candidates(store: &Store, name: &str) -> Result<Vec<Candidate<Descriptor>>, Error> {
     let mut candidates = Vec::new();
-    let index = parse_json(store.document("index.json")?, "index.json")?;
-    visit(store, &index, "index.json", &[], 0, &mut candidates)?;
+    let bytes = store.document(name)?;
+    let digest = Digest::of(&bytes);
+    let document = parse_json(bytes, name)?;
+    if document.get("manifests").is_none() && document.get("layers").is_some() {
+        let image = Descriptor { media_type: String::new(), digest };
+        let platform = configured_platform(store, &image)?;
+        return Ok(vec![Candidate { names: Vec::new(), platform, is_present: true, image }]);
+    }
+    visit(store, &document, name, &[], 0, &mut candidates)?;
     Ok(candidates)
 }
 
@@ -64,7 +72,7 @@ fn visit(
         let descriptor = Descriptor::parse(entry, index_name)?;
         let own = names(entry);
         let names = if own.is_empty() { inherited.to_vec() } else { own };
-        let blob = descriptor.digest.blob();
+        let blob = store.blob(&descriptor.digest);
         if descriptor.is_index() {
             if depth == MAX_DEPTH {
                 return Err(problem("indexes are nested too deeply"));
@@ -104,17 +112,17 @@ fn is_attestation(entry: &Value) -> bool {
 /// Returns the platform in an image's configuration; `None` if the entry is not an image.
 fn configured_platform(store: &Store, manifest: &Descriptor) -> Result<Option<Platform>, Error> {
     let config = config_of(&document(store, manifest)?, manifest)?;
-    let is_readable = config.is_config() && store.has(&config.digest.blob());
+    let is_readable = config.is_config() && store.has(&store.blob(&config.digest));
     if is_readable { Ok(Platform::of(&document(store, &config)?)) } else { Ok(None) }
 }
 
 fn config_of(manifest: &Value, descriptor: &Descriptor) -> Result<Descriptor, Error> {
-    Descriptor::parse(manifest.get("config").unwrap_or(&Value::Null), &descriptor.digest.blob())
+    Descriptor::parse(manifest.get("config").unwrap_or(&Value::Null), &descriptor.digest.to_string())
 }
 
 /// Reads an image's manifest and configuration.
 pub(super) fn find(store: &Store, manifest: &Descriptor) -> Result<Found, Error> {
-    let name = manifest.digest.blob();
+    let name = store.blob(&manifest.digest);
     let problem = |problem| Error::Document { name: name.clone(), problem };
     let content = document(store, manifest)?;
     let config = config_of(&content, manifest)?;
@@ -127,23 +135,23 @@ pub(super) fn find(store: &Store, manifest: &Descriptor) -> Result<Found, Error>
         if descriptor.media_type.contains("encrypted") {
             return Err(Error::Encrypted(descriptor.digest.to_string()));
         }
-        Ok(Layer { name: descriptor.digest.blob(), check: Check::Stored(descriptor.digest) })
+        Ok(Layer { name: store.blob(&descriptor.digest), check: Check::Stored(descriptor.digest) })
     };
     let layers = layers.iter().map(layer).collect::<Result<_, _>>()?;
     Ok(Found {
         config: checked(store, &config)?,
-        config_name: config.digest.blob(),
+        config_name: store.blob(&config.digest),
         layers,
         id: manifest.digest.short(),
     })
 }
 
 fn document(store: &Store, descriptor: &Descriptor) -> Result<Value, Error> {
-    parse_json(checked(store, descriptor)?, &descriptor.digest.blob())
+    parse_json(checked(store, descriptor)?, &store.blob(&descriptor.digest))
 }
 
 fn checked(store: &Store, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
-    let name = descriptor.digest.blob();
+    let name = store.blob(&descriptor.digest);
     let bytes = store.document(&name)?;
     match descriptor.digest.check(&bytes) {
         Ok(()) => Ok(bytes),
