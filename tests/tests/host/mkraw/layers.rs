@@ -300,6 +300,156 @@ fn one_of_several_images_is_chosen() {
     assert_eq!(error, "is not an archive of layers, so --tag and --platform do not apply");
 }
 
+/// Makes a layout of one image: its layers' contents, and how each is stored, with its media type.
+fn stored(layers: &[(&[u8], &[u8], &str)]) -> Parts {
+    let mut parts = Parts::new();
+    let contents: Vec<Vec<u8>> = layers.iter().map(|(content, ..)| content.to_vec()).collect();
+    let config = add_blob(&mut parts, CONFIG, config(&contents, "amd64").to_string().into_bytes());
+    let blobs: Vec<Value> =
+        layers.iter().map(|(_, stored, media_type)| add_blob(&mut parts, media_type, stored.to_vec())).collect();
+    let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": blobs});
+    let manifest = add_blob(&mut parts, MANIFEST, manifest.to_string().into_bytes());
+    oci(parts, &[manifest])
+}
+
+#[test]
+fn layers_may_be_empty_in_several_frames_and_padded() {
+    let layer = archive::of(&[file("a", b"1")]);
+    let halves = layer.split_at(700);
+    let frame = |skipped: &[u8]| [&[0x50, 0x2a, 0x4d, 0x18, skipped.len() as u8, 0, 0, 0], skipped].concat();
+    let zeros = vec![0; 100_000];
+    let zstd = |bytes: &[u8]| filter("zstd", &["-c"], bytes);
+    for stored_as in [
+        [filter("gzip", &["-c"], halves.0), filter("gzip", &["-c"], halves.1)].concat(),
+        [filter("gzip", &["-c"], halves.0), filter("gzip", &["-c"], b""), filter("gzip", &["-c"], halves.1)].concat(),
+        [filter("gzip", &["-c"], &layer), vec![0; 3]].concat(),
+        [filter("gzip", &["-c"], &layer), zeros.clone()].concat(),
+        [filter("bzip2", &["-c"], halves.0), filter("bzip2", &["-c"], halves.1), zeros].concat(),
+        [frame(b"index"), zstd(halves.0), frame(b""), zstd(halves.1), frame(b"table of contents")].concat(),
+        [filter("xz", &["-c"], halves.0), filter("xz", &["-c"], halves.1), vec![0; 8]].concat(),
+    ] {
+        assert_eq!(build(&stored(&[(&layer, &stored_as, LAYER)])).unwrap().listing(), ["a 1"]);
+    }
+    for program in ["cat", "gzip", "zstd", "bzip2", "xz"] {
+        let empty = if program == "cat" { Vec::new() } else { filter(program, &["-c"], b"") };
+        let parts = stored(&[(b"", &empty, LAYER), (&layer, &layer, LAYER), (b"", &empty, LAYER)]);
+        assert_eq!(build(&parts).unwrap().listing(), ["a 1"], "{program}");
+    }
+    let parts = stored(&[(&layer, &[filter("gzip", &["-c"], &layer), b"more".to_vec()].concat(), LAYER)]);
+    assert!(
+        refusal(&parts).ends_with("gzip: other data follow the compressed data; remove them"),
+        "{}",
+        refusal(&parts)
+    );
+}
+
+#[test]
+fn layers_that_cannot_be_read_are_refused_by_what_they_are() {
+    let layer = archive::of(&[file("a", b"1")]);
+    let squashfs = "application/vnd.oci.image.layer.v1.squashfs";
+    let parts = stored(&[(&layer, &layer, LAYER), (b"hsqs", b"hsqs", squashfs)]);
+    let expected = format!("layer {} is of type {squashfs}; only tars can be read", digest(b"hsqs"));
+    assert_eq!(refusal(&parts), expected);
+    let in_toto = "application/vnd.in-toto+json";
+    let error = refusal(&stored(&[(b"{}", b"{}", in_toto)]));
+    assert_eq!(error, format!("contains no image; it has {in_toto}"));
+    let error = refusal(&stored(&[(b"hsqs", b"hsqs", LAYER)]));
+    assert!(error.ends_with(": is not a tar archive"), "{error}");
+    // Not the content that the configuration has the digest of.
+    let error = refusal(&stored(&[(b"other", &filter("gzip", &["-c"], &layer), LAYER)]));
+    assert!(error.contains(&format!("does not match its digest {}", digest(b"other"))), "{error}");
+
+    let foreign = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip";
+    for (media_type, url) in
+        [(foreign, None), (foreign, Some("https://example.com/l")), (LAYER, Some("https://example.com/l"))]
+    {
+        let mut parts = Parts::new();
+        let config =
+            add_blob(&mut parts, CONFIG, config(std::slice::from_ref(&layer), "amd64").to_string().into_bytes());
+        let mut blob = json!({"mediaType": media_type, "digest": digest(&layer), "size": layer.len()});
+        if let Some(url) = url {
+            blob["urls"] = json!([url]);
+        }
+        let manifest = json!({"schemaVersion": 2, "config": config, "layers": [blob]});
+        let manifest = add_blob(&mut parts, MANIFEST, manifest.to_string().into_bytes());
+        let mut parts = oci(parts, &[manifest]);
+        let error = refusal(&parts);
+        assert!(error.ends_with(&format!("; add it from {}", url.unwrap_or("its publisher"))), "{error}");
+        // It may be there.
+        add_blob(&mut parts, media_type, layer.clone());
+        assert_eq!(build(&parts).unwrap().listing(), ["a 1"]);
+    }
+}
+
+#[test]
+fn documents_may_leave_out_media_types_and_start_with_a_byte_order_mark() {
+    let layer = archive::of(&[file("a", b"1")]);
+    let mut parts = Parts::new();
+    let marked = |document: Value| [b"\xef\xbb\xbf", document.to_string().as_bytes()].concat();
+    let bare = |parts: &mut Parts, bytes: Vec<u8>| {
+        let mut descriptor = add_blob(parts, "", bytes);
+        descriptor.as_object_mut().unwrap().remove("mediaType");
+        descriptor
+    };
+    let config = bare(&mut parts, marked(config(std::slice::from_ref(&layer), "amd64")));
+    let blob = bare(&mut parts, layer);
+    let manifest = bare(&mut parts, marked(json!({"schemaVersion": 2, "config": config, "layers": [blob]})));
+    let inner = bare(&mut parts, marked(json!({"schemaVersion": 2, "manifests": [manifest]})));
+    let mut parts = oci(parts, &[inner]);
+    let index = [b"\xef\xbb\xbf", parts["index.json"].as_slice()].concat();
+    parts.insert("index.json".to_owned(), index);
+    let built = build(&parts).unwrap();
+    assert_eq!((built.listing(), built.record.as_str()), (vec!["a 1".to_owned()], "/bin/web -p 80"));
+
+    // Go writes an empty list as null.
+    let mut parts = Parts::new();
+    let config = json!({"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": null}});
+    parts.insert("config.json".to_owned(), config.to_string().into_bytes());
+    let manifest = json!([{"Config": "config.json", "RepoTags": null, "Layers": null}]);
+    parts.insert("manifest.json".to_owned(), marked(manifest));
+    assert!(build(&parts).unwrap().listing().is_empty());
+}
+
+#[test]
+fn nested_indexes_are_read_once() {
+    let mut parts = Parts::new();
+    let mut inner = add_image(&mut parts, &[archive::of(&[file("a", b"1")])], &[], "amd64");
+    for _ in 0..4 {
+        let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": vec![inner; 1000]});
+        inner = add_blob(&mut parts, INDEX, index.to_string().into_bytes());
+    }
+    let parts = oci(parts, &vec![inner; 1000]);
+    assert_eq!(build(&parts).unwrap().listing(), ["a 1"]);
+}
+
+#[test]
+fn signatures_and_lists_of_packages_are_no_images() {
+    let mut parts = Parts::new();
+    let image = add_image(&mut parts, &[archive::of(&[file("a", b"1")])], &[], "riscv64");
+    let mut manifests = vec![image];
+    for (config_type, layer_type, artifact_type) in [
+        (CONFIG, "application/vnd.dev.cosign.simplesigning.v1+json", None),
+        (CONFIG, "text/spdx+json", None),
+        ("application/vnd.oci.empty.v1+json", "application/vnd.cyclonedx+json", Some("application/vnd.cyclonedx+json")),
+        ("application/vnd.cncf.helm.config.v1+json", LAYER, None),
+    ] {
+        let config = add_blob(&mut parts, config_type, b"{}".to_vec());
+        let layer = add_blob(&mut parts, layer_type, b"{}".to_vec());
+        let mut manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]});
+        if let Some(artifact_type) = artifact_type {
+            manifest["artifactType"] = json!(artifact_type);
+        }
+        manifests.push(add_blob(&mut parts, MANIFEST, manifest.to_string().into_bytes()));
+    }
+    assert_eq!(build(&oci(parts.clone(), &manifests)).unwrap().listing(), ["a 1"]);
+    let error = refusal(&oci(parts, &manifests[1..]));
+    assert_eq!(
+        error,
+        "contains no image; it has application/vnd.dev.cosign.simplesigning.v1+json, text/spdx+json, \
+         application/vnd.cyclonedx+json, application/vnd.cncf.helm.config.v1+json"
+    );
+}
+
 #[test]
 fn every_changed_byte_of_a_part_is_refused() {
     let small = [archive::of(&[file("a", b"content"), file("b", b"")])];
@@ -350,7 +500,7 @@ fn an_archive_that_is_no_image_is_an_error() {
     let config = add_blob(&mut parts, "application/vnd.cncf.helm.config.v1+json", b"{}".to_vec());
     let manifest = json!({"schemaVersion": 2, "config": config, "layers": []});
     let manifest = add_blob(&mut parts, MANIFEST, manifest.to_string().into_bytes());
-    assert!(refusal(&oci(parts, &[manifest])).starts_with("is not a container image: "));
+    assert_eq!(refusal(&oci(parts, &[manifest])), "contains no image; it has application/vnd.cncf.helm.config.v1+json");
     assert_eq!(refusal(&oci(Parts::from([(format!("{}/json", "0".repeat(64)), vec![])]), &[])), "contains no image");
 
     let mut windows = config_of_windows();

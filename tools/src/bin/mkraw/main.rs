@@ -50,7 +50,8 @@ struct Arguments {
     /// The image's name or tag, if the archive contains several images
     #[arg(long, value_name = "NAME")]
     tag: Option<String>,
-    /// The image's platform, as linux/arm64; by default linux/amd64 if the archive contains several
+    /// The image's platform, as linux/arm64 or linux/arm/v7, which takes v6 too; by default that of this host if the archive
+    /// contains several
     #[arg(long)]
     platform: Option<Platform>,
     /// The output of `docker inspect` for the container or image, or an OCI image configuration

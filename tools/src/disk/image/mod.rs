@@ -153,6 +153,9 @@ pub enum Error {
     /// An image in layers that is not a seekable file.
     #[error("is an image in layers, as `docker save` makes it, which cannot be read from a pipe: give it as a file")]
     Layers,
+    /// A layer that is not a tar.
+    #[error("is not a tar archive")]
+    NoTar,
     /// An archive that must be seekable cannot be made so.
     #[error("{0}")]
     Seekable(#[from] seekable::Error),

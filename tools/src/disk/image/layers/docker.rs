@@ -3,10 +3,11 @@
 
 use serde_json::Value;
 
-use super::choice::{Candidate, Platform};
+use super::choice::{Candidate, Candidates};
 use super::digest::{Digest, Mismatch};
+use super::platform::Platform;
 use super::store::Store;
-use super::{Check, Error, Found, Layer};
+use super::{Error, Found, Layer};
 use crate::archive::contents;
 
 const MANIFEST: &str = "manifest.json";
@@ -19,7 +20,7 @@ pub(super) struct Saved {
 }
 
 /// Returns all images of the list.
-pub(super) fn candidates(store: &Store) -> Result<Vec<Candidate<Saved>>, Error> {
+pub(super) fn candidates(store: &Store) -> Result<Candidates<Saved>, Error> {
     let manifest = parse_json(store.document(MANIFEST)?, MANIFEST)?;
     let problem = |problem| Error::Document { name: MANIFEST.to_owned(), problem };
     let elements = manifest.as_array().ok_or_else(|| problem("it is not a list"))?;
@@ -30,7 +31,8 @@ pub(super) fn candidates(store: &Store) -> Result<Vec<Candidate<Saved>>, Error> 
         let platform = Platform::of(&parse_json(configuration(store, config)?, config)?);
         Ok(Candidate { names, platform, is_present: true, image: Saved { config: config.to_owned(), layers } })
     };
-    elements.iter().map(candidate).collect()
+    let images = elements.iter().map(candidate).collect::<Result<_, Error>>()?;
+    Ok(Candidates { images, others: Vec::new() })
 }
 
 /// Reads an image's configuration, which has the digests of its uncompressed layers.
@@ -45,7 +47,7 @@ pub(super) fn find(store: &Store, saved: &Saved) -> Result<Found, Error> {
     }
     let layer = |(name, digest): (&String, &String)| {
         let digest = Digest::parse(digest).ok_or_else(|| problem("it has an invalid digest"))?;
-        Ok(Layer { name: name.clone(), check: Check::Content(digest) })
+        Ok(Layer { name: name.clone(), stored: None, content: Some(digest) })
     };
     let layers = saved.layers.iter().zip(&digests).map(layer).collect::<Result<_, Error>>()?;
     let id = named_digest(&saved.config).map_or_else(|| saved.config.clone(), |digest| digest.short());
@@ -74,6 +76,11 @@ pub(super) fn parse_json(bytes: Vec<u8>, name: &str) -> Result<Value, Error> {
     contents::parse_json(&bytes).map_err(|error| Error::Json { name: name.to_owned(), error })
 }
 
-fn strings(document: &Value, key: &str) -> Option<Vec<String>> {
-    document.get(key)?.as_array()?.iter().map(|value| value.as_str().map(str::to_owned)).collect()
+/// Returns a list of texts; `null`, as Go writes an empty list, is one.
+pub(super) fn strings(document: &Value, key: &str) -> Option<Vec<String>> {
+    let list = document.get(key)?;
+    if list.is_null() {
+        return Some(Vec::new());
+    }
+    list.as_array()?.iter().map(|value| value.as_str().map(str::to_owned)).collect()
 }

@@ -4,7 +4,7 @@
 //! thread, which decompresses it and checks its digest. When a higher layer replaces or hides a file, the file was already
 //! written; its blocks become free in the file system, and a hole in the disk.
 //!
-//! - `choice`: selects one of several images
+//! - `choice`, `platform`: selects one of several images
 //! - `oci`, `docker`: the two forms of archive
 //! - `store`, `digest`: finds parts by name, and checks them
 //! - `names`: the meaning of names in an archive and in a layer
@@ -14,13 +14,15 @@ mod digest;
 mod docker;
 mod names;
 mod oci;
+mod platform;
 mod store;
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::thread::{self, Scope};
 
-pub use choice::{Choice, Platform};
+pub use choice::Choice;
+pub use platform::Platform;
 
 use super::Counts;
 use super::archive;
@@ -100,6 +102,9 @@ pub enum Error {
     /// The archive has no image.
     #[error("contains no image")]
     NoImage,
+    /// The archive has other things than images.
+    #[error("contains no image; it has {0}")]
+    NoImageBut(String),
     /// No image of this name.
     #[error("has no image {tag}; it has {list}")]
     NoTag {
@@ -128,29 +133,37 @@ pub enum Error {
         /// All images.
         list: String,
     },
-    /// An artifact that is not a container image.
-    #[error("is not a container image: its configuration has type {0:?}")]
-    NoContainer(String),
     /// An image for another system.
     #[error("is an image for {0}; the machine runs Linux")]
     System(Platform),
+    /// A layer of another type.
+    #[error("layer {digest} is of type {media_type}; only tars can be read")]
+    LayerType {
+        /// Its digest.
+        digest: String,
+        /// Its type.
+        media_type: String,
+    },
+    /// A layer that may not be copied with the image.
+    #[error("refers to {name}, which its publisher does not allow to copy with the image; add it from {from}")]
+    Foreign {
+        /// Its name.
+        name: String,
+        /// The URLs.
+        from: String,
+    },
     /// An encrypted layer.
     #[error("layer {0} is encrypted; decrypt the image first")]
     Encrypted(String),
 }
 
-/// The digest of a layer.
-enum Check {
-    /// Digest of the stored part.
-    Stored(Digest),
-    /// Digest of the uncompressed content.
-    Content(Digest),
-}
-
 /// One layer.
 struct Layer {
     name: String,
-    check: Check,
+    /// Digest of the stored part.
+    stored: Option<Digest>,
+    /// Digest of the uncompressed content.
+    content: Option<Digest>,
 }
 
 /// An image's parts.
@@ -260,21 +273,15 @@ impl Layers {
     ) -> Result<Ahead, super::Error> {
         let part = Counted { input: self.store.open(&layer.name)?, progress };
         let read = |error| super::Error::Archive(tar::Error::Read(error));
-        Ok(match &layer.check {
-            Check::Stored(digest) => {
-                ahead(scope, compress::decoder(Verified::new(part, digest.clone())).map_err(read)?.1)
-            }
-            Check::Content(digest) => {
-                ahead(scope, Verified::new(compress::decoder(part).map_err(read)?.1, digest.clone()))
-            }
-        })
+        let stored = Verified::new(part, layer.stored.clone());
+        let (_, content) = compress::decoder(stored).map_err(read)?;
+        Ok(ahead(scope, Verified::new(content, layer.content.clone())))
     }
 
     /// Reads a layer to its end after an error. Returns a digest mismatch, if there is one.
     fn damage(&self, layer: &Layer) -> Option<super::Error> {
-        let Check::Stored(digest) = &layer.check else { return None };
         let part = self.store.open(&layer.name).ok()?;
-        let error = io::copy(&mut Verified::new(part, digest.clone()), &mut io::sink()).err()?;
+        let error = io::copy(&mut Verified::new(part, layer.stored.clone()), &mut io::sink()).err()?;
         let is_mismatch = error.get_ref().is_some_and(|inner| inner.is::<Mismatch>());
         is_mismatch.then_some(super::Error::Archive(tar::Error::Read(error)))
     }
@@ -284,7 +291,14 @@ impl Layers {
 fn apply(input: impl Read, number: usize, builder: &mut Builder, counts: &mut Counts) -> Result<(), super::Error> {
     let mut reader = Reader::new(input).accept_missing_end(true);
     let mut entry = Entry::default();
-    while reader.next(&mut entry)? {
+    loop {
+        match reader.next(&mut entry) {
+            Ok(true) => {}
+            // A layer without changes may have no bytes at all.
+            Ok(false) | Err(tar::Error::Empty) => break,
+            Err(tar::Error::NotTar) => return Err(super::Error::NoTar),
+            Err(error) => return Err(error.into()),
+        }
         match mark(&entry.path) {
             Mark::None => archive::add(builder, &mut reader, &entry, counts)?,
             Mark::Hidden { directory, name } => builder.hide(directory, name)?,
