@@ -344,6 +344,23 @@ fn layers_may_be_empty_in_several_frames_and_padded() {
 }
 
 #[test]
+fn replaced_files_take_no_space_and_leave_no_bytes() {
+    let all = |text: &str, step: usize| {
+        let files = (0..300).step_by(step).map(|number| file(&format!("d/{number:03}"), text.repeat(700).as_bytes()));
+        archive::of(&files.collect::<Vec<_>>())
+    };
+    let single = build(&layout(&[all("upper", 1)], &[])).unwrap();
+    let whole = build(&layout(&[all("lower", 1), all("upper", 1)], &[])).unwrap();
+    assert_eq!(whole.listing(), single.listing());
+    assert!(whole.allocated < single.allocated + 100_000, "{} {}", whole.allocated, single.allocated);
+    // Every second one: there are more runs of free blocks than holes are made.
+    let half = build(&layout(&[all("lower", 1), all("upper", 2)], &[])).unwrap();
+    let bytes = half.bytes();
+    let count = |wanted: &[u8]| bytes.windows(wanted.len()).filter(|window| *window == wanted).count();
+    assert_eq!((count(b"lowerlower"), count(b"upperupper")), (150 * 699, 150 * 699));
+}
+
+#[test]
 fn layers_that_cannot_be_read_are_refused_by_what_they_are() {
     let layer = archive::of(&[file("a", b"1")]);
     let squashfs = "application/vnd.oci.image.layer.v1.squashfs";
