@@ -45,6 +45,8 @@ pub(super) struct Sparse {
     pub(super) regions: Vec<Region>,
     /// Form 1.0: the regions come as text before the content.
     pub(super) map_in_content: bool,
+    /// The file's name; `path` then holds a substitute for programs that do not know these records.
+    name: Option<Vec<u8>>,
     offset: Option<u64>,
 }
 
@@ -61,7 +63,8 @@ impl Records {
 
     /// Overrides the header's values by the records.
     pub(super) fn apply(&mut self, entry: &mut Entry) {
-        if let Some(path) = self.path.take() {
+        let sparse_name = self.sparse.as_mut().and_then(|sparse| sparse.name.take());
+        if let Some(path) = sparse_name.or(self.path.take()) {
             entry.path = path;
         }
         if let Some(link) = self.link.take() {
@@ -129,7 +132,7 @@ impl Records {
         match name {
             b"size" | b"realsize" => sparse.real_size = number(value, KEY)?,
             b"major" => sparse.map_in_content = number(value, KEY)? == Some(1_u64),
-            b"name" => self.path = some(value),
+            b"name" => sparse.name = some(value),
             b"offset" => sparse.offset = number(value, KEY)?,
             b"numbytes" => {
                 let offset = sparse.offset.take().ok_or(Problem::SparseMap)?;
@@ -329,6 +332,15 @@ mod tests {
         for (bytes, key) in [("8 uid=x\n", "uid"), ("18 gid=4294967296\n", "gid"), ("8 size=\n11 size=-1\n", "size")] {
             assert_eq!(apply(bytes.as_bytes()), Err(Problem::PaxValue(key)), "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn the_name_of_a_sparse_file_wins_in_any_order() {
+        let (name, path) = (record("GNU.sparse.name", "real"), record("path", "./GNUSparseFile.1/real"));
+        for records in [[&name[..], &path].concat(), [&path[..], &name].concat()] {
+            assert_eq!(apply(&records).unwrap().path, b"real");
+        }
+        assert_eq!(apply(&[record("GNU.sparse.name", ""), path].concat()).unwrap().path, b"./GNUSparseFile.1/real");
     }
 
     #[test]

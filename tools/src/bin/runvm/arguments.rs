@@ -34,7 +34,7 @@ const APPEND: &str = "Options for the kernel's command line, after \"console=tty
     disable_help_flag = true
 )]
 pub(crate) struct Arguments {
-    /// A `docker export` tar
+    /// A `docker export` tar, or an image in layers: a `docker save` or OCI archive, whose configuration is then used
     #[arg(required_unless_present = "initrd", conflicts_with = "initrd")]
     pub(crate) image: Option<PathBuf>,
     /// The workload's arguments, in place of the image's CMD

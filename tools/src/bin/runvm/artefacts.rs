@@ -9,9 +9,10 @@ use whit_tools::cli::output::{self, Output};
 use whit_tools::cli::temporary::Temporary;
 use whit_tools::compress::Compression;
 use whit_tools::disk::ext4::Size;
-use whit_tools::disk::image::{self, Options};
+use whit_tools::disk::image::{self, Choice, Options};
 use whit_tools::initramfs::{self, Memory, Packing, Recipe};
 use whit_tools::kernel::config::Config;
+use whit_tools::runrecord::RunRecord;
 use whit_tools::vm::qemu::{Board, DiskInterface};
 use whit_tools::vm::{Cache, Kernel, Key, ShareKind};
 
@@ -273,10 +274,26 @@ fn cached_disk(arguments: &Arguments, cache: &Cache, image: &Path) -> Result<Pat
 }
 
 fn build(arguments: &Arguments, image: &Path, output: &mut Output) -> Result<(), String> {
-    let describe = |error: &dyn std::fmt::Display| format!("{}: {error}", image.display());
-    let options = Options { size: arguments.free.map_or(Size::Auto, Size::Free), ..Options::default() };
-    let tar = File::open(image).map_err(|error| describe(&error))?;
-    image::build(tar, output.file(), &options).map(drop).map_err(|error| describe(&error))
+    let file = File::open(image).map_err(|error| describe(image, &error))?;
+    let summary = image::build_file(&file, &Choice::default(), output.file(), |input| {
+        let record = input.config().map(RunRecord::encode).transpose();
+        let run_record = record.map_err(|error| Failure(error.to_string()))?.unwrap_or_default();
+        Ok(Options { run_record, size: arguments.free.map_or(Size::Auto, Size::Free), ..Options::default() })
+    });
+    let summary = summary.map_err(|Failure(error)| describe(image, &error))?;
+    if let Some(after) = summary.after_end {
+        log(&describe(image, &format!("ignored: {after}")));
+    }
+    Ok(())
+}
+
+/// Why a disk is not made.
+struct Failure(String);
+
+impl From<image::Error> for Failure {
+    fn from(error: image::Error) -> Self {
+        Self(error.to_string())
+    }
 }
 
 fn describe(path: &Path, error: &dyn Display) -> String {
