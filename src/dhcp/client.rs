@@ -23,8 +23,8 @@ const MAX_REQUESTS: u8 = 4;
 const MAX_REBOOTS: u8 = 2;
 /// The pause after a DECLINE (RFC 2131 §3.1, step 5: at least ten seconds).
 const DECLINED_WAIT_MS: u64 = 10_000;
-/// Messages that request a unicast reply. After these, every other message requests a broadcast reply.
-const UNICAST_TRIES: u8 = 3;
+/// DISCOVERs that request the reply that was last received, at first a unicast. After these, the request changes with each DISCOVER.
+const FIRST_TRIES: u8 = 3;
 /// The limit of the message count, where intervals have stopped growing. From there the count alternates between the last two
 /// values, and so does the broadcast flag.
 const LAST_TRY: u8 = 9;
@@ -113,10 +113,12 @@ pub struct Client {
     sent: u8,
     /// Consecutive NAKs.
     naks: u8,
-    /// The last message. Its `secs` is from the last DISCOVER, which a REQUEST repeats (RFC 2131 §4.4.1).
+    /// The last message. Its `secs` is from the last DISCOVER, which a REQUEST repeats (RFC 2131 §4.4.1), and so is `broadcast`, also
+    /// after a reboot: a REQUEST is answered in the way that brought the offer. In [`State::Requesting`] it has the offer's address and
+    /// server.
     query: Query,
     timing: Timing,
-    /// The offer in [`State::Requesting`], the lease from [`State::Probing`] on.
+    /// The lease from [`State::Probing`] on, as long as it holds.
     lease: Lease,
 }
 
@@ -196,8 +198,7 @@ impl Client {
 
     /// Returns the lease in use, or `None`.
     pub fn lease(&self) -> Option<&Lease> {
-        let holds = self.configured && !matches!(self.state, State::Selecting | State::Requesting);
-        holds.then_some(&self.lease)
+        self.configured.then_some(&self.lease)
     }
 
     /// Handles a change of the carrier. A lease in use survives its loss, and is confirmed when it returns (INIT-REBOOT).
@@ -273,7 +274,16 @@ impl Client {
         // RFC 2131 §4.3.1, table 3: a NAK must have option 54. Without it, another message's server is its source address.
         let named = message.address(code::SERVER_IDENTIFIER);
         let server = named.unwrap_or(source);
-        let from_ours = self.lease.server == server && (named.is_some() || message.kind != Kind::Nak);
+        let (our_address, our_server) = match self.query {
+            Query { requested: Some(address), server: Some(server), .. } => (address, server),
+            _ => (self.lease.address, self.lease.server),
+        };
+        // The ACK of the requested address is accepted from any server: relays and pairs of servers replace option 54.
+        let from_ours = match message.kind {
+            Kind::Ack if message.yiaddr() == our_address => true,
+            Kind::Nak if named.is_none() => false,
+            _ => server == our_server,
+        };
         match (self.state, message.kind) {
             // RFC 4039 §3.1: the server replies to the DISCOVER with an ACK (Rapid Commit).
             (State::Selecting, Kind::Ack) if self.sent > 0 && message.option(code::RAPID_COMMIT).is_some() => {
@@ -294,11 +304,17 @@ impl Client {
 
     /// Accepts an offer if its address is usable, and sends the REQUEST.
     fn accept(&mut self, now_ms: u64, message: &Message<'_>, server: Address) -> Action {
-        if self.lease.take_address(message, server).is_none() {
+        // A lease that still holds stays as it is until the ACK.
+        let mut offer = Lease::default();
+        if offer.take_address(message, server).is_none() {
             return Action::Nothing;
         }
         self.state = State::Requesting;
         self.sent = 0;
+        self.prepare(Kind::Request);
+        (self.query.requested, self.query.server) = (Some(offer.address), Some(offer.server));
+        // The offer may be the late answer to an earlier DISCOVER, whose flag it repeats (RFC 2131 §4.3.1, table 3).
+        self.query.broadcast |= message.wants_broadcast();
         self.request(now_ms)
     }
 
@@ -378,16 +394,19 @@ impl Client {
         self.query.secs = u16::try_from(now_ms.saturating_sub(self.began_ms) / 1000).unwrap_or(u16::MAX);
         self.wait_for_answer(now_ms);
         self.prepare(Kind::Discover);
+        self.query.broadcast ^= self.sent > FIRST_TRIES;
         Action::Send
     }
 
-    /// Sends the REQUEST of REQUESTING or REBOOTING.
+    /// Sends the REQUEST of REQUESTING or REBOOTING. The last one before a return to DISCOVER requests a broadcast in any case.
     fn request(&mut self, now_ms: u64) -> Action {
-        self.prepare(Kind::Request);
-        self.query.requested = Some(self.lease.address);
-        // RFC 2131 §4.3.2: in INIT-REBOOT the server identifier must not be filled in.
-        self.query.server = (self.state == State::Requesting).then_some(self.lease.server);
+        if self.state == State::Rebooting {
+            // RFC 2131 §4.3.2: in INIT-REBOOT the server identifier must not be filled in.
+            self.prepare(Kind::Request);
+            self.query.requested = Some(self.lease.address);
+        }
         self.wait_for_answer(now_ms);
+        self.query.broadcast |= self.sent == MAX_REQUESTS;
         Action::Send
     }
 
@@ -441,13 +460,12 @@ impl Client {
         self.deadline_ms = after_ms(now_ms, gap_ms - gap_ms / 10 + jitter_ms);
     }
 
-    /// Resets the query to this kind, without addresses.
+    /// Resets the query to this kind, without addresses. The broadcast flag stays.
     #[inline(never)]
     fn prepare(&mut self, kind: Kind) {
         self.query.kind = kind;
         self.query.ciaddr = Address::UNSPECIFIED;
         (self.query.requested, self.query.server) = (None, None);
-        self.query.broadcast = self.sent > UNICAST_TRIES && self.sent.is_multiple_of(2);
     }
 
     /// Returns the next number of Marsaglia's xorshift32.

@@ -247,6 +247,12 @@ impl<'a> Message<'a> {
         u32::from_be_bytes([x0, x1, x2, x3])
     }
 
+    /// Whether the client's message requested a broadcast reply: a server repeats the flag.
+    pub fn wants_broadcast(&self) -> bool {
+        let [_, _, _, _, _, _, _, _, _, _, flags, ..] = *self.fixed;
+        flags & 0x80 != 0
+    }
+
     /// Returns the client's address ("your" address).
     pub fn yiaddr(&self) -> Address {
         let [.., y0, y1, y2, y3] = *self.fixed.first_chunk::<20>().unwrap_or(&[0; 20]);

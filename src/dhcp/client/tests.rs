@@ -134,9 +134,39 @@ fn the_first_offer_wins_and_only_its_server_counts() {
     sent(deliver(&mut client, 1, OFFER, SERVER), &client);
     assert_eq!(deliver(&mut client, 2, OFFER, OTHER), Action::Nothing);
     assert_eq!(deliver(&mut client, 3, NAK, OTHER), Action::Nothing);
-    assert_eq!(deliver(&mut client, 4, ACK, OTHER), Action::Nothing);
+    let other_address = reply_of(&client, OTHER, [10, 0, 0, 51]);
+    assert_eq!(client.receive(4, &Message::parse(&other_address).unwrap(), Address(OTHER)), Action::Nothing);
     assert_eq!(deliver(&mut client, 5, ACK, SERVER), Action::Configure);
     assert_eq!(deliver(&mut client, 6, ACK, SERVER), Action::Nothing, "a second copy");
+}
+
+/// Returns a server's ACK of an address.
+fn reply_of(client: &Client, [a, b, c, d]: [u8; 4], yiaddr: [u8; 4]) -> Vec<u8> {
+    reply(client.query.xid, yiaddr, &[53, 1, ACK, 54, 4, a, b, c, d, 51, 4, 0, 0, 3, 0xe8])
+}
+
+#[test]
+fn the_ack_of_the_requested_address_counts_from_any_server() {
+    let mut client = client();
+    sent(client.link(0, true), &client);
+    sent(deliver(&mut client, 1, OFFER, SERVER), &client);
+    assert_eq!(deliver(&mut client, 2, NAK, OTHER), Action::Nothing);
+    assert_eq!(deliver(&mut client, 3, ACK, OTHER), Action::Configure);
+    assert_eq!(client.lease().expect("a lease").server, Address(OTHER));
+    // While it is renewed, too.
+    let (now_ms, action) = fire(&mut client);
+    assert_eq!(sent(action, &client).1, Destination::Server(Address(OTHER)));
+    assert_eq!(deliver(&mut client, now_ms, NAK, SERVER), Action::Nothing);
+    let other_address = reply_of(&client, SERVER, [10, 0, 0, 51]);
+    assert_eq!(client.receive(now_ms, &Message::parse(&other_address).unwrap(), Address(SERVER)), Action::Nothing);
+    assert_ne!(deliver(&mut client, now_ms, ACK, SERVER), Action::Nothing);
+    assert_eq!(client.state(), State::Bound);
+    // The server itself may grant another address than it offered.
+    let mut client = self::client();
+    sent(client.link(0, true), &client);
+    sent(deliver(&mut client, 1, OFFER, SERVER), &client);
+    let other_address = reply_of(&client, SERVER, [10, 0, 0, 51]);
+    assert_eq!(client.receive(2, &Message::parse(&other_address).unwrap(), Address(SERVER)), Action::Configure);
 }
 
 #[test]
@@ -216,7 +246,6 @@ fn a_renewed_lease_counts_from_its_ack() {
     let mut client = client();
     bound(&mut client, 0);
     let (now_ms, _) = fire(&mut client);
-    assert_eq!(deliver(&mut client, now_ms, ACK, OTHER), Action::Nothing, "RENEWING: only the server of the lease");
     assert_eq!(deliver(&mut client, now_ms + 5, ACK, SERVER), Action::Extend);
     assert_eq!(client.deadline_ms(), now_ms + 5 + 500_000);
     let (now_ms, _) = fire(&mut client);
@@ -296,6 +325,71 @@ fn some_messages_request_a_broadcast_reply() {
     flags.extend((0..11).map(|_| sent(fire(&mut client).1, &client).0.broadcast));
     let expected = [false, false, false, true, false, true, false, true, false, true, false, true];
     assert_eq!(flags, expected);
+}
+
+/// A client whose fourth DISCOVER requests a broadcast, and the time.
+fn without_unicast() -> (Client, u64) {
+    let mut client = client();
+    sent(client.link(0, true), &client);
+    let mut now_ms = 0;
+    while !client.query.broadcast {
+        now_ms = fire(&mut client).0;
+    }
+    (client, now_ms)
+}
+
+#[test]
+fn a_request_is_answered_like_the_discover_and_so_is_a_reboot() {
+    let (mut client, now_ms) = without_unicast();
+    for number in 0..MAX_REQUESTS {
+        let action = if number == 0 { deliver(&mut client, now_ms, OFFER, SERVER) } else { fire(&mut client).1 };
+        let (request, _) = sent(action, &client);
+        assert!(request.kind == Kind::Request && request.broadcast, "{request:?}");
+    }
+    let now_ms = client.deadline_ms() - 1;
+    assert_eq!(deliver(&mut client, now_ms, ACK, SERVER), Action::Configure);
+    // The carrier returns: also after a renewal.
+    let (renewed_ms, _) = fire(&mut client);
+    assert_eq!(deliver(&mut client, renewed_ms, ACK, SERVER), Action::Extend);
+    client.link(renewed_ms + 1000, false);
+    for action in [client.link(renewed_ms + 2000, true), fire(&mut client).1] {
+        let (request, _) = sent(action, &client);
+        assert!(request.kind == Kind::Request && request.broadcast, "{request:?}");
+    }
+    let (discover, _) = sent(fire(&mut client).1, &client);
+    assert!(discover.kind == Kind::Discover && discover.broadcast, "{discover:?}");
+}
+
+#[test]
+fn a_late_offer_is_requested_in_the_way_that_it_came() {
+    let (mut client, _) = without_unicast();
+    let (now_ms, action) = fire(&mut client);
+    assert!(!sent(action, &client).0.broadcast);
+    let mut offer = reply(client.query.xid, OURS, &[53, 1, OFFER, 54, 4, 10, 0, 0, 1, 51, 4, 0, 0, 3, 0xe8]);
+    offer[10] = 0x80;
+    let action = client.receive(now_ms + 1, &Message::parse(&offer).unwrap(), Address(SERVER));
+    assert!(sent(action, &client).0.broadcast);
+    // Requests for the reply of an offer that came by unicast end with one for a broadcast.
+    let mut client = self::client();
+    sent(client.link(0, true), &client);
+    let first = deliver(&mut client, 1, OFFER, SERVER);
+    let mut flags = std::vec![sent(first, &client).0.broadcast];
+    flags.extend((1..MAX_REQUESTS).map(|_| sent(fire(&mut client).1, &client).0.broadcast));
+    assert_eq!(flags, [false, false, false, true]);
+}
+
+#[test]
+fn a_lease_holds_while_another_one_is_requested() {
+    let (mut client, now_ms) = returned();
+    while client.state() != State::Selecting {
+        fire(&mut client);
+    }
+    assert_eq!(client.lease().expect("the lease holds").address, Address(OURS));
+    let offer = reply(client.query.xid, [10, 0, 0, 99], &[53, 1, OFFER, 54, 4, 10, 0, 0, 2, 51, 4, 0, 0, 3, 0xe8]);
+    let (request, _) = sent(client.receive(now_ms + 2000, &Message::parse(&offer).unwrap(), Address(OTHER)), &client);
+    assert_eq!((request.requested, request.server), (Some(Address([10, 0, 0, 99])), Some(Address(OTHER))));
+    let lease = client.lease().expect("the lease holds");
+    assert_eq!((lease.address, lease.server), (Address(OURS), Address(SERVER)));
 }
 
 #[test]
