@@ -4,7 +4,7 @@
 //! the [`Action`] that each returns. [`Client::query`] is the message to send. Times are milliseconds of CLOCK_BOOTTIME, which
 //! also counts while the machine is suspended.
 
-use super::lease::{Lease, Times};
+use super::lease::{self, Lease, Times};
 use super::wire::{self, HardwareAddress, Kind, Message, Query, code};
 use crate::features::Feature;
 use crate::ipv4::Address;
@@ -113,9 +113,11 @@ pub struct Client {
     sent: u8,
     /// Consecutive NAKs.
     naks: u8,
+    /// The address and the server of the last offer or lease.
+    address: Address,
+    server: Address,
     /// The last message. Its `secs` is from the last DISCOVER, which a REQUEST repeats (RFC 2131 §4.4.1), and so is `broadcast`, also
-    /// after a reboot: a REQUEST is answered in the way that brought the offer. In [`State::Requesting`] it has the offer's address and
-    /// server.
+    /// after a reboot: a REQUEST is answered in the way that brought the offer.
     query: Query,
     timing: Timing,
     /// The lease from [`State::Probing`] on, as long as it holds.
@@ -152,6 +154,8 @@ impl Client {
             began_ms: 0,
             sent: 0,
             naks: 0,
+            address: Address::UNSPECIFIED,
+            server: Address::UNSPECIFIED,
             deadline_ms: up_ms,
         }
     }
@@ -186,7 +190,7 @@ impl Client {
         }
     }
 
-    /// Returns the address of the last offer or lease, in use or not.
+    /// Returns the address of the last lease, in use or not.
     pub fn address(&self) -> Address {
         self.lease.address
     }
@@ -216,7 +220,10 @@ impl Client {
                 }
                 self.deadline_ms = self.expiry_ms;
             }
-            State::Rebooting if !up => self.deadline_ms = self.expiry_ms,
+            // The next carrier begins with a REQUEST in any case.
+            State::Bound | State::Renewing | State::Rebinding | State::Rebooting if !up => {
+                self.deadline_ms = self.expiry_ms;
+            }
             State::Fixed if up && !was_up => {
                 self.configured = true;
                 return Action::Configure;
@@ -274,15 +281,11 @@ impl Client {
         // RFC 2131 §4.3.1, table 3: a NAK must have option 54. Without it, another message's server is its source address.
         let named = message.address(code::SERVER_IDENTIFIER);
         let server = named.unwrap_or(source);
-        let (our_address, our_server) = match self.query {
-            Query { requested: Some(address), server: Some(server), .. } => (address, server),
-            _ => (self.lease.address, self.lease.server),
-        };
         // The ACK of the requested address is accepted from any server: relays and pairs of servers replace option 54.
         let from_ours = match message.kind {
-            Kind::Ack if message.yiaddr() == our_address => true,
+            Kind::Ack if message.yiaddr() == self.address => true,
             Kind::Nak if named.is_none() => false,
-            _ => server == our_server,
+            _ => server == self.server,
         };
         match (self.state, message.kind) {
             // RFC 4039 §3.1: the server replies to the DISCOVER with an ACK (Rapid Commit).
@@ -305,14 +308,12 @@ impl Client {
     /// Accepts an offer if its address is usable, and sends the REQUEST.
     fn accept(&mut self, now_ms: u64, message: &Message<'_>, server: Address) -> Action {
         // A lease that still holds stays as it is until the ACK.
-        let mut offer = Lease::default();
-        if offer.take_address(message, server).is_none() {
+        if lease::prefix_length(message).is_none() {
             return Action::Nothing;
         }
+        (self.address, self.server) = (message.yiaddr(), server);
         self.state = State::Requesting;
         self.sent = 0;
-        self.prepare(Kind::Request);
-        (self.query.requested, self.query.server) = (Some(offer.address), Some(offer.server));
         // The offer may be the late answer to an earlier DISCOVER, whose flag it repeats (RFC 2131 §4.3.1, table 3).
         self.query.broadcast |= message.wants_broadcast();
         self.request(now_ms)
@@ -323,6 +324,7 @@ impl Client {
         if self.lease.take_address(message, server).is_none() {
             return Action::Nothing;
         }
+        (self.address, self.server) = (self.lease.address, self.lease.server);
         let is_same = self.lease.take_rest(message);
         self.naks = 0;
         self.expiry_ms = self.lease.times.map_or(NEVER, |times| after_s(now_ms, times.expiry_s));
@@ -356,6 +358,7 @@ impl Client {
             return Action::Nothing;
         }
         self.prepare(Kind::Decline);
+        self.query.broadcast = false; // RFC 2131 §4.4.1, table 5, as for RELEASE
         self.query.requested = Some(address);
         self.query.server = Some(self.lease.server);
         (self.state, self.sent) = (State::Selecting, 0);
@@ -370,6 +373,7 @@ impl Client {
             return Action::Nothing;
         }
         self.prepare(Kind::Release);
+        self.query.broadcast = false;
         self.query.secs = 0;
         self.query.ciaddr = self.lease.address;
         self.query.server = Some(self.lease.server);
@@ -400,10 +404,11 @@ impl Client {
 
     /// Sends the REQUEST of REQUESTING or REBOOTING. The last one before a return to DISCOVER requests a broadcast in any case.
     fn request(&mut self, now_ms: u64) -> Action {
-        if self.state == State::Rebooting {
-            // RFC 2131 §4.3.2: in INIT-REBOOT the server identifier must not be filled in.
-            self.prepare(Kind::Request);
-            self.query.requested = Some(self.lease.address);
+        self.prepare(Kind::Request);
+        // RFC 2131 §4.3.2: in INIT-REBOOT the server identifier must not be filled in.
+        self.query.requested = Some(self.lease.address);
+        if self.state == State::Requesting {
+            (self.query.requested, self.query.server) = (Some(self.address), Some(self.server));
         }
         self.wait_for_answer(now_ms);
         self.query.broadcast |= self.sent == MAX_REQUESTS;
@@ -457,7 +462,8 @@ impl Client {
         // 0 to 1023/1024 of a fifth of the interval.
         let jitter_ms = gap_ms / 5 * u64::from(self.next_random() % 1024) / 1024;
         self.sent = if self.sent < LAST_TRY { self.sent + 1 } else { LAST_TRY - 1 };
-        self.deadline_ms = after_ms(now_ms, gap_ms - gap_ms / 10 + jitter_ms);
+        // The previous lease may expire meanwhile.
+        self.deadline_ms = after_ms(now_ms, gap_ms - gap_ms / 10 + jitter_ms).min(self.expiry_ms);
     }
 
     /// Resets the query to this kind, without addresses. The broadcast flag stays.

@@ -63,16 +63,8 @@ impl Lease {
     /// Sets the address, prefix length, server and times from an OFFER or ACK that came from `source`. Returns `None` and changes
     /// nothing if no host can use the address, or if the lease time is 0.
     pub fn take_address(&mut self, message: &Message<'_>, source: Address) -> Option<()> {
-        let address = message.yiaddr();
-        let prefix_length = message
-            .address(code::SUBNET_MASK)
-            .and_then(ipv4::prefix_length)
-            .unwrap_or(ipv4::class_prefix_length(address));
-        if !address.is_host() || is_subnet_or_broadcast(address, prefix_length) {
-            return None;
-        }
+        let (prefix_length, address) = (prefix_length(message)?, message.yiaddr());
         self.times = match message.seconds(code::LEASE_TIME).unwrap_or(DEFAULT_LEASE_S) {
-            0 => return None,
             INFINITE_S => None,
             seconds => Some(Times::of(
                 seconds.max(MIN_LEASE_S),
@@ -134,6 +126,18 @@ impl Times {
             renewal_s.filter(|time| *time > 0 && *time < rebinding_s).unwrap_or((expiry_s / 2).min(rebinding_s));
         Self { renewal_s, rebinding_s, expiry_s }
     }
+}
+
+/// Returns the prefix length of the address of an OFFER or ACK; `None` if no host can use the address, or if the lease time is 0.
+#[inline(never)]
+pub(super) fn prefix_length(message: &Message<'_>) -> Option<u8> {
+    let address = message.yiaddr();
+    let prefix_length =
+        message.address(code::SUBNET_MASK).and_then(ipv4::prefix_length).unwrap_or(ipv4::class_prefix_length(address));
+    let is_usable = address.is_host()
+        && !is_subnet_or_broadcast(address, prefix_length)
+        && message.seconds(code::LEASE_TIME) != Some(0);
+    is_usable.then_some(prefix_length)
 }
 
 /// Sets `servers` from an option. `value` is scratch space.

@@ -1,10 +1,14 @@
 //! The network: brings up every Ethernet interface, runs a DHCP client on each, and configures the leases by rtnetlink.
 
-use linux_raw_sys::netlink::{NETLINK_ROUTE, RTMGRP_IPV6_IFADDR, RTMGRP_LINK, rtnetlink_groups};
+use core::ffi::CStr;
+
+use linux_raw_sys::netlink::{NETLINK_ROUTE, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR, RTMGRP_LINK, rtnetlink_groups};
+use rustix::fs::OFlags;
 use whit::arp;
 use whit::dhcp::CLIENT_PORT;
 use whit::dhcp::client::{CLASSIC_GAP_MS, Client, FIRST_GAP_MS, State, Timing};
 use whit::dhcp::lease::Lease;
+use whit::dhcp::routes::Routes;
 use whit::dhcp::wire::Message;
 use whit::error::Errno;
 use whit::features::Feature;
@@ -33,8 +37,9 @@ use interface::{Interface, Shared};
 const MAX_INTERFACES: usize = 8;
 /// Packets that are read before signals, devices and children have their turn: a flood must not starve them.
 const PACKETS_A_TURN: u8 = 64;
-/// Multicast groups of rtnetlink: links, IPv6 addresses, and options of router advertisements.
+/// Multicast groups of rtnetlink: links, addresses, and options of router advertisements.
 const EVENTS: u32 = RTMGRP_LINK
+    | if Feature::Coexist.is_enabled() { RTMGRP_IPV4_IFADDR } else { 0 }
     | if Feature::Ipv6.is_enabled() {
         RTMGRP_IPV6_IFADDR | 1 << (rtnetlink_groups::RTNLGRP_ND_USEROPT as u32 - 1)
     } else {
@@ -50,6 +55,8 @@ const E1000_NEGOTIATES_MS: u64 = 500;
 const STARTS_MS: u64 = 1000;
 /// The shortest time between two writes of the files: the advertisements of a router may change with each packet.
 const FILES_GAP_MS: u64 = 1000;
+/// With this setting the kernel removes an address alone, and not every later address of its subnet with it.
+const PROMOTE: &CStr = c"/proc/sys/net/ipv4/conf/all/promote_secondaries";
 /// The loopback's index in every network namespace (include/net/flow.h, LOOPBACK_IFINDEX).
 const LOOPBACK: u32 = 1;
 
@@ -99,6 +106,11 @@ impl<'a> Network<'a> {
     /// Opens the sockets and requests the list of interfaces.
     fn open_sockets(seed: u32, options: &Options<'a>) -> Result<Self, Errno> {
         let (events, requests) = (fd::netlink_socket(NETLINK_ROUTE, EVENTS)?, fd::netlink_socket(NETLINK_ROUTE, 0)?);
+        if Feature::Coexist.is_enabled()
+            && let Ok(setting) = fd::open(PROMOTE, OFlags::WRONLY)
+        {
+            let _ = fd::write(&setting, b"1");
+        }
         let shared = Shared { events, requests, packets: None, arp: None, filtered: false, changed: false, first: 0 };
         shared.request_links()?;
         Ok(Self {
@@ -262,6 +274,11 @@ impl<'a> Network<'a> {
                                     }
                                 }
                             }
+                            rtnetlink::Message::AddressGone(address) => {
+                                if let Some(interface) = find(&mut self.interfaces, address.interface) {
+                                    interface.address_gone(&address);
+                                }
+                            }
                             rtnetlink::Message::GlobalAddress(index, address)
                                 if Feature::Ipv6.is_enabled()
                                     && !self.has_ipv6
@@ -290,8 +307,9 @@ impl<'a> Network<'a> {
         let (index, name) = (link.interface(), Text(link.name()));
         let Some(chaddr) = link.ethernet() else { return };
         if find(&mut self.interfaces, index).is_none() {
-            // Software interfaces (veth, bridges) that appear now are the workload's.
-            if link.by_software() && self.workload != Workload::None
+            // Software interfaces (veth, bridges) that appear now are the workload's, and a slave is its master's.
+            if link.is_slave()
+                || link.by_software() && self.workload != Workload::None
                 || Feature::Choice.is_enabled() && !link.is_meant(self.wanted, chaddr)
             {
                 return;
@@ -327,8 +345,12 @@ impl<'a> Network<'a> {
                 carrier: false,
                 client: Client::new(chaddr, self.seed ^ index, self.timing, up_ms),
                 configured: None,
+                routes: Routes::new(),
+                metric: 0,
+                removed: false,
                 mtu: 0,
                 own_mtu: 0,
+                lease_mtu: 0,
                 ups: 0,
                 renewal: None,
             };
@@ -336,7 +358,6 @@ impl<'a> Network<'a> {
             if Feature::StaticIp.is_enabled() && !fixed && link.up() {
                 fixed = interface::read_kernel_config(link.name(), &mut lease).is_some();
             }
-            let _ = interface.name.extend_from_slice(name.0);
             if Feature::StaticIp.is_enabled() && fixed {
                 interface.client.fix(lease);
             }
@@ -348,6 +369,8 @@ impl<'a> Network<'a> {
             }
         }
         let Some(interface) = find(&mut self.interfaces, index) else { return };
+        interface.name.clear();
+        let _ = interface.name.extend_from_slice(name.0);
         let ups = link.carrier_ups();
         if core::mem::replace(&mut interface.ups, ups) != ups && interface.carrier {
             // The carrier was lost in between.
@@ -357,6 +380,9 @@ impl<'a> Network<'a> {
         if link.carrier() && !interface.carrier {
             timeline.reach(Stage::Link);
             info!("{} {}: link up", name, Mac(chaddr));
+            if Feature::Coexist.is_enabled() {
+                interface.restore(&self.shared);
+            }
         }
         interface.carrier = link.carrier();
         interface.mtu = link.mtu();

@@ -64,7 +64,7 @@ fn sum(bytes: &[u8]) -> u32 {
 }
 
 /// Encodes a frame with a router advertisement (RFC 4861 §4.2) of these options.
-fn advertisement(options: &[u8]) -> Vec<u8> {
+pub(crate) fn advertisement(options: &[u8]) -> Vec<u8> {
     let address = |text: &str| text.parse::<Ipv6Addr>().expect("an address").octets();
     let (router, all_hosts) = (address("fe80::99"), address("ff02::1"));
     let mut message = [&[134, 0, 0, 0, 64, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0][..], options].concat();
@@ -80,7 +80,7 @@ fn advertisement(options: &[u8]) -> Vec<u8> {
 }
 
 /// Encodes an option with DNS servers (RFC 8106 §5.1).
-fn servers(lifetime_s: u32, addresses: &[&str]) -> Vec<u8> {
+pub(crate) fn servers(lifetime_s: u32, addresses: &[&str]) -> Vec<u8> {
     let units = u8::try_from(1 + 2 * addresses.len()).expect("few");
     let mut option = [&[25, units, 0, 0][..], &lifetime_s.to_be_bytes()].concat();
     option.extend(addresses.iter().flat_map(|text| text.parse::<Ipv6Addr>().expect("an address").octets()));

@@ -5,6 +5,7 @@ mod boot;
 mod boundary;
 mod button;
 mod clock;
+mod coexist;
 mod descriptors;
 mod faults;
 mod features;
