@@ -94,6 +94,11 @@ pub struct Timing {
     pub probe_ms: u64,
 }
 
+/// Returns the seed of the client of an interface from that of the machine. The factor is odd: two interfaces have two seeds.
+pub fn seed_of(machine: u32, interface: u32) -> u32 {
+    machine ^ interface.wrapping_mul(0x9e37_79b9) // the golden ratio: spreads an index over 32 bits
+}
+
 /// The client of one interface. Small fields come first: the code that reaches them is shorter.
 #[derive(Clone, Debug)]
 #[repr(C)]
@@ -131,7 +136,7 @@ impl Client {
     pub fn new(chaddr: HardwareAddress, random: u32, timing: Timing, up_ms: u64) -> Self {
         let [.., b2, b3, b4, b5] = chaddr;
         // xorshift needs a nonzero state.
-        let random = (random ^ u32::from_le_bytes([b2, b3, b4, b5])) | 1;
+        let random = (random ^ u32::from_le_bytes([b2, b3, b4, b5])).max(1);
         let query = Query {
             kind: Kind::Discover,
             xid: 0,
@@ -224,7 +229,7 @@ impl Client {
             State::Bound | State::Renewing | State::Rebinding | State::Rebooting if !up => {
                 self.deadline_ms = self.expiry_ms;
             }
-            State::Fixed if up && !was_up => {
+            State::Fixed if Feature::StaticIp.is_enabled() && up && !was_up => {
                 self.configured = true;
                 return Action::Configure;
             }

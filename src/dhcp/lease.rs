@@ -244,10 +244,22 @@ mod tests {
     #[test]
     fn addresses_that_no_host_can_use_are_refused() {
         let mask = [1, 4, 255, 255, 255, 0];
-        for address in
-            [[0; 4], [127, 0, 0, 5], [224, 0, 0, 1], [240, 0, 0, 1], [255; 4], [10, 0, 0, 0], [10, 0, 0, 255]]
-        {
+        for address in [
+            [0; 4],
+            [127, 0, 0, 5],
+            [224, 0, 0, 1],
+            [239, 255, 255, 254],
+            [240, 0, 0, 0],
+            [255, 255, 255, 255],
+            [10, 0, 0, 0],
+            [10, 0, 0, 255],
+        ] {
             assert!(read(address, &mask).is_none(), "{address:?}");
+        }
+        for address in [[240, 0, 0, 1], [250, 1, 2, 3], [255, 255, 254, 254]] {
+            let lease = read(address, &[&mask[..], &[3, 4, 240, 0, 0, 9, 6, 4, 255, 0, 0, 1]].concat()).unwrap();
+            assert_eq!((lease.address, lease.router()), (Address(address), Some(Address([240, 0, 0, 9]))));
+            assert_eq!(lease.name_servers, [Address([255, 0, 0, 1])]);
         }
         assert!(read([10, 0, 0, 0], &[1, 4, 255, 255, 255, 254]).is_some(), "RFC 3021");
         assert!(read([10, 0, 0, 0], &[1, 4, 255, 255, 255, 255]).is_some());

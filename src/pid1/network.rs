@@ -6,7 +6,7 @@ use linux_raw_sys::netlink::{NETLINK_ROUTE, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFAD
 use rustix::fs::OFlags;
 use whit::arp;
 use whit::dhcp::CLIENT_PORT;
-use whit::dhcp::client::{CLASSIC_GAP_MS, Client, FIRST_GAP_MS, State, Timing};
+use whit::dhcp::client::{CLASSIC_GAP_MS, Client, FIRST_GAP_MS, State, Timing, seed_of};
 use whit::dhcp::lease::Lease;
 use whit::dhcp::routes::Routes;
 use whit::dhcp::wire::Message;
@@ -19,7 +19,7 @@ use whit::options::{Net, Options, Time, Value};
 use whit::rtnetlink::{self, Link, MAX_REPLY};
 use whit::stage::Stage;
 use whit::text::Text;
-use whit::time::{NEVER, after_ms};
+use whit::time::{NEVER, after_ms, after_s};
 
 use crate::console::log_failure;
 use crate::files;
@@ -33,7 +33,7 @@ mod interface;
 
 use interface::{Interface, Shared};
 
-/// Interfaces that get a client.
+/// Interfaces that have a client at a time. One without a carrier gives way to one with a carrier.
 const MAX_INTERFACES: usize = 8;
 /// Packets that are read before signals, devices and children have their turn: a flood must not starve them.
 const PACKETS_A_TURN: u8 = 64;
@@ -51,6 +51,8 @@ const EVENTS: u32 = RTMGRP_LINK
 /// model holds packets for a further second, as it does after each write of its receive mode, such as when IPv6 joins a group
 /// at the carrier (hw/net/e1000.c, set_rx_control()). With this wait there is a lease after 1.5 s, without it after 3 s.
 const E1000_NEGOTIATES_MS: u64 = 500;
+/// The time in which a card that was brought up finds its carrier: gigabit cards negotiate for up to 4 s.
+pub(crate) const CARRIER_S: u32 = 5;
 /// An upper bound on the time that a workload takes to start.
 const STARTS_MS: u64 = 1000;
 /// The shortest time between two writes of the files: the advertisements of a router may change with each packet.
@@ -86,6 +88,10 @@ pub(crate) struct Network<'a> {
     workload: Workload,
     /// There is a global IPv6 address.
     pub(crate) has_ipv6: bool,
+    /// The highest index of an interface that was there before the workload: indices grow.
+    newest: u32,
+    /// When the last interface appeared.
+    appeared_ms: u64,
     /// When the files may be written again; NEVER until they have been written once.
     files_due_ms: u64,
     /// DNS servers from router advertisements.
@@ -124,6 +130,8 @@ impl<'a> Network<'a> {
             ip: options.value(Value::Ip),
             workload: Workload::None,
             has_ipv6: false,
+            newest: 0,
+            appeared_ms: 0,
             files_due_ms: NEVER,
             name_servers: NameServers::default(),
             interfaces: heapless::Vec::new(),
@@ -159,6 +167,12 @@ impl<'a> Network<'a> {
         let servers_ms = if Feature::Ipv6.is_enabled() { self.name_servers.deadline_ms() } else { NEVER };
         let own_ms = servers_ms.min(started_ms).min(files_due_ms);
         self.interfaces.iter().fold(own_ms, |earliest_ms, interface| earliest_ms.min(interface.client.deadline_ms()))
+    }
+
+    /// Returns when the wait for a carrier ends; NEVER if there is one.
+    pub(crate) fn carrier_deadline_ms(&self) -> u64 {
+        let has_carrier = self.interfaces.iter().any(|interface| interface.carrier);
+        if has_carrier || !Feature::Choice.is_enabled() { NEVER } else { after_s(self.appeared_ms, CARRIER_S) }
     }
 
     /// Returns whether there is an interface to wait for.
@@ -265,13 +279,10 @@ impl<'a> Network<'a> {
                         match message {
                             rtnetlink::Message::Link(link) => self.link_changed(&link, now_ms, timeline),
                             rtnetlink::Message::LinkGone(index) => {
-                                let gone = self.interfaces.iter().position(|interface| interface.index == index);
-                                if let Some(gone) = gone {
-                                    self.interfaces.remove(gone);
-                                    self.shared.forget(index);
-                                    if Feature::Ipv6.is_enabled() {
-                                        self.shared.changed |= self.name_servers.forget(index);
-                                    }
+                                self.remove(index);
+                                self.shared.forget(index);
+                                if Feature::Ipv6.is_enabled() {
+                                    self.shared.changed |= self.name_servers.forget(index);
                                 }
                             }
                             rtnetlink::Message::AddressGone(address) => {
@@ -303,13 +314,21 @@ impl<'a> Network<'a> {
         }
     }
 
+    /// Removes an interface from those with a client.
+    #[inline(never)]
+    fn remove(&mut self, index: u32) {
+        self.interfaces.retain(|known| known.index != index);
+    }
+
     fn link_changed(&mut self, link: &Link<'_>, now_ms: u64, timeline: &mut Timeline) {
         let (index, name) = (link.interface(), Text(link.name()));
         let Some(chaddr) = link.ethernet() else { return };
         if find(&mut self.interfaces, index).is_none() {
             // Software interfaces (veth, bridges) that appear now are the workload's, and a slave is its master's.
             if link.is_slave()
-                || link.by_software() && self.workload != Workload::None
+                || link.by_software()
+                    && self.workload != Workload::None
+                    && (!Feature::Choice.is_enabled() || index > self.newest)
                 || Feature::Choice.is_enabled() && !link.is_meant(self.wanted, chaddr)
             {
                 return;
@@ -343,7 +362,7 @@ impl<'a> Network<'a> {
                 index,
                 name: heapless::Vec::new(),
                 carrier: false,
-                client: Client::new(chaddr, self.seed ^ index, self.timing, up_ms),
+                client: Client::new(chaddr, seed_of(self.seed, index), self.timing, up_ms),
                 configured: None,
                 routes: Routes::new(),
                 metric: 0,
@@ -361,11 +380,26 @@ impl<'a> Network<'a> {
             if Feature::StaticIp.is_enabled() && fixed {
                 interface.client.fix(lease);
             }
+            if Feature::Choice.is_enabled() && self.workload == Workload::None {
+                self.newest = self.newest.max(index);
+            }
+            let is_new = !Feature::Choice.is_enabled() || link.is_new() || self.workload == Workload::None;
+            if is_new && up_ms == NEVER && !link.up() {
+                self.shared.bring_up(index, name.0);
+            }
+            if Feature::Choice.is_enabled() && is_new {
+                self.appeared_ms = now_ms;
+            }
+            if Feature::Choice.is_enabled() && self.interfaces.is_full() {
+                if !link.carrier() {
+                    return;
+                }
+                let is_idle = |known: &&Interface| !known.carrier && known.client.deadline_ms() == NEVER;
+                let idle = self.interfaces.iter().find(is_idle).map_or(0, |known| known.index);
+                self.remove(idle);
+            }
             if self.interfaces.push(interface).is_err() {
                 return error!("{}: more than {} interfaces, ignored", name, MAX_INTERFACES);
-            }
-            if up_ms == NEVER && !link.up() {
-                self.shared.bring_up(index, name.0);
             }
         }
         let Some(interface) = find(&mut self.interfaces, index) else { return };

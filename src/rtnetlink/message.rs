@@ -40,6 +40,11 @@ impl<'a> Link<'a> {
         u32::from_ne_bytes([i0, i1, i2, i3])
     }
 
+    /// Whether the interface has just been registered: every flag counts as changed (net/core/dev.c, register_netdevice()).
+    pub fn is_new(&self) -> bool {
+        self.fixed.last_chunk() == Some(&[0xff; 4])
+    }
+
     fn flags(&self) -> u32 {
         let [.., f0, f1, f2, f3, _, _, _, _] = *self.fixed;
         u32::from_ne_bytes([f0, f1, f2, f3])
@@ -53,7 +58,7 @@ impl<'a> Link<'a> {
     /// Whether the interface belongs to a master, which has the addresses: a bond, a bridge, or the paravirtual interface of an
     /// accelerated one.
     pub fn is_slave(&self) -> bool {
-        self.number(IFLA_MASTER) != 0
+        Feature::Coexist.is_enabled() && self.number(IFLA_MASTER) != 0
     }
 
     /// Whether the interface is up (IFF_UP).

@@ -548,3 +548,15 @@ fn offers_of_unusable_addresses_are_ignored() {
 }
 
 mod address;
+
+#[test]
+fn clients_of_one_machine_have_different_transactions() {
+    // As the network does: the index of the interface is spread over 32 bits. The hardware addresses may be the same.
+    let xids: std::collections::BTreeSet<u32> = (1..1000u32)
+        .map(|index| {
+            let mut client = Client::new(CHADDR, seed_of(0x5eed, index), FAST, NEVER);
+            sent(client.link(0, true), &client).0.xid
+        })
+        .collect();
+    assert_eq!(xids.len(), 999);
+}

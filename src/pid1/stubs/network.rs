@@ -10,6 +10,8 @@ use whit::options::Options;
 use crate::sys::fd::Fd;
 use crate::timeline::Timeline;
 
+pub(crate) const CARRIER_S: u32 = 0;
+
 /// A network that is never opened.
 pub(crate) struct Network<'a> {
     none: Infallible,
@@ -35,6 +37,10 @@ impl<'a> Network<'a> {
     }
 
     pub(crate) fn deadline_ms(&self) -> u64 {
+        match self.none {}
+    }
+
+    pub(crate) fn carrier_deadline_ms(&self) -> u64 {
         match self.none {}
     }
 

@@ -4,6 +4,7 @@ mod address;
 mod boot;
 mod boundary;
 mod button;
+mod carriers;
 mod clock;
 mod coexist;
 mod descriptors;
