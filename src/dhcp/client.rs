@@ -28,6 +28,8 @@ const FIRST_TRIES: u8 = 3;
 /// The limit of the message count, where intervals have stopped growing. From there the count alternates between the last two
 /// values, and so does the broadcast flag.
 const LAST_TRY: u8 = 9;
+/// The shortest time without IPv4 in a network for IPv6 alone (RFC 8925 §3.4, MIN_V6ONLY_WAIT).
+const MIN_IPV6_ONLY_S: u32 = 300;
 /// The shortest interval between renewal REQUESTs (RFC 2131 §4.4.5).
 const MIN_RENEWAL_GAP_MS: u64 = 60_000;
 
@@ -79,6 +81,8 @@ pub enum Action {
     Decline,
     /// Configure the interface from [`Client::lease`], in place of its previous address.
     Configure,
+    /// The network is for IPv6 alone: remove the address, if there is one, and do not wait for a lease.
+    Ipv6Only,
     /// Extend the lifetime of the address. The rest of the lease is unchanged.
     Extend,
     /// Remove the address and the lease's routes from the interface.
@@ -88,6 +92,8 @@ pub enum Action {
 /// Intervals of a client, in milliseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
+    /// Whether the client prefers to have IPv6 alone, if the network is made for that (RFC 8925).
+    pub ipv6_only: bool,
     /// The interval between the first two messages. It doubles with each further message.
     pub first_gap_ms: u64,
     /// How long ARP probes a new address before it is used; 0 disables the probe.
@@ -114,6 +120,8 @@ pub struct Client {
     link: bool,
     /// Whether the interface is configured from a lease.
     configured: bool,
+    /// The network is for IPv6 alone.
+    is_ipv6_only: bool,
     /// Messages sent in this state, as far as [`LAST_TRY`].
     sent: u8,
     /// Consecutive NAKs.
@@ -152,6 +160,7 @@ impl Client {
             state: State::WaitLink,
             link: false,
             configured: false,
+            is_ipv6_only: false,
             lease: Lease::default(),
             expiry_ms: NEVER,
             random,
@@ -203,6 +212,16 @@ impl Client {
     /// Returns the state.
     pub fn state(&self) -> State {
         self.state
+    }
+
+    /// Whether option 108 is requested and obeyed.
+    pub fn prefers_ipv6(&self) -> bool {
+        Feature::Ipv6.is_enabled() && self.timing.ipv6_only
+    }
+
+    /// Whether the network is for IPv6 alone, as its server says.
+    pub fn is_ipv6_only(&self) -> bool {
+        self.is_ipv6_only
     }
 
     /// Returns the lease in use, or `None`.
@@ -292,6 +311,15 @@ impl Client {
             Kind::Nak if named.is_none() => false,
             _ => server == self.server,
         };
+        if self.prefers_ipv6()
+            && (self.state == State::Selecting && self.sent > 0 || self.state == State::Rebooting)
+            && let Some(wait_s) = message.seconds(code::IPV6_ONLY_PREFERRED)
+        {
+            // RFC 8925 §3.2: IPv4 is not configured for that time, at least 300 s, or until the next carrier.
+            self.stop(now_ms, u64::from(wait_s.max(MIN_IPV6_ONLY_S)) * 1000);
+            self.is_ipv6_only = true;
+            return Action::Ipv6Only;
+        }
         match (self.state, message.kind) {
             // RFC 4039 §3.1: the server replies to the DISCOVER with an ACK (Rapid Commit).
             (State::Selecting, Kind::Ack) if self.sent > 0 && message.option(code::RAPID_COMMIT).is_some() => {
@@ -394,6 +422,7 @@ impl Client {
 
     /// Enters SELECTING with a new transaction.
     fn select(&mut self, now_ms: u64) -> Action {
+        self.is_ipv6_only = false;
         self.begin(State::Selecting);
         self.discover(now_ms)
     }
@@ -445,11 +474,17 @@ impl Client {
     /// Handles a NAK: returns to SELECTING, immediately after the first, with a growing delay after each further consecutive NAK.
     fn handle_nak(&mut self, now_ms: u64) -> Action {
         // 0, 1, 2, 4 … 64 s
-        self.begin(State::Selecting);
-        self.start_over(now_ms, if self.naks == 0 { 0 } else { 500 << self.naks });
+        let wait_ms = if self.naks == 0 { 0 } else { 500 << self.naks };
         self.naks = (self.naks + 1).min(7);
+        if self.stop(now_ms, wait_ms) { Action::Deconfigure } else { Action::Nothing }
+    }
+
+    /// Gives the lease up, and returns to SELECTING in `wait_ms`. Returns whether there was one in use.
+    fn stop(&mut self, now_ms: u64, wait_ms: u64) -> bool {
+        self.begin(State::Selecting);
+        self.start_over(now_ms, wait_ms);
         self.expiry_ms = NEVER;
-        if core::mem::take(&mut self.configured) { Action::Deconfigure } else { Action::Nothing }
+        core::mem::take(&mut self.configured)
     }
 
     /// Restarts the acquisition: the first message is due in `wait_ms`, or when the link comes up.

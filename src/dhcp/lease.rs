@@ -10,6 +10,8 @@ use crate::ipv4::{self, Address};
 pub const MAX_SERVERS: usize = 3;
 /// The smallest MTU that is accepted. Every IPv4 host must accept datagrams of 576 bytes (RFC 791 §3.1, total length).
 const MIN_MTU: u16 = 576;
+/// The smallest MTU of IPv6 (RFC 8200 §5): with less, the kernel removes IPv6 from the interface. A smaller MTU is raised to it.
+const IPV6_MTU: u16 = 1280;
 /// The lease time when a server sends none.
 const DEFAULT_LEASE_S: u32 = 3600;
 /// The shortest lease time. A shorter one is raised to it, to limit renewals.
@@ -32,7 +34,7 @@ pub struct Lease {
     pub times: Option<Times>,
     /// Checksum of the reply, lease times excluded.
     sum: u32,
-    /// The MTU of the interface (option 26), at least 576 bytes.
+    /// The MTU of the interface (option 26), at least that of IPv6.
     pub mtu: Option<u16>,
     /// The prefix length of the subnet (option 1, or else the address's class).
     pub prefix_length: u8,
@@ -81,7 +83,9 @@ impl Lease {
     pub fn take_rest(&mut self, message: &Message<'_>) -> bool {
         let mut value = Value::new();
         if Feature::Mtu.is_enabled() {
-            self.mtu = message.number(code::INTERFACE_MTU).filter(|mtu| *mtu >= MIN_MTU);
+            let least = if Feature::Ipv6.is_enabled() { IPV6_MTU } else { MIN_MTU };
+            let mtu = message.number(code::INTERFACE_MTU).filter(|mtu| *mtu >= MIN_MTU);
+            self.mtu = mtu.map(|mtu| mtu.max(least));
         }
         take_servers(message, code::DOMAIN_NAME_SERVER, &mut value, &mut self.name_servers);
         if Feature::Clock.is_enabled() {
@@ -234,7 +238,9 @@ mod tests {
         assert_eq!((all.mtu, &all.time_servers[..]), (Some(1400), &[Address([10, 0, 0, 3])][..]));
         let broken = lease(&[&text(15, b"example.test"), &text(119, &search[..5])]);
         assert_eq!(&broken.search[..], b" example.test", "a malformed list counts as absent");
-        for (mtu, expected) in [(0_u16, None), (67, None), (575, None), (576, Some(576)), (65535, Some(65535))] {
+        for (mtu, expected) in
+            [(0_u16, None), (67, None), (575, None), (576, Some(1280)), (1281, Some(1281)), (65535, Some(65535))]
+        {
             let [m0, m1] = mtu.to_be_bytes();
             assert_eq!(lease(&[&[26, 2, m0, m1]]).mtu, expected);
         }

@@ -80,7 +80,7 @@ pub fn search_list(value: &[u8], search: &mut Search) -> Option<()> {
 }
 
 /// Appends a separator and a text; `None` if they do not fit.
-fn push(search: &mut Search, separator: u8, text: &[u8]) -> Option<()> {
+pub(crate) fn push(search: &mut Search, separator: u8, text: &[u8]) -> Option<()> {
     search.push(separator).ok()?;
     search.extend_from_slice(text).ok()
 }

@@ -136,7 +136,12 @@ fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<bool, En
             return Ok(true);
         }
         let is_ipv6 = Feature::Ipv6.is_enabled() && net == Net::Wait6;
-        let has_address = if is_ipv6 { network.has_ipv6 } else { network.lease().is_some() };
+        let grace_ms = if is_ipv6 { NEVER } else { network.grace_ms(is_required) };
+        let has_address = if is_ipv6 {
+            network.has_ipv6()
+        } else {
+            network.lease().is_some() || grace_ms != NEVER && now_ms() >= grace_ms
+        };
         let awaits_time = network.lease().is_some() && machine.clock.awaits_answer(machine.options.value(Value::Ntp));
         if has_address && !awaits_time {
             return Ok(true);
@@ -154,6 +159,6 @@ fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<bool, En
             error!("network: no {} within {} s{}", wanted, u64::from(wait_s), outlook);
             return Ok(!is_required);
         }
-        supervise::wait_or_end(machine, next_ms)?;
+        supervise::wait_or_end(machine, next_ms.min(grace_ms))?;
     }
 }

@@ -53,6 +53,8 @@ const EVENTS: u32 = RTMGRP_LINK
 const E1000_NEGOTIATES_MS: u64 = 500;
 /// The time in which a card that was brought up finds its carrier: gigabit cards negotiate for up to 4 s.
 pub(crate) const CARRIER_S: u32 = 5;
+/// The time in which a DHCP server may answer after there is a global IPv6 address.
+const GRACE_MS: u64 = 2000;
 /// An upper bound on the time that a workload takes to start.
 const STARTS_MS: u64 = 1000;
 /// The shortest time between two writes of the files: the advertisements of a router may change with each packet.
@@ -86,8 +88,8 @@ pub(crate) struct Network<'a> {
     ip: &'a [u8],
     /// The stage of the workload.
     workload: Workload,
-    /// There is a global IPv6 address.
-    pub(crate) has_ipv6: bool,
+    /// When the first global IPv6 address was usable, or NEVER.
+    ipv6_ms: u64,
     /// The highest index of an interface that was there before the workload: indices grow.
     newest: u32,
     /// When the last interface appeared.
@@ -123,13 +125,14 @@ impl<'a> Network<'a> {
             shared,
             seed,
             timing: Timing {
+                ipv6_only: Feature::Ipv6.is_enabled() && has_ipv6(),
                 first_gap_ms: if options.classic_dhcp() { CLASSIC_GAP_MS } else { FIRST_GAP_MS },
                 probe_ms: options.time(Time::ArpMs).into(),
             },
             wanted: options.value(Value::NetDevice),
             ip: options.value(Value::Ip),
             workload: Workload::None,
-            has_ipv6: false,
+            ipv6_ms: NEVER,
             newest: 0,
             appeared_ms: 0,
             files_due_ms: NEVER,
@@ -190,6 +193,30 @@ impl<'a> Network<'a> {
     /// DNS servers from router advertisements.
     pub(crate) fn name_servers(&self) -> &[NameServer] {
         self.name_servers.all()
+    }
+
+    /// The search list of router advertisements.
+    pub(crate) fn search(&self) -> &[u8] {
+        self.name_servers.search()
+    }
+
+    /// Returns whether there is a global IPv6 address.
+    pub(crate) fn has_ipv6(&self) -> bool {
+        self.ipv6_ms != NEVER
+    }
+
+    /// Returns when a global IPv6 address is enough: at once where the network is for IPv6 alone, else after a time in which IPv4 may
+    /// follow, unless a lease is required. NEVER without such an address.
+    pub(crate) fn grace_ms(&self, requires_lease: bool) -> u64 {
+        if !Feature::Ipv6.is_enabled() || !self.has_ipv6() {
+            NEVER
+        } else if self.interfaces.iter().any(|known| known.client.is_ipv6_only()) {
+            self.ipv6_ms
+        } else if requires_lease {
+            NEVER
+        } else {
+            after_ms(self.ipv6_ms, GRACE_MS)
+        }
     }
 
     /// Returns the name of an interface.
@@ -292,10 +319,10 @@ impl<'a> Network<'a> {
                             }
                             rtnetlink::Message::GlobalAddress(index, address)
                                 if Feature::Ipv6.is_enabled()
-                                    && !self.has_ipv6
+                                    && !self.has_ipv6()
                                     && find(&mut self.interfaces, index).is_some() =>
                             {
-                                self.has_ipv6 = true;
+                                self.ipv6_ms = now_ms;
                                 info!("{} {}", Text(self.name_of(index)), &address);
                             }
                             rtnetlink::Message::RouterOption(index, option)
@@ -317,7 +344,9 @@ impl<'a> Network<'a> {
     /// Removes an interface from those with a client.
     #[inline(never)]
     fn remove(&mut self, index: u32) {
-        self.interfaces.retain(|known| known.index != index);
+        if let Some(place) = self.interfaces.iter().position(|known| known.index == index) {
+            self.interfaces.remove(place);
+        }
     }
 
     fn link_changed(&mut self, link: &Link<'_>, now_ms: u64, timeline: &mut Timeline) {
@@ -451,6 +480,12 @@ impl<'a> Network<'a> {
             }
         }
     }
+}
+
+/// Whether the kernel configures IPv6 addresses: not with `ipv6.disable=1` or `ipv6.disable_ipv6=1`.
+fn has_ipv6() -> bool {
+    let mut buffer = files::buffer::<8>();
+    files::read(c"/proc/sys/net/ipv6/conf/all/disable_ipv6", &mut buffer).is_ok_and(|text| text == b"0\n")
 }
 
 fn find(interfaces: &mut [Interface], index: u32) -> Option<&mut Interface> {

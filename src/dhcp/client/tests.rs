@@ -9,7 +9,7 @@ const SERVER: [u8; 4] = [10, 0, 0, 1];
 const OTHER: [u8; 4] = [10, 0, 0, 2];
 const OURS: [u8; 4] = [10, 0, 0, 50];
 
-const FAST: Timing = Timing { first_gap_ms: FIRST_GAP_MS, probe_ms: 0 };
+const FAST: Timing = Timing { ipv6_only: false, first_gap_ms: FIRST_GAP_MS, probe_ms: 0 };
 
 fn client() -> Client {
     Client::new(CHADDR, 0x5eed, FAST, NEVER)
@@ -559,4 +559,45 @@ fn clients_of_one_machine_have_different_transactions() {
         })
         .collect();
     assert_eq!(xids.len(), 999);
+}
+
+#[test]
+fn a_network_for_ipv6_alone_is_left_for_a_time() {
+    let answer = |client: &Client, kind, wait_s: u32| {
+        let [a, b, c, d] = wait_s.to_be_bytes();
+        reply(
+            client.query.xid,
+            OURS,
+            &[53, 1, kind, 54, 4, 10, 0, 0, 1, 80, 0, 51, 4, 0, 0, 3, 0xe8, 108, 4, a, b, c, d],
+        )
+    };
+    let receive = |client: &mut Client, now_ms, bytes: &[u8]| {
+        client.receive(now_ms, &Message::parse(bytes).unwrap(), Address(SERVER))
+    };
+    let new = || Client::new(CHADDR, 0x5eed, Timing { ipv6_only: true, ..FAST }, NEVER);
+    for (kind, wait_s, waited_ms) in [(OFFER, 1800, 1_800_000), (ACK, 0, 300_000), (ACK, u32::MAX, 4_294_967_295_000)] {
+        let mut client = new();
+        let (discover, _) = sent(client.link(0, true), &client);
+        let bytes = answer(&client, kind, wait_s);
+        assert_eq!(receive(&mut client, 5, &bytes), Action::Ipv6Only);
+        assert!(client.is_ipv6_only() && client.lease().is_none());
+        assert_eq!(receive(&mut client, 6, &bytes), Action::Nothing, "once");
+        let (now_ms, action) = fire(&mut client);
+        let (again, _) = sent(action, &client);
+        assert_eq!((now_ms, again.kind, client.is_ipv6_only()), (5 + waited_ms, Kind::Discover, false));
+        assert_ne!(again.xid, discover.xid);
+    }
+    // A lease in use goes with the next carrier. Its renewals are not affected.
+    let mut client = new();
+    bound(&mut client, 0);
+    let (now_ms, _) = fire(&mut client);
+    let bytes = answer(&client, ACK, 1800);
+    assert_ne!(receive(&mut client, now_ms, &bytes), Action::Ipv6Only);
+    client.link(now_ms + 1, false);
+    sent(client.link(now_ms + 2, true), &client);
+    let bytes = answer(&client, ACK, 1800);
+    assert_eq!(receive(&mut client, now_ms + 3, &bytes), Action::Ipv6Only);
+    assert_eq!((client.lease().is_none(), client.deadline_ms()), (true, now_ms + 3 + 1_800_000));
+    client.link(now_ms + 4, false);
+    assert_eq!(sent(client.link(now_ms + 5, true), &client).0.kind, Kind::Discover);
 }

@@ -91,8 +91,12 @@ impl Interface {
                 self.renewal = None;
                 self.set_address(shared)
             }
-            Action::Deconfigure => {
-                error!("{}: the lease is lost", Text(&self.name));
+            Action::Deconfigure | Action::Ipv6Only => {
+                if Feature::Ipv6.is_enabled() && action == Action::Ipv6Only {
+                    info!("{}: the network is for IPv6 alone", Text(&self.name));
+                } else {
+                    error!("{}: the lease is lost", Text(&self.name));
+                }
                 self.deconfigure(shared);
                 self.set_mtu(self.own_mtu, shared);
                 shared.forget(self.index);
@@ -107,7 +111,7 @@ impl Interface {
 
     fn send(&mut self, shared: &mut Shared) -> Result<(), Errno> {
         let (query, mut message) = (self.client.query(), Encoded::new());
-        query.encode(hostname::known(&rustix::system::uname()), &mut message);
+        query.encode(hostname::known(&rustix::system::uname()), self.client.prefers_ipv6(), &mut message);
         match self.client.destination() {
             Destination::Broadcast => {
                 let source = Endpoint { address: query.ciaddr, port: CLIENT_PORT };

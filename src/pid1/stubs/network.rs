@@ -15,7 +15,6 @@ pub(crate) const CARRIER_S: u32 = 0;
 /// A network that is never opened.
 pub(crate) struct Network<'a> {
     none: Infallible,
-    pub(crate) has_ipv6: bool,
     lifetime: PhantomData<&'a ()>,
 }
 
@@ -53,6 +52,18 @@ impl<'a> Network<'a> {
     }
 
     pub(crate) fn name_servers(&self) -> &[NameServer] {
+        match self.none {}
+    }
+
+    pub(crate) fn search(&self) -> &[u8] {
+        match self.none {}
+    }
+
+    pub(crate) fn has_ipv6(&self) -> bool {
+        match self.none {}
+    }
+
+    pub(crate) fn grace_ms(&self, _: bool) -> u64 {
         match self.none {}
     }
 
