@@ -57,8 +57,12 @@ pub(crate) fn write(sources: &Sources<'_>, options: &Options<'_>, network: Optio
             part!("\n");
         }
     }
-    if let Some(Lease { search, .. }) = lease.filter(|lease| Feature::Names.is_enabled() && !lease.search.is_empty()) {
-        part!("search{}\n", Text(search));
+    if Feature::Names.is_enabled() {
+        let leased = lease.map_or(&[][..], |lease| &lease.search);
+        let advertised = network.filter(|_| Feature::Ipv6.is_enabled()).map_or(&[][..], Network::search);
+        if leased.len() | advertised.len() != 0 {
+            part!("search{}{}\n", Text(leased), Text(advertised));
+        }
     }
     own_files::write(c"etc/resolv.conf");
     if Feature::LeaseFile.is_enabled() {
