@@ -9,7 +9,7 @@ use whit::frame::{self, HEADER_BYTES, Kind, MAX_DATA};
 use whit::options;
 use whit::time::{NEVER, after_s};
 
-use crate::console;
+use crate::console::{self, SANE};
 use crate::end::End;
 use crate::events::bit;
 use crate::machine::{Machine, now_ms};
@@ -25,59 +25,57 @@ const PORT_WAIT_S: u32 = 2;
 /// should then store what it cannot show.
 const FINISH_WAIT_S: u32 = 30;
 
+/// Not a signal of the host: something else came that a caller of the event loop may wait for.
+const NEWS: u64 = 1;
+
 /// The streams of the workload, and the state of the port.
 #[derive(Default)]
 pub(crate) struct Streams {
-    /// PID 1's side of the outputs: two pipes, or the master side of a pty.
-    outputs: [Option<Fd>; 2],
-    /// PID 1's side of standard input, unless it is a pty.
-    input: Option<Fd>,
-    /// The workload's side: input, output and error, or the slave side of a pty. PID 1 keeps the slave side open.
-    workload: [Option<Fd>; 3],
-    /// The frame that is being received: its header, then its data if it is no input; the bytes of both so far, and those of the data.
-    head: [u8; HEADER_BYTES + WINDOW_SIZE],
+    /// PID 1's side and the workload's of input, output and error. Of a pty, the master side is PID 1's of the output, and is for input
+    /// too; the slave side is the workload's of the input, and is for output too. They stay open: a daemon keeps its terminal.
+    sides: [[Option<Fd>; 2]; 3],
+    /// The header that is being received, and its bytes so far.
+    header: [u8; HEADER_BYTES],
     received: usize,
-    data: usize,
     /// The bytes of input that are still to be received of a frame.
     missing: usize,
-    /// The host has been asked for input and has not sent it; or it has sent the end.
-    is_requested: bool,
-    has_ended: bool,
-    /// The host is connected to the port, and the port took no bytes.
-    has_host: bool,
-    is_blocked: bool,
-    /// The host has sent the size of its terminal.
-    has_size: bool,
-    size: [u8; WINDOW_SIZE],
+    /// The signals that the host sent, one bit each, and [`NEWS`].
+    signals: u64,
     /// The exit code that is sent after the output.
     code: Option<u8>,
+    /// The size of the host's terminal, once it was received.
+    size: Option<u32>,
+    /// The port is used.
+    is_active: bool,
+    /// The host is connected to the port.
+    has_host: bool,
+    /// The host has been asked for input and has not sent it.
+    is_requested: bool,
+    /// The input has ended.
+    has_ended: bool,
+    /// The host has received the exit code.
     is_acknowledged: bool,
-    /// The signals that the host sent, one bit each.
-    signals: u64,
-    /// A frame other than input came, which the caller of the event loop may wait for.
-    has_news: bool,
 }
 
 /// Opens pipes or a pty for the next workload, if the options want that and the host has the port. Returns whether they are open; an
 /// error is a shutdown request.
 pub(crate) fn open(machine: &mut Machine<'_>) -> Result<bool, End> {
-    let is_terminal = match machine.options.streams() {
-        options::Streams::Console => return Ok(false),
-        kind => kind == options::Streams::Terminal,
-    };
+    let kind = machine.options.streams();
+    machine.streams.is_active = kind != options::Streams::Console;
+    let is_terminal = kind == options::Streams::Terminal;
     let deadline_ms = after_s(now_ms(), PORT_WAIT_S);
-    while now_ms() < deadline_ms {
-        let is_ready = machine.ports.streams.is_some() && (!is_terminal || machine.streams.has_size);
-        if is_ready || machine.ports.streams.is_none() && !machine.ports.may_appear {
+    while machine.streams.is_active && now_ms() < deadline_ms {
+        let is_missing = machine.ports.streams.is_none();
+        if !if is_missing { machine.ports.may_appear } else { is_terminal && machine.streams.size.is_none() } {
             break;
         }
         wait_or_end(machine, deadline_ms)?;
     }
-    let is_open = machine.ports.streams.is_some() && machine.streams.open(is_terminal).is_some();
-    if !is_open {
+    machine.streams.is_active &= machine.ports.streams.is_some() && machine.streams.open(is_terminal);
+    if !machine.streams.is_active {
         refuse(machine);
     }
-    Ok(is_open)
+    Ok(machine.streams.is_active)
 }
 
 /// Logs that the console is used, if the options want streams.
@@ -90,52 +88,57 @@ pub(crate) fn refuse(machine: &Machine<'_>) {
 /// Sends the rest of the workload's output, and its exit code; waits until the host has received them, but not longer than
 /// [`FINISH_WAIT_S`].
 pub(crate) fn finish(machine: &mut Machine<'_>, code: u8) {
-    let streams = &mut machine.streams;
-    streams.code = Some(code);
-    streams.is_acknowledged = false;
+    machine.streams.code = Some(code);
+    machine.streams.is_acknowledged = !machine.streams.is_active;
     let deadline_ms = after_s(now_ms(), FINISH_WAIT_S);
-    while machine.ports.streams.is_some() && !machine.streams.is_acknowledged && now_ms() < deadline_ms {
+    while !machine.streams.is_acknowledged && now_ms() < deadline_ms {
         machine.next_wakeup(deadline_ms);
     }
 }
 
+/// Sets descriptors that are not open.
+fn set(place: &mut [Option<Fd>; 2], sides: [Option<Fd>; 2]) {
+    core::mem::forget(core::mem::replace(place, sides)); // The compiler would add code that closes the old ones.
+}
+
 impl Streams {
-    /// Opens PID 1's side and the workload's.
-    fn open(&mut self, is_terminal: bool) -> Option<()> {
+    /// Opens both sides, for the first workload and for those that restart it. Returns whether they are open.
+    fn open(&mut self, is_terminal: bool) -> bool {
+        let [input, output, _] = &mut self.sides;
         if is_terminal {
-            let [master, slave] = fd::open_pty().ok()?;
-            fd::set_window_size(&master, &self.size);
-            console::lead_session(&slave);
-            self.outputs = [Some(master), None];
-            self.workload = [Some(slave), None, None];
-            return Some(());
+            if let [_, None] = input
+                && let Ok([master, slave]) = fd::open_pty()
+            {
+                set(input, [None, Some(slave)]);
+                set(output, [Some(master), None]);
+                self.resize();
+            }
+            if let [[_, Some(slave)], ..] = &self.sides {
+                fd::set_modes(slave, SANE);
+                console::lead_session(slave);
+            }
+        } else {
+            for (number, sides) in self.sides.iter_mut().enumerate() {
+                if sides[1].is_none() {
+                    set(sides, fd::open_pipe(number == 0));
+                }
+            }
         }
-        let [input, own_input] = fd::open_pipe(1).ok()?;
-        let [own_output, output] = fd::open_pipe(0).ok()?;
-        let [own_error, error] = fd::open_pipe(0).ok()?;
-        self.input = if self.has_ended { None } else { Some(own_input) };
-        self.outputs = [Some(own_output), Some(own_error)];
-        self.workload = [Some(input), Some(output), Some(error)];
-        Some(())
+        self.sides[0][1].is_some()
+    }
+
+    /// Gives the terminal the size of the host's. The master side of a pty is a terminal, a pipe is none.
+    fn resize(&self) {
+        let size: [u8; WINDOW_SIZE] = u64::from(self.size.unwrap_or_default()).to_le_bytes();
+        self.sides[1][0].iter().for_each(|master| fd::set_window_size(master, &size));
     }
 
     /// Duplicates the workload's side to descriptors 0 to 2. Called in the process that becomes the workload.
     pub(crate) fn enter(&self) {
-        match &self.workload {
-            [Some(input), Some(output), Some(error)] => {
-                fd::duplicate(input, 0);
-                fd::duplicate(output, 1);
-                fd::duplicate(error, 2);
+        for (number, [_, side]) in self.sides.iter().enumerate() {
+            if let Some(side) = side.as_ref().or(self.sides[0][1].as_ref()) {
+                fd::duplicate(side, number as u32);
             }
-            [Some(slave), ..] => console::use_terminal(slave),
-            _ => {}
-        }
-    }
-
-    /// Closes the workload's side of the pipes, so that they end with the workload.
-    pub(crate) fn started(&mut self) {
-        if let [_, Some(_), _] = self.workload {
-            self.workload = [None, None, None];
         }
     }
 
@@ -147,27 +150,26 @@ impl Streams {
     /// Returns the port while it has a host and takes no bytes. The port raises no signal when it takes bytes again. Without a host,
     /// poll(2) would return at once.
     pub(crate) fn blocked_port<'a>(&self, ports: &'a Ports) -> Option<&'a Fd> {
-        ports.streams.as_ref().filter(|_| self.is_blocked && self.has_host)
+        ports.streams.as_ref().filter(|_| self.has_host && !OUTPUT.is_empty())
     }
 
     /// Moves the bytes that can be moved now. Returns in how many milliseconds to call this again if there is no signal before.
+    #[inline(never)]
     pub(crate) fn advance(&mut self, ports: &Ports) -> u64 {
-        let Some(port) = &ports.streams else { return NEVER };
+        let Some(port) = ports.streams.as_ref().filter(|_| self.is_active) else { return NEVER };
         self.receive(port);
-        let mut wait_ms = NEVER;
-        match self.input.as_ref().or(self.outputs[0].as_ref()) {
-            Some(input) if INPUT.flush(input) => {}
-            Some(_) => wait_ms = RETRY_MS,
-            None => INPUT.clear(),
-        }
-        self.is_blocked = false;
+        // Without a sink there is no input.
+        let is_taken = self.sides[0][0].as_ref().or(self.sides[1][0].as_ref()).is_none_or(|sink| INPUT.flush(sink));
         for _ in 0..MAX_MOVED {
             if !OUTPUT.flush(port) {
-                self.is_blocked = true;
                 return RETRY_MS;
             }
             if !self.fill() {
-                return if core::mem::take(&mut self.has_news) { 0 } else { wait_ms };
+                return match () {
+                    () if self.signals != 0 => 0,
+                    () if is_taken => NEVER,
+                    () => RETRY_MS,
+                };
             }
         }
         0
@@ -175,78 +177,72 @@ impl Streams {
 
     /// Fills the frame for the host. Returns `false` if there is nothing to send.
     fn fill(&mut self) -> bool {
-        if !self.is_requested && !self.has_ended && self.missing == 0 && INPUT.is_empty() && self.outputs[0].is_some() {
+        if !self.is_requested && !self.has_ended && self.missing == 0 && INPUT.is_empty() && self.sides[1][0].is_some()
+        {
             self.is_requested = true;
-            OUTPUT.frame(Kind::Input);
+            OUTPUT.frame(Kind::Input, 0);
             return true;
         }
-        for (output, kind) in self.outputs.iter().zip([Kind::Output, Kind::Error]) {
-            if let Some(output) = output
-                && OUTPUT.fill(output, MAX_DATA) > 0
-            {
-                OUTPUT.frame(kind);
+        for ([output, _], kind) in self.sides[1..].iter().zip([Kind::Output, Kind::Error]) {
+            let length = output.as_ref().map_or(0, |output| OUTPUT.fill(output, MAX_DATA));
+            if length > 0 {
+                OUTPUT.frame(kind, length as u32);
                 return true;
             }
         }
-        if let Some(code) = self.code.take() {
-            OUTPUT.frame_byte(Kind::Exit, code);
-            return true;
+        let code = self.code.take();
+        if let Some(code) = code {
+            OUTPUT.frame(Kind::Exit, code.into());
         }
-        false
+        code.is_some()
     }
 
-    /// Receives the frames that the host has sent. After an invalid one, nothing more is received.
+    /// Receives the frames that the host has sent.
     fn receive(&mut self, port: &Fd) {
         loop {
             if self.missing > 0 {
                 let read = INPUT.fill(port, self.missing);
-                self.missing -= read;
                 if read == 0 {
                     return;
                 }
+                self.missing -= read;
                 continue;
             }
-            let wanted = HEADER_BYTES + self.data;
-            let Some(room) = self.head.get_mut(self.received..wanted) else { return };
+            let Some(room) = self.header.get_mut(self.received..) else { return };
             let read = fd::read_into(port, room);
             self.has_host = read != Ok(0);
             let Ok(read @ 1..) = read else { return };
             self.received += read;
-            if self.received == wanted {
+            if self.received == HEADER_BYTES {
+                self.received = 0;
                 self.take_frame();
             }
         }
     }
 
-    /// Handles the frame whose header, or whose header and short data, were received.
-    fn take_frame(&mut self) -> Option<()> {
-        let (header, data) = self.head.split_first_chunk()?;
-        let (kind, length) = frame::parse(*header)?;
-        if kind != Kind::Input && self.data < length {
-            self.data = length;
-            return None;
-        }
-        (self.received, self.data) = (0, 0);
-        self.has_news = true;
+    /// Handles a frame whose header was received.
+    fn take_frame(&mut self) {
+        let Some((kind, number)) = frame::parse(self.header) else { return };
         match kind {
             Kind::Input => {
-                (self.is_requested, self.missing) = (false, length);
-                if length == 0 {
-                    (self.has_ended, self.input) = (true, None);
+                (self.is_requested, self.missing) = (false, number as usize);
+                if number == 0 {
+                    self.has_ended = true;
+                    self.sides[0][0] = None;
                 }
             }
-            Kind::Output => self.outputs[0] = None,
-            Kind::Error => self.outputs[1] = None,
-            Kind::Signal => self.signals |= bit(*data.first()?),
+            Kind::Output => self.sides[1][0] = None,
+            Kind::Error => self.sides[2][0] = None,
+            Kind::Signal => self.signals |= bit(number as u8),
             Kind::Window => {
-                self.size = *data.first_chunk()?;
-                self.has_size = true;
-                if let [Some(master), None] = &self.outputs {
-                    fd::set_window_size(master, &self.size);
-                }
+                self.size = Some(number);
+                self.signals |= NEWS;
+                self.resize();
             }
-            Kind::Exit => self.is_acknowledged = true,
+            Kind::Exit => {
+                self.is_acknowledged = true;
+                self.signals |= NEWS;
+            }
         }
-        Some(())
     }
 }

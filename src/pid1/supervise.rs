@@ -56,7 +56,6 @@ fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
             return Ok(NOT_STARTED);
         }
     }
-    machine.streams.started();
     notify::send(machine, None);
     if machine.options.has(Switch::Timing) {
         machine.timeline.print();

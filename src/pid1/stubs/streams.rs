@@ -21,8 +21,6 @@ pub(crate) fn finish(_: &mut Machine<'_>, _: u8) {}
 impl Streams {
     pub(crate) fn enter(&self) {}
 
-    pub(crate) fn started(&mut self) {}
-
     pub(crate) fn advance(&mut self, _: &Ports) -> u64 {
         NEVER
     }

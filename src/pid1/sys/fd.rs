@@ -451,25 +451,20 @@ pub(crate) fn open_pty() -> Result<[Fd; 2], Errno> {
     Ok([master, slave])
 }
 
-/// `int pipe2(int descriptors[2], int flags)` — pipe(2): opens a pipe. The side with this index, 0 to read and 1 to write, is for PID 1:
-/// it does not block, and raises SIGIO. The other side is for the workload. Returns both, in the order of their indices.
-pub(crate) fn open_pipe(own: usize) -> Result<[Fd; 2], Errno> {
+/// `int pipe2(int descriptors[2], int flags)` — pipe(2): opens a pipe. The first side that is returned is for PID 1, which writes if
+/// `is_input`, and reads otherwise: it does not block, and raises SIGIO. The other side is for the workload. `None` after an error.
+pub(crate) fn open_pipe(is_input: bool) -> [Option<Fd>; 2] {
     let mut numbers = [0i32; 2];
-    // SAFETY: two numbers are writable over the call; when it succeeds the descriptors are new. fcntl takes numbers.
-    let sides = unsafe {
-        done(sc::syscall!(PIPE2, numbers.as_mut_ptr(), O_CLOEXEC | O_NONBLOCK))?;
-        let [read, write] = numbers.map(|number| Fd::from_result(number as usize));
-        [read?, write?]
-    };
-    for (place, side) in sides.iter().enumerate() {
-        if place == own {
-            signal_when_ready(side);
-        } else {
-            // SAFETY: fcntl takes numbers here.
-            unsafe { sc::syscall!(FCNTL, raw(side), F_SETFL, 0) };
-        }
+    // SAFETY: two numbers are writable over the call; when it succeeds the descriptors are new.
+    unsafe { sc::syscall!(PIPE2, numbers.as_mut_ptr(), O_CLOEXEC) };
+    let [read, write] = numbers.map(|number| NonZeroI32::new(number).map(Fd));
+    let sides = if is_input { [write, read] } else { [read, write] };
+    if let [Some(own), _] = &sides {
+        // SAFETY: fcntl takes numbers here. This call cannot fail, and the next one may for lack of memory.
+        unsafe { sc::syscall!(FCNTL, raw(own), F_SETFL, O_NONBLOCK) };
+        signal_when_ready(own);
     }
-    Ok(sides)
+    sides
 }
 
 /// Bytes of a seed that are passed to the kernel.

@@ -72,22 +72,14 @@ impl Stream {
         read
     }
 
-    /// Makes the bytes of one [`Stream::fill`], or none, the data of a frame.
-    pub(crate) fn frame(&self, kind: Kind) {
+    /// Puts a header before the bytes of one [`Stream::fill`], or before none.
+    pub(crate) fn frame(&self, kind: Kind, number: u32) {
         let pending = self.pending();
-        for (place, byte) in pending.buffer.iter_mut().zip(frame::header(kind, pending.length)) {
+        for (place, byte) in pending.buffer.iter_mut().zip(frame::header(kind, number)) {
             *place = byte;
         }
         pending.start = 0;
         pending.length += HEADER_BYTES;
-    }
-
-    /// Makes a frame of one byte.
-    pub(crate) fn frame_byte(&self, kind: Kind, byte: u8) {
-        let pending = self.pending();
-        pending.buffer[HEADER_BYTES] = byte;
-        pending.length = 1;
-        self.frame(kind);
     }
 
     /// `ssize_t write(int fd, const void *buffer, size_t count)` — write(2): writes the bytes; discards them after an error of the sink

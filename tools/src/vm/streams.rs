@@ -141,12 +141,12 @@ impl Streams {
 impl Remote {
     /// Sends a signal to the workload.
     pub fn signal(&self, number: u8) {
-        self.0.send(Kind::Signal, &[number]);
+        self.0.send(Kind::Signal, number.into());
     }
 
-    /// Sends the size of the terminal, a `struct winsize`.
-    pub fn resize(&self, size: [u8; 8]) {
-        self.0.send(Kind::Window, &size);
+    /// Sends the size of the terminal.
+    pub fn resize(&self, rows: u16, columns: u16) {
+        self.0.send(Kind::Window, u32::from(columns) << 16 | u32::from(rows));
     }
 
     /// Stores the rest of the output without waiting for its reader: the workload has ended.
@@ -171,12 +171,21 @@ impl Shared {
         waiting.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends a frame. An error means that the machine has ended.
-    fn send(&self, kind: Kind, data: &[u8]) {
-        let frame = [&frame::header(kind, data.len()), data].concat();
+    /// Sends a frame without data.
+    fn send(&self, kind: Kind, number: u32) {
+        self.write(&frame::header(kind, number));
+    }
+
+    /// Sends standard input, at most [`MAX_DATA`] bytes.
+    fn send_input(&self, data: &[u8]) {
+        self.write(&[&frame::header(Kind::Input, data.len() as u32), data].concat());
+    }
+
+    /// Writes a frame. An error means that the machine has ended.
+    fn write(&self, frame: &[u8]) {
         let mut link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut link.stream {
-            Some(stream) => drop(stream.write_all(&frame)),
+            Some(stream) => drop(stream.write_all(frame)),
             None => link.early.extend(frame),
         }
     }
@@ -195,7 +204,11 @@ impl Shared {
         let mut header = [0; HEADER_BYTES];
         loop {
             stream.read_exact(&mut header)?;
-            let (kind, length) = frame::parse(header).ok_or(io::ErrorKind::InvalidData)?;
+            let (kind, number) = frame::parse(header).ok_or(io::ErrorKind::InvalidData)?;
+            let length = if kind.has_data() { number as usize } else { 0 };
+            if length > MAX_DATA {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
             let mut data = vec![0; length];
             stream.read_exact(&mut data)?;
             match kind {
@@ -214,8 +227,8 @@ impl Shared {
                     self.changed.notify_all();
                 }
                 Kind::Exit => {
-                    self.change(|state| (state.code, state.has_ended) = (data.first().copied(), false));
-                    self.send(Kind::Exit, &[]);
+                    self.change(|state| (state.code, state.has_ended) = (Some(number as u8), false));
+                    self.send(Kind::Exit, 0);
                     // A workload that is restarted requests input again.
                     is_started = false;
                     report(Event::Ended);
@@ -235,7 +248,7 @@ fn write_output(shared: &Shared, mut files: [Option<File>; 2], report: &dyn Fn(E
         let file = &mut files[usize::from(kind == Kind::Error)];
         if file.as_ref().is_some_and(|file| write_all(file, &data).is_err()) {
             *file = None;
-            shared.send(kind, &[]);
+            shared.send(kind, 0);
             if kind == Kind::Output {
                 report(Event::OutputClosed);
             }
@@ -287,12 +300,12 @@ fn send_input(
         if is_end && is_terminal {
             /// The control character VEOF of a new terminal.
             const CONTROL_D: u8 = 4;
-            shared.send(Kind::Input, &[CONTROL_D]);
+            shared.send_input(&[CONTROL_D]);
             if requested.recv().is_err() {
                 return;
             }
         }
-        shared.send(Kind::Input, &data);
+        shared.send_input(&data);
         if is_end {
             return;
         }

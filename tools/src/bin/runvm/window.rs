@@ -23,7 +23,8 @@ impl Window {
     /// Sends the size, which the machine reads later: zeros if there is no terminal. Errors are ignored.
     pub(crate) fn send(&mut self) {
         let size = terminal::size();
-        self.remote.iter().for_each(|remote| remote.resize(size.unwrap_or_default()));
+        let [rows, columns] = size.map_or([0; 2], |[a, b, c, d, ..]| [[a, b], [c, d]].map(u16::from_le_bytes));
+        self.remote.iter().for_each(|remote| remote.resize(rows, columns));
         let stream = match &mut self.stream {
             Some(stream) => stream,
             none => match self.listener.accept() {

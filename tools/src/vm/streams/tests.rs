@@ -33,14 +33,18 @@ fn rig(is_terminal: bool) -> Rig {
 
 impl Rig {
     fn send(&mut self, kind: Kind, data: &[u8]) {
-        self.machine.write_all(&[&frame::header(kind, data.len()), data].concat()).unwrap();
+        self.machine.write_all(&[&frame::header(kind, data.len() as u32), data].concat()).unwrap();
+    }
+
+    fn exit(&mut self, code: u8) {
+        self.machine.write_all(&frame::header(Kind::Exit, code.into())).unwrap();
     }
 
     fn next(&mut self) -> (Kind, Vec<u8>) {
         let mut header = [0; HEADER_BYTES];
         self.machine.read_exact(&mut header).unwrap();
         let (kind, length) = frame::parse(header).unwrap();
-        let mut data = vec![0; length];
+        let mut data = vec![0; length as usize];
         self.machine.read_exact(&mut data).unwrap();
         (kind, data)
     }
@@ -72,7 +76,7 @@ fn outputs_stay_apart_and_the_exit_code_is_acknowledged_after_them() {
     rig.send(Kind::Output, b"out\0\xff");
     rig.send(Kind::Error, b"error");
     rig.send(Kind::Output, b" more");
-    rig.send(Kind::Exit, &[7]);
+    rig.exit(7);
     assert_eq!(rig.next(), (Kind::Exit, vec![]));
     assert_eq!(rig.events.recv(), Ok(Event::Ended));
     assert_eq!(rig.finish(), (Some(7), b"out\0\xff more".to_vec(), b"error".to_vec()));
@@ -95,7 +99,7 @@ fn input_is_sent_on_request_up_to_its_end() {
     assert_eq!(rig.events.recv(), Ok(Event::Started));
     // A request after the end has no answer, and does no harm.
     rig.send(Kind::Input, &[]);
-    rig.send(Kind::Exit, &[0]);
+    rig.exit(0);
     assert_eq!(rig.next(), (Kind::Exit, vec![]));
 }
 
@@ -141,10 +145,10 @@ fn a_slow_reader_stops_a_running_workload_and_not_the_end_of_the_machine() {
     let mut machine = rig.machine.try_clone().unwrap();
     let sender = thread::spawn(move || {
         for number in 0..frames {
-            machine.write_all(&frame::header(Kind::Output, MAX_DATA)).unwrap();
+            machine.write_all(&frame::header(Kind::Output, MAX_DATA as u32)).unwrap();
             machine.write_all(&[number as u8; MAX_DATA]).unwrap();
         }
-        machine.write_all(&[&frame::header(Kind::Exit, 1)[..], &[3]].concat()).unwrap();
+        machine.write_all(&frame::header(Kind::Exit, 3)).unwrap();
     });
     // Nothing reads standard output: the sender waits until the rest is stored.
     drop(rig.streams.shared.wait(|state| state.bytes >= MAX_RUNNING_BYTES));
@@ -164,18 +168,18 @@ fn frames_wait_for_the_connection() {
     let ends = Ends { stdin: None, stdout: None, stderr: None, is_terminal: false };
     let streams = Streams::listen(&socket, ends, |_| ()).unwrap();
     let remote = streams.remote();
-    remote.resize([1; 8]);
+    remote.resize(0x102, 0x304);
     let mut machine = UnixStream::connect(&socket).unwrap();
-    let mut bytes = [0; 2 * HEADER_BYTES];
+    let mut bytes = [0; HEADER_BYTES];
     machine.read_exact(&mut bytes).unwrap();
-    assert_eq!(bytes, [4, 0, 0, 0, 0, 0, 0, 8, 1, 1, 1, 1, 1, 1, 1, 1]);
+    assert_eq!(bytes, [4, 0, 0, 0, 3, 4, 1, 2]);
     remote.signal(15);
-    machine.read_exact(&mut bytes[..HEADER_BYTES + 1]).unwrap();
-    assert_eq!(bytes[..HEADER_BYTES + 1], [3, 0, 0, 0, 0, 0, 0, 1, 15]);
+    machine.read_exact(&mut bytes).unwrap();
+    assert_eq!(bytes, [3, 0, 0, 0, 0, 0, 0, 15]);
     // Without standard input, the first request is answered with its end.
     machine.write_all(&frame::header(Kind::Input, 0)).unwrap();
-    machine.read_exact(&mut bytes[..HEADER_BYTES]).unwrap();
-    assert_eq!(bytes[..HEADER_BYTES], [0; HEADER_BYTES]);
+    machine.read_exact(&mut bytes).unwrap();
+    assert_eq!(bytes, [0; HEADER_BYTES]);
     drop(machine);
     assert_eq!(streams.finish(), None);
 }
