@@ -49,10 +49,8 @@ pub(crate) struct Streams {
     is_active: bool,
     /// The host is connected to the port.
     has_host: bool,
-    /// The host has been asked for input and has not sent it.
+    /// The host has been asked for input and has not sent it, or has sent its end.
     is_requested: bool,
-    /// The input has ended.
-    has_ended: bool,
     /// The host has received the exit code.
     is_acknowledged: bool,
 }
@@ -177,8 +175,7 @@ impl Streams {
 
     /// Fills the frame for the host. Returns `false` if there is nothing to send.
     fn fill(&mut self) -> bool {
-        if !self.is_requested && !self.has_ended && self.missing == 0 && INPUT.is_empty() && self.sides[1][0].is_some()
-        {
+        if !self.is_requested && self.missing == 0 && INPUT.is_empty() && self.sides[1][0].is_some() {
             self.is_requested = true;
             OUTPUT.frame(Kind::Input, 0);
             return true;
@@ -223,16 +220,15 @@ impl Streams {
     /// Handles a frame whose header was received.
     fn take_frame(&mut self) {
         let Some((kind, number)) = frame::parse(self.header) else { return };
+        if number == 0
+            && let Some(sides) = self.sides.get_mut(kind as usize)
+        {
+            sides[0] = None;
+        }
         match kind {
-            Kind::Input => {
-                (self.is_requested, self.missing) = (false, number as usize);
-                if number == 0 {
-                    self.has_ended = true;
-                    self.sides[0][0] = None;
-                }
-            }
-            Kind::Output => self.sides[1][0] = None,
-            Kind::Error => self.sides[2][0] = None,
+            // After its end, no more input is requested.
+            Kind::Input => (self.is_requested, self.missing) = (number == 0, number as usize),
+            Kind::Output | Kind::Error => {}
             Kind::Signal => self.signals |= bit(number as u8),
             Kind::Window => {
                 self.size = Some(number);
