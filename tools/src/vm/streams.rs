@@ -14,6 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use whit::frame::{self, HEADER_BYTES, Kind, MAX_DATA};
 
 /// The most bytes of output that are stored while the workload runs.
@@ -44,8 +45,8 @@ pub enum Event {
     Started,
     /// The workload ended, and its output was received.
     Ended,
-    /// Standard output cannot be written to: its reader has gone.
-    OutputClosed,
+    /// Standard output cannot be written to, for this reason: [`Errno::PIPE`] if its reader has gone.
+    OutputClosed(Errno),
     /// The keys ctrl-a x.
     Quit,
 }
@@ -246,11 +247,11 @@ fn write_output(shared: &Shared, mut files: [Option<File>; 2], report: &dyn Fn(E
         let Some((kind, data)) = state.output.pop_front() else { return };
         drop(state);
         let file = &mut files[usize::from(kind == Kind::Error)];
-        if file.as_ref().is_some_and(|file| write_all(file, &data).is_err()) {
+        if let Some(error) = file.as_ref().and_then(|file| write_all(file, &data).err()) {
             *file = None;
             shared.send(kind, 0);
             if kind == Kind::Output {
-                report(Event::OutputClosed);
+                report(Event::OutputClosed(Errno::from_io_error(&error).unwrap_or(Errno::PIPE)));
             }
         }
         shared.change(|state| state.bytes -= data.len());

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::process::Signal;
 use signal_hook::consts::SIGPIPE;
 use whit::contract::{EXIT_PORT, STREAMS_PORT, WINDOW_PORT};
@@ -58,13 +59,13 @@ impl Session {
         let folder = Temporary::directory(&std::env::temp_dir(), "whit-").map_err(failed)?;
         let (shown, is_shown) = channel();
         let console = Arc::new(Mutex::new(Console::new(self.console.take(), self.timeline, shown)));
-        let (is_output_closed, has_quit) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (output_error, has_quit) = (Arc::new(OnceLock::new()), Arc::new(AtomicBool::new(false)));
         // The threads of the ports start before the machine, which they may have to end.
         let ender: Arc<OnceLock<Arc<Ender>>> = Arc::default();
         let mut streams = None;
         if let Some(attached) = self.streams.take() {
             let path = folder.path().join("streams");
-            let report = self.reporter(&console, &ender, &is_output_closed, &has_quit);
+            let report = self.reporter(&console, &ender, &output_error, &has_quit);
             streams = Some(Streams::listen(&path, ends(&attached, self.tty), report).map_err(failed)?);
             command = command.port(STREAMS_PORT, path);
         } else {
@@ -135,8 +136,11 @@ impl Session {
         for line in failures {
             eprintln!("runvm: {line}");
         }
-        if is_output_closed.load(Ordering::Relaxed) {
-            temporary::end_by(SIGPIPE);
+        match output_error.get() {
+            // A terminal that was hung up fails with EIO.
+            Some(&(Errno::PIPE | Errno::IO)) => temporary::end_by(SIGPIPE),
+            Some(errno) => return Err(format!("standard output cannot be written: {errno}")),
+            None => {}
         }
         // Any process in the machine can write an exit line to the console, but only the init can open the ports.
         let has_port = machine.has_opened(EXIT_PORT);
@@ -157,10 +161,10 @@ impl Session {
         &self,
         console: &Arc<Mutex<Console>>,
         ender: &Arc<OnceLock<Arc<Ender>>>,
-        is_output_closed: &Arc<AtomicBool>,
+        output_error: &Arc<OnceLock<Errno>>,
         has_quit: &Arc<AtomicBool>,
     ) -> impl Fn(Event) + Send + Sync + 'static {
-        let (console, ender, is_output_closed) = (Arc::clone(console), Arc::clone(ender), Arc::clone(is_output_closed));
+        let (console, ender, output_error) = (Arc::clone(console), Arc::clone(ender), Arc::clone(output_error));
         let (has_shell, has_quit) = (self.has_shell, Arc::clone(has_quit));
         move |event| {
             // There are no events before the machine has started.
@@ -179,8 +183,8 @@ impl Session {
                         lock(&console).show();
                     }
                 }
-                Event::OutputClosed => {
-                    is_output_closed.store(true, Ordering::Relaxed);
+                Event::OutputClosed(errno) => {
+                    let _ = output_error.set(errno); // the first and only one
                     ender.power_off();
                 }
                 Event::Quit => {

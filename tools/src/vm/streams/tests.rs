@@ -131,7 +131,7 @@ fn a_reader_that_has_gone_is_told_to_the_machine() {
     rig.stdout = None;
     rig.send(Kind::Output, b"lost");
     assert_eq!(rig.next(), (Kind::Output, vec![]));
-    assert_eq!(rig.events.recv(), Ok(Event::OutputClosed));
+    assert_eq!(rig.events.recv(), Ok(Event::OutputClosed(Errno::PIPE)));
     rig.send(Kind::Output, b"lost");
     rig.send(Kind::Error, b"kept");
     assert_eq!(rig.finish(), (None, vec![], b"kept".to_vec()));
