@@ -367,6 +367,16 @@ fn an_archive_without_entries_is_an_empty_root() {
 }
 
 #[test]
+fn a_missing_end_mark_is_accepted_only_with_the_option() {
+    let tar = file("a", b"first");
+    let folder = tempfile::tempdir().unwrap();
+    let output = mkcpio(folder.path(), &["--rootfs", "-"], &tar);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("ends at byte 1024"));
+    let (_, archive) = make(folder.path(), &["--rootfs", "-", "--no-end-mark"], &tar);
+    assert!(listing(&archive).contains_key("a"));
+}
+
+#[test]
 fn layers_are_refused_whatever_else_is_in_the_archive() {
     let hash = "0123456789abcdef".repeat(4);
     let blob = file(&format!("blobs/sha256/{hash}"), b"");

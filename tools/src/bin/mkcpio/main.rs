@@ -52,6 +52,7 @@ fn build(arguments: Build, inputs: Vec<Input>) -> Result<(), String> {
         seed: arguments.seed,
         record: arguments.record.clone(),
         rootfs: arguments.rootfs.clone(),
+        missing_end_accepted: arguments.no_end_mark,
         config: arguments.config.as_deref().map(read_config).transpose()?,
     };
     let mtime = initramfs::mtime(env::var_os("SOURCE_DATE_EPOCH").as_deref())?;

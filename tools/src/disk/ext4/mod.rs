@@ -15,9 +15,10 @@
 //! - `file`, `extents`, `directory`, `attributes`: contents
 //! - `disk`, `writer`: the disk file
 //! - `finish`, `inodes`, `groups`, `identity`: the metadata at the end
-//! - `read`, `verify`: reads the finished disk
+//! - `read`, `check`, `verify`: reads the finished disk, and checks it
 
 mod attributes;
+mod check;
 mod checksum;
 mod directory;
 mod disk;

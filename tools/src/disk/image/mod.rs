@@ -10,6 +10,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 
+use rustix::fs::{Advice, fadvise};
 use whit::contract::IMAGE_RECORD;
 
 use crate::archive::seekable::{self, seekable};
@@ -295,7 +296,7 @@ pub fn build_from(input: Input, output: &File, options: &Options) -> Result<Summ
         error => error,
     })?;
     if options.is_partitioned {
-        write_table(output, options, &mut totals).map_err(ext4::Error::Write)?;
+        write_table(output, options, &mut totals)?;
     }
     Ok(Summary {
         totals,
@@ -321,7 +322,7 @@ fn finish(options: &Options) -> Finish {
 }
 
 /// Writes the partition table around a finished file system.
-fn write_table(output: &File, options: &Options, totals: &mut ext4::Totals) -> io::Result<()> {
+fn write_table(output: &File, options: &Options, totals: &mut ext4::Totals) -> Result<(), ext4::Error> {
     let label: Vec<u8> = options.label.iter().copied().take_while(|byte| *byte != 0).collect();
     let name = if label.is_empty() { "root".into() } else { String::from_utf8_lossy(&label) };
     let disk = match options.size {
@@ -334,6 +335,17 @@ fn write_table(output: &File, options: &Options, totals: &mut ext4::Totals) -> i
     output.write_all_at(&back, start)?;
     output.set_len(disk)?;
     totals.image_bytes = disk;
+    if options.is_verified {
+        output.sync_data()?;
+        let _ = fadvise(output, 0, None, Advice::DontNeed); // the kernel may ignore it
+        for (offset, expected) in [(0, table.front()), (start, back)] {
+            let mut found = vec![0; expected.len()];
+            output.read_exact_at(&mut found, offset)?;
+            if found != expected {
+                return Err(ext4::Error::ReadBack(ext4::read::Error::Damaged(ext4::read::Damage::PartitionTable)));
+            }
+        }
+    }
     Ok(())
 }
 

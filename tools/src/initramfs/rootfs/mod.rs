@@ -125,13 +125,14 @@ pub enum Problem {
 }
 
 impl Rootfs {
-    /// Reads the names of the tar `input`, plain or compressed, from a file or a pipe.
+    /// Reads the names of the tar `input`, plain or compressed, from a file or a pipe; `missing_end_accepted` accepts one without
+    /// its end mark.
     ///
     /// # Errors
     /// An archive that is damaged, truncated or of another type; invalid paths; an attribute that is too long.
-    pub fn open(input: File) -> Result<Self, Error> {
+    pub fn open(input: File, missing_end_accepted: bool) -> Result<Self, Error> {
         let tar = seekable(input)?;
-        let mut reader = Reader::new(&tar);
+        let mut reader = Reader::new(&tar).accept_missing_end(missing_end_accepted);
         let (mut names, mut summary, mut entry) = (Names::new(), Summary::default(), Entry::default());
         let mut survey = Survey::default();
         while reader.next(&mut entry)? {
