@@ -25,6 +25,38 @@ impl Address {
     }
 }
 
+/// Parses an address as in RFC 4291 §2.2, forms 1 and 2.
+#[inline(never)]
+pub fn parse(text: &[u8]) -> Option<Address> {
+    let mut groups = [[0; 2]; 8];
+    let (mut count, mut gap) = (0, None);
+    // A colon at an end is one of two: an empty part is the gap, and the other empty part at that end is none.
+    let (starts, ends) = (text.starts_with(b":"), text.ends_with(b":"));
+    let inner = text.get(usize::from(starts)..text.len().wrapping_sub(usize::from(ends)))?;
+    for part in split(inner, b':') {
+        let value = part.iter().try_fold(0u32, |value, digit| Some(value << 4 | char::from(*digit).to_digit(16)?))?;
+        if part.is_empty() && gap.is_none() {
+            gap = Some(count);
+        } else if (1..=4).contains(&part.len()) {
+            *groups.get_mut(count)? = (value as u16).to_be_bytes();
+            count += 1;
+        } else {
+            return None;
+        }
+    }
+    // The gap is at the end that has a colon, and has one group at least.
+    let is_valid = match gap {
+        None => count == 8 && !starts && !ends,
+        Some(gap) => count < 8 && starts == (gap == 0) && ends == (gap == count),
+    };
+    let moved = 8usize.wrapping_sub(count);
+    for place in (gap.unwrap_or(count)..count).rev() {
+        let group = core::mem::take(groups.get_mut(place)?);
+        *groups.get_mut(place.wrapping_add(moved))? = group;
+    }
+    groups.as_flattened().first_chunk().copied().map(Address).filter(|_| is_valid)
+}
+
 impl uDisplay for Address {
     /// Writes the address as in RFC 5952 §4: `::` is the longest run of at least two zero groups, the first among equals.
     #[inline(never)]
@@ -127,6 +159,12 @@ impl NameServers {
         self.expire(now_ms) || is_longer
     }
 
+    /// Adds a server without an end.
+    #[inline(never)]
+    pub fn add(&mut self, interface: u32, address: Address) {
+        let _ = self.servers.push(NameServer { address, interface, until_ms: NEVER });
+    }
+
     /// Removes the servers of an interface that was removed. Returns whether there were any.
     pub fn forget(&mut self, interface: u32) -> bool {
         self.keep(|server| server.interface != interface)
@@ -178,6 +216,40 @@ mod tests {
                     assert_eq!(shown(&Address(expected.octets())), expected.to_string());
                 }
             }
+        }
+    }
+
+    #[test]
+    fn addresses_are_parsed_as_by_std() {
+        for text in [
+            "::",
+            "::1",
+            "1::",
+            "2001:db8::5",
+            "2001:DB8:0:0:1:2:3:4",
+            "fe80::1:2",
+            "1:2:3:4:5:6:7:8",
+            "1:2:3:4:5:6:7::",
+            "::2:3:4:5:6:7:8",
+            "a::b::c",
+            ":::",
+            "1:2:3:4:5:6:7",
+            "1:2:3:4:5:6:7:8:9",
+            "1:2:3:4::5:6:7:8",
+            "12345::",
+            "",
+            ":",
+            "1:",
+            ":1",
+            "g::",
+            "1.2.3.4",
+            "::1%eth0",
+            "1::2:",
+            " ::1",
+            "+1::",
+        ] {
+            let expected = text.parse::<Ipv6Addr>().ok().map(|address| Address(address.octets()));
+            assert_eq!(parse(text.as_bytes()), expected, "{text}");
         }
     }
 

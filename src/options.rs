@@ -80,6 +80,9 @@ pub struct Given<'a> {
     pub text: &'a [u8],
 }
 
+/// Options of dracut that are reported as unknown: the machine would lack its network.
+const UNKNOWN: &[u8] = b"bond bridge team";
+
 /// The iterator of [`Sources::each`].
 #[derive(Clone, Copy, Debug)]
 pub struct Each<'a> {
@@ -103,6 +106,7 @@ impl<'a> Iterator for Each<'a> {
                 match strip_prefix(name, b"whit.") {
                     Some(name) => given.name = name,
                     None if position(KERNEL_NAMES, b' ', name).is_some() => {}
+                    None if Feature::StaticIp.is_enabled() && position(UNKNOWN, b' ', name).is_some() => {}
                     None => continue, // an option of the kernel or of a module
                 }
             }

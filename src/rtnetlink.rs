@@ -6,11 +6,13 @@ use linux_raw_sys::net::net_device_flags::IFF_UP;
 use linux_raw_sys::netlink as nl;
 
 use crate::dhcp::routes::Route;
+use crate::dhcp::wire::HardwareAddress;
 use crate::ipv4::Address;
+use crate::ipv6;
 
 mod message;
 
-pub use message::{Link, MAX_REPLY, Message, messages};
+pub use message::{Link, MAX_REPLY, Message, is_meant, messages, parse_mac};
 
 /// The limit of a request, in bytes. The longest is an address with its lifetimes.
 pub const MAX_REQUEST: usize = 96;
@@ -82,6 +84,20 @@ impl Request {
         request
     }
 
+    /// Builds a request that ends with an attribute of bytes. It always fits, as a word does.
+    #[inline(never)]
+    fn with(head: u32, words: &[u32], kinds: &[u8], kind: u8, payload: &[u8]) -> Self {
+        let mut request = Self::new(head, words, kinds);
+        request.put((payload.len() as u32).wrapping_add(4) | u32::from(kind) << 16);
+        let _ = request.bytes.extend_from_slice(payload);
+        while !request.bytes.len().is_multiple_of(ALIGNMENT) && request.bytes.push(0).is_ok() {}
+        let length = request.bytes.len() as u32;
+        if let Some(first) = request.bytes.first_chunk_mut() {
+            *first = length.to_le_bytes();
+        }
+        request
+    }
+
     /// Appends a word. It always fits: the tests build the longest request of each kind.
     #[inline(never)]
     fn put(&mut self, word: u32) {
@@ -96,6 +112,10 @@ impl Request {
 
 /// The flags of a request that creates or replaces.
 const SET: u32 = nl::NLM_F_ACK | nl::NLM_F_CREATE | nl::NLM_F_REPLACE;
+
+/// The type and flags of a request that adds a route, and fails if there is one.
+const ADD_ROUTE: u32 = head(RTM_NEWROUTE, nl::NLM_F_ACK | nl::NLM_F_CREATE | nl::NLM_F_EXCL);
+const RTN_UNICAST: u32 = 1;
 
 /// Returns the type and flags of a request, as in its header.
 const fn head(kind: u16, flags: u32) -> u32 {
@@ -117,6 +137,30 @@ pub fn set_mtu(interface: u32, mtu: u32) -> Request {
     // struct ifinfomsg: family, padding, type; index; flags; change
     let words = [0, interface, IFF_UP as u32, IFF_UP as u32, mtu];
     Request::new(const { head(RTM_NEWLINK, nl::NLM_F_ACK) }, &words, &[0, 0, 0, 0, IFLA_MTU as u8])
+}
+
+/// Sets the hardware address of an interface.
+pub fn set_mac(interface: u32, address: HardwareAddress) -> Request {
+    Request::with(
+        const { head(RTM_NEWLINK, nl::NLM_F_ACK) },
+        &[0, interface, 0, 0],
+        &[0; 4],
+        IFLA_ADDRESS as u8,
+        &address,
+    )
+}
+
+/// Adds an IPv6 address (RTM_NEWADDR).
+pub fn add_address6(interface: u32, address: &ipv6::Address, prefix_length: u8) -> Request {
+    let fixed = u32::from_le_bytes([AF_INET6, prefix_length, 0, 0]);
+    Request::with(const { head(RTM_NEWADDR, SET) }, &[fixed, interface], &[0; 2], IFA_ADDRESS, &address.0)
+}
+
+/// Adds a default route of IPv6, past a gateway that may be outside the subnet.
+pub fn add_gateway6(interface: u32, gateway: &ipv6::Address) -> Request {
+    let fixed = nl::rt_class_t::RT_TABLE_MAIN as u32 | nl::RTPROT_STATIC << 8 | RTN_UNICAST << 24;
+    let words = [u32::from(AF_INET6), fixed, nl::RTNH_F_ONLINK, interface];
+    Request::with(ADD_ROUTE, &words, &[0, 0, 0, RTA_OIF], RTA_GATEWAY, &gateway.0)
 }
 
 /// An address on an interface.
@@ -168,7 +212,7 @@ impl InterfaceAddress {
     /// outside the subnet (RTNH_F_ONLINK): clouds lease a /32. Fails with EEXIST if there is a route to the destination with this
     /// metric.
     pub fn add_route(&self, route: &Route, metric: u32) -> Request {
-        self.route(const { head(RTM_NEWROUTE, nl::NLM_F_ACK | nl::NLM_F_CREATE | nl::NLM_F_EXCL) }, route, metric)
+        self.route(ADD_ROUTE, route, metric)
     }
 
     /// Removes exactly this route (RTM_DELROUTE).
@@ -179,7 +223,6 @@ impl InterfaceAddress {
     /// Returns a request about a route.
     #[inline(never)]
     fn route(&self, head: u32, route: &Route, metric: u32) -> Request {
-        const RTN_UNICAST: u32 = 1;
         let gateway = u32::from_le_bytes(route.gateway.0);
         let on_link = gateway == 0;
         let scope = if on_link { nl::rt_scope_t::RT_SCOPE_LINK } else { nl::rt_scope_t::RT_SCOPE_UNIVERSE } as u32;

@@ -219,14 +219,16 @@ impl Client {
         Feature::Ipv6.is_enabled() && self.timing.ipv6_only
     }
 
-    /// Whether the network is for IPv6 alone, as its server says.
-    pub fn is_ipv6_only(&self) -> bool {
-        self.is_ipv6_only
+    /// Whether no lease is to come: the network is for IPv6 alone, as its server says, or the address is static.
+    pub fn needs_no_lease(&self) -> bool {
+        self.is_ipv6_only || Feature::StaticIp.is_enabled() && self.state == State::Fixed
     }
 
     /// Returns the lease in use, or `None`.
     pub fn lease(&self) -> Option<&Lease> {
-        self.configured.then_some(&self.lease)
+        // An interface without DHCP may have IPv6 addresses alone.
+        let has_address = !Feature::StaticIp.is_enabled() || self.lease.address != Address::UNSPECIFIED;
+        (self.configured && has_address).then_some(&self.lease)
     }
 
     /// Handles a change of the carrier. A lease in use survives its loss, and is confirmed when it returns (INIT-REBOOT).
@@ -422,7 +424,9 @@ impl Client {
 
     /// Enters SELECTING with a new transaction.
     fn select(&mut self, now_ms: u64) -> Action {
-        self.is_ipv6_only = false;
+        if Feature::Ipv6.is_enabled() {
+            self.is_ipv6_only = false;
+        }
         self.begin(State::Selecting);
         self.discover(now_ms)
     }

@@ -131,7 +131,8 @@ fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<bool, En
     loop {
         // The reason is logged.
         let Some(network) = &machine.network else { return Ok(!is_required) };
-        if !network.has_interfaces() && !is_required {
+        let missing = if Feature::StaticIp.is_enabled() { network.missing() } else { None };
+        if !network.has_interfaces() && missing.is_none() && !is_required {
             info!("network: no Ethernet interface");
             return Ok(true);
         }
@@ -154,6 +155,9 @@ fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<bool, En
             let wanted = if is_ipv6 { "global IPv6 address" } else { "lease" };
             if has_address {
                 return Ok(true); // The NTP queries continue.
+            }
+            if let Some(name) = missing {
+                error!("network: no interface {}", Text(name));
             }
             let (wanted, wait_s) = if next_ms < deadline_ms { ("carrier", CARRIER_S) } else { (wanted, wait_s) };
             error!("network: no {} within {} s{}", wanted, u64::from(wait_s), outlook);

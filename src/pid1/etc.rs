@@ -4,9 +4,10 @@
 use rustix::system::uname;
 use ufmt::uWrite;
 use whit::contract::{LEASE_FILE, MARK};
-use whit::dhcp::lease::{Lease, MAX_SERVERS, Servers};
+use whit::dhcp::lease::{Lease, MAX_SERVERS};
 use whit::features::Feature;
 use whit::ipv4::{self, Address};
+use whit::ipv6;
 use whit::options::{Options, Source, Sources, Value};
 use whit::text::Text;
 
@@ -36,17 +37,18 @@ pub(crate) fn write(sources: &Sources<'_>, options: &Options<'_>, network: Optio
 
     // Written without a lease too: the DNS servers of a lost lease are removed.
     let _ = Line.write_str(MARK);
-    let mut servers = Servers::new();
     for source in Source::STRONGEST_FIRST {
         for given in sources.each(*source).filter(|given| given.name == b"nameserver") {
-            let _ = ipv4::parse(given.text).map(|server| servers.push(server));
+            let text = given.text;
+            let bare = text.strip_prefix(b"[").and_then(|text| text.strip_suffix(b"]"));
+            let text = if Feature::StaticIp.is_enabled() { bare.unwrap_or(text) } else { text };
+            if ipv4::parse(text).is_some() || Feature::StaticIp.is_enabled() && ipv6::parse(text).is_some() {
+                part!("nameserver {}\n", Text(text));
+            }
         }
     }
     for server in lease.map_or(&[][..], |lease| &lease.name_servers) {
-        let _ = servers.push(*server);
-    }
-    for server in servers {
-        address_line("nameserver ", server);
+        address_line("nameserver ", *server);
     }
     if let (true, Some(network)) = (Feature::Ipv6.is_enabled(), network) {
         for server in network.name_servers() {

@@ -96,7 +96,7 @@ fn main(seed: u32) -> ! {
     let sources = sources::read();
     let options = sources.options(&mut sources::log_complaint);
     console::configure(options.has(Switch::Quiet), options.kernel_log());
-    let network = Network::open(seed, &options);
+    let network = Network::open(seed, &options, &sources);
     let mut machine = Machine::new(sources, options, network, Timeline::new(init_ns), seed);
     machine.handle_network();
 

@@ -9,13 +9,14 @@ use whit::dhcp::CLIENT_PORT;
 use whit::dhcp::client::{CLASSIC_GAP_MS, Client, FIRST_GAP_MS, State, Timing, seed_of};
 use whit::dhcp::lease::Lease;
 use whit::dhcp::routes::Routes;
+use whit::dhcp::wire::HardwareAddress;
 use whit::dhcp::wire::Message;
 use whit::error::Errno;
 use whit::features::Feature;
-use whit::ip::{self, Ip};
+use whit::ip::{self, Method};
 use whit::ipv4;
 use whit::ipv6::{NameServer, NameServers};
-use whit::options::{Net, Options, Time, Value};
+use whit::options::{Net, Options, Source, Sources, Time, Value};
 use whit::rtnetlink::{self, Link, MAX_REPLY};
 use whit::stage::Stage;
 use whit::text::Text;
@@ -31,7 +32,7 @@ use crate::timeline::Timeline;
 
 mod interface;
 
-use interface::{Interface, Shared};
+use interface::{Interface, Lines, Shared};
 
 /// Interfaces that have a client at a time. One without a carrier gives way to one with a carrier.
 const MAX_INTERFACES: usize = 8;
@@ -78,14 +79,12 @@ enum Workload {
 /// All interfaces, and their sockets. Small fields come first, as in the machine.
 #[repr(C)]
 pub(crate) struct Network<'a> {
-    shared: Shared,
+    shared: Shared<'a>,
     seed: u32,
     /// The timing of the DHCP clients.
     timing: Timing,
     /// The only interface that is used; all are used when it is empty.
     wanted: &'a [u8],
-    /// The value of `ip=`.
-    ip: &'a [u8],
     /// The stage of the workload.
     workload: Workload,
     /// When the first global IPv6 address was usable, or NEVER.
@@ -104,22 +103,31 @@ pub(crate) struct Network<'a> {
 impl<'a> Network<'a> {
     /// Opens the network, unless `net=off`. Failures are logged.
     #[inline(never)]
-    pub(crate) fn open(seed: u32, options: &Options<'a>) -> Option<Self> {
+    pub(crate) fn open(seed: u32, options: &Options<'a>, sources: &Sources<'a>) -> Option<Self> {
         if options.net() == Net::Off {
             return None;
         }
-        Self::open_sockets(seed, options).map_err(|errno| log_failure("network", b"", errno)).ok()
+        Self::open_sockets(seed, options, sources).map_err(|errno| log_failure("network", b"", errno)).ok()
     }
 
     /// Opens the sockets and requests the list of interfaces.
-    fn open_sockets(seed: u32, options: &Options<'a>) -> Result<Self, Errno> {
+    fn open_sockets(seed: u32, options: &Options<'a>, sources: &Sources<'a>) -> Result<Self, Errno> {
         let (events, requests) = (fd::netlink_socket(NETLINK_ROUTE, EVENTS)?, fd::netlink_socket(NETLINK_ROUTE, 0)?);
         if Feature::Coexist.is_enabled()
             && let Ok(setting) = fd::open(PROMOTE, OFlags::WRONLY)
         {
             let _ = fd::write(&setting, b"1");
         }
-        let shared = Shared { events, requests, packets: None, arp: None, filtered: false, changed: false, first: 0 };
+        let shared = Shared {
+            events,
+            requests,
+            packets: None,
+            arp: None,
+            filtered: false,
+            changed: false,
+            first: 0,
+            lines: if Feature::StaticIp.is_enabled() { read_lines(sources) } else { Lines::new() },
+        };
         shared.request_links()?;
         Ok(Self {
             shared,
@@ -130,7 +138,6 @@ impl<'a> Network<'a> {
                 probe_ms: options.time(Time::ArpMs).into(),
             },
             wanted: options.value(Value::NetDevice),
-            ip: options.value(Value::Ip),
             workload: Workload::None,
             ipv6_ms: NEVER,
             newest: 0,
@@ -172,10 +179,30 @@ impl<'a> Network<'a> {
         self.interfaces.iter().fold(own_ms, |earliest_ms, interface| earliest_ms.min(interface.client.deadline_ms()))
     }
 
+    /// Returns an interface that `ip=` names and that is not there.
+    #[inline(never)]
+    pub(crate) fn missing(&self) -> Option<&'a [u8]> {
+        for text in &self.shared.lines {
+            let line = ip::parse(text);
+            let is_there = |known: &Interface| rtnetlink::is_meant(line.device, &known.name, known.client.chaddr());
+            if !matches!(line.method, Method::Off | Method::Wrong)
+                && !self.interfaces.iter().any(is_there)
+                && !line.device.is_empty()
+            {
+                return Some(line.device);
+            }
+        }
+        None
+    }
+
     /// Returns when the wait for a carrier ends; NEVER if there is one.
     pub(crate) fn carrier_deadline_ms(&self) -> u64 {
         let has_carrier = self.interfaces.iter().any(|interface| interface.carrier);
-        if has_carrier || !Feature::Choice.is_enabled() { NEVER } else { after_s(self.appeared_ms, CARRIER_S) }
+        if has_carrier || Feature::StaticIp.is_enabled() && self.missing().is_some() || !Feature::Choice.is_enabled() {
+            NEVER
+        } else {
+            after_s(self.appeared_ms, CARRIER_S)
+        }
     }
 
     /// Returns whether there is an interface to wait for.
@@ -206,11 +233,11 @@ impl<'a> Network<'a> {
     }
 
     /// Returns when a global IPv6 address is enough: at once where the network is for IPv6 alone, else after a time in which IPv4 may
-    /// follow, unless a lease is required. NEVER without such an address.
+    /// follow, unless a lease is required. The same holds for static addresses. NEVER without such an address.
     pub(crate) fn grace_ms(&self, requires_lease: bool) -> u64 {
         if !Feature::Ipv6.is_enabled() || !self.has_ipv6() {
             NEVER
-        } else if self.interfaces.iter().any(|known| known.client.is_ipv6_only()) {
+        } else if self.interfaces.iter().any(|known| known.client.needs_no_lease()) {
             self.ipv6_ms
         } else if requires_lease {
             NEVER
@@ -351,7 +378,7 @@ impl<'a> Network<'a> {
 
     fn link_changed(&mut self, link: &Link<'_>, now_ms: u64, timeline: &mut Timeline) {
         let (index, name) = (link.interface(), Text(link.name()));
-        let Some(chaddr) = link.ethernet() else { return };
+        let Some(mut chaddr) = link.ethernet() else { return };
         if find(&mut self.interfaces, index).is_none() {
             // Software interfaces (veth, bridges) that appear now are the workload's, and a slave is its master's.
             if link.is_slave()
@@ -363,22 +390,10 @@ impl<'a> Network<'a> {
                 return;
             }
             let mut lease = Lease::default();
-            let mut fixed = false;
+            let mut method = Method::Dhcp;
             if Feature::StaticIp.is_enabled() {
-                let device = match ip::parse(self.ip, &mut lease) {
-                    Some(Ip::Fixed(device)) => {
-                        fixed = true;
-                        device
-                    }
-                    Some(Ip::Dhcp(device)) => device,
-                    Some(Ip::Off) => b"", // whit.net= overrides it
-                    None => {
-                        error!("ip={}: not understood; using DHCP", Text(self.ip));
-                        b""
-                    }
-                };
-                // A static address is for one interface only.
-                if !link.is_meant(device, chaddr) || fixed && !self.interfaces.is_empty() {
+                method = self.method_of(index, name.0, &mut chaddr, &mut lease);
+                if method == Method::Off {
                     return;
                 }
             }
@@ -399,15 +414,18 @@ impl<'a> Network<'a> {
                 mtu: 0,
                 own_mtu: 0,
                 lease_mtu: 0,
+                asked_mtu: None,
                 ups: 0,
                 renewal: None,
             };
-            // An address that the kernel configured before it started the init is kept.
-            if Feature::StaticIp.is_enabled() && !fixed && link.up() {
-                fixed = interface::read_kernel_config(link.name(), &mut lease).is_some();
-            }
-            if Feature::StaticIp.is_enabled() && fixed {
-                interface.client.fix(lease);
+            if Feature::StaticIp.is_enabled() {
+                interface.asked_mtu = lease.mtu;
+                // An address that the kernel configured before it started the init is kept.
+                if method != Method::Dhcp
+                    || link.up() && interface::read_kernel_config(link.name(), &mut lease).is_some()
+                {
+                    interface.client.fix(lease);
+                }
             }
             if Feature::Choice.is_enabled() && self.workload == Workload::None {
                 self.newest = self.newest.max(index);
@@ -428,7 +446,7 @@ impl<'a> Network<'a> {
                 self.remove(idle);
             }
             if self.interfaces.push(interface).is_err() {
-                return error!("{}: more than {} interfaces, ignored", name, MAX_INTERFACES);
+                return error!("{}: over {} interfaces, ignored", name, MAX_INTERFACES);
             }
         }
         let Some(interface) = find(&mut self.interfaces, index) else { return };
@@ -451,6 +469,40 @@ impl<'a> Network<'a> {
         interface.mtu = link.mtu();
         let action = interface.client.link(now_ms, link.carrier());
         interface.perform(action, &mut self.shared);
+    }
+
+    /// Returns the protocol that `ip=` gives an interface, and sets its parameters. Those that name the interface are preferred to those
+    /// for all; static addresses without a name are those of the first interface.
+    #[inline(never)]
+    fn method_of(&mut self, index: u32, name: &[u8], chaddr: &mut HardwareAddress, lease: &mut Lease) -> Method {
+        let lines = &self.shared.lines;
+        let is_named =
+            lines.iter().map(|text| ip::parse(text)).any(|line| !line.device.is_empty() && line.is_of(name, *chaddr));
+        let mut method = if lines.is_empty() { Method::Dhcp } else { Method::Off };
+        let own = *chaddr;
+        for text in lines {
+            let line = ip::parse(text);
+            if !line.is_of(name, own)
+                || line.device.is_empty() == is_named
+                || line.method == Method::Fixed && !is_named && !self.interfaces.is_empty()
+            {
+                continue;
+            }
+            if method != Method::Fixed {
+                method = line.method;
+            }
+            line.add_to(lease);
+            for server in line.servers.iter().take(2).filter(|server| server.is_ipv6()) {
+                self.name_servers.add(index, *server);
+            }
+            if let Some(mac) = line.mac {
+                match self.shared.request(&rtnetlink::set_mac(index, mac)) {
+                    Ok(()) => *chaddr = mac,
+                    Err(errno) => log_failure("hardware address of ", name, errno),
+                }
+            }
+        }
+        method
     }
 
     fn read_packets(&mut self, now_ms: u64) {
@@ -486,6 +538,26 @@ impl<'a> Network<'a> {
 fn has_ipv6() -> bool {
     let mut buffer = files::buffer::<8>();
     files::read(c"/proc/sys/net/ipv6/conf/all/disable_ipv6", &mut buffer).is_ok_and(|text| text == b"0\n")
+}
+
+/// Reads the `ip=` of the strongest source that has one. What is not understood is logged; where nothing else is left, no interface has
+/// DHCP.
+#[inline(never)]
+fn read_lines<'a>(sources: &Sources<'a>) -> Lines<'a> {
+    let mut lines = Lines::new();
+    for source in Source::STRONGEST_FIRST {
+        for given in sources.each(*source).filter(|given| given.name == b"ip") {
+            let line = ip::parse(given.text);
+            if line.method == Method::Wrong {
+                error!("ip={}: {} is not understood, ignored", Text(given.text), Text(line.device));
+            }
+            let _ = lines.push(given.text);
+        }
+        if !lines.is_empty() {
+            break;
+        }
+    }
+    lines
 }
 
 fn find(interfaces: &mut [Interface], index: u32) -> Option<&mut Interface> {

@@ -101,19 +101,10 @@ impl<'a> Link<'a> {
         matches!(address, [0x52, 0x54, 0, ..]) && self.number(IFLA_MAX_MTU) == 16_110
     }
 
-    /// Whether the text of `whit.net.dev=` or `BOOTIF=` selects the interface: by its name, or by its hardware address at the end
-    /// of the text, as in pxelinux's `BOOTIF=01-52-54-00-12-34-56`. An empty text selects every interface.
+    /// Whether the text of `whit.net.dev=`, `BOOTIF=` or a device of `ip=` selects the interface: by its name, or by its hardware
+    /// address at the end of the text, as in pxelinux's `BOOTIF=01-52-54-00-12-34-56`. An empty text selects every interface.
     pub fn is_meant(&self, wanted: &[u8], address: HardwareAddress) -> bool {
-        let written = wanted.len().checked_sub(MAC).and_then(|start| wanted.get(start..)).unwrap_or_default();
-        let is_address = (0..MAC).all(|place| {
-            let byte = address.get(place / 3).copied().unwrap_or_default();
-            written.get(place).is_some_and(|found| match place % 3 {
-                0 => is_digit(*found, byte >> 4),
-                1 => is_digit(*found, byte & 0xf),
-                _ => matches!(found, b':' | b'-'),
-            })
-        });
-        wanted.is_empty() || wanted == self.name() || is_address
+        is_meant(wanted, self.name(), address)
     }
 
     /// Returns the hardware address; `None` unless the interface is Ethernet.
@@ -147,12 +138,31 @@ fn removed_address(payload: &[u8]) -> Option<Message<'_>> {
     Some(Message::AddressGone(InterfaceAddress { interface, address, prefix_length: *prefix_length }))
 }
 
+/// Whether a text selects the interface of this name and hardware address, as [`Link::is_meant`] does.
+pub fn is_meant(wanted: &[u8], name: &[u8], address: HardwareAddress) -> bool {
+    let written = wanted.len().checked_sub(MAC).and_then(|start| wanted.get(start..)).unwrap_or_default();
+    wanted.is_empty() || wanted == name || parse_mac(written) == Some(address)
+}
+
 /// The length of a hardware address as text, in bytes.
 const MAC: usize = b"52:54:00:12:34:56".len();
 
-/// Whether a character is this hexadecimal digit.
-fn is_digit(digit: u8, value: u8) -> bool {
-    char::from(digit).to_digit(16) == Some(u32::from(value))
+/// Parses a hardware address: two digits a byte, with colons or dashes between them.
+#[inline(never)]
+pub fn parse_mac(text: &[u8]) -> Option<HardwareAddress> {
+    let mut address = [0; 6];
+    if text.len() != MAC {
+        return None;
+    }
+    for (place, byte) in address.iter_mut().enumerate() {
+        let [high, low, rest @ ..] = text.get(place * 3..)? else { return None };
+        let [high, low] = [char::from(*high).to_digit(16)?, char::from(*low).to_digit(16)?];
+        *byte = (high << 4 | low) as u8;
+        if !matches!(rest, [] | [b':' | b'-', ..]) {
+            return None;
+        }
+    }
+    Some(address)
 }
 
 /// A message from the kernel.

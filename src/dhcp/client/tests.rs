@@ -580,11 +580,11 @@ fn a_network_for_ipv6_alone_is_left_for_a_time() {
         let (discover, _) = sent(client.link(0, true), &client);
         let bytes = answer(&client, kind, wait_s);
         assert_eq!(receive(&mut client, 5, &bytes), Action::Ipv6Only);
-        assert!(client.is_ipv6_only() && client.lease().is_none());
+        assert!(client.needs_no_lease() && client.lease().is_none());
         assert_eq!(receive(&mut client, 6, &bytes), Action::Nothing, "once");
         let (now_ms, action) = fire(&mut client);
         let (again, _) = sent(action, &client);
-        assert_eq!((now_ms, again.kind, client.is_ipv6_only()), (5 + waited_ms, Kind::Discover, false));
+        assert_eq!((now_ms, again.kind, client.needs_no_lease()), (5 + waited_ms, Kind::Discover, false));
         assert_ne!(again.xid, discover.xid);
     }
     // A lease in use goes with the next carrier. Its renewals are not affected.

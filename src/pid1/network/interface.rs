@@ -4,13 +4,14 @@ use linux_raw_sys::ioctl::{SIOCGIFADDR, SIOCGIFNETMASK};
 use linux_raw_sys::net::{SO_BINDTOIFINDEX, SO_REUSEADDR, SOL_SOCKET};
 use rustix::net::{AddressFamily, SocketType};
 use whit::arp;
-use whit::dhcp::client::{Action, Client, Destination};
+use whit::dhcp::client::{Action, Client, Destination, State};
 use whit::dhcp::lease::Lease;
 use whit::dhcp::routes::Routes;
 use whit::dhcp::wire::{Encoded, Kind, MAX_SENT};
 use whit::dhcp::{CLIENT_PORT, SERVER_PORT};
 use whit::error::Errno;
 use whit::features::Feature;
+use whit::ip::{self, Method};
 use whit::ipv4::{self, Address, Endpoint};
 use whit::pnp::{self, MAX_PNP};
 use whit::rtnetlink::{self, InterfaceAddress, Request};
@@ -37,6 +38,8 @@ pub(super) struct Interface {
     pub(super) own_mtu: u32,
     /// The MTU of the lease; 0 until one had an MTU.
     pub(super) lease_mtu: u32,
+    /// The MTU of `ip=`, which that of a lease does not replace.
+    pub(super) asked_mtu: Option<u16>,
     /// The metric of its routes.
     pub(super) metric: u32,
     /// How often its carrier has come up.
@@ -54,8 +57,14 @@ pub(super) struct Interface {
     pub(super) client: Client,
 }
 
+/// The limit of `ip=`; further ones are ignored.
+const MAX_LINES: usize = 8;
+
+/// The `ip=` of the strongest source.
+pub(super) type Lines<'a> = heapless::Vec<&'a [u8], MAX_LINES>;
+
 /// State that all interfaces share.
-pub(super) struct Shared {
+pub(super) struct Shared<'a> {
     /// rtnetlink socket for events.
     pub(super) events: Fd,
     /// rtnetlink socket for requests.
@@ -70,11 +79,13 @@ pub(super) struct Shared {
     pub(super) changed: bool,
     /// Index of the interface that had the first lease: its routes are preferred, and its DNS and NTP servers are used. 0: none.
     pub(super) first: u32,
+    /// The `ip=`; without one, every interface has DHCP.
+    pub(super) lines: Lines<'a>,
 }
 
 impl Interface {
     /// Performs an action of the client.
-    pub(super) fn perform(&mut self, action: Action, shared: &mut Shared) {
+    pub(super) fn perform(&mut self, action: Action, shared: &mut Shared<'_>) {
         let done = match action {
             Action::BringUp => shared.request(&rtnetlink::bring_up(self.index)),
             // A query that cannot be sent counts as lost: the client tries again.
@@ -109,7 +120,7 @@ impl Interface {
         }
     }
 
-    fn send(&mut self, shared: &mut Shared) -> Result<(), Errno> {
+    fn send(&mut self, shared: &mut Shared<'_>) -> Result<(), Errno> {
         let (query, mut message) = (self.client.query(), Encoded::new());
         query.encode(hostname::known(&rustix::system::uname()), self.client.prefers_ipv6(), &mut message);
         match self.client.destination() {
@@ -141,14 +152,17 @@ impl Interface {
     }
 
     /// Configures the interface, and logs the lease.
-    fn configure(&mut self, shared: &mut Shared) -> Result<(), Errno> {
+    fn configure(&mut self, shared: &mut Shared<'_>) -> Result<(), Errno> {
         shared.changed = true;
         self.renewal = None;
         if shared.first == 0 {
             shared.first = self.index;
         }
         let mut done = self.apply(shared, false);
-        let Some(lease) = self.client.lease() else { return Ok(()) };
+        if Feature::StaticIp.is_enabled() && self.client.state() == State::Fixed {
+            done = done.and_then(|()| self.apply_lines(shared));
+        }
+        let Some(lease) = self.client.lease() else { return done };
         // Logged after it is done.
         log_lease(&self.name, lease);
         for route in lease.routes.iter().filter(|route| route.prefix_length > 0) {
@@ -164,10 +178,10 @@ impl Interface {
     /// Sets the MTU, the address and the routes of the lease. What did not change since the last time is not touched, nor is what
     /// other programs have added, unless it is to be restored.
     #[inline(never)]
-    fn apply(&mut self, shared: &Shared, restore: bool) -> Result<(), Errno> {
+    fn apply(&mut self, shared: &Shared<'_>, restore: bool) -> Result<(), Errno> {
         let Some(lease) = self.client.lease() else { return Ok(()) };
         if Feature::Mtu.is_enabled() {
-            let mtu = lease.mtu.map_or(self.own_mtu, u32::from);
+            let mtu = self.asked_mtu.or(lease.mtu).map_or(self.own_mtu, u32::from);
             if mtu != self.lease_mtu {
                 if self.own_mtu == 0 {
                     self.own_mtu = self.mtu;
@@ -181,8 +195,10 @@ impl Interface {
         let old = self.configured.replace(address);
         if old.as_ref() != Some(&address) || !Feature::Coexist.is_enabled() {
             self.metric = if shared.first == self.index { 0 } else { LATER_METRIC.wrapping_add(self.index) };
-            self.removed = false;
-            self.routes.clear();
+            if Feature::Coexist.is_enabled() {
+                self.removed = false;
+                self.routes.clear();
+            }
             if let Some(old) = old {
                 // With its last address an interface loses all its routes: the new address comes first.
                 if Feature::Coexist.is_enabled() {
@@ -205,14 +221,35 @@ impl Interface {
             .iter()
             .filter(|route| !Feature::Coexist.is_enabled() || restore || !self.routes.contains(route))
         {
-            let done = shared.request(&address.add_route(route, self.metric));
-            // EEXIST: this route, or one that another program prefers.
-            if done != Err(Errno::EXIST) {
-                done?;
-            }
+            shared.add(&address.add_route(route, self.metric))?;
         }
         if Feature::Coexist.is_enabled() {
             self.routes.clone_from(&lease.routes);
+        }
+        Ok(())
+    }
+
+    /// Sets the static addresses of all `ip=` of the interface, and their default gateways.
+    #[inline(never)]
+    fn apply_lines(&self, shared: &Shared<'_>) -> Result<(), Errno> {
+        for text in &shared.lines {
+            let line = ip::parse(text);
+            if line.method != Method::Fixed || !line.is_of(&self.name, self.client.chaddr()) {
+                continue;
+            }
+            let (interface, prefix_length) = (self.index, line.prefix_length);
+            if let Some(address) = line.address.ipv4() {
+                let address = InterfaceAddress { interface, address, prefix_length };
+                shared.add(&address.add(None))?;
+                if let Some(route) = line.route() {
+                    shared.add(&address.add_route(&route, self.metric))?;
+                }
+            } else {
+                shared.add(&rtnetlink::add_address6(interface, &line.address, prefix_length))?;
+                if line.gateway.is_ipv6() {
+                    shared.add(&rtnetlink::add_gateway6(interface, &line.gateway))?;
+                }
+            }
         }
         Ok(())
     }
@@ -222,7 +259,7 @@ impl Interface {
     }
 
     /// Restores address and routes after the interface was down, which has removed the routes. The server is asked after that.
-    pub(super) fn restore(&mut self, shared: &Shared) {
+    pub(super) fn restore(&mut self, shared: &Shared<'_>) {
         self.removed = false;
         if self.configured.is_some()
             && let Err(errno) = self.apply(shared, true)
@@ -240,7 +277,7 @@ impl Interface {
     }
 
     /// Sets the address of the interface, with the lifetime of the lease, unless another program has removed it.
-    fn set_address(&self, shared: &Shared) -> Result<(), Errno> {
+    fn set_address(&self, shared: &Shared<'_>) -> Result<(), Errno> {
         match (&self.configured, self.client.lease()) {
             (Some(address), Some(lease)) if !self.is_removed() => {
                 shared.request(&address.add(lease.times.map(|times| times.expiry_s)))
@@ -250,7 +287,7 @@ impl Interface {
     }
 
     /// Sets the MTU; 0 leaves it.
-    fn set_mtu(&self, mtu: u32, shared: &Shared) {
+    fn set_mtu(&self, mtu: u32, shared: &Shared<'_>) {
         if Feature::Mtu.is_enabled()
             && mtu > 0
             && mtu != self.mtu
@@ -260,10 +297,16 @@ impl Interface {
         }
     }
 
-    fn deconfigure(&mut self, shared: &mut Shared) {
+    fn deconfigure(&mut self, shared: &mut Shared<'_>) {
         shared.changed = true;
-        (self.renewal, self.removed, self.lease_mtu) = (None, false, self.own_mtu);
-        self.routes.clear();
+        self.renewal = None;
+        if Feature::Coexist.is_enabled() {
+            self.removed = false;
+            self.routes.clear();
+        }
+        if Feature::Mtu.is_enabled() {
+            self.lease_mtu = self.own_mtu;
+        }
         if let Some(old) = self.configured.take() {
             // The kernel may have dropped it at its expiry.
             let _ = shared.request(&old.delete());
@@ -271,7 +314,7 @@ impl Interface {
     }
 }
 
-impl Shared {
+impl<'a> Shared<'a> {
     /// Notes that an interface has lost its lease.
     pub(super) fn forget(&mut self, interface: u32) {
         if self.first == interface {
@@ -289,6 +332,11 @@ impl Shared {
         if let Err(errno) = self.request(&rtnetlink::bring_up(interface)) {
             log_failure("bring up ", name, errno);
         }
+    }
+
+    /// Requests an address or a route. EEXIST is no failure: it is there, or a route that another program prefers.
+    fn add(&self, request: &Request) -> Result<(), Errno> {
+        self.request(request).or_else(|errno| if errno == Errno::EXIST { Ok(()) } else { Err(errno) })
     }
 
     /// Sends a request and reads the kernel's answer, which is there when write(2) returns (rtnetlink is synchronous).
@@ -333,7 +381,9 @@ pub(super) fn read_kernel_config(name: &[u8], lease: &mut Lease) -> Option<()> {
 fn send_to_server(message: &[u8], interface: u32, own: Address, server: Address) -> Result<Fd, Errno> {
     let socket = fd::socket(AddressFamily::INET, SocketType::DGRAM, 0)?;
     net::set_option(&socket, SOL_SOCKET, SO_REUSEADDR, 1)?;
-    net::set_option(&socket, SOL_SOCKET, SO_BINDTOIFINDEX, interface)?;
+    if Feature::Coexist.is_enabled() {
+        net::set_option(&socket, SOL_SOCKET, SO_BINDTOIFINDEX, interface)?;
+    }
     net::bind(&socket, &net::inet(own, CLIENT_PORT))?;
     net::send_to(&socket, message, &net::inet(server, SERVER_PORT))?;
     Ok(socket)

@@ -5,7 +5,7 @@ use core::marker::PhantomData;
 
 use whit::dhcp::lease::Lease;
 use whit::ipv6::NameServer;
-use whit::options::Options;
+use whit::options::{Options, Sources};
 
 use crate::sys::fd::Fd;
 use crate::timeline::Timeline;
@@ -19,7 +19,7 @@ pub(crate) struct Network<'a> {
 }
 
 impl<'a> Network<'a> {
-    pub(crate) fn open(_: u32, _: &Options<'a>) -> Option<Self> {
+    pub(crate) fn open(_: u32, _: &Options<'a>, _: &Sources<'a>) -> Option<Self> {
         None
     }
 
@@ -40,6 +40,10 @@ impl<'a> Network<'a> {
     }
 
     pub(crate) fn carrier_deadline_ms(&self) -> u64 {
+        match self.none {}
+    }
+
+    pub(crate) fn missing(&self) -> Option<&'a [u8]> {
         match self.none {}
     }
 

@@ -10,7 +10,7 @@ use whit::ipv4::{self, Address, UdpChecksum};
 use whit::ipv6::NameServers;
 use whit::options::{Source, Sources};
 use whit::record::Record;
-use whit::{dirent, ip, modalias, notify, passwd, pnp, probe, rlimit, root, rtnetlink, sntp, volume};
+use whit::{dirent, ip, ipv6, modalias, notify, passwd, pnp, probe, rlimit, root, rtnetlink, sntp, volume};
 
 /// Splits the input at its first NUL.
 fn halves(input: &[u8]) -> (&[u8], &[u8]) {
@@ -129,9 +129,9 @@ pub(super) fn option_values(input: &[u8]) {
     let _ = rlimit::parse(input);
     let _ = ipv4::parse(input);
     let mut lease = Lease::default();
-    if ip::parse(input, &mut lease).is_some() {
-        assert!(lease.prefix_length <= 32);
-    }
+    ip::parse(input).add_to(&mut lease);
+    assert!(lease.prefix_length <= 32);
+    let _ = ipv6::parse(input);
     let (text, _) = halves(input);
     for word in text.split(|byte| *byte == b',') {
         let _ = volume::mount_option(word);

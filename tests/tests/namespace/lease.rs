@@ -242,7 +242,7 @@ fn the_kernels_ip_option_names_the_interface_or_turns_the_network_off() {
 
     for (options, logged, state) in [
         ("ip=off", "settled\n", "state DOWN"),
-        ("ip=10.55.0.300", "whit: ip=10.55.0.300: not understood; using DHCP\n", "state UP"),
+        ("ip=10.55.0.300", "whit: ip=10.55.0.300: 10.55.0.300 is not understood, ignored\n", "state DOWN"),
     ] {
         let prepared = Machine::new().command_line(options).script("echo settled; exec sleep 1000").prepare();
         let lan = Lan::new();

@@ -11,6 +11,7 @@ mod descriptors;
 mod faults;
 mod features;
 mod hostile;
+mod ip;
 mod ipv6;
 mod lease;
 mod network;
