@@ -24,7 +24,7 @@ pub(crate) fn write(sources: &Sources<'_>, options: &Options<'_>, network: Optio
     let uname = uname();
     let hostname = Text(uname.nodename().to_bytes());
     part!("{}\n", hostname);
-    own_files::write(c"etc/hostname");
+    own_files::write(c"etc/hostname", false);
 
     let _ = Line.write_str(MARK);
     part!("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n");
@@ -32,7 +32,7 @@ pub(crate) fn write(sources: &Sources<'_>, options: &Options<'_>, network: Optio
         Some(lease) => part!("{} {}\n", lease.address, hostname),
         None => part!("127.0.1.1 {}\n", hostname),
     }
-    own_files::write(c"etc/hosts");
+    own_files::write(c"etc/hosts", false);
 
     // Written without a lease too: the DNS servers of a lost lease are removed.
     let _ = Line.write_str(MARK);
@@ -45,11 +45,14 @@ pub(crate) fn write(sources: &Sources<'_>, options: &Options<'_>, network: Optio
     for server in lease.map_or(&[][..], |lease| &lease.name_servers) {
         let _ = servers.push(*server);
     }
+    // docker replaces the image's own always, and the init as soon as there are servers.
+    let mut has_servers = !servers.is_empty();
     for server in servers {
         address_line("nameserver ", server);
     }
     if let (true, Some(network)) = (Feature::Ipv6.is_enabled(), network) {
         for server in network.name_servers() {
+            has_servers = true;
             part!("nameserver {}", &server.address);
             if server.address.is_link_local() {
                 part!("%{}", Text(network.name_of(server.interface)));
@@ -60,7 +63,7 @@ pub(crate) fn write(sources: &Sources<'_>, options: &Options<'_>, network: Optio
     if let Some(Lease { search, .. }) = lease.filter(|lease| Feature::Names.is_enabled() && !lease.search.is_empty()) {
         part!("search{}\n", Text(search));
     }
-    own_files::write(c"etc/resolv.conf");
+    own_files::write(c"etc/resolv.conf", has_servers);
     if Feature::LeaseFile.is_enabled() {
         write_lease(lease);
     }
@@ -93,7 +96,7 @@ fn write_lease(lease: Option<&Lease>) {
             number_line("EXPIRY=", times.expiry_s);
         }
     }
-    own_files::write(LEASE_FILE);
+    own_files::write(LEASE_FILE, false);
 }
 
 #[inline(never)]

@@ -258,7 +258,8 @@ fn cached_disk(arguments: &Arguments, cache: &Cache, image: &Path) -> Result<Pat
 
 fn build(arguments: &Arguments, image: &Path, output: &mut Output) -> Result<(), String> {
     let describe = |error: &dyn std::fmt::Display| format!("{}: {error}", image.display());
-    let options = Options { size: arguments.free.map_or(Size::Auto, Size::Free), ..Options::default() };
+    let size = arguments.free.map_or(Size::Auto, Size::Free);
+    let options = Options { size, is_root: true, ..Options::default() };
     let tar = File::open(image).map_err(|error| describe(&error))?;
     image::build(tar, output.file(), &options).map(drop).map_err(|error| describe(&error))
 }
