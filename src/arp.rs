@@ -9,14 +9,15 @@ pub const PACKET: usize = 28;
 /// Hardware type Ethernet, protocol type IPv4, and the lengths of their addresses.
 const KIND: [u8; 6] = [0, 1, 8, 0, 6, 4];
 
-/// Encodes an address probe. Its sender address is zero, so that no ARP cache changes (RFC 5227 §2.1.1).
-pub fn probe(own: HardwareAddress, address: Address) -> [u8; PACKET] {
+/// Encodes a request for an address. A probe has 0.0.0.0 as the sender's, so that no ARP cache changes (RFC 5227 §2.1.1). An
+/// announcement has the address itself: neighbours that know it by another hardware address learn this one (§2.3).
+pub fn request(own: HardwareAddress, sender: Address, address: Address) -> [u8; PACKET] {
     let [k0, k1, k2, k3, k4, k5] = KIND;
-    let ([o0, o1, o2, o3, o4, o5], [a0, a1, a2, a3]) = (own, address.0);
+    let ([o0, o1, o2, o3, o4, o5], [s0, s1, s2, s3], [a0, a1, a2, a3]) = (own, sender.0, address.0);
     #[rustfmt::skip]
     let packet = [
         k0, k1, k2, k3, k4, k5, 0, 1, // a request
-        o0, o1, o2, o3, o4, o5, 0, 0, 0, 0, // the sender: hardware address, address
+        o0, o1, o2, o3, o4, o5, s0, s1, s2, s3, // the sender: hardware address, address
         0, 0, 0, 0, 0, 0, a0, a1, a2, a3, // the target
     ];
     packet
@@ -43,13 +44,16 @@ mod tests {
     #[test]
     fn a_probe_has_these_bytes() {
         let expected = [0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 10, 55, 0, 77];
-        assert_eq!(probe(OWN, WANTED), expected);
+        assert_eq!(request(OWN, Address::UNSPECIFIED, WANTED), expected);
         assert_eq!(claim(&expected), Some((OWN, WANTED)), "a probe is a claim");
+        let announcement = request(OWN, WANTED, WANTED);
+        assert_eq!(announcement[14..], [10, 55, 0, 77, 0, 0, 0, 0, 0, 0, 10, 55, 0, 77]);
+        assert_eq!(announcement[..14], expected[..14]);
     }
 
     #[test]
     fn replies_and_announcements_claim_the_sender_address() {
-        let mut reply = probe(OWN, Address([10, 55, 0, 1]));
+        let mut reply = request(OWN, Address::UNSPECIFIED, Address([10, 55, 0, 1]));
         reply[14..18].copy_from_slice(&WANTED.0);
         for operation in [1, 2] {
             reply[7] = operation;
@@ -61,7 +65,7 @@ mod tests {
 
     #[test]
     fn truncated_packets_and_other_kinds_claim_nothing() {
-        let whole = probe(OWN, WANTED);
+        let whole = request(OWN, Address::UNSPECIFIED, WANTED);
         for length in 0..whole.len() {
             assert_eq!(claim(&whole[..length]), None);
         }

@@ -61,6 +61,8 @@ pub const WINDOW_PORT: &str = "org.whit.window";
 /// The virtio port on which the init sends the exit code of the workload, one line for each exit. Unlike on the console, no other
 /// process of the guest can write to it.
 pub const EXIT_PORT: &str = "org.whit.exit";
+/// The virtio port that carries the workload's standard streams ([`frame`](crate::frame)), and the marker of the feature `streams`.
+pub const STREAMS_PORT: &str = "org.whit.streams";
 
 /// The start of every log line of the init.
 pub const PREFIX: &str = "whit: ";
@@ -73,6 +75,8 @@ pub const TIMELINE: &str = "timeline ";
 /// The log line of [`TIMELINE`].
 pub const TIMELINE_LINE: &str =
     text(&join::<{ PREFIX.len() + TIMELINE.len() }>(&[PREFIX.as_bytes(), TIMELINE.as_bytes()]));
+/// The message that a workload with `streams=` uses the console after all.
+pub const NO_STREAMS: &str = "streams: none, the console is used";
 /// The separator between two stages of that line.
 pub const STAGE_SEPARATOR: &str = ", ";
 

@@ -14,10 +14,10 @@ impl Address {
     /// 255.255.255.255.
     pub const BROADCAST: Self = Self([255; 4]);
 
-    /// Whether a host can have the address: not 0/8, loopback (127/8), multicast, reserved or broadcast (224/3).
+    /// Whether a host can have the address: not 0/8, loopback (127/8), multicast (224/4) or broadcast. Clouds use the reserved 240/4.
     pub fn is_host(self) -> bool {
         let [first, ..] = self.0;
-        !matches!(first, 0 | 127 | 224..)
+        !matches!(first, 0 | 127 | 224..=239) && self != Self::BROADCAST
     }
 
     /// Returns the address as a number, its first byte the most significant.

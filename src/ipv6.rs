@@ -3,6 +3,9 @@
 use ufmt::{Formatter, uDisplay, uWrite, uwrite};
 
 use crate::dhcp::lease::MAX_SERVERS;
+use crate::dhcp::names::{self, Search};
+use crate::features::Feature;
+use crate::text::{position, split};
 use crate::time::{NEVER, after_s};
 
 /// An IPv6 address, in network order.
@@ -59,36 +62,69 @@ pub struct NameServer {
     until_ms: u64,
 }
 
-/// The DNS servers that routers advertise, oldest first.
+/// The DNS servers that routers advertise, oldest first, and their search list.
 #[derive(Clone, Debug, Default)]
-pub struct NameServers(heapless::Vec<NameServer, MAX_SERVERS>);
+pub struct NameServers {
+    servers: heapless::Vec<NameServer, MAX_SERVERS>,
+    search: Search,
+    /// The end of the lifetime of the search list: that of its last advertisement.
+    search_until_ms: u64,
+}
 
 impl NameServers {
     /// Returns all servers.
     pub fn all(&self) -> &[NameServer] {
-        &self.0
+        &self.servers
     }
 
-    /// Adds, refreshes and removes servers as an RDNSS option of a router advertisement says (RFC 8106 §5.1). Options of other
-    /// types and truncated ones are ignored. Returns whether the list of servers has changed.
+    /// Returns the search list: domains, each preceded by a space.
+    pub fn search(&self) -> &[u8] {
+        &self.search
+    }
+
+    /// Adds, refreshes and removes servers as an RDNSS option of a router advertisement says (RFC 8106 §5.1), and domains of the search
+    /// list as a DNSSL option does (§5.2). Options of other types and truncated ones are ignored. Returns whether a list has changed.
     #[inline(never)]
     pub fn update(&mut self, now_ms: u64, interface: u32, option: &[u8]) -> bool {
         const RDNSS: u8 = 25;
-        let [RDNSS, units, _, _, l0, l1, l2, l3, ..] = *option else { return false };
+        const DNSSL: u8 = 31;
+        let [kind @ (RDNSS | DNSSL), units, _, _, l0, l1, l2, l3, ..] = *option else { return false };
         let addresses = option.get(8..usize::from(units).wrapping_mul(8)).unwrap_or_default();
         // A lifetime of all ones is infinite (RFC 8106 §5.1), here 136 years.
         let until_ms = after_s(now_ms, u32::from_be_bytes([l0, l1, l2, l3]));
+        if kind == DNSSL {
+            return Feature::Names.is_enabled() && self.update_search(now_ms, until_ms, addresses);
+        }
         let mut is_new = false;
         for address in addresses.as_chunks().0.iter().copied().map(Address).filter(Address::is_host) {
-            let mut known = self.0.iter_mut();
+            let mut known = self.servers.iter_mut();
             match known.find(|server| server.address == address && server.interface == interface) {
                 Some(server) => server.until_ms = until_ms,
                 None if until_ms <= now_ms => {}
-                None => is_new |= self.0.push(NameServer { address, interface, until_ms }).is_ok(),
+                None => is_new |= self.servers.push(NameServer { address, interface, until_ms }).is_ok(),
             }
         }
         // A lifetime of 0 removes a server (RFC 8106 §5.1).
         self.expire(now_ms) || is_new
+    }
+
+    /// Adds domains to the search list, as many as fit.
+    fn update_search(&mut self, now_ms: u64, until_ms: u64, domains: &[u8]) -> bool {
+        let mut names = Search::new();
+        if names::search_list(domains, &mut names).is_none() || names.is_empty() {
+            return false;
+        }
+        self.search_until_ms = until_ms;
+        let before = self.search.len();
+        for name in split(&names, b' ').skip(1) {
+            let end = self.search.len();
+            if position(&self.search, b' ', name).is_none() && names::push(&mut self.search, b' ', name).is_none() {
+                self.search.truncate(end);
+            }
+        }
+        let is_longer = self.search.len() > before;
+        // A lifetime of 0 removes the list.
+        self.expire(now_ms) || is_longer
     }
 
     /// Removes the servers of an interface that was removed. Returns whether there were any.
@@ -96,20 +132,25 @@ impl NameServers {
         self.keep(|server| server.interface != interface)
     }
 
-    /// Removes the servers whose lifetime is over. Returns whether there were any.
+    /// Removes the servers whose lifetime is over, and the search list. Returns whether there were any.
     pub fn expire(&mut self, now_ms: u64) -> bool {
-        self.keep(|server| server.until_ms > now_ms)
+        let ends = !self.search.is_empty() && self.search_until_ms <= now_ms;
+        if ends {
+            self.search.clear();
+        }
+        self.keep(|server| server.until_ms > now_ms) || ends
     }
 
     fn keep(&mut self, wanted: impl Fn(&NameServer) -> bool) -> bool {
-        let before = self.0.len();
-        self.0.retain(wanted);
-        self.0.len() < before
+        let before = self.servers.len();
+        self.servers.retain(wanted);
+        self.servers.len() < before
     }
 
     /// Returns the time of the next [`NameServers::expire`] call, or [`NEVER`].
     pub fn deadline_ms(&self) -> u64 {
-        self.0.iter().fold(NEVER, |earliest_ms, server| earliest_ms.min(server.until_ms))
+        let search_ms = if self.search.is_empty() { NEVER } else { self.search_until_ms };
+        self.servers.iter().fold(search_ms, |earliest_ms, server| earliest_ms.min(server.until_ms))
     }
 }
 

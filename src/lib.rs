@@ -17,6 +17,7 @@ pub mod dhcp;
 pub mod dirent;
 pub mod error;
 pub mod features;
+pub mod frame;
 pub mod interpreter;
 pub mod ip;
 pub mod ipv4;

@@ -191,6 +191,17 @@ pub enum OnExit {
     Restart,
 }
 
+/// What the workload's standard streams are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Streams {
+    /// The console, or a terminal that is shown on it.
+    Console,
+    /// Pipes, connected to a port of the host.
+    Pipes,
+    /// A terminal, connected to a port of the host.
+    Terminal,
+}
+
 /// How the boot treats the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Net {
@@ -234,7 +245,7 @@ impl Default for Options<'_> {
             times: DEFAULT_TIMES,
             restarts: u32::MAX,
             switches: [false; _],
-            choices: [0, 0, 0, NOT_GIVEN, 0], // Dhcp, Log, Pid1, Net, OnExit
+            choices: [0, 0, 0, NOT_GIVEN, 0, 0], // Dhcp, Log, Pid1, Net, OnExit, Streams
             read_only: false,
             stop_signal: SIGTERM,
         }
@@ -289,6 +300,15 @@ impl<'a> Options<'a> {
     /// Whether the image's own init becomes PID 1.
     pub fn hand_over(&self) -> bool {
         self.choices[Choice::Pid1 as usize] > 0
+    }
+
+    /// Returns what the workload's standard streams are.
+    pub fn streams(&self) -> Streams {
+        match self.choices[Choice::Streams as usize] {
+            0 => Streams::Console,
+            1 => Streams::Pipes,
+            _ => Streams::Terminal,
+        }
     }
 
     /// Whether messages go to the kernel's log instead of the console.

@@ -19,7 +19,7 @@ pub const MAX_REQUEST: usize = 96;
 const HEADER: usize = 16;
 /// The alignment of messages and attributes (NLMSG_ALIGNTO, RTA_ALIGNTO).
 const ALIGNMENT: usize = 4;
-const AF_INET: u32 = 2;
+const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 
 // linux-raw-sys has these as C enums; a message has them as u16 or u8.
@@ -29,10 +29,12 @@ const RTM_GETLINK: u16 = 18;
 const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
 const RTM_NEWROUTE: u16 = 24;
+const RTM_DELROUTE: u16 = 25;
 const RTM_NEWNDUSEROPT: u16 = 68;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
+const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_CARRIER_UP_COUNT: u16 = 47;
 const IFLA_MAX_MTU: u16 = 51;
@@ -46,6 +48,9 @@ const RTA_GATEWAY: u8 = 5;
 const RTA_PRIORITY: u8 = 6;
 const RTA_PREFSRC: u8 = 7;
 
+/// The sequence number of every request: only one is pending at a time. The kernel repeats it in the event of the change.
+const SEQUENCE: u32 = u32::from_be_bytes(*b"whit");
+
 /// A request to the kernel.
 pub struct Request {
     bytes: heapless::Vec<u8, MAX_REQUEST>,
@@ -53,12 +58,14 @@ pub struct Request {
 
 impl Request {
     /// Builds a request from little-endian words. The kind of a word is 0 for the leading struct, and otherwise the type of the
-    /// attribute whose payload it is. An attribute of value 0 is omitted, which the kernel treats alike. Sequence and port are 0:
-    /// only one request is pending at a time.
+    /// attribute whose payload it is. An attribute of value 0 is omitted, which the kernel treats alike. The port is 0,
+    /// which the kernel replaces.
     #[inline(never)]
     fn new(head: u32, words: &[u32], kinds: &[u8]) -> Self {
         let mut request = Self { bytes: heapless::Vec::new() };
-        let _ = request.bytes.extend_from_slice(&(u128::from(head) << 32).to_le_bytes());
+        let _ = request
+            .bytes
+            .extend_from_slice(&(u128::from(head) << 32 | const { (SEQUENCE as u128) << 64 }).to_le_bytes());
         for (word, kind) in words.iter().zip(kinds) {
             if *kind != 0 {
                 if *word == 0 {
@@ -126,7 +133,7 @@ pub struct InterfaceAddress {
 impl InterfaceAddress {
     /// Returns struct ifaddrmsg: family, prefix length, flags, scope; index.
     fn fixed(&self) -> [u32; 2] {
-        [AF_INET | u32::from(self.prefix_length) << 8, self.interface]
+        [u32::from_le_bytes([AF_INET, self.prefix_length, 0, 0]), self.interface]
     }
 
     /// Returns the broadcast address of the subnet; 0 for a /31 (RFC 3021) and a /32, which have none.
@@ -150,24 +157,35 @@ impl InterfaceAddress {
         )
     }
 
-    /// Removes the address, and with it its routes (RTM_DELADDR).
+    /// Removes the address, and with it its routes (RTM_DELADDR). Without IFA_ADDRESS the kernel would ignore the prefix length.
     pub fn delete(&self) -> Request {
-        let [fixed, interface] = self.fixed();
-        let words = [fixed, interface, u32::from_le_bytes(self.address.0)];
-        Request::new(const { head(RTM_DELADDR, nl::NLM_F_ACK) }, &words, &[0, 0, IFA_LOCAL])
+        let ([fixed, interface], address) = (self.fixed(), u32::from_le_bytes(self.address.0));
+        let words = [fixed, interface, address, address];
+        Request::new(const { head(RTM_DELADDR, nl::NLM_F_ACK) }, &words, &[0, 0, IFA_LOCAL, IFA_ADDRESS])
     }
 
-    /// Adds or replaces a route with the address as its source (RTM_NEWROUTE). Its destination is on the link, or past a gateway
-    /// that may be outside the subnet (RTNH_F_ONLINK): clouds lease a /32.
+    /// Adds a route with the address as its source (RTM_NEWROUTE). Its destination is on the link, or past a gateway that may be
+    /// outside the subnet (RTNH_F_ONLINK): clouds lease a /32. Fails with EEXIST if there is a route to the destination with this
+    /// metric.
+    pub fn add_route(&self, route: &Route, metric: u32) -> Request {
+        self.route(const { head(RTM_NEWROUTE, nl::NLM_F_ACK | nl::NLM_F_CREATE | nl::NLM_F_EXCL) }, route, metric)
+    }
+
+    /// Removes exactly this route (RTM_DELROUTE).
+    pub fn delete_route(&self, route: &Route, metric: u32) -> Request {
+        self.route(const { head(RTM_DELROUTE, nl::NLM_F_ACK) }, route, metric)
+    }
+
+    /// Returns a request about a route.
     #[inline(never)]
-    pub fn route(&self, route: &Route, metric: u32) -> Request {
+    fn route(&self, head: u32, route: &Route, metric: u32) -> Request {
         const RTN_UNICAST: u32 = 1;
         let gateway = u32::from_le_bytes(route.gateway.0);
         let on_link = gateway == 0;
         let scope = if on_link { nl::rt_scope_t::RT_SCOPE_LINK } else { nl::rt_scope_t::RT_SCOPE_UNIVERSE } as u32;
         // struct rtmsg: family, destination's and source's prefix, tos; table, protocol, scope, type; flags
         let words = [
-            AF_INET | u32::from(route.prefix_length) << 8,
+            u32::from_le_bytes([AF_INET, route.prefix_length, 0, 0]),
             nl::rt_class_t::RT_TABLE_MAIN as u32 | nl::RTPROT_DHCP << 8 | scope << 16 | RTN_UNICAST << 24,
             if on_link { 0 } else { nl::RTNH_F_ONLINK },
             u32::from_le_bytes(route.destination.0),
@@ -177,7 +195,7 @@ impl InterfaceAddress {
             metric,
         ];
         let kinds = [0, 0, 0, RTA_DST, RTA_GATEWAY, RTA_OIF, RTA_PREFSRC, RTA_PRIORITY];
-        Request::new(const { head(RTM_NEWROUTE, SET) }, &words, &kinds)
+        Request::new(head, &words, &kinds)
     }
 }
 
@@ -190,7 +208,7 @@ mod tests {
         let address = InterfaceAddress { interface: 2, address: Address([10, 0, 2, 15]), prefix_length: 24 };
         // struct nlmsghdr, struct ifaddrmsg, attributes of rtnetlink(7), little-endian.
         let expected = [
-            &[68, 0, 0, 0, 20, 0, 5, 5, 0, 0, 0, 0, 0, 0, 0, 0, 2, 24, 0, 0, 2, 0, 0, 0][..],
+            &[68, 0, 0, 0, 20, 0, 5, 5, b't', b'i', b'h', b'w', 0, 0, 0, 0, 2, 24, 0, 0, 2, 0, 0, 0][..],
             &[20, 0, 6, 0, 60, 0, 0, 0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
             &[8, 0, 2, 0, 10, 0, 2, 15, 8, 0, 1, 0, 10, 0, 2, 15],
             &[8, 0, 4, 0, 10, 0, 2, 255],
@@ -199,24 +217,35 @@ mod tests {
         assert_eq!(address.add(Some(60)).bytes(), expected);
         let default_route =
             Route { destination: Address::UNSPECIFIED, prefix_length: 0, gateway: Address([10, 0, 2, 2]) };
-        let route = address.route(&default_route, 7);
+        let route = address.add_route(&default_route, 7);
         let expected = [
-            &[60, 0, 0, 0, 24, 0, 5, 5, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 254, 16, 0, 1, 4, 0, 0, 0][..],
+            &[60, 0, 0, 0, 24, 0, 5, 6, b't', b'i', b'h', b'w', 0, 0, 0, 0, 2, 0, 0, 0, 254, 16, 0, 1, 4, 0, 0, 0][..],
             &[8, 0, 5, 0, 10, 0, 2, 2, 8, 0, 4, 0, 2, 0, 0, 0, 8, 0, 7, 0, 10, 0, 2, 15, 8, 0, 6, 0, 7, 0, 0, 0],
         ]
         .concat();
         assert_eq!(route.bytes(), expected);
         let on_link = Route { destination: Address([10, 9, 0, 0]), prefix_length: 16, gateway: Address::UNSPECIFIED };
-        let route_on_link = address.route(&on_link, 7);
-        let expected = [
-            &[60, 0, 0, 0, 24, 0, 5, 5, 0, 0, 0, 0, 0, 0, 0, 0, 2, 16, 0, 0, 254, 16, 253, 1, 0, 0, 0, 0][..],
-            &[8, 0, 1, 0, 10, 9, 0, 0, 8, 0, 4, 0, 2, 0, 0, 0, 8, 0, 7, 0, 10, 0, 2, 15, 8, 0, 6, 0, 7, 0, 0, 0],
-        ]
-        .concat();
+        let route_on_link = address.add_route(&on_link, 7);
+        let expected =
+            [
+                &[
+                    60, 0, 0, 0, 24, 0, 5, 6, b't', b'i', b'h', b'w', 0, 0, 0, 0, 2, 16, 0, 0, 254, 16, 253, 1, 0, 0,
+                    0, 0,
+                ][..],
+                &[8, 0, 1, 0, 10, 9, 0, 0, 8, 0, 4, 0, 2, 0, 0, 0, 8, 0, 7, 0, 10, 0, 2, 15, 8, 0, 6, 0, 7, 0, 0, 0],
+            ]
+            .concat();
         assert_eq!(route_on_link.bytes(), expected);
-        let longest = address.route(&Route { gateway: Address([10, 0, 2, 2]), ..on_link }, 7);
+        let deleted = address.delete_route(&on_link, 7);
+        assert_eq!(deleted.bytes()[4..8], [25, 0, 5, 0]);
+        assert_eq!(deleted.bytes()[16..], expected[16..]);
+        assert_eq!(
+            address.delete().bytes()[16..],
+            [2, 24, 0, 0, 2, 0, 0, 0, 8, 0, 2, 0, 10, 0, 2, 15, 8, 0, 1, 0, 10, 0, 2, 15]
+        );
+        let longest = address.add_route(&Route { gateway: Address([10, 0, 2, 2]), ..on_link }, 7);
         for request in
-            [bring_up(2), set_mtu(2, 1400), dump_links(), address.delete(), address.add(None), route, longest]
+            [bring_up(2), set_mtu(2, 1400), dump_links(), address.delete(), address.add(None), route, longest, deleted]
         {
             let length = u32::from_ne_bytes(request.bytes()[..4].try_into().unwrap());
             assert_eq!(usize::try_from(length), Ok(request.bytes().len()));

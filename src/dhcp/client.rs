@@ -4,7 +4,7 @@
 //! the [`Action`] that each returns. [`Client::query`] is the message to send. Times are milliseconds of CLOCK_BOOTTIME, which
 //! also counts while the machine is suspended.
 
-use super::lease::{Lease, Times};
+use super::lease::{self, Lease, Times};
 use super::wire::{self, HardwareAddress, Kind, Message, Query, code};
 use crate::features::Feature;
 use crate::ipv4::Address;
@@ -23,11 +23,13 @@ const MAX_REQUESTS: u8 = 4;
 const MAX_REBOOTS: u8 = 2;
 /// The pause after a DECLINE (RFC 2131 §3.1, step 5: at least ten seconds).
 const DECLINED_WAIT_MS: u64 = 10_000;
-/// Messages that request a unicast reply. After these, every other message requests a broadcast reply.
-const UNICAST_TRIES: u8 = 3;
+/// DISCOVERs that request the reply that was last received, at first a unicast. After these, the request changes with each DISCOVER.
+const FIRST_TRIES: u8 = 3;
 /// The limit of the message count, where intervals have stopped growing. From there the count alternates between the last two
 /// values, and so does the broadcast flag.
 const LAST_TRY: u8 = 9;
+/// The shortest time without IPv4 in a network for IPv6 alone (RFC 8925 §3.4, MIN_V6ONLY_WAIT).
+const MIN_IPV6_ONLY_S: u32 = 300;
 /// The shortest interval between renewal REQUESTs (RFC 2131 §4.4.5).
 const MIN_RENEWAL_GAP_MS: u64 = 60_000;
 
@@ -79,6 +81,8 @@ pub enum Action {
     Decline,
     /// Configure the interface from [`Client::lease`], in place of its previous address.
     Configure,
+    /// The network is for IPv6 alone: remove the address, if there is one, and do not wait for a lease.
+    Ipv6Only,
     /// Extend the lifetime of the address. The rest of the lease is unchanged.
     Extend,
     /// Remove the address and the lease's routes from the interface.
@@ -88,10 +92,17 @@ pub enum Action {
 /// Intervals of a client, in milliseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
+    /// Whether the client prefers to have IPv6 alone, if the network is made for that (RFC 8925).
+    pub ipv6_only: bool,
     /// The interval between the first two messages. It doubles with each further message.
     pub first_gap_ms: u64,
     /// How long ARP probes a new address before it is used; 0 disables the probe.
     pub probe_ms: u64,
+}
+
+/// Returns the seed of the client of an interface from that of the machine. The factor is odd: two interfaces have two seeds.
+pub fn seed_of(machine: u32, interface: u32) -> u32 {
+    machine ^ interface.wrapping_mul(0x9e37_79b9) // the golden ratio: spreads an index over 32 bits
 }
 
 /// The client of one interface. Small fields come first: the code that reaches them is shorter.
@@ -109,14 +120,20 @@ pub struct Client {
     link: bool,
     /// Whether the interface is configured from a lease.
     configured: bool,
+    /// The network is for IPv6 alone.
+    is_ipv6_only: bool,
     /// Messages sent in this state, as far as [`LAST_TRY`].
     sent: u8,
     /// Consecutive NAKs.
     naks: u8,
-    /// The last message. Its `secs` is from the last DISCOVER, which a REQUEST repeats (RFC 2131 §4.4.1).
+    /// The address and the server of the last offer or lease.
+    address: Address,
+    server: Address,
+    /// The last message. Its `secs` is from the last DISCOVER, which a REQUEST repeats (RFC 2131 §4.4.1), and so is `broadcast`, also
+    /// after a reboot: a REQUEST is answered in the way that brought the offer.
     query: Query,
     timing: Timing,
-    /// The offer in [`State::Requesting`], the lease from [`State::Probing`] on.
+    /// The lease from [`State::Probing`] on, as long as it holds.
     lease: Lease,
 }
 
@@ -127,7 +144,7 @@ impl Client {
     pub fn new(chaddr: HardwareAddress, random: u32, timing: Timing, up_ms: u64) -> Self {
         let [.., b2, b3, b4, b5] = chaddr;
         // xorshift needs a nonzero state.
-        let random = (random ^ u32::from_le_bytes([b2, b3, b4, b5])) | 1;
+        let random = (random ^ u32::from_le_bytes([b2, b3, b4, b5])).max(1);
         let query = Query {
             kind: Kind::Discover,
             xid: 0,
@@ -143,6 +160,7 @@ impl Client {
             state: State::WaitLink,
             link: false,
             configured: false,
+            is_ipv6_only: false,
             lease: Lease::default(),
             expiry_ms: NEVER,
             random,
@@ -150,6 +168,8 @@ impl Client {
             began_ms: 0,
             sent: 0,
             naks: 0,
+            address: Address::UNSPECIFIED,
+            server: Address::UNSPECIFIED,
             deadline_ms: up_ms,
         }
     }
@@ -184,7 +204,7 @@ impl Client {
         }
     }
 
-    /// Returns the address of the last offer or lease, in use or not.
+    /// Returns the address of the last lease, in use or not.
     pub fn address(&self) -> Address {
         self.lease.address
     }
@@ -194,10 +214,19 @@ impl Client {
         self.state
     }
 
+    /// Whether option 108 is requested and obeyed.
+    pub fn prefers_ipv6(&self) -> bool {
+        Feature::Ipv6.is_enabled() && self.timing.ipv6_only
+    }
+
+    /// Whether the network is for IPv6 alone, as its server says.
+    pub fn is_ipv6_only(&self) -> bool {
+        self.is_ipv6_only
+    }
+
     /// Returns the lease in use, or `None`.
     pub fn lease(&self) -> Option<&Lease> {
-        let holds = self.configured && !matches!(self.state, State::Selecting | State::Requesting);
-        holds.then_some(&self.lease)
+        self.configured.then_some(&self.lease)
     }
 
     /// Handles a change of the carrier. A lease in use survives its loss, and is confirmed when it returns (INIT-REBOOT).
@@ -215,8 +244,11 @@ impl Client {
                 }
                 self.deadline_ms = self.expiry_ms;
             }
-            State::Rebooting if !up => self.deadline_ms = self.expiry_ms,
-            State::Fixed if up && !was_up => {
+            // The next carrier begins with a REQUEST in any case.
+            State::Bound | State::Renewing | State::Rebinding | State::Rebooting if !up => {
+                self.deadline_ms = self.expiry_ms;
+            }
+            State::Fixed if Feature::StaticIp.is_enabled() && up && !was_up => {
                 self.configured = true;
                 return Action::Configure;
             }
@@ -273,7 +305,21 @@ impl Client {
         // RFC 2131 §4.3.1, table 3: a NAK must have option 54. Without it, another message's server is its source address.
         let named = message.address(code::SERVER_IDENTIFIER);
         let server = named.unwrap_or(source);
-        let from_ours = self.lease.server == server && (named.is_some() || message.kind != Kind::Nak);
+        // The ACK of the requested address is accepted from any server: relays and pairs of servers replace option 54.
+        let from_ours = match message.kind {
+            Kind::Ack if message.yiaddr() == self.address => true,
+            Kind::Nak if named.is_none() => false,
+            _ => server == self.server,
+        };
+        if self.prefers_ipv6()
+            && (self.state == State::Selecting && self.sent > 0 || self.state == State::Rebooting)
+            && let Some(wait_s) = message.seconds(code::IPV6_ONLY_PREFERRED)
+        {
+            // RFC 8925 §3.2: IPv4 is not configured for that time, at least 300 s, or until the next carrier.
+            self.stop(now_ms, u64::from(wait_s.max(MIN_IPV6_ONLY_S)) * 1000);
+            self.is_ipv6_only = true;
+            return Action::Ipv6Only;
+        }
         match (self.state, message.kind) {
             // RFC 4039 §3.1: the server replies to the DISCOVER with an ACK (Rapid Commit).
             (State::Selecting, Kind::Ack) if self.sent > 0 && message.option(code::RAPID_COMMIT).is_some() => {
@@ -294,11 +340,15 @@ impl Client {
 
     /// Accepts an offer if its address is usable, and sends the REQUEST.
     fn accept(&mut self, now_ms: u64, message: &Message<'_>, server: Address) -> Action {
-        if self.lease.take_address(message, server).is_none() {
+        // A lease that still holds stays as it is until the ACK.
+        if lease::prefix_length(message).is_none() {
             return Action::Nothing;
         }
+        (self.address, self.server) = (message.yiaddr(), server);
         self.state = State::Requesting;
         self.sent = 0;
+        // The offer may be the late answer to an earlier DISCOVER, whose flag it repeats (RFC 2131 §4.3.1, table 3).
+        self.query.broadcast |= message.wants_broadcast();
         self.request(now_ms)
     }
 
@@ -307,6 +357,7 @@ impl Client {
         if self.lease.take_address(message, server).is_none() {
             return Action::Nothing;
         }
+        (self.address, self.server) = (self.lease.address, self.lease.server);
         let is_same = self.lease.take_rest(message);
         self.naks = 0;
         self.expiry_ms = self.lease.times.map_or(NEVER, |times| after_s(now_ms, times.expiry_s));
@@ -340,6 +391,7 @@ impl Client {
             return Action::Nothing;
         }
         self.prepare(Kind::Decline);
+        self.query.broadcast = false; // RFC 2131 §4.4.1, table 5, as for RELEASE
         self.query.requested = Some(address);
         self.query.server = Some(self.lease.server);
         (self.state, self.sent) = (State::Selecting, 0);
@@ -354,6 +406,7 @@ impl Client {
             return Action::Nothing;
         }
         self.prepare(Kind::Release);
+        self.query.broadcast = false;
         self.query.secs = 0;
         self.query.ciaddr = self.lease.address;
         self.query.server = Some(self.lease.server);
@@ -369,6 +422,7 @@ impl Client {
 
     /// Enters SELECTING with a new transaction.
     fn select(&mut self, now_ms: u64) -> Action {
+        self.is_ipv6_only = false;
         self.begin(State::Selecting);
         self.discover(now_ms)
     }
@@ -378,16 +432,20 @@ impl Client {
         self.query.secs = u16::try_from(now_ms.saturating_sub(self.began_ms) / 1000).unwrap_or(u16::MAX);
         self.wait_for_answer(now_ms);
         self.prepare(Kind::Discover);
+        self.query.broadcast ^= self.sent > FIRST_TRIES;
         Action::Send
     }
 
-    /// Sends the REQUEST of REQUESTING or REBOOTING.
+    /// Sends the REQUEST of REQUESTING or REBOOTING. The last one before a return to DISCOVER requests a broadcast in any case.
     fn request(&mut self, now_ms: u64) -> Action {
         self.prepare(Kind::Request);
-        self.query.requested = Some(self.lease.address);
         // RFC 2131 §4.3.2: in INIT-REBOOT the server identifier must not be filled in.
-        self.query.server = (self.state == State::Requesting).then_some(self.lease.server);
+        self.query.requested = Some(self.lease.address);
+        if self.state == State::Requesting {
+            (self.query.requested, self.query.server) = (Some(self.address), Some(self.server));
+        }
         self.wait_for_answer(now_ms);
+        self.query.broadcast |= self.sent == MAX_REQUESTS;
         Action::Send
     }
 
@@ -416,11 +474,17 @@ impl Client {
     /// Handles a NAK: returns to SELECTING, immediately after the first, with a growing delay after each further consecutive NAK.
     fn handle_nak(&mut self, now_ms: u64) -> Action {
         // 0, 1, 2, 4 … 64 s
-        self.begin(State::Selecting);
-        self.start_over(now_ms, if self.naks == 0 { 0 } else { 500 << self.naks });
+        let wait_ms = if self.naks == 0 { 0 } else { 500 << self.naks };
         self.naks = (self.naks + 1).min(7);
+        if self.stop(now_ms, wait_ms) { Action::Deconfigure } else { Action::Nothing }
+    }
+
+    /// Gives the lease up, and returns to SELECTING in `wait_ms`. Returns whether there was one in use.
+    fn stop(&mut self, now_ms: u64, wait_ms: u64) -> bool {
+        self.begin(State::Selecting);
+        self.start_over(now_ms, wait_ms);
         self.expiry_ms = NEVER;
-        if core::mem::take(&mut self.configured) { Action::Deconfigure } else { Action::Nothing }
+        core::mem::take(&mut self.configured)
     }
 
     /// Restarts the acquisition: the first message is due in `wait_ms`, or when the link comes up.
@@ -438,16 +502,16 @@ impl Client {
         // 0 to 1023/1024 of a fifth of the interval.
         let jitter_ms = gap_ms / 5 * u64::from(self.next_random() % 1024) / 1024;
         self.sent = if self.sent < LAST_TRY { self.sent + 1 } else { LAST_TRY - 1 };
-        self.deadline_ms = after_ms(now_ms, gap_ms - gap_ms / 10 + jitter_ms);
+        // The previous lease may expire meanwhile.
+        self.deadline_ms = after_ms(now_ms, gap_ms - gap_ms / 10 + jitter_ms).min(self.expiry_ms);
     }
 
-    /// Resets the query to this kind, without addresses.
+    /// Resets the query to this kind, without addresses. The broadcast flag stays.
     #[inline(never)]
     fn prepare(&mut self, kind: Kind) {
         self.query.kind = kind;
         self.query.ciaddr = Address::UNSPECIFIED;
         (self.query.requested, self.query.server) = (None, None);
-        self.query.broadcast = self.sent > UNICAST_TRIES && self.sent.is_multiple_of(2);
     }
 
     /// Returns the next number of Marsaglia's xorshift32.

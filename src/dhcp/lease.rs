@@ -10,6 +10,8 @@ use crate::ipv4::{self, Address};
 pub const MAX_SERVERS: usize = 3;
 /// The smallest MTU that is accepted. Every IPv4 host must accept datagrams of 576 bytes (RFC 791 §3.1, total length).
 const MIN_MTU: u16 = 576;
+/// The smallest MTU of IPv6 (RFC 8200 §5): with less, the kernel removes IPv6 from the interface. A smaller MTU is raised to it.
+const IPV6_MTU: u16 = 1280;
 /// The lease time when a server sends none.
 const DEFAULT_LEASE_S: u32 = 3600;
 /// The shortest lease time. A shorter one is raised to it, to limit renewals.
@@ -32,7 +34,7 @@ pub struct Lease {
     pub times: Option<Times>,
     /// Checksum of the reply, lease times excluded.
     sum: u32,
-    /// The MTU of the interface (option 26), at least 576 bytes.
+    /// The MTU of the interface (option 26), at least that of IPv6.
     pub mtu: Option<u16>,
     /// The prefix length of the subnet (option 1, or else the address's class).
     pub prefix_length: u8,
@@ -63,16 +65,8 @@ impl Lease {
     /// Sets the address, prefix length, server and times from an OFFER or ACK that came from `source`. Returns `None` and changes
     /// nothing if no host can use the address, or if the lease time is 0.
     pub fn take_address(&mut self, message: &Message<'_>, source: Address) -> Option<()> {
-        let address = message.yiaddr();
-        let prefix_length = message
-            .address(code::SUBNET_MASK)
-            .and_then(ipv4::prefix_length)
-            .unwrap_or(ipv4::class_prefix_length(address));
-        if !address.is_host() || is_subnet_or_broadcast(address, prefix_length) {
-            return None;
-        }
+        let (prefix_length, address) = (prefix_length(message)?, message.yiaddr());
         self.times = match message.seconds(code::LEASE_TIME).unwrap_or(DEFAULT_LEASE_S) {
-            0 => return None,
             INFINITE_S => None,
             seconds => Some(Times::of(
                 seconds.max(MIN_LEASE_S),
@@ -89,7 +83,9 @@ impl Lease {
     pub fn take_rest(&mut self, message: &Message<'_>) -> bool {
         let mut value = Value::new();
         if Feature::Mtu.is_enabled() {
-            self.mtu = message.number(code::INTERFACE_MTU).filter(|mtu| *mtu >= MIN_MTU);
+            let least = if Feature::Ipv6.is_enabled() { IPV6_MTU } else { MIN_MTU };
+            let mtu = message.number(code::INTERFACE_MTU).filter(|mtu| *mtu >= MIN_MTU);
+            self.mtu = mtu.map(|mtu| mtu.max(least));
         }
         take_servers(message, code::DOMAIN_NAME_SERVER, &mut value, &mut self.name_servers);
         if Feature::Clock.is_enabled() {
@@ -134,6 +130,18 @@ impl Times {
             renewal_s.filter(|time| *time > 0 && *time < rebinding_s).unwrap_or((expiry_s / 2).min(rebinding_s));
         Self { renewal_s, rebinding_s, expiry_s }
     }
+}
+
+/// Returns the prefix length of the address of an OFFER or ACK; `None` if no host can use the address, or if the lease time is 0.
+#[inline(never)]
+pub(super) fn prefix_length(message: &Message<'_>) -> Option<u8> {
+    let address = message.yiaddr();
+    let prefix_length =
+        message.address(code::SUBNET_MASK).and_then(ipv4::prefix_length).unwrap_or(ipv4::class_prefix_length(address));
+    let is_usable = address.is_host()
+        && !is_subnet_or_broadcast(address, prefix_length)
+        && message.seconds(code::LEASE_TIME) != Some(0);
+    is_usable.then_some(prefix_length)
 }
 
 /// Sets `servers` from an option. `value` is scratch space.
@@ -230,7 +238,9 @@ mod tests {
         assert_eq!((all.mtu, &all.time_servers[..]), (Some(1400), &[Address([10, 0, 0, 3])][..]));
         let broken = lease(&[&text(15, b"example.test"), &text(119, &search[..5])]);
         assert_eq!(&broken.search[..], b" example.test", "a malformed list counts as absent");
-        for (mtu, expected) in [(0_u16, None), (67, None), (575, None), (576, Some(576)), (65535, Some(65535))] {
+        for (mtu, expected) in
+            [(0_u16, None), (67, None), (575, None), (576, Some(1280)), (1281, Some(1281)), (65535, Some(65535))]
+        {
             let [m0, m1] = mtu.to_be_bytes();
             assert_eq!(lease(&[&[26, 2, m0, m1]]).mtu, expected);
         }
@@ -240,10 +250,22 @@ mod tests {
     #[test]
     fn addresses_that_no_host_can_use_are_refused() {
         let mask = [1, 4, 255, 255, 255, 0];
-        for address in
-            [[0; 4], [127, 0, 0, 5], [224, 0, 0, 1], [240, 0, 0, 1], [255; 4], [10, 0, 0, 0], [10, 0, 0, 255]]
-        {
+        for address in [
+            [0; 4],
+            [127, 0, 0, 5],
+            [224, 0, 0, 1],
+            [239, 255, 255, 254],
+            [240, 0, 0, 0],
+            [255, 255, 255, 255],
+            [10, 0, 0, 0],
+            [10, 0, 0, 255],
+        ] {
             assert!(read(address, &mask).is_none(), "{address:?}");
+        }
+        for address in [[240, 0, 0, 1], [250, 1, 2, 3], [255, 255, 254, 254]] {
+            let lease = read(address, &[&mask[..], &[3, 4, 240, 0, 0, 9, 6, 4, 255, 0, 0, 1]].concat()).unwrap();
+            assert_eq!((lease.address, lease.router()), (Address(address), Some(Address([240, 0, 0, 9]))));
+            assert_eq!(lease.name_servers, [Address([255, 0, 0, 1])]);
         }
         assert!(read([10, 0, 0, 0], &[1, 4, 255, 255, 255, 254]).is_some(), "RFC 3021");
         assert!(read([10, 0, 0, 0], &[1, 4, 255, 255, 255, 255]).is_some());

@@ -12,20 +12,30 @@ pub type Search = heapless::Vec<u8, MAX_SEARCH>;
 
 /// Returns the first label of option 12; empty if the value is not a domain name.
 pub fn host(value: &[u8]) -> &[u8] {
-    let name = without_nuls(value);
+    let name = without_dot(without_nuls(value));
     if is_name(name) { split(name, b'.').next().unwrap_or_default() } else { b"" }
 }
 
-/// Appends the domains of option 15, of which some servers send several. Appends none if one of them is not a domain name, and as
-/// many as fit otherwise.
+/// Appends the domains of option 15, of which some servers send several, with spaces or commas between them. Appends none if one of
+/// them is not a domain name, and as many as fit otherwise.
 pub fn domains(value: &[u8], search: &mut Search) {
-    let value = without_nuls(value);
-    for name in split(value, b' ').filter(|_| split(value, b' ').all(is_name)) {
-        let before = search.len();
-        if push(search, b' ', name).is_none() {
+    let start = search.len();
+    for list in split(without_nuls(value), b',') {
+        for name in split(list, b' ').map(without_dot).filter(|name| !name.is_empty()) {
+            let mut before = search.len();
+            if !is_name(name) {
+                before = start;
+            } else if push(search, b' ', name).is_some() {
+                continue;
+            }
             return search.truncate(before);
         }
     }
+}
+
+/// Removes the dot at the end of an absolute name.
+fn without_dot(name: &[u8]) -> &[u8] {
+    if let [name @ .., b'.'] = name { name } else { name }
 }
 
 /// Appends the domains of option 119 (RFC 3397), as many as fit. Returns `None` if the value is malformed.
@@ -70,7 +80,7 @@ pub fn search_list(value: &[u8], search: &mut Search) -> Option<()> {
 }
 
 /// Appends a separator and a text; `None` if they do not fit.
-fn push(search: &mut Search, separator: u8, text: &[u8]) -> Option<()> {
+pub(crate) fn push(search: &mut Search, separator: u8, text: &[u8]) -> Option<()> {
     search.push(separator).ok()?;
     search.extend_from_slice(text).ok()
 }
@@ -111,6 +121,10 @@ mod tests {
             (b"node7.example.test", "node7"),
             (b"good\0", "good"),
             (b"a_b-c", "a_b-c"),
+            (b"node7.", "node7"),
+            (b"node7.example.test.\0", "node7"),
+            (b"node7..", ""),
+            (b".", ""),
             (b"", ""),
             (b"\0", ""),
             (b"x;touch f;$(id)", ""),
@@ -137,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn domains_are_names_between_spaces() {
+    fn domains_are_names_between_spaces_and_commas() {
         let domains_of = |value: &[u8]| {
             let mut search = Search::new();
             domains(value, &mut search);
@@ -145,6 +159,10 @@ mod tests {
         };
         assert_eq!(domains_of(b"example.test\0"), " example.test");
         assert_eq!(domains_of(b"a.test b.test"), " a.test b.test");
+        assert_eq!(domains_of(b"a.test,b.test, c.test."), " a.test b.test c.test");
+        assert_eq!(domains_of(b"example.test.\0"), " example.test");
+        assert_eq!(domains_of(b".  ,"), "");
+        assert_eq!(domains_of(b"a.test, b.test;c"), "", "one is no name");
         assert_eq!(domains_of(b"a.test\nnameserver 6.6.6.6"), "");
         assert_eq!(domains_of(b""), "");
         assert_eq!(domains_of(b"a.test\n"), "");

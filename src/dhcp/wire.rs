@@ -53,6 +53,8 @@ pub mod code {
     pub const CLIENT_IDENTIFIER: u8 = 61;
     /// RFC 4039.
     pub const RAPID_COMMIT: u8 = 80;
+    /// RFC 8925.
+    pub const IPV6_ONLY_PREFERRED: u8 = 108;
     /// RFC 3397.
     pub const DOMAIN_SEARCH: u8 = 119;
     /// RFC 3442.
@@ -63,16 +65,22 @@ pub mod code {
 }
 
 /// The options that every DISCOVER and REQUEST has: maximum message size and parameter request list. Classless routes precede the
-/// router, which they replace (RFC 3442).
-const REQUEST_OPTIONS: [u8; 18] = {
+/// router, which they replace (RFC 3442). The last parameter is requested by a client that has IPv6 alone.
+const REQUEST_OPTIONS: [u8; 19] = {
     let [m0, m1] = MAX_RECEIVED.to_be_bytes();
     #[rustfmt::skip]
     let options = [
         code::MAX_MESSAGE_SIZE, 2, m0, m1,
-        code::PARAMETER_LIST, 12, code::SUBNET_MASK, code::CLASSLESS_ROUTES, code::CLASSLESS_ROUTES_MICROSOFT, code::ROUTER,
+        code::PARAMETER_LIST, 13, code::SUBNET_MASK, code::CLASSLESS_ROUTES, code::CLASSLESS_ROUTES_MICROSOFT, code::ROUTER,
         code::DOMAIN_NAME_SERVER, code::DOMAIN_NAME, code::DOMAIN_SEARCH, code::HOST_NAME, code::INTERFACE_MTU,
-        code::NTP_SERVERS, code::RENEWAL_TIME, code::REBINDING_TIME,
+        code::NTP_SERVERS, code::RENEWAL_TIME, code::REBINDING_TIME, code::IPV6_ONLY_PREFERRED,
     ];
+    options
+};
+/// The same without option 108.
+const IPV4_REQUEST_OPTIONS: [u8; 18] = {
+    let [mut options @ .., _] = REQUEST_OPTIONS;
+    options[5] -= 1;
     options
 };
 
@@ -133,7 +141,8 @@ pub type Encoded = heapless::Vec<u8, MAX_SENT>;
 
 impl Query {
     /// Appends the bytes of the message to an empty `out`. `hostname` is option 12, unless it is empty or too long for a label.
-    pub fn encode(&self, hostname: &[u8], out: &mut Encoded) {
+    /// `ipv6_only`: option 108 is requested.
+    pub fn encode(&self, hostname: &[u8], ipv6_only: bool, out: &mut Encoded) {
         let mut head = [0; HEAD];
         set(&mut head, 0, [1, HTYPE_ETHERNET, 6, 0]); // op BOOTREQUEST, htype, hlen, hops
         set(&mut head, 4, self.xid.to_be_bytes());
@@ -154,7 +163,7 @@ impl Query {
         }
         // RFC 2131 §4.4.1, table 5: DECLINE and RELEASE have no parameter list and no host name.
         if matches!(self.kind, Kind::Discover | Kind::Request) {
-            put(out, &REQUEST_OPTIONS);
+            put(out, if ipv6_only { &REQUEST_OPTIONS } else { &IPV4_REQUEST_OPTIONS });
             if let (1..=MAX_HOSTNAME, Ok(length)) = (hostname.len(), u8::try_from(hostname.len())) {
                 put(out, &[code::HOST_NAME, length]);
                 put(out, hostname);
@@ -245,6 +254,12 @@ impl<'a> Message<'a> {
     pub fn xid(&self) -> u32 {
         let [_, _, _, _, x0, x1, x2, x3, ..] = *self.fixed;
         u32::from_be_bytes([x0, x1, x2, x3])
+    }
+
+    /// Whether the client's message requested a broadcast reply: a server repeats the flag.
+    pub fn wants_broadcast(&self) -> bool {
+        let [_, _, _, _, _, _, _, _, _, _, flags, ..] = *self.fixed;
+        flags & 0x80 != 0
     }
 
     /// Returns the client's address ("your" address).

@@ -77,13 +77,16 @@ pub enum Choice {
     /// The action after the workload's exit, in the order of [`OnExit`](super::OnExit). From the second on, these are also the
     /// values of systemd's `X_SYSTEMD_SHUTDOWN=`.
     OnExit,
+    /// What the workload's standard streams are, in the order of [`Streams`](super::Streams).
+    Streams,
 }
 
 impl Choice {
     /// Returns its words, in the order of their indices.
     pub fn words(self) -> Split<'static> {
         const WORDS: &[u8] =
-            b"fast rfc,console kmsg,child exec,wait wait6 require bg off,shell poweroff reboot halt restart";
+            b"fast rfc,console kmsg,child exec,wait wait6 require bg off,shell poweroff reboot halt restart,\
+              console pipes terminal";
         split(nth(WORDS, self as usize), b' ')
     }
 }
@@ -128,13 +131,14 @@ pub enum Switch {
     Timing,
     Release,
     NoNewPrivs,
+    Linger,
 }
 
 /// The number of options of each kind.
 pub(super) const VALUES: usize = Value::Caps as usize + 1;
 pub(super) const TIMES: usize = Time::ArpMs as usize + 1;
-pub(super) const SWITCHES: usize = Switch::NoNewPrivs as usize + 1;
-pub(super) const CHOICES: usize = Choice::OnExit as usize + 1;
+pub(super) const SWITCHES: usize = Switch::Linger as usize + 1;
+pub(super) const CHOICES: usize = Choice::Streams as usize + 1;
 
 /// An option that has the same name on the kernel command line.
 const fn kernel(name: &'static str, kind: Kind, form: &'static str, default: Fallback, text: &'static str) -> Row {
@@ -218,6 +222,10 @@ pub const TABLE: &[Row] = &[
         "the number of seconds from that signal to SIGKILL"),
     whit("on_exit", Kind::Choice(Choice::OnExit), "=shell|poweroff|reboot|halt|restart[:N]", Described("`shell`, or `poweroff` without one"),
         "the action after the workload's exit; `restart` follows after 0.1 s, doubled each time up to a minute, at most N times"),
+    whit("streams", Kind::Choice(Choice::Streams), "=console|pipes|terminal", Fixed("console"),
+        "the workload's standard streams: the console; or pipes or a terminal, connected to a virtio port of the host. With a port the machine ends with its workload, as a container does").of(Feature::Streams),
+    whit("linger", Kind::Switch(Switch::Linger), "", Nothing,
+        "with `whit.streams=`, a workload that exits with status 0 leaves its daemons running").of(Feature::Streams),
     whit("net", Kind::Choice(Choice::Net), "=wait|wait6|require|bg|off", Described("`wait`, or `off` with `whit.pid1=exec`"),
         "wait for a lease, wait for a global IPv6 address, require a lease, do not wait, or use no network").of(Feature::Dhcp),
     whit("net.dev", Kind::Text(Value::NetDevice), "=NAME|MAC", Described("every interface"),

@@ -8,7 +8,7 @@ use whit::options::{Net, Switch, Time, Value};
 use whit::root;
 use whit::stage::Stage;
 use whit::text::Text;
-use whit::time::after_s;
+use whit::time::{NEVER, after_s};
 use whit::volume::Volume;
 
 use crate::console;
@@ -18,6 +18,7 @@ use crate::filesystems::{self, Root};
 use crate::machine::{Machine, Phase, now_ms};
 use crate::message::{error, info, part};
 use crate::mounting::mount_when_there;
+use crate::network::CARRIER_S;
 use crate::sources;
 use crate::{files, overlay, rootfs, supervise, volumes};
 
@@ -135,20 +136,29 @@ fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<bool, En
             return Ok(true);
         }
         let is_ipv6 = Feature::Ipv6.is_enabled() && net == Net::Wait6;
-        let has_address = if is_ipv6 { network.has_ipv6 } else { network.lease().is_some() };
+        let grace_ms = if is_ipv6 { NEVER } else { network.grace_ms(is_required) };
+        let has_address = if is_ipv6 {
+            network.has_ipv6()
+        } else {
+            network.lease().is_some() || grace_ms != NEVER && now_ms() >= grace_ms
+        };
         let awaits_time = network.lease().is_some() && machine.clock.awaits_answer(machine.options.value(Value::Ntp));
         if has_address && !awaits_time {
             return Ok(true);
         }
-        if now_ms() >= deadline_ms {
+        let carrier_deadline_ms =
+            if is_required || !Feature::Choice.is_enabled() { NEVER } else { network.carrier_deadline_ms() };
+        let next_ms = deadline_ms.min(carrier_deadline_ms);
+        if now_ms() >= next_ms {
             let outlook = if is_required { "" } else { "; the boot continues, with retries" };
             let wanted = if is_ipv6 { "global IPv6 address" } else { "lease" };
             if has_address {
                 return Ok(true); // The NTP queries continue.
             }
+            let (wanted, wait_s) = if next_ms < deadline_ms { ("carrier", CARRIER_S) } else { (wanted, wait_s) };
             error!("network: no {} within {} s{}", wanted, u64::from(wait_s), outlook);
             return Ok(!is_required);
         }
-        supervise::wait_or_end(machine, deadline_ms)?;
+        supervise::wait_or_end(machine, next_ms.min(grace_ms))?;
     }
 }

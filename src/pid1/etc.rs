@@ -46,13 +46,13 @@ pub(crate) fn write(sources: &Sources<'_>, options: &Options<'_>, network: Optio
         let _ = servers.push(*server);
     }
     // docker replaces the image's own always, and the init as soon as there are servers.
-    let mut has_servers = !servers.is_empty();
+    let mut has_servers = Feature::Details.is_enabled() && !servers.is_empty();
     for server in servers {
         address_line("nameserver ", server);
     }
     if let (true, Some(network)) = (Feature::Ipv6.is_enabled(), network) {
         for server in network.name_servers() {
-            has_servers = true;
+            has_servers = Feature::Details.is_enabled();
             part!("nameserver {}", &server.address);
             if server.address.is_link_local() {
                 part!("%{}", Text(network.name_of(server.interface)));
@@ -60,8 +60,12 @@ pub(crate) fn write(sources: &Sources<'_>, options: &Options<'_>, network: Optio
             part!("\n");
         }
     }
-    if let Some(Lease { search, .. }) = lease.filter(|lease| Feature::Names.is_enabled() && !lease.search.is_empty()) {
-        part!("search{}\n", Text(search));
+    if Feature::Names.is_enabled() {
+        let leased = lease.map_or(&[][..], |lease| &lease.search);
+        let advertised = network.filter(|_| Feature::Ipv6.is_enabled()).map_or(&[][..], Network::search);
+        if leased.len() | advertised.len() != 0 {
+            part!("search{}{}\n", Text(leased), Text(advertised));
+        }
     }
     own_files::write(c"etc/resolv.conf", has_servers);
     if Feature::LeaseFile.is_enabled() {

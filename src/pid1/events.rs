@@ -55,7 +55,7 @@ impl Wakeup {
 }
 
 /// Returns the bit of a signal. Signals are numbered from 1 to 64: signal 64 has bit 0, which no other signal uses.
-fn bit(signal: u8) -> u64 {
+pub(crate) fn bit(signal: u8) -> u64 {
     1u64.wrapping_shl(u32::from(signal))
 }
 
@@ -64,7 +64,7 @@ impl Machine<'_> {
     pub(crate) fn next_wakeup(&mut self, deadline_ms: u64) -> Wakeup {
         let network_deadline_ms = self.network.as_ref().map_or(NEVER, Network::deadline_ms);
         let wait_ms = deadline_ms.min(network_deadline_ms).min(self.clock.deadline_ms()).saturating_sub(now_ms());
-        let wait_ms = wait_ms.min(self.max_wait_ms).min(self.terminal.advance());
+        let wait_ms = wait_ms.min(self.max_wait_ms).min(self.terminal.advance()).min(self.streams.advance(&self.ports));
         if wait_ms > 0 {
             self.network.iter_mut().for_each(Network::filter_packets);
         }
@@ -81,6 +81,7 @@ impl Machine<'_> {
                 self.clock.descriptor(),
                 button,
                 other,
+                self.streams.blocked_port(&self.ports),
             ],
             wait_ms,
         );
@@ -92,6 +93,7 @@ impl Machine<'_> {
         let power_button = self.buttons.pressed();
         let mut wakeup =
             Wakeup { device: self.read_uevents() | (self.max_wait_ms < NEVER), power_button, ..Wakeup::default() };
+        wakeup.signals = self.streams.take_signals();
         if wakeup.device && self.phase == Phase::LoadingDrivers {
             hardware::load(self);
             self.buttons.open();

@@ -15,6 +15,8 @@ use crate::message::error;
 use crate::network::Network;
 use crate::port::Ports;
 use crate::pty::Terminal;
+use crate::streams;
+use crate::streams::Streams;
 use crate::sys;
 use crate::sys::fd::{self, Fd};
 use crate::sys::process::signal_fd;
@@ -28,6 +30,7 @@ pub(crate) mod signal {
     pub(crate) const KILL: u8 = 9;
     pub(crate) const USR1: u8 = 10;
     pub(crate) const USR2: u8 = 12;
+    pub(crate) const ALRM: u8 = 14;
     pub(crate) const TERM: u8 = 15;
     pub(crate) const CONT: u8 = 18;
     pub(crate) const TSTP: u8 = 20;
@@ -64,6 +67,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) buttons: Buttons,
     /// The workload's terminal.
     pub(crate) terminal: Terminal,
+    /// The workload's standard streams, when a port of the host has them.
+    pub(crate) streams: Streams,
     /// The workload, while it runs.
     pub(crate) workload: Option<Pid>,
     /// The console's shell, while it runs.
@@ -137,6 +142,7 @@ impl<'a> Machine<'a> {
             phase: Phase::LoadingDrivers,
             root: None,
             terminal: Terminal::default(),
+            streams: Streams::default(),
             workload: None,
             shell: None,
             ended: None,
@@ -190,6 +196,7 @@ impl<'a> Machine<'a> {
         self.stop_listening_for_devices();
         self.ports.send_exit_code(code);
         self.terminal.drain();
+        streams::finish(self, code);
         error!("{}{}", EXIT, u64::from(code));
     }
 }

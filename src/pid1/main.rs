@@ -51,6 +51,8 @@ mod settings;
 mod shutdown;
 mod smbios;
 mod sources;
+#[cfg_attr(not(feature = "streams"), path = "stubs/streams.rs")]
+mod streams;
 mod supervise;
 mod sys;
 #[cfg_attr(not(feature = "terminal"), path = "stubs/terminal.rs")]
@@ -121,7 +123,10 @@ fn main(seed: u32) -> ! {
 /// Boots, supervises, and returns how the machine ends.
 fn run(machine: &mut Machine<'_>) -> Result<Infallible, End> {
     let code = match boot::prepare_root_and_network(machine)? {
-        Outcome::Ready if machine.options.hand_over() => handover::hand_over(machine),
+        Outcome::Ready if machine.options.hand_over() => {
+            streams::refuse(machine);
+            handover::hand_over(machine)
+        }
         Outcome::Ready => return supervise::run_workloads(machine),
         Outcome::Failed => NOT_STARTED,
     };

@@ -1,10 +1,14 @@
 //! The network: brings up every Ethernet interface, runs a DHCP client on each, and configures the leases by rtnetlink.
 
-use linux_raw_sys::netlink::{NETLINK_ROUTE, RTMGRP_IPV6_IFADDR, RTMGRP_LINK, rtnetlink_groups};
+use core::ffi::CStr;
+
+use linux_raw_sys::netlink::{NETLINK_ROUTE, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR, RTMGRP_LINK, rtnetlink_groups};
+use rustix::fs::OFlags;
 use whit::arp;
 use whit::dhcp::CLIENT_PORT;
-use whit::dhcp::client::{CLASSIC_GAP_MS, Client, FIRST_GAP_MS, State, Timing};
+use whit::dhcp::client::{CLASSIC_GAP_MS, Client, FIRST_GAP_MS, State, Timing, seed_of};
 use whit::dhcp::lease::Lease;
+use whit::dhcp::routes::Routes;
 use whit::dhcp::wire::Message;
 use whit::error::Errno;
 use whit::features::Feature;
@@ -15,7 +19,7 @@ use whit::options::{Net, Options, Time, Value};
 use whit::rtnetlink::{self, Link, MAX_REPLY};
 use whit::stage::Stage;
 use whit::text::Text;
-use whit::time::{NEVER, after_ms};
+use whit::time::{NEVER, after_ms, after_s};
 
 use crate::console::log_failure;
 use crate::files;
@@ -29,12 +33,13 @@ mod interface;
 
 use interface::{Interface, Shared};
 
-/// Interfaces that get a client.
+/// Interfaces that have a client at a time. One without a carrier gives way to one with a carrier.
 const MAX_INTERFACES: usize = 8;
 /// Packets that are read before signals, devices and children have their turn: a flood must not starve them.
 const PACKETS_A_TURN: u8 = 64;
-/// Multicast groups of rtnetlink: links, IPv6 addresses, and options of router advertisements.
+/// Multicast groups of rtnetlink: links, addresses, and options of router advertisements.
 const EVENTS: u32 = RTMGRP_LINK
+    | if Feature::Coexist.is_enabled() { RTMGRP_IPV4_IFADDR } else { 0 }
     | if Feature::Ipv6.is_enabled() {
         RTMGRP_IPV6_IFADDR | 1 << (rtnetlink_groups::RTNLGRP_ND_USEROPT as u32 - 1)
     } else {
@@ -46,10 +51,16 @@ const EVENTS: u32 = RTMGRP_LINK
 /// model holds packets for a further second, as it does after each write of its receive mode, such as when IPv6 joins a group
 /// at the carrier (hw/net/e1000.c, set_rx_control()). With this wait there is a lease after 1.5 s, without it after 3 s.
 const E1000_NEGOTIATES_MS: u64 = 500;
+/// The time in which a card that was brought up finds its carrier: gigabit cards negotiate for up to 4 s.
+pub(crate) const CARRIER_S: u32 = 5;
+/// The time in which a DHCP server may answer after there is a global IPv6 address.
+const GRACE_MS: u64 = 2000;
 /// An upper bound on the time that a workload takes to start.
 const STARTS_MS: u64 = 1000;
 /// The shortest time between two writes of the files: the advertisements of a router may change with each packet.
 const FILES_GAP_MS: u64 = 1000;
+/// With this setting the kernel removes an address alone, and not every later address of its subnet with it.
+const PROMOTE: &CStr = c"/proc/sys/net/ipv4/conf/all/promote_secondaries";
 /// The loopback's index in every network namespace (include/net/flow.h, LOOPBACK_IFINDEX).
 const LOOPBACK: u32 = 1;
 
@@ -77,8 +88,12 @@ pub(crate) struct Network<'a> {
     ip: &'a [u8],
     /// The stage of the workload.
     workload: Workload,
-    /// There is a global IPv6 address.
-    pub(crate) has_ipv6: bool,
+    /// When the first global IPv6 address was usable, or NEVER.
+    ipv6_ms: u64,
+    /// The highest index of an interface that was there before the workload: indices grow.
+    newest: u32,
+    /// When the last interface appeared.
+    appeared_ms: u64,
     /// When the files may be written again; NEVER until they have been written once.
     files_due_ms: u64,
     /// DNS servers from router advertisements.
@@ -99,19 +114,27 @@ impl<'a> Network<'a> {
     /// Opens the sockets and requests the list of interfaces.
     fn open_sockets(seed: u32, options: &Options<'a>) -> Result<Self, Errno> {
         let (events, requests) = (fd::netlink_socket(NETLINK_ROUTE, EVENTS)?, fd::netlink_socket(NETLINK_ROUTE, 0)?);
+        if Feature::Coexist.is_enabled()
+            && let Ok(setting) = fd::open(PROMOTE, OFlags::WRONLY)
+        {
+            let _ = fd::write(&setting, b"1");
+        }
         let shared = Shared { events, requests, packets: None, arp: None, filtered: false, changed: false, first: 0 };
         shared.request_links()?;
         Ok(Self {
             shared,
             seed,
             timing: Timing {
+                ipv6_only: Feature::Ipv6.is_enabled() && has_ipv6(),
                 first_gap_ms: if options.classic_dhcp() { CLASSIC_GAP_MS } else { FIRST_GAP_MS },
                 probe_ms: options.time(Time::ArpMs).into(),
             },
             wanted: options.value(Value::NetDevice),
             ip: options.value(Value::Ip),
             workload: Workload::None,
-            has_ipv6: false,
+            ipv6_ms: NEVER,
+            newest: 0,
+            appeared_ms: 0,
             files_due_ms: NEVER,
             name_servers: NameServers::default(),
             interfaces: heapless::Vec::new(),
@@ -149,6 +172,12 @@ impl<'a> Network<'a> {
         self.interfaces.iter().fold(own_ms, |earliest_ms, interface| earliest_ms.min(interface.client.deadline_ms()))
     }
 
+    /// Returns when the wait for a carrier ends; NEVER if there is one.
+    pub(crate) fn carrier_deadline_ms(&self) -> u64 {
+        let has_carrier = self.interfaces.iter().any(|interface| interface.carrier);
+        if has_carrier || !Feature::Choice.is_enabled() { NEVER } else { after_s(self.appeared_ms, CARRIER_S) }
+    }
+
     /// Returns whether there is an interface to wait for.
     pub(crate) fn has_interfaces(&self) -> bool {
         !self.interfaces.is_empty()
@@ -164,6 +193,30 @@ impl<'a> Network<'a> {
     /// DNS servers from router advertisements.
     pub(crate) fn name_servers(&self) -> &[NameServer] {
         self.name_servers.all()
+    }
+
+    /// The search list of router advertisements.
+    pub(crate) fn search(&self) -> &[u8] {
+        self.name_servers.search()
+    }
+
+    /// Returns whether there is a global IPv6 address.
+    pub(crate) fn has_ipv6(&self) -> bool {
+        self.ipv6_ms != NEVER
+    }
+
+    /// Returns when a global IPv6 address is enough: at once where the network is for IPv6 alone, else after a time in which IPv4 may
+    /// follow, unless a lease is required. NEVER without such an address.
+    pub(crate) fn grace_ms(&self, requires_lease: bool) -> u64 {
+        if !Feature::Ipv6.is_enabled() || !self.has_ipv6() {
+            NEVER
+        } else if self.interfaces.iter().any(|known| known.client.is_ipv6_only()) {
+            self.ipv6_ms
+        } else if requires_lease {
+            NEVER
+        } else {
+            after_ms(self.ipv6_ms, GRACE_MS)
+        }
     }
 
     /// Returns the name of an interface.
@@ -253,21 +306,23 @@ impl<'a> Network<'a> {
                         match message {
                             rtnetlink::Message::Link(link) => self.link_changed(&link, now_ms, timeline),
                             rtnetlink::Message::LinkGone(index) => {
-                                let gone = self.interfaces.iter().position(|interface| interface.index == index);
-                                if let Some(gone) = gone {
-                                    self.interfaces.remove(gone);
-                                    self.shared.forget(index);
-                                    if Feature::Ipv6.is_enabled() {
-                                        self.shared.changed |= self.name_servers.forget(index);
-                                    }
+                                self.remove(index);
+                                self.shared.forget(index);
+                                if Feature::Ipv6.is_enabled() {
+                                    self.shared.changed |= self.name_servers.forget(index);
+                                }
+                            }
+                            rtnetlink::Message::AddressGone(address) => {
+                                if let Some(interface) = find(&mut self.interfaces, address.interface) {
+                                    interface.address_gone(&address);
                                 }
                             }
                             rtnetlink::Message::GlobalAddress(index, address)
                                 if Feature::Ipv6.is_enabled()
-                                    && !self.has_ipv6
+                                    && !self.has_ipv6()
                                     && find(&mut self.interfaces, index).is_some() =>
                             {
-                                self.has_ipv6 = true;
+                                self.ipv6_ms = now_ms;
                                 info!("{} {}", Text(self.name_of(index)), &address);
                             }
                             rtnetlink::Message::RouterOption(index, option)
@@ -286,12 +341,23 @@ impl<'a> Network<'a> {
         }
     }
 
+    /// Removes an interface from those with a client.
+    #[inline(never)]
+    fn remove(&mut self, index: u32) {
+        if let Some(place) = self.interfaces.iter().position(|known| known.index == index) {
+            self.interfaces.remove(place);
+        }
+    }
+
     fn link_changed(&mut self, link: &Link<'_>, now_ms: u64, timeline: &mut Timeline) {
         let (index, name) = (link.interface(), Text(link.name()));
         let Some(chaddr) = link.ethernet() else { return };
         if find(&mut self.interfaces, index).is_none() {
-            // Software interfaces (veth, bridges) that appear now are the workload's.
-            if link.by_software() && self.workload != Workload::None
+            // Software interfaces (veth, bridges) that appear now are the workload's, and a slave is its master's.
+            if link.is_slave()
+                || link.by_software()
+                    && self.workload != Workload::None
+                    && (!Feature::Choice.is_enabled() || index > self.newest)
                 || Feature::Choice.is_enabled() && !link.is_meant(self.wanted, chaddr)
             {
                 return;
@@ -325,10 +391,14 @@ impl<'a> Network<'a> {
                 index,
                 name: heapless::Vec::new(),
                 carrier: false,
-                client: Client::new(chaddr, self.seed ^ index, self.timing, up_ms),
+                client: Client::new(chaddr, seed_of(self.seed, index), self.timing, up_ms),
                 configured: None,
+                routes: Routes::new(),
+                metric: 0,
+                removed: false,
                 mtu: 0,
                 own_mtu: 0,
+                lease_mtu: 0,
                 ups: 0,
                 renewal: None,
             };
@@ -336,18 +406,34 @@ impl<'a> Network<'a> {
             if Feature::StaticIp.is_enabled() && !fixed && link.up() {
                 fixed = interface::read_kernel_config(link.name(), &mut lease).is_some();
             }
-            let _ = interface.name.extend_from_slice(name.0);
             if Feature::StaticIp.is_enabled() && fixed {
                 interface.client.fix(lease);
+            }
+            if Feature::Choice.is_enabled() && self.workload == Workload::None {
+                self.newest = self.newest.max(index);
+            }
+            let is_new = !Feature::Choice.is_enabled() || link.is_new() || self.workload == Workload::None;
+            if is_new && up_ms == NEVER && !link.up() {
+                self.shared.bring_up(index, name.0);
+            }
+            if Feature::Choice.is_enabled() && is_new {
+                self.appeared_ms = now_ms;
+            }
+            if Feature::Choice.is_enabled() && self.interfaces.is_full() {
+                if !link.carrier() {
+                    return;
+                }
+                let is_idle = |known: &&Interface| !known.carrier && known.client.deadline_ms() == NEVER;
+                let idle = self.interfaces.iter().find(is_idle).map_or(0, |known| known.index);
+                self.remove(idle);
             }
             if self.interfaces.push(interface).is_err() {
                 return error!("{}: more than {} interfaces, ignored", name, MAX_INTERFACES);
             }
-            if up_ms == NEVER && !link.up() {
-                self.shared.bring_up(index, name.0);
-            }
         }
         let Some(interface) = find(&mut self.interfaces, index) else { return };
+        interface.name.clear();
+        let _ = interface.name.extend_from_slice(name.0);
         let ups = link.carrier_ups();
         if core::mem::replace(&mut interface.ups, ups) != ups && interface.carrier {
             // The carrier was lost in between.
@@ -357,6 +443,9 @@ impl<'a> Network<'a> {
         if link.carrier() && !interface.carrier {
             timeline.reach(Stage::Link);
             info!("{} {}: link up", name, Mac(chaddr));
+            if Feature::Coexist.is_enabled() {
+                interface.restore(&self.shared);
+            }
         }
         interface.carrier = link.carrier();
         interface.mtu = link.mtu();
@@ -391,6 +480,12 @@ impl<'a> Network<'a> {
             }
         }
     }
+}
+
+/// Whether the kernel configures IPv6 addresses: not with `ipv6.disable=1` or `ipv6.disable_ipv6=1`.
+fn has_ipv6() -> bool {
+    let mut buffer = files::buffer::<8>();
+    files::read(c"/proc/sys/net/ipv6/conf/all/disable_ipv6", &mut buffer).is_ok_and(|text| text == b"0\n")
 }
 
 fn find(interfaces: &mut [Interface], index: u32) -> Option<&mut Interface> {

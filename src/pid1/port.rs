@@ -4,7 +4,8 @@
 //! with the names.
 
 use rustix::fs::OFlags;
-use whit::contract::{EXIT_PORT, WINDOW_PORT, join, joined_len};
+use whit::contract::{EXIT_PORT, STREAMS_PORT, WINDOW_PORT, join, joined_len};
+use whit::features::Feature;
 use whit::text::position;
 
 use crate::console::{self, number_line};
@@ -14,9 +15,13 @@ use crate::sys::fd::{self, Fd, WINDOW_SIZE};
 use crate::sys::memory;
 
 /// The names of the ports. From the host: the size of the terminal in which it shows the console, after each change. To the host: the
-/// exit code of the workload, a line for each exit.
+/// exit code of the workload, a line for each exit. In both directions: the workload's streams.
 const NAMES: &[u8] = &join::<{ joined_len(NAME_PARTS) }>(NAME_PARTS);
-const NAME_PARTS: &[&[u8]] = &[WINDOW_PORT.as_bytes(), b"\n ", EXIT_PORT.as_bytes(), b"\n"];
+const NAME_PARTS: &[&[u8]] = if Feature::Streams.is_enabled() {
+    &[WINDOW_PORT.as_bytes(), b"\n ", EXIT_PORT.as_bytes(), b"\n ", STREAMS_PORT.as_bytes(), b"\n"]
+} else {
+    &[WINDOW_PORT.as_bytes(), b"\n ", EXIT_PORT.as_bytes(), b"\n"]
+};
 /// Ports that are examined: 1 to 4 of the first ten virtio devices, of any kind.
 const NUMBERS: u8 = 40;
 
@@ -25,6 +30,7 @@ const NUMBERS: u8 = 40;
 pub(crate) struct Ports {
     window: Option<Fd>,
     exit: Option<Fd>,
+    pub(crate) streams: Option<Fd>,
     /// Further ports may appear: the device exists, and not all its ports do.
     pub(crate) may_appear: bool,
 }
@@ -39,7 +45,8 @@ impl Ports {
             for number in 0..NUMBERS {
                 self.open_one(number);
             }
-            self.may_appear = self.window.is_none() || self.exit.is_none();
+            self.may_appear =
+                self.window.is_none() || self.exit.is_none() || Feature::Streams.is_enabled() && self.streams.is_none();
         }
         self.update_window_size();
     }
@@ -60,7 +67,8 @@ impl Ports {
         let read = files::read(path.join(b"/sys/class/virtio-ports", &file), &mut buffer);
         let place = match read.ok().and_then(|name| position(NAMES, b' ', name)) {
             Some(0) => &mut self.window,
-            Some(_) => &mut self.exit,
+            Some(1) => &mut self.exit,
+            Some(_) => &mut self.streams,
             None => return,
         };
         if place.is_none() {

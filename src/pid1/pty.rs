@@ -10,16 +10,11 @@ use whit::time::NEVER;
 use crate::console::{self, SANE};
 use crate::sys::fd::{self, Fd, STDERR, WINDOW_SIZE};
 use crate::sys::memory;
-use crate::sys::stream::Stream;
+use crate::sys::stream::{INPUT, OUTPUT};
 
 /// Limit on the rounds of [`Terminal::drain`]: a pty holds 12 KiB (drivers/tty/pty.c and n_tty.c), a slow console takes 128 bytes at
 /// a time. A daemon may continue to write.
 const MAX_DRAINED: u8 = 100;
-
-/// From the workload to the console.
-static OUTPUT: Stream = Stream::new();
-/// From the console's keyboard to the workload.
-static KEYS: Stream = Stream::new();
 
 /// The terminal of the workload.
 #[derive(Default)]
@@ -69,7 +64,7 @@ impl Terminal {
     /// Gives the keyboard to the shell; the workload's output is still shown on the console.
     pub(crate) fn leave_console(&mut self) {
         self.has_keyboard = false;
-        KEYS.clear();
+        INPUT.clear();
         console::set_raw(false);
     }
 
@@ -90,7 +85,7 @@ impl Terminal {
         self.resize();
         let Some([master, _]) = &self.pty else { return NEVER };
         let console = memory::console();
-        let wait_ms = if self.has_keyboard { KEYS.advance(console, master) } else { NEVER };
+        let wait_ms = if self.has_keyboard { INPUT.advance(console, master) } else { NEVER };
         OUTPUT.advance(master, console).min(wait_ms)
     }
 

@@ -102,7 +102,7 @@ pub(crate) fn reboot(command: RebootCommand) {
 pub(crate) fn signal_workload(workload: Pid, signal: u8) {
     let number = workload.as_raw_pid();
     let _ = kill(-number, signal);
-    if getpgid(Some(workload)) != Ok(workload) {
+    if Feature::Details.is_enabled() && getpgid(Some(workload)) != Ok(workload) {
         let _ = kill(number, signal);
     }
 }

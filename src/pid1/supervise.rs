@@ -4,7 +4,7 @@ use core::convert::Infallible;
 
 use whit::contract::NOT_STARTED;
 use whit::features::Feature;
-use whit::options::{OnExit, Switch};
+use whit::options::{OnExit, Streams, Switch};
 use whit::stage::Stage;
 use whit::time::{NEVER, after_ms, after_s};
 
@@ -14,7 +14,7 @@ use crate::machine::{Machine, now_ms, signal};
 use crate::message::{error, info};
 use crate::notify;
 use crate::shutdown;
-use crate::{terminal, workload};
+use crate::{streams, terminal, workload};
 
 /// Time from one start of the shell to the next.
 const SHELL_GAP_S: u32 = 1;
@@ -25,12 +25,23 @@ const MAX_DELAY_MS: u64 = 60_000;
 const STEADY_S: u32 = 10;
 
 /// Signals to PID 1 that are forwarded to the workload.
-const FORWARDED: [u8; 7] =
-    [signal::HUP, signal::INT, signal::QUIT, signal::USR1, signal::USR2, signal::TERM, signal::WINCH];
+const FORWARDED: [u8; 9] = [
+    signal::HUP,
+    signal::INT,
+    signal::QUIT,
+    signal::USR1,
+    signal::USR2,
+    signal::ALRM,
+    signal::TERM,
+    signal::CONT,
+    signal::WINCH,
+];
 
 /// Runs the workload until it exits, and returns its exit code; an error is a shutdown request before that.
 fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
-    machine.terminal.open();
+    if !streams::open(machine)? {
+        machine.terminal.open();
+    }
     if let Some(network) = &mut machine.network {
         network.workload_starts(now_ms());
     }
@@ -62,6 +73,10 @@ fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
             }
         }
     };
+    if machine.options.streams() != Streams::Console && !machine.options.has(Switch::Linger) {
+        shutdown::kill_processes(machine); // As a container, which ends with its first process.
+        return Ok(code);
+    }
     // Daemons that it started are the workload now, unless it failed or the shell takes the console.
     let is_shell_next =
         machine.options.on_exit() == OnExit::Shell && workload::has_shell() && !machine.terminal.is_console;

@@ -24,7 +24,7 @@ use crate::message::error;
 use crate::own_files;
 use crate::settings;
 use crate::sys;
-use crate::sys::call::{chdir, chroot, exists, mount_move, set_owner};
+use crate::sys::call::{chdir, chroot, exists, mount_move, own_streams};
 use crate::sys::fd::{self, Fd, STDERR};
 use crate::sys::process::{self, Fork, fork};
 
@@ -38,6 +38,7 @@ pub(crate) fn start(machine: &Machine<'_>) -> Result<Pid, Error> {
         Ok(Fork::Parent(child)) => Ok(child),
         Ok(Fork::Child) => {
             machine.terminal.enter();
+            machine.streams.enter();
             sys::exit(run(&machine.sources, &machine.options))
         }
         Err(errno) => Err(Error { step: "fork", errno }),
@@ -148,8 +149,7 @@ fn become_user(sources: &Sources<'_>, options: &Options<'_>, env: &mut Strings) 
     // This process may still raise limits, and is the only one that they apply to.
     settings::apply(sources)?;
     if account.uid != 0 {
-        // The program may open /dev/stdout by name. Descriptors 0 to 2 are one file.
-        let _ = set_owner(&STDERR, account.uid);
+        own_streams(account.uid); // The program may open /dev/stdout by name.
     }
     process::become_user(account.uid, account.gid, &groups).map_err(|errno| {
         log_failure("user ", user, errno);
@@ -171,7 +171,7 @@ const REASONS: &[u8] =
 /// Returns whether a program is there, and its interpreter is not, which is logged: execve(2) has the same error for both.
 #[inline(never)]
 fn lacks_interpreter(path: &CStr) -> bool {
-    if !Feature::Interpreter.is_enabled() {
+    if !Feature::Details.is_enabled() {
         return false;
     }
     let mut room = files::buffer::<START>();

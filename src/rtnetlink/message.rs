@@ -7,10 +7,13 @@ use linux_raw_sys::net::net_device_flags::{IFF_LOWER_UP, IFF_UP};
 use linux_raw_sys::netlink as nl;
 
 use super::{
-    AF_INET6, ALIGNMENT, HEADER, IFA_ADDRESS, IFLA_ADDRESS, IFLA_CARRIER_UP_COUNT, IFLA_IFNAME, IFLA_LINKINFO,
-    IFLA_MAX_MTU, IFLA_MTU, RTM_DELLINK, RTM_NEWADDR, RTM_NEWLINK, RTM_NEWNDUSEROPT,
+    AF_INET, AF_INET6, ALIGNMENT, HEADER, IFA_ADDRESS, IFA_LOCAL, IFLA_ADDRESS, IFLA_CARRIER_UP_COUNT, IFLA_IFNAME,
+    IFLA_LINKINFO, IFLA_MASTER, IFLA_MAX_MTU, IFLA_MTU, InterfaceAddress, RTM_DELADDR, RTM_DELLINK, RTM_NEWADDR,
+    RTM_NEWLINK, RTM_NEWNDUSEROPT, SEQUENCE,
 };
 use crate::dhcp::wire::HardwareAddress;
+use crate::features::Feature;
+use crate::ipv4;
 use crate::ipv6;
 
 /// The longest datagram from the kernel, in bytes (include/linux/netlink.h, NLMSG_GOODSIZE).
@@ -37,14 +40,25 @@ impl<'a> Link<'a> {
         u32::from_ne_bytes([i0, i1, i2, i3])
     }
 
+    /// Whether the interface has just been registered: every flag counts as changed (net/core/dev.c, register_netdevice()).
+    pub fn is_new(&self) -> bool {
+        self.fixed.last_chunk() == Some(&[0xff; 4])
+    }
+
     fn flags(&self) -> u32 {
         let [.., f0, f1, f2, f3, _, _, _, _] = *self.fixed;
         u32::from_ne_bytes([f0, f1, f2, f3])
     }
 
-    /// Whether the link has a carrier (IFF_LOWER_UP). IFF_RUNNING follows up to a second later (net/core/link_watch.c).
+    /// Whether the link has a carrier (IFF_LOWER_UP) of its own. IFF_RUNNING follows up to a second later (net/core/link_watch.c).
     pub fn carrier(&self) -> bool {
-        self.flags() & IFF_LOWER_UP as u32 != 0
+        self.flags() & IFF_LOWER_UP as u32 != 0 && !self.is_slave()
+    }
+
+    /// Whether the interface belongs to a master, which has the addresses: a bond, a bridge, or the paravirtual interface of an
+    /// accelerated one.
+    pub fn is_slave(&self) -> bool {
+        Feature::Coexist.is_enabled() && self.number(IFLA_MASTER) != 0
     }
 
     /// Whether the interface is up (IFF_UP).
@@ -123,6 +137,16 @@ fn global_address(payload: &[u8]) -> Option<Message<'_>> {
     (flags & UNUSABLE == 0).then_some(Message::GlobalAddress(u32::from_ne_bytes(*interface), ipv6::Address(address)))
 }
 
+/// Parses struct ifaddrmsg as [`global_address`] does. Returns an IPv4 address.
+fn removed_address(payload: &[u8]) -> Option<Message<'_>> {
+    let ([AF_INET, prefix_length, _, _, interface @ ..], attributes) = payload.split_first_chunk::<8>()? else {
+        return None;
+    };
+    let address = ipv4::Address(attribute(attributes, IFA_LOCAL.into())?.try_into().ok()?);
+    let interface = u32::from_ne_bytes(*interface);
+    Some(Message::AddressGone(InterfaceAddress { interface, address, prefix_length: *prefix_length }))
+}
+
 /// The length of a hardware address as text, in bytes.
 const MAC: usize = b"52:54:00:12:34:56".len();
 
@@ -138,6 +162,8 @@ pub enum Message<'a> {
     Link(Link<'a>),
     /// The interface of this index was removed.
     LinkGone(u32),
+    /// Another program, or the kernel, has removed this address.
+    AddressGone(InterfaceAddress),
     /// The interface of this index has a usable global IPv6 address.
     GlobalAddress(u32, ipv6::Address),
     /// A router on the interface of this index has advertised this option (RFC 4861 §4.6), type and length included.
@@ -152,11 +178,12 @@ pub enum Message<'a> {
 pub fn messages(bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
     let mut rest = bytes;
     core::iter::from_fn(move || {
-        let (length, kind) = rest.first_chunk::<HEADER>()?.split_first_chunk::<4>()?;
-        let length = usize::try_from(u32::from_ne_bytes(*length)).ok()?;
+        let [l0, l1, l2, l3, k0, k1, _, _, s0, s1, s2, s3, ..] = *rest.first_chunk::<HEADER>()?;
+        let length = usize::try_from(u32::from_ne_bytes([l0, l1, l2, l3])).ok()?;
         let payload = rest.get(HEADER..length)?;
         rest = rest.get(aligned(length)..).unwrap_or_default();
-        Some(message(u16::from_ne_bytes(*kind.first_chunk()?), payload))
+        let is_own = u32::from_ne_bytes([s0, s1, s2, s3]) == SEQUENCE;
+        Some(message(u16::from_ne_bytes([k0, k1]), is_own, payload))
     })
 }
 
@@ -165,12 +192,14 @@ fn aligned(length: usize) -> usize {
     length.wrapping_add(ALIGNMENT - 1) & !(ALIGNMENT - 1)
 }
 
-fn message(kind: u16, payload: &[u8]) -> Message<'_> {
+/// `is_own`: the message is about a request of this program.
+fn message(kind: u16, is_own: bool, payload: &[u8]) -> Message<'_> {
     let read = match kind {
         RTM_NEWLINK => Link::parse(payload).map(Message::Link),
         RTM_DELLINK => Link::parse(payload).map(|link| Message::LinkGone(link.interface())),
-        RTM_NEWADDR => global_address(payload),
-        RTM_NEWNDUSEROPT => router_option(payload),
+        RTM_NEWADDR if Feature::Ipv6.is_enabled() => global_address(payload),
+        RTM_DELADDR if Feature::Coexist.is_enabled() && !is_own => removed_address(payload),
+        RTM_NEWNDUSEROPT if Feature::Ipv6.is_enabled() => router_option(payload),
         _ if u32::from(kind) == nl::NLMSG_ERROR => {
             payload.first_chunk().map(|error| Message::Acknowledgement(i32::from_ne_bytes(*error)))
         }

@@ -5,7 +5,7 @@
 //!
 //! The programs are thin: they parse arguments, call this library and print a message. Bad input gets one line that names the
 //! problem, the place and the remedy, and a non-zero exit status. It leaves no output file.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod archive;
 pub mod cli;

@@ -9,6 +9,8 @@ use serde_json::Value;
 use whit::record::MAX_RECORD;
 use whit::rlimit;
 
+use crate::archive::contents;
+
 /// A run record: the configuration of a workload.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunRecord {
@@ -143,7 +145,7 @@ impl RunRecord {
     /// # Errors
     /// Any [`Error`] about the JSON.
     pub fn parse(json: &[u8]) -> Result<Self, Error> {
-        let document: Value = serde_json::from_slice(json)?;
+        let document: Value = contents::parse_json(json)?;
         let (object, config) = find_config(&document)?;
         let host = object.get("HostConfig").unwrap_or(&Value::Null);
         Ok(Self {

@@ -206,6 +206,7 @@ impl Watched {
         match action {
             Action::Configure | Action::Extend => assert_eq!(message.kind, Kind::Ack, "{before:?}"),
             Action::Deconfigure => assert_eq!(message.kind, Kind::Nak, "{before:?}"),
+            Action::Ipv6Only => assert!(before.timing.ipv6_only && self.client.lease().is_none(), "{before:?}"),
             Action::Send => {
                 assert_eq!((message.kind, self.client.query().kind), (Kind::Offer, Kind::Request));
             }
@@ -228,6 +229,7 @@ impl Watched {
                 self.last_query = Some(query);
             }
             Action::Configure => self.configured = true,
+            Action::Ipv6Only => self.configured = false,
             Action::Extend => assert!(self.configured, "{client:?} extends an address that is not configured"),
             Action::Deconfigure => {
                 // Exception: the lease expired while its address was probed, as after a suspend.
@@ -265,7 +267,11 @@ fn random_events_keep_the_client_consistent() {
     let mut bound = 0;
     for number in 0..CLIENTS {
         // Every other client probes its address.
-        let timing = Timing { first_gap_ms: FIRST_GAP_MS, probe_ms: if number % 2 == 0 { 0 } else { 200 } };
+        let timing = Timing {
+            ipv6_only: number % 3 == 0,
+            first_gap_ms: FIRST_GAP_MS,
+            probe_ms: if number % 2 == 0 { 0 } else { 200 },
+        };
         let client = Client::new(CHADDR, u32::try_from(number).unwrap(), timing, NEVER);
         let mut watched = Watched {
             client,

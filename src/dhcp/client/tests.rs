@@ -9,7 +9,7 @@ const SERVER: [u8; 4] = [10, 0, 0, 1];
 const OTHER: [u8; 4] = [10, 0, 0, 2];
 const OURS: [u8; 4] = [10, 0, 0, 50];
 
-const FAST: Timing = Timing { first_gap_ms: FIRST_GAP_MS, probe_ms: 0 };
+const FAST: Timing = Timing { ipv6_only: false, first_gap_ms: FIRST_GAP_MS, probe_ms: 0 };
 
 fn client() -> Client {
     Client::new(CHADDR, 0x5eed, FAST, NEVER)
@@ -134,9 +134,39 @@ fn the_first_offer_wins_and_only_its_server_counts() {
     sent(deliver(&mut client, 1, OFFER, SERVER), &client);
     assert_eq!(deliver(&mut client, 2, OFFER, OTHER), Action::Nothing);
     assert_eq!(deliver(&mut client, 3, NAK, OTHER), Action::Nothing);
-    assert_eq!(deliver(&mut client, 4, ACK, OTHER), Action::Nothing);
+    let other_address = reply_of(&client, OTHER, [10, 0, 0, 51]);
+    assert_eq!(client.receive(4, &Message::parse(&other_address).unwrap(), Address(OTHER)), Action::Nothing);
     assert_eq!(deliver(&mut client, 5, ACK, SERVER), Action::Configure);
     assert_eq!(deliver(&mut client, 6, ACK, SERVER), Action::Nothing, "a second copy");
+}
+
+/// Returns a server's ACK of an address.
+fn reply_of(client: &Client, [a, b, c, d]: [u8; 4], yiaddr: [u8; 4]) -> Vec<u8> {
+    reply(client.query.xid, yiaddr, &[53, 1, ACK, 54, 4, a, b, c, d, 51, 4, 0, 0, 3, 0xe8])
+}
+
+#[test]
+fn the_ack_of_the_requested_address_counts_from_any_server() {
+    let mut client = client();
+    sent(client.link(0, true), &client);
+    sent(deliver(&mut client, 1, OFFER, SERVER), &client);
+    assert_eq!(deliver(&mut client, 2, NAK, OTHER), Action::Nothing);
+    assert_eq!(deliver(&mut client, 3, ACK, OTHER), Action::Configure);
+    assert_eq!(client.lease().expect("a lease").server, Address(OTHER));
+    // While it is renewed, too.
+    let (now_ms, action) = fire(&mut client);
+    assert_eq!(sent(action, &client).1, Destination::Server(Address(OTHER)));
+    assert_eq!(deliver(&mut client, now_ms, NAK, SERVER), Action::Nothing);
+    let other_address = reply_of(&client, SERVER, [10, 0, 0, 51]);
+    assert_eq!(client.receive(now_ms, &Message::parse(&other_address).unwrap(), Address(SERVER)), Action::Nothing);
+    assert_ne!(deliver(&mut client, now_ms, ACK, SERVER), Action::Nothing);
+    assert_eq!(client.state(), State::Bound);
+    // The server itself may grant another address than it offered.
+    let mut client = self::client();
+    sent(client.link(0, true), &client);
+    sent(deliver(&mut client, 1, OFFER, SERVER), &client);
+    let other_address = reply_of(&client, SERVER, [10, 0, 0, 51]);
+    assert_eq!(client.receive(2, &Message::parse(&other_address).unwrap(), Address(SERVER)), Action::Configure);
 }
 
 #[test]
@@ -216,7 +246,6 @@ fn a_renewed_lease_counts_from_its_ack() {
     let mut client = client();
     bound(&mut client, 0);
     let (now_ms, _) = fire(&mut client);
-    assert_eq!(deliver(&mut client, now_ms, ACK, OTHER), Action::Nothing, "RENEWING: only the server of the lease");
     assert_eq!(deliver(&mut client, now_ms + 5, ACK, SERVER), Action::Extend);
     assert_eq!(client.deadline_ms(), now_ms + 5 + 500_000);
     let (now_ms, _) = fire(&mut client);
@@ -296,6 +325,71 @@ fn some_messages_request_a_broadcast_reply() {
     flags.extend((0..11).map(|_| sent(fire(&mut client).1, &client).0.broadcast));
     let expected = [false, false, false, true, false, true, false, true, false, true, false, true];
     assert_eq!(flags, expected);
+}
+
+/// A client whose fourth DISCOVER requests a broadcast, and the time.
+fn without_unicast() -> (Client, u64) {
+    let mut client = client();
+    sent(client.link(0, true), &client);
+    let mut now_ms = 0;
+    while !client.query.broadcast {
+        now_ms = fire(&mut client).0;
+    }
+    (client, now_ms)
+}
+
+#[test]
+fn a_request_is_answered_like_the_discover_and_so_is_a_reboot() {
+    let (mut client, now_ms) = without_unicast();
+    for number in 0..MAX_REQUESTS {
+        let action = if number == 0 { deliver(&mut client, now_ms, OFFER, SERVER) } else { fire(&mut client).1 };
+        let (request, _) = sent(action, &client);
+        assert!(request.kind == Kind::Request && request.broadcast, "{request:?}");
+    }
+    let now_ms = client.deadline_ms() - 1;
+    assert_eq!(deliver(&mut client, now_ms, ACK, SERVER), Action::Configure);
+    // The carrier returns: also after a renewal.
+    let (renewed_ms, _) = fire(&mut client);
+    assert_eq!(deliver(&mut client, renewed_ms, ACK, SERVER), Action::Extend);
+    client.link(renewed_ms + 1000, false);
+    for action in [client.link(renewed_ms + 2000, true), fire(&mut client).1] {
+        let (request, _) = sent(action, &client);
+        assert!(request.kind == Kind::Request && request.broadcast, "{request:?}");
+    }
+    let (discover, _) = sent(fire(&mut client).1, &client);
+    assert!(discover.kind == Kind::Discover && discover.broadcast, "{discover:?}");
+}
+
+#[test]
+fn a_late_offer_is_requested_in_the_way_that_it_came() {
+    let (mut client, _) = without_unicast();
+    let (now_ms, action) = fire(&mut client);
+    assert!(!sent(action, &client).0.broadcast);
+    let mut offer = reply(client.query.xid, OURS, &[53, 1, OFFER, 54, 4, 10, 0, 0, 1, 51, 4, 0, 0, 3, 0xe8]);
+    offer[10] = 0x80;
+    let action = client.receive(now_ms + 1, &Message::parse(&offer).unwrap(), Address(SERVER));
+    assert!(sent(action, &client).0.broadcast);
+    // Requests for the reply of an offer that came by unicast end with one for a broadcast.
+    let mut client = self::client();
+    sent(client.link(0, true), &client);
+    let first = deliver(&mut client, 1, OFFER, SERVER);
+    let mut flags = std::vec![sent(first, &client).0.broadcast];
+    flags.extend((1..MAX_REQUESTS).map(|_| sent(fire(&mut client).1, &client).0.broadcast));
+    assert_eq!(flags, [false, false, false, true]);
+}
+
+#[test]
+fn a_lease_holds_while_another_one_is_requested() {
+    let (mut client, now_ms) = returned();
+    while client.state() != State::Selecting {
+        fire(&mut client);
+    }
+    assert_eq!(client.lease().expect("the lease holds").address, Address(OURS));
+    let offer = reply(client.query.xid, [10, 0, 0, 99], &[53, 1, OFFER, 54, 4, 10, 0, 0, 2, 51, 4, 0, 0, 3, 0xe8]);
+    let (request, _) = sent(client.receive(now_ms + 2000, &Message::parse(&offer).unwrap(), Address(OTHER)), &client);
+    assert_eq!((request.requested, request.server), (Some(Address([10, 0, 0, 99])), Some(Address(OTHER))));
+    let lease = client.lease().expect("the lease holds");
+    assert_eq!((lease.address, lease.server), (Address(OURS), Address(SERVER)));
 }
 
 #[test]
@@ -454,3 +548,56 @@ fn offers_of_unusable_addresses_are_ignored() {
 }
 
 mod address;
+
+#[test]
+fn clients_of_one_machine_have_different_transactions() {
+    // As the network does: the index of the interface is spread over 32 bits. The hardware addresses may be the same.
+    let xids: std::collections::BTreeSet<u32> = (1..1000u32)
+        .map(|index| {
+            let mut client = Client::new(CHADDR, seed_of(0x5eed, index), FAST, NEVER);
+            sent(client.link(0, true), &client).0.xid
+        })
+        .collect();
+    assert_eq!(xids.len(), 999);
+}
+
+#[test]
+fn a_network_for_ipv6_alone_is_left_for_a_time() {
+    let answer = |client: &Client, kind, wait_s: u32| {
+        let [a, b, c, d] = wait_s.to_be_bytes();
+        reply(
+            client.query.xid,
+            OURS,
+            &[53, 1, kind, 54, 4, 10, 0, 0, 1, 80, 0, 51, 4, 0, 0, 3, 0xe8, 108, 4, a, b, c, d],
+        )
+    };
+    let receive = |client: &mut Client, now_ms, bytes: &[u8]| {
+        client.receive(now_ms, &Message::parse(bytes).unwrap(), Address(SERVER))
+    };
+    let new = || Client::new(CHADDR, 0x5eed, Timing { ipv6_only: true, ..FAST }, NEVER);
+    for (kind, wait_s, waited_ms) in [(OFFER, 1800, 1_800_000), (ACK, 0, 300_000), (ACK, u32::MAX, 4_294_967_295_000)] {
+        let mut client = new();
+        let (discover, _) = sent(client.link(0, true), &client);
+        let bytes = answer(&client, kind, wait_s);
+        assert_eq!(receive(&mut client, 5, &bytes), Action::Ipv6Only);
+        assert!(client.is_ipv6_only() && client.lease().is_none());
+        assert_eq!(receive(&mut client, 6, &bytes), Action::Nothing, "once");
+        let (now_ms, action) = fire(&mut client);
+        let (again, _) = sent(action, &client);
+        assert_eq!((now_ms, again.kind, client.is_ipv6_only()), (5 + waited_ms, Kind::Discover, false));
+        assert_ne!(again.xid, discover.xid);
+    }
+    // A lease in use goes with the next carrier. Its renewals are not affected.
+    let mut client = new();
+    bound(&mut client, 0);
+    let (now_ms, _) = fire(&mut client);
+    let bytes = answer(&client, ACK, 1800);
+    assert_ne!(receive(&mut client, now_ms, &bytes), Action::Ipv6Only);
+    client.link(now_ms + 1, false);
+    sent(client.link(now_ms + 2, true), &client);
+    let bytes = answer(&client, ACK, 1800);
+    assert_eq!(receive(&mut client, now_ms + 3, &bytes), Action::Ipv6Only);
+    assert_eq!((client.lease().is_none(), client.deadline_ms()), (true, now_ms + 3 + 1_800_000));
+    client.link(now_ms + 4, false);
+    assert_eq!(sent(client.link(now_ms + 5, true), &client).0.kind, Kind::Discover);
+}

@@ -34,7 +34,7 @@ fn discover() -> Query {
 
 fn encoded(query: &Query, hostname: &[u8]) -> Encoded {
     let mut bytes = Encoded::new();
-    query.encode(hostname, &mut bytes);
+    query.encode(hostname, false, &mut bytes);
     bytes
 }
 
@@ -55,6 +55,10 @@ fn a_discover_has_these_bytes() {
         (12, b"node7"),
     ];
     assert_eq!(options, expected);
+    let mut bytes = Encoded::new();
+    discover().encode(b"", true, &mut bytes);
+    let requested = find(&bytes[240..], code::PARAMETER_LIST);
+    assert_eq!(requested, Some(&[1, 121, 249, 3, 6, 15, 119, 12, 26, 42, 58, 59, 108][..]));
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! One interface: performs the actions of its DHCP client, with the sockets that all interfaces share.
 
 use linux_raw_sys::ioctl::{SIOCGIFADDR, SIOCGIFNETMASK};
-use linux_raw_sys::net::{SO_REUSEADDR, SOL_SOCKET};
+use linux_raw_sys::net::{SO_BINDTOIFINDEX, SO_REUSEADDR, SOL_SOCKET};
 use rustix::net::{AddressFamily, SocketType};
 use whit::arp;
-use whit::dhcp::client::{Action, Client, Destination, State};
+use whit::dhcp::client::{Action, Client, Destination};
 use whit::dhcp::lease::Lease;
+use whit::dhcp::routes::Routes;
 use whit::dhcp::wire::{Encoded, Kind, MAX_SENT};
 use whit::dhcp::{CLIENT_PORT, SERVER_PORT};
 use whit::error::Errno;
@@ -34,6 +35,10 @@ pub(super) struct Interface {
     pub(super) mtu: u32,
     /// Its MTU before a lease changed it; 0 until then.
     pub(super) own_mtu: u32,
+    /// The MTU of the lease; 0 until one had an MTU.
+    pub(super) lease_mtu: u32,
+    /// The metric of its routes.
+    pub(super) metric: u32,
     /// How often its carrier has come up.
     pub(super) ups: u32,
     /// UDP socket to the lease's server. The answer is read from the packet socket; this one stays open until then, or the kernel would
@@ -41,7 +46,11 @@ pub(super) struct Interface {
     pub(super) renewal: Option<Fd>,
     pub(super) configured: Option<InterfaceAddress>,
     pub(super) carrier: bool,
+    /// Another program has removed the address: it is not added again before a new lease or a new carrier.
+    pub(super) removed: bool,
     pub(super) name: heapless::Vec<u8, IFNAMSIZ>,
+    /// The routes that were added.
+    pub(super) routes: Routes,
     pub(super) client: Client,
 }
 
@@ -70,10 +79,7 @@ impl Interface {
             Action::BringUp => shared.request(&rtnetlink::bring_up(self.index)),
             // A query that cannot be sent counts as lost: the client tries again.
             Action::Send => self.send(shared),
-            Action::Probe if Feature::Arp.is_enabled() => {
-                let packet = arp::probe(self.client.chaddr(), self.client.address());
-                broadcast(&mut shared.arp, self.index, Protocol::Arp, &packet)
-            }
+            Action::Probe if Feature::Arp.is_enabled() => self.send_arp(Address::UNSPECIFIED, &mut shared.arp),
             Action::Decline if Feature::Arp.is_enabled() => {
                 error!("{}: {} is in use, declined", Text(&self.name), self.client.address());
                 self.deconfigure(shared);
@@ -85,8 +91,12 @@ impl Interface {
                 self.renewal = None;
                 self.set_address(shared)
             }
-            Action::Deconfigure => {
-                error!("{}: the lease is lost", Text(&self.name));
+            Action::Deconfigure | Action::Ipv6Only => {
+                if Feature::Ipv6.is_enabled() && action == Action::Ipv6Only {
+                    info!("{}: the network is for IPv6 alone", Text(&self.name));
+                } else {
+                    error!("{}: the lease is lost", Text(&self.name));
+                }
                 self.deconfigure(shared);
                 self.set_mtu(self.own_mtu, shared);
                 shared.forget(self.index);
@@ -101,7 +111,7 @@ impl Interface {
 
     fn send(&mut self, shared: &mut Shared) -> Result<(), Errno> {
         let (query, mut message) = (self.client.query(), Encoded::new());
-        query.encode(hostname::known(&rustix::system::uname()), &mut message);
+        query.encode(hostname::known(&rustix::system::uname()), self.client.prefers_ipv6(), &mut message);
         match self.client.destination() {
             Destination::Broadcast => {
                 let source = Endpoint { address: query.ciaddr, port: CLIENT_PORT };
@@ -111,54 +121,132 @@ impl Interface {
                 let _ = packet.extend_from_slice(&message);
                 broadcast(&mut shared.packets, self.index, Protocol::Ip, &packet)
             }
+            // The kernel would refuse the source.
+            Destination::Server(_) if self.is_removed() => Ok(()),
             Destination::Server(server) => {
                 if query.kind == Kind::Request {
                     open_packets(&mut shared.packets, Protocol::Ip)?; // for the answer
                 }
                 self.renewal = None; // Closes the old socket, which is bound to the port.
-                self.renewal = Some(send_to_server(&message, query.ciaddr, server)?);
+                self.renewal = Some(send_to_server(&message, self.index, query.ciaddr, server)?);
                 Ok(())
             }
         }
     }
 
+    /// Broadcasts an ARP request for the client's address.
+    fn send_arp(&self, sender: Address, socket: &mut Option<Fd>) -> Result<(), Errno> {
+        let packet = arp::request(self.client.chaddr(), sender, self.client.address());
+        broadcast(socket, self.index, Protocol::Arp, &packet)
+    }
+
+    /// Configures the interface, and logs the lease.
     fn configure(&mut self, shared: &mut Shared) -> Result<(), Errno> {
-        // Deleting a static address and adding it again would lose the routes that the kernel has configured.
-        if Feature::StaticIp.is_enabled() && self.client.state() == State::Fixed {
-            shared.changed = true;
-        } else {
-            self.deconfigure(shared);
-        }
+        shared.changed = true;
+        self.renewal = None;
         if shared.first == 0 {
             shared.first = self.index;
         }
-        let metric = if shared.first == self.index { 0 } else { LATER_METRIC.wrapping_add(self.index) };
+        let mut done = self.apply(shared, false);
         let Some(lease) = self.client.lease() else { return Ok(()) };
-        let mtu = lease.mtu.map_or(self.own_mtu, u32::from);
-        if self.own_mtu == 0 && mtu > 0 {
-            self.own_mtu = self.mtu;
-        }
-        self.set_mtu(mtu, shared);
-        let address =
-            InterfaceAddress { interface: self.index, address: lease.address, prefix_length: lease.prefix_length };
-        self.configured = Some(address);
-        let mut done = self.set_address(shared);
-        for route in &lease.routes {
-            done = done.and_then(|()| shared.request(&address.route(route, metric)));
-        }
         // Logged after it is done.
         log_lease(&self.name, lease);
         for route in lease.routes.iter().filter(|route| route.prefix_length > 0) {
             let (to, length, gateway) = (route.destination, route.prefix_length, route.gateway);
             info!("{} route {}/{} via {}", Text(&self.name), to, length, gateway);
         }
+        if Feature::Arp.is_enabled() && !self.is_removed() {
+            done = done.and_then(|()| self.send_arp(lease.address, &mut shared.packets));
+        }
         done
     }
 
-    /// Sets the address of the interface, with the lifetime of the lease.
+    /// Sets the MTU, the address and the routes of the lease. What did not change since the last time is not touched, nor is what
+    /// other programs have added, unless it is to be restored.
+    #[inline(never)]
+    fn apply(&mut self, shared: &Shared, restore: bool) -> Result<(), Errno> {
+        let Some(lease) = self.client.lease() else { return Ok(()) };
+        if Feature::Mtu.is_enabled() {
+            let mtu = lease.mtu.map_or(self.own_mtu, u32::from);
+            if mtu != self.lease_mtu {
+                if self.own_mtu == 0 {
+                    self.own_mtu = self.mtu;
+                }
+                self.set_mtu(mtu, shared);
+                self.lease_mtu = mtu;
+            }
+        }
+        let address =
+            InterfaceAddress { interface: self.index, address: lease.address, prefix_length: lease.prefix_length };
+        let old = self.configured.replace(address);
+        if old.as_ref() != Some(&address) || !Feature::Coexist.is_enabled() {
+            self.metric = if shared.first == self.index { 0 } else { LATER_METRIC.wrapping_add(self.index) };
+            self.removed = false;
+            self.routes.clear();
+            if let Some(old) = old {
+                // With its last address an interface loses all its routes: the new address comes first.
+                if Feature::Coexist.is_enabled() {
+                    let _ = self.set_address(shared);
+                }
+                let _ = shared.request(&old.delete());
+            }
+        }
+        if self.is_removed() {
+            return Ok(());
+        }
+        self.set_address(shared)?;
+        if Feature::Coexist.is_enabled() {
+            for route in self.routes.iter().filter(|route| !lease.routes.contains(route)) {
+                let _ = shared.request(&address.delete_route(route, self.metric));
+            }
+        }
+        for route in lease
+            .routes
+            .iter()
+            .filter(|route| !Feature::Coexist.is_enabled() || restore || !self.routes.contains(route))
+        {
+            let done = shared.request(&address.add_route(route, self.metric));
+            // EEXIST: this route, or one that another program prefers.
+            if done != Err(Errno::EXIST) {
+                done?;
+            }
+        }
+        if Feature::Coexist.is_enabled() {
+            self.routes.clone_from(&lease.routes);
+        }
+        Ok(())
+    }
+
+    fn is_removed(&self) -> bool {
+        Feature::Coexist.is_enabled() && self.removed
+    }
+
+    /// Restores address and routes after the interface was down, which has removed the routes. The server is asked after that.
+    pub(super) fn restore(&mut self, shared: &Shared) {
+        self.removed = false;
+        if self.configured.is_some()
+            && let Err(errno) = self.apply(shared, true)
+        {
+            log_failure("DHCP on ", &self.name, errno);
+        }
+    }
+
+    /// Notes that another program has removed an address.
+    pub(super) fn address_gone(&mut self, address: &InterfaceAddress) {
+        if self.configured.as_ref() == Some(address) && !self.removed {
+            self.removed = true;
+            info!("{}: {} was removed by another program", Text(&self.name), address.address);
+        }
+    }
+
+    /// Sets the address of the interface, with the lifetime of the lease, unless another program has removed it.
     fn set_address(&self, shared: &Shared) -> Result<(), Errno> {
-        let (Some(address), Some(lease)) = (&self.configured, self.client.lease()) else { return Ok(()) };
-        shared.request(&address.add(lease.times.map(|times| times.expiry_s)))
+        match (&self.configured, self.client.lease()) {
+            (Some(address), Some(lease)) if !self.is_removed() => {
+                shared.request(&address.add(lease.times.map(|times| times.expiry_s)))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Sets the MTU; 0 leaves it.
@@ -174,7 +262,8 @@ impl Interface {
 
     fn deconfigure(&mut self, shared: &mut Shared) {
         shared.changed = true;
-        self.renewal = None;
+        (self.renewal, self.removed, self.lease_mtu) = (None, false, self.own_mtu);
+        self.routes.clear();
         if let Some(old) = self.configured.take() {
             // The kernel may have dropped it at its expiry.
             let _ = shared.request(&old.delete());
@@ -241,9 +330,10 @@ pub(super) fn read_kernel_config(name: &[u8], lease: &mut Lease) -> Option<()> {
 }
 
 /// Sends a message to the server as a routed UDP datagram.
-fn send_to_server(message: &[u8], own: Address, server: Address) -> Result<Fd, Errno> {
+fn send_to_server(message: &[u8], interface: u32, own: Address, server: Address) -> Result<Fd, Errno> {
     let socket = fd::socket(AddressFamily::INET, SocketType::DGRAM, 0)?;
     net::set_option(&socket, SOL_SOCKET, SO_REUSEADDR, 1)?;
+    net::set_option(&socket, SOL_SOCKET, SO_BINDTOIFINDEX, interface)?;
     net::bind(&socket, &net::inet(own, CLIENT_PORT))?;
     net::send_to(&socket, message, &net::inet(server, SERVER_PORT))?;
     Ok(socket)

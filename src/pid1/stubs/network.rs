@@ -10,10 +10,11 @@ use whit::options::Options;
 use crate::sys::fd::Fd;
 use crate::timeline::Timeline;
 
+pub(crate) const CARRIER_S: u32 = 0;
+
 /// A network that is never opened.
 pub(crate) struct Network<'a> {
     none: Infallible,
-    pub(crate) has_ipv6: bool,
     lifetime: PhantomData<&'a ()>,
 }
 
@@ -38,6 +39,10 @@ impl<'a> Network<'a> {
         match self.none {}
     }
 
+    pub(crate) fn carrier_deadline_ms(&self) -> u64 {
+        match self.none {}
+    }
+
     pub(crate) fn has_interfaces(&self) -> bool {
         match self.none {}
     }
@@ -47,6 +52,18 @@ impl<'a> Network<'a> {
     }
 
     pub(crate) fn name_servers(&self) -> &[NameServer] {
+        match self.none {}
+    }
+
+    pub(crate) fn search(&self) -> &[u8] {
+        match self.none {}
+    }
+
+    pub(crate) fn has_ipv6(&self) -> bool {
+        match self.none {}
+    }
+
+    pub(crate) fn grace_ms(&self, _: bool) -> u64 {
         match self.none {}
     }
 

@@ -1,8 +1,11 @@
 //! Without the feature: host and init communicate only by the console.
 
+use crate::sys::fd::Fd;
+
 /// No ports are opened or waited for.
 #[derive(Default)]
 pub(crate) struct Ports {
+    pub(crate) streams: Option<Fd>,
     pub(crate) may_appear: bool,
 }
 

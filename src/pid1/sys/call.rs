@@ -77,11 +77,13 @@ pub(crate) fn truncate(file: &Fd, length: usize) -> Result<(), Errno> {
     done(unsafe { sc::syscall!(FTRUNCATE, raw(file), length) })
 }
 
-/// `int fchown(int fd, uid_t owner, gid_t group)` — chown(2), of the owner alone.
-pub(crate) fn set_owner(file: &Fd, uid: u32) -> Result<(), Errno> {
+/// `int fchown(int fd, uid_t owner, gid_t group)` — chown(2), of the owner of the standard streams alone. A failure is ignored.
+pub(crate) fn own_streams(uid: u32) {
     const SAME: u32 = u32::MAX;
-    // SAFETY: fchown takes no pointers.
-    done(unsafe { sc::syscall!(FCHOWN, raw(file), uid, SAME) })
+    for number in 0..3u32 {
+        // SAFETY: fchown takes no pointers.
+        unsafe { sc::syscall!(FCHOWN, number, uid, SAME) };
+    }
 }
 
 /// `int lsetxattr(const char *path, const char *name, const void *value, size_t size, int flags)` — setxattr(2).

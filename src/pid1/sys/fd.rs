@@ -272,6 +272,12 @@ pub(crate) fn read<'a>(fd: &Fd, buffer: &'a mut [MaybeUninit<u8>]) -> Result<&'a
     Ok(written(buffer, length))
 }
 
+/// `ssize_t read(int fd, void *buffer, size_t count)` — read(2). Returns the number of bytes.
+pub(crate) fn read_into(fd: &Fd, buffer: &mut [u8]) -> Result<usize, Errno> {
+    // SAFETY: the buffer is writable over the call.
+    result(unsafe { sc::syscall!(READ, raw(fd), buffer.as_mut_ptr(), buffer.len()) })
+}
+
 /// `ssize_t pread64(int fd, void *buffer, size_t count, loff_t offset)` — pread(2). Bytes that are missing, or cannot be read, are
 /// zeros. Returns the number of bytes that were read.
 #[inline(never)]
@@ -316,11 +322,11 @@ pub(crate) fn receive<'a>(fd: &Fd, buffer: &'a mut [MaybeUninit<u8>]) -> Result<
 /// An interface's name with its NUL (include/uapi/linux/if.h).
 pub(crate) const IFNAMSIZ: usize = 16;
 
-/// Descriptors that [`poll`] waits for.
-const MAX_POLLED: usize = 8;
+/// Descriptors that [`poll`] waits for. The last one is waited for until it can be written to, the others until they can be read.
+const MAX_POLLED: usize = 9;
 
 /// `int poll(struct pollfd *descriptors, nfds_t count, int timeout)` — poll(2): waits until one of the present descriptors
-/// can be read, and not much longer than `wait_ms`; a wait that does not fit an `int` ends after 24 days. rustix's version cannot
+/// is ready, and not much longer than `wait_ms`; a wait that does not fit an `int` ends after 24 days. rustix's version cannot
 /// express an absent descriptor, which is -1 to the kernel.
 ///
 /// # Errors
@@ -332,6 +338,8 @@ pub(crate) fn poll(descriptors: [Option<&Fd>; MAX_POLLED], wait_ms: u64) -> Resu
             place.fd = raw(fd).cast_signed();
         }
     }
+    let [.., sink] = &mut polled;
+    sink.events = POLLOUT as i16;
     let timeout = i32::try_from(wait_ms).unwrap_or(i32::MAX);
     // SAFETY: the array is writable over the call and has that many members.
     result(unsafe { sc::syscall!(POLL, polled.as_mut_ptr(), MAX_POLLED, timeout) }).map(drop)
@@ -441,6 +449,22 @@ pub(crate) fn open_pty() -> Result<[Fd; 2], Errno> {
         Fd::from_result(sc::syscall!(IOCTL, raw(&master), TIOCGPTPEER, flags.bits()))?
     };
     Ok([master, slave])
+}
+
+/// `int pipe2(int descriptors[2], int flags)` — pipe(2): opens a pipe. The first side that is returned is for PID 1, which writes if
+/// `is_input`, and reads otherwise: it does not block, and raises SIGIO. The other side is for the workload. `None` after an error.
+pub(crate) fn open_pipe(is_input: bool) -> [Option<Fd>; 2] {
+    let mut numbers = [0i32; 2];
+    // SAFETY: two numbers are writable over the call; when it succeeds the descriptors are new.
+    unsafe { sc::syscall!(PIPE2, numbers.as_mut_ptr(), O_CLOEXEC) };
+    let [read, write] = numbers.map(|number| NonZeroI32::new(number).map(Fd));
+    let sides = if is_input { [write, read] } else { [read, write] };
+    if let [Some(own), _] = &sides {
+        // SAFETY: fcntl takes numbers here. This call cannot fail, and the next one may for lack of memory.
+        unsafe { sc::syscall!(FCNTL, raw(own), F_SETFL, O_NONBLOCK) };
+        signal_when_ready(own);
+    }
+    sides
 }
 
 /// Bytes of a seed that are passed to the kernel.

@@ -85,7 +85,7 @@ pub(super) fn tar_to_disk(input: &[u8]) {
 
 /// Reads a tar as `mkcpio --rootfs` does.
 pub(super) fn tar_to_rootfs(input: &[u8]) {
-    if let Err(error) = Rootfs::open(file_of(input)) {
+    if let Err(error) = Rootfs::open(file_of(input), false) {
         assert!(one_line(&error.to_string()), "{error}");
     }
 }

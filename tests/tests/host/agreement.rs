@@ -45,6 +45,8 @@ fn texts() -> Vec<(&'static str, String)> {
         text("PREFIX", contract::PREFIX.as_bytes()),
         text("WINDOW_PORT", contract::WINDOW_PORT.as_bytes()),
         text("EXIT_PORT", contract::EXIT_PORT.as_bytes()),
+        text("STREAMS_PORT", contract::STREAMS_PORT.as_bytes()),
+        text("NO_STREAMS", contract::NO_STREAMS.as_bytes()),
         text("EXIT_LINE", contract::EXIT_LINE.as_bytes()),
         text("TIMELINE_LINE", contract::TIMELINE_LINE.as_bytes()),
     ]

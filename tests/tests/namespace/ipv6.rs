@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::Signal;
-use whit_tests::namespace::frames::{ACK, Answer, DISCOVER, Frames, OFFER, REQUEST};
+use whit_tests::namespace::frames::{ACK, Answer, DISCOVER, Frames, OFFER, Query, REQUEST};
 use whit_tests::namespace::{Lan, Machine, Running};
 
 /// Prints the resolver's file, and again after each change.
@@ -64,7 +64,7 @@ fn sum(bytes: &[u8]) -> u32 {
 }
 
 /// Encodes a frame with a router advertisement (RFC 4861 §4.2) of these options.
-fn advertisement(options: &[u8]) -> Vec<u8> {
+pub(crate) fn advertisement(options: &[u8]) -> Vec<u8> {
     let address = |text: &str| text.parse::<Ipv6Addr>().expect("an address").octets();
     let (router, all_hosts) = (address("fe80::99"), address("ff02::1"));
     let mut message = [&[134, 0, 0, 0, 64, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0][..], options].concat();
@@ -80,7 +80,7 @@ fn advertisement(options: &[u8]) -> Vec<u8> {
 }
 
 /// Encodes an option with DNS servers (RFC 8106 §5.1).
-fn servers(lifetime_s: u32, addresses: &[&str]) -> Vec<u8> {
+pub(crate) fn servers(lifetime_s: u32, addresses: &[&str]) -> Vec<u8> {
     let units = u8::try_from(1 + 2 * addresses.len()).expect("few");
     let mut option = [&[25, units, 0, 0][..], &lifetime_s.to_be_bytes()].concat();
     option.extend(addresses.iter().flat_map(|text| text.parse::<Ipv6Addr>().expect("an address").octets()));
@@ -190,4 +190,167 @@ fn a_fifo_in_the_place_of_a_file_does_not_block_pid_1() {
     let finished = machine.finish();
     let complaints = finished.console.matches("whit: /etc/resolv.conf: not a regular file\n").count();
     assert_eq!(complaints, 1, "{}", finished.console);
+}
+
+/// Encodes an option with a prefix for SLAAC (RFC 4861 §4.6.2), for an hour.
+fn prefix(text: &str) -> Vec<u8> {
+    let address = text.parse::<Ipv6Addr>().expect("an address").octets();
+    let hour = 3600u32.to_be_bytes();
+    [&[3, 4, 64, 0xc0][..], &hour, &hour, &[0; 4], &address].concat()
+}
+
+/// Encodes an option with search domains (RFC 8106 §5.2).
+fn domains(lifetime_s: u32, names: &[&str]) -> Vec<u8> {
+    let mut option = [&[31, 0, 0, 0][..], &lifetime_s.to_be_bytes()].concat();
+    for name in names {
+        for label in name.split('.') {
+            option.push(u8::try_from(label.len()).expect("a label"));
+            option.extend_from_slice(label.as_bytes());
+        }
+        option.push(0);
+    }
+    option.resize(option.len().next_multiple_of(8), 0);
+    option[1] = u8::try_from(option.len() / 8).expect("short");
+    option
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn where_a_router_alone_answers_the_wait_ends_with_its_address() {
+    let prepared = machine("whit.net.timeout=1000").prepare();
+    let lan = Lan::new();
+    let (mut machine, mut frames) = lan.start(prepared);
+    let _ = frames.next(DISCOVER);
+    let began = Instant::now();
+    frames.send(&advertisement(&prefix("2001:db8:1::")));
+    machine.wait_for("whit: eth0 2001:db8:1:");
+    machine.wait_for("settled\n");
+    // One second for duplicate address detection, two for a DHCP server.
+    println!("{:?}", began.elapsed());
+    assert!(!machine.console().contains("no lease"), "{}", machine.console());
+    // A lease that comes later is used.
+    let mut query = frames.query();
+    while query.kind() != REQUEST {
+        frames.send(&Answer::new(&query, OFFER, [10, 55, 0, 77]).frame());
+        query = frames.query();
+    }
+    frames.send(&Answer::new(&query, ACK, [10, 55, 0, 77]).frame());
+    machine.wait_for("whit: eth0 10.55.0.77/24");
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_dhcp_server_that_answers_after_the_router_is_waited_for() {
+    let prepared = machine("whit.net.timeout=1000").prepare();
+    let lan = Lan::new();
+    let (mut machine, mut frames) = lan.start(prepared);
+    let mut query = frames.next(DISCOVER);
+    frames.send(&advertisement(&prefix("2001:db8:1::")));
+    machine.wait_for("whit: eth0 2001:db8:1:");
+    while query.kind() != REQUEST {
+        frames.send(&Answer::new(&query, OFFER, [10, 55, 0, 77]).frame());
+        query = frames.query();
+    }
+    frames.send(&Answer::new(&query, ACK, [10, 55, 0, 77]).frame());
+    assert!(machine.wait_for("settled\n").contains("whit: eth0 10.55.0.77/24"), "{}", machine.console());
+}
+
+/// An answer that prefers IPv6 alone, for 1 s: 300 s at least (RFC 8925 §3.4).
+fn ipv6_only(query: &Query, kind: u8) -> Vec<u8> {
+    Answer::new(query, kind, [10, 55, 0, 77]).with(108, &[0, 0, 0, 1]).frame()
+}
+
+fn requested(query: &Query) -> bool {
+    query.option(55).is_some_and(|list| list.contains(&108))
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn in_a_network_for_ipv6_alone_no_lease_is_requested_or_waited_for() {
+    // Even where a lease is required: there is none to come.
+    for options in ["whit.net.timeout=1000", "whit.net.timeout=1000 whit.net=require"] {
+        let prepared = machine(options).prepare();
+        let lan = Lan::new();
+        let (mut machine, mut frames) = lan.start(prepared);
+        let discover = frames.next(DISCOVER);
+        assert!(requested(&discover));
+        frames.send(&ipv6_only(&discover, OFFER));
+        machine.wait_for("whit: eth0: the network is for IPv6 alone\n");
+        frames.send(&advertisement(&prefix("2001:db8:1::")));
+        machine.wait_for("whit: eth0 2001:db8:1:");
+        machine.wait_for("settled\n");
+        assert!(frames.query_within(Duration::from_secs(2)).is_none(), "a DHCP message");
+        // The next carrier may be that of another network.
+        lan.carrier(0, false);
+        lan.carrier(0, true);
+        let discover = frames.next(DISCOVER);
+        frames.send(&Answer::new(&discover, OFFER, [10, 55, 0, 77]).frame());
+        let request = frames.next(REQUEST);
+        frames.send(&Answer::new(&request, ACK, [10, 55, 0, 77]).frame());
+        machine.wait_for("whit: eth0 10.55.0.77/24");
+        machine.wait_for("\n");
+        // A lease is given up when its server prefers IPv6 after the next carrier.
+        lan.carrier(0, false);
+        lan.carrier(0, true);
+        let reboot = frames.next(REQUEST);
+        frames.send(&ipv6_only(&reboot, ACK));
+        machine.wait_for("whit: eth0: the network is for IPv6 alone\n");
+        frames.send(&advertisement(&[]));
+        assert!(frames.query_within(Duration::from_secs(2)).is_none(), "a DHCP message");
+        assert!(!machine.ip(&["-4", "address", "show", "dev", "eth0"]).contains("inet "));
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn without_ipv6_in_the_kernel_option_108_is_not_requested_and_not_obeyed() {
+    let prepared = machine("").prepare();
+    prepared.set("ipv6/conf/all/disable_ipv6", "1");
+    let lan = Lan::new();
+    let (mut machine, mut frames) = lan.start(prepared);
+    let discover = frames.next(DISCOVER);
+    assert!(!requested(&discover));
+    frames.send(&ipv6_only(&discover, OFFER));
+    let request = frames.next(REQUEST);
+    assert!(!requested(&request));
+    frames.send(&ipv6_only(&request, ACK));
+    machine.wait_for("whit: eth0 10.55.0.77/24");
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn search_domains_of_routers_come_and_go() {
+    let (mut machine, _lan, frames) = leased();
+    frames.send(&advertisement(&domains(1000, &["a.test", "b.a.test"])));
+    let base = "# written by whit\nnameserver 10.55.0.1\n";
+    assert_eq!(machine.wait_for("shown\n"), format!("{base}search a.test b.a.test\n"));
+    // A name that is no name, one that is known, a list without an end, one of no length.
+    frames.send(&advertisement(&domains(1000, &["a\nnameserver 6.6.6.6"])));
+    frames.send(&advertisement(&[31, 2, 0, 0, 0, 0, 3, 0xe8, 7, b'c', b'u', b't', 0, 0, 0, 0]));
+    frames.send(&advertisement(&[31, 1, 0, 0, 0, 0, 3, 0xe8]));
+    frames.send(&advertisement(&domains(2, &["b.a.test", "c.test"])));
+    assert_eq!(machine.wait_for("shown\n"), format!("{base}search a.test b.a.test c.test\n"));
+    // The last lifetime is over; then a lifetime of 0 removes a list.
+    assert_eq!(machine.wait_for("shown\n"), base);
+    frames.send(&advertisement(&domains(1000, &["d.test"])));
+    assert_eq!(machine.wait_for("shown\n"), format!("{base}search d.test\n"));
+    frames.send(&advertisement(&domains(0, &["d.test"])));
+    assert_eq!(machine.wait_for("shown\n"), base);
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_small_mtu_of_a_lease_leaves_ipv6_on_the_interface() {
+    for (mtu, set) in [(576u16, 1280), (1279, 1280), (1280, 1280), (1400, 1400)] {
+        let prepared = machine("").prepare();
+        let lan = Lan::new();
+        let (mut machine, mut frames) = lan.start(prepared);
+        for (kind, answer) in [(DISCOVER, OFFER), (REQUEST, ACK)] {
+            let query = frames.next(kind);
+            frames.send(&Answer::new(&query, answer, [10, 55, 0, 77]).with(26, &mtu.to_be_bytes()).frame());
+        }
+        machine.wait_for("settled\n");
+        let link = machine.ip(&["address", "show", "dev", "eth0"]);
+        assert!(link.contains(&format!(" mtu {set} ")) && link.contains("inet6 fe80::"), "{link}");
+    }
 }

@@ -27,4 +27,5 @@ mod root;
 mod runvm;
 mod seed;
 mod shares;
+mod streams;
 mod workload;

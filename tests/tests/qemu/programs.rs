@@ -1,9 +1,10 @@
 //! The steps from an image to a machine, with the programs mkraw, mkcpio and runvm. `documents.rs` runs the README's own commands.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use whit_tests::deadline::{Deadline, output};
 use whit_tests::debian::{kernel, store};
@@ -43,7 +44,7 @@ fn runvm(kernel: &Kernel, directory: &TempDir, arguments: &[&str]) -> Command {
     let mut runvm = Command::new(tool("runvm"));
     runvm.arg("--kernel").arg(&kernel.vmlinuz).args(["--initrd", "initramfs.cpio.gz", "--disk", "disk.img"]);
     runvm.args(["--accel", "tcg"]).args(arguments);
-    runvm.current_dir(directory.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
+    runvm.current_dir(directory.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     runvm
 }
 
@@ -55,14 +56,15 @@ fn an_exported_container_becomes_a_machine_with_the_status_of_its_workload() {
     let port = free_port();
     let mut machine = runvm(&kernel, &directory, &["-p", &format!("{port}:80")]).spawn().unwrap();
     let _deadline = Deadline::of(&machine);
-    let mut console = BufReader::new(machine.stdout.take().unwrap());
+    // nginx logs to its standard error.
+    let mut console = BufReader::new(machine.stderr.take().unwrap());
     let mut shown = String::new();
     while !shown.contains("start worker process ") {
         assert_ne!(console.read_line(&mut shown).unwrap(), 0, "runvm ended:\n{shown}");
     }
     let answer = fetch(port);
     assert!(answer.contains("<title>Welcome to nginx!</title>"), "{answer}\n{shown}");
-    machine.stdin.take().unwrap().write_all(b"\x03").unwrap();
+    kill_process(Pid::from_child(&machine), Signal::INT).unwrap();
     console.read_to_string(&mut shown).unwrap();
     assert_eq!(machine.wait().unwrap().code(), Some(0), "{shown}");
     assert_clean(&directory.path().join("disk.img"));
@@ -70,7 +72,7 @@ fn an_exported_container_becomes_a_machine_with_the_status_of_its_workload() {
     // Words after -- replace CMD, and the status is the workload's.
     let mut machine = runvm(&kernel, &directory, &["--", "nginx", "-g", "no such directive;"]);
     let machine = output(&mut machine);
-    let shown = String::from_utf8_lossy(&machine.stdout);
+    let shown = String::from_utf8_lossy(&machine.stderr);
     assert!(shown.contains("unknown directive \"no\" in command line"), "{shown}");
     assert_eq!(machine.status.code(), Some(1), "{shown}");
     assert_clean(&directory.path().join("disk.img"));

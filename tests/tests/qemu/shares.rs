@@ -39,7 +39,7 @@ fn root_in_the_machine_cannot_write_to_a_read_only_folder() {
                   mount -t virtiofs share0 /again && touch /again/new; cat /data/in; exit 3";
     let before = fs::metadata(shared.join("in")).unwrap();
     let (status, shown, errors) = run(&kernel, folder.path(), &["-v", "shared:/data:ro"], script);
-    assert_eq!((status, errors.as_str()), (Some(3), ""), "{shown}");
+    assert_eq!((status, errors.matches("Read-only file system").count()), (Some(3), 6), "{shown}{errors}");
     assert!(shown.contains("remounted") && shown.contains("from the host"), "{shown}");
     let after = fs::metadata(shared.join("in")).unwrap();
     assert_eq!(after.permissions(), before.permissions());
@@ -60,7 +60,7 @@ fn a_folder_with_a_comma_in_its_name_is_shared() {
             let volume = format!("{name}:/data{access}");
             let (status, shown, errors) = run(&kernel, folder.path(), &["-v", &volume], "ls /data; cat /data/in");
             assert_eq!((status, errors.as_str()), (Some(0), ""), "{volume}: {shown}");
-            assert!(shown.ends_with("in\r\nthe folder\r\n"), "{volume}: {shown}");
+            assert!(shown == "in\nthe folder\n", "{volume}: {shown}");
         }
     }
 }

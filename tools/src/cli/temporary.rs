@@ -4,16 +4,17 @@
 //! ends by the signal, as it does without a handler. A signal that was ignored at the start (nohup) stays ignored.
 
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io;
 use std::mem::ManuallyDrop;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
-use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, fchmod, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, fchmod, flock, openat, renameat, unlinkat};
 use rustix::io::Errno;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
@@ -44,7 +45,11 @@ enum Watch {
 
 /// A temporary file or directory. Dropping it removes it with its contents.
 #[derive(Debug)]
-pub struct Temporary(PathBuf);
+pub struct Temporary {
+    path: PathBuf,
+    /// Locked while this process lives, for [`sweep`].
+    _lock: Option<File>,
+}
 
 impl Temporary {
     /// Creates an empty file in `directory`, open for reading and writing; `mode` is subject to the umask.
@@ -70,19 +75,19 @@ impl Temporary {
     pub fn named(path: &Path) -> io::Result<Self> {
         register(path)?;
         fs::create_dir(path).inspect_err(|_| forget(&mut lock(), path))?;
-        Ok(Self(path.to_owned()))
+        Ok(Self { path: path.to_owned(), _lock: None })
     }
 
     /// Returns the path.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     /// Makes the file or directory permanent.
     #[must_use]
     pub fn keep(self) -> PathBuf {
-        let path = std::mem::take(&mut ManuallyDrop::new(self).0);
+        let path = self.into_path();
         forget(&mut lock(), &path);
         path
     }
@@ -93,10 +98,17 @@ impl Temporary {
     /// Errors of `change`.
     pub fn settle(self, change: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
         let mut register = lock();
-        change(&self.0)?;
-        let path = std::mem::take(&mut ManuallyDrop::new(self).0);
+        change(&self.path)?;
+        let path = self.into_path();
         forget(&mut register, &path);
         Ok(())
+    }
+
+    /// Returns the path; the file or directory stays, and the lock ends.
+    fn into_path(self) -> PathBuf {
+        let mut this = ManuallyDrop::new(self);
+        this._lock = None;
+        std::mem::take(&mut this.path)
     }
 }
 
@@ -104,8 +116,34 @@ impl Drop for Temporary {
     fn drop(&mut self) {
         let mut register = lock();
         // The error that led here was reported; an error of the removal is ignored.
-        let _ = remove(&self.0);
-        forget(&mut register, &self.0);
+        let _ = remove(&self.path);
+        forget(&mut register, &self.path);
+    }
+}
+
+/// The least age of what [`sweep`] removes: a younger one may not be locked yet.
+const MIN_AGE: Duration = Duration::from_secs(2);
+
+/// Removes this user's temporary files and directories in `parent` with this prefix, whose processes were killed.
+pub fn sweep(parent: &Path, prefix: &str) {
+    let user = rustix::process::geteuid().as_raw();
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let is_old = |metadata: &Metadata| {
+            let age = metadata.modified().ok().and_then(|time| time.elapsed().ok());
+            metadata.uid() == user && age.is_some_and(|age| age >= MIN_AGE)
+        };
+        if !entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes())
+            || !entry.metadata().is_ok_and(|metadata| !metadata.is_symlink() && is_old(&metadata))
+        {
+            continue;
+        }
+        let path = entry.path();
+        // Errors are ignored: what cannot be removed does no harm.
+        if let Ok(file) = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(&path)
+            && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
+        {
+            let _ = remove(&path);
+        }
     }
 }
 
@@ -118,8 +156,24 @@ pub(super) fn wait_for_removal() {
 /// Returns the signals that end a tool and were not ignored when it started.
 #[must_use]
 pub fn ending_signals() -> Vec<i32> {
+    not_ignored(&ENDING)
+}
+
+/// Removes all temporary files, and ends the process by this signal. Returns if another thread ends it.
+pub fn end_by(signal: i32) {
+    // Held until the process ends: no other thread creates, renames or reports anything from here on.
+    let register = lock();
+    for path in register.paths.iter().rev() {
+        let _ = remove(path); // the process ends; errors cannot be reported
+    }
+    let _ = emulate_default_handler(signal); // does not return for a signal that ends a process
+}
+
+/// Returns those of the signals that were not ignored when the process started.
+#[must_use]
+pub fn not_ignored(signals: &[i32]) -> Vec<i32> {
     let ignored = ignored_signals();
-    ENDING.into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0).collect()
+    signals.iter().copied().filter(|signal| ignored >> (signal - 1) & 1 == 0).collect()
 }
 
 /// Stops handling signals: another part of the program has installed its handlers, and ends normally.
@@ -142,7 +196,9 @@ fn make<T>(parent: &Path, prefix: &str, mut create: impl FnMut(&Path) -> io::Res
         create(path).inspect_err(|_| forget(&mut lock(), path))
     })?;
     let (value, path) = made.into_parts();
-    Ok((value, Temporary(path.keep().map_err(|error| error.error)?)))
+    let path = path.keep().map_err(|error| error.error)?;
+    let lock = File::open(&path).and_then(|file| Ok(flock(&file, FlockOperation::LockShared).map(|()| file)?));
+    Ok((value, Temporary { path, _lock: lock.ok() }))
 }
 
 /// Registers a path before its creation; the first one starts the signal thread.
@@ -168,15 +224,12 @@ fn watch() -> io::Result<Handle> {
     let handle = signals.handle();
     thread::spawn(move || {
         let Some(signal) = signals.forever().next() else { return };
-        // Held until the process ends: no other thread creates, renames or reports anything from here on.
         let register = lock();
         if matches!(register.watch, Watch::Other) {
             return;
         }
-        for path in register.paths.iter().rev() {
-            let _ = remove(path); // the process ends; errors cannot be reported
-        }
-        let _ = emulate_default_handler(signal); // does not return
+        drop(register);
+        end_by(signal);
     });
     Ok(handle)
 }
@@ -286,6 +339,33 @@ mod tests {
         assert_eq!(named.keep(), folder.path().join("named"));
         assert_eq!(count(folder.path()), 1);
         assert!(Temporary::named(&folder.path().join("named")).is_err());
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_swept() {
+        let folder = tempfile::tempdir().unwrap();
+        let old = |path: &Path| {
+            let time = std::time::SystemTime::now() - 2 * MIN_AGE;
+            File::open(path).unwrap().set_modified(time).unwrap();
+        };
+        let used = Temporary::directory(folder.path(), "whit-").unwrap();
+        let (_file, used_file) = Temporary::file(folder.path(), "whit-", 0o600).unwrap();
+        for name in ["whit-left", "whit-young", "other"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+            fs::write(folder.path().join(name).join("file"), "").unwrap();
+        }
+        fs::write(folder.path().join("whit-file"), "").unwrap();
+        std::os::unix::fs::symlink("other", folder.path().join("whit-link")).unwrap();
+        for name in ["whit-left", "other", "whit-file"] {
+            old(&folder.path().join(name));
+        }
+        old(used.path());
+        old(used_file.path());
+        sweep(folder.path(), "whit-");
+        assert!(!folder.path().join("whit-left").exists() && !folder.path().join("whit-file").exists());
+        assert!(used.path().exists() && used_file.path().exists());
+        assert_eq!(count(folder.path()), 5);
+        sweep(Path::new("/nowhere"), "whit-");
     }
 
     #[test]

@@ -45,6 +45,15 @@ impl Method {
         MAGIC.iter().find(|(magic, _)| start.starts_with(magic)).map(|(_, method)| *method)
     }
 
+    /// Returns whether a frame may start with this byte.
+    pub(crate) fn starts_with(self, first: u8) -> bool {
+        match self {
+            Self::Gzip => first == 0x1f,
+            Self::Bzip2 => first == b'B',
+            _ => true,
+        }
+    }
+
     /// Returns the name; in upper case, it is also the end of the kernel's `CONFIG_RD_` option.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -1,23 +1,26 @@
 //! Detects the compression of an archive or a layer by its magic, and decompresses it.
 
-use std::io::{self, Cursor, Read};
+use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::thread::Scope;
 
-use bzip2::read::MultiBzDecoder;
-use flate2::read::MultiGzDecoder;
 use liblzma::read::XzDecoder;
 use liblzma::stream::{CONCATENATED, Stream};
 
 use super::ahead::ahead;
-use super::method::{MAGIC_BYTES, MEMORY_BYTES, Method};
+use super::method::{Decoder, MAGIC_BYTES, MEMORY_BYTES, Method};
+
+/// Bytes of compressed input that are read at once.
+const BUFFER: usize = 64 << 10;
+
+/// The start of zstd's skippable frames, after a byte 0x50 to 0x5f (RFC 8878 §3.1.2). pzstd and zstd:chunked write them.
+const SKIPPABLE: [u8; 3] = [0x2a, 0x4d, 0x18];
 
 /// Decompresses all concatenated frames (as from `cat a.gz b.gz`).
 fn all_frames<'a>(method: Method, input: impl Read + Send + 'a) -> io::Result<Box<dyn Read + Send + 'a>> {
     Ok(match method {
-        Method::Gzip => Box::new(MultiGzDecoder::new(input)),
+        Method::Gzip | Method::Bzip2 => Box::new(Frames::new(method, input)?),
         Method::Zstd => Box::new(zstd::stream::read::Decoder::new(input)?),
         Method::Xz => Box::new(XzDecoder::new_stream(input, Stream::new_stream_decoder(MEMORY_BYTES, CONCATENATED)?)),
-        Method::Bzip2 => Box::new(MultiBzDecoder::new(input)),
         // Used for an initramfs, not for images and packages.
         Method::Lz4 | Method::Lzma => {
             return Err(io::Error::other(format!("{} is not supported for archives and layers", method.name())));
@@ -29,7 +32,8 @@ fn all_frames<'a>(method: Method, input: impl Read + Send + 'a) -> io::Result<Bo
 pub(crate) fn decoder<'a>(mut input: impl Read + Send + 'a) -> io::Result<(Option<Method>, Box<dyn Read + Send + 'a>)> {
     let mut start = Vec::with_capacity(MAGIC_BYTES);
     input.by_ref().take(MAGIC_BYTES as u64).read_to_end(&mut start)?;
-    let method = Method::of(&start);
+    let is_skippable = matches!(start[..], [0x50..=0x5f, ref rest @ ..] if rest.starts_with(&SKIPPABLE));
+    let method = if is_skippable { Some(Method::Zstd) } else { Method::of(&start) };
     let whole = Cursor::new(start).chain(input);
     let content: Box<dyn Read + Send + 'a> = match method {
         None => Box::new(whole),
@@ -45,6 +49,64 @@ pub(crate) fn decompress<'scope>(
 ) -> io::Result<Box<dyn Read + Send + 'scope>> {
     let (method, content) = decoder(input)?;
     Ok(if method.is_none() { content } else { Box::new(ahead(scope, content)) })
+}
+
+/// The frames of a file one after the other, with zeros after the last one: padding of tapes and block devices.
+struct Frames<R: Read> {
+    method: Method,
+    /// `None` after the last frame.
+    decoder: Option<Decoder<BufReader<R>>>,
+}
+
+impl<R: Read> Frames<R> {
+    fn new(method: Method, input: R) -> io::Result<Self> {
+        Ok(Self { method, decoder: Some(Decoder::new(method, BufReader::with_capacity(BUFFER, input))?) })
+    }
+
+    /// Starts the frame after the one that has ended, if there is one.
+    fn advance(&mut self) -> io::Result<()> {
+        let Some(decoder) = self.decoder.take() else { return Ok(()) };
+        let mut input = decoder.into_inner();
+        let mut is_padded = false;
+        let next = loop {
+            let bytes = input.fill_buf()?;
+            match bytes.iter().position(|byte| *byte != 0) {
+                Some(zeros) => {
+                    is_padded |= zeros > 0;
+                    input.consume(zeros);
+                    break input.buffer().first().copied();
+                }
+                None if bytes.is_empty() => break None,
+                None => {
+                    let count = bytes.len();
+                    is_padded = true;
+                    input.consume(count);
+                }
+            }
+        };
+        match next {
+            None => Ok(()),
+            // A frame that is cut off is reported by its decoder.
+            Some(first) if !is_padded && self.method.starts_with(first) => {
+                self.decoder = Some(Decoder::new(self.method, input)?);
+                Ok(())
+            }
+            Some(_) => Err(io::Error::other("other data follow the compressed data; remove them")),
+        }
+    }
+}
+
+impl<R: Read> Read for Frames<R> {
+    fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
+        while let Some(decoder) = &mut self.decoder {
+            let count = decoder.read(target)?;
+            if count > 0 || target.is_empty() {
+                return Ok(count);
+            }
+            self.advance()?;
+        }
+        Ok(0)
+    }
 }
 
 /// A decoder whose errors begin with the name of the compression.

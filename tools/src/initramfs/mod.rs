@@ -32,7 +32,7 @@ use tree::Tree;
 pub use archive::{Packing, Summary, write, write_into, write_plain};
 pub use input::{Addition, Input};
 pub use memory::Memory;
-pub use program::{INIT_HELP, find_init};
+pub use program::{INIT_HELP, find_init, has_streams};
 pub use report::report;
 pub use smaller::smaller_init;
 
@@ -77,6 +77,8 @@ pub struct Recipe {
     pub record: Option<PathBuf>,
     /// A tar of an image's files, which become the root; `-` is standard input.
     pub rootfs: Option<PathBuf>,
+    /// Whether a tar of `rootfs` without an end mark is accepted.
+    pub missing_end_accepted: bool,
     /// The image's run record; without an image in the initramfs, that of the initramfs.
     pub config: Option<RunRecord>,
 }
@@ -177,7 +179,7 @@ impl Recipe {
         for input in &self.inputs {
             input.add_to(&mut tree)?;
         }
-        let mut rootfs = self.rootfs.as_deref().map(open_rootfs).transpose()?;
+        let mut rootfs = self.rootfs.as_deref().map(|path| open_rootfs(path, self.missing_end_accepted)).transpose()?;
         if let Some(path) = &self.rootfs {
             tree.origin(format!("rootfs {}", path.display()));
         }
@@ -328,7 +330,7 @@ fn random() -> Result<Vec<u8>, Error> {
 }
 
 /// Opens the tar of an image's files.
-fn open_rootfs(path: &Path) -> Result<Rootfs, Error> {
+fn open_rootfs(path: &Path, missing_end_accepted: bool) -> Result<Rootfs, Error> {
     let (opened, path) = if path == Path::new("-") {
         let stdin = io::stdin();
         if stdin.is_terminal() {
@@ -340,7 +342,7 @@ fn open_rootfs(path: &Path) -> Result<Rootfs, Error> {
         (File::open(path), path.to_owned())
     };
     let failure = |error: &dyn Display| Error::File { path: path.clone(), what: error.to_string() };
-    Rootfs::open(opened.map_err(|error| failure(&error))?).map_err(|error| failure(&error))
+    Rootfs::open(opened.map_err(|error| failure(&error))?, missing_end_accepted).map_err(|error| failure(&error))
 }
 
 /// Returns the modification time of `SOURCE_DATE_EPOCH`; 0 if it is not set.

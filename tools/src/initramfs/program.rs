@@ -4,7 +4,7 @@ use std::ffi::CStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use whit::contract::{self, DRIVER_INDEX, RECORD, ROOTFS_NEEDS, SEED};
+use whit::contract::{self, DRIVER_INDEX, RECORD, ROOTFS_NEEDS, SEED, STREAMS_PORT};
 
 use super::Error;
 use crate::kernel::elf;
@@ -64,6 +64,14 @@ pub(super) fn check_features(path: &Path, init: &[u8], features: &[(Feature, boo
     let (name, file, smallest) = (feature.name(), contract::path(feature.reads()), feature.smallest_init());
     let what = format!("does not read {file}: it lacks the feature \"{name}\", which --init {smallest} has");
     Err(Error::File { path: path.to_owned(), what })
+}
+
+/// Returns whether an init is whit with the feature `streams`.
+#[must_use]
+pub fn has_streams(init: &[u8]) -> bool {
+    [RECORD.to_bytes_with_nul(), STREAMS_PORT.as_bytes()]
+        .iter()
+        .all(|marker| init.windows(marker.len()).any(|window| window == *marker))
 }
 
 /// Places of an init, relative to the directory of this program: where `cargo build-init` leaves it (`target/init/whit` beside

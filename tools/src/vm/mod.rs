@@ -1,10 +1,12 @@
 //! The library of runvm: the cache, the kernel, shared folders, the console, and QEMU.
 
 mod cache;
+mod child;
 mod console;
 mod kernel;
 pub mod qemu;
 mod share;
+pub mod streams;
 mod timeline;
 
 pub use cache::{Cache, Key};

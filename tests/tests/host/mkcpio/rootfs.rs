@@ -343,6 +343,70 @@ fn times_that_cpio_cannot_hold_are_moved_and_reported() {
 }
 
 #[test]
+fn sparse_files_of_gnu_tar_keep_their_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = ["plain".to_owned(), "ü.img".to_owned(), "é".repeat(60)];
+    for name in &names {
+        File::create(folder.path().join(name)).unwrap().set_len(1 << 20).unwrap();
+    }
+    for version in ["0.0", "0.1", "1.0"] {
+        let option = format!("--sparse-version={version}");
+        let tar = archive::of_directory(folder.path(), &["--format=pax", "--sparse", &option]);
+        let (_, archive) = archive_of(&tar);
+        let mut found: Vec<String> = listing(&archive).into_keys().collect();
+        found.retain(|name| !matches!(name.as_str(), "dev" | "proc" | "sys"));
+        assert!(found.iter().eq(names.iter().collect::<std::collections::BTreeSet<_>>()), "{version}: {found:?}");
+    }
+}
+
+#[test]
+fn an_archive_without_entries_is_an_empty_root() {
+    let (said, archive) = archive_of(&[0; 10_240]);
+    assert!(said.contains("the archive has no entries: the root is empty\n"), "{said}");
+    assert_eq!(listing(&archive).into_keys().collect::<Vec<_>>(), ["dev", "proc", "sys"]);
+}
+
+#[test]
+fn a_missing_end_mark_is_accepted_only_with_the_option() {
+    let tar = file("a", b"first");
+    let folder = tempfile::tempdir().unwrap();
+    let output = mkcpio(folder.path(), &["--rootfs", "-"], &tar);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("ends at byte 1024"));
+    let (_, archive) = make(folder.path(), &["--rootfs", "-", "--no-end-mark"], &tar);
+    assert!(listing(&archive).contains_key("a"));
+}
+
+#[test]
+fn layers_are_refused_whatever_else_is_in_the_archive() {
+    let hash = "0123456789abcdef".repeat(4);
+    let blob = file(&format!("blobs/sha256/{hash}"), b"");
+    let index = file("index.json", format!("{{\"manifests\": [{{\"digest\": \"sha256:{hash}\"}}]}}").as_bytes());
+    let config =
+        [file("manifest.json", b"[{\"Config\": \"config.json\", \"Layers\": []}]"), file("config.json", b"{}")];
+    let folder = tempfile::tempdir().unwrap();
+    for members in [vec![blob.clone(), index], vec![blob], config.to_vec()] {
+        for tar in [[&[file("README", b"x")][..], &members].concat(), [&members[..], &[file("._x", b"")]].concat()] {
+            for program in ["cat", "gzip", "xz"] {
+                fs::write(folder.path().join("image"), archive::of(&tar)).unwrap();
+                let input = run_well(Command::new(program).stdin(File::open(folder.path().join("image")).unwrap()));
+                let output = mkcpio(folder.path(), &["--rootfs", "-"], &input);
+                let said = String::from_utf8_lossy(&output.stderr).into_owned();
+                assert!(!output.status.success() && said.lines().count() == 1 && said.contains("docker"), "{said}");
+                assert!(!folder.path().join("out.cpio").exists());
+            }
+        }
+    }
+}
+
+#[test]
+fn data_after_the_end_of_the_archive_are_reported() {
+    let tar = [archive::of(&[file("a", b"first")]), archive::of(&[file("b", b"second")])].concat();
+    let (said, archive) = archive_of(&tar);
+    assert!(said.contains("ignored: data after the end of the archive, from byte 2048 on\n"), "{said}");
+    assert!(!listing(&archive).contains_key("b"));
+}
+
+#[test]
 fn bad_input_is_one_line_and_no_file() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
@@ -350,9 +414,8 @@ fn bad_input_is_one_line_and_no_file() {
     fs::write(at("good.tar"), &good).unwrap();
     fs::write(at("cut.tar"), &good[..good.len() - 2000]).unwrap();
     fs::write(at("empty.tar"), "").unwrap();
-    fs::write(at("none.tar"), [0; 1024]).unwrap();
     fs::write(at("note.txt"), "this is no tar".repeat(100)).unwrap();
-    fs::write(at("layers.tar"), archive::of(&[file("oci-layout", b"{}")])).unwrap();
+    fs::write(at("layers.tar"), archive::of(&[file("oci-layout", b"{}"), file("index.json", b"{}")])).unwrap();
     fs::write(at("link.tar"), archive::of(&[hard_link("a", "b/c")])).unwrap();
     fs::write(at("parent.tar"), archive::of(&[file("f", b""), file("f/x", b"")])).unwrap();
     fs::write(at("target.tar"), archive::of(&[archive::symlink("l", &"t".repeat(4096))])).unwrap();
@@ -377,11 +440,10 @@ fn bad_input_is_one_line_and_no_file() {
         (&["--rootfs", "cut.tar"][..], "mkcpio: cut.tar: ends at byte "),
         (&["--rootfs", "empty.tar"], "mkcpio: empty.tar: is empty; "),
         (&["--rootfs", "-"], "mkcpio: standard input: is empty; "),
-        (&["--rootfs", "none.tar"], "mkcpio: none.tar: contains no files"),
         (&["--rootfs", "note.txt"], "mkcpio: note.txt: is not a tar archive; "),
         (&["--rootfs", "absent.tar"], "mkcpio: absent.tar: No such file"),
         (&["--rootfs", "tree"], "mkcpio: tree: cannot be read: Is a directory"),
-        (&["--rootfs", "layers.tar"], "mkcpio: layers.tar: is an archive of layers, as `docker save` makes it; "),
+        (&["--rootfs", "layers.tar"], "mkcpio: layers.tar: is an image in layers, as `docker save` makes it; "),
         (&["--rootfs", "link.tar"], "mkcpio: link.tar: a: is a hard link to b/c, which does not exist"),
         (&["--rootfs", "parent.tar"], "mkcpio: parent.tar: f/x: one of its parents is not a directory"),
         (&["--rootfs", "target.tar"], "mkcpio: target.tar: l: the symbolic link's target is longer than 4095 bytes"),

@@ -168,7 +168,8 @@ fn odd_archives_give_the_files_that_tar_extracts() {
         assert_extracts(what, members, &[]);
     }
     let concatenated = [archive::of(&[root(), file("a", b"1")]), vec![0; 9216], file("a", b"2"), file("b", b"3")];
-    assert_extracts("concatenated archives", &concatenated, &["--ignore-zeros"]);
+    assert_extracts("concatenated archives", &concatenated, &[]);
+    assert_extracts("a lone zero block", &[root(), file("a", b"1"), vec![0; 512], file("b", b"2")], &[]);
 }
 
 #[test]

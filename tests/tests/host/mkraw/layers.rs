@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use whit_tests::archive::{self, directory, file, hard_link, symlink};
 use whit_tests::commands::assert_clean;
 use whit_tests::snapshot;
-use whit_tools::disk::image::{self, Choice, Input, Options};
+use whit_tools::disk::image::{self, Choice, Options};
 
 /// The files of an archive by their names.
 type Parts = BTreeMap<String, Vec<u8>>;
@@ -149,9 +149,12 @@ fn build_path(path: &Path, choice: &Choice) -> Result<Built, String> {
     let directory = tempfile::tempdir().unwrap();
     let output = File::create_new(directory.path().join("disk.img")).unwrap();
     let build = || {
-        let input = Input::open(File::open(path).unwrap(), choice)?;
-        let record = input.config().map(|record| record.describe()).unwrap_or_default();
-        Ok((record, image::build_from(input, &output, &Options::default())?.allocated_bytes))
+        let mut record = String::new();
+        let summary = image::build_file(&File::open(path).unwrap(), choice, &output, |input| {
+            record = input.config().map(|record| record.describe()).unwrap_or_default();
+            Ok::<_, image::Error>(Options::default())
+        })?;
+        Ok((record, summary.allocated_bytes))
     };
     let (record, allocated) = build().map_err(|error: image::Error| error.to_string())?;
     assert_clean(&directory.path().join("disk.img"));
@@ -302,6 +305,173 @@ fn one_of_several_images_is_chosen() {
     assert_eq!(error, "is not an archive of layers, so --tag and --platform do not apply");
 }
 
+/// Makes a layout of one image: its layers' contents, and how each is stored, with its media type.
+fn stored(layers: &[(&[u8], &[u8], &str)]) -> Parts {
+    let mut parts = Parts::new();
+    let contents: Vec<Vec<u8>> = layers.iter().map(|(content, ..)| content.to_vec()).collect();
+    let config = add_blob(&mut parts, CONFIG, config(&contents, "amd64").to_string().into_bytes());
+    let blobs: Vec<Value> =
+        layers.iter().map(|(_, stored, media_type)| add_blob(&mut parts, media_type, stored.to_vec())).collect();
+    let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": blobs});
+    let manifest = add_blob(&mut parts, MANIFEST, manifest.to_string().into_bytes());
+    oci(parts, &[manifest])
+}
+
+#[test]
+fn layers_may_be_empty_in_several_frames_and_padded() {
+    let layer = archive::of(&[file("a", b"1")]);
+    let halves = layer.split_at(700);
+    let frame = |skipped: &[u8]| [&[0x50, 0x2a, 0x4d, 0x18, skipped.len() as u8, 0, 0, 0], skipped].concat();
+    let zeros = vec![0; 100_000];
+    let zstd = |bytes: &[u8]| filter("zstd", &["-c"], bytes);
+    for stored_as in [
+        [filter("gzip", &["-c"], halves.0), filter("gzip", &["-c"], halves.1)].concat(),
+        [filter("gzip", &["-c"], halves.0), filter("gzip", &["-c"], b""), filter("gzip", &["-c"], halves.1)].concat(),
+        [filter("gzip", &["-c"], &layer), vec![0; 3]].concat(),
+        [filter("gzip", &["-c"], &layer), zeros.clone()].concat(),
+        [filter("bzip2", &["-c"], halves.0), filter("bzip2", &["-c"], halves.1), zeros].concat(),
+        [frame(b"index"), zstd(halves.0), frame(b""), zstd(halves.1), frame(b"table of contents")].concat(),
+        [filter("xz", &["-c"], halves.0), filter("xz", &["-c"], halves.1), vec![0; 8]].concat(),
+    ] {
+        assert_eq!(build(&stored(&[(&layer, &stored_as, LAYER)])).unwrap().listing(), ["a 1"]);
+    }
+    for program in ["cat", "gzip", "zstd", "bzip2", "xz"] {
+        let empty = if program == "cat" { Vec::new() } else { filter(program, &["-c"], b"") };
+        let parts = stored(&[(b"", &empty, LAYER), (&layer, &layer, LAYER), (b"", &empty, LAYER)]);
+        assert_eq!(build(&parts).unwrap().listing(), ["a 1"], "{program}");
+    }
+    let parts = stored(&[(&layer, &[filter("gzip", &["-c"], &layer), b"more".to_vec()].concat(), LAYER)]);
+    assert!(
+        refusal(&parts).ends_with("gzip: other data follow the compressed data; remove them"),
+        "{}",
+        refusal(&parts)
+    );
+}
+
+#[test]
+fn replaced_files_take_no_space_and_leave_no_bytes() {
+    let all = |text: &str, step: usize| {
+        let files = (0..300).step_by(step).map(|number| file(&format!("d/{number:03}"), text.repeat(700).as_bytes()));
+        archive::of(&files.collect::<Vec<_>>())
+    };
+    let single = build(&layout(&[all("upper", 1)], &[])).unwrap();
+    let whole = build(&layout(&[all("lower", 1), all("upper", 1)], &[])).unwrap();
+    assert_eq!(whole.listing(), single.listing());
+    assert!(whole.allocated < single.allocated + 100_000, "{} {}", whole.allocated, single.allocated);
+    // Every second one: there are more runs of free blocks than holes are made.
+    let half = build(&layout(&[all("lower", 1), all("upper", 2)], &[])).unwrap();
+    let bytes = half.bytes();
+    let count = |wanted: &[u8]| bytes.windows(wanted.len()).filter(|window| *window == wanted).count();
+    assert_eq!((count(b"lowerlower"), count(b"upperupper")), (150 * 699, 150 * 699));
+}
+
+#[test]
+fn layers_that_cannot_be_read_are_refused_by_what_they_are() {
+    let layer = archive::of(&[file("a", b"1")]);
+    let squashfs = "application/vnd.oci.image.layer.v1.squashfs";
+    let parts = stored(&[(&layer, &layer, LAYER), (b"hsqs", b"hsqs", squashfs)]);
+    let expected = format!("layer {} is of type {squashfs}; only tars can be read", digest(b"hsqs"));
+    assert_eq!(refusal(&parts), expected);
+    let in_toto = "application/vnd.in-toto+json";
+    let error = refusal(&stored(&[(b"{}", b"{}", in_toto)]));
+    assert_eq!(error, format!("contains no image; it has {in_toto}"));
+    let error = refusal(&stored(&[(b"hsqs", b"hsqs", LAYER)]));
+    assert!(error.ends_with(": is not a tar archive"), "{error}");
+    // Not the content that the configuration has the digest of.
+    let error = refusal(&stored(&[(b"other", &filter("gzip", &["-c"], &layer), LAYER)]));
+    assert!(error.contains(&format!("does not match its digest {}", digest(b"other"))), "{error}");
+
+    let foreign = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip";
+    for (media_type, url) in
+        [(foreign, None), (foreign, Some("https://example.com/l")), (LAYER, Some("https://example.com/l"))]
+    {
+        let mut parts = Parts::new();
+        let config =
+            add_blob(&mut parts, CONFIG, config(std::slice::from_ref(&layer), "amd64").to_string().into_bytes());
+        let mut blob = json!({"mediaType": media_type, "digest": digest(&layer), "size": layer.len()});
+        if let Some(url) = url {
+            blob["urls"] = json!([url]);
+        }
+        let manifest = json!({"schemaVersion": 2, "config": config, "layers": [blob]});
+        let manifest = add_blob(&mut parts, MANIFEST, manifest.to_string().into_bytes());
+        let mut parts = oci(parts, &[manifest]);
+        let error = refusal(&parts);
+        assert!(error.ends_with(&format!("; add it from {}", url.unwrap_or("its publisher"))), "{error}");
+        // It may be there.
+        add_blob(&mut parts, media_type, layer.clone());
+        assert_eq!(build(&parts).unwrap().listing(), ["a 1"]);
+    }
+}
+
+#[test]
+fn documents_may_leave_out_media_types_and_start_with_a_byte_order_mark() {
+    let layer = archive::of(&[file("a", b"1")]);
+    let mut parts = Parts::new();
+    let marked = |document: Value| [b"\xef\xbb\xbf", document.to_string().as_bytes()].concat();
+    let bare = |parts: &mut Parts, bytes: Vec<u8>| {
+        let mut descriptor = add_blob(parts, "", bytes);
+        descriptor.as_object_mut().unwrap().remove("mediaType");
+        descriptor
+    };
+    let config = bare(&mut parts, marked(config(std::slice::from_ref(&layer), "amd64")));
+    let blob = bare(&mut parts, layer);
+    let manifest = bare(&mut parts, marked(json!({"schemaVersion": 2, "config": config, "layers": [blob]})));
+    let inner = bare(&mut parts, marked(json!({"schemaVersion": 2, "manifests": [manifest]})));
+    let mut parts = oci(parts, &[inner]);
+    let index = [b"\xef\xbb\xbf", parts["index.json"].as_slice()].concat();
+    parts.insert("index.json".to_owned(), index);
+    let built = build(&parts).unwrap();
+    assert_eq!((built.listing(), built.record.as_str()), (vec!["a 1".to_owned()], "/bin/web -p 80"));
+
+    // Go writes an empty list as null.
+    let mut parts = Parts::new();
+    let config = json!({"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": null}});
+    parts.insert("config.json".to_owned(), config.to_string().into_bytes());
+    let manifest = json!([{"Config": "config.json", "RepoTags": null, "Layers": null}]);
+    parts.insert("manifest.json".to_owned(), marked(manifest));
+    assert!(build(&parts).unwrap().listing().is_empty());
+}
+
+#[test]
+fn nested_indexes_are_read_once() {
+    let mut parts = Parts::new();
+    let mut inner = add_image(&mut parts, &[archive::of(&[file("a", b"1")])], &[], "amd64");
+    for _ in 0..4 {
+        let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": vec![inner; 1000]});
+        inner = add_blob(&mut parts, INDEX, index.to_string().into_bytes());
+    }
+    let parts = oci(parts, &vec![inner; 1000]);
+    assert_eq!(build(&parts).unwrap().listing(), ["a 1"]);
+}
+
+#[test]
+fn signatures_and_lists_of_packages_are_no_images() {
+    let mut parts = Parts::new();
+    let image = add_image(&mut parts, &[archive::of(&[file("a", b"1")])], &[], "riscv64");
+    let mut manifests = vec![image];
+    for (config_type, layer_type, artifact_type) in [
+        (CONFIG, "application/vnd.dev.cosign.simplesigning.v1+json", None),
+        (CONFIG, "text/spdx+json", None),
+        ("application/vnd.oci.empty.v1+json", "application/vnd.cyclonedx+json", Some("application/vnd.cyclonedx+json")),
+        ("application/vnd.cncf.helm.config.v1+json", LAYER, None),
+    ] {
+        let config = add_blob(&mut parts, config_type, b"{}".to_vec());
+        let layer = add_blob(&mut parts, layer_type, b"{}".to_vec());
+        let mut manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]});
+        if let Some(artifact_type) = artifact_type {
+            manifest["artifactType"] = json!(artifact_type);
+        }
+        manifests.push(add_blob(&mut parts, MANIFEST, manifest.to_string().into_bytes()));
+    }
+    assert_eq!(build(&oci(parts.clone(), &manifests)).unwrap().listing(), ["a 1"]);
+    let error = refusal(&oci(parts, &manifests[1..]));
+    assert_eq!(
+        error,
+        "contains no image; it has application/vnd.dev.cosign.simplesigning.v1+json, text/spdx+json, \
+         application/vnd.cyclonedx+json, application/vnd.cncf.helm.config.v1+json"
+    );
+}
+
 #[test]
 fn every_changed_byte_of_a_part_is_refused() {
     let small = [archive::of(&[file("a", b"content"), file("b", b"")])];
@@ -323,14 +493,15 @@ fn every_cut_of_an_archive_is_refused() {
     let small = [archive::of(&[file("a", b"content")]), archive::of(&[file(".wh.a", b"")])];
     for parts in [layout(&small, &["gzip"]), saved(&small)] {
         let tar = as_tar(&parts);
-        // Without the last file's padding and the end mark it is still complete.
-        let last = parts.values().last().unwrap().len();
-        let complete = tar.len() - 1024 - (last.next_multiple_of(512) - last);
+        // Without the marker of a layout, the last file's padding and the end mark it is still complete.
+        let needed: Parts = parts.clone().into_iter().filter(|(name, _)| name != "oci-layout").collect();
+        let last = needed.values().last().unwrap().len();
+        let complete = as_tar(&needed).len() - 1024 - (last.next_multiple_of(512) - last);
         for length in (0..complete).step_by(13).chain([511, 512, 513, complete - 1]) {
             assert!(build_tar(&tar[..length], &Choice::default()).is_err(), "cut at {length}");
         }
         assert!(build_tar(&tar[..complete], &Choice::default()).is_ok());
-        for name in parts.keys() {
+        for name in needed.keys() {
             let mut parts = parts.clone();
             parts.remove(name);
             assert!(build(&parts).is_err(), "{name} is missing");
@@ -351,7 +522,7 @@ fn an_archive_that_is_no_image_is_an_error() {
     let config = add_blob(&mut parts, "application/vnd.cncf.helm.config.v1+json", b"{}".to_vec());
     let manifest = json!({"schemaVersion": 2, "config": config, "layers": []});
     let manifest = add_blob(&mut parts, MANIFEST, manifest.to_string().into_bytes());
-    assert!(refusal(&oci(parts, &[manifest])).starts_with("is not a container image: "));
+    assert_eq!(refusal(&oci(parts, &[manifest])), "contains no image; it has application/vnd.cncf.helm.config.v1+json");
     assert_eq!(refusal(&oci(Parts::from([(format!("{}/json", "0".repeat(64)), vec![])]), &[])), "contains no image");
 
     let mut windows = config_of_windows();
@@ -378,13 +549,137 @@ fn config_of_windows() -> (Parts, Value) {
 }
 
 #[test]
-fn layers_from_a_pipe_or_compressed_are_refused_in_one_line() {
-    let tar = as_tar(&saved(&web()));
-    let message = "is an archive of layers, as `docker save` makes it, which cannot be read in order: give it as an \
-                uncompressed file, or unpacked as a folder";
+fn layers_from_a_pipe_are_refused_in_one_line() {
+    let message =
+        "is an image in layers, as `docker save` makes it, which cannot be read from a pipe: give it as a file";
     let output = tempfile::tempfile().unwrap();
-    let error = image::build(tar.as_slice(), &output, &Options::default()).err().unwrap();
-    assert_eq!(error.to_string(), message);
-    let error = build_tar(&filter("gzip", &["-c"], &tar), &Choice::default()).err().unwrap();
-    assert_eq!(error, message);
+    for parts in [saved(&web()), layout(&web(), &[])] {
+        let error = image::build(as_tar(&parts).as_slice(), &output, &Options::default()).err().unwrap();
+        assert_eq!(error.to_string(), message);
+    }
+}
+
+/// Returns the folder that skopeo's `dir:` makes of a layout's parts.
+fn directory_of(layout: &Parts) -> Parts {
+    let index: Value = serde_json::from_slice(&layout["index.json"]).unwrap();
+    let blob = |digest: &str| layout[&format!("blobs/{}", digest.replace(':', "/"))].clone();
+    let manifest = blob(index["manifests"][0]["digest"].as_str().unwrap());
+    let blobs = layout.iter().filter_map(|(name, bytes)| Some((name.strip_prefix("blobs/sha256/")?.to_owned(), bytes)));
+    let mut parts: Parts =
+        blobs.filter(|(_, bytes)| **bytes != manifest).map(|(name, bytes)| (name, bytes.clone())).collect();
+    parts.insert("manifest.json".to_owned(), manifest);
+    parts.insert("version".to_owned(), b"Directory Transport Version: 1.1\n".to_vec());
+    parts
+}
+
+#[test]
+fn the_whole_table_of_contents_decides_what_an_input_is() {
+    let layers = [archive::of(&[file("a", b"1")])];
+    let expected = build(&layout(&layers, &[])).unwrap().listing();
+    let mut unmarked = layout(&layers, &[]);
+    unmarked.remove("oci-layout");
+    let mut jib = saved(&layers);
+    let manifest: Value = serde_json::from_slice(&jib["manifest.json"]).unwrap();
+    let config = jib.remove(manifest[0]["Config"].as_str().unwrap()).unwrap();
+    let manifest = json!([{"Config": "config.json", "RepoTags": [], "Layers": manifest[0]["Layers"]}]);
+    jib.insert("config.json".to_owned(), config);
+    jib.insert("manifest.json".to_owned(), manifest.to_string().into_bytes());
+    for parts in [layout(&layers, &[]), unmarked, saved(&layers), jib, directory_of(&layout(&layers, &[]))] {
+        let members: Vec<Vec<u8>> = parts.iter().map(|(name, bytes)| file(&format!("./{name}"), bytes)).collect();
+        for other in [
+            directory("./ingest"),
+            directory("./blobs"),
+            file("./._index.json", b"\0\x05\x16\x07"),
+            file("README", b"x"),
+            file("./index.json.lock", b""),
+            file("usr/share/doc/x", b"x"),
+            symlink("latest", "index.json"),
+        ] {
+            for first in [true, false] {
+                let mut all = members.clone();
+                all.insert(if first { 0 } else { all.len() }, other.clone());
+                let mut reversed = all.clone();
+                reversed.reverse();
+                for members in [all, reversed] {
+                    let built = build_tar(&archive::of(&members), &Choice::default());
+                    assert_eq!(
+                        built.unwrap().listing(),
+                        expected,
+                        "{first} {:?}",
+                        String::from_utf8_lossy(&other[..20])
+                    );
+                }
+            }
+        }
+        for program in ["gzip", "zstd", "xz"] {
+            // The foreign member comes first, so that only the end shows layers.
+            let tar = archive::of(&[&[file("usr/x", b"")][..], &members].concat());
+            for tar in [archive::of(&members), tar] {
+                let built = build_tar(&filter(program, &["-c"], &tar), &Choice::default());
+                assert_eq!(built.unwrap().listing(), expected, "{program}");
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        write_folder(&parts, folder.path());
+        fs::write(folder.path().join("README"), "").unwrap();
+        assert_eq!(build_path(folder.path(), &Choice::default()).unwrap().listing(), expected);
+    }
+}
+
+#[test]
+fn a_root_may_have_the_names_of_an_image_in_layers() {
+    let hash = "0123456789abcdef".repeat(4);
+    for other in [
+        file("manifest.json", b"[]"),
+        file("manifest.json", b"{\"name\": \"app\"}"),
+        file("manifest.json", b"[{\"Config\": \"c.json\", \"Layers\": [\"l.tar\"]}]"),
+        file("index.json", b"{\"manifests\": []}"),
+        file("oci-layout", b"{}"),
+        file("repositories", b"{}"),
+        file(&hash, b"x"),
+        file(&format!("{hash}/layer.tar"), b"x"),
+        file(&format!("blobs/sha256/{hash}"), b"x"),
+    ] {
+        for members in [[file("bin/sh", b"x"), other.clone()], [other.clone(), file("bin/sh", b"x")]] {
+            let listing = build_tar(&archive::of(&members), &Choice::default()).unwrap().listing();
+            assert!(listing.contains(&"bin/sh x".to_owned()) && listing.len() > 2, "{listing:?}");
+        }
+    }
+}
+
+#[test]
+fn a_part_of_an_image_is_refused_by_its_name() {
+    let parts = layout(&[archive::of(&[file("a", b"1")])], &[]);
+    let mut unlisted = parts.clone();
+    unlisted.remove("index.json");
+    assert!(
+        refusal(&unlisted).starts_with("has the blobs of an OCI layout, but no index.json"),
+        "{}",
+        refusal(&unlisted)
+    );
+    let mut old = saved(&[archive::of(&[file("a", b"1")])]);
+    old.remove("manifest.json");
+    assert!(refusal(&old).starts_with("has layers as docker saves them, but no manifest.json"), "{}", refusal(&old));
+    let below: Parts = parts.iter().map(|(name, bytes)| (format!("saved/{name}"), bytes.clone())).collect();
+    let expected = "has an image in layers in its folder saved; give the content of that folder";
+    assert_eq!(refusal(&below), expected);
+    let folder = tempfile::tempdir().unwrap();
+    write_folder(&below, folder.path());
+    assert_eq!(build_path(folder.path(), &Choice::default()).err().unwrap(), expected);
+}
+
+#[test]
+fn a_layer_may_be_a_sparse_member() {
+    let layer = archive::of(&[file("a", b"1")]);
+    let parts = layout(&[[&layer[..], &[0; 1 << 20]].concat()], &[]);
+    let folder = tempfile::tempdir().unwrap();
+    write_folder(&parts, folder.path());
+    for name in parts.keys() {
+        // Punches holes, which tar finds.
+        let status = Command::new("fallocate").arg("--dig-holes").arg(folder.path().join(name)).status().unwrap();
+        assert!(status.success());
+    }
+    let tar = archive::of_directory(folder.path(), &["--sparse", "--format=pax"]);
+    assert!(tar.len() < 200_000);
+    assert_eq!(build_tar(&tar, &Choice::default()).unwrap().listing(), ["a 1"]);
 }

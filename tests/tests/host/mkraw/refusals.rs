@@ -31,7 +31,8 @@ fn refusal(tar: &[u8]) -> TarError {
 #[test]
 fn every_truncation_is_an_error_that_names_its_place() {
     let tar = small();
-    for length in 0..tar.len() {
+    // One block of zeros is enough.
+    for length in 0..tar.len() - 512 {
         match refusal(&tar[..length]) {
             TarError::Empty => assert_eq!(length, 0),
             TarError::NotTar => assert!(length < 512),
@@ -55,7 +56,7 @@ fn a_missing_end_mark_is_accepted_only_with_the_option() {
     let options = Options { missing_end_accepted: true, ..Options::default() };
     assert!(attempt(without_end).is_err());
     assert!(build(without_end, &options).is_ok());
-    assert!(build(&tar[..tar.len() - 512], &options).is_ok());
+    assert!(attempt(&tar[..tar.len() - 512]).is_ok());
     assert!(build(&tar[..tar.len() - 1025], &options).is_err());
     assert!(matches!(build(&[], &options), Err(Error::Archive(TarError::Empty))));
     // Padding after the last content may be missing, but not content.
@@ -91,16 +92,20 @@ fn damage_is_named_with_its_offset() {
     let map = b"38 GNU.sparse.map=100,10,50,10,300,10\n";
     let sparse = [archive::member("x", b'x', "", map), archive::file("x", &[1; 30])];
     assert_eq!(at(&archive::of(&sparse)), (1024, Problem::SparseMap));
+    let mut star = archive::member("x", b'S', "", b"");
+    star[257..265].copy_from_slice(b"ustar\x0000");
+    archive::seal(&mut star);
+    assert_eq!(at(&archive::of(&[star])), (0, Problem::ForeignSparse));
 }
 
 #[test]
 fn other_files_than_tars_are_distinguished() {
     assert!(matches!(refusal(b"\x7fELF".repeat(1000).as_slice()), TarError::NotTar));
     assert!(matches!(refusal(b"text"), TarError::NotTar));
-    assert!(matches!(attempt(&[0; 10_240]), Err(Error::NoFiles)));
-    let saved = [archive::file("manifest.json", b"[]"), archive::file("repositories", b"{}")];
+    let saved = [archive::file("manifest.json", b"[{\"Config\": \"c\", \"Layers\": []}]"), archive::file("c", b"{}")];
     assert!(matches!(attempt(&archive::of(&saved)), Err(Error::Layers)));
-    assert!(matches!(attempt(&archive::of(&[archive::file("oci-layout", b"{}")])), Err(Error::Layers)));
+    let layout = [archive::file("oci-layout", b"{}"), archive::file("index.json", b"{}")];
+    assert!(matches!(attempt(&archive::of(&layout)), Err(Error::Layers)));
 }
 
 #[test]

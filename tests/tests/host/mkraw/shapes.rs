@@ -1,5 +1,9 @@
 //! Archives that GNU tar does not write or does not extract, each with its expected result.
 
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
 use ext4_view::Ext4;
 use whit_tests::archive;
 use whit_tests::snapshot::{self, Rest, Seen, Snapshot, assert_same};
@@ -263,13 +267,53 @@ fn a_directory_with_two_levels_of_index_is_found_by_its_hashes() {
 }
 
 #[test]
-fn concatenated_archives_are_read_as_one() {
-    let mut tar = archive::of(&[file("a", b"first")]);
-    tar.extend([0; 4096]);
-    tar.extend(archive::of(&[file("b", b"second")]));
-    tar.extend(b"garbage behind the end is not read".repeat(100));
-    let image = build(&tar, &Options::default()).unwrap();
-    assert_eq!(listing(&image), [("a".to_owned(), "first".to_owned()), ("b".to_owned(), "second".to_owned())]);
+fn an_archive_ends_at_its_end_mark_and_later_data_are_reported() {
+    let (first, second) = (file("a", b"first"), archive::of(&[file("b", b"second")]));
+    let only = [("a".to_owned(), "first".to_owned())];
+    for (zeros, rest, after_end) in [
+        (1024, &b""[..], None),
+        (512, b"", None),
+        (10_240, b"", None),
+        (1024, &second, Some(2048)),
+        (4096, &second, Some(5120)),
+        // GNU tar ends here too, and calls it a lone zero block.
+        (512, &second, Some(1536)),
+        (1024, b"x", Some(2048)),
+        (300_000, b"\0\0x", Some(301_026)),
+    ] {
+        let tar = [&first, &vec![0; zeros][..], rest].concat();
+        let image = build(&tar, &Options::default()).unwrap();
+        assert_eq!(listing(&image), only, "{zeros} zeros, {} bytes", rest.len());
+        let offset = image.summary.after_end.map(|after| after.offset);
+        assert_eq!(offset, after_end, "{zeros} zeros, {} bytes", rest.len());
+    }
+}
+
+#[test]
+fn an_archive_without_entries_is_an_empty_root() {
+    for zeros in [512, 1024, 10_240] {
+        let image = build(&vec![0; zeros], &Options::default()).unwrap();
+        assert!(image.summary.is_empty && listing(&image).is_empty());
+    }
+}
+
+#[test]
+fn sparse_files_of_gnu_tar_keep_their_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = ["plain".to_owned(), "ü.img".to_owned(), "x".repeat(120), "é".repeat(60)];
+    for name in &names {
+        let sparse = File::create(folder.path().join(name)).unwrap();
+        sparse.write_all_at(name.as_bytes(), 1 << 20).unwrap();
+        sparse.set_len(3 << 20).unwrap();
+    }
+    for version in ["0.0", "0.1", "1.0"] {
+        let option = format!("--sparse-version={version}");
+        let tar = archive::of_directory(folder.path(), &["--format=pax", "--sparse", &option]);
+        let image = build(&tar, &Options::default()).unwrap();
+        let listed = listing(&image).into_iter().map(|(name, content)| (name, content.trim_matches('\0').to_owned()));
+        let expected: BTreeMap<String, String> = names.iter().map(|name| (name.clone(), name.clone())).collect();
+        assert_eq!(listed.collect::<BTreeMap<_, _>>(), expected, "{version}");
+    }
 }
 
 #[test]

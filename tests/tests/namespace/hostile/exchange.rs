@@ -1,6 +1,7 @@
 //! Servers whose messages are valid, but no answer to the request.
 
-use whit_tests::namespace::frames::{ACK, Answer, DISCOVER, NAK, OFFER, REQUEST};
+use whit_tests::namespace::frames::{ACK, Answer, DISCOVER, NAK, OFFER, Query, REQUEST};
+use whit_tests::namespace::{Lan, Machine};
 
 use super::{BOUND, RIGHT, WRONG, machine, right};
 
@@ -15,7 +16,7 @@ fn only_requested_answers_are_accepted() {
     frames.send(&right(&discover, OFFER));
     let request = frames.next(REQUEST);
     assert_eq!(request.option(54), Some(&Answer::SERVER[..]));
-    // 88: a second offer. 47: an ACK of another server. 89: a NAK of another server, and one without a server identifier.
+    // 88: a second offer. 47: another server's ACK of another address. 89: a NAK of another server, and one without a server identifier.
     frames.send(&Answer::new(&request, OFFER, WRONG).frame());
     for kind in [ACK, NAK] {
         let mut other = Answer::new(&request, kind, WRONG);
@@ -38,6 +39,52 @@ fn an_ack_with_another_address_than_the_offer_is_accepted() {
     assert_eq!(request.option(50), Some(&WRONG[..]));
     frames.send(&right(&request, ACK));
     machine.wait_for(BOUND);
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn the_ack_of_another_server_for_the_requested_address_is_accepted() {
+    // 116: also one without a server, and one whose server has an address that no host can have.
+    for server in [&[54, 4, 10, 55, 0, 3][..], &[], &[54, 4, 0, 0, 0, 0]] {
+        let (mut machine, _lan, mut frames) = machine();
+        let discover = frames.next(DISCOVER);
+        frames.send(&right(&discover, OFFER));
+        let request = frames.next(REQUEST);
+        let mut ack = Answer::new(&request, ACK, RIGHT);
+        ack.options.splice(3..9, server.iter().copied());
+        ack.source.address.0 = [10, 55, 0, 9];
+        frames.send(&ack.frame());
+        machine.wait_for("whit: eth0 10.55.0.77/24, lease 3600 s from ");
+        machine.wait_for("settled\n");
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_server_whose_unicasts_are_lost_gives_a_lease_again_and_again() {
+    let machine = Machine::new().script("echo settled; exec sleep 1000").command_line("whit.net.timeout=30").prepare();
+    let lan = Lan::new();
+    let (mut machine, mut frames) = lan.start(machine);
+    let is_broadcast = |query: &Query| query.message[10] & 0x80 != 0;
+    for _ in 0..3 {
+        for message in 0.. {
+            let query = frames.query();
+            assert!(message < 10, "{query:?}");
+            if !is_broadcast(&query) {
+                continue; // 117: the answer would be lost.
+            }
+            frames.send(&right(&query, if query.kind() == DISCOVER { OFFER } else { ACK }));
+            if query.kind() == REQUEST {
+                break;
+            }
+        }
+        machine.wait_for(BOUND);
+        // From the second time on, the first REQUEST after the carrier has the flag.
+        lan.carrier(0, false);
+        lan.carrier(0, true);
+    }
+    let reboot = frames.next(REQUEST);
+    assert!(is_broadcast(&reboot), "{reboot:?}");
 }
 
 #[test]

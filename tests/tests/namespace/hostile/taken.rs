@@ -89,7 +89,6 @@ fn odd_messages_are_accepted() {
             assert_eq!(full.packet().len(), 1500);
             vec![full.frame()]
         }),
-        ("103: an option that was not requested", |answer| vec![answer.clone().with(108, &[0, 0, 7, 8]).frame()]),
     ]);
 }
 
@@ -122,4 +121,18 @@ fn a_truncated_jumbo_frame_is_ignored() {
     frames.send(&jumbo.frame());
     frames.send(&right(&discover, OFFER));
     assert_eq!(frames.next(REQUEST).option(50), Some(&RIGHT[..]));
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn an_address_of_the_reserved_class_is_used() {
+    let (mut machine, _lan, mut frames) = machine();
+    for (kind, answer) in [(DISCOVER, OFFER), (REQUEST, ACK)] {
+        let answer = Answer::new(&frames.next(kind), answer, [240, 1, 2, 77]);
+        frames.send(&answer.with(3, &[240, 1, 2, 1]).with(6, &[255, 0, 0, 53]).frame());
+    }
+    machine.wait_for("whit: eth0 240.1.2.77/24, gateway 240.1.2.1, DNS 255.0.0.53, lease 3600 s");
+    machine.wait_for("settled\n");
+    let network = machine.ip(&["-4", "address", "show", "dev", "eth0"]) + &machine.ip(&["route"]);
+    assert!(network.contains("inet 240.1.2.77/24") && network.contains("default via 240.1.2.1"), "{network}");
 }

@@ -32,6 +32,9 @@ const RECORD: &str = contract::relative(contract::RECORD);
 const ALIGNMENT: u64 = 4;
 const GAP: u64 = 4;
 
+/// The most bytes that are read of an init: several times those of whit.
+const MAX_INIT: usize = 1 << 20;
+
 /// Why a segment cannot be appended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -65,7 +68,17 @@ pub(crate) const fn gap(length: u64, is_after_lz4: bool) -> u64 {
 pub fn record(path: &Path) -> Result<Vec<u8>, Error> {
     let failure = |error| Error::Read { path: path.to_owned(), error };
     let file = File::open(path).map_err(|error| failure(ReadError::Read(error)))?;
-    Ok(last_file(file, RECORD.as_bytes()).map_err(failure)?.unwrap_or_default())
+    Ok(last_file(file, RECORD.as_bytes(), MAX_RECORD + 1).map_err(failure)?.unwrap_or_default())
+}
+
+/// Reads the init of the initramfs `path`, at most [`MAX_INIT`] bytes; empty if it has none.
+///
+/// # Errors
+/// An initramfs that cannot be read.
+pub fn init(path: &Path) -> Result<Vec<u8>, Error> {
+    let failure = |error| Error::Read { path: path.to_owned(), error };
+    let file = File::open(path).map_err(|error| failure(ReadError::Read(error)))?;
+    Ok(last_file(file, b"init", MAX_INIT).map_err(failure)?.unwrap_or_default())
 }
 
 /// Copies the initramfs `path` and appends another run record.
@@ -90,14 +103,13 @@ pub fn with_record(path: &Path, record: &[u8]) -> Result<Temporary, Error> {
     Ok(write().map_err(Refused::Write)?)
 }
 
-/// Returns the data of the last entry `name`, which is the one that the kernel keeps. Reads at most one byte more than the
-/// longest run record.
-fn last_file(input: impl Read, name: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
+/// Returns the data of the last entry `name`, which is the one that the kernel keeps. Reads at most `limit` bytes of it.
+fn last_file(input: impl Read, name: &[u8], limit: usize) -> Result<Option<Vec<u8>>, ReadError> {
     let mut found = None;
     let mut reader = Reader::new(input);
     while let Some(member) = reader.next_entry()? {
         if member.name == name && member.is_file() {
-            let mut data = vec![0; (MAX_RECORD + 1).min(member.header.filesize as usize)];
+            let mut data = vec![0; limit.min(member.header.filesize as usize)];
             let mut filled = 0;
             while filled < data.len() {
                 filled += reader.read_data(&mut data[filled..])?;
@@ -150,7 +162,7 @@ mod tests {
     }
 
     fn record_in(bytes: &[u8]) -> Result<Option<String>, String> {
-        last_file(bytes, RECORD.as_bytes())
+        last_file(bytes, RECORD.as_bytes(), MAX_RECORD + 1)
             .map(|found| found.map(|data| String::from_utf8(data).unwrap()))
             .map_err(|error| error.to_string())
     }

@@ -25,6 +25,11 @@ impl Content {
         Self { start, map }
     }
 
+    /// Returns the content in a file that has `offset` bytes before the tar.
+    pub(crate) fn moved_by(self, offset: u64) -> Self {
+        Self { start: self.start + offset, map: self.map }
+    }
+
     /// Returns the offset in the tar and the size, if the file has no holes.
     pub(crate) fn piece(&self) -> Option<(u64, u64)> {
         self.map.is_whole().then(|| (self.start, self.map.size()))
@@ -44,45 +49,62 @@ impl Content {
     /// Returns a reader of the content in `tar`, the archive that it belongs to. Holes read as zeros.
     #[must_use]
     pub fn read<'a>(&'a self, tar: &'a File) -> impl Read + use<'a> {
-        ContentReader { tar, content: self, region: 0, position: 0, stored: self.start }
+        ContentReader { tar, content: self, position: Position::default() }
     }
-}
 
-struct ContentReader<'a> {
-    tar: &'a File,
-    content: &'a Content,
-    /// The region that `position` is in or before.
-    region: usize,
-    /// The position in the file.
-    position: u64,
-    /// The position in the tar: the next stored byte.
-    stored: u64,
-}
-
-impl Read for ContentReader<'_> {
-    fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
-        let map = &self.content.map;
+    /// Reads the next bytes of the content in `tar`; 0 at the end, or where `tar` is too short.
+    pub(crate) fn read_at(&self, tar: &File, position: &mut Position, target: &mut [u8]) -> io::Result<usize> {
         let (start, end) = loop {
-            match map.region(self.region) {
-                Some(region) if region.offset + region.length <= self.position => self.region += 1,
+            match self.map.region(position.region) {
+                Some(region) if region.offset + region.length <= position.offset => position.region += 1,
                 Some(region) => break (region.offset, region.offset + region.length),
-                None => break (map.size(), map.size()),
+                None => break (self.map.size(), self.map.size()),
             }
         };
-        let is_hole = self.position < start;
-        let left = if is_hole { start - self.position } else { end - self.position };
+        let is_hole = position.offset < start;
+        let left = if is_hole { start - position.offset } else { end - position.offset };
         let room = target.len().min(usize::try_from(left).unwrap_or(usize::MAX));
         let target = &mut target[..room];
         let count = if is_hole {
             target.fill(0);
             room
         } else {
-            let count = self.tar.read_at(target, self.stored)?;
-            self.stored += count as u64;
+            let count = tar.read_at(target, self.start + position.stored)?;
+            position.stored += count as u64;
             count
         };
-        self.position += count as u64;
+        position.offset += count as u64;
         Ok(count)
+    }
+}
+
+/// A position in a content.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Position {
+    /// The region that `offset` is in or before.
+    region: usize,
+    /// The offset in the file.
+    offset: u64,
+    /// The number of stored bytes before it.
+    stored: u64,
+}
+
+impl Position {
+    /// Returns the offset in the file.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+}
+
+struct ContentReader<'a> {
+    tar: &'a File,
+    content: &'a Content,
+    position: Position,
+}
+
+impl Read for ContentReader<'_> {
+    fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
+        self.content.read_at(self.tar, &mut self.position, target)
     }
 }
 

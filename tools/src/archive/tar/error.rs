@@ -69,6 +69,9 @@ pub enum Problem {
     /// The map of a sparse file is out of order, or disagrees with its sizes.
     #[error("the map of a sparse file is malformed")]
     SparseMap,
+    /// A sparse file of another writer than GNU tar.
+    #[error("a sparse file in star's own form; star -no-sparse, or another tar, stores it as others can read it")]
+    ForeignSparse,
     /// The entry continues from another volume.
     #[error("the archive is one volume of several; join them first")]
     MultiVolume,

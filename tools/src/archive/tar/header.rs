@@ -107,6 +107,10 @@ impl<'a> Header<'a> {
 
     /// Returns the fields of GNU's old sparse form: four regions, whether more follow, and the file's real size.
     pub(super) fn sparse(&self) -> Result<(&'a [u8], bool, u64), Problem> {
+        // star uses the same type flag, with other fields.
+        if &self.0[257..265] != b"ustar  \0" {
+            return Err(Problem::ForeignSparse);
+        }
         Ok((&self.0[386..482], self.0[482] != 0, unsigned(&self.0[483..495], "realsize")?))
     }
 

@@ -17,6 +17,7 @@ mod source;
 mod sparse;
 
 pub use content::Content;
+pub(crate) use content::Position;
 pub use error::{Error, Problem};
 pub use reader::Reader;
 

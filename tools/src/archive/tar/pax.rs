@@ -31,7 +31,8 @@ pub(super) struct Records {
     gid: Option<u32>,
     mtime: Option<Time>,
     attributes: Vec<Attribute>,
-    text_acls: u32,
+    /// Attributes in the form of text, as ACLs: used where there is no raw one of that name. `None`: it cannot be converted.
+    texts: Vec<(&'static [u8], Option<Vec<u8>>)>,
     /// Bytes stored in the archive.
     pub(super) size: Option<u64>,
     /// The file has holes.
@@ -45,6 +46,8 @@ pub(super) struct Sparse {
     pub(super) regions: Vec<Region>,
     /// Form 1.0: the regions come as text before the content.
     pub(super) map_in_content: bool,
+    /// The file's name; `path` then holds a substitute for programs that do not know these records.
+    name: Option<Vec<u8>>,
     offset: Option<u64>,
 }
 
@@ -61,7 +64,8 @@ impl Records {
 
     /// Overrides the header's values by the records.
     pub(super) fn apply(&mut self, entry: &mut Entry) {
-        if let Some(path) = self.path.take() {
+        let sparse_name = self.sparse.as_mut().and_then(|sparse| sparse.name.take());
+        if let Some(path) = sparse_name.or(self.path.take()) {
             entry.path = path;
         }
         if let Some(link) = self.link.take() {
@@ -72,7 +76,14 @@ impl Records {
         entry.mtime = self.mtime.unwrap_or(entry.mtime);
         entry.attributes.clear();
         entry.attributes.append(&mut self.attributes);
-        entry.text_acls = self.text_acls;
+        entry.text_acls = 0;
+        for (name, value) in self.texts.drain(..) {
+            match value {
+                _ if entry.attributes.iter().any(|attribute| attribute.0 == name) => {}
+                Some(value) => entry.attributes.push((name.to_vec(), value)),
+                None => entry.text_acls += 1,
+            }
+        }
     }
 
     fn set(&mut self, key: &[u8], value: &[u8]) -> Result<(), Problem> {
@@ -85,19 +96,17 @@ impl Records {
             b"mtime" if value.is_empty() => self.mtime = None,
             b"mtime" => self.mtime = Some(time(value).ok_or(Problem::PaxValue("mtime"))?),
             // GNU tar --selinux leaves out the NUL that setfilecon(3) stores.
-            b"RHT.security.selinux" => self.set_attribute(b"security.selinux", &[value, b"\0"].concat())?,
+            b"RHT.security.selinux" => self.set_text(b"security.selinux", Some([value, b"\0"].concat())),
             b"SCHILY.acl.access" | b"SCHILY.acl.default" if value.is_empty() => {}
             b"SCHILY.acl.access" => match acl::parse(value) {
-                Some(Acl::Extended(acl)) => self.set_attribute(b"system.posix_acl_access", &acl)?,
                 Some(Acl::Minimal(_)) => {}
-                None => self.text_acls += 1,
+                Some(Acl::Extended(acl)) => self.set_text(b"system.posix_acl_access", Some(acl)),
+                None => self.set_text(b"system.posix_acl_access", None),
             },
-            b"SCHILY.acl.default" => match acl::parse(value) {
-                Some(Acl::Extended(acl) | Acl::Minimal(acl)) => {
-                    self.set_attribute(b"system.posix_acl_default", &acl)?;
-                }
-                None => self.text_acls += 1,
-            },
+            b"SCHILY.acl.default" => {
+                let acl = acl::parse(value).map(|(Acl::Extended(acl) | Acl::Minimal(acl))| acl);
+                self.set_text(b"system.posix_acl_default", acl);
+            }
             _ => {
                 if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
                     self.set_attribute(name, value)?;
@@ -123,13 +132,18 @@ impl Records {
         Ok(())
     }
 
+    fn set_text(&mut self, name: &'static [u8], value: Option<Vec<u8>>) {
+        self.texts.retain(|text| text.0 != name);
+        self.texts.push((name, value));
+    }
+
     fn set_sparse(&mut self, name: &[u8], value: &[u8]) -> Result<(), Problem> {
         const KEY: &str = "GNU.sparse";
         let sparse = self.sparse.get_or_insert_default();
         match name {
             b"size" | b"realsize" => sparse.real_size = number(value, KEY)?,
             b"major" => sparse.map_in_content = number(value, KEY)? == Some(1_u64),
-            b"name" => self.path = some(value),
+            b"name" => sparse.name = some(value),
             b"offset" => sparse.offset = number(value, KEY)?,
             b"numbytes" => {
                 let offset = sparse.offset.take().ok_or(Problem::SparseMap)?;
@@ -205,19 +219,42 @@ fn decimal(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// Parses decimal seconds with an optional fraction; digits after the ninth are dropped. -1.25 is 0.75 s after -2.
+/// Parses decimal seconds with an optional fraction and an optional exponent, as Python writes small numbers (`1e-05`); digits
+/// after the ninth are dropped. -1.25 is 0.75 s after -2.
 fn time(value: &[u8]) -> Option<Time> {
-    let (negative, value) = match value.strip_prefix(b"-") {
+    const MAX_EXPONENT: i64 = 40;
+    let (is_negative, value) = match value.strip_prefix(b"-") {
         Some(rest) => (true, rest),
         None => (false, value),
     };
-    let mut parts = value.splitn(2, |byte| *byte == b'.');
-    let seconds = i64::try_from(decimal(parts.next()?)?).ok()?;
-    let fraction = parts.next().unwrap_or(b"");
-    let digits = fraction.iter().chain(std::iter::repeat(&b'0')).take(9);
-    let nanoseconds = digits.copied().collect::<Vec<u8>>();
+    let mut parts = value.splitn(2, |byte| matches!(byte, b'e' | b'E'));
+    let mantissa = parts.next()?;
+    let exponent: i64 = match parts.next() {
+        None => 0,
+        Some(text) => match text.split_first()? {
+            (b'-', digits) => -i64::try_from(decimal(digits)?).ok()?,
+            (b'+', digits) => i64::try_from(decimal(digits)?).ok()?,
+            _ => i64::try_from(decimal(text)?).ok()?,
+        },
+    };
+    let mut parts = mantissa.splitn(2, |byte| *byte == b'.');
+    let (whole, fraction) = (parts.next()?, parts.next().unwrap_or(b""));
+    if whole.is_empty() || exponent > MAX_EXPONENT {
+        return None;
+    }
+    // The digits with the point moved by the exponent: up to nine after it count.
+    let digits: Vec<u8> = whole.iter().chain(fraction).copied().collect();
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let point = whole.len() as i64 + exponent;
+    let digit =
+        |index: i64| usize::try_from(index).ok().and_then(|index| digits.get(index)).map_or(b'0', |digit| *digit);
+    let seconds: Vec<u8> = (0..point.max(1)).map(|index| if point < 1 { b'0' } else { digit(index) }).collect();
+    let nanoseconds: Vec<u8> = (point..point + 9).map(digit).collect();
+    let seconds = i64::try_from(decimal(&seconds)?).ok()?;
     let nanoseconds = u32::try_from(decimal(&nanoseconds)?).ok()?;
-    Some(match (negative, nanoseconds) {
+    Some(match (is_negative, nanoseconds) {
         (false, _) => Time { seconds, nanoseconds },
         (true, 0) => Time { seconds: -seconds, nanoseconds },
         (true, _) => Time { seconds: -seconds - 1, nanoseconds: 1_000_000_000 - nanoseconds },
@@ -297,6 +334,25 @@ mod tests {
     }
 
     #[test]
+    fn an_attribute_beside_its_text_is_one() {
+        let raw = record("SCHILY.xattr.system.posix_acl_access", "raw");
+        let label = record("SCHILY.xattr.security.selinux", "label");
+        for text in [
+            record("SCHILY.acl.access", "user::rw-,user:5:r--,group::r--,mask::r--,other::---"),
+            record("SCHILY.acl.access", "user::rw-,user:alice:r--,group::r--,mask::r--,other::---"),
+            record("SCHILY.acl.access", "user::rw-,group::r--,other::---"),
+        ] {
+            for records in [[&raw[..], &text].concat(), [&text[..], &raw].concat()] {
+                let entry = apply(&records).unwrap();
+                assert_eq!(entry.attributes, [(b"system.posix_acl_access".to_vec(), b"raw".to_vec())]);
+                assert_eq!(entry.text_acls, 0);
+            }
+        }
+        let entry = apply(&[label, record("RHT.security.selinux", "label")].concat()).unwrap();
+        assert_eq!(entry.attributes, [(b"security.selinux".to_vec(), b"label".to_vec())]);
+    }
+
+    #[test]
     fn an_empty_value_cancels_an_earlier_one() {
         assert_eq!(apply(b"9 path=a\n8 path=\n").unwrap().path, b"");
     }
@@ -311,10 +367,20 @@ mod tests {
             ("-1", -1, 0),
             ("-1.25", -2, 750_000_000),
             ("-0.5", -1, 500_000_000),
+            ("5.", 5, 0),
+            ("1e-05", 0, 10_000),
+            ("-1e-05", -1, 999_990_000),
+            ("1.5e-3", 0, 1_500_000),
+            ("1.7e+09", 1_700_000_000, 0),
+            ("1.7000000001234567E9", 1_700_000_000, 123_456_700),
+            ("12345e-2", 123, 450_000_000),
+            ("1e-400", 0, 0),
         ] {
             assert_eq!(time(text.as_bytes()), Some(Time { seconds, nanoseconds }), "{text}");
         }
-        for text in ["", ".", "-", "1.x", "--1", "99999999999999999999"] {
+        for text in
+            ["", ".", "-", "1.x", "--1", "99999999999999999999", "1e", "1e+", "1e40", "1e99999", "e5", "nan", "inf"]
+        {
             assert_eq!(time(text.as_bytes()), None, "{text}");
         }
     }
@@ -329,6 +395,15 @@ mod tests {
         for (bytes, key) in [("8 uid=x\n", "uid"), ("18 gid=4294967296\n", "gid"), ("8 size=\n11 size=-1\n", "size")] {
             assert_eq!(apply(bytes.as_bytes()), Err(Problem::PaxValue(key)), "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn the_name_of_a_sparse_file_wins_in_any_order() {
+        let (name, path) = (record("GNU.sparse.name", "real"), record("path", "./GNUSparseFile.1/real"));
+        for records in [[&name[..], &path].concat(), [&path[..], &name].concat()] {
+            assert_eq!(apply(&records).unwrap().path, b"real");
+        }
+        assert_eq!(apply(&[record("GNU.sparse.name", ""), path].concat()).unwrap().path, b"./GNUSparseFile.1/real");
     }
 
     #[test]

@@ -14,14 +14,14 @@ const MAX_EXTENDED: u64 = 16 << 20;
 const MAX_PATH: usize = 65_535;
 /// The most bytes of all global headers together: they are copied to each entry.
 const MAX_GLOBAL: u64 = 64 << 10;
-/// An archive ends in this many blocks of zeros.
-const END_BLOCKS: u32 = 2;
 
 /// Reads an archive entry by entry.
 pub struct Reader<R> {
     source: Source<R>,
     /// Accept an archive that ends without its end mark.
     missing_end_accepted: bool,
+    /// The offset of the first byte after the end mark that is not zero.
+    after_end: Option<u64>,
     global: Records,
     global_bytes: u64,
     /// The current entry's content: its map, the region that contains or follows `position`, the stored bytes left in
@@ -53,6 +53,7 @@ impl<R: Read> Reader<R> {
         Self {
             source,
             missing_end_accepted: false,
+            after_end: None,
             global: Records::default(),
             global_bytes: 0,
             map: Map::default(),
@@ -82,10 +83,15 @@ impl<R: Read> Reader<R> {
         Content::new(self.source.offset(), self.map.clone())
     }
 
+    /// Returns the offset of the first byte after the end mark that is not zero: data that are not part of the archive, such as
+    /// a second archive. A reader that seeks does not look for them.
+    pub fn after_end(&self) -> Option<u64> {
+        self.after_end
+    }
+
     /// Reads up to the next entry's content; false at the end of the archive.
     ///
     /// At the end of the archive, the rest of the input is read, so that a program writing into a pipe can finish.
-    /// Archives that follow the first one are read as its continuation.
     ///
     /// # Errors
     /// Errors of reading the input; an archive that is truncated or damaged; an input that is not a tar archive.
@@ -267,27 +273,21 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// Reads the next header; `None` at the end of the archive.
+    /// Reads the next header; `None` at the end of the archive. POSIX ends an archive by two blocks of zeros; one is enough, as
+    /// for GNU tar and libarchive.
     fn header_block(&mut self) -> Result<Option<[u8; BLOCK]>, Error> {
         let mut block = [0; BLOCK];
-        let mut zeros = 0;
-        loop {
-            let start = self.source.offset();
-            let count = self.source.read(&mut block)?;
-            let is_zero = block.iter().all(|byte| *byte == 0);
-            match count {
-                BLOCK if is_zero => zeros += 1,
-                BLOCK if zeros >= END_BLOCKS && Header::parse(&block).is_err() => {
-                    self.source.skip(u64::MAX)?; // data after the end mark is not part of the archive
-                    return Ok(None);
-                }
-                BLOCK => return Ok(Some(block)),
-                0 if start == 0 => return Err(Error::Empty),
-                0 if self.missing_end_accepted && zeros < END_BLOCKS => return Ok(None),
-                _ if zeros >= END_BLOCKS => return Ok(None),
-                _ if start == 0 => return Err(Error::NotTar),
-                _ => return Err(self.truncated()),
+        let start = self.source.offset();
+        match self.source.read(&mut block)? {
+            BLOCK if !is_zero(&block) => Ok(Some(block)),
+            BLOCK => {
+                self.after_end = self.source.drain()?;
+                Ok(None)
             }
+            0 if start == 0 => Err(Error::Empty),
+            0 if self.missing_end_accepted => Ok(None),
+            _ if start == 0 => Err(Error::NotTar),
+            _ => Err(self.truncated()),
         }
     }
 
@@ -324,6 +324,10 @@ impl<R: Read> Reader<R> {
 
 fn padded(size: u64) -> u64 {
     size.saturating_add(BLOCK as u64 - 1) & !(BLOCK as u64 - 1)
+}
+
+fn is_zero(block: &[u8; BLOCK]) -> bool {
+    block.iter().fold(0, |any, byte| any | byte) == 0
 }
 
 fn text(field: &[u8]) -> &[u8] {

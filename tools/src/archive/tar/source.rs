@@ -94,6 +94,27 @@ impl<R: Read> Source<R> {
         self.offset += skipped;
         Ok(skipped)
     }
+
+    /// Reads the rest of the input, and returns the offset of its first byte that is not zero. An input that can seek is not
+    /// read: `None`.
+    pub(super) fn drain(&mut self) -> io::Result<Option<u64>> {
+        let mut found = None;
+        while self.jump.is_none() {
+            let buffered = &self.buffer[self.start..self.end];
+            if found.is_none()
+                && let Some(position) = buffered.iter().position(|byte| *byte != 0)
+            {
+                found = Some(self.offset + position as u64);
+            }
+            self.offset += buffered.len() as u64;
+            self.start = 0;
+            self.end = read_some(&mut self.input, &mut self.buffer)?;
+            if self.end == 0 {
+                break;
+            }
+        }
+        Ok(found)
+    }
 }
 
 /// Seeks forward by up to `count` bytes, not past the end. Returns the distance.

@@ -85,6 +85,9 @@ pub(crate) struct Build {
     /// is standard input. A compressed tar, or one from a pipe, is copied to a temporary file first.
     #[arg(long, value_name = "TAR")]
     pub(crate) rootfs: Option<PathBuf>,
+    /// Accept a tar of --rootfs without the blocks of zeros at its end.
+    #[arg(long, requires = "rootfs")]
+    pub(crate) no_end_mark: bool,
     /// The output of `docker inspect` for the container or image, or an OCI image configuration: becomes the image's
     /// /etc/whit.conf, or /whit.conf without --rootfs.
     #[arg(long, value_name = "FILE")]

@@ -52,6 +52,7 @@ fn build(arguments: Build, inputs: Vec<Input>) -> Result<(), String> {
         seed: arguments.seed,
         record: arguments.record.clone(),
         rootfs: arguments.rootfs.clone(),
+        missing_end_accepted: arguments.no_end_mark,
         config: arguments.config.as_deref().map(read_config).transpose()?,
     };
     let mtime = initramfs::mtime(env::var_os("SOURCE_DATE_EPOCH").as_deref())?;
@@ -249,6 +250,12 @@ fn print_rootfs(out: &mut dyn Write, rootfs: &Rootfs) -> io::Result<()> {
     }
     if attributes.left_out > 0 {
         writeln!(out, "left out: {} extended attributes that a tmpfs does not support", attributes.left_out)?;
+    }
+    if summary.files + summary.directories + summary.others == 0 {
+        writeln!(out, "the archive has no entries: the root is empty")?;
+    }
+    if let Some(offset) = summary.after_end {
+        writeln!(out, "ignored: data after the end of the archive, from byte {offset} on")?;
     }
     if summary.times_clamped > 0 {
         writeln!(

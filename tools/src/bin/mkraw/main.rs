@@ -50,7 +50,8 @@ struct Arguments {
     /// The image's name or tag, if the archive contains several images
     #[arg(long, value_name = "NAME")]
     tag: Option<String>,
-    /// The image's platform, as linux/arm64; by default linux/amd64 if the archive contains several
+    /// The image's platform, as linux/arm64 or linux/arm/v7, which takes v6 too; by default that of this host if the archive
+    /// contains several
     #[arg(long)]
     platform: Option<Platform>,
     /// The output of `docker inspect` for the container or image, or an OCI image configuration
@@ -154,7 +155,6 @@ fn inspect(path: &Path, tree: bool, cat: Option<&OsString>) -> Result<(), String
 fn build(arguments: &Arguments, path: &Path) -> Result<(), String> {
     let start = Instant::now();
     let (file, input_name) = open_input(arguments.input.as_deref())?;
-    let input_error = |error: image::Error| format!("{input_name}: {error}");
     let choice = Choice { tag: arguments.tag.clone(), platform: arguments.platform.clone() };
     let output_error = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let metadata = file.metadata().map_err(|error| format!("{input_name}: {error}"))?;
@@ -164,44 +164,60 @@ fn build(arguments: &Arguments, path: &Path) -> Result<(), String> {
         output::check_apart(path, &config.display(), &metadata).map_err(|error| output_error(&error))?;
     }
     let length = Some(metadata).filter(Metadata::is_file).map(|metadata| metadata.len());
-    let input = Input::open(file, &choice).map_err(input_error)?;
-    let total = match &input {
-        Input::Layers(layers) => Some(layers.stored_bytes()),
-        _ => length,
-    };
-    if let (Input::Layers(_), Some(folder)) = (&input, arguments.input.as_deref()) {
-        check_outside(path, folder).map_err(|error| output_error(&error))?;
-    }
-    let record = run_record(arguments, input.config())?;
-    let title = input.title().map(str::to_owned);
-    let options = Options {
-        run_record: record.encode().map_err(|error| error.to_string())?,
-        size: arguments.size.or(arguments.free.map(Size::Free)).unwrap_or_default(),
-        inodes: arguments.inodes,
-        has_journal: !arguments.no_journal,
-        is_partitioned: arguments.gpt,
-        uuid: arguments.uuid,
-        label: arguments.label,
-        time: source_date_epoch()?,
-        replaces: std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino())),
-        is_verified: arguments.verify,
-        missing_end_accepted: arguments.no_end_mark,
-        ..Options::default()
-    };
+    let replaces = std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
     let mut output = Output::create(path).map_err(|error| output_error(&error))?;
-    let bar = Bar::start(Arc::clone(&options.progress), total);
-    let summary = image::build_from(input, output.file(), &options);
+    let (mut bar, mut runs) = (None, Vec::new());
+    let summary = image::build_file(&file, &choice, output.file(), |input| {
+        let total = match &input {
+            Input::Layers(layers) => Some(layers.stored_bytes()),
+            _ => length,
+        };
+        if let (Input::Layers(_), Some(folder)) = (&input, arguments.input.as_deref()) {
+            check_outside(path, folder).map_err(|error| Failure::Other(output_error(&error)))?;
+        }
+        let record = run_record(arguments, input.config()).map_err(Failure::Other)?;
+        runs = run_lines(input.title(), &record);
+        let options = Options {
+            run_record: record.encode().map_err(|error| Failure::Other(error.to_string()))?,
+            size: arguments.size.or(arguments.free.map(Size::Free)).unwrap_or_default(),
+            inodes: arguments.inodes,
+            has_journal: !arguments.no_journal,
+            is_partitioned: arguments.gpt,
+            uuid: arguments.uuid,
+            label: arguments.label,
+            time: source_date_epoch().map_err(Failure::Other)?,
+            replaces,
+            is_verified: arguments.verify,
+            missing_end_accepted: arguments.no_end_mark,
+            ..Options::default()
+        };
+        bar = Some(Bar::start(Arc::clone(&options.progress), total));
+        Ok(options)
+    });
     drop(bar);
-    let summary = summary.map_err(|error| match error {
-        image::Error::FileSystem(_) => format!("{}: {error}", path.display()),
-        _ => input_error(error),
+    let summary = summary.map_err(|failure| match failure {
+        Failure::Other(line) => line,
+        Failure::Image(error @ image::Error::FileSystem(_)) => output_error(&error),
+        Failure::Image(error) => format!("{input_name}: {error}"),
     })?;
     output.commit().map_err(|error| output_error(&error))?;
     let mut lines = summary_lines(path, &summary, start.elapsed().as_secs_f64());
-    lines.extend(run_lines(title.as_deref(), &record));
+    lines.extend(runs);
     // The disk is written; an error of printing the summary is ignored.
     let _ = output::print_about(path, |out| writeln!(out, "{}", lines.join("\n")));
     Ok(())
+}
+
+/// Why a disk is not made: an error of the library, or a line of this program's own.
+enum Failure {
+    Image(image::Error),
+    Other(String),
+}
+
+impl From<image::Error> for Failure {
+    fn from(error: image::Error) -> Self {
+        Self::Image(error)
+    }
 }
 
 /// Refuses an output in a folder of layers, which are found by name.
@@ -313,6 +329,12 @@ fn summary_lines(path: &Path, summary: &Summary, seconds: f64) -> Vec<String> {
         if count > 0 {
             lines.push(format!("left out: {count} {files}"));
         }
+    }
+    if summary.is_empty {
+        lines.push("the archive has no entries: the root is empty".to_owned());
+    }
+    if let Some(after) = summary.after_end {
+        lines.push(format!("ignored: {after}"));
     }
     if totals.times_clamped > 0 {
         lines.push(format!("clamped: {} times outside of 1901 to 2446, which ext4 cannot store", totals.times_clamped));

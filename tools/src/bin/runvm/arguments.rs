@@ -17,9 +17,9 @@ const APPEND: &str = "Options for the kernel's command line, after \"console=tty
 /// Run a container image as a virtual machine, and exit with the workload's status.
 ///
 /// The image becomes a disk and an initramfs, which are cached under ~/.cache/whit. The machine's writes are lost at its end,
-/// unless --disk gives a file for them. Ctrl-c presses the machine's power button; a second ctrl-c ends it at once. With -t,
-/// every key goes to the machine, ctrl-a x ends it, and ctrl-a c opens QEMU's monitor. The status is 125 if the machine could
-/// not run, or ended without reporting a status.
+/// unless --disk gives a file for them. Signals go to the workload; a second ctrl-c ends the machine at once. With -t, every key
+/// goes to the workload, and ctrl-a x ends the machine. The status is 125 if the machine could not run, or ended without
+/// reporting a status.
 #[derive(Parser)]
 #[command(
     name = "runvm",
@@ -34,7 +34,7 @@ const APPEND: &str = "Options for the kernel's command line, after \"console=tty
     disable_help_flag = true
 )]
 pub(crate) struct Arguments {
-    /// A `docker export` tar
+    /// A `docker export` tar, or an image in layers: a `docker save` or OCI archive, whose configuration is then used
     #[arg(required_unless_present = "initrd", conflicts_with = "initrd")]
     pub(crate) image: Option<PathBuf>,
     /// The workload's arguments, in place of the image's CMD
@@ -74,12 +74,15 @@ pub(crate) struct Arguments {
     /// A kernel setting, as net.core.somaxconn=1024; repeatable
     #[arg(long, value_name = "NAME=VALUE", help_heading = "Workload")]
     pub(crate) sysctl: Vec<String>,
-    /// Connect the terminal: every key goes to the machine, and so does the terminal's size
+    /// Give the workload a terminal: every key goes to it, and so does the terminal's size
     #[arg(short, long, help_heading = "Workload")]
     pub(crate) tty: bool,
     /// Connect standard input to the workload
     #[arg(short, long, help_heading = "Workload")]
     pub(crate) interactive: bool,
+    /// Keep the machine running while daemons of a workload that ended with status 0 run
+    #[arg(long, help_heading = "Workload")]
+    pub(crate) linger: bool,
     /// The streams to connect, STDIN, STDOUT or STDERR [default: STDOUT and STDERR, with -i STDIN too]; repeatable
     #[arg(short, long, value_name = "STREAM", help_heading = "Workload")]
     pub(crate) attach: Vec<Stream>,
@@ -152,6 +155,9 @@ pub(crate) struct Arguments {
     pub(crate) init: Option<PathBuf>,
     #[arg(long, help = format!("{APPEND}; --help lists the init's"), long_help = options::help(APPEND), value_name = "WORDS", help_heading = "Boot")]
     pub(crate) append: Option<String>,
+    /// Write the machine's console, with the messages of the kernel, to this file
+    #[arg(long, value_name = "FILE", help_heading = "Boot")]
+    pub(crate) console: Option<PathBuf>,
     /// Print the duration of each stage of the boot to standard error
     #[arg(long, help_heading = "Boot")]
     pub(crate) timeline: bool,

@@ -9,9 +9,10 @@ use whit_tools::cli::output::{self, Output};
 use whit_tools::cli::temporary::Temporary;
 use whit_tools::compress::Compression;
 use whit_tools::disk::ext4::Size;
-use whit_tools::disk::image::{self, Options};
+use whit_tools::disk::image::{self, Choice, Options};
 use whit_tools::initramfs::{self, Memory, Packing, Recipe};
 use whit_tools::kernel::config::Config;
+use whit_tools::runrecord::RunRecord;
 use whit_tools::vm::qemu::{Board, DiskInterface};
 use whit_tools::vm::{Cache, Kernel, Key, ShareKind};
 
@@ -31,6 +32,8 @@ pub(crate) struct Artefacts {
     pub(crate) shares: Vec<ShareKind>,
     /// Whether the machine reacts to its power button.
     pub(crate) has_button: bool,
+    /// Whether the init connects the workload's streams to a port.
+    pub(crate) has_streams: bool,
     /// The initramfs, if it was made only for this run.
     pub(crate) temporary: Option<Temporary>,
 }
@@ -58,7 +61,10 @@ fn given(arguments: &Arguments, append: &str, kernel: &Path, initrd: &Path) -> R
     let shares = shares(arguments, &kernel)?;
     let before = segment::record(initrd).map_err(|error| error.to_string());
     // A given initramfs is booted unchanged, unless options change its run record.
-    let record = record(arguments, &shares, before.as_deref().unwrap_or_default())?;
+    // Without a driver of the port, the init uses the console.
+    let init = segment::init(initrd).unwrap_or_default();
+    let has_streams = takes_streams(arguments) && initramfs::has_streams(&init);
+    let record = record(arguments, &shares, before.as_deref().unwrap_or_default(), has_streams)?;
     check::check(append, &record, &image_files(arguments, arguments.disk.as_deref()))?;
     let temporary = if record == before.as_deref().unwrap_or_default() || record.is_empty() {
         None
@@ -73,6 +79,7 @@ fn given(arguments: &Arguments, append: &str, kernel: &Path, initrd: &Path) -> R
         memory_mib: arguments.memory.unwrap_or(MEMORY_MIB),
         shares,
         has_button: true,
+        has_streams,
         temporary,
     })
 }
@@ -87,7 +94,11 @@ fn from_image(arguments: &Arguments, append: &str, image: &Path) -> Result<Artef
     let shares = shares(arguments, &kernel)?;
     let base = initramfs(arguments, &cache, &kernel, &shares, image)?;
     let memory_mib = memory_mib(arguments, &base)?;
-    let record = record(arguments, &shares, b"")?;
+    let has_streams = takes_streams(arguments) && kernel.has(PORT) && {
+        let init = initramfs::find_init(arguments.init.as_deref())?;
+        initramfs::has_streams(&std::fs::read(&init).map_err(|error| describe(&init, &error))?)
+    };
+    let record = record(arguments, &shares, b"", has_streams)?;
     let temporary = match record.as_slice() {
         [] => None,
         record => Some(segment::with_record(&base, record).map_err(|error| error.to_string())?),
@@ -112,8 +123,14 @@ fn from_image(arguments: &Arguments, append: &str, image: &Path) -> Result<Artef
         memory_mib,
         shares,
         has_button: BUTTON.iter().all(|module| kernel.has(module)),
+        has_streams,
         temporary,
     })
+}
+
+/// Returns whether the options leave the workload's streams to this program. A command line that is printed has no ports.
+fn takes_streams(arguments: &Arguments) -> bool {
+    !arguments.print && !arguments.append.as_ref().is_some_and(|words| words.contains("whit.streams="))
 }
 
 /// Reads the files of the root that the checks need, unless another root, an overlay or a shared folder provides them.
@@ -257,11 +274,27 @@ fn cached_disk(arguments: &Arguments, cache: &Cache, image: &Path) -> Result<Pat
 }
 
 fn build(arguments: &Arguments, image: &Path, output: &mut Output) -> Result<(), String> {
-    let describe = |error: &dyn std::fmt::Display| format!("{}: {error}", image.display());
-    let size = arguments.free.map_or(Size::Auto, Size::Free);
-    let options = Options { size, is_root: true, ..Options::default() };
-    let tar = File::open(image).map_err(|error| describe(&error))?;
-    image::build(tar, output.file(), &options).map(drop).map_err(|error| describe(&error))
+    let file = File::open(image).map_err(|error| describe(image, &error))?;
+    let summary = image::build_file(&file, &Choice::default(), output.file(), |input| {
+        let record = input.config().map(RunRecord::encode).transpose();
+        let run_record = record.map_err(|error| Failure(error.to_string()))?.unwrap_or_default();
+        let size = arguments.free.map_or(Size::Auto, Size::Free);
+        Ok(Options { run_record, size, is_root: true, ..Options::default() })
+    });
+    let summary = summary.map_err(|Failure(error)| describe(image, &error))?;
+    if let Some(after) = summary.after_end {
+        log(&describe(image, &format!("ignored: {after}")));
+    }
+    Ok(())
+}
+
+/// Why a disk is not made.
+struct Failure(String);
+
+impl From<image::Error> for Failure {
+    fn from(error: image::Error) -> Self {
+        Self(error.to_string())
+    }
 }
 
 fn describe(path: &Path, error: &dyn Display) -> String {

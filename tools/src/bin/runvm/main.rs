@@ -4,24 +4,30 @@
 mod arguments;
 mod artefacts;
 mod check;
+mod console;
 mod port;
 mod record;
 mod refused;
 mod session;
+mod signals;
+mod window;
+
+use std::fs::File;
 mod words;
 
 use std::ffi::OsString;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use whit::contract::NOT_STARTED;
-use whit_tools::cli::{documents, output};
+use whit_tools::cli::{documents, output, temporary};
 use whit_tools::vm::qemu::{Board, CommandLine, DiskInterface, Forward, Nic, Protocol, Share};
 use whit_tools::vm::{Daemon, ShareKind, kernel_line};
 
 use arguments::Arguments;
 use artefacts::{Artefacts, artefacts};
-use session::Session;
+use session::{STOP_TIMEOUT, Session};
 
 /// The status if the machine could not run, or did not report the workload's status. It is the same as docker's.
 const NO_STATUS: u8 = NOT_STARTED;
@@ -57,6 +63,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<u8, String> {
+    temporary::sweep(&std::env::temp_dir(), "whit-");
     let append = kernel_words(arguments)?;
     check_board(arguments)?;
     let artefacts = artefacts(arguments, &append)?;
@@ -78,8 +85,27 @@ fn run(arguments: &Arguments) -> Result<u8, String> {
     if let Some(why) = command.kvm_obstacle() {
         eprintln!("runvm: KVM cannot be used here: {why}; the machine is emulated, and slower");
     }
-    let (tty, timeline, has_button) = (arguments.tty, arguments.timeline, artefacts.has_button);
-    Session { daemons, tty, timeline, has_button }.run(command)
+    let (attach, interactive, tty) = (&arguments.attach, arguments.interactive, arguments.tty);
+    let session = Session {
+        daemons,
+        tty,
+        streams: artefacts.has_streams.then(|| session::attached(attach, interactive, tty)),
+        has_shell: arguments.initrd.is_some(),
+        timeline: arguments.timeline,
+        has_button: artefacts.has_button,
+        memory_mib: artefacts.memory_mib,
+        console: match &arguments.console {
+            Some(path) => Some(File::create(path).map_err(|error| format!("{}: {error}", path.display()))?),
+            None => None,
+        },
+        stop_timeout: arguments.stop_timeout.map_or(STOP_TIMEOUT, limit),
+    };
+    session.run(command)
+}
+
+/// Returns the time of --stop-timeout; a negative one is no limit.
+fn limit(seconds: i32) -> Duration {
+    Duration::from_secs(u32::try_from(seconds).unwrap_or(u32::MAX).into())
 }
 
 /// Checks that a microvm, which has no PCI bus, has only virtio devices.

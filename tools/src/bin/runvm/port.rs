@@ -20,15 +20,15 @@ pub(crate) struct ExitPort {
 }
 
 impl ExitPort {
-    /// Creates the pipe, and starts a thread that reads it.
-    pub(crate) fn listen(path: &Path) -> io::Result<Self> {
+    /// Creates the pipe, and starts a thread that reads it and calls `report` for each line.
+    pub(crate) fn listen(path: &Path, report: impl Fn() + Send + 'static) -> io::Result<Self> {
         mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
         // Non-blocking, because the writer opens the pipe later.
         let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
         let reader = OpenOptions::new().read(true).custom_flags(nonblocking).open(path)?;
         let writer = OpenOptions::new().write(true).open(path)?;
         fcntl_setfl(&reader, OFlags::empty())?;
-        Ok(Self { writer, reader: thread::spawn(move || last_code(reader)) })
+        Ok(Self { writer, reader: thread::spawn(move || last_code(reader, report)) })
     }
 
     /// Returns the last exit code, after QEMU has ended; `None` if the machine has no driver for the port, or did not boot so far.
@@ -39,7 +39,7 @@ impl ExitPort {
 }
 
 /// Returns the last line, if it is an exit code.
-fn last_code(mut input: impl Read) -> Option<u8> {
+fn last_code(mut input: impl Read, report: impl Fn()) -> Option<u8> {
     let (mut line, mut code) = (Vec::new(), None);
     let mut buffer = [0; 4096];
     loop {
@@ -52,6 +52,7 @@ fn last_code(mut input: impl Read) -> Option<u8> {
             if *byte == b'\n' {
                 code = parse(&line);
                 line.clear();
+                report();
             } else if line.len() <= MAX_LINE {
                 line.push(*byte);
             }
@@ -82,7 +83,7 @@ mod tests {
             (&flood, Some(1)),
             (&flood[..100_000], None),
         ] {
-            assert_eq!(last_code(text), code, "{}", text.escape_ascii());
+            assert_eq!(last_code(text, || ()), code, "{}", text.escape_ascii());
         }
     }
 
@@ -90,7 +91,7 @@ mod tests {
     fn a_pipe_is_drained_until_its_writers_have_closed_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("exit");
-        let port = ExitPort::listen(&path).unwrap();
+        let port = ExitPort::listen(&path, || ()).unwrap();
         let mut qemu = OpenOptions::new().write(true).open(&path).unwrap();
         // More than the capacity of a pipe: QEMU must not block.
         for _ in 0..100 {

@@ -11,7 +11,12 @@ use whit_tools::vm::qemu::share_tag;
 use crate::arguments::Arguments;
 
 /// Returns the record for this run: `before`, that of the initramfs, overridden by the options.
-pub(crate) fn record(arguments: &Arguments, shares: &[ShareKind], before: &[u8]) -> Result<Vec<u8>, String> {
+pub(crate) fn record(
+    arguments: &Arguments,
+    shares: &[ShareKind],
+    before: &[u8],
+    has_streams: bool,
+) -> Result<Vec<u8>, String> {
     let config = match &arguments.config {
         Some(path) => {
             let describe = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
@@ -22,7 +27,13 @@ pub(crate) fn record(arguments: &Arguments, shares: &[ShareKind], before: &[u8])
         None => String::new(),
     };
     let before = [before, config.as_bytes()].concat();
-    overrides(arguments, shares)?.append_to(&before).map_err(|error| error.to_string())
+    let mut record = overrides(arguments, shares)?.append_to(&before).map_err(|error| error.to_string())?;
+    if has_streams {
+        let kind = if arguments.tty { "terminal" } else { "pipes" };
+        let linger = if arguments.linger { "linger\n" } else { "" };
+        record.extend(format!("streams {kind}\n{linger}").into_bytes());
+    }
+    Ok(record)
 }
 
 fn overrides(arguments: &Arguments, shares: &[ShareKind]) -> Result<Overrides, String> {
@@ -128,7 +139,7 @@ mod tests {
 
     fn lines(line: &[&str], shares: &[ShareKind], before: &str) -> String {
         let arguments = Arguments::parse_from(["runvm", "image"].iter().chain(line));
-        String::from_utf8(record(&arguments, shares, before.as_bytes()).unwrap()).unwrap()
+        String::from_utf8(record(&arguments, shares, before.as_bytes(), false).unwrap()).unwrap()
     }
 
     #[test]
@@ -191,7 +202,7 @@ mod tests {
 
     fn refused(line: &[&str]) -> String {
         let arguments = Arguments::parse_from(["runvm", "image"].iter().chain(line));
-        record(&arguments, &[], b"").unwrap_err()
+        record(&arguments, &[], b"", false).unwrap_err()
     }
 
     #[test]

@@ -8,12 +8,19 @@ use std::os::unix::fs::FileExt;
 
 use rustix::fs::{FallocateFlags, fallocate};
 
+use super::layout::Run;
+use super::offset;
+use super::spec::BLOCK_SIZE;
 use super::writer::{BUFFER, Filled, Writer, new_buffer};
 
 /// Below this offset, writes are direct: a thread or a reservation costs more than it saves.
 const SMALL_FILE: u64 = 4 << 20;
 /// Writes up to this size are direct.
 const SMALL_WRITE: usize = 64 << 10;
+/// The most holes that are made of free blocks.
+const MAX_HOLES: usize = 64;
+/// Bytes of zeros that are written at once.
+const ZERO_BYTES: usize = 64 << 10;
 /// The most space that is reserved ahead; below it, as much as the file has.
 const MOST_RESERVED: u64 = 64 << 20;
 
@@ -66,19 +73,33 @@ impl<'a> Disk<'a> {
         Ok(())
     }
 
-    /// Clears `length` bytes from `offset` on to zeros.
-    pub(super) fn clear(&mut self, offset: u64, length: u64) -> io::Result<()> {
+    /// Clears runs of blocks to zeros. The largest become holes of the file; the others are written. A hole in new data makes
+    /// ext4 write the data to the storage first, which takes far longer than the zeros (`ext4_punch_hole`).
+    pub(super) fn release(&mut self, runs: &[Run]) -> io::Result<()> {
         self.settle()?;
-        let offset = self.base + offset;
-        if fallocate(self.file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, length).is_ok() {
-            return Ok(());
+        let mut by_length = runs.to_vec();
+        by_length.sort_unstable_by_key(|run| std::cmp::Reverse((run.length, run.start)));
+        let (holes, others) = by_length.split_at(MAX_HOLES.min(runs.len()));
+        for run in holes {
+            let (offset, length) = self.bytes(*run);
+            let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            if fallocate(self.file, flags, offset, length).is_err() {
+                self.write_zeros(offset, length)?;
+            }
         }
-        let zeros = vec![0; BUFFER];
-        let mut done = 0;
-        while done < length {
-            let count = (length - done).min(BUFFER as u64);
-            self.file.write_all_at(&zeros[..count as usize], offset + done)?; // at most BUFFER
-            done += count;
+        others.iter().map(|run| self.bytes(*run)).try_for_each(|(offset, length)| self.write_zeros(offset, length))
+    }
+
+    /// Returns the offset in the file, and the length.
+    fn bytes(&self, run: Run) -> (u64, u64) {
+        (self.base + offset(run.start), u64::from(run.length) * BLOCK_SIZE as u64)
+    }
+
+    fn write_zeros(&self, offset: u64, length: u64) -> io::Result<()> {
+        static ZEROS: [u8; ZERO_BYTES] = [0; ZERO_BYTES];
+        for done in (0..length).step_by(ZERO_BYTES) {
+            let count = (length - done).min(ZERO_BYTES as u64) as usize; // at most ZERO_BYTES
+            self.file.write_all_at(&ZEROS[..count], offset + done)?;
         }
         Ok(())
     }
@@ -184,8 +205,11 @@ mod tests {
             disk.write(offset as u64, &bytes).unwrap();
             expected[offset..offset + length].copy_from_slice(&bytes);
         }
-        disk.clear(4096, 2 << 20).unwrap();
-        expected[4096..4096 + (2 << 20)].fill(0);
+        let runs: Vec<Run> = (0..100).map(|index| Run { start: 1 + index * 5, length: 1 + index % 3 }).collect();
+        disk.release(&runs).unwrap();
+        for run in runs {
+            expected[run.start as usize * BLOCK_SIZE..][..run.length as usize * BLOCK_SIZE].fill(0);
+        }
         disk.finish(5 << 20).unwrap();
         let mut written = vec![0; 5 << 20];
         file.read_exact_at(&mut written, base).unwrap();

@@ -25,7 +25,7 @@ pub struct FileWriter<'b, 'a> {
 impl<'b, 'a> FileWriter<'b, 'a> {
     pub(super) fn new(builder: &'b mut Builder<'a>, node: NodeId, size: u64) -> Self {
         let first_extent = builder.extents.len();
-        let hash = builder.hashes.is_some().then(ContentHash::new);
+        let hash = (size > 0 && builder.hashes.is_some()).then(ContentHash::new);
         Self { builder, node, size, position: 0, first_extent, hash }
     }
 

@@ -10,7 +10,7 @@ use super::extents::{self, encode_tree};
 use super::groups::Groups;
 use super::identity::{self, Identity};
 use super::inodes::{Journal, Outside, file_type};
-use super::layout::{Demand, NoPlan, plan};
+use super::layout::{Demand, NoPlan, joined, plan};
 use super::spec::{BLOCK_SIZE, FIRST_INODE, FileType, JOURNAL_INODE, ROOT_INODE, encode_journal_superblock};
 use super::tree::{Content, Name, NodeId, mode};
 use super::{Builder, Error, Problem, Size, offset};
@@ -132,9 +132,8 @@ impl Builder<'_> {
             NoPlan::TooLarge => Error::TooLarge,
             NoPlan::Inodes(inodes) => Error::TooFewInodes(inodes),
         })?;
-        for run in &self.free {
-            self.disk.clear(offset(run.start), u64::from(run.length) * BLOCK_SIZE as u64)?;
-        }
+        self.free = joined(std::mem::take(&mut self.free));
+        self.disk.release(&self.free)?;
         self.free.extend(&plan.gaps);
         self.free.sort_unstable();
         let mut groups = Groups::new(&plan, numbers.last(), seed);
@@ -198,7 +197,7 @@ impl Builder<'_> {
         let mut blocks = Vec::new();
         let mut rest = names.as_slice();
         for (id, number) in (0..).map(NodeId).zip(&numbers.by_node) {
-            let Content::Directory { parent } = self.tree.node(id).content else { continue };
+            let Content::Directory { parent, .. } = self.tree.node(id).content else { continue };
             if *number == 0 {
                 continue;
             }

@@ -36,7 +36,7 @@ pub(super) fn derive(
         state.write_u64(node.size.to_le());
         let (kind, one, two) = match node.content {
             Content::Nothing => (0, 0, 0),
-            Content::Directory { parent } => (1, parent.0, 0),
+            Content::Directory { parent, .. } => (1, parent.0, 0),
             Content::Extents { first, count } => (2, first, count),
             Content::Target { start, length } => (3, start, u32::from(length)),
             Content::Device { major, minor } => (4, major, minor),

@@ -24,6 +24,19 @@ pub(super) struct Run {
     pub(super) length: u32,
 }
 
+/// Sorts runs that do not overlap, and joins neighbours.
+pub(super) fn joined(mut runs: Vec<Run>) -> Vec<Run> {
+    runs.sort_unstable();
+    runs.dedup_by(|next, run| {
+        let is_neighbour = run.start + run.length == next.start;
+        if is_neighbour {
+            run.length += next.length;
+        }
+        is_neighbour
+    });
+    runs
+}
+
 /// Returns whether a group starts with a copy of the superblock: 0, 1 and the powers of 3, 5 and 7 (`sparse_super`).
 pub(super) fn holds_superblock(group: u32) -> bool {
     let is_power = |base: u32| {
@@ -297,6 +310,14 @@ mod tests {
         let mut cursor = Cursor { next };
         cursor.advance(0);
         cursor
+    }
+
+    #[test]
+    fn neighbouring_runs_are_joined() {
+        let runs = [(9, 1), (2, 3), (7, 2), (20, 5), (5, 1)].map(|(start, length)| Run { start, length });
+        let found: Vec<_> = joined(runs.to_vec()).iter().map(|run| (run.start, run.length)).collect();
+        assert_eq!(found, [(2, 4), (7, 3), (20, 5)]);
+        assert_eq!(joined(Vec::new()), []);
     }
 
     #[test]

@@ -15,9 +15,10 @@
 //! - `file`, `extents`, `directory`, `attributes`: contents
 //! - `disk`, `writer`: the disk file
 //! - `finish`, `inodes`, `groups`, `identity`: the metadata at the end
-//! - `read`, `verify`: reads the finished disk
+//! - `read`, `check`, `verify`: reads the finished disk, and checks it
 
 mod attributes;
+mod check;
 mod checksum;
 mod directory;
 mod disk;
@@ -55,7 +56,7 @@ use layer::Layer;
 use layout::{Cursor, Run};
 use path::{Place, Resolver};
 use spec::{BLOCK_SIZE, encode_device, encode_time};
-use tree::{Content, Node, NodeId, Tree};
+use tree::{Content, NO_NAME, Node, NodeId, Tree};
 
 pub(crate) use tree::mode;
 
@@ -155,7 +156,7 @@ impl<'a> Builder<'a> {
     /// # Errors
     /// [`Error::Entry`].
     pub fn directory(&mut self, path: &[u8], metadata: Metadata) -> Result<(), Error> {
-        self.enter(path, metadata, mode::DIRECTORY, |parent| Content::Directory { parent }).map(|_| ())
+        self.enter(path, metadata, mode::DIRECTORY, |parent| Content::Directory { parent, newest: NO_NAME }).map(|_| ())
     }
 
     /// Adds a file of `size` bytes, whose content must be written next.

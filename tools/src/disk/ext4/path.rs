@@ -3,7 +3,7 @@
 //! Missing parents are created. Symbolic links among the parents are followed, absolute ones from the disk's root; `..`
 //! goes up one directory and stays at the root. The last component is never followed.
 
-use super::tree::{Content, Node, NodeId, Tree, mode};
+use super::tree::{Content, NO_NAME, Node, NodeId, Tree, mode};
 use super::{Problem, spec};
 use crate::archive::budget::{Budget, Spent};
 
@@ -143,7 +143,7 @@ impl Resolver {
 
 /// Returns an implied directory: owned by root, mode 0755.
 pub(super) fn directory(parent: NodeId, time: (u32, u32)) -> Node {
-    let content = Content::Directory { parent };
+    let content = Content::Directory { parent, newest: NO_NAME };
     Node {
         mode: mode::DIRECTORY | 0o755,
         uid: 0,
@@ -158,7 +158,7 @@ pub(super) fn directory(parent: NodeId, time: (u32, u32)) -> Node {
 
 fn above(tree: &Tree, id: NodeId) -> NodeId {
     match tree.node(id).content {
-        Content::Directory { parent } => parent,
+        Content::Directory { parent, .. } => parent,
         _ => NodeId::ROOT,
     }
 }

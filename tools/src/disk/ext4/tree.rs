@@ -3,6 +3,7 @@
 //! A million files must fit into little memory: a node has a fixed size, all names are in one buffer, and the index
 //! contains numbers. Paths are resolved in `super::path`.
 
+use std::collections::HashSet;
 use std::hash::{BuildHasher, Hasher};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
@@ -46,8 +47,8 @@ pub(super) struct Node {
 pub(super) enum Content {
     /// Nothing: a FIFO.
     Nothing,
-    /// A directory, whose blocks are written at the end.
-    Directory { parent: NodeId },
+    /// A directory, whose blocks are written at the end. `newest` is the number of its last name, or [`NO_NAME`].
+    Directory { parent: NodeId, newest: u32 },
     /// Blocks: `count` extents from index `first` of the common list.
     Extents { first: u32, count: u32 },
     /// A short symbolic link: its target is at `start` of the common text.
@@ -63,7 +64,12 @@ pub(super) struct Name {
     pub(super) node: NodeId,
     start: u32,
     length: u8,
+    /// The number of the name added to the directory before this one, or [`NO_NAME`].
+    before: u32,
 }
+
+/// The number of no name.
+pub(super) const NO_NAME: u32 = u32::MAX;
 
 /// A name in the index. Its hash is stored so that the index can grow without reading the names, which are scattered.
 #[derive(Clone, Copy)]
@@ -198,8 +204,12 @@ impl Tree {
             return Err(Problem::TooManyLinks);
         }
         let (start, length) = self.store(name)?;
-        let entry = u32::try_from(self.names.len()).map_err(|_| Problem::TooMany)?;
-        self.names.push(Name { parent, node, start, length });
+        let entry = u32::try_from(self.names.len()).ok().filter(|entry| *entry < NO_NAME).ok_or(Problem::TooMany)?;
+        let before = match &mut self.node_mut(parent).content {
+            Content::Directory { newest, .. } => std::mem::replace(newest, entry),
+            _ => return Err(Problem::NotADirectory),
+        };
+        self.names.push(Name { parent, node, start, length, before });
         self.node_mut(node).links += 1;
         let hash = self.hash(parent, name);
         self.index.insert_unique(Slot::spread(hash), Slot { entry, hash }, |slot| Slot::spread(slot.hash));
@@ -213,16 +223,29 @@ impl Tree {
         if !self.node(node).is_directory() {
             return;
         }
-        // A directory is older than its entries, so one pass finds the whole subtree.
-        let mut gone = vec![false; self.nodes.len()];
-        gone[node.0 as usize] = true;
-        for entry in entry + 1..self.names.len() as u32 {
-            let name = self.names[entry as usize];
-            if name.node != NodeId::NONE && gone[name.parent.0 as usize] {
-                let node = self.remove(entry, &mut removed);
-                gone[node.0 as usize] = self.node(node).is_directory();
+        for entry in self.subtree(node) {
+            self.remove(entry, &mut removed);
+        }
+    }
+
+    /// Returns the numbers of all names below a directory, each after that of its own directory.
+    fn subtree(&self, directory: NodeId) -> Vec<u32> {
+        let (mut found, mut directories) = (Vec::new(), vec![directory]);
+        while let Some(directory) = directories.pop() {
+            let Content::Directory { newest, .. } = self.node(directory).content else { continue };
+            let mut entry = newest;
+            while entry != NO_NAME {
+                let name = &self.names[entry as usize];
+                if name.node != NodeId::NONE {
+                    found.push(entry);
+                    if self.node(name.node).is_directory() {
+                        directories.push(name.node);
+                    }
+                }
+                entry = name.before;
             }
         }
+        found
     }
 
     /// Removes the names below `directory` whose numbers are lower than `before`, except directories that are described
@@ -234,38 +257,23 @@ impl Tree {
         is_described: impl Fn(NodeId) -> bool,
         mut removed: impl FnMut(&Node),
     ) -> Pruned {
-        let mut children = vec![0_u32; self.nodes.len()];
-        let mut is_below = vec![false; self.nodes.len()];
-        is_below[directory.0 as usize] = true;
-        let mut old = Vec::new();
-        // A directory is older than its entries, so one pass finds the whole subtree, parents first.
-        for (entry, name) in (0..).zip(&self.names) {
-            if name.node == NodeId::NONE || !is_below[name.parent.0 as usize] {
+        let (mut undescribed, mut kept) = (Vec::new(), HashSet::new());
+        for entry in self.subtree(directory).into_iter().rev() {
+            let Name { parent, node, .. } = self.names[entry as usize];
+            let is_directory = self.node(node).is_directory();
+            // The first name is lost+found, which belongs to no layer.
+            let is_old = (1..before).contains(&entry);
+            let has_kept = kept.contains(&node);
+            if is_old && !has_kept && !(is_directory && is_described(node)) {
+                self.remove(entry, &mut removed);
                 continue;
             }
-            children[name.parent.0 as usize] += 1;
-            is_below[name.node.0 as usize] = self.node(name.node).is_directory();
-            // The first name is lost+found, which belongs to no layer.
-            if (1..before).contains(&entry) {
-                old.push(entry);
+            if is_old && has_kept && !is_described(node) {
+                undescribed.push(node);
             }
+            kept.insert(parent);
         }
-        let mut undescribed = Vec::new();
-        for entry in old.into_iter().rev() {
-            let Name { parent, node, .. } = self.names[entry as usize];
-            if self.node(node).is_directory() {
-                if is_described(node) {
-                    continue;
-                }
-                if children[node.0 as usize] > 0 {
-                    undescribed.push(node);
-                    continue;
-                }
-            }
-            self.remove(entry, &mut removed);
-            children[parent.0 as usize] -= 1;
-        }
-        Pruned { left: children[directory.0 as usize] > 0, undescribed }
+        Pruned { left: kept.contains(&directory), undescribed }
     }
 
     fn remove(&mut self, entry: u32, removed: &mut impl FnMut(&Node)) -> NodeId {
@@ -310,7 +318,8 @@ mod tests {
     use super::*;
 
     fn node(mode: u16, parent: NodeId) -> Node {
-        let content = if mode == mode::DIRECTORY { Content::Directory { parent } } else { Content::Nothing };
+        let content =
+            if mode == mode::DIRECTORY { Content::Directory { parent, newest: NO_NAME } } else { Content::Nothing };
         Node { mode, uid: 0, gid: 0, time: (0, 0), links: 0, size: 0, content, attributes: 0 }
     }
 

@@ -1,27 +1,22 @@
-//! Reads the finished disk back and compares it with the input.
+//! Reads the finished disk back: its structures by `super::check`, and every file, which is compared with the input.
 //!
-//! ext4-view, which shares no code with the writer, reads the contents. `super::read` reads what ext4-view does not support:
-//! attributes, devices, link counts, times before 1970, more than 16 GiB, large holes.
+//! `super::read` shares no code with the writer. Inodes are visited in the order of their tables, so that the time is in
+//! proportion to their number and their contents.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::hash::Hasher as _;
-use std::os::unix::fs::FileExt;
 
-use ext4_view::{Ext4, Ext4Read};
 use rustix::fs::{Advice, fadvise};
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
+use super::check::Check;
 use super::disk::is_zero;
 use super::finish::Numbering;
-use super::inodes::MAX_DIRECTORY_LINKS;
-use super::read::{FileSystem, Inode};
+use super::inodes::{MAX_DIRECTORY_LINKS, file_type};
+use super::read::{self, Entries, Entry, FileSystem, Inode};
 use super::spec::{BLOCK_SIZE, decode_nanoseconds, decode_seconds};
 use super::tree::{Content, Name, NodeId, mode};
-use super::{BLOCK_BYTES, Builder, Error};
-
-/// The most bytes of holes in a file that ext4-view reads: it returns them as zeros.
-const MAX_ZEROS: u64 = 16 << 20;
+use super::{Builder, Error};
 
 /// A difference between the input and the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -75,24 +70,6 @@ impl ContentHash {
     }
 }
 
-/// The file system, for ext4-view.
-struct Part {
-    file: File,
-    base: u64,
-}
-
-impl Ext4Read for Part {
-    fn read(&mut self, start: u64, target: &mut [u8]) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        Ok(self.file.read_exact_at(target, self.base + start)?)
-    }
-}
-
-/// The two readers of one disk.
-struct Readers<'f> {
-    own: FileSystem<'f>,
-    other: Option<Ext4>,
-}
-
 impl Builder<'_> {
     /// Records hashes of all contents from now on, for [`super::Finish::is_verified`].
     pub fn record_contents(&mut self) {
@@ -105,49 +82,63 @@ impl Builder<'_> {
         // Drops the page cache, so that reads come from the storage. The kernel may ignore it.
         file.sync_data()?;
         let _ = fadvise(file, 0, None, Advice::DontNeed);
-        let own = FileSystem::open(file, base).map_err(Error::ReadBack)?;
-        own.check_features().map_err(Error::ReadBack)?;
-        let part = Part { file: file.try_clone()?, base };
-        let readers = Readers { own, other: Ext4::load(Box::new(part)).ok() };
+        let disk = FileSystem::open(file, base).map_err(Error::ReadBack)?;
+        disk.check_features().map_err(Error::ReadBack)?;
         let mut names: Vec<Name> = self.tree.names().copied().collect();
         names.sort_by_key(|name| name.parent.0);
-        let firsts: HashMap<NodeId, &Name> = names.iter().rev().map(|name| (name.node, name)).collect();
+        self.compare(&disk, numbers, &names).map_err(|fault| match fault {
+            Fault::Damage(error) => Error::ReadBack(error),
+            Fault::Difference(id, difference) => Error::Differs { path: self.path_of(id, &names), difference },
+        })
+    }
+
+    fn compare(&self, disk: &FileSystem, numbers: &Numbering, names: &[Name]) -> Result<(), Fault> {
+        let mut check = Check::new(disk)?;
+        let directories = names.iter().filter(|name| self.tree.node(name.node).is_directory());
+        let parents: HashMap<NodeId, NodeId> = directories.map(|name| (name.node, name.parent)).collect();
+        let mut rest = names;
+        let mut buffer = Vec::new();
         for id in &numbers.order {
-            let path = || self.path_of(*id, &firsts);
-            let differs = |difference| Error::Differs { path: path(), difference };
-            let inode = readers.own.inode(numbers.by_node[id.0 as usize]).map_err(Error::ReadBack)?;
-            let node = self.tree.node(*id);
-            self.compare_inode(*id, &inode, &readers)
-                .map_err(Error::ReadBack)?
-                .map_or(Ok(()), |difference| Err(differs(difference)))?;
-            let is_same = match node.kind() {
-                mode::DIRECTORY => {
-                    let from = names.partition_point(|name| name.parent.0 < id.0);
-                    let own = names[from..].iter().take_while(|name| name.parent == *id);
-                    self.compare_names(own, &inode, &readers, numbers).map_err(Error::ReadBack)?
-                }
-                mode::FILE => self.compare_content(*id, &inode, &readers, &path())?,
-                _ => true,
-            };
-            if !is_same {
-                let difference = if node.is_directory() { Difference::Names } else { Difference::Content };
+            let (inode, bytes) = check.read_inode(numbers.by_node[id.0 as usize])?;
+            let differs = |difference| Fault::Difference(*id, difference);
+            if let Some(difference) = self.compare_inode(*id, &inode, disk)? {
                 return Err(differs(difference));
             }
+            let extents = check.inode(&inode, &bytes)?;
+            match self.tree.node(*id).kind() {
+                mode::DIRECTORY => {
+                    let (own, others) = rest.split_at(rest.partition_point(|name| name.parent.0 <= id.0));
+                    rest = others;
+                    let mut blocks = Vec::new();
+                    let extend = &mut |_, piece: &[u8]| blocks.extend_from_slice(piece);
+                    disk.read_extents(inode.size, &extents, &mut buffer, extend)?;
+                    if !self.has_names(own, &blocks, numbers) {
+                        return Err(differs(Difference::Names));
+                    }
+                    let parent = parents.get(id).copied().unwrap_or(NodeId::ROOT);
+                    check.directory(&inode, numbers.by_node[parent.0 as usize], &blocks)?;
+                }
+                mode::FILE => {
+                    let Some(expected) = self.hashes.as_ref().and_then(|hashes| hashes.get(id)) else { continue };
+                    let mut hash = ContentHash::new();
+                    let update = &mut |position, piece: &[u8]| hash.update(position, piece);
+                    disk.read_extents(inode.size, &extents, &mut buffer, update)?;
+                    if hash.finish() != *expected {
+                        return Err(differs(Difference::Content));
+                    }
+                }
+                _ => {}
+            }
         }
-        Ok(())
+        Ok(check.finish()?)
     }
 
     /// Returns the difference of an inode, except in files' contents and directories' entries.
-    fn compare_inode(
-        &self,
-        id: NodeId,
-        inode: &Inode,
-        readers: &Readers,
-    ) -> Result<Option<Difference>, super::read::Error> {
+    fn compare_inode(&self, id: NodeId, inode: &Inode, disk: &FileSystem) -> Result<Option<Difference>, read::Error> {
         let node = self.tree.node(id);
         let links = if node.is_directory() && node.links > MAX_DIRECTORY_LINKS { 1 } else { node.links };
         let time = (decode_seconds(node.time), decode_nanoseconds(node.time));
-        let mut attributes = readers.own.raw_attributes(inode)?;
+        let mut attributes = disk.raw_attributes(inode)?;
         attributes.sort_unstable();
         let mut expected: Vec<_> = self.sets.get(node.attributes).iter().map(|stored| stored.parts()).collect();
         expected.sort_unstable();
@@ -158,7 +149,7 @@ impl Builder<'_> {
             _ => None,
         };
         let target = match node.kind() {
-            mode::SYMLINK => Some(readers.own.target(inode)?),
+            mode::SYMLINK => Some(disk.target(inode)?),
             _ => None,
         };
         Ok(match () {
@@ -176,48 +167,28 @@ impl Builder<'_> {
         })
     }
 
-    fn compare_names<'n>(
-        &self,
-        own: impl Iterator<Item = &'n Name>,
-        inode: &Inode,
-        readers: &Readers,
-        numbers: &Numbering,
-    ) -> Result<bool, super::read::Error> {
-        let mut found = readers.own.names(inode)?;
+    /// Returns whether the blocks of a directory have these names, with their inodes and types.
+    fn has_names(&self, own: &[Name], blocks: &[u8], numbers: &Numbering) -> bool {
+        let mut found = Vec::with_capacity(own.len());
+        for entry in blocks.chunks(BLOCK_SIZE).flat_map(Entries::new) {
+            let Some(Entry { inode, name, file_type }) = entry else { return false };
+            if inode != 0 && name != b"." && name != b".." {
+                found.push((name, inode, file_type));
+            }
+        }
         found.sort_unstable();
-        let mut expected: Vec<(&[u8], u32)> =
-            own.map(|name| (self.tree.text(name), numbers.by_node[name.node.0 as usize])).collect();
+        let expected = |name: &Name| {
+            let kind = file_type(self.tree.node(name.node)) as u8;
+            (self.tree.text(name), numbers.by_node[name.node.0 as usize], kind)
+        };
+        let mut expected: Vec<(&[u8], u32, u8)> = own.iter().map(expected).collect();
         expected.sort_unstable();
-        Ok(found.iter().map(|(name, number)| (name.as_slice(), *number)).eq(expected))
+        found == expected
     }
 
-    fn compare_content(&self, id: NodeId, inode: &Inode, readers: &Readers, path: &[u8]) -> Result<bool, Error> {
-        let Some(expected) = self.hashes.as_ref().and_then(|hashes| hashes.get(&id)) else { return Ok(true) };
-        let stored: u64 = match self.tree.node(id).content {
-            Content::Extents { first, count } => {
-                let extents = &self.extents[first as usize..][..count as usize];
-                extents.iter().map(|extent| u64::from(extent.run.length) * BLOCK_BYTES).sum()
-            }
-            _ => 0,
-        };
-        let is_dense = inode.size.saturating_sub(stored) <= MAX_ZEROS;
-        let other = readers.other.as_ref().filter(|_| is_dense).and_then(|other| hash_by_view(other, path));
-        let found = match other {
-            Some(hash) => hash,
-            None => {
-                let mut hash = ContentHash::new();
-                readers
-                    .own
-                    .read(inode, &mut |position, piece| hash.update(position, piece))
-                    .map_err(Error::ReadBack)?;
-                hash.finish()
-            }
-        };
-        Ok(found == *expected)
-    }
-
-    /// Returns one of the paths of a node.
-    fn path_of(&self, id: NodeId, firsts: &HashMap<NodeId, &Name>) -> Vec<u8> {
+    /// Returns one of the paths of a node; `names` are sorted by directory.
+    fn path_of(&self, id: NodeId, names: &[Name]) -> Vec<u8> {
+        let firsts: HashMap<NodeId, &Name> = names.iter().rev().map(|name| (name.node, name)).collect();
         let mut components = Vec::new();
         let mut at = id;
         while let Some(name) = firsts.get(&at).filter(|_| at != NodeId::ROOT) {
@@ -229,31 +200,26 @@ impl Builder<'_> {
     }
 }
 
-/// Returns the hash of a file as ext4-view reads it; `None` if it cannot.
-fn hash_by_view(view: &Ext4, path: &[u8]) -> Option<u128> {
-    const PIECE: usize = 64 << 10;
-    let mut file = view.open(ext4_view::Path::try_from(path).ok()?).ok()?;
-    let mut hash = ContentHash::new();
-    let mut buffer = vec![0; PIECE];
-    let mut position = 0;
-    loop {
-        let mut filled = 0;
-        while filled < PIECE {
-            match file.read_bytes(&mut buffer[filled..]).ok()? {
-                0 => break,
-                count => filled += count,
-            }
-        }
-        hash.update(position, &buffer[..filled]);
-        position += filled as u64;
-        if filled < PIECE {
-            return Some(hash.finish());
-        }
+/// Why a disk is not as it should be.
+enum Fault {
+    Damage(read::Error),
+    /// Of this file.
+    Difference(NodeId, Difference),
+}
+
+impl From<read::Error> for Fault {
+    fn from(error: read::Error) -> Self {
+        Self::Damage(error)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::os::unix::fs::FileExt;
+
+    use rustix::fs::{SeekFrom, seek};
+
     use super::super::{Finish, Metadata, Size};
     use super::*;
 
@@ -263,6 +229,10 @@ mod tests {
     const VALUE: &[u8] = b"the value of an attribute";
 
     fn build(file: &File, base: u64) -> (Builder<'_>, Numbering) {
+        build_as(file, base, &Finish::default())
+    }
+
+    fn build_as<'f>(file: &'f File, base: u64, finish: &Finish) -> (Builder<'f>, Numbering) {
         let mut builder = Builder::new_at(file, base, 0).unwrap();
         builder.record_contents();
         let attributes = [(b"user.name".to_vec(), VALUE.to_vec())];
@@ -289,8 +259,63 @@ mod tests {
         builder.symlink(b"long link", Metadata::default(), &[b't'; 300]).unwrap();
         builder.device(b"null", Metadata::default(), false, (1, 3)).unwrap();
         builder.device(b"disk", Metadata::default(), true, (259, 0x12345)).unwrap();
-        let (_, numbers) = builder.write_metadata(&Finish::default()).unwrap();
+        for number in 0..60 {
+            let name = format!("d/{number:0200}");
+            builder.symlink(name.as_bytes(), Metadata::default(), b"target").unwrap();
+        }
+        // More extents than fit into the inode, and attributes that do not fit either.
+        let attributes = [(b"user.long".to_vec(), vec![b'v'; 1000])];
+        let metadata = Metadata { attributes: &attributes, ..Metadata::default() };
+        let mut writer = builder.file(b"sparse", metadata, 20 << 16).unwrap();
+        for piece in 0..20 {
+            writer.room().unwrap().fill(piece % 2 + 2 * (piece % 2));
+            writer.keep().unwrap();
+        }
+        writer.close().unwrap();
+        let (_, numbers) = builder.write_metadata(finish).unwrap();
         (builder, numbers)
+    }
+
+    /// Returns the blocks of a file that are not zeros.
+    fn blocks(file: &File) -> Vec<(u64, Vec<u8>)> {
+        let (mut found, mut at) = (Vec::new(), 0);
+        let length = file.metadata().unwrap().len();
+        while let Ok(data) = seek(file, SeekFrom::Data(at)) {
+            let end = seek(file, SeekFrom::Hole(data)).unwrap().min(length);
+            for offset in (data..end).step_by(BLOCK_SIZE) {
+                let mut block = vec![0; BLOCK_SIZE];
+                file.read_exact_at(&mut block, offset).unwrap();
+                if !is_zero(&block) {
+                    found.push((offset, block));
+                }
+            }
+            at = end;
+        }
+        found
+    }
+
+    #[test]
+    fn each_lost_or_changed_block_is_found() {
+        // One group; several, with copies of the superblock; more than one block of descriptors (meta_bg).
+        for (size, has_journal) in [(Size::Auto, true), (Size::Exact(600 << 20), false), (Size::Exact(20 << 30), true)]
+        {
+            let file = tempfile::tempfile_in("/dev/shm").or_else(|_| tempfile::tempfile()).unwrap();
+            let (builder, numbers) = build_as(&file, 0, &Finish { size, has_journal, ..Finish::default() });
+            builder.verify(&numbers).unwrap();
+            let all = blocks(&file);
+            assert!(all.len() > 100, "{}", all.len());
+            for (offset, block) in all {
+                let last = block.iter().rposition(|byte| *byte != 0).unwrap();
+                let mut changed = block.clone();
+                changed[last] ^= 0x10;
+                for other in [vec![0; BLOCK_SIZE], changed] {
+                    file.write_all_at(&other, offset).unwrap();
+                    assert!(builder.verify(&numbers).is_err(), "{size:?} {has_journal}: block {}", offset / 4096);
+                }
+                file.write_all_at(&block, offset).unwrap();
+            }
+            builder.verify(&numbers).unwrap();
+        }
     }
 
     #[test]
@@ -318,7 +343,6 @@ mod tests {
         let field = |path: &str, at: usize| (inode(path) + at, named(path));
         for ((place, path), difference) in [
             ((find(CONTENT, 0), named("again")), Difference::Content),
-            // Read by super::read, because its time is before 1970.
             ((find(CONTENT, 5), named("old")), Difference::Content),
             ((find(TARGET, 0), named("link")), Difference::Content),
             ((find(&[b't'; 300], 0), named("long link")), Difference::Content),
@@ -347,23 +371,5 @@ mod tests {
             file.write_all_at(&bytes[place..=place], place as u64).unwrap();
         }
         builder.verify(&numbers).unwrap();
-    }
-
-    #[test]
-    fn a_disk_that_ext4_view_does_not_support_is_verified() {
-        let file = tempfile::tempfile().unwrap();
-        let mut builder = Builder::new(&file, 0).unwrap();
-        builder.record_contents();
-        let mut writer = builder.file(b"file", Metadata::default(), 5).unwrap();
-        writer.room().unwrap().copy_from_slice(b"bytes");
-        writer.keep().unwrap();
-        writer.close().unwrap();
-        // 20 GiB have meta_bg.
-        let (_, numbers) =
-            builder.write_metadata(&Finish { size: Size::Exact(20 << 30), ..Finish::default() }).unwrap();
-        builder.verify(&numbers).unwrap();
-        file.write_all_at(b"Bytes", 2 * BLOCK_BYTES).unwrap();
-        let result = builder.verify(&numbers);
-        assert!(matches!(result, Err(Error::Differs { difference: Difference::Content, .. })), "{result:?}");
     }
 }

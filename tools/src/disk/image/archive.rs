@@ -1,10 +1,13 @@
 //! Adds the entries of a tar, in order, to a file system.
 
+use std::collections::HashMap;
+use std::fs::File;
 use std::io::Read;
 
 use super::Counts;
 use super::Error;
-use super::layers::{Class, classify};
+use super::fill;
+use crate::archive::contents::{self, Contents, MAX_DOCUMENT, Parts, Survey};
 use crate::archive::tar::{self, Entry, Kind, Reader};
 use crate::compress;
 use crate::disk::ext4::{Builder, FileWriter, Metadata};
@@ -19,25 +22,69 @@ pub(super) fn apply(
     std::thread::scope(|scope| {
         let input = compress::decompress(scope, input).map_err(tar::Error::Read)?;
         let mut reader = Reader::new(input).accept_missing_end(missing_end_accepted);
+        let (mut survey, mut documents) = (Survey::default(), HashMap::new());
         let mut entry = Entry::default();
-        let (mut is_empty, mut may_be_layers) = (true, true);
+        counts.is_empty = true;
         while reader.next(&mut entry)? {
-            if may_be_layers {
-                match classify(&entry.path) {
-                    Class::Layer => return Err(Error::Layers),
-                    Class::Neutral => {}
-                    Class::Foreign => may_be_layers = false,
+            counts.is_empty = false;
+            survey.see(&entry.path, entry.kind == Kind::Directory);
+            match Survey::needs(&entry.path).filter(|_| entry.kind == Kind::File && entry.size <= MAX_DOCUMENT) {
+                None => add(builder, &mut reader, &entry, counts)?,
+                Some(name) => {
+                    let mut document = vec![0; entry.size as usize]; // at most MAX_DOCUMENT
+                    reader.read(&mut document)?;
+                    let rest = &mut document.as_slice();
+                    let mut file = builder.file(&entry.path, metadata(&entry), entry.size)?;
+                    fill(&mut file, rest)?;
+                    file.close()?;
+                    count(&entry, counts);
+                    documents.insert(name, document);
                 }
             }
-            add(builder, &mut reader, &entry, counts)?;
-            is_empty = false;
         }
-        if is_empty {
-            return Err(Error::NoFiles);
+        counts.note_end(None, reader.after_end());
+        match survey.decide(&mut Written { builder, documents }) {
+            Ok(Contents::Root) => Ok(()),
+            Ok(_) => Err(Error::Layers),
+            Err(incomplete) => Err(Error::Image(incomplete.into())),
         }
-        let has_only_documents = may_be_layers && (builder.exists(b"oci-layout") || builder.exists(b"manifest.json"));
-        if has_only_documents { Err(Error::Layers) } else { Ok(()) }
     })
+}
+
+/// Returns whether the first names of an archive, plain or compressed, suggest an image in layers. An archive that cannot be
+/// read suggests none; the error is reported when it is read as a whole.
+pub(super) fn suggests_layers(file: &File) -> bool {
+    let Ok((_, content)) = compress::decoder(file) else { return false };
+    let mut reader = Reader::new(content);
+    let mut entry = Entry::default();
+    // A directory or a file in one is the start of a root; single files are in images too.
+    while reader.next(&mut entry).is_ok_and(|is_entry| is_entry) {
+        if contents::is_telling(&entry.path) {
+            return true;
+        }
+        let mut survey = Survey::default();
+        survey.see(&entry.path, entry.kind == Kind::Directory);
+        if survey.has_tree() {
+            return false;
+        }
+    }
+    false
+}
+
+/// The files added so far, for the decision what the archive is.
+struct Written<'w, 'b> {
+    builder: &'w mut Builder<'b>,
+    documents: HashMap<String, Vec<u8>>,
+}
+
+impl Parts for Written<'_, '_> {
+    fn has(&mut self, name: &str) -> bool {
+        self.builder.exists(name.as_bytes())
+    }
+
+    fn document(&mut self, name: &str) -> Option<Vec<u8>> {
+        self.documents.get(name).cloned()
+    }
 }
 
 /// Adds an entry with its content from `reader`, and counts it in `counts`.
@@ -47,14 +94,7 @@ pub(super) fn add<R: Read>(
     entry: &Entry,
     counts: &mut Counts,
 ) -> Result<(), Error> {
-    let metadata = Metadata {
-        mode: entry.mode,
-        uid: entry.uid,
-        gid: entry.gid,
-        seconds: entry.mtime.seconds,
-        nanoseconds: entry.mtime.nanoseconds,
-        attributes: &entry.attributes,
-    };
+    let metadata = metadata(entry);
     let path = &entry.path;
     match entry.kind {
         Kind::File => add_content(builder.file(path, metadata, entry.size)?, reader)?,
@@ -65,9 +105,24 @@ pub(super) fn add<R: Read>(
         Kind::BlockDevice => builder.device(path, metadata, true, entry.device)?,
         Kind::Fifo => builder.fifo(path, metadata)?,
     }
+    count(entry, counts);
+    Ok(())
+}
+
+fn metadata(entry: &Entry) -> Metadata<'_> {
+    Metadata {
+        mode: entry.mode,
+        uid: entry.uid,
+        gid: entry.gid,
+        seconds: entry.mtime.seconds,
+        nanoseconds: entry.mtime.nanoseconds,
+        attributes: &entry.attributes,
+    }
+}
+
+fn count(entry: &Entry, counts: &mut Counts) {
     counts.attributes_left_out += u64::from(entry.text_acls);
     counts.progress.add_file();
-    Ok(())
 }
 
 fn add_content<R: Read>(mut file: FileWriter, reader: &mut Reader<R>) -> Result<(), Error> {

@@ -4,17 +4,20 @@ mod archive;
 mod folder;
 mod layers;
 
+use std::fmt::{self, Display, Formatter};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 
+use rustix::fs::{Advice, fadvise};
 use whit::contract::IMAGE_RECORD;
 
+use crate::archive::seekable::{self, seekable};
 use crate::archive::tar;
 use crate::cli::path::shown;
 use crate::cli::progress::{Counted, Progress};
-use crate::disk::ext4::{self, Builder, Finish, Metadata, Size};
+use crate::disk::ext4::{self, Builder, FileWriter, Finish, Metadata, Size};
 use crate::disk::gpt;
 use crate::runrecord::RunRecord;
 
@@ -94,6 +97,19 @@ pub struct Summary {
     pub attributes_left_out: u64,
     /// Files of a directory that were left out.
     pub left_out: LeftOut,
+    /// Data after the end of an archive, which were ignored.
+    pub after_end: Option<AfterEnd>,
+    /// The archive has no entries.
+    pub is_empty: bool,
+}
+
+/// Data after the end mark of an archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AfterEnd {
+    /// The layer, counted from 1; `None` for an archive that is the input itself.
+    pub layer: Option<usize>,
+    /// The offset in the uncompressed archive.
+    pub offset: u64,
 }
 
 /// Counters of a build.
@@ -101,6 +117,25 @@ pub(super) struct Counts<'p> {
     pub(super) progress: &'p Progress,
     /// Attributes of the input that were left out.
     pub(super) attributes_left_out: u64,
+    /// The first archive with data after its end.
+    pub(super) after_end: Option<AfterEnd>,
+    /// The archive that is the input itself has no entries.
+    pub(super) is_empty: bool,
+}
+
+impl Counts<'_> {
+    /// Notes data after the end of an archive, the first time.
+    pub(super) fn note_end(&mut self, layer: Option<usize>, offset: Option<u64>) {
+        self.after_end = self.after_end.or(offset.map(|offset| AfterEnd { layer, offset }));
+    }
+}
+
+impl Display for AfterEnd {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        let Self { layer, offset } = self;
+        let place = layer.map_or_else(String::new, |number| format!(" of layer {number}"));
+        write!(formatter, "data after the end of the archive{place}, from byte {offset} on")
+    }
 }
 
 /// Why a disk cannot be built.
@@ -120,15 +155,15 @@ pub enum Error {
         /// Why.
         error: io::Error,
     },
-    /// An archive without entries.
-    #[error("contains no files")]
-    NoFiles,
-    /// An archive of layers that is not a seekable file.
-    #[error(
-        "is an archive of layers, as `docker save` makes it, which cannot be read in order: give it as an uncompressed \
-         file, or unpacked as a folder"
-    )]
+    /// An image in layers that is not a seekable file.
+    #[error("is an image in layers, as `docker save` makes it, which cannot be read from a pipe: give it as a file")]
     Layers,
+    /// A layer that is not a tar.
+    #[error("is not a tar archive")]
+    NoTar,
+    /// An archive that must be seekable cannot be made so.
+    #[error("{0}")]
+    Seekable(#[from] seekable::Error),
     /// An image in an archive of layers cannot be read.
     #[error("{0}")]
     Image(#[from] layers::Error),
@@ -138,17 +173,43 @@ pub enum Error {
 }
 
 impl Input<'_> {
-    /// Detects the type of an input: an archive or a directory of layers, of which an image is selected, another archive, or
-    /// another directory. An archive of layers must be a seekable file.
+    /// Detects the type of an input: an archive or a directory with an image in layers, another archive, or another directory.
+    /// If the first names of an archive do not suggest layers, it is taken for another archive, and [`build_from`] finds the
+    /// layers later.
     ///
     /// # Errors
     /// Errors of the archive and the choice.
     pub fn open(file: File, choice: &Choice) -> Result<Self, Error> {
-        match Layers::open(file, choice)? {
-            Ok(layers) => Ok(Self::Layers(Box::new(layers))),
-            Err(_) if choice.tag.is_some() || choice.platform.is_some() => Err(Error::NoChoice),
-            Err(file) if file.metadata().map_err(tar::Error::Read)?.is_dir() => Ok(Self::Folder(file)),
-            Err(file) => Ok(Self::Tar(Box::new(file))),
+        let metadata = file.metadata().map_err(tar::Error::Read)?;
+        if metadata.is_dir() {
+            return match Layers::open_folder(file, choice)? {
+                Ok(layers) => Ok(Self::Layers(Box::new(layers))),
+                Err(Some(folder)) if !choice.is_made() => Ok(Self::Folder(folder)),
+                Err(_) => Err(Error::NoChoice),
+            };
+        }
+        if metadata.is_file() {
+            let start = (&file).stream_position().map_err(tar::Error::Read)?;
+            let is_suggested = choice.is_made() || archive::suggests_layers(&file);
+            (&file).seek(SeekFrom::Start(start)).map_err(tar::Error::Read)?;
+            if is_suggested {
+                return Self::open_archive(file, choice);
+            }
+        }
+        if choice.is_made() { Err(Error::NoChoice) } else { Ok(Self::Tar(Box::new(file))) }
+    }
+
+    /// Reads the whole table of contents of an archive, from its position on.
+    fn open_archive(file: File, choice: &Choice) -> Result<Self, Error> {
+        let start = (&file).stream_position().map_err(tar::Error::Read)?;
+        let archive = seekable(file.try_clone().map_err(tar::Error::Read)?)?;
+        match Layers::open(archive, choice)? {
+            Some(layers) => Ok(Self::Layers(Box::new(layers))),
+            None if choice.is_made() => Err(Error::NoChoice),
+            None => {
+                (&file).seek(SeekFrom::Start(start)).map_err(tar::Error::Read)?;
+                Ok(Self::Tar(Box::new(file)))
+            }
         }
     }
 
@@ -167,6 +228,33 @@ impl Input<'_> {
             Self::Layers(layers) => Some(layers.title()),
         }
     }
+}
+
+/// Writes a disk with the files of `file`, an input of any type, to `output`, a new and empty file. `prepare` gets the input
+/// and returns the options; it is called again if the input turns out to be an image in layers only at its end.
+///
+/// # Errors
+/// See [`build_from`].
+pub fn build_file<E: From<Error>>(
+    file: &File,
+    choice: &Choice,
+    output: &File,
+    mut prepare: impl FnMut(&Input) -> Result<Options, E>,
+) -> Result<Summary, E> {
+    let read = |error| Error::Archive(tar::Error::Read(error));
+    let is_file = file.metadata().map_err(read)?.is_file();
+    let start = if is_file { Some((&*file).stream_position().map_err(read)?) } else { None };
+    let copy = || file.try_clone().map_err(read);
+    let input = Input::open(copy()?, choice)?;
+    let options = prepare(&input)?;
+    match (build_from(input, output, &options), start) {
+        (Err(Error::Layers), Some(start)) => (&*file).seek(SeekFrom::Start(start)).map_err(read)?,
+        (result, _) => return Ok(result?),
+    };
+    output.set_len(0).map_err(|error| Error::FileSystem(ext4::Error::Write(error)))?;
+    let input = Input::open_archive(copy()?, choice)?;
+    let options = prepare(&input)?;
+    Ok(build_from(input, output, &options)?)
 }
 
 /// Writes a disk with the files of a tar, plain or compressed, to `output`, a new and empty file.
@@ -188,7 +276,7 @@ pub fn build_from(input: Input, output: &File, options: &Options) -> Result<Summ
     if options.is_verified {
         builder.record_contents();
     }
-    let mut counts = Counts { progress: &options.progress, attributes_left_out: 0 };
+    let mut counts = Counts { progress: &options.progress, attributes_left_out: 0, after_end: None, is_empty: false };
     let mut left_out = LeftOut::default();
     let is_root = options.is_root || !options.run_record.is_empty() || matches!(input, Input::Layers(_));
     match input {
@@ -216,13 +304,15 @@ pub fn build_from(input: Input, output: &File, options: &Options) -> Result<Summ
         error => error,
     })?;
     if options.is_partitioned {
-        write_table(output, options, &mut totals).map_err(ext4::Error::Write)?;
+        write_table(output, options, &mut totals)?;
     }
     Ok(Summary {
         totals,
         allocated_bytes: output.metadata().map_err(ext4::Error::Write)?.blocks() * 512,
         attributes_left_out: counts.attributes_left_out + totals.attributes_left_out,
         left_out,
+        after_end: counts.after_end,
+        is_empty: counts.is_empty,
     })
 }
 
@@ -240,7 +330,7 @@ fn finish(options: &Options) -> Finish {
 }
 
 /// Writes the partition table around a finished file system.
-fn write_table(output: &File, options: &Options, totals: &mut ext4::Totals) -> io::Result<()> {
+fn write_table(output: &File, options: &Options, totals: &mut ext4::Totals) -> Result<(), ext4::Error> {
     let label: Vec<u8> = options.label.iter().copied().take_while(|byte| *byte != 0).collect();
     let name = if label.is_empty() { "root".into() } else { String::from_utf8_lossy(&label) };
     let disk = match options.size {
@@ -253,6 +343,17 @@ fn write_table(output: &File, options: &Options, totals: &mut ext4::Totals) -> i
     output.write_all_at(&back, start)?;
     output.set_len(disk)?;
     totals.image_bytes = disk;
+    if options.is_verified {
+        output.sync_data()?;
+        let _ = fadvise(output, 0, None, Advice::DontNeed); // the kernel may ignore it
+        for (offset, expected) in [(0, table.front()), (start, back)] {
+            let mut found = vec![0; expected.len()];
+            output.read_exact_at(&mut found, offset)?;
+            if found != expected {
+                return Err(ext4::Error::ReadBack(ext4::read::Error::Damaged(ext4::read::Damage::PartitionTable)));
+            }
+        }
+    }
     Ok(())
 }
 
@@ -273,15 +374,21 @@ fn add_mount_points(builder: &mut Builder, options: &Options) -> Result<(), Erro
 
 fn add_run_record(builder: &mut Builder, options: &Options) -> Result<(), Error> {
     let metadata = Metadata { mode: 0o644, seconds: i64::from(options.time), ..Metadata::default() };
-    let mut rest = options.run_record.as_bytes();
-    let mut file = builder.file(IMAGE_RECORD.to_bytes(), metadata, rest.len() as u64)?;
-    while !rest.is_empty() {
+    let record = options.run_record.as_bytes();
+    let mut file = builder.file(IMAGE_RECORD.to_bytes(), metadata, record.len() as u64)?;
+    fill(&mut file, record)?;
+    file.close()?;
+    Ok(())
+}
+
+/// Writes the whole content of a file.
+fn fill(file: &mut FileWriter, mut content: &[u8]) -> Result<(), ext4::Error> {
+    while !content.is_empty() {
         let room = file.room()?;
-        let (now, later) = rest.split_at(room.len());
+        let (now, later) = content.split_at(room.len());
         room.copy_from_slice(now);
-        rest = later;
+        content = later;
         file.keep()?;
     }
-    file.close()?;
     Ok(())
 }

@@ -8,20 +8,21 @@
 //! has no extended attributes, which are stored in a table for the init, and no fractions of a second, which are lost.
 
 mod attributes;
-mod input;
 mod names;
 mod nodes;
 mod write;
 
 use std::fs::File;
-use std::io;
+use std::io::Read;
 
 pub use attributes::Attributes;
 pub(crate) use write::name_of;
 
 use whit::contract::IMAGE_RECORD;
 
+use crate::archive::contents::{Contents, Incomplete, MAX_DOCUMENT, Parts, Survey};
 use crate::archive::newc::{Kind, Meta};
+use crate::archive::seekable::{self, seekable};
 use crate::archive::tar::{self, Entry, Reader};
 use crate::cli::path::shown;
 use names::{HardLink, MAX_PATH, Names};
@@ -54,6 +55,8 @@ pub struct Summary {
     pub times_clamped: u64,
     /// Extended attributes.
     pub attributes: Attributes,
+    /// The offset of data after the end of the archive, which were ignored.
+    pub after_end: Option<u64>,
 }
 
 /// Why an archive's files cannot be added to an initramfs.
@@ -78,15 +81,15 @@ pub enum Error {
         /// Its target.
         target: Vec<u8>,
     },
-    /// An archive without entries.
-    #[error("contains no files")]
-    NoFiles,
     /// An archive of another kind.
-    #[error("is an archive of layers, as `docker save` makes it; give it the output of `docker export`")]
+    #[error("is an image in layers, as `docker save` makes it; give it the output of `docker export`")]
     Layers,
-    /// An input that is not a plain file cannot be copied to one.
-    #[error("cannot be copied to a temporary file: {0}; TMPDIR sets the directory")]
-    Temporary(io::Error),
+    /// An archive of another kind that is not whole.
+    #[error("{0}")]
+    Incomplete(#[from] Incomplete),
+    /// The archive is not a plain file, and cannot be copied to one.
+    #[error("{0}")]
+    Seekable(#[from] seekable::Error),
 }
 
 /// Why an entry cannot be stored.
@@ -122,25 +125,26 @@ pub enum Problem {
 }
 
 impl Rootfs {
-    /// Reads the names of the tar `input`, plain or compressed, from a file or a pipe.
+    /// Reads the names of the tar `input`, plain or compressed, from a file or a pipe; `missing_end_accepted` accepts one without
+    /// its end mark.
     ///
     /// # Errors
     /// An archive that is damaged, truncated or of another type; invalid paths; an attribute that is too long.
-    pub fn open(input: File) -> Result<Self, Error> {
-        let tar = input::seekable(input)?;
-        let mut reader = Reader::new(&tar);
+    pub fn open(input: File, missing_end_accepted: bool) -> Result<Self, Error> {
+        let tar = seekable(input)?;
+        let mut reader = Reader::new(&tar).accept_missing_end(missing_end_accepted);
         let (mut names, mut summary, mut entry) = (Names::new(), Summary::default(), Entry::default());
+        let mut survey = Survey::default();
         while reader.next(&mut entry)? {
+            survey.see(&entry.path, entry.kind == tar::Kind::Directory);
             add(&mut names, &reader, &mut entry, &mut summary)?;
         }
-        if summary.files + summary.directories + summary.others == 0 {
-            return Err(Error::NoFiles);
-        }
+        summary.after_end = reader.after_end();
         let at = |(path, problem)| Error::Entry { path, problem };
         if let Some(HardLink { path, target }) = names.link_pending().map_err(at)? {
             return Err(Error::LinkTarget { path, target });
         }
-        if names.exists(b"oci-layout") || names.exists(b"manifest.json") && names.exists(b"repositories") {
+        if survey.decide(&mut Archive { names: &mut names, tar: &tar })? != Contents::Root {
             return Err(Error::Layers);
         }
         for path in MOUNTED {
@@ -178,6 +182,25 @@ impl Rootfs {
     /// Returns the table of extended attributes for the init; empty if there are none.
     pub(crate) fn table(&self) -> &[u8] {
         &self.table
+    }
+}
+
+/// The files of the archive, for the decision what it is.
+struct Archive<'a> {
+    names: &'a mut Names,
+    tar: &'a File,
+}
+
+impl Parts for Archive<'_> {
+    fn has(&mut self, name: &str) -> bool {
+        self.names.exists(name.as_bytes())
+    }
+
+    fn document(&mut self, name: &str) -> Option<Vec<u8>> {
+        let (_, Data::Stored(content)) = self.names.file(name.as_bytes())? else { return None };
+        let mut bytes = Vec::new();
+        let is_short = content.size() <= MAX_DOCUMENT;
+        (is_short && content.read(self.tar).read_to_end(&mut bytes).is_ok()).then_some(bytes)
     }
 }
 

@@ -148,6 +148,11 @@ impl Names {
         matches!(self.find(path), Ok(Some(_)))
     }
 
+    /// Returns the file at this path, without its attributes.
+    pub(super) fn file(&mut self, path: &[u8]) -> Option<(Meta, Data)> {
+        self.find(path).ok()?.map(|node| self.nodes.file(node))
+    }
+
     fn link_to(&mut self, path: &[u8], node: NodeId) -> Result<(), Problem> {
         if self.nodes.is_directory(node) {
             return Err(Problem::LinkToDirectory);

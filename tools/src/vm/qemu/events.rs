@@ -1,5 +1,5 @@
-//! What QEMU reports of a machine: which of its ports the guest has opened (QMP event VSERPORT_CHANGE), and an internal error that
-//! stops it (STOP, of which `query-status` says why).
+//! What QEMU reports of a machine: which of its ports the guest has opened (QMP event VSERPORT_CHANGE), an internal error that stops it
+//! (STOP, of which `query-status` says why), and how it ended (SHUTDOWN).
 
 use std::collections::BTreeSet;
 use std::io;
@@ -19,6 +19,7 @@ pub(super) struct Watch {
     socket: PathBuf,
     opened: Arc<Mutex<BTreeSet<String>>>,
     has_failed: Arc<AtomicBool>,
+    has_powered_off: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -33,11 +34,13 @@ impl Watch {
         };
         let has_failed = Arc::new(AtomicBool::new(false));
         let failed = Arc::clone(&has_failed);
+        let has_powered_off = Arc::new(AtomicBool::new(false));
+        let powered_off = Arc::clone(&has_powered_off);
         let thread = thread::spawn(move || {
             // Ends with QEMU, or where there never was one that speaks the protocol.
-            let _ = watch(&mut control, &ports, open, &failed);
+            let _ = watch(&mut control, &ports, open, &failed, &powered_off);
         });
-        Ok(Self { socket: socket.to_owned(), opened, has_failed, thread: Some(thread) })
+        Ok(Self { socket: socket.to_owned(), opened, has_failed, has_powered_off, thread: Some(thread) })
     }
 
     /// Reads the remaining events of a QEMU that has ended.
@@ -53,6 +56,11 @@ impl Watch {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
     }
 
+    /// Returns whether the guest powered itself off.
+    pub(super) fn has_powered_off(&self) -> bool {
+        self.has_powered_off.load(Ordering::Relaxed)
+    }
+
     /// Whether an internal error stopped the machine, which was ended then.
     pub(super) fn has_failed(&self) -> bool {
         self.has_failed.load(Ordering::Relaxed)
@@ -64,12 +72,17 @@ fn watch(
     ports: &[(String, String)],
     open: impl Fn(&str),
     has_failed: &AtomicBool,
+    has_powered_off: &AtomicBool,
 ) -> io::Result<()> {
     let mut has_stopped = false;
     let note = |event: &Value, has_stopped: &mut bool| {
         *has_stopped |= event["event"] == "STOP";
         if event["event"] == "VSERPORT_CHANGE" && event["data"]["open"] == true {
             event["data"]["id"].as_str().into_iter().for_each(&open);
+        }
+        if event["event"] == "SHUTDOWN" {
+            // Others are guest-reset, guest-panic, host-signal and host-qmp-quit (qapi/run-state.json, ShutdownCause).
+            has_powered_off.store(event["data"]["reason"] == "guest-shutdown", Ordering::Relaxed);
         }
     };
     // What was opened before there were events.

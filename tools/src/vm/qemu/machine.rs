@@ -16,8 +16,9 @@ use super::control::Control;
 use super::error::Error;
 use super::events::Watch;
 use crate::cli::temporary::Temporary;
+use crate::vm::child::end_with_this_thread;
 
-/// A running QEMU. Dropping it kills it.
+/// A running QEMU. Dropping it kills it; so does the end of the thread that started it.
 pub struct Machine {
     child: Child,
     input: Option<Input>,
@@ -80,17 +81,13 @@ impl Machine {
         let events = folder.path().join("events");
         let command = command.clone().control(&path).control(&events);
         let watch_events = Watch::listen(&events, command.ports()).map_err(Error::Control)?;
-        let mut child = Command::new(PROGRAM)
-            .args(command.arguments())
-            // A separate process group: the terminal's signals go to the caller, not to QEMU.
-            .process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(
-                |error| if error.kind() == io::ErrorKind::NotFound { Error::Missing } else { Error::Start(error) },
-            )?;
+        let mut qemu = Command::new(PROGRAM);
+        // A separate process group: the terminal's signals go to the caller, not to QEMU.
+        qemu.args(command.arguments()).process_group(0);
+        qemu.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = end_with_this_thread(&mut qemu).spawn().map_err(|error| {
+            if error.kind() == io::ErrorKind::NotFound { Error::Missing } else { Error::Start(error) }
+        })?;
         let console = Arc::new(Console::default());
         let messages = Arc::new(Mutex::new(Vec::new()));
         let mut readers = Vec::new();
@@ -303,6 +300,13 @@ impl Machine {
     #[must_use]
     pub fn has_opened(&self, port: &str) -> bool {
         self.watch.has_opened(port)
+    }
+
+    /// Returns whether the guest powered itself off, in order: not after a reset or a panic. Complete after waiting for the machine's
+    /// end.
+    #[must_use]
+    pub fn has_powered_off(&self) -> bool {
+        self.watch.has_powered_off()
     }
 
     /// Kills QEMU, which is a power failure for the guest.

@@ -18,6 +18,7 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use super::{Volume, readonly};
 use crate::cli::temporary::Temporary;
 use crate::programs;
+use crate::vm::child::end_with_this_thread;
 use crate::vm::qemu::Share;
 
 /// The daemon's paths in distributions, outside of PATH.
@@ -88,11 +89,11 @@ impl Daemon {
         let abilities = Abilities::of(&program).map_err(describe)?;
         // The daemon inherits the socket. No other program is started in between.
         fcntl_setfd(&listener, FdFlags::empty()).map_err(|errno| describe(errno.into()))?;
-        let start = |folder: &Path| command(&program, &abilities, &listener, folder, self.read_only).spawn();
+        let command = |folder: &Path| command(&program, &abilities, &listener, folder, self.read_only);
         let child = if self.read_only && !abilities.readonly {
             let point = self.directory.path().join("folder");
-            let mounted =
-                fs::create_dir(&point).and_then(|()| readonly::with_folder(&self.folder, &point, || start(&point)));
+            let mounted = fs::create_dir(&point)
+                .and_then(|()| readonly::with_folder(&self.folder, &point, || command(&point).spawn()));
             mounted.map_err(|error| {
                 format!(
                     "-v {}:…:ro: cannot be shared read-only: {} has no --readonly, and a read-only mount failed ({error}); \
@@ -102,7 +103,7 @@ impl Daemon {
                 )
             })?
         } else {
-            start(&self.folder).map_err(describe)?
+            end_with_this_thread(&mut command(&self.folder)).spawn().map_err(describe)?
         };
         drop(listener);
         self.running = Some(Running::watch(child, ended));

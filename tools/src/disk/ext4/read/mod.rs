@@ -55,6 +55,33 @@ pub enum Damage {
     /// Attributes.
     #[error("the attributes of inode {0} are malformed")]
     Attributes(u32),
+    /// A copy of the superblock.
+    #[error("the copy of the superblock in group {0} is wrong")]
+    SuperblockCopy(u64),
+    /// A group descriptor, or a copy of it.
+    #[error("the descriptor of group {0} is wrong, or a copy of it")]
+    Descriptor(u32),
+    /// A block bitmap, or the count of free blocks.
+    #[error("the block bitmap of group {0} is wrong")]
+    BlockBitmap(u32),
+    /// An inode bitmap, or the counts of inodes.
+    #[error("the inode bitmap of group {0} is wrong")]
+    InodeBitmap(u32),
+    /// The checksum of an inode, or its count of blocks.
+    #[error("inode {0} is wrong")]
+    Inode(u32),
+    /// The journal.
+    #[error("the journal is wrong")]
+    Journal,
+    /// A block with two uses, or outside of the file system.
+    #[error("block {0} has two uses, or does not exist")]
+    Block(u64),
+    /// The file is shorter than its file system.
+    #[error("it is too short")]
+    Length,
+    /// The partition table, or its copy.
+    #[error("the partition table is wrong")]
+    PartitionTable,
 }
 
 /// A file system in a file.
@@ -83,24 +110,76 @@ pub struct Inode {
     pub seconds: i64,
     /// Nanoseconds after `seconds`.
     pub nanoseconds: u32,
-    flags: u32,
+    pub(super) flags: u32,
     block: [u8; 60],
-    attribute_block: u64,
+    pub(super) attribute_block: u64,
     /// The bytes after the fields.
     tail: Vec<u8>,
 }
 
 /// Blocks of the disk with a part of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Extent {
-    logical: u64,
-    physical: u64,
-    length: u64,
+pub(super) struct Extent {
+    pub(super) logical: u64,
+    pub(super) physical: u64,
+    pub(super) length: u64,
     is_written: bool,
 }
 
+/// A group descriptor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Descriptor {
+    pub(super) block_bitmap: u64,
+    pub(super) inode_bitmap: u64,
+    pub(super) inode_table: u64,
+    pub(super) free_blocks: u64,
+    pub(super) free_inodes: u64,
+    pub(super) directories: u64,
+    pub(super) flags: u64,
+    pub(super) block_bitmap_sum: u16,
+    pub(super) inode_bitmap_sum: u16,
+    pub(super) unused_inodes: u64,
+    /// Its first 32 bytes.
+    pub(super) bytes: [u8; 32],
+}
+
+/// An entry of a directory.
+pub(super) struct Entry<'b> {
+    pub(super) inode: u32,
+    pub(super) name: &'b [u8],
+    pub(super) file_type: u8,
+}
+
+/// The entries of one block of a directory, or `None` for a malformed one. A node of a hash tree looks like a block of entries
+/// without inodes, except the root, which begins with `.` and `..`.
+pub(super) struct Entries<'b>(&'b [u8]);
+
+impl<'b> Entries<'b> {
+    pub(super) fn new(block: &'b [u8]) -> Self {
+        Self(block)
+    }
+}
+
+impl<'b> Iterator for Entries<'b> {
+    type Item = Option<Entry<'b>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let rest = std::mem::take(&mut self.0);
+        if rest.len() < 8 {
+            return None;
+        }
+        let (inode, length) = (number(rest, 0, 4) as u32, number(rest, 4, 2) as usize);
+        let name = rest.get(8..8 + usize::from(rest[6]));
+        let after = rest.get(length..).filter(|_| length >= 8);
+        Some(name.zip(after).map(|(name, after)| {
+            self.0 = after;
+            Entry { inode, name, file_type: rest[7] }
+        }))
+    }
+}
+
 /// Returns a little-endian number of up to 8 bytes.
-fn number(bytes: &[u8], at: usize, length: usize) -> u64 {
+pub(super) fn number(bytes: &[u8], at: usize, length: usize) -> u64 {
     bytes[at..at + length].iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
 }
 
@@ -134,23 +213,17 @@ impl<'f> FileSystem<'f> {
     pub fn inode(&self, inode: u32) -> Result<Inode, Error> {
         let mut bytes = vec![0; self.superblock.inode_size as usize]; // at most a block
         self.read_at(self.inode_offset(inode)?, &mut bytes)?;
-        let b = bytes.as_slice();
-        let extra = if b.len() > 128 { number(b, 0x80, 2) as usize } else { 0 };
-        let (seconds, wide) = (number(b, 0x10, 4) as u32 as i32, if extra >= 12 { number(b, 0x88, 4) } else { 0 });
-        Ok(Inode {
-            number: inode,
-            mode: number(b, 0x00, 2) as u16,
-            uid: (number(b, 0x02, 2) | number(b, 0x78, 2) << 16) as u32,
-            gid: (number(b, 0x18, 2) | number(b, 0x7a, 2) << 16) as u32,
-            size: number(b, 0x04, 4) | number(b, 0x6c, 4) << 32,
-            links: number(b, 0x1a, 2) as u16,
-            seconds: i64::from(seconds) + ((wide as i64 & 3) << 32),
-            nanoseconds: (wide >> 2) as u32,
-            flags: number(b, 0x20, 4) as u32,
-            block: std::array::from_fn(|index| b[0x28 + index]),
-            attribute_block: number(b, 0x68, 4) | number(b, 0x76, 2) << 32,
-            tail: b.get(128 + extra..).unwrap_or_default().to_vec(),
-        })
+        Ok(Inode::parse(inode, &bytes))
+    }
+
+    /// Returns the length of the file system's file, from its start on.
+    pub(super) fn length(&self) -> Result<u64, Error> {
+        Ok(self.file.metadata()?.len().saturating_sub(self.base))
+    }
+
+    /// Reads all group descriptors.
+    pub(super) fn descriptors(&self) -> Result<Vec<Descriptor>, Error> {
+        (0..self.superblock.groups()).map(|group| self.descriptor(group)).collect()
     }
 
     /// Returns the offset of an inode.
@@ -160,12 +233,12 @@ impl<'f> FileSystem<'f> {
             return Err(Error::Damaged(Damage::InodeNumber(inode)));
         }
         let (group, index) = ((inode - 1) / superblock.inodes_per_group, (inode - 1) % superblock.inodes_per_group);
-        let table = self.inode_table(group.into())?;
+        let table = self.descriptor(group.into())?.inode_table;
         Ok(table * superblock.block_size + u64::from(index) * superblock.inode_size)
     }
 
-    /// Returns the first block of a group's inode table.
-    fn inode_table(&self, group: u64) -> Result<u64, Error> {
+    /// Reads the descriptor of a group.
+    fn descriptor(&self, group: u64) -> Result<Descriptor, Error> {
         let superblock = &self.superblock;
         let per_block = superblock.block_size / superblock.descriptor_size;
         let index = group / per_block;
@@ -179,8 +252,22 @@ impl<'f> FileSystem<'f> {
         };
         let mut bytes = vec![0; superblock.descriptor_size as usize]; // at most a block
         self.read_at(block * superblock.block_size + group % per_block * superblock.descriptor_size, &mut bytes)?;
-        let high = if bytes.len() >= 64 { number(&bytes, 0x28, 4) << 32 } else { 0 };
-        Ok(number(&bytes, 0x08, 4) | high)
+        let b = bytes.as_slice();
+        let wide =
+            |low: usize, high: usize| number(b, low, 4) | if b.len() >= 64 { number(b, high, 4) << 32 } else { 0 };
+        Ok(Descriptor {
+            block_bitmap: wide(0x00, 0x20),
+            inode_bitmap: wide(0x04, 0x24),
+            inode_table: wide(0x08, 0x28),
+            free_blocks: number(b, 0x0c, 2),
+            free_inodes: number(b, 0x0e, 2),
+            directories: number(b, 0x10, 2),
+            flags: number(b, 0x12, 2),
+            block_bitmap_sum: number(b, 0x18, 2) as u16,
+            inode_bitmap_sum: number(b, 0x1a, 2) as u16,
+            unused_inodes: number(b, 0x1c, 2),
+            bytes: std::array::from_fn(|index| b[index]),
+        })
     }
 
     /// Resolves a path from the root, without following symbolic links.
@@ -205,20 +292,15 @@ impl<'f> FileSystem<'f> {
     /// # Errors
     /// Damage, or failing reads.
     pub fn names(&self, directory: &Inode) -> Result<Vec<(Vec<u8>, u32)>, Error> {
-        let damaged = || Error::Damaged(Damage::Directory(directory.number));
-        let mut names = Vec::new();
         let mut blocks = Vec::new();
         self.read(directory, &mut |_, piece| blocks.extend_from_slice(piece))?;
-        // A node of a hash tree looks like a block of entries without inodes. The root begins with `.` and `..`.
+        let mut names = Vec::new();
         for block in blocks.chunks_exact(self.superblock.block_size as usize) {
-            let mut rest = block;
-            while rest.len() >= 8 {
-                let (inode, length) = (number(rest, 0, 4) as u32, number(rest, 4, 2) as usize);
-                let name = rest.get(8..8 + usize::from(rest[6])).ok_or_else(damaged)?;
+            for entry in Entries::new(block) {
+                let Entry { inode, name, .. } = entry.ok_or(Error::Damaged(Damage::Directory(directory.number)))?;
                 if inode != 0 && name != b"." && name != b".." {
                     names.push((name.to_vec(), inode));
                 }
-                rest = rest.get(length..).filter(|_| length >= 8).ok_or_else(damaged)?;
             }
         }
         Ok(names)
@@ -229,26 +311,49 @@ impl<'f> FileSystem<'f> {
     /// # Errors
     /// Damage, or failing reads.
     pub fn read(&self, inode: &Inode, take: &mut dyn FnMut(u64, &[u8])) -> Result<(), Error> {
-        const PIECE: u64 = 1 << 20;
-        let block_size = self.superblock.block_size;
+        let extents = self.extents(inode, &mut |_, _| {})?;
+        self.read_extents(inode.size, &extents, &mut Vec::new(), take)
+    }
+
+    /// Returns the extents of a file; `visit` gets the number and the content of each block of its tree.
+    pub(super) fn extents(&self, inode: &Inode, visit: &mut dyn FnMut(u64, &[u8])) -> Result<Vec<Extent>, Error> {
         let mut extents = Vec::new();
         if inode.flags & super::spec::EXTENTS_FL != 0 {
-            self.collect(inode.number, &inode.block, MAX_DEPTH, &mut extents)?;
+            self.collect(inode.number, &inode.block, MAX_DEPTH, &mut extents, visit)?;
         }
-        let mut buffer = Vec::new();
+        Ok(extents)
+    }
+
+    /// Calls `take` with the content in pieces, as [`FileSystem::read`] does; `buffer` can be used again.
+    pub(super) fn read_extents(
+        &self,
+        size: u64,
+        extents: &[Extent],
+        buffer: &mut Vec<u8>,
+        take: &mut dyn FnMut(u64, &[u8]),
+    ) -> Result<(), Error> {
+        const PIECE: u64 = 1 << 20;
+        let block_size = self.superblock.block_size;
         for extent in extents.iter().filter(|extent| extent.is_written) {
             let start = extent.logical * block_size;
-            let length = (extent.length * block_size).min(inode.size.saturating_sub(start));
+            let length = (extent.length * block_size).min(size.saturating_sub(start));
             for done in (0..length).step_by(PIECE as usize) {
                 buffer.resize((length - done).min(PIECE) as usize, 0); // at most PIECE
-                self.read_at(extent.physical * block_size + done, &mut buffer)?;
-                take(start + done, &buffer);
+                self.read_at(extent.physical * block_size + done, buffer)?;
+                take(start + done, buffer);
             }
         }
         Ok(())
     }
 
-    fn collect(&self, inode: u32, node: &[u8], depth_left: u16, extents: &mut Vec<Extent>) -> Result<(), Error> {
+    fn collect(
+        &self,
+        inode: u32,
+        node: &[u8],
+        depth_left: u16,
+        extents: &mut Vec<Extent>,
+        visit: &mut dyn FnMut(u64, &[u8]),
+    ) -> Result<(), Error> {
         const MAGIC: u64 = 0xf30a;
         const INITIALIZED: u64 = 1 << 15;
         let damaged = || Error::Damaged(Damage::Extents(inode));
@@ -268,7 +373,8 @@ impl<'f> FileSystem<'f> {
                 let child = number(entry, 4, 4) | number(entry, 8, 2) << 32;
                 let mut block = vec![0; self.superblock.block_size as usize]; // at most 64 KiB
                 self.read_at(child * self.superblock.block_size, &mut block)?;
-                self.collect(inode, &block, depth - 1, extents)?;
+                visit(child, &block);
+                self.collect(inode, &block, depth - 1, extents, visit)?;
             }
         }
         Ok(())
@@ -288,12 +394,32 @@ impl<'f> FileSystem<'f> {
         Ok(target)
     }
 
-    fn read_at(&self, offset: u64, target: &mut [u8]) -> Result<(), Error> {
+    pub(super) fn read_at(&self, offset: u64, target: &mut [u8]) -> Result<(), Error> {
         Ok(self.file.read_exact_at(target, self.base + offset)?)
     }
 }
 
 impl Inode {
+    /// Parses an inode of at least 128 bytes.
+    pub(super) fn parse(inode: u32, b: &[u8]) -> Self {
+        let extra = if b.len() > 128 { number(b, 0x80, 2) as usize } else { 0 };
+        let (seconds, wide) = (number(b, 0x10, 4) as u32 as i32, if extra >= 12 { number(b, 0x88, 4) } else { 0 });
+        Self {
+            number: inode,
+            mode: number(b, 0x00, 2) as u16,
+            uid: (number(b, 0x02, 2) | number(b, 0x78, 2) << 16) as u32,
+            gid: (number(b, 0x18, 2) | number(b, 0x7a, 2) << 16) as u32,
+            size: number(b, 0x04, 4) | number(b, 0x6c, 4) << 32,
+            links: number(b, 0x1a, 2) as u16,
+            seconds: i64::from(seconds) + ((wide as i64 & 3) << 32),
+            nanoseconds: (wide >> 2) as u32,
+            flags: number(b, 0x20, 4) as u32,
+            block: std::array::from_fn(|index| b[0x28 + index]),
+            attribute_block: number(b, 0x68, 4) | number(b, 0x76, 2) << 32,
+            tail: b.get(128 + extra..).unwrap_or_default().to_vec(),
+        }
+    }
+
     /// Returns the file type bits, as in `st_mode`.
     pub fn kind(&self) -> u16 {
         self.mode & super::mode::TYPE
@@ -312,7 +438,7 @@ impl Inode {
 }
 
 /// Returns whether a group starts with a copy of the superblock.
-fn holds_copy(group: u64) -> bool {
+pub(super) fn holds_copy(group: u64) -> bool {
     let is_power = |base: u64| {
         std::iter::successors(Some(base), |power| power.checked_mul(base))
             .take_while(|power| *power <= group)

@@ -69,8 +69,12 @@ pub struct Superblock {
     pub made: u32,
     /// The time of the last write, in seconds since 1970.
     pub written: u32,
-    pub(super) inode_size: u64,
-    pub(super) descriptor_size: u64,
+    pub(in crate::disk::ext4) inode_size: u64,
+    pub(in crate::disk::ext4) descriptor_size: u64,
+    /// The seed of the hashes of names.
+    pub(in crate::disk::ext4) hash_seed: [u8; 16],
+    /// The journal's blocks (`s_jnl_blocks`).
+    pub(in crate::disk::ext4) journal_backup: [u8; 68],
     pub(super) first_data_block: u64,
     pub(super) first_meta_bg: u64,
     features: [u32; 3],
@@ -105,6 +109,8 @@ impl Superblock {
             written: number(b, 0x30, 4) as u32,
             inode_size: number(b, 0x58, 2),
             descriptor_size: if is_wide { number(b, 0xfe, 2) } else { 32 },
+            hash_seed: std::array::from_fn(|index| b[0xec + index]),
+            journal_backup: std::array::from_fn(|index| b[0x10c + index]),
             first_data_block: number(b, 0x14, 4),
             first_meta_bg: number(b, 0x104, 4),
             features,
@@ -133,6 +139,16 @@ impl Superblock {
             .collect()
     }
 
+    /// Returns the number of block groups.
+    pub(in crate::disk::ext4) fn groups(&self) -> u64 {
+        self.blocks.saturating_sub(self.first_data_block).div_ceil(u64::from(self.blocks_per_group))
+    }
+
+    /// Returns whether there is a journal within the file system.
+    pub(in crate::disk::ext4) fn has_journal(&self) -> bool {
+        self.features[0] & 0x4 != 0
+    }
+
     /// Returns whether the journal must be replayed.
     pub fn needs_recovery(&self) -> bool {
         self.features[1] & RECOVERY != 0
@@ -144,7 +160,7 @@ impl Superblock {
     }
 
     /// Returns whether descriptors after the first blocks are in their own groups.
-    pub(super) fn has_meta_bg(&self) -> bool {
+    pub(in crate::disk::ext4) fn has_meta_bg(&self) -> bool {
         self.features[1] & META_BG != 0
     }
 }

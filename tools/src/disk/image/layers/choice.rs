@@ -1,14 +1,10 @@
 //! Selects one of several images in an archive.
 
+use std::collections::HashMap;
 use std::fmt::{self, Display, Formatter};
-use std::str::FromStr;
-
-use serde_json::Value;
 
 use super::Error;
-
-/// The default platform for an image with several: that of the init.
-const DEFAULT_PLATFORM: &str = "linux/amd64";
+use super::platform::Platform;
 
 /// The requested image.
 #[derive(Clone, Debug, Default)]
@@ -19,12 +15,18 @@ pub struct Choice {
     pub platform: Option<Platform>,
 }
 
-/// An operating system and a processor, as `linux/arm64/v8`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Platform {
-    os: String,
-    architecture: String,
-    variant: Option<String>,
+/// The contents of an archive.
+#[derive(Clone, Debug)]
+pub(super) struct Candidates<I> {
+    pub(super) images: Vec<Candidate<I>>,
+    /// What else is there, for an error.
+    pub(super) others: Vec<String>,
+}
+
+impl<I> Default for Candidates<I> {
+    fn default() -> Self {
+        Self { images: Vec::new(), others: Vec::new() }
+    }
 }
 
 /// One image of an archive.
@@ -39,52 +41,10 @@ pub(super) struct Candidate<I> {
     pub(super) image: I,
 }
 
-impl Platform {
-    /// Parses the fields of a descriptor's `platform`, or of a configuration.
-    pub(super) fn of(document: &Value) -> Option<Self> {
-        let field = |key: &str| document.get(key)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
-        Some(Self { os: field("os")?, architecture: field("architecture")?, variant: field("variant") })
-    }
-
-    /// Returns whether this is the platform of an attestation, as `docker buildx` adds them.
-    pub(super) fn is_unknown(&self) -> bool {
-        self.os == "unknown"
-    }
-
-    /// Returns whether the operating system is Linux.
-    pub(super) fn is_linux(&self) -> bool {
-        self.os == "linux"
-    }
-
-    /// Returns whether this matches `requested`; without a requested variant, any variant matches.
-    fn matches(&self, requested: &Self) -> bool {
-        let has_variant = requested.variant.is_none() || requested.variant == self.variant;
-        self.os == requested.os && self.architecture == requested.architecture && has_variant
-    }
-}
-
-impl FromStr for Platform {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let parts: Vec<&str> = text.split('/').collect();
-        let (os, architecture, variant) = match parts.as_slice() {
-            [architecture] => ("linux", *architecture, None),
-            [os, architecture] => (*os, *architecture, None),
-            [os, architecture, variant] => (*os, *architecture, Some((*variant).to_owned())),
-            _ => ("", "", None),
-        };
-        if os.is_empty() || architecture.is_empty() {
-            return Err(format!("{text:?} is not a platform; write linux/amd64 or linux/arm/v7"));
-        }
-        Ok(Self { os: os.to_owned(), architecture: architecture.to_owned(), variant })
-    }
-}
-
-impl Display for Platform {
-    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}/{}", self.os, self.architecture)?;
-        self.variant.as_ref().map_or(Ok(()), |variant| write!(formatter, "/{variant}"))
+impl Choice {
+    /// Returns whether a name or a platform is requested.
+    pub(in crate::disk::image) fn is_made(&self) -> bool {
+        self.tag.is_some() || self.platform.is_some()
     }
 }
 
@@ -98,14 +58,17 @@ impl<I> Display for Candidate<I> {
     }
 }
 
-/// Selects one of the candidates.
-pub(super) fn choose<I: PartialEq>(candidates: Vec<Candidate<I>>, choice: &Choice) -> Result<Candidate<I>, Error> {
-    let list = |candidates: &[Candidate<I>]| candidates.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    if candidates.is_empty() {
-        return Err(Error::NoImage);
+/// The most elements of a list in an error.
+const MAX_LISTED: usize = 32;
+
+/// Selects one of the candidates: by the requested name and platform, else by the platform of this host.
+pub(super) fn choose<I: PartialEq>(candidates: Candidates<I>, choice: &Choice) -> Result<Candidate<I>, Error> {
+    let Candidates { images, others } = candidates;
+    if images.is_empty() {
+        return Err(if others.is_empty() { Error::NoImage } else { Error::NoImageBut(list(&others)) });
     }
-    let all = list(&candidates);
-    let mut left = candidates;
+    let all = list(&images);
+    let mut left = images;
     if let Some(tag) = &choice.tag {
         left.retain(|candidate| candidate.names.iter().any(|name| matches_name(name, tag)));
         if left.is_empty() {
@@ -114,7 +77,7 @@ pub(super) fn choose<I: PartialEq>(candidates: Vec<Candidate<I>>, choice: &Choic
     }
     if let Some(platform) = &choice.platform {
         let tagged = list(&left);
-        left.retain(|candidate| candidate.platform.as_ref().is_some_and(|own| own.matches(platform)));
+        left = best(left, platform);
         if left.is_empty() {
             return Err(Error::NoPlatform { platform: platform.clone(), list: tagged });
         }
@@ -124,10 +87,9 @@ pub(super) fn choose<I: PartialEq>(candidates: Vec<Candidate<I>>, choice: &Choic
     if left.is_empty() {
         return Err(Error::Absent { list: named });
     }
-    let is_default =
-        |candidate: &Candidate<I>| candidate.platform.as_ref().is_some_and(|own| own.to_string() == DEFAULT_PLATFORM);
-    if left.len() > 1 && left.iter().any(is_default) {
-        left.retain(is_default);
+    let host = Platform::of_host();
+    if choice.platform.is_none() && left.len() > 1 && left.iter().any(|candidate| rank(candidate, &host).is_some()) {
+        left = best(left, &host);
     }
     // One image under several names is one image.
     let is_one = left.windows(2).all(|pair| pair[0].image == pair[1].image);
@@ -135,6 +97,33 @@ pub(super) fn choose<I: PartialEq>(candidates: Vec<Candidate<I>>, choice: &Choic
         Some(candidate) if is_one => Ok(candidate),
         last => Err(Error::Several { list: list(&left.into_iter().chain(last).collect::<Vec<_>>()) }),
     }
+}
+
+/// Returns the candidates that suit a platform best, of each name.
+fn best<I>(candidates: Vec<Candidate<I>>, platform: &Platform) -> Vec<Candidate<I>> {
+    let mut ranks: HashMap<Vec<String>, usize> = HashMap::new();
+    for candidate in &candidates {
+        if let Some(rank) = rank(candidate, platform) {
+            let best = ranks.entry(candidate.names.clone()).or_insert(rank);
+            *best = rank.min(*best);
+        }
+    }
+    let is_best = |candidate: &Candidate<I>| {
+        rank(candidate, platform).is_some_and(|rank| ranks.get(&candidate.names) == Some(&rank))
+    };
+    candidates.into_iter().filter(is_best).collect()
+}
+
+fn rank<I>(candidate: &Candidate<I>, platform: &Platform) -> Option<usize> {
+    platform.rank(candidate.platform.as_ref()?)
+}
+
+fn list(elements: &[impl Display]) -> String {
+    let mut shown: Vec<String> = elements.iter().take(MAX_LISTED).map(ToString::to_string).collect();
+    if elements.len() > MAX_LISTED {
+        shown.push(format!("and {} more", elements.len() - MAX_LISTED));
+    }
+    shown.join(", ")
 }
 
 /// Returns whether `requested` is this name: in full, as docker shortens it, or its tag alone.
@@ -166,7 +155,9 @@ mod tests {
     fn chosen(candidates: &[Candidate<u32>], tag: &str, platform: &str) -> Result<u32, String> {
         let tag = Some(tag.to_owned()).filter(|tag| !tag.is_empty());
         let choice = Choice { tag, platform: platform.parse().ok() };
-        choose(candidates.to_vec(), &choice).map(|candidate| candidate.image).map_err(|error| error.to_string())
+        choose(Candidates { images: candidates.to_vec(), others: Vec::new() }, &choice)
+            .map(|candidate| candidate.image)
+            .map_err(|error| error.to_string())
     }
 
     #[test]
@@ -213,14 +204,42 @@ mod tests {
             candidate("web:1", "linux/amd64", 3),
             candidate("web:1", "linux/arm64/v8", 4),
         ];
-        for (platform, expected) in [("", 3), ("linux/arm/v7", 2), ("linux/arm64", 4), ("arm64", 4), ("amd64", 3)] {
+        for (platform, expected) in [
+            ("", 3),
+            ("linux/arm/v7", 2),
+            ("linux/arm", 2),
+            ("linux/arm/v8", 2),
+            ("linux/arm/v6", 1),
+            ("linux/arm64", 4),
+            ("Linux/AArch64", 4),
+            ("arm64", 4),
+            ("amd64", 3),
+            ("x86_64", 3),
+            ("linux/amd64/v3", 3),
+        ] {
             assert_eq!(chosen(&candidates, "", platform), Ok(expected), "{platform}");
         }
-        assert!(
-            chosen(&candidates, "", "linux/arm").unwrap_err().contains("web:1 (linux/arm/v6), web:1 (linux/arm/v7)")
-        );
+        assert_eq!(chosen(&candidates[..2], "", "arm64"), Ok(2));
+        assert_eq!(chosen(&candidates[..1], "", "linux/arm/v7"), Ok(1));
+        let error = chosen(&candidates, "", "linux/arm/v5").unwrap_err();
+        assert!(error.contains("web:1 (linux/arm/v6), web:1 (linux/arm/v7)"), "{error}");
         assert!(chosen(&candidates, "", "windows/amd64").unwrap_err().contains("windows/amd64"));
         assert!(chosen(&candidates[..2], "", "").unwrap_err().contains("--platform"));
+    }
+
+    #[test]
+    fn the_level_of_amd64_decides_within_a_name_and_not_between_names() {
+        let [v1, v2, v4] = [("linux/amd64", 1), ("linux/amd64/v2", 2), ("linux/amd64/v4", 4)]
+            .map(|(platform, image)| candidate("web:1", platform, image));
+        let all = [v1.clone(), v2.clone(), v4.clone()];
+        for (platform, expected) in
+            [("", 1), ("amd64", 1), ("linux/amd64/v2", 2), ("linux/amd64/v3", 2), ("linux/amd64/v4", 4)]
+        {
+            assert_eq!(chosen(&all, "", platform), Ok(expected), "{platform}");
+        }
+        assert!(chosen(&[v2.clone(), v4], "", "amd64").unwrap_err().contains("web:1 (linux/amd64/v2)"));
+        let other = Candidate { names: vec!["db:1".to_owned()], ..v1 };
+        assert!(chosen(&[v2, other], "", "linux/amd64/v3").unwrap_err().starts_with("contains several images"));
     }
 
     #[test]
@@ -235,12 +254,5 @@ mod tests {
     fn one_image_with_two_names_is_unambiguous() {
         let candidates = [candidate("web:1", "linux/amd64", 7), candidate("web:latest", "linux/amd64", 7)];
         assert_eq!(chosen(&candidates, "", ""), Ok(7));
-    }
-
-    #[test]
-    fn an_invalid_platform_is_refused() {
-        for text in ["", "/", "linux/", "a/b/c/d"] {
-            assert!(text.parse::<Platform>().is_err(), "{text}");
-        }
     }
 }

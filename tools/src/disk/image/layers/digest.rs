@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use sha2::{Digest as _, Sha256, Sha512};
 
 /// The expected hash of a content.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Digest {
     text: String,
 }
@@ -34,6 +34,18 @@ impl Digest {
         (is_hex && digits.len() == length).then(|| Self { text: text.to_owned() })
     }
 
+    /// Computes the SHA-256 of a content.
+    pub(super) fn of(content: &[u8]) -> Self {
+        let mut hasher = Hasher::Sha256(Sha256::new());
+        hasher.update(content);
+        Self { text: format!("sha256:{}", hasher.finish()) }
+    }
+
+    /// Returns the hexadecimal digits.
+    pub(super) fn digits(&self) -> &str {
+        self.text.split(':').nth(1).unwrap_or_default()
+    }
+
     /// Returns the path of the content in an OCI layout.
     pub(super) fn blob(&self) -> String {
         format!("blobs/{}", self.text.replacen(':', "/", 1))
@@ -41,7 +53,7 @@ impl Digest {
 
     /// Returns the first 12 digits.
     pub(super) fn short(&self) -> String {
-        self.text.split(':').nth(1).unwrap_or_default().chars().take(12).collect()
+        self.digits().chars().take(12).collect()
     }
 
     /// Compares the content with the digest.
@@ -87,28 +99,31 @@ impl Hasher {
 /// Passes content through, and returns an error at its end if it does not match its digest.
 pub(super) struct Verified<R> {
     input: R,
-    expected: Digest,
-    hasher: Option<Hasher>,
+    expected: Option<(Digest, Hasher)>,
 }
 
 impl<R: Read> Verified<R> {
-    pub(super) fn new(input: R, expected: Digest) -> Self {
-        let hasher = Some(expected.hasher());
-        Self { input, expected, hasher }
+    /// Creates the reader; without a digest, nothing is compared.
+    pub(super) fn new(input: R, expected: Option<Digest>) -> Self {
+        let expected = expected.map(|digest| {
+            let hasher = digest.hasher();
+            (digest, hasher)
+        });
+        Self { input, expected }
     }
 }
 
 impl<R: Read> Read for Verified<R> {
     fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
         let count = self.input.read(target)?;
-        if let Some(hasher) = &mut self.hasher {
+        if let Some((_, hasher)) = &mut self.expected {
             hasher.update(&target[..count]);
         }
         if count == 0
             && !target.is_empty()
-            && let Some(hasher) = self.hasher.take()
+            && let Some((digest, hasher)) = self.expected.take()
         {
-            self.expected.compare(hasher).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            digest.compare(hasher).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         }
         Ok(count)
     }
@@ -128,7 +143,7 @@ mod tests {
             let digest = Digest::parse(text).unwrap();
             let read = |content: &[u8]| {
                 let mut output = Vec::new();
-                Verified::new(content, digest.clone()).read_to_end(&mut output).map(|_| output)
+                Verified::new(content, Some(digest.clone())).read_to_end(&mut output).map(|_| output)
             };
             assert_eq!(read(b"content").unwrap(), b"content");
             for other in [&b"contenT"[..], b"conten", b"content ", b""] {

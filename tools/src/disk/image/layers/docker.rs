@@ -3,10 +3,12 @@
 
 use serde_json::Value;
 
-use super::choice::{Candidate, Platform};
+use super::choice::{Candidate, Candidates};
 use super::digest::{Digest, Mismatch};
+use super::platform::Platform;
 use super::store::Store;
-use super::{Check, Error, Found, Layer};
+use super::{Error, Found, Layer};
+use crate::archive::contents;
 
 const MANIFEST: &str = "manifest.json";
 
@@ -17,15 +19,8 @@ pub(super) struct Saved {
     layers: Vec<String>,
 }
 
-/// Returns whether `manifest.json` is from `docker save`: other programs have files of this name.
-pub(super) fn is_manifest(store: &Store) -> bool {
-    let elements = store.document(MANIFEST).and_then(|bytes| parse_json(bytes, MANIFEST));
-    let is_image = |element: &Value| element.get("Config").is_some() && element.get("Layers").is_some();
-    elements.is_ok_and(|elements| elements.as_array().is_some_and(|all| all.iter().all(is_image)))
-}
-
 /// Returns all images of the list.
-pub(super) fn candidates(store: &Store) -> Result<Vec<Candidate<Saved>>, Error> {
+pub(super) fn candidates(store: &Store) -> Result<Candidates<Saved>, Error> {
     let manifest = parse_json(store.document(MANIFEST)?, MANIFEST)?;
     let problem = |problem| Error::Document { name: MANIFEST.to_owned(), problem };
     let elements = manifest.as_array().ok_or_else(|| problem("it is not a list"))?;
@@ -36,7 +31,8 @@ pub(super) fn candidates(store: &Store) -> Result<Vec<Candidate<Saved>>, Error> 
         let platform = Platform::of(&parse_json(configuration(store, config)?, config)?);
         Ok(Candidate { names, platform, is_present: true, image: Saved { config: config.to_owned(), layers } })
     };
-    elements.iter().map(candidate).collect()
+    let images = elements.iter().map(candidate).collect::<Result<_, Error>>()?;
+    Ok(Candidates { images, others: Vec::new() })
 }
 
 /// Reads an image's configuration, which has the digests of its uncompressed layers.
@@ -51,7 +47,7 @@ pub(super) fn find(store: &Store, saved: &Saved) -> Result<Found, Error> {
     }
     let layer = |(name, digest): (&String, &String)| {
         let digest = Digest::parse(digest).ok_or_else(|| problem("it has an invalid digest"))?;
-        Ok(Layer { name: name.clone(), check: Check::Content(digest) })
+        Ok(Layer { name: name.clone(), stored: None, content: Some(digest) })
     };
     let layers = saved.layers.iter().zip(&digests).map(layer).collect::<Result<_, Error>>()?;
     let id = named_digest(&saved.config).map_or_else(|| saved.config.clone(), |digest| digest.short());
@@ -77,9 +73,14 @@ fn named_digest(name: &str) -> Option<Digest> {
 
 /// Parses JSON.
 pub(super) fn parse_json(bytes: Vec<u8>, name: &str) -> Result<Value, Error> {
-    serde_json::from_slice(&bytes).map_err(|error| Error::Json { name: name.to_owned(), error })
+    contents::parse_json(&bytes).map_err(|error| Error::Json { name: name.to_owned(), error })
 }
 
-fn strings(document: &Value, key: &str) -> Option<Vec<String>> {
-    document.get(key)?.as_array()?.iter().map(|value| value.as_str().map(str::to_owned)).collect()
+/// Returns a list of texts; `null`, as Go writes an empty list, is one.
+pub(super) fn strings(document: &Value, key: &str) -> Option<Vec<String>> {
+    let list = document.get(key)?;
+    if list.is_null() {
+        return Some(Vec::new());
+    }
+    list.as_array()?.iter().map(|value| value.as_str().map(str::to_owned)).collect()
 }

@@ -4,7 +4,7 @@
 //! thread, which decompresses it and checks its digest. When a higher layer replaces or hides a file, the file was already
 //! written; its blocks become free in the file system, and a hole in the disk.
 //!
-//! - `choice`: selects one of several images
+//! - `choice`, `platform`: selects one of several images
 //! - `oci`, `docker`: the two forms of archive
 //! - `store`, `digest`: finds parts by name, and checks them
 //! - `names`: the meaning of names in an archive and in a layer
@@ -14,17 +14,19 @@ mod digest;
 mod docker;
 mod names;
 mod oci;
+mod platform;
 mod store;
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::thread::{self, Scope};
 
-pub use choice::{Choice, Platform};
-pub(super) use names::{Class, classify};
+pub use choice::Choice;
+pub use platform::Platform;
 
 use super::Counts;
 use super::archive;
+use crate::archive::contents::{Contents, Incomplete, Survey};
 use crate::archive::tar::{self, Entry, Reader};
 use crate::cli::progress::{Counted, Progress};
 use crate::compress::{self, Ahead, ahead};
@@ -94,9 +96,15 @@ pub enum Error {
         /// The error.
         error: runrecord::Error,
     },
+    /// An image in layers that is not whole.
+    #[error("{0}")]
+    Incomplete(#[from] Incomplete),
     /// The archive has no image.
     #[error("contains no image")]
     NoImage,
+    /// The archive has other things than images.
+    #[error("contains no image; it has {0}")]
+    NoImageBut(String),
     /// No image of this name.
     #[error("has no image {tag}; it has {list}")]
     NoTag {
@@ -125,29 +133,37 @@ pub enum Error {
         /// All images.
         list: String,
     },
-    /// An artifact that is not a container image.
-    #[error("is not a container image: its configuration has type {0:?}")]
-    NoContainer(String),
     /// An image for another system.
     #[error("is an image for {0}; the machine runs Linux")]
     System(Platform),
+    /// A layer of another type.
+    #[error("layer {digest} is of type {media_type}; only tars can be read")]
+    LayerType {
+        /// Its digest.
+        digest: String,
+        /// Its type.
+        media_type: String,
+    },
+    /// A layer that may not be copied with the image.
+    #[error("refers to {name}, which its publisher does not allow to copy with the image; add it from {from}")]
+    Foreign {
+        /// Its name.
+        name: String,
+        /// The URLs.
+        from: String,
+    },
     /// An encrypted layer.
     #[error("layer {0} is encrypted; decrypt the image first")]
     Encrypted(String),
 }
 
-/// The digest of a layer.
-enum Check {
-    /// Digest of the stored part.
-    Stored(Digest),
-    /// Digest of the uncompressed content.
-    Content(Digest),
-}
-
 /// One layer.
 struct Layer {
     name: String,
-    check: Check,
+    /// Digest of the stored part.
+    stored: Option<Digest>,
+    /// Digest of the uncompressed content.
+    content: Option<Digest>,
 }
 
 /// An image's parts.
@@ -169,35 +185,40 @@ pub struct Layers {
 }
 
 impl Layers {
-    /// Detects an archive of layers, or a folder with one, and selects an image. Any other file is returned, at its
-    /// original position.
+    /// Opens an image in an archive. `None` if the archive has the files of a root.
     ///
     /// # Errors
-    /// An archive that cannot be read; a missing image; an ambiguous choice.
-    pub fn open(file: File, choice: &Choice) -> Result<Result<Self, File>, Error> {
-        let is_folder = file.metadata().map_err(tar::Error::Read)?.is_dir();
-        let store = if is_folder {
-            Store::Folder(file)
-        } else {
-            match Store::index(file)? {
-                Ok(store) => store,
-                Err(file) => return Ok(Err(file)),
+    /// An archive that cannot be read; an incomplete or missing image; an ambiguous choice.
+    pub fn open(archive: File, choice: &Choice) -> Result<Option<Self>, Error> {
+        let (store, survey) = Store::index(archive)?;
+        Ok(Self::select(store, &survey, choice)?.ok())
+    }
+
+    /// Opens an image in a folder. Returns a folder with the files of a root.
+    ///
+    /// # Errors
+    /// See [`Layers::open`].
+    pub fn open_folder(folder: File, choice: &Choice) -> Result<Result<Self, Option<File>>, Error> {
+        let (store, survey) = Store::folder(folder)?;
+        Ok(Self::select(store, &survey, choice)?.map_err(Store::into_folder))
+    }
+
+    fn select(mut store: Store, survey: &Survey, choice: &Choice) -> Result<Result<Self, Store>, Error> {
+        let form = survey.decide(&mut &store)?;
+        store.set_form(form);
+        let index = match form {
+            Contents::Root => return Ok(Err(store)),
+            Contents::Saved => {
+                let candidate = choose(docker::candidates(&store)?, choice)?;
+                let found = docker::find(&store, &candidate.image)?;
+                return Self::new(store, found, candidate.names, candidate.platform).map(Ok);
             }
+            Contents::Layout => "index.json",
+            Contents::Directory => "manifest.json",
         };
-        if store.has("oci-layout") && store.has("index.json") {
-            let candidate = choose(oci::candidates(&store)?, choice)?;
-            let found = oci::find(&store, &candidate.image)?;
-            return Self::new(store, found, candidate.names, candidate.platform).map(Ok);
-        }
-        if docker::is_manifest(&store) {
-            let candidate = choose(docker::candidates(&store)?, choice)?;
-            let found = docker::find(&store, &candidate.image)?;
-            return Self::new(store, found, candidate.names, candidate.platform).map(Ok);
-        }
-        match store {
-            Store::Folder(folder) => Ok(Err(folder)),
-            Store::Archive { .. } => Err(Error::NoImage),
-        }
+        let candidate = choose(oci::candidates(&store, index)?, choice)?;
+        let found = oci::find(&store, &candidate.image)?;
+        Self::new(store, found, candidate.names, candidate.platform).map(Ok)
     }
 
     fn new(store: Store, found: Found, names: Vec<String>, platform: Option<Platform>) -> Result<Self, Error> {
@@ -233,7 +254,7 @@ impl Layers {
         for (number, layer) in (1..).zip(&self.layers) {
             builder.begin_layer();
             let progress = counts.progress;
-            let result = thread::scope(|scope| apply(self.content(scope, layer, progress)?, builder, counts));
+            let result = thread::scope(|scope| apply(self.content(scope, layer, progress)?, number, builder, counts));
             if let Err(error) = result {
                 // Damage causes many errors; a digest mismatch is reported instead of them.
                 let error = self.damage(layer).unwrap_or(error);
@@ -252,31 +273,32 @@ impl Layers {
     ) -> Result<Ahead, super::Error> {
         let part = Counted { input: self.store.open(&layer.name)?, progress };
         let read = |error| super::Error::Archive(tar::Error::Read(error));
-        Ok(match &layer.check {
-            Check::Stored(digest) => {
-                ahead(scope, compress::decoder(Verified::new(part, digest.clone())).map_err(read)?.1)
-            }
-            Check::Content(digest) => {
-                ahead(scope, Verified::new(compress::decoder(part).map_err(read)?.1, digest.clone()))
-            }
-        })
+        let stored = Verified::new(part, layer.stored.clone());
+        let (_, content) = compress::decoder(stored).map_err(read)?;
+        Ok(ahead(scope, Verified::new(content, layer.content.clone())))
     }
 
     /// Reads a layer to its end after an error. Returns a digest mismatch, if there is one.
     fn damage(&self, layer: &Layer) -> Option<super::Error> {
-        let Check::Stored(digest) = &layer.check else { return None };
         let part = self.store.open(&layer.name).ok()?;
-        let error = io::copy(&mut Verified::new(part, digest.clone()), &mut io::sink()).err()?;
+        let error = io::copy(&mut Verified::new(part, layer.stored.clone()), &mut io::sink()).err()?;
         let is_mismatch = error.get_ref().is_some_and(|inner| inner.is::<Mismatch>());
         is_mismatch.then_some(super::Error::Archive(tar::Error::Read(error)))
     }
 }
 
 /// Applies one layer. The end mark may be missing: the digest shows that the layer is complete.
-fn apply(input: impl Read, builder: &mut Builder, counts: &mut Counts) -> Result<(), super::Error> {
+fn apply(input: impl Read, number: usize, builder: &mut Builder, counts: &mut Counts) -> Result<(), super::Error> {
     let mut reader = Reader::new(input).accept_missing_end(true);
     let mut entry = Entry::default();
-    while reader.next(&mut entry)? {
+    loop {
+        match reader.next(&mut entry) {
+            Ok(true) => {}
+            // A layer without changes may have no bytes at all.
+            Ok(false) | Err(tar::Error::Empty) => break,
+            Err(tar::Error::NotTar) => return Err(super::Error::NoTar),
+            Err(error) => return Err(error.into()),
+        }
         match mark(&entry.path) {
             Mark::None => archive::add(builder, &mut reader, &entry, counts)?,
             Mark::Hidden { directory, name } => builder.hide(directory, name)?,
@@ -284,6 +306,7 @@ fn apply(input: impl Read, builder: &mut Builder, counts: &mut Counts) -> Result
             Mark::DriverData => {}
         }
     }
+    counts.note_end(Some(number), reader.after_end());
     builder.end_layer()?;
     builder.discard(b"", AUFS_LINKS)?;
     Ok(())

@@ -1,36 +1,4 @@
-//! Names in an archive of layers, and whiteout names in a layer.
-
-/// The kind of a name, which shows whether the archive consists of layers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::disk::image) enum Class {
-    /// A part of an image, named by its hash.
-    Layer,
-    /// A name found in archives of layers and in others.
-    Neutral,
-    /// A name that no archive of layers has.
-    Foreign,
-}
-
-/// Classifies the names of archives of layers: those of OCI layouts (`blobs/sha256/HASH`), of docker (`HASH/layer.tar`,
-/// `HASH.json`), podman (`HASH.tar`) and of builders (`HASH.tar.gz`, `sha256:HASH`).
-pub(in crate::disk::image) fn classify(path: &[u8]) -> Class {
-    let name = normalize(b"", path);
-    let name = name.as_slice();
-    match name {
-        b"" | b"oci-layout" | b"index.json" | b"manifest.json" | b"repositories" | b"blobs" | b"blobs/sha256"
-        | b"blobs/sha512" => return Class::Neutral,
-        _ => {}
-    }
-    let name = [&b"blobs/sha256/"[..], b"blobs/sha512/", b"sha256:"]
-        .iter()
-        .find_map(|prefix| name.strip_prefix(*prefix))
-        .unwrap_or(name);
-    let digits = name.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
-    let is_hash = matches!(digits, 64 | 128);
-    let rest = &name[digits..];
-    let is_known = rest.is_empty() || rest.starts_with(b"/") || matches!(rest, b".json" | b".tar" | b".tar.gz");
-    if is_hash && is_known { Class::Layer } else { Class::Foreign }
-}
+//! Paths in an archive of layers, and whiteout names in a layer.
 
 /// The meaning of an entry of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,22 +60,6 @@ pub(super) fn normalize(base: &[u8], path: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_of_archives_of_layers_are_classified() {
-        let hash = "0123456789abcdef".repeat(4);
-        for name in ["", "/", "/layer.tar", "/VERSION", ".json", ".tar", ".tar.gz"] {
-            assert_eq!(classify(format!("{hash}{name}").as_bytes()), Class::Layer, "{name}");
-        }
-        assert_eq!(classify(format!("./blobs/sha256/{hash}").as_bytes()), Class::Layer);
-        assert_eq!(classify(format!("sha256:{hash}").as_bytes()), Class::Layer);
-        for name in ["./", "blobs/", "blobs/sha256/", "oci-layout", "./index.json", "manifest.json", "repositories"] {
-            assert_eq!(classify(name.as_bytes()), Class::Neutral, "{name}");
-        }
-        for name in ["bin/", "etc/passwd", ".dockerenv", "blobs/x", &hash[1..], &format!("{hash}0")] {
-            assert_eq!(classify(name.as_bytes()), Class::Foreign, "{name}");
-        }
-    }
 
     #[test]
     fn marks_are_found_in_any_directory() {

@@ -1,18 +1,27 @@
-//! Makes the archive a seekable file: contents are read in the order of names, not in that of the archive.
+//! Makes an archive a plain seekable file, whose members are read in another order than that of the archive.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 
-use super::Error;
-use crate::archive::tar;
 use crate::compress;
 
 const COPY_BYTES: usize = 256 << 10;
 
+/// Why an archive cannot be made seekable.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The archive cannot be read.
+    #[error("cannot be read: {0}")]
+    Read(io::Error),
+    /// It cannot be copied to a file.
+    #[error("cannot be copied to a temporary file: {0}; TMPDIR sets the directory")]
+    Temporary(io::Error),
+}
+
 /// Returns `input` itself if it is a plain file. A pipe, or a compressed file (gzip, xz, zstd or bzip2), is copied to a
 /// temporary file (in `TMPDIR`), which has no name and is removed with the process.
-pub(super) fn seekable(mut input: File) -> Result<File, Error> {
-    let read = tar::Error::Read;
+pub(crate) fn seekable(mut input: File) -> Result<File, Error> {
+    let read = Error::Read;
     let is_file = input.metadata().map_err(read)?.is_file() && input.stream_position().map_err(read)? == 0;
     let (method, content) = compress::decoder(&input).map_err(read)?;
     if method.is_some() || !is_file {
@@ -32,7 +41,7 @@ fn spool(mut input: impl Read) -> Result<File, Error> {
             Ok(0) => break,
             Ok(count) => file.write_all(&buffer[..count]).map_err(Error::Temporary)?,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(tar::Error::Read(error).into()),
+            Err(error) => return Err(Error::Read(error)),
         }
     }
     file.rewind().map_err(Error::Temporary)?;

@@ -1,0 +1,35 @@
+//! Without the feature: the workload has the console.
+
+use whit::time::NEVER;
+
+use crate::end::End;
+use crate::machine::Machine;
+use crate::port::Ports;
+use crate::sys::fd::Fd;
+
+#[derive(Default)]
+pub(crate) struct Streams;
+
+pub(crate) fn open(_: &mut Machine<'_>) -> Result<bool, End> {
+    Ok(false)
+}
+
+pub(crate) fn refuse(_: &Machine<'_>) {}
+
+pub(crate) fn finish(_: &mut Machine<'_>, _: u8) {}
+
+impl Streams {
+    pub(crate) fn enter(&self) {}
+
+    pub(crate) fn advance(&mut self, _: &Ports) -> u64 {
+        NEVER
+    }
+
+    pub(crate) fn blocked_port<'a>(&self, _: &'a Ports) -> Option<&'a Fd> {
+        None
+    }
+
+    pub(crate) fn take_signals(&mut self) -> u64 {
+        0
+    }
+}
