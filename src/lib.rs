@@ -18,6 +18,7 @@ pub mod dirent;
 pub mod error;
 pub mod features;
 pub mod frame;
+pub mod interpreter;
 pub mod ip;
 pub mod ipv4;
 pub mod ipv6;

@@ -25,7 +25,7 @@ pub(crate) fn write(sources: &Sources<'_>, options: &Options<'_>, network: Optio
     let uname = uname();
     let hostname = Text(uname.nodename().to_bytes());
     part!("{}\n", hostname);
-    own_files::write(c"etc/hostname");
+    own_files::write(c"etc/hostname", false);
 
     let _ = Line.write_str(MARK);
     part!("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n");
@@ -33,25 +33,30 @@ pub(crate) fn write(sources: &Sources<'_>, options: &Options<'_>, network: Optio
         Some(lease) => part!("{} {}\n", lease.address, hostname),
         None => part!("127.0.1.1 {}\n", hostname),
     }
-    own_files::write(c"etc/hosts");
+    own_files::write(c"etc/hosts", false);
 
     // Written without a lease too: the DNS servers of a lost lease are removed.
     let _ = Line.write_str(MARK);
+    // docker replaces the image's own always, and the init as soon as there are servers.
+    let mut has_servers = false;
     for source in Source::STRONGEST_FIRST {
         for given in sources.each(*source).filter(|given| given.name == b"nameserver") {
             let text = given.text;
             let bare = text.strip_prefix(b"[").and_then(|text| text.strip_suffix(b"]"));
             let text = if Feature::StaticIp.is_enabled() { bare.unwrap_or(text) } else { text };
             if ipv4::parse(text).is_some() || Feature::StaticIp.is_enabled() && ipv6::parse(text).is_some() {
+                has_servers = Feature::Details.is_enabled();
                 part!("nameserver {}\n", Text(text));
             }
         }
     }
     for server in lease.map_or(&[][..], |lease| &lease.name_servers) {
+        has_servers = Feature::Details.is_enabled();
         address_line("nameserver ", *server);
     }
     if let (true, Some(network)) = (Feature::Ipv6.is_enabled(), network) {
         for server in network.name_servers() {
+            has_servers = Feature::Details.is_enabled();
             part!("nameserver {}", &server.address);
             if server.address.is_link_local() {
                 part!("%{}", Text(network.name_of(server.interface)));
@@ -66,7 +71,7 @@ pub(crate) fn write(sources: &Sources<'_>, options: &Options<'_>, network: Optio
             part!("search{}{}\n", Text(leased), Text(advertised));
         }
     }
-    own_files::write(c"etc/resolv.conf");
+    own_files::write(c"etc/resolv.conf", has_servers);
     if Feature::LeaseFile.is_enabled() {
         write_lease(lease);
     }
@@ -99,7 +104,7 @@ fn write_lease(lease: Option<&Lease>) {
             number_line("EXPIRY=", times.expiry_s);
         }
     }
-    own_files::write(LEASE_FILE);
+    own_files::write(LEASE_FILE, false);
 }
 
 #[inline(never)]

@@ -167,7 +167,7 @@ const DATA_TMPFS: &[u8] = b"mode=1777,";
 /// Binds /dev, /proc and /sys, with the mounts in them, into the root. Returns whether the boot can go on. Failures are logged.
 ///
 /// A link or a file of the image in the place of a directory ends the boot, as runc refuses such an image (libcontainer,
-/// mountToRootfs()). A mount whose directory is missing in a read-only root is skipped.
+/// mountToRootfs()), and so does a directory that is missing in a read-only root.
 pub(crate) fn bind_system_mounts() -> bool {
     let mut all = true;
     for target in texts(b"/mnt/dev\0/mnt/proc\0/mnt/sys\0") {
@@ -176,7 +176,7 @@ pub(crate) fn bind_system_mounts() -> bool {
         inside::leave();
         if let Err(errno) = bound {
             log_failure("mount ", target.to_bytes(), errno);
-            all &= errno == Errno::ROFS;
+            all = false;
         }
     }
     all

@@ -17,7 +17,7 @@ use crate::inside;
 use crate::machine::Machine;
 use crate::shutdown;
 use crate::sys::c_str;
-use crate::sys::call::{unlink_at, unmount};
+use crate::sys::call::{exists, unlink_at, unmount};
 use crate::sys::fd::{self, Fd};
 use crate::workload::{enter_root, execute, fill};
 
@@ -43,9 +43,12 @@ pub(crate) fn hand_over(machine: &mut Machine<'_>) -> u8 {
     {
         return code;
     }
-    // Not a container, even if an engine left its files in the image: without this variable, systemd detects one by /.dockerenv
-    // (its Container Interface), and neither starts udev nor unmounts the root.
-    let _ = env.set(b"container=", b"");
+    // Not a container, even if docker left its mark in the image: without this variable, systemd detects one by it (its Container
+    // Interface), and neither starts udev nor unmounts the root. Without the mark, systemd-detect-virt would report a container because
+    // of the variable. podman's mark is in /run, which is empty.
+    if exists(c"/.dockerenv") {
+        let _ = env.set(b"container=", b"");
+    }
     // `execute` returns only on failure.
     let mut code = NOT_FOUND;
     let given = machine.options.value(Value::Init);

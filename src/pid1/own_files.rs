@@ -1,4 +1,5 @@
-//! The files that the init writes into the root. It replaces only files that are empty or begin with [`MARK`], never the image's own.
+//! The files that the init writes into the root. It replaces only files that are empty or begin with [`MARK`], never the image's own;
+//! except resolv.conf, which is that of the host where the image was built, as soon as there are DNS servers.
 
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -29,11 +30,12 @@ pub(crate) fn set_readers() {
     HAS_READERS.store(true, Ordering::Relaxed);
 }
 
-/// Writes the text buffer ([`Line`](console::Line)) to a file of the root. A failure is logged once per file.
-pub(crate) fn write(path: &CStr) {
+/// Writes the text buffer ([`Line`](console::Line)) to a file of the root. A failure is logged once per file. With `any`, the file may be
+/// the image's own.
+pub(crate) fn write(path: &CStr, any: bool) {
     /// A bit for each length of a path: no two of these files have paths of the same length.
     static FAILED: AtomicU32 = AtomicU32::new(0);
-    if let Err(errno) = console::finish(|text| write_inside(path, text)) {
+    if let Err(errno) = console::finish(|text| write_inside(path, text, any)) {
         let bit = 1u32.wrapping_shl(path.count_bytes() as u32);
         if FAILED.load(Ordering::Relaxed) & bit == 0 {
             FAILED.store(FAILED.load(Ordering::Relaxed) | bit, Ordering::Relaxed);
@@ -42,8 +44,8 @@ pub(crate) fn write(path: &CStr) {
     }
 }
 
-/// Writes a file in the root if the image has none, an empty one (as docker export leaves it), or an older one of the init's.
-fn write_inside(path: &CStr, text: &[u8]) -> Result<(), Errno> {
+/// Writes a file in the root if the image has none, an empty one (as docker export leaves it), or an older one of the init's; or `any`.
+fn write_inside(path: &CStr, text: &[u8], any: bool) -> Result<(), Errno> {
     let file = match inside::open(path, OFlags::RDWR) {
         Err(Errno::NOENT) => None,
         file => Some(file?),
@@ -51,7 +53,7 @@ fn write_inside(path: &CStr, text: &[u8]) -> Result<(), Errno> {
     if let Some(file) = &file {
         let mut room = files::buffer::<MAX_LINE>();
         let old = &*fd::read(file, &mut room)?;
-        if old == text || !old.is_empty() && strip_prefix(old, MARK.as_bytes()).is_none() {
+        if old == text || !any && !old.is_empty() && strip_prefix(old, MARK.as_bytes()).is_none() {
             return Ok(());
         }
         if !HAS_READERS.load(Ordering::Relaxed) && overwrite(file, text).is_ok() {

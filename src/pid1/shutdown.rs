@@ -4,6 +4,7 @@ use core::ffi::CStr;
 
 use linux_raw_sys::general::{__WALL, __WCLONE, MS_RDONLY};
 use rustix::fs::{OFlags, sync};
+use rustix::process::{Pid, getpgid};
 use rustix::system::RebootCommand;
 use whit::contract::ROOT;
 use whit::error::Errno;
@@ -96,6 +97,16 @@ pub(crate) fn reboot(command: RebootCommand) {
     let _ = rustix::system::reboot(command);
 }
 
+/// Sends a signal to the workload's process group, and to the workload if it has left that.
+#[inline(never)]
+pub(crate) fn signal_workload(workload: Pid, signal: u8) {
+    let number = workload.as_raw_pid();
+    let _ = kill(-number, signal);
+    if Feature::Details.is_enabled() && getpgid(Some(workload)) != Ok(workload) {
+        let _ = kill(number, signal);
+    }
+}
+
 /// Sends STOPSIGNAL to the workload, or to the daemons it left; SIGTERM to the rest once it has ended; SIGKILL after the grace time.
 fn stop_processes(machine: &mut Machine<'_>) {
     let stop_signal = machine.options.stop_signal;
@@ -105,8 +116,10 @@ fn stop_processes(machine: &mut Machine<'_>) {
         let _ = kill(-shell.as_raw_pid(), signal::HUP);
     }
     let mut workload_stops = machine.workload.is_some();
-    let target = machine.workload.map_or(ALL_PROCESSES, |workload| -workload.as_raw_pid());
-    let _ = kill(target, stop_signal);
+    match machine.workload {
+        Some(workload) => signal_workload(workload, stop_signal),
+        None => drop(kill(ALL_PROCESSES, stop_signal)),
+    }
     while !machine.no_children && now_ms() < deadline_ms {
         if workload_stops && machine.workload.is_none() {
             workload_stops = false;

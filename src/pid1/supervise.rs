@@ -14,7 +14,6 @@ use crate::machine::{Machine, now_ms, signal};
 use crate::message::{error, info};
 use crate::notify;
 use crate::shutdown;
-use crate::sys::process::kill;
 use crate::{streams, terminal, workload};
 
 /// Time from one start of the shell to the next.
@@ -70,7 +69,7 @@ fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
         }
         if let Some(child) = machine.workload {
             for signal in FORWARDED.iter().filter(|signal| wakeup.has(**signal)) {
-                let _ = kill(-child.as_raw_pid(), *signal);
+                shutdown::signal_workload(child, *signal);
             }
         }
     };

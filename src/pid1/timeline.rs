@@ -38,7 +38,7 @@ impl Timeline {
         if own_files::has_run_whit() {
             self.write(MARK, "\n");
             let _ = Line.write_str("\n");
-            own_files::write(TIMELINE_FILE);
+            own_files::write(TIMELINE_FILE, false);
         }
     }
 

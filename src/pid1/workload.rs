@@ -9,13 +9,15 @@ use rustix::process::{Pid, getpid, setpgid};
 use whit::argv::{self, Full, MAX_BYTES, MAX_STRINGS, Strings};
 use whit::contract::{IMAGE_RECORD, NOT_EXECUTABLE, NOT_FOUND, NOT_STARTED, RECORD, ROOT, join, joined_len};
 use whit::error::{Errno, Error};
+use whit::features::Feature;
+use whit::interpreter::{START, interpreter};
 use whit::options::{Options, Sources, Value};
 use whit::passwd;
 use whit::text::{Text, nth, split, split_once};
 
 use crate::caps;
 use crate::console::{lead_session, log_failure, read_or_log};
-use crate::files::{Lines, Path};
+use crate::files::{self, Lines, Path};
 use crate::inside;
 use crate::machine::Machine;
 use crate::message::error;
@@ -166,6 +168,25 @@ fn open_accounts(path: &CStr) -> ManuallyDrop<Option<Fd>> {
 const REASONS: &[u8] =
     b"not found,permission denied,exec format error: not a program for this machine or a #! script,cannot be run";
 
+/// Returns whether a program is there, and its interpreter is not, which is logged: execve(2) has the same error for both.
+#[inline(never)]
+fn lacks_interpreter(path: &CStr) -> bool {
+    if !Feature::Details.is_enabled() {
+        return false;
+    }
+    let mut room = files::buffer::<START>();
+    // A program that may only be executed cannot be read.
+    let start = fd::open(path, OFlags::NONBLOCK).and_then(|file| fd::read(&file, &mut room));
+    let Some(name) = start.ok().and_then(|start| interpreter(start)) else { return false };
+    let (name, line) = match name {
+        [name @ .., b'\r'] => (name, " (its line ends in CR LF)"),
+        name if exists(Path::new().set(name)) => return false,
+        name => (name, ""),
+    };
+    error!("{}: interpreter {}: not found{}", Text(path.to_bytes()), Text(name), line);
+    true
+}
+
 /// Executes the program, searching the environment's PATH; returns the exit code when that fails.
 pub(crate) fn execute(argv: &Strings, env: &Strings) -> u8 {
     let Some(name) = argv.iter().next() else {
@@ -180,12 +201,19 @@ pub(crate) fn execute(argv: &Strings, env: &Strings) -> u8 {
     };
     let mut errno = Errno::NOENT;
     if split_once(name, b'/').is_some() {
-        errno = process::execute(Path::new().set(name), argv, env);
+        let mut path = Path::new();
+        let path = path.set(name);
+        errno = process::execute(path, argv, env);
+        if errno == Errno::NOENT && lacks_interpreter(path) {
+            return NOT_FOUND;
+        }
     } else {
         for directory in split(env.variable(b"PATH").unwrap_or_default(), b':') {
             let directory = if directory.is_empty() { b"." } else { directory };
             let mut path = Path::new();
-            match process::execute(path.join(directory, name), argv, env) {
+            let path = path.join(directory, name);
+            match process::execute(path, argv, env) {
+                Errno::NOENT if lacks_interpreter(path) => return NOT_FOUND,
                 Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG => {}
                 // A later directory may have it with permission.
                 Errno::ACCESS => errno = Errno::ACCESS,

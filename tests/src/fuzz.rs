@@ -26,6 +26,7 @@ pub const TARGETS: &[Target] = &[
     target("root", init::root),
     target("probe", init::probe),
     target("passwd", init::passwd),
+    target("interpreter", init::interpreter),
     target("option_values", init::option_values),
     target("datagram", init::datagram),
     target("dhcp_message", init::dhcp_message),

@@ -10,7 +10,9 @@ use whit::ipv4::{self, Address, UdpChecksum};
 use whit::ipv6::NameServers;
 use whit::options::{Source, Sources};
 use whit::record::Record;
-use whit::{dirent, ip, ipv6, modalias, notify, passwd, pnp, probe, rlimit, root, rtnetlink, sntp, volume};
+use whit::{
+    dirent, interpreter, ip, ipv6, modalias, notify, passwd, pnp, probe, rlimit, root, rtnetlink, sntp, volume,
+};
 
 /// Splits the input at its first NUL.
 fn halves(input: &[u8]) -> (&[u8], &[u8]) {
@@ -77,6 +79,14 @@ pub(super) fn probe(input: &[u8]) {
         let _ = (probe::gpt_entry(&place, 512, number), probe::msdos_uuid(&place, number));
     }
     let _ = probe::gpt_uuid(&place);
+}
+
+/// Finds the interpreter of a program.
+pub(super) fn interpreter(input: &[u8]) {
+    let start = &input[..input.len().min(interpreter::START)];
+    if let Some(name) = interpreter::interpreter(start) {
+        assert!(start.windows(name.len().max(1)).any(|window| window == name) || name.is_empty());
+    }
 }
 
 /// Looks up a user. The input is USER, a NUL, passwd, a NUL, group.

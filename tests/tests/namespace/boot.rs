@@ -264,6 +264,21 @@ fn files_of_the_image_are_left_alone_and_empty_ones_are_filled() {
     finished.powered_off_saying(&["10.1.1.1 mine", "whit", "nameserver 10.1.1.2", "1"]);
 }
 
+/// It is that of the host where the image was built; docker always replaces it.
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn the_images_resolv_conf_yields_to_servers() {
+    let machine = || {
+        Machine::new()
+            .file("/rootfs/etc/resolv.conf", "nameserver 10.1.1.2\n")
+            .file("/rootfs/etc/hosts", "10.1.1.1 mine\n")
+            .script("cat /etc/resolv.conf /etc/hosts")
+    };
+    machine().run().powered_off_saying(&["nameserver 10.1.1.2", "10.1.1.1 mine"]);
+    let finished = machine().command_line("nameserver=10.9.9.9").run();
+    finished.powered_off_saying(&["# written by whit", "nameserver 10.9.9.9", "10.1.1.1 mine"]);
+}
+
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
 fn a_root_without_etc_gets_one_with_the_files() {

@@ -231,7 +231,10 @@ fn a_read_only_root_gets_its_files_whatever_links_it_has() {
         ("/etc/hosts", Some("../../../lib/x"), "127.0.0.1 localhost"),
         ("/etc/hosts", Some("/nowhere"), "127.0.0.1 nothing"),
     ] {
-        let machine = Machine::new().shell().file("/lib/x", "").file("/rootfs/lib/x", "");
+        let mut machine = Machine::new().shell().file("/lib/x", "").file("/rootfs/lib/x", "");
+        for directory in ["/rootfs/dev", "/rootfs/proc", "/rootfs/sys"] {
+            machine = machine.directory(directory);
+        }
         let machine = match target {
             Some(target) => machine.link(&format!("/rootfs{path}"), target),
             None => machine.file(&format!("/rootfs{path}"), ""),

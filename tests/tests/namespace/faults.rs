@@ -61,6 +61,7 @@ const TABLE: &[Row] = &[
     ("fcntl(", "", &["ENOMEM"], GoesOn),
     ("ftruncate(", "", &["EIO", "ENOSPC"], GoesOnSaying),
     ("geteuid(", "", NEVER, GoesOn),
+    ("getpgid(", "", NEVER, GoesOn), // The workload is not reaped yet.
     ("getpid(", "", NEVER, GoesOn),
     ("ioctl(", "", &["EIO"], GoesOn),
     ("kill(", "", &["EPERM"], GoesOn),

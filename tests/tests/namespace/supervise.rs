@@ -111,6 +111,38 @@ fn daemons_get_the_stop_signal() {
     }
 }
 
+/// A program that starts a child, makes it the leader of a process group, joins that, and says so.
+#[rustfmt::skip]
+const LEAVES_ITS_GROUP: [u8; 64 + 6] = [
+    0xb8, 57, 0, 0, 0, 0x0f, 0x05,      // fork()
+    0x85, 0xc0, 0x74, 44,               // test %eax, %eax; jz pause
+    0x89, 0xc7, 0x89, 0xc6,             // mov %eax, %edi; mov %eax, %esi
+    0xb8, 109, 0, 0, 0, 0x0f, 0x05,     // setpgid(child, child)
+    0x31, 0xff,                         // xor %edi, %edi
+    0xb8, 109, 0, 0, 0, 0x0f, 0x05,     // setpgid(0, child)
+    0xbf, 1, 0, 0, 0,                   // mov $1, %edi
+    0x48, 0x8d, 0x35, 21, 0, 0, 0,      // lea 21(%rip), %rsi
+    0xba, 6, 0, 0, 0,                   // mov $6, %edx
+    0xb8, 1, 0, 0, 0, 0x0f, 0x05,       // write(1, "moved\n", 6)
+    0xb8, 34, 0, 0, 0, 0x0f, 0x05,      // pause()
+    0xeb, 0xf7,                         // jmp pause
+    b'm', b'o', b'v', b'e', b'd', b'\n',
+];
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_workload_that_left_its_process_group_gets_signals() {
+    let program = xtask::elf::program(&LEAVES_ITS_GROUP);
+    let mut machine = Machine::new()
+        .bytes("/rootfs/moves", &program)
+        .mode("/rootfs/moves", 0o755)
+        .command_line("entrypoint=/moves whit.grace=1000")
+        .spawn();
+    machine.wait_for("moved\n");
+    machine.signal(Signal::TERM);
+    machine.finish().powered_off_saying(&["whit: exit 143", "whit: power off"]);
+}
+
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
 fn daemons_that_do_not_end_are_killed_after_the_grace_period() {

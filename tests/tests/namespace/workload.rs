@@ -137,7 +137,10 @@ fn an_entrypoint_that_cannot_run_is_logged_with_the_reason() {
         ("/etc", "permission denied (EACCES)", 126),
         ("/etc/text", &format!("{no_format} (ENOEXEC)"), 126),
         ("/etc/empty", &format!("{no_format} (ENOEXEC)"), 126),
-        ("/etc/lost", "not found (ENOENT)", 127),
+        ("/etc/lost", "interpreter /no/interpreter: not found", 127),
+        ("/etc/crlf", "interpreter /bin/sh: not found (its line ends in CR LF)", 127),
+        ("/etc/dynamic", "interpreter /lib64/ld-linux-x86-64.so.2: not found", 127),
+        ("lost", "interpreter /no/interpreter: not found", 127),
         ("/etc/loop", "cannot be run (ELOOP)", 126),
     ] {
         let finished = Machine::new()
@@ -149,10 +152,16 @@ fn an_entrypoint_that_cannot_run_is_logged_with_the_reason() {
             .mode("/rootfs/etc/empty", 0o755)
             .file("/rootfs/etc/lost", "#!/no/interpreter\n")
             .mode("/rootfs/etc/lost", 0o755)
+            .file("/rootfs/etc/crlf", "#!/bin/sh\r\necho\r\n")
+            .mode("/rootfs/etc/crlf", 0o755)
+            .bytes("/rootfs/etc/dynamic", &std::fs::read("/bin/ls").unwrap())
+            .mode("/rootfs/etc/dynamic", 0o755)
+            .file("/rootfs/etc/whit.conf", "env PATH=/nowhere:/etc\n")
             .link("/rootfs/etc/loop", "loop")
             .command_line(&format!("entrypoint={entrypoint}"))
             .run();
-        finished.powered_off_saying(&[&format!("whit: {entrypoint}: {reason}"), &format!("whit: exit {code}")]);
+        let program = if entrypoint == "lost" { "/etc/lost" } else { entrypoint };
+        finished.powered_off_saying(&[&format!("whit: {program}: {reason}"), &format!("whit: exit {code}")]);
     }
 }
 

@@ -17,6 +17,27 @@ const KEPT: &str = "debian";
 const BOOT: &str = "/boot";
 const MODULES: &str = "/lib/modules";
 
+/// Words that spare the kernel work, each with the words that exclude it. In milliseconds of 1577 to the init, with
+/// Debian's 6.1 and one instruction a nanosecond:
+/// - cryptomgr.notests, 878: the kernel tests its own algorithms, which FIPS 140 asks for;
+/// - no_timer_check, 23: it tests whether the timer's interrupt arrives, which it does in QEMU. It does not on a busy host in time, and
+///   the kernel then complains of the BIOS.
+const FASTER: [(&str, &[&str]); 2] =
+    [("cryptomgr.notests", &["fips", "cryptomgr"]), ("no_timer_check", &["no_timer_check"])];
+
+/// Returns the first words of a machine's kernel command line, without those that the words `more` exclude.
+#[must_use]
+pub fn kernel_line(more: &str) -> String {
+    let mut line = "console=ttyS0 quiet panic=-1".to_owned();
+    for (word, exclude) in FASTER {
+        if !exclude.iter().any(|other| more.contains(other)) {
+            line.push(' ');
+            line.push_str(word);
+        }
+    }
+    line
+}
+
 /// A kernel and its modules.
 pub struct Kernel {
     /// The file that QEMU loads.
@@ -114,6 +135,12 @@ mod tests {
     fn the_error_for_a_missing_kernel_has_its_path() {
         let absent = Path::new("/absent/vmlinuz");
         assert!(Kernel::given(absent, None).err().unwrap().contains("/absent/vmlinuz: No such file"));
+    }
+
+    #[test]
+    fn words_that_spare_work_can_be_excluded() {
+        assert_eq!(kernel_line(""), "console=ttyS0 quiet panic=-1 cryptomgr.notests no_timer_check");
+        assert_eq!(kernel_line("fips=1"), "console=ttyS0 quiet panic=-1 no_timer_check");
     }
 
     #[test]

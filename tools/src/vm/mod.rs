@@ -11,6 +11,6 @@ mod timeline;
 
 pub use cache::{Cache, Key};
 pub use console::Clean;
-pub use kernel::Kernel;
+pub use kernel::{Kernel, kernel_line};
 pub use share::{Daemon, ShareKind, Volume};
 pub use timeline::Timeline;

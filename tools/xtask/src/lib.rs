@@ -5,6 +5,7 @@
 
 pub mod bench;
 pub mod crates;
+pub mod elf;
 pub mod images;
 pub mod init;
 pub mod workspace;

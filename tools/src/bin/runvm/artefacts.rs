@@ -278,7 +278,8 @@ fn build(arguments: &Arguments, image: &Path, output: &mut Output) -> Result<(),
     let summary = image::build_file(&file, &Choice::default(), output.file(), |input| {
         let record = input.config().map(RunRecord::encode).transpose();
         let run_record = record.map_err(|error| Failure(error.to_string()))?.unwrap_or_default();
-        Ok(Options { run_record, size: arguments.free.map_or(Size::Auto, Size::Free), ..Options::default() })
+        let size = arguments.free.map_or(Size::Auto, Size::Free);
+        Ok(Options { run_record, size, is_root: true, ..Options::default() })
     });
     let summary = summary.map_err(|Failure(error)| describe(image, &error))?;
     if let Some(after) = summary.after_end {

@@ -23,7 +23,7 @@ use std::time::Duration;
 use whit::contract::NOT_STARTED;
 use whit_tools::cli::{documents, output, temporary};
 use whit_tools::vm::qemu::{Board, CommandLine, DiskInterface, Forward, Nic, Protocol, Share};
-use whit_tools::vm::{Daemon, ShareKind};
+use whit_tools::vm::{Daemon, ShareKind, kernel_line};
 
 use arguments::Arguments;
 use artefacts::{Artefacts, artefacts};
@@ -33,14 +33,6 @@ use session::{STOP_TIMEOUT, Session};
 const NO_STATUS: u8 = NOT_STARTED;
 /// COMMAND_LINE_SIZE of the kernel (arch/x86/include/asm/setup.h), without its NUL.
 const APPEND_MAX_BYTES: usize = 2047;
-
-/// Words that spare the kernel work, each with words of --append without which it is given. In milliseconds of 1577 to the init, with
-/// Debian's 6.1 and one instruction a nanosecond:
-/// - cryptomgr.notests, 878: the kernel tests its own algorithms, which FIPS 140 asks for;
-/// - no_timer_check, 23: it tests whether the timer's interrupt arrives, which it does in QEMU. It does not on a busy host in time, and
-///   the kernel then complains of the BIOS.
-const FASTER: [(&str, &[&str]); 2] =
-    [("cryptomgr.notests", &["fips", "cryptomgr"]), ("no_timer_check", &["no_timer_check"])];
 
 fn main() -> ExitCode {
     let command = documents::command::<Arguments>();
@@ -131,14 +123,7 @@ fn check_board(arguments: &Arguments) -> Result<(), String> {
 
 /// Returns the kernel's command line.
 fn kernel_words(arguments: &Arguments) -> Result<String, String> {
-    let mut words = "console=ttyS0 quiet panic=-1".to_owned();
-    let given = arguments.append.as_deref().unwrap_or_default();
-    for (word, is_spared) in FASTER {
-        if !is_spared.iter().any(|spared| given.contains(spared)) {
-            words.push(' ');
-            words.push_str(word);
-        }
-    }
+    let mut words = kernel_line(arguments.append.as_deref().unwrap_or_default());
     if arguments.image.is_some() && !arguments.no_disk || arguments.disk.is_some() {
         words.push_str(&format!(" root={}", DiskInterface::from(arguments.disk_interface).first_device()));
     }

@@ -51,6 +51,9 @@ pub struct Options {
     pub is_verified: bool,
     /// Whether an archive without an end mark is accepted.
     pub missing_end_accepted: bool,
+    /// Whether the disk is the root of a container, which gets the mount points that it lacks. Images in layers, and those with a
+    /// run record, always are.
+    pub is_root: bool,
 }
 
 impl Default for Options {
@@ -68,6 +71,7 @@ impl Default for Options {
             progress: Arc::default(),
             is_verified: false,
             missing_end_accepted: false,
+            is_root: false,
         }
     }
 }
@@ -274,6 +278,7 @@ pub fn build_from(input: Input, output: &File, options: &Options) -> Result<Summ
     }
     let mut counts = Counts { progress: &options.progress, attributes_left_out: 0, after_end: None, is_empty: false };
     let mut left_out = LeftOut::default();
+    let is_root = options.is_root || !options.run_record.is_empty() || matches!(input, Input::Layers(_));
     match input {
         Input::Tar(tar) => {
             let tar = Counted { input: tar, progress: &options.progress };
@@ -285,6 +290,9 @@ pub fn build_from(input: Input, output: &File, options: &Options) -> Result<Summ
             let disks: Vec<Identity> = [(metadata.dev(), metadata.ino())].into_iter().chain(options.replaces).collect();
             left_out = folder::apply(&folder, &disks, &mut builder, &options.progress)?;
         }
+    }
+    if is_root {
+        add_mount_points(&mut builder, options)?;
     }
     if !options.run_record.is_empty() {
         add_run_record(&mut builder, options)?;
@@ -345,6 +353,21 @@ fn write_table(output: &File, options: &Options, totals: &mut ext4::Totals) -> R
                 return Err(ext4::Error::ReadBack(ext4::read::Error::Damaged(ext4::read::Damage::PartitionTable)));
             }
         }
+    }
+    Ok(())
+}
+
+/// Adds what docker adds to the root of every container (moby, daemon/initlayer), if it is missing: the directories that the init
+/// mounts on, which it cannot create in a read-only root, and /etc/mtab where there is a /etc.
+fn add_mount_points(builder: &mut Builder, options: &Options) -> Result<(), Error> {
+    let metadata = |mode| Metadata { mode, seconds: i64::from(options.time), ..Metadata::default() };
+    for (path, mode) in [(&b"dev"[..], 0o755), (b"proc", 0o555), (b"sys", 0o555)] {
+        if !builder.exists(path) {
+            builder.directory(path, metadata(mode))?;
+        }
+    }
+    if builder.exists(b"etc") && !builder.exists(b"etc/mtab") {
+        builder.symlink(b"etc/mtab", metadata(0o777), b"/proc/mounts")?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use whit_tools::cli::output;
 use whit_tools::programs::{self, QEMU};
 use xtask::bench::{
     BenchKernel, Card, Clock, Contender, Host, KernelName, Making, Measured, Plan, Recipe, RootKind, Workshop, csv,
-    header, json, matrix, measure, svg, table,
+    header, json, matrix, measure, runvm, svg, table,
 };
 use xtask::workspace;
 
@@ -64,6 +64,9 @@ struct Arguments {
     /// Boot the matrix of the committed results instead, and write bench/boot.txt, .csv, .json and .svg.
     #[arg(long, conflicts_with_all = ["runs", "nic", "kernel", "root", "wall", "text", "csv", "json", "svg"])]
     all: bool,
+    /// Measure `runvm IMAGE echo hello` as a whole, beside a floor and virtme-ng, and write bench/runvm.txt.
+    #[arg(long, conflicts_with_all = ["all", "nic", "kernel", "root", "wall", "text", "csv", "json", "svg", "peer", "recipe", "only"])]
+    runvm: bool,
     /// Write the table to this file too.
     #[arg(long, value_name = "FILE")]
     text: Option<PathBuf>,
@@ -83,6 +86,9 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), String> {
+    if arguments.runvm {
+        return run_runvm(usize::from(arguments.runs));
+    }
     let contenders = contenders(arguments)?;
     programs::install(&[QEMU], progress)?;
     let mut workshop = Workshop::open(progress)?;
@@ -135,6 +141,19 @@ fn run(arguments: &Arguments) -> Result<(), String> {
         Some((name, why)) => Err(format!("{name}: {why}")),
         None => Ok(()),
     }
+}
+
+/// Measures runvm as a whole.
+fn run_runvm(runs: usize) -> Result<(), String> {
+    programs::install(&[QEMU], progress)?;
+    let host = Host::look();
+    let measured = runvm(runs, progress)?;
+    let mut lines = header(&host, &[], Clock::Wall, &typed());
+    lines.retain(|line| !line.starts_with("kernels"));
+    lines.extend(measured);
+    let text = lines.join("\n") + "\n";
+    write!(std::io::stdout(), "{text}").map_err(|error| format!("standard output: {error}"))?;
+    write(&workspace::root().join(BENCH).join("runvm.txt"), &text)
 }
 
 /// Returns whether an init is in a plan. A distribution's initramfs takes minutes for an exact boot: of the committed plans, it is

@@ -1,0 +1,288 @@
+//! `runvm IMAGE echo hello` as a whole, beside a floor and virtme-ng on the same kernel.
+//!
+//! The floor is QEMU with the same board, processor, kernel and kernel command line, without disk and network, and an initramfs with
+//! one static program that prints and powers off. Each contender runs once in every round, so that a noisy host disturbs all of them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use whit_tools::compress::Compression;
+use whit_tools::initramfs::tree::Tree;
+use whit_tools::initramfs::{Packing, write};
+use whit_tools::kernel::debian::Flavour;
+use whit_tools::programs;
+use whit_tools::vm::qemu::{Accelerator, Board, CommandLine, Nic};
+use whit_tools::vm::{Cache, Kernel, kernel_line};
+
+use super::build::store;
+use super::stats::Sample;
+use crate::elf::program;
+use crate::init::Init;
+use crate::workspace;
+
+/// What every contender prints.
+const HELLO: &str = "hello";
+const FLOOR: &str = "floor";
+const WARM: &str = "runvm, warm";
+const COLD: &str = "runvm, cold";
+const VIRTME: &str = "virtme-ng";
+/// The version of virtme-ng's package.
+const VIRTME_PACKAGE: &str = "virtme-ng==1.42";
+
+/// A static program that writes "hello" to its standard output, and powers off.
+#[rustfmt::skip]
+const PROGRAM: [u8; 48 + 6] = [
+    0xb8, 1, 0, 0, 0,                   // mov $1, %eax: write
+    0xbf, 1, 0, 0, 0,                   // mov $1, %edi
+    0x48, 0x8d, 0x35, 31, 0, 0, 0,      // lea 31(%rip), %rsi
+    0xba, 6, 0, 0, 0,                   // mov $6, %edx
+    0x0f, 0x05,                         // syscall
+    0xb8, 169, 0, 0, 0,                 // mov $169, %eax: reboot
+    0xbf, 0xad, 0xde, 0xe1, 0xfe,       // mov $LINUX_REBOOT_MAGIC1, %edi
+    0xbe, 0x69, 0x19, 0x12, 0x28,       // mov $LINUX_REBOOT_MAGIC2, %esi
+    0xba, 0xdc, 0xfe, 0x21, 0x43,       // mov $LINUX_REBOOT_CMD_POWER_OFF, %edx
+    0x0f, 0x05,                         // syscall
+    0xeb, 0xfe,                         // jmp .
+    b'h', b'e', b'l', b'l', b'o', b'\n',
+];
+
+/// One run: wall time, and the processor time of all its processes, in nanoseconds.
+#[derive(Clone, Copy)]
+struct Run {
+    wall: u64,
+    processor: u64,
+}
+
+/// A contender and its runs.
+struct Contender {
+    name: &'static str,
+    command: Vec<String>,
+    runs: Vec<Run>,
+}
+
+/// Measures, and returns the lines of the report.
+///
+/// # Errors
+/// One line: a contender that cannot be prepared, or does not print what it should.
+pub fn runvm(runs: usize, say: fn(&str)) -> Result<Vec<String>, String> {
+    let kernel = store(say)?.kernel(Flavour::Generic, None).map_err(|error| error.to_string())?;
+    let busybox = store(say)?.busybox().map_err(|error| error.to_string())?;
+    let init = Init::Whole.build()?;
+    let tool = build_runvm()?;
+    let folder = workspace::target().join("bench/runvm");
+    fs::create_dir_all(&folder).map_err(at(&folder))?;
+    let image = image(&folder, &busybox)?;
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let runvm = [&tool, Path::new("--kernel"), &kernel.vmlinuz, Path::new("--modules"), &kernel.modules];
+    let mut runvm: Vec<String> = runvm.map(text).to_vec();
+    runvm.extend(["--accel", "tcg", "--init", &text(&init), &text(&image), "echo", HELLO].map(str::to_owned));
+    let (warm, cold) = (folder.join("warm"), folder.join("cold"));
+    let mut contenders = vec![
+        Contender { name: FLOOR, command: floor(&folder, &warm, &kernel.vmlinuz)?, runs: Vec::new() },
+        Contender { name: WARM, command: runvm.clone(), runs: Vec::new() },
+        Contender { name: COLD, command: runvm, runs: Vec::new() },
+    ];
+    match virtme(say) {
+        Ok(program) => {
+            // By 9p: Debian 12 has no virtiofsd that it accepts. Without --verbose it needs a terminal.
+            let mut command = vec![text(&program), "--run".to_owned(), text(&kernel.vmlinuz)];
+            let rest = "--disable-kvm --force-9p --memory 512M --verbose --exec";
+            command.extend(rest.split(' ').map(str::to_owned));
+            command.push(format!("echo {HELLO}"));
+            contenders.push(Contender { name: VIRTME, command, runs: Vec::new() });
+        }
+        Err(error) => say(&format!("without virtme-ng: {error}")),
+    }
+    // Fills the cache.
+    run(&contenders[1], &warm)?;
+    for round in 1..=runs {
+        say(&format!("round {round} of {runs}"));
+        for contender in &mut contenders {
+            let is_cold = contender.name == COLD;
+            if is_cold && cold.exists() {
+                fs::remove_dir_all(&cold).map_err(at(&cold))?;
+            }
+            let measured = run(contender, if is_cold { &cold } else { &warm })?;
+            contender.runs.push(measured);
+        }
+    }
+    Ok(report(&kernel.release, &contenders))
+}
+
+/// Returns the table, and whether the goals are held.
+fn report(release: &str, contenders: &[Contender]) -> Vec<String> {
+    let mut lines = vec![
+        format!("kernel    {release}, accelerator TCG"),
+        String::new(),
+        "whole run, ms   wall: median     min   processor: median     min".to_owned(),
+    ];
+    let millis = |nanoseconds: u64| nanoseconds / 1_000_000;
+    let sample =
+        |contender: &Contender, value: fn(&Run) -> u64| Sample::new(contender.runs.iter().map(value).collect());
+    for contender in contenders {
+        if let (Some(wall), Some(processor)) =
+            (sample(contender, |run| run.wall), sample(contender, |run| run.processor))
+        {
+            let [a, b, c, d] = [wall.median(), wall.min(), processor.median(), processor.min()].map(millis);
+            lines.push(format!("  {:<16}{a:>10}{b:>8}{c:>20}{d:>8}", contender.name));
+        }
+    }
+    lines.push(String::new());
+    lines.push("goals, by the median of the rounds' ratios".to_owned());
+    for (peer, limit) in [(FLOOR, 1250), (VIRTME, 200)] {
+        let find = |name: &str| contenders.iter().find(|contender| contender.name == name);
+        let (Some(warm), Some(peer)) = (find(WARM), find(peer)) else { continue };
+        for (kind, value) in [("wall", (|run| run.wall) as fn(&Run) -> u64), ("processor", |run| run.processor)] {
+            let ratio = |(one, other): (&Run, &Run)| value(one) * 1000 / value(other).max(1);
+            let Some(ratio) = Sample::new(warm.runs.iter().zip(&peer.runs).map(ratio).collect()) else { continue };
+            let held = if ratio.median() <= limit { "held" } else { "NOT HELD" };
+            let [ratio, limit] = [ratio.median(), limit].map(|value| format!("{}.{:03}", value / 1000, value % 1000));
+            lines.push(format!("  {held:<8}  {WARM} / {}, {kind} time: {ratio} of {limit}", peer.name));
+        }
+    }
+    lines
+}
+
+/// Runs a contender with this cache.
+fn run(contender: &Contender, cache: &Path) -> Result<Run, String> {
+    let (program, arguments) = contender.command.split_first().ok_or("no command")?;
+    let mut command = Command::new(program);
+    command.args(arguments).env("WHIT_CACHE", cache).stdin(Stdio::null());
+    // virtme-ng starts virtme-run, which is beside it.
+    if let Some(folder) = Path::new(program).parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{}:{path}", folder.display()));
+    }
+    let (before, start) = (processor_time()?, Instant::now());
+    let output = command.output().map_err(|error| format!("{program}: {error}"))?;
+    let wall = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    let processor = processor_time()? - before;
+    let (shown, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    // virtme-ng returns the status by a port that its init does not find here.
+    let has_ended = output.status.success() || contender.name == VIRTME;
+    if !has_ended || !shown.lines().chain(errors.lines()).any(|line| line.trim_end().ends_with(HELLO)) {
+        let last = shown.lines().chain(errors.lines()).last().unwrap_or_default().to_owned();
+        return Err(format!("{}: {}: {last}", contender.name, output.status));
+    }
+    Ok(Run { wall, processor })
+}
+
+/// Returns the processor time of all processes that this one has waited for, and of those that they have waited for (proc(5),
+/// cutime and cstime, in units of 10 ms).
+fn processor_time() -> Result<u64, String> {
+    let stat = fs::read_to_string("/proc/self/stat").map_err(|error| format!("/proc/self/stat: {error}"))?;
+    let after = stat.rsplit_once(')').map_or("", |(_, after)| after);
+    let fields: Vec<u64> = after.split_whitespace().skip(13).take(2).filter_map(|field| field.parse().ok()).collect();
+    Ok(fields.iter().sum::<u64>() * 10_000_000)
+}
+
+/// Returns the command of the floor.
+fn floor(folder: &Path, cache: &Path, vmlinuz: &Path) -> Result<Vec<String>, String> {
+    let initramfs = folder.join("floor.cpio");
+    let mut tree = Tree::default();
+    let made = tree
+        .directory("dev", 0o755)
+        .and_then(|()| tree.character_device("dev/console", 0o600, 5, 1))
+        .and_then(|()| tree.bytes("init", 0o755, program(&PROGRAM)));
+    made.map_err(|error| error.to_string())?;
+    write(&tree, &initramfs, &Packing::new(Compression::None)).map_err(|error| error.to_string())?;
+    let kernel = Kernel::given(vmlinuz, None)?;
+    let unpacked = kernel.unpacked(&Cache::at(cache).map_err(at(cache))?);
+    let command = CommandLine::new(unpacked.ok_or("the kernel has no PVH entry")?)
+        .initrd(&initramfs)
+        .append(&kernel_line(""))
+        .board(Board::Q35)
+        .nic(Nic::None)
+        .accelerator(Accelerator::Tcg);
+    let arguments = command.arguments().into_iter().map(|word| word.to_string_lossy().into_owned());
+    Ok(std::iter::once(programs::QEMU.name.to_owned()).chain(arguments).collect())
+}
+
+/// Makes a tar with busybox and its links.
+fn image(folder: &Path, busybox: &Path) -> Result<PathBuf, String> {
+    let (root, tar) = (folder.join("root"), folder.join("busybox.tar"));
+    let made = Command::new("sh")
+        .args([
+            "-ec",
+            "rm -rf \"$1\"; mkdir -p \"$1/bin\"; cp \"$2\" \"$1/bin/busybox\"; \"$2\" --install -s \"$1/bin\"
+            for link in \"$1\"/bin/*; do test \"$link\" = \"$1/bin/busybox\" || ln -sf busybox \"$link\"; done
+            tar -C \"$1\" -cf \"$3\" .",
+            "sh",
+        ])
+        .args([&root, busybox, &tar])
+        .status();
+    match made {
+        Ok(status) if status.success() => Ok(tar),
+        Ok(status) => Err(format!("{}: {status}", tar.display())),
+        Err(error) => Err(format!("sh: {error}")),
+    }
+}
+
+fn build_runvm() -> Result<PathBuf, String> {
+    let built =
+        workspace::cargo().args(["build", "--quiet", "--release", "-p", "whit-tools", "--bin", "runvm"]).status();
+    match built {
+        Ok(status) if status.success() => Ok(workspace::target().join("release/runvm")),
+        _ => Err("runvm does not build: see cargo's message above".to_owned()),
+    }
+}
+
+/// Returns virtme-ng from PATH, or installs its Python package below the target folder.
+fn virtme(say: fn(&str)) -> Result<PathBuf, String> {
+    const PROGRAM: &str = "vng";
+    if let Some(found) = programs::find(PROGRAM) {
+        return Ok(found);
+    }
+    let folder = workspace::target().join("virtme-ng");
+    let program = folder.join("bin").join(PROGRAM);
+    if !program.exists() {
+        say("installing virtme-ng");
+        let pip = folder.join("bin/pip");
+        let steps = [
+            Command::new("python3").args(["-m", "venv"]).arg(&folder).status(),
+            Command::new(&pip).args(["install", "--quiet", VIRTME_PACKAGE]).status(),
+        ];
+        if !steps.iter().all(|step| step.as_ref().is_ok_and(std::process::ExitStatus::success)) {
+            return Err(format!("python3 -m venv, or pip install {VIRTME_PACKAGE}, failed"));
+        }
+    }
+    Ok(program)
+}
+
+fn at(path: &Path) -> impl Fn(std::io::Error) -> String + '_ {
+    move |error| format!("{}: {error}", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use whit_tools::kernel::elf;
+
+    #[test]
+    fn the_floor_is_a_static_program() {
+        assert_eq!(elf::check_static_program(&program(&PROGRAM)), Ok(()));
+        assert_eq!(PROGRAM.iter().position(|byte| *byte == b'h'), Some(48));
+    }
+
+    #[test]
+    fn goals_are_ratios_of_the_same_round() {
+        let contender = |name, walls: &[u64]| Contender {
+            name,
+            command: Vec::new(),
+            runs: walls.iter().map(|wall| Run { wall: wall * 1_000_000, processor: 1_000_000 }).collect(),
+        };
+        let lines = report("6.1", &[contender(FLOOR, &[10, 20, 30]), contender(WARM, &[12, 25, 90])]);
+        assert!(
+            lines.contains(
+                &"  NOT HELD  runvm, warm / floor, wall time: 1.250 of 1.250".replace("NOT HELD", "held    ")
+            ),
+            "{lines:#?}"
+        );
+        assert!(
+            lines.contains(&"  held      runvm, warm / floor, processor time: 1.000 of 1.250".to_owned()),
+            "{lines:#?}"
+        );
+    }
+}
