@@ -59,6 +59,8 @@ pub(crate) struct Survey {
     below: Option<(Vec<u8>, Marks)>,
     /// There is more at the top than that directory.
     has_more: bool,
+    /// A directory at the top that no form of image has; archives have many names in one.
+    other: Vec<u8>,
 }
 
 /// The names that the forms of images have.
@@ -78,8 +80,17 @@ struct Marks {
 impl Survey {
     /// Adds a name.
     pub(crate) fn see(&mut self, path: &[u8], is_directory: bool) {
+        let is_inside =
+            |path: &[u8]| path.strip_prefix(self.other.as_slice()).is_some_and(|rest| rest.first() == Some(&b'/'));
+        if self.has_more && !self.other.is_empty() && is_inside(path) {
+            return;
+        }
         let mut parts = components(path);
         let Some(first) = parts.next() else { return };
+        if self.top.has_tree && self.has_more && !is_part(first) && path.starts_with(first) {
+            self.other.clear();
+            self.other.extend_from_slice(first);
+        }
         self.top.see(first, parts.clone(), is_directory);
         // Once there are several names at the top, no image is in the only folder.
         if self.has_more || first.starts_with(b"._") {
@@ -205,6 +216,12 @@ pub(crate) fn is_telling(path: &[u8]) -> bool {
     let digits = first.strip_prefix(b"sha256:").unwrap_or(first);
     let digits = digits.split(|byte| *byte == b'.').next().unwrap_or(digits);
     is_digits(digits) || matches!(first, b"oci-layout" | b"index.json" | b"manifest.json" | b"repositories" | b"blobs")
+}
+
+/// Returns whether a name at the top is one that [`Marks`] look for.
+fn is_part(name: &[u8]) -> bool {
+    let is_document = matches!(name, b"oci-layout" | b"index.json" | b"manifest.json" | b"blobs" | b"." | b"..");
+    is_document || name.len() >= 64 || name.starts_with(b"sha256:")
 }
 
 /// Parses JSON, with or without the byte order mark that some editors add.

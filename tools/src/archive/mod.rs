@@ -3,6 +3,7 @@
 pub(crate) mod budget;
 pub mod contents;
 pub mod newc;
+pub(crate) mod paths;
 pub mod seekable;
 pub mod segment;
 pub mod tar;

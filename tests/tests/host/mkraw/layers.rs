@@ -366,6 +366,33 @@ fn replaced_files_take_no_space_and_leave_no_bytes() {
 }
 
 #[test]
+fn whiteouts_hide_lower_layers_alone_wherever_they_are() {
+    let both = |lower: &[Vec<u8>], upper: &[Vec<u8>]| {
+        let reversed: Vec<Vec<u8>> = upper.iter().rev().cloned().collect();
+        let [one, other] = [upper, &reversed]
+            .map(|upper| build(&layout(&[archive::of(lower), archive::of(upper)], &["", "gzip"])).unwrap().listing());
+        assert_eq!(one, other);
+        one
+    };
+    let wh = |path: &str| file(path, b"");
+    // A link of the layer itself leads to no lower file.
+    let lower = [file("b/k", b"kept")];
+    assert_eq!(both(&lower, &[symlink("a", "b"), wh("a/.wh.k")]), ["a b", "b/ 755", "b/k kept"]);
+    assert_eq!(both(&lower, &[symlink("a", "b"), wh("a/.wh..wh..opq")]), ["a b", "b/ 755", "b/k kept"]);
+    let lower = [file("b/k", b"kept"), file("c/k", b"gone"), symlink("a", "c")];
+    assert_eq!(both(&lower, &[symlink("a", "b"), wh("a/.wh.k")]), ["a b", "b/ 755", "b/k kept", "c/ 755"]);
+    // What is below a name that the layer hides is not in the lower file, or behind the lower link.
+    assert_eq!(both(&[file("x", b"old")], &[file("x/a", b"new"), wh(".wh.x")]), ["x/ 755", "x/a new"]);
+    let lower = [directory("b"), symlink("x", "b"), file("b/old", b"1")];
+    assert_eq!(both(&lower, &[file("x/a", b"new"), wh(".wh.x")]), ["b/ 640", "b/old 1", "x/ 755", "x/a new"]);
+    assert_eq!(both(&lower, &[file("x/a", b"new"), wh(".wh..wh..opq")]), ["x/ 755", "x/a new"]);
+    assert_eq!(both(&[file("x/old", b"1")], &[file("x/a", b"new"), wh(".wh.x")]), ["x/ 755", "x/a new"]);
+    let lower = [file("f", b"")];
+    let error = refusal(&layout(&[archive::of(&lower), archive::of(&[file("f/x", b"")])], &[]));
+    assert!(error.ends_with("f/x: one of its parents is not a directory"), "{error}");
+}
+
+#[test]
 fn layers_that_cannot_be_read_are_refused_by_what_they_are() {
     let layer = archive::of(&[file("a", b"1")]);
     let squashfs = "application/vnd.oci.image.layer.v1.squashfs";

@@ -327,7 +327,7 @@ fn padded(size: u64) -> u64 {
 }
 
 fn is_zero(block: &[u8; BLOCK]) -> bool {
-    block.iter().fold(0, |any, byte| any | byte) == 0
+    block[0] == 0 && block.iter().fold(0, |any, byte| any | byte) == 0
 }
 
 fn text(field: &[u8]) -> &[u8] {

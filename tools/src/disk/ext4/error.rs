@@ -68,6 +68,9 @@ pub enum Problem {
     /// The path is `.`, `..` or `/`, and the entry is not a directory.
     #[error("its path is that of a directory, but it is not one")]
     NamesADirectory,
+    /// A whiteout after an entry of the same layer whose place depends on it: apply the layer's whiteouts first.
+    #[error("its layer has a whiteout for one of its parents after it")]
+    HiddenLate,
     /// A hard link to a directory.
     #[error("is a hard link to a directory")]
     LinkToDirectory,

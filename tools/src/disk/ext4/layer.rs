@@ -16,6 +16,8 @@ pub(super) struct Layer {
     first_name: u32,
     /// Directories of lower layers for which this layer has an entry.
     described: HashSet<NodeId>,
+    /// A whiteout came after an entry whose path led through a symbolic link.
+    is_late: bool,
 }
 
 impl Layer {
@@ -30,6 +32,7 @@ impl Layer {
 impl Builder<'_> {
     /// Starts a layer on top of the current tree.
     pub fn begin_layer(&mut self) {
+        self.resolver.record_links();
         self.layer =
             Layer { first_node: self.tree.node_count(), first_name: self.tree.name_count(), ..Layer::default() };
     }
@@ -37,15 +40,19 @@ impl Builder<'_> {
     /// Ends a layer. The targets of its hard links must be in it or below.
     ///
     /// # Errors
-    /// [`Error::LinkTarget`].
+    /// [`Error::LinkTarget`]; [`Problem::HiddenLate`].
     pub fn end_layer(&mut self) -> Result<(), Error> {
+        let is_gone = |link: &NodeId| link.0 < self.layer.first_node && self.tree.node(*link).links == 0;
+        if self.layer.is_late && self.resolver.passed().any(is_gone) {
+            return Err(super::entry(b"/", Problem::HiddenLate));
+        }
         self.link_pending()
     }
 
     /// Hides `name` in the directory `parent`, as far as lower layers created it. A missing name is no error.
     ///
     /// # Errors
-    /// [`Error::Entry`] for a path with a loop of symbolic links.
+    /// [`Error::Entry`] for a path with a loop of symbolic links, and [`Problem::HiddenLate`].
     pub fn hide(&mut self, parent: &[u8], name: &[u8]) -> Result<(), Error> {
         let Some(directory) = self.layered_directory(parent)? else { return Ok(()) };
         let Some((number, node)) = self.tree.find_name(directory, name) else { return Ok(()) };
@@ -85,8 +92,15 @@ impl Builder<'_> {
         Ok(())
     }
 
+    /// Returns the directory of a whiteout, in lower layers alone.
     fn layered_directory(&mut self, path: &[u8]) -> Result<Option<NodeId>, Error> {
-        match self.resolver.directory(&mut self.tree, path) {
+        let first_node = self.layer.first_node;
+        self.layer.is_late |= self.resolver.passed().next().is_some();
+        let (resolver, mut scope) = self.scope();
+        match resolver.directory(&mut scope, path) {
+            _ if resolver.looked_through().iter().any(|link| link.0 >= first_node) => {
+                Err(super::entry(path, Problem::HiddenLate))
+            }
             Ok(found) => Ok(found),
             Err(Problem::NotADirectory) => Ok(None),
             Err(problem) => Err(super::entry(path, problem)),
@@ -109,7 +123,7 @@ impl Builder<'_> {
 
     /// Resets the metadata of a directory to those of an implied one.
     fn undescribe(&mut self, directory: NodeId) {
-        let implied = path::directory(NodeId::ROOT, self.resolver.time());
+        let implied = path::directory(NodeId::ROOT, self.time);
         let node = self.tree.node_mut(directory);
         *node = tree::Node { content: node.content, links: node.links, size: node.size, ..implied };
     }

@@ -54,9 +54,11 @@ use error::entry;
 use extents::Extent;
 use layer::Layer;
 use layout::{Cursor, Run};
-use path::{Place, Resolver};
+use path::Scope;
 use spec::{BLOCK_SIZE, encode_device, encode_time};
 use tree::{Content, NO_NAME, Node, NodeId, Tree};
+
+use crate::archive::paths::{self, HardLink, Key, Linker, Place, Resolver};
 
 pub(crate) use tree::mode;
 
@@ -90,23 +92,22 @@ pub struct Builder<'a> {
     disk: Disk<'a>,
     cursor: Cursor,
     tree: Tree,
-    resolver: Resolver,
+    resolver: Resolver<NodeId>,
+    /// Long targets of symbolic links, which were written to blocks of the disk.
+    long_targets: HashMap<NodeId, Vec<u8>>,
+    /// The time of implied directories.
+    time: (u32, u32),
     extents: Vec<Extent>,
     sets: Sets,
     /// Blocks of files that were replaced.
     free: Vec<Run>,
     /// Hard links to targets that have not been added yet.
-    pending: Vec<Pending>,
+    pending: Vec<HardLink>,
     layer: Layer,
     /// Hashes of contents, if the disk will be read back.
     hashes: Option<HashMap<NodeId, u128>>,
     attributes_left_out: u64,
     times_clamped: u64,
-}
-
-struct Pending {
-    path: Vec<u8>,
-    target: Vec<u8>,
 }
 
 impl<'a> Builder<'a> {
@@ -129,7 +130,9 @@ impl<'a> Builder<'a> {
             disk: Disk::new(file, base),
             cursor: Cursor::new(),
             tree: Tree::default(),
-            resolver: Resolver::new(time),
+            resolver: Resolver::default(),
+            long_targets: HashMap::new(),
+            time,
             extents: Vec::new(),
             sets: Sets::default(),
             free: Vec::new(),
@@ -191,8 +194,8 @@ impl<'a> Builder<'a> {
             let (start, length) = self.tree.store(target).map_err(|problem| entry(path, problem))?;
             Content::Target { start, length }
         } else {
-            self.resolver.keep(target.len()).map_err(|problem| entry(path, problem))?;
-            self.resolver.long_targets.insert(node.0, target.to_vec());
+            self.resolver.keep(target.len()).map_err(|problem| entry(path, problem.into()))?;
+            self.long_targets.insert(node, target.to_vec());
             let mut block = [0; BLOCK_SIZE];
             block[..target.len()].copy_from_slice(target);
             self.store(&block)?
@@ -224,8 +227,8 @@ impl<'a> Builder<'a> {
     /// # Errors
     /// [`Error::Entry`].
     pub fn hard_link(&mut self, path: &[u8], target: &[u8]) -> Result<(), Error> {
-        self.resolver.budget.path();
-        let found = self.resolver.find(&mut self.tree, target).map_err(|problem| entry(path, problem))?;
+        self.resolver.budget().path();
+        let found = self.find(target).map_err(|problem| entry(path, problem))?;
         match found {
             Some(node) => self.name(path, node),
             None => {
@@ -233,9 +236,9 @@ impl<'a> Builder<'a> {
                 if let Place::Name(parent, name) = self.place(path)? {
                     self.remove(parent, name);
                 }
-                let kept = size_of::<Pending>() + path.len() + target.len();
-                self.resolver.keep(kept).map_err(|problem| entry(path, problem))?;
-                self.pending.push(Pending { path: path.to_vec(), target: target.to_vec() });
+                let kept = size_of::<HardLink>() + path.len() + target.len();
+                self.resolver.keep(kept).map_err(|problem| entry(path, problem.into()))?;
+                self.pending.push(HardLink { path: path.to_vec(), target: target.to_vec() });
                 Ok(())
             }
         }
@@ -243,7 +246,18 @@ impl<'a> Builder<'a> {
 
     /// Returns whether an entry exists at this path.
     pub fn exists(&mut self, path: &[u8]) -> bool {
-        matches!(self.resolver.find(&mut self.tree, path), Ok(Some(_)))
+        matches!(self.find(path), Ok(Some(_)))
+    }
+
+    fn find(&mut self, path: &[u8]) -> Result<Option<NodeId>, Problem> {
+        let (resolver, mut scope) = self.scope();
+        resolver.find(&mut scope, path)
+    }
+
+    /// Returns the resolver, and the names that it resolves paths in.
+    fn scope(&mut self) -> (&mut Resolver<NodeId>, Scope<'_>) {
+        let Self { resolver, tree, long_targets, time, .. } = self;
+        (resolver, Scope { tree, long_targets, time: *time })
     }
 
     fn name(&mut self, path: &[u8], node: NodeId) -> Result<(), Error> {
@@ -261,29 +275,12 @@ impl<'a> Builder<'a> {
         self.tree.link(parent, name, node).map_err(|problem| entry(path, problem))
     }
 
-    /// Creates pending hard links, in as many rounds as links to links need.
+    /// Creates pending hard links.
     fn link_pending(&mut self) -> Result<(), Error> {
-        let mut pending = std::mem::take(&mut self.pending);
-        loop {
-            let before = pending.len();
-            let mut left = Vec::new();
-            for link in pending {
-                match self.resolver.find(&mut self.tree, &link.target) {
-                    // An entry of this name was added after the link, and replaces it.
-                    Ok(Some(_)) if self.exists(&link.path) => {}
-                    Ok(Some(node)) => self.name(&link.path, node)?,
-                    Err(Problem::TooDeep) => return Err(entry(&link.path, Problem::TooDeep)),
-                    _ => left.push(link),
-                }
-            }
-            match left.pop() {
-                None => return Ok(()),
-                Some(Pending { path, target }) if left.len() + 1 == before => {
-                    return Err(Error::LinkTarget { path, target });
-                }
-                Some(link) => left.push(link),
-            }
-            pending = left;
+        let pending = std::mem::take(&mut self.pending);
+        match paths::link_all(pending, &mut Links(self))? {
+            None => Ok(()),
+            Some(HardLink { path, target }) => Err(Error::LinkTarget { path, target }),
         }
     }
 
@@ -342,8 +339,9 @@ impl<'a> Builder<'a> {
         Ok(number)
     }
 
-    fn place<'p>(&mut self, path: &'p [u8]) -> Result<Place<'p>, Error> {
-        self.resolver.place(&mut self.tree, path).map_err(|problem| entry(path, problem))
+    fn place<'p>(&mut self, path: &'p [u8]) -> Result<Place<'p, NodeId>, Error> {
+        let (resolver, mut scope) = self.scope();
+        resolver.place(&mut scope, path).map_err(|problem| entry(path, problem))
     }
 
     fn remove(&mut self, parent: NodeId, name: &[u8]) {
@@ -375,6 +373,32 @@ impl<'a> Builder<'a> {
             (Ok(first), Ok(count)) => Ok(Content::Extents { first, count }),
             _ => Err(Error::TooLarge),
         }
+    }
+}
+
+/// The file system as a place for hard links.
+struct Links<'b, 'a>(&'b mut Builder<'a>);
+
+impl Linker for Links<'_, '_> {
+    type Id = NodeId;
+    type Error = Error;
+
+    fn key(&mut self, path: &[u8]) -> Result<Option<Key<NodeId>>, Error> {
+        let (parents, name) = paths::split(path);
+        let (resolver, mut scope) = self.0.scope();
+        match resolver.directory(&mut scope, parents) {
+            Ok(directory) => Ok(directory.map(|directory| (directory, name.to_vec()))),
+            Err(Problem::NotADirectory | Problem::SymlinkLoop) => Ok(None),
+            Err(problem) => Err(entry(path, problem)),
+        }
+    }
+
+    fn file(&self, (directory, name): &Key<NodeId>) -> Option<NodeId> {
+        self.0.tree.find(*directory, name)
+    }
+
+    fn link(&mut self, path: &[u8], file: NodeId) -> Result<(), Error> {
+        self.0.name(path, file)
     }
 }
 

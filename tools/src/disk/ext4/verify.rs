@@ -16,7 +16,7 @@ use super::inodes::{MAX_DIRECTORY_LINKS, file_type};
 use super::read::{self, Entries, Entry, FileSystem, Inode};
 use super::spec::{BLOCK_SIZE, decode_nanoseconds, decode_seconds};
 use super::tree::{Content, Name, NodeId, mode};
-use super::{Builder, Error};
+use super::{Builder, Error, path};
 
 /// A difference between the input and the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -159,7 +159,7 @@ impl Builder<'_> {
             () if (inode.seconds, inode.nanoseconds) != time => Some(Difference::Time),
             () if !has_same_attributes => Some(Difference::Attributes),
             () if device.is_some_and(|device| device != inode.device()) => Some(Difference::Device),
-            () if target.is_some_and(|target| target != self.resolver.target(&self.tree, id)) => {
+            () if target.is_some_and(|target| target != path::target(&self.tree, &self.long_targets, id)) => {
                 Some(Difference::Content)
             }
             () if inode.size != node.size => Some(Difference::Content),

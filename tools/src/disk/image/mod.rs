@@ -231,7 +231,8 @@ impl Input<'_> {
 }
 
 /// Writes a disk with the files of `file`, an input of any type, to `output`, a new and empty file. `prepare` gets the input
-/// and returns the options; it is called again if the input turns out to be an image in layers only at its end.
+/// and returns the options; it is called again if the input
+/// turns out to be an image in layers only at its end, or a layer has a whiteout after an entry that depends on it.
 ///
 /// # Errors
 /// See [`build_from`].
@@ -245,16 +246,25 @@ pub fn build_file<E: From<Error>>(
     let is_file = file.metadata().map_err(read)?.is_file();
     let start = if is_file { Some((&*file).stream_position().map_err(read)?) } else { None };
     let copy = || file.try_clone().map_err(read);
-    let input = Input::open(copy()?, choice)?;
-    let options = prepare(&input)?;
-    match (build_from(input, output, &options), start) {
-        (Err(Error::Layers), Some(start)) => (&*file).seek(SeekFrom::Start(start)).map_err(read)?,
-        (result, _) => return Ok(result?),
-    };
-    output.set_len(0).map_err(|error| Error::FileSystem(ext4::Error::Write(error)))?;
-    let input = Input::open_archive(copy()?, choice)?;
-    let options = prepare(&input)?;
-    Ok(build_from(input, output, &options)?)
+    let (mut is_archive, mut are_whiteouts_first) = (false, false);
+    loop {
+        let mut input = if is_archive { Input::open_archive(copy()?, choice)? } else { Input::open(copy()?, choice)? };
+        if let Input::Layers(layers) = &mut input
+            && are_whiteouts_first
+        {
+            layers.read_whiteouts_first();
+        }
+        let options = prepare(&input)?;
+        match build_from(input, output, &options) {
+            Err(Error::Layers) if is_file && !is_archive => is_archive = true,
+            Err(Error::Image(layers::Error::WhiteoutsLate)) if !are_whiteouts_first => are_whiteouts_first = true,
+            result => return Ok(result?),
+        }
+        if let Some(start) = start {
+            (&*file).seek(SeekFrom::Start(start)).map_err(read)?;
+        }
+        output.set_len(0).map_err(|error| Error::FileSystem(ext4::Error::Write(error)))?;
+    }
 }
 
 /// Writes a disk with the files of a tar, plain or compressed, to `output`, a new and empty file.

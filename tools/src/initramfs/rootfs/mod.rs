@@ -22,10 +22,11 @@ use whit::contract::IMAGE_RECORD;
 
 use crate::archive::contents::{Contents, Incomplete, MAX_DOCUMENT, Parts, Survey};
 use crate::archive::newc::{Kind, Meta};
+use crate::archive::paths::HardLink;
 use crate::archive::seekable::{self, seekable};
 use crate::archive::tar::{self, Entry, Reader};
 use crate::cli::path::shown;
-use names::{HardLink, MAX_PATH, Names};
+use names::{MAX_PATH, Names};
 use nodes::{Data, Inode};
 
 /// The init's mount points. It creates missing ones, but cannot do so on a read-only root.

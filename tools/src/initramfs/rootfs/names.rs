@@ -1,52 +1,30 @@
-//! The names and files of an image while its archive is read. Paths are resolved with the image as the root: the names that the
-//! kernel unpacks have no symbolic link among their parents, and no `..`.
-//!
-//! Missing parents are created. Symbolic links among the parents are followed, absolute ones from the image's root; `..` stays
-//! at the root. The last component is never followed. A later entry replaces an earlier one; a directory only gets new metadata.
+//! The names and files of an image while its archive is read. Paths are resolved by `archive::paths` with the image as the root:
+//! the names that the kernel unpacks have no symbolic link among their parents, and no `..`. A later entry replaces an earlier
+//! one; a directory only gets new metadata.
 
 use whit::contract::ROOTFS;
 
 use super::Problem;
 use super::nodes::{Data, Inode, NodeId, Nodes};
-use crate::archive::budget::{Budget, Spent};
+use crate::archive::budget::Budget;
 use crate::archive::newc::{Kind, Meta, NAME_MAX_BYTES};
+use crate::archive::paths::{self, HardLink, Key, Linker, Place, Resolver};
 use crate::archive::tar::Attribute;
 
-/// The most symbolic links in one path, as in the kernel (`MAXSYMLINKS`).
-const MAX_SYMLINKS: u32 = 40;
 /// The longest path, with `rootfs/` before it, and the longest target: the kernel's do_header() skips longer ones.
 pub(super) const MAX_PATH: usize = NAME_MAX_BYTES - 1;
-/// A step counts once more for each so many bytes of its path.
-const STEP_BYTES: usize = 512;
 
 /// All names and files.
 pub(super) struct Names {
     nodes: Nodes,
     /// Hard links to targets that have not been added yet.
     pending: Vec<HardLink>,
-    /// The directory that was used last, with its path in the archive: archives are sorted by directory.
-    last: Option<(Vec<u8>, NodeId)>,
-    budget: Budget,
-}
-
-/// A hard link.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct HardLink {
-    pub(super) path: Vec<u8>,
-    pub(super) target: Vec<u8>,
-}
-
-/// The place of an entry.
-enum Place<'a> {
-    /// A name in a directory.
-    Name(NodeId, &'a [u8]),
-    /// An existing directory: the path ends in `.` or `..`, or is the root.
-    Directory(NodeId),
+    resolver: Resolver<NodeId>,
 }
 
 impl Names {
     pub(super) fn new() -> Self {
-        Self { nodes: Nodes::new(), pending: Vec::new(), last: None, budget: Budget::default() }
+        Self { nodes: Nodes::new(), pending: Vec::new(), resolver: Resolver::default() }
     }
 
     /// Returns the files.
@@ -56,12 +34,12 @@ impl Names {
 
     /// Returns the files, and the budget.
     pub(super) fn parts(&mut self) -> (&Nodes, &mut Budget) {
-        (&self.nodes, &mut self.budget)
+        (&self.nodes, self.resolver.budget())
     }
 
     /// Spends bytes that stay in memory for the image.
     fn keep(&mut self, bytes: usize) -> Result<(), Problem> {
-        self.budget.keep(bytes).map_err(|Spent| Problem::TooLarge)
+        Ok(self.resolver.keep(bytes)?)
     }
 
     /// Adds `inode` at `path`.
@@ -86,32 +64,32 @@ impl Names {
                 self.nodes.describe(found, inode.meta, inode.attributes);
                 return Ok(());
             }
-            Some(_) => self.last = None,
+            Some(_) => self.resolver.forget(),
             None => {}
         }
         if found.is_none() {
             self.keep(name.len())?;
         } else {
             // The replaced file may have been a link in the path of the last directory.
-            self.last = None;
+            self.resolver.forget();
         }
         let node = self.nodes.put(parent, name, inode)?;
         if is_directory {
-            self.last = Some((trimmed(path).to_vec(), node));
+            self.resolver.remember(path, node);
         }
         Ok(())
     }
 
     /// Adds `path` as a hard link to `target`, which may be added later.
     pub(super) fn hard_link(&mut self, path: &[u8], target: &[u8]) -> Result<(), Problem> {
-        self.budget.path();
+        self.resolver.budget().path();
         match self.find(target)? {
             Some(node) => self.link_to(path, node),
             None => {
                 // An entry with this name is replaced now, although the link is created later.
                 if let Place::Name(parent, name) = self.place(path)? {
                     self.nodes.remove(parent, name);
-                    self.last = None;
+                    self.resolver.forget();
                 }
                 self.keep(size_of::<HardLink>() + path.len() + target.len())?;
                 self.pending.push(HardLink { path: path.to_vec(), target: target.to_vec() });
@@ -120,27 +98,10 @@ impl Names {
         }
     }
 
-    /// Creates pending hard links, in as many rounds as links to links need. Returns one without a target.
+    /// Creates pending hard links. Returns one without a target.
     pub(super) fn link_pending(&mut self) -> Result<Option<HardLink>, (Vec<u8>, Problem)> {
-        let mut pending = std::mem::take(&mut self.pending);
-        while !pending.is_empty() {
-            let before = pending.len();
-            let mut left = Vec::new();
-            for link in pending {
-                let at = |problem| (link.path.clone(), problem);
-                match self.find(&link.target).map_err(at)? {
-                    // An entry of this name was added after the link, and replaces it.
-                    Some(_) if self.exists(&link.path) => {}
-                    Some(node) => self.link_to(&link.path, node).map_err(at)?,
-                    None => left.push(link),
-                }
-            }
-            if left.len() == before {
-                return Ok(left.pop());
-            }
-            pending = left;
-        }
-        Ok(None)
+        let pending = std::mem::take(&mut self.pending);
+        paths::link_all(pending, self)
     }
 
     /// Returns whether an entry exists at this path.
@@ -160,87 +121,70 @@ impl Names {
         let Place::Name(parent, name) = self.place(path)? else { return Err(Problem::NamesADirectory) };
         self.keep(name.len())?;
         self.nodes.link(parent, name, node)?;
-        self.last = None;
+        self.resolver.forget();
         Ok(())
     }
 
-    fn place<'a>(&mut self, path: &'a [u8]) -> Result<Place<'a>, Problem> {
-        let (parents, last) = split(path);
-        self.budget.path();
-        let parent = match &self.last {
-            Some((path, parent)) if path == parents => *parent,
-            _ => {
-                let parent = self.walk(NodeId::ROOT, parents, true, &mut 0)?.ok_or(Problem::NotADirectory)?;
-                self.last = Some((parents.to_vec(), parent));
-                parent
-            }
-        };
-        Ok(match last {
-            b"" | b"." => Place::Directory(parent),
-            b".." => Place::Directory(self.nodes.above(parent)),
-            name => {
-                self.check(parent, name)?;
-                Place::Name(parent, name)
-            }
-        })
+    fn place<'a>(&mut self, path: &'a [u8]) -> Result<Place<'a, NodeId>, Problem> {
+        self.resolver.place(&mut self.nodes, path)
     }
 
     /// Returns the file at this path, if it exists.
     fn find(&mut self, path: &[u8]) -> Result<Option<NodeId>, Problem> {
-        let (parents, last) = split(path);
-        // Links to links are looked up many times.
-        self.budget.step(1)?;
-        let Some(parent) = self.walk(NodeId::ROOT, parents, false, &mut 0)? else { return Ok(None) };
-        Ok(match last {
-            b"" | b"." => Some(parent),
-            b".." => Some(self.nodes.above(parent)),
-            name => self.nodes.find(parent, name),
-        })
+        self.resolver.find(&mut self.nodes, path)
+    }
+}
+
+impl Linker for Names {
+    type Id = NodeId;
+    type Error = (Vec<u8>, Problem);
+
+    fn key(&mut self, path: &[u8]) -> Result<Option<Key<NodeId>>, Self::Error> {
+        let (parents, name) = paths::split(path);
+        match self.resolver.directory(&mut self.nodes, parents) {
+            Ok(directory) => Ok(directory.map(|directory| (directory, name.to_vec()))),
+            Err(Problem::NotADirectory | Problem::SymlinkLoop) => Ok(None),
+            Err(problem) => Err((path.to_vec(), problem)),
+        }
     }
 
-    /// Follows a path from a directory, the last component included; `None` if it does not exist. `make` creates missing
-    /// directories.
-    fn walk(&mut self, start: NodeId, path: &[u8], make: bool, followed: &mut u32) -> Result<Option<NodeId>, Problem> {
-        let mut at = if path.starts_with(b"/") { NodeId::ROOT } else { start };
-        for component in path.split(|byte| *byte == b'/') {
-            match component {
-                b"" | b"." => continue,
-                b".." => {
-                    at = self.nodes.above(at);
-                    continue;
-                }
-                _ => {}
-            }
-            self.budget.step(1 + self.check(at, component)? / STEP_BYTES)?;
-            let next = match self.nodes.find(at, component) {
-                Some(found) => found,
-                None if !make => return Ok(None),
-                None => {
-                    self.budget.make()?;
-                    self.keep(component.len())?;
-                    self.nodes.put(at, component, directory())?
-                }
-            };
-            at = match self.nodes.target(next) {
-                Some(target) => {
-                    *followed += 1;
-                    if *followed > MAX_SYMLINKS {
-                        return Err(Problem::SymlinkLoop);
-                    }
-                    let target = target.to_vec();
-                    let Some(reached) = self.walk(at, &target, make, followed)? else { return Ok(None) };
-                    reached
-                }
-                None if self.nodes.is_directory(next) => next,
-                None => return Err(Problem::NotADirectory),
-            };
-        }
-        Ok(Some(at))
+    fn file(&self, (directory, name): &Key<NodeId>) -> Option<NodeId> {
+        self.nodes.find(*directory, name)
+    }
+
+    fn link(&mut self, path: &[u8], file: NodeId) -> Result<(), Self::Error> {
+        self.link_to(path, file).map_err(|problem| (path.to_vec(), problem))
+    }
+}
+
+impl paths::Namespace for Nodes {
+    type Id = NodeId;
+    type Problem = Problem;
+    const ROOT: NodeId = NodeId::ROOT;
+
+    fn find(&self, directory: NodeId, name: &[u8]) -> Option<NodeId> {
+        Nodes::find(self, directory, name)
+    }
+
+    fn above(&self, directory: NodeId) -> NodeId {
+        Nodes::above(self, directory)
+    }
+
+    fn is_directory(&self, id: NodeId) -> bool {
+        Nodes::is_directory(self, id)
+    }
+
+    fn target(&self, id: NodeId) -> Option<Vec<u8>> {
+        Nodes::target(self, id).map(<[u8]>::to_vec)
+    }
+
+    fn make(&mut self, parent: NodeId, name: &[u8]) -> Result<NodeId, Problem> {
+        self.put(parent, name, directory())
     }
 
     /// Checks the length of a path against the kernel's limit, and returns it.
     fn check(&self, directory: NodeId, name: &[u8]) -> Result<usize, Problem> {
-        let length = self.nodes.path_length(directory, name);
+        let length = self.path_length(directory, name);
         if ROOTFS.count_bytes() + length > MAX_PATH { Err(Problem::PathTooLong) } else { Ok(length) }
     }
 }
@@ -262,26 +206,14 @@ fn kept_bytes(inode: &Inode) -> usize {
     data + inode.attributes.iter().map(attribute).sum::<usize>()
 }
 
-impl From<Spent> for Problem {
-    fn from(_: Spent) -> Self {
-        Self::TooDeep
-    }
-}
-
-/// Removes trailing slashes and `/.`.
-fn trimmed(mut path: &[u8]) -> &[u8] {
-    while let Some(shorter) = path.strip_suffix(b"/").or_else(|| path.strip_suffix(b"/.")) {
-        path = shorter;
-    }
-    path
-}
-
-/// Splits a path into the directory part and the last component. Trailing slashes and `.` do not count as components.
-fn split(path: &[u8]) -> (&[u8], &[u8]) {
-    let path = trimmed(path);
-    match path.iter().rposition(|byte| *byte == b'/') {
-        Some(slash) => (&path[..slash], &path[slash + 1..]),
-        None => (&[], path),
+impl From<paths::Problem> for Problem {
+    fn from(problem: paths::Problem) -> Self {
+        match problem {
+            paths::Problem::NotADirectory => Self::NotADirectory,
+            paths::Problem::SymlinkLoop => Self::SymlinkLoop,
+            paths::Problem::TooDeep => Self::TooDeep,
+            paths::Problem::TooLarge => Self::TooLarge,
+        }
     }
 }
 

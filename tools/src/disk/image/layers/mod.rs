@@ -30,7 +30,7 @@ use crate::archive::contents::{Contents, Incomplete, Survey};
 use crate::archive::tar::{self, Entry, Reader};
 use crate::cli::progress::{Counted, Progress};
 use crate::compress::{self, Ahead, ahead};
-use crate::disk::ext4::Builder;
+use crate::disk::ext4::{self, Builder};
 use crate::runrecord::{self, RunRecord};
 use choice::choose;
 use digest::{Digest, Mismatch, Verified};
@@ -136,6 +136,9 @@ pub enum Error {
     /// An image for another system.
     #[error("is an image for {0}; the machine runs Linux")]
     System(Platform),
+    /// An entry of a layer depends on a later whiteout of it; `build_file` starts again, with the whiteouts first.
+    #[error("has a whiteout after an entry that depends on it")]
+    WhiteoutsLate,
     /// A layer of another type.
     #[error("layer {digest} is of type {media_type}; only tars can be read")]
     LayerType {
@@ -182,6 +185,8 @@ pub struct Layers {
     layers: Vec<Layer>,
     config: RunRecord,
     title: String,
+    /// Whether each layer is read twice, first for its whiteouts.
+    are_whiteouts_first: bool,
 }
 
 impl Layers {
@@ -231,7 +236,12 @@ impl Layers {
         };
         let name = names.into_iter().next().unwrap_or(found.id);
         let title = platform.map_or_else(|| name.clone(), |platform| format!("{name} for {platform}"));
-        Ok(Self { store, layers: found.layers, config, title })
+        Ok(Self { store, layers: found.layers, config, title, are_whiteouts_first: false })
+    }
+
+    /// Reads each layer twice, first for its whiteouts: an entry may lie below a name that a later whiteout of its layer hides.
+    pub(super) fn read_whiteouts_first(&mut self) {
+        self.are_whiteouts_first = true;
     }
 
     /// Returns the run record from the image's configuration.
@@ -254,8 +264,17 @@ impl Layers {
         for (number, layer) in (1..).zip(&self.layers) {
             builder.begin_layer();
             let progress = counts.progress;
-            let result = thread::scope(|scope| apply(self.content(scope, layer, progress)?, number, builder, counts));
+            let result = thread::scope(|scope| {
+                if self.are_whiteouts_first {
+                    hide(self.content(scope, layer, progress)?, builder)?;
+                }
+                let content = self.content(scope, layer, progress)?;
+                apply(content, number, self.are_whiteouts_first, builder, counts)
+            });
             if let Err(error) = result {
+                if !self.are_whiteouts_first && depends_on_order(&error) {
+                    return Err(Error::WhiteoutsLate);
+                }
                 // Damage causes many errors; a digest mismatch is reported instead of them.
                 let error = self.damage(layer).unwrap_or(error);
                 return Err(Error::Layer { number, name: layer.name.clone(), error: Box::new(error) });
@@ -288,19 +307,19 @@ impl Layers {
 }
 
 /// Applies one layer. The end mark may be missing: the digest shows that the layer is complete.
-fn apply(input: impl Read, number: usize, builder: &mut Builder, counts: &mut Counts) -> Result<(), super::Error> {
+fn apply(
+    input: impl Read,
+    number: usize,
+    is_hidden: bool,
+    builder: &mut Builder,
+    counts: &mut Counts,
+) -> Result<(), super::Error> {
     let mut reader = Reader::new(input).accept_missing_end(true);
     let mut entry = Entry::default();
-    loop {
-        match reader.next(&mut entry) {
-            Ok(true) => {}
-            // A layer without changes may have no bytes at all.
-            Ok(false) | Err(tar::Error::Empty) => break,
-            Err(tar::Error::NotTar) => return Err(super::Error::NoTar),
-            Err(error) => return Err(error.into()),
-        }
+    while next(&mut reader, &mut entry)? {
         match mark(&entry.path) {
             Mark::None => archive::add(builder, &mut reader, &entry, counts)?,
+            _ if is_hidden => {}
             Mark::Hidden { directory, name } => builder.hide(directory, name)?,
             Mark::Opaque { directory } => builder.hide_all(directory)?,
             Mark::DriverData => {}
@@ -310,4 +329,33 @@ fn apply(input: impl Read, number: usize, builder: &mut Builder, counts: &mut Co
     builder.end_layer()?;
     builder.discard(b"", AUFS_LINKS)?;
     Ok(())
+}
+
+/// Applies the whiteouts of a layer alone.
+fn hide(input: impl Read, builder: &mut Builder) -> Result<(), super::Error> {
+    let mut reader = Reader::new(input).accept_missing_end(true);
+    let mut entry = Entry::default();
+    while next(&mut reader, &mut entry)? {
+        match mark(&entry.path) {
+            Mark::Hidden { directory, name } => builder.hide(directory, name)?,
+            Mark::Opaque { directory } => builder.hide_all(directory)?,
+            Mark::None | Mark::DriverData => {}
+        }
+    }
+    Ok(())
+}
+
+/// Reads the next entry of a layer, which may have no bytes at all.
+fn next(reader: &mut Reader<impl Read>, entry: &mut Entry) -> Result<bool, super::Error> {
+    match reader.next(entry) {
+        Err(tar::Error::Empty) => Ok(false),
+        Err(tar::Error::NotTar) => Err(super::Error::NoTar),
+        result => Ok(result?),
+    }
+}
+
+/// Returns whether an error of a layer may be due to a whiteout that comes after an entry.
+fn depends_on_order(error: &super::Error) -> bool {
+    let super::Error::FileSystem(ext4::Error::Entry { problem, .. }) = error else { return false };
+    matches!(problem, ext4::Problem::HiddenLate | ext4::Problem::NotADirectory)
 }
