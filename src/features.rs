@@ -32,6 +32,7 @@ pub enum Feature {
     StaticIp,
     Terminal,
     Timeline,
+    Vlan,
     Volumes,
 }
 
@@ -63,6 +64,7 @@ impl Feature {
             Self::StaticIp => cfg!(feature = "static-ip"),
             Self::Terminal => cfg!(feature = "terminal"),
             Self::Timeline => cfg!(feature = "timeline"),
+            Self::Vlan => cfg!(feature = "vlan"),
             Self::Volumes => cfg!(feature = "volumes"),
         }
     }
@@ -73,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_library_is_tested_with_every_feature() {
+    fn the_library_is_tested_with_every_feature_of_whole() {
         let all = [
             Feature::Arp,
             Feature::Caps,
