@@ -34,6 +34,7 @@ pub enum Feature {
     Streams,
     Terminal,
     Timeline,
+    Vlan,
     Volumes,
 }
 
@@ -67,6 +68,7 @@ impl Feature {
             Self::Streams => cfg!(feature = "streams"),
             Self::Terminal => cfg!(feature = "terminal"),
             Self::Timeline => cfg!(feature = "timeline"),
+            Self::Vlan => cfg!(feature = "vlan"),
             Self::Volumes => cfg!(feature = "volumes"),
         }
     }
@@ -77,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_library_is_tested_with_every_feature() {
+    fn the_library_is_tested_with_every_feature_of_whole() {
         let all = [
             Feature::Arp,
             Feature::Caps,

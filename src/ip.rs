@@ -161,6 +161,29 @@ impl<'a> Line<'a> {
     }
 }
 
+/// An 802.1Q interface (`vlan=` of dracut).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vlan<'a> {
+    /// Its name.
+    pub name: &'a [u8],
+    /// Its number, 1 to 4094.
+    pub number: u16,
+    /// The name or the hardware address of the interface below it.
+    pub device: &'a [u8],
+}
+
+/// The longest name of an interface (include/uapi/linux/if.h, IFNAMSIZ).
+const MAX_NAME: usize = 15;
+
+/// Parses `<name>:<device>`. The number is at the end of the name: `eth0.5`, `eth0.0005`, `vlan5`, `vlan0005`.
+pub fn parse_vlan(value: &[u8]) -> Option<Vlan<'_>> {
+    let (name, device) = split_once(value, b':')?;
+    let is_name = (1..=MAX_NAME).contains(&name.len()) && !name.iter().any(|byte| matches!(byte, b'/' | b' '));
+    let start = name.iter().rposition(|byte| !byte.is_ascii_digit()).map_or(0, |place| place.wrapping_add(1));
+    let number = u16::try_from(number(name.get(start..)?)?).ok()?;
+    ((1..=4094).contains(&number) && is_name && !device.is_empty()).then_some(Vlan { name, number, device })
+}
+
 const NONE: ipv6::Address = ipv6::Address([0; 16]);
 
 impl ipv6::Address {
@@ -329,6 +352,29 @@ mod tests {
             ("[2001:db8::5]", "Fixed on  2001:db8::5/64"),
         ] {
             assert_eq!(shown(value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn the_number_of_a_vlan_is_at_the_end_of_its_name() {
+        for (value, number) in
+            [("eth0.5:eth0", 5), ("eth0.0005:eth0", 5), ("vlan4094:52:54:00:12:34:56", 4094), ("7:eth0", 7)]
+        {
+            let vlan = parse_vlan(value.as_bytes()).unwrap();
+            assert_eq!((vlan.number, value.as_bytes()), (number, &[vlan.name, b":", vlan.device].concat()[..]));
+        }
+        for wrong in [
+            "",
+            "eth0.5",
+            "eth0.5:",
+            "vlan:eth0",
+            "vlan0:eth0",
+            "vlan4095:eth0",
+            "a/5:eth0",
+            "long.name.of.16.:eth0",
+            ":eth0",
+        ] {
+            assert_eq!(parse_vlan(wrong.as_bytes()), None, "{wrong}");
         }
     }
 

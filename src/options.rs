@@ -81,7 +81,7 @@ pub struct Given<'a> {
 }
 
 /// Options of dracut that are reported as unknown: the machine would lack its network.
-const UNKNOWN: &[u8] = b"bond bridge team";
+const UNKNOWN: &[u8] = b"bond bridge team vlan";
 
 /// The iterator of [`Sources::each`].
 #[derive(Clone, Copy, Debug)]

@@ -150,6 +150,18 @@ pub fn set_mac(interface: u32, address: HardwareAddress) -> Request {
     )
 }
 
+/// Creates an 802.1Q interface (RTM_NEWLINK, IFLA_LINKINFO).
+pub fn add_vlan(interface: u32, name: &[u8], number: u16) -> Request {
+    const IFLA_LINK: u8 = 5;
+    /// IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_VLAN_ID, and the lengths of the attributes.
+    const INFO: [u32; 5] =
+        [24 | (IFLA_LINKINFO as u32) << 16, 8 | 1 << 16, u32::from_le_bytes(*b"vlan"), 12 | 2 << 16, 6 | 1 << 16];
+    let [info, kind, vlan, data, id] = INFO;
+    let words = [0, 0, 0, 0, interface, info, kind, vlan, data, id, number.into()];
+    let head = const { head(RTM_NEWLINK, nl::NLM_F_ACK | nl::NLM_F_CREATE | nl::NLM_F_EXCL) };
+    Request::with(head, &words, &[0, 0, 0, 0, IFLA_LINK, 0, 0, 0, 0, 0, 0], IFLA_IFNAME as u8, name)
+}
+
 /// Adds an IPv6 address (RTM_NEWADDR).
 pub fn add_address6(interface: u32, address: &ipv6::Address, prefix_length: u8) -> Request {
     let fixed = u32::from_le_bytes([AF_INET6, prefix_length, 0, 0]);

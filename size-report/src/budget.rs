@@ -7,7 +7,8 @@ use std::fmt;
 use crate::totals::Totals;
 
 /// The names of sizes, in the order of [`Totals`].
-const NAMES: [&str; 10] = ["file", "gzip", "text", "rodata", "data", "bss", "min", "min.gzip", "seed", "seed.gzip"];
+const NAMES: [&str; 12] =
+    ["file", "gzip", "text", "rodata", "data", "bss", "min", "min.gzip", "seed", "seed.gzip", "fleet", "fleet.gzip"];
 
 /// How much larger an init of another compiler may be. The limits are exact for the compiler of rust-toolchain.toml.
 pub(crate) const OTHER_COMPILER_PERCENT: u64 = 2;
@@ -100,10 +101,10 @@ mod tests {
     use super::*;
 
     const GOOD: &str = "# sizes\n\nfile 60 # a\ngzip 50 # a\ntext 40 # a\nrodata 30 # a\ndata 20 # a\nbss 10  # a b\n\
-    min 6 # a\nmin.gzip 5 # a\nseed 4 # a\nseed.gzip 3 # a\n";
+    min 6 # a\nmin.gzip 5 # a\nseed 4 # a\nseed.gzip 3 # a\nfleet 2 # a\nfleet.gzip 1 # a\n";
 
     fn totals(sizes: [u64; 6]) -> Totals {
-        let sizes = sizes.into_iter().chain([6, 5, 4, 3]);
+        let sizes = sizes.into_iter().chain([6, 5, 4, 3, 2, 1]);
         Totals(NAMES.into_iter().zip(sizes).collect())
     }
 
@@ -135,13 +136,13 @@ mod tests {
             (
                 "text 40",
                 "txt 40",
-                "5: `txt` is none of file, gzip, text, rodata, data, bss, min, min.gzip, seed, seed.gzip",
+                "5: `txt` is none of file, gzip, text, rodata, data, bss, min, min.gzip, seed, seed.gzip, fleet, fleet.gzip",
             ),
             ("text 40", "gzip 40", "5: a second limit for gzip"),
             ("text 40", "text 40k", "5: `40k` is not a number of bytes"),
             ("text 40", "text -1", "5: `-1` is not a number of bytes"),
             ("bss 10  # a b", "bss 10  # ", "8: a limit needs its reason after a #"),
-            ("bss 10  # a b", "", "12: the file ends without a limit for bss"),
+            ("bss 10  # a b", "", "14: the file ends without a limit for bss"),
         ] {
             let text = GOOD.replace(good, bad);
             assert_ne!(text, GOOD);

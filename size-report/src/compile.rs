@@ -18,6 +18,7 @@ pub(crate) struct Files {
     /// The smaller inits.
     pub(crate) min: PathBuf,
     pub(crate) seed: PathBuf,
+    pub(crate) fleet: PathBuf,
 }
 
 /// Builds the init with some of its features, in a target directory of its own; returns the file.
@@ -39,7 +40,8 @@ pub(crate) fn init() -> Result<Files, String> {
     map_argument.push(&map);
     let extra = [OsString::from("strip=none"), OsString::from("link-arg=-Wl,--emit-relocs"), map_argument];
     let named = init::compile(Init::Whole.name(), &target, &extra)?;
-    Ok(Files { shipped: Init::Whole.build()?, named, map, min: Init::Min.build()?, seed: Init::Seed.build()? })
+    let [min, seed, fleet] = [Init::Min.build()?, Init::Seed.build()?, Init::Fleet.build()?];
+    Ok(Files { shipped: Init::Whole.build()?, named, map, min, seed, fleet })
 }
 
 /// Returns the directory of this program's own builds.

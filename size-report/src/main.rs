@@ -154,7 +154,7 @@ impl Init {
         let traces = machinery::find(&pieces, constants.map(|(_, section)| section.data.as_slice()));
         let compiler = compile::compiler(workspace)?;
         let read = |path: &Path| std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
-        let totals = totals::totals(&shipped, &named, &read(&files.min)?, &read(&files.seed)?);
+        let totals = totals::totals(&shipped, &named, [&read(&files.min)?, &read(&files.seed)?, &read(&files.fleet)?]);
         Ok(Self { compiler, totals, pieces, named, traces })
     }
 

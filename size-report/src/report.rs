@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn the_report_of_a_small_init() {
         let budget = "file 32768 # a\ngzip 16384 # a\ntext 500 # a\nrodata 30 # a\ndata 20 # a\nbss 10 # a\n\
-            min 6 # a\nmin.gzip 5 # a\nseed 4 # a\nseed.gzip 3 # a\n";
+            min 6 # a\nmin.gzip 5 # a\nseed 4 # a\nseed.gzip 3 # a\nfleet 2 # a\nfleet.gzip 1 # a\n";
         let sizes = [("file", 1000), ("gzip", 700), ("text", 535), ("rodata", 12), ("data", 0), ("bss", 0)];
         let mut lease = piece(PieceKind::Constant, "\"whit: lease\"", ".rodata", 12);
         lease.data = b"\0whit: lease".to_vec();

@@ -12,11 +12,13 @@ use crate::image::Image;
 pub(crate) struct Totals(pub(crate) Vec<(&'static str, u64)>);
 
 /// Returns the sizes of the shipped file, with the sections of the same program in `named`, and of the smaller inits.
-pub(crate) fn totals(shipped: &Image, named: &Image, min: &[u8], seed: &[u8]) -> Totals {
+pub(crate) fn totals(shipped: &Image, named: &Image, [min, seed, fleet]: [&[u8]; 3]) -> Totals {
     let file = u64::try_from(shipped.file.len()).unwrap_or(u64::MAX);
     let mut totals = vec![("file", file), ("gzip", gzip_len(&shipped.file))];
     totals.extend(["text", "rodata", "data", "bss"].map(|name| (name, section_size(named, name))));
-    for (file, [name, gzip]) in [(min, ["min", "min.gzip"]), (seed, ["seed", "seed.gzip"])] {
+    for (file, [name, gzip]) in
+        [(min, ["min", "min.gzip"]), (seed, ["seed", "seed.gzip"]), (fleet, ["fleet", "fleet.gzip"])]
+    {
         totals.push((name, u64::try_from(file.len()).unwrap_or(u64::MAX)));
         totals.push((gzip, gzip_len(file)));
     }
@@ -51,10 +53,13 @@ mod tests {
             image(&[(".text", &[0; 10]), (".text.unlikely", &[0; 5]), (".textile", &[0; 3]), (".bss", &[0; 7])]);
         let mut shipped = image(&[]);
         shipped.file = vec![0; 100];
-        let totals = totals(&shipped, &named, b"abc", b"");
+        let totals = totals(&shipped, &named, [b"abc", b"", b""]);
         assert_eq!(totals.0[0], ("file", 100));
         assert!(totals.0[1].1 > 18 && totals.0[1].1 < 60, "gzip's frame is 18 bytes, a hundred zeroes are a few more");
         assert_eq!(totals.0[2..6], [("text", 15), ("rodata", 0), ("data", 0), ("bss", 7)]);
-        assert_eq!(totals.0[6..], [("min", 3), ("min.gzip", 23), ("seed", 0), ("seed.gzip", 20)]);
+        assert_eq!(
+            totals.0[6..],
+            [("min", 3), ("min.gzip", 23), ("seed", 0), ("seed.gzip", 20), ("fleet", 0), ("fleet.gzip", 20)]
+        );
     }
 }

@@ -37,7 +37,20 @@ fn a_size_over_its_limit_fails_the_command() {
     let broken = size_report(&["--budget", &budget(directory.path(), "none", "1")]);
     let lines: Vec<&str> = text(&broken.stderr).lines().collect();
     assert_eq!(broken.status.code(), Some(1), "{lines:?}");
-    let names = ["file", "gzip", "text", "rodata", "data", "bss", "min", "min.gzip", "seed", "seed.gzip"];
+    let names = [
+        "file",
+        "gzip",
+        "text",
+        "rodata",
+        "data",
+        "bss",
+        "min",
+        "min.gzip",
+        "seed",
+        "seed.gzip",
+        "fleet",
+        "fleet.gzip",
+    ];
     assert_eq!(lines.len(), names.len(), "{lines:?}");
     for (line, name) in lines.iter().zip(names) {
         assert!(

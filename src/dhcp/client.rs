@@ -81,12 +81,12 @@ pub enum Action {
     Decline,
     /// Configure the interface from [`Client::lease`], in place of its previous address.
     Configure,
-    /// The network is for IPv6 alone: remove the address, if there is one, and do not wait for a lease.
-    Ipv6Only,
     /// Extend the lifetime of the address. The rest of the lease is unchanged.
     Extend,
     /// Remove the address and the lease's routes from the interface.
     Deconfigure,
+    /// The network is for IPv6 alone: remove the address, if there is one, and do not wait for a lease.
+    Ipv6Only,
 }
 
 /// Intervals of a client, in milliseconds.

@@ -186,6 +186,9 @@ pub const TABLE: &[Row] = &[
         "the same as `whit.net.dev`, as boot loaders pass it").of(Feature::Choice),
     kernel("ip", Kind::Text(Value::Ip), "=ADDRESS::GATEWAY:MASK:NAME:DEVICE:off|dhcp|off", Fixed("dhcp"),
         "a static address in the kernel's form, such as `10.0.0.5::10.0.0.1:255.255.255.0:name:eth0:off:10.0.0.2`; DHCP; or no network; repeatable").of(Feature::Dhcp),
+    #[cfg(feature = "vlan")]
+    kernel("vlan", Kind::List, "=NAME:DEVICE", Nothing,
+        "an 802.1Q interface on another one; its number is at the end of its name; repeatable").of(Feature::Vlan),
     kernel("nameserver", Kind::List, "=ADDRESS", Nothing,
         "a DNS server, of IPv4 or IPv6, queried before those of the network; repeatable").of(Feature::Etc),
     whit("cmd", Kind::List, "=ARG", Described("the image's CMD"),

@@ -13,7 +13,7 @@ use whit::dhcp::wire::HardwareAddress;
 use whit::dhcp::wire::Message;
 use whit::error::Errno;
 use whit::features::Feature;
-use whit::ip::{self, Method};
+use whit::ip::{self, Method, Vlan};
 use whit::ipv4;
 use whit::ipv6::{NameServer, NameServers};
 use whit::options::{Net, Options, Source, Sources, Time, Value};
@@ -32,7 +32,7 @@ use crate::timeline::Timeline;
 
 mod interface;
 
-use interface::{Interface, Lines, Shared};
+use interface::{Interface, Lines, MAX_VLANS, Shared};
 
 /// Interfaces that have a client at a time. One without a carrier gives way to one with a carrier.
 const MAX_INTERFACES: usize = 8;
@@ -113,10 +113,12 @@ impl<'a> Network<'a> {
     /// Opens the sockets and requests the list of interfaces.
     fn open_sockets(seed: u32, options: &Options<'a>, sources: &Sources<'a>) -> Result<Self, Errno> {
         let (events, requests) = (fd::netlink_socket(NETLINK_ROUTE, EVENTS)?, fd::netlink_socket(NETLINK_ROUTE, 0)?);
+        // A kernel without settings (CONFIG_SYSCTL) has no such file.
         if Feature::Coexist.is_enabled()
             && let Ok(setting) = fd::open(PROMOTE, OFlags::WRONLY)
+            && let Err(errno) = fd::write(&setting, b"1")
         {
-            let _ = fd::write(&setting, b"1");
+            log_failure("promote_secondaries", b"", errno);
         }
         let shared = Shared {
             events,
@@ -127,6 +129,7 @@ impl<'a> Network<'a> {
             changed: false,
             first: 0,
             lines: if Feature::StaticIp.is_enabled() { read_lines(sources) } else { Lines::new() },
+            vlans: if Feature::Vlan.is_enabled() { read_vlans(sources) } else { heapless::Vec::new() },
         };
         shared.request_links()?;
         Ok(Self {
@@ -380,6 +383,9 @@ impl<'a> Network<'a> {
         let (index, name) = (link.interface(), Text(link.name()));
         let Some(mut chaddr) = link.ethernet() else { return };
         if find(&mut self.interfaces, index).is_none() {
+            if Feature::Vlan.is_enabled() && (self.workload == Workload::None || link.is_new()) {
+                self.shared.add_vlans(index, name.0, chaddr);
+            }
             // Software interfaces (veth, bridges) that appear now are the workload's, and a slave is its master's.
             if link.is_slave()
                 || link.by_software()
@@ -558,6 +564,20 @@ fn read_lines<'a>(sources: &Sources<'a>) -> Lines<'a> {
         }
     }
     lines
+}
+
+/// Reads the `vlan=` of all sources. What is not understood is logged.
+fn read_vlans<'a>(sources: &Sources<'a>) -> heapless::Vec<Vlan<'a>, MAX_VLANS> {
+    let mut vlans = heapless::Vec::new();
+    for source in Source::STRONGEST_FIRST {
+        for given in sources.each(*source).filter(|given| given.name == b"vlan") {
+            match ip::parse_vlan(given.text) {
+                Some(vlan) => drop(vlans.push(vlan)),
+                None => error!("vlan={}: not understood, ignored; it is NAME:DEVICE", Text(given.text)),
+            }
+        }
+    }
+    vlans
 }
 
 fn find(interfaces: &mut [Interface], index: u32) -> Option<&mut Interface> {

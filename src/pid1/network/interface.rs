@@ -7,11 +7,11 @@ use whit::arp;
 use whit::dhcp::client::{Action, Client, Destination, State};
 use whit::dhcp::lease::Lease;
 use whit::dhcp::routes::Routes;
-use whit::dhcp::wire::{Encoded, Kind, MAX_SENT};
+use whit::dhcp::wire::{Encoded, HardwareAddress, Kind, MAX_SENT};
 use whit::dhcp::{CLIENT_PORT, SERVER_PORT};
 use whit::error::Errno;
 use whit::features::Feature;
-use whit::ip::{self, Method};
+use whit::ip::{self, Method, Vlan};
 use whit::ipv4::{self, Address, Endpoint};
 use whit::pnp::{self, MAX_PNP};
 use whit::rtnetlink::{self, InterfaceAddress, Request};
@@ -60,6 +60,9 @@ pub(super) struct Interface {
 /// The limit of `ip=`; further ones are ignored.
 const MAX_LINES: usize = 8;
 
+/// The limit of `vlan=`; further ones are ignored. An init without the feature has none.
+pub(super) const MAX_VLANS: usize = if Feature::Vlan.is_enabled() { 8 } else { 0 };
+
 /// The `ip=` of the strongest source.
 pub(super) type Lines<'a> = heapless::Vec<&'a [u8], MAX_LINES>;
 
@@ -81,6 +84,8 @@ pub(super) struct Shared<'a> {
     pub(super) first: u32,
     /// The `ip=`; without one, every interface has DHCP.
     pub(super) lines: Lines<'a>,
+    /// The `vlan=`.
+    pub(super) vlans: heapless::Vec<Vlan<'a>, MAX_VLANS>,
 }
 
 impl Interface {
@@ -315,6 +320,16 @@ impl Interface {
 }
 
 impl<'a> Shared<'a> {
+    /// Creates the 802.1Q interfaces on an interface, and brings it up: they have its carrier.
+    pub(super) fn add_vlans(&self, index: u32, name: &[u8], chaddr: HardwareAddress) {
+        for vlan in self.vlans.iter().filter(|vlan| rtnetlink::is_meant(vlan.device, name, chaddr)) {
+            if let Err(errno) = self.add(&rtnetlink::add_vlan(index, vlan.name, vlan.number)) {
+                log_failure("vlan ", vlan.name, errno);
+            }
+            self.bring_up(index, name);
+        }
+    }
+
     /// Notes that an interface has lost its lease.
     pub(super) fn forget(&mut self, interface: u32) {
         if self.first == interface {

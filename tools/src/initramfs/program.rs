@@ -80,12 +80,12 @@ pub fn has_streams(init: &[u8]) -> bool {
 const PLACES: [&str; 3] = ["../init/whit", "whit", "../lib/whit/init"];
 
 /// The inits with a name: the place of each has the suffix, `../init/whit-min`.
-const INITS: [(&str, &str); 3] = [("min", "-min"), ("seed", "-seed"), ("whole", "")];
+const INITS: [(&str, &str); 4] = [("min", "-min"), ("seed", "-seed"), ("whole", ""), ("fleet", "-fleet")];
 
 /// The help of `--init`.
-pub const INIT_HELP: &str = "The init: whole, seed or min, smaller ones that lack features, or the path of a static program \
+pub const INIT_HELP: &str = "The init: whole, seed or min, smaller ones that lack features, fleet, which has all, or the path of a static program \
     [default: whole; each is, seen from this tool, the first of ../init/whit (as cargo build-init leaves it), whit (as cargo install \
-    does) and ../lib/whit/init (as packages do), followed by -seed or -min]";
+    does) and ../lib/whit/init (as packages do), followed by -seed, -min or -fleet]";
 
 /// Returns the path of the init that is wanted: by its name, by its path, or `whole`.
 ///

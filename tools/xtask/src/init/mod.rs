@@ -26,11 +26,13 @@ pub enum Init {
     Seed,
     /// Everything that a container as a machine needs
     Whole,
+    /// Everything
+    Fleet,
 }
 
 impl Init {
     /// All named inits, smallest first.
-    pub const ALL: [Self; 3] = [Self::Min, Self::Seed, Self::Whole];
+    pub const ALL: [Self; 4] = [Self::Min, Self::Seed, Self::Whole, Self::Fleet];
 
     /// Returns the name of the Cargo feature, and of the directory that the init is built in.
     pub fn name(self) -> &'static str {
@@ -38,6 +40,7 @@ impl Init {
             Self::Min => "min",
             Self::Seed => "seed",
             Self::Whole => "whole",
+            Self::Fleet => "fleet",
         }
     }
 
@@ -47,6 +50,7 @@ impl Init {
             Self::Min => "whit-min",
             Self::Seed => "whit-seed",
             Self::Whole => "whit",
+            Self::Fleet => "whit-fleet",
         }
     }
 

@@ -111,7 +111,7 @@ const STEPS: &[Step] = &[
     Step::new("lints of mkraw's benchmark", lints_of!("tools/xtask/bench-mkraw/Cargo.toml", "bench-mkraw")),
     Step::new("lints of DHCP's benchmark", lints_of!("tools/xtask/bench-dhcp/Cargo.toml", "bench-dhcp")),
     Step::new("lints of its floor", lints_of!("tools/xtask/bench-dhcp/Cargo.toml", "floor", "--profile", "floor")),
-    Step::new("the inits", &["build-init", "min", "seed", "whole"]),
+    Step::new("the inits", &["build-init", "min", "seed", "whole", "fleet"]),
     Step::new("the tests", &["test", "--workspace", "--no-run"]),
     Step::new("tests on the host", &["test", "--workspace", "--no-fail-fast"]),
     Step::new("tests on the host as root", &["test", "--test", "host", "--", "--ignored", "--show-output"])
