@@ -67,8 +67,8 @@ impl Ports {
         let read = files::read(path.join(b"/sys/class/virtio-ports", &file), &mut buffer);
         let place = match read.ok().and_then(|name| position(NAMES, b' ', name)) {
             Some(0) => &mut self.window,
-            Some(1) => &mut self.exit,
-            Some(_) => &mut self.streams,
+            Some(2) if Feature::Streams.is_enabled() => &mut self.streams,
+            Some(_) => &mut self.exit,
             None => return,
         };
         if place.is_none() {

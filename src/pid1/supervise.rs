@@ -73,7 +73,10 @@ fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
             }
         }
     };
-    if machine.options.streams() != Streams::Console && !machine.options.has(Switch::Linger) {
+    if Feature::Streams.is_enabled()
+        && machine.options.streams() != Streams::Console
+        && !machine.options.has(Switch::Linger)
+    {
         shutdown::kill_processes(machine); // As a container, which ends with its first process.
         return Ok(code);
     }
