@@ -46,13 +46,13 @@ pub(crate) fn write(sources: &Sources<'_>, options: &Options<'_>, network: Optio
         let _ = servers.push(*server);
     }
     // docker replaces the image's own always, and the init as soon as there are servers.
-    let mut has_servers = Feature::Details.is_enabled() && !servers.is_empty();
+    let mut has_servers = !servers.is_empty();
     for server in servers {
         address_line("nameserver ", server);
     }
     if let (true, Some(network)) = (Feature::Ipv6.is_enabled(), network) {
         for server in network.name_servers() {
-            has_servers = Feature::Details.is_enabled();
+            has_servers = true;
             part!("nameserver {}", &server.address);
             if server.address.is_link_local() {
                 part!("%{}", Text(network.name_of(server.interface)));
