@@ -45,18 +45,18 @@ pub(crate) fn write(sources: &Sources<'_>, options: &Options<'_>, network: Optio
             let bare = text.strip_prefix(b"[").and_then(|text| text.strip_suffix(b"]"));
             let text = if Feature::StaticIp.is_enabled() { bare.unwrap_or(text) } else { text };
             if ipv4::parse(text).is_some() || Feature::StaticIp.is_enabled() && ipv6::parse(text).is_some() {
-                has_servers = Feature::Details.is_enabled();
+                has_servers = true;
                 part!("nameserver {}\n", Text(text));
             }
         }
     }
     for server in lease.map_or(&[][..], |lease| &lease.name_servers) {
-        has_servers = Feature::Details.is_enabled();
+        has_servers = true;
         address_line("nameserver ", *server);
     }
     if let (true, Some(network)) = (Feature::Ipv6.is_enabled(), network) {
         for server in network.name_servers() {
-            has_servers = Feature::Details.is_enabled();
+            has_servers = true;
             part!("nameserver {}", &server.address);
             if server.address.is_link_local() {
                 part!("%{}", Text(network.name_of(server.interface)));

@@ -169,15 +169,14 @@ const DATA_TMPFS: &[u8] = b"mode=1777,";
 /// A link or a file of the image in the place of a directory ends the boot, as runc refuses such an image (libcontainer,
 /// mountToRootfs()), and so does a directory that is missing in a read-only root.
 pub(crate) fn bind_system_mounts() -> bool {
-    let mut all = true;
     for target in texts(b"/mnt/dev\0/mnt/proc\0/mnt/sys\0") {
         let source = c_str(target.to_bytes_with_nul().get(ROOT.count_bytes()..).unwrap_or_default());
         let bound = inside::enter_plain(target).and_then(|()| mount_bind_recursive(source, c"."));
         inside::leave();
         if let Err(errno) = bound {
             log_failure("mount ", target.to_bytes(), errno);
-            all = false;
+            return false;
         }
     }
-    all
+    true
 }

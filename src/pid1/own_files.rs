@@ -7,6 +7,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use rustix::fs::OFlags;
 use whit::contract::{MARK, ROOT, RUN};
 use whit::error::Errno;
+use whit::features::Feature;
 use whit::text::strip_prefix;
 
 use crate::console::{self, log_failure};
@@ -53,7 +54,9 @@ fn write_inside(path: &CStr, text: &[u8], any: bool) -> Result<(), Errno> {
     if let Some(file) = &file {
         let mut room = files::buffer::<MAX_LINE>();
         let old = &*fd::read(file, &mut room)?;
-        if old == text || !any && !old.is_empty() && strip_prefix(old, MARK.as_bytes()).is_none() {
+        if old == text
+            || !(old.is_empty() || Feature::Details.is_enabled() && any) && strip_prefix(old, MARK.as_bytes()).is_none()
+        {
             return Ok(());
         }
         if !HAS_READERS.load(Ordering::Relaxed) && overwrite(file, text).is_ok() {

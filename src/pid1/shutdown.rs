@@ -98,7 +98,6 @@ pub(crate) fn reboot(command: RebootCommand) {
 }
 
 /// Sends a signal to the workload's process group, and to the workload if it has left that.
-#[inline(never)]
 pub(crate) fn signal_workload(workload: Pid, signal: u8) {
     let number = workload.as_raw_pid();
     let _ = kill(-number, signal);

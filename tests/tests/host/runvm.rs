@@ -168,6 +168,33 @@ fn the_words_of_docker_run_mean_the_same() {
 }
 
 #[test]
+fn a_disk_of_another_image_is_said() {
+    let directory = with_script("echo 'whit: exit 0'");
+    let at = |name: &str| directory.path().join(name);
+    fs::create_dir(at("tree")).unwrap();
+    let run = |content: &str, more: &[&str]| {
+        fs::write(at("tree/file"), content).unwrap();
+        let mut tar = Command::new("tar");
+        tar.args(["--mtime=@0", "-cf", "image.tar", "-C", "tree", "."]).current_dir(directory.path());
+        assert!(tar.status().unwrap().success());
+        let mut command = Command::new(tool("runvm"));
+        let path = format!("{}:/usr/bin:/bin", directory.path().display());
+        command.current_dir(directory.path()).env("PATH", path).env("WHIT_CACHE", at("cache")).stdin(Stdio::null());
+        command.args(["--kernel", "kernel", "--init", "/bin/busybox", "--accel", "tcg", "--disk", "kept.img"]);
+        outcome(&command.args(more).arg("image.tar").output().unwrap())
+    };
+    assert_eq!(run("one", &[]), (Some(0), String::new(), String::new()));
+    assert_eq!(run("one", &[]), (Some(0), String::new(), String::new()));
+    let (code, _, errors) = run("two", &[]);
+    let expected =
+        "runvm: kept.img was made from another image.tar, and keeps its files; remove it to have those of image.tar\n";
+    assert_eq!((code, errors.as_str()), (Some(0), expected));
+    let (code, _, errors) = run("one", &["--debug"]);
+    assert_eq!(code, Some(0));
+    assert!(errors.starts_with("runvm: qemu-system-x86_64 ") && errors.lines().count() == 1, "{errors}");
+}
+
+#[test]
 fn what_docker_run_would_refuse_is_refused_before_a_boot() {
     let many = vec!["x"; 300];
     for (line, message) in [

@@ -112,6 +112,68 @@ fn a_disk_keeps_writes_and_the_cache_does_not() {
     }
 }
 
+/// Such an image comes from `docker save`, or from a Dockerfile's `FROM scratch`.
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn a_read_only_image_without_mount_points_runs() {
+    let (kernel, folder) = (kernel(Flavour::Cloud, None), folder());
+    let root = folder.path().join("root");
+    fs::create_dir_all(root.join("bin")).unwrap();
+    fs::create_dir(root.join("etc")).unwrap();
+    fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
+    std::os::unix::fs::symlink("busybox", root.join("bin/sh")).unwrap();
+    let image = folder.path().join("image.tar");
+    let made = Command::new("tar").arg("-C").arg(&root).arg("-cf").arg(&image).arg(".").status().unwrap();
+    assert!(made.success());
+    let script = "test -c /dev/null && test -d /sys/class && busybox readlink /etc/mtab && busybox grep -c ' / ext4 ro' /etc/mtab";
+    let arguments = ["--read-only", "--network", "none", "--entrypoint", "/bin/sh", "--", "-c", script];
+    let (status, shown, errors) = outcome(runvm(&kernel, &folder, &image, &arguments));
+    assert_eq!((status, shown.replace('\r', "").as_str()), (Some(0), "/proc/mounts\n1\n"), "{errors}");
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn a_kernel_without_its_modules_is_refused_at_once() {
+    let (kernel, folder) = (kernel(Flavour::Cloud, None), folder());
+    let mut command = Command::new(tool("runvm"));
+    command.arg("--kernel").arg(&kernel.vmlinuz).arg("--init").arg(init()).args(["--accel", "tcg"]).arg(busybox_tar());
+    command.current_dir(folder.path()).env("WHIT_CACHE", folder.path().join("cache")).stdin(Stdio::null());
+    let (status, shown, errors) = outcome(command);
+    assert_eq!((status, shown.as_str()), (Some(125), ""), "{errors}");
+    let expected = "has no virtio_pci, virtio_blk, virtio_net built in; give its modules with --modules DIR\n";
+    let expected_later = "has no virtio_blk, virtio_net built in; give its modules with --modules DIR\n";
+    assert!(errors.ends_with(expected) || errors.ends_with(expected_later), "{errors}");
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn a_module_is_loaded_on_request_and_kaslr_boots_the_bzimage() {
+    for kernel in cloud_kernels() {
+        let folder = folder();
+        let script = "grep -c ^dummy /proc/modules";
+        let more = [
+            "--kaslr",
+            "--module",
+            "dummy",
+            "--network",
+            "none",
+            "--entrypoint",
+            "/bin/busybox",
+            "--",
+            "sh",
+            "-c",
+            script,
+        ];
+        let (status, shown, errors) = outcome(runvm(&kernel, &folder, &busybox_tar(), &more));
+        assert_eq!((status, shown.replace('\r', "").as_str()), (Some(0), "1\n"), "{errors}");
+        assert!(
+            !cached(&folder).iter().any(|file| file.to_string_lossy().contains("vmlinux")),
+            "{:?}",
+            cached(&folder)
+        );
+    }
+}
+
 fn interrupt(child: &Child) {
     kill_process(Pid::from_child(child), Signal::INT).unwrap();
 }

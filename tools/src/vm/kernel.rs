@@ -5,6 +5,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::{Cache, Key};
+use crate::archive::segment::Reader;
+use crate::kernel::config::Config;
 use crate::kernel::debian::{Flavour, Store};
 use crate::kernel::modules::Modules;
 use crate::kernel::{bzimage, elf};
@@ -46,6 +48,8 @@ pub struct Kernel {
     pub release: Option<String>,
     /// Its modules; `None` if everything is built in.
     pub modules: Option<Modules>,
+    /// The modules of its initramfs, and those built in, of those that were asked for; `None` if that is not known.
+    only: Option<Vec<String>>,
 }
 
 impl Kernel {
@@ -60,7 +64,7 @@ impl Kernel {
             (None, Some(release)) => Modules::open(&Path::new(MODULES).join(release)).ok(),
             (None, None) => None,
         };
-        Ok(Self { vmlinuz: vmlinuz.to_owned(), release, modules })
+        Ok(Self { vmlinuz: vmlinuz.to_owned(), release, modules, only: None })
     }
 
     /// Finds a kernel: the newest in the cache, or else in the host's /boot; else fetches Debian's newest for virtual machines.
@@ -101,10 +105,58 @@ impl Kernel {
         path.ok().filter(|path| path.metadata().is_ok_and(|metadata| metadata.len() > 0))
     }
 
+    /// Limits the modules to those of an initramfs that is given, and those that the kernel's configuration builds in: `candidates`
+    /// are modules, each with its option. Nothing changes where neither is known.
+    pub fn limit(&mut self, initramfs: &Path, candidates: &[(&str, &str)]) {
+        let config = Config::of(&self.vmlinuz).ok().flatten();
+        let mut found: Vec<String> = Vec::new();
+        if let Some(config) = &config {
+            let built_in = candidates.iter().filter(|(_, option)| config.is_set(option));
+            found.extend(built_in.map(|(module, _)| (*module).to_owned()));
+        }
+        let Ok(file) = File::open(initramfs) else { return };
+        let mut reader = Reader::new(file);
+        // An initramfs that cannot be read is reported where it is used.
+        while let Ok(Some(member)) = reader.next_entry() {
+            let name = member.name.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+            let is_file = |module: &&(&str, &str)| name.strip_suffix(b".ko") == Some(module.0.as_bytes());
+            found.extend(candidates.iter().find(is_file).map(|(module, _)| (*module).to_owned()));
+        }
+        if config.is_some() || !found.is_empty() {
+            self.only = Some(found);
+        }
+    }
+
+    /// Returns those of `modules` that are not built into the kernel: it does not contain the names under which they register. None
+    /// if the file is no bzImage.
+    #[must_use]
+    pub fn missing<'a>(&self, modules: &[&'a str], cache: &Cache) -> Vec<&'a str> {
+        let content = match &self.release {
+            Some(_) => bzimage::content(&self.unpacked(cache).unwrap_or_else(|| self.vmlinuz.clone())),
+            None => return Vec::new(),
+        };
+        let Ok(content) = content else { return Vec::new() };
+        let name = |module: &str| match module {
+            "virtio_pci" => "virtio-pci".to_owned(),
+            "virtio_mmio" => "virtio-mmio".to_owned(),
+            module => module.to_owned(),
+        };
+        // Not the names of drivers, or too short.
+        let is_known = |module: &&str| !matches!(*module, "sd_mod" | "9p" | "9pnet_virtio");
+        let mut missing: Vec<&str> = modules.iter().copied().filter(is_known).collect();
+        for text in content.split(|byte| *byte == 0) {
+            missing.retain(|module| !text.ends_with(name(module).as_bytes()));
+        }
+        missing
+    }
+
     /// Returns whether the kernel has a module, built in or as a file. A kernel without known modules counts as having all.
     #[must_use]
     pub fn has(&self, module: &str) -> bool {
-        self.modules.as_ref().is_none_or(|modules| modules.has(module))
+        match &self.only {
+            Some(only) => only.iter().any(|known| known == module),
+            None => self.modules.as_ref().is_none_or(|modules| modules.has(module)),
+        }
     }
 }
 
@@ -164,6 +216,45 @@ mod tests {
         // The file of another kernel, or of none.
         fs::write(&path, &kernel).unwrap();
         assert_eq!(Kernel::given(&path, None).unwrap().unpacked(&cache), None);
+    }
+
+    #[test]
+    fn a_kernel_without_modules_has_what_it_contains() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::at(&folder.path().join("cache")).unwrap();
+        let path = folder.path().join("vmlinuz");
+        let content = b"code\0virtio-pci\0ext4\0 text of virtio_net: none\0";
+        fs::write(&path, bzimage::tests::bzimage("9.8.7", &bzimage::tests::gzip(content))).unwrap();
+        let needed = ["virtio_pci", "virtio_blk", "ext4", "virtio_net", "sd_mod", "9p"];
+        assert_eq!(Kernel::given(&path, None).unwrap().missing(&needed, &cache), ["virtio_blk", "virtio_net"]);
+        fs::write(&path, "no bzImage").unwrap();
+        assert_eq!(Kernel::given(&path, None).unwrap().missing(&needed, &cache), [""; 0]);
+    }
+
+    #[test]
+    fn a_given_initramfs_decides_which_shares_there_are() {
+        use crate::compress::Compression;
+        use crate::initramfs::{Packing, tree::Tree, write};
+        const CANDIDATES: [(&str, &str); 2] = [("virtiofs", "CONFIG_VIRTIO_FS"), ("9p", "CONFIG_9P_FS")];
+        let folder = tempfile::tempdir().unwrap();
+        let (path, initramfs) = (folder.path().join("vmlinuz"), folder.path().join("initramfs"));
+        fs::write(&path, bzimage::tests::bzimage("9.8.7", b"")).unwrap();
+        let has = |modules: &[&str]| {
+            let mut tree = Tree::default();
+            for module in modules {
+                tree.bytes(&format!("{module}.ko"), 0o644, Vec::new()).unwrap();
+            }
+            tree.bytes("init", 0o755, Vec::new()).unwrap();
+            write(&tree, &initramfs, &Packing::new(Compression::None)).unwrap();
+            let mut kernel = Kernel::given(&path, None).unwrap();
+            kernel.limit(&initramfs, &CANDIDATES);
+            ["virtiofs", "9p"].map(|module| kernel.has(module))
+        };
+        assert_eq!(has(&[]), [true, true], "nothing is known");
+        assert_eq!(has(&["virtiofs"]), [true, false]);
+        assert_eq!(has(&["9p"]), [false, true]);
+        fs::write(folder.path().join("config-9.8.7"), "CONFIG_VIRTIO_FS=m\nCONFIG_9P_FS=y\n").unwrap();
+        assert_eq!(has(&[]), [false, true]);
     }
 
     #[test]

@@ -148,6 +148,9 @@ pub(crate) struct Arguments {
     /// Its modules [default: the host's for its release; if there are none, everything is built in]
     #[arg(long, value_name = "DIR", requires = "kernel", conflicts_with = "initrd", help_heading = "Boot")]
     pub(crate) modules: Option<PathBuf>,
+    /// Another module to load at the boot; repeatable
+    #[arg(long, value_name = "NAME", conflicts_with = "initrd", help_heading = "Boot")]
+    pub(crate) module: Vec<String>,
     /// The initramfs, instead of one made from IMAGE
     #[arg(long, value_name = "FILE", requires = "kernel", help_heading = "Boot")]
     pub(crate) initrd: Option<PathBuf>,
@@ -161,6 +164,9 @@ pub(crate) struct Arguments {
     /// Print the duration of each stage of the boot to standard error
     #[arg(long, help_heading = "Boot")]
     pub(crate) timeline: bool,
+    /// Print QEMU's command line to standard error
+    #[arg(long, help_heading = "Boot")]
+    pub(crate) debug: bool,
     /// Make the files that the machine boots from, and print QEMU's command line instead of running it
     #[arg(long, help_heading = "Boot")]
     pub(crate) print: bool,

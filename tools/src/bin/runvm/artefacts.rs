@@ -2,8 +2,10 @@
 
 use std::fmt::Display;
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{XattrFlags, getxattr, setxattr};
 use whit_tools::archive::segment;
 use whit_tools::cli::output::{self, Output};
 use whit_tools::cli::temporary::Temporary;
@@ -57,7 +59,10 @@ fn given(arguments: &Arguments, append: &str, kernel: &Path, initrd: &Path) -> R
     for file in [Some(kernel), Some(initrd), arguments.disk.as_deref()].into_iter().flatten() {
         check_readable(file)?;
     }
-    let kernel = Kernel::given(kernel, None)?;
+    let mut kernel = Kernel::given(kernel, None)?;
+    if !arguments.volume.is_empty() {
+        kernel.limit(initrd, &[("virtiofs", "CONFIG_VIRTIO_FS"), ("9p", "CONFIG_9P_FS")]);
+    }
     let shares = shares(arguments, &kernel)?;
     let before = segment::record(initrd).map_err(|error| error.to_string());
     // A given initramfs is booted unchanged, unless options change its run record.
@@ -105,11 +110,15 @@ fn from_image(arguments: &Arguments, append: &str, image: &Path) -> Result<Artef
     };
     let disk = match &arguments.disk {
         _ if arguments.no_disk => None,
-        Some(disk) if disk.exists() => Some((disk.clone(), true)),
+        Some(disk) if disk.exists() => {
+            warn_of_change(disk, image);
+            Some((disk.clone(), true))
+        }
         Some(disk) => {
             let mut output = Output::create(disk).map_err(|error| format!("{}: {error}", disk.display()))?;
             build(arguments, image, &mut output)?;
             output.commit().map_err(|error| format!("{}: {error}", disk.display()))?;
+            remember_image(disk, image);
             Some((disk.clone(), true))
         }
         None => Some((cached_disk(arguments, &cache, image)?, false)),
@@ -209,6 +218,18 @@ fn modules(arguments: &Arguments, shares: &[ShareKind]) -> (Vec<&'static str>, V
     (needed, optional)
 }
 
+/// Checks that a kernel without modules has what the machine needs: it would wait for its disk otherwise.
+fn check_built_in(arguments: &Arguments, kernel: &Kernel, needed: &[&str], cache: &Cache) -> Result<(), String> {
+    let missing = kernel.missing(needed, cache);
+    let missing = missing.into_iter().chain(arguments.module.iter().map(String::as_str)).collect::<Vec<_>>().join(", ");
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let release = kernel.release.as_deref().unwrap_or("of unknown release");
+    let problem = format!("the kernel {release} has no {missing} built in; give its modules with --modules DIR");
+    Err(describe(&kernel.vmlinuz, &problem))
+}
+
 /// Returns whether no word of the kernel's command line requires signatures of modules.
 fn may_be_unsigned(arguments: &Arguments) -> bool {
     let words = arguments.append.as_deref().unwrap_or_default();
@@ -236,9 +257,16 @@ fn initramfs(
 ) -> Result<PathBuf, String> {
     let init = initramfs::find_init(arguments.init.as_deref())?;
     let (mut load, optional) = modules(arguments, shares);
+    let needed = load.len();
     load.extend(optional.into_iter().filter(|module| kernel.has(module)));
     let directory = kernel.modules.as_ref().map(|modules| modules.directory().to_owned());
-    let load = if directory.is_some() { load.iter().map(|module| (*module).to_owned()).collect() } else { Vec::new() };
+    let load = match &directory {
+        Some(_) => load.into_iter().map(str::to_owned).chain(arguments.module.iter().cloned()).collect(),
+        None => {
+            check_built_in(arguments, kernel, &load[..needed], cache)?;
+            Vec::new()
+        }
+    };
     let mut recipe = Recipe { init, modules: directory, load, ..Recipe::default() };
     let (mut tree, closure) = recipe.tree().map_err(|error| error.to_string())?;
     let files = closure.load.iter().filter_map(|module| Some(kernel.modules.as_ref()?.directory().join(&module.below)));
@@ -263,6 +291,33 @@ fn initramfs(
             .map(drop)
             .map_err(|error| error.to_string())
     })
+}
+
+/// The extended attribute of a disk with the hash of the image that it was made from.
+const IMAGE_HASH: &str = "user.whit.image";
+
+/// Stores the hash of the image with its disk. A file system may have no extended attributes.
+fn remember_image(disk: &Path, image: &Path) {
+    if let Ok(hash) = hash(image) {
+        let _ = setxattr(disk, IMAGE_HASH, hash.as_bytes(), XattrFlags::empty());
+    }
+}
+
+/// Tells the user that a disk has the files of another image, if that is known.
+fn warn_of_change(disk: &Path, image: &Path) {
+    let mut room = [0; 64];
+    let (Ok(length), Ok(hash)) = (getxattr(disk, IMAGE_HASH, &mut room), hash(image)) else { return };
+    if room.get(..length) != Some(hash.as_bytes()) {
+        let (disk, image) = (disk.display(), image.display());
+        log(&format!("{disk} was made from another {image}, and keeps its files; remove it to have those of {image}"));
+    }
+}
+
+/// Returns the hash of a file, in hexadecimal digits.
+fn hash(path: &Path) -> io::Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(File::open(path)?)?;
+    Ok(hasher.finalize().to_hex().to_string())
 }
 
 /// Returns the disk with the image's files, cached by their content.

@@ -82,6 +82,9 @@ fn run(arguments: &Arguments) -> Result<u8, String> {
     for forward in &arguments.publish {
         check_free(*forward)?;
     }
+    if arguments.debug {
+        eprintln!("runvm: {command}");
+    }
     if let Some(why) = command.kvm_obstacle() {
         eprintln!("runvm: KVM cannot be used here: {why}; the machine is emulated, and slower");
     }

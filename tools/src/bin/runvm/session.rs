@@ -152,7 +152,7 @@ impl Session {
             (None, _) if has_quit.load(Ordering::Relaxed) => Err("ctrl-a x ended the machine".to_owned()),
             // The image's own init has ended the machine.
             (None, _) if has_port && machine.has_powered_off() => Ok(0),
-            (None, _) => Err(failure(&machine, status, &command, (!is_console_shown).then_some(self.memory_mib))),
+            (None, _) => Err(failure(&machine, status, (!is_console_shown).then_some(self.memory_mib))),
         }
     }
 
@@ -231,9 +231,9 @@ pub(crate) fn attached(given: &[Stream], interactive: bool, tty: bool) -> Vec<St
 
 /// Describes a machine that ended without an exit code. If its console was not shown, shows the part that explains this; `memory_mib`
 /// is the machine's memory then.
-fn failure(machine: &Machine, status: ExitStatus, command: &CommandLine, memory_mib: Option<u32>) -> String {
+fn failure(machine: &Machine, status: ExitStatus, memory_mib: Option<u32>) -> String {
     if !status.success() {
-        return format!("QEMU failed ({status}); its command line: {command}");
+        return format!("QEMU failed ({status}); --debug shows its command line");
     }
     let explain = |memory_mib| {
         let transcript = machine.transcript();
