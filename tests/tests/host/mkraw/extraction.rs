@@ -1,5 +1,6 @@
 //! Archives that no tar writes today but that GNU tar extracts: the mounted image has the files that tar extracts.
 
+use std::fs;
 use std::process::Command;
 
 use whit_tests::archive::{self, directory, file, hard_link, member, seal, symlink};
@@ -170,6 +171,61 @@ fn odd_archives_give_the_files_that_tar_extracts() {
     let concatenated = [archive::of(&[root(), file("a", b"1")]), vec![0; 9216], file("a", b"2"), file("b", b"3")];
     assert_extracts("concatenated archives", &concatenated, &[]);
     assert_extracts("a lone zero block", &[root(), file("a", b"1"), vec![0; 512], file("b", b"2")], &[]);
+}
+
+/// Writes a tree by Python's tarfile: a PAX archive with times as floating point numbers, and a file of its own in memory.
+const PYTHON: &str = "
+import io, sys, tarfile
+with tarfile.open(fileobj=sys.stdout.buffer, mode='w|', format=tarfile.PAX_FORMAT) as tar:
+    for name in ['.', 'd', 'd/file', 'd/hard', 'd/link', 'd/' + 'n' * 150, 'd/ü']:
+        tar.add(name, recursive=False)
+    entry = tarfile.TarInfo('tiny')
+    entry.size, entry.mtime, entry.pax_headers = 3, 1e-05, {'comment': 'x'}
+    tar.addfile(entry, io.BytesIO(b'abc'))
+";
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn archives_of_other_programs_are_extracted_alike() {
+    let tree = tempfile::tempdir().unwrap();
+    let at = |name: &str| tree.path().join(name);
+    fs::create_dir(at("d")).unwrap();
+    for name in ["d/file".to_owned(), format!("d/{}", "n".repeat(150)), "d/ü".to_owned()] {
+        fs::write(at(&name), &name).unwrap();
+    }
+    fs::hard_link(at("d/file"), at("d/hard")).unwrap();
+    std::os::unix::fs::symlink("t".repeat(140), at("d/link")).unwrap();
+    let written = |program: &str, arguments: &[&str]| {
+        let output = Command::new(program).args(arguments).current_dir(tree.path()).output();
+        // Not every system has all of them.
+        output.ok().filter(|output| output.status.success() && !output.stdout.is_empty()).map(|output| output.stdout)
+    };
+    let mut compared = 0;
+    for (program, arguments) in [
+        ("python3", &["-c", PYTHON][..]),
+        ("busybox", &["tar", "-cf", "-", "."]),
+        ("bsdtar", &["--format=pax", "-cf", "-", "."]),
+        ("bsdtar", &["--format=gnutar", "-cf", "-", "."]),
+        ("bsdtar", &["--format=ustar", "-cf", "-", "d/file", "d/hard"]),
+        ("tar", &["--format=v7", "-cf", "-", "d/file", "d/hard"]),
+    ] {
+        let Some(tar) = written(program, arguments) else { continue };
+        let image = build(&tar, &Options::default()).unwrap();
+        let mounted = Mounted::new(&image);
+        let found = snapshot::without_lost_found(snapshot::of_directory(&mounted.root));
+        let mut expected = snapshot::of_directory(extract(&tar, &ATTRIBUTES).path());
+        // GNU tar does not read an exponent, and implied directories have other times.
+        for path in [&b""[..], b"d", b"tiny"] {
+            if let (Some(expected), Some(found)) = (expected.get_mut(path), found.get(path)) {
+                expected.mtime = found.mtime;
+                expected.mode = found.mode;
+            }
+        }
+        assert_same(&found, &expected);
+        mounted.end(&image);
+        compared += 1;
+    }
+    assert!(compared >= 2, "{compared}");
 }
 
 #[test]

@@ -99,6 +99,27 @@ fn sockets_and_the_output_itself_are_left_out() {
 }
 
 #[test]
+fn a_file_that_becomes_shorter_is_filled_with_zeros_and_named() {
+    // The files of sysfs have less content than their size states.
+    let image = build(Path::new("/sys/fs/ext4/features"), &Options::default());
+    let changed = &image.summary.changed;
+    assert!(changed.count > 0 && !changed.first.is_empty());
+    let seen = &snapshot::of_image(&image.path)[&changed.first];
+    assert!(seen.content.starts_with(b"supported\n\0") && seen.content.len() == 4096);
+}
+
+#[test]
+fn unfinished_outputs_of_other_runs_are_left_out() {
+    let tree = tempfile::tempdir().unwrap();
+    for name in [".whit-aB3dE9", ".whit-short", ".whit", "file"] {
+        fs::write(tree.path().join(name), "x").unwrap();
+    }
+    let image = build(tree.path(), &Options::default());
+    assert_eq!((image.summary.left_out.unfinished, image.summary.changed.count), (1, 0));
+    assert!(!snapshot::of_image(&image.path).contains_key(&b".whit-aB3dE9"[..]));
+}
+
+#[test]
 #[ignore = "needs root: cargo selftest runs it"]
 fn mounted_file_systems_are_left_out() {
     let tree = tempfile::tempdir().unwrap();

@@ -14,6 +14,7 @@ use std::time::Instant;
 use clap::{Parser, Subcommand};
 use whit_tools::cli::documents;
 use whit_tools::cli::output::{self, Output};
+use whit_tools::cli::path::shown;
 use whit_tools::cli::progress::Bar;
 use whit_tools::cli::size::{self, parse_size};
 use whit_tools::cli::uuid;
@@ -325,10 +326,16 @@ fn summary_lines(path: &Path, summary: &Summary, seconds: f64) -> Vec<String> {
         (summary.left_out.sockets, "sockets"),
         (summary.left_out.mounts, "mounted file systems"),
         (summary.left_out.disks, "files that are this disk"),
+        (summary.left_out.unfinished, "unfinished disks of another run"),
     ] {
         if count > 0 {
             lines.push(format!("left out: {count} {files}"));
         }
+    }
+    if summary.changed.count > 0 {
+        let (first, more) = (shown(&summary.changed.first), summary.changed.count - 1);
+        let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+        lines.push(format!("warning: changed while it was read: {first}{more}"));
     }
     if summary.is_empty {
         lines.push("the archive has no entries: the root is empty".to_owned());

@@ -23,6 +23,8 @@ use target::{Access, Device, Target};
 
 /// The mode of a new file, subject to the umask.
 const DEFAULT_MODE: u32 = 0o666;
+/// The start of the name of an output that is not finished.
+const UNFINISHED: &str = ".whit-";
 /// The mode of a file that contains a secret.
 const PRIVATE_MODE: u32 = 0o600;
 
@@ -69,7 +71,7 @@ impl Output {
                 // The temporary file is never more accessible than the file that it replaces.
                 let mode = if is_private || replaced.is_some() { PRIVATE_MODE } else { DEFAULT_MODE };
                 let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-                let made = Temporary::file(directory.unwrap_or(Path::new(".")), ".whit-", mode);
+                let made = Temporary::file(directory.unwrap_or(Path::new(".")), UNFINISHED, mode);
                 let (file, temporary) = made.map_err(|error| match error.kind() {
                     // The error names the temporary file, which the user does not know.
                     kind @ io::ErrorKind::NotFound => {
@@ -143,6 +145,14 @@ fn replace(temporary: &Path, path: &Path) -> io::Result<()> {
 /// Standard output without the buffer that splits at lines.
 fn stdout() -> io::Result<File> {
     Ok(io::stdout().as_fd().try_clone_to_owned()?.into())
+}
+
+/// Returns whether a name is that of an output that is not finished.
+#[must_use]
+pub fn is_unfinished(name: &[u8]) -> bool {
+    const RANDOM: usize = 6; // tempfile's default
+    let rest = name.strip_prefix(UNFINISHED.as_bytes());
+    rest.is_some_and(|rest| rest.len() == RANDOM && rest.iter().all(u8::is_ascii_alphanumeric))
 }
 
 /// Writes a whole file.

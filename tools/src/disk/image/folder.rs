@@ -17,6 +17,7 @@ use rustix::io::Errno;
 
 use super::Error;
 use crate::archive::tar::Attribute;
+use crate::cli::output;
 use crate::cli::progress::Progress;
 use crate::disk::ext4::{Builder, Metadata};
 
@@ -29,6 +30,26 @@ pub struct LeftOut {
     pub mounts: u64,
     /// The disk itself, and the file that it replaces.
     pub disks: u64,
+    /// Unfinished outputs of these tools, of a run at the same time or one that was killed.
+    pub unfinished: u64,
+}
+
+/// Files that changed while they were read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changed {
+    /// The path of the first one.
+    pub first: Vec<u8>,
+    /// The number of all.
+    pub count: u64,
+}
+
+impl Changed {
+    fn note(&mut self, path: &[u8]) {
+        if self.count == 0 {
+            self.first = if path.is_empty() { b".".to_vec() } else { path.to_vec() };
+        }
+        self.count += 1;
+    }
 }
 
 /// The deepest directory: each level takes a descriptor and stack. A path of PATH_MAX bytes has at most this many components.
@@ -48,6 +69,7 @@ struct Walk<'w, 'b> {
     /// First names of files that have several.
     names: HashMap<Identity, Vec<u8>>,
     left_out: LeftOut,
+    changed: Changed,
     buffers: Buffers,
 }
 
@@ -57,17 +79,18 @@ pub(super) fn apply(
     disks: &[Identity],
     builder: &mut Builder,
     progress: &Progress,
-) -> Result<LeftOut, Error> {
+) -> Result<(LeftOut, Changed), Error> {
     let stat = fstat(root).map_err(|error| failed(b".", error))?;
     let (names, left_out) = (HashMap::new(), LeftOut::default());
-    let mut walk = Walk { builder, progress, device: stat.st_dev, disks, names, left_out, buffers: Buffers::new() };
+    let (device, changed) = (stat.st_dev, Changed::default());
+    let mut walk = Walk { builder, progress, device, disks, names, left_out, changed, buffers: Buffers::new() };
     // "." of a directory's own descriptor is the directory.
     let attributes = walk.buffers.attributes(root.as_fd(), c".").map_err(|error| failed(b".", error))?;
     walk.builder.directory(b"/", metadata(&stat, &attributes))?;
     thread::scope(|scope| {
         let thread = thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, || {
             walk.children(root.as_fd(), &mut Vec::new())?;
-            Ok(walk.left_out)
+            Ok((walk.left_out, walk.changed))
         });
         let walked = thread.map_err(|error| failed(b".", error))?.join();
         walked.unwrap_or_else(|_| Err(failed(b".", io::Error::other("the reading thread has failed"))))
@@ -81,14 +104,23 @@ impl Walk<'_, '_> {
         if path.iter().filter(|byte| **byte == b'/').count() > MAX_DEPTH {
             return Err(failed(path, io::Error::other(format!("is more than {MAX_DEPTH} directories deep"))));
         }
+        let before = fstat(directory).map_err(|error| failed(path, error))?;
         for name in names(directory).map_err(|error| failed(path, error))? {
             if length > 0 {
                 path.push(b'/');
             }
             path.extend_from_slice(name.to_bytes());
-            self.child(directory, &name, path)?;
+            match self.child(directory, &name, path) {
+                // It was removed after the directory was listed, or replaced by a file of another type.
+                Err(Error::Folder { error, .. }) if is_change(&error) => self.changed.note(path),
+                result => result?,
+            }
             self.progress.add_file();
             path.truncate(length);
+        }
+        let after = fstat(directory).map_err(|error| failed(path, error))?;
+        if version(&before) != version(&after) {
+            self.changed.note(path);
         }
         Ok(())
     }
@@ -101,18 +133,35 @@ impl Walk<'_, '_> {
             return Ok(());
         }
         let kind = FileType::from_raw_mode(stat.st_mode);
+        if kind == FileType::RegularFile && output::is_unfinished(name.to_bytes()) {
+            self.left_out.unfinished += 1;
+            return Ok(());
+        }
         if kind == FileType::Socket {
             self.left_out.sockets += 1;
             return Ok(());
         }
-        if kind != FileType::Directory && stat.st_nlink > 1 {
-            if let Some(first) = self.names.get(&identity) {
-                return Ok(self.builder.hard_link(path, first)?);
-            }
+        let has_names = kind != FileType::Directory && stat.st_nlink > 1;
+        if has_names && let Some(first) = self.names.get(&identity) {
+            return Ok(self.builder.hard_link(path, first)?);
+        }
+        self.add(directory, name, path, &stat, kind)?;
+        if has_names {
             self.names.insert(identity, path.clone());
         }
+        Ok(())
+    }
+
+    fn add(
+        &mut self,
+        directory: BorrowedFd,
+        name: &CStr,
+        path: &mut Vec<u8>,
+        stat: &Stat,
+        kind: FileType,
+    ) -> Result<(), Error> {
         let attributes = self.buffers.attributes(directory, name).map_err(|error| failed(path, error))?;
-        let metadata = metadata(&stat, &attributes);
+        let metadata = metadata(stat, &attributes);
         let number = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
         match kind {
             FileType::Directory => {
@@ -150,22 +199,25 @@ impl Walk<'_, '_> {
         let size = stat.st_size as u64; // not negative
         let mut holes = Holes { is_sparse: (stat.st_blocks as u64) * 512 < size, data_end: 0 };
         let mut writer = self.builder.file(path, metadata, size)?;
-        let mut position = 0;
+        let (mut position, mut is_short) = (0, false);
         loop {
             position += writer.skip(holes.at(&file, position, size).map_err(failed)?);
             let room = writer.room()?;
             if room.is_empty() {
                 break;
             }
-            file.read_exact_at(room, position).map_err(|error| match error.kind() {
-                io::ErrorKind::UnexpectedEof => failed(changed()),
-                _ => failed(error),
-            })?;
+            // A file that has become shorter is filled up with zeros, as by tar.
+            let count = read_at(&file, room, position).map_err(failed)?;
+            is_short |= count < room.len();
+            room[count..].fill(0);
             position += room.len() as u64;
             self.progress.add_bytes(room.len() as u64);
             writer.keep()?;
         }
         writer.close()?;
+        if is_short || version(&stat) != version(&fstat(&file).map_err(|error| failed(error.into()))?) {
+            self.changed.note(path);
+        }
         Ok(())
     }
 }
@@ -246,8 +298,33 @@ impl Buffers {
     }
 }
 
+/// Fills `target` as far as the file goes. Returns the byte count.
+fn read_at(file: &File, target: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < target.len() {
+        match file.read_at(&mut target[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// Returns what changes with a file's content: its size and its modification time.
+fn version(stat: &Stat) -> (i64, i64, i64) {
+    (stat.st_size, stat.st_mtime, i64::from(stat.st_mtime_nsec as u32)) // below 1,000,000,000
+}
+
 fn changed() -> io::Error {
-    io::Error::other("changed while it was read")
+    Errno::NOENT.into()
+}
+
+/// Returns whether an error means that a file is gone, or another one has its name.
+fn is_change(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::NOENT | Errno::LOOP | Errno::NOTDIR | Errno::STALE))
 }
 
 fn failed(path: &[u8], error: impl Into<io::Error>) -> Error {

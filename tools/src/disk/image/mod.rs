@@ -21,7 +21,7 @@ use crate::disk::ext4::{self, Builder, FileWriter, Finish, Metadata, Size};
 use crate::disk::gpt;
 use crate::runrecord::RunRecord;
 
-pub use folder::{Identity, LeftOut};
+pub use folder::{Changed, Identity, LeftOut};
 pub use layers::{Choice, Layers, Platform};
 
 /// The options of a disk.
@@ -87,7 +87,7 @@ pub enum Input<'a> {
 }
 
 /// The result of a build.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Summary {
     /// Counts of the files, and the size of the disk.
     pub totals: ext4::Totals,
@@ -97,6 +97,8 @@ pub struct Summary {
     pub attributes_left_out: u64,
     /// Files of a directory that were left out.
     pub left_out: LeftOut,
+    /// Files of a directory that changed while they were read.
+    pub changed: Changed,
     /// Data after the end of an archive, which were ignored.
     pub after_end: Option<AfterEnd>,
     /// The archive has no entries.
@@ -287,7 +289,7 @@ pub fn build_from(input: Input, output: &File, options: &Options) -> Result<Summ
         builder.record_contents();
     }
     let mut counts = Counts { progress: &options.progress, attributes_left_out: 0, after_end: None, is_empty: false };
-    let mut left_out = LeftOut::default();
+    let (mut left_out, mut changed) = (LeftOut::default(), Changed::default());
     let is_root = options.is_root || !options.run_record.is_empty() || matches!(input, Input::Layers(_));
     match input {
         Input::Tar(tar) => {
@@ -298,7 +300,7 @@ pub fn build_from(input: Input, output: &File, options: &Options) -> Result<Summ
         Input::Folder(folder) => {
             let metadata = output.metadata().map_err(ext4::Error::Write)?;
             let disks: Vec<Identity> = [(metadata.dev(), metadata.ino())].into_iter().chain(options.replaces).collect();
-            left_out = folder::apply(&folder, &disks, &mut builder, &options.progress)?;
+            (left_out, changed) = folder::apply(&folder, &disks, &mut builder, &options.progress)?;
         }
     }
     if is_root {
@@ -321,6 +323,7 @@ pub fn build_from(input: Input, output: &File, options: &Options) -> Result<Summ
         allocated_bytes: output.metadata().map_err(ext4::Error::Write)?.blocks() * 512,
         attributes_left_out: counts.attributes_left_out + totals.attributes_left_out,
         left_out,
+        changed,
         after_end: counts.after_end,
         is_empty: counts.is_empty,
     })
