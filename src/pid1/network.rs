@@ -113,13 +113,6 @@ impl<'a> Network<'a> {
     /// Opens the sockets and requests the list of interfaces.
     fn open_sockets(seed: u32, options: &Options<'a>, sources: &Sources<'a>) -> Result<Self, Errno> {
         let (events, requests) = (fd::netlink_socket(NETLINK_ROUTE, EVENTS)?, fd::netlink_socket(NETLINK_ROUTE, 0)?);
-        // A kernel without settings (CONFIG_SYSCTL) has no such file.
-        if Feature::Coexist.is_enabled()
-            && let Ok(setting) = fd::open(PROMOTE, OFlags::WRONLY)
-            && let Err(errno) = fd::write(&setting, b"1")
-        {
-            log_failure("promote_secondaries", b"", errno);
-        }
         let shared = Shared {
             events,
             requests,
@@ -151,8 +144,16 @@ impl<'a> Network<'a> {
         })
     }
 
-    /// Brings up the loopback. Called after the first queries are sent: it takes as long as everything before them.
+    /// Brings up the loopback, and sets the kernel to remove an address alone. Called after the first queries are sent: it takes as long as
+    /// everything before them.
     pub(crate) fn bring_up_loopback(&self) {
+        // A kernel without settings (CONFIG_SYSCTL) has no such file.
+        if Feature::Coexist.is_enabled()
+            && let Ok(setting) = fd::open(PROMOTE, OFlags::WRONLY)
+            && let Err(errno) = fd::write(&setting, b"1")
+        {
+            log_failure("promote_secondaries", b"", errno);
+        }
         self.shared.bring_up(LOOPBACK, b"lo");
     }
 

@@ -134,7 +134,7 @@ fn exchange_message(
     wanted: Kind,
 ) -> Option<(Address, Address, u8)> {
     let mut message = Encoded::new();
-    query.encode(b"", &mut message);
+    query.encode(b"", false, &mut message);
     let source = Endpoint { address: Address::UNSPECIFIED, port: CLIENT_PORT };
     let destination = Endpoint { address: Address::BROADCAST, port: SERVER_PORT };
     let mut packet = [0; ipv4::HEADERS + MAX_SENT];
