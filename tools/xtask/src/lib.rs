@@ -1,6 +1,6 @@
 //! Tasks of the repository: builds, demo, checks and measurements of whit. None of them is installed.
 //!
-//! The programs are `build-init`, `demo`, `selftest`, `coverage`, `dist` and `bootbench`; two more benchmarks are workspaces
+//! The programs are `build-init`, `demo`, `selftest`, `coverage`, `dist`, `record` and `bootbench`; two more benchmarks are workspaces
 //! of their own.
 #![forbid(unsafe_code)]
 
