@@ -15,6 +15,7 @@ mod ginit;
 mod mkcpio;
 mod mkraw;
 mod outputs;
+mod packages;
 mod runvm;
 mod shares;
 mod status;

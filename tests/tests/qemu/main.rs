@@ -20,6 +20,7 @@ mod mkraw;
 mod nodisk;
 mod notify;
 mod oldest_kernel;
+mod packages;
 mod power_cut;
 mod programs;
 mod refusals;

@@ -1,7 +1,7 @@
 //! Compressions: every decoder and encoder that the tools use.
 //!
-//! [`Decoder`] decompresses one frame and returns its input, for the segments of an initramfs; [`decoder`] decompresses all
-//! frames of an archive or file; [`Compression`] is the compression of a new initramfs.
+//! [`Compression`] is the compression of a new initramfs. Inside the library, `Decoder` decompresses one frame and returns its
+//! input, for the segments of an initramfs, and `decoder()` decompresses all frames of an archive or file.
 
 mod ahead;
 mod gzip;

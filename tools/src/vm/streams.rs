@@ -1,7 +1,7 @@
 //! The host's side of the port for the workload's streams ([`whit::frame`]): moves them between descriptors of this program and the
 //! machine.
 //!
-//! A slow reader of the output stops the workload once [`MAX_RUNNING_BYTES`] are stored. When the workload has ended, the rest of its
+//! A slow reader of the output stops the workload once `MAX_RUNNING_BYTES` are stored. When the workload has ended, the rest of its
 //! output is stored, so that the machine can end before the reader has taken everything.
 
 use std::collections::VecDeque;

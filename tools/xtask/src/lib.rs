@@ -1,6 +1,7 @@
 //! Tasks of the repository: builds, demo, checks and measurements of whit. None of them is installed.
 //!
-//! The programs are `build-init`, `demo`, `selftest`, `coverage` and `bootbench`; two more benchmarks are workspaces of their own.
+//! The programs are `build-init`, `demo`, `selftest`, `coverage`, `dist`, `record` and `bootbench`; two more benchmarks are workspaces
+//! of their own.
 #![forbid(unsafe_code)]
 
 pub mod bench;

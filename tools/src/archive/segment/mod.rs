@@ -71,7 +71,7 @@ pub fn record(path: &Path) -> Result<Vec<u8>, Error> {
     Ok(last_file(file, RECORD.as_bytes(), MAX_RECORD + 1).map_err(failure)?.unwrap_or_default())
 }
 
-/// Reads the init of the initramfs `path`, at most [`MAX_INIT`] bytes; empty if it has none.
+/// Reads the init of the initramfs `path`, at most `MAX_INIT` bytes; empty if it has none.
 ///
 /// # Errors
 /// An initramfs that cannot be read.

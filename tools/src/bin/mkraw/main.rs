@@ -275,7 +275,7 @@ fn open_input(path: Option<&Path>) -> Result<(File, String), String> {
     Ok((File::from(input), name))
 }
 
-/// Returns SOURCE_DATE_EPOCH, or 0 (https://reproducible-builds.org/specs/source-date-epoch).
+/// Returns SOURCE_DATE_EPOCH, or 0 (<https://reproducible-builds.org/specs/source-date-epoch>).
 fn source_date_epoch() -> Result<u32, String> {
     match std::env::var("SOURCE_DATE_EPOCH") {
         Ok(text) => {

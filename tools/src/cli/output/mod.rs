@@ -218,7 +218,7 @@ pub fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(),
 /// Prints a text about an output: to standard output, or to standard error where the output itself is there.
 ///
 /// # Errors
-/// See [`print`].
+/// See [`print()`].
 pub fn print_about(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), String> {
     if is_stream(path) { print_to(io::stderr().lock(), write) } else { print(write) }
 }

@@ -58,7 +58,10 @@ pub const FLAGS: &[Flag] = &[
 ];
 
 /// Returns the flags that the compiler accepts.
-pub(super) fn accepted() -> Result<&'static [&'static Flag], String> {
+///
+/// # Errors
+/// One line: the compiler does not run.
+pub fn accepted() -> Result<&'static [&'static Flag], String> {
     static ACCEPTED: OnceLock<Vec<&'static Flag>> = OnceLock::new();
     if let Some(flags) = ACCEPTED.get() {
         return Ok(flags);

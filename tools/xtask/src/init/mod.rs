@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::Builder;
 
-pub use flags::{FLAGS, Flag};
+pub use flags::{FLAGS, Flag, accepted};
 
 use crate::workspace;
 

@@ -8,7 +8,7 @@ use xtask::workspace;
 use crate::steps::Tier;
 
 /// The programs of other projects that the tests run.
-const PROGRAMS: [Program; 25] = [
+const PROGRAMS: [Program; 26] = [
     QEMU,
     Program { name: "bsdtar", package: "libarchive-tools" },
     Program { name: "busybox", package: "busybox-static" },
@@ -20,6 +20,7 @@ const PROGRAMS: [Program; 25] = [
     Program { name: "gdisk", package: "gdisk" },
     Program { name: "ip", package: "iproute2" },
     Program { name: "lz4", package: "lz4" },
+    Program { name: "minisign", package: "minisign" },
     Program { name: "mkfs.btrfs", package: "btrfs-progs" },
     Program { name: "mkfs.erofs", package: "erofs-utils" },
     Program { name: "mkfs.f2fs", package: "f2fs-tools" },

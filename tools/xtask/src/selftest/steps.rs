@@ -111,6 +111,8 @@ const STEPS: &[Step] = &[
     Step::new("lints of mkraw's benchmark", lints_of!("tools/xtask/bench-mkraw/Cargo.toml", "bench-mkraw")),
     Step::new("lints of DHCP's benchmark", lints_of!("tools/xtask/bench-dhcp/Cargo.toml", "bench-dhcp")),
     Step::new("lints of its floor", lints_of!("tools/xtask/bench-dhcp/Cargo.toml", "floor", "--profile", "floor")),
+    // Links, code blocks and crate pages: the lints of rustdoc in Cargo.toml. The examples run among the tests.
+    Step::new("documentation of the libraries", &["doc", "--no-deps", "-p", "whit", "-p", "whit-tools"]),
     Step::new("the inits", &["build-init", "min", "seed", "whole", "fleet"]),
     Step::new("the tests", &["test", "--workspace", "--no-run"]),
     Step::new("tests on the host", &["test", "--workspace", "--no-fail-fast"]),
