@@ -273,15 +273,19 @@ fn with_the_network_off_interfaces_stay_down() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
-fn dns_servers_of_the_image_stay() {
-    let machine = machine().file("/rootfs/etc/resolv.conf", "nameserver 9.9.9.9\n").prepare();
-    let lan = Lan::new();
-    lan.plug(&machine, "eth0");
-    let _server = lan.serve(&["dhcp-option=6,10.55.0.2"]);
-    let mut machine = machine.start();
-    logged_address(&mut machine, "eth0");
-    let files = machine.wait_for("settled\n");
-    assert!(files.ends_with("nameserver 9.9.9.9\n") && !files.contains("nameserver 10.55"), "{files}");
+fn dns_servers_of_the_image_stay_until_a_lease_has_some() {
+    // Option 6 without a value: dnsmasq would name itself.
+    for (option, expected) in [("dhcp-option=6", "9.9.9.9"), ("dhcp-option=6,10.55.0.2", "10.55.0.2")] {
+        let machine = machine().file("/rootfs/etc/resolv.conf", "nameserver 9.9.9.9\n").prepare();
+        let lan = Lan::new();
+        lan.plug(&machine, "eth0");
+        let _server = lan.serve(&[option]);
+        let mut machine = machine.start();
+        logged_address(&mut machine, "eth0");
+        let files = machine.wait_for("settled\n");
+        assert!(files.ends_with(&format!("nameserver {expected}\n")), "{files}");
+        assert_eq!(files.matches("nameserver").count(), 1, "{files}");
+    }
 }
 
 #[test]
