@@ -198,6 +198,7 @@ impl ipv6::Address {
     }
 
     /// Returns the IPv4 address that is mapped.
+    #[inline(never)]
     pub fn ipv4(&self) -> Option<ipv4::Address> {
         let [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d] = self.0 else { return None };
         Some(ipv4::Address([a, b, c, d]))

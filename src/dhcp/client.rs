@@ -388,6 +388,7 @@ impl Client {
     }
 
     /// Handles an ARP claim: the host `by` uses `address`, or probes for it. A conflict with the probed address is declined.
+    #[inline(never)]
     pub fn address_claimed(&mut self, now_ms: u64, address: Address, by: HardwareAddress) -> Action {
         if self.state != State::Probing || address != self.lease.address || by == self.query.chaddr {
             return Action::Nothing;
@@ -403,6 +404,7 @@ impl Client {
     }
 
     /// Releases the lease in use, if any (RFC 2131 §4.4.6). Must be the last call on a client: it does not change the state.
+    #[inline(never)]
     pub fn release(&mut self) -> Action {
         if !matches!(self.state, State::Bound | State::Renewing | State::Rebinding) {
             return Action::Nothing;
@@ -511,7 +513,6 @@ impl Client {
     }
 
     /// Resets the query to this kind, without addresses. The broadcast flag stays.
-    #[inline(never)]
     fn prepare(&mut self, kind: Kind) {
         self.query.kind = kind;
         self.query.ciaddr = Address::UNSPECIFIED;

@@ -145,7 +145,6 @@ pub(super) fn prefix_length(message: &Message<'_>) -> Option<u8> {
 }
 
 /// Sets `servers` from an option. `value` is scratch space.
-#[inline(never)]
 fn take_servers(message: &Message<'_>, code: u8, value: &mut Value, servers: &mut Servers) {
     message.whole(code, value);
     servers.clear();

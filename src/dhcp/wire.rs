@@ -209,7 +209,6 @@ fn put(out: &mut Encoded, bytes: &[u8]) {
 }
 
 /// Pads a message to a length with [`code::PAD`].
-#[inline(never)]
 fn pad(out: &mut Encoded, length: usize) {
     while out.len() < length && out.push(code::PAD).is_ok() {}
 }
@@ -294,6 +293,7 @@ impl<'a> Message<'a> {
     }
 
     /// Replaces `value` by the whole value of an option; empty if the option is absent.
+    #[inline(never)]
     pub fn whole(&self, code: u8, value: &mut Value) {
         value.clear();
         whole(&self.areas, code, value);
@@ -339,6 +339,7 @@ impl<'a> Iterator for Options<'a> {
 }
 
 /// Whether no option up to END is truncated.
+#[inline(never)]
 fn well_formed(area: &[u8]) -> bool {
     let mut options = Options(area);
     options.by_ref().for_each(drop);

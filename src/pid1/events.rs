@@ -108,6 +108,7 @@ impl Machine<'_> {
         wakeup
     }
 
+    #[inline(never)]
     fn read_uevents(&self) -> bool {
         let mut received = false;
         let mut buffer = [MaybeUninit::uninit(); 64];

@@ -174,7 +174,6 @@ impl<'a> Network<'a> {
     }
 
     /// When [`Network::handle`] is to be called without an event.
-    #[inline(never)]
     pub(crate) fn deadline_ms(&self) -> u64 {
         let started_ms = if let Workload::Starting(until_ms) = self.workload { until_ms } else { NEVER };
         let files_due_ms = if self.shared.changed { self.files_due_ms } else { NEVER };
@@ -373,7 +372,6 @@ impl<'a> Network<'a> {
     }
 
     /// Removes an interface from those with a client.
-    #[inline(never)]
     fn remove(&mut self, index: u32) {
         if let Some(place) = self.interfaces.iter().position(|known| known.index == index) {
             self.interfaces.remove(place);
@@ -549,7 +547,6 @@ fn has_ipv6() -> bool {
 
 /// Reads the `ip=` of the strongest source that has one. What is not understood is logged; where nothing else is left, no interface has
 /// DHCP.
-#[inline(never)]
 fn read_lines<'a>(sources: &Sources<'a>) -> Lines<'a> {
     let mut lines = Lines::new();
     for source in Source::STRONGEST_FIRST {

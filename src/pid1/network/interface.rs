@@ -182,7 +182,6 @@ impl Interface {
 
     /// Sets the MTU, the address and the routes of the lease. What did not change since the last time is not touched, nor is what
     /// other programs have added, unless it is to be restored.
-    #[inline(never)]
     fn apply(&mut self, shared: &Shared<'_>, restore: bool) -> Result<(), Errno> {
         let Some(lease) = self.client.lease() else { return Ok(()) };
         if Feature::Mtu.is_enabled() {
@@ -235,7 +234,6 @@ impl Interface {
     }
 
     /// Sets the static addresses of all `ip=` of the interface, and their default gateways.
-    #[inline(never)]
     fn apply_lines(&self, shared: &Shared<'_>) -> Result<(), Errno> {
         for text in &shared.lines {
             let line = ip::parse(text);
@@ -331,6 +329,7 @@ impl<'a> Shared<'a> {
     }
 
     /// Notes that an interface has lost its lease.
+    #[inline(never)]
     pub(super) fn forget(&mut self, interface: u32) {
         if self.first == interface {
             self.first = 0;
