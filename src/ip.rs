@@ -29,7 +29,7 @@ pub enum Method {
     Wrong,
 }
 
-/// An `ip=`. Addresses of IPv4 are mapped ([`ipv6::Address::mapped`]). Small fields come first.
+/// An `ip=`. Addresses of IPv4 are mapped (RFC 4291 §2.5.5.2). Small fields come first.
 #[derive(Clone, Debug, Default)]
 #[repr(C)]
 pub struct Line<'a> {
