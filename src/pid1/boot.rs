@@ -163,6 +163,6 @@ fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<bool, En
             error!("network: no {} within {} s{}", wanted, u64::from(wait_s), outlook);
             return Ok(!is_required);
         }
-        supervise::wait_or_end(machine, next_ms.min(grace_ms))?;
+        supervise::wait_or_end(machine, if has_address { next_ms } else { next_ms.min(grace_ms) })?;
     }
 }

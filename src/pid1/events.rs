@@ -18,6 +18,8 @@ use crate::sys::process::{kill, next_signal, restore_limit, wait4};
 pub(crate) struct Wakeup {
     /// The signals that came, one bit each.
     signals: u64,
+    /// Those that the host sent for the workload.
+    host_signals: u64,
     /// The kernel itself sent SIGINT: ctrl-alt-del.
     ctrl_alt_del: bool,
     /// The power button was pressed.
@@ -27,7 +29,13 @@ pub(crate) struct Wakeup {
 }
 
 impl Wakeup {
+    /// Returns whether the signal came, from a process or from the host.
     pub(crate) fn has(&self, signal: u8) -> bool {
+        (self.signals | self.host_signals) & bit(signal) != 0
+    }
+
+    /// Returns whether a process of the machine sent the signal to PID 1.
+    pub(crate) fn has_own(&self, signal: u8) -> bool {
         self.signals & bit(signal) != 0
     }
 
@@ -93,7 +101,7 @@ impl Machine<'_> {
         let power_button = self.buttons.pressed();
         let mut wakeup =
             Wakeup { device: self.read_uevents() | (self.max_wait_ms < NEVER), power_button, ..Wakeup::default() };
-        wakeup.signals = self.streams.take_signals();
+        wakeup.host_signals = self.streams.take_signals();
         if wakeup.device && self.phase == Phase::LoadingDrivers {
             hardware::load(self);
             self.buttons.open();

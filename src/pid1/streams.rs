@@ -51,6 +51,10 @@ pub(crate) struct Streams {
     has_host: bool,
     /// The host has been asked for input and has not sent it, or has sent its end.
     is_requested: bool,
+    /// Input was requested since the workload was started: the host takes that as its start.
+    is_announced: bool,
+    /// The last frame was of standard output: standard error is next.
+    is_error_next: bool,
     /// The host has received the exit code.
     is_acknowledged: bool,
 }
@@ -70,6 +74,7 @@ pub(crate) fn open(machine: &mut Machine<'_>) -> Result<bool, End> {
         wait_or_end(machine, deadline_ms)?;
     }
     machine.streams.is_active &= machine.ports.streams.is_some() && machine.streams.open(is_terminal);
+    machine.streams.is_announced = false;
     if !machine.streams.is_active {
         refuse(machine);
     }
@@ -148,7 +153,8 @@ impl Streams {
     /// Returns the port while it has a host and takes no bytes. The port raises no signal when it takes bytes again. Without a host,
     /// poll(2) would return at once.
     pub(crate) fn blocked_port<'a>(&self, ports: &'a Ports) -> Option<&'a Fd> {
-        ports.streams.as_ref().filter(|_| self.has_host && !OUTPUT.is_empty())
+        // While the rest of a frame is missing, it is unknown whether the host is still there.
+        ports.streams.as_ref().filter(|_| self.has_host && self.missing == 0 && !OUTPUT.is_empty())
     }
 
     /// Moves the bytes that can be moved now. Returns in how many milliseconds to call this again if there is no signal before.
@@ -160,7 +166,7 @@ impl Streams {
         let is_taken = self.sides[0][0].as_ref().or(self.sides[1][0].as_ref()).is_none_or(|sink| INPUT.flush(sink));
         for _ in 0..MAX_MOVED {
             if !OUTPUT.flush(port) {
-                return RETRY_MS;
+                return if self.signals != 0 { 0 } else { RETRY_MS };
             }
             if !self.fill() {
                 return match () {
@@ -175,13 +181,17 @@ impl Streams {
 
     /// Fills the frame for the host. Returns `false` if there is nothing to send.
     fn fill(&mut self) -> bool {
-        if !self.is_requested && self.missing == 0 && INPUT.is_empty() && self.sides[1][0].is_some() {
-            self.is_requested = true;
+        let is_due = !(self.is_requested && self.is_announced);
+        if is_due && self.missing == 0 && INPUT.is_empty() && self.sides[0][1].is_some() {
+            (self.is_requested, self.is_announced) = (true, true);
             OUTPUT.frame(Kind::Input, 0);
             return true;
         }
-        for ([output, _], kind) in self.sides[1..].iter().zip([Kind::Output, Kind::Error]) {
-            let length = output.as_ref().map_or(0, |output| OUTPUT.fill(output, MAX_DATA));
+        for _ in 0..2 {
+            // The outputs have turns: a flood of one does not stop the other.
+            self.is_error_next = !self.is_error_next;
+            let (kind, place) = if self.is_error_next { (Kind::Output, 1) } else { (Kind::Error, 2) };
+            let length = self.sides[place][0].as_ref().map_or(0, |output| OUTPUT.fill(output, MAX_DATA));
             if length > 0 {
                 OUTPUT.frame(kind, length as u32);
                 return true;

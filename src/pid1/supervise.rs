@@ -171,9 +171,13 @@ pub(crate) fn wait_or_end(machine: &mut Machine<'_>, deadline_ms: u64) -> Result
         (signal::TERM, End::Reboot),
         (signal::INT, End::Reboot),
     ] {
-        if wakeup.has(*signal) {
+        if wakeup.has_own(*signal) {
             return Err(*end);
         }
+    }
+    // From the host, for a workload that has ended.
+    if wakeup.has(signal::TERM) || wakeup.has(signal::INT) {
+        return Err(End::PowerOff);
     }
     Ok(wakeup.device)
 }

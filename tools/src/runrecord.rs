@@ -155,7 +155,8 @@ impl RunRecord {
             env: list(config, "Env")?.into_iter().filter(|element| element.contains('=')).collect(),
             workdir: text(config, "WorkingDir")?,
             user: text(config, "User")?,
-            stopsignal: text(config, "StopSignal")?,
+            // docker takes it in any case.
+            stopsignal: text(config, "StopSignal")?.map(|signal| signal.to_ascii_uppercase()),
             hostname: text(config, "Hostname")?,
             rlimit: limits(host)?,
             sysctl: settings(host)?,

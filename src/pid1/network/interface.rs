@@ -183,9 +183,9 @@ impl Interface {
     /// Sets the MTU, the address and the routes of the lease. What did not change since the last time is not touched, nor is what
     /// other programs have added, unless it is to be restored.
     fn apply(&mut self, shared: &Shared<'_>, restore: bool) -> Result<(), Errno> {
-        let Some(lease) = self.client.lease() else { return Ok(()) };
+        let lease = self.client.lease();
         if Feature::Mtu.is_enabled() {
-            let mtu = self.asked_mtu.or(lease.mtu).map_or(self.own_mtu, u32::from);
+            let mtu = self.asked_mtu.or(lease.and_then(|lease| lease.mtu)).map_or(self.own_mtu, u32::from);
             if mtu != self.lease_mtu {
                 if self.own_mtu == 0 {
                     self.own_mtu = self.mtu;
@@ -194,6 +194,7 @@ impl Interface {
                 self.lease_mtu = mtu;
             }
         }
+        let Some(lease) = lease else { return Ok(()) };
         let address =
             InterfaceAddress { interface: self.index, address: lease.address, prefix_length: lease.prefix_length };
         let old = self.configured.replace(address);

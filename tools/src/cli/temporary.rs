@@ -121,25 +121,35 @@ impl Drop for Temporary {
     }
 }
 
+/// The prefix of the temporary files and directories of one run of a machine, which [`sweep`] removes.
+pub const RUN: &str = "whit-run-";
+/// The length of the random end of their names (tempfile).
+const RANDOM: usize = 6;
 /// The least age of what [`sweep`] removes: a younger one may not be locked yet.
 const MIN_AGE: Duration = Duration::from_secs(2);
 
-/// Removes this user's temporary files and directories in `parent` with this prefix, whose processes were killed.
-pub fn sweep(parent: &Path, prefix: &str) {
+/// Removes this user's temporary files and directories of [`RUN`] in `parent`, whose processes were killed.
+pub fn sweep(parent: &Path) {
     let user = rustix::process::geteuid().as_raw();
+    let Ok(device) = parent.metadata().map(|metadata| metadata.dev()) else { return };
+    let is_left = |name: &[u8], metadata: &Metadata| {
+        let random = name.strip_prefix(RUN.as_bytes());
+        let mode = if metadata.is_dir() { 0o700 } else { 0o600 };
+        let age = metadata.modified().ok().and_then(|time| time.elapsed().ok());
+        random.is_some_and(|random| random.len() == RANDOM && random.iter().all(u8::is_ascii_alphanumeric))
+            && (metadata.is_dir() || metadata.is_file())
+            && metadata.mode() & 0o7777 == mode
+            && metadata.uid() == user
+            && metadata.dev() == device // no mount point
+            && age.is_some_and(|age| age >= MIN_AGE)
+    };
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-        let is_old = |metadata: &Metadata| {
-            let age = metadata.modified().ok().and_then(|time| time.elapsed().ok());
-            metadata.uid() == user && age.is_some_and(|age| age >= MIN_AGE)
-        };
-        if !entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes())
-            || !entry.metadata().is_ok_and(|metadata| !metadata.is_symlink() && is_old(&metadata))
-        {
+        if !entry.metadata().is_ok_and(|metadata| is_left(entry.file_name().as_encoded_bytes(), &metadata)) {
             continue;
         }
         let path = entry.path();
         // Errors are ignored: what cannot be removed does no harm.
-        if let Ok(file) = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(&path)
+        if let Ok(file) = File::open(&path)
             && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
         {
             let _ = remove(&path);
@@ -348,24 +358,31 @@ mod tests {
             let time = std::time::SystemTime::now() - 2 * MIN_AGE;
             File::open(path).unwrap().set_modified(time).unwrap();
         };
-        let used = Temporary::directory(folder.path(), "whit-").unwrap();
-        let (_file, used_file) = Temporary::file(folder.path(), "whit-", 0o600).unwrap();
-        for name in ["whit-left", "whit-young", "other"] {
-            fs::create_dir(folder.path().join(name)).unwrap();
-            fs::write(folder.path().join(name).join("file"), "").unwrap();
+        let used = Temporary::directory(folder.path(), RUN).unwrap();
+        let (_file, used_file) = Temporary::file(folder.path(), RUN, 0o600).unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let others = ["whit-run-young1", "whit-run-src", "whit-src", "whit-run-access"];
+        for name in ["whit-run-abcDEF"].iter().chain(&others) {
+            DirBuilder::new().mode(if *name == "whit-run-access" { 0o755 } else { 0o700 }).create(at(name)).unwrap();
+            fs::write(at(name).join("file"), "").unwrap();
         }
-        fs::write(folder.path().join("whit-file"), "").unwrap();
-        std::os::unix::fs::symlink("other", folder.path().join("whit-link")).unwrap();
-        for name in ["whit-left", "other", "whit-file"] {
-            old(&folder.path().join(name));
+        fs::rename(at("whit-run-access"), at("whit-run-other1")).unwrap();
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(at("whit-run-123456")).unwrap();
+        fs::write(at("whit-run-654321"), "a disk").unwrap();
+        std::os::unix::fs::symlink("whit-src", at("whit-run-linked")).unwrap();
+        for name in
+            ["whit-run-abcDEF", "whit-run-src", "whit-src", "whit-run-other1", "whit-run-123456", "whit-run-654321"]
+        {
+            old(&at(name));
         }
         old(used.path());
         old(used_file.path());
-        sweep(folder.path(), "whit-");
-        assert!(!folder.path().join("whit-left").exists() && !folder.path().join("whit-file").exists());
+        sweep(folder.path());
+        assert!(!at("whit-run-abcDEF").exists() && !at("whit-run-123456").exists());
         assert!(used.path().exists() && used_file.path().exists());
-        assert_eq!(count(folder.path()), 5);
-        sweep(Path::new("/nowhere"), "whit-");
+        assert!(at("whit-src/file").exists() && at("whit-run-other1/file").exists() && at("whit-run-654321").exists());
+        assert_eq!(count(folder.path()), 8);
+        sweep(Path::new("/nowhere"));
     }
 
     #[test]

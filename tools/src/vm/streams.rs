@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -68,6 +69,8 @@ struct Shared {
     state: Mutex<State>,
     changed: Condvar,
     link: Mutex<Link>,
+    /// Input was requested and is not sent yet.
+    is_asked: AtomicBool,
 }
 
 #[derive(Default)]
@@ -179,6 +182,7 @@ impl Shared {
 
     /// Sends standard input, at most [`MAX_DATA`] bytes.
     fn send_input(&self, data: &[u8]) {
+        self.is_asked.store(false, Ordering::Relaxed);
         self.write(&[&frame::header(Kind::Input, data.len() as u32), data].concat());
     }
 
@@ -217,7 +221,10 @@ impl Shared {
                     if !std::mem::replace(&mut is_started, true) {
                         report(Event::Started);
                     }
-                    let _ = requests.send(()); // it fails after the end of input
+                    // Repeated for a workload that is restarted; it has one answer.
+                    if !self.is_asked.swap(true, Ordering::Relaxed) {
+                        let _ = requests.send(()); // it fails after the end of input
+                    }
                 }
                 Kind::Output | Kind::Error => {
                     let mut state = self

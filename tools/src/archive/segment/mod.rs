@@ -19,7 +19,7 @@ use whit::contract;
 use whit::record::MAX_RECORD;
 
 use crate::archive::newc::{Meta, Refused, Writer};
-use crate::cli::temporary::Temporary;
+use crate::cli::temporary::{self, Temporary};
 
 pub use entry::{Error as ReadError, Member, Segment};
 pub use extract::{Error as ExtractError, Extracted, extract};
@@ -94,7 +94,7 @@ pub fn with_record(path: &Path, record: &[u8]) -> Result<Temporary, Error> {
     let mut segment = Writer::new(Vec::new(), 0);
     segment.file(&[RECORD], Meta::root(0o644), record.len() as u64, record)?;
     let write = || -> io::Result<Temporary> {
-        let (mut copy, temporary) = Temporary::file(&std::env::temp_dir(), "whit-", 0o600)?;
+        let (mut copy, temporary) = Temporary::file(&std::env::temp_dir(), temporary::RUN, 0o600)?;
         let length = io::copy(&mut file, &mut copy)?;
         io::copy(&mut io::repeat(0).take(gap(length, true)), &mut copy)?;
         copy.write_all(&segment.finish().map_err(io::Error::other)?.out)?;

@@ -63,7 +63,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<u8, String> {
-    temporary::sweep(&std::env::temp_dir(), "whit-");
+    temporary::sweep(&std::env::temp_dir());
     let append = kernel_words(arguments)?;
     check_board(arguments)?;
     let artefacts = artefacts(arguments, &append)?;
@@ -75,6 +75,9 @@ fn run(arguments: &Arguments) -> Result<u8, String> {
         }
         output::print(|out| writeln!(out, "{command}"))?;
         if let Some(copy) = artefacts.temporary {
+            // Not the mode of a file that only this run needs: a later run leaves it.
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o400);
+            std::fs::set_permissions(copy.path(), mode).map_err(|error| error.to_string())?;
             eprintln!("runvm: the initramfs for this run is {}", copy.keep().display());
         }
         return Ok(0);

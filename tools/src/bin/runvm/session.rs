@@ -56,7 +56,7 @@ impl Session {
     pub(crate) fn run(mut self, mut command: CommandLine) -> Result<u8, String> {
         let failed = |error| format!("cannot create the machine's ports: {error}");
         // The folder is removed at the end of this function.
-        let folder = Temporary::directory(&std::env::temp_dir(), "whit-").map_err(failed)?;
+        let folder = Temporary::directory(&std::env::temp_dir(), temporary::RUN).map_err(failed)?;
         let (shown, is_shown) = channel();
         let console = Arc::new(Mutex::new(Console::new(self.console.take(), self.timeline, shown)));
         let (output_error, has_quit) = (Arc::new(OnceLock::new()), Arc::new(AtomicBool::new(false)));
@@ -119,9 +119,10 @@ impl Session {
         ender.set_over();
         let is_missed = missed.load(Ordering::Relaxed);
         let is_console_shown = lock(&console).finish();
-        let code = streams.and_then(Streams::finish);
+        // No key can reach the machine any more, and ctrl-c has to end this program.
         drop(terminal);
         console::IS_RAW.store(false, Ordering::Relaxed);
+        let code = streams.and_then(Streams::finish);
         let failures: Vec<_> = self.daemons.into_iter().filter_map(|daemon| daemon.end(is_missed)).collect();
         if let Some(error) = machine.internal_error() {
             return Err(error.to_string());

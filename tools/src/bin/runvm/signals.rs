@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,8 +21,11 @@ const HANDLED: [i32; 9] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, S
 const TWICE: Duration = Duration::from_secs(3);
 /// Another SIGTERM within this time is the same one: timeout(1) sends two.
 const SAME: Duration = Duration::from_secs(1);
-/// What the end of a machine may take after its processes have ended.
-const END: Duration = Duration::from_secs(10);
+/// What the end of a machine may take after its processes have ended: more than the limits of the init together (src/pid1/shutdown.rs
+/// and streams.rs).
+const END: Duration = Duration::from_secs(120);
+/// What QEMU may take to end after SIGTERM.
+const QEMU_END: Duration = Duration::from_secs(10);
 /// SIGRTMIN+4 of a C library, on which the init powers off (systemd(1), SIGNALS).
 const POWER_OFF: u8 = 38;
 
@@ -92,7 +96,7 @@ impl Ender {
             thread::sleep(ender.stop_timeout + END);
             if !ender.is_in(Phase::Over) {
                 ender.end();
-                thread::sleep(END);
+                thread::sleep(QEMU_END);
                 (ender.signal_qemu)(Signal::KILL);
             }
         });
@@ -111,16 +115,23 @@ impl Ender {
 }
 
 /// Starts a thread that handles signals, and sends the terminal's size.
-pub(crate) fn handle(mut signals: Signals, ender: &Arc<Ender>, mut window: Option<Window>) {
+pub(crate) fn handle(mut signals: Signals, ender: &Arc<Ender>, window: Option<Window>) {
     let ender = Arc::clone(ender);
+    // Sizes have a thread of their own, which a guest that does not read them blocks.
+    let resized = window.map(|mut window| {
+        let (sender, receiver) = channel::<()>();
+        thread::spawn(move || {
+            window.send();
+            receiver.iter().for_each(|()| window.send());
+        });
+        sender
+    });
     thread::spawn(move || {
-        window.iter_mut().for_each(Window::send);
         let mut proxy = Proxy { interrupted: None, terminated: None };
         for signal in signals.forever() {
-            if let Some(window) = window.as_mut().filter(|_| signal == SIGWINCH) {
-                window.send();
-            } else {
-                proxy.handle(signal, &ender);
+            match &resized {
+                Some(resized) if signal == SIGWINCH => resized.send(()).unwrap_or_default(),
+                _ => proxy.handle(signal, &ender),
             }
         }
     });

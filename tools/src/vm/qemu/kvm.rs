@@ -19,7 +19,7 @@ use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::Value;
 
 use super::command::PROGRAM;
-use crate::cli::temporary::Temporary;
+use crate::cli::temporary::{self, Temporary};
 use crate::vm::cache::{Cache, Key};
 
 const DEVICE: &str = "/dev/kvm";
@@ -108,7 +108,7 @@ fn check(qemu: Command, limit: Duration) -> Outcome {
 }
 
 fn run(mut qemu: Command, limit: Duration) -> io::Result<Outcome> {
-    let folder = Temporary::directory(&std::env::temp_dir(), "whit-")?;
+    let folder = Temporary::directory(&std::env::temp_dir(), temporary::RUN)?;
     let rom = folder.path().join("rom");
     File::create(&rom)?.write_all(&firmware::rom())?;
     qemu.args(["-accel", "kvm", "-cpu", "max", "-m", "16M", "-nodefaults", "-display", "none", "-no-reboot", "-S"]);

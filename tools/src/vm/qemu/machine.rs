@@ -15,7 +15,7 @@ use super::console::{Console, Lost, find};
 use super::control::Control;
 use super::error::Error;
 use super::events::Watch;
-use crate::cli::temporary::Temporary;
+use crate::cli::temporary::{self, Temporary};
 use crate::vm::child::end_with_this_thread;
 
 /// A running QEMU. Dropping it kills it; so does the end of the thread that started it.
@@ -75,7 +75,7 @@ impl Machine {
     /// # Errors
     /// See [`Machine::start`].
     pub fn start_with(command: &CommandLine, mut watch: impl FnMut(&[u8]) + Send + 'static) -> Result<Self, Error> {
-        let folder = Temporary::directory(&std::env::temp_dir(), "whit-").map_err(Error::Control)?;
+        let folder = Temporary::directory(&std::env::temp_dir(), temporary::RUN).map_err(Error::Control)?;
         let path = folder.path().join("qmp");
         let control = Control::listen(&path).map_err(Error::Control)?;
         let events = folder.path().join("events");

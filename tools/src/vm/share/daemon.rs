@@ -16,7 +16,7 @@ use std::time::Duration;
 use rustix::io::{FdFlags, fcntl_setfd};
 
 use super::{Volume, readonly};
-use crate::cli::temporary::Temporary;
+use crate::cli::temporary::{self, Temporary};
 use crate::programs;
 use crate::vm::child::end_with_this_thread;
 use crate::vm::qemu::Share;
@@ -65,7 +65,7 @@ impl Daemon {
     /// A message of one line.
     pub fn listen(volume: &Volume) -> Result<Self, String> {
         let describe = |error: io::Error| format!("-v {}: {error}", volume.folder.display());
-        let directory = Temporary::directory(&std::env::temp_dir(), "whit-").map_err(describe)?;
+        let directory = Temporary::directory(&std::env::temp_dir(), temporary::RUN).map_err(describe)?;
         let listener = UnixListener::bind(directory.path().join("virtiofs")).map_err(describe)?;
         let folder = volume.folder.canonicalize().map_err(describe)?;
         let read_only = volume.read_only;
