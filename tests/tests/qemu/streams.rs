@@ -256,6 +256,22 @@ fn the_machine_ends_with_its_workload_unless_it_lingers() {
 
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn a_restarted_workload_gets_signals() {
+    let folder = folder();
+    let script = "test -e /again || { touch /again; exit 2; }; trap 'echo got; exit 3' USR1; echo ready
+        while :; do sleep 0.01; done";
+    let mut child = runvm(&folder, &["--append", "whit.on_exit=restart:1"], script).spawn().unwrap();
+    let _deadline = Deadline::of(&child);
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut shown = String::new();
+    output.read_line(&mut shown).unwrap();
+    signal(&child, Signal::USR1);
+    output.read_to_string(&mut shown).unwrap();
+    assert_eq!((child.wait().unwrap().code(), shown.as_str()), (Some(3), "ready\ngot\n"));
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
 fn the_consoles_words_stay_out_of_the_streams() {
     let folder = folder();
     let console = folder.path().join("console");
