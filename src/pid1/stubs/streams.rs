@@ -8,7 +8,7 @@ use crate::port::Ports;
 use crate::sys::fd::Fd;
 
 #[derive(Default)]
-pub(crate) struct Streams;
+pub(crate) struct Streams {}
 
 pub(crate) fn open(_: &mut Machine<'_>) -> Result<bool, End> {
     Ok(false)

@@ -1,9 +1,9 @@
 //! The scripts of `examples/`, with images of Debian's packages.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, PipeReader, Read};
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -32,16 +32,17 @@ fn script(scratch: &Scratch, path: &str, arguments: &[&str]) -> Command {
 /// A script that runs, and what it shows.
 struct Running {
     child: Child,
-    output: BufReader<ChildStdout>,
+    output: BufReader<PipeReader>,
     shown: String,
     _deadline: Deadline,
 }
 
 impl Running {
     fn start(mut command: Command) -> Self {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-        let output = BufReader::new(child.stdout.take().unwrap());
-        Self { _deadline: Deadline::of(&child), child, output, shown: String::new() }
+        let (output, both) = std::io::pipe().unwrap();
+        let child = command.stdin(Stdio::null()).stdout(both.try_clone().unwrap()).stderr(both).spawn().unwrap();
+        drop(command); // with the pipe's other side
+        Self { _deadline: Deadline::of(&child), child, output: BufReader::new(output), shown: String::new() }
     }
 
     /// Waits for a text.
@@ -68,7 +69,7 @@ fn nginx_serves_a_page_and_ends_in_order() {
     let answer = fetch(port);
     assert!(answer.contains("<title>Welcome to nginx!</title>"), "{answer}");
     let (code, shown) = machine.stop(Signal::TERM);
-    assert!(code == Some(0) && shown.contains("(SIGQUIT)"), "{code:?} {shown}");
+    assert!(code == Some(0) && shown.contains("(SIGTERM)"), "{code:?} {shown}");
 }
 
 #[test]

@@ -22,7 +22,9 @@ fn folder() -> TempDir {
 
 /// Returns a command of runvm for `image` in `folder`, which has the cache too.
 fn runvm(kernel: &Kernel, folder: &TempDir, image: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(tool("runvm"));
+    let mut command = Command::new("env");
+    // A shell without job control ignores these for what it starts in the background.
+    command.arg("--default-signal=INT,QUIT").arg(tool("runvm"));
     command.arg(image).arg("--kernel").arg(&kernel.vmlinuz).arg("--modules").arg(&kernel.modules);
     command.arg("--init").arg(init()).args(["--accel", "tcg"]).args(arguments);
     command.current_dir(folder.path()).env("WHIT_CACHE", folder.path().join("cache"));

@@ -18,7 +18,7 @@ use super::events::Watch;
 use crate::cli::temporary::{self, Temporary};
 use crate::vm::child::end_with_this_thread;
 
-/// A running QEMU. Dropping it kills it; so does the end of the thread that started it.
+/// A running QEMU. Dropping it kills it.
 pub struct Machine {
     child: Child,
     input: Option<Input>,
@@ -67,14 +67,22 @@ impl Machine {
     /// # Errors
     /// A QEMU that is not installed or cannot be started. If it fails later, waiting reports it.
     pub fn start(command: &CommandLine) -> Result<Self, Error> {
-        Self::start_with(command, |_| {})
+        Self::spawn(command, |_| {}, false)
     }
 
-    /// Starts QEMU. Another thread calls `watch` with the console's bytes as they arrive.
+    /// Starts QEMU, which ends with the calling thread. Another thread calls `watch` with the console's bytes as they arrive.
     ///
     /// # Errors
     /// See [`Machine::start`].
-    pub fn start_with(command: &CommandLine, mut watch: impl FnMut(&[u8]) + Send + 'static) -> Result<Self, Error> {
+    pub fn start_with(command: &CommandLine, watch: impl FnMut(&[u8]) + Send + 'static) -> Result<Self, Error> {
+        Self::spawn(command, watch, true)
+    }
+
+    fn spawn(
+        command: &CommandLine,
+        mut watch: impl FnMut(&[u8]) + Send + 'static,
+        ends_with_thread: bool,
+    ) -> Result<Self, Error> {
         let folder = Temporary::directory(&std::env::temp_dir(), temporary::RUN).map_err(Error::Control)?;
         let path = folder.path().join("qmp");
         let control = Control::listen(&path).map_err(Error::Control)?;
@@ -85,7 +93,10 @@ impl Machine {
         // A separate process group: the terminal's signals go to the caller, not to QEMU.
         qemu.args(command.arguments()).process_group(0);
         qemu.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = end_with_this_thread(&mut qemu).spawn().map_err(|error| {
+        if ends_with_thread {
+            end_with_this_thread(&mut qemu);
+        }
+        let mut child = qemu.spawn().map_err(|error| {
             if error.kind() == io::ErrorKind::NotFound { Error::Missing } else { Error::Start(error) }
         })?;
         let console = Arc::new(Console::default());
