@@ -29,32 +29,28 @@ impl Address {
 #[inline(never)]
 pub fn parse(text: &[u8]) -> Option<Address> {
     let mut groups = [[0; 2]; 8];
-    let (mut count, mut gap) = (0, None);
-    // A colon at an end is one of two: an empty part is the gap, and the other empty part at that end is none.
-    let (starts, ends) = (text.starts_with(b":"), text.ends_with(b":"));
-    let inner = text.get(usize::from(starts)..text.len().wrapping_sub(usize::from(ends)))?;
-    for part in split(inner, b':') {
-        let value = part.iter().try_fold(0u32, |value, digit| Some(value << 4 | char::from(*digit).to_digit(16)?))?;
-        if part.is_empty() && gap.is_none() {
-            gap = Some(count);
-        } else if (1..=4).contains(&part.len()) {
-            *groups.get_mut(count)? = (value as u16).to_be_bytes();
-            count += 1;
-        } else {
+    let (mut place, mut has_gap) = (0, false);
+    let mut parts = split(text, b':');
+    while let Some(part) = parts.next() {
+        if part.is_empty() && !has_gap {
+            has_gap = true;
+            // At an end of the text, the two colons are two empty parts.
+            if place == 0 && !parts.next()?.is_empty() || parts.rest().is_empty() && parts.next().is_none() {
+                return None;
+            }
+            let after = parts.count();
+            let start = groups.len().checked_sub(after).filter(|start| *start > place)?;
+            place = start;
+            continue;
+        }
+        let group = part.iter().try_fold(0u32, |value, digit| Some(value << 4 | char::from(*digit).to_digit(16)?))?;
+        if part.is_empty() || part.len() > 4 {
             return None;
         }
+        *groups.get_mut(place)? = (group as u16).to_be_bytes();
+        place += 1;
     }
-    // The gap is at the end that has a colon, and has one group at least.
-    let is_valid = match gap {
-        None => count == 8 && !starts && !ends,
-        Some(gap) => count < 8 && starts == (gap == 0) && ends == (gap == count),
-    };
-    let moved = 8usize.wrapping_sub(count);
-    for place in (gap.unwrap_or(count)..count).rev() {
-        let group = core::mem::take(groups.get_mut(place)?);
-        *groups.get_mut(place.wrapping_add(moved))? = group;
-    }
-    groups.as_flattened().first_chunk().copied().map(Address).filter(|_| is_valid)
+    (place == groups.len()).then(|| Address(groups.as_flattened().first_chunk().copied().unwrap_or_default()))
 }
 
 impl uDisplay for Address {
