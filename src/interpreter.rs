@@ -10,29 +10,27 @@ pub const START: usize = 1024;
 /// ends in CR LF is its last byte.
 pub fn interpreter(start: &[u8]) -> Option<&[u8]> {
     if let Some(line) = strip_prefix(start, b"#!") {
-        let line = split(line, b'\n').next()?;
-        return line.split(|byte| matches!(byte, b' ' | b'\t')).find(|word| !word.is_empty());
+        let mut name = split(line, b'\n').next()?.trim_ascii_start();
+        for separator in [b' ', b'\t'] {
+            name = split(name, separator).next()?;
+        }
+        return Some(name).filter(|name| !name.is_empty());
     }
     strip_prefix(start, b"\x7fELF\x02")?;
-    let mut at = field(start, 32, 8)?; // e_phoff
-    for _ in 0..field(start, 56, 2)? {
-        if field(start, at, 4)? == PT_INTERP {
-            let name = start.get(field(start, at.checked_add(8)?, 8)?..)?;
-            return split(name, 0).next();
-        }
-        at = at.checked_add(field(start, 54, 2)?)?; // e_phentsize
-    }
-    None
+    let headers = start.get(number(start, 32)?..)?; // e_phoff
+    // The kernel executes no file whose headers have another size (fs/binfmt_elf.c, load_elf_phdrs()). Their number is not looked at: a
+    // program that lacks its loader has the header.
+    let (headers, _) = headers.as_chunks::<56>();
+    let header = headers.iter().find(|header| header.starts_with(PT_INTERP))?;
+    split(start.get(number(header, 8)?..)?, 0).next()
 }
 
 /// The type of the program header with the loader's name.
-const PT_INTERP: usize = 3;
+const PT_INTERP: &[u8] = &[3, 0, 0, 0];
 
-/// Reads a little-endian number of `size` bytes.
-#[inline(never)]
-fn field(bytes: &[u8], at: usize, size: usize) -> Option<usize> {
-    let field = bytes.get(at..at.checked_add(size)?)?;
-    Some(field.iter().rev().fold(0, |value, byte| value << 8 | usize::from(*byte)))
+/// Reads a little-endian number of 64 bits.
+fn number(bytes: &[u8], at: usize) -> Option<usize> {
+    usize::try_from(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?)).ok()
 }
 
 #[cfg(test)]

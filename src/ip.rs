@@ -45,8 +45,8 @@ pub struct Line<'a> {
     pub address: ipv6::Address,
     /// The default gateway; `::` if there is none.
     pub gateway: ipv6::Address,
-    /// DNS servers, and an NTP server; `::` where there is none.
-    pub servers: [ipv6::Address; 3],
+    /// Two DNS servers and an NTP server; `::` where there is none.
+    servers: [ipv6::Address; 3],
     /// The name or the hardware address of the interface; empty for all interfaces, or the first one if the address is static.
     pub device: &'a [u8],
     /// The host name.
@@ -74,29 +74,29 @@ impl<'a> Line<'a> {
         self.method != Method::Wrong && is_meant(self.device, name, chaddr)
     }
 
-    /// Adds the parameters of IPv4, the host name and the MTU to the lease of an interface. The first of several addresses is that of the
-    /// lease.
-    #[inline(never)]
+    /// Adds address, default gateway, host name, MTU and NTP server of IPv4 to the lease of an interface. The first of several addresses
+    /// is that of the lease.
     pub fn add_to(&self, lease: &mut Lease) {
         if let (Some(address), ipv4::Address::UNSPECIFIED) = (self.address.ipv4(), lease.address) {
             (lease.address, lease.prefix_length) = (address, self.prefix_length);
-            let _ = self.route().map(|route| lease.routes.push(route));
+        }
+        if let Some(gateway) = self.gateway.ipv4() {
+            let _ = lease.routes.push(Route { destination: ipv4::Address::UNSPECIFIED, prefix_length: 0, gateway });
         }
         if lease.hostname.is_empty() {
             let _ = lease.hostname.extend_from_slice(self.hostname);
         }
         lease.mtu = self.mtu.or(lease.mtu);
-        let [dns @ .., ntp] = &self.servers;
-        for server in dns.iter().filter_map(ipv6::Address::ipv4) {
-            let _ = lease.name_servers.push(server);
+        let [.., time_server] = &self.servers;
+        if let Some(server) = time_server.ipv4() {
+            let _ = lease.time_servers.push(server);
         }
-        let _ = ntp.ipv4().map(|server| lease.time_servers.push(server));
     }
 
-    /// Returns the default route of IPv4.
-    pub fn route(&self) -> Option<Route> {
-        let gateway = self.gateway.ipv4()?;
-        Some(Route { destination: ipv4::Address::UNSPECIFIED, prefix_length: 0, gateway })
+    /// Returns the DNS servers; `::` where there is none.
+    pub fn name_servers(&self) -> &[ipv6::Address] {
+        let [name_servers @ .., _] = &self.servers;
+        name_servers
     }
 
     #[inline(never)]
@@ -114,8 +114,8 @@ impl<'a> Line<'a> {
             return self.fill_link(fields.next(), fields);
         }
         fields.last = client;
-        self.address = any(client)?;
-        self.gateway = any(fields.next())?;
+        any(client, &mut self.address)?;
+        any(fields.next(), &mut self.gateway)?;
         let netmask = fields.next();
         self.prefix_length = self.address.prefix_length(netmask)?;
         self.hostname = fields.next();
@@ -141,7 +141,7 @@ impl<'a> Line<'a> {
             return self.fill_link(field, fields);
         }
         for server in &mut self.servers {
-            *server = any(field)?;
+            any(field, server)?;
             field = fields.next();
         }
         (field.is_empty() && fields.rest.is_none()).then_some(())
@@ -220,12 +220,15 @@ impl ipv6::Address {
 
 /// Parses an address of either kind that a host can have; an empty field is `::`.
 #[inline(never)]
-fn any(field: &[u8]) -> Option<ipv6::Address> {
-    match ipv4::parse(field) {
-        _ if field.is_empty() => Some(NONE),
-        Some(address) => address.is_host().then(|| ipv6::Address::mapped(address)),
-        None => ipv6::parse(field),
+fn any(field: &[u8], address: &mut ipv6::Address) -> Option<()> {
+    if let Some(parsed) = ipv4::parse(field) {
+        *address = ipv6::Address::mapped(parsed);
+        return parsed.is_host().then_some(());
     }
+    if !field.is_empty() {
+        *address = ipv6::parse(field)?;
+    }
+    Some(())
 }
 
 /// The fields of a value, and the last one that was read. After the last one they are empty.
@@ -422,8 +425,9 @@ mod tests {
         ] {
             parse(value.as_bytes()).add_to(&mut lease);
         }
-        assert_eq!((lease.address, lease.prefix_length, lease.router()), (ipv4::Address([10, 0, 0, 5]), 24, None));
-        assert_eq!((&lease.hostname[..], lease.name_servers.len(), lease.mtu), (&b"node7"[..], 2, Some(1400)));
+        let gateway = Some(ipv4::Address([10, 0, 1, 1]));
+        assert_eq!((lease.address, lease.prefix_length, lease.router()), (ipv4::Address([10, 0, 0, 5]), 24, gateway));
+        assert_eq!((&lease.hostname[..], lease.mtu, lease.routes.len()), (&b"node7"[..], Some(1400), 1));
         assert_eq!((lease.time_servers.len(), lease.times, lease.server), (1, None, ipv4::Address::UNSPECIFIED));
         // A host name that is too long is ignored.
         let mut lease = Lease::default();

@@ -155,9 +155,11 @@ impl NameServers {
         self.expire(now_ms) || is_longer
     }
 
-    /// Adds a server without an end.
-    #[inline(never)]
+    /// Adds a server without an end, unless it is `::`.
     pub fn add(&mut self, interface: u32, address: Address) {
+        if !address.is_host() {
+            return;
+        }
         let _ = self.servers.push(NameServer { address, interface, until_ms: NEVER });
     }
 

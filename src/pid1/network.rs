@@ -32,7 +32,7 @@ use crate::timeline::Timeline;
 
 mod interface;
 
-use interface::{Interface, Lines, MAX_VLANS, Shared};
+use interface::{AWAITED, Given, Interface, Lines, MAX_VLANS, NOT_AWAITED, Shared};
 
 /// Interfaces that have a client at a time. One without a carrier gives way to one with a carrier.
 const MAX_INTERFACES: usize = 8;
@@ -182,20 +182,9 @@ impl<'a> Network<'a> {
         self.interfaces.iter().fold(own_ms, |earliest_ms, interface| earliest_ms.min(interface.client.deadline_ms()))
     }
 
-    /// Returns an interface that `ip=` names and that is not there.
-    #[inline(never)]
+    /// Returns an interface that `ip=` names and that has not appeared.
     pub(crate) fn missing(&self) -> Option<&'a [u8]> {
-        for text in &self.shared.lines {
-            let line = ip::parse(text);
-            let is_there = |known: &Interface| rtnetlink::is_meant(line.device, &known.name, known.client.chaddr());
-            if !matches!(line.method, Method::Off | Method::Wrong)
-                && !self.interfaces.iter().any(is_there)
-                && !line.device.is_empty()
-            {
-                return Some(line.device);
-            }
-        }
-        None
+        self.shared.lines.iter().find(|given| given.interface == AWAITED).map(|given| ip::parse(given.text).device)
     }
 
     /// Returns when the wait for a carrier ends; NEVER if there is one.
@@ -476,34 +465,36 @@ impl<'a> Network<'a> {
         interface.perform(action, &mut self.shared);
     }
 
-    /// Returns the protocol that `ip=` gives an interface, and sets its parameters. Those that name the interface are preferred to those
-    /// for all; static addresses without a name are those of the first interface.
+    /// Returns the protocol that `ip=` gives an interface, and sets its parameters. The last one that names the interface holds, else the
+    /// last one for all; static addresses without a name are those of the first interface.
     #[inline(never)]
     fn method_of(&mut self, index: u32, name: &[u8], chaddr: &mut HardwareAddress, lease: &mut Lease) -> Method {
-        let lines = &self.shared.lines;
-        let is_named =
-            lines.iter().map(|text| ip::parse(text)).any(|line| !line.device.is_empty() && line.is_of(name, *chaddr));
-        let mut method = if lines.is_empty() { Method::Dhcp } else { Method::Off };
+        let mut method = if self.shared.lines.is_empty() { Method::Dhcp } else { Method::Off };
         let own = *chaddr;
-        for text in lines {
-            let line = ip::parse(text);
-            if !line.is_of(name, own)
-                || line.device.is_empty() == is_named
-                || line.method == Method::Fixed && !is_named && !self.interfaces.is_empty()
-            {
-                continue;
-            }
-            if method != Method::Fixed {
+        for is_named in [false, true] {
+            for place in 0..self.shared.lines.len() {
+                let Some(given) = self.shared.lines.get_mut(place) else { break };
+                let line = ip::parse(given.text);
+                if line.device.is_empty() == is_named
+                    || !line.is_of(name, own)
+                    || !is_named && line.method == Method::Fixed && !self.interfaces.is_empty()
+                {
+                    continue;
+                }
+                given.interface = index;
                 method = line.method;
-            }
-            line.add_to(lease);
-            for server in line.servers.iter().take(2).filter(|server| server.is_ipv6()) {
-                self.name_servers.add(index, *server);
-            }
-            if let Some(mac) = line.mac {
-                match self.shared.request(&rtnetlink::set_mac(index, mac)) {
-                    Ok(()) => *chaddr = mac,
-                    Err(errno) => log_failure("hardware address of ", name, errno),
+                line.add_to(lease);
+                for server in line.name_servers() {
+                    match server.ipv4() {
+                        Some(server) => drop(lease.name_servers.push(server)),
+                        None => self.name_servers.add(index, *server),
+                    }
+                }
+                if let Some(mac) = line.mac {
+                    match self.shared.request(&rtnetlink::set_mac(index, mac)) {
+                        Ok(()) => *chaddr = mac,
+                        Err(errno) => log_failure("hardware address of ", name, errno),
+                    }
                 }
             }
         }
@@ -555,7 +546,8 @@ fn read_lines<'a>(sources: &Sources<'a>) -> Lines<'a> {
             if line.method == Method::Wrong {
                 error!("ip={}: {} is not understood, ignored", Text(given.text), Text(line.device));
             }
-            let _ = lines.push(given.text);
+            let is_awaited = !line.device.is_empty() && !matches!(line.method, Method::Off | Method::Wrong);
+            let _ = lines.push(Given { text: given.text, interface: if is_awaited { AWAITED } else { NOT_AWAITED } });
         }
         if !lines.is_empty() {
             break;

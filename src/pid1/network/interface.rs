@@ -63,8 +63,21 @@ const MAX_LINES: usize = 8;
 /// The limit of `vlan=`; further ones are ignored. An init without the feature has none.
 pub(super) const MAX_VLANS: usize = if Feature::Vlan.is_enabled() { 8 } else { 0 };
 
+/// An `ip=`.
+pub(super) struct Given<'a> {
+    /// Its value.
+    pub(super) text: &'a [u8],
+    /// The index of the interface that has it; or one of the constants below.
+    pub(super) interface: u32,
+}
+
+/// The interface that it names has not appeared.
+pub(super) const AWAITED: u32 = 0;
+/// It names no interface, or one that is not to be used.
+pub(super) const NOT_AWAITED: u32 = u32::MAX;
+
 /// The `ip=` of the strongest source.
-pub(super) type Lines<'a> = heapless::Vec<&'a [u8], MAX_LINES>;
+pub(super) type Lines<'a> = heapless::Vec<Given<'a>, MAX_LINES>;
 
 /// State that all interfaces share.
 pub(super) struct Shared<'a> {
@@ -236,23 +249,18 @@ impl Interface {
 
     /// Sets the static addresses of all `ip=` of the interface, and their default gateways.
     fn apply_lines(&self, shared: &Shared<'_>) -> Result<(), Errno> {
-        for text in &shared.lines {
-            let line = ip::parse(text);
-            if line.method != Method::Fixed || !line.is_of(&self.name, self.client.chaddr()) {
+        for given in shared.lines.iter().filter(|given| given.interface == self.index) {
+            let line = ip::parse(given.text);
+            if line.method != Method::Fixed {
                 continue;
             }
             let (interface, prefix_length) = (self.index, line.prefix_length);
-            if let Some(address) = line.address.ipv4() {
-                let address = InterfaceAddress { interface, address, prefix_length };
-                shared.add(&address.add(None))?;
-                if let Some(route) = line.route() {
-                    shared.add(&address.add_route(&route, self.metric))?;
-                }
-            } else {
-                shared.add(&rtnetlink::add_address6(interface, &line.address, prefix_length))?;
-                if line.gateway.is_ipv6() {
-                    shared.add(&rtnetlink::add_gateway6(interface, &line.gateway))?;
-                }
+            match line.address.ipv4() {
+                Some(address) => shared.add(&InterfaceAddress { interface, address, prefix_length }.add(None))?,
+                None => shared.add(&rtnetlink::add_address6(interface, &line.address, prefix_length))?,
+            }
+            if line.gateway.is_ipv6() {
+                shared.add(&rtnetlink::add_gateway6(interface, &line.gateway))?;
             }
         }
         Ok(())
