@@ -133,7 +133,7 @@ impl NameServers {
             }
         }
         // A lifetime of 0 removes a server (RFC 8106 §5.1).
-        self.expire(now_ms) || is_new
+        self.expire(now_ms, 0) || is_new
     }
 
     /// Adds domains to the search list, as many as fit.
@@ -152,7 +152,7 @@ impl NameServers {
         }
         let is_longer = self.search.len() > before;
         // A lifetime of 0 removes the list.
-        self.expire(now_ms) || is_longer
+        self.expire(now_ms, 0) || is_longer
     }
 
     /// Adds a server without an end, unless it is `::`.
@@ -163,24 +163,24 @@ impl NameServers {
         let _ = self.servers.push(NameServer { address, interface, until_ms: NEVER });
     }
 
-    /// Removes the servers of an interface that was removed. Returns whether there were any.
-    pub fn forget(&mut self, interface: u32) -> bool {
-        self.keep(|server| server.interface != interface)
-    }
-
-    /// Removes the servers whose lifetime is over, and the search list. Returns whether there were any.
-    pub fn expire(&mut self, now_ms: u64) -> bool {
-        let ends = !self.search.is_empty() && self.search_until_ms <= now_ms;
-        if ends {
+    /// Removes the servers whose lifetime is over and those of the interface `gone`, which was removed (0: none was), and an old search
+    /// list. Returns whether there were any.
+    #[inline(never)]
+    pub fn expire(&mut self, now_ms: u64, gone: u32) -> bool {
+        let mut has_changed = !self.search.is_empty() && self.search_until_ms <= now_ms;
+        if has_changed {
             self.search.clear();
         }
-        self.keep(|server| server.until_ms > now_ms) || ends
-    }
-
-    fn keep(&mut self, wanted: impl Fn(&NameServer) -> bool) -> bool {
-        let before = self.servers.len();
-        self.servers.retain(wanted);
-        self.servers.len() < before
+        let mut place = 0;
+        while let Some(server) = self.servers.get(place) {
+            if server.until_ms > now_ms && server.interface != gone {
+                place = place.wrapping_add(1);
+            } else {
+                has_changed = true;
+                self.servers.remove(place);
+            }
+        }
+        has_changed
     }
 
     /// Returns the time of the next [`NameServers::expire`] call, or [`NEVER`].
@@ -276,12 +276,12 @@ mod tests {
         assert!(servers.update(2000, 3, &option(u32::MAX, &["fe80::1"])), "the same address on another link");
         assert!(!servers.update(2000, 2, &option(60, &["2001:db8::54"])), "the limit is three");
         assert_eq!(servers.deadline_ms(), 61_000);
-        assert!(!servers.expire(60_999) && servers.expire(61_000));
+        assert!(!servers.expire(60_999, 0) && servers.expire(61_000, 0));
         assert_eq!(known(&servers), ["2001:db8::53", "fe80::1"]);
         assert!(servers.update(61_500, 2, &option(0, &["2001:db8::53"])), "its router removes it");
         assert_eq!(known(&servers), ["fe80::1"]);
         assert!(!servers.update(61_500, 2, &option(0, &["2001:db8::53"])), "it is unknown");
-        assert!(!servers.forget(2) && servers.forget(3), "its interface was removed");
+        assert!(!servers.expire(0, 2) && servers.expire(0, 3), "its interface was removed");
         assert!(servers.all().is_empty());
     }
 

@@ -290,7 +290,7 @@ impl<'a> Network<'a> {
             }
         }
         if Feature::Ipv6.is_enabled() {
-            self.shared.changed |= self.name_servers.expire(now_ms);
+            self.shared.changed |= self.name_servers.expire(now_ms, 0);
         }
         if self.shared.changed && self.lease().is_some() {
             timeline.reach(Stage::Lease);
@@ -328,7 +328,7 @@ impl<'a> Network<'a> {
                                 self.remove(index);
                                 self.shared.forget(index);
                                 if Feature::Ipv6.is_enabled() {
-                                    self.shared.changed |= self.name_servers.forget(index);
+                                    self.shared.changed |= self.name_servers.expire(now_ms, index);
                                 }
                             }
                             rtnetlink::Message::AddressGone(address) => {
