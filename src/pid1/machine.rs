@@ -1,9 +1,12 @@
 //! The state of PID 1, and the operations that involve several parts of it.
 
+use core::mem::MaybeUninit;
+
 use linux_raw_sys::netlink::NETLINK_KOBJECT_UEVENT;
 use rustix::process::Pid;
 use whit::contract::{EXIT, NOT_STARTED};
 use whit::options::{Options, Sources, Value};
+use whit::record::MAX_RECORD;
 use whit::time::NEVER;
 
 use crate::button::Buttons;
@@ -19,6 +22,7 @@ use crate::streams;
 use crate::streams::Streams;
 use crate::sys;
 use crate::sys::fd::{self, Fd};
+use crate::sys::memory::{Room, Static};
 use crate::sys::process::signal_fd;
 use crate::timeline::Timeline;
 
@@ -92,6 +96,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) options: Options<'a>,
     pub(crate) timeline: Timeline,
     pub(crate) sources: Sources<'a>,
+    /// Room for the image's record.
+    pub(crate) image_room: &'static mut [MaybeUninit<u8>],
     pub(crate) network: Option<Network<'a>>,
 }
 
@@ -125,6 +131,7 @@ impl<'a> Machine<'a> {
         let signals = signal_fd();
         // Multicast group 1 has the kernel's events; group 2 has udev's.
         let uevents = fd::netlink_socket(NETLINK_KOBJECT_UEVENT, 1);
+        static IMAGE: Static<Room<MAX_RECORD>> = Static::room();
         let mut max_wait_ms = NEVER;
         if let Some(errno) = signals.as_ref().err().or(uevents.as_ref().err()) {
             log_failure("signals or device events", b"", *errno);
@@ -135,6 +142,7 @@ impl<'a> Machine<'a> {
             signals: signals.ok(),
             uevents: uevents.ok(),
             sources,
+            image_room: IMAGE.take_room(),
             options,
             network,
             timeline,

@@ -106,7 +106,9 @@ fn main(seed: u32) -> ! {
         network.bring_up_loopback();
     }
     console::open(no_console);
-    modules::load(|| machine.handle_network());
+    let room = core::mem::take(&mut machine.image_room);
+    modules::load(room, || machine.handle_network());
+    machine.image_room = room;
     hardware::load(&mut machine);
     entropy::credit();
     machine.timeline.reach(Stage::Modules);

@@ -1,5 +1,7 @@
 //! Kernel modules, in the order that mkcpio computed.
 
+use core::mem::MaybeUninit;
+
 use rustix::fs::OFlags;
 use whit::contract::MODULE_LIST;
 use whit::error::Errno;
@@ -9,18 +11,14 @@ use crate::console::{log_failure, read_or_log};
 use crate::files::{self, Path};
 use crate::sys::call::{exists, load_module};
 use crate::sys::fd::open;
-use crate::sys::memory::Static;
 
-/// Bytes of the list: some 200 modules.
-const MAX_LIST: usize = 16 * 1024;
 /// include/uapi/linux/module.h: the kernel decompresses .ko.xz, .ko.zst, .ko.gz itself (5.17).
 const MODULE_INIT_COMPRESSED_FILE: u32 = 4;
 
-/// Loads each module of the list, and calls `between` after each. A failure is logged; the boot goes on.
-pub(crate) fn load(mut between: impl FnMut()) {
-    static BUFFER: Static<MAX_LIST> = Static::new();
-    let list =
-        read_or_log(MODULE_LIST.to_bytes(), MAX_LIST, files::read(MODULE_LIST, BUFFER.take())).unwrap_or_default();
+/// Loads each module of the list, which is read into `room`, and calls `between` after each. A failure is logged; the boot goes on.
+pub(crate) fn load(room: &mut [MaybeUninit<u8>], mut between: impl FnMut()) {
+    let size = room.len(); // some 200 modules
+    let list = read_or_log(MODULE_LIST.to_bytes(), size, files::read(MODULE_LIST, room)).unwrap_or_default();
     for line in split(list, b'\n').filter(|line| !line.is_empty()) {
         load_one(b"", line);
         between();

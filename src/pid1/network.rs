@@ -27,6 +27,7 @@ use crate::files;
 use crate::message::{error, info};
 use crate::sys::argument::Mac;
 use crate::sys::fd::{self, Fd};
+use crate::sys::memory::Static;
 use crate::sys::packet;
 use crate::timeline::Timeline;
 
@@ -97,8 +98,11 @@ pub(crate) struct Network<'a> {
     files_due_ms: u64,
     /// DNS servers from router advertisements.
     name_servers: NameServers,
-    interfaces: heapless::Vec<Interface, MAX_INTERFACES>,
+    interfaces: &'static mut Interfaces,
 }
+
+/// Room for the interfaces, apart from the network, which is moved: all of the room would be copied.
+type Interfaces = heapless::Vec<Interface, MAX_INTERFACES>;
 
 impl<'a> Network<'a> {
     /// Opens the network, unless `net=off`. Failures are logged.
@@ -125,6 +129,7 @@ impl<'a> Network<'a> {
             vlans: if Feature::Vlan.is_enabled() { read_vlans(sources) } else { heapless::Vec::new() },
         };
         shared.request_links()?;
+        static INTERFACES: Static<Interfaces> = Static::new(Interfaces::new());
         Ok(Self {
             shared,
             seed,
@@ -140,7 +145,7 @@ impl<'a> Network<'a> {
             appeared_ms: 0,
             files_due_ms: NEVER,
             name_servers: NameServers::default(),
-            interfaces: heapless::Vec::new(),
+            interfaces: INTERFACES.take().ok_or(Errno::BUSY)?,
         })
     }
 
@@ -269,7 +274,7 @@ impl<'a> Network<'a> {
 
     /// Releases all leases: the machine ends.
     pub(crate) fn release(&mut self) {
-        for interface in &mut self.interfaces {
+        for interface in &mut *self.interfaces {
             let action = interface.client.release();
             interface.perform(action, &mut self.shared);
         }
@@ -283,7 +288,7 @@ impl<'a> Network<'a> {
         if Feature::Arp.is_enabled() {
             self.read_claims(now_ms);
         }
-        for interface in &mut self.interfaces {
+        for interface in &mut *self.interfaces {
             if interface.client.deadline_ms() <= now_ms {
                 let action = interface.client.timeout(now_ms);
                 interface.perform(action, &mut self.shared);
@@ -332,20 +337,20 @@ impl<'a> Network<'a> {
                                 }
                             }
                             rtnetlink::Message::AddressGone(address) => {
-                                if let Some(interface) = find(&mut self.interfaces, address.interface) {
+                                if let Some(interface) = find(self.interfaces, address.interface) {
                                     interface.address_gone(&address);
                                 }
                             }
                             rtnetlink::Message::GlobalAddress(index, address)
                                 if Feature::Ipv6.is_enabled()
                                     && !self.has_ipv6()
-                                    && find(&mut self.interfaces, index).is_some() =>
+                                    && find(self.interfaces, index).is_some() =>
                             {
                                 self.ipv6_ms = now_ms;
                                 info!("{} {}", Text(self.name_of(index)), &address);
                             }
                             rtnetlink::Message::RouterOption(index, option)
-                                if Feature::Ipv6.is_enabled() && find(&mut self.interfaces, index).is_some() =>
+                                if Feature::Ipv6.is_enabled() && find(self.interfaces, index).is_some() =>
                             {
                                 self.shared.changed |= self.name_servers.update(now_ms, index, option);
                             }
@@ -370,7 +375,7 @@ impl<'a> Network<'a> {
     fn link_changed(&mut self, link: &Link<'_>, now_ms: u64, timeline: &mut Timeline) {
         let (index, name) = (link.interface(), Text(link.name()));
         let Some(mut chaddr) = link.ethernet() else { return };
-        if find(&mut self.interfaces, index).is_none() {
+        if find(self.interfaces, index).is_none() {
             if Feature::Vlan.is_enabled() && (self.workload == Workload::None || link.is_new()) {
                 self.shared.add_vlans(index, name.0, chaddr);
             }
@@ -443,7 +448,7 @@ impl<'a> Network<'a> {
                 return error!("{}: over {} interfaces, ignored", name, MAX_INTERFACES);
             }
         }
-        let Some(interface) = find(&mut self.interfaces, index) else { return };
+        let Some(interface) = find(self.interfaces, index) else { return };
         interface.name.clear();
         let _ = interface.name.extend_from_slice(name.0);
         let ups = link.carrier_ups();
@@ -508,7 +513,7 @@ impl<'a> Network<'a> {
             let Some(received) = packet::receive(packets, &mut buffer) else { return };
             let Some(datagram) = ipv4::datagram(received.packet, received.udp_checksum) else { continue };
             let Some(message) = Message::parse(datagram.payload) else { continue };
-            let receiver = find(&mut self.interfaces, received.interface);
+            let receiver = find(self.interfaces, received.interface);
             if let (CLIENT_PORT, Some(interface)) = (datagram.destination.port, receiver) {
                 let action = interface.client.receive(now_ms, &message, datagram.source.address);
                 interface.perform(action, &mut self.shared);
@@ -522,7 +527,7 @@ impl<'a> Network<'a> {
             let Some(socket) = &self.shared.arp else { return };
             let Some(received) = packet::receive(socket, &mut buffer) else { return };
             let Some((claimant, address)) = arp::claim(received.packet) else { continue };
-            if let Some(interface) = find(&mut self.interfaces, received.interface) {
+            if let Some(interface) = find(self.interfaces, received.interface) {
                 let action = interface.client.address_claimed(now_ms, address, claimant);
                 interface.perform(action, &mut self.shared);
             }

@@ -1,5 +1,7 @@
 //! The sources of options: the kernel command line, the initramfs's run record, and the image's.
 
+use core::mem::take;
+
 use rustix::fs::OFlags;
 use whit::cmdline::{self, MAX_COMMAND_LINE};
 use whit::contract::{IMAGE_RECORD, RECORD};
@@ -12,20 +14,20 @@ use crate::files;
 use crate::inside;
 use crate::machine::Machine;
 use crate::message::error;
-use crate::sys::memory::Static;
+use crate::sys::memory::{Room, Static};
 
 /// Reads the command line and the initramfs's record. /proc is mounted.
 pub(crate) fn read() -> Sources<'static> {
-    static COMMAND_LINE: Static<MAX_COMMAND_LINE> = Static::new();
-    static BUFFER: Static<MAX_RECORD> = Static::new();
+    static COMMAND_LINE: Static<Room<MAX_COMMAND_LINE>> = Static::room();
+    static BUFFER: Static<Room<MAX_RECORD>> = Static::room();
     let (command_line, arguments) =
-        read_or_log(b"/proc/cmdline", MAX_COMMAND_LINE, files::read(c"/proc/cmdline", COMMAND_LINE.take()))
+        read_or_log(b"/proc/cmdline", MAX_COMMAND_LINE, files::read(c"/proc/cmdline", COMMAND_LINE.take_room()))
             .map(cmdline::decode)
             .unwrap_or_default();
     Sources {
         arguments,
         command_line,
-        initramfs: read_or_log(RECORD.to_bytes(), MAX_RECORD, files::read(RECORD, BUFFER.take()))
+        initramfs: read_or_log(RECORD.to_bytes(), MAX_RECORD, files::read(RECORD, BUFFER.take_room()))
             .map(Record::decode)
             .unwrap_or_default(),
         image: Record::default(),
@@ -34,9 +36,8 @@ pub(crate) fn read() -> Sources<'static> {
 
 /// Reads the image's run record, which mkraw wrote, then parses all options again: those of the image are the weakest.
 pub(crate) fn read_image_record(machine: &mut Machine<'_>) {
-    static BUFFER: Static<MAX_RECORD> = Static::new();
     let file = inside::open(IMAGE_RECORD, OFlags::RDONLY);
-    let text = file.and_then(|file| files::read_open(&file, BUFFER.take()));
+    let text = file.and_then(|file| files::read_open(&file, take(&mut machine.image_room)));
     let Some(text) = read_or_log(Source::Image.name(), MAX_RECORD, text) else { return };
     machine.sources.image = Record::decode(text);
     machine.options = machine.sources.options(&mut |source, complaint| {

@@ -8,29 +8,46 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use super::fd::Fd;
 
-/// A buffer that can be taken once.
-pub(crate) struct Static<const SIZE: usize> {
-    bytes: UnsafeCell<[MaybeUninit<u8>; SIZE]>,
+/// A value that can be taken once.
+pub(crate) struct Static<T> {
+    value: UnsafeCell<T>,
     taken: AtomicBool,
 }
 
-// SAFETY: the bytes are reached through `take` alone, by one caller.
-unsafe impl<const SIZE: usize> Sync for Static<SIZE> {}
+// SAFETY: the value is reached through `take` alone, by one caller.
+unsafe impl<T> Sync for Static<T> {}
 
-impl<const SIZE: usize> Static<SIZE> {
-    pub(crate) const fn new() -> Self {
-        Self { bytes: UnsafeCell::new([MaybeUninit::uninit(); SIZE]), taken: AtomicBool::new(false) }
+impl<T> Static<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self { value: UnsafeCell::new(value), taken: AtomicBool::new(false) }
     }
 
-    /// Returns the buffer; an empty one for the second caller.
+    /// Returns the value; `None` for the second caller.
     #[allow(clippy::mut_from_ref, reason = "the flag lets one caller through")]
-    #[inline(never)]
-    pub(crate) fn take(&'static self) -> &'static mut [MaybeUninit<u8>] {
+    pub(crate) fn take(&'static self) -> Option<&'static mut T> {
         if self.taken.swap(true, Ordering::Relaxed) {
-            return &mut [];
+            return None;
         }
         // SAFETY: the flag was false once only: no other reference was or will be made.
-        unsafe { &mut *self.bytes.get() }
+        Some(unsafe { &mut *self.value.get() })
+    }
+}
+
+/// Room for bytes.
+pub(crate) type Room<const SIZE: usize> = [MaybeUninit<u8>; SIZE];
+
+impl<const SIZE: usize> Static<Room<SIZE>> {
+    /// Returns room for bytes.
+    pub(crate) const fn room() -> Self {
+        Self::new([MaybeUninit::uninit(); SIZE])
+    }
+
+    /// Returns the room; none for the second caller.
+    pub(crate) fn take_room(&'static self) -> &'static mut [MaybeUninit<u8>] {
+        match self.take() {
+            Some(room) => room,
+            None => &mut [],
+        }
     }
 }
 
