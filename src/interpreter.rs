@@ -10,11 +10,9 @@ pub const START: usize = 1024;
 /// ends in CR LF is its last byte.
 pub fn interpreter(start: &[u8]) -> Option<&[u8]> {
     if let Some(line) = strip_prefix(start, b"#!") {
-        let mut name = split(line, b'\n').next()?.trim_ascii_start();
-        for separator in [b' ', b'\t'] {
-            name = split(name, separator).next()?;
-        }
-        return Some(name).filter(|name| !name.is_empty());
+        let line = split(line, b'\n').next()?.trim_ascii_start();
+        let name = split(split(line, b' ').next()?, b'\t').next()?;
+        return (!name.is_empty()).then_some(name);
     }
     strip_prefix(start, b"\x7fELF\x02")?;
     let headers = start.get(number(start, 32)?..)?; // e_phoff

@@ -76,6 +76,7 @@ impl<'a> Line<'a> {
 
     /// Adds address, default gateway, host name, MTU and NTP server of IPv4 to the lease of an interface. The first of several addresses
     /// is that of the lease.
+    #[inline(never)]
     pub fn add_to(&self, lease: &mut Lease) {
         if let (Some(address), ipv4::Address::UNSPECIFIED) = (self.address.ipv4(), lease.address) {
             (lease.address, lease.prefix_length) = (address, self.prefix_length);
@@ -242,17 +243,16 @@ impl<'a> Fields<'a> {
     #[inline(never)]
     fn next(&mut self) -> &'a [u8] {
         let rest = self.rest.unwrap_or_default();
-        let length = match (rest, split_once(rest, b']')) {
-            ([b'[', ..], Some((inside, _))) => inside.len(),
-            _ if rest.get(..MAC).is_some_and(|mac| parse_mac(mac).is_some()) => MAC,
-            _ => 0,
+        // Colons before this place end no field.
+        let mut end = match split_once(rest, b']') {
+            Some((address, _)) if rest.starts_with(b"[") => address.len(),
+            _ => rest.get(..MAC).and_then(parse_mac).map_or(0, |_| MAC),
         };
-        // The colon after it.
-        let (start, _) = rest.split_at_checked(length).unwrap_or_default();
-        let after = rest.get(length..).unwrap_or_default();
-        let end = split_once(after, b':').map(|(end, _)| end.len().wrapping_add(start.len()));
-        let field = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
-        self.rest = end.and_then(|end| rest.get(end.wrapping_add(1)..));
+        while rest.get(end).is_some_and(|byte| *byte != b':') {
+            end = end.wrapping_add(1);
+        }
+        let field = rest.get(..end).unwrap_or_default();
+        self.rest = rest.get(end.wrapping_add(1)..);
         self.last = if let [b'[', field @ .., b']'] = field { field } else { field };
         self.last
     }

@@ -19,9 +19,10 @@ impl Address {
     }
 
     /// Whether a host can have the address: not `::`, `::1` or multicast.
+    #[inline(never)]
     fn is_host(&self) -> bool {
-        let number = u128::from_be_bytes(self.0);
-        number > 1 && number >> 120 != 0xff
+        let [first, ..] = self.0;
+        first != 0xff && u128::from_be_bytes(self.0) >> 1 != 0
     }
 }
 
@@ -124,12 +125,13 @@ impl NameServers {
             return Feature::Names.is_enabled() && self.update_search(now_ms, until_ms, addresses);
         }
         let mut is_new = false;
-        for address in addresses.as_chunks().0.iter().copied().map(Address).filter(Address::is_host) {
+        for address in addresses.as_chunks().0 {
+            let new = NameServer { address: Address(*address), interface, until_ms };
             let mut known = self.servers.iter_mut();
-            match known.find(|server| server.address == address && server.interface == interface) {
-                Some(server) => server.until_ms = until_ms,
-                None if until_ms <= now_ms => {}
-                None => is_new |= self.servers.push(NameServer { address, interface, until_ms }).is_ok(),
+            match known.find(|known| known.address == new.address && known.interface == interface) {
+                Some(known) => known.until_ms = until_ms,
+                None if until_ms <= now_ms || !new.address.is_host() => {}
+                None => is_new |= self.servers.push(new).is_ok(),
             }
         }
         // A lifetime of 0 removes a server (RFC 8106 §5.1).
@@ -156,6 +158,7 @@ impl NameServers {
     }
 
     /// Adds a server without an end, unless it is `::`.
+    #[inline(never)]
     pub fn add(&mut self, interface: u32, address: Address) {
         if !address.is_host() {
             return;

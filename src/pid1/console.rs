@@ -137,7 +137,6 @@ fn print_at(level: u8) {
 }
 
 /// Passes the text buffer, without the prefix of a log line, to `use_text`, which must not log. Empties it.
-#[inline(never)]
 pub(crate) fn finish<R>(use_text: impl FnOnce(&[u8]) -> R) -> R {
     take(|line| use_text(line.get(START.len()..).unwrap_or_default()))
 }

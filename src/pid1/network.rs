@@ -209,9 +209,14 @@ impl<'a> Network<'a> {
 
     /// Returns the lease of the first interface, or another one when that is lost.
     pub(crate) fn lease(&self) -> Option<&Lease> {
-        let mut leases = self.interfaces.iter().filter_map(|known| Some((known.index, known.client.lease()?)));
-        let first = leases.clone().find(|(index, _)| *index == self.shared.first);
-        first.or_else(|| leases.next()).map(|(_, lease)| lease)
+        let mut found = None;
+        for known in self.interfaces.iter() {
+            let lease = known.client.lease();
+            if found.is_none() || known.index == self.shared.first {
+                found = lease.or(found);
+            }
+        }
+        found
     }
 
     /// DNS servers from router advertisements.
