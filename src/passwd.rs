@@ -1,6 +1,7 @@
 //! The user of the workload: docker's USER, looked up in the image's passwd(5) and group(5).
 //!
-//! The forms are `user`, `uid`, `user:group`, `uid:gid` and the mixed ones. A number is an id, even if it is also a name, and
+//! The forms are `user`, `uid`, `user:group`, `uid:gid` and the mixed ones, and with more groups `uid:gid:gid,…`, as a container
+//! engine knows them. A number is an id, even if it is also a name, and
 //! needs no line in the files; a name needs one. Malformed lines are skipped. The files are read by lines, and may have any size.
 
 use crate::text::{Split, nth, number, position, split, split_once};
@@ -86,6 +87,12 @@ pub fn account<'a, L: Lines>(
     }
     if account.home.is_empty() {
         account.home = b"/";
+    }
+    let (group_name, more) = split_once(group_name, b':').unwrap_or((group_name, b""));
+    if !more.is_empty() {
+        for more in split(more, b',') {
+            groups.push(id(more).ok_or(Problem::Group)?).map_err(|_| Problem::TooManyGroups)?;
+        }
     }
     let mut gid = id(group_name);
     let mut listed = None;
@@ -212,6 +219,9 @@ mod tests {
             ("homeless", 77, 77, &[77], "/"),
             ("short", 88, 88, &[88], "/"),
             (":logs", 0, 4, &[4], "/root"),
+            ("33:44:50,60", 33, 44, &[50, 60, 44], "/srv/web"),
+            ("7:8:9", 7, 8, &[9, 8], "/"),
+            ("web::7", 33, 44, &[7, 4, 9, 44], "/srv/web"),
         ] {
             let groups = Groups::from_slice(groups).unwrap();
             assert_eq!(found(user), Ok((uid, gid, home.as_bytes().to_vec(), groups)), "{user:?}");
@@ -228,6 +238,8 @@ mod tests {
             ("web:nogroup", Problem::Group),
             ("web:2147483648", Problem::Group),
             ("web:short", Problem::Group),
+            ("1:2:3,", Problem::Group),
+            ("1:2:web", Problem::Group),
         ] {
             assert_eq!(found(user).map(|_| ()), Err(problem), "{user:?}");
         }

@@ -13,6 +13,9 @@ use crate::network::Network;
 use crate::sys::fd::{self, poll};
 use crate::sys::process::{kill, next_signal, restore_limit, wait4};
 
+/// Not a signal of the host: something else came that a caller of the event loop may wait for.
+pub(crate) const NEWS: u64 = 1;
+
 /// The events that [`Machine::next_wakeup`] returns for.
 #[derive(Default)]
 pub(crate) struct Wakeup {
@@ -39,6 +42,11 @@ impl Wakeup {
         self.signals & bit(signal) != 0
     }
 
+    /// Returns the signals of processes that `forwarded` has, and those of the host.
+    pub(crate) fn for_workload(&self, forwarded: u64) -> u64 {
+        self.signals & forwarded | self.host_signals & !NEWS
+    }
+
     /// Returns the shutdown request by ctrl-alt-del, the power button or systemd's signals, which are not forwarded to the workload.
     pub(crate) fn end(&self) -> Option<End> {
         if self.power_button || self.has(signal::SYSTEMD_POWER_OFF) {
@@ -63,8 +71,8 @@ impl Wakeup {
 }
 
 /// Returns the bit of a signal. Signals are numbered from 1 to 64: signal 64 has bit 0, which no other signal uses.
-pub(crate) fn bit(signal: u8) -> u64 {
-    1u64.wrapping_shl(u32::from(signal))
+pub(crate) const fn bit(signal: u8) -> u64 {
+    1u64.wrapping_shl(signal as u32)
 }
 
 impl Machine<'_> {

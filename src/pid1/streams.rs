@@ -11,7 +11,7 @@ use whit::time::{NEVER, after_s};
 
 use crate::console::{self, SANE};
 use crate::end::End;
-use crate::events::bit;
+use crate::events::{NEWS, bit};
 use crate::machine::{Machine, now_ms};
 use crate::message::error;
 use crate::port::Ports;
@@ -24,9 +24,6 @@ const PORT_WAIT_S: u32 = 2;
 /// Limit for the host to receive the rest of the output and the exit code. The host is told before that the workload has ended, and
 /// should then store what it cannot show.
 const FINISH_WAIT_S: u32 = 30;
-
-/// Not a signal of the host: something else came that a caller of the event loop may wait for.
-const NEWS: u64 = 1;
 
 /// The streams of the workload, and the state of the port.
 #[derive(Default)]

@@ -10,6 +10,7 @@ use whit::time::{NEVER, after_ms, after_s};
 
 use crate::console::log_failure;
 use crate::end::End;
+use crate::events::bit;
 use crate::machine::{Machine, now_ms, signal};
 use crate::message::{error, info};
 use crate::notify;
@@ -24,18 +25,11 @@ const FIRST_DELAY_MS: u64 = 100;
 const MAX_DELAY_MS: u64 = 60_000;
 const STEADY_S: u32 = 10;
 
-/// Signals to PID 1 that are forwarded to the workload.
-const FORWARDED: [u8; 9] = [
-    signal::HUP,
-    signal::INT,
-    signal::QUIT,
-    signal::USR1,
-    signal::USR2,
-    signal::ALRM,
-    signal::TERM,
-    signal::CONT,
-    signal::WINCH,
-];
+/// Signals to PID 1 that are forwarded to the workload. Those of the host are forwarded in any case.
+const FORWARDED: u64 = {
+    use signal::{ALRM, CONT, HUP, INT, QUIT, TERM, USR1, USR2, WINCH};
+    bit(HUP) | bit(INT) | bit(QUIT) | bit(USR1) | bit(USR2) | bit(ALRM) | bit(TERM) | bit(CONT) | bit(WINCH)
+};
 
 /// Runs the workload until it exits, and returns its exit code; an error is a shutdown request before that.
 fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
@@ -68,8 +62,10 @@ fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
             return Err(end);
         }
         if let Some(child) = machine.workload {
-            for signal in FORWARDED.iter().filter(|signal| wakeup.has(**signal)) {
-                shutdown::signal_workload(child, *signal);
+            let mut signals = wakeup.for_workload(FORWARDED);
+            while signals != 0 {
+                shutdown::signal_workload(child, signals.trailing_zeros() as u8);
+                signals &= signals.wrapping_sub(1);
             }
         }
     };

@@ -186,7 +186,7 @@ impl Scratch {
         let folder = tempfile::tempdir_in(workspace::target()).unwrap();
         let at = |name: &str| folder.path().join(name);
         fs::create_dir(at("bin")).unwrap();
-        for name in ["mkraw", "mkcpio", "runvm"] {
+        for name in ["mkraw", "mkcpio", "runvm", "whit-runtime"] {
             symlink(tool(name), at("bin").join(name)).unwrap();
         }
         executable::write_program(&at("bin/docker"), DOCKER.as_bytes());

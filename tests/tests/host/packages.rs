@@ -100,7 +100,7 @@ mod long {
         run(Command::new("tar").arg("-xf").arg(&first[1]).arg("-C").arg(at("archive")).arg("--strip-components=1"));
         run(Command::new("sha256sum").args(["--check", "--strict", "SHA256SUMS"]).current_dir(at("archive")));
         for prefix in [at("deb/usr"), at("archive")] {
-            for tool in ["mkraw", "mkcpio", "runvm"] {
+            for tool in ["mkraw", "mkcpio", "runvm", "whit-runtime"] {
                 run(Command::new(prefix.join("bin").join(tool)).arg("--version"));
                 for document in ["man/man1/TOOL.1", "zsh/vendor-completions/_TOOL"] {
                     let document = prefix.join("share").join(document.replace("TOOL", tool));

@@ -25,6 +25,7 @@ mod power_cut;
 mod programs;
 mod refusals;
 mod root;
+mod runtime;
 mod runvm;
 mod seed;
 mod shares;

@@ -84,6 +84,19 @@ impl Temporary {
         &self.path
     }
 
+    /// Returns the path of a socket in the directory: relative to the working directory if it is too long for the kernel otherwise.
+    #[must_use]
+    pub fn socket(&self, name: &str) -> PathBuf {
+        /// `sun_path` of unix(7), with its NUL.
+        const MAX_SOCKET: usize = 108;
+        let path = self.path.join(name);
+        let working = std::env::current_dir().unwrap_or_default();
+        match path.strip_prefix(working) {
+            Ok(short) if path.as_os_str().len() >= MAX_SOCKET => Path::new(".").join(short),
+            _ => path,
+        }
+    }
+
     /// Makes the file or directory permanent.
     #[must_use]
     pub fn keep(self) -> PathBuf {

@@ -1,9 +1,13 @@
 //! The library of runvm: the cache, the kernel, shared folders, the console, and QEMU.
 
 mod cache;
-mod child;
+pub(crate) mod child;
 mod console;
+mod drivers;
+mod exit_port;
 mod kernel;
+mod messages;
+pub(crate) mod namespace;
 pub mod qemu;
 mod share;
 pub mod streams;
@@ -11,6 +15,9 @@ mod timeline;
 
 pub use cache::{Cache, Key};
 pub use console::Clean;
+pub use drivers::{BUTTON, Drivers, PORT};
+pub use exit_port::ExitPort;
 pub use kernel::{Kernel, kernel_line};
+pub use messages::{Lines, Message, cause, explain};
 pub use share::{Daemon, ShareKind, Volume};
 pub use timeline::Timeline;

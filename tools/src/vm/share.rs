@@ -3,7 +3,6 @@
 //! 9p is a part of QEMU; virtiofs needs a daemon for each folder, and is faster. Debian's cloud kernels support only virtiofs.
 
 mod daemon;
-mod readonly;
 
 use std::path::PathBuf;
 use std::str::FromStr;

@@ -35,8 +35,10 @@ pub struct Ends {
     pub stdout: Option<File>,
     /// Standard error.
     pub stderr: Option<File>,
-    /// Whether the workload has a terminal: its keys include ctrl-a x, and the end of input is ctrl-d.
+    /// Whether the workload has a terminal: the end of input is ctrl-d.
     pub is_terminal: bool,
+    /// Whether the keys of a terminal include ctrl-a x.
+    pub has_escape: bool,
 }
 
 /// What happened on the port.
@@ -102,12 +104,13 @@ impl Streams {
         let listener = UnixListener::bind(socket)?;
         let shared = Arc::new(Shared::default());
         let report = Arc::new(report);
-        let Ends { stdin, stdout, stderr, is_terminal } = ends;
+        let Ends { stdin, stdout, stderr, is_terminal, has_escape } = ends;
+        let keys = (is_terminal && has_escape).then(Keys::default);
         let (requests, requested) = channel();
         {
             let (shared, report) = (Arc::clone(&shared), Arc::clone(&report));
             // Not joined: it may wait for a key for as long as the program runs.
-            thread::spawn(move || send_input(&shared, &requested, stdin, is_terminal, &*report));
+            thread::spawn(move || send_input(&shared, &requested, stdin, is_terminal, keys, &*report));
         }
         let writer = {
             let (shared, report) = (Arc::clone(&shared), Arc::clone(&report));
@@ -287,9 +290,9 @@ fn send_input(
     requested: &Receiver<()>,
     mut stdin: Option<File>,
     is_terminal: bool,
+    mut keys: Option<Keys>,
     report: &dyn Fn(Event),
 ) {
-    let mut keys = is_terminal.then(Keys::default);
     let mut buffer = [0; MAX_DATA];
     while requested.recv().is_ok() {
         let data = loop {

@@ -185,7 +185,7 @@ fn a_dry_run_lists_and_writes_nothing_and_a_report_counts() {
 
 #[test]
 fn every_tool_generates_its_man_page_and_completions() {
-    for name in ["mkcpio", "mkraw", "runvm", "bootbench", "demo", "selftest"] {
+    for name in ["mkcpio", "mkraw", "runvm", "whit-runtime", "bootbench", "demo", "selftest"] {
         let generated = |kind: &str| {
             let output = Command::new(tool(name)).args(["--generate", kind]).output().unwrap();
             assert!(output.status.success(), "{name} {kind}");
@@ -206,7 +206,7 @@ fn every_tool_generates_its_man_page_and_completions() {
         for help in ["-h", "--help"] {
             assert!(shown(help).contains("--generate <KIND>"), "{name} {help}");
         }
-        if ["mkcpio", "mkraw", "runvm"].contains(&name) {
+        if ["mkcpio", "mkraw", "runvm", "whit-runtime"].contains(&name) {
             assert_eq!(shown("--version"), format!("{name} {}\n", env!("CARGO_PKG_VERSION")));
         }
     }

@@ -9,14 +9,12 @@ use rustix::fs::{XattrFlags, getxattr, setxattr};
 use whit_tools::archive::segment;
 use whit_tools::cli::output::{self, Output};
 use whit_tools::cli::temporary::Temporary;
-use whit_tools::compress::Compression;
 use whit_tools::disk::ext4::Size;
 use whit_tools::disk::image::{self, Choice, Options};
-use whit_tools::initramfs::{self, Memory, Packing, Recipe};
-use whit_tools::kernel::config::Config;
+use whit_tools::initramfs::{self, Memory};
 use whit_tools::runrecord::RunRecord;
 use whit_tools::vm::qemu::{Board, DiskInterface};
-use whit_tools::vm::{Cache, Kernel, Key, ShareKind};
+use whit_tools::vm::{BUTTON, Cache, Drivers, Kernel, Key, PORT, ShareKind};
 
 use crate::arguments::{Arguments, NicArgument};
 use crate::check::{self, Files};
@@ -182,10 +180,6 @@ fn shares(arguments: &Arguments, kernel: &Kernel) -> Result<Vec<ShareKind>, Stri
     arguments.volume.iter().map(|volume| kind(volume.read_only)).collect()
 }
 
-/// The modules of the power button, which ctrl-c presses.
-const BUTTON: [&str; 2] = ["evdev", "button"];
-/// The module of the ports for the terminal's size and the workload's status.
-const PORT: &str = "virtio_console";
 /// The module for whit.notify=vsock, whose user adds the device to QEMU.
 const VSOCK: &str = "vmw_vsock_virtio_transport";
 
@@ -218,36 +212,13 @@ fn modules(arguments: &Arguments, shares: &[ShareKind]) -> (Vec<&'static str>, V
     (needed, optional)
 }
 
-/// Checks that a kernel without modules has what the machine needs: it would wait for its disk otherwise.
-fn check_built_in(arguments: &Arguments, kernel: &Kernel, needed: &[&str], cache: &Cache) -> Result<(), String> {
-    let missing = kernel.missing(needed, cache);
-    let missing = missing.into_iter().chain(arguments.module.iter().map(String::as_str)).collect::<Vec<_>>().join(", ");
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let release = kernel.release.as_deref().unwrap_or("of unknown release");
-    let problem = format!("the kernel {release} has no {missing} built in; give its modules with --modules DIR");
-    Err(describe(&kernel.vmlinuz, &problem))
-}
-
 /// Returns whether no word of the kernel's command line requires signatures of modules.
 fn may_be_unsigned(arguments: &Arguments) -> bool {
     let words = arguments.append.as_deref().unwrap_or_default();
     !["sig_enforce", "lockdown", "ima_"].iter().any(|word| words.contains(word))
 }
 
-/// Returns whether the kernel loads modules without a signature: its configuration is known and does not require one.
-fn accepts_unsigned(kernel: &Kernel) -> bool {
-    const REQUIRED: [&str; 3] = [
-        "CONFIG_MODULE_SIG_FORCE",
-        "CONFIG_LOCK_DOWN_KERNEL_FORCE_INTEGRITY",
-        "CONFIG_LOCK_DOWN_KERNEL_FORCE_CONFIDENTIALITY",
-    ];
-    let config = Config::of(&kernel.vmlinuz).ok().flatten();
-    config.is_some_and(|config| !REQUIRED.iter().any(|option| config.is_set(option)))
-}
-
-/// Returns the initramfs for this kernel and machine, cached by its inputs; without a disk, these include the image.
+/// Returns the initramfs for this kernel and machine.
 fn initramfs(
     arguments: &Arguments,
     cache: &Cache,
@@ -255,42 +226,16 @@ fn initramfs(
     shares: &[ShareKind],
     image: &Path,
 ) -> Result<PathBuf, String> {
-    let init = initramfs::find_init(arguments.init.as_deref())?;
-    let (mut load, optional) = modules(arguments, shares);
-    let needed = load.len();
-    load.extend(optional.into_iter().filter(|module| kernel.has(module)));
-    let directory = kernel.modules.as_ref().map(|modules| modules.directory().to_owned());
-    let load = match &directory {
-        Some(_) => load.into_iter().map(str::to_owned).chain(arguments.module.iter().cloned()).collect(),
-        None => {
-            check_built_in(arguments, kernel, &load[..needed], cache)?;
-            Vec::new()
-        }
+    let (needed, mut optional) = modules(arguments, shares);
+    optional.retain(|module| kernel.has(module));
+    let drivers = Drivers {
+        needed,
+        optional,
+        more: &arguments.module,
+        may_be_unsigned: may_be_unsigned(arguments),
+        rootfs: arguments.no_disk.then_some(image),
     };
-    let mut recipe = Recipe { init, modules: directory, load, ..Recipe::default() };
-    let (mut tree, closure) = recipe.tree().map_err(|error| error.to_string())?;
-    let files = closure.load.iter().filter_map(|module| Some(kernel.modules.as_ref()?.directory().join(&module.below)));
-    let mut key = new_key()?;
-    let may_be_unsigned = may_be_unsigned(arguments);
-    key.add(&[u8::from(may_be_unsigned)]);
-    key.add_file(&kernel.vmlinuz).map_err(|error| describe(&kernel.vmlinuz, &error))?;
-    for file in std::iter::once(recipe.init.clone()).chain(files) {
-        key.add(file.as_os_str().as_encoded_bytes());
-        key.add_file(&file).map_err(|error| describe(&file, &error))?;
-    }
-    if arguments.no_disk {
-        key.add_file(image).map_err(|error| describe(image, &error))?;
-        recipe.rootfs = Some(image.to_owned());
-    }
-    cache.file("initramfs", &key, |output| {
-        recipe.unsigned = may_be_unsigned && accepts_unsigned(kernel);
-        if arguments.no_disk || recipe.unsigned {
-            tree = recipe.tree().map_err(|error| error.to_string())?.0;
-        }
-        initramfs::write_into(&tree, output, &Packing::new(Compression::None))
-            .map(drop)
-            .map_err(|error| error.to_string())
-    })
+    drivers.initramfs(cache, kernel, initramfs::find_init(arguments.init.as_deref())?)
 }
 
 /// The extended attribute of a disk with the hash of the image that it was made from.

@@ -5,7 +5,6 @@ mod arguments;
 mod artefacts;
 mod check;
 mod console;
-mod port;
 mod record;
 mod refused;
 mod session;

@@ -16,13 +16,12 @@ use signal_hook::consts::SIGPIPE;
 use whit::contract::{EXIT_PORT, STREAMS_PORT, WINDOW_PORT};
 use whit_tools::cli::temporary::{self, Temporary};
 use whit_tools::cli::terminal::Raw;
-use whit_tools::vm::Daemon;
 use whit_tools::vm::qemu::{self, CommandLine, Input, Machine};
 use whit_tools::vm::streams::{Ends, Event, Streams};
+use whit_tools::vm::{Daemon, ExitPort};
 
 use crate::arguments::Stream;
 use crate::console::{self, Console};
-use crate::port::ExitPort;
 use crate::signals::{self, Ender, Phase};
 use crate::window::Window;
 
@@ -214,6 +213,7 @@ fn ends(attached: &[Stream], is_terminal: bool) -> Ends {
         stdout: end(Stream::Stdout, &io::stdout()),
         stderr: end(Stream::Stderr, &io::stderr()),
         is_terminal,
+        has_escape: true,
     }
 }
 
@@ -238,8 +238,8 @@ fn failure(machine: &Machine, status: ExitStatus, memory_mib: Option<u32>) -> St
     }
     let explain = |memory_mib| {
         let transcript = machine.transcript();
-        eprint!("{}", console::cause(&transcript));
-        console::explain(&transcript, memory_mib)
+        eprint!("{}", whit_tools::vm::cause(&transcript));
+        whit_tools::vm::explain(&transcript, memory_mib)
     };
     memory_mib
         .and_then(explain)

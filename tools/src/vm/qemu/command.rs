@@ -70,6 +70,17 @@ pub enum Nic {
     None,
 }
 
+/// A tap of the host, and the card on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tap {
+    /// The interface's name.
+    pub name: String,
+    /// The card's MAC address.
+    pub mac: String,
+    /// The MTU.
+    pub mtu: u32,
+}
+
 /// A shared folder of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Share {
@@ -110,6 +121,7 @@ pub struct CommandLine {
     snapshot: bool,
     nic: Nic,
     forwards: Vec<Forward>,
+    taps: Vec<Tap>,
     shares: Vec<Share>,
     /// The ports of a virtio serial device, with their names.
     ports: Vec<(&'static str, PortEnd)>,
@@ -133,6 +145,7 @@ impl CommandLine {
             snapshot: false,
             nic: Nic::default(),
             forwards: Vec::new(),
+            taps: Vec::new(),
             shares: Vec::new(),
             ports: Vec::new(),
             exact_time: false,
@@ -211,6 +224,13 @@ impl CommandLine {
     #[must_use]
     pub fn forward(mut self, forward: Forward) -> Self {
         self.forwards.push(forward);
+        self
+    }
+
+    /// Adds a virtio-net card on a tap, in place of the user-mode network.
+    #[must_use]
+    pub fn tap(mut self, tap: Tap) -> Self {
+        self.taps.push(tap);
         self
     }
 
@@ -353,6 +373,16 @@ impl CommandLine {
     }
 
     fn network(&self, arguments: &mut Arguments) {
+        let bus = if self.board == Board::Microvm { "device" } else { "pci" };
+        for (number, Tap { name, mac, mtu }) in self.taps.iter().enumerate() {
+            let tap = format!("tap,id=net{number},ifname={name},script=no,downscript=no");
+            let rom = if self.board == Board::Microvm { "" } else { ",romfile=" };
+            let card = format!("virtio-net-{bus},netdev=net{number},mac={mac},host_mtu={mtu}{rom}");
+            arguments.option("-netdev", tap).option("-device", card);
+        }
+        if !self.taps.is_empty() {
+            return;
+        }
         let device = match (self.nic, self.board) {
             (Nic::None, _) => {
                 arguments.option("-nic", "none");

@@ -15,10 +15,11 @@ use std::time::Duration;
 
 use rustix::io::{FdFlags, fcntl_setfd};
 
-use super::{Volume, readonly};
+use super::Volume;
 use crate::cli::temporary::{self, Temporary};
 use crate::programs;
 use crate::vm::child::end_with_this_thread;
+use crate::vm::namespace;
 use crate::vm::qemu::Share;
 
 /// The daemon's paths in distributions, outside of PATH.
@@ -36,6 +37,7 @@ pub struct Daemon {
     directory: Temporary,
     folder: PathBuf,
     read_only: bool,
+    has_attributes: bool,
 }
 
 struct Running {
@@ -66,16 +68,23 @@ impl Daemon {
     pub fn listen(volume: &Volume) -> Result<Self, String> {
         let describe = |error: io::Error| format!("-v {}: {error}", volume.folder.display());
         let directory = Temporary::directory(&std::env::temp_dir(), temporary::RUN).map_err(describe)?;
-        let listener = UnixListener::bind(directory.path().join("virtiofs")).map_err(describe)?;
+        let listener = UnixListener::bind(directory.socket("virtiofs")).map_err(describe)?;
         let folder = volume.folder.canonicalize().map_err(describe)?;
         let read_only = volume.read_only;
-        Ok(Self { running: None, listener: Some(listener.into()), directory, folder, read_only })
+        Ok(Self { running: None, listener: Some(listener.into()), directory, folder, read_only, has_attributes: false })
+    }
+
+    /// Shares extended attributes too: those of a root are its programs' capabilities.
+    #[must_use]
+    pub fn with_attributes(mut self) -> Self {
+        self.has_attributes = true;
+        self
     }
 
     /// Returns the share for QEMU's command line.
     #[must_use]
     pub fn share(&self) -> Share {
-        Share::Virtiofs { socket: self.directory.path().join("virtiofs") }
+        Share::Virtiofs { socket: self.directory.socket("virtiofs") }
     }
 
     /// Starts the daemon. Calls `ended` when it has ended.
@@ -89,11 +98,17 @@ impl Daemon {
         let abilities = Abilities::of(&program).map_err(describe)?;
         // The daemon inherits the socket. No other program is started in between.
         fcntl_setfd(&listener, FdFlags::empty()).map_err(|errno| describe(errno.into()))?;
-        let command = |folder: &Path| command(&program, &abilities, &listener, folder, self.read_only);
+        let command = |folder: &Path| {
+            let mut command = command(&program, &abilities, &listener, folder, self.read_only);
+            if self.has_attributes {
+                command.args(if abilities.shared_dir { &["--xattr"][..] } else { &["-o", "xattr"] });
+            }
+            command
+        };
         let child = if self.read_only && !abilities.readonly {
             let point = self.directory.path().join("folder");
             let mounted = fs::create_dir(&point)
-                .and_then(|()| readonly::with_folder(&self.folder, &point, || command(&point).spawn()));
+                .and_then(|()| namespace::with_folder(&self.folder, &point, || command(&point).spawn()));
             mounted.map_err(|error| {
                 format!(
                     "-v {}:…:ro: cannot be shared read-only: {} has no --readonly, and a read-only mount failed ({error}); \

@@ -23,7 +23,7 @@ fn rig(is_terminal: bool) -> Rig {
     let ((stdin, keyboard), (shown, stdout), (errors, stderr)) = (pipe(), pipe(), pipe());
     let (report, events) = channel();
     let report = Mutex::new(report);
-    let ends = Ends { stdin: Some(stdin), stdout: Some(stdout), stderr: Some(stderr), is_terminal };
+    let ends = Ends { stdin: Some(stdin), stdout: Some(stdout), stderr: Some(stderr), is_terminal, has_escape: true };
     let streams =
         Streams::listen(&socket, ends, move |event| report.lock().unwrap().send(event).unwrap_or_default()).unwrap();
     let machine = UnixStream::connect(&socket).unwrap();
@@ -165,7 +165,7 @@ fn a_slow_reader_stops_a_running_workload_and_not_the_end_of_the_machine() {
 fn frames_wait_for_the_connection() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("streams");
-    let ends = Ends { stdin: None, stdout: None, stderr: None, is_terminal: false };
+    let ends = Ends { stdin: None, stdout: None, stderr: None, is_terminal: false, has_escape: true };
     let streams = Streams::listen(&socket, ends, |_| ()).unwrap();
     let remote = streams.remote();
     remote.resize(0x102, 0x304);
@@ -187,7 +187,7 @@ fn frames_wait_for_the_connection() {
 #[test]
 fn a_machine_that_never_came_is_not_waited_for() {
     let folder = tempfile::tempdir().unwrap();
-    let ends = Ends { stdin: None, stdout: None, stderr: None, is_terminal: false };
+    let ends = Ends { stdin: None, stdout: None, stderr: None, is_terminal: false, has_escape: true };
     let streams = Streams::listen(&folder.path().join("streams"), ends, |_| ()).unwrap();
     assert_eq!(streams.finish(), None);
 }

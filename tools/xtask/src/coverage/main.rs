@@ -35,7 +35,7 @@ const IS_WRAPPER: &str = "WHIT_COVERAGE_WRAPPER";
 const RUNS: [&[&str]; 2] =
     [&["test", "-p", "whit", "-p", "whit-tools"], &["test", "-p", "whit-tests", "--test", "host"]];
 /// The tools that tests start, beside the test programs themselves.
-const TOOLS: [&str; 3] = ["mkcpio", "mkraw", "runvm"];
+const TOOLS: [&str; 4] = ["mkcpio", "mkraw", "runvm", "whit-runtime"];
 
 fn main() -> ExitCode {
     if std::env::var_os(IS_WRAPPER).is_some() {

@@ -12,7 +12,7 @@ use xtask::workspace;
 
 use crate::execute;
 
-const TOOLS: [&str; 3] = ["mkraw", "mkcpio", "runvm"];
+const TOOLS: [&str; 4] = ["mkraw", "mkcpio", "runvm", "whit-runtime"];
 
 /// The documents of each tool: the argument of `--generate`, the folder and the ends of the name.
 const DOCUMENTS: [(&str, &str, &str, &str); 4] = [

@@ -1,5 +1,5 @@
-//! Starts a program with a read-only folder: a read-only bind mount in the program's own mount namespace
-//! (mount_namespaces(7)). No other process sees the mount. It ends with the last process in the namespace.
+//! Mount namespaces (mount_namespaces(7)), and programs with a read-only folder: a read-only bind mount in the program's own namespace.
+//! No other process sees such a mount. It ends with the last process in the namespace.
 
 use std::ffi::OsString;
 use std::fs;
@@ -17,13 +17,13 @@ use rustix::thread::UnshareFlags;
 ///
 /// # Errors
 /// Errors of the system calls, which need root, and of `start`.
-pub(super) fn with_folder<T: Send>(
+pub(crate) fn with_folder<T: Send>(
     folder: &Path,
     point: &Path,
     start: impl FnOnce() -> io::Result<T> + Send,
 ) -> io::Result<T> {
     let run = || {
-        enter_namespace()?;
+        enter()?;
         mount_bind_recursive(folder, point)?;
         for mount in mounts_below(point)? {
             mount_remount(&mount, MountFlags::BIND | MountFlags::RDONLY | kept_flags(&mount)?, "")?;
@@ -34,7 +34,7 @@ pub(super) fn with_folder<T: Send>(
 }
 
 /// Moves this thread to a new mount namespace with private propagation.
-fn enter_namespace() -> io::Result<()> {
+pub(crate) fn enter() -> io::Result<()> {
     // Deprecated because it can also unshare descriptor tables; this call does not.
     #[expect(deprecated, reason = "the other function is unsafe for flags that are not used here")]
     rustix::thread::unshare(UnshareFlags::NEWNS)?;
@@ -69,7 +69,7 @@ fn unescaped(path: &[u8]) -> OsString {
 }
 
 /// Returns the flags of a mount that a remount would clear.
-fn kept_flags(mount: &Path) -> io::Result<MountFlags> {
+pub(crate) fn kept_flags(mount: &Path) -> io::Result<MountFlags> {
     let has = statvfs(mount.as_os_str().as_bytes())?.f_flag;
     let flags = [
         (StatVfsMountFlags::NOSUID, MountFlags::NOSUID),
@@ -110,7 +110,7 @@ mod tests {
         // Runs in a separate namespace, because it mounts a file system below the folder.
         let output = thread::scope(|scope| {
             let run = || {
-                enter_namespace()?;
+                enter()?;
                 rustix::mount::mount("none", folder.join("inner"), "tmpfs", MountFlags::NOSUID, None)?;
                 with_folder(&folder, &point, || Command::new("sh").arg("-c").arg(script).output())
             };

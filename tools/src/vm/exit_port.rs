@@ -13,7 +13,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, fcntl_setfl, mknodat};
 const MAX_LINE: usize = 8;
 
 /// The host's end of the port.
-pub(crate) struct ExitPort {
+pub struct ExitPort {
     /// Keeps the pipe open.
     writer: File,
     reader: JoinHandle<Option<u8>>,
@@ -21,7 +21,10 @@ pub(crate) struct ExitPort {
 
 impl ExitPort {
     /// Creates the pipe, and starts a thread that reads it and calls `report` for each line.
-    pub(crate) fn listen(path: &Path, report: impl Fn() + Send + 'static) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// Errors of mkfifo(3) and open(2).
+    pub fn listen(path: &Path, report: impl Fn() + Send + 'static) -> io::Result<Self> {
         mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
         // Non-blocking, because the writer opens the pipe later.
         let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
@@ -32,7 +35,8 @@ impl ExitPort {
     }
 
     /// Returns the last exit code, after QEMU has ended; `None` if the machine has no driver for the port, or did not boot so far.
-    pub(crate) fn finish(self) -> Option<u8> {
+    #[must_use]
+    pub fn finish(self) -> Option<u8> {
         drop(self.writer);
         self.reader.join().ok().flatten()
     }

@@ -1,0 +1,442 @@
+//! Containers of podman as machines: Debian's podman drives whit-runtime.
+//!
+//! Each engine has storage of its own. There is no registry: images are imported from a tar.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+use whit_tests::deadline::{self, Deadline};
+use whit_tests::debian::kernel;
+use whit_tests::terminal::{read_until, resize, terminal};
+use whit_tests::whole::busybox_tar;
+use whit_tests::{init, tool, write_program};
+use whit_tools::kernel::debian::Flavour;
+use xtask::workspace;
+
+/// An engine, and its storage.
+struct Engine {
+    folder: TempDir,
+}
+
+impl Engine {
+    /// Sets up storage with the image `busybox`.
+    fn new() -> Self {
+        let engine = Self { folder: tempfile::tempdir_in(workspace::target()).unwrap() };
+        let kernel = kernel(Flavour::Cloud, None);
+        // podman does not pass on the variable for the cache.
+        let script = format!(
+            "#!/bin/sh\nexport WHIT_CACHE={}\nexec {} --root {} --kernel {} --modules {} --init {} --accel tcg \"$@\"\n",
+            workspace::target().join("tests-cache").display(),
+            tool("whit-runtime").display(),
+            engine.root().display(),
+            kernel.vmlinuz.display(),
+            kernel.modules.display(),
+            init().display()
+        );
+        write_program(&engine.runtime(), script.as_bytes());
+        engine.well(&["import", busybox_tar().to_str().unwrap(), "busybox"]);
+        engine
+    }
+
+    /// The folder for the runtime's state.
+    fn root(&self) -> PathBuf {
+        self.folder.path().join("machines")
+    }
+
+    fn runtime(&self) -> PathBuf {
+        self.folder.path().join("runtime")
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Returns a command of podman.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("podman");
+        for (option, name) in [("--root", "storage"), ("--runroot", "run"), ("--tmpdir", "tmp")] {
+            command.arg(option).arg(self.path(name));
+        }
+        command.args(["--storage-driver=vfs", "--cgroup-manager=cgroupfs", "--log-level=error", "--runtime"]);
+        command.arg(self.runtime()).args(arguments).env("TMPDIR", self.folder.path());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn outcome(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        text(deadline::output(&mut self.command(arguments)))
+    }
+
+    /// Runs a command that succeeds; returns its standard output, trimmed.
+    fn well(&self, arguments: &[&str]) -> String {
+        let (status, shown, errors) = self.outcome(arguments);
+        assert_eq!(status, Some(0), "{arguments:?}: {errors}");
+        shown.trim_end().to_owned()
+    }
+
+    /// Runs a script without a network, and removes the container.
+    fn run(&self, options: &[&str], script: &str) -> (Option<i32>, String, String) {
+        let before = ["run", "--rm", "--network", "none"];
+        self.outcome(&[&before[..], options, &["busybox", "/bin/sh", "-c", script]].concat())
+    }
+
+    /// Starts a script in the background; returns when it has written a line.
+    fn start(&self, name: &str, options: &[&str], script: &str) {
+        let before = ["run", "-d", "--name", name];
+        self.well(&[&before[..], options, &["busybox", "/bin/sh", "-c", script]].concat());
+        let mut logs = self.command(&["logs", "-f", name]).spawn().unwrap();
+        let _deadline = Deadline::of(&logs);
+        let mut byte = [0];
+        let read = std::io::Read::read(logs.stdout.as_mut().unwrap(), &mut byte).unwrap();
+        logs.kill().unwrap();
+        logs.wait().unwrap();
+        assert_eq!(read, 1, "{:?}", self.outcome(&["logs", name]));
+    }
+
+    /// Asserts that no state is left, and waits for the end of all processes: conmon ends after podman.
+    fn assert_gone(&self) {
+        assert_eq!(self.left(), 0);
+        let begun = std::time::Instant::now();
+        while let [process, ..] = processes(self.folder.path().to_str().unwrap()).as_slice() {
+            assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{process:?}");
+            std::thread::yield_now();
+        }
+    }
+
+    /// The containers that the runtime still has.
+    fn left(&self) -> usize {
+        fs::read_dir(self.root()).map_or(0, Iterator::count)
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        let _ = self.command(&["rm", "-fa", "-t", "0"]).output();
+    }
+}
+
+fn text(output: Output) -> (Option<i32>, String, String) {
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+/// Returns the processes whose command line has this text.
+fn processes(part: &str) -> Vec<(i32, String)> {
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let line = |pid: i32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        Some((pid, String::from_utf8_lossy(&line).replace('\0', " ")))
+    };
+    pids.filter_map(line).filter(|(_, line)| line.contains(part)).collect()
+}
+
+fn kill(pid: i32) {
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn output_input_and_status_are_those_of_a_container() {
+    let engine = Engine::new();
+    assert_eq!(
+        engine.outcome(&["run", "--rm", "--network", "none", "busybox", "/bin/busybox", "echo", "hello"]),
+        (Some(0), "hello\n".into(), String::new())
+    );
+    let (status, shown, errors) = engine.run(&[], "echo out; echo error >&2; exit 7");
+    assert_eq!((status, shown.as_str(), errors.as_str()), (Some(7), "out\n", "error\n"));
+    let (status, _, errors) = engine.outcome(&["run", "--rm", "--network", "none", "busybox", "/bin/missing"]);
+    assert_eq!((status, errors.as_str()), (Some(127), "whit: /bin/missing: not found (ENOENT)\n"));
+    assert_eq!(engine.run(&[], "kill -KILL $$").0, Some(137));
+    let arguments = ["run", "--rm", "-i", "--network", "none", "busybox", "/bin/busybox", "md5sum"];
+    let mut child = engine.command(&arguments).stdin(Stdio::piped()).spawn().unwrap();
+    let _deadline = Deadline::of(&child);
+    child.stdin.take().unwrap().write_all(&[b'x'; 1_000_000]).unwrap();
+    // head -c 1000000 /dev/zero | tr '\0' x | md5sum
+    let (status, shown, errors) = text(child.wait_with_output().unwrap());
+    assert_eq!((status, shown.as_str(), errors.as_str()), (Some(0), "ec78dbd963d2fc01e51176ed4dec299e  -\n", ""));
+    assert_eq!(engine.left(), 0);
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn the_configuration_of_a_container_holds_in_the_machine() {
+    let engine = Engine::new();
+    let folder = engine.path("shared");
+    fs::create_dir_all(folder.join("inner")).unwrap();
+    fs::write(folder.join("file"), "from the host\n").unwrap();
+    let volume = |end: &str| format!("{}:{end}", folder.display());
+    let options = [
+        "-v",
+        &volume("/data"),
+        "-v",
+        &volume("/fixed:ro"),
+        "-v",
+        &format!("{0}/file:/opt/new/one:ro", folder.display()),
+        "--tmpfs",
+        "/run:size=1m",
+        "-v",
+        &format!("{0}/file:/run/below", folder.display()),
+        "--tmpfs",
+        "/scratch:size=2m",
+        "-u",
+        "33:44",
+        "--group-add",
+        "55",
+        "-w",
+        "/data",
+        "-h",
+        "box",
+        "-e",
+        "A=two words",
+        "--ulimit",
+        "nofile=100:200",
+        "--sysctl",
+        "net.core.somaxconn=77",
+        "-m",
+        "128m",
+        "--cpus",
+        "1.5",
+        "--cap-drop",
+        "all",
+        "--cap-add",
+        "net_raw",
+    ];
+    let script = "id; pwd; hostname; echo $A; ulimit -n; cat /proc/sys/net/core/somaxconn /opt/new/one /run/below; nproc; \
+                  grep CapBnd /proc/self/status; df -m /scratch | tail -1 | awk '{print $2}'; \
+                  free -m | awk '/Mem/ {print ($2 < 128)}'; echo x >>/opt/new/one; touch /fixed/new";
+    let script = format!(
+        "for applet in id hostname cat nproc grep df tail awk free touch; do alias $applet=\"busybox $applet\"; done\n{script}"
+    );
+    fs::set_permissions(folder.join("file"), std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+    fs::set_permissions(&folder, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let (status, shown, errors) = engine.run(&options, &script);
+    assert_eq!(
+        shown,
+        "uid=33 gid=44 groups=44,55\n/data\nbox\ntwo words\n100\n77\nfrom the host\nfrom the host\n2\n\
+         CapBnd:\t0000000000002000\n2\n1\n",
+        "{errors}"
+    );
+    assert_eq!((status, errors.matches("Read-only file system").count()), (Some(1), 2), "{errors}");
+    let (status, _, errors) = engine.run(&["-v", &volume("/data"), "--read-only"], "echo in >/data/made; echo x >/new");
+    assert_eq!((status, errors.contains("/new: Read-only file system")), (Some(1), true), "{errors}");
+    assert_eq!(fs::read_to_string(folder.join("made")).unwrap(), "in\n");
+    let (status, _, errors) = engine.run(&["--device", "/dev/null:/dev/sda"], "true");
+    assert_eq!(
+        (status, errors.contains("device /dev/sda: a machine has no devices of its host")),
+        (Some(126), true),
+        "{errors}"
+    );
+    assert_eq!(engine.left(), 0);
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn a_container_is_stopped_killed_and_removed() {
+    let engine = Engine::new();
+    let waits = "trap 'echo term; exit 5' TERM; echo ready; while :; do busybox sleep 0.1; done";
+    engine.start("web", &["--network", "none"], waits);
+    assert!(engine.well(&["ps"]).contains("Up "));
+    fs::write(engine.path("in"), "copied\n").unwrap();
+    engine.well(&["cp", engine.path("in").to_str().unwrap(), "web:/tmp/in"]);
+    engine.well(&["cp", "web:/tmp/in", engine.path("out").to_str().unwrap()]);
+    assert_eq!(fs::read_to_string(engine.path("out")).unwrap(), "copied\n");
+    assert!(engine.well(&["diff", "web"]).contains("A /tmp/in"));
+    engine.well(&["stop", "web"]);
+    assert_eq!((engine.well(&["logs", "web"]), engine.well(&["wait", "web"])), ("ready\nterm".into(), "5".into()));
+    // It starts again, with the files that it wrote.
+    engine.well(&["start", "web"]);
+    engine.well(&["kill", "-s", "KILL", "web"]);
+    assert_eq!(engine.well(&["wait", "web"]), "137");
+    engine.well(&["rm", "web"]);
+    engine.start(
+        "other",
+        &["--network", "none"],
+        "trap 'echo usr1; exit 3' USR1; echo ready; while :; do busybox sleep 0.1; done",
+    );
+    engine.well(&["kill", "-s", "USR1", "other"]);
+    assert_eq!(engine.well(&["wait", "other"]), "3");
+    engine.start("forced", &["--network", "none"], "echo ready; busybox sleep 1000");
+    engine.well(&["rm", "-f", "-t", "0", "forced"]);
+    engine.assert_gone();
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn a_terminal_has_a_size_that_changes() {
+    let engine = Engine::new();
+    let (master, slave) = terminal();
+    resize(&master, 24, 80);
+    let mut command = engine.command(&["run", "--rm", "-it", "--network", "none", "busybox", "/bin/sh"]);
+    let copy = || Stdio::from(slave.try_clone().unwrap());
+    let mut child = command.stdin(copy()).stdout(copy()).stderr(copy()).spawn().unwrap();
+    let _deadline = Deadline::of(&child);
+    let mut shown = String::new();
+    let typed = |keys: &str| assert_eq!(rustix::io::write(&master, keys.as_bytes()), Ok(keys.len()));
+    read_until(&master, &mut shown, "# ");
+    typed("busybox stty size; echo a$((1+1))b\n");
+    read_until(&master, &mut shown, "a2b");
+    assert!(shown.contains("24 80"), "{shown}");
+    resize(&master, 30, 100);
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::WINCH).unwrap();
+    typed("until busybox stty size | busybox grep '30 100'; do :; done; echo c$((1+2))d; exit 4\n");
+    read_until(&master, &mut shown, "c3d");
+    assert_eq!(child.wait().unwrap().code(), Some(4));
+}
+
+/// A network namespace as an engine makes it for a container, and one on the other side.
+struct Namespaces([String; 2]);
+
+impl Namespaces {
+    fn new() -> Self {
+        let namespaces = Self(["in", "out"].map(|side| format!("whit-{side}-{}", std::process::id())));
+        let [inside, outside] = &namespaces.0;
+        for line in [
+            format!("netns add {inside}"),
+            format!("netns add {outside}"),
+            format!("-n {inside} link add eth0 type veth peer name eth0 netns {outside}"),
+            format!("-n {inside} addr add 10.9.8.7/24 dev eth0"),
+            format!("-n {inside} link set eth0 up"),
+            format!("-n {inside} route add default via 10.9.8.1"),
+            format!("-n {outside} addr add 10.9.8.1/24 dev eth0"),
+            format!("-n {outside} link set eth0 up"),
+        ] {
+            let status = Command::new("ip").args(line.split(' ')).status().unwrap();
+            assert!(status.success(), "ip {line}");
+        }
+        namespaces
+    }
+}
+
+impl Drop for Namespaces {
+    fn drop(&mut self) {
+        for name in &self.0 {
+            let _ = Command::new("ip").args(["netns", "del", name]).status();
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn a_machine_has_the_address_of_its_namespace() {
+    let engine = Engine::new();
+    let namespaces = Namespaces::new();
+    let [inside, outside] = &namespaces.0;
+    let network = format!("ns:/run/netns/{inside}");
+    let serve = "busybox ip route; echo hello >/tmp/index.html; exec busybox httpd -f -h /tmp";
+    engine.start("web", &["--network", &network, "--cap-add", "net_raw"], serve);
+    let fetch = |path: &str| {
+        let mut curl = Command::new("ip");
+        curl.args(["netns", "exec", outside, "curl", "--silent", "--retry", "30", "--retry-all-errors"]);
+        String::from_utf8(deadline::output(curl.arg(format!("http://10.9.8.7/{path}"))).stdout).unwrap()
+    };
+    assert_eq!(fetch("index.html"), "hello\n");
+    assert!(engine.well(&["logs", "web"]).starts_with("default via 10.9.8.1 dev eth0"));
+    // Two machines cannot have one address.
+    let (status, _, errors) =
+        engine.outcome(&["run", "--rm", "--network", &network, "busybox", "/bin/sh", "-c", "true"]);
+    assert_eq!((status, errors.contains("eth0 has another machine already")), (Some(126), true), "{errors}");
+    assert_eq!(fetch("index.html"), "hello\n");
+    // After QEMU was killed, the namespace can be used again.
+    engine.well(&["rm", "-f", "-t", "0", "web"]);
+    engine.start("web", &["--network", &network], serve);
+    assert_eq!(fetch("index.html"), "hello\n");
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn nothing_is_left_after_any_process_was_killed() {
+    let engine = Engine::new();
+    let root = engine.root();
+    let root = root.to_str().unwrap();
+    let find = |part: &str| -> Vec<i32> {
+        let id = engine.well(&["ps", "-aq", "--no-trunc"]);
+        processes(&id).into_iter().filter(|(_, line)| line.contains(part)).map(|(pid, _)| pid).collect()
+    };
+    for (victim, code) in [("qemu-system-x86_64", "137"), ("whit-runtime", "137"), ("virtiofsd", "125")] {
+        engine.start("web", &["--network", "none"], "echo ready; busybox sleep 1000");
+        let victims = match victim {
+            "whit-runtime" => find("shim --report"),
+            "virtiofsd" => {
+                processes("virtiofsd").into_iter().filter(|(_, line)| line.contains(root)).map(|(pid, _)| pid).collect()
+            }
+            victim => find(victim),
+        };
+        assert!(!victims.is_empty(), "{victim}");
+        victims.into_iter().for_each(kill);
+        assert_eq!(engine.well(&["wait", "web"]), code, "{victim}");
+        engine.well(&["rm", "web"]);
+        engine.assert_gone();
+    }
+    engine.start("web", &["--network", "none"], "echo ready; busybox sleep 1000");
+    find("conmon").into_iter().for_each(kill);
+    let id = engine.well(&["ps", "-aq", "--no-trunc"]);
+    engine.well(&["rm", "-f", "-t", "0", "web"]);
+    // podman 4.3 leaves the runtime's state of a container whose conmon was killed.
+    assert!(Command::new(engine.runtime()).args(["delete", "--force", &id]).status().unwrap().success());
+    engine.assert_gone();
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn the_commands_of_a_runtime_are_those_of_the_specification() {
+    let engine = Engine::new();
+    let bundle = engine.path("bundle");
+    fs::create_dir_all(bundle.join("rootfs")).unwrap();
+    let tar = Command::new("tar").arg("-xf").arg(busybox_tar()).arg("-C").arg(bundle.join("rootfs")).status().unwrap();
+    assert!(tar.success());
+    let write = |script: &str| {
+        let hook =
+            serde_json::json!([{ "path": "/bin/sh", "args": ["sh", "-c", format!("cat >{}/hook", bundle.display())] }]);
+        let config = serde_json::json!({
+            "ociVersion": "1.0.2", "root": { "path": "rootfs" }, "annotations": { "a": "b" },
+            "process": { "cwd": "/", "user": { "uid": 0, "gid": 0 }, "args": ["/bin/sh", "-c", script] },
+            "hooks": { "poststop": hook },
+            "linux": { "namespaces": [{ "type": "network" }] },
+        });
+        fs::write(bundle.join("config.json"), config.to_string()).unwrap();
+    };
+    write("echo started; read line; echo $line; exit 6");
+    let runtime = |words: &str| {
+        let mut command = Command::new(engine.runtime());
+        command.args(words.split(' ')).current_dir(&bundle).stdin(Stdio::null());
+        text(deadline::output(&mut command))
+    };
+    let status = || {
+        let state: serde_json::Value = serde_json::from_str(&runtime("state a").1).unwrap();
+        (state["status"].as_str().unwrap().to_owned(), state["pid"].as_i64().unwrap())
+    };
+    // A file takes the streams: a pipe would be open as long as the machine.
+    let created = Command::new(engine.runtime())
+        .args(["create", "--pid-file", "pid", "a"])
+        .current_dir(&bundle)
+        .stdin(Stdio::null())
+        .stdout(fs::File::create(bundle.join("out")).unwrap())
+        .stderr(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(created.success());
+    let pid: i64 = fs::read_to_string(bundle.join("pid")).unwrap().parse().unwrap();
+    assert_eq!(status(), ("created".into(), pid));
+    assert!(runtime("create a").2.contains("container a: exists"));
+    assert!(
+        runtime("delete a").0 == Some(0) && runtime("state a").2.contains("does not exist"),
+        "created, not started"
+    );
+    let state: serde_json::Value = serde_json::from_slice(&fs::read(bundle.join("hook")).unwrap()).unwrap();
+    assert_eq!((state["status"].as_str(), state["annotations"]["a"].as_str()), (Some("stopped"), Some("b")));
+    let errors = |words: &str| runtime(words).2;
+    assert!(errors("start a").contains("container a: container does not exist"));
+    assert!(errors("kill a NOPE").contains("signal \"NOPE\": unknown"));
+    assert_eq!(runtime("delete --force a").0, Some(0));
+    write("true");
+    fs::write(bundle.join("config.json"), "{").unwrap();
+    assert!(errors("create a").contains("config.json: "), "{}", errors("create a"));
+    assert_eq!(engine.left(), 0);
+    let features: serde_json::Value = serde_json::from_str(&runtime("features").1).unwrap();
+    assert!(features["ociVersionMax"].is_string() && Path::new(&engine.root()).exists());
+}

@@ -1,0 +1,80 @@
+//! `whit-runtime`: an OCI runtime whose containers are machines, for podman, containerd and Docker.
+#![forbid(unsafe_code)]
+
+mod arguments;
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::process::ExitCode;
+
+use serde_json::json;
+use whit_tools::cli::{documents, output};
+use whit_tools::runtime::{self, Create, Root, Settings};
+
+use arguments::{Arguments, Command, LogFormat};
+
+fn main() -> ExitCode {
+    let arguments: Arguments = documents::parse();
+    match run(&arguments) {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            eprintln!("whit-runtime: {error}");
+            log(&arguments, &error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<u8, String> {
+    let root = Root::open(arguments.root.clone());
+    let settings = Settings {
+        kernel: arguments.kernel.clone(),
+        modules: arguments.modules.clone(),
+        init: arguments.init.clone(),
+        accelerator: arguments.accel.clone(),
+    };
+    match &arguments.command {
+        Command::Create(create) => {
+            let request = Create {
+                id: create.id.clone(),
+                bundle: create.bundle.clone(),
+                console_socket: create.console_socket.clone(),
+                pid_file: create.pid_file.clone(),
+            };
+            runtime::create(&root, &request, &settings)?;
+        }
+        Command::Start { id } => runtime::start(&root, id)?,
+        Command::State { id } => {
+            let state = runtime::state(&root, id)?;
+            output::print(|out| writeln!(out, "{state:#}"))?;
+        }
+        Command::Kill { id, signal, .. } => runtime::kill(&root, id, signal)?,
+        Command::Delete { id, force } => runtime::delete(&root, id, *force)?,
+        Command::List { quiet, .. } => {
+            let all = runtime::list(&root);
+            if *quiet {
+                output::print(|out| {
+                    all.iter().try_for_each(|state| writeln!(out, "{}", state["id"].as_str().unwrap_or_default()))
+                })?;
+            } else {
+                output::print(|out| writeln!(out, "{}", serde_json::Value::from(all)))?;
+            }
+        }
+        Command::Features => output::print(|out| writeln!(out, "{:#}", runtime::features()))?,
+        Command::Shim { bundle, report } => return Ok(runtime::shim(bundle, *report, &settings)),
+    }
+    Ok(0)
+}
+
+/// Adds an error to the file of --log, where an engine looks for it.
+fn log(arguments: &Arguments, error: &str) {
+    let Some(path) = &arguments.log else { return };
+    let line = match arguments.log_format {
+        LogFormat::Json => {
+            json!({ "level": "error", "msg": error, "time": jiff::Timestamp::now().to_string() }).to_string()
+        }
+        LogFormat::Text => format!("level=error msg={error:?}"),
+    };
+    // The error was printed.
+    let _ = OpenOptions::new().append(true).create(true).open(path).and_then(|mut file| writeln!(file, "{line}"));
+}

@@ -1,0 +1,176 @@
+use super::*;
+use serde_json::{Value, json};
+
+/// The part of a configuration of podman 4.3 that matters here.
+fn podmans() -> Value {
+    json!({
+        "ociVersion": "1.0.2-dev",
+        "process": {
+            "user": { "uid": 33, "gid": 44, "umask": 18, "additionalGids": [44, 50, 60] },
+            "args": ["echo", "two words\n"],
+            "env": ["PATH=/bin", "TERM=xterm", "broken", "A=b=c"],
+            "cwd": "/data",
+            "capabilities": { "bounding": ["CAP_SYS_CHROOT", "CAP_CHOWN"], "effective": [], "permitted": [] },
+            "rlimits": [
+                { "type": "RLIMIT_NOFILE", "hard": 1_048_576, "soft": 1024 },
+                { "type": "RLIMIT_MEMLOCK", "hard": u64::MAX, "soft": u64::MAX },
+            ],
+            "noNewPrivileges": true,
+        },
+        "root": { "path": "/storage/dir" },
+        "hostname": "box",
+        "mounts": [
+            { "destination": "/proc", "type": "proc", "source": "proc" },
+            { "destination": "/dev/shm", "type": "bind", "source": "/run/shm", "options": ["bind"] },
+            { "destination": "/etc/hosts", "type": "bind", "source": "/run/hosts", "options": ["bind", "rprivate"] },
+            { "destination": "/srv", "type": "none", "source": "vol", "options": ["rbind", "ro"] },
+            { "destination": "/run", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755", "rprivate"] },
+            { "destination": "/run/secrets", "type": "bind", "source": "/secrets", "options": ["rbind"] },
+            { "destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["rprivate", "nodev", "size=1m"] },
+            { "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup" },
+        ],
+        "annotations": { "io.podman.annotations.init": "FALSE" },
+        "linux": {
+            "sysctl": { "net.ipv4.ping_group_range": "0 0", "kernel.msgmax": "1" },
+            "resources": { "memory": { "limit": 536_870_912 }, "cpu": { "quota": 150_000, "period": 100_000 } },
+            "namespaces": [{ "type": "pid" }, { "type": "network", "path": "/run/netns/x" }],
+        },
+    })
+}
+
+fn machine(config: &Value) -> Result<Machine, String> {
+    Machine::of(&serde_json::from_value(config.clone()).unwrap(), Path::new("/bundle"))
+}
+
+/// Changes one value of podman's configuration.
+fn changed(pointer: &str, value: Value) -> Result<Machine, String> {
+    let mut config = podmans();
+    let (parent, name) = pointer.rsplit_once('/').unwrap();
+    config.pointer_mut(parent).unwrap()[name] = value;
+    machine(&config)
+}
+
+#[test]
+fn a_configuration_becomes_a_record_and_mounts() {
+    let machine = machine(&podmans()).unwrap();
+    assert_eq!(
+        String::from_utf8(machine.record.clone()).unwrap(),
+        "entrypoint echo\nentrypoint two words\\n\nenv PATH=/bin\nenv TERM=xterm\nenv A=b=c\n\
+         tmpfs /tmp:nodev,size=1m\nrlimit nofile=1024:1048576\nrlimit memlock=-1:-1\n\
+         sysctl kernel.msgmax=1\nsysctl net.ipv4.ping_group_range=0 0\nworkdir /data\nuser 33:44:50,60\nhostname box\n\
+         caps CHOWN,SYS_CHROOT\nno_new_privs\nstreams pipes\n"
+    );
+    let shared = |path: &str, source: Option<&str>, data: &str, read_only| Shared {
+        path: path.into(),
+        source: source.map(PathBuf::from),
+        data: data.into(),
+        read_only,
+    };
+    assert_eq!(
+        machine.mounts,
+        [
+            shared("/etc/hosts", Some("/run/hosts"), "", false),
+            shared("/srv", Some("/bundle/vol"), "", true),
+            shared("/run", None, "mode=755", false),
+            shared("/run/secrets", Some("/secrets"), "", false),
+        ]
+    );
+    assert_eq!((machine.memory_mib, machine.cpus, machine.terminal, machine.size), (512, 2, false, None));
+    assert_eq!(machine.network, Network::Namespace("/run/netns/x".into()));
+    assert_eq!((machine.root, machine.read_only), (PathBuf::from("/storage/dir"), false));
+}
+
+#[test]
+fn a_machine_is_understood_by_the_init() {
+    let record = machine(&podmans()).unwrap().record;
+    let mut buffer = record.clone();
+    let sources = whit::options::Sources {
+        initramfs: whit::record::Record::decode(&mut buffer),
+        ..whit::options::Sources::default()
+    };
+    let mut complaints = Vec::new();
+    sources.options(&mut |_, complaint| complaints.push(String::from_utf8_lossy(complaint.name).into_owned()));
+    assert_eq!(complaints, [""; 0]);
+    for line in String::from_utf8(record).unwrap().lines() {
+        match line.split_once(' ') {
+            Some(("rlimit", limit)) => assert!(whit::rlimit::parse(limit.as_bytes()).is_some(), "{limit}"),
+            Some(("caps", names)) => assert!(whit::caps::parse(names.as_bytes()).is_some(), "{names}"),
+            Some(("tmpfs", text)) => assert!(whit::volume::parse(text.as_bytes(), true).is_some(), "{text}"),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn resources_are_memory_and_processors() {
+    let memory =
+        |limit: i64| changed("/linux/resources/memory", json!({ "limit": limit })).map(|machine| machine.memory_mib);
+    assert_eq!((memory(-1), memory(0), memory(67_108_865)), (Ok(256), Ok(256), Ok(65)));
+    assert!(memory(1 << 20).unwrap_err().starts_with("memory limit 1048576: a machine needs at least 64M"));
+    let cpus = |cpu: Value| changed("/linux/resources/cpu", cpu).unwrap().cpus;
+    for (cpu, expected) in [
+        (json!({}), 1),
+        (json!({ "cpus": "0-2,5" }), 4),
+        (json!({ "cpus": "3" }), 1),
+        (json!({ "cpus": "2-1" }), 1),
+        (json!({ "quota": -1, "period": 100_000 }), 1),
+        (json!({ "quota": 400_000, "period": 100_000, "cpus": "0,1" }), 2),
+        (json!({ "quota": 1, "period": 100_000 }), 1),
+        (json!({ "cpus": "0-100000" }), 255),
+    ] {
+        assert_eq!(cpus(cpu.clone()), expected, "{cpu}");
+    }
+    let annotated =
+        |value: &str| changed("/annotations", json!({ "io.whit.memory": value })).map(|machine| machine.memory_mib);
+    assert_eq!(annotated("1G"), Ok(1024));
+    assert!(annotated("many").is_err());
+}
+
+#[test]
+fn what_a_machine_cannot_have_is_refused_by_its_name() {
+    for (pointer, value, error) in [
+        (
+            "/linux/devices",
+            json!([{ "path": "/dev/sda", "type": "b", "major": 8, "minor": 0 }]),
+            "device /dev/sda: a machine has no devices of its host; remove --device",
+        ),
+        (
+            "/linux/uidMappings",
+            json!([{ "hostID": 1000, "containerID": 0, "size": 1 }]),
+            "user namespace: the users of a machine are those of its root's files; remove --userns",
+        ),
+        (
+            "/mounts",
+            json!([{ "destination": "/mnt", "type": "nfs", "source": "x" }]),
+            "mount /mnt: a machine cannot have a mount of type \"nfs\" there",
+        ),
+        (
+            "/annotations",
+            json!({ "io.whit.kernal": "x" }),
+            "annotation io.whit.kernal: unknown; there are kernel, modules",
+        ),
+        ("/process/args", json!([]), "process.args: nothing to run"),
+    ] {
+        let refused = changed(pointer, value).unwrap_err();
+        assert!(refused.starts_with(error), "{refused}");
+    }
+    let mut privileged = podmans();
+    privileged["linux"]["devices"] = json!([{ "path": "/dev/sda", "type": "b", "major": 8, "minor": 0 }]);
+    privileged["annotations"]["io.podman.annotations.privileged"] = "TRUE".into();
+    assert!(machine(&privileged).is_ok(), "of a privileged container, these are all devices");
+}
+
+#[test]
+fn a_terminal_and_other_networks_are_known() {
+    let mut config = podmans();
+    config["process"]["terminal"] = true.into();
+    config["process"]["consoleSize"] = json!({ "height": 24, "width": 80 });
+    config["root"]["readonly"] = true.into();
+    config["linux"]["namespaces"] = json!([{ "type": "network" }]);
+    let found = machine(&config).unwrap();
+    assert_eq!((found.terminal, found.size, found.read_only), (true, Some([24, 80]), true));
+    assert!(found.record.ends_with(b"streams terminal\n"));
+    assert_eq!(found.network, Network::None);
+    config["linux"]["namespaces"] = json!([]);
+    assert_eq!(machine(&config).unwrap().network, Network::Host);
+}

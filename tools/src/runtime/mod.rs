@@ -1,0 +1,36 @@
+//! The library of whit-runtime: an OCI runtime whose containers are machines.
+//!
+//! Engines (podman, containerd, Docker) call it by the command line that runc defined. [`create()`] starts a process, the shim, which
+//! prepares the machine, owns QEMU and carries the workload's streams; its exit code is the workload's. Its process id is the
+//! container's. The other commands talk to it by a socket in the container's folder.
+//!
+//! Everything of a container is in that folder, or ends with the shim: [`delete()`] cleans up after any process that was killed.
+
+mod commands;
+mod config;
+mod control;
+mod hooks;
+mod network;
+mod shim;
+mod signal;
+mod state;
+mod tree;
+
+pub use commands::{Create, create, delete, features, kill, list, start, state};
+pub use shim::run as shim;
+pub use state::Root;
+
+use std::path::PathBuf;
+
+/// The settings that are not a container's.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The kernel, as bzImage; by default one is found.
+    pub kernel: Option<PathBuf>,
+    /// Its modules.
+    pub modules: Option<PathBuf>,
+    /// The init.
+    pub init: Option<PathBuf>,
+    /// What executes the guest: `auto`, `kvm` or `tcg`.
+    pub accelerator: Option<String>,
+}

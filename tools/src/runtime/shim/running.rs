@@ -1,0 +1,266 @@
+//! The life of a machine: created, started, ended.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use whit::contract::{EXIT_PORT, STREAMS_PORT};
+
+use super::{Cards, Connection, Files, Machine, Network, own, terminal_size};
+use crate::archive::segment;
+use crate::cli::temporary::{self, Temporary};
+use crate::runtime::commands::FAILED;
+use crate::runtime::state::Container;
+use crate::vm::qemu::{Accelerator, Board, CommandLine, Nic};
+use crate::vm::streams::{Ends, Event, Remote, Streams};
+use crate::vm::{Daemon, ExitPort, Lines, Message, Volume, cause, explain, kernel_line, qemu};
+
+/// What a machine may take to end after SIGKILL for its workload: less than podman waits for (libpod, killContainerTimeout, 5 s).
+const KILL_WAIT: Duration = Duration::from_secs(2);
+const KILL: u8 = 9;
+/// SIGRTMIN+3 and +4 of a C library: to halt, and to power off (systemd(1), SIGNALS).
+const HALT: u8 = 37;
+const POWER_OFF: u8 = 38;
+
+/// What a container is asked for.
+pub(super) enum Order {
+    /// To boot.
+    Start(Connection),
+    /// To pass on a signal.
+    Signal(u8, Option<Connection>),
+    /// To pass on the size of the terminal.
+    Resize,
+}
+
+/// What a machine is made of.
+pub(super) struct Parts {
+    pub(super) machine: Machine,
+    pub(super) point: PathBuf,
+    pub(super) files: Files,
+    pub(super) cards: Cards,
+    pub(super) orders: Receiver<Order>,
+}
+
+/// Sends QEMU a signal.
+type Signaller = Box<dyn Fn(Signal) + Send + Sync>;
+
+/// A machine that runs, as its threads see it.
+#[derive(Default)]
+struct Shared {
+    /// The workload runs, and gets signals by its port.
+    is_running: AtomicBool,
+    /// The machine has ended.
+    is_over: AtomicBool,
+    /// The last signal that may have ended the machine, or 0.
+    signal: AtomicU8,
+}
+
+impl Parts {
+    /// Waits for the start, and runs the machine. Returns the exit code.
+    pub(super) fn run(self) -> u8 {
+        let connection = loop {
+            match self.orders.recv() {
+                Ok(Order::Start(connection)) => break connection,
+                Ok(Order::Signal(signal, connection)) => {
+                    connection.iter().for_each(|connection| connection.answer(Ok(())));
+                    if is_ending(signal) {
+                        return 128 + signal;
+                    }
+                }
+                Ok(Order::Resize) => {}
+                Err(_) => return FAILED, // the threads that send have failed
+            }
+        };
+        let is_terminal = self.machine.terminal;
+        self.boot(connection).unwrap_or_else(|error| {
+            print_line(&format!("whit-runtime: {error}"), is_terminal);
+            FAILED
+        })
+    }
+
+    /// Boots, and waits for the machine's end.
+    fn boot(self, connection: Connection) -> Result<u8, String> {
+        let answer_error = |error: String| {
+            connection.answer(Err(error.clone()));
+            error
+        };
+        let failed = |error: io::Error| format!("the machine's ports: {error}");
+        let is_terminal = self.machine.terminal;
+        let folder =
+            Temporary::directory(&std::env::temp_dir(), temporary::RUN).map_err(failed).map_err(answer_error)?;
+        let shared = Arc::new(Shared::default());
+        let path = folder.socket("streams");
+        let streams = Streams::listen(&path, self.ends(), reporter(&shared)).map_err(failed).map_err(answer_error)?;
+        let mut command = self.command().map_err(answer_error)?.port(STREAMS_PORT, path);
+        let remote = streams.remote();
+        let path = folder.socket("exit");
+        let ended = remote.clone();
+        let port = ExitPort::listen(&path, move || ended.store_rest()).map_err(failed).map_err(answer_error)?;
+        command = command.port_into(EXIT_PORT, path);
+        let record = segment::with_record(&self.files.initramfs, &self.machine.record);
+        let record = record.map_err(|error| error.to_string()).map_err(answer_error)?;
+        command = command.initrd(record.path());
+        let volume = Volume { folder: self.point.clone(), path: "/".to_owned(), read_only: false };
+        let mut daemon = Daemon::listen(&volume).map_err(answer_error)?.with_attributes();
+        command = command.share(daemon.share());
+        if is_terminal {
+            // The init waits for the size.
+            let [rows, columns] = terminal_size().or(self.machine.size).unwrap_or_default();
+            remote.resize(rows, columns);
+        }
+        let signal_later: Arc<OnceLock<Signaller>> = Arc::default();
+        let (later, state) = (Arc::clone(&signal_later), Arc::clone(&shared));
+        daemon.start(move || end_without_folder(&later, &state)).map_err(answer_error)?;
+        let mut lines = Lines::default();
+        let show = move |bytes: &[u8]| {
+            for line in bytes.iter().filter_map(|byte| lines.push(*byte)) {
+                if Message::of(&line) == Some(Message::Other) {
+                    print_line(&line, is_terminal);
+                }
+            }
+        };
+        let mut machine =
+            qemu::Machine::start_with(&command, show).map_err(|error| error.to_string()).map_err(answer_error)?;
+        let _ = signal_later.set(Box::new(machine.signaller())); // the only place
+        Container::mark_started().map_err(|error| format!("the container's folder: {error}")).map_err(answer_error)?;
+        connection.answer(Ok(()));
+        let signal_qemu = machine.signaller();
+        let (state, orders) = (Arc::clone(&shared), self.orders);
+        thread::spawn(move || obey(&orders, &state, &remote, Arc::new(signal_qemu)));
+        let status = machine.join().map_err(|error| error.to_string())?;
+        shared.is_over.store(true, Ordering::Relaxed);
+        let code = streams.finish();
+        let reported = port.finish();
+        let lost = daemon.end(shared.signal.load(Ordering::Relaxed) == 0 && code.is_none());
+        if let Some(code) = code.or(reported) {
+            return Ok(code);
+        }
+        match (shared.signal.load(Ordering::Relaxed), std::os::unix::process::ExitStatusExt::signal(&status)) {
+            (signal @ 1.., _) => return Ok(128 + signal),
+            // The host's kernel ended QEMU, most likely for its memory.
+            (_, Some(signal)) => return Ok(128 + signal as u8),
+            (0, None) => {}
+        }
+        if machine.has_powered_off() {
+            return Ok(0); // the image's own init has ended the machine
+        }
+        let transcript = machine.transcript();
+        cause(&transcript).lines().for_each(|line| print_line(line, is_terminal));
+        machine.messages().lines().for_each(|line| print_line(line, is_terminal));
+        let explained = explain(&transcript, self.machine.memory_mib);
+        Err(lost.or(explained).unwrap_or_else(|| "the machine ended without the workload's exit code".to_owned()))
+    }
+
+    /// Returns the workload's streams: this process's own.
+    fn ends(&self) -> Ends {
+        Ends {
+            stdin: own(&io::stdin()),
+            stdout: own(&io::stdout()),
+            // A terminal has one output.
+            stderr: own(&io::stderr()),
+            is_terminal: self.machine.terminal,
+            has_escape: false,
+        }
+    }
+
+    fn command(&self) -> Result<CommandLine, String> {
+        let more = self.machine.annotations.get("append").map(String::as_str).unwrap_or_default();
+        let network = match (&self.machine.network, self.cards.taps.is_empty()) {
+            (Network::Host, _) => "",
+            (_, true) => " whit.net=off",
+            _ => self.cards.words.as_str(),
+        };
+        let access = if self.machine.read_only { " ro" } else { "" };
+        let words = format!("{} root=virtiofs:{}{access}{network} {more}", kernel_line(more), qemu::share_tag(0));
+        let accelerator = match self.files.accelerator.as_str() {
+            "" | "auto" => Accelerator::Auto,
+            "kvm" => Accelerator::Kvm,
+            "tcg" => Accelerator::Tcg,
+            other => return Err(format!("accelerator \"{other}\": not auto, kvm or tcg")),
+        };
+        let command = CommandLine::new(&self.files.kernel)
+            .board(Board::Q35)
+            .accelerator(accelerator)
+            .memory_mib(self.machine.memory_mib)
+            .cpus(self.machine.cpus)
+            .append(words.trim_end())
+            .nic(if self.machine.network == Network::Host { Nic::VirtioNet } else { Nic::None });
+        Ok(self.cards.taps.iter().cloned().fold(command, CommandLine::tap))
+    }
+}
+
+/// Returns the function that handles the events of the workload's port.
+fn reporter(shared: &Arc<Shared>) -> impl Fn(Event) + Send + Sync + 'static {
+    let shared = Arc::clone(shared);
+    move |event| match event {
+        Event::Started => shared.is_running.store(true, Ordering::Relaxed),
+        Event::Ended => shared.is_running.store(false, Ordering::Relaxed),
+        // The engine's reader has ended. The workload's writes fail, and it may go on.
+        Event::OutputClosed(_) | Event::Quit => {}
+    }
+}
+
+/// Executes orders to a machine that runs.
+fn obey(
+    orders: &Receiver<Order>,
+    shared: &Arc<Shared>,
+    remote: &Remote,
+    signal_qemu: Arc<impl Fn(Signal) + Send + Sync + 'static>,
+) {
+    for order in orders {
+        match order {
+            Order::Start(connection) => connection.answer(Err("the container is not in state created".to_owned())),
+            Order::Resize => terminal_size().into_iter().for_each(|[rows, columns]| remote.resize(rows, columns)),
+            Order::Signal(signal, connection) => {
+                let is_running = shared.is_running.load(Ordering::Relaxed);
+                if is_ending(signal) {
+                    shared.signal.store(signal, Ordering::Relaxed);
+                }
+                match (signal, is_running) {
+                    // The stop signal of images with systemd. The machine ends, where a container's PID 1 would only halt.
+                    (HALT, true) => remote.signal(POWER_OFF),
+                    (0, _) => {}
+                    (KILL, false) => signal_qemu(Signal::KILL),
+                    (signal, _) => remote.signal(signal),
+                }
+                if signal == KILL && is_running {
+                    let (shared, signal_qemu) = (Arc::clone(shared), Arc::clone(&signal_qemu));
+                    thread::spawn(move || {
+                        thread::sleep(KILL_WAIT);
+                        if !shared.is_over.load(Ordering::Relaxed) {
+                            signal_qemu(Signal::KILL);
+                        }
+                    });
+                }
+                connection.iter().for_each(|connection| connection.answer(Ok(())));
+            }
+        }
+    }
+}
+
+/// Whether the signal's default action ends a process.
+fn is_ending(signal: u8) -> bool {
+    use signal_hook::consts::{SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH};
+    const OTHERS: [i32; 8] = [SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH];
+    signal != 0 && !OTHERS.contains(&i32::from(signal))
+}
+
+/// Ends a machine whose daemon has ended: its processes would wait for their files for ever.
+fn end_without_folder(signal_qemu: &OnceLock<Signaller>, shared: &Shared) {
+    /// At power-off, a daemon ends just before QEMU.
+    const ORDERLY_END: Duration = Duration::from_secs(1);
+    thread::sleep(ORDERLY_END);
+    if !shared.is_over.load(Ordering::Relaxed) {
+        signal_qemu.get().iter().for_each(|signal| signal(Signal::TERM));
+    }
+}
+
+/// Prints a line to the container's standard error.
+fn print_line(line: &str, is_terminal: bool) {
+    let _ = write!(io::stderr(), "{line}{}", if is_terminal { "\r\n" } else { "\n" }); // its reader has gone
+}

@@ -1,0 +1,126 @@
+//! The tree of files that a machine gets as its root: the container's root folder with all mounts in it, in a mount namespace of its
+//! own (mount_namespaces(7)), which ends with the machine.
+//!
+//! The root folder is the image's: its links are followed inside it only (openat2(2), RESOLVE_IN_ROOT).
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2};
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind_recursive, mount_remount, unmount};
+use rustix::process::{chdir, pivot_root};
+
+use super::config::{Machine, Shared};
+use crate::vm::namespace;
+
+/// The mount point, in the container's folder.
+const POINT: &str = "tree";
+/// The mount points of the init in the root.
+const SYSTEM: [&str; 3] = ["dev", "proc", "sys"];
+
+/// Assembles the tree in a new mount namespace of this thread. Returns its path. The working directory is the container's folder.
+///
+/// # Errors
+/// A message of one line.
+pub(super) fn assemble(machine: &Machine) -> Result<PathBuf, String> {
+    let describe = |path: &Path, error: io::Error| format!("{}: {error}", path.display());
+    namespace::enter().map_err(|error| format!("a mount namespace: {error}"))?;
+    fs::create_dir(POINT).map_err(|error| describe(Path::new(POINT), error))?;
+    let point = fs::canonicalize(POINT).map_err(|error| describe(Path::new(POINT), error))?;
+    mount_bind_recursive(&machine.root, &point).map_err(|error| describe(&machine.root, error.into()))?;
+    for folder in SYSTEM {
+        // A read-only root that lacks one is refused by the init.
+        let _ = fs::create_dir(point.join(folder));
+    }
+    for shared in &machine.mounts {
+        add(&point, shared).map_err(|error| format!("mount {}: {error}", shared.path.display()))?;
+    }
+    if machine.read_only {
+        protect(&point).map_err(|error| describe(&machine.root, error))?;
+    }
+    Ok(point)
+}
+
+/// Makes the tree the root of a further mount namespace of this thread, as it is for a container's process: engines copy files by
+/// joining that namespace.
+///
+/// # Errors
+/// Errors of the system calls.
+pub(super) fn enter(point: &Path) -> io::Result<()> {
+    namespace::enter()?;
+    chdir(point)?;
+    // The old root is mounted over the new one, and taken away from there (pivot_root(2), "pivot_root(".", ".")").
+    pivot_root(".", ".")?;
+    unmount(".", UnmountFlags::DETACH)?;
+    Ok(chdir("/")?)
+}
+
+/// Mounts one source in the tree.
+fn add(point: &Path, shared: &Shared) -> Result<(), String> {
+    let is_folder = match &shared.source {
+        Some(source) => {
+            let metadata = source.metadata().map_err(|error| format!("{}: {error}", source.display()))?;
+            let kind = std::os::unix::fs::FileTypeExt::is_block_device(&metadata.file_type())
+                || std::os::unix::fs::FileTypeExt::is_char_device(&metadata.file_type());
+            if kind {
+                return Err(format!("{}: a machine has no devices of its host", source.display()));
+            }
+            metadata.is_dir()
+        }
+        None => true,
+    };
+    let make = || -> io::Result<()> {
+        let target = find(point, &shared.path, is_folder)?;
+        // A magic link of proc(5) leads to the file itself, wherever its name leads now.
+        let path = format!("/proc/self/fd/{}", target.as_raw_fd());
+        match &shared.source {
+            Some(source) => mount_bind_recursive(source, path.as_str())?,
+            None => {
+                let data = std::ffi::CString::new(shared.data.as_str())?;
+                mount("tmpfs", path.as_str(), "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, data.as_c_str())?;
+            }
+        }
+        if shared.read_only {
+            let mounted = find(point, &shared.path, is_folder)?;
+            protect(Path::new(&format!("/proc/self/fd/{}", mounted.as_raw_fd())))?;
+        }
+        Ok(())
+    };
+    make().map_err(|error| error.to_string())
+}
+
+/// Makes a mount read-only; it keeps its other flags.
+fn protect(path: &Path) -> io::Result<()> {
+    let flags = MountFlags::BIND | MountFlags::RDONLY | namespace::kept_flags(path)?;
+    Ok(mount_remount(path, flags, "")?)
+}
+
+/// Finds a path in the tree; a missing folder, and a missing file at its end, is created.
+fn find(point: &Path, path: &Path, is_folder: bool) -> io::Result<OwnedFd> {
+    let root = openat(CWD, point, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let open = |path: &Path| {
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        openat2(&root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
+    };
+    let names: Vec<_> = path.components().filter(|part| matches!(part, Component::Normal(_))).collect();
+    let (mut walked, mut found) = (PathBuf::from("."), open(Path::new("."))?);
+    for (place, name) in names.iter().enumerate() {
+        walked.push(name);
+        found = match open(&walked) {
+            Err(Errno::NOENT) => {
+                if is_folder || place + 1 < names.len() {
+                    mkdirat(&found, name.as_os_str(), Mode::from_raw_mode(0o755))?;
+                } else {
+                    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+                    openat(&found, name.as_os_str(), flags, Mode::from_raw_mode(0o644))?;
+                }
+                open(&walked)?
+            }
+            opened => opened?,
+        };
+    }
+    Ok(found)
+}

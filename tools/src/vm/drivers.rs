@@ -1,0 +1,95 @@
+//! The initramfs of a machine: the init, and the drivers of the machine's devices.
+
+use std::path::{Path, PathBuf};
+
+use super::{Cache, Kernel, Key};
+use crate::compress::Compression;
+use crate::initramfs::{self, Packing, Recipe};
+use crate::kernel::config::Config;
+
+/// The modules of the power button, which ctrl-c presses.
+pub const BUTTON: [&str; 2] = ["evdev", "button"];
+/// The module of the ports for the workload's streams, the terminal's size and the workload's status.
+pub const PORT: &str = "virtio_console";
+
+/// The modules of a machine.
+pub struct Drivers<'a> {
+    /// Those that it does not run without.
+    pub needed: Vec<&'static str>,
+    /// Further ones, which the kernel has.
+    pub optional: Vec<&'static str>,
+    /// Those that its user named.
+    pub more: &'a [String],
+    /// Whether no word of the kernel's command line requires signatures of modules.
+    pub may_be_unsigned: bool,
+    /// An image for the initramfs, which becomes the root.
+    pub rootfs: Option<&'a Path>,
+}
+
+impl Drivers<'_> {
+    /// Returns the initramfs with these modules, cached by its inputs.
+    ///
+    /// # Errors
+    /// A message of one line: a module that is missing, or a file that cannot be read or written.
+    pub fn initramfs(&self, cache: &Cache, kernel: &Kernel, init: PathBuf) -> Result<PathBuf, String> {
+        let describe = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+        let directory = kernel.modules.as_ref().map(|modules| modules.directory().to_owned());
+        let load = match &directory {
+            Some(_) => {
+                let named = self.needed.iter().chain(&self.optional).map(|module| (*module).to_owned());
+                named.chain(self.more.iter().cloned()).collect()
+            }
+            None => {
+                self.check_built_in(kernel, cache)?;
+                Vec::new()
+            }
+        };
+        let mut recipe = Recipe { init, modules: directory, load, ..Recipe::default() };
+        let (mut tree, closure) = recipe.tree().map_err(|error| error.to_string())?;
+        let below =
+            |module: &crate::kernel::modules::Module| Some(kernel.modules.as_ref()?.directory().join(&module.below));
+        let mut key = Key::new().map_err(|error| format!("cannot read the metadata of the program itself: {error}"))?;
+        key.add(&[u8::from(self.may_be_unsigned)]);
+        key.add_file(&kernel.vmlinuz).map_err(|error| describe(&kernel.vmlinuz, &error))?;
+        for file in std::iter::once(recipe.init.clone()).chain(closure.load.iter().filter_map(below)) {
+            key.add(file.as_os_str().as_encoded_bytes());
+            key.add_file(&file).map_err(|error| describe(&file, &error))?;
+        }
+        if let Some(image) = self.rootfs {
+            key.add_file(image).map_err(|error| describe(image, &error))?;
+            recipe.rootfs = Some(image.to_owned());
+        }
+        cache.file("initramfs", &key, |output| {
+            recipe.unsigned = self.may_be_unsigned && accepts_unsigned(kernel);
+            if self.rootfs.is_some() || recipe.unsigned {
+                tree = recipe.tree().map_err(|error| error.to_string())?.0;
+            }
+            initramfs::write_into(&tree, output, &Packing::new(Compression::None))
+                .map(drop)
+                .map_err(|error| error.to_string())
+        })
+    }
+
+    /// Checks that a kernel without modules has what the machine needs: it would wait for its disk otherwise.
+    fn check_built_in(&self, kernel: &Kernel, cache: &Cache) -> Result<(), String> {
+        let missing = kernel.missing(&self.needed, cache);
+        let missing = missing.into_iter().chain(self.more.iter().map(String::as_str)).collect::<Vec<_>>().join(", ");
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let release = kernel.release.as_deref().unwrap_or("of unknown release");
+        let kernel = kernel.vmlinuz.display();
+        Err(format!("{kernel}: the kernel {release} has no {missing} built in; give its modules with --modules DIR"))
+    }
+}
+
+/// Returns whether the kernel loads modules without a signature: its configuration is known and does not require one.
+fn accepts_unsigned(kernel: &Kernel) -> bool {
+    const REQUIRED: [&str; 3] = [
+        "CONFIG_MODULE_SIG_FORCE",
+        "CONFIG_LOCK_DOWN_KERNEL_FORCE_INTEGRITY",
+        "CONFIG_LOCK_DOWN_KERNEL_FORCE_CONFIDENTIALITY",
+    ];
+    let config = Config::of(&kernel.vmlinuz).ok().flatten();
+    config.is_some_and(|config| !REQUIRED.iter().any(|option| config.is_set(option)))
+}
