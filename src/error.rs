@@ -5,6 +5,8 @@ use core::num::NonZeroI32;
 use linux_raw_sys::errno;
 use ufmt::{Formatter, uDisplay, uWrite, uwrite};
 
+use crate::contract::{join, joined_len};
+use crate::features::Feature;
 use crate::text::{Text, nth};
 
 /// An error number of the kernel, displayed by its name. It is not 0, so that a `Result<(), Errno>` fits a register.
@@ -46,6 +48,22 @@ impl Errno {
 
     /// Not a number of the kernel: a file is not a regular file, and was skipped.
     pub const NOT_REGULAR: Self = Self::of(134);
+    /// Not a number of the kernel: a btrfs lacks a disk.
+    pub const LACKS_A_DISK: Self = Self::of(135);
+    /// Not a number of the kernel: two devices have the same UUID.
+    pub const TWO_DEVICES: Self = Self::of(136);
+    /// The first of numbers that are not of the kernel: the device is a member of a volume.
+    pub const FIRST_MEMBER: Self = Self::of(137);
+
+    /// Returns the error for a member of a volume: 0 for md, 1 for LVM, 2 for LUKS, 3 for ZFS, 4 for bcache.
+    pub(crate) const fn member(volume: u8) -> Self {
+        Self::of(Self::FIRST_MEMBER.0.get().cast_unsigned() + volume as u32)
+    }
+
+    /// Whether the device is a member of a volume.
+    pub fn is_member(self) -> bool {
+        Feature::Members.is_enabled() && self.0 >= Self::FIRST_MEMBER.0
+    }
 
     /// Converts a return value of 0 or a negative errno.
     pub fn check(returned: i32) -> Result<(), Self> {
@@ -70,8 +88,13 @@ impl Errno {
 }
 
 /// The names of include/uapi/asm-generic/errno-base.h and errno.h in the order of their numbers from 1 on, ten on each line but
-/// for the fifth, which has 41 to 70. Names that do not occur in a boot are empty. The last is [`Errno::NOT_REGULAR`].
-const NAMES: &[u8] = b"EPERM,ENOENT,,,EIO,ENXIO,E2BIG,ENOEXEC,EBADF,,\
+/// for the fifth, which has 41 to 70. Names that do not occur in a boot are empty. The last are those from [`Errno::NOT_REGULAR`] on.
+const NAMES: &[u8] = &join::<{ joined_len(NAME_PARTS) }>(NAME_PARTS);
+const NAME_PARTS: &[&[u8]] = &[
+    KERNELS,
+    if Feature::Members.is_enabled() { b",lacks a disk,on two devices,md RAID,LVM,LUKS,ZFS,bcache" } else { b"" },
+];
+const KERNELS: &[u8] = b"EPERM,ENOENT,,,EIO,ENXIO,E2BIG,ENOEXEC,EBADF,,\
     EAGAIN,ENOMEM,EACCES,EFAULT,ENOTBLK,EBUSY,EEXIST,,ENODEV,ENOTDIR,\
     EISDIR,EINVAL,,EMFILE,ENOTTY,ETXTBSY,EFBIG,ENOSPC,,EROFS,\
     ,,,ERANGE,,ENAMETOOLONG,,ENOSYS,,ELOOP,\
@@ -117,6 +140,15 @@ mod tests {
         }
         assert_eq!(Errno::NOT_REGULAR.name(), Some(&b"not a regular file"[..]));
         assert!(Errno::NOT_REGULAR.0.get() > errno::EHWPOISON.try_into().unwrap(), "past the kernel's last number");
+        for (errno, name) in [
+            (Errno::LACKS_A_DISK, "lacks a disk"),
+            (Errno::TWO_DEVICES, "on two devices"),
+            (Errno::FIRST_MEMBER, "md RAID"),
+            (Errno::member(4), "bcache"),
+        ] {
+            assert_eq!(errno.name(), Some(name.as_bytes()));
+            assert_eq!(errno.is_member(), errno.0 >= Errno::FIRST_MEMBER.0);
+        }
         assert_eq!(Errno::of(0x7fff_ffff).name(), None);
         assert_eq!(Errno(NonZeroI32::new(-5).unwrap()).name(), None);
     }

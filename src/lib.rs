@@ -74,6 +74,7 @@ pub mod interpreter;
 pub mod ip;
 pub mod ipv4;
 pub mod ipv6;
+pub mod member;
 pub mod modalias;
 pub mod mounts;
 pub mod notify;

@@ -195,6 +195,19 @@ pub enum OnExit {
     Restart,
 }
 
+impl OnExit {
+    /// Returns the action of a word's index.
+    fn of(choice: u8) -> Self {
+        match choice {
+            0 => Self::Shell,
+            1 => Self::PowerOff,
+            2 => Self::Reboot,
+            3 => Self::Halt,
+            _ => Self::Restart,
+        }
+    }
+}
+
 /// What the workload's standard streams are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Streams {
@@ -220,6 +233,9 @@ pub enum Net {
     /// The init does not configure the network.
     Off,
 }
+
+/// The value of `shell=` for a machine without a shell.
+pub const NO_SHELL: &[u8] = b"none";
 
 /// A time without a limit: 136 years.
 const UNLIMITED_S: u32 = u32::MAX;
@@ -249,13 +265,22 @@ impl Default for Options<'_> {
             times: DEFAULT_TIMES,
             restarts: u32::MAX,
             switches: [false; _],
-            choices: [0, 0, 0, NOT_GIVEN, 0, 0], // Dhcp, Log, Pid1, Net, OnExit, Streams
+            choices: DEFAULT_CHOICES,
             read_only: false,
             stop_signal: SIGTERM,
         }
     }
 }
 
+/// Those of Net and OnFail are not given.
+const DEFAULT_CHOICES: [u8; CHOICES] = {
+    let mut choices = [0; CHOICES];
+    choices[Choice::Net as usize] = NOT_GIVEN;
+    if cfg!(feature = "on-fail") {
+        choices[CHOICES - 1] = NOT_GIVEN;
+    }
+    choices
+};
 const SIGTERM: u8 = 15;
 /// The values of `ip` that an init without the feature `static-ip` accepts.
 const DYNAMIC: &[u8] = b"dhcp on any both off none";
@@ -292,13 +317,20 @@ impl<'a> Options<'a> {
 
     /// Returns the action after the workload's exit.
     pub fn on_exit(&self) -> OnExit {
-        match self.choices[Choice::OnExit as usize] {
-            0 => OnExit::Shell,
-            1 => OnExit::PowerOff,
-            2 => OnExit::Reboot,
-            3 => OnExit::Halt,
-            _ => OnExit::Restart,
+        OnExit::of(self.choices[Choice::OnExit as usize])
+    }
+
+    /// Returns the action after a boot that failed: `on_fail=`, else that after the workload's exit.
+    pub fn on_fail(&self) -> OnExit {
+        match self.choices[CHOICES - 1] {
+            given if Feature::OnFail.is_enabled() && given != NOT_GIVEN => OnExit::of(given),
+            _ => self.on_exit(),
         }
+    }
+
+    /// Returns the number of seconds before a boot that failed ends the machine.
+    pub fn fail_delay_s(&self) -> u32 {
+        if Feature::OnFail.is_enabled() { self.times[TIMES - 1] } else { 0 }
     }
 
     /// Whether the image's own init becomes PID 1.
@@ -358,6 +390,9 @@ impl<'a> Options<'a> {
                 }
             }
             Kind::Time(Time::RootWait) if text.is_empty() => self.times[Time::RootWait as usize] = UNLIMITED_S,
+            #[cfg(feature = "on-fail")]
+            // 0 and negative numbers are the kernel's alone.
+            Kind::Time(Time::Panic) => self.times[Time::Panic as usize] = number(text).unwrap_or_default(),
             Kind::Time(time) => *self.times.get_mut(time as usize)? = number(text)?,
             Kind::Switch(switch) => *self.switches.get_mut(switch as usize)? = true,
             Kind::ReadOnly(read_only) => self.read_only = read_only,
@@ -367,7 +402,12 @@ impl<'a> Options<'a> {
                 if let (Choice::OnExit, Some(most)) = (choice, strip_prefix(text, b"restart:")) {
                     (word, restarts) = (b"restart", number(most)?);
                 }
-                *self.choices.get_mut(choice as usize)? = choice.words().position(|known| known == word)? as u8;
+                let place = choice.words().position(|known| known == word)? as u8;
+                #[cfg(feature = "on-fail")]
+                if matches!(choice, Choice::OnFail) && OnExit::of(place) == OnExit::Restart {
+                    return None;
+                }
+                *self.choices.get_mut(choice as usize)? = place;
                 if matches!(choice, Choice::OnExit) {
                     self.restarts = restarts;
                 }

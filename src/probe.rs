@@ -1,7 +1,7 @@
 //! Probing of a block device: its file system, from the superblock, and its partitions, from the partition table.
 //!
-//! Checksums of superblocks are not verified: the kernel does so when it mounts. File systems that no root uses are out of scope,
-//! and so are md, LVM and LUKS.
+//! Checksums of superblocks are not verified: the kernel does so when it mounts. File systems that no root uses are out of scope;
+//! [`member`](crate::member) has md, LVM, LUKS, ZFS and bcache.
 
 use core::num::NonZero;
 
@@ -86,6 +86,16 @@ impl Format {
         })
     }
 
+    /// Whether the file system may have several disks: it is a btrfs.
+    pub fn has_disks(&self) -> bool {
+        self.is_second
+    }
+
+    /// Returns the number of this disk in a btrfs of one or more disks (struct btrfs_dev_item, devid); 0 for other formats.
+    pub fn disk(&self, place: &Place) -> u32 {
+        if self.is_second { u32::from_le_bytes(bytes(place, 201)) } else { 0 }
+    }
+
     /// Returns the label in the superblock with its padding, and the width of a character in bytes.
     pub fn label<'a>(&self, place: &'a Place) -> (&'a [u8], usize) {
         let start = usize::from(self.label_at);
@@ -129,7 +139,7 @@ pub fn msdos_uuid(block: &Place, number: u32) -> Option<NonZero<u128>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     extern crate std;
     use super::*;
     use crate::root::is_written;
@@ -144,20 +154,9 @@ mod tests {
         };
     }
 
-    fn undump(dump: &str) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        let mut last = Vec::new();
-        for line in dump.lines().filter(|line| *line != "*") {
-            let mut fields = line.split('|').next().unwrap().split_whitespace();
-            let at = usize::from_str_radix(fields.next().unwrap(), 16).unwrap();
-            while bytes.len() < at {
-                bytes.extend_from_slice(&last); // lines that a "*" replaces
-            }
-            last = fields.map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
-            bytes.extend_from_slice(&last);
-        }
-        bytes
-    }
+    pub(crate) use disk;
+
+    include!("../tests/golden/undump.rs");
 
     /// Returns a place as pread(2) does, with zeros past the end of the device.
     fn place(disk: &[u8], at: u64) -> Place {
@@ -263,6 +262,14 @@ mod tests {
             assert!(probed(&disk).is_none());
         }
         assert_eq!(size_of::<Format>(), 24, "the table has 192 bytes");
+    }
+
+    #[test]
+    fn only_a_btrfs_has_numbered_disks() {
+        for (name, disk) in disks() {
+            let (format, place) = probed(&disk).unwrap();
+            assert_eq!(format.disk(&place), u32::from(name == "btrfs"), "{name}");
+        }
     }
 
     #[test]

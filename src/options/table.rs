@@ -79,6 +79,9 @@ pub enum Choice {
     OnExit,
     /// What the workload's standard streams are, in the order of [`Streams`](super::Streams).
     Streams,
+    /// The action after a boot that failed, in the order of [`OnExit`](super::OnExit).
+    #[cfg(feature = "on-fail")]
+    OnFail,
 }
 
 impl Choice {
@@ -87,7 +90,8 @@ impl Choice {
         const WORDS: &[u8] =
             b"fast rfc,console kmsg,child exec,wait wait6 require bg off,shell poweroff reboot halt restart,\
               console pipes terminal";
-        split(nth(WORDS, self as usize), b' ')
+        let choice = if self as usize > Self::Streams as usize { Self::OnExit } else { self };
+        split(nth(WORDS, choice as usize), b' ')
     }
 }
 
@@ -120,6 +124,8 @@ pub enum Time {
     Grace,
     NetTimeout,
     ArpMs,
+    #[cfg(feature = "on-fail")]
+    Panic,
 }
 
 /// An option without a value.
@@ -136,9 +142,9 @@ pub enum Switch {
 
 /// The number of options of each kind.
 pub(super) const VALUES: usize = Value::Caps as usize + 1;
-pub(super) const TIMES: usize = Time::ArpMs as usize + 1;
+pub(super) const TIMES: usize = Time::ArpMs as usize + 1 + cfg!(feature = "on-fail") as usize;
 pub(super) const SWITCHES: usize = Switch::Linger as usize + 1;
-pub(super) const CHOICES: usize = Choice::Streams as usize + 1;
+pub(super) const CHOICES: usize = Choice::Streams as usize + 1 + cfg!(feature = "on-fail") as usize;
 
 /// An option that has the same name on the kernel command line.
 const fn kernel(name: &'static str, kind: Kind, form: &'static str, default: Fallback, text: &'static str) -> Row {
@@ -191,6 +197,9 @@ pub const TABLE: &[Row] = &[
         "an 802.1Q interface on another one; its number is at the end of its name; repeatable").of(Feature::Vlan),
     kernel("nameserver", Kind::List, "=ADDRESS", Nothing,
         "a DNS server, of IPv4 or IPv6, queried before those of the network; repeatable").of(Feature::Etc),
+    #[cfg(feature = "on-fail")]
+    kernel("panic", Kind::Time(Time::Panic), "=S", Fixed("0"),
+        "the number of seconds before a boot that failed powers off, reboots or halts").of(Feature::OnFail),
     whit("cmd", Kind::List, "=ARG", Described("the image's CMD"),
         "an argument of the image's CMD, as mkraw writes it to the record; repeatable"),
     whit("arg", Kind::List, "=ARG", Nothing,
@@ -225,6 +234,9 @@ pub const TABLE: &[Row] = &[
         "the number of seconds from that signal to SIGKILL"),
     whit("on_exit", Kind::Choice(Choice::OnExit), "=shell|poweroff|reboot|halt|restart[:N]", Described("`shell`, or `poweroff` without one"),
         "the action after the workload's exit; `restart` follows after 0.1 s, doubled each time up to a minute, at most N times"),
+    #[cfg(feature = "on-fail")]
+    whit("on_fail", Kind::Choice(Choice::OnFail), "=shell|poweroff|reboot|halt", Described("the action of `whit.on_exit`"),
+        "the action after a boot that failed").of(Feature::OnFail),
     whit("streams", Kind::Choice(Choice::Streams), "=console|pipes|terminal", Fixed("console"),
         "the workload's standard streams: the console; or pipes or a terminal, connected to a virtio port of the host. With a port the machine ends with its workload, as a container does").of(Feature::Streams),
     whit("linger", Kind::Switch(Switch::Linger), "", Nothing,
@@ -251,8 +263,8 @@ pub const TABLE: &[Row] = &[
         "log when each stage of the boot was reached").of(Feature::Timeline),
     whit("notify", Kind::Text(Value::Notify), "=vsock-stream:CID:PORT|isa:0xPORT", Described("systemd's credential `vmm.notify_socket`"),
         "notify the host: `READY=1`, `X_SYSTEMD_SHUTDOWN=` and `EXIT_STATUS=N` as sd_notify(3) over vsock (also `vsock:`, `vsock-seqpacket:`, `vsock-dgram:`); or QEMU's isa-debug-exit, which exits with 2N+1 unless N is 0").of(Feature::Notify),
-    whit("shell", Kind::Text(Value::Shell), "=TTY", Nothing,
-        "run the initramfs's shell on this terminal, in parallel with the workload, whose root is at /mnt").of(Feature::Terminal),
+    whit("shell", Kind::Text(Value::Shell), "=TTY|none", Nothing,
+        "run the initramfs's shell on this terminal, in parallel with the workload, whose root is at /mnt; with `none`, run no shell, also not after the workload or a boot that failed").of(Feature::Terminal),
     whit("log", Kind::Choice(Choice::Log), "=console|kmsg", Fixed("console"),
         "log to every console, or to the kernel's log, which filters by level (`loglevel`)"),
 ];

@@ -24,7 +24,7 @@ fn the_command_line_overrides_records_and_the_last_value_counts() {
     let expected = Options {
         //     root, rootfstype, rootflags, overlay, workdir, user, hostname, init, net.dev, ip, ntp, notify, shell, caps
         values: [b"/dev/vdb", b"", b"", b"", b"/srv", b"", b"c", b"", b"", b"", b"", b"", b"", b"all"],
-        times: [UNLIMITED_S, 2, 4, 3, 0],
+        times: [UNLIMITED_S, 2, 4, 3, 0, 0],
         stop_signal: 3,
         ..Options::default()
     };
@@ -75,9 +75,38 @@ fn each_action_after_the_exit_is_parsed() {
 }
 
 #[test]
+fn a_failed_boot_is_followed_by_on_fail_or_else_by_on_exit() {
+    for (on_exit, on_fail, expected) in [
+        (None, None, OnExit::Shell),
+        (Some("reboot"), None, OnExit::Reboot),
+        (Some("restart:3"), None, OnExit::Restart),
+        (Some("reboot"), Some("shell"), OnExit::Shell),
+        (None, Some("poweroff"), OnExit::PowerOff),
+        (None, Some("halt"), OnExit::Halt),
+        (Some("halt"), Some("restart"), OnExit::Halt),
+        (None, Some("restart:1"), OnExit::Shell),
+    ] {
+        let mut options = Options::default();
+        assert_eq!(on_exit.map_or(Ok(()), |word| options.set(b"on_exit", word.as_bytes())), Ok(()));
+        let set = on_fail.map_or(Ok(()), |word| options.set(b"on_fail", word.as_bytes()));
+        assert_eq!(set.is_err(), on_fail.is_some_and(|word| word.starts_with("restart")));
+        assert_eq!(options.on_fail(), expected, "{on_exit:?} {on_fail:?}");
+    }
+}
+
+#[test]
+fn the_delay_of_panic_is_positive() {
+    for (text, seconds) in [("5", 5), ("0", 0), ("-1", 0), ("", 0), ("x", 0)] {
+        let mut options = Options::default();
+        assert_eq!(options.set(b"panic", text.as_bytes()), Ok(()));
+        assert_eq!(options.fail_delay_s(), seconds, "{text}");
+    }
+}
+
+#[test]
 fn names_match_the_table_with_those_of_the_kernel_first() {
     assert!(split(NAMES, b' ').eq(TABLE.iter().map(|row| row.name.as_bytes())));
-    assert!(KERNEL_NAMES.starts_with(b"root rootfstype ") && KERNEL_NAMES.ends_with(b" nameserver"));
+    assert!(KERNEL_NAMES.starts_with(b"root rootfstype ") && KERNEL_NAMES.ends_with(b" nameserver panic"));
     let kernels = TABLE.iter().filter(|row| row.place == Place::Kernel).count();
     assert_eq!(split(KERNEL_NAMES, b' ').count(), kernels);
 }

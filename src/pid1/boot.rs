@@ -101,6 +101,9 @@ fn wait_for_root(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Devic
             let advice: &[u8] = match errno {
                 // File systems call these EFSBADCRC and EFSCORRUPTED.
                 Errno::BADMSG | Errno::UCLEAN => b"the file system is damaged: run fsck",
+                _ if errno.is_member() => b"it needs its distribution's initramfs",
+                Errno::TWO_DEVICES if Feature::Members.is_enabled() => b"remove one, or give a path",
+                Errno::LACKS_A_DISK if Feature::Members.is_enabled() => b"rootflags=degraded does without",
                 _ => b"is there a file system on it, and its module loaded?",
             };
             part!("mount: {}; {}", errno, Text(advice));

@@ -9,6 +9,7 @@ use linux_raw_sys::general::S_IFBLK;
 use rustix::fs::OFlags;
 use whit::error::Errno;
 use whit::features::Feature;
+use whit::member;
 use whit::probe::{self, Format, Place};
 use whit::root::{Kind, RootSpec, device_number, is_written};
 use whit::text::{Text, number};
@@ -16,8 +17,9 @@ use whit::text::{Text, number};
 use crate::console::{self, log_failure};
 use crate::files::{self, Path};
 use crate::message::part;
+use crate::sys::block;
 use crate::sys::c_str;
-use crate::sys::call::chdir;
+use crate::sys::call::{chdir, exists};
 use crate::sys::fd::{self, Fd};
 
 /// The device that is examined, or that was found. The fields used most come first, as in the machine.
@@ -29,6 +31,10 @@ pub(crate) struct Device {
     tag: &'static [u8],
     /// Whether it was mounted read-only.
     pub(crate) read_only: bool,
+    /// Whether it is mounted although it lacks a disk: the wait is over.
+    pub(crate) is_late: bool,
+    /// Whether its file system has disks that did not appear.
+    lacks_a_disk: bool,
     /// Why it was not mounted.
     pub(crate) failure: Errno,
     /// The bytes that were read last.
@@ -39,23 +45,40 @@ pub(crate) struct Device {
 
 impl Device {
     pub(crate) fn new() -> Self {
-        let (read_only, failure) = (false, Errno::NOENT);
-        Self { format: None, tag: b"", read_only, failure, place: [0; _], path: Path::new() }
+        let (read_only, is_late, lacks_a_disk, failure) = (false, false, false, Errno::NOENT);
+        Self { format: None, tag: b"", read_only, is_late, lacks_a_disk, failure, place: [0; _], path: Path::new() }
     }
 
     /// Finds the device of a source. Whether the host has a tag is only known at mount(2).
     ///
     /// # Errors
-    /// ENOENT when there is no such device; the errors of open(2) when it is not ready.
+    /// ENOENT when there is no such device; the errors of [`Device::probe`]; [`Errno::TWO_DEVICES`] and [`Errno::LACKS_A_DISK`].
     #[inline(never)]
     pub(crate) fn find(&mut self, spec: &RootSpec<'_>) -> Result<(), Errno> {
-        self.path.set(spec.name);
-        (self.format, self.tag) = (None, spec.kind.tag());
-        match spec.kind {
-            _ if !self.tag.is_empty() => Ok(()),
-            Kind::Device => self.probe(),
-            _ => self.search(Some(spec)),
+        let mut seen_all = self.is_late;
+        loop {
+            self.path.set(spec.name);
+            (self.format, self.tag, self.lacks_a_disk) = (None, spec.kind.tag(), false);
+            match spec.kind {
+                _ if !self.tag.is_empty() => return Ok(()),
+                Kind::Device => self.probe(),
+                _ => self.search(Some(spec)),
+            }?;
+            if !self.lacks_a_disk() || self.is_late {
+                return Ok(());
+            }
+            if seen_all {
+                return Err(Errno::LACKS_A_DISK);
+            }
+            // The kernel learns of each disk that is probed.
+            seen_all = true;
+            let _ = self.search(Some(&RootSpec { kind: Kind::Device, ..*spec }));
         }
+    }
+
+    /// Whether its file system has disks that did not appear.
+    pub(crate) fn lacks_a_disk(&self) -> bool {
+        Feature::Members.is_enabled() && self.lacks_a_disk
     }
 
     /// Returns the file system types to try: the one of the tag, else `wanted`, else the one on the device; empty when none is known.
@@ -70,7 +93,7 @@ impl Device {
     /// Grows the ext4 on the device, which is mounted at `mounted`, to the size of the device.
     pub(crate) fn grow(&self, mounted: &CStr) {
         let grown = fd::open(self.path.text(), OFlags::RDONLY)
-            .and_then(|device| fd::grow_ext4(&fd::open(mounted, OFlags::RDONLY)?, fd::device_bytes(&device)));
+            .and_then(|device| block::grow_ext4(&fd::open(mounted, OFlags::RDONLY)?, block::device_bytes(&device)));
         if let Err(errno) = grown {
             log_failure("grow ", self.path.text().to_bytes(), errno);
         }
@@ -81,21 +104,62 @@ impl Device {
         let _ = self.search(None);
     }
 
-    /// Examines each device until one matches the source; logs all devices when there is no source.
+    /// Examines each device until one matches the source, all of them if that is a number; logs all devices when there is no source. A
+    /// member of a volume is passed over for another device.
     fn search(&mut self, spec: Option<&RootSpec<'_>>) -> Result<(), Errno> {
         let list = fd::open(c"/proc/partitions", OFlags::RDONLY)?;
         let mut at = 0;
-        let found = loop {
-            let Some(length) = self.go_to(&list, at) else { break Err(Errno::NOENT) };
+        let mut found = Err(Errno::NOENT);
+        let (mut path, mut format, mut disk, mut wwid) = (Path::new(), None, 0, 0);
+        while let Some(length) = self.go_to(&list, at) {
             at += length as u64 + 1;
-            match spec {
-                Some(spec) if self.matches_spec(spec) && self.probe_current().is_ok() => break Ok(()),
-                None if length > 0 => self.log(length),
-                _ => {}
+            let Some(spec) = spec else {
+                if length > 0 {
+                    self.log(length);
+                }
+                continue;
+            };
+            if !self.matches_spec(spec) {
+                continue;
             }
-        };
+            match self.probe_current() {
+                Ok(()) if !Feature::Members.is_enabled() => {
+                    found = Ok(());
+                    break;
+                }
+                Ok(()) => {
+                    // Another one is another disk of one btrfs, or another path to one disk.
+                    let other_disk = self.format.map_or(0, |format| format.disk(&self.place));
+                    let other_wwid = self.wwid();
+                    if found.is_ok() && disk == other_disk && (wwid == 0 || wwid != other_wwid) {
+                        found = Err(Errno::TWO_DEVICES);
+                        break;
+                    }
+                    found = Ok(());
+                    (disk, wwid) = (other_disk, other_wwid);
+                    path.set(self.path.text().to_bytes());
+                    format = self.format;
+                    if spec.number.is_none() {
+                        break;
+                    }
+                }
+                Err(errno) if errno.is_member() && found.is_err() => found = Err(errno),
+                Err(_) => {}
+            }
+        }
+        if Feature::Members.is_enabled() && found.is_ok() {
+            (self.path, self.format) = (path, format);
+        }
         let _ = chdir(c"/");
         found
+    }
+
+    /// Returns a hash of the disk's name in the world; 0 if it has none.
+    fn wwid(&mut self) -> u64 {
+        let file = if exists(c"partition") { c"../device/wwid" } else { c"device/wwid" };
+        // FNV-1's prime.
+        let hash = |hash: u64, byte: &u8| hash.wrapping_mul(0x100_0000_01b3) ^ u64::from(*byte);
+        field(&mut self.place, file, b"").iter().fold(0, hash)
     }
 
     /// Reads the line at offset `at` of /proc/partitions, and makes the sysfs directory of its device the working directory. Returns
@@ -120,8 +184,11 @@ impl Device {
     /// Logs the device whose line, of `length` bytes, was read last.
     fn log(&mut self, length: usize) {
         part!("{}", Text(self.place.get(..length).unwrap_or_default()));
-        let _ = self.probe_current();
-        if let Some(format) = self.format {
+        if let Err(errno) = self.probe_current()
+            && errno.is_member()
+        {
+            part!(" {}", errno);
+        } else if let Some(format) = self.format {
             let label = if Feature::DeviceNames.is_enabled() { format.label(&self.place).0 } else { b"" };
             part!(" {} {}", Text(&format.fstype), Text(label));
         }
@@ -151,7 +218,11 @@ impl Device {
             }
             Kind::PartLabel => is_written(field(&mut self.place, c"uevent", b"PARTNAME="), 1, spec.name),
             Kind::PartUuid => self.partition_uuid(spec.offset) == spec.number,
-            Kind::Device | Kind::Virtiofs | Kind::P9 | Kind::Tmpfs => false,
+            Kind::Device | Kind::Virtiofs | Kind::P9 | Kind::Tmpfs => {
+                // It may be another disk of a btrfs.
+                let _ = self.probe_current();
+                false
+            }
         }
     }
 
@@ -188,7 +259,10 @@ impl Device {
         self.probe()
     }
 
-    /// Looks for a file system on the device.
+    /// Looks for a file system on the device, and tells the kernel about a disk of a btrfs.
+    ///
+    /// # Errors
+    /// Those of open(2), and those from [`Errno::FIRST_MEMBER`] on.
     fn probe(&mut self) -> Result<(), Errno> {
         self.format = None; // Otherwise the previous device's would remain when this one cannot be opened.
         // An image's record may name any file in /dev: opening a terminal or a watchdog has an effect.
@@ -205,7 +279,17 @@ impl Device {
             }
             at += probe::SECOND_PLACE;
         }
-        Ok(())
+        if !Feature::Members.is_enabled() {
+            return Ok(());
+        }
+        if self.format.is_some_and(Format::has_disks) {
+            self.lacks_a_disk = !block::has_all_disks(self.path.text());
+        }
+        member::check(block::device_bytes(&device), |at| {
+            let mut bytes = [0; 4];
+            fd::read_at(&device, &mut bytes, at);
+            bytes
+        })
     }
 }
 

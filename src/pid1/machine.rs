@@ -5,7 +5,8 @@ use core::mem::MaybeUninit;
 use linux_raw_sys::netlink::NETLINK_KOBJECT_UEVENT;
 use rustix::process::Pid;
 use whit::contract::{EXIT, NOT_STARTED};
-use whit::options::{Options, Sources, Value};
+use whit::features::Feature;
+use whit::options::{NO_SHELL, Options, Sources, Value};
 use whit::record::MAX_RECORD;
 use whit::time::NEVER;
 
@@ -25,6 +26,7 @@ use crate::sys::fd::{self, Fd};
 use crate::sys::memory::{Room, Static};
 use crate::sys::process::signal_fd;
 use crate::timeline::Timeline;
+use crate::workload;
 
 /// Signals by their numbers on x86-64 and arm64 (signal(7)).
 pub(crate) mod signal {
@@ -179,6 +181,11 @@ impl<'a> Machine<'a> {
     pub(crate) fn write_etc(&mut self) {
         self.network.iter_mut().for_each(|network| network.files_written(now_ms()));
         etc::write(&self.sources, &self.options, self.network.as_ref());
+    }
+
+    /// Returns whether a shell may run on the console: the initramfs has one.
+    pub(crate) fn has_shell(&self) -> bool {
+        workload::has_shell() && !(Feature::OnFail.is_enabled() && self.options.value(Value::Shell) == NO_SHELL)
     }
 
     /// Releases the leases, and closes the network.

@@ -127,13 +127,19 @@ fn run(machine: &mut Machine<'_>) -> Result<Infallible, End> {
     let code = match boot::prepare_root_and_network(machine)? {
         Outcome::Ready if machine.options.hand_over() => {
             streams::refuse(machine);
-            handover::hand_over(machine)
+            Some(handover::hand_over(machine))
         }
-        Outcome::Ready => return supervise::run_workloads(machine),
-        Outcome::Failed => NOT_STARTED,
+        Outcome::Ready => None,
+        Outcome::Failed => Some(NOT_STARTED),
     };
-    machine.report_exit(code);
-    supervise::run_shell(machine)
+    let (action, delay_s) = match code {
+        None => (supervise::run_workloads(machine)?, 0),
+        Some(code) => {
+            machine.report_exit(code);
+            (machine.options.on_fail(), machine.options.fail_delay_s())
+        }
+    };
+    supervise::act(machine, action, delay_s)
 }
 
 /// Logs an error and sleeps forever, instead of a kernel panic. Never called: every parser is total, and the size report shows that

@@ -13,8 +13,8 @@ use crate::inside;
 use crate::machine::{Machine, now_ms};
 use crate::supervise;
 
-/// Tries to mount a volume, with its parsed source, below `root`: at once, then each time that a device appears or changes, until
-/// the deadline. Returns whether it is mounted. If not, [`Device::failure`] is the reason: EINVAL for a source that is `None`, ENOENT
+/// Tries to mount a volume, with its parsed source, below `root`: at once, then each time that a device appears or changes, and at the
+/// deadline: then although its file system lacks a disk, which needs the option `degraded`. Returns whether it is mounted. If not, [`Device::failure`] is the reason: EINVAL for a source that is `None`, ENOENT
 /// for a device that did not appear.
 pub(crate) fn mount_when_there(
     machine: &mut Machine<'_>,
@@ -29,6 +29,7 @@ pub(crate) fn mount_when_there(
         return Ok(false);
     };
     loop {
+        device.is_late = now_ms() >= deadline_ms;
         let mut entered = Ok(());
         let mounted = device.find(source).and_then(|()| {
             entered = inside::enter(root, volume.path);
@@ -36,19 +37,19 @@ pub(crate) fn mount_when_there(
         });
         inside::leave();
         let Err(errno) = mounted else { return Ok(true) };
-        device.failure = errno;
-        // Other errors are final: the device is there. ENXIO and ENOMEDIUM: the node may appear before the medium.
-        if entered.is_err() || !matches!(errno, Errno::NOENT | Errno::NXIO | Errno::NOMEDIUM) {
-            return Ok(false);
-        }
-        device.failure = Errno::NOENT;
-        loop {
-            if now_ms() >= deadline_ms {
+        if device.lacks_a_disk() {
+            device.failure = Errno::LACKS_A_DISK;
+        } else {
+            device.failure = errno;
+            // Other errors are final: the device is there. ENXIO and ENOMEDIUM: the node may appear before the medium.
+            if entered.is_err() || !matches!(errno, Errno::NOENT | Errno::NXIO | Errno::NOMEDIUM) {
                 return Ok(false);
             }
-            if supervise::wait_or_end(machine, deadline_ms)? {
-                break;
-            }
+            device.failure = Errno::NOENT;
         }
+        if device.is_late {
+            return Ok(false);
+        }
+        while !supervise::wait_or_end(machine, deadline_ms)? && now_ms() < deadline_ms {}
     }
 }

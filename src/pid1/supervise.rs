@@ -78,7 +78,7 @@ fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
     }
     // Daemons that it started are the workload now, unless it failed or the shell takes the console.
     let is_shell_next =
-        machine.options.on_exit() == OnExit::Shell && workload::has_shell() && !machine.terminal.is_console;
+        machine.options.on_exit() == OnExit::Shell && machine.has_shell() && !machine.terminal.is_console;
     if code == 0 && !is_shell_next {
         if !machine.no_children {
             info!("the entrypoint ended, its daemons run on");
@@ -90,9 +90,9 @@ fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
     Ok(code)
 }
 
-/// Runs the workload, and restarts it as `on_exit` requires; returns how the machine ends.
+/// Runs the workload, and restarts it as `on_exit` requires; returns what follows.
 #[inline(never)]
-pub(crate) fn run_workloads(machine: &mut Machine<'_>) -> Result<Infallible, End> {
+pub(crate) fn run_workloads(machine: &mut Machine<'_>) -> Result<OnExit, End> {
     let mut delay_ms = FIRST_DELAY_MS;
     let mut starts = 0;
     loop {
@@ -100,11 +100,8 @@ pub(crate) fn run_workloads(machine: &mut Machine<'_>) -> Result<Infallible, End
         let code = run_workload(machine)?;
         machine.report_exit(code);
         match machine.options.on_exit() {
-            OnExit::PowerOff => return Err(End::PowerOff),
-            OnExit::Reboot => return Err(End::Reboot),
-            OnExit::Halt => return Err(End::Halt),
             OnExit::Restart if Feature::Restart.is_enabled() && starts < machine.options.restarts => {}
-            OnExit::Shell | OnExit::Restart => return run_shell(machine),
+            action => return Ok(action),
         }
         starts += 1;
         // Processes that it left could disturb the next one.
@@ -124,8 +121,24 @@ pub(crate) fn run_workloads(machine: &mut Machine<'_>) -> Result<Infallible, End
     }
 }
 
-/// Runs shells on the console until a shutdown request; returns power off at once when the initramfs has no shell.
-pub(crate) fn run_shell(machine: &mut Machine<'_>) -> Result<Infallible, End> {
+/// Runs the shell, or ends the machine after a delay.
+pub(crate) fn act(machine: &mut Machine<'_>, action: OnExit, delay_s: u32) -> Result<Infallible, End> {
+    let end = match action {
+        OnExit::PowerOff => End::PowerOff,
+        OnExit::Reboot => End::Reboot,
+        OnExit::Halt => End::Halt,
+        OnExit::Shell | OnExit::Restart if machine.has_shell() => return run_shell(machine),
+        OnExit::Shell | OnExit::Restart => End::PowerOff,
+    };
+    let deadline_ms = after_s(now_ms(), delay_s);
+    while Feature::OnFail.is_enabled() && now_ms() < deadline_ms {
+        wait_or_end(machine, deadline_ms)?;
+    }
+    Err(end)
+}
+
+/// Runs shells on the console until a shutdown request; returns power off when one cannot be started.
+fn run_shell(machine: &mut Machine<'_>) -> Result<Infallible, End> {
     if machine.terminal.is_console {
         error!("no ptys: killing the workload's processes");
         shutdown::kill_processes(machine);
@@ -136,9 +149,6 @@ pub(crate) fn run_shell(machine: &mut Machine<'_>) -> Result<Infallible, End> {
         let now_ms = now_ms();
         if machine.shell.is_none() && now_ms >= next_ms {
             next_ms = after_s(now_ms, SHELL_GAP_S);
-            if !workload::has_shell() {
-                return Err(End::PowerOff);
-            }
             machine.terminal.leave_console();
             match workload::start_shell() {
                 Ok(child) => machine.shell = Some(child),

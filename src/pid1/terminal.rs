@@ -6,7 +6,7 @@
 
 use rustix::fs::OFlags;
 use whit::error::Errno;
-use whit::options::Value;
+use whit::options::{NO_SHELL, Value};
 
 use crate::console::{self, log_failure};
 use crate::files::Path;
@@ -21,7 +21,7 @@ const GAP_MS: u64 = 1000;
 /// Starts the keeper, if `shell=` is given and no keeper runs.
 pub(crate) fn keep_shell(machine: &mut Machine<'_>) {
     let name = machine.options.value(Value::Shell);
-    if machine.has_terminal || machine.options.hand_over() || name.is_empty() {
+    if machine.has_terminal || machine.options.hand_over() || name.is_empty() || name == NO_SHELL {
         return;
     }
     match fork(signal::IO.into()) {

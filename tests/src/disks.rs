@@ -10,6 +10,8 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 use xtask::workspace;
 
+include!("../golden/undump.rs");
+
 /// Bytes of a sector, which partition tables count in.
 const SECTOR: u64 = 512;
 
@@ -76,8 +78,31 @@ impl Disks {
         path
     }
 
+    /// Makes a disk from the dump of one in tests/golden/disks, with the content of another disk before it: what the dump has as
+    /// zeros stays that of the other.
+    #[must_use]
+    pub fn golden(&self, name: &str, content: Option<&Path>) -> PathBuf {
+        let path = self.path(&format!("member-{name}"));
+        let dump = workspace::root().join("tests/golden/disks").join(format!("{name}.hexdump"));
+        let golden = undump(&fs::read_to_string(dump).unwrap());
+        let length = golden.len() as u64;
+        match content {
+            Some(content) => drop(fs::copy(content, &path).unwrap()),
+            None => drop(File::create(&path).unwrap()),
+        }
+        let disk = OpenOptions::new().write(true).open(&path).unwrap();
+        disk.set_len(length.max(disk.metadata().unwrap().len())).unwrap();
+        for (block, at) in golden.chunks(512).zip((0..).step_by(512)) {
+            if block.iter().any(|byte| *byte != 0) {
+                disk.write_all_at(block, at).unwrap();
+            }
+        }
+        path
+    }
+
     /// Makes a disk of zeros.
-    fn blank(&self, name: &str, mib: u64) -> PathBuf {
+    #[must_use]
+    pub fn blank(&self, name: &str, mib: u64) -> PathBuf {
         let path = self.path(name);
         File::create(&path).unwrap().set_len(mib << 20).unwrap();
         path

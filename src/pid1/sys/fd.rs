@@ -14,8 +14,8 @@ use linux_raw_sys::general::{
     statx, termios,
 };
 use linux_raw_sys::ioctl::{
-    BLKGETSIZE64, EXT4_IOC_RESIZE_FS, FIFREEZE, RNDADDENTROPY, TCFLSH, TCGETS, TCSETS, TCXONC, TIOCGPTPEER, TIOCGWINSZ,
-    TIOCOUTQ, TIOCSCTTY, TIOCSPGRP, TIOCSPTLCK, TIOCSWINSZ,
+    FIFREEZE, RNDADDENTROPY, TCFLSH, TCGETS, TCSETS, TCXONC, TIOCGPTPEER, TIOCGWINSZ, TIOCOUTQ, TIOCSCTTY, TIOCSPGRP,
+    TIOCSPTLCK, TIOCSWINSZ,
 };
 use linux_raw_sys::net::{AF_NETLINK, MSG_DONTWAIT};
 use rustix::fs::OFlags;
@@ -158,13 +158,13 @@ pub(crate) fn entries<'a>(directory: &Fd, buffer: &'a mut [MaybeUninit<u8>]) -> 
 }
 
 /// The file system that a file is in.
-struct FileSystem {
+pub(super) struct FileSystem {
     magic: i64,
-    block_bytes: u64,
+    pub(super) block_bytes: u64,
 }
 
 /// `int fstatfs(int fd, struct statfs *status)` — statfs(2).
-fn file_system(file: &Fd) -> Result<FileSystem, Errno> {
+pub(super) fn file_system(file: &Fd) -> Result<FileSystem, Errno> {
     let mut status = MaybeUninit::<statfs>::uninit();
     // SAFETY: the struct lives over the call; when it succeeds the kernel has written the whole of it.
     let status = unsafe {
@@ -180,21 +180,6 @@ pub(crate) fn is_in_memory(file: &Fd) -> bool {
     const RAMFS_MAGIC: i64 = 0x8584_58f6;
     const TMPFS_MAGIC: i64 = 0x0102_1994;
     file_system(file).is_ok_and(|found| matches!(found.magic, RAMFS_MAGIC | TMPFS_MAGIC))
-}
-
-/// `int ioctl(int fd, BLKGETSIZE64, uint64_t *bytes)` — block/ioctl.c; 0 if it is not a block device.
-pub(crate) fn device_bytes(device: &Fd) -> u64 {
-    let mut bytes = 0u64;
-    // SAFETY: the number is writable over the call.
-    unsafe { sc::syscall!(IOCTL, raw(device), BLKGETSIZE64, &raw mut bytes) };
-    bytes
-}
-
-/// `int ioctl(int fd, EXT4_IOC_RESIZE_FS, uint64_t *blocks)` — fs/ext4/ioctl.c: grows a mounted ext4 to that many bytes, online.
-pub(crate) fn grow_ext4(mounted: &Fd, bytes: u64) -> Result<(), Errno> {
-    let blocks = bytes.checked_div(file_system(mounted)?.block_bytes).unwrap_or_default();
-    // SAFETY: the number lives over the call.
-    done(unsafe { sc::syscall!(IOCTL, raw(mounted), EXT4_IOC_RESIZE_FS, &raw const blocks) })
 }
 
 /// `int ioctl(int fd, FIFREEZE)` — fs/ioctl.c: writes everything back and blocks all later writes, even to open files. The journal

@@ -4,6 +4,7 @@
 //! everything outside this folder is safe.
 
 pub(crate) mod argument;
+pub(crate) mod block;
 pub(crate) mod call;
 pub(crate) mod fd;
 mod mem;

@@ -11,7 +11,7 @@ use whit::ipv6::NameServers;
 use whit::options::{Source, Sources};
 use whit::record::Record;
 use whit::{
-    dirent, interpreter, ip, ipv6, modalias, notify, passwd, pnp, probe, rlimit, root, rtnetlink, sntp, volume,
+    dirent, interpreter, ip, ipv6, member, modalias, notify, passwd, pnp, probe, rlimit, root, rtnetlink, sntp, volume,
 };
 
 /// Splits the input at its first NUL.
@@ -72,13 +72,19 @@ pub(super) fn probe(input: &[u8]) {
     place[..length].copy_from_slice(&input[..length]);
     for at in [0, probe::SECOND_PLACE] {
         if let Some(format) = probe::identify(&place, at) {
-            let _ = (format.uuid(&place), format.label(&place));
+            let _ = (format.uuid(&place), format.label(&place), format.disk(&place));
         }
     }
     for number in [0, 1, 4, u32::MAX] {
         let _ = (probe::gpt_entry(&place, 512, number), probe::msdos_uuid(&place, number));
     }
     let _ = probe::gpt_uuid(&place);
+    for size in [0, input.len() as u64, u64::MAX] {
+        let _ = member::check(size, |at| {
+            let bytes = usize::try_from(at).ok().and_then(|at| input.get(at..)?.first_chunk());
+            bytes.copied().unwrap_or_default()
+        });
+    }
 }
 
 /// Finds the interpreter of a program.

@@ -16,6 +16,7 @@ mod kvm;
 mod layers;
 mod links;
 mod machine;
+mod members;
 mod mkraw;
 mod nodisk;
 mod notify;

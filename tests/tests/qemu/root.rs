@@ -20,7 +20,7 @@ use whit_tools::kernel::debian::Flavour;
 use whit_tools::vm::qemu::{CommandLine, DiskInterface, Nic};
 
 /// The UUID of a file system.
-const UUID: &str = "0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9";
+pub(crate) const UUID: &str = "0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9";
 
 const GPT: &str = "label: gpt
 start=2048, size=2048, uuid=11111111-2222-3333-4444-555555555555, name=\"first part\"
@@ -36,11 +36,11 @@ start=4096, type=83
 ";
 
 /// The options of a command line, and the init's message about the root.
-type Form = (&'static str, &'static str);
+pub(crate) type Form<'a> = (&'a str, &'a str);
 
 /// Makes a disk whose `/try` starts the init for each form, as PID 1 of a namespace, with a command line of its own and without the
 /// shell in /bin. `first` is a command that runs before.
-fn driver(disks: &Disks, first: &str, forms: &[Form]) -> PathBuf {
+pub(crate) fn driver(disks: &Disks, first: &str, forms: &[Form<'_>]) -> PathBuf {
     const TRY: &str = "
 while read -r form; do
     echo \"--- $form\"
@@ -66,7 +66,7 @@ done < /forms
 }
 
 /// Boots a machine into its [`driver`]; panics with all forms that gave another message; returns the console.
-fn assert_each_is_found(command: CommandLine, driver: &Path, forms: &[Form]) -> String {
+pub(crate) fn assert_each_is_found(command: CommandLine, driver: &Path, forms: &[Form<'_>]) -> String {
     let command = with_serial(command, "virtio-blk-pci", "driver", driver);
     let mut guest = Guest::start(&unchanged(command).append("root=SERIAL=driver entrypoint=/bin/sh -- /try"));
     let console = guest.end();
@@ -153,11 +153,11 @@ fn every_form_finds_its_device() {
 }
 
 /// Adds options for no network and unchanged disks.
-fn unchanged(command: CommandLine) -> CommandLine {
+pub(crate) fn unchanged(command: CommandLine) -> CommandLine {
     command.nic(Nic::None).append("whit.net=off").snapshot()
 }
 
-fn with_serial(command: CommandLine, device: &str, serial: &str, disk: &Path) -> CommandLine {
+pub(crate) fn with_serial(command: CommandLine, device: &str, serial: &str, disk: &Path) -> CommandLine {
     let drive = format!("if=none,id={serial},format=raw,file={}", disk.display());
     command.option("-drive", drive).option("-device", format!("{device},drive={serial},serial={serial}"))
 }
