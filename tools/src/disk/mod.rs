@@ -1,6 +1,7 @@
 //! The library of mkraw: writes disks from container images, and inspects disks.
 
 pub mod ext4;
-pub mod gpt;
 pub mod image;
 pub mod inspect;
+
+pub use whit_gpt as gpt;

@@ -2,6 +2,7 @@
 //!
 //! The disk has a protective MBR, the table, one partition of the root type of the Discoverable Partitions Specification
 //! (used by systemd and others), and the backup table at the end. Sectors have 512 bytes.
+#![forbid(unsafe_code)]
 
 use std::hash::Hasher as _;
 
