@@ -227,11 +227,11 @@ pub(super) fn router_advertisement(input: &[u8]) {
         now_ms += u64::from(*wait) * 1000;
         let _ = servers.update(now_ms, u32::from(*wait & 1), option);
         assert!(
-            servers.deadline_ms() >= now_ms || servers.expire(now_ms),
+            servers.deadline_ms() >= now_ms || servers.expire(now_ms, 0),
             "a deadline in the past at which no server expires"
         );
     }
-    let _ = servers.forget(0);
+    let _ = servers.expire(now_ms, 1);
 }
 
 /// Parses a reply to an SNTP query.
