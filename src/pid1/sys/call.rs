@@ -8,8 +8,8 @@ use core::ptr;
 use linux_raw_sys::general::{MS_BIND, MS_MOVE, MS_REC, MS_REMOUNT};
 use whit::error::Errno;
 
-use super::done;
 use super::fd::{Fd, raw};
+use super::{arch, done};
 
 /// `int chdir(const char *path)` — chdir(2).
 pub(crate) fn chdir(path: &CStr) -> Result<(), Errno> {
@@ -32,37 +32,37 @@ pub(crate) fn chroot(path: &CStr) -> Result<(), Errno> {
 /// `int access(const char *path, int mode)` — access(2), with F_OK.
 pub(crate) fn exists(path: &CStr) -> bool {
     // SAFETY: the path ends in NUL and lives over the call.
-    done(unsafe { sc::syscall!(ACCESS, path.as_ptr(), 0) }).is_ok()
+    done(unsafe { arch::access(path.as_ptr(), 0) }).is_ok()
 }
 
 /// `int mkdir(const char *path, mode_t mode)` — mkdir(2), with mode 0755.
 pub(crate) fn mkdir(path: &CStr) -> Result<(), Errno> {
     // SAFETY: the path ends in NUL and lives over the call.
-    done(unsafe { sc::syscall!(MKDIR, path.as_ptr(), 0o755) })
+    done(unsafe { arch::mkdir(path.as_ptr(), 0o755) })
 }
 
 /// `int mknod(const char *path, mode_t mode, dev_t device)` — mknod(2).
 pub(crate) fn mknod(path: &CStr, mode: u32, device: u32) -> Result<(), Errno> {
     // SAFETY: the path ends in NUL and lives over the call.
-    done(unsafe { sc::syscall!(MKNOD, path.as_ptr(), mode, device) })
+    done(unsafe { arch::mknod(path.as_ptr(), mode, device) })
 }
 
 /// `int symlink(const char *target, const char *path)` — symlink(2).
 pub(crate) fn symlink(target: &CStr, path: &CStr) -> Result<(), Errno> {
     // SAFETY: both texts end in NUL and live over the call.
-    done(unsafe { sc::syscall!(SYMLINK, target.as_ptr(), path.as_ptr()) })
+    done(unsafe { arch::symlink(target.as_ptr(), path.as_ptr()) })
 }
 
 /// `int rename(const char *old, const char *new)` — rename(2).
 pub(crate) fn rename(old: &CStr, new: &CStr) -> Result<(), Errno> {
     // SAFETY: both paths end in NUL and live over the call.
-    done(unsafe { sc::syscall!(RENAME, old.as_ptr(), new.as_ptr()) })
+    done(unsafe { arch::rename(old.as_ptr(), new.as_ptr()) })
 }
 
 /// `int unlink(const char *path)` — unlink(2).
 pub(crate) fn unlink(path: &CStr) -> Result<(), Errno> {
     // SAFETY: the path ends in NUL and lives over the call.
-    done(unsafe { sc::syscall!(UNLINK, path.as_ptr()) })
+    done(unsafe { arch::unlink(path.as_ptr()) })
 }
 
 /// `int unlinkat(int directory, const char *path, int flags)` — unlink(2).

@@ -24,7 +24,7 @@ use whit::error::Errno;
 use whit::ipv4::Address;
 
 use super::net::bind;
-use super::{done, result};
+use super::{arch, done, result};
 
 /// An open descriptor other than 0; dropping it closes it.
 pub(crate) struct Fd(NonZeroI32);
@@ -86,7 +86,7 @@ pub(crate) fn reserve() {
 /// `int dup2(int old, int new)` — dup2(2), without O_CLOEXEC.
 pub(crate) fn duplicate(fd: &Fd, number: u32) {
     // SAFETY: callers pass 0 to 2, which no value that is dropped owns.
-    unsafe { sc::syscall!(DUP2, raw(fd), number) };
+    unsafe { arch::dup2(raw(fd), number) };
 }
 
 /// `int ioctl(int fd, TIOCGWINSZ, struct winsize *size)` — tty_ioctl(4), as isatty(3): whether it is a terminal.
@@ -327,20 +327,20 @@ pub(crate) fn poll(descriptors: [Option<&Fd>; MAX_POLLED], wait_ms: u64) -> Resu
     sink.events = POLLOUT as i16;
     let timeout = i32::try_from(wait_ms).unwrap_or(i32::MAX);
     // SAFETY: the array is writable over the call and has that many members.
-    result(unsafe { sc::syscall!(POLL, polled.as_mut_ptr(), MAX_POLLED, timeout) }).map(drop)
+    result(unsafe { arch::poll(polled.as_mut_ptr(), MAX_POLLED, timeout as usize) }).map(drop)
 }
 
 /// poll(2) of no descriptor: sleeps for `wait_ms`.
 pub(crate) fn sleep(wait_ms: u64) {
     // SAFETY: the kernel reads no array of no members.
-    unsafe { sc::syscall!(POLL, 0, 0, wait_ms) };
+    unsafe { arch::poll(core::ptr::null_mut(), 0, wait_ms as usize) };
 }
 
 /// poll(2) of one descriptor: returns whether it can be written to.
 pub(crate) fn wait_writable(fd: &Fd, wait_ms: u64) -> bool {
     let mut polled = pollfd { fd: raw(fd).cast_signed(), events: POLLOUT as i16, revents: 0 };
     // SAFETY: the struct is writable over the call.
-    result(unsafe { sc::syscall!(POLL, &raw mut polled, 1, wait_ms) }) != Ok(0)
+    result(unsafe { arch::poll(&raw mut polled, 1, wait_ms as usize) }) != Ok(0)
 }
 
 /// `int fcntl(int fd, int command, …)` — F_GETFD of fcntl(2): whether the descriptor is open.

@@ -4,8 +4,9 @@
 
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::AtomicBool;
 
+use super::arch;
 use super::fd::Fd;
 
 /// A value that can be taken once.
@@ -25,7 +26,7 @@ impl<T> Static<T> {
     /// Returns the value; `None` for the second caller.
     #[allow(clippy::mut_from_ref, reason = "the flag lets one caller through")]
     pub(crate) fn take(&'static self) -> Option<&'static mut T> {
-        if self.taken.swap(true, Ordering::Relaxed) {
+        if arch::set(&self.taken) {
             return None;
         }
         // SAFETY: the flag was false once only: no other reference was or will be made.

@@ -3,6 +3,7 @@
 //! Three levels, as in the kernel's nolibc: `sc::syscall!` makes the call, one function here wraps it with types, and
 //! everything outside this folder is safe.
 
+mod arch;
 pub(crate) mod argument;
 pub(crate) mod block;
 pub(crate) mod call;
@@ -22,19 +23,10 @@ use linux_raw_sys::auxvec::{AT_NULL, AT_RANDOM};
 use linux_raw_sys::general::{CLOCK_BOOTTIME, CLOCK_REALTIME};
 use whit::error::Errno;
 
-/// The entry point. The kernel has set up the stack: argc, argv, envp, auxv upwards from `rsp` (fs/binfmt_elf.c, create_elf_tables).
-#[unsafe(naked)]
-#[unsafe(no_mangle)]
-unsafe extern "C" fn _start() -> ! {
-    core::arch::naked_asm!(
-        "mov rdi, rsp", // The first argument of `entry`.
-        "xor ebp, ebp", // No frame above this one.
-        "call {entry}", // `rsp` is 16-byte aligned here; after the call it is as the ABI requires.
-        "ud2",
-        entry = sym entry,
-    )
-}
+#[cfg(feature = "notify")]
+pub(crate) use arch::write_port;
 
+/// The first function in Rust, called by the entry point of [`arch`].
 extern "C" fn entry(stack: *const usize) -> ! {
     // SAFETY: `_start` passes the stack pointer as it was at the entry.
     let seed = unsafe { random_seed(stack) };
@@ -76,7 +68,7 @@ pub(crate) fn exit(status: u8) -> ! {
     }
 }
 
-/// Returns a text up to its first NUL, when it ends in one; else an empty text. strlen, which is one instruction, finds the length:
+/// Returns a text up to its first NUL, when it ends in one; else an empty text. strlen, which is short, finds the length:
 /// core's checked conversions search with half a kilobyte of code.
 pub(crate) fn c_str(text: &[u8]) -> &CStr {
     match text.last() {
@@ -93,7 +85,7 @@ const SECOND_NS: u64 = 1_000_000_000;
 #[inline(never)]
 fn time_ns(clock: u32) -> u64 {
     let mut time = [0u64; 2];
-    // SAFETY: struct timespec is two 64-bit words on x86-64.
+    // SAFETY: struct timespec is two words on a 64-bit machine.
     unsafe { sc::syscall!(CLOCK_GETTIME, clock, time.as_mut_ptr()) };
     let [seconds, nanoseconds] = time;
     seconds.wrapping_mul(SECOND_NS).wrapping_add(nanoseconds)
@@ -112,27 +104,8 @@ pub(crate) fn clock_ns() -> u64 {
 /// `int clock_settime(clockid_t clock, const struct timespec *tp)` — clock_settime(2), of CLOCK_REALTIME.
 pub(crate) fn set_clock_ns(time_ns: u64) -> Result<(), Errno> {
     let time = [time_ns / SECOND_NS, time_ns % SECOND_NS];
-    // SAFETY: struct timespec is two 64-bit words on x86-64.
+    // SAFETY: struct timespec is two words on a 64-bit machine.
     done(unsafe { sc::syscall!(CLOCK_SETTIME, CLOCK_REALTIME, time.as_ptr()) })
-}
-
-/// `int ioperm(unsigned long from, unsigned long count, int turn_on)` — ioperm(2); writes one byte to that I/O port. Children would
-/// inherit the permission: it is dropped afterwards.
-#[cfg(target_arch = "x86_64")]
-pub(crate) fn write_port(port: u32, byte: u8) -> Result<(), Errno> {
-    // SAFETY: ioperm takes no pointers. Its success means that PID 1 may execute the instruction, and that the port has at most 16 bits.
-    unsafe {
-        done(sc::syscall!(IOPERM, port, 1, 1))?;
-        core::arch::asm!("out dx, al", in("edx") port, in("al") byte, options(nomem, nostack, preserves_flags));
-        sc::syscall!(IOPERM, port, 1, 0);
-    }
-    Ok(())
-}
-
-/// There is no such port on other machines.
-#[cfg(not(target_arch = "x86_64"))]
-pub(crate) fn write_port(_: u32, _: u8) -> Result<(), Errno> {
-    Err(Errno::NODEV)
 }
 
 /// Converts the result of a system call: a value, or a negative errno. (No call here returns an address, which may be in the upper

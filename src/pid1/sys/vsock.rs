@@ -5,7 +5,7 @@ use linux_raw_sys::net::AF_VSOCK;
 use whit::error::Errno;
 
 use super::fd::{Fd, raw};
-use super::net;
+use super::{arch, net};
 
 /// SHUT_WR of shutdown(2).
 const SHUT_WR: u32 = 1;
@@ -26,7 +26,7 @@ pub(crate) fn send(kind: u32, [cid, port]: [u32; 2], write: impl FnOnce(&Fd) -> 
             let wait_ms = write(&socket);
             sc::syscall!(SHUTDOWN, raw(&socket), SHUT_WR);
             let mut closed = pollfd { fd: raw(&socket).cast_signed(), events: POLLIN as i16, revents: 0 };
-            sc::syscall!(POLL, &raw mut closed, 1, wait_ms);
+            arch::poll(&raw mut closed, 1, wait_ms as usize);
         }
         connected
     }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use whit_tools::cli::{documents, output};
-use xtask::init::{self, Init};
+use xtask::init::{self, Init, Toolchain};
 use xtask::workspace;
 
 /// Builds the init with the compiler flags that make it small, and without section headers
@@ -14,6 +14,7 @@ use xtask::workspace;
 #[command(
     name = "build-init",
     after_help = "Example: cargo build-init min seed\n\
+    Example: cargo build-init --target aarch64-unknown-linux-gnu\n\
     Example: cargo build-init --features dhcp,hardware -o /tmp/init"
 )]
 struct Arguments {
@@ -26,6 +27,9 @@ struct Arguments {
     /// Write the init to FILE
     #[arg(short, long, value_name = "FILE", requires = "features")]
     output: Option<PathBuf>,
+    /// Build for another machine, into target/TRIPLE/init: aarch64-unknown-linux-gnu
+    #[arg(long, value_name = "TRIPLE")]
+    target: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -39,12 +43,13 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), String> {
+    let toolchain = arguments.target.as_deref().map_or_else(|| Ok(Toolchain::host()), Toolchain::of)?;
     if let (Some(features), Some(output)) = (&arguments.features, &arguments.output) {
-        init::build_features(features, &workspace::target().join("inits/features"), output)?;
+        init::build_features_with(&toolchain, features, &workspace::target().join("inits/features"), output)?;
         return print(output);
     }
     let inits = if arguments.inits.is_empty() { &[Init::Whole] } else { arguments.inits.as_slice() };
-    inits.iter().try_for_each(|init| print(&init.build()?))
+    inits.iter().try_for_each(|init| print(&init.build_with(&toolchain)?))
 }
 
 fn print(path: &Path) -> Result<(), String> {

@@ -3,8 +3,10 @@
 //! `llvm-args` are no stable interface of rustc: another version may refuse one, or accept it without an effect. A refused flag is
 //! left out, with a line on standard error; `cargo run -p size-report -- --flags` measures the bytes that each flag saves.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::OnceLock;
+
+use super::Toolchain;
 
 /// An argument of rustc's `-C`, and the reason for it.
 #[derive(Debug, PartialEq, Eq)]
@@ -66,36 +68,36 @@ pub fn accepted() -> Result<&'static [&'static Flag], String> {
     if let Some(flags) = ACCEPTED.get() {
         return Ok(flags);
     }
+    let flags = accepted_by(&Toolchain::host())?;
+    Ok(ACCEPTED.get_or_init(|| flags))
+}
+
+/// Returns the flags that a toolchain's compiler accepts.
+///
+/// # Errors
+/// One line: the compiler does not run.
+pub(super) fn accepted_by(toolchain: &Toolchain) -> Result<Vec<&'static Flag>, String> {
     let all: Vec<&Flag> = FLAGS.iter().collect();
-    let flags = if is_accepted(&all)? {
+    Ok(if is_accepted(toolchain, &all)? {
         all
     } else {
         let mut kept = Vec::new();
         for flag in all {
-            if is_accepted(&[flag])? {
+            if is_accepted(toolchain, &[flag])? {
                 kept.push(flag);
             } else {
                 eprintln!("warning: this rustc refuses -C {}: the init is built without it, and larger", flag.argument);
             }
         }
         kept
-    };
-    Ok(ACCEPTED.get_or_init(|| flags))
+    })
 }
 
 /// Returns whether rustc accepts these flags, by compiling an empty crate.
-fn is_accepted(flags: &[&Flag]) -> Result<bool, String> {
+fn is_accepted(toolchain: &Toolchain, flags: &[&Flag]) -> Result<bool, String> {
     let folder = tempfile::tempdir().map_err(|error| format!("a temporary directory: {error}"))?;
-    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let mut command = Command::new(rustc);
-    command.current_dir(crate::workspace::root()).args([
-        "--crate-type",
-        "lib",
-        "--crate-name",
-        "probe",
-        "--emit",
-        "obj",
-    ]);
+    let mut command = toolchain.rustc();
+    command.args(["--crate-type", "lib", "--crate-name", "probe", "--emit", "obj"]);
     command.arg("-o").arg(folder.path().join("probe.o")).arg("-");
     for flag in flags {
         command.args(["-C", flag.argument]);
@@ -115,6 +117,6 @@ mod tests {
 
     #[test]
     fn a_flag_that_llvm_does_not_have_is_refused() {
-        assert!(!is_accepted(&[&flag("llvm-args=-no-such-option", "")]).unwrap());
+        assert!(!is_accepted(&Toolchain::host(), &[&flag("llvm-args=-no-such-option", "")]).unwrap());
     }
 }

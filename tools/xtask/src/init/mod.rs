@@ -2,6 +2,7 @@
 //!
 //! `cargo build --profile init -p whit` builds the same program without the flags and with the headers, about 6 % larger.
 
+mod cross;
 mod cut;
 mod flags;
 
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::Builder;
 
+pub use cross::Toolchain;
 pub use flags::{FLAGS, Flag, accepted};
 
 use crate::workspace;
@@ -59,8 +61,17 @@ impl Init {
     /// # Errors
     /// One line; the compiler's messages are on standard error.
     pub fn build(self) -> Result<PathBuf, String> {
-        let path = workspace::target().join("init").join(self.file_name());
-        build_features(self.name(), &workspace::target().join("inits").join(self.name()), &path)?;
+        self.build_with(&Toolchain::host())
+    }
+
+    /// Builds the init for the machine of a toolchain; for another machine than the host, its path is `target/TRIPLE/init/whit`.
+    ///
+    /// # Errors
+    /// One line; the compiler's messages are on standard error.
+    pub fn build_with(self, toolchain: &Toolchain) -> Result<PathBuf, String> {
+        let path = toolchain.folder(&workspace::target()).join(self.file_name());
+        let target = workspace::target().join("inits").join(self.name());
+        build_features_with(toolchain, self.name(), &target, &path)?;
         Ok(path)
     }
 }
@@ -71,7 +82,17 @@ impl Init {
 /// # Errors
 /// One line; the compiler's messages are on standard error.
 pub fn build_features(features: &str, target: &Path, path: &Path) -> Result<(), String> {
-    cut(&compile(features, target, &[])?, path)
+    build_features_with(&Toolchain::host(), features, target, path)
+}
+
+/// Builds an init like [`build_features`], with this toolchain.
+///
+/// # Errors
+/// One line; the compiler's messages are on standard error.
+pub fn build_features_with(toolchain: &Toolchain, features: &str, target: &Path, path: &Path) -> Result<(), String> {
+    let flags = flags::accepted_by(toolchain)?;
+    let codegen = flags.iter().map(|flag| OsStr::new(flag.argument));
+    cut(&compile_by(toolchain, &workspace::root().join("Cargo.toml"), features, target, codegen)?, path)
 }
 
 /// Writes the program `built` to `path` without its section headers, unless the file has this content already.
@@ -118,16 +139,26 @@ pub fn compile_with<'a>(
     target: &Path,
     codegen: impl Iterator<Item = &'a OsStr>,
 ) -> Result<PathBuf, String> {
-    let mut cargo = workspace::cargo();
+    compile_by(&Toolchain::host(), manifest, features, target, codegen)
+}
+
+fn compile_by<'a>(
+    toolchain: &Toolchain,
+    manifest: &Path,
+    features: &str,
+    target: &Path,
+    codegen: impl Iterator<Item = &'a OsStr>,
+) -> Result<PathBuf, String> {
+    let (mut cargo, options) = toolchain.cargo();
     cargo.args(["rustc", "--quiet", "--profile", "init", "--package", "whit", "--bin", "whit", "--manifest-path"]);
     cargo.arg(manifest);
-    cargo.args(["--no-default-features", "--features", features, "--target-dir"]).arg(target).arg("--");
+    cargo.args(options).args(["--no-default-features", "--features", features, "--target-dir"]).arg(target).arg("--");
     for argument in codegen {
         cargo.arg("-C").arg(argument);
     }
     let status = cargo.status().map_err(|error| format!("cargo: {error}"))?;
     if status.success() {
-        Ok(target.join("init/whit"))
+        Ok(toolchain.folder(target).join("whit"))
     } else {
         Err("the init does not build: see cargo's message above".into())
     }
