@@ -4,6 +4,7 @@
 //! engine knows them. A number is an id, even if it is also a name, and
 //! needs no line in the files; a name needs one. Malformed lines are skipped. The files are read by lines, and may have any size.
 
+use crate::features::Feature;
 use crate::text::{Split, nth, number, position, split, split_once};
 
 /// The limit of supplementary groups of an account.
@@ -88,8 +89,11 @@ pub fn account<'a, L: Lines>(
     if account.home.is_empty() {
         account.home = b"/";
     }
-    let (group_name, more) = split_once(group_name, b':').unwrap_or((group_name, b""));
-    if !more.is_empty() {
+    let mut group_name = group_name;
+    if Feature::Streams.is_enabled()
+        && let Some((name, more)) = split_once(group_name, b':')
+    {
+        group_name = name;
         for more in split(more, b',') {
             groups.push(id(more).ok_or(Problem::Group)?).map_err(|_| Problem::TooManyGroups)?;
         }
