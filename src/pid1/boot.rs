@@ -15,7 +15,7 @@ use crate::console;
 use crate::devices::Device;
 use crate::end::End;
 use crate::filesystems::{self, Root};
-use crate::machine::{Machine, Phase, now_ms};
+use crate::machine::{Machine, now_ms};
 use crate::message::{error, info, part};
 use crate::mounting::mount_when_there;
 use crate::network::CARRIER_S;
@@ -119,10 +119,8 @@ fn wait_for_root(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Devic
 /// Waits for the first lease, or for an IPv6 address, at most `net.timeout`. Without an interface it waits only if the network is
 /// required. Returns whether the workload may start.
 fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<bool, End> {
-    if machine.phase == Phase::LoadingDrivers {
-        // Loads the drivers of the devices that have appeared by now.
-        supervise::wait_or_end(machine, 0)?;
-    }
+    // Loads the drivers of the devices that have appeared by now.
+    supervise::wait_or_end(machine, 0)?;
     machine.handle_network();
     let net = machine.options.net();
     let is_required = net == Net::Require;

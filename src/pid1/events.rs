@@ -1,16 +1,13 @@
 //! The event loop: the one place where PID 1 waits.
 
-use core::mem::MaybeUninit;
-
 use linux_raw_sys::general::{WNOHANG, WUNTRACED};
-use whit::error::Errno;
 use whit::time::NEVER;
 
 use crate::end::End;
 use crate::hardware;
-use crate::machine::{Machine, Phase, now_ms, signal};
+use crate::machine::{Machine, now_ms, signal};
 use crate::network::Network;
-use crate::sys::fd::{self, poll};
+use crate::sys::fd::poll;
 use crate::sys::process::{kill, next_signal, restore_limit, wait4};
 
 /// Not a signal of the host: something else came that a caller of the event loop may wait for.
@@ -107,11 +104,13 @@ impl Machine<'_> {
             restore_limit();
         }
         let power_button = self.buttons.pressed();
-        let mut wakeup =
-            Wakeup { device: self.read_uevents() | (self.max_wait_ms < NEVER), power_button, ..Wakeup::default() };
+        let mut wakeup = Wakeup {
+            device: hardware::handle_events(self) | (self.max_wait_ms < NEVER),
+            power_button,
+            ..Wakeup::default()
+        };
         wakeup.host_signals = self.streams.take_signals();
-        if wakeup.device && self.phase == Phase::LoadingDrivers {
-            hardware::load(self);
+        if wakeup.device {
             self.buttons.open();
         }
         self.handle_network();
@@ -122,20 +121,6 @@ impl Machine<'_> {
         self.ports.update_window_size(); // After SIGIO was read: a later change raises it again.
         self.reap();
         wakeup
-    }
-
-    #[inline(never)]
-    fn read_uevents(&self) -> bool {
-        let mut received = false;
-        let mut buffer = [MaybeUninit::uninit(); 64];
-        while let Some(uevents) = &self.uevents {
-            match fd::receive(uevents, &mut buffer) {
-                // ENOBUFS: events were lost, any device may have changed.
-                Ok(_) | Err(Errno::NOBUFS) => received = true,
-                Err(_) => break,
-            }
-        }
-        received
     }
 
     /// Reaps every exited child, its own or an orphan.

@@ -1,9 +1,11 @@
 //! Drivers for the machine's hardware, from the index that mkcpio writes.
 //!
-//! Every device of a bus has a modalias in sysfs, and so has every input device, which belongs to a class. Each module of the index
-//! with a matching pattern is loaded; then the devices that have appeared since are looked up. No bus is treated specially.
+//! The kernel gives a device's modalias as the property MODALIAS of its uevent, in sysfs and in the event when it appears. Each module of
+//! the index with a matching pattern is loaded, first for the devices that are there, then for each that appears, as long as PID 1
+//! lives. No bus is treated specially.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::ffi::CStr;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::OFlags;
 use whit::contract::DRIVER_INDEX;
@@ -13,90 +15,113 @@ use whit::modalias::matches;
 use whit::text::split;
 
 use crate::files::{self, Lines, Path};
-use crate::machine::{Machine, Phase};
+use crate::machine::Machine;
 use crate::modules;
 use crate::sys::c_str;
-use crate::sys::fd::{self, Fd};
+use crate::sys::call::exists;
+use crate::sys::fd::{self, Fd, STDERR};
 
-/// Modaliases of devices, a line each: those that are looked up in one pass over the index.
-type Devices = heapless::Vec<u8, { 2 * MAX_DEVICE }>;
+/// Modaliases of devices, each after a newline: those that are looked up in one pass over the index.
+type Devices = heapless::Vec<u8, { MAX_DEVICE + 512 }>;
 
-/// Bytes of a modalias.
+/// Bytes of a device's properties, its modalias among them (include/linux/kobject.h, UEVENT_BUFFER_SIZE).
 const MAX_DEVICE: usize = 2048;
 
-/// Modules of the index, by the number of their line.
+/// Bytes of an event: the properties after the action and the device's path.
+const MAX_EVENT: usize = MAX_DEVICE + 512;
+
+/// Modules of the index, by the number of their line. A module past it is not loaded.
 const MAX_MODULES: usize = 2048;
 
 /// Which modules of the index were loaded, or could not be: none is tried twice.
-static TRIED: [AtomicU64; MAX_MODULES / 64] = [const { AtomicU64::new(0) }; _];
+static TRIED: [AtomicBool; MAX_MODULES] = [const { AtomicBool::new(false) }; _];
 
-/// Marks a module of the index as tried; returns whether this is the first try. A module past [`MAX_MODULES`] counts as tried.
-fn first_try(module: usize) -> bool {
-    let Some(word) = TRIED.get(module / 64) else { return false };
-    let before = word.load(Ordering::Relaxed);
-    let after = before | 1u64.wrapping_shl(module as u32);
-    word.store(after, Ordering::Relaxed);
-    after != before
+/// Loads the modules for the hardware that is there. Does nothing without an index.
+pub(crate) fn load(machine: &mut Machine<'_>) {
+    if exists(DRIVER_INDEX) {
+        handle(machine, true);
+    }
 }
 
-/// Loads the modules for the hardware until no further device appears. Does nothing without an index.
+/// Reads the events of devices, and loads the modules for those that have appeared. Returns whether there were events.
+pub(crate) fn handle_events(machine: &mut Machine<'_>) -> bool {
+    // The buffers of the other function take pages of PID 1's stack.
+    machine.uevents.as_ref().is_some_and(fd::has_message) && handle(machine, false)
+}
+
+/// Handles events until no further device appears; with `walk` all devices first. Returns whether there were events.
 #[inline(never)]
-pub(crate) fn load(machine: &mut Machine<'_>) {
-    let Ok(index) = fd::open(DRIVER_INDEX, OFlags::RDONLY) else {
-        machine.phase = Phase::DriversLoaded;
-        return;
-    };
-    let mut search = Search { index, machine, devices: Devices::new(), loaded: true };
-    while core::mem::take(&mut search.loaded) {
-        for (folder, levels) in [(c"/sys/bus", 3), (c"/sys/class/input", 1)] {
-            let _ = fd::open(folder, OFlags::DIRECTORY).and_then(|folder| search.collect_below(&folder, levels));
+fn handle(machine: &mut Machine<'_>, mut walk: bool) -> bool {
+    let mut search = Search { machine, devices: Devices::new() };
+    let mut received = false;
+    loop {
+        let mut more = core::mem::take(&mut walk);
+        if more {
+            // Their paths are absolute.
+            let _ = search.collect_below(&STDERR, c"/sys/bus", 3);
+            let _ = search.collect_below(&STDERR, c"/sys/class", 2);
         }
+        let mut room = files::buffer::<MAX_EVENT>();
+        while let Some(uevents) = &search.machine.uevents {
+            match fd::receive(uevents, &mut room) {
+                Ok(event) if event.first() == Some(&b'a') => search.collect(event, 0), // add@PATH
+                Ok(_) => {}
+                Err(Errno::NOBUFS) => walk = true, // Events were lost.
+                Err(_) => break,
+            }
+            more = true;
+        }
+        if !more {
+            return received;
+        }
+        received = true;
         search.look_up();
     }
 }
 
 struct Search<'a, 'b> {
-    index: Fd,
     machine: &'a mut Machine<'b>,
     devices: Devices,
-    loaded: bool,
 }
 
 impl Search<'_, '_> {
-    /// Collects the modaliases of the devices that many levels below a directory: /sys/bus/BUS/devices/DEVICE/modalias,
-    /// /sys/class/input/DEVICE/modalias. (Other directories have no such file.)
-    fn collect_below(&mut self, directory: &Fd, levels: u8) -> Result<(), Errno> {
+    /// Collects the devices that many levels below a directory: /sys/bus/BUS/devices/DEVICE/uevent, /sys/class/CLASS/DEVICE/uevent.
+    /// (Other directories have no such file.)
+    fn collect_below(&mut self, parent: &Fd, name: &CStr, levels: u8) -> Result<(), Errno> {
+        let directory = fd::open_at(parent, name, OFlags::DIRECTORY)?;
+        let mut room = files::buffer::<MAX_DEVICE>();
         if levels == 0 {
-            return self.collect(directory);
+            let device = files::read_open(&fd::open_at(&directory, c"uevent", OFlags::RDONLY)?, &mut room)?;
+            self.collect(device, b'\n');
+            return Ok(());
         }
-        let mut room = files::buffer::<1024>();
-        while let entries @ [_, ..] = fd::entries(directory, &mut room)? {
-            for name in names(entries).map(c_str) {
-                let below = fd::open_at(directory, name, OFlags::DIRECTORY);
-                let _ = below.and_then(|below| self.collect_below(&below, levels - 1));
+        while let entries @ [_, ..] = fd::entries(&directory, &mut room)? {
+            for name in names(entries) {
+                let _ = self.collect_below(&directory, c_str(name), levels - 1);
             }
         }
         Ok(())
     }
 
-    /// Adds a device's modalias, which ends with a newline. A processor's modalias lists its features in over a kilobyte; the next
-    /// processor has the same one, which is skipped.
-    fn collect(&mut self, device: &Fd) -> Result<(), Errno> {
-        let mut room = files::buffer::<MAX_DEVICE>();
-        let device = files::read_open(&fd::open_at(device, c"modalias", OFlags::RDONLY)?, &mut room)?;
-        // (core's `ends_with` would link a panic.)
-        let last = self.devices.len().wrapping_sub(device.len());
-        if self.devices.get(last..) != Some(device) && self.devices.extend_from_slice(device).is_err() {
+    /// Adds a device's modalias from its properties, each of which ends with `end`. A processor's modalias lists its features in over a
+    /// kilobyte; the next processor has the same one, which is skipped.
+    fn collect(&mut self, properties: &[u8], end: u8) {
+        let Some(device) = files::value_in(properties, end, b"MODALIAS=") else { return };
+        if self.devices.len() + device.len() >= self.devices.capacity() {
             self.look_up();
-            let _ = self.devices.extend_from_slice(device);
         }
-        Ok(())
+        let _ = self.devices.push(b'\n');
+        let _ = self.devices.extend_from_slice(device);
     }
 
     /// Loads the modules with a pattern for a collected modalias, in the order of the index.
     #[inline(never)]
     fn look_up(&mut self) {
-        let mut lines = Lines::of(Some(&self.index));
+        if self.devices.is_empty() {
+            return;
+        }
+        let Ok(index) = fd::open(DRIVER_INDEX, OFlags::RDONLY) else { return };
+        let mut lines = Lines::of(Some(&index));
         let (mut directory, mut module, mut number) = (Path::new(), Path::new(), 0);
         directory.set(lines.next().unwrap_or_default());
         while let Some(line) = lines.next() {
@@ -105,12 +130,13 @@ impl Search<'_, '_> {
                 number += 1;
                 continue;
             };
-            if split(&self.devices, b'\n').any(|device| matches(pattern, device)) && first_try(number) {
+            if split(&self.devices, b'\n').any(|device| matches(pattern, device))
+                && TRIED.get(number).is_some_and(|tried| !tried.swap(true, Ordering::Relaxed))
+            {
                 for file in split(module.text().to_bytes(), b' ').filter(|file| !modules::is_loaded(file)) {
                     modules::load_one(directory.text().to_bytes(), file);
                     self.machine.handle_network();
                 }
-                self.loaded = true;
             }
         }
         self.devices.clear();

@@ -4,7 +4,7 @@ use core::mem::MaybeUninit;
 
 use linux_raw_sys::netlink::NETLINK_KOBJECT_UEVENT;
 use rustix::process::Pid;
-use whit::contract::{EXIT, NOT_STARTED};
+use whit::contract::{DRIVER_INDEX, EXIT, NOT_STARTED};
 use whit::features::Feature;
 use whit::options::{NO_SHELL, Options, Sources, Value};
 use whit::record::MAX_RECORD;
@@ -22,6 +22,7 @@ use crate::pty::Terminal;
 use crate::streams;
 use crate::streams::Streams;
 use crate::sys;
+use crate::sys::call::exists;
 use crate::sys::fd::{self, Fd};
 use crate::sys::memory::{Room, Static};
 use crate::sys::process::signal_fd;
@@ -49,21 +50,12 @@ pub(crate) mod signal {
     pub(crate) const SYSTEMD_KEXEC: u8 = 40;
 }
 
-/// The phase of driver loading. It only moves forward.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Phase {
-    /// The drivers of each device that appears are loaded.
-    LoadingDrivers,
-    /// No more drivers are loaded: there is no driver index, or the boot no longer waits for devices.
-    DriversLoaded,
-}
-
 /// The state of PID 1. Small fields come first: code that reaches the first 128 bytes is shorter.
 #[repr(C)]
 pub(crate) struct Machine<'a> {
     /// Readable when a signal is pending.
     pub(crate) signals: Option<Fd>,
-    /// Netlink socket for device events, while PID 1 waits for a device.
+    /// Netlink socket for device events, while a device may appear that matters.
     pub(crate) uevents: Option<Fd>,
     /// The longest wait of PID 1: unlimited, unless one of these two descriptors could not be opened.
     pub(crate) max_wait_ms: u64,
@@ -93,8 +85,6 @@ pub(crate) struct Machine<'a> {
     pub(crate) root: Option<Root>,
     /// The SNTP client.
     pub(crate) clock: Clock,
-    /// The phase of driver loading.
-    pub(crate) phase: Phase,
     pub(crate) options: Options<'a>,
     pub(crate) timeline: Timeline,
     pub(crate) sources: Sources<'a>,
@@ -149,7 +139,6 @@ impl<'a> Machine<'a> {
             network,
             timeline,
             clock: Clock::new(seed),
-            phase: Phase::LoadingDrivers,
             root: None,
             terminal: Terminal::default(),
             streams: Streams::default(),
@@ -193,11 +182,10 @@ impl<'a> Machine<'a> {
         self.network.take().iter_mut().for_each(Network::release);
     }
 
-    /// Stops listening for device events, unless a port of the host may still appear.
+    /// Stops listening for device events, unless a port of the host may still appear, or the initramfs has drivers for devices that may.
     pub(crate) fn stop_listening_for_devices(&mut self) {
-        self.phase = self.phase.max(Phase::DriversLoaded);
         self.ports.open();
-        if !self.ports.may_appear {
+        if !(self.ports.may_appear || cfg!(feature = "hardware") && exists(DRIVER_INDEX)) {
             self.uevents = None;
         }
     }

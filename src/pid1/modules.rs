@@ -40,7 +40,7 @@ pub(crate) fn load_one(directory: &[u8], file: &[u8]) {
 /// Returns whether the module of a file is loaded or built in.
 pub(crate) fn is_loaded(file: &[u8]) -> bool {
     let mut path = Path::new();
-    let name = file.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let name = split(file, b'/').last().unwrap_or_default();
     let name = split(name, b'.').next().unwrap_or_default();
     path.join(b"/sys/module", name);
     path.replace(b'-', b'_');

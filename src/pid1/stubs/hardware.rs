@@ -1,7 +1,23 @@
 //! Without the feature: only the modules of the list are loaded.
 
-use crate::machine::{Machine, Phase};
+use core::mem::MaybeUninit;
 
-pub(crate) fn load(machine: &mut Machine<'_>) {
-    machine.phase = Phase::DriversLoaded;
+use whit::error::Errno;
+
+use crate::machine::Machine;
+use crate::sys::fd;
+
+pub(crate) fn load(_: &mut Machine<'_>) {}
+
+pub(crate) fn handle_events(machine: &mut Machine<'_>) -> bool {
+    let mut received = false;
+    let mut buffer = [MaybeUninit::uninit(); 64];
+    while let Some(uevents) = &machine.uevents {
+        match fd::receive(uevents, &mut buffer) {
+            // ENOBUFS: events were lost, any device may have changed.
+            Ok(_) | Err(Errno::NOBUFS) => received = true,
+            Err(_) => break,
+        }
+    }
+    received
 }

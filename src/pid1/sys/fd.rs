@@ -17,7 +17,7 @@ use linux_raw_sys::ioctl::{
     FIFREEZE, RNDADDENTROPY, TCFLSH, TCGETS, TCSETS, TCXONC, TIOCGPTPEER, TIOCGWINSZ, TIOCOUTQ, TIOCSCTTY, TIOCSPGRP,
     TIOCSPTLCK, TIOCSWINSZ,
 };
-use linux_raw_sys::net::{AF_NETLINK, MSG_DONTWAIT};
+use linux_raw_sys::net::{AF_NETLINK, MSG_DONTWAIT, MSG_PEEK};
 use rustix::fs::OFlags;
 use rustix::net::{AddressFamily, SocketType};
 use whit::error::Errno;
@@ -302,6 +302,13 @@ pub(crate) fn receive<'a>(fd: &Fd, buffer: &'a mut [MaybeUninit<u8>]) -> Result<
     let received = unsafe { sc::syscall!(RECVFROM, raw(fd), buffer.as_mut_ptr(), buffer.len(), MSG_DONTWAIT, 0, 0) };
     let length = result(received)?;
     Ok(written(buffer, length))
+}
+
+/// Returns whether a socket has a message, or an error: recv(2) of no bytes with MSG_PEEK.
+pub(crate) fn has_message(fd: &Fd) -> bool {
+    // SAFETY: no bytes are written.
+    let received = unsafe { sc::syscall!(RECVFROM, raw(fd), 0, 0, MSG_DONTWAIT | MSG_PEEK, 0, 0) };
+    result(received) != Err(Errno::AGAIN)
 }
 
 /// An interface's name with its NUL (include/uapi/linux/if.h).

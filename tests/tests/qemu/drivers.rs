@@ -4,7 +4,9 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::json;
 use whit_tests::debian::{all_cloud_kernels, cloud_kernels, kernel};
+use whit_tests::disks::Disks;
 use whit_tests::whole::{Guest, busybox_disk, unpacked};
 use whit_tests::{init, tool};
 use whit_tools::compress::Compression;
@@ -26,19 +28,23 @@ fn initramfs(folder: &Path, kernel: &Kernel, set: For) -> PathBuf {
     path
 }
 
-/// Boots to a lease and a root on this hardware; returns the lines of the console, among them the loaded modules.
-fn boot(kernel: &Kernel, initramfs: &Path, board: Board, disk: DiskInterface, nic: Nic) -> Vec<String> {
-    let command = CommandLine::new(unpacked(kernel))
+/// Returns an emulated machine with this initramfs.
+fn hardware(kernel: &Kernel, initramfs: &Path) -> CommandLine {
+    CommandLine::new(unpacked(kernel))
         .initrd(initramfs)
         .accelerator(Accelerator::Tcg)
         .memory_mib(1024)
+        .append("console=ttyS0 loglevel=4 panic=-1 cryptomgr.notests no_timer_check")
+}
+
+/// Boots to a lease and a root on this hardware; returns the lines of the console, among them the loaded modules.
+fn boot(kernel: &Kernel, initramfs: &Path, board: Board, disk: DiskInterface, nic: Nic) -> Vec<String> {
+    let command = hardware(kernel, initramfs)
         .board(board)
         .nic(nic)
         .disk(disk, busybox_disk())
         .snapshot()
-        .append(
-            "console=ttyS0 loglevel=4 panic=-1 cryptomgr.notests no_timer_check whit.net=require whit.net.timeout=60",
-        )
+        .append("whit.net=require whit.net.timeout=60")
         .append(&format!("root={} {SHOW}", disk.first_device()));
     let mut guest = Guest::start(&command);
     guest.line("shown");
@@ -65,6 +71,50 @@ fn one_initramfs_boots_every_machine_and_loads_only_its_drivers() {
         assert!(drivers.iter().all(&is_loaded), "{drivers:?}: {console:#?}");
         assert!(!others.iter().any(is_loaded), "{others:?}: {console:#?}");
     }
+}
+
+/// The bus mmc has no file `modalias`: its devices have the property MODALIAS alone.
+#[test]
+#[ignore = "needs QEMU, Debian's archive and mkfs programs: cargo selftest runs it"]
+fn an_sd_card_is_a_root() {
+    let kernel = kernel(Flavour::Generic, None);
+    let disks = Disks::new();
+    let ext4 = disks.formatted("ext4", 64, &["mkfs.ext4", "-q"]);
+    let command = hardware(&kernel, &initramfs(&disks.tree(), &kernel, For::BareMetal))
+        .append("root=/dev/mmcblk0 whit.net=off")
+        .option("-device", "sdhci-pci")
+        .option("-drive", format!("if=none,id=card,format=raw,file={}", ext4.display()))
+        .option("-device", "sd-card,drive=card")
+        .nic(Nic::None)
+        .snapshot();
+    let mut guest = Guest::start(&command);
+    guest.line("whit: root /dev/mmcblk0 on /mnt");
+    guest.end();
+}
+
+/// The machine has a USB controller, whose driver is loaded at the boot; the drivers of the devices are not.
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn a_card_and_a_keyboard_that_come_while_the_workload_runs_get_drivers() {
+    let kernel = kernel(Flavour::Generic, None);
+    let folder = tempfile::tempdir_in(workspace::target()).unwrap();
+    let workload = r#"entrypoint=/bin/sh -- -c "echo running; until grep -q 'USB Keyboard' /proc/bus/input/devices && grep -q usbhid /proc/modules; do sleep 1; done; echo pressed""#;
+    let command = hardware(&kernel, &initramfs(folder.path(), &kernel, For::BareMetal))
+        .disk(DiskInterface::Virtio, busybox_disk())
+        .nic(Nic::None)
+        .option("-device", "qemu-xhci")
+        .option("-netdev", "user,id=late")
+        .append(&format!("root=/dev/vda whit.net=bg {workload}"))
+        .snapshot();
+    let mut guest = Guest::start(&command);
+    guest.line("running");
+    for device in [json!({ "driver": "usb-net", "netdev": "late" }), json!({ "driver": "usb-kbd" })] {
+        guest.machine().execute("device_add", &device).unwrap();
+    }
+    guest.line("10.0.2.15/24");
+    guest.line("pressed");
+    guest.line("whit: exit 0");
+    guest.end();
 }
 
 #[test]

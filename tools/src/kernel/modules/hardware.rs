@@ -1,7 +1,7 @@
 //! Drivers for hardware that is only known at boot: sets of modules, and the index from which the init loads modules by
 //! device.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -199,7 +199,8 @@ impl Modules {
         })
     }
 
-    /// Makes the index of those modules `names` that have a device pattern, with their dependencies.
+    /// Makes the index of those modules `names` that have a device pattern, and of their dependencies that have one: a bus of a card
+    /// reader may be a module that others need, and a device of its own.
     ///
     /// # Errors
     /// A missing module; a dependency cycle; a file that is not a module.
@@ -207,8 +208,13 @@ impl Modules {
         // The directory of the files in the initramfs.
         let index = format!("/lib/modules/{}\n", self.version()).into_bytes();
         let mut drivers = Drivers { index, ..Drivers::default() };
-        let mut modules = BTreeSet::new();
+        let mut modules = BTreeMap::new();
         for name in names {
+            if !self.index.patterns(name)?.is_empty() {
+                modules.extend(self.closure(&[name])?.load.into_iter().map(|module| (module.name, module.below)));
+            }
+        }
+        for name in modules.keys() {
             let patterns = self.index.patterns(name)?;
             if patterns.is_empty() {
                 continue;
@@ -224,7 +230,6 @@ impl Modules {
                 drivers.index.extend([b" ", pattern.as_bytes(), b"\n"].concat());
                 drivers.patterns += 1;
             }
-            modules.extend(load.into_iter().map(|module| (module.name, module.below)));
         }
         for (name, below) in modules {
             drivers.firmware.extend(self.index.modinfo(&name)?.firmware.iter().cloned());

@@ -196,6 +196,26 @@ fn drivers_have_an_index_of_their_patterns_and_dependencies() {
     }
 }
 
+/// As with rtsx_pci, which rtsx_pci_sdmmc needs: its device is on PCI, and makes that of the other.
+#[test]
+fn a_dependency_is_in_the_index_with_its_own_patterns() {
+    let directory = unpacked(&[
+        ("kernel/drivers/mmc/reader.ko", b"depends=bus\0alias=platform:reader\0"),
+        ("kernel/drivers/misc/bus.ko", b"depends=core\0alias=pci:v00000001d00000002sv*sd*bc*sc*i*\0"),
+        ("kernel/lib/core.ko", b"alias=crypto-core\0"),
+    ]);
+    let modules = Modules::open(directory.path()).unwrap();
+    let index = String::from_utf8(modules.drivers(&["reader".to_owned()]).unwrap().index).unwrap();
+    let lines: Vec<&str> = index.lines().skip(1).collect();
+    let expected = [
+        "kernel/lib/core.ko kernel/drivers/misc/bus.ko",
+        " pci:v00000001d00000002*",
+        "kernel/lib/core.ko kernel/drivers/misc/bus.ko kernel/drivers/mmc/reader.ko",
+        " platform:reader",
+    ];
+    assert_eq!(lines, expected);
+}
+
 #[test]
 fn patterns_are_read_from_depmods_files() {
     let directory = depmod(
