@@ -8,7 +8,7 @@ use xtask::workspace;
 use crate::steps::Tier;
 
 /// The programs of other projects that the tests run.
-const PROGRAMS: [Program; 26] = [
+const PROGRAMS: [Program; 27] = [
     QEMU,
     Program { name: "bsdtar", package: "libarchive-tools" },
     Program { name: "busybox", package: "busybox-static" },
@@ -29,6 +29,7 @@ const PROGRAMS: [Program; 26] = [
     Program { name: "mksquashfs", package: "squashfs-tools" },
     Program { name: "modinfo", package: "kmod" },
     Program { name: "mount", package: "mount" },
+    Program { name: "openssl", package: "openssl" },
     Program { name: "rpmbuild", package: "rpm" },
     Program { name: "sfdisk", package: "fdisk" },
     Program { name: "strace", package: "strace" },
