@@ -1,13 +1,18 @@
 //! Writes a GUID partition table (UEFI specification, section 5.3) with one partition, and finds the root partition in one.
+//! [`Existing`] is any table, which moves to a disk of another size.
 //!
 //! The disk has a protective MBR, the table, one partition of the root type of the Discoverable Partitions Specification
 //! (used by systemd and others), and the backup table at the end. Sectors have 512 bytes.
 #![forbid(unsafe_code)]
 
+mod existing;
+
 use std::hash::Hasher as _;
 
 use flate2::Crc;
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
+
+pub use existing::{Existing, Refused};
 
 /// Bytes of a sector.
 const SECTOR: u64 = 512;

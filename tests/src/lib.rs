@@ -10,6 +10,7 @@ pub mod disks;
 pub mod documents;
 mod executable;
 pub mod fuzz;
+pub mod http;
 pub mod images;
 pub mod namespace;
 mod once;

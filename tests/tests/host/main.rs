@@ -16,6 +16,7 @@ mod mkcpio;
 mod mkraw;
 mod outputs;
 mod packages;
+mod put;
 mod runvm;
 mod shares;
 mod status;

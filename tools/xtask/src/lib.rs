@@ -1,6 +1,6 @@
 //! Tasks of the repository: builds, demo, checks and measurements of whit. None of them is installed.
 //!
-//! The programs are `build-init`, `demo`, `selftest`, `coverage`, `dist`, `record` and `bootbench`; two more benchmarks are workspaces
+//! The programs are `build-init`, `build-put`, `demo`, `selftest`, `coverage`, `dist`, `record` and `bootbench`; two more benchmarks are workspaces
 //! of their own.
 #![forbid(unsafe_code)]
 
@@ -9,4 +9,5 @@ pub mod crates;
 pub mod elf;
 pub mod images;
 pub mod init;
+pub mod put;
 pub mod workspace;

@@ -29,6 +29,7 @@ const PROGRAMS: [Program; 27] = [
     Program { name: "mksquashfs", package: "squashfs-tools" },
     Program { name: "modinfo", package: "kmod" },
     Program { name: "mount", package: "mount" },
+    Program { name: "openssl", package: "openssl" },
     Program { name: "podman", package: "podman" },
     Program { name: "rpmbuild", package: "rpm" },
     Program { name: "sfdisk", package: "fdisk" },

@@ -1,0 +1,118 @@
+//! After a disk is written: reboot, power off, or another kernel by kexec_file_load(2).
+
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2, sync};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use rustix::system::{RebootCommand, reboot};
+
+use crate::options::{Options, Then};
+use crate::sys;
+use crate::target::Target;
+
+/// File systems that are tried for a partition.
+const FILE_SYSTEMS: [&str; 7] = ["ext4", "xfs", "btrfs", "vfat", "erofs", "squashfs", "f2fs"];
+
+/// A file that is loaded: of the running system, or of a partition of the written disk.
+#[derive(Debug, PartialEq, Eq)]
+enum Place<'a> {
+    File(&'a str),
+    Partition(u32, &'a str),
+}
+
+impl<'a> Place<'a> {
+    /// Parses `FILE` or `NUMBER:PATH`; 0 is the disk itself.
+    fn parse(text: &'a str) -> Self {
+        let parts = text.split_once(':').and_then(|(number, path)| Some((number.parse().ok()?, path)));
+        parts.map_or(Self::File(text), |(number, path)| Self::Partition(number, path))
+    }
+
+    fn open(&self, target: &Target) -> Result<File, String> {
+        match self {
+            Self::File(path) => File::open(path).map_err(|error| format!("{path}: {error}")),
+            Self::Partition(number, path) => in_partition(target, *number, path),
+        }
+    }
+}
+
+/// Loads the kernel of `--then kexec`. The descriptors of the files are read by the kernel, and nothing stays mounted.
+///
+/// # Errors
+/// One line.
+pub fn load(options: &Options, target: &Target) -> Result<(), String> {
+    let Some(kernel_name) = &options.kernel else { return Ok(()) };
+    let kernel = Place::parse(kernel_name).open(target)?;
+    let initramfs = options.initrd.as_deref().map(|name| Place::parse(name).open(target)).transpose()?;
+    let append = CString::new(options.append.as_str()).map_err(|_| "--append: a NUL character")?;
+    let loaded = sys::load_kernel(kernel.as_fd(), initramfs.as_ref().map(|file| file.as_fd()), &append);
+    loaded.map_err(|error| format!("{kernel_name}: kexec_file_load: {error}"))
+}
+
+/// Opens a file in a partition, which is mounted read-only meanwhile.
+fn in_partition(target: &Target, number: u32, path: &str) -> Result<File, String> {
+    let device = device(target, number)?;
+    let folder = std::env::temp_dir().join(format!("put-{}", std::process::id()));
+    fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let flags = MountFlags::RDONLY | MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC;
+    let mounted = FILE_SYSTEMS.iter().any(|kind| mount(&device, &folder, *kind, flags, None).is_ok());
+    let opened = if mounted {
+        let root = File::open(&folder).map_err(|error| error.to_string());
+        root.and_then(|root| {
+            let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+            let file = openat2(root, path.trim_start_matches('/'), OFlags::RDONLY, Mode::empty(), resolve);
+            file.map(File::from).map_err(|error| format!("{number}:{path}: {error}"))
+        })
+    } else {
+        Err(format!("{}: no file system of {}", device.display(), FILE_SYSTEMS.join(", ")))
+    };
+    if mounted {
+        // The open file keeps it until the kernel has read it.
+        let _ = unmount(&folder, UnmountFlags::DETACH);
+    }
+    let _ = fs::remove_dir(&folder);
+    opened
+}
+
+/// Returns the device of a partition, by the name that the kernel gives it.
+fn device(target: &Target, number: u32) -> Result<PathBuf, String> {
+    let missing = || format!("{}: there is no partition {number}", target.path.display());
+    let folder = target.folder.as_ref().and_then(|folder| fs::canonicalize(folder).ok()).ok_or_else(missing)?;
+    let name = folder.file_name().ok_or_else(missing)?.to_string_lossy().into_owned();
+    if number == 0 {
+        return Ok(Path::new("/dev").join(name));
+    }
+    // block/genhd.c, disk_name(): a `p` after a name that ends in a digit.
+    let separator = if name.ends_with(|last: char| last.is_ascii_digit()) { "p" } else { "" };
+    let device = Path::new("/dev").join(format!("{name}{separator}{number}"));
+    if device.exists() { Ok(device) } else { Err(missing()) }
+}
+
+/// Ends the machine as requested; returns if the program just ends, or with an error.
+///
+/// # Errors
+/// One line.
+pub fn end(then: Then) -> Result<(), String> {
+    let command = match then {
+        Then::Exit => return Ok(()),
+        Then::Reboot => RebootCommand::Restart,
+        Then::PowerOff => RebootCommand::PowerOff,
+        Then::Kexec => RebootCommand::Kexec,
+    };
+    sync();
+    reboot(command).map_err(|error| format!("reboot: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_files_or_partitions() {
+        assert_eq!(Place::parse("/boot/vmlinuz"), Place::File("/boot/vmlinuz"));
+        assert_eq!(Place::parse("2:/boot/vmlinuz"), Place::Partition(2, "/boot/vmlinuz"));
+        assert_eq!(Place::parse("a:b"), Place::File("a:b"));
+    }
+}

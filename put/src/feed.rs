@@ -1,0 +1,163 @@
+//! The source of the image, read and hashed in a thread of its own.
+
+use std::fs::File;
+use std::io::{self, BufRead, Read};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use minisign_verify::{PublicKey, Signature};
+use ring::digest::{Context, SHA256};
+
+use crate::net::Net;
+use crate::net::download::Download;
+use crate::net::url::Url;
+use crate::progress::Progress;
+
+/// Bytes of a buffer, and buffers that are in use.
+const BUFFER: usize = 256 << 10;
+const BUFFERS: usize = 6;
+
+/// An open source.
+pub struct Source {
+    reader: Box<dyn Read + Send>,
+    /// Its name in messages.
+    pub name: String,
+    /// Its length, if that is known.
+    pub total: Option<u64>,
+    /// Whether a cut would be noticed: a file's end is its end.
+    pub has_end: bool,
+}
+
+impl Source {
+    /// Opens `-`, an address or a file.
+    ///
+    /// # Errors
+    /// One line.
+    pub fn open(net: &Arc<Net>, name: &str) -> Result<Self, String> {
+        let name = name.to_owned();
+        if name == "-" {
+            let name = "standard input".into();
+            return Ok(Self { reader: Box::new(io::stdin()), name, total: None, has_end: true });
+        }
+        if Url::is_one(&name) {
+            let download = Download::open(net, &Url::parse(&name)?)?;
+            let (total, has_end) = (download.total(), download.has_end());
+            return Ok(Self { total, has_end, reader: Box::new(download), name });
+        }
+        let at = |error: io::Error| format!("{name}: {error}");
+        let file = File::open(&name).map_err(at)?;
+        let status = file.metadata().map_err(at)?;
+        if status.is_dir() {
+            return Err(format!("{name}: a directory: put needs an image"));
+        }
+        let total = status.is_file().then_some(status.len());
+        Ok(Self { reader: Box::new(file), total, has_end: true, name })
+    }
+}
+
+/// The public key and the signature of a source.
+pub struct Signed {
+    /// minisign's public key.
+    pub key: PublicKey,
+    /// The signature of the source as it is downloaded.
+    pub signature: Signature,
+}
+
+/// Properties of the whole source.
+pub struct Read256 {
+    /// Its SHA-256 digest.
+    pub sha256: [u8; 32],
+    /// Whether its signature is right; `None` without one.
+    pub is_signed: Option<bool>,
+}
+
+/// The receiving end of the thread.
+pub struct Feed {
+    filled: Receiver<io::Result<Vec<u8>>>,
+    emptied: Sender<Vec<u8>>,
+    buffer: Vec<u8>,
+    at: usize,
+    is_ended: bool,
+}
+
+impl Feed {
+    /// Starts to read a source.
+    pub fn start(source: Source, signed: Option<Signed>, progress: &Arc<Progress>) -> (Self, JoinHandle<Read256>) {
+        let (send_filled, filled) = sync_channel(BUFFERS);
+        let (emptied, receive_emptied) = channel();
+        let progress = Arc::clone(progress);
+        let thread = thread::spawn(move || read(source.reader, signed, &progress, &send_filled, &receive_emptied));
+        (Self { filled, emptied, buffer: Vec::new(), at: 0, is_ended: false }, thread)
+    }
+}
+
+/// Reads until the end, an error, or a dropped receiver.
+fn read(
+    mut reader: impl Read,
+    signed: Option<Signed>,
+    progress: &Progress,
+    filled: &SyncSender<io::Result<Vec<u8>>>,
+    emptied: &Receiver<Vec<u8>>,
+) -> Read256 {
+    let mut digest = Context::new(&SHA256);
+    let mut verifier = signed.as_ref().map(|signed| signed.key.verify_stream(&signed.signature));
+    loop {
+        let mut buffer = emptied.try_recv().unwrap_or_default();
+        buffer.clear();
+        let result = reader.by_ref().take(BUFFER as u64).read_to_end(&mut buffer);
+        if !buffer.is_empty() {
+            digest.update(&buffer);
+            if let Some(Ok(verifier)) = &mut verifier {
+                verifier.update(&buffer);
+            }
+            progress.received.fetch_add(buffer.len() as u64, Relaxed);
+        }
+        let is_last = buffer.is_empty();
+        if !is_last && filled.send(Ok(buffer)).is_err() {
+            break;
+        }
+        match result {
+            Err(error) => {
+                let _ = filled.send(Err(error));
+                break;
+            }
+            Ok(_) if is_last => break,
+            Ok(_) => {}
+        }
+    }
+    let mut sha256 = [0; 32];
+    sha256.copy_from_slice(digest.finish().as_ref());
+    let is_signed = verifier.map(|verifier| verifier.is_ok_and(|mut verifier| verifier.finalize().is_ok()));
+    Read256 { sha256, is_signed }
+}
+
+impl BufRead for Feed {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.at == self.buffer.len() && !self.is_ended {
+            match self.filled.recv() {
+                Ok(buffer) => {
+                    let _ = self.emptied.send(std::mem::replace(&mut self.buffer, buffer?));
+                    self.at = 0;
+                }
+                Err(_) => self.is_ended = true,
+            }
+        }
+        Ok(&self.buffer[self.at..])
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.at = (self.at + count).min(self.buffer.len());
+    }
+}
+
+impl Read for Feed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let available = self.fill_buf()?;
+        let count = available.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&available[..count]);
+        self.consume(count);
+        Ok(count)
+    }
+}

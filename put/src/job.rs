@@ -1,0 +1,301 @@
+//! One run, in the order that the library's page promises.
+
+use std::fs;
+use std::io::{self, BufRead as _, Read};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use minisign_verify::{PublicKey, Signature};
+
+use crate::bmap::{self, Map};
+use crate::decode::{self, Format};
+use crate::feed::{Feed, Read256, Signed, Source};
+use crate::net::url::Url;
+use crate::net::{Net, download};
+use crate::options::{Options, Then};
+use crate::progress::{Form, Progress, Reports};
+use crate::report::Reporter;
+use crate::table::Table;
+use crate::target::{Choice, Target};
+use crate::write::{BLOCK, Writer, Written};
+use crate::{booty, ending};
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+const ATTEMPTS: u32 = 5;
+/// Limit for a signature: four lines.
+const MAX_SIGNATURE: u64 = 4 << 10;
+
+/// Writes the image, and ends the machine as requested.
+///
+/// # Errors
+/// One line.
+pub fn run(mut options: Options) -> Result<(), String> {
+    let timeout = options.timeout.unwrap_or(TIMEOUT);
+    let form = options.progress.unwrap_or_else(Form::of_terminal);
+    let attempts = options.attempts.unwrap_or(ATTEMPTS);
+    let net = Arc::new(Net::new(timeout, attempts, options.authorities.clone(), form != Form::None));
+    if let Some(address) = options.booty.clone() {
+        booty::fetch(&net, &address, &mut options)?;
+    }
+    // Mistakes that are found before the disk is touched.
+    let key = options.minisign.as_deref().map(public_key).transpose()?;
+    let choice = Choice::parse(&options.disk)?;
+    let mut reporter = Reporter::new(options.report.as_deref(), &net, &options.source)?;
+    let path = choice.find(Path::new("/sys"))?;
+    let target = Arc::new(Target::open(&path)?);
+    reporter.set_target(&target);
+    if options.is_dry_run {
+        println!("{} would be written to {} ({} bytes)", options.source, path.display(), target.size);
+        return Ok(());
+    }
+    reporter.send("started", []);
+    let mut reports = Reports::new(form);
+    let result = write(&options, &net, &target, key, &mut reports);
+    reports.end();
+    let summary = result.inspect_err(|error| {
+        // The ends were not written, or are wrong.
+        let wiped = target.wipe_ends();
+        if let Err(error) = &wiped {
+            eprintln!("put: warning: {}: the partition tables are not wiped: {error}", path.display());
+        }
+        reporter.send("failed", [("error", error.as_str().into())]);
+    })?;
+    let hex: String = summary.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+    println!("{}: {} bytes in {} s, sha256 {hex}", path.display(), summary.length, reports.seconds());
+    if let Some(number) = summary.grown {
+        println!("{}: partition {number} extends to the end of the disk", path.display());
+    }
+    let loaded = if options.then == Then::Kexec { ending::load(&options, &target) } else { Ok(()) };
+    let fields = [("bytes", summary.length.into()), ("sha256", hex.into()), ("seconds", reports.seconds().into())];
+    reporter.send("written", fields);
+    loaded?;
+    ending::end(options.then)
+}
+
+/// What was written.
+struct Summary {
+    length: u64,
+    sha256: [u8; 32],
+    grown: Option<u32>,
+}
+
+fn write(
+    options: &Options,
+    net: &Arc<Net>,
+    target: &Arc<Target>,
+    key: Option<PublicKey>,
+    reports: &mut Reports,
+) -> Result<Summary, String> {
+    let at_disk = |error: io::Error| format!("{}: {error}", target.path.display());
+    target.wipe_ends().map_err(at_disk)?;
+    target.forget_partitions();
+    let map = options.bmap.as_deref().map(|name| block_map(net, name)).transpose()?;
+    let signed = key.map(|key| signature(net, options).map(|signature| Signed { key, signature })).transpose()?;
+    let has_digest = options.sha256.is_some() || signed.is_some();
+    if let Some(signed) = &signed {
+        let checked = signed.key.verify_stream(&signed.signature).map(drop);
+        checked.map_err(|error| format!("the signature of {}: {error}", options.source))?;
+    }
+    let source = Source::open(net, &options.source)?;
+    let (name, total, has_end) = (source.name.clone(), source.total, source.has_end);
+    let at_source = |message: &dyn std::fmt::Display| format!("{name}: {message}");
+    let progress = Arc::new(Progress::default());
+    let (mut feed, thread) = Feed::start(source, signed, &progress);
+    let front = feed.fill_buf().map_err(|error| error.to_string())?;
+    let format = Format::detect(&front[..front.len().min(decode::LOOKED_AT)]).map_err(|what| at_source(&what))?;
+    if format == Format::Raw {
+        if options.must_be_compressed {
+            return Err(at_source(&"not compressed by gzip, zstd or xz, as the configuration says it is"));
+        }
+        if !has_end && !has_digest {
+            let why = "the server does not state the length, so that a cut would not be noticed; pass --sha256";
+            return Err(at_source(&why));
+        }
+        if let Some(total) = total.filter(|total| *total > target.size) {
+            return Err(too_large(target, &format!("{total} bytes")));
+        }
+    }
+    let writer = Writer::start(target, map, &progress);
+    let table = {
+        let mut image = format.reader(&mut feed).map_err(|error| error.to_string())?;
+        let copied = copy(
+            &mut image,
+            &writer,
+            options,
+            target,
+            |table| check_growth(options, table),
+            || {
+                reports.step("write", &progress.received, total);
+            },
+        );
+        match copied {
+            Ok(table) => table,
+            Err(Failure::Source(error)) => return Err(message(&name, format, &error)),
+            Err(Failure::Image(message)) => return Err(at_source(&message)),
+            Err(Failure::Disk(message)) => return Err(message),
+            // The thread has the reason.
+            Err(Failure::Writer) => {
+                return Err(writer.finish().err().unwrap_or_else(|| "the writing thread ended".into()));
+            }
+        }
+    };
+    drain(&mut feed).map_err(|what| at_source(&what))?;
+    let written = writer.finish()?;
+    let read = thread.join().map_err(|_| "the reading thread panicked")?;
+    check(options, &name, &read)?;
+    written.read_back(target, &progress, reports)?;
+    complete(target, &written, &table)?;
+    let partitions = table.partitions();
+    if let Err(error) = target.announce(partitions.as_deref()) {
+        eprintln!("put: warning: {}: the kernel does not know the new partitions: {error}", target.path.display());
+    }
+    Ok(Summary { length: written.length, sha256: read.sha256, grown: table.grown })
+}
+
+/// Where a copy failed.
+enum Failure {
+    Source(io::Error),
+    Image(String),
+    Disk(String),
+    Writer,
+}
+
+/// Copies the image to the writer, block by block; returns its partition table.
+fn copy(
+    image: &mut dyn Read,
+    writer: &Writer,
+    options: &Options,
+    target: &Target,
+    check: impl Fn(&Table) -> Result<(), String>,
+    mut report: impl FnMut(),
+) -> Result<Table, Failure> {
+    let (mut table, mut length) = (None, 0);
+    loop {
+        let mut block = writer.block();
+        (&mut *image).take(BLOCK as u64).read_to_end(&mut block).map_err(Failure::Source)?;
+        if table.is_none() {
+            if block.is_empty() {
+                return Err(Failure::Image("it is empty".into()));
+            }
+            decode::check_raw(&block[..block.len().min(decode::LOOKED_AT)]).map_err(Failure::Image)?;
+            let read = Table::read(&block, target.size, target.sector, options.grow).map_err(Failure::Image)?;
+            check(&read).map_err(Failure::Image)?;
+            table = Some(read);
+        }
+        let is_last = block.len() < BLOCK;
+        length += block.len() as u64;
+        if length > target.size {
+            return Err(Failure::Disk(too_large(target, "more")));
+        }
+        if !block.is_empty() && !writer.send(block) {
+            return Err(Failure::Writer);
+        }
+        report();
+        if is_last {
+            return Ok(table.unwrap_or_default());
+        }
+    }
+}
+
+/// Reads what follows the compressed image: its end counts for the digest, and other data is refused.
+fn drain(feed: &mut Feed) -> Result<(), String> {
+    loop {
+        let rest = feed.fill_buf().map_err(|error| error.to_string())?;
+        if rest.is_empty() {
+            return Ok(());
+        }
+        if rest.iter().any(|byte| *byte != 0) {
+            return Err("other data follows the compressed image".into());
+        }
+        let count = rest.len();
+        feed.consume(count);
+    }
+}
+
+/// Checks the digest and the signature of the whole source.
+fn check(options: &Options, name: &str, read: &Read256) -> Result<(), String> {
+    let hex = |digest: &[u8; 32]| digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    if let Some(expected) = options.sha256.filter(|expected| *expected != read.sha256) {
+        return Err(format!("{name}: its sha256 is {}, expected: {}", hex(&read.sha256), hex(&expected)));
+    }
+    if read.is_signed == Some(false) {
+        return Err(format!("{name}: the signature is not one of this file by this key"));
+    }
+    Ok(())
+}
+
+/// Writes the ends of the disk.
+fn complete(target: &Target, written: &Written, table: &Table) -> Result<(), String> {
+    let mut front = written.front().to_vec();
+    let has_grown = table.is_fitted;
+    if has_grown {
+        table.write_front(&mut front);
+    }
+    written.complete(target, &front, table.back().filter(|_| has_grown))
+}
+
+fn check_growth(options: &Options, table: &Table) -> Result<(), String> {
+    match (options.grown_partition, table.last()) {
+        (Some(wanted), Some(last)) if wanted != last => {
+            Err(format!("growPartition: partition {wanted} is not the last one, which is {last}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn too_large(target: &Target, length: &str) -> String {
+    format!("{}: the disk has {} bytes, the image {length}", target.path.display(), target.size)
+}
+
+/// Describes a failed read: of the source, or of the decompressor.
+fn message(name: &str, format: Format, error: &io::Error) -> String {
+    let text = error.to_string();
+    match (format, error.kind()) {
+        _ if text.starts_with(name) => text,
+        (Format::Raw, _) => format!("{name}: {text}"),
+        (_, io::ErrorKind::UnexpectedEof) => format!("{name}: it ends in the middle"),
+        (Format::Gzip, _) => format!("{name}: damaged gzip data: {text}"),
+        (Format::Zstd, _) => format!("{name}: damaged zstd data: {text}"),
+        (Format::Xz, _) => format!("{name}: damaged xz data: {text}"),
+    }
+}
+
+/// Reads minisign's public key: its text, or a file.
+fn public_key(text: &str) -> Result<PublicKey, String> {
+    if let Ok(key) = PublicKey::from_base64(text) {
+        return Ok(key);
+    }
+    let file =
+        fs::read_to_string(text).map_err(|error| format!("--minisign {text}: neither a key nor a file: {error}"))?;
+    PublicKey::decode(&file).map_err(|error| format!("--minisign {text}: {error}"))
+}
+
+/// Fetches the signature of the image.
+fn signature(net: &Arc<Net>, options: &Options) -> Result<Signature, String> {
+    let name = match &options.signature {
+        Some(name) => name.clone(),
+        None if Url::is_one(&options.source) => Url::parse(&options.source)?.with_suffix(".minisig").to_string(),
+        None if options.source == "-" => return Err("--minisign: for standard input pass --signature".into()),
+        None => format!("{}.minisig", options.source),
+    };
+    let bytes = small_file(net, &name, MAX_SIGNATURE)?;
+    Signature::decode(&String::from_utf8_lossy(&bytes)).map_err(|error| format!("{name}: no signature: {error}"))
+}
+
+fn block_map(net: &Arc<Net>, name: &str) -> Result<Map, String> {
+    let bytes = small_file(net, name, bmap::MAX_BYTES)?;
+    Map::parse(&String::from_utf8_lossy(&bytes)).map_err(|error| format!("{name}: {error}"))
+}
+
+/// Reads a file, here or on a server.
+fn small_file(net: &Arc<Net>, name: &str, limit: u64) -> Result<Vec<u8>, String> {
+    if Url::is_one(name) {
+        let found = download::small_file(net, &Url::parse(name)?, limit)?;
+        return found.ok_or_else(|| format!("{name}: there is no such file"));
+    }
+    let at = |error: io::Error| format!("{name}: {error}");
+    let mut bytes = Vec::new();
+    fs::File::open(name).map_err(at)?.take(limit + 1).read_to_end(&mut bytes).map_err(at)?;
+    if bytes.len() as u64 > limit { Err(format!("{name}: more than {limit} bytes")) } else { Ok(bytes) }
+}
