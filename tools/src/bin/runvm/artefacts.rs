@@ -11,7 +11,7 @@ use whit_tools::cli::output::{self, Output};
 use whit_tools::cli::temporary::Temporary;
 use whit_tools::compress::Compression;
 use whit_tools::disk::ext4::Size;
-use whit_tools::disk::image::{self, Choice, Options};
+use whit_tools::disk::image::{self, Choice, Options, Platform};
 use whit_tools::initramfs::{self, Memory, Packing, Recipe};
 use whit_tools::kernel::config::Config;
 use whit_tools::runrecord::RunRecord;
@@ -330,7 +330,7 @@ fn cached_disk(arguments: &Arguments, cache: &Cache, image: &Path) -> Result<Pat
 
 fn build(arguments: &Arguments, image: &Path, output: &mut Output) -> Result<(), String> {
     let file = File::open(image).map_err(|error| describe(image, &error))?;
-    let summary = image::build_file(&file, &Choice::default(), output.file(), |input| {
+    let summary = image::build_file(&file, &choice(), output.file(), |input| {
         let record = input.config().map(RunRecord::encode).transpose();
         let run_record = record.map_err(|error| Failure(error.to_string()))?.unwrap_or_default();
         let size = arguments.free.map_or(Size::Auto, Size::Free);
@@ -341,6 +341,11 @@ fn build(arguments: &Arguments, image: &Path, output: &mut Output) -> Result<(),
         log(&describe(image, &format!("ignored: {after}")));
     }
     Ok(())
+}
+
+/// Prefers an image for the machine, which need not be of the host's kind.
+fn choice() -> Choice {
+    Choice { preferred: Platform::of_machine(), ..Choice::default() }
 }
 
 /// Why a disk is not made.
