@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{XattrFlags, getxattr, setxattr};
 use whit_tools::archive::segment;
@@ -36,6 +37,8 @@ pub(crate) struct Artefacts {
     pub(crate) has_button: bool,
     /// Whether the init connects the workload's streams to a port.
     pub(crate) has_streams: bool,
+    /// The time that the init waits from the stop signal to SIGKILL.
+    pub(crate) grace: Duration,
     /// The initramfs, if it was made only for this run.
     pub(crate) temporary: Option<Temporary>,
 }
@@ -70,7 +73,7 @@ fn given(arguments: &Arguments, append: &str, kernel: &Path, initrd: &Path) -> R
     let init = segment::init(initrd).unwrap_or_default();
     let has_streams = takes_streams(arguments) && initramfs::has_streams(&init);
     let record = record(arguments, &shares, before.as_deref().unwrap_or_default(), has_streams)?;
-    check::check(append, &record, &image_files(arguments, arguments.disk.as_deref()))?;
+    let grace = check::check(append, &record, &image_files(arguments, arguments.disk.as_deref()))?;
     let temporary = if record == before.as_deref().unwrap_or_default() || record.is_empty() {
         None
     } else {
@@ -85,6 +88,7 @@ fn given(arguments: &Arguments, append: &str, kernel: &Path, initrd: &Path) -> R
         shares,
         has_button: true,
         has_streams,
+        grace,
         temporary,
     })
 }
@@ -124,7 +128,7 @@ fn from_image(arguments: &Arguments, append: &str, image: &Path) -> Result<Artef
         None => Some((cached_disk(arguments, &cache, image)?, false)),
     };
     let path = disk.as_ref().map(|(path, _)| path.as_path());
-    check::check(append, &record, &image_files(arguments, path))?;
+    let grace = check::check(append, &record, &image_files(arguments, path))?;
     Ok(Artefacts {
         kernel: boot_file(arguments, Some(&cache), &kernel),
         initramfs: temporary.as_ref().map_or(base.as_path(), Temporary::path).to_owned(),
@@ -133,6 +137,7 @@ fn from_image(arguments: &Arguments, append: &str, image: &Path) -> Result<Artef
         shares,
         has_button: BUTTON.iter().all(|module| kernel.has(module)),
         has_streams,
+        grace,
         temporary,
     })
 }
