@@ -346,6 +346,27 @@ fn global_records_hold_until_they_are_reset() {
 }
 
 #[test]
+fn the_second_of_two_headers_for_one_entry_replaces_the_first() {
+    // As GNU tar and Go read them.
+    let record = |text: &str| member("x", b'x', "", format!("{} {text}\n", text.len() + 4).as_bytes());
+    let image = image(&[record("path=other"), record("uid=80000"), file("a", b"1")]);
+    assert_eq!(listing(&image), [("a".to_owned(), "1".to_owned())]);
+    assert_eq!(open(&image).metadata("/a").unwrap().uid(), 80_000);
+}
+
+#[test]
+fn a_name_that_ends_in_a_slash_is_a_directory_unless_it_has_content() {
+    assert_listing(
+        &[file("d/", b""), file("d/x", b"1"), file("f/", b"content")],
+        &[("d/", ""), ("d/x", "1"), ("f", "content")],
+    );
+    let Error::FileSystem(Ext4Error::Entry { problem, .. }) = refusal(&[file("/", b"content")]) else {
+        panic!("another error")
+    };
+    assert_eq!(problem, Problem::NamesADirectory);
+}
+
+#[test]
 fn times_that_ext4_cannot_hold_are_moved_and_counted() {
     let record = |text: &str| format!("{} {text}\n", text.len() + 4).into_bytes();
     let late = member("x", b'x', "", &record("mtime=99999999999"));
