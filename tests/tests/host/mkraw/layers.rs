@@ -384,6 +384,10 @@ fn whiteouts_hide_lower_layers_alone_wherever_they_are() {
     assert_eq!(both(&lower, &[file("x/a", b"new"), wh(".wh.x")]), ["b/ 640", "b/old 1", "x/ 755", "x/a new"]);
     assert_eq!(both(&lower, &[file("x/a", b"new"), wh(".wh..wh..opq")]), ["x/ 755", "x/a new"]);
     assert_eq!(both(&[file("x/old", b"1")], &[file("x/a", b"new"), wh(".wh.x")]), ["x/ 755", "x/a new"]);
+    // A hard link that a lower layer has too is one of this layer.
+    let lower = [file("c", b"1"), hard_link("b", "c")];
+    assert_eq!(both(&lower, &[hard_link("b", "c"), wh(".wh.b")]), ["b 1", "c 1"]);
+    assert_eq!(both(&lower, &[hard_link("b", "b"), wh(".wh.c")]), ["b 1"]);
     let lower = [file("f", b"")];
     let error = refusal(&layout(&[archive::of(&lower), archive::of(&[file("f/x", b"")])], &[]));
     assert!(error.ends_with("f/x: one of its parents is not a directory"), "{error}");

@@ -13,7 +13,7 @@ use super::{Builder, Error, Problem, path, tree};
 pub(super) struct Layer {
     /// Nodes and names with lower numbers belong to lower layers.
     first_node: u32,
-    first_name: u32,
+    pub(super) first_name: u32,
     /// Directories of lower layers for which this layer has an entry.
     described: HashSet<NodeId>,
     /// A whiteout came after an entry whose path led through a symbolic link.

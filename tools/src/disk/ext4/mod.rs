@@ -265,7 +265,9 @@ impl<'a> Builder<'a> {
             return Err(entry(path, Problem::LinkToDirectory));
         }
         let Place::Name(parent, name) = self.place(path)? else { return Err(entry(path, Problem::NamesADirectory)) };
-        if self.tree.find(parent, name) == Some(node) {
+        // The same link of a lower layer becomes one of this layer, which a whiteout of it does not hide.
+        let first = self.layer.first_name;
+        if self.tree.find_name(parent, name).is_some_and(|(number, found)| found == node && number >= first) {
             return Ok(());
         }
         // Keeps the target if the link replaces a directory that contains it.
