@@ -8,7 +8,7 @@ use ext4_view::Ext4;
 use whit_tests::archive;
 use whit_tests::snapshot::{self, Rest, Seen, Snapshot, assert_same};
 use whit_tests::tree::make_tree;
-use whit_tools::disk::ext4::{Error as Ext4Error, Problem};
+use whit_tools::disk::ext4::{Error as Ext4Error, PathProblem, Problem};
 use whit_tools::disk::image::{Error, Options};
 
 use super::kernel::extract;
@@ -232,8 +232,8 @@ fn entries_that_ext4_cannot_hold_are_refused_by_name() {
     let long = "n".repeat(256);
     for (members, path, problem) in [
         (vec![file(&long, b"")], long.as_str(), Problem::NameTooLong),
-        (vec![file("f", b""), file("f/x", b"")], "f/x", Problem::NotADirectory),
-        (vec![symlink("l", "l"), file("l/x", b"")], "l/x", Problem::SymlinkLoop),
+        (vec![file("f", b""), file("f/x", b"")], "f/x", PathProblem::NotADirectory.into()),
+        (vec![symlink("l", "l"), file("l/x", b"")], "l/x", PathProblem::SymlinkLoop.into()),
         (vec![directory("d"), hard_link("h", "d")], "h", Problem::LinkToDirectory),
         (vec![directory("d"), file("d/..", b"")], "d/..", Problem::NamesADirectory),
     ] {

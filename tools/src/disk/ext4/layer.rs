@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use super::tree::NodeId;
-use super::{Builder, Error, Problem, path, tree};
+use super::{Builder, Error, PathProblem, Problem, path, tree};
 
 /// The layer that is being applied.
 #[derive(Default)]
@@ -102,7 +102,7 @@ impl Builder<'_> {
                 Err(super::entry(path, Problem::HiddenLate))
             }
             Ok(found) => Ok(found),
-            Err(Problem::NotADirectory) => Ok(None),
+            Err(Problem::Path(PathProblem::NotADirectory)) => Ok(None),
             Err(problem) => Err(super::entry(path, problem)),
         }
     }

@@ -42,6 +42,7 @@ mod writer;
 use std::collections::HashMap;
 use std::fs::File;
 
+pub use crate::archive::paths::Problem as PathProblem;
 pub use error::{Error, Problem};
 pub use file::FileWriter;
 pub use finish::{Finish, Totals};
@@ -390,7 +391,7 @@ impl Linker for Links<'_, '_> {
         let (resolver, mut scope) = self.0.scope();
         match resolver.directory(&mut scope, parents) {
             Ok(directory) => Ok(directory.map(|directory| (directory, name.to_vec()))),
-            Err(Problem::NotADirectory | Problem::SymlinkLoop) => Ok(None),
+            Err(Problem::Path(PathProblem::NotADirectory | PathProblem::SymlinkLoop)) => Ok(None),
             Err(problem) => Err(entry(path, problem)),
         }
     }
