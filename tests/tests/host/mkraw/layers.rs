@@ -36,7 +36,7 @@ fn filter(program: &str, options: &[&str], input: &[u8]) -> Vec<u8> {
 }
 
 /// Returns the digest, computed by coreutils.
-fn digest(bytes: &[u8]) -> String {
+pub(super) fn digest(bytes: &[u8]) -> String {
     let hash = String::from_utf8(filter("sha256sum", &[], bytes)).unwrap();
     format!("sha256:{}", &hash[..64])
 }

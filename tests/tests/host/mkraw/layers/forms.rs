@@ -28,6 +28,31 @@ fn an_archive_may_have_links_folders_and_names_that_start_with_a_dot() {
     assert!(built.bytes() == build(&parts).unwrap().bytes());
 }
 
+/// Returns an archive as go-containerregistry writes it (pkg/v1/tarball: crane, kaniko, ko, Bazel): the configuration under its whole
+/// digest, compressed layers under the digits of theirs, `manifest.json` last. This is from its source; Debian has none of them.
+fn by_crane(layers: &[Vec<u8>]) -> Vec<u8> {
+    let config = super::config(layers, "amd64").to_string().into_bytes();
+    let config_name = super::digest(&config);
+    let stored: Vec<Vec<u8>> = layers.iter().map(|layer| filter("gzip", &["-c"], layer)).collect();
+    let names: Vec<String> = stored.iter().map(|layer| format!("{}.tar.gz", &super::digest(layer)[7..])).collect();
+    let manifest = json!([{"Config": config_name, "RepoTags": ["web:1"], "Layers": names}]).to_string();
+    let mut members = vec![file(&config_name, &config)];
+    members.extend(names.iter().zip(&stored).map(|(name, layer)| file(name, layer)));
+    members.push(file("manifest.json", manifest.as_bytes()));
+    archive::of(&members)
+}
+
+#[test]
+fn archives_of_crane_and_kaniko_are_read() {
+    let expected = build(&layout(&web(), &[])).unwrap();
+    let built = build_tar(&by_crane(&web()), &Choice::default()).unwrap();
+    assert!(built.bytes() == expected.bytes());
+    // kaniko stores an empty layer once, and lists it twice.
+    let empty = archive::of(&[]);
+    let layers = [web()[0].clone(), empty.clone(), web()[1].clone(), web()[2].clone(), empty];
+    assert_eq!(build_tar(&by_crane(&layers), &Choice::default()).unwrap().listing(), expected.listing());
+}
+
 /// Returns the folder that skopeo's `dir:` makes of a layout's parts.
 fn directory_of(layout: &Parts) -> Parts {
     let index: Value = serde_json::from_slice(&layout["index.json"]).unwrap();
