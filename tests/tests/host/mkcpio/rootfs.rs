@@ -216,8 +216,13 @@ fn cpio_unpacks_archives_of_other_programs_as_tar_does() {
             continue;
         }
         assert!(output.status.success(), "{name}");
-        let (_kept, found) = unpacked(&folder.path().join("out.cpio"));
+        let (_kept, mut found) = unpacked(&folder.path().join("out.cpio"));
         let mut expected = extracted(&archive);
+        // mkcpio adds these to the root.
+        for path in ["", "dev", "proc", "sys"] {
+            found.remove(path.as_bytes());
+            expected.remove(path.as_bytes());
+        }
         for (path, seen) in &mut expected {
             // What newc can hold. GNU tar gives directories of bsdtar's archives other times.
             seen.mtime.0 = seen.mtime.0.clamp(0, u32::MAX.into());
