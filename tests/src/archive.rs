@@ -1,6 +1,6 @@
 //! Archives: written by GNU tar from a directory, or built member by member where no tar writes such a member.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::commands::run_well;
@@ -11,6 +11,20 @@ pub const END: [u8; 1024] = [0; 1024];
 /// Returns the archive that GNU tar writes of a directory's content.
 pub fn of_directory(directory: &Path, options: &[&str]) -> Vec<u8> {
     run_well(Command::new("tar").arg("-cC").arg(directory).arg("--sort=name").args(options).arg("."))
+}
+
+/// Returns the archives of `golden/images`, which other programs wrote.
+pub fn golden_archives() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/images");
+    let files = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut archives: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|end| end == "zst")).collect();
+    archives.sort();
+    archives
+}
+
+/// Returns an archive's file name without its ends.
+pub fn name_of(archive: &Path) -> String {
+    archive.file_name().unwrap().to_str().unwrap().split('.').next().unwrap().to_owned()
 }
 
 /// Returns an archive of members.

@@ -6,6 +6,7 @@ mod geometry;
 mod kernel;
 mod layers;
 mod looking;
+mod others;
 mod partition;
 mod program;
 mod random;

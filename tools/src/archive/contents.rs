@@ -38,6 +38,11 @@ pub enum Incomplete {
         "has layers as docker saves them, but no manifest.json, which docker before 1.10 did not write; save the image again"
     )]
     NoManifest,
+    /// A manifest of docker's first version, in a folder of skopeo's `dir:`.
+    #[error(
+        "has a manifest.json of docker's schema 1, which is no longer made; convert it, as `skopeo copy --format oci` does"
+    )]
+    Schema1,
     /// An image in a folder of its own.
     #[error("has an image in layers in its folder {0}; give the content of that folder")]
     Below(String),
@@ -189,6 +194,13 @@ impl Marks {
                     return Ok(Contents::Directory);
                 }
             }
+            let is_here = |digest: &str| {
+                let (_, digits) = digest.split_once(':').unwrap_or_default();
+                is_digits(digits.as_bytes()) && parts.has(&format!("{prefix}{digits}"))
+            };
+            if blob_sums(&manifest).into_iter().any(is_here) {
+                return Err(Incomplete::Schema1);
+            }
         }
         if self.has_index
             && let Some(index) = document(parts, INDEX)
@@ -247,6 +259,12 @@ fn digests(document: &Value) -> Vec<&str> {
     listed.chain(document.get("config")).filter_map(|entry| entry.get("digest")?.as_str()).collect()
 }
 
+/// Returns the digests in a manifest of version 1.
+fn blob_sums(document: &Value) -> Vec<&str> {
+    let layers = document.get("fsLayers").and_then(Value::as_array).into_iter().flatten();
+    layers.filter_map(|layer| layer.get("blobSum")?.as_str()).collect()
+}
+
 /// Returns a relative name without `./` before it.
 fn plain(name: &str) -> &str {
     name.trim_start_matches("./").trim_start_matches('/')
@@ -295,6 +313,7 @@ mod tests {
 
     const LISTED: &str = r#"{"manifests": [{"digest": "sha256:AAA"}]}"#;
     const SAVED: &str = r#"[{"Config": "config.json", "Layers": ["BBB.tar.gz"]}]"#;
+    const FIRST: &str = r#"{"schemaVersion": 1, "fsLayers": [{"blobSum": "sha256:BBB"}, {"blobSum": "sha256:AAA"}]}"#;
     const IMAGE: &str =
         r#"{"schemaVersion": 2, "config": {"digest": "sha256:AAA"}, "layers": [{"digest": "sha256:BBB"}]}"#;
 
@@ -331,6 +350,7 @@ mod tests {
             &[("manifest.json", "{}"), ("index.json", "[1]")],
             &[("manifest.json", SAVED), ("bin/sh", "")],
             &[("manifest.json", IMAGE), ("bin/sh", "")],
+            &[("manifest.json", FIRST), ("bin/sh", "")],
             &[("index.json", LISTED), ("bin/sh", "")],
             &[("oci-layout", "{}")],
             &[("index.json/", ""), ("oci-layout", "{}")],
@@ -353,6 +373,7 @@ mod tests {
             (&[("blobs/sha256/AAA", ""), ("index.json", "{}"), ("bin/", "")], Incomplete::NoIndex),
             (&[("AAA/layer.tar", ""), ("AAA/json", ""), ("repositories", "")], Incomplete::NoManifest),
             (&[("sha256:AAA", ""), ("BBB.tar.gz", "")], Incomplete::NoManifest),
+            (&[("version", ""), ("manifest.json", FIRST), ("AAA", ""), ("BBB", "")], Incomplete::Schema1),
             (&[("saved/oci-layout", "{}"), ("saved/index.json", LISTED)], Incomplete::Below("saved".to_owned())),
             (&[("x/manifest.json", SAVED), ("x/BBB.tar.gz", ""), ("._x", "")], Incomplete::Below("x".to_owned())),
             (&[("x/blobs/sha256/AAA", ""), ("x/", "")], Incomplete::Below("x".to_owned())),

@@ -15,15 +15,19 @@ const MAX_SYMLINKS: u32 = 40;
 const STEP_BYTES: usize = 512;
 
 /// Why a path cannot be resolved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Problem {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
     /// A parent is not a directory.
+    #[error("one of its parents is not a directory")]
     NotADirectory,
     /// Too many symbolic links.
+    #[error("its parents form a loop of symbolic links")]
     SymlinkLoop,
-    /// Too many steps, or implied directories.
+    /// Too many implied directories or path steps: a bomb.
+    #[error("the paths of the archive lead through far more directories than it has entries")]
     TooDeep,
-    /// Too many bytes.
+    /// Too many bytes of names, link targets and attributes: a bomb.
+    #[error("names, link targets and attributes of the archive take far more memory than its entries")]
     TooLarge,
 }
 

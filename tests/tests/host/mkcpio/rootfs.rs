@@ -11,7 +11,7 @@ use std::process::{Command, Output, Stdio};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags};
 use tempfile::TempDir;
-use whit_tests::archive::{self, directory, file, hard_link, member};
+use whit_tests::archive::{self, directory, file, golden_archives, hard_link, member, name_of};
 use whit_tests::commands::run_well;
 use whit_tests::snapshot::{self, Snapshot};
 use whit_tests::tool;
@@ -201,6 +201,38 @@ fn cpio_unpacks_what_tar_unpacks() {
 #[ignore = "needs root: cargo selftest runs it"]
 fn cpio_unpacks_owners_devices_and_modes_as_tar_does() {
     compare(true);
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn cpio_unpacks_archives_of_other_programs_as_tar_does() {
+    let folder = tempfile::tempdir().unwrap();
+    for archive in golden_archives() {
+        let name = name_of(&archive);
+        let output = mkcpio(folder.path(), &["--rootfs", archive.to_str().unwrap()], b"");
+        if name.starts_with("image-") || name.starts_with("refused-") {
+            let error = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(!output.status.success() && error.lines().count() == 1, "{name}: {error}");
+            continue;
+        }
+        assert!(output.status.success(), "{name}");
+        let (_kept, mut found) = unpacked(&folder.path().join("out.cpio"));
+        let mut expected = extracted(&archive);
+        // mkcpio adds these to the root.
+        for path in ["", "dev", "proc", "sys"] {
+            found.remove(path.as_bytes());
+            expected.remove(path.as_bytes());
+        }
+        for (path, seen) in &mut expected {
+            // What newc can hold. GNU tar gives directories of bsdtar's archives other times.
+            seen.mtime.0 = seen.mtime.0.clamp(0, u32::MAX.into());
+            if seen.mode & 0o170_000 == 0o040_000 {
+                seen.mtime = found[path].mtime;
+            }
+        }
+        println!("{name}");
+        snapshot::assert_same(&found, &expected);
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use ext4_view::Ext4;
 use whit_tests::archive;
 use whit_tests::snapshot::{self, Rest, Seen, Snapshot, assert_same};
 use whit_tests::tree::make_tree;
-use whit_tools::disk::ext4::{Error as Ext4Error, Problem};
+use whit_tools::disk::ext4::{Error as Ext4Error, PathProblem, Problem};
 use whit_tools::disk::image::{Error, Options};
 
 use super::kernel::extract;
@@ -232,8 +232,8 @@ fn entries_that_ext4_cannot_hold_are_refused_by_name() {
     let long = "n".repeat(256);
     for (members, path, problem) in [
         (vec![file(&long, b"")], long.as_str(), Problem::NameTooLong),
-        (vec![file("f", b""), file("f/x", b"")], "f/x", Problem::NotADirectory),
-        (vec![symlink("l", "l"), file("l/x", b"")], "l/x", Problem::SymlinkLoop),
+        (vec![file("f", b""), file("f/x", b"")], "f/x", PathProblem::NotADirectory.into()),
+        (vec![symlink("l", "l"), file("l/x", b"")], "l/x", PathProblem::SymlinkLoop.into()),
         (vec![directory("d"), hard_link("h", "d")], "h", Problem::LinkToDirectory),
         (vec![directory("d"), file("d/..", b"")], "d/..", Problem::NamesADirectory),
     ] {
@@ -343,6 +343,27 @@ fn global_records_hold_until_they_are_reset() {
     let usual = 1_000_000_000;
     let expected = [(1, usual), (70_000, usual), (80_000, usual), (70_000, usual), (70_000, 5), (1, 5)];
     assert_eq!(["a", "b", "c", "d", "e", "f"].map(seen), expected);
+}
+
+#[test]
+fn the_second_of_two_headers_for_one_entry_replaces_the_first() {
+    // As GNU tar and Go read them.
+    let record = |text: &str| member("x", b'x', "", format!("{} {text}\n", text.len() + 4).as_bytes());
+    let image = image(&[record("path=other"), record("uid=80000"), file("a", b"1")]);
+    assert_eq!(listing(&image), [("a".to_owned(), "1".to_owned())]);
+    assert_eq!(open(&image).metadata("/a").unwrap().uid(), 80_000);
+}
+
+#[test]
+fn a_name_that_ends_in_a_slash_is_a_directory_unless_it_has_content() {
+    assert_listing(
+        &[file("d/", b""), file("d/x", b"1"), file("f/", b"content")],
+        &[("d/", ""), ("d/x", "1"), ("f", "content")],
+    );
+    let Error::FileSystem(Ext4Error::Entry { problem, .. }) = refusal(&[file("/", b"content")]) else {
+        panic!("another error")
+    };
+    assert_eq!(problem, Problem::NamesADirectory);
 }
 
 #[test]

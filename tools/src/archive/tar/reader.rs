@@ -141,7 +141,11 @@ impl<R: Read> Reader<R> {
                             records = self.global.clone();
                             continue; // a global header needs no entry after it
                         }
-                        _ => records.read(&content).map_err(at)?,
+                        _ => {
+                            // Of two such headers GNU tar and Go take the second alone.
+                            records = self.global.clone();
+                            records.read(&content).map_err(at)?;
+                        }
                     }
                     has_extended_header = true;
                     continue;
@@ -162,8 +166,9 @@ impl<R: Read> Reader<R> {
             if entry.path.is_empty() {
                 return Err(self.damaged(offset, Problem::NoName));
             }
-            // Before ustar a directory was a file whose name ends in a slash.
-            if entry.kind == Kind::File && entry.path.ends_with(b"/") {
+            // Before ustar a directory was a file whose name ends in a slash. With content it is a file, as for Go.
+            let has_content = records.size.unwrap_or(size) > 0;
+            if entry.kind == Kind::File && !has_content && entry.path.ends_with(b"/") {
                 entry.kind = Kind::Directory;
             }
             self.begin_content(&header, entry, &mut records, size, offset)?;

@@ -156,7 +156,7 @@ fn inspect(path: &Path, tree: bool, cat: Option<&OsString>) -> Result<(), String
 fn build(arguments: &Arguments, path: &Path) -> Result<(), String> {
     let start = Instant::now();
     let (file, input_name) = open_input(arguments.input.as_deref())?;
-    let choice = Choice { tag: arguments.tag.clone(), platform: arguments.platform.clone() };
+    let choice = Choice { tag: arguments.tag.clone(), platform: arguments.platform.clone(), ..Choice::default() };
     let output_error = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let metadata = file.metadata().map_err(|error| format!("{input_name}: {error}"))?;
     output::check_apart(path, &input_name, &metadata).map_err(|error| output_error(&error))?;

@@ -4,13 +4,14 @@ use std::fmt::Display;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{XattrFlags, getxattr, setxattr};
 use whit_tools::archive::segment;
 use whit_tools::cli::output::{self, Output};
 use whit_tools::cli::temporary::Temporary;
 use whit_tools::disk::ext4::Size;
-use whit_tools::disk::image::{self, Choice, Options};
+use whit_tools::disk::image::{self, Choice, Options, Platform};
 use whit_tools::initramfs::{self, Memory};
 use whit_tools::runrecord::RunRecord;
 use whit_tools::vm::qemu::{Board, DiskInterface};
@@ -34,6 +35,8 @@ pub(crate) struct Artefacts {
     pub(crate) has_button: bool,
     /// Whether the init connects the workload's streams to a port.
     pub(crate) has_streams: bool,
+    /// The time that the init waits from the stop signal to SIGKILL.
+    pub(crate) grace: Duration,
     /// The initramfs, if it was made only for this run.
     pub(crate) temporary: Option<Temporary>,
 }
@@ -68,7 +71,7 @@ fn given(arguments: &Arguments, append: &str, kernel: &Path, initrd: &Path) -> R
     let init = segment::init(initrd).unwrap_or_default();
     let has_streams = takes_streams(arguments) && initramfs::has_streams(&init);
     let record = record(arguments, &shares, before.as_deref().unwrap_or_default(), has_streams)?;
-    check::check(append, &record, &image_files(arguments, arguments.disk.as_deref()))?;
+    let grace = check::check(append, &record, &image_files(arguments, arguments.disk.as_deref()))?;
     let temporary = if record == before.as_deref().unwrap_or_default() || record.is_empty() {
         None
     } else {
@@ -83,6 +86,7 @@ fn given(arguments: &Arguments, append: &str, kernel: &Path, initrd: &Path) -> R
         shares,
         has_button: true,
         has_streams,
+        grace,
         temporary,
     })
 }
@@ -122,7 +126,7 @@ fn from_image(arguments: &Arguments, append: &str, image: &Path) -> Result<Artef
         None => Some((cached_disk(arguments, &cache, image)?, false)),
     };
     let path = disk.as_ref().map(|(path, _)| path.as_path());
-    check::check(append, &record, &image_files(arguments, path))?;
+    let grace = check::check(append, &record, &image_files(arguments, path))?;
     Ok(Artefacts {
         kernel: boot_file(arguments, Some(&cache), &kernel),
         initramfs: temporary.as_ref().map_or(base.as_path(), Temporary::path).to_owned(),
@@ -131,6 +135,7 @@ fn from_image(arguments: &Arguments, append: &str, image: &Path) -> Result<Artef
         shares,
         has_button: BUTTON.iter().all(|module| kernel.has(module)),
         has_streams,
+        grace,
         temporary,
     })
 }
@@ -275,7 +280,7 @@ fn cached_disk(arguments: &Arguments, cache: &Cache, image: &Path) -> Result<Pat
 
 fn build(arguments: &Arguments, image: &Path, output: &mut Output) -> Result<(), String> {
     let file = File::open(image).map_err(|error| describe(image, &error))?;
-    let summary = image::build_file(&file, &Choice::default(), output.file(), |input| {
+    let summary = image::build_file(&file, &choice(), output.file(), |input| {
         let record = input.config().map(RunRecord::encode).transpose();
         let run_record = record.map_err(|error| Failure(error.to_string()))?.unwrap_or_default();
         let size = arguments.free.map_or(Size::Auto, Size::Free);
@@ -286,6 +291,11 @@ fn build(arguments: &Arguments, image: &Path, output: &mut Output) -> Result<(),
         log(&describe(image, &format!("ignored: {after}")));
     }
     Ok(())
+}
+
+/// Prefers an image for the machine, which need not be of the host's kind.
+fn choice() -> Choice {
+    Choice { preferred: Platform::of_machine(), ..Choice::default() }
 }
 
 /// Why a disk is not made.

@@ -1,11 +1,12 @@
 //! Checks before a boot what the init would refuse after one: the stop signal, the user, the size of arguments and environment.
 
 use std::path::Path;
+use std::time::Duration;
 
 use whit::argv::{self, MAX_BYTES, MAX_STRINGS, Strings};
 use whit::cmdline;
 use whit::contract::IMAGE_RECORD;
-use whit::options::{Problem, Source, Sources, Value};
+use whit::options::{Problem, Source, Sources, Time, Value};
 use whit::passwd::{self, Groups, Lines};
 use whit::record::{MAX_RECORD, Record};
 use whit_tools::disk::inspect::{self, Disk};
@@ -45,11 +46,12 @@ impl Files {
     }
 }
 
-/// Checks the kernel's command line and the run record.
+/// Checks the kernel's command line and the run record. Returns the time that the init waits from the stop signal to SIGKILL: of all
+/// sources the one that it obeys.
 ///
 /// # Errors
 /// A message of one line: what is refused, and why.
-pub(crate) fn check(append: &str, record: &[u8], files: &Files) -> Result<(), String> {
+pub(crate) fn check(append: &str, record: &[u8], files: &Files) -> Result<Duration, String> {
     let (mut words, mut record, mut image) = (append.as_bytes().to_vec(), record.to_vec(), files.record.clone());
     let (command_line, arguments) = cmdline::decode(&mut words);
     let sources =
@@ -79,7 +81,10 @@ pub(crate) fn check(append: &str, record: &[u8], files: &Files) -> Result<(), St
         return Err(format!("{name} \"{}\": not a value that the init understands", String::from_utf8_lossy(text)));
     }
     // The image's own init does not run as this user.
-    if options.hand_over() { Ok(()) } else { check_user(options.value(Value::User), files) }
+    if !options.hand_over() {
+        check_user(options.value(Value::User), files)?;
+    }
+    Ok(Duration::from_secs(options.time(Time::Grace).into()))
 }
 
 /// Checks the user if the accounts of the image are known.
@@ -138,7 +143,7 @@ mod tests {
 
     #[test]
     fn users_are_looked_up_in_the_image() {
-        let check = |record: &str, image: &str| check("console=ttyS0", record.as_bytes(), &files(image));
+        let check = |record: &str, image: &str| check("console=ttyS0", record.as_bytes(), &files(image)).map(drop);
         for user in ["www", "33", "7:8", "www:www", "root:33", ""] {
             assert_eq!(check(&format!("user {user}\n"), ""), Ok(()), "{user}");
         }
@@ -152,22 +157,39 @@ mod tests {
         ] {
             assert_eq!(check(record, image).unwrap_err(), error);
         }
-        assert_eq!(super::check("", b"user nope\n", &Files::default()), Ok(()), "there is no image to look it up in");
+        assert!(super::check("", b"user nope\n", &Files::default()).is_ok(), "there is no image to look it up in");
     }
 
     #[test]
     fn the_limits_of_the_init_hold_before_a_boot() {
-        let check = |record: &str, image: &str| check("a -- b", record.as_bytes(), &files(image));
+        let check = |record: &str, image: &str| check("a -- b", record.as_bytes(), &files(image)).map(drop);
         let arguments = |count: usize| "cmd x\n".repeat(count);
         let variables = |count: usize| (0..count).map(|number| format!("env N{number}=\n")).collect::<String>();
         assert_eq!(check(&variables(MAX_STRINGS - 4), ""), Ok(()));
         let error = check(&variables(MAX_STRINGS), "").unwrap_err();
         assert!(error.starts_with("the environment: more than 256 strings"), "{error}");
-        assert_eq!(super::check("a", arguments(MAX_STRINGS).as_bytes(), &files("")), Ok(()));
+        assert!(super::check("a", arguments(MAX_STRINGS).as_bytes(), &files("")).is_ok());
         let error = super::check("a", arguments(MAX_STRINGS + 1).as_bytes(), &files("")).unwrap_err();
         assert!(error.starts_with("the command and its arguments: more than 256 strings"), "{error}");
         let long = format!("entrypoint {}\n", "x".repeat(MAX_BYTES));
         assert!(check(&long, "").is_err());
         assert!(check("", &variables(MAX_STRINGS)).is_err());
+    }
+
+    #[test]
+    fn the_grace_time_is_that_of_the_strongest_source() {
+        let grace = |append: &str, record: &str, image: &str| {
+            check(append, record.as_bytes(), &files(image)).map(|grace| grace.as_secs())
+        };
+        for (append, record, image, seconds) in [
+            ("console=ttyS0", "", "", 10),
+            ("console=ttyS0", "", "grace 300\n", 300),
+            ("console=ttyS0", "grace 20\n", "grace 300\n", 20),
+            ("whit.grace=400", "grace 20\n", "grace 300\n", 400),
+            ("whit.grace=soon", "", "grace 300\n", 300),
+            ("console=ttyS0", "grace 4294967295\n", "", 4_294_967_295),
+        ] {
+            assert_eq!(grace(append, record, image), Ok(seconds), "{append} {record} {image}");
+        }
     }
 }

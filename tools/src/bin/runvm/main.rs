@@ -17,7 +17,6 @@ mod words;
 use std::ffi::OsString;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use whit::contract::NOT_STARTED;
 use whit_tools::cli::{documents, output, temporary};
@@ -26,7 +25,7 @@ use whit_tools::vm::{Daemon, ShareKind, kernel_line};
 
 use arguments::Arguments;
 use artefacts::{Artefacts, artefacts};
-use session::{STOP_TIMEOUT, Session};
+use session::Session;
 
 /// The status if the machine could not run, or did not report the workload's status. It is the same as docker's.
 const NO_STATUS: u8 = NOT_STARTED;
@@ -103,14 +102,9 @@ fn run(arguments: &Arguments) -> Result<u8, String> {
             Some(path) => Some(File::create(path).map_err(|error| format!("{}: {error}", path.display()))?),
             None => None,
         },
-        stop_timeout: arguments.stop_timeout.map_or(STOP_TIMEOUT, limit),
+        stop_timeout: artefacts.grace,
     };
     session.run(command)
-}
-
-/// Returns the time of --stop-timeout; a negative one is no limit.
-fn limit(seconds: i32) -> Duration {
-    Duration::from_secs(u32::try_from(seconds).unwrap_or(u32::MAX).into())
 }
 
 /// Checks that a microvm, which has no PCI bus, has only virtio devices.

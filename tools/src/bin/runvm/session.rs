@@ -47,9 +47,6 @@ pub(crate) struct Session {
     pub(crate) memory_mib: u32,
 }
 
-/// The default of `--stop-timeout`, docker's and the init's.
-pub(crate) const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-
 impl Session {
     /// Boots, and waits for the machine's end. Returns the exit status.
     pub(crate) fn run(mut self, mut command: CommandLine) -> Result<u8, String> {

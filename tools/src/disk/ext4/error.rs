@@ -4,6 +4,7 @@ use std::io;
 
 use super::read;
 use super::verify::Difference;
+use crate::archive::paths;
 use crate::cli::path::shown;
 
 /// Why a file system cannot be written.
@@ -59,12 +60,9 @@ pub enum Problem {
     /// A name or link target contains a NUL.
     #[error("the name or the link's target contains a NUL byte")]
     Nul,
-    /// A parent is not a directory.
-    #[error("one of its parents is not a directory")]
-    NotADirectory,
-    /// Too many symbolic links.
-    #[error("its parents form a loop of symbolic links")]
-    SymlinkLoop,
+    /// Its path, or that of its hard link's target, cannot be resolved.
+    #[error(transparent)]
+    Path(#[from] paths::Problem),
     /// The path is `.`, `..` or `/`, and the entry is not a directory.
     #[error("its path is that of a directory, but it is not one")]
     NamesADirectory,
@@ -83,12 +81,6 @@ pub enum Problem {
     /// A symbolic link's target does not fit a block.
     #[error("the symbolic link's target is longer than 4,095 bytes")]
     TargetTooLong,
-    /// Too many implied directories or path steps: a bomb.
-    #[error("the paths of the archive lead through far more directories than it has entries")]
-    TooDeep,
-    /// Too many bytes of names, link targets and attributes: a bomb.
-    #[error("names, link targets and attributes of the archive take far more memory than its entries")]
-    TextTooLarge,
     /// The device number does not fit.
     #[error("the device number does not fit 12 bits of major and 20 of minor")]
     Device,

@@ -6,14 +6,14 @@
 use std::collections::HashSet;
 
 use super::tree::NodeId;
-use super::{Builder, Error, Problem, path, tree};
+use super::{Builder, Error, PathProblem, Problem, path, tree};
 
 /// The layer that is being applied.
 #[derive(Default)]
 pub(super) struct Layer {
     /// Nodes and names with lower numbers belong to lower layers.
     first_node: u32,
-    first_name: u32,
+    pub(super) first_name: u32,
     /// Directories of lower layers for which this layer has an entry.
     described: HashSet<NodeId>,
     /// A whiteout came after an entry whose path led through a symbolic link.
@@ -102,7 +102,7 @@ impl Builder<'_> {
                 Err(super::entry(path, Problem::HiddenLate))
             }
             Ok(found) => Ok(found),
-            Err(Problem::NotADirectory) => Ok(None),
+            Err(Problem::Path(PathProblem::NotADirectory)) => Ok(None),
             Err(problem) => Err(super::entry(path, problem)),
         }
     }

@@ -42,6 +42,7 @@ mod writer;
 use std::collections::HashMap;
 use std::fs::File;
 
+pub use crate::archive::paths::Problem as PathProblem;
 pub use error::{Error, Problem};
 pub use file::FileWriter;
 pub use finish::{Finish, Totals};
@@ -265,7 +266,9 @@ impl<'a> Builder<'a> {
             return Err(entry(path, Problem::LinkToDirectory));
         }
         let Place::Name(parent, name) = self.place(path)? else { return Err(entry(path, Problem::NamesADirectory)) };
-        if self.tree.find(parent, name) == Some(node) {
+        // The same link of a lower layer becomes one of this layer, which a whiteout of it does not hide.
+        let first = self.layer.first_name;
+        if self.tree.find_name(parent, name).is_some_and(|(number, found)| found == node && number >= first) {
             return Ok(());
         }
         // Keeps the target if the link replaces a directory that contains it.
@@ -388,7 +391,7 @@ impl Linker for Links<'_, '_> {
         let (resolver, mut scope) = self.0.scope();
         match resolver.directory(&mut scope, parents) {
             Ok(directory) => Ok(directory.map(|directory| (directory, name.to_vec()))),
-            Err(Problem::NotADirectory | Problem::SymlinkLoop) => Ok(None),
+            Err(Problem::Path(PathProblem::NotADirectory | PathProblem::SymlinkLoop)) => Ok(None),
             Err(problem) => Err(entry(path, problem)),
         }
     }

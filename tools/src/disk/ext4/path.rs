@@ -46,17 +46,6 @@ impl paths::Namespace for Scope<'_> {
     }
 }
 
-impl From<paths::Problem> for Problem {
-    fn from(problem: paths::Problem) -> Self {
-        match problem {
-            paths::Problem::NotADirectory => Self::NotADirectory,
-            paths::Problem::SymlinkLoop => Self::SymlinkLoop,
-            paths::Problem::TooDeep => Self::TooDeep,
-            paths::Problem::TooLarge => Self::TextTooLarge,
-        }
-    }
-}
-
 /// Returns the target of a symbolic link.
 pub(super) fn target(tree: &Tree, long_targets: &HashMap<NodeId, Vec<u8>>, link: NodeId) -> Vec<u8> {
     match tree.node(link).content {
@@ -138,7 +127,7 @@ mod tests {
         ] {
             assert_eq!(resolver.place(&mut scope(&mut tree), path.as_bytes()), Ok(place), "{path}");
         }
-        assert_eq!(resolver.place(&mut scope(&mut tree), b"loop/x"), Err(Problem::SymlinkLoop));
+        assert_eq!(resolver.place(&mut scope(&mut tree), b"loop/x"), Err(paths::Problem::SymlinkLoop.into()));
     }
 
     #[test]
@@ -161,7 +150,7 @@ mod tests {
         let file = tree.create(file).unwrap();
         tree.link(dir, b"file", file).unwrap();
         let mut resolver = Resolver::default();
-        assert_eq!(resolver.place(&mut scope(&mut tree), b"dir/file/x"), Err(Problem::NotADirectory));
+        assert_eq!(resolver.place(&mut scope(&mut tree), b"dir/file/x"), Err(paths::Problem::NotADirectory.into()));
         let before = tree.nodes().len();
         assert_eq!(resolver.find(&mut scope(&mut tree), b"dir/none/x"), Ok(None));
         assert_eq!(resolver.find(&mut scope(&mut tree), b"rel/file"), Ok(Some(file)));

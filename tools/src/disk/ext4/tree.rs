@@ -8,9 +8,9 @@ use std::hash::{BuildHasher, Hasher};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-use super::Problem;
 use super::layout::Run;
 use super::spec::MAX_NAME;
+use super::{PathProblem, Problem};
 
 /// The most hard links of a file (`EXT4_LINK_MAX`).
 const MAX_LINKS: u32 = 65_000;
@@ -207,7 +207,7 @@ impl Tree {
         let entry = u32::try_from(self.names.len()).ok().filter(|entry| *entry < NO_NAME).ok_or(Problem::TooMany)?;
         let before = match &mut self.node_mut(parent).content {
             Content::Directory { newest, .. } => std::mem::replace(newest, entry),
-            _ => return Err(Problem::NotADirectory),
+            _ => return Err(PathProblem::NotADirectory.into()),
         };
         self.names.push(Name { parent, node, start, length, before });
         self.node_mut(node).links += 1;

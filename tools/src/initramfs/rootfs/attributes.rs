@@ -10,6 +10,7 @@ use super::names::Names;
 use super::nodes::{NameId, Nodes};
 use super::write::inside;
 use crate::archive::budget::Spent;
+use crate::archive::paths;
 
 /// Counts of the table's attributes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,7 +74,7 @@ pub(super) fn table(names: &mut Names, summary: &mut Attributes) -> Result<Vec<u
             }
             table.extend(record);
             // The path in each record may be far longer than the attribute.
-            budget.keep(table.len() - end).map_err(|Spent| (path, Problem::TooLarge))?;
+            budget.keep(table.len() - end).map_err(|Spent| (path, paths::Problem::TooLarge.into()))?;
         }
     }
     if !table.is_empty() {

@@ -22,7 +22,7 @@ use whit::contract::IMAGE_RECORD;
 
 use crate::archive::contents::{Contents, Incomplete, MAX_DOCUMENT, Parts, Survey};
 use crate::archive::newc::{Kind, Meta};
-use crate::archive::paths::HardLink;
+use crate::archive::paths::{self, HardLink};
 use crate::archive::seekable::{self, seekable};
 use crate::archive::tar::{self, Entry, Reader};
 use crate::cli::path::shown;
@@ -96,12 +96,9 @@ pub enum Error {
 /// Why an entry cannot be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    /// A parent is not a directory.
-    #[error("one of its parents is not a directory")]
-    NotADirectory,
-    /// Too many symbolic links.
-    #[error("its parents form a loop of symbolic links")]
-    SymlinkLoop,
+    /// Its path, or that of its hard link's target, cannot be resolved.
+    #[error(transparent)]
+    Path(#[from] paths::Problem),
     /// The path is `.`, `..` or `/`, and the entry is not a directory.
     #[error("its path is that of a directory, but it is not one")]
     NamesADirectory,
@@ -114,12 +111,6 @@ pub enum Problem {
     /// The target is too long; the kernel would skip the entry silently.
     #[error("the symbolic link's target is longer than {MAX_PATH} bytes, the limit of the kernel")]
     TargetTooLong,
-    /// Too many implied directories or path steps: a bomb.
-    #[error("the paths of the archive lead through far more directories than it has entries")]
-    TooDeep,
-    /// Too many bytes of names, targets or attributes: a bomb.
-    #[error("names, link targets and attributes of the archive take far more memory than its entries")]
-    TooLarge,
     /// An attribute does not fit the table.
     #[error("an extended attribute takes, with its name and the path, more than 4 KiB")]
     AttributeTooLong,

@@ -143,7 +143,7 @@ impl Linker for Names {
         let (parents, name) = paths::split(path);
         match self.resolver.directory(&mut self.nodes, parents) {
             Ok(directory) => Ok(directory.map(|directory| (directory, name.to_vec()))),
-            Err(Problem::NotADirectory | Problem::SymlinkLoop) => Ok(None),
+            Err(Problem::Path(paths::Problem::NotADirectory | paths::Problem::SymlinkLoop)) => Ok(None),
             Err(problem) => Err((path.to_vec(), problem)),
         }
     }
@@ -204,17 +204,6 @@ fn kept_bytes(inode: &Inode) -> usize {
     };
     let attribute = |(name, value): &Attribute| size_of::<Attribute>() + name.len() + value.len();
     data + inode.attributes.iter().map(attribute).sum::<usize>()
-}
-
-impl From<paths::Problem> for Problem {
-    fn from(problem: paths::Problem) -> Self {
-        match problem {
-            paths::Problem::NotADirectory => Self::NotADirectory,
-            paths::Problem::SymlinkLoop => Self::SymlinkLoop,
-            paths::Problem::TooDeep => Self::TooDeep,
-            paths::Problem::TooLarge => Self::TooLarge,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -351,8 +340,8 @@ mod tests {
     fn invalid_entries_are_refused() {
         let mut names = entered(&[("f", file("")), ("l", symlink("l")), ("d", special(Kind::Directory))]);
         for (path, problem) in [
-            ("f/x", Problem::NotADirectory),
-            ("l/x", Problem::SymlinkLoop),
+            ("f/x", paths::Problem::NotADirectory.into()),
+            ("l/x", paths::Problem::SymlinkLoop.into()),
             ("d/..", Problem::NamesADirectory),
             (".", Problem::NamesADirectory),
         ] {

@@ -10,6 +10,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::Problem;
 use crate::archive::newc::{Kind, Meta};
+use crate::archive::paths;
 use crate::archive::tar::{Attribute, Content};
 
 /// The number of a file.
@@ -218,7 +219,7 @@ impl Nodes {
             node if node != NodeId::NONE && self.node(node).links == 1 && !self.is_directory(node) => node,
             _ => {
                 let number = u32::try_from(self.nodes.len()).ok().filter(|number| *number < u32::MAX);
-                let node = NodeId(number.ok_or(Problem::TooLarge)?);
+                let node = NodeId(number.ok_or(paths::Problem::TooLarge)?);
                 self.nodes.push(Node { meta, links: 0, form });
                 self.set_node(id, node);
                 node
@@ -317,7 +318,7 @@ impl Nodes {
     }
 
     fn form(&mut self, data: Data, length: u16) -> Result<Form, Problem> {
-        let number = |count: usize| u32::try_from(count).map_err(|_| Problem::TooLarge);
+        let number = |count: usize| u32::try_from(count).map_err(|_| paths::Problem::TooLarge);
         Ok(match data {
             Data::Special(Kind::Directory) => Form::Directory { name: NameId::NONE, newest: NameId::NONE, length },
             Data::Special(Kind::Symlink(target)) => {
@@ -356,10 +357,10 @@ impl Nodes {
             return Ok(found);
         }
         let number = u32::try_from(self.names.len()).ok().filter(|number| *number < u32::MAX);
-        let number = number.ok_or(Problem::TooLarge)?;
+        let number = number.ok_or(paths::Problem::TooLarge)?;
         let (start, length) = self.store(name)?;
         let Form::Directory { newest, .. } = &mut self.node_mut(parent).form else {
-            return Err(Problem::NotADirectory);
+            return Err(paths::Problem::NotADirectory.into());
         };
         let before = std::mem::replace(newest, NameId(number));
         self.names.push(Name { parent, node: NodeId::NONE, before, start, length });
@@ -420,7 +421,7 @@ impl Nodes {
     }
 
     fn store(&mut self, bytes: &[u8]) -> Result<(u32, u16), Problem> {
-        let start = u32::try_from(self.text.len()).map_err(|_| Problem::TooLarge)?;
+        let start = u32::try_from(self.text.len()).map_err(|_| paths::Problem::TooLarge)?;
         let length = u16::try_from(bytes.len()).map_err(|_| Problem::PathTooLong)?;
         self.text.extend_from_slice(bytes);
         Ok((start, length))

@@ -8,9 +8,10 @@ use xtask::workspace;
 use crate::steps::Tier;
 
 /// The programs of other projects that the tests run.
-const PROGRAMS: [Program; 27] = [
+const PROGRAMS: [Program; 33] = [
     QEMU,
     Program { name: "bsdtar", package: "libarchive-tools" },
+    Program { name: "buildah", package: "buildah" },
     Program { name: "busybox", package: "busybox-static" },
     Program { name: "bzip2", package: "bzip2" },
     Program { name: "cpio", package: "cpio" },
@@ -18,6 +19,7 @@ const PROGRAMS: [Program; 27] = [
     Program { name: "dnsmasq", package: "dnsmasq-base" },
     Program { name: "e2fsck", package: "e2fsprogs" },
     Program { name: "gdisk", package: "gdisk" },
+    Program { name: "go", package: "golang-go" },
     Program { name: "ip", package: "iproute2" },
     Program { name: "lz4", package: "lz4" },
     Program { name: "minisign", package: "minisign" },
@@ -31,9 +33,12 @@ const PROGRAMS: [Program; 27] = [
     Program { name: "mount", package: "mount" },
     Program { name: "openssl", package: "openssl" },
     Program { name: "podman", package: "podman" },
+    Program { name: "python3", package: "python3" },
     Program { name: "rpmbuild", package: "rpm" },
     Program { name: "sfdisk", package: "fdisk" },
+    Program { name: "skopeo", package: "skopeo" },
     Program { name: "strace", package: "strace" },
+    Program { name: "umoci", package: "umoci" },
     Program { name: "unshare", package: "util-linux" },
     Program { name: "xz", package: "xz-utils" },
     Program { name: "zstd", package: "zstd" },

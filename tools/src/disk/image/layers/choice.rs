@@ -13,6 +13,8 @@ pub struct Choice {
     pub tag: Option<String>,
     /// The platform.
     pub platform: Option<Platform>,
+    /// The platform that is selected where several are left and none is requested; by default, that of this host.
+    pub preferred: Platform,
 }
 
 /// The contents of an archive.
@@ -61,7 +63,7 @@ impl<I> Display for Candidate<I> {
 /// The most elements of a list in an error.
 const MAX_LISTED: usize = 32;
 
-/// Selects one of the candidates: by the requested name and platform, else by the platform of this host.
+/// Selects one of the candidates: by the requested name and platform, else by the preferred platform.
 pub(super) fn choose<I: PartialEq>(candidates: Candidates<I>, choice: &Choice) -> Result<Candidate<I>, Error> {
     let Candidates { images, others } = candidates;
     if images.is_empty() {
@@ -87,9 +89,10 @@ pub(super) fn choose<I: PartialEq>(candidates: Candidates<I>, choice: &Choice) -
     if left.is_empty() {
         return Err(Error::Absent { list: named });
     }
-    let host = Platform::of_host();
-    if choice.platform.is_none() && left.len() > 1 && left.iter().any(|candidate| rank(candidate, &host).is_some()) {
-        left = best(left, &host);
+    let preferred = &choice.preferred;
+    if choice.platform.is_none() && left.len() > 1 && left.iter().any(|candidate| rank(candidate, preferred).is_some())
+    {
+        left = best(left, preferred);
     }
     // One image under several names is one image.
     let is_one = left.windows(2).all(|pair| pair[0].image == pair[1].image);
@@ -131,9 +134,12 @@ fn matches_name(name: &str, requested: &str) -> bool {
     full(name) == full(requested) || tag(name) == Some(requested)
 }
 
-/// Normalizes a name: `nginx` is docker.io/library/nginx:latest.
+/// Normalizes a name: `nginx` is docker.io/library/nginx:latest, and for podman and buildah also localhost/nginx:latest.
 fn full(name: &str) -> String {
-    let short = ["index.docker.io/", "docker.io/"].iter().find_map(|host| name.strip_prefix(host)).unwrap_or(name);
+    let short = ["index.docker.io/", "docker.io/", "localhost/"]
+        .iter()
+        .find_map(|host| name.strip_prefix(host))
+        .unwrap_or(name);
     let short = short.strip_prefix("library/").unwrap_or(short);
     if tag(short).is_some() || short.contains('@') { short.to_owned() } else { format!("{short}:latest") }
 }
@@ -154,7 +160,7 @@ mod tests {
 
     fn chosen(candidates: &[Candidate<u32>], tag: &str, platform: &str) -> Result<u32, String> {
         let tag = Some(tag.to_owned()).filter(|tag| !tag.is_empty());
-        let choice = Choice { tag, platform: platform.parse().ok() };
+        let choice = Choice { tag, platform: platform.parse().ok(), ..Choice::default() };
         choose(Candidates { images: candidates.to_vec(), others: Vec::new() }, &choice)
             .map(|candidate| candidate.image)
             .map_err(|error| error.to_string())
@@ -175,6 +181,7 @@ mod tests {
             candidate("docker.io/library/nginx:1.27", "linux/amd64", 1),
             candidate("docker.io/library/nginx:latest", "linux/amd64", 2),
             candidate("localhost:5000/me/web:v1", "linux/amd64", 3),
+            candidate("localhost/own:2", "linux/amd64", 4),
         ];
         for (tag, expected) in [
             ("nginx:1.27", 1),
@@ -185,6 +192,8 @@ mod tests {
             ("latest", 2),
             ("localhost:5000/me/web:v1", 3),
             ("v1", 3),
+            ("own:2", 4),
+            ("localhost/own:2", 4),
         ] {
             assert_eq!(chosen(&candidates, tag, ""), Ok(expected), "{tag}");
         }
@@ -225,6 +234,21 @@ mod tests {
         assert!(error.contains("web:1 (linux/arm/v6), web:1 (linux/arm/v7)"), "{error}");
         assert!(chosen(&candidates, "", "windows/amd64").unwrap_err().contains("windows/amd64"));
         assert!(chosen(&candidates[..2], "", "").unwrap_err().contains("--platform"));
+    }
+
+    #[test]
+    fn another_preferred_platform_is_selected_only_where_none_is_requested() {
+        let candidates = [candidate("web:1", "linux/amd64", 1), candidate("web:1", "linux/arm64", 2)];
+        let chosen = |preferred: &str, platform: &str| {
+            let preferred = preferred.parse().unwrap();
+            let choice = Choice { platform: platform.parse().ok(), preferred, ..Choice::default() };
+            let candidates = Candidates { images: candidates.to_vec(), others: Vec::new() };
+            choose(candidates, &choice).map(|candidate| candidate.image).map_err(|error| error.to_string())
+        };
+        assert_eq!(chosen("linux/arm64", ""), Ok(2));
+        assert_eq!(chosen("linux/amd64", ""), Ok(1));
+        assert_eq!(chosen("linux/arm64", "linux/amd64"), Ok(1));
+        assert!(chosen("linux/riscv64", "").unwrap_err().starts_with("contains several images"));
     }
 
     #[test]

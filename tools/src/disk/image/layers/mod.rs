@@ -357,5 +357,5 @@ fn next(reader: &mut Reader<impl Read>, entry: &mut Entry) -> Result<bool, super
 /// Returns whether an error of a layer may be due to a whiteout that comes after an entry.
 fn depends_on_order(error: &super::Error) -> bool {
     let super::Error::FileSystem(ext4::Error::Entry { problem, .. }) = error else { return false };
-    matches!(problem, ext4::Problem::HiddenLate | ext4::Problem::NotADirectory)
+    matches!(problem, ext4::Problem::HiddenLate | ext4::Problem::Path(ext4::PathProblem::NotADirectory))
 }

@@ -41,6 +41,12 @@ impl Platform {
         Self::new("linux", std::env::consts::ARCH, "")
     }
 
+    /// Returns the platform of runvm's machines.
+    #[must_use]
+    pub fn of_machine() -> Self {
+        Self::new("linux", "amd64", "")
+    }
+
     /// Parses the fields of a descriptor's `platform`, or of a configuration.
     pub(super) fn of(document: &Value) -> Option<Self> {
         let field = |key: &str| document.get(key)?.as_str().filter(|text| !text.is_empty());
@@ -97,6 +103,13 @@ impl Platform {
             _ => {}
         }
         accepted
+    }
+}
+
+impl Default for Platform {
+    /// Returns the platform of this host.
+    fn default() -> Self {
+        Self::of_host()
     }
 }
 
