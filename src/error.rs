@@ -25,6 +25,7 @@ pub struct Error {
 #[allow(missing_docs, reason = "each is named as in errno(3)")]
 impl Errno {
     pub const NOENT: Self = Self::of(errno::ENOENT);
+    pub const SRCH: Self = Self::of(errno::ESRCH);
     pub const INTR: Self = Self::of(errno::EINTR);
     pub const NXIO: Self = Self::of(errno::ENXIO);
     pub const NOEXEC: Self = Self::of(errno::ENOEXEC);
@@ -58,6 +59,11 @@ impl Errno {
     /// Returns the error for a member of a volume: 0 for md, 1 for LVM, 2 for LUKS, 3 for ZFS, 4 for bcache.
     pub(crate) const fn member(volume: u8) -> Self {
         Self::of(Self::FIRST_MEMBER.0.get().cast_unsigned() + volume as u32)
+    }
+
+    /// Whether it is about devices, and not a number of the kernel.
+    pub fn is_own(self) -> bool {
+        Feature::Members.is_enabled() && self.0 >= Self::LACKS_A_DISK.0
     }
 
     /// Whether the device is a member of a volume.
@@ -94,7 +100,7 @@ const NAME_PARTS: &[&[u8]] = &[
     KERNELS,
     if Feature::Members.is_enabled() { b",lacks a disk,on two devices,md RAID,LVM,LUKS,ZFS,bcache" } else { b"" },
 ];
-const KERNELS: &[u8] = b"EPERM,ENOENT,,,EIO,ENXIO,E2BIG,ENOEXEC,EBADF,,\
+const KERNELS: &[u8] = b"EPERM,ENOENT,ESRCH,,EIO,ENXIO,E2BIG,ENOEXEC,EBADF,,\
     EAGAIN,ENOMEM,EACCES,EFAULT,ENOTBLK,EBUSY,EEXIST,,ENODEV,ENOTDIR,\
     EISDIR,EINVAL,,EMFILE,ENOTTY,ETXTBSY,EFBIG,ENOSPC,,EROFS,\
     ,,,ERANGE,,ENAMETOOLONG,,ENOSYS,,ELOOP,\

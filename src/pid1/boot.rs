@@ -7,7 +7,7 @@ use whit::features::Feature;
 use whit::options::{Net, Switch, Time, Value};
 use whit::root;
 use whit::stage::Stage;
-use whit::text::Text;
+use whit::text::{Text, nth};
 use whit::time::{NEVER, after_s};
 use whit::volume::Volume;
 
@@ -98,19 +98,30 @@ fn wait_for_root(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Devic
             part!("no such device within {} s; are its modules in the initramfs?", wait_s)
         }
         errno => {
-            let advice: &[u8] = match errno {
-                // File systems call these EFSBADCRC and EFSCORRUPTED.
-                Errno::BADMSG | Errno::UCLEAN => b"the file system is damaged: run fsck",
-                _ if errno.is_member() => b"it needs its distribution's initramfs",
-                Errno::TWO_DEVICES if Feature::Members.is_enabled() => b"remove one, or give a path",
-                Errno::LACKS_A_DISK if Feature::Members.is_enabled() => b"rootflags=degraded does without",
-                _ => b"is there a file system on it, and its module loaded?",
+            /// By the index below.
+            const ADVICE: &[u8] = if Feature::Members.is_enabled() {
+                b"is there a file system on it? is its module loaded?,the file system is damaged: run fsck,\
+                  is its module quota_v2 loaded?,rootflags=noload skips its journal,it needs its distribution's initramfs,\
+                  remove one or give a path,rootflags=degraded does without"
+            } else {
+                b"is there a file system on it? is its module loaded?,the file system is damaged: run fsck"
             };
-            part!("mount: {}; {}", errno, Text(advice));
+            let advice = match errno {
+                // File systems call these EFSBADCRC and EFSCORRUPTED.
+                Errno::BADMSG | Errno::UCLEAN => 1,
+                _ if !Feature::Members.is_enabled() => 0,
+                Errno::SRCH => 2,
+                Errno::ROFS => 3,
+                Errno::LACKS_A_DISK => 6,
+                Errno::TWO_DEVICES => 5,
+                _ if errno.is_member() => 4,
+                _ => 0,
+            };
+            part!("mount: {}; {}", errno, Text(nth(ADVICE, advice)));
         }
     }
     console::print();
-    if errno == Errno::NOENT {
+    if errno == Errno::NOENT || errno.is_own() {
         device.log_all();
     }
     Ok(None)

@@ -16,7 +16,7 @@ use whit::text::{Text, number};
 
 use crate::console::{self, log_failure};
 use crate::files::{self, Path};
-use crate::message::part;
+use crate::message::{digit, part};
 use crate::sys::block;
 use crate::sys::c_str;
 use crate::sys::call::{chdir, exists};
@@ -189,8 +189,22 @@ impl Device {
         {
             part!(" {}", errno);
         } else if let Some(format) = self.format {
-            let label = if Feature::DeviceNames.is_enabled() { format.label(&self.place).0 } else { b"" };
-            part!(" {} {}", Text(&format.fstype), Text(label));
+            part!(" {}", Text(&format.fstype));
+            if Feature::DeviceNames.is_enabled() {
+                if Feature::Members.is_enabled()
+                    && let Some(uuid) = format.uuid(&self.place)
+                {
+                    console::push(b' ');
+                    for (place, byte) in uuid.get().to_be_bytes().iter().enumerate() {
+                        if matches!(place, 4 | 6 | 8 | 10) {
+                            console::push(b'-');
+                        }
+                        console::push(digit(byte >> 4));
+                        console::push(digit(byte & 0xf));
+                    }
+                }
+                part!(" {}", Text(format.label(&self.place).0));
+            }
         }
         console::print();
     }

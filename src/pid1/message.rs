@@ -96,14 +96,18 @@ fn put_value(value: Value<'_>) {
     };
 }
 
+/// Returns the hexadecimal digit of four bits.
+pub(crate) fn digit(nibble: u8) -> u8 {
+    b"0123456789abcdef".get(usize::from(nibble)).copied().unwrap_or(b'?')
+}
+
 impl uDisplay for Mac {
     fn fmt<W: uWrite + ?Sized>(&self, f: &mut Formatter<'_, W>) -> Result<(), W::Error> {
-        let digit = |nibble: u8| char::from(b"0123456789abcdef".get(usize::from(nibble)).copied().unwrap_or(b'?'));
         let mut separator = "";
         for byte in &self.0 {
             f.write_str(separator)?;
-            f.write_char(digit(byte >> 4))?;
-            f.write_char(digit(byte & 0xf))?;
+            f.write_char(char::from(digit(byte >> 4)))?;
+            f.write_char(char::from(digit(byte & 0xf)))?;
             separator = ":";
         }
         Ok(())

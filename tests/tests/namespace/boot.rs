@@ -152,10 +152,7 @@ fn without_a_root_the_message_names_the_option_and_the_code_is_125() {
             "whit: root=sda: not understood; it is MAJOR:MINOR or begins with one of UUID= LABEL= PARTUUID= PARTLABEL= SERIAL= /dev/ \
                 virtiofs: 9p:",
         ),
-        (
-            "root=/dev/null",
-            "whit: root=/dev/null: mount: ENOTBLK; is there a file system on it, and its module loaded?",
-        ),
+        ("root=/dev/null", "whit: root=/dev/null: mount: ENOTBLK; is there a file system on it? is its module loaded?"),
         (
             "root=/dev/nowhere rootwait=0",
             "whit: root=/dev/nowhere: no such device within 0 s; are its modules in the initramfs?",

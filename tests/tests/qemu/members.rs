@@ -13,7 +13,7 @@ use crate::root::{UUID, assert_each_is_found, driver, unchanged};
 
 /// The init's words about a member, after its kind.
 const MEMBER: &str = "; it needs its distribution's initramfs";
-const COPY: &str = "mount: on two devices; remove one, or give a path";
+const COPY: &str = "mount: on two devices; remove one or give a path";
 
 /// Returns a machine with disks on virtio, in this order.
 fn with_disks(modules: &[&str], disks: &[&Path]) -> CommandLine {
@@ -81,7 +81,11 @@ fn a_uuid_on_two_devices_is_refused() {
     forms.extend([("root=LABEL=twice", "root /dev/vda on /mnt"), ("root=/dev/vdb", "root /dev/vdb on /mnt")]);
     let modules = [&VIRTIO[..], &["btrfs"]].concat();
     let command = with_disks(&modules, &[&ext4, &ext4, &btrfs, &btrfs]);
-    assert_each_is_found(command, &driver(&disks, "", &forms), &forms);
+    let console = assert_each_is_found(command, &driver(&disks, "", &forms), &forms);
+    for disk in ["vda", "vdb"] {
+        let line = format!("{disk} ext4 {UUID} twice");
+        assert!(console.lines().any(|shown| shown.trim_end().ends_with(&line)), "{line}: {console}");
+    }
 }
 
 /// Two paths to one disk have the same WWN.

@@ -3,8 +3,10 @@
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::process::Command;
 
 use whit_tests::debian::kernel;
+use whit_tests::disks::Disks;
 use whit_tests::whole::{Copy, Guest, Shell, VIRTIO, alone, busybox_disk, init_messages, machine, timeline};
 use whit_tools::kernel::debian::Flavour;
 use whit_tools::vm::qemu::{DiskInterface, Nic};
@@ -43,7 +45,7 @@ fn without_a_root_option_there_is_an_error() {
 fn a_disk_of_zeros_is_no_root() {
     let zeros = tempfile::NamedTempFile::new().unwrap();
     zeros.as_file().set_len(1 << 20).unwrap();
-    let line = "root=/dev/vda: mount: EINVAL; is there a file system on it, and its module loaded?";
+    let line = "root=/dev/vda: mount: EINVAL; is there a file system on it? is its module loaded?";
     refuses(Some(zeros.path().to_owned()), "", line, 125);
 }
 
@@ -56,6 +58,28 @@ fn a_damaged_root_is_reported_as_damaged() {
     disk.write_all_at(&[0x55; 4], 1024 + 0x30).unwrap();
     let line = "root=/dev/vda: mount: EBADMSG; the file system is damaged: run fsck";
     refuses(Some(copy.path()), "", line, 125);
+}
+
+#[test]
+#[ignore = "needs QEMU, Debian's archive and mkfs programs: cargo selftest runs it"]
+fn an_ext4_with_a_journal_to_replay_or_with_quotas_has_its_advice() {
+    let disks = Disks::new();
+    let dirty = disks.formatted("dirty", 8, &["mkfs.ext4", "-q"]);
+    let marked = Command::new("debugfs").args(["-w", "-R", "feature needs_recovery"]).arg(&dirty).output().unwrap();
+    assert!(marked.status.success(), "{marked:?}");
+    let quota = disks.formatted("quota", 8, &["mkfs.ext4", "-q", "-O", "quota"]);
+    for (disk, more, line) in [
+        (dirty, ",readonly=on", "root=/dev/vda: mount: EROFS; rootflags=noload skips its journal"),
+        (quota, "", "root=/dev/vda: mount: ESRCH; is its module quota_v2 loaded?"),
+    ] {
+        let command = machine(&kernel(Flavour::Cloud, None), &VIRTIO, Shell::No)
+            .nic(Nic::None)
+            .append("root=/dev/vda whit.net=off")
+            .option("-drive", format!("if=virtio,format=raw,file={}{more}", disk.display()));
+        let mut guest = Guest::start(&command);
+        let console = guest.end();
+        guest.assert_has(&console, &[line, "whit: exit 125"]);
+    }
 }
 
 #[test]

@@ -21,6 +21,7 @@ use whit_tools::vm::qemu::{CommandLine, DiskInterface, Nic};
 
 /// The UUID of a file system.
 pub(crate) const UUID: &str = "0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9";
+const OTHER_UUID: &str = "0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8fa";
 
 const GPT: &str = "label: gpt
 start=2048, size=2048, uuid=11111111-2222-3333-4444-555555555555, name=\"first part\"
@@ -62,7 +63,7 @@ done < /forms
     fs::write(tree.join("try"), format!("{first}{TRY}")).unwrap();
     let lines: String = forms.iter().map(|(options, _)| format!("{options}\n")).collect();
     fs::write(tree.join("forms"), lines).unwrap();
-    disks.packed("driver", &["mkfs.ext4", "-q", "-d", "{tree}", "{disk}", "16M"])
+    disks.packed("driver", &["mkfs.ext4", "-q", "-U", OTHER_UUID, "-d", "{tree}", "{disk}", "16M"])
 }
 
 /// Boots a machine into its [`driver`]; panics with all forms that gave another message; returns the console.
@@ -264,9 +265,9 @@ fn a_disk_that_comes_late_is_found() {
 #[ignore = "needs QEMU, Debian's archive and mkfs programs: cargo selftest runs it"]
 fn after_the_timeout_the_existing_devices_are_listed() {
     let disks = Disks::new();
-    let ext4 = disks.formatted("ext4", 8, &["mkfs.ext4", "-q", "-L", "two words"]);
+    let ext4 = disks.formatted("ext4", 8, &["mkfs.ext4", "-q", "-L", "two words", "-U", UUID]);
     let gpt = disks.partitioned("gpt", 12, GPT, &ext4, SECOND);
-    let btrfs = disks.formatted("btrfs", 128, &["mkfs.btrfs", "-q", "-L", "on btrfs"]);
+    let btrfs = disks.formatted("btrfs", 128, &["mkfs.btrfs", "-q", "-L", "on btrfs", "-U", OTHER_UUID]);
     let command = unchanged(machine(&kernel(Flavour::Cloud, None), &VIRTIO, Shell::No))
         .append("root=LABEL=nowhere rootwait=1")
         .disk(DiskInterface::Virtio, gpt)
@@ -279,8 +280,8 @@ fn after_the_timeout_the_existing_devices_are_listed() {
         "major minor  #blocks  name",
         " 254        0      12288 vda",
         " 254        1       1024 vda1",
-        " 254        2       9216 vda2 ext4 two words",
-        " 254       16     131072 vdb btrfs on btrfs",
+        " 254        2       9216 vda2 ext4 0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9 two words",
+        " 254       16     131072 vdb btrfs 0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8fa on btrfs",
         "exit 125",
         "power off",
     ];
@@ -291,7 +292,7 @@ fn after_the_timeout_the_existing_devices_are_listed() {
 #[ignore = "needs QEMU, Debian's archive and mkfs programs: cargo selftest runs it"]
 fn a_device_that_cannot_be_opened_is_listed_without_the_type_of_the_previous_one() {
     let disks = Disks::new();
-    let ext4 = disks.formatted("ext4", 8, &["mkfs.ext4", "-q", "-L", "on-ext4"]);
+    let ext4 = disks.formatted("ext4", 8, &["mkfs.ext4", "-q", "-L", "on-ext4", "-U", UUID]);
     let gone = disks.formatted("gone", 64, &["mkfs.vfat", "-F", "32", "-s", "1", "-n", "GONE"]);
     let nowhere = "root=LABEL=GONE: no such device within 1 s; are its modules in the initramfs?";
     let forms = [("root=LABEL=GONE", nowhere)];
@@ -301,9 +302,9 @@ fn a_device_that_cannot_be_opened_is_listed_without_the_type_of_the_previous_one
     let console = assert_each_is_found(command, &driver(&disks, "rm /dev/vdb", &forms), &forms);
     let lines = init_messages(&console, " 254 ");
     let expected = [
-        " 254        0       8192 vda ext4 on-ext4",
+        " 254        0       8192 vda ext4 0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9 on-ext4",
         " 254       16      65536 vdb",
-        " 254       32      16384 vdc ext4",
+        " 254       32      16384 vdc ext4 0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8fa",
     ];
     assert_eq!(lines, expected, "{console}");
 }
