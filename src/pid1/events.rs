@@ -4,12 +4,14 @@ use core::mem::MaybeUninit;
 
 use linux_raw_sys::general::{WNOHANG, WUNTRACED};
 use whit::error::Errno;
+use whit::features::Feature;
 use whit::time::NEVER;
 
 use crate::end::End;
 use crate::hardware;
 use crate::machine::{Machine, Phase, now_ms, signal};
 use crate::network::Network;
+use crate::streams;
 use crate::sys::fd::{self, poll};
 use crate::sys::process::{kill, next_signal, restore_limit, wait4};
 
@@ -110,6 +112,9 @@ impl Machine<'_> {
         let mut wakeup =
             Wakeup { device: self.read_uevents() | (self.max_wait_ms < NEVER), power_button, ..Wakeup::default() };
         wakeup.host_signals = self.streams.take_signals();
+        if Feature::Exec.is_enabled() {
+            streams::start_session(self);
+        }
         if wakeup.device && self.phase == Phase::LoadingDrivers {
             hardware::load(self);
             self.buttons.open();
@@ -161,6 +166,8 @@ impl Machine<'_> {
                 self.ended = Some(status.code());
             } else if Some(child) == self.shell {
                 self.shell = None;
+            } else if Feature::Exec.is_enabled() {
+                self.streams.ended(child, status.code());
             }
         }
     }
