@@ -64,6 +64,9 @@ pub const EXIT_PORT: &str = "org.whit.exit";
 /// The virtio port that carries the workload's standard streams ([`frame`](crate::frame)), and the marker of the feature `streams`.
 pub const STREAMS_PORT: &str = "org.whit.streams";
 
+/// The message that a program beside the workload cannot be started, and the marker of the feature `exec`.
+pub const NOT_BESIDE: &str = "fork beside the workload";
+
 /// The start of every log line of the init.
 pub const PREFIX: &str = "whit: ";
 /// The message with the workload's exit code, up to the code.

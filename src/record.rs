@@ -28,7 +28,7 @@ pub struct Line<'a> {
 
 impl<'a> Record<'a> {
     /// Creates a record from decoded lines, separated by NULs.
-    pub(crate) const fn decoded(text: &'a [u8]) -> Self {
+    pub const fn decoded(text: &'a [u8]) -> Self {
         Self { text }
     }
 

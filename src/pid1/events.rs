@@ -1,12 +1,14 @@
 //! The event loop: the one place where PID 1 waits.
 
 use linux_raw_sys::general::{WNOHANG, WUNTRACED};
+use whit::features::Feature;
 use whit::time::NEVER;
 
 use crate::end::End;
 use crate::hardware;
 use crate::machine::{Machine, now_ms, signal};
 use crate::network::Network;
+use crate::streams;
 use crate::sys::fd::poll;
 use crate::sys::process::{kill, next_signal, restore_limit, wait4};
 
@@ -110,6 +112,9 @@ impl Machine<'_> {
             ..Wakeup::default()
         };
         wakeup.host_signals = self.streams.take_signals();
+        if Feature::Exec.is_enabled() {
+            streams::start_session(self);
+        }
         if wakeup.device {
             self.buttons.open();
         }
@@ -146,6 +151,8 @@ impl Machine<'_> {
                 self.ended = Some(status.code());
             } else if Some(child) == self.shell {
                 self.shell = None;
+            } else if Feature::Exec.is_enabled() {
+                self.streams.ended(child, status.code());
             }
         }
     }

@@ -4,8 +4,10 @@
 //! workload's writes, and a workload that does not read stops the requests for input. Signals, the size of the terminal and the exit
 //! code use the same port.
 
+use rustix::process::Pid;
 use whit::contract::NO_STREAMS;
-use whit::frame::{self, HEADER_BYTES, Kind, MAX_DATA};
+use whit::features::Feature;
+use whit::frame::{self, HEADER_BYTES, Kind, MAX_DATA, PAUSE};
 use whit::options;
 use whit::time::{NEVER, after_s};
 
@@ -18,6 +20,7 @@ use crate::port::Ports;
 use crate::supervise::wait_or_end;
 use crate::sys::fd::{self, Fd, WINDOW_SIZE};
 use crate::sys::stream::{INPUT, MAX_MOVED, OUTPUT, RETRY_MS};
+use crate::{shutdown, workload};
 
 /// Limit for the port to appear, and for the host to send the size of its terminal.
 const PORT_WAIT_S: u32 = 2;
@@ -25,36 +28,57 @@ const PORT_WAIT_S: u32 = 2;
 /// should then store what it cannot show.
 const FINISH_WAIT_S: u32 = 30;
 
-/// The streams of the workload, and the state of the port.
+/// The streams of the workload and of the programs beside it, and the state of the port.
 #[derive(Default)]
 pub(crate) struct Streams {
-    /// PID 1's side and the workload's of input, output and error. Of a pty, the master side is PID 1's of the output, and is for input
-    /// too; the slave side is the workload's of the input, and is for output too. They stay open: a daemon keeps its terminal.
-    sides: [[Option<Fd>; 2]; 3],
     /// The header that is being received, and its bytes so far.
     header: [u8; HEADER_BYTES],
     received: usize,
-    /// The bytes of input that are still to be received of a frame.
+    /// The bytes of input, or of a program to start, that are still to be received of a frame.
     missing: usize,
+    /// The session of the last frame that was received, and of the last one that was sent.
+    receiving: usize,
+    sending: usize,
+    /// The session whose program is to be started, or 0.
+    starting: usize,
     /// The signals that the host sent, one bit each, and [`NEWS`].
     signals: u64,
-    /// The exit code that is sent after the output.
-    code: Option<u8>,
-    /// The size of the host's terminal, once it was received.
-    size: Option<u32>,
+    /// A program has to read its input.
+    is_blocked: bool,
     /// The port is used.
     is_active: bool,
     /// The host is connected to the port.
     has_host: bool,
+    /// The host has received the exit code.
+    is_acknowledged: bool,
+    /// That of the workload comes first.
+    sessions: [Session; SESSIONS],
+}
+
+/// The streams of one program.
+#[derive(Default)]
+struct Session {
+    /// PID 1's side and the program's of input, output and error. Of a pty, the master side is PID 1's of the output, and is for input
+    /// too; the slave side is the program's of the input, and is for output too. They stay open: a daemon keeps its terminal.
+    sides: [[Option<Fd>; 2]; 3],
+    /// The exit code that is sent after the output.
+    code: Option<u8>,
+    /// The size of the host's terminal, once it was received.
+    size: Option<u32>,
+    /// The program, if it is not the workload.
+    process: Option<Pid>,
     /// The host has been asked for input and has not sent it, or has sent its end.
     is_requested: bool,
-    /// Input was requested since the workload was started: the host takes that as its start.
+    /// Input was requested since the program was started: the host takes that as its start.
     is_announced: bool,
     /// The last frame was of standard output: standard error is next.
     is_error_next: bool,
-    /// The host has received the exit code.
-    is_acknowledged: bool,
+    /// The host does not want output now.
+    is_paused: bool,
 }
+
+/// The sessions of this init.
+const SESSIONS: usize = if Feature::Exec.is_enabled() { frame::SESSIONS } else { 1 };
 
 /// Opens pipes or a pty for the next workload, if the options want that and the host has the port. Returns whether they are open; an
 /// error is a shutdown request.
@@ -65,13 +89,20 @@ pub(crate) fn open(machine: &mut Machine<'_>) -> Result<bool, End> {
     let deadline_ms = after_s(now_ms(), PORT_WAIT_S);
     while machine.streams.is_active && now_ms() < deadline_ms {
         let is_missing = machine.ports.streams.is_none();
-        if !if is_missing { machine.ports.may_appear } else { is_terminal && machine.streams.size.is_none() } {
+        if !if is_missing {
+            machine.ports.may_appear
+        } else {
+            is_terminal && machine.streams.sessions[0].size.is_none()
+        } {
             break;
         }
         wait_or_end(machine, deadline_ms)?;
     }
-    machine.streams.is_active &= machine.ports.streams.is_some() && machine.streams.open(is_terminal);
-    machine.streams.is_announced = false;
+    machine.streams.is_active &= machine.ports.streams.is_some() && machine.streams.sessions[0].open(is_terminal);
+    machine.streams.sessions[0].is_announced = false;
+    if is_terminal && let [[_, Some(slave)], ..] = &machine.streams.sessions[0].sides {
+        console::lead_session(slave);
+    }
     if !machine.streams.is_active {
         refuse(machine);
     }
@@ -88,7 +119,7 @@ pub(crate) fn refuse(machine: &Machine<'_>) {
 /// Sends the rest of the workload's output, and its exit code; waits until the host has received them, but not longer than
 /// [`FINISH_WAIT_S`].
 pub(crate) fn finish(machine: &mut Machine<'_>, code: u8) {
-    machine.streams.code = Some(code);
+    machine.streams.sessions[0].code = Some(code);
     machine.streams.is_acknowledged = !machine.streams.is_active;
     let deadline_ms = after_s(now_ms(), FINISH_WAIT_S);
     while !machine.streams.is_acknowledged && now_ms() < deadline_ms {
@@ -101,8 +132,25 @@ fn set(place: &mut [Option<Fd>; 2], sides: [Option<Fd>; 2]) {
     core::mem::forget(core::mem::replace(place, sides)); // The compiler would add code that closes the old ones.
 }
 
-impl Streams {
-    /// Opens both sides, for the first workload and for those that restart it. Returns whether they are open.
+/// Starts the program for which the host has sent options.
+pub(crate) fn start_session(machine: &mut Machine<'_>) {
+    if !machine.streams.is_starting() {
+        return;
+    }
+    let number = core::mem::take(&mut machine.streams.starting);
+    let started = workload::start_beside(machine, number);
+    INPUT.clear();
+    if let Some(session) = machine.streams.sessions.get_mut(number) {
+        match started {
+            Ok(child) => session.process = Some(child),
+            Err(code) => session.code = Some(code),
+        }
+    }
+}
+
+impl Session {
+    /// Opens both sides, for the first program and for those that restart it. Returns whether they are open.
+    #[inline(never)]
     fn open(&mut self, is_terminal: bool) -> bool {
         let [input, output, _] = &mut self.sides;
         if is_terminal {
@@ -115,7 +163,6 @@ impl Streams {
             }
             if let [[_, Some(slave)], ..] = &self.sides {
                 fd::set_modes(slave, SANE);
-                console::lead_session(slave);
             }
         } else {
             for (number, sides) in self.sides.iter_mut().enumerate() {
@@ -133,11 +180,76 @@ impl Streams {
         self.sides[1][0].iter().for_each(|master| fd::set_window_size(master, &size));
     }
 
-    /// Duplicates the workload's side to descriptors 0 to 2. Called in the process that becomes the workload.
-    pub(crate) fn enter(&self) {
-        for (number, [_, side]) in self.sides.iter().enumerate() {
-            if let Some(side) = side.as_ref().or(self.sides[0][1].as_ref()) {
+    /// Closes all descriptors, for the next program.
+    #[inline(never)]
+    fn close(&mut self) {
+        for side in self.sides.as_flattened_mut() {
+            *side = None;
+        }
+        (self.is_requested, self.is_announced, self.is_paused) = (false, false, false);
+    }
+
+    /// Returns the descriptor for input, unless it was closed.
+    fn sink(&self) -> Option<&Fd> {
+        match &self.sides {
+            [[Some(input), _], ..] => Some(input),
+            [_, [master, None], _] => master.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Fills the frame for the host, without its header. Returns its kind and number; `None` if there is nothing to send. Sets
+    /// `is_blocked` if the program has to read before input can be requested.
+    #[inline(never)]
+    fn fill(&mut self, is_blocked: &mut bool) -> Option<(Kind, u32)> {
+        let is_due = !(self.is_requested && self.is_announced) && self.sides[0][1].is_some();
+        if is_due {
+            // A pipe that is writable has room for a frame: a page (fs/pipe.c, pipe_full()).
+            if self.sink().is_none_or(|sink| fd::wait_writable(sink, 0)) {
+                (self.is_requested, self.is_announced) = (true, true);
+                return Some((Kind::Input, 0));
+            }
+            *is_blocked = true;
+        }
+        for _ in 0..2 {
+            // The outputs have turns: a flood of one does not stop the other.
+            self.is_error_next = !self.is_error_next;
+            let (kind, place) = if self.is_error_next { (Kind::Output, 1) } else { (Kind::Error, 2) };
+            let output = self.sides[place][0].as_ref().filter(|_| !self.is_paused);
+            let length = output.map_or(0, |output| OUTPUT.fill(output, MAX_DATA));
+            if length > 0 {
+                return Some((kind, length as u32));
+            }
+        }
+        if self.is_paused {
+            return None;
+        }
+        self.code.take().map(|code| (Kind::Exit, code.into()))
+    }
+}
+
+impl Streams {
+    /// Opens both sides of a session.
+    pub(crate) fn open_session(&mut self, number: usize, is_terminal: bool) {
+        let _ = self.sessions.get_mut(number).is_some_and(|session| session.open(is_terminal));
+    }
+
+    /// Duplicates the program's side to descriptors 0 to 2. Called in the process that becomes the program.
+    pub(crate) fn enter(&self, session: usize) {
+        let Some(Session { sides, .. }) = self.sessions.get(session) else { return };
+        for (number, [_, side]) in sides.iter().enumerate() {
+            if let Some(side) = side.as_ref().or(sides[0][1].as_ref()) {
                 fd::duplicate(side, number as u32);
+            }
+        }
+    }
+
+    /// Notes the exit code of a program beside the workload.
+    pub(crate) fn ended(&mut self, child: Pid, code: u8) {
+        for session in &mut self.sessions {
+            if session.process == Some(child) {
+                session.process = None;
+                session.code = Some(code);
             }
         }
     }
@@ -159,46 +271,41 @@ impl Streams {
     pub(crate) fn advance(&mut self, ports: &Ports) -> u64 {
         let Some(port) = ports.streams.as_ref().filter(|_| self.is_active) else { return NEVER };
         self.receive(port);
-        // Without a sink there is no input.
-        let is_taken = self.sides[0][0].as_ref().or(self.sides[1][0].as_ref()).is_none_or(|sink| INPUT.flush(sink));
+        self.is_blocked = !INPUT.is_empty();
         for _ in 0..MAX_MOVED {
             if !OUTPUT.flush(port) {
                 return if self.signals != 0 { 0 } else { RETRY_MS };
             }
             if !self.fill() {
                 return match () {
-                    () if self.signals != 0 => 0,
-                    () if is_taken => NEVER,
-                    () => RETRY_MS,
+                    () if self.signals != 0 || self.is_starting() => 0,
+                    () if self.is_blocked => RETRY_MS,
+                    () => NEVER,
                 };
             }
         }
         0
     }
 
-    /// Fills the frame for the host. Returns `false` if there is nothing to send.
+    /// Whether the options of a program to start were received.
+    fn is_starting(&self) -> bool {
+        self.starting > 0 && self.missing == 0
+    }
+
+    /// Fills the frame for the host; the sessions have turns. Returns `false` if there is nothing to send.
     fn fill(&mut self) -> bool {
-        let is_due = !(self.is_requested && self.is_announced);
-        if is_due && self.missing == 0 && INPUT.is_empty() && self.sides[0][1].is_some() {
-            (self.is_requested, self.is_announced) = (true, true);
-            OUTPUT.frame(Kind::Input, 0);
-            return true;
-        }
-        for _ in 0..2 {
-            // The outputs have turns: a flood of one does not stop the other.
-            self.is_error_next = !self.is_error_next;
-            let (kind, place) = if self.is_error_next { (Kind::Output, 1) } else { (Kind::Error, 2) };
-            let length = self.sides[place][0].as_ref().map_or(0, |output| OUTPUT.fill(output, MAX_DATA));
-            if length > 0 {
-                OUTPUT.frame(kind, length as u32);
+        for _ in 0..SESSIONS {
+            self.sending = if self.sending + 1 < SESSIONS { self.sending + 1 } else { 0 };
+            let Some(session) = self.sessions.get_mut(self.sending) else { continue };
+            if let Some((kind, number)) = session.fill(&mut self.is_blocked) {
+                OUTPUT.frame(kind, self.sending, number);
+                if kind == Kind::Exit && self.sending > 0 {
+                    session.close();
+                }
                 return true;
             }
         }
-        let code = self.code.take();
-        if let Some(code) = code {
-            OUTPUT.frame(Kind::Exit, code.into());
-        }
-        code.is_some()
+        false
     }
 
     /// Receives the frames that the host has sent.
@@ -211,6 +318,14 @@ impl Streams {
                 }
                 self.missing -= read;
                 continue;
+            }
+            if self.starting > 0 {
+                return; // The next frames may be for it.
+            }
+            match self.sessions.get(self.receiving).and_then(Session::sink) {
+                Some(sink) if !INPUT.flush(sink) => return,
+                Some(_) => {}
+                None => INPUT.clear(),
             }
             let Some(room) = self.header.get_mut(self.received..) else { return };
             let read = fd::read_into(port, room);
@@ -226,21 +341,29 @@ impl Streams {
 
     /// Handles a frame whose header was received.
     fn take_frame(&mut self) {
-        let Some((kind, number)) = frame::parse(self.header) else { return };
-        if number == 0
-            && let Some(sides) = self.sides.get_mut(kind as usize)
+        let Some((kind, number, length)) = frame::parse(self.header) else { return };
+        let number = usize::from(number);
+        let Some(session) = self.sessions.get_mut(number) else { return };
+        if length == 0
+            && let Some(sides) = session.sides.get_mut(kind as usize)
         {
             sides[0] = None;
         }
         match kind {
+            Kind::Exec => (self.starting, self.receiving, self.missing) = (number, number, length as usize),
             // After its end, no more input is requested.
-            Kind::Input => (self.is_requested, self.missing) = (number == 0, number as usize),
-            Kind::Output | Kind::Error => {}
-            Kind::Signal => self.signals |= bit(number as u8),
+            Kind::Input => {
+                (session.is_requested, self.receiving, self.missing) = (length == 0, number, length as usize);
+            }
+            Kind::Output | Kind::Error => session.is_paused = length == PAUSE,
+            Kind::Signal if number > 0 => {
+                session.process.iter().for_each(|child| shutdown::signal_workload(*child, length as u8));
+            }
+            Kind::Signal => self.signals |= bit(length as u8),
             Kind::Window => {
-                self.size = Some(number);
+                session.size = Some(length);
                 self.signals |= NEWS;
-                self.resize();
+                session.resize();
             }
             Kind::Exit => {
                 self.is_acknowledged = true;

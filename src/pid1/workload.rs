@@ -7,12 +7,15 @@ use linux_raw_sys::general::{CLONE_NEWNS, SIGCHLD};
 use rustix::fs::OFlags;
 use rustix::process::{Pid, getpid, setpgid};
 use whit::argv::{self, Full, MAX_BYTES, MAX_STRINGS, Strings};
-use whit::contract::{IMAGE_RECORD, NOT_EXECUTABLE, NOT_FOUND, NOT_STARTED, RECORD, ROOT, join, joined_len};
+use whit::contract::{
+    IMAGE_RECORD, NOT_BESIDE, NOT_EXECUTABLE, NOT_FOUND, NOT_STARTED, RECORD, ROOT, join, joined_len,
+};
 use whit::error::{Errno, Error};
 use whit::features::Feature;
 use whit::interpreter::{START, interpreter};
-use whit::options::{Options, Sources, Value};
+use whit::options::{self, Options, Sources, Value};
 use whit::passwd;
+use whit::record::Record;
 use whit::text::{Text, nth, split, split_once};
 
 use crate::caps;
@@ -27,6 +30,7 @@ use crate::sys;
 use crate::sys::call::{chdir, chroot, exists, mount_move, own_streams};
 use crate::sys::fd::{self, Fd, STDERR};
 use crate::sys::process::{self, Fork, fork};
+use crate::sys::stream::INPUT;
 
 /// The shell of the initramfs.
 const SHELL: &CStr = c"/bin/sh";
@@ -38,10 +42,33 @@ pub(crate) fn start(machine: &Machine<'_>) -> Result<Pid, Error> {
         Ok(Fork::Parent(child)) => Ok(child),
         Ok(Fork::Child) => {
             machine.terminal.enter();
-            machine.streams.enter();
+            machine.streams.enter(0);
             sys::exit(run(&machine.sources, &machine.options))
         }
         Err(errno) => Err(Error { step: "fork", errno }),
+    }
+}
+
+/// Starts the program of a session of the host beside the workload, in the same way. The bytes that came for it are options that
+/// override the workload's. An error is the exit code.
+#[inline(never)]
+pub(crate) fn start_beside(machine: &mut Machine<'_>, session: usize) -> Result<Pid, u8> {
+    let command_line = Record::decoded(INPUT.text());
+    let sources = Sources { arguments: Record::default(), command_line, ..machine.sources };
+    let options = sources.options(&mut |_, _| {});
+    machine.streams.open_session(session, options.streams() == options::Streams::Terminal);
+    match fork(SIGCHLD | CLONE_NEWNS) {
+        Ok(Fork::Parent(child)) => Ok(child),
+        Ok(Fork::Child) => {
+            machine.streams.enter(session);
+            // Of a pipe there is none.
+            lead_session(&STDERR);
+            sys::exit(run(&sources, &options))
+        }
+        Err(errno) => {
+            log_failure(NOT_BESIDE, b"", errno);
+            Err(NOT_STARTED)
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Without the feature: the workload has the console.
 
+use rustix::process::Pid;
 use whit::time::NEVER;
 
 use crate::end::End;
@@ -18,8 +19,14 @@ pub(crate) fn refuse(_: &Machine<'_>) {}
 
 pub(crate) fn finish(_: &mut Machine<'_>, _: u8) {}
 
+pub(crate) fn start_session(_: &mut Machine<'_>) {}
+
 impl Streams {
-    pub(crate) fn enter(&self) {}
+    pub(crate) fn enter(&self, _: usize) {}
+
+    pub(crate) fn open_session(&mut self, _: usize, _: bool) {}
+
+    pub(crate) fn ended(&mut self, _: Pid, _: u8) {}
 
     pub(crate) fn advance(&mut self, _: &Ports) -> u64 {
         NEVER

@@ -26,7 +26,7 @@ pub(crate) struct Stream(UnsafeCell<Pending>);
 
 /// From the workload to the console, or to the host's port.
 pub(crate) static OUTPUT: Stream = Stream::new();
-/// From the console's keyboard, or the host's port, to the workload.
+/// From the console's keyboard, or the host's port, to the workload or a program beside it.
 pub(crate) static INPUT: Stream = Stream::new();
 
 /// The bytes that were read, and not written yet.
@@ -73,9 +73,9 @@ impl Stream {
     }
 
     /// Puts a header before the bytes of one [`Stream::fill`], or before none.
-    pub(crate) fn frame(&self, kind: Kind, number: u32) {
+    pub(crate) fn frame(&self, kind: Kind, session: usize, number: u32) {
         let pending = self.pending();
-        for (place, byte) in pending.buffer.iter_mut().zip(frame::header(kind, number)) {
+        for (place, byte) in pending.buffer.iter_mut().zip(frame::header(kind, session as u8, number)) {
             *place = byte;
         }
         pending.start = 0;
@@ -115,6 +115,12 @@ impl Stream {
             }
         }
         0
+    }
+
+    /// Returns the bytes that were read, and not written yet.
+    pub(crate) fn text(&self) -> &[u8] {
+        let Pending { start, length, buffer } = self.pending();
+        buffer.get(*start..).and_then(|rest| rest.get(..*length)).unwrap_or_default()
     }
 
     /// Discards the bytes that were read and not written yet.

@@ -288,6 +288,76 @@ fn a_terminal_has_a_size_that_changes() {
     assert_eq!(child.wait().unwrap().code(), Some(4));
 }
 
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn programs_run_beside_the_workload() {
+    let engine = Engine::new();
+    engine.start("web", &["--network", "none", "-e", "A=1"], "echo ready; while :; do busybox sleep 0.1; done");
+    let script = "busybox id -u; pwd; echo $A $B; echo error >&2; exit 9";
+    let (status, shown, errors) =
+        engine.outcome(&["exec", "-e", "B=2", "-w", "/tmp", "-u", "33:44", "web", "/bin/sh", "-c", script]);
+    assert_eq!((status, shown.as_str(), errors.as_str()), (Some(9), "33\n/tmp\n1 2\n", "error\n"));
+    let (status, _, errors) = engine.outcome(&["exec", "web", "/bin/missing"]);
+    assert_eq!((status, errors.contains("at most")), (Some(127), false), "{errors}");
+    // More than the pipes and the port hold, both ways.
+    let mut child =
+        engine.command(&["exec", "-i", "web", "/bin/busybox", "cat"]).stdin(Stdio::piped()).spawn().unwrap();
+    let deadline = Deadline::of(&child);
+    let bytes: Vec<u8> = (0..1_000_003_u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let (mut stdin, sent) = (child.stdin.take().unwrap(), bytes.clone());
+    let writer = std::thread::spawn(move || stdin.write_all(&sent).unwrap());
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    assert!(output.status.success() && output.stdout == bytes, "{} bytes", output.stdout.len());
+    drop(deadline);
+    // A terminal of its own.
+    let (master, slave) = terminal();
+    resize(&master, 24, 80);
+    let mut command = engine.command(&["exec", "-it", "web", "/bin/sh"]);
+    let copy = || Stdio::from(slave.try_clone().unwrap());
+    let mut child = command.stdin(copy()).stdout(copy()).stderr(copy()).spawn().unwrap();
+    let _deadline = Deadline::of(&child);
+    let mut shown = String::new();
+    let typed = |keys: &str| assert_eq!(rustix::io::write(&master, keys.as_bytes()), Ok(keys.len()));
+    read_until(&master, &mut shown, "# ");
+    // The program itself says that it runs: before that, ctrl-c would be the shell's.
+    typed("/bin/sh -c 'echo s$((1+1))s; exec busybox sleep 1000'\n");
+    read_until(&master, &mut shown, "s2s");
+    typed("\x03");
+    read_until(&master, &mut shown, "^C");
+    typed("echo a$((1+1))b; busybox tty; exit 4\n");
+    read_until(&master, &mut shown, "/dev/pts/");
+    assert!(shown.contains("a2b"), "{shown}");
+    assert_eq!(child.wait().unwrap().code(), Some(4));
+    // The limit, and the end of a client.
+    let root = engine.root();
+    let clients = || -> Vec<i32> {
+        let all = processes("whit-runtime client").into_iter();
+        all.filter(|(_, line)| line.contains(root.to_str().unwrap())).map(|(pid, _)| pid).collect()
+    };
+    let sleepers: Vec<_> = (1..=8)
+        .map(|count| {
+            let sleeper = engine.command(&["exec", "web", "/bin/busybox", "sleep", "1001"]).spawn().unwrap();
+            while clients().len() < count {
+                std::thread::yield_now();
+            }
+            sleeper
+        })
+        .collect();
+    let (status, _, errors) = engine.outcome(&["exec", "web", "/bin/true"]);
+    let error = "exec: a machine runs at most 8 programs beside its workload";
+    assert_eq!((status, errors.contains(error)), (Some(255), true), "{errors}");
+    clients().into_iter().for_each(kill);
+    for mut sleeper in sleepers {
+        assert_eq!(sleeper.wait().unwrap().code(), Some(137));
+    }
+    // Their programs were killed.
+    let script = "while busybox ps | busybox grep -q sleep.[1]001; do busybox sleep 0.1; done";
+    engine.well(&["exec", "web", "/bin/sh", "-c", script]);
+    engine.well(&["rm", "-f", "-t", "0", "web"]);
+    engine.assert_gone();
+}
+
 /// A network namespace as an engine makes it for a container, and one on the other side.
 struct Namespaces([String; 2]);
 

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use whit::contract::{self, DRIVER_INDEX, RECORD, ROOTFS_NEEDS, SEED, STREAMS_PORT};
+use whit::contract::{self, DRIVER_INDEX, NOT_BESIDE, RECORD, ROOTFS_NEEDS, SEED, STREAMS_PORT};
 
 use super::Error;
 use crate::kernel::elf;
@@ -72,6 +72,12 @@ pub fn has_streams(init: &[u8]) -> bool {
     [RECORD.to_bytes_with_nul(), STREAMS_PORT.as_bytes()]
         .iter()
         .all(|marker| init.windows(marker.len()).any(|window| window == *marker))
+}
+
+/// Returns whether an init has the feature `exec`.
+#[must_use]
+pub fn has_exec(init: &[u8]) -> bool {
+    init.windows(NOT_BESIDE.len()).any(|window| window == NOT_BESIDE.as_bytes())
 }
 
 /// Places of an init, relative to the directory of this program: where `cargo build-init` leaves it (`target/init/whit` beside

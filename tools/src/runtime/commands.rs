@@ -131,7 +131,7 @@ fn spawn(
 }
 
 /// Opens a terminal, and sends its master side to the engine's socket. Returns the other side.
-fn terminal(socket: &Path) -> std::io::Result<OwnedFd> {
+pub(super) fn terminal(socket: &Path) -> std::io::Result<OwnedFd> {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
     grantpt(&master)?;
     unlockpt(&master)?;
@@ -243,7 +243,7 @@ pub fn features() -> Value {
     })
 }
 
-fn connect(container: &Container) -> Result<Connection, String> {
+pub(super) fn connect(container: &Container) -> Result<Connection, String> {
     Connection::open(container).map_err(|error| format!("container {}: {error}", container.id))
 }
 
@@ -252,6 +252,6 @@ fn hooks_of(state: &Value) -> Option<Hooks> {
     shim::load(Path::new(state["bundle"].as_str()?)).ok()?.hooks().clone()
 }
 
-fn describe(path: &Path, error: &dyn std::fmt::Display) -> String {
+pub(super) fn describe(path: &Path, error: &dyn std::fmt::Display) -> String {
     format!("{}: {error}", path.display())
 }

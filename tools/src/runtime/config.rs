@@ -33,6 +33,8 @@ pub(super) struct Machine {
     pub(super) read_only: bool,
     /// The mounts in the root, in their order.
     pub(super) mounts: Vec<Shared>,
+    /// The mount points of file systems in the machine's memory.
+    pub(super) points: Vec<PathBuf>,
     /// The run record.
     pub(super) record: Vec<u8>,
     /// Memory, in MiB.
@@ -84,6 +86,8 @@ impl Machine {
         let linux = spec.linux().as_ref();
         linux.map_or(Ok(()), |linux| check(linux, spec))?;
         let (mounts, tmpfs) = mounts(spec.mounts().as_deref().unwrap_or_default(), bundle)?;
+        let path = |tmpfs: &String| tmpfs.split(':').next().map(PathBuf::from);
+        let points = tmpfs.iter().filter_map(path).collect();
         let mut record = RunRecord { tmpfs, ..record(process)? };
         record.hostname = spec.hostname().clone().filter(|name| !name.is_empty());
         let settings = linux.and_then(|linux| linux.sysctl().as_ref()).into_iter().flatten();
@@ -99,6 +103,7 @@ impl Machine {
             root: bundle.join(root.path()),
             read_only: root.readonly().unwrap_or_default(),
             mounts,
+            points,
             record: lines.into_bytes(),
             memory_mib: match annotations.get("memory") {
                 Some(text) => mib(text).ok_or_else(|| format!("{ANNOTATION}memory \"{text}\": not a size as 256M"))?,
@@ -224,7 +229,7 @@ fn rlimit(limit: &PosixRlimit) -> String {
 }
 
 /// Returns the lines of the record about privileges.
-fn privileges(process: &Process) -> String {
+pub(super) fn privileges(process: &Process) -> String {
     let mut lines = String::new();
     if let Some(capabilities) = process.capabilities() {
         let bounding: &Option<Capabilities> = capabilities.bounding();

@@ -9,7 +9,9 @@
 mod commands;
 mod config;
 mod control;
+mod exec;
 mod hooks;
+mod named;
 mod network;
 mod shim;
 mod signal;
@@ -17,6 +19,8 @@ mod state;
 mod tree;
 
 pub use commands::{Create, create, delete, features, kill, list, start, state};
+pub use exec::{Exec, exec, run_client as client};
+pub use named::Named;
 pub use shim::run as shim;
 pub use state::Root;
 

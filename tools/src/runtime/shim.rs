@@ -33,7 +33,7 @@ mod running;
 use running::{Order, Parts};
 
 /// The signals that are passed to the workload.
-const PASSED: [i32; 9] = {
+pub(super) const PASSED: [i32; 9] = {
     use signal_hook::consts::{SIGALRM, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
     [SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGTERM, SIGCONT, SIGWINCH]
 };
@@ -71,7 +71,7 @@ type Worker = thread::JoinHandle<u8>;
 /// Prepares a machine. Returns the path of its tree, and the thread that runs it.
 fn prepare(bundle: &Path, settings: &Settings) -> Result<(PathBuf, Worker), String> {
     keep_descriptors();
-    let locks = state::lock().map_err(|error| format!("the container's locks: {error}"))?;
+    let locks = state::lock(Path::new("")).map_err(|error| format!("the container's locks: {error}"))?;
     let spec = load(bundle)?;
     let machine = Machine::of(&spec, bundle)?;
     if machine.terminal {
@@ -93,7 +93,7 @@ fn prepare(bundle: &Path, settings: &Settings) -> Result<(PathBuf, Worker), Stri
     network::join(&machine.network)?;
     let cards = network::cards(&machine.network)?;
     let point = tree::assemble(&machine)?;
-    let listener = Listener::new().map_err(|error| format!("the container's socket: {error}"))?;
+    let listener = Listener::new(Path::new(".")).map_err(|error| format!("the container's socket: {error}"))?;
     let (sender, orders) = channel();
     listen(listener, sender.clone());
     pass_signals(signals, sender);
@@ -117,6 +117,8 @@ pub(super) struct Files {
     kernel: PathBuf,
     initramfs: PathBuf,
     accelerator: String,
+    /// Whether the init starts programs beside the workload.
+    has_exec: bool,
 }
 
 /// Makes the files, or finds them in the cache.
@@ -134,6 +136,7 @@ fn files(machine: &Machine, settings: &Settings, cache: &Cache) -> Result<Files,
     }
     let init = initramfs::find_init(settings.init.as_deref())?;
     let bytes = fs::read(&init).map_err(|error| format!("{}: {error}", init.display()))?;
+    let has_exec = initramfs::has_exec(&bytes);
     if !initramfs::has_streams(&bytes) {
         return Err(format!("{}: an init without the feature \"streams\"; whole has it", init.display()));
     }
@@ -147,7 +150,7 @@ fn files(machine: &Machine, settings: &Settings, cache: &Cache) -> Result<Files,
     let initramfs = drivers.initramfs(cache, &kernel, init)?;
     let accelerator = annotated("accel").or(settings.accelerator.as_ref()).cloned().unwrap_or_default();
     let kernel = kernel.unpacked(cache).unwrap_or(kernel.vmlinuz);
-    Ok(Files { kernel, initramfs, accelerator })
+    Ok(Files { kernel, initramfs, accelerator, has_exec })
 }
 
 /// Starts a thread that takes requests.
@@ -155,9 +158,13 @@ fn listen(listener: Listener, orders: Sender<Order>) {
     thread::spawn(move || {
         while let Ok(connection) = listener.accept() {
             // A request that cannot be read has no answer.
-            let Ok(Some(request)) = connection.receive() else { continue };
+            let Ok(Some((request, descriptors))) = connection.receive_with() else { continue };
             let order = match request["do"].as_str() {
                 Some("start") => Order::Start(connection),
+                Some("exec") => {
+                    let mut files = descriptors.into_iter().map(File::from);
+                    Order::Exec(connection, request, [files.next(), files.next(), files.next()])
+                }
                 Some("kill") => match u8::try_from(request["signal"].as_u64().unwrap_or_default()) {
                     Ok(signal) => Order::Signal(signal, Some(connection)),
                     Err(_) => continue,

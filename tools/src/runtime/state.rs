@@ -41,11 +41,20 @@ impl Root {
     /// Opens the root: `folder`, or the user's own.
     #[must_use]
     pub fn open(folder: Option<PathBuf>) -> Self {
-        const NAME: &str = "whit-runtime";
+        Self::named(folder, "whit-runtime")
+    }
+
+    /// Opens the root for machines of runvm that have a name.
+    #[must_use]
+    pub fn of_runvm() -> Self {
+        Self::named(None, "whit-runvm")
+    }
+
+    fn named(folder: Option<PathBuf>, name: &str) -> Self {
         let users = || std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty()).map(PathBuf::from);
         let folder = folder.unwrap_or_else(|| match users() {
-            Some(folder) if !rustix::process::geteuid().is_root() => folder.join(NAME),
-            _ => Path::new("/run").join(NAME),
+            Some(folder) if !rustix::process::geteuid().is_root() => folder.join(name),
+            _ => Path::new("/run").join(name),
         });
         Self(std::path::absolute(&folder).unwrap_or(folder))
     }
@@ -140,9 +149,9 @@ impl Container {
         i32::try_from(pid).ok().filter(|pid| *pid > 0)
     }
 
-    /// Marks the container as started. Called in its folder.
-    pub(super) fn mark_started() -> io::Result<()> {
-        File::create(STARTED).map(drop)
+    /// Marks the container as started.
+    pub(super) fn mark_started(folder: &Path) -> io::Result<()> {
+        File::create(folder.join(STARTED)).map(drop)
     }
 
     /// Whether the shim lives.
@@ -172,10 +181,11 @@ impl Container {
     }
 }
 
-/// The locks of a shim, in its folder, which is the working directory. The second is also its children's.
-pub(super) fn lock() -> io::Result<[File; 2]> {
+/// The locks of a shim, in its folder. The second is also its children's.
+pub(super) fn lock(folder: &Path) -> io::Result<[File; 2]> {
     let lock = |name: &str| {
-        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(name)?;
+        let path = folder.join(name);
+        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
         flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         Ok::<_, io::Error>(file)
     };

@@ -38,6 +38,10 @@ pub(super) fn assemble(machine: &Machine) -> Result<PathBuf, String> {
     for shared in &machine.mounts {
         add(&point, shared).map_err(|error| format!("mount {}: {error}", shared.path.display()))?;
     }
+    for path in &machine.points {
+        // As above.
+        let _ = find(&point, path, true);
+    }
     if machine.read_only {
         protect(&point).map_err(|error| describe(&machine.root, error))?;
     }

@@ -24,7 +24,7 @@ const APPEND: &str = "Options for the kernel's command line, after \"console=tty
 #[command(
     name = "runvm",
     version,
-    override_usage = "runvm [OPTIONS] IMAGE [ARGS]\n       runvm [OPTIONS] --kernel FILE --initrd FILE [--disk FILE] [-- ARGS]",
+    override_usage = "runvm [OPTIONS] IMAGE [ARGS]\n       runvm exec [-it] [-e KEY=VALUE] [-w DIR] [-u USER] NAME PROGRAM [ARGS]\n       runvm [OPTIONS] --kernel FILE --initrd FILE [--disk FILE] [-- ARGS]",
     after_help = "Examples:\n  docker export web > web.tar; docker inspect web > web.json\n  \
                   runvm --config web.json -p 8080:80 -v ./site:/var/www:ro -e DEBUG=1 web.tar\n  \
                   runvm -it alpine.tar /bin/sh\n  \
@@ -86,6 +86,9 @@ pub(crate) struct Arguments {
     /// The streams to connect, STDIN, STDOUT or STDERR [default: STDOUT and STDERR, with -i STDIN too]; repeatable
     #[arg(short, long, value_name = "STREAM", help_heading = "Workload")]
     pub(crate) attach: Vec<Stream>,
+    /// The name of the machine, for `runvm exec NAME PROGRAM`
+    #[arg(long, value_name = "NAME", conflicts_with = "print", help_heading = "Machine")]
+    pub(crate) name: Option<String>,
     /// Print this help
     #[arg(long, action = ArgAction::Help)]
     pub(crate) help: Option<bool>,

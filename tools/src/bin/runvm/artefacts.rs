@@ -37,6 +37,8 @@ pub(crate) struct Artefacts {
     pub(crate) has_streams: bool,
     /// The time that the init waits from the stop signal to SIGKILL.
     pub(crate) grace: Duration,
+    /// Whether the init starts programs beside the workload.
+    pub(crate) has_exec: bool,
     /// The initramfs, if it was made only for this run.
     pub(crate) temporary: Option<Temporary>,
 }
@@ -87,6 +89,7 @@ fn given(arguments: &Arguments, append: &str, kernel: &Path, initrd: &Path) -> R
         has_button: true,
         has_streams,
         grace,
+        has_exec: has_streams && initramfs::has_exec(&init),
         temporary,
     })
 }
@@ -101,10 +104,9 @@ fn from_image(arguments: &Arguments, append: &str, image: &Path) -> Result<Artef
     let shares = shares(arguments, &kernel)?;
     let base = initramfs(arguments, &cache, &kernel, &shares, image)?;
     let memory_mib = memory_mib(arguments, &base)?;
-    let has_streams = takes_streams(arguments) && kernel.has(PORT) && {
-        let init = initramfs::find_init(arguments.init.as_deref())?;
-        initramfs::has_streams(&std::fs::read(&init).map_err(|error| describe(&init, &error))?)
-    };
+    let init = initramfs::find_init(arguments.init.as_deref())?;
+    let init = std::fs::read(&init).map_err(|error| describe(&init, &error))?;
+    let has_streams = takes_streams(arguments) && kernel.has(PORT) && initramfs::has_streams(&init);
     let record = record(arguments, &shares, b"", has_streams)?;
     let temporary = match record.as_slice() {
         [] => None,
@@ -136,6 +138,7 @@ fn from_image(arguments: &Arguments, append: &str, image: &Path) -> Result<Artef
         has_button: BUTTON.iter().all(|module| kernel.has(module)),
         has_streams,
         grace,
+        has_exec: has_streams && initramfs::has_exec(&init),
         temporary,
     })
 }

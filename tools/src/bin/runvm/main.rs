@@ -5,6 +5,7 @@ mod arguments;
 mod artefacts;
 mod check;
 mod console;
+mod exec;
 mod record;
 mod refused;
 mod session;
@@ -20,6 +21,7 @@ use std::process::ExitCode;
 
 use whit::contract::NOT_STARTED;
 use whit_tools::cli::{documents, output, temporary};
+use whit_tools::runtime::Named;
 use whit_tools::vm::qemu::{Board, CommandLine, DiskInterface, Forward, Nic, Protocol, Share};
 use whit_tools::vm::{Daemon, ShareKind, kernel_line};
 
@@ -35,6 +37,9 @@ const APPEND_MAX_BYTES: usize = 2047;
 fn main() -> ExitCode {
     let command = documents::command::<Arguments>();
     let given: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if given.first().is_some_and(|word| word == "exec") {
+        return exec::run(given);
+    }
     let ordered = match words::ordered(&command, &given) {
         Ok(ordered) => ordered,
         Err(error) => {
@@ -89,6 +94,15 @@ fn run(arguments: &Arguments) -> Result<u8, String> {
     if let Some(why) = command.kvm_obstacle() {
         eprintln!("runvm: KVM cannot be used here: {why}; the machine is emulated, and slower");
     }
+    let name = match &arguments.name {
+        Some(name) if !artefacts.has_exec => {
+            return Err(format!(
+                "--name {name}: the init has no feature \"exec\", or the kernel no virtio ports; whole has it"
+            ));
+        }
+        Some(name) => Some(Named::take(name)?),
+        None => None,
+    };
     let (attach, interactive, tty) = (&arguments.attach, arguments.interactive, arguments.tty);
     let session = Session {
         daemons,
@@ -103,6 +117,7 @@ fn run(arguments: &Arguments) -> Result<u8, String> {
             None => None,
         },
         stop_timeout: artefacts.grace,
+        name,
     };
     session.run(command)
 }

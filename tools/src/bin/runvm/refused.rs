@@ -99,7 +99,6 @@ pub(crate) const REFUSED: &[Refused] = &[
     named("memory-swap", MEMORY),
     named("memory-swappiness", MEMORY),
     named("mount", "-v DIR:/PATH[:ro] shares a folder or a file of the host, --tmpfs /PATH mounts a tmpfs"),
-    named("name", "a machine has no name; systemd-run --unit=NAME names it, --hostname sets the name inside"),
     named("net-alias", NETWORK),
     named("network-alias", NETWORK),
     named("no-healthcheck", "there are no health checks"),

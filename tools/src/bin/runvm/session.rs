@@ -16,6 +16,7 @@ use signal_hook::consts::SIGPIPE;
 use whit::contract::{EXIT_PORT, STREAMS_PORT, WINDOW_PORT};
 use whit_tools::cli::temporary::{self, Temporary};
 use whit_tools::cli::terminal::Raw;
+use whit_tools::runtime::Named;
 use whit_tools::vm::qemu::{self, CommandLine, Input, Machine};
 use whit_tools::vm::streams::{Ends, Event, Streams};
 use whit_tools::vm::{Daemon, ExitPort};
@@ -45,6 +46,8 @@ pub(crate) struct Session {
     pub(crate) stop_timeout: Duration,
     /// The machine's memory.
     pub(crate) memory_mib: u32,
+    /// The machine's name.
+    pub(crate) name: Option<Named>,
 }
 
 impl Session {
@@ -68,6 +71,9 @@ impl Session {
             lock(&console).show();
         }
         let remote = streams.as_ref().map(Streams::remote);
+        if let (Some(name), Some(remote)) = (&mut self.name, &remote) {
+            name.serve(remote.clone())?;
+        }
         let path = folder.path().join("exit");
         let ended = remote.clone();
         let port = ExitPort::listen(&path, move || ended.iter().for_each(|remote| remote.store_rest()));

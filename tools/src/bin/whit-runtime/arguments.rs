@@ -98,8 +98,22 @@ pub(crate) enum Command {
         #[arg(short, long, hide = true)]
         format: Option<String>,
     },
+    /// Run a program beside the workload
+    Exec(ExecArguments),
     /// Print what the runtime supports as JSON
     Features,
+    /// The process of a program beside the workload; `exec` starts it
+    #[command(hide = true)]
+    Client {
+        #[arg(long)]
+        folder: PathBuf,
+        #[arg(long)]
+        report: u32,
+        #[arg(long)]
+        options: u32,
+        #[arg(long)]
+        tty: bool,
+    },
     /// The process of a container; `create` starts it
     #[command(hide = true)]
     Shim {
@@ -132,6 +146,45 @@ pub(crate) struct CreateArguments {
     /// Accepted for compatibility with runc
     #[arg(long, hide = true)]
     pub(crate) no_new_keyring: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct ExecArguments {
+    /// The container
+    pub(crate) id: String,
+    /// The program and its arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required_unless_present = "process")]
+    pub(crate) args: Vec<String>,
+    /// A file with the process as JSON, in place of the options
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) process: Option<PathBuf>,
+    /// An environment variable; repeatable
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    pub(crate) env: Vec<String>,
+    /// The working directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cwd: Option<String>,
+    /// The user
+    #[arg(short, long, value_name = "UID[:GID]")]
+    pub(crate) user: Option<String>,
+    /// A further group; repeatable
+    #[arg(short = 'g', long, value_name = "GID")]
+    pub(crate) additional_gids: Vec<u32>,
+    /// Give the program a terminal
+    #[arg(short, long)]
+    pub(crate) tty: bool,
+    /// Return once it was started
+    #[arg(short, long)]
+    pub(crate) detach: bool,
+    /// A socket that gets the terminal
+    #[arg(long, value_name = "SOCKET")]
+    pub(crate) console_socket: Option<PathBuf>,
+    /// A file that gets the id of the program's process
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pid_file: Option<PathBuf>,
+    /// Accepted for compatibility with runc
+    #[arg(long, hide = true, value_name = "N")]
+    pub(crate) preserve_fds: Option<u32>,
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 use whit_tools::cli::{documents, output};
-use whit_tools::runtime::{self, Create, Root, Settings};
+use whit_tools::runtime::{self, Create, Exec, Root, Settings};
 
 use arguments::{Arguments, Command, LogFormat};
 
@@ -61,6 +61,31 @@ fn run(arguments: &Arguments) -> Result<u8, String> {
             }
         }
         Command::Features => output::print(|out| writeln!(out, "{:#}", runtime::features()))?,
+        Command::Exec(exec) => {
+            let mut user = exec.user.clone();
+            if let (Some(user), [_, ..]) = (&mut user, exec.additional_gids.as_slice()) {
+                let gids: Vec<String> = exec.additional_gids.iter().map(u32::to_string).collect();
+                let group = if user.contains(':') { "" } else { ":0" };
+                user.push_str(&format!("{group}:{}", gids.join(",")));
+            }
+            let request = Exec {
+                id: exec.id.clone(),
+                process: exec.process.clone(),
+                args: exec.args.clone(),
+                env: exec.env.clone(),
+                cwd: exec.cwd.clone(),
+                user,
+                tty: exec.tty,
+                no_input: false,
+                detach: exec.detach,
+                console_socket: exec.console_socket.clone(),
+                pid_file: exec.pid_file.clone(),
+            };
+            return runtime::exec(&root, &request);
+        }
+        Command::Client { folder, report, options, tty } => {
+            return Ok(runtime::client(folder, *report, *options, *tty));
+        }
         Command::Shim { bundle, report } => return Ok(runtime::shim(bundle, *report, &settings)),
     }
     Ok(0)

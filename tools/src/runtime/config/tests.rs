@@ -75,6 +75,7 @@ fn a_configuration_becomes_a_record_and_mounts() {
             shared("/run/secrets", Some("/secrets"), "", false),
         ]
     );
+    assert_eq!(machine.points, [PathBuf::from("/tmp")]);
     assert_eq!((machine.memory_mib, machine.cpus, machine.terminal, machine.size), (512, 2, false, None));
     assert_eq!(machine.network, Network::Namespace("/run/netns/x".into()));
     assert_eq!((machine.root, machine.read_only), (PathBuf::from("/storage/dir"), false));

@@ -1,7 +1,8 @@
 //! The life of a machine: created, started, ended.
 
+use std::fs::File;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, OnceLock};
@@ -9,12 +10,14 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
+use serde_json::Value;
 use whit::contract::{EXIT_PORT, STREAMS_PORT};
 
 use super::{Cards, Connection, Files, Machine, Network, own, terminal_size};
 use crate::archive::segment;
 use crate::cli::temporary::{self, Temporary};
 use crate::runtime::commands::FAILED;
+use crate::runtime::exec;
 use crate::runtime::state::Container;
 use crate::vm::qemu::{Accelerator, Board, CommandLine, Nic};
 use crate::vm::streams::{Ends, Event, Remote, Streams};
@@ -33,6 +36,8 @@ pub(super) enum Order {
     Start(Connection),
     /// To pass on a signal.
     Signal(u8, Option<Connection>),
+    /// To run a program beside the workload, with its streams.
+    Exec(Connection, Value, [Option<File>; 3]),
     /// To pass on the size of the terminal.
     Resize,
 }
@@ -72,6 +77,7 @@ impl Parts {
                         return 128 + signal;
                     }
                 }
+                Ok(Order::Exec(connection, ..)) => connection.answer(Err("the container was not started".to_owned())),
                 Ok(Order::Resize) => {}
                 Err(_) => return FAILED, // the threads that send have failed
             }
@@ -127,11 +133,14 @@ impl Parts {
         let mut machine =
             qemu::Machine::start_with(&command, show).map_err(|error| error.to_string()).map_err(answer_error)?;
         let _ = signal_later.set(Box::new(machine.signaller())); // the only place
-        Container::mark_started().map_err(|error| format!("the container's folder: {error}")).map_err(answer_error)?;
+        Container::mark_started(Path::new(""))
+            .map_err(|error| format!("the container's folder: {error}"))
+            .map_err(answer_error)?;
         connection.answer(Ok(()));
         let signal_qemu = machine.signaller();
         let (state, orders) = (Arc::clone(&shared), self.orders);
-        thread::spawn(move || obey(&orders, &state, &remote, Arc::new(signal_qemu)));
+        let has_exec = self.files.has_exec;
+        thread::spawn(move || obey(has_exec, &orders, &state, &remote, Arc::new(signal_qemu)));
         let status = machine.join().map_err(|error| error.to_string())?;
         shared.is_over.store(true, Ordering::Relaxed);
         let code = streams.finish();
@@ -175,8 +184,8 @@ impl Parts {
             (_, true) => " whit.net=off",
             _ => self.cards.words.as_str(),
         };
-        let access = if self.machine.read_only { " ro" } else { "" };
-        let words = format!("{} root=virtiofs:{}{access}{network} {more}", kernel_line(more), qemu::share_tag(0));
+        // A read-only root is so on the host's side: the machine's mount is that of the whole tree, with folders that are writable.
+        let words = format!("{} root=virtiofs:{}{network} {more}", kernel_line(more), qemu::share_tag(0));
         let accelerator = match self.files.accelerator.as_str() {
             "" | "auto" => Accelerator::Auto,
             "kvm" => Accelerator::Kvm,
@@ -207,6 +216,7 @@ fn reporter(shared: &Arc<Shared>) -> impl Fn(Event) + Send + Sync + 'static {
 
 /// Executes orders to a machine that runs.
 fn obey(
+    has_exec: bool,
     orders: &Receiver<Order>,
     shared: &Arc<Shared>,
     remote: &Remote,
@@ -215,6 +225,13 @@ fn obey(
     for order in orders {
         match order {
             Order::Start(connection) => connection.answer(Err("the container is not in state created".to_owned())),
+            Order::Exec(connection, ..) if !has_exec => {
+                connection.answer(Err("exec: the init has not this feature; whole has it".to_owned()));
+            }
+            Order::Exec(connection, request, ends) => {
+                let remote = remote.clone();
+                thread::spawn(move || exec::serve(connection, &request, ends, &remote));
+            }
             Order::Resize => terminal_size().into_iter().for_each(|[rows, columns]| remote.resize(rows, columns)),
             Order::Signal(signal, connection) => {
                 let is_running = shared.is_running.load(Ordering::Relaxed);

@@ -33,17 +33,18 @@ fn rig(is_terminal: bool) -> Rig {
 
 impl Rig {
     fn send(&mut self, kind: Kind, data: &[u8]) {
-        self.machine.write_all(&[&frame::header(kind, data.len() as u32), data].concat()).unwrap();
+        self.machine.write_all(&[&frame::header(kind, 0, data.len() as u32), data].concat()).unwrap();
     }
 
     fn exit(&mut self, code: u8) {
-        self.machine.write_all(&frame::header(Kind::Exit, code.into())).unwrap();
+        self.machine.write_all(&frame::header(Kind::Exit, 0, code.into())).unwrap();
     }
 
     fn next(&mut self) -> (Kind, Vec<u8>) {
         let mut header = [0; HEADER_BYTES];
         self.machine.read_exact(&mut header).unwrap();
-        let (kind, length) = frame::parse(header).unwrap();
+        let (kind, session, length) = frame::parse(header).unwrap();
+        assert_eq!(session, 0);
         let mut data = vec![0; length as usize];
         self.machine.read_exact(&mut data).unwrap();
         (kind, data)
@@ -145,13 +146,13 @@ fn a_slow_reader_stops_a_running_workload_and_not_the_end_of_the_machine() {
     let mut machine = rig.machine.try_clone().unwrap();
     let sender = thread::spawn(move || {
         for number in 0..frames {
-            machine.write_all(&frame::header(Kind::Output, MAX_DATA as u32)).unwrap();
+            machine.write_all(&frame::header(Kind::Output, 0, MAX_DATA as u32)).unwrap();
             machine.write_all(&[number as u8; MAX_DATA]).unwrap();
         }
-        machine.write_all(&frame::header(Kind::Exit, 3)).unwrap();
+        machine.write_all(&frame::header(Kind::Exit, 0, 3)).unwrap();
     });
     // Nothing reads standard output: the sender waits until the rest is stored.
-    drop(rig.streams.shared.wait(|state| state.bytes >= MAX_RUNNING_BYTES));
+    drop(rig.streams.port.workload.wait(|state| state.bytes >= MAX_RUNNING_BYTES));
     assert!(!sender.is_finished());
     remote.store_rest();
     assert_eq!(rig.next(), (Kind::Exit, vec![]));
@@ -177,7 +178,7 @@ fn frames_wait_for_the_connection() {
     machine.read_exact(&mut bytes).unwrap();
     assert_eq!(bytes, [3, 0, 0, 0, 0, 0, 0, 15]);
     // Without standard input, the first request is answered with its end.
-    machine.write_all(&frame::header(Kind::Input, 0)).unwrap();
+    machine.write_all(&frame::header(Kind::Input, 0, 0)).unwrap();
     machine.read_exact(&mut bytes).unwrap();
     assert_eq!(bytes, [0; HEADER_BYTES]);
     drop(machine);
@@ -190,4 +191,78 @@ fn a_machine_that_never_came_is_not_waited_for() {
     let ends = Ends { stdin: None, stdout: None, stderr: None, is_terminal: false, has_escape: true };
     let streams = Streams::listen(&folder.path().join("streams"), ends, |_| ()).unwrap();
     assert_eq!(streams.finish(), None);
+}
+
+/// Reads a frame: kind, session, number and data.
+fn frame_of(machine: &mut UnixStream) -> (Kind, u8, u32, Vec<u8>) {
+    let mut header = [0; HEADER_BYTES];
+    machine.read_exact(&mut header).unwrap();
+    let (kind, session, number) = frame::parse(header).unwrap();
+    let mut data = vec![0; if kind.has_data() && number > 2 { number as usize } else { 0 }];
+    machine.read_exact(&mut data).unwrap();
+    (kind, session, number, data)
+}
+
+#[test]
+fn programs_beside_the_workload_have_sessions() {
+    let Rig { streams, mut machine, stdout, _folder, .. } = rig(false);
+    let remote = streams.remote();
+    let start = |stdout| {
+        let ends = Ends { stdin: None, stdout: Some(stdout), stderr: None, is_terminal: false, has_escape: false };
+        remote.start_beside(b"whit.arg a\0", ends, Some([3, 4]))
+    };
+    let (shown, output) = pipe();
+    let first = start(output).unwrap();
+    assert_eq!(frame_of(&mut machine), (Kind::Window, 1, 4 << 16 | 3, vec![]));
+    assert_eq!(frame_of(&mut machine), (Kind::Exec, 1, 11, b"whit.arg a\0".to_vec()));
+    let others: Vec<_> = (2..9).map(|_| start(pipe().1).unwrap()).collect();
+    let error = start(pipe().1).err().unwrap();
+    assert_eq!(error, "exec: a machine runs at most 8 programs beside its workload");
+    for session in 2..9 {
+        assert_eq!((frame_of(&mut machine).1, frame_of(&mut machine).1), (session, session));
+    }
+    let mut send = |kind, session, data: &[u8]| {
+        machine.write_all(&[&frame::header(kind, session, data.len() as u32), data].concat()).unwrap();
+    };
+    send(Kind::Output, 1, b"one");
+    send(Kind::Output, 0, b"workload");
+    send(Kind::Input, 1, b"");
+    send(Kind::Output, 9, b"of no session");
+    assert_eq!(frame_of(&mut machine), (Kind::Input, 1, 0, vec![]));
+    first.remote().signal(15);
+    assert_eq!(frame_of(&mut machine), (Kind::Signal, 1, 15, vec![]));
+    machine.write_all(&frame::header(Kind::Exit, 1, 7)).unwrap();
+    let remote_of_first = first.remote();
+    assert_eq!((first.finish(), read_to_end(shown)), (Some(7), b"one".to_vec()));
+    // A session that has ended sends nothing; its number is used again.
+    remote_of_first.signal(9);
+    let again = start(pipe().1).unwrap();
+    assert_eq!((frame_of(&mut machine).0, frame_of(&mut machine).0), (Kind::Window, Kind::Exec));
+    drop(machine);
+    assert_eq!((again.finish(), others.into_iter().filter_map(Beside::finish).count()), (None, 0));
+    assert_eq!((streams.finish(), read_to_end(stdout.unwrap())), (None, b"workload".to_vec()));
+    let long = remote.start_beside(&[b'x'; MAX_DATA + 1], Ends::default(), None).err().unwrap();
+    assert_eq!(long, "exec: the command and its variables have 4089 bytes; the init takes at most 4088");
+}
+
+#[test]
+fn a_slow_reader_of_one_program_does_not_stop_the_workload() {
+    let Rig { streams, mut machine, stdout, _folder, .. } = rig(false);
+    let (shown, output) = pipe();
+    let ends = Ends { stdout: Some(output), ..Ends::default() };
+    let beside = streams.remote().start_beside(b"", ends, None).unwrap();
+    assert_eq!(frame_of(&mut machine).0, Kind::Exec);
+    let frames = MAX_RUNNING_BYTES / MAX_DATA + 64 * 1024 / MAX_DATA + 2;
+    for _ in 0..frames {
+        machine.write_all(&[&frame::header(Kind::Output, 1, MAX_DATA as u32)[..], &[b'x'; MAX_DATA]].concat()).unwrap();
+    }
+    assert_eq!(frame_of(&mut machine), (Kind::Output, 1, PAUSE, vec![]));
+    machine.write_all(&[&frame::header(Kind::Output, 0, 8)[..], b"workload"].concat()).unwrap();
+    let mut read = [0; 8];
+    stdout.unwrap().read_exact(&mut read).unwrap();
+    assert_eq!(&read, b"workload");
+    let reader = thread::spawn(|| read_to_end(shown).len());
+    assert_eq!(frame_of(&mut machine), (Kind::Output, 1, RESUME, vec![]));
+    machine.write_all(&frame::header(Kind::Exit, 1, 0)).unwrap();
+    assert_eq!((beside.finish(), reader.join().unwrap()), (Some(0), frames * MAX_DATA));
 }
