@@ -191,6 +191,8 @@ pub enum OnExit {
     Reboot,
     /// Halt.
     Halt,
+    /// Start the loaded kernel (kexec); reboot if there is none.
+    Kexec,
     /// Restart the workload, at most [`Options::restarts`] times; then act as for [`OnExit::Shell`].
     Restart,
 }
@@ -297,6 +299,7 @@ impl<'a> Options<'a> {
             1 => OnExit::PowerOff,
             2 => OnExit::Reboot,
             3 => OnExit::Halt,
+            4 => OnExit::Kexec,
             _ => OnExit::Restart,
         }
     }

@@ -85,7 +85,7 @@ impl Choice {
     /// Returns its words, in the order of their indices.
     pub fn words(self) -> Split<'static> {
         const WORDS: &[u8] =
-            b"fast rfc,console kmsg,child exec,wait wait6 require bg off,shell poweroff reboot halt restart,\
+            b"fast rfc,console kmsg,child exec,wait wait6 require bg off,shell poweroff reboot halt kexec restart,\
               console pipes terminal";
         split(nth(WORDS, self as usize), b' ')
     }
@@ -223,8 +223,8 @@ pub const TABLE: &[Row] = &[
         "the signal that requests the workload to exit"),
     whit("grace", Kind::Time(Time::Grace), "=S", Fixed("10"),
         "the number of seconds from that signal to SIGKILL"),
-    whit("on_exit", Kind::Choice(Choice::OnExit), "=shell|poweroff|reboot|halt|restart[:N]", Described("`shell`, or `poweroff` without one"),
-        "the action after the workload's exit; `restart` follows after 0.1 s, doubled each time up to a minute, at most N times"),
+    whit("on_exit", Kind::Choice(Choice::OnExit), "=shell|poweroff|reboot|halt|kexec|restart[:N]", Described("`shell`, or `poweroff` without one"),
+        "the action after the workload's exit; `kexec` starts the kernel that the workload has loaded, or reboots without one; `restart` follows after 0.1 s, doubled each time up to a minute, at most N times"),
     whit("streams", Kind::Choice(Choice::Streams), "=console|pipes|terminal", Fixed("console"),
         "the workload's standard streams: the console; or pipes or a terminal, connected to a virtio port of the host. With a port the machine ends with its workload, as a container does").of(Feature::Streams),
     whit("linger", Kind::Switch(Switch::Linger), "", Nothing,

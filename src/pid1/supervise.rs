@@ -107,6 +107,7 @@ pub(crate) fn run_workloads(machine: &mut Machine<'_>) -> Result<Infallible, End
             OnExit::PowerOff => return Err(End::PowerOff),
             OnExit::Reboot => return Err(End::Reboot),
             OnExit::Halt => return Err(End::Halt),
+            OnExit::Kexec => return Err(End::Kexec),
             OnExit::Restart if Feature::Restart.is_enabled() && starts < machine.options.restarts => {}
             OnExit::Shell | OnExit::Restart => return run_shell(machine),
         }
