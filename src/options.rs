@@ -191,6 +191,8 @@ pub enum OnExit {
     Reboot,
     /// Halt.
     Halt,
+    /// Start the loaded kernel (kexec); reboot if there is none.
+    Kexec,
     /// Restart the workload, at most [`Options::restarts`] times; then act as for [`OnExit::Shell`].
     Restart,
 }
@@ -203,6 +205,7 @@ impl OnExit {
             1 => Self::PowerOff,
             2 => Self::Reboot,
             3 => Self::Halt,
+            4 => Self::Kexec,
             _ => Self::Restart,
         }
     }
@@ -404,7 +407,7 @@ impl<'a> Options<'a> {
                 }
                 let place = choice.words().position(|known| known == word)? as u8;
                 #[cfg(feature = "on-fail")]
-                if matches!(choice, Choice::OnFail) && OnExit::of(place) == OnExit::Restart {
+                if matches!(choice, Choice::OnFail) && matches!(OnExit::of(place), OnExit::Restart | OnExit::Kexec) {
                     return None;
                 }
                 *self.choices.get_mut(choice as usize)? = place;

@@ -88,7 +88,7 @@ impl Choice {
     /// Returns its words, in the order of their indices.
     pub fn words(self) -> Split<'static> {
         const WORDS: &[u8] =
-            b"fast rfc,console kmsg,child exec,wait wait6 require bg off,shell poweroff reboot halt restart,\
+            b"fast rfc,console kmsg,child exec,wait wait6 require bg off,shell poweroff reboot halt kexec restart,\
               console pipes terminal";
         let choice = if self as usize > Self::Streams as usize { Self::OnExit } else { self };
         split(nth(WORDS, choice as usize), b' ')
@@ -232,8 +232,8 @@ pub const TABLE: &[Row] = &[
         "the signal that requests the workload to exit"),
     whit("grace", Kind::Time(Time::Grace), "=S", Fixed("10"),
         "the number of seconds from that signal to SIGKILL"),
-    whit("on_exit", Kind::Choice(Choice::OnExit), "=shell|poweroff|reboot|halt|restart[:N]", Described("`shell`, or `poweroff` without one"),
-        "the action after the workload's exit; `restart` follows after 0.1 s, doubled each time up to a minute, at most N times"),
+    whit("on_exit", Kind::Choice(Choice::OnExit), "=shell|poweroff|reboot|halt|kexec|restart[:N]", Described("`shell`, or `poweroff` without one"),
+        "the action after the workload's exit; `kexec` starts the kernel that the workload has loaded, or reboots without one; `restart` follows after 0.1 s, doubled each time up to a minute, at most N times"),
     #[cfg(feature = "on-fail")]
     whit("on_fail", Kind::Choice(Choice::OnFail), "=shell|poweroff|reboot|halt", Described("the action of `whit.on_exit`"),
         "the action after a boot that failed").of(Feature::OnFail),

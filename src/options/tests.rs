@@ -56,6 +56,7 @@ fn each_action_after_the_exit_is_parsed() {
         (&b"poweroff"[..], Some((OnExit::PowerOff, u32::MAX))),
         (b"reboot", Some((OnExit::Reboot, u32::MAX))),
         (b"halt", Some((OnExit::Halt, u32::MAX))),
+        (b"kexec", Some((OnExit::Kexec, u32::MAX))),
         (b"shell", Some((OnExit::Shell, u32::MAX))),
         (b"restart", Some((OnExit::Restart, u32::MAX))),
         (b"restart:0", Some((OnExit::Restart, 0))),

@@ -6,4 +6,5 @@ pub(crate) enum End {
     PowerOff,
     Reboot,
     Halt,
+    Kexec,
 }

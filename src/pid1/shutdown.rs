@@ -47,7 +47,7 @@ pub(crate) fn end(machine: &mut Machine<'_>, end: End) -> ! {
         machine.release_network();
     }
     make_disks_clean(machine);
-    info!("{}", Text(nth(b"power off,reboot,halt", end as usize)));
+    info!("{}", Text(nth(b"power off,reboot,halt,kexec", end as usize)));
     notify::send(machine, Some(end));
     if end == End::PowerOff && is_machine() && !can_power_off() {
         error!("cannot power off: reset");
@@ -57,7 +57,11 @@ pub(crate) fn end(machine: &mut Machine<'_>, end: End) -> ! {
         End::PowerOff => RebootCommand::PowerOff,
         End::Reboot => RebootCommand::Restart,
         End::Halt => RebootCommand::Halt,
+        End::Kexec => RebootCommand::Kexec,
     });
+    // Reached when reboot(2) refuses, before any device is stopped: for kexec without a loaded kernel, which is the same as 0 in
+    // /sys/kernel/kexec_loaded (kernel/kexec_core.c, kernel_kexec()).
+    error!("refused: reboot");
     // A machine that cannot be powered off is reset; one that cannot be reset is halted.
     reboot(RebootCommand::Restart);
     reboot(RebootCommand::Halt);

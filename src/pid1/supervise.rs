@@ -127,6 +127,7 @@ pub(crate) fn act(machine: &mut Machine<'_>, action: OnExit, delay_s: u32) -> Re
         OnExit::PowerOff => End::PowerOff,
         OnExit::Reboot => End::Reboot,
         OnExit::Halt => End::Halt,
+        OnExit::Kexec => End::Kexec,
         OnExit::Shell | OnExit::Restart if machine.has_shell() => return run_shell(machine),
         OnExit::Shell | OnExit::Restart => End::PowerOff,
     };

@@ -215,6 +215,8 @@ fn on_exit_decides_what_follows_the_workload() {
         ("poweroff", End::PowerOff, "whit: power off"),
         ("reboot", End::Reboot, "whit: reboot"),
         ("halt", End::PowerOff, "whit: halt"),
+        // No kernel is loaded.
+        ("kexec", End::Reboot, "whit: refused: reboot"),
         ("shell", End::PowerOff, "whit: power off"),
     ] {
         let finished = Machine::new().command_line(&format!("whit.on_exit={choice}")).script("exit 3").run();
