@@ -73,12 +73,12 @@ pub(crate) fn write(sources: &Sources<'_>, options: &Options<'_>, network: Optio
     }
     own_files::write(c"etc/resolv.conf", has_servers);
     if Feature::LeaseFile.is_enabled() {
-        write_lease(lease);
+        write_lease(lease, network.and_then(Network::address6));
     }
 }
 
-/// Writes the lease as shell variables: digits and dots only, no text from a server; empty after the lease is lost.
-fn write_lease(lease: Option<&Lease>) {
+/// Writes the lease as shell variables: digits, dots and colons only, no text from a server; empty after the lease is lost.
+fn write_lease(lease: Option<&Lease>, address6: Option<&ipv6::Address>) {
     const NUMBERED: [[&str; MAX_SERVERS]; 2] = [["DNS1=", "DNS2=", "DNS3="], ["NTP1=", "NTP2=", "NTP3="]];
     if !own_files::has_run_whit() {
         return;
@@ -103,6 +103,9 @@ fn write_lease(lease: Option<&Lease>) {
             number_line("REBINDING=", times.rebinding_s);
             number_line("EXPIRY=", times.expiry_s);
         }
+    }
+    if let (true, Some(address6)) = (Feature::Dhcpv6.is_enabled(), address6) {
+        part!("ADDRESS6={}\n", address6);
     }
     own_files::write(LEASE_FILE, false);
 }
