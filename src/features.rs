@@ -17,6 +17,7 @@ pub enum Feature {
     Details,
     DeviceNames,
     Dhcp,
+    Dhcpv6,
     E1000,
     Etc,
     Exec,
@@ -54,6 +55,8 @@ impl Feature {
             Self::Details => cfg!(feature = "details"),
             Self::DeviceNames => cfg!(feature = "device-names"),
             Self::Dhcp => cfg!(feature = "dhcp"),
+            // No option needs it; the tests of the library have all of it.
+            Self::Dhcpv6 => cfg!(any(feature = "dhcpv6", test)),
             Self::E1000 => cfg!(feature = "e1000"),
             Self::Etc => cfg!(feature = "etc"),
             Self::Exec => cfg!(feature = "exec"),

@@ -121,7 +121,13 @@ impl NameServers {
         let addresses = option.get(8..usize::from(units).wrapping_mul(8)).unwrap_or_default();
         // A lifetime of all ones is infinite (RFC 8106 §5.1), here 136 years.
         let until_ms = after_s(now_ms, u32::from_be_bytes([l0, l1, l2, l3]));
-        if kind == DNSSL {
+        self.take(now_ms, until_ms, interface, kind == DNSSL, addresses)
+    }
+
+    /// Adds, refreshes and removes servers, or domains of the search list, until a time: the payload of an option of a router advertisement
+    /// or, which has the same form, of DHCPv6 (RFC 3646). Returns whether a list has changed.
+    pub fn take(&mut self, now_ms: u64, until_ms: u64, interface: u32, is_search: bool, addresses: &[u8]) -> bool {
+        if is_search {
             return Feature::Names.is_enabled() && self.update_search(now_ms, until_ms, addresses);
         }
         let mut is_new = false;

@@ -66,6 +66,7 @@ pub mod caps;
 pub mod cmdline;
 pub mod contract;
 pub mod dhcp;
+pub mod dhcpv6;
 pub mod dirent;
 pub mod error;
 pub mod features;

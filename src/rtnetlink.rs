@@ -37,7 +37,9 @@ const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_MASTER: u16 = 10;
+const IFLA_PROTINFO: u16 = 12;
 const IFLA_LINKINFO: u16 = 18;
+const IFLA_AF_SPEC: u16 = 26;
 const IFLA_CARRIER_UP_COUNT: u16 = 47;
 const IFLA_MAX_MTU: u16 = 51;
 const IFA_ADDRESS: u8 = 1;
@@ -166,6 +168,15 @@ pub fn add_vlan(interface: u32, name: &[u8], number: u16) -> Request {
 pub fn add_address6(interface: u32, address: &ipv6::Address, prefix_length: u8) -> Request {
     let fixed = u32::from_le_bytes([AF_INET6, prefix_length, 0, 0]);
     Request::with(const { head(RTM_NEWADDR, SET) }, &[fixed, interface], &[0; 2], IFA_ADDRESS, &address.0)
+}
+
+/// Adds an IPv6 address of a subnet of its own, or sets its lifetimes in seconds (RTM_NEWADDR); all ones are infinite. Removes it
+/// (RTM_DELADDR) if they are 0.
+pub fn set_address6(interface: u32, address: &ipv6::Address, [preferred_s, valid_s]: [u32; 2]) -> Request {
+    let fixed = const { u32::from_le_bytes([AF_INET6, 128, 0, 0]) };
+    let words = [fixed, interface, 20 | u32::from(IFA_CACHEINFO) << 16, preferred_s, valid_s, 0, 0];
+    let head = if valid_s == 0 { const { head(RTM_DELADDR, nl::NLM_F_ACK) } } else { const { head(RTM_NEWADDR, SET) } };
+    Request::with(head, &words, &[0; 7], IFA_ADDRESS, &address.0)
 }
 
 /// Adds a default route of IPv6, past a gateway that may be outside the subnet.
@@ -298,6 +309,15 @@ mod tests {
             address.delete().bytes()[16..],
             [2, 24, 0, 0, 2, 0, 0, 0, 8, 0, 2, 0, 10, 0, 2, 15, 8, 0, 1, 0, 10, 0, 2, 15]
         );
+        let expected = [
+            &[84, 0, 0, 0, 20, 0, 5, 5, b't', b'i', b'h', b'w', 0, 0, 0, 0, 10, 128, 0, 0, 2, 0, 0, 0][..],
+            &[20, 0, 6, 0, 50, 0, 0, 0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 20, 0, 1, 0],
+            &[0xfd; 16],
+        ]
+        .concat();
+        let leased = ipv6::Address([0xfd; 16]);
+        assert_eq!(set_address6(2, &leased, [50, 60]).bytes()[4..], expected[4..]);
+        assert_eq!(set_address6(2, &leased, [0, 0]).bytes()[4..8], [21, 0, 5, 0]);
         let longest = address.add_route(&Route { gateway: Address([10, 0, 2, 2]), ..on_link }, 7);
         for request in
             [bring_up(2), set_mtu(2, 1400), dump_links(), address.delete(), address.add(None), route, longest, deleted]

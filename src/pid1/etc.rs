@@ -5,6 +5,7 @@ use rustix::system::uname;
 use ufmt::uWrite;
 use whit::contract::{LEASE_FILE, MARK};
 use whit::dhcp::lease::{Lease, MAX_SERVERS};
+use whit::dhcp::names::{self, MAX_SEARCH, Search};
 use whit::features::Feature;
 use whit::ipv4::{self, Address};
 use whit::ipv6;
@@ -16,6 +17,22 @@ use crate::hostname;
 use crate::message::part;
 use crate::network::Network;
 use crate::own_files;
+use crate::sys::memory::MAX_LINE;
+
+/// The limit of DNS servers in resolv.conf: resolvers use three (resolv.conf(5), MAXNS).
+const MAX_NAME_SERVERS: usize = 5;
+/// The longest such line: an IPv6 address with the name of its interface.
+const LONGEST: usize = "nameserver 2001:db8:1111:2222:3333:4444:5555:6666%\n".len() + 15;
+// The file fits into the text buffer, whose end would be cut.
+const _: () = assert!(MARK.len() + MAX_NAME_SERVERS * LONGEST + "search\n".len() + MAX_SEARCH <= MAX_LINE);
+
+/// Returns whether there is room for another DNS server, and takes it.
+#[inline(never)]
+fn has_room(room: &mut usize) -> bool {
+    let has_room = *room > 0;
+    *room = room.saturating_sub(1);
+    has_room
+}
 
 /// Sets the host name and writes the files.
 pub(crate) fn write(sources: &Sources<'_>, options: &Options<'_>, network: Option<&Network<'_>>) {
@@ -38,25 +55,24 @@ pub(crate) fn write(sources: &Sources<'_>, options: &Options<'_>, network: Optio
     // Written without a lease too: the DNS servers of a lost lease are removed.
     let _ = Line.write_str(MARK);
     // docker replaces the image's own always, and the init as soon as there are servers.
-    let mut has_servers = false;
+    let mut room = MAX_NAME_SERVERS;
     for source in Source::STRONGEST_FIRST {
         for given in sources.each(*source).filter(|given| given.name == b"nameserver") {
             let text = given.text;
             let bare = text.strip_prefix(b"[").and_then(|text| text.strip_suffix(b"]"));
             let text = if Feature::StaticIp.is_enabled() { bare.unwrap_or(text) } else { text };
-            if ipv4::parse(text).is_some() || Feature::StaticIp.is_enabled() && ipv6::parse(text).is_some() {
-                has_servers = true;
+            if (ipv4::parse(text).is_some() || Feature::StaticIp.is_enabled() && ipv6::parse(text).is_some())
+                && has_room(&mut room)
+            {
                 part!("nameserver {}\n", Text(text));
             }
         }
     }
-    for server in lease.map_or(&[][..], |lease| &lease.name_servers) {
-        has_servers = true;
+    for server in lease.map_or(&[][..], |lease| &lease.name_servers).iter().take_while(|_| has_room(&mut room)) {
         address_line("nameserver ", *server);
     }
     if let (true, Some(network)) = (Feature::Ipv6.is_enabled(), network) {
-        for server in network.name_servers() {
-            has_servers = true;
+        for server in network.name_servers().iter().take_while(|_| has_room(&mut room)) {
             part!("nameserver {}", &server.address);
             if server.address.is_link_local() {
                 part!("%{}", Text(network.name_of(server.interface)));
@@ -65,20 +81,24 @@ pub(crate) fn write(sources: &Sources<'_>, options: &Options<'_>, network: Optio
         }
     }
     if Feature::Names.is_enabled() {
-        let leased = lease.map_or(&[][..], |lease| &lease.search);
-        let advertised = network.filter(|_| Feature::Ipv6.is_enabled()).map_or(&[][..], Network::search);
-        if leased.len() | advertised.len() != 0 {
-            part!("search{}{}\n", Text(leased), Text(advertised));
+        let mut search = Search::new();
+        for list in
+            [lease.map(|lease| &*lease.search), network.filter(|_| Feature::Ipv6.is_enabled()).map(Network::search)]
+        {
+            names::domains(list.unwrap_or_default(), &mut search);
+        }
+        if !search.is_empty() {
+            part!("search{}\n", Text(&search));
         }
     }
-    own_files::write(c"etc/resolv.conf", has_servers);
+    own_files::write(c"etc/resolv.conf", room < MAX_NAME_SERVERS);
     if Feature::LeaseFile.is_enabled() {
-        write_lease(lease);
+        write_lease(lease, network.and_then(Network::address6));
     }
 }
 
-/// Writes the lease as shell variables: digits and dots only, no text from a server; empty after the lease is lost.
-fn write_lease(lease: Option<&Lease>) {
+/// Writes the lease as shell variables: digits, dots and colons only, no text from a server; empty after the lease is lost.
+fn write_lease(lease: Option<&Lease>, address6: Option<&ipv6::Address>) {
     const NUMBERED: [[&str; MAX_SERVERS]; 2] = [["DNS1=", "DNS2=", "DNS3="], ["NTP1=", "NTP2=", "NTP3="]];
     if !own_files::has_run_whit() {
         return;
@@ -103,6 +123,9 @@ fn write_lease(lease: Option<&Lease>) {
             number_line("REBINDING=", times.rebinding_s);
             number_line("EXPIRY=", times.expiry_s);
         }
+    }
+    if let (true, Some(address6)) = (Feature::Dhcpv6.is_enabled(), address6) {
+        part!("ADDRESS6={}\n", address6);
     }
     own_files::write(LEASE_FILE, false);
 }

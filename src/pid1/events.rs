@@ -96,6 +96,8 @@ impl Machine<'_> {
                 self.clock.descriptor(),
                 button,
                 other,
+                #[cfg(feature = "dhcpv6")]
+                self.network.as_ref().and_then(Network::dhcpv6_descriptor),
                 self.streams.blocked_port(&self.ports),
             ],
             wait_ms,

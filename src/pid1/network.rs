@@ -2,7 +2,9 @@
 
 use core::ffi::CStr;
 
-use linux_raw_sys::netlink::{NETLINK_ROUTE, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR, RTMGRP_LINK, rtnetlink_groups};
+use linux_raw_sys::netlink::{
+    NETLINK_ROUTE, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_IFINFO, RTMGRP_LINK, rtnetlink_groups,
+};
 use rustix::fs::OFlags;
 use whit::arp;
 use whit::dhcp::CLIENT_PORT;
@@ -15,7 +17,7 @@ use whit::error::Errno;
 use whit::features::Feature;
 use whit::ip::{self, Method, Vlan};
 use whit::ipv4;
-use whit::ipv6::{NameServer, NameServers};
+use whit::ipv6::{Address, NameServer, NameServers};
 use whit::options::{Net, Options, Source, Sources, Time, Value};
 use whit::rtnetlink::{self, Link, MAX_REPLY};
 use whit::stage::Stage;
@@ -31,16 +33,20 @@ use crate::sys::memory::Static;
 use crate::sys::packet;
 use crate::timeline::Timeline;
 
+#[cfg_attr(not(feature = "dhcpv6"), path = "stubs/dhcpv6.rs")]
+mod dhcpv6;
 mod interface;
 
+use dhcpv6::{Dhcpv6, Socket};
 use interface::{AWAITED, Given, Interface, Lines, MAX_VLANS, NOT_AWAITED, Shared};
 
 /// Interfaces that have a client at a time. One without a carrier gives way to one with a carrier.
 const MAX_INTERFACES: usize = 8;
 /// Packets that are read before signals, devices and children have their turn: a flood must not starve them.
 const PACKETS_A_TURN: u8 = 64;
-/// Multicast groups of rtnetlink: links, addresses, and options of router advertisements.
+/// Multicast groups of rtnetlink: links, addresses, options and flags of router advertisements.
 const EVENTS: u32 = RTMGRP_LINK
+    | if Feature::Dhcpv6.is_enabled() { RTMGRP_IPV6_IFINFO } else { 0 }
     | if Feature::Coexist.is_enabled() { RTMGRP_IPV4_IFADDR } else { 0 }
     | if Feature::Ipv6.is_enabled() {
         RTMGRP_IPV6_IFADDR | 1 << (rtnetlink_groups::RTNLGRP_ND_USEROPT as u32 - 1)
@@ -122,6 +128,7 @@ impl<'a> Network<'a> {
             requests,
             packets: None,
             arp: None,
+            dhcpv6: Socket::new(),
             filtered: false,
             changed: false,
             first: 0,
@@ -178,13 +185,21 @@ impl<'a> Network<'a> {
         [Some(&self.shared.events), self.shared.packets.as_ref(), self.shared.arp.as_ref()]
     }
 
+    /// The socket of DHCPv6, to poll.
+    #[cfg_attr(not(feature = "dhcpv6"), expect(dead_code, reason = "there is none"))]
+    pub(crate) fn dhcpv6_descriptor(&self) -> Option<&Fd> {
+        self.shared.dhcpv6.descriptor()
+    }
+
     /// When [`Network::handle`] is to be called without an event.
     pub(crate) fn deadline_ms(&self) -> u64 {
         let started_ms = if let Workload::Starting(until_ms) = self.workload { until_ms } else { NEVER };
         let files_due_ms = if self.shared.changed { self.files_due_ms } else { NEVER };
         let servers_ms = if Feature::Ipv6.is_enabled() { self.name_servers.deadline_ms() } else { NEVER };
         let own_ms = servers_ms.min(started_ms).min(files_due_ms);
-        self.interfaces.iter().fold(own_ms, |earliest_ms, interface| earliest_ms.min(interface.client.deadline_ms()))
+        self.interfaces.iter().fold(own_ms, |earliest_ms, interface| {
+            earliest_ms.min(interface.client.deadline_ms()).min(interface.dhcpv6.deadline_ms())
+        })
     }
 
     /// Returns an interface that `ip=` names and that has not appeared.
@@ -219,7 +234,12 @@ impl<'a> Network<'a> {
         found
     }
 
-    /// DNS servers from router advertisements.
+    /// Returns the first address of DHCPv6.
+    pub(crate) fn address6(&self) -> Option<&Address> {
+        self.interfaces.iter().find_map(|known| known.dhcpv6.address())
+    }
+
+    /// DNS servers from router advertisements and DHCPv6.
     pub(crate) fn name_servers(&self) -> &[NameServer] {
         self.name_servers.all()
     }
@@ -272,8 +292,11 @@ impl<'a> Network<'a> {
 
     /// Makes the leased addresses permanent: no process will renew the leases.
     pub(crate) fn make_addresses_permanent(&mut self) {
-        for address in self.interfaces.iter().filter_map(|interface| interface.configured.as_ref()) {
-            let _ = self.shared.request(&address.add(None));
+        for interface in &self.interfaces {
+            if let Some(address) = &interface.configured {
+                let _ = self.shared.request(&address.add(None));
+            }
+            interface.dhcpv6.make_permanent(interface.index, &self.shared);
         }
     }
 
@@ -282,7 +305,9 @@ impl<'a> Network<'a> {
         for interface in &mut *self.interfaces {
             let action = interface.client.release();
             interface.perform(action, &mut self.shared);
+            interface.dhcpv6.release();
         }
+        self.handle_dhcpv6(0);
     }
 
     /// Reads all sockets until they are empty and handles expired deadlines.
@@ -299,6 +324,7 @@ impl<'a> Network<'a> {
                 interface.perform(action, &mut self.shared);
             }
         }
+        self.handle_dhcpv6(now_ms);
         if Feature::Ipv6.is_enabled() {
             self.shared.changed |= self.name_servers.expire(now_ms, 0);
         }
@@ -344,6 +370,16 @@ impl<'a> Network<'a> {
                             rtnetlink::Message::AddressGone(address) => {
                                 if let Some(interface) = find(self.interfaces, address.interface) {
                                     interface.address_gone(&address);
+                                }
+                            }
+                            rtnetlink::Message::AddressConflict(index, address) if Feature::Dhcpv6.is_enabled() => {
+                                if let Some(interface) = find(&mut self.interfaces, index) {
+                                    interface.dhcpv6.conflict(now_ms, &address);
+                                }
+                            }
+                            rtnetlink::Message::RouterFlags(index, flags) if Feature::Dhcpv6.is_enabled() => {
+                                if let Some(interface) = find(&mut self.interfaces, index) {
+                                    interface.dhcpv6.advertised(now_ms, flags);
                                 }
                             }
                             rtnetlink::Message::GlobalAddress(index, address)
@@ -421,6 +457,7 @@ impl<'a> Network<'a> {
                 asked_mtu: None,
                 ups: 0,
                 renewal: None,
+                dhcpv6: Dhcpv6::new(chaddr, seed_of(self.seed, index)),
             };
             if Feature::StaticIp.is_enabled() {
                 interface.asked_mtu = lease.mtu;
@@ -460,6 +497,7 @@ impl<'a> Network<'a> {
         if core::mem::replace(&mut interface.ups, ups) != ups && interface.carrier {
             // The carrier was lost in between.
             interface.carrier = false;
+            interface.dhcpv6.link(now_ms, false);
             let _ = interface.client.link(now_ms, false);
         }
         if link.carrier() && !interface.carrier {
@@ -471,6 +509,10 @@ impl<'a> Network<'a> {
         }
         interface.carrier = link.carrier();
         interface.mtu = link.mtu();
+        interface.dhcpv6.link(now_ms, link.carrier());
+        if Feature::Dhcpv6.is_enabled() {
+            interface.dhcpv6.advertised(now_ms, link.router_flags());
+        }
         let action = interface.client.link(now_ms, link.carrier());
         interface.perform(action, &mut self.shared);
     }

@@ -7,11 +7,12 @@ use linux_raw_sys::net::net_device_flags::{IFF_LOWER_UP, IFF_UP};
 use linux_raw_sys::netlink as nl;
 
 use super::{
-    AF_INET, AF_INET6, ALIGNMENT, HEADER, IFA_ADDRESS, IFA_LOCAL, IFLA_ADDRESS, IFLA_CARRIER_UP_COUNT, IFLA_IFNAME,
-    IFLA_LINKINFO, IFLA_MASTER, IFLA_MAX_MTU, IFLA_MTU, InterfaceAddress, RTM_DELADDR, RTM_DELLINK, RTM_NEWADDR,
-    RTM_NEWLINK, RTM_NEWNDUSEROPT, SEQUENCE,
+    AF_INET, AF_INET6, ALIGNMENT, HEADER, IFA_ADDRESS, IFA_LOCAL, IFLA_ADDRESS, IFLA_AF_SPEC, IFLA_CARRIER_UP_COUNT,
+    IFLA_IFNAME, IFLA_LINKINFO, IFLA_MASTER, IFLA_MAX_MTU, IFLA_MTU, IFLA_PROTINFO, InterfaceAddress, RTM_DELADDR,
+    RTM_DELLINK, RTM_NEWADDR, RTM_NEWLINK, RTM_NEWNDUSEROPT, SEQUENCE,
 };
 use crate::dhcp::wire::HardwareAddress;
+use crate::dhcpv6::client::{MANAGED, OTHER};
 use crate::features::Feature;
 use crate::ipv4;
 use crate::ipv6;
@@ -107,6 +108,12 @@ impl<'a> Link<'a> {
         is_meant(wanted, self.name(), address)
     }
 
+    /// Returns the flags of the last router advertisement ([`crate::dhcpv6::client::MANAGED`]); 0 without IPv6.
+    pub fn router_flags(&self) -> u8 {
+        let families = attribute(self.attributes, IFLA_AF_SPEC);
+        families.and_then(|families| router_flags(families, AF_INET6.into())).unwrap_or_default()
+    }
+
     /// Returns the hardware address; `None` unless the interface is Ethernet.
     pub fn ethernet(&self) -> Option<HardwareAddress> {
         let [_, _, t0, t1, ..] = *self.fixed;
@@ -115,17 +122,31 @@ impl<'a> Link<'a> {
     }
 }
 
+/// Reads IFLA_INET6_FLAGS in an attribute of this type (net/ipv6/addrconf.c, inet6_fill_ifla6_attrs()).
+#[inline(never)]
+fn router_flags(attributes: &[u8], kind: u16) -> Option<u8> {
+    const IFLA_INET6_FLAGS: u16 = 1;
+    let flags = attribute(attribute(attributes, kind)?, IFLA_INET6_FLAGS)?.first()?;
+    Some(flags & (MANAGED | OTHER))
+}
+
 /// Parses struct ifaddrmsg: family, prefix length, flags, scope, interface. Returns a usable global IPv6 address only.
-fn global_address(payload: &[u8]) -> Option<Message<'_>> {
+fn global_address(kind: u16, payload: &[u8]) -> Option<Message<'_>> {
     const SCOPE_GLOBAL: u8 = 0;
     /// Duplicate address detection has failed, or has not finished (include/uapi/linux/if_addr.h: IFA_F_DADFAILED,
     /// IFA_F_TENTATIVE).
-    const UNUSABLE: u8 = 0x08 | 0x40;
+    const UNUSABLE: u8 = DAD_FAILED | 0x40;
+    const DAD_FAILED: u8 = 0x08;
     let ([AF_INET6, _, flags, SCOPE_GLOBAL, interface @ ..], attributes) = payload.split_first_chunk::<8>()? else {
         return None;
     };
     let address = attribute(attributes, IFA_ADDRESS.into())?.try_into().ok()?;
-    (flags & UNUSABLE == 0).then_some(Message::GlobalAddress(u32::from_ne_bytes(*interface), ipv6::Address(address)))
+    let (interface, address) = (u32::from_ne_bytes(*interface), ipv6::Address(address));
+    // The kernel reports the failure as a change of the address, or as its removal (net/ipv6/addrconf.c, addrconf_dad_stop()).
+    if Feature::Dhcpv6.is_enabled() && flags & DAD_FAILED != 0 {
+        return Some(Message::AddressConflict(interface, address));
+    }
+    (flags & UNUSABLE == 0 && kind == RTM_NEWADDR).then_some(Message::GlobalAddress(interface, address))
 }
 
 /// Parses struct ifaddrmsg as [`global_address`] does. Returns an IPv4 address.
@@ -176,6 +197,10 @@ pub enum Message<'a> {
     AddressGone(InterfaceAddress),
     /// The interface of this index has a usable global IPv6 address.
     GlobalAddress(u32, ipv6::Address),
+    /// Another host of the link uses this IPv6 address of the interface: duplicate address detection has failed.
+    AddressConflict(u32, ipv6::Address),
+    /// The flags of router advertisements on the interface of this index have changed.
+    RouterFlags(u32, u8),
     /// A router on the interface of this index has advertised this option (RFC 4861 §4.6), type and length included.
     RouterOption(u32, &'a [u8]),
     /// The reply to a request: 0, or a negative errno.
@@ -205,9 +230,21 @@ fn aligned(length: usize) -> usize {
 /// `is_own`: the message is about a request of this program.
 fn message(kind: u16, is_own: bool, payload: &[u8]) -> Message<'_> {
     let read = match kind {
+        RTM_NEWLINK if Feature::Dhcpv6.is_enabled() && payload.first() == Some(&AF_INET6) => {
+            // struct ifinfomsg, as of a link
+            payload.split_first_chunk().and_then(|(fixed, attributes)| {
+                let interface = Link { fixed, attributes }.interface();
+                Some(Message::RouterFlags(interface, router_flags(attributes, IFLA_PROTINFO)?))
+            })
+        }
         RTM_NEWLINK => Link::parse(payload).map(Message::Link),
         RTM_DELLINK => Link::parse(payload).map(|link| Message::LinkGone(link.interface())),
-        RTM_NEWADDR if Feature::Ipv6.is_enabled() => global_address(payload),
+        RTM_NEWADDR | RTM_DELADDR
+            if Feature::Ipv6.is_enabled()
+                && (kind == RTM_NEWADDR || Feature::Dhcpv6.is_enabled() && payload.first() == Some(&AF_INET6)) =>
+        {
+            global_address(kind, payload)
+        }
         RTM_DELADDR if Feature::Coexist.is_enabled() && !is_own => removed_address(payload),
         RTM_NEWNDUSEROPT if Feature::Ipv6.is_enabled() => router_option(payload),
         _ if u32::from(kind) == nl::NLMSG_ERROR => {
@@ -285,6 +322,40 @@ mod tests {
         assert_eq!(messages(&left).next(), Some(Message::LinkGone(2)));
         left[HEADER] = 7; // AF_BRIDGE
         assert_eq!(messages(&left).next(), Some(Message::Other));
+    }
+
+    #[test]
+    fn flags_of_router_advertisements_come_with_ipv6_and_with_a_link() {
+        let flags = [8, 0, 1, 0, 0xd0, 0, 0, 0x80]; // IFLA_INET6_FLAGS, as a managed network has it, and others
+        let nested = |kind: u8, inside: &[u8]| [&[inside.len() as u8 + 4, 0, kind, 0x80][..], inside].concat();
+        let mut fixed = [0; 16];
+        fixed[4..8].copy_from_slice(&2u32.to_ne_bytes());
+        let link = encoded(RTM_NEWLINK, &[&fixed, &nested(26, &nested(AF_INET6, &flags))]);
+        let Some(Message::Link(link)) = messages(&link).next() else { panic!() };
+        assert_eq!(link.router_flags(), MANAGED | OTHER);
+        fixed[0] = AF_INET6;
+        let whole = encoded(RTM_NEWLINK, &[&fixed, &nested(12, &flags)]);
+        assert_eq!(messages(&whole).next(), Some(Message::RouterFlags(2, MANAGED | OTHER)));
+        for length in 0..whole.len() - HEADER {
+            let cut = encoded(RTM_NEWLINK, &[&whole[HEADER..HEADER + length]]);
+            assert!(!matches!(messages(&cut).next(), Some(Message::RouterFlags(..))), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_failure_of_duplicate_address_detection_is_a_change_or_a_removal() {
+        let address = [&[20, 0, 1, 0][..], &[0xfd; 16]].concat(); // IFA_ADDRESS
+        let message = |kind: u16, flags: u8| {
+            let bytes = encoded(kind, &[&[AF_INET6, 128, flags, 0, 2, 0, 0, 0], &address]);
+            let conflict = Message::AddressConflict(2, ipv6::Address([0xfd; 16]));
+            let global = Message::GlobalAddress(2, ipv6::Address([0xfd; 16]));
+            (messages(&bytes).next() == Some(conflict), messages(&bytes).next() == Some(global))
+        };
+        for kind in [RTM_NEWADDR, RTM_DELADDR] {
+            assert_eq!(message(kind, 0x48), (true, false));
+            assert_eq!(message(kind, 0x40), (false, false), "tentative");
+            assert_eq!(message(kind, 0), (false, kind == RTM_NEWADDR));
+        }
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub const TARGETS: &[Target] = &[
     target("datagram", init::datagram),
     target("dhcp_message", init::dhcp_message),
     target("dhcp_client", init::dhcp_client),
+    target("dhcpv6_client", init::dhcpv6_client),
     target("netlink", init::netlink),
     target("router_advertisement", init::router_advertisement),
     target("sntp", init::sntp),

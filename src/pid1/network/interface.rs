@@ -17,6 +17,7 @@ use whit::pnp::{self, MAX_PNP};
 use whit::rtnetlink::{self, InterfaceAddress, Request};
 use whit::text::Text;
 
+use super::dhcpv6::{Dhcpv6, Socket};
 use crate::console::log_failure;
 use crate::files;
 use crate::hostname;
@@ -55,6 +56,7 @@ pub(super) struct Interface {
     /// The routes that were added.
     pub(super) routes: Routes,
     pub(super) client: Client,
+    pub(super) dhcpv6: Dhcpv6,
 }
 
 /// The limit of `ip=`; further ones are ignored.
@@ -91,6 +93,8 @@ pub(super) struct Shared<'a> {
     pub(super) filtered: bool,
     /// Packet socket for ARP, while an address is probed.
     pub(super) arp: Option<Fd>,
+    /// The socket for DHCPv6.
+    pub(super) dhcpv6: Socket,
     /// A lease or a DNS server changed: the files in /etc are out of date.
     pub(super) changed: bool,
     /// Index of the interface that had the first lease: its routes are preferred, and its DNS and NTP servers are used. 0: none.

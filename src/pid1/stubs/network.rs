@@ -4,7 +4,7 @@ use core::convert::Infallible;
 use core::marker::PhantomData;
 
 use whit::dhcp::lease::Lease;
-use whit::ipv6::NameServer;
+use whit::ipv6::{Address, NameServer};
 use whit::options::{Options, Sources};
 
 use crate::sys::fd::Fd;
@@ -52,6 +52,10 @@ impl<'a> Network<'a> {
     }
 
     pub(crate) fn lease(&self) -> Option<&Lease> {
+        match self.none {}
+    }
+
+    pub(crate) fn address6(&self) -> Option<&Address> {
         match self.none {}
     }
 

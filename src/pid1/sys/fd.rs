@@ -21,6 +21,7 @@ use linux_raw_sys::net::{AF_NETLINK, MSG_DONTWAIT, MSG_PEEK};
 use rustix::fs::OFlags;
 use rustix::net::{AddressFamily, SocketType};
 use whit::error::Errno;
+use whit::features::Feature;
 use whit::ipv4::Address;
 
 use super::net::bind;
@@ -315,7 +316,7 @@ pub(crate) fn has_message(fd: &Fd) -> bool {
 pub(crate) const IFNAMSIZ: usize = 16;
 
 /// Descriptors that [`poll`] waits for. The last one is waited for until it can be written to, the others until they can be read.
-const MAX_POLLED: usize = 9;
+const MAX_POLLED: usize = if Feature::Dhcpv6.is_enabled() { 10 } else { 9 };
 
 /// `int poll(struct pollfd *descriptors, nfds_t count, int timeout)` — poll(2): waits until one of the present descriptors
 /// is ready, and not much longer than `wait_ms`; a wait that does not fit an `int` ends after 24 days. rustix's version cannot

@@ -11,6 +11,8 @@ pub(crate) mod fd;
 mod mem;
 pub(crate) mod memory;
 pub(crate) mod net;
+#[cfg(feature = "dhcpv6")]
+pub(crate) mod net6;
 pub(crate) mod packet;
 pub(crate) mod process;
 pub(crate) mod stream;

@@ -11,7 +11,7 @@ use whit::ipv6::NameServers;
 use whit::options::{Source, Sources};
 use whit::record::Record;
 use whit::{
-    dirent, interpreter, ip, ipv6, member, modalias, notify, passwd, pnp, probe, rlimit, root, rtnetlink, sntp, volume,
+    dhcpv6, dirent, interpreter, ip, ipv6, member, modalias, notify, passwd, pnp, probe, rlimit, root, rtnetlink, sntp, volume,
 };
 
 /// Splits the input at its first NUL.
@@ -207,6 +207,32 @@ pub(super) fn dhcp_client(input: &[u8]) {
     let _ = client.release();
 }
 
+/// Passes a server's messages to a DHCPv6 client, as [`dhcp_client`] does; a message begins with its type and its xid.
+pub(super) fn dhcpv6_client(input: &[u8]) {
+    let mut client = dhcpv6::client::Client::new([2, 0, 0, 0, 0, 1], 1);
+    let (mut now_ms, mut rest) = (0u64, input);
+    client.link(0, true);
+    client.advertised(0, dhcpv6::client::MANAGED);
+    while let [wait, low, high, tail @ ..] = rest {
+        let length = usize::from(u16::from_le_bytes([*low, *high])).min(tail.len());
+        let (message, tail) = tail.split_at(length);
+        rest = tail;
+        now_ms += u64::from(*wait) * 16;
+        client.timeout(now_ms);
+        let mut query = dhcpv6::client::Encoded::new();
+        client.encode(now_ms, &mut query);
+        let mut message = message.to_vec();
+        if let (Some(place), Some(xid)) = (message.get_mut(1..4), query.get(1..4)) {
+            place.copy_from_slice(xid);
+        }
+        if let Some(message) = dhcpv6::wire::Message::parse(&message) {
+            client.receive(now_ms, &message);
+        }
+        assert_eq!(client.address() != ipv6::Address::default(), client.has_lease());
+    }
+    client.release(now_ms);
+}
+
 /// Parses a datagram of the kernel's rtnetlink.
 pub(super) fn netlink(input: &[u8]) {
     let mut servers = NameServers::default();
@@ -214,6 +240,7 @@ pub(super) fn netlink(input: &[u8]) {
         match message {
             rtnetlink::Message::Link(link) => {
                 let _ = (link.interface(), link.carrier(), link.up(), link.name(), link.mtu(), link.ethernet());
+                let _ = link.router_flags();
                 let _ = (link.carrier_ups(), link.by_software(), link.is_qemu_e1000());
                 let _ = link.is_meant(b"eth0", [0; 6]);
             }

@@ -122,8 +122,8 @@ impl Lan {
         fs::write(&configuration, text).expect("a file");
         let mut dnsmasq = self.command("dnsmasq");
         dnsmasq.args(["--no-daemon", "--pid-file="]).arg(format!("--conf-file={}", configuration.display()));
-        // dnsmasq prints this line after it has bound its socket.
-        Server::start("dnsmasq (apt-get install dnsmasq-base)", dnsmasq, "DHCP, IP range", directory)
+        // dnsmasq prints such a line after it has bound its socket: `DHCP, IP range`, `DHCPv6, IP range`, `DHCPv6 stateless`.
+        Server::start("dnsmasq (apt-get install dnsmasq-base)", dnsmasq, "-dhcp: DHCP", directory)
     }
 
     /// Returns a command that will run in the network.

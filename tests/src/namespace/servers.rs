@@ -95,6 +95,49 @@ pub fn kea() -> impl FnOnce(&Lan) -> Server {
     }
 }
 
+/// Kea's DHCPv6 server, without rapid commit: addresses of these, and two DNS servers and two domains. `renewal_s` is T1.
+pub fn kea6(pool: &str, renewal_s: u32) -> impl FnOnce(&Lan) -> Server {
+    let root = system(&["kea-dhcp6-server", "kea-common"]);
+    move |lan| {
+        let (directory, configuration) = directory(|path| {
+            format!(
+                "{{ \"Dhcp6\": {{ \"interfaces-config\": {{ \"interfaces\": [ \"lan0\" ] }},
+                \"lease-database\": {{ \"type\": \"memfile\", \"persist\": false }}, \"data-directory\": \"{path}\",
+                \"server-id\": {{ \"type\": \"LL\", \"persist\": false }},
+                \"preferred-lifetime\": {LEASE_S}, \"valid-lifetime\": {LEASE_S}, \"renew-timer\": {renewal_s},
+                \"rebind-timer\": 2000, \"subnet6\": [ {{ \"subnet\": \"fd55::/64\", \"interface\": \"lan0\",
+                \"pools\": [ {{ \"pool\": \"{pool}\" }} ], \"option-data\": [
+                {{ \"name\": \"dns-servers\", \"data\": \"fd55::53, fd55::54\" }},
+                {{ \"name\": \"domain-search\", \"data\": \"a.test, b.a.test\" }} ] }} ],
+                \"loggers\": [ {{ \"name\": \"kea-dhcp6\", \"severity\": \"INFO\",
+                \"output_options\": [ {{ \"output\": \"stdout\", \"flush\": true }} ] }} ] }} }}"
+            )
+        });
+        let mut command = loaded(lan, &root, "usr/sbin/kea-dhcp6");
+        command.env("KEA_PIDFILE_DIR", directory.path()).env("KEA_LOCKFILE_DIR", directory.path());
+        command.arg("-c").arg(configuration);
+        Server::start("kea-dhcp6", command, "DHCP6_STARTED", directory)
+    }
+}
+
+/// radvd, which advertises fd55::/64 without SLAAC, and these options.
+pub fn radvd(options: &str) -> impl FnOnce(&Lan) -> Server {
+    let root = system(&["radvd"]);
+    move |lan| {
+        let (directory, configuration) = directory(|_| {
+            format!(
+                "interface lan0 {{ AdvSendAdvert on; MinRtrAdvInterval 3; MaxRtrAdvInterval 4; {options}\n\
+                 prefix fd55::/64 {{ AdvAutonomous off; }}; }};\n"
+            )
+        });
+        lan.set("ipv6/conf/all/forwarding", "1");
+        let mut command = loaded(lan, &root, "usr/sbin/radvd");
+        command.args(["-n", "-m", "stderr", "-d", "1", "-C"]).arg(configuration);
+        command.arg("-p").arg(directory.path().join("pid"));
+        Server::start("radvd", command, "started", directory)
+    }
+}
+
 /// ISC's relay between two interfaces of the network, to this server.
 pub fn relay(down: &str, up: &str, server: &str) -> impl FnOnce(&Lan) -> Server {
     let root = system(&["isc-dhcp-relay"]);

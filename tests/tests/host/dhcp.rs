@@ -2,5 +2,5 @@
 
 #[test]
 fn every_test_in_the_table_exists() {
-    whit_tests::table::check("dhcp.md", 1..=140);
+    whit_tests::table::check("dhcp.md", 1..=148);
 }

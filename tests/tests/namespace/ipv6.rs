@@ -199,16 +199,22 @@ fn prefix(text: &str) -> Vec<u8> {
     [&[3, 4, 64, 0xc0][..], &hour, &hour, &[0; 4], &address].concat()
 }
 
-/// Encodes an option with search domains (RFC 8106 §5.2).
-fn domains(lifetime_s: u32, names: &[&str]) -> Vec<u8> {
-    let mut option = [&[31, 0, 0, 0][..], &lifetime_s.to_be_bytes()].concat();
+/// Encodes names (RFC 1035 §3.1).
+fn encoded(names: &[&str]) -> Vec<u8> {
+    let mut bytes = Vec::new();
     for name in names {
         for label in name.split('.') {
-            option.push(u8::try_from(label.len()).expect("a label"));
-            option.extend_from_slice(label.as_bytes());
+            bytes.push(u8::try_from(label.len()).expect("a label"));
+            bytes.extend_from_slice(label.as_bytes());
         }
-        option.push(0);
+        bytes.push(0);
     }
+    bytes
+}
+
+/// Encodes an option with search domains (RFC 8106 §5.2).
+fn domains(lifetime_s: u32, names: &[&str]) -> Vec<u8> {
+    let mut option = [&[31, 0, 0, 0][..], &lifetime_s.to_be_bytes(), &encoded(names)].concat();
     option.resize(option.len().next_multiple_of(8), 0);
     option[1] = u8::try_from(option.len() / 8).expect("short");
     option
@@ -353,4 +359,37 @@ fn a_small_mtu_of_a_lease_leaves_ipv6_on_the_interface() {
         let link = machine.ip(&["address", "show", "dev", "eth0"]);
         assert!(link.contains(&format!(" mtu {set} ")) && link.contains("inet6 fe80::"), "{link}");
     }
+}
+
+/// Both lists fill a search list (resolv.conf(5): 256 characters), and there are more servers than a resolver uses.
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn long_lists_of_a_lease_and_a_router_leave_the_resolvers_file_whole() {
+    let list = |letter: &str| (0..7).map(|number| format!("{}{number}.test", letter.repeat(24))).collect();
+    let (leased, advertised): (Vec<String>, Vec<String>) = (list("a"), list("b"));
+    let [leased, advertised] = [&leased, &advertised].map(|names| names.iter().map(String::as_str).collect::<Vec<_>>());
+    let machine = machine("nameserver=2001:db8:1:2:3:4:5:dd01").prepare();
+    let lan = Lan::new();
+    let (mut machine, mut frames) = lan.start(machine);
+    for (kind, answer) in [(DISCOVER, OFFER), (REQUEST, ACK)] {
+        let query = frames.next(kind);
+        let servers = [10, 255, 255, 251, 10, 255, 255, 252, 10, 255, 255, 253];
+        frames
+            .send(&Answer::new(&query, answer, [10, 55, 0, 77]).with(6, &servers).with(119, &encoded(&leased)).frame());
+    }
+    machine.wait_for("settled\n");
+    machine.wait_for("shown\n");
+    let addresses = ["2001:db8::aaaa:bbbb:cccc:1", "2001:db8::aaaa:bbbb:cccc:2", "2001:db8::aaaa:bbbb:cccc:3"];
+    frames.send(&advertisement(&[domains(1000, &advertised), servers(1000, &addresses)].concat()));
+    let mut file = machine.wait_for("shown\n");
+    while !file.contains("cccc:1\n") || !file.contains("bbbb0.") {
+        file = machine.wait_for("shown\n");
+    }
+    println!("{} bytes\n{file}", file.len());
+    let search = file.lines().find_map(|line| line.strip_prefix("search ")).expect("a search list");
+    assert!(
+        search.len() <= 256 && search.split(' ').all(|name| name.len() == 30 && name.ends_with(".test")),
+        "{search}"
+    );
+    assert!(file.ends_with(&format!("{search}\n")), "{file}");
 }

@@ -8,6 +8,7 @@ mod carriers;
 mod clock;
 mod coexist;
 mod descriptors;
+mod dhcpv6;
 mod failure;
 mod faults;
 mod features;
