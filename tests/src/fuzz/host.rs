@@ -12,7 +12,7 @@ use whit_tools::disk::gpt;
 use whit_tools::disk::image::{self, Choice, Options};
 use whit_tools::initramfs::rootfs::Rootfs;
 use whit_tools::kernel::modules::{Modules, Package};
-use whit_tools::kernel::{bzimage, config::Config};
+use whit_tools::kernel::{self, config::Config};
 use whit_tools::runrecord::RunRecord;
 
 /// Limit for the content that is read from one input. More takes time and tests nothing new.
@@ -155,7 +155,7 @@ pub(super) fn kernel_package(input: &[u8]) {
 pub(super) fn kernel_file(input: &[u8]) {
     let folder = folder_with("vmlinuz", input);
     let path = folder.path().join("vmlinuz");
-    let _ = bzimage::release(&path);
+    let _ = (kernel::image::release(&path), kernel::image::machine(&path), kernel::image::content(&path));
     let _ = Config::of(&path).map(|config| config.map(|config| config.best_compression()));
 }
 

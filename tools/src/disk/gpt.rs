@@ -8,6 +8,8 @@ use std::hash::Hasher as _;
 use flate2::Crc;
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
+use crate::machine::Machine;
+
 /// Bytes of a sector.
 const SECTOR: u64 = 512;
 /// The alignment of the partition's start and length: 1 MiB, as in all partitioning programs.
@@ -22,9 +24,6 @@ const HEADER: usize = 92;
 const SIGNATURE: &[u8; 8] = b"EFI PART";
 /// Characters of a partition's name.
 const NAME_UNITS: usize = 36;
-
-/// The type of an x86-64 root partition: 4f68bce3-e8cd-4db1-96e7-fbcaf984b709.
-const ROOT_X86_64: Guid = Guid(0x4f68_bce3_e8cd_4db1_96e7_fbca_f984_b709_u128.to_be_bytes());
 
 /// A GUID in the order of its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +45,7 @@ pub struct Table {
     disk: Guid,
     unique: Guid,
     name: [u16; NAME_UNITS],
+    kind: Guid,
 }
 
 impl Guid {
@@ -72,8 +72,9 @@ impl Guid {
 
 impl Table {
     /// Lays out a disk of `disk` bytes for a file system of `length` bytes, a multiple of [`ALIGNMENT`]. The GUIDs are derived
-    /// from its UUID, so that the same disk has the same table; the name is truncated at 36 units of UTF-16.
-    pub fn new(disk: u64, length: u64, uuid: [u8; 16], name: &str) -> Self {
+    /// from its UUID, so that the same disk has the same table; the name is truncated at 36 units of UTF-16. The partition is a root of
+    /// this machine.
+    pub fn new(disk: u64, length: u64, uuid: [u8; 16], name: &str, machine: Machine) -> Self {
         let partition = Partition { start: ALIGNMENT, length };
         let mut units = [0; NAME_UNITS];
         for (unit, value) in units.iter_mut().zip(name.encode_utf16()) {
@@ -85,6 +86,7 @@ impl Table {
             disk: Guid::derive(uuid, b"disk"),
             unique: Guid::derive(uuid, b"partition"),
             name: units,
+            kind: Guid(machine.root_type()),
         }
     }
 
@@ -142,7 +144,7 @@ impl Table {
     fn entries(&self) -> Vec<u8> {
         let mut bytes = vec![0; ENTRIES * ENTRY];
         let (first, end) = (self.partition.start / SECTOR, (self.partition.start + self.partition.length) / SECTOR);
-        bytes[0..16].copy_from_slice(&ROOT_X86_64.encode()); // PartitionTypeGUID
+        bytes[0..16].copy_from_slice(&self.kind.encode()); // PartitionTypeGUID
         bytes[16..32].copy_from_slice(&self.unique.encode()); // UniquePartitionGUID
         bytes[32..40].copy_from_slice(&first.to_le_bytes()); // StartingLBA
         bytes[40..48].copy_from_slice(&(end - 1).to_le_bytes()); // EndingLBA
@@ -166,7 +168,7 @@ pub fn partition_length(disk: u64) -> u64 {
 /// Bytes at the start of a disk that [`root`] reads.
 pub const FRONT: usize = (2 + ENTRY_SECTORS as usize) * SECTOR as usize;
 
-/// Finds the root partition in the first [`FRONT`] bytes of a disk; without one of this type, returns the first partition.
+/// Finds the root partition in the first [`FRONT`] bytes of a disk; without one of the types, returns the first partition.
 /// `None` if there is no table.
 pub fn root(front: &[u8]) -> Option<Partition> {
     let header = front.get(SECTOR as usize..2 * SECTOR as usize)?;
@@ -175,7 +177,8 @@ pub fn root(front: &[u8]) -> Option<Partition> {
     }
     let entries = front.get(2 * SECTOR as usize..)?.chunks_exact(ENTRY);
     let used: Vec<&[u8]> = entries.filter(|entry| entry[..16] != [0; 16]).collect();
-    let root = used.iter().find(|entry| entry[..16] == ROOT_X86_64.encode()).or(used.first())?;
+    let is_root = |entry: &&&[u8]| Machine::ALL.iter().any(|machine| entry[..16] == Guid(machine.root_type()).encode());
+    let root = used.iter().find(is_root).or(used.first())?;
     let number = |at: usize| Some(u64::from_le_bytes(root.get(at..at + 8)?.try_into().ok()?));
     let (first, last) = (number(32)?, number(40)?);
     let length = last.checked_add(1)?.checked_sub(first)?.checked_mul(SECTOR)?;
@@ -195,7 +198,7 @@ mod tests {
     #[test]
     fn a_written_table_is_read_back() {
         let length = 5 << 20;
-        let table = Table::new(disk_length(length), length, [7; 16], "root");
+        let table = Table::new(disk_length(length), length, [7; 16], "root", Machine::X86_64);
         let front = table.front();
         assert_eq!(front.len(), FRONT);
         assert_eq!(root(&front), Some(Partition { start: 1 << 20, length }));
@@ -220,7 +223,10 @@ mod tests {
     #[test]
     fn guids_are_mixed_endian_and_differ() {
         // lsblk -o PARTTYPE of a partition created by sgdisk -t 1:8304, and its bytes on disk.
-        assert_eq!(ROOT_X86_64.encode(), *b"\xe3\xbc\x68\x4f\xcd\xe8\xb1\x4d\x96\xe7\xfb\xca\xf9\x84\xb7\x09");
+        assert_eq!(
+            Guid(Machine::X86_64.root_type()).encode(),
+            *b"\xe3\xbc\x68\x4f\xcd\xe8\xb1\x4d\x96\xe7\xfb\xca\xf9\x84\xb7\x09"
+        );
         let (one, other) = (Guid::derive([1; 16], b"disk"), Guid::derive([1; 16], b"partition"));
         assert_ne!(one, other);
         assert_eq!(one, Guid::derive([1; 16], b"disk"));
@@ -230,7 +236,7 @@ mod tests {
 
     #[test]
     fn long_names_are_truncated() {
-        let table = Table::new(3 << 20, 1 << 20, [0; 16], &"é".repeat(40));
+        let table = Table::new(3 << 20, 1 << 20, [0; 16], &"é".repeat(40), Machine::Aarch64);
         assert_eq!(table.name, [0xe9; NAME_UNITS]);
         assert_eq!(table.entries()[56 + 72..][..ENTRY].len(), ENTRY);
     }

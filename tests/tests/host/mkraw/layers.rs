@@ -178,7 +178,7 @@ fn refusal(parts: &Parts) -> String {
 }
 
 fn chosen(tag: Option<&str>, platform: Option<&str>) -> Choice {
-    Choice { tag: tag.map(str::to_owned), platform: platform.map(|text| text.parse().unwrap()) }
+    Choice { tag: tag.map(str::to_owned), platform: platform.map(|text| text.parse().unwrap()), ..Choice::default() }
 }
 
 fn web() -> Vec<Vec<u8>> {

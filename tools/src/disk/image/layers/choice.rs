@@ -5,6 +5,7 @@ use std::fmt::{self, Display, Formatter};
 
 use super::Error;
 use super::platform::Platform;
+use crate::machine::Machine;
 
 /// The requested image.
 #[derive(Clone, Debug, Default)]
@@ -13,6 +14,8 @@ pub struct Choice {
     pub tag: Option<String>,
     /// The platform.
     pub platform: Option<Platform>,
+    /// The machine whose image is preferred without a platform.
+    pub machine: Machine,
 }
 
 /// The contents of an archive.
@@ -87,7 +90,7 @@ pub(super) fn choose<I: PartialEq>(candidates: Candidates<I>, choice: &Choice) -
     if left.is_empty() {
         return Err(Error::Absent { list: named });
     }
-    let host = Platform::of_host();
+    let host = Platform::of(choice.machine);
     if choice.platform.is_none() && left.len() > 1 && left.iter().any(|candidate| rank(candidate, &host).is_some()) {
         left = best(left, &host);
     }
@@ -154,7 +157,7 @@ mod tests {
 
     fn chosen(candidates: &[Candidate<u32>], tag: &str, platform: &str) -> Result<u32, String> {
         let tag = Some(tag.to_owned()).filter(|tag| !tag.is_empty());
-        let choice = Choice { tag, platform: platform.parse().ok() };
+        let choice = Choice { tag, platform: platform.parse().ok(), ..Choice::default() };
         choose(Candidates { images: candidates.to_vec(), others: Vec::new() }, &choice)
             .map(|candidate| candidate.image)
             .map_err(|error| error.to_string())
