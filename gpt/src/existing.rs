@@ -174,7 +174,7 @@ mod tests {
     const LENGTH: u64 = 5 << 20;
 
     fn table() -> Vec<u8> {
-        Table::new(disk_length(LENGTH), LENGTH, [7; 16], "root").front()
+        Table::new(disk_length(LENGTH), LENGTH, [7; 16], "root", crate::tests::KIND).front()
     }
 
     #[test]
@@ -187,7 +187,7 @@ mod tests {
         existing.write_front(&mut front);
         // What mkraw writes for a partition of this length has the same bytes, GUIDs aside.
         let length = crate::partition_length(disk);
-        let expected = Table::new(disk, length, [7; 16], "root");
+        let expected = Table::new(disk, length, [7; 16], "root", crate::tests::KIND);
         assert_eq!(front, expected.front());
         assert_eq!(existing.back(), expected.back());
     }

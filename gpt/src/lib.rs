@@ -29,9 +29,6 @@ const SIGNATURE: &[u8; 8] = b"EFI PART";
 /// Characters of a partition's name.
 const NAME_UNITS: usize = 36;
 
-/// The type of an x86-64 root partition: 4f68bce3-e8cd-4db1-96e7-fbcaf984b709.
-const ROOT_X86_64: Guid = Guid(0x4f68_bce3_e8cd_4db1_96e7_fbca_f984_b709_u128.to_be_bytes());
-
 /// A GUID in the order of its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Guid([u8; 16]);
@@ -52,6 +49,7 @@ pub struct Table {
     disk: Guid,
     unique: Guid,
     name: [u16; NAME_UNITS],
+    kind: Guid,
 }
 
 impl Guid {
@@ -78,8 +76,9 @@ impl Guid {
 
 impl Table {
     /// Lays out a disk of `disk` bytes for a file system of `length` bytes, a multiple of [`ALIGNMENT`]. The GUIDs are derived
-    /// from its UUID, so that the same disk has the same table; the name is truncated at 36 units of UTF-16.
-    pub fn new(disk: u64, length: u64, uuid: [u8; 16], name: &str) -> Self {
+    /// from its UUID, so that the same disk has the same table; the name is truncated at 36 units of UTF-16. `kind` is
+    /// the type of the partition, a GUID in the order of its text.
+    pub fn new(disk: u64, length: u64, uuid: [u8; 16], name: &str, kind: [u8; 16]) -> Self {
         let partition = Partition { start: ALIGNMENT, length };
         let mut units = [0; NAME_UNITS];
         for (unit, value) in units.iter_mut().zip(name.encode_utf16()) {
@@ -91,6 +90,7 @@ impl Table {
             disk: Guid::derive(uuid, b"disk"),
             unique: Guid::derive(uuid, b"partition"),
             name: units,
+            kind: Guid(kind),
         }
     }
 
@@ -148,7 +148,7 @@ impl Table {
     fn entries(&self) -> Vec<u8> {
         let mut bytes = vec![0; ENTRIES * ENTRY];
         let (first, end) = (self.partition.start / SECTOR, (self.partition.start + self.partition.length) / SECTOR);
-        bytes[0..16].copy_from_slice(&ROOT_X86_64.encode()); // PartitionTypeGUID
+        bytes[0..16].copy_from_slice(&self.kind.encode()); // PartitionTypeGUID
         bytes[16..32].copy_from_slice(&self.unique.encode()); // UniquePartitionGUID
         bytes[32..40].copy_from_slice(&first.to_le_bytes()); // StartingLBA
         bytes[40..48].copy_from_slice(&(end - 1).to_le_bytes()); // EndingLBA
@@ -172,16 +172,17 @@ pub fn partition_length(disk: u64) -> u64 {
 /// Bytes at the start of a disk that [`root`] reads.
 pub const FRONT: usize = (2 + ENTRY_SECTORS as usize) * SECTOR as usize;
 
-/// Finds the root partition in the first [`FRONT`] bytes of a disk; without one of this type, returns the first partition.
+/// Finds a partition of these types in the first [`FRONT`] bytes of a disk; without one, returns the first partition.
 /// `None` if there is no table.
-pub fn root(front: &[u8]) -> Option<Partition> {
+pub fn root(front: &[u8], kinds: &[[u8; 16]]) -> Option<Partition> {
     let header = front.get(SECTOR as usize..2 * SECTOR as usize)?;
     if !header.starts_with(SIGNATURE) {
         return None;
     }
     let entries = front.get(2 * SECTOR as usize..)?.chunks_exact(ENTRY);
     let used: Vec<&[u8]> = entries.filter(|entry| entry[..16] != [0; 16]).collect();
-    let root = used.iter().find(|entry| entry[..16] == ROOT_X86_64.encode()).or(used.first())?;
+    let is_root = |entry: &&&[u8]| kinds.iter().any(|kind| entry[..16] == Guid(*kind).encode());
+    let root = used.iter().find(is_root).or(used.first())?;
     let number = |at: usize| Some(u64::from_le_bytes(root.get(at..at + 8)?.try_into().ok()?));
     let (first, last) = (number(32)?, number(40)?);
     let length = last.checked_add(1)?.checked_sub(first)?.checked_mul(SECTOR)?;
@@ -195,23 +196,26 @@ fn crc32(bytes: &[u8]) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// A root of x86-64 (Discoverable Partitions Specification).
+    pub(crate) const KIND: [u8; 16] = 0x4f68_bce3_e8cd_4db1_96e7_fbca_f984_b709_u128.to_be_bytes();
 
     #[test]
     fn a_written_table_is_read_back() {
         let length = 5 << 20;
-        let table = Table::new(disk_length(length), length, [7; 16], "root");
+        let table = Table::new(disk_length(length), length, [7; 16], "root", KIND);
         let front = table.front();
         assert_eq!(front.len(), FRONT);
-        assert_eq!(root(&front), Some(Partition { start: 1 << 20, length }));
+        assert_eq!(root(&front, &[KIND]), Some(Partition { start: 1 << 20, length }));
         let (start, back) = table.back();
         assert_eq!(start + back.len() as u64, disk_length(length));
         assert_eq!(front[1024..], back[..back.len() - 512]);
         for cut in [0, 511, 512, 1023, 1024, 1100] {
-            assert_eq!(root(&front[..cut]), None, "{cut}");
+            assert_eq!(root(&front[..cut], &[KIND]), None, "{cut}");
         }
-        assert_eq!(root(&[0; FRONT]), None);
+        assert_eq!(root(&[0; FRONT], &[KIND]), None);
     }
 
     #[test]
@@ -226,7 +230,10 @@ mod tests {
     #[test]
     fn guids_are_mixed_endian_and_differ() {
         // lsblk -o PARTTYPE of a partition created by sgdisk -t 1:8304, and its bytes on disk.
-        assert_eq!(ROOT_X86_64.encode(), *b"\xe3\xbc\x68\x4f\xcd\xe8\xb1\x4d\x96\xe7\xfb\xca\xf9\x84\xb7\x09");
+        assert_eq!(
+            Guid(KIND).encode(),
+            *b"\xe3\xbc\x68\x4f\xcd\xe8\xb1\x4d\x96\xe7\xfb\xca\xf9\x84\xb7\x09"
+        );
         let (one, other) = (Guid::derive([1; 16], b"disk"), Guid::derive([1; 16], b"partition"));
         assert_ne!(one, other);
         assert_eq!(one, Guid::derive([1; 16], b"disk"));
@@ -236,7 +243,7 @@ mod tests {
 
     #[test]
     fn long_names_are_truncated() {
-        let table = Table::new(3 << 20, 1 << 20, [0; 16], &"é".repeat(40));
+        let table = Table::new(3 << 20, 1 << 20, [0; 16], &"é".repeat(40), KIND);
         assert_eq!(table.name, [0xe9; NAME_UNITS]);
         assert_eq!(table.entries()[56 + 72..][..ENTRY].len(), ENTRY);
     }

@@ -1,6 +1,7 @@
 //! Debian's kernels and programs for tests, fetched once and kept below `target/debian`.
 
 use whit_tools::kernel::debian::{Error, Flavour, Kernel, Store};
+use whit_tools::machine::Machine;
 use xtask::workspace;
 
 /// The cloud kernels that tests boot: with plain modules, and with compressed ones.
@@ -8,7 +9,12 @@ const SERIES: [&str; 2] = ["6.1", "6.12"];
 
 /// Opens the store of fetched packages, which fetches the missing ones. It is locked for other threads and processes.
 pub fn store() -> Store {
-    Store::open(&workspace::target().join("debian"), |line| println!("{line}"))
+    store_for(Machine::HOST)
+}
+
+/// Opens the store of a machine's packages.
+pub fn store_for(machine: Machine) -> Store {
+    Store::open_for(&workspace::target().join("debian"), machine, |line| println!("{line}"))
         .unwrap_or_else(|error| panic!("{error}"))
 }
 

@@ -27,7 +27,7 @@ pub mod vsock;
 pub mod whole;
 
 pub use executable::{copy_program, write_program};
-pub use programs::{attack, init, init_named, init_of_features, plain_init, tool};
+pub use programs::{attack, init, init_for, init_named, init_of_features, plain_init, tool};
 pub use transcript::Transcript;
 
 /// Gives this process the umask of the kernel's first program, 022 (fs/fs_struct.c, init_fs), and of most users: the tests may have

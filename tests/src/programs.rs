@@ -5,7 +5,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use xtask::init::{self, Init};
+use whit_tools::machine::Machine;
+use xtask::init::{self, Init, Toolchain};
 use xtask::workspace;
 
 use crate::once::Once;
@@ -29,6 +30,17 @@ pub fn init() -> PathBuf {
 /// When it does not build.
 pub fn init_named(init: Init) -> PathBuf {
     BUILT.get(init.file_name(), || init.build().unwrap_or_else(|message| panic!("{message}")))
+}
+
+/// Returns the init for a machine.
+///
+/// # Panics
+/// When it does not build: docs/aarch64.md has the compilers for another machine.
+pub fn init_for(machine: Machine) -> PathBuf {
+    BUILT.get(machine.triple(), || {
+        let built = Toolchain::of(machine.triple()).and_then(|toolchain| Init::Whole.build_with(&toolchain));
+        built.unwrap_or_else(|message| panic!("{message}"))
+    })
 }
 
 /// Returns the init with these features only: features of its package, separated by commas.

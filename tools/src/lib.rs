@@ -1,7 +1,8 @@
 //! The host half of whit: turns a container image and a kernel into files that boot, and boots them.
 //!
 //! Each program in `bin/` has its own module: [`disk`] for mkraw, [`initramfs`] for mkcpio, [`vm`] for runvm, [`runtime`] for
-//! whit-runtime, which uses [`vm`] too. All use [`kernel`], [`archive`] and [`compress`]; everything uses [`cli`]. No dependency goes the other way.
+//! whit-runtime, which uses [`vm`] too. All use [`kernel`], [`archive`] and [`compress`]; everything uses [`cli`], and [`machine`], the
+//! list of architectures. No dependency goes the other way.
 //!
 //! The programs are thin: they parse arguments, call this library and print a message. Bad input gets one line that names the
 //! problem, the place and the remedy, and a non-zero exit status. It leaves no output file.
@@ -31,8 +32,9 @@
 //! ```no_run
 //! use whit_tools::compress::Compression;
 //! use whit_tools::initramfs::{self, Packing, Recipe};
+//! use whit_tools::machine::Machine;
 //!
-//! let init = initramfs::find_init(None)?;
+//! let init = initramfs::find_init(None, Machine::HOST)?;
 //! let recipe = Recipe { init, load: vec!["virtio_net".into()], modules: Some("modules".into()), ..Recipe::default() };
 //! let (tree, _) = recipe.tree()?;
 //! initramfs::write(&tree, "initramfs.cpio.gz".as_ref(), &Packing::new(Compression::Gzip(9)))?;
@@ -48,6 +50,7 @@ pub mod compress;
 pub mod disk;
 pub mod initramfs;
 pub mod kernel;
+pub mod machine;
 pub mod programs;
 pub mod runrecord;
 pub mod runtime;

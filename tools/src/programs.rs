@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::machine::Machine;
+
 /// A program and the Debian package that has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Program {
@@ -12,8 +14,8 @@ pub struct Program {
     pub package: &'static str,
 }
 
-/// The virtual machine.
-pub const QEMU: Program = Program { name: "qemu-system-x86_64", package: "qemu-system-x86" };
+/// The virtual machine of x86-64.
+pub const QEMU: Program = Machine::X86_64.qemu();
 
 /// On Debian, a user's PATH has no `sbin`, which has e2fsck.
 const MORE_FOLDERS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
@@ -65,7 +67,7 @@ fn install_command<'a>(packages: &[&'a str], has_qemu_utils: bool) -> Vec<&'a st
     command.extend(packages);
     // A backport of qemu-utils can conflict with the QEMU that apt selects. It is not needed, so a minus sign excludes it.
     // If it is installed, the minus sign would remove it.
-    if packages.contains(&QEMU.package) && !has_qemu_utils {
+    if packages.iter().any(|package| package.starts_with("qemu-system-")) && !has_qemu_utils {
         command.push("qemu-utils-");
     }
     command

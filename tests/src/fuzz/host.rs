@@ -12,7 +12,8 @@ use whit_tools::disk::gpt;
 use whit_tools::disk::image::{self, Choice, Options};
 use whit_tools::initramfs::rootfs::Rootfs;
 use whit_tools::kernel::modules::{Modules, Package};
-use whit_tools::kernel::{bzimage, config::Config};
+use whit_tools::kernel::{self, config::Config};
+use whit_tools::machine::Machine;
 use whit_tools::runrecord::RunRecord;
 
 /// Limit for the content that is read from one input. More takes time and tests nothing new.
@@ -155,7 +156,7 @@ pub(super) fn kernel_package(input: &[u8]) {
 pub(super) fn kernel_file(input: &[u8]) {
     let folder = folder_with("vmlinuz", input);
     let path = folder.path().join("vmlinuz");
-    let _ = bzimage::release(&path);
+    let _ = (kernel::image::release(&path), kernel::image::machine(&path), kernel::image::content(&path));
     let _ = Config::of(&path).map(|config| config.map(|config| config.best_compression()));
 }
 
@@ -172,7 +173,7 @@ pub(super) fn disk_seeds() -> Vec<Vec<u8>> {
 
 /// Reads a disk as `mkraw inspect` does.
 pub(super) fn disk(input: &[u8]) {
-    let _ = gpt::root(input.get(..gpt::FRONT).unwrap_or_default());
+    let _ = gpt::root(input.get(..gpt::FRONT).unwrap_or_default(), &Machine::root_types());
     let file = file_of(input);
     if let Ok(disk) = FileSystem::open(&file, 0) {
         let _ = (disk.superblock().features(), disk.check_features());

@@ -1,5 +1,6 @@
 //! Whole machines under real kernels in QEMU. All tests are ignored by default.
 
+mod aarch64;
 mod boundary;
 mod clock;
 mod console;

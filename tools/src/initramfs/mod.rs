@@ -1,6 +1,7 @@
 //! The library of mkcpio: collects the files of an initramfs and writes it.
 
 mod archive;
+mod busybox;
 mod input;
 mod manifest;
 mod memory;
@@ -18,13 +19,13 @@ use std::io::{self, IsTerminal, Read};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use whit::contract::{self, DRIVER_INDEX, IMAGE_RECORD, MODULE_LIST, RECORD, SEED, relative};
 use whit::record::{MAX_RECORD, Record};
 
 use crate::kernel::elf::Unfit;
 use crate::kernel::modules::{self, Closure, For, Module, Modules};
+use crate::machine::Machine;
 use crate::runrecord::{self, RunRecord};
 use rootfs::Rootfs;
 use tree::Tree;
@@ -133,6 +134,7 @@ impl Recipe {
     /// The first invalid input.
     pub fn tree(&self) -> Result<(Tree, Closure), Error> {
         let mut tree = Tree::default();
+        let (init, machine) = program::read(&self.init)?;
         tree.origin("directories and /dev/console");
         for (name, mode) in DIRECTORIES {
             tree.directory(name, mode)?;
@@ -141,10 +143,10 @@ impl Recipe {
         tree.character_device("dev/console", 0o600, 5, 1)?;
         if let Some(busybox) = &self.busybox {
             tree.origin(format!("busybox {}", busybox.display()));
-            add_busybox(&mut tree, busybox)?;
+            let found = add_busybox(&mut tree, busybox)?;
+            program::check_machine(busybox, found, machine)?;
         }
         tree.origin(format!("init {}", self.init.display()));
-        let init = program::read(&self.init)?;
         tree.file(b"init", 0o755, &self.init)?;
         let mut closure = Closure::default();
         if let Some(modules) = &self.modules {
@@ -152,6 +154,9 @@ impl Recipe {
             let modules = Modules::open(modules)?;
             let (mut load, by_device) = modules.of_sets(&self.sets)?;
             load.extend(self.load.iter().cloned());
+            if let Some((file, found)) = modules.machine()? {
+                program::check_machine(&file, found, machine)?;
+            }
             closure = add_modules(&mut tree, &modules, &load, self.unsigned)?;
             if !by_device.is_empty() {
                 self.add_drivers(&mut tree, &modules, &by_device, &mut closure)?;
@@ -235,32 +240,19 @@ impl Recipe {
     }
 }
 
-/// Adds a busybox as /bin/busybox, with a link for each applet.
+/// Adds a busybox as /bin/busybox, with a link for each applet. Returns its machine.
 ///
 /// # Errors
-/// A file that is not a static program, or does not list its applets.
-pub fn add_busybox(tree: &mut Tree, busybox: &Path) -> Result<(), Error> {
-    program::read(busybox)?;
+/// A file that is not a static program, or no busybox.
+pub fn add_busybox(tree: &mut Tree, busybox: &Path) -> Result<Machine, Error> {
+    let (bytes, machine) = program::read(busybox)?;
+    let what = "has no table of applets; is it a busybox?".to_owned();
+    let applets = busybox::applets(&bytes).ok_or(Error::File { path: busybox.to_owned(), what })?;
     tree.file(BUSYBOX.as_bytes(), 0o755, busybox)?;
-    for applet in applets(busybox)?.split(|byte| *byte == b'\n').filter(|applet| !applet.is_empty()) {
-        if applet != BUSYBOX.as_bytes() {
-            tree.symlink(applet, format!("/{BUSYBOX}").as_bytes())?;
-        }
+    for applet in applets.iter().filter(|applet| *applet != BUSYBOX) {
+        tree.symlink(applet.as_bytes(), format!("/{BUSYBOX}").as_bytes())?;
     }
-    Ok(())
-}
-
-/// Returns the applets of a busybox: paths without the leading slash, one a line.
-fn applets(busybox: &Path) -> Result<Vec<u8>, Error> {
-    let failure = |problem: String| Error::File { path: busybox.to_owned(), what: problem };
-    let cannot_run = |error: io::Error| failure(format!("cannot be run here to ask for its applets: {error}"));
-    // A bare name would be looked up in PATH.
-    let path = fs::canonicalize(busybox).map_err(cannot_run)?;
-    let answer = Command::new(path).arg("--list-full").output().map_err(cannot_run)?;
-    if !answer.status.success() || answer.stdout.is_empty() {
-        return Err(failure("does not list its applets when run with --list-full; is it a busybox?".to_owned()));
-    }
-    Ok(answer.stdout)
+    Ok(machine)
 }
 
 /// Adds modules with their dependencies, and the list in load order. They lose their signatures if they are to be `unsigned`.

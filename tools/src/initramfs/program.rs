@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use whit::contract::{self, DRIVER_INDEX, NOT_BESIDE, RECORD, ROOTFS_NEEDS, SEED, STREAMS_PORT};
 
 use super::Error;
-use crate::kernel::elf;
+use crate::kernel::elf::{self, Unfit};
+use crate::machine::Machine;
 
 /// A feature of the init that something in the initramfs needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,11 +46,19 @@ impl Feature {
     }
 }
 
-/// Reads a program; refuses one that does not run without libraries.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
+/// Reads a program; refuses one that does not run without libraries. Returns its machine too.
+pub(super) fn read(path: &Path) -> Result<(Vec<u8>, Machine), Error> {
     let bytes = fs::read(path).map_err(|error| Error::File { path: path.to_owned(), what: error.to_string() })?;
-    elf::check_static_program(&bytes).map_err(|error| Error::Unfit { path: path.to_owned(), error })?;
-    Ok(bytes)
+    let machine = elf::check_static_program(&bytes).map_err(|error| Error::Unfit { path: path.to_owned(), error })?;
+    Ok((bytes, machine))
+}
+
+/// Refuses a file for another machine than the init's.
+pub(super) fn check_machine(path: &Path, found: Machine, wanted: Machine) -> Result<(), Error> {
+    if found == wanted {
+        return Ok(());
+    }
+    Err(Error::Unfit { path: path.to_owned(), error: Unfit::OtherMachine { found, wanted } })
 }
 
 /// Refuses an init without a feature that the initramfs needs. An init other than whit is not checked.
@@ -85,31 +94,41 @@ pub fn has_exec(init: &[u8]) -> bool {
 /// `/usr/bin/mkcpio`).
 const PLACES: [&str; 3] = ["../init/whit", "whit", "../lib/whit/init"];
 
+/// Returns the places of an init for a machine. Those of another machine than the host are in folders of its target.
+fn places(machine: Machine) -> Vec<String> {
+    if machine == Machine::HOST {
+        return PLACES.map(str::to_owned).to_vec();
+    }
+    let triple = machine.triple();
+    vec![format!("../{triple}/init/whit"), format!("../lib/whit/{triple}/init")]
+}
+
 /// The inits with a name: the place of each has the suffix, `../init/whit-min`.
 const INITS: [(&str, &str); 4] = [("min", "-min"), ("seed", "-seed"), ("whole", ""), ("fleet", "-fleet")];
 
 /// The help of `--init`.
 pub const INIT_HELP: &str = "The init: whole, seed or min, smaller ones that lack features, fleet, which has all, or the path of a static program \
     [default: whole; each is, seen from this tool, the first of ../init/whit (as cargo build-init leaves it), whit (as cargo install \
-    does) and ../lib/whit/init (as packages do), followed by -seed, -min or -fleet]";
+    does) and ../lib/whit/init (as packages do), followed by -seed, -min or -fleet; for another machine than the host, as the kernel or the modules are, ../TRIPLE/init/whit]";
 
-/// Returns the path of the init that is wanted: by its name, by its path, or `whole`.
+/// Returns the path of the init for a machine that is wanted: by its name, by its path, or `whole`.
 ///
 /// # Errors
 /// One line that names each place, and how to build one.
-pub fn find_init(wanted: Option<&Path>) -> Result<PathBuf, String> {
+pub fn find_init(wanted: Option<&Path>, machine: Machine) -> Result<PathBuf, String> {
     let wanted = wanted.unwrap_or(Path::new("whole"));
     let Some((name, suffix)) = INITS.iter().find(|(name, _)| wanted == Path::new(name)) else {
         return Ok(wanted.to_owned());
     };
     let program = std::env::current_exe().map_err(|error| format!("cannot find its own directory: {error}"))?;
     let directory = program.parent().unwrap_or(Path::new("/"));
-    let places = PLACES.map(|place| format!("{place}{suffix}"));
+    let places: Vec<String> = places(machine).iter().map(|place| format!("{place}{suffix}")).collect();
     let found = places.iter().map(|place| directory.join(place)).find(|place| place.is_file());
+    let target = if machine == Machine::HOST { String::new() } else { format!(" --target {}", machine.triple()) };
     found.and_then(|place| place.canonicalize().ok()).ok_or_else(|| {
         format!(
-            "no init \"{name}\": none of {} is in {}; name a file with --init, or build it in whit's source tree by \
-             cargo build-init {name}",
+            "no init \"{name}\" for {machine}: none of {} is in {}; name a file with --init, or build it in whit's source tree by \
+             cargo build-init {name}{target}",
             places.join(", "),
             directory.display()
         )

@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::bzimage;
+use super::image;
 use crate::compress::{Compression, Decoder, Method};
 
 /// The largest configuration; a distribution's has 300 KiB.
@@ -33,7 +33,7 @@ impl Config {
             return Ok(Some(Self { place: path.to_owned(), text: start }));
         }
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let release = bzimage::release(path)?.or_else(|| name.split_once('-').map(|(_, release)| release.to_owned()));
+        let release = image::release(path)?.or_else(|| name.split_once('-').map(|(_, release)| release.to_owned()));
         for place in places(path, release.as_deref()) {
             match fs::read_to_string(&place) {
                 Ok(text) => return Ok(Some(Self { place, text })),
@@ -83,7 +83,7 @@ fn places(path: &Path, release: Option<&str>) -> Vec<PathBuf> {
 /// Returns the embedded configuration of a kernel: kernel/configs.c stores it between two marks, compressed by gzip.
 fn embedded(path: &Path) -> io::Result<Option<String>> {
     const MARK: &[u8] = b"IKCFG_ST";
-    let kernel = bzimage::content(path)?;
+    let kernel = image::content(path)?;
     let Some(start) = kernel.windows(MARK.len()).position(|window| window == MARK) else { return Ok(None) };
     let mut text = String::new();
     let config = Decoder::new(Method::Gzip, &kernel[start + MARK.len()..])?;

@@ -7,8 +7,7 @@ use object::elf;
 use object::read::elf::{Dyn, ElfFile64, FileHeader, ProgramHeader};
 use object::read::{Object, ObjectSection};
 
-/// The architecture of the init.
-const MACHINE: (u16, &str) = (elf::EM_X86_64, "x86-64");
+use crate::machine::Machine;
 
 /// Why a program cannot run in an initramfs without libraries.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -16,9 +15,17 @@ pub enum Unfit {
     /// Not a well-formed 64-bit ELF file.
     #[error("is not a 64-bit ELF program ({0})")]
     NotElf(String),
-    /// For another machine.
-    #[error("is for machine {0} (ELF e_machine), not for {name}", name = MACHINE.1)]
+    /// For a machine without an init.
+    #[error("is for machine {0} (ELF e_machine), not for one of x86_64, aarch64 and riscv64")]
     Machine(u16),
+    /// For another machine than the init.
+    #[error("is for {found}, but the init is for {wanted}")]
+    OtherMachine {
+        /// The program's.
+        found: Machine,
+        /// The init's.
+        wanted: Machine,
+    },
     /// An object file, a shared library, a core dump.
     #[error("is {0}, not a program")]
     NotProgram(NotProgram),
@@ -48,18 +55,24 @@ impl fmt::Display for NotProgram {
     }
 }
 
-/// Checks that the program `bytes` needs only a kernel: ET_EXEC or static-pie, without a loader or libraries.
+/// Returns e_machine of a 64-bit little-endian ELF file whose start is `bytes`.
+#[must_use]
+pub fn machine(bytes: &[u8]) -> Option<u16> {
+    const E_MACHINE: usize = 18;
+    let number = bytes.get(E_MACHINE..E_MACHINE + 2)?;
+    bytes.starts_with(b"\x7fELF\x02\x01").then(|| number.iter().rev().fold(0, |all, byte| all << 8 | u16::from(*byte)))
+}
+
+/// Checks that the program `bytes` needs only a kernel: ET_EXEC or static-pie, without a loader or libraries. Returns its machine.
 ///
 /// # Errors
 /// The first problem found.
-pub fn check_static_program(bytes: &[u8]) -> Result<(), Unfit> {
+pub fn check_static_program(bytes: &[u8]) -> Result<Machine, Unfit> {
     let not_elf = |error: object::read::Error| Unfit::NotElf(error.to_string());
     let header = elf::FileHeader64::<Endianness>::parse(bytes).map_err(not_elf)?;
     let endian = header.endian().map_err(not_elf)?;
     let machine = header.e_machine(endian);
-    if machine != MACHINE.0 {
-        return Err(Unfit::Machine(machine));
-    }
+    let machine = Machine::of_elf(machine).ok_or(Unfit::Machine(machine))?;
     let mut pie = false;
     let mut is_loadable = false;
     for segment in header.program_headers(endian, bytes).map_err(not_elf)? {
@@ -81,8 +94,8 @@ pub fn check_static_program(bytes: &[u8]) -> Result<(), Unfit> {
     }
     match header.e_type(endian) {
         elf::ET_EXEC | elf::ET_DYN if !is_loadable => Err(Unfit::NotElf("nothing to load".to_owned())),
-        elf::ET_EXEC => Ok(()),
-        elf::ET_DYN if pie => Ok(()),
+        elf::ET_EXEC => Ok(machine),
+        elf::ET_DYN if pie => Ok(machine),
         elf::ET_DYN => Err(Unfit::NotProgram(NotProgram::SharedLibrary)),
         elf::ET_REL => Err(Unfit::NotProgram(NotProgram::ObjectFile)),
         _ => Err(Unfit::NotProgram(NotProgram::Other)),
@@ -120,7 +133,7 @@ fn find_pvh_entry(bytes: &[u8]) -> Result<bool, object::read::Error> {
             is_found |= note.name() == OWNER && note.n_type(endian) == ENTRY;
         }
     }
-    Ok(is_found && header.e_machine(endian) == MACHINE.0)
+    Ok(is_found && header.e_machine(endian) == elf::EM_X86_64)
 }
 
 #[cfg(test)]
@@ -131,7 +144,7 @@ pub(crate) mod tests {
     pub(crate) fn kernel(owner: &[u8; 3], kind: u32) -> Vec<u8> {
         let mut file = b"\x7fELF\x02\x01\x01".to_vec();
         file.resize(16, 0);
-        for half in [elf::ET_EXEC, MACHINE.0] {
+        for half in [elf::ET_EXEC, elf::EM_X86_64] {
             file.extend(half.to_le_bytes());
         }
         file.extend(1_u32.to_le_bytes());
@@ -177,14 +190,14 @@ pub(crate) mod tests {
         assert!(!has_pvh_entry(&other));
     }
 
-    fn check(path: &str) -> Result<(), Unfit> {
+    fn check(path: &str) -> Result<Machine, Unfit> {
         check_static_program(&std::fs::read(path).unwrap_or_else(|error| panic!("{path}: {error}")))
     }
 
     #[test]
     fn a_static_program_passes_and_the_error_for_a_dynamic_one_has_its_loader() {
-        assert_eq!(check("/bin/busybox"), Ok(()), "busybox-static must be installed");
-        assert_eq!(check("/sbin/ldconfig"), Ok(()), "libc-bin's is static-pie");
+        assert_eq!(check("/bin/busybox"), Ok(Machine::HOST), "busybox-static must be installed");
+        assert_eq!(check("/sbin/ldconfig"), Ok(Machine::HOST), "libc-bin's is static-pie");
         assert_eq!(check("/bin/ls"), Err(Unfit::Dynamic("/lib64/ld-linux-x86-64.so.2".to_owned())));
     }
 
@@ -206,7 +219,8 @@ pub(crate) mod tests {
         assert_eq!(with(E_TYPE, 4), Err(Unfit::NotProgram(NotProgram::Other)));
         const E_PHNUM: usize = 56;
         assert_eq!(with(E_PHNUM, 0), Err(Unfit::NotElf("nothing to load".to_owned())));
-        assert_eq!(with(E_MACHINE, 183), Err(Unfit::Machine(183)));
+        assert_eq!(with(E_MACHINE, 183), Ok(Machine::Aarch64));
+        assert_eq!(with(E_MACHINE, 40), Err(Unfit::Machine(40)));
     }
 
     #[test]

@@ -4,4 +4,5 @@ pub mod bzimage;
 pub mod config;
 pub mod debian;
 pub mod elf;
+pub mod image;
 pub mod modules;

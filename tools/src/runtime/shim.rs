@@ -25,6 +25,7 @@ use super::state;
 use super::tree;
 use crate::cli::temporary;
 use crate::initramfs;
+use crate::machine::Machine as Architecture;
 use crate::vm::child::keep_descriptors;
 use crate::vm::{Cache, Drivers, Kernel, PORT};
 
@@ -121,20 +122,23 @@ pub(super) struct Files {
     has_exec: bool,
 }
 
+/// The architecture of the machines: KVM has no other.
+const HOST: Architecture = Architecture::HOST;
+
 /// Makes the files, or finds them in the cache.
 fn files(machine: &Machine, settings: &Settings, cache: &Cache) -> Result<Files, String> {
     let annotated = |name: &str| machine.annotations.get(name);
     let path = |name: &str, setting: &Option<PathBuf>| annotated(name).map(PathBuf::from).or_else(|| setting.clone());
     let kernel = match path("kernel", &settings.kernel) {
         Some(kernel) => Kernel::given(&kernel, path("modules", &settings.modules).as_deref())?,
-        None => Kernel::find(cache, |line| eprintln!("whit-runtime: {line}"))?,
+        None => Kernel::find(cache, HOST, |line| eprintln!("whit-runtime: {line}"))?,
     };
     for (module, what) in [("virtiofs", "CONFIG_VIRTIO_FS"), (PORT, "CONFIG_VIRTIO_CONSOLE")] {
         if !kernel.has(module) {
             return Err(format!("{}: the kernel has no {module} ({what})", kernel.vmlinuz.display()));
         }
     }
-    let init = initramfs::find_init(settings.init.as_deref())?;
+    let init = initramfs::find_init(settings.init.as_deref(), HOST)?;
     let bytes = fs::read(&init).map_err(|error| format!("{}: {error}", init.display()))?;
     let has_exec = initramfs::has_exec(&bytes);
     if !initramfs::has_streams(&bytes) {

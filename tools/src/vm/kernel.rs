@@ -9,7 +9,8 @@ use crate::archive::segment::Reader;
 use crate::kernel::config::Config;
 use crate::kernel::debian::{Flavour, Store};
 use crate::kernel::modules::Modules;
-use crate::kernel::{bzimage, elf};
+use crate::kernel::{elf, image};
+use crate::machine::Machine;
 
 /// The kind of unpacked kernels in the cache.
 const UNPACKED: &str = "vmlinux";
@@ -29,10 +30,12 @@ const FASTER: [(&str, &[&str]); 2] =
 
 /// Returns the first words of a machine's kernel command line, without those that the words `more` exclude.
 #[must_use]
-pub fn kernel_line(more: &str) -> String {
-    let mut line = "console=ttyS0 quiet panic=-1".to_owned();
+pub fn kernel_line(machine: Machine, more: &str) -> String {
+    let mut line = format!("console={} quiet panic=-1", machine.console());
+    // Other machines have no such timer.
+    let is_known = |word: &str| machine == Machine::X86_64 || word != "no_timer_check";
     for (word, exclude) in FASTER {
-        if !exclude.iter().any(|other| more.contains(other)) {
+        if is_known(word) && !exclude.iter().any(|other| more.contains(other)) {
             line.push(' ');
             line.push_str(word);
         }
@@ -44,6 +47,8 @@ pub fn kernel_line(more: &str) -> String {
 pub struct Kernel {
     /// The file that QEMU loads.
     pub vmlinuz: PathBuf,
+    /// Its machine, if the file shows it.
+    pub machine: Option<Machine>,
     /// Its release, as `uname -r` prints it, if the file contains it.
     pub release: Option<String>,
     /// Its modules; `None` if everything is built in.
@@ -58,27 +63,33 @@ impl Kernel {
     /// # Errors
     /// A message of one line: a file that cannot be read.
     pub fn given(vmlinuz: &Path, modules: Option<&Path>) -> Result<Self, String> {
-        let release = bzimage::release(vmlinuz).map_err(|error| format!("{}: {error}", vmlinuz.display()))?;
+        let at = |error: std::io::Error| format!("{}: {error}", vmlinuz.display());
+        let machine = image::machine(vmlinuz).map_err(at)?;
+        let release = image::release(vmlinuz).map_err(at)?;
         let modules = match (modules, &release) {
             (Some(modules), _) => Some(Modules::open(modules).map_err(|error| error.to_string())?),
             (None, Some(release)) => Modules::open(&Path::new(MODULES).join(release)).ok(),
             (None, None) => None,
         };
-        Ok(Self { vmlinuz: vmlinuz.to_owned(), release, modules, only: None })
+        Ok(Self { vmlinuz: vmlinuz.to_owned(), machine, release, modules, only: None })
     }
 
-    /// Finds a kernel: the newest in the cache, or else in the host's /boot; else fetches Debian's newest for virtual machines.
+    /// Finds a kernel for a machine: the newest in the cache, or else in the host's /boot; else fetches Debian's newest for virtual
+    /// machines.
     ///
     /// # Errors
     /// A message of one line with the remedy.
-    pub fn find(cache: &Cache, say: fn(&str)) -> Result<Self, String> {
-        if let Some(kernel) = crate::kernel::debian::kept_kernel(&cache.folder(KEPT), Flavour::Cloud) {
+    pub fn find(cache: &Cache, machine: Machine, say: fn(&str)) -> Result<Self, String> {
+        if let Some(kernel) = crate::kernel::debian::kept_kernel(&cache.folder(KEPT), machine, Flavour::Cloud) {
             return Self::given(&kernel.vmlinuz, Some(&kernel.modules));
         }
-        if let Some(vmlinuz) = of_host(Path::new(BOOT), Path::new(MODULES)) {
+        if machine == Machine::HOST
+            && let Some(vmlinuz) = of_host(Path::new(BOOT), Path::new(MODULES))
+        {
             return Self::given(&vmlinuz, None);
         }
-        let fetched = Store::open(&cache.folder(KEPT), say).and_then(|mut store| store.kernel(Flavour::Cloud, None));
+        let store = Store::open_for(&cache.folder(KEPT), machine, say);
+        let fetched = store.and_then(|mut store| store.kernel(Flavour::Cloud, None));
         match fetched {
             Ok(kernel) => Self::given(&kernel.vmlinuz, Some(&kernel.modules)),
             Err(error) => Err(format!(
@@ -88,18 +99,23 @@ impl Kernel {
         }
     }
 
-    /// Returns the kernel's ELF form, which QEMU enters by PVH: unpacked once into the cache, under its content. `None` if the kernel
-    /// has no such entry, or cannot be unpacked; the file itself then boots, slower.
+    /// Returns the kernel's unpacked form, which is unpacked once into the cache, under its content: of a bzImage the ELF form, which QEMU
+    /// enters by PVH, of a compressed Image the Image. `None` if the kernel has no such form, or cannot be unpacked; the file itself
+    /// then boots, slower, or not at all: QEMU 7 does not start EFI zboot.
     #[must_use]
     pub fn unpacked(&self, cache: &Cache) -> Option<PathBuf> {
-        // Only a bzImage has something to unpack.
+        // Another file than a bzImage or an Image has nothing to unpack.
         self.release.as_ref()?;
+        let is_x86 = self.machine == Some(Machine::X86_64);
+        if !is_x86 && !image::is_packed_image(&self.vmlinuz).ok()? {
+            return None;
+        }
         let mut key = Key::new().ok()?;
         key.add_file(&self.vmlinuz).ok()?;
         let path = cache.file(UNPACKED, &key, |output| {
-            let content = bzimage::content(&self.vmlinuz).map_err(|error| error.to_string())?;
+            let content = image::content(&self.vmlinuz).map_err(|error| error.to_string())?;
             // An empty file: the next run need not unpack it to find out.
-            let kept = if elf::has_pvh_entry(&content) { content.as_slice() } else { &[] };
+            let kept = if !is_x86 || elf::has_pvh_entry(&content) { content.as_slice() } else { &[] };
             output.file().write_all(kept).map_err(|error| error.to_string())
         });
         path.ok().filter(|path| path.metadata().is_ok_and(|metadata| metadata.len() > 0))
@@ -128,11 +144,11 @@ impl Kernel {
     }
 
     /// Returns those of `modules` that are not built into the kernel: it does not contain the names under which they register. None
-    /// if the file is no bzImage.
+    /// if the file is no kernel with a release.
     #[must_use]
     pub fn missing<'a>(&self, modules: &[&'a str], cache: &Cache) -> Vec<&'a str> {
         let content = match &self.release {
-            Some(_) => bzimage::content(&self.unpacked(cache).unwrap_or_else(|| self.vmlinuz.clone())),
+            Some(_) => image::content(&self.unpacked(cache).unwrap_or_else(|| self.vmlinuz.clone())),
             None => return Vec::new(),
         };
         let Ok(content) = content else { return Vec::new() };
@@ -181,6 +197,7 @@ fn numbers(version: &str) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::bzimage;
     use std::fs;
 
     #[test]
@@ -191,8 +208,8 @@ mod tests {
 
     #[test]
     fn words_that_spare_work_can_be_excluded() {
-        assert_eq!(kernel_line(""), "console=ttyS0 quiet panic=-1 cryptomgr.notests no_timer_check");
-        assert_eq!(kernel_line("fips=1"), "console=ttyS0 quiet panic=-1 no_timer_check");
+        assert_eq!(kernel_line(Machine::X86_64, ""), "console=ttyS0 quiet panic=-1 cryptomgr.notests no_timer_check");
+        assert_eq!(kernel_line(Machine::X86_64, "fips=1"), "console=ttyS0 quiet panic=-1 no_timer_check");
     }
 
     #[test]

@@ -179,7 +179,7 @@ fn bad_input_is_one_line_and_no_file() {
         (&["--init", "script"], "script: is not a 64-bit ELF program"),
         (&["--init", "absent"], "absent: No such file"),
         (&["--init", "/"], "/: Is a directory"),
-        (&["--init", BUSYBOX, "--busybox", "/sbin/ldconfig"], "/sbin/ldconfig: does not list its applets"),
+        (&["--init", BUSYBOX, "--busybox", "/sbin/ldconfig"], "/sbin/ldconfig: has no table of applets"),
         (&["--init", BUSYBOX, "--busybox", "/bin/ls"], "/bin/ls: is dynamically linked"),
         (&["--init", BUSYBOX, "--modules", "/etc", "--module", "x"], "/etc: contains no kernel modules"),
         (&["--init", BUSYBOX, "--modules", modules, "--module", "absent"], "no module \"absent\""),

@@ -19,9 +19,10 @@ use whit_tools::compress::{Compression, Method};
 use whit_tools::initramfs::rootfs::Rootfs;
 use whit_tools::initramfs::tree::Tree;
 use whit_tools::initramfs::{self, Input, Packing, Recipe, Summary};
-use whit_tools::kernel::bzimage;
 use whit_tools::kernel::config::Config;
-use whit_tools::kernel::modules::{Closure, Package};
+use whit_tools::kernel::modules::{Closure, Modules, Package};
+use whit_tools::kernel::{elf, image};
+use whit_tools::machine::Machine;
 use whit_tools::runrecord::RunRecord;
 
 fn main() -> ExitCode {
@@ -40,10 +41,12 @@ fn build(arguments: Build, inputs: Vec<Input>) -> Result<(), String> {
         check_apart(output, &arguments, &inputs)?;
     }
     let package = open_packages(&arguments.modules)?;
+    let modules = package.as_ref().map(|package| package.directory().to_owned()).or(arguments.modules.first().cloned());
+    let machine = machine(arguments.kernel.as_deref(), modules.as_deref())?;
     let recipe = Recipe {
-        init: initramfs::find_init(arguments.init.as_deref())?,
+        init: initramfs::find_init(arguments.init.as_deref(), machine)?,
         busybox: arguments.busybox.clone(),
-        modules: package.as_ref().map(|package| package.directory().to_owned()).or(arguments.modules.first().cloned()),
+        modules,
         load: arguments.module.clone(),
         unsigned: false,
         sets: arguments.sets.clone(),
@@ -69,6 +72,7 @@ fn build(arguments: Build, inputs: Vec<Input>) -> Result<(), String> {
     };
     let (tree, modules) = recipe.tree().map_err(|error| with_package_names(error.to_string()))?;
     check_release(&modules, arguments.kernel.as_deref())?;
+    check_machine(&recipe.init, arguments.kernel.as_deref())?;
     for (path, method) in tree.archived() {
         check_method(method, config.as_ref()).map_err(|error| format!("{}: {error}", path.display()))?;
     }
@@ -135,10 +139,36 @@ fn open_packages(paths: &[PathBuf]) -> Result<Option<Package>, String> {
 /// Refuses modules of another kernel.
 fn check_release(modules: &Closure, kernel: Option<&Path>) -> Result<(), String> {
     let Some(path) = kernel else { return Ok(()) };
-    let release = bzimage::release(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let release = image::release(path).map_err(|error| format!("{}: {error}", path.display()))?;
     match (release, modules.releases.first_key_value()) {
         (Some(release), Some((other, module))) if *other != release => {
             Err(format!("{} is {release}, but the modules are for {other} (according to {module})", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Returns the machine that the initramfs is for: that of the kernel or the modules, else the host's.
+fn machine(kernel: Option<&Path>, modules: Option<&Path>) -> Result<Machine, String> {
+    if let Some(path) = kernel
+        && let Some(machine) = image::machine(path).map_err(|error| format!("{}: {error}", path.display()))?
+    {
+        return Ok(machine);
+    }
+    // Modules that cannot be read are reported when they are added.
+    let of_modules = modules.and_then(|modules| Modules::open(modules).ok()?.machine().ok()?);
+    Ok(of_modules.map_or(Machine::HOST, |(_, machine)| machine))
+}
+
+/// Refuses a kernel of another machine than the init.
+fn check_machine(init: &Path, kernel: Option<&Path>) -> Result<(), String> {
+    let Some(path) = kernel else { return Ok(()) };
+    let at = |path: &Path, error: io::Error| format!("{}: {error}", path.display());
+    let bytes = std::fs::read(init).map_err(|error| at(init, error))?;
+    let wanted = elf::machine(&bytes).and_then(Machine::of_elf);
+    match (image::machine(path).map_err(|error| at(path, error))?, wanted) {
+        (Some(found), Some(wanted)) if found != wanted => {
+            Err(format!("{} is a kernel for {found}, but the init {} is for {wanted}", path.display(), init.display()))
         }
         _ => Ok(()),
     }

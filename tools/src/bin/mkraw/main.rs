@@ -21,6 +21,7 @@ use whit_tools::cli::uuid;
 use whit_tools::disk::ext4::Size;
 use whit_tools::disk::image::{self, Choice, Input, Options, Platform, Summary};
 use whit_tools::disk::inspect::{self, Disk};
+use whit_tools::machine::Machine;
 use whit_tools::runrecord::{Overrides, RunRecord};
 
 /// Make a disk with an ext4 file system from a container image. No root, no loop mount, no mke2fs.
@@ -92,7 +93,7 @@ struct Arguments {
     /// Make a file system without a journal: for read-only or temporary roots
     #[arg(long)]
     no_journal: bool,
-    /// Add a GPT with one partition for the file system, of the type of an x86-64 root; --size is the size of the disk
+    /// Add a GPT with one partition for the file system, of the type of a root of its machine; --size is the size of the disk
     #[arg(long)]
     gpt: bool,
     /// The file system's UUID, or `random`; by default derived from the files' metadata
@@ -176,6 +177,10 @@ fn build(arguments: &Arguments, path: &Path) -> Result<(), String> {
         if let (Input::Layers(_), Some(folder)) = (&input, arguments.input.as_deref()) {
             check_outside(path, folder).map_err(|error| Failure::Other(output_error(&error)))?;
         }
+        let of_image = match &input {
+            Input::Layers(layers) => layers.machine(),
+            _ => None,
+        };
         let record = run_record(arguments, input.config()).map_err(Failure::Other)?;
         runs = run_lines(input.title(), &record);
         let options = Options {
@@ -190,6 +195,7 @@ fn build(arguments: &Arguments, path: &Path) -> Result<(), String> {
             replaces,
             is_verified: arguments.verify,
             missing_end_accepted: arguments.no_end_mark,
+            machine: of_image.unwrap_or(Machine::HOST),
             ..Options::default()
         };
         bar = Some(Bar::start(Arc::clone(&options.progress), total));

@@ -7,12 +7,15 @@ use std::str::FromStr;
 use clap::{ArgAction, Parser, ValueEnum};
 use whit_tools::cli::options;
 use whit_tools::cli::size::parse_size;
+use whit_tools::disk::image::Platform;
 use whit_tools::initramfs::INIT_HELP;
+use whit_tools::kernel::image;
+use whit_tools::machine::Machine;
 use whit_tools::vm::qemu::{Accelerator, Board, DiskInterface, Forward, Nic};
 use whit_tools::vm::{ShareKind, Volume};
 
 /// The help of --append.
-const APPEND: &str = "Options for the kernel's command line, after \"console=ttyS0 quiet panic=-1\", words that spare the kernel work, and root=";
+const APPEND: &str = "Options for the kernel's command line, after \"console=ttyS0 quiet panic=-1\" (on arm64 ttyAMA0), words that spare the kernel work, and root=";
 
 /// Run a container image as a virtual machine, and exit with the workload's status.
 ///
@@ -135,7 +138,10 @@ pub(crate) struct Arguments {
     /// The network: none, or a network of the machine's own
     #[arg(long, alias = "net", value_name = "KIND", conflicts_with = "nic", value_parser = network, help_heading = "Machine")]
     pub(crate) network: Option<Network>,
-    /// The board [default: q35; with --disk-interface ide, pc]
+    /// The machine's architecture and the image's: linux/amd64 or linux/arm64 [default: the kernel's, else the host's]
+    #[arg(long, value_name = "PLATFORM", help_heading = "Machine")]
+    pub(crate) platform: Option<Platform>,
+    /// The board [default: q35; with --disk-interface ide, pc; for arm64, virt]
     #[arg(long, value_name = "BOARD", help_heading = "Machine")]
     pub(crate) machine: Option<BoardArgument>,
     /// What executes the guest: auto is kvm where it runs a guest, else tcg
@@ -236,6 +242,7 @@ pub(crate) enum BoardArgument {
     Pc,
     Q35,
     Microvm,
+    Virt,
 }
 
 impl From<BoardArgument> for Board {
@@ -244,6 +251,7 @@ impl From<BoardArgument> for Board {
             BoardArgument::Pc => Self::Pc,
             BoardArgument::Q35 => Self::Q35,
             BoardArgument::Microvm => Self::Microvm,
+            BoardArgument::Virt => Self::Virt,
         }
     }
 }
@@ -278,9 +286,19 @@ impl Arguments {
     pub(crate) fn board(&self) -> Board {
         match (self.machine, self.disk_interface) {
             (Some(machine), _) => machine.into(),
+            (None, _) if self.architecture() == Machine::Aarch64 => Board::Virt,
             (None, DiskArgument::Ide) => Board::Pc,
             (None, _) => Board::Q35,
         }
+    }
+
+    /// Returns the architecture: that of --platform, of the board, of the kernel, or the host's.
+    pub(crate) fn architecture(&self) -> Machine {
+        let of_platform = self.platform.as_ref().and_then(Platform::machine);
+        let of_board = || self.machine.map(|machine| Board::from(machine).machine());
+        // A kernel that cannot be read is reported when it is used.
+        let of_kernel = || image::machine(self.kernel.as_deref()?).ok()?;
+        of_platform.or_else(of_board).or_else(of_kernel).unwrap_or(Machine::HOST)
     }
 
     /// Returns the network card.

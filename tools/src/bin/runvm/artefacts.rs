@@ -11,11 +11,13 @@ use whit_tools::archive::segment;
 use whit_tools::cli::output::{self, Output};
 use whit_tools::cli::temporary::Temporary;
 use whit_tools::disk::ext4::Size;
-use whit_tools::disk::image::{self, Choice, Options, Platform};
+use whit_tools::disk::image::{self, Choice, Input, Options, Platform};
 use whit_tools::initramfs::{self, Memory};
+use whit_tools::kernel::elf;
+use whit_tools::machine::Machine;
 use whit_tools::runrecord::RunRecord;
 use whit_tools::vm::qemu::{Board, DiskInterface};
-use whit_tools::vm::{BUTTON, Cache, Drivers, Kernel, Key, PORT, ShareKind};
+use whit_tools::vm::{Cache, Drivers, Kernel, Key, PORT, ShareKind};
 
 use crate::arguments::{Arguments, NicArgument};
 use crate::check::{self, Files};
@@ -63,6 +65,7 @@ fn given(arguments: &Arguments, append: &str, kernel: &Path, initrd: &Path) -> R
         check_readable(file)?;
     }
     let mut kernel = Kernel::given(kernel, None)?;
+    check_kernel(arguments, &kernel)?;
     if !arguments.volume.is_empty() {
         kernel.limit(initrd, &[("virtiofs", "CONFIG_VIRTIO_FS"), ("9p", "CONFIG_9P_FS")]);
     }
@@ -71,6 +74,9 @@ fn given(arguments: &Arguments, append: &str, kernel: &Path, initrd: &Path) -> R
     // A given initramfs is booted unchanged, unless options change its run record.
     // Without a driver of the port, the init uses the console.
     let init = segment::init(initrd).unwrap_or_default();
+    if let Some(found) = elf::machine(&init).and_then(Machine::of_elf) {
+        check_machine(arguments, initrd, "its init", found)?;
+    }
     let has_streams = takes_streams(arguments) && initramfs::has_streams(&init);
     let record = record(arguments, &shares, before.as_deref().unwrap_or_default(), has_streams)?;
     let grace = check::check(append, &record, &image_files(arguments, arguments.disk.as_deref()))?;
@@ -99,12 +105,13 @@ fn from_image(arguments: &Arguments, append: &str, image: &Path) -> Result<Artef
     let cache = Cache::open()?;
     let kernel = match &arguments.kernel {
         Some(kernel) => Kernel::given(kernel, arguments.modules.as_deref())?,
-        None => Kernel::find(&cache, log)?,
+        None => Kernel::find(&cache, arguments.architecture(), log)?,
     };
+    check_kernel(arguments, &kernel)?;
     let shares = shares(arguments, &kernel)?;
     let base = initramfs(arguments, &cache, &kernel, &shares, image)?;
     let memory_mib = memory_mib(arguments, &base)?;
-    let init = initramfs::find_init(arguments.init.as_deref())?;
+    let init = initramfs::find_init(arguments.init.as_deref(), arguments.architecture())?;
     let init = std::fs::read(&init).map_err(|error| describe(&init, &error))?;
     let has_streams = takes_streams(arguments) && kernel.has(PORT) && initramfs::has_streams(&init);
     let record = record(arguments, &shares, b"", has_streams)?;
@@ -135,12 +142,27 @@ fn from_image(arguments: &Arguments, append: &str, image: &Path) -> Result<Artef
         disk,
         memory_mib,
         shares,
-        has_button: BUTTON.iter().all(|module| kernel.has(module)),
+        has_button: button(arguments.board()).iter().all(|module| kernel.has(module)),
         has_streams,
         grace,
         has_exec: has_streams && initramfs::has_exec(&init),
         temporary,
     })
+}
+
+/// Refuses a kernel of another machine than the board's.
+fn check_kernel(arguments: &Arguments, kernel: &Kernel) -> Result<(), String> {
+    kernel.machine.map_or(Ok(()), |found| check_machine(arguments, &kernel.vmlinuz, "the kernel", found))
+}
+
+/// Refuses a file of another machine than the board's.
+fn check_machine(arguments: &Arguments, path: &Path, what: &str, found: Machine) -> Result<(), String> {
+    let wanted = arguments.board().machine();
+    if found == wanted {
+        Ok(())
+    } else {
+        Err(describe(path, &format!("{what} is for {found}, but the machine is {wanted}")))
+    }
 }
 
 /// Returns whether the options leave the workload's streams to this program. A command line that is printed has no ports.
@@ -188,6 +210,11 @@ fn shares(arguments: &Arguments, kernel: &Kernel) -> Result<Vec<ShareKind>, Stri
     arguments.volume.iter().map(|volume| kind(volume.read_only)).collect()
 }
 
+/// Returns the modules of the power button, which ctrl-c presses: ACPI's, or the key of a device tree.
+fn button(board: Board) -> [&'static str; 2] {
+    ["evdev", if board == Board::Virt { "gpio_keys" } else { "button" }]
+}
+
 /// The module for whit.notify=vsock, whose user adds the device to QEMU.
 const VSOCK: &str = "vmw_vsock_virtio_transport";
 
@@ -213,7 +240,7 @@ fn modules(arguments: &Arguments, shares: &[ShareKind]) -> (Vec<&'static str>, V
     for share in shares {
         needed.extend(share.modules());
     }
-    let mut optional = [BUTTON.as_slice(), &[PORT]].concat();
+    let mut optional = [button(board).as_slice(), &[PORT]].concat();
     if arguments.append.as_ref().is_some_and(|words| words.contains("whit.notify=vsock")) {
         optional.push(VSOCK);
     }
@@ -243,7 +270,8 @@ fn initramfs(
         may_be_unsigned: may_be_unsigned(arguments),
         rootfs: arguments.no_disk.then_some(image),
     };
-    drivers.initramfs(cache, kernel, initramfs::find_init(arguments.init.as_deref())?)
+    let init = initramfs::find_init(arguments.init.as_deref(), arguments.architecture())?;
+    drivers.initramfs(cache, kernel, init)
 }
 
 /// The extended attribute of a disk with the hash of the image that it was made from.
@@ -277,19 +305,27 @@ fn hash(path: &Path) -> io::Result<String> {
 fn cached_disk(arguments: &Arguments, cache: &Cache, image: &Path) -> Result<PathBuf, String> {
     let mut key = new_key()?;
     key.add_file(image).map_err(|error| format!("{}: {error}", image.display()))?;
-    key.add(format!("{:?}", arguments.free).as_bytes());
+    key.add(format!("{:?} {:?}", arguments.free, arguments.architecture()).as_bytes());
     cache.file("disk", &key, |output| build(arguments, image, output))
 }
 
 fn build(arguments: &Arguments, image: &Path, output: &mut Output) -> Result<(), String> {
     let file = File::open(image).map_err(|error| describe(image, &error))?;
-    let summary = image::build_file(&file, &choice(), output.file(), |input| {
+    let summary = image::build_file(&file, &choice(arguments), output.file(), |input| {
+        if let Input::Layers(layers) = &input
+            && let Some(found) = layers.machine()
+        {
+            check_machine(arguments, image, "the image", found).map_err(Failure::Machine)?;
+        }
         let record = input.config().map(RunRecord::encode).transpose();
-        let run_record = record.map_err(|error| Failure(error.to_string()))?.unwrap_or_default();
+        let run_record = record.map_err(|error| Failure::Image(error.to_string()))?.unwrap_or_default();
         let size = arguments.free.map_or(Size::Auto, Size::Free);
         Ok(Options { run_record, size, is_root: true, ..Options::default() })
     });
-    let summary = summary.map_err(|Failure(error)| describe(image, &error))?;
+    let summary = summary.map_err(|failure| match failure {
+        Failure::Image(error) => describe(image, &error),
+        Failure::Machine(line) => line,
+    })?;
     if let Some(after) = summary.after_end {
         log(&describe(image, &format!("ignored: {after}")));
     }
@@ -297,16 +333,20 @@ fn build(arguments: &Arguments, image: &Path, output: &mut Output) -> Result<(),
 }
 
 /// Prefers an image for the machine, which need not be of the host's kind.
-fn choice() -> Choice {
-    Choice { preferred: Platform::of_machine(), ..Choice::default() }
+fn choice(arguments: &Arguments) -> Choice {
+    Choice { preferred: Platform::of(arguments.architecture()), ..Choice::default() }
 }
 
 /// Why a disk is not made.
-struct Failure(String);
+enum Failure {
+    Image(String),
+    /// The image is for another machine.
+    Machine(String),
+}
 
 impl From<image::Error> for Failure {
     fn from(error: image::Error) -> Self {
-        Self(error.to_string())
+        Self::Image(error.to_string())
     }
 }
 

@@ -21,11 +21,12 @@ use std::process::ExitCode;
 
 use whit::contract::NOT_STARTED;
 use whit_tools::cli::{documents, output, temporary};
+use whit_tools::machine::Machine;
 use whit_tools::runtime::Named;
 use whit_tools::vm::qemu::{Board, CommandLine, DiskInterface, Forward, Nic, Protocol, Share};
 use whit_tools::vm::{Daemon, ShareKind, kernel_line};
 
-use arguments::Arguments;
+use arguments::{Arguments, DiskArgument};
 use artefacts::{Artefacts, artefacts};
 use session::Session;
 
@@ -127,6 +128,18 @@ fn check_board(arguments: &Arguments) -> Result<(), String> {
     let board = arguments.board();
     let is_virtio = DiskInterface::from(arguments.disk_interface) == DiskInterface::Virtio
         && Nic::from(arguments.nic()) != Nic::E1000;
+    if let Some(platform) = &arguments.platform {
+        let machine = platform.machine().filter(|machine| *machine != Machine::Riscv64);
+        let Some(machine) = machine else {
+            return Err(format!("--platform {platform}: there are machines for linux/amd64 and linux/arm64"));
+        };
+        if board.machine() != machine {
+            return Err(format!("--platform {platform}: the board of --machine is for {}", board.machine()));
+        }
+    }
+    if board == Board::Virt && matches!(arguments.disk_interface, DiskArgument::Ide) {
+        return Err("--disk-interface ide: the board virt has no such controller; use virtio or nvme".to_owned());
+    }
     if board == Board::Microvm && !is_virtio {
         return Err(
             "--machine microvm has only virtio devices: no --disk-interface ide or nvme, no --nic e1000".to_owned()
@@ -137,7 +150,7 @@ fn check_board(arguments: &Arguments) -> Result<(), String> {
 
 /// Returns the kernel's command line.
 fn kernel_words(arguments: &Arguments) -> Result<String, String> {
-    let mut words = kernel_line(arguments.append.as_deref().unwrap_or_default());
+    let mut words = kernel_line(arguments.board().machine(), arguments.append.as_deref().unwrap_or_default());
     if arguments.image.is_some() && !arguments.no_disk || arguments.disk.is_some() {
         words.push_str(&format!(" root={}", DiskInterface::from(arguments.disk_interface).first_device()));
     }

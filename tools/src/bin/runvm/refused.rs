@@ -106,7 +106,6 @@ pub(crate) const REFUSED: &[Refused] = &[
     named("oom-score-adj", "choom -n N -- runvm … sets the host's preference"),
     named("pid", CONTAINER),
     named("pids-limit", "--ulimit nproc=N limits the processes of a user"),
-    named("platform", "machines are x86-64"),
     named("privileged", "a workload of root has every capability and device of its machine"),
     lettered("publish-all", 'P', "-p [ADDR:]HOST:GUEST forwards a port"),
     named("pull", DAEMON),

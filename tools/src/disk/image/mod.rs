@@ -19,6 +19,7 @@ use crate::cli::path::shown;
 use crate::cli::progress::{Counted, Progress};
 use crate::disk::ext4::{self, Builder, FileWriter, Finish, Metadata, Size};
 use crate::disk::gpt;
+use crate::machine::Machine;
 use crate::runrecord::RunRecord;
 
 pub use folder::{Changed, Identity, LeftOut};
@@ -54,6 +55,8 @@ pub struct Options {
     /// Whether the disk is the root of a container, which gets the mount points that it lacks. Images in layers, and those with a
     /// run record, always are.
     pub is_root: bool,
+    /// The machine of the partition's type.
+    pub machine: Machine,
 }
 
 impl Default for Options {
@@ -72,6 +75,7 @@ impl Default for Options {
             is_verified: false,
             missing_end_accepted: false,
             is_root: false,
+            machine: Machine::HOST,
         }
     }
 }
@@ -350,7 +354,7 @@ fn write_table(output: &File, options: &Options, totals: &mut ext4::Totals) -> R
         Size::Exact(bytes) => bytes,
         _ => gpt::disk_length(totals.image_bytes),
     };
-    let table = gpt::Table::new(disk, totals.image_bytes, totals.uuid, &name);
+    let table = gpt::Table::new(disk, totals.image_bytes, totals.uuid, &name, options.machine.root_type());
     let (start, back) = table.back();
     output.write_all_at(&table.front(), 0)?;
     output.write_all_at(&back, start)?;

@@ -18,6 +18,7 @@ use crate::cli::path::shown;
 use crate::disk::ext4::mode;
 use crate::disk::ext4::read::{self, FileSystem, Superblock};
 use crate::disk::gpt::{self, Partition};
+use crate::machine::Machine;
 
 pub use report::report;
 
@@ -104,7 +105,7 @@ impl Disk {
         let file = File::open(path)?;
         let mut front = Vec::new();
         io::Read::read_to_end(&mut io::Read::take(&file, gpt::FRONT as u64), &mut front)?;
-        let partition = gpt::root(&front);
+        let partition = gpt::root(&front, &Machine::root_types());
         let superblock = match FileSystem::open(&file, partition.map_or(0, |partition| partition.start)) {
             Ok(own) => own.superblock().clone(),
             // The file ends before the superblock.

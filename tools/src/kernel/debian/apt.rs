@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use super::{Error, at, run};
 use crate::cli::output;
+use crate::machine::Machine;
 
 /// The system's package lists.
 const SYSTEM_LISTS: &str = "/var/lib/apt/lists";
@@ -21,14 +22,23 @@ pub(super) struct Apt {
     private: bool,
     /// Whether this process has tried to renew it.
     renewed: bool,
+    /// The machine of the packages.
+    machine: Machine,
 }
 
 impl Apt {
     /// Selects the newer of both lists; private ones, in `folder`, exist if those of the system were insufficient before.
-    pub(super) fn new(folder: &Path) -> Self {
+    /// The system's lists have packages of its own machine only: for another one there are private lists.
+    pub(super) fn new(folder: &Path, machine: Machine) -> Self {
         let (state, answers) = (folder.join("apt"), folder.join("answers"));
-        let private = modified(&state.join("lists")).is_some_and(|ours| modified(Path::new(SYSTEM_LISTS)) < Some(ours));
-        Self { state, answers, private, renewed: false }
+        let ours = modified(&state.join("lists"));
+        let is_newer = ours.is_some_and(|ours| modified(Path::new(SYSTEM_LISTS)) < Some(ours));
+        Self { state, answers, private: is_newer || machine != Machine::HOST, renewed: false, machine }
+    }
+
+    /// Returns the machine of the packages.
+    pub(super) fn machine(&self) -> Machine {
+        self.machine
     }
 
     /// Returns whether this process has tried to renew the lists.
@@ -52,7 +62,7 @@ impl Apt {
 
     /// Returns to the system's lists, because the private copy did not help.
     pub(super) fn discard(&mut self) {
-        self.private = false;
+        self.private = self.machine != Machine::HOST;
         // A copy that cannot be removed is fetched again before its next use, or is as good as the system's.
         std::fs::remove_dir_all(&self.state).ok();
     }
@@ -118,6 +128,11 @@ impl Apt {
                 command.arg("--option").arg(format!("{option}={}", self.state.join(folder).display()));
             }
         }
+        if self.machine != Machine::HOST {
+            let image = self.machine.image();
+            command.args(["--option", &format!("APT::Architecture={image}")]);
+            command.args(["--option", &format!("APT::Architectures={image}")]);
+        }
         // As root, apt would fetch as its own user, which has no write permission here, and print a warning.
         command.args(["--option", "APT::Sandbox::User=root"]);
         command
@@ -181,7 +196,7 @@ mod tests {
     fn an_answer_is_cached_until_the_lists_change() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(folder.path().join("apt/lists/partial")).unwrap();
-        let apt = Apt { private: true, ..Apt::new(folder.path()) };
+        let apt = Apt { private: true, ..Apt::new(folder.path(), Machine::HOST) };
         let question = ["policy", "no-such-package-anywhere"];
         assert_eq!(apt.ask("versions", &question).unwrap(), "");
         let kept = std::fs::read_dir(&apt.answers).unwrap().next().unwrap().unwrap().path();

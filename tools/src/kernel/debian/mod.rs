@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::cli::temporary::Temporary;
+use crate::machine::Machine;
 use apt::Apt;
 
 /// A kernel in its unpacked package.
@@ -72,10 +73,16 @@ pub enum Error {
 
 /// Returns the newest kernel of a flavour in the folder of a [`Store`], without asking apt.
 #[must_use]
-pub fn kept_kernel(folder: &Path, flavour: Flavour) -> Option<Kernel> {
+pub fn kept_kernel(folder: &Path, machine: Machine, flavour: Flavour) -> Option<Kernel> {
+    let folder = &of_machine(folder, machine);
     let entries = std::fs::read_dir(folder).ok()?.filter_map(Result::ok);
     let names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
-    kernel::newest_kept(folder, &names, flavour)
+    kernel::newest_kept(folder, &names, machine, flavour)
+}
+
+/// Returns the folder of a machine's packages: those of another machine than the host are in a folder of their own.
+fn of_machine(folder: &Path, machine: Machine) -> PathBuf {
+    if machine == Machine::HOST { folder.to_owned() } else { folder.join(machine.image()) }
 }
 
 /// The folder with all fetched packages. One process at a time uses it; others wait for its lock.
@@ -92,12 +99,21 @@ impl Store {
     /// # Errors
     /// A folder that cannot be created or locked.
     pub fn open(folder: &Path, say: fn(&str)) -> Result<Self, Error> {
+        Self::open_for(folder, Machine::HOST, say)
+    }
+
+    /// Opens the packages of a machine. No foreign architecture has to be added to dpkg for them.
+    ///
+    /// # Errors
+    /// See [`Store::open`].
+    pub fn open_for(folder: &Path, machine: Machine, say: fn(&str)) -> Result<Self, Error> {
+        let folder = &of_machine(folder, machine);
         std::fs::create_dir_all(folder).map_err(at(folder))?;
         let folder = folder.canonicalize().map_err(at(folder))?;
         let lock_path = folder.join("lock");
         let lock = File::create(&lock_path).map_err(at(&lock_path))?;
         lock.lock().map_err(at(&lock_path))?;
-        Ok(Self { apt: Apt::new(&folder), folder, say, _lock: lock })
+        Ok(Self { apt: Apt::new(&folder, machine), folder, say, _lock: lock })
     }
 
     /// Returns the newest kernel of a flavour that apt offers; with `series` ("6.1"), of that series only.
@@ -148,6 +164,12 @@ impl Store {
     /// [`Error::NotOffered`] if apt does not have it; errors of fetching.
     pub fn version(&mut self, name: &str) -> Result<String, Error> {
         self.fresh(|store| store.apt.candidate(name))
+    }
+
+    /// Returns the machine of the packages.
+    #[must_use]
+    pub fn machine(&self) -> Machine {
+        self.apt.machine()
     }
 
     /// Returns the folder with the fetched packages and files derived from them.

@@ -15,6 +15,9 @@ use std::path::{Path, PathBuf};
 
 pub use hardware::{Drivers, For};
 use index::Index;
+
+use super::elf;
+use crate::machine::Machine;
 pub use package::Package;
 
 /// A kernel's modules directory.
@@ -184,6 +187,18 @@ impl Modules {
     pub fn release(&self, module: &Module) -> Option<String> {
         let release = self.index.modinfo(&module.name).ok()?.release.clone();
         Some(release).filter(|release| !release.is_empty())
+    }
+
+    /// Returns a module's file and the machine that it was built for; `None` without modules, or for another machine than those that there
+    /// is an init for.
+    ///
+    /// # Errors
+    /// A file that cannot be read or decompressed.
+    pub fn machine(&self) -> Result<Option<(PathBuf, Machine)>, Error> {
+        let Some((name, below)) = self.index.paths.iter().min() else { return Ok(None) };
+        let content = self.content(&Module { name: name.clone(), below: below.clone() })?;
+        let machine = elf::machine(&content).and_then(Machine::of_elf);
+        Ok(machine.map(|machine| (self.directory.join(below), machine)))
     }
 
     /// Returns whether the kernel has a module of this name, built in or as a file.

@@ -185,7 +185,7 @@ impl Parts {
             _ => self.cards.words.as_str(),
         };
         // A read-only root is so on the host's side: the machine's mount is that of the whole tree, with folders that are writable.
-        let words = format!("{} root=virtiofs:{}{network} {more}", kernel_line(more), qemu::share_tag(0));
+        let words = format!("{} root=virtiofs:{}{network} {more}", kernel_line(super::HOST, more), qemu::share_tag(0));
         let accelerator = match self.files.accelerator.as_str() {
             "" | "auto" => Accelerator::Auto,
             "kvm" => Accelerator::Kvm,

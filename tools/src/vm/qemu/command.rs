@@ -1,4 +1,4 @@
-//! Builds the command line of qemu-system-x86_64(1).
+//! Builds the command line of qemu-system-x86_64(1) and qemu-system-aarch64(1).
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::forward::Forward;
 use super::kvm;
-
-/// The program; Debian has it in qemu-system-x86.
-pub(super) const PROGRAM: &str = "qemu-system-x86_64";
+use crate::machine::Machine;
 
 /// The machine's board.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,6 +18,29 @@ pub enum Board {
     Q35,
     /// Without PCI: virtio devices on MMIO.
     Microvm,
+    /// aarch64's: PCI Express and a PL011, described by a device tree; PSCI powers it off.
+    Virt,
+}
+
+impl Board {
+    /// Returns QEMU's usual board of a machine, if one of these is for it.
+    #[must_use]
+    pub const fn of(machine: Machine) -> Option<Self> {
+        match machine {
+            Machine::X86_64 => Some(Self::Pc),
+            Machine::Aarch64 => Some(Self::Virt),
+            Machine::Riscv64 => None,
+        }
+    }
+
+    /// Returns the machine that the board is for.
+    #[must_use]
+    pub const fn machine(self) -> Machine {
+        match self {
+            Self::Pc | Self::Q35 | Self::Microvm => Machine::X86_64,
+            Self::Virt => Machine::Aarch64,
+        }
+    }
 }
 
 /// The executor of the guest's instructions.
@@ -255,13 +276,28 @@ impl CommandLine {
         self
     }
 
+    /// Returns the guest's machine.
+    #[must_use]
+    pub fn machine(&self) -> Machine {
+        self.board.machine()
+    }
+
+    /// Returns why KVM cannot run the guest.
+    fn obstacle(&self) -> Option<&'static str> {
+        if self.machine() == Machine::HOST {
+            kvm::obstacle()
+        } else {
+            Some("the guest has another processor than the host")
+        }
+    }
+
     /// Returns whether the machine runs without KVM.
     #[must_use]
     pub fn is_emulated(&self) -> bool {
         self.exact_time
             || match self.accelerator {
                 Accelerator::Kvm => false,
-                Accelerator::Auto => kvm::obstacle().is_some(),
+                Accelerator::Auto => self.obstacle().is_some(),
                 Accelerator::Tcg => true,
             }
     }
@@ -269,7 +305,7 @@ impl CommandLine {
     /// Why [`Accelerator::Auto`] does not use KVM, in words that follow `KVM cannot be used here: `.
     #[must_use]
     pub fn kvm_obstacle(&self) -> Option<&'static str> {
-        if self.accelerator == Accelerator::Auto && !self.exact_time { kvm::obstacle() } else { None }
+        if self.accelerator == Accelerator::Auto && !self.exact_time { self.obstacle() } else { None }
     }
 
     /// Makes the guest's clock count its instructions, one a nanosecond: the same boot takes the same time on any host.
@@ -306,7 +342,7 @@ impl CommandLine {
         arguments.option("-display", "none").option("-vga", "none").option("-serial", "mon:stdio").flag("-no-reboot");
         // No floppy, CD-ROM and parallel port: the firmware and the kernel take time to probe them.
         arguments.flag("-nodefaults");
-        self.machine(&mut arguments);
+        self.add_board(&mut arguments);
         self.execution(&mut arguments);
         arguments.option("-m", format!("{}M", self.memory_mib)).option("-smp", self.cpus.to_string());
         arguments.option("-kernel", &self.kernel);
@@ -341,11 +377,12 @@ impl CommandLine {
     }
 
     /// Adds the board; for virtiofs, with memory that a daemon of the host can map.
-    fn machine(&self, arguments: &mut Arguments) {
+    fn add_board(&self, arguments: &mut Arguments) {
         let board = match self.board {
             Board::Pc => "pc",
             Board::Q35 => "q35",
             Board::Microvm => "microvm",
+            Board::Virt => "virt",
         };
         if self.shares.iter().any(|share| matches!(share, Share::Virtiofs { .. })) {
             let memory = format!("memory-backend-memfd,id=memory,size={}M,share=on", self.memory_mib);
@@ -358,12 +395,20 @@ impl CommandLine {
     fn execution(&self, arguments: &mut Arguments) {
         if self.exact_time {
             arguments.option("-accel", "tcg").option("-icount", "shift=0,sleep=off");
+            if self.board == Board::Virt {
+                arguments.option("-cpu", "cortex-a72"); // QEMU's default is a 32-bit one.
+            }
             arguments.option("-rtc", "base=2026-01-01T00:00:00,clock=vm").option("-seed", "1");
             return;
         }
         // All features: current images need at least x86-64-v2, and RDRAND provides entropy.
         // Under TCG without 57-bit addresses: a fifth level of page tables takes longer to walk, and each walk is emulated.
-        let (accelerator, processor) = if self.is_emulated() { ("tcg", "max,-la57") } else { ("kvm", "max") };
+        // The algorithm of pointer authentication takes most of the time of an emulated aarch64; QEMU has a faster one of its own.
+        let (accelerator, processor) = match (self.is_emulated(), self.board) {
+            (true, Board::Virt) => ("tcg", "max,pauth-impdef=on"),
+            (true, _) => ("tcg", "max,-la57"),
+            (false, _) => ("kvm", "max"),
+        };
         arguments.option("-accel", accelerator).option("-cpu", processor);
         if self.is_emulated() && self.board == Board::Microvm {
             // On a microvm, the kernel can calibrate the TSC only against the PIT. On a busy host this fails, and the boot hangs
@@ -460,7 +505,7 @@ fn chardev(kind: &str, id: &str, path: &Path) -> OsString {
 
 impl fmt::Display for CommandLine {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(PROGRAM)?;
+        formatter.write_str(self.machine().qemu().name)?;
         for argument in self.arguments() {
             write!(formatter, " {}", shell_word(&argument.to_string_lossy()))?;
         }

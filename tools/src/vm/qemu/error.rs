@@ -3,17 +3,22 @@
 use std::fmt;
 use std::io;
 
-use super::command::PROGRAM;
+use crate::programs::Program;
 
 /// Why an operation on a machine failed.
 #[derive(thiserror::Error)]
 pub enum Error {
     /// QEMU is not installed.
-    #[error("{PROGRAM}: not found; install it: apt-get install qemu-system-x86")]
-    Missing,
+    #[error("{}: not found; install it: apt-get install {}", .0.name, .0.package)]
+    Missing(Program),
     /// QEMU cannot be started.
-    #[error("{PROGRAM}: cannot be started: {0}")]
-    Start(io::Error),
+    #[error("{name}: cannot be started: {error}", name = .program.name)]
+    Start {
+        /// The program.
+        program: Program,
+        /// Why.
+        error: io::Error,
+    },
     /// The machine did not reach an expected state.
     #[error("{what}\n--- command\n{command}\n--- console\n{console}\n--- messages of QEMU\n{messages}")]
     Failed {

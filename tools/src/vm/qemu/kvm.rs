@@ -18,11 +18,13 @@ use std::time::Duration;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::Value;
 
-use super::command::PROGRAM;
 use crate::cli::temporary::{self, Temporary};
+use crate::machine::Machine;
 use crate::vm::cache::{Cache, Key};
 
 const DEVICE: &str = "/dev/kvm";
+/// The QEMU that runs the guest.
+const PROGRAM: &str = Machine::X86_64.qemu().name;
 /// Time limit of the guest; it takes 0.1 s on an idle host.
 const LIMIT: Duration = Duration::from_secs(3);
 /// CPU time limit of QEMU in seconds, in case this program is killed meanwhile.
@@ -39,6 +41,8 @@ pub(super) fn obstacle() -> Option<&'static str> {
 fn find_obstacle(device: &Path) -> Option<String> {
     let opened = OpenOptions::new().read(true).write(true).open(device).and_then(|file| file.metadata());
     match opened {
+        // The guest is for x86-64.
+        Ok(_) if Machine::HOST != Machine::X86_64 => None,
         Ok(metadata) => remembered(&metadata).unwrap_or_else(|| check(Command::new(PROGRAM), LIMIT)).text(),
         Err(error) => Some(format!("{}: {error}", device.display())),
     }

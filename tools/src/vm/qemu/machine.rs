@@ -10,12 +10,13 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::command::{CommandLine, PROGRAM};
+use super::command::CommandLine;
 use super::console::{Console, Lost, find};
 use super::control::Control;
 use super::error::Error;
 use super::events::Watch;
 use crate::cli::temporary::{self, Temporary};
+use crate::programs::Program;
 use crate::vm::child::end_with_this_thread;
 
 /// A running QEMU. Dropping it kills it.
@@ -30,6 +31,7 @@ pub struct Machine {
     watch: Watch,
     /// With the control's socket. Not the control's own: a thread that presses a button may still have that at the end.
     _folder: Temporary,
+    program: Program,
     command: String,
     messages: Arc<Mutex<Vec<u8>>>,
     readers: Vec<JoinHandle<()>>,
@@ -89,7 +91,8 @@ impl Machine {
         let events = folder.socket("events");
         let command = command.clone().control(&path).control(&events);
         let watch_events = Watch::listen(&events, command.ports()).map_err(Error::Control)?;
-        let mut qemu = Command::new(PROGRAM);
+        let program = command.machine().qemu();
+        let mut qemu = Command::new(program.name);
         // A separate process group: the terminal's signals go to the caller, not to QEMU.
         qemu.args(command.arguments()).process_group(0);
         qemu.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -97,7 +100,11 @@ impl Machine {
             end_with_this_thread(&mut qemu);
         }
         let mut child = qemu.spawn().map_err(|error| {
-            if error.kind() == io::ErrorKind::NotFound { Error::Missing } else { Error::Start(error) }
+            if error.kind() == io::ErrorKind::NotFound {
+                Error::Missing(program)
+            } else {
+                Error::Start { program, error }
+            }
         })?;
         let console = Arc::new(Console::default());
         let messages = Arc::new(Mutex::new(Vec::new()));
@@ -125,6 +132,7 @@ impl Machine {
         let control = Arc::new(Mutex::new(control));
         Ok(Self {
             child,
+            program,
             input,
             console,
             position: 0,
@@ -298,7 +306,7 @@ impl Machine {
     pub fn join(&mut self) -> Result<ExitStatus, Error> {
         // The console ends when QEMU exits, which closes its outputs. Waiting with a deadline works only by reading.
         let _ = self.ended(None);
-        let status = self.child.wait().map_err(Error::Start)?;
+        let status = self.child.wait().map_err(|error| Error::Start { program: self.program, error })?;
         for reader in self.readers.drain(..) {
             // A panic of the reader was already reported.
             let _ = reader.join();

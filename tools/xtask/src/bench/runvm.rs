@@ -12,6 +12,7 @@ use whit_tools::compress::Compression;
 use whit_tools::initramfs::tree::Tree;
 use whit_tools::initramfs::{Packing, write};
 use whit_tools::kernel::debian::Flavour;
+use whit_tools::machine::Machine;
 use whit_tools::programs;
 use whit_tools::vm::qemu::{Accelerator, Board, CommandLine, Nic};
 use whit_tools::vm::{Cache, Kernel, kernel_line};
@@ -192,7 +193,7 @@ fn floor(folder: &Path, cache: &Path, vmlinuz: &Path) -> Result<Vec<String>, Str
     let unpacked = kernel.unpacked(&Cache::at(cache).map_err(at(cache))?);
     let command = CommandLine::new(unpacked.ok_or("the kernel has no PVH entry")?)
         .initrd(&initramfs)
-        .append(&kernel_line(""))
+        .append(&kernel_line(Machine::X86_64, ""))
         .board(Board::Q35)
         .nic(Nic::None)
         .accelerator(Accelerator::Tcg);
@@ -259,10 +260,11 @@ fn at(path: &Path) -> impl Fn(std::io::Error) -> String + '_ {
 mod tests {
     use super::*;
     use whit_tools::kernel::elf;
+    use whit_tools::machine::Machine;
 
     #[test]
     fn the_floor_is_a_static_program() {
-        assert_eq!(elf::check_static_program(&program(&PROGRAM)), Ok(()));
+        assert_eq!(elf::check_static_program(&program(&PROGRAM)), Ok(Machine::X86_64));
         assert_eq!(PROGRAM.iter().position(|byte| *byte == b'h'), Some(48));
     }
 

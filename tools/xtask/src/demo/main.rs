@@ -17,8 +17,9 @@ use std::time::{Duration, Instant};
 use clap::{Parser, ValueEnum};
 use whit::contract::EXIT_LINE;
 use whit_tools::cli::{documents, output};
+use whit_tools::machine::Machine as Architecture;
 use whit_tools::vm::Timeline;
-use whit_tools::vm::qemu::{Accelerator, CommandLine, DiskInterface, Forward, Machine, Protocol, exit_line};
+use whit_tools::vm::qemu::{Accelerator, Board, CommandLine, DiskInterface, Forward, Machine, Protocol, exit_line};
 
 use interrupt::Interrupt;
 use prepare::Artefacts;
@@ -27,7 +28,7 @@ use prepare::Artefacts;
 #[derive(Parser)]
 #[command(
     name = "demo",
-    after_help = "Examples:\n  cargo demo\n  cargo demo -- --keep\n  docker export C > c.tar; docker inspect C > c.json
+    after_help = "Examples:\n  cargo demo\n  cargo demo -- --keep\n  cargo demo -- --arch aarch64\n  docker export C > c.tar; docker inspect C > c.json
   cargo demo -- --image c.tar --config c.json --kernel vmlinuz --modules /lib/modules/VERSION"
 )]
 pub(crate) struct Arguments {
@@ -43,6 +44,9 @@ pub(crate) struct Arguments {
     /// The port of the server in the image
     #[arg(long, value_name = "PORT", default_value_t = 80)]
     port: u16,
+    /// The machine's architecture: x86_64 or aarch64 [default: the host's]
+    #[arg(long, value_name = "ARCH", value_parser = machine, default_value_t = Architecture::HOST, hide_default_value = true)]
+    arch: Architecture,
     /// A kernel to boot instead of Debian's newest cloud kernel
     #[arg(long, value_name = "FILE")]
     kernel: Option<PathBuf>,
@@ -52,6 +56,12 @@ pub(crate) struct Arguments {
     /// The accelerator: auto is kvm where it runs a guest, else tcg
     #[arg(long, value_name = "KIND", default_value = "auto")]
     accel: Accel,
+}
+
+/// Parses the name of a machine that QEMU boots here.
+fn machine(name: &str) -> Result<Architecture, String> {
+    let found = Architecture::named(name).filter(|machine| Board::of(*machine).is_some());
+    found.ok_or_else(|| format!("{name:?} is not x86_64 or aarch64"))
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -119,9 +129,14 @@ fn command_line(arguments: &Arguments, artefacts: &Artefacts, port: u16) -> Comm
     };
     let disk = DiskInterface::Virtio;
     CommandLine::new(&artefacts.kernel)
+        .board(Board::of(arguments.arch).unwrap_or_default())
         .accelerator(accelerator)
         .initrd(&artefacts.initramfs)
-        .append(&format!("console=ttyS0 quiet panic=-1 root={} whit.timing", disk.first_device()))
+        .append(&format!(
+            "console={} quiet panic=-1 root={} whit.timing",
+            arguments.arch.console(),
+            disk.first_device()
+        ))
         .disk(disk, &artefacts.disk)
         .forward(Forward { protocol: Protocol::Tcp, address: Ipv4Addr::LOCALHOST, host: port, guest: arguments.port })
 }

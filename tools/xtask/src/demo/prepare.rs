@@ -11,9 +11,10 @@ use whit_tools::compress::Compression;
 use whit_tools::disk::image::{self, Options};
 use whit_tools::initramfs::{self, Packing, Recipe};
 use whit_tools::kernel::debian::{Flavour, Store};
+use whit_tools::machine::Machine;
 use whit_tools::programs;
 use whit_tools::runrecord::RunRecord;
-use xtask::init::Init;
+use xtask::init::{Init, Toolchain};
 use xtask::{images, workspace};
 
 use crate::{Arguments, disk, show};
@@ -44,8 +45,10 @@ pub(crate) fn artefacts(arguments: &Arguments) -> Result<Artefacts, String> {
     for file in [&arguments.image, &arguments.config, &arguments.kernel].into_iter().flatten() {
         File::open(file).map_err(|error| format!("{}: {error}", file.display()))?;
     }
-    programs::install(&[programs::QEMU], progress)?;
-    let mut store = Store::open(&workspace::target().join("debian"), progress).map_err(|error| error.to_string())?;
+    let machine = arguments.arch;
+    programs::install(&[machine.qemu()], progress)?;
+    let mut store =
+        Store::open_for(&workspace::target().join("debian"), machine, progress).map_err(|error| error.to_string())?;
     let debian = match arguments.kernel {
         Some(_) => None,
         None => Some(store.kernel(Flavour::Cloud, None).map_err(|error| error.to_string())?),
@@ -57,9 +60,12 @@ pub(crate) fn artefacts(arguments: &Arguments) -> Result<Artefacts, String> {
     };
     drop(store);
     progress("building the init");
-    let init = Init::Whole.build()?;
+    let toolchain = if machine == Machine::HOST { Ok(Toolchain::host()) } else { Toolchain::of(machine.triple()) };
+    let init = Init::Whole.build_with(&toolchain?)?;
 
     let folder = workspace::target().join("demo");
+    // The files of another machine are kept apart.
+    let folder = if machine == Machine::HOST { folder } else { folder.join(machine.name()) };
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let (kernel, modules, release) = match debian {
         Some(kernel) => (link(&kernel.vmlinuz, folder.join("vmlinuz"))?, Some(kernel.modules), Some(kernel.release)),

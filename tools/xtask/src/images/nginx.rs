@@ -20,8 +20,10 @@ use whit_tools::kernel::debian::{Error, Store, at, run};
 /// Libraries may need further libraries; a chain of packages longer than this is a mistake.
 const MAX_ROUNDS: usize = 4;
 
-/// The directory in which Debian's dynamic loader searches without a cache.
-const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
+/// Returns the directory in which Debian's dynamic loader searches without a cache.
+fn libraries(store: &Store) -> String {
+    format!("usr/lib/{}-linux-gnu", store.machine().name())
+}
 
 /// The time of every entry, 2025-01-01: the same packages make the same tar.
 const MTIME: &str = "--mtime=@1735689600";
@@ -84,7 +86,7 @@ fn fill(store: &Store, root: &Path) -> Result<(), Error> {
         let next = store.depends(&names)?;
         unpacked.append(&mut round);
         // The first round is nginx alone. Its configuration is in a package of its own and comes with the second.
-        if unpacked.len() > 1 && missing_libraries(root)?.is_empty() {
+        if unpacked.len() > 1 && missing_libraries(store, root)?.is_empty() {
             return Ok(());
         }
         // iproute2 and debconf are for the maintainer scripts; a program needs libraries and its own files.
@@ -94,19 +96,19 @@ fn fill(store: &Store, root: &Path) -> Result<(), Error> {
             break;
         }
     }
-    let detail = format!("no package has {}", missing_libraries(root)?.join(", "));
+    let detail = format!("no package has {}", missing_libraries(store, root)?.join(", "));
     Err(Error::Package { what: "nginx".into(), detail })
 }
 
 /// Returns the missing libraries of nginx and of its libraries.
-fn missing_libraries(root: &Path) -> Result<Vec<String>, Error> {
+fn missing_libraries(store: &Store, root: &Path) -> Result<Vec<String>, Error> {
     let mut missing = Vec::new();
     let mut seen = BTreeSet::new();
     let mut queue = vec![root.join("usr/sbin/nginx")];
     while let Some(path) = queue.pop() {
         for library in needed(&path)? {
             if seen.insert(library.clone()) {
-                let path = root.join(LIBRARIES).join(&library);
+                let path = root.join(libraries(store)).join(&library);
                 if path.exists() { queue.push(path) } else { missing.push(library) }
             }
         }

@@ -1,15 +1,18 @@
 //! The programs that the tests need, and their installation.
 
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
+use whit_tools::machine::Machine;
 use whit_tools::programs::{self, Program, QEMU};
+use xtask::init::Toolchain;
 use xtask::workspace;
 
 use crate::steps::Tier;
 
 /// The programs of other projects that the tests run.
-const PROGRAMS: [Program; 33] = [
+const PROGRAMS: [Program; 34] = [
     QEMU,
+    Machine::Aarch64.qemu(),
     Program { name: "bsdtar", package: "libarchive-tools" },
     Program { name: "buildah", package: "buildah" },
     Program { name: "busybox", package: "busybox-static" },
@@ -59,5 +62,16 @@ pub(crate) fn prepare(tier: Tier) -> Result<(), String> {
     if !rustix::process::geteuid().is_root() {
         return Err("the tests in namespaces and machines need root; --quick leaves them out".into());
     }
-    programs::install(&PROGRAMS, |line| println!("{line}"))
+    programs::install(&PROGRAMS, |line| println!("{line}"))?;
+    prepare_aarch64()
+}
+
+/// Installs Debian's compiler for aarch64, unless another one has the standard library: the command of docs/aarch64.md.
+fn prepare_aarch64() -> Result<(), String> {
+    const INSTALL: &str = "dpkg --add-architecture arm64 && apt-get --quiet --quiet update && apt-get --quiet --quiet install --yes \
+        --no-install-recommends rustc-web cargo-web libstd-rust-web-dev:arm64 lld";
+    let Err(error) = Toolchain::of(Machine::Aarch64.triple()) else { return Ok(()) };
+    println!("installing a compiler for aarch64");
+    let status = Command::new("sh").args(["-c", INSTALL]).stdin(Stdio::null()).stdout(Stdio::null()).status();
+    if status.is_ok_and(|status| status.success()) { Ok(()) } else { Err(error) }
 }

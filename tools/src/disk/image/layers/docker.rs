@@ -28,7 +28,7 @@ pub(super) fn candidates(store: &Store) -> Result<Candidates<Saved>, Error> {
         let config = element.get("Config").and_then(Value::as_str).ok_or_else(|| problem("an image has no Config"))?;
         let layers = strings(element, "Layers").ok_or_else(|| problem("an image has no Layers"))?;
         let names = strings(element, "RepoTags").unwrap_or_default();
-        let platform = Platform::of(&parse_json(configuration(store, config)?, config)?);
+        let platform = Platform::described(&parse_json(configuration(store, config)?, config)?);
         Ok(Candidate { names, platform, is_present: true, image: Saved { config: config.to_owned(), layers } })
     };
     let images = elements.iter().map(candidate).collect::<Result<_, Error>>()?;

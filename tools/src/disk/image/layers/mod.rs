@@ -31,6 +31,7 @@ use crate::archive::tar::{self, Entry, Reader};
 use crate::cli::progress::{Counted, Progress};
 use crate::compress::{self, Ahead, ahead};
 use crate::disk::ext4::{self, Builder};
+use crate::machine::Machine;
 use crate::runrecord::{self, RunRecord};
 use choice::choose;
 use digest::{Digest, Mismatch, Verified};
@@ -185,6 +186,7 @@ pub struct Layers {
     layers: Vec<Layer>,
     config: RunRecord,
     title: String,
+    machine: Option<Machine>,
     /// Whether each layer is read twice, first for its whiteouts.
     are_whiteouts_first: bool,
 }
@@ -235,8 +237,9 @@ impl Layers {
             result => result.map_err(|error| Error::Config { name: found.config_name, error })?,
         };
         let name = names.into_iter().next().unwrap_or(found.id);
+        let machine = platform.as_ref().and_then(Platform::machine);
         let title = platform.map_or_else(|| name.clone(), |platform| format!("{name} for {platform}"));
-        Ok(Self { store, layers: found.layers, config, title, are_whiteouts_first: false })
+        Ok(Self { store, layers: found.layers, config, title, machine, are_whiteouts_first: false })
     }
 
     /// Reads each layer twice, first for its whiteouts: an entry may lie below a name that a later whiteout of its layer hides.
@@ -247,6 +250,11 @@ impl Layers {
     /// Returns the run record from the image's configuration.
     pub fn config(&self) -> &RunRecord {
         &self.config
+    }
+
+    /// Returns the machine that the image is for, if it is known.
+    pub fn machine(&self) -> Option<Machine> {
+        self.machine
     }
 
     /// Returns the image's name and platform.

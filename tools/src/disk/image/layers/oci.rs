@@ -127,7 +127,7 @@ impl Search<'_> {
 
     /// Adds an image, or what else the manifest describes.
     fn manifest(&mut self, entry: &Value, descriptor: Descriptor, names: Vec<String>) -> Result<(), Error> {
-        let stated = entry.get("platform").and_then(Platform::of);
+        let stated = entry.get("platform").and_then(Platform::described);
         if is_attestation(entry, stated.as_ref()) {
             self.other(&names, "an attestation");
             return Ok(());
@@ -200,7 +200,7 @@ fn is_tar(media_type: &str) -> bool {
 /// Returns the platform in an image's configuration; `None` if it is absent.
 fn configured_platform(store: &Store, manifest: &Value, descriptor: &Descriptor) -> Result<Option<Platform>, Error> {
     let config = config_of(manifest, descriptor)?;
-    if store.has(&store.blob(&config.digest)) { Ok(Platform::of(&document(store, &config)?)) } else { Ok(None) }
+    if store.has(&store.blob(&config.digest)) { Ok(Platform::described(&document(store, &config)?)) } else { Ok(None) }
 }
 
 fn config_of(manifest: &Value, descriptor: &Descriptor) -> Result<Descriptor, Error> {

@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use serde_json::Value;
 
+use crate::machine::Machine;
+
 /// An operating system and a processor, as `linux/arm/v7`, in their usual names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Platform {
@@ -36,19 +38,20 @@ impl Platform {
         Self { os, architecture: architecture.to_owned(), variant: variant.to_owned() }
     }
 
-    /// Returns the platform of this host, whose machines run Linux.
-    pub(super) fn of_host() -> Self {
-        Self::new("linux", std::env::consts::ARCH, "")
+    /// Returns the platform of a machine that runs Linux.
+    #[must_use]
+    pub fn of(machine: Machine) -> Self {
+        Self::new("linux", machine.image(), "")
     }
 
-    /// Returns the platform of runvm's machines.
+    /// Returns the machine that runs it, if there is an init for it.
     #[must_use]
-    pub fn of_machine() -> Self {
-        Self::new("linux", "amd64", "")
+    pub fn machine(&self) -> Option<Machine> {
+        Machine::named(&self.architecture)
     }
 
     /// Parses the fields of a descriptor's `platform`, or of a configuration.
-    pub(super) fn of(document: &Value) -> Option<Self> {
+    pub(super) fn described(document: &Value) -> Option<Self> {
         let field = |key: &str| document.get(key)?.as_str().filter(|text| !text.is_empty());
         Some(Self::new(field("os")?, field("architecture")?, field("variant").unwrap_or_default()))
     }
@@ -109,7 +112,7 @@ impl Platform {
 impl Default for Platform {
     /// Returns the platform of this host.
     fn default() -> Self {
-        Self::of_host()
+        Self::of(Machine::HOST)
     }
 }
 
@@ -169,7 +172,7 @@ mod tests {
         ] {
             assert_eq!(platform(text).to_string(), expected, "{text}");
         }
-        assert_eq!(platform("linux"), Platform::of_host());
+        assert_eq!(platform("linux"), Platform::of(Machine::HOST));
         for text in ["", "/", "linux/", "a/b/c/d", "linux/arm/", "linux/amd 64"] {
             assert!(text.parse::<Platform>().is_err(), "{text}");
         }
