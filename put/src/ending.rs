@@ -11,7 +11,6 @@ use rustix::system::{RebootCommand, reboot};
 
 use crate::options::{Options, Then};
 use crate::sys;
-use crate::target::Target;
 
 /// File systems that are tried for a partition.
 const FILE_SYSTEMS: [&str; 7] = ["ext4", "xfs", "btrfs", "vfat", "erofs", "squashfs", "f2fs"];
@@ -30,30 +29,31 @@ impl<'a> Place<'a> {
         parts.map_or(Self::File(text), |(number, path)| Self::Partition(number, path))
     }
 
-    fn open(&self, target: &Target) -> Result<File, String> {
+    fn open(&self, disk: &Path, folder: Option<&Path>) -> Result<File, String> {
         match self {
             Self::File(path) => File::open(path).map_err(|error| format!("{path}: {error}")),
-            Self::Partition(number, path) => in_partition(target, *number, path),
+            Self::Partition(number, path) => in_partition(disk, folder, *number, path),
         }
     }
 }
 
-/// Loads the kernel of `--then kexec`. The descriptors of the files are read by the kernel, and nothing stays mounted.
+/// Loads the kernel of `--then kexec`. The kernel reads the files, and nothing stays mounted. `folder` is the disk's in /sys. The disk
+/// is not held exclusively any more: the kernel would not mount a partition of it.
 ///
 /// # Errors
 /// One line.
-pub fn load(options: &Options, target: &Target) -> Result<(), String> {
+pub fn load(options: &Options, disk: &Path, folder: Option<&Path>) -> Result<(), String> {
     let Some(kernel_name) = &options.kernel else { return Ok(()) };
-    let kernel = Place::parse(kernel_name).open(target)?;
-    let initramfs = options.initrd.as_deref().map(|name| Place::parse(name).open(target)).transpose()?;
+    let kernel = Place::parse(kernel_name).open(disk, folder)?;
+    let initramfs = options.initrd.as_deref().map(|name| Place::parse(name).open(disk, folder)).transpose()?;
     let append = CString::new(options.append.as_str()).map_err(|_| "--append: a NUL character")?;
     let loaded = sys::load_kernel(kernel.as_fd(), initramfs.as_ref().map(|file| file.as_fd()), &append);
     loaded.map_err(|error| format!("{kernel_name}: kexec_file_load: {error}"))
 }
 
 /// Opens a file in a partition, which is mounted read-only meanwhile.
-fn in_partition(target: &Target, number: u32, path: &str) -> Result<File, String> {
-    let device = device(target, number)?;
+fn in_partition(disk: &Path, in_sys: Option<&Path>, number: u32, path: &str) -> Result<File, String> {
+    let device = device(disk, in_sys, number)?;
     let folder = std::env::temp_dir().join(format!("put-{}", std::process::id()));
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let flags = MountFlags::RDONLY | MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC;
@@ -77,9 +77,9 @@ fn in_partition(target: &Target, number: u32, path: &str) -> Result<File, String
 }
 
 /// Returns the device of a partition, by the name that the kernel gives it.
-fn device(target: &Target, number: u32) -> Result<PathBuf, String> {
-    let missing = || format!("{}: there is no partition {number}", target.path.display());
-    let folder = target.folder.as_ref().and_then(|folder| fs::canonicalize(folder).ok()).ok_or_else(missing)?;
+fn device(disk: &Path, in_sys: Option<&Path>, number: u32) -> Result<PathBuf, String> {
+    let missing = || format!("{}: there is no partition {number}", disk.display());
+    let folder = in_sys.and_then(|folder| fs::canonicalize(folder).ok()).ok_or_else(missing)?;
     let name = folder.file_name().ok_or_else(missing)?.to_string_lossy().into_owned();
     if number == 0 {
         return Ok(Path::new("/dev").join(name));

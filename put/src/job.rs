@@ -13,7 +13,7 @@ use crate::decode::{self, Format};
 use crate::feed::{Feed, Read256, Signed, Source};
 use crate::net::url::Url;
 use crate::net::{Net, download};
-use crate::options::{Options, Then};
+use crate::options::Options;
 use crate::progress::{Form, Progress, Reports};
 use crate::report::Reporter;
 use crate::table::Table;
@@ -66,7 +66,9 @@ pub fn run(mut options: Options) -> Result<(), String> {
     if let Some(number) = summary.grown {
         println!("{}: partition {number} extends to the end of the disk", path.display());
     }
-    let loaded = if options.then == Then::Kexec { ending::load(&options, &target) } else { Ok(()) };
+    let folder = target.folder.clone();
+    drop(target);
+    let loaded = ending::load(&options, &path, folder.as_deref());
     let fields = [("bytes", summary.length.into()), ("sha256", hex.into()), ("seconds", reports.seconds().into())];
     reporter.send("written", fields);
     loaded?;

@@ -17,7 +17,8 @@ use crate::sys;
 /// The time for a disk to appear, and the interval of the looks: /sys and links in /dev have no common event.
 const APPEARS: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(100);
-static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+/// Zeros to write, and to compare with: memcmp(3) is faster than a loop in a program compiled for size.
+pub(crate) static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 /// Block devices that are no disks of a machine.
 const NO_DISKS: [&str; 9] = ["loop", "ram", "zram", "sr", "fd", "dm-", "md", "nbd", "mtd"];
 

@@ -12,7 +12,7 @@ use flate2::Crc;
 use crate::END_BYTES;
 use crate::bmap::Map;
 use crate::progress::{Progress, Reports};
-use crate::target::Target;
+use crate::target::{Target, ZEROS};
 
 /// Bytes of a block, and blocks that wait for the disk.
 pub const BLOCK: usize = 1 << 20;
@@ -128,7 +128,7 @@ fn write_block(
             continue;
         }
         // A unit that is not whole ends the image; zeroing needs whole sectors.
-        if unit.len() == UNIT && is_zero(unit) {
+        if is_zero(unit) {
             zeros.add(target, at)?;
             continue;
         }
@@ -152,7 +152,7 @@ fn write_run(target: &Target, start: u64, block: &[u8], run: std::ops::Range<usi
 }
 
 fn is_zero(unit: &[u8]) -> bool {
-    unit.chunks(64).all(|part| part.iter().fold(0, |all, byte| all | byte) == 0)
+    *unit == ZEROS[..]
 }
 
 /// A run of zeros that goes on.
