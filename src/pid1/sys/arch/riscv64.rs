@@ -1,4 +1,4 @@
-//! riscv64, and the calls of `generic`. It compiles; no machine was booted with it.
+//! riscv64, and the calls of `generic`. No machine was booted with it.
 
 use super::super::entry;
 
