@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use clap::{Parser, ValueEnum};
 use whit::contract::EXIT_LINE;
 use whit_tools::cli::{documents, output};
-use whit_tools::machine::Machine;
+use whit_tools::machine::Machine as Architecture;
 use whit_tools::vm::Timeline;
 use whit_tools::vm::qemu::{Accelerator, Board, CommandLine, DiskInterface, Forward, Machine, Protocol, exit_line};
 
@@ -45,8 +45,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "PORT", default_value_t = 80)]
     port: u16,
     /// The machine's architecture: x86_64 or aarch64 [default: the host's]
-    #[arg(long, value_name = "ARCH", value_parser = machine, default_value_t = Machine::HOST, hide_default_value = true)]
-    arch: Machine,
+    #[arg(long, value_name = "ARCH", value_parser = architecture, default_value_t = Architecture::HOST, hide_default_value = true)]
+    arch: Architecture,
     /// A kernel to boot instead of Debian's newest cloud kernel
     #[arg(long, value_name = "FILE")]
     kernel: Option<PathBuf>,
@@ -59,8 +59,8 @@ pub(crate) struct Arguments {
 }
 
 /// Parses the name of a machine that QEMU boots here.
-fn machine(name: &str) -> Result<Machine, String> {
-    let found = Machine::named(name).filter(|machine| Board::of(*machine).is_some());
+fn architecture(name: &str) -> Result<Architecture, String> {
+    let found = Architecture::named(name).filter(|machine| Board::of(*machine).is_some());
     found.ok_or_else(|| format!("{name:?} is not x86_64 or aarch64"))
 }
 
