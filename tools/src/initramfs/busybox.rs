@@ -72,7 +72,7 @@ fn is_name(text: &[u8]) -> bool {
 
 fn four_bits(table: &[u8], index: usize) -> u8 {
     let byte = table.get(index / 2).copied().unwrap_or_default();
-    if index % 2 == 0 { byte & 0xf } else { byte >> 4 }
+    if index.is_multiple_of(2) { byte & 0xf } else { byte >> 4 }
 }
 
 /// Finds the table of the folders of these names.

@@ -154,7 +154,7 @@ impl Recipe {
             let modules = Modules::open(modules)?;
             let (mut load, by_device) = modules.of_sets(&self.sets)?;
             load.extend(self.load.iter().cloned());
-            if let Some((file, found)) = modules.machine()? {
+            if let Some((file, found)) = modules.machine() {
                 program::check_machine(&file, found, machine)?;
             }
             closure = add_modules(&mut tree, &modules, &load, self.unsigned)?;

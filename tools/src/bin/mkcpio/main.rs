@@ -156,7 +156,7 @@ fn machine(kernel: Option<&Path>, modules: Option<&Path>) -> Result<Machine, Str
         return Ok(machine);
     }
     // Modules that cannot be read are reported when they are added.
-    let of_modules = modules.and_then(|modules| Modules::open(modules).ok()?.machine().ok()?);
+    let of_modules = modules.and_then(|modules| Modules::open(modules).ok()?.machine());
     Ok(of_modules.map_or(Machine::HOST, |(_, machine)| machine))
 }
 

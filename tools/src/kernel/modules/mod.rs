@@ -190,15 +190,12 @@ impl Modules {
     }
 
     /// Returns a module's file and the machine that it was built for; `None` without modules, or for another machine than those that there
-    /// is an init for.
-    ///
-    /// # Errors
-    /// A file that cannot be read or decompressed.
-    pub fn machine(&self) -> Result<Option<(PathBuf, Machine)>, Error> {
-        let Some((name, below)) = self.index.paths.iter().min() else { return Ok(None) };
-        let content = self.content(&Module { name: name.clone(), below: below.clone() })?;
-        let machine = elf::machine(&content).and_then(Machine::of_elf);
-        Ok(machine.map(|machine| (self.directory.join(below), machine)))
+    /// is an init for. A file that cannot be read is reported when it is added.
+    #[must_use]
+    pub fn machine(&self) -> Option<(PathBuf, Machine)> {
+        let (name, below) = self.index.paths.first_key_value()?;
+        let content = self.content(&Module { name: name.clone(), below: below.clone() }).ok()?;
+        Some((self.directory.join(below), elf::machine(&content).and_then(Machine::of_elf)?))
     }
 
     /// Returns whether the kernel has a module of this name, built in or as a file.

@@ -45,7 +45,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "PORT", default_value_t = 80)]
     port: u16,
     /// The machine's architecture: x86_64 or aarch64 [default: the host's]
-    #[arg(long, value_name = "ARCH", value_parser = machine, default_value_t = Architecture::HOST, hide_default_value = true)]
+    #[arg(long, value_name = "ARCH", value_parser = architecture, default_value_t = Architecture::HOST, hide_default_value = true)]
     arch: Architecture,
     /// A kernel to boot instead of Debian's newest cloud kernel
     #[arg(long, value_name = "FILE")]
@@ -59,7 +59,7 @@ pub(crate) struct Arguments {
 }
 
 /// Parses the name of a machine that QEMU boots here.
-fn machine(name: &str) -> Result<Architecture, String> {
+fn architecture(name: &str) -> Result<Architecture, String> {
     let found = Architecture::named(name).filter(|machine| Board::of(*machine).is_some());
     found.ok_or_else(|| format!("{name:?} is not x86_64 or aarch64"))
 }
