@@ -49,6 +49,7 @@ fn modules() -> TempDir {
     let version = directory.path().join("lib/modules/6.1-test");
     fs::create_dir_all(version.join("kernel")).unwrap();
     fs::write(version.join("modules.dep"), "kernel/net.ko: kernel/core.ko.xz\nkernel/core.ko.xz:\n").unwrap();
+    fs::write(version.join("modules.alias"), "# Aliases extracted from modules themselves.\n").unwrap();
     fs::write(version.join("modules.builtin"), "kernel/ext4.ko\n").unwrap();
     fs::write(version.join("kernel/net.ko"), "net").unwrap();
     let compressed = Command::new("sh").args(["-c", "printf core | xz"]).output().expect("Debian's package xz-utils");
@@ -168,6 +169,7 @@ fn bad_input_is_one_line_and_no_file() {
     let modules = modules.path().to_str().unwrap();
     let broken = tempfile::tempdir().unwrap();
     fs::write(broken.path().join("modules.dep"), "a.ko: b.ko\n").unwrap();
+    fs::write(broken.path().join("modules.alias"), "# Aliases extracted from modules themselves.\n").unwrap();
     let broken = broken.path().to_str().unwrap();
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("script"), "#!/bin/sh\n").unwrap();

@@ -43,7 +43,21 @@ impl Index {
             read: RefCell::default(),
         };
         match lines(directory, "modules.dep")? {
-            Some(dependencies) => index.take_depmod(&dependencies)?,
+            Some(dependencies) => {
+                index.take_depmod(&dependencies)?;
+                // An interrupted depmod, or a copy of a part: no module, or none by device, would be found.
+                // depmod begins the file with a comment, also if there are no aliases.
+                let aliases = fs::metadata(directory.join("modules.alias")).map(|aliases| aliases.len());
+                let problem = match (index.paths.is_empty(), aliases) {
+                    (true, _) if !walk(directory)?.is_empty() => Some(("modules.dep", "is empty")),
+                    (false, Err(_)) => Some(("modules.alias", "is missing")),
+                    (false, Ok(0)) => Some(("modules.alias", "is empty")),
+                    _ => None,
+                };
+                if let Some((name, problem)) = problem {
+                    return Err(Error::Depmod { path: directory.join(name), problem });
+                }
+            }
             None => index.paths = walk(directory)?,
         }
         Ok(index)

@@ -90,6 +90,14 @@ pub enum Error {
         /// The kernels found there.
         versions: Vec<String>,
     },
+    /// One of depmod's files is missing or empty, although others are there.
+    #[error("{}: {problem}; run depmod for this kernel, or remove modules.dep", .path.display())]
+    Depmod {
+        /// The file.
+        path: PathBuf,
+        /// Whether it is missing or empty.
+        problem: &'static str,
+    },
     /// A named module is neither a file nor built in.
     #[error("{}: no module \"{name}\", and the kernel has none built in by that name", .directory.display())]
     Missing {

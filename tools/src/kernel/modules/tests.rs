@@ -7,10 +7,11 @@ use tempfile::TempDir;
 /// Creates a modules directory with depmod's files.
 fn depmod(dependencies: &str, softdeps: &str, aliases: &str) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
+    let aliases = format!("# Aliases extracted from modules themselves.\n{aliases}");
     for (name, text) in [
         ("modules.dep", dependencies),
         ("modules.softdep", softdeps),
-        ("modules.alias", aliases),
+        ("modules.alias", &aliases),
         ("modules.builtin", "kernel/fs/ext4/ext4.ko\nkernel/lib/crc16.ko\nkernel/lib/crc32.ko\n"),
     ] {
         fs::write(directory.path().join(name), text).unwrap();
@@ -214,6 +215,30 @@ fn a_dependency_is_in_the_index_with_its_own_patterns() {
         " platform:reader",
     ];
     assert_eq!(lines, expected);
+}
+
+#[test]
+fn an_incomplete_depmod_is_an_error() {
+    let modules = "kernel/drivers/nic.ko:\n";
+    for (dependencies, aliases, expected) in [
+        (modules, None, Some("modules.alias: is missing")),
+        (modules, Some(""), Some("modules.alias: is empty")),
+        (modules, Some("# Aliases extracted from modules themselves.\n"), None),
+        ("", Some("# Aliases extracted from modules themselves.\n"), Some("modules.dep: is empty")),
+    ] {
+        let directory = depmod(dependencies, "", "");
+        fs::create_dir_all(directory.path().join("kernel/drivers")).unwrap();
+        fs::write(directory.path().join("kernel/drivers/nic.ko"), module(b"")).unwrap();
+        let path = directory.path().join("modules.alias");
+        match aliases {
+            Some(aliases) => fs::write(path, aliases).unwrap(),
+            None => fs::remove_file(path).unwrap(),
+        }
+        let error = Modules::open(directory.path()).err().map(|error| error.to_string());
+        assert_eq!(error.is_some(), expected.is_some(), "{error:?}");
+        assert!(expected.is_none_or(|expected| error.unwrap().contains(expected)));
+    }
+    assert!(Modules::open(depmod("", "", "").path()).is_ok(), "a kernel without modules");
 }
 
 #[test]
