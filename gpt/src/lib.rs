@@ -230,10 +230,7 @@ pub(crate) mod tests {
     #[test]
     fn guids_are_mixed_endian_and_differ() {
         // lsblk -o PARTTYPE of a partition created by sgdisk -t 1:8304, and its bytes on disk.
-        assert_eq!(
-            Guid(KIND).encode(),
-            *b"\xe3\xbc\x68\x4f\xcd\xe8\xb1\x4d\x96\xe7\xfb\xca\xf9\x84\xb7\x09"
-        );
+        assert_eq!(Guid(KIND).encode(), *b"\xe3\xbc\x68\x4f\xcd\xe8\xb1\x4d\x96\xe7\xfb\xca\xf9\x84\xb7\x09");
         let (one, other) = (Guid::derive([1; 16], b"disk"), Guid::derive([1; 16], b"partition"));
         assert_ne!(one, other);
         assert_eq!(one, Guid::derive([1; 16], b"disk"));

@@ -292,7 +292,7 @@ impl<'a> Network<'a> {
 
     /// Makes the leased addresses permanent: no process will renew the leases.
     pub(crate) fn make_addresses_permanent(&mut self) {
-        for interface in &self.interfaces {
+        for interface in &*self.interfaces {
             if let Some(address) = &interface.configured {
                 let _ = self.shared.request(&address.add(None));
             }
@@ -373,12 +373,12 @@ impl<'a> Network<'a> {
                                 }
                             }
                             rtnetlink::Message::AddressConflict(index, address) if Feature::Dhcpv6.is_enabled() => {
-                                if let Some(interface) = find(&mut self.interfaces, index) {
+                                if let Some(interface) = find(self.interfaces, index) {
                                     interface.dhcpv6.conflict(now_ms, &address);
                                 }
                             }
                             rtnetlink::Message::RouterFlags(index, flags) if Feature::Dhcpv6.is_enabled() => {
-                                if let Some(interface) = find(&mut self.interfaces, index) {
+                                if let Some(interface) = find(self.interfaces, index) {
                                     interface.dhcpv6.advertised(now_ms, flags);
                                 }
                             }

@@ -144,7 +144,7 @@ impl Network<'_> {
         for _ in 0..PACKETS_A_TURN {
             let Some(socket) = &self.shared.dhcpv6.0 else { break };
             let Ok((bytes, index)) = net6::receive_from(socket, &mut buffer) else { break };
-            let Some(interface) = find(&mut self.interfaces, index) else { continue };
+            let Some(interface) = find(self.interfaces, index) else { continue };
             let Some(message) = Message::parse(bytes) else { continue };
             let action = interface.dhcpv6.client.receive(now_ms, &message);
             interface.dhcpv6.perform(action, now_ms, interface.index, &interface.name, &mut self.shared);
@@ -159,7 +159,7 @@ impl Network<'_> {
             }
         }
         let mut is_active = false;
-        for interface in &mut self.interfaces {
+        for interface in &mut *self.interfaces {
             if interface.dhcpv6.deadline_ms() <= now_ms {
                 let action = interface.dhcpv6.client.timeout(now_ms);
                 interface.dhcpv6.perform(action, now_ms, interface.index, &interface.name, &mut self.shared);

@@ -11,7 +11,8 @@ use whit::ipv6::NameServers;
 use whit::options::{Source, Sources};
 use whit::record::Record;
 use whit::{
-    dhcpv6, dirent, interpreter, ip, ipv6, member, modalias, notify, passwd, pnp, probe, rlimit, root, rtnetlink, sntp, volume,
+    dhcpv6, dirent, interpreter, ip, ipv6, member, modalias, notify, passwd, pnp, probe, rlimit, root, rtnetlink, sntp,
+    volume,
 };
 
 /// Splits the input at its first NUL.
