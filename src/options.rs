@@ -205,8 +205,8 @@ impl OnExit {
             1 => Self::PowerOff,
             2 => Self::Reboot,
             3 => Self::Halt,
-            4 => Self::Kexec,
-            _ => Self::Restart,
+            4 => Self::Restart,
+            _ => Self::Kexec,
         }
     }
 }

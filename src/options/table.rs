@@ -2,6 +2,7 @@
 //!
 //! The tables of the parser are computed from it at compile time. The documentation is not part of the init.
 
+use crate::contract;
 use crate::features::Feature;
 use crate::text::{Split, nth, split};
 
@@ -87,9 +88,12 @@ pub enum Choice {
 impl Choice {
     /// Returns its words, in the order of their indices.
     pub fn words(self) -> Split<'static> {
-        const WORDS: &[u8] =
-            b"fast rfc,console kmsg,child exec,wait wait6 require bg off,shell poweroff reboot halt kexec restart,\
-              console pipes terminal";
+        const WORDS: &[u8] = &contract::join::<{ contract::joined_len(PARTS) }>(PARTS);
+        const PARTS: &[&[u8]] = &[
+            b"fast rfc,console kmsg,child exec,wait wait6 require bg off,shell poweroff reboot halt restart",
+            if Feature::Kexec.is_enabled() { b" kexec" } else { b"" },
+            b",console pipes terminal",
+        ];
         let choice = if self as usize > Self::Streams as usize { Self::OnExit } else { self };
         split(nth(WORDS, choice as usize), b' ')
     }

@@ -26,9 +26,12 @@ const LONGEST: usize = "nameserver 2001:db8:1111:2222:3333:4444:5555:6666%\n".le
 // The file fits into the text buffer, whose end would be cut.
 const _: () = assert!(MARK.len() + MAX_NAME_SERVERS * LONGEST + "search\n".len() + MAX_SEARCH <= MAX_LINE);
 
-/// Returns whether there is room for another DNS server, and takes it.
+/// Returns whether there is room for another DNS server, and takes it. Without a search list there is room for all.
 #[inline(never)]
 fn has_room(room: &mut usize) -> bool {
+    if !Feature::Names.is_enabled() {
+        return true;
+    }
     let has_room = *room > 0;
     *room = room.saturating_sub(1);
     has_room

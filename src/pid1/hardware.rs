@@ -5,7 +5,7 @@
 //! lives. No bus is treated specially.
 
 use core::ffi::CStr;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::AtomicBool;
 
 use rustix::fs::OFlags;
 use whit::contract::DRIVER_INDEX;
@@ -17,7 +17,7 @@ use whit::text::split;
 use crate::files::{self, Lines, Path};
 use crate::machine::Machine;
 use crate::modules;
-use crate::sys::c_str;
+use crate::sys::{c_str, set_flag};
 use crate::sys::call::exists;
 use crate::sys::fd::{self, Fd, STDERR};
 
@@ -104,7 +104,7 @@ impl Search<'_, '_> {
     }
 
     /// Adds a device's modalias from its properties, each of which ends with `end`. A processor's modalias lists its features in over a
-    /// kilobyte; the next processor has the same one, which is skipped.
+    /// kilobyte.
     fn collect(&mut self, properties: &[u8], end: u8) {
         let Some(device) = files::value_in(properties, end, b"MODALIAS=") else { return };
         if self.devices.len() + device.len() >= self.devices.capacity() {
@@ -131,7 +131,7 @@ impl Search<'_, '_> {
                 continue;
             };
             if split(&self.devices, b'\n').any(|device| matches(pattern, device))
-                && TRIED.get(number).is_some_and(|tried| !tried.swap(true, Ordering::Relaxed))
+                && TRIED.get(number).is_some_and(|tried| !set_flag(tried))
             {
                 for file in split(module.text().to_bytes(), b' ').filter(|file| !modules::is_loaded(file)) {
                     modules::load_one(directory.text().to_bytes(), file);

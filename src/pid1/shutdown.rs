@@ -34,6 +34,9 @@ const EMERGENCY_BEGINS_MS: u64 = 1000;
 /// kill(2): all processes except PID 1.
 const ALL_PROCESSES: i32 = -1;
 
+/// The names of [`End`].
+const ENDS: &[u8] = if Feature::Kexec.is_enabled() { b"power off,reboot,halt,kexec" } else { b"power off,reboot,halt" };
+
 /// Ends the machine.
 pub(crate) fn end(machine: &mut Machine<'_>, end: End) -> ! {
     restore_limit();
@@ -47,7 +50,7 @@ pub(crate) fn end(machine: &mut Machine<'_>, end: End) -> ! {
         machine.release_network();
     }
     make_disks_clean(machine);
-    info!("{}", Text(nth(b"power off,reboot,halt,kexec", end as usize)));
+    info!("{}", Text(nth(ENDS, end as usize)));
     notify::send(machine, Some(end));
     if end == End::PowerOff && is_machine() && !can_power_off() {
         error!("cannot power off: reset");
@@ -61,7 +64,9 @@ pub(crate) fn end(machine: &mut Machine<'_>, end: End) -> ! {
     });
     // Reached when reboot(2) refuses, before any device is stopped: for kexec without a loaded kernel, which is the same as 0 in
     // /sys/kernel/kexec_loaded (kernel/kexec_core.c, kernel_kexec()).
-    error!("refused: reboot");
+    if Feature::Kexec.is_enabled() {
+        error!("refused: reboot");
+    }
     // A machine that cannot be powered off is reset; one that cannot be reset is halted.
     reboot(RebootCommand::Restart);
     reboot(RebootCommand::Halt);

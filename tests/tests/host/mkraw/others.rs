@@ -42,7 +42,7 @@ fn without_root(mut snapshot: Snapshot) -> Snapshot {
 fn lines(snapshot: &Snapshot) -> BTreeSet<Vec<u8>> {
     let line = |(path, seen): (&Vec<u8>, &snapshot::Seen)| {
         let content = match seen.mode & 0o170_000 {
-            0o100_000 => digest(&seen.content)["sha256:".len()..][..16].as_bytes().to_vec(),
+            0o100_000 => digest(&seen.content).as_bytes()["sha256:".len()..][..16].to_vec(),
             0o120_000 => seen.content.clone(),
             _ => b"-".to_vec(),
         };
