@@ -49,7 +49,6 @@ pub(crate) fn push(byte: u8) {
 }
 
 /// Appends a line `KEYnumber` to the text buffer.
-#[inline(never)]
 pub(crate) fn number_line(key: &str, number: u32) {
     part!("{}{}\n", key, number);
 }
@@ -80,7 +79,6 @@ const MAX_WAITS: u8 = 15;
 static WAITS: AtomicU8 = AtomicU8::new(MAX_WAITS);
 
 /// Waits until the console can take bytes, at most [`WAIT_MS`]. Returns `false` when no timeouts are left.
-#[inline(never)]
 pub(crate) fn wait_for_room() -> bool {
     let console = memory::console();
     let unsent = fd::unsent(console);
@@ -137,12 +135,12 @@ fn print_at(level: u8) {
 }
 
 /// Passes the text buffer, without the prefix of a log line, to `use_text`, which must not log. Empties it.
+#[inline(never)]
 pub(crate) fn finish<R>(use_text: impl FnOnce(&[u8]) -> R) -> R {
     take(|line| use_text(line.get(START.len()..).unwrap_or_default()))
 }
 
 /// Writes the text buffer to a descriptor, as [`finish`] passes it. A failure is ignored.
-#[inline(never)]
 pub(crate) fn finish_into(file: &Fd) {
     let _ = finish(|text| fd::write(file, text));
 }

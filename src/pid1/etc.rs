@@ -27,7 +27,7 @@ const LONGEST: usize = "nameserver 2001:db8:1111:2222:3333:4444:5555:6666%\n".le
 const _: () = assert!(MARK.len() + MAX_NAME_SERVERS * LONGEST + "search\n".len() + MAX_SEARCH <= MAX_LINE);
 
 /// Returns whether there is room for another DNS server, and takes it. Without a search list there is room for all.
-#[inline(never)]
+#[cfg_attr(feature = "names", inline(never))]
 fn has_room(room: &mut usize) -> bool {
     if !Feature::Names.is_enabled() {
         return true;
@@ -133,7 +133,6 @@ fn write_lease(lease: Option<&Lease>, address6: Option<&ipv6::Address>) {
     own_files::write(LEASE_FILE, false);
 }
 
-#[inline(never)]
 fn address_line(key: &str, address: Address) {
     part!("{}{}\n", key, address);
 }

@@ -17,9 +17,9 @@ use whit::text::split;
 use crate::files::{self, Lines, Path};
 use crate::machine::Machine;
 use crate::modules;
-use crate::sys::{c_str, set_flag};
 use crate::sys::call::exists;
 use crate::sys::fd::{self, Fd, STDERR};
+use crate::sys::{c_str, set_flag};
 
 /// Modaliases of devices, each after a newline: those that are looked up in one pass over the index.
 type Devices = heapless::Vec<u8, { MAX_DEVICE + 512 }>;

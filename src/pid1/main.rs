@@ -83,7 +83,7 @@ use crate::timeline::Timeline;
 /// Runs the init. Called by the entry point, on the stack that the kernel set up.
 fn main(seed: u32) -> ! {
     if !getpid().is_init() {
-        error!("an init runs as PID 1 of a machine: put it into an initramfs as /init (mkcpio does)");
+        error!("an init runs as PID 1: put it into an initramfs as /init");
         sys::exit(1);
     }
     // The point of no return: PID 1 must not exit. Failures from here on are logged, and the boot goes on or the machine

@@ -368,7 +368,9 @@ impl<'a> Network<'a> {
                                 }
                             }
                             rtnetlink::Message::AddressGone(address) => {
-                                if let Some(interface) = find(self.interfaces, address.interface) {
+                                if Feature::Coexist.is_enabled()
+                                    && let Some(interface) = find(self.interfaces, address.interface)
+                                {
                                     interface.address_gone(&address);
                                 }
                             }

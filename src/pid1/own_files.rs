@@ -93,7 +93,6 @@ fn replace(name: &CStr, text: &[u8]) -> Result<(), Errno> {
 /// The name of the new file before the rename.
 const NEW: &CStr = c".whit.new";
 
-#[inline(never)]
 fn remove_new() {
     let _ = unlink(NEW);
 }

@@ -131,9 +131,11 @@ pub(crate) fn act(machine: &mut Machine<'_>, action: OnExit, delay_s: u32) -> Re
         OnExit::Shell | OnExit::Restart if machine.has_shell() => return run_shell(machine),
         OnExit::Shell | OnExit::Restart => End::PowerOff,
     };
-    let deadline_ms = after_s(now_ms(), delay_s);
-    while Feature::OnFail.is_enabled() && now_ms() < deadline_ms {
-        wait_or_end(machine, deadline_ms)?;
+    if Feature::OnFail.is_enabled() {
+        let deadline_ms = after_s(now_ms(), delay_s);
+        while now_ms() < deadline_ms {
+            wait_or_end(machine, deadline_ms)?;
+        }
     }
     Err(end)
 }
