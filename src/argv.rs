@@ -199,6 +199,7 @@ mod tests {
             command_line,
             initramfs: Record::decode(&mut initramfs),
             image: Record::decode(&mut image),
+            ..Sources::default()
         })
     }
 

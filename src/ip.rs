@@ -80,9 +80,7 @@ impl<'a> Line<'a> {
     pub fn add_to(&self, lease: &mut Lease) {
         if let (Some(address), ipv4::Address::UNSPECIFIED) = (self.address.ipv4(), lease.address) {
             (lease.address, lease.prefix_length) = (address, self.prefix_length);
-        }
-        if let Some(gateway) = self.gateway.ipv4() {
-            let _ = lease.routes.push(Route { destination: ipv4::Address::UNSPECIFIED, prefix_length: 0, gateway });
+            let _ = self.route().map(|route| lease.routes.push(route));
         }
         if lease.hostname.is_empty() {
             let _ = lease.hostname.extend_from_slice(self.hostname);
@@ -92,6 +90,12 @@ impl<'a> Line<'a> {
         if let Some(server) = time_server.ipv4() {
             let _ = lease.time_servers.push(server);
         }
+    }
+
+    /// Returns the default route of IPv4.
+    pub fn route(&self) -> Option<Route> {
+        let gateway = self.gateway.ipv4()?;
+        Some(Route { destination: ipv4::Address::UNSPECIFIED, prefix_length: 0, gateway })
     }
 
     /// Returns the DNS servers; `::` where there is none.
@@ -425,9 +429,8 @@ mod tests {
         ] {
             parse(value.as_bytes()).add_to(&mut lease);
         }
-        let gateway = Some(ipv4::Address([10, 0, 1, 1]));
-        assert_eq!((lease.address, lease.prefix_length, lease.router()), (ipv4::Address([10, 0, 0, 5]), 24, gateway));
-        assert_eq!((&lease.hostname[..], lease.mtu, lease.routes.len()), (&b"node7"[..], Some(1400), 1));
+        assert_eq!((lease.address, lease.prefix_length, lease.router()), (ipv4::Address([10, 0, 0, 5]), 24, None));
+        assert_eq!((&lease.hostname[..], lease.mtu), (&b"node7"[..], Some(1400)));
         assert_eq!((lease.time_servers.len(), lease.times, lease.server), (1, None, ipv4::Address::UNSPECIFIED));
         // A host name that is too long is ignored.
         let mut lease = Lease::default();

@@ -10,7 +10,7 @@ use crate::error::Errno;
 /// Four bytes that identify a member, at an offset of its device.
 struct Mark {
     magic: [u8; 4],
-    /// The offset in words of four bytes; if it is negative, it is that from the end of the device.
+    /// The offset in units of two bytes; if it is negative, it is that from the end of the device.
     offset: i16,
     /// The offset is rounded down to a multiple of two to the power of this.
     bits: u8,
@@ -33,15 +33,16 @@ static MARKS: [Mark; 11] = [
     mark(*LVM, 1024 + 24, 0, 1),
     mark(*LVM, 1536 + 24, 0, 1),
     mark(*b"LUKS", 0, 0, 2), // LUKS2 On-Disk Format, 2.1
-    // OpenZFS, vdev_label.c: the first name of the configuration, an XDR list 16 KiB into the label.
-    mark(*b"vers", 16384 + 24, 0, 3),
+    // OpenZFS, vdev_label.c: the end of the length and the start of the first name, "version", of the configuration, an XDR list 16 KiB
+    // into the label.
+    mark(*b"\0\x07ve", 16384 + 22, 0, 3),
     // drivers/md/bcache, struct cache_sb_disk: the second four bytes of the magic, as bcachefs has the first too.
     mark([0x4e, 0x1a, 0x45, 0xca], 4096 + 28, 0, 4),
 ];
 
 const fn mark(magic: [u8; 4], offset: i32, bits: u8, volume: u8) -> Mark {
     let errno = NonZero::new(Errno::member(volume).0.get() as u8).expect("it is not 0");
-    Mark { magic, offset: (offset / 4) as i16, bits, errno }
+    Mark { magic, offset: (offset / 2) as i16, bits, errno }
 }
 
 /// Checks that a device of `size` bytes is no member of a volume. `read` returns the bytes at an offset.
@@ -51,7 +52,7 @@ const fn mark(magic: [u8; 4], offset: i32, bits: u8, volume: u8) -> Mark {
 pub fn check(size: u64, mut read: impl FnMut(u64) -> [u8; 4]) -> Result<(), Errno> {
     for mark in &MARKS {
         let start = if mark.offset < 0 { size } else { 0 };
-        let at = start.wrapping_add_signed(4 * i64::from(mark.offset));
+        let at = start.wrapping_add_signed(2 * i64::from(mark.offset));
         if read(at >> mark.bits << mark.bits) == mark.magic {
             return Err(Errno(mark.errno.into()));
         }

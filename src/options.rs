@@ -67,6 +67,8 @@ pub struct Sources<'a> {
     pub initramfs: Record<'a>,
     /// `/etc/whit.conf` in the root.
     pub image: Record<'a>,
+    /// The arguments are those of a program beside the workload: options in the form of the command line.
+    pub is_beside: bool,
 }
 
 /// An option in a source.
@@ -125,7 +127,8 @@ impl<'a> Sources<'a> {
             Source::Image => self.image,
             Source::Docker => DOCKERS,
         };
-        Each { source, lines: record.lines() }
+        let is_beside = source == Source::Arguments && Feature::Exec.is_enabled() && self.is_beside;
+        Each { source: if is_beside { Source::CommandLine } else { source }, lines: record.lines() }
     }
 
     /// Whether any source has one of these options. `names` is separated by spaces.

@@ -8,7 +8,7 @@ use std::vec::Vec;
 fn options(command_line: &'static str, image: &'static str) -> (Options<'static>, Vec<(Source, Complaint<'static>)>) {
     let (command_line, arguments) = cmdline::decode(Vec::leak(command_line.as_bytes().to_vec()));
     let image = Record::decode(Vec::leak(image.as_bytes().to_vec()));
-    let sources = Sources { arguments, command_line, initramfs: Record::default(), image };
+    let sources = Sources { arguments, command_line, initramfs: Record::default(), image, ..Sources::default() };
     let mut complaints = Vec::new();
     let options = sources.options(&mut |source, complaint| complaints.push((source, complaint)));
     (options, complaints)
@@ -169,4 +169,15 @@ fn accessors_return_the_given_options() {
     let image = Record::decode(Vec::leak(b"mount a:/b\n".to_vec()));
     let sources = Sources { image, ..Sources::default() };
     assert!(sources.any_has(b"tmpfs mount") && !sources.any_has(b"tmpfs grow"));
+}
+
+#[test]
+fn a_program_beside_the_workload_keeps_the_options_of_the_command_line() {
+    let (command_line, _) = cmdline::decode(Vec::leak(b"whit.user=www whit.workdir=/srv whit.hostname=h".to_vec()));
+    let arguments = Record::decoded(b"whit.workdir /tmp\0entrypoint \0");
+    let sources = Sources { arguments, command_line, is_beside: true, ..Sources::default() };
+    let options = sources.options(&mut |_, complaint| panic!("{complaint:?}"));
+    assert_eq!(options.value(Value::User), b"www");
+    assert_eq!(options.value(Value::Hostname), b"h");
+    assert_eq!(options.value(Value::Workdir), b"/tmp", "its own options are the strongest");
 }

@@ -41,6 +41,7 @@ impl Buttons {
             if let Ok(keys) = files::read(path.join(b"/sys/class/input", &file), &mut buffer)
                 && keys.ends_with(POWER_ALONE)
                 && let Some(place) = places.next()
+                && place.is_none()
             {
                 let event = path.join(b"/dev/input", &file[..b"event0".len()]);
                 *place = read_or_log(event.to_bytes(), 0, fd::open(event, OFlags::NONBLOCK));

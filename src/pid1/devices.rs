@@ -110,7 +110,7 @@ impl Device {
         let list = fd::open(c"/proc/partitions", OFlags::RDONLY)?;
         let mut at = 0;
         let mut found = Err(Errno::NOENT);
-        let (mut path, mut format, mut disk, mut wwid) = (Path::new(), None, 0, 0);
+        let (mut path, mut format, mut lacks_a_disk, mut disk, mut wwid) = (Path::new(), None, false, 0, 0);
         while let Some(length) = self.go_to(&list, at) {
             at += length as u64 + 1;
             let Some(spec) = spec else {
@@ -138,7 +138,7 @@ impl Device {
                     found = Ok(());
                     (disk, wwid) = (other_disk, other_wwid);
                     path.set(self.path.text().to_bytes());
-                    format = self.format;
+                    (format, lacks_a_disk) = (self.format, self.lacks_a_disk);
                     if spec.number.is_none() {
                         break;
                     }
@@ -148,7 +148,7 @@ impl Device {
             }
         }
         if Feature::Members.is_enabled() && found.is_ok() {
-            (self.path, self.format) = (path, format);
+            (self.path, self.format, self.lacks_a_disk) = (path, format, lacks_a_disk);
         }
         let _ = chdir(c"/");
         found
@@ -278,7 +278,8 @@ impl Device {
     /// # Errors
     /// Those of open(2), and those from [`Errno::FIRST_MEMBER`] on.
     fn probe(&mut self) -> Result<(), Errno> {
-        self.format = None; // Otherwise the previous device's would remain when this one cannot be opened.
+        // Otherwise the previous device's would remain when this one cannot be opened.
+        (self.format, self.lacks_a_disk) = (None, false);
         // An image's record may name any file in /dev: opening a terminal or a watchdog has an effect.
         if fd::status(self.path.text()).is_some_and(|status| status.kind != S_IFBLK) {
             return Err(Errno::NOTBLK);

@@ -29,10 +29,7 @@ const _: () = assert!(MARK.len() + MAX_NAME_SERVERS * LONGEST + "search\n".len()
 /// Returns whether there is room for another DNS server, and takes it. Without a search list there is room for all.
 #[cfg_attr(feature = "names", inline(never))]
 fn has_room(room: &mut usize) -> bool {
-    if !Feature::Names.is_enabled() {
-        return true;
-    }
-    let has_room = *room > 0;
+    let has_room = !Feature::Names.is_enabled() || *room > 0;
     *room = room.saturating_sub(1);
     has_room
 }

@@ -46,13 +46,17 @@ pub(crate) fn load(machine: &mut Machine<'_>) {
 /// Reads the events of devices, and loads the modules for those that have appeared. Returns whether there were events.
 pub(crate) fn handle_events(machine: &mut Machine<'_>) -> bool {
     // The buffers of the other function take pages of PID 1's stack.
-    machine.uevents.as_ref().is_some_and(fd::has_message) && handle(machine, false)
+    match machine.uevents.as_ref().map(fd::peek) {
+        None | Some(Err(Errno::AGAIN)) => false,
+        // That events were lost is reported once.
+        peeked => handle(machine, peeked == Some(Err(Errno::NOBUFS))),
+    }
 }
 
 /// Handles events until no further device appears; with `walk` all devices first. Returns whether there were events.
 #[inline(never)]
 fn handle(machine: &mut Machine<'_>, mut walk: bool) -> bool {
-    let mut search = Search { machine, devices: Devices::new() };
+    let mut search = Search { machine, devices: Devices::new(), loaded: false };
     let mut received = false;
     loop {
         let mut more = core::mem::take(&mut walk);
@@ -76,12 +80,16 @@ fn handle(machine: &mut Machine<'_>, mut walk: bool) -> bool {
         }
         received = true;
         search.look_up();
+        // Without events, the devices behind a new driver are found by another walk.
+        walk |= core::mem::take(&mut search.loaded) && search.machine.uevents.is_none();
     }
 }
 
 struct Search<'a, 'b> {
     machine: &'a mut Machine<'b>,
     devices: Devices,
+    /// Whether a module was loaded.
+    loaded: bool,
 }
 
 impl Search<'_, '_> {
@@ -104,9 +112,14 @@ impl Search<'_, '_> {
     }
 
     /// Adds a device's modalias from its properties, each of which ends with `end`. A processor's modalias lists its features in over a
-    /// kilobyte.
+    /// kilobyte; the next processor has the same one, which is skipped.
     fn collect(&mut self, properties: &[u8], end: u8) {
         let Some(device) = files::value_in(properties, end, b"MODALIAS=") else { return };
+        // (core's `ends_with` would link a panic.)
+        let last = self.devices.len().wrapping_sub(device.len());
+        if self.devices.get(last..) == Some(device) {
+            return;
+        }
         if self.devices.len() + device.len() >= self.devices.capacity() {
             self.look_up();
         }
@@ -137,6 +150,7 @@ impl Search<'_, '_> {
                     modules::load_one(directory.text().to_bytes(), file);
                     self.machine.handle_network();
                 }
+                self.loaded = true;
             }
         }
         self.devices.clear();

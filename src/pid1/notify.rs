@@ -6,8 +6,8 @@
 use whit::contract::NOTIFY_CREDENTIAL;
 use whit::error::Errno;
 use whit::notify::{Host, parse};
-use whit::options::{Choice, Value};
-use whit::text::Text;
+use whit::options::Value;
+use whit::text::{Text, nth};
 
 use crate::console::{self, log_failure, number_line};
 use crate::end::End;
@@ -41,10 +41,7 @@ pub(crate) fn send(machine: &Machine<'_>, end: Option<End>) {
         Some(Host::Vsock { kind, cid, port }) => vsock::send(kind, [cid, port], |socket| {
             let (mut key, mut number, mut wait_ms) = ("READY=", 1, 0);
             if let Some(end) = end {
-                part!(
-                    "X_SYSTEMD_SHUTDOWN={}\n",
-                    Text(Choice::OnExit.words().nth(end as usize + 1).unwrap_or_default())
-                );
+                part!("X_SYSTEMD_SHUTDOWN={}\n", Text(nth(b"poweroff,reboot,halt,kexec", end as usize)));
                 (key, number, wait_ms) = ("EXIT_STATUS=", machine.exit_code, LAST_WAIT_MS);
             }
             number_line(key, number.into());

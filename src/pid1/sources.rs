@@ -30,7 +30,7 @@ pub(crate) fn read() -> Sources<'static> {
         initramfs: read_or_log(RECORD.to_bytes(), MAX_RECORD, files::read(RECORD, BUFFER.take_room()))
             .map(Record::decode)
             .unwrap_or_default(),
-        image: Record::default(),
+        ..Sources::default()
     }
 }
 

@@ -5,10 +5,10 @@
 //! code use the same port.
 
 use rustix::process::Pid;
-use whit::contract::NO_STREAMS;
+use whit::contract::{NO_STREAMS, NOT_STARTED};
 use whit::features::Feature;
 use whit::frame::{self, HEADER_BYTES, Kind, MAX_DATA, PAUSE};
-use whit::options;
+use whit::options::{self, Switch};
 use whit::time::{NEVER, after_s};
 
 use crate::console::{self, SANE};
@@ -138,7 +138,12 @@ pub(crate) fn start_session(machine: &mut Machine<'_>) {
         return;
     }
     let number = core::mem::take(&mut machine.streams.starting);
-    let started = workload::start_beside(machine, number);
+    // After the workload only its daemons go on, if they are to.
+    let started = if machine.workload.is_none() && !machine.options.has(Switch::Linger) {
+        Err(NOT_STARTED)
+    } else {
+        workload::start_beside(machine, number)
+    };
     INPUT.clear();
     if let Some(session) = machine.streams.sessions.get_mut(number) {
         match started {
@@ -350,7 +355,10 @@ impl Streams {
             sides[0] = None;
         }
         match kind {
-            Kind::Exec => (self.starting, self.receiving, self.missing) = (number, number, length as usize),
+            Kind::Exec => {
+                session.is_paused = false;
+                (self.starting, self.receiving, self.missing) = (number, number, length as usize);
+            }
             // After its end, no more input is requested.
             Kind::Input => {
                 (session.is_requested, self.receiving, self.missing) = (length == 0, number, length as usize);

@@ -53,8 +53,7 @@ pub(crate) fn start(machine: &Machine<'_>) -> Result<Pid, Error> {
 /// override the workload's. An error is the exit code.
 #[inline(never)]
 pub(crate) fn start_beside(machine: &mut Machine<'_>, session: usize) -> Result<Pid, u8> {
-    let command_line = Record::decoded(INPUT.text());
-    let sources = Sources { arguments: Record::default(), command_line, ..machine.sources };
+    let sources = Sources { arguments: Record::decoded(INPUT.text()), is_beside: true, ..machine.sources };
     let options = sources.options(&mut |_, _| {});
     machine.streams.open_session(session, options.streams() == options::Streams::Terminal);
     match fork(SIGCHLD | CLONE_NEWNS) {

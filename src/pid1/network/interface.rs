@@ -260,7 +260,13 @@ impl Interface {
             }
             let (interface, prefix_length) = (self.index, line.prefix_length);
             match line.address.ipv4() {
-                Some(address) => shared.add(&InterfaceAddress { interface, address, prefix_length }.add(None))?,
+                Some(address) => {
+                    let address = InterfaceAddress { interface, address, prefix_length };
+                    shared.add(&address.add(None))?;
+                    if let Some(route) = line.route() {
+                        shared.add(&address.add_route(&route, self.metric))?;
+                    }
+                }
                 None => shared.add(&rtnetlink::add_address6(interface, &line.address, prefix_length))?,
             }
             if line.gateway.is_ipv6() {

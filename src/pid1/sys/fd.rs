@@ -305,11 +305,11 @@ pub(crate) fn receive<'a>(fd: &Fd, buffer: &'a mut [MaybeUninit<u8>]) -> Result<
     Ok(written(buffer, length))
 }
 
-/// Returns whether a socket has a message, or an error: recv(2) of no bytes with MSG_PEEK.
-pub(crate) fn has_message(fd: &Fd) -> bool {
+/// Returns whether a socket has a message: recv(2) of no bytes with MSG_PEEK. EAGAIN: it has none. The socket reports an error once.
+pub(crate) fn peek(fd: &Fd) -> Result<(), Errno> {
     // SAFETY: no bytes are written.
     let received = unsafe { sc::syscall!(RECVFROM, raw(fd), 0, 0, MSG_DONTWAIT | MSG_PEEK, 0, 0) };
-    result(received) != Err(Errno::AGAIN)
+    result(received).map(drop)
 }
 
 /// An interface's name with its NUL (include/uapi/linux/if.h).

@@ -54,8 +54,13 @@ impl Files {
 pub(crate) fn check(append: &str, record: &[u8], files: &Files) -> Result<Duration, String> {
     let (mut words, mut record, mut image) = (append.as_bytes().to_vec(), record.to_vec(), files.record.clone());
     let (command_line, arguments) = cmdline::decode(&mut words);
-    let sources =
-        Sources { arguments, command_line, initramfs: Record::decode(&mut record), image: Record::decode(&mut image) };
+    let sources = Sources {
+        arguments,
+        command_line,
+        initramfs: Record::decode(&mut record),
+        image: Record::decode(&mut image),
+        ..Sources::default()
+    };
     let (mut argv, mut env) = (<Strings>::new(), <Strings>::new());
     let fits = |filled: Result<(), argv::Full>, what: &str| {
         filled.map_err(|_| {
