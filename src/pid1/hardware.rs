@@ -11,6 +11,7 @@ use rustix::fs::OFlags;
 use whit::contract::DRIVER_INDEX;
 use whit::dirent::names;
 use whit::error::Errno;
+use whit::features::Feature;
 use whit::modalias::matches;
 use whit::text::split;
 
@@ -80,8 +81,9 @@ fn handle(machine: &mut Machine<'_>, mut walk: bool) -> bool {
         }
         received = true;
         search.look_up();
-        // Without events, the devices behind a new driver are found by another walk.
-        walk |= core::mem::take(&mut search.loaded) && search.machine.uevents.is_none();
+        // Without events, the devices behind a new driver are found by another walk: a kernel without sockets, which no small init is for.
+        walk |=
+            Feature::Members.is_enabled() && core::mem::take(&mut search.loaded) && search.machine.uevents.is_none();
     }
 }
 
