@@ -1,7 +1,9 @@
 //! The source of the image, read and hashed in a thread of its own.
 
-use std::fs::File;
-use std::io::{self, BufRead, Read};
+use std::fs::{File, Metadata};
+use std::io::{self, BufRead, Read, Seek as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::FileTypeExt as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -10,6 +12,7 @@ use std::thread::{self, JoinHandle};
 use minisign_verify::{PublicKey, Signature};
 use ring::digest::{Context, SHA256};
 
+use crate::decode::LOOKED_AT;
 use crate::net::Net;
 use crate::net::download::Download;
 use crate::net::url::Url;
@@ -22,12 +25,16 @@ const BUFFERS: usize = 6;
 /// An open source.
 pub struct Source {
     reader: Box<dyn Read + Send>,
+    /// The bytes that were looked at, once they were.
+    front: Option<Vec<u8>>,
     /// Its name in messages.
     pub name: String,
     /// Its length, if that is known.
     pub total: Option<u64>,
     /// Whether a cut would be noticed: a file's end is its end.
     pub has_end: bool,
+    /// Its properties, if it is of this machine.
+    pub file: Option<Metadata>,
 }
 
 impl Source {
@@ -37,23 +44,51 @@ impl Source {
     /// One line.
     pub fn open(net: &Arc<Net>, name: &str) -> Result<Self, String> {
         let name = name.to_owned();
-        if name == "-" {
-            let name = "standard input".into();
-            return Ok(Self { reader: Box::new(io::stdin()), name, total: None, has_end: true });
-        }
+        let front = None;
         if Url::is_one(&name) {
             let download = Download::open(net, &Url::parse(&name)?)?;
             let (total, has_end) = (download.total(), download.has_end());
-            return Ok(Self { total, has_end, reader: Box::new(download), name });
+            return Ok(Self { total, has_end, reader: Box::new(download), front, name, file: None });
         }
+        let (file, name) = match name.as_str() {
+            "-" => (io::stdin().as_fd().try_clone_to_owned().map(File::from), "standard input".into()),
+            path => (File::open(path), name),
+        };
         let at = |error: io::Error| format!("{name}: {error}");
-        let file = File::open(&name).map_err(at)?;
+        let file = file.map_err(at)?;
         let status = file.metadata().map_err(at)?;
         if status.is_dir() {
             return Err(format!("{name}: a directory: put needs an image"));
         }
-        let total = status.is_file().then_some(status.len());
-        Ok(Self { reader: Box::new(file), total, has_end: true, name })
+        // Standard input may be read in part.
+        let start = if status.is_file() { (&file).stream_position().map_err(at)? } else { 0 };
+        let total = status.is_file().then(|| status.len().saturating_sub(start));
+        Ok(Self { reader: Box::new(file), total, has_end: true, front, name, file: Some(status) })
+    }
+
+    /// Returns whether it is a file or a device, whose bytes are there.
+    pub fn is_file(&self) -> bool {
+        self.file.as_ref().is_some_and(|status| status.is_file() || status.file_type().is_block_device())
+    }
+
+    /// Returns the first bytes, which are read nevertheless.
+    ///
+    /// # Errors
+    /// One line.
+    pub fn look(&mut self) -> Result<Vec<u8>, String> {
+        if let Some(front) = &self.front {
+            return Ok(front.clone());
+        }
+        let mut front = Vec::new();
+        let read = self.reader.by_ref().take(LOOKED_AT as u64).read_to_end(&mut front);
+        read.map_err(|error| match error.to_string() {
+            text if text.starts_with(&self.name) => text,
+            text => format!("{}: {text}", self.name),
+        })?;
+        let rest = std::mem::replace(&mut self.reader, Box::new(io::empty()));
+        self.reader = Box::new(io::Cursor::new(front.clone()).chain(rest));
+        self.front = Some(front.clone());
+        Ok(front)
     }
 }
 

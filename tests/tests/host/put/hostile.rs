@@ -182,13 +182,13 @@ fn files_that_are_no_disk_are_refused_by_name() {
     let bench = Bench::new(16 * MIB);
     let path = bench.path("file");
     fs::write(&path, [b"QFI\xfb\0\0\0\x03".as_slice(), &[0; 1000]].concat()).unwrap();
-    bench.assert_refused(path.to_str().unwrap(), &[], "a qcow2 image: convert it by qemu-img convert -O raw");
+    bench.assert_mistake(path.to_str().unwrap(), &[], "a qcow2 image: convert it by qemu-img convert -O raw");
     fs::write(bench.path("file.zst"), compressed(&path, "zstd")).unwrap();
     bench.assert_refused(bench.path("file.zst").to_str().unwrap(), &[], "a qcow2 image");
     fs::write(&path, b"").unwrap();
-    bench.assert_refused(path.to_str().unwrap(), &[], "it is empty");
+    bench.assert_mistake(path.to_str().unwrap(), &[], "it is empty");
     run_well(Command::new("tar").arg("-cf").arg(&path).arg("--files-from=/dev/null").arg("/etc/hostname"));
-    bench.assert_refused(path.to_str().unwrap(), &[], "a tar archive");
+    bench.assert_mistake(path.to_str().unwrap(), &[], "a tar archive");
 }
 
 /// A TLS server of openssl's with a certificate of this name and these days, for files of a folder.
@@ -289,7 +289,7 @@ fn signatures_are_of_this_file_by_this_key() {
     bench.assert_written(source.to_str().unwrap(), &["--minisign", one], &content);
     let key = fs::read_to_string(one).unwrap().lines().nth(1).unwrap().to_owned();
     bench.assert_written(source.to_str().unwrap(), &["--minisign", &key], &content);
-    bench.assert_refused(source.to_str().unwrap(), &["--minisign", two], "signature");
+    bench.assert_mistake(source.to_str().unwrap(), &["--minisign", two], "signature");
     let mut other = content;
     other[5 * MIB] ^= 1;
     fs::write(&source, &other).unwrap();
@@ -330,4 +330,37 @@ fn mistakes_on_the_command_line_leave_the_disk_alone() {
         assert!(!output.status.success());
         assert!(fs::read(&bench.disk).unwrap().iter().all(|byte| *byte == 0xee));
     }
+}
+
+#[test]
+fn files_of_this_machine_are_opened_before_the_disk_is_touched() {
+    let bench = Bench::new(16 * MIB);
+    let [absent, image_file, large] = ["absent", "os.img", "large"].map(|name| bench.path(name).display().to_string());
+    fs::write(&image_file, image(6 * MIB)).unwrap();
+    fs::write(&large, image(17 * MIB)).unwrap();
+    let key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+    bench.assert_mistake(&absent, &[], "/absent: No such file");
+    bench.assert_mistake("/", &[], "/: a directory");
+    bench.assert_mistake(&large, &[], "the disk has 16777216 bytes, the image 17825792 bytes");
+    bench.assert_mistake(&image_file, &["--bmap", &absent], "/absent: No such file");
+    bench.assert_mistake(&image_file, &["--minisign", key], "/os.img.minisig: No such file");
+    // Those beside an image on a server too.
+    let server = Server::of_file(image(6 * MIB));
+    fs::write(bench.path("map"), "text").unwrap();
+    bench.assert_mistake(&server.url, &["--bmap", bench.path("map").to_str().unwrap()], "/map: no XML");
+    assert_eq!(server.requests().len(), 0);
+}
+
+#[test]
+fn an_image_is_not_written_onto_itself() {
+    let bench = Bench::new(16 * MIB);
+    let link = bench.path("link");
+    std::os::unix::fs::symlink(&bench.disk, &link).unwrap();
+    for source in [&bench.disk, &link] {
+        bench.assert_mistake(source.to_str().unwrap(), &[], "the image is the disk itself, or a part of it");
+    }
+    let stdin = Stdio::from(fs::File::open(&bench.disk).unwrap());
+    let output = put().arg("-").arg(&bench.disk).stdin(stdin).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("the image is the disk itself"), "{output:?}");
+    assert!(fs::read(&bench.disk).unwrap() == vec![0xee; 16 * MIB]);
 }
