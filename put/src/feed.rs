@@ -63,7 +63,9 @@ impl Source {
         // Standard input may be read in part.
         let start = if status.is_file() { (&file).stream_position().map_err(at)? } else { 0 };
         let total = status.is_file().then(|| status.len().saturating_sub(start));
-        Ok(Self { reader: Box::new(file), total, has_end: true, front, name, file: Some(status) })
+        // The end of a pipe is also that of a program that failed.
+        let has_end = status.is_file() || status.file_type().is_block_device();
+        Ok(Self { reader: Box::new(file), total, has_end, front, name, file: Some(status) })
     }
 
     /// Returns whether it is a file or a device, whose bytes are there.

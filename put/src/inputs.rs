@@ -102,14 +102,15 @@ pub fn format(source: &mut Source, options: &Options, target: &Target) -> Result
             let what = "not compressed by gzip, zstd or xz, as the configuration says it is";
             return Err(format!("{}: {what}", source.name));
         }
-        let has_digest = options.sha256.is_some() || options.minisign.is_some();
-        if !source.has_end && !has_digest {
-            let why = "the server does not state the length, so that a cut would not be noticed; pass --sha256";
-            return Err(format!("{}: {why}", source.name));
-        }
         if let Some(total) = source.total.filter(|total| *total > target.size) {
             return Err(target.too_small(&format!("{total} bytes")));
         }
+    }
+    // A compressed file may be cut between two members, frames or streams.
+    let has_digest = options.sha256.is_some() || options.minisign.is_some();
+    if !source.has_end && !has_digest {
+        let what = if source.file.is_some() { "a pipe has no length" } else { "the server does not state the length" };
+        return Err(format!("{}: {what}, so that a cut would not be noticed; pass --sha256", source.name));
     }
     Ok(format)
 }

@@ -132,6 +132,7 @@ fn write(
     let written = writer.finish()?;
     let read = thread.join().map_err(|_| "the reading thread panicked")?;
     check(options, &name, &read)?;
+    table.check_length(written.length).map_err(|what| at_source(&what))?;
     written.read_back(target, &progress, reports)?;
     complete(target, &written, &table)?;
     let partitions = table.partitions();

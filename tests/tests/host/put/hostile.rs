@@ -72,6 +72,43 @@ fn a_raw_image_of_unknown_length_needs_a_digest() {
 }
 
 #[test]
+fn cuts_between_members_and_of_pipes_need_a_digest() {
+    let bench = Bench::new(16 * MIB);
+    let content = image(6 * MIB);
+    fs::write(bench.path("one"), &content[..4 * MIB]).unwrap();
+    let first = compressed(&bench.path("one"), "gzip");
+    let server = Server::start(move |_, stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").and_then(|()| stream.write_all(&first));
+    });
+    bench.assert_refused(&server.url, &[], "the server does not state the length");
+    let pipe = |words: &[&str]| {
+        let mut cat = Command::new("cat").arg(bench.path("one")).stdout(Stdio::piped()).spawn().unwrap();
+        let stdin = cat.stdout.take().unwrap();
+        let output = put().arg("-").arg(&bench.disk).args(words).stdin(stdin).output().unwrap();
+        cat.wait().unwrap();
+        output
+    };
+    bench.assert_failed(&pipe(&[]), "standard input: a pipe has no length");
+    assert!(pipe(&["--sha256", &sha256(&content[..4 * MIB])]).status.success());
+    bench.assert_has(&content[..4 * MIB]);
+}
+
+#[test]
+fn an_image_that_ends_in_a_partition_is_refused() {
+    let bench = Bench::new(16 * MIB);
+    for label in ["gpt", "dos"] {
+        let (script, path) = (bench.path("script"), bench.path("os.img"));
+        fs::write(&script, format!("label: {label}\nsize=2MiB\nsize=3MiB\n")).unwrap();
+        fs::write(&path, image(8 * MIB)).unwrap();
+        let mut sfdisk = Command::new("sfdisk");
+        run_well(sfdisk.args(["-q", "--wipe=never"]).arg(&path).stdin(fs::File::open(script).unwrap()));
+        fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(5 << 20).unwrap();
+        let expected = "the image ends after 5242880 bytes, its partition 2 after 6291456: it is cut";
+        bench.assert_refused(path.to_str().unwrap(), &[], expected);
+    }
+}
+
+#[test]
 fn a_file_that_changes_during_the_download_is_refused() {
     refuse(
         |content, request, stream| match request.from {
