@@ -38,15 +38,15 @@ pub struct Source {
 }
 
 impl Source {
-    /// Opens `-`, an address or a file.
+    /// Opens `-`, an address or a file. `has_digest` says whether the whole source is checked at its end.
     ///
     /// # Errors
     /// One line.
-    pub fn open(net: &Arc<Net>, name: &str) -> Result<Self, String> {
+    pub fn open(net: &Arc<Net>, name: &str, has_digest: bool) -> Result<Self, String> {
         let name = name.to_owned();
         let front = None;
         if Url::is_one(&name) {
-            let download = Download::open(net, &Url::parse(&name)?)?;
+            let download = Download::open(net, &Url::parse(&name)?, has_digest)?;
             let (total, has_end) = (download.total(), download.has_end());
             return Ok(Self { total, has_end, reader: Box::new(download), front, name, file: None });
         }

@@ -70,7 +70,7 @@ impl Inputs {
             }
         }
         if Place::of(&options.source) == place {
-            self.source = Some(Source::open(net, &options.source)?);
+            self.source = Some(Source::open(net, &options.source, has_digest(options))?);
         }
         Ok(())
     }
@@ -107,12 +107,16 @@ pub fn format(source: &mut Source, options: &Options, target: &Target) -> Result
         }
     }
     // A compressed file may be cut between two members, frames or streams.
-    let has_digest = options.sha256.is_some() || options.minisign.is_some();
-    if !source.has_end && !has_digest {
+    if !source.has_end && !has_digest(options) {
         let what = if source.file.is_some() { "a pipe has no length" } else { "the server does not state the length" };
         return Err(format!("{}: {what}, so that a cut would not be noticed; pass --sha256", source.name));
     }
     Ok(format)
+}
+
+/// Returns whether the whole image is checked after the download.
+fn has_digest(options: &Options) -> bool {
+    options.sha256.is_some() || options.minisign.is_some()
 }
 
 /// Reads minisign's public key: its text, or a file.

@@ -122,6 +122,41 @@ fn a_file_that_changes_during_the_download_is_refused() {
     );
 }
 
+/// Sends 5 bytes short of all, with these fields, then the rest with those.
+fn spliced(fields: [&'static str; 2]) -> Server {
+    let content = image(2 * MIB);
+    Server::start(move |request, stream| {
+        let (total, cut) = (content.len(), content.len() - 5);
+        let (head, body) = match request.from {
+            None => (format!("200 OK\r\nContent-Length: {total}\r\n{}", fields[0]), &content[..cut]),
+            Some(from) => {
+                let range =
+                    format!("Content-Length: {}\r\nContent-Range: bytes {from}-{}/{total}", total - from, total - 1);
+                (format!("206 Partial Content\r\n{range}\r\n{}", fields[1]), &content[from..])
+            }
+        };
+        let head = format!("HTTP/1.1 {head}\r\n");
+        let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
+    })
+}
+
+#[test]
+fn parts_of_two_versions_are_not_joined() {
+    let bench = Bench::new(4 * MIB);
+    let content = image(2 * MIB);
+    let changed = "the file on the server changed during the download";
+    for fields in [
+        ["ETag: W/\"one\"\r\n", "ETag: W/\"two\"\r\n"],
+        ["Last-Modified: Mon, 01 Jan 2024 00:00:00 GMT\r\n", "Last-Modified: Tue, 02 Jan 2024 00:00:00 GMT\r\n"],
+    ] {
+        bench.assert_refused(&spliced(fields).url, &SHORT, changed);
+    }
+    bench.assert_written(&spliced(["ETag: \"one\"\r\n", ""]).url, &SHORT, &content);
+    // Nothing tells two versions apart.
+    bench.assert_refused(&spliced(["", ""]).url, &SHORT, "without ETag and Last-Modified");
+    bench.assert_written(&spliced(["", ""]).url, &[&SHORT[..], &["--sha256", &sha256(&content)]].concat(), &content);
+}
+
 #[test]
 fn another_range_than_the_requested_one_is_refused() {
     refuse(
