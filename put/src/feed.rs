@@ -117,6 +117,7 @@ pub struct Feed {
     buffer: Vec<u8>,
     at: usize,
     is_ended: bool,
+    failure: Option<io::Error>,
 }
 
 impl Feed {
@@ -126,7 +127,7 @@ impl Feed {
         let (emptied, receive_emptied) = channel();
         let progress = Arc::clone(progress);
         let thread = thread::spawn(move || read(source.reader, signed, &progress, &send_filled, &receive_emptied));
-        (Self { filled, emptied, buffer: Vec::new(), at: 0, is_ended: false }, thread)
+        (Self { filled, emptied, buffer: Vec::new(), at: 0, is_ended: false, failure: None }, thread)
     }
 }
 
@@ -172,11 +173,20 @@ fn read(
 
 impl BufRead for Feed {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        // A reader that goes on after an error must not take it for the end.
+        if let Some(error) = &self.failure {
+            return Err(io::Error::new(error.kind(), error.to_string()));
+        }
         if self.at == self.buffer.len() && !self.is_ended {
             match self.filled.recv() {
-                Ok(buffer) => {
-                    let _ = self.emptied.send(std::mem::replace(&mut self.buffer, buffer?));
+                Ok(Ok(buffer)) => {
+                    let _ = self.emptied.send(std::mem::replace(&mut self.buffer, buffer));
                     self.at = 0;
+                }
+                Ok(Err(error)) => {
+                    let again = io::Error::new(error.kind(), error.to_string());
+                    self.failure = Some(again);
+                    return Err(error);
                 }
                 Err(_) => self.is_ended = true,
             }
@@ -196,5 +206,32 @@ impl Read for Feed {
         buffer[..count].copy_from_slice(&available[..count]);
         self.consume(count);
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails at once.
+    struct Broken;
+
+    impl Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::other("broken"))
+        }
+    }
+
+    #[test]
+    fn an_error_is_no_end() {
+        let reader = Box::new((&b"some"[..]).chain(Broken));
+        let source = Source { reader, front: None, name: "x".into(), total: None, has_end: true, file: None };
+        let (mut feed, thread) = Feed::start(source, None, &Arc::new(Progress::default()));
+        assert_eq!(feed.fill_buf().unwrap(), b"some");
+        feed.consume(4);
+        for _ in 0..3 {
+            assert_eq!(feed.fill_buf().unwrap_err().to_string(), "broken");
+        }
+        thread.join().unwrap();
     }
 }
