@@ -72,13 +72,15 @@ impl Existing {
         Ok(Some(Self { sector, entries: entries.to_vec(), entry_bytes, entries_at: start, header }))
     }
 
-    /// Returns the partitions with their numbers. Entries that end before they start are left out.
+    /// Returns the partitions with their numbers. Entries that end before they start are left out. Offsets saturate, so that a partition
+    /// past 2^64 bytes ends there, after the end of every disk.
     pub fn partitions(&self) -> Vec<(u32, Partition)> {
         let entry = |(index, entry): (usize, &[u8])| {
             let (first, last) = (number(entry, 32, 8)?, number(entry, 40, 8)?);
-            let length = last.checked_add(1)?.checked_sub(first)?.checked_mul(self.sector)?;
-            let is_used = entry[..16] != [0; 16] && length > 0;
-            is_used.then_some((index as u32 + 1, Partition { start: first.checked_mul(self.sector)?, length }))
+            let start = first.saturating_mul(self.sector);
+            let length = last.saturating_add(1).saturating_mul(self.sector).saturating_sub(start);
+            let is_used = entry[..16] != [0; 16] && first <= last;
+            is_used.then_some((index as u32 + 1, Partition { start, length }))
         };
         self.entries.chunks_exact(self.entry_bytes).enumerate().filter_map(entry).collect()
     }
@@ -198,6 +200,17 @@ mod tests {
         assert_eq!(existing.fit(64 << 20, false), Ok(None));
         assert_eq!(existing.partitions(), [(1, Partition { start: 1 << 20, length: LENGTH })]);
         assert_eq!(existing.back().0 + existing.back().1.len() as u64, 64 << 20);
+    }
+
+    #[test]
+    fn a_partition_whose_end_overflows_is_too_large() {
+        for (first, last) in [(1 << 54, u64::MAX), (u64::MAX, u64::MAX), (1 << 55, (1 << 55) + 7), (2048, u64::MAX - 1)]
+        {
+            let mut existing = Existing::read(&table(), 512).unwrap().unwrap();
+            existing.entries[32..40].copy_from_slice(&u64::to_le_bytes(first));
+            existing.entries[40..48].copy_from_slice(&u64::to_le_bytes(last));
+            assert_eq!(existing.fit(64 << 20, true), Err(Refused::TooLarge(1)), "{first} {last}");
+        }
     }
 
     #[test]

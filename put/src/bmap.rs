@@ -5,6 +5,8 @@
 use ring::digest::{Context, SHA256};
 use roxmltree::{Document, Node};
 
+use crate::target::ZEROS;
+
 /// Limit for the file: about 10,000 ranges.
 pub const MAX_BYTES: u64 = 1 << 20;
 
@@ -65,11 +67,24 @@ impl Map {
     /// Checks the next part of the image. Parts come in order, without gaps.
     ///
     /// # Errors
-    /// One line: a range is not that of the map.
+    /// One line: a range is not that of the map, or bytes outside of the ranges are not zero.
     pub fn check(&mut self, start: u64, bytes: &[u8]) -> Result<(), String> {
         let end = start + bytes.len() as u64;
+        let check_outside = |from: u64, to: u64| {
+            let outside = &bytes[(from - start) as usize..(to - start) as usize];
+            match outside.chunks(ZEROS.len()).all(|chunk| *chunk == ZEROS[..chunk.len()]) {
+                true => Ok(()),
+                false => Err(format!(
+                    "of the bytes {from} to {}, which the block map leaves out, some are not zero: it is of another image",
+                    to - 1
+                )),
+            }
+        };
+        let mut checked = start;
         while let Some(range) = self.ranges.get(self.current).filter(|range| range.start < end) {
             let (from, to) = (range.start.max(start), range.end.min(end));
+            check_outside(checked, from)?;
+            checked = to;
             self.digest.update(&bytes[(from - start) as usize..(to - start) as usize]);
             if to < range.end {
                 break;
@@ -80,7 +95,7 @@ impl Map {
             }
             self.current += 1;
         }
-        Ok(())
+        check_outside(checked, end)
     }
 
     /// Checks the length of the whole image.
@@ -125,7 +140,9 @@ mod tests {
 
     #[test]
     fn ranges_are_checked_as_they_pass() {
-        let image: Vec<u8> = (0..12290_u32).map(|number| (number % 251) as u8).collect();
+        let mut image: Vec<u8> = (0..12290_u32).map(|number| (number % 251) as u8).collect();
+        image[..4096].fill(0);
+        image[8192..12288].fill(0);
         let (one, other) = (digest(&image[4096..8192]), digest(&image[12288..]));
         let ranges = format!("<Range chksum=\"{one}\"> 1 </Range><Range chksum=\"{other}\">3-3</Range>");
         for step in [1, 100, 4096, 5000, 20000] {
@@ -140,6 +157,16 @@ mod tests {
         assert!(map.has(0, 4097) && !map.has(0, 4096) && !map.has(8192, 12288) && map.has(8192, 12289));
         let error = map.check(0, &vec![0; 12290]).unwrap_err();
         assert_eq!(error, "the bytes 4096 to 8191 are not those of the block map");
+        for at in [0, 4095, 8192, 12287] {
+            let mut other = image.clone();
+            other[at] = 1;
+            for step in [1, 4096, 5000, 20000] {
+                let mut map = Map::parse(&text(&ranges)).unwrap();
+                let checked =
+                    other.chunks(step).enumerate().try_for_each(|(index, part)| map.check((index * step) as u64, part));
+                assert!(checked.unwrap_err().contains("which the block map leaves out"), "{at} {step}");
+            }
+        }
     }
 
     #[test]

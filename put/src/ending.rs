@@ -55,7 +55,8 @@ pub fn load(options: &Options, disk: &Path, folder: Option<&Path>) -> Result<(),
 fn in_partition(disk: &Path, in_sys: Option<&Path>, number: u32, path: &str) -> Result<File, String> {
     let device = device(disk, in_sys, number)?;
     let folder = std::env::temp_dir().join(format!("put-{}", std::process::id()));
-    fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    // A new one: a link that another user has put there is not followed.
+    fs::create_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let flags = MountFlags::RDONLY | MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC;
     let mounted = FILE_SYSTEMS.iter().any(|kind| mount(&device, &folder, *kind, flags, None).is_ok());
     let opened = if mounted {

@@ -1,18 +1,16 @@
 //! One run, in the order that the library's page promises.
 
-use std::fs;
 use std::io::{self, BufRead as _, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use minisign_verify::{PublicKey, Signature};
+use minisign_verify::PublicKey;
 
-use crate::bmap::{self, Map};
 use crate::decode::{self, Format};
-use crate::feed::{Feed, Read256, Signed, Source};
-use crate::net::url::Url;
-use crate::net::{Net, download};
+use crate::feed::{Feed, Read256, Signed};
+use crate::inputs::{self, Inputs, Place};
+use crate::net::Net;
 use crate::options::Options;
 use crate::progress::{Form, Progress, Reports};
 use crate::report::Reporter;
@@ -23,8 +21,6 @@ use crate::{booty, ending};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 const ATTEMPTS: u32 = 5;
-/// Limit for a signature: four lines.
-const MAX_SIGNATURE: u64 = 4 << 10;
 
 /// Writes the image, and ends the machine as requested.
 ///
@@ -39,19 +35,26 @@ pub fn run(mut options: Options) -> Result<(), String> {
         booty::fetch(&net, &address, &mut options)?;
     }
     // Mistakes that are found before the disk is touched.
-    let key = options.minisign.as_deref().map(public_key).transpose()?;
+    let key = options.minisign.as_deref().map(inputs::public_key).transpose()?;
     let choice = Choice::parse(&options.disk)?;
     let mut reporter = Reporter::new(options.report.as_deref(), &net, &options.source)?;
     let path = choice.find(Path::new("/sys"))?;
     let target = Arc::new(Target::open(&path)?);
     reporter.set_target(&target);
+    let mut inputs = Inputs::default();
+    let opened = inputs.open(Place::Here, &net, &options, key.as_ref());
+    opened.and_then(|()| inputs.check_file(&options, &target)).inspect_err(|error| {
+        if !options.is_dry_run {
+            reporter.send("failed", [("error", error.as_str().into())]);
+        }
+    })?;
     if options.is_dry_run {
         println!("{} would be written to {} ({} bytes)", options.source, path.display(), target.size);
         return Ok(());
     }
     reporter.send("started", []);
     let mut reports = Reports::new(form);
-    let result = write(&options, &net, &target, key, &mut reports);
+    let result = write(&options, &net, &target, inputs, key, &mut reports);
     reports.end();
     let summary = result.inspect_err(|error| {
         // The ends were not written, or are wrong.
@@ -86,39 +89,22 @@ fn write(
     options: &Options,
     net: &Arc<Net>,
     target: &Arc<Target>,
+    mut inputs: Inputs,
     key: Option<PublicKey>,
     reports: &mut Reports,
 ) -> Result<Summary, String> {
     let at_disk = |error: io::Error| format!("{}: {error}", target.path.display());
     target.wipe_ends().map_err(at_disk)?;
     target.forget_partitions();
-    let map = options.bmap.as_deref().map(|name| block_map(net, name)).transpose()?;
-    let signed = key.map(|key| signature(net, options).map(|signature| Signed { key, signature })).transpose()?;
-    let has_digest = options.sha256.is_some() || signed.is_some();
-    if let Some(signed) = &signed {
-        let checked = signed.key.verify_stream(&signed.signature).map(drop);
-        checked.map_err(|error| format!("the signature of {}: {error}", options.source))?;
-    }
-    let source = Source::open(net, &options.source)?;
-    let (name, total, has_end) = (source.name.clone(), source.total, source.has_end);
+    inputs.open(Place::Server, net, options, key.as_ref())?;
+    let mut source = inputs.source.ok_or("no image")?;
+    let format = inputs::format(&mut source, options, target)?;
+    let (name, total) = (source.name.clone(), source.total);
     let at_source = |message: &dyn std::fmt::Display| format!("{name}: {message}");
+    let signed = key.zip(inputs.signature).map(|(key, signature)| Signed { key, signature });
     let progress = Arc::new(Progress::default());
     let (mut feed, thread) = Feed::start(source, signed, &progress);
-    let front = feed.fill_buf().map_err(|error| error.to_string())?;
-    let format = Format::detect(&front[..front.len().min(decode::LOOKED_AT)]).map_err(|what| at_source(&what))?;
-    if format == Format::Raw {
-        if options.must_be_compressed {
-            return Err(at_source(&"not compressed by gzip, zstd or xz, as the configuration says it is"));
-        }
-        if !has_end && !has_digest {
-            let why = "the server does not state the length, so that a cut would not be noticed; pass --sha256";
-            return Err(at_source(&why));
-        }
-        if let Some(total) = total.filter(|total| *total > target.size) {
-            return Err(too_large(target, &format!("{total} bytes")));
-        }
-    }
-    let writer = Writer::start(target, map, &progress);
+    let writer = Writer::start(target, inputs.map, &progress);
     let table = {
         let mut image = format.reader(&mut feed).map_err(|error| error.to_string())?;
         let copied = copy(
@@ -146,6 +132,7 @@ fn write(
     let written = writer.finish()?;
     let read = thread.join().map_err(|_| "the reading thread panicked")?;
     check(options, &name, &read)?;
+    table.check_length(written.length).map_err(|what| at_source(&what))?;
     written.read_back(target, &progress, reports)?;
     complete(target, &written, &table)?;
     let partitions = table.partitions();
@@ -188,7 +175,7 @@ fn copy(
         let is_last = block.len() < BLOCK;
         length += block.len() as u64;
         if length > target.size {
-            return Err(Failure::Disk(too_large(target, "more")));
+            return Err(Failure::Disk(target.too_small("more")));
         }
         if !block.is_empty() && !writer.send(block) {
             return Err(Failure::Writer);
@@ -246,10 +233,6 @@ fn check_growth(options: &Options, table: &Table) -> Result<(), String> {
     }
 }
 
-fn too_large(target: &Target, length: &str) -> String {
-    format!("{}: the disk has {} bytes, the image {length}", target.path.display(), target.size)
-}
-
 /// Describes a failed read: of the source, or of the decompressor.
 fn message(name: &str, format: Format, error: &io::Error) -> String {
     let text = error.to_string();
@@ -261,43 +244,4 @@ fn message(name: &str, format: Format, error: &io::Error) -> String {
         (Format::Zstd, _) => format!("{name}: damaged zstd data: {text}"),
         (Format::Xz, _) => format!("{name}: damaged xz data: {text}"),
     }
-}
-
-/// Reads minisign's public key: its text, or a file.
-fn public_key(text: &str) -> Result<PublicKey, String> {
-    if let Ok(key) = PublicKey::from_base64(text) {
-        return Ok(key);
-    }
-    let file =
-        fs::read_to_string(text).map_err(|error| format!("--minisign {text}: neither a key nor a file: {error}"))?;
-    PublicKey::decode(&file).map_err(|error| format!("--minisign {text}: {error}"))
-}
-
-/// Fetches the signature of the image.
-fn signature(net: &Arc<Net>, options: &Options) -> Result<Signature, String> {
-    let name = match &options.signature {
-        Some(name) => name.clone(),
-        None if Url::is_one(&options.source) => Url::parse(&options.source)?.with_suffix(".minisig").to_string(),
-        None if options.source == "-" => return Err("--minisign: for standard input pass --signature".into()),
-        None => format!("{}.minisig", options.source),
-    };
-    let bytes = small_file(net, &name, MAX_SIGNATURE)?;
-    Signature::decode(&String::from_utf8_lossy(&bytes)).map_err(|error| format!("{name}: no signature: {error}"))
-}
-
-fn block_map(net: &Arc<Net>, name: &str) -> Result<Map, String> {
-    let bytes = small_file(net, name, bmap::MAX_BYTES)?;
-    Map::parse(&String::from_utf8_lossy(&bytes)).map_err(|error| format!("{name}: {error}"))
-}
-
-/// Reads a file, here or on a server.
-fn small_file(net: &Arc<Net>, name: &str, limit: u64) -> Result<Vec<u8>, String> {
-    if Url::is_one(name) {
-        let found = download::small_file(net, &Url::parse(name)?, limit)?;
-        return found.ok_or_else(|| format!("{name}: there is no such file"));
-    }
-    let at = |error: io::Error| format!("{name}: {error}");
-    let mut bytes = Vec::new();
-    fs::File::open(name).map_err(at)?.take(limit + 1).read_to_end(&mut bytes).map_err(at)?;
-    if bytes.len() as u64 > limit { Err(format!("{name}: more than {limit} bytes")) } else { Ok(bytes) }
 }

@@ -1,6 +1,6 @@
 //! The library of `put`: writes a disk image to a disk so that an incomplete or wrong image never boots.
 //!
-//! The order is the promise. [`target`] opens the disk exclusively; [`job`] wipes the partition tables of the old system, then
+//! The order is the promise. [`target`] opens the disk exclusively, and [`inputs`] the files of this machine; [`job`] wipes the partition tables of the old system, then
 //! streams: [`feed`] downloads and hashes in a thread, [`decode`] decompresses, [`write`] writes in a thread. The first and the last
 //! MiB stay in memory until digest, signature and lengths are right and what was written has been read back from the medium.
 //! Until then no firmware and no kernel finds a table or a boot sector.
@@ -11,6 +11,7 @@ pub mod booty;
 pub mod decode;
 pub mod ending;
 pub mod feed;
+pub mod inputs;
 pub mod job;
 pub mod net;
 pub mod options;

@@ -18,6 +18,8 @@ pub struct Table {
     pub is_fitted: bool,
     /// The partitions of an MBR; `None` with extended ones.
     mbr: Option<Vec<(u32, Partition)>>,
+    /// The last partition of the image, before growth, and the byte after it.
+    end: Option<(u32, u64)>,
 }
 
 impl Table {
@@ -30,6 +32,10 @@ impl Table {
         let has_mbr = front.get(510..512) == Some(&[0x55, 0xaa]);
         let mut gpt =
             if has_mbr { Existing::read(front, sector).map_err(|refused| refused.to_string())? } else { None };
+        let mbr = if has_mbr { mbr(front, sector) } else { Some(Vec::new()) };
+        let partitions = gpt.as_ref().map(Existing::partitions).or_else(|| mbr.clone()).unwrap_or_default();
+        let ends = partitions.iter().map(|(number, partition)| (*number, partition.start + partition.length));
+        let end = ends.max_by_key(|(_, end)| *end);
         let mut grown = None;
         match &mut gpt {
             Some(table) if grow => grown = table.fit(size, true).map_err(|refused| refused.to_string())?,
@@ -38,12 +44,20 @@ impl Table {
             None if grow => return Err("--grow: the image has no GUID partition table".into()),
             None => {}
         }
-        Ok(Self {
-            is_fitted: grow && gpt.is_some(),
-            gpt,
-            grown,
-            mbr: if has_mbr { mbr(front, sector) } else { Some(Vec::new()) },
-        })
+        Ok(Self { is_fitted: grow && gpt.is_some(), gpt, grown, mbr, end })
+    }
+
+    /// Refuses an image that ends before its last partition does.
+    ///
+    /// # Errors
+    /// One line.
+    pub fn check_length(&self, length: u64) -> Result<(), String> {
+        match self.end.filter(|(_, end)| *end > length) {
+            Some((number, end)) => {
+                Err(format!("the image ends after {length} bytes, its partition {number} after {end}: it is cut"))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Writes the grown table into the first MiB.

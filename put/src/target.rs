@@ -1,6 +1,6 @@
 //! The disk: chosen by path, serial number or size, and opened exclusively.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
@@ -189,6 +189,11 @@ fn serial(folder: &Path) -> Option<String> {
     found.filter(|serial| !serial.is_empty())
 }
 
+/// Returns the folder of a block device in /sys.
+fn folder(device: u64) -> PathBuf {
+    PathBuf::from(format!("/sys/dev/block/{}:{}", major(device), minor(device)))
+}
+
 impl Target {
     /// Opens a disk. It fails for one that is mounted or otherwise in use.
     ///
@@ -210,13 +215,32 @@ impl Target {
         let file = file.map_err(at)?;
         let size = io::Seek::seek(&mut &file, io::SeekFrom::End(0)).map_err(at)?;
         let sector = if is_block { ioctl_blksszget(&file).map_err(|error| at(error.into()))?.into() } else { 512 };
-        let device = status.rdev();
-        let folder = is_block.then(|| PathBuf::from(format!("/sys/dev/block/{}:{}", major(device), minor(device))));
+        let folder = is_block.then(|| folder(status.rdev()));
         if size < 2 * END_BYTES {
             return Err(format!("{}: {size} bytes are too small for a disk", path.display()));
         }
         let serial = folder.as_deref().and_then(serial);
         Ok(Self { file, path: path.into(), size: size - size % sector, sector, serial, folder })
+    }
+
+    /// Returns whether a file is this disk, a partition of it, or the disk that this is a partition of.
+    pub fn overlaps(&self, other: &Metadata) -> bool {
+        let Ok(own) = self.file.metadata() else { return false };
+        let is_one = (own.dev(), own.ino()) == (other.dev(), other.ino());
+        if !other.file_type().is_block_device() {
+            return is_one;
+        }
+        // A partition's folder in /sys is in its disk's.
+        let real = |folder: &Path| fs::canonicalize(folder).ok();
+        let folders = self.folder.as_deref().and_then(real).zip(real(&folder(other.rdev())));
+        is_one
+            || own.rdev() == other.rdev()
+            || folders.is_some_and(|(own, other)| own.starts_with(&other) || other.starts_with(&own))
+    }
+
+    /// Describes an image that does not fit.
+    pub fn too_small(&self, length: &str) -> String {
+        format!("{}: the disk has {} bytes, the image {length}", self.path.display(), self.size)
     }
 
     /// Opens the disk for reads that bypass the page cache; without O_DIRECT where the file system has none.

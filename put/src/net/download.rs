@@ -27,6 +27,7 @@ pub struct Download {
     total: Option<u64>,
     has_end: bool,
     validator: Validator,
+    has_digest: bool,
     attempts: Attempts,
     window: (Instant, u64),
 }
@@ -75,6 +76,12 @@ impl Validator {
         Self { etag: field("etag"), modified: field("last-modified") }
     }
 
+    /// Returns whether both have a field, with other values. A part may lack a field that the whole file has.
+    fn contradicts(&self, other: &Self) -> bool {
+        let differ = |one: &Option<String>, other: &Option<String>| one.is_some() && other.is_some() && one != other;
+        differ(&self.etag, &other.etag) || differ(&self.modified, &other.modified)
+    }
+
     /// Returns the value for If-Range: a strong ETag, or the date (RFC 9110, section 13.1.5).
     fn for_range(&self) -> Option<&str> {
         self.etag.as_deref().filter(|etag| !etag.starts_with("W/")).or(self.modified.as_deref())
@@ -82,11 +89,12 @@ impl Validator {
 }
 
 impl Download {
-    /// Opens a file on a server, following redirects.
+    /// Opens a file on a server, following redirects. With a digest of the whole file it continues after a cut although the server
+    /// does not tell its versions apart.
     ///
     /// # Errors
     /// One line that names the address.
-    pub fn open(net: &Arc<Net>, url: &Url) -> Result<Self, String> {
+    pub fn open(net: &Arc<Net>, url: &Url, has_digest: bool) -> Result<Self, String> {
         let mut attempts = Attempts::new(net, 0);
         let (url, response) = loop {
             match follow(net, url) {
@@ -99,6 +107,7 @@ impl Download {
             total: response.length(),
             has_end: response.has_end(),
             validator: Validator::of(&response),
+            has_digest,
             attempts,
             net: Arc::clone(net),
             url,
@@ -119,10 +128,15 @@ impl Download {
 
     /// Connects again at the position of the cut.
     fn resume(&mut self) -> Result<Body, Error> {
+        if self.position > 0 && self.validator == Validator::default() && !self.has_digest {
+            let why = "cut, and without ETag and Last-Modified the rest may be of another file; pass --sha256";
+            return Err(Error::Permanent(why.into()));
+        }
         let request = Request { from: self.position, if_range: self.validator.for_range(), body: None };
         let response = http::send(&self.net, &self.url, &request)?;
         let changed = || Error::Permanent("the file on the server changed during the download".into());
         match response.status {
+            206 if self.position > 0 && Validator::of(&response).contradicts(&self.validator) => Err(changed()),
             206 if self.position > 0 => match response.range() {
                 Some((start, total)) if start == self.position && (total.is_none() || total == self.total) => {
                     Ok(response.body)

@@ -63,6 +63,16 @@ impl Bench {
         self.assert_failed(&output, expected);
     }
 
+    /// Asserts that put fails with one line, which has this text, before it touches the disk.
+    fn assert_mistake(&self, source: &str, words: &[&str], expected: &str) {
+        fs::write(&self.disk, vec![0xee; self.size]).unwrap();
+        let output = self.put(source, words);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), errors.lines().count()), (Some(1), 1), "{errors}");
+        assert!(errors.starts_with("put: ") && errors.contains(expected), "{errors}\nexpected: {expected}");
+        assert!(fs::read(&self.disk).unwrap().iter().all(|byte| *byte == 0xee), "{errors}the disk has changed");
+    }
+
     fn assert_failed(&self, output: &Output, expected: &str) {
         let errors = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{errors}");

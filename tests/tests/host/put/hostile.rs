@@ -72,6 +72,43 @@ fn a_raw_image_of_unknown_length_needs_a_digest() {
 }
 
 #[test]
+fn cuts_between_members_and_of_pipes_need_a_digest() {
+    let bench = Bench::new(16 * MIB);
+    let content = image(6 * MIB);
+    fs::write(bench.path("one"), &content[..4 * MIB]).unwrap();
+    let first = compressed(&bench.path("one"), "gzip");
+    let server = Server::start(move |_, stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").and_then(|()| stream.write_all(&first));
+    });
+    bench.assert_refused(&server.url, &[], "the server does not state the length");
+    let pipe = |words: &[&str]| {
+        let mut cat = Command::new("cat").arg(bench.path("one")).stdout(Stdio::piped()).spawn().unwrap();
+        let stdin = cat.stdout.take().unwrap();
+        let output = put().arg("-").arg(&bench.disk).args(words).stdin(stdin).output().unwrap();
+        cat.wait().unwrap();
+        output
+    };
+    bench.assert_failed(&pipe(&[]), "standard input: a pipe has no length");
+    assert!(pipe(&["--sha256", &sha256(&content[..4 * MIB])]).status.success());
+    bench.assert_has(&content[..4 * MIB]);
+}
+
+#[test]
+fn an_image_that_ends_in_a_partition_is_refused() {
+    let bench = Bench::new(16 * MIB);
+    for label in ["gpt", "dos"] {
+        let (script, path) = (bench.path("script"), bench.path("os.img"));
+        fs::write(&script, format!("label: {label}\nsize=2MiB\nsize=3MiB\n")).unwrap();
+        fs::write(&path, image(8 * MIB)).unwrap();
+        let mut sfdisk = Command::new("sfdisk");
+        run_well(sfdisk.args(["-q", "--wipe=never"]).arg(&path).stdin(fs::File::open(script).unwrap()));
+        fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(5 << 20).unwrap();
+        let expected = "the image ends after 5242880 bytes, its partition 2 after 6291456: it is cut";
+        bench.assert_refused(path.to_str().unwrap(), &[], expected);
+    }
+}
+
+#[test]
 fn a_file_that_changes_during_the_download_is_refused() {
     refuse(
         |content, request, stream| match request.from {
@@ -83,6 +120,41 @@ fn a_file_that_changes_during_the_download_is_refused() {
         },
         "the file on the server changed during the download",
     );
+}
+
+/// Sends 5 bytes short of all, with these fields, then the rest with those.
+fn spliced(fields: [&'static str; 2]) -> Server {
+    let content = image(2 * MIB);
+    Server::start(move |request, stream| {
+        let (total, cut) = (content.len(), content.len() - 5);
+        let (head, body) = match request.from {
+            None => (format!("200 OK\r\nContent-Length: {total}\r\n{}", fields[0]), &content[..cut]),
+            Some(from) => {
+                let range =
+                    format!("Content-Length: {}\r\nContent-Range: bytes {from}-{}/{total}", total - from, total - 1);
+                (format!("206 Partial Content\r\n{range}\r\n{}", fields[1]), &content[from..])
+            }
+        };
+        let head = format!("HTTP/1.1 {head}\r\n");
+        let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
+    })
+}
+
+#[test]
+fn parts_of_two_versions_are_not_joined() {
+    let bench = Bench::new(4 * MIB);
+    let content = image(2 * MIB);
+    let changed = "the file on the server changed during the download";
+    for fields in [
+        ["ETag: W/\"one\"\r\n", "ETag: W/\"two\"\r\n"],
+        ["Last-Modified: Mon, 01 Jan 2024 00:00:00 GMT\r\n", "Last-Modified: Tue, 02 Jan 2024 00:00:00 GMT\r\n"],
+    ] {
+        bench.assert_refused(&spliced(fields).url, &SHORT, changed);
+    }
+    bench.assert_written(&spliced(["ETag: \"one\"\r\n", ""]).url, &SHORT, &content);
+    // Nothing tells two versions apart.
+    bench.assert_refused(&spliced(["", ""]).url, &SHORT, "without ETag and Last-Modified");
+    bench.assert_written(&spliced(["", ""]).url, &[&SHORT[..], &["--sha256", &sha256(&content)]].concat(), &content);
 }
 
 #[test]
@@ -182,13 +254,13 @@ fn files_that_are_no_disk_are_refused_by_name() {
     let bench = Bench::new(16 * MIB);
     let path = bench.path("file");
     fs::write(&path, [b"QFI\xfb\0\0\0\x03".as_slice(), &[0; 1000]].concat()).unwrap();
-    bench.assert_refused(path.to_str().unwrap(), &[], "a qcow2 image: convert it by qemu-img convert -O raw");
+    bench.assert_mistake(path.to_str().unwrap(), &[], "a qcow2 image: convert it by qemu-img convert -O raw");
     fs::write(bench.path("file.zst"), compressed(&path, "zstd")).unwrap();
     bench.assert_refused(bench.path("file.zst").to_str().unwrap(), &[], "a qcow2 image");
     fs::write(&path, b"").unwrap();
-    bench.assert_refused(path.to_str().unwrap(), &[], "it is empty");
+    bench.assert_mistake(path.to_str().unwrap(), &[], "it is empty");
     run_well(Command::new("tar").arg("-cf").arg(&path).arg("--files-from=/dev/null").arg("/etc/hostname"));
-    bench.assert_refused(path.to_str().unwrap(), &[], "a tar archive");
+    bench.assert_mistake(path.to_str().unwrap(), &[], "a tar archive");
 }
 
 /// A TLS server of openssl's with a certificate of this name and these days, for files of a folder.
@@ -289,7 +361,7 @@ fn signatures_are_of_this_file_by_this_key() {
     bench.assert_written(source.to_str().unwrap(), &["--minisign", one], &content);
     let key = fs::read_to_string(one).unwrap().lines().nth(1).unwrap().to_owned();
     bench.assert_written(source.to_str().unwrap(), &["--minisign", &key], &content);
-    bench.assert_refused(source.to_str().unwrap(), &["--minisign", two], "signature");
+    bench.assert_mistake(source.to_str().unwrap(), &["--minisign", two], "signature");
     let mut other = content;
     other[5 * MIB] ^= 1;
     fs::write(&source, &other).unwrap();
@@ -330,4 +402,37 @@ fn mistakes_on_the_command_line_leave_the_disk_alone() {
         assert!(!output.status.success());
         assert!(fs::read(&bench.disk).unwrap().iter().all(|byte| *byte == 0xee));
     }
+}
+
+#[test]
+fn files_of_this_machine_are_opened_before_the_disk_is_touched() {
+    let bench = Bench::new(16 * MIB);
+    let [absent, image_file, large] = ["absent", "os.img", "large"].map(|name| bench.path(name).display().to_string());
+    fs::write(&image_file, image(6 * MIB)).unwrap();
+    fs::write(&large, image(17 * MIB)).unwrap();
+    let key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+    bench.assert_mistake(&absent, &[], "/absent: No such file");
+    bench.assert_mistake("/", &[], "/: a directory");
+    bench.assert_mistake(&large, &[], "the disk has 16777216 bytes, the image 17825792 bytes");
+    bench.assert_mistake(&image_file, &["--bmap", &absent], "/absent: No such file");
+    bench.assert_mistake(&image_file, &["--minisign", key], "/os.img.minisig: No such file");
+    // Those beside an image on a server too.
+    let server = Server::of_file(image(6 * MIB));
+    fs::write(bench.path("map"), "text").unwrap();
+    bench.assert_mistake(&server.url, &["--bmap", bench.path("map").to_str().unwrap()], "/map: no XML");
+    assert_eq!(server.requests().len(), 0);
+}
+
+#[test]
+fn an_image_is_not_written_onto_itself() {
+    let bench = Bench::new(16 * MIB);
+    let link = bench.path("link");
+    std::os::unix::fs::symlink(&bench.disk, &link).unwrap();
+    for source in [&bench.disk, &link] {
+        bench.assert_mistake(source.to_str().unwrap(), &[], "the image is the disk itself, or a part of it");
+    }
+    let stdin = Stdio::from(fs::File::open(&bench.disk).unwrap());
+    let output = put().arg("-").arg(&bench.disk).stdin(stdin).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("the image is the disk itself"), "{output:?}");
+    assert!(fs::read(&bench.disk).unwrap() == vec![0xee; 16 * MIB]);
 }

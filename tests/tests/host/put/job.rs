@@ -158,7 +158,11 @@ fn a_block_map_spares_the_rest_and_checks_what_it_has() {
     let disk = fs::read(&bench.disk).unwrap();
     assert!(disk[..2 * MIB] == content[..2 * MIB] && disk[4 * MIB..6 * MIB] == content[4 * MIB..]);
     assert!(disk[2 * MIB..4 * MIB].iter().all(|byte| *byte == 0xee), "blocks that are not in the map are not written");
-    // Another image, and another length.
+    // Another image: content where the map has none, content where it has other; and another length.
+    let mut other = content.clone();
+    other[3 * MIB] = 1;
+    fs::write(&source, &other).unwrap();
+    bench.assert_refused(source.to_str().unwrap(), &words, "which the block map leaves out, some are not zero");
     content[5 * MIB] ^= 1;
     fs::write(&source, &content).unwrap();
     bench.assert_refused(

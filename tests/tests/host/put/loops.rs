@@ -95,3 +95,25 @@ fn a_mounted_disk_is_refused_and_stays_as_it_is() {
     assert_eq!((String::from_utf8_lossy(&output.stderr).as_ref(), output.status.code()), (expected.as_str(), Some(1)));
     run_well(Command::new("e2fsck").args(["-fn", &device.0]));
 }
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_partition_is_not_written_onto_its_disk() {
+    let bench = Bench::new(64 * MIB);
+    let device = Loop::new(&bench.disk);
+    run_well(Command::new("addpart").args([&device.0, "1", "2048", "8192"]));
+    let before = fs::read(&bench.disk).unwrap();
+    // A node of its own: /dev may have no udev.
+    let nodes = tempfile::tempdir().unwrap();
+    let partition = nodes.path().join("p1").display().to_string();
+    let name = device.0.trim_start_matches("/dev/");
+    let numbers = fs::read_to_string(format!("/sys/block/{name}/{name}p1/dev")).unwrap();
+    let (major, minor) = numbers.trim().split_once(':').unwrap();
+    run_well(Command::new("mknod").args([&partition, "b", major, minor]));
+    for (source, disk) in [(&partition, &device.0), (&device.0, &partition), (&device.0, &device.0)] {
+        let output = put().args([source, disk]).output().unwrap();
+        let expected = format!("put: {source}: the image is the disk itself, or a part of it\n");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), expected);
+    }
+    assert!(fs::read(&bench.disk).unwrap() == before);
+}
