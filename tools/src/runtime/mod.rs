@@ -37,4 +37,6 @@ pub struct Settings {
     pub init: Option<PathBuf>,
     /// What executes the guest: `auto`, `kvm` or `tcg`.
     pub accelerator: Option<String>,
+    /// Whether annotations change these settings: engines take annotations from images, too.
+    pub annotations: bool,
 }

@@ -74,7 +74,7 @@ fn prepare(bundle: &Path, settings: &Settings) -> Result<(PathBuf, Worker), Stri
     keep_descriptors();
     let locks = state::lock(Path::new("")).map_err(|error| format!("the container's locks: {error}"))?;
     let spec = load(bundle)?;
-    let machine = Machine::of(&spec, bundle)?;
+    let machine = Machine::of(&spec, bundle, settings.annotations)?;
     if machine.terminal {
         // Both fail only if create has not given it a terminal.
         let _ = setsid();

@@ -46,6 +46,9 @@ pub(crate) struct Arguments {
     /// What executes the guest: auto, kvm or tcg
     #[arg(long, value_name = "KIND")]
     pub(crate) accel: Option<String>,
+    /// Take settings from annotations, io.whit.NAME: also from those of images, which may then choose files of the host and privileges
+    #[arg(long)]
+    pub(crate) allow_annotations: bool,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
