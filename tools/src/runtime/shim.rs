@@ -62,7 +62,9 @@ pub fn run(bundle: &Path, report: u32, settings: &Settings) -> u8 {
         let _ = writeln!(report, "the tree as a root: {error}");
         return super::commands::FAILED;
     }
-    let _ = writeln!(report);
+    if writeln!(report).is_err() {
+        return super::commands::FAILED; // `create` was killed: nobody will start the machine
+    }
     drop(report);
     worker.join().unwrap_or(super::commands::FAILED)
 }

@@ -3,7 +3,7 @@
 //! The shim holds a lock while it lives, and the processes of the machine hold another: a process id alone could be another process's.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::channel;
@@ -145,8 +145,13 @@ impl Container {
 
     /// Returns the shim's process id, if it lives.
     pub(super) fn pid(&self) -> Option<i32> {
-        let pid = self.load().ok()?["pid"].as_i64()?;
-        i32::try_from(pid).ok().filter(|pid| *pid > 0)
+        let state = self.load().ok()?;
+        let pid = match state["status"].as_str() {
+            // The shim's own note: the one who stores the state may have been killed.
+            Some("creating") => fs::read_to_string(self.folder.join(ALIVE)).ok()?.parse().ok()?,
+            _ => i32::try_from(state["pid"].as_i64()?).ok()?,
+        };
+        Some(pid).filter(|pid| *pid > 0)
     }
 
     /// Marks the container as started.
@@ -181,7 +186,7 @@ impl Container {
     }
 }
 
-/// The locks of a shim, in its folder. The second is also its children's.
+/// The locks of a shim, in its folder. The first has its process id; the second is also its children's.
 pub(super) fn lock(folder: &Path) -> io::Result<[File; 2]> {
     let lock = |name: &str| {
         let path = folder.join(name);
@@ -189,7 +194,9 @@ pub(super) fn lock(folder: &Path) -> io::Result<[File; 2]> {
         flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         Ok::<_, io::Error>(file)
     };
-    let (alive, machine) = (lock(ALIVE)?, lock(MACHINE)?);
+    let (mut alive, machine) = (lock(ALIVE)?, lock(MACHINE)?);
+    alive.set_len(0)?;
+    alive.write_all(std::process::id().to_string().as_bytes())?;
     rustix::io::fcntl_setfd(&machine, rustix::io::FdFlags::empty())?;
     Ok([alive, machine])
 }
@@ -227,5 +234,17 @@ mod tests {
         assert_eq!((container.load().unwrap()["status"].as_str(), container.pid()), (Some("created"), Some(7)));
         fs::write(container.folder.join(STARTED), "").unwrap();
         assert_eq!(container.load().unwrap()["status"], "running");
+    }
+
+    #[test]
+    fn a_shim_is_known_before_its_state_is_stored() {
+        let folder = tempfile::tempdir().unwrap();
+        let container = Root::open(Some(folder.path().into())).add("a").unwrap();
+        assert_eq!(container.pid(), None);
+        let locks = lock(&container.folder).unwrap();
+        let own = i32::try_from(std::process::id()).ok();
+        assert_eq!((container.load().unwrap()["status"].as_str(), container.pid()), (Some("creating"), own));
+        drop(locks);
+        assert_eq!((container.load().unwrap()["status"].as_str(), container.pid()), (Some("stopped"), None));
     }
 }
