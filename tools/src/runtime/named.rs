@@ -46,11 +46,8 @@ impl Named {
         Container::mark_started(&self.container.folder)
             .map_err(|error| format!("--name {}: {error}", self.container.id))?;
         thread::spawn(move || {
-            while let Ok(connection) = listener.accept() {
-                // A request that cannot be read has no answer.
-                let Ok(Some((request, descriptors))) = connection.receive_with() else { continue };
-                let mut files = descriptors.into_iter().map(File::from);
-                let ends = [files.next(), files.next(), files.next()];
+            loop {
+                let (connection, request, ends) = listener.next();
                 let remote = remote.clone();
                 thread::spawn(move || exec::serve(connection, &request, ends, &remote));
             }

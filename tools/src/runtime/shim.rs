@@ -162,15 +162,11 @@ fn files(machine: &Machine, settings: &Settings, cache: &Cache) -> Result<Files,
 /// Starts a thread that takes requests.
 fn listen(listener: Listener, orders: Sender<Order>) {
     thread::spawn(move || {
-        while let Ok(connection) = listener.accept() {
-            // A request that cannot be read has no answer.
-            let Ok(Some((request, descriptors))) = connection.receive_with() else { continue };
+        loop {
+            let (connection, request, files) = listener.next();
             let order = match request["do"].as_str() {
                 Some("start") => Order::Start(connection),
-                Some("exec") => {
-                    let mut files = descriptors.into_iter().map(File::from);
-                    Order::Exec(connection, request, [files.next(), files.next(), files.next()])
-                }
+                Some("exec") => Order::Exec(connection, request, files),
                 Some("kill") => match u8::try_from(request["signal"].as_u64().unwrap_or_default()) {
                     Ok(signal) => Order::Signal(signal, Some(connection)),
                     Err(_) => continue,
