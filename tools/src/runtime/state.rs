@@ -25,6 +25,8 @@ const MACHINE: &str = "machine";
 const STARTED: &str = "started";
 /// What the kernel may take to end the processes of a machine after SIGKILL.
 const KILL_WAIT: Duration = Duration::from_secs(10);
+/// How long a new shim waits for those that look at its lock.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
 
 /// The folder of all containers.
 #[derive(Clone, Debug)]
@@ -59,15 +61,30 @@ impl Root {
         Self(std::path::absolute(&folder).unwrap_or(folder))
     }
 
+    /// Creates the root, if it does not exist.
+    fn create(&self) -> Result<(), String> {
+        let created = DirBuilder::new().mode(0o700).recursive(true).create(&self.0);
+        created.map_err(|error| format!("{}: {error}", self.0.display()))
+    }
+
+    /// Locks the root against others that do so, until the file is dropped.
+    pub(super) fn lock(&self) -> Result<File, String> {
+        self.create()?;
+        let lock = || {
+            let file = File::open(&self.0)?;
+            flock(&file, FlockOperation::LockExclusive)?;
+            Ok::<_, io::Error>(file)
+        };
+        lock().map_err(|error| format!("{}: {error}", self.0.display()))
+    }
+
     /// Creates the folder of a container that does not exist yet.
     pub(super) fn add(&self, id: &str) -> Result<Container, String> {
         let folder = self.folder(id)?;
-        let describe = |path: &Path, error: io::Error| format!("{}: {error}", path.display());
-        let mut builder = DirBuilder::new();
-        builder.mode(0o700).recursive(true).create(&self.0).map_err(|error| describe(&self.0, error))?;
-        builder.recursive(false).create(&folder).map_err(|error| match error.kind() {
+        self.create()?;
+        DirBuilder::new().mode(0o700).create(&folder).map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => format!("container {id}: exists"),
-            _ => describe(&folder, error),
+            _ => format!("{}: {error}", folder.display()),
         })?;
         Ok(Container { id: id.to_owned(), folder })
     }
@@ -191,14 +208,24 @@ pub(super) fn lock(folder: &Path) -> io::Result<[File; 2]> {
     let lock = |name: &str| {
         let path = folder.join(name);
         let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
-        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-        Ok::<_, io::Error>(file)
+        lock_soon(file)
     };
     let (mut alive, machine) = (lock(ALIVE)?, lock(MACHINE)?);
     alive.set_len(0)?;
     alive.write_all(std::process::id().to_string().as_bytes())?;
     rustix::io::fcntl_setfd(&machine, rustix::io::FdFlags::empty())?;
     Ok([alive, machine])
+}
+
+/// Locks a file. Another command that looks at the container holds the lock for a moment.
+fn lock_soon(file: File) -> io::Result<File> {
+    let (sender, locked) = channel();
+    // Not joined: after the time limit it would wait as long as the other process lives.
+    thread::spawn(move || {
+        let outcome = flock(&file, FlockOperation::LockExclusive).map(|()| file);
+        let _ = sender.send(outcome); // the receiver has given up
+    });
+    Ok(locked.recv_timeout(LOCK_WAIT).unwrap_or(Err(Errno::WOULDBLOCK))?)
 }
 
 #[cfg(test)]
@@ -234,6 +261,21 @@ mod tests {
         assert_eq!((container.load().unwrap()["status"].as_str(), container.pid()), (Some("created"), Some(7)));
         fs::write(container.folder.join(STARTED), "").unwrap();
         assert_eq!(container.load().unwrap()["status"], "running");
+    }
+
+    #[test]
+    fn a_shim_waits_for_those_that_look_at_its_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let reader = File::create(folder.path().join(ALIVE)).unwrap();
+        flock(&reader, FlockOperation::LockShared).unwrap();
+        let error = lock(folder.path()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        let shim = thread::spawn({
+            let folder = folder.path().to_owned();
+            move || lock(&folder).map(drop)
+        });
+        drop(reader);
+        shim.join().unwrap().unwrap();
     }
 
     #[test]
