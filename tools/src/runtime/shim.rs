@@ -95,12 +95,13 @@ fn prepare(bundle: &Path, settings: &Settings) -> Result<(PathBuf, Worker), Stri
     let files = files(&machine, settings, &cache)?;
     network::join(&machine.network)?;
     let cards = network::cards(&machine.network)?;
+    let words = running::words(&machine, &cards)?;
     let point = tree::assemble(&machine)?;
     let listener = Listener::new(Path::new(".")).map_err(|error| format!("the container's socket: {error}"))?;
     let (sender, orders) = channel();
     listen(listener, sender.clone());
     pass_signals(signals, sender);
-    let parts = Parts { machine, point: point.clone(), files, cards, orders };
+    let parts = Parts { words, machine, point: point.clone(), files, cards, orders };
     let worker = thread::spawn(move || {
         let code = parts.run();
         drop(locks);
@@ -127,6 +128,14 @@ pub(super) struct Files {
 /// The architecture of the machines: KVM has no other.
 const HOST: Architecture = Architecture::HOST;
 
+/// Refuses a kernel that is not for the machine.
+fn check_machine(kernel: &Path, machine: Option<Architecture>) -> Result<(), String> {
+    match machine.filter(|machine| *machine != HOST) {
+        Some(machine) => Err(format!("{}: the kernel is for {machine}, but the machine is {HOST}", kernel.display())),
+        None => Ok(()),
+    }
+}
+
 /// Makes the files, or finds them in the cache.
 fn files(machine: &Machine, settings: &Settings, cache: &Cache) -> Result<Files, String> {
     let annotated = |name: &str| machine.annotations.get(name);
@@ -135,6 +144,7 @@ fn files(machine: &Machine, settings: &Settings, cache: &Cache) -> Result<Files,
         Some(kernel) => Kernel::given(&kernel, path("modules", &settings.modules).as_deref())?,
         None => Kernel::find(cache, HOST, |line| eprintln!("whit-runtime: {line}"))?,
     };
+    check_machine(&kernel.vmlinuz, kernel.machine)?;
     for (module, what) in [("virtiofs", "CONFIG_VIRTIO_FS"), (PORT, "CONFIG_VIRTIO_CONSOLE")] {
         if !kernel.has(module) {
             return Err(format!("{}: the kernel has no {module} ({what})", kernel.vmlinuz.display()));
