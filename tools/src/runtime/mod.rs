@@ -1,6 +1,6 @@
 //! The library of whit-runtime: an OCI runtime whose containers are machines.
 //!
-//! Engines (podman, containerd, Docker) call it by the command line that runc defined. [`create()`] starts a process, the shim, which
+//! Engines (podman) call it by the command line that runc defined. [`create()`] starts a process, the shim, which
 //! prepares the machine, owns QEMU and carries the workload's streams; its exit code is the workload's. Its process id is the
 //! container's. The other commands talk to it by a socket in the container's folder.
 //!

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use whit_tools::initramfs::INIT_HELP;
 
-/// Run containers as virtual machines: an OCI runtime for podman, containerd and Docker.
+/// Run containers as virtual machines: an OCI runtime for podman.
 ///
-/// An engine calls it; docs/engines.md says how. The container's root folder is the machine's root, shared by virtiofs.
+/// podman calls it; docs/engines.md says how. Docker is not supported: its hook sets the network up too late, and a machine would have none. The container's root folder is the machine's root, shared by virtiofs.
 #[derive(Parser)]
 #[command(
     name = "whit-runtime",
@@ -198,5 +198,10 @@ mod tests {
     #[test]
     fn the_grammar_is_valid() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_names_the_engine_that_is_not_supported() {
+        assert!(Arguments::command().render_long_help().to_string().contains("Docker is not supported"));
     }
 }

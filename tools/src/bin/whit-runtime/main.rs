@@ -1,4 +1,4 @@
-//! `whit-runtime`: an OCI runtime whose containers are machines, for podman, containerd and Docker.
+//! `whit-runtime`: an OCI runtime whose containers are machines, for podman.
 #![forbid(unsafe_code)]
 
 mod arguments;
