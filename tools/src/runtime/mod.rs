@@ -29,7 +29,7 @@ use std::path::PathBuf;
 /// The settings that are not a container's.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// The kernel, as bzImage; by default one is found.
+    /// The kernel, as bzImage or Image; by default one is found.
     pub kernel: Option<PathBuf>,
     /// Its modules.
     pub modules: Option<PathBuf>,

@@ -12,10 +12,10 @@ mod session;
 mod signals;
 mod window;
 
-use std::fs::File;
 mod words;
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::process::ExitCode;
 

@@ -35,7 +35,7 @@ pub(crate) struct Arguments {
     /// Accepted for compatibility with runc
     #[arg(long, hide = true, value_name = "WHEN")]
     pub(crate) rootless: Option<String>,
-    /// The kernel, as bzImage [default: Debian's from the cache, or the host's, or Debian's, fetched]
+    /// The kernel, as bzImage or, for aarch64, Image [default: Debian's from the cache, or the host's, or Debian's, fetched]
     #[arg(long, value_name = "FILE")]
     pub(crate) kernel: Option<PathBuf>,
     /// Its modules [default: the host's for its release; if there are none, everything is built in]
