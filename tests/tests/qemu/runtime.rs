@@ -453,6 +453,49 @@ fn nothing_is_left_after_any_process_was_killed() {
 
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn nothing_is_left_of_a_create_that_was_killed() {
+    let engine = Engine::new();
+    let bundle = engine.path("bundle");
+    fs::create_dir_all(bundle.join("rootfs")).unwrap();
+    let config = serde_json::json!({
+        "ociVersion": "1.0.2", "root": { "path": "rootfs" },
+        "process": { "cwd": "/", "user": { "uid": 0, "gid": 0 }, "args": ["/bin/sh"] },
+        "linux": { "namespaces": [{ "type": "network" }] },
+    });
+    fs::write(bundle.join("config.json"), config.to_string()).unwrap();
+    // As `create` does, up to the report of the shim.
+    let shim = |id: &str, reported: &std::io::PipeWriter| {
+        rustix::io::fcntl_setfd(reported, rustix::io::FdFlags::empty()).unwrap();
+        let folder = engine.root().join(id);
+        fs::create_dir_all(&folder).unwrap();
+        let mut command = Command::new(engine.runtime());
+        command.args(["shim", "--report", &std::os::fd::AsRawFd::as_raw_fd(reported).to_string(), "--bundle"]);
+        command.arg(&bundle).current_dir(folder).env("TMPDIR", ".").stdin(Stdio::null());
+        command.spawn().unwrap()
+    };
+    let delete = |id: &str| Command::new(engine.runtime()).args(["delete", "--force", id]).status().unwrap().success();
+    // It was killed before the report.
+    let (report, reported) = std::io::pipe().unwrap();
+    drop(report);
+    let mut child = shim("early", &reported);
+    let deadline = Deadline::of(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(125));
+    drop(deadline);
+    assert!(delete("early"));
+    // It was killed after the report, before it stored the state.
+    let (report, reported) = std::io::pipe().unwrap();
+    let mut child = shim("late", &reported);
+    drop(reported);
+    let _deadline = Deadline::of(&child);
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(report), &mut line).unwrap();
+    assert_eq!(line, "\n");
+    assert!(delete("late"));
+    assert_eq!((child.wait().unwrap().code(), engine.left()), (None, 0));
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
 fn the_commands_of_a_runtime_are_those_of_the_specification() {
     let engine = Engine::new();
     let bundle = engine.path("bundle");

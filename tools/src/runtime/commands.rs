@@ -108,6 +108,7 @@ fn spawn(
     if let Some(accelerator) = &settings.accelerator {
         command.args(["--accel", accelerator]);
     }
+    command.args(settings.annotations.then_some("--allow-annotations"));
     command.args(["shim", "--report", &reported.as_raw_fd().to_string(), "--bundle"]).arg(bundle);
     // Temporary files are in the container's folder, with which they are removed. Their paths are relative: those of sockets are short.
     command.current_dir(&container.folder).env("TMPDIR", ".");

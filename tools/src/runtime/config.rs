@@ -76,11 +76,11 @@ pub(super) enum Network {
 }
 
 impl Machine {
-    /// Computes what a machine gets.
+    /// Computes what a machine gets. Annotations for this runtime are refused unless `may_annotate`.
     ///
     /// # Errors
     /// A message of one line: what a machine cannot have, and why.
-    pub(super) fn of(spec: &Spec, bundle: &Path) -> Result<Self, String> {
+    pub(super) fn of(spec: &Spec, bundle: &Path, may_annotate: bool) -> Result<Self, String> {
         let root = spec.root().as_ref().ok_or("root: the configuration has none")?;
         let process = spec.process().as_ref().ok_or("process: the configuration has none")?;
         let linux = spec.linux().as_ref();
@@ -97,7 +97,7 @@ impl Machine {
         lines.push_str(&privileges(process));
         let terminal = process.terminal().unwrap_or_default();
         lines.push_str(if terminal { "streams terminal\n" } else { "streams pipes\n" });
-        let annotations = annotations(spec)?;
+        let annotations = annotations(spec, may_annotate)?;
         let resources = linux.and_then(|linux| linux.resources().as_ref());
         Ok(Self {
             root: bundle.join(root.path()),
@@ -244,14 +244,18 @@ pub(super) fn privileges(process: &Process) -> String {
     lines
 }
 
-/// Returns the annotations for this runtime; an unknown one is refused.
-fn annotations(spec: &Spec) -> Result<HashMap<String, String>, String> {
+/// Returns the annotations for this runtime; an unknown one is refused. So are all, unless they are allowed: engines copy the annotations
+/// of an image to its containers, and with these an image would choose files of the host, its user and its privileges.
+fn annotations(spec: &Spec, may_annotate: bool) -> Result<HashMap<String, String>, String> {
     const KNOWN: [&str; 5] = ["kernel", "modules", "memory", "append", "accel"];
     let mut found = HashMap::new();
     for (name, value) in spec.annotations().iter().flatten() {
         let Some(name) = name.strip_prefix(ANNOTATION) else { continue };
         if !KNOWN.contains(&name) {
             return Err(format!("annotation {ANNOTATION}{name}: unknown; there are {}", KNOWN.join(", ")));
+        }
+        if !may_annotate {
+            return Err(format!("annotation {ANNOTATION}{name}: pass --runtime-flag allow-annotations"));
         }
         found.insert(name.to_owned(), value.clone());
     }

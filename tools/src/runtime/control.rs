@@ -5,11 +5,13 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen, recvmsg, send, sendmsg,
-    socket_with,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen,
+    recvmsg, send, sendmsg, socket_with,
 };
 use serde_json::{Value, json};
 
@@ -23,6 +25,8 @@ const MAX_MESSAGE: usize = 1 << 16;
 const MAX_DESCRIPTORS: usize = 3;
 /// Connections that wait.
 const BACKLOG: i32 = 16;
+/// The pause after a client that could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A connection, of packets.
 pub(super) struct Connection(OwnedFd);
@@ -64,6 +68,9 @@ impl Connection {
             if let RecvAncillaryMessage::ScmRights(more) = message {
                 descriptors.extend(more);
             }
+        }
+        if received.flags.contains(ReturnFlags::TRUNC) {
+            return Err(io::Error::other(format!("a message of more than {MAX_MESSAGE} bytes")));
         }
         match received.bytes {
             0 => Ok(None),
@@ -129,12 +136,59 @@ impl Listener {
         Ok(Self(socket))
     }
 
-    /// Waits for a client.
-    pub(super) fn accept(&self) -> io::Result<Connection> {
-        Ok(Connection(accept_with(&self.0, SocketFlags::CLOEXEC)?))
+    /// Waits for a request: the client, what it asks for, and the standard streams that it gives. A request that cannot be read is
+    /// answered so.
+    pub(super) fn next(&self) -> (Connection, Value, [Option<File>; MAX_DESCRIPTORS]) {
+        loop {
+            let connection = match accept_with(&self.0, SocketFlags::CLOEXEC) {
+                Ok(socket) => Connection(socket),
+                Err(_) => {
+                    // No descriptor or no memory is free; no event tells when one is.
+                    thread::sleep(ACCEPT_PAUSE);
+                    continue;
+                }
+            };
+            match connection.receive_with() {
+                Ok(Some((request, descriptors))) => {
+                    let mut files = descriptors.into_iter().map(File::from);
+                    return (connection, request, [files.next(), files.next(), files.next()]);
+                }
+                Ok(None) => {}
+                Err(error) => connection.answer(Err(format!("the request: {error}"))),
+            }
+        }
     }
 }
 
 fn socket() -> io::Result<OwnedFd> {
     Ok(socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_that_cannot_be_read_is_answered_and_the_next_one_is_served() {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = Listener::new(folder.path()).unwrap();
+        let server = thread::spawn(move || {
+            let (connection, request, files) = listener.next();
+            connection.answer(Ok(()));
+            (request, files.iter().flatten().count())
+        });
+        let ask = |request: &Value| Connection::at(folder.path()).unwrap().ask(request);
+        assert_eq!(
+            ask(&json!("x".repeat(MAX_MESSAGE))),
+            Err("the request: a message of more than 65536 bytes".to_owned())
+        );
+        let broken = Connection::at(folder.path()).unwrap();
+        send(&broken.0, b"{", SendFlags::NOSIGNAL).unwrap();
+        assert!(broken.answered().unwrap_err().starts_with("the request: "));
+        drop(Connection::at(folder.path()).unwrap()); // a client that asks for nothing
+        let null = File::open("/dev/null").unwrap();
+        let null = std::os::fd::AsFd::as_fd(&null);
+        Connection::at(folder.path()).unwrap().ask_with(&json!({ "do": "x" }), [null; 3]).unwrap();
+        assert_eq!(server.join().unwrap(), (json!({ "do": "x" }), 3));
+    }
 }

@@ -24,7 +24,7 @@ use super::control::Connection;
 use super::shim::{self, PASSED};
 use super::state::Root;
 use crate::cli::temporary;
-use crate::vm::streams::{Ends, Remote};
+use crate::vm::streams::{Ends, Remote, check_options};
 
 /// The arguments of `exec`.
 #[derive(Clone, Debug, Default)]
@@ -117,6 +117,8 @@ fn options(request: &Exec, state: &Value) -> Result<(Vec<u8>, bool), String> {
     }
     let is_terminal = process.as_ref().map_or(request.tty, |process| process.terminal().unwrap_or_default());
     lines.push("whit.streams", if is_terminal { "terminal" } else { "pipes" })?;
+    // Here, too: a message to the shim has its own limit.
+    check_options(&lines.0)?;
     Ok((lines.0, is_terminal))
 }
 
@@ -275,4 +277,23 @@ pub(super) fn serve(connection: Connection, request: &Value, ends: [Option<std::
     });
     let code = beside.finish();
     let _ = connection.send(&json!({ "code": code })); // it was killed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_is_too_long_is_refused_by_its_length() {
+        let length = |bytes: usize| {
+            let request = Exec { args: vec!["x".repeat(bytes)], ..Exec::default() };
+            options(&request, &Value::Null).map(|(options, _)| options.len())
+        };
+        let others = length(0).unwrap();
+        assert_eq!(length(4088 - others), Ok(4088));
+        for bytes in [4089, 20_000, 100_000] {
+            let error = format!("exec: the command and its variables have {bytes} bytes; the init takes at most 4088");
+            assert_eq!(length(bytes - others), Err(error));
+        }
+    }
 }

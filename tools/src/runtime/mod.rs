@@ -1,6 +1,6 @@
 //! The library of whit-runtime: an OCI runtime whose containers are machines.
 //!
-//! Engines (podman, containerd, Docker) call it by the command line that runc defined. [`create()`] starts a process, the shim, which
+//! Engines (podman) call it by the command line that runc defined. [`create()`] starts a process, the shim, which
 //! prepares the machine, owns QEMU and carries the workload's streams; its exit code is the workload's. Its process id is the
 //! container's. The other commands talk to it by a socket in the container's folder.
 //!
@@ -29,7 +29,7 @@ use std::path::PathBuf;
 /// The settings that are not a container's.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// The kernel, as bzImage; by default one is found.
+    /// The kernel, as bzImage or Image; by default one is found.
     pub kernel: Option<PathBuf>,
     /// Its modules.
     pub modules: Option<PathBuf>,
@@ -37,4 +37,6 @@ pub struct Settings {
     pub init: Option<PathBuf>,
     /// What executes the guest: `auto`, `kvm` or `tcg`.
     pub accelerator: Option<String>,
+    /// Whether annotations change these settings: engines take annotations from images, too.
+    pub annotations: bool,
 }

@@ -23,7 +23,12 @@ impl Named {
     /// # Errors
     /// A message of one line: a machine with this name runs, or the folder cannot be created.
     pub fn take(name: &str) -> Result<Self, String> {
-        let root = Root::of_runvm();
+        Self::take_in(&Root::of_runvm(), name)
+    }
+
+    fn take_in(root: &Root, name: &str) -> Result<Self, String> {
+        // Against another one that takes this name: it would remove a folder whose locks are not held yet.
+        let _root_lock = root.lock()?;
         if let Ok(before) = root.find(name) {
             if before.is_alive() {
                 return Err(format!("--name {name}: a machine with this name runs"));
@@ -46,11 +51,8 @@ impl Named {
         Container::mark_started(&self.container.folder)
             .map_err(|error| format!("--name {}: {error}", self.container.id))?;
         thread::spawn(move || {
-            while let Ok(connection) = listener.accept() {
-                // A request that cannot be read has no answer.
-                let Ok(Some((request, descriptors))) = connection.receive_with() else { continue };
-                let mut files = descriptors.into_iter().map(File::from);
-                let ends = [files.next(), files.next(), files.next()];
+            loop {
+                let (connection, request, ends) = listener.next();
                 let remote = remote.clone();
                 thread::spawn(move || exec::serve(connection, &request, ends, &remote));
             }
@@ -62,5 +64,33 @@ impl Named {
 impl Drop for Named {
     fn drop(&mut self) {
         let _ = self.container.remove(); // nothing needs it any more
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_that_take_a_name_at_once_one_gets_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::open(Some(folder.path().join("new")));
+        for _ in 0..20 {
+            let barrier = std::sync::Barrier::new(2);
+            let take = || {
+                barrier.wait();
+                Named::take_in(&root, "a")
+            };
+            let (one, other) = thread::scope(|scope| {
+                let other = scope.spawn(take);
+                (take(), other.join().unwrap())
+            });
+            let error = match (&one, &other) {
+                (Ok(_), Err(error)) | (Err(error), Ok(_)) => error,
+                (Ok(_), Ok(_)) => panic!("both"),
+                (Err(one), Err(other)) => panic!("{one}, {other}"),
+            };
+            assert_eq!(error, "--name a: a machine with this name runs");
+        }
     }
 }

@@ -62,7 +62,9 @@ pub fn run(bundle: &Path, report: u32, settings: &Settings) -> u8 {
         let _ = writeln!(report, "the tree as a root: {error}");
         return super::commands::FAILED;
     }
-    let _ = writeln!(report);
+    if writeln!(report).is_err() {
+        return super::commands::FAILED; // `create` was killed: nobody will start the machine
+    }
     drop(report);
     worker.join().unwrap_or(super::commands::FAILED)
 }
@@ -74,7 +76,7 @@ fn prepare(bundle: &Path, settings: &Settings) -> Result<(PathBuf, Worker), Stri
     keep_descriptors();
     let locks = state::lock(Path::new("")).map_err(|error| format!("the container's locks: {error}"))?;
     let spec = load(bundle)?;
-    let machine = Machine::of(&spec, bundle)?;
+    let machine = Machine::of(&spec, bundle, settings.annotations)?;
     if machine.terminal {
         // Both fail only if create has not given it a terminal.
         let _ = setsid();
@@ -93,12 +95,13 @@ fn prepare(bundle: &Path, settings: &Settings) -> Result<(PathBuf, Worker), Stri
     let files = files(&machine, settings, &cache)?;
     network::join(&machine.network)?;
     let cards = network::cards(&machine.network)?;
+    let words = running::words(&machine, &cards)?;
     let point = tree::assemble(&machine)?;
     let listener = Listener::new(Path::new(".")).map_err(|error| format!("the container's socket: {error}"))?;
     let (sender, orders) = channel();
     listen(listener, sender.clone());
     pass_signals(signals, sender);
-    let parts = Parts { machine, point: point.clone(), files, cards, orders };
+    let parts = Parts { words, machine, point: point.clone(), files, cards, orders };
     let worker = thread::spawn(move || {
         let code = parts.run();
         drop(locks);
@@ -125,6 +128,14 @@ pub(super) struct Files {
 /// The architecture of the machines: KVM has no other.
 const HOST: Architecture = Architecture::HOST;
 
+/// Refuses a kernel that is not for the machine.
+fn check_machine(kernel: &Path, machine: Option<Architecture>) -> Result<(), String> {
+    match machine.filter(|machine| *machine != HOST) {
+        Some(machine) => Err(format!("{}: the kernel is for {machine}, but the machine is {HOST}", kernel.display())),
+        None => Ok(()),
+    }
+}
+
 /// Makes the files, or finds them in the cache.
 fn files(machine: &Machine, settings: &Settings, cache: &Cache) -> Result<Files, String> {
     let annotated = |name: &str| machine.annotations.get(name);
@@ -133,6 +144,7 @@ fn files(machine: &Machine, settings: &Settings, cache: &Cache) -> Result<Files,
         Some(kernel) => Kernel::given(&kernel, path("modules", &settings.modules).as_deref())?,
         None => Kernel::find(cache, HOST, |line| eprintln!("whit-runtime: {line}"))?,
     };
+    check_machine(&kernel.vmlinuz, kernel.machine)?;
     for (module, what) in [("virtiofs", "CONFIG_VIRTIO_FS"), (PORT, "CONFIG_VIRTIO_CONSOLE")] {
         if !kernel.has(module) {
             return Err(format!("{}: the kernel has no {module} ({what})", kernel.vmlinuz.display()));
@@ -160,15 +172,11 @@ fn files(machine: &Machine, settings: &Settings, cache: &Cache) -> Result<Files,
 /// Starts a thread that takes requests.
 fn listen(listener: Listener, orders: Sender<Order>) {
     thread::spawn(move || {
-        while let Ok(connection) = listener.accept() {
-            // A request that cannot be read has no answer.
-            let Ok(Some((request, descriptors))) = connection.receive_with() else { continue };
+        loop {
+            let (connection, request, files) = listener.next();
             let order = match request["do"].as_str() {
                 Some("start") => Order::Start(connection),
-                Some("exec") => {
-                    let mut files = descriptors.into_iter().map(File::from);
-                    Order::Exec(connection, request, [files.next(), files.next(), files.next()])
-                }
+                Some("exec") => Order::Exec(connection, request, files),
                 Some("kill") => match u8::try_from(request["signal"].as_u64().unwrap_or_default()) {
                     Ok(signal) => Order::Signal(signal, Some(connection)),
                     Err(_) => continue,

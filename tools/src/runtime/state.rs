@@ -3,7 +3,7 @@
 //! The shim holds a lock while it lives, and the processes of the machine hold another: a process id alone could be another process's.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::channel;
@@ -25,6 +25,8 @@ const MACHINE: &str = "machine";
 const STARTED: &str = "started";
 /// What the kernel may take to end the processes of a machine after SIGKILL.
 const KILL_WAIT: Duration = Duration::from_secs(10);
+/// How long a new shim waits for those that look at its lock.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
 
 /// The folder of all containers.
 #[derive(Clone, Debug)]
@@ -59,15 +61,30 @@ impl Root {
         Self(std::path::absolute(&folder).unwrap_or(folder))
     }
 
+    /// Creates the root, if it does not exist.
+    fn create(&self) -> Result<(), String> {
+        let created = DirBuilder::new().mode(0o700).recursive(true).create(&self.0);
+        created.map_err(|error| format!("{}: {error}", self.0.display()))
+    }
+
+    /// Locks the root against others that do so, until the file is dropped.
+    pub(super) fn lock(&self) -> Result<File, String> {
+        self.create()?;
+        let lock = || {
+            let file = File::open(&self.0)?;
+            flock(&file, FlockOperation::LockExclusive)?;
+            Ok::<_, io::Error>(file)
+        };
+        lock().map_err(|error| format!("{}: {error}", self.0.display()))
+    }
+
     /// Creates the folder of a container that does not exist yet.
     pub(super) fn add(&self, id: &str) -> Result<Container, String> {
         let folder = self.folder(id)?;
-        let describe = |path: &Path, error: io::Error| format!("{}: {error}", path.display());
-        let mut builder = DirBuilder::new();
-        builder.mode(0o700).recursive(true).create(&self.0).map_err(|error| describe(&self.0, error))?;
-        builder.recursive(false).create(&folder).map_err(|error| match error.kind() {
+        self.create()?;
+        DirBuilder::new().mode(0o700).create(&folder).map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => format!("container {id}: exists"),
-            _ => describe(&folder, error),
+            _ => format!("{}: {error}", folder.display()),
         })?;
         Ok(Container { id: id.to_owned(), folder })
     }
@@ -145,8 +162,13 @@ impl Container {
 
     /// Returns the shim's process id, if it lives.
     pub(super) fn pid(&self) -> Option<i32> {
-        let pid = self.load().ok()?["pid"].as_i64()?;
-        i32::try_from(pid).ok().filter(|pid| *pid > 0)
+        let state = self.load().ok()?;
+        let pid = match state["status"].as_str() {
+            // The shim's own note: the one who stores the state may have been killed.
+            Some("creating") => fs::read_to_string(self.folder.join(ALIVE)).ok()?.parse().ok()?,
+            _ => i32::try_from(state["pid"].as_i64()?).ok()?,
+        };
+        Some(pid).filter(|pid| *pid > 0)
     }
 
     /// Marks the container as started.
@@ -181,17 +203,29 @@ impl Container {
     }
 }
 
-/// The locks of a shim, in its folder. The second is also its children's.
+/// The locks of a shim, in its folder. The first has its process id; the second is also its children's.
 pub(super) fn lock(folder: &Path) -> io::Result<[File; 2]> {
     let lock = |name: &str| {
         let path = folder.join(name);
         let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
-        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-        Ok::<_, io::Error>(file)
+        lock_soon(file)
     };
-    let (alive, machine) = (lock(ALIVE)?, lock(MACHINE)?);
+    let (mut alive, machine) = (lock(ALIVE)?, lock(MACHINE)?);
+    alive.set_len(0)?;
+    alive.write_all(std::process::id().to_string().as_bytes())?;
     rustix::io::fcntl_setfd(&machine, rustix::io::FdFlags::empty())?;
     Ok([alive, machine])
+}
+
+/// Locks a file. Another command that looks at the container holds the lock for a moment.
+fn lock_soon(file: File) -> io::Result<File> {
+    let (sender, locked) = channel();
+    // Not joined: after the time limit it would wait as long as the other process lives.
+    thread::spawn(move || {
+        let outcome = flock(&file, FlockOperation::LockExclusive).map(|()| file);
+        let _ = sender.send(outcome); // the receiver has given up
+    });
+    Ok(locked.recv_timeout(LOCK_WAIT).unwrap_or(Err(Errno::WOULDBLOCK))?)
 }
 
 #[cfg(test)]
@@ -227,5 +261,32 @@ mod tests {
         assert_eq!((container.load().unwrap()["status"].as_str(), container.pid()), (Some("created"), Some(7)));
         fs::write(container.folder.join(STARTED), "").unwrap();
         assert_eq!(container.load().unwrap()["status"], "running");
+    }
+
+    #[test]
+    fn a_shim_waits_for_those_that_look_at_its_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let reader = File::create(folder.path().join(ALIVE)).unwrap();
+        flock(&reader, FlockOperation::LockShared).unwrap();
+        let error = lock(folder.path()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        let shim = thread::spawn({
+            let folder = folder.path().to_owned();
+            move || lock(&folder).map(drop)
+        });
+        drop(reader);
+        shim.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn a_shim_is_known_before_its_state_is_stored() {
+        let folder = tempfile::tempdir().unwrap();
+        let container = Root::open(Some(folder.path().into())).add("a").unwrap();
+        assert_eq!(container.pid(), None);
+        let locks = lock(&container.folder).unwrap();
+        let own = i32::try_from(std::process::id()).ok();
+        assert_eq!((container.load().unwrap()["status"].as_str(), container.pid()), (Some("creating"), own));
+        drop(locks);
+        assert_eq!((container.load().unwrap()["status"].as_str(), container.pid()), (Some("stopped"), None));
     }
 }

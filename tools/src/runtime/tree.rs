@@ -89,7 +89,7 @@ fn add(point: &Path, shared: &Shared) -> Result<(), String> {
         }
         if shared.read_only {
             let mounted = find(point, &shared.path, is_folder)?;
-            protect(Path::new(&format!("/proc/self/fd/{}", mounted.as_raw_fd())))?;
+            protect_all(Path::new(&format!("/proc/self/fd/{}", mounted.as_raw_fd())))?;
         }
         Ok(())
     };
@@ -100,6 +100,11 @@ fn add(point: &Path, shared: &Shared) -> Result<(), String> {
 fn protect(path: &Path) -> io::Result<()> {
     let flags = MountFlags::BIND | MountFlags::RDONLY | namespace::kept_flags(path)?;
     Ok(mount_remount(path, flags, "")?)
+}
+
+/// Makes a mount and all mounts below it read-only. `path` is a link of proc(5).
+fn protect_all(path: &Path) -> io::Result<()> {
+    namespace::mounts_below(&fs::read_link(path)?)?.iter().try_for_each(|mount| protect(mount))
 }
 
 /// Finds a path in the tree; a missing folder, and a missing file at its end, is created.
@@ -127,4 +132,34 @@ fn find(point: &Path, path: &Path, is_folder: bool) -> io::Result<OwnedFd> {
         };
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::config::Shared;
+    use std::thread;
+
+    #[test]
+    fn a_read_only_mount_has_no_writable_mount_below_it() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let top = tempfile::tempdir().unwrap();
+        let (point, source) = (top.path().join("point"), top.path().join("source"));
+        fs::create_dir_all(source.join("inner")).unwrap();
+        fs::create_dir(&point).unwrap();
+        let check = || {
+            namespace::enter().unwrap();
+            mount("none", &source.join("inner"), "tmpfs", MountFlags::NOSUID, None).unwrap();
+            let is_writable = |read_only, name: &str| {
+                let shared = Shared { path: name.into(), source: Some(source.clone()), data: String::new(), read_only };
+                add(&point, &shared).unwrap();
+                ["new", "inner/new"].map(|file| fs::write(point.join(name).join(file), "").is_ok())
+            };
+            assert_eq!((is_writable(true, "fixed"), is_writable(false, "data")), ([false; 2], [true; 2]));
+            assert!(fs::write(source.join("inner/more"), "").is_ok(), "the source stays writable");
+        };
+        thread::scope(|scope| scope.spawn(check).join().unwrap());
+    }
 }

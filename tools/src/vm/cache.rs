@@ -17,16 +17,15 @@ const VARIABLE: &str = "WHIT_CACHE";
 pub struct Cache(PathBuf);
 
 impl Cache {
-    /// Opens the user's cache: `$WHIT_CACHE`, `$XDG_CACHE_HOME/whit` or `~/.cache/whit` (XDG Base Directory Specification).
+    /// Opens the user's cache: `$WHIT_CACHE`, `$XDG_CACHE_HOME/whit` or `~/.cache/whit` (XDG Base Directory Specification),
+    /// or `/var/cache/whit` for a root without a home, as a service of systemd is.
     /// Removes files that were not used for 30 days.
     ///
     /// # Errors
     /// A message of one line: no home, or a folder that cannot be created.
     pub fn open() -> Result<Self, String> {
-        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let folder = variable(VARIABLE)
-            .or_else(|| Some(variable("XDG_CACHE_HOME")?.join("whit")))
-            .or_else(|| Some(variable("HOME")?.join(".cache/whit")))
+        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let folder = users(variable, rustix::process::geteuid().is_root())
             .ok_or_else(|| format!("neither {VARIABLE} nor HOME is set: there is no folder for the cache"))?;
         let cache = Self::at(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         cache.remove_older_than(KEPT);
@@ -129,6 +128,14 @@ impl Key {
     }
 }
 
+/// Returns the folder of the user.
+fn users(variable: impl Fn(&str) -> Option<PathBuf>, is_root: bool) -> Option<PathBuf> {
+    variable(VARIABLE)
+        .or_else(|| Some(variable("XDG_CACHE_HOME")?.join("whit")))
+        .or_else(|| Some(variable("HOME")?.join(".cache/whit")))
+        .or_else(|| is_root.then(|| PathBuf::from("/var/cache/whit")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,6 +147,23 @@ mod tests {
             key.add(value);
         }
         key
+    }
+
+    #[test]
+    fn the_folder_is_the_users() {
+        let folder = |set: &[&str], is_root| {
+            let variable = |name: &str| set.contains(&name).then(|| Path::new("/of").join(name));
+            users(variable, is_root)
+        };
+        for (set, expected) in [
+            (&["HOME", "XDG_CACHE_HOME", "WHIT_CACHE"][..], "/of/WHIT_CACHE"),
+            (&["HOME", "XDG_CACHE_HOME"], "/of/XDG_CACHE_HOME/whit"),
+            (&["HOME"], "/of/HOME/.cache/whit"),
+            (&[], "/var/cache/whit"),
+        ] {
+            assert_eq!(folder(set, true), Some(expected.into()));
+        }
+        assert_eq!(folder(&[], false), None);
     }
 
     #[test]

@@ -28,6 +28,22 @@ const MODULES: &str = "/lib/modules";
 const FASTER: [(&str, &[&str]); 2] =
     [("cryptomgr.notests", &["fips", "cryptomgr"]), ("no_timer_check", &["no_timer_check"])];
 
+/// COMMAND_LINE_SIZE of the kernel (arch/x86/include/asm/setup.h; arm64's is the same), without its NUL.
+const LINE_MAX_BYTES: usize = 2047;
+
+/// Refuses a command line that is longer than the kernel takes. `option` is where its words are given.
+///
+/// # Errors
+/// A message of one line.
+pub fn check_line(words: &str, option: &str) -> Result<(), String> {
+    match words.len() {
+        0..=LINE_MAX_BYTES => Ok(()),
+        length => Err(format!(
+            "{option}: the kernel's command line has {length} bytes; the kernel accepts at most {LINE_MAX_BYTES}"
+        )),
+    }
+}
+
 /// Returns the first words of a machine's kernel command line, without those that the words `more` exclude.
 #[must_use]
 pub fn kernel_line(machine: Machine, more: &str) -> String {

@@ -17,7 +17,7 @@ pub use cache::{Cache, Key};
 pub use console::Clean;
 pub use drivers::{BUTTON, Drivers, PORT};
 pub use exit_port::ExitPort;
-pub use kernel::{Kernel, kernel_line};
+pub use kernel::{Kernel, check_line, kernel_line};
 pub use messages::{Lines, Message, cause, explain};
 pub use share::{Daemon, ShareKind, Volume};
 pub use timeline::Timeline;

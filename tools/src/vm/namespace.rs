@@ -42,7 +42,7 @@ pub(crate) fn enter() -> io::Result<()> {
 }
 
 /// Returns the mount points at and below `point`, in mount order (proc_pid_mountinfo(5)).
-fn mounts_below(point: &Path) -> io::Result<Vec<PathBuf>> {
+pub(crate) fn mounts_below(point: &Path) -> io::Result<Vec<PathBuf>> {
     let table = fs::read("/proc/thread-self/mountinfo")?;
     let points = table.split(|byte| *byte == b'\n').filter_map(|line| line.split(|byte| *byte == b' ').nth(4));
     Ok(points.map(|point| PathBuf::from(unescaped(point))).filter(|path| path.starts_with(point)).collect())

@@ -212,12 +212,7 @@ impl Remote {
     /// # Errors
     /// A message of one line: too many programs, or options that are too long.
     pub fn start_beside(&self, options: &[u8], ends: Ends, size: Option<[u16; 2]>) -> Result<Beside, String> {
-        if options.len() > MAX_DATA {
-            let length = options.len();
-            return Err(format!(
-                "exec: the command and its variables have {length} bytes; the init takes at most {MAX_DATA}"
-            ));
-        }
+        check_options(options)?;
         let mut beside = self.0.lock_beside();
         let number = (1..SESSIONS as u8).find(|number| !beside.contains_key(number));
         let number = number
@@ -231,6 +226,16 @@ impl Remote {
         }
         session.write(&[&frame::header(Kind::Exec, number, options.len() as u32), options].concat());
         Ok(Beside { session, writer: writer.thread })
+    }
+}
+
+/// Refuses the options of a program that are longer than the init takes.
+pub(crate) fn check_options(options: &[u8]) -> Result<(), String> {
+    match options.len() {
+        0..=MAX_DATA => Ok(()),
+        length => {
+            Err(format!("exec: the command and its variables have {length} bytes; the init takes at most {MAX_DATA}"))
+        }
     }
 }
 

@@ -148,7 +148,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "KIND", default_value = "auto", help_heading = "Machine")]
     pub(crate) accel: AcceleratorArgument,
 
-    /// The kernel, as bzImage [default: Debian's from the cache, or the host's, or Debian's, fetched]
+    /// The kernel, as bzImage or, for aarch64, Image [default: Debian's from the cache, or the host's, or Debian's, fetched]
     #[arg(long, value_name = "FILE", help_heading = "Boot")]
     pub(crate) kernel: Option<PathBuf>,
     /// Boot the kernel as it is, at a random address: slower than its unpacked form, which has a fixed one

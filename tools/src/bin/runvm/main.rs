@@ -12,10 +12,10 @@ mod session;
 mod signals;
 mod window;
 
-use std::fs::File;
 mod words;
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::process::ExitCode;
 
@@ -24,7 +24,7 @@ use whit_tools::cli::{documents, output, temporary};
 use whit_tools::machine::Machine;
 use whit_tools::runtime::Named;
 use whit_tools::vm::qemu::{Board, CommandLine, DiskInterface, Forward, Nic, Protocol, Share};
-use whit_tools::vm::{Daemon, ShareKind, kernel_line};
+use whit_tools::vm::{Daemon, ShareKind, check_line, kernel_line};
 
 use arguments::{Arguments, DiskArgument};
 use artefacts::{Artefacts, artefacts};
@@ -32,8 +32,6 @@ use session::Session;
 
 /// The status if the machine could not run, or did not report the workload's status. It is the same as docker's.
 const NO_STATUS: u8 = NOT_STARTED;
-/// COMMAND_LINE_SIZE of the kernel (arch/x86/include/asm/setup.h), without its NUL.
-const APPEND_MAX_BYTES: usize = 2047;
 
 fn main() -> ExitCode {
     let command = documents::command::<Arguments>();
@@ -161,12 +159,7 @@ fn kernel_words(arguments: &Arguments) -> Result<String, String> {
         words.push(' ');
         words.push_str(more);
     }
-    if words.len() > APPEND_MAX_BYTES {
-        return Err(format!(
-            "--append: the kernel's command line has {} bytes; the kernel accepts at most {APPEND_MAX_BYTES}",
-            words.len()
-        ));
-    }
+    check_line(&words, "--append")?;
     Ok(words)
 }
 

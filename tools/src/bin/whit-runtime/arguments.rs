@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use whit_tools::initramfs::INIT_HELP;
 
-/// Run containers as virtual machines: an OCI runtime for podman, containerd and Docker.
+/// Run containers as virtual machines: an OCI runtime for podman.
 ///
-/// An engine calls it; docs/engines.md says how. The container's root folder is the machine's root, shared by virtiofs.
+/// podman calls it; docs/engines.md says how. Docker is not supported: its hook sets the network up too late, and a machine would have none. The container's root folder is the machine's root, shared by virtiofs.
 #[derive(Parser)]
 #[command(
     name = "whit-runtime",
@@ -35,7 +35,7 @@ pub(crate) struct Arguments {
     /// Accepted for compatibility with runc
     #[arg(long, hide = true, value_name = "WHEN")]
     pub(crate) rootless: Option<String>,
-    /// The kernel, as bzImage [default: Debian's from the cache, or the host's, or Debian's, fetched]
+    /// The kernel, as bzImage or, for aarch64, Image [default: Debian's from the cache, or the host's, or Debian's, fetched]
     #[arg(long, value_name = "FILE")]
     pub(crate) kernel: Option<PathBuf>,
     /// Its modules [default: the host's for its release; if there are none, everything is built in]
@@ -46,6 +46,9 @@ pub(crate) struct Arguments {
     /// What executes the guest: auto, kvm or tcg
     #[arg(long, value_name = "KIND")]
     pub(crate) accel: Option<String>,
+    /// Take settings from annotations, io.whit.NAME: also from those of images, which may then choose files of the host and privileges
+    #[arg(long)]
+    pub(crate) allow_annotations: bool,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -195,5 +198,10 @@ mod tests {
     #[test]
     fn the_grammar_is_valid() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_names_the_engine_that_is_not_supported() {
+        assert!(Arguments::command().render_long_help().to_string().contains("Docker is not supported"));
     }
 }

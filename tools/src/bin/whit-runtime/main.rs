@@ -1,4 +1,4 @@
-//! `whit-runtime`: an OCI runtime whose containers are machines, for podman, containerd and Docker.
+//! `whit-runtime`: an OCI runtime whose containers are machines, for podman.
 #![forbid(unsafe_code)]
 
 mod arguments;
@@ -32,6 +32,7 @@ fn run(arguments: &Arguments) -> Result<u8, String> {
         modules: arguments.modules.clone(),
         init: arguments.init.clone(),
         accelerator: arguments.accel.clone(),
+        annotations: arguments.allow_annotations,
     };
     match &arguments.command {
         Command::Create(create) => {

@@ -39,7 +39,7 @@ fn podmans() -> Value {
 }
 
 fn machine(config: &Value) -> Result<Machine, String> {
-    Machine::of(&serde_json::from_value(config.clone()).unwrap(), Path::new("/bundle"))
+    Machine::of(&serde_json::from_value(config.clone()).unwrap(), Path::new("/bundle"), true)
 }
 
 /// Changes one value of podman's configuration.
@@ -99,6 +99,18 @@ fn a_machine_is_understood_by_the_init() {
             Some(("tmpfs", text)) => assert!(whit::volume::parse(text.as_bytes(), true).is_some(), "{text}"),
             _ => {}
         }
+    }
+}
+
+#[test]
+fn annotations_of_an_image_are_refused_unless_they_are_allowed() {
+    for name in ["kernel", "modules", "memory", "append", "accel"] {
+        let mut config = podmans();
+        config["annotations"][format!("io.whit.{name}")] = "512M".into();
+        let spec = serde_json::from_value(config).unwrap();
+        let refused = format!("annotation io.whit.{name}: pass --runtime-flag allow-annotations");
+        assert_eq!(Machine::of(&spec, Path::new("/bundle"), false), Err(refused));
+        assert_eq!(Machine::of(&spec, Path::new("/bundle"), true).unwrap().annotations[name], "512M");
     }
 }
 

@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use whit::contract::{EXIT_PORT, STREAMS_PORT};
 
-use super::{Cards, Connection, Files, Machine, Network, own, terminal_size};
+use super::{Architecture, Cards, Connection, Files, Machine, Network, own, terminal_size};
 use crate::archive::segment;
 use crate::cli::temporary::{self, Temporary};
 use crate::runtime::commands::FAILED;
@@ -21,7 +21,7 @@ use crate::runtime::exec;
 use crate::runtime::state::Container;
 use crate::vm::qemu::{Accelerator, Board, CommandLine, Nic};
 use crate::vm::streams::{Ends, Event, Remote, Streams};
-use crate::vm::{Daemon, ExitPort, Lines, Message, Volume, cause, explain, kernel_line, qemu};
+use crate::vm::{Daemon, ExitPort, Lines, Message, Volume, cause, check_line, explain, kernel_line, qemu};
 
 /// What a machine may take to end after SIGKILL for its workload: less than podman waits for (libpod, killContainerTimeout, 5 s).
 const KILL_WAIT: Duration = Duration::from_secs(2);
@@ -44,6 +44,8 @@ pub(super) enum Order {
 
 /// What a machine is made of.
 pub(super) struct Parts {
+    /// The kernel's command line.
+    pub(super) words: String,
     pub(super) machine: Machine,
     pub(super) point: PathBuf,
     pub(super) files: Files,
@@ -178,14 +180,6 @@ impl Parts {
     }
 
     fn command(&self) -> Result<CommandLine, String> {
-        let more = self.machine.annotations.get("append").map(String::as_str).unwrap_or_default();
-        let network = match (&self.machine.network, self.cards.taps.is_empty()) {
-            (Network::Host, _) => "",
-            (_, true) => " whit.net=off",
-            _ => self.cards.words.as_str(),
-        };
-        // A read-only root is so on the host's side: the machine's mount is that of the whole tree, with folders that are writable.
-        let words = format!("{} root=virtiofs:{}{network} {more}", kernel_line(super::HOST, more), qemu::share_tag(0));
         let accelerator = match self.files.accelerator.as_str() {
             "" | "auto" => Accelerator::Auto,
             "kvm" => Accelerator::Kvm,
@@ -193,13 +187,36 @@ impl Parts {
             other => return Err(format!("accelerator \"{other}\": not auto, kvm or tcg")),
         };
         let command = CommandLine::new(&self.files.kernel)
-            .board(Board::Q35)
+            .board(board(super::HOST)?)
             .accelerator(accelerator)
             .memory_mib(self.machine.memory_mib)
             .cpus(self.machine.cpus)
-            .append(words.trim_end())
+            .append(&self.words)
             .nic(if self.machine.network == Network::Host { Nic::VirtioNet } else { Nic::None });
         Ok(self.cards.taps.iter().cloned().fold(command, CommandLine::tap))
+    }
+}
+
+/// Returns the kernel's command line.
+pub(super) fn words(machine: &Machine, cards: &Cards) -> Result<String, String> {
+    let more = machine.annotations.get("append").map(String::as_str).unwrap_or_default();
+    let network = match (&machine.network, cards.taps.is_empty()) {
+        (Network::Host, _) => "",
+        (_, true) => " whit.net=off",
+        _ => cards.words.as_str(),
+    };
+    // A read-only root is so on the host's side: the machine's mount is that of the whole tree, with folders that are writable.
+    let words = format!("{} root=virtiofs:{}{network} {more}", kernel_line(super::HOST, more), qemu::share_tag(0));
+    check_line(&words, "annotation io.whit.append")?;
+    Ok(words.trim_end().to_owned())
+}
+
+/// Returns the board of the machines of an architecture.
+fn board(machine: Architecture) -> Result<Board, String> {
+    match machine {
+        // It boots in less time than QEMU's usual board.
+        Architecture::X86_64 => Ok(Board::Q35),
+        other => Board::of(other).ok_or_else(|| format!("{other}: there is no board for its machines")),
     }
 }
 
@@ -280,4 +297,47 @@ fn end_without_folder(signal_qemu: &OnceLock<Signaller>, shared: &Shared) {
 /// Prints a line to the container's standard error.
 fn print_line(line: &str, is_terminal: bool) {
     let _ = write!(io::stderr(), "{line}{}", if is_terminal { "\r\n" } else { "\n" }); // its reader has gone
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+
+    #[test]
+    fn a_machine_and_its_kernel_are_of_the_host() {
+        assert_eq!(board(Architecture::X86_64), Ok(Board::Q35));
+        assert_eq!(board(Architecture::Aarch64), Ok(Board::Virt));
+        assert!(board(Architecture::Riscv64).is_err());
+        assert_eq!(board(Architecture::HOST).unwrap().machine(), Architecture::HOST);
+        let other = Architecture::ALL.into_iter().find(|machine| *machine != Architecture::HOST).unwrap();
+        let refused = format!("/k: the kernel is for {other}, but the machine is {}", Architecture::HOST);
+        assert_eq!(super::super::check_machine(Path::new("/k"), Some(other)), Err(refused));
+        for fitting in [Some(Architecture::HOST), None] {
+            assert_eq!(super::super::check_machine(Path::new("/k"), fitting), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_command_line_is_not_longer_than_the_kernel_takes() {
+        let with = |append: String| {
+            let machine = Machine {
+                root: PathBuf::new(),
+                read_only: false,
+                mounts: Vec::new(),
+                points: Vec::new(),
+                record: Vec::new(),
+                memory_mib: 256,
+                cpus: 1,
+                terminal: false,
+                size: None,
+                network: Network::None,
+                annotations: HashMap::from([("append".to_owned(), append)]),
+            };
+            words(&machine, &Cards::default())
+        };
+        assert!(with("one".to_owned()).unwrap().ends_with(" whit.net=off one"));
+        let error = with("x".repeat(2048)).unwrap_err();
+        assert!(error.starts_with("annotation io.whit.append: the kernel's command line has "), "{error}");
+    }
 }

@@ -47,7 +47,7 @@ impl Platform {
     /// Returns the machine that runs it, if there is an init for it.
     #[must_use]
     pub fn machine(&self) -> Option<Machine> {
-        Machine::named(&self.architecture)
+        Machine::named(&self.architecture).filter(|_| self.is_linux())
     }
 
     /// Parses the fields of a descriptor's `platform`, or of a configuration.
@@ -149,6 +149,15 @@ mod tests {
 
     fn platform(text: &str) -> Platform {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_machine_runs_linux_alone() {
+        assert_eq!(platform("linux/amd64").machine(), Some(Machine::X86_64));
+        assert_eq!(platform("arm64").machine(), Some(Machine::Aarch64));
+        for text in ["windows/amd64", "macos/arm64", "linux/386"] {
+            assert_eq!(platform(text).machine(), None, "{text}");
+        }
     }
 
     #[test]
