@@ -151,7 +151,7 @@ mod tests {
         fs::create_dir(&point).unwrap();
         let check = || {
             namespace::enter().unwrap();
-            mount("none", &source.join("inner"), "tmpfs", MountFlags::NOSUID, None).unwrap();
+            mount("none", source.join("inner"), "tmpfs", MountFlags::NOSUID, None).unwrap();
             let is_writable = |read_only, name: &str| {
                 let shared = Shared { path: name.into(), source: Some(source.clone()), data: String::new(), read_only };
                 add(&point, &shared).unwrap();
