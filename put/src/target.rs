@@ -160,13 +160,15 @@ pub fn size(text: &str) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
-/// Returns the machine's disks, by name: neither removable nor read-only.
+/// Returns the machine's disks, by name: neither removable nor read-only, nor a path of NVMe multipath, which is hidden under the disk
+/// (GENHD_FL_HIDDEN) and has no device in /dev.
 fn disks(sys: &Path) -> Vec<Disk> {
     let Ok(entries) = fs::read_dir(sys.join("block")) else { return Vec::new() };
     let disk = |entry: fs::DirEntry| {
         let (name, folder) = (entry.file_name().into_string().ok()?, entry.path());
         let is_disk = !NO_DISKS.iter().any(|prefix| name.starts_with(prefix));
-        let is_fixed = ["removable", "ro"].iter().all(|file| attribute(&folder, file).as_deref() != Some("1"));
+        let is_fixed =
+            ["removable", "ro", "hidden"].iter().all(|file| attribute(&folder, file).as_deref() != Some("1"));
         let size = attribute(&folder, "size")?.parse::<u64>().ok()?.checked_mul(512)?;
         (is_disk && is_fixed && size > 0).then(|| Disk { name, size, serial: serial(&folder) })
     };
@@ -336,6 +338,22 @@ mod tests {
         assert!(select("SIZE=smallest").unwrap_err().starts_with("2 disks have the smallest size"));
         assert!(select("SIZE=1G").unwrap_err().contains("/dev/sda (107374182400 bytes, serial W1)"));
         assert!(select("SERIAL=X").unwrap_err().starts_with("no disk has the serial number X"));
+    }
+
+    #[test]
+    fn removable_read_only_and_hidden_disks_are_left_out() {
+        let sys = std::env::temp_dir().join(format!("put-disks-{}", std::process::id()));
+        for (name, flag) in [("nvme0n1", ""), ("nvme0c0n1", "hidden"), ("sda", "ro"), ("sdb", "removable")] {
+            let folder = sys.join("block").join(name);
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join("size"), "2048\n").unwrap();
+            for file in ["hidden", "ro", "removable"] {
+                fs::write(folder.join(file), if file == flag { "1\n" } else { "0\n" }).unwrap();
+            }
+        }
+        let found = disks(&sys);
+        fs::remove_dir_all(&sys).unwrap();
+        assert_eq!(found.iter().map(|disk| disk.name.as_str()).collect::<Vec<_>>(), ["nvme0n1"]);
     }
 
     #[test]
