@@ -11,14 +11,13 @@ use whit::dhcp::CLIENT_PORT;
 use whit::dhcp::client::{CLASSIC_GAP_MS, Client, FIRST_GAP_MS, State, Timing, seed_of};
 use whit::dhcp::lease::Lease;
 use whit::dhcp::routes::Routes;
-use whit::dhcp::wire::HardwareAddress;
 use whit::dhcp::wire::Message;
 use whit::error::Errno;
 use whit::features::Feature;
-use whit::ip::{self, Method, Vlan};
+use whit::ip::Method;
 use whit::ipv4;
 use whit::ipv6::{Address, NameServer, NameServers};
-use whit::options::{Net, Options, Source, Sources, Time, Value};
+use whit::options::{Net, Options, Sources, Time, Value};
 use whit::rtnetlink::{self, Link, MAX_REPLY};
 use whit::stage::Stage;
 use whit::text::Text;
@@ -36,9 +35,11 @@ use crate::timeline::Timeline;
 #[cfg_attr(not(feature = "dhcpv6"), path = "stubs/dhcpv6.rs")]
 mod dhcpv6;
 mod interface;
+mod lines;
 
 use dhcpv6::{Dhcpv6, Socket};
-use interface::{AWAITED, Given, Interface, Lines, MAX_VLANS, NOT_AWAITED, Shared};
+use interface::{Interface, Shared};
+use lines::{Lines, read_lines, read_vlans};
 
 /// Interfaces that have a client at a time. One without a carrier gives way to one with a carrier.
 const MAX_INTERFACES: usize = 8;
@@ -200,11 +201,6 @@ impl<'a> Network<'a> {
         self.interfaces.iter().fold(own_ms, |earliest_ms, interface| {
             earliest_ms.min(interface.client.deadline_ms()).min(interface.dhcpv6.deadline_ms())
         })
-    }
-
-    /// Returns an interface that `ip=` names and that has not appeared.
-    pub(crate) fn missing(&self) -> Option<&'a [u8]> {
-        self.shared.lines.iter().find(|given| given.interface == AWAITED).map(|given| ip::parse(given.text).device)
     }
 
     /// Returns when the wait for a carrier ends; NEVER if there is one.
@@ -519,42 +515,6 @@ impl<'a> Network<'a> {
         interface.perform(action, &mut self.shared);
     }
 
-    /// Returns the protocol that `ip=` gives an interface, and sets its parameters. The last one that names the interface holds, else the
-    /// last one for all; static addresses without a name are those of the first interface.
-    #[inline(never)]
-    fn method_of(&mut self, index: u32, name: &[u8], chaddr: &mut HardwareAddress, lease: &mut Lease) -> Method {
-        let mut method = if self.shared.lines.is_empty() { Method::Dhcp } else { Method::Off };
-        let own = *chaddr;
-        for is_named in [false, true] {
-            for place in 0..self.shared.lines.len() {
-                let Some(given) = self.shared.lines.get_mut(place) else { break };
-                let line = ip::parse(given.text);
-                if line.device.is_empty() == is_named
-                    || !line.is_of(name, own)
-                    || !is_named && line.method == Method::Fixed && !self.interfaces.is_empty()
-                {
-                    continue;
-                }
-                given.interface = index;
-                method = line.method;
-                line.add_to(lease);
-                for server in line.name_servers() {
-                    match server.ipv4() {
-                        Some(server) => drop(lease.name_servers.push(server)),
-                        None => self.name_servers.add(index, *server),
-                    }
-                }
-                if let Some(mac) = line.mac {
-                    match self.shared.request(&rtnetlink::set_mac(index, mac)) {
-                        Ok(()) => *chaddr = mac,
-                        Err(errno) => log_failure("hardware address of ", name, errno),
-                    }
-                }
-            }
-        }
-        method
-    }
-
     fn read_packets(&mut self, now_ms: u64) {
         let mut buffer = files::buffer::<{ packet::MAX_PACKET }>();
         for _ in 0..PACKETS_A_TURN {
@@ -588,40 +548,6 @@ impl<'a> Network<'a> {
 fn has_ipv6() -> bool {
     let mut buffer = files::buffer::<8>();
     files::read(c"/proc/sys/net/ipv6/conf/all/disable_ipv6", &mut buffer).is_ok_and(|text| text == b"0\n")
-}
-
-/// Reads the `ip=` of the strongest source that has one. What is not understood is logged; where nothing else is left, no interface has
-/// DHCP.
-fn read_lines<'a>(sources: &Sources<'a>) -> Lines<'a> {
-    let mut lines = Lines::new();
-    for source in Source::STRONGEST_FIRST {
-        for given in sources.each(*source).filter(|given| given.name == b"ip") {
-            let line = ip::parse(given.text);
-            if line.method == Method::Wrong {
-                error!("ip={}: {} is not understood, ignored", Text(given.text), Text(line.device));
-            }
-            let is_awaited = !line.device.is_empty() && !matches!(line.method, Method::Off | Method::Wrong);
-            let _ = lines.push(Given { text: given.text, interface: if is_awaited { AWAITED } else { NOT_AWAITED } });
-        }
-        if !lines.is_empty() {
-            break;
-        }
-    }
-    lines
-}
-
-/// Reads the `vlan=` of all sources. What is not understood is logged.
-fn read_vlans<'a>(sources: &Sources<'a>) -> heapless::Vec<Vlan<'a>, MAX_VLANS> {
-    let mut vlans = heapless::Vec::new();
-    for source in Source::STRONGEST_FIRST {
-        for given in sources.each(*source).filter(|given| given.name == b"vlan") {
-            match ip::parse_vlan(given.text) {
-                Some(vlan) => drop(vlans.push(vlan)),
-                None => error!("vlan={}: not understood, ignored; it is NAME:DEVICE", Text(given.text)),
-            }
-        }
-    }
-    vlans
 }
 
 fn find(interfaces: &mut [Interface], index: u32) -> Option<&mut Interface> {

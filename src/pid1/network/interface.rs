@@ -18,6 +18,7 @@ use whit::rtnetlink::{self, InterfaceAddress, Request};
 use whit::text::Text;
 
 use super::dhcpv6::{Dhcpv6, Socket};
+use super::lines::{Lines, MAX_VLANS};
 use crate::console::log_failure;
 use crate::files;
 use crate::hostname;
@@ -58,28 +59,6 @@ pub(super) struct Interface {
     pub(super) client: Client,
     pub(super) dhcpv6: Dhcpv6,
 }
-
-/// The limit of `ip=`; further ones are ignored.
-const MAX_LINES: usize = 8;
-
-/// The limit of `vlan=`; further ones are ignored. An init without the feature has none.
-pub(super) const MAX_VLANS: usize = if Feature::Vlan.is_enabled() { 8 } else { 0 };
-
-/// An `ip=`.
-pub(super) struct Given<'a> {
-    /// Its value.
-    pub(super) text: &'a [u8],
-    /// The index of the interface that has it; or one of the constants below.
-    pub(super) interface: u32,
-}
-
-/// The interface that it names has not appeared.
-pub(super) const AWAITED: u32 = 0;
-/// It names no interface, or one that is not to be used.
-pub(super) const NOT_AWAITED: u32 = u32::MAX;
-
-/// The `ip=` of the strongest source.
-pub(super) type Lines<'a> = heapless::Vec<Given<'a>, MAX_LINES>;
 
 /// State that all interfaces share.
 pub(super) struct Shared<'a> {
