@@ -83,6 +83,8 @@ pub mod options;
 pub mod passwd;
 pub mod pnp;
 pub mod probe;
+#[cfg(test)]
+mod random;
 pub mod record;
 pub mod rlimit;
 pub mod root;

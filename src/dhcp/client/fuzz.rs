@@ -6,8 +6,8 @@ extern crate std;
 use super::super::wire::tests::{CHADDR, GOLDEN, Golden, message_of};
 use super::*;
 use crate::ipv4::{self, UdpChecksum};
+use crate::random::Random;
 use std::vec::Vec;
-use std::{env, eprintln};
 
 /// Messages for the codec.
 const MESSAGES: usize = 10_000;
@@ -15,36 +15,7 @@ const MESSAGES: usize = 10_000;
 const CLIENTS: usize = 200;
 const EVENTS: usize = 100;
 
-/// Marsaglia's xorshift64.
-struct Random(u64);
-
 impl Random {
-    fn new() -> Self {
-        let seed = env::var("WHIT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0x5eed);
-        eprintln!("WHIT_SEED={seed}"); // shown when the test fails
-        Self(seed | 1 << 63)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 33).unwrap() % limit.max(1)
-    }
-
-    fn byte(&mut self) -> u8 {
-        u8::try_from(self.below(256)).unwrap()
-    }
-
-    /// Returns true once in `times` calls, on average.
-    fn once_in(&mut self, times: usize) -> bool {
-        self.below(times) == 0
-    }
-
-    fn of<'a, T>(&mut self, choices: &'a [T]) -> &'a T {
-        &choices[self.below(choices.len())]
-    }
-
     /// Returns the message of one of these packets, with this transaction identifier and up to three mistakes.
     fn message(&mut self, xid: u32, packets: &[Golden]) -> Vec<u8> {
         let mut bytes = message_of(self.of(packets)).to_vec();
@@ -75,7 +46,8 @@ impl Random {
                 bytes.splice(at..at, part[from..until].iter().copied());
             }
             _ if at < bytes.len() => {
-                bytes[at] = *self.of(&[0, 1, 3, 52, 53, 119, 121, 127, 128, 192, 255, self.0 as u8])
+                let any = self.byte();
+                bytes[at] = *self.of(&[0, 1, 3, 52, 53, 119, 121, 127, 128, 192, 255, any])
             }
             _ => {}
         }

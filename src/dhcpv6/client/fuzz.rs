@@ -5,53 +5,33 @@
 extern crate std;
 use super::tests::{CHADDR, address, answer, association, option};
 use super::*;
+use crate::random::Random;
 use std::vec::Vec;
-use std::{env, eprintln};
 
 /// Clients, and events for each.
 const CLIENTS: usize = 400;
 const EVENTS: usize = 100;
 
-/// Marsaglia's xorshift64.
-struct Random(u64);
-
 impl Random {
-    fn new() -> Self {
-        let seed = env::var("WHIT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0x5eed);
-        eprintln!("WHIT_SEED={seed}"); // shown when the test fails
-        Self(seed | 1 << 63)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 33).unwrap() % limit.max(1)
-    }
-
-    fn of<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.below(choices.len())]
-    }
-
     /// Returns an answer with up to two mistakes.
-    fn message(&mut self, xid: u32) -> Vec<u8> {
+    fn dhcpv6_message(&mut self, xid: u32) -> Vec<u8> {
         let times = [0, 1, 10, 3600, u32::MAX];
-        let status = option(code::STATUS, &[0, self.of(&[0, 0, 1, 2, 3, 4])]);
-        let host = address(self.of(&[[0xfd; 16], [0x20; 16], [0xff; 16]]), self.of(&times), self.of(&times));
+        let status = option(code::STATUS, &[0, *self.of(&[0, 0, 1, 2, 3, 4])]);
+        let host = address(*self.of(&[[0xfd; 16], [0x20; 16], [0xff; 16]]), *self.of(&times), *self.of(&times));
         let inside = if self.below(4) == 0 { [status.clone(), host].concat() } else { host };
-        let mut options = std::vec![association(self.of(&times), self.of(&times), &inside)];
+        let mut options = std::vec![association(*self.of(&times), *self.of(&times), &inside)];
         for more in [option(code::RAPID_COMMIT, &[]), status, option(code::SOL_MAX_RT, &[0, 0, 1, 0])] {
             if self.below(2) == 0 {
                 options.push(more);
             }
         }
-        let mut bytes = answer(self.of(&[wire::ADVERTISE, wire::REPLY, wire::REPLY]), xid, &options);
+        let mut bytes = answer(*self.of(&[wire::ADVERTISE, wire::REPLY, wire::REPLY]), xid, &options);
         for _ in 0..self.below(3) {
             let at = self.below(bytes.len());
             match self.below(3) {
                 0 => bytes.truncate(at),
-                1 => bytes.insert(at, self.of(&[0, 1, 5, 255])),
-                _ if at < bytes.len() => bytes[at] = self.of(&[0, 1, 3, 5, 13, 127, 255]),
+                1 => bytes.insert(at, *self.of(&[0, 1, 5, 255])),
+                _ if at < bytes.len() => bytes[at] = *self.of(&[0, 1, 3, 5, 13, 127, 255]),
                 _ => {}
             }
         }
@@ -87,12 +67,12 @@ fn random_events_keep_the_invariants() {
                     client.link(now_ms, has_link);
                 }
                 0 => client.link(now_ms, has_link),
-                1 => client.advertised(now_ms, random.of(&[0, MANAGED, MANAGED, OTHER, MANAGED | OTHER])),
+                1 => client.advertised(now_ms, *random.of(&[0, MANAGED, MANAGED, OTHER, MANAGED | OTHER])),
                 2 if random.below(8) == 0 => client.conflict(now_ms, before),
                 2 => now_ms += 1 << random.below(24),
                 3..6 => {
                     let xid = if random.below(8) == 0 { 7 } else { client.xid };
-                    let bytes = random.message(xid);
+                    let bytes = random.dhcpv6_message(xid);
                     if let Some(message) = Message::parse(&bytes) {
                         let action = client.receive(now_ms, &message);
                         leases += usize::from(action == Action::Configure);
