@@ -4,140 +4,16 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 
-use tempfile::TempDir;
 use whit_tests::deadline::{self, Deadline};
-use whit_tests::debian::kernel;
-use whit_tests::terminal::{read_until, resize, terminal};
+use whit_tests::terminal::{read_until, resize};
 use whit_tests::whole::busybox_tar;
-use whit_tests::{init, tool, write_program};
-use whit_tools::kernel::debian::Flavour;
-use xtask::workspace;
 
-/// An engine, and its storage.
-struct Engine {
-    folder: TempDir,
-}
+mod engine;
 
-impl Engine {
-    /// Sets up storage with the image `busybox`.
-    fn new() -> Self {
-        let engine = Self { folder: tempfile::tempdir_in(workspace::target()).unwrap() };
-        let kernel = kernel(Flavour::Cloud, None);
-        // podman does not pass on the variable for the cache.
-        let script = format!(
-            "#!/bin/sh\nexport WHIT_CACHE={}\nexec {} --root {} --kernel {} --modules {} --init {} --accel tcg \"$@\"\n",
-            workspace::target().join("tests-cache").display(),
-            tool("whit-runtime").display(),
-            engine.root().display(),
-            kernel.vmlinuz.display(),
-            kernel.modules.display(),
-            init().display()
-        );
-        write_program(&engine.runtime(), script.as_bytes());
-        engine.well(&["import", busybox_tar().to_str().unwrap(), "busybox"]);
-        engine
-    }
-
-    /// The folder for the runtime's state.
-    fn root(&self) -> PathBuf {
-        self.folder.path().join("machines")
-    }
-
-    fn runtime(&self) -> PathBuf {
-        self.folder.path().join("runtime")
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// Returns a command of podman.
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new("podman");
-        for (option, name) in [("--root", "storage"), ("--runroot", "run"), ("--tmpdir", "tmp")] {
-            command.arg(option).arg(self.path(name));
-        }
-        command.args(["--storage-driver=vfs", "--cgroup-manager=cgroupfs", "--log-level=error", "--runtime"]);
-        command.arg(self.runtime()).args(arguments).env("TMPDIR", self.folder.path());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
-    }
-
-    fn outcome(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
-        text(deadline::output(&mut self.command(arguments)))
-    }
-
-    /// Runs a command that succeeds; returns its standard output, trimmed.
-    fn well(&self, arguments: &[&str]) -> String {
-        let (status, shown, errors) = self.outcome(arguments);
-        assert_eq!(status, Some(0), "{arguments:?}: {errors}");
-        shown.trim_end().to_owned()
-    }
-
-    /// Runs a script without a network, and removes the container.
-    fn run(&self, options: &[&str], script: &str) -> (Option<i32>, String, String) {
-        let before = ["run", "--rm", "--network", "none"];
-        self.outcome(&[&before[..], options, &["busybox", "/bin/sh", "-c", script]].concat())
-    }
-
-    /// Starts a script in the background; returns when it has written a line.
-    fn start(&self, name: &str, options: &[&str], script: &str) {
-        let before = ["run", "-d", "--name", name];
-        self.well(&[&before[..], options, &["busybox", "/bin/sh", "-c", script]].concat());
-        let mut logs = self.command(&["logs", "-f", name]).spawn().unwrap();
-        let _deadline = Deadline::of(&logs);
-        let mut byte = [0];
-        let read = std::io::Read::read(logs.stdout.as_mut().unwrap(), &mut byte).unwrap();
-        logs.kill().unwrap();
-        logs.wait().unwrap();
-        assert_eq!(read, 1, "{:?}", self.outcome(&["logs", name]));
-    }
-
-    /// Asserts that no state is left, and waits for the end of all processes: conmon ends after podman.
-    fn assert_gone(&self) {
-        assert_eq!(self.left(), 0);
-        let begun = std::time::Instant::now();
-        while let [process, ..] = processes(self.folder.path().to_str().unwrap()).as_slice() {
-            assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{process:?}");
-            std::thread::yield_now();
-        }
-    }
-
-    /// The containers that the runtime still has.
-    fn left(&self) -> usize {
-        fs::read_dir(self.root()).map_or(0, Iterator::count)
-    }
-}
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        let _ = self.command(&["rm", "-fa", "-t", "0"]).output();
-    }
-}
-
-fn text(output: Output) -> (Option<i32>, String, String) {
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (output.status.code(), text(output.stdout), text(output.stderr))
-}
-
-/// Returns the processes whose command line has this text.
-fn processes(part: &str) -> Vec<(i32, String)> {
-    let all = fs::read_dir("/proc").unwrap().flatten();
-    let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let line = |pid: i32| {
-        let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-        Some((pid, String::from_utf8_lossy(&line).replace('\0', " ")))
-    };
-    pids.filter_map(line).filter(|(_, line)| line.contains(part)).collect()
-}
-
-fn kill(pid: i32) {
-    let pid = rustix::process::Pid::from_raw(pid).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-}
+use engine::{Engine, kill, processes, text};
 
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
@@ -269,11 +145,7 @@ fn a_container_is_stopped_killed_and_removed() {
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
 fn a_terminal_has_a_size_that_changes() {
     let engine = Engine::new();
-    let (master, slave) = terminal();
-    resize(&master, 24, 80);
-    let mut command = engine.command(&["run", "--rm", "-it", "--network", "none", "busybox", "/bin/sh"]);
-    let copy = || Stdio::from(slave.try_clone().unwrap());
-    let mut child = command.stdin(copy()).stdout(copy()).stderr(copy()).spawn().unwrap();
+    let (master, mut child) = engine.at_terminal(&["run", "--rm", "-it", "--network", "none", "busybox", "/bin/sh"]);
     let _deadline = Deadline::of(&child);
     let mut shown = String::new();
     let typed = |keys: &str| assert_eq!(rustix::io::write(&master, keys.as_bytes()), Ok(keys.len()));
@@ -311,11 +183,7 @@ fn programs_run_beside_the_workload() {
     assert!(output.status.success() && output.stdout == bytes, "{} bytes", output.stdout.len());
     drop(deadline);
     // A terminal of its own.
-    let (master, slave) = terminal();
-    resize(&master, 24, 80);
-    let mut command = engine.command(&["exec", "-it", "web", "/bin/sh"]);
-    let copy = || Stdio::from(slave.try_clone().unwrap());
-    let mut child = command.stdin(copy()).stdout(copy()).stderr(copy()).spawn().unwrap();
+    let (master, mut child) = engine.at_terminal(&["exec", "-it", "web", "/bin/sh"]);
     let _deadline = Deadline::of(&child);
     let mut shown = String::new();
     let typed = |keys: &str| assert_eq!(rustix::io::write(&master, keys.as_bytes()), Ok(keys.len()));

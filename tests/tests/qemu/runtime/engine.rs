@@ -1,0 +1,147 @@
+//! podman with storage of its own, and whit-runtime as its runtime.
+
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+
+use tempfile::TempDir;
+use whit_tests::deadline::{self, Deadline};
+use whit_tests::debian::kernel;
+use whit_tests::terminal::{resize, terminal};
+use whit_tests::whole::busybox_tar;
+use whit_tests::{init, tool, write_program};
+use whit_tools::kernel::debian::Flavour;
+use xtask::workspace;
+
+/// An engine, and its storage.
+pub(super) struct Engine {
+    folder: TempDir,
+}
+
+impl Engine {
+    /// Sets up storage with the image `busybox`.
+    pub(super) fn new() -> Self {
+        let engine = Self { folder: tempfile::tempdir_in(workspace::target()).unwrap() };
+        let kernel = kernel(Flavour::Cloud, None);
+        // podman does not pass on the variable for the cache.
+        let script = format!(
+            "#!/bin/sh\nexport WHIT_CACHE={}\nexec {} --root {} --kernel {} --modules {} --init {} --accel tcg \"$@\"\n",
+            workspace::target().join("tests-cache").display(),
+            tool("whit-runtime").display(),
+            engine.root().display(),
+            kernel.vmlinuz.display(),
+            kernel.modules.display(),
+            init().display()
+        );
+        write_program(&engine.runtime(), script.as_bytes());
+        engine.well(&["import", busybox_tar().to_str().unwrap(), "busybox"]);
+        engine
+    }
+
+    /// The folder for the runtime's state.
+    pub(super) fn root(&self) -> PathBuf {
+        self.folder.path().join("machines")
+    }
+
+    pub(super) fn runtime(&self) -> PathBuf {
+        self.folder.path().join("runtime")
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Returns a command of podman.
+    pub(super) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("podman");
+        for (option, name) in [("--root", "storage"), ("--runroot", "run"), ("--tmpdir", "tmp")] {
+            command.arg(option).arg(self.path(name));
+        }
+        command.args(["--storage-driver=vfs", "--cgroup-manager=cgroupfs", "--log-level=error", "--runtime"]);
+        command.arg(self.runtime()).args(arguments).env("TMPDIR", self.folder.path());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Starts a command at a terminal of 24 lines and 80 columns; returns the other side of the terminal.
+    pub(super) fn at_terminal(&self, arguments: &[&str]) -> (OwnedFd, Child) {
+        let (master, slave) = terminal();
+        resize(&master, 24, 80);
+        let copy = || Stdio::from(slave.try_clone().unwrap());
+        let child = self.command(arguments).stdin(copy()).stdout(copy()).stderr(copy()).spawn().unwrap();
+        (master, child)
+    }
+
+    pub(super) fn outcome(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        text(deadline::output(&mut self.command(arguments)))
+    }
+
+    /// Runs a command that succeeds; returns its standard output, trimmed.
+    pub(super) fn well(&self, arguments: &[&str]) -> String {
+        let (status, shown, errors) = self.outcome(arguments);
+        assert_eq!(status, Some(0), "{arguments:?}: {errors}");
+        shown.trim_end().to_owned()
+    }
+
+    /// Runs a script without a network, and removes the container.
+    pub(super) fn run(&self, options: &[&str], script: &str) -> (Option<i32>, String, String) {
+        let before = ["run", "--rm", "--network", "none"];
+        self.outcome(&[&before[..], options, &["busybox", "/bin/sh", "-c", script]].concat())
+    }
+
+    /// Starts a script in the background; returns when it has written a line.
+    pub(super) fn start(&self, name: &str, options: &[&str], script: &str) {
+        let before = ["run", "-d", "--name", name];
+        self.well(&[&before[..], options, &["busybox", "/bin/sh", "-c", script]].concat());
+        let mut logs = self.command(&["logs", "-f", name]).spawn().unwrap();
+        let _deadline = Deadline::of(&logs);
+        let mut byte = [0];
+        let read = std::io::Read::read(logs.stdout.as_mut().unwrap(), &mut byte).unwrap();
+        logs.kill().unwrap();
+        logs.wait().unwrap();
+        assert_eq!(read, 1, "{:?}", self.outcome(&["logs", name]));
+    }
+
+    /// Asserts that no state is left, and waits for the end of all processes: conmon ends after podman.
+    pub(super) fn assert_gone(&self) {
+        assert_eq!(self.left(), 0);
+        let begun = std::time::Instant::now();
+        while let [process, ..] = processes(self.folder.path().to_str().unwrap()).as_slice() {
+            assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{process:?}");
+            std::thread::yield_now();
+        }
+    }
+
+    /// The containers that the runtime still has.
+    pub(super) fn left(&self) -> usize {
+        fs::read_dir(self.root()).map_or(0, Iterator::count)
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        let _ = self.command(&["rm", "-fa", "-t", "0"]).output();
+    }
+}
+
+pub(super) fn text(output: Output) -> (Option<i32>, String, String) {
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+/// Returns the processes whose command line has this text.
+pub(super) fn processes(part: &str) -> Vec<(i32, String)> {
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let line = |pid: i32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        Some((pid, String::from_utf8_lossy(&line).replace('\0', " ")))
+    };
+    pids.filter_map(line).filter(|(_, line)| line.contains(part)).collect()
+}
+
+pub(super) fn kill(pid: i32) {
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}
