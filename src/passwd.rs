@@ -1,8 +1,8 @@
 //! The user of the workload: docker's USER, looked up in the image's passwd(5) and group(5).
 //!
-//! The forms are `user`, `uid`, `user:group`, `uid:gid` and the mixed ones, and with more groups `uid:gid:gid,…`, as a container
-//! engine knows them. A number is an id, even if it is also a name, and
-//! needs no line in the files; a name needs one. Malformed lines are skipped. The files are read by lines, and may have any size.
+//! The forms are `user`, `uid`, `user:group`, `uid:gid` and the mixed ones, and with more groups `uid:gid:gid,…`, as a container engine
+//! knows them. A number is an id, even if it is also a name, and needs no line in the files; a name needs one. Malformed lines are
+//! skipped. The files are read by lines, and may have any size.
 
 use crate::features::Feature;
 use crate::text::{Split, nth, number, position, split, split_once};

@@ -81,7 +81,7 @@ fn handle(machine: &mut Machine<'_>, mut walk: bool) -> bool {
         }
         received = true;
         search.look_up();
-        // Without events, the devices behind a new driver are found by another walk: a kernel without sockets, which no small init is for.
+        // Without events, as of a kernel without sockets, the devices behind a new driver are found by another walk.
         walk |=
             Feature::Members.is_enabled() && core::mem::take(&mut search.loaded) && search.machine.uevents.is_none();
     }
