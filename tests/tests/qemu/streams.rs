@@ -285,9 +285,17 @@ fn the_consoles_words_stay_out_of_the_streams() {
         text.contains("Linux version") && text.contains("from the workload") && text.contains("whit: exit 0"),
         "{text}"
     );
-    // A failure shows the kernel's reason.
-    let (status, shown, errors) = outcome(&[], "echo lost; echo c >/proc/sysrq-trigger");
-    assert_eq!((status, shown.as_str()), (Some(125), "lost\n"), "{errors}");
+    // A failure shows the kernel's reason. What the host has not received by then is lost.
+    let mut command = runvm(&folder, &["-i"], "echo received; read go; echo c >/proc/sysrq-trigger");
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    let _deadline = Deadline::of(&child);
+    let mut shown = [0; 9];
+    child.stdout.as_mut().unwrap().read_exact(&mut shown).unwrap();
+    assert_eq!(&shown, b"received\n");
+    child.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), &output.stdout[..]), (Some(125), &b""[..]), "{errors}");
     assert!(errors.contains("Kernel panic - not syncing: sysrq triggered crash"), "{errors}");
     assert!(errors.ends_with("runvm: the machine ended without reporting the workload's status\n"), "{errors}");
     // The init's own messages are errors.
