@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom};
 
 use super::Counts;
 use super::Error;
@@ -51,11 +51,21 @@ pub(super) fn apply(
     })
 }
 
-/// Returns whether the first names of an archive, plain or compressed, suggest an image in layers. An archive that cannot be
-/// read suggests none; the error is reported when it is read as a whole.
-pub(super) fn suggests_layers(file: &File) -> bool {
-    let Ok((_, content)) = compress::decoder(file) else { return false };
-    let mut reader = Reader::new(content);
+/// The bytes of a compressed archive in which its first names are searched.
+const SEARCHED_BYTES: u64 = 16 << 20;
+
+/// Returns whether the first names of an archive, plain or compressed, suggest an image in layers. Contents of a plain archive are not
+/// read. An archive that cannot be read suggests none; the error is reported when it is read as a whole.
+pub(super) fn suggests_layers(mut file: &File) -> bool {
+    let Ok(start) = file.stream_position() else { return false };
+    match compress::decoder(file) {
+        Ok((None, _)) => file.seek(SeekFrom::Start(start)).is_ok() && is_telling(Reader::seekable(file)),
+        Ok((Some(_), content)) => is_telling(Reader::new(content.take(SEARCHED_BYTES))),
+        Err(_) => false,
+    }
+}
+
+fn is_telling(mut reader: Reader<impl Read>) -> bool {
     let mut entry = Entry::default();
     // A directory or a file in one is the start of a root; single files are in images too.
     while reader.next(&mut entry).is_ok_and(|is_entry| is_entry) {

@@ -1,6 +1,7 @@
 //! What an input is: the forms of images in layers, as archives and folders, with members that do not belong.
 
 use std::fs;
+use std::io::Write;
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -118,6 +119,23 @@ fn the_whole_table_of_contents_decides_what_an_input_is() {
         fs::write(folder.path().join("README"), "").unwrap();
         assert_eq!(build_path(folder.path(), &Choice::default()).unwrap().listing(), expected);
     }
+}
+
+/// Its file has 1 TiB: a reader of what it skips would read for minutes.
+#[test]
+fn a_foreign_file_of_an_archive_is_not_read() {
+    const SIZE: u64 = 1 << 40;
+    let parts = layout(&[archive::of(&[file("a", b"1")])], &[]);
+    let mut header = file("backup.img", b"");
+    header[124..136].copy_from_slice(&[&[0x80, 0, 0, 0][..], &SIZE.to_be_bytes()].concat());
+    archive::seal(&mut header);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("image.tar");
+    fs::write(&path, header).unwrap();
+    let mut tar = fs::OpenOptions::new().append(true).open(&path).unwrap();
+    tar.set_len(512 + SIZE).unwrap();
+    tar.write_all(&as_tar(&parts)).unwrap();
+    assert_eq!(build_path(&path, &Choice::default()).unwrap().listing(), build(&parts).unwrap().listing());
 }
 
 #[test]
