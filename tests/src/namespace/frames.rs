@@ -103,7 +103,7 @@ impl Frames {
 
     /// Waits for the next message of a DHCP client; `None` after `limit`.
     pub fn query_within(&mut self, limit: Duration) -> Option<Query> {
-        let (query, from) = self.find_within(limit, Query::read)?;
+        let (query, from) = self.find_within(limit, Query::of_frame)?;
         self.interface = from;
         Some(query)
     }
@@ -117,7 +117,7 @@ impl Frames {
             let (protocol, source) = (frame.get(ETHERNET + 9), frame.get(ETHERNET + 12..ETHERNET + 16));
             frame.get(12..ETHERNET) == Some(&[8, 0]) && protocol == Some(&1) && source != Some(&Answer::SERVER)
         };
-        let either = |frame: &[u8]| if is_refusal(frame) { Some(None) } else { Query::read(frame).map(Some) };
+        let either = |frame: &[u8]| if is_refusal(frame) { Some(None) } else { Query::of_frame(frame).map(Some) };
         self.find_within(DEADLINE, either).unwrap_or_else(|| panic!("no message of a client in {DEADLINE:?}")).0
     }
 
@@ -182,7 +182,9 @@ pub struct Query {
 }
 
 impl Query {
-    fn read(frame: &[u8]) -> Option<Self> {
+    /// Reads a client's message; `None` for any other frame.
+    #[must_use]
+    pub fn of_frame(frame: &[u8]) -> Option<Self> {
         let datagram = datagram(frame, 67)?;
         Some(Self {
             message: datagram.payload.to_vec(),

@@ -32,4 +32,5 @@ mod runvm;
 mod seed;
 mod shares;
 mod streams;
+mod vlan;
 mod workload;
