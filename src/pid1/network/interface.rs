@@ -2,6 +2,7 @@
 
 use linux_raw_sys::ioctl::{SIOCGIFADDR, SIOCGIFNETMASK};
 use linux_raw_sys::net::{SO_BINDTOIFINDEX, SO_REUSEADDR, SOL_SOCKET};
+use rustix::fs::OFlags;
 use rustix::net::{AddressFamily, SocketType};
 use whit::arp;
 use whit::dhcp::client::{Action, Client, Destination, State};
@@ -20,7 +21,7 @@ use whit::text::Text;
 use super::dhcpv6::{Dhcpv6, Socket};
 use super::lines::{Lines, MAX_VLANS};
 use crate::console::log_failure;
-use crate::files;
+use crate::files::{self, Path};
 use crate::hostname;
 use crate::message::{error, info, part};
 use crate::sys::fd::{self, Fd, IFNAMSIZ};
@@ -341,6 +342,12 @@ impl<'a> Shared<'a> {
     }
 
     pub(super) fn bring_up(&self, interface: u32, name: &[u8]) {
+        // Else the kernel delays each check of an address by up to a second (net/ipv6/addrconf.c, addrconf_dad_kick()).
+        if Feature::Dhcpv6.is_enabled() {
+            let mut path = Path::new();
+            let delay = path.fill(&[b"/proc/sys/net/ipv6/conf/", name, b"/router_solicitation_delay"]);
+            let _ = fd::open(delay, OFlags::WRONLY).and_then(|setting| fd::write(&setting, b"0"));
+        }
         if let Err(errno) = self.request(&rtnetlink::bring_up(interface)) {
             log_failure("bring up ", name, errno);
         }

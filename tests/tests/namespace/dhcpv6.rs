@@ -123,3 +123,15 @@ fn an_address_that_another_host_uses_is_declined() {
     kea.wait_for("DHCP6_DECLINE_LEASE");
     assert!(!addresses(&machine).contains("fd55::150"));
 }
+
+/// The kernel waits for up to a second before it asks whether an address is in use (net/ipv6/addrconf.c, addrconf_dad_kick()).
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn addresses_are_checked_without_a_delay() {
+    let script = "echo delay $(cat /proc/sys/net/ipv6/conf/eth0/router_solicitation_delay)";
+    let machine = Machine::new().program("/init", &init_named(Init::Fleet)).script(script);
+    let prepared = machine.command_line("whit.net=bg").prepare();
+    let lan = Lan::new();
+    lan.plug(&prepared, "eth0");
+    prepared.start().wait_for("delay 0\n");
+}

@@ -20,16 +20,24 @@ pub(crate) struct Client {
 
 /// The way to start a client.
 enum Start {
-    /// The init, as PID 1 of a machine.
-    Init,
+    /// An init, as PID 1 of a machine.
+    Init(PathBuf),
     /// A program instead of the init.
     Floor(PathBuf),
     /// A command in a Debian system.
     Peer { root: PathBuf, words: &'static [&'static str] },
 }
 
-/// Debian's package and the command of each peer.
-const PEERS: [(&str, &str, &[&str]); 5] = [
+/// A peer's name, Debian's package, and its command.
+type Peer = (&'static str, &'static str, &'static [&'static str]);
+
+/// The peers for IPv6 alone.
+const PEERS_IPV6: [Peer; 2] = [
+    ("dhcpcd -6", "dhcpcd-base", &["/sbin/dhcpcd", "-6", "-1", "-B", "-f", "/dhcpcd.conf", "eth0"]),
+    ("systemd-networkd", "systemd", &["/lib/systemd/systemd-networkd"]),
+];
+
+const PEERS: [Peer; 5] = [
     ("klibc's ipconfig", "klibc-utils", &["/usr/lib/klibc/bin/ipconfig", "-t", "60", "-c", "dhcp", "-d", "eth0"]),
     (
         "dhclient",
@@ -81,24 +89,47 @@ pub(crate) fn all(folder: &Path, part: Option<&str>) -> Result<Vec<Client>, Stri
             name: "whit",
             version: format!("{} bytes", bytes(&init)),
             command: "the whole init as PID 1: its mounts, its record and its other sockets are in the time".to_owned(),
-            start: Start::Init,
+            start: Start::Init(init),
         },
     ];
     let wanted: Vec<_> = PEERS.into_iter().filter(|(name, ..)| part.is_none_or(|part| name.contains(part))).collect();
-    if wanted.is_empty() {
-        return Ok(clients);
+    add_peers(&mut clients, &wanted, &folder.join("root"), system::IPV4)?;
+    Ok(clients)
+}
+
+/// Returns the init that has DHCPv6, and the peers that do without IPv4 and whose name contains `part`.
+pub(crate) fn all_ipv6(folder: &Path, part: Option<&str>) -> Result<Vec<Client>, String> {
+    let init = xtask::init::Init::Fleet.build()?;
+    let bytes = init.metadata().map_or(0, |metadata| metadata.len());
+    let mut clients = vec![Client {
+        name: "whit fleet",
+        version: format!("{bytes} bytes"),
+        command: "IPv6: the whole init as PID 1, with DHCPv6; it asks for an IPv4 address too".to_owned(),
+        start: Start::Init(init),
+    }];
+    let wanted: Vec<_> =
+        PEERS_IPV6.into_iter().filter(|(name, ..)| part.is_none_or(|part| name.contains(part))).collect();
+    add_peers(&mut clients, &wanted, &folder.join("root-ipv6"), system::IPV6)?;
+    Ok(clients)
+}
+
+/// Adds peers with their system, in a new folder.
+fn add_peers(clients: &mut Vec<Client>, peers: &[Peer], root: &Path, network: &'static str) -> Result<(), String> {
+    if peers.is_empty() {
+        return Ok(());
     }
-    let (root, versions) = system::make(folder, &PEERS.map(|(_, package, _)| package))?;
-    for (name, package, words) in wanted {
+    let packages: Vec<&str> = peers.iter().map(|(_, package, _)| *package).collect();
+    let versions = system::make(root, &packages, network)?;
+    for &(name, package, words) in peers {
         let version = versions.iter().find(|(found, _)| *found == package).map_or("", |(_, version)| version);
         clients.push(Client {
             name,
             version: format!("{package} {version}"),
-            command: words.join(" ") + &system::configuration(words),
-            start: Start::Peer { root: root.clone(), words },
+            command: words.join(" ") + &system::configuration(words, network),
+            start: Start::Peer { root: root.to_owned(), words },
         });
     }
-    Ok(clients)
+    Ok(())
 }
 
 fn build_floor() -> Result<PathBuf, String> {
@@ -120,14 +151,14 @@ impl Client {
     }
 
     pub(crate) fn is_ours(&self) -> bool {
-        matches!(self.start, Start::Init)
+        matches!(self.start, Start::Init(_))
     }
 
     /// Makes namespaces for the client, which waits in them for [`Waiting::start`].
     pub(crate) fn prepare(&self) -> Result<Waiting, String> {
         let machine = || Machine::new().directory("/rootfs/etc").script("exec sleep 1000");
         Ok(match &self.start {
-            Start::Init => Waiting::Machine(machine().prepare()),
+            Start::Init(program) => Waiting::Machine(machine().program("/init", program).prepare()),
             Start::Floor(program) => Waiting::Machine(Machine::new().program("/init", program).prepare()),
             Start::Peer { root, words } => Waiting::Peer(Launched::prepare(root, words)?),
         })

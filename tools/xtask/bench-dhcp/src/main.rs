@@ -36,7 +36,7 @@ struct Arguments {
     /// Runs of each client; half of them in scenarios where most clients take seconds
     #[arg(long, default_value = "20", value_parser = clap::value_parser!(u16).range(1..=1000))]
     runs: u16,
-    /// Only tables whose name contains TEXT: normal, dnsmasq, late, lost
+    /// Only tables whose name contains TEXT: normal, dnsmasq, late, lost, router, dhcpv6
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
     /// Only whit, the floor, and clients whose name contains TEXT
@@ -86,11 +86,18 @@ fn compare(arguments: &Arguments) -> Result<(), String> {
     let folder = workspace::target().join("bench-dhcp");
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let peers = if arguments.quick { Some("none of them") } else { arguments.peers.as_deref() };
-    let clients = clients::all(&folder, peers)?;
     let rounds = if arguments.quick { 3 } else { arguments.runs };
-    let mut text = report::header(&clients, rounds);
-    for scenario in &scenarios::ALL {
-        if arguments.only.as_ref().is_none_or(|part| scenario.name.contains(part.as_str())) {
+    let is_wanted =
+        |scenario: &&Scenario| arguments.only.as_ref().is_none_or(|part| scenario.name.contains(part.as_str()));
+    let (ipv6, ipv4): (Vec<&Scenario>, Vec<&Scenario>) =
+        scenarios::ALL.iter().filter(is_wanted).partition(|scenario| scenario.server.is_ipv6());
+    let mut text = report::header(rounds);
+    for (scenarios, clients) in [
+        (&ipv4, if ipv4.is_empty() { Vec::new() } else { clients::all(&folder, peers)? }),
+        (&ipv6, if ipv6.is_empty() { Vec::new() } else { clients::all_ipv6(&folder, peers)? }),
+    ] {
+        text += &report::clients(&clients);
+        for &scenario in scenarios {
             let rounds = rounds.div_ceil(scenario.divisor);
             eprintln!("{}: {} clients, {rounds} runs each", scenario.name, clients.len());
             text += &report::table(scenario, &take_turns(scenario, &clients, rounds));

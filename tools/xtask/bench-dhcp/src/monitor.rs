@@ -17,6 +17,10 @@ const RTM_NEWLINK: u16 = 16;
 const RTM_NEWADDR: u16 = 20;
 const IFF_RUNNING: u32 = 0x40;
 const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+const RTMGRP_IPV6_IFADDR: u32 = 0x100;
+/// The address is not known to be unique yet (include/uapi/linux/if_addr.h).
+const IFA_F_TENTATIVE: u8 = 0x40;
 /// struct nlmsghdr
 const HEADER: usize = 16;
 /// Limit for every wait: dhclient takes up to 7 s after a lost DISCOVER.
@@ -33,7 +37,7 @@ impl Monitor {
     pub(crate) fn open(process: u32, interface: &str) -> Result<Self, String> {
         let open = || -> rustix::io::Result<Self> {
             let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
-            bind(&socket, &SocketAddrNetlink::new(0, RTMGRP_LINK | RTMGRP_IPV4_IFADDR))?;
+            bind(&socket, &SocketAddrNetlink::new(0, RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR))?;
             let index = name_to_index(&socket, interface)?;
             Ok(Self { socket, index })
         };
@@ -57,11 +61,17 @@ impl Monitor {
         Ok(())
     }
 
-    /// Waits for an IPv4 address; returns the time of the kernel's message.
-    pub(crate) fn wait_for_address(&self) -> Result<Instant, String> {
+    /// Waits for an IPv4 address, or a global IPv6 address that can be used; returns the time of the kernel's message.
+    pub(crate) fn wait_for_address(&self, is_ipv6: bool) -> Result<Instant, String> {
         self.wait("address", |kind, payload| {
             // struct ifaddrmsg: family, prefix length, flags, scope, index
-            (kind == RTM_NEWADDR && payload.first() == Some(&AF_INET) && self.index == number(payload)?).then_some(())
+            let [family, _, flags, scope, ..] = *payload else { return None };
+            let is_wanted = if is_ipv6 {
+                family == AF_INET6 && scope == 0 && flags & IFA_F_TENTATIVE == 0
+            } else {
+                family == AF_INET
+            };
+            (kind == RTM_NEWADDR && is_wanted && self.index == number(payload)?).then_some(())
         })
     }
 

@@ -12,19 +12,24 @@ use crate::scenarios::Scenario;
 /// The runs of each client, or its error.
 pub(crate) type Results<'a> = Vec<(&'a Client, Result<Vec<Times>, String>)>;
 
-/// Returns the head: the command, the host and the clients.
-pub(crate) fn header(clients: &[Client], rounds: u16) -> String {
+/// Returns the head: the command and the host.
+pub(crate) fn header(rounds: u16) -> String {
     let host = Host::look();
     let command: Vec<String> = std::env::args().skip(1).collect();
-    let mut text = format!(
+    format!(
         "cargo bench-dhcp -- {}\n{} processors, {}; Linux {}; load {}\n{rounds} runs of each client, which take turns in new \
-         namespaces; times in ms, of the host's clock\n\n",
+         namespaces; times in ms, of the host's clock\n",
         command.join(" "),
         host.processors,
         host.processor,
         host.kernel,
         host.load,
-    );
+    )
+}
+
+/// Returns the clients, with their versions and commands.
+pub(crate) fn clients(clients: &[Client]) -> String {
+    let mut text = String::from("\n");
     for client in clients {
         let _ = writeln!(text, "{:<18}{}\n    {}", client.name, client.version, client.command); // writing to a string cannot fail
     }

@@ -1,16 +1,20 @@
 //! One run of one client: makes its network, starts it, and takes the times.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use whit_tests::namespace::Lan;
 use whit_tests::namespace::frames::{ACK, Answer, DISCOVER, Frames, OFFER, REQUEST};
 
 use crate::clients::Client;
 use crate::monitor::{LIMIT, Monitor};
-use crate::scenarios::{LATE, Scenario, Server};
+use crate::scenarios::{LATE, Scenario};
 
 /// The address that the scripted server leases.
 const ADDRESS: [u8; 4] = [10, 55, 0, 77];
+
+/// The time in which a router settles: dnsmasq sends its first advertisements, and the kernel handles changes of links once a second
+/// (net/core/link_watch.c). No event shows its end.
+const SETTLES: Duration = Duration::from_secs(3);
 
 /// Nanoseconds of a run.
 #[derive(Clone, Copy)]
@@ -35,13 +39,26 @@ pub(crate) fn run(scenario: &Scenario, client: &Client) -> Result<Times, String>
     lan.plug_into_network_of(waiting.process().cast_signed(), "eth0");
     let theirs = Monitor::open(waiting.process(), "eth0")?;
     let ours = Monitor::open(lan.process(), "lan0")?;
-    theirs.bring_up()?;
+    let is_ipv6 = scenario.server.is_ipv6();
+    if is_ipv6 {
+        // The kernel would ask for routers as soon as the link is up. The router's own addresses are there before it.
+        for address in ["fd55::1/64", "fe80::1/64"] {
+            lan.ip(&["address", "add", address, "dev", "lan0", "nodad"]);
+        }
+    } else {
+        theirs.bring_up()?;
+    }
     if !scenario.carrier_is_late {
         ours.bring_up()?;
+    }
+    if !scenario.carrier_is_late && !is_ipv6 {
         ours.wait_until_running()?;
         theirs.wait_until_running()?;
     }
-    let dnsmasq = (scenario.server == Server::Dnsmasq).then(|| lan.serve(&[]));
+    let dnsmasq = scenario.server.dnsmasq().map(|lines| lan.serve(lines));
+    if is_ipv6 {
+        std::thread::sleep(SETTLES);
+    }
     let frames = dnsmasq.is_none().then(|| lan.frames());
     std::thread::scope(|scope| {
         let server = frames.map(|frames| scope.spawn(|| serve(frames, scenario.lost)));
@@ -52,7 +69,7 @@ pub(crate) fn run(scenario: &Scenario, client: &Client) -> Result<Times, String>
             start = Instant::now();
             ours.bring_up()?;
         }
-        let address = match theirs.wait_for_address() {
+        let address = match theirs.wait_for_address(is_ipv6) {
             Ok(address) => address,
             Err(error) => return Err(format!("{error}; its output: {}", started.output().trim())),
         };

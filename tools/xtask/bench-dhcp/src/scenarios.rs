@@ -23,12 +23,33 @@ pub(crate) enum Server {
     Immediate,
     /// dnsmasq, which does not check first whether the address is in use (`no-ping`) and writes each lease to its file.
     Dnsmasq,
+    /// dnsmasq as a router whose advertisements have a prefix for autonomous addresses (RFC 4862).
+    Router,
+    /// dnsmasq as a router and a server of DHCPv6 (RFC 8415); its advertisements have the M flag.
+    Dhcpv6,
+}
+
+impl Server {
+    /// Returns the lines of dnsmasq's configuration; `None` for a server that is not dnsmasq.
+    pub(crate) fn dnsmasq(self) -> Option<&'static [&'static str]> {
+        match self {
+            Self::Immediate => None,
+            Self::Dnsmasq => Some(&[]),
+            Self::Router => Some(&["enable-ra", "dhcp-range=fd55::,ra-stateless"]),
+            Self::Dhcpv6 => Some(&["enable-ra", "dhcp-range=fd55::100,fd55::1ff,64,1h"]),
+        }
+    }
+
+    /// Returns whether there is IPv6 alone.
+    pub(crate) fn is_ipv6(self) -> bool {
+        matches!(self, Self::Router | Self::Dhcpv6)
+    }
 }
 
 /// The delay of a late carrier.
 pub(crate) const LATE: std::time::Duration = std::time::Duration::from_millis(100);
 
-pub(crate) const ALL: [Scenario; 4] = [
+pub(crate) const ALL: [Scenario; 6] = [
     Scenario {
         name: "normal",
         title: "from the start to the address: the link is up, and the server answers at once",
@@ -64,5 +85,23 @@ pub(crate) const ALL: [Scenario; 4] = [
         lost: 1,
         divisor: 2,
         goals: &[Goal::AtMostMs(300.0), Goal::AheadOfAll],
+    },
+    Scenario {
+        name: "router",
+        title: "IPv6 alone: from the start to an autonomous address that can be used: the link is down, the router is dnsmasq",
+        server: Server::Router,
+        carrier_is_late: false,
+        lost: 0,
+        divisor: 2,
+        goals: &[Goal::AheadOfAll],
+    },
+    Scenario {
+        name: "dhcpv6",
+        title: "IPv6 alone: from the start to a leased address that can be used: the link is down, router and server are dnsmasq",
+        server: Server::Dhcpv6,
+        carrier_is_late: false,
+        lost: 0,
+        divisor: 2,
+        goals: &[Goal::AheadOfAll],
     },
 ];
