@@ -141,7 +141,7 @@ impl<'a> Machine<'a> {
             clock: Clock::new(seed),
             root: None,
             terminal: Terminal::default(),
-            streams: Streams::default(),
+            streams: const { Streams::new() },
             workload: None,
             shell: None,
             ended: None,
