@@ -28,7 +28,7 @@ use crate::files;
 use crate::message::{error, info};
 use crate::sys::argument::Mac;
 use crate::sys::fd::{self, Fd};
-use crate::sys::memory::Static;
+use crate::sys::memory::{Room, Static};
 use crate::sys::packet;
 use crate::timeline::Timeline;
 
@@ -106,6 +106,8 @@ pub(crate) struct Network<'a> {
     /// DNS servers from router advertisements.
     name_servers: NameServers,
     interfaces: &'static mut Interfaces,
+    /// Room for the events of one read; `None` while they are handled.
+    room: Option<&'static mut Room<MAX_REPLY>>,
 }
 
 /// Room for the interfaces, apart from the network, which is moved: all of the room would be copied.
@@ -138,6 +140,7 @@ impl<'a> Network<'a> {
         };
         shared.request_links()?;
         static INTERFACES: Static<Interfaces> = Static::new(Interfaces::new());
+        static ROOM: Static<Room<MAX_REPLY>> = Static::room();
         Ok(Self {
             shared,
             seed,
@@ -154,6 +157,7 @@ impl<'a> Network<'a> {
             files_due_ms: NEVER,
             name_servers: NameServers::default(),
             interfaces: INTERFACES.take().ok_or(Errno::BUSY)?,
+            room: ROOM.take(),
         })
     }
 
@@ -349,9 +353,9 @@ impl<'a> Network<'a> {
     }
 
     fn read_events(&mut self, now_ms: u64, timeline: &mut Timeline) {
-        let mut buffer = files::buffer::<MAX_REPLY>();
+        let Some(room) = self.room.take() else { return };
         loop {
-            match fd::receive(&self.shared.events, &mut buffer) {
+            match fd::receive(&self.shared.events, room) {
                 Ok(bytes) => {
                     for message in rtnetlink::messages(bytes) {
                         match message {
@@ -399,9 +403,10 @@ impl<'a> Network<'a> {
                 }
                 // Events were lost: requests the present state.
                 Err(Errno::NOBUFS) => drop(self.shared.request_links()),
-                Err(_) => return,
+                Err(_) => break,
             }
         }
+        self.room = Some(room);
     }
 
     /// Removes an interface from those with a client.
