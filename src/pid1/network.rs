@@ -86,7 +86,9 @@ enum Workload {
 /// All interfaces, and their sockets. Small fields come first, as in the machine.
 #[repr(C)]
 pub(crate) struct Network<'a> {
-    shared: Shared<'a>,
+    interfaces: &'static mut Interfaces,
+    /// Room for the events of one read; `None` while they are handled.
+    room: Option<&'static mut Room<MAX_REPLY>>,
     seed: u32,
     /// The timing of the DHCP clients.
     timing: Timing,
@@ -102,11 +104,9 @@ pub(crate) struct Network<'a> {
     appeared_ms: u64,
     /// When the files may be written again; NEVER until they have been written once.
     files_due_ms: u64,
+    shared: Shared<'a>,
     /// DNS servers from router advertisements.
     name_servers: NameServers,
-    interfaces: &'static mut Interfaces,
-    /// Room for the events of one read; `None` while they are handled.
-    room: Option<&'static mut Room<MAX_REPLY>>,
 }
 
 /// Room for the interfaces, apart from the network, which is moved: all of the room would be copied.

@@ -54,13 +54,14 @@ pub(super) struct Interface {
     /// Another program has removed the address: it is not added again before a new lease or a new carrier.
     pub(super) removed: bool,
     pub(super) name: heapless::Vec<u8, IFNAMSIZ>,
+    pub(super) client: Client,
     /// The routes that were added.
     pub(super) routes: Routes,
-    pub(super) client: Client,
     pub(super) dhcpv6: Dhcpv6,
 }
 
-/// State that all interfaces share.
+/// State that all interfaces share. Small fields come first.
+#[repr(C)]
 pub(super) struct Shared<'a> {
     /// rtnetlink socket for events.
     pub(super) events: Fd,
