@@ -43,7 +43,7 @@
 //! use whit::dhcp::client::{Action, Client, Destination, FIRST_GAP_MS, State, Timing};
 //!
 //! let timing = Timing { ipv6_only: false, first_gap_ms: FIRST_GAP_MS, probe_ms: 0 };
-//! let mut client = Client::new([0x52, 0x54, 0, 0x12, 0x34, 0x56], 7, timing, 0);
+//! let mut client = Client::new(&[0x52, 0x54, 0, 0x12, 0x34, 0x56], 7, timing, 0);
 //! assert_eq!(client.timeout(0), Action::BringUp);
 //! assert_eq!(client.link(20, true), Action::Send);
 //! assert_eq!((client.state(), client.destination()), (State::Selecting, Destination::Broadcast));

@@ -140,11 +140,9 @@ pub struct Client {
 impl Client {
     /// Creates a client in [`State::WaitLink`], which requests [`Action::BringUp`] at `up_ms`. `random` seeds transaction
     /// identifiers and jitter, and should differ between machines and boots.
-    #[inline(never)]
-    pub fn new(chaddr: HardwareAddress, random: u32, timing: Timing, up_ms: u64) -> Self {
-        let [.., b2, b3, b4, b5] = chaddr;
-        // xorshift needs a nonzero state.
-        let random = (random ^ u32::from_le_bytes([b2, b3, b4, b5])).max(1);
+    #[inline(always)] // Built in place.
+    pub fn new(chaddr: &HardwareAddress, random: u32, timing: Timing, up_ms: u64) -> Self {
+        let own = chaddr.last_chunk().copied().map_or(0, u32::from_le_bytes);
         let query = Query {
             kind: Kind::Discover,
             xid: 0,
@@ -153,7 +151,7 @@ impl Client {
             requested: None,
             server: None,
             broadcast: false,
-            chaddr,
+            chaddr: *chaddr,
         };
         Self {
             query,
@@ -163,7 +161,7 @@ impl Client {
             is_ipv6_only: false,
             lease: Lease::default(),
             expiry_ms: NEVER,
-            random,
+            random: (random ^ own).max(1), // xorshift needs a nonzero state
             timing,
             began_ms: 0,
             sent: 0,

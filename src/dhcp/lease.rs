@@ -23,7 +23,7 @@ const INFINITE_S: u32 = u32::MAX;
 pub type Servers = heapless::Vec<Address, MAX_SERVERS>;
 
 /// An address and the options that a server sent with it. Small fields come first: the code that reaches them is shorter.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 #[repr(C)]
 pub struct Lease {
     /// The interface's address.
@@ -61,7 +61,28 @@ pub struct Times {
     pub expiry_s: u32,
 }
 
+impl Default for Lease {
+    fn default() -> Self {
+        Self::EMPTY
+    }
+}
+
 impl Lease {
+    /// A lease without an address or options. The compiler fills a constant with zeros; the default of each field would be an instruction.
+    pub const EMPTY: Self = Self {
+        address: Address::UNSPECIFIED,
+        server: Address::UNSPECIFIED,
+        times: None,
+        sum: 0,
+        mtu: None,
+        prefix_length: 0,
+        name_servers: Servers::new(),
+        time_servers: Servers::new(),
+        hostname: heapless::Vec::new(),
+        search: Search::new(),
+        routes: Routes::new(),
+    };
+
     /// Sets the address, prefix length, server and times from an OFFER or ACK that came from `source`. Returns `None` and changes
     /// nothing if no host can use the address, or if the lease time is 0.
     pub fn take_address(&mut self, message: &Message<'_>, source: Address) -> Option<()> {

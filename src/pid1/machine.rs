@@ -65,8 +65,6 @@ pub(crate) struct Machine<'a> {
     pub(crate) buttons: Buttons,
     /// The workload's terminal.
     pub(crate) terminal: Terminal,
-    /// The workload's standard streams, when a port of the host has them.
-    pub(crate) streams: Streams,
     /// The workload, while it runs.
     pub(crate) workload: Option<Pid>,
     /// The console's shell, while it runs.
@@ -91,6 +89,8 @@ pub(crate) struct Machine<'a> {
     /// Room for the image's record.
     pub(crate) image_room: &'static mut [MaybeUninit<u8>],
     pub(crate) network: Option<Network<'a>>,
+    /// The workload's standard streams, when a port of the host has them.
+    pub(crate) streams: Streams,
 }
 
 /// The longest wait when signals or device events cannot wake PID 1.
@@ -141,7 +141,7 @@ impl<'a> Machine<'a> {
             clock: Clock::new(seed),
             root: None,
             terminal: Terminal::default(),
-            streams: Streams::default(),
+            streams: const { Streams::new() },
             workload: None,
             shell: None,
             ended: None,

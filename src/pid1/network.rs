@@ -8,9 +8,8 @@ use linux_raw_sys::netlink::{
 use rustix::fs::OFlags;
 use whit::arp;
 use whit::dhcp::CLIENT_PORT;
-use whit::dhcp::client::{CLASSIC_GAP_MS, Client, FIRST_GAP_MS, State, Timing, seed_of};
+use whit::dhcp::client::{CLASSIC_GAP_MS, FIRST_GAP_MS, State, Timing, seed_of};
 use whit::dhcp::lease::Lease;
-use whit::dhcp::routes::Routes;
 use whit::dhcp::wire::Message;
 use whit::error::Errno;
 use whit::features::Feature;
@@ -28,7 +27,7 @@ use crate::files;
 use crate::message::{error, info};
 use crate::sys::argument::Mac;
 use crate::sys::fd::{self, Fd};
-use crate::sys::memory::Static;
+use crate::sys::memory::{Room, Static};
 use crate::sys::packet;
 use crate::timeline::Timeline;
 
@@ -37,7 +36,7 @@ mod dhcpv6;
 mod interface;
 mod lines;
 
-use dhcpv6::{Dhcpv6, Socket};
+use dhcpv6::Socket;
 use interface::{Interface, Shared};
 use lines::{Lines, read_lines, read_vlans};
 
@@ -87,7 +86,9 @@ enum Workload {
 /// All interfaces, and their sockets. Small fields come first, as in the machine.
 #[repr(C)]
 pub(crate) struct Network<'a> {
-    shared: Shared<'a>,
+    interfaces: &'static mut Interfaces,
+    /// Room for the events of one read; `None` while they are handled.
+    room: Option<&'static mut Room<MAX_REPLY>>,
     seed: u32,
     /// The timing of the DHCP clients.
     timing: Timing,
@@ -103,9 +104,9 @@ pub(crate) struct Network<'a> {
     appeared_ms: u64,
     /// When the files may be written again; NEVER until they have been written once.
     files_due_ms: u64,
+    shared: Shared<'a>,
     /// DNS servers from router advertisements.
     name_servers: NameServers,
-    interfaces: &'static mut Interfaces,
 }
 
 /// Room for the interfaces, apart from the network, which is moved: all of the room would be copied.
@@ -138,6 +139,7 @@ impl<'a> Network<'a> {
         };
         shared.request_links()?;
         static INTERFACES: Static<Interfaces> = Static::new(Interfaces::new());
+        static ROOM: Static<Room<MAX_REPLY>> = Static::room();
         Ok(Self {
             shared,
             seed,
@@ -154,6 +156,7 @@ impl<'a> Network<'a> {
             files_due_ms: NEVER,
             name_servers: NameServers::default(),
             interfaces: INTERFACES.take().ok_or(Errno::BUSY)?,
+            room: ROOM.take(),
         })
     }
 
@@ -349,9 +352,9 @@ impl<'a> Network<'a> {
     }
 
     fn read_events(&mut self, now_ms: u64, timeline: &mut Timeline) {
-        let mut buffer = files::buffer::<MAX_REPLY>();
+        let Some(room) = self.room.take() else { return };
         loop {
-            match fd::receive(&self.shared.events, &mut buffer) {
+            match fd::receive(&self.shared.events, room) {
                 Ok(bytes) => {
                     for message in rtnetlink::messages(bytes) {
                         match message {
@@ -399,9 +402,10 @@ impl<'a> Network<'a> {
                 }
                 // Events were lost: requests the present state.
                 Err(Errno::NOBUFS) => drop(self.shared.request_links()),
-                Err(_) => return,
+                Err(_) => break,
             }
         }
+        self.room = Some(room);
     }
 
     /// Removes an interface from those with a client.
@@ -440,32 +444,6 @@ impl<'a> Network<'a> {
             } else {
                 NEVER
             };
-            let mut interface = Interface {
-                index,
-                name: heapless::Vec::new(),
-                carrier: false,
-                client: Client::new(chaddr, seed_of(self.seed, index), self.timing, up_ms),
-                configured: None,
-                routes: Routes::new(),
-                metric: 0,
-                removed: false,
-                mtu: 0,
-                own_mtu: 0,
-                lease_mtu: 0,
-                asked_mtu: None,
-                ups: 0,
-                renewal: None,
-                dhcpv6: Dhcpv6::new(chaddr, seed_of(self.seed, index)),
-            };
-            if Feature::StaticIp.is_enabled() {
-                interface.asked_mtu = lease.mtu;
-                // An address that the kernel configured before it started the init is kept.
-                if method != Method::Dhcp
-                    || link.up() && interface::read_kernel_config(link.name(), &mut lease).is_some()
-                {
-                    interface.client.fix(lease);
-                }
-            }
             if Feature::Choice.is_enabled() && self.workload == Workload::None {
                 self.newest = self.newest.max(index);
             }
@@ -484,8 +462,18 @@ impl<'a> Network<'a> {
                 let idle = self.interfaces.iter().find(is_idle).map_or(0, |known| known.index);
                 self.remove(idle);
             }
-            if self.interfaces.push(interface).is_err() {
+            if self.interfaces.is_full() {
                 return error!("{}: over {} interfaces, ignored", name, MAX_INTERFACES);
+            }
+            let _ = self.interfaces.push(Interface::new(index, &chaddr, seed_of(self.seed, index), &self.timing, up_ms));
+            if Feature::StaticIp.is_enabled()
+                && let Some(interface) = self.interfaces.last_mut()
+            {
+                interface.asked_mtu = lease.mtu;
+                // An address that the kernel configured before it started the init is kept.
+                if method != Method::Dhcp || link.up() && interface::read_kernel_config(name.0, &mut lease).is_some() {
+                    interface.client.fix(lease);
+                }
             }
         }
         let Some(interface) = find(self.interfaces, index) else { return };
@@ -550,6 +538,6 @@ fn has_ipv6() -> bool {
     files::read(c"/proc/sys/net/ipv6/conf/all/disable_ipv6", &mut buffer).is_ok_and(|text| text == b"0\n")
 }
 
-fn find(interfaces: &mut [Interface], index: u32) -> Option<&mut Interface> {
+fn find(interfaces: &mut Interfaces, index: u32) -> Option<&mut Interface> {
     interfaces.iter_mut().find(|interface| interface.index == index)
 }

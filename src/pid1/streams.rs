@@ -29,7 +29,6 @@ const PORT_WAIT_S: u32 = 2;
 const FINISH_WAIT_S: u32 = 30;
 
 /// The streams of the workload and of the programs beside it, and the state of the port.
-#[derive(Default)]
 pub(crate) struct Streams {
     /// The header that is being received, and its bytes so far.
     header: [u8; HEADER_BYTES],
@@ -56,7 +55,6 @@ pub(crate) struct Streams {
 }
 
 /// The streams of one program.
-#[derive(Default)]
 struct Session {
     /// PID 1's side and the program's of input, output and error. Of a pty, the master side is PID 1's of the output, and is for input
     /// too; the slave side is the program's of the input, and is for output too. They stay open: a daemon keeps its terminal.
@@ -154,6 +152,19 @@ pub(crate) fn start_session(machine: &mut Machine<'_>) {
 }
 
 impl Session {
+    const fn new() -> Self {
+        Self {
+            sides: [const { [const { None }; 2] }; 3],
+            code: None,
+            size: None,
+            process: None,
+            is_requested: false,
+            is_announced: false,
+            is_error_next: false,
+            is_paused: false,
+        }
+    }
+
     /// Opens both sides, for the first program and for those that restart it. Returns whether they are open.
     #[inline(never)]
     fn open(&mut self, is_terminal: bool) -> bool {
@@ -234,6 +245,24 @@ impl Session {
 }
 
 impl Streams {
+    /// Streams that are not open. A constant is zeros to the compiler, where the default of each field would be an instruction.
+    pub(crate) const fn new() -> Self {
+        Self {
+            header: [0; _],
+            received: 0,
+            missing: 0,
+            receiving: 0,
+            sending: 0,
+            starting: 0,
+            signals: 0,
+            is_blocked: false,
+            is_active: false,
+            has_host: false,
+            is_acknowledged: false,
+            sessions: [const { Session::new() }; SESSIONS],
+        }
+    }
+
     /// Opens both sides of a session.
     pub(crate) fn open_session(&mut self, number: usize, is_terminal: bool) {
         let _ = self.sessions.get_mut(number).is_some_and(|session| session.open(is_terminal));

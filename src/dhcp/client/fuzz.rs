@@ -244,7 +244,7 @@ fn random_events_keep_the_client_consistent() {
             first_gap_ms: FIRST_GAP_MS,
             probe_ms: if number % 2 == 0 { 0 } else { 200 },
         };
-        let client = Client::new(CHADDR, u32::try_from(number).unwrap(), timing, NEVER);
+        let client = Client::new(&CHADDR, u32::try_from(number).unwrap(), timing, NEVER);
         let mut watched = Watched {
             client,
             server: number % (GOLDEN.len() / 2),

@@ -12,7 +12,7 @@ const OURS: [u8; 4] = [10, 0, 0, 50];
 const FAST: Timing = Timing { ipv6_only: false, first_gap_ms: FIRST_GAP_MS, probe_ms: 0 };
 
 fn client() -> Client {
-    Client::new(CHADDR, 0x5eed, FAST, NEVER)
+    Client::new(&CHADDR, 0x5eed, FAST, NEVER)
 }
 
 /// Delivers a server's message: a type, a server identifier, a mask, a lease of 1000 s.
@@ -55,14 +55,14 @@ fn bound(client: &mut Client, now_ms: u64) {
 
 #[test]
 fn an_interface_may_be_brought_up_later() {
-    let mut client = Client::new(CHADDR, 0x5eed, FAST, 500);
+    let mut client = Client::new(&CHADDR, 0x5eed, FAST, 500);
     assert_eq!(client.link(3, false), Action::Nothing);
     assert_eq!(fire(&mut client), (500, Action::BringUp));
     assert_eq!(client.deadline_ms(), NEVER, "once");
     sent(client.link(510, true), &client);
 
     // Another program brought it up before.
-    let mut client = Client::new(CHADDR, 0x5eed, FAST, 500);
+    let mut client = Client::new(&CHADDR, 0x5eed, FAST, 500);
     sent(client.link(100, true), &client);
     assert!(matches!(fire(&mut client), (300..400, Action::Send)));
 }
@@ -105,7 +105,7 @@ fn discovers_keep_their_xid_and_back_off() {
 fn jitter_differs_between_clients() {
     let deadlines: std::collections::BTreeSet<_> = (0..100u32)
         .map(|seed| {
-            let mut client = Client::new(CHADDR, seed << 8, FAST, NEVER);
+            let mut client = Client::new(&CHADDR, seed << 8, FAST, NEVER);
             client.link(0, true);
             client.deadline_ms()
         })
@@ -394,7 +394,7 @@ fn a_lease_holds_while_another_one_is_requested() {
 
 #[test]
 fn the_classic_timing_starts_at_four_seconds() {
-    let mut client = Client::new(CHADDR, 0x5eed, Timing { first_gap_ms: CLASSIC_GAP_MS, ..FAST }, NEVER);
+    let mut client = Client::new(&CHADDR, 0x5eed, Timing { first_gap_ms: CLASSIC_GAP_MS, ..FAST }, NEVER);
     sent(client.link(0, true), &client);
     let mut before_ms = 0;
     for gap_ms in [4000, 8000, 16_000, 32_000, 64_000, 64_000, 64_000, 64_000, 64_000, 64_000, 64_000] {
@@ -554,7 +554,7 @@ fn clients_of_one_machine_have_different_transactions() {
     // As the network does: the index of the interface is spread over 32 bits. The hardware addresses may be the same.
     let xids: std::collections::BTreeSet<u32> = (1..1000u32)
         .map(|index| {
-            let mut client = Client::new(CHADDR, seed_of(0x5eed, index), FAST, NEVER);
+            let mut client = Client::new(&CHADDR, seed_of(0x5eed, index), FAST, NEVER);
             sent(client.link(0, true), &client).0.xid
         })
         .collect();
@@ -574,7 +574,7 @@ fn a_network_for_ipv6_alone_is_left_for_a_time() {
     let receive = |client: &mut Client, now_ms, bytes: &[u8]| {
         client.receive(now_ms, &Message::parse(bytes).unwrap(), Address(SERVER))
     };
-    let new = || Client::new(CHADDR, 0x5eed, Timing { ipv6_only: true, ..FAST }, NEVER);
+    let new = || Client::new(&CHADDR, 0x5eed, Timing { ipv6_only: true, ..FAST }, NEVER);
     for (kind, wait_s, waited_ms) in [(OFFER, 1800, 1_800_000), (ACK, 0, 300_000), (ACK, u32::MAX, 4_294_967_295_000)] {
         let mut client = new();
         let (discover, _) = sent(client.link(0, true), &client);

@@ -5,7 +5,7 @@ use linux_raw_sys::net::{SO_BINDTOIFINDEX, SO_REUSEADDR, SOL_SOCKET};
 use rustix::fs::OFlags;
 use rustix::net::{AddressFamily, SocketType};
 use whit::arp;
-use whit::dhcp::client::{Action, Client, Destination, State};
+use whit::dhcp::client::{Action, Client, Destination, State, Timing};
 use whit::dhcp::lease::Lease;
 use whit::dhcp::routes::Routes;
 use whit::dhcp::wire::{Encoded, HardwareAddress, Kind, MAX_SENT};
@@ -55,13 +55,14 @@ pub(super) struct Interface {
     /// Another program has removed the address: it is not added again before a new lease or a new carrier.
     pub(super) removed: bool,
     pub(super) name: heapless::Vec<u8, IFNAMSIZ>,
+    pub(super) client: Client,
     /// The routes that were added.
     pub(super) routes: Routes,
-    pub(super) client: Client,
     pub(super) dhcpv6: Dhcpv6,
 }
 
-/// State that all interfaces share.
+/// State that all interfaces share. Small fields come first.
+#[repr(C)]
 pub(super) struct Shared<'a> {
     /// rtnetlink socket for events.
     pub(super) events: Fd,
@@ -86,6 +87,28 @@ pub(super) struct Shared<'a> {
 }
 
 impl Interface {
+    /// Creates an interface without a carrier. `seed` is that of its clients.
+    #[inline(always)] // Built in place.
+    pub(super) fn new(index: u32, chaddr: &HardwareAddress, seed: u32, timing: &Timing, up_ms: u64) -> Self {
+        Self {
+            index,
+            name: heapless::Vec::new(),
+            carrier: false,
+            client: Client::new(chaddr, seed, *timing, up_ms),
+            configured: None,
+            routes: Routes::new(),
+            metric: 0,
+            removed: false,
+            mtu: 0,
+            own_mtu: 0,
+            lease_mtu: 0,
+            asked_mtu: None,
+            ups: 0,
+            renewal: None,
+            dhcpv6: Dhcpv6::new(*chaddr, seed),
+        }
+    }
+
     /// Performs an action of the client.
     pub(super) fn perform(&mut self, action: Action, shared: &mut Shared<'_>) {
         let done = match action {

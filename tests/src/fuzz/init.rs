@@ -184,7 +184,7 @@ pub(super) fn dhcp_message(input: &[u8]) {
 /// that many bytes of message; its xid is replaced by the client's.
 pub(super) fn dhcp_client(input: &[u8]) {
     let timing = Timing { ipv6_only: true, first_gap_ms: 250, probe_ms: 0 };
-    let mut client = Client::new([2, 0, 0, 0, 0, 1], 1, timing, 0);
+    let mut client = Client::new(&[2, 0, 0, 0, 0, 1], 1, timing, 0);
     let (mut now_ms, mut rest) = (0u64, input);
     client.link(0, true);
     while let [wait, low, high, tail @ ..] = rest {

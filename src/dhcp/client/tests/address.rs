@@ -4,7 +4,7 @@ use super::*;
 
 /// A client that has an ACK and probes its address for 200 ms.
 fn probing() -> Client {
-    let mut client = Client::new(CHADDR, 0x5eed, Timing { probe_ms: 200, ..FAST }, NEVER);
+    let mut client = Client::new(&CHADDR, 0x5eed, Timing { probe_ms: 200, ..FAST }, NEVER);
     sent(client.link(0, true), &client);
     sent(deliver(&mut client, 1, OFFER, SERVER), &client);
     assert_eq!(deliver(&mut client, 2, ACK, SERVER), Action::Probe);
