@@ -1,6 +1,7 @@
 //! Log lines of the init: whole lines on the consoles, one write each, or in the kernel's log.
 
 use core::convert::Infallible;
+use core::ffi::CStr;
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use rustix::fs::OFlags;
@@ -9,9 +10,14 @@ use whit::contract::{PREFIX, join};
 use whit::error::Errno;
 use whit::features::Feature;
 use whit::text::{Text, split_once};
+use whit::time::after_s;
 
+use crate::end::End;
 use crate::files::{self, Path};
+use crate::machine::{Machine, now_ms};
 use crate::message::{error, part};
+use crate::supervise;
+use crate::sys::call::exists;
 use crate::sys::fd::{self, Fd, STDERR};
 use crate::sys::memory;
 
@@ -221,6 +227,23 @@ pub(crate) fn open(is_missing: bool) {
         Ok(console) => memory::set_console(console),
         Err(errno) => log_failure("console", b"", errno),
     }
+}
+
+/// Waits for a console whose driver was a module: `hvc0` appears some milliseconds after its driver is loaded, when the host has
+/// answered (drivers/char/virtio_console.c, handle_control_message()).
+pub(crate) fn wait(machine: &mut Machine<'_>) -> Result<(), End> {
+    const DRIVER: &CStr = c"/sys/bus/virtio/drivers/virtio_console";
+    const WAIT_S: u32 = 1;
+    let deadline_ms = after_s(now_ms(), WAIT_S);
+    while !fd::is_terminal(&STDERR) && exists(DRIVER) && now_ms() < deadline_ms {
+        if let Ok(console) = fd::open(c"/dev/console", OFlags::RDWR) {
+            use_terminal(&console);
+            open(false);
+        } else {
+            supervise::wait_or_end(machine, deadline_ms)?;
+        }
+    }
+    Ok(())
 }
 
 /// Opens the consoles other than /dev/console. Their drivers are loaded.

@@ -118,12 +118,15 @@ fn main(seed: u32) -> ! {
     machine.buttons.open();
     terminal::keep_shell(&mut machine);
 
-    let Err(end) = run(&mut machine);
+    let Err(end) = run(&mut machine, no_console);
     shutdown::end(&mut machine, end)
 }
 
 /// Boots, supervises, and returns how the machine ends.
-fn run(machine: &mut Machine<'_>) -> Result<Infallible, End> {
+fn run(machine: &mut Machine<'_>, no_console: bool) -> Result<Infallible, End> {
+    if Feature::Consoles.is_enabled() && no_console {
+        console::wait(machine)?;
+    }
     let code = match boot::prepare_root_and_network(machine)? {
         Outcome::Ready if machine.options.hand_over() => {
             streams::refuse(machine);

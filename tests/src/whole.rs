@@ -73,7 +73,9 @@ pub fn alone(kernel: &Kernel, disk: &Path) -> CommandLine {
     machine.disk(DiskInterface::Virtio, disk).snapshot()
 }
 
-fn initramfs(kernel: &Kernel, modules: &[&str], shell: Shell) -> PathBuf {
+/// Returns an initramfs with the init, and with these modules where the kernel has them as such.
+#[must_use]
+pub fn initramfs(kernel: &Kernel, modules: &[&str], shell: Shell) -> PathBuf {
     let name = format!("{}-{}-{shell:?}.cpio", kernel.release, modules.join("-"));
     once(&name, |path| {
         let recipe = Recipe {

@@ -1,14 +1,17 @@
 //! Machines with a second terminal: which consoles show the init's messages, and a shell beside the workload.
 
+use std::fs;
 use std::io::Write;
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use tempfile::TempDir;
 use whit_tests::Transcript;
 use whit_tests::debian::{cloud_kernels, kernel};
-use whit_tests::whole::{Copy, Guest, Shell, VIRTIO, alone, assert_clean, busybox_disk, init_messages, machine};
+use whit_tests::whole::{
+    Copy, Guest, Shell, VIRTIO, alone, assert_clean, busybox_disk, init_messages, initramfs, machine, unpacked,
+};
 use whit_tools::kernel::debian::Flavour;
-use whit_tools::vm::qemu::{CommandLine, DiskInterface, Nic};
+use whit_tools::vm::qemu::{Accelerator, CommandLine, DiskInterface, Nic};
 
 /// The other side of a machine's second terminal.
 struct Port {
@@ -54,6 +57,33 @@ fn the_inits_messages_reach_every_console_once() {
         guest.assert(!before.contains("whit: "), "the serial console shows it once");
         let shown = init_messages(screen, "");
         guest.assert(shown == ["root /dev/vda on /mnt", "exit 7", "power off"], &format!("the screen: {shown:?}"));
+    }
+}
+
+/// Of the driver and its bus one at least is a module of each kernel: the kernel starts the init without a console.
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn a_console_whose_driver_is_a_module_shows_everything() {
+    let folder = tempfile::tempdir().unwrap();
+    for kernel in cloud_kernels() {
+        let output = folder.path().join(&kernel.release);
+        let script = "entrypoint=/bin/sh -- -c \"echo from the workload; exit 7\"";
+        let command = CommandLine::new(unpacked(&kernel))
+            .initrd(initramfs(&kernel, &[&VIRTIO[..], &["virtio_console"]].concat(), Shell::No))
+            .accelerator(Accelerator::Tcg)
+            .nic(Nic::None)
+            .snapshot()
+            .disk(DiskInterface::Virtio, busybox_disk())
+            .option("-device", "virtio-serial-pci")
+            .option("-chardev", format!("file,id=hvc,path={}", output.display()))
+            .option("-device", "virtconsole,chardev=hvc")
+            .append(&format!(
+                "console=hvc0 loglevel=4 panic=-1 cryptomgr.notests no_timer_check root=/dev/vda whit.net=off {script}"
+            ));
+        Guest::start(&command).end();
+        let shown = fs::read_to_string(&output).unwrap();
+        let lines: Vec<&str> = shown.lines().map(str::trim_end).filter(|line| !line.starts_with('[')).collect();
+        assert_eq!(lines, ["whit: root /dev/vda on /mnt", "from the workload", "whit: exit 7", "whit: power off"]);
     }
 }
 
