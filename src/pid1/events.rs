@@ -12,8 +12,9 @@ use crate::streams;
 use crate::sys::fd::poll;
 use crate::sys::process::{kill, next_signal, restore_limit, wait4};
 
-/// Not a signal of the host: something else came that a caller of the event loop may wait for.
-pub(crate) const NEWS: u64 = 1;
+/// Not a signal of the host: something else came that a caller of the event loop may wait for. It has the bit of a signal that no
+/// program may send: the C library has it for its threads (nptl(7)).
+pub(crate) const NEWS: u64 = bit(32);
 
 /// The events that [`Machine::next_wakeup`] returns for.
 #[derive(Default)]
@@ -69,9 +70,14 @@ impl Wakeup {
     }
 }
 
-/// Returns the bit of a signal. Signals are numbered from 1 to 64: signal 64 has bit 0, which no other signal uses.
+/// Returns the bit of a signal. Signals are numbered from 1 to 64.
 pub(crate) const fn bit(signal: u8) -> u64 {
-    1u64.wrapping_shl(signal as u32)
+    1u64.wrapping_shl((signal as u32).wrapping_sub(1))
+}
+
+/// Returns the signal of the lowest bit.
+pub(crate) const fn lowest(signals: u64) -> u8 {
+    signals.trailing_zeros() as u8 + 1
 }
 
 impl Machine<'_> {

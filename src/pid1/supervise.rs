@@ -10,7 +10,7 @@ use whit::time::{NEVER, after_ms, after_s};
 
 use crate::console::log_failure;
 use crate::end::End;
-use crate::events::bit;
+use crate::events::{bit, lowest};
 use crate::machine::{Machine, now_ms, signal};
 use crate::message::{error, info};
 use crate::notify;
@@ -64,7 +64,7 @@ fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
         if let Some(child) = machine.workload {
             let mut signals = wakeup.for_workload(FORWARDED);
             while signals != 0 {
-                shutdown::signal_workload(child, signals.trailing_zeros() as u8);
+                shutdown::signal_workload(child, lowest(signals));
                 signals &= signals.wrapping_sub(1);
             }
         }

@@ -132,10 +132,12 @@ fn a_container_is_stopped_killed_and_removed() {
     engine.start(
         "other",
         &["--network", "none"],
-        "trap 'echo usr1; exit 3' USR1; echo ready; while :; do busybox sleep 0.1; done",
+        "trap 'echo usr1' USR1; trap 'echo last; exit 3' 64; echo ready; while :; do busybox sleep 0.1; done",
     );
     engine.well(&["kill", "-s", "USR1", "other"]);
+    engine.well(&["kill", "-s", "64", "other"]);
     assert_eq!(engine.well(&["wait", "other"]), "3");
+    assert_eq!(engine.well(&["logs", "other"]), "ready\nusr1\nlast");
     engine.start("forced", &["--network", "none"], "echo ready; busybox sleep 1000");
     engine.well(&["rm", "-f", "-t", "0", "forced"]);
     engine.assert_gone();
