@@ -8,6 +8,10 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(after_help = "Example: cargo run -p size-report -- --compare")]
 pub(crate) struct Arguments {
+    /// Build the four inits for another machine, as aarch64-unknown-linux-gnu, and compare their sizes with the limits of
+    /// size-report/budget-MACHINE.txt
+    #[arg(long, value_name = "TRIPLE", exclusive = true)]
+    pub(crate) target: Option<String>,
     /// Limits to use instead of size-report/budget.txt
     #[arg(long, value_name = "FILE")]
     pub(crate) budget: Option<PathBuf>,

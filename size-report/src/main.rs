@@ -23,6 +23,7 @@ mod sections;
 mod squarify;
 mod strings;
 mod svg;
+mod target;
 mod totals;
 mod treemap;
 mod v0;
@@ -64,10 +65,13 @@ fn run(arguments: &Arguments) -> Result<Vec<String>, String> {
         return search::run(filter.as_deref().unwrap_or_default(), &show).map(|()| Vec::new());
     }
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    if let Some(triple) = &arguments.target {
+        return target::run(package, triple, &show);
+    }
     let workspace = package.parent().unwrap_or(package);
     let budget_path = arguments.budget.clone().unwrap_or_else(|| package.join("budget.txt"));
     let mut budget =
-        Budget::parse(&read_text(&budget_path)?).map_err(|error| format!("{}:{error}", budget_path.display()))?;
+        Budget::parse(&read_text(&budget_path)?, budget::NAMES).map_err(|error| format!("{}:{error}", budget_path.display()))?;
     let committed = package.join("baseline.txt");
     let before = read_before(arguments, &committed)?;
 

@@ -122,6 +122,7 @@ fn largest(out: &mut String, pieces: &[Piece], top: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::budget::NAMES;
     use crate::image::tests::image;
     use crate::machinery;
     use crate::pieces::tests::piece;
@@ -145,7 +146,7 @@ mod tests {
         ];
         let traces = machinery::find(&pieces, []);
         let named = image(&[(".text", &[0; 535]), (".rodata", &[0; 12]), (".bss", &[0; 9])]);
-        let text = text(&Totals(sizes.into()), &Budget::parse(budget).unwrap(), &pieces, &named, &traces, 2);
+        let text = text(&Totals(sizes.into()), &Budget::parse(budget, NAMES).unwrap(), &pieces, &named, &traces, 2);
         let (head, rest) = text.split_once("\nsection ").unwrap();
         let (_, rest) = rest.split_once("\n\n").unwrap(); // the table of sections has its own test
         let expected = "\

@@ -132,6 +132,11 @@ const STEPS: &[Step] = &[
         .beside()
         .with_machines(),
     Step::new("the init's size", &["run", "-p", "size-report"]),
+    Step::new(
+        "the init's size on aarch64",
+        &["run", "-p", "size-report", "--", "--target", "aarch64-unknown-linux-gnu"],
+    )
+    .of_default(),
 ];
 
 #[cfg(test)]
@@ -154,7 +159,7 @@ mod tests {
         let titles = |tier| of(tier).iter().map(|step| step.title).collect::<Vec<_>>();
         let (quick, default) = (titles(Tier::Quick), titles(Tier::Default));
         assert!(quick.iter().all(|title| default.contains(title)));
-        assert_eq!(default.len(), quick.len() + 3);
+        assert_eq!(default.len(), quick.len() + 4);
         assert_eq!(default, titles(Tier::Long));
         assert!(!of(Tier::Quick)[0].is_beside);
     }
