@@ -1,5 +1,7 @@
 //! The workload's arguments and environment for execve(2), in bounded storage.
 
+use core::slice::from_ref;
+
 use crate::options::{Given, Source, Sources};
 use crate::text::{position, split, split_once, strip_prefix};
 
@@ -114,9 +116,9 @@ fn value_of<'a>(variable: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 pub fn arguments(sources: &Sources<'_>, argv: &mut Strings) -> Result<(), Full> {
     let mut weakest = Source::Docker;
     for part in [Part::Entrypoint, Part::Command] {
-        for &source in Source::STRONGEST_FIRST {
-            if push_all(sources, source, part, argv)? || source == weakest {
-                weakest = source;
+        for source in Source::STRONGEST_FIRST {
+            if push_all(sources, source, part, argv)? || *source == weakest {
+                weakest = *source;
                 break;
             }
         }
@@ -132,11 +134,11 @@ enum Part {
 }
 
 /// Appends the values of a part from a source. Returns whether the source has it.
-fn push_all(sources: &Sources<'_>, source: Source, part: Part, argv: &mut Strings) -> Result<bool, Full> {
+fn push_all(sources: &Sources<'_>, source: &'static Source, part: Part, argv: &mut Strings) -> Result<bool, Full> {
     let mut found = false;
     // On the command line an entrypoint is one word with its arguments. In a record each element has its line.
-    let is_one_text = source == Source::CommandLine && part == Part::Entrypoint;
-    for Given { name, text, .. } in sources.each(source) {
+    let is_one_text = *source == Source::CommandLine && part == Part::Entrypoint;
+    for Given { name, text, .. } in sources.each(from_ref(source)) {
         let names = match part {
             Part::Entrypoint => &b"entrypoint"[..],
             Part::Command => b"cmd arg",
@@ -168,11 +170,9 @@ pub fn variables(sources: &Sources<'_>, hostname: &[u8], terminal: bool, env: &m
     if terminal {
         env.set(b"TERM=xterm", b"")?;
     }
-    for &source in Source::STRONGEST_FIRST.iter().rev() {
-        for Given { name, text, .. } in sources.each(source) {
-            if name == b"env" {
-                env.set(text, b"")?;
-            }
+    for Given { name, text, .. } in sources.each(Source::WEAKEST_FIRST) {
+        if name == b"env" {
+            env.set(text, b"")?;
         }
     }
     Ok(())

@@ -48,6 +48,9 @@ impl Source {
     /// The sources. Each overrides those after it.
     pub const STRONGEST_FIRST: &[Self] =
         &[Self::Arguments, Self::CommandLine, Self::Initramfs, Self::Image, Self::Docker];
+    /// The sources. Each is overridden by those after it.
+    pub const WEAKEST_FIRST: &[Self] =
+        &[Self::Docker, Self::Image, Self::Initramfs, Self::CommandLine, Self::Arguments];
 
     /// Returns its name in a message. Arguments and docker's defaults have none: they cause no complaint.
     pub fn name(self) -> &'static [u8] {
@@ -74,6 +77,8 @@ pub struct Sources<'a> {
 /// An option in a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Given<'a> {
+    /// Its source.
+    pub source: Source,
     /// Its line, from 1; 1 on the command line.
     pub line: u32,
     /// Its name without `whit.`; empty for a malformed line.
@@ -87,65 +92,84 @@ const UNKNOWN: &[u8] = b"bond bridge team vlan";
 
 /// The iterator of [`Sources::each`].
 #[derive(Clone, Copy, Debug)]
-pub struct Each<'a> {
+pub struct Each<'s, 'a> {
+    sources: &'s Sources<'a>,
+    /// The sources that follow.
+    order: &'static [Source],
     source: Source,
+    /// The source has the form of the command line.
+    is_line: bool,
     lines: record::Lines<'a>,
 }
 
-impl<'a> Iterator for Each<'a> {
+impl<'a> Each<'_, 'a> {
+    /// Begins with the next source; `None` after the last.
+    fn advance(&mut self) -> Option<()> {
+        let (source, order) = self.order.split_first()?;
+        (self.source, self.order) = (*source, order);
+        let sources = self.sources;
+        let record = match source {
+            Source::Arguments => sources.arguments,
+            Source::CommandLine => sources.command_line,
+            Source::Initramfs => sources.initramfs,
+            Source::Image => sources.image,
+            Source::Docker => DOCKERS,
+        };
+        self.lines = record.lines();
+        let is_beside = *source == Source::Arguments && Feature::Exec.is_enabled() && sources.is_beside;
+        self.is_line = is_beside || *source == Source::CommandLine;
+        Some(())
+    }
+}
+
+impl<'a> Iterator for Each<'_, 'a> {
     type Item = Given<'a>;
 
     #[inline(never)]
     fn next(&mut self) -> Option<Given<'a>> {
-        if self.source == Source::Arguments {
-            return Some(Given { line: 1, name: b"cmd", text: self.lines.whole()? });
-        }
         loop {
-            let Line { number, key: name, value } = self.lines.next()?;
-            let mut given = Given { line: number, name, text: value };
-            if self.source == Source::CommandLine {
-                given.line = 1;
-                match strip_prefix(name, b"whit.") {
-                    Some(name) => given.name = name,
-                    None if position(KERNEL_NAMES, b' ', name).is_some() => {}
-                    None if Feature::StaticIp.is_enabled() && position(UNKNOWN, b' ', name).is_some() => {}
-                    None => continue, // an option of the kernel or of a module
+            let source = self.source;
+            if source == Source::Arguments && !self.is_line {
+                if let Some(text) = self.lines.whole() {
+                    return Some(Given { source, line: 1, name: b"cmd", text });
                 }
+            } else if let Some(Line { number, key: name, value }) = self.lines.next() {
+                let mut given = Given { source, line: number, name, text: value };
+                if self.is_line {
+                    given.line = 1;
+                    match strip_prefix(name, b"whit.") {
+                        Some(name) => given.name = name,
+                        None if position(KERNEL_NAMES, b' ', name).is_some() => {}
+                        None if Feature::StaticIp.is_enabled() && position(UNKNOWN, b' ', name).is_some() => {}
+                        None => continue, // an option of the kernel or of a module
+                    }
+                }
+                return Some(given);
             }
-            return Some(given);
+            self.advance()?;
         }
     }
 }
 
 impl<'a> Sources<'a> {
-    /// Returns the options of a source, in order.
-    pub fn each(&self, source: Source) -> Each<'a> {
-        let record = match source {
-            Source::Arguments => self.arguments,
-            Source::CommandLine => self.command_line,
-            Source::Initramfs => self.initramfs,
-            Source::Image => self.image,
-            Source::Docker => DOCKERS,
-        };
-        let is_beside = source == Source::Arguments && Feature::Exec.is_enabled() && self.is_beside;
-        Each { source: if is_beside { Source::CommandLine } else { source }, lines: record.lines() }
+    /// Returns the options of these sources, in order.
+    #[inline(never)]
+    pub fn each(&self, order: &'static [Source]) -> Each<'_, 'a> {
+        Each { sources: self, order, source: Source::Image, is_line: false, lines: Record::default().lines() }
     }
 
     /// Whether any source has one of these options. `names` is separated by spaces.
     pub fn any_has(&self, names: &[u8]) -> bool {
         let is_one = |name: &[u8]| split(names, b' ').any(|known| cmdline::same_name(known, name));
-        let has = |source: &Source| self.each(*source).any(|given| is_one(given.name));
-        Source::STRONGEST_FIRST.iter().any(has)
+        self.each(Source::STRONGEST_FIRST).any(|given| is_one(given.name))
     }
 
     /// Parses the options of all sources. Passes each refused option to `complain`.
     pub fn options(&self, complain: &mut dyn FnMut(Source, Complaint<'a>)) -> Options<'a> {
         let mut options = Options::default();
-        for &source in Source::STRONGEST_FIRST.iter().rev() {
-            for Given { line, name, text } in self.each(source) {
-                if let Err(problem) = options.set(name, text) {
-                    complain(source, Complaint { line, name, problem });
-                }
+        for Given { source, line, name, text } in self.each(Source::WEAKEST_FIRST) {
+            if let Err(problem) = options.set(name, text) {
+                complain(source, Complaint { line, name, problem });
             }
         }
         options

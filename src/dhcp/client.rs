@@ -298,7 +298,7 @@ impl Client {
         // RFC 6842 §3: a server returns the client identifier unchanged; older servers omit it.
         if message
             .option(code::CLIENT_IDENTIFIER)
-            .is_some_and(|identifier| identifier != wire::identifier(&self.query.chaddr))
+            .is_some_and(|identifier| !wire::is_identifier(identifier, &self.query.chaddr))
         {
             return Action::Nothing;
         }

@@ -24,8 +24,8 @@ pub type Routes = heapless::Vec<Route, MAX_ROUTES>;
 ///
 /// Classless routes replace the router option, even if they have no default route (RFC 3442). A malformed list counts as absent.
 pub fn read(message: &Message<'_>, value: &mut Value, routes: &mut Routes) {
-    for code in [code::CLASSLESS_ROUTES, code::CLASSLESS_ROUTES_MICROSOFT] {
-        message.whole(code, value);
+    for code in &[code::CLASSLESS_ROUTES, code::CLASSLESS_ROUTES_MICROSOFT] {
+        message.whole(*code, value);
         routes.clear();
         if classless(value, routes).is_some() && !routes.is_empty() {
             return;

@@ -153,8 +153,9 @@ impl Query {
         set(&mut head, OPTIONS_START - COOKIE.len(), COOKIE);
         // The message type is first: some servers expect it there.
         set(&mut head, OPTIONS_START, [code::MESSAGE_TYPE, 1, self.kind as u8]);
-        set(&mut head, OPTIONS_START + 3, [code::CLIENT_IDENTIFIER, IDENTIFIER as u8]);
-        set(&mut head, OPTIONS_START + 5, identifier(&self.chaddr));
+        // iPXE and udhcpc send the same identifier, so that a lease survives a network boot.
+        set(&mut head, OPTIONS_START + 3, [code::CLIENT_IDENTIFIER, IDENTIFIER as u8, HTYPE_ETHERNET]);
+        set(&mut head, OPTIONS_START + 6, self.chaddr);
         put(out, &head);
         put_address(out, code::REQUESTED_ADDRESS, self.requested);
         put_address(out, code::SERVER_IDENTIFIER, self.server);
@@ -195,11 +196,9 @@ fn put_address(out: &mut Encoded, code: u8, address: Option<Address>) {
 
 const IDENTIFIER: usize = 1 + size_of::<HardwareAddress>();
 
-/// Returns the client identifier (option 61): hardware type and address. iPXE and udhcpc send the same one, so that a lease
-/// survives a network boot.
-pub fn identifier(chaddr: &HardwareAddress) -> [u8; IDENTIFIER] {
-    let [c0, c1, c2, c3, c4, c5] = *chaddr;
-    [HTYPE_ETHERNET, c0, c1, c2, c3, c4, c5]
+/// Whether this is the client identifier (option 61) of a hardware address: hardware type and address.
+pub(super) fn is_identifier(identifier: &[u8], chaddr: &HardwareAddress) -> bool {
+    matches!(identifier, [HTYPE_ETHERNET, address @ ..] if address == chaddr)
 }
 
 /// Appends bytes. They fit, by the assertion above.

@@ -4,7 +4,7 @@ use rustix::net::{AddressFamily, SocketType};
 use whit::dhcp::lease::{Lease, Servers};
 use whit::error::Errno;
 use whit::ipv4;
-use whit::options::{Source, Sources};
+use whit::options::{Given, Source, Sources};
 use whit::sntp::{self, MESSAGE};
 use whit::text::{Text, number, split};
 use whit::time::{NEVER, after_ms};
@@ -48,11 +48,11 @@ impl Clock {
     /// starts in 1970, when no certificate is valid.
     pub(crate) fn advance(&mut self, sources: &Sources<'_>) {
         let mut newest_s = 0;
-        for source in Source::STRONGEST_FIRST {
-            for given in sources.each(*source).filter(|given| given.name == b"time") {
-                match number(given.text) {
+        for Given { name, text, .. } in sources.each(Source::STRONGEST_FIRST) {
+            if name == b"time" {
+                match number(text) {
                     Some(time_s) => newest_s = newest_s.max(time_s),
-                    None => error!("time={}: not seconds since 1970", Text(given.text)),
+                    None => error!("time={}: not seconds since 1970", Text(text)),
                 }
             }
         }
@@ -92,13 +92,10 @@ impl Clock {
             return;
         }
         let mut servers = Servers::new();
-        if wanted == b"dhcp" {
-            servers.clone_from(&lease.time_servers);
-        } else {
-            for server in split(wanted, b',').filter_map(ipv4::parse) {
-                let _ = servers.push(server);
-            }
+        for server in split(wanted, b',').filter_map(ipv4::parse) {
+            let _ = servers.push(server);
         }
+        let servers = if wanted == b"dhcp" { &lease.time_servers } else { &servers };
         let next = usize::from(self.queries).checked_rem(servers.len()).and_then(|next| servers.get(next));
         let (Some(server), ..MAX_QUERIES) = (next, self.queries) else {
             error!("ntp={}: no server answers", Text(wanted));

@@ -9,7 +9,7 @@ use whit::dhcp::names::{self, MAX_SEARCH, Search};
 use whit::features::Feature;
 use whit::ipv4::{self, Address};
 use whit::ipv6;
-use whit::options::{Options, Source, Sources, Value};
+use whit::options::{Given, Options, Source, Sources, Value};
 use whit::text::Text;
 
 use crate::console::{Line, number_line};
@@ -56,16 +56,19 @@ pub(crate) fn write(sources: &Sources<'_>, options: &Options<'_>, network: Optio
     let _ = Line.write_str(MARK);
     // docker replaces the image's own always, and the init as soon as there are servers.
     let mut room = MAX_NAME_SERVERS;
-    for source in Source::STRONGEST_FIRST {
-        for given in sources.each(*source).filter(|given| given.name == b"nameserver") {
-            let text = given.text;
-            let bare = text.strip_prefix(b"[").and_then(|text| text.strip_suffix(b"]"));
-            let text = if Feature::StaticIp.is_enabled() { bare.unwrap_or(text) } else { text };
-            if (ipv4::parse(text).is_some() || Feature::StaticIp.is_enabled() && ipv6::parse(text).is_some())
-                && has_room(&mut room)
-            {
-                part!("nameserver {}\n", Text(text));
-            }
+    for Given { name, mut text, .. } in sources.each(Source::STRONGEST_FIRST) {
+        if name != b"nameserver" {
+            continue;
+        }
+        if Feature::StaticIp.is_enabled()
+            && let [b'[', bare @ .., b']'] = text
+        {
+            text = bare;
+        }
+        if (ipv4::parse(text).is_some() || Feature::StaticIp.is_enabled() && ipv6::parse(text).is_some())
+            && has_room(&mut room)
+        {
+            part!("nameserver {}\n", Text(text));
         }
     }
     for server in lease.map_or(&[][..], |lease| &lease.name_servers).iter().take_while(|_| has_room(&mut room)) {

@@ -26,6 +26,7 @@ pub(crate) fn read<'a>(path: &CStr, buffer: &'a mut [MaybeUninit<u8>]) -> Result
 }
 
 /// Reads a whole file from its descriptor, as [`read`] does.
+#[inline(never)]
 pub(crate) fn read_open<'a>(file: &Fd, buffer: &'a mut [MaybeUninit<u8>]) -> Result<&'a mut [u8], Errno> {
     let size = buffer.len();
     // One read returns all of a regular file that fits (a signal cannot interrupt it: all are blocked).

@@ -7,7 +7,6 @@ use rustix::process::Pid;
 use whit::contract::{DRIVER_INDEX, EXIT, NOT_STARTED};
 use whit::features::Feature;
 use whit::options::{NO_SHELL, Options, Sources, Value};
-use whit::record::MAX_RECORD;
 use whit::time::NEVER;
 
 use crate::button::Buttons;
@@ -24,7 +23,6 @@ use crate::streams::Streams;
 use crate::sys;
 use crate::sys::call::exists;
 use crate::sys::fd::{self, Fd};
-use crate::sys::memory::{Room, Static};
 use crate::sys::process::signal_fd;
 use crate::timeline::Timeline;
 use crate::workload;
@@ -115,6 +113,7 @@ impl<'a> Machine<'a> {
     #[inline(always)] // Built in place: otherwise the struct and its parts would be copied.
     pub(crate) fn new(
         sources: Sources<'a>,
+        image_room: &'static mut [MaybeUninit<u8>],
         options: Options<'a>,
         network: Option<Network<'a>>,
         timeline: Timeline,
@@ -123,7 +122,6 @@ impl<'a> Machine<'a> {
         let signals = signal_fd();
         // Multicast group 1 has the kernel's events; group 2 has udev's.
         let uevents = fd::netlink_socket(NETLINK_KOBJECT_UEVENT, 1);
-        static IMAGE: Static<Room<MAX_RECORD>> = Static::room();
         let mut max_wait_ms = NEVER;
         if let Some(errno) = signals.as_ref().err().or(uevents.as_ref().err()) {
             log_failure("signals or device events", b"", *errno);
@@ -134,7 +132,7 @@ impl<'a> Machine<'a> {
             signals: signals.ok(),
             uevents: uevents.ok(),
             sources,
-            image_room: IMAGE.take_room(),
+            image_room,
             options,
             network,
             timeline,

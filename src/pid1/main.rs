@@ -93,11 +93,11 @@ fn main(seed: u32) -> ! {
     shutdown::reboot(RebootCommand::CadOff);
 
     filesystems::mount_table(&mounts::PROC);
-    let sources = sources::read();
+    let (sources, image_room) = sources::read();
     let options = sources.options(&mut sources::log_complaint);
     console::configure(options.has(Switch::Quiet), options.kernel_log());
     let network = Network::open(seed, &options, &sources);
-    let mut machine = Machine::new(sources, options, network, Timeline::new(init_ns), seed);
+    let mut machine = Machine::new(sources, image_room, options, network, Timeline::new(init_ns), seed);
     machine.handle_network();
 
     // A DHCP server on the same link answers within the time of one or two mounts.

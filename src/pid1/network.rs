@@ -342,11 +342,20 @@ impl<'a> Network<'a> {
     /// some 10 ms.
     #[inline(never)]
     fn close_idle(&mut self) {
-        let any = |wanted: fn(State) -> bool| self.interfaces.iter().any(|interface| wanted(interface.client.state()));
-        if Feature::Arp.is_enabled() && !any(|state| state == State::Probing) {
+        let (mut needs_arp, mut needs_packets) = (false, false);
+        for interface in &*self.interfaces {
+            match interface.client.state() {
+                State::Bound | State::Fixed | State::WaitLink => {}
+                state => {
+                    needs_packets = true;
+                    needs_arp |= state == State::Probing;
+                }
+            }
+        }
+        if Feature::Arp.is_enabled() && !needs_arp {
             self.shared.arp = None;
         }
-        if !any(|state| !matches!(state, State::Bound | State::Fixed | State::WaitLink)) {
+        if !needs_packets {
             (self.shared.packets, self.shared.filtered) = (None, false);
         }
     }

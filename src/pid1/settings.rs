@@ -14,20 +14,18 @@ use crate::sys::process;
 
 /// Applies all settings and limits, those of the weakest source first; an error is logged, and returned as the exit code.
 pub(crate) fn apply(sources: &Sources<'_>) -> Result<(), u8> {
-    for &source in Source::STRONGEST_FIRST.iter().rev() {
-        for Given { name, text, .. } in sources.each(source) {
-            let (step, done) = match position(b"sysctl rlimit", b' ', name) {
-                Some(0) => ("sysctl ", set_sysctl(text)),
-                Some(_) => ("rlimit ", set_limit(text)),
-                None => continue,
-            };
-            // A kernel may lack a setting of docker's, and a machine that is itself a container may not raise limits.
-            if source != Source::Docker
-                && let Err(errno) = done
-            {
-                log_failure(step, text, errno);
-                return Err(NOT_STARTED);
-            }
+    for Given { source, name, text, .. } in sources.each(Source::WEAKEST_FIRST) {
+        let (step, done) = match position(b"sysctl rlimit", b' ', name) {
+            Some(0) => ("sysctl ", set_sysctl(text)),
+            Some(_) => ("rlimit ", set_limit(text)),
+            None => continue,
+        };
+        // A kernel may lack a setting of docker's, and a machine that is itself a container may not raise limits.
+        if source != Source::Docker
+            && let Err(errno) = done
+        {
+            log_failure(step, text, errno);
+            return Err(NOT_STARTED);
         }
     }
     Ok(())

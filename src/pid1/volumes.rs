@@ -15,26 +15,25 @@ use crate::mounting::mount_when_there;
 /// Mounts all volumes, those of the weakest source first, and waits for their devices; returns whether the boot can go on. Failures
 /// are logged.
 pub(crate) fn mount_volumes(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Device) -> Result<bool, End> {
-    for &source in Source::STRONGEST_FIRST.iter().rev() {
-        for Given { name, text, .. } in machine.sources.each(source) {
-            let (step, is_tmpfs) = match position(b"mount tmpfs", b' ', name) {
-                Some(0) => ("mount=", false),
-                Some(_) => ("tmpfs=", true),
-                None => continue,
-            };
-            let (mut may_fail, mut errno) = (false, Errno::INVAL);
-            if let Some(volume) = parse(text, is_tmpfs) {
-                may_fail = position(volume.options, b',', b"nofail").is_some();
-                let deadline_ms = if may_fail { 0 } else { deadline_ms };
-                if mount_when_there(machine, deadline_ms, device, ROOT, &volume.spec(), &volume)? {
-                    continue;
-                }
-                errno = device.failure;
+    let sources = machine.sources;
+    for Given { name, text, .. } in sources.each(Source::WEAKEST_FIRST) {
+        let (step, is_tmpfs) = match position(b"mount tmpfs", b' ', name) {
+            Some(0) => ("mount=", false),
+            Some(_) => ("tmpfs=", true),
+            None => continue,
+        };
+        let (mut may_fail, mut errno) = (false, Errno::INVAL);
+        if let Some(volume) = parse(text, is_tmpfs) {
+            may_fail = position(volume.options, b',', b"nofail").is_some();
+            let deadline_ms = if may_fail { 0 } else { deadline_ms };
+            if mount_when_there(machine, deadline_ms, device, ROOT, &volume.spec(), &volume)? {
+                continue;
             }
-            log_failure(step, text, errno);
-            if !may_fail {
-                return Ok(false);
-            }
+            errno = device.failure;
+        }
+        log_failure(step, text, errno);
+        if !may_fail {
+            return Ok(false);
         }
     }
     Ok(true)

@@ -249,7 +249,8 @@ impl Interface {
             shared.add(&address.add_route(route, self.metric))?;
         }
         if Feature::Coexist.is_enabled() {
-            self.routes.clone_from(&lease.routes);
+            self.routes.clear();
+            let _ = self.routes.extend_from_slice(&lease.routes);
         }
         Ok(())
     }

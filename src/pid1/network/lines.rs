@@ -38,18 +38,20 @@ pub(super) type Lines<'a> = heapless::Vec<Given<'a>, MAX_LINES>;
 /// DHCP.
 pub(super) fn read_lines<'a>(sources: &Sources<'a>) -> Lines<'a> {
     let mut lines = Lines::new();
-    for source in Source::STRONGEST_FIRST {
-        for given in sources.each(*source).filter(|given| given.name == b"ip") {
-            let line = ip::parse(given.text);
-            if line.method == Method::Wrong {
-                error!("ip={}: {} is not understood, ignored", Text(given.text), Text(line.device));
-            }
-            let is_awaited = !line.device.is_empty() && !matches!(line.method, Method::Off | Method::Wrong);
-            let _ = lines.push(Given { text: given.text, interface: if is_awaited { AWAITED } else { NOT_AWAITED } });
+    let mut strongest = None;
+    for given in sources.each(Source::STRONGEST_FIRST) {
+        if given.name != b"ip" {
+            continue;
         }
-        if !lines.is_empty() {
+        if *strongest.get_or_insert(given.source) != given.source {
             break;
         }
+        let line = ip::parse(given.text);
+        if line.method == Method::Wrong {
+            error!("ip={}: {} is not understood, ignored", Text(given.text), Text(line.device));
+        }
+        let is_awaited = !line.device.is_empty() && !matches!(line.method, Method::Off | Method::Wrong);
+        let _ = lines.push(Given { text: given.text, interface: if is_awaited { AWAITED } else { NOT_AWAITED } });
     }
     lines
 }
@@ -57,12 +59,10 @@ pub(super) fn read_lines<'a>(sources: &Sources<'a>) -> Lines<'a> {
 /// Reads the `vlan=` of all sources. What is not understood is logged.
 pub(super) fn read_vlans<'a>(sources: &Sources<'a>) -> heapless::Vec<Vlan<'a>, MAX_VLANS> {
     let mut vlans = heapless::Vec::new();
-    for source in Source::STRONGEST_FIRST {
-        for given in sources.each(*source).filter(|given| given.name == b"vlan") {
-            match ip::parse_vlan(given.text) {
-                Some(vlan) => drop(vlans.push(vlan)),
-                None => error!("vlan={}: not understood, ignored; it is NAME:DEVICE", Text(given.text)),
-            }
+    for given in sources.each(Source::STRONGEST_FIRST).filter(|given| given.name == b"vlan") {
+        match ip::parse_vlan(given.text) {
+            Some(vlan) => drop(vlans.push(vlan)),
+            None => error!("vlan={}: not understood, ignored; it is NAME:DEVICE", Text(given.text)),
         }
     }
     vlans

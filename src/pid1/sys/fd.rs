@@ -148,14 +148,16 @@ pub(crate) fn read_link<'a>(path: &CStr, buffer: &'a mut [MaybeUninit<u8>]) -> R
     // SAFETY: the path lives over the call, and the buffer is writable.
     let length =
         result(unsafe { sc::syscall!(READLINKAT, AT_FDCWD, path.as_ptr(), buffer.as_mut_ptr(), buffer.len()) })?;
-    Ok(written(buffer, length))
+    // SAFETY: the call returns how many bytes it has written, which is not more than it was to write.
+    Ok(unsafe { written(buffer, length) })
 }
 
 /// `ssize_t getdents64(int fd, void *entries, size_t count)` — getdents64(2): reads the next entries, none at the end.
 pub(crate) fn entries<'a>(directory: &Fd, buffer: &'a mut [MaybeUninit<u8>]) -> Result<&'a mut [u8], Errno> {
     // SAFETY: the buffer is writable over the call.
     let length = result(unsafe { sc::syscall!(GETDENTS64, raw(directory), buffer.as_mut_ptr(), buffer.len()) })?;
-    Ok(written(buffer, length))
+    // SAFETY: the call returns how many bytes it has written, which is not more than it was to write.
+    Ok(unsafe { written(buffer, length) })
 }
 
 /// The file system that a file is in.
@@ -255,7 +257,8 @@ pub(crate) fn interface_value(name: &[u8], command: u32) -> Option<Address> {
 pub(crate) fn read<'a>(fd: &Fd, buffer: &'a mut [MaybeUninit<u8>]) -> Result<&'a mut [u8], Errno> {
     // SAFETY: the buffer is writable over the call.
     let length = result(unsafe { sc::syscall!(READ, raw(fd), buffer.as_mut_ptr(), buffer.len()) })?;
-    Ok(written(buffer, length))
+    // SAFETY: the call returns how many bytes it has written, which is not more than it was to write.
+    Ok(unsafe { written(buffer, length) })
 }
 
 /// `ssize_t read(int fd, void *buffer, size_t count)` — read(2). Returns the number of bytes.
@@ -302,7 +305,8 @@ pub(crate) fn receive<'a>(fd: &Fd, buffer: &'a mut [MaybeUninit<u8>]) -> Result<
     // SAFETY: the buffer is writable over the call; the sender is not requested.
     let received = unsafe { sc::syscall!(RECVFROM, raw(fd), buffer.as_mut_ptr(), buffer.len(), MSG_DONTWAIT, 0, 0) };
     let length = result(received)?;
-    Ok(written(buffer, length))
+    // SAFETY: the call returns how many bytes it has written, which is not more than it was to write.
+    Ok(unsafe { written(buffer, length) })
 }
 
 /// Returns whether a socket has a message: recv(2) of no bytes with MSG_PEEK. EAGAIN: it has none. The socket reports an error once.
@@ -485,8 +489,10 @@ pub(crate) fn add_entropy(seed: &[u8]) {
 }
 
 /// Returns the part of a buffer that the kernel wrote.
-pub(super) fn written(buffer: &mut [MaybeUninit<u8>], length: usize) -> &mut [u8] {
-    let length = length.min(buffer.len());
-    // SAFETY: the kernel has written that many bytes, from the first on.
+///
+/// # Safety
+/// The kernel has written that many bytes, from the first on.
+pub(super) unsafe fn written(buffer: &mut [MaybeUninit<u8>], length: usize) -> &mut [u8] {
+    // SAFETY: as above.
     unsafe { core::slice::from_raw_parts_mut(buffer.as_mut_ptr().cast(), length) }
 }

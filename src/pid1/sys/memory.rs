@@ -9,10 +9,11 @@ use core::sync::atomic::AtomicBool;
 use super::arch;
 use super::fd::Fd;
 
-/// A value that can be taken once.
+/// A value that can be taken once. The flag comes first: past a large value it would touch a page of its own.
+#[repr(C)]
 pub(crate) struct Static<T> {
-    value: UnsafeCell<T>,
     taken: AtomicBool,
+    value: UnsafeCell<T>,
 }
 
 // SAFETY: the value is reached through `take` alone, by one caller.
@@ -20,7 +21,7 @@ unsafe impl<T> Sync for Static<T> {}
 
 impl<T> Static<T> {
     pub(crate) const fn new(value: T) -> Self {
-        Self { value: UnsafeCell::new(value), taken: AtomicBool::new(false) }
+        Self { taken: AtomicBool::new(false), value: UnsafeCell::new(value) }
     }
 
     /// Returns the value; `None` for the second caller.

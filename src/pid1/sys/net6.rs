@@ -29,5 +29,7 @@ pub(crate) fn receive_from<'a>(socket: &Fd, buffer: &'a mut [MaybeUninit<u8>]) -
         sc::syscall!(RECVFROM, raw(socket), bytes, size, MSG_DONTWAIT, from.as_mut_ptr(), &raw mut length)
     };
     let [.., interface] = from;
-    Ok((written(buffer, result(received)?), interface))
+    let length = result(received)?;
+    // SAFETY: without MSG_TRUNC the call returns how many bytes it has written.
+    Ok((unsafe { written(buffer, length) }, interface))
 }

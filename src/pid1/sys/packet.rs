@@ -141,7 +141,8 @@ pub(crate) fn receive<'a>(socket: &Fd, buffer: &'a mut [MaybeUninit<u8>; MAX_PAC
             || ancillary.auxdata.tp_status & TP_STATUS_CSUMNOTREADY == 0;
         return Some(Received {
             interface: from.sll_ifindex as u32,
-            packet: written(buffer, length),
+            // SAFETY: the length of a packet that was not cut.
+            packet: unsafe { written(buffer, length) },
             udp_checksum: if computed { UdpChecksum::Verify } else { UdpChecksum::NotComputed },
         });
     }

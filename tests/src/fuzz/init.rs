@@ -33,8 +33,8 @@ fn use_sources(sources: &Sources<'_>) {
     for text in argv.iter().chain(env.iter()) {
         assert!(!text.contains(&0), "a string of execve(2) has a NUL in it");
     }
-    for source in Source::STRONGEST_FIRST {
-        for given in sources.each(*source) {
+    for order in [Source::STRONGEST_FIRST, Source::WEAKEST_FIRST] {
+        for given in sources.each(order) {
             let _ = volume::parse(given.text, given.name == b"tmpfs").map(|volume| volume.spec());
             let _ = rlimit::parse(given.text);
         }

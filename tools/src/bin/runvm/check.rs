@@ -80,7 +80,7 @@ pub(crate) fn check(append: &str, record: &[u8], files: &Files) -> Result<Durati
     });
     if let Some(complaint) = refused {
         let name = String::from_utf8_lossy(complaint.name);
-        let given = Source::STRONGEST_FIRST.iter().flat_map(|source| sources.each(*source));
+        let given = sources.each(Source::STRONGEST_FIRST);
         let text =
             given.filter(|given| given.name == complaint.name).map(|given| given.text).next().unwrap_or_default();
         return Err(format!("{name} \"{}\": not a value that the init understands", String::from_utf8_lossy(text)));
