@@ -44,7 +44,8 @@ impl Budget {
             let mut fields = fields.split_whitespace();
             let Some(name) = fields.next() else { continue };
             let (Some(limit), None) = (fields.next(), fields.next()) else { return Err(at(Cause::Shape)) };
-            let known = names.iter().find(|known| **known == name).ok_or_else(|| at(Cause::Name(name.into(), names)))?;
+            let known =
+                names.iter().find(|known| **known == name).ok_or_else(|| at(Cause::Name(name.into(), names)))?;
             if limits.iter().any(|(earlier, _)| earlier == known) {
                 return Err(at(Cause::Twice(name.into())));
             }

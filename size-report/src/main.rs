@@ -70,8 +70,8 @@ fn run(arguments: &Arguments) -> Result<Vec<String>, String> {
     }
     let workspace = package.parent().unwrap_or(package);
     let budget_path = arguments.budget.clone().unwrap_or_else(|| package.join("budget.txt"));
-    let mut budget =
-        Budget::parse(&read_text(&budget_path)?, budget::NAMES).map_err(|error| format!("{}:{error}", budget_path.display()))?;
+    let mut budget = Budget::parse(&read_text(&budget_path)?, budget::NAMES)
+        .map_err(|error| format!("{}:{error}", budget_path.display()))?;
     let committed = package.join("baseline.txt");
     let before = read_before(arguments, &committed)?;
 

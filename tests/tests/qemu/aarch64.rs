@@ -74,6 +74,25 @@ fn an_image_runs_as_on_x86_64() {
     assert_eq!((status, shown.as_str(), errors.as_str()), (Some(7), "aarch64\n3\n", "1 2\n"));
 }
 
+/// A kernel for pages of 16 KiB refuses programs whose segments are closer (fs/binfmt_elf.c).
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn an_image_runs_with_pages_of_16_kib() {
+    let mut fixture = Fixture::new();
+    let release = fixture.kernel.release.replace("-cloud-arm64", "-arm64-16k");
+    let package = store_for(ARM).package(&format!("linux-image-{release}-unsigned")).unwrap();
+    fixture.kernel.vmlinuz = package.join(format!("boot/vmlinuz-{release}"));
+    fixture.kernel.modules = package.join(format!("lib/modules/{release}"));
+    let script = "busybox grep -m 1 KernelPageSize /proc/self/smaps; busybox grep -c eth0 /proc/net/route;
+        busybox grep VmHWM /proc/1/status; exit 7";
+    let (status, shown, errors) = fixture.outcome(&[&TCG[..], &["--", "-c", script]].concat());
+    assert_eq!((status, errors.as_str()), (Some(7), ""), "{shown}");
+    let words: Vec<&str> = shown.split_whitespace().collect();
+    let ["KernelPageSize:", "16", "kB", "2", "VmHWM:", peak, "kB"] = words[..] else { panic!("{shown}") };
+    // Five pages of the file, four of variables, and the stack.
+    assert!(peak.parse::<u32>().unwrap() <= 192, "{shown}");
+}
+
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
 fn an_image_in_memory_shares_a_folder() {
