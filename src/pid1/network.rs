@@ -474,7 +474,8 @@ impl<'a> Network<'a> {
             if self.interfaces.is_full() {
                 return error!("{}: over {} interfaces, ignored", name, MAX_INTERFACES);
             }
-            let _ = self.interfaces.push(Interface::new(index, &chaddr, seed_of(self.seed, index), &self.timing, up_ms));
+            let _ =
+                self.interfaces.push(Interface::new(index, &chaddr, seed_of(self.seed, index), &self.timing, up_ms));
             if Feature::StaticIp.is_enabled()
                 && let Some(interface) = self.interfaces.last_mut()
             {

@@ -62,12 +62,24 @@ pub const FLAGS: &[Flag] = &[
         "llvm-args=-x86-br-merging-base-cost=-1",
         "two conditions are two branches: joined, both values would be computed into registers first",
     ),
-    flag("llvm-args=-inline-call-penalty=35", "the estimate of the inliner: a call with its moves of registers costs more"),
-    flag("llvm-args=-inline-instr-cost=6", "the estimate of the inliner: an instruction of the inlined function costs more"),
-    flag("llvm-args=-split-spill-mode=size", "registers are saved to the stack where that takes the fewest instructions"),
+    flag(
+        "llvm-args=-inline-call-penalty=35",
+        "the estimate of the inliner: a call with its moves of registers costs more",
+    ),
+    flag(
+        "llvm-args=-inline-instr-cost=6",
+        "the estimate of the inliner: an instruction of the inlined function costs more",
+    ),
+    flag(
+        "llvm-args=-split-spill-mode=size",
+        "registers are saved to the stack where that takes the fewest instructions",
+    ),
     flag("llvm-args=-switch-to-lookup=false", "comparisons instead of tables of values"),
     flag("llvm-args=-join-splitedges", "copies between registers are also removed on the edges between blocks"),
-    flag("llvm-args=-enable-shrink-wrap=false", "registers are saved once a function, not on each path that needs them"),
+    flag(
+        "llvm-args=-enable-shrink-wrap=false",
+        "registers are saved once a function, not on each path that needs them",
+    ),
 ];
 
 /// Returns the flags that the compiler accepts.
