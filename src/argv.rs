@@ -115,9 +115,9 @@ fn value_of<'a>(variable: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 /// [`Full`] if it does not fit.
 pub fn arguments(sources: &Sources<'_>, argv: &mut Strings) -> Result<(), Full> {
     let mut weakest = Source::Docker;
-    for part in [Part::Entrypoint, Part::Command] {
+    for part in &[Part::Entrypoint, Part::Command] {
         for source in Source::STRONGEST_FIRST {
-            if push_all(sources, source, part, argv)? || *source == weakest {
+            if push_all(sources, source, *part, argv)? || *source == weakest {
                 weakest = *source;
                 break;
             }

@@ -1,6 +1,6 @@
 //! IPv6 addresses, and the DNS servers of router advertisements (RFC 8106).
 
-use ufmt::{Formatter, uDisplay, uWrite, uwrite};
+use ufmt::{Formatter, uDisplay, uWrite};
 
 use crate::dhcp::lease::MAX_SERVERS;
 use crate::dhcp::names::{self, Search};
@@ -72,7 +72,15 @@ impl uDisplay for Address {
             if (1..=longest).contains(&end.wrapping_sub(place)) {
                 separator = "::";
             } else {
-                uwrite!(f, "{}{:x}", separator, u16::from_be_bytes(*group))?;
+                f.write_str(separator)?;
+                let value = u32::from(u16::from_be_bytes(*group));
+                let mut shift = 16;
+                while shift > 0 {
+                    shift -= 4;
+                    if value >> shift != 0 || shift == 0 {
+                        f.write_char(char::from_digit(value >> shift & 0xf, 16).unwrap_or_default())?;
+                    }
+                }
                 separator = ":";
             }
         }

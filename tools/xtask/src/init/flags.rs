@@ -23,7 +23,8 @@ const fn flag(argument: &'static str, reason: &'static str) -> Flag {
 
 /// The flags. bench/flags.txt has the bytes that each one saves.
 ///
-/// Not among them: `-enable-ipra`, which saves 888 bytes more and has open miscompilations (llvm/llvm-project issues 109739, 196865).
+/// Not among them: `-enable-ipra`, which saves 888 bytes more and has open miscompilations (llvm/llvm-project issues 109739, 196865),
+/// and `-attributor-enable=module`, which saves 665 and has one too (issue 181103).
 pub const FLAGS: &[Flag] = &[
     flag(
         "relocation-model=static",
@@ -57,6 +58,28 @@ pub const FLAGS: &[Flag] = &[
         "a load that one path into a loop has already done is not repeated",
     ),
     flag("llvm-args=-bonus-inst-threshold=0", "no instruction is copied into a predecessor to save a branch"),
+    flag(
+        "llvm-args=-x86-br-merging-base-cost=-1",
+        "two conditions are two branches: joined, both values would be computed into registers first",
+    ),
+    flag(
+        "llvm-args=-inline-call-penalty=35",
+        "the estimate of the inliner: a call with its moves of registers costs more",
+    ),
+    flag(
+        "llvm-args=-inline-instr-cost=6",
+        "the estimate of the inliner: an instruction of the inlined function costs more",
+    ),
+    flag(
+        "llvm-args=-split-spill-mode=size",
+        "registers are saved to the stack where that takes the fewest instructions",
+    ),
+    flag("llvm-args=-switch-to-lookup=false", "comparisons instead of tables of values"),
+    flag("llvm-args=-join-splitedges", "copies between registers are also removed on the edges between blocks"),
+    flag(
+        "llvm-args=-enable-shrink-wrap=false",
+        "registers are saved once a function, not on each path that needs them",
+    ),
 ];
 
 /// Returns the flags that the compiler accepts.
