@@ -19,5 +19,5 @@ pub use drivers::{BUTTON, Drivers, PORT};
 pub use exit_port::ExitPort;
 pub use kernel::{Kernel, check_line, kernel_line};
 pub use messages::{Lines, Message, cause, explain};
-pub use share::{Daemon, ShareKind, Volume};
+pub use share::{Daemon, Link, ShareKind, Volume};
 pub use timeline::Timeline;

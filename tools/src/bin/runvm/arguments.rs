@@ -102,8 +102,8 @@ pub(crate) struct Arguments {
     /// Forward a port of the host [ADDR: 127.0.0.1]; repeatable
     #[arg(short, long, value_name = "[ADDR:]HOST:GUEST[/udp]", help_heading = "Machine")]
     pub(crate) publish: Vec<Forward>,
-    /// Share a folder of the host; repeatable
-    #[arg(short, long, value_name = "DIR:/PATH[:ro]", help_heading = "Machine")]
+    /// Share a folder or a file of the host; repeatable
+    #[arg(short, long, value_name = "SOURCE:/PATH[:ro]", help_heading = "Machine")]
     pub(crate) volume: Vec<Volume>,
     /// The way to share folders [default: virtiofs if kernel and host support it, else 9p]
     #[arg(long, value_name = "KIND", help_heading = "Machine")]

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{XattrFlags, getxattr, setxattr};
+use whit::contract::{IMAGE_RECORD, path};
 use whit_tools::archive::segment;
 use whit_tools::cli::output::{self, Output};
 use whit_tools::cli::temporary::Temporary;
@@ -174,7 +175,8 @@ fn takes_streams(arguments: &Arguments) -> bool {
 fn image_files(arguments: &Arguments, disk: Option<&Path>) -> Files {
     let words = arguments.append.as_deref().unwrap_or_default();
     let is_other = ["root=", "whit.overlay"].iter().any(|word| words.contains(word));
-    let is_covered = arguments.volume.iter().any(|volume| ["/", "/etc", "/etc/"].contains(&volume.path.as_str()));
+    let covering = ["/", "/etc", "/etc/", "/etc/passwd", "/etc/group", path(IMAGE_RECORD)];
+    let is_covered = arguments.volume.iter().any(|volume| covering.contains(&volume.path.as_str()));
     match disk {
         Some(disk) if !is_other && !is_covered => Files::of_disk(disk),
         _ => Files::default(),
@@ -207,7 +209,8 @@ fn memory_mib(arguments: &Arguments, initramfs: &Path) -> Result<u32, String> {
 
 fn shares(arguments: &Arguments, kernel: &Kernel) -> Result<Vec<ShareKind>, String> {
     let kind = |read_only| arguments.share.map_or_else(|| ShareKind::choose(kernel, read_only), Ok);
-    arguments.volume.iter().map(|volume| kind(volume.read_only)).collect()
+    // A mount namespace makes a single file read-only.
+    arguments.volume.iter().map(|volume| kind(volume.read_only && !volume.is_file())).collect()
 }
 
 /// Returns the modules of the power button, which ctrl-c presses: ACPI's, or the key of a device tree.

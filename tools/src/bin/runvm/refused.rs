@@ -31,7 +31,7 @@ const LOG: &str = "the output goes to runvm's; systemd-run logs it to the journa
 const MEMORY: &str = "-m sets the machine's memory; it has no swap";
 const NETWORK: &str = "the machine has a network of its own; -p forwards ports, --append ip= sets the address";
 const DNS: &str = "--append nameserver=ADDRESS sets a DNS server; /etc/resolv.conf can also be in the image";
-const VOLUME: &str = "-v DIR:/PATH shares a folder of the host";
+const VOLUME: &str = "-v SOURCE:/PATH shares a folder or a file of the host";
 const WINDOWS: &str = "it is for Windows; --cpus and -m set processors and memory";
 
 /// Every option of `docker run` 28 that runvm does not have.
