@@ -8,12 +8,13 @@ mod exit_port;
 mod kernel;
 mod messages;
 pub(crate) mod namespace;
+pub mod pull;
 pub mod qemu;
 mod share;
 pub mod streams;
 mod timeline;
 
-pub use cache::{Cache, Key};
+pub use cache::{Cache, Key, content};
 pub use console::Clean;
 pub use drivers::{BUTTON, Drivers, PORT};
 pub use exit_port::ExitPort;

@@ -11,6 +11,7 @@ use whit_tools::disk::image::Platform;
 use whit_tools::initramfs::INIT_HELP;
 use whit_tools::kernel::image;
 use whit_tools::machine::Machine;
+use whit_tools::vm::pull::Policy;
 use whit_tools::vm::qemu::{Accelerator, Board, DiskInterface, Forward, Nic};
 use whit_tools::vm::{ShareKind, Volume};
 
@@ -37,7 +38,8 @@ const APPEND: &str = "Options for the kernel's command line, after \"console=tty
     disable_help_flag = true
 )]
 pub(crate) struct Arguments {
-    /// A `docker export` tar, or an image in layers: a `docker save` or OCI archive, whose configuration is then used
+    /// A `docker export` tar, a folder with a root, or an image in layers, whose configuration is then used: a `docker save` or OCI
+    /// archive, an OCI layout; - is standard input; or the name of an image, of podman, docker or a registry
     #[arg(required_unless_present = "initrd", conflicts_with = "initrd")]
     pub(crate) image: Option<PathBuf>,
     /// The workload's arguments, in place of the image's CMD
@@ -89,6 +91,9 @@ pub(crate) struct Arguments {
     /// The streams to connect, STDIN, STDOUT or STDERR [default: STDOUT and STDERR, with -i STDIN too]; repeatable
     #[arg(short, long, value_name = "STREAM", help_heading = "Workload")]
     pub(crate) attach: Vec<Stream>,
+    /// When a registry is asked for an image that is a name
+    #[arg(long, value_name = "WHEN", default_value = "missing", conflicts_with = "initrd", help_heading = "Workload")]
+    pub(crate) pull: Policy,
     /// The name of the machine, for `runvm exec NAME PROGRAM`
     #[arg(long, value_name = "NAME", conflicts_with = "print", help_heading = "Machine")]
     pub(crate) name: Option<String>,

@@ -18,10 +18,11 @@ use whit_tools::kernel::elf;
 use whit_tools::machine::Machine;
 use whit_tools::runrecord::RunRecord;
 use whit_tools::vm::qemu::{Board, DiskInterface};
-use whit_tools::vm::{Cache, Drivers, Kernel, Key, PORT, ShareKind};
+use whit_tools::vm::{Cache, Drivers, Kernel, Key, PORT, ShareKind, content};
 
 use crate::arguments::{Arguments, NicArgument};
 use crate::check::{self, Files};
+use crate::image::Image;
 use crate::record::record;
 
 /// The files and settings for QEMU.
@@ -64,6 +65,9 @@ pub(crate) fn artefacts(arguments: &Arguments, append: &str) -> Result<Artefacts
 fn given(arguments: &Arguments, append: &str, kernel: &Path, initrd: &Path) -> Result<Artefacts, String> {
     for file in [Some(kernel), Some(initrd), arguments.disk.as_deref()].into_iter().flatten() {
         check_readable(file)?;
+        if file.is_dir() {
+            return Err(describe(file, &"is a directory"));
+        }
     }
     let mut kernel = Kernel::given(kernel, None)?;
     check_kernel(arguments, &kernel)?;
@@ -102,8 +106,9 @@ fn given(arguments: &Arguments, append: &str, kernel: &Path, initrd: &Path) -> R
 }
 
 fn from_image(arguments: &Arguments, append: &str, image: &Path) -> Result<Artefacts, String> {
-    check_readable(image)?;
     let cache = Cache::open()?;
+    let image = Image::find(arguments, &cache, image)?;
+    let image = image.path.as_path();
     let kernel = match &arguments.kernel {
         Some(kernel) => Kernel::given(kernel, arguments.modules.as_deref())?,
         None => Kernel::find(&cache, arguments.architecture(), log)?,
@@ -297,11 +302,9 @@ fn warn_of_change(disk: &Path, image: &Path) {
     }
 }
 
-/// Returns the hash of a file, in hexadecimal digits.
+/// Returns the hash of an image, in hexadecimal digits.
 fn hash(path: &Path) -> io::Result<String> {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(File::open(path)?)?;
-    Ok(hasher.finalize().to_hex().to_string())
+    Ok(content(path)?.to_hex().to_string())
 }
 
 /// Returns the disk with the image's files, cached by their content.
@@ -379,13 +382,12 @@ fn check_disk(arguments: &Arguments, disk: &Path) -> Result<(), String> {
     }
 }
 
-fn check_readable(path: &Path) -> Result<(), String> {
-    let failure = |error: String| format!("{}: {error}", path.display());
-    let metadata = File::open(path).and_then(|file| file.metadata()).map_err(|error| failure(error.to_string()))?;
-    if metadata.is_dir() { Err(failure("is a directory".to_owned())) } else { Ok(()) }
+/// Refuses a file that cannot be read.
+pub(crate) fn check_readable(path: &Path) -> Result<(), String> {
+    File::open(path).map(drop).map_err(|error| describe(path, &error))
 }
 
 /// Logs a long step.
-fn log(line: &str) {
+pub(crate) fn log(line: &str) {
     eprintln!("runvm: {line}");
 }

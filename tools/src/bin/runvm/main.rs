@@ -6,6 +6,7 @@ mod artefacts;
 mod check;
 mod console;
 mod exec;
+mod image;
 mod record;
 mod refused;
 mod session;

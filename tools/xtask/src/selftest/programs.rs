@@ -40,6 +40,7 @@ const PROGRAMS: [Program; 34] = [
     Program { name: "rpmbuild", package: "rpm" },
     Program { name: "sfdisk", package: "fdisk" },
     Program { name: "skopeo", package: "skopeo" },
+    Program { name: "docker-registry", package: "docker-registry" },
     Program { name: "strace", package: "strace" },
     Program { name: "umoci", package: "umoci" },
     Program { name: "unshare", package: "util-linux" },
