@@ -5,6 +5,7 @@ mod boundary;
 mod clock;
 mod console;
 mod demo;
+mod described;
 mod documents;
 mod drivers;
 mod end;

@@ -181,9 +181,41 @@ pub(crate) struct Arguments {
     /// Print QEMU's command line to standard error
     #[arg(long, help_heading = "Boot")]
     pub(crate) debug: bool,
-    /// Make the files that the machine boots from, and print QEMU's command line instead of running it
-    #[arg(long, help_heading = "Boot")]
-    pub(crate) print: bool,
+    /// Make the files that the machine boots from, and print QEMU's command line instead of running it; with another engine, write
+    /// them and its description of the machine to --output
+    #[arg(
+        long,
+        value_name = "ENGINE",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "qemu",
+        help_heading = "Boot"
+    )]
+    pub(crate) print: Option<Printed>,
+    /// The new folder for the files of --print=ENGINE
+    #[arg(long, value_name = "DIR", requires = "print", help_heading = "Boot")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// The engine whose description of the machine is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Printed {
+    Qemu,
+    Libvirt,
+    Firecracker,
+    Kubevirt,
+}
+
+impl Printed {
+    /// Returns the name in the option.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Qemu => "qemu",
+            Self::Libvirt => "libvirt",
+            Self::Firecracker => "firecracker",
+            Self::Kubevirt => "kubevirt",
+        }
+    }
 }
 
 /// A standard stream of the workload.
@@ -292,6 +324,8 @@ impl Arguments {
         match (self.machine, self.disk_interface) {
             (Some(machine), _) => machine.into(),
             (None, _) if self.architecture() == Machine::Aarch64 => Board::Virt,
+            // Firecracker has no PCI bus, as the microvm.
+            (None, _) if self.print == Some(Printed::Firecracker) => Board::Microvm,
             (None, DiskArgument::Ide) => Board::Pc,
             (None, _) => Board::Q35,
         }

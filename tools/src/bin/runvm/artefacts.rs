@@ -52,7 +52,7 @@ pub(crate) fn artefacts(arguments: &Arguments, append: &str) -> Result<Artefacts
     for folder in &arguments.volume {
         folder.check()?;
     }
-    if let Some(disk) = arguments.disk.as_ref().filter(|_| !arguments.print) {
+    if let Some(disk) = arguments.disk.as_ref().filter(|_| arguments.print.is_none()) {
         check_disk(arguments, disk).map_err(|error| describe(disk, &error))?;
     }
     match (&arguments.initrd, &arguments.kernel, &arguments.image) {
@@ -173,7 +173,7 @@ fn check_machine(arguments: &Arguments, path: &Path, what: &str, found: Machine)
 
 /// Returns whether the options leave the workload's streams to this program. A command line that is printed has no ports.
 fn takes_streams(arguments: &Arguments) -> bool {
-    !arguments.print && !arguments.append.as_ref().is_some_and(|words| words.contains("whit.streams="))
+    arguments.print.is_none() && !arguments.append.as_ref().is_some_and(|words| words.contains("whit.streams="))
 }
 
 /// Reads the files of the root that the checks need, unless another root, an overlay or a shared folder provides them.

@@ -7,6 +7,7 @@ mod check;
 mod console;
 mod exec;
 mod image;
+mod print;
 mod record;
 mod refused;
 mod session;
@@ -27,7 +28,7 @@ use whit_tools::runtime::Named;
 use whit_tools::vm::qemu::{Board, CommandLine, DiskInterface, Forward, Nic, Protocol, Share};
 use whit_tools::vm::{Cache, Daemon, Link, ShareKind, Volume, check_line, kernel_line};
 
-use arguments::{Arguments, DiskArgument};
+use arguments::{Arguments, DiskArgument, Printed};
 use artefacts::{Artefacts, artefacts};
 use session::Session;
 
@@ -74,10 +75,15 @@ fn run(arguments: &Arguments) -> Result<u8, String> {
     }
     let append = kernel_words(arguments)?;
     check_board(arguments)?;
+    print::check(arguments)?;
     let artefacts = artefacts(arguments, &append)?;
     let Shares { shares, daemons, links: _links } = shares(arguments, &artefacts)?;
     let command = command_line(arguments, &artefacts, &append, shares);
-    if arguments.print {
+    if let Some(kind) = arguments.print.filter(|kind| *kind != Printed::Qemu) {
+        print::write(arguments, kind, &artefacts, &command, &append)?;
+        return Ok(0);
+    }
+    if arguments.print.is_some() {
         if !daemons.is_empty() {
             eprintln!("runvm: this command needs a running virtiofsd for each folder; --share 9p needs none");
         }
@@ -161,6 +167,13 @@ fn kernel_words(arguments: &Arguments) -> Result<String, String> {
     for (is_wanted, word) in [(arguments.read_only, " ro"), (arguments.timeline, " whit.timing")] {
         words.push_str(if is_wanted { word } else { "" });
     }
+    let chosen = arguments.append.as_deref().unwrap_or_default();
+    if arguments.print == Some(Printed::Firecracker) && arguments.board().machine() == Machine::X86_64 {
+        words.push_str(&format!(" {}", print::FIRECRACKER));
+        if !chosen.contains("whit.on_exit=") {
+            words.push_str(" whit.on_exit=reboot");
+        }
+    }
     if let Some(more) = &arguments.append {
         words.push(' ');
         words.push_str(more);
@@ -184,7 +197,7 @@ struct Shares {
 fn shares(arguments: &Arguments, artefacts: &Artefacts) -> Result<Shares, String> {
     let Shares { mut shares, mut daemons, mut links } = Shares::default();
     for (volume, kind) in arguments.volume.iter().zip(&artefacts.shares) {
-        if arguments.print && volume.is_file() {
+        if arguments.print.is_some() && volume.is_file() {
             let file = volume.folder.display();
             return Err(format!(
                 "-v {file}: a single file is shared only while runvm runs; with --print share its folder"
