@@ -56,6 +56,9 @@ pub const OVERLAY_DIRECTORIES: &[u8] = b"/run/whit/lower\0/run/whit/upper/upper\
 pub const OVERLAY_OPTIONS: &CStr =
     c"lowerdir=/run/whit/lower,upperdir=/run/whit/upper/upper,workdir=/run/whit/upper/work";
 
+/// The file of a share that has a single one, while PID 1 binds it to its path: `mount=` with the type `file`.
+pub const SHARED_FILE: &CStr = c"/mnt/file";
+
 /// The virtio port on which the host sends the size of its terminal: a `struct winsize` for each change.
 pub const WINDOW_PORT: &str = "org.whit.window";
 /// The virtio port on which the init sends the exit code of the workload, one line for each exit. Unlike on the console, no other

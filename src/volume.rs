@@ -55,6 +55,8 @@ pub fn parse(text: &[u8], is_tmpfs: bool) -> Option<Volume<'_>> {
     is_whole.then_some(Volume { source, path, fstype, options: fields.rest(), flags })
 }
 
+/// The type of a share whose one file, [`SHARED_FILE`](crate::contract::SHARED_FILE), is the volume: the path is that of a file.
+pub const FILE: &[u8] = b"file";
 /// The type of a tmpfs, which is also its source.
 pub const TMPFS: &[u8] = b"tmpfs";
 

@@ -211,7 +211,7 @@ pub const TABLE: &[Row] = &[
     whit("env", Kind::List, "=NAME=VALUE", Described("the image's ENV, docker's PATH"),
         "an environment variable; repeatable"),
     whit("mount", Kind::List, "=SOURCE:/PATH[:TYPE[:OPTION,…]]", Nothing,
-        "a volume, its source in a form of `root=`; with the option `nofail` the boot continues without it; repeatable").of(Feature::Volumes),
+        "a volume, its source in a form of `root=`; with the option `nofail` the boot continues without it; with the type `file` it is the file `file` of a share; repeatable").of(Feature::Volumes),
     whit("tmpfs", Kind::List, "=/PATH[:OPTION,…]", Nothing,
         "a tmpfs, as docker's `--tmpfs`; repeatable").of(Feature::Volumes),
     whit("rlimit", Kind::List, "=NAME=SOFT[:HARD]", Described("docker's"),

@@ -99,13 +99,13 @@ pub(crate) struct Root {
     pub(crate) read_only: bool,
 }
 
-/// Mounts a volume's device on the working directory, trying its file system types in turn; read-only if the device is
+/// Mounts a volume's device on `target`, trying its file system types in turn; read-only if the device is
 /// write-protected.
 ///
 /// # Errors
 /// ENOENT for a tag that the host does not have (yet), and the errors of mount(2).
 #[inline(never)]
-pub(crate) fn mount_device(device: &mut Device, volume: &Volume<'_>) -> Result<(), Errno> {
+pub(crate) fn mount_device(device: &mut Device, volume: &Volume<'_>, target: &CStr) -> Result<(), Errno> {
     let Volume { fstype, options, mut flags, .. } = *volume;
     let mut buffer = files::buffer::<4096>();
     let fstypes = device.fstypes(fstype);
@@ -140,7 +140,7 @@ pub(crate) fn mount_device(device: &mut Device, volume: &Volume<'_>) -> Result<(
         let mut name = Path::new();
         let fstype = name.set(fstype);
         for flags in [flags, flags | MS_RDONLY] {
-            match mount(device.path.text(), c".", fstype, flags, c_str(&data)) {
+            match mount(device.path.text(), target, fstype, flags, c_str(&data)) {
                 Ok(()) => {
                     device.read_only = flags & MS_RDONLY != 0;
                     return Ok(());

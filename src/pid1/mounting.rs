@@ -2,16 +2,20 @@
 
 use core::ffi::CStr;
 
+use linux_raw_sys::general::{MNT_DETACH, S_IFREG};
+use whit::contract::{ROOT, SHARED_FILE};
 use whit::error::Errno;
+use whit::features::Feature;
 use whit::root::RootSpec;
-use whit::volume::Volume;
+use whit::volume::{FILE, Volume};
 
 use crate::devices::Device;
 use crate::end::End;
 use crate::filesystems;
-use crate::inside;
+use crate::inside::{self, Walk};
 use crate::machine::{Machine, now_ms};
 use crate::supervise;
+use crate::sys::call::{mknod, mount_bind, unmount};
 
 /// Tries to mount a volume, with its parsed source, below `root`: at once, then each time that a device appears or changes, and at the
 /// deadline: then although its file system lacks a disk, which needs the option `degraded`. Returns whether it is mounted. If not, [`Device::failure`] is the reason: EINVAL for a source that is `None`, ENOENT
@@ -28,12 +32,27 @@ pub(crate) fn mount_when_there(
         device.failure = Errno::INVAL;
         return Ok(false);
     };
+    let is_file = volume.fstype == FILE;
     loop {
         device.is_late = now_ms() >= deadline_ms;
         let mut entered = Ok(());
         let mounted = device.find(source).and_then(|()| {
-            entered = inside::enter(root, volume.path);
-            entered.and_then(|()| filesystems::mount_device(device, volume))
+            if !Feature::Volumes.is_enabled() {
+                entered = inside::enter(root, volume.path);
+                return entered.and_then(|()| filesystems::mount_device(device, volume, c"."));
+            }
+            let mut walk = Walk::new(root, is_file);
+            entered = walk.to(volume.path);
+            entered?;
+            // A single file's share is mounted over the root, in which the working directory stays.
+            filesystems::mount_device(device, volume, if is_file { ROOT } else { c"." })?;
+            if is_file {
+                // EEXIST for a file of the image, which may be a device: it is not opened.
+                let _ = mknod(walk.name(), S_IFREG | 0o644, 0);
+                entered = mount_bind(SHARED_FILE, walk.name());
+                let _ = unmount(ROOT, MNT_DETACH);
+            }
+            entered
         });
         inside::leave();
         let Err(errno) = mounted else { return Ok(true) };

@@ -34,6 +34,7 @@ fn texts() -> Vec<(&'static str, String)> {
         path("RUN", contract::RUN),
         path("LEASE_FILE", contract::LEASE_FILE),
         path("TIMELINE_FILE", contract::TIMELINE_FILE),
+        path("SHARED_FILE", contract::SHARED_FILE),
         path("LOWER", contract::LOWER),
         path("UPPER", contract::UPPER),
         path("OVERLAY_OPTIONS", contract::OVERLAY_OPTIONS),

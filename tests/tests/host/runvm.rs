@@ -241,7 +241,7 @@ fn bad_arguments_are_refused_before_anything_runs() {
             "runvm: --append: the kernel's command line has 2110 bytes; the kernel accepts at most 2047",
         ),
         (&["--machine", "microvm", "--nic", "e1000"], "runvm: --machine microvm has only virtio devices"),
-        (&["-v", "text:/data"], "runvm: -v text: is not a folder"),
+        (&["-v", "text:/data/"], "runvm: -v text: is a file, but /data/ is a folder"),
         (&["-v", "absent:/data"], "runvm: -v absent: No such file"),
         (&["-v", "/data"], "not DIR:/PATH"),
         (&["--disk", "absent"], "runvm: absent: No such file"),

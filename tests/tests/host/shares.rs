@@ -186,3 +186,19 @@ fn cached_and_temporary_files_are_private_to_their_owner() {
     // The disk, the initramfs, and the outcome of the check of KVM where there is one.
     assert!(kept.len() >= 2 && kept.iter().all(|mode| *mode == 0o600), "{kept:?}");
 }
+
+#[test]
+fn a_file_is_shared_by_9p_as_a_folder_with_a_link() {
+    let directory = with_scripts(
+        "for word; do case $word in local,*) path=${word#*path=}; path=${path%%,*};; esac; done\n\
+         ls -A $path; cat $path/file; echo more >>$path/file; echo 'whit: exit 0'",
+        "",
+    );
+    fs::write(directory.path().join("app.conf"), "from the host\n").unwrap();
+    let (code, shown, errors) = run(&directory, &["--share", "9p", "-v", "app.conf:/etc/app.conf"]);
+    assert_eq!((code, errors.as_str()), (Some(0), ""));
+    assert!(shown.contains("file\nfrom the host\n"), "{shown}");
+    assert_eq!(fs::read_to_string(directory.path().join("app.conf")).unwrap(), "from the host\nmore\n");
+    let (code, _, errors) = run(&directory, &["--share", "9p", "-v", "app.conf:/etc/app.conf", "--print"]);
+    assert_eq!((code, errors.contains("with --print share its folder")), (Some(125), true), "{errors}");
+}

@@ -55,3 +55,17 @@ fn a_volume_that_cannot_be_mounted_ends_the_boot_without_nofail() {
     let finished = Machine::new().script("grep -c /scratch /proc/mounts").command_line(options).run();
     finished.powered_off_saying(&["whit: mount=/dev/nosuch:/data::ro,nofail: ENOENT", "1", "whit: exit 0"]);
 }
+
+/// A tmpfs stands in for the share of a host: it has no file.
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_share_without_its_file_is_refused_and_leaves_the_root_alone() {
+    let option = "whit.mount=tmpfs:/etc/new/app.conf:file:ro";
+    let finished = Machine::new().script("echo runs").command_line(option).run();
+    finished.powered_off_saying(&["whit: mount=tmpfs:/etc/new/app.conf:file:ro: ENOENT", "whit: exit 125"]);
+    let finished = Machine::new()
+        .script("ls -d /etc/new /file; grep -c ' /etc' /proc/mounts")
+        .command_line("whit.mount=tmpfs:/etc/new/app.conf:file:nofail")
+        .run();
+    finished.powered_off_saying(&["/etc/new", "0"]);
+}

@@ -50,6 +50,32 @@ fn root_in_the_machine_cannot_write_to_a_read_only_folder() {
 
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn a_file_is_a_volume() {
+    let (kernel, folder) = (kernel(Flavour::Cloud, None), folder());
+    let (write, fixed) = (folder.path().join("write"), folder.path().join("fixed"));
+    fs::write(&write, "from the host\n").unwrap();
+    fs::write(&fixed, "fixed\n").unwrap();
+    // /etc/passwd is the image's, /opt is not; the link leads out of the root only outside of the machine.
+    let script = "cat /etc/passwd /opt/new/one; echo more >>/opt/new/one; echo x >/etc/passwd; rm /etc/passwd; mv /opt/new/one /opt; \
+                  ls /opt/new; test -e /etc/hosts && mkdir /again && mount -t virtiofs share0 /again && touch /again/new; \
+                  ls -A /again; grep -c ' /mnt' /proc/mounts; exit 3";
+    let volumes = ["-v", "write:/opt/new/one", "-v", "fixed:/etc/passwd:ro"];
+    let (status, shown, errors) = run(&kernel, folder.path(), &volumes, script);
+    assert_eq!((status, shown.as_str()), (Some(3), "fixed\nfrom the host\none\nfile\n0\n"), "{errors}");
+    assert_eq!((errors.matches("Read-only file system").count(), errors.matches("busy").count()), (2, 2), "{errors}");
+    assert_eq!(fs::read_to_string(&write).unwrap(), "from the host\nmore\n");
+    assert_eq!(fs::read_to_string(&fixed).unwrap(), "fixed\n");
+    // docker: "not a directory: Are you trying to mount a directory onto a file".
+    let (status, _, errors) = run(&kernel, folder.path(), &["-v", "write:/etc"], "true");
+    assert_eq!(
+        (status, errors.contains("whit: mount=virtiofs:share0:/etc:file: ENOTDIR")),
+        (Some(125), true),
+        "{errors}"
+    );
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
 fn a_folder_with_a_comma_in_its_name_is_shared() {
     let (kernel, folder) = (kernel(Flavour::Cloud, None), folder());
     // If the comma started an option, the second half would share /etc.

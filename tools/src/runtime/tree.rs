@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2};
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind_recursive, mount_remount, unmount};
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind_recursive, unmount};
 use rustix::process::{chdir, pivot_root};
 
 use super::config::{Machine, Shared};
@@ -43,7 +43,7 @@ pub(super) fn assemble(machine: &Machine) -> Result<PathBuf, String> {
         let _ = find(&point, path, true);
     }
     if machine.read_only {
-        protect(&point).map_err(|error| describe(&machine.root, error))?;
+        namespace::protect(&point).map_err(|error| describe(&machine.root, error))?;
     }
     Ok(point)
 }
@@ -96,15 +96,9 @@ fn add(point: &Path, shared: &Shared) -> Result<(), String> {
     make().map_err(|error| error.to_string())
 }
 
-/// Makes a mount read-only; it keeps its other flags.
-fn protect(path: &Path) -> io::Result<()> {
-    let flags = MountFlags::BIND | MountFlags::RDONLY | namespace::kept_flags(path)?;
-    Ok(mount_remount(path, flags, "")?)
-}
-
 /// Makes a mount and all mounts below it read-only. `path` is a link of proc(5).
 fn protect_all(path: &Path) -> io::Result<()> {
-    namespace::mounts_below(&fs::read_link(path)?)?.iter().try_for_each(|mount| protect(mount))
+    namespace::mounts_below(&fs::read_link(path)?)?.iter().try_for_each(|mount| namespace::protect(mount))
 }
 
 /// Finds a path in the tree; a missing folder, and a missing file at its end, is created.

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use crate::cli::output::Output;
 
 /// A file that was not used for this long is removed.
-const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+pub(super) const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// The variable for another cache folder.
 const VARIABLE: &str = "WHIT_CACHE";
 
@@ -112,20 +112,56 @@ impl Key {
         self
     }
 
-    /// Adds the content of a file.
+    /// Adds the [`content`] of a file or a folder.
     ///
     /// # Errors
     /// Errors of reading.
     pub fn add_file(&mut self, path: &Path) -> io::Result<&mut Self> {
-        let mut content = blake3::Hasher::new();
-        content.update_reader(File::open(path)?)?;
-        self.0.update(content.finalize().as_bytes());
+        self.0.update(content(path)?.as_bytes());
         Ok(self)
     }
 
     fn name(&self) -> String {
         self.0.finalize().to_hex()[..32].to_owned()
     }
+}
+
+/// Returns a hash of a file's content; that of a folder is of the names and the metadata of its files, whose change time (ctime) no
+/// program sets.
+///
+/// # Errors
+/// Errors of reading.
+pub fn content(path: &Path) -> io::Result<blake3::Hash> {
+    let mut hasher = blake3::Hasher::new();
+    if path.is_dir() {
+        add_folder(&mut hasher, path)?;
+    } else {
+        hasher.update_reader(File::open(path)?)?;
+    }
+    Ok(hasher.finalize())
+}
+
+/// Adds the files of a folder, in the order of their names.
+fn add_folder(hasher: &mut blake3::Hasher, folder: &Path) -> io::Result<()> {
+    let mut entries = fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        let metadata = entry.metadata()?;
+        hasher.update(entry.file_name().as_encoded_bytes());
+        let numbers = [metadata.dev(), metadata.ino(), u64::from(metadata.mode()), metadata.len()];
+        for number in numbers {
+            hasher.update(&number.to_le_bytes());
+        }
+        let times = [metadata.ctime(), metadata.ctime_nsec(), metadata.mtime(), metadata.mtime_nsec()];
+        for time in times {
+            hasher.update(&time.to_le_bytes());
+        }
+        if metadata.is_dir() {
+            add_folder(hasher, &entry.path())?;
+        }
+        hasher.update(b"/");
+    }
+    Ok(())
 }
 
 /// Returns the folder of the user.
@@ -212,6 +248,14 @@ mod tests {
         let empty = of_file();
         fs::write(file.path(), "x").unwrap();
         assert_ne!(of_file(), empty);
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("inner")).unwrap();
+        fs::write(folder.path().join("inner/file"), "a").unwrap();
+        let of_folder = || key(&[]).add_file(folder.path()).unwrap().name();
+        let before = of_folder();
+        assert_eq!(of_folder(), before);
+        fs::write(folder.path().join("inner/file"), "longer").unwrap();
+        assert_ne!(of_folder(), before);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Mount namespaces (mount_namespaces(7)), and programs with a read-only folder: a read-only bind mount in the program's own namespace.
+//! Mount namespaces (mount_namespaces(7)), and programs with a read-only folder or a single file: bind mounts in the program's own
+//! namespace.
 //! No other process sees such a mount. It ends with the last process in the namespace.
 
 use std::ffi::OsString;
@@ -9,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use rustix::fs::{StatVfsMountFlags, statvfs};
-use rustix::mount::{MountFlags, MountPropagationFlags, mount_bind_recursive, mount_change, mount_remount};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount_bind, mount_bind_recursive, mount_change, mount_remount};
 use rustix::thread::UnshareFlags;
 
 /// Runs `start` in a thread whose mount namespace has `folder`, with all mounts below it, read-only at `point`. Processes
@@ -22,15 +23,47 @@ pub(crate) fn with_folder<T: Send>(
     point: &Path,
     start: impl FnOnce() -> io::Result<T> + Send,
 ) -> io::Result<T> {
-    let run = || {
-        enter()?;
+    in_own(|| {
         mount_bind_recursive(folder, point)?;
-        for mount in mounts_below(point)? {
-            mount_remount(&mount, MountFlags::BIND | MountFlags::RDONLY | kept_flags(&mount)?, "")?;
+        mounts_below(point)?.iter().try_for_each(|mount| protect(mount))?;
+        start()
+    })
+}
+
+/// Runs `start` in a thread whose mount namespace has `file` at `name` in the folder `point`, which is read-only; with `read_only` the file
+/// is, too.
+///
+/// # Errors
+/// Errors of the system calls, which need root, and of `start`.
+pub(crate) fn with_file<T: Send>(
+    file: &Path,
+    point: &Path,
+    name: &str,
+    read_only: bool,
+    start: impl FnOnce() -> io::Result<T> + Send,
+) -> io::Result<T> {
+    let target = point.join(name);
+    fs::File::create(&target)?;
+    in_own(|| {
+        mount_bind(point, point)?;
+        protect(point)?;
+        mount_bind(file, &target)?;
+        if read_only {
+            protect(&target)?;
         }
         start()
-    };
+    })
+}
+
+/// Runs a function in a thread with a mount namespace of its own.
+fn in_own<T: Send>(run: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    let run = || enter().and_then(|()| run());
     thread::scope(|scope| scope.spawn(run).join()).unwrap_or_else(|_| Err(io::Error::other("a thread failed")))
+}
+
+/// Makes a mount read-only; it keeps its other flags.
+pub(crate) fn protect(mount: &Path) -> io::Result<()> {
+    Ok(mount_remount(mount, MountFlags::BIND | MountFlags::RDONLY | kept_flags(mount)?, "")?)
 }
 
 /// Moves this thread to a new mount namespace with private propagation.
@@ -69,7 +102,7 @@ fn unescaped(path: &[u8]) -> OsString {
 }
 
 /// Returns the flags of a mount that a remount would clear.
-pub(crate) fn kept_flags(mount: &Path) -> io::Result<MountFlags> {
+fn kept_flags(mount: &Path) -> io::Result<MountFlags> {
     let has = statvfs(mount.as_os_str().as_bytes())?.f_flag;
     let flags = [
         (StatVfsMountFlags::NOSUID, MountFlags::NOSUID),

@@ -1,8 +1,10 @@
-//! Shared folders of the host: `-v DIR:/PATH`, by virtiofs or 9p.
+//! Shared folders and files of the host: `-v DIR:/PATH`, by virtiofs or 9p.
 //!
-//! 9p is a part of QEMU; virtiofs needs a daemon for each folder, and is faster. Debian's cloud kernels support only virtiofs.
+//! 9p is a part of QEMU; virtiofs needs a daemon for each folder, and is faster. Debian's cloud kernels support only virtiofs. A file is
+//! shared as a folder that has it alone.
 
 mod daemon;
+mod file;
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -10,11 +12,12 @@ use std::str::FromStr;
 use super::Kernel;
 
 pub use daemon::Daemon;
+pub use file::Link;
 
-/// A shared folder: `DIR:/PATH[:ro|:rw]`, as for `docker run -v`.
+/// A shared folder or file: `SOURCE:/PATH[:ro|:rw]`, as for `docker run -v`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Volume {
-    /// The folder of the host.
+    /// The folder of the host, or the file.
     pub folder: PathBuf,
     /// Its path in the machine.
     pub path: String,
@@ -42,18 +45,26 @@ impl FromStr for Volume {
 }
 
 impl Volume {
-    /// Checks that the folder exists.
+    /// Checks that the folder or the file exists.
     ///
     /// # Errors
     /// A message of one line.
     pub fn check(&self) -> Result<(), String> {
         let describe = |problem: String| format!("-v {}: {problem}", self.folder.display());
         let metadata = self.folder.metadata().map_err(|error| describe(error.to_string()))?;
-        if metadata.is_dir() {
+        if metadata.is_file() && self.path.ends_with('/') {
+            Err(describe(format!("is a file, but {} is a folder; end it with the file's name", self.path)))
+        } else if metadata.is_dir() || metadata.is_file() {
             Ok(())
         } else {
-            Err(describe("is not a folder; share the folder that contains it".into()))
+            Err(describe("is neither a folder nor a regular file".into()))
         }
+    }
+
+    /// Returns whether it is a single file.
+    #[must_use]
+    pub fn is_file(&self) -> bool {
+        self.folder.is_file()
     }
 }
 
@@ -133,13 +144,16 @@ mod tests {
     }
 
     #[test]
-    fn only_folders_are_shared() {
+    fn folders_and_regular_files_are_shared() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         std::fs::write(&file, "").unwrap();
-        let check = |path: &Path| Volume { folder: path.into(), path: "/".into(), read_only: false }.check();
-        assert_eq!(check(folder.path()), Ok(()));
-        assert!(check(&file).unwrap_err().ends_with("file: is not a folder; share the folder that contains it"));
-        assert!(check(&folder.path().join("absent")).unwrap_err().contains("No such file"));
+        let check = |path: &Path, end: &str| Volume { folder: path.into(), path: end.into(), read_only: false }.check();
+        assert_eq!(check(folder.path(), "/"), Ok(()));
+        assert_eq!(check(&file, "/etc/file"), Ok(()));
+        let error = check(&file, "/etc/").unwrap_err();
+        assert!(error.ends_with("file: is a file, but /etc/ is a folder; end it with the file's name"), "{error}");
+        assert!(check(&folder.path().join("absent"), "/a").unwrap_err().contains("No such file"));
+        assert!(check(Path::new("/dev/null"), "/a").unwrap_err().ends_with("is neither a folder nor a regular file"));
     }
 }

@@ -11,6 +11,7 @@ use whit_tools::disk::image::Platform;
 use whit_tools::initramfs::INIT_HELP;
 use whit_tools::kernel::image;
 use whit_tools::machine::Machine;
+use whit_tools::vm::pull::Policy;
 use whit_tools::vm::qemu::{Accelerator, Board, DiskInterface, Forward, Nic};
 use whit_tools::vm::{ShareKind, Volume};
 
@@ -37,7 +38,8 @@ const APPEND: &str = "Options for the kernel's command line, after \"console=tty
     disable_help_flag = true
 )]
 pub(crate) struct Arguments {
-    /// A `docker export` tar, or an image in layers: a `docker save` or OCI archive, whose configuration is then used
+    /// A `docker export` tar, a folder with a root, or an image in layers, whose configuration is then used: a `docker save` or OCI
+    /// archive, an OCI layout; - is standard input; or the name of an image, of podman, docker or a registry
     #[arg(required_unless_present = "initrd", conflicts_with = "initrd")]
     pub(crate) image: Option<PathBuf>,
     /// The workload's arguments, in place of the image's CMD
@@ -89,6 +91,9 @@ pub(crate) struct Arguments {
     /// The streams to connect, STDIN, STDOUT or STDERR [default: STDOUT and STDERR, with -i STDIN too]; repeatable
     #[arg(short, long, value_name = "STREAM", help_heading = "Workload")]
     pub(crate) attach: Vec<Stream>,
+    /// When a registry is asked for an image that is a name
+    #[arg(long, value_name = "WHEN", default_value = "missing", conflicts_with = "initrd", help_heading = "Workload")]
+    pub(crate) pull: Policy,
     /// The name of the machine, for `runvm exec NAME PROGRAM`
     #[arg(long, value_name = "NAME", conflicts_with = "print", help_heading = "Machine")]
     pub(crate) name: Option<String>,
@@ -102,8 +107,8 @@ pub(crate) struct Arguments {
     /// Forward a port of the host [ADDR: 127.0.0.1]; repeatable
     #[arg(short, long, value_name = "[ADDR:]HOST:GUEST[/udp]", help_heading = "Machine")]
     pub(crate) publish: Vec<Forward>,
-    /// Share a folder of the host; repeatable
-    #[arg(short, long, value_name = "DIR:/PATH[:ro]", help_heading = "Machine")]
+    /// Share a folder or a file of the host; repeatable
+    #[arg(short, long, value_name = "SOURCE:/PATH[:ro]", help_heading = "Machine")]
     pub(crate) volume: Vec<Volume>,
     /// The way to share folders [default: virtiofs if kernel and host support it, else 9p]
     #[arg(long, value_name = "KIND", help_heading = "Machine")]
@@ -176,9 +181,41 @@ pub(crate) struct Arguments {
     /// Print QEMU's command line to standard error
     #[arg(long, help_heading = "Boot")]
     pub(crate) debug: bool,
-    /// Make the files that the machine boots from, and print QEMU's command line instead of running it
-    #[arg(long, help_heading = "Boot")]
-    pub(crate) print: bool,
+    /// Make the files that the machine boots from, and print QEMU's command line instead of running it; with another engine, write
+    /// them and its description of the machine to --output
+    #[arg(
+        long,
+        value_name = "ENGINE",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "qemu",
+        help_heading = "Boot"
+    )]
+    pub(crate) print: Option<Printed>,
+    /// The new folder for the files of --print=ENGINE
+    #[arg(long, value_name = "DIR", requires = "print", help_heading = "Boot")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// The engine whose description of the machine is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Printed {
+    Qemu,
+    Libvirt,
+    Firecracker,
+    Kubevirt,
+}
+
+impl Printed {
+    /// Returns the name in the option.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Qemu => "qemu",
+            Self::Libvirt => "libvirt",
+            Self::Firecracker => "firecracker",
+            Self::Kubevirt => "kubevirt",
+        }
+    }
 }
 
 /// A standard stream of the workload.
@@ -287,6 +324,8 @@ impl Arguments {
         match (self.machine, self.disk_interface) {
             (Some(machine), _) => machine.into(),
             (None, _) if self.architecture() == Machine::Aarch64 => Board::Virt,
+            // Firecracker has no PCI bus, as the microvm.
+            (None, _) if self.print == Some(Printed::Firecracker) => Board::Microvm,
             (None, DiskArgument::Ide) => Board::Pc,
             (None, _) => Board::Q35,
         }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{XattrFlags, getxattr, setxattr};
+use whit::contract::{IMAGE_RECORD, path};
 use whit_tools::archive::segment;
 use whit_tools::cli::output::{self, Output};
 use whit_tools::cli::temporary::Temporary;
@@ -17,10 +18,11 @@ use whit_tools::kernel::elf;
 use whit_tools::machine::Machine;
 use whit_tools::runrecord::RunRecord;
 use whit_tools::vm::qemu::{Board, DiskInterface};
-use whit_tools::vm::{Cache, Drivers, Kernel, Key, PORT, ShareKind};
+use whit_tools::vm::{Cache, Drivers, Kernel, Key, PORT, ShareKind, content};
 
 use crate::arguments::{Arguments, NicArgument};
 use crate::check::{self, Files};
+use crate::image::Image;
 use crate::record::record;
 
 /// The files and settings for QEMU.
@@ -50,7 +52,7 @@ pub(crate) fn artefacts(arguments: &Arguments, append: &str) -> Result<Artefacts
     for folder in &arguments.volume {
         folder.check()?;
     }
-    if let Some(disk) = arguments.disk.as_ref().filter(|_| !arguments.print) {
+    if let Some(disk) = arguments.disk.as_ref().filter(|_| arguments.print.is_none()) {
         check_disk(arguments, disk).map_err(|error| describe(disk, &error))?;
     }
     match (&arguments.initrd, &arguments.kernel, &arguments.image) {
@@ -63,6 +65,9 @@ pub(crate) fn artefacts(arguments: &Arguments, append: &str) -> Result<Artefacts
 fn given(arguments: &Arguments, append: &str, kernel: &Path, initrd: &Path) -> Result<Artefacts, String> {
     for file in [Some(kernel), Some(initrd), arguments.disk.as_deref()].into_iter().flatten() {
         check_readable(file)?;
+        if file.is_dir() {
+            return Err(describe(file, &"is a directory"));
+        }
     }
     let mut kernel = Kernel::given(kernel, None)?;
     check_kernel(arguments, &kernel)?;
@@ -101,8 +106,9 @@ fn given(arguments: &Arguments, append: &str, kernel: &Path, initrd: &Path) -> R
 }
 
 fn from_image(arguments: &Arguments, append: &str, image: &Path) -> Result<Artefacts, String> {
-    check_readable(image)?;
     let cache = Cache::open()?;
+    let image = Image::find(arguments, &cache, image)?;
+    let image = image.path.as_path();
     let kernel = match &arguments.kernel {
         Some(kernel) => Kernel::given(kernel, arguments.modules.as_deref())?,
         None => Kernel::find(&cache, arguments.architecture(), log)?,
@@ -167,14 +173,15 @@ fn check_machine(arguments: &Arguments, path: &Path, what: &str, found: Machine)
 
 /// Returns whether the options leave the workload's streams to this program. A command line that is printed has no ports.
 fn takes_streams(arguments: &Arguments) -> bool {
-    !arguments.print && !arguments.append.as_ref().is_some_and(|words| words.contains("whit.streams="))
+    arguments.print.is_none() && !arguments.append.as_ref().is_some_and(|words| words.contains("whit.streams="))
 }
 
 /// Reads the files of the root that the checks need, unless another root, an overlay or a shared folder provides them.
 fn image_files(arguments: &Arguments, disk: Option<&Path>) -> Files {
     let words = arguments.append.as_deref().unwrap_or_default();
     let is_other = ["root=", "whit.overlay"].iter().any(|word| words.contains(word));
-    let is_covered = arguments.volume.iter().any(|volume| ["/", "/etc", "/etc/"].contains(&volume.path.as_str()));
+    let covering = ["/", "/etc", "/etc/", "/etc/passwd", "/etc/group", path(IMAGE_RECORD)];
+    let is_covered = arguments.volume.iter().any(|volume| covering.contains(&volume.path.as_str()));
     match disk {
         Some(disk) if !is_other && !is_covered => Files::of_disk(disk),
         _ => Files::default(),
@@ -207,7 +214,8 @@ fn memory_mib(arguments: &Arguments, initramfs: &Path) -> Result<u32, String> {
 
 fn shares(arguments: &Arguments, kernel: &Kernel) -> Result<Vec<ShareKind>, String> {
     let kind = |read_only| arguments.share.map_or_else(|| ShareKind::choose(kernel, read_only), Ok);
-    arguments.volume.iter().map(|volume| kind(volume.read_only)).collect()
+    // A mount namespace makes a single file read-only.
+    arguments.volume.iter().map(|volume| kind(volume.read_only && !volume.is_file())).collect()
 }
 
 /// Returns the modules of the power button, which ctrl-c presses: ACPI's, or the key of a device tree.
@@ -294,11 +302,9 @@ fn warn_of_change(disk: &Path, image: &Path) {
     }
 }
 
-/// Returns the hash of a file, in hexadecimal digits.
+/// Returns the hash of an image, in hexadecimal digits.
 fn hash(path: &Path) -> io::Result<String> {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(File::open(path)?)?;
-    Ok(hasher.finalize().to_hex().to_string())
+    Ok(content(path)?.to_hex().to_string())
 }
 
 /// Returns the disk with the image's files, cached by their content.
@@ -376,13 +382,12 @@ fn check_disk(arguments: &Arguments, disk: &Path) -> Result<(), String> {
     }
 }
 
-fn check_readable(path: &Path) -> Result<(), String> {
-    let failure = |error: String| format!("{}: {error}", path.display());
-    let metadata = File::open(path).and_then(|file| file.metadata()).map_err(|error| failure(error.to_string()))?;
-    if metadata.is_dir() { Err(failure("is a directory".to_owned())) } else { Ok(()) }
+/// Refuses a file that cannot be read.
+pub(crate) fn check_readable(path: &Path) -> Result<(), String> {
+    File::open(path).map(drop).map_err(|error| describe(path, &error))
 }
 
 /// Logs a long step.
-fn log(line: &str) {
+pub(crate) fn log(line: &str) {
     eprintln!("runvm: {line}");
 }

@@ -6,6 +6,8 @@ mod artefacts;
 mod check;
 mod console;
 mod exec;
+mod image;
+mod print;
 mod record;
 mod refused;
 mod session;
@@ -24,9 +26,9 @@ use whit_tools::cli::{documents, output, temporary};
 use whit_tools::machine::Machine;
 use whit_tools::runtime::Named;
 use whit_tools::vm::qemu::{Board, CommandLine, DiskInterface, Forward, Nic, Protocol, Share};
-use whit_tools::vm::{Daemon, ShareKind, check_line, kernel_line};
+use whit_tools::vm::{Cache, Daemon, Link, ShareKind, Volume, check_line, kernel_line};
 
-use arguments::{Arguments, DiskArgument};
+use arguments::{Arguments, DiskArgument, Printed};
 use artefacts::{Artefacts, artefacts};
 use session::Session;
 
@@ -66,12 +68,22 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<u8, String> {
     temporary::sweep(&std::env::temp_dir());
+    if arguments.volume.iter().any(Volume::is_file)
+        && let Ok(cache) = Cache::open()
+    {
+        temporary::sweep(&cache.folder(""));
+    }
     let append = kernel_words(arguments)?;
     check_board(arguments)?;
+    print::check(arguments)?;
     let artefacts = artefacts(arguments, &append)?;
-    let (shares, daemons) = shares(arguments, &artefacts)?;
+    let Shares { shares, daemons, links: _links } = shares(arguments, &artefacts)?;
     let command = command_line(arguments, &artefacts, &append, shares);
-    if arguments.print {
+    if let Some(kind) = arguments.print.filter(|kind| *kind != Printed::Qemu) {
+        print::write(arguments, kind, &artefacts, &command, &append)?;
+        return Ok(0);
+    }
+    if arguments.print.is_some() {
         if !daemons.is_empty() {
             eprintln!("runvm: this command needs a running virtiofsd for each folder; --share 9p needs none");
         }
@@ -155,6 +167,13 @@ fn kernel_words(arguments: &Arguments) -> Result<String, String> {
     for (is_wanted, word) in [(arguments.read_only, " ro"), (arguments.timeline, " whit.timing")] {
         words.push_str(if is_wanted { word } else { "" });
     }
+    let chosen = arguments.append.as_deref().unwrap_or_default();
+    if arguments.print == Some(Printed::Firecracker) && arguments.board().machine() == Machine::X86_64 {
+        words.push_str(&format!(" {}", print::FIRECRACKER));
+        if !chosen.contains("whit.on_exit=") {
+            words.push_str(" whit.on_exit=reboot");
+        }
+    }
     if let Some(more) = &arguments.append {
         words.push(' ');
         words.push_str(more);
@@ -163,12 +182,37 @@ fn kernel_words(arguments: &Arguments) -> Result<String, String> {
     Ok(words)
 }
 
-/// Returns the shares for QEMU, and the daemons that some of them need.
-fn shares(arguments: &Arguments, artefacts: &Artefacts) -> Result<(Vec<Share>, Vec<Daemon>), String> {
-    let (mut shares, mut daemons) = (Vec::new(), Vec::new());
+/// The shared folders and files.
+#[derive(Default)]
+struct Shares {
+    /// Those for QEMU's command line.
+    shares: Vec<Share>,
+    /// The daemons that some of them need.
+    daemons: Vec<Daemon>,
+    /// The folders of single files, for 9p.
+    links: Vec<Link>,
+}
+
+/// Prepares the shares.
+fn shares(arguments: &Arguments, artefacts: &Artefacts) -> Result<Shares, String> {
+    let Shares { mut shares, mut daemons, mut links } = Shares::default();
     for (volume, kind) in arguments.volume.iter().zip(&artefacts.shares) {
+        if arguments.print.is_some() && volume.is_file() {
+            let file = volume.folder.display();
+            return Err(format!(
+                "-v {file}: a single file is shared only while runvm runs; with --print share its folder"
+            ));
+        }
         shares.push(match kind {
-            ShareKind::Plan9 => Share::Plan9 { folder: volume.folder.clone(), read_only: volume.read_only },
+            ShareKind::Plan9 => {
+                let mut folder = volume.folder.clone();
+                if volume.is_file() {
+                    let link = Link::make(&folder)?;
+                    folder = link.folder();
+                    links.push(link);
+                }
+                Share::Plan9 { folder, read_only: volume.read_only }
+            }
             ShareKind::Virtiofs => {
                 let daemon = Daemon::listen(volume)?;
                 let share = daemon.share();
@@ -177,7 +221,7 @@ fn shares(arguments: &Arguments, artefacts: &Artefacts) -> Result<(Vec<Share>, V
             }
         });
     }
-    Ok((shares, daemons))
+    Ok(Shares { shares, daemons, links })
 }
 
 fn command_line(arguments: &Arguments, artefacts: &Artefacts, append: &str, shares: Vec<Share>) -> CommandLine {

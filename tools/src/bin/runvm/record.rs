@@ -10,6 +10,12 @@ use whit_tools::vm::qemu::share_tag;
 
 use crate::arguments::Arguments;
 
+/// The type of a share with a single file.
+const FILE: &str = match str::from_utf8(volume::FILE) {
+    Ok(text) => text,
+    Err(_) => "",
+};
+
 /// Returns the record for this run: `before`, that of the initramfs, overridden by the options.
 pub(crate) fn record(
     arguments: &Arguments,
@@ -61,8 +67,12 @@ fn overrides(arguments: &Arguments, shares: &[ShareKind]) -> Result<Overrides, S
         return Err(format!("--tmpfs {tmpfs}: not /PATH or /PATH:OPTIONS"));
     }
     let mount = |(number, (volume, kind)): (usize, (&whit_tools::vm::Volume, &ShareKind))| {
-        let access = if volume.read_only { "::ro" } else { "" };
-        format!("{}:{}:{}{access}", kind.name(), share_tag(number), volume.path)
+        let end = match (volume.is_file(), volume.read_only) {
+            (true, read_only) => format!(":{FILE}{}", if read_only { ":ro" } else { "" }),
+            (false, true) => "::ro".to_owned(),
+            (false, false) => String::new(),
+        };
+        format!("{}:{}:{}{end}", kind.name(), share_tag(number), volume.path)
     };
     Ok(Overrides {
         entrypoint: arguments.entrypoint.as_ref().map(|program| vec![program.clone()]),
@@ -180,6 +190,12 @@ mod tests {
              stopsignal QUIT\nhostname h\ngrace 3\n"
         );
         assert_eq!(lines(&[], &[], ""), "");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let volume = |end: &str| format!("{}:{end}", file.path().display());
+        assert_eq!(
+            lines(&["-v", &volume("/a"), "-v", &volume("/b:ro")], &[ShareKind::Plan9, ShareKind::Virtiofs], ""),
+            "mount 9p:share0:/a:file\nmount virtiofs:share1:/b:file:ro\n"
+        );
     }
 
     #[test]

@@ -22,7 +22,7 @@ const CAPABILITIES: &str = "--append whit.caps=default,NET_ADMIN,-MKNOD sets the
 const CONTAINER: &str = "a machine has a kernel of its own, and shares no namespaces or cgroups with the host";
 const CPU: &str =
     "--cpus sets the number of processors; systemd-run -p CPUWeight= or -p CPUQuota= limits runvm on the host";
-const DAEMON: &str = "there is no daemon and no registry; IMAGE is a file";
+const DAEMON: &str = "there is no daemon; podman, docker or skopeo fetch an image with their own settings";
 const DEVICE: &str = "a machine has QEMU's devices; --disk adds a disk and -v a folder of the host";
 const DEVICE_RATE: &str = "systemd-run -p IOWeight= or -p IOReadBandwidthMax= limits runvm on the host";
 const HEALTH: &str = "run the check from outside, through a port of -p";
@@ -31,7 +31,7 @@ const LOG: &str = "the output goes to runvm's; systemd-run logs it to the journa
 const MEMORY: &str = "-m sets the machine's memory; it has no swap";
 const NETWORK: &str = "the machine has a network of its own; -p forwards ports, --append ip= sets the address";
 const DNS: &str = "--append nameserver=ADDRESS sets a DNS server; /etc/resolv.conf can also be in the image";
-const VOLUME: &str = "-v DIR:/PATH shares a folder of the host";
+const VOLUME: &str = "-v SOURCE:/PATH shares a folder or a file of the host";
 const WINDOWS: &str = "it is for Windows; --cpus and -m set processors and memory";
 
 /// Every option of `docker run` 28 that runvm does not have.
@@ -108,7 +108,6 @@ pub(crate) const REFUSED: &[Refused] = &[
     named("pids-limit", "--ulimit nproc=N limits the processes of a user"),
     named("privileged", "a workload of root has every capability and device of its machine"),
     lettered("publish-all", 'P', "-p [ADDR:]HOST:GUEST forwards a port"),
-    named("pull", DAEMON),
     lettered("quiet", 'q', DAEMON),
     named("restart", "--append whit.on_exit=restart:N restarts the workload, a systemd unit with Restart= the machine"),
     named("runtime", "the runtime is QEMU"),

@@ -178,6 +178,10 @@ impl Options<'_> {
         self.has_initrd |= name == "initrd";
         if takes_value(argument) {
             let value = match (attached, values.split_first()) {
+                (None, _) if argument.is_require_equals_set() => {
+                    self.given.push(option);
+                    return Ok(true);
+                }
                 (Some(value), _) => value.to_owned(),
                 (None, Some((value, after))) => {
                     *values = after;
@@ -285,6 +289,8 @@ mod tests {
             ("-itx a", "-itx a"),
             ("i --env", "--env i"),
             ("--env", "--env"),
+            ("--print i", "--print i"),
+            ("--print=libvirt --output d i", "--print=libvirt --output=d i"),
         ] {
             assert_eq!(ordered_line(line).as_deref(), Ok(expected), "{line}");
         }

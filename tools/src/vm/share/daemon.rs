@@ -1,4 +1,4 @@
-//! Runs virtiofsd, one for each folder: the C program of QEMU up to 7.2, or the later one in Rust.
+//! Runs virtiofsd, one for each folder or file: the C program of QEMU up to 7.2, or the later one in Rust.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use rustix::io::{FdFlags, fcntl_setfd};
 
-use super::Volume;
+use super::{Link, Volume, file};
 use crate::cli::temporary::{self, Temporary};
 use crate::programs;
 use crate::vm::child::end_with_this_thread;
@@ -36,6 +36,8 @@ pub struct Daemon {
     listener: Option<OwnedFd>,
     directory: Temporary,
     folder: PathBuf,
+    /// The folder with the link, if a file is shared by another user than root.
+    link: Option<Link>,
     read_only: bool,
     has_attributes: bool,
 }
@@ -71,7 +73,8 @@ impl Daemon {
         let listener = UnixListener::bind(directory.socket("virtiofs")).map_err(describe)?;
         let folder = volume.folder.canonicalize().map_err(describe)?;
         let read_only = volume.read_only;
-        Ok(Self { running: None, listener: Some(listener.into()), directory, folder, read_only, has_attributes: false })
+        let listener = Some(listener.into());
+        Ok(Self { running: None, listener, directory, folder, link: None, read_only, has_attributes: false })
     }
 
     /// Shares extended attributes too: those of a root are its programs' capabilities.
@@ -105,8 +108,15 @@ impl Daemon {
             }
             command
         };
-        let child = if self.read_only && !abilities.readonly {
-            let point = self.directory.path().join("folder");
+        let point = self.directory.path().join("folder");
+        let child = if self.folder.is_file() && rustix::process::geteuid().is_root() {
+            fs::create_dir(&point)
+                .and_then(|()| {
+                    let start = || command(&point).spawn();
+                    namespace::with_file(&self.folder, &point, file::name(), self.read_only, start)
+                })
+                .map_err(|error| format!("-v {}: {error}", self.folder.display()))?
+        } else if self.read_only && !abilities.readonly {
             let mounted = fs::create_dir(&point)
                 .and_then(|()| namespace::with_folder(&self.folder, &point, || command(&point).spawn()));
             mounted.map_err(|error| {
@@ -118,7 +128,11 @@ impl Daemon {
                 )
             })?
         } else {
-            end_with_this_thread(&mut command(&self.folder)).spawn().map_err(describe)?
+            if self.folder.is_file() {
+                self.link = Some(Link::make(&self.folder)?);
+            }
+            let folder = self.link.as_ref().map_or_else(|| self.folder.clone(), Link::folder);
+            end_with_this_thread(&mut command(&folder)).spawn().map_err(describe)?
         };
         drop(listener);
         self.running = Some(Running::watch(child, ended));

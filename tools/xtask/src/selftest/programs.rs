@@ -10,7 +10,7 @@ use xtask::workspace;
 use crate::steps::Tier;
 
 /// The programs of other projects that the tests run.
-const PROGRAMS: [Program; 34] = [
+const PROGRAMS: [Program; 37] = [
     QEMU,
     Machine::Aarch64.qemu(),
     Program { name: "bsdtar", package: "libarchive-tools" },
@@ -20,6 +20,7 @@ const PROGRAMS: [Program; 34] = [
     Program { name: "cpio", package: "cpio" },
     Program { name: "curl", package: "curl" },
     Program { name: "dnsmasq", package: "dnsmasq-base" },
+    Program { name: "docker-registry", package: "docker-registry" },
     Program { name: "e2fsck", package: "e2fsprogs" },
     Program { name: "gdisk", package: "gdisk" },
     Program { name: "go", package: "golang-go" },
@@ -43,6 +44,8 @@ const PROGRAMS: [Program; 34] = [
     Program { name: "strace", package: "strace" },
     Program { name: "umoci", package: "umoci" },
     Program { name: "unshare", package: "util-linux" },
+    Program { name: "virt-xml-validate", package: "libvirt-clients" },
+    Program { name: "xmllint", package: "libxml2-utils" },
     Program { name: "xz", package: "xz-utils" },
     Program { name: "zstd", package: "zstd" },
 ];
