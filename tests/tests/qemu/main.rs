@@ -19,6 +19,7 @@ mod links;
 mod machine;
 mod members;
 mod mkraw;
+mod netboot;
 mod nodisk;
 mod notify;
 mod oldest_kernel;
