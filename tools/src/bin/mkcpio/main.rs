@@ -281,7 +281,7 @@ fn print_modules(out: &mut dyn Write, modules: &Closure) -> io::Result<()> {
         writeln!(out, "modules to load: {}", names.join(" "))?;
     }
     if let (count @ 1.., patterns) = modules.by_device {
-        writeln!(out, "modules loaded by device: {count}, with {patterns} patterns")?;
+        writeln!(out, "modules loaded by device or on demand: {count}, with {patterns} patterns")?;
     }
     if let [first, rest @ ..] = modules.missing_firmware.as_slice() {
         writeln!(out, "missing firmware, which some devices need: {first} and {} more", rest.len())?;
