@@ -2,11 +2,13 @@
 
 use std::ffi::CString;
 use std::fs::{self, File};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2, sync};
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
+};
 use rustix::system::{RebootCommand, reboot};
 
 use crate::options::{Options, Then};
@@ -51,30 +53,27 @@ pub fn load(options: &Options, disk: &Path, folder: Option<&Path>) -> Result<(),
     loaded.map_err(|error| format!("{kernel_name}: kexec_file_load: {error}"))
 }
 
-/// Opens a file in a partition, which is mounted read-only meanwhile.
+/// Opens a file in a partition. Its file system is mounted read-only, at no place, and goes with the file.
 fn in_partition(disk: &Path, in_sys: Option<&Path>, number: u32, path: &str) -> Result<File, String> {
     let device = device(disk, in_sys, number)?;
-    let folder = std::env::temp_dir().join(format!("put-{}", std::process::id()));
-    // A new one: a link that another user has put there is not followed.
-    fs::create_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let flags = MountFlags::RDONLY | MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC;
-    let mounted = FILE_SYSTEMS.iter().any(|kind| mount(&device, &folder, *kind, flags, None).is_ok());
-    let opened = if mounted {
-        let root = File::open(&folder).map_err(|error| error.to_string());
-        root.and_then(|root| {
-            let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-            let file = openat2(root, path.trim_start_matches('/'), OFlags::RDONLY, Mode::empty(), resolve);
-            file.map(File::from).map_err(|error| format!("{number}:{path}: {error}"))
-        })
-    } else {
-        Err(format!("{}: no file system of {}", device.display(), FILE_SYSTEMS.join(", ")))
-    };
-    if mounted {
-        // The open file keeps it until the kernel has read it.
-        let _ = unmount(&folder, UnmountFlags::DETACH);
-    }
-    let _ = fs::remove_dir(&folder);
-    opened
+    let root = FILE_SYSTEMS.iter().find_map(|kind| mount(&device, kind).ok());
+    let root = root.ok_or_else(|| format!("{}: no file system of {}", device.display(), FILE_SYSTEMS.join(", ")))?;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let file = openat2(root, path.trim_start_matches('/'), OFlags::RDONLY, Mode::empty(), resolve);
+    file.map(File::from).map_err(|error| format!("{number}:{path}: {error}"))
+}
+
+/// Mounts a device as one kind of file system; returns its root.
+fn mount(device: &Path, kind: &str) -> rustix::io::Result<OwnedFd> {
+    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(&context, "source", device)?;
+    fsconfig_set_flag(&context, "ro")?;
+    fsconfig_create(&context)?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
 
 /// Returns the device of a partition, by the name that the kernel gives it.

@@ -2,7 +2,7 @@
 //!
 //! The kernel gives a device's modalias as the property MODALIAS of its uevent, in sysfs and in the event when it appears. Each module of
 //! the index with a matching pattern is loaded, first for the devices that are there, then for each that appears, as long as PID 1
-//! lives. No bus is treated specially.
+//! lives. No bus is treated specially. The index has names too, by which the kernel requests modules that are no driver of a device.
 
 use core::ffi::CStr;
 use core::sync::atomic::AtomicBool;
@@ -42,6 +42,14 @@ pub(crate) fn load(machine: &mut Machine<'_>) {
     if exists(DRIVER_INDEX) {
         handle(machine, true);
     }
+}
+
+/// Answers the kernel, which requests a module by a name or an alias from /sbin/modprobe of the initramfs, where mkcpio has made that a link
+/// to the init (kernel/module/kmod.c, __request_module()). Returns whether the index has it.
+pub(crate) fn answer(request: &CStr) -> bool {
+    // The kernel gives its helper no descriptors.
+    fd::reserve();
+    !request.is_empty() && look_up(request.to_bytes(), &mut || ())
 }
 
 /// Reads the events of devices, and loads the modules for those that have appeared. Returns whether there were events.
@@ -129,32 +137,39 @@ impl Search<'_, '_> {
         let _ = self.devices.extend_from_slice(device);
     }
 
-    /// Loads the modules with a pattern for a collected modalias, in the order of the index.
+    /// Loads the modules for the collected devices.
     #[inline(never)]
     fn look_up(&mut self) {
-        if self.devices.is_empty() {
-            return;
+        if !self.devices.is_empty() {
+            self.loaded |= look_up(&self.devices, &mut || self.machine.handle_network());
+            self.devices.clear();
         }
-        let Ok(index) = fd::open(DRIVER_INDEX, OFlags::RDONLY) else { return };
-        let mut lines = Lines::of(Some(&index));
-        let (mut directory, mut module, mut number) = (Path::new(), Path::new(), 0);
-        directory.set(lines.next().unwrap_or_default());
-        while let Some(line) = lines.next() {
-            let [b' ', pattern @ ..] = line else {
-                module.set(line);
-                number += 1;
-                continue;
-            };
-            if split(&self.devices, b'\n').any(|device| matches(pattern, device))
-                && TRIED.get(number).is_some_and(|tried| !set_flag(tried))
-            {
-                for file in split(module.text().to_bytes(), b' ').filter(|file| !modules::is_loaded(file)) {
-                    modules::load_one(directory.text().to_bytes(), file);
-                    self.machine.handle_network();
-                }
-                self.loaded = true;
-            }
-        }
-        self.devices.clear();
     }
+}
+
+/// Loads the modules with a pattern for one of these names, each on a line, in the order of the index. Calls `between` after each
+/// module. Returns whether there were any.
+#[inline(never)]
+fn look_up(names: &[u8], between: &mut dyn FnMut()) -> bool {
+    let Ok(index) = fd::open(DRIVER_INDEX, OFlags::RDONLY) else { return false };
+    let mut lines = Lines::of(Some(&index));
+    let (mut directory, mut module, mut number, mut loaded) = (Path::new(), Path::new(), 0, false);
+    directory.set(lines.next().unwrap_or_default());
+    while let Some(line) = lines.next() {
+        let [b' ', pattern @ ..] = line else {
+            module.set(line);
+            number += 1;
+            continue;
+        };
+        if split(names, b'\n').any(|name| matches(pattern, name))
+            && TRIED.get(number).is_some_and(|tried| !set_flag(tried))
+        {
+            for file in split(module.text().to_bytes(), b' ').filter(|file| !modules::is_loaded(file)) {
+                modules::load_one(directory.text().to_bytes(), file);
+                between();
+            }
+            loaded = true;
+        }
+    }
+    loaded
 }

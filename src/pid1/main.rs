@@ -64,6 +64,7 @@ mod volumes;
 mod workload;
 
 use core::convert::Infallible;
+use core::ffi::CStr;
 
 use rustix::process::getpid;
 use rustix::system::RebootCommand;
@@ -80,9 +81,12 @@ use crate::message::error;
 use crate::network::Network;
 use crate::timeline::Timeline;
 
-/// Runs the init. Called by the entry point, on the stack that the kernel set up.
-fn main(seed: u32) -> ! {
+/// Runs the init, or answers the kernel's request for a module. Called by the entry point, on the stack that the kernel set up.
+fn main(seed: u32, request: &CStr) -> ! {
     if !getpid().is_init() {
+        if hardware::answer(request) {
+            sys::exit(0);
+        }
         error!("an init runs as PID 1: put it into an initramfs as /init");
         sys::exit(1);
     }

@@ -122,8 +122,16 @@ pub fn blocks(markdown: &str) -> Vec<Block> {
 /// When a command fails, or prints other text than the page shows.
 pub fn run(page: &str, tier: Tier) {
     let scratch = Scratch::new(tier);
+    let markdown = read(page);
+    if tier > Tier::Host && markdown.contains("cargo build-put") {
+        let put = xtask::put::build().unwrap_or_else(|error| panic!("{error}"));
+        symlink(put, scratch.path("bin/put")).unwrap();
+    }
+    if page.starts_with("examples/") {
+        scratch.add_scripts(page);
+    }
     let mut ran = 0;
-    for block in blocks(&read(page)) {
+    for block in blocks(&markdown) {
         let wanted = block.tier().unwrap_or_else(|error| panic!("{page}: {error}"));
         if wanted.is_some_and(|wanted| wanted <= tier) {
             let at = format!("{page}:{}", block.line);
@@ -214,6 +222,16 @@ impl Scratch {
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// Adds the scripts beside a page.
+    fn add_scripts(&self, page: &str) {
+        let page = workspace::root().join(page);
+        for file in fs::read_dir(page.parent().expect("a folder")).unwrap().map(|entry| entry.unwrap().path()) {
+            if file.extension().is_some_and(|extension| extension == "sh") {
+                symlink(&file, self.path(file.file_name().unwrap().to_str().unwrap())).unwrap();
+            }
+        }
     }
 
     /// Runs commands with `bash -e`; returns what they print.

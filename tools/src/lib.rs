@@ -1,7 +1,7 @@
 //! The host half of whit: turns a container image and a kernel into files that boot, and boots them.
 //!
-//! Each program in `bin/` has its own module: [`disk`] for mkraw, [`initramfs`] for mkcpio, [`vm`] for runvm, [`runtime`] for
-//! whit-runtime, which uses [`vm`] too. All use [`kernel`], [`archive`] and [`compress`]; everything uses [`cli`], and [`machine`], the
+//! Each program in `bin/` has its own module: [`disk`] for mkraw, [`initramfs`] and [`netboot`] for mkcpio, [`vm`] for runvm,
+//! [`runtime`] for whit-runtime, which uses [`vm`] too. All use [`kernel`], [`archive`] and [`compress`]; everything uses [`cli`], and [`machine`], the
 //! list of architectures. No dependency goes the other way.
 //!
 //! The programs are thin: they parse arguments, call this library and print a message. Bad input gets one line that names the
@@ -51,6 +51,7 @@ pub mod disk;
 pub mod initramfs;
 pub mod kernel;
 pub mod machine;
+pub mod netboot;
 pub mod programs;
 pub mod runrecord;
 pub mod runtime;

@@ -1,5 +1,6 @@
 //! Without the feature: only the modules of the list are loaded.
 
+use core::ffi::CStr;
 use core::mem::MaybeUninit;
 
 use whit::error::Errno;
@@ -8,6 +9,10 @@ use crate::machine::Machine;
 use crate::sys::fd;
 
 pub(crate) fn load(_: &mut Machine<'_>) {}
+
+pub(crate) fn answer(_: &CStr) -> bool {
+    false
+}
 
 pub(crate) fn handle_events(machine: &mut Machine<'_>) -> bool {
     let mut received = false;

@@ -18,7 +18,7 @@ pub(crate) mod process;
 pub(crate) mod stream;
 pub(crate) mod vsock;
 
-use core::ffi::CStr;
+use core::ffi::{CStr, c_char};
 use core::num::NonZeroI32;
 
 use linux_raw_sys::auxvec::{AT_NULL, AT_RANDOM};
@@ -33,8 +33,19 @@ pub(crate) use arch::write_port;
 /// The first function in Rust, called by the entry point of [`arch`].
 extern "C" fn entry(stack: *const usize) -> ! {
     // SAFETY: `_start` passes the stack pointer as it was at the entry.
-    let seed = unsafe { random_seed(stack) };
-    crate::main(seed)
+    let (seed, request) = unsafe { (random_seed(stack), request(stack)) };
+    crate::main(seed, request)
+}
+
+/// Returns the module that the kernel requests: the last word of `/sbin/modprobe -q -- NAME` (kernel/module/kmod.c, call_modprobe()).
+/// Empty with another number of words.
+///
+/// # Safety
+/// `stack` is the stack pointer at the entry point.
+unsafe fn request(stack: *const usize) -> &'static CStr {
+    const WORDS: usize = 4;
+    // SAFETY: after argc there are that many pointers to texts, which stay.
+    unsafe { if stack.read() == WORDS { CStr::from_ptr(stack.add(WORDS).read() as *const c_char) } else { c"" } }
 }
 
 /// Returns four of the 16 random bytes that the kernel gives every program (getauxval(3), AT_RANDOM): they cost no system call,

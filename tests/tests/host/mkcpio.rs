@@ -2,6 +2,7 @@
 
 mod inputs;
 mod looking;
+mod netboot;
 mod program;
 mod rootfs;
 mod rpm;

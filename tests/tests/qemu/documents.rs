@@ -24,4 +24,5 @@ pages! {
     runvm "docs/runvm.md" Qemu
     network "docs/network.md" Qemu
     provisioning "docs/provisioning.md" Qemu
+    netboot_installer "examples/netboot-installer/README.md" Qemu
 }

@@ -73,6 +73,41 @@ fn one_initramfs_boots_every_machine_and_loads_only_its_drivers() {
     }
 }
 
+/// The image has a modprobe of its own, which the kernel does not run: it asks in the initramfs.
+const REQUESTS: &str = "entrypoint=/bin/sh -- -c \"busybox mkdir /sbin /low /up /work /all; busybox ln -s /bin/busybox /sbin/modprobe; \
+    cat() { busybox cut -d ' ' -f 1 /proc/modules; }; cat; echo before; busybox ip link add wg0 type wireguard && echo added; \
+    busybox ip link add no0 type nonsense || echo refused; \
+    busybox mount -t overlay -o lowerdir=/low,upperdir=/up,workdir=/work overlay /all || echo tried; \
+    busybox mount -t cifs //127.0.0.1/x /all; cat; echo shown\"";
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn the_kernel_gets_the_modules_that_it_requests_from_the_initramfs() {
+    for kernel in cloud_kernels() {
+        let folder = tempfile::tempdir_in(workspace::target()).unwrap();
+        let path = folder.path().join("initramfs");
+        let sets = ["virtio", "wireguard", "docker"].map(|set| set.parse().unwrap()).to_vec();
+        let recipe = Recipe { init: init(), modules: Some(kernel.modules.clone()), sets, ..Recipe::default() };
+        let (tree, _) = recipe.tree().unwrap_or_else(|error| panic!("{error}"));
+        initramfs::write(&tree, &path, &Packing::new(Compression::None)).unwrap_or_else(|error| panic!("{error}"));
+        let command = hardware(&kernel, &path).disk(DiskInterface::Virtio, busybox_disk()).snapshot().nic(Nic::None);
+        let mut guest = Guest::start(&command.append("root=/dev/vda whit.net=off").append(REQUESTS));
+        guest.line("shown");
+        let console = guest.end();
+        let lines: Vec<&str> = console.lines().map(str::trim).collect();
+        let place = |text: &str| lines.iter().position(|line| *line == text);
+        let before = place("before").unwrap_or_else(|| panic!("{console}"));
+        for (module, is_early) in [("wireguard", false), ("overlay", false), ("br_netfilter", true)] {
+            let found = place(module).unwrap_or_else(|| panic!("{module}: {console}"));
+            assert_eq!(found < before, is_early, "{module}: {console}");
+        }
+        for text in ["added", "refused"] {
+            assert!(place(text).is_some(), "{text}: {console}");
+        }
+        assert!(place("cifs").is_none(), "{console}");
+    }
+}
+
 /// The bus mmc has no file `modalias`: its devices have the property MODALIAS alone.
 #[test]
 #[ignore = "needs QEMU, Debian's archive and mkfs programs: cargo selftest runs it"]

@@ -21,6 +21,7 @@ mod machine;
 mod members;
 mod mkraw;
 mod names;
+mod netboot;
 mod nodisk;
 mod notify;
 mod oldest_kernel;

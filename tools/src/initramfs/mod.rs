@@ -24,7 +24,7 @@ use whit::contract::{self, DRIVER_INDEX, IMAGE_RECORD, MODULE_LIST, RECORD, SEED
 use whit::record::{MAX_RECORD, Record};
 
 use crate::kernel::elf::Unfit;
-use crate::kernel::modules::{self, Closure, For, Module, Modules};
+use crate::kernel::modules::{self, Closure, Drivers, For, Module, Modules, Selected};
 use crate::machine::Machine;
 use crate::runrecord::{self, RunRecord};
 use rootfs::Rootfs;
@@ -52,6 +52,8 @@ const DIRECTORIES: [(&str, u32); 9] = [
     ("tmp", 0o1777),
 ];
 const BUSYBOX: &str = "bin/busybox";
+/// CONFIG_MODPROBE_PATH of all distributions.
+const MODPROBE: &str = "sbin/modprobe";
 
 /// The inputs of an initramfs.
 #[derive(Debug, Default)]
@@ -152,14 +154,18 @@ impl Recipe {
         if let Some(modules) = &self.modules {
             tree.origin(format!("modules {}", modules.display()));
             let modules = Modules::open(modules)?;
-            let (mut load, by_device) = modules.of_sets(&self.sets)?;
+            let Selected { always: mut load, by_device, on_demand } = modules.of_sets(&self.sets)?;
             load.extend(self.load.iter().cloned());
             if let Some((file, found)) = modules.machine() {
                 program::check_machine(&file, found, machine)?;
             }
             closure = add_modules(&mut tree, &modules, &load, self.unsigned)?;
-            if !by_device.is_empty() {
-                self.add_drivers(&mut tree, &modules, &by_device, &mut closure)?;
+            if !by_device.is_empty() || !on_demand.is_empty() {
+                let drivers = modules.drivers(&by_device, &on_demand)?;
+                self.add_drivers(&mut tree, &modules, drivers, &mut closure)?;
+            }
+            if !on_demand.is_empty() {
+                add_modprobe(&mut tree)?;
             }
             let mut releases = closure.releases.iter();
             if let (Some((one, module)), Some((other, second))) = (releases.next(), releases.next()) {
@@ -206,15 +212,14 @@ impl Recipe {
         Ok((tree, closure))
     }
 
-    /// Adds the modules that are loaded by device, their index, and their firmware.
+    /// Adds the modules that are loaded by device or on demand, their index, and their firmware.
     fn add_drivers(
         &self,
         tree: &mut Tree,
         modules: &Modules,
-        names: &[String],
+        drivers: Drivers,
         closure: &mut Closure,
     ) -> Result<(), Error> {
-        let drivers = modules.drivers(names)?;
         closure.by_device = (drivers.modules.len(), drivers.patterns);
         tree.origin(format!("drivers {}", modules.directory().display()));
         for module in drivers.modules.iter().filter(|module| !closure.load.contains(module)) {
@@ -238,6 +243,14 @@ impl Recipe {
         }
         Ok(())
     }
+}
+
+/// Makes the init the program that the kernel requests modules from. busybox's modprobe, which had the name, is in /bin.
+fn add_modprobe(tree: &mut Tree) -> Result<(), Error> {
+    if tree.has(MODPROBE) {
+        tree.symlink(b"bin/modprobe", format!("/{BUSYBOX}").as_bytes())?;
+    }
+    Ok(tree.symlink(MODPROBE.as_bytes(), b"/init")?)
 }
 
 /// Adds a busybox as /bin/busybox, with a link for each applet. Returns its machine.

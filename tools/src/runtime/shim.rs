@@ -162,7 +162,7 @@ fn files(machine: &Machine, settings: &Settings, cache: &Cache) -> Result<Files,
     }
     let words = annotated("append").map(String::as_str).unwrap_or_default();
     let may_be_unsigned = !["sig_enforce", "lockdown", "ima_"].iter().any(|word| words.contains(word));
-    let drivers = Drivers { needed, optional: Vec::new(), more: &[], may_be_unsigned, rootfs: None };
+    let drivers = Drivers { needed, optional: Vec::new(), more: &[], sets: &[], may_be_unsigned, rootfs: None };
     let initramfs = drivers.initramfs(cache, &kernel, init)?;
     let accelerator = annotated("accel").or(settings.accelerator.as_ref()).cloned().unwrap_or_default();
     let kernel = kernel.unpacked(cache).unwrap_or(kernel.vmlinuz);

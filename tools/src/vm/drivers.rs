@@ -6,6 +6,7 @@ use super::{Cache, Kernel, Key};
 use crate::compress::Compression;
 use crate::initramfs::{self, Packing, Recipe};
 use crate::kernel::config::Config;
+use crate::kernel::modules::For;
 
 /// The modules of the power button, which ctrl-c presses.
 pub const BUTTON: [&str; 2] = ["evdev", "button"];
@@ -20,6 +21,8 @@ pub struct Drivers<'a> {
     pub optional: Vec<&'static str>,
     /// Those that its user named.
     pub more: &'a [String],
+    /// The sets that its user named.
+    pub sets: &'a [For],
     /// Whether no word of the kernel's command line requires signatures of modules.
     pub may_be_unsigned: bool,
     /// An image for the initramfs, which becomes the root.
@@ -39,17 +42,25 @@ impl Drivers<'_> {
                 let named = self.needed.iter().chain(&self.optional).map(|module| (*module).to_owned());
                 named.chain(self.more.iter().cloned()).collect()
             }
+            None if !self.sets.is_empty() => {
+                let kernel = kernel.vmlinuz.display();
+                return Err(format!(
+                    "{kernel}: no modules of this kernel are known for --for; give them with --modules DIR"
+                ));
+            }
             None => {
                 self.check_built_in(kernel, cache)?;
                 Vec::new()
             }
         };
-        let mut recipe = Recipe { init, modules: directory, load, ..Recipe::default() };
+        let mut recipe = Recipe { init, modules: directory, load, sets: self.sets.to_vec(), ..Recipe::default() };
         let (mut tree, closure) = recipe.tree().map_err(|error| error.to_string())?;
         let below =
             |module: &crate::kernel::modules::Module| Some(kernel.modules.as_ref()?.directory().join(&module.below));
         let mut key = Key::new().map_err(|error| format!("cannot read the metadata of the program itself: {error}"))?;
         key.add(&[u8::from(self.may_be_unsigned)]);
+        // Their modules are those of the kernel's release.
+        key.add(format!("{:?} {:?}", self.sets, recipe.modules.as_ref().filter(|_| !self.sets.is_empty())).as_bytes());
         key.add_file(&kernel.vmlinuz).map_err(|error| describe(&kernel.vmlinuz, &error))?;
         for file in std::iter::once(recipe.init.clone()).chain(closure.load.iter().filter_map(below)) {
             key.add(file.as_os_str().as_encoded_bytes());

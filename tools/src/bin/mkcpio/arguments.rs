@@ -21,6 +21,7 @@ use whit_tools::kernel::modules::For;
     --modules /lib/modules/$(uname -r) --for virtio\n  \
     mkcpio -o any.cpio.zst --kernel vmlinuz --modules linux-image-6.12-amd64.deb --for bare-metal,xfs\n  \
     docker export web | mkcpio -o nodisk.cpio.gz --rootfs - --config <(docker inspect web)\n  \
+    mkcpio --netboot /srv/tftp --kernel vmlinuz --cmdline root=/dev/vda --modules DIR --for virtio\n  \
     mkcpio list /boot/initrd.img-$(uname -r)",
     max_term_width = 100,
     args_conflicts_with_subcommands = true,
@@ -40,7 +41,7 @@ pub(crate) struct Arguments {
 pub(crate) struct Build {
     /// The file to write, or a block device; - is standard output. A name that ends with .gz, .zst, .xz or .lz4 selects that
     /// compression.
-    #[arg(short, long, value_name = "INITRAMFS", required_unless_present = "dry_run")]
+    #[arg(short, long, value_name = "INITRAMFS", required_unless_present_any = ["dry_run", "netboot"])]
     pub(crate) output: Option<PathBuf>,
     #[arg(long, value_name = "FILE", help = INIT_HELP)]
     pub(crate) init: Option<PathBuf>,
@@ -52,7 +53,8 @@ pub(crate) struct Build {
     #[arg(long, value_name = "DIR|PACKAGE", requires = "wanted")]
     pub(crate) modules: Vec<PathBuf>,
     /// Hardware and file systems to support: virtio, qemu, firecracker, aws, bare-metal, ext4, xfs, … . The init loads only the
-    /// drivers of the machine's devices. ext4 is always included.
+    /// drivers of the machine's devices. ext4 is always included. The modules of docker, netfilter, wireguard, nfs and cifs are
+    /// loaded when the kernel requests them.
     #[arg(long = "for", value_name = "SET,…", value_delimiter = ',', requires = "modules", group = "wanted")]
     pub(crate) sets: Vec<For>,
     /// A module to load, with its dependencies; repeatable.
@@ -96,6 +98,23 @@ pub(crate) struct Build {
     /// The configuration is searched beside the kernel, in /boot and /lib/modules, and in the kernel itself.
     #[arg(long, value_name = "FILE")]
     pub(crate) kernel: Option<PathBuf>,
+    /// Write a folder for network boot instead of one file: the kernel, the initramfs, menus of iPXE, PXELINUX and GRUB, and a unified
+    /// kernel image for HTTP boot, where systemd-stub is installed. A TFTP or HTTP server hands it out.
+    #[arg(long, value_name = "DIR", requires = "kernel", conflicts_with_all = ["output", "seed"])]
+    pub(crate) netboot: Option<PathBuf>,
+    /// The kernel command line of --netboot.
+    #[arg(
+        long,
+        value_name = "WORDS",
+        requires = "netboot",
+        default_value = "",
+        hide_default_value = true,
+        allow_hyphen_values = true
+    )]
+    pub(crate) cmdline: String,
+    /// systemd-stub for the unified kernel image [default: the one of /usr/lib/systemd/boot/efi].
+    #[arg(long, value_name = "FILE", requires = "netboot")]
+    pub(crate) stub: Option<PathBuf>,
     /// none, gzip, zstd, xz or lz4, optionally with a level [default: by the output's name, or the kernel, or none].
     #[arg(long, value_name = "KIND[:LEVEL]")]
     pub(crate) compress: Option<Compression>,

@@ -23,6 +23,7 @@ use whit_tools::kernel::config::Config;
 use whit_tools::kernel::modules::{Closure, Modules, Package};
 use whit_tools::kernel::{elf, image};
 use whit_tools::machine::Machine;
+use whit_tools::netboot::{self, Netboot};
 use whit_tools::runrecord::RunRecord;
 
 fn main() -> ExitCode {
@@ -40,6 +41,7 @@ fn build(arguments: Build, inputs: Vec<Input>) -> Result<(), String> {
     if let Some(output) = arguments.output.as_deref().filter(|_| !arguments.dry_run) {
         check_apart(output, &arguments, &inputs)?;
     }
+    let netboot = arguments.netboot.as_ref().map(|folder| open_netboot(folder, &arguments)).transpose()?;
     let package = open_packages(&arguments.modules)?;
     let modules = package.as_ref().map(|package| package.directory().to_owned()).or(arguments.modules.first().cloned());
     let machine = machine(arguments.kernel.as_deref(), modules.as_deref())?;
@@ -77,15 +79,32 @@ fn build(arguments: Build, inputs: Vec<Input>) -> Result<(), String> {
         check_method(method, config.as_ref()).map_err(|error| format!("{}: {error}", path.display()))?;
     }
     let message = |error: initramfs::Error| error.to_string();
-    match &arguments.output {
-        Some(path) if !arguments.dry_run => {
-            let bar = Bar::start(Arc::clone(&packing.progress), Some(tree.content_bytes()));
-            let written = initramfs::write(&tree, path, &packing);
-            drop(bar);
+    let bar = || Bar::start(Arc::clone(&packing.progress), Some(tree.content_bytes()));
+    match (&arguments.output, &netboot) {
+        _ if arguments.dry_run => list(&tree, &packing)?,
+        (_, Some(netboot)) => {
+            let path = netboot.folder.join(netboot::INITRAMFS);
+            let mut files = netboot.start()?;
+            let written = {
+                let _bar = bar();
+                initramfs::write_into(&tree, files.initramfs(), &packing)
+            };
+            let summary = written.map_err(message)?;
+            netboot.finish(files)?;
+            output::print(|out| {
+                print_summary(out, &path, &summary, &tree, &recipe)?;
+                print_netboot(out, netboot)
+            })?;
+        }
+        (Some(path), None) => {
+            let written = {
+                let _bar = bar();
+                initramfs::write(&tree, path, &packing)
+            };
             let summary = written.map_err(message)?;
             output::print_about(path, |out| print_summary(out, path, &summary, &tree, &recipe))?;
         }
-        _ => list(&tree, &packing)?,
+        (None, None) => {}
     }
     let about = arguments.output.as_deref().filter(|_| !arguments.dry_run).unwrap_or(Path::new(""));
     if arguments.report {
@@ -118,6 +137,17 @@ fn check_apart(output: &Path, arguments: &Build, inputs: &[Input]) -> Result<(),
         }
     }
     Ok(())
+}
+
+/// Checks the kernel and the words of --netboot, and finds the stub.
+fn open_netboot(folder: &Path, arguments: &Build) -> Result<Netboot, String> {
+    netboot::check_words(&arguments.cmdline).map_err(|error| format!("--cmdline: {error}"))?;
+    let kernel = arguments.kernel.clone().unwrap_or_default();
+    let machine = machine(Some(&kernel), None)?;
+    let stub = arguments.stub.clone().or_else(|| netboot::find_stub(machine));
+    let netboot = Netboot { folder: folder.to_owned(), kernel, words: arguments.cmdline.clone(), stub };
+    netboot.check_kernel()?;
+    Ok(netboot)
 }
 
 /// Unpacks the packages of --modules; a directory is used directly.
@@ -237,13 +267,21 @@ fn print_summary(out: &mut dyn Write, path: &Path, summary: &Summary, tree: &Tre
     )
 }
 
+fn print_netboot(out: &mut dyn Write, netboot: &Netboot) -> io::Result<()> {
+    write!(out, "{}: for iPXE {}, for PXELINUX and GRUB their menus", netboot.folder.display(), netboot::IPXE)?;
+    match &netboot.stub {
+        Some(_) => writeln!(out, ", for HTTP boot {}", netboot::UKI),
+        None => writeln!(out, "; no image for HTTP boot: systemd-stub is not installed, name it with --stub"),
+    }
+}
+
 fn print_modules(out: &mut dyn Write, modules: &Closure) -> io::Result<()> {
     if !modules.load.is_empty() {
         let names: Vec<&str> = modules.load.iter().map(|module| module.name.as_str()).collect();
         writeln!(out, "modules to load: {}", names.join(" "))?;
     }
     if let (count @ 1.., patterns) = modules.by_device {
-        writeln!(out, "modules loaded by device: {count}, with {patterns} patterns")?;
+        writeln!(out, "modules loaded by device or on demand: {count}, with {patterns} patterns")?;
     }
     if let [first, rest @ ..] = modules.missing_firmware.as_slice() {
         writeln!(out, "missing firmware, which some devices need: {first} and {} more", rest.len())?;

@@ -10,6 +10,7 @@ use whit_tools::cli::size::parse_size;
 use whit_tools::disk::image::Platform;
 use whit_tools::initramfs::INIT_HELP;
 use whit_tools::kernel::image;
+use whit_tools::kernel::modules::For;
 use whit_tools::machine::Machine;
 use whit_tools::vm::pull::Policy;
 use whit_tools::vm::qemu::{Accelerator, Board, DiskInterface, Forward, Nic};
@@ -165,6 +166,9 @@ pub(crate) struct Arguments {
     /// Another module to load at the boot; repeatable
     #[arg(long, value_name = "NAME", conflicts_with = "initrd", help_heading = "Boot")]
     pub(crate) module: Vec<String>,
+    /// Modules that the kernel requests while the machine runs: docker, netfilter, wireguard, nfs, cifs; or any set of mkcpio's
+    #[arg(long = "for", value_name = "SET,…", value_delimiter = ',', conflicts_with = "initrd", help_heading = "Boot")]
+    pub(crate) sets: Vec<For>,
     /// The initramfs, instead of one made from IMAGE
     #[arg(long, value_name = "FILE", requires = "kernel", help_heading = "Boot")]
     pub(crate) initrd: Option<PathBuf>,

@@ -275,6 +275,7 @@ fn initramfs(
         needed,
         optional,
         more: &arguments.module,
+        sets: &arguments.sets,
         may_be_unsigned: may_be_unsigned(arguments),
         rootfs: arguments.no_disk.then_some(image),
     };

@@ -261,7 +261,12 @@ impl Tree {
 
     /// Returns whether the tree contains a random seed, which is secret.
     pub(crate) fn has_seed(&self) -> bool {
-        self.nodes.contains_key(contract::relative(contract::SEED).as_bytes())
+        self.has(contract::relative(contract::SEED))
+    }
+
+    /// Returns whether there is a file of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.nodes.contains_key(name.as_bytes())
     }
 
     /// Returns the content of a file; nothing where there is none of this name.

@@ -22,9 +22,65 @@ pub enum For {
     Aws,
     /// Any machine: all drivers of disks, of wired network cards, and of their buses.
     BareMetal,
+    /// What the kernel requests by name while the machine runs.
+    OnDemand(&'static OnDemand),
     /// A file system, by the name of its type.
     FileSystem(String),
 }
+
+/// A set of modules that the kernel requests by name: of a file system that is mounted, of a rule of a firewall, of a kind of interface.
+/// Those that this kernel does not have are left out.
+#[derive(Debug, PartialEq, Eq)]
+pub struct OnDemand {
+    name: &'static str,
+    /// Modules that programs load by modprobe(8) alone: they are loaded at the boot.
+    always: &'static [&'static str],
+    modules: &'static [&'static str],
+    /// Files and directories of further ones in a kernel.
+    places: &'static [&'static str],
+}
+
+/// The sets.
+static ON_DEMAND: [OnDemand; 5] = [
+    OnDemand {
+        name: "docker",
+        // dockerd runs modprobe in the image for these; of the kernel itself it gets the others.
+        always: &["bridge", "br_netfilter", "ip_tables", "ip6_tables"],
+        modules: &["overlay", "veth", "macvlan", "ipvlan", "vxlan", "dummy", "tun", "loop", "8021q"],
+        places: NETFILTER,
+    },
+    OnDemand { name: "netfilter", always: &["ip_tables", "ip6_tables"], modules: &[], places: NETFILTER },
+    OnDemand { name: "wireguard", always: &[], modules: &["wireguard", "tun"], places: &[] },
+    OnDemand {
+        name: "nfs",
+        always: &[],
+        modules: &["nfs", "nfsv2", "nfsv3", "nfsv4", "rpcsec_gss_krb5", "blocklayoutdriver"],
+        places: &["fs/nfs"],
+    },
+    OnDemand {
+        name: "cifs",
+        always: &[],
+        // Algorithms, which it allocates by name.
+        modules: &[
+            "cifs",
+            "cmac",
+            "hmac",
+            "ccm",
+            "gcm",
+            "ctr",
+            "ecb",
+            "md4",
+            "md5",
+            "sha256_generic",
+            "sha512_generic",
+            "aes_generic",
+        ],
+        places: &[],
+    },
+];
+
+const NETFILTER: &[&str] =
+    &["net/bridge/netfilter", "net/ipv4/netfilter", "net/ipv6/netfilter", "net/netfilter", "net/ipv4/ip_tables.ko"];
 
 /// The files and directories of [`For::BareMetal`] in a kernel.
 const BARE_METAL: &[&str] = &[
@@ -117,6 +173,9 @@ impl FromStr for For {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(set) = ON_DEMAND.iter().find(|set| set.name == text) {
+            return Ok(Self::OnDemand(set));
+        }
         match text {
             "virtio" => Ok(Self::Virtio),
             "qemu" => Ok(Self::Qemu),
@@ -127,13 +186,25 @@ impl FromStr for For {
                 Ok(Self::FileSystem(other.to_owned()))
             }
             other => {
-                Err(format!("\"{other}\" is neither virtio, qemu, firecracker, aws, bare-metal nor a file system type"))
+                let known = "virtio, qemu, firecracker, aws, bare-metal, docker, netfilter, wireguard, nfs, cifs";
+                Err(format!("\"{other}\" is neither one of {known} nor a file system type"))
             }
         }
     }
 }
 
-/// The drivers of an initramfs that are loaded by device.
+/// The modules of sets, by what loads them.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Selected {
+    /// Those that are loaded at every boot.
+    pub always: Vec<String>,
+    /// Those that are loaded by device.
+    pub by_device: Vec<String>,
+    /// Those that are loaded when the kernel requests them.
+    pub on_demand: Vec<String>,
+}
+
+/// The modules of an initramfs that are loaded by device or on demand.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Drivers {
     /// All modules that may be loaded, sorted by name.
@@ -147,15 +218,15 @@ pub struct Drivers {
 }
 
 impl Modules {
-    /// Returns the names of the sets' modules that this kernel has as files: those that are always loaded, and those that
-    /// are loaded by device.
+    /// Returns the names of the sets' modules that this kernel has as files.
     ///
     /// # Errors
-    /// A file system that this kernel has neither as a module nor built in.
-    pub fn of_sets(&self, sets: &[For]) -> Result<(Vec<String>, Vec<String>), Error> {
-        let (mut always, mut by_device) = (Vec::new(), BTreeSet::new());
+    /// A file system that this kernel has neither as a module nor built in; a set of which it has nothing.
+    pub fn of_sets(&self, sets: &[For]) -> Result<Selected, Error> {
+        let (mut always, mut by_device, mut on_demand) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
         // The file system of mkraw's disks; no device has it as an alias.
-        if sets.iter().any(|set| !matches!(set, For::FileSystem(_))) && self.index.paths.contains_key("ext4") {
+        let is_machine = |set: &For| !matches!(set, For::FileSystem(_) | For::OnDemand(_));
+        if sets.iter().any(is_machine) && self.index.paths.contains_key("ext4") {
             always.push("ext4".to_owned());
         }
         for set in sets {
@@ -167,6 +238,17 @@ impl Modules {
                 For::BareMetal => {
                     by_device.extend(self.below(BARE_METAL));
                     vec![VIRTIO]
+                }
+                For::OnDemand(set) => {
+                    let is_there = |name: &&&str| self.index.paths.contains_key(**name);
+                    always.extend(set.always.iter().filter(is_there).map(|name| (*name).to_owned()));
+                    let named = set.modules.iter().filter(is_there).map(|name| (*name).to_owned());
+                    let names: Vec<String> = named.chain(self.below(set.places)).collect();
+                    if names.is_empty() && !set.modules.iter().any(|name| self.has(name)) {
+                        return Err(Error::NoSet { directory: self.directory.clone(), name: set.name });
+                    }
+                    on_demand.extend(names);
+                    continue;
                 }
                 For::FileSystem(name) => {
                     if !self.has(name) {
@@ -183,7 +265,8 @@ impl Modules {
                 always.push("9p".to_owned());
             }
         }
-        Ok((always, by_device.into_iter().collect()))
+        let (by_device, on_demand) = (by_device.into_iter().collect(), on_demand.into_iter().collect());
+        Ok(Selected { always, by_device, on_demand })
     }
 
     /// Returns the names of the modules whose files are among `places` in `kernel/`, or below them.
@@ -199,23 +282,30 @@ impl Modules {
         })
     }
 
-    /// Makes the index of those modules `names` that have a device pattern, and of their dependencies that have one: a bus of a card
-    /// reader may be a module that others need, and a device of its own.
+    /// Makes the index of those modules `by_device` that have a device pattern, and of their dependencies that have one: a bus of a card
+    /// reader may be a module that others need, and a device of its own. The modules `on_demand` and their dependencies are in it by
+    /// their names and all their aliases.
     ///
     /// # Errors
     /// A missing module; a dependency cycle; a file that is not a module.
-    pub fn drivers(&self, names: &[String]) -> Result<Drivers, Error> {
+    pub fn drivers(&self, by_device: &[String], on_demand: &[String]) -> Result<Drivers, Error> {
         // The directory of the files in the initramfs.
         let index = format!("/lib/modules/{}\n", self.version()).into_bytes();
         let mut drivers = Drivers { index, ..Drivers::default() };
         let mut modules = BTreeMap::new();
-        for name in names {
+        for name in by_device {
             if !self.index.patterns(name)?.is_empty() {
                 modules.extend(self.closure(&[name])?.load.into_iter().map(|module| (module.name, module.below)));
             }
         }
+        let requested: BTreeMap<String, PathBuf> =
+            self.closure(on_demand)?.load.into_iter().map(|module| (module.name, module.below)).collect();
+        modules.extend(requested.clone());
         for name in modules.keys() {
-            let patterns = self.index.patterns(name)?;
+            let mut patterns = self.index.patterns(name)?;
+            if requested.contains_key(name) {
+                patterns.extend(self.index.names(name)?);
+            }
             if patterns.is_empty() {
                 continue;
             }
@@ -284,6 +374,7 @@ mod tests {
     fn sets_have_names() {
         assert_eq!("bare-metal".parse(), Ok(For::BareMetal));
         assert_eq!("xfs".parse(), Ok(For::FileSystem("xfs".to_owned())));
+        assert!(matches!("nfs".parse(), Ok(For::OnDemand(OnDemand { name: "nfs", .. }))));
         for bad in ["", "a b", "../x"] {
             assert!(bad.parse::<For>().unwrap_err().contains("bare-metal"), "{bad}");
         }

@@ -23,7 +23,7 @@ pub(super) struct Index {
     pub(super) builtin: BTreeSet<String>,
     recorded: Option<BTreeMap<String, Needs>>,
     aliases: OnceCell<BTreeMap<String, Vec<String>>>,
-    /// Module -> its patterns, as depmod recorded them.
+    /// Module -> its aliases, as depmod recorded them.
     patterns: OnceCell<BTreeMap<String, Vec<String>>>,
     /// The descriptions read from modules' files.
     read: RefCell<BTreeMap<String, Rc<Modinfo>>>,
@@ -110,28 +110,38 @@ impl Index {
 
     /// Returns the device patterns of a module, shortened, without duplicates.
     pub(super) fn patterns(&self, name: &str) -> Result<Vec<String>, Error> {
-        let patterns = if self.recorded.is_some() {
-            let patterns = match self.patterns.get() {
-                Some(patterns) => patterns,
-                None => {
-                    let mut patterns: BTreeMap<String, Vec<String>> = BTreeMap::new();
-                    for line in lines(&self.directory, "modules.alias")?.unwrap_or_default() {
-                        if let Some((alias, name)) = line.strip_prefix("alias ").and_then(|rest| rest.rsplit_once(' '))
-                        {
-                            patterns.entry(normal_name(name)).or_default().push(alias.to_owned());
-                        }
-                    }
-                    self.patterns.get_or_init(|| patterns)
-                }
-            };
-            patterns.get(name).cloned().unwrap_or_default()
-        } else {
-            self.modinfo(name)?.aliases.clone()
-        };
-        // BUS:DEVICE; others are names of algorithms, file systems and device nodes.
-        let is_device = |alias: &&String| alias.contains(':') && !alias.starts_with("devname:");
-        let patterns: BTreeSet<String> = patterns.iter().filter(is_device).map(|alias| shortened(alias)).collect();
+        let patterns = self.all_aliases(name)?;
+        let patterns: BTreeSet<String> =
+            patterns.iter().filter(|alias| is_device(alias)).map(|alias| shortened(alias)).collect();
         Ok(patterns.into_iter().collect())
+    }
+
+    /// Returns what else a module may be requested by: its name, and the aliases that are no device patterns.
+    pub(super) fn names(&self, name: &str) -> Result<Vec<String>, Error> {
+        let aliases = self.all_aliases(name)?;
+        let names: BTreeSet<String> =
+            aliases.into_iter().filter(|alias| !is_device(alias)).chain([name.to_owned()]).collect();
+        Ok(names.into_iter().collect())
+    }
+
+    /// Returns the aliases of a module.
+    fn all_aliases(&self, name: &str) -> Result<Vec<String>, Error> {
+        if self.recorded.is_none() {
+            return Ok(self.modinfo(name)?.aliases.clone());
+        }
+        let patterns = match self.patterns.get() {
+            Some(patterns) => patterns,
+            None => {
+                let mut patterns: BTreeMap<String, Vec<String>> = BTreeMap::new();
+                for line in lines(&self.directory, "modules.alias")?.unwrap_or_default() {
+                    if let Some((alias, name)) = line.strip_prefix("alias ").and_then(|rest| rest.rsplit_once(' ')) {
+                        patterns.entry(normal_name(name)).or_default().push(alias.to_owned());
+                    }
+                }
+                self.patterns.get_or_init(|| patterns)
+            }
+        };
+        Ok(patterns.get(name).cloned().unwrap_or_default())
     }
 
     /// Returns the modules with the alias `name` (without wildcards), sorted by name.
@@ -174,6 +184,11 @@ impl Index {
         }
         Ok(aliases)
     }
+}
+
+/// Returns whether an alias is a device's, BUS:DEVICE. Others are names of algorithms, file systems and device nodes.
+fn is_device(alias: &str) -> bool {
+    alias.contains(':') && !alias.starts_with("devname:")
 }
 
 /// Returns the lines of depmod's or the kernel's file `name`; `None` if it does not exist.

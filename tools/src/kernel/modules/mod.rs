@@ -13,7 +13,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-pub use hardware::{Drivers, For};
+pub use hardware::{Drivers, For, OnDemand, Selected};
 use index::Index;
 
 use super::elf;
@@ -43,7 +43,7 @@ pub struct Closure {
     pub load: Vec<Module>,
     /// The named modules that are built into the kernel.
     pub builtin: Vec<String>,
-    /// The number of modules that are loaded by device, and of their patterns.
+    /// The number of modules that are loaded by device or on demand, and of their patterns.
     pub by_device: (usize, usize),
     /// The releases of the kernels that the modules were built for, each with one of its modules.
     pub releases: BTreeMap<String, String>,
@@ -105,6 +105,14 @@ pub enum Error {
         directory: PathBuf,
         /// The module.
         name: String,
+    },
+    /// A kernel without a module of a set.
+    #[error("{}: has no modules of the set \"{name}\"", .directory.display())]
+    NoSet {
+        /// The modules directory.
+        directory: PathBuf,
+        /// The set.
+        name: &'static str,
     },
     /// A module needs one that is neither a file nor built in.
     #[error("{}: module \"{by}\" needs \"{name}\", which is missing; is the kernel's package complete?", .directory.display())]

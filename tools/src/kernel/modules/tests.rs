@@ -178,9 +178,9 @@ fn drivers_have_an_index_of_their_patterns_and_dependencies() {
         ("kernel/drivers/gpu/screen.ko", b"alias=pci:v*d*sv*sd*bc03sc*i*\0"),
     ]);
     let modules = Modules::open(directory.path()).unwrap();
-    let (always, by_device) = modules.of_sets(&[For::BareMetal]).unwrap();
-    assert_eq!((always, by_device.clone()), (Vec::new(), vec!["nic".to_owned()]), "no screens");
-    let drivers = modules.drivers(&by_device).unwrap();
+    let selected = modules.of_sets(&[For::BareMetal]).unwrap();
+    assert_eq!(selected, Selected { by_device: vec!["nic".to_owned()], ..Selected::default() }, "no screens");
+    let drivers = modules.drivers(&selected.by_device, &[]).unwrap();
     let index = String::from_utf8(drivers.index).unwrap();
     let expected = format!(
         "/lib/modules/{}\nkernel/drivers/net/mii.ko kernel/lib/crc16.ko kernel/drivers/net/ethernet/nic.ko\n \
@@ -206,7 +206,7 @@ fn a_dependency_is_in_the_index_with_its_own_patterns() {
         ("kernel/lib/core.ko", b"alias=crypto-core\0"),
     ]);
     let modules = Modules::open(directory.path()).unwrap();
-    let index = String::from_utf8(modules.drivers(&["reader".to_owned()]).unwrap().index).unwrap();
+    let index = String::from_utf8(modules.drivers(&["reader".to_owned()], &[]).unwrap().index).unwrap();
     let lines: Vec<&str> = index.lines().skip(1).collect();
     let expected = [
         "kernel/lib/core.ko kernel/drivers/misc/bus.ko",
@@ -215,6 +215,41 @@ fn a_dependency_is_in_the_index_with_its_own_patterns() {
         " platform:reader",
     ];
     assert_eq!(lines, expected);
+}
+
+#[test]
+fn modules_on_demand_are_in_the_index_by_their_names_and_all_aliases() {
+    let directory = unpacked(&[
+        (
+            "kernel/drivers/net/wireguard/wireguard.ko",
+            b"depends=tunnel\0alias=net-pf-16-proto-16-family-wireguard\0alias=rtnl-link-wireguard\0",
+        ),
+        ("kernel/net/tunnel.ko", b"softdep=pre: hash\0"),
+        ("kernel/crypto/fast.ko", b"alias=crypto-hash\0alias=hash\0"),
+        ("kernel/net/netfilter/nf_tables.ko", b""),
+    ]);
+    let modules = Modules::open(directory.path()).unwrap();
+    let selected = modules.of_sets(&["wireguard".parse().unwrap()]).unwrap();
+    assert_eq!(selected, Selected { on_demand: vec!["wireguard".to_owned()], ..Selected::default() });
+    let drivers = modules.drivers(&[], &selected.on_demand).unwrap();
+    let index = String::from_utf8(drivers.index).unwrap();
+    let lines: Vec<&str> = index.lines().skip(1).collect();
+    let expected = [
+        "kernel/crypto/fast.ko",
+        " crypto-hash",
+        " fast",
+        " hash",
+        "kernel/crypto/fast.ko kernel/net/tunnel.ko",
+        " tunnel",
+        "kernel/crypto/fast.ko kernel/net/tunnel.ko kernel/drivers/net/wireguard/wireguard.ko",
+        " net-pf-16-proto-16-family-wireguard",
+        " rtnl-link-wireguard",
+        " wireguard",
+    ];
+    assert_eq!(lines, expected);
+    assert_eq!(modules.of_sets(&["netfilter".parse().unwrap()]).unwrap().on_demand, ["nf_tables"]);
+    let missing = modules.of_sets(&["nfs".parse().unwrap()]).unwrap_err().to_string();
+    assert!(missing.ends_with("has no modules of the set \"nfs\""), "{missing}");
 }
 
 #[test]
@@ -253,9 +288,10 @@ fn patterns_are_read_from_depmods_files() {
     fs::create_dir_all(nic.parent().unwrap()).unwrap();
     fs::write(nic, module(b"")).unwrap();
     let modules = Modules::open(directory.path()).unwrap();
-    let (always, by_device) = modules.of_sets(&[For::Virtio, For::FileSystem("xfs".to_owned())]).unwrap();
-    assert_eq!((always, by_device.clone()), (vec!["9p".to_owned(), "xfs".to_owned()], vec!["virtio_net".to_owned()]));
-    let drivers = modules.drivers(&by_device).unwrap();
+    let selected = modules.of_sets(&[For::Virtio, For::FileSystem("xfs".to_owned())]).unwrap();
+    assert_eq!(selected.always, ["9p", "xfs"]);
+    assert_eq!(selected.by_device, ["virtio_net"]);
+    let drivers = modules.drivers(&selected.by_device, &[]).unwrap();
     assert!(String::from_utf8(drivers.index).unwrap().ends_with("virtio_net.ko\n virtio:d00000001*\n"));
     assert!(matches!(modules.of_sets(&[For::FileSystem("zfs".to_owned())]), Err(Error::Missing { .. })));
 }

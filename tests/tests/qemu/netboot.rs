@@ -1,0 +1,169 @@
+//! The folder of `mkcpio --netboot`, as firmware and boot loaders start it: QEMU's iPXE ROM, PXELINUX, GRUB, UEFI's HTTP boot.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+use whit_tests::debian::{kernel, store};
+use whit_tests::whole::busybox_tar;
+use whit_tests::{deadline, init, tool};
+use whit_tools::kernel::debian::Flavour;
+use xtask::workspace;
+
+const MAC: &str = "52:54:00:12:34:56";
+/// The workload shows what the boot loader passed.
+const RECORD: &str =
+    "entrypoint /bin/sh\nentrypoint -c\nentrypoint echo got $MAC, $ASSET, two=$TWO; busybox cat /proc/cmdline\n";
+const WORDS: &str = "console=ttyS0 panic=-1 quiet whit.on_exit=poweroff whit.net=off whit.env=\"TWO=two words\"";
+/// A line of the workload's, and one of the init's.
+const EXITED: &str = "whit: exit 0";
+
+/// The folder, and further files.
+struct Netboot {
+    folder: TempDir,
+}
+
+impl Netboot {
+    fn new() -> Self {
+        let folder = tempfile::tempdir_in(workspace::target()).unwrap();
+        let record = folder.path().join("record");
+        fs::write(&record, RECORD).unwrap();
+        let kernel = kernel(Flavour::Cloud, None);
+        let mut command = Command::new(tool("mkcpio"));
+        command.arg("--netboot").arg(folder.path().join("netboot")).arg("--init").arg(init());
+        command.arg("--kernel").arg(&kernel.vmlinuz).arg("--modules").arg(&kernel.modules).args(["--for", "virtio"]);
+        command.arg("--rootfs").arg(busybox_tar()).arg("--record").arg(&record).args(["--cmdline", WORDS]);
+        let stub = store().package("systemd-boot-efi").unwrap().join("usr/lib/systemd/boot/efi/linuxx64.efi.stub");
+        let output = command.arg("--stub").arg(stub).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join("netboot").join(name)
+    }
+
+    /// Copies a boot loader of Debian's into the folder.
+    fn add(&self, package: &str, file: &str) {
+        let from = store().package(package).unwrap().join(file);
+        fs::copy(&from, self.path(from.file_name().unwrap().to_str().unwrap())).unwrap();
+    }
+
+    /// Boots a machine from QEMU's own TFTP server; returns what its console shows.
+    fn boot_by_tftp(&self, file: &str, arguments: &[&str]) -> String {
+        let network = format!("user,id=net0,tftp={},bootfile={file}", self.path("").display());
+        run(qemu(&mut Command::new("qemu-system-x86_64"), &network, arguments))
+    }
+
+    /// Boots a machine from dnsmasq and a web server, all in a network of their own.
+    fn boot_by_dnsmasq(&self, arguments: &[&str]) -> String {
+        let script = format!(
+            "ip link set lo up; ip tuntap add tap0 mode tap; ip address add 10.9.0.1/24 dev tap0; ip link set tap0 up\n\
+             dnsmasq --conf-file={} --pid-file --user=root --log-facility=-  </dev/null >{} 2>&1 &\n\
+             busybox httpd -p 10.9.0.1:80 -h {}\n\
+             \"$@\"",
+            self.folder.path().join("dnsmasq.conf").display(),
+            self.folder.path().join("dnsmasq.log").display(),
+            self.path("").display()
+        );
+        fs::write(self.folder.path().join("dnsmasq.conf"), documented()).unwrap();
+        let mut command = Command::new("unshare");
+        command.args(["--net", "--pid", "--fork", "--kill-child", "sh", "-ec", &script, "sh", "qemu-system-x86_64"]);
+        run(qemu(&mut command, "tap,id=net0,ifname=tap0,script=no,downscript=no", arguments))
+    }
+}
+
+/// The configuration of dnsmasq in the example's page.
+fn documented() -> String {
+    let page = whit_tests::documents::read("examples/netboot-installer/README.md");
+    let blocks = whit_tests::documents::blocks(&page);
+    let block = blocks.into_iter().find(|block| block.text.starts_with("dhcp-range=")).unwrap();
+    block.text.replace("tftp-root=/srv/netboot", "no-ping") + "port=0\nkeep-in-foreground\ninterface=tap0\n"
+}
+
+fn qemu<'a>(command: &'a mut Command, network: &str, arguments: &[&str]) -> &'a mut Command {
+    command.args(["-accel", "tcg", "-m", "512", "-display", "none", "-serial", "stdio", "-monitor", "none"]);
+    command.args(["-no-reboot", "-smbios", "type=3,asset=rack 7", "-smbios", "type=2,asset=board 1"]);
+    command.args(["-netdev", network]).args(arguments).stdin(Stdio::null())
+}
+
+fn run(command: &mut Command) -> String {
+    let output = deadline::output(command);
+    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).replace('\r', "")).concat();
+    assert!(output.status.success() && text.contains(EXITED), "{command:?}: {}\n{text}", output.status);
+    text
+}
+
+/// The card with QEMU's iPXE ROM.
+const IPXE_CARD: [&str; 2] = ["-device", "virtio-net-pci,netdev=net0,bootindex=1,mac=52:54:00:12:34:56"];
+/// The card without a ROM: UEFI has a driver.
+const UEFI_CARD: [&str; 2] = ["-device", "virtio-net-pci,netdev=net0,bootindex=1,mac=52:54:00:12:34:56,romfile="];
+
+/// A machine with Debian's OVMF, which keeps no variables.
+fn uefi(more: &[&str]) -> Vec<String> {
+    let files = store().package("ovmf").unwrap().join("usr/share/OVMF");
+    let drive = |unit: &str, name: &str| format!("if=pflash,format=raw,{unit},file={}/{name}", files.display());
+    let code = drive("unit=0,readonly=on", "OVMF_CODE_4M.fd");
+    let variables = drive("unit=1,snapshot=on", "OVMF_VARS_4M.fd");
+    let words = ["-machine", "q35", "-drive", &code, "-drive", &variables];
+    words.iter().chain(&UEFI_CARD).chain(more).map(|word| (*word).to_owned()).collect()
+}
+
+fn assert_shows(console: &str, expected: &str) {
+    assert!(console.contains(expected), "no {expected:?} in\n{console}");
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn ipxe_boots_by_tftp_and_passes_the_address_and_the_asset_tag() {
+    let console = Netboot::new().boot_by_tftp("boot.ipxe", &IPXE_CARD);
+    assert_shows(&console, &format!("got {MAC}, rack%207, two=two words"));
+    assert_shows(&console, "BOOTIF=01-52-54-00-12-34-56 ");
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn ipxe_boots_by_http_from_the_documented_dnsmasq() {
+    let console = Netboot::new().boot_by_dnsmasq(&IPXE_CARD);
+    assert_shows(&console, &format!("got {MAC}, rack%207, two=two words"));
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn uefi_boots_the_unified_image_by_http() {
+    // OVMF would try PXE first, for a minute.
+    let no_pxe = ["IPv4PXESupport", "IPv6PXESupport"].map(|name| format!("name=opt/org.tianocore/{name},string=n"));
+    let arguments = uefi(&["-fw_cfg", &no_pxe[0], "-fw_cfg", &no_pxe[1]]);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let console = Netboot::new().boot_by_dnsmasq(&arguments);
+    assert_shows(&console, "UEFI HTTPv4");
+    // The image has one command line for all machines.
+    assert_shows(&console, "got , , two=two words");
+}
+
+mod long {
+    use super::*;
+
+    #[test]
+    #[ignore = "needs QEMU and Debian's archive: cargo selftest -- --long runs it"]
+    fn pxelinux_boots_and_names_the_interface_and_the_board() {
+        let netboot = Netboot::new();
+        netboot.add("pxelinux", "usr/lib/PXELINUX/pxelinux.0");
+        netboot.add("syslinux-common", "usr/lib/syslinux/modules/bios/ldlinux.c32");
+        let console = netboot.boot_by_tftp("pxelinux.0", &IPXE_CARD);
+        assert_shows(&console, "got , , two=two words");
+        assert_shows(&console, "BOOTIF=01-52-54-00-12-34-56 MBASSET=board_1");
+    }
+
+    #[test]
+    #[ignore = "needs QEMU and Debian's archive: cargo selftest -- --long runs it"]
+    fn grub_boots_and_passes_the_address_and_the_asset_tag() {
+        let netboot = Netboot::new();
+        netboot.add("grub-efi-amd64-signed", "usr/lib/grub/x86_64-efi-signed/grubnetx64.efi.signed");
+        let arguments = uefi(&[]);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let console = netboot.boot_by_tftp("grubnetx64.efi.signed", &arguments);
+        assert_shows(&console, &format!("got {MAC}, rack 7, two=two words"));
+    }
+}
