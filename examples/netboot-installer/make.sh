@@ -1,6 +1,7 @@
 #!/bin/sh
 # Makes the folder of a network boot that installs an image: make.sh IMAGE.tar IMAGE.json [URL]
-# URL is the folder's address for the machines. KERNEL and MODULES name a kernel, by default the host's; PUT is the program put.
+# URL is the folder's address for the machines. KERNEL and MODULES name a kernel, by default the host's; PUT is the program put. THEN is what
+# follows: kexec, reboot or poweroff.
 set -eu
 image=$1 config=$2 url=${3:-http://10.0.2.2:8000}
 kernel=${KERNEL:-/boot/vmlinuz-$(uname -r)}
@@ -28,7 +29,9 @@ cmd --sha256
 cmd $(sha256sum netboot/os.img.zst | cut -d ' ' -f 1)
 cmd --grow
 cmd --then
-cmd kexec
+cmd ${THEN:-kexec}
+END
+test "${THEN:-kexec}" != kexec || cat >>installer.conf <<END
 cmd --kernel
 cmd 1:/boot/vmlinuz
 cmd --initrd

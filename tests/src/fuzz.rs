@@ -5,6 +5,7 @@
 
 mod host;
 mod init;
+mod put;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,7 +20,7 @@ pub struct Target {
     pub seeds: fn() -> Vec<Vec<u8>>,
 }
 
-/// All targets: first of the init's library, then of the host tools.
+/// All targets: first of the init's library, then of the host tools and of put.
 pub const TARGETS: &[Target] = &[
     target("command_line", init::command_line),
     target("record", init::record),
@@ -46,6 +47,9 @@ pub const TARGETS: &[Target] = &[
     target("module_index", host::module_index),
     target("kernel_package", host::kernel_package),
     target("kernel_file", host::kernel_file),
+    target("put_block_map", put::block_map),
+    target("put_configuration", put::configuration),
+    Target { seeds: put::table_seeds, ..target("put_table", put::table) },
     Target { seeds: host::disk_seeds, ..target("disk", host::disk) },
 ];
 

@@ -107,6 +107,7 @@ mod long {
                     assert!(fs::metadata(&document).unwrap().len() > 1000, "{}", document.display());
                 }
             }
+            run(Command::new(prefix.join("bin/put")).arg("--version"));
             for init in Init::ALL {
                 let packed = at("initramfs.cpio");
                 let mut mkcpio = Command::new(prefix.join("bin/mkcpio"));

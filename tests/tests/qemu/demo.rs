@@ -26,3 +26,32 @@ fn the_demo_serves_a_page_and_powers_off() {
         rest = &rest[at + expected.len()..];
     }
 }
+
+mod long {
+    use super::*;
+
+    #[test]
+    #[ignore = "needs QEMU, Debian's archive and docker's client: cargo selftest -- --long runs it"]
+    fn a_docker_server_runs_from_a_disk_and_from_memory() {
+        if Command::new("docker").arg("--version").output().is_err() {
+            println!("skipped: no docker client");
+            return;
+        }
+        for more in [&[][..], &["--no-disk"]] {
+            let mut command = Command::new("timeout");
+            let demo =
+                command.arg("600").arg(tool("demo")).args(["--docker", "--accel", "tcg"]).args(more).output().unwrap();
+            let (shown, errors) = (String::from_utf8_lossy(&demo.stdout), String::from_utf8_lossy(&demo.stderr));
+            assert!(demo.status.success(), "{shown}\n{errors}");
+            println!("{shown}");
+            let mut rest = &*shown;
+            for expected in
+                ["API", "docker import", "docker run", "GET of", "docker exec", "docker stop", "\npowered off; "]
+            {
+                let at =
+                    rest.find(expected).unwrap_or_else(|| panic!("no {expected:?} where it should be in\n{shown}"));
+                rest = &rest[at + expected.len()..];
+            }
+        }
+    }
+}

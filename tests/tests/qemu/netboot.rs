@@ -143,7 +143,87 @@ fn uefi_boots_the_unified_image_by_http() {
 }
 
 mod long {
+    use std::fs::File;
+    use std::os::unix::fs::symlink;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, OnceLock};
+    use std::thread;
+    use std::time::Instant;
+
+    use whit_tests::documents::{Scratch, Tier};
+    use whit_tests::http::{Server, send_file};
+
     use super::*;
+
+    /// Machines of the fleet, and their memory in MiB.
+    const FLEET: usize = 20;
+    const FLEET_MIB: &str = "96";
+
+    /// The folder of `examples/netboot-installer`: each machine writes its disk from HTTP, checks it and powers off; then its system starts. As
+    /// many run at a time as there are processors.
+    #[test]
+    #[ignore = "needs QEMU and Debian's archive: cargo selftest -- --long runs it"]
+    fn twenty_machines_of_96_mib_install_themselves_from_one_folder() {
+        let scratch = Scratch::new(Tier::Long);
+        symlink(xtask::put::build().unwrap(), scratch.path("bin/put")).unwrap();
+        let image = Arc::new(OnceLock::new());
+        let served = Arc::clone(&image);
+        let server = Server::start(move |request, stream| {
+            let content: &Vec<u8> = served.get().expect("the image is there before a machine");
+            send_file(request, stream, content, content.len());
+        });
+        // The host, as QEMU's network shows it.
+        let url = server.url.replace("127.0.0.1", "10.0.2.2");
+        let config =
+            r#"[{"Config": {"Env": ["PATH=/bin"], "Entrypoint": ["/bin/sh", "-c", "echo the system has started"]}}]"#;
+        fs::write(scratch.path("web.json"), config).unwrap();
+        let script = workspace::root().join("examples/netboot-installer/make.sh");
+        let make = format!("THEN=poweroff sh {} web.tar web.json {url}", script.display());
+        scratch.run("make.sh", &make);
+        image.set(fs::read(scratch.path("netboot/os.img.zst")).unwrap()).unwrap();
+        let length = fs::metadata(scratch.path("os.img")).unwrap().len();
+        let (next, started) = (AtomicUsize::new(0), Instant::now());
+        let processors = thread::available_parallelism().unwrap().get();
+        thread::scope(|scope| {
+            for _ in 0..processors {
+                scope.spawn(|| {
+                    while let number @ 0..FLEET = next.fetch_add(1, Ordering::SeqCst) {
+                        let (machine, line) = (Instant::now(), install(&scratch, number, length));
+                        println!("machine {number}: {:.1} s; {line}", machine.elapsed().as_secs_f64());
+                    }
+                });
+            }
+        });
+        println!(
+            "{FLEET} machines of {FLEET_MIB} MiB, {processors} at a time: {:.1} s",
+            started.elapsed().as_secs_f64()
+        );
+        assert_eq!(server.requests().len(), FLEET);
+    }
+
+    /// Boots one machine of the fleet; returns what it says of the disk.
+    fn install(scratch: &Scratch, number: usize, length: u64) -> String {
+        let disk = scratch.path(&format!("disk{number}"));
+        File::create(&disk).unwrap().set_len(256 << 20).unwrap();
+        let network = format!("user,id=net0,tftp={},bootfile=boot.ipxe", scratch.path("netboot").display());
+        let card = format!("virtio-net-pci,netdev=net0,bootindex=1,mac=52:54:00:00:00:{number:02x}");
+        let drive = format!("file={},format=raw,if=virtio", disk.display());
+        let mut command = Command::new("qemu-system-x86_64");
+        let arguments = ["-device", &card, "-drive", &drive, "-m", FLEET_MIB];
+        let output = deadline::output(qemu(&mut command, &network, &arguments));
+        let console = String::from_utf8_lossy(&output.stdout).into_owned();
+        let [kernel, initramfs] = ["system/boot/vmlinuz", "system/boot/initrd"].map(|name| scratch.path(name));
+        let words = "root=LABEL=system whit.grow console=ttyS0 quiet panic=-1 whit.net=off";
+        let mut command = Command::new("qemu-system-x86_64");
+        command.arg("-kernel").arg(kernel).arg("-initrd").arg(initramfs).args(["-append", words]);
+        let system = run(qemu(&mut command, "user,id=net0", &arguments));
+        assert_shows(&system, "the system has started");
+        let written = format!("/dev/vda: {length} bytes in ");
+        let line = console.split(['\n', '\x1b']).find_map(|line| Some(&line[line.find(&written)?..]));
+        let line = line.unwrap_or_else(|| panic!("machine {number}: no {written:?} in\n{console}")).to_owned();
+        fs::remove_file(disk).unwrap();
+        line
+    }
 
     #[test]
     #[ignore = "needs QEMU and Debian's archive: cargo selftest -- --long runs it"]

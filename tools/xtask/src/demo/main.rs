@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod disk;
+mod docker;
 mod interrupt;
 mod page;
 mod prepare;
@@ -28,13 +29,19 @@ use prepare::Artefacts;
 #[derive(Parser)]
 #[command(
     name = "demo",
-    after_help = "Examples:\n  cargo demo\n  cargo demo -- --keep\n  cargo demo -- --arch aarch64\n  docker export C > c.tar; docker inspect C > c.json
+    after_help = "Examples:\n  cargo demo\n  cargo demo -- --keep\n  cargo demo -- --arch aarch64\n  cargo demo -- --docker --no-disk\n  docker export C > c.tar; docker inspect C > c.json
   cargo demo -- --image c.tar --config c.json --kernel vmlinuz --modules /lib/modules/VERSION"
 )]
 pub(crate) struct Arguments {
     /// Leave the machine running until ctrl-c
     #[arg(long)]
     keep: bool,
+    /// Boot a Docker server, made of Debian's docker.io, and use it with this host's client
+    #[arg(long, conflicts_with_all = ["image", "kernel", "port", "arch"])]
+    docker: bool,
+    /// With --docker: boot the server from memory
+    #[arg(long, requires = "docker")]
+    no_disk: bool,
     /// A tar of `docker export` to boot instead of Debian's nginx; it has to serve HTTP
     #[arg(long, value_name = "TAR")]
     image: Option<PathBuf>,
@@ -83,7 +90,8 @@ const PREFERRED_PORT: u16 = 8080;
 const PAGE_LINES: usize = 6;
 
 fn main() -> ExitCode {
-    output::report("demo", run(&documents::parse::<Arguments>()))
+    let arguments = documents::parse::<Arguments>();
+    output::report("demo", if arguments.docker { docker::run(&arguments) } else { run(&arguments) })
 }
 
 fn run(arguments: &Arguments) -> Result<(), String> {
@@ -121,16 +129,20 @@ pub(crate) fn show(line: &str) -> Result<(), String> {
     writeln!(io::stdout(), "{line}").map_err(|error| format!("standard output: {error}"))
 }
 
-fn command_line(arguments: &Arguments, artefacts: &Artefacts, port: u16) -> CommandLine {
-    let accelerator = match arguments.accel {
+/// Returns the accelerator that the user chose.
+pub(crate) fn accelerator(arguments: &Arguments) -> Accelerator {
+    match arguments.accel {
         Accel::Auto => Accelerator::Auto,
         Accel::Kvm => Accelerator::Kvm,
         Accel::Tcg => Accelerator::Tcg,
-    };
+    }
+}
+
+fn command_line(arguments: &Arguments, artefacts: &Artefacts, port: u16) -> CommandLine {
     let disk = DiskInterface::Virtio;
     CommandLine::new(&artefacts.kernel)
         .board(Board::of(arguments.arch).unwrap_or_default())
-        .accelerator(accelerator)
+        .accelerator(accelerator(arguments))
         .initrd(&artefacts.initramfs)
         .append(&format!(
             "console={} quiet panic=-1 root={} whit.timing",

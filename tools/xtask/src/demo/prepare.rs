@@ -133,7 +133,7 @@ impl Artefacts {
 }
 
 /// Prints a step that takes some time. A closed standard output is ignored here; the next line of the demo reports it.
-fn progress(line: &str) {
+pub(crate) fn progress(line: &str) {
     show(&format!("{line} …")).ok();
 }
 

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use whit_tools::cli::output::Output;
 use xtask::init::Init;
-use xtask::workspace;
+use xtask::{put, workspace};
 
 use crate::execute;
 
@@ -30,7 +30,7 @@ const TRY: &[u8] = include_bytes!("try");
 /// The folder with the files. cargo-deb takes `target/release` for cargo's folder of the profile, wherever that is.
 pub(crate) struct Files(PathBuf);
 
-/// Builds the tools and the inits, and collects all files. `has_sbom` embeds the list of crates in the tools.
+/// Builds the tools, `put` and the inits, and collects all files. `has_sbom` embeds the list of crates in the tools.
 pub(crate) fn build(has_sbom: bool) -> Result<Files, String> {
     let mut cargo = workspace::cargo();
     if has_sbom {
@@ -52,6 +52,8 @@ pub(crate) fn build(has_sbom: bool) -> Result<Files, String> {
             files.write(&format!("{folder}/{prefix}{tool}{suffix}"), &output.stdout, 0o644)?;
         }
     }
+    // The writer of images, for an initramfs.
+    files.copy(&put::build()?, "bin/put", 0o755)?;
     for init in Init::ALL {
         // `whit` is installed as `init`, `whit-min` as `init-min`: whit_tools::initramfs::find_init() looks there.
         let name = init.file_name().replace("whit", "init");

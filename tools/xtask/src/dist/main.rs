@@ -1,6 +1,6 @@
 //! Makes the packages of a release: a Debian package and an archive that runs without an installation.
 //!
-//! Both have the tools, the three inits, man pages and completions. The same source, compiler and folder give the same bytes.
+//! Both have the tools, `put`, the inits, man pages and completions. The same source, compiler and folder give the same bytes.
 #![forbid(unsafe_code)]
 
 mod files;
