@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Longer than anything takes on a busy host.
-const DEADLINE: Duration = Duration::from_secs(180);
+pub const DEADLINE: Duration = Duration::from_secs(180);
 
 /// A guard that ends a program which runs for too long. Dropping it stops the guard.
 pub struct Deadline(#[expect(dead_code, reason = "dropping it stops the guard")] Sender<()>);

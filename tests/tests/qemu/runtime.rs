@@ -12,6 +12,7 @@ use whit_tests::terminal::{read_until, resize};
 use whit_tests::whole::busybox_tar;
 
 mod engine;
+mod long;
 
 use engine::{Engine, kill, processes, text};
 
@@ -28,6 +29,8 @@ fn output_input_and_status_are_those_of_a_container() {
     let (status, _, errors) = engine.outcome(&["run", "--rm", "--network", "none", "busybox", "/bin/missing"]);
     assert_eq!((status, errors.as_str()), (Some(127), "whit: /bin/missing: not found (ENOENT)\n"));
     assert_eq!(engine.run(&[], "kill -KILL $$").0, Some(137));
+    // Without a network there is a loopback, as in a container.
+    assert_eq!(engine.run(&[], "busybox ifconfig lo | busybox grep -c 127.0.0.1").1, "1\n");
     let arguments = ["run", "--rm", "-i", "--network", "none", "busybox", "/bin/busybox", "md5sum"];
     let mut child = engine.command(&arguments).stdin(Stdio::piped()).spawn().unwrap();
     let _deadline = Deadline::of(&child);
@@ -231,18 +234,24 @@ fn programs_run_beside_the_workload() {
     engine.assert_gone();
 }
 
+/// The address of the container in [`Namespaces`].
+fn serve_address() -> &'static str {
+    "10.9.8.7"
+}
+
 /// A network namespace as an engine makes it for a container, and one on the other side.
 struct Namespaces([String; 2]);
 
 impl Namespaces {
-    fn new() -> Self {
-        let namespaces = Self(["in", "out"].map(|side| format!("whit-{side}-{}", std::process::id())));
+    /// Makes them; no other test of this process has the same name.
+    fn new(name: &str) -> Self {
+        let namespaces = Self(["in", "out"].map(|side| format!("whit-{name}-{side}-{}", std::process::id())));
         let [inside, outside] = &namespaces.0;
         for line in [
             format!("netns add {inside}"),
             format!("netns add {outside}"),
             format!("-n {inside} link add eth0 type veth peer name eth0 netns {outside}"),
-            format!("-n {inside} addr add 10.9.8.7/24 dev eth0"),
+            format!("-n {inside} addr add {}/24 dev eth0", serve_address()),
             format!("-n {inside} link set eth0 up"),
             format!("-n {inside} route add default via 10.9.8.1"),
             format!("-n {outside} addr add 10.9.8.1/24 dev eth0"),
@@ -267,7 +276,7 @@ impl Drop for Namespaces {
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
 fn a_machine_has_the_address_of_its_namespace() {
     let engine = Engine::new();
-    let namespaces = Namespaces::new();
+    let namespaces = Namespaces::new("address");
     let [inside, outside] = &namespaces.0;
     let network = format!("ns:/run/netns/{inside}");
     let serve = "busybox ip route; echo hello >/tmp/index.html; exec busybox httpd -f -h /tmp";

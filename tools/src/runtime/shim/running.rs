@@ -202,7 +202,8 @@ pub(super) fn words(machine: &Machine, cards: &Cards) -> Result<String, String> 
     let more = machine.annotations.get("append").map(String::as_str).unwrap_or_default();
     let network = match (&machine.network, cards.taps.is_empty()) {
         (Network::Host, _) => "",
-        (_, true) => " whit.net=off",
+        // The loopback alone, as in a container.
+        (_, true) => " whit.net=bg",
         _ => cards.words.as_str(),
     };
     // A read-only root is so on the host's side: the machine's mount is that of the whole tree, with folders that are writable.
@@ -336,7 +337,7 @@ mod tests {
             };
             words(&machine, &Cards::default())
         };
-        assert!(with("one".to_owned()).unwrap().ends_with(" whit.net=off one"));
+        assert!(with("one".to_owned()).unwrap().ends_with(" whit.net=bg one"));
         let error = with("x".repeat(2048)).unwrap_err();
         assert!(error.starts_with("annotation io.whit.append: the kernel's command line has "), "{error}");
     }

@@ -1,0 +1,205 @@
+//! Thirty commands of podman against nginx, PostgreSQL with a volume and a Python service, each compared with the result that podman's
+//! manual pages document for a container.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use whit_tests::deadline::{self, Deadline};
+use whit_tests::images::{Image, NGINX, POSTGRES, PYTHON};
+
+use super::engine::{Engine, text};
+use super::{Namespaces, serve_address};
+
+/// The documented result of a command.
+enum Result {
+    /// Standard output is the ID of a container or an image.
+    Id,
+    /// Standard output is this text.
+    Is(&'static str),
+    /// Standard output has this text.
+    Has(&'static str),
+    /// The command is repeated until its standard output has this text; `logs` is followed, and both of its streams are read.
+    Becomes(&'static str),
+    /// The status is this one.
+    Status(i32),
+}
+
+/// Imports an image with the configuration of its docker image.
+fn import(engine: &Engine, image: &Image, name: &str, changes: &[&str]) {
+    let changes: Vec<&str> = changes.iter().flat_map(|change| ["--change", *change]).collect();
+    let tar = image.tar();
+    engine.well(&[&["import"], &changes[..], &[tar.to_str().unwrap(), name]].concat());
+}
+
+fn check(engine: &Engine, words: &[&str], expected: &Result) {
+    if let (Result::Becomes(part), ["logs", name]) = (expected, words) {
+        return follow(engine, name, part);
+    }
+    let begun = Instant::now();
+    let (status, shown, errors) = loop {
+        let (status, shown, errors) = engine.outcome(words);
+        match expected {
+            Result::Becomes(part) if !shown.contains(part) => {
+                assert!(begun.elapsed() < deadline::DEADLINE, "{words:?}: {shown}{errors}");
+                pause();
+            }
+            _ => break (status, shown, errors),
+        }
+    };
+    let is_id = |text: &str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let shown = shown.trim_end();
+    let is_right = match expected {
+        Result::Id => is_id(shown.trim_start_matches("sha256:")),
+        Result::Is(text) => shown == *text,
+        Result::Has(part) => shown.contains(part),
+        Result::Becomes(_) => true,
+        Result::Status(code) => status == Some(*code),
+    };
+    let is_status = matches!(expected, Result::Status(_)) || status == Some(0);
+    assert!(is_right && is_status, "{words:?}: {status:?}: {shown}{errors}");
+}
+
+/// Waits between two calls of podman's, which take time from the machines.
+fn pause() {
+    std::thread::sleep(std::time::Duration::from_millis(200));
+}
+
+/// Reads the log until it has a text.
+fn follow(engine: &Engine, name: &str, part: &str) {
+    let (mut log, written) = std::io::pipe().unwrap();
+    let mut command = engine.command(&["logs", "-f", name]);
+    command.stdout(written.try_clone().unwrap()).stderr(written);
+    let mut child = command.spawn().unwrap();
+    drop(command); // its ends of the pipe
+    let deadline = Deadline::of(&child);
+    let (mut shown, mut bytes) = (String::new(), [0; 4096]);
+    while !shown.contains(part) {
+        let length = log.read(&mut bytes).unwrap();
+        assert_ne!(length, 0, "{name}: {part}: {shown}");
+        shown.push_str(&String::from_utf8_lossy(&bytes[..length]));
+    }
+    drop(deadline);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn thirty_commands_have_the_results_of_containers() {
+    let engine = Engine::new();
+    let namespaces = Namespaces::new("thirty");
+    let network = format!("ns:/run/netns/{}", namespaces.0[0]);
+    let path = "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/lib/postgresql/15/bin:/usr/lib/postgresql/17/bin";
+    let nginx = [
+        "ENTRYPOINT [\"/docker-entrypoint.sh\"]",
+        "CMD [\"nginx\", \"-g\", \"daemon off;\"]",
+        "STOPSIGNAL SIGQUIT",
+        path,
+    ];
+    import(&engine, &NGINX, "nginx", &nginx);
+    let data = ["ENV PGDATA=/var/lib/postgresql/data", "ENV LANG=C.UTF-8", "ENV POSTGRES_HOST_AUTH_METHOD=trust"];
+    let size = ["ENV POSTGRES_INITDB_ARGS=\"--wal-segsize=1 --no-sync\"", "STOPSIGNAL SIGINT"];
+    let start = ["ENTRYPOINT [\"docker-entrypoint.sh\"]", "CMD [\"postgres\"]", path];
+    import(&engine, &POSTGRES, "postgres", &[&data[..], &size, &start].concat());
+    import(&engine, &PYTHON, "python", &["USER app", "WORKDIR /srv/app/work", path]);
+    fs::write(engine.path("page"), "a page of the host\n").unwrap();
+    let page = engine.path("page");
+    let (page, out) = (page.to_str().unwrap(), engine.path("web.tar"));
+    let address = format!("http://{}/", serve_address());
+    let fetch = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8000/').status)";
+    let rows: &[(&[&str], Result)] = &[
+        // PostgreSQL with a volume.
+        (&["volume", "create", "data"], Result::Is("data")),
+        (
+            &["run", "-d", "--name", "db", "--network", "none", "-v", "data:/var/lib/postgresql/data", "postgres"],
+            Result::Id,
+        ),
+        (&["logs", "db"], Result::Becomes("ready to accept connections")),
+        (&["stop", "-t", "60", "db"], Result::Is("db")),
+        (&["inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", "db"], Result::Is("exited 0")),
+        (&["start", "db"], Result::Is("db")),
+        (&["exec", "-u", "postgres", "db", "cat", "/var/lib/postgresql/data/PG_VERSION"], Result::Has("1")),
+        (&["logs", "db"], Result::Becomes("database system was shut down at")),
+        (&["stop", "-t", "60", "db"], Result::Is("db")),
+        (&["rm", "db"], Result::Has("")),
+        (&["volume", "ls", "-q"], Result::Is("data")),
+        // nginx.
+        (&["create", "--name", "web", "--network", &network, "nginx"], Result::Id),
+        (&["start", "web"], Result::Is("web")),
+        (&["logs", "web"], Result::Becomes("start worker process")),
+        (&["ps", "--format", "{{.Names}} {{.Status}}"], Result::Has("web Up ")),
+        (&["cp", page, "web:/usr/share/nginx/html/page"], Result::Is("")),
+        (&["exec", "web", "cat", "/usr/share/nginx/html/page"], Result::Is("a page of the host")),
+        (&["diff", "web"], Result::Has("A /usr/share/nginx/html/page")),
+        (&["rename", "web", "www"], Result::Is("")),
+        (&["container", "exists", "web"], Result::Status(1)),
+        (&["kill", "-s", "QUIT", "www"], Result::Is("www")),
+        (&["wait", "www"], Result::Is("0")),
+        (&["commit", "--quiet", "www", "changed"], Result::Id),
+        (
+            &["run", "--rm", "--network", "none", "--entrypoint", "cat", "changed", "/usr/share/nginx/html/page"],
+            Result::Is("a page of the host"),
+        ),
+        (&["export", "-o", out.to_str().unwrap(), "www"], Result::Is("")),
+        // The Python service.
+        (
+            &[
+                "run",
+                "--rm",
+                "--network",
+                "none",
+                "-e",
+                "A=1",
+                "python",
+                "python3",
+                "-c",
+                "import os; print(os.environ['A'], os.getcwd()); raise SystemExit(7)",
+            ],
+            Result::Status(7),
+        ),
+        (
+            &["run", "-d", "--name", "app", "--network", "none", "python", "python3", "-m", "http.server", "8000"],
+            Result::Id,
+        ),
+        (&["exec", "app", "python3", "-c", fetch], Result::Becomes("200")),
+        (&["restart", "-t", "1", "app"], Result::Has("")),
+        (&["rm", "-f", "-t", "0", "app", "www"], Result::Has("")),
+    ];
+    assert_eq!(rows.len(), 30);
+    for (words, expected) in rows {
+        check(&engine, words, expected);
+        if words[0] == "cp" {
+            let mut curl = Command::new("ip");
+            curl.args(["netns", "exec", &namespaces.0[1], "curl", "--silent", "--retry", "60", "--retry-all-errors"]);
+            let (_, shown, _) = text(deadline::output(curl.arg(format!("{address}page"))));
+            assert_eq!(shown, "a page of the host\n");
+        }
+        if words[..2] == ["rm", "db"] {
+            // Another machine has the volume: the server's own program for one user.
+            let single = [
+                "--network",
+                "none",
+                "-u",
+                "postgres",
+                "-v",
+                "data:/var/lib/postgresql/data",
+                "--entrypoint",
+                "postgres",
+            ];
+            let words = [&["run", "--rm", "-i"], &single[..], &["postgres", "--single", "postgres"]].concat();
+            for (query, result) in
+                [("create table t (x int); insert into t values (7);\n", ""), ("select x from t;\n", "x = \"7\"")]
+            {
+                let mut child = engine.command(&words).stdin(Stdio::piped()).spawn().unwrap();
+                let _deadline = Deadline::of(&child);
+                child.stdin.take().unwrap().write_all(query.as_bytes()).unwrap();
+                let (status, shown, errors) = text(child.wait_with_output().unwrap());
+                assert!(status == Some(0) && shown.contains(result), "{status:?} {shown}{errors}");
+            }
+        }
+    }
+    assert!(out.metadata().unwrap().len() > 1 << 20);
+    engine.assert_gone();
+}
