@@ -69,7 +69,6 @@ pub fn parse(value: &[u8]) -> Line<'_> {
 
 impl<'a> Line<'a> {
     /// Whether it is for the interface of this name and hardware address, or for all.
-    #[inline(never)]
     pub fn is_of(&self, name: &[u8], chaddr: HardwareAddress) -> bool {
         self.method != Method::Wrong && is_meant(self.device, name, chaddr)
     }

@@ -172,7 +172,6 @@ impl NameServers {
     }
 
     /// Adds a server without an end, unless it is `::`.
-    #[inline(never)]
     pub fn add(&mut self, interface: u32, address: Address) {
         if !address.is_host() {
             return;

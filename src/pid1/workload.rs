@@ -51,7 +51,6 @@ pub(crate) fn start(machine: &Machine<'_>) -> Result<Pid, Error> {
 
 /// Starts the program of a session of the host beside the workload, in the same way. The bytes that came for it are options that
 /// override the workload's. An error is the exit code.
-#[inline(never)]
 pub(crate) fn start_beside(machine: &mut Machine<'_>, session: usize) -> Result<Pid, u8> {
     let sources = Sources { arguments: Record::decoded(INPUT.text()), is_beside: true, ..machine.sources };
     let options = sources.options(&mut |_, _| {});
