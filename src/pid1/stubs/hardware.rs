@@ -7,6 +7,10 @@ use whit::error::Errno;
 use crate::machine::Machine;
 use crate::sys::fd;
 
+pub(crate) const fn has_index() -> bool {
+    false
+}
+
 pub(crate) fn load(_: &mut Machine<'_>) {}
 
 pub(crate) fn handle_events(machine: &mut Machine<'_>) -> bool {

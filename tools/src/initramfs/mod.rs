@@ -20,11 +20,11 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use whit::contract::{self, DRIVER_INDEX, IMAGE_RECORD, MODULE_LIST, RECORD, SEED, relative};
+use whit::contract::{self, DRIVER_INDEX, FULL_DRIVER_INDEX, IMAGE_RECORD, MODULE_LIST, RECORD, SEED, relative};
 use whit::record::{MAX_RECORD, Record};
 
 use crate::kernel::elf::Unfit;
-use crate::kernel::modules::{self, Closure, For, Module, Modules};
+use crate::kernel::modules::{self, Closure, For, Module, Modules, Settings};
 use crate::machine::Machine;
 use crate::runrecord::{self, RunRecord};
 use rootfs::Rootfs;
@@ -68,6 +68,8 @@ pub struct Recipe {
     pub unsigned: bool,
     /// The hardware and file systems to select modules for.
     pub sets: Vec<For>,
+    /// Parameters of modules, and further settings.
+    pub settings: Settings,
     /// The firmware directory; by default the one beside the modules.
     pub firmware: Option<PathBuf>,
     /// Further files; later ones replace earlier ones.
@@ -151,7 +153,7 @@ impl Recipe {
         let mut closure = Closure::default();
         if let Some(modules) = &self.modules {
             tree.origin(format!("modules {}", modules.display()));
-            let modules = Modules::open(modules)?;
+            let modules = Modules::open(modules)?.with_settings(self.settings.clone());
             let (mut load, by_device) = modules.of_sets(&self.sets)?;
             load.extend(self.load.iter().cloned());
             if let Some((file, found)) = modules.machine() {
@@ -159,8 +161,13 @@ impl Recipe {
             }
             closure = add_modules(&mut tree, &modules, &load, self.unsigned)?;
             if !by_device.is_empty() {
-                self.add_drivers(&mut tree, &modules, &by_device, &mut closure)?;
+                let is_full = program::reads(&init, FULL_DRIVER_INDEX);
+                self.add_drivers(&mut tree, &modules, &by_device, &mut closure, is_full)?;
             }
+            let named = closure.load.iter().map(|module| module.name.as_str());
+            let loaded = named.chain(closure.drivers.iter().map(String::as_str)).collect();
+            modules.check_parameters(&loaded)?;
+            closure.has_parameters = loaded.iter().any(|name| self.settings.parameters(name).is_some());
             let mut releases = closure.releases.iter();
             if let (Some((one, module)), Some((other, second))) = (releases.next(), releases.next()) {
                 let problem = format!("modules of several kernels: {module} is for {one}, {second} for {other}");
@@ -168,7 +175,8 @@ impl Recipe {
             }
         }
         let features = [
-            (Feature::Hardware, closure.by_device.0 > 0),
+            (Feature::Hardware, closure.by_device.0 > 0 && !program::reads(&init, FULL_DRIVER_INDEX)),
+            (Feature::Modules, closure.has_parameters),
             (Feature::Entropy, self.seed),
             (Feature::Rootfs, self.rootfs.is_some()),
         ];
@@ -213,14 +221,17 @@ impl Recipe {
         modules: &Modules,
         names: &[String],
         closure: &mut Closure,
+        is_full: bool,
     ) -> Result<(), Error> {
-        let drivers = modules.drivers(names)?;
+        let drivers = modules.drivers(names, is_full)?;
         closure.by_device = (drivers.modules.len(), drivers.patterns);
+        closure.drivers = drivers.modules.iter().map(|module| module.name.clone()).collect();
         tree.origin(format!("drivers {}", modules.directory().display()));
         for module in drivers.modules.iter().filter(|module| !closure.load.contains(module)) {
             add_module(tree, modules, module, false, &mut closure.releases)?;
         }
-        tree.bytes(relative(DRIVER_INDEX), 0o644, drivers.index)?;
+        let index = if is_full { FULL_DRIVER_INDEX } else { DRIVER_INDEX };
+        tree.bytes(relative(index), 0o644, drivers.index)?;
         // /lib/firmware beside /lib/modules/VERSION.
         let beside = || modules.directory().join("../../firmware");
         let directory = self.firmware.clone().unwrap_or_else(beside);
@@ -264,7 +275,8 @@ pub fn add_modules(tree: &mut Tree, modules: &Modules, names: &[String], unsigne
     let mut list = Vec::new();
     for module in &closure.load {
         let name = add_module(tree, modules, module, unsigned, &mut closure.releases)?;
-        list.extend([b"/", name.as_slice(), b"\n"].concat());
+        let directory = name.strip_suffix(module.plain()).unwrap_or(&name);
+        list.extend([b"/", directory, &modules.line(module, ""), b"\n"].concat());
     }
     if !list.is_empty() {
         tree.bytes(relative(MODULE_LIST), 0o644, list)?;

@@ -58,6 +58,13 @@ pub(crate) struct Build {
     /// A module to load, with its dependencies; repeatable.
     #[arg(long, value_name = "NAME", requires = "modules", group = "wanted")]
     pub(crate) module: Vec<String>,
+    /// Parameters of a module in the initramfs, as "nvme:io_queue_depth=16 poll_queues=2"; repeatable. Those of the kernel command line,
+    /// as nvme.io_queue_depth=8, are stronger.
+    #[arg(long, value_name = "NAME:PARAMETERS", requires = "modules")]
+    pub(crate) options: Vec<String>,
+    /// A file as modprobe.d has them, or a directory of such files: their options, softdep and blacklist; repeatable.
+    #[arg(long, value_name = "DIR|FILE", requires = "modules")]
+    pub(crate) modprobe: Vec<PathBuf>,
     /// The directory of the drivers' firmware [default: beside the modules, as /lib/firmware].
     #[arg(long, value_name = "DIR", requires = "sets")]
     pub(crate) firmware: Option<PathBuf>,

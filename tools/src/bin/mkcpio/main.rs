@@ -20,7 +20,7 @@ use whit_tools::initramfs::rootfs::Rootfs;
 use whit_tools::initramfs::tree::Tree;
 use whit_tools::initramfs::{self, Input, Packing, Recipe, Summary};
 use whit_tools::kernel::config::Config;
-use whit_tools::kernel::modules::{Closure, Modules, Package};
+use whit_tools::kernel::modules::{Closure, Modules, Package, Settings};
 use whit_tools::kernel::{elf, image};
 use whit_tools::machine::Machine;
 use whit_tools::runrecord::RunRecord;
@@ -50,6 +50,7 @@ fn build(arguments: Build, inputs: Vec<Input>) -> Result<(), String> {
         load: arguments.module.clone(),
         unsigned: false,
         sets: arguments.sets.clone(),
+        settings: settings(&arguments)?,
         firmware: arguments.firmware.clone(),
         inputs,
         seed: arguments.seed,
@@ -97,7 +98,22 @@ fn build(arguments: Build, inputs: Vec<Input>) -> Result<(), String> {
             smaller.map_or(Ok(()), |name| writeln!(out, "init: whole; {name} has all that this initramfs asks for"))
         })?;
     }
-    output::print_about(about, |out| print_modules(out, &modules))
+    output::print_about(about, |out| {
+        print_modules(out, &modules)?;
+        recipe.settings.unused.iter().try_for_each(|line| writeln!(out, "without effect: {line}"))
+    })
+}
+
+/// Reads the settings of modules.
+fn settings(arguments: &Build) -> Result<Settings, String> {
+    let mut settings = Settings::default();
+    for path in &arguments.modprobe {
+        settings.read(path).map_err(|error| error.to_string())?;
+    }
+    for text in &arguments.options {
+        settings.add(text).map_err(|error| format!("--options: {error}"))?;
+    }
+    Ok(settings)
 }
 
 /// Refuses an output that is one of the given inputs. Files in directories are checked later.

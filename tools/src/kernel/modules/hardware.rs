@@ -58,6 +58,18 @@ const BARE_METAL: &[&str] = &[
     "drivers/virtio",
 ];
 
+/// The directories of drivers whose loading may take seconds: they look for disks behind a controller, and some wait until the bus has
+/// settled. The init loads them while the boot goes on.
+const SLOW: &[&str] = &[
+    "drivers/ata",
+    "drivers/firewire",
+    "drivers/message",
+    "drivers/mmc",
+    "drivers/scsi",
+    "drivers/ufs",
+    "drivers/usb/storage",
+];
+
 const VIRTIO: &[&str] = &[
     "virtio_pci",
     "virtio_mmio",
@@ -200,30 +212,55 @@ impl Modules {
     }
 
     /// Makes the index of those modules `names` that have a device pattern, and of their dependencies that have one: a bus of a card
-    /// reader may be a module that others need, and a device of its own.
+    /// reader may be a module that others need, and a device of its own. Blacklisted modules have no patterns.
+    ///
+    /// The `full` index has parameters, and two parts, the second after an empty line: see `whit::modalias`.
     ///
     /// # Errors
     /// A missing module; a dependency cycle; a file that is not a module.
-    pub fn drivers(&self, names: &[String]) -> Result<Drivers, Error> {
+    pub fn drivers(&self, names: &[String], is_full: bool) -> Result<Drivers, Error> {
         // The directory of the files in the initramfs.
         let index = format!("/lib/modules/{}\n", self.version()).into_bytes();
         let mut drivers = Drivers { index, ..Drivers::default() };
         let mut modules = BTreeMap::new();
         for name in names {
-            if !self.index.patterns(name)?.is_empty() {
+            if !self.settings.is_blacklisted(name) && !self.index.patterns(name)?.is_empty() {
                 modules.extend(self.closure(&[name])?.load.into_iter().map(|module| (module.name, module.below)));
             }
         }
-        for name in modules.keys() {
+        let is_late = |name: &String| is_full && SLOW.iter().any(|place| is_in(&self.index.paths[name], place));
+        let (mut late, first): (Vec<_>, Vec<_>) = modules.keys().partition(|name| is_late(name));
+        // The kernel gives disks their names in the order of their controllers, and a parallel SCSI bus takes the longest: its reset has to
+        // settle (drivers/scsi/scsi_scan.c, scsi_finish_async_scan()).
+        let is_parallel_scsi = |name: &str| {
+            let load = self.closure(&[name]).map(|closure| closure.load).unwrap_or_default();
+            load.iter().any(|module| module.name == "scsi_transport_spi")
+        };
+        late.sort_by_cached_key(|name| is_parallel_scsi(name));
+        for (number, name) in first.iter().chain(&late).enumerate() {
+            if number == first.len() {
+                drivers.index.push(b'\n');
+            }
             let patterns = self.index.patterns(name)?;
-            if patterns.is_empty() {
+            if patterns.is_empty() || self.settings.is_blacklisted(name) {
                 continue;
             }
             let load = self.closure(&[name])?.load;
-            let line = load.iter().map(Module::plain).collect::<Vec<_>>().join(&b' ');
+            let mut lines = Vec::new();
+            for module in &load {
+                // With this parameter the kernel does not wait until other controllers have looked for their disks
+                // (kernel/module/main.c, do_init_module()). A driver of a device would also look for its own device later: two disks
+                // could change their names from one boot to the next.
+                let is_driver = &module.name == *name || !self.index.patterns(&module.name)?.is_empty();
+                lines.push(match is_full {
+                    true => self.line(module, if is_driver { "" } else { "async_probe" }),
+                    false => module.plain().to_vec(),
+                });
+            }
+            let line = lines.join(&b'\t');
             if line.len() >= MAX_LINE {
                 let what = format!("needs {} modules, more than fit in one line of the init's index", load.len());
-                return Err(Error::Unreadable { path: self.directory.join(&self.index.paths[name]), what });
+                return Err(Error::Unreadable { path: self.directory.join(&self.index.paths[*name]), what });
             }
             drivers.index.extend([&line[..], b"\n"].concat());
             for pattern in patterns.iter().filter(|pattern| pattern.len() + 2 < MAX_LINE) {
@@ -237,6 +274,11 @@ impl Modules {
         }
         Ok(drivers)
     }
+}
+
+/// Returns whether a module's file is in a directory of the kernel, or in that of an update.
+fn is_in(path: &Path, directory: &str) -> bool {
+    path.iter().skip(1).collect::<PathBuf>().starts_with(directory)
 }
 
 /// Shortens a pattern: one star replaces the trailing fields that match any value. A device of these buses always has all

@@ -7,8 +7,9 @@ mod hardware;
 mod index;
 mod modinfo;
 mod package;
+mod settings;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -19,12 +20,14 @@ use index::Index;
 use super::elf;
 use crate::machine::Machine;
 pub use package::Package;
+pub use settings::Settings;
 
 /// A kernel's modules directory.
 pub struct Modules {
     directory: PathBuf,
     version: String,
     index: Index,
+    settings: Settings,
 }
 
 /// A module to load.
@@ -45,6 +48,10 @@ pub struct Closure {
     pub builtin: Vec<String>,
     /// The number of modules that are loaded by device, and of their patterns.
     pub by_device: (usize, usize),
+    /// The names of the modules that are loaded by device.
+    pub drivers: Vec<String>,
+    /// Whether one of the modules has parameters.
+    pub has_parameters: bool,
     /// The releases of the kernels that the modules were built for, each with one of its modules.
     pub releases: BTreeMap<String, String>,
     /// Firmware of the modules that was not found.
@@ -154,7 +161,53 @@ impl Modules {
             .map_err(|error| Error::Unreadable { path: directory.clone(), what: error.to_string() })?;
         let version = absolute.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let index = Index::read(&directory)?;
-        Ok(Self { directory, version, index })
+        Ok(Self { directory, version, index, settings: Settings::default() })
+    }
+
+    /// Sets the settings of modules.
+    #[must_use]
+    pub fn with_settings(self, settings: Settings) -> Self {
+        Self { settings, ..self }
+    }
+
+    /// Checks that each module whose parameters were given one by one is among `loaded`, and has these parameters.
+    ///
+    /// # Errors
+    /// A module that is not, or is built in; an unknown parameter.
+    pub fn check_parameters(&self, loaded: &BTreeSet<&str>) -> Result<(), Error> {
+        for name in self.settings.named() {
+            let wrong = |what: String| Error::Unreadable { path: self.directory.clone(), what };
+            if !loaded.contains(name.as_str()) {
+                let is_builtin = self.index.builtin.contains(name);
+                return Err(wrong(if is_builtin {
+                    format!(
+                        "{name} is built into the kernel: give its parameters as {name}.PARAMETER= on the kernel command line"
+                    )
+                } else {
+                    format!(
+                        "parameters of {name}, which is not among the modules of this initramfs; add it by --module {name}"
+                    )
+                }));
+            }
+            let known = &self.index.modinfo(name)?.parameters;
+            for given in settings::names(self.settings.parameters(name).unwrap_or_default()) {
+                if !known.contains(&given) && given != "async_probe" && given != "dyndbg" {
+                    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                    return Err(wrong(format!("{name} has no parameter \"{given}\"; it has {known}")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns a module as a line of the init's lists has it: its file, and its parameters.
+    pub(crate) fn line(&self, module: &Module, more: &str) -> Vec<u8> {
+        let parameters = [more, self.settings.parameters(&module.name).unwrap_or_default()];
+        let mut line = module.plain().to_vec();
+        for text in parameters.iter().filter(|text| !text.is_empty()) {
+            line.extend([b" ", text.as_bytes()].concat());
+        }
+        line
     }
 
     /// Returns the directory itself, `…/VERSION`.
@@ -267,7 +320,11 @@ impl Walk<'_> {
             let names = cycle.iter().map(|(name, _)| name.as_str()).chain([name]).map(str::to_owned).collect();
             return Err(Error::Cycle { directory: self.modules.directory.clone(), names });
         }
-        let needs = self.modules.index.needs(name)?;
+        let mut needs = self.modules.index.needs(name)?;
+        if let Some(more) = self.modules.settings.softdeps(name) {
+            needs.before.extend(more.before.iter().cloned());
+            needs.after.extend(more.after.iter().cloned());
+        }
         self.path.push((name.to_owned(), edge));
         for before in &needs.before {
             self.visit_soft(before)?;

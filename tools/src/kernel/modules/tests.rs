@@ -180,10 +180,10 @@ fn drivers_have_an_index_of_their_patterns_and_dependencies() {
     let modules = Modules::open(directory.path()).unwrap();
     let (always, by_device) = modules.of_sets(&[For::BareMetal]).unwrap();
     assert_eq!((always, by_device.clone()), (Vec::new(), vec!["nic".to_owned()]), "no screens");
-    let drivers = modules.drivers(&by_device).unwrap();
+    let drivers = modules.drivers(&by_device, false).unwrap();
     let index = String::from_utf8(drivers.index).unwrap();
     let expected = format!(
-        "/lib/modules/{}\nkernel/drivers/net/mii.ko kernel/lib/crc16.ko kernel/drivers/net/ethernet/nic.ko\n \
+        "/lib/modules/{}\nkernel/drivers/net/mii.ko\tkernel/lib/crc16.ko\tkernel/drivers/net/ethernet/nic.ko\n \
          pci:v00008086d0000100E*\n pci:v00008086d0000100F*\n",
         modules.version()
     );
@@ -206,15 +206,67 @@ fn a_dependency_is_in_the_index_with_its_own_patterns() {
         ("kernel/lib/core.ko", b"alias=crypto-core\0"),
     ]);
     let modules = Modules::open(directory.path()).unwrap();
-    let index = String::from_utf8(modules.drivers(&["reader".to_owned()]).unwrap().index).unwrap();
+    let index = String::from_utf8(modules.drivers(&["reader".to_owned()], false).unwrap().index).unwrap();
     let lines: Vec<&str> = index.lines().skip(1).collect();
     let expected = [
-        "kernel/lib/core.ko kernel/drivers/misc/bus.ko",
+        "kernel/lib/core.ko\tkernel/drivers/misc/bus.ko",
         " pci:v00000001d00000002*",
-        "kernel/lib/core.ko kernel/drivers/misc/bus.ko kernel/drivers/mmc/reader.ko",
+        "kernel/lib/core.ko\tkernel/drivers/misc/bus.ko\tkernel/drivers/mmc/reader.ko",
         " platform:reader",
     ];
     assert_eq!(lines, expected);
+}
+
+/// A slow controller's driver comes last, and does not wait for others where it has no devices; parameters follow the files.
+#[test]
+fn the_full_index_has_two_parts_and_parameters() {
+    let directory = unpacked(&[
+        ("kernel/drivers/ata/ahci.ko", b"depends=libahci\0alias=pci:v1*\0parmtype=mobile:int\0"),
+        ("kernel/drivers/ata/libahci.ko", b"depends=\0"),
+        ("kernel/drivers/net/nic.ko", b"alias=pci:v2*\0softdep=pre: helper\0"),
+        ("kernel/drivers/net/helper.ko", b"depends=\0"),
+        ("kernel/drivers/net/unwanted.ko", b"alias=pci:v3*\0"),
+    ]);
+    let mut settings = Settings::default();
+    settings.add("ahci:mobile=1").unwrap();
+    let file = directory.path().join("modprobe.conf");
+    fs::write(&file, "options libahci a=b\nblacklist unwanted\n").unwrap();
+    settings.read(&file).unwrap();
+    let modules = Modules::open(directory.path()).unwrap().with_settings(settings);
+    let names: Vec<String> = ["ahci", "nic", "unwanted"].map(str::to_owned).to_vec();
+    let index = String::from_utf8(modules.drivers(&names, true).unwrap().index).unwrap();
+    let expected = [
+        "kernel/drivers/net/helper.ko async_probe\tkernel/drivers/net/nic.ko",
+        " pci:v2*",
+        "",
+        "kernel/drivers/ata/libahci.ko async_probe a=b\tkernel/drivers/ata/ahci.ko mobile=1",
+        " pci:v1*",
+    ];
+    assert_eq!(index.lines().skip(1).collect::<Vec<_>>(), expected);
+
+    let check = |options: &str, loaded: &[&str]| {
+        let mut settings = Settings::default();
+        settings.add(options).unwrap();
+        let modules = Modules::open(directory.path()).unwrap().with_settings(settings);
+        modules.check_parameters(&loaded.iter().copied().collect()).map_err(|error| error.to_string())
+    };
+    check("ahci:mobile", &["ahci"]).unwrap();
+    let problem = |options, loaded: &[&str]| check(options, loaded).unwrap_err();
+    assert!(problem("ahci:mobil=1", &["ahci"]).ends_with("ahci has no parameter \"mobil\"; it has mobile"));
+    assert!(problem("ahci:mobile=1", &["nic"]).contains("not among the modules of this initramfs"));
+    assert!(problem("ext4:x=1", &["nic"]).contains("ext4.PARAMETER= on the kernel command line"));
+}
+
+#[test]
+fn a_soft_dependency_of_modprobe_d_is_loaded_too() {
+    let directory = depmod("a.ko:\nb.ko:\nc.ko:\n", "", "");
+    let file = directory.path().join("x.conf");
+    fs::write(&file, "softdep a pre: b post: c\n").unwrap();
+    let mut settings = Settings::default();
+    settings.read(&file).unwrap();
+    let modules = Modules::open(directory.path()).unwrap().with_settings(settings);
+    let load = modules.closure(&["a"]).unwrap().load;
+    assert_eq!(load.iter().map(|module| module.name.as_str()).collect::<Vec<_>>(), ["b", "a", "c"]);
 }
 
 #[test]
@@ -255,7 +307,7 @@ fn patterns_are_read_from_depmods_files() {
     let modules = Modules::open(directory.path()).unwrap();
     let (always, by_device) = modules.of_sets(&[For::Virtio, For::FileSystem("xfs".to_owned())]).unwrap();
     assert_eq!((always, by_device.clone()), (vec!["9p".to_owned(), "xfs".to_owned()], vec!["virtio_net".to_owned()]));
-    let drivers = modules.drivers(&by_device).unwrap();
+    let drivers = modules.drivers(&by_device, false).unwrap();
     assert!(String::from_utf8(drivers.index).unwrap().ends_with("virtio_net.ko\n virtio:d00000001*\n"));
     assert!(matches!(modules.of_sets(&[For::FileSystem("zfs".to_owned())]), Err(Error::Missing { .. })));
 }
