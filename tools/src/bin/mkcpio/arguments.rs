@@ -66,7 +66,7 @@ pub(crate) struct Build {
     #[arg(long, value_name = "DIR|FILE", requires = "modules")]
     pub(crate) modprobe: Vec<PathBuf>,
     /// The directory of the drivers' firmware [default: beside the modules, as /lib/firmware].
-    #[arg(long, value_name = "DIR", requires = "sets")]
+    #[arg(long, value_name = "DIR", requires = "modules")]
     pub(crate) firmware: Option<PathBuf>,
     /// A file or directory to add: as /DEST, in /DEST/, or in / under its own name. The owner is root, UID and GID, or with keep
     /// the owner on the host. This and --manifest are repeatable; later files replace earlier ones.

@@ -20,7 +20,7 @@ use whit_tools::initramfs::rootfs::Rootfs;
 use whit_tools::initramfs::tree::Tree;
 use whit_tools::initramfs::{self, Input, Packing, Recipe, Summary};
 use whit_tools::kernel::config::Config;
-use whit_tools::kernel::modules::{Closure, Modules, Package, Settings};
+use whit_tools::kernel::modules::{Closure, For, Modules, Package, Settings};
 use whit_tools::kernel::{elf, image};
 use whit_tools::machine::Machine;
 use whit_tools::runrecord::RunRecord;
@@ -99,7 +99,7 @@ fn build(arguments: Build, inputs: Vec<Input>) -> Result<(), String> {
         })?;
     }
     output::print_about(about, |out| {
-        print_modules(out, &modules)?;
+        print_modules(out, &modules, &recipe.sets, arguments.report)?;
         recipe.settings.unused.iter().try_for_each(|line| writeln!(out, "without effect: {line}"))
     })
 }
@@ -253,7 +253,8 @@ fn print_summary(out: &mut dyn Write, path: &Path, summary: &Summary, tree: &Tre
     )
 }
 
-fn print_modules(out: &mut dyn Write, modules: &Closure) -> io::Result<()> {
+/// Prints the modules, and with `is_whole` the name of each firmware that is missing.
+fn print_modules(out: &mut dyn Write, modules: &Closure, sets: &[For], is_whole: bool) -> io::Result<()> {
     if !modules.load.is_empty() {
         let names: Vec<&str> = modules.load.iter().map(|module| module.name.as_str()).collect();
         writeln!(out, "modules to load: {}", names.join(" "))?;
@@ -261,8 +262,16 @@ fn print_modules(out: &mut dyn Write, modules: &Closure) -> io::Result<()> {
     if let (count @ 1.., patterns) = modules.by_device {
         writeln!(out, "modules loaded by device: {count}, with {patterns} patterns")?;
     }
-    if let [first, rest @ ..] = modules.missing_firmware.as_slice() {
-        writeln!(out, "missing firmware, which some devices need: {first} and {} more", rest.len())?;
+    let has_hardware = sets.iter().any(|set| !matches!(set, For::FileSystem(_)));
+    if modules.by_device.0 == 0 && has_hardware {
+        writeln!(out, "modules loaded by device: none; this kernel has no module for any of the hardware sets")?;
+    }
+    match modules.missing_firmware.as_slice() {
+        [] => {}
+        all if is_whole => writeln!(out, "missing firmware, which some devices need: {}", all.join(" "))?,
+        [first, rest @ ..] => {
+            writeln!(out, "missing firmware, which some devices need: {first} and {} more (--report)", rest.len())?;
+        }
     }
     if !modules.builtin.is_empty() {
         writeln!(out, "modules built into this kernel: {}", modules.builtin.join(" "))?;

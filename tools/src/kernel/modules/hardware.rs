@@ -33,10 +33,18 @@ const BARE_METAL: &[&str] = &[
     "drivers/block",
     "drivers/char/hw_random",
     "drivers/char/virtio_console.ko",
+    "drivers/firewire/firewire-ohci.ko",
+    "drivers/firewire/firewire-sbp2.ko",
+    // hid-generic leaves these keyboards to drivers of their own.
+    "drivers/hid/hid-apple.ko",
     "drivers/hid/hid-generic.ko",
+    "drivers/hid/hid-hyperv.ko",
+    "drivers/hid/hid-logitech-dj.ko",
+    "drivers/hid/hid-logitech-hidpp.ko",
     "drivers/hid/usbhid",
     "drivers/hv",
     "drivers/input/evdev.ko",
+    "drivers/input/serio/hyperv-keyboard.ko",
     "drivers/message/fusion",
     "drivers/mmc",
     "drivers/net/ethernet",
@@ -49,10 +57,12 @@ const BARE_METAL: &[&str] = &[
     "drivers/net/virtio_net.ko",
     "drivers/net/vmxnet3",
     "drivers/net/xen-netfront.ko",
+    "drivers/nvdimm",
     "drivers/nvme/host",
     "drivers/pci",
     "drivers/phy",
     "drivers/scsi",
+    "drivers/ufs",
     "drivers/usb/host",
     "drivers/usb/storage",
     "drivers/virtio",
@@ -125,6 +135,11 @@ const FIRECRACKER: &[&str] =
 
 const AWS: &[&str] = &["nvme", "ena", "ixgbevf", "xen_blkfront", "xen_netfront", "button", "evdev"];
 
+/// Modules that a file system asks the kernel for while it is mounted, and that are not among its dependencies: the format of quotas
+/// (fs/quota/dquot.c), and the code pages of Debian's and the kernel's defaults (fs/fat/inode.c). A set names the file system itself for them.
+const WHILE_MOUNTING: [(&str, &[&str]); 2] =
+    [("ext4", &["quota_v2"]), ("vfat", &["nls_ascii", "nls_cp437", "nls_iso8859_1", "nls_utf8"])];
+
 impl FromStr for For {
     type Err = String;
 
@@ -165,7 +180,7 @@ impl Modules {
     /// # Errors
     /// A file system that this kernel has neither as a module nor built in.
     pub fn of_sets(&self, sets: &[For]) -> Result<(Vec<String>, Vec<String>), Error> {
-        let (mut always, mut by_device) = (Vec::new(), BTreeSet::new());
+        let (mut always, mut by_device, mut more) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
         // The file system of mkraw's disks; no device has it as an alias.
         if sets.iter().any(|set| !matches!(set, For::FileSystem(_))) && self.index.paths.contains_key("ext4") {
             always.push("ext4".to_owned());
@@ -181,10 +196,13 @@ impl Modules {
                     vec![VIRTIO]
                 }
                 For::FileSystem(name) => {
-                    if !self.has(name) {
-                        return Err(Error::Missing { directory: self.directory.clone(), name: name.clone() });
+                    // The kernel loads the module for a type by this alias (fs/filesystems.c, get_fs_type()): isofs for iso9660.
+                    let found = self.named(name, &format!("fs-{name}"))?;
+                    for (_, wanted) in WHILE_MOUNTING.iter().filter(|(kind, _)| found.iter().any(|name| name == kind)) {
+                        let wanted = wanted.iter().filter(|name| self.index.paths.contains_key(**name));
+                        more.extend(wanted.map(|name| (*name).to_owned()));
                     }
-                    always.push(name.clone());
+                    always.extend(found);
                     continue;
                 }
             };
@@ -195,6 +213,7 @@ impl Modules {
                 always.push("9p".to_owned());
             }
         }
+        always.extend(more);
         Ok((always, by_device.into_iter().collect()))
     }
 

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 pub use hardware::{Drivers, For};
 use index::Index;
+pub(crate) use modinfo::decompressed;
 
 use super::elf;
 use crate::machine::Machine;
@@ -54,6 +55,8 @@ pub struct Closure {
     pub has_parameters: bool,
     /// The releases of the kernels that the modules were built for, each with one of its modules.
     pub releases: BTreeMap<String, String>,
+    /// Files below /lib/firmware that the modules may request.
+    pub firmware: BTreeSet<String>,
     /// Firmware of the modules that was not found.
     pub missing_firmware: Vec<String>,
 }
@@ -106,7 +109,7 @@ pub enum Error {
         problem: &'static str,
     },
     /// A named module is neither a file nor built in.
-    #[error("{}: no module \"{name}\", and the kernel has none built in by that name", .directory.display())]
+    #[error("{}: no module \"{name}\", and the kernel has none built in by that name or alias", .directory.display())]
     Missing {
         /// The modules directory.
         directory: PathBuf,
@@ -243,6 +246,14 @@ impl Modules {
         Ok(content)
     }
 
+    /// Returns the files below /lib/firmware that a module may request.
+    ///
+    /// # Errors
+    /// A file that is not a module.
+    pub fn firmware(&self, module: &Module) -> Result<Vec<String>, Error> {
+        Ok(self.index.modinfo(&module.name)?.firmware.clone())
+    }
+
     /// Returns the release of the kernel that a module was built for, if known.
     #[must_use]
     pub fn release(&self, module: &Module) -> Option<String> {
@@ -266,6 +277,18 @@ impl Modules {
         self.index.builtin.contains(&name) || self.index.paths.contains_key(&name)
     }
 
+    /// Returns the module of this name, or those with an alias that matches `alias`, built in or as files.
+    fn named(&self, name: &str, alias: &str) -> Result<Vec<String>, Error> {
+        if self.has(name) {
+            return Ok(vec![name.to_owned()]);
+        }
+        let found = self.index.matching(alias)?;
+        if found.is_empty() {
+            return Err(Error::Missing { directory: self.directory.clone(), name: name.to_owned() });
+        }
+        Ok(found)
+    }
+
     /// Resolves the modules `names` and their dependencies, in load order without duplicates.
     ///
     /// # Errors
@@ -273,8 +296,9 @@ impl Modules {
     pub fn closure<N: AsRef<str>>(&self, names: &[N]) -> Result<Closure, Error> {
         let mut walk = Walk { modules: self, load: Vec::new(), path: Vec::new() };
         let mut builtin = Vec::new();
-        for name in names {
-            let name = normal_name(name.as_ref());
+        for given in names {
+            let given = given.as_ref();
+            let name = normal_name(given);
             if self.index.builtin.contains(&name) {
                 if !builtin.contains(&name) {
                     builtin.push(name);
@@ -282,7 +306,13 @@ impl Modules {
             } else if self.index.paths.contains_key(&name) {
                 walk.visit(&name, Edge::Soft)?;
             } else {
-                return Err(Error::Missing { directory: self.directory.clone(), name });
+                for name in self.named(&name, given)? {
+                    match self.index.paths.contains_key(&name) {
+                        true => walk.visit(&name, Edge::Soft)?,
+                        false if builtin.contains(&name) => {}
+                        false => builtin.push(name),
+                    }
+                }
             }
         }
         let module = |name: String| Some(Module { below: self.index.paths.get(&name)?.clone(), name });

@@ -35,7 +35,8 @@ pub(super) fn read(path: &Path) -> Result<Modinfo, Error> {
     Ok(parse(section))
 }
 
-pub(super) fn decompressed(path: &Path) -> io::Result<Vec<u8>> {
+/// Returns the content of a file, plain or compressed.
+pub(crate) fn decompressed(path: &Path) -> io::Result<Vec<u8>> {
     let (_, decoder) = compress::decoder(BufReader::new(File::open(path)?))?;
     let mut bytes = Vec::new();
     decoder.take(MODULE_MAX_BYTES + 1).read_to_end(&mut bytes)?;

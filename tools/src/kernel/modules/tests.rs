@@ -217,6 +217,33 @@ fn a_dependency_is_in_the_index_with_its_own_patterns() {
     assert_eq!(lines, expected);
 }
 
+#[test]
+fn file_systems_and_modules_are_found_by_alias() {
+    for has_depmod in [false, true] {
+        let directory = unpacked(&[
+            ("kernel/fs/isofs/isofs.ko", b"alias=fs-iso9660\0alias=iso9660\0"),
+            ("kernel/fs/fat/vfat.ko", b"alias=fs-vfat\0"),
+            ("kernel/fs/nls/nls_cp437.ko", b"alias=nls_cp437\0"),
+            ("kernel/drivers/nic.ko", b"alias=pci:v00000001d*\0"),
+        ]);
+        fs::write(directory.path().join("modules.builtin.modinfo"), "ext4.alias=fs-ext3\0ext4.license=GPL\0").unwrap();
+        if has_depmod {
+            let files = ["fs/isofs/isofs", "fs/fat/vfat", "fs/nls/nls_cp437", "drivers/nic"];
+            let dependencies: String = files.map(|file| format!("kernel/{file}.ko:\n")).concat();
+            fs::write(directory.path().join("modules.dep"), dependencies).unwrap();
+            let aliases = "alias fs-iso9660 isofs\nalias fs-vfat vfat\nalias pci:v00000001d* nic\n";
+            fs::write(directory.path().join("modules.alias"), aliases).unwrap();
+        }
+        let modules = Modules::open(directory.path()).unwrap();
+        let always = |name: &str| modules.of_sets(&[name.parse().unwrap()]).map(|(always, _)| always.join(" "));
+        assert_eq!(always("iso9660").unwrap(), "isofs");
+        assert_eq!(always("ext3").unwrap(), "ext4");
+        assert_eq!(always("vfat").unwrap(), "vfat nls_cp437");
+        assert!(always("zfs").unwrap_err().to_string().contains("no module \"zfs\""));
+        assert_eq!(load(&directory, &["pci:v00000001d00000002"]).unwrap(), "nic");
+    }
+}
+
 /// A slow controller's driver comes last, and does not wait for others where it has no devices; parameters follow the files.
 #[test]
 fn the_full_index_has_two_parts_and_parameters() {
