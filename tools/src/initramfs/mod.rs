@@ -229,7 +229,7 @@ impl Recipe {
         closure.drivers = drivers.modules.iter().map(|module| module.name.clone()).collect();
         tree.origin(format!("drivers {}", modules.directory().display()));
         for module in drivers.modules.iter().filter(|module| !closure.load.contains(module)) {
-            add_module(tree, modules, module, false, &mut closure.releases)?;
+            add_module(tree, modules, module, self.unsigned, &mut closure.releases)?;
         }
         let index = if is_full { FULL_DRIVER_INDEX } else { DRIVER_INDEX };
         tree.bytes(relative(index), 0o644, drivers.index)?;

@@ -48,7 +48,7 @@ fn build(arguments: Build, inputs: Vec<Input>) -> Result<(), String> {
         busybox: arguments.busybox.clone(),
         modules,
         load: arguments.module.clone(),
-        unsigned: false,
+        unsigned: arguments.unsigned,
         sets: arguments.sets.clone(),
         settings: settings(&arguments)?,
         firmware: arguments.firmware.clone(),
@@ -61,6 +61,14 @@ fn build(arguments: Build, inputs: Vec<Input>) -> Result<(), String> {
     };
     let mtime = initramfs::mtime(env::var_os("SOURCE_DATE_EPOCH").as_deref())?;
     let config = arguments.kernel.as_deref().map(read_kernel).transpose()?;
+    if let (true, Some(config)) = (arguments.unsigned, &config)
+        && let Some(option) = config.requires_signatures()
+    {
+        return Err(format!(
+            "--unsigned: the kernel requires signatures: {option} is set in {}",
+            config.place.display()
+        ));
+    }
     let compression = compression(&arguments, config.as_ref())?;
     let packing = Packing { mtime, is_summed: arguments.checksum, ..Packing::new(compression) };
     // Replaces the temporary directory of unpacked packages by their names.
