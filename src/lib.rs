@@ -80,6 +80,7 @@ pub mod modalias;
 pub mod mounts;
 pub mod notify;
 pub mod options;
+pub mod parameters;
 pub mod passwd;
 pub mod pnp;
 pub mod probe;

@@ -1,8 +1,9 @@
 //! The drivers of a device: matching of the patterns of modules.alias(5), and the index that mkcpio builds from them.
 //!
 //! The index is a text. Its first line is the directory of the modules. Then follows, for each driver, a line with the modules to
-//! load in this order, as `drivers/virtio/virtio.ko drivers/virtio/virtio_pci.ko`, and a line for each of its patterns, which
-//! begins with a space, as ` pci:v00001AF4*`.
+//! load in this order, with tabs between them, as `drivers/virtio/virtio.ko` and `drivers/virtio/virtio_pci.ko`, and a line for each
+//! of its patterns, which begins with a space, as ` pci:v00001AF4*`. In the index for an init with the feature `modules`, the parameters
+//! of a module follow it after a space, and an empty line begins the second part: drivers that are loaded while the boot goes on.
 
 use crate::text::split_once;
 

@@ -82,6 +82,11 @@ impl<'a> Record<'a> {
         Self { text: buffer.get(..written).unwrap_or_default() }
     }
 
+    /// Returns the texts of the lines: a key, and after a space its value.
+    pub fn words(&self) -> Split<'a> {
+        split(self.text, 0)
+    }
+
     /// Returns the lines, malformed ones included, without empty lines and comments.
     pub fn lines(&self) -> Lines<'a> {
         Lines { rest: split(self.text, 0), number: 0 }

@@ -132,7 +132,6 @@ fn wait_for_root(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Devic
 fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<bool, End> {
     // Loads the drivers of the devices that have appeared by now.
     supervise::wait_or_end(machine, 0)?;
-    machine.handle_network();
     let net = machine.options.net();
     let is_required = net == Net::Require;
     if matches!(net, Net::Background | Net::Off) {
@@ -141,10 +140,12 @@ fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<bool, En
     let wait_s = machine.options.time(Time::NetTimeout);
     let deadline_ms = after_s(started_ms, wait_s);
     loop {
+        // The interface of a driver that was loaded in a child is there when the child has ended.
+        machine.handle_network();
         // The reason is logged.
         let Some(network) = &machine.network else { return Ok(!is_required) };
         let missing = if Feature::StaticIp.is_enabled() { network.missing() } else { None };
-        if !network.has_interfaces() && missing.is_none() && !is_required {
+        if !network.has_interfaces() && missing.is_none() && !is_required && !machine.is_loading {
             info!("network: no Ethernet interface");
             return Ok(true);
         }

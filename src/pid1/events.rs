@@ -1,6 +1,6 @@
 //! The event loop: the one place where PID 1 waits.
 
-use linux_raw_sys::general::{WNOHANG, WUNTRACED};
+use linux_raw_sys::general::{__WCLONE, WNOHANG, WUNTRACED};
 use whit::features::Feature;
 use whit::time::NEVER;
 
@@ -138,6 +138,13 @@ impl Machine<'_> {
 
     /// Reaps every exited child, its own or an orphan.
     pub(crate) fn reap(&mut self) {
+        while Feature::Modules.is_enabled() {
+            let drivers = wait4(WNOHANG | __WCLONE);
+            self.is_loading = drivers.is_ok();
+            if !matches!(drivers, Ok((Some(_), _))) {
+                break;
+            }
+        }
         loop {
             let (child, status) = match wait4(WNOHANG | WUNTRACED | self.children) {
                 Ok((Some(child), status)) => (child, status),

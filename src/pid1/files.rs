@@ -179,6 +179,13 @@ impl Path {
     #[inline(never)]
     pub(crate) fn fill(&mut self, parts: &[&[u8]]) -> &CStr {
         self.0.clear();
+        self.append(parts)
+    }
+
+    /// Appends to a text, as [`Path::join`] sets one.
+    #[inline(never)]
+    pub(crate) fn append(&mut self, parts: &[&[u8]]) -> &CStr {
+        self.0.pop();
         if !parts.iter().all(|part| self.0.extend_from_slice(part).is_ok()) || self.0.is_full() {
             self.0.clear();
             while self.0.len() < MAX_PATH - 1 && self.0.push(b'x').is_ok() {}

@@ -3,24 +3,30 @@
 //! The kernel gives a device's modalias as the property MODALIAS of its uevent, in sysfs and in the event when it appears. Each module of
 //! the index with a matching pattern is loaded, first for the devices that are there, then for each that appears, as long as PID 1
 //! lives. No bus is treated specially. The index has names too, by which the kernel requests modules that are no driver of a device.
+//!
+//! A controller may take seconds to look for its disks, and the kernel's function that loads a module returns after that. With the
+//! feature `modules` the drivers that mkcpio has put into the second part of the index come last, and are loaded in children, as are all
+//! that come later: the root and the network do not wait for them.
 
 use core::ffi::CStr;
-use core::sync::atomic::AtomicBool;
+use core::sync::atomic::{AtomicU8, Ordering};
 
 use rustix::fs::OFlags;
-use whit::contract::DRIVER_INDEX;
+use whit::contract::{DRIVER_INDEX, FULL_DRIVER_INDEX};
 use whit::dirent::names;
 use whit::error::Errno;
 use whit::features::Feature;
 use whit::modalias::matches;
+use whit::record::Record;
 use whit::text::split;
 
 use crate::files::{self, Lines, Path};
-use crate::machine::Machine;
+use crate::machine::{Machine, signal};
 use crate::modules;
 use crate::sys::call::exists;
 use crate::sys::fd::{self, Fd, STDERR};
-use crate::sys::{c_str, set_flag};
+use crate::sys::process::{Fork, fork};
+use crate::sys::{self, c_str};
 
 /// Modaliases of devices, each after a newline: those that are looked up in one pass over the index.
 type Devices = heapless::Vec<u8, { MAX_DEVICE + 512 }>;
@@ -34,12 +40,37 @@ const MAX_EVENT: usize = MAX_DEVICE + 512;
 /// Modules of the index, by the number of their line. A module past it is not loaded.
 const MAX_MODULES: usize = 2048;
 
-/// Which modules of the index were loaded, or could not be: none is tried twice.
-static TRIED: [AtomicBool; MAX_MODULES] = [const { AtomicBool::new(false) }; _];
+/// What became of each module of the index.
+static STATES: [AtomicU8; MAX_MODULES] = [const { AtomicU8::new(UNKNOWN) }; _];
+/// No device has asked for it.
+const UNKNOWN: u8 = 0;
+/// It is loaded when all devices that are there have their drivers of the first part.
+const LATER: u8 = 1;
+/// It was loaded, or could not be: none is tried twice.
+const TRIED: u8 = 2;
+
+/// For whom modules are looked up in the index.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// For the devices that are there: those of the second part are loaded later.
+    First,
+    /// For the same devices, and those that come after them: each driver is loaded in a child.
+    Late,
+    /// For the kernel, which waits for them.
+    Request,
+}
+
+/// The index.
+const INDEX: &CStr = if Feature::Modules.is_enabled() { FULL_DRIVER_INDEX } else { DRIVER_INDEX };
+
+/// Returns whether there is an index.
+pub(crate) fn has_index() -> bool {
+    exists(INDEX)
+}
 
 /// Loads the modules for the hardware that is there. Does nothing without an index.
 pub(crate) fn load(machine: &mut Machine<'_>) {
-    if exists(DRIVER_INDEX) {
+    if has_index() {
         handle(machine, true);
     }
 }
@@ -49,7 +80,7 @@ pub(crate) fn load(machine: &mut Machine<'_>) {
 pub(crate) fn answer(request: &CStr) -> bool {
     // The kernel gives its helper no descriptors.
     fd::reserve();
-    !request.is_empty() && look_up(request.to_bytes(), &mut || ())
+    !request.is_empty() && look_up(request.to_bytes(), Turn::Request, Record::default(), &mut || ())
 }
 
 /// Reads the events of devices, and loads the modules for those that have appeared. Returns whether there were events.
@@ -65,7 +96,8 @@ pub(crate) fn handle_events(machine: &mut Machine<'_>) -> bool {
 /// Handles events until no further device appears; with `walk` all devices first. Returns whether there were events.
 #[inline(never)]
 fn handle(machine: &mut Machine<'_>, mut walk: bool) -> bool {
-    let mut search = Search { machine, devices: Devices::new(), loaded: false };
+    let mut search =
+        Search { machine, devices: Devices::new(), loaded: false, turn: if walk { Turn::First } else { Turn::Late } };
     let mut received = false;
     loop {
         let mut more = core::mem::take(&mut walk);
@@ -85,10 +117,15 @@ fn handle(machine: &mut Machine<'_>, mut walk: bool) -> bool {
             more = true;
         }
         if !more {
-            return received;
+            if !Feature::Modules.is_enabled() || search.turn == Turn::Late {
+                return received;
+            }
+            search.turn = Turn::Late;
         }
         received = true;
-        search.look_up();
+        if !more || !search.devices.is_empty() {
+            search.look_up();
+        }
         // Without events, as of a kernel without sockets, the devices behind a new driver are found by another walk.
         walk |=
             Feature::Members.is_enabled() && core::mem::take(&mut search.loaded) && search.machine.uevents.is_none();
@@ -100,6 +137,7 @@ struct Search<'a, 'b> {
     devices: Devices,
     /// Whether a module was loaded.
     loaded: bool,
+    turn: Turn,
 }
 
 impl Search<'_, '_> {
@@ -140,36 +178,53 @@ impl Search<'_, '_> {
     /// Loads the modules for the collected devices.
     #[inline(never)]
     fn look_up(&mut self) {
-        if !self.devices.is_empty() {
-            self.loaded |= look_up(&self.devices, &mut || self.machine.handle_network());
-            self.devices.clear();
-        }
+        let words = self.machine.sources.command_line;
+        self.loaded |= look_up(&self.devices, self.turn, words, &mut || self.machine.handle_network());
+        self.devices.clear();
     }
 }
 
-/// Loads the modules with a pattern for one of these names, each on a line, in the order of the index. Calls `between` after each
-/// module. Returns whether there were any.
+/// Loads the modules with a pattern for one of these names, each on a line, and those that were to be loaded later, in the order of the
+/// index; `words` has their parameters. Calls `between` after each file. Returns whether there were any.
 #[inline(never)]
-fn look_up(names: &[u8], between: &mut dyn FnMut()) -> bool {
-    let Ok(index) = fd::open(DRIVER_INDEX, OFlags::RDONLY) else { return false };
+fn look_up(names: &[u8], turn: Turn, words: Record<'_>, between: &mut dyn FnMut()) -> bool {
+    let Ok(index) = fd::open(INDEX, OFlags::RDONLY) else { return false };
     let mut lines = Lines::of(Some(&index));
-    let (mut directory, mut module, mut number, mut loaded) = (Path::new(), Path::new(), 0, false);
+    let (mut directory, mut module, mut number) = (Path::new(), Path::new(), 0);
+    let (mut is_second_part, mut loaded) = (false, false);
     directory.set(lines.next().unwrap_or_default());
     while let Some(line) = lines.next() {
         let [b' ', pattern @ ..] = line else {
+            is_second_part |= line.is_empty();
             module.set(line);
             number += 1;
             continue;
         };
-        if split(names, b'\n').any(|name| matches(pattern, name))
-            && TRIED.get(number).is_some_and(|tried| !set_flag(tried))
-        {
-            for file in split(module.text().to_bytes(), b' ').filter(|file| !modules::is_loaded(file)) {
-                modules::load_one(directory.text().to_bytes(), file);
-                between();
-            }
-            loaded = true;
+        let Some(state) = STATES.get(number) else { break };
+        let before = state.load(Ordering::Relaxed);
+        if before == TRIED || before == UNKNOWN && !split(names, b'\n').any(|name| matches(pattern, name)) {
+            continue;
         }
+        let is_deferred = Feature::Modules.is_enabled() && is_second_part && turn == Turn::First;
+        state.store(if is_deferred { LATER } else { TRIED }, Ordering::Relaxed);
+        if is_deferred {
+            continue;
+        }
+        let mut files = split(module.text().to_bytes(), b'\t');
+        while let Some(file) = files.next() {
+            // The driver itself is the last file. PID 1 loads it if it cannot fork.
+            let in_child = Feature::Modules.is_enabled() && turn == Turn::Late && files.is_done();
+            let forked = if in_child { fork(signal::IO.into()).ok() } else { None };
+            if let Some(Fork::Parent(_)) = forked {
+                break;
+            }
+            modules::load_one(words, directory.text().to_bytes(), file);
+            if forked.is_some() {
+                sys::exit(0);
+            }
+            between();
+        }
+        loaded = true;
     }
     loaded
 }

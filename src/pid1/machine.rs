@@ -4,7 +4,7 @@ use core::mem::MaybeUninit;
 
 use linux_raw_sys::netlink::NETLINK_KOBJECT_UEVENT;
 use rustix::process::Pid;
-use whit::contract::{DRIVER_INDEX, EXIT, NOT_STARTED};
+use whit::contract::{EXIT, NOT_STARTED};
 use whit::features::Feature;
 use whit::options::{NO_SHELL, Options, Sources, Value};
 use whit::time::NEVER;
@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::console::log_failure;
 use crate::etc;
 use crate::filesystems::Root;
+use crate::hardware;
 use crate::message::error;
 use crate::network::Network;
 use crate::port::Ports;
@@ -21,7 +22,6 @@ use crate::pty::Terminal;
 use crate::streams;
 use crate::streams::Streams;
 use crate::sys;
-use crate::sys::call::exists;
 use crate::sys::fd::{self, Fd};
 use crate::sys::process::signal_fd;
 use crate::timeline::Timeline;
@@ -75,6 +75,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) no_children: bool,
     /// The kind of children that it waits for: 0, __WALL or __WCLONE (wait4(2)).
     pub(crate) children: u32,
+    /// Children that load drivers run.
+    pub(crate) is_loading: bool,
     /// The shell of the other terminal (`shell=`) runs.
     pub(crate) has_terminal: bool,
     /// The root, once it is mounted.
@@ -146,6 +148,7 @@ impl<'a> Machine<'a> {
             exit_code: NOT_STARTED,
             no_children: true,
             children: 0,
+            is_loading: false,
             has_terminal: false,
             buttons: Buttons::default(),
             ports: Ports::default(),
@@ -183,7 +186,7 @@ impl<'a> Machine<'a> {
     /// Stops listening for device events, unless a port of the host may still appear, or the initramfs has drivers for devices that may.
     pub(crate) fn stop_listening_for_devices(&mut self) {
         self.ports.open();
-        if !(self.ports.may_appear || cfg!(feature = "hardware") && exists(DRIVER_INDEX)) {
+        if !(self.ports.may_appear || hardware::has_index()) {
             self.uevents = None;
         }
     }

@@ -111,7 +111,7 @@ fn main(seed: u32, request: &CStr) -> ! {
     }
     console::open(no_console);
     let room = core::mem::take(&mut machine.image_room);
-    modules::load(room, || machine.handle_network());
+    modules::load(room, machine.sources.command_line, || machine.handle_network());
     machine.image_room = room;
     hardware::load(&mut machine);
     entropy::credit();

@@ -5,7 +5,10 @@ use core::mem::MaybeUninit;
 use rustix::fs::OFlags;
 use whit::contract::MODULE_LIST;
 use whit::error::Errno;
-use whit::text::split;
+use whit::features::Feature;
+use whit::parameters::parameter;
+use whit::record::Record;
+use whit::text::{split, split_once};
 
 use crate::console::{log_failure, read_or_log};
 use crate::files::{self, Path};
@@ -16,33 +19,49 @@ use crate::sys::fd::open;
 const MODULE_INIT_COMPRESSED_FILE: u32 = 4;
 
 /// Loads each module of the list, which is read into `room`, and calls `between` after each. A failure is logged; the boot goes on.
-pub(crate) fn load(room: &mut [MaybeUninit<u8>], mut between: impl FnMut()) {
+pub(crate) fn load(room: &mut [MaybeUninit<u8>], words: Record<'_>, mut between: impl FnMut()) {
     let size = room.len(); // some 200 modules
     let list = read_or_log(MODULE_LIST.to_bytes(), size, files::read(MODULE_LIST, room)).unwrap_or_default();
     for line in split(list, b'\n').filter(|line| !line.is_empty()) {
-        load_one(b"", line);
+        load_one(words, b"", line);
         between();
     }
 }
 
-/// Loads a module's file in a directory; a failure is logged.
+/// Loads a module, unless it is loaded or built in: its file in a directory, and after a space its parameters, followed by those among the
+/// words of the command line. Of two values the kernel takes the last (kernel/params.c, parse_args()). A failure is logged.
 #[inline(never)]
-pub(crate) fn load_one(directory: &[u8], file: &[u8]) {
+pub(crate) fn load_one(words: Record<'_>, directory: &[u8], mut file: &[u8]) {
+    let mut parameters = Path::new();
+    if Feature::Modules.is_enabled()
+        && let Some((before, after)) = split_once(file, b' ')
+    {
+        file = before;
+        parameters.set(after);
+    }
+    let name = split(file, b'/').last().unwrap_or_default();
+    let name = split(name, b'.').next().unwrap_or_default();
+    let mut path = Path::new();
+    path.join(b"/sys/module", name);
+    path.replace(b'-', b'_');
+    if exists(path.text()) {
+        return;
+    }
+    if Feature::Modules.is_enabled() {
+        for word in words.words() {
+            if let Some((parameter, value)) = parameter(word, name) {
+                // The kernel drops the quotes.
+                let start: &[u8] = if value.is_empty() { b"" } else { b"=\"" };
+                parameters.append(&[b" ", parameter, start, value, start.get(1..).unwrap_or_default()]);
+            }
+        }
+    }
     let flags = if let [.., b'.', b'k', b'o'] = file { 0 } else { MODULE_INIT_COMPRESSED_FILE };
-    let done = open(Path::new().join(directory, file), OFlags::RDONLY).and_then(|module| load_module(&module, flags));
+    let done = open(path.join(directory, file), OFlags::RDONLY)
+        .and_then(|module| load_module(&module, parameters.text(), flags));
     match done {
         // EEXIST: it is loaded or built in. ENODEV: this machine has no hardware for it, as with crc32c_intel.
         Ok(()) | Err(Errno::EXIST | Errno::NODEV) => {}
         Err(errno) => log_failure("module ", file, errno),
     }
-}
-
-/// Returns whether the module of a file is loaded or built in.
-pub(crate) fn is_loaded(file: &[u8]) -> bool {
-    let mut path = Path::new();
-    let name = split(file, b'/').last().unwrap_or_default();
-    let name = split(name, b'.').next().unwrap_or_default();
-    path.join(b"/sys/module", name);
-    path.replace(b'-', b'_');
-    exists(path.text())
 }

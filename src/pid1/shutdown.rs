@@ -128,7 +128,8 @@ fn stop_processes(machine: &mut Machine<'_>) {
         Some(workload) => signal_workload(workload, stop_signal),
         None => drop(kill(ALL_PROCESSES, stop_signal)),
     }
-    while !machine.no_children && now_ms() < deadline_ms {
+    // A child that loads a driver cannot be killed.
+    while (!machine.no_children || machine.is_loading) && now_ms() < deadline_ms {
         if workload_stops && machine.workload.is_none() {
             workload_stops = false;
             let _ = kill(ALL_PROCESSES, signal::TERM);

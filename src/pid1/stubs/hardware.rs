@@ -8,6 +8,10 @@ use whit::error::Errno;
 use crate::machine::Machine;
 use crate::sys::fd;
 
+pub(crate) const fn has_index() -> bool {
+    false
+}
+
 pub(crate) fn load(_: &mut Machine<'_>) {}
 
 pub(crate) fn answer(_: &CStr) -> bool {

@@ -133,10 +133,10 @@ pub(crate) fn unmount(target: &CStr, flags: u32) -> Result<(), Errno> {
     done(unsafe { sc::syscall!(UMOUNT2, target.as_ptr(), flags) })
 }
 
-/// `int finit_module(int fd, const char *parameters, int flags)` — init_module(2), without parameters.
-pub(crate) fn load_module(file: &Fd, flags: u32) -> Result<(), Errno> {
-    // SAFETY: the text ends in NUL.
-    done(unsafe { sc::syscall!(FINIT_MODULE, raw(file), c"".as_ptr(), flags) })
+/// `int finit_module(int fd, const char *parameters, int flags)` — init_module(2).
+pub(crate) fn load_module(file: &Fd, parameters: &CStr, flags: u32) -> Result<(), Errno> {
+    // SAFETY: the text ends in NUL and lives over the call.
+    done(unsafe { sc::syscall!(FINIT_MODULE, raw(file), parameters.as_ptr(), flags) })
 }
 
 /// `int sethostname(const char *name, size_t length)` — sethostname(2).

@@ -25,8 +25,6 @@ use linux_raw_sys::auxvec::{AT_NULL, AT_RANDOM};
 use linux_raw_sys::general::{CLOCK_BOOTTIME, CLOCK_REALTIME};
 use whit::error::Errno;
 
-#[cfg(feature = "hardware")]
-pub(crate) use arch::set as set_flag;
 #[cfg(feature = "notify")]
 pub(crate) use arch::write_port;
 

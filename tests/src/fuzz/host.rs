@@ -138,7 +138,7 @@ pub(super) fn module_index(input: &[u8]) {
     let Ok(modules) = Modules::open(folder.path()) else { return };
     let names: Vec<String> = String::from_utf8_lossy(input).split_whitespace().take(4).map(str::to_owned).collect();
     let _ = modules.closure(&names);
-    let _ = modules.drivers(&names, &names);
+    let _ = modules.drivers(&names, &names, true);
 }
 
 /// Opens a kernel package. The first byte selects its file name, and so its kind.

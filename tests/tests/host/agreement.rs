@@ -28,6 +28,7 @@ fn texts() -> Vec<(&'static str, String)> {
         path("IMAGE_RECORD", contract::IMAGE_RECORD),
         path("MODULE_LIST", contract::MODULE_LIST),
         path("DRIVER_INDEX", contract::DRIVER_INDEX),
+        path("FULL_DRIVER_INDEX", contract::FULL_DRIVER_INDEX),
         path("ROOTFS_NEEDS", contract::ROOTFS_NEEDS),
         path("ROOTFS_END", contract::ROOTFS_END),
         path("ROOTFS_ATTRIBUTES", contract::ROOTFS_ATTRIBUTES),

@@ -20,11 +20,11 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use whit::contract::{self, DRIVER_INDEX, IMAGE_RECORD, MODULE_LIST, RECORD, SEED, relative};
+use whit::contract::{self, DRIVER_INDEX, FULL_DRIVER_INDEX, IMAGE_RECORD, MODULE_LIST, RECORD, SEED, relative};
 use whit::record::{MAX_RECORD, Record};
 
 use crate::kernel::elf::Unfit;
-use crate::kernel::modules::{self, Closure, Drivers, For, Module, Modules, Selected};
+use crate::kernel::modules::{self, Closure, Drivers, For, Module, Modules, Selected, Settings};
 use crate::machine::Machine;
 use crate::runrecord::{self, RunRecord};
 use rootfs::Rootfs;
@@ -70,6 +70,8 @@ pub struct Recipe {
     pub unsigned: bool,
     /// The hardware and file systems to select modules for.
     pub sets: Vec<For>,
+    /// Parameters of modules, and further settings.
+    pub settings: Settings,
     /// The firmware directory; by default the one beside the modules.
     pub firmware: Option<PathBuf>,
     /// Further files; later ones replace earlier ones.
@@ -153,7 +155,7 @@ impl Recipe {
         let mut closure = Closure::default();
         if let Some(modules) = &self.modules {
             tree.origin(format!("modules {}", modules.display()));
-            let modules = Modules::open(modules)?;
+            let modules = Modules::open(modules)?.with_settings(self.settings.clone());
             let Selected { always: mut load, by_device, on_demand } = modules.of_sets(&self.sets)?;
             load.extend(self.load.iter().cloned());
             if let Some((file, found)) = modules.machine() {
@@ -161,12 +163,18 @@ impl Recipe {
             }
             closure = add_modules(&mut tree, &modules, &load, self.unsigned)?;
             if !by_device.is_empty() || !on_demand.is_empty() {
-                let drivers = modules.drivers(&by_device, &on_demand)?;
-                self.add_drivers(&mut tree, &modules, drivers, &mut closure)?;
+                let is_full = program::reads(&init, FULL_DRIVER_INDEX);
+                let drivers = modules.drivers(&by_device, &on_demand, is_full)?;
+                self.add_drivers(&mut tree, &modules, drivers, &mut closure, is_full)?;
             }
             if !on_demand.is_empty() {
                 add_modprobe(&mut tree)?;
             }
+            self.add_firmware(&mut tree, &modules, &mut closure)?;
+            let named = closure.load.iter().map(|module| module.name.as_str());
+            let loaded = named.chain(closure.drivers.iter().map(String::as_str)).collect();
+            modules.check_parameters(&loaded)?;
+            closure.has_parameters = loaded.iter().any(|name| self.settings.parameters(name).is_some());
             let mut releases = closure.releases.iter();
             if let (Some((one, module)), Some((other, second))) = (releases.next(), releases.next()) {
                 let problem = format!("modules of several kernels: {module} is for {one}, {second} for {other}");
@@ -174,7 +182,8 @@ impl Recipe {
             }
         }
         let features = [
-            (Feature::Hardware, closure.by_device.0 > 0),
+            (Feature::Hardware, closure.by_device.0 > 0 && !program::reads(&init, FULL_DRIVER_INDEX)),
+            (Feature::Modules, closure.has_parameters),
             (Feature::Entropy, self.seed),
             (Feature::Rootfs, self.rootfs.is_some()),
         ];
@@ -219,26 +228,49 @@ impl Recipe {
         modules: &Modules,
         drivers: Drivers,
         closure: &mut Closure,
+        is_full: bool,
     ) -> Result<(), Error> {
         closure.by_device = (drivers.modules.len(), drivers.patterns);
+        closure.drivers = drivers.modules.iter().map(|module| module.name.clone()).collect();
         tree.origin(format!("drivers {}", modules.directory().display()));
         for module in drivers.modules.iter().filter(|module| !closure.load.contains(module)) {
-            add_module(tree, modules, module, false, &mut closure.releases)?;
+            add_module(tree, modules, module, self.unsigned, &mut closure.releases)?;
         }
-        tree.bytes(relative(DRIVER_INDEX), 0o644, drivers.index)?;
+        let index = if is_full { FULL_DRIVER_INDEX } else { DRIVER_INDEX };
+        tree.bytes(relative(index), 0o644, drivers.index)?;
+        closure.firmware.extend(drivers.firmware);
+        Ok(())
+    }
+
+    /// Adds the firmware of all modules, decompressed: a kernel may lack the decompression. What is not there is noted.
+    fn add_firmware(&self, tree: &mut Tree, modules: &Modules, closure: &mut Closure) -> Result<(), Error> {
+        if closure.firmware.is_empty() {
+            return Ok(());
+        }
         // /lib/firmware beside /lib/modules/VERSION.
         let beside = || modules.directory().join("../../firmware");
         let directory = self.firmware.clone().unwrap_or_else(beside);
         tree.origin(format!("firmware {}", directory.display()));
-        for name in drivers.firmware {
-            // The kernel also looks for compressed ones (drivers/base/firmware_loader/main.c, fw_get_filesystem_firmware()).
-            let found = ["", ".zst", ".xz"]
-                .iter()
-                .map(|suffix| format!("{name}{suffix}"))
-                .find(|name| directory.join(name).is_file());
-            match found {
-                Some(found) => tree.file(format!("lib/firmware/{found}").as_bytes(), 0o644, &directory.join(&found))?,
-                None => closure.missing_firmware.push(name),
+        for name in std::mem::take(&mut closure.firmware) {
+            // In the order of the kernel (drivers/base/firmware_loader/main.c, fw_path and fw_get_filesystem_firmware()).
+            let release = modules.version();
+            let places = [format!("updates/{release}"), "updates".to_owned(), release.to_owned(), String::new()];
+            let places = places.iter().map(|place| directory.join(place));
+            let files = ["", ".zst", ".xz"].iter().flat_map(|suffix| {
+                let file = format!("{name}{suffix}");
+                places.clone().map(move |place| place.join(&file))
+            });
+            let Some(file) = files.into_iter().find(|file| file.is_file()) else {
+                closure.missing_firmware.push(name);
+                continue;
+            };
+            let place = format!("lib/firmware/{name}");
+            if file.ends_with(&name) {
+                tree.file(place.as_bytes(), 0o644, &file)?;
+            } else {
+                let content = modules::decompressed(&file)
+                    .map_err(|error| Error::File { path: file.clone(), what: error.to_string() })?;
+                tree.bytes(&place, 0o644, content)?;
             }
         }
         Ok(())
@@ -276,8 +308,10 @@ pub fn add_modules(tree: &mut Tree, modules: &Modules, names: &[String], unsigne
     let mut closure = modules.closure(names)?;
     let mut list = Vec::new();
     for module in &closure.load {
+        closure.firmware.extend(modules.firmware(module)?);
         let name = add_module(tree, modules, module, unsigned, &mut closure.releases)?;
-        list.extend([b"/", name.as_slice(), b"\n"].concat());
+        let directory = name.strip_suffix(module.plain()).unwrap_or(&name);
+        list.extend([b"/", directory, &modules.line(module, ""), b"\n"].concat());
     }
     if !list.is_empty() {
         tree.bytes(relative(MODULE_LIST), 0o644, list)?;
@@ -365,6 +399,39 @@ pub fn mtime(source_date_epoch: Option<&OsStr>) -> Result<u32, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Firmware is found as the kernel finds it: in `updates/` first, behind links, compressed.
+    #[test]
+    fn firmware_is_added_decompressed_under_its_own_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let modules = folder.path().join("lib/modules/6.1");
+        fs::create_dir_all(&modules).unwrap();
+        fs::write(modules.join("modules.builtin"), "").unwrap();
+        let firmware = folder.path().join("lib/firmware");
+        fs::create_dir_all(firmware.join("updates/6.1/nic")).unwrap();
+        fs::create_dir_all(firmware.join("nic")).unwrap();
+        // Plain firmware that looks compressed stays as it is.
+        fs::write(firmware.join("nic/plain.bin"), b"\x1f\x8bplain").unwrap();
+        fs::write(firmware.join("nic/newer.bin"), b"old").unwrap();
+        fs::write(firmware.join("updates/6.1/nic/newer.bin"), b"new").unwrap();
+        fs::write(firmware.join("nic/packed.bin.zst"), zstd::encode_all(&b"packed"[..], 3).unwrap()).unwrap();
+        std::os::unix::fs::symlink("packed.bin.zst", firmware.join("nic/link.bin.zst")).unwrap();
+        let modules = Modules::open(&modules).unwrap();
+        let names = ["nic/plain.bin", "nic/newer.bin", "nic/packed.bin", "nic/link.bin", "nic/absent.bin"];
+        let mut closure = Closure { firmware: names.map(str::to_owned).into(), ..Closure::default() };
+        let mut tree = Tree::default();
+        Recipe::default().add_firmware(&mut tree, &modules, &mut closure).unwrap();
+        let content = |name: &str| tree.content(&format!("lib/firmware/nic/{name}")).unwrap();
+        for (name, expected) in [
+            ("plain.bin", &b"\x1f\x8bplain"[..]),
+            ("newer.bin", b"new"),
+            ("packed.bin", b"packed"),
+            ("link.bin", b"packed"),
+        ] {
+            assert_eq!(content(name).as_deref(), Some(expected), "{name}");
+        }
+        assert_eq!(closure.missing_firmware, ["nic/absent.bin"]);
+    }
 
     #[test]
     fn times_have_32_bits() {

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use whit::contract::{self, DRIVER_INDEX, NOT_BESIDE, RECORD, ROOTFS_NEEDS, SEED, STREAMS_PORT};
+use whit::contract::{self, DRIVER_INDEX, FULL_DRIVER_INDEX, NOT_BESIDE, RECORD, ROOTFS_NEEDS, SEED, STREAMS_PORT};
 
 use super::Error;
 use crate::kernel::elf::{self, Unfit};
@@ -16,6 +16,7 @@ pub(super) enum Feature {
     Rootfs,
     Entropy,
     Hardware,
+    Modules,
 }
 
 impl Feature {
@@ -25,6 +26,7 @@ impl Feature {
             Self::Rootfs => "rootfs",
             Self::Entropy => "entropy",
             Self::Hardware => "hardware",
+            Self::Modules => "modules",
         }
     }
 
@@ -32,7 +34,7 @@ impl Feature {
     fn smallest_init(self) -> &'static str {
         match self {
             Self::Rootfs | Self::Hardware => "seed",
-            Self::Entropy => "whole",
+            Self::Entropy | Self::Modules => "whole",
         }
     }
 
@@ -42,6 +44,7 @@ impl Feature {
             Self::Rootfs => ROOTFS_NEEDS,
             Self::Entropy => SEED,
             Self::Hardware => DRIVER_INDEX,
+            Self::Modules => FULL_DRIVER_INDEX,
         }
     }
 }
@@ -63,16 +66,17 @@ pub(super) fn check_machine(path: &Path, found: Machine, wanted: Machine) -> Res
 
 /// Refuses an init without a feature that the initramfs needs. An init other than whit is not checked.
 pub(super) fn check_features(path: &Path, init: &[u8], features: &[(Feature, bool)]) -> Result<(), Error> {
-    // The init contains each path that it opens, with its NUL.
-    let reads = |path: &CStr| {
-        let path = path.to_bytes_with_nul();
-        init.windows(path.len()).any(|window| window == path)
-    };
-    let missing = features.iter().find(|(feature, is_needed)| *is_needed && !reads(feature.reads()));
-    let Some((feature, _)) = missing.filter(|_| reads(RECORD)) else { return Ok(()) };
+    let missing = features.iter().find(|(feature, is_needed)| *is_needed && !reads(init, feature.reads()));
+    let Some((feature, _)) = missing.filter(|_| reads(init, RECORD)) else { return Ok(()) };
     let (name, file, smallest) = (feature.name(), contract::path(feature.reads()), feature.smallest_init());
     let what = format!("does not read {file}: it lacks the feature \"{name}\", which --init {smallest} has");
     Err(Error::File { path: path.to_owned(), what })
+}
+
+/// Returns whether an init contains a path that it opens, with its NUL.
+pub(super) fn reads(init: &[u8], path: &CStr) -> bool {
+    let path = path.to_bytes_with_nul();
+    init.windows(path.len()).any(|window| window == path)
 }
 
 /// Returns whether an init is whit with the feature `streams`.

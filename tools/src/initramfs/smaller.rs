@@ -7,6 +7,7 @@ use whit::record::Record;
 
 use super::Recipe;
 use super::tree::Tree;
+use crate::kernel::modules::Settings;
 
 /// The features of `seed` that options belong to (Cargo.toml). What else it has are `hardware` and `rootfs`, for what `--for` and
 /// `--rootfs` put in.
@@ -17,7 +18,8 @@ const SEED: [Feature; 2] = [Feature::Dhcp, Feature::Etc];
 #[must_use]
 pub fn smaller_init(recipe: &Recipe, tree: &Tree) -> Option<&'static str> {
     let (before, behind) = tree.archives();
-    if tree.has_seed() || !before.is_empty() || !behind.is_empty() {
+    let has_settings = recipe.settings != Settings::default();
+    if has_settings || tree.has_seed() || !before.is_empty() || !behind.is_empty() {
         return None;
     }
     let image_record = match (&recipe.config, tree.rootfs()) {

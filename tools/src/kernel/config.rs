@@ -50,6 +50,17 @@ impl Config {
         self.text.lines().any(|line| line.strip_prefix(option).is_some_and(|value| value == "=y"))
     }
 
+    /// Returns the option by which the kernel refuses modules without a signature (kernel/module/signing.c, `module_sig_check()`).
+    #[must_use]
+    pub fn requires_signatures(&self) -> Option<&'static str> {
+        const REQUIRED: [&str; 3] = [
+            "CONFIG_MODULE_SIG_FORCE",
+            "CONFIG_LOCK_DOWN_KERNEL_FORCE_INTEGRITY",
+            "CONFIG_LOCK_DOWN_KERNEL_FORCE_CONFIDENTIALITY",
+        ];
+        REQUIRED.into_iter().find(|option| self.is_set(option))
+    }
+
     /// Returns whether the kernel can decompress this compression of an initramfs.
     #[must_use]
     pub fn has(&self, method: Method) -> bool {

@@ -96,11 +96,5 @@ impl Drivers<'_> {
 
 /// Returns whether the kernel loads modules without a signature: its configuration is known and does not require one.
 fn accepts_unsigned(kernel: &Kernel) -> bool {
-    const REQUIRED: [&str; 3] = [
-        "CONFIG_MODULE_SIG_FORCE",
-        "CONFIG_LOCK_DOWN_KERNEL_FORCE_INTEGRITY",
-        "CONFIG_LOCK_DOWN_KERNEL_FORCE_CONFIDENTIALITY",
-    ];
-    let config = Config::of(&kernel.vmlinuz).ok().flatten();
-    config.is_some_and(|config| !REQUIRED.iter().any(|option| config.is_set(option)))
+    Config::of(&kernel.vmlinuz).ok().flatten().is_some_and(|config| config.requires_signatures().is_none())
 }

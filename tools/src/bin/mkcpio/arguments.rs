@@ -60,8 +60,19 @@ pub(crate) struct Build {
     /// A module to load, with its dependencies; repeatable.
     #[arg(long, value_name = "NAME", requires = "modules", group = "wanted")]
     pub(crate) module: Vec<String>,
+    /// Parameters of a module in the initramfs, as "nvme:io_queue_depth=16 poll_queues=2"; repeatable. Those of the kernel command line,
+    /// as nvme.io_queue_depth=8, are stronger.
+    #[arg(long, value_name = "NAME:PARAMETERS", requires = "modules")]
+    pub(crate) options: Vec<String>,
+    /// A file as modprobe.d has them, or a directory of such files: their options, softdep and blacklist; repeatable.
+    #[arg(long, value_name = "DIR|FILE", requires = "modules")]
+    pub(crate) modprobe: Vec<PathBuf>,
+    /// Leave out the signatures of modules. The kernel then does not verify them, which takes most of the time that it loads them, and is
+    /// tainted. A kernel that requires signatures, as one with Secure Boot, refuses such modules.
+    #[arg(long, requires = "modules")]
+    pub(crate) unsigned: bool,
     /// The directory of the drivers' firmware [default: beside the modules, as /lib/firmware].
-    #[arg(long, value_name = "DIR", requires = "sets")]
+    #[arg(long, value_name = "DIR", requires = "modules")]
     pub(crate) firmware: Option<PathBuf>,
     /// A file or directory to add: as /DEST, in /DEST/, or in / under its own name. The owner is root, UID and GID, or with keep
     /// the owner on the host. This and --manifest are repeatable; later files replace earlier ones.

@@ -20,7 +20,7 @@ use whit_tools::initramfs::rootfs::Rootfs;
 use whit_tools::initramfs::tree::Tree;
 use whit_tools::initramfs::{self, Input, Packing, Recipe, Summary};
 use whit_tools::kernel::config::Config;
-use whit_tools::kernel::modules::{Closure, Modules, Package};
+use whit_tools::kernel::modules::{Closure, For, Modules, Package, Settings};
 use whit_tools::kernel::{elf, image};
 use whit_tools::machine::Machine;
 use whit_tools::netboot::{self, Netboot};
@@ -50,8 +50,9 @@ fn build(arguments: Build, inputs: Vec<Input>) -> Result<(), String> {
         busybox: arguments.busybox.clone(),
         modules,
         load: arguments.module.clone(),
-        unsigned: false,
+        unsigned: arguments.unsigned,
         sets: arguments.sets.clone(),
+        settings: settings(&arguments)?,
         firmware: arguments.firmware.clone(),
         inputs,
         seed: arguments.seed,
@@ -62,6 +63,14 @@ fn build(arguments: Build, inputs: Vec<Input>) -> Result<(), String> {
     };
     let mtime = initramfs::mtime(env::var_os("SOURCE_DATE_EPOCH").as_deref())?;
     let config = arguments.kernel.as_deref().map(read_kernel).transpose()?;
+    if let (true, Some(config)) = (arguments.unsigned, &config)
+        && let Some(option) = config.requires_signatures()
+    {
+        return Err(format!(
+            "--unsigned: the kernel requires signatures: {option} is set in {}",
+            config.place.display()
+        ));
+    }
     let compression = compression(&arguments, config.as_ref())?;
     let packing = Packing { mtime, is_summed: arguments.checksum, ..Packing::new(compression) };
     // Replaces the temporary directory of unpacked packages by their names.
@@ -116,7 +125,22 @@ fn build(arguments: Build, inputs: Vec<Input>) -> Result<(), String> {
             smaller.map_or(Ok(()), |name| writeln!(out, "init: whole; {name} has all that this initramfs asks for"))
         })?;
     }
-    output::print_about(about, |out| print_modules(out, &modules))
+    output::print_about(about, |out| {
+        print_modules(out, &modules, &recipe.sets, arguments.report)?;
+        recipe.settings.unused.iter().try_for_each(|line| writeln!(out, "without effect: {line}"))
+    })
+}
+
+/// Reads the settings of modules.
+fn settings(arguments: &Build) -> Result<Settings, String> {
+    let mut settings = Settings::default();
+    for path in &arguments.modprobe {
+        settings.read(path).map_err(|error| error.to_string())?;
+    }
+    for text in &arguments.options {
+        settings.add(text).map_err(|error| format!("--options: {error}"))?;
+    }
+    Ok(settings)
 }
 
 /// Refuses an output that is one of the given inputs. Files in directories are checked later.
@@ -275,7 +299,8 @@ fn print_netboot(out: &mut dyn Write, netboot: &Netboot) -> io::Result<()> {
     }
 }
 
-fn print_modules(out: &mut dyn Write, modules: &Closure) -> io::Result<()> {
+/// Prints the modules, and with `is_whole` the name of each firmware that is missing.
+fn print_modules(out: &mut dyn Write, modules: &Closure, sets: &[For], is_whole: bool) -> io::Result<()> {
     if !modules.load.is_empty() {
         let names: Vec<&str> = modules.load.iter().map(|module| module.name.as_str()).collect();
         writeln!(out, "modules to load: {}", names.join(" "))?;
@@ -283,8 +308,16 @@ fn print_modules(out: &mut dyn Write, modules: &Closure) -> io::Result<()> {
     if let (count @ 1.., patterns) = modules.by_device {
         writeln!(out, "modules loaded by device or on demand: {count}, with {patterns} patterns")?;
     }
-    if let [first, rest @ ..] = modules.missing_firmware.as_slice() {
-        writeln!(out, "missing firmware, which some devices need: {first} and {} more", rest.len())?;
+    let has_hardware = sets.iter().any(|set| !matches!(set, For::FileSystem(_) | For::OnDemand(_)));
+    if modules.by_device.0 == 0 && has_hardware {
+        writeln!(out, "modules loaded by device: none; this kernel has no module for any of the hardware sets")?;
+    }
+    match modules.missing_firmware.as_slice() {
+        [] => {}
+        all if is_whole => writeln!(out, "missing firmware, which some devices need: {}", all.join(" "))?,
+        [first, rest @ ..] => {
+            writeln!(out, "missing firmware, which some devices need: {first} and {} more (--report)", rest.len())?;
+        }
     }
     if !modules.builtin.is_empty() {
         writeln!(out, "modules built into this kernel: {}", modules.builtin.join(" "))?;

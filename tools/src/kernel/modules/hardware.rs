@@ -89,10 +89,18 @@ const BARE_METAL: &[&str] = &[
     "drivers/block",
     "drivers/char/hw_random",
     "drivers/char/virtio_console.ko",
+    "drivers/firewire/firewire-ohci.ko",
+    "drivers/firewire/firewire-sbp2.ko",
+    // hid-generic leaves these keyboards to drivers of their own.
+    "drivers/hid/hid-apple.ko",
     "drivers/hid/hid-generic.ko",
+    "drivers/hid/hid-hyperv.ko",
+    "drivers/hid/hid-logitech-dj.ko",
+    "drivers/hid/hid-logitech-hidpp.ko",
     "drivers/hid/usbhid",
     "drivers/hv",
     "drivers/input/evdev.ko",
+    "drivers/input/serio/hyperv-keyboard.ko",
     "drivers/message/fusion",
     "drivers/mmc",
     "drivers/net/ethernet",
@@ -105,13 +113,27 @@ const BARE_METAL: &[&str] = &[
     "drivers/net/virtio_net.ko",
     "drivers/net/vmxnet3",
     "drivers/net/xen-netfront.ko",
+    "drivers/nvdimm",
     "drivers/nvme/host",
     "drivers/pci",
     "drivers/phy",
     "drivers/scsi",
+    "drivers/ufs",
     "drivers/usb/host",
     "drivers/usb/storage",
     "drivers/virtio",
+];
+
+/// The directories of drivers whose loading may take seconds: they look for disks behind a controller, and some wait until the bus has
+/// settled. The init loads them while the boot goes on.
+const SLOW: &[&str] = &[
+    "drivers/ata",
+    "drivers/firewire",
+    "drivers/message",
+    "drivers/mmc",
+    "drivers/scsi",
+    "drivers/ufs",
+    "drivers/usb/storage",
 ];
 
 const VIRTIO: &[&str] = &[
@@ -169,6 +191,11 @@ const FIRECRACKER: &[&str] =
 
 const AWS: &[&str] = &["nvme", "ena", "ixgbevf", "xen_blkfront", "xen_netfront", "button", "evdev"];
 
+/// Modules that a file system asks the kernel for while it is mounted, and that are not among its dependencies: the format of quotas
+/// (fs/quota/dquot.c), and the code pages of Debian's and the kernel's defaults (fs/fat/inode.c). A set names the file system itself for them.
+const WHILE_MOUNTING: [(&str, &[&str]); 2] =
+    [("ext4", &["quota_v2"]), ("vfat", &["nls_ascii", "nls_cp437", "nls_iso8859_1", "nls_utf8"])];
+
 impl FromStr for For {
     type Err = String;
 
@@ -224,6 +251,8 @@ impl Modules {
     /// A file system that this kernel has neither as a module nor built in; a set of which it has nothing.
     pub fn of_sets(&self, sets: &[For]) -> Result<Selected, Error> {
         let (mut always, mut by_device, mut on_demand) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+        // What a file system asks for while it mounts.
+        let mut more = BTreeSet::new();
         // The file system of mkraw's disks; no device has it as an alias.
         let is_machine = |set: &For| !matches!(set, For::FileSystem(_) | For::OnDemand(_));
         if sets.iter().any(is_machine) && self.index.paths.contains_key("ext4") {
@@ -251,10 +280,13 @@ impl Modules {
                     continue;
                 }
                 For::FileSystem(name) => {
-                    if !self.has(name) {
-                        return Err(Error::Missing { directory: self.directory.clone(), name: name.clone() });
+                    // The kernel loads the module for a type by this alias (fs/filesystems.c, get_fs_type()): isofs for iso9660.
+                    let found = self.named(name, &format!("fs-{name}"))?;
+                    for (_, wanted) in WHILE_MOUNTING.iter().filter(|(kind, _)| found.iter().any(|name| name == kind)) {
+                        let wanted = wanted.iter().filter(|name| self.index.paths.contains_key(**name));
+                        more.extend(wanted.map(|name| (*name).to_owned()));
                     }
-                    always.push(name.clone());
+                    always.extend(found);
                     continue;
                 }
             };
@@ -265,6 +297,7 @@ impl Modules {
                 always.push("9p".to_owned());
             }
         }
+        always.extend(more);
         let (by_device, on_demand) = (by_device.into_iter().collect(), on_demand.into_iter().collect());
         Ok(Selected { always, by_device, on_demand })
     }
@@ -284,36 +317,61 @@ impl Modules {
 
     /// Makes the index of those modules `by_device` that have a device pattern, and of their dependencies that have one: a bus of a card
     /// reader may be a module that others need, and a device of its own. The modules `on_demand` and their dependencies are in it by
-    /// their names and all their aliases.
+    /// their names and all their aliases. Blacklisted modules are not in it.
+    ///
+    /// The `full` index has parameters, and two parts, the second after an empty line: see `whit::modalias`.
     ///
     /// # Errors
     /// A missing module; a dependency cycle; a file that is not a module.
-    pub fn drivers(&self, by_device: &[String], on_demand: &[String]) -> Result<Drivers, Error> {
+    pub fn drivers(&self, by_device: &[String], on_demand: &[String], is_full: bool) -> Result<Drivers, Error> {
         // The directory of the files in the initramfs.
         let index = format!("/lib/modules/{}\n", self.version()).into_bytes();
         let mut drivers = Drivers { index, ..Drivers::default() };
         let mut modules = BTreeMap::new();
         for name in by_device {
-            if !self.index.patterns(name)?.is_empty() {
+            if !self.settings.is_blacklisted(name) && !self.index.patterns(name)?.is_empty() {
                 modules.extend(self.closure(&[name])?.load.into_iter().map(|module| (module.name, module.below)));
             }
         }
         let requested: BTreeMap<String, PathBuf> =
             self.closure(on_demand)?.load.into_iter().map(|module| (module.name, module.below)).collect();
         modules.extend(requested.clone());
-        for name in modules.keys() {
+        let is_late = |name: &String| is_full && SLOW.iter().any(|place| is_in(&self.index.paths[name], place));
+        let (mut late, first): (Vec<_>, Vec<_>) = modules.keys().partition(|name| is_late(name));
+        // The kernel gives disks their names in the order of their controllers, and a parallel SCSI bus takes the longest: its reset has to
+        // settle (drivers/scsi/scsi_scan.c, scsi_finish_async_scan()).
+        let is_parallel_scsi = |name: &str| {
+            let load = self.closure(&[name]).map(|closure| closure.load).unwrap_or_default();
+            load.iter().any(|module| module.name == "scsi_transport_spi")
+        };
+        late.sort_by_cached_key(|name| is_parallel_scsi(name));
+        for (number, name) in first.iter().chain(&late).enumerate() {
+            if number == first.len() {
+                drivers.index.push(b'\n');
+            }
             let mut patterns = self.index.patterns(name)?;
-            if requested.contains_key(name) {
+            if requested.contains_key(*name) {
                 patterns.extend(self.index.names(name)?);
             }
-            if patterns.is_empty() {
+            if patterns.is_empty() || self.settings.is_blacklisted(name) {
                 continue;
             }
             let load = self.closure(&[name])?.load;
-            let line = load.iter().map(Module::plain).collect::<Vec<_>>().join(&b' ');
+            let mut lines = Vec::new();
+            for module in &load {
+                // With this parameter the kernel does not wait until other controllers have looked for their disks
+                // (kernel/module/main.c, do_init_module()). A driver of a device would also look for its own device later: two disks
+                // could change their names from one boot to the next.
+                let is_driver = &module.name == *name || !self.index.patterns(&module.name)?.is_empty();
+                lines.push(match is_full {
+                    true => self.line(module, if is_driver { "" } else { "async_probe" }),
+                    false => module.plain().to_vec(),
+                });
+            }
+            let line = lines.join(&b'\t');
             if line.len() >= MAX_LINE {
                 let what = format!("needs {} modules, more than fit in one line of the init's index", load.len());
-                return Err(Error::Unreadable { path: self.directory.join(&self.index.paths[name]), what });
+                return Err(Error::Unreadable { path: self.directory.join(&self.index.paths[*name]), what });
             }
             drivers.index.extend([&line[..], b"\n"].concat());
             for pattern in patterns.iter().filter(|pattern| pattern.len() + 2 < MAX_LINE) {
@@ -327,6 +385,11 @@ impl Modules {
         }
         Ok(drivers)
     }
+}
+
+/// Returns whether a module's file is in a directory of the kernel, or in that of an update.
+fn is_in(path: &Path, directory: &str) -> bool {
+    path.iter().skip(1).collect::<PathBuf>().starts_with(directory)
 }
 
 /// Shortens a pattern: one star replaces the trailing fields that match any value. A device of these buses always has all

@@ -156,6 +156,33 @@ impl Index {
         Ok(aliases.get(name).map(Vec::as_slice).unwrap_or_default())
     }
 
+    /// Returns the modules, built in or as files, with an alias that matches this text, sorted by name.
+    pub(super) fn matching(&self, text: &str) -> Result<Vec<String>, Error> {
+        let fits = |pattern: &str| whit::modalias::matches(pattern.as_bytes(), text.as_bytes());
+        let mut found = BTreeSet::new();
+        if self.recorded.is_some() {
+            for line in lines(&self.directory, "modules.alias")?.unwrap_or_default() {
+                let alias = line.strip_prefix("alias ").and_then(|rest| rest.rsplit_once(' '));
+                found.extend(alias.filter(|(pattern, _)| fits(pattern)).map(|(_, name)| normal_name(name)));
+            }
+        } else {
+            // Every file may have to be read; a file system's is in one directory.
+            let may_have = |path: &Path| !text.starts_with("fs-") || path.starts_with("kernel/fs");
+            for (name, _) in self.paths.iter().filter(|(_, path)| may_have(path)) {
+                if self.modinfo(name)?.aliases.iter().any(|pattern| fits(pattern)) {
+                    found.insert(name.clone());
+                }
+            }
+        }
+        // `MODULE.KEY=VALUE`, each with a NUL (Documentation/kbuild/kbuild.rst). Kernels before 5.2 have no such file.
+        let builtin = fs::read(self.directory.join("modules.builtin.modinfo")).unwrap_or_default();
+        for entry in String::from_utf8_lossy(&builtin).split('\0') {
+            let alias = entry.split_once(".alias=");
+            found.extend(alias.filter(|(_, pattern)| fits(pattern)).map(|(name, _)| normal_name(name)));
+        }
+        Ok(found.into_iter().collect())
+    }
+
     /// Reads `modules.alias`: `alias PATTERN NAME`.
     fn recorded_aliases(&self) -> Result<BTreeMap<String, Vec<String>>, Error> {
         let mut aliases: BTreeMap<String, Vec<String>> = BTreeMap::new();

@@ -7,24 +7,28 @@ mod hardware;
 mod index;
 mod modinfo;
 mod package;
+mod settings;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 pub use hardware::{Drivers, For, OnDemand, Selected};
 use index::Index;
+pub(crate) use modinfo::decompressed;
 
 use super::elf;
 use crate::machine::Machine;
 pub use package::Package;
+pub use settings::Settings;
 
 /// A kernel's modules directory.
 pub struct Modules {
     directory: PathBuf,
     version: String,
     index: Index,
+    settings: Settings,
 }
 
 /// A module to load.
@@ -45,8 +49,14 @@ pub struct Closure {
     pub builtin: Vec<String>,
     /// The number of modules that are loaded by device or on demand, and of their patterns.
     pub by_device: (usize, usize),
+    /// The names of the modules that are loaded by device.
+    pub drivers: Vec<String>,
+    /// Whether one of the modules has parameters.
+    pub has_parameters: bool,
     /// The releases of the kernels that the modules were built for, each with one of its modules.
     pub releases: BTreeMap<String, String>,
+    /// Files below /lib/firmware that the modules may request.
+    pub firmware: BTreeSet<String>,
     /// Firmware of the modules that was not found.
     pub missing_firmware: Vec<String>,
 }
@@ -99,7 +109,7 @@ pub enum Error {
         problem: &'static str,
     },
     /// A named module is neither a file nor built in.
-    #[error("{}: no module \"{name}\", and the kernel has none built in by that name", .directory.display())]
+    #[error("{}: no module \"{name}\", and the kernel has none built in by that name or alias", .directory.display())]
     Missing {
         /// The modules directory.
         directory: PathBuf,
@@ -162,7 +172,53 @@ impl Modules {
             .map_err(|error| Error::Unreadable { path: directory.clone(), what: error.to_string() })?;
         let version = absolute.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let index = Index::read(&directory)?;
-        Ok(Self { directory, version, index })
+        Ok(Self { directory, version, index, settings: Settings::default() })
+    }
+
+    /// Sets the settings of modules.
+    #[must_use]
+    pub fn with_settings(self, settings: Settings) -> Self {
+        Self { settings, ..self }
+    }
+
+    /// Checks that each module whose parameters were given one by one is among `loaded`, and has these parameters.
+    ///
+    /// # Errors
+    /// A module that is not, or is built in; an unknown parameter.
+    pub fn check_parameters(&self, loaded: &BTreeSet<&str>) -> Result<(), Error> {
+        for name in self.settings.named() {
+            let wrong = |what: String| Error::Unreadable { path: self.directory.clone(), what };
+            if !loaded.contains(name.as_str()) {
+                let is_builtin = self.index.builtin.contains(name);
+                return Err(wrong(if is_builtin {
+                    format!(
+                        "{name} is built into the kernel: give its parameters as {name}.PARAMETER= on the kernel command line"
+                    )
+                } else {
+                    format!(
+                        "parameters of {name}, which is not among the modules of this initramfs; add it by --module {name}"
+                    )
+                }));
+            }
+            let known = &self.index.modinfo(name)?.parameters;
+            for given in settings::names(self.settings.parameters(name).unwrap_or_default()) {
+                if !known.contains(&given) && given != "async_probe" && given != "dyndbg" {
+                    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                    return Err(wrong(format!("{name} has no parameter \"{given}\"; it has {known}")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns a module as a line of the init's lists has it: its file, and its parameters.
+    pub(crate) fn line(&self, module: &Module, more: &str) -> Vec<u8> {
+        let parameters = [more, self.settings.parameters(&module.name).unwrap_or_default()];
+        let mut line = module.plain().to_vec();
+        for text in parameters.iter().filter(|text| !text.is_empty()) {
+            line.extend([b" ", text.as_bytes()].concat());
+        }
+        line
     }
 
     /// Returns the directory itself, `…/VERSION`.
@@ -198,6 +254,14 @@ impl Modules {
         Ok(content)
     }
 
+    /// Returns the files below /lib/firmware that a module may request.
+    ///
+    /// # Errors
+    /// A file that is not a module.
+    pub fn firmware(&self, module: &Module) -> Result<Vec<String>, Error> {
+        Ok(self.index.modinfo(&module.name)?.firmware.clone())
+    }
+
     /// Returns the release of the kernel that a module was built for, if known.
     #[must_use]
     pub fn release(&self, module: &Module) -> Option<String> {
@@ -221,6 +285,18 @@ impl Modules {
         self.index.builtin.contains(&name) || self.index.paths.contains_key(&name)
     }
 
+    /// Returns the module of this name, or those with an alias that matches `alias`, built in or as files.
+    fn named(&self, name: &str, alias: &str) -> Result<Vec<String>, Error> {
+        if self.has(name) {
+            return Ok(vec![name.to_owned()]);
+        }
+        let found = self.index.matching(alias)?;
+        if found.is_empty() {
+            return Err(Error::Missing { directory: self.directory.clone(), name: name.to_owned() });
+        }
+        Ok(found)
+    }
+
     /// Resolves the modules `names` and their dependencies, in load order without duplicates.
     ///
     /// # Errors
@@ -228,8 +304,9 @@ impl Modules {
     pub fn closure<N: AsRef<str>>(&self, names: &[N]) -> Result<Closure, Error> {
         let mut walk = Walk { modules: self, load: Vec::new(), path: Vec::new() };
         let mut builtin = Vec::new();
-        for name in names {
-            let name = normal_name(name.as_ref());
+        for given in names {
+            let given = given.as_ref();
+            let name = normal_name(given);
             if self.index.builtin.contains(&name) {
                 if !builtin.contains(&name) {
                     builtin.push(name);
@@ -237,7 +314,13 @@ impl Modules {
             } else if self.index.paths.contains_key(&name) {
                 walk.visit(&name, Edge::Soft)?;
             } else {
-                return Err(Error::Missing { directory: self.directory.clone(), name });
+                for name in self.named(&name, given)? {
+                    match self.index.paths.contains_key(&name) {
+                        true => walk.visit(&name, Edge::Soft)?,
+                        false if builtin.contains(&name) => {}
+                        false => builtin.push(name),
+                    }
+                }
             }
         }
         let module = |name: String| Some(Module { below: self.index.paths.get(&name)?.clone(), name });
@@ -275,7 +358,11 @@ impl Walk<'_> {
             let names = cycle.iter().map(|(name, _)| name.as_str()).chain([name]).map(str::to_owned).collect();
             return Err(Error::Cycle { directory: self.modules.directory.clone(), names });
         }
-        let needs = self.modules.index.needs(name)?;
+        let mut needs = self.modules.index.needs(name)?;
+        if let Some(more) = self.modules.settings.softdeps(name) {
+            needs.before.extend(more.before.iter().cloned());
+            needs.after.extend(more.after.iter().cloned());
+        }
         self.path.push((name.to_owned(), edge));
         for before in &needs.before {
             self.visit_soft(before)?;

@@ -18,6 +18,8 @@ pub(super) struct Modinfo {
     pub(super) aliases: Vec<String>,
     /// Files below /lib/firmware that it may request.
     pub(super) firmware: Vec<String>,
+    /// The names of its parameters.
+    pub(super) parameters: Vec<String>,
     /// The release of the kernel that it was built for; empty if unknown.
     pub(super) release: String,
 }
@@ -33,7 +35,8 @@ pub(super) fn read(path: &Path) -> Result<Modinfo, Error> {
     Ok(parse(section))
 }
 
-pub(super) fn decompressed(path: &Path) -> io::Result<Vec<u8>> {
+/// Returns the content of a file, plain or compressed.
+pub(crate) fn decompressed(path: &Path) -> io::Result<Vec<u8>> {
     let (_, decoder) = compress::decoder(BufReader::new(File::open(path)?))?;
     let mut bytes = Vec::new();
     decoder.take(MODULE_MAX_BYTES + 1).read_to_end(&mut bytes)?;
@@ -55,6 +58,13 @@ fn parse(section: &[u8]) -> Modinfo {
             Some(("alias", value)) => modinfo.aliases.push(value.to_owned()),
             // include/linux/vermagic.h: the release, and other properties that must match.
             Some(("vermagic", value)) => modinfo.release = value.split(' ').next().unwrap_or_default().to_owned(),
+            // NAME:TYPE, and NAME:DESCRIPTION (include/linux/moduleparam.h); one with a function of its own has no type.
+            Some(("parmtype" | "parm", value)) => {
+                let name = normal_name(value.split(':').next().unwrap_or_default());
+                if !modinfo.parameters.contains(&name) {
+                    modinfo.parameters.push(name);
+                }
+            }
             Some(("firmware", value)) => modinfo.firmware.push(value.to_owned()),
             _ => {}
         }

@@ -180,10 +180,10 @@ fn drivers_have_an_index_of_their_patterns_and_dependencies() {
     let modules = Modules::open(directory.path()).unwrap();
     let selected = modules.of_sets(&[For::BareMetal]).unwrap();
     assert_eq!(selected, Selected { by_device: vec!["nic".to_owned()], ..Selected::default() }, "no screens");
-    let drivers = modules.drivers(&selected.by_device, &[]).unwrap();
+    let drivers = modules.drivers(&selected.by_device, &[], false).unwrap();
     let index = String::from_utf8(drivers.index).unwrap();
     let expected = format!(
-        "/lib/modules/{}\nkernel/drivers/net/mii.ko kernel/lib/crc16.ko kernel/drivers/net/ethernet/nic.ko\n \
+        "/lib/modules/{}\nkernel/drivers/net/mii.ko\tkernel/lib/crc16.ko\tkernel/drivers/net/ethernet/nic.ko\n \
          pci:v00008086d0000100E*\n pci:v00008086d0000100F*\n",
         modules.version()
     );
@@ -206,12 +206,12 @@ fn a_dependency_is_in_the_index_with_its_own_patterns() {
         ("kernel/lib/core.ko", b"alias=crypto-core\0"),
     ]);
     let modules = Modules::open(directory.path()).unwrap();
-    let index = String::from_utf8(modules.drivers(&["reader".to_owned()], &[]).unwrap().index).unwrap();
+    let index = String::from_utf8(modules.drivers(&["reader".to_owned()], &[], false).unwrap().index).unwrap();
     let lines: Vec<&str> = index.lines().skip(1).collect();
     let expected = [
-        "kernel/lib/core.ko kernel/drivers/misc/bus.ko",
+        "kernel/lib/core.ko\tkernel/drivers/misc/bus.ko",
         " pci:v00000001d00000002*",
-        "kernel/lib/core.ko kernel/drivers/misc/bus.ko kernel/drivers/mmc/reader.ko",
+        "kernel/lib/core.ko\tkernel/drivers/misc/bus.ko\tkernel/drivers/mmc/reader.ko",
         " platform:reader",
     ];
     assert_eq!(lines, expected);
@@ -231,7 +231,7 @@ fn modules_on_demand_are_in_the_index_by_their_names_and_all_aliases() {
     let modules = Modules::open(directory.path()).unwrap();
     let selected = modules.of_sets(&["wireguard".parse().unwrap()]).unwrap();
     assert_eq!(selected, Selected { on_demand: vec!["wireguard".to_owned()], ..Selected::default() });
-    let drivers = modules.drivers(&[], &selected.on_demand).unwrap();
+    let drivers = modules.drivers(&[], &selected.on_demand, false).unwrap();
     let index = String::from_utf8(drivers.index).unwrap();
     let lines: Vec<&str> = index.lines().skip(1).collect();
     let expected = [
@@ -239,9 +239,9 @@ fn modules_on_demand_are_in_the_index_by_their_names_and_all_aliases() {
         " crypto-hash",
         " fast",
         " hash",
-        "kernel/crypto/fast.ko kernel/net/tunnel.ko",
+        "kernel/crypto/fast.ko\tkernel/net/tunnel.ko",
         " tunnel",
-        "kernel/crypto/fast.ko kernel/net/tunnel.ko kernel/drivers/net/wireguard/wireguard.ko",
+        "kernel/crypto/fast.ko\tkernel/net/tunnel.ko\tkernel/drivers/net/wireguard/wireguard.ko",
         " net-pf-16-proto-16-family-wireguard",
         " rtnl-link-wireguard",
         " wireguard",
@@ -250,6 +250,85 @@ fn modules_on_demand_are_in_the_index_by_their_names_and_all_aliases() {
     assert_eq!(modules.of_sets(&["netfilter".parse().unwrap()]).unwrap().on_demand, ["nf_tables"]);
     let missing = modules.of_sets(&["nfs".parse().unwrap()]).unwrap_err().to_string();
     assert!(missing.ends_with("has no modules of the set \"nfs\""), "{missing}");
+}
+
+#[test]
+fn file_systems_and_modules_are_found_by_alias() {
+    for has_depmod in [false, true] {
+        let directory = unpacked(&[
+            ("kernel/fs/isofs/isofs.ko", b"alias=fs-iso9660\0alias=iso9660\0"),
+            ("kernel/fs/fat/vfat.ko", b"alias=fs-vfat\0"),
+            ("kernel/fs/nls/nls_cp437.ko", b"alias=nls_cp437\0"),
+            ("kernel/drivers/nic.ko", b"alias=pci:v00000001d*\0"),
+        ]);
+        fs::write(directory.path().join("modules.builtin.modinfo"), "ext4.alias=fs-ext3\0ext4.license=GPL\0").unwrap();
+        if has_depmod {
+            let files = ["fs/isofs/isofs", "fs/fat/vfat", "fs/nls/nls_cp437", "drivers/nic"];
+            let dependencies: String = files.map(|file| format!("kernel/{file}.ko:\n")).concat();
+            fs::write(directory.path().join("modules.dep"), dependencies).unwrap();
+            let aliases = "alias fs-iso9660 isofs\nalias fs-vfat vfat\nalias pci:v00000001d* nic\n";
+            fs::write(directory.path().join("modules.alias"), aliases).unwrap();
+        }
+        let modules = Modules::open(directory.path()).unwrap();
+        let always = |name: &str| modules.of_sets(&[name.parse().unwrap()]).map(|selected| selected.always.join(" "));
+        assert_eq!(always("iso9660").unwrap(), "isofs");
+        assert_eq!(always("ext3").unwrap(), "ext4");
+        assert_eq!(always("vfat").unwrap(), "vfat nls_cp437");
+        assert!(always("zfs").unwrap_err().to_string().contains("no module \"zfs\""));
+        assert_eq!(load(&directory, &["pci:v00000001d00000002"]).unwrap(), "nic");
+    }
+}
+
+/// A slow controller's driver comes last, and does not wait for others where it has no devices; parameters follow the files.
+#[test]
+fn the_full_index_has_two_parts_and_parameters() {
+    let directory = unpacked(&[
+        ("kernel/drivers/ata/ahci.ko", b"depends=libahci\0alias=pci:v1*\0parmtype=mobile:int\0"),
+        ("kernel/drivers/ata/libahci.ko", b"depends=\0"),
+        ("kernel/drivers/net/nic.ko", b"alias=pci:v2*\0softdep=pre: helper\0"),
+        ("kernel/drivers/net/helper.ko", b"depends=\0"),
+        ("kernel/drivers/net/unwanted.ko", b"alias=pci:v3*\0"),
+    ]);
+    let mut settings = Settings::default();
+    settings.add("ahci:mobile=1").unwrap();
+    let file = directory.path().join("modprobe.conf");
+    fs::write(&file, "options libahci a=b\nblacklist unwanted\n").unwrap();
+    settings.read(&file).unwrap();
+    let modules = Modules::open(directory.path()).unwrap().with_settings(settings);
+    let names: Vec<String> = ["ahci", "nic", "unwanted"].map(str::to_owned).to_vec();
+    let index = String::from_utf8(modules.drivers(&names, &[], true).unwrap().index).unwrap();
+    let expected = [
+        "kernel/drivers/net/helper.ko async_probe\tkernel/drivers/net/nic.ko",
+        " pci:v2*",
+        "",
+        "kernel/drivers/ata/libahci.ko async_probe a=b\tkernel/drivers/ata/ahci.ko mobile=1",
+        " pci:v1*",
+    ];
+    assert_eq!(index.lines().skip(1).collect::<Vec<_>>(), expected);
+
+    let check = |options: &str, loaded: &[&str]| {
+        let mut settings = Settings::default();
+        settings.add(options).unwrap();
+        let modules = Modules::open(directory.path()).unwrap().with_settings(settings);
+        modules.check_parameters(&loaded.iter().copied().collect()).map_err(|error| error.to_string())
+    };
+    check("ahci:mobile", &["ahci"]).unwrap();
+    let problem = |options, loaded: &[&str]| check(options, loaded).unwrap_err();
+    assert!(problem("ahci:mobil=1", &["ahci"]).ends_with("ahci has no parameter \"mobil\"; it has mobile"));
+    assert!(problem("ahci:mobile=1", &["nic"]).contains("not among the modules of this initramfs"));
+    assert!(problem("ext4:x=1", &["nic"]).contains("ext4.PARAMETER= on the kernel command line"));
+}
+
+#[test]
+fn a_soft_dependency_of_modprobe_d_is_loaded_too() {
+    let directory = depmod("a.ko:\nb.ko:\nc.ko:\n", "", "");
+    let file = directory.path().join("x.conf");
+    fs::write(&file, "softdep a pre: b post: c\n").unwrap();
+    let mut settings = Settings::default();
+    settings.read(&file).unwrap();
+    let modules = Modules::open(directory.path()).unwrap().with_settings(settings);
+    let load = modules.closure(&["a"]).unwrap().load;
+    assert_eq!(load.iter().map(|module| module.name.as_str()).collect::<Vec<_>>(), ["b", "a", "c"]);
 }
 
 #[test]
@@ -291,7 +370,7 @@ fn patterns_are_read_from_depmods_files() {
     let selected = modules.of_sets(&[For::Virtio, For::FileSystem("xfs".to_owned())]).unwrap();
     assert_eq!(selected.always, ["9p", "xfs"]);
     assert_eq!(selected.by_device, ["virtio_net"]);
-    let drivers = modules.drivers(&selected.by_device, &[]).unwrap();
+    let drivers = modules.drivers(&selected.by_device, &[], false).unwrap();
     assert!(String::from_utf8(drivers.index).unwrap().ends_with("virtio_net.ko\n virtio:d00000001*\n"));
     assert!(matches!(modules.of_sets(&[For::FileSystem("zfs".to_owned())]), Err(Error::Missing { .. })));
 }
