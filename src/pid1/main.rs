@@ -84,7 +84,7 @@ use crate::timeline::Timeline;
 /// Runs the init, or answers the kernel's request for a module. Called by the entry point, on the stack that the kernel set up.
 fn main(seed: u32, request: &CStr) -> ! {
     if !getpid().is_init() {
-        if hardware::answer(request) {
+        if Feature::Modules.is_enabled() && hardware::answer(request) {
             sys::exit(0);
         }
         error!("an init runs as PID 1: put it into an initramfs as /init");

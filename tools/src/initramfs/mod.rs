@@ -167,7 +167,8 @@ impl Recipe {
                 let drivers = modules.drivers(&by_device, &on_demand, is_full)?;
                 self.add_drivers(&mut tree, &modules, drivers, &mut closure, is_full)?;
             }
-            if !on_demand.is_empty() {
+            closure.is_answering = !on_demand.is_empty();
+            if closure.is_answering {
                 add_modprobe(&mut tree)?;
             }
             self.add_firmware(&mut tree, &modules, &mut closure)?;
@@ -183,7 +184,7 @@ impl Recipe {
         }
         let features = [
             (Feature::Hardware, closure.by_device.0 > 0 && !program::reads(&init, FULL_DRIVER_INDEX)),
-            (Feature::Modules, closure.has_parameters),
+            (Feature::Modules, closure.has_parameters || closure.is_answering),
             (Feature::Entropy, self.seed),
             (Feature::Rootfs, self.rootfs.is_some()),
         ];

@@ -53,6 +53,8 @@ pub struct Closure {
     pub drivers: Vec<String>,
     /// Whether one of the modules has parameters.
     pub has_parameters: bool,
+    /// The kernel requests some of them.
+    pub is_answering: bool,
     /// The releases of the kernels that the modules were built for, each with one of its modules.
     pub releases: BTreeMap<String, String>,
     /// Files below /lib/firmware that the modules may request.
