@@ -285,6 +285,9 @@ impl Device {
             return Err(Errno::NOTBLK);
         }
         let device = fd::open(self.path.text(), OFlags::RDONLY)?;
+        if Feature::Members.is_enabled() {
+            fd::read_at_random(&device);
+        }
         let mut at = 0;
         while at <= probe::SECOND_PLACE {
             fd::read_at(&device, &mut self.place, at);

@@ -3,14 +3,17 @@
 //! The host names them; the kernel numbers them (drivers/char/virtio_console.c), and without udev there are no links
 //! with the names.
 
+use core::ffi::CStr;
+
 use rustix::fs::OFlags;
 use whit::contract::{EXIT_PORT, STREAMS_PORT, WINDOW_PORT, join, joined_len};
+use whit::dirent::names;
 use whit::features::Feature;
 use whit::text::position;
 
 use crate::console::{self, number_line};
 use crate::files::{self, Path};
-use crate::sys::call::exists;
+use crate::sys::c_str;
 use crate::sys::fd::{self, Fd, WINDOW_SIZE};
 use crate::sys::memory;
 
@@ -22,8 +25,8 @@ const NAME_PARTS: &[&[u8]] = if Feature::Streams.is_enabled() {
 } else {
     &[WINDOW_PORT.as_bytes(), b"\n ", EXIT_PORT.as_bytes(), b"\n"]
 };
-/// Ports that are examined: 1 to 4 of the first ten virtio devices, of any kind.
-const NUMBERS: u8 = 40;
+/// A directory for each port, such as `vport0p1`.
+const DIRECTORY: &CStr = c"/sys/class/virtio-ports";
 
 /// The ports that are open.
 #[derive(Default)]
@@ -41,9 +44,10 @@ impl Ports {
     /// An open port raises SIGIO when there are bytes to read, and when its host connects or disconnects. poll(2) cannot be used: a
     /// port without a host is always ready (port_fops_poll()).
     pub(crate) fn open(&mut self) {
-        if exists(c"/sys/class/virtio-ports") {
-            for number in 0..NUMBERS {
-                self.open_one(number);
+        if let Ok(directory) = fd::open(DIRECTORY, OFlags::DIRECTORY) {
+            let mut room = files::buffer::<1024>();
+            while let Ok(entries @ [_, ..]) = fd::entries(&directory, &mut room) {
+                names(entries).for_each(|name| self.open_one(c_str(name).to_bytes()));
             }
             self.may_appear =
                 self.window.is_none() || self.exit.is_none() || Feature::Streams.is_enabled() && self.streams.is_none();
@@ -59,12 +63,10 @@ impl Ports {
         }
     }
 
-    fn open_one(&mut self, number: u8) {
-        let mut file = *b"vport0p0/name";
-        (file[5], file[7]) = (b'0' + number / 4, b'1' + number % 4);
+    fn open_one(&mut self, name: &[u8]) {
         let mut path = Path::new();
         let mut buffer = files::buffer::<64>();
-        let read = files::read(path.join(b"/sys/class/virtio-ports", &file), &mut buffer);
+        let read = files::read(path.fill(&[DIRECTORY.to_bytes(), b"/", name, b"/name"]), &mut buffer);
         let place = match read.ok().and_then(|name| position(NAMES, b' ', name)) {
             Some(0) => &mut self.window,
             Some(2) if Feature::Streams.is_enabled() => &mut self.streams,
@@ -72,7 +74,7 @@ impl Ports {
             None => return,
         };
         if place.is_none() {
-            let port = path.join(b"/dev", &file[..b"vport0p0".len()]);
+            let port = path.join(b"/dev", name);
             *place = fd::open(port, OFlags::RDWR | OFlags::NONBLOCK).inspect(fd::signal_when_ready).ok();
         }
     }

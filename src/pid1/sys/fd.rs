@@ -267,6 +267,14 @@ pub(crate) fn read_into(fd: &Fd, buffer: &mut [u8]) -> Result<usize, Errno> {
     result(unsafe { sc::syscall!(READ, raw(fd), buffer.as_mut_ptr(), buffer.len()) })
 }
 
+/// `int posix_fadvise(int fd, off_t offset, off_t length, int advice)` — posix_fadvise(2), POSIX_FADV_RANDOM: each read is of its own pages
+/// alone, and not of those after them.
+pub(crate) fn read_at_random(fd: &Fd) {
+    const POSIX_FADV_RANDOM: usize = 1;
+    // SAFETY: the call takes no pointers.
+    unsafe { sc::syscall!(FADVISE64, raw(fd), 0, 0, POSIX_FADV_RANDOM) };
+}
+
 /// `ssize_t pread64(int fd, void *buffer, size_t count, loff_t offset)` — pread(2). Bytes that are missing, or cannot be read, are
 /// zeros. Returns the number of bytes that were read.
 #[inline(never)]
