@@ -111,6 +111,8 @@ pub(crate) fn set_raw(raw: bool) -> Option<u32> {
 }
 
 fn print_at(level: u8) {
+    // The end of a line that is too long is cut, and not its newline.
+    memory::with_line(|line| line.truncate(memory::MAX_LINE - 2));
     let _ = Line.write_str(if IS_RAW.load(Ordering::Relaxed) { "\r\n" } else { "\n" });
     take(|line| {
         if let Some(digit) = line.get_mut(LEVEL_DIGIT) {

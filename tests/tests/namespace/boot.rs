@@ -203,6 +203,17 @@ fn invalid_options_are_reported_with_file_and_line() {
 
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
+fn a_log_line_that_is_too_long_is_cut_before_its_newline() {
+    let name = "u".repeat(900);
+    let finished = Machine::new().file("/whit.conf", &format!("{name}\n")).script("echo up").run();
+    let (_, after) = finished.console.split_once("unknown option: uuu").expect("the complaint");
+    let (cut, next) = after.split_once('\n').expect("its end");
+    assert!(cut.bytes().all(|byte| byte == b'u') && cut.len() < 640, "{}", finished.console);
+    assert!(next.starts_with("whit: "), "{}", finished.console);
+}
+
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
 fn a_record_that_is_too_long_is_reported_and_ignored() {
     let long = format!("entrypoint /bin/false\n#{}\n", "x".repeat(16 * 1024));
     let finished = Machine::new().file("/whit.conf", &long).script("echo up").run();
