@@ -15,6 +15,7 @@ use crate::console;
 use crate::devices::Device;
 use crate::end::End;
 use crate::filesystems::{self, Root};
+use crate::hardware;
 use crate::machine::{Machine, now_ms};
 use crate::message::{error, info, part};
 use crate::mounting::mount_when_there;
@@ -145,7 +146,11 @@ fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<bool, En
         // The reason is logged.
         let Some(network) = &machine.network else { return Ok(!is_required) };
         let missing = if Feature::StaticIp.is_enabled() { network.missing() } else { None };
-        if !network.has_interfaces() && missing.is_none() && !is_required && !machine.is_loading {
+        if !network.has_interfaces() && missing.is_none() && !is_required && !hardware::may_load_network() {
+            // A child that has just ended may have made a device.
+            if supervise::wait_or_end(machine, 0)? {
+                continue;
+            }
             info!("network: no Ethernet interface");
             return Ok(true);
         }

@@ -1,7 +1,6 @@
 //! Log lines of the init: whole lines on the consoles, one write each, or in the kernel's log.
 
 use core::convert::Infallible;
-use core::ffi::CStr;
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use rustix::fs::OFlags;
@@ -9,7 +8,7 @@ use ufmt::uWrite;
 use whit::contract::{PREFIX, join};
 use whit::error::Errno;
 use whit::features::Feature;
-use whit::text::{Text, split_once};
+use whit::text::{Text, split_once, strip_prefix};
 use whit::time::after_s;
 
 use crate::end::End;
@@ -17,7 +16,6 @@ use crate::files::{self, Path};
 use crate::machine::{Machine, now_ms};
 use crate::message::{error, part};
 use crate::supervise;
-use crate::sys::call::exists;
 use crate::sys::fd::{self, Fd, STDERR};
 use crate::sys::memory;
 
@@ -231,21 +229,25 @@ pub(crate) fn open(is_missing: bool) {
     }
 }
 
-/// Waits for a console whose driver was a module: `hvc0` appears some milliseconds after its driver is loaded, when the host has
-/// answered (drivers/char/virtio_console.c, handle_control_message()).
+/// Waits for a console of the command line whose driver was a module: `hvc0` appears some milliseconds after its driver is loaded, when
+/// the host has answered (drivers/char/virtio_console.c, handle_control_message()).
 pub(crate) fn wait(machine: &mut Machine<'_>) -> Result<(), End> {
-    const DRIVER: &CStr = c"/sys/bus/virtio/drivers/virtio_console";
     const WAIT_S: u32 = 1;
-    let deadline_ms = after_s(now_ms(), WAIT_S);
-    while !fd::is_terminal(&STDERR) && exists(DRIVER) && now_ms() < deadline_ms {
-        if let Ok(console) = fd::open(c"/dev/console", OFlags::RDWR) {
-            use_terminal(&console);
-            open(false);
-        } else {
-            supervise::wait_or_end(machine, deadline_ms)?;
-        }
+    if !machine.sources.command_line.words().any(|word| strip_prefix(word, b"console hvc").is_some()) {
+        return Ok(());
     }
-    Ok(())
+    let deadline_ms = after_s(now_ms(), WAIT_S);
+    loop {
+        let opened = fd::open(c"/dev/console", OFlags::RDWR);
+        if let Ok(console) = &opened {
+            use_terminal(console);
+            open(false);
+        }
+        if opened.is_ok() || now_ms() >= deadline_ms {
+            return Ok(());
+        }
+        supervise::wait_or_end(machine, deadline_ms)?;
+    }
 }
 
 /// Opens the consoles other than /dev/console. Their drivers are loaded.

@@ -139,11 +139,8 @@ impl Machine<'_> {
     /// Reaps every exited child, its own or an orphan.
     pub(crate) fn reap(&mut self) {
         while Feature::Modules.is_enabled() {
-            let drivers = wait4(WNOHANG | __WCLONE);
-            self.is_loading = drivers.is_ok();
-            if !matches!(drivers, Ok((Some(_), _))) {
-                break;
-            }
+            let Ok((Some(_), _)) = wait4(WNOHANG | __WCLONE) else { break };
+            hardware::ended();
         }
         loop {
             let (child, status) = match wait4(WNOHANG | WUNTRACED | self.children) {

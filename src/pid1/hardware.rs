@@ -9,20 +9,24 @@
 //! that come later: the root and the network do not wait for them.
 
 use core::ffi::CStr;
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use rustix::fs::OFlags;
-use whit::contract::{DRIVER_INDEX, FULL_DRIVER_INDEX};
+use whit::contract::{DRIVER_INDEX, FULL_DRIVER_INDEX, MAX_DRIVERS};
 use whit::dirent::names;
 use whit::error::Errno;
 use whit::features::Feature;
 use whit::modalias::matches;
 use whit::record::Record;
-use whit::text::split;
+use whit::text::{split, split_once};
+use whit::time::after_s;
 
+use crate::console;
+use crate::end::End;
 use crate::files::{self, Lines, Path};
-use crate::machine::{Machine, signal};
+use crate::machine::{Machine, now_ms, signal};
 use crate::modules;
+use crate::supervise;
 use crate::sys::call::exists;
 use crate::sys::fd::{self, Fd, STDERR};
 use crate::sys::process::{Fork, fork};
@@ -37,11 +41,9 @@ const MAX_DEVICE: usize = 2048;
 /// Bytes of an event: the properties after the action and the device's path.
 const MAX_EVENT: usize = MAX_DEVICE + 512;
 
-/// Modules of the index, by the number of their line. A module past it is not loaded.
-const MAX_MODULES: usize = 2048;
-
-/// What became of each module of the index.
-static STATES: [AtomicU8; MAX_MODULES] = [const { AtomicU8::new(UNKNOWN) }; _];
+/// What became of each module of the index, by the number of its line: the first one has number 1, and the empty line has one too. mkcpio
+/// writes no more.
+static STATES: [AtomicU8; MAX_DRIVERS + 2] = [const { AtomicU8::new(UNKNOWN) }; _];
 /// No device has asked for it.
 const UNKNOWN: u8 = 0;
 /// It is loaded when all devices that are there have their drivers of the first part.
@@ -56,9 +58,41 @@ enum Turn {
     First,
     /// For the same devices, and those that come after them: each driver is loaded in a child.
     Late,
-    /// For the kernel, which waits for them.
-    Request,
+    /// For the kernel, which waits for them; and where no event would tell of the devices behind a driver.
+    Now,
 }
+
+/// Children that load drivers.
+static LOADING: AtomicU8 = AtomicU8::new(0);
+/// One of them may be that of a network card: it is of the first part.
+static MAY_BE_NETWORK: AtomicBool = AtomicBool::new(false);
+
+/// Returns whether a driver is being loaded.
+pub(crate) fn is_loading() -> bool {
+    LOADING.load(Ordering::Relaxed) > 0
+}
+
+/// Returns whether the driver of a network card may be being loaded.
+pub(crate) fn may_load_network() -> bool {
+    is_loading() && MAY_BE_NETWORK.load(Ordering::Relaxed)
+}
+
+/// Notes that a child of the kind that loads drivers has ended.
+pub(crate) fn ended() {
+    LOADING.store(LOADING.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
+}
+
+/// Waits until no driver is being loaded, for at most [`LOADING_WAIT_S`]: its child would be killed, and the driver not tried again.
+pub(crate) fn finish(machine: &mut Machine<'_>) -> Result<(), End> {
+    let deadline_ms = after_s(now_ms(), LOADING_WAIT_S);
+    while is_loading() && now_ms() < deadline_ms {
+        supervise::wait_or_end(machine, deadline_ms)?;
+    }
+    Ok(())
+}
+
+/// Limit for a driver to look for its devices: a SCSI bus with fifteen empty places takes a few seconds.
+const LOADING_WAIT_S: u32 = 30;
 
 /// The index.
 const INDEX: &CStr = if Feature::Modules.is_enabled() { FULL_DRIVER_INDEX } else { DRIVER_INDEX };
@@ -71,7 +105,7 @@ pub(crate) fn has_index() -> bool {
 /// Loads the modules for the hardware that is there. Does nothing without an index.
 pub(crate) fn load(machine: &mut Machine<'_>) {
     if has_index() {
-        handle(machine, true);
+        handle(machine, true, Turn::First);
     }
 }
 
@@ -80,7 +114,11 @@ pub(crate) fn load(machine: &mut Machine<'_>) {
 pub(crate) fn answer(request: &CStr) -> bool {
     // The kernel gives its helper no descriptors.
     fd::reserve();
-    !request.is_empty() && look_up(request.to_bytes(), Turn::Request, Record::default(), &mut || ())
+    console::configure(false, true);
+    // The request is one name: what a user may ask for has a prefix.
+    !request.is_empty()
+        && split_once(request.to_bytes(), b'\n').is_none()
+        && look_up(request.to_bytes(), Turn::Now, Record::default(), &mut || ())
 }
 
 /// Reads the events of devices, and loads the modules for those that have appeared. Returns whether there were events.
@@ -89,15 +127,15 @@ pub(crate) fn handle_events(machine: &mut Machine<'_>) -> bool {
     match machine.uevents.as_ref().map(fd::peek) {
         None | Some(Err(Errno::AGAIN)) => false,
         // That events were lost is reported once.
-        peeked => handle(machine, peeked == Some(Err(Errno::NOBUFS))),
+        peeked => handle(machine, peeked == Some(Err(Errno::NOBUFS)), Turn::Late),
     }
 }
 
 /// Handles events until no further device appears; with `walk` all devices first. Returns whether there were events.
 #[inline(never)]
-fn handle(machine: &mut Machine<'_>, mut walk: bool) -> bool {
-    let mut search =
-        Search { machine, devices: Devices::new(), loaded: false, turn: if walk { Turn::First } else { Turn::Late } };
+fn handle(machine: &mut Machine<'_>, mut walk: bool, turn: Turn) -> bool {
+    let turn = if machine.uevents.is_none() { Turn::Now } else { turn };
+    let mut search = Search { machine, devices: Devices::new(), loaded: false, turn };
     let mut received = false;
     loop {
         let mut more = core::mem::take(&mut walk);
@@ -117,7 +155,7 @@ fn handle(machine: &mut Machine<'_>, mut walk: bool) -> bool {
             more = true;
         }
         if !more {
-            if !Feature::Modules.is_enabled() || search.turn == Turn::Late {
+            if !Feature::Modules.is_enabled() || search.turn != Turn::First {
                 return received;
             }
             search.turn = Turn::Late;
@@ -185,7 +223,7 @@ impl Search<'_, '_> {
 }
 
 /// Loads the modules with a pattern for one of these names, each on a line, and those that were to be loaded later, in the order of the
-/// index; `words` has their parameters. Calls `between` after each file. Returns whether there were any.
+/// index; `words` has their parameters. Calls `between` after each file. Returns whether the last one that PID 1 itself has loaded is there.
 #[inline(never)]
 fn look_up(names: &[u8], turn: Turn, words: Record<'_>, between: &mut dyn FnMut()) -> bool {
     let Ok(index) = fd::open(INDEX, OFlags::RDONLY) else { return false };
@@ -210,21 +248,24 @@ fn look_up(names: &[u8], turn: Turn, words: Record<'_>, between: &mut dyn FnMut(
         if is_deferred {
             continue;
         }
-        let mut files = split(module.text().to_bytes(), b'\t');
-        while let Some(file) = files.next() {
-            // The driver itself is the last file. PID 1 loads it if it cannot fork.
-            let in_child = Feature::Modules.is_enabled() && turn == Turn::Late && files.is_done();
-            let forked = if in_child { fork(signal::IO.into()).ok() } else { None };
-            if let Some(Fork::Parent(_)) = forked {
-                break;
-            }
-            modules::load_one(words, directory.text().to_bytes(), file);
-            if forked.is_some() {
-                sys::exit(0);
-            }
-            between();
+        // PID 1 loads them if it cannot fork.
+        let in_child = Feature::Modules.is_enabled() && turn == Turn::Late;
+        let forked = if in_child { fork(signal::IO.into()).ok() } else { None };
+        if let Some(Fork::Parent(_)) = forked {
+            LOADING.store(LOADING.load(Ordering::Relaxed).saturating_add(1), Ordering::Relaxed);
+            MAY_BE_NETWORK.store(MAY_BE_NETWORK.load(Ordering::Relaxed) || !is_second_part, Ordering::Relaxed);
+            continue;
         }
-        loaded = true;
+        // The driver itself is the last file.
+        for file in split(module.text().to_bytes(), b'\t') {
+            loaded = modules::load_one(words, directory.text().to_bytes(), file);
+            if forked.is_none() {
+                between();
+            }
+        }
+        if forked.is_some() {
+            sys::exit(0);
+        }
     }
     loaded
 }

@@ -75,8 +75,6 @@ pub(crate) struct Machine<'a> {
     pub(crate) no_children: bool,
     /// The kind of children that it waits for: 0, __WALL or __WCLONE (wait4(2)).
     pub(crate) children: u32,
-    /// Children that load drivers run.
-    pub(crate) is_loading: bool,
     /// The shell of the other terminal (`shell=`) runs.
     pub(crate) has_terminal: bool,
     /// The root, once it is mounted.
@@ -148,7 +146,6 @@ impl<'a> Machine<'a> {
             exit_code: NOT_STARTED,
             no_children: true,
             children: 0,
-            is_loading: false,
             has_terminal: false,
             buttons: Buttons::default(),
             ports: Ports::default(),

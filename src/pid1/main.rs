@@ -134,6 +134,8 @@ fn run(machine: &mut Machine<'_>, no_console: bool) -> Result<Infallible, End> {
     let code = match boot::prepare_root_and_network(machine)? {
         Outcome::Ready if machine.options.hand_over() => {
             streams::refuse(machine);
+            // The image's init could not reap the children.
+            hardware::finish(machine)?;
             Some(handover::hand_over(machine))
         }
         Outcome::Ready => None,

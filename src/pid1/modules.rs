@@ -29,9 +29,9 @@ pub(crate) fn load(room: &mut [MaybeUninit<u8>], words: Record<'_>, mut between:
 }
 
 /// Loads a module, unless it is loaded or built in: its file in a directory, and after a space its parameters, followed by those among the
-/// words of the command line. Of two values the kernel takes the last (kernel/params.c, parse_args()). A failure is logged.
+/// words of the command line. Of two values the kernel takes the last (kernel/params.c, parse_args()). Returns whether it is loaded; a failure is logged.
 #[inline(never)]
-pub(crate) fn load_one(words: Record<'_>, directory: &[u8], mut file: &[u8]) {
+pub(crate) fn load_one(words: Record<'_>, directory: &[u8], mut file: &[u8]) -> bool {
     let mut parameters = Path::new();
     if Feature::Modules.is_enabled()
         && let Some((before, after)) = split_once(file, b' ')
@@ -45,14 +45,14 @@ pub(crate) fn load_one(words: Record<'_>, directory: &[u8], mut file: &[u8]) {
     path.join(b"/sys/module", name);
     path.replace(b'-', b'_');
     if exists(path.text()) {
-        return;
+        return true;
     }
     if Feature::Modules.is_enabled() {
         for word in words.words() {
             if let Some((parameter, value)) = parameter(word, name) {
-                // The kernel drops the quotes.
-                let start: &[u8] = if value.is_empty() { b"" } else { b"=\"" };
-                parameters.append(&[b" ", parameter, start, value, start.get(1..).unwrap_or_default()]);
+                // The kernel drops the quotes (lib/cmdline.c, next_arg()); it needs them around a space alone.
+                let quote: &[u8] = if split_once(value, b' ').is_some() { b"\"" } else { b"" };
+                parameters.append(&[b" ", parameter, if value.is_empty() { b"" } else { b"=" }, quote, value, quote]);
             }
         }
     }
@@ -64,4 +64,5 @@ pub(crate) fn load_one(words: Record<'_>, directory: &[u8], mut file: &[u8]) {
         Ok(()) | Err(Errno::EXIST | Errno::NODEV) => {}
         Err(errno) => log_failure("module ", file, errno),
     }
+    done.is_ok()
 }

@@ -16,6 +16,7 @@ use whit::time::{NEVER, after_s};
 use crate::console::{self, log_failure};
 use crate::end::End;
 use crate::files::{Path, each_line};
+use crate::hardware;
 use crate::machine::{Machine, is_machine, now_ms, signal};
 use crate::message::{error, info};
 use crate::notify;
@@ -129,7 +130,7 @@ fn stop_processes(machine: &mut Machine<'_>) {
         None => drop(kill(ALL_PROCESSES, stop_signal)),
     }
     // A child that loads a driver cannot be killed.
-    while (!machine.no_children || machine.is_loading) && now_ms() < deadline_ms {
+    while (!machine.no_children || hardware::is_loading()) && now_ms() < deadline_ms {
         if workload_stops && machine.workload.is_none() {
             workload_stops = false;
             let _ = kill(ALL_PROCESSES, signal::TERM);

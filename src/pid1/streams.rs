@@ -393,6 +393,8 @@ impl Streams {
                 (session.is_requested, self.receiving, self.missing) = (length == 0, number, length as usize);
             }
             Kind::Output | Kind::Error => session.is_paused = length == PAUSE,
+            // 0 asks whether the process is there; signals are numbered from 1 to 64.
+            Kind::Signal if length.wrapping_sub(1) >= 64 => {}
             Kind::Signal if number > 0 => {
                 session.process.iter().for_each(|child| shutdown::signal_workload(*child, length as u8));
             }

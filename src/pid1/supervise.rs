@@ -11,6 +11,7 @@ use whit::time::{NEVER, after_ms, after_s};
 use crate::console::log_failure;
 use crate::end::End;
 use crate::events::{bit, lowest};
+use crate::hardware;
 use crate::machine::{Machine, now_ms, signal};
 use crate::message::{error, info};
 use crate::notify;
@@ -105,6 +106,7 @@ pub(crate) fn run_workloads(machine: &mut Machine<'_>) -> Result<OnExit, End> {
         }
         starts += 1;
         // Processes that it left could disturb the next one.
+        hardware::finish(machine)?;
         shutdown::kill_processes(machine);
         machine.terminal.drain();
         machine.terminal.close();
@@ -144,6 +146,7 @@ pub(crate) fn act(machine: &mut Machine<'_>, action: OnExit, delay_s: u32) -> Re
 fn run_shell(machine: &mut Machine<'_>) -> Result<Infallible, End> {
     if machine.terminal.is_console {
         error!("no ptys: killing the workload's processes");
+        hardware::finish(machine)?;
         shutdown::kill_processes(machine);
     }
     let mut next_ms = 0;

@@ -5,6 +5,7 @@ use core::mem::MaybeUninit;
 
 use whit::error::Errno;
 
+use crate::end::End;
 use crate::machine::Machine;
 use crate::sys::fd;
 
@@ -16,6 +17,20 @@ pub(crate) fn load(_: &mut Machine<'_>) {}
 
 pub(crate) fn answer(_: &CStr) -> bool {
     false
+}
+
+pub(crate) const fn is_loading() -> bool {
+    false
+}
+
+pub(crate) const fn may_load_network() -> bool {
+    false
+}
+
+pub(crate) fn ended() {}
+
+pub(crate) fn finish(_: &mut Machine<'_>) -> Result<(), End> {
+    Ok(())
 }
 
 pub(crate) fn handle_events(machine: &mut Machine<'_>) -> bool {

@@ -108,6 +108,7 @@ fn messages_in_the_kernels_log_have_levels_and_the_kernel_shows_them() {
     }
 }
 
+/// The shell does not end by SIGTERM, and the end does not wait for it.
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
 fn another_terminal_has_a_shell_beside_the_workload() {
@@ -115,7 +116,7 @@ fn another_terminal_has_a_shell_beside_the_workload() {
         let (port, disk) = (Port::new(), Copy::of(&busybox_disk()));
         let command = machine(&kernel, &VIRTIO, Shell::Busybox)
             .nic(Nic::None)
-            .append("root=/dev/vda whit.net=off whit.shell=ttyS1 whit.on_exit=poweroff")
+            .append("root=/dev/vda whit.net=off whit.shell=ttyS1 whit.on_exit=poweroff whit.grace=1000")
             .append("entrypoint=/bin/sh -- -c \"echo up; read line; echo \\$line >/left; echo down\"")
             .disk(DiskInterface::Virtio, disk.path());
         let mut guest = Guest::start(&port.plug(command));

@@ -73,9 +73,11 @@ fn one_initramfs_boots_every_machine_and_loads_only_its_drivers() {
     }
 }
 
-/// The image has a modprobe of its own, which the kernel does not run: it asks in the initramfs.
+/// The image has a modprobe of its own, which the kernel does not run: it asks in the initramfs. A kind of interface with a second line
+/// is no request for the module that this names.
 const REQUESTS: &str = "entrypoint=/bin/sh -- -c \"busybox mkdir /sbin /low /up /work /all; busybox ln -s /bin/busybox /sbin/modprobe; \
-    cat() { busybox cut -d ' ' -f 1 /proc/modules; }; cat; echo before; busybox ip link add wg0 type wireguard && echo added; \
+    cat() { busybox cut -d ' ' -f 1 /proc/modules; }; \
+    IFS=; busybox ip link add no1 type $(busybox printf 'x\\noverlay') || echo refused; IFS=' '; cat; echo before; busybox ip link add wg0 type wireguard && echo added; \
     busybox ip link add no0 type nonsense || echo refused; \
     busybox mount -t overlay -o lowerdir=/low,upperdir=/up,workdir=/work overlay /all || echo tried; \
     busybox mount -t cifs //127.0.0.1/x /all; cat; echo shown\"";

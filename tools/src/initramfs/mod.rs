@@ -52,8 +52,9 @@ const DIRECTORIES: [(&str, u32); 9] = [
     ("tmp", 0o1777),
 ];
 const BUSYBOX: &str = "bin/busybox";
-/// CONFIG_MODPROBE_PATH of all distributions.
+/// CONFIG_MODPROBE_PATH of most distributions, and of RHEL.
 const MODPROBE: &str = "sbin/modprobe";
+const MODPROBE_OF_RHEL: &str = "usr/sbin/modprobe";
 
 /// The inputs of an initramfs.
 #[derive(Debug, Default)]
@@ -283,6 +284,7 @@ fn add_modprobe(tree: &mut Tree) -> Result<(), Error> {
     if tree.has(MODPROBE) {
         tree.symlink(b"bin/modprobe", format!("/{BUSYBOX}").as_bytes())?;
     }
+    tree.symlink(MODPROBE_OF_RHEL.as_bytes(), b"/init")?;
     Ok(tree.symlink(MODPROBE.as_bytes(), b"/init")?)
 }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use whit::contract::MAX_DRIVERS;
 use whit::modalias::MAX_LINE;
 
 use super::{Error, Module, Modules, normal_name};
@@ -344,6 +345,10 @@ impl Modules {
             let load = self.closure(&[name]).map(|closure| closure.load).unwrap_or_default();
             load.iter().any(|module| module.name == "scsi_transport_spi")
         };
+        if modules.len() > MAX_DRIVERS {
+            let what = format!("has {} modules for the init's index, which takes {MAX_DRIVERS}", modules.len());
+            return Err(Error::Unreadable { path: self.directory.clone(), what });
+        }
         late.sort_by_cached_key(|name| is_parallel_scsi(name));
         for (number, name) in first.iter().chain(&late).enumerate() {
             if number == first.len() {
