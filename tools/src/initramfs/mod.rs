@@ -311,7 +311,7 @@ pub fn add_modules(tree: &mut Tree, modules: &Modules, names: &[String], unsigne
     let mut closure = modules.closure(names)?;
     let mut list = Vec::new();
     for module in &closure.load {
-        closure.firmware.extend(modules.firmware(module)?);
+        closure.firmware.extend(modules.firmware(module));
         let name = add_module(tree, modules, module, unsigned, &mut closure.releases)?;
         let directory = name.strip_suffix(module.plain()).unwrap_or(&name);
         list.extend([b"/", directory, &modules.line(module, ""), b"\n"].concat());

@@ -256,12 +256,10 @@ impl Modules {
         Ok(content)
     }
 
-    /// Returns the files below /lib/firmware that a module may request.
-    ///
-    /// # Errors
-    /// A file that is not a module.
-    pub fn firmware(&self, module: &Module) -> Result<Vec<String>, Error> {
-        Ok(self.index.modinfo(&module.name)?.firmware.clone())
+    /// Returns the files below /lib/firmware that a module may request, if it says so.
+    #[must_use]
+    pub fn firmware(&self, module: &Module) -> Vec<String> {
+        self.index.modinfo(&module.name).map(|modinfo| modinfo.firmware.clone()).unwrap_or_default()
     }
 
     /// Returns the release of the kernel that a module was built for, if known.
