@@ -13,8 +13,6 @@ pub const IMAGE_RECORD: &CStr = c"/etc/whit.conf";
 pub const MODULE_LIST: &CStr = c"/lib/modules/load";
 /// The index of drivers in the initramfs ([`modalias`](crate::modalias)), and the marker of the feature `hardware`.
 pub const DRIVER_INDEX: &CStr = c"/lib/modules/alias";
-/// Modules of the index.
-pub const MAX_DRIVERS: usize = 2048;
 /// The index for an init with the feature `modules`, and its marker: modules have parameters, and some are loaded while the boot goes on.
 pub const FULL_DRIVER_INDEX: &CStr = c"/lib/modules/index";
 /// The random seed in the initramfs, for one boot, and the marker of the feature `entropy`.

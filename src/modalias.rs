@@ -9,6 +9,8 @@ use crate::text::split_once;
 
 /// The longest line of the index, and the longest modalias of a device, in bytes. Longer patterns are omitted.
 pub const MAX_LINE: usize = 1024;
+/// Modules of the index.
+pub const MAX_DRIVERS: usize = 2048;
 
 /// Whether a pattern matches the modalias of a device. `*` matches any text, `?` any byte, `[0-9a]` any of these bytes. `-` and
 /// `_` are alike, as in the names of modules.

@@ -12,11 +12,11 @@ use core::ffi::CStr;
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use rustix::fs::OFlags;
-use whit::contract::{DRIVER_INDEX, FULL_DRIVER_INDEX, MAX_DRIVERS};
+use whit::contract::{DRIVER_INDEX, FULL_DRIVER_INDEX};
 use whit::dirent::names;
 use whit::error::Errno;
 use whit::features::Feature;
-use whit::modalias::matches;
+use whit::modalias::{MAX_DRIVERS, matches};
 use whit::record::Record;
 use whit::text::{split, split_once};
 use whit::time::after_s;
@@ -112,13 +112,15 @@ pub(crate) fn load(machine: &mut Machine<'_>) {
 /// Answers the kernel, which requests a module by a name or an alias from /sbin/modprobe of the initramfs, where mkcpio has made that a link
 /// to the init (kernel/module/kmod.c, __request_module()). Returns whether the index has it.
 pub(crate) fn answer(request: &CStr) -> bool {
+    // A request is one name: of what a user may ask for, the kernel writes the prefix.
+    let name = request.to_bytes();
+    if name.is_empty() || split_once(name, b'\n').is_some() {
+        return false;
+    }
     // The kernel gives its helper no descriptors.
     fd::reserve();
     console::configure(false, true);
-    // The request is one name: what a user may ask for has a prefix.
-    !request.is_empty()
-        && split_once(request.to_bytes(), b'\n').is_none()
-        && look_up(request.to_bytes(), Turn::Now, Record::default(), &mut || ())
+    look_up(name, Turn::Now, Record::default(), &mut || ())
 }
 
 /// Reads the events of devices, and loads the modules for those that have appeared. Returns whether there were events.

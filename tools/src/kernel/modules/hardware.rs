@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use whit::contract::MAX_DRIVERS;
-use whit::modalias::MAX_LINE;
+use whit::modalias::{MAX_DRIVERS, MAX_LINE};
 
 use super::{Error, Module, Modules, normal_name};
 
