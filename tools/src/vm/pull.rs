@@ -133,10 +133,16 @@ fn record(cache: &Cache, name: &str, machine: Machine) -> PathBuf {
 fn copied(cache: &Cache, name: &str, machine: Machine) -> Option<PathBuf> {
     let digest = fs::read_to_string(record(cache, name, machine)).ok()?;
     let folder = cache.folder(FOLDER).join(digest.replace(':', "-"));
-    let index = fs::File::open(folder.join("oci-layout")).ok()?;
-    // This may fail in a read-only cache.
-    let _ = index.set_times(fs::FileTimes::new().set_modified(SystemTime::now()));
+    fs::metadata(folder.join("oci-layout")).ok()?;
+    note_use(&folder);
     Some(folder)
+}
+
+/// Notes the use of an image: the time of its folder. The times of the files in it belong to the key of its disk. This may fail in a
+/// read-only cache.
+fn note_use(path: &Path) {
+    let times = fs::FileTimes::new().set_modified(SystemTime::now());
+    let _ = fs::File::open(path).and_then(|file| file.set_times(times));
 }
 
 /// Copies an image from a registry. Its blobs that are in the cache are not fetched again.
@@ -155,7 +161,9 @@ fn copy(cache: &Cache, name: &str, machine: Machine) -> Result<PathBuf, String> 
     let digest = index["manifests"][0]["digest"].as_str().filter(|digest| is_digest(digest));
     let digest = digest.ok_or_else(|| failed(&"skopeo's index.json has no digest"))?;
     let folder = images.join(digest.replace(':', "-"));
-    if !folder.exists() {
+    if folder.exists() {
+        note_use(&folder);
+    } else {
         let blobs = made.path().join(BLOBS);
         // skopeo makes an empty one.
         let _ = fs::remove_dir_all(&blobs);
@@ -183,7 +191,7 @@ fn prune(images: &Path) {
     for entry in fs::read_dir(images).into_iter().flatten().flatten() {
         let (path, name) = (entry.path(), entry.file_name());
         let Some(digest) = name.to_str().and_then(|name| name.strip_prefix("sha256-")) else { continue };
-        if is_old(&path.join("oci-layout")) && fs::remove_dir_all(&path).is_ok() {
+        if is_old(&path) && fs::remove_dir_all(&path).is_ok() {
             continue;
         }
         kept.insert(digest.to_owned());
@@ -238,6 +246,7 @@ fn last_line(text: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vm::cache::content;
 
     #[test]
     fn names_are_not_files() {
@@ -257,6 +266,19 @@ mod tests {
     }
 
     #[test]
+    fn the_use_of_an_image_does_not_change_its_hash() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::at(folder.path()).unwrap();
+        let image = cache.folder("images/sha256-aa");
+        fs::create_dir_all(&image).unwrap();
+        fs::write(image.join("oci-layout"), "{}").unwrap();
+        fs::write(record(&cache, "busybox", Machine::HOST), "sha256:aa").unwrap();
+        let before = content(&image).unwrap();
+        assert_eq!(copied(&cache, "busybox", Machine::HOST).as_ref(), Some(&image));
+        assert_eq!(content(&image).unwrap(), before);
+    }
+
+    #[test]
     fn unused_images_are_removed_with_their_blobs() {
         let folder = tempfile::tempdir().unwrap();
         let images = folder.path();
@@ -271,7 +293,10 @@ mod tests {
         };
         for (digest, config, is_old) in [("aa", "c1", false), ("bb", "c2", true)] {
             fs::create_dir(images.join(format!("sha256-{digest}"))).unwrap();
-            write(images.join(format!("sha256-{digest}/oci-layout")), "{}", is_old);
+            fs::write(images.join(format!("sha256-{digest}/oci-layout")), "{}").unwrap();
+            if is_old {
+                fs::File::open(images.join(format!("sha256-{digest}"))).unwrap().set_times(long_ago).unwrap();
+            }
             let manifest = serde_json::json!({
                 "config": { "digest": format!("sha256:{config}") }, "layers": [{ "digest": "sha256:both" }],
             });
