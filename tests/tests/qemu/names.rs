@@ -228,6 +228,12 @@ fn a_name_is_an_image_of_a_registry() {
     assert_eq!(host.run(&[], "127.0.0.1:5000/busy:1"), hello());
     let (status, _, errors) = host.run(&["--pull", "always"], "127.0.0.1:5000/busy:1");
     assert_eq!((status, errors.contains("connection refused")), (Some(125), true), "{errors}");
+    // One disk for each manifest, however often it is used.
+    let count = |folder: &str, start: &str| {
+        let entries = fs::read_dir(host.path(folder)).unwrap().flatten();
+        entries.filter(|entry| entry.file_name().to_str().unwrap().starts_with(start)).count()
+    };
+    assert_eq!(count("cache", "disk-"), count("cache/images", "sha256-"));
     let left = fs::read_dir(host.path("cache/images")).unwrap().flatten();
     assert!(left.into_iter().all(|entry| !entry.file_name().to_str().unwrap().starts_with("whit-")));
 }

@@ -19,7 +19,7 @@ pub struct Cache(PathBuf);
 impl Cache {
     /// Opens the user's cache: `$WHIT_CACHE`, `$XDG_CACHE_HOME/whit` or `~/.cache/whit` (XDG Base Directory Specification),
     /// or `/var/cache/whit` for a root without a home, as a service of systemd is.
-    /// Removes files that were not used for 30 days.
+    /// Removes files and images that were not used for 30 days.
     ///
     /// # Errors
     /// A message of one line: no home, or a folder that cannot be created.
@@ -29,6 +29,7 @@ impl Cache {
             .ok_or_else(|| format!("neither {VARIABLE} nor HOME is set: there is no folder for the cache"))?;
         let cache = Self::at(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         cache.remove_older_than(KEPT);
+        super::pull::prune(&cache);
         Ok(cache)
     }
 

@@ -6,11 +6,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use serde_json::Value;
 
 use super::cache::{Cache, KEPT, Key};
@@ -39,6 +41,8 @@ const SKOPEO: &str = "skopeo";
 const FOLDER: &str = "images";
 /// The folder of their blobs.
 const BLOBS: &str = "blobs";
+/// The start of the names of records.
+const RECORD: &str = "name-";
 /// The tag in a copied image.
 const TAG: &str = "image";
 
@@ -111,39 +115,73 @@ fn save(cache: &Cache, engine: &str, name: &str, id: &str) -> Result<PathBuf, St
         if engine == "podman" {
             command.args(["--quiet", "--format", "oci-archive"]);
         }
-        command.args(["--", id]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let failed = |error: io::Error| format!("{engine} save {name}: {error}");
+        // A pipe has room for 64 KiB, and nothing reads its messages before its archive ends.
+        let mut messages = tempfile::tempfile().map_err(failed)?;
+        command.args(["--", id]).stdin(Stdio::null()).stdout(Stdio::piped());
+        command.stderr(messages.try_clone().map_err(failed)?);
         let mut child = command.spawn().map_err(failed)?;
         let mut archive = child.stdout.take().ok_or_else(|| failed(io::ErrorKind::BrokenPipe.into()))?;
         let copied = io::copy(&mut archive, output.file());
         drop(archive);
-        let ended = child.wait_with_output().map_err(failed)?;
+        let status = child.wait().map_err(failed)?;
         copied.map_err(failed)?;
-        if ended.status.success() { Ok(()) } else { Err(format!("{engine} save {name}: {}", last_line(&ended.stderr))) }
+        if status.success() {
+            return Ok(());
+        }
+        let mut text = Vec::new();
+        messages.rewind().and_then(|()| messages.read_to_end(&mut text)).map_err(failed)?;
+        Err(format!("{engine} save {name}: {}", last_line(&text)))
     })
 }
 
 /// Returns the file of the cache with the digest of the image of this name.
 fn record(cache: &Cache, name: &str, machine: Machine) -> PathBuf {
     let hash = blake3::hash(format!("{name} {}", machine.image()).as_bytes());
-    cache.folder(FOLDER).join(format!("name-{}", &hash.to_hex()[..32]))
+    cache.folder(FOLDER).join(format!("{RECORD}{}", &hash.to_hex()[..32]))
 }
 
 /// Returns the folder of an image that was copied before, and notes its use.
 fn copied(cache: &Cache, name: &str, machine: Machine) -> Option<PathBuf> {
-    let digest = fs::read_to_string(record(cache, name, machine)).ok()?;
+    let _lock = lock(&cache.folder(FOLDER), FlockOperation::LockShared);
+    let record = record(cache, name, machine);
+    let digest = fs::read_to_string(&record).ok()?;
     let folder = cache.folder(FOLDER).join(digest.replace(':', "-"));
-    let index = fs::File::open(folder.join("oci-layout")).ok()?;
-    // This may fail in a read-only cache.
-    let _ = index.set_times(fs::FileTimes::new().set_modified(SystemTime::now()));
+    fs::metadata(folder.join("oci-layout")).ok()?;
+    note_use(&record);
+    note_use(&folder);
     Some(folder)
+}
+
+/// Notes the use of a record, or of an image: the time of its folder. The times of the files in it belong to the key of its disk. This may
+/// fail in a read-only cache.
+fn note_use(path: &Path) {
+    let times = fs::FileTimes::new().set_modified(SystemTime::now());
+    let _ = fs::File::open(path).and_then(|file| file.set_times(times));
+}
+
+/// Locks the folder of images until the result is dropped: shared by those that use or copy one, exclusively by the one that removes some.
+fn lock(images: &Path, operation: FlockOperation) -> Result<fs::File, Errno> {
+    let folder = fs::File::open(images).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    flock(&folder, operation)?;
+    Ok(folder)
 }
 
 /// Copies an image from a registry. Its blobs that are in the cache are not fetched again.
 fn copy(cache: &Cache, name: &str, machine: Machine) -> Result<PathBuf, String> {
     let failed = |error: &dyn std::fmt::Display| describe(name, &error.to_string());
     let images = cache.folder(FOLDER);
+    // skopeo ends the path of its target at the first colon.
+    if images.as_os_str().as_encoded_bytes().contains(&b':') {
+        let cache = cache.folder("");
+        return Err(failed(&format!(
+            "the path of the cache, {}, has a colon, which skopeo does not take; set WHIT_CACHE to another folder",
+            cache.display()
+        )));
+    }
     fs::create_dir_all(images.join(BLOBS)).map_err(|error| failed(&error))?;
+    // Without locks, the age of a blob protects it.
+    let _lock = lock(&images, FlockOperation::LockShared);
     temporary::sweep(&images);
     let made = Temporary::directory(&images, temporary::RUN).map_err(|error| failed(&error))?;
     let mut command = Command::new(SKOPEO);
@@ -155,7 +193,9 @@ fn copy(cache: &Cache, name: &str, machine: Machine) -> Result<PathBuf, String> 
     let digest = index["manifests"][0]["digest"].as_str().filter(|digest| is_digest(digest));
     let digest = digest.ok_or_else(|| failed(&"skopeo's index.json has no digest"))?;
     let folder = images.join(digest.replace(':', "-"));
-    if !folder.exists() {
+    if folder.exists() {
+        note_use(&folder);
+    } else {
         let blobs = made.path().join(BLOBS);
         // skopeo makes an empty one.
         let _ = fs::remove_dir_all(&blobs);
@@ -168,26 +208,38 @@ fn copy(cache: &Cache, name: &str, machine: Machine) -> Result<PathBuf, String> 
     let mut output = Output::create_private(&path).map_err(|error| failed(&error))?;
     output.file().write_all(digest.as_bytes()).map_err(|error| failed(&error))?;
     output.commit().map_err(|error| failed(&error))?;
-    prune(&images);
     Ok(folder)
 }
 
-/// Removes images that were not used for as long as the cache keeps files, and blobs that belong to no other. Errors are ignored: what
-/// cannot be read or removed stays.
-fn prune(images: &Path) {
+/// Removes images and names that were not used for as long as the cache keeps files, and blobs that belong to no other image. Errors are
+/// ignored: what cannot be read or removed stays. While another run copies an image, nothing is removed.
+pub(super) fn prune(cache: &Cache) {
+    let images = cache.folder(FOLDER);
+    let _lock = match lock(&images, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::NOENT | Errno::WOULDBLOCK) => return,
+        // Some file systems have no locks.
+        lock => lock,
+    };
     let is_old = |path: &Path| {
         let used = path.metadata().and_then(|metadata| metadata.modified());
         used.is_ok_and(|used| used.elapsed().unwrap_or_default() > KEPT)
     };
     let mut kept = BTreeSet::new();
-    for entry in fs::read_dir(images).into_iter().flatten().flatten() {
+    let mut are_all_known = true;
+    for entry in fs::read_dir(&images).into_iter().flatten().flatten() {
         let (path, name) = (entry.path(), entry.file_name());
-        let Some(digest) = name.to_str().and_then(|name| name.strip_prefix("sha256-")) else { continue };
-        if is_old(&path.join("oci-layout")) && fs::remove_dir_all(&path).is_ok() {
-            continue;
+        let name = name.to_str().unwrap_or_default();
+        if name.starts_with(RECORD) && is_old(&path) {
+            let _ = fs::remove_file(&path);
         }
+        let Some(digest) = name.strip_prefix("sha256-") else { continue };
+        // One without a manifest cannot be used.
+        let manifest = document(&images.join(BLOBS).join("sha256").join(digest)).ok();
+        let Some(manifest) = manifest.filter(|_| !is_old(&path)) else {
+            are_all_known &= fs::remove_dir_all(&path).is_ok();
+            continue;
+        };
         kept.insert(digest.to_owned());
-        let Ok(manifest) = document(&images.join(BLOBS).join("sha256").join(digest)) else { return };
         let layers = manifest["layers"].as_array().map(Vec::as_slice).unwrap_or_default();
         for part in std::iter::once(&manifest["config"]).chain(layers) {
             kept.extend(
@@ -197,8 +249,8 @@ fn prune(images: &Path) {
     }
     for entry in fs::read_dir(images.join(BLOBS).join("sha256")).into_iter().flatten().flatten() {
         let path = entry.path();
-        // A young one may belong to an image that another run copies now.
-        if is_old(&path) && !entry.file_name().to_str().is_some_and(|name| kept.contains(name)) {
+        // A young one may belong to an image whose copy was interrupted, and is continued later.
+        if are_all_known && is_old(&path) && !entry.file_name().to_str().is_some_and(|name| kept.contains(name)) {
             let _ = fs::remove_file(path);
         }
     }
@@ -238,6 +290,7 @@ fn last_line(text: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vm::cache::content;
 
     #[test]
     fn names_are_not_files() {
@@ -256,34 +309,118 @@ mod tests {
         assert_eq!((line("one\nError: two\n\n").as_str(), line("").as_str()), ("Error: two", "failed"));
     }
 
-    #[test]
-    fn unused_images_are_removed_with_their_blobs() {
+    /// A cache with images, of which each has a configuration and a layer that all share. All blobs are old.
+    fn images(of: &[(&str, bool)]) -> (tempfile::TempDir, Cache) {
         let folder = tempfile::tempdir().unwrap();
-        let images = folder.path();
+        let cache = Cache::at(folder.path()).unwrap();
+        let images = cache.folder(FOLDER);
         let blobs = images.join("blobs/sha256");
         fs::create_dir_all(&blobs).unwrap();
-        let long_ago = fs::FileTimes::new().set_modified(SystemTime::now() - 2 * KEPT);
-        let write = |path: PathBuf, text: &str, is_old: bool| {
-            fs::write(&path, text).unwrap();
-            if is_old {
-                fs::File::open(path).unwrap().set_times(long_ago).unwrap();
-            }
-        };
-        for (digest, config, is_old) in [("aa", "c1", false), ("bb", "c2", true)] {
-            fs::create_dir(images.join(format!("sha256-{digest}"))).unwrap();
-            write(images.join(format!("sha256-{digest}/oci-layout")), "{}", is_old);
+        for (digest, is_old) in of {
+            let image = images.join(format!("sha256-{digest}"));
+            fs::create_dir(&image).unwrap();
+            fs::write(image.join("oci-layout"), "{}").unwrap();
             let manifest = serde_json::json!({
-                "config": { "digest": format!("sha256:{config}") }, "layers": [{ "digest": "sha256:both" }],
+                "config": { "digest": format!("sha256:{digest}-config") }, "layers": [{ "digest": "sha256:shared" }],
             });
-            write(blobs.join(digest), &manifest.to_string(), true);
-            write(blobs.join(config), "", true);
+            fs::write(blobs.join(digest), manifest.to_string()).unwrap();
+            fs::write(blobs.join(format!("{digest}-config")), "").unwrap();
+            if *is_old {
+                make_old(&image);
+            }
         }
-        write(blobs.join("both"), "", true);
-        write(blobs.join("young"), "", false);
-        prune(images);
-        let mut left: Vec<_> = fs::read_dir(&blobs).unwrap().map(|blob| blob.unwrap().file_name()).collect();
-        left.sort();
-        assert_eq!(left, ["aa", "both", "c1", "young"]);
-        assert!(images.join("sha256-aa").exists() && !images.join("sha256-bb").exists());
+        fs::write(blobs.join("shared"), "").unwrap();
+        fs::read_dir(&blobs).unwrap().for_each(|blob| make_old(&blob.unwrap().path()));
+        (folder, cache)
+    }
+
+    fn make_old(path: &Path) {
+        let long_ago = fs::FileTimes::new().set_modified(SystemTime::now() - 2 * KEPT);
+        fs::File::open(path).unwrap().set_times(long_ago).unwrap();
+    }
+
+    fn blobs(cache: &Cache) -> Vec<String> {
+        let blobs = fs::read_dir(cache.folder("images/blobs/sha256")).unwrap();
+        let mut names: Vec<_> = blobs.map(|blob| blob.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn unused_images_are_removed_with_their_blobs() {
+        let (_folder, cache) = images(&[("aa", false), ("bb", true)]);
+        fs::write(cache.folder("images/blobs/sha256/young"), "").unwrap();
+        let records = ["images/name-1", "images/name-2"].map(|name| cache.folder(name));
+        for record in &records {
+            fs::write(record, "sha256:aa").unwrap();
+        }
+        make_old(&records[1]);
+        prune(&cache);
+        assert_eq!(blobs(&cache), ["aa", "aa-config", "shared", "young"]);
+        assert!(cache.folder("images/sha256-aa").exists() && !cache.folder("images/sha256-bb").exists());
+        assert_eq!(records.map(|record| record.exists()), [true, false]);
+    }
+
+    #[test]
+    fn an_image_without_a_manifest_is_removed_and_hinders_no_other_removal() {
+        let (_folder, cache) = images(&[("aa", false), ("bb", true), ("cc", false)]);
+        fs::remove_file(cache.folder("images/blobs/sha256/cc")).unwrap();
+        prune(&cache);
+        assert_eq!(blobs(&cache), ["aa", "aa-config", "shared"]);
+        assert!(cache.folder("images/sha256-aa").exists() && !cache.folder("images/sha256-cc").exists());
+    }
+
+    #[test]
+    fn nothing_is_removed_while_an_image_is_copied() {
+        let (_folder, cache) = images(&[("aa", true)]);
+        let copying = lock(&cache.folder(FOLDER), FlockOperation::LockShared).unwrap();
+        prune(&cache);
+        assert_eq!(blobs(&cache).len(), 3);
+        drop(copying);
+        prune(&cache);
+        assert_eq!(blobs(&cache), [""; 0]);
+    }
+
+    #[test]
+    fn a_used_image_stays_and_keeps_its_hash() {
+        let (_folder, cache) = images(&[("aa", true)]);
+        let record = record(&cache, "busybox", Machine::HOST);
+        fs::write(&record, "sha256:aa").unwrap();
+        make_old(&record);
+        let hash = || content(&cache.folder("images/sha256-aa")).unwrap();
+        let before = hash();
+        assert_eq!(copied(&cache, "busybox", Machine::HOST), Some(cache.folder("images/sha256-aa")));
+        assert_eq!(hash(), before);
+        prune(&cache);
+        assert_eq!((blobs(&cache).len(), record.exists()), (3, true));
+    }
+
+    #[test]
+    fn a_cache_with_a_colon_is_refused_before_the_copy() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::at(&folder.path().join("a:b")).unwrap();
+        let error = copy(&cache, "busybox", Machine::HOST).unwrap_err();
+        assert!(error.contains("a:b/, has a colon") && error.ends_with("set WHIT_CACHE to another folder"), "{error}");
+        assert!(!cache.folder(FOLDER).exists());
+    }
+
+    #[test]
+    fn an_engine_with_many_messages_is_not_blocked() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::at(folder.path()).unwrap();
+        let engine = folder.path().join("engine");
+        let script = "#!/bin/sh\nhead -c 200000 /dev/zero | tr '\\0' '\\n' >&2\necho archive\necho last >&2\nexit $3\n";
+        fs::write(&engine, script).unwrap();
+        fs::set_permissions(&engine, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for status in ["0", "1"] {
+                let saved = save(&cache, engine.to_str().unwrap(), "busybox", status);
+                sender.send(saved.map(|path| fs::read_to_string(path).unwrap())).unwrap();
+            }
+        });
+        let next = || receiver.recv_timeout(std::time::Duration::from_secs(60)).expect("it hangs");
+        assert_eq!(next(), Ok("archive\n".to_owned()));
+        assert!(next().unwrap_err().ends_with(" save busybox: last"));
     }
 }

@@ -66,6 +66,13 @@ impl Volume {
     pub fn is_file(&self) -> bool {
         self.folder.is_file()
     }
+
+    /// Returns whether 9p is the better way to share it: every QEMU can make that read-only. Of root, a mount namespace makes a single file
+    /// read-only for any daemon.
+    #[must_use]
+    pub fn prefers_plan9(&self, is_root: bool) -> bool {
+        self.read_only && !(is_root && self.is_file())
+    }
 }
 
 /// The way to share a folder.
@@ -79,16 +86,16 @@ pub enum ShareKind {
 }
 
 impl ShareKind {
-    /// Returns the kind that the kernel and the host support: virtiofs if its daemon is installed, else 9p. A read-only folder
-    /// is shared by 9p if possible, because every QEMU can make it read-only.
+    /// Returns the kind that the kernel and the host support: virtiofs if its daemon is installed, else 9p; 9p if possible for a
+    /// volume that [prefers](Volume::prefers_plan9) it.
     ///
     /// # Errors
     /// A message of one line with the missing program or feature.
-    pub fn choose(kernel: &Kernel, read_only: bool) -> Result<Self, String> {
+    pub fn choose(kernel: &Kernel, prefers_plan9: bool) -> Result<Self, String> {
         let (plan9, virtiofs) = (kernel.has("9p"), kernel.has("virtiofs"));
         let daemon = daemon::find();
         let kind = match (virtiofs && daemon.is_some(), plan9) {
-            (true, true) if !read_only => Self::Virtiofs,
+            (true, true) if !prefers_plan9 => Self::Virtiofs,
             (true, false) => Self::Virtiofs,
             (_, true) => Self::Plan9,
             (false, false) if virtiofs => {
@@ -140,6 +147,23 @@ mod tests {
         }
         for text in ["", "/srv", ":/data", "name", "/srv:data", "/srv:/data:rx"] {
             assert!(text.parse::<Volume>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_daemon_may_not_protect_is_shared_by_9p() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        for (path, read_only, is_root, expected) in [
+            (folder.path(), true, true, true),
+            (folder.path(), true, false, true),
+            (&file, true, true, false),
+            (&file, true, false, true),
+            (&file, false, false, false),
+        ] {
+            let volume = Volume { folder: path.into(), path: "/a".into(), read_only };
+            assert_eq!(volume.prefers_plan9(is_root), expected, "{path:?} {read_only} {is_root}");
         }
     }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use whit::contract::SHARED_FILE;
 
 use crate::cli::temporary::{self, Temporary};
@@ -26,20 +27,34 @@ impl Link {
             Ok(folder)
         };
         let cached = || link(&Cache::open().map_err(io::Error::other)?.folder(""));
-        link(&std::env::temp_dir()).or_else(|_: io::Error| cached()).map(Self).map_err(|error| match error.kind() {
-            io::ErrorKind::CrossesDevices => format!(
-                "-v {}: a single file needs TMPDIR or WHIT_CACHE on its own file system, unless root shares it by virtiofs; \
-                 or share its folder",
-                file.display()
-            ),
-            _ => describe(error),
-        })
+        let linked = link(&std::env::temp_dir()).or_else(|first| cached().map_err(|second| (first, second)));
+        linked.map(Self).map_err(|(first, second)| explain(file, &first, &second))
     }
 
     /// Returns the folder.
     #[must_use]
     pub fn folder(&self) -> PathBuf {
         self.0.path().to_owned()
+    }
+}
+
+/// Explains why there is no link among the temporary files, and none in the cache.
+fn explain(file: &Path, temporary: &io::Error, cached: &io::Error) -> String {
+    let is_refused = |error: &&io::Error| error.raw_os_error() == Some(Errno::PERM.raw_os_error());
+    let file = file.display();
+    if [temporary, cached].iter().any(is_refused) {
+        // fs/namei.c, may_linkat(); also a file system without hard links.
+        format!(
+            "-v {file}: the kernel allows no link to this file: to share it alone, own it, or be allowed to read and write it \
+             (fs.protected_hardlinks); or share its folder"
+        )
+    } else if cached.kind() == io::ErrorKind::CrossesDevices {
+        format!(
+            "-v {file}: a single file needs TMPDIR or WHIT_CACHE on its own file system, unless root shares it by virtiofs; \
+             or share its folder"
+        )
+    } else {
+        format!("-v {file}: {cached}")
     }
 }
 
@@ -66,5 +81,15 @@ mod tests {
         drop(link);
         assert_eq!((shared.exists(), file.exists()), (false, true));
         assert!(Link::make(Path::new("/proc/version")).err().unwrap().contains("or share its folder"));
+    }
+
+    #[test]
+    fn a_refused_link_is_explained_wherever_it_was_tried() {
+        let line = |first: Errno, second: Errno| explain(Path::new("a"), &first.into(), &second.into());
+        for (first, second) in [(Errno::PERM, Errno::XDEV), (Errno::XDEV, Errno::PERM), (Errno::ACCESS, Errno::PERM)] {
+            assert!(line(first, second).contains("(fs.protected_hardlinks)"), "{first} {second}");
+        }
+        assert!(line(Errno::ACCESS, Errno::XDEV).contains("needs TMPDIR or WHIT_CACHE"));
+        assert_eq!(line(Errno::XDEV, Errno::NOSPC), "-v a: No space left on device (os error 28)");
     }
 }
