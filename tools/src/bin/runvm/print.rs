@@ -6,7 +6,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use serde_json::{Value, json};
-use whit_tools::cli::output::{self, Output};
+use whit_tools::cli::output::Output;
 use whit_tools::cli::temporary::Temporary;
 use whit_tools::machine::Machine;
 use whit_tools::vm::ShareKind;
@@ -89,9 +89,11 @@ pub(crate) fn write(
         Printed::Kubevirt => vec![("machine.json", machine.kubevirt()), ("Containerfile", machine.containerfile())],
     };
     for (name, text) in files {
-        output::write(&made.path().join(name), text.as_bytes()).map_err(describe)?;
+        let mut output = Output::create_private(&made.path().join(name)).map_err(describe)?;
+        output.file().write_all(text.as_bytes()).and_then(|()| output.commit()).map_err(describe)?;
     }
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    // libvirt gives the files to QEMU's user, which only has to reach them.
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o711);
     fs::set_permissions(made.path(), mode).map_err(describe)?;
     made.settle(|path| fs::rename(path, &folder_path)).map_err(describe)
 }
@@ -286,11 +288,11 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('\'', "&apos;")
 }
 
-/// Copies a file; blocks of zeros become holes.
+/// Copies a file; blocks of zeros become holes. Only its owner may read the copy: an initramfs has the values of -e.
 fn copy(from: &Path, to: &Path) -> Result<(), String> {
     const BLOCK: usize = 1 << 16;
     let run = || -> io::Result<()> {
-        let (mut source, mut output) = (File::open(from)?, Output::create(to)?);
+        let (mut source, mut output) = (File::open(from)?, Output::create_private(to)?);
         let target = output.file();
         let mut block = vec![0; BLOCK];
         loop {
