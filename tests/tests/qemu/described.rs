@@ -209,6 +209,8 @@ fn a_manifest_has_the_fields_of_kubevirt() {
             ],
         );
     }
+    // `Always` starts a workload that has ended for ever.
+    assert_eq!(json(&folder.path().join("kv/machine.json"))["spec"]["runStrategy"], "RerunOnFailure");
     // The container image of the Containerfile.
     let mut build = Command::new("buildah");
     build.arg("--root").arg(folder.path().join("storage")).arg("--runroot").arg(folder.path().join("run"));

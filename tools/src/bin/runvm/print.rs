@@ -288,7 +288,7 @@ impl Described<'_> {
             "apiVersion": "kubevirt.io/v1",
             "kind": "VirtualMachine",
             "metadata": { "name": self.name() },
-            "spec": { "runStrategy": "Always", "template": { "metadata": { "labels": { "app": self.name() } }, "spec": spec } },
+            "spec": { "runStrategy": "RerunOnFailure", "template": { "metadata": { "labels": { "app": self.name() } }, "spec": spec } },
         }))
     }
 
