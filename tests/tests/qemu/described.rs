@@ -1,5 +1,5 @@
-//! Machines described for other engines: the files boot, and a description has the form of its engine's schema: libvirt's own, and
-//! the fields of Firecracker's (src/firecracker/swagger/firecracker.yaml) and KubeVirt's (api/openapi-spec/swagger.json).
+//! Machines described for other engines: the files boot. libvirt's own schema checks the domain. For Firecracker and KubeVirt the tests
+//! have lists of fields written by hand: they notice that a field changes or gets another type, not that an engine refuses it.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -224,7 +224,8 @@ fn a_manifest_has_the_fields_of_kubevirt() {
     assert_eq!(status, Some(0), "{errors}");
     let (_, shown, errors) = run(Command::new(tool("mkraw")).arg("inspect").arg(&disk).arg("--tree"));
     for file in ["/boot/kernel", "/boot/initramfs", "/disk/disk.img"] {
-        let line = shown.lines().find(|line| line.contains(file));
-        assert!(line.is_some_and(|line| line.contains("107")), "{file}: {shown}{errors}");
+        let line = shown.lines().find(|line| line.ends_with(&format!(" {file}"))).unwrap_or_default();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        assert!(matches!(words[..], ["-rw-------", "1", "107:107", ..]), "{file}: {shown}{errors}");
     }
 }
