@@ -6,7 +6,7 @@ set -eu
 image=$1 config=$2 url=${3:-http://10.0.2.2:8000}
 kernel=${KERNEL:-/boot/vmlinuz-$(uname -r)}
 modules=${MODULES:-/lib/modules/$(uname -r)}
-put=${PUT:-$(command -v put)}
+put=${PUT:-$(command -v put)} || { echo "make.sh: no put in PATH; build it with cargo build-put, and set PUT" >&2; exit 1; }
 
 # The disk: the image, with the kernel and the initramfs that start it.
 mkdir -p system/boot netboot

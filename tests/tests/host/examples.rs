@@ -1,5 +1,7 @@
 //! The examples that no test can run: their files have the documented fields.
 
+use std::process::Command;
+
 use serde_json::Value;
 use xtask::workspace;
 
@@ -65,4 +67,17 @@ fn firecrackers_configuration_has_the_documented_fields() {
         }
     }
     assert!(config["boot-source"]["boot_args"].as_str().unwrap().contains("root=/dev/vda"));
+}
+
+#[test]
+fn the_netboot_installer_says_that_put_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = workspace::root().join("examples/netboot-installer/make.sh");
+    let mut make = Command::new("/bin/sh");
+    make.arg(script).args(["web.tar", "web.json"]).current_dir(folder.path()).env_remove("PUT");
+    let output = make.env("PATH", folder.path()).env("KERNEL", "k").env("MODULES", "m").output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(errors.starts_with("make.sh: no put in PATH; ") && errors.lines().count() == 1, "{errors}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }

@@ -45,26 +45,12 @@ fn machine(kernel: &Kernel, directory: &Path, disk: &Copy) -> CommandLine {
 fn the_fleet_init_makes_vlans() {
     let directory = tempfile::tempdir().unwrap();
     for kernel in cloud_kernels() {
-        let initramfs = directory.path().join(&kernel.release);
-        let recipe = Recipe {
-            init: init_named(Init::Fleet),
-            modules: Some(kernel.modules.clone()),
-            load: VIRTIO.iter().chain(&["virtio_net", "8021q"]).map(|&name| name.to_owned()).collect(),
-            ..Recipe::default()
-        };
-        let (tree, _) = recipe.tree().unwrap_or_else(|error| panic!("{error}"));
-        initramfs::write(&tree, &initramfs, &Packing::new(Compression::None)).unwrap();
         let disk = Copy::of(&busybox_disk());
-        let options = "root=/dev/vda whit.net.timeout=60 vlan=eth0.0005:eth0 vlan=vlan7:52:54:00:12:34:56 vlan=wrong:eth0 \
+        let options = "vlan=eth0.0005:eth0 vlan=vlan7:52:54:00:12:34:56 vlan=wrong:eth0 \
             ip=10.9.0.5:::24::eth0.0005:none ip=10.9.7.5:::25::vlan7:none entrypoint=/bin/sh \
             -- -c \"for a in 10.9.0.5/24 10.9.7.5/25; do until ip address | grep $a; do sleep 0.1; done; done; \
             cat /proc/net/vlan/config; echo shown\"";
-        let machine = CommandLine::new(unpacked(&kernel))
-            .initrd(&initramfs)
-            .accelerator(Accelerator::Tcg)
-            .disk(DiskInterface::Virtio, disk.path())
-            .append("console=ttyS0 loglevel=4 panic=-1 cryptomgr.notests no_timer_check")
-            .append(options);
+        let machine = machine(&kernel, directory.path(), &disk).append(options);
         let mut guest = Guest::start(&machine);
         guest.line("whit: vlan=wrong:eth0: not understood, ignored; it is NAME:DEVICE");
         for line in ["inet 10.9.0.5/24", "inet 10.9.7.5/25", "eth0.0005", "vlan7 ", "shown"] {

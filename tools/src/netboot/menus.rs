@@ -22,6 +22,11 @@ pub fn check(words: &str) -> Result<(), String> {
     if let Some(bad) = words.split(' ').find(|word| matches!(*word, ";" | "&&" | "||") || word.starts_with('#')) {
         return Err(format!("the word {bad} has another meaning in iPXE; put such an option into a run record"));
     }
+    // iPXE splits at white space, quotes or not, and joins with one space (src/core/exec.c, split_command(), concat_args()).
+    let quoted = words.split('"').skip(1).step_by(2);
+    if let Some(bad) = quoted.into_iter().find(|text| text.contains("  ")) {
+        return Err(format!("\"{bad}\": iPXE passes one space of several; put such an option into a run record"));
+    }
     if words.len() > MAX_WORDS {
         return Err(format!("{} bytes; at most {MAX_WORDS} fit beside the words of the boot loaders", words.len()));
     }
@@ -41,14 +46,16 @@ pub(super) fn ipxe(words: &str) -> String {
 }
 
 /// The menu of PXELINUX, which knows no asset tag of the chassis. It adds `BOOTIF=` and the board's `MBASSET=`
-/// (doc/syslinux.txt, SYSAPPEND: 2 and 0x4000).
+/// (doc/syslinux.txt, SYSAPPEND: 2 and 0x4000), after all other words (core/elflink's execute()): after `--` these would be arguments
+/// of the workload, so it adds none then.
 pub(super) fn pxelinux(words: &str) -> String {
+    let has_arguments = split(words).iter().any(|word| word == "--");
     format!(
         "DEFAULT whit\n\
          LABEL whit\n  \
          KERNEL {KERNEL}\n  \
-         INITRD {INITRAMFS}\n  \
-         SYSAPPEND 0x4002\n{}",
+         INITRD {INITRAMFS}\n{}{}",
+        if has_arguments { "" } else { "  SYSAPPEND 0x4002\n" },
         if words.is_empty() { String::new() } else { format!("  APPEND {words}\n") }
     )
 }
@@ -92,7 +99,10 @@ mod tests {
     #[test]
     fn words_with_a_meaning_in_a_boot_loader_are_refused() {
         assert_eq!(check("console=ttyS0 entrypoint=\"a b\" -- --size=1,2"), Ok(()));
-        for bad in ["a=$b", "a='b'", "a\\b", "a\nb", "a=\u{e4}", "a && b", "a ; b", "#a", &"a".repeat(1537)] {
+        assert_eq!(check("a=1  b=\"c d\"  \"e\""), Ok(()));
+        for bad in
+            ["a=$b", "a='b'", "a\\b", "a\nb", "a=\u{e4}", "a && b", "a ; b", "#a", "a=\"b  c\"", &"a".repeat(1537)]
+        {
             assert!(check(bad).is_err(), "{bad}");
         }
     }
@@ -101,6 +111,22 @@ mod tests {
     fn words_are_split_as_the_kernel_splits_them() {
         assert_eq!(split("  a=1 b=\"c  d\" \"e f\" -- g"), ["a=1", "b=c  d", "e f", "--", "g"]);
         assert_eq!(split(""), [""; 0]);
+    }
+
+    /// PXELINUX's own words would be arguments of the workload.
+    #[test]
+    fn pxelinux_adds_no_words_after_the_end_of_the_options() {
+        for (words, is_there) in [
+            ("", true),
+            ("a=1", true),
+            ("a=\"b -- c\"", true),
+            ("a -- b", false),
+            ("a --", false),
+            ("a \"--\" b", false),
+        ] {
+            let menu = pxelinux(words);
+            assert_eq!(menu.contains("SYSAPPEND"), is_there, "{menu}");
+        }
     }
 
     #[test]

@@ -126,6 +126,13 @@ impl Netboot {
                 initramfs: &initramfs,
             };
             uki::write(&parts, files.output(UKI).1.file()).map_err(|error| at(stub, error))?;
+        } else {
+            // One of an earlier run would boot that run's kernel.
+            let path = self.folder.join(UKI);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(&path, error)),
+                _ => {}
+            }
         }
         for (path, output) in std::mem::take(&mut files.outputs) {
             output.commit().map_err(|error| at(&path, error))?;
@@ -161,4 +168,24 @@ impl Drop for Files {
 
 fn at(path: &Path, what: impl std::fmt::Display) -> String {
     format!("{}: {what}", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_without_a_stub_removes_the_unified_image_of_an_earlier_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let kernel = folder.path().join("vmlinuz");
+        fs::write(&kernel, "a kernel").unwrap();
+        let netboot = Netboot { folder: folder.path().join("netboot"), kernel, words: String::new(), stub: None };
+        netboot.finish(netboot.start().unwrap()).unwrap();
+        let image = netboot.folder.join(UKI);
+        fs::write(&image, "an older kernel and its initramfs").unwrap();
+        drop(netboot.start().unwrap());
+        assert!(image.exists(), "a run that fails changes nothing");
+        netboot.finish(netboot.start().unwrap()).unwrap();
+        assert!(!image.exists());
+    }
 }

@@ -27,7 +27,7 @@ use crate::cli::temporary;
 use crate::initramfs;
 use crate::machine::Machine as Architecture;
 use crate::vm::child::keep_descriptors;
-use crate::vm::{Cache, Drivers, Kernel, PORT};
+use crate::vm::{Cache, Drivers, Kernel, PORT, may_be_unsigned};
 
 mod running;
 
@@ -161,7 +161,7 @@ fn files(machine: &Machine, settings: &Settings, cache: &Cache) -> Result<Files,
         needed.push("virtio_net");
     }
     let words = annotated("append").map(String::as_str).unwrap_or_default();
-    let may_be_unsigned = !["sig_enforce", "lockdown", "ima_"].iter().any(|word| words.contains(word));
+    let may_be_unsigned = may_be_unsigned(words);
     let drivers = Drivers { needed, optional: Vec::new(), more: &[], sets: &[], may_be_unsigned, rootfs: None };
     let initramfs = drivers.initramfs(cache, &kernel, init)?;
     let accelerator = annotated("accel").or(settings.accelerator.as_ref()).cloned().unwrap_or_default();

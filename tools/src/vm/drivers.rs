@@ -23,10 +23,16 @@ pub struct Drivers<'a> {
     pub more: &'a [String],
     /// The sets that its user named.
     pub sets: &'a [For],
-    /// Whether no word of the kernel's command line requires signatures of modules.
+    /// What [`may_be_unsigned`] returns.
     pub may_be_unsigned: bool,
     /// An image for the initramfs, which becomes the root.
     pub rootfs: Option<&'a Path>,
+}
+
+/// Returns whether no word of a kernel's command line requires signatures of modules.
+#[must_use]
+pub fn may_be_unsigned(words: &str) -> bool {
+    !["sig_enforce", "lockdown", "ima_"].iter().any(|word| words.contains(word))
 }
 
 impl Drivers<'_> {

@@ -16,7 +16,7 @@ mod timeline;
 
 pub use cache::{Cache, Key, content};
 pub use console::Clean;
-pub use drivers::{BUTTON, Drivers, PORT};
+pub use drivers::{BUTTON, Drivers, PORT, may_be_unsigned};
 pub use exit_port::ExitPort;
 pub use kernel::{Kernel, check_line, kernel_line};
 pub use messages::{Lines, Message, cause, explain};

@@ -18,7 +18,7 @@ use whit_tools::kernel::elf;
 use whit_tools::machine::Machine;
 use whit_tools::runrecord::RunRecord;
 use whit_tools::vm::qemu::{Board, DiskInterface};
-use whit_tools::vm::{Cache, Drivers, Kernel, Key, PORT, ShareKind, content};
+use whit_tools::vm::{Cache, Drivers, Kernel, Key, PORT, ShareKind, content, may_be_unsigned};
 
 use crate::arguments::{Arguments, NicArgument};
 use crate::check::{self, Files};
@@ -255,12 +255,6 @@ fn modules(arguments: &Arguments, shares: &[ShareKind]) -> (Vec<&'static str>, V
     (needed, optional)
 }
 
-/// Returns whether no word of the kernel's command line requires signatures of modules.
-fn may_be_unsigned(arguments: &Arguments) -> bool {
-    let words = arguments.append.as_deref().unwrap_or_default();
-    !["sig_enforce", "lockdown", "ima_"].iter().any(|word| words.contains(word))
-}
-
 /// Returns the initramfs for this kernel and machine.
 fn initramfs(
     arguments: &Arguments,
@@ -276,7 +270,7 @@ fn initramfs(
         optional,
         more: &arguments.module,
         sets: &arguments.sets,
-        may_be_unsigned: may_be_unsigned(arguments),
+        may_be_unsigned: may_be_unsigned(arguments.append.as_deref().unwrap_or_default()),
         rootfs: arguments.no_disk.then_some(image),
     };
     let init = initramfs::find_init(arguments.init.as_deref(), arguments.architecture())?;

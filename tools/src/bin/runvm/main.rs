@@ -168,7 +168,7 @@ fn kernel_words(arguments: &Arguments) -> Result<String, String> {
         words.push_str(if is_wanted { word } else { "" });
     }
     let chosen = arguments.append.as_deref().unwrap_or_default();
-    if arguments.print == Some(Printed::Firecracker) && arguments.board().machine() == Machine::X86_64 {
+    if arguments.print == Some(Printed::Firecracker) {
         words.push_str(&format!(" {}", print::FIRECRACKER));
         if !chosen.contains("whit.on_exit=") {
             words.push_str(" whit.on_exit=reboot");

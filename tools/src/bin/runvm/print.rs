@@ -6,7 +6,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use serde_json::{Value, json};
-use whit_tools::cli::output::{self, Output};
+use whit_tools::cli::output::Output;
 use whit_tools::cli::temporary::Temporary;
 use whit_tools::machine::Machine;
 use whit_tools::vm::ShareKind;
@@ -22,6 +22,8 @@ const DISK: &str = "disk.img";
 
 /// The words of a machine of Firecracker's, which ends by a reset: it has no power-off (docs/api_requests/actions.md).
 pub(crate) const FIRECRACKER: &str = "reboot=k";
+/// The most processors of such a machine (Firecracker's MAX_SUPPORTED_VCPUS).
+const FIRECRACKER_CPUS: u32 = 32;
 
 /// Refuses what the engine does not have.
 ///
@@ -46,7 +48,18 @@ pub(crate) fn check(arguments: &Arguments) -> Result<(), String> {
     let refused = match kind {
         Printed::Firecracker if has_shares => Some("-v: Firecracker shares no folders"),
         Printed::Firecracker if has_ports => Some("-p: the host forwards to Firecracker's tap, by its own means"),
-        Printed::Firecracker if arguments.board() == Board::Virt || is_virtio => None,
+        Printed::Firecracker if arguments.board() == Board::Virt => Some("only x86-64 machines can be described"),
+        Printed::Firecracker if arguments.board() != Board::Microvm => {
+            Some("--machine q35 or pc: Firecracker has no PCI bus; leave --machine out")
+        }
+        Printed::Firecracker if arguments.kaslr => Some("--kaslr: Firecracker boots an ELF file, at its own address"),
+        Printed::Firecracker if arguments.cpus > FIRECRACKER_CPUS => {
+            return Err(format!(
+                "--print=firecracker: --cpus {}: Firecracker has at most {FIRECRACKER_CPUS}",
+                arguments.cpus
+            ));
+        }
+        Printed::Firecracker if is_virtio => None,
         Printed::Kubevirt if has_shares => Some("-v: a node's folders are not the pod's; use volumes of Kubernetes"),
         Printed::Kubevirt | Printed::Libvirt if arguments.board() == Board::Microvm => {
             Some("--machine microvm: use q35")
@@ -56,6 +69,20 @@ pub(crate) fn check(arguments: &Arguments) -> Result<(), String> {
         _ => Some("only virtio devices can be described: no --disk-interface ide or nvme, no --nic e1000"),
     };
     refused.map_or(Ok(()), |why| Err(format!("--print={}: {why}", kind.name())))
+}
+
+/// Refuses a kernel for Firecracker that is no ELF file: of this bzImage the ELF file could not be unpacked.
+fn check_kernel(kind: Printed, kernel: &Path) -> Result<(), String> {
+    let mut start = Vec::new();
+    let read = File::open(kernel).and_then(|file| file.take(4).read_to_end(&mut start));
+    read.map_err(|error| format!("{}: {error}", kernel.display()))?;
+    if kind == Printed::Firecracker && start != b"\x7fELF" {
+        let name = kernel.display();
+        return Err(format!(
+            "{name}: Firecracker boots an ELF file; unpack the kernel (the kernel's scripts/extract-vmlinux)"
+        ));
+    }
+    Ok(())
 }
 
 /// Writes the folder.
@@ -74,6 +101,7 @@ pub(crate) fn write(
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let parent = parent.canonicalize().map_err(describe)?;
     let folder_path = parent.join(folder.file_name().ok_or_else(|| describe(io::ErrorKind::InvalidInput.into()))?);
+    check_kernel(kind, &artefacts.kernel)?;
     // An empty folder is replaced.
     let made = Temporary::directory(&parent, ".whit-").map_err(describe)?;
     copy(&artefacts.kernel, &made.path().join(KERNEL))?;
@@ -89,9 +117,11 @@ pub(crate) fn write(
         Printed::Kubevirt => vec![("machine.json", machine.kubevirt()), ("Containerfile", machine.containerfile())],
     };
     for (name, text) in files {
-        output::write(&made.path().join(name), text.as_bytes()).map_err(describe)?;
+        let mut output = Output::create_private(&made.path().join(name)).map_err(describe)?;
+        output.file().write_all(text.as_bytes()).and_then(|()| output.commit()).map_err(describe)?;
     }
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    // libvirt gives the files to QEMU's user, which only has to reach them.
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o711);
     fs::set_permissions(made.path(), mode).map_err(describe)?;
     made.settle(|path| fs::rename(path, &folder_path)).map_err(describe)
 }
@@ -180,10 +210,13 @@ impl Described<'_> {
         } else {
             ""
         };
+        // On aarch64, ACPI needs UEFI firmware; without it there is a device tree.
+        let has_acpi = machine == Machine::X86_64;
+        let features = if has_acpi { "  <features>\n    <acpi/>\n  </features>\n" } else { "" };
         Ok(format!(
             "<domain type='{domain}'>\n  <name>{name}</name>\n  <memory unit='MiB'>{memory}</memory>\n{backing}  <vcpu>{cpus}</vcpu>\n  \
              <os>\n    <type arch='{machine}' machine='{board}'>hvm</type>\n    <kernel>{kernel}</kernel>\n    \
-             <initrd>{initramfs}</initrd>\n    <cmdline>{append}</cmdline>\n  </os>\n  <features>\n    <acpi/>\n  </features>\n  \
+             <initrd>{initramfs}</initrd>\n    <cmdline>{append}</cmdline>\n  </os>\n{features}  \
              {processor}\n  <on_reboot>destroy</on_reboot>\n  <devices>\n{devices}    <serial type='pty'/>\n    \
              <console type='pty'/>\n  </devices>\n</domain>\n",
             name = self.name(),
@@ -255,7 +288,7 @@ impl Described<'_> {
             "apiVersion": "kubevirt.io/v1",
             "kind": "VirtualMachine",
             "metadata": { "name": self.name() },
-            "spec": { "runStrategy": "Always", "template": { "metadata": { "labels": { "app": self.name() } }, "spec": spec } },
+            "spec": { "runStrategy": "RerunOnFailure", "template": { "metadata": { "labels": { "app": self.name() } }, "spec": spec } },
         }))
     }
 
@@ -286,11 +319,11 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('\'', "&apos;")
 }
 
-/// Copies a file; blocks of zeros become holes.
+/// Copies a file; blocks of zeros become holes. Only its owner may read the copy: an initramfs has the values of -e.
 fn copy(from: &Path, to: &Path) -> Result<(), String> {
     const BLOCK: usize = 1 << 16;
     let run = || -> io::Result<()> {
-        let (mut source, mut output) = (File::open(from)?, Output::create(to)?);
+        let (mut source, mut output) = (File::open(from)?, Output::create_private(to)?);
         let target = output.file();
         let mut block = vec![0; BLOCK];
         loop {
@@ -315,4 +348,84 @@ fn copy(from: &Path, to: &Path) -> Result<(), String> {
         output.commit()
     };
     run().map_err(|error| format!("{} to {}: {error}", from.display(), to.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use clap::Parser;
+
+    use super::*;
+
+    fn parse(line: &str) -> Arguments {
+        Arguments::try_parse_from(line.split(' ')).unwrap()
+    }
+
+    #[test]
+    fn what_firecracker_cannot_boot_is_refused() {
+        for (options, expected) in [
+            ("", None),
+            ("--machine microvm --cpus 32", None),
+            ("--machine q35", Some("--machine")),
+            ("--machine pc", Some("--machine")),
+            ("--machine virt", Some("x86-64")),
+            ("--platform linux/arm64", Some("x86-64")),
+            ("--kaslr", Some("--kaslr")),
+            ("--cpus 33", Some("--cpus 33: Firecracker has at most 32")),
+            ("-v a:/b", Some("-v: ")),
+            ("-p 1:1", Some("-p: ")),
+        ] {
+            let options = if options.is_empty() { String::new() } else { format!("{options} ") };
+            let platform = if options.contains("--platform") { "" } else { "--platform linux/amd64 " };
+            let platform = if options.contains("virt") { "" } else { platform };
+            let arguments = parse(&format!("runvm --print=firecracker --output new {platform}{options}image"));
+            let error = check(&arguments).err();
+            let is_right = match (&error, expected) {
+                (Some(error), Some(part)) => error.contains(part) && error.lines().count() == 1,
+                (error, part) => error.is_none() && part.is_none(),
+            };
+            assert!(is_right, "{options}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn a_kernel_of_firecracker_is_an_elf_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let kernel = folder.path().join("kernel");
+        for (content, is_right) in [(&b"\x7fELF\x02"[..], true), (b"MZ", false), (b"", false)] {
+            fs::write(&kernel, content).unwrap();
+            let error = check_kernel(Printed::Firecracker, &kernel).err();
+            assert_eq!(error.is_none(), is_right, "{error:?}");
+            assert!(error.is_none_or(|error| error.contains("kernel: Firecracker boots an ELF file")));
+            assert_eq!(check_kernel(Printed::Libvirt, &kernel), Ok(()));
+        }
+    }
+
+    /// libvirt refuses `acpi` for a machine of aarch64 without UEFI firmware (src/qemu/qemu_validate.c, qemuValidateDomainDefFeatures()).
+    #[test]
+    fn a_domain_has_acpi_on_x86_64_alone() {
+        for (options, has_acpi) in [("--machine q35", true), ("--machine pc", true), ("--machine virt", false)] {
+            let arguments = parse(&format!("runvm --print=libvirt --output new {options} --network none image"));
+            let artefacts = Artefacts {
+                kernel: "k".into(),
+                initramfs: "i".into(),
+                disk: None,
+                memory_mib: 256,
+                shares: Vec::new(),
+                has_button: true,
+                has_streams: false,
+                grace: Duration::ZERO,
+                has_exec: false,
+                temporary: None,
+            };
+            let command = CommandLine::new("k").board(arguments.board());
+            let folder = Path::new("/new");
+            let machine =
+                Described { arguments: &arguments, artefacts: &artefacts, command: &command, append: "", folder };
+            let domain = machine.libvirt().unwrap();
+            assert_eq!(domain.contains("<acpi/>"), has_acpi, "{domain}");
+            assert_eq!(domain.contains("<features>"), has_acpi, "{domain}");
+        }
+    }
 }

@@ -11,7 +11,7 @@ use super::system;
 
 /// The packages; libraries follow.
 const PACKAGES: [&str; 4] = ["docker.io", "containerd", "runc", "iptables"];
-/// Folders that are left out: documentation, and the client's and the build's parts of 60 MB.
+/// Files that are left out: documentation, and containerd's client.
 const LEFT_OUT: [&str; 4] = ["usr/share/doc", "usr/share/man", "usr/share/locale", "usr/bin/ctr"];
 /// The links of iptables' maintainer script (update-alternatives).
 const IPTABLES: [&str; 6] =
