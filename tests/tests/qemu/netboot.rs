@@ -26,6 +26,10 @@ struct Netboot {
 
 impl Netboot {
     fn new() -> Self {
+        Self::with_words(WORDS)
+    }
+
+    fn with_words(words: &str) -> Self {
         let folder = tempfile::tempdir_in(workspace::target()).unwrap();
         let record = folder.path().join("record");
         fs::write(&record, RECORD).unwrap();
@@ -33,7 +37,7 @@ impl Netboot {
         let mut command = Command::new(tool("mkcpio"));
         command.arg("--netboot").arg(folder.path().join("netboot")).arg("--init").arg(init());
         command.arg("--kernel").arg(&kernel.vmlinuz).arg("--modules").arg(&kernel.modules).args(["--for", "virtio"]);
-        command.arg("--rootfs").arg(busybox_tar()).arg("--record").arg(&record).args(["--cmdline", WORDS]);
+        command.arg("--rootfs").arg(busybox_tar()).arg("--record").arg(&record).args(["--cmdline", words]);
         let stub = store().package("systemd-boot-efi").unwrap().join("usr/lib/systemd/boot/efi/linuxx64.efi.stub");
         let output = command.arg("--stub").arg(stub).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -228,10 +232,17 @@ mod long {
     #[test]
     #[ignore = "needs QEMU and Debian's archive: cargo selftest -- --long runs it"]
     fn pxelinux_boots_and_names_the_interface_and_the_board() {
-        let netboot = Netboot::new();
-        netboot.add("pxelinux", "usr/lib/PXELINUX/pxelinux.0");
-        netboot.add("syslinux-common", "usr/lib/syslinux/modules/bios/ldlinux.c32");
-        let console = netboot.boot_by_tftp("pxelinux.0", &IPXE_CARD);
+        let boot = |words: &str| {
+            let netboot = Netboot::with_words(words);
+            netboot.add("pxelinux", "usr/lib/PXELINUX/pxelinux.0");
+            netboot.add("syslinux-common", "usr/lib/syslinux/modules/bios/ldlinux.c32");
+            netboot.boot_by_tftp("pxelinux.0", &IPXE_CARD)
+        };
+        // Nothing follows an argument of the workload.
+        let console = boot(&format!("{WORDS} -- argument"));
+        let line = console.lines().find(|line| line.contains(" -- argument")).unwrap_or_default();
+        assert!(line.trim_end().ends_with(" -- argument"), "{console}");
+        let console = boot(WORDS);
         assert_shows(&console, "got , , two=two words");
         assert_shows(&console, "BOOTIF=01-52-54-00-12-34-56 MBASSET=board_1");
     }

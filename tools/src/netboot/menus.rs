@@ -47,16 +47,16 @@ pub(super) fn ipxe(words: &str) -> String {
 
 /// The menu of PXELINUX, which knows no asset tag of the chassis. It adds `BOOTIF=` and the board's `MBASSET=`
 /// (doc/syslinux.txt, SYSAPPEND: 2 and 0x4000), after all other words (core/elflink's execute()): after `--` these would be arguments
-/// of the workload, so it adds none then.
+/// of the workload, so it adds none then. A line INITRD would add `initrd=` at the end, too.
 pub(super) fn pxelinux(words: &str) -> String {
     let has_arguments = split(words).iter().any(|word| word == "--");
     format!(
         "DEFAULT whit\n\
          LABEL whit\n  \
          KERNEL {KERNEL}\n  \
-         INITRD {INITRAMFS}\n{}{}",
-        if has_arguments { "" } else { "  SYSAPPEND 0x4002\n" },
-        if words.is_empty() { String::new() } else { format!("  APPEND {words}\n") }
+         APPEND initrd={INITRAMFS}{}\n{}",
+        more(words),
+        if has_arguments { "" } else { "  SYSAPPEND 0x4002\n" }
     )
 }
 
@@ -126,6 +126,7 @@ mod tests {
         ] {
             let menu = pxelinux(words);
             assert_eq!(menu.contains("SYSAPPEND"), is_there, "{menu}");
+            assert!(menu.contains(&format!("  APPEND initrd={INITRAMFS}{}\n", more(words))), "{menu}");
         }
     }
 
