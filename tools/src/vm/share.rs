@@ -85,8 +85,8 @@ pub enum ShareKind {
 }
 
 impl ShareKind {
-    /// Returns the kind that the kernel and the host support: virtiofs if its daemon is installed, else 9p; 9p if possible for a
-    /// volume that [prefers](Volume::prefers_plan9) it, and for a user whom the daemon does not serve.
+    /// Returns the kind that the kernel and the host support: virtiofs if its daemon is installed, else 9p; 9p if possible for what virtiofs
+    /// may not make read-only, and for a user whom the daemon does not serve.
     ///
     /// # Errors
     /// A message of one line with the missing program or feature.
