@@ -14,18 +14,19 @@ pub const DEADLINE: Duration = Duration::from_secs(180);
 pub struct Deadline(#[expect(dead_code, reason = "dropping it stops the guard")] Sender<()>);
 
 impl Deadline {
-    /// Starts the guard of a program. At the deadline it sends SIGTERM twice, which makes runvm end its machine at once.
+    /// Starts the guard of a program. At the deadline it sends SIGTERM twice, which makes runvm end its machine at once, and SIGKILL to a
+    /// program that blocks SIGTERM, as `unshare --fork` does.
     #[must_use]
     pub fn of(child: &Child) -> Self {
         let (sender, receiver) = channel();
         let pid = Pid::from_child(child);
         thread::spawn(move || {
-            for _ in 0..2 {
+            for signal in [Signal::TERM, Signal::TERM, Signal::KILL] {
                 if receiver.recv_timeout(DEADLINE) != Err(RecvTimeoutError::Timeout) {
                     return;
                 }
-                println!("no end after {} s: SIGTERM", DEADLINE.as_secs());
-                let _ = kill_process(pid, Signal::TERM);
+                println!("no end after {} s: {signal:?}", DEADLINE.as_secs());
+                let _ = kill_process(pid, signal);
             }
         });
         Self(sender)

@@ -245,9 +245,11 @@ impl Scratch {
     fn execute(&self, at: &str, commands: &str) -> String {
         let script = format!("exec 2>&1\n{commands}");
         let mut command = if self.tier > Tier::Host {
-            // A network of its own: pages are tested at the same time and use the same ports.
+            // A network of its own: pages are tested at the same time and use the same ports. The processes that a block leaves end with
+            // its shell, which is their PID 1.
             let mut command = self.command("unshare");
-            command.args(["--net", "sh", "-c", "ip link set lo up; exec \"$@\"", "sh", "bash"]);
+            command.args(["--net", "--pid", "--fork", "--kill-child", "--mount-proc"]);
+            command.args(["sh", "-c", "ip link set lo up; exec \"$@\"", "sh", "bash"]);
             command
         } else {
             self.command("bash")

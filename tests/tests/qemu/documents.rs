@@ -1,6 +1,9 @@
 //! The commands of the documentation that need a machine, a test for each page.
 
-use whit_tests::documents::{Tier, run};
+use std::fs::File;
+
+use rustix::fs::{FlockOperation, flock};
+use whit_tests::documents::{Scratch, Tier, run};
 
 macro_rules! pages {
     ($($name:ident $page:literal $tier:ident)*) => {
@@ -12,6 +15,17 @@ macro_rules! pages {
             }
         )*
     };
+}
+
+#[test]
+#[ignore = "needs root and Debian's archive: cargo selftest runs it"]
+fn a_program_that_a_block_leaves_ends_with_it() {
+    let scratch = Scratch::new(Tier::Qemu);
+    // The program inherits the lock.
+    let shown = scratch.run("here", "exec 9>held; flock 9; setsid sleep 1000 >/dev/null 2>&1 & echo left");
+    assert_eq!(shown, "left\n");
+    let held = File::open(scratch.path("held")).unwrap();
+    assert_eq!(flock(&held, FlockOperation::NonBlockingLockExclusive), Ok(()));
 }
 
 pages! {

@@ -410,8 +410,10 @@ mod tests {
         let cache = Cache::at(folder.path()).unwrap();
         let engine = folder.path().join("engine");
         let script = "#!/bin/sh\nhead -c 200000 /dev/zero | tr '\\0' '\\n' >&2\necho archive\necho last >&2\nexit $3\n";
-        fs::write(&engine, script).unwrap();
-        fs::set_permissions(&engine, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        // A program that this process has written may still be open in a child of another test (ETXTBSY).
+        fs::write(folder.path().join("script"), script).unwrap();
+        let install = ["-m", "755", "script", "engine"];
+        assert!(Command::new("install").args(install).current_dir(&folder).status().unwrap().success());
         let (sender, receiver) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             for status in ["0", "1"] {

@@ -69,8 +69,7 @@ impl Volume {
 
     /// Returns whether 9p is the better way to share it: every QEMU can make that read-only. Of root, a mount namespace makes a single file
     /// read-only for any daemon.
-    #[must_use]
-    pub fn prefers_plan9(&self, is_root: bool) -> bool {
+    fn prefers_plan9(&self, is_root: bool) -> bool {
         self.read_only && !(is_root && self.is_file())
     }
 }
@@ -86,14 +85,16 @@ pub enum ShareKind {
 }
 
 impl ShareKind {
-    /// Returns the kind that the kernel and the host support: virtiofs if its daemon is installed, else 9p; 9p if possible for a
-    /// volume that [prefers](Volume::prefers_plan9) it.
+    /// Returns the kind that the kernel and the host support: virtiofs if its daemon is installed, else 9p; 9p if possible for what virtiofs
+    /// may not make read-only, and for a user whom the daemon does not serve.
     ///
     /// # Errors
     /// A message of one line with the missing program or feature.
-    pub fn choose(kernel: &Kernel, prefers_plan9: bool) -> Result<Self, String> {
+    pub fn choose(kernel: &Kernel, volume: &Volume, is_root: bool) -> Result<Self, String> {
         let (plan9, virtiofs) = (kernel.has("9p"), kernel.has("virtiofs"));
         let daemon = daemon::find();
+        let prefers_plan9 =
+            volume.prefers_plan9(is_root) || !is_root && daemon.as_deref().is_some_and(daemon::needs_root);
         let kind = match (virtiofs && daemon.is_some(), plan9) {
             (true, true) if !prefers_plan9 => Self::Virtiofs,
             (true, false) => Self::Virtiofs,

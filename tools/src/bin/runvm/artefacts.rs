@@ -214,8 +214,8 @@ fn memory_mib(arguments: &Arguments, initramfs: &Path) -> Result<u32, String> {
 
 fn shares(arguments: &Arguments, kernel: &Kernel) -> Result<Vec<ShareKind>, String> {
     let is_root = rustix::process::geteuid().is_root();
-    let kind = |prefers_plan9| arguments.share.map_or_else(|| ShareKind::choose(kernel, prefers_plan9), Ok);
-    arguments.volume.iter().map(|volume| kind(volume.prefers_plan9(is_root))).collect()
+    let kind = |volume| arguments.share.map_or_else(|| ShareKind::choose(kernel, volume, is_root), Ok);
+    arguments.volume.iter().map(kind).collect()
 }
 
 /// Returns the modules of the power button, which ctrl-c presses: ACPI's, or the key of a device tree.

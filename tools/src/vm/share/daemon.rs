@@ -204,9 +204,18 @@ fn lock(child: &Mutex<Child>) -> MutexGuard<'_, Child> {
 impl Abilities {
     fn of(program: &Path) -> io::Result<Self> {
         let help = Command::new(program).arg("--help").stdin(Stdio::null()).output()?;
-        let help = [help.stdout, help.stderr].concat();
-        let has = |option: &str| String::from_utf8_lossy(&help).split_ascii_whitespace().any(|word| word == option);
-        Ok(Self { shared_dir: has("--shared-dir"), readonly: has("--readonly") })
+        Ok(Self::parse(&String::from_utf8_lossy(&[help.stdout, help.stderr].concat())))
+    }
+
+    fn parse(help: &str) -> Self {
+        let has = |option: &str| help.split_ascii_whitespace().any(|word| word == option);
+        Self { shared_dir: has("--shared-dir"), readonly: has("--readonly") }
+    }
+
+    /// Returns whether the daemon runs for root alone: the C program makes namespaces without a user namespace
+    /// (tools/virtiofsd/passthrough_ll.c, setup_namespaces()).
+    const fn need_root(&self) -> bool {
+        !self.shared_dir
     }
 }
 
@@ -243,9 +252,20 @@ pub(super) fn find() -> Option<PathBuf> {
     programs::find("virtiofsd").or_else(|| PLACES.iter().map(PathBuf::from).find(|path| File::open(path).is_ok()))
 }
 
+/// Returns whether a daemon runs for root alone.
+pub(super) fn needs_root(program: &Path) -> bool {
+    Abilities::of(program).is_ok_and(|abilities| abilities.need_root())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_c_program_needs_root() {
+        assert!(Abilities::parse("    -o source=PATH             shared directory tree\n").need_root());
+        assert!(!Abilities::parse("        --shared-dir <SHARED_DIR>\n").need_root());
+    }
 
     #[test]
     fn a_folder_is_one_option() {
