@@ -140,6 +140,7 @@ fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<bool, En
     }
     let wait_s = machine.options.time(Time::NetTimeout);
     let deadline_ms = after_s(started_ms, wait_s);
+    let mut looks_again = Feature::Modules.is_enabled();
     loop {
         // The interface of a driver that was loaded in a child is there when the child has ended.
         machine.handle_network();
@@ -148,7 +149,7 @@ fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<bool, En
         let missing = if Feature::StaticIp.is_enabled() { network.missing() } else { None };
         if !network.has_interfaces() && missing.is_none() && !is_required && !hardware::may_load_network() {
             // A child that has just ended may have made a device.
-            if supervise::wait_or_end(machine, 0)? {
+            if core::mem::take(&mut looks_again) && supervise::wait_or_end(machine, 0)? {
                 continue;
             }
             info!("network: no Ethernet interface");

@@ -60,6 +60,7 @@ const TABLE: &[Row] = &[
     ("fcntl(", "F_GETFD", NEVER, GoesOn), // EBADF: there is no console.
     ("fcntl(", "", &["ENOMEM"], GoesOn),
     ("ftruncate(", "", &["EIO", "ENOSPC"], GoesOnSaying),
+    ("getdents64(", "", PATH, GoesOn),
     ("geteuid(", "", NEVER, GoesOn),
     ("getpgid(", "", NEVER, GoesOn), // The workload is not reaped yet.
     ("getpid(", "", NEVER, GoesOn),
