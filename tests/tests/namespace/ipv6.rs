@@ -141,10 +141,12 @@ fn dns_servers_that_alternate_are_written_once_a_second() {
     let (mut machine, _lan, frames) = leased();
     let path = format!("/proc/{}/root/rootfs/etc/resolv.conf", machine.init());
     let version = || fs::metadata(&path).map(|file| (file.ino(), file.mtime(), file.mtime_nsec())).expect("the file");
-    let (mut last, mut writings, mut sent) = (version(), 0, 0);
+    let (mut last, mut writings, mut sent) = (version(), 0, 0_u16);
     let started = Instant::now();
     while started.elapsed() < Duration::from_millis(3500) {
-        frames.send(&advertisement(&servers(if sent % 2 == 0 { 1000 } else { 0 }, &["2001:db8::53"])));
+        // Another server each time, which takes the place of the last: what is written is never what was written before.
+        let [before, now] = [sent, sent + 1].map(|number| format!("2001:db8::1:{number:x}"));
+        frames.send(&advertisement(&[servers(0, &[before.as_str()]), servers(1000, &[now.as_str()])].concat()));
         sent += 1;
         sleep(Duration::from_millis(1));
         let now = version();
