@@ -20,12 +20,19 @@ impl Prepared {
     #[must_use]
     pub fn strace(&self, options: &[&str]) -> Strace {
         let directory = tempfile::Builder::new().prefix("whit-strace-").tempdir().expect("a temporary directory");
-        let process = self.init().to_string();
+        let process = self.init();
+        while !field(process, "State").starts_with('S') {
+            sleep(Duration::from_millis(1));
+        }
+        let stops = voluntary_switches(process) + 2;
         let mut command = Command::new("strace");
-        command.args(["--quiet=all", "-p", &process, "-o"]).arg(directory.path().join("log")).args(options);
-        let strace = Strace { process: command.spawn().expect("apt-get install strace"), directory };
-        let status = format!("/proc/{process}/status");
-        while fs::read_to_string(&status).is_ok_and(|status| status.contains("TracerPid:\t0\n")) {
+        command.args(["--quiet=all", "-p", &process.to_string(), "-o"]);
+        command.arg(directory.path().join("log")).args(options);
+        let mut strace = Strace { process: command.spawn().expect("apt-get install strace"), directory };
+        // A tracer alone is too early: strace then stops the process, and on a busy host late. At that stop the process gives up its
+        // processor for the first time, and for the second when its read begins again.
+        while voluntary_switches(process) < stops {
+            assert!(matches!(strace.process.try_wait(), Ok(None)), "strace could not attach");
             sleep(Duration::from_millis(1));
         }
         strace
@@ -47,4 +54,15 @@ impl Drop for Strace {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Returns a field of `/proc/PID/status`.
+fn field(process: i32, name: &str) -> String {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("a process that waits");
+    let field = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
+    field.expect("a field of every kernel").to_owned()
+}
+
+fn voluntary_switches(process: i32) -> u64 {
+    field(process, "voluntary_ctxt_switches").parse().expect("a number")
 }
