@@ -117,11 +117,11 @@ fn the_shell_ends_the_machine() {
 fn a_daemon_runs_on_beside_the_shell_and_ends_with_the_machine() {
     let daemon = "
         ( trap 'echo hung up' HUP; sleep 0.05
-          exec setsid /bin/sh -c 'trap \"echo asked; exit\" TERM; echo daemon lives; mkfifo /fifo; read line <>/fifo' ) &";
+          exec setsid /bin/sh -c 'trap \"echo asked; exit\" TERM; echo daemon lives; sleep 1000 & wait' ) &";
     let mut machine = with_shell().script(daemon).spawn();
     // Before or after the prompt.
     machine.wait_for("daemon lives\n");
-    let shown = runs(&mut machine, "ps | grep -c '[m]kfifo'");
+    let shown = runs(&mut machine, "ps | grep -c '[d]aemon lives'");
     assert!(shown.contains("\n1\n"), "{shown}");
     machine.type_text("poweroff\n");
     let finished = machine.finish();

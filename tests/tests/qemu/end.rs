@@ -84,7 +84,7 @@ fn a_machine_that_cannot_be_switched_off_is_reset() {
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
 fn ctrl_alt_del_reboots_in_order() {
     let (kernel, disk) = (&cloud_kernels()[0], Copy::of(&busybox_disk()));
-    let script = "mkfifo /fifo; trap 'echo asked; exit 4' TERM; echo up; read line <>/fifo";
+    let script = "trap 'echo asked; exit 4' TERM; sleep 1000 & echo up; wait";
     let command = machine(kernel, &VIRTIO, Shell::No)
         .nic(Nic::None)
         .append(&format!("root=/dev/vda entrypoint=/bin/sh -- -c \"{script}\""))
