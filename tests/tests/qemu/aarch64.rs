@@ -93,6 +93,38 @@ fn an_image_runs_with_pages_of_16_kib() {
     assert!(peak.parse::<u32>().unwrap() <= 208, "{shown}");
 }
 
+/// Firecracker's devices are on the bus virtio-mmio, and its device tree has them: QEMU's board is alike.
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn devices_of_the_device_tree_are_found_as_firecracker_has_them() {
+    let fixture = Fixture::new();
+    let (kernel, modules) = (fixture.kernel.vmlinuz.to_str().unwrap(), fixture.kernel.modules.to_str().unwrap());
+    let init = init_for(ARM);
+    let words = "console=ttyAMA0 quiet panic=-1 root=/dev/vda entrypoint=/bin/sh -- -c";
+    let script = "busybox grep -c eth0 /proc/net/route; busybox readlink -f /sys/class/net/eth0";
+    for (program, arguments) in [
+        ("mkraw", &["-o", "disk", "arm.tar"][..]),
+        (
+            "mkcpio",
+            &["-o", "initramfs.gz", "--init", init.to_str().unwrap(), "--modules", modules, "--for", "firecracker"],
+        ),
+    ] {
+        let made = output(Command::new(tool(program)).args(arguments).current_dir(fixture.folder.path()));
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    }
+    let mut qemu = Command::new("qemu-system-aarch64");
+    qemu.args(["-M", "virt", "-cpu", "max,pauth-impdef=on", "-accel", "tcg", "-m", "256", "-nodefaults", "-no-reboot"]);
+    qemu.args(["-display", "none", "-serial", "stdio", "-kernel", kernel, "-initrd", "initramfs.gz"]);
+    qemu.args(["-append", &format!("{words} \"{script}\"")]);
+    qemu.args(["-drive", "if=none,id=disk,file=disk,format=raw", "-device", "virtio-blk-device,drive=disk"]);
+    qemu.args(["-netdev", "user,id=net", "-device", "virtio-net-device,netdev=net"]);
+    let shown = output(qemu.current_dir(fixture.folder.path()).stdin(Stdio::null())).stdout;
+    let shown = String::from_utf8_lossy(&shown).replace('\r', "");
+    // The default route and that of the network: there is a lease.
+    assert!(shown.starts_with("2\n/sys/devices/platform/") && shown.contains(".virtio_mmio/"), "{shown}");
+    assert!(shown.contains("\nwhit: exit 0\n"), "{shown}");
+}
+
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
 fn an_image_in_memory_shares_a_folder() {
