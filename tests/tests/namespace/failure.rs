@@ -1,4 +1,4 @@
-//! A boot that fails where nobody looks at the console.
+//! A boot that fails on a machine without a person at its console.
 
 use std::time::{Duration, Instant};
 

@@ -42,7 +42,7 @@ impl Named {
         Ok(Self { container, listener: Some(listener), _locks: locks })
     }
 
-    /// Starts programs beside the workload for those who ask.
+    /// Starts programs beside the workload, as other processes request.
     ///
     /// # Errors
     /// A message of one line.

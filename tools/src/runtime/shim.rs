@@ -63,7 +63,7 @@ pub fn run(bundle: &Path, report: u32, settings: &Settings) -> u8 {
         return super::commands::FAILED;
     }
     if writeln!(report).is_err() {
-        return super::commands::FAILED; // `create` was killed: nobody will start the machine
+        return super::commands::FAILED; // `create` was killed: the machine will not be started
     }
     drop(report);
     worker.join().unwrap_or(super::commands::FAILED)

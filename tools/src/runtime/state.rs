@@ -164,7 +164,7 @@ impl Container {
     pub(super) fn pid(&self) -> Option<i32> {
         let state = self.load().ok()?;
         let pid = match state["status"].as_str() {
-            // The shim's own note: the one who stores the state may have been killed.
+            // From the file that the shim writes: the process that stores the state may have been killed.
             Some("creating") => fs::read_to_string(self.folder.join(ALIVE)).ok()?.parse().ok()?,
             _ => i32::try_from(state["pid"].as_i64()?).ok()?,
         };

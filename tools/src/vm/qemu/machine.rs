@@ -226,7 +226,7 @@ impl Machine {
         self.watch.has_failed().then(|| Error::Stopped(first.to_owned()))
     }
 
-    /// QEMU's own words and the command line, as [`Error::Failed`] has them, for a failure that someone else saw.
+    /// Returns the error for a failure that the caller saw, with QEMU's messages and the command line as in [`Error::Failed`].
     #[must_use]
     pub fn failed(&self, what: String) -> Error {
         if let Some(error) = self.internal_error() {
