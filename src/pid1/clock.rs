@@ -104,7 +104,7 @@ impl Clock {
         self.deadline_ms = after_ms(now_ms, FIRST_GAP_MS << self.queries);
         self.queries += 1;
         if let Err(errno) = self.send_query(*server) {
-            log_failure("ntp", b"", errno);
+            log_failure(c"ntp", b"", errno);
         }
     }
 
@@ -145,6 +145,6 @@ impl Clock {
 fn set_clock(time_ns: u64) {
     match set_clock_ns(time_ns) {
         Ok(()) => info!("clock set to {}", time_ns / 1_000_000_000),
-        Err(errno) => log_failure("clock", b"", errno),
+        Err(errno) => log_failure(c"clock", b"", errno),
     }
 }

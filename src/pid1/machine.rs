@@ -124,7 +124,7 @@ impl<'a> Machine<'a> {
         let uevents = fd::netlink_socket(NETLINK_KOBJECT_UEVENT, 1);
         let mut max_wait_ms = NEVER;
         if let Some(errno) = signals.as_ref().err().or(uevents.as_ref().err()) {
-            log_failure("signals or device events", b"", *errno);
+            log_failure(c"signals or device events", b"", *errno);
             max_wait_ms = TICK_MS;
         }
         Self {

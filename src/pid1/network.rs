@@ -119,7 +119,7 @@ impl<'a> Network<'a> {
         if options.net() == Net::Off {
             return None;
         }
-        Self::open_sockets(seed, options, sources).map_err(|errno| log_failure("network", b"", errno)).ok()
+        Self::open_sockets(seed, options, sources).map_err(|errno| log_failure(c"network", b"", errno)).ok()
     }
 
     /// Opens the sockets and requests the list of interfaces.
@@ -168,7 +168,7 @@ impl<'a> Network<'a> {
             && let Ok(setting) = fd::open(PROMOTE, OFlags::WRONLY)
             && let Err(errno) = fd::write(&setting, b"1")
         {
-            log_failure("promote_secondaries", b"", errno);
+            log_failure(c"promote_secondaries", b"", errno);
         }
         self.shared.bring_up(LOOPBACK, b"lo");
     }
