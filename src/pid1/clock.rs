@@ -78,6 +78,7 @@ impl Clock {
     }
 
     /// Once there is a lease: reads an answer, or queries the first or next server.
+    #[inline(never)]
     pub(crate) fn handle(&mut self, wanted: &[u8], lease: Option<&Lease>) {
         let now_ms = now_ms();
         let (true, Some(lease)) = (self.awaits_answer(wanted), lease) else {

@@ -79,10 +79,10 @@ pub(crate) struct Machine<'a> {
     pub(crate) has_terminal: bool,
     /// The root, once it is mounted.
     pub(crate) root: Option<Root>,
-    /// The SNTP client.
-    pub(crate) clock: Clock,
     pub(crate) options: Options<'a>,
     pub(crate) timeline: Timeline,
+    /// The SNTP client.
+    pub(crate) clock: Clock,
     pub(crate) sources: Sources<'a>,
     /// Room for the image's record.
     pub(crate) image_room: &'static mut [MaybeUninit<u8>],
