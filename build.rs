@@ -9,7 +9,8 @@ fn main() {
         _ => "-Wl,-z,max-page-size=0x1000",
     };
     // For another machine tools/xtask/src/init/cross.rs passes lld itself, which needs no C compiler for that machine.
-    let is_lld = std::env::var("RUSTC_LINKER").is_ok_and(|linker| linker.contains("lld"));
+    let linker = std::env::var("RUSTC_LINKER").unwrap_or_default();
+    let is_lld = linker.contains("lld");
     for argument in [
         "-nostartfiles",       // `_start` is ours, in src/pid1/sys/
         "-nostdlib",           // no libc, no libgcc
@@ -28,6 +29,12 @@ fn main() {
             None if is_lld && argument == "-nostartfiles" => {} // an option of compilers
             None => pass(argument),
         }
+    }
+    // Functions and constants with common bytes lie together: the initramfs is compressed. Debian's ld.lld may be older than this option.
+    match linker.as_str() {
+        "ld.lld" => {}
+        _ if is_lld => pass("--bp-compression-sort=both"),
+        _ => pass("-Wl,--bp-compression-sort=both"),
     }
     println!("cargo::rerun-if-changed=linker/whit.ld");
     println!("cargo::rerun-if-changed=build.rs");

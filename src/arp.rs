@@ -26,7 +26,8 @@ pub fn request(own: HardwareAddress, sender: Address, address: Address) -> [u8; 
 /// Parses a claim to an address. Returns the hardware address of the host that uses the address or probes for it, and the
 /// address. Returns `None` for anything but ARP. Bytes after the packet are Ethernet padding.
 pub fn claim(packet: &[u8]) -> Option<(HardwareAddress, Address)> {
-    let (_operation, rest) = strip_prefix(packet, &KIND)?.split_first_chunk::<2>()?;
+    let rest = strip_prefix(packet, &KIND)?.first_chunk::<{ PACKET - KIND.len() }>()?;
+    let (_operation, rest) = rest.split_first_chunk::<2>()?;
     let (hardware, rest) = rest.split_first_chunk()?;
     let (sender, rest) = rest.split_first_chunk().map(|(sender, rest)| (Address(*sender), rest))?;
     let target = Address(*rest.get(size_of::<HardwareAddress>()..)?.first_chunk()?);

@@ -70,7 +70,7 @@ pub const EXIT_PORT: &str = "org.whit.exit";
 pub const STREAMS_PORT: &str = "org.whit.streams";
 
 /// The message that a program beside the workload cannot be started, and the marker of the feature `exec`.
-pub const NOT_BESIDE: &str = "fork beside the workload";
+pub const NOT_BESIDE: &CStr = c"fork beside the workload";
 
 /// The start of every log line of the init.
 pub const PREFIX: &str = "whit: ";

@@ -1,4 +1,4 @@
-//! The error of every function with an effect: the step that failed, and the kernel's error number.
+//! The error of every function with an effect: the kernel's error number.
 
 use core::num::NonZeroI32;
 
@@ -12,15 +12,6 @@ use crate::text::{Text, nth};
 /// An error number of the kernel, displayed by its name. It is not 0, so that a `Result<(), Errno>` fits a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Errno(pub NonZeroI32);
-
-/// A failed step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Error {
-    /// The step: a system call and its object.
-    pub step: &'static str,
-    /// The error number.
-    pub errno: Errno,
-}
 
 #[allow(missing_docs, reason = "each is named as in errno(3)")]
 impl Errno {

@@ -88,9 +88,9 @@ pub struct Endpoint {
     pub port: u16,
 }
 
-/// Encodes the headers of a datagram with this `payload`: 20 bytes of IPv4, 8 of UDP, with both checksums.
+/// Encodes the headers of a datagram with this `payload`, of less than 64 KiB: 20 bytes of IPv4, 8 of UDP, with both checksums.
 pub fn headers(source: Endpoint, destination: Endpoint, payload: &[u8]) -> [u8; HEADERS] {
-    let udp_length = u16::try_from(payload.len().wrapping_add(UDP_HEADER)).unwrap_or(u16::MAX);
+    let udp_length = payload.len().wrapping_add(UDP_HEADER) as u16;
     let ([t0, t1], [u0, u1]) = (udp_length.wrapping_add(IP_HEADER as u16).to_be_bytes(), udp_length.to_be_bytes());
     let ([s0, s1, s2, s3], [d0, d1, d2, d3]) = (source.address.0, destination.address.0);
     let ([sp0, sp1], [dp0, dp1]) = (source.port.to_be_bytes(), destination.port.to_be_bytes());
@@ -110,30 +110,30 @@ pub fn headers(source: Endpoint, destination: Endpoint, payload: &[u8]) -> [u8; 
         sum => sum,
     };
     let [_, _, _, _, _, _, _, _, _, _, c0, c1, .., k0, k1] = &mut headers;
-    [*c0, *c1] = ip_checksum.to_be_bytes();
-    [*k0, *k1] = udp_checksum.to_be_bytes();
+    [*c0, *c1] = ip_checksum.to_ne_bytes();
+    [*k0, *k1] = udp_checksum.to_ne_bytes();
     headers
 }
 
 /// Returns the sum of the pseudo header without its addresses: protocol and UDP length (RFC 768).
 fn pseudo_header(udp_length: u16) -> u32 {
-    u32::from(PROTOCOL_UDP).wrapping_add(u32::from(udp_length))
+    u32::from(u16::from(PROTOCOL_UDP).to_be()).wrapping_add(u32::from(udp_length.to_be()))
 }
 
-/// Returns the sum of 16-bit words for the Internet checksum (RFC 1071), without overflow for up to 65,536 words. An odd byte at
-/// the end is the upper half of a word.
+/// Returns the sum of 16-bit words for the Internet checksum (RFC 1071), without overflow for up to 65,536 words. The words are in the
+/// machine's byte order, and so is the checksum (RFC 1071 §2 (B)). A zero byte follows an odd one at the end.
 #[inline(never)]
 fn sum(bytes: &[u8]) -> u32 {
     let (pairs, odd) = bytes.as_chunks::<2>();
-    let even = pairs.iter().fold(0u32, |sum, pair| sum.wrapping_add(u32::from(u16::from_be_bytes(*pair))));
-    even.wrapping_add(odd.first().map_or(0, |last| u32::from(*last) << 8))
+    let even = pairs.iter().fold(0u32, |sum, pair| sum.wrapping_add(u32::from(u16::from_ne_bytes(*pair))));
+    even.wrapping_add(odd.first().map_or(0, |last| u32::from(u16::from_ne_bytes([*last, 0]))))
 }
 
 /// Returns the Internet checksum of a sum.
+#[inline(never)]
 fn checksum(sum: u32) -> u16 {
     let folded = (sum & 0xffff).wrapping_add(sum >> 16);
-    let [_, _, high, low] = (!(folded & 0xffff).wrapping_add(folded >> 16)).to_be_bytes();
-    u16::from_be_bytes([high, low])
+    !(folded as u16).wrapping_add((folded >> 16) as u16)
 }
 
 /// The state of a received frame's checksum (packet(7), `PACKET_AUXDATA`, `TP_STATUS_CSUMNOTREADY`).
@@ -216,7 +216,7 @@ mod tests {
         packet[10..12].fill(0);
         let length = (usize::from(packet[0] & 0xf) * 4).clamp(IP_HEADER, packet.len());
         let sum = checksum(sum(&packet[..length]));
-        packet[10..12].copy_from_slice(&sum.to_be_bytes());
+        packet[10..12].copy_from_slice(&sum.to_ne_bytes());
         packet
     }
 
@@ -232,7 +232,8 @@ mod tests {
     #[test]
     fn the_checksum_matches_rfc_1071() {
         // RFC 1071 §3: the sum of these words is ddf2.
-        assert_eq!(checksum(sum(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7])), !0xddf2);
+        let checksum_of_these = checksum(sum(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]));
+        assert_eq!(checksum_of_these.to_ne_bytes(), (!0xddf2u16).to_be_bytes());
         // An IPv4 header, which has the checksum zero with its own checksum in it.
         let header = [
             0x45, 0x00, 0x00, 0x73, 0x00, 0x00, 0x40, 0x00, 0x40, 0x11, 0xb8, 0x61, 0xc0, 0xa8, 0x00, 0x01, 0xc0, 0xa8,

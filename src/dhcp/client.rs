@@ -223,6 +223,7 @@ impl Client {
     }
 
     /// Returns the lease in use, or `None`.
+    #[inline(never)]
     pub fn lease(&self) -> Option<&Lease> {
         // An interface without DHCP may have IPv6 addresses alone.
         let has_address = !Feature::StaticIp.is_enabled() || self.lease.address != Address::UNSPECIFIED;

@@ -227,9 +227,10 @@ impl<'a> Message<'a> {
     /// Parses a BOOTREPLY for Ethernet with the message type of a server. Returns `None` for anything else, and if an option of
     /// the options field runs past its end.
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
-        let (fixed, rest) = bytes.split_first_chunk::<FIXED>()?;
-        let (sname, rest) = rest.split_at_checked(SNAME)?;
-        let (file, rest) = rest.split_at_checked(FILE)?;
+        // One check for the three fields: the compiler removes those of the parts.
+        let (head, rest) = bytes.split_first_chunk::<{ FIXED + SNAME + FILE }>()?;
+        let (fixed, fields) = head.split_first_chunk::<FIXED>()?;
+        let (sname, file) = fields.split_at_checked(SNAME)?;
         let options = strip_prefix(rest, &COOKIE)?;
         let [2, HTYPE_ETHERNET, 6, ..] = *fixed else { return None };
         if !well_formed(options) {

@@ -18,7 +18,7 @@ pub(crate) fn apply(_: &Sources<'_>, options: &Options<'_>) -> Result<(), u8> {
     let text = options.value(Value::Caps);
     let set = parse(text).ok_or(Errno::INVAL);
     set.and_then(|set| bound_privileges(set, options.has(Switch::NoNewPrivs))).map_err(|errno| {
-        log_failure("caps ", text, errno);
+        log_failure(c"caps ", text, errno);
         NOT_STARTED
     })
 }

@@ -78,6 +78,7 @@ impl Clock {
     }
 
     /// Once there is a lease: reads an answer, or queries the first or next server.
+    #[inline(never)]
     pub(crate) fn handle(&mut self, wanted: &[u8], lease: Option<&Lease>) {
         let now_ms = now_ms();
         let (true, Some(lease)) = (self.awaits_answer(wanted), lease) else {
@@ -104,7 +105,7 @@ impl Clock {
         self.deadline_ms = after_ms(now_ms, FIRST_GAP_MS << self.queries);
         self.queries += 1;
         if let Err(errno) = self.send_query(*server) {
-            log_failure("ntp", b"", errno);
+            log_failure(c"ntp", b"", errno);
         }
     }
 
@@ -145,6 +146,6 @@ impl Clock {
 fn set_clock(time_ns: u64) {
     match set_clock_ns(time_ns) {
         Ok(()) => info!("clock set to {}", time_ns / 1_000_000_000),
-        Err(errno) => log_failure("clock", b"", errno),
+        Err(errno) => log_failure(c"clock", b"", errno),
     }
 }

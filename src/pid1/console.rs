@@ -1,6 +1,7 @@
 //! Log lines of the init: whole lines on the consoles, one write each, or in the kernel's log.
 
 use core::convert::Infallible;
+use core::ffi::CStr;
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use rustix::fs::OFlags;
@@ -16,6 +17,7 @@ use crate::files::{self, Path};
 use crate::machine::{Machine, now_ms};
 use crate::message::{error, part};
 use crate::supervise;
+use crate::sys::argument::Template;
 use crate::sys::fd::{self, Fd, STDERR};
 use crate::sys::memory;
 
@@ -172,10 +174,10 @@ pub(crate) fn configure(quiet: bool, kernel_log: bool) {
     TO_KERNEL.store(kernel_log, Ordering::Relaxed);
 }
 
-/// Logs a step that failed: `whit: mount /proc: EBUSY`.
+/// Logs a step that failed: `whit: mount /proc: EBUSY`. Of the step only the address is passed, and not its length.
 #[inline(never)]
-pub(crate) fn log_failure(step: &str, subject: &[u8], errno: Errno) {
-    error!("{}{}: {}", step, Text(subject), errno);
+pub(crate) fn log_failure(step: &'static CStr, subject: &[u8], errno: Errno) {
+    error!("{}{}: {}", Text(Template::of(step).bytes()), Text(subject), errno);
 }
 
 /// Logs a file that was not read: `whit: /whit.conf: 16384 bytes or more are not read`.
@@ -183,7 +185,7 @@ pub(crate) fn log_failure(step: &str, subject: &[u8], errno: Errno) {
 pub(crate) fn log_unread(path: &[u8], limit: usize, errno: Errno) {
     match errno {
         Errno::FBIG => error!("{}: {} bytes or more are not read", Text(path), limit),
-        errno => log_failure("", path, errno),
+        errno => log_failure(c"", path, errno),
     }
 }
 
@@ -225,7 +227,7 @@ pub(crate) fn open(is_missing: bool) {
     }
     match opened {
         Ok(console) => memory::set_console(console),
-        Err(errno) => log_failure("console", b"", errno),
+        Err(errno) => log_failure(c"console", b"", errno),
     }
 }
 

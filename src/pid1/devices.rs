@@ -95,7 +95,7 @@ impl Device {
         let grown = fd::open(self.path.text(), OFlags::RDONLY)
             .and_then(|device| block::grow_ext4(&fd::open(mounted, OFlags::RDONLY)?, block::device_bytes(&device)));
         if let Err(errno) = grown {
-            log_failure("grow ", self.path.text().to_bytes(), errno);
+            log_failure(c"grow ", self.path.text().to_bytes(), errno);
         }
     }
 

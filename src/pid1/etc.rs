@@ -4,7 +4,7 @@
 use rustix::system::uname;
 use ufmt::uWrite;
 use whit::contract::{LEASE_FILE, MARK};
-use whit::dhcp::lease::{Lease, MAX_SERVERS};
+use whit::dhcp::lease::Lease;
 use whit::dhcp::names::{self, MAX_SEARCH, Search};
 use whit::features::Feature;
 use whit::ipv4::{self, Address};
@@ -102,7 +102,6 @@ pub(crate) fn write(sources: &Sources<'_>, options: &Options<'_>, network: Optio
 
 /// Writes the lease as shell variables: digits, dots and colons only, no text from a server; empty after the lease is lost.
 fn write_lease(lease: Option<&Lease>, address6: Option<&ipv6::Address>) {
-    const NUMBERED: [[&str; MAX_SERVERS]; 2] = [["DNS1=", "DNS2=", "DNS3="], ["NTP1=", "NTP2=", "NTP3="]];
     if !own_files::has_run_whit() {
         return;
     }
@@ -116,11 +115,8 @@ fn write_lease(lease: Option<&Lease>, address6: Option<&ipv6::Address>) {
         if let Some(router) = lease.router() {
             address_line("ROUTER=", router);
         }
-        for (keys, servers) in NUMBERED.iter().zip([&lease.name_servers, &lease.time_servers]) {
-            for (key, server) in keys.iter().zip(servers) {
-                address_line(key, *server);
-            }
-        }
+        numbered_lines("DNS", &lease.name_servers);
+        numbered_lines("NTP", &lease.time_servers);
         if let Some(times) = lease.times {
             number_line("RENEWAL=", times.renewal_s);
             number_line("REBINDING=", times.rebinding_s);
@@ -131,6 +127,14 @@ fn write_lease(lease: Option<&Lease>, address6: Option<&ipv6::Address>) {
         part!("ADDRESS6={}\n", address6);
     }
     own_files::write(LEASE_FILE, false);
+}
+
+/// Appends a line `KEYnumber=address` for each server.
+#[inline(never)]
+fn numbered_lines(key: &str, servers: &[Address]) {
+    for (number, server) in (1u32..).zip(servers) {
+        part!("{}{}={}\n", key, number, *server);
+    }
 }
 
 fn address_line(key: &str, address: Address) {

@@ -60,6 +60,9 @@ pub(crate) fn each_line(path: &CStr, visit: &mut dyn FnMut(&[u8])) -> bool {
     lines.is_at_end()
 }
 
+/// Bytes of a window. With the fields before it, it is less than a page: a function with a larger frame touches each of its pages first.
+const WINDOW: usize = 4000;
+
 /// The lines of a file, each without its newline. A line that is longer than the window is cut into parts, at a comma if it has one: a
 /// long list of group members is then several lists.
 #[repr(C)] // Small fields first, as in the machine.
@@ -78,7 +81,7 @@ pub(crate) struct Lines<'a> {
     is_cut: bool,
     /// The line is a part, and not the first.
     continues: bool,
-    window: [u8; 4096],
+    window: [u8; WINDOW],
 }
 
 impl<'a> Lines<'a> {

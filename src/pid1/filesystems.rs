@@ -46,7 +46,7 @@ fn mount_next(rest: &mut &'static [u8]) -> bool {
     match done {
         Ok(()) | Err(Errno::BUSY) => {}
         Err(Errno::NODEV) => info!("no {} in this kernel", Text(fstype.to_bytes())),
-        Err(errno) => log_failure("mount ", target.to_bytes(), errno),
+        Err(errno) => log_failure(c"mount ", target.to_bytes(), errno),
     }
     true
 }
@@ -174,7 +174,7 @@ pub(crate) fn bind_system_mounts() -> bool {
         let bound = inside::enter_plain(target).and_then(|()| mount_bind_recursive(source, c"."));
         inside::leave();
         if let Err(errno) = bound {
-            log_failure("mount ", target.to_bytes(), errno);
+            log_failure(c"mount ", target.to_bytes(), errno);
             return false;
         }
     }

@@ -172,12 +172,14 @@ fn handle(machine: &mut Machine<'_>, mut walk: bool, turn: Turn) -> bool {
     }
 }
 
+/// Small fields come first, as in the machine.
+#[repr(C)]
 struct Search<'a, 'b> {
     machine: &'a mut Machine<'b>,
-    devices: Devices,
     /// Whether a module was loaded.
     loaded: bool,
     turn: Turn,
+    devices: Devices,
 }
 
 impl Search<'_, '_> {

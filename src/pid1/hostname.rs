@@ -17,7 +17,7 @@ pub(crate) fn set(wanted: &[u8], leased: &[u8]) {
         wanted => wanted,
     };
     if let Err(errno) = set_hostname(name) {
-        log_failure("hostname ", name, errno);
+        log_failure(c"hostname ", name, errno);
     }
 }
 

@@ -117,9 +117,11 @@ impl<'a> Walk<'a> {
     /// Walks along a path, and makes the directory the working directory.
     #[inline(never)]
     pub(crate) fn to(&mut self, path: &[u8]) -> Result<(), Errno> {
-        // The first name is `.`, the root itself: no part of the path, up to a slash, is empty.
-        self.path.fill(&[b"./", path]);
-        self.start = 0;
+        chdir(self.root)?;
+        // With the root's own name no part of the path, up to a slash, is empty.
+        const ROOT: &[u8] = b"./";
+        self.path.fill(&[ROOT, path]);
+        self.start = ROOT.len();
         loop {
             let mut end = self.start;
             let separator = loop {

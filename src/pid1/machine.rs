@@ -79,10 +79,10 @@ pub(crate) struct Machine<'a> {
     pub(crate) has_terminal: bool,
     /// The root, once it is mounted.
     pub(crate) root: Option<Root>,
-    /// The SNTP client.
-    pub(crate) clock: Clock,
     pub(crate) options: Options<'a>,
     pub(crate) timeline: Timeline,
+    /// The SNTP client.
+    pub(crate) clock: Clock,
     pub(crate) sources: Sources<'a>,
     /// Room for the image's record.
     pub(crate) image_room: &'static mut [MaybeUninit<u8>],
@@ -124,7 +124,7 @@ impl<'a> Machine<'a> {
         let uevents = fd::netlink_socket(NETLINK_KOBJECT_UEVENT, 1);
         let mut max_wait_ms = NEVER;
         if let Some(errno) = signals.as_ref().err().or(uevents.as_ref().err()) {
-            log_failure("signals or device events", b"", *errno);
+            log_failure(c"signals or device events", b"", *errno);
             max_wait_ms = TICK_MS;
         }
         Self {

@@ -79,10 +79,11 @@ use crate::end::End;
 use crate::machine::Machine;
 use crate::message::error;
 use crate::network::Network;
+use crate::sys::rooms::Rooms;
 use crate::timeline::Timeline;
 
 /// Runs the init, or answers the kernel's request for a module. Called by the entry point, on the stack that the kernel set up.
-fn main(seed: u32, request: &CStr) -> ! {
+fn main(seed: u32, request: &CStr, rooms: &'static mut Rooms) -> ! {
     if !getpid().is_init() {
         if Feature::Modules.is_enabled() && hardware::answer(request) {
             sys::exit(0);
@@ -97,10 +98,11 @@ fn main(seed: u32, request: &CStr) -> ! {
     shutdown::reboot(RebootCommand::CadOff);
 
     filesystems::mount_table(&mounts::PROC);
-    let (sources, image_room) = sources::read();
+    let [record_room, image_room] = &mut rooms.records;
+    let sources = sources::read(&mut rooms.command_line, record_room);
     let options = sources.options(&mut sources::log_complaint);
     console::configure(options.has(Switch::Quiet), options.kernel_log());
-    let network = Network::open(seed, &options, &sources);
+    let network = Network::open(&mut rooms.network, seed, &options, &sources);
     let mut machine = Machine::new(sources, image_room, options, network, Timeline::new(init_ns), seed);
     machine.handle_network();
 

@@ -34,7 +34,7 @@ macro_rules! message {
             $crate::sys::argument::Template::new(concat!($kind, $template, "\0"));
         $crate::message::message!(@call TEMPLATE $(, $argument)*)
     }};
-    (@call $template:ident) => { $crate::message::put(&[], $template) };
+    (@call $template:ident) => { $crate::message::put0($template) };
     (@call $template:ident, $a:expr) => { $crate::message::put1($template, $a.into()) };
     (@call $template:ident, $a:expr, $b:expr) => { $crate::message::put2($template, $a.into(), $b.into()) };
     (@call $template:ident, $a:expr, $b:expr, $c:expr) => {
@@ -46,6 +46,11 @@ macro_rules! message {
 }
 
 pub(crate) use {error, info, message, part};
+
+#[inline(never)]
+pub(crate) fn put0(template: Template) {
+    put(&[], template);
+}
 
 #[inline(never)]
 pub(crate) fn put1(template: Template, a: Argument<'_>) {

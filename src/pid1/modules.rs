@@ -62,7 +62,7 @@ pub(crate) fn load_one(words: Record<'_>, directory: &[u8], mut file: &[u8]) -> 
     match done {
         // EEXIST: it is loaded or built in. ENODEV: this machine has no hardware for it, as with crc32c_intel.
         Ok(()) | Err(Errno::EXIST | Errno::NODEV) => {}
-        Err(errno) => log_failure("module ", file, errno),
+        Err(errno) => log_failure(c"module ", file, errno),
     }
     done.is_ok()
 }

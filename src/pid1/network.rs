@@ -27,8 +27,8 @@ use crate::files;
 use crate::message::{error, info};
 use crate::sys::argument::Mac;
 use crate::sys::fd::{self, Fd};
-use crate::sys::memory::{Room, Static};
 use crate::sys::packet;
+use crate::sys::rooms::Room;
 use crate::timeline::Timeline;
 
 #[cfg_attr(not(feature = "dhcpv6"), path = "stubs/dhcpv6.rs")]
@@ -109,21 +109,42 @@ pub(crate) struct Network<'a> {
     name_servers: NameServers,
 }
 
-/// Room for the interfaces, apart from the network, which is moved: all of the room would be copied.
 type Interfaces = heapless::Vec<Interface, MAX_INTERFACES>;
+
+/// Room for the interfaces and for events, apart from the network, which is moved: all of the room would be copied.
+pub(crate) struct Rooms {
+    interfaces: Interfaces,
+    events: Room<MAX_REPLY>,
+}
+
+impl Rooms {
+    pub(crate) const fn new() -> Self {
+        Self { interfaces: Interfaces::new(), events: files::buffer() }
+    }
+}
 
 impl<'a> Network<'a> {
     /// Opens the network, unless `net=off`. Failures are logged.
     #[inline(never)]
-    pub(crate) fn open(seed: u32, options: &Options<'a>, sources: &Sources<'a>) -> Option<Self> {
+    pub(crate) fn open(
+        rooms: &'static mut Rooms,
+        seed: u32,
+        options: &Options<'a>,
+        sources: &Sources<'a>,
+    ) -> Option<Self> {
         if options.net() == Net::Off {
             return None;
         }
-        Self::open_sockets(seed, options, sources).map_err(|errno| log_failure("network", b"", errno)).ok()
+        Self::open_sockets(rooms, seed, options, sources).map_err(|errno| log_failure(c"network", b"", errno)).ok()
     }
 
     /// Opens the sockets and requests the list of interfaces.
-    fn open_sockets(seed: u32, options: &Options<'a>, sources: &Sources<'a>) -> Result<Self, Errno> {
+    fn open_sockets(
+        rooms: &'static mut Rooms,
+        seed: u32,
+        options: &Options<'a>,
+        sources: &Sources<'a>,
+    ) -> Result<Self, Errno> {
         let (events, requests) = (fd::netlink_socket(NETLINK_ROUTE, EVENTS)?, fd::netlink_socket(NETLINK_ROUTE, 0)?);
         let shared = Shared {
             events,
@@ -138,8 +159,6 @@ impl<'a> Network<'a> {
             vlans: if Feature::Vlan.is_enabled() { read_vlans(sources) } else { heapless::Vec::new() },
         };
         shared.request_links()?;
-        static INTERFACES: Static<Interfaces> = Static::new(Interfaces::new());
-        static ROOM: Static<Room<MAX_REPLY>> = Static::room();
         Ok(Self {
             shared,
             seed,
@@ -155,8 +174,8 @@ impl<'a> Network<'a> {
             appeared_ms: 0,
             files_due_ms: NEVER,
             name_servers: NameServers::default(),
-            interfaces: INTERFACES.take().ok_or(Errno::BUSY)?,
-            room: ROOM.take(),
+            interfaces: &mut rooms.interfaces,
+            room: Some(&mut rooms.events),
         })
     }
 
@@ -168,7 +187,7 @@ impl<'a> Network<'a> {
             && let Ok(setting) = fd::open(PROMOTE, OFlags::WRONLY)
             && let Err(errno) = fd::write(&setting, b"1")
         {
-            log_failure("promote_secondaries", b"", errno);
+            log_failure(c"promote_secondaries", b"", errno);
         }
         self.shared.bring_up(LOOPBACK, b"lo");
     }

@@ -50,6 +50,6 @@ pub(crate) fn send(machine: &Machine<'_>, end: Option<End>) {
         }),
     };
     if let Err(errno) = sent {
-        log_failure("notify ", host, errno);
+        log_failure(c"notify ", host, errno);
     }
 }

@@ -30,7 +30,7 @@ pub(crate) fn mount_overlay(machine: &mut Machine<'_>, deadline_ms: u64, device:
     let done = if is_mounted { mount_layers() } else { Err(device.failure) };
     match (done, &mut machine.root) {
         (Ok(()), Some(root)) => root.read_only = device.read_only,
-        (Err(errno), _) => log_failure("overlay=", value, errno),
+        (Err(errno), _) => log_failure(c"overlay=", value, errno),
         _ => {}
     }
     Ok(done.is_ok())

@@ -40,7 +40,7 @@ pub(crate) fn write(path: &CStr, any: bool) {
         let bit = 1u32.wrapping_shl(path.count_bytes() as u32);
         if FAILED.load(Ordering::Relaxed) & bit == 0 {
             FAILED.store(FAILED.load(Ordering::Relaxed) | bit, Ordering::Relaxed);
-            log_failure("/", path.to_bytes(), errno);
+            log_failure(c"/", path.to_bytes(), errno);
         }
     }
 }

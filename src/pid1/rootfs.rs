@@ -37,7 +37,7 @@ pub(crate) fn mount(read_only: bool) -> Option<Root> {
                 &[b"no root: neither a device as root= nor an image in the initramfs at ", ROOTFS.to_bytes()];
             error!("{}", Text(const { &join::<{ joined_len(TEXTS) }>(TEXTS) }));
         }
-        Err(errno) => log_failure("mount ", ROOTFS.to_bytes(), errno),
+        Err(errno) => log_failure(c"mount ", ROOTFS.to_bytes(), errno),
     }
     None
 }

@@ -16,8 +16,8 @@ use crate::sys::process;
 pub(crate) fn apply(sources: &Sources<'_>) -> Result<(), u8> {
     for Given { source, name, text, .. } in sources.each(Source::WEAKEST_FIRST) {
         let (step, done) = match position(b"sysctl rlimit", b' ', name) {
-            Some(0) => ("sysctl ", set_sysctl(text)),
-            Some(_) => ("rlimit ", set_limit(text)),
+            Some(0) => (c"sysctl ", set_sysctl(text)),
+            Some(_) => (c"rlimit ", set_limit(text)),
             None => continue,
         };
         // A kernel may lack a setting of docker's, and a machine that is itself a container may not raise limits.

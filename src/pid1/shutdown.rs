@@ -205,7 +205,7 @@ fn write_back(_: &CStr) {
 /// Makes a superblock read-only: an unmount can succeed here while another mount namespace keeps the file system writable.
 fn make_read_only(path: &CStr) {
     if let Err(errno) = remount(path, MS_RDONLY) {
-        log_failure("remount read-only: ", path.to_bytes(), errno);
+        log_failure(c"remount read-only: ", path.to_bytes(), errno);
         // A process that cannot be killed has a file open for writing.
         if is_machine() {
             let _ = fd::open(path, OFlags::RDONLY).map(|mounted| fd::freeze(&mounted));

@@ -14,21 +14,19 @@ use crate::files;
 use crate::inside;
 use crate::machine::Machine;
 use crate::message::error;
-use crate::sys::memory::{Room, Static};
 
-/// Reads the command line and the initramfs's record. /proc is mounted. Also returns room for the image's record: as a static of its
-/// own, it would touch a page before it is used.
-pub(crate) fn read() -> (Sources<'static>, &'static mut [MaybeUninit<u8>]) {
-    static COMMAND_LINE: Static<Room<MAX_COMMAND_LINE>> = Static::room();
-    static RECORDS: Static<Room<{ 2 * MAX_RECORD }>> = Static::room();
-    let (room, image_room) = RECORDS.take_room().split_at_mut_checked(MAX_RECORD).unwrap_or_default();
+/// Reads the command line and the initramfs's record. /proc is mounted.
+pub(crate) fn read(
+    command_line_room: &'static mut [MaybeUninit<u8>],
+    record_room: &'static mut [MaybeUninit<u8>],
+) -> Sources<'static> {
     let (command_line, arguments) =
-        read_or_log(b"/proc/cmdline", MAX_COMMAND_LINE, files::read(c"/proc/cmdline", COMMAND_LINE.take_room()))
+        read_or_log(b"/proc/cmdline", MAX_COMMAND_LINE, files::read(c"/proc/cmdline", command_line_room))
             .map(cmdline::decode)
             .unwrap_or_default();
-    let initramfs = read_or_log(RECORD.to_bytes(), MAX_RECORD, files::read(RECORD, room));
+    let initramfs = read_or_log(RECORD.to_bytes(), MAX_RECORD, files::read(RECORD, record_room));
     let initramfs = initramfs.map(Record::decode).unwrap_or_default();
-    (Sources { arguments, command_line, initramfs, ..Sources::default() }, image_room)
+    Sources { arguments, command_line, initramfs, ..Sources::default() }
 }
 
 /// Reads the image's run record, which mkraw wrote, then parses all options again: those of the image are the weakest.

@@ -28,7 +28,8 @@ const PORT_WAIT_S: u32 = 2;
 /// should then store what it cannot show.
 const FINISH_WAIT_S: u32 = 30;
 
-/// The streams of the workload and of the programs beside it, and the state of the port.
+/// The streams of the workload and of the programs beside it, and the state of the port. Small fields come first, as in the machine.
+#[repr(C)]
 pub(crate) struct Streams {
     /// The header that is being received, and its bytes so far.
     header: [u8; HEADER_BYTES],

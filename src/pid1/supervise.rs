@@ -45,8 +45,8 @@ fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
     terminal::keep_shell(machine);
     match workload::start(machine) {
         Ok(child) => machine.workload = Some(child),
-        Err(error) => {
-            log_failure(error.step, b"", error.errno);
+        Err(errno) => {
+            log_failure(c"fork", b"", errno);
             return Ok(NOT_STARTED);
         }
     }
@@ -158,8 +158,8 @@ fn run_shell(machine: &mut Machine<'_>) -> Result<Infallible, End> {
             machine.terminal.leave_console();
             match workload::start_shell() {
                 Ok(child) => machine.shell = Some(child),
-                Err(error) => {
-                    log_failure(error.step, b"", error.errno);
+                Err(errno) => {
+                    log_failure(c"fork", b"", errno);
                     return Err(End::PowerOff);
                 }
             }

@@ -29,7 +29,7 @@ pub(crate) fn keep_shell(machine: &mut Machine<'_>) {
             // Otherwise PID 1's descriptors would stay open in the keeper.
             memory::close_all();
             let errno = run_shells(name);
-            log_failure("shell=", name, errno);
+            log_failure(c"shell=", name, errno);
             sys::exit(1);
         }
         done => machine.has_terminal = done.is_ok(),
@@ -44,15 +44,15 @@ fn run_shells(name: &[u8]) -> Errno {
         match fd::open(Path::new().join(b"/dev", name), OFlags::RDWR) {
             Ok(terminal) => {
                 console::use_terminal(&terminal);
-                if let Err(error) = workload::start_shell() {
-                    return error.errno;
+                if let Err(errno) = workload::start_shell() {
+                    return errno;
                 }
                 let _ = wait4(0);
             }
             // Its driver may not be loaded yet.
             Err(Errno::NOENT | Errno::NXIO) if logged => {}
             Err(errno @ (Errno::NOENT | Errno::NXIO)) => {
-                log_failure("shell=", name, errno);
+                log_failure(c"shell=", name, errno);
                 logged = true;
             }
             Err(errno) => return errno,

@@ -18,8 +18,8 @@ pub(crate) fn mount_volumes(machine: &mut Machine<'_>, deadline_ms: u64, device:
     let sources = machine.sources;
     for Given { name, text, .. } in sources.each(Source::WEAKEST_FIRST) {
         let (step, is_tmpfs) = match position(b"mount tmpfs", b' ', name) {
-            Some(0) => ("mount=", false),
-            Some(_) => ("tmpfs=", true),
+            Some(0) => (c"mount=", false),
+            Some(_) => (c"tmpfs=", true),
             None => continue,
         };
         let (mut may_fail, mut errno) = (false, Errno::INVAL);

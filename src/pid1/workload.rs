@@ -10,7 +10,7 @@ use whit::argv::{self, Full, MAX_BYTES, MAX_STRINGS, Strings};
 use whit::contract::{
     IMAGE_RECORD, NOT_BESIDE, NOT_EXECUTABLE, NOT_FOUND, NOT_STARTED, RECORD, ROOT, join, joined_len,
 };
-use whit::error::{Errno, Error};
+use whit::error::Errno;
 use whit::features::Feature;
 use whit::interpreter::{START, interpreter};
 use whit::options::{self, Options, Sources, Value};
@@ -36,7 +36,7 @@ use crate::sys::stream::INPUT;
 const SHELL: &CStr = c"/bin/sh";
 
 /// Starts the workload in the root, in its own mount namespace.
-pub(crate) fn start(machine: &Machine<'_>) -> Result<Pid, Error> {
+pub(crate) fn start(machine: &Machine<'_>) -> Result<Pid, Errno> {
     own_files::set_readers();
     match fork(SIGCHLD | CLONE_NEWNS) {
         Ok(Fork::Parent(child)) => Ok(child),
@@ -45,7 +45,7 @@ pub(crate) fn start(machine: &Machine<'_>) -> Result<Pid, Error> {
             machine.streams.enter(0);
             sys::exit(run(&machine.sources, &machine.options))
         }
-        Err(errno) => Err(Error { step: "fork", errno }),
+        Err(errno) => Err(errno),
     }
 }
 
@@ -76,7 +76,7 @@ pub(crate) fn has_shell() -> bool {
 }
 
 /// Starts the shell of the initramfs.
-pub(crate) fn start_shell() -> Result<Pid, Error> {
+pub(crate) fn start_shell() -> Result<Pid, Errno> {
     match fork(SIGCHLD) {
         Ok(Fork::Parent(child)) => Ok(child),
         Ok(Fork::Child) => {
@@ -86,10 +86,10 @@ pub(crate) fn start_shell() -> Result<Pid, Error> {
             for variable in split(b"HOME=/ TERM=linux PATH=/usr/sbin:/usr/bin:/sbin:/bin", b' ') {
                 let _ = env.push(variable);
             }
-            log_failure("", SHELL.to_bytes(), process::execute(SHELL, &argv, &env));
+            log_failure(c"", SHELL.to_bytes(), process::execute(SHELL, &argv, &env));
             sys::exit(NOT_EXECUTABLE)
         }
-        Err(errno) => Err(Error { step: "fork", errno }),
+        Err(errno) => Err(errno),
     }
 }
 
@@ -142,7 +142,7 @@ pub(crate) fn enter_root(sources: &Sources<'_>, options: &Options<'_>) -> Result
         chdir(c"/")
     };
     moved().map_err(|errno| {
-        log_failure("move /mnt to /", b"", errno);
+        log_failure(c"move /mnt to /", b"", errno);
         NOT_STARTED
     })
 }
@@ -168,7 +168,7 @@ fn become_user(sources: &Sources<'_>, options: &Options<'_>, env: &mut Strings) 
     }
     let workdir = if workdir.is_empty() { b"/" } else { workdir };
     if let Err(errno) = inside::enter(c"/", workdir) {
-        log_failure("workdir ", workdir, errno);
+        log_failure(c"workdir ", workdir, errno);
         return Err(NOT_STARTED);
     }
     // This process may still raise limits, and is the only one that they apply to.
@@ -177,7 +177,7 @@ fn become_user(sources: &Sources<'_>, options: &Options<'_>, env: &mut Strings) 
         own_streams(account.uid); // The program may open /dev/stdout by name.
     }
     process::become_user(account.uid, account.gid, &groups).map_err(|errno| {
-        log_failure("user ", user, errno);
+        log_failure(c"user ", user, errno);
         NOT_STARTED
     })
 }

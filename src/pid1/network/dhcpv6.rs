@@ -125,7 +125,7 @@ impl Dhcpv6 {
             _ => return,
         };
         if let Err(errno) = done {
-            log_failure("DHCPv6 on ", name, errno);
+            log_failure(c"DHCPv6 on ", name, errno);
         }
     }
 

@@ -141,7 +141,7 @@ impl Interface {
             _ => return,
         };
         if let Err(errno) = done {
-            log_failure("DHCP on ", &self.name, errno);
+            log_failure(c"DHCP on ", &self.name, errno);
         }
     }
 
@@ -290,7 +290,7 @@ impl Interface {
         if self.configured.is_some()
             && let Err(errno) = self.apply(shared, true)
         {
-            log_failure("DHCP on ", &self.name, errno);
+            log_failure(c"DHCP on ", &self.name, errno);
         }
     }
 
@@ -319,7 +319,7 @@ impl Interface {
             && mtu != self.mtu
             && let Err(errno) = shared.request(&rtnetlink::set_mtu(self.index, mtu))
         {
-            log_failure("MTU of ", &self.name, errno);
+            log_failure(c"MTU of ", &self.name, errno);
         }
     }
 
@@ -345,7 +345,7 @@ impl<'a> Shared<'a> {
     pub(super) fn add_vlans(&self, index: u32, name: &[u8], chaddr: HardwareAddress) {
         for vlan in self.vlans.iter().filter(|vlan| rtnetlink::is_meant(vlan.device, name, chaddr)) {
             if let Err(errno) = self.add(&rtnetlink::add_vlan(index, vlan.name, vlan.number)) {
-                log_failure("vlan ", vlan.name, errno);
+                log_failure(c"vlan ", vlan.name, errno);
             }
             self.bring_up(index, name);
         }
@@ -373,7 +373,7 @@ impl<'a> Shared<'a> {
             let _ = fd::open(delay, OFlags::WRONLY).and_then(|setting| fd::write(&setting, b"0"));
         }
         if let Err(errno) = self.request(&rtnetlink::bring_up(interface)) {
-            log_failure("bring up ", name, errno);
+            log_failure(c"bring up ", name, errno);
         }
     }
 

@@ -108,7 +108,7 @@ impl<'a> Network<'a> {
                 if let Some(mac) = line.mac {
                     match self.shared.request(&rtnetlink::set_mac(index, mac)) {
                         Ok(()) => *chaddr = mac,
-                        Err(errno) => log_failure("hardware address of ", name, errno),
+                        Err(errno) => log_failure(c"hardware address of ", name, errno),
                     }
                 }
             }

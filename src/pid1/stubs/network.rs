@@ -12,6 +12,15 @@ use crate::timeline::Timeline;
 
 pub(crate) const CARRIER_S: u32 = 0;
 
+/// A network needs no room.
+pub(crate) struct Rooms;
+
+impl Rooms {
+    pub(crate) const fn new() -> Self {
+        Self
+    }
+}
+
 /// A network that is never opened.
 pub(crate) struct Network<'a> {
     none: Infallible,
@@ -19,7 +28,7 @@ pub(crate) struct Network<'a> {
 }
 
 impl<'a> Network<'a> {
-    pub(crate) fn open(_: u32, _: &Options<'a>, _: &Sources<'a>) -> Option<Self> {
+    pub(crate) fn open(_: &'static mut Rooms, _: u32, _: &Options<'a>, _: &Sources<'a>) -> Option<Self> {
         None
     }
 

@@ -26,9 +26,14 @@ impl Template {
         Self(text.as_ptr())
     }
 
+    /// Packs a C string.
+    pub(crate) const fn of(text: &'static CStr) -> Self {
+        Self(text.as_ptr().cast())
+    }
+
     /// Returns its bytes, up to the NUL.
     pub(crate) fn bytes(self) -> &'static [u8] {
-        // SAFETY: `new` took the pointer of a text that is never freed and ends in NUL.
+        // SAFETY: the pointer is that of a text that is never freed and ends in NUL.
         unsafe { CStr::from_ptr(self.0.cast()) }.to_bytes()
     }
 }

@@ -30,6 +30,7 @@ pub(crate) fn chroot(path: &CStr) -> Result<(), Errno> {
 }
 
 /// `int access(const char *path, int mode)` — access(2), with F_OK.
+#[inline(never)]
 pub(crate) fn exists(path: &CStr) -> bool {
     // SAFETY: the path ends in NUL and lives over the call.
     done(unsafe { arch::access(path.as_ptr(), 0) }).is_ok()

@@ -1,57 +1,8 @@
-//! Static memory for values that live as long as the machine, and are too large for the stack.
-//!
-//! The compiler touches every page of a large stack frame; of static memory the kernel maps only the pages that are used.
+//! Small values that the whole init shares: the text buffer and the consoles.
 
 use core::cell::UnsafeCell;
-use core::mem::MaybeUninit;
-use core::sync::atomic::AtomicBool;
 
-use super::arch;
 use super::fd::Fd;
-
-/// A value that can be taken once. The flag comes first: past a large value it would touch a page of its own.
-#[repr(C)]
-pub(crate) struct Static<T> {
-    taken: AtomicBool,
-    value: UnsafeCell<T>,
-}
-
-// SAFETY: the value is reached through `take` alone, by one caller.
-unsafe impl<T> Sync for Static<T> {}
-
-impl<T> Static<T> {
-    pub(crate) const fn new(value: T) -> Self {
-        Self { taken: AtomicBool::new(false), value: UnsafeCell::new(value) }
-    }
-
-    /// Returns the value; `None` for the second caller.
-    #[allow(clippy::mut_from_ref, reason = "the flag lets one caller through")]
-    pub(crate) fn take(&'static self) -> Option<&'static mut T> {
-        if arch::set(&self.taken) {
-            return None;
-        }
-        // SAFETY: the flag was false once only: no other reference was or will be made.
-        Some(unsafe { &mut *self.value.get() })
-    }
-}
-
-/// Room for bytes.
-pub(crate) type Room<const SIZE: usize> = [MaybeUninit<u8>; SIZE];
-
-impl<const SIZE: usize> Static<Room<SIZE>> {
-    /// Returns room for bytes.
-    pub(crate) const fn room() -> Self {
-        Self::new([MaybeUninit::uninit(); SIZE])
-    }
-
-    /// Returns the room; none for the second caller.
-    pub(crate) fn take_room(&'static self) -> &'static mut [MaybeUninit<u8>] {
-        match self.take() {
-            Some(room) => room,
-            None => &mut [],
-        }
-    }
-}
 
 /// Bytes of a line of console output.
 pub(crate) const MAX_LINE: usize = 640;

@@ -15,6 +15,7 @@ pub(crate) mod net;
 pub(crate) mod net6;
 pub(crate) mod packet;
 pub(crate) mod process;
+pub(crate) mod rooms;
 pub(crate) mod stream;
 pub(crate) mod vsock;
 
@@ -32,7 +33,8 @@ pub(crate) use arch::write_port;
 extern "C" fn entry(stack: *const usize) -> ! {
     // SAFETY: `_start` passes the stack pointer as it was at the entry.
     let (seed, request) = unsafe { (random_seed(stack), request(stack)) };
-    crate::main(seed, request)
+    // SAFETY: there is one entry point, and the kernel calls it once.
+    crate::main(seed, request, unsafe { rooms::rooms() })
 }
 
 /// Returns the module that the kernel requests: the last word of `/sbin/modprobe -q -- NAME` (kernel/module/kmod.c, call_modprobe()).

@@ -48,7 +48,7 @@ fn texts() -> Vec<(&'static str, String)> {
         text("WINDOW_PORT", contract::WINDOW_PORT.as_bytes()),
         text("EXIT_PORT", contract::EXIT_PORT.as_bytes()),
         text("STREAMS_PORT", contract::STREAMS_PORT.as_bytes()),
-        text("NOT_BESIDE", contract::NOT_BESIDE.as_bytes()),
+        text("NOT_BESIDE", contract::NOT_BESIDE.to_bytes()),
         text("NO_STREAMS", contract::NO_STREAMS.as_bytes()),
         text("EXIT_LINE", contract::EXIT_LINE.as_bytes()),
         text("TIMELINE_LINE", contract::TIMELINE_LINE.as_bytes()),

@@ -90,7 +90,8 @@ pub fn has_streams(init: &[u8]) -> bool {
 /// Returns whether an init has the feature `exec`.
 #[must_use]
 pub fn has_exec(init: &[u8]) -> bool {
-    init.windows(NOT_BESIDE.len()).any(|window| window == NOT_BESIDE.as_bytes())
+    let text = NOT_BESIDE.to_bytes();
+    init.windows(text.len()).any(|window| window == text)
 }
 
 /// Places of an init, relative to the directory of this program: where `cargo build-init` leaves it (`target/init/whit` beside

@@ -1,7 +1,6 @@
 //! Calls of include/uapi/asm-generic/unistd.h, in place of the older ones that it lacks.
 
 use core::ffi::c_char;
-use core::sync::atomic::{AtomicBool, Ordering};
 
 use linux_raw_sys::general::{AT_FDCWD, pollfd};
 use whit::error::Errno;
@@ -93,13 +92,4 @@ pub(crate) unsafe fn poll(descriptors: *mut pollfd, count: usize, wait_ms: usize
 /// There are no I/O ports on these machines.
 pub(crate) fn write_port(_: u32, _: u8) -> Result<(), Errno> {
     Err(Errno::NODEV)
-}
-
-/// Sets a flag and returns its old value. The init has one thread: a swap is not needed. For aarch64 it would call a function that
-/// finds the processor's atomics through libc's getauxval().
-#[inline(always)]
-pub(crate) fn set(flag: &AtomicBool) -> bool {
-    let old = flag.load(Ordering::Relaxed);
-    flag.store(true, Ordering::Relaxed);
-    old
 }

@@ -2,7 +2,6 @@
 
 use core::arch::asm;
 use core::ffi::c_char;
-use core::sync::atomic::{AtomicBool, Ordering};
 
 use linux_raw_sys::general::pollfd;
 use whit::error::Errno;
@@ -112,10 +111,4 @@ pub(crate) fn write_port(port: u32, byte: u8) -> Result<(), Errno> {
         sc::syscall!(IOPERM, port, 1, 0);
     }
     Ok(())
-}
-
-/// Sets a flag and returns its old value.
-#[inline(always)]
-pub(crate) fn set(flag: &AtomicBool) -> bool {
-    flag.swap(true, Ordering::Relaxed)
 }

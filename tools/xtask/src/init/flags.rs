@@ -80,6 +80,7 @@ pub const FLAGS: &[Flag] = &[
         "llvm-args=-enable-shrink-wrap=false",
         "registers are saved once a function, not on each path that needs them",
     ),
+    flag("passes=sink", "a value is computed on the path that needs it, and held in a register for a shorter time"),
 ];
 
 /// Returns the flags that the compiler accepts.
