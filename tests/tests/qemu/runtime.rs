@@ -146,6 +146,26 @@ fn a_container_is_stopped_killed_and_removed() {
 
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn a_workload_without_memory_is_reported_as_such() {
+    let engine = Engine::new();
+    let ends_with = |name: &str, command: &[&str]| {
+        engine.outcome(&[&["run", "--name", name, "--network", "none", "-m", "96m", "busybox"], command].concat());
+        engine.well(&["inspect", "--format", "{{.State.ExitCode}} {{.State.OOMKilled}}", name])
+    };
+    assert_eq!(ends_with("killed", &["/bin/sh", "-c", "kill -KILL $$"]), "137 false");
+    // tail keeps the last line, which has no end here.
+    assert_eq!(ends_with("hungry", &["/bin/busybox", "tail", "/dev/zero"]), "137 true");
+    // The next run of the same container has its own end.
+    let script = "[ -e /second ] && exit 3; echo >/second; busybox tail /dev/zero & wait $!";
+    assert_eq!(ends_with("again", &["/bin/sh", "-c", script]), "137 true");
+    let (status, ..) = engine.outcome(&["start", "--attach", "again"]);
+    assert_eq!(status, Some(3));
+    engine.well(&["rm", "killed", "hungry", "again"]);
+    engine.assert_gone();
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
 fn a_terminal_has_a_size_that_changes() {
     let engine = Engine::new();
     let (master, mut child) = engine.at_terminal(&["run", "--rm", "-it", "--network", "none", "busybox", "/bin/sh"]);

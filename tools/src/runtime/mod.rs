@@ -13,6 +13,7 @@ mod exec;
 mod hooks;
 mod named;
 mod network;
+mod oom;
 mod shim;
 mod signal;
 mod state;

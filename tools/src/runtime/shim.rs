@@ -21,6 +21,7 @@ use super::Settings;
 use super::config::{Machine, Network};
 use super::control::{Connection, Listener};
 use super::network::{self, Cards};
+use super::oom::Oom;
 use super::state;
 use super::tree;
 use crate::cli::temporary;
@@ -40,9 +41,9 @@ pub(super) const PASSED: [i32; 9] = {
 };
 
 /// Runs the shim in the container's folder, which is the working directory. `report` is the number of the descriptor on which it
-/// reports that the container was created, or why not. Returns the exit code.
+/// reports that the container was created, or why not. `persist` is conmon's folder for the container. Returns the exit code.
 #[must_use]
-pub fn run(bundle: &Path, report: u32, settings: &Settings) -> u8 {
+pub fn run(bundle: &Path, persist: Option<&Path>, report: u32, settings: &Settings) -> u8 {
     let mut report = match OpenOptions::new().write(true).open(format!("/proc/self/fd/{report}")) {
         Ok(report) => report,
         Err(error) => {
@@ -50,7 +51,7 @@ pub fn run(bundle: &Path, report: u32, settings: &Settings) -> u8 {
             return super::commands::FAILED;
         }
     };
-    let prepared = prepare(bundle, settings);
+    let prepared = prepare(bundle, persist, settings);
     let (point, worker) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {
@@ -72,7 +73,7 @@ pub fn run(bundle: &Path, report: u32, settings: &Settings) -> u8 {
 type Worker = thread::JoinHandle<u8>;
 
 /// Prepares a machine. Returns the path of its tree, and the thread that runs it.
-fn prepare(bundle: &Path, settings: &Settings) -> Result<(PathBuf, Worker), String> {
+fn prepare(bundle: &Path, persist: Option<&Path>, settings: &Settings) -> Result<(PathBuf, Worker), String> {
     keep_descriptors();
     let locks = state::lock(Path::new("")).map_err(|error| format!("the container's locks: {error}"))?;
     let spec = load(bundle)?;
@@ -101,7 +102,8 @@ fn prepare(bundle: &Path, settings: &Settings) -> Result<(PathBuf, Worker), Stri
     let (sender, orders) = channel();
     listen(listener, sender.clone());
     pass_signals(signals, sender);
-    let parts = Parts { words, machine, point: point.clone(), files, cards, orders };
+    let oom = Oom::new([Some(bundle), persist].into_iter().flatten());
+    let parts = Parts { words, machine, point: point.clone(), files, cards, orders, oom };
     let worker = thread::spawn(move || {
         let code = parts.run();
         drop(locks);

@@ -18,6 +18,7 @@ use crate::archive::segment;
 use crate::cli::temporary::{self, Temporary};
 use crate::runtime::commands::FAILED;
 use crate::runtime::exec;
+use crate::runtime::oom::Oom;
 use crate::runtime::state::Container;
 use crate::vm::qemu::{Accelerator, Board, CommandLine, Nic};
 use crate::vm::streams::{Ends, Event, Remote, Streams};
@@ -51,6 +52,7 @@ pub(super) struct Parts {
     pub(super) files: Files,
     pub(super) cards: Cards,
     pub(super) orders: Receiver<Order>,
+    pub(super) oom: Oom,
 }
 
 /// Sends QEMU a signal.
@@ -125,8 +127,10 @@ impl Parts {
         let (later, state) = (Arc::clone(&signal_later), Arc::clone(&shared));
         daemon.start(move || end_without_folder(&later, &state)).map_err(answer_error)?;
         let mut lines = Lines::default();
+        let oom = self.oom.clone();
         let show = move |bytes: &[u8]| {
             for line in bytes.iter().filter_map(|byte| lines.push(*byte)) {
+                oom.look_at(&line);
                 if Message::of(&line) == Some(Message::Other) {
                     print_line(&line, is_terminal);
                 }
