@@ -1,4 +1,4 @@
-//! Containers of podman as machines: Debian's podman drives whit-runtime.
+//! Containers of podman as machines: Debian's podman drives whit-runtime. One test has those of containerd.
 //!
 //! Each engine has storage of its own. There is no registry: images are imported from a tar.
 
@@ -11,6 +11,7 @@ use whit_tests::deadline::{self, Deadline};
 use whit_tests::terminal::{read_until, resize};
 use whit_tests::whole::busybox_tar;
 
+mod containerd;
 mod engine;
 mod long;
 
