@@ -12,6 +12,7 @@ use whit_tests::terminal::{read_until, resize};
 use whit_tests::whole::busybox_tar;
 
 mod containerd;
+mod disk;
 mod engine;
 mod long;
 

@@ -9,6 +9,7 @@
 mod commands;
 mod config;
 mod control;
+mod disk;
 mod exec;
 mod hooks;
 mod named;

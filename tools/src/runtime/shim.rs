@@ -22,13 +22,12 @@ use super::config::{Machine, Network};
 use super::control::{Connection, Listener};
 use super::network::{self, Cards};
 use super::oom::Oom;
-use super::state;
-use super::tree;
+use super::{disk, state, tree};
 use crate::cli::temporary;
 use crate::initramfs;
 use crate::machine::Machine as Architecture;
 use crate::vm::child::keep_descriptors;
-use crate::vm::{Cache, Drivers, Kernel, PORT, may_be_unsigned};
+use crate::vm::{Cache, Daemon, Drivers, Kernel, PORT, may_be_unsigned};
 
 mod running;
 
@@ -96,14 +95,14 @@ fn prepare(bundle: &Path, persist: Option<&Path>, settings: &Settings) -> Result
     let files = files(&machine, settings, &cache)?;
     network::join(&machine.network)?;
     let cards = network::cards(&machine.network)?;
-    let words = running::words(&machine, &cards)?;
+    let words = running::words(&machine, &cards, files.why_disk.is_some())?;
     let point = tree::assemble(&machine)?;
     let listener = Listener::new(Path::new(".")).map_err(|error| format!("the container's socket: {error}"))?;
     let (sender, orders) = channel();
     listen(listener, sender.clone());
     pass_signals(signals, sender);
     let oom = Oom::new([Some(bundle), persist].into_iter().flatten());
-    let parts = Parts { words, machine, point: point.clone(), files, cards, orders, oom };
+    let parts = Parts { words, machine, point: point.clone(), bundle: bundle.to_owned(), files, cards, orders, oom };
     let worker = thread::spawn(move || {
         let code = parts.run();
         drop(locks);
@@ -125,6 +124,8 @@ pub(super) struct Files {
     accelerator: String,
     /// Whether the init starts programs beside the workload.
     has_exec: bool,
+    /// Why the root is a disk, and not the folder itself.
+    why_disk: Option<String>,
 }
 
 /// The architecture of the machines: KVM has no other.
@@ -147,10 +148,17 @@ fn files(machine: &Machine, settings: &Settings, cache: &Cache) -> Result<Files,
         None => Kernel::find(cache, HOST, |line| eprintln!("whit-runtime: {line}"))?,
     };
     check_machine(&kernel.vmlinuz, kernel.machine)?;
-    for (module, what) in [("virtiofs", "CONFIG_VIRTIO_FS"), (PORT, "CONFIG_VIRTIO_CONSOLE")] {
-        if !kernel.has(module) {
-            return Err(format!("{}: the kernel has no {module} ({what})", kernel.vmlinuz.display()));
-        }
+    let lacks = |module: &str, what: &str| {
+        let line = || format!("{}: the kernel has no {module} ({what})", kernel.vmlinuz.display());
+        (!kernel.has(module)).then(line)
+    };
+    if let Some(error) = lacks(PORT, "CONFIG_VIRTIO_CONSOLE") {
+        return Err(error);
+    }
+    let no_daemon = || (!Daemon::is_installed()).then(|| "virtiofsd is not installed".to_owned());
+    let why_disk = lacks("virtiofs", "CONFIG_VIRTIO_FS").or_else(no_daemon);
+    if let Some(why) = &why_disk {
+        disk::check(machine, why)?;
     }
     let init = initramfs::find_init(settings.init.as_deref(), HOST)?;
     let bytes = fs::read(&init).map_err(|error| format!("{}: {error}", init.display()))?;
@@ -158,7 +166,8 @@ fn files(machine: &Machine, settings: &Settings, cache: &Cache) -> Result<Files,
     if !initramfs::has_streams(&bytes) {
         return Err(format!("{}: an init without the feature \"streams\"; whole has it", init.display()));
     }
-    let mut needed = vec!["virtio_pci", PORT, "virtiofs"];
+    let mut needed = vec!["virtio_pci", PORT];
+    needed.extend(if why_disk.is_some() { &["virtio_blk", "ext4"][..] } else { &["virtiofs"] });
     if machine.network != Network::None {
         needed.push("virtio_net");
     }
@@ -168,7 +177,7 @@ fn files(machine: &Machine, settings: &Settings, cache: &Cache) -> Result<Files,
     let initramfs = drivers.initramfs(cache, &kernel, init)?;
     let accelerator = annotated("accel").or(settings.accelerator.as_ref()).cloned().unwrap_or_default();
     let kernel = kernel.unpacked(cache).unwrap_or(kernel.vmlinuz);
-    Ok(Files { kernel, initramfs, accelerator, has_exec })
+    Ok(Files { kernel, initramfs, accelerator, has_exec, why_disk })
 }
 
 /// Starts a thread that takes requests.
