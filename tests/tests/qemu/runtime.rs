@@ -1,4 +1,4 @@
-//! Containers of podman as machines: Debian's podman drives whit-runtime.
+//! Containers of podman as machines: Debian's podman drives whit-runtime. One test has those of containerd.
 //!
 //! Each engine has storage of its own. There is no registry: images are imported from a tar.
 
@@ -11,6 +11,8 @@ use whit_tests::deadline::{self, Deadline};
 use whit_tests::terminal::{read_until, resize};
 use whit_tests::whole::busybox_tar;
 
+mod containerd;
+mod disk;
 mod engine;
 mod long;
 
@@ -141,6 +143,26 @@ fn a_container_is_stopped_killed_and_removed() {
     }
     engine.start("forced", &["--network", "none"], "echo ready; busybox sleep 1000");
     engine.well(&["rm", "-f", "-t", "0", "forced"]);
+    engine.assert_gone();
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn a_workload_without_memory_is_reported_as_such() {
+    let engine = Engine::new();
+    let ends_with = |name: &str, command: &[&str]| {
+        engine.outcome(&[&["run", "--name", name, "--network", "none", "-m", "96m", "busybox"], command].concat());
+        engine.well(&["inspect", "--format", "{{.State.ExitCode}} {{.State.OOMKilled}}", name])
+    };
+    assert_eq!(ends_with("killed", &["/bin/sh", "-c", "kill -KILL $$"]), "137 false");
+    // tail keeps the last line, which has no end here.
+    assert_eq!(ends_with("hungry", &["/bin/busybox", "tail", "/dev/zero"]), "137 true");
+    // The next run of the same container has its own end.
+    let script = "[ -e /second ] && exit 3; echo >/second; busybox tail /dev/zero & wait $!";
+    assert_eq!(ends_with("again", &["/bin/sh", "-c", script]), "137 true");
+    let (status, ..) = engine.outcome(&["start", "--attach", "again"]);
+    assert_eq!(status, Some(3));
+    engine.well(&["rm", "killed", "hungry", "again"]);
     engine.assert_gone();
 }
 

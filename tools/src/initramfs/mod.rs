@@ -371,8 +371,11 @@ fn random() -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-/// Opens the tar of an image's files.
+/// Opens the tar of an image's files, or the folder with them.
 fn open_rootfs(path: &Path, missing_end_accepted: bool) -> Result<Rootfs, Error> {
+    if path.is_dir() {
+        return rootfs::folder::open(path).map_err(|what| Error::File { path: path.to_owned(), what });
+    }
     let (opened, path) = if path == Path::new("-") {
         let stdin = io::stdin();
         if stdin.is_terminal() {

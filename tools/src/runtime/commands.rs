@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::control::Connection;
 use super::state::{Container, Root, VERSION};
-use super::{Settings, hooks, shim, signal};
+use super::{Settings, hooks, oom, shim, signal};
 
 /// The exit code of a runtime that fails, and of a machine that does not run.
 pub(super) const FAILED: u8 = 125;
@@ -110,6 +110,9 @@ fn spawn(
     }
     command.args(settings.annotations.then_some("--allow-annotations"));
     command.args(["shim", "--report", &reported.as_raw_fd().to_string(), "--bundle"]).arg(bundle);
+    if let Some(folder) = oom::persistent_folder() {
+        command.arg("--persist").arg(folder);
+    }
     // Temporary files are in the container's folder, with which they are removed. Their paths are relative: those of sockets are short.
     command.current_dir(&container.folder).env("TMPDIR", ".");
     if let Some(path) = console_socket {

@@ -9,10 +9,12 @@
 mod commands;
 mod config;
 mod control;
+mod disk;
 mod exec;
 mod hooks;
 mod named;
 mod network;
+mod oom;
 mod shim;
 mod signal;
 mod state;

@@ -21,13 +21,13 @@ use super::Settings;
 use super::config::{Machine, Network};
 use super::control::{Connection, Listener};
 use super::network::{self, Cards};
-use super::state;
-use super::tree;
+use super::oom::Oom;
+use super::{disk, state, tree};
 use crate::cli::temporary;
 use crate::initramfs;
 use crate::machine::Machine as Architecture;
 use crate::vm::child::keep_descriptors;
-use crate::vm::{Cache, Drivers, Kernel, PORT, may_be_unsigned};
+use crate::vm::{Cache, Daemon, Drivers, Kernel, PORT, may_be_unsigned};
 
 mod running;
 
@@ -40,9 +40,9 @@ pub(super) const PASSED: [i32; 9] = {
 };
 
 /// Runs the shim in the container's folder, which is the working directory. `report` is the number of the descriptor on which it
-/// reports that the container was created, or why not. Returns the exit code.
+/// reports that the container was created, or why not. `persist` is conmon's folder for the container. Returns the exit code.
 #[must_use]
-pub fn run(bundle: &Path, report: u32, settings: &Settings) -> u8 {
+pub fn run(bundle: &Path, persist: Option<&Path>, report: u32, settings: &Settings) -> u8 {
     let mut report = match OpenOptions::new().write(true).open(format!("/proc/self/fd/{report}")) {
         Ok(report) => report,
         Err(error) => {
@@ -50,7 +50,7 @@ pub fn run(bundle: &Path, report: u32, settings: &Settings) -> u8 {
             return super::commands::FAILED;
         }
     };
-    let prepared = prepare(bundle, settings);
+    let prepared = prepare(bundle, persist, settings);
     let (point, worker) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {
@@ -72,7 +72,7 @@ pub fn run(bundle: &Path, report: u32, settings: &Settings) -> u8 {
 type Worker = thread::JoinHandle<u8>;
 
 /// Prepares a machine. Returns the path of its tree, and the thread that runs it.
-fn prepare(bundle: &Path, settings: &Settings) -> Result<(PathBuf, Worker), String> {
+fn prepare(bundle: &Path, persist: Option<&Path>, settings: &Settings) -> Result<(PathBuf, Worker), String> {
     keep_descriptors();
     let locks = state::lock(Path::new("")).map_err(|error| format!("the container's locks: {error}"))?;
     let spec = load(bundle)?;
@@ -95,13 +95,14 @@ fn prepare(bundle: &Path, settings: &Settings) -> Result<(PathBuf, Worker), Stri
     let files = files(&machine, settings, &cache)?;
     network::join(&machine.network)?;
     let cards = network::cards(&machine.network)?;
-    let words = running::words(&machine, &cards)?;
+    let words = running::words(&machine, &cards, files.why_disk.is_some())?;
     let point = tree::assemble(&machine)?;
     let listener = Listener::new(Path::new(".")).map_err(|error| format!("the container's socket: {error}"))?;
     let (sender, orders) = channel();
     listen(listener, sender.clone());
     pass_signals(signals, sender);
-    let parts = Parts { words, machine, point: point.clone(), files, cards, orders };
+    let oom = Oom::new([Some(bundle), persist].into_iter().flatten());
+    let parts = Parts { words, machine, point: point.clone(), bundle: bundle.to_owned(), files, cards, orders, oom };
     let worker = thread::spawn(move || {
         let code = parts.run();
         drop(locks);
@@ -123,6 +124,8 @@ pub(super) struct Files {
     accelerator: String,
     /// Whether the init starts programs beside the workload.
     has_exec: bool,
+    /// Why the root is a disk, and not the folder itself.
+    why_disk: Option<String>,
 }
 
 /// The architecture of the machines: KVM has no other.
@@ -145,10 +148,17 @@ fn files(machine: &Machine, settings: &Settings, cache: &Cache) -> Result<Files,
         None => Kernel::find(cache, HOST, |line| eprintln!("whit-runtime: {line}"))?,
     };
     check_machine(&kernel.vmlinuz, kernel.machine)?;
-    for (module, what) in [("virtiofs", "CONFIG_VIRTIO_FS"), (PORT, "CONFIG_VIRTIO_CONSOLE")] {
-        if !kernel.has(module) {
-            return Err(format!("{}: the kernel has no {module} ({what})", kernel.vmlinuz.display()));
-        }
+    let lacks = |module: &str, what: &str| {
+        let line = || format!("{}: the kernel has no {module} ({what})", kernel.vmlinuz.display());
+        (!kernel.has(module)).then(line)
+    };
+    if let Some(error) = lacks(PORT, "CONFIG_VIRTIO_CONSOLE") {
+        return Err(error);
+    }
+    let no_daemon = || (!Daemon::is_installed()).then(|| "virtiofsd is not installed".to_owned());
+    let why_disk = lacks("virtiofs", "CONFIG_VIRTIO_FS").or_else(no_daemon);
+    if let Some(why) = &why_disk {
+        disk::check(machine, why)?;
     }
     let init = initramfs::find_init(settings.init.as_deref(), HOST)?;
     let bytes = fs::read(&init).map_err(|error| format!("{}: {error}", init.display()))?;
@@ -156,7 +166,8 @@ fn files(machine: &Machine, settings: &Settings, cache: &Cache) -> Result<Files,
     if !initramfs::has_streams(&bytes) {
         return Err(format!("{}: an init without the feature \"streams\"; whole has it", init.display()));
     }
-    let mut needed = vec!["virtio_pci", PORT, "virtiofs"];
+    let mut needed = vec!["virtio_pci", PORT];
+    needed.extend(if why_disk.is_some() { &["virtio_blk", "ext4"][..] } else { &["virtiofs"] });
     if machine.network != Network::None {
         needed.push("virtio_net");
     }
@@ -166,7 +177,7 @@ fn files(machine: &Machine, settings: &Settings, cache: &Cache) -> Result<Files,
     let initramfs = drivers.initramfs(cache, &kernel, init)?;
     let accelerator = annotated("accel").or(settings.accelerator.as_ref()).cloned().unwrap_or_default();
     let kernel = kernel.unpacked(cache).unwrap_or(kernel.vmlinuz);
-    Ok(Files { kernel, initramfs, accelerator, has_exec })
+    Ok(Files { kernel, initramfs, accelerator, has_exec, why_disk })
 }
 
 /// Starts a thread that takes requests.

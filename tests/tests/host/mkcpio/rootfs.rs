@@ -184,6 +184,7 @@ fn compare(as_root: bool) {
     let expected = fs::read(&out).unwrap();
     let plain = fs::read(&tar).unwrap();
     assert!(make(folder.path(), &["--rootfs", "-"], &plain).1 == expected, "a pipe");
+    assert!(make(folder.path(), &["--rootfs", tree.path().to_str().unwrap()], b"").1 == expected, "the folder itself");
     for (program, name) in [("gzip", "image.tar.gz"), ("xz", "image.tar.xz"), ("zstd", "image.tar.zst")] {
         let compressed = run_well(Command::new(program).args(["-1", "-c"]).arg(&tar));
         fs::write(folder.path().join(name), &compressed).unwrap();
@@ -458,7 +459,6 @@ fn bad_input_is_one_line_and_no_file() {
     fs::write(at("device.tar"), archive::of(&[device])).unwrap();
     let cut = run_well(Command::new("gzip").arg("-c").arg(at("good.tar")));
     fs::write(at("cut.tar.gz"), &cut[..cut.len() - 9]).unwrap();
-    fs::create_dir(at("tree")).unwrap();
     fs::write(at("bad.json"), "{").unwrap();
     fs::write(at("good.json"), r#"{"Cmd": ["x"]}"#).unwrap();
     fs::write(at("record"), "user u\n").unwrap();
@@ -474,7 +474,6 @@ fn bad_input_is_one_line_and_no_file() {
         (&["--rootfs", "-"], "mkcpio: standard input: is empty; "),
         (&["--rootfs", "note.txt"], "mkcpio: note.txt: is not a tar archive; "),
         (&["--rootfs", "absent.tar"], "mkcpio: absent.tar: No such file"),
-        (&["--rootfs", "tree"], "mkcpio: tree: cannot be read: Is a directory"),
         (&["--rootfs", "layers.tar"], "mkcpio: layers.tar: is an image in layers, as `docker save` makes it; "),
         (&["--rootfs", "link.tar"], "mkcpio: link.tar: a: is a hard link to b/c, which does not exist"),
         (&["--rootfs", "parent.tar"], "mkcpio: parent.tar: f/x: one of its parents is not a directory"),
@@ -506,4 +505,24 @@ fn bad_input_is_one_line_and_no_file() {
         assert!(message.starts_with(expected) && message.lines().count() == 1, "{arguments:?}: {message}");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), before, "{arguments:?} leaves a file");
     }
+}
+
+#[test]
+fn a_folder_that_is_no_root_is_refused_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let layout = folder.path().join("layout");
+    fs::create_dir_all(layout.join("blobs/sha256")).unwrap();
+    fs::write(layout.join("oci-layout"), "{\"imageLayoutVersion\":\"1.0.0\"}").unwrap();
+    fs::write(layout.join("index.json"), "{\"schemaVersion\":2,\"manifests\":[]}").unwrap();
+    let refused = |output: Output| {
+        assert!(!output.status.success() && !folder.path().join("out.cpio").exists());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let error = refused(mkcpio(folder.path(), &["--rootfs", "layout"], b""));
+    assert!(error.starts_with("mkcpio: layout: is an image in layers"), "{error}");
+    let mut command = Command::new(tool("mkcpio"));
+    command.args(["-o", "out.cpio", "--init", BUSYBOX, "--rootfs", "layout"]).current_dir(folder.path());
+    let error = refused(command.env("PATH", "/nowhere").output().unwrap());
+    assert!(error.starts_with("mkcpio: layout: tar: ") && error.ends_with("; GNU tar packs a folder\n"), "{error}");
+    assert_eq!(error.lines().count(), 1);
 }

@@ -17,24 +17,30 @@ use xtask::workspace;
 /// An engine, and its storage.
 pub(super) struct Engine {
     folder: TempDir,
+    /// The network namespace in which podman makes its networks.
+    namespace: Option<String>,
 }
+
+/// Where an engine keeps its data.
+const FOLDERS: [(&str, &str); 4] =
+    [("--root", "storage"), ("--runroot", "run"), ("--tmpdir", "tmp"), ("--network-config-dir", "networks")];
+const OPTIONS: [&str; 3] = ["--storage-driver=vfs", "--cgroup-manager=cgroupfs", "--log-level=error"];
 
 impl Engine {
     /// Sets up storage with the image `busybox`.
     pub(super) fn new() -> Self {
-        let engine = Self { folder: tempfile::tempdir_in(workspace::target()).unwrap() };
-        let kernel = kernel(Flavour::Cloud, None);
-        // podman does not pass on the variable for the cache.
-        let script = format!(
-            "#!/bin/sh\nexport WHIT_CACHE={}\nexec {} --root {} --kernel {} --modules {} --init {} --accel tcg \"$@\"\n",
-            workspace::target().join("tests-cache").display(),
-            tool("whit-runtime").display(),
-            engine.root().display(),
-            kernel.vmlinuz.display(),
-            kernel.modules.display(),
-            init().display()
-        );
-        write_program(&engine.runtime(), script.as_bytes());
+        Self::set_up(None)
+    }
+
+    /// The same, with podman in a network namespace.
+    pub(super) fn in_namespace(name: &str) -> Self {
+        Self::set_up(Some(name.to_owned()))
+    }
+
+    fn set_up(namespace: Option<String>) -> Self {
+        let engine = Self { folder: tempfile::tempdir_in(workspace::target()).unwrap(), namespace };
+        let root = format!("--root {}", engine.root().display());
+        write_program(&engine.runtime(), runtime_script(&root).as_bytes());
         engine.well(&["import", busybox_tar().to_str().unwrap(), "busybox"]);
         engine
     }
@@ -55,13 +61,25 @@ impl Engine {
     /// Returns a command of podman.
     pub(super) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("podman");
-        for (option, name) in [("--root", "storage"), ("--runroot", "run"), ("--tmpdir", "tmp")] {
+        if let Some(namespace) = &self.namespace {
+            // Not `ip netns exec`: podman's mounts belong to its mount namespace, and must be those of the next command.
+            command = Command::new("nsenter");
+            command.arg(format!("--net=/run/netns/{namespace}")).arg("podman");
+        }
+        for (option, name) in FOLDERS {
             command.arg(option).arg(self.path(name));
         }
-        command.args(["--storage-driver=vfs", "--cgroup-manager=cgroupfs", "--log-level=error", "--runtime"]);
-        command.arg(self.runtime()).args(arguments).env("TMPDIR", self.folder.path());
+        command.args(OPTIONS).arg("--runtime").arg(self.runtime()).args(arguments).env("TMPDIR", self.folder.path());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
+    }
+
+    /// Returns a program that is podman with this storage, without a runtime.
+    pub(super) fn script(&self) -> PathBuf {
+        let path = self.path("podman");
+        let folders = FOLDERS.map(|(option, name)| format!("{option} {}", self.path(name).display())).join(" ");
+        write_program(&path, format!("#!/bin/sh\nexec podman {folders} {} \"$@\"\n", OPTIONS.join(" ")).as_bytes());
+        path
     }
 
     /// Starts a command at a terminal of 24 lines and 80 columns; returns the other side of the terminal.
@@ -123,6 +141,19 @@ impl Drop for Engine {
     fn drop(&mut self) {
         let _ = self.command(&["rm", "-fa", "-t", "0"]).output();
     }
+}
+
+/// Returns a program that is whit-runtime with these options, and a kernel. Engines do not pass on the variable for the cache.
+pub(super) fn runtime_script(options: &str) -> String {
+    let kernel = kernel(Flavour::Cloud, None);
+    format!(
+        "#!/bin/sh\nexport WHIT_CACHE={}\nexec {} {options} --kernel {} --modules {} --init {} --accel tcg \"$@\"\n",
+        workspace::target().join("tests-cache").display(),
+        tool("whit-runtime").display(),
+        kernel.vmlinuz.display(),
+        kernel.modules.display(),
+        init().display()
+    )
 }
 
 pub(super) fn text(output: Output) -> (Option<i32>, String, String) {

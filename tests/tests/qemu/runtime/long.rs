@@ -1,16 +1,23 @@
 //! Thirty commands of podman against nginx, PostgreSQL with a volume and a Python service, each compared with a result
-//! that was written by hand after podman's manual pages.
+//! that was written by hand after podman's manual pages; and twenty machines at once.
+//!
+//! With `--nocapture` both print what they measure: bench/podman.txt has it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use whit_tests::deadline::{self, Deadline};
 use whit_tests::images::{Image, NGINX, POSTGRES, PYTHON};
 
-use super::engine::{Engine, text};
+use super::engine::{Engine, processes, text};
 use super::{Namespaces, serve_address};
+
+mod compose;
 
 /// The expected result of a command.
 enum Result {
@@ -33,11 +40,18 @@ fn import(engine: &Engine, image: &Image, name: &str, changes: &[&str]) {
     engine.well(&[&["import"], &changes[..], &[tar.to_str().unwrap(), name]].concat());
 }
 
+/// Runs a command, compares its result, and prints a line with both.
 fn check(engine: &Engine, words: &[&str], expected: &Result) {
-    if let (Result::Becomes(part), ["logs", name]) = (expected, words) {
-        return follow(engine, name, part);
-    }
     let begun = Instant::now();
+    let print = |result: &str| {
+        let (result, millis) = (result.lines().last().unwrap_or_default(), begun.elapsed().as_millis());
+        let words = words.join(" ").replace(engine.path("").to_str().unwrap(), "");
+        println!("{millis:>6} ms  podman {} -> {result}", words.get(..words.len().min(90)).unwrap_or_default());
+    };
+    if let (Result::Becomes(part), ["logs", name]) = (expected, words) {
+        follow(engine, name, part);
+        return print(part);
+    }
     let (status, shown, errors) = loop {
         let (status, shown, errors) = engine.outcome(words);
         match expected {
@@ -59,6 +73,12 @@ fn check(engine: &Engine, words: &[&str], expected: &Result) {
     };
     let is_status = matches!(expected, Result::Status(_)) || status == Some(0);
     assert!(is_right && is_status, "{words:?}: {status:?}: {shown}{errors}");
+    print(&match expected {
+        Result::Id => "an ID".to_owned(),
+        Result::Status(code) => format!("status {code}"),
+        Result::Is("") => "nothing".to_owned(),
+        _ => shown.to_owned(),
+    });
 }
 
 /// Waits between two calls of podman's, which take time from the machines.
@@ -202,4 +222,87 @@ fn thirty_commands_have_the_results_of_containers() {
     }
     assert!(out.metadata().unwrap().len() > 1 << 20);
     engine.assert_gone();
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn twenty_machines_run_at_once() {
+    const MACHINES: usize = 20;
+    const AT_ONCE: usize = 2;
+    let engine = Engine::new();
+    let name = |number: usize| format!("m{number}");
+    // Two boot at a time, beside those that wait.
+    let in_pairs = |work: &(dyn Fn(usize) + Sync)| {
+        let next = AtomicUsize::new(1);
+        std::thread::scope(|scope| {
+            for _ in 0..AT_ONCE {
+                scope.spawn(|| {
+                    while let number @ 1..=MACHINES = next.fetch_add(1, Ordering::Relaxed) {
+                        work(number);
+                    }
+                });
+            }
+        });
+    };
+    let (begun, times) = (Instant::now(), Mutex::new(Vec::new()));
+    in_pairs(&|number| {
+        let begun = Instant::now();
+        let script = format!("trap 'exit {number}' TERM; echo ready; busybox sleep 100000 & wait");
+        let name = name(number);
+        engine.start(&name, &["--network", "none", "-m", "96m", "-h", &name], &script);
+        times.lock().unwrap().push(begun.elapsed().as_secs_f64());
+    });
+    let all = begun.elapsed();
+    assert_eq!(engine.well(&["ps", "-q"]).lines().count(), MACHINES);
+    // Each is another machine, and answers.
+    let boots = Mutex::new(BTreeSet::new());
+    in_pairs(&|number| {
+        let name = name(number);
+        let script = "busybox hostname; busybox cat /proc/sys/kernel/random/boot_id";
+        let shown = engine.well(&["exec", &name, "/bin/sh", "-c", script]);
+        let (hostname, boot) = shown.split_once('\n').unwrap();
+        assert_eq!(hostname, name);
+        boots.lock().unwrap().insert(boot.to_owned());
+    });
+    assert_eq!(boots.lock().unwrap().len(), MACHINES);
+    let ids = (1..=MACHINES).map(|number| engine.well(&["inspect", "--format", "{{.Id}}", &name(number)]));
+    let memory: Vec<[u64; 3]> = ids.map(|id| memory_kib(&id)).collect();
+    let begun = Instant::now();
+    in_pairs(&|number| {
+        let name = name(number);
+        engine.well(&["stop", "-t", "60", &name]);
+        assert_eq!(engine.well(&["wait", &name]), number.to_string());
+    });
+    let stopped = begun.elapsed();
+    let print = |what: &str, mut values: Vec<f64>| {
+        values.sort_unstable_by(f64::total_cmp);
+        let [least, middle, most] = [values[0], values[MACHINES / 2], values[MACHINES - 1]];
+        println!("  {what:<42}{least:>8.1}{middle:>8.1}{most:>8.1}");
+    };
+    println!("{MACHINES} machines of 96 MiB, {AT_ONCE} started or stopped at a time, all running at once, none lost");
+    println!("  started in {:.1} s, stopped in {:.1} s", all.as_secs_f64(), stopped.as_secs_f64());
+    println!("  {:<42}{:>8}{:>8}{:>8}", "", "min", "median", "max");
+    print("podman run to the first line, s", times.into_inner().unwrap());
+    for (place, part) in ["all processes", "QEMU", "whit-runtime"].into_iter().enumerate() {
+        let sizes = memory.iter().map(|sizes| sizes[place] as f64 / 1024.0).collect();
+        print(&format!("host memory of {part} (PSS), MiB"), sizes);
+    }
+    engine.well(&["rm", "-a"]);
+    engine.assert_gone();
+}
+
+/// Returns the memory of a container's processes, of QEMU and of the shim, in KiB: their share of each page (proc(5), smaps_rollup).
+fn memory_kib(id: &str) -> [u64; 3] {
+    let of = |part: &str| -> u64 {
+        let found = processes(id).into_iter().filter(|(_, line)| line.contains(part));
+        let size = |(pid, _): (i32, String)| {
+            let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+            let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+            line.trim().trim_end_matches(" kB").parse::<u64>().ok()
+        };
+        found.filter_map(size).sum()
+    };
+    let sizes = [of(""), of("qemu-system-"), of(" shim ")];
+    assert!(sizes.iter().all(|size| *size > 0), "{sizes:?} {:?}", processes(id));
+    sizes
 }

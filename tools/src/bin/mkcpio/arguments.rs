@@ -94,9 +94,9 @@ pub(crate) struct Build {
     /// The run record, in lines as "entrypoint /usr/sbin/nginx"; becomes /whit.conf.
     #[arg(long, value_name = "FILE")]
     pub(crate) record: Option<PathBuf>,
-    /// The image itself, as the root, so that no disk is needed: a `docker export` tar, plain or compressed by gzip, xz or zstd; -
-    /// is standard input. A compressed tar, or one from a pipe, is copied to a temporary file first.
-    #[arg(long, value_name = "TAR")]
+    /// The image itself, as the root, so that no disk is needed: a `docker export` tar, plain or compressed by gzip, xz or zstd, or
+    /// a folder; - is standard input. A compressed tar, or one from a pipe, is copied to a temporary file first, and so is a folder.
+    #[arg(long, value_name = "IMAGE")]
     pub(crate) rootfs: Option<PathBuf>,
     /// Accept a tar of --rootfs without the blocks of zeros at its end.
     #[arg(long, requires = "rootfs")]

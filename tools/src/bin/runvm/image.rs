@@ -34,12 +34,6 @@ impl Image {
             path = pull::find(cache, name, arguments.architecture(), arguments.pull, log)?;
         }
         check_readable(&path)?;
-        if arguments.no_disk && path.is_dir() {
-            return Err(format!(
-                "{}: --no-disk needs an archive of a root, as docker export NAME | runvm --no-disk -, or tar -C DIR -c .",
-                image.display()
-            ));
-        }
         Ok(Self { path, _copy: None })
     }
 

@@ -124,6 +124,8 @@ pub(crate) enum Command {
         bundle: PathBuf,
         #[arg(long)]
         report: u32,
+        #[arg(long)]
+        persist: Option<PathBuf>,
     },
 }
 

@@ -87,7 +87,9 @@ fn run(arguments: &Arguments) -> Result<u8, String> {
         Command::Client { folder, report, options, tty } => {
             return Ok(runtime::client(folder, *report, *options, *tty));
         }
-        Command::Shim { bundle, report } => return Ok(runtime::shim(bundle, *report, &settings)),
+        Command::Shim { bundle, report, persist } => {
+            return Ok(runtime::shim(bundle, persist.as_deref(), *report, &settings));
+        }
     }
     Ok(0)
 }

@@ -1,4 +1,4 @@
-//! An image's files in the initramfs: the tar of `docker export`, below `/rootfs`.
+//! An image's files in the initramfs: the tar of `docker export`, or a folder, below `/rootfs`.
 //!
 //! The archive is read twice: once for the names, which may replace each other in any order, and once for the contents, in
 //! the order of names. Contents are not kept in memory; `archive::budget` limits everything else. An input that is not a
@@ -8,6 +8,7 @@
 //! has no extended attributes, which are stored in a table for the init, and no fractions of a second, which are lost.
 
 mod attributes;
+pub(super) mod folder;
 mod names;
 mod nodes;
 mod write;

@@ -17,9 +17,11 @@ use super::{Architecture, Cards, Connection, Files, Machine, Network, own, termi
 use crate::archive::segment;
 use crate::cli::temporary::{self, Temporary};
 use crate::runtime::commands::FAILED;
+use crate::runtime::disk;
 use crate::runtime::exec;
+use crate::runtime::oom::Oom;
 use crate::runtime::state::Container;
-use crate::vm::qemu::{Accelerator, Board, CommandLine, Nic};
+use crate::vm::qemu::{Accelerator, Board, CommandLine, DiskInterface, Nic};
 use crate::vm::streams::{Ends, Event, Remote, Streams};
 use crate::vm::{Daemon, ExitPort, Lines, Message, Volume, cause, check_line, explain, kernel_line, qemu};
 
@@ -48,9 +50,11 @@ pub(super) struct Parts {
     pub(super) words: String,
     pub(super) machine: Machine,
     pub(super) point: PathBuf,
+    pub(super) bundle: PathBuf,
     pub(super) files: Files,
     pub(super) cards: Cards,
     pub(super) orders: Receiver<Order>,
+    pub(super) oom: Oom,
 }
 
 /// Sends QEMU a signal.
@@ -113,9 +117,23 @@ impl Parts {
         let record = segment::with_record(&self.files.initramfs, &self.machine.record);
         let record = record.map_err(|error| error.to_string()).map_err(answer_error)?;
         command = command.initrd(record.path());
-        let volume = Volume { folder: self.point.clone(), path: "/".to_owned(), read_only: false };
-        let mut daemon = Daemon::listen(&volume).map_err(answer_error)?.with_attributes();
-        command = command.share(daemon.share());
+        // QEMU opens it by this process's descriptor.
+        let mut disk = None;
+        let mut daemon = match &self.files.why_disk {
+            None => {
+                let volume = Volume { folder: self.point.clone(), path: "/".to_owned(), read_only: false };
+                let daemon = Daemon::listen(&volume).map_err(answer_error)?.with_attributes();
+                command = command.share(daemon.share());
+                Some(daemon)
+            }
+            Some(why) => {
+                let (path, file) = disk::make(&self.point, &self.bundle).map_err(answer_error)?;
+                command = command.disk(DiskInterface::Virtio, path);
+                disk = Some(file);
+                print_line(&format!("whit-runtime: {why}: the root is a disk of the machine's own"), is_terminal);
+                None
+            }
+        };
         if is_terminal {
             // The init waits for the size.
             let [rows, columns] = terminal_size().or(self.machine.size).unwrap_or_default();
@@ -123,10 +141,14 @@ impl Parts {
         }
         let signal_later: Arc<OnceLock<Signaller>> = Arc::default();
         let (later, state) = (Arc::clone(&signal_later), Arc::clone(&shared));
-        daemon.start(move || end_without_folder(&later, &state)).map_err(answer_error)?;
+        if let Some(daemon) = &mut daemon {
+            daemon.start(move || end_without_folder(&later, &state)).map_err(answer_error)?;
+        }
         let mut lines = Lines::default();
+        let oom = self.oom.clone();
         let show = move |bytes: &[u8]| {
             for line in bytes.iter().filter_map(|byte| lines.push(*byte)) {
+                oom.look_at(&line);
                 if Message::of(&line) == Some(Message::Other) {
                     print_line(&line, is_terminal);
                 }
@@ -144,10 +166,12 @@ impl Parts {
         let has_exec = self.files.has_exec;
         thread::spawn(move || obey(has_exec, &orders, &state, &remote, Arc::new(signal_qemu)));
         let status = machine.join().map_err(|error| error.to_string())?;
+        drop(disk);
         shared.is_over.store(true, Ordering::Relaxed);
         let code = streams.finish();
         let reported = port.finish();
-        let lost = daemon.end(shared.signal.load(Ordering::Relaxed) == 0 && code.is_none());
+        let is_sudden = shared.signal.load(Ordering::Relaxed) == 0 && code.is_none();
+        let lost = daemon.and_then(|daemon| daemon.end(is_sudden));
         if let Some(code) = code.or(reported) {
             return Ok(code);
         }
@@ -198,7 +222,7 @@ impl Parts {
 }
 
 /// Returns the kernel's command line.
-pub(super) fn words(machine: &Machine, cards: &Cards) -> Result<String, String> {
+pub(super) fn words(machine: &Machine, cards: &Cards, has_disk: bool) -> Result<String, String> {
     let more = machine.annotations.get("append").map(String::as_str).unwrap_or_default();
     let network = match (&machine.network, cards.taps.is_empty()) {
         (Network::Host, _) => "",
@@ -206,8 +230,13 @@ pub(super) fn words(machine: &Machine, cards: &Cards) -> Result<String, String> 
         (_, true) => " whit.net=bg",
         _ => cards.words.as_str(),
     };
-    // A read-only root is so on the host's side: the machine's mount is that of the whole tree, with folders that are writable.
-    let words = format!("{} root=virtiofs:{}{network} {more}", kernel_line(super::HOST, more), qemu::share_tag(0));
+    let root = match (has_disk, machine.read_only) {
+        (true, true) => "/dev/vda ro".to_owned(),
+        (true, false) => "/dev/vda".to_owned(),
+        // A read-only root is so on the host's side: the machine's mount is that of the whole tree, with folders that are writable.
+        (false, _) => format!("virtiofs:{}", qemu::share_tag(0)),
+    };
+    let words = format!("{} root={root}{network} {more}", kernel_line(super::HOST, more));
     check_line(&words, "annotation io.whit.append")?;
     Ok(words.trim_end().to_owned())
 }
@@ -335,7 +364,7 @@ mod tests {
                 network: Network::None,
                 annotations: HashMap::from([("append".to_owned(), append)]),
             };
-            words(&machine, &Cards::default())
+            words(&machine, &Cards::default(), false)
         };
         assert!(with("one".to_owned()).unwrap().ends_with(" whit.net=bg one"));
         let error = with("x".repeat(2048)).unwrap_err();

@@ -77,6 +77,12 @@ impl Daemon {
         Ok(Self { running: None, listener, directory, folder, link: None, read_only, has_attributes: false })
     }
 
+    /// Returns whether a daemon is installed.
+    #[must_use]
+    pub fn is_installed() -> bool {
+        find().is_some()
+    }
+
     /// Shares extended attributes too: those of a root are its programs' capabilities.
     #[must_use]
     pub fn with_attributes(mut self) -> Self {

@@ -10,13 +10,14 @@ use xtask::workspace;
 use crate::steps::Tier;
 
 /// The programs of other projects that the tests run.
-const PROGRAMS: [Program; 37] = [
+const PROGRAMS: [Program; 38] = [
     QEMU,
     Machine::Aarch64.qemu(),
     Program { name: "bsdtar", package: "libarchive-tools" },
     Program { name: "buildah", package: "buildah" },
     Program { name: "busybox", package: "busybox-static" },
     Program { name: "bzip2", package: "bzip2" },
+    Program { name: "containerd", package: "containerd" },
     Program { name: "cpio", package: "cpio" },
     Program { name: "curl", package: "curl" },
     Program { name: "dnsmasq", package: "dnsmasq-base" },
