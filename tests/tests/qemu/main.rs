@@ -12,6 +12,7 @@ mod end;
 mod entropy;
 mod examples;
 mod features;
+mod filesystems;
 mod handover;
 mod images;
 mod kvm;

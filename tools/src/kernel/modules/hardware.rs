@@ -107,6 +107,7 @@ const VIRTIO: &[&str] = &[
     "vmw_vsock_virtio_transport",
     "sd_mod",
     "button",
+    "gpio_keys", // the button of QEMU's board virt
     "evdev",
 ];
 
@@ -150,9 +151,15 @@ const FIRECRACKER: &[&str] =
 const AWS: &[&str] = &["nvme", "ena", "ixgbevf", "xen_blkfront", "xen_netfront", "button", "evdev"];
 
 /// Modules that a file system asks the kernel for while it is mounted, and that are not among its dependencies: the format of quotas
-/// (fs/quota/dquot.c), and the code pages of Debian's and the kernel's defaults (fs/fat/inode.c). A set names the file system itself for them.
-const WHILE_MOUNTING: [(&str, &[&str]); 2] =
-    [("ext4", &["quota_v2"]), ("vfat", &["nls_ascii", "nls_cp437", "nls_iso8859_1", "nls_utf8"])];
+/// (fs/quota/dquot.c), and the code pages of Debian's and the kernel's defaults (fs/fat/inode.c). A set names the file system itself for
+/// them. Ciphers and checksums are soft dependencies.
+const WHILE_MOUNTING: [(&str, &[&str]); 5] = [
+    ("ext2", &["quota_v2"]),
+    ("ext4", &["quota_v2"]),
+    ("f2fs", &["quota_v2"]),
+    ("msdos", &["nls_ascii", "nls_cp437", "nls_iso8859_1", "nls_utf8"]),
+    ("vfat", &["nls_ascii", "nls_cp437", "nls_iso8859_1", "nls_utf8"]),
+];
 
 impl FromStr for For {
     type Err = String;
