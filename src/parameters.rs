@@ -1,8 +1,7 @@
-//! Parameters of modules, as modprobe(8) reads them from the kernel command line: `MODULE.PARAMETER=VALUE`. Its `modprobe.blacklist=` is
-//! left out: the kernel itself has `module_blacklist=` (kernel/module/main.c, blacklisted()).
+//! Parameters of modules, as modprobe(8) reads them from the kernel command line: `MODULE.PARAMETER=VALUE`, and `modprobe.blacklist=NAME,…`.
 
 use crate::modalias::matches;
-use crate::text::split_once;
+use crate::text::{split, split_once};
 
 /// Returns the parameter that a word of the command line has for a module, and its value, which is empty for a switch. A word is that of
 /// [`Record::words`](crate::record::Record::words).
@@ -12,6 +11,12 @@ pub fn parameter<'a>(word: &'a [u8], module: &[u8]) -> Option<(&'a [u8], &'a [u8
     let (name, parameter) = split_once(key, b'.')?;
     // The name of a module has no wildcards.
     matches(module, name).then_some((parameter, value))
+}
+
+/// Returns whether a word of the command line, with a space between key and value, names a module among those that are not loaded for a device.
+pub fn is_blacklisting(word: &[u8], module: &[u8]) -> bool {
+    let Some(names) = word.strip_prefix(b"modprobe.blacklist ") else { return false };
+    split(names, b',').any(|name| matches(name, module))
 }
 
 #[cfg(test)]
@@ -43,6 +48,24 @@ mod tests {
             ("-- x.p=1", "x", ""),
         ] {
             assert_eq!(parameters(line, module), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_blacklist_has_names_between_commas() {
+        for (line, module, expected) in [
+            ("modprobe.blacklist=pcspkr", "pcspkr", true),
+            ("modprobe.blacklist=a,virtio-rng,b", "virtio_rng", true),
+            ("modprobe.blacklist=a,virtio_rng", "virtio-rng", true),
+            ("modprobe.blacklist=a modprobe.blacklist=b", "b", true),
+            ("modprobe.blacklist=a,bc", "b", false),
+            ("modprobe.blacklist= modprobe.blacklist", "b", false),
+            ("module_blacklist=b modprobe.black=b x.blacklist=b", "b", false),
+            ("-- modprobe.blacklist=b", "b", false),
+        ] {
+            let mut bytes = line.as_bytes().to_vec();
+            let found = decode(&mut bytes).0.words().any(|word| is_blacklisting(word, module.as_bytes()));
+            assert_eq!(found, expected, "{line}");
         }
     }
 }

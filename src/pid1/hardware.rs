@@ -261,8 +261,9 @@ fn look_up(names: &[u8], turn: Turn, words: Record<'_>, between: &mut dyn FnMut(
             continue;
         }
         // The driver itself is the last file.
-        for file in split(module.text().to_bytes(), b'\t') {
-            loaded = modules::load_one(words, directory.text().to_bytes(), file);
+        let mut files = split(module.text().to_bytes(), b'\t');
+        while let Some(file) = files.next() {
+            loaded = modules::load_one(words, directory.text().to_bytes(), file, files.is_done());
             if forked.is_none() {
                 between();
             }

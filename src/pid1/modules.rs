@@ -6,7 +6,7 @@ use rustix::fs::OFlags;
 use whit::contract::MODULE_LIST;
 use whit::error::Errno;
 use whit::features::Feature;
-use whit::parameters::parameter;
+use whit::parameters::{is_blacklisting, parameter};
 use whit::record::Record;
 use whit::text::{split, split_once};
 
@@ -23,15 +23,16 @@ pub(crate) fn load(room: &mut [MaybeUninit<u8>], words: Record<'_>, mut between:
     let size = room.len(); // some 200 modules
     let list = read_or_log(MODULE_LIST.to_bytes(), size, files::read(MODULE_LIST, room)).unwrap_or_default();
     for line in split(list, b'\n').filter(|line| !line.is_empty()) {
-        load_one(words, b"", line);
+        load_one(words, b"", line, false);
         between();
     }
 }
 
 /// Loads a module, unless it is loaded or built in: its file in a directory, and after a space its parameters, followed by those among the
-/// words of the command line. Of two values the kernel takes the last (kernel/params.c, parse_args()). Returns whether it is loaded; a failure is logged.
+/// words of the command line. Of two values the kernel takes the last (kernel/params.c, parse_args()). A driver that is loaded for its device
+/// may be blacklisted. Returns whether it is loaded; a failure is logged.
 #[inline(never)]
-pub(crate) fn load_one(words: Record<'_>, directory: &[u8], mut file: &[u8]) -> bool {
+pub(crate) fn load_one(words: Record<'_>, directory: &[u8], mut file: &[u8], is_for_device: bool) -> bool {
     let mut parameters = Path::new();
     if Feature::Modules.is_enabled()
         && let Some((before, after)) = split_once(file, b' ')
@@ -49,6 +50,9 @@ pub(crate) fn load_one(words: Record<'_>, directory: &[u8], mut file: &[u8]) -> 
     }
     if Feature::Modules.is_enabled() {
         for word in words.words() {
+            if is_for_device && is_blacklisting(word, name) {
+                return false;
+            }
             if let Some((parameter, value)) = parameter(word, name) {
                 // The kernel drops the quotes (lib/cmdline.c, next_arg()); it needs them around a space alone.
                 let quote: &[u8] = if split_once(value, b' ').is_some() { b"\"" } else { b"" };

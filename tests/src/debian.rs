@@ -49,3 +49,19 @@ pub fn all_cloud_kernels() -> Vec<Kernel> {
     assert!(!kernels.is_empty(), "apt offers no cloud kernel of {}", SERIES.join(" or "));
     kernels
 }
+
+/// Returns the kernel of the same version as a cloud kernel, of a variant that Debian names so: `rt-amd64`, `arm64-16k`.
+pub fn variant(cloud: &Kernel, machine: Machine, variant: &str) -> Kernel {
+    let (version, _) = cloud.release.split_once("-cloud-").expect("a cloud kernel");
+    let release = format!("{version}-{variant}");
+    let name = format!("linux-image-{release}");
+    let mut store = store_for(machine);
+    let package = store.package(&name).or_else(|_| store.package(&format!("{name}-unsigned")));
+    let package = package.unwrap_or_else(|error| panic!("{error}"));
+    let lib = if package.join("usr/lib/modules").exists() { "usr/lib" } else { "lib" }; // since Debian 13, before
+    Kernel {
+        vmlinuz: package.join(format!("boot/vmlinuz-{release}")),
+        modules: package.join(format!("{lib}/modules/{release}")),
+        release,
+    }
+}

@@ -3,6 +3,7 @@
 //! Every helper panics, and so fails its test, when a file or program is missing, a program fails, or a deadline passes.
 
 pub mod archive;
+pub mod boards;
 pub mod commands;
 pub mod deadline;
 pub mod debian;

@@ -6,4 +6,5 @@ mod netboot;
 mod program;
 mod rootfs;
 mod rpm;
+mod sets;
 mod threecpio;

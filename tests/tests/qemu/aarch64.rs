@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 use whit_tests::deadline::output;
-use whit_tests::debian::store_for;
+use whit_tests::debian::{store_for, variant};
 use whit_tests::{init_for, tool};
 use whit_tools::kernel::debian::{Flavour, Kernel};
 use whit_tools::machine::Machine;
@@ -79,10 +79,7 @@ fn an_image_runs_as_on_x86_64() {
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
 fn an_image_runs_with_pages_of_16_kib() {
     let mut fixture = Fixture::new();
-    let release = fixture.kernel.release.replace("-cloud-arm64", "-arm64-16k");
-    let package = store_for(ARM).package(&format!("linux-image-{release}-unsigned")).unwrap();
-    fixture.kernel.vmlinuz = package.join(format!("boot/vmlinuz-{release}"));
-    fixture.kernel.modules = package.join(format!("lib/modules/{release}"));
+    fixture.kernel = variant(&fixture.kernel, ARM, "arm64-16k");
     let script = "busybox grep -m 1 KernelPageSize /proc/self/smaps; busybox grep -c eth0 /proc/net/route;
         busybox grep VmHWM /proc/1/status; exit 7";
     let (status, shown, errors) = fixture.outcome(&[&TCG[..], &["--", "-c", script]].concat());

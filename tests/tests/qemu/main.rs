@@ -1,6 +1,7 @@
 //! Whole machines under real kernels in QEMU. All tests are ignored by default.
 
 mod aarch64;
+mod boards;
 mod boundary;
 mod clock;
 mod console;
@@ -12,6 +13,7 @@ mod end;
 mod entropy;
 mod examples;
 mod features;
+mod filesystems;
 mod handover;
 mod images;
 mod kvm;

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
@@ -15,7 +16,7 @@ use whit_tests::disks::Disks;
 use whit_tests::power::Disk;
 use whit_tests::whole::{DEADLINE, Guest, Shell, assert_clean, busybox, machine};
 use whit_tools::kernel::debian::Kernel;
-use whit_tools::vm::qemu::Nic;
+use whit_tools::vm::qemu::{CommandLine, Nic};
 
 /// Prints the number of records of each round, and writes records of this round until the power fails. Without a number it ends.
 const WRITER: &str = r#"
@@ -57,13 +58,13 @@ fn counts(console: &str, word: &str) -> BTreeMap<usize, u64> {
     pairs.map(|(round, count)| (round.parse().unwrap(), count.parse().unwrap())).collect()
 }
 
-fn content() -> Vec<u8> {
+fn content(busybox: &Path) -> Vec<u8> {
     let disks = Disks::new();
     let tree = disks.tree();
     for name in ["bin", "logs"] {
         fs::create_dir(tree.join(name)).unwrap();
     }
-    fs::copy(busybox(), tree.join("bin/busybox")).unwrap();
+    fs::copy(busybox, tree.join("bin/busybox")).unwrap();
     for applet in ["sh", "wc", "head", "seq", "sync", "mv"] {
         symlink("busybox", tree.join("bin").join(applet)).unwrap();
     }
@@ -71,19 +72,25 @@ fn content() -> Vec<u8> {
     fs::read(disks.packed("root", &["mkfs.ext4", "-q", "-d", "{tree}", "{disk}", "24M"])).unwrap()
 }
 
-fn start(kernel: &Kernel, disk: &Disk, argument: &str) -> Guest {
-    let command = machine(kernel, &["virtio_pci", "virtio_blk", "ext4"], Shell::No)
-        .nic(Nic::None)
+/// Returns a machine without a network card and a disk.
+fn bare(kernel: &Kernel) -> CommandLine {
+    machine(kernel, &["virtio_pci", "virtio_blk", "ext4"], Shell::No).nic(Nic::None)
+}
+
+fn start(command: &CommandLine, bus: &str, disk: &Disk, argument: &str) -> Guest {
+    let command = command
+        .clone()
         .append(&format!("root=/dev/vda whit.net=off entrypoint=/bin/sh -- /writer {argument}"))
         .option("-drive", format!("if=none,id=cut,format=raw,file=nbd:unix:{}", disk.socket().display()))
-        .option("-device", "virtio-blk-pci,drive=cut");
+        .option("-device", format!("virtio-blk-{bus},drive=cut"));
     Guest::start(&command)
 }
 
-/// Cuts the power of one machine after the other, `cuts` times; returns the number of acknowledged records.
-fn cut(kernel: &Kernel, seed: u64, cuts: usize) -> u64 {
+/// Cuts the power of one machine after the other, `cuts` times; returns the number of acknowledged records. The disk has a busybox, and is
+/// on the virtio bus `pci` or `device`.
+pub(crate) fn cut(command: &CommandLine, bus: &str, busybox: &Path, seed: u64, cuts: usize) -> u64 {
     let mut random = Random(seed);
-    let disk = Disk::new(content());
+    let disk = Disk::new(content(busybox));
     let mut acknowledged = BTreeMap::new();
     let check = |guest: &Guest, console: &str, acknowledged: &BTreeMap<usize, u64>| {
         guest.assert(!console.contains("broken"), "the disk has other data than was written");
@@ -94,7 +101,7 @@ fn cut(kernel: &Kernel, seed: u64, cuts: usize) -> u64 {
         }
     };
     for round in 0..cuts {
-        let mut guest = start(kernel, &disk, &round.to_string());
+        let mut guest = start(command, bus, &disk, &round.to_string());
         let in_boot = round % 4 == 3;
         if !in_boot {
             guest.machine().wait_for(&format!("wrote {round} "), DEADLINE).unwrap();
@@ -117,7 +124,7 @@ fn cut(kernel: &Kernel, seed: u64, cuts: usize) -> u64 {
         );
         acknowledged.extend(wrote);
     }
-    let mut guest = start(kernel, &disk, "");
+    let mut guest = start(command, bus, &disk, "");
     let console = guest.end();
     check(&guest, &console, &acknowledged);
     let directory = tempfile::tempdir().unwrap();
@@ -129,7 +136,7 @@ fn cut(kernel: &Kernel, seed: u64, cuts: usize) -> u64 {
 }
 
 /// Returns the seed of the moments: `WHIT_SEED`, or the time.
-fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     let given = std::env::var("WHIT_SEED").ok().and_then(|seed| seed.parse().ok());
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     let seed = given.unwrap_or(now.as_nanos() as u64) | 1;
@@ -141,7 +148,7 @@ fn seed() -> u64 {
 #[test]
 #[ignore = "needs QEMU, Debian's archive and mkfs programs: cargo selftest runs it"]
 fn no_acknowledged_write_is_lost_when_the_power_fails_at_four_moments() {
-    assert!(cut(&cloud_kernels()[0], seed(), 4) > 0);
+    assert!(cut(&bare(&cloud_kernels()[0]), "pci", &busybox(), seed(), 4) > 0);
 }
 
 mod long {
@@ -152,10 +159,11 @@ mod long {
     #[ignore = "needs QEMU, Debian's archive and mkfs programs: cargo selftest -- --long runs it"]
     fn no_acknowledged_write_is_lost_when_the_power_fails_at_fifty_moments() {
         const CUTS: usize = 25;
-        let (seed, kernels) = (seed(), cloud_kernels());
-        let kernel = &kernels[0];
+        let (seed, command, busybox) = (seed(), bare(&cloud_kernels()[0]), busybox());
+        let (command, busybox) = (&command, &busybox);
         thread::scope(|scope| {
-            let machines = [seed, seed.rotate_left(32)].map(|seed| scope.spawn(move || cut(kernel, seed, CUTS)));
+            let machines =
+                [seed, seed.rotate_left(32)].map(|seed| scope.spawn(move || cut(command, "pci", busybox, seed, CUTS)));
             let records: u64 = machines.map(|machine| machine.join().unwrap()).iter().sum();
             println!("{records} records were acknowledged in {} cuts, and none was lost", 2 * CUTS);
             assert!(records > 0);

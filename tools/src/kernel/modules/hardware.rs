@@ -82,48 +82,6 @@ static ON_DEMAND: [OnDemand; 5] = [
 const NETFILTER: &[&str] =
     &["net/bridge/netfilter", "net/ipv4/netfilter", "net/ipv6/netfilter", "net/netfilter", "net/ipv4/ip_tables.ko"];
 
-/// The files and directories of [`For::BareMetal`] in a kernel.
-const BARE_METAL: &[&str] = &[
-    "drivers/acpi",
-    "drivers/ata",
-    "drivers/block",
-    "drivers/char/hw_random",
-    "drivers/char/virtio_console.ko",
-    "drivers/firewire/firewire-ohci.ko",
-    "drivers/firewire/firewire-sbp2.ko",
-    // hid-generic leaves these keyboards to drivers of their own.
-    "drivers/hid/hid-apple.ko",
-    "drivers/hid/hid-generic.ko",
-    "drivers/hid/hid-hyperv.ko",
-    "drivers/hid/hid-logitech-dj.ko",
-    "drivers/hid/hid-logitech-hidpp.ko",
-    "drivers/hid/usbhid",
-    "drivers/hv",
-    "drivers/input/evdev.ko",
-    "drivers/input/serio/hyperv-keyboard.ko",
-    "drivers/message/fusion",
-    "drivers/mmc",
-    "drivers/net/ethernet",
-    "drivers/net/fjes",
-    "drivers/net/hyperv",
-    "drivers/net/mdio",
-    "drivers/net/net_failover.ko",
-    "drivers/net/phy",
-    "drivers/net/usb",
-    "drivers/net/virtio_net.ko",
-    "drivers/net/vmxnet3",
-    "drivers/net/xen-netfront.ko",
-    "drivers/nvdimm",
-    "drivers/nvme/host",
-    "drivers/pci",
-    "drivers/phy",
-    "drivers/scsi",
-    "drivers/ufs",
-    "drivers/usb/host",
-    "drivers/usb/storage",
-    "drivers/virtio",
-];
-
 /// The directories of drivers whose loading may take seconds: they look for disks behind a controller, and some wait until the bus has
 /// settled. The init loads them while the boot goes on.
 const SLOW: &[&str] = &[
@@ -149,6 +107,7 @@ const VIRTIO: &[&str] = &[
     "vmw_vsock_virtio_transport",
     "sd_mod",
     "button",
+    "gpio_keys", // the button of QEMU's board virt
     "evdev",
 ];
 
@@ -192,9 +151,15 @@ const FIRECRACKER: &[&str] =
 const AWS: &[&str] = &["nvme", "ena", "ixgbevf", "xen_blkfront", "xen_netfront", "button", "evdev"];
 
 /// Modules that a file system asks the kernel for while it is mounted, and that are not among its dependencies: the format of quotas
-/// (fs/quota/dquot.c), and the code pages of Debian's and the kernel's defaults (fs/fat/inode.c). A set names the file system itself for them.
-const WHILE_MOUNTING: [(&str, &[&str]); 2] =
-    [("ext4", &["quota_v2"]), ("vfat", &["nls_ascii", "nls_cp437", "nls_iso8859_1", "nls_utf8"])];
+/// (fs/quota/dquot.c), and the code pages of Debian's and the kernel's defaults (fs/fat/inode.c). A set names the file system itself for
+/// them. Ciphers and checksums are soft dependencies.
+const WHILE_MOUNTING: [(&str, &[&str]); 5] = [
+    ("ext2", &["quota_v2"]),
+    ("ext4", &["quota_v2"]),
+    ("f2fs", &["quota_v2"]),
+    ("msdos", &["nls_ascii", "nls_cp437", "nls_iso8859_1", "nls_utf8"]),
+    ("vfat", &["nls_ascii", "nls_cp437", "nls_iso8859_1", "nls_utf8"]),
+];
 
 impl FromStr for For {
     type Err = String;
@@ -265,7 +230,7 @@ impl Modules {
                 For::Firecracker => vec![FIRECRACKER],
                 For::Aws => vec![AWS],
                 For::BareMetal => {
-                    by_device.extend(self.below(BARE_METAL));
+                    by_device.extend(self.bare_metal()?);
                     vec![VIRTIO]
                 }
                 For::OnDemand(set) => {
@@ -303,7 +268,7 @@ impl Modules {
     }
 
     /// Returns the names of the modules whose files are among `places` in `kernel/`, or below them.
-    fn below(&self, places: &[&str]) -> impl Iterator<Item = String> {
+    pub(super) fn below(&self, places: &[&str]) -> impl Iterator<Item = String> {
         self.index.paths.iter().filter_map(move |(name, path)| {
             let path = path.strip_prefix("kernel").unwrap_or(path);
             let plain = PathBuf::from(path.to_string_lossy().split(".ko").next().unwrap_or_default());

@@ -3,6 +3,7 @@
 //! The rules are those of modprobe (libkmod). `-` and `_` are equal in names. Dependencies are loaded before a module; soft
 //! dependencies before or after it, and a missing one is ignored. Modules built into the kernel need no loading.
 
+mod bare_metal;
 mod hardware;
 mod index;
 mod modinfo;

@@ -35,6 +35,9 @@ struct Arguments {
     /// Run the long tests too: every kernel, files of 4 GiB, many power cuts
     #[arg(long, conflicts_with = "quick")]
     long: bool,
+    /// Run the tests on all boards of aarch64 too
+    #[arg(long, conflicts_with_all = ["quick", "long"])]
+    arm: bool,
     /// Show the steps and do nothing
     #[arg(long)]
     list: bool,
@@ -45,9 +48,10 @@ const SKIPPED: &str = "skipped: ";
 
 fn main() -> ExitCode {
     let arguments = documents::parse::<Arguments>();
-    let tier = match (arguments.quick, arguments.long) {
-        (true, _) => Tier::Quick,
-        (_, true) => Tier::Long,
+    let tier = match (arguments.quick, arguments.arm, arguments.long) {
+        (true, ..) => Tier::Quick,
+        (_, true, _) => Tier::Arm,
+        (.., true) => Tier::Long,
         _ => Tier::Default,
     };
     let steps = steps::of(tier);

@@ -7,6 +7,8 @@ pub(crate) enum Tier {
     Quick,
     /// All checks before a merge.
     Default,
+    /// All tests on aarch64's boards too.
+    Arm,
     /// The tests of every module `long` too, and each cloud kernel in every test that boots one of them by default.
     Long,
 }
@@ -24,13 +26,13 @@ pub(crate) struct Step {
 
 impl Step {
     const fn new(title: &'static str, arguments: &'static [&'static str]) -> Self {
-        let tiers = &[Tier::Quick, Tier::Default, Tier::Long];
+        let tiers = &[Tier::Quick, Tier::Default, Tier::Arm, Tier::Long];
         Self { title, arguments, tiers, is_beside: false, has_machines: false }
     }
 
     /// Marks a step that needs root, QEMU or Debian's archive. The default tier leaves out tests in modules `long`.
     const fn of_default(self) -> Self {
-        Self { tiers: &[Tier::Default, Tier::Long], ..self }
+        Self { tiers: &[Tier::Default, Tier::Arm, Tier::Long], ..self }
     }
 
     const fn beside(self) -> Self {
@@ -43,9 +45,15 @@ impl Step {
 
     /// Returns the arguments of cargo.
     pub(crate) fn arguments(&self, tier: Tier) -> Vec<&'static str> {
-        let runs_ignored = self.arguments.contains(&"--ignored");
-        let without_long: &[&str] = if runs_ignored && tier != Tier::Long { &["--skip", "::long::"] } else { &[] };
-        [self.arguments, without_long].concat()
+        let without: &[&str] = match tier {
+            _ if !self.arguments.contains(&"--ignored") => &[],
+            Tier::Long => &[],
+            // The tests of all boards of aarch64 are in the program for machines.
+            Tier::Arm => &["--skip", "::long::"],
+            _ if self.has_machines => &["--skip", "::long::", "--skip", "::arm::"],
+            _ => &["--skip", "::long::"],
+        };
+        [self.arguments, without].concat()
     }
 
     /// Returns a variable of the environment, and its value.
@@ -150,7 +158,8 @@ mod tests {
         assert!(typed(Tier::Quick).iter().all(|command| !command.contains("--ignored")));
         let machines = |tier| typed(tier).into_iter().find(|command| command.contains("--test qemu")).unwrap();
         let command = "cargo test --test qemu -- --ignored --show-output --test-threads=2";
-        assert_eq!(machines(Tier::Default), format!("{command} --skip ::long::"));
+        assert_eq!(machines(Tier::Default), format!("{command} --skip ::long:: --skip ::arm::"));
+        assert_eq!(machines(Tier::Arm), format!("{command} --skip ::long::"));
         assert_eq!(machines(Tier::Long), format!("WHIT_KERNELS=all {command}"));
     }
 
@@ -160,7 +169,7 @@ mod tests {
         let (quick, default) = (titles(Tier::Quick), titles(Tier::Default));
         assert!(quick.iter().all(|title| default.contains(title)));
         assert_eq!(default.len(), quick.len() + 4);
-        assert_eq!(default, titles(Tier::Long));
+        assert!([Tier::Arm, Tier::Long].iter().all(|tier| titles(*tier) == default));
         assert!(!of(Tier::Quick)[0].is_beside);
     }
 }
