@@ -35,5 +35,6 @@ mod runvm;
 mod seed;
 mod shares;
 mod streams;
+mod verity;
 mod vlan;
 mod workload;
