@@ -22,6 +22,9 @@ pub const SEED_CREDENTIAL: &[u8] = b"io.systemd.credential:whit.seed=";
 /// The prefix of the SMBIOS OEM string with the value of `notify=`, as systemd-vmspawn has it.
 pub const NOTIFY_CREDENTIAL: &[u8] = b"io.systemd.credential:vmm.notify_socket=";
 
+/// The device mapper, and the marker of the feature `verity`.
+pub const DEVICE_MAPPER: &CStr = c"/dev/mapper/control";
+
 /// The mount point of the root for PID 1 and the shell of the initramfs.
 pub const ROOT: &CStr = c"/mnt";
 /// The rootfs: a root inside the initramfs.

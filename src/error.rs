@@ -37,6 +37,7 @@ impl Errno {
     pub const UCLEAN: Self = Self::of(errno::EUCLEAN);
     pub const NOMEDIUM: Self = Self::of(errno::ENOMEDIUM);
     pub const LOOP: Self = Self::of(errno::ELOOP);
+    pub const KEYREJECTED: Self = Self::of(errno::EKEYREJECTED);
 
     /// Not a number of the kernel: a file is not a regular file, and was skipped.
     pub const NOT_REGULAR: Self = Self::of(134);

@@ -40,6 +40,7 @@ pub enum Feature {
     Streams,
     Terminal,
     Timeline,
+    Verity,
     Vlan,
     Volumes,
 }
@@ -81,6 +82,7 @@ impl Feature {
             Self::Streams => cfg!(feature = "streams"),
             Self::Terminal => cfg!(feature = "terminal"),
             Self::Timeline => cfg!(feature = "timeline"),
+            Self::Verity => cfg!(feature = "verity"),
             Self::Vlan => cfg!(feature = "vlan"),
             Self::Volumes => cfg!(feature = "volumes"),
         }

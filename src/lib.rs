@@ -96,4 +96,5 @@ pub mod stage;
 pub mod status;
 pub mod text;
 pub mod time;
+pub mod verity;
 pub mod volume;

@@ -87,8 +87,8 @@ pub struct Given<'a> {
     pub text: &'a [u8],
 }
 
-/// Options of dracut that are reported as unknown: the machine would lack its network.
-const UNKNOWN: &[u8] = b"bond bridge team vlan";
+/// Options of dracut and systemd that are reported as unknown: the machine would lack its network, or verify nothing.
+const UNKNOWN: &[u8] = b"bond bridge team vlan roothash";
 
 /// The iterator of [`Sources::each`].
 #[derive(Clone, Copy, Debug)]

@@ -117,6 +117,8 @@ pub enum Value {
     Notify,
     Shell,
     Caps,
+    #[cfg(feature = "verity")]
+    RootHash,
 }
 
 /// An option whose value is a time, in seconds unless its name ends in another unit.
@@ -145,7 +147,7 @@ pub enum Switch {
 }
 
 /// The number of options of each kind.
-pub(super) const VALUES: usize = Value::Caps as usize + 1;
+pub(super) const VALUES: usize = Value::Caps as usize + 1 + cfg!(feature = "verity") as usize;
 pub(super) const TIMES: usize = Time::ArpMs as usize + 1 + cfg!(feature = "on-fail") as usize;
 pub(super) const SWITCHES: usize = Switch::Linger as usize + 1;
 pub(super) const CHOICES: usize = Choice::Streams as usize + 1 + cfg!(feature = "on-fail") as usize;
@@ -178,6 +180,9 @@ pub const TABLE: &[Row] = &[
         "file system types to try"),
     kernel("rootflags", Kind::Text(Value::RootFlags), "=OPTION,…", Nothing,
         "mount options of the root"),
+    #[cfg(feature = "verity")]
+    kernel("roothash", Kind::Text(Value::RootHash), "=HEX", Nothing,
+        "the root hash of dm-verity: every block of the root is verified; implies `ro`").of(Feature::Verity),
     kernel("rootwait", Kind::Time(Time::RootWait), "[=S]", Fixed("30"),
         "the number of seconds to wait for devices; without a value, no limit"),
     kernel("rootdelay", Kind::Time(Time::RootDelay), "=S", Fixed("0"),

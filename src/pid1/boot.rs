@@ -12,7 +12,7 @@ use whit::time::{NEVER, after_s};
 use whit::volume::Volume;
 
 use crate::console;
-use crate::devices::Device;
+use crate::devices::{Device, verity};
 use crate::end::End;
 use crate::filesystems::{self, Root};
 use crate::hardware;
@@ -71,7 +71,12 @@ pub(crate) fn prepare_root_and_network(machine: &mut Machine<'_>) -> Result<Outc
 fn wait_for_root(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Device) -> Result<Option<Root>, End> {
     let options = machine.options;
     let (value, wanted) = (options.value(Value::Root), options.value(Value::RootFstype));
+    let is_verified = verity::is_wanted(&options);
     if value.is_empty() || value == ROOTFS_VALUE {
+        if is_verified {
+            error!("roothash=: needs a root= on a device");
+            return Ok(None);
+        }
         device.path.set(ROOTFS.to_bytes());
         return Ok(rootfs::mount(options.read_only));
     }
@@ -82,13 +87,16 @@ fn wait_for_root(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Devic
         path: ROOT.to_bytes(),
         fstype: wanted,
         options: options.value(Value::RootFlags),
-        flags: if options.read_only || is_lower { MS_RDONLY } else { 0 },
+        flags: if options.read_only || is_lower || is_verified { MS_RDONLY } else { 0 },
     };
     let source = root::parse(value, wanted);
     if mount_when_there(machine, deadline_ms, device, c"/", &source, &root)? {
         return Ok(Some(Root { on_device: true, read_only: device.read_only }));
     }
     let errno = device.failure;
+    if is_verified && errno == Errno::KEYREJECTED {
+        return Ok(None); // The reason is logged.
+    }
     part!("root={}: ", Text(value));
     match errno {
         _ if source.is_none() => {
@@ -97,6 +105,9 @@ fn wait_for_root(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Devic
         Errno::NOENT => {
             let wait_s = u64::from(options.time(Time::RootWait));
             part!("no such device within {} s; are its modules in the initramfs?", wait_s)
+        }
+        _ if is_verified => {
+            part!("mount: {}; a block differs from roothash=, or the file system's module is missing", errno)
         }
         errno => {
             /// By the index below.

@@ -2,6 +2,10 @@
 //!
 //! /proc/partitions lists each device that has a size, and so a medium. sysfs has the names, the superblock has label and UUID.
 
+#[cfg_attr(not(feature = "verity"), path = "stubs/verity.rs")]
+#[cfg_attr(feature = "verity", path = "verity.rs")]
+pub(crate) mod verity;
+
 use core::ffi::CStr;
 use core::num::NonZero;
 

@@ -9,7 +9,7 @@ use whit::features::Feature;
 use whit::root::RootSpec;
 use whit::volume::{FILE, Volume};
 
-use crate::devices::Device;
+use crate::devices::{Device, verity};
 use crate::end::End;
 use crate::filesystems;
 use crate::inside::{self, Walk};
@@ -36,7 +36,10 @@ pub(crate) fn mount_when_there(
     loop {
         device.is_late = now_ms() >= deadline_ms;
         let mut entered = Ok(());
-        let mounted = device.find(source).and_then(|()| {
+        let is_root = machine.root.is_none();
+        let found = device.find(source);
+        let found = if is_root { found.and_then(|()| verity::protect(device, &machine.options)) } else { found };
+        let mounted = found.and_then(|()| {
             if !Feature::Volumes.is_enabled() {
                 entered = inside::enter(root, volume.path);
                 return entered.and_then(|()| filesystems::mount_device(device, volume, c"."));

@@ -8,6 +8,8 @@ pub(crate) mod argument;
 pub(crate) mod block;
 pub(crate) mod call;
 pub(crate) mod fd;
+#[cfg(feature = "verity")]
+pub(crate) mod mapper;
 mod mem;
 pub(crate) mod memory;
 pub(crate) mod net;

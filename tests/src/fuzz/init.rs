@@ -12,7 +12,7 @@ use whit::options::{Source, Sources};
 use whit::record::Record;
 use whit::{
     dhcpv6, dirent, interpreter, ip, ipv6, member, modalias, notify, passwd, pnp, probe, rlimit, root, rtnetlink, sntp,
-    volume,
+    verity, volume,
 };
 
 /// Splits the input at its first NUL.
@@ -74,12 +74,15 @@ pub(super) fn probe(input: &[u8]) {
     for at in [0, probe::SECOND_PLACE] {
         if let Some(format) = probe::identify(&place, at) {
             let _ = (format.uuid(&place), format.label(&place), format.disk(&place));
+            let _ = verity::file_system_blocks(format, &place);
         }
     }
     for number in [0, 1, 4, u32::MAX] {
         let _ = (probe::gpt_entry(&place, 512, number), probe::msdos_uuid(&place, number));
     }
     let _ = probe::gpt_uuid(&place);
+    let blocks = u64::from_le_bytes(*place[verity::DATA_BLOCKS_AT..].first_chunk().unwrap());
+    assert!(verity::salt(&place, blocks).is_none_or(|salt| salt.len() <= verity::MAX_SALT));
     for size in [0, input.len() as u64, u64::MAX] {
         let _ = member::check(size, |at| {
             let bytes = usize::try_from(at).ok().and_then(|at| input.get(at..)?.first_chunk());

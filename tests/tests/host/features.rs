@@ -5,7 +5,7 @@ use std::process::Command;
 
 use whit_tests::debian::cloud_kernels;
 use whit_tests::whole::busybox_tar;
-use whit_tests::{init_of_features, tool};
+use whit_tests::{init, init_of_features, tool};
 use xtask::workspace;
 
 /// Returns the features that can be left out: those of `whole`.
@@ -20,7 +20,7 @@ fn features() -> Vec<String> {
 
 #[test]
 fn each_stub_belongs_to_a_feature() {
-    let features = [features(), vec!["dhcpv6".to_owned()]].concat(); // in `fleet` alone
+    let features = [features(), ["dhcpv6", "verity"].map(str::to_owned).to_vec()].concat(); // in `fleet` alone
     for entry in fs::read_dir(workspace::root().join("src/pid1/stubs")).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap();
@@ -90,6 +90,10 @@ fn mkcpio_refuses_inputs_that_the_init_has_no_feature_for() {
         assert_eq!(errors_of("", arguments), error);
         assert_eq!(errors_of(feature, arguments), "");
     }
+    let mut mkcpio = Command::new(tool("mkcpio"));
+    mkcpio.arg("--init").arg(init()).arg("-o").arg(&output).args(["--modules", modules, "--for", "verity"]);
+    let error = String::from_utf8(mkcpio.output().unwrap().stderr).unwrap();
+    assert!(error.ends_with(": it lacks the feature \"verity\", which --init fleet has\n"), "{error}");
 }
 
 mod long {

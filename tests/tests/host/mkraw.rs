@@ -12,6 +12,7 @@ mod program;
 mod random;
 mod refusals;
 mod shapes;
+mod verity;
 
 use std::fs::File;
 use std::path::PathBuf;

@@ -37,5 +37,6 @@ mod runvm;
 mod seed;
 mod shares;
 mod streams;
+mod verity;
 mod vlan;
 mod workload;

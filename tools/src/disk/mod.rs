@@ -3,5 +3,6 @@
 pub mod ext4;
 pub mod image;
 pub mod inspect;
+pub mod verity;
 
 pub use whit_gpt as gpt;

@@ -188,6 +188,7 @@ impl Recipe {
             (Feature::Modules, closure.has_parameters || closure.is_answering),
             (Feature::Entropy, self.seed),
             (Feature::Rootfs, self.rootfs.is_some()),
+            (Feature::Verity, self.has_set("verity")),
         ];
         program::check_features(&self.init, &init, &features)?;
         if self.seed {
@@ -221,6 +222,11 @@ impl Recipe {
             tree.embed(rootfs)?;
         }
         Ok((tree, closure))
+    }
+
+    /// Whether a set of modules is wanted.
+    fn has_set(&self, name: &str) -> bool {
+        self.sets.iter().any(|set| matches!(set, For::OnDemand(set) if set.name() == name))
     }
 
     /// Adds the modules that are loaded by device or on demand, their index, and their firmware.

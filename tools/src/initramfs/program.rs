@@ -4,7 +4,9 @@ use std::ffi::CStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use whit::contract::{self, DRIVER_INDEX, FULL_DRIVER_INDEX, NOT_BESIDE, RECORD, ROOTFS_NEEDS, SEED, STREAMS_PORT};
+use whit::contract::{
+    self, DEVICE_MAPPER, DRIVER_INDEX, FULL_DRIVER_INDEX, NOT_BESIDE, RECORD, ROOTFS_NEEDS, SEED, STREAMS_PORT,
+};
 
 use super::Error;
 use crate::kernel::elf::{self, Unfit};
@@ -17,6 +19,7 @@ pub(super) enum Feature {
     Entropy,
     Hardware,
     Modules,
+    Verity,
 }
 
 impl Feature {
@@ -27,6 +30,7 @@ impl Feature {
             Self::Entropy => "entropy",
             Self::Hardware => "hardware",
             Self::Modules => "modules",
+            Self::Verity => "verity",
         }
     }
 
@@ -35,6 +39,7 @@ impl Feature {
         match self {
             Self::Rootfs | Self::Hardware => "seed",
             Self::Entropy | Self::Modules => "whole",
+            Self::Verity => "fleet",
         }
     }
 
@@ -45,6 +50,7 @@ impl Feature {
             Self::Entropy => SEED,
             Self::Hardware => DRIVER_INDEX,
             Self::Modules => FULL_DRIVER_INDEX,
+            Self::Verity => DEVICE_MAPPER,
         }
     }
 }

@@ -21,6 +21,7 @@ use whit_tools::cli::uuid;
 use whit_tools::disk::ext4::Size;
 use whit_tools::disk::image::{self, Choice, Input, Options, Platform, Summary};
 use whit_tools::disk::inspect::{self, Disk};
+use whit_tools::disk::verity;
 use whit_tools::machine::Machine;
 use whit_tools::runrecord::{Overrides, RunRecord};
 
@@ -96,6 +97,10 @@ struct Arguments {
     /// Add a GPT with one partition for the file system, of the type of a root of its machine; --size is the size of the disk
     #[arg(long)]
     gpt: bool,
+    /// Append a hash tree of dm-verity, and print the root hash for roothash= of the kernel command line. The root is read-only:
+    /// without a journal, and without free space unless a size is given, which includes the tree
+    #[arg(long)]
+    verity: bool,
     /// The file system's UUID, or `random`; by default derived from the files' metadata
     #[arg(long, value_parser = uuid::parse)]
     uuid: Option<[u8; 16]>,
@@ -185,10 +190,15 @@ fn build(arguments: &Arguments, path: &Path) -> Result<(), String> {
         runs = run_lines(input.title(), &record);
         let options = Options {
             run_record: record.encode().map_err(|error| Failure::Other(error.to_string()))?,
-            size: arguments.size.or(arguments.free.map(Size::Free)).unwrap_or_default(),
+            size: arguments.size.or(arguments.free.map(Size::Free)).unwrap_or(if arguments.verity {
+                Size::Min
+            } else {
+                Size::Auto
+            }),
             inodes: arguments.inodes,
-            has_journal: !arguments.no_journal,
+            has_journal: !arguments.no_journal && !arguments.verity,
             is_partitioned: arguments.gpt,
+            has_hash_tree: arguments.verity,
             uuid: arguments.uuid,
             label: arguments.label,
             time: source_date_epoch().map_err(Failure::Other)?,
@@ -324,6 +334,9 @@ fn summary_lines(path: &Path, summary: &Summary, seconds: f64) -> Vec<String> {
         totals.directories,
         totals.others,
     )];
+    if let Some(hash) = &summary.root_hash {
+        lines.push(format!("verity: roothash={}", verity::digits(hash)));
+    }
     for (count, files) in [
         (
             summary.attributes_left_out,

@@ -156,7 +156,7 @@ impl<'a> Disk<'a> {
 }
 
 /// Returns whether all bytes are zero. Ordinary data differ within the first bytes.
-pub(super) fn is_zero(bytes: &[u8]) -> bool {
+pub(in crate::disk) fn is_zero(bytes: &[u8]) -> bool {
     bytes.chunks(256).all(|piece| piece.iter().fold(0, |any, byte| any | byte) == 0)
 }
 

@@ -51,6 +51,7 @@ pub use verify::Difference;
 
 use attributes::{Sets, Stored};
 use disk::Disk;
+pub(super) use disk::is_zero;
 use error::entry;
 use extents::Extent;
 use layer::Layer;

@@ -18,7 +18,7 @@ use crate::archive::tar;
 use crate::cli::path::shown;
 use crate::cli::progress::{Counted, Progress};
 use crate::disk::ext4::{self, Builder, FileWriter, Finish, Metadata, Size};
-use crate::disk::gpt;
+use crate::disk::{gpt, verity};
 use crate::machine::Machine;
 use crate::runrecord::RunRecord;
 
@@ -38,6 +38,8 @@ pub struct Options {
     pub has_journal: bool,
     /// Whether the disk has a GPT, with the file system in its only partition.
     pub is_partitioned: bool,
+    /// Whether a hash tree of dm-verity follows the file system.
+    pub has_hash_tree: bool,
     /// The file system's UUID; derived from the metadata if none.
     pub uuid: Option<[u8; 16]>,
     /// The file system's label, padded with NULs.
@@ -67,6 +69,7 @@ impl Default for Options {
             inodes: None,
             has_journal: true,
             is_partitioned: false,
+            has_hash_tree: false,
             uuid: None,
             label: [0; 16],
             time: 0,
@@ -107,6 +110,8 @@ pub struct Summary {
     pub after_end: Option<AfterEnd>,
     /// The archive has no entries.
     pub is_empty: bool,
+    /// The root hash of the tree of dm-verity, if the disk has one.
+    pub root_hash: Option<verity::Hash>,
 }
 
 /// Data after the end mark of an archive.
@@ -314,11 +319,10 @@ pub fn build_from(input: Input, output: &File, options: &Options) -> Result<Summ
         add_run_record(&mut builder, options)?;
     }
     let mut totals = builder.finish(&finish(options)).map_err(|error| match error {
-        ext4::Error::TooSmall(bytes) if options.is_partitioned => {
-            ext4::Error::TooSmall(gpt::disk_length(bytes.next_multiple_of(gpt::ALIGNMENT)))
-        }
+        ext4::Error::TooSmall(bytes) => ext4::Error::TooSmall(disk_length(options, bytes)),
         error => error,
     })?;
+    let root_hash = if options.has_hash_tree { Some(append_hash_tree(output, options, &mut totals)?) } else { None };
     if options.is_partitioned {
         write_table(output, options, &mut totals)?;
     }
@@ -330,20 +334,51 @@ pub fn build_from(input: Input, output: &File, options: &Options) -> Result<Summ
         changed,
         after_end: counts.after_end,
         is_empty: counts.is_empty,
+        root_hash,
     })
+}
+
+/// Returns the length of the disk for a file system of `bytes`, with what surrounds it.
+fn disk_length(options: &Options, bytes: u64) -> u64 {
+    let aligned = if options.is_partitioned { bytes.next_multiple_of(gpt::ALIGNMENT) } else { bytes };
+    let length = if options.has_hash_tree { verity::length(aligned) } else { aligned };
+    if options.is_partitioned { gpt::disk_length(length.next_multiple_of(gpt::ALIGNMENT)) } else { length }
 }
 
 fn finish(options: &Options) -> Finish {
     let Options { size, inodes, has_journal, uuid, label, time, is_verified, .. } = *options;
-    let finish = Finish { size, inodes, has_journal, uuid, label, time, is_verified, multiple: 1 };
-    if !options.is_partitioned {
-        return finish;
-    }
+    let unit = if options.is_partitioned { gpt::ALIGNMENT } else { ext4::BLOCK_BYTES };
     let size = match size {
-        Size::Exact(bytes) => Size::Exact(gpt::partition_length(bytes)),
+        Size::Exact(bytes) => {
+            let bytes = if options.is_partitioned { gpt::partition_length(bytes) } else { bytes };
+            Size::Exact(if options.has_hash_tree { verity::data_length(bytes, unit) } else { bytes })
+        }
         relative => relative,
     };
-    Finish { size, multiple: (gpt::ALIGNMENT / ext4::BLOCK_BYTES) as u32, ..finish } // 256
+    let multiple = (unit / ext4::BLOCK_BYTES) as u32; // 1 or 256
+    Finish { size, inodes, has_journal, uuid, label, time, is_verified, multiple }
+}
+
+/// Writes the hash tree after a finished file system; returns its root hash.
+fn append_hash_tree(output: &File, options: &Options, totals: &mut ext4::Totals) -> Result<verity::Hash, ext4::Error> {
+    let base = if options.is_partitioned { gpt::ALIGNMENT } else { 0 };
+    let (data, uuid) = (totals.image_bytes, totals.uuid);
+    let hash = verity::append(output, base, data, uuid)?;
+    totals.image_bytes = verity::length(data);
+    if options.is_partitioned {
+        totals.image_bytes = totals.image_bytes.next_multiple_of(gpt::ALIGNMENT);
+    } else if let Size::Exact(bytes) = options.size {
+        totals.image_bytes = bytes;
+    }
+    output.set_len(base + totals.image_bytes)?;
+    if options.is_verified {
+        output.sync_data()?;
+        let _ = fadvise(output, 0, None, Advice::DontNeed); // the kernel may ignore it
+        if !verity::check(output, base, data, uuid, &hash)? {
+            return Err(ext4::Error::ReadBack(ext4::read::Error::Damaged(ext4::read::Damage::HashTree)));
+        }
+    }
+    Ok(hash)
 }
 
 /// Writes the partition table around a finished file system.

@@ -8,6 +8,7 @@ use whit::contract::{self, IMAGE_RECORD};
 
 use crate::cli::listing::{shown, utc};
 use crate::cli::size::show;
+use crate::disk::verity;
 use crate::runrecord::RunRecord;
 
 /// Returns lines of a name and a value: the disk, the file system, its free space, the run record.
@@ -40,6 +41,10 @@ pub fn report(disk: &Disk) -> Result<String, Error> {
         ),
         ("inodes", format!("{}, {} free", superblock.inodes, superblock.free_inodes)),
     ]);
+    let bytes = superblock.blocks.saturating_mul(superblock.block_size);
+    if let Some(hash) = verity::root(disk.file(), disk.base(), bytes)? {
+        lines.push(("verity", format!("roothash={}, not checked", verity::digits(&hash))));
+    }
     match record(disk) {
         Err(error) => lines.push(("runs", format!("unknown: {error}"))),
         Ok(None) => lines.push(("runs", format!("nothing is set: there is no {}", contract::path(IMAGE_RECORD)))),

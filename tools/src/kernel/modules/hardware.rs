@@ -40,8 +40,16 @@ pub struct OnDemand {
     places: &'static [&'static str],
 }
 
+impl OnDemand {
+    /// Returns its name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
 /// The sets.
-static ON_DEMAND: [OnDemand; 5] = [
+static ON_DEMAND: [OnDemand; 6] = [
     OnDemand {
         name: "docker",
         // dockerd runs modprobe in the image for these; of the kernel itself it gets the others.
@@ -75,6 +83,13 @@ static ON_DEMAND: [OnDemand; 5] = [
             "sha512_generic",
             "aes_generic",
         ],
+        places: &[],
+    },
+    OnDemand {
+        name: "verity",
+        always: &["dm_verity"],
+        // Implementations of the hash, which the kernel requests as `crypto-sha256`.
+        modules: &["dm_verity", "sha256_generic", "sha256_ssse3", "sha256_arm64", "sha2_ce"],
         places: &[],
     },
 ];
@@ -178,7 +193,8 @@ impl FromStr for For {
                 Ok(Self::FileSystem(other.to_owned()))
             }
             other => {
-                let known = "virtio, qemu, firecracker, aws, bare-metal, docker, netfilter, wireguard, nfs, cifs";
+                let known =
+                    "virtio, qemu, firecracker, aws, bare-metal, docker, netfilter, wireguard, nfs, cifs, verity";
                 Err(format!("\"{other}\" is neither one of {known} nor a file system type"))
             }
         }

@@ -45,6 +45,7 @@ const PROGRAMS: [Program; 38] = [
     Program { name: "strace", package: "strace" },
     Program { name: "umoci", package: "umoci" },
     Program { name: "unshare", package: "util-linux" },
+    Program { name: "veritysetup", package: "cryptsetup-bin" },
     Program { name: "virt-xml-validate", package: "libvirt-clients" },
     Program { name: "xmllint", package: "libxml2-utils" },
     Program { name: "xz", package: "xz-utils" },

@@ -79,6 +79,9 @@ pub enum Damage {
     /// The file is shorter than its file system.
     #[error("it is too short")]
     Length,
+    /// The hash tree of dm-verity, or its superblock.
+    #[error("the hash tree is wrong")]
+    HashTree,
     /// The partition table, or its copy.
     #[error("the partition table is wrong")]
     PartitionTable,
