@@ -211,11 +211,17 @@ fn what_docker_run_would_refuse_is_refused_before_a_boot() {
         ("--tmpfs data image.tar", "runvm: --tmpfs data: "),
         ("--network host image.tar", "--network"),
         ("-a all image.tar", "not STDIN, STDOUT or STDERR"),
+        ("--init -it image.tar", "runvm: --init -it: no program; docker's --init, which has no value, is not needed"),
+        ("--init=true image.tar", "runvm: --init true: no program; docker's"),
+        ("--init image.tar image.tar", "runvm: --init image.tar: no program; docker's"),
     ] {
         let words: Vec<&str> = line.split(' ').collect();
         let error = record_of(&words).unwrap_err();
         assert!(error.starts_with("Some(125) ") && error.contains(message), "{line}: {error}");
     }
+    let name = "n".repeat(65);
+    let error = record_of(&["-h", &name, "image.tar"]).unwrap_err();
+    assert!(error.contains(": 65 bytes; a host name has at most 64\n"), "{error}");
     let error = record_of(&[&["image.tar"][..], &many].concat()).unwrap_err();
     assert!(error.contains("runvm: the command and its arguments: more than 256 strings"), "{error}");
 }
@@ -228,10 +234,11 @@ fn bad_arguments_are_refused_before_anything_runs() {
     let long = "x".repeat(2048);
     fs::write(directory.path().join("text"), "no archive").unwrap();
     for (arguments, words) in [
-        (&["-p", "80"][..], "not HOST:GUEST"),
+        (&["-p", "80"][..], "the host's port is missing: as in 8080:80"),
         (&["-p", "0:80"], "\"0\" is not a port"),
         (&["-p", "here:1:1"], "\"here\" is not an IPv4 address"),
         (&["-p", &busy], "runvm: -p: cannot listen on 127.0.0.1:"),
+        (&["-p", "1234:80", "-p", "127.0.0.1:1234:81"], "runvm: -p: the host's port 1234 is given twice\n"),
         (&["--memory", "256"], "is not a size as 256M or 1G"),
         (&["--memory", "0M"], "is not a size"),
         (&["--memory", "99999999G"], "is not a size"),
@@ -244,6 +251,9 @@ fn bad_arguments_are_refused_before_anything_runs() {
         (&["-v", "text:/data/"], "runvm: -v text: is a file, but /data/ is a folder"),
         (&["-v", "absent:/data"], "runvm: -v absent: No such file"),
         (&["-v", "/data"], "not DIR:/PATH"),
+        (&["-v", ".:/data:ro,nocopy"], "\"nocopy\" is no option that runvm knows: ro, rw, z and Z are"),
+        (&["-v", ".:/a", "-v", "tmp:/a:ro"], "runvm: -v tmp:/a: there is another -v for this path\n"),
+        (&["-v", ".:/"], "/ is the image's root"),
         (&["--disk", "absent"], "runvm: absent: No such file"),
         (&["--disk", "."], "runvm: .: is a directory"),
     ] {
@@ -253,6 +263,40 @@ fn bad_arguments_are_refused_before_anything_runs() {
     }
     let output = runvm(&directory, &["--initrd", "text", "--", "x"]).output().unwrap();
     assert_eq!(output.status.code(), Some(125));
+}
+
+#[test]
+fn a_machine_smaller_than_its_kernel_is_refused() {
+    let directory = with_script("echo ran");
+    fs::write(directory.path().join("kernel"), vec![0; 20 << 20]).unwrap();
+    let (code, shown, errors) = outcome(&runvm(&directory, &["-m", "16m"]).output().unwrap());
+    assert_eq!((code, shown.as_str()), (Some(125), ""));
+    assert!(errors.starts_with("runvm: the kernel had no memory for its start: "), "{errors}");
+}
+
+#[test]
+fn an_image_may_be_a_named_pipe() {
+    let directory = with_script("echo ran; echo 'whit: exit 0'");
+    let at = |name: &str| directory.path().join(name);
+    fs::create_dir(at("tree")).unwrap();
+    let script = "mkfifo pipe && tar -C tree -c . >pipe & until test -p pipe; do :; done; exec \"$@\"";
+    let mut command = Command::new("sh");
+    let path = format!("{}:/usr/bin:/bin", directory.path().display());
+    command.args(["-c", script, "sh", tool("runvm").to_str().unwrap(), "pipe", "--kernel", "kernel"]);
+    command.args(["--init", "/bin/busybox", "--accel", "tcg", "--nic", "none"]).current_dir(directory.path());
+    command.env("PATH", path).env("WHIT_CACHE", at("cache")).env("TMPDIR", at("tmp")).stdin(Stdio::null());
+    let (code, _, errors) = outcome(&command.output().unwrap());
+    assert_eq!((code, errors.as_str()), (Some(0), ""));
+}
+
+/// The sockets of QEMU and its ports have names that a kernel takes (unix(7), `sun_path`).
+#[test]
+fn a_long_path_for_temporary_files_is_not_used_for_sockets() {
+    let directory = with_script("echo 'whit: exit 3'");
+    let long = directory.path().join("t".repeat(120));
+    fs::create_dir(&long).unwrap();
+    let (code, _, errors) = outcome(&runvm(&directory, &["-t"]).env("TMPDIR", &long).output().unwrap());
+    assert_eq!((code, errors.as_str()), (Some(3), ""));
 }
 
 #[test]

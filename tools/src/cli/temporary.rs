@@ -68,6 +68,19 @@ impl Temporary {
         make(parent, prefix, |path| DirBuilder::new().mode(0o700).create(path)).map(|((), made)| made)
     }
 
+    /// Creates a directory for sockets: in the directory of TMPDIR, or in /tmp if the names would be too long for the kernel there
+    /// (`sun_path`, unix(7)).
+    ///
+    /// # Errors
+    /// Those of [`Temporary::directory`].
+    pub fn for_sockets() -> io::Result<Self> {
+        /// With the directory's own name and a socket's, the path is shorter than 108 bytes.
+        const MAX_PARENT: usize = 80;
+        let parent = std::env::temp_dir();
+        let parent = if parent.as_os_str().len() <= MAX_PARENT { parent.as_path() } else { Path::new("/tmp") };
+        Self::directory(parent, RUN)
+    }
+
     /// Creates the directory `path`, which is temporary until [`Temporary::keep`].
     ///
     /// # Errors
@@ -82,19 +95,6 @@ impl Temporary {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// Returns the path of a socket in the directory: relative to the working directory if it is too long for the kernel otherwise.
-    #[must_use]
-    pub fn socket(&self, name: &str) -> PathBuf {
-        /// `sun_path` of unix(7), with its NUL.
-        const MAX_SOCKET: usize = 108;
-        let path = self.path.join(name);
-        let working = std::env::current_dir().unwrap_or_default();
-        match path.strip_prefix(working) {
-            Ok(short) if path.as_os_str().len() >= MAX_SOCKET => Path::new(".").join(short),
-            _ => path,
-        }
     }
 
     /// Makes the file or directory permanent.

@@ -33,7 +33,7 @@ use tree::Tree;
 pub use archive::{Packing, Summary, write, write_into, write_plain};
 pub use input::{Addition, Input};
 pub use memory::Memory;
-pub use program::{INIT_HELP, find_init, has_exec, has_streams};
+pub use program::{INIT_HELP, find_init, has_exec, has_streams, is_init_name};
 pub use report::report;
 pub use smaller::smaller_init;
 

@@ -122,6 +122,12 @@ pub const INIT_HELP: &str = "The init: whole, seed or min, smaller ones that lac
     [default: whole; each is, seen from this tool, the first of ../init/whit (as cargo build-init leaves it), whit (as cargo install \
     does) and ../lib/whit/init (as packages do), followed by -seed, -min or -fleet; for another machine than the host, as the kernel or the modules are, ../TRIPLE/init/whit]";
 
+/// Returns whether this is the name of an init, as `seed`.
+#[must_use]
+pub fn is_init_name(name: &str) -> bool {
+    INITS.iter().any(|(known, _)| *known == name)
+}
+
 /// Returns the path of the init for a machine that is wanted: by its name, by its path, or `whole`.
 ///
 /// # Errors

@@ -29,18 +29,31 @@ impl FromStr for Volume {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (text_before, read_only) = match (text.strip_suffix(":ro"), text.strip_suffix(":rw")) {
-            (Some(before), _) => (before, true),
-            (_, Some(before)) => (before, false),
-            _ => (text, false),
-        };
         // The last colon before a slash: a folder's name may contain others.
-        let colon = text_before.rfind(":/").filter(|colon| *colon > 0).ok_or("not DIR:/PATH or DIR:/PATH:ro")?;
-        let (folder, path) = (&text_before[..colon], &text_before[colon + 1..]);
-        if path.contains(':') {
-            return Err(format!("\"{path}\": a path with a colon is ambiguous with an option"));
+        let colon = text.rfind(":/").filter(|colon| *colon > 0).ok_or("not DIR:/PATH or DIR:/PATH:ro")?;
+        let (folder, path) = (&text[..colon], &text[colon + 1..]);
+        let (path, options) = path.split_once(':').unwrap_or((path, "rw"));
+        let modes = options.split(',').map(mode).collect::<Result<Vec<Option<bool>>, String>>()?;
+        let mut modes = modes.into_iter().flatten();
+        let read_only = modes.next().unwrap_or(false);
+        if modes.any(|mode| mode != read_only) {
+            return Err(format!("\"{options}\" is both ro and rw"));
+        }
+        if path.split('/').all(|name| name.is_empty() || name == ".") {
+            return Err("/ is the image's root: choose a folder in it".into());
         }
         Ok(Self { folder: folder.into(), path: path.to_owned(), read_only })
+    }
+}
+
+/// Returns whether a mode of docker's is read-only; `None` for those without a meaning in a machine: SELinux labels and the consistency of
+/// Docker Desktop.
+fn mode(option: &str) -> Result<Option<bool>, String> {
+    match option {
+        "ro" => Ok(Some(true)),
+        "rw" => Ok(Some(false)),
+        "z" | "Z" | "cached" | "consistent" | "delegated" => Ok(None),
+        _ => Err(format!("\"{option}\" is no option that runvm knows: ro, rw, z and Z are; a path has no colon")),
     }
 }
 
@@ -140,15 +153,22 @@ mod tests {
         for (text, expected) in [
             ("/srv:/data", volume("/srv", "/data", false)),
             (".:/data:ro", volume(".", "/data", true)),
-            ("a/b:/:rw", volume("a/b", "/", false)),
+            ("a/b:/b:rw", volume("a/b", "/b", false)),
+            (".:/data:ro,z", volume(".", "/data", true)),
+            (".:/data:Z", volume(".", "/data", false)),
+            (".:/data:cached,ro", volume(".", "/data", true)),
             ("a:b:/c", volume("a:b", "/c", false)),
             ("/a:/b:/c", volume("/a:/b", "/c", false)),
         ] {
             assert_eq!(text.parse::<Volume>(), expected, "{text}");
         }
-        for text in ["", "/srv", ":/data", "name", "/srv:data", "/srv:/data:rx"] {
+        for text in
+            ["", "/srv", ":/data", "name", "/srv:data", "/srv:/data:rx", "/srv:/", "/srv://./:ro", "/srv:/a:ro,rw"]
+        {
             assert!(text.parse::<Volume>().is_err(), "{text}");
         }
+        let error = "/srv:/data:ro,nocopy".parse::<Volume>().unwrap_err();
+        assert!(error.starts_with("\"nocopy\" is no option that runvm knows"), "{error}");
     }
 
     #[test]

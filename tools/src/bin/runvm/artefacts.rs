@@ -49,8 +49,11 @@ pub(crate) struct Artefacts {
 
 /// Makes or checks the files.
 pub(crate) fn artefacts(arguments: &Arguments, append: &str) -> Result<Artefacts, String> {
-    for folder in &arguments.volume {
+    for (number, folder) in arguments.volume.iter().enumerate() {
         folder.check()?;
+        if arguments.volume[..number].iter().any(|earlier| earlier.path == folder.path) {
+            return Err(format!("-v {}:{}: there is another -v for this path", folder.folder.display(), folder.path));
+        }
     }
     if let Some(disk) = arguments.disk.as_ref().filter(|_| arguments.print.is_none()) {
         check_disk(arguments, disk).map_err(|error| describe(disk, &error))?;

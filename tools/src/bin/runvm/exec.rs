@@ -52,7 +52,12 @@ pub(crate) fn run(words: Vec<OsString>) -> ExitCode {
     match runtime::exec(&Root::of_runvm(), &request) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("runvm: {error}");
+            // The text is an engine's.
+            if error.ends_with("container does not exist") {
+                eprintln!("runvm: no machine has the name {}; runvm --name starts one", request.id);
+            } else {
+                eprintln!("runvm: {error}");
+            }
             ExitCode::from(NO_STATUS)
         }
     }

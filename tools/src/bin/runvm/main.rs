@@ -19,10 +19,13 @@ mod words;
 use std::ffi::OsString;
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::Path;
 use std::process::ExitCode;
 
 use whit::contract::NOT_STARTED;
 use whit_tools::cli::{documents, output, temporary};
+use whit_tools::initramfs::is_init_name;
+use whit_tools::kernel::elf;
 use whit_tools::machine::Machine;
 use whit_tools::runtime::Named;
 use whit_tools::vm::qemu::{Board, CommandLine, DiskInterface, Forward, Nic, Protocol, Share};
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<u8, String> {
     temporary::sweep(&std::env::temp_dir());
+    temporary::sweep(Path::new("/tmp"));
     if arguments.volume.iter().any(Volume::is_file)
         && let Ok(cache) = Cache::open()
     {
@@ -75,6 +79,7 @@ fn run(arguments: &Arguments) -> Result<u8, String> {
     }
     let append = kernel_words(arguments)?;
     check_board(arguments)?;
+    check_init(arguments)?;
     print::check(arguments)?;
     let artefacts = artefacts(arguments, &append)?;
     let Shares { shares, daemons, links: _links } = shares(arguments, &artefacts)?;
@@ -96,8 +101,15 @@ fn run(arguments: &Arguments) -> Result<u8, String> {
         }
         return Ok(0);
     }
-    for forward in &arguments.publish {
+    check_memory(&artefacts)?;
+    for (number, forward) in arguments.publish.iter().enumerate() {
         check_free(*forward)?;
+        let is_same = |other: &&Forward| (other.protocol, other.host) == (forward.protocol, forward.host);
+        if let Some(other) = arguments.publish[..number].iter().find(is_same)
+            && (other.address == forward.address || other.address.is_unspecified() || forward.address.is_unspecified())
+        {
+            return Err(format!("-p: the host's port {} is given twice", forward.host));
+        }
     }
     if arguments.debug {
         eprintln!("runvm: {command}");
@@ -156,6 +168,28 @@ fn check_board(arguments: &Arguments) -> Result<(), String> {
         );
     }
     Ok(())
+}
+
+/// Refuses an init that is no program: docker's `--init` has no value, and takes the next word.
+fn check_init(arguments: &Arguments) -> Result<(), String> {
+    let Some(init) = &arguments.init else { return Ok(()) };
+    let is_program = || elf::machine(&std::fs::read(init).unwrap_or_default()).is_some();
+    if init.to_str().is_some_and(is_init_name) || is_program() {
+        return Ok(());
+    }
+    let name = init.display();
+    Err(format!("--init {name}: no program; docker's --init, which has no value, is not needed: PID 1 reaps already"))
+}
+
+/// Refuses less memory than the kernel and the initramfs have: some such machines would hang in the firmware, without a message.
+fn check_memory(artefacts: &Artefacts) -> Result<(), String> {
+    let bytes = |path: &Path| path.metadata().map_or(0, |metadata| metadata.len());
+    let needed_mib = (bytes(&artefacts.kernel) + bytes(&artefacts.initramfs)).div_ceil(1 << 20);
+    if u64::from(artefacts.memory_mib) > needed_mib {
+        return Ok(());
+    }
+    let memory_mib = artefacts.memory_mib;
+    Err(format!("the kernel had no memory for its start: it and the initramfs have {needed_mib} MiB; -m {memory_mib}M"))
 }
 
 /// Returns the kernel's command line.

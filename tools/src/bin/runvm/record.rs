@@ -60,8 +60,14 @@ fn overrides(arguments: &Arguments, shares: &[ShareKind]) -> Result<Overrides, S
         env.push(with_value(variable)?.unwrap_or_else(|| variable.clone()));
     }
     let (env, unset) = last_of_each(env).into_iter().partition(|variable| variable.contains('='));
-    if let Some(workdir) = arguments.workdir.as_ref().filter(|workdir| !workdir.starts_with('/')) {
+    // An empty value is none, as for docker.
+    let given = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
+    let workdir = given(&arguments.workdir);
+    if let Some(workdir) = workdir.as_ref().filter(|workdir| !workdir.starts_with('/')) {
         return Err(format!("-w {workdir}: not an absolute path"));
+    }
+    if let Some(name) = arguments.hostname.as_ref().filter(|name| name.len() > MAX_HOSTNAME) {
+        return Err(format!("-h {name}: {} bytes; a host name has at most {MAX_HOSTNAME}", name.len()));
     }
     if let Some(tmpfs) = arguments.tmpfs.iter().find(|tmpfs| volume::parse(tmpfs.as_bytes(), true).is_none()) {
         return Err(format!("--tmpfs {tmpfs}: not /PATH or /PATH:OPTIONS"));
@@ -79,10 +85,9 @@ fn overrides(arguments: &Arguments, shares: &[ShareKind]) -> Result<Overrides, S
         cmd: (!words.is_empty()).then_some(words),
         env,
         unset,
-        workdir: arguments.workdir.clone(),
+        workdir,
         user: arguments.user.clone(),
-        // docker takes it in any case.
-        stopsignal: arguments.stop_signal.as_ref().map(|signal| signal.to_ascii_uppercase()),
+        stopsignal: given(&arguments.stop_signal).map(|signal| signal_name(&signal)),
         hostname: arguments.hostname.clone(),
         mount: arguments.volume.iter().zip(shares).enumerate().map(mount).collect(),
         tmpfs: arguments.tmpfs.clone(),
@@ -91,6 +96,28 @@ fn overrides(arguments: &Arguments, shares: &[ShareKind]) -> Result<Overrides, S
         // docker waits without a limit for a negative number.
         grace: arguments.stop_timeout.map(|seconds| u32::try_from(seconds).unwrap_or(u32::MAX).to_string()),
     })
+}
+
+/// The longest host name (include/uapi/linux/utsname.h, `__NEW_UTS_LEN`).
+const MAX_HOSTNAME: usize = 64;
+
+/// Returns a signal as the init knows it. docker takes a name in any case, and others of the same number (moby/sys/signal).
+fn signal_name(given: &str) -> String {
+    /// glibc's SIGRTMAX.
+    const RTMAX: u8 = 64;
+    let upper = given.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let below = name.strip_prefix("RTMAX").map(|rest| rest.strip_prefix('-').unwrap_or(rest));
+    match (name, below) {
+        ("IOT", _) => "SIGABRT".to_owned(),
+        ("CLD", _) => "SIGCHLD".to_owned(),
+        ("POLL", _) => "SIGIO".to_owned(),
+        (_, Some("")) => RTMAX.to_string(),
+        (_, Some(below)) => {
+            below.parse().ok().filter(|below| *below <= 14).map_or(upper, |below: u8| (RTMAX - below).to_string())
+        }
+        _ => upper,
+    }
 }
 
 /// Returns a variable with its value; by default, the value in this program's environment. `None` if that is not set.
@@ -219,6 +246,27 @@ mod tests {
     fn refused(line: &[&str]) -> String {
         let arguments = Arguments::parse_from(["runvm", "image"].iter().chain(line));
         record(&arguments, &[], b"", false).unwrap_err()
+    }
+
+    #[test]
+    fn signals_have_other_names() {
+        for (given, expected) in [
+            ("int", "INT"),
+            ("SIGIOT", "SIGABRT"),
+            ("cld", "SIGCHLD"),
+            ("POLL", "SIGIO"),
+            ("RTMAX", "64"),
+            ("SIGRTMAX-1", "63"),
+            ("RTMAX-15", "RTMAX-15"),
+            ("37", "37"),
+        ] {
+            assert_eq!(signal_name(given), expected, "{given}");
+        }
+    }
+
+    #[test]
+    fn an_empty_value_is_none() {
+        assert_eq!(lines(&["-w", "", "--stop-signal", ""], &[], ""), lines(&[], &[], ""));
     }
 
     #[test]

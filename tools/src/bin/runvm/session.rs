@@ -55,7 +55,7 @@ impl Session {
     pub(crate) fn run(mut self, mut command: CommandLine) -> Result<u8, String> {
         let failed = |error| format!("cannot create the machine's ports: {error}");
         // The folder is removed at the end of this function.
-        let folder = Temporary::directory(&std::env::temp_dir(), temporary::RUN).map_err(failed)?;
+        let folder = Temporary::for_sockets().map_err(failed)?;
         let (shown, is_shown) = channel();
         let console = Arc::new(Mutex::new(Console::new(self.console.take(), self.timeline, shown)));
         let (output_error, has_quit) = (Arc::new(OnceLock::new()), Arc::new(AtomicBool::new(false)));

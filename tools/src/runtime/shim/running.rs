@@ -15,7 +15,7 @@ use whit::contract::{EXIT_PORT, STREAMS_PORT};
 
 use super::{Architecture, Cards, Connection, Files, Machine, Network, own, terminal_size};
 use crate::archive::segment;
-use crate::cli::temporary::{self, Temporary};
+use crate::cli::temporary::Temporary;
 use crate::runtime::commands::FAILED;
 use crate::runtime::disk;
 use crate::runtime::exec;
@@ -103,14 +103,13 @@ impl Parts {
         };
         let failed = |error: io::Error| format!("the machine's ports: {error}");
         let is_terminal = self.machine.terminal;
-        let folder =
-            Temporary::directory(&std::env::temp_dir(), temporary::RUN).map_err(failed).map_err(answer_error)?;
+        let folder = Temporary::for_sockets().map_err(failed).map_err(answer_error)?;
         let shared = Arc::new(Shared::default());
-        let path = folder.socket("streams");
+        let path = folder.path().join("streams");
         let streams = Streams::listen(&path, self.ends(), reporter(&shared)).map_err(failed).map_err(answer_error)?;
         let mut command = self.command().map_err(answer_error)?.port(STREAMS_PORT, path);
         let remote = streams.remote();
-        let path = folder.socket("exit");
+        let path = folder.path().join("exit");
         let ended = remote.clone();
         let port = ExitPort::listen(&path, move || ended.store_rest()).map_err(failed).map_err(answer_error)?;
         command = command.port_into(EXIT_PORT, path);

@@ -38,7 +38,10 @@ impl FromStr for Forward {
             Some((_, other)) => return Err(format!("\"{other}\" is neither tcp nor udp")),
         };
         let port = |text: &str| match text.parse() {
-            Ok(0) | Err(_) => Err(format!("\"{text}\" is not a port from 1 to 65535")),
+            _ if text.trim_start_matches('-').contains('-') => {
+                Err(format!("\"{text}\" is a range: give each port with its own -p"))
+            }
+            Ok(0) | Err(_) => Err(format!("\"{text}\" is not a port from 1 to 65535, as in 8080:80")),
             Ok(port) => Ok(port),
         };
         let parts: Vec<&str> = ports.split(':').collect();
@@ -48,7 +51,10 @@ impl FromStr for Forward {
                 let parsed = address.parse().map_err(|_| format!("\"{address}\" is not an IPv4 address"))?;
                 (parsed, host, guest)
             }
-            _ => return Err("not HOST:GUEST or ADDR:HOST:GUEST".to_owned()),
+            [guest] if !guest.is_empty() => {
+                return Err(format!("the host's port is missing: as in 8080:{guest}"));
+            }
+            _ => return Err("not HOST:GUEST or ADDR:HOST:GUEST, as in 8080:80; an address is IPv4".to_owned()),
         };
         Ok(Self { protocol, address, host: port(host)?, guest: port(guest)? })
     }
@@ -76,9 +82,16 @@ mod tests {
             |protocol, host, guest, address: [u8; 4]| Ok(Forward { protocol, address: address.into(), host, guest });
         assert_eq!("8080:80".parse(), forward(Protocol::Tcp, 8080, 80, [127, 0, 0, 1]));
         assert_eq!("10.0.0.1:1:65535/tcp".parse(), forward(Protocol::Tcp, 1, 65535, [10, 0, 0, 1]));
+        for (text, reason) in [
+            ("80", "the host's port is missing: as in 8080:80"),
+            ("127.0.0.1::80", "\"\" is not a port from 1 to 65535, as in 8080:80"),
+            ("8000-8010:80", "\"8000-8010\" is a range: give each port with its own -p"),
+            ("[::1]:8080:80", "not HOST:GUEST or ADDR:HOST:GUEST, as in 8080:80; an address is IPv4"),
+        ] {
+            assert_eq!(text.parse::<Forward>(), Err(reason.to_owned()));
+        }
         assert_eq!("53:53/udp".parse(), forward(Protocol::Udp, 53, 53, [127, 0, 0, 1]));
         for (text, word) in [
-            ("80", "HOST:GUEST"),
             ("", "HOST:GUEST"),
             ("1:2:3:4", "HOST:GUEST"),
             ("0:80", "\"0\" is not a port"),

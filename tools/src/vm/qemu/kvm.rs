@@ -18,7 +18,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::Value;
 
-use crate::cli::temporary::{self, Temporary};
+use crate::cli::temporary::Temporary;
 use crate::machine::Machine;
 use crate::vm::cache::{Cache, Key};
 
@@ -112,7 +112,7 @@ fn check(qemu: Command, limit: Duration) -> Outcome {
 }
 
 fn run(mut qemu: Command, limit: Duration) -> io::Result<Outcome> {
-    let folder = Temporary::directory(&std::env::temp_dir(), temporary::RUN)?;
+    let folder = Temporary::for_sockets()?;
     let rom = folder.path().join("rom");
     File::create(&rom)?.write_all(&firmware::rom())?;
     qemu.args(["-accel", "kvm", "-cpu", "max", "-m", "16M", "-nodefaults", "-display", "none", "-no-reboot", "-S"]);

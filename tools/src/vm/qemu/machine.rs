@@ -15,7 +15,7 @@ use super::console::{Console, Lost, find};
 use super::control::Control;
 use super::error::Error;
 use super::events::Watch;
-use crate::cli::temporary::{self, Temporary};
+use crate::cli::temporary::Temporary;
 use crate::programs::Program;
 use crate::vm::child::end_with_this_thread;
 
@@ -85,10 +85,10 @@ impl Machine {
         mut watch: impl FnMut(&[u8]) + Send + 'static,
         ends_with_thread: bool,
     ) -> Result<Self, Error> {
-        let folder = Temporary::directory(&std::env::temp_dir(), temporary::RUN).map_err(Error::Control)?;
-        let path = folder.socket("qmp");
+        let folder = Temporary::for_sockets().map_err(Error::Control)?;
+        let path = folder.path().join("qmp");
         let control = Control::listen(&path).map_err(Error::Control)?;
-        let events = folder.socket("events");
+        let events = folder.path().join("events");
         let command = command.clone().control(&path).control(&events);
         let watch_events = Watch::listen(&events, command.ports()).map_err(Error::Control)?;
         let program = command.machine().qemu();

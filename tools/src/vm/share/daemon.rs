@@ -16,7 +16,7 @@ use std::time::Duration;
 use rustix::io::{FdFlags, fcntl_setfd};
 
 use super::{Link, Volume, file};
-use crate::cli::temporary::{self, Temporary};
+use crate::cli::temporary::Temporary;
 use crate::programs;
 use crate::vm::child::end_with_this_thread;
 use crate::vm::namespace;
@@ -69,8 +69,8 @@ impl Daemon {
     /// A message of one line.
     pub fn listen(volume: &Volume) -> Result<Self, String> {
         let describe = |error: io::Error| format!("-v {}: {error}", volume.folder.display());
-        let directory = Temporary::directory(&std::env::temp_dir(), temporary::RUN).map_err(describe)?;
-        let listener = UnixListener::bind(directory.socket("virtiofs")).map_err(describe)?;
+        let directory = Temporary::for_sockets().map_err(describe)?;
+        let listener = UnixListener::bind(directory.path().join("virtiofs")).map_err(describe)?;
         let folder = volume.folder.canonicalize().map_err(describe)?;
         let read_only = volume.read_only;
         let listener = Some(listener.into());
@@ -93,7 +93,7 @@ impl Daemon {
     /// Returns the share for QEMU's command line.
     #[must_use]
     pub fn share(&self) -> Share {
-        Share::Virtiofs { socket: self.directory.socket("virtiofs") }
+        Share::Virtiofs { socket: self.directory.path().join("virtiofs") }
     }
 
     /// Starts the daemon. Calls `ended` when it has ended.
