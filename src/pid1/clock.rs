@@ -9,7 +9,7 @@ use whit::sntp::{self, MESSAGE};
 use whit::text::{Text, number, split};
 use whit::time::{NEVER, after_ms};
 
-use crate::console::log_failure;
+use crate::console::log_step;
 use crate::files;
 use crate::machine::now_ms;
 use crate::message::{error, info};
@@ -105,7 +105,7 @@ impl Clock {
         self.deadline_ms = after_ms(now_ms, FIRST_GAP_MS << self.queries);
         self.queries += 1;
         if let Err(errno) = self.send_query(*server) {
-            log_failure(c"ntp", b"", errno);
+            log_step(c"ntp", errno);
         }
     }
 
@@ -146,6 +146,6 @@ impl Clock {
 fn set_clock(time_ns: u64) {
     match set_clock_ns(time_ns) {
         Ok(()) => info!("clock set to {}", time_ns / 1_000_000_000),
-        Err(errno) => log_failure(c"clock", b"", errno),
+        Err(errno) => log_step(c"clock", errno),
     }
 }

@@ -180,6 +180,12 @@ pub(crate) fn log_failure(step: &'static CStr, subject: &[u8], errno: Errno) {
     error!("{}{}: {}", Text(Template::of(step).bytes()), Text(subject), errno);
 }
 
+/// Logs a step that failed and has no object: `whit: fork: EAGAIN`.
+#[inline(never)]
+pub(crate) fn log_step(step: &'static CStr, errno: Errno) {
+    log_failure(step, b"", errno);
+}
+
 /// Logs a file that was not read: `whit: /whit.conf: 16384 bytes or more are not read`.
 #[inline(never)]
 pub(crate) fn log_unread(path: &[u8], limit: usize, errno: Errno) {
@@ -227,7 +233,7 @@ pub(crate) fn open(is_missing: bool) {
     }
     match opened {
         Ok(console) => memory::set_console(console),
-        Err(errno) => log_failure(c"console", b"", errno),
+        Err(errno) => log_step(c"console", errno),
     }
 }
 

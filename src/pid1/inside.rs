@@ -32,11 +32,11 @@ pub(crate) fn find(root: &CStr, path: &CStr, flags: OFlags) -> Result<Fd, Errno>
 /// # Errors
 /// [`Errno::NOT_REGULAR`].
 pub(crate) fn open_regular(found: &Fd, mut flags: OFlags) -> Result<Fd, Errno> {
-    let mut room = Path::new();
-    let path = path_of(found, &mut room);
-    if fd::status(path).is_none_or(|status| status.kind != S_IFREG) {
+    if fd::status_of(found).is_none_or(|status| status.kind != S_IFREG) {
         return Err(Errno::NOT_REGULAR);
     }
+    let mut room = Path::new();
+    let path = path_of(found, &mut room);
     loop {
         match fd::open(path, flags | OFlags::NOCTTY | OFlags::NONBLOCK) {
             Err(Errno::ROFS) if !flags.is_empty() => flags = OFlags::RDONLY,

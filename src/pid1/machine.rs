@@ -11,7 +11,7 @@ use whit::time::NEVER;
 
 use crate::button::Buttons;
 use crate::clock::Clock;
-use crate::console::log_failure;
+use crate::console::log_step;
 use crate::etc;
 use crate::filesystems::Root;
 use crate::hardware;
@@ -124,7 +124,7 @@ impl<'a> Machine<'a> {
         let uevents = fd::netlink_socket(NETLINK_KOBJECT_UEVENT, 1);
         let mut max_wait_ms = NEVER;
         if let Some(errno) = signals.as_ref().err().or(uevents.as_ref().err()) {
-            log_failure(c"signals or device events", b"", *errno);
+            log_step(c"signals or device events", *errno);
             max_wait_ms = TICK_MS;
         }
         Self {

@@ -22,7 +22,7 @@ use whit::stage::Stage;
 use whit::text::Text;
 use whit::time::{NEVER, after_ms, after_s};
 
-use crate::console::log_failure;
+use crate::console::log_step;
 use crate::files;
 use crate::message::{error, info};
 use crate::sys::argument::Mac;
@@ -135,7 +135,7 @@ impl<'a> Network<'a> {
         if options.net() == Net::Off {
             return None;
         }
-        Self::open_sockets(rooms, seed, options, sources).map_err(|errno| log_failure(c"network", b"", errno)).ok()
+        Self::open_sockets(rooms, seed, options, sources).map_err(|errno| log_step(c"network", errno)).ok()
     }
 
     /// Opens the sockets and requests the list of interfaces.
@@ -187,7 +187,7 @@ impl<'a> Network<'a> {
             && let Ok(setting) = fd::open(PROMOTE, OFlags::WRONLY)
             && let Err(errno) = fd::write(&setting, b"1")
         {
-            log_failure(c"promote_secondaries", b"", errno);
+            log_step(c"promote_secondaries", errno);
         }
         self.shared.bring_up(LOOPBACK, b"lo");
     }

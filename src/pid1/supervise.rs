@@ -8,7 +8,7 @@ use whit::options::{OnExit, Streams, Switch};
 use whit::stage::Stage;
 use whit::time::{NEVER, after_ms, after_s};
 
-use crate::console::log_failure;
+use crate::console::log_step;
 use crate::end::End;
 use crate::events::{bit, lowest};
 use crate::hardware;
@@ -46,7 +46,7 @@ fn run_workload(machine: &mut Machine<'_>) -> Result<u8, End> {
     match workload::start(machine) {
         Ok(child) => machine.workload = Some(child),
         Err(errno) => {
-            log_failure(c"fork", b"", errno);
+            log_step(c"fork", errno);
             return Ok(NOT_STARTED);
         }
     }
@@ -159,7 +159,7 @@ fn run_shell(machine: &mut Machine<'_>) -> Result<Infallible, End> {
             match workload::start_shell() {
                 Ok(child) => machine.shell = Some(child),
                 Err(errno) => {
-                    log_failure(c"fork", b"", errno);
+                    log_step(c"fork", errno);
                     return Err(End::PowerOff);
                 }
             }

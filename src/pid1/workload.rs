@@ -19,7 +19,7 @@ use whit::record::Record;
 use whit::text::{Text, nth, split, split_once};
 
 use crate::caps;
-use crate::console::{lead_session, log_failure, read_or_log};
+use crate::console::{lead_session, log_failure, log_step, read_or_log};
 use crate::files::{self, Lines, Path};
 use crate::inside;
 use crate::machine::Machine;
@@ -64,7 +64,7 @@ pub(crate) fn start_beside(machine: &mut Machine<'_>, session: usize) -> Result<
             sys::exit(run(&sources, &options))
         }
         Err(errno) => {
-            log_failure(NOT_BESIDE, b"", errno);
+            log_step(NOT_BESIDE, errno);
             Err(NOT_STARTED)
         }
     }
@@ -142,7 +142,7 @@ pub(crate) fn enter_root(sources: &Sources<'_>, options: &Options<'_>) -> Result
         chdir(c"/")
     };
     moved().map_err(|errno| {
-        log_failure(c"move /mnt to /", b"", errno);
+        log_step(c"move /mnt to /", errno);
         NOT_STARTED
     })
 }

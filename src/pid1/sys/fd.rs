@@ -9,9 +9,9 @@ use core::mem::MaybeUninit;
 use core::num::NonZeroI32;
 
 use linux_raw_sys::general::{
-    AT_FDCWD, CREAD, F_GETFD, F_SETFL, F_SETOWN, FASYNC, IUTF8, O_CLOEXEC, O_NONBLOCK, O_PATH, POLLIN, POLLOUT,
-    RESOLVE_NO_XDEV, S_IFMT, STATX_ATTR_MOUNT_ROOT, STATX_INO, STATX_TYPE, TCIFLUSH, TCOON, open_how, pollfd, statfs,
-    statx, termios,
+    AT_EMPTY_PATH, AT_FDCWD, CREAD, F_GETFD, F_SETFL, F_SETOWN, FASYNC, IUTF8, O_CLOEXEC, O_NONBLOCK, O_PATH, POLLIN,
+    POLLOUT, RESOLVE_NO_XDEV, S_IFMT, STATX_ATTR_MOUNT_ROOT, STATX_INO, STATX_TYPE, TCIFLUSH, TCOON, open_how, pollfd,
+    statfs, statx, termios,
 };
 use linux_raw_sys::ioctl::{
     FIFREEZE, RNDADDENTROPY, TCFLSH, TCGETS, TCSETS, TCXONC, TIOCGPTPEER, TIOCGWINSZ, TIOCOUTQ, TIOCSCTTY, TIOCSPGRP,
@@ -204,14 +204,24 @@ pub(crate) struct Status {
     pub(crate) inode: u64,
 }
 
-/// `int statx(int directory, const char *path, int flags, unsigned mask, struct statx *status)` — statx(2). rustix's version first
-/// checks whether the kernel has the call.
-#[inline(never)]
+/// Returns the status of the file at a path.
 pub(crate) fn status(path: &CStr) -> Option<Status> {
-    let mut status = MaybeUninit::<statx>::uninit();
+    status_at(AT_FDCWD, path)
+}
+
+/// Returns the status of an open file.
+pub(crate) fn status_of(file: &Fd) -> Option<Status> {
+    status_at(raw(file).cast_signed(), c"")
+}
+
+/// `int statx(int directory, const char *path, int flags, unsigned mask, struct statx *status)` — statx(2), of the file `directory` itself
+/// when the path is empty. rustix's version first checks whether the kernel has the call.
+#[inline(never)]
+fn status_at(directory: i32, path: &CStr) -> Option<Status> {
+    let (mut status, mask) = (MaybeUninit::<statx>::uninit(), STATX_TYPE | STATX_INO);
     // SAFETY: path and struct live over the call; when it succeeds the kernel has written the whole struct.
     let status = unsafe {
-        let returned = sc::syscall!(STATX, AT_FDCWD, path.as_ptr(), 0, STATX_TYPE | STATX_INO, status.as_mut_ptr());
+        let returned = sc::syscall!(STATX, directory, path.as_ptr(), AT_EMPTY_PATH, mask, status.as_mut_ptr());
         done(returned).ok()?;
         status.assume_init_ref()
     };
