@@ -18,14 +18,20 @@ impl Deadline {
     /// program that blocks SIGTERM, as `unshare --fork` does.
     #[must_use]
     pub fn of(child: &Child) -> Self {
+        Self::within(child, DEADLINE)
+    }
+
+    /// The same with another time.
+    #[must_use]
+    pub fn within(child: &Child, time: Duration) -> Self {
         let (sender, receiver) = channel();
         let pid = Pid::from_child(child);
         thread::spawn(move || {
             for signal in [Signal::TERM, Signal::TERM, Signal::KILL] {
-                if receiver.recv_timeout(DEADLINE) != Err(RecvTimeoutError::Timeout) {
+                if receiver.recv_timeout(time) != Err(RecvTimeoutError::Timeout) {
                     return;
                 }
-                println!("no end after {} s: {signal:?}", DEADLINE.as_secs());
+                println!("no end after {} s: {signal:?}", time.as_secs());
                 let _ = kill_process(pid, signal);
             }
         });

@@ -24,6 +24,8 @@ pub(super) struct Engine {
 /// Where an engine keeps its data.
 const FOLDERS: [(&str, &str); 4] =
     [("--root", "storage"), ("--runroot", "run"), ("--tmpdir", "tmp"), ("--network-config-dir", "networks")];
+/// Its configuration, in which the runtime has the name `whit`.
+const CONFIGURATION: &str = "containers.conf";
 const OPTIONS: [&str; 3] = ["--storage-driver=vfs", "--cgroup-manager=cgroupfs", "--log-level=error"];
 
 impl Engine {
@@ -41,6 +43,8 @@ impl Engine {
         let engine = Self { folder: tempfile::tempdir_in(workspace::target()).unwrap(), namespace };
         let root = format!("--root {}", engine.root().display());
         write_program(&engine.runtime(), runtime_script(&root).as_bytes());
+        let names = format!("[engine.runtimes]\nwhit = [\"{}\"]\n", engine.runtime().display());
+        fs::write(engine.path(CONFIGURATION), names).unwrap();
         engine.well(&["import", busybox_tar().to_str().unwrap(), "busybox"]);
         engine
     }
@@ -69,7 +73,8 @@ impl Engine {
         for (option, name) in FOLDERS {
             command.arg(option).arg(self.path(name));
         }
-        command.args(OPTIONS).arg("--runtime").arg(self.runtime()).args(arguments).env("TMPDIR", self.folder.path());
+        command.args(OPTIONS).arg("--runtime").arg(self.runtime()).args(arguments);
+        command.env("TMPDIR", self.folder.path()).env("CONTAINERS_CONF", self.path(CONFIGURATION));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -78,7 +83,13 @@ impl Engine {
     pub(super) fn script(&self) -> PathBuf {
         let path = self.path("podman");
         let folders = FOLDERS.map(|(option, name)| format!("{option} {}", self.path(name).display())).join(" ");
-        write_program(&path, format!("#!/bin/sh\nexec podman {folders} {} \"$@\"\n", OPTIONS.join(" ")).as_bytes());
+        let configuration = self.path(CONFIGURATION);
+        let script = format!(
+            "#!/bin/sh\nCONTAINERS_CONF={} exec podman {folders} {} \"$@\"\n",
+            configuration.display(),
+            OPTIONS.join(" ")
+        );
+        write_program(&path, script.as_bytes());
         path
     }
 

@@ -93,7 +93,8 @@ fn follow(engine: &Engine, name: &str, part: &str) {
     command.stdout(written.try_clone().unwrap()).stderr(written);
     let mut child = command.spawn().unwrap();
     drop(command); // its ends of the pipe
-    let deadline = Deadline::of(&child);
+    // PostgreSQL creates its cluster, which takes minutes on a busy host.
+    let deadline = Deadline::within(&child, 3 * deadline::DEADLINE);
     let (mut shown, mut bytes) = (String::new(), [0; 4096]);
     while !shown.contains(part) {
         let length = log.read(&mut bytes).unwrap();

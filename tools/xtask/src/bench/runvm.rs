@@ -1,9 +1,10 @@
-//! `runvm IMAGE echo hello` as a whole, beside a floor and virtme-ng on the same kernel.
+//! `runvm IMAGE echo hello` as a whole, beside a floor, `podman run` with whit-runtime, and virtme-ng on the same kernel.
 //!
 //! The floor is QEMU with the same board, processor, kernel and kernel command line, without disk and network, and an initramfs with
 //! one static program that prints and powers off. Each contender runs once in every round, so that a noisy host disturbs all of them.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -28,6 +29,7 @@ const HELLO: &str = "hello";
 const FLOOR: &str = "floor";
 const WARM: &str = "runvm, warm";
 const COLD: &str = "runvm, cold";
+const PODMAN: &str = "podman, whit-runtime";
 const VIRTME: &str = "virtme-ng";
 /// The version of virtme-ng's package.
 const VIRTME_PACKAGE: &str = "virtme-ng==1.42";
@@ -63,15 +65,16 @@ struct Contender {
     runs: Vec<Run>,
 }
 
-/// Measures, and returns the lines of the report.
+/// Measures, and returns the lines of the report. `only` has the contenders by the first words of their names; none stands for all.
 ///
 /// # Errors
 /// One line: a contender that cannot be prepared, or does not print what it should.
-pub fn runvm(runs: usize, say: fn(&str)) -> Result<Vec<String>, String> {
+pub fn runvm(runs: usize, only: &[String], say: fn(&str)) -> Result<Vec<String>, String> {
+    let takes_part = |name: &str| only.is_empty() || only.iter().any(|one| name.split(',').next() == Some(one));
     let kernel = store(say)?.kernel(Flavour::Generic, None).map_err(|error| error.to_string())?;
     let busybox = store(say)?.busybox().map_err(|error| error.to_string())?;
     let init = Init::Whole.build()?;
-    let tool = build_runvm()?;
+    let [tool, runtime] = build_tools()?;
     let folder = workspace::target().join("bench/runvm");
     fs::create_dir_all(&folder).map_err(at(&folder))?;
     let image = image(&folder, &busybox)?;
@@ -85,7 +88,14 @@ pub fn runvm(runs: usize, say: fn(&str)) -> Result<Vec<String>, String> {
         Contender { name: WARM, command: runvm.clone(), runs: Vec::new() },
         Contender { name: COLD, command: runvm, runs: Vec::new() },
     ];
+    let runtime = script(&folder, &warm, &[&runtime, &kernel.vmlinuz, &kernel.modules, &init])?;
+    match podman(&folder, &image, &runtime) {
+        _ if !takes_part(PODMAN) => {}
+        Ok(command) => contenders.push(Contender { name: PODMAN, command, runs: Vec::new() }),
+        Err(error) => say(&format!("without podman: {error}")),
+    }
     match virtme(say) {
+        _ if !takes_part(VIRTME) => {}
         Ok(program) => {
             // By 9p: Debian 12 has no virtiofsd that it accepts. Without --verbose it needs a terminal.
             let mut command = vec![text(&program), "--run".to_owned(), text(&kernel.vmlinuz)];
@@ -96,8 +106,11 @@ pub fn runvm(runs: usize, say: fn(&str)) -> Result<Vec<String>, String> {
         }
         Err(error) => say(&format!("without virtme-ng: {error}")),
     }
+    contenders.retain(|contender| takes_part(contender.name));
     // Fills the cache.
-    run(&contenders[1], &warm)?;
+    for contender in contenders.iter().filter(|contender| [WARM, PODMAN].contains(&contender.name)) {
+        run(contender, &warm)?;
+    }
     for round in 1..=runs {
         say(&format!("round {round} of {runs}"));
         for contender in &mut contenders {
@@ -126,21 +139,29 @@ fn report(release: &str, contenders: &[Contender]) -> Vec<String> {
         if let (Some(wall), Some(processor)) =
             (sample(contender, |run| run.wall), sample(contender, |run| run.processor))
         {
-            let [a, b, c, d] = [wall.median(), wall.min(), processor.median(), processor.min()].map(millis);
-            lines.push(format!("  {:<16}{a:>10}{b:>8}{c:>20}{d:>8}", contender.name));
+            let [a, b] = [wall.median(), wall.min()].map(millis);
+            let [c, d] = [processor.median(), processor.min()].map(|value| match contender.name {
+                PODMAN => "-".to_owned(),
+                _ => millis(value).to_string(),
+            });
+            lines.push(format!("  {:<20}{a:>6}{b:>8}{c:>20}{d:>8}", contender.name));
         }
     }
     lines.push(String::new());
     lines.push("goals, by the median of the rounds' ratios".to_owned());
-    for (peer, limit) in [(FLOOR, 1250), (VIRTME, 200)] {
+    for (one, peer, limit) in [(WARM, FLOOR, 1250), (WARM, VIRTME, 200), (PODMAN, WARM, 1300)] {
         let find = |name: &str| contenders.iter().find(|contender| contender.name == name);
-        let (Some(warm), Some(peer)) = (find(WARM), find(peer)) else { continue };
+        let (Some(one), Some(peer)) = (find(one), find(peer)) else { continue };
         for (kind, value) in [("wall", (|run| run.wall) as fn(&Run) -> u64), ("processor", |run| run.processor)] {
+            if one.name == PODMAN && kind == "processor" {
+                // The machine's processes are children of conmon, for which this process does not wait.
+                continue;
+            }
             let ratio = |(one, other): (&Run, &Run)| value(one) * 1000 / value(other).max(1);
-            let Some(ratio) = Sample::new(warm.runs.iter().zip(&peer.runs).map(ratio).collect()) else { continue };
+            let Some(ratio) = Sample::new(one.runs.iter().zip(&peer.runs).map(ratio).collect()) else { continue };
             let held = if ratio.median() <= limit { "held" } else { "NOT HELD" };
             let [ratio, limit] = [ratio.median(), limit].map(|value| format!("{}.{:03}", value / 1000, value % 1000));
-            lines.push(format!("  {held:<8}  {WARM} / {}, {kind} time: {ratio} of {limit}", peer.name));
+            lines.push(format!("  {held:<8}  {} / {}, {kind} time: {ratio} of {limit}", one.name, peer.name));
         }
     }
     lines
@@ -221,13 +242,49 @@ fn image(folder: &Path, busybox: &Path) -> Result<PathBuf, String> {
     }
 }
 
-fn build_runvm() -> Result<PathBuf, String> {
-    let built =
-        workspace::cargo().args(["build", "--quiet", "--release", "-p", "whit-tools", "--bin", "runvm"]).status();
+/// Builds runvm and whit-runtime.
+fn build_tools() -> Result<[PathBuf; 2], String> {
+    const TOOLS: [&str; 2] = ["runvm", "whit-runtime"];
+    let built = workspace::cargo()
+        .args(["build", "--quiet", "--release", "-p", "whit-tools"])
+        .args(TOOLS.into_iter().flat_map(|tool| ["--bin", tool]))
+        .status();
     match built {
-        Ok(status) if status.success() => Ok(workspace::target().join("release/runvm")),
-        _ => Err("runvm does not build: see cargo's message above".to_owned()),
+        Ok(status) if status.success() => Ok(TOOLS.map(|tool| workspace::target().join("release").join(tool))),
+        _ => Err("runvm or whit-runtime does not build: see cargo's message above".to_owned()),
     }
+}
+
+/// Writes the script that podman calls as its runtime: podman passes no variables on.
+fn script(folder: &Path, cache: &Path, files: &[&Path; 4]) -> Result<PathBuf, String> {
+    let path = folder.join("runtime");
+    let [runtime, kernel, modules, init] = files.map(|file| file.display());
+    let text = format!(
+        "#!/bin/sh\nexport WHIT_CACHE={}\nexec {runtime} --root {} --accel tcg --kernel {kernel} --modules {modules} --init {init} \"$@\"\n",
+        cache.display(),
+        folder.join("machines").display()
+    );
+    fs::write(&path, text).map_err(at(&path))?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).map_err(at(&path))?;
+    Ok(path)
+}
+
+/// Returns the command of podman, with storage of its own. Its network is the host's: the machine's card is then that of runvm.
+fn podman(folder: &Path, image: &Path, runtime: &Path) -> Result<Vec<String>, String> {
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let mut command = vec!["podman".to_owned()];
+    for (option, name) in [("--root", "storage"), ("--runroot", "run"), ("--tmpdir", "tmp")] {
+        command.extend([option.to_owned(), text(&folder.join("podman").join(name))]);
+    }
+    command.extend(["--storage-driver=vfs", "--cgroup-manager=cgroupfs", "--runtime"].map(str::to_owned));
+    command.push(text(runtime));
+    let output = Command::new(&command[0]).args(&command[1..]).arg("import").arg(image).arg("busybox").output();
+    let output = output.map_err(|error| format!("podman: {error}"))?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default().to_owned());
+    }
+    command.extend(["run", "--rm", "--network", "host", "busybox", "echo", HELLO].map(str::to_owned));
+    Ok(command)
 }
 
 /// Returns virtme-ng from PATH, or installs its Python package below the target folder.

@@ -64,8 +64,9 @@ struct Arguments {
     /// Boot the matrix of the committed results instead, and write bench/boot.txt, .csv, .json and .svg.
     #[arg(long, conflicts_with_all = ["runs", "nic", "kernel", "root", "wall", "text", "csv", "json", "svg"])]
     all: bool,
-    /// Measure `runvm IMAGE echo hello` as a whole, beside a floor and virtme-ng, and write bench/runvm.txt.
-    #[arg(long, conflicts_with_all = ["all", "nic", "kernel", "root", "wall", "text", "csv", "json", "svg", "peer", "recipe", "only"])]
+    /// Measure `runvm IMAGE echo hello` as a whole, beside a floor, podman with whit-runtime, and virtme-ng, and write bench/runvm.txt;
+    /// with --only NAME, of floor, runvm, podman and virtme-ng, print the table alone.
+    #[arg(long, conflicts_with_all = ["all", "nic", "kernel", "root", "wall", "text", "csv", "json", "svg", "peer", "recipe"])]
     runvm: bool,
     /// Write the table to this file too.
     #[arg(long, value_name = "FILE")]
@@ -87,7 +88,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), String> {
     if arguments.runvm {
-        return run_runvm(usize::from(arguments.runs));
+        return run_runvm(usize::from(arguments.runs), &arguments.only);
     }
     let contenders = contenders(arguments)?;
     programs::install(&[QEMU], progress)?;
@@ -144,16 +145,16 @@ fn run(arguments: &Arguments) -> Result<(), String> {
 }
 
 /// Measures runvm as a whole.
-fn run_runvm(runs: usize) -> Result<(), String> {
+fn run_runvm(runs: usize, only: &[String]) -> Result<(), String> {
     programs::install(&[QEMU], progress)?;
     let host = Host::look();
-    let measured = runvm(runs, progress)?;
+    let measured = runvm(runs, only, progress)?;
     let mut lines = header(&host, &[], Clock::Wall, &typed());
     lines.retain(|line| !line.starts_with("kernels"));
     lines.extend(measured);
     let text = lines.join("\n") + "\n";
     write!(std::io::stdout(), "{text}").map_err(|error| format!("standard output: {error}"))?;
-    write(&workspace::root().join(BENCH).join("runvm.txt"), &text)
+    if only.is_empty() { write(&workspace::root().join(BENCH).join("runvm.txt"), &text) } else { Ok(()) }
 }
 
 /// Returns whether an init is in a plan. A distribution's initramfs takes minutes for an exact boot: of the committed plans, it is

@@ -51,6 +51,7 @@ services:
     environment: {NAME: left, PEER: right}
   right:
     <<: *service
+    runtime: whit
     environment: {NAME: right, PEER: left}
 "#;
 
