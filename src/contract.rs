@@ -25,6 +25,9 @@ pub const NOTIFY_CREDENTIAL: &[u8] = b"io.systemd.credential:vmm.notify_socket="
 /// The device mapper, and the marker of the feature `verity`.
 pub const DEVICE_MAPPER: &CStr = c"/dev/mapper/control";
 
+/// The interface to hosts of NVMe over networks, and the marker of the feature `nvme-tcp`.
+pub const NVME_FABRICS: &CStr = c"/dev/nvme-fabrics";
+
 /// The mount point of the root for PID 1 and the shell of the initramfs.
 pub const ROOT: &CStr = c"/mnt";
 /// The rootfs: a root inside the initramfs.

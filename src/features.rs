@@ -31,6 +31,7 @@ pub enum Feature {
     Mtu,
     Names,
     Notify,
+    NvmeTcp,
     OnFail,
     Overlay,
     Release,
@@ -73,6 +74,8 @@ impl Feature {
             Self::Mtu => cfg!(feature = "mtu"),
             Self::Names => cfg!(feature = "names"),
             Self::Notify => cfg!(feature = "notify"),
+            // No option needs it; the tests of the library have all of it.
+            Self::NvmeTcp => cfg!(any(feature = "nvme-tcp", test)),
             Self::OnFail => cfg!(feature = "on-fail"),
             Self::Overlay => cfg!(feature = "overlay"),
             Self::Release => cfg!(feature = "release"),

@@ -44,6 +44,9 @@ pub enum Kind {
     Tmpfs,
     /// The number of a device: `MAJOR:MINOR` or hexadecimal.
     Number,
+    /// The name of an NVMe subsystem, whose first namespace is the device.
+    #[cfg(any(feature = "nvme-tcp", test))]
+    Subsystem,
 }
 
 /// The prefixes of the kinds, except [`Kind::Tmpfs`] and [`Kind::Number`]. An init without `device-names` has only the last ones.
@@ -84,6 +87,11 @@ impl Kind {
 #[inline(never)]
 pub fn parse<'a>(value: &'a [u8], fstype: &[u8]) -> Option<RootSpec<'a>> {
     let mut spec = RootSpec { kind: Kind::Number, name: value, number: None, offset: 0 };
+    #[cfg(any(feature = "nvme-tcp", test))]
+    if let Some(target) = strip_prefix(value, NVME_TCP) {
+        (spec.kind, spec.name) = (Kind::Subsystem, split_once(target, b'/')?.1);
+        return (!spec.name.is_empty()).then_some(spec);
+    }
     for (index, prefix) in split(PREFIXES, b' ').enumerate() {
         let name = strip_prefix(value, prefix);
         if name.is_some() || strip_prefix(prefix, fstype).is_some_and(|rest| rest == b":") {
@@ -110,6 +118,16 @@ pub fn parse<'a>(value: &'a [u8], fstype: &[u8]) -> Option<RootSpec<'a>> {
         spec.number = Some(number.or_else(|| hexadecimal(spec.name))?); // `b302` is the number of a device
     }
     (!spec.name.iter().all(|byte| *byte == b'"')).then_some(spec)
+}
+
+/// The start of a root over NVMe/TCP: `nvme-tcp:ADDRESS[:PORT]/NQN`.
+const NVME_TCP: &[u8] = b"nvme-tcp:";
+
+/// Returns address and port of a [`Kind::Subsystem`] in the value of `root=`, which the kernel checks. The default is the port for I/O that
+/// IANA assigned.
+pub fn target(value: &[u8]) -> (&[u8], &[u8]) {
+    let (place, _) = split_once(value.get(NVME_TCP.len()..).unwrap_or_default(), b'/').unwrap_or_default();
+    split_once(place, b':').unwrap_or((place, b"4420"))
 }
 
 /// Parses `MAJOR:MINOR` to the number of a device, as in `root=b302`: 12 bits of major between 12 and 8 bits of minor
@@ -243,6 +261,21 @@ mod tests {
         check("9p:/dev/root", Some((Kind::P9, "/dev/root")));
         for other in ["virtiofs:", "9p:", "9p", "nfs:host"] {
             check(other, None);
+        }
+    }
+
+    #[test]
+    fn a_remote_root_is_the_name_of_its_subsystem() {
+        for (value, nqn, address, port) in [
+            ("nvme-tcp:10.0.0.1/nqn.2014-08.org.nvmexpress:x", "nqn.2014-08.org.nvmexpress:x", "10.0.0.1", "4420"),
+            ("nvme-tcp:10.0.0.1:8009/a/b", "a/b", "10.0.0.1", "8009"),
+        ] {
+            check(value, Some((Kind::Subsystem, nqn)));
+            assert_eq!(target(value.as_bytes()), (address.as_bytes(), port.as_bytes()));
+        }
+        for value in ["nvme-tcp:", "nvme-tcp:10.0.0.1", "nvme-tcp:10.0.0.1/", "nvme:10.0.0.1/nqn"] {
+            check(value, None);
+            let _ = target(value.as_bytes());
         }
     }
 

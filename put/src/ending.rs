@@ -3,13 +3,15 @@
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2, sync};
+use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
 };
-use rustix::system::{RebootCommand, reboot};
+use rustix::system::{RebootCommand, reboot, sysinfo};
 
 use crate::options::{Options, Then};
 use crate::sys;
@@ -50,7 +52,43 @@ pub fn load(options: &Options, disk: &Path, folder: Option<&Path>) -> Result<(),
     let initramfs = options.initrd.as_deref().map(|name| Place::parse(name).open(disk, folder)).transpose()?;
     let append = CString::new(options.append.as_str()).map_err(|_| "--append: a NUL character")?;
     let loaded = sys::load_kernel(kernel.as_fd(), initramfs.as_ref().map(|file| file.as_fd()), &append);
-    loaded.map_err(|error| format!("{kernel_name}: kexec_file_load: {error}"))
+    loaded.map_err(|error| {
+        let mut header = [0; HEADER];
+        let size = |file: &File| file.metadata().map_or(0, |status| status.len());
+        let advice = match kernel.read_exact_at(&mut header, 0) {
+            Ok(()) if Errno::from_io_error(&error) == Some(Errno::INVAL) => {
+                too_large(&header, initramfs.as_ref().map_or(0, size), memory())
+            }
+            _ => None,
+        };
+        format!("{kernel_name}: kexec_file_load: {error}{}", advice.unwrap_or_default())
+    })
+}
+
+/// Bytes of a bzImage up to the end of `init_size` (Documentation/arch/x86/boot.rst).
+const HEADER: usize = 0x264;
+
+/// Describes a kernel that, unpacked and with its initramfs, takes more than half of the memory: the kernel refuses it by EINVAL
+/// (kernel/kexec_core.c, sanity_check_segment_list()).
+fn too_large(header: &[u8; HEADER], initramfs: u64, memory: u64) -> Option<String> {
+    let size =
+        header.get(0x260..).and_then(|bytes| bytes.first_chunk()).filter(|_| &header[0x202..0x206] == b"HdrS")?;
+    let needed = u64::from(u32::from_le_bytes(*size)) + initramfs;
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    let what = || {
+        format!(
+            "; kernel and initramfs take {} MiB, and may take half of the {} MiB of memory",
+            mib(needed),
+            mib(memory)
+        )
+    };
+    (needed > memory / 2).then(what)
+}
+
+/// Returns the bytes of memory.
+fn memory() -> u64 {
+    let information = sysinfo();
+    information.totalram as u64 * u64::from(information.mem_unit)
 }
 
 /// Opens a file in a partition. Its file system is mounted read-only, at no place, and goes with the file.
@@ -108,6 +146,17 @@ pub fn end(then: Then) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_kernel_that_takes_more_than_half_of_the_memory_is_described() {
+        let mut header = [0; HEADER];
+        assert_eq!(too_large(&header, 1 << 30, 1 << 20), None, "no bzImage");
+        header[0x202..0x206].copy_from_slice(b"HdrS");
+        header[0x260..].copy_from_slice(&(50u32 << 20).to_le_bytes());
+        assert_eq!(too_large(&header, 2 << 20, 104 << 20), None);
+        let text = too_large(&header, 2 << 20, 90 << 20).unwrap();
+        assert_eq!(text, "; kernel and initramfs take 52 MiB, and may take half of the 90 MiB of memory");
+    }
 
     #[test]
     fn places_are_files_or_partitions() {

@@ -3,7 +3,7 @@
 use std::fs::{File, Metadata};
 use std::io::{self, BufRead, Read, Seek as _};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -12,11 +12,12 @@ use std::thread::{self, JoinHandle};
 use minisign_verify::{PublicKey, Signature};
 use ring::digest::{Context, SHA256};
 
-use crate::decode::LOOKED_AT;
+use crate::decode::{Format, LOOKED_AT};
 use crate::net::Net;
 use crate::net::download::Download;
 use crate::net::url::Url;
 use crate::progress::Progress;
+use crate::write::BLOCK;
 
 /// Bytes of a buffer, and buffers that are in use.
 const BUFFER: usize = 256 << 10;
@@ -71,6 +72,17 @@ impl Source {
     /// Returns whether it is a file or a device, whose bytes are there.
     pub fn is_file(&self) -> bool {
         self.file.as_ref().is_some_and(|status| status.is_file() || status.file_type().is_block_device())
+    }
+
+    /// Returns the first block of the image in a file that can be opened again; `None` for another source, and for a file that is cut or
+    /// damaged there.
+    pub fn first_block(&self, format: Format) -> Option<Vec<u8>> {
+        let file = self.file.as_ref().filter(|status| status.is_file())?;
+        let again = File::open(&self.name).ok()?;
+        let same = again.metadata().is_ok_and(|status| (status.dev(), status.ino()) == (file.dev(), file.ino()));
+        let mut image = format.reader(io::BufReader::new(again)).ok()?;
+        let mut block = Vec::new();
+        (same && (&mut image).take(BLOCK as u64).read_to_end(&mut block).is_ok()).then_some(block)
     }
 
     /// Returns the first bytes, which are read nevertheless.

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use minisign_verify::{PublicKey, Signature};
 
 use crate::bmap::{self, Map};
-use crate::decode::Format;
+use crate::decode::{self, Format};
 use crate::feed::Source;
 use crate::net::url::Url;
 use crate::net::{Net, download};
 use crate::options::Options;
+use crate::table::Table;
 use crate::target::Target;
 
 /// Limit for a signature: four lines.
@@ -85,7 +86,15 @@ impl Inputs {
         if source.file.as_ref().is_some_and(|file| target.overlaps(file)) {
             return Err(format!("{}: the image is the disk itself, or a part of it", source.name));
         }
-        if source.is_file() { format(source, options, target).map(drop) } else { Ok(()) }
+        if !source.is_file() {
+            return Ok(());
+        }
+        let kind = format(source, options, target)?;
+        // A file that is damaged here is refused where it is written.
+        match source.first_block(kind) {
+            Some(block) => table(&block, options, target).map(drop).map_err(|what| format!("{}: {what}", source.name)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -112,6 +121,24 @@ pub fn format(source: &mut Source, options: &Options, target: &Target) -> Result
         return Err(format!("{}: {what}, so that a cut would not be noticed; pass --sha256", source.name));
     }
     Ok(format)
+}
+
+/// Reads the partition table in the first block of an image; refuses an image that is no disk, and a table that the disk cannot have.
+///
+/// # Errors
+/// What is wrong.
+pub fn table(block: &[u8], options: &Options, target: &Target) -> Result<Table, String> {
+    if block.is_empty() {
+        return Err("it is empty".into());
+    }
+    decode::check_raw(&block[..block.len().min(decode::LOOKED_AT)])?;
+    let table = Table::read(block, target.size, target.sector, options.grow)?;
+    match (options.grown_partition, table.last()) {
+        (Some(wanted), Some(last)) if wanted != last => {
+            Err(format!("growPartition: partition {wanted} is not the last one, which is {last}"))
+        }
+        _ => Ok(table),
+    }
 }
 
 /// Returns whether the whole image is checked after the download.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use minisign_verify::PublicKey;
 
-use crate::decode::{self, Format};
+use crate::decode::Format;
 use crate::feed::{Feed, Read256, Signed};
 use crate::inputs::{self, Inputs, Place};
 use crate::net::Net;
@@ -107,16 +107,9 @@ fn write(
     let writer = Writer::start(target, inputs.map, &progress);
     let table = {
         let mut image = format.reader(&mut feed).map_err(|error| error.to_string())?;
-        let copied = copy(
-            &mut image,
-            &writer,
-            options,
-            target,
-            |table| check_growth(options, table),
-            || {
-                reports.step("write", &progress.received, total);
-            },
-        );
+        let copied = copy(&mut image, &writer, options, target, || {
+            reports.step("write", &progress.received, total);
+        });
         match copied {
             Ok(table) => table,
             Err(Failure::Source(error)) => return Err(message(&name, format, &error)),
@@ -129,11 +122,11 @@ fn write(
         }
     };
     drain(&mut feed).map_err(|what| at_source(&what))?;
-    let written = writer.finish()?;
+    let (written, checker) = writer.finish()?;
     let read = thread.join().map_err(|_| "the reading thread panicked")?;
     check(options, &name, &read)?;
     table.check_length(written.length).map_err(|what| at_source(&what))?;
-    written.read_back(target, &progress, reports)?;
+    checker.finish(|()| reports.step("check", &progress.checked, Some(written.length)))?;
     complete(target, &written, &table)?;
     let partitions = table.partitions();
     if let Err(error) = target.announce(partitions.as_deref()) {
@@ -156,7 +149,6 @@ fn copy(
     writer: &Writer,
     options: &Options,
     target: &Target,
-    check: impl Fn(&Table) -> Result<(), String>,
     mut report: impl FnMut(),
 ) -> Result<Table, Failure> {
     let (mut table, mut length) = (None, 0);
@@ -164,12 +156,7 @@ fn copy(
         let mut block = writer.block();
         (&mut *image).take(BLOCK as u64).read_to_end(&mut block).map_err(Failure::Source)?;
         if table.is_none() {
-            if block.is_empty() {
-                return Err(Failure::Image("it is empty".into()));
-            }
-            decode::check_raw(&block[..block.len().min(decode::LOOKED_AT)]).map_err(Failure::Image)?;
-            let read = Table::read(&block, target.size, target.sector, options.grow).map_err(Failure::Image)?;
-            check(&read).map_err(Failure::Image)?;
+            let read = inputs::table(&block, options, target).map_err(Failure::Image)?;
             table = Some(read);
         }
         let is_last = block.len() < BLOCK;
@@ -222,15 +209,6 @@ fn complete(target: &Target, written: &Written, table: &Table) -> Result<(), Str
         table.write_front(&mut front);
     }
     written.complete(target, &front, table.back().filter(|_| has_grown))
-}
-
-fn check_growth(options: &Options, table: &Table) -> Result<(), String> {
-    match (options.grown_partition, table.last()) {
-        (Some(wanted), Some(last)) if wanted != last => {
-            Err(format!("growPartition: partition {wanted} is not the last one, which is {last}"))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Describes a failed read: of the source, or of the decompressor.

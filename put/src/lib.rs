@@ -8,6 +8,7 @@
 
 pub mod bmap;
 pub mod booty;
+mod check;
 pub mod decode;
 pub mod ending;
 pub mod feed;

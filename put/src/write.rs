@@ -1,4 +1,4 @@
-//! Writes the image in a thread of its own, and reads it back from the medium.
+//! Writes the image in a thread of its own. [`check`](crate::check) reads it back.
 
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -11,26 +11,23 @@ use flate2::Crc;
 
 use crate::END_BYTES;
 use crate::bmap::Map;
-use crate::progress::{Progress, Reports};
+use crate::check::{ALIGNMENT, Aligned, Batches, Check, Checker, differs, read_at};
+use crate::progress::Progress;
 use crate::target::{Target, ZEROS};
 
 /// Bytes of a block, and blocks that wait for the disk.
 pub const BLOCK: usize = 1 << 20;
 const WAITING: usize = 2;
 /// The unit of zero runs, holes and checks. A block has as many as [`Units`] has bits.
-const UNIT: usize = 64 << 10;
-/// O_DIRECT's alignment of memory, offset and length: the largest logical sector.
-const ALIGNMENT: usize = 4096;
+pub(crate) const UNIT: usize = 64 << 10;
 
 /// The units of a block that have content, one bit each.
-type Units = u16;
+pub(crate) type Units = u16;
 const _: () = assert!(BLOCK / UNIT == Units::BITS as usize && END_BYTES == BLOCK as u64);
 
 /// What is on the disk.
 #[derive(Default)]
 pub struct Written {
-    /// By block: the units with content, and their CRC.
-    checks: Vec<(Units, u32)>,
     /// Blocks of the two ends of the disk, which are written last.
     held: Vec<(u64, Vec<u8>)>,
     /// The length of the image.
@@ -42,6 +39,7 @@ pub struct Writer {
     full: SyncSender<Vec<u8>>,
     empty: Receiver<Vec<u8>>,
     thread: JoinHandle<Result<Written, String>>,
+    checker: Checker,
 }
 
 impl Writer {
@@ -49,9 +47,10 @@ impl Writer {
     pub fn start(target: &Arc<Target>, map: Option<Map>, progress: &Arc<Progress>) -> Self {
         let (full, receive_full) = sync_channel(WAITING);
         let (send_empty, empty) = channel();
+        let (checker, batches) = Checker::start(target, progress);
         let (target, progress) = (Arc::clone(target), Arc::clone(progress));
-        let thread = thread::spawn(move || write(&target, map, &progress, &receive_full, &send_empty));
-        Self { full, empty, thread }
+        let thread = thread::spawn(move || write(&target, map, &progress, &receive_full, &send_empty, batches));
+        Self { full, empty, thread, checker }
     }
 
     /// Returns an empty block.
@@ -66,13 +65,19 @@ impl Writer {
         self.full.send(block).is_ok()
     }
 
-    /// Waits until all blocks are written.
+    /// Waits until all blocks are written; they are still read back then.
     ///
     /// # Errors
     /// One line.
-    pub fn finish(self) -> Result<Written, String> {
+    pub fn finish(self) -> Result<(Written, Checker), String> {
         drop(self.full);
-        self.thread.join().unwrap_or_else(|_| Err("the writing thread panicked".into()))
+        let written = self.thread.join().unwrap_or_else(|_| Err("the writing thread panicked".into()));
+        match written {
+            Ok(written) => Ok((written, self.checker)),
+            // It found the checker gone, which has the reason.
+            Err(error) if error.is_empty() => Err(self.checker.finish(|_| ()).err().unwrap_or(error)),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -83,6 +88,7 @@ fn write(
     progress: &Progress,
     full: &Receiver<Vec<u8>>,
     empty: &Sender<Vec<u8>>,
+    mut batches: Batches,
 ) -> Result<Written, String> {
     let mut written = Written::default();
     let mut zeros = Zeros::default();
@@ -96,30 +102,28 @@ fn write(
         progress.written.store(end, Relaxed);
         if start == 0 || end > target.size - END_BYTES {
             zeros.flush(target).map_err(at)?;
-            written.checks.push((0, 0));
             written.held.push((start, block));
             continue;
         }
         let check = write_block(target, map.as_ref(), &mut zeros, start, &block).map_err(at)?;
-        written.checks.push(check);
         let _ = empty.send(block);
+        if !batches.add(check) {
+            return Err(String::new());
+        }
     }
     zeros.flush(target).map_err(at)?;
     if let Some(map) = &map {
         map.finish(written.length)?;
     }
     target.file.sync_data().map_err(at)?;
+    if !batches.send() {
+        return Err(String::new());
+    }
     Ok(written)
 }
 
 /// Writes the runs of units with content, and collects those of zeros.
-fn write_block(
-    target: &Target,
-    map: Option<&Map>,
-    zeros: &mut Zeros,
-    start: u64,
-    block: &[u8],
-) -> io::Result<(Units, u32)> {
+fn write_block(target: &Target, map: Option<&Map>, zeros: &mut Zeros, start: u64, block: &[u8]) -> io::Result<Check> {
     let (mut units, mut crc, mut run) = (0, Crc::new(), 0..0);
     for (index, unit) in block.chunks(UNIT).enumerate() {
         let (from, to) = (index * UNIT, index * UNIT + unit.len());
@@ -141,7 +145,7 @@ fn write_block(
         run.end = to;
     }
     write_run(target, start, block, run)?;
-    Ok((units, crc.sum()))
+    Ok(Check { start, length: block.len(), units, crc: crc.sum() })
 }
 
 fn write_run(target: &Target, start: u64, block: &[u8], run: std::ops::Range<usize>) -> io::Result<()> {
@@ -185,36 +189,6 @@ impl Written {
     /// Returns the first MiB of the image.
     pub fn front(&self) -> &[u8] {
         self.held.first().map_or(&[], |(_, block)| block)
-    }
-
-    /// Reads back everything with content, past the page cache, and compares.
-    ///
-    /// # Errors
-    /// One line: a read failed, or returned other bytes.
-    pub fn read_back(&self, target: &Target, progress: &Progress, reports: &mut Reports) -> Result<(), String> {
-        let at = |error: io::Error| format!("{}: reading back: {error}", target.path.display());
-        let file = target.open_uncached().map_err(at)?;
-        let mut memory = Aligned::new();
-        for (index, (units, expected)) in self.checks.iter().enumerate().filter(|(_, (units, _))| *units != 0) {
-            let (first, last) = (units.trailing_zeros() as usize, Units::BITS - units.leading_zeros());
-            let start = (index * BLOCK + first * UNIT) as u64;
-            let block = memory.slice(last as usize * UNIT - first * UNIT);
-            let length = read_at(&file, block, start).map_err(at)?;
-            let image_end = (self.length - start).min(length as u64) as usize;
-            let mut crc = Crc::new();
-            for (unit, content) in block[..image_end].chunks(UNIT).enumerate() {
-                if units >> (first + unit) & 1 == 1 {
-                    crc.update(content);
-                }
-            }
-            if crc.sum() != *expected {
-                let end = start + image_end as u64;
-                return Err(differs(target, start, end));
-            }
-            progress.checked.fetch_add(image_end as u64, Relaxed);
-            reports.step("check", &progress.checked, Some(self.length));
-        }
-        Ok(())
     }
 
     /// Writes the ends of the disk: the last MiB, the backup of the partition table, then the first MiB. `front` is the first MiB
@@ -273,38 +247,4 @@ fn write_padded(target: &Target, bytes: &[u8], start: u64) -> io::Result<()> {
         target.file.write_all_at(&vec![0; (target.sector - rest) as usize], start + bytes.len() as u64)?;
     }
     Ok(())
-}
-
-fn differs(target: &Target, start: u64, end: u64) -> String {
-    format!("{}: the bytes {start} to {} read back differ from those written", target.path.display(), end - 1)
-}
-
-/// Reads as much as the file has.
-fn read_at(file: &std::fs::File, buffer: &mut [u8], start: u64) -> io::Result<usize> {
-    let mut length = 0;
-    while length < buffer.len() {
-        match file.read_at(&mut buffer[length..], start + length as u64)? {
-            0 => break,
-            count => length += count,
-        }
-        // A read of O_DIRECT that ends in a sector is the last one.
-        if !length.is_multiple_of(512) {
-            break;
-        }
-    }
-    Ok(length)
-}
-
-/// Memory with the alignment of O_DIRECT.
-struct Aligned(Vec<u8>);
-
-impl Aligned {
-    fn new() -> Self {
-        Self(vec![0; BLOCK + 2 * ALIGNMENT])
-    }
-
-    fn slice(&mut self, length: usize) -> &mut [u8] {
-        let start = self.0.as_ptr().align_offset(ALIGNMENT);
-        &mut self.0[start..start + length]
-    }
 }

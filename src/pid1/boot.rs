@@ -21,7 +21,7 @@ use crate::message::{error, info, part};
 use crate::mounting::mount_when_there;
 use crate::network::CARRIER_S;
 use crate::sources;
-use crate::{files, overlay, rootfs, supervise, volumes};
+use crate::{files, nvme_tcp, overlay, rootfs, supervise, volumes};
 
 /// The outcome of the boot.
 pub(crate) enum Outcome {
@@ -90,6 +90,9 @@ fn wait_for_root(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Devic
         flags: if options.read_only || is_lower || is_verified { MS_RDONLY } else { 0 },
     };
     let source = root::parse(value, wanted);
+    if !nvme_tcp::connect(machine, deadline_ms, value, &source)? {
+        return Ok(None);
+    }
     if mount_when_there(machine, deadline_ms, device, c"/", &source, &root)? {
         return Ok(Some(Root { on_device: true, read_only: device.read_only }));
     }
@@ -141,7 +144,7 @@ fn wait_for_root(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Devic
 
 /// Waits for the first lease, or for an IPv6 address, at most `net.timeout`. Without an interface it waits only if the network is
 /// required. Returns whether the workload may start.
-fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<bool, End> {
+pub(crate) fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Result<bool, End> {
     // Loads the drivers of the devices that have appeared by now.
     supervise::wait_or_end(machine, 0)?;
     let net = machine.options.net();

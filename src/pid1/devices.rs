@@ -234,6 +234,9 @@ impl Device {
                 is_written(field(&mut self.place, c"serial", b""), 1, spec.name)
                     || is_written(field(&mut self.place, c"device/serial", b""), 1, spec.name)
             }
+            // Of the namespace's subsystem; without multipath, of its controller.
+            #[cfg(feature = "nvme-tcp")]
+            Kind::Subsystem => is_written(field(&mut self.place, c"device/subsysnqn", b""), 1, spec.name),
             Kind::PartLabel => is_written(field(&mut self.place, c"uevent", b"PARTNAME="), 1, spec.name),
             Kind::PartUuid => self.partition_uuid(spec.offset) == spec.number,
             Kind::Device | Kind::Virtiofs | Kind::P9 | Kind::Tmpfs => {

@@ -37,6 +37,8 @@ mod mounting;
 mod network;
 #[cfg_attr(not(feature = "notify"), path = "stubs/notify.rs")]
 mod notify;
+#[cfg_attr(not(feature = "nvme-tcp"), path = "stubs/nvme_tcp.rs")]
+mod nvme_tcp;
 #[cfg_attr(not(feature = "overlay"), path = "stubs/overlay.rs")]
 mod overlay;
 mod own_files;

@@ -47,10 +47,11 @@ pub(crate) fn end(machine: &mut Machine<'_>, end: End) -> ! {
     }
     machine.terminal.drain();
     console::set_raw(false);
+    make_disks_clean(machine);
+    // After the disks, one of which may be remote.
     if Feature::Release.is_enabled() && machine.options.has(Switch::Release) {
         machine.release_network();
     }
-    make_disks_clean(machine);
     info!("{}", Text(nth(ENDS, end as usize)));
     notify::send(machine, Some(end));
     if end == End::PowerOff && is_machine() && !can_power_off() {

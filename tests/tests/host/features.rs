@@ -20,11 +20,11 @@ fn features() -> Vec<String> {
 
 #[test]
 fn each_stub_belongs_to_a_feature() {
-    let features = [features(), ["dhcpv6", "verity"].map(str::to_owned).to_vec()].concat(); // in `fleet` alone
+    let features = [features(), ["dhcpv6", "nvme-tcp", "verity"].map(str::to_owned).to_vec()].concat(); // in `fleet` alone
     for entry in fs::read_dir(workspace::root().join("src/pid1/stubs")).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap();
-        let feature = if name == "network" { "dhcp" } else { name };
+        let feature = if name == "network" { "dhcp" } else { &name.replace('_', "-") };
         assert!(features.iter().any(|known| known == feature), "{name}");
     }
 }

@@ -26,6 +26,7 @@ mod names;
 mod netboot;
 mod nodisk;
 mod notify;
+mod nvme_tcp;
 mod oldest_kernel;
 mod packages;
 mod power_cut;

@@ -188,6 +188,7 @@ impl Recipe {
             (Feature::Modules, closure.has_parameters || closure.is_answering),
             (Feature::Entropy, self.seed),
             (Feature::Rootfs, self.rootfs.is_some()),
+            (Feature::NvmeTcp, self.has_set("nvme-tcp")),
             (Feature::Verity, self.has_set("verity")),
         ];
         program::check_features(&self.init, &init, &features)?;

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use whit::contract::{
-    self, DEVICE_MAPPER, DRIVER_INDEX, FULL_DRIVER_INDEX, NOT_BESIDE, RECORD, ROOTFS_NEEDS, SEED, STREAMS_PORT,
+    self, DEVICE_MAPPER, DRIVER_INDEX, FULL_DRIVER_INDEX, NOT_BESIDE, NVME_FABRICS, RECORD, ROOTFS_NEEDS, SEED,
+    STREAMS_PORT,
 };
 
 use super::Error;
@@ -19,6 +20,7 @@ pub(super) enum Feature {
     Entropy,
     Hardware,
     Modules,
+    NvmeTcp,
     Verity,
 }
 
@@ -30,6 +32,7 @@ impl Feature {
             Self::Entropy => "entropy",
             Self::Hardware => "hardware",
             Self::Modules => "modules",
+            Self::NvmeTcp => "nvme-tcp",
             Self::Verity => "verity",
         }
     }
@@ -39,7 +42,7 @@ impl Feature {
         match self {
             Self::Rootfs | Self::Hardware => "seed",
             Self::Entropy | Self::Modules => "whole",
-            Self::Verity => "fleet",
+            Self::NvmeTcp | Self::Verity => "fleet",
         }
     }
 
@@ -50,6 +53,7 @@ impl Feature {
             Self::Entropy => SEED,
             Self::Hardware => DRIVER_INDEX,
             Self::Modules => FULL_DRIVER_INDEX,
+            Self::NvmeTcp => NVME_FABRICS,
             Self::Verity => DEVICE_MAPPER,
         }
     }

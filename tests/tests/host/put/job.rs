@@ -1,6 +1,7 @@
 //! Images that are written: formats, cuts that are survived, growth, maps, reports, the configurations of other systems.
 
 use std::fs;
+use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -122,12 +123,24 @@ fn growth_moves_the_backup_table_and_extends_the_last_partition() {
 fn growth_needs_a_table_that_fits_the_disk() {
     let bench = Bench::new(16 * MIB);
     fs::write(bench.path("os.img"), image(6 * MIB)).unwrap();
-    bench.assert_refused(bench.path("os.img").to_str().unwrap(), &["--grow"], "the image has no GUID partition table");
-    let content = partitioned(&bench);
-    let mut damaged = content;
+    let source = bench.path("os.img");
+    bench.assert_mistake(source.to_str().unwrap(), &["--grow"], "the image has no GUID partition table");
+    let mut damaged = partitioned(&bench);
     damaged[1024 + 60] ^= 1;
-    fs::write(bench.path("damaged"), damaged).unwrap();
-    bench.assert_refused(bench.path("damaged").to_str().unwrap(), &[], "the partition table is damaged");
+    fs::write(bench.path("damaged"), &damaged).unwrap();
+    let source = bench.path("damaged");
+    bench.assert_mistake(source.to_str().unwrap(), &[], "the partition table is damaged");
+    // A compressed file's is found before the disk is wiped too, and a pipe's after.
+    fs::write(bench.path("damaged.zst"), compressed(&source, "zstd")).unwrap();
+    let packed = bench.path("damaged.zst");
+    bench.assert_mistake(packed.to_str().unwrap(), &[], "the partition table is damaged");
+    let mut piped = put();
+    let digest = sha256(&damaged);
+    piped.arg("-").arg(&bench.disk).args(["--sha256", &digest]);
+    let mut child = piped.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // put closes the pipe early.
+    let _ = child.stdin.take().unwrap().write_all(&damaged);
+    bench.assert_failed(&child.wait_with_output().unwrap(), "the partition table is damaged");
 }
 
 /// Writes a block map, as bmaptool creates it, of the ranges of blocks.

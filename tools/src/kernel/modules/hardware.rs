@@ -49,7 +49,7 @@ impl OnDemand {
 }
 
 /// The sets.
-static ON_DEMAND: [OnDemand; 6] = [
+static ON_DEMAND: [OnDemand; 7] = [
     OnDemand {
         name: "docker",
         // dockerd runs modprobe in the image for these; of the kernel itself it gets the others.
@@ -85,6 +85,7 @@ static ON_DEMAND: [OnDemand; 6] = [
         ],
         places: &[],
     },
+    OnDemand { name: "nvme-tcp", always: &["nvme_tcp"], modules: &["nvme_tcp"], places: &[] },
     OnDemand {
         name: "verity",
         always: &["dm_verity"],
@@ -193,8 +194,7 @@ impl FromStr for For {
                 Ok(Self::FileSystem(other.to_owned()))
             }
             other => {
-                let known =
-                    "virtio, qemu, firecracker, aws, bare-metal, docker, netfilter, wireguard, nfs, cifs, verity";
+                let known = "virtio, qemu, firecracker, aws, bare-metal, docker, netfilter, wireguard, nfs, cifs, nvme-tcp, verity";
                 Err(format!("\"{other}\" is neither one of {known} nor a file system type"))
             }
         }

@@ -1,0 +1,10 @@
+//! Without the feature: `root=nvme-tcp:` is not understood.
+
+use whit::root::RootSpec;
+
+use crate::end::End;
+use crate::machine::Machine;
+
+pub(crate) fn connect(_: &mut Machine<'_>, _: u64, _: &[u8], _: &Option<RootSpec<'_>>) -> Result<bool, End> {
+    Ok(true)
+}
