@@ -12,13 +12,16 @@ use whit_tools::initramfs::{self, Packing, Recipe};
 use whit_tools::kernel::debian::Flavour;
 use whit_tools::vm::qemu::{Accelerator, CommandLine, DiskInterface, Nic};
 
+/// A file system: its type, MiB, the command that makes it, the options that ask for something, and the modules that are asked for.
+type Case = (&'static str, u64, &'static [&'static str], &'static str, &'static [&'static str]);
+
 /// With Debian's generic kernel, which has all of them as modules. The kernel's own messages tell of quotas that were not switched on.
 #[test]
 #[ignore = "needs QEMU, Debian's archive and mkfs programs: cargo selftest runs it"]
 fn a_file_system_has_what_it_asks_for_while_it_is_mounted() {
     let kernel = kernel(Flavour::Generic, None);
     let disks = Disks::new();
-    let cases: [(&str, u64, &[&str], &str, &[&str]); 5] = [
+    let cases: [Case; 5] = [
         ("ext4", 64, &["mkfs.ext4", "-q", "-O", "quota"], "usrquota", &["quota_v2", "crc32c_generic", "crc32c_intel"]),
         (
             "f2fs",

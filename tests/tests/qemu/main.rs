@@ -8,6 +8,7 @@ mod console;
 mod demo;
 mod described;
 mod documents;
+mod driver_times;
 mod drivers;
 mod end;
 mod entropy;
