@@ -1,4 +1,4 @@
-//! Reads the image back from the medium, in a thread of its own behind the writer.
+//! Reads the image back from the medium, in a thread of its own that follows the writer.
 //!
 //! The blocks of a batch are on the medium before they are read: fdatasync(2) writes them and flushes the device's cache, and the reads
 //! pass the page cache (O_DIRECT). Meanwhile the writer goes on, so that reading back costs little time.

@@ -214,6 +214,7 @@ fn what_docker_run_would_refuse_is_refused_before_a_boot() {
         ("--init -it image.tar", "runvm: --init -it: no program; docker's --init, which has no value, is not needed"),
         ("--init=true image.tar", "runvm: --init true: no program; docker's"),
         ("--init image.tar image.tar", "runvm: --init image.tar: no program; docker's"),
+        ("--init ./absent image.tar", "runvm: --init ./absent: No such file"),
     ] {
         let words: Vec<&str> = line.split(' ').collect();
         let error = record_of(&words).unwrap_err();
@@ -252,7 +253,7 @@ fn bad_arguments_are_refused_before_anything_runs() {
         (&["-v", "absent:/data"], "runvm: -v absent: No such file"),
         (&["-v", "/data"], "not DIR:/PATH"),
         (&["-v", ".:/data:ro,nocopy"], "\"nocopy\" is no option that runvm knows: ro, rw, z and Z are"),
-        (&["-v", ".:/a", "-v", "tmp:/a:ro"], "runvm: -v tmp:/a: there is another -v for this path\n"),
+        (&["-v", ".:/a", "-v", "tmp:/a/:ro"], "runvm: -v tmp:/a/: there is another -v for this path\n"),
         (&["-v", ".:/"], "/ is the image's root"),
         (&["--disk", "absent"], "runvm: absent: No such file"),
         (&["--disk", "."], "runvm: .: is a directory"),
@@ -271,7 +272,10 @@ fn a_machine_smaller_than_its_kernel_is_refused() {
     fs::write(directory.path().join("kernel"), vec![0; 20 << 20]).unwrap();
     let (code, shown, errors) = outcome(&runvm(&directory, &["-m", "16m"]).output().unwrap());
     assert_eq!((code, shown.as_str()), (Some(125), ""));
-    assert!(errors.starts_with("runvm: the kernel had no memory for its start: "), "{errors}");
+    assert!(
+        errors.starts_with("runvm: the machine has 16M of memory, but its kernel and initramfs take 20M; -m gives"),
+        "{errors}"
+    );
 }
 
 #[test]

@@ -94,9 +94,12 @@ pub fn check(file: &File, base: u64, data_bytes: u64, uuid: [u8; 16], root: &Has
 /// Errors of reading.
 pub fn root(file: &File, base: u64, data_bytes: u64) -> io::Result<Option<Hash>> {
     let data_blocks = data_bytes.div_ceil(BLOCK_BYTES);
+    // The number of blocks is the disk's: it may be any.
+    let offset = |number| data_blocks.checked_add(number)?.checked_mul(BLOCK_BYTES)?.checked_add(base);
     let block = |number: u64| {
         let mut block = [0; BLOCK];
-        match file.read_exact_at(&mut block, base + (data_blocks + number) * BLOCK_BYTES) {
+        let Some(offset) = offset(number).filter(|offset| i64::try_from(*offset).is_ok()) else { return Ok(None) };
+        match file.read_exact_at(&mut block, offset) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
             result => result.map(|()| Some(block)),
         }
@@ -224,6 +227,15 @@ mod tests {
                 assert!(data.is_multiple_of(unit) && (data == 0 || length(data) <= available), "{data} in {available}");
                 assert!(length(data + unit) > available, "{data} in {available}");
             }
+        }
+    }
+
+    #[test]
+    fn a_disk_may_state_any_number_of_blocks() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(1 << 20).unwrap();
+        for data_bytes in [0, 1 << 19, 1 << 20, 1 << 60, i64::MAX as u64, u64::MAX - BLOCK_BYTES, u64::MAX] {
+            assert_eq!(root(&file, 0, data_bytes).unwrap(), None, "{data_bytes}");
         }
     }
 

@@ -1,6 +1,9 @@
 //! ELF files: checks that a program is static, reads a section of a module, and looks for a kernel's PVH entry.
 
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
 
 use object::Endianness;
 use object::elf;
@@ -109,6 +112,18 @@ pub fn check_static_program(bytes: &[u8]) -> Result<Machine, Unfit> {
 pub fn section<'a>(bytes: &'a [u8], name: &str) -> Result<Option<&'a [u8]>, object::read::Error> {
     let file = ElfFile64::<Endianness>::parse(bytes)?;
     file.section_by_name(name).map(|section| section.data()).transpose()
+}
+
+/// Returns the memory that the segments of an ELF file take; `None` for any other file.
+#[must_use]
+pub fn loaded_bytes(path: &Path) -> Option<u64> {
+    let mut start = Vec::new();
+    File::open(path).ok()?.take(4096).read_to_end(&mut start).ok()?;
+    let header = elf::FileHeader64::<Endianness>::parse(&start[..]).ok()?;
+    let endian = header.endian().ok()?;
+    let segments = header.program_headers(endian, &start[..]).ok()?.iter();
+    let loaded = segments.filter(|segment| segment.p_type(endian) == elf::PT_LOAD);
+    Some(loaded.fold(0, |sum: u64, segment| sum.saturating_add(segment.p_memsz(endian))))
 }
 
 /// Returns whether `bytes` is a whole x86-64 kernel that a hypervisor can enter by PVH, in protected mode and without its

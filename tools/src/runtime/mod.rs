@@ -24,7 +24,7 @@ pub use commands::{Create, create, delete, features, kill, list, start, state};
 pub use exec::{Exec, exec, run_client as client};
 pub use named::Named;
 pub use shim::run as shim;
-pub use state::Root;
+pub use state::{NOT_THERE, Root};
 
 use std::path::PathBuf;
 

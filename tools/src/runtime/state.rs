@@ -16,6 +16,8 @@ use serde_json::{Value, json};
 
 /// The longest id of a container: a file name.
 const MAX_ID: usize = 255;
+/// The end of the message for a container that is not there. podman and containerd look for this text.
+pub const NOT_THERE: &str = "container does not exist";
 /// The version of the specification.
 pub(super) const VERSION: &str = "1.2.0";
 /// The files of a container's folder.
@@ -95,8 +97,7 @@ impl Root {
         if folder.is_dir() {
             Ok(Container { id: id.to_owned(), folder })
         } else {
-            // podman and containerd look for this text.
-            Err(format!("container {id}: container does not exist"))
+            Err(format!("container {id}: {NOT_THERE}"))
         }
     }
 

@@ -51,7 +51,7 @@ pub(crate) struct Artefacts {
 pub(crate) fn artefacts(arguments: &Arguments, append: &str) -> Result<Artefacts, String> {
     for (number, folder) in arguments.volume.iter().enumerate() {
         folder.check()?;
-        if arguments.volume[..number].iter().any(|earlier| earlier.path == folder.path) {
+        if arguments.volume[..number].iter().any(|earlier| Path::new(&earlier.path) == Path::new(&folder.path)) {
             return Err(format!("-v {}:{}: there is another -v for this path", folder.folder.display(), folder.path));
         }
     }

@@ -53,7 +53,7 @@ pub(crate) fn run(words: Vec<OsString>) -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             // The text is an engine's.
-            if error.ends_with("container does not exist") {
+            if error.ends_with(runtime::NOT_THERE) {
                 eprintln!("runvm: no machine has the name {}; runvm --name starts one", request.id);
             } else {
                 eprintln!("runvm: {error}");

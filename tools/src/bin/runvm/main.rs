@@ -18,6 +18,7 @@ mod words;
 
 use std::ffi::OsString;
 use std::fs::File;
+use std::io::Read;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::ExitCode;
@@ -173,23 +174,30 @@ fn check_board(arguments: &Arguments) -> Result<(), String> {
 /// Refuses an init that is no program: docker's `--init` has no value, and takes the next word.
 fn check_init(arguments: &Arguments) -> Result<(), String> {
     let Some(init) = &arguments.init else { return Ok(()) };
-    let is_program = || elf::machine(&std::fs::read(init).unwrap_or_default()).is_some();
-    if init.to_str().is_some_and(is_init_name) || is_program() {
-        return Ok(());
-    }
     let name = init.display();
+    let mut start = Vec::new();
+    let read = File::open(init).and_then(|file| file.take(64).read_to_end(&mut start));
+    match read {
+        _ if init.to_str().is_some_and(is_init_name) || elf::machine(&start).is_some() => return Ok(()),
+        Err(error) if init.components().count() > 1 => return Err(format!("--init {name}: {error}")),
+        _ => {}
+    }
     Err(format!("--init {name}: no program; docker's --init, which has no value, is not needed: PID 1 reaps already"))
 }
 
-/// Refuses less memory than the kernel and the initramfs have: some such machines would hang in the firmware, without a message.
+/// Refuses less memory than the kernel and the initramfs take: some such machines would hang in the firmware, without a message.
 fn check_memory(artefacts: &Artefacts) -> Result<(), String> {
     let bytes = |path: &Path| path.metadata().map_or(0, |metadata| metadata.len());
-    let needed_mib = (bytes(&artefacts.kernel) + bytes(&artefacts.initramfs)).div_ceil(1 << 20);
+    // Debug information and symbols of an ELF kernel are not loaded.
+    let kernel = elf::loaded_bytes(&artefacts.kernel).unwrap_or_else(|| bytes(&artefacts.kernel));
+    let needed_mib = (kernel + bytes(&artefacts.initramfs)).div_ceil(1 << 20);
     if u64::from(artefacts.memory_mib) > needed_mib {
         return Ok(());
     }
     let memory_mib = artefacts.memory_mib;
-    Err(format!("the kernel had no memory for its start: it and the initramfs have {needed_mib} MiB; -m {memory_mib}M"))
+    Err(format!(
+        "the machine has {memory_mib}M of memory, but its kernel and initramfs take {needed_mib}M; -m gives it more"
+    ))
 }
 
 /// Returns the kernel's command line.

@@ -86,9 +86,9 @@ fn overrides(arguments: &Arguments, shares: &[ShareKind]) -> Result<Overrides, S
         env,
         unset,
         workdir,
-        user: arguments.user.clone(),
+        user: given(&arguments.user),
         stopsignal: given(&arguments.stop_signal).map(|signal| signal_name(&signal)),
-        hostname: arguments.hostname.clone(),
+        hostname: given(&arguments.hostname),
         mount: arguments.volume.iter().zip(shares).enumerate().map(mount).collect(),
         tmpfs: arguments.tmpfs.clone(),
         rlimit: arguments.ulimit.clone(),
@@ -107,12 +107,15 @@ fn signal_name(given: &str) -> String {
     const RTMAX: u8 = 64;
     let upper = given.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-    let below = name.strip_prefix("RTMAX").map(|rest| rest.strip_prefix('-').unwrap_or(rest));
+    let below = match name.strip_prefix("RTMAX") {
+        Some("") => Some("0"),
+        Some(rest) => rest.strip_prefix('-').filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit())),
+        None => None,
+    };
     match (name, below) {
         ("IOT", _) => "SIGABRT".to_owned(),
         ("CLD", _) => "SIGCHLD".to_owned(),
         ("POLL", _) => "SIGIO".to_owned(),
-        (_, Some("")) => RTMAX.to_string(),
         (_, Some(below)) => {
             below.parse().ok().filter(|below| *below <= 14).map_or(upper, |below: u8| (RTMAX - below).to_string())
         }
@@ -258,6 +261,9 @@ mod tests {
             ("RTMAX", "64"),
             ("SIGRTMAX-1", "63"),
             ("RTMAX-15", "RTMAX-15"),
+            ("RTMAX-", "RTMAX-"),
+            ("RTMAX+1", "RTMAX+1"),
+            ("RTMAX5", "RTMAX5"),
             ("37", "37"),
         ] {
             assert_eq!(signal_name(given), expected, "{given}");
@@ -266,7 +272,7 @@ mod tests {
 
     #[test]
     fn an_empty_value_is_none() {
-        assert_eq!(lines(&["-w", "", "--stop-signal", ""], &[], ""), lines(&[], &[], ""));
+        assert_eq!(lines(&["-w", "", "--stop-signal", "", "-u", "", "-h", ""], &[], ""), lines(&[], &[], ""));
     }
 
     #[test]

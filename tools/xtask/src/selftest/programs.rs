@@ -10,7 +10,7 @@ use xtask::workspace;
 use crate::steps::Tier;
 
 /// The programs of other projects that the tests run.
-const PROGRAMS: [Program; 38] = [
+const PROGRAMS: [Program; 39] = [
     QEMU,
     Machine::Aarch64.qemu(),
     Program { name: "bsdtar", package: "libarchive-tools" },
