@@ -31,8 +31,8 @@ fn main() {
         }
     }
     // Functions and constants with common bytes lie together: the initramfs is compressed. Debian's ld.lld may be older than this option.
-    match linker.as_str() {
-        "ld.lld" => {}
+    match linker.rsplit('/').next() {
+        Some(name) if name.starts_with("ld.lld") => {}
         _ if is_lld => pass("--bp-compression-sort=both"),
         _ => pass("-Wl,--bp-compression-sort=both"),
     }

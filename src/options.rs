@@ -87,8 +87,10 @@ pub struct Given<'a> {
     pub text: &'a [u8],
 }
 
-/// Options of dracut and systemd that are reported as unknown: the machine would lack its network, or verify nothing.
-const UNKNOWN: &[u8] = b"bond bridge team vlan roothash";
+/// Options of dracut that are reported as unknown: the machine would lack its network.
+const UNKNOWN: &[u8] = if Feature::StaticIp.is_enabled() { b"bond bridge team vlan roothash" } else { ROOT_HASH };
+/// An option that every init knows or reports: see [`Options::is_verified`].
+const ROOT_HASH: &[u8] = b"roothash";
 
 /// The iterator of [`Sources::each`].
 #[derive(Clone, Copy, Debug)]
@@ -140,7 +142,7 @@ impl<'a> Iterator for Each<'_, 'a> {
                     match strip_prefix(name, b"whit.") {
                         Some(name) => given.name = name,
                         None if position(KERNEL_NAMES, b' ', name).is_some() => {}
-                        None if Feature::StaticIp.is_enabled() && position(UNKNOWN, b' ', name).is_some() => {}
+                        None if position(UNKNOWN, b' ', name).is_some() => {}
                         None => continue, // an option of the kernel or of a module
                     }
                 }
@@ -168,6 +170,7 @@ impl<'a> Sources<'a> {
     pub fn options(&self, complain: &mut dyn FnMut(Source, Complaint<'a>)) -> Options<'a> {
         let mut options = Options::default();
         for Given { source, line, name, text } in self.each(Source::WEAKEST_FIRST) {
+            options.is_verified |= name == ROOT_HASH;
             if let Err(problem) = options.set(name, text) {
                 complain(source, Complaint { line, name, problem });
             }
@@ -283,6 +286,8 @@ pub struct Options<'a> {
     choices: [u8; CHOICES],
     /// Whether the root is mounted read-only.
     pub read_only: bool,
+    /// Whether the root is verified: `roothash=` was given, even if it is empty. An init that cannot do it mounts no root.
+    pub is_verified: bool,
     /// The number of the signal that requests the workload to exit.
     pub stop_signal: u8,
     values: [&'a [u8]; VALUES],
@@ -297,6 +302,7 @@ impl Default for Options<'_> {
             switches: [false; _],
             choices: DEFAULT_CHOICES,
             read_only: false,
+            is_verified: false,
             stop_signal: SIGTERM,
         }
     }

@@ -49,7 +49,7 @@ pub enum Kind {
     Subsystem,
 }
 
-/// The prefixes of the kinds, except [`Kind::Tmpfs`] and [`Kind::Number`]. An init without `device-names` has only the last ones.
+/// The prefixes of the kinds, except those of [`Kind::Tmpfs`], [`Kind::Number`] and `Subsystem`. An init without `device-names` has only the last ones.
 pub const PREFIXES: &[u8] = if Feature::DeviceNames.is_enabled() {
     b"UUID= LABEL= PARTUUID= PARTLABEL= SERIAL= /dev/ virtiofs: 9p:"
 } else {

@@ -12,7 +12,7 @@ use whit::time::{NEVER, after_s};
 use whit::volume::Volume;
 
 use crate::console;
-use crate::devices::{Device, verity};
+use crate::devices::Device;
 use crate::end::End;
 use crate::filesystems::{self, Root};
 use crate::hardware;
@@ -71,12 +71,12 @@ pub(crate) fn prepare_root_and_network(machine: &mut Machine<'_>) -> Result<Outc
 fn wait_for_root(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Device) -> Result<Option<Root>, End> {
     let options = machine.options;
     let (value, wanted) = (options.value(Value::Root), options.value(Value::RootFstype));
-    let is_verified = verity::is_wanted(&options);
+    let is_verified = options.is_verified;
+    if is_verified && (!Feature::Verity.is_enabled() || value.is_empty() || value == ROOTFS_VALUE) {
+        error!("roothash=: needs the init fleet, and a root= on a device");
+        return Ok(None);
+    }
     if value.is_empty() || value == ROOTFS_VALUE {
-        if is_verified {
-            error!("roothash=: needs a root= on a device");
-            return Ok(None);
-        }
         device.path.set(ROOTFS.to_bytes());
         return Ok(rootfs::mount(options.read_only));
     }
@@ -90,7 +90,7 @@ fn wait_for_root(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Devic
         flags: if options.read_only || is_lower || is_verified { MS_RDONLY } else { 0 },
     };
     let source = root::parse(value, wanted);
-    if !nvme_tcp::connect(machine, deadline_ms, value, &source)? {
+    if !nvme_tcp::connect(machine, value, &source)? {
         return Ok(None);
     }
     if mount_when_there(machine, deadline_ms, device, c"/", &source, &root)? {

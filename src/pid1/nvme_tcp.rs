@@ -6,33 +6,30 @@
 use rustix::fs::OFlags;
 use whit::contract::NVME_FABRICS;
 use whit::error::Errno;
+use whit::options::Time;
 use whit::root::{Kind, RootSpec, target};
 use whit::text::Text;
+use whit::time::after_s;
 
 use crate::boot::wait_for_lease;
-use crate::console;
+use crate::console::{self, log_step};
 use crate::end::End;
 use crate::files;
-use crate::machine::{Machine, now_ms};
+use crate::machine::{Machine, now_ms, signal};
 use crate::message::{error, part};
 use crate::supervise;
 use crate::sys;
 use crate::sys::fd;
-use crate::sys::process::{Fork, fork};
+use crate::sys::process::{Fork, fork, kill};
 
 /// Time from one attempt to the next.
 const GAP_MS: u64 = 1000;
 /// The signal of a child's end on x86-64 and arm64 (signal(7)).
 const SIGCHLD: u32 = 17;
 
-/// Connects to the target of a root, if that is one over NVMe/TCP: after the lease, and with further attempts until the deadline.
-/// Returns whether the boot can go on; a failure is logged.
-pub(crate) fn connect(
-    machine: &mut Machine<'_>,
-    deadline_ms: u64,
-    root: &[u8],
-    source: &Option<RootSpec<'_>>,
-) -> Result<bool, End> {
+/// Connects to the target of a root, if that is one over NVMe/TCP: after the lease, and with further attempts for the time of
+/// `rootwait=`. Returns whether the boot can go on; a failure is logged.
+pub(crate) fn connect(machine: &mut Machine<'_>, root: &[u8], source: &Option<RootSpec<'_>>) -> Result<bool, End> {
     let Some(RootSpec { kind: Kind::Subsystem, name, .. }) = source else { return Ok(true) };
     if !wait_for_lease(machine, now_ms())? {
         return Ok(false);
@@ -46,13 +43,18 @@ pub(crate) fn connect(
         }
         // Its exit code arrives as that of the workload, which does not run yet.
         Ok(Fork::Parent(child)) => machine.workload = Some(child),
-        Err(_) => {}
+        Err(errno) => log_step(c"fork", errno),
     }
-    while machine.workload.is_some() && now_ms() < deadline_ms {
-        supervise::wait_or_end(machine, deadline_ms)?;
+    let deadline_ms = after_s(now_ms(), machine.options.time(Time::RootWait));
+    let mut waited = Ok(false);
+    while machine.workload.is_some() && waited.is_ok() && now_ms() < deadline_ms {
+        waited = supervise::wait_or_end(machine, deadline_ms);
     }
-    machine.workload = None;
+    if let Some(child) = machine.workload.take() {
+        let _ = kill(child.as_raw_pid(), signal::KILL);
+    }
     let is_connected = machine.ended.take().is_some();
+    waited?;
     if !is_connected {
         error!("root={}: no answer; is nvme-tcp in the initramfs?", Text(root));
     }

@@ -19,17 +19,12 @@ use crate::sys::mapper::make_device;
 /// The name of the target.
 const VERITY: [u8; 16] = *b"verity\0\0\0\0\0\0\0\0\0\0";
 
-/// Whether the root is to be verified.
-pub(crate) fn is_wanted(options: &Options<'_>) -> bool {
-    !options.value(Value::RootHash).is_empty()
-}
-
 /// Replaces the device that was found by a verified one, if the root is to be verified.
 ///
 /// # Errors
 /// [`Errno::KEYREJECTED`]; the reason is logged.
 pub(crate) fn protect(device: &mut Device, options: &Options<'_>) -> Result<(), Errno> {
-    if !is_wanted(options) {
+    if !options.is_verified {
         return Ok(());
     }
     device.protect(options.value(Value::RootHash)).map_err(|reason| {
@@ -44,12 +39,13 @@ impl Device {
         if !verity::is_hash(hash) {
             return Err("roothash= is not 64 hexadecimal digits");
         }
+        let name = self.path.text();
+        let disk = fd::open(name, OFlags::RDONLY).map_err(|_| "cannot be opened")?;
+        // The search has read another device meanwhile.
+        fd::read_at(&disk, &mut self.place, 0);
         let blocks = self.format.and_then(|format| verity::file_system_blocks(format, &self.place));
         let blocks = blocks.ok_or("no ext4, squashfs or erofs")?;
-        let name = self.path.text();
-        if let Ok(disk) = fd::open(name, OFlags::RDONLY) {
-            fd::read_at(&disk, &mut self.place, blocks.wrapping_mul(BLOCK_BYTES));
-        }
+        fd::read_at(&disk, &mut self.place, blocks.wrapping_mul(BLOCK_BYTES));
         let salt = verity::salt(&self.place, blocks).ok_or("no hash tree after the file system")?;
         // Documentation/admin-guide/device-mapper/verity.rst
         let name = Text(name.to_bytes());
@@ -63,7 +59,7 @@ impl Device {
             console::push(digit(byte & 0xf));
         }
         let number = console::finish(|parameters| make_device(VERITY, blocks.wrapping_mul(8), parameters))
-            .map_err(|_| "no dm-verity: mkcpio --for verity")?;
+            .map_err(|_| "no dm-verity (mkcpio --for verity), or it refuses the disk")?;
         let _ = mknod(c"/dev/mapper/root", S_IFBLK | 0o600, number);
         self.path.set(b"/dev/mapper/root");
         // The file system is that of the verified device, whatever was read before.

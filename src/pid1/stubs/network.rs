@@ -12,7 +12,7 @@ use crate::timeline::Timeline;
 
 pub(crate) const CARRIER_S: u32 = 0;
 
-/// A network needs no room.
+/// A network that is never opened needs no room.
 pub(crate) struct Rooms;
 
 impl Rooms {

@@ -5,6 +5,6 @@ use whit::root::RootSpec;
 use crate::end::End;
 use crate::machine::Machine;
 
-pub(crate) fn connect(_: &mut Machine<'_>, _: u64, _: &[u8], _: &Option<RootSpec<'_>>) -> Result<bool, End> {
+pub(crate) fn connect(_: &mut Machine<'_>, _: &[u8], _: &Option<RootSpec<'_>>) -> Result<bool, End> {
     Ok(true)
 }

@@ -37,6 +37,18 @@ fn on_fail_decides_what_follows_a_failed_boot_and_else_on_exit() {
     }
 }
 
+/// An init that cannot verify a root does not mount it either.
+#[test]
+#[ignore = "needs root: cargo selftest runs it"]
+fn a_root_that_is_to_be_verified_is_never_mounted_without() {
+    for words in ["roothash=00", "roothash=", "root=/dev/vda roothash="] {
+        let finished = Machine::new().script("echo ran").command_line(words).run();
+        finished
+            .powered_off_saying(&["whit: roothash=: needs the init fleet, and a root= on a device", "whit: exit 125"]);
+        assert!(!finished.says("ran"), "{words}");
+    }
+}
+
 #[test]
 #[ignore = "needs root: cargo selftest runs it"]
 fn a_shell_follows_a_failed_boot_by_default() {

@@ -17,6 +17,8 @@ use xtask::init::Init;
 /// The text of a file of the disk, and its place in it.
 const TEXT: &str = "a file that is verified, block by block";
 
+const UUID: &str = "0c1f6a8e-1111-4222-8333-944455556666";
+
 struct Machine {
     directory: TempDir,
     kernel: Kernel,
@@ -98,14 +100,18 @@ fn text_at(disk: &Path) -> u64 {
 fn a_verified_root_boots_read_only_and_a_flipped_bit_is_refused() {
     let machine = Machine::new();
     let initramfs = machine.initramfs("initramfs", "virtio,verity", &["--module", "overlay"]);
-    let (disk, hash) = machine.disk("disk.img", &[]);
+    let (disk, hash) = machine.disk("disk.img", &["--uuid", UUID]);
     let script = "cat /proc/mounts; echo >/new || echo refused; cat /text >/dev/null && echo read";
     let options = format!("root=/dev/vda roothash={hash} entrypoint=/bin/sh -- -c \"{script}\"");
 
-    let (lines, console) = machine.boot(&disk, &initramfs, &options);
-    assert_eq!(lines, ["root /dev/mapper/root, read-only, on /mnt", "exit 0", "power off"], "{console}");
-    for part in ["/dev/mapper/root / ext4 ro,", "refused", "read"] {
-        assert!(console.contains(part), "{part}: {console}");
+    // The search for a name reads other devices after the root.
+    for root in [format!("UUID={UUID}"), "/dev/vda".to_owned()] {
+        let options = options.replacen("/dev/vda", &root, 1);
+        let (lines, console) = machine.boot(&disk, &initramfs, &options);
+        assert_eq!(lines, ["root /dev/mapper/root, read-only, on /mnt", "exit 0", "power off"], "{root}: {console}");
+        for part in ["/dev/mapper/root / ext4 ro,", "refused", "read"] {
+            assert!(console.contains(part), "{part}: {console}");
+        }
     }
 
     // In a file: an error of the program that reads it.
@@ -148,7 +154,7 @@ fn a_verified_root_boots_read_only_and_a_flipped_bit_is_refused() {
 fn what_cannot_be_verified_does_not_boot() {
     let machine = Machine::new();
     let initramfs = machine.initramfs("initramfs", "virtio,verity", &[]);
-    let (disk, hash) = machine.disk("disk.img", &["--uuid", "0c1f6a8e-1111-4222-8333-944455556666"]);
+    let (disk, hash) = machine.disk("disk.img", &[]);
     let plain = machine.at("plain.img");
     run_well(Command::new(tool("mkraw")).arg("-o").arg(&plain).arg(machine.at("root")));
     let without = machine.initramfs("without", "virtio", &[]);
@@ -165,8 +171,19 @@ fn what_cannot_be_verified_does_not_boot() {
             format!("root=/dev/vda roothash={}", &hash[1..]),
             "root=/dev/vda: roothash= is not 64 hexadecimal digits",
         ),
-        (&disk, &without, format!("root=/dev/vda roothash={hash}"), "root=/dev/vda: no dm-verity: mkcpio --for verity"),
-        (&disk, &initramfs, format!("roothash={hash}"), "roothash=: needs a root= on a device"),
+        (
+            &disk,
+            &initramfs,
+            "root=/dev/vda roothash=".to_owned(),
+            "root=/dev/vda: roothash= is not 64 hexadecimal digits",
+        ),
+        (
+            &disk,
+            &without,
+            format!("root=/dev/vda roothash={hash}"),
+            "root=/dev/vda: no dm-verity (mkcpio --for verity), or it refuses the disk",
+        ),
+        (&disk, &initramfs, format!("roothash={hash}"), "roothash=: needs the init fleet, and a root= on a device"),
     ] {
         let (lines, console) = machine.boot(disk, initramfs, &format!("{options} entrypoint=/bin/sh"));
         assert_eq!(lines, [line, "exit 125", "power off"], "{console}");
