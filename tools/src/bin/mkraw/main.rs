@@ -18,7 +18,7 @@ use whit_tools::cli::path::shown;
 use whit_tools::cli::progress::Bar;
 use whit_tools::cli::size::{self, parse_size};
 use whit_tools::cli::uuid;
-use whit_tools::disk::ext4::Size;
+use whit_tools::disk::ext4::{self, Size};
 use whit_tools::disk::image::{self, Choice, Input, Options, Platform, Summary};
 use whit_tools::disk::inspect::{self, Disk};
 use whit_tools::disk::verity;
@@ -173,6 +173,7 @@ fn build(arguments: &Arguments, path: &Path) -> Result<(), String> {
     let length = Some(metadata).filter(Metadata::is_file).map(|metadata| metadata.len());
     let replaces = std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
     let mut output = Output::create(path).map_err(|error| output_error(&error))?;
+    let is_copied = output.is_copied();
     let (mut bar, mut runs) = (None, Vec::new());
     let summary = image::build_file(&file, &choice, output.file(), |input| {
         let total = match &input {
@@ -214,8 +215,13 @@ fn build(arguments: &Arguments, path: &Path) -> Result<(), String> {
     drop(bar);
     let summary = summary.map_err(|failure| match failure {
         Failure::Other(line) => line,
-        Failure::Image(error @ image::Error::FileSystem(_)) => output_error(&error),
-        Failure::Image(error) => format!("{input_name}: {error}"),
+        Failure::Image(error) => match error.of_disk() {
+            Some(error @ ext4::Error::Write(_)) if is_copied => {
+                output_error(&format_args!("{error}; it is first a temporary file, whose directory TMPDIR sets"))
+            }
+            Some(error) => output_error(error),
+            None => format!("{input_name}: {error}"),
+        },
     })?;
     output.commit().map_err(|error| output_error(&error))?;
     let mut lines = summary_lines(path, &summary, start.elapsed().as_secs_f64());

@@ -90,6 +90,12 @@ impl Output {
         &mut self.file
     }
 
+    /// Returns whether the bytes are in a temporary file of `TMPDIR` until they are complete.
+    #[must_use]
+    pub fn is_copied(&self) -> bool {
+        !matches!(self.destination, Destination::Name { .. })
+    }
+
     /// Puts the file under its name, or copies it to the block device or to standard output.
     ///
     /// # Errors

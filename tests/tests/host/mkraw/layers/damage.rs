@@ -1,13 +1,46 @@
 //! Layers and archives that cannot be read: of other types, changed, cut.
 
+use std::process::{Command, Output};
+
 use serde_json::json;
-use whit_tests::archive::{self, file};
+use tempfile::TempDir;
+use whit_tests::archive::{self, file, hard_link};
+use whit_tests::tool;
 use whit_tools::disk::image::Choice;
 
 use super::{
     CONFIG, LAYER, MANIFEST, Parts, add_blob, as_tar, build, build_tar, config, digest, filter, layout, oci, refusal,
-    saved, stored,
+    saved, stored, write_folder,
 };
+
+/// Runs mkraw on `image` in a directory. No file may have more than 512 KiB.
+fn limited(directory: &TempDir, disk: &str, image: &str) -> Output {
+    let script = "trap '' XFSZ; ulimit -f 1024; exec \"$0\" -o \"$1\" \"$2\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", script]).arg(tool("mkraw")).args([disk, image]).current_dir(directory).output().unwrap()
+}
+
+#[test]
+fn the_line_names_the_disk_or_the_image_that_is_at_fault() {
+    let directory = tempfile::tempdir().unwrap();
+    let link = archive::of(&[hard_link("h", "nothere")]);
+    let large = archive::of(&[file("big", &[1; 1 << 20])]);
+    std::fs::write(directory.path().join("link.tar"), &link).unwrap();
+    write_folder(&layout(std::slice::from_ref(&link), &[]), &directory.path().join("linked"));
+    write_folder(&layout(&[large], &[]), &directory.path().join("large"));
+    let linked = format!("layer 1 (blobs/{}): h: is a hard link to nothere", digest(&link).replace(':', "/"));
+    let full = "cannot write the disk: File too large (os error 27)";
+    for (disk, image, expected) in [
+        ("disk.img", "link.tar", "mkraw: link.tar: h: is a hard link to nothere, which does not exist".to_owned()),
+        ("disk.img", "linked", format!("mkraw: linked: {linked}, which does not exist")),
+        ("disk.img", "large", format!("mkraw: disk.img: {full}")),
+        ("-", "large", format!("mkraw: -: {full}; it is first a temporary file, whose directory TMPDIR sets")),
+    ] {
+        let output = limited(&directory, disk, image);
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), format!("{expected}\n"));
+        assert!(output.status.code() == Some(1) && !directory.path().join("disk.img").exists());
+    }
+}
 
 #[test]
 fn layers_that_cannot_be_read_are_refused_by_what_they_are() {
