@@ -146,16 +146,44 @@ fn main() -> ExitCode {
 fn inspect(path: &Path, tree: bool, cat: Option<&OsString>) -> Result<(), String> {
     let failed = |error: inspect::Error| format!("{}: {error}", path.display());
     let disk = Disk::open(path).map_err(failed)?;
-    let mut output = io::BufWriter::new(io::stdout().lock());
+    let mut output = io::BufWriter::new(Noted { out: io::stdout().lock(), error: None });
     let shown = match cat {
         Some(file) => disk.cat(file.as_bytes(), &mut output),
         None if tree => disk.tree(&mut |entry| writeln!(output, "{}", entry.line())),
         None => inspect::report(&disk).and_then(|text| Ok(output.write_all(text.as_bytes())?)),
     };
-    match shown.and_then(|()| Ok(output.flush()?)) {
+    let result = shown.and_then(|()| Ok(output.flush()?));
+    match &output.get_ref().error {
         // The reader has closed the pipe.
-        Err(error) if error.is_broken_pipe() => Ok(()),
-        result => result.map_err(failed),
+        Some(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Some(error) => Err(format!("{}: cannot be shown: {error}", path.display())),
+        None => result.map_err(failed),
+    }
+}
+
+/// An output that keeps its error, which is none of the disk that is read.
+struct Noted<W> {
+    out: W,
+    error: Option<io::Error>,
+}
+
+impl<W> Noted<W> {
+    fn note(&mut self, error: io::Error) -> io::Error {
+        let kind = error.kind();
+        if kind != io::ErrorKind::Interrupted {
+            self.error = Some(error);
+        }
+        kind.into()
+    }
+}
+
+impl<W: Write> Write for Noted<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.write(bytes).map_err(|error| self.note(error))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush().map_err(|error| self.note(error))
     }
 }
 
