@@ -256,6 +256,11 @@ fn build(arguments: &Arguments, path: &Path) -> Result<(), String> {
     lines.extend(runs);
     // The disk is written; an error of printing the summary is ignored.
     let _ = output::print_about(path, |out| writeln!(out, "{}", lines.join("\n")));
+    if summary.changed.count > 0 {
+        let (first, more) = (shown(&summary.changed.first), summary.changed.count - 1);
+        let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+        let _ = writeln!(io::stderr(), "mkraw: {input_name}: warning: changed while it was read: {first}{more}");
+    }
     Ok(())
 }
 
@@ -384,11 +389,6 @@ fn summary_lines(path: &Path, summary: &Summary, seconds: f64) -> Vec<String> {
         if count > 0 {
             lines.push(format!("left out: {count} {files}"));
         }
-    }
-    if summary.changed.count > 0 {
-        let (first, more) = (shown(&summary.changed.first), summary.changed.count - 1);
-        let more = if more > 0 { format!(", and {more} more") } else { String::new() };
-        lines.push(format!("warning: changed while it was read: {first}{more}"));
     }
     if summary.is_empty {
         lines.push("the archive has no entries: the root is empty".to_owned());
