@@ -97,6 +97,39 @@ fn every_changed_byte_of_a_part_is_refused() {
 }
 
 #[test]
+fn a_wrong_size_of_a_part_is_refused_and_none_is_accepted() {
+    let layer = archive::of(&[file("a", b"1")]);
+    let config = config(std::slice::from_ref(&layer), "amd64").to_string().into_bytes();
+    let image = |part: &str, size: &dyn Fn(u64) -> serde_json::Value| {
+        let mut parts = Parts::new();
+        let mut described = |name: &str, media_type: &str, bytes: &[u8]| {
+            let mut descriptor = add_blob(&mut parts, media_type, bytes.to_vec());
+            if name == part {
+                descriptor["size"] = size(bytes.len() as u64);
+            }
+            descriptor
+        };
+        let config = described("config", CONFIG, &config);
+        let layers = [described("layer", LAYER, &layer)];
+        let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers});
+        let manifest = described("manifest", MANIFEST, manifest.to_string().as_bytes());
+        oci(parts, &[manifest])
+    };
+    for part in ["config", "layer", "manifest"] {
+        let error = refusal(&image(part, &|length| json!(length + 1)));
+        assert!(error.starts_with("blobs/sha256/") && error.contains(": has "), "{part}: {error}");
+        assert!(error.ends_with(" are stated where it is listed: the archive is damaged; make it again"), "{error}");
+        assert!(refusal(&image(part, &|_| json!(-1))).ends_with(": is invalid: it has an invalid size"), "{part}");
+        // As for containerd, 0 is no statement.
+        for size in [json!(null), json!(0)] {
+            assert_eq!(build(&image(part, &|_| size.clone())).unwrap().listing(), ["a 1"], "{part}");
+        }
+    }
+    let (length, error) = (layer.len(), refusal(&image("layer", &|_| json!(5))));
+    assert!(error.contains(&format!(": has {length} bytes, but 5 are stated")), "{error}");
+}
+
+#[test]
 fn every_cut_of_an_archive_is_refused() {
     let small = [archive::of(&[file("a", b"content")]), archive::of(&[file(".wh.a", b"")])];
     for parts in [layout(&small, &["gzip"]), saved(&small)] {
