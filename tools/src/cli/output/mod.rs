@@ -64,7 +64,7 @@ impl Output {
     }
 
     fn create_as(path: &Path, is_private: bool) -> io::Result<Self> {
-        let (file, destination) = match Target::find(path)? {
+        let (file, destination) = match Target::find(path, "a file or a block device, or - for standard output")? {
             Target::Stream => (tempfile::tempfile()?, Destination::Stream),
             Target::Device(device) => (tempfile::tempfile()?, Destination::Device(device)),
             Target::File { path, replaced } => {
@@ -176,7 +176,7 @@ pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
 /// # Errors
 /// See [`Output::create`].
 pub fn check(path: &Path) -> io::Result<()> {
-    Target::find(path).map(drop)
+    Target::find(path, "a file or a block device").map(drop)
 }
 
 /// Whether an output's path stands for standard output.

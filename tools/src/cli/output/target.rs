@@ -43,9 +43,10 @@ impl Access {
 }
 
 impl Target {
-    pub(super) fn find(path: &Path) -> io::Result<Self> {
+    /// Finds it. `accepted` is what the user may name, for a refusal.
+    pub(super) fn find(path: &Path, accepted: &str) -> io::Result<Self> {
         for _ in 0..MAX_LOOKS {
-            if let Some(found) = Self::look(path)? {
+            if let Some(found) = Self::look(path, accepted)? {
                 return Ok(found);
             }
         }
@@ -54,7 +55,7 @@ impl Target {
     }
 
     /// Finds it; `None` when the file and its name do not match.
-    fn look(path: &Path) -> io::Result<Option<Self>> {
+    fn look(path: &Path, accepted: &str) -> io::Result<Option<Self>> {
         if is_stream(path) {
             let stdout = stdout()?;
             let metadata = stdout.metadata()?;
@@ -91,7 +92,7 @@ impl Target {
             _ if kind.is_socket() => "a socket",
             _ => "a character device",
         };
-        Err(refused(&format!("is {what}; name a file or a block device, or - for standard output")))
+        Err(refused(&format!("is {what}; name {accepted}")))
     }
 }
 
