@@ -293,6 +293,27 @@ fn standard_output_gets_the_same_bytes() {
 }
 
 #[test]
+fn a_text_that_cannot_be_shown_is_one_line() {
+    let folder = folder();
+    run_well(mkraw(&folder, "disk.img").arg("in.tar"));
+    for (name, arguments, expected) in [
+        ("mkraw", &["--help"][..], "mkraw: cannot be shown: No space left"),
+        ("mkraw", &["--version"], "mkraw: cannot be shown: No space left"),
+        ("mkcpio", &["--help"], "mkcpio: cannot be shown: No space left"),
+        ("mkcpio", &["--generate", "man"], "mkcpio: cannot be shown: No space left"),
+        ("mkraw", &["inspect", "disk.img"], "mkraw: disk.img: cannot be shown: No space left"),
+        ("mkraw", &["inspect", "disk.img", "--cat", "/file"], "mkraw: disk.img: cannot be shown: No space left"),
+    ] {
+        let mut command = Command::new(tool(name));
+        command.args(arguments).current_dir(folder.path());
+        let line = refusal(command.stdout(whit_tests::stdio::full_disk()));
+        assert!(line.starts_with(expected), "{line}");
+        let closed = run_well(command.stdout(whit_tests::stdio::closed_pipe()));
+        assert_eq!(String::from_utf8_lossy(&closed.stderr), "");
+    }
+}
+
+#[test]
 fn a_full_disk_keeps_the_old_file() {
     let folder = folder();
     fs::write(folder.path().join("big"), vec![1; 8 << 20]).unwrap();
@@ -352,6 +373,22 @@ fn a_block_device_is_written_unless_it_is_in_use_or_too_small() {
         Command::new("unshare").args(["--mount", "sh", "-c", &script]).arg(tool("mkraw")).current_dir(folder.path()),
     );
     assert!(String::from_utf8_lossy(&mounted.stderr).contains("is in use"));
+}
+
+#[test]
+fn a_closed_standard_output_is_refused() {
+    let folder = folder();
+    for (name, arguments) in [("mkraw", "in.tar"), ("mkcpio", "--init /bin/busybox")] {
+        let closed = |redirection: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", &format!("exec \"$0\" -o - {arguments} {redirection}")]).arg(tool(name));
+            command.current_dir(folder.path());
+            command
+        };
+        let expected = format!("{name}: -: standard output is closed, or /dev/null for reading too; give a file\n");
+        assert_eq!(refusal(&mut closed(">&-")), expected);
+        run_well(&mut closed(">/dev/null"));
+    }
 }
 
 #[test]

@@ -176,7 +176,11 @@ impl Marks {
     fn decide(&self, prefix: &str, parts: &mut dyn Parts) -> Result<Contents, Incomplete> {
         let document =
             |parts: &mut dyn Parts, name: &str| parse_json(&parts.document(&format!("{prefix}{name}"))?).ok();
-        if self.has_marker && self.has_index {
+        // A program of the root may have files of these names, with another content.
+        if self.has_marker
+            && self.has_index
+            && (!self.has_tree || document(parts, INDEX).is_some_and(|index| is_index(&index)))
+        {
             return Ok(Contents::Layout);
         }
         if self.has_manifest
@@ -251,6 +255,11 @@ fn saved_parts(document: &Value) -> Option<Vec<&str>> {
         names.extend(layers.as_array().into_iter().flatten().filter_map(Value::as_str));
     }
     Some(names)
+}
+
+/// Returns whether a document has a field that OCI's index must have.
+fn is_index(document: &Value) -> bool {
+    ["schemaVersion", "manifests"].iter().any(|key| document.get(key).is_some())
 }
 
 /// Returns the digests in an index, or in a manifest of version 2.
@@ -354,6 +363,8 @@ mod tests {
             &[("index.json", LISTED), ("bin/sh", "")],
             &[("oci-layout", "{}")],
             &[("index.json/", ""), ("oci-layout", "{}")],
+            &[("index.json", r#"{"x": 1}"#), ("oci-layout", "text"), ("etc/passwd", "")],
+            &[("index.json", "text"), ("oci-layout", "text"), ("etc/passwd", "")],
             &[("AAA", ""), ("BBB/", "")],
             &[("bin/", ""), ("blobs/sha256/AAA", "")],
             &[("AAA/layer.tar", ""), ("bin/", "")],
@@ -371,6 +382,11 @@ mod tests {
             (&[("blobs/sha256/AAA", ""), ("oci-layout", "")], Incomplete::NoIndex),
             (&[("blobs/sha256/AAA", ""), ("README", "")], Incomplete::NoIndex),
             (&[("blobs/sha256/AAA", ""), ("index.json", "{}"), ("bin/", "")], Incomplete::NoIndex),
+            (
+                &[("blobs/sha256/AAA", ""), ("index.json", "{}"), ("oci-layout", "{}"), ("bin/", "")],
+                Incomplete::NoIndex,
+            ),
+            (&[("AAA/layer.tar", ""), ("app", "")], Incomplete::NoManifest),
             (&[("AAA/layer.tar", ""), ("AAA/json", ""), ("repositories", "")], Incomplete::NoManifest),
             (&[("sha256:AAA", ""), ("BBB.tar.gz", "")], Incomplete::NoManifest),
             (&[("version", ""), ("manifest.json", FIRST), ("AAA", ""), ("BBB", "")], Incomplete::Schema1),

@@ -25,7 +25,25 @@ pub fn command<P: Parser>() -> Command {
 /// Parses the process's arguments, or handles `--generate`. Exits on an error.
 #[must_use]
 pub fn parse<P: Parser>() -> P {
-    try_parse().unwrap_or_else(|error| error.exit())
+    try_parse().unwrap_or_else(|error| exit(P::command().get_name(), &error))
+}
+
+/// Prints an error of the arguments, the help or the version, and exits. clap's own `exit()` ignores errors of printing.
+pub fn exit(tool: &str, error: &clap::Error) -> ! {
+    let printed = error.print().and_then(|()| io::stdout().flush());
+    let status = if error.use_stderr() { Ok(()) } else { check_shown(tool, printed) };
+    std::process::exit(status.err().unwrap_or(error.exit_code()))
+}
+
+/// Reports an error of writing to standard output, unless its reader has closed the pipe. Returns the exit status.
+fn check_shown(tool: &str, written: io::Result<()>) -> Result<(), i32> {
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            eprintln!("{tool}: cannot be shown: {error}");
+            Err(1)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Parses the process's arguments, or handles `--generate`.
@@ -64,8 +82,8 @@ fn handle_generate(command: &Command) {
             std::process::exit(2)
         }
     };
-    // The reader may have closed the pipe.
-    std::process::exit(i32::from(written.is_err()))
+    let written = written.and_then(|()| io::stdout().flush());
+    std::process::exit(check_shown(command.get_name(), written).err().unwrap_or(0))
 }
 
 fn completion(command: &Command, shell: Shell) -> Vec<u8> {

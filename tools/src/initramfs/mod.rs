@@ -394,7 +394,11 @@ fn open_rootfs(path: &Path, missing_end_accepted: bool) -> Result<Rootfs, Error>
         (File::open(path), path.to_owned())
     };
     let failure = |error: &dyn Display| Error::File { path: path.clone(), what: error.to_string() };
-    Rootfs::open(opened.map_err(|error| failure(&error))?, missing_end_accepted).map_err(|error| failure(&error))
+    let opened = opened.map_err(|error| failure(&error))?;
+    if opened.metadata().is_ok_and(|metadata| metadata.is_dir()) {
+        return Err(failure(&"is a directory; give its name instead of -"));
+    }
+    Rootfs::open(opened, missing_end_accepted).map_err(|error| failure(&error))
 }
 
 /// Returns the modification time of `SOURCE_DATE_EPOCH`; 0 if it is not set.

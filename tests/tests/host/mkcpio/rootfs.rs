@@ -520,8 +520,14 @@ fn a_folder_that_is_no_root_is_refused_in_one_line() {
     };
     let error = refused(mkcpio(folder.path(), &["--rootfs", "layout"], b""));
     assert!(error.starts_with("mkcpio: layout: is an image in layers"), "{error}");
-    let mut command = Command::new(tool("mkcpio"));
-    command.args(["-o", "out.cpio", "--init", BUSYBOX, "--rootfs", "layout"]).current_dir(folder.path());
+    let command = |image: &str| {
+        let mut command = Command::new(tool("mkcpio"));
+        command.args(["-o", "out.cpio", "--init", BUSYBOX, "--rootfs", image]).current_dir(folder.path());
+        command
+    };
+    let error = refused(command("-").stdin(File::open(&layout).unwrap()).output().unwrap());
+    assert_eq!(error, "mkcpio: standard input: is a directory; give its name instead of -\n");
+    let mut command = command("layout");
     let error = refused(command.env("PATH", "/nowhere").output().unwrap());
     assert!(error.starts_with("mkcpio: layout: tar: ") && error.ends_with("; GNU tar packs a folder\n"), "{error}");
     assert_eq!(error.lines().count(), 1);

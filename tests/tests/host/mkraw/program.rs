@@ -289,6 +289,19 @@ fn every_truncation_is_one_line_and_no_file() {
 }
 
 #[test]
+fn a_warning_goes_to_standard_error() {
+    let directory = tempfile::tempdir().unwrap();
+    // The files of sysfs have less content than their size states.
+    for disk in ["disk.img", "-"] {
+        let output = mkraw(directory.path(), &["-o", disk, "/sys/fs/ext4/features"], b"");
+        let (errors, shown) = (stderr(&output), String::from_utf8_lossy(&output.stdout));
+        let warning = "mkraw: /sys/fs/ext4/features: warning: changed while it was read: ";
+        assert!(output.status.success() && errors.lines().any(|line| line.starts_with(warning)), "{errors}");
+        assert!(!shown.contains("warning"), "{shown}");
+    }
+}
+
+#[test]
 fn a_failure_keeps_the_old_image() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("disk.img"), "old image").unwrap();

@@ -171,7 +171,8 @@ pub(crate) enum Command {
 impl Arguments {
     /// Parses the process's arguments. Returns the inputs in their order too.
     pub(crate) fn read() -> (Self, Vec<Input>) {
-        let matches = documents::command::<Self>().get_matches();
+        let matches = documents::command::<Self>().try_get_matches();
+        let matches = matches.unwrap_or_else(|error| documents::exit("mkcpio", &error));
         match Self::from_arg_matches(&matches) {
             Ok(arguments) => {
                 let inputs = arguments.build.inputs(&matches);

@@ -18,7 +18,7 @@ use whit_tools::cli::path::shown;
 use whit_tools::cli::progress::Bar;
 use whit_tools::cli::size::{self, parse_size};
 use whit_tools::cli::uuid;
-use whit_tools::disk::ext4::Size;
+use whit_tools::disk::ext4::{self, Size};
 use whit_tools::disk::image::{self, Choice, Input, Options, Platform, Summary};
 use whit_tools::disk::inspect::{self, Disk};
 use whit_tools::disk::verity;
@@ -146,16 +146,44 @@ fn main() -> ExitCode {
 fn inspect(path: &Path, tree: bool, cat: Option<&OsString>) -> Result<(), String> {
     let failed = |error: inspect::Error| format!("{}: {error}", path.display());
     let disk = Disk::open(path).map_err(failed)?;
-    let mut output = io::BufWriter::new(io::stdout().lock());
+    let mut output = io::BufWriter::new(Noted { out: io::stdout().lock(), error: None });
     let shown = match cat {
         Some(file) => disk.cat(file.as_bytes(), &mut output),
         None if tree => disk.tree(&mut |entry| writeln!(output, "{}", entry.line())),
         None => inspect::report(&disk).and_then(|text| Ok(output.write_all(text.as_bytes())?)),
     };
-    match shown.and_then(|()| Ok(output.flush()?)) {
+    let result = shown.and_then(|()| Ok(output.flush()?));
+    match &output.get_ref().error {
         // The reader has closed the pipe.
-        Err(error) if error.is_broken_pipe() => Ok(()),
-        result => result.map_err(failed),
+        Some(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Some(error) => Err(format!("{}: cannot be shown: {error}", path.display())),
+        None => result.map_err(failed),
+    }
+}
+
+/// An output that keeps its error, which is none of the disk that is read.
+struct Noted<W> {
+    out: W,
+    error: Option<io::Error>,
+}
+
+impl<W> Noted<W> {
+    fn note(&mut self, error: io::Error) -> io::Error {
+        let kind = error.kind();
+        if kind != io::ErrorKind::Interrupted {
+            self.error = Some(error);
+        }
+        kind.into()
+    }
+}
+
+impl<W: Write> Write for Noted<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.write(bytes).map_err(|error| self.note(error))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush().map_err(|error| self.note(error))
     }
 }
 
@@ -173,6 +201,7 @@ fn build(arguments: &Arguments, path: &Path) -> Result<(), String> {
     let length = Some(metadata).filter(Metadata::is_file).map(|metadata| metadata.len());
     let replaces = std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
     let mut output = Output::create(path).map_err(|error| output_error(&error))?;
+    let is_copied = output.is_copied();
     let (mut bar, mut runs) = (None, Vec::new());
     let summary = image::build_file(&file, &choice, output.file(), |input| {
         let total = match &input {
@@ -214,14 +243,24 @@ fn build(arguments: &Arguments, path: &Path) -> Result<(), String> {
     drop(bar);
     let summary = summary.map_err(|failure| match failure {
         Failure::Other(line) => line,
-        Failure::Image(error @ image::Error::FileSystem(_)) => output_error(&error),
-        Failure::Image(error) => format!("{input_name}: {error}"),
+        Failure::Image(error) => match error.of_disk() {
+            Some(error @ ext4::Error::Write(_)) if is_copied => {
+                output_error(&format_args!("{error}; it is first a temporary file, whose directory TMPDIR sets"))
+            }
+            Some(error) => output_error(error),
+            None => format!("{input_name}: {error}"),
+        },
     })?;
     output.commit().map_err(|error| output_error(&error))?;
     let mut lines = summary_lines(path, &summary, start.elapsed().as_secs_f64());
     lines.extend(runs);
     // The disk is written; an error of printing the summary is ignored.
     let _ = output::print_about(path, |out| writeln!(out, "{}", lines.join("\n")));
+    if summary.changed.count > 0 {
+        let (first, more) = (shown(&summary.changed.first), summary.changed.count - 1);
+        let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+        let _ = writeln!(io::stderr(), "mkraw: {input_name}: warning: changed while it was read: {first}{more}");
+    }
     Ok(())
 }
 
@@ -350,11 +389,6 @@ fn summary_lines(path: &Path, summary: &Summary, seconds: f64) -> Vec<String> {
         if count > 0 {
             lines.push(format!("left out: {count} {files}"));
         }
-    }
-    if summary.changed.count > 0 {
-        let (first, more) = (shown(&summary.changed.first), summary.changed.count - 1);
-        let more = if more > 0 { format!(", and {more} more") } else { String::new() };
-        lines.push(format!("warning: changed while it was read: {first}{more}"));
     }
     if summary.is_empty {
         lines.push("the archive has no entries: the root is empty".to_owned());

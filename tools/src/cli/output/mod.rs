@@ -64,7 +64,7 @@ impl Output {
     }
 
     fn create_as(path: &Path, is_private: bool) -> io::Result<Self> {
-        let (file, destination) = match Target::find(path)? {
+        let (file, destination) = match Target::find(path, "a file or a block device, or - for standard output")? {
             Target::Stream => (tempfile::tempfile()?, Destination::Stream),
             Target::Device(device) => (tempfile::tempfile()?, Destination::Device(device)),
             Target::File { path, replaced } => {
@@ -88,6 +88,12 @@ impl Output {
     /// The file to write to.
     pub fn file(&mut self) -> &mut File {
         &mut self.file
+    }
+
+    /// Returns whether the bytes are in a temporary file of `TMPDIR` until they are complete.
+    #[must_use]
+    pub fn is_copied(&self) -> bool {
+        !matches!(self.destination, Destination::Name { .. })
     }
 
     /// Puts the file under its name, or copies it to the block device or to standard output.
@@ -170,7 +176,7 @@ pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
 /// # Errors
 /// See [`Output::create`].
 pub fn check(path: &Path) -> io::Result<()> {
-    Target::find(path).map(drop)
+    Target::find(path, "a file or a block device").map(drop)
 }
 
 /// Whether an output's path stands for standard output.

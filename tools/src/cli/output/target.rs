@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FallocateFlags, OFlags, fallocate, seek};
+use rustix::fs::{FallocateFlags, OFlags, fallocate, fcntl_getfl, seek};
 use rustix::io::Errno;
 
 use super::{is_stream, stdout};
@@ -43,9 +43,10 @@ impl Access {
 }
 
 impl Target {
-    pub(super) fn find(path: &Path) -> io::Result<Self> {
+    /// Finds it. `accepted` is what the user may name, for a refusal.
+    pub(super) fn find(path: &Path, accepted: &str) -> io::Result<Self> {
         for _ in 0..MAX_LOOKS {
-            if let Some(found) = Self::look(path)? {
+            if let Some(found) = Self::look(path, accepted)? {
                 return Ok(found);
             }
         }
@@ -54,12 +55,17 @@ impl Target {
     }
 
     /// Finds it; `None` when the file and its name do not match.
-    fn look(path: &Path) -> io::Result<Option<Self>> {
+    fn look(path: &Path, accepted: &str) -> io::Result<Option<Self>> {
         if is_stream(path) {
-            return match stdout()?.metadata()?.file_type() {
-                kind if kind.is_block_device() => Err(refused("is a block device: name it as the output instead")),
-                _ => Ok(Some(Self::Stream)),
-            };
+            let stdout = stdout()?;
+            let metadata = stdout.metadata()?;
+            if metadata.file_type().is_block_device() {
+                return Err(refused("is a block device: name it as the output instead"));
+            }
+            if is_closed(&stdout, &metadata)? {
+                return Err(refused("standard output is closed, or /dev/null for reading too; give a file"));
+            }
+            return Ok(Some(Self::Stream));
         }
         // By the kernel, which honours fs.protected_symlinks.
         let metadata = match fs::metadata(path) {
@@ -86,8 +92,17 @@ impl Target {
             _ if kind.is_socket() => "a socket",
             _ => "a character device",
         };
-        Err(refused(&format!("is {what}; name a file or a block device, or - for standard output")))
+        Err(refused(&format!("is {what}; name {accepted}")))
     }
+}
+
+/// Returns whether the process started without standard output. Rust's runtime then opens /dev/null in its place, for reading and
+/// writing (`sanitize_standard_fds()`); a shell's `>/dev/null` is for writing alone.
+fn is_closed(stdout: &File, metadata: &Metadata) -> io::Result<bool> {
+    const NULL: (u32, u32) = (1, 3); // the kernel's Documentation/admin-guide/devices.txt
+    let number = (rustix::fs::major(metadata.rdev()), rustix::fs::minor(metadata.rdev()));
+    let is_null = metadata.file_type().is_char_device() && number == NULL;
+    Ok(is_null && fcntl_getfl(stdout)? & OFlags::RWMODE == OFlags::RDWR)
 }
 
 /// Follows the symbolic links in the last component.

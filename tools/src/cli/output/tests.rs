@@ -23,6 +23,15 @@ fn committed_output_replaces_what_was_there_and_keeps_its_mode() {
 }
 
 #[test]
+fn standard_output_is_suggested_only_where_it_is_accepted() {
+    let directory = tempfile::tempdir().unwrap();
+    let checked = check(directory.path()).unwrap_err().to_string();
+    assert_eq!(checked, "is a directory; name a file or a block device");
+    let created = Output::create(directory.path()).err().unwrap().to_string();
+    assert_eq!(created, "is a directory; name a file or a block device, or - for standard output");
+}
+
+#[test]
 fn root_keeps_the_owner() {
     if !rustix::process::geteuid().is_root() {
         return;

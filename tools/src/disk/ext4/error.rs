@@ -51,6 +51,13 @@ pub enum Error {
     TooLarge,
 }
 
+impl Error {
+    /// Returns whether the disk is at fault, as one that is full or too small, and not an entry.
+    pub(crate) fn is_of_disk(&self) -> bool {
+        !matches!(self, Self::Entry { .. } | Self::LinkTarget { .. })
+    }
+}
+
 /// Why an entry cannot be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {

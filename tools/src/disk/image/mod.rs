@@ -183,6 +183,18 @@ pub enum Error {
     NoChoice,
 }
 
+impl Error {
+    /// Returns the error of the disk, as one that is full or too small; `None` if the input is at fault. A layer's error is one of
+    /// the disk without the layer.
+    pub fn of_disk(&self) -> Option<&ext4::Error> {
+        match self {
+            Self::FileSystem(error) => Some(error).filter(|error| error.is_of_disk()),
+            Self::Image(layers::Error::Layer { error, .. }) => error.of_disk(),
+            _ => None,
+        }
+    }
+}
+
 impl Input<'_> {
     /// Detects the type of an input: an archive or a directory with an image in layers, another archive, or another directory.
     /// If the first names of an archive do not suggest layers, it is taken for another archive, and [`build_from`] finds the

@@ -57,15 +57,6 @@ pub enum Error {
 }
 
 impl Error {
-    /// Returns whether the output is a pipe that its reader has closed.
-    pub fn is_broken_pipe(&self) -> bool {
-        match self {
-            Self::Path { error, .. } => error.is_broken_pipe(),
-            Self::Read(error) => error.kind() == io::ErrorKind::BrokenPipe,
-            _ => false,
-        }
-    }
-
     /// Returns whether a path does not exist.
     pub fn is_not_found(&self) -> bool {
         match self {

@@ -1,13 +1,46 @@
 //! Layers and archives that cannot be read: of other types, changed, cut.
 
+use std::process::{Command, Output};
+
 use serde_json::json;
-use whit_tests::archive::{self, file};
+use tempfile::TempDir;
+use whit_tests::archive::{self, file, hard_link};
+use whit_tests::tool;
 use whit_tools::disk::image::Choice;
 
 use super::{
     CONFIG, LAYER, MANIFEST, Parts, add_blob, as_tar, build, build_tar, config, digest, filter, layout, oci, refusal,
-    saved, stored,
+    saved, stored, write_folder,
 };
+
+/// Runs mkraw on `image` in a directory. No file may have more than 512 KiB.
+fn limited(directory: &TempDir, disk: &str, image: &str) -> Output {
+    let script = "trap '' XFSZ; ulimit -f 1024; exec \"$0\" -o \"$1\" \"$2\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", script]).arg(tool("mkraw")).args([disk, image]).current_dir(directory).output().unwrap()
+}
+
+#[test]
+fn the_line_names_the_disk_or_the_image_that_is_at_fault() {
+    let directory = tempfile::tempdir().unwrap();
+    let link = archive::of(&[hard_link("h", "nothere")]);
+    let large = archive::of(&[file("big", &[1; 1 << 20])]);
+    std::fs::write(directory.path().join("link.tar"), &link).unwrap();
+    write_folder(&layout(std::slice::from_ref(&link), &[]), &directory.path().join("linked"));
+    write_folder(&layout(&[large], &[]), &directory.path().join("large"));
+    let linked = format!("layer 1 (blobs/{}): h: is a hard link to nothere", digest(&link).replace(':', "/"));
+    let full = "cannot write the disk: File too large (os error 27)";
+    for (disk, image, expected) in [
+        ("disk.img", "link.tar", "mkraw: link.tar: h: is a hard link to nothere, which does not exist".to_owned()),
+        ("disk.img", "linked", format!("mkraw: linked: {linked}, which does not exist")),
+        ("disk.img", "large", format!("mkraw: disk.img: {full}")),
+        ("-", "large", format!("mkraw: -: {full}; it is first a temporary file, whose directory TMPDIR sets")),
+    ] {
+        let output = limited(&directory, disk, image);
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), format!("{expected}\n"));
+        assert!(output.status.code() == Some(1) && !directory.path().join("disk.img").exists());
+    }
+}
 
 #[test]
 fn layers_that_cannot_be_read_are_refused_by_what_they_are() {
@@ -61,6 +94,39 @@ fn every_changed_byte_of_a_part_is_refused() {
             }
         }
     }
+}
+
+#[test]
+fn a_wrong_size_of_a_part_is_refused_and_none_is_accepted() {
+    let layer = archive::of(&[file("a", b"1")]);
+    let config = config(std::slice::from_ref(&layer), "amd64").to_string().into_bytes();
+    let image = |part: &str, size: &dyn Fn(u64) -> serde_json::Value| {
+        let mut parts = Parts::new();
+        let mut described = |name: &str, media_type: &str, bytes: &[u8]| {
+            let mut descriptor = add_blob(&mut parts, media_type, bytes.to_vec());
+            if name == part {
+                descriptor["size"] = size(bytes.len() as u64);
+            }
+            descriptor
+        };
+        let config = described("config", CONFIG, &config);
+        let layers = [described("layer", LAYER, &layer)];
+        let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers});
+        let manifest = described("manifest", MANIFEST, manifest.to_string().as_bytes());
+        oci(parts, &[manifest])
+    };
+    for part in ["config", "layer", "manifest"] {
+        let error = refusal(&image(part, &|length| json!(length + 1)));
+        assert!(error.starts_with("blobs/sha256/") && error.contains(": has "), "{part}: {error}");
+        assert!(error.ends_with(" are stated where it is listed: the archive is damaged; make it again"), "{error}");
+        assert!(refusal(&image(part, &|_| json!(-1))).ends_with(": is invalid: it has an invalid size"), "{part}");
+        // As for containerd, 0 is no statement.
+        for size in [json!(null), json!(0)] {
+            assert_eq!(build(&image(part, &|_| size.clone())).unwrap().listing(), ["a 1"], "{part}");
+        }
+    }
+    let (length, error) = (layer.len(), refusal(&image("layer", &|_| json!(5))));
+    assert!(error.contains(&format!(": has {length} bytes, but 5 are stated")), "{error}");
 }
 
 #[test]

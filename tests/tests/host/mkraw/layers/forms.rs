@@ -157,6 +157,19 @@ fn a_root_may_have_the_names_of_an_image_in_layers() {
             assert!(listing.contains(&"bin/sh x".to_owned()) && listing.len() > 2, "{listing:?}");
         }
     }
+    // No index of OCI's.
+    let parts = Parts::from(
+        [("bin/sh", &b"x"[..]), ("index.json", b"{\"x\": 1}"), ("oci-layout", b"x")]
+            .map(|(name, bytes)| (name.to_owned(), bytes.to_vec())),
+    );
+    let folder = tempfile::tempdir().unwrap();
+    write_folder(&parts, folder.path());
+    for built in [build(&parts), build_path(folder.path(), &Choice::default())] {
+        let listing = built.unwrap().listing();
+        for line in ["bin/sh x", "index.json {\"x\": 1}", "oci-layout x"] {
+            assert!(listing.contains(&line.to_owned()), "{listing:?}");
+        }
+    }
 }
 
 #[test]

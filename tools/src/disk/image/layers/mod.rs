@@ -76,6 +76,18 @@ pub enum Error {
         /// The message.
         mismatch: String,
     },
+    /// A part has another length than its descriptor states.
+    #[error(
+        "{name}: has {length} bytes, but {size} are stated where it is listed: the archive is damaged; make it again"
+    )]
+    Size {
+        /// Its name.
+        name: String,
+        /// Its length in bytes.
+        length: u64,
+        /// The stated length.
+        size: u64,
+    },
     /// The archive cannot be read.
     #[error("{0}")]
     Archive(#[from] tar::Error),

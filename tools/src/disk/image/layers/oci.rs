@@ -27,6 +27,8 @@ pub(super) struct Descriptor {
     /// Empty if it is not stated.
     media_type: String,
     digest: Digest,
+    /// The length of the content; 0 if it is not stated, as for containerd.
+    size: u64,
 }
 
 /// The meaning of a media type.
@@ -42,11 +44,22 @@ enum Type {
 
 impl Descriptor {
     fn parse(document: &Value, name: &str) -> Result<Self, Error> {
+        let problem = |problem| Error::Document { name: name.to_owned(), problem };
         let digest = document.get("digest").and_then(Value::as_str).unwrap_or_default();
-        match Digest::parse(digest) {
-            Some(digest) => Ok(Self { media_type: text(document, "mediaType").to_owned(), digest }),
-            None => Err(Error::Document { name: name.to_owned(), problem: "it has an invalid digest" }),
+        let digest = Digest::parse(digest).ok_or_else(|| problem("it has an invalid digest"))?;
+        let size = match document.get("size") {
+            None | Some(Value::Null) => 0,
+            Some(size) => size.as_u64().ok_or_else(|| problem("it has an invalid size"))?,
+        };
+        Ok(Self { media_type: text(document, "mediaType").to_owned(), digest, size })
+    }
+
+    /// Compares the length of the content with the size.
+    fn check_size(&self, name: &str, length: u64) -> Result<(), Error> {
+        if self.size == 0 || self.size == length {
+            return Ok(());
         }
+        Err(Error::Size { name: name.to_owned(), length, size: self.size })
     }
 
     fn kind(&self) -> Type {
@@ -70,7 +83,7 @@ pub(super) fn candidates(store: &Store, name: &str) -> Result<Candidates<Descrip
     let document = parse_json(bytes, name)?;
     let mut search = Search { store, candidates: Candidates::default(), seen: HashSet::new(), left: MAX_ENTRIES };
     if document.get("manifests").is_none() && document.get("layers").is_some() {
-        search.manifest(&Value::Null, Descriptor { media_type: String::new(), digest }, Vec::new())?;
+        search.manifest(&Value::Null, Descriptor { media_type: String::new(), digest, size: 0 }, Vec::new())?;
     } else {
         search.index(&document, name, &[], 0)?;
     }
@@ -175,7 +188,7 @@ fn is_attestation(entry: &Value, platform: Option<&Platform>) -> bool {
 /// tar (cosign's signatures have the configuration of an image).
 fn other_type(manifest: &Value) -> Option<String> {
     let config = manifest.get("config").unwrap_or(&Value::Null);
-    let kind = Descriptor { media_type: text(config, "mediaType").to_owned(), digest: Digest::of(b"") };
+    let kind = Descriptor { media_type: text(config, "mediaType").to_owned(), digest: Digest::of(b""), size: 0 };
     if manifest.get("layers").is_none() && text(manifest, "mediaType").is_empty() && config.is_null() {
         return Some("something that is no manifest of version 2".to_owned());
     }
@@ -234,7 +247,7 @@ pub(super) fn find(store: &Store, manifest: &Descriptor) -> Result<Found, Error>
 
 fn layer(store: &Store, entry: &Value, manifest_name: &str) -> Result<Layer, Error> {
     let descriptor = Descriptor::parse(entry, manifest_name)?;
-    let (digest, media_type) = (descriptor.digest, descriptor.media_type);
+    let Descriptor { digest, media_type, .. } = descriptor.clone();
     if media_type.contains("encrypted") {
         return Err(Error::Encrypted(digest.to_string()));
     }
@@ -248,6 +261,10 @@ fn layer(store: &Store, entry: &Value, manifest_name: &str) -> Result<Layer, Err
         let from = if urls.is_empty() { "its publisher".to_owned() } else { urls.join(" or ") };
         return Err(Error::Foreign { name, from });
     }
+    // A layer that is missing is reported when it is read.
+    if let Ok(part) = store.open(&name) {
+        descriptor.check_size(&name, part.left())?;
+    }
     Ok(Layer { name, stored: Some(digest), content: None })
 }
 
@@ -258,10 +275,11 @@ fn document(store: &Store, descriptor: &Descriptor) -> Result<Value, Error> {
 fn checked(store: &Store, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
     let name = store.blob(&descriptor.digest);
     let bytes = store.document(&name)?;
-    match descriptor.digest.check(&bytes) {
-        Ok(()) => Ok(bytes),
-        Err(mismatch) => Err(Error::Digest { name, mismatch: mismatch.to_string() }),
+    if let Err(mismatch) = descriptor.digest.check(&bytes) {
+        return Err(Error::Digest { name, mismatch: mismatch.to_string() });
     }
+    descriptor.check_size(&name, bytes.len() as u64)?;
+    Ok(bytes)
 }
 
 fn text<'v>(document: &'v Value, key: &str) -> &'v str {

@@ -124,6 +124,9 @@ impl FromStr for Platform {
         let (os, architecture, variant) = match parts.as_slice() {
             [os] if os.eq_ignore_ascii_case("linux") => (*os, std::env::consts::ARCH, ""),
             [architecture] => ("linux", *architecture, ""),
+            [architecture, variant] if has_variants(architecture) && !variant.is_empty() => {
+                ("linux", *architecture, *variant)
+            }
             [os, architecture] => (*os, *architecture, ""),
             [os, architecture, variant] if !variant.is_empty() => (*os, *architecture, *variant),
             _ => ("", "", ""),
@@ -134,6 +137,11 @@ impl FromStr for Platform {
         }
         Ok(Self::new(os, architecture, variant))
     }
+}
+
+/// Returns whether this is an architecture with variants. No operating system has such a name; containerd takes it for one.
+fn has_variants(name: &str) -> bool {
+    ["amd64", "x86_64", "arm", "arm64", "aarch64"].iter().any(|architecture| name.eq_ignore_ascii_case(architecture))
 }
 
 impl Display for Platform {
@@ -171,6 +179,9 @@ mod tests {
             ("linux/aarch64", "linux/arm64"),
             ("linux/arm64/v8", "linux/arm64"),
             ("linux/ARM64/8", "linux/arm64"),
+            ("arm64/v8", "linux/arm64"),
+            ("Arm/v6", "linux/arm/v6"),
+            ("amd64/v3", "linux/amd64/v3"),
             ("linux/arm64/v9", "linux/arm64/v9"),
             ("arm", "linux/arm/v7"),
             ("linux/arm/6", "linux/arm/v6"),
@@ -182,7 +193,7 @@ mod tests {
             assert_eq!(platform(text).to_string(), expected, "{text}");
         }
         assert_eq!(platform("linux"), Platform::of(Machine::HOST));
-        for text in ["", "/", "linux/", "a/b/c/d", "linux/arm/", "linux/amd 64"] {
+        for text in ["", "/", "linux/", "a/b/c/d", "linux/arm/", "arm/", "linux/amd 64"] {
             assert!(text.parse::<Platform>().is_err(), "{text}");
         }
     }
