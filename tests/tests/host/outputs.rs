@@ -376,22 +376,6 @@ fn a_block_device_is_written_unless_it_is_in_use_or_too_small() {
 }
 
 #[test]
-fn a_closed_standard_output_is_refused() {
-    let folder = folder();
-    for (name, arguments) in [("mkraw", "in.tar"), ("mkcpio", "--init /bin/busybox")] {
-        let closed = |redirection: &str| {
-            let mut command = Command::new("sh");
-            command.args(["-c", &format!("exec \"$0\" -o - {arguments} {redirection}")]).arg(tool(name));
-            command.current_dir(folder.path());
-            command
-        };
-        let expected = format!("{name}: -: standard output is closed, or /dev/null for reading too; give a file\n");
-        assert_eq!(refusal(&mut closed(">&-")), expected);
-        run_well(&mut closed(">/dev/null"));
-    }
-}
-
-#[test]
 fn root_does_not_follow_a_link_in_a_sticky_directory() {
     let is_protected = fs::read_to_string("/proc/sys/fs/protected_symlinks").is_ok_and(|text| text.trim() == "1");
     if !rustix::process::geteuid().is_root() || !is_protected {

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FallocateFlags, OFlags, fallocate, fcntl_getfl, seek};
+use rustix::fs::{FallocateFlags, OFlags, fallocate, seek};
 use rustix::io::Errno;
 
 use super::{is_stream, stdout};
@@ -57,15 +57,10 @@ impl Target {
     /// Finds it; `None` when the file and its name do not match.
     fn look(path: &Path, accepted: &str) -> io::Result<Option<Self>> {
         if is_stream(path) {
-            let stdout = stdout()?;
-            let metadata = stdout.metadata()?;
-            if metadata.file_type().is_block_device() {
-                return Err(refused("is a block device: name it as the output instead"));
-            }
-            if is_closed(&stdout, &metadata)? {
-                return Err(refused("standard output is closed, or /dev/null for reading too; give a file"));
-            }
-            return Ok(Some(Self::Stream));
+            return match stdout()?.metadata()?.file_type() {
+                kind if kind.is_block_device() => Err(refused("is a block device: name it as the output instead")),
+                _ => Ok(Some(Self::Stream)),
+            };
         }
         // By the kernel, which honours fs.protected_symlinks.
         let metadata = match fs::metadata(path) {
@@ -94,15 +89,6 @@ impl Target {
         };
         Err(refused(&format!("is {what}; name {accepted}")))
     }
-}
-
-/// Returns whether the process started without standard output. Rust's runtime then opens /dev/null in its place, for reading and
-/// writing (`sanitize_standard_fds()`); a shell's `>/dev/null` is for writing alone.
-fn is_closed(stdout: &File, metadata: &Metadata) -> io::Result<bool> {
-    const NULL: (u32, u32) = (1, 3); // the kernel's Documentation/admin-guide/devices.txt
-    let number = (rustix::fs::major(metadata.rdev()), rustix::fs::minor(metadata.rdev()));
-    let is_null = metadata.file_type().is_char_device() && number == NULL;
-    Ok(is_null && fcntl_getfl(stdout)? & OFlags::RWMODE == OFlags::RDWR)
 }
 
 /// Follows the symbolic links in the last component.
