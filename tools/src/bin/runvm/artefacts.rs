@@ -136,7 +136,7 @@ fn from_image(arguments: &Arguments, append: &str, image: &Path) -> Result<Artef
         }
         Some(disk) => {
             let mut output = Output::create(disk).map_err(|error| format!("{}: {error}", disk.display()))?;
-            build(arguments, image, &mut output)?;
+            build(arguments, image, disk, &mut output)?;
             output.commit().map_err(|error| format!("{}: {error}", disk.display()))?;
             remember_image(disk, image);
             Some((disk.clone(), true))
@@ -310,25 +310,29 @@ fn cached_disk(arguments: &Arguments, cache: &Cache, image: &Path) -> Result<Pat
     let mut key = new_key()?;
     key.add_file(image).map_err(|error| format!("{}: {error}", image.display()))?;
     key.add(format!("{:?} {:?}", arguments.free, arguments.architecture()).as_bytes());
-    cache.file("disk", &key, |output| build(arguments, image, output))
+    cache.file("disk", &key, |output| build(arguments, image, &cache.folder(""), output))
 }
 
-fn build(arguments: &Arguments, image: &Path, output: &mut Output) -> Result<(), String> {
+/// Writes the disk of an image; `place` is the disk or the folder that an error of writing names.
+fn build(arguments: &Arguments, image: &Path, place: &Path, output: &mut Output) -> Result<(), String> {
     let file = File::open(image).map_err(|error| describe(image, &error))?;
     let summary = image::build_file(&file, &choice(arguments), output.file(), |input| {
         if let Input::Layers(layers) = &input
             && let Some(found) = layers.machine()
         {
-            check_machine(arguments, image, "the image", found).map_err(Failure::Machine)?;
+            check_machine(arguments, image, "the image", found).map_err(Failure::Line)?;
         }
         let record = input.config().map(RunRecord::encode).transpose();
-        let run_record = record.map_err(|error| Failure::Image(error.to_string()))?.unwrap_or_default();
+        let run_record = record.map_err(|error| Failure::Line(describe(image, &error)))?.unwrap_or_default();
         let size = arguments.free.map_or(Size::Auto, Size::Free);
         Ok(Options { run_record, size, is_root: true, ..Options::default() })
     });
     let summary = summary.map_err(|failure| match failure {
-        Failure::Image(error) => describe(image, &error),
-        Failure::Machine(line) => line,
+        Failure::Image(error) => match error.of_disk() {
+            Some(error) => describe(place, error),
+            None => describe(image, &error),
+        },
+        Failure::Line(line) => line,
     })?;
     if let Some(after) = summary.after_end {
         log(&describe(image, &format!("ignored: {after}")));
@@ -343,14 +347,14 @@ fn choice(arguments: &Arguments) -> Choice {
 
 /// Why a disk is not made.
 enum Failure {
-    Image(String),
-    /// The image is for another machine.
-    Machine(String),
+    Image(image::Error),
+    /// The image is for another machine, or its configuration is bad.
+    Line(String),
 }
 
 impl From<image::Error> for Failure {
     fn from(error: image::Error) -> Self {
-        Self::Image(error.to_string())
+        Self::Image(error)
     }
 }
 
