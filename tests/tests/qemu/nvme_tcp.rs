@@ -61,7 +61,7 @@ fn a_root_is_mounted_over_the_network_and_is_clean_at_the_end() {
     let command = machine(&exporter, "listen", "10.9.0.1", "entrypoint=/bin/target");
     let mut target = Guest::start(&command.disk(DiskInterface::Virtio, disk.path()));
     target.line("exported");
-    let options = "root=nvme-tcp:10.9.0.1/whit whit.dhcp.release entrypoint=/bin/sh -- -c \"echo kept > /kept; cat /proc/mounts\"";
+    let options = "root=nvme-tcp:10.9.0.1/whit entrypoint=/bin/sh -- -c \"echo kept > /kept; cat /proc/mounts\"";
     let mut guest = Guest::start(&machine(&initramfs, "connect", "10.9.0.2", options));
     let console = guest.end();
     let lines = init_messages(&console, "");

@@ -70,7 +70,11 @@ struct Contender {
 /// # Errors
 /// One line: a contender that cannot be prepared, or does not print what it should.
 pub fn runvm(runs: usize, only: &[String], say: fn(&str)) -> Result<Vec<String>, String> {
-    let takes_part = |name: &str| only.is_empty() || only.iter().any(|one| name.split(',').next() == Some(one));
+    let is_named = |one: &String, name: &str| name.split(',').next() == Some(one);
+    if let Some(one) = only.iter().find(|one| ![FLOOR, WARM, PODMAN, VIRTME].iter().any(|name| is_named(one, name))) {
+        return Err(format!("--only {one}: not floor, runvm, podman or virtme-ng"));
+    }
+    let takes_part = |name: &str| only.is_empty() || only.iter().any(|one| is_named(one, name));
     let kernel = store(say)?.kernel(Flavour::Generic, None).map_err(|error| error.to_string())?;
     let busybox = store(say)?.busybox().map_err(|error| error.to_string())?;
     let init = Init::Whole.build()?;
@@ -89,14 +93,14 @@ pub fn runvm(runs: usize, only: &[String], say: fn(&str)) -> Result<Vec<String>,
         Contender { name: COLD, command: runvm, runs: Vec::new() },
     ];
     let runtime = script(&folder, &warm, &[&runtime, &kernel.vmlinuz, &kernel.modules, &init])?;
-    match podman(&folder, &image, &runtime) {
-        _ if !takes_part(PODMAN) => {}
-        Ok(command) => contenders.push(Contender { name: PODMAN, command, runs: Vec::new() }),
-        Err(error) => say(&format!("without podman: {error}")),
+    match takes_part(PODMAN).then(|| podman(&folder, &image, &runtime)) {
+        None => {}
+        Some(Ok(command)) => contenders.push(Contender { name: PODMAN, command, runs: Vec::new() }),
+        Some(Err(error)) => say(&format!("without podman: {error}")),
     }
-    match virtme(say) {
-        _ if !takes_part(VIRTME) => {}
-        Ok(program) => {
+    match takes_part(VIRTME).then(|| virtme(say)) {
+        None => {}
+        Some(Ok(program)) => {
             // By 9p: Debian 12 has no virtiofsd that it accepts. Without --verbose it needs a terminal.
             let mut command = vec![text(&program), "--run".to_owned(), text(&kernel.vmlinuz)];
             let rest = "--disable-kvm --force-9p --memory 512M --verbose --exec";
@@ -104,7 +108,7 @@ pub fn runvm(runs: usize, only: &[String], say: fn(&str)) -> Result<Vec<String>,
             command.push(format!("echo {HELLO}"));
             contenders.push(Contender { name: VIRTME, command, runs: Vec::new() });
         }
-        Err(error) => say(&format!("without virtme-ng: {error}")),
+        Some(Err(error)) => say(&format!("without virtme-ng: {error}")),
     }
     contenders.retain(|contender| takes_part(contender.name));
     // Fills the cache.
