@@ -123,7 +123,7 @@ pub fn parse<'a>(value: &'a [u8], fstype: &[u8]) -> Option<RootSpec<'a>> {
 /// The start of a root over NVMe/TCP: `nvme-tcp:ADDRESS[:PORT]/NQN`.
 const NVME_TCP: &[u8] = b"nvme-tcp:";
 
-/// Returns address and port of a [`Kind::Subsystem`] in the value of `root=`, which the kernel checks. The default is the port for I/O that
+/// Returns address and port of a `Subsystem` in the value of `root=`, which the kernel checks. The default is the port for I/O that
 /// IANA assigned.
 pub fn target(value: &[u8]) -> (&[u8], &[u8]) {
     let (place, _) = split_once(value.get(NVME_TCP.len()..).unwrap_or_default(), b'/').unwrap_or_default();

@@ -154,3 +154,97 @@ impl Aligned {
         &mut self.0[start..start + length]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+
+    use super::*;
+    use crate::write::Writer;
+
+    const DISK: u64 = 128 << 20;
+
+    /// A file in the place of a disk; it is removed at the end.
+    struct Disk(Arc<Target>);
+
+    impl Disk {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("put-check-{name}-{}", std::process::id()));
+            File::create(&path).unwrap().set_len(DISK).unwrap();
+            Self(Arc::new(Target::open(&path).unwrap()))
+        }
+
+        /// Returns the check of a block that is the only one with content, in its second unit.
+        fn check(&self, start: u64, crc: &[u8]) -> Check {
+            self.0.file.write_all_at(&[7; UNIT], start + UNIT as u64).unwrap();
+            let mut sum = Crc::new();
+            sum.update(crc);
+            Check { start, length: BLOCK, units: 0b10, crc: sum.sum() }
+        }
+    }
+
+    impl Drop for Disk {
+        fn drop(&mut self) {
+            let _ = fs::remove_file(&self.0.path);
+        }
+    }
+
+    #[test]
+    fn a_difference_is_an_error_with_its_place() {
+        let disk = Disk::new("difference");
+        let progress = Arc::default();
+        let (checker, mut batches) = Checker::start(&disk.0, &progress);
+        for (start, content) in [(1 << 20, [7; UNIT]), (2 << 20, [8; UNIT]), (3 << 20, [7; UNIT])] {
+            assert!(batches.add(disk.check(start, &content)));
+        }
+        assert!(batches.send());
+        drop(batches);
+        let mut count = 0;
+        let error = checker.finish(|()| count += 1).unwrap_err();
+        let place = ": the bytes 2162688 to 2228223 read back differ from those written";
+        assert_eq!(error, format!("{}{place}", disk.0.path.display()));
+        assert_eq!((count, progress.checked.load(Relaxed)), (1, BLOCK as u64), "it ends at the difference");
+    }
+
+    #[test]
+    fn without_a_difference_all_blocks_are_checked() {
+        let disk = Disk::new("same");
+        let progress = Arc::default();
+        let (checker, mut batches) = Checker::start(&disk.0, &progress);
+        for start in [1 << 20, 2 << 20] {
+            assert!(batches.add(disk.check(start, &[7; UNIT])));
+        }
+        assert!(batches.send());
+        drop(batches);
+        let mut count = 0;
+        checker.finish(|()| count += 1).unwrap();
+        assert_eq!((count, progress.checked.load(Relaxed)), (2, 2 * BLOCK as u64));
+    }
+
+    /// The thread that reads back has ended. The writer finds that at the end of a batch, or at the end of the image.
+    #[test]
+    fn the_writer_returns_the_difference() {
+        let disk = Disk::new("writer");
+        for (blocks, is_early) in [(3, false), (BATCH + 16, true)] {
+            let progress = Arc::default();
+            let (checker, mut batches) = Checker::start(&disk.0, &progress);
+            assert!(batches.add(disk.check(100 << 20, &[8; UNIT])) && batches.send());
+            while !checker.thread.is_finished() {
+                thread::yield_now();
+            }
+            let writer = Writer::start_with(&disk.0, None, &progress, (checker, batches));
+            let sent = (0..blocks).take_while(|_| {
+                let mut block = writer.block();
+                block.resize(BLOCK, 0);
+                block[..UNIT].fill(7);
+                writer.send(block)
+            });
+            assert_eq!(sent.count() < blocks, is_early);
+            let error = writer.finish().err().unwrap();
+            assert!(
+                error.ends_with(": the bytes 104923136 to 104988671 read back differ from those written"),
+                "{error}"
+            );
+        }
+    }
+}

@@ -45,9 +45,18 @@ pub struct Writer {
 impl Writer {
     /// Starts the thread.
     pub fn start(target: &Arc<Target>, map: Option<Map>, progress: &Arc<Progress>) -> Self {
+        Self::start_with(target, map, progress, Checker::start(target, progress))
+    }
+
+    /// Starts the thread with one that reads back.
+    pub(crate) fn start_with(
+        target: &Arc<Target>,
+        map: Option<Map>,
+        progress: &Arc<Progress>,
+        (checker, batches): (Checker, Batches),
+    ) -> Self {
         let (full, receive_full) = sync_channel(WAITING);
         let (send_empty, empty) = channel();
-        let (checker, batches) = Checker::start(target, progress);
         let (target, progress) = (Arc::clone(target), Arc::clone(progress));
         let thread = thread::spawn(move || write(&target, map, &progress, &receive_full, &send_empty, batches));
         Self { full, empty, thread, checker }

@@ -37,6 +37,10 @@ pub fn init_named(init: Init) -> PathBuf {
 /// # Panics
 /// When it does not build: docs/aarch64.md has the compilers for another machine.
 pub fn init_for(machine: Machine) -> PathBuf {
+    // The linker for a machine is cargo's for build scripts too, if it is the host's: without a C library they do not link.
+    if machine == Machine::HOST {
+        return init();
+    }
     BUILT.get(machine.triple(), || {
         let built = Toolchain::of(machine.triple()).and_then(|toolchain| Init::Whole.build_with(&toolchain));
         built.unwrap_or_else(|message| panic!("{message}"))

@@ -8,7 +8,7 @@ use crate::machine::Machine;
 /// A program and the Debian package that has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Program {
-    /// The program's name.
+    /// The program's name, or the path of a file.
     pub name: &'static str,
     /// The package's name.
     pub package: &'static str,
@@ -113,5 +113,7 @@ mod tests {
     fn programs_are_found_in_sbin_too() {
         assert!(find("sh").is_some_and(|path| path.ends_with("sh")));
         assert_eq!(find("no-such-program-anywhere"), None);
+        assert_eq!(find("/etc/passwd"), Some("/etc/passwd".into()), "a file by its path");
+        assert_eq!(find("/etc/no-such-file"), None);
     }
 }

@@ -81,8 +81,10 @@ pub struct Recipe {
     pub seed: bool,
     /// A run record.
     pub record: Option<PathBuf>,
-    /// A tar of an image's files, which become the root; `-` is standard input.
+    /// A tar or a folder of an image's files, which become the root; `-` is standard input.
     pub rootfs: Option<PathBuf>,
+    /// The outputs, which are left out of a folder that is `rootfs`.
+    pub outputs: Vec<PathBuf>,
     /// Whether a tar of `rootfs` without an end mark is accepted.
     pub missing_end_accepted: bool,
     /// The image's run record; without an image in the initramfs, that of the initramfs.
@@ -203,7 +205,7 @@ impl Recipe {
         for input in &self.inputs {
             input.add_to(&mut tree)?;
         }
-        let mut rootfs = self.rootfs.as_deref().map(|path| open_rootfs(path, self.missing_end_accepted)).transpose()?;
+        let mut rootfs = self.rootfs.as_deref().map(|path| self.open_rootfs(path)).transpose()?;
         if let Some(path) = &self.rootfs {
             tree.origin(format!("rootfs {}", path.display()));
         }
@@ -223,6 +225,30 @@ impl Recipe {
             tree.embed(rootfs)?;
         }
         Ok((tree, closure))
+    }
+
+    /// Opens the tar of an image's files, or the folder with them.
+    fn open_rootfs(&self, path: &Path) -> Result<Rootfs, Error> {
+        if path.is_dir() {
+            return rootfs::folder::open(path, &self.outputs)
+                .map_err(|what| Error::File { path: path.to_owned(), what });
+        }
+        let (opened, path) = if path == Path::new("-") {
+            let stdin = io::stdin();
+            if stdin.is_terminal() {
+                let problem = "is a terminal; write docker export CONTAINER | mkcpio --rootfs - …".to_owned();
+                return Err(Error::File { path: "standard input".into(), what: problem });
+            }
+            (stdin.as_fd().try_clone_to_owned().map(File::from), PathBuf::from("standard input"))
+        } else {
+            (File::open(path), path.to_owned())
+        };
+        let failure = |error: &dyn Display| Error::File { path: path.clone(), what: error.to_string() };
+        let opened = opened.map_err(|error| failure(&error))?;
+        if opened.metadata().is_ok_and(|metadata| metadata.is_dir()) {
+            return Err(failure(&"is a directory; give its name instead of -"));
+        }
+        Rootfs::open(opened, self.missing_end_accepted).map_err(|error| failure(&error))
     }
 
     /// Whether a set of modules is wanted.
@@ -376,29 +402,6 @@ fn random() -> Result<Vec<u8>, Error> {
         .and_then(|mut file| file.read_exact(&mut bytes))
         .map_err(|error| Error::File { path: path.to_owned(), what: error.to_string() })?;
     Ok(bytes)
-}
-
-/// Opens the tar of an image's files, or the folder with them.
-fn open_rootfs(path: &Path, missing_end_accepted: bool) -> Result<Rootfs, Error> {
-    if path.is_dir() {
-        return rootfs::folder::open(path).map_err(|what| Error::File { path: path.to_owned(), what });
-    }
-    let (opened, path) = if path == Path::new("-") {
-        let stdin = io::stdin();
-        if stdin.is_terminal() {
-            let problem = "is a terminal; write docker export CONTAINER | mkcpio --rootfs - …".to_owned();
-            return Err(Error::File { path: "standard input".into(), what: problem });
-        }
-        (stdin.as_fd().try_clone_to_owned().map(File::from), PathBuf::from("standard input"))
-    } else {
-        (File::open(path), path.to_owned())
-    };
-    let failure = |error: &dyn Display| Error::File { path: path.clone(), what: error.to_string() };
-    let opened = opened.map_err(|error| failure(&error))?;
-    if opened.metadata().is_ok_and(|metadata| metadata.is_dir()) {
-        return Err(failure(&"is a directory; give its name instead of -"));
-    }
-    Rootfs::open(opened, missing_end_accepted).map_err(|error| failure(&error))
 }
 
 /// Returns the modification time of `SOURCE_DATE_EPOCH`; 0 if it is not set.

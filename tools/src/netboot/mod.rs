@@ -23,6 +23,8 @@ pub const IPXE: &str = "boot.ipxe";
 pub const UKI: &str = "boot.efi";
 const PXELINUX: &str = "pxelinux.cfg/default";
 const GRUB: &str = "grub/grub.cfg";
+/// All files. The menus follow the files that they name.
+const NAMES: [&str; 6] = [INITRAMFS, KERNEL, UKI, IPXE, PXELINUX, GRUB];
 /// The folder of systemd-stub in every distribution.
 const STUBS: &str = "/usr/lib/systemd/boot/efi";
 
@@ -71,6 +73,12 @@ impl Netboot {
         Err(at(&self.kernel, "is no kernel with an EFI stub, as vmlinuz of a distribution is (CONFIG_EFI_STUB)"))
     }
 
+    /// Returns the paths of all files.
+    #[must_use]
+    pub fn paths(&self) -> Vec<PathBuf> {
+        NAMES.iter().map(|name| self.folder.join(name)).collect()
+    }
+
     /// Starts all files: makes the folders, copies the kernel, writes the menus. The initramfs is the caller's to write, to
     /// [`Files::initramfs`].
     ///
@@ -86,8 +94,7 @@ impl Netboot {
                 Err(error) => return Err(at(folder, error)),
             }
         }
-        // The menus follow the files that they name.
-        for name in [INITRAMFS, KERNEL, UKI, IPXE, PXELINUX, GRUB] {
+        for name in NAMES {
             if name != UKI || self.stub.is_some() {
                 let path = self.folder.join(name);
                 let output = Output::create(&path).map_err(|error| at(&path, error))?;

@@ -158,7 +158,7 @@ fn files(machine: &Machine, settings: &Settings, cache: &Cache) -> Result<Files,
     let no_daemon = || (!Daemon::is_installed()).then(|| "virtiofsd is not installed".to_owned());
     let why_disk = lacks("virtiofs", "CONFIG_VIRTIO_FS").or_else(no_daemon);
     if let Some(why) = &why_disk {
-        disk::check(machine, why)?;
+        disk::check(&machine.mounts, why)?;
     }
     let init = initramfs::find_init(settings.init.as_deref(), HOST)?;
     let bytes = fs::read(&init).map_err(|error| format!("{}: {error}", init.display()))?;

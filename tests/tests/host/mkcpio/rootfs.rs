@@ -532,3 +532,33 @@ fn a_folder_that_is_no_root_is_refused_in_one_line() {
     assert!(error.starts_with("mkcpio: layout: tar: ") && error.ends_with("; GNU tar packs a folder\n"), "{error}");
     assert_eq!(error.lines().count(), 1);
 }
+
+/// The folder has the output of an earlier run: it is not packed, and the next initramfs is the same.
+#[test]
+fn outputs_in_the_folder_are_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::create_dir(at("more")).unwrap();
+    fs::create_dir(at("boot")).unwrap();
+    for name in ["file", "more/out.cpio", ".whit-a1B2c3", "more/.whit-000000", ".whit-a1B2c3x", ".whit-a1B2c"] {
+        fs::write(at(name), name).unwrap();
+    }
+    let make = |options: &[&str]| {
+        // Writing a file changes its directory's time.
+        for path in [folder.path(), &at("boot")] {
+            let time = Timespec { tv_sec: 1, tv_nsec: 0 };
+            let times = Timestamps { last_access: time, last_modification: time };
+            rustix::fs::utimensat(CWD, path, &times, AtFlags::empty()).unwrap();
+        }
+        make(folder.path(), &[&["--rootfs", "."], options].concat(), b"")
+    };
+    let (shown, first) = make(&[]);
+    assert!(!shown.contains("left out"), "{shown}");
+    let (shown, second) = make(&[]);
+    assert!(shown.contains("\nleft out: 1 files that this run writes\n"), "{shown}");
+    assert!(first == second);
+    let names: Vec<_> = entries(&second).into_iter().map(|entry| String::from_utf8(entry.name).unwrap()).collect();
+    let below: Vec<_> = names.iter().filter_map(|name| name.strip_prefix("rootfs/")).collect();
+    let expected = [".whit-a1B2c", ".whit-a1B2c3x", "boot", "dev", "file", "more", "more/out.cpio", "proc", "sys"];
+    assert_eq!(below, expected);
+}

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use whit_tests::debian::{kernel, store, store_for, variant};
 use whit_tools::kernel::debian::{Flavour, Kernel};
-use whit_tools::kernel::modules::{For, Modules};
+use whit_tools::kernel::modules::{For, Modules, bare_metal_places};
 use whit_tools::machine::Machine;
 use xtask::workspace;
 
@@ -91,14 +91,26 @@ const ONLY_IN_INITRAMFS_TOOLS: &[(&[&str], &str)] = &[
     ),
 ];
 
+/// What kernels have used of the tables.
+#[derive(Default)]
+struct Used {
+    /// Rows of [`LEFT_OUT`].
+    rows: BTreeSet<usize>,
+    /// Places from which the set takes drivers.
+    places: BTreeSet<&'static str>,
+}
+
+/// Returns whether a file below `kernel/` is a place, or below it.
+fn is_in(place: &str, file: &str) -> bool {
+    match place.strip_suffix(".ko") {
+        Some(name) => file.split(".ko").next() == Some(name),
+        None => file.strip_prefix(place).is_some_and(|rest| rest.starts_with('/')),
+    }
+}
+
 /// Returns the reason for a file below `kernel/`.
 fn reason<'a>(table: &'a [(&[&str], &str)], file: &str) -> Option<(&'a str, usize)> {
-    let plain = file.split(".ko").next().unwrap_or_default();
-    let is_in = |place: &&&str| match place.strip_suffix(".ko") {
-        Some(name) => plain == name,
-        None => file.strip_prefix(**place).is_some_and(|rest| rest.starts_with('/')),
-    };
-    let found = table.iter().enumerate().find(|(_, (places, _))| places.iter().any(|place| is_in(&place)));
+    let found = table.iter().enumerate().find(|(_, (places, _))| places.iter().any(|place| is_in(place, file)));
     found.map(|(row, (_, reason))| (*reason, row))
 }
 
@@ -109,8 +121,8 @@ MODULESDIR=$1; version=${1##*/}; verbose=n; DESTDIR=/nonexistent
 manual_add_modules() { [ $# -eq 0 ] || printf '%s\n' "$@"; }
 auto_add_modules"#;
 
-/// Asserts that each driver of a device in a kernel is in the set or has a reason; marks the rows that are used.
-fn assert_complete(kernel: &Kernel, used: &mut BTreeSet<usize>) {
+/// Asserts that each driver of a device in a kernel is in the set or has a reason; marks what is used of the tables.
+fn assert_complete(kernel: &Kernel, used: &mut Used) {
     // depmod writes into the folder.
     let folder = tempfile::tempdir_in(workspace::target()).unwrap();
     let all = folder.path().join("lib/modules");
@@ -145,12 +157,13 @@ fn assert_complete(kernel: &Kernel, used: &mut BTreeSet<usize>) {
     let files = files.lines().filter_map(|line| line.split_once(':')?.0.strip_prefix("kernel/"));
     let mut wrong = Vec::new();
     for file in files {
+        used.places.extend(bare_metal_places().filter(|place| is_in(place, file)));
         let name = normal(Path::new(file).file_name().unwrap().to_str().unwrap().split(".ko").next().unwrap());
         if !with_alias.contains(&name) || taken.contains(&name) {
             continue;
         }
         match reason(LEFT_OUT, file) {
-            Some((_, row)) => drop(used.insert(row)),
+            Some((_, row)) => drop(used.rows.insert(row)),
             None => wrong.push(format!("{file}: no reason")),
         }
         if most.contains(&name) && reason(ONLY_IN_INITRAMFS_TOOLS, file).is_none() {
@@ -171,7 +184,7 @@ fn initramfs_tools() -> PathBuf {
 fn each_driver_is_in_the_set_for_any_machine_or_has_a_reason() {
     let arm = store_for(Machine::Aarch64).kernel(Flavour::Cloud, None).unwrap();
     for kernel in [kernel(Flavour::Generic, None), arm] {
-        assert_complete(&kernel, &mut BTreeSet::new());
+        assert_complete(&kernel, &mut Used::default());
     }
 }
 
@@ -180,9 +193,9 @@ mod long {
 
     /// The other kernels of Debian, which have all drivers that the table is about.
     #[test]
-    #[ignore = "fetches ten kernels: cargo selftest -- --long runs it"]
-    fn each_driver_of_all_kernels_is_in_the_set_or_has_a_reason_and_no_reason_is_for_nothing() {
-        let mut used = BTreeSet::new();
+    #[ignore = "fetches thirteen kernels: cargo selftest -- --long runs it"]
+    fn each_driver_of_all_kernels_is_in_the_set_or_has_a_reason_and_no_row_is_for_nothing() {
+        let mut used = Used::default();
         for machine in [Machine::X86_64, Machine::Aarch64] {
             let mut store = store_for(machine);
             let cloud = ["6.1", "6.12"].map(|series| store.kernel(Flavour::Cloud, Some(series)).unwrap());
@@ -198,7 +211,9 @@ mod long {
                 assert_complete(&variant(&cloud[1], machine, "arm64-16k"), &mut used);
             }
         }
-        let unused: Vec<_> = LEFT_OUT.iter().enumerate().filter(|(row, _)| !used.contains(row)).collect();
+        let unused: Vec<_> = LEFT_OUT.iter().enumerate().filter(|(row, _)| !used.rows.contains(row)).collect();
         assert!(unused.is_empty(), "{unused:?}");
+        let unused: Vec<_> = bare_metal_places().filter(|place| !used.places.contains(place)).collect();
+        assert!(unused.is_empty(), "no kernel has a driver in {unused:?}");
     }
 }

@@ -3,8 +3,10 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
+use rustix::mount::{UnmountFlags, unmount};
 use tempfile::TempDir;
 use whit_tests::deadline::{self, DEADLINE};
 use whit_tests::whole::busybox_tar;
@@ -12,6 +14,9 @@ use whit_tests::write_program;
 use xtask::workspace;
 
 use super::engine::{processes, runtime_script, text};
+
+/// The time between two questions to the server.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// A containerd, and a root of busybox's.
 struct Containerd {
@@ -43,6 +48,7 @@ impl Containerd {
         let begun = Instant::now();
         while containerd.ctr(&["version"]).0 != Some(0) {
             assert!(begun.elapsed() < DEADLINE, "{}", fs::read_to_string(containerd.path("log")).unwrap());
+            sleep(PAUSE);
         }
         containerd
     }
@@ -73,6 +79,12 @@ impl Drop for Containerd {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         });
         let _ = self.server.wait();
+        // The roots of containers that a failure has left.
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        let points = mounts.lines().rev().filter_map(|line| line.split(' ').nth(1));
+        for point in points.filter(|point| PathBuf::from(point).starts_with(self.folder.path())) {
+            let _ = unmount(point, UnmountFlags::DETACH);
+        }
         let _ = fs::remove_dir_all(format!("/run/containerd/runc/{}", self.namespace));
     }
 }
@@ -97,6 +109,7 @@ fn containers_of_containerd_are_machines() {
     let begun = Instant::now();
     while !containerd.ctr(&["task", "ls"]).1.contains("STOPPED") {
         assert!(begun.elapsed() < DEADLINE);
+        sleep(PAUSE);
     }
     let (_, _, errors) = containerd.ctr(&["task", "rm", "two"]);
     assert!(errors.contains("task two exit with non-zero exit code 5"), "{errors}");

@@ -107,7 +107,7 @@ fn follow(engine: &Engine, name: &str, part: &str) {
 }
 
 #[test]
-#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest -- --long runs it"]
 fn thirty_commands_have_the_results_of_containers() {
     let engine = Engine::new();
     let namespaces = Namespaces::new("thirty");
@@ -226,7 +226,7 @@ fn thirty_commands_have_the_results_of_containers() {
 }
 
 #[test]
-#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest -- --long runs it"]
 fn twenty_machines_run_at_once() {
     const MACHINES: usize = 20;
     const AT_ONCE: usize = 2;

@@ -58,6 +58,7 @@ fn build(arguments: Build, inputs: Vec<Input>) -> Result<(), String> {
         seed: arguments.seed,
         record: arguments.record.clone(),
         rootfs: arguments.rootfs.clone(),
+        outputs: netboot.as_ref().map_or_else(|| arguments.output.clone().into_iter().collect(), Netboot::paths),
         missing_end_accepted: arguments.no_end_mark,
         config: arguments.config.as_deref().map(read_config).transpose()?,
     };
@@ -354,6 +355,9 @@ fn print_rootfs(out: &mut dyn Write, rootfs: &Rootfs) -> io::Result<()> {
     }
     if summary.files + summary.directories + summary.others == 0 {
         writeln!(out, "the archive has no entries: the root is empty")?;
+    }
+    if summary.outputs_left_out > 0 {
+        writeln!(out, "left out: {} files that this run writes", summary.outputs_left_out)?;
     }
     if let Some(offset) = summary.after_end {
         writeln!(out, "ignored: data after the end of the archive, from byte {offset} on")?;

@@ -57,6 +57,8 @@ pub struct Summary {
     pub times_clamped: u64,
     /// Extended attributes.
     pub attributes: Attributes,
+    /// Files of a folder that are outputs of the same run, which were left out.
+    pub outputs_left_out: u64,
     /// The offset of data after the end of the archive, which were ignored.
     pub after_end: Option<u64>,
 }

@@ -141,12 +141,16 @@ const BOARDS: &[&str] = &[
     "drivers/tee",
     "drivers/usb/common",
     "drivers/usb/misc/onboard_usb_dev.ko",
-    "drivers/usb/misc/onboard_usb_hub.ko",
     "drivers/usb/phy",
     "drivers/usb/typec/tcpm",
     // A boot loader may have started one, and some are what switches the machine off.
     "drivers/watchdog",
 ];
+
+/// Returns the directories and files, below a kernel's `kernel/`, from which `--for bare-metal` takes drivers.
+pub fn bare_metal_places() -> impl Iterator<Item = &'static str> {
+    PLACES.iter().chain(BOARDS).copied()
+}
 
 impl Modules {
     /// Returns the names of the set's modules.

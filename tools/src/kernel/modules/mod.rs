@@ -15,6 +15,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+pub use bare_metal::bare_metal_places;
 pub use hardware::{Drivers, For, OnDemand, Selected};
 use index::Index;
 pub(crate) use modinfo::decompressed;

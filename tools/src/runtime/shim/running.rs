@@ -126,7 +126,8 @@ impl Parts {
                 Some(daemon)
             }
             Some(why) => {
-                let (path, file) = disk::make(&self.point, &self.bundle).map_err(answer_error)?;
+                let folders = [self.machine.root.as_path(), &self.bundle];
+                let (path, file) = disk::make(&self.point, folders).map_err(answer_error)?;
                 command = command.disk(DiskInterface::Virtio, path);
                 disk = Some(file);
                 print_line(&format!("whit-runtime: {why}: the root is a disk of the machine's own"), is_terminal);

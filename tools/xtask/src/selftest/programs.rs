@@ -9,10 +9,14 @@ use xtask::workspace;
 
 use crate::steps::Tier;
 
-/// The programs of other projects that the tests run.
-const PROGRAMS: [Program; 39] = [
+/// The programs of other projects that the tests run; by a file of the package where none is in PATH.
+const PROGRAMS: [Program; 42] = [
     QEMU,
     Machine::Aarch64.qemu(),
+    Program { name: "/usr/lib/podman/aardvark-dns", package: "aardvark-dns" },
+    Program { name: "/usr/lib/podman/netavark", package: "netavark" },
+    // The package's only files are in a folder with Python's version.
+    Program { name: "/var/lib/dpkg/info/python3-venv.list", package: "python3-venv" },
     Program { name: "bsdtar", package: "libarchive-tools" },
     Program { name: "buildah", package: "buildah" },
     Program { name: "busybox", package: "busybox-static" },

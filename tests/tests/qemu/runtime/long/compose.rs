@@ -77,7 +77,7 @@ impl Drop for Namespace {
 }
 
 #[test]
-#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest -- --long runs it"]
 fn two_services_find_each_other_by_name() {
     for program in NETWORK {
         assert!(Path::new(program).exists(), "{program}: apt-get install netavark aardvark-dns");
