@@ -76,9 +76,12 @@ impl Temporary {
     pub fn for_sockets() -> io::Result<Self> {
         /// With the directory's own name and a socket's, the path is shorter than 108 bytes.
         const MAX_PARENT: usize = 80;
-        let parent = std::env::temp_dir();
-        let parent = if parent.as_os_str().len() <= MAX_PARENT { parent.as_path() } else { Path::new("/tmp") };
-        Self::directory(parent, RUN)
+        let fits = |path: &Path| path.as_os_str().len() <= MAX_PARENT;
+        let parent = std::path::absolute(std::env::temp_dir())?;
+        // Of a directory below the working directory, `socket` returns the rest.
+        let working = std::env::current_dir().unwrap_or_default();
+        let is_near = parent.strip_prefix(working).is_ok_and(fits);
+        Self::directory(if fits(&parent) || is_near { &parent } else { Path::new("/tmp") }, RUN)
     }
 
     /// Creates the directory `path`, which is temporary until [`Temporary::keep`].
@@ -95,6 +98,19 @@ impl Temporary {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Returns the path of a socket in the directory: relative to the working directory if it is too long for the kernel otherwise.
+    #[must_use]
+    pub fn socket(&self, name: &str) -> PathBuf {
+        /// `sun_path` of unix(7), with its NUL.
+        const MAX_SOCKET: usize = 108;
+        let path = self.path.join(name);
+        let working = std::env::current_dir().unwrap_or_default();
+        match path.strip_prefix(working) {
+            Ok(short) if path.as_os_str().len() >= MAX_SOCKET => Path::new(".").join(short),
+            _ => path,
+        }
     }
 
     /// Makes the file or directory permanent.

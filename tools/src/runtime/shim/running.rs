@@ -105,11 +105,11 @@ impl Parts {
         let is_terminal = self.machine.terminal;
         let folder = Temporary::for_sockets().map_err(failed).map_err(answer_error)?;
         let shared = Arc::new(Shared::default());
-        let path = folder.path().join("streams");
+        let path = folder.socket("streams");
         let streams = Streams::listen(&path, self.ends(), reporter(&shared)).map_err(failed).map_err(answer_error)?;
         let mut command = self.command().map_err(answer_error)?.port(STREAMS_PORT, path);
         let remote = streams.remote();
-        let path = folder.path().join("exit");
+        let path = folder.socket("exit");
         let ended = remote.clone();
         let port = ExitPort::listen(&path, move || ended.store_rest()).map_err(failed).map_err(answer_error)?;
         command = command.port_into(EXIT_PORT, path);

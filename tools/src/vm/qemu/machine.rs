@@ -86,9 +86,9 @@ impl Machine {
         ends_with_thread: bool,
     ) -> Result<Self, Error> {
         let folder = Temporary::for_sockets().map_err(Error::Control)?;
-        let path = folder.path().join("qmp");
+        let path = folder.socket("qmp");
         let control = Control::listen(&path).map_err(Error::Control)?;
-        let events = folder.path().join("events");
+        let events = folder.socket("events");
         let command = command.clone().control(&path).control(&events);
         let watch_events = Watch::listen(&events, command.ports()).map_err(Error::Control)?;
         let program = command.machine().qemu();

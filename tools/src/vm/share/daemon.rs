@@ -70,7 +70,7 @@ impl Daemon {
     pub fn listen(volume: &Volume) -> Result<Self, String> {
         let describe = |error: io::Error| format!("-v {}: {error}", volume.folder.display());
         let directory = Temporary::for_sockets().map_err(describe)?;
-        let listener = UnixListener::bind(directory.path().join("virtiofs")).map_err(describe)?;
+        let listener = UnixListener::bind(directory.socket("virtiofs")).map_err(describe)?;
         let folder = volume.folder.canonicalize().map_err(describe)?;
         let read_only = volume.read_only;
         let listener = Some(listener.into());
@@ -93,7 +93,7 @@ impl Daemon {
     /// Returns the share for QEMU's command line.
     #[must_use]
     pub fn share(&self) -> Share {
-        Share::Virtiofs { socket: self.directory.path().join("virtiofs") }
+        Share::Virtiofs { socket: self.directory.socket("virtiofs") }
     }
 
     /// Starts the daemon. Calls `ended` when it has ended.
