@@ -3,6 +3,7 @@
 //!
 //! The write returns when the target has answered, or after minutes. A child makes it.
 
+use linux_raw_sys::general::SIGCHLD;
 use rustix::fs::OFlags;
 use whit::contract::NVME_FABRICS;
 use whit::error::Errno;
@@ -24,8 +25,6 @@ use crate::sys::process::{Fork, fork, kill};
 
 /// Time from one attempt to the next.
 const GAP_MS: u64 = 1000;
-/// The signal of a child's end on x86-64 and arm64 (signal(7)).
-const SIGCHLD: u32 = 17;
 
 /// Connects to the target of a root, if that is one over NVMe/TCP: after the lease, and with further attempts for the time of
 /// `rootwait=`. Returns whether the boot can go on; a failure is logged.
