@@ -103,15 +103,7 @@ fn run(arguments: &Arguments) -> Result<u8, String> {
         return Ok(0);
     }
     check_memory(&artefacts)?;
-    for (number, forward) in arguments.publish.iter().enumerate() {
-        check_free(*forward)?;
-        let is_same = |other: &&Forward| (other.protocol, other.host) == (forward.protocol, forward.host);
-        if let Some(other) = arguments.publish[..number].iter().find(is_same)
-            && (other.address == forward.address || other.address.is_unspecified() || forward.address.is_unspecified())
-        {
-            return Err(format!("-p: the host's port {} is given twice", forward.host));
-        }
-    }
+    check_ports(&arguments.publish)?;
     if arguments.debug {
         eprintln!("runvm: {command}");
     }
@@ -283,6 +275,20 @@ fn command_line(arguments: &Arguments, artefacts: &Artefacts, append: &str, shar
         command = command.forward(*forward);
     }
     shares.into_iter().fold(command, CommandLine::share)
+}
+
+/// Refuses a port of the host that is in use, or given twice.
+fn check_ports(forwards: &[Forward]) -> Result<(), String> {
+    for (number, forward) in forwards.iter().enumerate() {
+        check_free(*forward)?;
+        let is_same = |other: &&Forward| (other.protocol, other.host) == (forward.protocol, forward.host);
+        if let Some(other) = forwards[..number].iter().find(is_same)
+            && (other.address == forward.address || other.address.is_unspecified() || forward.address.is_unspecified())
+        {
+            return Err(format!("-p: the host's port {} is given twice", forward.host));
+        }
+    }
+    Ok(())
 }
 
 /// Checks that a port is free. QEMU would only report "Could not set up host forwarding rule", without the cause.
