@@ -57,7 +57,7 @@ pub(crate) const ALL: [Scenario; 6] = [
         carrier_is_late: false,
         lost: 0,
         divisor: 1,
-        goals: &[Goal::TimesFloor(1.3), Goal::AheadOfAll],
+        goals: &[Goal::TimesFloor(1.25), Goal::AheadOfAll],
     },
     Scenario {
         name: "dnsmasq",
