@@ -304,3 +304,28 @@ fn modules_of_another_kernel_are_refused() {
     assert!(!made.status.success() && !output.exists() && errors.lines().count() == 1, "{errors}");
     assert!(errors.contains(&kernel.release) && errors.contains(&other.release), "{errors}");
 }
+
+/// Counts the functions of ext4 that the function tracer sees.
+const TRACED: &str = "entrypoint=/bin/sh -- -c \"busybox mount -t tracefs none /sys/kernel/tracing; \
+    echo functions $(busybox grep -c '.ext4.$' /sys/kernel/tracing/available_filter_functions); echo > /file; echo shown\"";
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn modules_without_signatures_have_no_functions_of_the_tracer() {
+    let kernel = kernel(Flavour::Generic, None);
+    let counts = [false, true].map(|unsigned| {
+        let folder = tempfile::tempdir_in(workspace::target()).unwrap();
+        let path = folder.path().join("initramfs");
+        let (init, modules) = (init(), Some(kernel.modules.clone()));
+        let recipe = Recipe { init, modules, sets: vec![For::Virtio], unsigned, ..Recipe::default() };
+        let (tree, _) = recipe.tree().unwrap_or_else(|error| panic!("{error}"));
+        initramfs::write(&tree, &path, &Packing::new(Compression::None)).unwrap_or_else(|error| panic!("{error}"));
+        let command = hardware(&kernel, &path).disk(DiskInterface::Virtio, busybox_disk()).snapshot();
+        let mut guest = Guest::start(&command.nic(Nic::None).append("root=/dev/vda whit.net=off").append(TRACED));
+        guest.line("shown");
+        let console = guest.end();
+        let count = console.lines().find_map(|line| line.trim().strip_prefix("functions ")).map(str::parse::<u32>);
+        count.and_then(Result::ok).unwrap_or_else(|| panic!("{console}"))
+    });
+    assert!(counts[0] > 500 && counts[1] == 0, "{counts:?}");
+}

@@ -9,6 +9,7 @@ mod index;
 mod modinfo;
 mod package;
 mod settings;
+mod untraced;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -247,14 +248,16 @@ impl Modules {
         modinfo::decompressed(&path).map_err(|error| Error::Unreadable { path, what: error.to_string() })
     }
 
-    /// Returns the content of a module's file without its signature. The kernel then does not verify it, which takes most of the
-    /// time that it loads a small module, and is tainted by it (kernel/module/main.c, `module_sig_check()`).
+    /// Returns the content of a module's file without its signature, and without the function tracer's tables. The kernel then does not verify
+    /// it, which takes most of the time that it loads a small module, and is tainted by it (kernel/module/main.c,
+    /// `module_sig_check()`). The tables take most of the time of a large one.
     ///
     /// # Errors
     /// See [`Modules::content`].
     pub fn unsigned(&self, module: &Module) -> Result<Vec<u8>, Error> {
         let mut content = self.content(module)?;
         content.truncate(unsigned_length(&content));
+        untraced::untrace(&mut content);
         Ok(content)
     }
 
