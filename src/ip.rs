@@ -188,7 +188,7 @@ pub fn parse_vlan(value: &[u8]) -> Option<Vlan<'_>> {
     ((1..=4094).contains(&number) && is_name && !device.is_empty()).then_some(Vlan { name, number, device })
 }
 
-const NONE: ipv6::Address = ipv6::Address([0; 16]);
+const NONE: ipv6::Address = ipv6::Address::NONE;
 
 impl ipv6::Address {
     /// Returns an IPv4 address as one of IPv6 (RFC 4291 §2.5.5.2).

@@ -13,6 +13,9 @@ use crate::time::{NEVER, after_s};
 pub struct Address(pub [u8; 16]);
 
 impl Address {
+    /// `::`, which no host has.
+    pub const NONE: Self = Self([0; 16]);
+
     /// Whether the address is link-local, in fe80::/10 (RFC 4291 §2.5.6).
     pub fn is_link_local(&self) -> bool {
         matches!(self.0, [0xfe, 0x80..=0xbf, ..])

@@ -138,12 +138,21 @@ pub struct Client {
 }
 
 impl Client {
-    /// Creates a client in [`State::WaitLink`], which requests [`Action::BringUp`] at `up_ms`. `random` seeds transaction
-    /// identifiers and jitter, and should differ between machines and boots.
-    #[inline(always)] // Built in place.
-    pub fn new(chaddr: &HardwareAddress, random: u32, timing: Timing, up_ms: u64) -> Self {
-        let own = chaddr.last_chunk().copied().map_or(0, u32::from_le_bytes);
-        let query = Query {
+    /// A client that is not started. The compiler fills a constant with zeros; each field of a call would be an instruction.
+    pub const EMPTY: Self = Self {
+        deadline_ms: 0,
+        expiry_ms: 0,
+        began_ms: 0,
+        random: 0,
+        state: State::WaitLink,
+        link: false,
+        configured: false,
+        is_ipv6_only: false,
+        sent: 0,
+        naks: 0,
+        address: Address::UNSPECIFIED,
+        server: Address::UNSPECIFIED,
+        query: Query {
             kind: Kind::Discover,
             xid: 0,
             secs: 0,
@@ -151,25 +160,27 @@ impl Client {
             requested: None,
             server: None,
             broadcast: false,
-            chaddr: *chaddr,
-        };
-        Self {
-            query,
-            state: State::WaitLink,
-            link: false,
-            configured: false,
-            is_ipv6_only: false,
-            lease: Lease::default(),
-            expiry_ms: NEVER,
-            random: (random ^ own).max(1), // xorshift needs a nonzero state
-            timing,
-            began_ms: 0,
-            sent: 0,
-            naks: 0,
-            address: Address::UNSPECIFIED,
-            server: Address::UNSPECIFIED,
-            deadline_ms: up_ms,
-        }
+            chaddr: [0; 6],
+        },
+        timing: Timing { ipv6_only: false, first_gap_ms: 0, probe_ms: 0 },
+        lease: Lease::EMPTY,
+    };
+
+    /// Creates a client that is started.
+    pub fn new(chaddr: &HardwareAddress, random: u32, timing: Timing, up_ms: u64) -> Self {
+        let mut client = Self::EMPTY;
+        client.start(chaddr, random, timing, up_ms);
+        client
+    }
+
+    /// Starts an empty client in [`State::WaitLink`], which requests [`Action::BringUp`] at `up_ms`. `random` seeds transaction
+    /// identifiers and jitter, and should differ between machines and boots.
+    pub fn start(&mut self, chaddr: &HardwareAddress, random: u32, timing: Timing, up_ms: u64) {
+        let own = chaddr.last_chunk().copied().map_or(0, u32::from_le_bytes);
+        self.query.chaddr = *chaddr;
+        self.random = (random ^ own).max(1); // xorshift needs a nonzero state
+        self.timing = timing;
+        (self.deadline_ms, self.expiry_ms) = (up_ms, NEVER);
     }
 
     /// Sets a static address, which needs no server and does not expire.

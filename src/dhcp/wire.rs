@@ -84,17 +84,17 @@ const IPV4_REQUEST_OPTIONS: [u8; 18] = {
     options
 };
 
-/// The message types that a client sends or receives (option 53).
+/// The message types that a client sends or receives (option 53), each one less than its number there: a client is zeros at first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each is named as in RFC 2131 §3.1, table 2")]
 pub enum Kind {
-    Discover = 1,
-    Offer = 2,
-    Request = 3,
-    Decline = 4,
-    Ack = 5,
-    Nak = 6,
-    Release = 7,
+    Discover,
+    Offer,
+    Request,
+    Decline,
+    Ack,
+    Nak,
+    Release,
 }
 
 impl Kind {
@@ -152,7 +152,7 @@ impl Query {
         set(&mut head, CHADDR, self.chaddr);
         set(&mut head, OPTIONS_START - COOKIE.len(), COOKIE);
         // The message type is first: some servers expect it there.
-        set(&mut head, OPTIONS_START, [code::MESSAGE_TYPE, 1, self.kind as u8]);
+        set(&mut head, OPTIONS_START, [code::MESSAGE_TYPE, 1, self.kind as u8 + 1]);
         // iPXE and udhcpc send the same identifier, so that a lease survives a network boot.
         set(&mut head, OPTIONS_START + 3, [code::CLIENT_IDENTIFIER, IDENTIFIER as u8, HTYPE_ETHERNET]);
         set(&mut head, OPTIONS_START + 6, self.chaddr);

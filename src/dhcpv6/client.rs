@@ -128,28 +128,40 @@ pub struct Client {
 }
 
 impl Client {
-    /// Creates a client without a carrier. `random` seeds transaction identifiers and intervals.
-    #[inline(never)]
+    /// A client that is not started. The compiler fills a constant with zeros; each field of a call would be an instruction.
+    pub const EMPTY: Self = Self {
+        deadline_ms: 0,
+        limit_ms: 0,
+        expiry_ms: 0,
+        began_ms: 0,
+        granted_ms: 0,
+        gap_ms: 0,
+        random: 0,
+        xid: 0,
+        max_gap_s: 0,
+        state: State::Idle,
+        sent: 0,
+        link: false,
+        flags: 0,
+        chaddr: [0; 6],
+        offered: Address::NONE,
+        lease: Lease { address: Address::NONE, preferred_s: 0, valid_s: 0, renewal_s: 0, rebinding_s: 0 },
+        server: heapless::Vec::new(),
+    };
+
+    /// Creates a client that is started.
     pub fn new(chaddr: HardwareAddress, random: u32) -> Self {
-        Self {
-            deadline_ms: NEVER,
-            limit_ms: NEVER,
-            expiry_ms: NEVER,
-            began_ms: 0,
-            granted_ms: 0,
-            gap_ms: 0,
-            random: random.max(1), // xorshift needs a nonzero state
-            xid: 0,
-            max_gap_s: MAX_GAP_S,
-            state: State::Idle,
-            sent: 0,
-            link: false,
-            flags: 0,
-            chaddr,
-            offered: Address::default(),
-            lease: Lease::default(),
-            server: heapless::Vec::new(),
-        }
+        let mut client = Self::EMPTY;
+        client.init(chaddr, random);
+        client
+    }
+
+    /// Starts an empty client, without a carrier. `random` seeds transaction identifiers and intervals.
+    pub fn init(&mut self, chaddr: HardwareAddress, random: u32) {
+        self.chaddr = chaddr;
+        self.random = random.max(1); // xorshift needs a nonzero state
+        (self.deadline_ms, self.limit_ms, self.expiry_ms) = (NEVER, NEVER, NEVER);
+        self.max_gap_s = MAX_GAP_S;
     }
 
     /// Returns the time of the next [`Client::timeout`] call, or [`NEVER`].

@@ -493,11 +493,10 @@ impl<'a> Network<'a> {
             if self.interfaces.is_full() {
                 return error!("{}: over {} interfaces, ignored", name, MAX_INTERFACES);
             }
-            let _ =
-                self.interfaces.push(Interface::new(index, &chaddr, seed_of(self.seed, index), &self.timing, up_ms));
-            if Feature::StaticIp.is_enabled()
-                && let Some(interface) = self.interfaces.last_mut()
-            {
+            let _ = self.interfaces.push(Interface::EMPTY);
+            let Some(interface) = self.interfaces.last_mut() else { return };
+            interface.start(index, &chaddr, seed_of(self.seed, index), &self.timing, up_ms);
+            if Feature::StaticIp.is_enabled() {
                 interface.asked_mtu = lease.mtu;
                 // An address that the kernel configured before it started the init is kept.
                 if method != Method::Dhcp || link.up() && interface::read_kernel_config(name.0, &mut lease).is_some() {

@@ -59,9 +59,11 @@ impl Socket {
 }
 
 impl Dhcpv6 {
-    #[inline(always)] // Built in place.
-    pub(super) fn new(chaddr: HardwareAddress, random: u32) -> Self {
-        Self { client: Client::new(chaddr, random), configured: Address::default() }
+    pub(super) const EMPTY: Self = Self { client: Client::EMPTY, configured: Address::NONE };
+
+    /// Starts the client.
+    pub(super) fn start(&mut self, chaddr: HardwareAddress, random: u32) {
+        self.client.init(chaddr, random);
     }
 
     pub(super) fn deadline_ms(&self) -> u64 {

@@ -87,26 +87,30 @@ pub(super) struct Shared<'a> {
 }
 
 impl Interface {
-    /// Creates an interface without a carrier. `seed` is that of its clients.
-    #[inline(always)] // Built in place.
-    pub(super) fn new(index: u32, chaddr: &HardwareAddress, seed: u32, timing: &Timing, up_ms: u64) -> Self {
-        Self {
-            index,
-            name: heapless::Vec::new(),
-            carrier: false,
-            client: Client::new(chaddr, seed, *timing, up_ms),
-            configured: None,
-            routes: Routes::new(),
-            metric: 0,
-            removed: false,
-            mtu: 0,
-            own_mtu: 0,
-            lease_mtu: 0,
-            asked_mtu: None,
-            ups: 0,
-            renewal: None,
-            dhcpv6: Dhcpv6::new(*chaddr, seed),
-        }
+    /// An interface whose clients are not started: zeros, which the compiler fills in place.
+    pub(super) const EMPTY: Self = Self {
+        index: 0,
+        mtu: 0,
+        own_mtu: 0,
+        lease_mtu: 0,
+        asked_mtu: None,
+        metric: 0,
+        ups: 0,
+        renewal: None,
+        configured: None,
+        carrier: false,
+        removed: false,
+        name: heapless::Vec::new(),
+        client: Client::EMPTY,
+        routes: Routes::new(),
+        dhcpv6: Dhcpv6::EMPTY,
+    };
+
+    /// Starts the clients of an empty interface without a carrier. `seed` is theirs.
+    pub(super) fn start(&mut self, index: u32, chaddr: &HardwareAddress, seed: u32, timing: &Timing, up_ms: u64) {
+        self.index = index;
+        self.client.start(chaddr, seed, *timing, up_ms);
+        self.dhcpv6.start(*chaddr, seed);
     }
 
     /// Performs an action of the client.

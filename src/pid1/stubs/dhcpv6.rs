@@ -25,9 +25,9 @@ impl Socket {
 }
 
 impl Dhcpv6 {
-    pub(super) fn new(_: HardwareAddress, _: u32) -> Self {
-        Self
-    }
+    pub(super) const EMPTY: Self = Self;
+
+    pub(super) fn start(&mut self, _: HardwareAddress, _: u32) {}
 
     pub(super) fn deadline_ms(&self) -> u64 {
         NEVER
