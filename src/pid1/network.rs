@@ -90,6 +90,8 @@ pub(crate) struct Network<'a> {
     /// Room for the events of one read; `None` while they are handled.
     room: Option<&'static mut Room<MAX_REPLY>>,
     seed: u32,
+    /// The highest index of an interface that was there before the workload: indices grow.
+    newest: u32,
     /// The timing of the DHCP clients.
     timing: Timing,
     /// The only interface that is used; all are used when it is empty.
@@ -98,8 +100,6 @@ pub(crate) struct Network<'a> {
     workload: Workload,
     /// When the first global IPv6 address was usable, or NEVER.
     ipv6_ms: u64,
-    /// The highest index of an interface that was there before the workload: indices grow.
-    newest: u32,
     /// When the last interface appeared.
     appeared_ms: u64,
     /// When the files may be written again; NEVER until they have been written once.

@@ -70,16 +70,16 @@ pub(super) struct Shared<'a> {
     pub(super) requests: Fd,
     /// Packet socket for DHCP, while a client needs it.
     pub(super) packets: Option<Fd>,
+    /// A lease or a DNS server changed: the files in /etc are out of date.
+    pub(super) changed: bool,
     /// The packet socket has its filter.
     pub(super) filtered: bool,
+    /// Index of the interface that had the first lease: its routes are preferred, and its DNS and NTP servers are used. 0: none.
+    pub(super) first: u32,
     /// Packet socket for ARP, while an address is probed.
     pub(super) arp: Option<Fd>,
     /// The socket for DHCPv6.
     pub(super) dhcpv6: Socket,
-    /// A lease or a DNS server changed: the files in /etc are out of date.
-    pub(super) changed: bool,
-    /// Index of the interface that had the first lease: its routes are preferred, and its DNS and NTP servers are used. 0: none.
-    pub(super) first: u32,
     /// The `ip=`; without one, every interface has DHCP.
     pub(super) lines: Lines<'a>,
     /// The `vlan=`.
