@@ -3,7 +3,7 @@
 use core::slice::from_ref;
 
 use crate::options::{Given, Source, Sources};
-use crate::text::{position, split, split_once, strip_prefix};
+use crate::text::{cut, position, split, split_once, strip_prefix};
 
 /// The limit of arguments, and of environment variables.
 pub const MAX_STRINGS: usize = 256;
@@ -62,7 +62,7 @@ impl<const BYTES: usize, const COUNT: usize> Strings<BYTES, COUNT> {
     }
 
     fn at(&self, start: u16) -> &[u8] {
-        split(self.tail(start), 0).next().unwrap_or_default()
+        cut(self.tail(start), 0).0
     }
 
     /// Returns, for each string, the stored bytes from its start on: the string, its NUL, and the strings after it.

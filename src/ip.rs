@@ -11,7 +11,7 @@ use crate::dhcp::wire::HardwareAddress;
 use crate::ipv4;
 use crate::ipv6;
 use crate::rtnetlink::{is_meant, parse_mac};
-use crate::text::{number, position, split, split_once};
+use crate::text::{cut, number, position, split_once};
 
 /// The protocol of an interface.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -267,7 +267,7 @@ const MAC: usize = b"52:54:00:12:34:56".len();
 /// Returns the protocol of a field, also in the form `dhcp,<id-type>,<id>`.
 #[inline(never)]
 fn method(word: &[u8]) -> Option<Method> {
-    Some(match position(METHODS, b' ', split(word, b',').next()?)? {
+    Some(match position(METHODS, b' ', cut(word, b',').0)? {
         0..6 => Method::Dhcp,
         6..9 => Method::Up,
         _ => Method::Off,

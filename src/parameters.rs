@@ -1,13 +1,13 @@
 //! Parameters of modules, as modprobe(8) reads them from the kernel command line: `MODULE.PARAMETER=VALUE`, and `modprobe.blacklist=NAME,…`.
 
 use crate::modalias::matches;
-use crate::text::{split, split_once};
+use crate::text::{cut, split, split_once};
 
 /// Returns the parameter that a word of the command line has for a module, and its value, which is empty for a switch. A word is that of
 /// [`Record::words`](crate::record::Record::words).
 #[inline(always)] // Its one caller is a loop.
 pub fn parameter<'a>(word: &'a [u8], module: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
-    let (key, value) = split_once(word, b' ').unwrap_or((word, b""));
+    let (key, value) = cut(word, b' ');
     let (name, parameter) = split_once(key, b'.')?;
     // The name of a module has no wildcards.
     matches(module, name).then_some((parameter, value))

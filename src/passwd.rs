@@ -5,7 +5,7 @@
 //! skipped. The files are read by lines, and may have any size.
 
 use crate::features::Feature;
-use crate::text::{Split, nth, number, position, split, split_once};
+use crate::text::{Split, cut, nth, number, position, split, split_once};
 
 /// The limit of supplementary groups of an account.
 pub const MAX_GROUPS: usize = 64;
@@ -66,7 +66,7 @@ pub fn account<'a, L: Lines>(
     group: &mut L,
     groups: &mut Groups,
 ) -> Result<Account<'a>, Problem> {
-    let (user, group_name) = split_once(user, b':').unwrap_or((user, b""));
+    let (user, group_name) = cut(user, b':');
     let user = if user.is_empty() { b"0" } else { user };
     let user_id = id(user);
     let is_wanted =

@@ -3,7 +3,7 @@
 //! Each line is `key value`; the value extends to the end of the line. `\n` and `\\` are the only escapes. A repeated key
 //! appends. Empty lines and lines that begin with `#` are skipped.
 
-use crate::text::{Split, split, split_once};
+use crate::text::{Split, cut, split};
 
 /// The limit of a record, in bytes: it must be shorter.
 pub const MAX_RECORD: usize = 16 * 1024;
@@ -115,7 +115,7 @@ impl<'a> Iterator for Lines<'a> {
         loop {
             let line = self.whole()?;
             if !matches!(line, [] | [b'#', ..]) {
-                let (key, value) = split_once(line, b' ').unwrap_or((line, b""));
+                let (key, value) = cut(line, b' ');
                 return Some(Line { number: self.number, key, value });
             }
         }

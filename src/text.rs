@@ -105,6 +105,15 @@ pub fn strip_prefix<'a>(text: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
     text.strip_prefix(prefix)
 }
 
+/// Splits at the first `separator`. Without one, the second part is empty.
+#[inline(never)]
+pub fn cut(text: &[u8], separator: u8) -> (&[u8], &[u8]) {
+    match text.iter().position(|byte| *byte == separator) {
+        Some(end) => (text.get(..end).unwrap_or_default(), text.get(end.wrapping_add(1)..).unwrap_or_default()),
+        None => (text, b""),
+    }
+}
+
 /// Splits at the first `separator`; `None` without one.
 pub fn split_once(text: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
     let position = text.iter().position(|byte| *byte == separator)?;
@@ -164,6 +173,15 @@ pub(crate) mod tests {
     fn parts_are_as_from_slice_split() {
         for text in ["", ":", "a", "a:", ":a", "a::b:c", "::"] {
             assert!(split(text.as_bytes(), b':').eq(text.as_bytes().split(|byte| *byte == b':')), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_cut_at_its_first_separator() {
+        for (text, before, after) in
+            [("a:b:c", "a", "b:c"), (":a", "", "a"), ("a:", "a", ""), ("a", "a", ""), ("", "", "")]
+        {
+            assert_eq!(cut(text.as_bytes(), b':'), (before.as_bytes(), after.as_bytes()), "{text:?}");
         }
     }
 

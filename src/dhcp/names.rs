@@ -1,6 +1,6 @@
 //! Domain names in a server's options. They are validated because they are written to files and to the kernel.
 
-use crate::text::split;
+use crate::text::{cut, split};
 
 /// Bytes of a search list: the limit of old resolvers (resolv.conf(5)).
 pub const MAX_SEARCH: usize = 256;
@@ -13,7 +13,7 @@ pub type Search = heapless::Vec<u8, MAX_SEARCH>;
 /// Returns the first label of option 12; empty if the value is not a domain name.
 pub fn host(value: &[u8]) -> &[u8] {
     let name = without_dot(without_nuls(value));
-    if is_name(name) { split(name, b'.').next().unwrap_or_default() } else { b"" }
+    if is_name(name) { cut(name, b'.').0 } else { b"" }
 }
 
 /// Appends the domains of option 15, of which some servers send several, with spaces or commas between them. Appends none if one of

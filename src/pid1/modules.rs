@@ -8,7 +8,7 @@ use whit::error::Errno;
 use whit::features::Feature;
 use whit::parameters::{is_blacklisting, parameter};
 use whit::record::Record;
-use whit::text::{split, split_once};
+use whit::text::{cut, split, split_once};
 
 use crate::console::{log_failure, read_or_log};
 use crate::files::{self, Path};
@@ -41,7 +41,7 @@ pub(crate) fn load_one(words: Record<'_>, directory: &[u8], mut file: &[u8], is_
         parameters.set(after);
     }
     let name = split(file, b'/').last().unwrap_or_default();
-    let name = split(name, b'.').next().unwrap_or_default();
+    let name = cut(name, b'.').0;
     let mut path = Path::new();
     path.join(b"/sys/module", name);
     path.replace(b'-', b'_');
