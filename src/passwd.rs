@@ -74,9 +74,9 @@ pub fn account<'a, L: Lines>(
     while passwd.advance() && (passwd.continues() || !fields(passwd.line()).is_some_and(|line| is_wanted(&line))) {}
     let mut account = Account { uid: 0, gid: 0, home: b"" };
     let mut name = &b""[..];
-    match fields(passwd.line()) {
+    match &mut fields(passwd.line()) {
         // name:password:UID:GID:GECOS:directory:shell
-        Some(mut line) => {
+        Some(line) => {
             account = Account {
                 uid: line.id,
                 gid: id(line.fourth).unwrap_or_default(),

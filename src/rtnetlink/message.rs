@@ -252,7 +252,10 @@ fn message(kind: u16, is_own: bool, payload: &[u8]) -> Message<'_> {
         }
         _ => None,
     };
-    read.unwrap_or(Message::Other)
+    match read {
+        Some(message) => message,
+        None => Message::Other,
+    }
 }
 
 /// Parses struct nduseroptmsg: family, padding, the option's length, interface, type and code of the ICMP message, padding.
