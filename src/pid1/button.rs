@@ -8,7 +8,7 @@ use whit::error::Errno;
 
 use crate::console::read_or_log;
 use crate::files::{self, Path};
-use crate::sys::fd::{self, Fd};
+use crate::sys::fd::{self, Fd, Polled};
 
 /// Buttons that are opened: the chassis's, and the second one of some boards.
 pub(crate) const MAX_BUTTONS: usize = 2;
@@ -50,9 +50,9 @@ impl Buttons {
     }
 
     /// The descriptors to poll.
-    pub(crate) fn descriptors(&self) -> [Option<&Fd>; MAX_BUTTONS] {
+    pub(crate) fn descriptors(&self) -> [Polled; MAX_BUTTONS] {
         let [one, other] = &self.0;
-        [one.as_ref(), other.as_ref()]
+        [Polled::new(one.as_ref()), Polled::new(other.as_ref())]
     }
 
     /// Returns whether a button was pressed since the last call.

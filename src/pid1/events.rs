@@ -9,7 +9,7 @@ use crate::hardware;
 use crate::machine::{Machine, now_ms, signal};
 use crate::network::Network;
 use crate::streams;
-use crate::sys::fd::poll;
+use crate::sys::fd::{Polled, poll};
 use crate::sys::process::{kill, next_signal, restore_limit, wait4};
 
 /// Not a signal of the host: something else came that a caller of the event loop may wait for. It has the bit of a signal that no
@@ -89,22 +89,23 @@ impl Machine<'_> {
         if wait_ms > 0 {
             self.network.iter_mut().for_each(Network::filter_packets);
         }
-        let [links, packets, claims] = self.network.as_ref().map_or([None; 3], Network::descriptors);
+        let network = self.network.as_ref();
+        let [links, packets, claims] = network.map_or([Polled::NONE; 3], Network::descriptors);
         let [button, other] = self.buttons.descriptors();
         // The result is not needed: each source below is read until it is empty.
         let polled = poll(
             [
-                self.signals.as_ref(),
-                self.uevents.as_ref(),
+                Polled::new(self.signals.as_ref()),
+                Polled::new(self.uevents.as_ref()),
                 links,
                 packets,
                 claims,
-                self.clock.descriptor(),
+                Polled::new(self.clock.descriptor()),
                 button,
                 other,
                 #[cfg(feature = "dhcpv6")]
-                self.network.as_ref().and_then(Network::dhcpv6_descriptor),
-                self.streams.blocked_port(&self.ports),
+                Polled::new(network.and_then(Network::dhcpv6_descriptor)),
+                Polled::new(self.streams.blocked_port(&self.ports)),
             ],
             wait_ms,
         );

@@ -26,7 +26,7 @@ use crate::console::log_step;
 use crate::files;
 use crate::message::{error, info};
 use crate::sys::argument::Mac;
-use crate::sys::fd::{self, Fd};
+use crate::sys::fd::{self, Fd, Polled};
 use crate::sys::packet;
 use crate::sys::rooms::Room;
 use crate::timeline::Timeline;
@@ -204,8 +204,9 @@ impl<'a> Network<'a> {
     }
 
     /// The descriptors to poll.
-    pub(crate) fn descriptors(&self) -> [Option<&Fd>; 3] {
-        [Some(&self.shared.events), self.shared.packets.as_ref(), self.shared.arp.as_ref()]
+    pub(crate) fn descriptors(&self) -> [Polled; 3] {
+        let Shared { events, packets, arp, .. } = &self.shared;
+        [Polled::new(Some(events)), Polled::new(packets.as_ref()), Polled::new(arp.as_ref())]
     }
 
     /// The socket of DHCPv6, to poll.

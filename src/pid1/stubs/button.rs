@@ -1,6 +1,6 @@
 //! Without the feature: the power button is ignored.
 
-use crate::sys::fd::Fd;
+use crate::sys::fd::Polled;
 
 pub(crate) const MAX_BUTTONS: usize = 2;
 
@@ -11,8 +11,8 @@ pub(crate) struct Buttons {}
 impl Buttons {
     pub(crate) fn open(&mut self) {}
 
-    pub(crate) fn descriptors(&self) -> [Option<&Fd>; MAX_BUTTONS] {
-        [None; _]
+    pub(crate) fn descriptors(&self) -> [Polled; MAX_BUTTONS] {
+        [Polled::NONE; _]
     }
 
     pub(crate) fn pressed(&mut self) -> bool {

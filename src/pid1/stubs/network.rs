@@ -7,7 +7,7 @@ use whit::dhcp::lease::Lease;
 use whit::ipv6::{Address, NameServer};
 use whit::options::{Options, Sources};
 
-use crate::sys::fd::Fd;
+use crate::sys::fd::Polled;
 use crate::timeline::Timeline;
 
 pub(crate) const CARRIER_S: u32 = 0;
@@ -40,7 +40,7 @@ impl<'a> Network<'a> {
         match self.none {}
     }
 
-    pub(crate) fn descriptors(&self) -> [Option<&Fd>; 3] {
+    pub(crate) fn descriptors(&self) -> [Polled; 3] {
         match self.none {}
     }
 

@@ -340,17 +340,29 @@ pub(crate) const IFNAMSIZ: usize = 16;
 /// Descriptors that [`poll`] waits for. The last one is waited for until it can be written to, the others until they can be read.
 const MAX_POLLED: usize = if Feature::Dhcpv6.is_enabled() { 10 } else { 9 };
 
+/// A descriptor for [`poll`]: its number, or 0 for none. A reference would be an address and a comparison.
+#[derive(Clone, Copy)]
+pub(crate) struct Polled(u32);
+
+impl Polled {
+    pub(crate) const NONE: Self = Self(0);
+
+    pub(crate) fn new(fd: Option<&Fd>) -> Self {
+        Self(fd.map_or(0, raw))
+    }
+}
+
 /// `int poll(struct pollfd *descriptors, nfds_t count, int timeout)` — poll(2): waits until one of the present descriptors
 /// is ready, and not much longer than `wait_ms`; a wait that does not fit an `int` ends after 24 days. rustix's version cannot
 /// express an absent descriptor, which is -1 to the kernel.
 ///
 /// # Errors
 /// EINVAL, at once, when PID 1's limit on descriptors is below the number that is listed (fs/select.c, do_sys_poll()).
-pub(crate) fn poll(descriptors: [Option<&Fd>; MAX_POLLED], wait_ms: u64) -> Result<(), Errno> {
+pub(crate) fn poll(descriptors: [Polled; MAX_POLLED], wait_ms: u64) -> Result<(), Errno> {
     let mut polled = [pollfd { fd: -1, events: POLLIN as i16, revents: 0 }; MAX_POLLED];
-    for (place, descriptor) in polled.iter_mut().zip(&descriptors) {
-        if let Some(fd) = descriptor {
-            place.fd = raw(fd).cast_signed();
+    for (place, Polled(number)) in polled.iter_mut().zip(&descriptors) {
+        if *number != 0 {
+            place.fd = number.cast_signed();
         }
     }
     let [.., sink] = &mut polled;
