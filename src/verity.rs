@@ -24,6 +24,11 @@ pub const SALT_AT: usize = 88;
 /// The digits of a root hash.
 pub const HASH_DIGITS: usize = 64;
 
+/// The first bytes of the types of file systems: an array would be compared byte by byte.
+const EXT4: u32 = u32::from_le_bytes(*b"ext4");
+const SQUASHFS: u32 = u32::from_le_bytes(*b"squa");
+const EROFS: u32 = u32::from_le_bytes(*b"erof");
+
 /// Returns the number of blocks of a file system, the last one perhaps incomplete; `None` for a format whose size is unknown here. `place`
 /// is the start of the device.
 pub fn file_system_blocks(format: &Format, place: &Place) -> Option<u64> {
@@ -31,13 +36,13 @@ pub fn file_system_blocks(format: &Format, place: &Place) -> Option<u64> {
         place.get(at..).and_then(|bytes| bytes.first_chunk()).map_or(0, |bytes| u64::from_le_bytes(*bytes))
     };
     let low = |at| number(at) & u64::from(u32::MAX);
-    let bytes = match format.fstype.first_chunk()? {
+    let bytes = match u32::from_le_bytes(*format.fstype.first_chunk()?) {
         // fs/ext4/ext4.h, struct ext4_super_block: s_blocks_count_lo, s_blocks_count_hi, s_log_block_size
-        b"ext4" => (low(1024 + 4) | low(1024 + 0x150) << 32).checked_shl((low(1024 + 24) as u32).wrapping_add(10))?,
+        EXT4 => (low(1024 + 4) | low(1024 + 0x150) << 32).checked_shl((low(1024 + 24) as u32).wrapping_add(10))?,
         // fs/squashfs/squashfs_fs.h, struct squashfs_super_block: bytes_used
-        b"squa" => number(40),
+        SQUASHFS => number(40),
         // fs/erofs/erofs_fs.h, struct erofs_super_block: blocks, blkszbits
-        b"erof" => low(1024 + 36).checked_shl((number(1024 + 12) & 0xff) as u32)?,
+        EROFS => low(1024 + 36).checked_shl((number(1024 + 12) & 0xff) as u32)?,
         _ => return None,
     };
     Some(bytes.div_ceil(BLOCK_BYTES))

@@ -20,7 +20,7 @@ use whit::text::{Text, number};
 
 use crate::console::{self, log_failure};
 use crate::files::{self, Path};
-use crate::message::{digit, part};
+use crate::message::{part, push_hexadecimal};
 use crate::sys::block;
 use crate::sys::c_str;
 use crate::sys::call::{chdir, exists};
@@ -203,8 +203,7 @@ impl Device {
                         if matches!(place, 4 | 6 | 8 | 10) {
                             console::push(b'-');
                         }
-                        console::push(digit(byte >> 4));
-                        console::push(digit(byte & 0xf));
+                        push_hexadecimal(*byte);
                     }
                 }
                 part!(" {}", Text(format.label(&self.place).0));

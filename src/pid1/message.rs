@@ -3,10 +3,11 @@
 //! The first byte of a template is the kind of the message: a part of a line, an error, or information. `core::fmt` would link
 //! kilobytes; ufmt's `uwrite!` expands to one call for each part at each call site.
 
-use ufmt::{Formatter, uDisplay, uWrite, uwrite};
+use ufmt::uwrite;
+use whit::dhcp::wire::HardwareAddress;
 
 use crate::console::{self, Line};
-use crate::sys::argument::{Argument, Mac, Template, Value};
+use crate::sys::argument::{Argument, Template, Value};
 
 /// The text is appended to the text buffer.
 const PART: u8 = b'+';
@@ -92,29 +93,28 @@ pub(crate) fn put(mut arguments: &[Argument<'_>], template: Template) {
 
 fn put_value(value: Value<'_>) {
     let _ = match value {
+        Value::Mac(address) => return put_mac(&address),
         Value::Text(text) => uwrite!(Line, "{}", text),
         Value::Number(number) => uwrite!(Line, "{}", number),
         Value::Errno(errno) => uwrite!(Line, "{}", errno),
         Value::Ipv4(address) => uwrite!(Line, "{}", address),
         Value::Ipv6(address) => uwrite!(Line, "{}", *address),
-        Value::Mac(address) => uwrite!(Line, "{}", Mac(address)),
     };
 }
 
-/// Returns the hexadecimal digit of four bits.
-pub(crate) fn digit(nibble: u8) -> u8 {
-    b"0123456789abcdef".get(usize::from(nibble)).copied().unwrap_or(b'?')
+fn put_mac(address: &HardwareAddress) {
+    for (place, byte) in address.iter().enumerate() {
+        if place > 0 {
+            console::push(b':');
+        }
+        push_hexadecimal(*byte);
+    }
 }
 
-impl uDisplay for Mac {
-    fn fmt<W: uWrite + ?Sized>(&self, f: &mut Formatter<'_, W>) -> Result<(), W::Error> {
-        let mut separator = "";
-        for byte in &self.0 {
-            f.write_str(separator)?;
-            f.write_char(char::from(digit(byte >> 4)))?;
-            f.write_char(char::from(digit(byte & 0xf)))?;
-            separator = ":";
-        }
-        Ok(())
+/// Appends the two hexadecimal digits of a byte to the text buffer.
+#[inline(never)]
+pub(crate) fn push_hexadecimal(byte: u8) {
+    for nibble in [byte >> 4, byte & 0xf] {
+        console::push(b"0123456789abcdef".get(usize::from(nibble)).copied().unwrap_or(b'?'));
     }
 }

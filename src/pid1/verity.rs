@@ -11,7 +11,7 @@ use whit::verity::{self, BLOCK_BYTES};
 
 use super::Device;
 use crate::console;
-use crate::message::{digit, error, part};
+use crate::message::{error, part, push_hexadecimal};
 use crate::sys::call::mknod;
 use crate::sys::fd;
 use crate::sys::mapper::make_device;
@@ -54,10 +54,7 @@ impl Device {
         if salt.is_empty() {
             console::push(b'-');
         }
-        for byte in salt {
-            console::push(digit(byte >> 4));
-            console::push(digit(byte & 0xf));
-        }
+        salt.iter().for_each(|byte| push_hexadecimal(*byte));
         let number = console::finish(|parameters| make_device(VERITY, blocks.wrapping_mul(8), parameters))
             .map_err(|_| "no dm-verity (mkcpio --for verity), or it refuses the disk")?;
         let _ = mknod(c"/dev/mapper/root", S_IFBLK | 0o600, number);
