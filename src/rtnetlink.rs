@@ -86,20 +86,6 @@ impl Request {
         request
     }
 
-    /// Builds a request that ends with an attribute of bytes. It always fits, as a word does.
-    #[inline(never)]
-    fn with(head: u32, words: &[u32], kinds: &[u8], kind: u8, payload: &[u8]) -> Self {
-        let mut request = Self::new(head, words, kinds);
-        request.put((payload.len() as u32).wrapping_add(4) | u32::from(kind) << 16);
-        let _ = request.bytes.extend_from_slice(payload);
-        while !request.bytes.len().is_multiple_of(ALIGNMENT) && request.bytes.push(0).is_ok() {}
-        let length = request.bytes.len() as u32;
-        if let Some(first) = request.bytes.first_chunk_mut() {
-            *first = length.to_le_bytes();
-        }
-        request
-    }
-
     /// Appends a word. It always fits: the tests build the longest request of each kind.
     #[inline(never)]
     fn put(&mut self, word: u32) {
@@ -141,49 +127,67 @@ pub fn set_mtu(interface: u32, mtu: u32) -> Request {
     Request::new(const { head(RTM_NEWLINK, nl::NLM_F_ACK) }, &words, &[0, 0, 0, 0, IFLA_MTU as u8])
 }
 
-/// Sets the hardware address of an interface.
-pub fn set_mac(interface: u32, address: HardwareAddress) -> Request {
-    Request::with(
-        const { head(RTM_NEWLINK, nl::NLM_F_ACK) },
-        &[0, interface, 0, 0],
-        &[0; 4],
-        IFLA_ADDRESS as u8,
-        &address,
-    )
+/// Returns the head of an attribute whose payload is the next words: its length and type.
+const fn attribute(payload_bytes: u32, kind: u16) -> u32 {
+    (payload_bytes + 4) | (kind as u32) << 16
 }
 
-/// Creates an 802.1Q interface (RTM_NEWLINK, IFLA_LINKINFO).
+/// Returns 16 bytes as words.
+fn words(bytes: [u8; 16]) -> [u32; 4] {
+    let bits = u128::from_le_bytes(bytes);
+    [bits as u32, (bits >> 32) as u32, (bits >> 64) as u32, (bits >> 96) as u32]
+}
+
+/// Sets the hardware address of an interface.
+pub fn set_mac(interface: u32, [m0, m1, m2, m3, m4, m5]: HardwareAddress) -> Request {
+    let [low, high] = [u32::from_le_bytes([m0, m1, m2, m3]), u32::from_le_bytes([m4, m5, 0, 0])];
+    let words = [0, interface, 0, 0, const { attribute(6, IFLA_ADDRESS) }, low, high];
+    Request::new(const { head(RTM_NEWLINK, nl::NLM_F_ACK) }, &words, &[0; 7])
+}
+
+/// Creates an 802.1Q interface (RTM_NEWLINK, IFLA_LINKINFO). The name is shorter than 16 bytes.
 pub fn add_vlan(interface: u32, name: &[u8], number: u16) -> Request {
     const IFLA_LINK: u8 = 5;
     /// IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_VLAN_ID, and the lengths of the attributes.
     const INFO: [u32; 5] =
         [24 | (IFLA_LINKINFO as u32) << 16, 8 | 1 << 16, u32::from_le_bytes(*b"vlan"), 12 | 2 << 16, 6 | 1 << 16];
-    let [info, kind, vlan, data, id] = INFO;
-    let words = [0, 0, 0, 0, interface, info, kind, vlan, data, id, number.into()];
+    let mut text = [0; 16];
+    for (place, byte) in text.iter_mut().zip(name) {
+        *place = *byte;
+    }
+    let ([info, kind, vlan, data, id], [n0, n1, n2, n3]) = (INFO, words(text));
+    let name = const { attribute(16, IFLA_IFNAME) };
+    let words = [0, 0, 0, 0, interface, info, kind, vlan, data, id, number.into(), name, n0, n1, n2, n3];
     let head = const { head(RTM_NEWLINK, nl::NLM_F_ACK | nl::NLM_F_CREATE | nl::NLM_F_EXCL) };
-    Request::with(head, &words, &[0, 0, 0, 0, IFLA_LINK, 0, 0, 0, 0, 0, 0], IFLA_IFNAME as u8, name)
+    Request::new(head, &words, &[0, 0, 0, 0, IFLA_LINK, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
 }
 
 /// Adds an IPv6 address (RTM_NEWADDR).
 pub fn add_address6(interface: u32, address: &ipv6::Address, prefix_length: u8) -> Request {
     let fixed = u32::from_le_bytes([AF_INET6, prefix_length, 0, 0]);
-    Request::with(const { head(RTM_NEWADDR, SET) }, &[fixed, interface], &[0; 2], IFA_ADDRESS, &address.0)
+    let [a, b, c, d] = words(address.0);
+    let words = [fixed, interface, const { attribute(16, IFA_ADDRESS as u16) }, a, b, c, d];
+    Request::new(const { head(RTM_NEWADDR, SET) }, &words, &[0; 7])
 }
 
 /// Adds an IPv6 address of a subnet of its own, or sets its lifetimes in seconds (RTM_NEWADDR); all ones are infinite. Removes it
 /// (RTM_DELADDR) if they are 0.
 pub fn set_address6(interface: u32, address: &ipv6::Address, [preferred_s, valid_s]: [u32; 2]) -> Request {
     let fixed = const { u32::from_le_bytes([AF_INET6, 128, 0, 0]) };
-    let words = [fixed, interface, 20 | u32::from(IFA_CACHEINFO) << 16, preferred_s, valid_s, 0, 0];
+    let [a, b, c, d] = words(address.0);
+    let (times, head_of_address) = const { (attribute(16, IFA_CACHEINFO as u16), attribute(16, IFA_ADDRESS as u16)) };
+    let words = [fixed, interface, times, preferred_s, valid_s, 0, 0, head_of_address, a, b, c, d];
     let head = if valid_s == 0 { const { head(RTM_DELADDR, nl::NLM_F_ACK) } } else { const { head(RTM_NEWADDR, SET) } };
-    Request::with(head, &words, &[0; 7], IFA_ADDRESS, &address.0)
+    Request::new(head, &words, &[0; 12])
 }
 
 /// Adds a default route of IPv6, past a gateway that may be outside the subnet.
 pub fn add_gateway6(interface: u32, gateway: &ipv6::Address) -> Request {
     let fixed = nl::rt_class_t::RT_TABLE_MAIN as u32 | nl::RTPROT_STATIC << 8 | RTN_UNICAST << 24;
-    let words = [u32::from(AF_INET6), fixed, nl::RTNH_F_ONLINK, interface];
-    Request::with(ADD_ROUTE, &words, &[0, 0, 0, RTA_OIF], RTA_GATEWAY, &gateway.0)
+    let [a, b, c, d] = words(gateway.0);
+    let head_of_gateway = const { attribute(16, RTA_GATEWAY as u16) };
+    let words = [AF_INET6.into(), fixed, nl::RTNH_F_ONLINK, interface, head_of_gateway, a, b, c, d];
+    Request::new(ADD_ROUTE, &words, &[0, 0, 0, RTA_OIF, 0, 0, 0, 0, 0])
 }
 
 /// An address on an interface.
@@ -216,7 +220,7 @@ impl InterfaceAddress {
         let lifetime_s = lifetime_s.unwrap_or(u32::MAX);
         let ([fixed, interface], address) = (self.fixed(), u32::from_le_bytes(self.address.0));
         // struct ifa_cacheinfo: preferred, valid, created, updated
-        let cacheinfo = 20 | u32::from(IFA_CACHEINFO) << 16;
+        let cacheinfo = const { attribute(16, IFA_CACHEINFO as u16) };
         Request::new(
             const { head(RTM_NEWADDR, SET) },
             &[fixed, interface, cacheinfo, lifetime_s, lifetime_s, 0, 0, address, address, self.broadcast()],
