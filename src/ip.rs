@@ -126,13 +126,11 @@ impl<'a> Line<'a> {
         self.device = fields.next();
         let (is_static, autoconf) = (self.address != NONE, fields.next());
         self.method = match method(autoconf) {
+            None if !autoconf.is_empty() => return None,
             Some(Method::Off) | None if is_static => Method::Fixed,
             None => Method::Dhcp,
             Some(method) => method,
         };
-        if !autoconf.is_empty() {
-            method(autoconf)?;
-        }
         if self.method == Method::Fixed
             && self.gateway != NONE
             && self.gateway.ipv4().is_some() != self.address.ipv4().is_some()

@@ -177,7 +177,8 @@ impl<'a> Machine<'a> {
 
     /// Releases the leases, and closes the network.
     pub(crate) fn release_network(&mut self) {
-        self.network.take().iter_mut().for_each(Network::release);
+        self.network.iter_mut().for_each(Network::release);
+        self.network = None;
     }
 
     /// Stops listening for device events, unless a port of the host may still appear, or the initramfs has drivers for devices that may.

@@ -506,6 +506,7 @@ impl<'a> Network<'a> {
             }
         }
         let Some(interface) = find(self.interfaces, index) else { return };
+        let carrier = link.carrier();
         interface.name.clear();
         let _ = interface.name.extend_from_slice(name.0);
         let ups = link.carrier_ups();
@@ -515,20 +516,20 @@ impl<'a> Network<'a> {
             interface.dhcpv6.link(now_ms, false);
             let _ = interface.client.link(now_ms, false);
         }
-        if link.carrier() && !interface.carrier {
+        if carrier && !interface.carrier {
             timeline.reach(Stage::Link);
             info!("{} {}: link up", name, Mac(chaddr));
             if Feature::Coexist.is_enabled() {
                 interface.restore(&self.shared);
             }
         }
-        interface.carrier = link.carrier();
+        interface.carrier = carrier;
         interface.mtu = link.mtu();
-        interface.dhcpv6.link(now_ms, link.carrier());
+        interface.dhcpv6.link(now_ms, carrier);
         if Feature::Dhcpv6.is_enabled() {
             interface.dhcpv6.advertised(now_ms, link.router_flags());
         }
-        let action = interface.client.link(now_ms, link.carrier());
+        let action = interface.client.link(now_ms, carrier);
         interface.perform(action, &mut self.shared);
     }
 

@@ -16,6 +16,7 @@ use crate::dhcpv6::client::{MANAGED, OTHER};
 use crate::features::Feature;
 use crate::ipv4;
 use crate::ipv6;
+use crate::text::strip_prefix;
 
 /// The longest datagram from the kernel, in bytes (include/linux/netlink.h, NLMSG_GOODSIZE).
 pub const MAX_REPLY: usize = 8192;
@@ -99,7 +100,7 @@ impl<'a> Link<'a> {
     /// this driver has (drivers/net/ethernet/intel/e1000/e1000_main.c, e1000_probe()).
     pub fn is_qemu_e1000(&self) -> bool {
         let address = attribute(self.attributes, IFLA_ADDRESS).unwrap_or_default();
-        matches!(address, [0x52, 0x54, 0, ..]) && self.number(IFLA_MAX_MTU) == 16_110
+        strip_prefix(address, &[0x52, 0x54, 0]).is_some() && self.number(IFLA_MAX_MTU) == 16_110
     }
 
     /// Whether the text of `whit.net.dev=`, `BOOTIF=` or a device of `ip=` selects the interface: by its name, or by its hardware
