@@ -5,6 +5,8 @@
 //! empty; dracut's, which has `<mtu>:<mac>` in the place of the servers; a protocol alone; and dracut's `<device>:<autoconf>:<mtu>:<mac>`.
 //! IPv6 addresses are in brackets. A device is a name or a hardware address.
 
+use core::num::NonZero;
+
 use crate::dhcp::lease::Lease;
 use crate::dhcp::routes::Route;
 use crate::dhcp::wire::HardwareAddress;
@@ -37,8 +39,8 @@ pub struct Line<'a> {
     pub method: Method,
     /// The prefix length of the subnet.
     pub prefix_length: u8,
-    /// The MTU to set.
-    pub mtu: Option<u16>,
+    /// The MTU to set; 0 sets none.
+    pub mtu: Option<NonZero<u16>>,
     /// The hardware address to set.
     pub mac: Option<HardwareAddress>,
     /// The address; `::` if there is none.
@@ -153,7 +155,7 @@ impl<'a> Line<'a> {
     #[inline(never)]
     fn fill_link(&mut self, mtu: &[u8], fields: &mut Fields<'a>) -> Option<()> {
         if !mtu.is_empty() {
-            self.mtu = Some(u16::try_from(number(mtu)?).ok()?);
+            self.mtu = NonZero::new(u16::try_from(number(mtu)?).ok()?);
         }
         let mac = fields.next();
         if !mac.is_empty() {
@@ -427,7 +429,7 @@ mod tests {
             parse(value.as_bytes()).add_to(&mut lease);
         }
         assert_eq!((lease.address, lease.prefix_length, lease.router()), (ipv4::Address([10, 0, 0, 5]), 24, None));
-        assert_eq!((&lease.hostname[..], lease.mtu), (&b"node7"[..], Some(1400)));
+        assert_eq!((&lease.hostname[..], lease.mtu), (&b"node7"[..], NonZero::new(1400)));
         assert_eq!((lease.time_servers.len(), lease.times, lease.server), (1, None, ipv4::Address::UNSPECIFIED));
         // A host name that is too long is ignored.
         let mut lease = Lease::default();

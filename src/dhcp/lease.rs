@@ -1,5 +1,7 @@
 //! A lease: the validated options of an OFFER or ACK (RFC 2132).
 
+use core::num::NonZero;
+
 use super::names::{self, MAX_LABEL, Search};
 use super::routes::{self, Routes};
 use super::wire::{Message, Value, code};
@@ -35,7 +37,7 @@ pub struct Lease {
     /// Checksum of the reply, lease times excluded.
     sum: u32,
     /// The MTU of the interface (option 26), at least that of IPv6.
-    pub mtu: Option<u16>,
+    pub mtu: Option<NonZero<u16>>,
     /// The prefix length of the subnet (option 1, or else the address's class).
     pub prefix_length: u8,
     /// DNS servers (option 6), at most [`MAX_SERVERS`].
@@ -106,7 +108,7 @@ impl Lease {
         if Feature::Mtu.is_enabled() {
             let least = if Feature::Ipv6.is_enabled() { IPV6_MTU } else { MIN_MTU };
             let mtu = message.number(code::INTERFACE_MTU).filter(|mtu| *mtu >= MIN_MTU);
-            self.mtu = mtu.map(|mtu| mtu.max(least));
+            self.mtu = mtu.and_then(|mtu| NonZero::new(mtu.max(least)));
         }
         take_servers(message, code::DOMAIN_NAME_SERVER, &mut value, &mut self.name_servers);
         if Feature::Clock.is_enabled() {
@@ -255,14 +257,14 @@ mod tests {
             &[26, 2, 0x05, 0x78, 42, 8, 10, 0, 0, 3, 0, 0, 0, 0],
         ]);
         assert_eq!((&all.hostname[..], &all.search[..]), (&b"node7"[..], &b" a.test"[..]));
-        assert_eq!((all.mtu, &all.time_servers[..]), (Some(1400), &[Address([10, 0, 0, 3])][..]));
+        assert_eq!((all.mtu, &all.time_servers[..]), (NonZero::new(1400), &[Address([10, 0, 0, 3])][..]));
         let broken = lease(&[&text(15, b"example.test"), &text(119, &search[..5])]);
         assert_eq!(&broken.search[..], b" example.test", "a malformed list counts as absent");
         for (mtu, expected) in
             [(0_u16, None), (67, None), (575, None), (576, Some(1280)), (1281, Some(1281)), (65535, Some(65535))]
         {
             let [m0, m1] = mtu.to_be_bytes();
-            assert_eq!(lease(&[&[26, 2, m0, m1]]).mtu, expected);
+            assert_eq!(lease(&[&[26, 2, m0, m1]]).mtu.map(NonZero::get), expected);
         }
         assert_eq!(lease(&[&[26, 0]]).mtu, None);
     }

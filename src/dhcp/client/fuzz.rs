@@ -62,7 +62,7 @@ fn check_lease(lease: &Lease) {
             0 < times.renewal_s && times.renewal_s <= times.rebinding_s && times.rebinding_s < times.expiry_s;
         assert!(in_order && times.expiry_s >= 10, "{times:?}");
     }
-    assert!(lease.mtu.is_none_or(|mtu| mtu >= 576), "{lease:?}");
+    assert!(lease.mtu.is_none_or(|mtu| mtu.get() >= 576), "{lease:?}");
     assert!(lease.name_servers.iter().chain(&lease.time_servers).all(|server| server.is_host()), "{lease:?}");
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_".contains(byte);
     assert!(lease.hostname.iter().all(is_plain), "{lease:?}");

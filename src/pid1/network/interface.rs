@@ -1,5 +1,7 @@
 //! One interface: performs the actions of its DHCP client, with the sockets that all interfaces share.
 
+use core::num::NonZero;
+
 use linux_raw_sys::ioctl::{SIOCGIFADDR, SIOCGIFNETMASK};
 use linux_raw_sys::net::{SO_BINDTOIFINDEX, SO_REUSEADDR, SOL_SOCKET};
 use rustix::fs::OFlags;
@@ -42,7 +44,7 @@ pub(super) struct Interface {
     /// The MTU of the lease; 0 until one had an MTU.
     pub(super) lease_mtu: u32,
     /// The MTU of `ip=`, which that of a lease does not replace.
-    pub(super) asked_mtu: Option<u16>,
+    pub(super) asked_mtu: Option<NonZero<u16>>,
     /// The metric of its routes.
     pub(super) metric: u32,
     /// How often its carrier has come up.
@@ -209,7 +211,7 @@ impl Interface {
     fn apply(&mut self, shared: &Shared<'_>, restore: bool) -> Result<(), Errno> {
         let lease = self.client.lease();
         if Feature::Mtu.is_enabled() {
-            let mtu = self.asked_mtu.or(lease.and_then(|lease| lease.mtu)).map_or(self.own_mtu, u32::from);
+            let mtu = self.asked_mtu.or(lease.and_then(|lease| lease.mtu)).map_or(self.own_mtu, |mtu| mtu.get().into());
             if mtu != self.lease_mtu {
                 if self.own_mtu == 0 {
                     self.own_mtu = self.mtu;
