@@ -230,7 +230,7 @@ fn any(field: &[u8], address: &mut ipv6::Address) -> Option<()> {
         return parsed.is_host().then_some(());
     }
     if !field.is_empty() {
-        *address = ipv6::parse(field)?;
+        ipv6::read(field, address)?;
     }
     Some(())
 }

@@ -30,9 +30,15 @@ impl Address {
 }
 
 /// Parses an address as in RFC 4291 §2.2, forms 1 and 2.
-#[inline(never)]
 pub fn parse(text: &[u8]) -> Option<Address> {
-    let mut groups = [[0; 2]; 8];
+    let mut address = Address::NONE;
+    read(text, &mut address).map(|()| address)
+}
+
+/// Parses an address into an empty one, as [`parse`] does. After `None` it has the groups that were read.
+#[inline(never)]
+pub fn read(text: &[u8], address: &mut Address) -> Option<()> {
+    let (groups, _) = address.0.as_chunks_mut::<2>();
     let (mut place, mut has_gap) = (0, false);
     let mut parts = split(text, b':');
     while let Some(part) = parts.next() {
@@ -54,7 +60,7 @@ pub fn parse(text: &[u8]) -> Option<Address> {
         *groups.get_mut(place)? = (group as u16).to_be_bytes();
         place += 1;
     }
-    (place == groups.len()).then(|| Address(groups.as_flattened().first_chunk().copied().unwrap_or_default()))
+    (place == groups.len()).then_some(())
 }
 
 impl uDisplay for Address {
