@@ -3,7 +3,7 @@
 use core::slice::from_ref;
 
 use crate::options::{Given, Source, Sources};
-use crate::text::{cut, position, split, split_once, strip_prefix};
+use crate::text::{cut, position, split, strip_prefix};
 
 /// The limit of arguments, and of environment variables.
 pub const MAX_STRINGS: usize = 256;
@@ -87,13 +87,12 @@ impl<const BYTES: usize, const COUNT: usize> Strings<BYTES, COUNT> {
     /// As [`Strings::push`].
     #[inline(never)]
     pub fn set(&mut self, text: &[u8], rest: &[u8]) -> Result<(), Full> {
-        let assigned = split_once(text, b'=');
-        let name = assigned.map_or(text, |(name, _)| name);
+        let (name, _) = cut(text, b'=');
         let same = self.starts.iter().position(|start| value_of(self.at(*start), name).is_some());
         if let Some(same) = same {
             self.starts.remove(same);
         }
-        if assigned.is_some() { self.append(text, rest) } else { Ok(()) }
+        if name.len() < text.len() { self.append(text, rest) } else { Ok(()) }
     }
 
     /// Returns the value of a variable.

@@ -181,7 +181,7 @@ const MAX_NAME: usize = 15;
 
 /// Parses `<name>:<device>`. The number is at the end of the name: `eth0.5`, `eth0.0005`, `vlan5`, `vlan0005`.
 pub fn parse_vlan(value: &[u8]) -> Option<Vlan<'_>> {
-    let (name, device) = split_once(value, b':')?;
+    let (name, device) = cut(value, b':');
     let is_name = (1..=MAX_NAME).contains(&name.len()) && !name.iter().any(|byte| matches!(byte, b'/' | b' '));
     let start = name.iter().rposition(|byte| !byte.is_ascii_digit()).map_or(0, |place| place.wrapping_add(1));
     let number = u16::try_from(number(name.get(start..)?)?).ok()?;

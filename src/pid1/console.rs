@@ -9,7 +9,7 @@ use ufmt::uWrite;
 use whit::contract::{PREFIX, join};
 use whit::error::Errno;
 use whit::features::Feature;
-use whit::text::{Text, split_once, strip_prefix};
+use whit::text::{Text, cut, strip_prefix};
 use whit::time::after_s;
 
 use crate::end::End;
@@ -263,7 +263,8 @@ pub(crate) fn open_others() {
     files::each_line(c"/proc/consoles", &mut |line| {
         // `ttyS0                -W- (EC p a)    4:64` (fs/proc/consoles.c): E is enabled, C is /dev/console.
         const FLAGS: usize = 26;
-        if let (Some((name, _)), Some([b'E', b' ', ..])) = (split_once(line, b' '), line.get(FLAGS..)) {
+        if let Some([b'E', b' ', ..]) = line.get(FLAGS..) {
+            let (name, _) = cut(line, b' ');
             let other = OFlags::WRONLY | OFlags::NOCTTY | OFlags::NONBLOCK;
             let _ = fd::open(Path::new().join(b"/dev", name), other).map(memory::add_console);
         }
