@@ -180,8 +180,8 @@ impl Client {
     }
 
     /// Returns the address of the lease; `::` without one.
-    pub fn address(&self) -> Address {
-        if self.has_lease() { self.lease.address } else { Address::default() }
+    pub fn address(&self) -> &Address {
+        if self.has_lease() { &self.lease.address } else { &Address::NONE }
     }
 
     /// Returns the preferred and the valid lifetime of the lease, in seconds from now.

@@ -60,7 +60,7 @@ fn bound() -> Client {
     assert_eq!(client.timeout(0), Action::Send);
     let reply = answer(wire::REPLY, client.xid, &[option(code::RAPID_COMMIT, &[]), hour()]);
     assert_eq!(receive(&mut client, 0, &reply), Action::Configure);
-    assert_eq!(shown(&client.address()), "fd55::150");
+    assert_eq!(shown(client.address()), "fd55::150");
     client
 }
 
@@ -215,7 +215,7 @@ fn a_lease_is_renewed_rebound_and_lost() {
     }
     states.dedup();
     assert_eq!(states, [State::Renew, State::Rebind, State::Solicit]);
-    assert_eq!((client.address(), client.expiry_ms), (Address::default(), NEVER));
+    assert_eq!((*client.address(), client.expiry_ms), (Address::default(), NEVER));
     // A renewal sets the times anew.
     let mut client = bound();
     client.timeout(1_000_000);
@@ -279,7 +279,7 @@ fn an_address_in_use_is_declined() {
     client.conflict(2000, Address([9; 16]));
     assert!(client.has_lease(), "another address");
     client.conflict(2000, Address(ADDRESS));
-    assert_eq!((client.address(), client.timeout(2000)), (Address::default(), Action::Send));
+    assert_eq!((*client.address(), client.timeout(2000)), (Address::default(), Action::Send));
     let message = sent(&client, 2000);
     assert!(message[0] == 9 && message.ends_with(&[&ADDRESS[..], &[0; 8]].concat()));
     let reply = answer(wire::REPLY, client.xid, &[]);

@@ -105,25 +105,25 @@ impl Dhcpv6 {
     /// Performs an action of the client.
     #[inline(never)]
     fn perform(&mut self, action: Action, now_ms: u64, index: u32, name: &[u8], shared: &mut Shared<'_>) {
-        let (old, address) = (self.configured, self.client.address());
+        let (configured, address) = (&mut self.configured, self.client.address());
         let lifetimes_s = self.client.lifetimes_s(now_ms);
-        if old != address {
-            self.configured = address;
+        if configured != address {
             shared.changed = true;
-            if old != Address::default() {
-                error!("{}: {} is lost", Text(name), &old);
+            if *configured != Address::NONE {
+                error!("{}: {} is lost", Text(name), &*configured);
                 // The kernel removes it at its expiry, and after a conflict.
-                let _ = shared.request(&rtnetlink::set_address6(index, &old, [0; 2]));
+                let _ = shared.request(&rtnetlink::set_address6(index, configured, [0; 2]));
             }
-            if address != Address::default() {
+            *configured = *address;
+            if *configured != Address::NONE {
                 let [_, valid_s] = lifetimes_s;
-                info!("{} {}/128, lease {} s", Text(name), &address, valid_s);
+                info!("{} {}/128, lease {} s", Text(name), &*configured, valid_s);
             }
         }
         let done = match action {
-            Action::Send => self.send(now_ms, index, &mut shared.dhcpv6),
             // Duplicate address detection follows.
-            Action::Configure => shared.request(&rtnetlink::set_address6(index, &address, lifetimes_s)),
+            Action::Configure => shared.request(&rtnetlink::set_address6(index, configured, lifetimes_s)),
+            Action::Send => self.send(now_ms, index, &mut shared.dhcpv6),
             _ => return,
         };
         if let Err(errno) = done {

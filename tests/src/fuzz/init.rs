@@ -232,7 +232,7 @@ pub(super) fn dhcpv6_client(input: &[u8]) {
         if let Some(message) = dhcpv6::wire::Message::parse(&message) {
             client.receive(now_ms, &message);
         }
-        assert_eq!(client.address() != ipv6::Address::default(), client.has_lease());
+        assert_eq!(*client.address() != ipv6::Address::default(), client.has_lease());
     }
     client.release(now_ms);
 }
