@@ -28,6 +28,9 @@ pub const DEVICE_MAPPER: &CStr = c"/dev/mapper/control";
 /// The interface to hosts of NVMe over networks, and the marker of the feature `nvme-tcp`.
 pub const NVME_FABRICS: &CStr = c"/dev/nvme-fabrics";
 
+/// The interface of loop devices, and the marker of the feature `http`.
+pub const LOOP_CONTROL: &CStr = c"/dev/loop-control";
+
 /// The mount point of the root for PID 1 and the shell of the initramfs.
 pub const ROOT: &CStr = c"/mnt";
 /// The rootfs: a root inside the initramfs.

@@ -25,6 +25,7 @@ impl Errno {
     pub const BUSY: Self = Self::of(errno::EBUSY);
     pub const EXIST: Self = Self::of(errno::EEXIST);
     pub const AGAIN: Self = Self::of(errno::EAGAIN);
+    pub const INPROGRESS: Self = Self::of(errno::EINPROGRESS);
     pub const NODEV: Self = Self::of(errno::ENODEV);
     pub const NOTDIR: Self = Self::of(errno::ENOTDIR);
     pub const INVAL: Self = Self::of(errno::EINVAL);

@@ -71,6 +71,7 @@ pub mod dirent;
 pub mod error;
 pub mod features;
 pub mod frame;
+pub mod http;
 pub mod interpreter;
 pub mod ip;
 pub mod ipv4;

@@ -105,6 +105,12 @@ pub fn strip_prefix<'a>(text: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
     text.strip_prefix(prefix)
 }
 
+/// Returns the rest of the first text that starts with `key`. Each text ends with `end`.
+#[cfg_attr(feature = "hardware", inline(never))]
+pub fn value_in<'a>(texts: &'a [u8], end: u8, key: &[u8]) -> Option<&'a [u8]> {
+    split(texts, end).find_map(|text| strip_prefix(text, key))
+}
+
 /// Splits at the first `separator`. Without one, the second part is empty.
 #[inline(never)]
 pub fn cut(text: &[u8], separator: u8) -> (&[u8], &[u8]) {

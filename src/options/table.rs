@@ -175,7 +175,7 @@ use Fallback::{Described, Fixed, Nothing};
 #[rustfmt::skip]
 pub const TABLE: &[Row] = &[
     kernel("root", Kind::Text(Value::Root), "=SOURCE", Described("the rootfs in the initramfs"),
-        "the root: `/dev/NAME`, `MAJOR:MINOR`, `UUID=`, `LABEL=`, `PARTUUID=`, `PARTLABEL=`, `SERIAL=`, `virtiofs:TAG` or `9p:TAG`; in the init `fleet` also `nvme-tcp:ADDRESS[:PORT]/NQN`"),
+        "the root: `/dev/NAME`, `MAJOR:MINOR`, `UUID=`, `LABEL=`, `PARTUUID=`, `PARTLABEL=`, `SERIAL=`, `virtiofs:TAG` or `9p:TAG`; in the init `fleet` also `nvme-tcp:ADDRESS[:PORT]/NQN` and, with `roothash=`, `http://ADDRESS[:PORT]/PATH`"),
     kernel("rootfstype", Kind::Text(Value::RootFstype), "=TYPE,…", Described("found by probing"),
         "file system types to try"),
     kernel("rootflags", Kind::Text(Value::RootFlags), "=OPTION,…", Nothing,

@@ -21,7 +21,7 @@ use crate::message::{error, info, part};
 use crate::mounting::mount_when_there;
 use crate::network::CARRIER_S;
 use crate::sources;
-use crate::{files, nvme_tcp, overlay, rootfs, supervise, volumes};
+use crate::{files, overlay, remote, rootfs, supervise, volumes};
 
 /// The outcome of the boot.
 pub(crate) enum Outcome {
@@ -90,7 +90,7 @@ fn wait_for_root(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Devic
         flags: if options.read_only || is_lower || is_verified { MS_RDONLY } else { 0 },
     };
     let source = root::parse(value, wanted);
-    if !nvme_tcp::connect(machine, value, &source)? {
+    if !remote::connect(machine, value, &source)? {
         return Ok(None);
     }
     if mount_when_there(machine, deadline_ms, device, c"/", &source, &root)? {

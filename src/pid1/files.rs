@@ -6,7 +6,7 @@ use core::mem::MaybeUninit;
 use rustix::fs::OFlags;
 use whit::error::Errno;
 use whit::passwd::Lines as _;
-use whit::text::{split, strip_prefix};
+use whit::text::value_in;
 
 use crate::sys::c_str;
 use crate::sys::call::mkdir;
@@ -40,12 +40,6 @@ pub(crate) fn read_open<'a>(file: &Fd, buffer: &'a mut [MaybeUninit<u8>]) -> Res
 pub(crate) fn value_of<'a>(room: &'a mut [u8], file: &CStr, at: u64, end: u8, key: &[u8]) -> &'a [u8] {
     let length = fd::open(file, OFlags::RDONLY).map_or(0, |file| fd::read_at(&file, room, at));
     value_in(room.get(..length).unwrap_or_default(), end, key).unwrap_or_default()
-}
-
-/// Returns the rest of the first text that starts with `key`. Each text ends with `end`.
-#[cfg_attr(feature = "hardware", inline(never))]
-pub(crate) fn value_in<'a>(texts: &'a [u8], end: u8, key: &[u8]) -> Option<&'a [u8]> {
-    split(texts, end).find_map(|text| strip_prefix(text, key))
 }
 
 /// Passes every line of a file in /proc to `visit`. The file may have any length: one read(2) returns at most a page of it. Returns

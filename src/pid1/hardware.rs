@@ -18,7 +18,7 @@ use whit::error::Errno;
 use whit::features::Feature;
 use whit::modalias::{MAX_DRIVERS, matches};
 use whit::record::Record;
-use whit::text::{split, split_once};
+use whit::text::{split, split_once, value_in};
 use whit::time::after_s;
 
 use crate::console;
@@ -204,7 +204,7 @@ impl Search<'_, '_> {
     /// Adds a device's modalias from its properties, each of which ends with `end`. A processor's modalias lists its features in over a
     /// kilobyte; the next processor has the same one, which is skipped.
     fn collect(&mut self, properties: &[u8], end: u8) {
-        let Some(device) = files::value_in(properties, end, b"MODALIAS=") else { return };
+        let Some(device) = value_in(properties, end, b"MODALIAS=") else { return };
         // (core's `ends_with` would link a panic.)
         let last = self.devices.len().wrapping_sub(device.len());
         if self.devices.get(last..) == Some(device) {

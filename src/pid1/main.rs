@@ -37,8 +37,6 @@ mod mounting;
 mod network;
 #[cfg_attr(not(feature = "notify"), path = "stubs/notify.rs")]
 mod notify;
-#[cfg_attr(not(feature = "nvme-tcp"), path = "stubs/nvme_tcp.rs")]
-mod nvme_tcp;
 #[cfg_attr(not(feature = "overlay"), path = "stubs/overlay.rs")]
 mod overlay;
 mod own_files;
@@ -46,6 +44,8 @@ mod own_files;
 mod port;
 #[cfg_attr(not(feature = "pty"), path = "stubs/pty.rs")]
 mod pty;
+#[cfg_attr(not(any(feature = "http", feature = "nvme-tcp")), path = "stubs/remote.rs")]
+mod remote;
 #[cfg_attr(not(feature = "rootfs"), path = "stubs/rootfs.rs")]
 mod rootfs;
 #[cfg_attr(not(feature = "settings"), path = "stubs/settings.rs")]

@@ -103,7 +103,7 @@ fn remove_new() {
 /// readers.
 #[inline(never)]
 fn overwrite(file: &Fd, text: &[u8]) -> Result<(), Errno> {
-    fd::write_at_start(file, text)?;
+    fd::write_at(file, text, 0)?;
     truncate(file, text.len())
 }
 

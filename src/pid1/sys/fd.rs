@@ -312,10 +312,10 @@ pub(crate) fn write(fd: &Fd, text: &[u8]) -> Result<(), Errno> {
     result(unsafe { sc::syscall!(WRITE, raw(fd), text.as_ptr(), text.len()) }).map(drop)
 }
 
-/// `ssize_t pwrite64(int fd, const void *buffer, size_t count, loff_t offset)` — pwrite(2), at offset 0.
-pub(crate) fn write_at_start(fd: &Fd, text: &[u8]) -> Result<(), Errno> {
+/// `ssize_t pwrite64(int fd, const void *buffer, size_t count, loff_t offset)` — pwrite(2), to a file that takes all bytes or none.
+pub(crate) fn write_at(fd: &Fd, bytes: &[u8], offset: u64) -> Result<(), Errno> {
     // SAFETY: that many bytes can be read over the call.
-    result(unsafe { sc::syscall!(PWRITE64, raw(fd), text.as_ptr(), text.len(), 0) }).map(drop)
+    result(unsafe { sc::syscall!(PWRITE64, raw(fd), bytes.as_ptr(), bytes.len(), offset) }).map(drop)
 }
 
 /// `ssize_t recvfrom(int fd, void *buffer, size_t length, int flags, …)` — recv(2), without waiting.
@@ -380,7 +380,17 @@ pub(crate) fn sleep(wait_ms: u64) {
 
 /// poll(2) of one descriptor: returns whether it can be written to.
 pub(crate) fn wait_writable(fd: &Fd, wait_ms: u64) -> bool {
-    let mut polled = pollfd { fd: raw(fd).cast_signed(), events: POLLOUT as i16, revents: 0 };
+    wait(fd, POLLOUT, wait_ms)
+}
+
+/// poll(2) of one descriptor: returns whether it can be read.
+#[cfg(feature = "http")]
+pub(crate) fn wait_readable(fd: &Fd, wait_ms: u64) -> bool {
+    wait(fd, POLLIN, wait_ms)
+}
+
+fn wait(fd: &Fd, events: u32, wait_ms: u64) -> bool {
+    let mut polled = pollfd { fd: raw(fd).cast_signed(), events: events as i16, revents: 0 };
     // SAFETY: the struct is writable over the call.
     result(unsafe { arch::poll(&raw mut polled, 1, wait_ms as usize) }) != Ok(0)
 }

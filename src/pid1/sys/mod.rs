@@ -17,6 +17,8 @@ pub(crate) mod net;
 pub(crate) mod net6;
 pub(crate) mod packet;
 pub(crate) mod process;
+#[cfg(feature = "http")]
+pub(crate) mod ram_disk;
 pub(crate) mod rooms;
 pub(crate) mod stream;
 pub(crate) mod vsock;

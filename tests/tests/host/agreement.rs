@@ -33,6 +33,7 @@ fn texts() -> Vec<(&'static str, String)> {
         path("ROOTFS_END", contract::ROOTFS_END),
         path("ROOTFS_ATTRIBUTES", contract::ROOTFS_ATTRIBUTES),
         path("DEVICE_MAPPER", contract::DEVICE_MAPPER),
+        path("LOOP_CONTROL", contract::LOOP_CONTROL),
         path("NVME_FABRICS", contract::NVME_FABRICS),
         path("RUN", contract::RUN),
         path("LEASE_FILE", contract::LEASE_FILE),

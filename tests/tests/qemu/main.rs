@@ -16,6 +16,7 @@ mod examples;
 mod features;
 mod filesystems;
 mod handover;
+mod http_root;
 mod images;
 mod kvm;
 mod layers;

@@ -19,22 +19,22 @@ const TEXT: &str = "a file that is verified, block by block";
 
 const UUID: &str = "0c1f6a8e-1111-4222-8333-944455556666";
 
-struct Machine {
+pub(crate) struct Machine {
     directory: TempDir,
     kernel: Kernel,
 }
 
 impl Machine {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { directory: tempfile::tempdir().unwrap(), kernel: cloud_kernels().remove(0) }
     }
 
-    fn at(&self, name: &str) -> PathBuf {
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
     /// Makes a disk by mkraw; returns its path and the root hash.
-    fn disk(&self, name: &str, more: &[&str]) -> (PathBuf, String) {
+    pub(crate) fn disk(&self, name: &str, more: &[&str]) -> (PathBuf, String) {
         let root = self.at("root");
         if !root.exists() {
             fs::create_dir(&root).unwrap();
@@ -50,7 +50,7 @@ impl Machine {
     }
 
     /// Makes the initramfs by mkcpio.
-    fn initramfs(&self, name: &str, sets: &str, more: &[&str]) -> PathBuf {
+    pub(crate) fn initramfs(&self, name: &str, sets: &str, more: &[&str]) -> PathBuf {
         let path = self.at(name);
         if !path.exists() {
             let mut mkcpio = Command::new(tool("mkcpio"));
@@ -64,17 +64,22 @@ impl Machine {
 
     /// Boots a disk; returns the lines of the init, and the whole console.
     fn boot(&self, disk: &Path, initramfs: &Path, options: &str) -> (Vec<String>, String) {
-        let command = CommandLine::new(unpacked(&self.kernel))
+        let command = self.command(initramfs, &format!("whit.net=off {options}"));
+        Self::run(&command.disk(DiskInterface::Virtio, disk).snapshot().nic(Nic::None))
+    }
+
+    /// Returns the command of a machine without a disk.
+    pub(crate) fn command(&self, initramfs: &Path, options: &str) -> CommandLine {
+        CommandLine::new(unpacked(&self.kernel))
             .initrd(initramfs)
             .accelerator(Accelerator::Tcg)
-            .disk(DiskInterface::Virtio, disk)
-            .snapshot()
-            .nic(Nic::None)
-            .append(
-                "console=ttyS0 loglevel=4 panic=-1 cryptomgr.notests no_timer_check whit.net=off whit.on_exit=poweroff",
-            )
-            .append(options);
-        let mut guest = Guest::start(&command);
+            .append("console=ttyS0 loglevel=4 panic=-1 cryptomgr.notests no_timer_check whit.on_exit=poweroff")
+            .append(options)
+    }
+
+    /// Runs a machine; returns the lines of the init, and the whole console.
+    pub(crate) fn run(command: &CommandLine) -> (Vec<String>, String) {
+        let mut guest = Guest::start(command);
         let console = guest.end();
         (init_messages(&console, "").into_iter().map(str::to_owned).collect(), console)
     }

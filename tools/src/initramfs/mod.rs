@@ -190,6 +190,7 @@ impl Recipe {
             (Feature::Modules, closure.has_parameters || closure.is_answering),
             (Feature::Entropy, self.seed),
             (Feature::Rootfs, self.rootfs.is_some()),
+            (Feature::Http, self.has_set("http")),
             (Feature::NvmeTcp, self.has_set("nvme-tcp")),
             (Feature::Verity, self.has_set("verity")),
         ];

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use whit::contract::{
-    self, DEVICE_MAPPER, DRIVER_INDEX, FULL_DRIVER_INDEX, NOT_BESIDE, NVME_FABRICS, RECORD, ROOTFS_NEEDS, SEED,
-    STREAMS_PORT,
+    self, DEVICE_MAPPER, DRIVER_INDEX, FULL_DRIVER_INDEX, LOOP_CONTROL, NOT_BESIDE, NVME_FABRICS, RECORD, ROOTFS_NEEDS,
+    SEED, STREAMS_PORT,
 };
 
 use super::Error;
@@ -20,6 +20,7 @@ pub(super) enum Feature {
     Entropy,
     Hardware,
     Modules,
+    Http,
     NvmeTcp,
     Verity,
 }
@@ -32,6 +33,7 @@ impl Feature {
             Self::Entropy => "entropy",
             Self::Hardware => "hardware",
             Self::Modules => "modules",
+            Self::Http => "http",
             Self::NvmeTcp => "nvme-tcp",
             Self::Verity => "verity",
         }
@@ -42,7 +44,7 @@ impl Feature {
         match self {
             Self::Rootfs | Self::Hardware => "seed",
             Self::Entropy | Self::Modules => "whole",
-            Self::NvmeTcp | Self::Verity => "fleet",
+            Self::Http | Self::NvmeTcp | Self::Verity => "fleet",
         }
     }
 
@@ -53,6 +55,7 @@ impl Feature {
             Self::Entropy => SEED,
             Self::Hardware => DRIVER_INDEX,
             Self::Modules => FULL_DRIVER_INDEX,
+            Self::Http => LOOP_CONTROL,
             Self::NvmeTcp => NVME_FABRICS,
             Self::Verity => DEVICE_MAPPER,
         }

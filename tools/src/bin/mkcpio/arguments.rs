@@ -54,7 +54,8 @@ pub(crate) struct Build {
     pub(crate) modules: Vec<PathBuf>,
     /// Hardware and file systems to support: virtio, qemu, firecracker, aws, bare-metal, ext4, xfs, … . The init loads only the
     /// drivers of the machine's devices. ext4 is always included. The modules of docker, netfilter, wireguard, nfs and cifs are
-    /// loaded when the kernel requests them. verity is for a root with roothash=, nvme-tcp for one with root=nvme-tcp:.
+    /// loaded when the kernel requests them. verity is for a root with roothash=, nvme-tcp and http for one with root=nvme-tcp: or
+    /// root=http:.
     #[arg(long = "for", value_name = "SET,…", value_delimiter = ',', requires = "modules", group = "wanted")]
     pub(crate) sets: Vec<For>,
     /// A module to load, with its dependencies; repeatable.

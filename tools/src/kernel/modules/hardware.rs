@@ -49,7 +49,7 @@ impl OnDemand {
 }
 
 /// The sets.
-static ON_DEMAND: [OnDemand; 7] = [
+static ON_DEMAND: [OnDemand; 8] = [
     OnDemand {
         name: "docker",
         // dockerd runs modprobe in the image for these; of the kernel itself it gets the others.
@@ -85,15 +85,15 @@ static ON_DEMAND: [OnDemand; 7] = [
         ],
         places: &[],
     },
+    // A root over HTTP is verified too.
+    OnDemand { name: "http", always: &["loop", "dm_verity"], modules: HTTP, places: &[] },
     OnDemand { name: "nvme-tcp", always: &["nvme_tcp"], modules: &["nvme_tcp"], places: &[] },
-    OnDemand {
-        name: "verity",
-        always: &["dm_verity"],
-        // Implementations of the hash, which the kernel requests as `crypto-sha256`.
-        modules: &["dm_verity", "sha256_generic", "sha256_ssse3", "sha256_arm64", "sha2_ce"],
-        places: &[],
-    },
+    OnDemand { name: "verity", always: &["dm_verity"], modules: VERITY, places: &[] },
 ];
+
+/// With the implementations of the hash, which the kernel requests as `crypto-sha256`.
+const HTTP: &[&str] = &["loop", "dm_verity", "sha256_generic", "sha256_ssse3", "sha256_arm64", "sha2_ce"];
+const VERITY: &[&str] = HTTP.split_at(1).1;
 
 const NETFILTER: &[&str] =
     &["net/bridge/netfilter", "net/ipv4/netfilter", "net/ipv6/netfilter", "net/netfilter", "net/ipv4/ip_tables.ko"];
@@ -194,7 +194,7 @@ impl FromStr for For {
                 Ok(Self::FileSystem(other.to_owned()))
             }
             other => {
-                let known = "virtio, qemu, firecracker, aws, bare-metal, docker, netfilter, wireguard, nfs, cifs, nvme-tcp, verity";
+                let known = "virtio, qemu, firecracker, aws, bare-metal, docker, netfilter, wireguard, nfs, cifs, http, nvme-tcp, verity";
                 Err(format!("\"{other}\" is neither one of {known} nor a file system type"))
             }
         }
