@@ -3,7 +3,7 @@
 use core::slice::from_ref;
 
 use crate::options::{Given, Source, Sources};
-use crate::text::{cut, position, split, strip_prefix};
+use crate::text::{cut, split, strip_prefix};
 
 /// The limit of arguments, and of environment variables.
 pub const MAX_STRINGS: usize = 256;
@@ -137,14 +137,11 @@ fn push_all(sources: &Sources<'_>, source: &'static Source, part: Part, argv: &m
     let mut found = false;
     // On the command line an entrypoint is one word with its arguments. In a record each element has its line.
     let is_one_text = *source == Source::CommandLine && part == Part::Entrypoint;
-    for Given { name, text, .. } in sources.each(from_ref(source)) {
-        let names = match part {
-            Part::Entrypoint => &b"entrypoint"[..],
-            Part::Command => b"cmd arg",
-        };
-        if position(names, b' ', name).is_none() {
-            continue;
-        }
+    let names = match part {
+        Part::Entrypoint => &b"entrypoint"[..],
+        Part::Command => b"cmd arg",
+    };
+    for Given { text, .. } in sources.named(from_ref(source), names) {
         found = true;
         if is_one_text {
             for word in split(text, b' ').filter(|word| !word.is_empty()) {
@@ -169,10 +166,8 @@ pub fn variables(sources: &Sources<'_>, hostname: &[u8], terminal: bool, env: &m
     if terminal {
         env.set(b"TERM=xterm", b"")?;
     }
-    for Given { name, text, .. } in sources.each(Source::WEAKEST_FIRST) {
-        if name == b"env" {
-            env.set(text, b"")?;
-        }
+    for Given { text, .. } in sources.named(Source::WEAKEST_FIRST, b"env") {
+        env.set(text, b"")?;
     }
     Ok(())
 }

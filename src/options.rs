@@ -85,6 +85,8 @@ pub struct Given<'a> {
     pub name: &'a [u8],
     /// Its value, without quotes and escapes; empty if it has none.
     pub text: &'a [u8],
+    /// The index of its name among those that were asked for.
+    pub place: usize,
 }
 
 /// Options of dracut that are reported as unknown: the machine would lack its network.
@@ -92,12 +94,14 @@ const UNKNOWN: &[u8] = if Feature::StaticIp.is_enabled() { b"bond bridge team vl
 /// An option that every init knows or reports: see [`Options::is_verified`].
 const ROOT_HASH: &[u8] = b"roothash";
 
-/// The iterator of [`Sources::each`].
+/// The iterator of [`Sources::each`] and [`Sources::named`].
 #[derive(Clone, Copy, Debug)]
 pub struct Each<'s, 'a> {
     sources: &'s Sources<'a>,
     /// The sources that follow.
     order: &'static [Source],
+    /// The names that are asked for; empty for all.
+    names: &'static [u8],
     source: Source,
     /// The source has the form of the command line.
     is_line: bool,
@@ -131,33 +135,48 @@ impl<'a> Iterator for Each<'_, 'a> {
     fn next(&mut self) -> Option<Given<'a>> {
         loop {
             let source = self.source;
+            let mut given = Given { source, line: 1, name: b"cmd", text: b"", place: 0 };
             if source == Source::Arguments && !self.is_line {
-                if let Some(text) = self.lines.whole() {
-                    return Some(Given { source, line: 1, name: b"cmd", text });
+                let Some(text) = self.lines.whole() else {
+                    self.advance()?;
+                    continue;
+                };
+                given.text = text;
+            } else {
+                let Some(Line { number, key: name, value }) = self.lines.next() else {
+                    self.advance()?;
+                    continue;
+                };
+                (given.name, given.text) = (name, value);
+                if !self.is_line {
+                    given.line = number;
+                } else if let Some(name) = strip_prefix(name, b"whit.") {
+                    given.name = name;
+                } else if position(KERNEL_NAMES, b' ', name).is_none() && position(UNKNOWN, b' ', name).is_none() {
+                    continue; // an option of the kernel or of a module
                 }
-            } else if let Some(Line { number, key: name, value }) = self.lines.next() {
-                let mut given = Given { source, line: number, name, text: value };
-                if self.is_line {
-                    given.line = 1;
-                    match strip_prefix(name, b"whit.") {
-                        Some(name) => given.name = name,
-                        None if position(KERNEL_NAMES, b' ', name).is_some() => {}
-                        None if position(UNKNOWN, b' ', name).is_some() => {}
-                        None => continue, // an option of the kernel or of a module
-                    }
-                }
-                return Some(given);
             }
-            self.advance()?;
+            if let Some(place) = position(self.names, b' ', given.name) {
+                given.place = place;
+            } else if !self.names.is_empty() {
+                continue;
+            }
+            return Some(given);
         }
     }
 }
 
 impl<'a> Sources<'a> {
     /// Returns the options of these sources, in order.
-    #[inline(never)]
     pub fn each(&self, order: &'static [Source]) -> Each<'_, 'a> {
-        Each { sources: self, order, source: Source::Image, is_line: false, lines: Record::default().lines() }
+        self.named(order, b"")
+    }
+
+    /// Returns those options of these sources that have one of these names, which are separated by spaces, in order.
+    #[inline(never)]
+    pub fn named(&self, order: &'static [Source], names: &'static [u8]) -> Each<'_, 'a> {
+        let (source, lines) = (Source::Image, Record::default().lines());
+        Each { sources: self, order, names, source, is_line: false, lines }
     }
 
     /// Whether any source has one of these options. `names` is separated by spaces.
@@ -169,7 +188,7 @@ impl<'a> Sources<'a> {
     /// Parses the options of all sources. Passes each refused option to `complain`.
     pub fn options(&self, complain: &mut dyn FnMut(Source, Complaint<'a>)) -> Options<'a> {
         let mut options = Options::default();
-        for Given { source, line, name, text } in self.each(Source::WEAKEST_FIRST) {
+        for Given { source, line, name, text, .. } in self.each(Source::WEAKEST_FIRST) {
             options.is_verified |= name == ROOT_HASH;
             if let Err(problem) = options.set(name, text) {
                 complain(source, Complaint { line, name, problem });

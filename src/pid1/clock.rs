@@ -48,12 +48,10 @@ impl Clock {
     /// starts in 1970, when no certificate is valid.
     pub(crate) fn advance(&mut self, sources: &Sources<'_>) {
         let mut newest_s = 0;
-        for Given { name, text, .. } in sources.each(Source::STRONGEST_FIRST) {
-            if name == b"time" {
-                match number(text) {
-                    Some(time_s) => newest_s = newest_s.max(time_s),
-                    None => error!("time={}: not seconds since 1970", Text(text)),
-                }
+        for Given { text, .. } in sources.named(Source::STRONGEST_FIRST, b"time") {
+            match number(text) {
+                Some(time_s) => newest_s = newest_s.max(time_s),
+                None => error!("time={}: not seconds since 1970", Text(text)),
             }
         }
         self.least_ns = u64::from(newest_s).wrapping_mul(1_000_000_000);

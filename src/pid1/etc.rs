@@ -56,10 +56,7 @@ pub(crate) fn write(sources: &Sources<'_>, options: &Options<'_>, network: Optio
     let _ = Line.write_str(MARK);
     // docker replaces the image's own always, and the init as soon as there are servers.
     let mut room = MAX_NAME_SERVERS;
-    for Given { name, mut text, .. } in sources.each(Source::STRONGEST_FIRST) {
-        if name != b"nameserver" {
-            continue;
-        }
+    for Given { mut text, .. } in sources.named(Source::STRONGEST_FIRST, b"nameserver") {
         if Feature::StaticIp.is_enabled()
             && let [b'[', bare @ .., b']'] = text
         {

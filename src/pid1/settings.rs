@@ -5,7 +5,7 @@ use whit::contract::NOT_STARTED;
 use whit::error::Errno;
 use whit::options::{Given, Source, Sources};
 use whit::rlimit::{self, Limit};
-use whit::text::{position, split_once};
+use whit::text::split_once;
 
 use crate::console::log_failure;
 use crate::files::Path;
@@ -14,12 +14,8 @@ use crate::sys::process;
 
 /// Applies all settings and limits, those of the weakest source first; an error is logged, and returned as the exit code.
 pub(crate) fn apply(sources: &Sources<'_>) -> Result<(), u8> {
-    for Given { source, name, text, .. } in sources.each(Source::WEAKEST_FIRST) {
-        let (step, done) = match position(b"sysctl rlimit", b' ', name) {
-            Some(0) => (c"sysctl ", set_sysctl(text)),
-            Some(_) => (c"rlimit ", set_limit(text)),
-            None => continue,
-        };
+    for Given { source, text, place, .. } in sources.named(Source::WEAKEST_FIRST, b"sysctl rlimit") {
+        let (step, done) = if place == 0 { (c"sysctl ", set_sysctl(text)) } else { (c"rlimit ", set_limit(text)) };
         // A kernel may lack a setting of docker's, and a machine that is itself a container may not raise limits.
         if source != Source::Docker
             && let Err(errno) = done

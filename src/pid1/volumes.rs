@@ -16,12 +16,8 @@ use crate::mounting::mount_when_there;
 /// are logged.
 pub(crate) fn mount_volumes(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Device) -> Result<bool, End> {
     let sources = machine.sources;
-    for Given { name, text, .. } in sources.each(Source::WEAKEST_FIRST) {
-        let (step, is_tmpfs) = match position(b"mount tmpfs", b' ', name) {
-            Some(0) => (c"mount=", false),
-            Some(_) => (c"tmpfs=", true),
-            None => continue,
-        };
+    for Given { text, place, .. } in sources.named(Source::WEAKEST_FIRST, b"mount tmpfs") {
+        let is_tmpfs = place > 0;
         let (mut may_fail, mut errno) = (false, Errno::INVAL);
         if let Some(volume) = parse(text, is_tmpfs) {
             may_fail = position(volume.options, b',', b"nofail").is_some();
@@ -31,7 +27,7 @@ pub(crate) fn mount_volumes(machine: &mut Machine<'_>, deadline_ms: u64, device:
             }
             errno = device.failure;
         }
-        log_failure(step, text, errno);
+        log_failure(if is_tmpfs { c"tmpfs=" } else { c"mount=" }, text, errno);
         if !may_fail {
             return Ok(false);
         }

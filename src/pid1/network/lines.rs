@@ -39,10 +39,7 @@ pub(super) type Lines<'a> = heapless::Vec<Given<'a>, MAX_LINES>;
 pub(super) fn read_lines<'a>(sources: &Sources<'a>) -> Lines<'a> {
     let mut lines = Lines::new();
     let mut strongest = None;
-    for given in sources.each(Source::STRONGEST_FIRST) {
-        if given.name != b"ip" {
-            continue;
-        }
+    for given in sources.named(Source::STRONGEST_FIRST, b"ip") {
         if *strongest.get_or_insert(given.source) != given.source {
             break;
         }
@@ -59,7 +56,7 @@ pub(super) fn read_lines<'a>(sources: &Sources<'a>) -> Lines<'a> {
 /// Reads the `vlan=` of all sources. What is not understood is logged.
 pub(super) fn read_vlans<'a>(sources: &Sources<'a>) -> heapless::Vec<Vlan<'a>, MAX_VLANS> {
     let mut vlans = heapless::Vec::new();
-    for given in sources.each(Source::STRONGEST_FIRST).filter(|given| given.name == b"vlan") {
+    for given in sources.named(Source::STRONGEST_FIRST, b"vlan") {
         match ip::parse_vlan(given.text) {
             Some(vlan) => drop(vlans.push(vlan)),
             None => error!("vlan={}: not understood, ignored; it is NAME:DEVICE", Text(given.text)),
