@@ -169,7 +169,8 @@ impl NameServers {
         }
         self.search_until_ms = until_ms;
         let before = self.search.len();
-        for name in split(&names, b' ').skip(1) {
+        // Before the first space is an empty name, which every list has.
+        for name in split(&names, b' ') {
             let end = self.search.len();
             if position(&self.search, b' ', name).is_none() && names::push(&mut self.search, b' ', name).is_none() {
                 self.search.truncate(end);
