@@ -1,9 +1,10 @@
 //! HTTP/1 as far as the download of a root needs it: the parts of a URL, and the header of an answer (RFC 9110, RFC 9112).
 
 use crate::ipv4::{self, Address};
-use crate::text::{long_number, number, split_once, strip_prefix, value_in};
+use crate::root::address_and_port;
+use crate::text::{cut, long_number, number, strip_prefix, value_in};
 
-/// The parts of `http://ADDRESS[:PORT]/PATH`.
+/// The parts of `http://ADDRESS[:PORT][/PATH]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Url<'a> {
     /// The server's address.
@@ -16,12 +17,16 @@ pub struct Url<'a> {
     pub path: &'a [u8],
 }
 
+/// The longest path that is accepted: a request has room for it.
+const MAX_PATH: usize = 512;
+
 /// Parses a URL with an IPv4 address; the default port is 80. Returns `None` for any other text.
 pub fn parse(url: &[u8]) -> Option<Url<'_>> {
-    let (authority, path) = split_once(strip_prefix(url, b"http://")?, b'/')?;
-    let (address, port) = split_once(authority, b':').unwrap_or((authority, b"80"));
+    let (authority, path) = cut(strip_prefix(url, b"http://")?, b'/');
+    let (address, port) = address_and_port(authority, b"80");
     let port = number(port)?.try_into().ok()?;
-    Some(Url { address: ipv4::parse(address)?, port, authority, path })
+    let url = Url { address: ipv4::parse(address)?, port, authority, path };
+    (path.len() <= MAX_PATH).then_some(url)
 }
 
 /// Returns the bytes of the body that a header announces: `None` for a status other than 200, and without a valid Content-Length. The header
@@ -44,15 +49,15 @@ mod tests {
             ("http://10.0.0.1/root.img", [10, 0, 0, 1], 80, "10.0.0.1", "root.img"),
             ("http://10.0.0.1:8080/a/b?c=d:e", [10, 0, 0, 1], 8080, "10.0.0.1:8080", "a/b?c=d:e"),
             ("http://192.168.7.1/", [192, 168, 7, 1], 80, "192.168.7.1", ""),
+            ("http://192.168.7.1", [192, 168, 7, 1], 80, "192.168.7.1", ""),
+            ("http://10.0.0.1:/x", [10, 0, 0, 1], 80, "10.0.0.1:", "x"),
         ] {
             let (authority, path) = (authority.as_bytes(), path.as_bytes());
             assert_eq!(parse(url.as_bytes()), Some(Url { address: Address(address), port, authority, path }), "{url}");
         }
         for url in [
             "http://",
-            "http://10.0.0.1",
             "http://host/root.img",
-            "http://10.0.0.1:/x",
             "http://10.0.0.1:65536/x",
             "http://10.0.0.1:x/x",
             "http:///x",
@@ -63,6 +68,12 @@ mod tests {
         ] {
             assert_eq!(parse(url.as_bytes()), None, "{url}");
         }
+    }
+
+    #[test]
+    fn a_path_fits_a_request() {
+        let url = |length| std::format!("http://10.0.0.1/{}", "x".repeat(length));
+        assert!(parse(url(MAX_PATH).as_bytes()).is_some() && parse(url(MAX_PATH + 1).as_bytes()).is_none());
     }
 
     #[test]

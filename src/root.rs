@@ -8,7 +8,7 @@ use core::num::NonZero;
 
 use crate::features::Feature;
 use crate::http;
-use crate::text::{hexadecimal, number, split, split_once, strip_prefix};
+use crate::text::{cut, hexadecimal, number, split, split_once, strip_prefix};
 
 /// The source of a root or a volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,8 +135,14 @@ const NVME_TCP: &[u8] = b"nvme-tcp:";
 /// Returns address and port of a `Subsystem` in the value of `root=`, which the kernel checks. The default is the port for I/O that
 /// IANA assigned.
 pub fn target(value: &[u8]) -> (&[u8], &[u8]) {
-    let (place, _) = split_once(value.get(NVME_TCP.len()..).unwrap_or_default(), b'/').unwrap_or_default();
-    split_once(place, b':').unwrap_or((place, b"4420"))
+    let (place, _) = cut(value.get(NVME_TCP.len()..).unwrap_or_default(), b'/');
+    address_and_port(place, b"4420")
+}
+
+/// Returns the parts of `ADDRESS[:PORT]`.
+pub(crate) fn address_and_port<'a>(place: &'a [u8], default: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+    let (address, port) = cut(place, b':');
+    (address, if port.is_empty() { default } else { port })
 }
 
 /// Parses `MAJOR:MINOR` to the number of a device, as in `root=b302`: 12 bits of major between 12 and 8 bits of minor
