@@ -1,8 +1,10 @@
 //! The README's first command prints the lines that the README shows.
 
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
-use whit_tests::deadline::output;
+use rustix::process::{Pid, Signal, kill_process};
+use whit_tests::deadline::{Deadline, output};
 use whit_tests::tool;
 
 #[test]
@@ -25,6 +27,22 @@ fn the_demo_serves_a_page_and_powers_off() {
         let at = rest.find(expected).unwrap_or_else(|| panic!("no {expected:?} where it should be in\n{shown}"));
         rest = &rest[at + expected.len()..];
     }
+}
+
+/// SIGTERM is that of a service manager; ctrl-c is read from the terminal.
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn a_signal_powers_a_kept_machine_off() {
+    let mut demo = Command::new(tool("demo"));
+    demo.args(["--accel", "tcg", "--keep"]).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut demo = demo.spawn().unwrap();
+    let _deadline = Deadline::of(&demo);
+    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.ends_with("; ctrl-c powers the machine off")));
+    kill_process(Pid::from_child(&demo), Signal::TERM).unwrap();
+    let last = lines.last();
+    assert!(last.as_ref().is_some_and(|line| line.starts_with("powered off, file system clean; ")), "{last:?}");
+    assert!(demo.wait().unwrap().success());
 }
 
 mod long {

@@ -8,6 +8,7 @@ use std::thread;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use whit_tools::cli::temporary;
 use whit_tools::cli::terminal::Raw;
 
 /// The byte of ctrl-c in raw mode.
@@ -27,6 +28,8 @@ impl Interrupt {
     /// Handles the signals: one that is not awaited calls `end`.
     pub(crate) fn watch(end: impl Fn() + Send + 'static) -> io::Result<Self> {
         let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
+        // The machine's temporary files go with it.
+        temporary::leave_signals();
         let (sender, receiver) = channel();
         let interrupt = Self { awaited: Arc::default(), came: Arc::default(), sender, receiver };
         let (awaited, came, sender) = (interrupt.awaited.clone(), interrupt.came.clone(), interrupt.sender.clone());
