@@ -7,10 +7,23 @@
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::thread;
 use std::time::Instant;
+
+use clap::Parser;
+use whit_tools::cli::output;
+use xtask::bench::Host;
+
+/// Time put beside curl | zstd -d | dd, and report medians
+#[derive(Parser)]
+#[command(name = "bench-put", after_help = "Example:\n  cargo bench-put -- --output bench/put.txt")]
+struct Arguments {
+    /// Write the report to FILE too
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
 
 /// Rounds, and bytes of the image and of the disk.
 const ROUNDS: usize = 5;
@@ -22,7 +35,7 @@ const WALL: f64 = 1.5;
 const PROGRAM: u64 = 2_500_000;
 
 fn main() -> ExitCode {
-    match run() {
+    match run(&Arguments::parse()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(message) => {
@@ -32,7 +45,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> Result<bool, String> {
+fn run(arguments: &Arguments) -> Result<bool, String> {
+    let host = Host::look();
     let program = xtask::put::build()?;
     let bytes = fs::metadata(&program).map_err(|error| error.to_string())?.len();
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
@@ -55,14 +69,53 @@ fn run() -> Result<bool, String> {
     }
     shell(&format!("cmp -n {IMAGE} {} {}", image.display(), disk.display()))?;
     let ratios = ours.iter().zip(&theirs).map(|(one, other)| one / other).collect();
-    let (ours, theirs, ratio) = (median(ours), median(theirs), median(ratios));
-    println!("command   bench-put: {ROUNDS} rounds, an image of {IMAGE} bytes, {length} compressed by zstd -3");
-    println!("put                           {ours:7.0} ms");
-    println!("curl | zstd -d | dd           {theirs:7.0} ms, with conv=fsync");
-    let verdict = |held: bool| if held { "held    " } else { "NOT HELD" };
-    println!("{}  wall time, the median of the rounds' ratios: {ratio:.3} of {WALL}", verdict(ratio <= WALL));
-    println!("{}  the program's file: {bytes} of {PROGRAM} bytes", verdict(bytes <= PROGRAM));
-    Ok(ratio <= WALL && bytes <= PROGRAM)
+    let results = Results { put: median(ours), dd: median(theirs), ratio: median(ratios), bytes };
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let text = format!(
+        "command   cargo bench-put -- {}\nhost      {} x {}, {} MiB, Linux {}, load {}\n\
+         {ROUNDS} rounds, an image of {IMAGE} bytes, {length} compressed by zstd -3\n{}",
+        words.join(" "),
+        host.processors,
+        host.processor,
+        host.memory_mib,
+        host.kernel,
+        host.load,
+        results.lines()
+    );
+    print!("{text}");
+    if let Some(path) = &arguments.output {
+        output::write(path, text.as_bytes()).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    Ok(results.held())
+}
+
+/// Medians in ms, that of the rounds' ratios, and the size of put's file.
+struct Results {
+    put: f64,
+    dd: f64,
+    ratio: f64,
+    bytes: u64,
+}
+
+impl Results {
+    /// Whether each goal is held.
+    fn goals(&self) -> [bool; 2] {
+        [self.ratio <= WALL, self.bytes <= PROGRAM]
+    }
+
+    fn held(&self) -> bool {
+        self.goals() == [true; 2]
+    }
+
+    fn lines(&self) -> String {
+        let [wall, program] = self.goals().map(|held| if held { "held    " } else { "NOT HELD" });
+        format!(
+            "put                           {:7.0} ms\ncurl | zstd -d | dd           {:7.0} ms, with conv=fsync\n\
+             {wall}  wall time, the median of the rounds' ratios: {:.3} of {WALL}\n\
+             {program}  the program's file: {} of {PROGRAM} bytes\n",
+            self.put, self.dd, self.ratio, self.bytes
+        )
+    }
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -119,5 +172,24 @@ fn shell(command: &str) -> Result<(), String> {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("{command}: {status}")),
         Err(error) => Err(format!("bash: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_goal_that_is_missed_is_marked() {
+        let results = Results { put: 1500.0, dd: 1000.0, ratio: 1.5, bytes: PROGRAM };
+        assert!(results.held());
+        assert_eq!(results.lines().matches("held    ").count(), 2);
+        for (results, missed) in [
+            (Results { ratio: 1.501, ..results }, "NOT HELD  wall time"),
+            (Results { bytes: PROGRAM + 1, ..results }, "NOT HELD  the program's file"),
+        ] {
+            assert!(!results.held());
+            assert!(results.lines().contains(missed), "{}", results.lines());
+        }
     }
 }
