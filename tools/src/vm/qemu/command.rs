@@ -546,7 +546,8 @@ fn option_value(name: &OsStr) -> OsString {
 }
 
 /// Quotes a word for a POSIX shell.
-fn shell_word(word: &str) -> String {
+#[must_use]
+pub fn shell_word(word: &str) -> String {
     let plain = |character: char| character.is_ascii_alphanumeric() || "-_=+,./:@%".contains(character);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()

@@ -21,7 +21,7 @@ mod machine;
 
 use whit::contract::EXIT_LINE;
 
-pub use command::{Accelerator, Board, CommandLine, DiskInterface, Nic, Share, Tap, share_tag};
+pub use command::{Accelerator, Board, CommandLine, DiskInterface, Nic, Share, Tap, share_tag, shell_word};
 pub use error::Error;
 pub use forward::{Forward, Protocol};
 pub use machine::{Input, Machine};

@@ -4,10 +4,10 @@
 #![forbid(unsafe_code)]
 
 mod disk;
-mod docker;
 mod interrupt;
 mod page;
 mod prepare;
+mod server;
 
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener};
@@ -21,6 +21,7 @@ use whit_tools::cli::{documents, output};
 use whit_tools::machine::Machine as Architecture;
 use whit_tools::vm::Timeline;
 use whit_tools::vm::qemu::{Accelerator, Board, CommandLine, DiskInterface, Forward, Machine, Protocol, exit_line};
+use xtask::images::engine::Engine;
 
 use interrupt::Interrupt;
 use prepare::Artefacts;
@@ -29,19 +30,30 @@ use prepare::Artefacts;
 #[derive(Parser)]
 #[command(
     name = "demo",
-    after_help = "Examples:\n  cargo demo\n  cargo demo -- --keep\n  cargo demo -- --arch aarch64\n  cargo demo -- --docker --no-disk\n  docker export C > c.tar; docker inspect C > c.json
+    after_help = "Examples:\n  cargo demo\n  cargo demo -- --keep\n  cargo demo -- --arch aarch64\n  cargo demo -- --docker --no-disk\n  cargo demo -- --docker --tls\n  cargo demo -- --server podman\n  docker export C > c.tar; docker inspect C > c.json
   cargo demo -- --image c.tar --config c.json --kernel vmlinuz --modules /lib/modules/VERSION"
 )]
 pub(crate) struct Arguments {
     /// Leave the machine running until ctrl-c
     #[arg(long)]
     keep: bool,
-    /// Boot a Docker server, made of Debian's docker.io, and use it with this host's client
-    #[arg(long, conflicts_with_all = ["image", "kernel", "port", "arch"])]
+    /// Boot a server of containers, made of Debian's packages, and use it
+    #[arg(long, value_name = "ENGINE", group = "served", conflicts_with_all = ["image", "kernel", "port", "arch"])]
+    server: Option<Engine>,
+    /// The same as --server docker
+    #[arg(long, group = "served", conflicts_with_all = ["image", "kernel", "port", "arch"])]
     docker: bool,
-    /// With --docker: boot the server from memory
-    #[arg(long, requires = "docker")]
+    /// With --server: boot it from memory
+    #[arg(long, requires = "served")]
     no_disk: bool,
+    /// With --server: the machine's memory in MiB
+    #[arg(long, value_name = "MIB", requires = "served")]
+    memory: Option<u32>,
+    /// With --server docker: TLS, by ca.pem, server-cert.pem, server-key.pem, cert.pem and key.pem of DIR; they are made if it has none
+    /// [default of DIR: target/demo/docker/tls]
+    #[arg(long, value_name = "DIR", num_args = 0..=1, requires = "served")]
+    #[expect(clippy::option_option, reason = "clap's type for an option whose value may be left out")]
+    tls: Option<Option<PathBuf>>,
     /// A tar of `docker export` to boot instead of Debian's nginx; it has to serve HTTP
     #[arg(long, value_name = "TAR")]
     image: Option<PathBuf>,
@@ -91,7 +103,8 @@ const PAGE_LINES: usize = 6;
 
 fn main() -> ExitCode {
     let arguments = documents::parse::<Arguments>();
-    output::report("demo", if arguments.docker { docker::run(&arguments) } else { run(&arguments) })
+    let engine = arguments.server.or(arguments.docker.then_some(Engine::Docker));
+    output::report("demo", engine.map_or_else(|| run(&arguments), |engine| server::run(&arguments, engine)))
 }
 
 fn run(arguments: &Arguments) -> Result<(), String> {
@@ -219,4 +232,42 @@ fn power_off(machine: &mut Machine, artefacts: &Artefacts) -> Result<(), String>
 fn free_port() -> io::Result<u16> {
     let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
     bind(PREFERRED_PORT).or_else(|_| bind(0))?.local_addr().map(|address| address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn tls_has_a_folder_or_none() {
+        assert_eq!(parse("demo --docker --tls").unwrap().tls, Some(None));
+        assert_eq!(parse("demo --server docker --tls keys").unwrap().tls, Some(Some("keys".into())));
+        assert_eq!(parse("demo --docker").unwrap().tls, None);
+    }
+
+    #[test]
+    fn a_server_is_one_and_excludes_the_options_of_nginx() {
+        for line in [
+            "demo --docker --server podman",
+            "demo --server nerdctl",
+            "demo --tls",
+            "demo --memory 512",
+            "demo --no-disk",
+            "demo --server podman --arch aarch64",
+            "demo --docker --image web.tar",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn tls_of_another_engine_is_refused_before_anything_is_fetched() {
+        let arguments = parse("demo --server podman --tls").unwrap();
+        let error = server::run(&arguments, Engine::Podman).unwrap_err();
+        assert_eq!(error, "--tls is for --server docker: Debian's podman has no TLS");
+    }
 }
