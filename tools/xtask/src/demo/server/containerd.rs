@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use clap::ValueEnum;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use whit_tools::machine::Machine as Architecture;
 use whit_tools::vm::qemu::shell_word;
 use xtask::images::engine::Engine;
 use xtask::init::Init;
@@ -131,7 +132,7 @@ fn write_archive(busybox: &Path, archive: &Path) -> Result<(), String> {
     let sum = output(Command::new("sha256sum").arg(&layer), "sha256sum")?;
     let hash = sum.split(' ').next().unwrap_or_default();
     let configuration = serde_json::json!({
-        "architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{hash}")]}
+        "architecture": Architecture::HOST.image(), "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{hash}")]}
     });
     let manifest = serde_json::json!([{"Config": "config.json", "RepoTags": ["box:latest"], "Layers": ["layer.tar"]}]);
     for (name, document) in [("config.json", &configuration), ("manifest.json", &manifest)] {
