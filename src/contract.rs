@@ -30,6 +30,8 @@ pub const NVME_FABRICS: &CStr = c"/dev/nvme-fabrics";
 
 /// The interface of loop devices, and the marker of the feature `http`.
 pub const LOOP_CONTROL: &CStr = c"/dev/loop-control";
+/// The device of a root over HTTP: the first loop device.
+pub const LOOP_DEVICE: &CStr = c"/dev/loop0";
 
 /// The mount point of the root for PID 1 and the shell of the initramfs.
 pub const ROOT: &CStr = c"/mnt";

@@ -67,6 +67,7 @@ impl Feature {
             Self::Exec => cfg!(feature = "exec"),
             Self::Grow => cfg!(feature = "grow"),
             Self::Handover => cfg!(feature = "handover"),
+            // No option needs it; the tests of the library have all of it.
             Self::Http => cfg!(any(feature = "http", test)),
             Self::Ipv6 => cfg!(feature = "ipv6"),
             Self::Kexec => cfg!(feature = "kexec"),

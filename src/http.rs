@@ -17,16 +17,17 @@ pub struct Url<'a> {
     pub path: &'a [u8],
 }
 
-/// The longest path that is accepted: a request has room for it.
-const MAX_PATH: usize = 512;
+/// The longest URL that is accepted: a request and a message have room for it.
+const MAX_URL: usize = 512;
 
-/// Parses a URL with an IPv4 address; the default port is 80. Returns `None` for any other text.
+/// Parses a URL with an IPv4 address; the default port is 80. Returns `None` for any other text, a longer one, and one with a byte that a
+/// request must not have (RFC 3986 section 2).
 pub fn parse(url: &[u8]) -> Option<Url<'_>> {
     let (authority, path) = cut(strip_prefix(url, b"http://")?, b'/');
     let (address, port) = address_and_port(authority, b"80");
     let port = number(port)?.try_into().ok()?;
-    let url = Url { address: ipv4::parse(address)?, port, authority, path };
-    (path.len() <= MAX_PATH).then_some(url)
+    let is_sendable = url.len() <= MAX_URL && path.iter().all(u8::is_ascii_graphic);
+    ipv4::parse(address).filter(|_| is_sendable).map(|address| Url { address, port, authority, path })
 }
 
 /// Returns the bytes of the body that a header announces: `None` for a status other than 200, and without a valid Content-Length. The header
@@ -71,9 +72,14 @@ mod tests {
     }
 
     #[test]
-    fn a_path_fits_a_request() {
-        let url = |length| std::format!("http://10.0.0.1/{}", "x".repeat(length));
-        assert!(parse(url(MAX_PATH).as_bytes()).is_some() && parse(url(MAX_PATH + 1).as_bytes()).is_none());
+    fn a_url_fits_a_request() {
+        let url = |length: usize| std::format!("{:x<length$}", "http://10.0.0.1/");
+        assert!(parse(url(MAX_URL).as_bytes()).is_some() && parse(url(MAX_URL + 1).as_bytes()).is_none());
+        for url in
+            ["http://10.0.0.1/two words", "http://10.0.0.1/r\u{f6}ot", "http://10.0.0.1/\r\nX: y", "http://10.0.0.1/\0"]
+        {
+            assert_eq!(parse(url.as_bytes()), None, "{url:?}");
+        }
     }
 
     #[test]
@@ -101,14 +107,15 @@ mod tests {
     }
 
     #[test]
-    fn every_truncation_is_parsed_or_refused() {
+    fn a_cut_url_or_header_is_refused() {
         let url = b"http://10.0.0.1:8080/path";
-        let mut header = *b"HTTP/1.1 200 OK\r\nContent-Length: 4096\r\n\r\n";
-        for end in 0..=url.len() {
-            let _ = parse(&url[..end]);
+        for end in 0..b"http://10.0.0.1".len() {
+            assert_eq!(parse(&url[..end]), None);
         }
-        for end in 0..header.len() {
-            let _ = body_bytes(&mut header[..end]);
+        let header = b"HTTP/1.1 200 OK\r\nContent-Length: 4096\r\n\r\n";
+        let digits = header.iter().position(|byte| *byte == b'4').unwrap();
+        for end in 0..=digits {
+            assert_eq!(body_bytes(&mut header[..end].to_vec()), None);
         }
     }
 }

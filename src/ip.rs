@@ -339,6 +339,7 @@ mod tests {
             ("auto6", "Up on "),
             (":::::eth1:link6", "Up on eth1"),
             ("eth1:dhcp:1400", "Dhcp on eth1 mtu 1400"),
+            ("eth1:dhcp:0", "Dhcp on eth1"),
             ("eth1:dhcp::52:54:00:12:34:56", "Dhcp on eth1 mac [52, 54, 00, 12, 34, 56]"),
             ("eth1:dhcp:1400:52-54-00-12-34-56", "Dhcp on eth1 mtu 1400 mac [52, 54, 00, 12, 34, 56]"),
             (

@@ -3,11 +3,9 @@
 //! The forms are those of the kernel (block/early-lookup.c, `early_lookup_bdev`); `UUID=`, `LABEL=` and `SERIAL=`, which the
 //! kernel does not resolve; dracut's forms for a directory that the host shares; and remote roots.
 
-use core::ffi::CStr;
 use core::num::NonZero;
 
 use crate::features::Feature;
-use crate::http;
 use crate::text::{cut, hexadecimal, number, split, split_once, strip_prefix};
 
 /// The source of a root or a volume.
@@ -94,10 +92,6 @@ pub fn parse<'a>(value: &'a [u8], fstype: &[u8]) -> Option<RootSpec<'a>> {
         (spec.kind, spec.name) = (Kind::Subsystem, split_once(target, b'/')?.1);
         return (!spec.name.is_empty()).then_some(spec);
     }
-    if Feature::Http.is_enabled() && http::parse(value).is_some() {
-        (spec.kind, spec.name) = (Kind::Device, LOOP_DEVICE.to_bytes());
-        return Some(spec);
-    }
     for (index, prefix) in split(PREFIXES, b' ').enumerate() {
         let name = strip_prefix(value, prefix);
         if name.is_some() || strip_prefix(prefix, fstype).is_some_and(|rest| rest == b":") {
@@ -125,9 +119,6 @@ pub fn parse<'a>(value: &'a [u8], fstype: &[u8]) -> Option<RootSpec<'a>> {
     }
     (!spec.name.iter().all(|byte| *byte == b'"')).then_some(spec)
 }
-
-/// The device of a root over HTTP: the first loop device.
-pub const LOOP_DEVICE: &CStr = c"/dev/loop0";
 
 /// The start of a root over NVMe/TCP: `nvme-tcp:ADDRESS[:PORT]/NQN`.
 const NVME_TCP: &[u8] = b"nvme-tcp:";
@@ -291,14 +282,6 @@ mod tests {
         for value in ["nvme-tcp:", "nvme-tcp:10.0.0.1", "nvme-tcp:10.0.0.1/", "nvme:10.0.0.1/nqn"] {
             check(value, None);
             let _ = target(value.as_bytes());
-        }
-    }
-
-    #[test]
-    fn a_root_over_http_is_a_loop_device() {
-        check("http://10.0.0.1:8080/root.img", Some((Kind::Device, "/dev/loop0")));
-        for other in ["http://", "http://host/root.img", "https://10.0.0.1/root.img"] {
-            check(other, None);
         }
     }
 

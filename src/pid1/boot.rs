@@ -89,7 +89,7 @@ fn wait_for_root(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Devic
         options: options.value(Value::RootFlags),
         flags: if options.read_only || is_lower || is_verified { MS_RDONLY } else { 0 },
     };
-    let source = root::parse(value, wanted);
+    let source = root::parse(remote::device(value), wanted);
     if !remote::connect(machine, value, &source)? {
         return Ok(None);
     }

@@ -8,6 +8,7 @@ mod http;
 mod nvme_tcp;
 
 use linux_raw_sys::general::SIGCHLD;
+use whit::contract::LOOP_DEVICE;
 use whit::options::Time;
 use whit::root::RootSpec;
 use whit::text::Text;
@@ -27,6 +28,11 @@ const GAP_MS: u64 = 1000;
 /// The exit code of a child that has logged why it failed.
 const FAILED: u8 = 1;
 
+/// Returns the value of `root=` by which the device of a root is found.
+pub(crate) fn device(root: &[u8]) -> &[u8] {
+    if http::url(root).is_some() { LOOP_DEVICE.to_bytes() } else { root }
+}
+
 /// Makes the device of a root, if that is a remote one: after the lease, with attempts to connect for the time of `rootwait=`. Returns
 /// whether the boot can go on; a failure is logged.
 pub(crate) fn connect(machine: &mut Machine<'_>, root: &[u8], source: &Option<RootSpec<'_>>) -> Result<bool, End> {
@@ -34,19 +40,18 @@ pub(crate) fn connect(machine: &mut Machine<'_>, root: &[u8], source: &Option<Ro
     if url.is_none() && nqn.is_none() {
         return Ok(true);
     }
-    if url.is_some() && !machine.options.is_verified {
-        error!("root={}: needs roothash=", Text(root));
+    if url.is_some() && !http::is_verified(&machine.options) {
+        error!("root={}: needs roothash=HEX", Text(root));
         return Ok(false);
     }
     if !wait_for_lease(machine, now_ms())? {
         return Ok(false);
     }
-    let wait_s = machine.options.time(Time::RootWait);
-    let deadline_ms = after_s(now_ms(), wait_s);
+    let deadline_ms = after_s(now_ms(), machine.options.time(Time::RootWait));
     match fork(SIGCHLD) {
         Ok(Fork::Child) => {
             let attached = match url {
-                Some(url) => http::attach(&url, deadline_ms, after_s(0, wait_s)),
+                Some(url) => http::attach(&url, deadline_ms),
                 None => nvme_tcp::attach(root, nqn.unwrap_or_default()),
             };
             if let Err(reason) = attached {
@@ -71,7 +76,13 @@ pub(crate) fn connect(machine: &mut Machine<'_>, root: &[u8], source: &Option<Ro
     let code = machine.ended.take();
     waited?;
     if !matches!(code, Some(0 | FAILED)) {
-        error!("root={}: no answer; are its modules in the initramfs? is there memory?", Text(root));
+        // The kernel kills a download that takes all memory.
+        let reason = if url.is_some() {
+            "killed; has the machine memory for it?"
+        } else {
+            "no answer; is nvme-tcp in the initramfs?"
+        };
+        error!("root={}: {}", Text(root), reason);
     }
     Ok(code == Some(0))
 }

@@ -1,19 +1,21 @@
 //! A disk in memory: a file without a name, and the loop device over it.
 
 use rustix::fs::OFlags;
-use whit::contract::LOOP_CONTROL;
+use whit::contract::{LOOP_CONTROL, LOOP_DEVICE};
 use whit::error::Errno;
-use whit::root::LOOP_DEVICE;
 
 use super::call::truncate;
 use super::done;
 use super::fd::{self, Fd, raw};
 
-/// `int memfd_create(const char *name, unsigned flags)` — memfd_create(2), with MFD_CLOEXEC: a file of that many bytes, all zeros.
+/// `int memfd_create(const char *name, unsigned flags)` — memfd_create(2): a file of that many bytes, all zeros. It cannot be executed,
+/// which kernels before 6.3 do not know, and later ones ask for.
 pub(crate) fn make_file(bytes: u64) -> Result<Fd, Errno> {
     const MFD_CLOEXEC: u32 = 1;
+    const MFD_NOEXEC_SEAL: u32 = 8;
     // SAFETY: the text ends in NUL and lives over the call; the descriptor is new.
-    let file = unsafe { Fd::from_result(sc::syscall!(MEMFD_CREATE, c"root".as_ptr(), MFD_CLOEXEC)) }?;
+    let make = |flags: u32| unsafe { Fd::from_result(sc::syscall!(MEMFD_CREATE, c"root".as_ptr(), flags)) };
+    let file = make(MFD_CLOEXEC | MFD_NOEXEC_SEAL).or_else(|_| make(MFD_CLOEXEC))?;
     truncate(&file, bytes as usize)?;
     Ok(file)
 }

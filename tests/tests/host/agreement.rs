@@ -34,6 +34,7 @@ fn texts() -> Vec<(&'static str, String)> {
         path("ROOTFS_ATTRIBUTES", contract::ROOTFS_ATTRIBUTES),
         path("DEVICE_MAPPER", contract::DEVICE_MAPPER),
         path("LOOP_CONTROL", contract::LOOP_CONTROL),
+        path("LOOP_DEVICE", contract::LOOP_DEVICE),
         path("NVME_FABRICS", contract::NVME_FABRICS),
         path("RUN", contract::RUN),
         path("LEASE_FILE", contract::LEASE_FILE),

@@ -94,7 +94,7 @@ fn flip(disk: &Path, at: u64) {
 }
 
 /// The offset of the file's text on the disk.
-fn text_at(disk: &Path) -> u64 {
+pub(crate) fn text_at(disk: &Path) -> u64 {
     let bytes = fs::read(disk).unwrap();
     let needle = TEXT.as_bytes();
     bytes.windows(needle.len()).position(|window| window == needle).unwrap() as u64

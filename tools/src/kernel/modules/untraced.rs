@@ -16,7 +16,7 @@ const TRACER: &[u8] = b"__fentry__";
 const TABLES: [&[u8]; 2] = [b"__mcount_loc", b"_ftrace_eval_map"];
 /// The opcode of a call with a displacement of 32 bits.
 const CALL: u8 = 0xe8;
-/// What the kernel, and objtool at its build, write in the place of such a call: `nopl 0(%rax,%rax)`.
+/// The NOP that the kernel, or objtool at its build, writes in the place of such a call: `nopl 0(%rax,%rax)`.
 const NOP: [u8; 5] = [0x0f, 0x1f, 0x44, 0, 0];
 
 /// New bytes at an offset.
