@@ -110,6 +110,11 @@ const SLOW: &[&str] = &[
     "drivers/usb/storage",
 ];
 
+/// Parameters of the SCSI core. By default it looks for the disks of all controllers in the background, and a SATA disk appears after
+/// those of each other controller that was found before (drivers/ata/libata-core.c, async_port_probe(); drivers/scsi/scsi_scan.c,
+/// __scsi_add_device()). With `sync` each driver looks for its own, in the child that loads it.
+const SCSI: &str = "async_probe scan=sync";
+
 const VIRTIO: &[&str] = &[
     "virtio_pci",
     "virtio_mmio",
@@ -319,8 +324,8 @@ impl Modules {
         modules.extend(requested.clone());
         let is_late = |name: &String| is_full && SLOW.iter().any(|place| is_in(&self.index.paths[name], place));
         let (mut late, first): (Vec<_>, Vec<_>) = modules.keys().partition(|name| is_late(name));
-        // The kernel gives disks their names in the order of their controllers, and a parallel SCSI bus takes the longest: its reset has to
-        // settle (drivers/scsi/scsi_scan.c, scsi_finish_async_scan()).
+        // Disks get their names in the order in which they are found, and a parallel SCSI bus takes the longest: its reset has to settle
+        // (drivers/scsi/sym53c8xx_2/sym_glue.c, sym53c8xx_timer()).
         let is_parallel_scsi = |name: &str| {
             let load = self.closure(&[name]).map(|closure| closure.load).unwrap_or_default();
             load.iter().any(|module| module.name == "scsi_transport_spi")
@@ -348,10 +353,12 @@ impl Modules {
                 // (kernel/module/main.c, do_init_module()). A driver of a device would also look for its own device later: two disks
                 // could change their names from one boot to the next.
                 let is_driver = &module.name == *name || !self.index.patterns(&module.name)?.is_empty();
-                lines.push(match is_full {
-                    true => self.line(module, if is_driver { "" } else { "async_probe" }),
-                    false => module.plain().to_vec(),
-                });
+                let own = match module.name.as_str() {
+                    "scsi_mod" => SCSI,
+                    _ if is_driver => "",
+                    _ => "async_probe",
+                };
+                lines.push(if is_full { self.line(module, own) } else { module.plain().to_vec() });
             }
             let line = lines.join(&b'\t');
             if line.len() >= MAX_LINE {

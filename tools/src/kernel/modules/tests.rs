@@ -284,7 +284,8 @@ fn file_systems_and_modules_are_found_by_alias() {
 fn the_full_index_has_two_parts_and_parameters() {
     let directory = unpacked(&[
         ("kernel/drivers/ata/ahci.ko", b"depends=libahci\0alias=pci:v1*\0parmtype=mobile:int\0"),
-        ("kernel/drivers/ata/libahci.ko", b"depends=\0"),
+        ("kernel/drivers/ata/libahci.ko", b"depends=scsi_mod\0"),
+        ("kernel/drivers/scsi/scsi_mod.ko", b"depends=\0"),
         ("kernel/drivers/net/nic.ko", b"alias=pci:v2*\0softdep=pre: helper\0"),
         ("kernel/drivers/net/helper.ko", b"depends=\0"),
         ("kernel/drivers/net/unwanted.ko", b"alias=pci:v3*\0"),
@@ -301,7 +302,7 @@ fn the_full_index_has_two_parts_and_parameters() {
         "kernel/drivers/net/helper.ko async_probe\tkernel/drivers/net/nic.ko",
         " pci:v2*",
         "",
-        "kernel/drivers/ata/libahci.ko async_probe a=b\tkernel/drivers/ata/ahci.ko mobile=1",
+        "kernel/drivers/scsi/scsi_mod.ko async_probe scan=sync\tkernel/drivers/ata/libahci.ko async_probe a=b\tkernel/drivers/ata/ahci.ko mobile=1",
         " pci:v1*",
     ];
     assert_eq!(index.lines().skip(1).collect::<Vec<_>>(), expected);
