@@ -13,14 +13,16 @@ use crate::network;
 /// Room for bytes.
 pub(crate) type Room<const SIZE: usize> = [MaybeUninit<u8>; SIZE];
 
-/// Values too large for the stack, each for one purpose.
+/// Values too large for the stack, each for one purpose. The records are the last of all variables: a short one leaves the last page of the
+/// init untouched.
+#[repr(C)]
 pub(crate) struct Rooms {
+    /// The network's.
+    pub(crate) network: network::Rooms,
     /// The kernel command line.
     pub(crate) command_line: Room<MAX_COMMAND_LINE>,
     /// The initramfs's run record, and the image's: as a value of its own, that would touch a page before it is used.
     pub(crate) records: [Room<MAX_RECORD>; 2],
-    /// The network's.
-    pub(crate) network: network::Rooms,
 }
 
 /// The one value of its type.
@@ -30,9 +32,9 @@ struct SharedRooms(UnsafeCell<Rooms>);
 unsafe impl Sync for SharedRooms {}
 
 static ROOMS: SharedRooms = SharedRooms(UnsafeCell::new(Rooms {
+    network: network::Rooms::new(),
     command_line: [MaybeUninit::uninit(); _],
     records: [[MaybeUninit::uninit(); _]; _],
-    network: network::Rooms::new(),
 }));
 
 /// Returns the rooms.
