@@ -32,7 +32,7 @@ pub use machine::{Card, Clock, RootKind};
 pub use matrix::{Cell, Plan, Skipped, matrix};
 pub use probe::Report;
 pub use recipe::{Making, Recipe};
-pub use run::{Boot, Measured, measure};
+pub use run::{Boot, Measured, measure, stay_on_one_processor};
 pub use runvm::runvm;
 pub use stages::{STAGES, Stage, Times};
 pub use stats::Sample;

@@ -121,7 +121,7 @@ fn lock(result: &Mutex<Measured>) -> MutexGuard<'_, Measured> {
 
 /// Restricts the calling thread, and the programs that it starts, to one of its processors. If that fails, boots differ more, and
 /// the report shows it.
-fn stay_on_one_processor(job: usize) {
+pub fn stay_on_one_processor(job: usize) {
     let Ok(allowed) = sched_getaffinity(None) else { return };
     let processors: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|processor| allowed.is_set(*processor)).collect();
     let Some(processor) = processors.get(job % processors.len().max(1)) else { return };
