@@ -3,12 +3,15 @@
 //! The floor is QEMU with the same board, processor, kernel and kernel command line, without disk and network, and an initramfs with
 //! one static program that prints and powers off. Each contender runs once in every round, so that a noisy host disturbs all of them.
 
-use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+use std::{fs, io, thread};
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use whit_tools::compress::Compression;
 use whit_tools::initramfs::tree::Tree;
 use whit_tools::initramfs::{Packing, write};
@@ -31,6 +34,10 @@ const WARM: &str = "runvm, warm";
 const COLD: &str = "runvm, cold";
 const PODMAN: &str = "podman, whit-runtime";
 const VIRTME: &str = "virtme-ng";
+/// Many times what a run takes on a busy host.
+const DEADLINE: Duration = Duration::from_secs(120);
+/// What the kernel may take to end killed processes.
+const KILL_WAIT: Duration = Duration::from_secs(10);
 /// The version of virtme-ng's package.
 const VIRTME_PACKAGE: &str = "virtme-ng==1.42";
 
@@ -62,7 +69,15 @@ struct Run {
 struct Contender {
     name: &'static str,
     command: Vec<String>,
+    /// Ends what a killed run leaves outside its process group; may be empty.
+    cleanup: Vec<String>,
     runs: Vec<Run>,
+}
+
+impl Contender {
+    fn new(name: &'static str, command: Vec<String>) -> Self {
+        Self { name, command, cleanup: Vec::new(), runs: Vec::new() }
+    }
 }
 
 /// Measures, and returns the lines of the report. `only` has the contenders by the first words of their names; none stands for all.
@@ -88,14 +103,14 @@ pub fn runvm(runs: usize, only: &[String], say: fn(&str)) -> Result<Vec<String>,
     runvm.extend(["--accel", "tcg", "--init", &text(&init), &text(&image), "echo", HELLO].map(str::to_owned));
     let (warm, cold) = (folder.join("warm"), folder.join("cold"));
     let mut contenders = vec![
-        Contender { name: FLOOR, command: floor(&folder, &warm, &kernel.vmlinuz)?, runs: Vec::new() },
-        Contender { name: WARM, command: runvm.clone(), runs: Vec::new() },
-        Contender { name: COLD, command: runvm, runs: Vec::new() },
+        Contender::new(FLOOR, floor(&folder, &warm, &kernel.vmlinuz)?),
+        Contender::new(WARM, runvm.clone()),
+        Contender::new(COLD, runvm),
     ];
     let runtime = script(&folder, &warm, &[&runtime, &kernel.vmlinuz, &kernel.modules, &init])?;
     match takes_part(PODMAN).then(|| podman(&folder, &image, &runtime)) {
         None => {}
-        Some(Ok(command)) => contenders.push(Contender { name: PODMAN, command, runs: Vec::new() }),
+        Some(Ok([command, cleanup])) => contenders.push(Contender { cleanup, ..Contender::new(PODMAN, command) }),
         Some(Err(error)) => say(&format!("without podman: {error}")),
     }
     match takes_part(VIRTME).then(|| virtme(say)) {
@@ -106,27 +121,51 @@ pub fn runvm(runs: usize, only: &[String], say: fn(&str)) -> Result<Vec<String>,
             let rest = "--disable-kvm --force-9p --memory 512M --verbose --exec";
             command.extend(rest.split(' ').map(str::to_owned));
             command.push(format!("echo {HELLO}"));
-            contenders.push(Contender { name: VIRTME, command, runs: Vec::new() });
+            contenders.push(Contender::new(VIRTME, command));
         }
         Some(Err(error)) => say(&format!("without virtme-ng: {error}")),
     }
     contenders.retain(|contender| takes_part(contender.name));
-    // Fills the cache.
-    for contender in contenders.iter().filter(|contender| [WARM, PODMAN].contains(&contender.name)) {
-        run(contender, &warm)?;
-    }
-    for round in 1..=runs {
-        say(&format!("round {round} of {runs}"));
-        for contender in &mut contenders {
+    measure(&mut contenders, runs, [&warm, &cold], DEADLINE, &mut |line| say(line))?;
+    Ok(report(&kernel.release, &contenders))
+}
+
+/// Runs each contender once in every round. One that has not ended at the deadline is left out, with its earlier runs.
+fn measure(
+    contenders: &mut Vec<Contender>,
+    runs: usize,
+    [warm, cold]: [&Path; 2],
+    deadline: Duration,
+    say: &mut dyn FnMut(&str),
+) -> Result<(), String> {
+    for round in 0..=runs {
+        // The first round fills the cache.
+        let fills = round == 0;
+        if !fills {
+            say(&format!("round {round} of {runs}"));
+        }
+        let mut place = 0;
+        while let Some(contender) = contenders.get_mut(place) {
+            place += 1;
+            if fills && ![WARM, PODMAN].contains(&contender.name) {
+                continue;
+            }
             let is_cold = contender.name == COLD;
             if is_cold && cold.exists() {
-                fs::remove_dir_all(&cold).map_err(at(&cold))?;
+                fs::remove_dir_all(cold).map_err(at(cold))?;
             }
-            let measured = run(contender, if is_cold { &cold } else { &warm })?;
-            contender.runs.push(measured);
+            match run(contender, if is_cold { cold } else { warm }, deadline)? {
+                Some(measured) if !fills => contender.runs.push(measured),
+                Some(_) => {}
+                None => {
+                    say(&format!("without {}: no end after {} s", contender.name, deadline.as_secs_f32()));
+                    place -= 1;
+                    contenders.remove(place);
+                }
+            }
         }
     }
-    Ok(report(&kernel.release, &contenders))
+    Ok(())
 }
 
 /// Returns the table, and whether the goals are held.
@@ -171,8 +210,8 @@ fn report(release: &str, contenders: &[Contender]) -> Vec<String> {
     lines
 }
 
-/// Runs a contender with this cache.
-fn run(contender: &Contender, cache: &Path) -> Result<Run, String> {
+/// Runs a contender with this cache; `None` if it had not ended at the deadline.
+fn run(contender: &Contender, cache: &Path, deadline: Duration) -> Result<Option<Run>, String> {
     let (program, arguments) = contender.command.split_first().ok_or("no command")?;
     let mut command = Command::new(program);
     command.args(arguments).env("WHIT_CACHE", cache).stdin(Stdio::null());
@@ -182,7 +221,13 @@ fn run(contender: &Contender, cache: &Path) -> Result<Run, String> {
         command.env("PATH", format!("{}:{path}", folder.display()));
     }
     let (before, start) = (processor_time()?, Instant::now());
-    let output = command.output().map_err(|error| format!("{program}: {error}"))?;
+    let Some(output) = output_within(&mut command, deadline).map_err(|error| format!("{program}: {error}"))? else {
+        if let Some((program, arguments)) = contender.cleanup.split_first() {
+            // The deadline is the error that counts.
+            let _ = Command::new(program).args(arguments).stdin(Stdio::null()).output();
+        }
+        return Ok(None);
+    };
     let wall = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
     let processor = processor_time()? - before;
     let (shown, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -192,7 +237,24 @@ fn run(contender: &Contender, cache: &Path) -> Result<Run, String> {
         let last = shown.lines().chain(errors.lines()).last().unwrap_or_default().to_owned();
         return Err(format!("{}: {}: {last}", contender.name, output.status));
     }
-    Ok(Run { wall, processor })
+    Ok(Some(Run { wall, processor }))
+}
+
+/// [`Command::output`] with a deadline, at which the process group of the program is killed; `None` then.
+fn output_within(command: &mut Command, deadline: Duration) -> io::Result<Option<Output>> {
+    let child = command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let group = Pid::from_child(&child);
+    let (sender, ended) = channel();
+    // Not joined: a process that has left the group may keep the pipes open.
+    thread::spawn(move || {
+        let _ = sender.send(child.wait_with_output()); // the receiver has given up
+    });
+    if let Ok(output) = ended.recv_timeout(deadline) {
+        return output.map(Some);
+    }
+    let _ = kill_process_group(group, Signal::KILL); // it may have ended just now
+    let _ = ended.recv_timeout(KILL_WAIT); // its processor time is not the next contender's
+    Ok(None)
 }
 
 /// Returns the processor time of all processes that this one has waited for, and of those that they have waited for (proc(5),
@@ -273,8 +335,8 @@ fn script(folder: &Path, cache: &Path, files: &[&Path; 4]) -> Result<PathBuf, St
     Ok(path)
 }
 
-/// Returns the command of podman, with storage of its own. Its network is the host's: the machine's card is then that of runvm.
-fn podman(folder: &Path, image: &Path, runtime: &Path) -> Result<Vec<String>, String> {
+/// Returns the command of podman, with storage of its own, and the one that removes its containers. Its network is the host's: the machine's card is then that of runvm.
+fn podman(folder: &Path, image: &Path, runtime: &Path) -> Result<[Vec<String>; 2], String> {
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let mut command = vec!["podman".to_owned()];
     for (option, name) in [("--root", "storage"), ("--runroot", "run"), ("--tmpdir", "tmp")] {
@@ -287,8 +349,9 @@ fn podman(folder: &Path, image: &Path, runtime: &Path) -> Result<Vec<String>, St
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default().to_owned());
     }
-    command.extend(["run", "--rm", "--network", "host", "busybox", "echo", HELLO].map(str::to_owned));
-    Ok(command)
+    let with = |words: &[&str]| command.iter().cloned().chain(words.iter().map(|word| (*word).to_owned())).collect();
+    let run = ["run", "--rm", "--network", "host", "busybox", "echo", HELLO];
+    Ok([with(&run), with(&["rm", "-fa", "-t", "0"])])
 }
 
 /// Returns virtme-ng from PATH, or installs its Python package below the target folder.
@@ -332,9 +395,8 @@ mod tests {
     #[test]
     fn goals_are_ratios_of_the_same_round() {
         let contender = |name, walls: &[u64]| Contender {
-            name,
-            command: Vec::new(),
             runs: walls.iter().map(|wall| Run { wall: wall * 1_000_000, processor: 1_000_000 }).collect(),
+            ..Contender::new(name, Vec::new())
         };
         let lines = report("6.1", &[contender(FLOOR, &[10, 20, 30]), contender(WARM, &[12, 25, 90])]);
         assert!(
@@ -347,5 +409,29 @@ mod tests {
             lines.contains(&"  held      runvm, warm / floor, processor time: 1.000 of 1.250".to_owned()),
             "{lines:#?}"
         );
+    }
+
+    #[test]
+    fn a_contender_that_hangs_is_ended_and_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let (lock, cleaned) = (folder.path().join("lock"), folder.path().join("cleaned"));
+        let sh = |script: String| vec!["sh".to_owned(), "-c".to_owned(), script];
+        // Both the shell and its child hold the lock, and both pipes.
+        let hangs = sh(format!("exec 9>'{}'; flock 9; sleep 1000 & wait", lock.display()));
+        let mut contenders = vec![
+            Contender::new(WARM, sh("echo hello".to_owned())),
+            Contender { cleanup: sh(format!(": >'{}'", cleaned.display())), ..Contender::new(VIRTME, hangs) },
+            Contender::new(COLD, sh("echo hello".to_owned())),
+        ];
+        let mut lines = Vec::new();
+        let folders = [folder.path(), &folder.path().join("cold")];
+        measure(&mut contenders, 2, folders, Duration::from_millis(1500), &mut |line| lines.push(line.to_owned()))
+            .unwrap();
+        let runs: Vec<_> = contenders.iter().map(|contender| (contender.name, contender.runs.len())).collect();
+        assert_eq!(runs, [(WARM, 2), (COLD, 2)]);
+        assert_eq!(lines, ["round 1 of 2", "without virtme-ng: no end after 1.5 s", "round 2 of 2"]);
+        let lock = fs::File::open(lock).unwrap();
+        rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
+        assert!(cleaned.exists());
     }
 }
