@@ -16,7 +16,7 @@ mod disk;
 mod engine;
 mod long;
 
-use engine::{Engine, kill, processes, text};
+use engine::{Engine, HOST_ADDRESSES, kill, processes, text};
 
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
@@ -317,6 +317,42 @@ fn a_machine_has_the_address_of_its_namespace() {
     engine.well(&["rm", "-f", "-t", "0", "web"]);
     engine.start("web", &["--network", &network], serve);
     assert_eq!(fetch("index.html"), "hello\n");
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn machines_on_the_default_network_publish_ports_and_have_names() {
+    let engine = Engine::with_networks();
+    let serve = "echo hello >/tmp/index.html; echo serves; exec busybox httpd -f -p 80 -h /tmp";
+    engine.start("published", &["-p", "8080:80"], serve);
+    let fetch = |words: &[&str], url: &str| {
+        let options = ["--silent", "--retry", "30", "--retry-all-errors", url];
+        let [program, words @ ..] = words else { panic!() };
+        text(deadline::output(engine.program(program).args(words).args(options))).1
+    };
+    let port = format!("http://{}:8080/", HOST_ADDRESSES[0]);
+    assert_eq!(fetch(&["ip", "netns", "exec", "outside", "curl"], &port), "hello\n");
+    assert_eq!(fetch(&["curl"], "http://127.0.0.1:8080/"), "hello\n");
+    let address = engine.well(&["inspect", "--format", "{{.NetworkSettings.IPAddress}}", "published"]);
+    assert_eq!(fetch(&["curl"], &format!("http://{address}/")), "hello\n");
+    // The machine reaches what is outside of its host.
+    let script = format!("busybox ping -c 1 -w 60 {} >/dev/null && echo reached", HOST_ADDRESSES[1]);
+    let (status, shown, errors) =
+        engine.outcome(&["run", "--rm", "--cap-add", "net_raw", "busybox", "/bin/sh", "-c", &script]);
+    assert_eq!((status, shown.as_str()), (Some(0), "reached\n"), "{errors}");
+    // podman's DNS server answers on networks that a user made.
+    engine.well(&["network", "create", "names"]);
+    engine.start("server", &["--network", "names", "--network-alias", "other"], serve);
+    for name in ["server", "other"] {
+        let script = format!("busybox wget -q -O - http://{name}/");
+        let (status, shown, errors) =
+            engine.outcome(&["run", "--rm", "--network", "names", "busybox", "/bin/sh", "-c", &script]);
+        assert_eq!((status, shown.as_str()), (Some(0), "hello\n"), "{name}: {errors}");
+    }
+    engine.well(&["rm", "-f", "-t", "0", "published", "server"]);
+    engine.well(&["network", "rm", "names"]);
+    assert_eq!(fetch(&["curl", "--max-time", "1", "--retry-max-time", "1"], &port), "", "the port is closed");
+    engine.assert_gone();
 }
 
 #[test]

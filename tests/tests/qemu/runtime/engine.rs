@@ -1,8 +1,9 @@
 //! podman with storage of its own, and whit-runtime as its runtime.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use tempfile::TempDir;
@@ -17,10 +18,59 @@ use xtask::workspace;
 /// An engine, and its storage.
 pub(super) struct Engine {
     folder: TempDir,
-    /// The network namespace in which podman makes its networks.
-    namespace: Option<String>,
+    /// Where podman makes its networks.
+    host: Option<Host>,
 }
 
+/// A host of podman's networks: a network namespace with bridges, filters and a DNS server, joined with a second one, `outside`; and a
+/// mount namespace with podman's state of networks, which is in one place for all storages of root.
+struct Host(Child);
+
+/// The address of the host, and of its neighbour outside.
+pub(super) const HOST_ADDRESSES: [&str; 2] = ["10.9.8.7", "10.9.8.1"];
+
+impl Host {
+    /// Makes the namespaces. They end with their last process.
+    fn new() -> Self {
+        let [inside, outside] = HOST_ADDRESSES;
+        let script = format!(
+            "set -e
+            # Addresses and names, and the namespaces of containers.
+            for folder in /run/containers/networks /run/netns; do mkdir -p $folder; mount -t tmpfs none $folder; done
+            ip link set lo up
+            ip netns add outside
+            ip link add uplink type veth peer name eth0 netns outside
+            ip addr add {inside}/24 dev uplink
+            ip link set uplink up
+            ip -n outside addr add {outside}/24 dev eth0
+            ip -n outside link set eth0 up
+            echo made
+            exec cat >/dev/null"
+        );
+        let mut command = Command::new("unshare");
+        command.args(["--net", "--mount", "sh", "-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut made = [0; 5];
+        let read = std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut made);
+        assert!(read.is_ok() && made == *b"made\n", "unshare: {:?}", child.wait());
+        Self(child)
+    }
+
+    /// Returns the beginning of a command that runs in the namespaces.
+    fn enter(&self) -> [String; 4] {
+        ["nsenter".to_owned(), format!("--target={}", self.0.id()), "--net".to_owned(), "--mount".to_owned()]
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+/// The programs of podman's networks, which are in no PATH.
+const NETWORK: [&str; 2] = ["/usr/lib/podman/netavark", "/usr/lib/podman/aardvark-dns"];
 /// Where an engine keeps its data.
 const FOLDERS: [(&str, &str); 4] =
     [("--root", "storage"), ("--runroot", "run"), ("--tmpdir", "tmp"), ("--network-config-dir", "networks")];
@@ -34,13 +84,16 @@ impl Engine {
         Self::set_up(None)
     }
 
-    /// The same, with podman in a network namespace.
-    pub(super) fn in_namespace(name: &str) -> Self {
-        Self::set_up(Some(name.to_owned()))
+    /// The same, with a host for podman's networks.
+    pub(super) fn with_networks() -> Self {
+        for program in NETWORK {
+            assert!(Path::new(program).exists(), "{program}: apt-get install netavark aardvark-dns");
+        }
+        Self::set_up(Some(Host::new()))
     }
 
-    fn set_up(namespace: Option<String>) -> Self {
-        let engine = Self { folder: tempfile::tempdir_in(workspace::target()).unwrap(), namespace };
+    fn set_up(host: Option<Host>) -> Self {
+        let engine = Self { folder: tempfile::tempdir_in(workspace::target()).unwrap(), host };
         let root = format!("--root {}", engine.root().display());
         write_program(&engine.runtime(), runtime_script(&root).as_bytes());
         let names = format!("[engine.runtimes]\nwhit = [\"{}\"]\n", engine.runtime().display());
@@ -62,14 +115,18 @@ impl Engine {
         self.folder.path().join(name)
     }
 
+    /// Returns a command that runs where podman's networks are.
+    pub(super) fn program(&self, name: impl AsRef<OsStr>) -> Command {
+        let Some(host) = &self.host else { return Command::new(name) };
+        let [program, options @ ..] = host.enter();
+        let mut command = Command::new(program);
+        command.args(options).arg(name);
+        command
+    }
+
     /// Returns a command of podman.
     pub(super) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new("podman");
-        if let Some(namespace) = &self.namespace {
-            // Not `ip netns exec`: podman's mounts belong to its mount namespace, and must be those of the next command.
-            command = Command::new("nsenter");
-            command.arg(format!("--net=/run/netns/{namespace}")).arg("podman");
-        }
+        let mut command = self.program("podman");
         for (option, name) in FOLDERS {
             command.arg(option).arg(self.path(name));
         }

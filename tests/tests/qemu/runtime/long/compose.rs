@@ -1,7 +1,7 @@
 //! podman-compose with two services that find each other by name, on a network of podman's own.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use whit_tests::deadline;
@@ -13,9 +13,6 @@ use super::{follow, import};
 
 /// The version of the Python package.
 const PACKAGE: &str = "podman-compose==1.6.0";
-/// The programs of podman's networks, which are in no PATH.
-const NETWORK: [&str; 2] = ["/usr/lib/podman/netavark", "/usr/lib/podman/aardvark-dns"];
-
 /// Serves the service's name, and asks the other service for its own.
 const PROGRAM: &str = r#"
 import http.server, os, signal, threading, time, urllib.request
@@ -67,26 +64,10 @@ fn podman_compose() -> PathBuf {
     program
 }
 
-/// A network namespace, which has podman's bridge, its filters and its DNS server.
-struct Namespace(String);
-
-impl Drop for Namespace {
-    fn drop(&mut self) {
-        let _ = Command::new("ip").args(["netns", "del", &self.0]).status();
-    }
-}
-
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest -- --long runs it"]
 fn two_services_find_each_other_by_name() {
-    for program in NETWORK {
-        assert!(Path::new(program).exists(), "{program}: apt-get install netavark aardvark-dns");
-    }
-    let namespace = Namespace(format!("whit-compose-{}", std::process::id()));
-    for line in [format!("netns add {}", namespace.0), format!("-n {} link set lo up", namespace.0)] {
-        assert!(Command::new("ip").args(line.split(' ')).status().unwrap().success(), "ip {line}");
-    }
-    let engine = Engine::in_namespace(&namespace.0);
+    let engine = Engine::with_networks();
     let path = "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     import(&engine, &PYTHON, "python", &["USER app", path]);
     let project = engine.path("project");
@@ -94,12 +75,12 @@ fn two_services_find_each_other_by_name() {
     fs::write(project.join("compose.yml"), COMPOSE).unwrap();
     fs::write(project.join("program.py"), PROGRAM).unwrap();
     let compose = |words: &[&str]| {
-        let mut command = Command::new("nsenter");
-        command.arg(format!("--net=/run/netns/{}", namespace.0)).arg(podman_compose());
-        command.arg("--podman-path").arg(engine.script());
+        let mut command = engine.program(podman_compose());
+        // A program that enters a mount namespace has its root as the working directory.
+        command.arg("--file").arg(project.join("compose.yml")).arg("--podman-path").arg(engine.script());
         command.arg(format!("--podman-args=--runtime={}", engine.runtime().display())).args(words);
         let (status, shown, errors) =
-            text(deadline::output(command.current_dir(&project).env("TMPDIR", engine.path("")).stdin(Stdio::null())));
+            text(deadline::output(command.env("TMPDIR", engine.path("")).stdin(Stdio::null())));
         assert_eq!(status, Some(0), "{words:?}: {shown}{errors}");
     };
     compose(&["up", "-d"]);
