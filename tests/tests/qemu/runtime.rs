@@ -163,6 +163,12 @@ fn a_workload_without_memory_is_reported_as_such() {
     let (status, ..) = engine.outcome(&["start", "--attach", "again"]);
     assert_eq!(status, Some(3));
     engine.well(&["rm", "killed", "hungry", "again"]);
+    // The kernel itself has not enough.
+    let options = ["--runtime-flag", "allow-annotations", "run", "--rm", "--network", "none"];
+    let small = ["--annotation", "io.whit.append=mem=52M", "busybox", "/bin/sh", "-c", "true"];
+    let (status, _, errors) = engine.outcome(&[&options[..], &small].concat());
+    assert_eq!(status, Some(125));
+    assert!(errors.lines().last().unwrap().ends_with("with -m"), "{errors}");
     engine.assert_gone();
 }
 
@@ -398,7 +404,7 @@ fn nothing_is_left_of_a_create_that_was_killed() {
     let config = serde_json::json!({
         "ociVersion": "1.0.2", "root": { "path": "rootfs" },
         "process": { "cwd": "/", "user": { "uid": 0, "gid": 0 }, "args": ["/bin/sh"] },
-        "linux": { "namespaces": [{ "type": "network" }] },
+        "linux": { "namespaces": [{ "type": "network" }, { "type": "pid" }] },
     });
     fs::write(bundle.join("config.json"), config.to_string()).unwrap();
     // As `create` does, up to the report of the shim.
@@ -430,6 +436,14 @@ fn nothing_is_left_of_a_create_that_was_killed() {
     assert_eq!(line, "\n");
     assert!(delete("late"));
     assert_eq!((child.wait().unwrap().code(), engine.left()), (None, 0));
+    // The same, with a state that cannot be read.
+    let (report, reported) = std::io::pipe().unwrap();
+    let mut child = shim("broken", &reported);
+    drop(reported);
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(report), &mut line).unwrap();
+    fs::write(engine.root().join("broken/state.json"), "{").unwrap();
+    assert!(delete("broken"));
+    assert_eq!((child.wait().unwrap().code(), engine.left()), (None, 0));
 }
 
 #[test]
@@ -447,7 +461,7 @@ fn the_commands_of_a_runtime_are_those_of_the_specification() {
             "ociVersion": "1.0.2", "root": { "path": "rootfs" }, "annotations": { "a": "b" },
             "process": { "cwd": "/", "user": { "uid": 0, "gid": 0 }, "args": ["/bin/sh", "-c", script] },
             "hooks": { "poststop": hook },
-            "linux": { "namespaces": [{ "type": "network" }] },
+            "linux": { "namespaces": [{ "type": "network" }, { "type": "pid" }] },
         });
         fs::write(bundle.join("config.json"), config.to_string()).unwrap();
     };
@@ -483,6 +497,10 @@ fn the_commands_of_a_runtime_are_those_of_the_specification() {
     let errors = |words: &str| runtime(words).2;
     assert!(errors("start a").contains("container a: container does not exist"));
     assert!(errors("kill a NOPE").contains("signal \"NOPE\": unknown"));
+    for other in ["pause a", "update --resources=x a"] {
+        let name = other.split(' ').next().unwrap();
+        assert_eq!(errors(other), format!("whit-runtime: {name}: not supported; --help lists the commands\n"));
+    }
     assert_eq!(runtime("delete --force a").0, Some(0));
     write("true");
     fs::write(bundle.join("config.json"), "{").unwrap();

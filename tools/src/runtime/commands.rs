@@ -206,7 +206,11 @@ pub fn delete(root: &Root, id: &str, force: bool) -> Result<(), String> {
         Err(_) if force => return Ok(()),
         found => found?,
     };
-    let mut state = container.load()?;
+    let mut state = match container.load() {
+        // Of a file that was cut off or changed; its folder is removed all the same.
+        Err(_) if force => json!({ "ociVersion": VERSION, "id": id, "annotations": {}, "bundle": "" }),
+        loaded => loaded?,
+    };
     let status = state["status"].as_str().unwrap_or_default();
     if container.is_alive() {
         if !force && status != "created" {

@@ -4,11 +4,13 @@
 //! docs/engines.md lists it. What the user asked for and a machine cannot have is refused by its name.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use oci_spec::runtime::{
-    Capabilities, Capability, Linux, LinuxNamespaceType, LinuxResources, Mount, PosixRlimit, Process, Spec,
+    Capabilities, Capability, Linux, LinuxNamespace, LinuxNamespaceType, LinuxResources, Mount, PosixRlimit, Process,
+    Spec,
 };
+use serde_json::Value;
 use whit::rlimit::UNLIMITED;
 
 use crate::runrecord::RunRecord;
@@ -19,10 +21,35 @@ const ANNOTATION: &str = "io.whit.";
 const MEMORY_MIB: u32 = 256;
 /// The least memory that a kernel boots with.
 const MIN_MEMORY_MIB: u32 = 64;
+/// Limits of at least this stand for none. The largest multiple of a page does, in cgroups of version 1.
+const NO_LIMIT: i64 = 1 << 62;
 /// The most processors of a machine.
 const MAX_CPUS: u32 = 255;
 /// The folders that are the machine's own: what a configuration mounts there is ignored.
 const SYSTEM: [&str; 3] = ["/dev", "/proc", "/sys"];
+
+/// What has no meaning in a machine, and values in later versions that this one would refuse.
+const IGNORED: [(&str, &[&str]); 2] =
+    [("linux", &["seccomp", "personality", "memoryPolicy", "intelRdt"]), ("process", &["ioPriority", "scheduler"])];
+
+/// Parses a configuration.
+///
+/// # Errors
+/// A message of one line.
+pub(super) fn read(text: &[u8]) -> Result<Spec, String> {
+    // A list of all names that are known would follow the unknown one.
+    let describe = |error: serde_json::Error| {
+        let text = error.to_string();
+        text.split_once(", expected one of").map_or(text.as_str(), |(unknown, _)| unknown).to_owned()
+    };
+    let mut config: Value = serde_json::from_slice(text).map_err(describe)?;
+    for (part, names) in IGNORED {
+        if let Some(part) = config.get_mut(part).and_then(Value::as_object_mut) {
+            names.iter().for_each(|name| drop(part.remove(*name)));
+        }
+    }
+    serde_json::from_value(config).map_err(describe)
+}
 
 /// What a machine gets from its configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,6 +160,9 @@ fn check(linux: &Linux, spec: &Spec) -> Result<(), String> {
     if maps.into_iter().flatten().flatten().any(is_mapped) {
         return Err("user namespace: the users of a machine are those of its root's files; remove --userns".to_owned());
     }
+    if find(linux, LinuxNamespaceType::Pid).is_none_or(|namespace| namespace_path(namespace).is_some()) {
+        return Err("pid namespace: a machine has processes of its own; remove --pid".to_owned());
+    }
     Ok(())
 }
 
@@ -140,7 +170,10 @@ fn check(linux: &Linux, spec: &Spec) -> Result<(), String> {
 fn mounts(mounts: &[Mount], bundle: &Path) -> Result<(Vec<Shared>, Vec<String>), String> {
     let (mut shared, mut tmpfs) = (Vec::new(), Vec::new());
     for (place, mount) in mounts.iter().enumerate() {
-        let path = mount.destination();
+        let path = &absolute(mount.destination());
+        if path.parent().is_none() {
+            return Err("mount /: the root is no mount point".to_owned());
+        }
         if SYSTEM.iter().any(|system| path.starts_with(system)) {
             continue;
         }
@@ -155,7 +188,7 @@ fn mounts(mounts: &[Mount], bundle: &Path) -> Result<(Vec<Shared>, Vec<String>),
                 shared.push(Shared { path: path.clone(), source, data: String::new(), read_only });
             }
             ("tmpfs", _) => {
-                let is_below = |other: &Mount| other.destination().starts_with(path);
+                let is_below = |other: &Mount| absolute(other.destination()).starts_with(path);
                 let data = options.iter().filter(|option| is_for_tmpfs(option)).cloned().collect::<Vec<_>>();
                 if mounts[place + 1..].iter().any(is_below) {
                     // Another mount is below it, which the machine would cover: it is in the host's memory.
@@ -178,6 +211,19 @@ fn mounts(mounts: &[Mount], bundle: &Path) -> Result<(Vec<Shared>, Vec<String>),
     Ok((shared, tmpfs))
 }
 
+/// Returns a path as it is below the root: relative ones begin there, and `..` does not lead out of it.
+fn absolute(path: &Path) -> PathBuf {
+    let mut absolute = PathBuf::from("/");
+    for part in path.components() {
+        match part {
+            Component::Normal(name) => absolute.push(name),
+            Component::ParentDir => drop(absolute.pop()),
+            _ => {}
+        }
+    }
+    absolute
+}
+
 /// Whether an option is the kernel's, not one of a runtime about propagation or copying.
 fn is_for_tmpfs(option: &str) -> bool {
     const OTHERS: [&str; 10] = [
@@ -198,9 +244,7 @@ fn is_for_tmpfs(option: &str) -> bool {
 /// Returns the record of a process.
 fn record(process: &Process) -> Result<RunRecord, String> {
     let args = process.args().clone().unwrap_or_default();
-    if args.is_empty() {
-        return Err("process.args: nothing to run".to_owned());
-    }
+    check_args(&args).map_err(|error| format!("process.args{error}"))?;
     Ok(RunRecord {
         entrypoint: args,
         // An element without `=` is no variable.
@@ -210,6 +254,16 @@ fn record(process: &Process) -> Result<RunRecord, String> {
         rlimit: process.rlimits().iter().flatten().map(rlimit).collect(),
         ..RunRecord::default()
     })
+}
+
+/// Refuses arguments without a program, which the init would read otherwise.
+pub(super) fn check_args(args: &[String]) -> Result<(), &'static str> {
+    match args.first().map(String::as_str) {
+        None => Err(": nothing to run"),
+        // podman looks for this text.
+        Some("") => Err(" \"\": executable file not found in $PATH"),
+        Some(_) => Ok(()),
+    }
 }
 
 /// Returns the user of a process in the form of `user=`: `UID:GID:GROUP,…`.
@@ -266,7 +320,7 @@ fn annotations(spec: &Spec, may_annotate: bool) -> Result<HashMap<String, String
 fn memory_mib(resources: Option<&LinuxResources>) -> Result<u32, String> {
     let memory = resources.and_then(|resources| resources.memory().as_ref());
     match memory.and_then(|memory| memory.limit()) {
-        Some(bytes @ 1..) => {
+        Some(bytes @ 1..NO_LIMIT) => {
             let mib = u32::try_from(bytes.unsigned_abs().div_ceil(1 << 20)).unwrap_or(u32::MAX);
             if mib < MIN_MEMORY_MIB {
                 return Err(format!(
@@ -313,13 +367,20 @@ fn set_size(list: &str) -> Option<u32> {
 }
 
 fn network(linux: Option<&Linux>) -> Network {
-    let namespaces = linux.and_then(|linux| linux.namespaces().as_ref()).into_iter().flatten();
-    let namespace = namespaces.into_iter().find(|namespace| namespace.typ() == LinuxNamespaceType::Network);
-    match namespace.map(|namespace| namespace.path()) {
+    match linux.and_then(|linux| find(linux, LinuxNamespaceType::Network)).map(namespace_path) {
         None => Network::Host,
         Some(None) => Network::None,
         Some(Some(path)) => Network::Namespace(path.clone()),
     }
+}
+
+fn find(linux: &Linux, typ: LinuxNamespaceType) -> Option<&LinuxNamespace> {
+    linux.namespaces().iter().flatten().find(|namespace| namespace.typ() == typ)
+}
+
+/// Returns the path of a namespace that is there already.
+fn namespace_path(namespace: &LinuxNamespace) -> Option<&PathBuf> {
+    namespace.path().as_ref().filter(|path| !path.as_os_str().is_empty())
 }
 
 #[cfg(test)]

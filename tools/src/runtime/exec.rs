@@ -89,9 +89,7 @@ fn options(request: &Exec, state: &Value) -> Result<(Vec<u8>, bool), String> {
     };
     lines.push("entrypoint", "")?;
     let args = process.as_ref().map_or(&request.args, |process| process.args().as_ref().unwrap_or(&request.args));
-    if args.is_empty() {
-        return Err("exec: no command".to_owned());
-    }
+    config::check_args(args).map_err(|error| format!("exec{error}"))?;
     for word in args {
         lines.push("whit.arg", word)?;
     }
@@ -289,8 +287,14 @@ mod tests {
             let request = Exec { args: vec!["x".repeat(bytes)], ..Exec::default() };
             options(&request, &Value::Null).map(|(options, _)| options.len())
         };
-        let others = length(0).unwrap();
+        let others = length(1).unwrap() - 1;
         assert_eq!(length(4088 - others), Ok(4088));
+        let program = |args: &[&str]| {
+            let args = args.iter().map(|word| (*word).to_owned()).collect();
+            options(&Exec { args, ..Exec::default() }, &Value::Null).unwrap_err()
+        };
+        assert_eq!(program(&[]), "exec: nothing to run");
+        assert_eq!(program(&["", "x"]), "exec \"\": executable file not found in $PATH");
         for bytes in [4089, 20_000, 100_000] {
             let error = format!("exec: the command and its variables have {bytes} bytes; the init takes at most 4088");
             assert_eq!(length(bytes - others), Err(error));

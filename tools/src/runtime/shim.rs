@@ -18,7 +18,7 @@ use signal_hook::consts::SIGWINCH;
 use signal_hook::iterator::Signals;
 
 use super::Settings;
-use super::config::{Machine, Network};
+use super::config::{self, Machine, Network};
 use super::control::{Connection, Listener};
 use super::network::{self, Cards};
 use super::oom::Oom;
@@ -114,7 +114,8 @@ fn prepare(bundle: &Path, persist: Option<&Path>, settings: &Settings) -> Result
 /// Reads the configuration of a bundle.
 pub(super) fn load(bundle: &Path) -> Result<Spec, String> {
     let path = bundle.join("config.json");
-    Spec::load(&path).map_err(|error| format!("{}: {error}", path.display()))
+    let read = || config::read(&fs::read(&path).map_err(|error| error.to_string())?);
+    read().map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// The files and words that the machine boots from.

@@ -163,13 +163,9 @@ impl Container {
 
     /// Returns the shim's process id, if it lives.
     pub(super) fn pid(&self) -> Option<i32> {
-        let state = self.load().ok()?;
-        let pid = match state["status"].as_str() {
-            // From the file that the shim writes: the process that stores the state may have been killed.
-            Some("creating") => fs::read_to_string(self.folder.join(ALIVE)).ok()?.parse().ok()?,
-            _ => i32::try_from(state["pid"].as_i64()?).ok()?,
-        };
-        Some(pid).filter(|pid| *pid > 0)
+        // From the file that the shim writes: the process that stores the state may have been killed.
+        let pid = fs::read_to_string(self.folder.join(ALIVE)).ok()?.parse().ok()?;
+        Some(pid).filter(|pid| *pid > 0 && self.is_alive())
     }
 
     /// Marks the container as started.
@@ -257,7 +253,8 @@ mod tests {
         container.store(Path::new("/b"), 7, &Value::Null).unwrap();
         assert_eq!((container.load().unwrap()["status"].as_str(), container.pid()), (Some("stopped"), None));
         assert!(container.wait_for_end(), "nothing was ever locked");
-        let lock = File::create(container.folder.join(ALIVE)).unwrap();
+        fs::write(container.folder.join(ALIVE), "7").unwrap();
+        let lock = File::open(container.folder.join(ALIVE)).unwrap();
         flock(&lock, FlockOperation::LockExclusive).unwrap();
         assert_eq!((container.load().unwrap()["status"].as_str(), container.pid()), (Some("created"), Some(7)));
         fs::write(container.folder.join(STARTED), "").unwrap();

@@ -1,5 +1,6 @@
 //! The command line of an OCI runtime, as runc defined it.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -105,6 +106,9 @@ pub(crate) enum Command {
     Exec(ExecArguments),
     /// Print what the runtime supports as JSON
     Features,
+    /// Those of other runtimes, as `pause`
+    #[command(external_subcommand)]
+    Other(Vec<OsString>),
     /// The process of a program beside the workload; `exec` starts it
     #[command(hide = true)]
     Client {

@@ -62,6 +62,10 @@ fn run(arguments: &Arguments) -> Result<u8, String> {
             }
         }
         Command::Features => output::print(|out| writeln!(out, "{:#}", runtime::features()))?,
+        Command::Other(words) => {
+            let name = words.first().map(|name| name.to_string_lossy()).unwrap_or_default();
+            return Err(format!("{name}: not supported; --help lists the commands"));
+        }
         Command::Exec(exec) => {
             let mut user = exec.user.clone();
             if let (Some(user), [_, ..]) = (&mut user, exec.additional_gids.as_slice()) {

@@ -163,6 +163,19 @@ fn what_a_machine_cannot_have_is_refused_by_its_name() {
             "annotation io.whit.kernal: unknown; there are kernel, modules",
         ),
         ("/process/args", json!([]), "process.args: nothing to run"),
+        // podman looks for the second part, and has the exit code 127.
+        ("/process/args", json!([""]), "process.args \"\": executable file not found in $PATH"),
+        ("/process/args", json!(["", "echo"]), "process.args \"\": executable file not found in $PATH"),
+        (
+            "/linux/namespaces",
+            json!([{ "type": "network" }]),
+            "pid namespace: a machine has processes of its own; remove --pid",
+        ),
+        (
+            "/linux/namespaces",
+            json!([{ "type": "pid", "path": "/proc/1/ns/pid" }]),
+            "pid namespace: a machine has processes of its own; remove --pid",
+        ),
     ] {
         let refused = changed(pointer, value).unwrap_err();
         assert!(refused.starts_with(error), "{refused}");
@@ -174,16 +187,96 @@ fn what_a_machine_cannot_have_is_refused_by_its_name() {
 }
 
 #[test]
+fn the_mount_points_of_a_configuration_are_paths_of_its_root() {
+    // Engines write them in these forms too; the specification has had relative ones.
+    let destinations = ["proc", "/./sys", "/run/../dev/pts", "//dev", "srv/../data/", "/../opt"];
+    let mounts: Vec<_> = destinations
+        .iter()
+        .map(|path| json!({ "destination": path, "type": "bind", "source": "/source", "options": ["bind"] }))
+        .collect();
+    let found = changed("/mounts", mounts.into()).unwrap().mounts;
+    assert_eq!(found.iter().map(|shared| shared.path.to_str().unwrap()).collect::<Vec<_>>(), ["/data", "/opt"]);
+    for typ in ["bind", "tmpfs"] {
+        let root = json!([{ "destination": "/a/..", "type": typ, "source": "/source" }]);
+        assert_eq!(changed("/mounts", root), Err("mount /: the root is no mount point".to_owned()), "{typ}");
+    }
+}
+
+#[test]
+fn a_limit_that_stands_for_none_is_no_memory() {
+    // Of cgroup v1, for which it is the largest multiple of a page.
+    for limit in [i64::MAX, i64::MAX - 4095, i64::MAX - 65_535] {
+        let machine = changed("/linux/resources/memory", json!({ "limit": limit })).unwrap();
+        assert_eq!(machine.memory_mib, MEMORY_MIB, "{limit}");
+    }
+}
+
+#[test]
+fn a_configuration_is_read_as_far_as_it_matters() {
+    let read = |change: &dyn Fn(&mut Value)| {
+        let mut config = podmans();
+        change(&mut config);
+        read(config.to_string().as_bytes())
+    };
+    assert!(read(&|_| {}).is_ok());
+    for (pointer, value) in [
+        // What later versions of the specification and of libseccomp have.
+        ("/linux/seccomp", json!({ "defaultAction": "SCMP_ACT_NEW", "architectures": ["SCMP_ARCH_NEW"] })),
+        ("/linux/personality", json!({ "domain": "NEW" })),
+        ("/process/ioPriority", json!({ "class": "NEW" })),
+        ("/process/scheduler", json!({ "policy": "NEW" })),
+        ("/linux/memoryPolicy", json!({ "mode": "NEW" })),
+        (
+            "/linux/resources",
+            json!({ "memory": null, "cpu": { "quota": null, "period": 0 }, "devices": null, "unified": null }),
+        ),
+        ("/annotations", Value::Null),
+        ("/process/env", Value::Null),
+        ("/process/user/additionalGids", Value::Null),
+        ("/hooks", json!({ "prestart": null })),
+        ("/new", json!([1])),
+    ] {
+        let spec = read(&|config| {
+            let (parent, name) = pointer.rsplit_once('/').unwrap();
+            config.pointer_mut(parent).unwrap()[name] = value.clone();
+        });
+        let spec = spec.unwrap_or_else(|error| panic!("{pointer}: {error}"));
+        assert!(Machine::of(&spec, Path::new("/bundle"), true).is_ok(), "{pointer}");
+    }
+    for (pointer, value, error) in [
+        ("/process/capabilities", json!({ "bounding": ["CAP_NEW"] }), "no variant for CAP_NEW (converted to NEW)"),
+        ("/process/rlimits", json!([{ "type": "RLIMIT_NEW", "hard": 1, "soft": 1 }]), "unknown variant `RLIMIT_NEW`"),
+        ("/linux/namespaces", json!([{ "type": "new" }]), "unknown variant `new`"),
+        ("/process/args", json!("sh"), "invalid type: string \"sh\", expected a sequence"),
+    ] {
+        let refused = read(&|config| {
+            let (parent, name) = pointer.rsplit_once('/').unwrap();
+            config.pointer_mut(parent).unwrap()[name] = value.clone();
+        });
+        assert_eq!(refused.unwrap_err(), error);
+    }
+    let without = |name: &str| read(&|config| drop(config["process"].as_object_mut().unwrap().remove(name)));
+    assert_eq!(without("cwd").unwrap_err(), "missing field `cwd`");
+    assert!(super::read(b"{").unwrap_err().starts_with("EOF while parsing an object at line 1"));
+}
+
+#[test]
+fn a_namespace_with_an_empty_path_is_a_new_one() {
+    let network = |value: Value| changed("/linux/namespaces", value).unwrap().network;
+    assert_eq!(network(json!([{ "type": "pid" }, { "type": "network", "path": "" }])), Network::None);
+}
+
+#[test]
 fn a_terminal_and_other_networks_are_known() {
     let mut config = podmans();
     config["process"]["terminal"] = true.into();
     config["process"]["consoleSize"] = json!({ "height": 24, "width": 80 });
     config["root"]["readonly"] = true.into();
-    config["linux"]["namespaces"] = json!([{ "type": "network" }]);
+    config["linux"]["namespaces"] = json!([{ "type": "network" }, { "type": "pid" }]);
     let found = machine(&config).unwrap();
     assert_eq!((found.terminal, found.size, found.read_only), (true, Some([24, 80]), true));
     assert!(found.record.ends_with(b"streams terminal\n"));
     assert_eq!(found.network, Network::None);
-    config["linux"]["namespaces"] = json!([]);
+    config["linux"]["namespaces"] = json!([{ "type": "pid" }]);
     assert_eq!(machine(&config).unwrap().network, Network::Host);
 }

@@ -170,7 +170,10 @@ impl Parts {
         shared.is_over.store(true, Ordering::Relaxed);
         let code = streams.finish();
         let reported = port.finish();
-        let is_sudden = shared.signal.load(Ordering::Relaxed) == 0 && code.is_none();
+        let transcript = machine.transcript();
+        // A daemon that ends well has ended after QEMU, if the kernel has ended that.
+        let has_panicked = transcript.contains("Kernel panic");
+        let is_sudden = shared.signal.load(Ordering::Relaxed) == 0 && code.is_none() && !has_panicked;
         let lost = daemon.and_then(|daemon| daemon.end(is_sudden));
         if let Some(code) = code.or(reported) {
             return Ok(code);
@@ -184,7 +187,6 @@ impl Parts {
         if machine.has_powered_off() {
             return Ok(0); // the image's own init has ended the machine
         }
-        let transcript = machine.transcript();
         cause(&transcript).lines().for_each(|line| print_line(line, is_terminal));
         machine.messages().lines().for_each(|line| print_line(line, is_terminal));
         let explained = explain(&transcript, self.machine.memory_mib);
