@@ -117,6 +117,79 @@ fn the_configuration_of_a_container_holds_in_the_machine() {
 
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn options_mean_what_they_mean_for_a_container() {
+    let engine = Engine::new();
+    let file = |name: &str, text: &str| {
+        fs::write(engine.path(name), text).unwrap();
+        engine.path(name).to_str().unwrap().to_owned()
+    };
+    let (variables, secret) = (file("variables", "A=1\n# a comment\nB=two words\n"), file("secret", "hidden"));
+    engine.well(&["secret", "create", "key", &secret]);
+    let options = [
+        "--init",
+        "--read-only",
+        "--tmpfs=/run",
+        "--mount=type=tmpfs,destination=/t,tmpfs-size=1m,tmpfs-mode=700",
+        "--secret=key",
+        "--secret=key,type=env,target=KEY",
+        "--env-file",
+        &variables,
+        "--user=0:7",
+        "--group-add=5",
+        "--workdir=/run",
+        "--security-opt=no-new-privileges",
+        "--cap-drop=all",
+        "--cpus=0.5",
+        "--pids-limit=100",
+    ];
+    let script =
+        "echo $A $B $KEY; pwd; id; nproc; cat /run/secrets/key; echo; echo x >/run/new; echo x >/t/new; cat /t/new
+                  df -k /t | tail -n 1 | awk '{print $2}'; grep -e NoNew -e CapBnd /proc/self/status; echo x >/etc/new";
+    let script =
+        format!("for applet in id nproc cat df tail awk grep; do alias $applet=\"busybox $applet\"; done\n{script}");
+    let (status, shown, errors) = engine.run(&options, &script);
+    let expected = "1 two words hidden\n/run\nuid=0(0) gid=7(7) groups=5,7(7)\n1\nhidden\nx\n1024\nCapBnd:\t0000000000000000\n\
+                    NoNewPrivs:\t1\n";
+    assert_eq!((status, shown.as_str()), (Some(1), expected), "{errors}");
+    assert!(errors.contains("/etc/new: Read-only file system"), "{errors}");
+    // The image's entrypoint is removed; the command's first word is the program, and may not be empty.
+    engine.well(&["import", "--change", "ENTRYPOINT [\"/missing\"]", busybox_tar().to_str().unwrap(), "other"]);
+    let run = ["run", "--rm", "--network", "none"];
+    let none = ["--entrypoint", "", "other", "/bin/busybox", "echo", "none"];
+    assert_eq!(engine.outcome(&[&run[..], &none].concat()).1, "none\n");
+    let (status, _, errors) = engine.outcome(&[&run[..], &["busybox", ""]].concat());
+    assert_eq!((status, errors.contains("executable file not found in $PATH")), (Some(127), true), "{errors}");
+    let (status, _, errors) = engine.run(&["--pid", "host"], "true");
+    assert_eq!((status, errors.contains("pid namespace: a machine has processes of its own")), (Some(126), true));
+    // It is started again twice.
+    let again = ["run", "-d", "--name", "again", "--network", "none", "--restart", "on-failure:2"];
+    engine.well(&[&again[..], &["busybox", "/bin/sh", "-c", "echo try; exit 4"]].concat());
+    let state =
+        || engine.well(&["inspect", "--format", "{{.RestartCount}} {{.State.Status}} {{.State.ExitCode}}", "again"]);
+    let begun = std::time::Instant::now();
+    while state() != "2 exited 4" {
+        assert!(begun.elapsed() < deadline::DEADLINE, "{}", state());
+        engine.well(&["wait", "again"]);
+    }
+    assert_eq!(engine.well(&["logs", "again"]), "try\ntry\ntry");
+    // A check of health is a program beside the workload.
+    let health = ["--health-cmd", "busybox test -e /tmp/ok", "--health-interval", "disable", "--health-retries", "1"];
+    let script = "trap 'exit 9' USR1; echo ready; while :; do busybox sleep 0.1; done";
+    engine.start("checked", &[&health[..], &["--network=none", "--stop-signal=USR1"]].concat(), script);
+    assert_eq!(engine.outcome(&["healthcheck", "run", "checked"]).0, Some(1));
+    engine.well(&["exec", "checked", "/bin/sh", "-c", "echo >/tmp/ok"]);
+    engine.well(&["healthcheck", "run", "checked"]);
+    assert_eq!(engine.well(&["inspect", "--format", "{{.State.Health.Status}}", "checked"]), "healthy");
+    let (status, _, errors) = engine.outcome(&["exec", "checked", ""]);
+    assert_eq!((status, errors.contains("executable file not found in $PATH")), (Some(127), true), "{errors}");
+    engine.well(&["stop", "checked"]);
+    assert_eq!(engine.well(&["wait", "checked"]), "9");
+    engine.well(&["rm", "again", "checked"]);
+    engine.assert_gone();
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
 fn a_container_is_stopped_killed_and_removed() {
     let engine = Engine::new();
     let waits = "trap 'echo term; exit 5' TERM; echo ready; while :; do busybox sleep 0.1; done";
@@ -342,10 +415,17 @@ fn machines_on_the_default_network_publish_ports_and_have_names() {
     let address = engine.well(&["inspect", "--format", "{{.NetworkSettings.IPAddress}}", "published"]);
     assert_eq!(fetch(&["curl"], &format!("http://{address}/")), "hello\n");
     // The machine reaches what is outside of its host.
-    let script = format!("busybox ping -c 1 -w 60 {} >/dev/null && echo reached", HOST_ADDRESSES[1]);
+    let script = format!(
+        "busybox ping -c 1 -w 60 {} >/dev/null && echo reached
+        busybox hostname; busybox grep -h -e foo -e nameserver -e search /etc/hosts /etc/resolv.conf",
+        HOST_ADDRESSES[1]
+    );
+    let options =
+        ["--cap-add=net_raw", "-h=box", "--add-host=foo:1.2.3.4", "--dns=9.9.9.9", "--dns-search=example.org"];
     let (status, shown, errors) =
-        engine.outcome(&["run", "--rm", "--cap-add", "net_raw", "busybox", "/bin/sh", "-c", &script]);
-    assert_eq!((status, shown.as_str()), (Some(0), "reached\n"), "{errors}");
+        engine.outcome(&[&["run", "--rm"], &options[..], &["busybox", "/bin/sh", "-c", &script]].concat());
+    let expected = "reached\nbox\n1.2.3.4\tfoo\nsearch example.org\nnameserver 9.9.9.9\n";
+    assert_eq!((status, shown.as_str()), (Some(0), expected), "{errors}");
     // podman's DNS server answers on networks that a user made.
     engine.well(&["network", "create", "names"]);
     engine.start("server", &["--network", "names", "--network-alias", "other"], serve);

@@ -57,7 +57,7 @@ impl Root {
     fn named(folder: Option<PathBuf>, name: &str) -> Self {
         let users = || std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty()).map(PathBuf::from);
         let folder = folder.unwrap_or_else(|| match users() {
-            Some(folder) if !rustix::process::geteuid().is_root() => folder.join(name),
+            Some(folder) if !rustix::process::geteuid().is_root() || is_users_root() => folder.join(name),
             _ => Path::new("/run").join(name),
         });
         Self(std::path::absolute(&folder).unwrap_or(folder))
@@ -117,6 +117,16 @@ impl Root {
         }
         Ok(self.0.join(id))
     }
+}
+
+/// Whether this process is in a user namespace (user_namespaces(7)), as rootless podman's runtime is: root there is a user of the host.
+fn is_users_root() -> bool {
+    fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| !maps_all(&map))
+}
+
+/// Whether a table of users is that of the initial namespace, which has all of them.
+fn maps_all(map: &str) -> bool {
+    map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
 impl Container {
@@ -243,6 +253,13 @@ mod tests {
         assert_eq!(root.all().len(), 1);
         container.remove().unwrap();
         assert!(root.find("web-1.2+x_y").unwrap_err().ends_with("does not exist"));
+    }
+
+    #[test]
+    fn root_of_a_user_namespace_is_a_user() {
+        assert!(maps_all("         0          0 4294967295\n"));
+        assert!(!maps_all("         0       1000          1\n         1     100000      65536\n"));
+        assert!(!maps_all("         0     100000      65536\n"));
     }
 
     #[test]

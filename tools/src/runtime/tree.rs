@@ -35,9 +35,7 @@ pub(super) fn assemble(machine: &Machine) -> Result<PathBuf, String> {
         // A read-only root that lacks one is refused by the init.
         let _ = fs::create_dir(point.join(folder));
     }
-    for shared in &machine.mounts {
-        add(&point, shared).map_err(|error| format!("mount {}: {error}", shared.path.display()))?;
-    }
+    add_all(&point, &machine.mounts)?;
     for path in &machine.points {
         // As above.
         let _ = find(&point, path, true);
@@ -62,8 +60,22 @@ pub(super) fn enter(point: &Path) -> io::Result<()> {
     Ok(chdir("/")?)
 }
 
-/// Mounts one source in the tree.
-fn add(point: &Path, shared: &Shared) -> Result<(), String> {
+/// Mounts all sources in the tree. They become read-only at the end: podman mounts secrets in such a folder.
+fn add_all(point: &Path, mounts: &[Shared]) -> Result<(), String> {
+    let mut protected = Vec::new();
+    for shared in mounts {
+        let describe = |error: String| format!("mount {}: {error}", shared.path.display());
+        for mount in add(point, shared).map_err(describe)? {
+            protected.push((shared, mount));
+        }
+    }
+    protected.iter().try_for_each(|(shared, mount)| {
+        namespace::protect(&link(mount)).map_err(|error| format!("mount {}: {error}", shared.path.display()))
+    })
+}
+
+/// Mounts one source in the tree. Returns the mounts that are to be read-only.
+fn add(point: &Path, shared: &Shared) -> Result<Vec<OwnedFd>, String> {
     let is_folder = match &shared.source {
         Some(source) => {
             let metadata = source.metadata().map_err(|error| format!("{}: {error}", source.display()))?;
@@ -76,29 +88,28 @@ fn add(point: &Path, shared: &Shared) -> Result<(), String> {
         }
         None => true,
     };
-    let make = || -> io::Result<()> {
+    let make = || -> io::Result<Vec<OwnedFd>> {
         let target = find(point, &shared.path, is_folder)?;
-        // A magic link of proc(5) leads to the file itself, wherever its name leads now.
-        let path = format!("/proc/self/fd/{}", target.as_raw_fd());
         match &shared.source {
-            Some(source) => mount_bind_recursive(source, path.as_str())?,
+            Some(source) => mount_bind_recursive(source, link(&target))?,
             None => {
                 let data = std::ffi::CString::new(shared.data.as_str())?;
-                mount("tmpfs", path.as_str(), "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, data.as_c_str())?;
+                mount("tmpfs", link(&target), "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, data.as_c_str())?;
             }
         }
-        if shared.read_only {
-            let mounted = find(point, &shared.path, is_folder)?;
-            protect_all(Path::new(&format!("/proc/self/fd/{}", mounted.as_raw_fd())))?;
+        if !shared.read_only {
+            return Ok(Vec::new());
         }
-        Ok(())
+        let mounted = find(point, &shared.path, is_folder)?;
+        let mounts = namespace::mounts_below(&fs::read_link(link(&mounted))?)?;
+        mounts.iter().map(|mount| Ok(openat(CWD, mount, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)).collect()
     };
     make().map_err(|error| error.to_string())
 }
 
-/// Makes a mount and all mounts below it read-only. `path` is a link of proc(5).
-fn protect_all(path: &Path) -> io::Result<()> {
-    namespace::mounts_below(&fs::read_link(path)?)?.iter().try_for_each(|mount| namespace::protect(mount))
+/// Returns a magic link of proc(5), which leads to the file itself, wherever its name leads now.
+fn link(file: &OwnedFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
 /// Finds a path in the tree; a missing folder, and a missing file at its end, is created.
@@ -146,12 +157,33 @@ mod tests {
         let check = || {
             namespace::enter().unwrap();
             mount("none", source.join("inner"), "tmpfs", MountFlags::NOSUID, None).unwrap();
+            let shared = |read_only, path: &str, source: &Path| Shared {
+                path: path.into(),
+                source: Some(source.into()),
+                data: String::new(),
+                read_only,
+            };
             let is_writable = |read_only, name: &str| {
-                let shared = Shared { path: name.into(), source: Some(source.clone()), data: String::new(), read_only };
-                add(&point, &shared).unwrap();
+                add_all(&point, &[shared(read_only, name, &source)]).unwrap();
                 ["new", "inner/new"].map(|file| fs::write(point.join(name).join(file), "").is_ok())
             };
             assert_eq!((is_writable(true, "fixed"), is_writable(false, "data")), ([false; 2], [true; 2]));
+            // Mounts in it whose mount points are not there yet, and one over it.
+            let other = top.path().join("other");
+            fs::create_dir(&other).unwrap();
+            let mounts = [
+                shared(true, "outer", &source),
+                shared(false, "outer/later", &other),
+                shared(true, "outer/fixed", &other),
+                shared(true, "covered", &source),
+                shared(false, "covered", &other),
+            ];
+            add_all(&point, &mounts).unwrap();
+            let is_writable = |path: &str| fs::write(point.join(path).join("more"), "").is_ok();
+            assert_eq!(
+                ["outer", "outer/inner", "outer/later", "outer/fixed", "covered"].map(is_writable),
+                [false, false, true, false, true]
+            );
             assert!(fs::write(source.join("inner/more"), "").is_ok(), "the source stays writable");
         };
         thread::scope(|scope| scope.spawn(check).join().unwrap());

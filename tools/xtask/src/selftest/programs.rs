@@ -10,7 +10,7 @@ use xtask::workspace;
 use crate::steps::Tier;
 
 /// The programs of other projects that the tests run; by a file of the package where none is in PATH.
-const PROGRAMS: [Program; 42] = [
+const PROGRAMS: [Program; 43] = [
     QEMU,
     Machine::Aarch64.qemu(),
     Program { name: "/usr/lib/podman/aardvark-dns", package: "aardvark-dns" },
@@ -21,6 +21,7 @@ const PROGRAMS: [Program; 42] = [
     Program { name: "buildah", package: "buildah" },
     Program { name: "busybox", package: "busybox-static" },
     Program { name: "bzip2", package: "bzip2" },
+    Program { name: "catatonit", package: "catatonit" },
     Program { name: "containerd", package: "containerd" },
     Program { name: "cpio", package: "cpio" },
     Program { name: "curl", package: "curl" },
