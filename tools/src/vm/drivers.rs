@@ -59,16 +59,21 @@ impl Drivers<'_> {
                 Vec::new()
             }
         };
+        // The key needs the names of the files alone: they are read and decompressed only for an initramfs that is not in the cache.
+        let mut files = vec![init.clone()];
+        if let Some(modules) = &kernel.modules {
+            let mut names = modules.of_sets(self.sets).map_err(|error| error.to_string())?.always;
+            names.extend(load.iter().cloned());
+            let closure = modules.closure(&names).map_err(|error| error.to_string())?;
+            files.extend(closure.load.iter().map(|module| modules.directory().join(&module.below)));
+        }
         let mut recipe = Recipe { init, modules: directory, load, sets: self.sets.to_vec(), ..Recipe::default() };
-        let (mut tree, closure) = recipe.tree().map_err(|error| error.to_string())?;
-        let below =
-            |module: &crate::kernel::modules::Module| Some(kernel.modules.as_ref()?.directory().join(&module.below));
         let mut key = Key::new().map_err(|error| format!("cannot read the metadata of the program itself: {error}"))?;
         key.add(&[u8::from(self.may_be_unsigned)]);
         // Their modules are those of the kernel's release.
         key.add(format!("{:?} {:?}", self.sets, recipe.modules.as_ref().filter(|_| !self.sets.is_empty())).as_bytes());
         key.add_file(&kernel.vmlinuz).map_err(|error| describe(&kernel.vmlinuz, &error))?;
-        for file in std::iter::once(recipe.init.clone()).chain(closure.load.iter().filter_map(below)) {
+        for file in files {
             key.add(file.as_os_str().as_encoded_bytes());
             key.add_file(&file).map_err(|error| describe(&file, &error))?;
         }
@@ -78,9 +83,7 @@ impl Drivers<'_> {
         }
         cache.file("initramfs", &key, |output| {
             recipe.unsigned = self.may_be_unsigned && accepts_unsigned(kernel);
-            if self.rootfs.is_some() || recipe.unsigned {
-                tree = recipe.tree().map_err(|error| error.to_string())?.0;
-            }
+            let (tree, _) = recipe.tree().map_err(|error| error.to_string())?;
             initramfs::write_into(&tree, output, &Packing::new(Compression::None))
                 .map(drop)
                 .map_err(|error| error.to_string())
