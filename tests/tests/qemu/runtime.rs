@@ -159,7 +159,7 @@ fn options_mean_what_they_mean_for_a_container() {
     assert_eq!(engine.outcome(&[&run[..], &none].concat()).1, "none\n");
     let (status, _, errors) = engine.outcome(&[&run[..], &["busybox", ""]].concat());
     assert_eq!((status, errors.contains("executable file not found in $PATH")), (Some(127), true), "{errors}");
-    let (status, _, errors) = engine.run(&["--pid", "host"], "true");
+    let (status, _, errors) = engine.run(&["--pid", "ns:/proc/self/ns/pid"], "true");
     assert_eq!((status, errors.contains("pid namespace: a machine has processes of its own")), (Some(126), true));
     // It is started again twice.
     let again = ["run", "-d", "--name", "again", "--network", "none", "--restart", "on-failure:2"];
@@ -484,7 +484,7 @@ fn nothing_is_left_of_a_create_that_was_killed() {
     let config = serde_json::json!({
         "ociVersion": "1.0.2", "root": { "path": "rootfs" },
         "process": { "cwd": "/", "user": { "uid": 0, "gid": 0 }, "args": ["/bin/sh"] },
-        "linux": { "namespaces": [{ "type": "network" }, { "type": "pid" }] },
+        "linux": { "namespaces": [{ "type": "network" }] },
     });
     fs::write(bundle.join("config.json"), config.to_string()).unwrap();
     // As `create` does, up to the report of the shim.
@@ -541,7 +541,7 @@ fn the_commands_of_a_runtime_are_those_of_the_specification() {
             "ociVersion": "1.0.2", "root": { "path": "rootfs" }, "annotations": { "a": "b" },
             "process": { "cwd": "/", "user": { "uid": 0, "gid": 0 }, "args": ["/bin/sh", "-c", script] },
             "hooks": { "poststop": hook },
-            "linux": { "namespaces": [{ "type": "network" }, { "type": "pid" }] },
+            "linux": { "namespaces": [{ "type": "network" }] },
         });
         fs::write(bundle.join("config.json"), config.to_string()).unwrap();
     };

@@ -160,8 +160,8 @@ fn check(linux: &Linux, spec: &Spec) -> Result<(), String> {
     if maps.into_iter().flatten().flatten().any(is_mapped) {
         return Err("user namespace: the users of a machine are those of its root's files; remove --userns".to_owned());
     }
-    if find(linux, LinuxNamespaceType::Pid).is_none_or(|namespace| namespace_path(namespace).is_some()) {
-        return Err("pid namespace: a machine has processes of its own; remove --pid".to_owned());
+    if find(linux, LinuxNamespaceType::Pid).is_some_and(|namespace| namespace_path(namespace).is_some()) {
+        return Err("pid namespace: a machine has processes of its own; remove --pid container:NAME".to_owned());
     }
     Ok(())
 }

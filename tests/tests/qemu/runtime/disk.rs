@@ -47,7 +47,7 @@ fn without_virtiofs_the_root_is_a_disk() {
             "ociVersion": "1.0.2", "root": { "path": "rootfs", "readonly": read_only },
             "process": { "cwd": "/", "user": { "uid": 0, "gid": 0 }, "args": ["/bin/sh", "-c", script] },
             "mounts": [{ "destination": destination, "type": "bind", "source": source, "options": ["bind"] }],
-            "linux": { "namespaces": [{ "type": "network" }, { "type": "pid" }] },
+            "linux": { "namespaces": [{ "type": "network" }] },
         });
         fs::write(bundle.join("config.json"), config.to_string()).unwrap();
     };

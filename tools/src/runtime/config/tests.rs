@@ -168,11 +168,6 @@ fn what_a_machine_cannot_have_is_refused_by_its_name() {
         ("/process/args", json!(["", "echo"]), "process.args \"\": executable file not found in $PATH"),
         (
             "/linux/namespaces",
-            json!([{ "type": "network" }]),
-            "pid namespace: a machine has processes of its own; remove --pid",
-        ),
-        (
-            "/linux/namespaces",
             json!([{ "type": "pid", "path": "/proc/1/ns/pid" }]),
             "pid namespace: a machine has processes of its own; remove --pid",
         ),
@@ -272,11 +267,11 @@ fn a_terminal_and_other_networks_are_known() {
     config["process"]["terminal"] = true.into();
     config["process"]["consoleSize"] = json!({ "height": 24, "width": 80 });
     config["root"]["readonly"] = true.into();
-    config["linux"]["namespaces"] = json!([{ "type": "network" }, { "type": "pid" }]);
+    config["linux"]["namespaces"] = json!([{ "type": "network" }]);
     let found = machine(&config).unwrap();
     assert_eq!((found.terminal, found.size, found.read_only), (true, Some([24, 80]), true));
     assert!(found.record.ends_with(b"streams terminal\n"));
     assert_eq!(found.network, Network::None);
-    config["linux"]["namespaces"] = json!([{ "type": "pid" }]);
+    config["linux"]["namespaces"] = json!([]);
     assert_eq!(machine(&config).unwrap().network, Network::Host);
 }
