@@ -2,14 +2,22 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Pid, Signal, kill_process};
 use whit_tests::deadline::{Deadline, output};
 use whit_tests::tool;
 
+/// One demo at a time: its files and its port are the same each time.
+fn alone() -> MutexGuard<'static, ()> {
+    static DEMO: Mutex<()> = Mutex::new(());
+    DEMO.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
 fn the_demo_serves_a_page_and_powers_off() {
+    let _alone = alone();
     let demo = output(Command::new(tool("demo")).args(["--accel", "tcg"]));
     let (shown, errors) = (String::from_utf8_lossy(&demo.stdout), String::from_utf8_lossy(&demo.stderr));
     assert!(demo.status.success(), "{shown}\n{errors}");
@@ -33,6 +41,7 @@ fn the_demo_serves_a_page_and_powers_off() {
 #[test]
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
 fn a_signal_powers_a_kept_machine_off() {
+    let _alone = alone();
     let mut demo = Command::new(tool("demo"));
     demo.args(["--accel", "tcg", "--keep"]).stdin(Stdio::null()).stdout(Stdio::piped());
     let mut demo = demo.spawn().unwrap();
