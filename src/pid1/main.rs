@@ -44,7 +44,6 @@ mod own_files;
 mod port;
 #[cfg_attr(not(feature = "pty"), path = "stubs/pty.rs")]
 mod pty;
-#[cfg_attr(not(any(feature = "http", feature = "nvme-tcp")), path = "stubs/remote.rs")]
 mod remote;
 #[cfg_attr(not(feature = "rootfs"), path = "stubs/rootfs.rs")]
 mod rootfs;

@@ -24,6 +24,7 @@ use crate::sys;
 use crate::sys::process::{Fork, fork, kill};
 
 /// Time from one attempt to connect to the next.
+#[cfg(any(feature = "http", feature = "nvme-tcp"))]
 const GAP_MS: u64 = 1000;
 /// The exit code of a child that has logged why it failed.
 const FAILED: u8 = 1;
