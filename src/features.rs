@@ -23,7 +23,6 @@ pub enum Feature {
     Exec,
     Grow,
     Handover,
-    Http,
     Ipv6,
     Kexec,
     LeaseFile,
@@ -67,8 +66,6 @@ impl Feature {
             Self::Exec => cfg!(feature = "exec"),
             Self::Grow => cfg!(feature = "grow"),
             Self::Handover => cfg!(feature = "handover"),
-            // No option needs it; the tests of the library have all of it.
-            Self::Http => cfg!(any(feature = "http", test)),
             Self::Ipv6 => cfg!(feature = "ipv6"),
             Self::Kexec => cfg!(feature = "kexec"),
             Self::LeaseFile => cfg!(feature = "lease-file"),
