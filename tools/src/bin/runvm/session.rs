@@ -19,7 +19,7 @@ use whit_tools::cli::terminal::Raw;
 use whit_tools::runtime::Named;
 use whit_tools::vm::qemu::{self, CommandLine, Input, Machine};
 use whit_tools::vm::streams::{Ends, Event, Streams};
-use whit_tools::vm::{Daemon, ExitPort};
+use whit_tools::vm::{Daemon, End, ExitPort};
 
 use crate::arguments::Stream;
 use crate::console::{self, Console};
@@ -106,8 +106,8 @@ impl Session {
                 phase: AtomicU8::new(Phase::Booting as u8),
             })
         });
-        let is_over = Arc::new(AtomicBool::new(false));
-        let missed = watch_daemons(daemon_ends, machine.signaller(), Arc::clone(&is_over));
+        let end = Arc::new(End::default());
+        let missed = watch_daemons(daemon_ends, machine.signaller(), Arc::clone(&end));
         signals::handle(signals, ender, window);
         let terminal = if self.tty { Raw::enter() } else { Ok(None) };
         let terminal = terminal.map_err(|error| format!("cannot set the terminal to raw mode: {error}"))?;
@@ -117,7 +117,7 @@ impl Session {
             thread::spawn(move || copy_keyboard(input, &is_shown, is_raw));
         }
         let status = machine.join().map_err(|error| error.to_string())?;
-        is_over.store(true, Ordering::Relaxed);
+        end.set();
         ender.set_over();
         let is_missed = missed.load(Ordering::Relaxed);
         let is_console_shown = lock(&console).finish();
@@ -259,7 +259,7 @@ fn last_exit_line(machine: &Machine) -> Option<u8> {
 fn watch_daemons(
     ends: Receiver<()>,
     signal: impl Fn(Signal) + Send + 'static,
-    is_over: Arc<AtomicBool>,
+    end: Arc<End>,
 ) -> Arc<AtomicBool> {
     /// The grace period: at power-off, a daemon ends just before QEMU.
     const ORDERLY_END: Duration = Duration::from_secs(1);
@@ -269,14 +269,12 @@ fn watch_daemons(
         if ends.recv().is_err() {
             return;
         }
-        thread::sleep(ORDERLY_END);
-        for end in [Signal::TERM, Signal::KILL] {
-            if is_over.load(Ordering::Relaxed) {
+        for ending in [Signal::TERM, Signal::KILL] {
+            if end.wait(ORDERLY_END) {
                 return;
             }
             is_missed.store(true, Ordering::Relaxed);
-            signal(end);
-            thread::sleep(ORDERLY_END);
+            signal(ending);
         }
     });
     missed

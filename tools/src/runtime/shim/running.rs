@@ -23,7 +23,7 @@ use crate::runtime::oom::Oom;
 use crate::runtime::state::Container;
 use crate::vm::qemu::{Accelerator, Board, CommandLine, DiskInterface, Nic};
 use crate::vm::streams::{Ends, Event, Remote, Streams};
-use crate::vm::{Daemon, ExitPort, Lines, Message, Volume, cause, check_line, explain, kernel_line, qemu};
+use crate::vm::{Daemon, End, ExitPort, Lines, Message, Volume, cause, check_line, explain, kernel_line, qemu};
 
 /// What a machine may take to end after SIGKILL for its workload: less than podman waits for (libpod, killContainerTimeout, 5 s).
 const KILL_WAIT: Duration = Duration::from_secs(2);
@@ -65,8 +65,7 @@ type Signaller = Box<dyn Fn(Signal) + Send + Sync>;
 struct Shared {
     /// The workload runs, and gets signals by its port.
     is_running: AtomicBool,
-    /// The machine has ended.
-    is_over: AtomicBool,
+    end: End,
     /// The last signal that may have ended the machine, or 0.
     signal: AtomicU8,
 }
@@ -167,7 +166,7 @@ impl Parts {
         thread::spawn(move || obey(has_exec, &orders, &state, &remote, Arc::new(signal_qemu)));
         let status = machine.join().map_err(|error| error.to_string())?;
         drop(disk);
-        shared.is_over.store(true, Ordering::Relaxed);
+        shared.end.set();
         let code = streams.finish();
         let reported = port.finish();
         let transcript = machine.transcript();
@@ -297,8 +296,7 @@ fn obey(
                 if signal == KILL && is_running {
                     let (shared, signal_qemu) = (Arc::clone(shared), Arc::clone(&signal_qemu));
                     thread::spawn(move || {
-                        thread::sleep(KILL_WAIT);
-                        if !shared.is_over.load(Ordering::Relaxed) {
+                        if !shared.end.wait(KILL_WAIT) {
                             signal_qemu(Signal::KILL);
                         }
                     });
@@ -320,8 +318,7 @@ fn is_ending(signal: u8) -> bool {
 fn end_without_folder(signal_qemu: &OnceLock<Signaller>, shared: &Shared) {
     /// At power-off, a daemon ends just before QEMU.
     const ORDERLY_END: Duration = Duration::from_secs(1);
-    thread::sleep(ORDERLY_END);
-    if !shared.is_over.load(Ordering::Relaxed) {
+    if !shared.end.wait(ORDERLY_END) {
         signal_qemu.get().iter().for_each(|signal| signal(Signal::TERM));
     }
 }
