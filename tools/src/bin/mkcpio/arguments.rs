@@ -68,8 +68,9 @@ pub(crate) struct Build {
     /// A file as modprobe.d has them, or a directory of such files: their options, softdep and blacklist; repeatable.
     #[arg(long, value_name = "DIR|FILE", requires = "modules")]
     pub(crate) modprobe: Vec<PathBuf>,
-    /// Leave out the signatures of modules, and on x86-64 the calls and tables of the function tracer. The kernel then does not verify them, which takes most
-    /// of the time that it loads them, and is tainted. A kernel that requires signatures, as one with Secure Boot, refuses such modules.
+    /// Leave out the signatures of modules, and on x86-64 the calls and tables of the function tracer and the tables of the stack
+    /// unwinder. The kernel then does not verify and prepare them, which takes most of the time that it loads them, and is tainted. A
+    /// kernel that requires signatures, as one with Secure Boot, refuses such modules.
     #[arg(long, requires = "modules")]
     pub(crate) unsigned: bool,
     /// The directory of the drivers' firmware [default: beside the modules, as /lib/firmware].

@@ -256,11 +256,7 @@ fn last_exit_line(machine: &Machine) -> Option<u8> {
 
 /// Starts a thread that ends the machine if a daemon ends, because its processes would wait for the folder for ever. The
 /// returned flag is set if that happens.
-fn watch_daemons(
-    ends: Receiver<()>,
-    signal: impl Fn(Signal) + Send + 'static,
-    end: Arc<End>,
-) -> Arc<AtomicBool> {
+fn watch_daemons(ends: Receiver<()>, signal: impl Fn(Signal) + Send + 'static, end: Arc<End>) -> Arc<AtomicBool> {
     /// The grace period: at power-off, a daemon ends just before QEMU.
     const ORDERLY_END: Duration = Duration::from_secs(1);
     let missed = Arc::new(AtomicBool::new(false));
