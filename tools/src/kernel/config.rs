@@ -77,17 +77,16 @@ impl Config {
     }
 }
 
-/// Returns the places of a kernel's configuration in distributions: beside it (Debian, Fedora's /lib/modules/VERSION), in /boot, with
-/// the modules.
+/// Returns the places of a kernel's configuration in distributions: beside it (Debian, Fedora's /lib/modules/VERSION), and beside the file
+/// that a link leads to, in /boot, with the modules.
 fn places(path: &Path, release: Option<&str>) -> Vec<PathBuf> {
-    let folder = path.parent().unwrap_or(Path::new(""));
-    let mut places = Vec::new();
-    if let Some(release) = release {
-        places.push(folder.join(format!("config-{release}")));
-        places.push(Path::new("/boot").join(format!("config-{release}")));
-        places.push(Path::new("/lib/modules").join(release).join("config"));
-    }
-    places.insert(places.len().min(1), folder.join("config"));
+    let file = path.canonicalize().unwrap_or_default();
+    let folders = [path, &file].into_iter().filter_map(Path::parent);
+    let named = release.map(|release| format!("config-{release}"));
+    let names = || named.as_deref().into_iter().chain(["config"]);
+    let mut places: Vec<_> = folders.flat_map(|folder| names().map(|name| folder.join(name))).collect();
+    places.extend(named.iter().map(|name| Path::new("/boot").join(name)));
+    places.extend(release.map(|release| Path::new("/lib/modules").join(release).join("config")));
     places
 }
 
@@ -125,6 +124,15 @@ mod tests {
         let image = folder.path().join("Image-9.8.7-whit");
         fs::write(&image, [0xff; 100]).unwrap();
         assert_eq!(Config::of(&image).unwrap().unwrap().place, config.place);
+        // A link to the kernel, without a configuration of its own beside it.
+        let links = tempfile::tempdir().unwrap();
+        let link = links.path().join("vmlinuz");
+        std::os::unix::fs::symlink(&kernel, &link).unwrap();
+        let beside_it = Config::of(&link).unwrap().unwrap().place;
+        assert_eq!(beside_it, config.place.canonicalize().unwrap());
+        let own = links.path().join("config");
+        fs::write(&own, TEXT).unwrap();
+        assert_eq!(Config::of(&link).unwrap().unwrap().place, own);
     }
 
     #[test]
