@@ -21,7 +21,7 @@ pub(super) struct Index {
     pub(super) paths: BTreeMap<String, PathBuf>,
     /// Modules that are built into the kernel.
     pub(super) builtin: BTreeSet<String>,
-    recorded: Option<BTreeMap<String, Needs>>,
+    recorded: Option<Recorded>,
     aliases: OnceCell<BTreeMap<String, Vec<String>>>,
     /// Module -> its aliases, as depmod recorded them.
     patterns: OnceCell<BTreeMap<String, Vec<String>>>,
@@ -29,10 +29,18 @@ pub(super) struct Index {
     read: RefCell<BTreeMap<String, Rc<Modinfo>>>,
 }
 
+/// What depmod recorded of modules, by their names.
+struct Recorded {
+    /// The files that a module needs, as `modules.dep` has them: few of them are looked at.
+    dependencies: BTreeMap<String, String>,
+    /// From `modules.softdep`.
+    optional: BTreeMap<String, Needs>,
+}
+
 impl Index {
     pub(super) fn read(directory: &Path) -> Result<Self, Error> {
-        let builtin = lines(directory, "modules.builtin")?.unwrap_or_default();
-        let builtin = builtin.iter().filter_map(|line| module_name(Path::new(line))).collect();
+        let builtin = text(directory, "modules.builtin")?.unwrap_or_default();
+        let builtin = lines(&builtin).filter_map(|line| module_name(Path::new(line))).collect();
         let mut index = Self {
             directory: directory.to_owned(),
             paths: BTreeMap::new(),
@@ -42,7 +50,7 @@ impl Index {
             patterns: OnceCell::new(),
             read: RefCell::default(),
         };
-        match lines(directory, "modules.dep")? {
+        match text(directory, "modules.dep")? {
             Some(dependencies) => {
                 index.take_depmod(&dependencies)?;
                 // An interrupted depmod, or a copy of a part: no module, or none by device, would be found.
@@ -64,23 +72,19 @@ impl Index {
     }
 
     /// Reads `modules.dep` (`PATH: PATH…`) and `modules.softdep` (`softdep NAME pre: NAME… post: NAME…`).
-    fn take_depmod(&mut self, dependencies: &[String]) -> Result<(), Error> {
-        let mut recorded: BTreeMap<String, Needs> = BTreeMap::new();
-        for (path, needs) in dependencies.iter().filter_map(|line| line.split_once(':')) {
+    fn take_depmod(&mut self, dependencies: &str) -> Result<(), Error> {
+        let mut recorded = Recorded { dependencies: BTreeMap::new(), optional: BTreeMap::new() };
+        for (path, needs) in lines(dependencies).filter_map(|line| line.split_once(':')) {
             let path = Path::new(path);
             let Some(name) = module_name(path) else { continue };
-            let modules = needs.split_whitespace().filter_map(|path| module_name(Path::new(path))).collect();
-            recorded.insert(name.clone(), Needs { modules, ..Needs::default() });
+            recorded.dependencies.insert(name.clone(), needs.to_owned());
             // An old depmod writes absolute paths.
             let below = path.strip_prefix(&self.directory).unwrap_or(path);
             self.paths.insert(name, below.to_owned());
         }
-        for line in lines(&self.directory, "modules.softdep")?.unwrap_or_default() {
-            let Some((name, value)) = line.strip_prefix("softdep ").and_then(|rest| rest.split_once(' ')) else {
-                continue;
-            };
-            if let Some(needs) = recorded.get_mut(&normal_name(name)) {
-                needs.add_softdep(value);
+        for line in lines(&text(&self.directory, "modules.softdep")?.unwrap_or_default()) {
+            if let Some((name, value)) = line.strip_prefix("softdep ").and_then(|rest| rest.split_once(' ')) {
+                recorded.optional.entry(normal_name(name)).or_default().add_softdep(value);
             }
         }
         self.recorded = Some(recorded);
@@ -90,7 +94,9 @@ impl Index {
     /// Returns the dependencies of the module `name`, which must be one of `paths`.
     pub(super) fn needs(&self, name: &str) -> Result<Needs, Error> {
         if let Some(recorded) = &self.recorded {
-            return Ok(recorded.get(name).cloned().unwrap_or_default());
+            let Some(files) = recorded.dependencies.get(name) else { return Ok(Needs::default()) };
+            let modules = files.split_whitespace().filter_map(|path| module_name(Path::new(path))).collect();
+            return Ok(Needs { modules, ..recorded.optional.get(name).cloned().unwrap_or_default() });
         }
         Ok(self.modinfo(name)?.needs.clone())
     }
@@ -133,10 +139,8 @@ impl Index {
             Some(patterns) => patterns,
             None => {
                 let mut patterns: BTreeMap<String, Vec<String>> = BTreeMap::new();
-                for line in lines(&self.directory, "modules.alias")?.unwrap_or_default() {
-                    if let Some((alias, name)) = line.strip_prefix("alias ").and_then(|rest| rest.rsplit_once(' ')) {
-                        patterns.entry(normal_name(name)).or_default().push(alias.to_owned());
-                    }
+                for (alias, name) in aliases(&self.alias_file()?) {
+                    patterns.entry(normal_name(name)).or_default().push(alias.to_owned());
                 }
                 self.patterns.get_or_init(|| patterns)
             }
@@ -161,10 +165,8 @@ impl Index {
         let fits = |pattern: &str| whit::modalias::matches(pattern.as_bytes(), text.as_bytes());
         let mut found = BTreeSet::new();
         if self.recorded.is_some() {
-            for line in lines(&self.directory, "modules.alias")?.unwrap_or_default() {
-                let alias = line.strip_prefix("alias ").and_then(|rest| rest.rsplit_once(' '));
-                found.extend(alias.filter(|(pattern, _)| fits(pattern)).map(|(_, name)| normal_name(name)));
-            }
+            let file = self.alias_file()?;
+            found.extend(aliases(&file).filter(|(pattern, _)| fits(pattern)).map(|(_, name)| normal_name(name)));
         } else {
             // Every file may have to be read; a file system's is in one directory.
             let may_have = |path: &Path| !text.starts_with("fs-") || path.starts_with("kernel/fs");
@@ -183,16 +185,19 @@ impl Index {
         Ok(found.into_iter().collect())
     }
 
-    /// Reads `modules.alias`: `alias PATTERN NAME`.
+    /// Returns the text of `modules.alias`.
+    fn alias_file(&self) -> Result<String, Error> {
+        Ok(text(&self.directory, "modules.alias")?.unwrap_or_default())
+    }
+
+    /// Returns the recorded aliases without wildcards, and the names of their modules.
     fn recorded_aliases(&self) -> Result<BTreeMap<String, Vec<String>>, Error> {
-        let mut aliases: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for line in lines(&self.directory, "modules.alias")?.unwrap_or_default() {
-            if let Some((alias, name)) = line.strip_prefix("alias ").and_then(|rest| rest.rsplit_once(' ')) {
-                aliases.entry(normal_name(alias)).or_default().push(normal_name(name));
-            }
+        let mut named: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (alias, name) in aliases(&self.alias_file()?).filter(|(alias, _)| !alias.contains(['*', '?', '['])) {
+            named.entry(normal_name(alias)).or_default().push(normal_name(name));
         }
-        aliases.values_mut().for_each(|names| names.sort());
-        Ok(aliases)
+        named.values_mut().for_each(|names| names.sort());
+        Ok(named)
     }
 
     /// Returns the aliases of the modules in directories named `crypto`.
@@ -218,17 +223,24 @@ fn is_device(alias: &str) -> bool {
     alias.contains(':') && !alias.starts_with("devname:")
 }
 
-/// Returns the lines of depmod's or the kernel's file `name`; `None` if it does not exist.
-fn lines(directory: &Path, name: &str) -> Result<Option<Vec<String>>, Error> {
+/// Returns depmod's or the kernel's file `name`; `None` if it does not exist.
+fn text(directory: &Path, name: &str) -> Result<Option<String>, Error> {
     let path = directory.join(name);
     match fs::read(&path) {
-        Ok(bytes) => {
-            let text = String::from_utf8_lossy(&bytes);
-            Ok(Some(text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()))
-        }
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::Unreadable { path, what: error.to_string() }),
     }
+}
+
+/// Returns the lines of such a file, without comments.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter(|line| !line.starts_with('#'))
+}
+
+/// Returns the patterns and the modules' names of `modules.alias`: `alias PATTERN NAME`.
+fn aliases(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    lines(text).filter_map(|line| line.strip_prefix("alias ")?.rsplit_once(' '))
 }
 
 /// Returns all module files below `directory` by name. Of two with one name, the one in `updates/` wins, as in depmod.
