@@ -32,16 +32,15 @@ pub(crate) enum Outcome {
 }
 
 /// Mounts the root as soon as its device appears, then its overlay and volumes. Waits for a lease, unless `net=` turns that off.
-pub(crate) fn prepare_root_and_network(machine: &mut Machine<'_>) -> Result<Outcome, End> {
+pub(crate) fn prepare_root_and_network(machine: &mut Machine<'_>, device: &mut Device) -> Result<Outcome, End> {
     let started_ms = now_ms();
     let _ = files::make_directory(ROOT); // A failure shows again at the mount, and is logged there.
-    let mut device = Device::new();
     let delayed_ms = after_s(started_ms, machine.options.time(Time::RootDelay));
     let deadline_ms = after_s(delayed_ms, machine.options.time(Time::RootWait));
     while now_ms() < delayed_ms {
         supervise::wait_or_end(machine, delayed_ms)?;
     }
-    let Some(root) = wait_for_root(machine, deadline_ms, &mut device)? else { return Ok(Outcome::Failed) };
+    let Some(root) = wait_for_root(machine, deadline_ms, device)? else { return Ok(Outcome::Failed) };
     machine.timeline.reach(Stage::Root);
     let source = Text(device.path.text().to_bytes());
     info!("root {}{} on /mnt", source, if root.read_only { ", read-only," } else { "" });
@@ -49,12 +48,12 @@ pub(crate) fn prepare_root_and_network(machine: &mut Machine<'_>) -> Result<Outc
         device.grow(ROOT);
     }
     machine.root = Some(root);
-    if !overlay::mount_overlay(machine, deadline_ms, &mut device)? {
+    if !overlay::mount_overlay(machine, deadline_ms, device)? {
         return Ok(Outcome::Failed);
     }
     sources::read_image_record(machine);
     machine.clock.advance(&machine.sources);
-    if !filesystems::bind_system_mounts() || !volumes::mount_volumes(machine, deadline_ms, &mut device)? {
+    if !filesystems::bind_system_mounts() || !volumes::mount_volumes(machine, deadline_ms, device)? {
         return Ok(Outcome::Failed);
     }
     // A network card may appear after the root.

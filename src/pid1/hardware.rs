@@ -146,16 +146,7 @@ fn handle(machine: &mut Machine<'_>, mut walk: bool, turn: Turn) -> bool {
             let _ = search.collect_below(&STDERR, c"/sys/bus", 3);
             let _ = search.collect_below(&STDERR, c"/sys/class", 2);
         }
-        let mut room = files::buffer::<MAX_EVENT>();
-        while let Some(uevents) = &search.machine.uevents {
-            match fd::receive(uevents, &mut room) {
-                Ok(event) if event.first() == Some(&b'a') => search.collect(event, 0), // add@PATH
-                Ok(_) => {}
-                Err(Errno::NOBUFS) => walk = true, // Events were lost.
-                Err(_) => break,
-            }
-            more = true;
-        }
+        more |= search.receive(&mut walk);
         if !more {
             if !Feature::Modules.is_enabled() || search.turn != Turn::First {
                 return received;
@@ -183,21 +174,46 @@ struct Search<'a, 'b> {
 }
 
 impl Search<'_, '_> {
+    /// Collects the devices that have appeared. Returns whether there were events; when some were lost, all devices are to be collected.
+    #[inline(never)] // Its buffer is not on the stack while modules are loaded.
+    fn receive(&mut self, lost: &mut bool) -> bool {
+        let mut room = files::buffer::<MAX_EVENT>();
+        let mut received = false;
+        while let Some(uevents) = &self.machine.uevents {
+            match fd::receive(uevents, &mut room) {
+                Ok(event) if event.first() == Some(&b'a') => self.collect(event, 0), // add@PATH
+                Ok(_) => {}
+                Err(Errno::NOBUFS) => *lost = true,
+                Err(_) => break,
+            }
+            received = true;
+        }
+        received
+    }
+
     /// Collects the devices that many levels below a directory: /sys/bus/BUS/devices/DEVICE/uevent, /sys/class/CLASS/DEVICE/uevent.
     /// (Other directories have no such file.)
     fn collect_below(&mut self, parent: &Fd, name: &CStr, levels: u8) -> Result<(), Errno> {
         let directory = fd::open_at(parent, name, OFlags::DIRECTORY)?;
-        let mut room = files::buffer::<MAX_DEVICE>();
         if levels == 0 {
-            let device = files::read_open(&fd::open_at(&directory, c"uevent", OFlags::RDONLY)?, &mut room)?;
-            self.collect(device, b'\n');
-            return Ok(());
+            return self.collect_device(&directory);
         }
+        // One for each level is on the stack: names are at most 255 bytes (linux/limits.h, NAME_MAX).
+        let mut room = files::buffer::<512>();
         while let entries @ [_, ..] = fd::entries(&directory, &mut room)? {
             for name in names(entries) {
                 let _ = self.collect_below(&directory, c_str(name), levels - 1);
             }
         }
+        Ok(())
+    }
+
+    /// Collects the device of a directory.
+    #[inline(never)]
+    fn collect_device(&mut self, directory: &Fd) -> Result<(), Errno> {
+        let mut room = files::buffer::<MAX_DEVICE>();
+        let device = files::read_open(&fd::open_at(directory, c"uevent", OFlags::RDONLY)?, &mut room)?;
+        self.collect(device, b'\n');
         Ok(())
     }
 
@@ -232,9 +248,9 @@ impl Search<'_, '_> {
 fn look_up(names: &[u8], turn: Turn, words: Record<'_>, between: &mut dyn FnMut()) -> bool {
     let Ok(index) = fd::open(INDEX, OFlags::RDONLY) else { return false };
     let mut lines = Lines::of(Some(&index));
-    let (mut directory, mut module, mut number) = (Path::new(), Path::new(), 0);
+    let (mut module, mut number) = (Path::new(), 0);
     let (mut is_second_part, mut loaded) = (false, false);
-    directory.set(lines.next().unwrap_or_default());
+    let Ok(directory) = fd::open(module.set(lines.next().unwrap_or_default()), OFlags::DIRECTORY) else { return false };
     while let Some(line) = lines.next() {
         let [b' ', pattern @ ..] = line else {
             is_second_part |= line.is_empty();
@@ -263,7 +279,7 @@ fn look_up(names: &[u8], turn: Turn, words: Record<'_>, between: &mut dyn FnMut(
         // The driver itself is the last file.
         let mut files = split(module.text().to_bytes(), b'\t');
         while let Some(file) = files.next() {
-            loaded = modules::load_one(words, directory.text().to_bytes(), file, files.is_done());
+            loaded = modules::load_one(words, &directory, file, files.is_done());
             if forked.is_none() {
                 between();
             }

@@ -76,6 +76,7 @@ use whit::options::Switch;
 use whit::stage::Stage;
 
 use crate::boot::Outcome;
+use crate::devices::Device;
 use crate::end::End;
 use crate::machine::Machine;
 use crate::message::error;
@@ -125,16 +126,16 @@ fn main(seed: u32, request: &CStr, rooms: &'static mut Rooms) -> ! {
     machine.buttons.open();
     terminal::keep_shell(&mut machine);
 
-    let Err(end) = run(&mut machine, no_console);
+    let Err(end) = run(&mut machine, rooms.device.write(Device::new()), no_console);
     shutdown::end(&mut machine, end)
 }
 
 /// Boots, supervises, and returns how the machine ends.
-fn run(machine: &mut Machine<'_>, no_console: bool) -> Result<Infallible, End> {
+fn run(machine: &mut Machine<'_>, device: &mut Device, no_console: bool) -> Result<Infallible, End> {
     if Feature::Consoles.is_enabled() && no_console {
         console::wait(machine)?;
     }
-    let code = match boot::prepare_root_and_network(machine)? {
+    let code = match boot::prepare_root_and_network(machine, device)? {
         Outcome::Ready if machine.options.hand_over() => {
             streams::refuse(machine);
             // The image's init could not reap the children.

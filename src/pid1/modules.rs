@@ -13,7 +13,7 @@ use whit::text::{cut, split, split_once};
 use crate::console::{log_failure, read_or_log};
 use crate::files::{self, Path};
 use crate::sys::call::{exists, load_module};
-use crate::sys::fd::open;
+use crate::sys::fd::{Fd, STDERR, open_at};
 
 /// include/uapi/linux/module.h: the kernel decompresses .ko.xz, .ko.zst, .ko.gz itself (5.17).
 const MODULE_INIT_COMPRESSED_FILE: u32 = 4;
@@ -23,7 +23,7 @@ pub(crate) fn load(room: &mut [MaybeUninit<u8>], words: Record<'_>, mut between:
     let size = room.len(); // some 200 modules
     let list = read_or_log(MODULE_LIST.to_bytes(), size, files::read(MODULE_LIST, room)).unwrap_or_default();
     for line in split(list, b'\n').filter(|line| !line.is_empty()) {
-        load_one(words, b"", line, false);
+        load_one(words, &STDERR, line, false); // Their paths are absolute.
         between();
     }
 }
@@ -32,7 +32,7 @@ pub(crate) fn load(room: &mut [MaybeUninit<u8>], words: Record<'_>, mut between:
 /// words of the command line. Of two values the kernel takes the last (kernel/params.c, parse_args()). A driver that is loaded for its device
 /// may be blacklisted. Returns whether it is loaded; a failure is logged.
 #[inline(never)]
-pub(crate) fn load_one(words: Record<'_>, directory: &[u8], mut file: &[u8], is_for_device: bool) -> bool {
+pub(crate) fn load_one(words: Record<'_>, directory: &Fd, mut file: &[u8], is_for_device: bool) -> bool {
     let mut parameters = Path::new();
     if Feature::Modules.is_enabled()
         && let Some((before, after)) = split_once(file, b' ')
@@ -61,7 +61,7 @@ pub(crate) fn load_one(words: Record<'_>, directory: &[u8], mut file: &[u8], is_
         }
     }
     let flags = if let [.., b'.', b'k', b'o'] = file { 0 } else { MODULE_INIT_COMPRESSED_FILE };
-    let done = open(path.join(directory, file), OFlags::RDONLY)
+    let done = open_at(directory, path.set(file), OFlags::RDONLY)
         .and_then(|module| load_module(&module, parameters.text(), flags));
     match done {
         // EEXIST: it is loaded or built in. ENODEV: this machine has no hardware for it, as with crc32c_intel.

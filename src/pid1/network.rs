@@ -87,7 +87,7 @@ enum Workload {
 #[repr(C)]
 pub(crate) struct Network<'a> {
     interfaces: &'static mut Interfaces,
-    /// Room for the events of one read; `None` while they are handled.
+    /// Room for the events of one read, or a packet; `None` while they are handled.
     room: Option<&'static mut Room<MAX_REPLY>>,
     seed: u32,
     /// The highest index of an interface that was there before the workload: indices grow.
@@ -332,11 +332,13 @@ impl<'a> Network<'a> {
     /// Reads all sockets until they are empty and handles expired deadlines.
     #[inline(never)]
     pub(crate) fn handle(&mut self, now_ms: u64, timeline: &mut Timeline) {
-        self.read_events(now_ms, timeline);
-        self.read_packets(now_ms);
+        let Some(room) = self.room.take() else { return };
+        self.read_events(room, now_ms, timeline);
+        self.read_packets(room, now_ms);
         if Feature::Arp.is_enabled() {
-            self.read_claims(now_ms);
+            self.read_claims(room, now_ms);
         }
+        self.room = Some(room);
         for interface in &mut *self.interfaces {
             if interface.client.deadline_ms() <= now_ms {
                 let action = interface.client.timeout(now_ms);
@@ -380,8 +382,7 @@ impl<'a> Network<'a> {
         }
     }
 
-    fn read_events(&mut self, now_ms: u64, timeline: &mut Timeline) {
-        let Some(room) = self.room.take() else { return };
+    fn read_events(&mut self, room: &mut Room<MAX_REPLY>, now_ms: u64, timeline: &mut Timeline) {
         loop {
             match fd::receive(&self.shared.events, room) {
                 Ok(bytes) => {
@@ -434,7 +435,6 @@ impl<'a> Network<'a> {
                 Err(_) => break,
             }
         }
-        self.room = Some(room);
     }
 
     /// Removes an interface from those with a client.
@@ -533,11 +533,11 @@ impl<'a> Network<'a> {
         interface.perform(action, &mut self.shared);
     }
 
-    fn read_packets(&mut self, now_ms: u64) {
-        let mut buffer = files::buffer::<{ packet::MAX_PACKET }>();
+    fn read_packets(&mut self, room: &mut Room<MAX_REPLY>, now_ms: u64) {
+        let Some(room) = room.first_chunk_mut() else { return };
         for _ in 0..PACKETS_A_TURN {
             let Some(packets) = &self.shared.packets else { return };
-            let Some(received) = packet::receive(packets, &mut buffer) else { return };
+            let Some(received) = packet::receive(packets, room) else { return };
             let Some(datagram) = ipv4::datagram(received.packet, received.udp_checksum) else { continue };
             let Some(message) = Message::parse(datagram.payload) else { continue };
             let receiver = find(self.interfaces, received.interface);
@@ -548,11 +548,11 @@ impl<'a> Network<'a> {
         }
     }
 
-    fn read_claims(&mut self, now_ms: u64) {
-        let mut buffer = files::buffer::<{ packet::MAX_PACKET }>();
+    fn read_claims(&mut self, room: &mut Room<MAX_REPLY>, now_ms: u64) {
+        let Some(room) = room.first_chunk_mut() else { return };
         for _ in 0..PACKETS_A_TURN {
             let Some(socket) = &self.shared.arp else { return };
-            let Some(received) = packet::receive(socket, &mut buffer) else { return };
+            let Some(received) = packet::receive(socket, room) else { return };
             let Some((claimant, address)) = arp::claim(received.packet) else { continue };
             if let Some(interface) = find(self.interfaces, received.interface) {
                 let action = interface.client.address_claimed(now_ms, address, claimant);

@@ -8,6 +8,7 @@ use core::mem::MaybeUninit;
 use whit::cmdline::MAX_COMMAND_LINE;
 use whit::record::MAX_RECORD;
 
+use crate::devices::Device;
 use crate::network;
 
 /// Room for bytes.
@@ -17,6 +18,8 @@ pub(crate) type Room<const SIZE: usize> = [MaybeUninit<u8>; SIZE];
 /// init untouched.
 #[repr(C)]
 pub(crate) struct Rooms {
+    /// The device of a mount. On the stack it would lie below the frames that load modules.
+    pub(crate) device: MaybeUninit<Device>,
     /// The network's.
     pub(crate) network: network::Rooms,
     /// The kernel command line.
@@ -32,6 +35,7 @@ struct SharedRooms(UnsafeCell<Rooms>);
 unsafe impl Sync for SharedRooms {}
 
 static ROOMS: SharedRooms = SharedRooms(UnsafeCell::new(Rooms {
+    device: MaybeUninit::uninit(),
     network: network::Rooms::new(),
     command_line: [MaybeUninit::uninit(); _],
     records: [[MaybeUninit::uninit(); _]; _],
