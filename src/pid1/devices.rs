@@ -42,7 +42,7 @@ pub(crate) struct Device {
     /// Why it was not mounted.
     pub(crate) failure: Errno,
     /// The bytes that were read last.
-    place: Place,
+    pub(crate) place: Place,
     /// The source for mount(2).
     pub(crate) path: Path,
 }

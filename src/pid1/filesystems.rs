@@ -107,12 +107,10 @@ pub(crate) struct Root {
 #[inline(never)]
 pub(crate) fn mount_device(device: &mut Device, volume: &Volume<'_>, target: &CStr) -> Result<(), Errno> {
     let Volume { fstype, options, mut flags, .. } = *volume;
-    let mut buffer = files::buffer::<4096>();
     let fstypes = device.fstypes(fstype);
     let (list, separator, prefix) = if fstypes.is_empty() {
         // Lines of the kernel's types; those that need a device have no "nodev" in front of the tab.
-        let list = files::read(c"/proc/filesystems", &mut buffer).unwrap_or_default();
-        (&*list, b'\n', &b"\t"[..])
+        (files::value_of(&mut device.place, c"/proc/filesystems", 0, 0, b""), b'\n', &b"\t"[..])
     } else {
         (fstypes, b',', &b""[..])
     };

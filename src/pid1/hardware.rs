@@ -236,6 +236,10 @@ impl Search<'_, '_> {
     /// Loads the modules for the collected devices.
     #[inline(never)]
     fn look_up(&mut self) {
+        // The other function takes pages of PID 1's stack.
+        if !has_index() {
+            return;
+        }
         let words = self.machine.sources.command_line;
         self.loaded |= look_up(&self.devices, self.turn, words, &mut || self.machine.handle_network());
         self.devices.clear();
