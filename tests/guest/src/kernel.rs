@@ -7,7 +7,10 @@ use core::mem::size_of;
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn _start() -> ! {
-    core::arch::naked_asm!("xor ebp, ebp", "call {entry}", "ud2", entry = sym entry)
+    #[cfg(target_arch = "x86_64")]
+    core::arch::naked_asm!("xor ebp, ebp", "call {entry}", "ud2", entry = sym entry);
+    #[cfg(target_arch = "aarch64")]
+    core::arch::naked_asm!("mov x29, xzr", "mov x30, xzr", "b {entry}", entry = sym entry);
 }
 
 extern "C" fn entry() -> ! {
@@ -33,7 +36,7 @@ pub(crate) fn clock_realtime_ns() -> u64 {
 
 fn clock_ns(clock: usize) -> u64 {
     let mut time = [0_u64; 2];
-    // SAFETY: struct timespec is two 64-bit words on x86-64.
+    // SAFETY: struct timespec is two 64-bit words.
     unsafe { sc::syscall!(CLOCK_GETTIME, clock, time.as_mut_ptr()) };
     let [seconds, nanoseconds] = time;
     seconds.wrapping_mul(1_000_000_000).wrapping_add(nanoseconds)
@@ -45,6 +48,16 @@ pub(crate) fn pid() -> u64 {
     unsafe { sc::syscall!(GETPID) as u64 }
 }
 
+/// Makes the console the standard output: that may be a pty, whose bytes an init moves, and some would be lost at the power-off.
+pub(crate) fn take_console() {
+    const O_WRONLY: usize = 1;
+    const O_NOCTTY: usize = 0o400;
+    if let Some(console) = open(c"/dev/console", O_WRONLY | O_NOCTTY) {
+        // SAFETY: the descriptors are ours.
+        unsafe { sc::syscall!(DUP3, console, 1, 0) };
+    }
+}
+
 /// Writes to standard output until the first error.
 pub(crate) fn write_console(mut bytes: &[u8]) {
     while !bytes.is_empty() {
@@ -54,9 +67,12 @@ pub(crate) fn write_console(mut bytes: &[u8]) {
     }
 }
 
+/// The working directory, in the calls that take a directory: those without one are x86-64's alone.
+const AT_FDCWD: isize = -100;
+
 fn open(path: &CStr, flags: usize) -> Option<usize> {
     // SAFETY: the path ends with a NUL.
-    ok(unsafe { sc::syscall!(OPEN, path.as_ptr(), flags, 0) })
+    ok(unsafe { sc::syscall!(OPENAT, AT_FDCWD, path.as_ptr(), flags, 0) })
 }
 
 /// Reads a file, up to the size of the buffer.
@@ -82,7 +98,7 @@ pub(crate) fn read_proc<'a>(path: &CStr, buffer: &'a mut [u8]) -> &'a [u8] {
     if length.is_none() {
         // SAFETY: all strings end with a NUL.
         unsafe {
-            sc::syscall!(MKDIR, c"/proc".as_ptr(), 0o555);
+            sc::syscall!(MKDIRAT, AT_FDCWD, c"/proc".as_ptr(), 0o555);
             sc::syscall!(MOUNT, c"proc".as_ptr(), c"/proc".as_ptr(), c"proc".as_ptr(), 0, 0);
         }
         length = read(path, buffer);
@@ -132,8 +148,10 @@ pub(crate) fn send_to<T>(socket: usize, packet: &[u8], to: &T) -> Option<usize> 
 pub(crate) fn wait_readable(socket: usize, timeout_ms: usize) -> Option<()> {
     // struct pollfd (poll(2)): the descriptor, the requested events and the returned ones; POLLIN is 1.
     let mut descriptor = [socket as u32, 1];
-    // SAFETY: the array has the structure's layout on a little-endian machine.
-    let count = ok(unsafe { sc::syscall!(POLL, descriptor.as_mut_ptr(), 1, timeout_ms) })?;
+    let mut timeout = [timeout_ms / 1000, timeout_ms % 1000 * 1_000_000];
+    // SAFETY: the first array has the structure's layout on a little-endian machine; struct timespec is two 64-bit words, to which the
+    // kernel writes the rest of the time. There is no signal mask.
+    let count = ok(unsafe { sc::syscall!(PPOLL, descriptor.as_mut_ptr(), 1, timeout.as_mut_ptr(), 0, 0) })?;
     (count > 0).then_some(())
 }
 

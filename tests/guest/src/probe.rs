@@ -21,6 +21,7 @@ fn main() -> ! {
     let network = network::look();
     let answered_ns = network.router.and_then(|router| network::ping(router, network.address?));
 
+    kernel::take_console();
     let mut line = Line::new();
     line.text("probe: ran ").number(ran_ns);
     line.text(" pid ").number(kernel::pid());

@@ -123,6 +123,7 @@ fn firecrackers_files_are_made() {
 
 mod long {
     use super::*;
+    use whit_tools::machine::Machine;
     use xtask::bench::kernel::KernelName;
 
     #[test]
@@ -166,7 +167,7 @@ mod long {
     #[test]
     #[ignore = "compiles a kernel once, for minutes: cargo selftest -- --long runs it"]
     fn an_own_kernel_needs_the_init_alone() {
-        let kernel = KernelName::Micro.prepare(|line| println!("{line}")).unwrap();
+        let kernel = KernelName::Micro.prepare(Machine::X86_64, |line| println!("{line}")).unwrap();
         let scratch = Scratch::new(Tier::Long);
         let arguments = [kernel.vmlinuz.to_str().unwrap(), "web.tar", "/bin/echo", "hello"];
         let output = script(&scratch, "own-kernel/run.sh", &arguments).output().unwrap();

@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::init::Toolchain;
+
 /// Returns the folder with the workspace's Cargo.toml.
 pub fn root() -> &'static Path {
     let package = Path::new(env!("CARGO_MANIFEST_DIR")); // tools/xtask
@@ -22,17 +24,19 @@ pub fn cargo() -> Command {
     command
 }
 
-/// Builds the workload of measured boots and returns its path.
+/// Builds the workload of measured boots for the machine of a toolchain, and returns its path.
 ///
 /// # Errors
 /// One line; the compiler's messages are on standard error.
-pub fn build_probe() -> Result<PathBuf, String> {
-    let status = cargo()
-        .args(["build", "--quiet", "--profile", "init", "--package", "whit-guest"])
+pub fn build_probe(toolchain: &Toolchain) -> Result<PathBuf, String> {
+    let (mut cargo, options) = toolchain.cargo();
+    let status = cargo
+        .args(["build", "--quiet", "--profile", "init", "--package", "whit-guest", "--bin", "probe"])
+        .args(options)
         .status()
         .map_err(|error| format!("cargo: {error}"))?;
     if !status.success() {
         return Err("the probe does not build: see cargo's message above".into());
     }
-    Ok(target().join("init/probe"))
+    Ok(toolchain.folder(&target()).join("probe"))
 }

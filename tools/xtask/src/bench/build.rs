@@ -9,7 +9,7 @@ use super::machine::{Card, IMAGE_MIB, RootKind};
 use super::recipe::{Making, Recipe, Source, Step};
 use super::script;
 use crate::images;
-use crate::init::Init;
+use crate::init::{Init, Toolchain};
 use crate::workspace;
 use whit_tools::cli::output::Output;
 use whit_tools::compress::Compression;
@@ -18,6 +18,7 @@ use whit_tools::initramfs::tree::Tree;
 use whit_tools::initramfs::{self, Packing, add_busybox, add_modules};
 use whit_tools::kernel::debian::Store;
 use whit_tools::kernel::modules::Modules;
+use whit_tools::machine::Machine;
 
 /// The measured program, in the image.
 const WORKLOAD: &str = "/sbin/probe";
@@ -64,6 +65,7 @@ impl Contender {
 
 /// The folder in which all files are made, below `target/`.
 pub struct Workshop {
+    machine: Machine,
     folder: PathBuf,
     init: PathBuf,
     probe: PathBuf,
@@ -75,19 +77,22 @@ pub struct Workshop {
 }
 
 impl Workshop {
-    /// Builds the init, the probe and the image.
+    /// Builds the init, the probe and the image, for machines of one architecture.
     ///
     /// # Errors
     /// One line.
-    pub fn open(say: fn(&str)) -> Result<Self, String> {
+    pub fn open(machine: Machine, say: fn(&str)) -> Result<Self, String> {
         let folder = workspace::target().join("bench");
+        // The files of another machine are kept apart.
+        let folder = if machine == Machine::HOST { folder } else { folder.join(machine.name()) };
         std::fs::create_dir_all(&folder).map_err(at(&folder))?;
         say("building the init and the probe");
-        let init = Init::Whole.build()?;
-        let probe = workspace::build_probe()?;
+        let toolchain = if machine == Machine::HOST { Ok(Toolchain::host()) } else { Toolchain::of(machine.triple()) }?;
+        let init = Init::Whole.build_with(&toolchain)?;
+        let probe = workspace::build_probe(&toolchain)?;
         let image = folder.join("root.img");
         write_image(&image, &probe)?;
-        Ok(Self { folder, init, probe, image, scripted: BTreeMap::new(), say })
+        Ok(Self { machine, folder, init, probe, image, scripted: BTreeMap::new(), say })
     }
 
     /// Fetches or makes a kernel.
@@ -95,7 +100,7 @@ impl Workshop {
     /// # Errors
     /// One line.
     pub fn kernel(&self, name: &super::KernelName) -> Result<BenchKernel, String> {
-        name.prepare(self.say)
+        name.prepare(self.machine, self.say)
     }
 
     /// Makes the initramfs of a contender; `None` is the kernel without_initramfs.
@@ -112,6 +117,9 @@ impl Workshop {
         let modules: Vec<&str> = card.modules().iter().chain(root.modules()).copied().collect();
         let name = format!("{}-{}-{}-{}.cpio.gz", contender.name(), kernel.name, card.name(), root.name());
         let path = self.folder.join(name);
+        if root == RootKind::Memory && self.machine != Machine::X86_64 {
+            return Err("only x86-64's kernel takes a disk in memory (memmap=)".into());
+        }
         let tree = match contender {
             Contender::Recipe(_) | Contender::File(..) if root == RootKind::Initramfs => {
                 return Err("it needs a disk".into());
@@ -119,6 +127,9 @@ impl Workshop {
             Contender::File(_, path, _) => return Ok(Some(path.clone())),
             Contender::Recipe(recipe) => match &recipe.making {
                 Making::None => return without_initramfs(kernel),
+                Making::Script(..) if self.machine != Machine::HOST => {
+                    return Err("its script runs programs of the machine".into());
+                }
                 Making::Script(script, packages) => return self.run_script(recipe, script, packages, kernel).map(Some),
                 Making::Steps(steps) => self.follow(recipe, steps, kernel, &modules)?,
             },
@@ -155,7 +166,7 @@ impl Workshop {
             Some(made) => made.clone(),
             None => {
                 (self.say)(&format!("making the initramfs of {} for {}", recipe.name, kernel.name));
-                let system = store(self.say).and_then(|mut store| {
+                let system = store(self.machine, self.say).and_then(|mut store| {
                     images::system::root(&mut store, packages).map_err(|error| error.to_string())
                 });
                 let beside = (recipe.folder.as_path(), script);
@@ -208,7 +219,7 @@ impl Workshop {
         match source {
             Source::Beside(file) => Ok(recipe.folder.join(file)),
             Source::Package(package, places) => {
-                let folder = store(self.say)?.package(package).map_err(|error| error.to_string())?;
+                let folder = store(self.machine, self.say)?.package(package).map_err(|error| error.to_string())?;
                 let found = places.iter().map(|place| folder.join(place)).find(|path| path.is_file());
                 found.ok_or_else(|| format!("{package} has no {}", places.join(", no ")))
             }
@@ -216,9 +227,9 @@ impl Workshop {
     }
 }
 
-/// Opens the store of Debian's packages. It is locked while it is open: other processes wait.
-pub(super) fn store(say: fn(&str)) -> Result<Store, String> {
-    Store::open(&workspace::target().join("debian"), say).map_err(|error| error.to_string())
+/// Opens the store of Debian's packages for a machine. It is locked while it is open: other processes wait.
+pub(super) fn store(machine: Machine, say: fn(&str)) -> Result<Store, String> {
+    Store::open_for(&workspace::target().join("debian"), machine, say).map_err(|error| error.to_string())
 }
 
 /// Checks that a kernel can boot without an initramfs: all drivers have to be built in.

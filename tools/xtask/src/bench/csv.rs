@@ -1,5 +1,6 @@
 //! The report for spreadsheets (RFC 4180, except for line ends): one line for each machine and stage.
 
+use super::matrix::of_machine;
 use super::run::Measured;
 use super::stages::STAGES;
 
@@ -13,7 +14,8 @@ pub fn csv(head: &[String], measured: &[Measured]) -> String {
         for stage in STAGES {
             let Some(sample) = one.sample(stage) else { continue };
             let cell = &one.cell;
-            let names = [&cell.contender, &cell.kernel].map(|name| quoted(name)).join(",");
+            let kernel = of_machine(&cell.kernel, cell.machine);
+            let names = [&cell.contender, &kernel].map(|name| quoted(name)).join(",");
             text.push_str(&format!(
                 "{names},{},{},{},{},{},{},{},{},{},{}\n",
                 cell.card.name(),

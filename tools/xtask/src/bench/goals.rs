@@ -4,6 +4,7 @@ use super::machine::Card;
 use super::run::Measured;
 use super::stages::Stage;
 use super::table::millis;
+use whit_tools::machine::Machine;
 
 /// The compared inits, by the names of their recipes.
 const WHIT: &str = "whit";
@@ -11,6 +12,8 @@ const SCRIPT: &str = "busybox-script";
 const KERNEL: &str = "kernel-alone";
 /// Limit for the time from the carrier to the lease.
 const LEASE_NS: u64 = 5_000_000;
+/// Limit for the time of another architecture, in tenths of x86-64's.
+const TENTHS_OF_X86_64: u64 = 12;
 
 /// Returns a line for each goal that these boots measure: held or not, the figure, the limit.
 #[must_use]
@@ -33,6 +36,17 @@ pub fn goals(measured: &[Measured]) -> Vec<String> {
         goal("init -> entrypoint, a fifth of the busybox script's", entrypoint, script);
         let kernel = peer(KERNEL).map(|sample| sample.median() * 3 / 2);
         goal("init -> entrypoint, 1.5 times the kernel's own mount and exec", entrypoint, kernel);
+        if whit.cell.machine != Machine::X86_64 {
+            let same = |one: &&Measured| {
+                let (one, own) = (&one.cell, &whit.cell);
+                one.machine == Machine::X86_64
+                    && (&one.contender, &one.kernel, one.card, one.root)
+                        == (&own.contender, &own.kernel, own.card, own.root)
+            };
+            let other = measured.iter().find(same).and_then(|one| one.sample(Stage::Entrypoint));
+            let limit = other.map(|sample| sample.median() * TENTHS_OF_X86_64 / 10);
+            goal("init -> entrypoint, 1.2 times x86-64's instructions", entrypoint, limit);
+        }
         // QEMU's e1000 holds every packet for a second after each change of its receive mode.
         if whit.cell.card != Card::E1000 {
             let carrier = whit.sample(Stage::Carrier).map(|sample| sample.median());
@@ -60,6 +74,16 @@ mod tests {
                 ),
             ]
         );
+        let mut arm = measured(WHIT, &[3_700_000]);
+        arm.cell.machine = Machine::Aarch64;
+        assert_eq!(
+            goals(&[arm.clone(), measured(WHIT, &[3_000_000])]),
+            [
+                "NOT HELD  micro aarch64, virtio-net, root on memory: init -> entrypoint, 1.2 times x86-64's instructions: \
+              3.700 of 3.600 ms"
+            ]
+        );
+        assert_eq!(goals(&[arm]), [""; 0]);
         assert_eq!(goals(&boots[..1]), [""; 0]);
         assert_eq!(goals(&boots[1..]), [""; 0]);
     }

@@ -6,6 +6,7 @@ use std::thread::available_parallelism;
 
 use super::kernel::BenchKernel;
 use super::machine::Clock;
+use super::matrix::of_machine;
 
 /// A description of the host.
 #[derive(Clone, Debug)]
@@ -57,7 +58,10 @@ pub fn header(host: &Host, kernels: &[BenchKernel], clock: Clock, command: &str)
         Clock::Exact => "guest time, one instruction a nanosecond (-icount shift=0,sleep=off)",
         Clock::Wall => "the host's time",
     };
-    let kernels: Vec<String> = kernels.iter().map(|kernel| format!("{} ({})", kernel.name, kernel.version)).collect();
+    let kernels: Vec<String> = kernels
+        .iter()
+        .map(|kernel| format!("{} ({})", of_machine(&kernel.name, kernel.machine), kernel.version))
+        .collect();
     vec![
         format!("command   {command}"),
         format!("time      {time}"),

@@ -43,6 +43,7 @@ fn machine(one: &Measured) -> Value {
     let boots: Vec<Value> = one.boots.iter().map(boot).collect();
     json!({
         "init": one.cell.contender,
+        "architecture": one.cell.machine.name(),
         "kernel": one.cell.kernel,
         "card": one.cell.card.name(),
         "root": one.cell.root.name(),

@@ -8,6 +8,7 @@ use super::build::store;
 use crate::workspace;
 use whit_tools::cli::temporary::Temporary;
 use whit_tools::kernel::debian::Flavour;
+use whit_tools::machine::Machine;
 use whit_tools::programs::{self, Program};
 
 /// The package with the small kernel's source.
@@ -43,6 +44,8 @@ pub enum KernelName {
 /// A kernel that can be booted.
 #[derive(Clone, Debug)]
 pub struct BenchKernel {
+    /// The machine that it is for.
+    pub machine: Machine,
     /// Its name in tables.
     pub name: String,
     /// Its origin, as far as known.
@@ -75,12 +78,17 @@ impl KernelName {
     ///
     /// # Errors
     /// One line.
-    pub fn prepare(&self, say: fn(&str)) -> Result<BenchKernel, String> {
+    pub fn prepare(&self, machine: Machine, say: fn(&str)) -> Result<BenchKernel, String> {
         match self {
+            Self::Micro if machine != Machine::X86_64 => {
+                Err(format!("the kernel micro is for x86_64: give --kernel debian-SERIES for {}", machine.name()))
+            }
             Self::Micro => micro(say),
             Self::Debian(series) => {
-                let kernel = store(say)?.kernel(Flavour::Cloud, Some(series)).map_err(|error| error.to_string())?;
+                let kernel =
+                    store(machine, say)?.kernel(Flavour::Cloud, Some(series)).map_err(|error| error.to_string())?;
                 Ok(BenchKernel {
+                    machine,
                     name: format!("debian-{series}"),
                     version: kernel.release.clone(),
                     config: Some(kernel.vmlinuz.with_file_name(format!("config-{}", kernel.release))),
@@ -92,7 +100,7 @@ impl KernelName {
             Self::File(path) => {
                 let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 let (version, vmlinuz) = ("a file".into(), path.clone());
-                Ok(BenchKernel { name, version, release: None, vmlinuz, modules: None, config: None })
+                Ok(BenchKernel { machine, name, version, release: None, vmlinuz, modules: None, config: None })
             }
         }
     }
@@ -100,7 +108,7 @@ impl KernelName {
 
 /// Returns the small kernel; compiles it if it does not exist yet, which takes about six minutes on two processors.
 fn micro(say: fn(&str)) -> Result<BenchKernel, String> {
-    let package = store(say)?.package(SOURCE_PACKAGE).map_err(|error| error.to_string())?;
+    let package = store(Machine::X86_64, say)?.package(SOURCE_PACKAGE).map_err(|error| error.to_string())?;
     let version = package.file_name().unwrap_or_default().to_string_lossy();
     let version = version.rsplit('_').next().unwrap_or_default().to_owned();
     // Another source or another configuration is another kernel.
@@ -117,6 +125,7 @@ fn micro(say: fn(&str)) -> Result<BenchKernel, String> {
     }
     let release = std::fs::read_to_string(folder.join("release")).map_err(at(&folder))?;
     Ok(BenchKernel {
+        machine: Machine::X86_64,
         name: "micro".into(),
         version: format!("{SOURCE_PACKAGE} {version}"),
         release: Some(release.trim_end().to_owned()),

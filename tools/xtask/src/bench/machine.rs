@@ -19,7 +19,8 @@ use std::path::Path;
 
 use clap::ValueEnum;
 
-use whit_tools::vm::qemu::{Accelerator, CommandLine, DiskInterface, Nic};
+use whit_tools::machine::Machine;
+use whit_tools::vm::qemu::{Accelerator, Board, CommandLine, DiskInterface, Nic};
 
 /// The guest's memory. The image is in its middle: firmware and initramfs are at both ends.
 const MEMORY_MIB: u32 = 512;
@@ -127,15 +128,16 @@ pub(super) fn machine(
     kernel: &Path,
     initramfs: Option<&Path>,
     image: &Path,
-    (card, root, clock): (Card, RootKind, Clock),
+    (machine, card, root, clock): (Machine, Card, RootKind, Clock),
     words: &str,
 ) -> CommandLine {
     let mut command = CommandLine::new(kernel)
+        .board(Board::of(machine).unwrap_or_default())
         .memory_mib(MEMORY_MIB)
         .nic(Nic::None)
         .option("-netdev", "user,id=net0")
         .option("-device", card.device(clock))
-        .append("console=ttyS0 quiet panic=-1");
+        .append(&format!("console={} quiet panic=-1", machine.console()));
     command = match clock {
         Clock::Exact => command.exact_time(),
         Clock::Wall => command.accelerator(Accelerator::Auto),
@@ -171,7 +173,19 @@ mod tests {
     use super::*;
 
     fn line(card: Card, root: RootKind, clock: Clock) -> String {
-        machine(Path::new("k"), Some(Path::new("i")), Path::new("a,b"), (card, root, clock), "word").to_string()
+        let parts = (Machine::X86_64, card, root, clock);
+        machine(Path::new("k"), Some(Path::new("i")), Path::new("a,b"), parts, "word").to_string()
+    }
+
+    #[test]
+    fn an_exact_machine_of_aarch64_counts_instructions_too() {
+        let parts = (Machine::Aarch64, Card::VirtioNet, RootKind::VirtioBlk, Clock::Exact);
+        let line = machine(Path::new("k"), Some(Path::new("i")), Path::new("a"), parts, "word").to_string();
+        for words in
+            ["qemu-system-aarch64 ", "-icount shift=0,sleep=off", "-append 'console=ttyAMA0 quiet panic=-1 word'"]
+        {
+            assert!(line.contains(words), "{words}: {line}");
+        }
     }
 
     #[test]

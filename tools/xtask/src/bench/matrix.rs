@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::build::{Contender, Workshop};
 use super::kernel::BenchKernel;
 use super::machine::{Card, Clock, RootKind, machine};
+use whit_tools::machine::Machine;
 use whit_tools::vm::qemu::CommandLine;
 
 /// A matrix: every init with every kernel, card and root.
@@ -25,6 +26,8 @@ pub struct Plan {
 pub struct Cell {
     /// The init.
     pub contender: String,
+    /// The machine's architecture.
+    pub machine: Machine,
     /// The kernel.
     pub kernel: String,
     /// The card.
@@ -60,25 +63,30 @@ impl Cell {
     /// Returns init, kernel, card and root as one name.
     #[must_use]
     pub fn name(&self) -> String {
-        name(&self.contender, &self.kernel, self.card, self.root)
+        name(&self.contender, self.machine, &self.kernel, self.card, self.root)
     }
 
     /// Returns the machine's command line, with its root in the file `image`.
     #[must_use]
     pub fn command(&self, image: &Path) -> CommandLine {
-        let parts = (self.card, self.root, self.clock);
+        let parts = (self.machine, self.card, self.root, self.clock);
         machine(&self.vmlinuz, self.initramfs.as_deref(), image, parts, &self.words)
     }
 
     /// Returns the name of the machine without the init: inits on the same machine are compared.
     #[must_use]
     pub fn machine(&self) -> String {
-        format!("{}, {}, root on {}", self.kernel, self.card.name(), self.root.name())
+        format!("{}, {}, root on {}", of_machine(&self.kernel, self.machine), self.card.name(), self.root.name())
     }
 }
 
-fn name(contender: &str, kernel: &str, card: Card, root: RootKind) -> String {
-    format!("{contender}/{kernel}/{}/{}", card.name(), root.name())
+fn name(contender: &str, machine: Machine, kernel: &str, card: Card, root: RootKind) -> String {
+    format!("{contender}/{}/{}/{}", of_machine(kernel, machine), card.name(), root.name())
+}
+
+/// Returns the name of a kernel, with its architecture if that is another one than x86-64.
+pub(super) fn of_machine(kernel: &str, machine: Machine) -> String {
+    if machine == Machine::X86_64 { kernel.to_owned() } else { format!("{kernel} {}", machine.name()) }
 }
 
 /// Prepares every machine of a plan.
@@ -100,6 +108,7 @@ pub fn matrix(
                         Ok(initramfs) => {
                             cells.push(Cell {
                                 contender: contender.name().to_owned(),
+                                machine: kernel.machine,
                                 kernel: kernel.name.clone(),
                                 card: *card,
                                 root: *root,
@@ -113,7 +122,10 @@ pub fn matrix(
                             });
                         }
                         Err(why) => {
-                            skipped.push(Skipped { name: name(contender.name(), &kernel.name, *card, *root), why });
+                            skipped.push(Skipped {
+                                name: name(contender.name(), kernel.machine, &kernel.name, *card, *root),
+                                why,
+                            });
                         }
                     }
                 }

@@ -164,6 +164,7 @@ fn copy(file: &Path) -> Result<Temporary, String> {
 pub(super) mod tests {
     use super::*;
     use crate::bench::machine::Card;
+    use whit_tools::machine::Machine;
 
     /// Returns made-up boots of an init, with these times from its start to the entrypoint.
     pub(in crate::bench) fn measured(contender: &str, entrypoint_ns: &[u64]) -> Measured {
@@ -179,6 +180,7 @@ pub(super) mod tests {
         };
         let cell = Cell {
             contender: contender.to_owned(),
+            machine: Machine::X86_64,
             kernel: "micro".to_owned(),
             card: Card::VirtioNet,
             root: RootKind::Memory,

@@ -90,8 +90,8 @@ pub fn runvm(runs: usize, only: &[String], say: fn(&str)) -> Result<Vec<String>,
         return Err(format!("--only {one}: not floor, runvm, podman or virtme-ng"));
     }
     let takes_part = |name: &str| only.is_empty() || only.iter().any(|one| is_named(one, name));
-    let kernel = store(say)?.kernel(Flavour::Generic, None).map_err(|error| error.to_string())?;
-    let busybox = store(say)?.busybox().map_err(|error| error.to_string())?;
+    let kernel = store(Machine::HOST, say)?.kernel(Flavour::Generic, None).map_err(|error| error.to_string())?;
+    let busybox = store(Machine::HOST, say)?.busybox().map_err(|error| error.to_string())?;
     let init = Init::Whole.build()?;
     let [tool, runtime] = build_tools()?;
     let folder = workspace::target().join("bench/runvm");

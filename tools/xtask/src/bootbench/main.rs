@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use clap::Parser;
 use whit_tools::cli::documents;
 use whit_tools::cli::output;
+use whit_tools::machine::Machine;
 use whit_tools::programs::{self, QEMU};
+use whit_tools::vm::qemu::Board;
 use xtask::bench::{
     BenchKernel, Card, Clock, Contender, Host, KernelName, Making, Measured, Plan, Recipe, RootKind, Workshop, csv,
     header, json, matrix, measure, runvm, svg, table,
@@ -31,6 +33,7 @@ const DISK_RUNS: usize = 5;
     name = "bootbench",
     version,
     after_help = "Examples:\n  bootbench --runs 3\n  bootbench --peer mine=initramfs.cpio.gz,root=/dev/pmem0 --nic virtio-net\n  \
+                  bootbench --arch x86_64,aarch64 --only whit\n  \
                   cargo bench-all        # everything, into bench/"
 )]
 struct Arguments {
@@ -49,11 +52,14 @@ struct Arguments {
     /// Network cards.
     #[arg(long, value_delimiter = ',', default_value = "virtio-net")]
     nic: Vec<Card>,
-    /// Kernels: micro (small, all built in), debian-6.12, debian-6.1, or a file.
-    #[arg(long, value_name = "KERNEL", value_delimiter = ',', default_value = "micro")]
+    /// Architectures of the machines, x86_64 and aarch64; of both, their times are compared.
+    #[arg(long, value_delimiter = ',', default_value = "x86_64", value_parser = architecture)]
+    arch: Vec<Machine>,
+    /// Kernels: micro (small, all built in), debian-6.12, debian-6.1, or a file [default: micro; with aarch64 debian-6.12].
+    #[arg(long, value_name = "KERNEL", value_delimiter = ',')]
     kernel: Vec<KernelName>,
-    /// Kinds of roots.
-    #[arg(long, value_delimiter = ',', default_value = "memory")]
+    /// Kinds of roots [default: memory; with aarch64 virtio-blk].
+    #[arg(long, value_delimiter = ',')]
     root: Vec<RootKind>,
     /// Measure the host's time, one machine after the other, with KVM if it can be used.
     #[arg(long)]
@@ -62,11 +68,11 @@ struct Arguments {
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
     /// Boot the matrix of the committed results instead, and write bench/boot.txt, .csv, .json and .svg.
-    #[arg(long, conflicts_with_all = ["runs", "nic", "kernel", "root", "wall", "text", "csv", "json", "svg"])]
+    #[arg(long, conflicts_with_all = ["runs", "nic", "arch", "kernel", "root", "wall", "text", "csv", "json", "svg"])]
     all: bool,
     /// Measure `runvm IMAGE echo hello` as a whole, beside a floor, podman with whit-runtime, and virtme-ng, and write bench/runvm.txt;
     /// with --only NAME, of floor, runvm, podman and virtme-ng, print the table alone.
-    #[arg(long, conflicts_with_all = ["all", "nic", "kernel", "root", "wall", "text", "csv", "json", "svg", "peer", "recipe"])]
+    #[arg(long, conflicts_with_all = ["all", "nic", "arch", "kernel", "root", "wall", "text", "csv", "json", "svg", "peer", "recipe"])]
     runvm: bool,
     /// Write the table to this file too.
     #[arg(long, value_name = "FILE")]
@@ -82,6 +88,12 @@ struct Arguments {
     svg: Option<PathBuf>,
 }
 
+/// Returns the architecture of a name.
+fn architecture(name: &str) -> Result<Machine, String> {
+    let found = Machine::named(name).filter(|machine| Board::of(*machine).is_some());
+    found.ok_or_else(|| format!("{name:?} is not x86_64 or aarch64"))
+}
+
 fn main() -> ExitCode {
     output::report("bootbench", run(&documents::parse::<Arguments>()))
 }
@@ -91,17 +103,20 @@ fn run(arguments: &Arguments) -> Result<(), String> {
         return run_runvm(usize::from(arguments.runs), &arguments.only);
     }
     let contenders = contenders(arguments)?;
-    programs::install(&[QEMU], progress)?;
-    let mut workshop = Workshop::open(progress)?;
     let clock = if arguments.wall { Clock::Wall } else { Clock::Exact };
-    let plans = plans(arguments, &workshop)?;
-    let (mut cells, mut skipped) = (Vec::new(), Vec::new());
-    for plan in &plans {
-        let part: Vec<Contender> =
-            contenders.iter().filter(|one| takes_part(one, plan, arguments.all)).cloned().collect();
-        let (some, others) = matrix(&mut workshop, &part, plan, clock)?;
-        cells.extend(some);
-        skipped.extend(others);
+    let (mut cells, mut skipped, mut plans) = (Vec::new(), Vec::new(), Vec::new());
+    for machine in &arguments.arch {
+        programs::install(&[machine.qemu()], progress)?;
+        let mut workshop = Workshop::open(*machine, progress)?;
+        let own = plans_of(arguments, &workshop)?;
+        for plan in &own {
+            let part: Vec<Contender> =
+                contenders.iter().filter(|one| takes_part(one, plan, arguments.all)).cloned().collect();
+            let (some, others) = matrix(&mut workshop, &part, plan, clock)?;
+            cells.extend(some);
+            skipped.extend(others);
+        }
+        plans.extend(own);
     }
     if cells.is_empty() {
         let why = skipped.first().map_or("", |one| &one.why);
@@ -114,7 +129,7 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     let command = typed();
     let mut kernels: Vec<BenchKernel> = Vec::new();
     for kernel in plans.iter().flat_map(|plan| &plan.kernels) {
-        if !kernels.iter().any(|known| known.name == kernel.name) {
+        if !kernels.iter().any(|known| (&known.name, known.machine) == (&kernel.name, kernel.machine)) {
             kernels.push(kernel.clone());
         }
     }
@@ -167,14 +182,20 @@ fn takes_part(contender: &Contender, plan: &Plan, is_committed: bool) -> bool {
 }
 
 /// Returns the requested matrix, or those of the committed results.
-fn plans(arguments: &Arguments, workshop: &Workshop) -> Result<Vec<Plan>, String> {
+fn plans_of(arguments: &Arguments, workshop: &Workshop) -> Result<Vec<Plan>, String> {
     let plan = |kernels: &[KernelName], cards: &[Card], roots: &[RootKind], runs| {
         let kernels = kernels.iter().map(|name| workshop.kernel(name)).collect::<Result<Vec<_>, String>>()?;
         Ok::<_, String>(Plan { kernels, cards: cards.to_vec(), roots: roots.to_vec(), runs })
     };
     if !arguments.all {
         let runs = usize::from(arguments.runs);
-        return Ok(vec![plan(&arguments.kernel, &arguments.nic, &arguments.root, runs)?]);
+        // The small kernel, and a disk in memory, are x86-64's.
+        let is_x86_64 = arguments.arch == [Machine::X86_64];
+        let kernel = if is_x86_64 { KernelName::Micro } else { KernelName::Debian("6.12".to_owned()) };
+        let root = if is_x86_64 { RootKind::Memory } else { RootKind::VirtioBlk };
+        let kernels = if arguments.kernel.is_empty() { &[kernel] } else { arguments.kernel.as_slice() };
+        let roots = if arguments.root.is_empty() { &[root] } else { arguments.root.as_slice() };
+        return Ok(vec![plan(kernels, &arguments.nic, roots, runs)?]);
     }
     let (cards, card) = ([Card::VirtioNet, Card::Vmxnet3, Card::E1000], [Card::VirtioNet]);
     Ok(vec![
