@@ -7,9 +7,11 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 use whit_tests::deadline::output;
 use whit_tests::debian::{store_for, variant};
+use whit_tests::whole::Guest;
 use whit_tests::{init_for, tool};
 use whit_tools::kernel::debian::{Flavour, Kernel};
 use whit_tools::machine::Machine;
+use whit_tools::vm::qemu::{Accelerator, Board, CommandLine, Nic};
 use xtask::workspace;
 
 const ARM: Machine = Machine::Aarch64;
@@ -113,7 +115,7 @@ fn an_image_runs_with_pages_of_16_kib() {
 #[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
 fn devices_of_the_device_tree_are_found_as_firecracker_has_them() {
     let fixture = Fixture::new();
-    let (kernel, modules) = (fixture.kernel.vmlinuz.to_str().unwrap(), fixture.kernel.modules.to_str().unwrap());
+    let modules = fixture.kernel.modules.to_str().unwrap();
     let init = init_for(ARM);
     let words = "console=ttyAMA0 quiet panic=-1 root=/dev/vda entrypoint=/bin/sh -- -c";
     let script = "busybox grep -c eth0 /proc/net/route; busybox readlink -f /sys/class/net/eth0";
@@ -127,14 +129,17 @@ fn devices_of_the_device_tree_are_found_as_firecracker_has_them() {
         let made = output(Command::new(tool(program)).args(arguments).current_dir(fixture.folder.path()));
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     }
-    let mut qemu = Command::new("qemu-system-aarch64");
-    qemu.args(["-M", "virt", "-cpu", "max,pauth-impdef=on", "-accel", "tcg", "-m", "256", "-nodefaults", "-no-reboot"]);
-    qemu.args(["-display", "none", "-serial", "stdio", "-kernel", kernel, "-initrd", "initramfs.gz"]);
-    qemu.args(["-append", &format!("{words} \"{script}\"")]);
-    qemu.args(["-drive", "if=none,id=disk,file=disk,format=raw", "-device", "virtio-blk-device,drive=disk"]);
-    qemu.args(["-netdev", "user,id=net", "-device", "virtio-net-device,netdev=net"]);
-    let shown = output(qemu.current_dir(fixture.folder.path()).stdin(Stdio::null())).stdout;
-    let shown = String::from_utf8_lossy(&shown).replace('\r', "");
+    let command = CommandLine::new(&fixture.kernel.vmlinuz)
+        .board(Board::Virt)
+        .accelerator(Accelerator::Tcg)
+        .initrd(fixture.folder.path().join("initramfs.gz"))
+        .append(&format!("{words} \"{script}\""))
+        .nic(Nic::None)
+        .option("-drive", format!("if=none,id=disk,format=raw,file={}", fixture.folder.path().join("disk").display()))
+        .option("-device", "virtio-blk-device,drive=disk")
+        .option("-netdev", "user,id=net")
+        .option("-device", "virtio-net-device,netdev=net");
+    let shown = Guest::start(&command).end().replace('\r', "");
     // The default route and that of the network: there is a lease.
     assert!(shown.starts_with("2\n/sys/devices/platform/") && shown.contains(".virtio_mmio/"), "{shown}");
     assert!(shown.contains("\nwhit: exit 0\n"), "{shown}");
