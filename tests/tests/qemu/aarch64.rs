@@ -88,26 +88,30 @@ fn an_image_runs_with_pages_of_16_kib() {
         busybox grep VmHWM /proc/1/status; busybox cut -d ' ' -f 28,48 /proc/1/stat; busybox wc -c </proc/1/auxv;
         busybox grep stack /proc/1/maps | busybox tr -- - ' ' | { read -r from to rest; echo $from $to;
         busybox dd if=/proc/1/mem bs=16384 skip=$((0x$from / 16384)) count=$(((0x$to - 0x$from) / 16384)) 2>/dev/null; }; exit 7";
-    let output = output(&mut fixture.runvm(&[&TCG[..], &["--", "-c", script]].concat()));
-    let text = String::from_utf8_lossy(&output.stdout);
-    let shown: Vec<&str> = text.lines().take(6).collect();
-    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(7), &b""[..]), "{shown:?}");
-    let length = shown.iter().map(|line| line.len() + 1).sum();
-    let stack = output.stdout.get(length..).unwrap();
-    let words: Vec<&str> = shown.iter().flat_map(|line| line.split_whitespace()).collect();
-    let ["KernelPageSize:", "16", "kB", "2", "VmHWM:", peak, "kB", start, strings, auxv, from, to] = words[..] else {
-        panic!("{shown:?}")
-    };
-    let [start, strings, auxv] = [start, strings, auxv].map(|number| number.parse::<u64>().unwrap());
-    let [from, to] = [from, to].map(|number| u64::from_str_radix(number, 16).unwrap());
-    assert_eq!(stack.len() as u64, to - from);
-    let lowest = from + stack.iter().position(|byte| *byte != 0).unwrap() as u64;
-    // The strings of arguments and environment; the pointers to them, a dozen, and auxv, with its texts; the frames. Below the strings
-    // the kernel leaves a random number of bytes free, up to a page (arch/arm64/kernel/process.c, arch_align_stack()).
-    let used = (to - strings) + (auxv + 200) + (start - lowest);
-    assert!(used + PAGE <= 2 * PAGE, "{used} bytes of stack: {shown:?}");
-    // Five pages of the file, four of variables, two of the stack.
-    assert!(peak.parse::<u32>().unwrap() <= 176, "{shown:?}");
+    // The modules in a list, and by an index of drivers.
+    for drivers in [&[][..], &["--for", "qemu"]] {
+        let output = output(&mut fixture.runvm(&[&TCG[..], drivers, &["--", "-c", script]].concat()));
+        let text = String::from_utf8_lossy(&output.stdout);
+        let shown: Vec<&str> = text.lines().take(6).collect();
+        assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(7), &b""[..]), "{shown:?}");
+        let length = shown.iter().map(|line| line.len() + 1).sum();
+        let stack = output.stdout.get(length..).unwrap();
+        let words: Vec<&str> = shown.iter().flat_map(|line| line.split_whitespace()).collect();
+        let ["KernelPageSize:", "16", "kB", "2", "VmHWM:", peak, "kB", start, strings, auxv, from, to] = words[..]
+        else {
+            panic!("{shown:?}")
+        };
+        let [start, strings, auxv] = [start, strings, auxv].map(|number| number.parse::<u64>().unwrap());
+        let [from, to] = [from, to].map(|number| u64::from_str_radix(number, 16).unwrap());
+        assert_eq!(stack.len() as u64, to - from);
+        let lowest = from + stack.iter().position(|byte| *byte != 0).unwrap() as u64;
+        // The strings of arguments and environment; the pointers to them, a dozen, and auxv, with its texts; the frames. Below the strings
+        // the kernel leaves a random number of bytes free, up to a page (arch/arm64/kernel/process.c, arch_align_stack()).
+        let used = (to - strings) + (auxv + 200) + (start - lowest);
+        assert!(used + PAGE <= 2 * PAGE, "{used} bytes of stack: {shown:?}");
+        // Five pages of the file, four of variables, two of the stack.
+        assert!(peak.parse::<u32>().unwrap() <= 176, "{shown:?}");
+    }
 }
 
 /// Firecracker's devices are on the bus virtio-mmio, and its device tree has them: QEMU's board is alike.
