@@ -73,6 +73,9 @@ pub struct Overrides {
     pub grace: Option<String>,
 }
 
+/// The longest host name (include/uapi/linux/utsname.h, `__NEW_UTS_LEN`).
+pub const MAX_HOSTNAME: usize = 64;
+
 /// Why a record cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -93,6 +96,9 @@ pub enum Error {
     /// A NUL cannot be in argv or the environment.
     #[error("{0} contains a NUL byte")]
     Nul(&'static str),
+    /// A host name that Linux does not take.
+    #[error("hostname {0}: {len} bytes; a host name has at most {MAX_HOSTNAME}", len = .0.len())]
+    Hostname(String),
     /// The record is longer than the init reads.
     #[error(
         "the run record has {0} bytes; the init reads fewer than {MAX_RECORD}: shorten the arguments or the environment"
@@ -249,8 +255,11 @@ impl RunRecord {
     /// Encodes the record as lines.
     ///
     /// # Errors
-    /// A value with a NUL byte, or more than the init reads.
+    /// A value with a NUL byte, a host name that is too long, or more than the init reads.
     pub fn encode(&self) -> Result<String, Error> {
+        if let Some(name) = self.hostname.as_ref().filter(|name| name.len() > MAX_HOSTNAME) {
+            return Err(Error::Hostname(name.clone()));
+        }
         let mut lines = String::new();
         let repeated = [
             ("entrypoint", &self.entrypoint),

@@ -199,3 +199,12 @@ fn the_description_is_a_command_line() {
     assert_eq!(record.describe(), r"'' 'it'\''s'");
     assert_eq!(RunRecord::default().describe(), "(no command)");
 }
+
+#[test]
+fn a_host_name_is_as_long_as_the_kernels() {
+    let named = |name: String| RunRecord { hostname: Some(name), ..RunRecord::default() }.encode();
+    assert_eq!(named("h".repeat(64)).unwrap(), format!("hostname {}\n", "h".repeat(64)));
+    // Bytes, not characters.
+    let error = named("\u{e9}".repeat(33)).unwrap_err().to_string();
+    assert_eq!(error, format!("hostname {}: 66 bytes; a host name has at most 64", "\u{e9}".repeat(33)));
+}

@@ -4,7 +4,7 @@ use std::env::VarError;
 use std::path::Path;
 
 use whit::volume;
-use whit_tools::runrecord::{Overrides, RunRecord};
+use whit_tools::runrecord::{MAX_HOSTNAME, Overrides, RunRecord};
 use whit_tools::vm::ShareKind;
 use whit_tools::vm::qemu::share_tag;
 
@@ -97,9 +97,6 @@ fn overrides(arguments: &Arguments, shares: &[ShareKind]) -> Result<Overrides, S
         grace: arguments.stop_timeout.map(|seconds| u32::try_from(seconds).unwrap_or(u32::MAX).to_string()),
     })
 }
-
-/// The longest host name (include/uapi/linux/utsname.h, `__NEW_UTS_LEN`).
-const MAX_HOSTNAME: usize = 64;
 
 /// Returns a signal as the init knows it. docker takes a name in any case, and others of the same number (moby/sys/signal).
 fn signal_name(given: &str) -> String {

@@ -162,6 +162,11 @@ fn what_a_machine_cannot_have_is_refused_by_its_name() {
             json!({ "io.whit.kernal": "x" }),
             "annotation io.whit.kernal: unknown; there are kernel, modules",
         ),
+        (
+            "/hostname",
+            json!("h".repeat(65)),
+            &format!("hostname {}: 65 bytes; a host name has at most 64", "h".repeat(65)),
+        ),
         ("/process/args", json!([]), "process.args: nothing to run"),
         // podman looks for the second part, and has the exit code 127.
         ("/process/args", json!([""]), "process.args \"\": executable file not found in $PATH"),
@@ -175,6 +180,8 @@ fn what_a_machine_cannot_have_is_refused_by_its_name() {
         let refused = changed(pointer, value).unwrap_err();
         assert!(refused.starts_with(error), "{refused}");
     }
+    let unnamed = String::from_utf8(changed("/hostname", json!("")).unwrap().record).unwrap();
+    assert!(!unnamed.contains("hostname"), "{unnamed}");
     let mut privileged = podmans();
     privileged["linux"]["devices"] = json!([{ "path": "/dev/sda", "type": "b", "major": 8, "minor": 0 }]);
     privileged["annotations"]["io.podman.annotations.privileged"] = "TRUE".into();
