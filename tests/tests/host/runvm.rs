@@ -257,6 +257,8 @@ fn bad_arguments_are_refused_before_anything_runs() {
         (&["-v", ".:/"], "/ is the image's root"),
         (&["--disk", "absent"], "runvm: absent: No such file"),
         (&["--disk", "."], "runvm: .: is a directory"),
+        (&["--config", "."], "runvm: .: is a directory; name a file\n"),
+        (&["--env-file", "."], "runvm: --env-file .: is a directory; name a file\n"),
     ] {
         let (code, shown, errors) = outcome(&runvm(&directory, arguments).output().unwrap());
         assert_eq!((code, shown.as_str()), (Some(125), ""), "{words}");

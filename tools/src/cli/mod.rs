@@ -3,6 +3,7 @@
 
 pub mod documents;
 pub mod identity;
+pub mod input;
 pub mod listing;
 pub mod options;
 pub mod output;

@@ -13,7 +13,7 @@
 //! Modes are octal; `${NAME}` in a LOCATION is replaced by the environment variable. A relative LOCATION starts at the
 //! working directory, as in gen_init_cpio.
 
-use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Error;
@@ -23,8 +23,9 @@ use crate::initramfs::tree::{self, Tree};
 
 /// Adds the files of the manifest `path`.
 pub(super) fn add(tree: &mut Tree, path: &Path) -> Result<(), Error> {
-    let text =
-        fs::read_to_string(path).map_err(|error| Error::File { path: path.to_owned(), what: error.to_string() })?;
+    let text = crate::cli::input::open(path)
+        .and_then(io::read_to_string)
+        .map_err(|error| Error::File { path: path.to_owned(), what: error.to_string() })?;
     for (index, line) in text.lines().enumerate() {
         add_line(tree, line).map_err(|problem| Error::Manifest {
             path: path.to_owned(),
@@ -113,6 +114,7 @@ mod tests {
     use super::*;
     use crate::archive::newc::{Header, Writer};
     use crate::archive::segment::{Member, entries};
+    use std::fs;
 
     fn listing(text: &str) -> Result<Vec<String>, String> {
         let folder = tempfile::tempdir().unwrap();

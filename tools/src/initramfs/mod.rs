@@ -14,7 +14,7 @@ pub mod tree;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt::Display;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -381,7 +381,7 @@ fn add_module(
 /// Reads a run record, and checks that the init would accept all of it.
 fn read_record(path: &Path) -> Result<Vec<u8>, Error> {
     let failure = |problem: String| Error::File { path: path.to_owned(), what: problem };
-    let bytes = fs::read(path).map_err(|error| failure(error.to_string()))?;
+    let bytes = crate::cli::input::read(path).map_err(|error| failure(error.to_string()))?;
     if bytes.len() > MAX_RECORD {
         return Err(failure(format!("a run record of {} bytes; the init reads at most {MAX_RECORD}", bytes.len())));
     }
@@ -419,6 +419,8 @@ pub fn mtime(source_date_epoch: Option<&OsStr>) -> Result<u32, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     /// Firmware is found as the kernel finds it: in `updates/` first, behind links, compressed.

@@ -1,7 +1,6 @@
 //! The programs of an initramfs, the init above all.
 
 use std::ffi::CStr;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use whit::contract::{
@@ -64,7 +63,8 @@ impl Feature {
 
 /// Reads a program; refuses one that does not run without libraries. Returns its machine too.
 pub(super) fn read(path: &Path) -> Result<(Vec<u8>, Machine), Error> {
-    let bytes = fs::read(path).map_err(|error| Error::File { path: path.to_owned(), what: error.to_string() })?;
+    let bytes = crate::cli::input::read(path)
+        .map_err(|error| Error::File { path: path.to_owned(), what: error.to_string() })?;
     let machine = elf::check_static_program(&bytes).map_err(|error| Error::Unfit { path: path.to_owned(), error })?;
     Ok((bytes, machine))
 }

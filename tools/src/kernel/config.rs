@@ -2,7 +2,7 @@
 //!
 //! It is a file beside the kernel, as distributions install it, or in the kernel itself (CONFIG_IKCONFIG).
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -28,7 +28,7 @@ impl Config {
     pub fn of(path: &Path) -> io::Result<Option<Self>> {
         let mut start = String::new();
         // A kernel is not UTF-8; the error is ignored.
-        let _ = File::open(path)?.take(CONFIG_MAX_BYTES).read_to_string(&mut start);
+        let _ = crate::cli::input::open(path)?.take(CONFIG_MAX_BYTES).read_to_string(&mut start);
         if start.contains("CONFIG_") {
             return Ok(Some(Self { place: path.to_owned(), text: start }));
         }

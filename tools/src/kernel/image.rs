@@ -9,6 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::{bzimage, elf};
+use crate::cli::input;
 use crate::compress::{Decoder, Method};
 use crate::machine::Machine;
 
@@ -59,7 +60,7 @@ impl Format {
 /// # Errors
 /// Errors of reading.
 pub fn machine(path: &Path) -> io::Result<Option<Machine>> {
-    let file = File::open(path)?;
+    let file = input::open(path)?;
     let start = start(&file)?;
     Ok(match Format::of(&start) {
         Format::BzImage => Some(Machine::X86_64),
@@ -78,7 +79,7 @@ pub fn machine(path: &Path) -> io::Result<Option<Machine>> {
 /// # Errors
 /// Errors of reading.
 pub fn release(path: &Path) -> io::Result<Option<String>> {
-    match Format::of(&start(&File::open(path)?)?) {
+    match Format::of(&start(&input::open(path)?)?) {
         Format::BzImage => bzimage::release(path),
         Format::Image(_) | Format::Zboot => Ok(banner(&content(path)?)),
         Format::Compressed(_) if machine(path)?.is_some() => Ok(banner(&content(path)?)),
@@ -91,7 +92,7 @@ pub fn release(path: &Path) -> io::Result<Option<String>> {
 /// # Errors
 /// Errors of reading and decompressing.
 pub fn content(path: &Path) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
+    let file = input::open(path)?;
     let start = start(&file)?;
     match Format::of(&start) {
         Format::BzImage => return bzimage::content(path),
@@ -109,7 +110,7 @@ pub fn content(path: &Path) -> io::Result<Vec<u8>> {
         Format::Image(_) | Format::Other => {}
     }
     let mut bytes = Vec::new();
-    let mut file = File::open(path)?.take(KERNEL_MAX_BYTES);
+    let mut file = input::open(path)?.take(KERNEL_MAX_BYTES);
     file.read_to_end(&mut bytes)?;
     Ok(bytes)
 }
@@ -119,7 +120,7 @@ pub fn content(path: &Path) -> io::Result<Vec<u8>> {
 /// # Errors
 /// Errors of reading.
 pub fn is_packed_image(path: &Path) -> io::Result<bool> {
-    let is_packed = matches!(Format::of(&start(&File::open(path)?)?), Format::Zboot | Format::Compressed(_));
+    let is_packed = matches!(Format::of(&start(&input::open(path)?)?), Format::Zboot | Format::Compressed(_));
     Ok(is_packed && machine(path)?.is_some())
 }
 

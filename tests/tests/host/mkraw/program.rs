@@ -246,6 +246,7 @@ fn bad_input_is_one_line_and_no_file() {
         (&["good.tar", "--config", "bad.json"], "mkraw: bad.json: is not JSON"),
         (&["good.tar", "--config", "other.json"], "mkraw: other.json: has no run configuration"),
         (&["good.tar", "--config", "none.json"], "mkraw: none.json: No such file"),
+        (&["good.tar", "--config", "."], "mkraw: .: is a directory; name a file"),
         (&["good.tar", "--env", "A"], "mkraw: env \"A\" is not KEY=VALUE"),
         (&["good.tar", "--size", "5M"], "mkraw: disk.img: the files do not fit"),
         (

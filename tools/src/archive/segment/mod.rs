@@ -11,7 +11,6 @@ mod place;
 mod read;
 mod target;
 
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -19,6 +18,7 @@ use whit::contract;
 use whit::record::MAX_RECORD;
 
 use crate::archive::newc::{Meta, Refused, Writer};
+use crate::cli::input::open as open_file;
 use crate::cli::temporary::{self, Temporary};
 
 pub use entry::{Error as ReadError, Member, Segment};
@@ -67,7 +67,7 @@ pub(crate) const fn gap(length: u64, is_after_lz4: bool) -> u64 {
 /// An initramfs that cannot be read.
 pub fn record(path: &Path) -> Result<Vec<u8>, Error> {
     let failure = |error| Error::Read { path: path.to_owned(), error };
-    let file = File::open(path).map_err(|error| failure(ReadError::Read(error)))?;
+    let file = open_file(path).map_err(|error| failure(ReadError::Read(error)))?;
     Ok(last_file(file, RECORD.as_bytes(), MAX_RECORD + 1).map_err(failure)?.unwrap_or_default())
 }
 
@@ -77,7 +77,7 @@ pub fn record(path: &Path) -> Result<Vec<u8>, Error> {
 /// An initramfs that cannot be read.
 pub fn init(path: &Path) -> Result<Vec<u8>, Error> {
     let failure = |error| Error::Read { path: path.to_owned(), error };
-    let file = File::open(path).map_err(|error| failure(ReadError::Read(error)))?;
+    let file = open_file(path).map_err(|error| failure(ReadError::Read(error)))?;
     Ok(last_file(file, b"init", MAX_INIT).map_err(failure)?.unwrap_or_default())
 }
 
@@ -90,7 +90,7 @@ pub fn with_record(path: &Path, record: &[u8]) -> Result<Temporary, Error> {
         return Err(Error::LongRecord(record.len()));
     }
     let mut file =
-        File::open(path).map_err(|error| Error::Read { path: path.to_owned(), error: ReadError::Read(error) })?;
+        open_file(path).map_err(|error| Error::Read { path: path.to_owned(), error: ReadError::Read(error) })?;
     let mut segment = Writer::new(Vec::new(), 0);
     segment.file(&[RECORD], Meta::root(0o644), record.len() as u64, record)?;
     let write = || -> io::Result<Temporary> {

@@ -14,7 +14,7 @@ use inspect::Stop;
 use whit::contract::ROOTFS_OPTION;
 use whit_tools::archive::segment::Reader;
 use whit_tools::cli::progress::{Bar, Progress};
-use whit_tools::cli::{output, size};
+use whit_tools::cli::{input, output, size};
 use whit_tools::compress::{Compression, Method};
 use whit_tools::initramfs::rootfs::Rootfs;
 use whit_tools::initramfs::tree::Tree;
@@ -328,7 +328,7 @@ fn print_modules(out: &mut dyn Write, modules: &Closure, sets: &[For], is_whole:
 
 fn read_config(path: &Path) -> Result<RunRecord, String> {
     let describe = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-    let json = std::fs::read(path).map_err(|error| describe(&error))?;
+    let json = input::read(path).map_err(|error| describe(&error))?;
     RunRecord::parse(&json).map_err(|error| describe(&error))
 }
 

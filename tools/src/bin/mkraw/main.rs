@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use clap::{Parser, Subcommand};
 use whit_tools::cli::documents;
+use whit_tools::cli::input;
 use whit_tools::cli::output::{self, Output};
 use whit_tools::cli::path::shown;
 use whit_tools::cli::progress::Bar;
@@ -292,7 +293,7 @@ fn run_record(arguments: &Arguments, own: Option<&RunRecord>) -> Result<RunRecor
         None => own.cloned().unwrap_or_default(),
         Some(path) => {
             let describe = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-            let json = std::fs::read(path).map_err(|error| describe(&error))?;
+            let json = input::read(path).map_err(|error| describe(&error))?;
             RunRecord::parse(&json).map_err(|error| describe(&error))?
         }
     };

@@ -4,6 +4,7 @@ use std::env::VarError;
 use std::path::Path;
 
 use whit::volume;
+use whit_tools::cli::input;
 use whit_tools::runrecord::{MAX_HOSTNAME, Overrides, RunRecord};
 use whit_tools::vm::ShareKind;
 use whit_tools::vm::qemu::share_tag;
@@ -26,7 +27,7 @@ pub(crate) fn record(
     let config = match &arguments.config {
         Some(path) => {
             let describe = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-            let json = std::fs::read(path).map_err(|error| describe(&error))?;
+            let json = input::read(path).map_err(|error| describe(&error))?;
             let record = RunRecord::parse(&json).map_err(|error| describe(&error))?;
             record.encode().map_err(|error| describe(&error))?
         }
@@ -149,7 +150,7 @@ fn last_of_each(variables: Vec<String>) -> Vec<String> {
 /// set is left out. A byte order mark is refused, which docker skips.
 fn variables(path: &Path) -> Result<Vec<String>, String> {
     const MARK: &[u8] = "\u{feff}".as_bytes();
-    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+    let bytes = input::read(path).map_err(|error| error.to_string())?;
     if bytes.starts_with(MARK) {
         return Err("line 1: begins with a byte order mark; save the file as UTF-8 without one".to_owned());
     }

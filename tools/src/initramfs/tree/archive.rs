@@ -24,7 +24,7 @@ pub(crate) struct Archive {
 impl Archive {
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
         let failed = |error| Error::Archived { path: path.to_owned(), error };
-        let file = File::open(path).map_err(|error| failed(segment::ReadError::Read(error)))?;
+        let file = crate::cli::input::open(path).map_err(|error| failed(segment::ReadError::Read(error)))?;
         let bytes = file.metadata().map_err(|error| failed(segment::ReadError::Read(error)))?.len();
         let mut reader = Reader::new(file);
         while reader.next_entry().map_err(failed)?.is_some() {}
