@@ -21,9 +21,11 @@ pub(crate) fn set(wanted: &[u8], leased: &[u8]) {
     }
 }
 
-/// Returns the host name; empty while it is the kernel's "(none)" (init/version.c).
+/// Returns the host name; empty while it is the kernel's "(none)" (init/version.c). No host name has a bracket (RFC 1123 §2.1).
 #[inline(never)]
 pub(crate) fn known(uname: &Uname) -> &[u8] {
-    let name = uname.nodename().to_bytes();
-    if name == b"(none)" { b"" } else { name }
+    match uname.nodename().to_bytes() {
+        [b'(', ..] => b"",
+        name => name,
+    }
 }
