@@ -9,16 +9,12 @@
 use super::wire::{self, Lease, Message, code};
 use crate::dhcp::wire::HardwareAddress;
 use crate::ipv6::Address;
-use crate::text::strip_prefix;
 use crate::time::{NEVER, after_ms, after_s};
 
 /// The longest DUID of a server, in bytes (RFC 8415 §11.1).
 const MAX_DUID: usize = 130;
 /// The length of the client's DUID.
 const DUID: usize = 4 + size_of::<HardwareAddress>();
-/// The head of the client's DUID-LL (RFC 8415 §11.4), of Ethernet: an initramfs has no memory of the last boot, which the types with a
-/// time need, and the UUID of the firmware is the same in the clones of a machine, and missing in others.
-const DUID_LL: [u8; 4] = [0, 3, 0, 1];
 /// The longest message that is sent, in bytes.
 pub const MAX_SENT: usize = 256;
 // Header, client and server identifier, elapsed time, option request, and an association with an address fit.
@@ -104,7 +100,7 @@ pub struct Client {
     limit_ms: u64,
     /// When the lease expires; NEVER without a lease.
     expiry_ms: u64,
-    /// When the exchange began: the elapsed time counts from here.
+    /// When the first message of the exchange was sent: the elapsed time counts from here.
     began_ms: u64,
     /// When the lease was granted.
     granted_ms: u64,
@@ -115,12 +111,12 @@ pub struct Client {
     /// The longest interval of Solicit and Information-request.
     max_gap_s: u32,
     state: State,
-    /// Messages sent in this exchange; 0 if no answer is awaited.
+    /// Messages sent in this exchange, counted up to [`MAX_REQUESTS`]; 0 if no answer is awaited.
     sent: u8,
     link: bool,
     /// The flags of the last router advertisement.
     flags: u8,
-    chaddr: HardwareAddress,
+    duid: [u8; DUID],
     /// The address that a server offers.
     offered: Address,
     lease: Lease,
@@ -143,7 +139,7 @@ impl Client {
         sent: 0,
         link: false,
         flags: 0,
-        chaddr: [0; 6],
+        duid: [0; _],
         offered: Address::NONE,
         lease: Lease { address: Address::NONE, preferred_s: 0, valid_s: 0, renewal_s: 0, rebinding_s: 0 },
         server: heapless::Vec::new(),
@@ -158,7 +154,7 @@ impl Client {
 
     /// Starts an empty client, without a carrier. `random` seeds transaction identifiers and intervals.
     pub fn init(&mut self, chaddr: HardwareAddress, random: u32) {
-        self.chaddr = chaddr;
+        self.duid = duid(chaddr);
         self.random = random.max(1); // xorshift needs a nonzero state
         (self.deadline_ms, self.limit_ms, self.expiry_ms) = (NEVER, NEVER, NEVER);
         self.max_gap_s = MAX_GAP_S;
@@ -187,7 +183,7 @@ impl Client {
     /// Returns the preferred and the valid lifetime of the lease, in seconds from now.
     pub fn lifetimes_s(&self, now_ms: u64) -> [u32; 2] {
         let passed_s = (now_ms.wrapping_sub(self.granted_ms) / 1000) as u32;
-        [self.lease.preferred_s, self.lease.valid_s].map(|time_s| time_s.saturating_sub(passed_s))
+        [self.lease.preferred_s.saturating_sub(passed_s), self.lease.valid_s.saturating_sub(passed_s)]
     }
 
     /// Whether there is a lease.
@@ -237,7 +233,7 @@ impl Client {
     fn begin(&mut self, at_ms: u64, state: State) {
         self.xid = self.next_random() >> 8;
         (self.state, self.sent) = (state, 0);
-        (self.began_ms, self.deadline_ms) = (at_ms, if self.link { at_ms } else { NEVER });
+        self.deadline_ms = if self.link { at_ms } else { NEVER };
         self.limit_ms = NEVER;
     }
 
@@ -268,20 +264,17 @@ impl Client {
             State::Confirm => (1, 4),
             _ => (1, self.max_gap_s),
         };
-        // RFC 8415 §15: an interval is twice the previous one, and a random part of a tenth of that. The RFC's part is between minus a tenth
-        // and a tenth, and positive in the first interval of a Solicit (§18.2.1); here it always is.
-        let (mut gap_ms, mut part_ms) = (self.gap_ms.wrapping_mul(2), self.gap_ms);
+        // RFC 8415 §15: an interval is twice the previous one, and a random part of a tenth of the previous one, which is a twentieth of the
+        // sum. The RFC's part is between minus a tenth and a tenth, and positive in the first interval of a Solicit (§18.2.1); here it
+        // always is.
+        let mut gap_ms = self.gap_ms.wrapping_mul(2).min(most_s.wrapping_mul(1000));
         if self.sent == 0 {
-            part_ms = first_s * 1000;
-            gap_ms = part_ms;
-        } else if gap_ms > most_s.wrapping_mul(1000) {
-            part_ms = most_s.wrapping_mul(1000);
-            gap_ms = part_ms;
+            (gap_ms, self.began_ms) = (first_s * 1000, now_ms);
         }
-        // 1 to 128/128 of a tenth.
+        // 1 to 128/128 of a twentieth.
         let random = self.next_random() % 128 + 1;
-        self.gap_ms = gap_ms.wrapping_add(part_ms / 10 * random / 128);
-        self.sent = self.sent.saturating_add(1);
+        self.gap_ms = gap_ms.wrapping_add(gap_ms / 20 * random / 128);
+        self.sent += u8::from(self.sent < MAX_REQUESTS);
         self.deadline_ms = after_ms(now_ms, self.gap_ms.into()).min(self.limit_ms).min(self.expiry_ms);
         Action::Send
     }
@@ -295,10 +288,10 @@ impl Client {
     fn accept(&mut self, now_ms: u64, message: &Message<'_>) -> Option<Action> {
         // RFC 8415 §16: a server's message has the identifiers of both.
         let server = message.option(code::SERVER_ID)?;
-        let client = strip_prefix(message.option(code::CLIENT_ID)?, &DUID_LL)?;
+        let client = message.option(code::CLIENT_ID)?;
         if self.sent == 0
             || message.head & 0xff_ffff != self.xid
-            || client != self.chaddr
+            || client != self.duid
             || !(1..=MAX_DUID).contains(&server.len())
         {
             return None;
@@ -356,6 +349,7 @@ impl Client {
     }
 
     /// Uses the lease until T1.
+    #[inline(never)]
     fn hold(&mut self) -> Action {
         (self.state, self.sent) = (State::Idle, 0);
         self.deadline_ms = after_s(self.granted_ms, self.lease.renewal_s).min(self.expiry_ms);
@@ -394,10 +388,9 @@ impl Client {
     pub fn encode(&self, now_ms: u64, out: &mut Encoded) {
         put_number(out, (self.state as u32) << 24 | self.xid);
         put_number(out, option(code::CLIENT_ID, DUID));
-        put(out, &DUID_LL);
-        put(out, &self.chaddr);
+        put(out, &self.duid);
         // Hundredths of a second; 0 in the first message (RFC 8415 §21.9).
-        let elapsed = if self.sent > 1 { now_ms.saturating_sub(self.began_ms) / 10 } else { 0 };
+        let elapsed = now_ms.wrapping_sub(self.began_ms) / 10;
         put_number(out, option(code::ELAPSED_TIME, 2));
         put(out, &u16::try_from(elapsed).unwrap_or(u16::MAX).to_be_bytes());
         let is_solicit = self.state == State::Solicit;
@@ -426,7 +419,7 @@ impl Client {
 
     /// Returns the identifier of the association: the end of the hardware address, as dhcpcd does.
     fn iaid(&self) -> &[u8] {
-        let [_, _, iaid @ ..] = &self.chaddr;
+        let [_, _, _, _, _, _, iaid @ ..] = &self.duid;
         iaid
     }
 
@@ -437,6 +430,12 @@ impl Client {
         self.random ^= self.random << 5;
         self.random
     }
+}
+
+/// Returns the DUID-LL of an Ethernet interface (RFC 8415 §11.4): an initramfs has no memory of the last boot, which the types with a
+/// time need, and the UUID of the firmware is the same in the clones of a machine, and missing in others.
+const fn duid([m0, m1, m2, m3, m4, m5]: HardwareAddress) -> [u8; DUID] {
+    [0, 3, 0, 1, m0, m1, m2, m3, m4, m5]
 }
 
 /// Returns the head of an option.

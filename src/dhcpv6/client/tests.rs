@@ -26,7 +26,7 @@ pub(super) fn address(address: [u8; 16], preferred_s: u32, valid_s: u32) -> Vec<
 
 /// Encodes a server's message to the client.
 pub(super) fn answer(kind: u32, xid: u32, options: &[Vec<u8>]) -> Vec<u8> {
-    let client = [&DUID_LL[..], &CHADDR].concat();
+    let client = duid(CHADDR);
     let both = [option(code::CLIENT_ID, &client), option(code::SERVER_ID, &SERVER)].concat();
     [&(kind << 24 | xid).to_be_bytes()[..], &both, &options.concat()].concat()
 }

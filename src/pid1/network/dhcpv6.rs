@@ -15,7 +15,7 @@ use whit::rtnetlink;
 use whit::text::Text;
 use whit::time::after_s;
 
-use super::interface::Shared;
+use super::interface::{Interface, Shared};
 use super::{Network, PACKETS_A_TURN, find};
 use crate::console::log_failure;
 use crate::files;
@@ -101,12 +101,14 @@ impl Dhcpv6 {
     pub(super) fn address(&self) -> Option<&Address> {
         Some(&self.configured).filter(|address| **address != Address::default())
     }
+}
 
-    /// Performs an action of the client.
+impl Interface {
+    /// Performs an action of the DHCPv6 client.
     #[inline(never)]
-    fn perform(&mut self, action: Action, now_ms: u64, index: u32, name: &[u8], shared: &mut Shared<'_>) {
-        let (configured, address) = (&mut self.configured, self.client.address());
-        let lifetimes_s = self.client.lifetimes_s(now_ms);
+    fn perform_dhcpv6(&mut self, action: Action, now_ms: u64, shared: &mut Shared<'_>) {
+        let (index, name, Dhcpv6 { client, configured }) = (self.index, &self.name, &mut self.dhcpv6);
+        let (address, lifetimes_s) = (client.address(), client.lifetimes_s(now_ms));
         if configured != address {
             shared.changed = true;
             if *configured != Address::NONE {
@@ -123,19 +125,20 @@ impl Dhcpv6 {
         let done = match action {
             // Duplicate address detection follows.
             Action::Configure => shared.request(&rtnetlink::set_address6(index, configured, lifetimes_s)),
-            Action::Send => self.send(now_ms, index, &mut shared.dhcpv6),
+            Action::Send => send(client, now_ms, index, &mut shared.dhcpv6),
             _ => return,
         };
         if let Err(errno) = done {
             log_failure(c"DHCPv6 on ", name, errno);
         }
     }
+}
 
-    fn send(&self, now_ms: u64, index: u32, socket: &mut Socket) -> Result<(), Errno> {
-        let mut message = Encoded::new();
-        self.client.encode(now_ms, &mut message);
-        net::send_to(socket.open()?, &message, &net6::address(SERVERS, SERVER_PORT, index))
-    }
+/// Sends the client's message to all servers of an interface's link.
+fn send(client: &Client, now_ms: u64, index: u32, socket: &mut Socket) -> Result<(), Errno> {
+    let mut message = Encoded::new();
+    client.encode(now_ms, &mut message);
+    net::send_to(socket.open()?, &message, &net6::address(SERVERS, SERVER_PORT, index))
 }
 
 impl Network<'_> {
@@ -149,13 +152,13 @@ impl Network<'_> {
             let Some(interface) = find(self.interfaces, index) else { continue };
             let Some(message) = Message::parse(bytes) else { continue };
             let action = interface.dhcpv6.client.receive(now_ms, &message);
-            interface.dhcpv6.perform(action, now_ms, interface.index, &interface.name, &mut self.shared);
+            interface.perform_dhcpv6(action, now_ms, &mut self.shared);
             if matches!(action, Action::Configure | Action::Inform) {
                 let until_ms = after_s(now_ms, interface.dhcpv6.client.lifetime_s());
                 // They are known with those of router advertisements: many networks have the same in both.
-                for (code, is_search) in [(code::DNS_SERVERS, false), (code::DOMAIN_LIST, true)] {
+                for code in [code::DNS_SERVERS, code::DOMAIN_LIST] {
                     let list = message.option(code).unwrap_or_default();
-                    self.name_servers.take(now_ms, until_ms, index, is_search, list);
+                    self.name_servers.take(now_ms, until_ms, index, code == code::DOMAIN_LIST, list);
                 }
                 self.shared.changed = true;
             }
@@ -164,7 +167,7 @@ impl Network<'_> {
         for interface in &mut *self.interfaces {
             if interface.dhcpv6.deadline_ms() <= now_ms {
                 let action = interface.dhcpv6.client.timeout(now_ms);
-                interface.dhcpv6.perform(action, now_ms, interface.index, &interface.name, &mut self.shared);
+                interface.perform_dhcpv6(action, now_ms, &mut self.shared);
             }
             is_active |= interface.dhcpv6.client.is_active();
         }
