@@ -149,12 +149,12 @@ impl NameServers {
         }
         let mut is_new = false;
         for address in addresses.as_chunks().0 {
-            let new = NameServer { address: Address(*address), interface, until_ms };
+            let address = Address(*address);
             let mut known = self.servers.iter_mut();
-            match known.find(|known| known.address == new.address && known.interface == interface) {
+            match known.find(|known| known.address == address && known.interface == interface) {
                 Some(known) => known.until_ms = until_ms,
-                None if until_ms <= now_ms || !new.address.is_host() => {}
-                None => is_new |= self.servers.push(new).is_ok(),
+                None if until_ms <= now_ms => {}
+                None => is_new |= self.add(interface, &address, until_ms),
             }
         }
         // A lifetime of 0 removes a server (RFC 8106 §5.1).
@@ -181,12 +181,10 @@ impl NameServers {
         self.expire(now_ms, 0) || is_longer
     }
 
-    /// Adds a server without an end, unless it is `::`.
-    pub fn add(&mut self, interface: u32, address: Address) {
-        if !address.is_host() {
-            return;
-        }
-        let _ = self.servers.push(NameServer { address, interface, until_ms: NEVER });
+    /// Adds a server, if a host can have the address. Returns whether it was added.
+    #[inline(never)]
+    pub fn add(&mut self, interface: u32, address: &Address, until_ms: u64) -> bool {
+        address.is_host() && self.servers.push(NameServer { address: *address, interface, until_ms }).is_ok()
     }
 
     /// Removes the servers whose lifetime is over and those of the interface `gone`, which was removed (0: none was), and an old search

@@ -7,6 +7,7 @@ use whit::ip::{self, Method, Vlan};
 use whit::options::{Source, Sources};
 use whit::rtnetlink;
 use whit::text::Text;
+use whit::time::NEVER;
 
 use super::Network;
 use crate::console::log_failure;
@@ -99,7 +100,9 @@ impl<'a> Network<'a> {
                 for server in line.name_servers() {
                     match server.ipv4() {
                         Some(server) => drop(lease.name_servers.push(server)),
-                        None => self.name_servers.add(index, *server),
+                        None => {
+                            self.name_servers.add(index, server, NEVER);
+                        }
                     }
                 }
                 if let Some(mac) = line.mac {
