@@ -22,15 +22,15 @@ pub enum Full {
 /// NUL-terminated strings in one buffer.
 #[derive(Default)]
 pub struct Strings<const BYTES: usize = MAX_BYTES, const COUNT: usize = MAX_STRINGS> {
-    bytes: heapless::Vec<u8, BYTES>,
-    starts: heapless::Vec<u16, COUNT>,
+    bytes: crate::bounded::Vec<u8, BYTES>,
+    starts: crate::bounded::Vec<u16, COUNT>,
 }
 
 impl<const BYTES: usize, const COUNT: usize> Strings<BYTES, COUNT> {
     /// Creates an empty list.
     pub const fn new() -> Self {
         const { assert!(BYTES <= 1 << 16, "a start is 16 bits") }
-        Self { bytes: heapless::Vec::new(), starts: heapless::Vec::new() }
+        Self { bytes: crate::bounded::Vec::new(), starts: crate::bounded::Vec::new() }
     }
 
     /// Appends a string.

@@ -111,7 +111,7 @@ pub struct NameServer {
 /// The DNS servers that routers advertise, oldest first, and their search list.
 #[derive(Clone, Debug, Default)]
 pub struct NameServers {
-    servers: heapless::Vec<NameServer, MAX_SERVERS>,
+    servers: crate::bounded::Vec<NameServer, MAX_SERVERS>,
     search: Search,
     /// The end of the lifetime of the search list: that of its last advertisement.
     search_until_ms: u64,

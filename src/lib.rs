@@ -62,6 +62,7 @@
 
 pub mod argv;
 pub mod arp;
+pub mod bounded;
 pub mod caps;
 pub mod cmdline;
 pub mod contract;

@@ -13,7 +13,7 @@ pub const MAX_GROUPS: usize = 64;
 const MAX_ID: u32 = i32::MAX.cast_unsigned();
 
 /// Supplementary groups, by their ids.
-pub type Groups = heapless::Vec<u32, MAX_GROUPS>;
+pub type Groups = crate::bounded::Vec<u32, MAX_GROUPS>;
 
 /// An account: the arguments of setuid(2) and setgid(2), and HOME.
 #[derive(Clone, Debug, PartialEq, Eq)]

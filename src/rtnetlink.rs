@@ -57,7 +57,7 @@ const SEQUENCE: u32 = u32::from_be_bytes(*b"whit");
 
 /// A request to the kernel.
 pub struct Request {
-    bytes: heapless::Vec<u8, MAX_REQUEST>,
+    bytes: crate::bounded::Vec<u8, MAX_REQUEST>,
 }
 
 impl Request {
@@ -66,7 +66,7 @@ impl Request {
     /// which the kernel replaces.
     #[inline(never)]
     fn new(head: u32, words: &[u32], kinds: &[u8]) -> Self {
-        let mut request = Self { bytes: heapless::Vec::new() };
+        let mut request = Self { bytes: crate::bounded::Vec::new() };
         let _ = request
             .bytes
             .extend_from_slice(&(u128::from(head) << 32 | const { (SEQUENCE as u128) << 64 }).to_le_bytes());

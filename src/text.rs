@@ -161,7 +161,7 @@ pub(crate) mod tests {
     }
 
     #[derive(Default)]
-    struct Buffer(heapless::Vec<u8, 64>);
+    struct Buffer(crate::bounded::Vec<u8, 64>);
 
     impl uWrite for Buffer {
         type Error = ();

@@ -22,7 +22,7 @@ const MIN_LEASE_S: u32 = 10;
 const INFINITE_S: u32 = u32::MAX;
 
 /// The servers of one option, in the option's order of preference.
-pub type Servers = heapless::Vec<Address, MAX_SERVERS>;
+pub type Servers = crate::bounded::Vec<Address, MAX_SERVERS>;
 
 /// An address and the options that a server sent with it. Small fields come first: the code that reaches them is shorter.
 #[derive(Clone, Debug)]
@@ -45,7 +45,7 @@ pub struct Lease {
     /// NTP servers (option 42), at most [`MAX_SERVERS`].
     pub time_servers: Servers,
     /// The host name (option 12), one label; empty without the option.
-    pub hostname: heapless::Vec<u8, MAX_LABEL>,
+    pub hostname: crate::bounded::Vec<u8, MAX_LABEL>,
     /// The search list (option 119, or else 15).
     pub search: Search,
     /// The routes (option 121, or else 249, or else 3).
@@ -80,7 +80,7 @@ impl Lease {
         prefix_length: 0,
         name_servers: Servers::new(),
         time_servers: Servers::new(),
-        hostname: heapless::Vec::new(),
+        hostname: crate::bounded::Vec::new(),
         search: Search::new(),
         routes: Routes::new(),
     };

@@ -8,7 +8,7 @@ pub const MAX_SEARCH: usize = 256;
 pub const MAX_LABEL: usize = 63;
 
 /// A search list: domains, each preceded by a space.
-pub type Search = heapless::Vec<u8, MAX_SEARCH>;
+pub type Search = crate::bounded::Vec<u8, MAX_SEARCH>;
 
 /// Returns the first label of option 12; empty if the value is not a domain name.
 pub fn host(value: &[u8]) -> &[u8] {

@@ -18,7 +18,7 @@ pub struct Route {
 }
 
 /// The routes of a lease.
-pub type Routes = heapless::Vec<Route, MAX_ROUTES>;
+pub type Routes = crate::bounded::Vec<Route, MAX_ROUTES>;
 
 /// Reads the routes from options 121, 249 or 3, in this order of preference. `value` is scratch space.
 ///

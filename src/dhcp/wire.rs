@@ -134,10 +134,10 @@ pub struct Query {
 pub const MAX_VALUE: usize = 512;
 
 /// The value of an option, concatenated.
-pub type Value = heapless::Vec<u8, MAX_VALUE>;
+pub type Value = crate::bounded::Vec<u8, MAX_VALUE>;
 
 /// An encoded message.
-pub type Encoded = heapless::Vec<u8, MAX_SENT>;
+pub type Encoded = crate::bounded::Vec<u8, MAX_SENT>;
 
 impl Query {
     /// Appends the bytes of the message to an empty `out`. `hostname` is option 12, unless it is empty or too long for a label.

@@ -60,7 +60,7 @@ const REQUESTED: [u8; 14] = [
 ];
 
 /// An encoded message.
-pub type Encoded = heapless::Vec<u8, MAX_SENT>;
+pub type Encoded = crate::bounded::Vec<u8, MAX_SENT>;
 
 /// The state of a client. That of an exchange is named for its message, and has its number (RFC 8415 §7.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,7 +120,7 @@ pub struct Client {
     /// The address that a server offers.
     offered: Address,
     lease: Lease,
-    server: heapless::Vec<u8, MAX_DUID>,
+    server: crate::bounded::Vec<u8, MAX_DUID>,
 }
 
 impl Client {
@@ -142,7 +142,7 @@ impl Client {
         duid: [0; _],
         offered: Address::NONE,
         lease: Lease { address: Address::NONE, preferred_s: 0, valid_s: 0, renewal_s: 0, rebinding_s: 0 },
-        server: heapless::Vec::new(),
+        server: crate::bounded::Vec::new(),
     };
 
     /// Creates a client that is started.

@@ -135,11 +135,11 @@ impl whit::passwd::Lines for Lines<'_> {
 pub(crate) const MAX_PATH: usize = 1024;
 
 /// Room for a path, or another text for the kernel.
-pub(crate) struct Path(heapless::Vec<u8, MAX_PATH>);
+pub(crate) struct Path(whit::bounded::Vec<u8, MAX_PATH>);
 
 impl Path {
     pub(crate) const fn new() -> Self {
-        Self(heapless::Vec::new())
+        Self(whit::bounded::Vec::new())
     }
 
     /// Sets the path of a file in a directory. A path that is too long becomes a name of more than 255 bytes, for which the kernel

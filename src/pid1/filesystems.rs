@@ -114,7 +114,7 @@ pub(crate) fn mount_device(device: &mut Device, volume: &Volume<'_>, target: &CS
     } else {
         (fstypes, b',', &b""[..])
     };
-    let mut data = heapless::Vec::<u8, MAX_PATH>::new();
+    let mut data = whit::bounded::Vec::<u8, MAX_PATH>::new();
     let _ = data.extend_from_slice(match position(b"9p tmpfs", b' ', fstypes) {
         Some(0) => DATA_9P,
         Some(_) => DATA_TMPFS,

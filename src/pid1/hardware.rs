@@ -33,7 +33,7 @@ use crate::sys::process::{Fork, fork};
 use crate::sys::{self, c_str};
 
 /// Modaliases of devices, each after a newline: those that are looked up in one pass over the index.
-type Devices = heapless::Vec<u8, { MAX_DEVICE + 512 }>;
+type Devices = whit::bounded::Vec<u8, { MAX_DEVICE + 512 }>;
 
 /// Bytes of a device's properties, its modalias among them (include/linux/kobject.h, UEVENT_BUFFER_SIZE).
 const MAX_DEVICE: usize = 2048;

@@ -156,7 +156,7 @@ impl<'a> Network<'a> {
             changed: false,
             first: 0,
             lines: if Feature::StaticIp.is_enabled() { read_lines(sources) } else { Lines::new() },
-            vlans: if Feature::Vlan.is_enabled() { read_vlans(sources) } else { heapless::Vec::new() },
+            vlans: if Feature::Vlan.is_enabled() { read_vlans(sources) } else { whit::bounded::Vec::new() },
         };
         shared.request_links()?;
         Ok(Self {

@@ -109,7 +109,7 @@ fn messages_have_these_bytes() {
 #[test]
 fn the_longest_message_fits() {
     let mut client = bound();
-    client.server = heapless::Vec::from_slice(&[7; MAX_DUID]).unwrap();
+    client.server = crate::bounded::Vec::from_slice(&[7; MAX_DUID]).unwrap();
     client.timeout(1_000_000);
     let message = sent(&client, 1_000_000);
     assert!(message.len() < MAX_SENT && message.ends_with(&[0; 8]), "{}", message.len());

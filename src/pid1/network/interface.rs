@@ -56,7 +56,7 @@ pub(super) struct Interface {
     pub(super) carrier: bool,
     /// Another program has removed the address: it is not added again before a new lease or a new carrier.
     pub(super) removed: bool,
-    pub(super) name: heapless::Vec<u8, IFNAMSIZ>,
+    pub(super) name: whit::bounded::Vec<u8, IFNAMSIZ>,
     pub(super) client: Client,
     /// The routes that were added.
     pub(super) routes: Routes,
@@ -85,7 +85,7 @@ pub(super) struct Shared<'a> {
     /// The `ip=`; without one, every interface has DHCP.
     pub(super) lines: Lines<'a>,
     /// The `vlan=`.
-    pub(super) vlans: heapless::Vec<Vlan<'a>, MAX_VLANS>,
+    pub(super) vlans: whit::bounded::Vec<Vlan<'a>, MAX_VLANS>,
 }
 
 impl Interface {
@@ -102,7 +102,7 @@ impl Interface {
         configured: None,
         carrier: false,
         removed: false,
-        name: heapless::Vec::new(),
+        name: whit::bounded::Vec::new(),
         client: Client::EMPTY,
         routes: Routes::new(),
         dhcpv6: Dhcpv6::EMPTY,
@@ -158,7 +158,7 @@ impl Interface {
             Destination::Broadcast => {
                 let source = Endpoint { address: query.ciaddr, port: CLIENT_PORT };
                 let servers = Endpoint { address: Address::BROADCAST, port: SERVER_PORT };
-                let mut packet = heapless::Vec::<u8, { ipv4::HEADERS + MAX_SENT }>::new();
+                let mut packet = whit::bounded::Vec::<u8, { ipv4::HEADERS + MAX_SENT }>::new();
                 let _ = packet.extend_from_slice(&ipv4::headers(source, servers, &message));
                 let _ = packet.extend_from_slice(&message);
                 broadcast(&mut shared.packets, self.index, Protocol::Ip, &packet)

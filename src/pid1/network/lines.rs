@@ -55,8 +55,8 @@ pub(super) fn read_lines<'a>(sources: &Sources<'a>) -> Lines<'a> {
 }
 
 /// Reads the `vlan=` of all sources. What is not understood is logged.
-pub(super) fn read_vlans<'a>(sources: &Sources<'a>) -> heapless::Vec<Vlan<'a>, MAX_VLANS> {
-    let mut vlans = heapless::Vec::new();
+pub(super) fn read_vlans<'a>(sources: &Sources<'a>) -> whit::bounded::Vec<Vlan<'a>, MAX_VLANS> {
+    let mut vlans = whit::bounded::Vec::new();
     for given in sources.named(Source::STRONGEST_FIRST, b"vlan") {
         match ip::parse_vlan(given.text) {
             Some(vlan) => drop(vlans.push(vlan)),

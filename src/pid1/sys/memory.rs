@@ -8,15 +8,15 @@ use super::fd::Fd;
 pub(crate) const MAX_LINE: usize = 640;
 
 /// The text buffer of console.rs.
-struct SharedLine(UnsafeCell<heapless::Vec<u8, MAX_LINE>>);
+struct SharedLine(UnsafeCell<whit::bounded::Vec<u8, MAX_LINE>>);
 
 // SAFETY: the init has one thread; `with_line` is never called from within itself.
 unsafe impl Sync for SharedLine {}
 
-static LINE: SharedLine = SharedLine(UnsafeCell::new(heapless::Vec::new()));
+static LINE: SharedLine = SharedLine(UnsafeCell::new(whit::bounded::Vec::new()));
 
 /// Passes the text buffer to `change`, which must not call this function.
-pub(crate) fn with_line<R>(change: impl FnOnce(&mut heapless::Vec<u8, MAX_LINE>) -> R) -> R {
+pub(crate) fn with_line<R>(change: impl FnOnce(&mut whit::bounded::Vec<u8, MAX_LINE>) -> R) -> R {
     // SAFETY: one thread, and neither of the two callers (console.rs) calls a function that calls this one.
     change(unsafe { &mut *LINE.0.get() })
 }
@@ -45,12 +45,12 @@ pub(crate) fn set_console(console: Fd) {
 const MAX_CONSOLES: usize = 3;
 
 /// The consoles other than /dev/console.
-struct Consoles(UnsafeCell<heapless::Vec<Fd, MAX_CONSOLES>>);
+struct Consoles(UnsafeCell<whit::bounded::Vec<Fd, MAX_CONSOLES>>);
 
 // SAFETY: the init has one thread; a console is never added while they are iterated.
 unsafe impl Sync for Consoles {}
 
-static CONSOLES: Consoles = Consoles(UnsafeCell::new(heapless::Vec::new()));
+static CONSOLES: Consoles = Consoles(UnsafeCell::new(whit::bounded::Vec::new()));
 
 /// Adds a console; closes it if there are too many.
 pub(crate) fn add_console(console: Fd) {
