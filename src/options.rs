@@ -298,11 +298,11 @@ const UNLIMITED_S: u32 = u32::MAX;
 #[repr(C)]
 pub struct Options<'a> {
     times: [u32; TIMES],
+    /// The indices of the chosen words, or [`NOT_GIVEN`].
+    choices: [u8; CHOICES],
     /// The maximum number of restarts ([`OnExit::Restart`]).
     pub restarts: u32,
     switches: [bool; SWITCHES],
-    /// The indices of the chosen words, or [`NOT_GIVEN`].
-    choices: [u8; CHOICES],
     /// Whether the root is mounted read-only.
     pub read_only: bool,
     /// Whether the root is verified: `roothash=` was given, even if it is empty. An init that cannot do it mounts no root.

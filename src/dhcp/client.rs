@@ -112,26 +112,26 @@ pub struct Client {
     deadline_ms: u64,
     /// When the lease expires, or [`NEVER`].
     expiry_ms: u64,
-    /// When the acquisition began: `secs` counts from here.
-    began_ms: u64,
     random: u32,
-    state: State,
-    /// Whether the link has a carrier.
-    link: bool,
+    /// The last message. Its `secs` is from the last DISCOVER, which a REQUEST repeats (RFC 2131 §4.4.1), and so is `broadcast`, also
+    /// after a reboot: a REQUEST is answered in the way that brought the offer.
+    query: Query,
     /// Whether the interface is configured from a lease.
     configured: bool,
-    /// The network is for IPv6 alone.
-    is_ipv6_only: bool,
+    state: State,
     /// Messages sent in this state, as far as [`LAST_TRY`].
     sent: u8,
+    server: Address,
+    /// The network is for IPv6 alone.
+    is_ipv6_only: bool,
+    /// Whether the link has a carrier.
+    link: bool,
     /// Consecutive NAKs.
     naks: u8,
     /// The address and the server of the last offer or lease.
     address: Address,
-    server: Address,
-    /// The last message. Its `secs` is from the last DISCOVER, which a REQUEST repeats (RFC 2131 §4.4.1), and so is `broadcast`, also
-    /// after a reboot: a REQUEST is answered in the way that brought the offer.
-    query: Query,
+    /// When the acquisition began: `secs` counts from here.
+    began_ms: u64,
     timing: Timing,
     /// The lease from [`State::Probing`] on, as long as it holds.
     lease: Lease,

@@ -167,9 +167,9 @@ fn handle(machine: &mut Machine<'_>, mut walk: bool, turn: Turn) -> bool {
 #[repr(C)]
 struct Search<'a, 'b> {
     machine: &'a mut Machine<'b>,
+    turn: Turn,
     /// Whether a module was loaded.
     loaded: bool,
-    turn: Turn,
     devices: Devices,
 }
 

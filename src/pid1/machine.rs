@@ -51,12 +51,10 @@ pub(crate) mod signal {
 /// The state of PID 1. Small fields come first: code that reaches the first 128 bytes is shorter.
 #[repr(C)]
 pub(crate) struct Machine<'a> {
-    /// Readable when a signal is pending.
-    pub(crate) signals: Option<Fd>,
-    /// Netlink socket for device events, while a device may appear that matters.
-    pub(crate) uevents: Option<Fd>,
     /// The longest wait of PID 1: unlimited, unless one of these two descriptors could not be opened.
     pub(crate) max_wait_ms: u64,
+    /// Readable when a signal is pending.
+    pub(crate) signals: Option<Fd>,
     /// The host's virtio ports.
     pub(crate) ports: Ports,
     /// The power buttons; none before their drivers are loaded.
@@ -89,6 +87,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) network: Option<Network<'a>>,
     /// The workload's standard streams, when a port of the host has them.
     pub(crate) streams: Streams,
+    /// Netlink socket for device events, while a device may appear that matters.
+    pub(crate) uevents: Option<Fd>,
 }
 
 /// The longest wait when signals or device events cannot wake PID 1.

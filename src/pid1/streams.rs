@@ -31,8 +31,8 @@ const FINISH_WAIT_S: u32 = 30;
 /// The streams of the workload and of the programs beside it, and the state of the port. Small fields come first, as in the machine.
 #[repr(C)]
 pub(crate) struct Streams {
-    /// The header that is being received, and its bytes so far.
-    header: [u8; HEADER_BYTES],
+    /// A program has to read its input.
+    is_blocked: bool,
     received: usize,
     /// The bytes of input, or of a program to start, that are still to be received of a frame.
     missing: usize,
@@ -43,8 +43,8 @@ pub(crate) struct Streams {
     starting: usize,
     /// The signals that the host sent, one bit each, and [`NEWS`].
     signals: u64,
-    /// A program has to read its input.
-    is_blocked: bool,
+    /// The header that is being received, and its bytes so far.
+    header: [u8; HEADER_BYTES],
     /// The port is used.
     is_active: bool,
     /// The host is connected to the port.
@@ -66,12 +66,12 @@ struct Session {
     size: Option<u32>,
     /// The program, if it is not the workload.
     process: Option<Pid>,
-    /// The host has been asked for input and has not sent it, or has sent its end.
-    is_requested: bool,
-    /// Input was requested since the program was started: the host takes that as its start.
-    is_announced: bool,
     /// The last frame was of standard output: standard error is next.
     is_error_next: bool,
+    /// Input was requested since the program was started: the host takes that as its start.
+    is_announced: bool,
+    /// The host has been asked for input and has not sent it, or has sent its end.
+    is_requested: bool,
     /// The host does not want output now.
     is_paused: bool,
 }

@@ -66,10 +66,10 @@ pub(super) struct Interface {
 /// State that all interfaces share. Small fields come first.
 #[repr(C)]
 pub(super) struct Shared<'a> {
-    /// rtnetlink socket for events.
-    pub(super) events: Fd,
     /// rtnetlink socket for requests.
     pub(super) requests: Fd,
+    /// The socket for DHCPv6.
+    pub(super) dhcpv6: Socket,
     /// Packet socket for DHCP, while a client needs it.
     pub(super) packets: Option<Fd>,
     /// A lease or a DNS server changed: the files in /etc are out of date.
@@ -80,8 +80,8 @@ pub(super) struct Shared<'a> {
     pub(super) first: u32,
     /// Packet socket for ARP, while an address is probed.
     pub(super) arp: Option<Fd>,
-    /// The socket for DHCPv6.
-    pub(super) dhcpv6: Socket,
+    /// rtnetlink socket for events.
+    pub(super) events: Fd,
     /// The `ip=`; without one, every interface has DHCP.
     pub(super) lines: Lines<'a>,
     /// The `vlan=`.
