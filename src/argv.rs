@@ -141,7 +141,7 @@ fn push_all(sources: &Sources<'_>, source: &'static Source, part: Part, argv: &m
         Part::Entrypoint => &b"entrypoint"[..],
         Part::Command => b"cmd arg",
     };
-    for Given { text, .. } in sources.named(from_ref(source), names) {
+    for Given { text, .. } in sources.named(names, from_ref(source)) {
         found = true;
         if is_one_text {
             for word in split(text, b' ').filter(|word| !word.is_empty()) {
@@ -166,7 +166,7 @@ pub fn variables(sources: &Sources<'_>, hostname: &[u8], terminal: bool, env: &m
     if terminal {
         env.set(b"TERM=xterm", b"")?;
     }
-    for Given { text, .. } in sources.named(Source::WEAKEST_FIRST, b"env") {
+    for Given { text, .. } in sources.weakest_first(b"env") {
         env.set(text, b"")?;
     }
     Ok(())
@@ -188,13 +188,8 @@ mod tests {
         let mut command_line = command_line.as_bytes().to_vec();
         let (mut initramfs, mut image) = (initramfs.as_bytes().to_vec(), image.as_bytes().to_vec());
         let (command_line, arguments) = crate::cmdline::decode(&mut command_line);
-        test(&Sources {
-            arguments,
-            command_line,
-            initramfs: Record::decode(&mut initramfs),
-            image: Record::decode(&mut image),
-            ..Sources::default()
-        })
+        let records = [arguments, command_line, Record::decode(&mut initramfs), Record::decode(&mut image)];
+        test(&Sources::new(records))
     }
 
     fn argv(command_line: &str, initramfs: &str, image: &str) -> Vec<String> {

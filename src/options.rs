@@ -49,8 +49,7 @@ impl Source {
     pub const STRONGEST_FIRST: &[Self] =
         &[Self::Arguments, Self::CommandLine, Self::Initramfs, Self::Image, Self::Docker];
     /// The sources. Each is overridden by those after it.
-    pub const WEAKEST_FIRST: &[Self] =
-        &[Self::Docker, Self::Image, Self::Initramfs, Self::CommandLine, Self::Arguments];
+    const WEAKEST_FIRST: &[Self] = &[Self::Docker, Self::Image, Self::Initramfs, Self::CommandLine, Self::Arguments];
 
     /// Returns its name in a message. Arguments and docker's defaults have none: they cause no complaint.
     pub fn name(self) -> &'static [u8] {
@@ -60,16 +59,10 @@ impl Source {
 }
 
 /// The records of all sources. A record that is absent, or not read yet, is empty.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Sources<'a> {
-    /// The words after `--` on the kernel command line, one on each line.
-    pub arguments: Record<'a>,
-    /// The words before `--`.
-    pub command_line: Record<'a>,
-    /// `/whit.conf` in the initramfs.
-    pub initramfs: Record<'a>,
-    /// `/etc/whit.conf` in the root.
-    pub image: Record<'a>,
+    /// A record for each [`Source`]. The arguments are one on each line.
+    pub records: [Record<'a>; 5],
     /// The arguments are those of a program beside the workload: options in the form of the command line.
     pub is_beside: bool,
 }
@@ -94,7 +87,7 @@ const UNKNOWN: &[u8] = if Feature::StaticIp.is_enabled() { b"bond bridge team vl
 /// An option that every init knows or reports: see [`Options::is_verified`].
 const ROOT_HASH: &[u8] = b"roothash";
 
-/// The iterator of [`Sources::each`] and [`Sources::named`].
+/// The iterator of [`Sources::named`].
 #[derive(Clone, Copy, Debug)]
 pub struct Each<'s, 'a> {
     sources: &'s Sources<'a>,
@@ -113,16 +106,8 @@ impl<'a> Each<'_, 'a> {
     fn advance(&mut self) -> Option<()> {
         let (source, order) = self.order.split_first()?;
         (self.source, self.order) = (*source, order);
-        let sources = self.sources;
-        let record = match source {
-            Source::Arguments => sources.arguments,
-            Source::CommandLine => sources.command_line,
-            Source::Initramfs => sources.initramfs,
-            Source::Image => sources.image,
-            Source::Docker => DOCKERS,
-        };
-        self.lines = record.lines();
-        let is_beside = *source == Source::Arguments && Feature::Exec.is_enabled() && sources.is_beside;
+        self.lines = self.sources.record(*source).lines();
+        let is_beside = *source == Source::Arguments && Feature::Exec.is_enabled() && self.sources.is_beside;
         self.is_line = is_beside || *source == Source::CommandLine;
         Some(())
     }
@@ -167,14 +152,31 @@ impl<'a> Iterator for Each<'_, 'a> {
 }
 
 impl<'a> Sources<'a> {
-    /// Returns the options of these sources, in order.
-    pub fn each(&self, order: &'static [Source]) -> Each<'_, 'a> {
-        self.named(order, b"")
+    /// The sources with these records, from that of [`Source::Arguments`] to that of [`Source::Image`], and docker's defaults.
+    pub const fn new([arguments, command_line, initramfs, image]: [Record<'a>; 4]) -> Self {
+        Self { records: [arguments, command_line, initramfs, image, DOCKERS], is_beside: false }
     }
 
-    /// Returns those options of these sources that have one of these names, which are separated by spaces, in order.
+    /// Returns the record of a source.
+    pub const fn record(&self, source: Source) -> Record<'a> {
+        self.records[source as usize]
+    }
+
+    /// Returns the options of all sources that have one of these names ([`Sources::named`]), those of the strongest source first.
     #[inline(never)]
-    pub fn named(&self, order: &'static [Source], names: &'static [u8]) -> Each<'_, 'a> {
+    pub fn strongest_first(&self, names: &'static [u8]) -> Each<'_, 'a> {
+        self.named(names, Source::STRONGEST_FIRST)
+    }
+
+    /// Returns the options of all sources that have one of these names ([`Sources::named`]), those of the weakest source first.
+    #[inline(never)]
+    pub fn weakest_first(&self, names: &'static [u8]) -> Each<'_, 'a> {
+        self.named(names, Source::WEAKEST_FIRST)
+    }
+
+    /// Returns those options of these sources that have one of these names, which are separated by spaces, or all if there is no name.
+    #[inline(never)]
+    pub fn named(&self, names: &'static [u8], order: &'static [Source]) -> Each<'_, 'a> {
         let (source, lines) = (Source::Image, Record::default().lines());
         Each { sources: self, order, names, source, is_line: false, lines }
     }
@@ -182,13 +184,13 @@ impl<'a> Sources<'a> {
     /// Whether any source has one of these options. `names` is separated by spaces.
     pub fn any_has(&self, names: &[u8]) -> bool {
         let is_one = |name: &[u8]| split(names, b' ').any(|known| cmdline::same_name(known, name));
-        self.each(Source::STRONGEST_FIRST).any(|given| is_one(given.name))
+        self.strongest_first(b"").any(|given| is_one(given.name))
     }
 
     /// Parses the options of all sources. Passes each refused option to `complain`.
     pub fn options(&self, complain: &mut dyn FnMut(Source, Complaint<'a>)) -> Options<'a> {
         let mut options = Options::default();
-        for Given { source, line, name, text, .. } in self.each(Source::WEAKEST_FIRST) {
+        for Given { source, line, name, text, .. } in self.weakest_first(b"") {
             options.is_verified |= name == ROOT_HASH;
             if let Err(problem) = options.set(name, text) {
                 complain(source, Complaint { line, name, problem });

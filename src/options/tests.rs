@@ -8,7 +8,7 @@ use std::vec::Vec;
 fn options(command_line: &'static str, image: &'static str) -> (Options<'static>, Vec<(Source, Complaint<'static>)>) {
     let (command_line, arguments) = cmdline::decode(Vec::leak(command_line.as_bytes().to_vec()));
     let image = Record::decode(Vec::leak(image.as_bytes().to_vec()));
-    let sources = Sources { arguments, command_line, initramfs: Record::default(), image, ..Sources::default() };
+    let sources = Sources::new([arguments, command_line, Record::default(), image]);
     let mut complaints = Vec::new();
     let options = sources.options(&mut |source, complaint| complaints.push((source, complaint)));
     (options, complaints)
@@ -166,8 +166,8 @@ fn accessors_return_the_given_options() {
     assert_eq!(complaints, []);
     assert_eq!((given.time(Time::Grace), given.time(Time::RootDelay)), (7, 0));
     assert_eq!((given.has(Switch::Grow), given.has(Switch::Release)), (true, false));
-    let image = Record::decode(Vec::leak(b"mount a:/b\n".to_vec()));
-    let sources = Sources { image, ..Sources::default() };
+    let mut sources = Sources::new([Record::default(); 4]);
+    sources.records[Source::Image as usize] = Record::decode(Vec::leak(b"mount a:/b\n".to_vec()));
     assert!(sources.any_has(b"tmpfs mount") && !sources.any_has(b"tmpfs grow"));
 }
 
@@ -175,7 +175,8 @@ fn accessors_return_the_given_options() {
 fn a_program_beside_the_workload_keeps_the_options_of_the_command_line() {
     let (command_line, _) = cmdline::decode(Vec::leak(b"whit.user=www whit.workdir=/srv whit.hostname=h".to_vec()));
     let arguments = Record::decoded(b"whit.workdir /tmp\0entrypoint \0");
-    let sources = Sources { arguments, command_line, is_beside: true, ..Sources::default() };
+    let mut sources = Sources::new([arguments, command_line, Record::default(), Record::default()]);
+    sources.is_beside = true;
     let options = sources.options(&mut |_, complaint| panic!("{complaint:?}"));
     assert_eq!(options.value(Value::User), b"www");
     assert_eq!(options.value(Value::Hostname), b"h");

@@ -4,7 +4,7 @@ use rustix::net::{AddressFamily, SocketType};
 use whit::dhcp::lease::{Lease, Servers};
 use whit::error::Errno;
 use whit::ipv4;
-use whit::options::{Given, Source, Sources};
+use whit::options::{Given, Sources};
 use whit::sntp::{self, MESSAGE};
 use whit::text::{Text, number, split};
 use whit::time::{NEVER, after_ms};
@@ -48,7 +48,7 @@ impl Clock {
     /// starts in 1970, when no certificate is valid.
     pub(crate) fn advance(&mut self, sources: &Sources<'_>) {
         let mut newest_s = 0;
-        for Given { text, .. } in sources.named(Source::STRONGEST_FIRST, b"time") {
+        for Given { text, .. } in sources.strongest_first(b"time") {
             match number(text) {
                 Some(time_s) => newest_s = newest_s.max(time_s),
                 None => error!("time={}: not seconds since 1970", Text(text)),

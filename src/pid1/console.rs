@@ -9,6 +9,7 @@ use ufmt::uWrite;
 use whit::contract::{PREFIX, join};
 use whit::error::Errno;
 use whit::features::Feature;
+use whit::options::Source;
 use whit::text::{Text, cut, strip_prefix};
 use whit::time::after_s;
 
@@ -241,7 +242,7 @@ pub(crate) fn open(is_missing: bool) {
 /// the host has answered (drivers/char/virtio_console.c, handle_control_message()).
 pub(crate) fn wait(machine: &mut Machine<'_>) -> Result<(), End> {
     const WAIT_S: u32 = 1;
-    if !machine.sources.command_line.words().any(|word| strip_prefix(word, b"console hvc").is_some()) {
+    if !machine.sources.record(Source::CommandLine).words().any(|word| strip_prefix(word, b"console hvc").is_some()) {
         return Ok(());
     }
     let deadline_ms = after_s(now_ms(), WAIT_S);

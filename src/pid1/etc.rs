@@ -9,7 +9,7 @@ use whit::dhcp::names::{self, MAX_SEARCH, Search};
 use whit::features::Feature;
 use whit::ipv4::{self, Address};
 use whit::ipv6;
-use whit::options::{Given, Options, Source, Sources, Value};
+use whit::options::{Given, Options, Sources, Value};
 use whit::text::Text;
 
 use crate::console::{Line, number_line};
@@ -56,7 +56,7 @@ pub(crate) fn write(sources: &Sources<'_>, options: &Options<'_>, network: Optio
     let _ = Line.write_str(MARK);
     // docker replaces the image's own always, and the init as soon as there are servers.
     let mut room = MAX_NAME_SERVERS;
-    for Given { mut text, .. } in sources.named(Source::STRONGEST_FIRST, b"nameserver") {
+    for Given { mut text, .. } in sources.strongest_first(b"nameserver") {
         if Feature::StaticIp.is_enabled()
             && let [b'[', bare @ .., b']'] = text
         {

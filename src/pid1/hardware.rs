@@ -17,6 +17,7 @@ use whit::dirent::names;
 use whit::error::Errno;
 use whit::features::Feature;
 use whit::modalias::{MAX_DRIVERS, matches};
+use whit::options::Source;
 use whit::record::Record;
 use whit::text::{split, split_once, value_in};
 use whit::time::after_s;
@@ -240,7 +241,7 @@ impl Search<'_, '_> {
         if !has_index() {
             return;
         }
-        let words = self.machine.sources.command_line;
+        let words = self.machine.sources.record(Source::CommandLine);
         self.loaded |= look_up(&self.devices, self.turn, words, &mut || self.machine.handle_network());
         self.devices.clear();
     }

@@ -72,7 +72,7 @@ use rustix::system::RebootCommand;
 use whit::contract::NOT_STARTED;
 use whit::features::Feature;
 use whit::mounts;
-use whit::options::Switch;
+use whit::options::{Source, Switch};
 use whit::stage::Stage;
 
 use crate::boot::Outcome;
@@ -115,7 +115,7 @@ fn main(seed: u32, request: &CStr, rooms: &'static mut Rooms) -> ! {
     }
     console::open(no_console);
     let room = core::mem::take(&mut machine.image_room);
-    modules::load(room, machine.sources.command_line, || machine.handle_network());
+    modules::load(room, machine.sources.record(Source::CommandLine), || machine.handle_network());
     machine.image_room = room;
     hardware::load(&mut machine);
     entropy::credit();

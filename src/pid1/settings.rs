@@ -14,7 +14,7 @@ use crate::sys::process;
 
 /// Applies all settings and limits, those of the weakest source first; an error is logged, and returned as the exit code.
 pub(crate) fn apply(sources: &Sources<'_>) -> Result<(), u8> {
-    for Given { source, text, place, .. } in sources.named(Source::WEAKEST_FIRST, b"sysctl rlimit") {
+    for Given { source, text, place, .. } in sources.weakest_first(b"sysctl rlimit") {
         let (step, done) = if place == 0 { (c"sysctl ", set_sysctl(text)) } else { (c"rlimit ", set_limit(text)) };
         // A kernel may lack a setting of docker's, and a machine that is itself a container may not raise limits.
         if source != Source::Docker

@@ -26,7 +26,7 @@ pub(crate) fn read(
             .unwrap_or_default();
     let initramfs = read_or_log(RECORD.to_bytes(), MAX_RECORD, files::read(RECORD, record_room));
     let initramfs = initramfs.map(Record::decode).unwrap_or_default();
-    Sources { arguments, command_line, initramfs, ..Sources::default() }
+    Sources::new([arguments, command_line, initramfs, Record::default()])
 }
 
 /// Reads the image's run record, which mkraw wrote, then parses all options again: those of the image are the weakest.
@@ -34,7 +34,7 @@ pub(crate) fn read_image_record(machine: &mut Machine<'_>) {
     let file = inside::open(IMAGE_RECORD, OFlags::RDONLY);
     let text = file.and_then(|file| files::read_open(&file, take(&mut machine.image_room)));
     let Some(text) = read_or_log(Source::Image.name(), MAX_RECORD, text) else { return };
-    machine.sources.image = Record::decode(text);
+    machine.sources.records[Source::Image as usize] = Record::decode(text);
     machine.options = machine.sources.options(&mut |source, complaint| {
         // Complaints about the other sources were logged before.
         if source == Source::Image {

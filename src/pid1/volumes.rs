@@ -2,7 +2,7 @@
 
 use whit::contract::ROOT;
 use whit::error::Errno;
-use whit::options::{Given, Source};
+use whit::options::Given;
 use whit::text::position;
 use whit::volume::parse;
 
@@ -16,7 +16,7 @@ use crate::mounting::mount_when_there;
 /// are logged.
 pub(crate) fn mount_volumes(machine: &mut Machine<'_>, deadline_ms: u64, device: &mut Device) -> Result<bool, End> {
     let sources = machine.sources;
-    for Given { text, place, .. } in sources.named(Source::WEAKEST_FIRST, b"mount tmpfs") {
+    for Given { text, place, .. } in sources.weakest_first(b"mount tmpfs") {
         let is_tmpfs = place > 0;
         let (mut may_fail, mut errno) = (false, Errno::INVAL);
         if let Some(volume) = parse(text, is_tmpfs) {

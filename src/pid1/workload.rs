@@ -13,7 +13,7 @@ use whit::contract::{
 use whit::error::Errno;
 use whit::features::Feature;
 use whit::interpreter::{START, interpreter};
-use whit::options::{self, Options, Sources, Value};
+use whit::options::{self, Options, Source, Sources, Value};
 use whit::passwd;
 use whit::record::Record;
 use whit::text::{Text, nth, split, split_once};
@@ -52,7 +52,8 @@ pub(crate) fn start(machine: &Machine<'_>) -> Result<Pid, Errno> {
 /// Starts the program of a session of the host beside the workload, in the same way. The bytes that came for it are options that
 /// override the workload's. An error is the exit code.
 pub(crate) fn start_beside(machine: &mut Machine<'_>, session: usize) -> Result<Pid, u8> {
-    let sources = Sources { arguments: Record::decoded(INPUT.text()), is_beside: true, ..machine.sources };
+    let mut sources = Sources { is_beside: true, ..machine.sources };
+    sources.records[Source::Arguments as usize] = Record::decoded(INPUT.text());
     let options = sources.options(&mut |_, _| {});
     machine.streams.open_session(session, options.streams() == options::Streams::Terminal);
     match fork(SIGCHLD | CLONE_NEWNS) {

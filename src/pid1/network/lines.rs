@@ -4,7 +4,7 @@ use whit::dhcp::lease::Lease;
 use whit::dhcp::wire::HardwareAddress;
 use whit::features::Feature;
 use whit::ip::{self, Method, Vlan};
-use whit::options::{Source, Sources};
+use whit::options::Sources;
 use whit::rtnetlink;
 use whit::text::Text;
 use whit::time::NEVER;
@@ -40,7 +40,7 @@ pub(super) type Lines<'a> = heapless::Vec<Given<'a>, MAX_LINES>;
 pub(super) fn read_lines<'a>(sources: &Sources<'a>) -> Lines<'a> {
     let mut lines = Lines::new();
     let mut strongest = None;
-    for given in sources.named(Source::STRONGEST_FIRST, b"ip") {
+    for given in sources.strongest_first(b"ip") {
         if *strongest.get_or_insert(given.source) != given.source {
             break;
         }
@@ -57,7 +57,7 @@ pub(super) fn read_lines<'a>(sources: &Sources<'a>) -> Lines<'a> {
 /// Reads the `vlan=` of all sources. What is not understood is logged.
 pub(super) fn read_vlans<'a>(sources: &Sources<'a>) -> whit::bounded::Vec<Vlan<'a>, MAX_VLANS> {
     let mut vlans = whit::bounded::Vec::new();
-    for given in sources.named(Source::STRONGEST_FIRST, b"vlan") {
+    for given in sources.strongest_first(b"vlan") {
         match ip::parse_vlan(given.text) {
             Some(vlan) => drop(vlans.push(vlan)),
             None => error!("vlan={}: not understood, ignored; it is NAME:DEVICE", Text(given.text)),

@@ -8,7 +8,7 @@ use whit::dhcp::lease::Lease;
 use whit::dhcp::wire::Message;
 use whit::ipv4::{self, Address, UdpChecksum};
 use whit::ipv6::NameServers;
-use whit::options::{Source, Sources};
+use whit::options::Sources;
 use whit::record::Record;
 use whit::{
     dhcpv6, dirent, interpreter, ip, ipv6, member, modalias, notify, passwd, pnp, probe, rlimit, root, rtnetlink, sntp,
@@ -33,11 +33,9 @@ fn use_sources(sources: &Sources<'_>) {
     for text in argv.iter().chain(env.iter()) {
         assert!(!text.contains(&0), "a string of execve(2) has a NUL in it");
     }
-    for order in [Source::STRONGEST_FIRST, Source::WEAKEST_FIRST] {
-        for given in sources.each(order) {
-            let _ = volume::parse(given.text, given.name == b"tmpfs").map(|volume| volume.spec());
-            let _ = rlimit::parse(given.text);
-        }
+    for given in sources.strongest_first(b"").chain(sources.weakest_first(b"")) {
+        let _ = volume::parse(given.text, given.name == b"tmpfs").map(|volume| volume.spec());
+        let _ = rlimit::parse(given.text);
     }
 }
 
@@ -45,7 +43,7 @@ fn use_sources(sources: &Sources<'_>) {
 pub(super) fn command_line(input: &[u8]) {
     let mut line = input.to_vec();
     let (command_line, arguments) = cmdline::decode(&mut line);
-    use_sources(&Sources { command_line, arguments, ..Sources::default() });
+    use_sources(&Sources::new([arguments, command_line, Record::default(), Record::default()]));
 }
 
 /// Parses the run record of an image; the command line is empty.
@@ -54,7 +52,7 @@ pub(super) fn record(input: &[u8]) {
     let image = Record::decode(&mut text);
     let lines = input.iter().filter(|byte| **byte == b'\n').count() + 1;
     assert!(image.lines().all(|line| line.number as usize <= lines), "a line has a number past the last");
-    use_sources(&Sources { image, ..Sources::default() });
+    use_sources(&Sources::new([Record::default(), Record::default(), Record::default(), image]));
 }
 
 /// Parses `root=` and the other values that name a device.

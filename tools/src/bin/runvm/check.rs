@@ -54,13 +54,7 @@ impl Files {
 pub(crate) fn check(append: &str, record: &[u8], files: &Files) -> Result<Duration, String> {
     let (mut words, mut record, mut image) = (append.as_bytes().to_vec(), record.to_vec(), files.record.clone());
     let (command_line, arguments) = cmdline::decode(&mut words);
-    let sources = Sources {
-        arguments,
-        command_line,
-        initramfs: Record::decode(&mut record),
-        image: Record::decode(&mut image),
-        ..Sources::default()
-    };
+    let sources = Sources::new([arguments, command_line, Record::decode(&mut record), Record::decode(&mut image)]);
     let (mut argv, mut env) = (<Strings>::new(), <Strings>::new());
     let fits = |filled: Result<(), argv::Full>, what: &str| {
         filled.map_err(|_| {
@@ -80,7 +74,7 @@ pub(crate) fn check(append: &str, record: &[u8], files: &Files) -> Result<Durati
     });
     if let Some(complaint) = refused {
         let name = String::from_utf8_lossy(complaint.name);
-        let given = sources.each(Source::STRONGEST_FIRST);
+        let given = sources.strongest_first(b"");
         let text =
             given.filter(|given| given.name == complaint.name).map(|given| given.text).next().unwrap_or_default();
         return Err(format!("{name} \"{}\": not a value that the init understands", String::from_utf8_lossy(text)));

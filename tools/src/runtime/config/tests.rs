@@ -85,10 +85,8 @@ fn a_configuration_becomes_a_record_and_mounts() {
 fn a_machine_is_understood_by_the_init() {
     let record = machine(&podmans()).unwrap().record;
     let mut buffer = record.clone();
-    let sources = whit::options::Sources {
-        initramfs: whit::record::Record::decode(&mut buffer),
-        ..whit::options::Sources::default()
-    };
+    let mut sources = whit::options::Sources::new([whit::record::Record::default(); 4]);
+    sources.records[whit::options::Source::Initramfs as usize] = whit::record::Record::decode(&mut buffer);
     let mut complaints = Vec::new();
     sources.options(&mut |_, complaint| complaints.push(String::from_utf8_lossy(complaint.name).into_owned()));
     assert_eq!(complaints, [""; 0]);
