@@ -12,11 +12,11 @@ use crate::time::{NEVER, after_ms, after_s};
 
 /// The first retransmission interval. RFC 2131 §4.1 requires exponential backoff with jitter; its 4 s are an example for 10 Mb/s
 /// Ethernet. The first frame after the link comes up is often lost, which costs one interval.
-pub const FIRST_GAP_MS: u64 = 250;
+pub const FIRST_GAP_MS: u32 = 250;
 /// The first retransmission interval of `dhcp=rfc`: RFC 2131 §4.1's example.
-pub const CLASSIC_GAP_MS: u64 = 4000;
+pub const CLASSIC_GAP_MS: u32 = 4000;
 /// The longest retransmission interval (RFC 2131 §4.1).
-const MAX_GAP_MS: u64 = 64_000;
+const MAX_GAP_MS: u32 = 64_000;
 /// REQUESTs for one offer before the client returns to DISCOVER.
 const MAX_REQUESTS: u8 = 4;
 /// REQUESTs in INIT-REBOOT before the client returns to DISCOVER, after about 0.75 s.
@@ -95,9 +95,9 @@ pub struct Timing {
     /// Whether the client prefers to have IPv6 alone, if the network is made for that (RFC 8925).
     pub ipv6_only: bool,
     /// The interval between the first two messages. It doubles with each further message.
-    pub first_gap_ms: u64,
+    pub first_gap_ms: u32,
     /// How long ARP probes a new address before it is used; 0 disables the probe.
-    pub probe_ms: u64,
+    pub probe_ms: u32,
 }
 
 /// Returns the seed of the client of an interface from that of the machine. The factor is odd: two interfaces have two seeds.
@@ -377,7 +377,7 @@ impl Client {
         let was_kept = matches!(self.state, State::Renewing | State::Rebinding);
         if Feature::Arp.is_enabled() && !was_kept && self.timing.probe_ms > 0 {
             self.state = State::Probing;
-            self.deadline_ms = after_ms(now_ms, self.timing.probe_ms).min(self.expiry_ms.saturating_sub(1));
+            self.deadline_ms = after_ms(now_ms, self.timing.probe_ms.into()).min(self.expiry_ms.saturating_sub(1));
             return Action::Probe;
         }
         let action = self.use_lease();
@@ -516,10 +516,10 @@ impl Client {
     fn wait_for_answer(&mut self, now_ms: u64) {
         let gap_ms = (self.timing.first_gap_ms << self.sent).min(MAX_GAP_MS);
         // 0 to 1023/1024 of a fifth of the interval.
-        let jitter_ms = gap_ms / 5 * u64::from(self.next_random() % 1024) / 1024;
+        let jitter_ms = gap_ms / 5 * (self.next_random() % 1024) / 1024;
         self.sent = if self.sent < LAST_TRY { self.sent + 1 } else { LAST_TRY - 1 };
         // The previous lease may expire meanwhile.
-        self.deadline_ms = after_ms(now_ms, gap_ms - gap_ms / 10 + jitter_ms).min(self.expiry_ms);
+        self.deadline_ms = after_ms(now_ms, (gap_ms - gap_ms / 10 + jitter_ms).into()).min(self.expiry_ms);
     }
 
     /// Resets the query to this kind, without addresses. The broadcast flag stays.

@@ -165,7 +165,7 @@ impl<'a> Network<'a> {
             timing: Timing {
                 ipv6_only: Feature::Ipv6.is_enabled() && has_ipv6(),
                 first_gap_ms: if options.classic_dhcp() { CLASSIC_GAP_MS } else { FIRST_GAP_MS },
-                probe_ms: options.time(Time::ArpMs).into(),
+                probe_ms: options.time(Time::ArpMs),
             },
             wanted: options.value(Value::NetDevice),
             workload: Workload::None,
