@@ -82,10 +82,11 @@ pub(crate) fn write(sources: &Sources<'_>, options: &Options<'_>, network: Optio
     }
     if Feature::Names.is_enabled() {
         let mut search = Search::new();
-        for list in
-            [lease.map(|lease| &*lease.search), network.filter(|_| Feature::Ipv6.is_enabled()).map(Network::search)]
-        {
-            names::domains(list.unwrap_or_default(), &mut search);
+        if let Some(lease) = lease {
+            names::domains(&lease.search, &mut search);
+        }
+        if let (true, Some(network)) = (Feature::Ipv6.is_enabled(), network) {
+            names::domains(network.search(), &mut search);
         }
         if !search.is_empty() {
             part!("search{}\n", Text(&search));
