@@ -121,9 +121,7 @@ fn print_at(level: u8) {
         }
         // Opened each time: on a descriptor that stays open, the kernel accepts ten lines in five seconds (kernel/printk/printk.c,
         // devkmsg_write()).
-        if TO_KERNEL.load(Ordering::Relaxed)
-            && fd::open(c"/dev/kmsg", OFlags::WRONLY).and_then(|log| fd::write(&log, line)).is_ok()
-        {
+        if TO_KERNEL.load(Ordering::Relaxed) && files::write(c"/dev/kmsg", line).is_ok() {
             return;
         }
         let mut rest = line.get(LEVEL..).unwrap_or_default();

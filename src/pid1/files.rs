@@ -34,6 +34,12 @@ pub(crate) fn read_open<'a>(file: &Fd, buffer: &'a mut [MaybeUninit<u8>]) -> Res
     if text.len() < size { Ok(text) } else { Err(Errno::FBIG) }
 }
 
+/// Writes a value to a file that is there, such as a setting of the kernel.
+#[inline(never)]
+pub(crate) fn write(path: &CStr, value: &[u8]) -> Result<(), Errno> {
+    fd::write(&fd::open(path, OFlags::WRONLY)?, value)
+}
+
 /// Returns the value of `key` in a small file: the rest of the first text that starts with it. The texts begin at byte `at`, and each
 /// ends with `end`. Empty when there is none.
 #[inline(never)]

@@ -5,7 +5,6 @@ use core::ffi::CStr;
 use linux_raw_sys::netlink::{
     NETLINK_ROUTE, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_IFINFO, RTMGRP_LINK, rtnetlink_groups,
 };
-use rustix::fs::OFlags;
 use whit::arp;
 use whit::dhcp::CLIENT_PORT;
 use whit::dhcp::client::{CLASSIC_GAP_MS, FIRST_GAP_MS, State, Timing, seed_of};
@@ -184,8 +183,8 @@ impl<'a> Network<'a> {
     pub(crate) fn bring_up_loopback(&self) {
         // A kernel without settings (CONFIG_SYSCTL) has no such file.
         if Feature::Coexist.is_enabled()
-            && let Ok(setting) = fd::open(PROMOTE, OFlags::WRONLY)
-            && let Err(errno) = fd::write(&setting, b"1")
+            && let Err(errno) = files::write(PROMOTE, b"1")
+            && errno != Errno::NOENT
         {
             log_step(c"promote_secondaries", errno);
         }

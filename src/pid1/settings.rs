@@ -1,6 +1,5 @@
 //! Kernel settings and resource limits, as a container engine sets them: `sysctl=` and `rlimit=`.
 
-use rustix::fs::OFlags;
 use whit::contract::NOT_STARTED;
 use whit::error::Errno;
 use whit::options::{Given, Source, Sources};
@@ -8,8 +7,7 @@ use whit::rlimit::{self, Limit};
 use whit::text::split_once;
 
 use crate::console::log_failure;
-use crate::files::Path;
-use crate::sys::fd;
+use crate::files::{self, Path};
 use crate::sys::process;
 
 /// Applies all settings and limits, those of the weakest source first; an error is logged, and returned as the exit code.
@@ -34,7 +32,7 @@ fn set_sysctl(text: &[u8]) -> Result<(), Errno> {
     let mut path = Path::new();
     path.join(b"/proc/sys", name);
     path.replace(b'.', b'/');
-    fd::write(&fd::open(path.text(), OFlags::WRONLY)?, value)
+    files::write(path.text(), value)
 }
 
 /// Sets one limit.

@@ -15,7 +15,7 @@ use whit::time::{NEVER, after_s};
 
 use crate::console::{self, log_failure};
 use crate::end::End;
-use crate::files::{Path, each_line};
+use crate::files::{self, Path, each_line};
 use crate::hardware;
 use crate::machine::{Machine, is_machine, now_ms, signal};
 use crate::message::{error, info};
@@ -172,7 +172,7 @@ fn make_disks_clean(machine: &mut Machine<'_>) {
     }
     error!("emergency remount");
     for key in [b"s", b"u"] {
-        let _ = fd::open(c"/proc/sysrq-trigger", OFlags::WRONLY).and_then(|trigger| fd::write(&trigger, key));
+        let _ = files::write(c"/proc/sysrq-trigger", key);
     }
     // The kernel does not report when it begins; a remount after that waits until it is done with the file system.
     fd::sleep(EMERGENCY_BEGINS_MS);

@@ -4,7 +4,6 @@ use core::num::NonZero;
 
 use linux_raw_sys::ioctl::{SIOCGIFADDR, SIOCGIFNETMASK};
 use linux_raw_sys::net::{SO_BINDTOIFINDEX, SO_REUSEADDR, SOL_SOCKET};
-use rustix::fs::OFlags;
 use rustix::net::{AddressFamily, SocketType};
 use whit::arp;
 use whit::dhcp::client::{Action, Client, Destination, State, Timing};
@@ -376,7 +375,7 @@ impl<'a> Shared<'a> {
         if Feature::Dhcpv6.is_enabled() {
             let mut path = Path::new();
             let delay = path.fill(&[b"/proc/sys/net/ipv6/conf/", name, b"/router_solicitation_delay"]);
-            let _ = fd::open(delay, OFlags::WRONLY).and_then(|setting| fd::write(&setting, b"0"));
+            let _ = files::write(delay, b"0");
         }
         if let Err(errno) = self.request(&rtnetlink::bring_up(interface)) {
             log_failure(c"bring up ", name, errno);
