@@ -36,7 +36,7 @@ pub fn parse(text: &[u8]) -> Option<Host> {
         return Some(Host::DebugExit(hexadecimal(port)?.get() as u32)); // The kernel refuses ports of more than 16 bits.
     }
     let mut fields = split(text, b':');
-    let kind = match position(KINDS, b' ', fields.next()?)? as u32 {
+    let kind = match position(KINDS, b' ', fields.next()?)? {
         0 => SEQPACKET,
         kind => kind,
     };

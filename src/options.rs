@@ -79,7 +79,7 @@ pub struct Given<'a> {
     /// Its value, without quotes and escapes; empty if it has none.
     pub text: &'a [u8],
     /// The index of its name among those that were asked for.
-    pub place: usize,
+    pub place: u32,
 }
 
 /// Options of dracut that are reported as unknown: the machine would lack its network.
@@ -485,7 +485,7 @@ fn signal(name: &[u8]) -> Option<u8> {
     const LAST: u8 = 64;
     let name = strip_prefix(name, b"SIG").unwrap_or(name);
     let signal = match (position(NAMED, b' ', name), strip_prefix(name, b"RTMIN+")) {
-        (Some(place), _) => place as u32 + 1,
+        (Some(place), _) => place + 1,
         (_, Some(offset)) => RTMIN.saturating_add(number(offset)?),
         _ => number(name)?,
     };

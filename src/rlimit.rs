@@ -27,7 +27,7 @@ pub fn parse(text: &[u8]) -> Option<Limit> {
     let soft = value(limits.next()?)?;
     let hard = limits.next().map_or(Some(soft), value)?;
     let is_whole = limits.next().is_none();
-    is_whole.then_some(Limit { resource: resource as u32, soft_hard: [soft, hard] })
+    is_whole.then_some(Limit { resource, soft_hard: [soft, hard] })
 }
 
 /// Parses one limit.

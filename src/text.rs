@@ -105,8 +105,8 @@ pub fn nth(texts: &[u8], place: usize) -> &[u8] {
 
 /// Returns the index of a part of a text between separators.
 #[inline(never)]
-pub fn position(text: &[u8], separator: u8, wanted: &[u8]) -> Option<usize> {
-    split(text, separator).position(|part| part == wanted)
+pub fn position(text: &[u8], separator: u8, wanted: &[u8]) -> Option<u32> {
+    split(text, separator).position(|part| part == wanted).map(|place| place as u32)
 }
 
 /// Returns the text after a prefix. (core's function is generic over the prefix: the length of each literal makes a copy.)

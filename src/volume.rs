@@ -82,7 +82,7 @@ const NOTHING: &[u8] = b"defaults nofail - ";
 
 /// Returns the effect of an option (mount(8), "FILESYSTEM-INDEPENDENT MOUNT OPTIONS").
 pub fn mount_option(word: &[u8]) -> MountOption<'_> {
-    let bit = |names| position(names, b' ', word).map(|place| 1u32.wrapping_shl(place as u32));
+    let bit = |names| position(names, b' ', word).map(|place| 1u32.wrapping_shl(place));
     match (position(NOTHING, b' ', word), bit(SET), bit(CLEARED)) {
         (Some(_), ..) => MountOption::Nothing,
         (_, Some(flag), _) => MountOption::Set(flag),
