@@ -4,7 +4,7 @@ use core::ffi::CStr;
 
 use linux_raw_sys::general::{__WALL, __WCLONE, MS_RDONLY};
 use rustix::fs::{OFlags, sync};
-use rustix::process::{Pid, getpgid};
+use rustix::process::Pid;
 use rustix::system::RebootCommand;
 use whit::contract::ROOT;
 use whit::error::Errno;
@@ -23,7 +23,7 @@ use crate::notify;
 use crate::sys;
 use crate::sys::call::{chdir, chroot, exists, remount};
 use crate::sys::fd;
-use crate::sys::process::{Fork, fork, kill, restore_limit, swap_off};
+use crate::sys::process::{Fork, fork, kill, leads_group, restore_limit, swap_off};
 
 /// Limit for the kernel to end processes after SIGKILL.
 const KILL_WAIT_S: u32 = 2;
@@ -112,7 +112,7 @@ pub(crate) fn reboot(command: RebootCommand) {
 pub(crate) fn signal_workload(workload: Pid, signal: u8) {
     let number = workload.as_raw_pid();
     let _ = kill(-number, signal);
-    if Feature::Details.is_enabled() && getpgid(Some(workload)) != Ok(workload) {
+    if Feature::Details.is_enabled() && !leads_group(number) {
         let _ = kill(number, signal);
     }
 }

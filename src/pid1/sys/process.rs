@@ -83,6 +83,12 @@ pub(crate) fn kill(pid: i32, signal: u8) -> Result<(), Errno> {
     done(unsafe { sc::syscall!(KILL, pid.cast_unsigned(), signal) })
 }
 
+/// `pid_t getpgid(pid_t pid)` — getpgid(2): whether a process is in the group of its own number.
+pub(crate) fn leads_group(pid: i32) -> bool {
+    // SAFETY: getpgid takes no pointers.
+    unsafe { sc::syscall!(GETPGID, pid.cast_unsigned()) as i32 == pid }
+}
+
 /// `int swapoff(const char *path)` — swapoff(2).
 pub(crate) fn swap_off(path: &CStr) {
     // SAFETY: the path ends in NUL and lives over the call.
