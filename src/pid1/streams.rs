@@ -363,10 +363,12 @@ impl Streams {
                 None => INPUT.clear(),
             }
             let Some(room) = self.header.get_mut(self.received..) else { return };
-            let read = fd::read_into(port, room);
-            self.has_host = read != Ok(0);
-            let Ok(read @ 1..) = read else { return };
-            self.received += read;
+            self.has_host = true;
+            match fd::read_into(port, room) {
+                Ok(0) => return self.has_host = false,
+                Ok(read) => self.received += read,
+                Err(_) => return,
+            }
             if self.received == HEADER_BYTES {
                 self.received = 0;
                 self.take_frame();
