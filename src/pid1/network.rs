@@ -562,6 +562,7 @@ impl<'a> Network<'a> {
 }
 
 /// Whether the kernel configures IPv6 addresses: not with `ipv6.disable=1` or `ipv6.disable_ipv6=1`.
+#[inline(never)]
 fn has_ipv6() -> bool {
     let mut buffer = files::buffer::<8>();
     files::read(c"/proc/sys/net/ipv6/conf/all/disable_ipv6", &mut buffer).is_ok_and(|text| text == b"0\n")
