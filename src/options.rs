@@ -302,13 +302,13 @@ pub struct Options<'a> {
     times: [u32; TIMES],
     /// The indices of the chosen words, or [`NOT_GIVEN`].
     choices: [u8; CHOICES],
-    /// The maximum number of restarts ([`OnExit::Restart`]).
-    pub restarts: u32,
     switches: [bool; SWITCHES],
     /// Whether the root is mounted read-only.
     pub read_only: bool,
     /// Whether the root is verified: `roothash=` was given, even if it is empty. An init that cannot do it mounts no root.
     pub is_verified: bool,
+    /// The maximum number of restarts ([`OnExit::Restart`]).
+    pub restarts: u32,
     /// The number of the signal that requests the workload to exit.
     pub stop_signal: u8,
     values: [&'a [u8]; VALUES],

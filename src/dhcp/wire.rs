@@ -112,6 +112,8 @@ impl Kind {
 /// A client's message (RFC 2131 §4.4.1, table 5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Query {
+    /// The hardware address of the interface.
+    pub chaddr: HardwareAddress,
     /// DISCOVER, REQUEST, DECLINE or RELEASE.
     pub kind: Kind,
     /// The transaction identifier.
@@ -126,8 +128,6 @@ pub struct Query {
     pub server: Option<Address>,
     /// Whether the server should broadcast its reply: some networks lose a unicast to an address that is not configured yet.
     pub broadcast: bool,
-    /// The hardware address of the interface.
-    pub chaddr: HardwareAddress,
 }
 
 /// The longest value that is concatenated from parts, in bytes; a longer one is truncated.

@@ -51,14 +51,14 @@ pub(crate) mod signal {
 /// The state of PID 1. Small fields come first: code that reaches the first 128 bytes is shorter.
 #[repr(C)]
 pub(crate) struct Machine<'a> {
+    /// Room for the image's record.
+    pub(crate) image_room: &'static mut [MaybeUninit<u8>],
     /// The longest wait of PID 1: unlimited, unless one of these two descriptors could not be opened.
     pub(crate) max_wait_ms: u64,
     /// Readable when a signal is pending.
     pub(crate) signals: Option<Fd>,
     /// The host's virtio ports.
     pub(crate) ports: Ports,
-    /// The power buttons; none before their drivers are loaded.
-    pub(crate) buttons: Buttons,
     /// The workload's terminal.
     pub(crate) terminal: Terminal,
     /// The workload, while it runs.
@@ -82,9 +82,9 @@ pub(crate) struct Machine<'a> {
     /// The SNTP client.
     pub(crate) clock: Clock,
     pub(crate) sources: Sources<'a>,
-    /// Room for the image's record.
-    pub(crate) image_room: &'static mut [MaybeUninit<u8>],
     pub(crate) network: Option<Network<'a>>,
+    /// The power buttons; none before their drivers are loaded.
+    pub(crate) buttons: Buttons,
     /// The workload's standard streams, when a port of the host has them.
     pub(crate) streams: Streams,
     /// Netlink socket for device events, while a device may appear that matters.

@@ -65,10 +65,10 @@ pub(super) struct Interface {
 /// State that all interfaces share. Small fields come first.
 #[repr(C)]
 pub(super) struct Shared<'a> {
-    /// rtnetlink socket for requests.
-    pub(super) requests: Fd,
     /// The socket for DHCPv6.
     pub(super) dhcpv6: Socket,
+    /// rtnetlink socket for requests.
+    pub(super) requests: Fd,
     /// Packet socket for DHCP, while a client needs it.
     pub(super) packets: Option<Fd>,
     /// A lease or a DNS server changed: the files in /etc are out of date.
