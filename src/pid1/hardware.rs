@@ -176,7 +176,7 @@ struct Search<'a, 'b> {
 
 impl Search<'_, '_> {
     /// Collects the devices that have appeared. Returns whether there were events; when some were lost, all devices are to be collected.
-    #[inline(never)] // Its buffer is not on the stack while modules are loaded.
+    #[inline(never)] // Its buffer is on the stack while modules are loaded only where there are more devices than are collected at once.
     fn receive(&mut self, lost: &mut bool) -> bool {
         let mut room = files::buffer::<MAX_EVENT>();
         let mut received = false;
@@ -255,7 +255,13 @@ fn look_up(names: &[u8], turn: Turn, words: Record<'_>, between: &mut dyn FnMut(
     let mut lines = Lines::of(Some(&index));
     let (mut module, mut number) = (Path::new(), 0);
     let (mut is_second_part, mut loaded) = (false, false);
-    let Ok(directory) = fd::open(module.set(lines.next().unwrap_or_default()), OFlags::DIRECTORY) else { return false };
+    let directory = match fd::open(module.set(lines.next().unwrap_or_default()), OFlags::DIRECTORY) {
+        Ok(directory) => directory,
+        Err(errno) => {
+            console::log_failure(c"", module.text().to_bytes(), errno);
+            return false;
+        }
+    };
     while let Some(line) = lines.next() {
         let [b' ', pattern @ ..] = line else {
             is_second_part |= line.is_empty();

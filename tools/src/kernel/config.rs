@@ -32,8 +32,8 @@ impl Config {
         if start.contains("CONFIG_") {
             return Ok(Some(Self { place: path.to_owned(), text: start }));
         }
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let release = image::release(path)?.or_else(|| name.split_once('-').map(|(_, release)| release.to_owned()));
+        let of_name = |path: &Path| Some(path.file_name()?.to_str()?.split_once('-')?.1.to_owned());
+        let release = image::release(path)?.or_else(|| of_name(path)).or_else(|| of_name(&path.canonicalize().ok()?));
         for place in places(path, release.as_deref()) {
             match fs::read_to_string(&place) {
                 Ok(text) => return Ok(Some(Self { place, text })),
@@ -77,16 +77,20 @@ impl Config {
     }
 }
 
-/// Returns the places of a kernel's configuration in distributions: beside it (Debian, Fedora's /lib/modules/VERSION), and beside the file
-/// that a link leads to, in /boot, with the modules.
+/// Returns the places of a kernel's configuration in distributions: beside it (Debian, Fedora's /lib/modules/VERSION), by its release also
+/// beside the file that a link leads to, in /boot, with the modules.
 fn places(path: &Path, release: Option<&str>) -> Vec<PathBuf> {
-    let file = path.canonicalize().unwrap_or_default();
-    let folders = [path, &file].into_iter().filter_map(Path::parent);
-    let named = release.map(|release| format!("config-{release}"));
-    let names = || named.as_deref().into_iter().chain(["config"]);
-    let mut places: Vec<_> = folders.flat_map(|folder| names().map(|name| folder.join(name))).collect();
-    places.extend(named.iter().map(|name| Path::new("/boot").join(name)));
-    places.extend(release.map(|release| Path::new("/lib/modules").join(release).join("config")));
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut places = Vec::new();
+    if let Some(release) = release {
+        let name = format!("config-{release}");
+        let file = path.canonicalize().unwrap_or_default();
+        places.push(folder.join(&name));
+        places.extend(file.parent().map(|folder| folder.join(&name)));
+        places.push(Path::new("/boot").join(&name));
+        places.push(Path::new("/lib/modules").join(release).join("config"));
+    }
+    places.insert(places.len().min(1), folder.join("config"));
     places
 }
 
@@ -130,6 +134,9 @@ mod tests {
         std::os::unix::fs::symlink(&kernel, &link).unwrap();
         let beside_it = Config::of(&link).unwrap().unwrap().place;
         assert_eq!(beside_it, config.place.canonicalize().unwrap());
+        let other = links.path().join("Image");
+        std::os::unix::fs::symlink(&image, &other).unwrap();
+        assert_eq!(Config::of(&other).unwrap().unwrap().place, beside_it);
         let own = links.path().join("config");
         fs::write(&own, TEXT).unwrap();
         assert_eq!(Config::of(&link).unwrap().unwrap().place, own);

@@ -29,24 +29,27 @@ impl End {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
     use std::sync::mpsc::channel;
-    use std::sync::{Arc, Barrier};
     use std::thread;
 
     #[test]
     fn it_wakes_those_who_wait() {
-        let end = Arc::new(End::default());
-        assert!(!end.wait(Duration::ZERO));
-        let (sender, receiver) = channel();
-        let start = Arc::new(Barrier::new(2));
-        let (waiter, begin) = (Arc::clone(&end), Arc::clone(&start));
-        thread::spawn(move || {
-            begin.wait();
-            sender.send(waiter.wait(Duration::MAX)).unwrap();
-        });
-        start.wait();
-        end.set();
-        assert!(receiver.recv_timeout(Duration::from_secs(60)).expect("it hangs"));
-        assert!(end.wait(Duration::ZERO));
+        // In most rounds the other thread waits before the end.
+        for _ in 0..100 {
+            let end = Arc::new(End::default());
+            assert!(!end.wait(Duration::ZERO));
+            let (sender, receiver) = channel();
+            let waiter = Arc::clone(&end);
+            thread::spawn(move || {
+                sender.send(None).unwrap();
+                sender.send(Some(waiter.wait(Duration::MAX))).unwrap();
+            });
+            assert_eq!(receiver.recv(), Ok(None));
+            thread::sleep(Duration::from_millis(1));
+            end.set();
+            assert_eq!(receiver.recv_timeout(Duration::from_secs(60)), Ok(Some(true)), "it hangs");
+            assert!(end.wait(Duration::ZERO));
+        }
     }
 }

@@ -108,7 +108,8 @@ pub(crate) struct Build {
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// The kernel that will unpack it, or its configuration: selects a compression that the kernel supports, and refuses others.
-    /// The configuration is searched beside the kernel, in /boot and /lib/modules, and in the kernel itself.
+    /// The configuration is searched beside the kernel, or the file that a link leads to, in /boot and /lib/modules, and in the kernel
+    /// itself.
     #[arg(long, value_name = "FILE")]
     pub(crate) kernel: Option<PathBuf>,
     /// Write a folder for network boot instead of one file: the kernel, the initramfs, menus of iPXE, PXELINUX and GRUB, and a unified

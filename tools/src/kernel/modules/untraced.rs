@@ -2,9 +2,11 @@
 //!
 //! For each call the kernel writes a NOP, and searches the module's symbols one by one (Linux 5.19 and later on x86-64:
 //! kernel/trace/ftrace.c, `test_for_valid_rec()`); and for each enumeration constant it scans the formats of all trace events of the module
-//! (kernel/trace/trace_events.c, `trace_event_update_all()`). ext4 has 985 calls: they are most of the work of loading it. It sorts the table by which it unwinds the stack
-//! (arch/x86/kernel/unwind_orc.c, `unwind_module_init()`), of 14,424 entries for ext4: half of the rest. Without an entry it takes the
-//! function for one with a frame pointer, and marks what follows as not reliable (`unwind_next_frame()`).
+//! (kernel/trace/trace_events.c, `trace_event_update_all()`). ext4 has 985 calls: they are most of the work of loading it.
+//!
+//! Half of the rest is that the kernel sorts the table of the stack unwinder (arch/x86/kernel/unwind_orc.c, `unwind_module_init()`), which has
+//! 14,424 entries for ext4. Where a function has no entry, the unwinder takes it for one with a frame pointer, and counts what follows as not
+//! reliable (`unwind_next_frame()`).
 
 use object::LittleEndian;
 use object::elf::{self, FileHeader64, Rela64, SectionHeader64};

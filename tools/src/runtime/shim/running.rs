@@ -166,7 +166,7 @@ impl Parts {
         thread::spawn(move || obey(has_exec, &orders, &state, &remote, Arc::new(signal_qemu)));
         let status = machine.join().map_err(|error| error.to_string())?;
         drop(disk);
-        shared.end.set();
+        shared.end.set(); // The daemon's thread waits for it, and is waited for below.
         let code = streams.finish();
         let reported = port.finish();
         let transcript = machine.transcript();

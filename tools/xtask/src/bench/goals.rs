@@ -45,7 +45,7 @@ pub fn goals(measured: &[Measured]) -> Vec<String> {
             };
             let other = measured.iter().find(same).and_then(|one| one.sample(Stage::Entrypoint));
             let limit = other.map(|sample| sample.median() * TENTHS_OF_X86_64 / 10);
-            goal("init -> entrypoint, 1.2 times x86-64's instructions", entrypoint, limit);
+            goal("init -> entrypoint, 1.2 times x86-64's", entrypoint, limit);
         }
         // QEMU's e1000 holds every packet for a second after each change of its receive mode.
         if whit.cell.card != Card::E1000 {
@@ -79,7 +79,7 @@ mod tests {
         assert_eq!(
             goals(&[arm.clone(), measured(WHIT, &[3_000_000])]),
             [
-                "NOT HELD  micro aarch64, virtio-net, root on memory: init -> entrypoint, 1.2 times x86-64's instructions: \
+                "NOT HELD  micro aarch64, virtio-net, root on memory: init -> entrypoint, 1.2 times x86-64's: \
               3.700 of 3.600 ms"
             ]
         );
