@@ -85,10 +85,12 @@ fn a_stopped_workload_goes_on() {
     Machine::new().terminal().script(script).run().powered_off_saying(&["up", "went on", "whit: exit 0"]);
 }
 
-/// Returns a script that starts a daemon with these signal handlers and ends when the daemon is ready.
+/// Returns a script that starts a daemon with these signal handlers and ends when the daemon is ready: its child has the shell's handlers
+/// until it is a program of its own, and would lose a signal.
 fn daemon(on_signals: &str) -> String {
     format!(
-        "( {on_signals} sleep 1000 & echo up >/ready; while :; do wait; done ) &
+        "( {on_signals} sleep 1000 & until read -r name </proc/$!/comm && test $name = sleep; do :; done; echo up >/ready
+        while :; do wait; done ) &
         until test -e /ready; do :; done"
     )
 }
