@@ -78,10 +78,8 @@ mod tests {
         arm.cell.machine = Machine::Aarch64;
         assert_eq!(
             goals(&[arm.clone(), measured(WHIT, &[3_000_000])]),
-            [
-                "NOT HELD  micro aarch64, virtio-net, root on memory: init -> entrypoint, 1.2 times x86-64's: \
-              3.700 of 3.600 ms"
-            ]
+            ["NOT HELD  micro aarch64, virtio-net, root on memory: init -> entrypoint, 1.2 times x86-64's: \
+              3.700 of 3.600 ms"]
         );
         assert_eq!(goals(&[arm]), [""; 0]);
         assert_eq!(goals(&boots[..1]), [""; 0]);
