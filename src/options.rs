@@ -174,7 +174,8 @@ impl<'a> Sources<'a> {
         self.named(names, Source::WEAKEST_FIRST)
     }
 
-    /// Returns those options of these sources that have one of these names, which are separated by spaces, or all if there is no name.
+    /// Returns the options that have one of these names, which are separated by spaces, or all if there is no name; the sources are in this
+    /// order.
     #[inline(never)]
     pub fn named(&self, names: &'static [u8], order: &'static [Source]) -> Each<'_, 'a> {
         let (source, lines) = (Source::Image, Record::default().lines());

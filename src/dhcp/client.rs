@@ -121,6 +121,7 @@ pub struct Client {
     state: State,
     /// Messages sent in this state, as far as [`LAST_TRY`].
     sent: u8,
+    /// The server of the last offer or lease.
     server: Address,
     /// The network is for IPv6 alone.
     is_ipv6_only: bool,
@@ -128,7 +129,7 @@ pub struct Client {
     link: bool,
     /// Consecutive NAKs.
     naks: u8,
-    /// The address and the server of the last offer or lease.
+    /// The address of the last offer or lease.
     address: Address,
     /// When the acquisition began: `secs` counts from here.
     began_ms: u64,

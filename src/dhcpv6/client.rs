@@ -264,16 +264,15 @@ impl Client {
             State::Confirm => (1, 4),
             _ => (1, self.max_gap_s),
         };
-        // RFC 8415 §15: an interval is twice the previous one, and a random part of a tenth of the previous one, which is a twentieth of the
-        // sum. The RFC's part is between minus a tenth and a tenth, and positive in the first interval of a Solicit (§18.2.1); here it
-        // always is.
+        // RFC 8415 §15: an interval is twice the previous one, and a random part of the previous one, between minus a tenth and a tenth,
+        // and positive in the first interval of a Solicit (§18.2.1). Here it always is, and at most a twentieth of the interval.
         let mut gap_ms = self.gap_ms.wrapping_mul(2).min(most_s.wrapping_mul(1000));
         if self.sent == 0 {
             (gap_ms, self.began_ms) = (first_s * 1000, now_ms);
         }
-        // 1 to 128/128 of a twentieth.
+        // 1 to 128/128 of a twentieth, rounded up.
         let random = self.next_random() % 128 + 1;
-        self.gap_ms = gap_ms.wrapping_add(gap_ms / 20 * random / 128);
+        self.gap_ms = gap_ms.wrapping_add((gap_ms / 20 * random).div_ceil(128));
         self.sent += u8::from(self.sent < MAX_REQUESTS);
         self.deadline_ms = after_ms(now_ms, self.gap_ms.into()).min(self.limit_ms).min(self.expiry_ms);
         Action::Send

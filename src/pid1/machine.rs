@@ -53,7 +53,7 @@ pub(crate) mod signal {
 pub(crate) struct Machine<'a> {
     /// Room for the image's record.
     pub(crate) image_room: &'static mut [MaybeUninit<u8>],
-    /// The longest wait of PID 1: unlimited, unless one of these two descriptors could not be opened.
+    /// The longest wait of PID 1: unlimited, unless `signals` or `uevents` could not be opened.
     pub(crate) max_wait_ms: u64,
     /// Readable when a signal is pending.
     pub(crate) signals: Option<Fd>,

@@ -181,10 +181,10 @@ impl<'a> Network<'a> {
     /// Brings up the loopback, and sets the kernel to remove an address alone. Called after the first queries are sent: it takes as long as
     /// everything before them.
     pub(crate) fn bring_up_loopback(&self) {
-        // A kernel without settings (CONFIG_SYSCTL) has no such file.
+        // A kernel without settings (CONFIG_SYSCTL) has no such file, and a container's may be read-only.
         if Feature::Coexist.is_enabled()
             && let Err(errno) = files::write(PROMOTE, b"1")
-            && errno != Errno::NOENT
+            && !matches!(errno, Errno::NOENT | Errno::ROFS)
         {
             log_step(c"promote_secondaries", errno);
         }

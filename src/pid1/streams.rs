@@ -33,6 +33,7 @@ const FINISH_WAIT_S: u32 = 30;
 pub(crate) struct Streams {
     /// A program has to read its input.
     is_blocked: bool,
+    /// The bytes of `header` that were received.
     received: usize,
     /// The bytes of input, or of a program to start, that are still to be received of a frame.
     missing: usize,
@@ -43,7 +44,7 @@ pub(crate) struct Streams {
     starting: usize,
     /// The signals that the host sent, one bit each, and [`NEWS`].
     signals: u64,
-    /// The header that is being received, and its bytes so far.
+    /// The header that is being received.
     header: [u8; HEADER_BYTES],
     /// The port is used.
     is_active: bool,
