@@ -179,6 +179,23 @@ fn outputs_that_are_no_files_are_refused_and_unchanged() {
     assert_eq!(fs::metadata("/dev/full").unwrap().rdev(), rustix::fs::makedev(1, 7));
 }
 
+/// As of `2>&1 | head -n 1`.
+#[test]
+fn a_closed_standard_error_does_not_change_the_status() {
+    for (name, arguments, status) in [
+        ("mkraw", &["missing.tar", "-o", "disk.img"][..], 1),
+        ("mkcpio", &["--init", "missing", "-o", "initramfs"], 1),
+        ("runvm", &["--kernel", "missing", "missing.tar"], 125),
+        ("runvm", &["exec", "missing", "true"], 125),
+        ("whit-runtime", &["state", "missing"], 1),
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = Command::new(tool(name)).args(arguments).stderr(writer).output().unwrap();
+        assert_eq!(output.status.code(), Some(status), "{name} {arguments:?}");
+    }
+}
+
 #[test]
 fn an_output_that_is_an_input_is_refused() {
     let folder = folder();

@@ -9,6 +9,8 @@ use clap::{Arg, Command, Parser, ValueEnum};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
+use super::output;
+
 const NAME: &str = "generate";
 const KINDS: &str = "man, bash, zsh, fish, elvish or powershell";
 
@@ -39,7 +41,7 @@ pub fn exit(tool: &str, error: &clap::Error) -> ! {
 fn check_shown(tool: &str, written: io::Result<()>) -> Result<(), i32> {
     match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            eprintln!("{tool}: cannot be shown: {error}");
+            output::say(format_args!("{tool}: cannot be shown: {error}"));
             Err(1)
         }
         _ => Ok(()),
@@ -78,7 +80,7 @@ fn handle_generate(command: &Command) {
         (Some("man"), _) => man_page(command).and_then(|page| io::stdout().write_all(&page)),
         (_, Some(Ok(shell))) => io::stdout().write_all(&completion(command, shell)),
         _ => {
-            eprintln!("{}: --{NAME} writes {KINDS}", command.get_name());
+            output::say(format_args!("{}: --{NAME} writes {KINDS}", command.get_name()));
             std::process::exit(2)
         }
     };

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use super::control::Connection;
 use super::state::{Container, Root, VERSION};
 use super::{Settings, hooks, oom, shim, signal};
+use crate::cli::output;
 
 /// The exit code of a runtime that fails, and of a machine that does not run.
 pub(super) const FAILED: u8 = 125;
@@ -163,7 +164,7 @@ pub fn start(root: &Root, id: &str) -> Result<(), String> {
     connect(&container)?.ask(&json!({ "do": "start" }))?;
     if let Some(hooks) = hooks_of(&state) {
         let _ = hooks::run(hooks.poststart().as_deref().unwrap_or_default(), "poststart", &container.load()?)
-            .inspect_err(|error| eprintln!("whit-runtime: {error}"));
+            .inspect_err(|error| output::say(format_args!("whit-runtime: {error}")));
     }
     Ok(())
 }
@@ -233,7 +234,7 @@ pub fn delete(root: &Root, id: &str, force: bool) -> Result<(), String> {
     state["pid"] = 0.into();
     if let Some(hooks) = hooks {
         let _ = hooks::run(hooks.poststop().as_deref().unwrap_or_default(), "poststop", &state)
-            .inspect_err(|error| eprintln!("whit-runtime: {error}"));
+            .inspect_err(|error| output::say(format_args!("whit-runtime: {error}")));
     }
     Ok(())
 }

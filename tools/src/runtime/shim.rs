@@ -23,7 +23,7 @@ use super::control::{Connection, Listener};
 use super::network::{self, Cards};
 use super::oom::Oom;
 use super::{disk, state, tree};
-use crate::cli::temporary;
+use crate::cli::{output, temporary};
 use crate::initramfs;
 use crate::machine::Machine as Architecture;
 use crate::vm::child::keep_descriptors;
@@ -46,7 +46,7 @@ pub fn run(bundle: &Path, persist: Option<&Path>, report: u32, settings: &Settin
     let mut report = match OpenOptions::new().write(true).open(format!("/proc/self/fd/{report}")) {
         Ok(report) => report,
         Err(error) => {
-            eprintln!("whit-runtime: shim: {error}; only `create` starts it");
+            output::say(format_args!("whit-runtime: shim: {error}; only `create` starts it"));
             return super::commands::FAILED;
         }
     };
@@ -146,7 +146,7 @@ fn files(machine: &Machine, settings: &Settings, cache: &Cache) -> Result<Files,
     let path = |name: &str, setting: &Option<PathBuf>| annotated(name).map(PathBuf::from).or_else(|| setting.clone());
     let kernel = match path("kernel", &settings.kernel) {
         Some(kernel) => Kernel::given(&kernel, path("modules", &settings.modules).as_deref())?,
-        None => Kernel::find(cache, HOST, |line| eprintln!("whit-runtime: {line}"))?,
+        None => Kernel::find(cache, HOST, |line| output::say(format_args!("whit-runtime: {line}")))?,
     };
     check_machine(&kernel.vmlinuz, kernel.machine)?;
     let lacks = |module: &str, what: &str| {

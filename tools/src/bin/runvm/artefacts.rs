@@ -391,5 +391,5 @@ pub(crate) fn check_readable(path: &Path) -> Result<(), String> {
 
 /// Logs a long step.
 pub(crate) fn log(line: &str) {
-    eprintln!("runvm: {line}");
+    output::say(format_args!("runvm: {line}"));
 }

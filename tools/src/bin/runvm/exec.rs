@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
+use whit_tools::cli::output;
 use whit_tools::runtime::{self, Exec, Root};
 
 use crate::NO_STATUS;
@@ -54,9 +55,9 @@ pub(crate) fn run(words: Vec<OsString>) -> ExitCode {
         Err(error) => {
             // The text is an engine's.
             if error.ends_with(runtime::NOT_THERE) {
-                eprintln!("runvm: no machine has the name {}; runvm --name starts one", request.id);
+                output::say(format_args!("runvm: no machine has the name {}; runvm --name starts one", request.id));
             } else {
-                eprintln!("runvm: {error}");
+                output::say(format_args!("runvm: {error}"));
             }
             ExitCode::from(NO_STATUS)
         }

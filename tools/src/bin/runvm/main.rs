@@ -48,7 +48,7 @@ fn main() -> ExitCode {
     let ordered = match words::ordered(&command, &given) {
         Ok(ordered) => ordered,
         Err(error) => {
-            eprintln!("runvm: {error}");
+            output::say(format_args!("runvm: {error}"));
             return ExitCode::from(NO_STATUS);
         }
     };
@@ -64,7 +64,7 @@ fn main() -> ExitCode {
     match run(&arguments) {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
-            eprintln!("runvm: {error}");
+            output::say(format_args!("runvm: {error}"));
             ExitCode::from(NO_STATUS)
         }
     }
@@ -91,24 +91,26 @@ fn run(arguments: &Arguments) -> Result<u8, String> {
     }
     if arguments.print.is_some() {
         if !daemons.is_empty() {
-            eprintln!("runvm: this command needs a running virtiofsd for each folder; --share 9p needs none");
+            output::say(format_args!(
+                "runvm: this command needs a running virtiofsd for each folder; --share 9p needs none"
+            ));
         }
         output::print(|out| writeln!(out, "{command}"))?;
         if let Some(copy) = artefacts.temporary {
             // Not the mode of a file that only this run needs: a later run leaves it.
             let mode = std::os::unix::fs::PermissionsExt::from_mode(0o400);
             std::fs::set_permissions(copy.path(), mode).map_err(|error| error.to_string())?;
-            eprintln!("runvm: the initramfs for this run is {}", copy.keep().display());
+            output::say(format_args!("runvm: the initramfs for this run is {}", copy.keep().display()));
         }
         return Ok(0);
     }
     check_memory(&artefacts)?;
     check_ports(&arguments.publish)?;
     if arguments.debug {
-        eprintln!("runvm: {command}");
+        output::say(format_args!("runvm: {command}"));
     }
     if let Some(why) = command.kvm_obstacle() {
-        eprintln!("runvm: KVM cannot be used here: {why}; the machine is emulated, and slower");
+        output::say(format_args!("runvm: KVM cannot be used here: {why}; the machine is emulated, and slower"));
     }
     let name = match &arguments.name {
         Some(name) if !artefacts.has_exec => {

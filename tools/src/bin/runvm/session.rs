@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use rustix::process::Signal;
 use signal_hook::consts::SIGPIPE;
 use whit::contract::{EXIT_PORT, STREAMS_PORT, WINDOW_PORT};
+use whit_tools::cli::output;
 use whit_tools::cli::temporary::{self, Temporary};
 use whit_tools::cli::terminal::Raw;
 use whit_tools::runtime::Named;
@@ -131,13 +132,13 @@ impl Session {
         }
         // QEMU tells of the signal that ended it, which this program has sent.
         for line in machine.messages().lines().filter(|line| !line.contains("terminating on signal")) {
-            eprintln!("runvm: {line}");
+            output::say(format_args!("runvm: {line}"));
         }
         if is_missed && !failures.is_empty() {
             return Err(failures.join("; "));
         }
         for line in failures {
-            eprintln!("runvm: {line}");
+            output::say(format_args!("runvm: {line}"));
         }
         match output_error.get() {
             // A terminal that was hung up fails with EIO.
@@ -241,7 +242,7 @@ fn failure(machine: &Machine, status: ExitStatus, memory_mib: Option<u32>) -> St
     }
     let explain = |memory_mib| {
         let transcript = machine.transcript();
-        eprint!("{}", whit_tools::vm::cause(&transcript));
+        whit_tools::vm::cause(&transcript).lines().for_each(output::say);
         whit_tools::vm::explain(&transcript, memory_mib)
     };
     memory_mib

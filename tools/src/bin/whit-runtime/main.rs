@@ -18,7 +18,7 @@ fn main() -> ExitCode {
     match run(&arguments) {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
-            eprintln!("whit-runtime: {error}");
+            output::say(format_args!("whit-runtime: {error}"));
             log(&arguments, &error);
             ExitCode::FAILURE
         }

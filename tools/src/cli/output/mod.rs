@@ -207,10 +207,15 @@ pub fn report<E: Display>(tool: &str, result: Result<(), E>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             wait_for_removal();
-            eprintln!("{tool}: {error}");
+            say(format_args!("{tool}: {error}"));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Writes a line to standard error, as a whole. A reader that closed it has seen enough: the exit status tells the rest.
+pub fn say(line: impl Display) {
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 /// Writes to standard output. A reader that closed it has seen enough.
