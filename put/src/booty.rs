@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::lines;
 use crate::net::url::Url;
 use crate::net::{Net, download};
 use crate::options::Options;
@@ -62,7 +63,9 @@ pub fn apply(bytes: &[u8], options: &mut Options) -> Result<(), String> {
     }
     for name in OF_THE_SYSTEM {
         if text(name).is_some() {
-            eprintln!("put: warning: {name} of the configuration is ignored: put does not change files of the image");
+            lines::warn(format_args!(
+                "warning: {name} of the configuration is ignored: put does not change files of the image"
+            ));
         }
     }
     let needed = |name: &str| text(name).map(str::to_owned).ok_or_else(|| format!("no {name}"));

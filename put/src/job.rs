@@ -17,7 +17,7 @@ use crate::report::Reporter;
 use crate::table::Table;
 use crate::target::{Choice, Target};
 use crate::write::{BLOCK, Writer, Written};
-use crate::{booty, ending};
+use crate::{booty, ending, lines};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 const ATTEMPTS: u32 = 5;
@@ -49,7 +49,7 @@ pub fn run(mut options: Options) -> Result<(), String> {
         }
     })?;
     if options.is_dry_run {
-        println!("{} would be written to {} ({} bytes)", options.source, path.display(), target.size);
+        lines::show(format_args!("{} would be written to {} ({} bytes)", options.source, path.display(), target.size));
         return Ok(());
     }
     reporter.send("started", []);
@@ -60,14 +60,14 @@ pub fn run(mut options: Options) -> Result<(), String> {
         // The ends were not written, or are wrong.
         let wiped = target.wipe_ends();
         if let Err(error) = &wiped {
-            eprintln!("put: warning: {}: the partition tables are not wiped: {error}", path.display());
+            lines::warn(format_args!("warning: {}: the partition tables are not wiped: {error}", path.display()));
         }
         reporter.send("failed", [("error", error.as_str().into())]);
     })?;
     let hex: String = summary.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
-    println!("{}: {} bytes in {} s, sha256 {hex}", path.display(), summary.length, reports.seconds());
+    lines::show(format_args!("{}: {} bytes in {} s, sha256 {hex}", path.display(), summary.length, reports.seconds()));
     if let Some(number) = summary.grown {
-        println!("{}: partition {number} extends to the end of the disk", path.display());
+        lines::show(format_args!("{}: partition {number} extends to the end of the disk", path.display()));
     }
     let folder = target.folder.clone();
     drop(target);
@@ -130,7 +130,10 @@ fn write(
     complete(target, &written, &table)?;
     let partitions = table.partitions();
     if let Err(error) = target.announce(partitions.as_deref()) {
-        eprintln!("put: warning: {}: the kernel does not know the new partitions: {error}", target.path.display());
+        lines::warn(format_args!(
+            "warning: {}: the kernel does not know the new partitions: {error}",
+            target.path.display()
+        ));
     }
     Ok(Summary { length: written.length, sha256: read.sha256, grown: table.grown })
 }

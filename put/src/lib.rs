@@ -14,6 +14,7 @@ pub mod ending;
 pub mod feed;
 pub mod inputs;
 pub mod job;
+pub mod lines;
 pub mod net;
 pub mod options;
 pub mod progress;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use crate::lines;
 use crate::net::url::Url;
 use crate::net::{Net, download};
 use crate::target::Target;
@@ -41,7 +42,7 @@ impl Reporter {
         document.insert("state".into(), state.into());
         document.extend(more.into_iter().map(|(name, value)| (name.to_owned(), value)));
         if let Err(error) = download::post(&self.net, url, Value::Object(document).to_string().as_bytes()) {
-            eprintln!("put: warning: the report {state:?} did not arrive: {error}");
+            lines::warn(format_args!("warning: the report {state:?} did not arrive: {error}"));
         }
     }
 }

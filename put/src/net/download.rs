@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::http::{self, Body, Request, Response};
 use super::url::Url;
 use super::{Error, Net};
+use crate::lines;
 
 /// Redirects that are followed.
 const MAX_REDIRECTS: usize = 10;
@@ -58,7 +59,7 @@ impl Attempts {
         match error {
             Error::Temporary(message) if self.left > 0 => {
                 if self.is_verbose {
-                    eprintln!("put: {message}; attempts left: {}", self.left);
+                    lines::warn(format_args!("{message}; attempts left: {}", self.left));
                 }
                 self.left -= 1;
                 thread::sleep(self.pause);

@@ -12,6 +12,18 @@ use super::{Bench, compressed, image, put, sha256};
 
 const MIB: usize = 1 << 20;
 
+/// As after the end of the connection to a machine's console.
+#[test]
+fn a_disk_is_written_though_nobody_reads_the_lines() {
+    let bench = Bench::new(8 * MIB);
+    let content = image(6 * MIB);
+    fs::write(bench.path("os.img"), &content).unwrap();
+    let [output, errors] = [(); 2].map(|()| std::io::pipe().unwrap().1);
+    let status = put().arg(bench.path("os.img")).arg(&bench.disk).stdout(output).stderr(errors).status().unwrap();
+    assert!(status.success(), "{status}");
+    bench.assert_has(&content);
+}
+
 #[test]
 fn each_format_is_written_from_a_file_a_server_and_standard_input() {
     let bench = Bench::new(8 * MIB);
