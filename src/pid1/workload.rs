@@ -29,6 +29,7 @@ use crate::settings;
 use crate::sys;
 use crate::sys::call::{chdir, chroot, exists, mount_move, own_streams};
 use crate::sys::fd::{self, Fd, STDERR};
+use crate::sys::memory;
 use crate::sys::process::{self, Fork, fork};
 use crate::sys::stream::INPUT;
 
@@ -60,6 +61,8 @@ pub(crate) fn start_beside(machine: &mut Machine<'_>, session: usize) -> Result<
         Ok(Fork::Parent(child)) => Ok(child),
         Ok(Fork::Child) => {
             machine.streams.enter(session);
+            // What goes wrong is for those who asked for it.
+            memory::reset_console();
             // Of a pipe there is none.
             lead_session(&STDERR);
             sys::exit(run(&sources, &options))

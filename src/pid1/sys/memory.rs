@@ -41,6 +41,11 @@ pub(crate) fn set_console(console: Fd) {
     core::mem::forget(core::mem::replace(unsafe { &mut *CONSOLE.0.get() }, console));
 }
 
+/// Makes descriptor 2 the console, as it is before [`set_console`].
+pub(crate) fn reset_console() {
+    set_console(Fd::standard_error());
+}
+
 /// Limit on the consoles other than /dev/console.
 const MAX_CONSOLES: usize = 3;
 
@@ -65,7 +70,7 @@ pub(crate) fn close_all() {
     // SAFETY: as above; close_range takes no pointers, and the process does not use the other descriptors of PID 1.
     unsafe {
         (*CONSOLES.0.get()).clear();
-        set_console(Fd::standard_error());
+        reset_console();
         sc::syscall!(CLOSE_RANGE, 3, u32::MAX, 0);
     }
 }
