@@ -115,11 +115,21 @@ fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The manifest without the other packages of the workspace.
+/// The manifest without the other packages of the workspace. A feature of the init may have the name of such a list.
 fn alone(manifest: &str) -> String {
-    let is_list =
-        |line: &str| ["members", "default-members", "exclude"].iter().any(|key| line.starts_with(&format!("{key} = ")));
-    manifest.lines().filter(|line| !is_list(line)).map(|line| format!("{line}\n")).collect()
+    let mut is_workspace = false;
+    let mut out = String::new();
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            is_workspace = line == "[workspace]";
+        }
+        let key = line.split(" = ").next().unwrap_or_default();
+        if !(is_workspace && ["members", "default-members", "exclude"].contains(&key)) {
+            out += line;
+            out.push('\n');
+        }
+    }
+    out
 }
 
 /// The functions of every file below src, tests left out.
@@ -228,7 +238,8 @@ fn d() {
 
     #[test]
     fn the_copy_has_no_other_packages() {
-        let manifest = "[workspace]\nmembers = [\"a\"]\nresolver = \"3\"\nexclude = [\"b\"]\n";
-        assert_eq!(alone(manifest), "[workspace]\nresolver = \"3\"\n");
+        let features = "[features]\nmembers = []\n";
+        let manifest = format!("{features}[workspace]\nmembers = [\"a\"]\nresolver = \"3\"\nexclude = [\"b\"]\n");
+        assert_eq!(alone(&manifest), format!("{features}[workspace]\nresolver = \"3\"\n"));
     }
 }
