@@ -19,11 +19,12 @@ pub enum Full {
     Count,
 }
 
-/// NUL-terminated strings in one buffer.
+/// NUL-terminated strings in one buffer. The starts come first: a few strings lie in one page with them.
 #[derive(Default)]
+#[repr(C)]
 pub struct Strings<const BYTES: usize = MAX_BYTES, const COUNT: usize = MAX_STRINGS> {
-    bytes: crate::bounded::Vec<u8, BYTES>,
     starts: crate::bounded::Vec<u16, COUNT>,
+    bytes: crate::bounded::Vec<u8, BYTES>,
 }
 
 impl<const BYTES: usize, const COUNT: usize> Strings<BYTES, COUNT> {
@@ -75,6 +76,12 @@ impl<const BYTES: usize, const COUNT: usize> Strings<BYTES, COUNT> {
         self.bytes.get(usize::from(start)..).unwrap_or_default()
     }
 
+    /// Removes all strings.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.starts.clear();
+    }
+
     /// Whether there are no strings.
     pub fn is_empty(&self) -> bool {
         self.starts.is_empty()
@@ -104,6 +111,19 @@ impl<const BYTES: usize, const COUNT: usize> Strings<BYTES, COUNT> {
 /// Returns the value of a `NAME=value` if it has this name.
 fn value_of<'a>(variable: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     strip_prefix(strip_prefix(variable, name)?, b"=")
+}
+
+/// The arguments and the environment of a program.
+pub struct Program {
+    /// The arguments; the first is the program's name.
+    pub argv: Strings,
+    /// The environment.
+    pub env: Strings,
+}
+
+impl Program {
+    /// A program without arguments and environment.
+    pub const EMPTY: Self = Self { argv: Strings::new(), env: Strings::new() };
 }
 
 /// Assembles the command to run, as docker does: the entrypoint of the strongest source that has one, then the command of the

@@ -4,7 +4,6 @@
 use linux_raw_sys::general::{AT_REMOVEDIR, MNT_DETACH};
 use rustix::fs::OFlags;
 use rustix::system::RebootCommand;
-use whit::argv::Strings;
 use whit::contract::{NOT_FOUND, ROOT};
 use whit::dirent::names;
 use whit::mounts;
@@ -26,7 +25,7 @@ const INITS: &[u8] = b"/sbin/init /etc/init /bin/init /bin/sh";
 
 /// Hands PID 1 to the image: to `init=`, to its entrypoint, or to the kernel's default inits. Returns the exit code when none of
 /// them can be executed.
-#[inline(never)] // Inlined, its 32 KiB of strings would be in the frame of `main`, and the compiler touches each page of a frame.
+#[inline(never)] // Its frame would be in that of everything else.
 pub(crate) fn hand_over(machine: &mut Machine<'_>) -> u8 {
     if let Some(network) = &mut machine.network {
         network.make_addresses_permanent();
@@ -37,27 +36,25 @@ pub(crate) fn hand_over(machine: &mut Machine<'_>) -> u8 {
     if let Some(root) = &machine.root {
         leave_initramfs(root);
     }
-    let (mut argv, mut env) = (<Strings>::new(), <Strings>::new());
-    if let Err(code) =
-        fill(&machine.sources, &mut argv, &mut env).and_then(|()| enter_root(&machine.sources, &machine.options))
-    {
+    let Machine { program, sources, options, .. } = machine;
+    if let Err(code) = fill(program, sources).and_then(|()| enter_root(sources, options)) {
         return code;
     }
     // Not a container, even if docker left its mark in the image: without this variable, systemd detects one by it (its Container
     // Interface), and neither starts udev nor unmounts the root. Without the mark, systemd-detect-virt would report a container because
     // of the variable. podman's mark is in /run, which is empty.
     if exists(c"/.dockerenv") {
-        let _ = env.set(b"container=", b"");
+        let _ = program.env.set(b"container=", b"");
     }
     // `execute` returns only on failure.
     let mut code = NOT_FOUND;
-    let given = machine.options.value(Value::Init);
-    for init in split(if given.is_empty() && argv.is_empty() { INITS } else { given }, b' ') {
+    let given = options.value(Value::Init);
+    for init in split(if given.is_empty() && program.argv.is_empty() { INITS } else { given }, b' ') {
         if !init.is_empty() {
-            argv = <Strings>::new();
-            let _ = argv.push(init);
+            program.argv.clear();
+            let _ = program.argv.push(init);
         }
-        code = execute(&argv, &env);
+        code = execute(program);
     }
     code
 }

@@ -4,6 +4,7 @@ use core::mem::MaybeUninit;
 
 use linux_raw_sys::netlink::NETLINK_KOBJECT_UEVENT;
 use rustix::process::Pid;
+use whit::argv::Program;
 use whit::contract::{EXIT, NOT_STARTED};
 use whit::features::Feature;
 use whit::options::{NO_SHELL, Options, Sources, Value};
@@ -53,6 +54,8 @@ pub(crate) mod signal {
 pub(crate) struct Machine<'a> {
     /// Room for the image's record.
     pub(crate) image_room: &'static mut [MaybeUninit<u8>],
+    /// Room for the program that a child process becomes, or PID 1.
+    pub(crate) program: &'static mut Program,
     /// The longest wait of PID 1: unlimited, unless `signals` or `uevents` could not be opened.
     pub(crate) max_wait_ms: u64,
     /// Readable when a signal is pending.
@@ -113,7 +116,7 @@ impl<'a> Machine<'a> {
     #[inline(always)] // Built in place: otherwise the struct and its parts would be copied.
     pub(crate) fn new(
         sources: Sources<'a>,
-        image_room: &'static mut [MaybeUninit<u8>],
+        (image_room, program): (&'static mut [MaybeUninit<u8>], &'static mut Program),
         options: Options<'a>,
         network: Option<Network<'a>>,
         timeline: Timeline,
@@ -133,6 +136,7 @@ impl<'a> Machine<'a> {
             uevents: uevents.ok(),
             sources,
             image_room,
+            program,
             options,
             network,
             timeline,

@@ -105,7 +105,8 @@ fn main(seed: u32, request: &CStr, rooms: &'static mut Rooms) -> ! {
     let options = sources.options(&mut sources::log_complaint);
     console::configure(options.has(Switch::Quiet), options.kernel_log());
     let network = Network::open(&mut rooms.network, seed, &options, &sources);
-    let mut machine = Machine::new(sources, image_room, options, network, Timeline::new(init_ns), seed);
+    let rooms_of_machine = (&mut image_room[..], &mut rooms.program);
+    let mut machine = Machine::new(sources, rooms_of_machine, options, network, Timeline::new(init_ns), seed);
     machine.handle_network();
 
     // A DHCP server on the same link answers within the time of one or two mounts.

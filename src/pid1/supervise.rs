@@ -156,7 +156,7 @@ fn run_shell(machine: &mut Machine<'_>) -> Result<Infallible, End> {
         if machine.shell.is_none() && now_ms >= next_ms {
             next_ms = after_s(now_ms, SHELL_GAP_S);
             machine.terminal.leave_console();
-            match workload::start_shell() {
+            match workload::start_shell(machine.program) {
                 Ok(child) => machine.shell = Some(child),
                 Err(errno) => {
                     log_step(c"fork", errno);

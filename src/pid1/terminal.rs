@@ -5,6 +5,7 @@
 //! of the workload.
 
 use rustix::fs::OFlags;
+use whit::argv::Program;
 use whit::error::Errno;
 use whit::options::{NO_SHELL, Value};
 
@@ -28,7 +29,7 @@ pub(crate) fn keep_shell(machine: &mut Machine<'_>) {
         Ok(Fork::Child) => {
             // Otherwise PID 1's descriptors would stay open in the keeper.
             memory::close_all();
-            let errno = run_shells(name);
+            let errno = run_shells(name, machine.program);
             log_failure(c"shell=", name, errno);
             sys::exit(1);
         }
@@ -37,14 +38,14 @@ pub(crate) fn keep_shell(machine: &mut Machine<'_>) {
 }
 
 /// Runs one shell after another on the terminal; returns the error when the terminal cannot be used.
-fn run_shells(name: &[u8]) -> Errno {
+fn run_shells(name: &[u8], program: &mut Program) -> Errno {
     let mut logged = false;
     loop {
         // Opened each time: after a hangup a descriptor cannot be used again.
         match fd::open(Path::new().join(b"/dev", name), OFlags::RDWR) {
             Ok(terminal) => {
                 console::use_terminal(&terminal);
-                if let Err(errno) = workload::start_shell() {
+                if let Err(errno) = workload::start_shell(program) {
                     return errno;
                 }
                 let _ = wait4(0);

@@ -6,7 +6,7 @@ use core::mem::ManuallyDrop;
 use linux_raw_sys::general::{CLONE_NEWNS, SIGCHLD};
 use rustix::fs::OFlags;
 use rustix::process::{Pid, getpid, setpgid};
-use whit::argv::{self, Full, MAX_BYTES, MAX_STRINGS, Strings};
+use whit::argv::{self, Full, MAX_BYTES, MAX_STRINGS, Program, Strings};
 use whit::contract::{
     IMAGE_RECORD, NOT_BESIDE, NOT_EXECUTABLE, NOT_FOUND, NOT_STARTED, RECORD, ROOT, join, joined_len,
 };
@@ -37,14 +37,14 @@ use crate::sys::stream::INPUT;
 const SHELL: &CStr = c"/bin/sh";
 
 /// Starts the workload in the root, in its own mount namespace.
-pub(crate) fn start(machine: &Machine<'_>) -> Result<Pid, Errno> {
+pub(crate) fn start(machine: &mut Machine<'_>) -> Result<Pid, Errno> {
     own_files::set_readers();
     match fork(SIGCHLD | CLONE_NEWNS) {
         Ok(Fork::Parent(child)) => Ok(child),
         Ok(Fork::Child) => {
             machine.terminal.enter();
             machine.streams.enter(0);
-            sys::exit(run(&machine.sources, &machine.options))
+            sys::exit(run(machine.program, &machine.sources, &machine.options))
         }
         Err(errno) => Err(errno),
     }
@@ -65,7 +65,7 @@ pub(crate) fn start_beside(machine: &mut Machine<'_>, session: usize) -> Result<
             memory::reset_console();
             // Of a pipe there is none.
             lead_session(&STDERR);
-            sys::exit(run(&sources, &options))
+            sys::exit(run(machine.program, &sources, &options))
         }
         Err(errno) => {
             log_step(NOT_BESIDE, errno);
@@ -80,17 +80,16 @@ pub(crate) fn has_shell() -> bool {
 }
 
 /// Starts the shell of the initramfs.
-pub(crate) fn start_shell() -> Result<Pid, Errno> {
+pub(crate) fn start_shell(Program { argv, env }: &mut Program) -> Result<Pid, Errno> {
     match fork(SIGCHLD) {
         Ok(Fork::Parent(child)) => Ok(child),
         Ok(Fork::Child) => {
             lead_session(&STDERR);
-            let (mut argv, mut env) = (<Strings>::new(), <Strings>::new());
             let _ = argv.push(b"sh");
             for variable in split(b"HOME=/ TERM=linux PATH=/usr/sbin:/usr/bin:/sbin:/bin", b' ') {
                 let _ = env.push(variable);
             }
-            log_failure(c"", SHELL.to_bytes(), process::execute(SHELL, &argv, &env));
+            log_failure(c"", SHELL.to_bytes(), process::execute(SHELL, argv, env));
             sys::exit(NOT_EXECUTABLE)
         }
         Err(errno) => Err(errno),
@@ -105,18 +104,17 @@ fn take_foreground() {
 }
 
 /// Prepares the workload and executes it; returns the exit code when that fails.
-fn run(sources: &Sources<'_>, options: &Options<'_>) -> u8 {
+fn run(program: &mut Program, sources: &Sources<'_>, options: &Options<'_>) -> u8 {
     take_foreground();
-    let (mut argv, mut env) = (<Strings>::new(), <Strings>::new());
-    match fill(sources, &mut argv, &mut env).and_then(|()| become_user(sources, options, &mut env)) {
-        Ok(()) => execute(&argv, &env),
+    match fill(program, sources).and_then(|()| become_user(sources, options, &mut program.env)) {
+        Ok(()) => execute(program),
         Err(code) => code,
     }
 }
 
 /// Fills arguments and environment; an error is logged, and returned as the exit code.
 #[inline(never)]
-pub(crate) fn fill(sources: &Sources<'_>, argv: &mut Strings, env: &mut Strings) -> Result<(), u8> {
+pub(crate) fn fill(Program { argv, env }: &mut Program, sources: &Sources<'_>) -> Result<(), u8> {
     let uname = rustix::system::uname();
     let terminal = fd::is_terminal(&STDERR);
     argv::arguments(sources, argv)
@@ -217,7 +215,7 @@ fn lacks_interpreter(path: &CStr) -> bool {
 }
 
 /// Executes the program, searching the environment's PATH; returns the exit code when that fails.
-pub(crate) fn execute(argv: &Strings, env: &Strings) -> u8 {
+pub(crate) fn execute(Program { argv, env }: &Program) -> u8 {
     let Some(name) = argv.iter().next() else {
         const TEXTS: &[&[u8]] = &[
             b"nothing to run: no entrypoint on the command line, in ",

@@ -5,6 +5,7 @@
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 
+use whit::argv::Program;
 use whit::cmdline::MAX_COMMAND_LINE;
 use whit::record::MAX_RECORD;
 
@@ -14,8 +15,8 @@ use crate::network;
 /// Room for bytes.
 pub(crate) type Room<const SIZE: usize> = [MaybeUninit<u8>; SIZE];
 
-/// Values too large for the stack, each for one purpose. The records are the last of all variables: a short one leaves the last page of the
-/// init untouched.
+/// Values too large for the stack, each for one purpose. The last of all variables are those that PID 1 uses in part, or not at all: their
+/// pages stay untouched.
 #[repr(C)]
 pub(crate) struct Rooms {
     /// The device of a mount. On the stack it would lie below the frames that load modules.
@@ -26,6 +27,8 @@ pub(crate) struct Rooms {
     pub(crate) command_line: Room<MAX_COMMAND_LINE>,
     /// The initramfs's run record, and the image's: as a value of its own, that would touch a page before it is used.
     pub(crate) records: [Room<MAX_RECORD>; 2],
+    /// The program that a process becomes: the workload, the shell or the image's init.
+    pub(crate) program: Program,
 }
 
 /// The one value of its type.
@@ -39,6 +42,7 @@ static ROOMS: SharedRooms = SharedRooms(UnsafeCell::new(Rooms {
     network: network::Rooms::new(),
     command_line: [MaybeUninit::uninit(); _],
     records: [[MaybeUninit::uninit(); _]; _],
+    program: Program::EMPTY,
 }));
 
 /// Returns the rooms.
