@@ -155,8 +155,6 @@ pub(crate) fn wait_for_lease(machine: &mut Machine<'_>, started_ms: u64) -> Resu
     let deadline_ms = after_s(started_ms, wait_s);
     let mut looks_again = Feature::Modules.is_enabled();
     loop {
-        // The interface of a driver that was loaded in a child is there when the child has ended.
-        machine.handle_network();
         // The reason is logged.
         let Some(network) = &machine.network else { return Ok(!is_required) };
         let missing = if Feature::StaticIp.is_enabled() { network.missing() } else { None };

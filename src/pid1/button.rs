@@ -8,6 +8,9 @@ use whit::error::Errno;
 
 use crate::console::read_or_log;
 use crate::files::{self, Path};
+use crate::inside;
+use crate::sys::c_str;
+use crate::sys::call::chdir;
 use crate::sys::fd::{self, Fd, Polled};
 
 /// Buttons that are opened: the chassis's, and the second one of some boards.
@@ -31,22 +34,27 @@ pub(crate) struct Buttons([Option<Fd>; MAX_BUTTONS]);
 impl Buttons {
     /// Opens the present power buttons. Their drivers are loaded. Logs any error except ENOENT.
     pub(crate) fn open(&mut self) {
+        // A name in a directory is found sooner than a path.
+        if chdir(c"/sys/class/input").is_err() {
+            return;
+        }
         let mut places = self.0.iter_mut();
         for number in 0..MAX_DEVICES {
-            let mut file = *b"event0/device/capabilities/key";
+            let mut file = *b"event0/device/capabilities/key\0";
             file[5] = b'0' + number;
-            let mut path = Path::new();
             let mut buffer = files::buffer::<64>();
             // An error: no device has this number; one may have the next.
-            if let Ok(keys) = files::read(path.join(b"/sys/class/input", &file), &mut buffer)
+            if let Ok(keys) = files::read(c_str(&file), &mut buffer)
                 && keys.ends_with(POWER_ALONE)
                 && let Some(place) = places.next()
                 && place.is_none()
             {
+                let mut path = Path::new();
                 let event = path.join(b"/dev/input", &file[..b"event0".len()]);
                 *place = read_or_log(event.to_bytes(), 0, fd::open(event, OFlags::NONBLOCK));
             }
         }
+        inside::leave();
     }
 
     /// The descriptors to poll.

@@ -11,7 +11,6 @@ use whit::time::{NEVER, after_ms};
 
 use crate::console::log_step;
 use crate::files;
-use crate::machine::now_ms;
 use crate::message::{error, info};
 use crate::sys::fd::{self, Fd};
 use crate::sys::{boot_time_ns, clock_ns, net, set_clock_ns};
@@ -77,8 +76,7 @@ impl Clock {
 
     /// Once there is a lease: reads an answer, or queries the first or next server.
     #[inline(never)]
-    pub(crate) fn handle(&mut self, wanted: &[u8], lease: Option<&Lease>) {
-        let now_ms = now_ms();
+    pub(crate) fn handle(&mut self, now_ms: u64, wanted: &[u8], lease: Option<&Lease>) {
         let (true, Some(lease)) = (self.awaits_answer(wanted), lease) else {
             // A pending query has lost its network.
             (self.socket, self.deadline_ms) = (None, NEVER);

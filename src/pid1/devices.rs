@@ -169,7 +169,7 @@ impl Device {
     /// Reads the line at offset `at` of /proc/partitions, and makes the sysfs directory of its device the working directory. Returns
     /// the length of the line.
     fn go_to(&mut self, list: &Fd, at: u64) -> Option<usize> {
-        fd::read_at(list, &mut self.place, at);
+        read_place(&mut self.place, list, at);
         let length = self.place.iter().position(|byte| *byte == b'\n')?;
         *self.place.get_mut(length)? = 0;
         let mut start = length;
@@ -255,14 +255,14 @@ impl Device {
         // A GPT's header is in the second logical block: of 512 or of 4096 bytes.
         let mut block_bytes = 512;
         while block_bytes <= 4096 {
-            fd::read_at(&disk, &mut self.place, block_bytes);
+            read_place(&mut self.place, &disk, block_bytes);
             if let Some(entry) = probe::gpt_entry(&self.place, block_bytes, number) {
-                fd::read_at(&disk, &mut self.place, entry);
+                read_place(&mut self.place, &disk, entry);
                 return probe::gpt_uuid(&self.place);
             }
             block_bytes *= 8;
         }
-        fd::read_at(&disk, &mut self.place, 0);
+        read_place(&mut self.place, &disk, 0);
         probe::msdos_uuid(&self.place, number)
     }
 
@@ -296,7 +296,7 @@ impl Device {
         }
         let mut at = 0;
         while at <= probe::SECOND_PLACE {
-            fd::read_at(&device, &mut self.place, at);
+            read_place(&mut self.place, &device, at);
             self.format = probe::identify(&self.place, at);
             if self.format.is_some() {
                 break;
@@ -315,6 +315,13 @@ impl Device {
             bytes
         })
     }
+}
+
+/// Reads a place of a device or of a list. Bytes that are missing, or cannot be read, are zeros.
+#[inline(never)]
+fn read_place(place: &mut Place, file: &Fd, at: u64) {
+    let length = fd::read_at(file, place, at);
+    place.get_mut(length..).unwrap_or_default().fill(0);
 }
 
 /// Returns the value of `key` in a small file of the working directory, up to the end of the line; empty when there is none.

@@ -127,13 +127,14 @@ impl Machine<'_> {
         if wakeup.device {
             self.buttons.open();
         }
+        wakeup.read_signals(u64::from(!waited));
+        self.ports.update_window_size(); // After SIGIO was read: a later change raises it again.
+        self.reap();
+        // The interface of a driver that a child has loaded is there when the child has ended.
         self.handle_network();
         if wakeup.device && self.ports.may_appear {
             self.stop_listening_for_devices();
         }
-        wakeup.read_signals(u64::from(!waited));
-        self.ports.update_window_size(); // After SIGIO was read: a later change raises it again.
-        self.reap();
         wakeup
     }
 

@@ -4,6 +4,7 @@ use core::ffi::CStr;
 use core::mem::MaybeUninit;
 
 use rustix::fs::OFlags;
+use whit::dirent::names;
 use whit::error::Errno;
 use whit::passwd::Lines as _;
 use whit::text::value_in;
@@ -43,9 +44,9 @@ pub(crate) fn write(path: &CStr, value: &[u8]) -> Result<(), Errno> {
 /// Returns the value of `key` in a small file: the rest of the first text that starts with it. The texts begin at byte `at`, and each
 /// ends with `end`. Empty when there is none.
 #[inline(never)]
-pub(crate) fn value_of<'a>(room: &'a mut [u8], file: &CStr, at: u64, end: u8, key: &[u8]) -> &'a [u8] {
-    let length = fd::open(file, OFlags::RDONLY).map_or(0, |file| fd::read_at(&file, room, at));
-    value_in(room.get(..length).unwrap_or_default(), end, key).unwrap_or_default()
+pub(crate) fn value_of<'a>(room: &'a mut [u8], file: &CStr, at: usize, end: u8, key: &[u8]) -> &'a [u8] {
+    let length = fd::open(file, OFlags::RDONLY).and_then(|file| fd::read_into(&file, room)).unwrap_or_default();
+    value_in(room.get(at..length).unwrap_or_default(), end, key).unwrap_or_default()
 }
 
 /// Passes every line of a file in /proc to `visit`. The file may have any length: one read(2) returns at most a page of it. Returns
@@ -58,6 +59,16 @@ pub(crate) fn each_line(path: &CStr, visit: &mut dyn FnMut(&[u8])) -> bool {
         visit(line);
     }
     lines.is_at_end()
+}
+
+/// Passes the name of each entry of a directory to `visit`; ends at an error.
+#[inline(never)]
+pub(crate) fn each_name(directory: &Fd, visit: &mut dyn FnMut(&CStr)) {
+    // `visit` may do the same for a directory below: the room is small. Names are at most 255 bytes (linux/limits.h, NAME_MAX).
+    let mut room = buffer::<512>();
+    while let Ok(entries @ [_, ..]) = fd::entries(directory, &mut room) {
+        names(entries).for_each(|name| visit(c_str(name)));
+    }
 }
 
 /// Bytes of a window. With the fields before it, it is less than a page: a function with a larger frame touches each of its pages first.

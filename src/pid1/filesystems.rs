@@ -30,20 +30,12 @@ fn mount_next(rest: &mut &'static [u8]) -> bool {
     let Some((flags, texts)) = rest.split_first() else { return false };
     *rest = texts;
     let (target, fstype, data) = (next_text(rest), next_text(rest), next_text(rest));
-    if fd::status(target).is_some_and(|status| status.is_mount) {
-        return true;
-    }
-    let mut is_missing = false;
-    let done = loop {
-        match mount(fstype, target, fstype, (*flags).into(), data) {
-            Err(Errno::NOENT) if !is_missing => is_missing = true,
-            done => break done,
-        }
-        if let Err(errno) = files::make_directory(target) {
-            break Err(errno);
-        }
+    let made = match fd::status(target) {
+        Some(status) if status.is_mount => return true,
+        Some(_) => Ok(()),
+        None => files::make_directory(target),
     };
-    match done {
+    match made.and_then(|()| mount(fstype, target, fstype, (*flags).into(), data)) {
         Ok(()) | Err(Errno::BUSY) => {}
         Err(Errno::NODEV) => info!("no {} in this kernel", Text(fstype.to_bytes())),
         Err(errno) => log_failure(c"mount ", target.to_bytes(), errno),

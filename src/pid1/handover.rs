@@ -5,7 +5,6 @@ use linux_raw_sys::general::{AT_REMOVEDIR, MNT_DETACH};
 use rustix::fs::OFlags;
 use rustix::system::RebootCommand;
 use whit::contract::{NOT_FOUND, ROOT};
-use whit::dirent::names;
 use whit::mounts;
 use whit::options::{Switch, Value};
 use whit::text::split;
@@ -15,7 +14,6 @@ use crate::filesystems::{self, Root, texts};
 use crate::inside;
 use crate::machine::Machine;
 use crate::shutdown;
-use crate::sys::c_str;
 use crate::sys::call::{exists, unlink_at, unmount};
 use crate::sys::fd::{self, Fd};
 use crate::workload::{enter_root, execute, fill};
@@ -81,15 +79,12 @@ fn leave_initramfs(root: &Root) {
 
 /// Removes the content of a directory, except mounts.
 fn remove_content(directory: &Fd) {
-    let mut buffer = files::buffer::<1024>();
-    while let Ok(entries @ [_, ..]) = fd::entries(directory, &mut buffer) {
-        for name in names(entries).map(c_str) {
-            if unlink_at(directory, name, 0).is_err()
-                && let Ok(below) = fd::open_below(directory, name)
-            {
-                remove_content(&below);
-                let _ = unlink_at(directory, name, AT_REMOVEDIR);
-            }
+    files::each_name(directory, &mut |name| {
+        if unlink_at(directory, name, 0).is_err()
+            && let Ok(below) = fd::open_below(directory, name)
+        {
+            remove_content(&below);
+            let _ = unlink_at(directory, name, AT_REMOVEDIR);
         }
-    }
+    });
 }

@@ -13,7 +13,6 @@ use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use rustix::fs::OFlags;
 use whit::contract::{DRIVER_INDEX, FULL_DRIVER_INDEX};
-use whit::dirent::names;
 use whit::error::Errno;
 use whit::features::Feature;
 use whit::modalias::{MAX_DRIVERS, matches};
@@ -28,10 +27,10 @@ use crate::files::{self, Lines, Path};
 use crate::machine::{Machine, now_ms, signal};
 use crate::modules;
 use crate::supervise;
+use crate::sys;
 use crate::sys::call::exists;
 use crate::sys::fd::{self, Fd, STDERR};
 use crate::sys::process::{Fork, fork};
-use crate::sys::{self, c_str};
 
 /// Modaliases of devices, each after a newline: those that are looked up in one pass over the index.
 type Devices = whit::bounded::Vec<u8, { MAX_DEVICE + 512 }>;
@@ -199,13 +198,9 @@ impl Search<'_, '_> {
         if levels == 0 {
             return self.collect_device(&directory);
         }
-        // One for each level is on the stack: names are at most 255 bytes (linux/limits.h, NAME_MAX).
-        let mut room = files::buffer::<512>();
-        while let entries @ [_, ..] = fd::entries(&directory, &mut room)? {
-            for name in names(entries) {
-                let _ = self.collect_below(&directory, c_str(name), levels - 1);
-            }
-        }
+        files::each_name(&directory, &mut |name| {
+            let _ = self.collect_below(&directory, name, levels - 1);
+        });
         Ok(())
     }
 

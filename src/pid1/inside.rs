@@ -23,7 +23,12 @@ pub(crate) fn open(path: &CStr, flags: OFlags) -> Result<Fd, Errno> {
 /// Finds a file inside a root, with O_PATH: opening a device would have an effect. RESOLVE_IN_ROOT: links in the path, absolute ones
 /// too, stay in the root. RESOLVE_NO_MAGICLINKS: links of /proc to the open files of a process are ELOOP.
 pub(crate) fn find(root: &CStr, path: &CStr, flags: OFlags) -> Result<Fd, Errno> {
-    fd::openat2(&fd::open(root, OFlags::PATH)?, path, OFlags::PATH | flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+    fd::openat2(
+        Some(&fd::open(root, OFlags::PATH)?),
+        path,
+        OFlags::PATH | flags,
+        RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
+    )
 }
 
 /// Opens a file that was found, if it is a regular file: opening another one may block, or have an effect. On a read-only file system
@@ -73,18 +78,13 @@ pub(crate) fn enter(root: &CStr, path: &[u8]) -> Result<(), Errno> {
 #[inline(never)]
 pub(crate) fn enter_plain(path: &CStr) -> Result<(), Errno> {
     make_directory(path)?;
-    enter_found(c"/", path, OFlags::NOFOLLOW)
+    fchdir(&fd::openat2(None, path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::DIRECTORY, 0)?)
 }
 
 /// Makes PID 1's own `/` the working directory.
 #[inline(never)]
 pub(crate) fn leave() {
     let _ = chdir(c"/");
-}
-
-#[inline(never)]
-fn enter_found(root: &CStr, path: &CStr, flags: OFlags) -> Result<(), Errno> {
-    fchdir(&find(root, path, flags | OFlags::DIRECTORY)?)
 }
 
 /// Limit on the dangling links and missing directories of one path.
@@ -114,6 +114,12 @@ impl<'a> Walk<'a> {
         self.path.tail(self.start)
     }
 
+    /// Makes the directory of the path up to its first NUL the working directory.
+    #[inline(never)]
+    fn enter_part(&self) -> Result<(), Errno> {
+        fchdir(&find(self.root, self.path.text(), OFlags::DIRECTORY)?)
+    }
+
     /// Walks along a path, and makes the directory the working directory.
     #[inline(never)]
     pub(crate) fn to(&mut self, path: &[u8]) -> Result<(), Errno> {
@@ -132,8 +138,7 @@ impl<'a> Walk<'a> {
             };
             self.path.put(end, 0);
             let is_file = self.is_file && separator == 0;
-            let entered =
-                if is_file { Err(Errno::NOENT) } else { enter_found(self.root, self.path.text(), OFlags::empty()) };
+            let entered = if is_file { Err(Errno::NOENT) } else { self.enter_part() };
             let mut room = files::buffer::<MAX_PATH>();
             let mut link = &b""[..];
             match entered {

@@ -158,12 +158,13 @@ impl<'a> Machine<'a> {
 
     /// Handles the network's events and deadlines, without waiting.
     pub(crate) fn handle_network(&mut self) {
+        let now_ms = now_ms();
         if let Some(network) = &mut self.network {
-            network.handle(now_ms(), &mut self.timeline);
+            network.handle(now_ms, &mut self.timeline);
         }
         let lease = self.network.as_ref().and_then(Network::lease);
-        self.clock.handle(self.options.value(Value::Ntp), lease);
-        if self.network.as_ref().is_some_and(|network| network.has_changed(now_ms())) {
+        self.clock.handle(now_ms, self.options.value(Value::Ntp), lease);
+        if self.network.as_ref().is_some_and(|network| network.has_changed(now_ms)) {
             self.write_etc();
         }
     }

@@ -59,17 +59,19 @@ fn write_inside(path: &CStr, text: &[u8], any: bool) -> Result<(), Errno> {
         {
             return Ok(());
         }
-        if !HAS_READERS.load(Ordering::Relaxed) && overwrite(file, text).is_ok() {
+        if !HAS_READERS.load(Ordering::Relaxed) && overwrite(file, text, old.len()).is_ok() {
             return Ok(());
         }
     }
     let mut walk = Walk::new(ROOT, true);
     let mut done = walk.to(path.to_bytes());
     if done.is_ok() {
-        done = replace(walk.name(), text);
+        // ext4 takes long for a rename: a file that nobody reads yet is made without one.
+        let is_new = file.is_none() && !HAS_READERS.load(Ordering::Relaxed);
+        done = if is_new { create(walk.name(), text) } else { replace(walk.name(), text) };
         if let (Err(_), Some(file)) = (done, &file) {
             // Something is mounted on it, or its directory is read-only.
-            done = overwrite(file, text);
+            done = overwrite(file, text, usize::MAX);
             if done.is_err() {
                 done = bind_over(path.to_bytes(), walk.name(), text);
             }
@@ -82,29 +84,29 @@ fn write_inside(path: &CStr, text: &[u8], any: bool) -> Result<(), Errno> {
 
 /// Creates a file in the working directory, or replaces it by rename(2): no reader gets half of it.
 fn replace(name: &CStr, text: &[u8]) -> Result<(), Errno> {
-    remove_new(); // A power cut may have left it.
-    let done = fd::open(NEW, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)
-        .and_then(|file| fd::write(&file, text))
-        .and_then(|()| rename(NEW, name));
-    remove_new(); // It is left when the rename failed.
+    const NEW: &CStr = c".whit.new";
+    unlink(NEW); // A power cut may have left it.
+    let done = create(NEW, text).and_then(|()| rename(NEW, name));
+    if done.is_err() {
+        unlink(NEW);
+    }
     done
 }
 
-/// The name of the new file before the rename.
-const NEW: &CStr = c".whit.new";
-
-fn remove_new() {
-    let _ = unlink(NEW);
+/// Creates a file. A link in its place is an error: the workload may have made it.
+#[inline(never)]
+fn create(path: &CStr, text: &[u8]) -> Result<(), Errno> {
+    fd::write(&fd::open(path, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?, text)
 }
 
-/// Replaces the content of a file, never through length 0: ext4 would allocate blocks for the file when it is
+/// Replaces the content of a file of at most `old` bytes, never through length 0: ext4 would allocate blocks for the file when it is
 /// closed, and read bitmaps from the disk for that (fs/ext4/inode.c, ext4_truncate, EXT4_STATE_DA_ALLOC_CLOSE): 12 ms of a
 /// boot of 30. A rename over the old file has the same cost (fs/ext4/namei.c, ext4_rename): [`replace`] is for files that have
 /// readers.
 #[inline(never)]
-fn overwrite(file: &Fd, text: &[u8]) -> Result<(), Errno> {
+fn overwrite(file: &Fd, text: &[u8], old: usize) -> Result<(), Errno> {
     fd::write_at(file, text, 0)?;
-    truncate(file, text.len())
+    if old > text.len() { truncate(file, text.len()) } else { Ok(()) }
 }
 
 /// Writes a file outside the root, which is read-only, and binds it over the one in the working directory.
@@ -112,6 +114,6 @@ fn bind_over(path: &[u8], target: &CStr, text: &[u8]) -> Result<(), Errno> {
     files::make_directory(RUN)?;
     let mut room = Path::new();
     let source = room.join(RUN.to_bytes(), strip_prefix(path, b"etc/").unwrap_or(path));
-    overwrite(&fd::open(source, OFlags::WRONLY | OFlags::CREATE)?, text)?;
+    create(source, text)?;
     mount_bind(source, target)
 }

@@ -7,13 +7,11 @@ use core::ffi::CStr;
 
 use rustix::fs::OFlags;
 use whit::contract::{EXIT_PORT, STREAMS_PORT, WINDOW_PORT, join, joined_len};
-use whit::dirent::names;
 use whit::features::Feature;
 use whit::text::position;
 
 use crate::console::{self, number_line};
 use crate::files::{self, Path};
-use crate::sys::c_str;
 use crate::sys::fd::{self, Fd, WINDOW_SIZE};
 use crate::sys::memory;
 
@@ -45,10 +43,7 @@ impl Ports {
     /// port without a host is always ready (port_fops_poll()).
     pub(crate) fn open(&mut self) {
         if let Ok(directory) = fd::open(DIRECTORY, OFlags::DIRECTORY) {
-            let mut room = files::buffer::<1024>();
-            while let Ok(entries @ [_, ..]) = fd::entries(&directory, &mut room) {
-                names(entries).for_each(|name| self.open_one(c_str(name).to_bytes()));
-            }
+            files::each_name(&directory, &mut |name| self.open_one(name.to_bytes()));
             self.may_appear =
                 self.window.is_none() || self.exit.is_none() || Feature::Streams.is_enabled() && self.streams.is_none();
         }

@@ -2,10 +2,10 @@
 
 use crate::files;
 
-/// Bytes of the strings that are searched.
+/// Bytes that are searched for strings.
 pub(crate) const MAX_STRINGS: usize = 4096;
 /// Offset of the strings: after the header of a structure without formatted area (DSP0134 §6.1).
-const STRINGS: u64 = 5;
+const STRINGS: usize = 5;
 
 /// Returns the rest of the string that begins with `key`; empty when there is none.
 pub(crate) fn string<'a>(room: &'a mut [u8; MAX_STRINGS], key: &[u8]) -> &'a [u8] {

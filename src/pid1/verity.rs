@@ -9,7 +9,7 @@ use whit::options::{Options, Value};
 use whit::text::Text;
 use whit::verity::{self, BLOCK_BYTES};
 
-use super::Device;
+use super::{Device, read_place};
 use crate::console;
 use crate::message::{error, part, push_hexadecimal};
 use crate::sys::call::mknod;
@@ -42,10 +42,10 @@ impl Device {
         let name = self.path.text();
         let disk = fd::open(name, OFlags::RDONLY).map_err(|_| "cannot be opened")?;
         // The search has read another device meanwhile.
-        fd::read_at(&disk, &mut self.place, 0);
+        read_place(&mut self.place, &disk, 0);
         let blocks = self.format.and_then(|format| verity::file_system_blocks(format, &self.place));
         let blocks = blocks.ok_or("no ext4, squashfs or erofs")?;
-        fd::read_at(&disk, &mut self.place, blocks.wrapping_mul(BLOCK_BYTES));
+        read_place(&mut self.place, &disk, blocks.wrapping_mul(BLOCK_BYTES));
         let salt = verity::salt(&self.place, blocks).ok_or("no hash tree after the file system")?;
         // Documentation/admin-guide/device-mapper/verity.rst
         let name = Text(name.to_bytes());

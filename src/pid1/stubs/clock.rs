@@ -28,5 +28,5 @@ impl Clock {
         NEVER
     }
 
-    pub(crate) fn handle(&mut self, _: &[u8], _: Option<&Lease>) {}
+    pub(crate) fn handle(&mut self, _: u64, _: &[u8], _: Option<&Lease>) {}
 }

@@ -60,10 +60,10 @@ pub(crate) fn rename(old: &CStr, new: &CStr) -> Result<(), Errno> {
     done(unsafe { arch::rename(old.as_ptr(), new.as_ptr()) })
 }
 
-/// `int unlink(const char *path)` — unlink(2).
-pub(crate) fn unlink(path: &CStr) -> Result<(), Errno> {
+/// `int unlink(const char *path)` — unlink(2). An error is ignored.
+pub(crate) fn unlink(path: &CStr) {
     // SAFETY: the path ends in NUL and lives over the call.
-    done(unsafe { arch::unlink(path.as_ptr()) })
+    unsafe { arch::unlink(path.as_ptr()) };
 }
 
 /// `int unlinkat(int directory, const char *path, int flags)` — unlink(2).

@@ -111,29 +111,31 @@ pub(crate) fn open(path: &CStr, flags: OFlags) -> Result<Fd, Errno> {
 
 /// Opens a file in a directory; links are followed.
 pub(crate) fn open_at(directory: &Fd, name: &CStr, flags: OFlags) -> Result<Fd, Errno> {
-    openat2(directory, name, flags, 0)
+    openat2(Some(directory), name, flags, 0)
 }
 
 /// Opens a directory in a directory, with RESOLVE_NO_XDEV: a mount point is EXDEV.
 pub(crate) fn open_below(directory: &Fd, name: &CStr) -> Result<Fd, Errno> {
-    openat2(directory, name, OFlags::DIRECTORY | OFlags::NOFOLLOW, RESOLVE_NO_XDEV)
+    openat2(Some(directory), name, OFlags::DIRECTORY | OFlags::NOFOLLOW, RESOLVE_NO_XDEV)
 }
 
 /// Limit on tries after EAGAIN: a rename or mount anywhere on the machine happened while the kernel followed `..` (fs/namei.c,
 /// handle_dots()). A workload that renames all the time must not block PID 1.
 const MAX_TRIES: u8 = 64;
 
-/// `int openat2(int directory, const char *path, const struct open_how *how, size_t size)` — openat2(2).
+/// `int openat2(int directory, const char *path, const struct open_how *how, size_t size)` — openat2(2); from the working directory
+/// without `directory`.
 #[inline(never)]
-pub(crate) fn openat2(directory: &Fd, path: &CStr, flags: OFlags, resolve: u32) -> Result<Fd, Errno> {
+pub(crate) fn openat2(directory: Option<&Fd>, path: &CStr, flags: OFlags, resolve: u32) -> Result<Fd, Errno> {
     let mode = if flags.contains(OFlags::CREATE) { 0o644 } else { 0 };
     let how = open_how { flags: u64::from(flags.bits() | O_CLOEXEC), mode, resolve: u64::from(resolve) };
+    let directory = directory.map_or(AT_FDCWD, |directory| raw(directory).cast_signed());
     let mut tries = 0;
     loop {
         // SAFETY: path and struct live over the call; the descriptor is new.
         let opened = unsafe {
             let size = size_of::<open_how>();
-            Fd::from_result(sc::syscall!(OPENAT2, raw(directory), path.as_ptr(), &raw const how, size))
+            Fd::from_result(sc::syscall!(OPENAT2, directory, path.as_ptr(), &raw const how, size))
         };
         tries += 1;
         if tries == MAX_TRIES || !matches!(opened, Err(Errno::AGAIN)) {
@@ -246,7 +248,10 @@ pub(crate) fn socket(family: AddressFamily, kind: SocketType, protocol: u32) -> 
 /// Opens a socket of a netlink protocol (netlink(7)), in multicast groups, a bit each.
 pub(crate) fn netlink_socket(protocol: u32, groups: u32) -> Result<Fd, Errno> {
     let socket = socket(AddressFamily::NETLINK, SocketType::RAW, protocol)?;
-    bind(&socket, &[AF_NETLINK, 0, groups])?;
+    // The kernel's choice for the first socket of a protocol is the process's number; for another it is random (af_netlink.c,
+    // netlink_autobind()), which takes long before there is entropy. Only requests are sent from a socket in no group.
+    let port = if groups == 0 { u32::MAX } else { 0 };
+    bind(&socket, &[AF_NETLINK, port, groups])?;
     Ok(socket)
 }
 
@@ -285,11 +290,10 @@ pub(crate) fn read_at_random(fd: &Fd) {
     unsafe { sc::syscall!(FADVISE64, raw(fd), 0, 0, POSIX_FADV_RANDOM) };
 }
 
-/// `ssize_t pread64(int fd, void *buffer, size_t count, loff_t offset)` — pread(2). Bytes that are missing, or cannot be read, are
-/// zeros. Returns the number of bytes that were read.
+/// `ssize_t pread64(int fd, void *buffer, size_t count, loff_t offset)` — pread(2). Returns the number of bytes that were read; 0 after
+/// an error.
 #[inline(never)]
 pub(crate) fn read_at(fd: &Fd, buffer: &mut [u8], offset: u64) -> usize {
-    buffer.fill(0);
     // SAFETY: the buffer is writable over the call.
     result(unsafe { sc::syscall!(PREAD64, raw(fd), buffer.as_mut_ptr(), buffer.len(), offset) }).unwrap_or_default()
 }
