@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fmt::Write;
 
-use xtask::init::{self, FLAGS, Flag, Init};
+use xtask::init::{self, Flag, Init, flags_of};
 use xtask::workspace;
 
 use crate::compile;
@@ -14,7 +14,7 @@ type Weight = Option<(u64, u64)>;
 
 /// Builds the init with all flags, without each, and without any; returns the table.
 pub(crate) fn table() -> Result<String, String> {
-    let all: Vec<&Flag> = FLAGS.iter().collect();
+    let all = flags_of(std::env::consts::ARCH);
     let mut rows = vec![("with all flags", weigh(&all)?, "")];
     for flag in &all {
         let others: Vec<&Flag> = all.iter().copied().filter(|other| other != flag).collect();

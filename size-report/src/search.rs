@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use xtask::init::{self, FLAGS, Init};
+use xtask::init::{self, Init, flags_of};
 use xtask::workspace;
 
 use crate::compile;
@@ -73,7 +73,8 @@ impl Copy {
         let mut bytes = [0; 2];
         for (init, bytes) in [Init::Whole, Init::Min].into_iter().zip(&mut bytes) {
             let target = self.root.join("target").join(init.name());
-            let codegen = FLAGS.iter().map(|flag| OsStr::new(flag.argument));
+            let flags = flags_of(std::env::consts::ARCH);
+            let codegen = flags.iter().map(|flag| OsStr::new(flag.argument));
             let manifest = self.root.join("Cargo.toml");
             let Ok(built) = init::compile_with(&manifest, init.name(), &target, codegen) else { return Ok(None) };
             *bytes = text_bytes(&built)?;

@@ -32,6 +32,11 @@ impl Toolchain {
         Self { triple: None, rustc, cargo: None, linker: None }
     }
 
+    /// Returns the machine that it builds for, as Rust names it.
+    pub(super) fn machine(&self) -> &str {
+        self.triple.as_deref().and_then(|triple| triple.split('-').next()).unwrap_or(std::env::consts::ARCH)
+    }
+
     /// Finds a toolchain for the machine of a target triple.
     ///
     /// # Errors

@@ -15,17 +15,31 @@ pub struct Flag {
     pub argument: &'static str,
     /// The change that it makes.
     pub reason: &'static str,
+    /// The machine that it is for, as Rust names it; `None` for all.
+    machine: Option<&'static str>,
+}
+
+impl Flag {
+    const fn only_for(self, machine: &'static str) -> Self {
+        Self { machine: Some(machine), ..self }
+    }
 }
 
 const fn flag(argument: &'static str, reason: &'static str) -> Flag {
-    Flag { argument, reason }
+    Flag { argument, reason, machine: None }
+}
+
+/// Returns the flags for a machine, `x86_64` or another name of Rust's.
+#[must_use]
+pub fn of(machine: &str) -> Vec<&'static Flag> {
+    FLAGS.iter().filter(|flag| flag.machine.is_none_or(|only| only == machine)).collect()
 }
 
 /// The flags. bench/flags.txt has the bytes that each one saves.
 ///
 /// Not among them: `-enable-ipra`, which saves 888 bytes more and has open miscompilations (llvm/llvm-project issues 109739, 196865),
 /// and `-attributor-enable=module`, which saves 665 and has one too (issue 181103).
-pub const FLAGS: &[Flag] = &[
+const FLAGS: &[Flag] = &[
     flag(
         "relocation-model=static",
         "addresses are constants of 4 bytes: the program is linked to a fixed address anyway",
@@ -39,7 +53,8 @@ pub const FLAGS: &[Flag] = &[
     flag(
         "llvm-args=-disable-machine-cse",
         "a value is computed again instead of kept in a register that must be saved",
-    ),
+    )
+    .only_for("x86_64"),
     flag(
         "llvm-args=-lsr-insns-cost=false",
         "loops are strength-reduced for fewer registers, not for fewer instructions in the loop",
@@ -61,7 +76,8 @@ pub const FLAGS: &[Flag] = &[
     flag(
         "llvm-args=-x86-br-merging-base-cost=-1",
         "two conditions are two branches: joined, both values would be computed into registers first",
-    ),
+    )
+    .only_for("x86_64"),
     flag(
         "llvm-args=-inline-call-penalty=35",
         "the estimate of the inliner: a call with its moves of registers costs more",
@@ -81,6 +97,10 @@ pub const FLAGS: &[Flag] = &[
         "registers are saved once a function, not on each path that needs them",
     ),
     flag("passes=sink", "a value is computed on the path that needs it, and held in a register for a shorter time"),
+    flag("code-model=tiny", "an address takes one instruction, not two: the program has less than a megabyte")
+        .only_for("aarch64"),
+    flag("llvm-args=-homogeneous-prolog-epilog", "functions save and restore their registers by common helpers")
+        .only_for("aarch64"),
 ];
 
 /// Returns the flags that the compiler accepts.
@@ -101,7 +121,7 @@ pub fn accepted() -> Result<&'static [&'static Flag], String> {
 /// # Errors
 /// One line: the compiler does not run.
 pub(super) fn accepted_by(toolchain: &Toolchain) -> Result<Vec<&'static Flag>, String> {
-    let all: Vec<&Flag> = FLAGS.iter().collect();
+    let all = of(toolchain.machine());
     Ok(if is_accepted(toolchain, &all)? {
         all
     } else {
@@ -136,7 +156,7 @@ mod tests {
 
     #[test]
     fn the_pinned_compiler_accepts_every_flag() {
-        assert_eq!(accepted().unwrap().len(), FLAGS.len());
+        assert_eq!(accepted().unwrap(), of(std::env::consts::ARCH));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use tempfile::Builder;
 
 pub use cross::Toolchain;
-pub use flags::{FLAGS, Flag, accepted};
+pub use flags::{Flag, accepted, of as flags_of};
 
 use crate::workspace;
 
