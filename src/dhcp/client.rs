@@ -176,6 +176,7 @@ impl Client {
 
     /// Starts an empty client in [`State::WaitLink`], which requests [`Action::BringUp`] at `up_ms`. `random` seeds transaction
     /// identifiers and jitter, and should differ between machines and boots.
+    #[inline(never)]
     pub fn start(&mut self, chaddr: &HardwareAddress, random: u32, timing: Timing, up_ms: u64) {
         let own = chaddr.last_chunk().copied().map_or(0, u32::from_le_bytes);
         self.query.chaddr = *chaddr;
@@ -277,7 +278,6 @@ impl Client {
     }
 
     /// Handles the deadline: retransmits, renews, or expires the lease.
-    #[inline(never)]
     pub fn timeout(&mut self, now_ms: u64) -> Action {
         if now_ms >= self.expiry_ms {
             // The machine may have been suspended past its renewal.

@@ -339,7 +339,6 @@ impl<'a> Iterator for Options<'a> {
 }
 
 /// Whether no option up to END is truncated.
-#[inline(never)]
 fn well_formed(area: &[u8]) -> bool {
     let mut options = Options(area);
     options.by_ref().for_each(drop);
