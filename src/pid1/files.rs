@@ -11,7 +11,7 @@ use whit::text::value_in;
 
 use crate::sys::c_str;
 use crate::sys::call::mkdir;
-use crate::sys::fd::{self, Fd};
+use crate::sys::fd::{self, Fd, Window};
 
 /// Returns room for a file of up to `SIZE - 1` bytes.
 pub(crate) const fn buffer<const SIZE: usize>() -> [MaybeUninit<u8>; SIZE] {
@@ -85,29 +85,28 @@ pub(crate) struct Lines<'a> {
     length: usize,
     /// The part of the window after it.
     rest: usize,
-    end: usize,
     /// The offset of the window in the file.
     at: u64,
     /// The line continues in the next part.
     is_cut: bool,
     /// The line is a part, and not the first.
     continues: bool,
-    window: [u8; WINDOW],
+    window: Window<WINDOW>,
 }
 
 impl<'a> Lines<'a> {
     #[inline(never)]
     pub(crate) fn of(file: Option<&'a Fd>) -> Self {
-        Self { file, window: [0; _], start: 0, length: 0, rest: 0, end: 0, at: 0, is_cut: false, continues: false }
+        Self { file, window: Window::new(), start: 0, length: 0, rest: 0, at: 0, is_cut: false, continues: false }
     }
 
     /// Returns whether the last line that was returned was the file's last.
     fn is_at_end(&self) -> bool {
-        self.rest == self.end && !self.is_cut
+        self.rest == self.window.bytes().len() && !self.is_cut
     }
 
     fn find(&self) -> Option<usize> {
-        self.window.get(self.rest..self.end)?.iter().position(|byte| *byte == b'\n')
+        self.window.bytes().get(self.rest..)?.iter().position(|byte| *byte == b'\n')
     }
 
     /// Returns the next line; `None` after the last, and for a line that is longer than the window.
@@ -123,24 +122,25 @@ impl whit::passwd::Lines for Lines<'_> {
         if newline.is_none() {
             self.at += self.rest as u64;
             self.rest = 0;
-            self.end = self.file.map_or(0, |file| fd::read_at(file, &mut self.window, self.at));
+            self.file.iter().for_each(|file| self.window.read_at(file, self.at));
             newline = self.find();
         }
         self.start = self.rest;
         self.continues = self.is_cut;
-        self.is_cut = newline.is_none() && self.end == self.window.len();
+        let end = self.window.bytes().len();
+        self.is_cut = newline.is_none() && end == WINDOW;
         self.length = match newline {
             Some(length) => length,
-            None if self.is_cut => self.window.iter().rposition(|byte| *byte == b',').unwrap_or(self.end),
-            None => self.end,
+            None if self.is_cut => self.window.bytes().iter().rposition(|byte| *byte == b',').unwrap_or(end),
+            None => end,
         };
         // Without its newline or comma.
-        self.rest = self.end.min(self.rest + self.length + 1);
-        self.end > 0
+        self.rest = end.min(self.rest + self.length + 1);
+        end > 0
     }
 
     fn line(&self) -> &[u8] {
-        self.window.get(self.start..self.start + self.length).unwrap_or_default()
+        self.window.bytes().get(self.start..self.start + self.length).unwrap_or_default()
     }
 
     fn continues(&self) -> bool {

@@ -17,10 +17,20 @@ use crate::sys::call::{mount_bind, rename, truncate, unlink};
 use crate::sys::fd::{self, Fd};
 use crate::sys::memory::MAX_LINE;
 
+/// Whether there was a /run/whit when it was last looked for.
+static HAS_RUN: AtomicBool = AtomicBool::new(false);
+
 /// Returns whether the root has a /run/whit. The init does not create it: to create it, and a file in it, takes ext4 a tenth of a
 /// boot.
 pub(crate) fn has_run_whit() -> bool {
-    inside::find(ROOT, RUN, OFlags::DIRECTORY).is_ok()
+    let found = inside::find(ROOT, RUN, OFlags::DIRECTORY).is_ok();
+    HAS_RUN.store(found, Ordering::Relaxed);
+    found
+}
+
+/// Returns whether there was a /run/whit when the lease was written last, at the end of the boot or later.
+pub(crate) fn had_run_whit() -> bool {
+    if Feature::LeaseFile.is_enabled() { HAS_RUN.load(Ordering::Relaxed) } else { has_run_whit() }
 }
 
 /// The workload runs, and must not read half of a file.

@@ -92,7 +92,7 @@ fn can_power_off() -> bool {
     let (mut window, mut at) = ([0; 1024], 0);
     loop {
         let length = fd::read_at(&table, &mut window, at);
-        if window.windows(SOFT_OFF.len()).any(|name| name == SOFT_OFF) {
+        if window.get(..length).unwrap_or_default().windows(SOFT_OFF.len()).any(|name| name == SOFT_OFF) {
             return true;
         }
         if length < window.len() {

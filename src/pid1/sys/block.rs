@@ -26,6 +26,7 @@ pub(crate) fn grow_ext4(mounted: &Fd, bytes: u64) -> Result<(), Errno> {
 
 /// `int ioctl(int fd, BTRFS_IOC_DEVICES_READY, struct btrfs_ioctl_vol_args *device)` — fs/btrfs/super.c, btrfs_control_ioctl(): adds a
 /// disk to those that the kernel knows, as BTRFS_IOC_SCAN_DEV does. Returns false if its file system lacks another one.
+#[inline(never)] // The 4 KiB are on the stack for a btrfs alone.
 pub(crate) fn has_all_disks(disk: &CStr) -> bool {
     /// include/uapi/linux/btrfs.h: `_IOR(0x94, 39, struct btrfs_ioctl_vol_args)`
     const BTRFS_IOC_DEVICES_READY: u32 = 0x9000_9427;
