@@ -67,7 +67,6 @@ const FLAGS: &[Flag] = &[
     flag("llvm-args=-inline-threshold=10", "functions are inlined only when that costs almost nothing"),
     flag("llvm-args=-min-jump-table-entries=99", "comparisons instead of jump tables, which are 8 bytes a case"),
     flag("llvm-args=-tail-merge-size=2", "two common instructions at the end of blocks are enough to share them"),
-    flag("llvm-args=-sink-common-insts", "instructions that end both paths of a branch are moved after it"),
     flag(
         "llvm-args=-enable-split-backedge-in-load-pre",
         "a load that one path into a loop has already done is not repeated",
@@ -97,6 +96,8 @@ const FLAGS: &[Flag] = &[
         "registers are saved once a function, not on each path that needs them",
     ),
     flag("passes=sink", "a value is computed on the path that needs it, and held in a register for a shorter time"),
+    flag("llvm-args=-sink-common-insts", "instructions that end both paths of a branch are moved after it")
+        .only_for("aarch64"),
     flag("code-model=tiny", "an address takes one instruction, not two: the program has less than a megabyte")
         .only_for("aarch64"),
     flag("llvm-args=-homogeneous-prolog-epilog", "functions save and restore their registers by common helpers")
