@@ -69,8 +69,8 @@ impl Drop for Host {
     }
 }
 
-/// The programs of podman's networks, which are in no PATH.
-const NETWORK: [&str; 2] = ["/usr/lib/podman/netavark", "/usr/lib/podman/aardvark-dns"];
+/// The programs of podman's networks, of which two are in no PATH. netavark does not name iptables among those that it needs.
+const NETWORK: [&str; 3] = ["/usr/lib/podman/netavark", "/usr/lib/podman/aardvark-dns", "/usr/sbin/iptables"];
 /// Where an engine keeps its data.
 const FOLDERS: [(&str, &str); 4] =
     [("--root", "storage"), ("--runroot", "run"), ("--tmpdir", "tmp"), ("--network-config-dir", "networks")];
@@ -87,7 +87,7 @@ impl Engine {
     /// The same, with a host for podman's networks.
     pub(super) fn with_networks() -> Self {
         for program in NETWORK {
-            assert!(Path::new(program).exists(), "{program}: apt-get install netavark aardvark-dns");
+            assert!(Path::new(program).exists(), "{program}: apt-get install netavark aardvark-dns iptables");
         }
         Self::set_up(Some(Host::new()))
     }

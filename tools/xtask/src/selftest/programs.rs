@@ -10,7 +10,7 @@ use xtask::workspace;
 use crate::steps::Tier;
 
 /// The programs of other projects that the tests run; by a file of the package where none is in PATH.
-const PROGRAMS: [Program; 43] = [
+const PROGRAMS: [Program; 44] = [
     QEMU,
     Machine::Aarch64.qemu(),
     Program { name: "/usr/lib/podman/aardvark-dns", package: "aardvark-dns" },
@@ -31,6 +31,7 @@ const PROGRAMS: [Program; 43] = [
     Program { name: "gdisk", package: "gdisk" },
     Program { name: "go", package: "golang-go" },
     Program { name: "ip", package: "iproute2" },
+    Program { name: "iptables", package: "iptables" },
     Program { name: "lz4", package: "lz4" },
     Program { name: "minisign", package: "minisign" },
     Program { name: "mkfs.btrfs", package: "btrfs-progs" },
