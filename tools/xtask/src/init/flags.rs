@@ -35,7 +35,7 @@ pub fn of(machine: &str) -> Vec<&'static Flag> {
     FLAGS.iter().filter(|flag| flag.machine.is_none_or(|only| only == machine)).collect()
 }
 
-/// The flags. bench/flags.txt has the bytes that each one saves.
+/// The flags. bench/flags.txt has the bytes that each one saves on x86-64.
 ///
 /// Not among them: `-enable-ipra`, which saves 888 bytes more and has open miscompilations (llvm/llvm-project issues 109739, 196865),
 /// and `-attributor-enable=module`, which saves 665 and has one too (issue 181103).
