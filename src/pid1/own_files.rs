@@ -30,7 +30,11 @@ pub(crate) fn has_run_whit() -> bool {
 
 /// Returns whether there was a /run/whit when the lease was written last, at the end of the boot or later.
 pub(crate) fn had_run_whit() -> bool {
-    if Feature::LeaseFile.is_enabled() { HAS_RUN.load(Ordering::Relaxed) } else { has_run_whit() }
+    if Feature::LeaseFile.is_enabled() && Feature::Etc.is_enabled() {
+        HAS_RUN.load(Ordering::Relaxed)
+    } else {
+        has_run_whit()
+    }
 }
 
 /// The workload runs, and must not read half of a file.

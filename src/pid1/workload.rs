@@ -85,6 +85,9 @@ pub(crate) fn start_shell(Program { argv, env }: &mut Program) -> Result<Pid, Er
         Ok(Fork::Parent(child)) => Ok(child),
         Ok(Fork::Child) => {
             lead_session(&STDERR);
+            // A hand-over that failed has left its own.
+            argv.clear();
+            env.clear();
             let _ = argv.push(b"sh");
             for variable in split(b"HOME=/ TERM=linux PATH=/usr/sbin:/usr/bin:/sbin:/bin", b' ') {
                 let _ = env.push(variable);
