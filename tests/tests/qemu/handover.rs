@@ -6,7 +6,7 @@ use serde_json::json;
 use whit_tests::debian::cloud_kernels;
 use whit_tests::images::SYSTEMD;
 use whit_tests::init;
-use whit_tests::whole::{Copy, DEADLINE, Guest, Shell, VIRTIO, assert_clean, busybox_disk_with, machine};
+use whit_tests::whole::{Copy, DEADLINE, Guest, Shell, VIRTIO, assert_clean, busybox_disk, busybox_disk_with, machine};
 use whit_tools::compress::Compression;
 use whit_tools::initramfs::tree::Owner;
 use whit_tools::initramfs::{self, Addition, Input, Packing, Recipe};
@@ -115,5 +115,22 @@ fn an_image_without_an_init_is_reported_and_the_machine_ends() {
     ] {
         guest.line(line);
     }
+    guest.end();
+}
+
+#[test]
+#[ignore = "needs QEMU and Debian's archive: cargo selftest runs it"]
+fn a_shell_follows_an_init_that_cannot_be_executed() {
+    let kernel = &cloud_kernels()[0];
+    let command = machine(kernel, &VIRTIO, Shell::No)
+        .append("root=/dev/vda whit.pid1=exec init=/no/such whit.on_exit=shell")
+        .nic(Nic::None);
+    let mut guest = Guest::start(&command.disk(DiskInterface::Virtio, busybox_disk()).snapshot());
+    guest.line("whit: /no/such: not found (ENOENT)");
+    guest.line("whit: exit 127");
+    guest.type_line("echo in the shell $((6 * 7)) of $0");
+    guest.line("in the shell 42 of sh");
+    guest.type_line("kill -USR2 1");
+    guest.line("whit: power off");
     guest.end();
 }
