@@ -11,7 +11,8 @@ use whit::text::value_in;
 
 use crate::sys::c_str;
 use crate::sys::call::mkdir;
-use crate::sys::fd::{self, Fd, Window};
+use crate::sys::fd::{self, Fd};
+use crate::sys::window::Window;
 
 /// Returns room for a file of up to `SIZE - 1` bytes.
 pub(crate) const fn buffer<const SIZE: usize>() -> [MaybeUninit<u8>; SIZE] {

@@ -23,7 +23,7 @@ const INITS: &[u8] = b"/sbin/init /etc/init /bin/init /bin/sh";
 
 /// Hands PID 1 to the image: to `init=`, to its entrypoint, or to the kernel's default inits. Returns the exit code when none of
 /// them can be executed.
-#[inline(never)] // Its frame would be in that of everything else.
+#[inline(never)] // Inlined, its room for paths would be on the stack below every later call.
 pub(crate) fn hand_over(machine: &mut Machine<'_>) -> u8 {
     if let Some(network) = &mut machine.network {
         network.make_addresses_permanent();

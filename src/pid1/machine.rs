@@ -54,7 +54,7 @@ pub(crate) mod signal {
 pub(crate) struct Machine<'a> {
     /// Room for the image's record.
     pub(crate) image_room: &'static mut [MaybeUninit<u8>],
-    /// Room for the program that a child process becomes, or PID 1.
+    /// Room for the program that a child process becomes, or PID 1: it is empty in PID 1, unless a hand-over has failed.
     pub(crate) program: &'static mut Program,
     /// The longest wait of PID 1: unlimited, unless `signals` or `uevents` could not be opened.
     pub(crate) max_wait_ms: u64,

@@ -24,6 +24,7 @@ use crate::sys;
 use crate::sys::call::{chdir, chroot, exists, remount};
 use crate::sys::fd;
 use crate::sys::process::{Fork, fork, kill, leads_group, restore_limit, swap_off};
+use crate::sys::window::Window;
 
 /// Limit for the kernel to end processes after SIGKILL.
 const KILL_WAIT_S: u32 = 2;
@@ -89,16 +90,17 @@ fn can_power_off() -> bool {
         Err(errno) => return errno != Errno::NOENT,
     };
     const SOFT_OFF: &[u8] = b"_S5_";
-    let (mut window, mut at) = ([0; 1024], 0);
+    const WINDOW: usize = 1024;
+    let (mut window, mut at) = (Window::<WINDOW>::new(), 0);
     loop {
-        let length = fd::read_at(&table, &mut window, at);
-        if window.get(..length).unwrap_or_default().windows(SOFT_OFF.len()).any(|name| name == SOFT_OFF) {
+        window.read_at(&table, at);
+        if window.bytes().windows(SOFT_OFF.len()).any(|name| name == SOFT_OFF) {
             return true;
         }
-        if length < window.len() {
+        if window.bytes().len() < WINDOW {
             return false;
         }
-        at += (window.len() - SOFT_OFF.len()) as u64;
+        at += (WINDOW - SOFT_OFF.len()) as u64;
     }
 }
 

@@ -249,7 +249,8 @@ pub(crate) fn socket(family: AddressFamily, kind: SocketType, protocol: u32) -> 
 pub(crate) fn netlink_socket(protocol: u32, groups: u32) -> Result<Fd, Errno> {
     let socket = socket(AddressFamily::NETLINK, SocketType::RAW, protocol)?;
     // The kernel's choice for the first socket of a protocol is the process's number; for another it is random (af_netlink.c,
-    // netlink_autobind()), which takes long before there is entropy. Only requests are sent from a socket in no group.
+    // netlink_autobind()), which takes long before there is entropy. Requests are sent from a socket in no group; a network namespace
+    // has one such init.
     let port = if groups == 0 { u32::MAX } else { 0 };
     bind(&socket, &[AF_NETLINK, port, groups])?;
     Ok(socket)
@@ -529,32 +530,6 @@ pub(crate) fn add_entropy(seed: &[u8]) {
     if let Ok(random) = open(c"/dev/random", OFlags::WRONLY) {
         // SAFETY: the struct lives over the call, and `bytes` has room for `length` bytes.
         unsafe { sc::syscall!(IOCTL, raw(&random), RNDADDENTROPY, &raw const pool) };
-    }
-}
-
-/// Bytes of a file, in memory that is not cleared before.
-pub(crate) struct Window<const SIZE: usize> {
-    length: usize,
-    room: [MaybeUninit<u8>; SIZE],
-}
-
-impl<const SIZE: usize> Window<SIZE> {
-    pub(crate) const fn new() -> Self {
-        Self { length: 0, room: [MaybeUninit::uninit(); SIZE] }
-    }
-
-    /// `ssize_t pread64(int fd, void *buffer, size_t count, loff_t offset)` — pread(2): reads the bytes from an offset on; none after an
-    /// error.
-    pub(crate) fn read_at(&mut self, file: &Fd, offset: u64) {
-        // SAFETY: the room is writable over the call.
-        let read = unsafe { sc::syscall!(PREAD64, raw(file), self.room.as_mut_ptr(), SIZE, offset) };
-        self.length = result(read).unwrap_or_default();
-    }
-
-    /// Returns the bytes.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        // SAFETY: the last call has written that many bytes, which is not more than it was to write.
-        unsafe { core::slice::from_raw_parts(self.room.as_ptr().cast(), self.length) }
     }
 }
 

@@ -22,6 +22,7 @@ pub(crate) mod ram_disk;
 pub(crate) mod rooms;
 pub(crate) mod stream;
 pub(crate) mod vsock;
+pub(crate) mod window;
 
 use core::ffi::{CStr, c_char};
 use core::num::NonZeroI32;
