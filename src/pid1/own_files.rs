@@ -17,24 +17,10 @@ use crate::sys::call::{mount_bind, rename, truncate, unlink};
 use crate::sys::fd::{self, Fd};
 use crate::sys::memory::MAX_LINE;
 
-/// Whether there was a /run/whit when it was last looked for.
-static HAS_RUN: AtomicBool = AtomicBool::new(false);
-
 /// Returns whether the root has a /run/whit. The init does not create it: to create it, and a file in it, takes ext4 a tenth of a
 /// boot.
 pub(crate) fn has_run_whit() -> bool {
-    let found = inside::find(ROOT, RUN, OFlags::DIRECTORY).is_ok();
-    HAS_RUN.store(found, Ordering::Relaxed);
-    found
-}
-
-/// Returns whether there was a /run/whit when the lease was written last, at the end of the boot or later.
-pub(crate) fn had_run_whit() -> bool {
-    if Feature::LeaseFile.is_enabled() && Feature::Etc.is_enabled() {
-        HAS_RUN.load(Ordering::Relaxed)
-    } else {
-        has_run_whit()
-    }
+    inside::find(ROOT, RUN, OFlags::DIRECTORY).is_ok()
 }
 
 /// The workload runs, and must not read half of a file.
@@ -107,10 +93,15 @@ fn replace(name: &CStr, text: &[u8]) -> Result<(), Errno> {
     done
 }
 
-/// Creates a file. A link in its place is an error: the workload may have made it.
+/// Creates a file; none is left when it cannot be written. What has its name is an error: the workload may have made a link.
 #[inline(never)]
 fn create(path: &CStr, text: &[u8]) -> Result<(), Errno> {
-    fd::write(&fd::open(path, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?, text)
+    let file = fd::open(path, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
+    let done = fd::write(&file, text);
+    if done.is_err() {
+        unlink(path);
+    }
+    done
 }
 
 /// Replaces the content of a file of at most `old` bytes, never through length 0: ext4 would allocate blocks for the file when it is
@@ -128,6 +119,7 @@ fn bind_over(path: &[u8], target: &CStr, text: &[u8]) -> Result<(), Errno> {
     files::make_directory(RUN)?;
     let mut room = Path::new();
     let source = room.join(RUN.to_bytes(), strip_prefix(path, b"etc/").unwrap_or(path));
+    unlink(source); // An earlier try may have left it.
     create(source, text)?;
     mount_bind(source, target)
 }

@@ -35,7 +35,7 @@ impl Timeline {
 
     /// Writes the timeline to /run/whit/timeline, one stage a line, if there is a /run/whit.
     pub(crate) fn write_file(&self) {
-        if own_files::had_run_whit() {
+        if own_files::has_run_whit() {
             self.write(MARK, "\n");
             let _ = Line.write_str("\n");
             own_files::write(TIMELINE_FILE, false);
