@@ -71,9 +71,9 @@ impl Copy {
     /// The bytes of whole and min; `None` when the source does not compile.
     fn try_bytes(&self) -> Result<Option<[i64; 2]>, String> {
         let mut bytes = [0; 2];
+        let flags = flags_of(std::env::consts::ARCH);
         for (init, bytes) in [Init::Whole, Init::Min].into_iter().zip(&mut bytes) {
             let target = self.root.join("target").join(init.name());
-            let flags = flags_of(std::env::consts::ARCH);
             let codegen = flags.iter().map(|flag| OsStr::new(flag.argument));
             let manifest = self.root.join("Cargo.toml");
             let Ok(built) = init::compile_with(&manifest, init.name(), &target, codegen) else { return Ok(None) };
